@@ -1,0 +1,338 @@
+"""The one reader of flags, environment, .env and chain.toml: a typed Settings, and where each value came from.
+
+Flag > environment > .env > chain.toml > the default here. chain.toml and .env are looked for in --root, then in
+the current folder; two are never merged. Keys are read from the environment only, held in a Secret, never printed.
+"""
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from codedata.errors import Trouble
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class Secret(str):
+    """A key: a str that does not print itself."""
+
+    def __repr__(self) -> str:
+        return "****" if self else ""
+
+
+@dataclass(frozen=True)
+class LLM:
+    """[llm]: what every role uses unless its own section says otherwise."""
+
+    endpoint: str = "chutes"            # a name from [endpoints.NAME], or "embedded"
+    base_url: str = ""                  # any OpenAI-compatible endpoint; wins over `endpoint`
+    model: str = "moonshotai/Kimi-K2.6-TEE"
+    temperature: float = 1.0
+    max_tokens: int = 1024              # of an answer
+    max_prompt_tokens: int = 0          # of a request; 0: no limit but the model's own
+    workers: int = 32                   # items under way at the same time
+    retry_max: int = 3                  # on connection errors, 5xx, time-outs, unreadable bodies
+    retry_wait_s: float = 1.5           # before the first retry; doubles, with jitter
+    call_timeout_s: float = 300.0       # of one attempt, from its start to the last byte
+    max_429_wait_s: float = 60.0        # the longest single wait on HTTP 429
+    max_429_total_s: float = 1800.0     # of nothing but 429 from one endpoint: the run stops
+    proxy: str = ""                     # for calls and downloads; the environment's proxies are not used
+    ca_bundle: str = ""                 # PEM file of extra certificate authorities
+
+
+@dataclass(frozen=True)
+class Role:
+    """[king], [challenger], …: who answers. None: as [llm]."""
+
+    endpoint: str | None = None
+    model: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    max_prompt_tokens: int | None = None
+    format_retries: int = 2             # further tries where an answer is not THOUGHT + one bash block
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """[prompt]: what prompt.py samples."""
+
+    source: str = "hf:AlienKevin/SWE-ZERO-12M-trajectories"
+    prs: str = "hf:nebius/SWE-rebench-V2-PRs"
+    config: str = "default"             # of a Hub data set
+    split: str = "train"
+    count: int = 2000
+    seed: int = 0
+    turns: str = "random"               # random | first | last | all
+    max_per_instance: int = 1           # prompts of one PR; 0: no limit (always so with turns = "all")
+    max_chars: int = 200_000            # a longer history + reference is skipped
+    window_rows: int = 10               # rows fetched at one random offset
+    keep_unmatched: bool = False        # keep prompts without a PR record (king only: ch.py leaves them out)
+    rows_url: str = "https://datasets-server.huggingface.co"
+    hub_url: str = "https://huggingface.co"
+
+
+@dataclass(frozen=True)
+class Exclude:
+    """[exclude]: what no stage touches."""
+
+    ids: tuple[str, ...] = ()           # instance ids
+    max_patch_chars: int = 50_000       # a larger gold patch is an oversized PR
+
+
+@dataclass(frozen=True)
+class Price:
+    """USD for a million tokens."""
+
+    input: float
+    output: float
+    cached: float | None = None         # of cached prompt tokens; None: as `input`
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """[endpoints.NAME]: where a model is served."""
+
+    name: str
+    base_url: str = ""
+    base_url_env: str = ""              # the environment's name for it; wins over base_url where it is set
+    api_key_env: str = ""               # empty: the endpoint wants no key
+    max_concurrency: int = 0            # calls in flight; 0: as many as there are workers
+    headers: dict[str, str] = field(default_factory=dict)
+    api_key: Secret = field(default=Secret(""), repr=False)
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A role resolved: the model, where it is served, and with what it is asked."""
+
+    role: str
+    model: str
+    endpoint: Endpoint
+    temperature: float
+    max_tokens: int
+    max_prompt_tokens: int
+    format_retries: int
+
+    def identity(self) -> dict:
+        """What an answer depends on beside its inputs: kept in the ledger as 'settings'."""
+        return {"model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens,
+                "max_prompt_tokens": self.max_prompt_tokens}
+
+
+@dataclass(frozen=True)
+class Settings:
+    llm: LLM = LLM()
+    prompt: PromptSettings = PromptSettings()
+    king: Role = Role()
+    challenger: Role = Role()
+    exclude: Exclude = Exclude()
+    prices: dict[str, Price] = field(default_factory=dict)
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    root: Path = Path(".")
+    budget_usd: float | None = None
+    hf_token: Secret = field(default=Secret(""), repr=False)
+    flags: dict = field(default_factory=dict, repr=False)
+
+    def speaker(self, role: str) -> Speaker:
+        """Who answers as `role` ("king", "challenger"): flags first, then the role's section, then [llm]."""
+        own = getattr(self, role)
+        # ChainMap would do, but None means "as [llm]" here
+        pick = {key: own_value if (own_value := getattr(own, key)) is not None else getattr(self.llm, key)
+                for key in ("model", "temperature", "max_tokens", "max_prompt_tokens")}
+        if self.flags.get("model"):
+            pick["model"] = self.flags["model"]
+        endpoint = self._endpoint(own.endpoint)
+        if endpoint.name == "embedded":
+            pick["model"] = EMBEDDED_MODEL
+        return Speaker(role=role, endpoint=endpoint, format_retries=own.format_retries, **pick)
+
+    def _endpoint(self, own: str | None) -> Endpoint:
+        by_url, by_name = self.flags.get("llm_base_url"), self.flags.get("llm")
+        if by_url or (not by_name and not own and self.llm.base_url):
+            return replace(self.endpoints["base_url"], base_url=by_url or self.llm.base_url)
+        name = by_name or own or self.llm.endpoint
+        if name not in self.endpoints:
+            raise Trouble(f"no endpoint is called {name!r}.", todo=_did_you_mean(name, self.endpoints, "[endpoints.{}]"))
+        return self.endpoints[name]
+
+
+EMBEDDED_MODEL = "smollm2-135m-instruct"
+SECTIONS = {"llm": LLM, "prompt": PromptSettings, "king": Role, "challenger": Role, "judge": None, "duel": None,
+            "report": None, "exclude": Exclude}
+ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY", "llm.ca_bundle": "REQUESTS_CA_BUNDLE"}
+FLAGS = {"llm": None, "model": None, "llm_base_url": None, "llm_auth_token": None, "budget": None,  # see load()
+         "workers": "llm.workers", "proxy": "llm.proxy"}
+BUILT_IN_ENDPOINTS = {
+    "chutes": {"base_url": "https://llm.chutes.ai/v1", "base_url_env": "CHUTES_BASE_URL",
+               "api_key_env": "CHUTES_API_KEY"},
+    "base_url": {"api_key_env": ""},      # of --llm-base-url and LLM_BASE_URL
+    "embedded": {"max_concurrency": 1},   # one slot: further calls would only wait inside the server
+}
+
+
+def load(args) -> Settings:
+    """The settings of one run of a script; prints them and ends the script where --show-config was given."""
+    root = Path(args.root)
+    path, table = _read_toml(args, root)
+    environment = _Environment(root)
+    origin: dict[str, str] = {}
+    values = _layered(args, table, path, environment, origin)
+    token = _first(args.llm_auth_token, environment.get("QIANFAN_BEARER_TOKEN"))
+    endpoints = _endpoints(table, path, environment, token, origin)
+    settings = Settings(
+        **{name: cls(**values[name]) for name, cls in SECTIONS.items() if cls},
+        prices=_prices(table, path, origin), endpoints=endpoints, root=root, budget_usd=args.budget,
+        hf_token=Secret(environment.get("HF_TOKEN") or environment.get("HUGGINGFACE_API_KEY") or ""),
+        flags={name: getattr(args, name) for name in FLAGS if getattr(args, name, None) is not None})
+    if args.show_config:
+        _show(settings, origin)
+        raise SystemExit(0)
+    return settings
+
+
+class _Environment:
+    """os.environ, then .env (of --root, else of the current folder)."""
+
+    def __init__(self, root: Path):
+        self.file = next((p for p in (root / ".env", Path(".env")) if p.is_file()), None)
+        self.values = dotenv_values(self.file) if self.file else {}
+
+    def get(self, name: str) -> str | None:
+        return os.environ.get(name) or self.values.get(name) or None
+
+    def origin(self, name: str) -> str:
+        return f"environment {name}" if os.environ.get(name) else f"{self.file} {name}"
+
+
+def _read_toml(args, root: Path):
+    if args.config and not Path(args.config).is_file():
+        raise Trouble("is not a file.", args.config, "Give --config a TOML file such as chain.toml.")
+    path = Path(args.config) if args.config else next(
+        (p for p in (root / "chain.toml", Path("chain.toml")) if p.is_file()), None)
+    if path is None:
+        return None, {}
+    try:
+        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise Trouble(f"is not valid TOML: {e}", str(path), "Mend that line, or comment it out.") from e
+
+
+def _layered(args, table, path, environment, origin):
+    """{section: {key: value}} by precedence; unknown keys and wrong types are Trouble."""
+    _refuse_unknown(table, [*SECTIONS, "prices", "endpoints"], path, "section [{}]")
+    values = {}
+    for section, cls in SECTIONS.items():
+        given = table.get(section, {})
+        if not isinstance(given, dict):
+            raise Trouble(f"{section} is not a section.", str(path), f"Write [{section}] on a line of its own.")
+        known = {f.name: f for f in fields(cls)} if cls else {}
+        _refuse_unknown(given, known, path, f"key in [{section}]: {{}}")
+        values[section] = {}
+        for key, f in known.items():
+            name = f"{section}.{key}"
+            values[section][key], origin[name] = f.default, "default"
+            if key in given:
+                values[section][key] = _typed(given[key], f.type, f"{path} [{section}] {key}")
+                origin[name] = str(path)
+            if (env := ENVIRONMENT.get(name)) and (value := environment.get(env)):
+                values[section][key], origin[name] = _typed(value, f.type, env), environment.origin(env)
+            flag = next((flag for flag, target in FLAGS.items() if target == name), key if section == args.section else "")
+            if flag and (value := getattr(args, flag, None)) is not None:
+                values[section][key], origin[name] = value, f"flag --{flag.replace('_', '-')}"
+    return values
+
+
+def _typed(value, kind: str, where: str):
+    """`value` as the type that a data class declares; a whole number may stand for a float."""
+    wants = kind.removesuffix(" | None")
+    if wants == "float" and type(value) is int:
+        return float(value)
+    if wants == "tuple[str, ...]" and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    if type(value).__name__ == wants:
+        return value
+    raise Trouble(f"should be {'a list of texts' if wants.startswith('tuple') else wants}, not {value!r}.", where)
+
+
+def _refuse_unknown(given, known, path, what):
+    for name in given:
+        if name not in known:
+            raise Trouble(f"has an unknown {what.format(name)}.", str(path), _did_you_mean(name, known, "{}"))
+
+
+def _did_you_mean(name, known, form) -> str:
+    near = difflib.get_close_matches(name, list(known), 1, 0.5)
+    listed = ", ".join(form.format(k) for k in known if k != "base_url" or form == "{}") or "none"
+    return f"Did you mean {form.format(near[0])}?" if near else f"Known: {listed}."
+
+
+def _endpoints(table, path, environment, token, origin):
+    endpoints, given = {}, table.get("endpoints", {})
+    for name in {**BUILT_IN_ENDPOINTS, **given}:
+        own = given.get(name, {})
+        known = {f.name: f for f in fields(Endpoint) if f.name not in ("name", "api_key")}
+        _refuse_unknown(own, known, path, f"key in [endpoints.{name}]: {{}}")
+        for key, value in own.items():
+            if key == "headers":
+                if not (isinstance(value, dict) and all(isinstance(v, str) for v in value.values())):
+                    raise Trouble("should be a table of texts.", f"{path} [endpoints.{name}] headers")
+            else:
+                _typed(value, known[key].type, f"{path} [endpoints.{name}] {key}")
+        endpoint = Endpoint(name=name, **{**BUILT_IN_ENDPOINTS.get(name, {}), **own})
+        url_env, key_env = endpoint.base_url_env, endpoint.api_key_env
+        origin[f"endpoints.{name}"] = str(path) if own else "default"
+        if url_env and environment.get(url_env):
+            endpoint = replace(endpoint, base_url=environment.get(url_env))
+            origin[f"endpoints.{name}"] = environment.origin(url_env)
+        key = token if name == "base_url" else environment.get(key_env) if key_env else None
+        endpoints[name] = replace(endpoint, base_url=endpoint.base_url.rstrip("/"), api_key=Secret(key or ""))
+    return endpoints
+
+
+def _prices(table, path, origin):
+    prices = {EMBEDDED_MODEL: Price(0.0, 0.0)}
+    for model, given in table.get("prices", {}).items():
+        where = f"{path} [prices] {model!r}"
+        if not isinstance(given, dict):
+            raise Trouble("is not a table.", where, PRICE_LINE.format(model=model))
+        _refuse_unknown(given, ["in", "out", "cached"], path, f"key in [prices] {model!r}: {{}}")
+        if not {"in", "out"} <= given.keys():
+            raise Trouble("needs `in` and `out`.", where, PRICE_LINE.format(model=model))
+        for key, value in given.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+                raise Trouble(f"`{key}` should be USD for a million tokens, not {value!r}.", where)
+        prices[model] = Price(given["in"], given["out"], given.get("cached"))
+        origin[f"prices.{model}"] = str(path)
+    return prices
+
+
+PRICE_LINE = 'Add under [prices] in chain.toml, in USD for a million tokens:  "{model}" = {{ in = 0.00, out = 0.00 }}'
+
+
+def _first(*values):
+    return next((v for v in values if v), None)
+
+
+def _show(settings: Settings, origin: dict[str, str]):
+    for name, where in origin.items():
+        section, _, key = name.partition(".")
+        value = getattr(settings, section)
+        value = value[key] if isinstance(value, dict) else getattr(value, key)
+        if isinstance(value, Endpoint):
+            key = "set" if value.api_key else "not set" if value.api_key_env or value.name == "base_url" else "none needed"
+            value = f"{value.base_url or '-'}  key {value.api_key_env or ''} {key}"
+        elif is_dataclass(value):
+            value = f"in {value.input}, out {value.output}, cached {value.cached}"
+        elif value is None:
+            value = "(as [llm])"
+        print(f"{name} = {value if not isinstance(value, tuple) else list(value)}  # {where}")
+    print(f"HF_TOKEN = {'****' if settings.hf_token else '(not set)'}")
+    print(f"budget = {settings.budget_usd if settings.budget_usd is not None else '(none)'}")

@@ -1,0 +1,1 @@
+"""The duel: sampled agent turns, answered blind and answered knowing the pull request."""

@@ -1,0 +1,57 @@
+"""How the king and the challenger are asked. The king's request is built from the history and nothing else."""
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from importlib.resources import files
+
+from codedata.duel.format import clean, format_problem
+from codedata.llm import Client, Reply
+from codedata.llm.trim import Fitted
+from codedata.records import Answer, Commit
+
+
+def turn_problem(reply: Reply) -> str | None:
+    """Why a reply is not a turn, for Client.chat(accept=…)."""
+    return format_problem(reply.text, reply.truncated)
+
+
+def ask_turn(client: Client, messages: list[dict]) -> str:
+    """The next turn, well-formed and without leaked thinking; ItemFailed after the last try."""
+    return clean(client.chat(messages, accept=turn_problem, grammar=_text("turn.gbnf")).text)
+
+
+def king_messages(client: Client, history: list[dict]) -> list[dict]:
+    return client.fit(history).messages
+
+
+def challenger_messages(client: Client, answer: Answer, commit: Commit) -> list[dict]:
+    """The history under the blind-agent rule: the note with the PR stands behind the agent's own system prompt."""
+    note = _text("challenger.md")
+    parts = {"repo": commit.repo, "language": commit.language, "issue": commit.issue or "(none)",
+             "description": commit.description or "(none)", "files": "\n".join(commit.files)}
+    fixed = _fill(note, **parts, patch="", test_patch="")
+    fitted: Fitted = client.fit(answer.messages, fixed, (commit.patch, commit.test_patch))
+    filled = _fill(note, **parts, patch=fitted.patches[0] or "(none)", test_patch=fitted.patches[1] or "(none)")
+    history = fitted.messages
+    own = history[0]["content"] + "\n\n" if history and history[0]["role"] == "system" else ""
+    return [{"role": "system", "content": own + filled}, *history[bool(own):]]
+
+
+def prompt_digest(name: str) -> str:
+    """Eight hex digits of a prompt file: part of the settings that the ledger notes."""
+    return hashlib.blake2b(_text(name).encode(), digest_size=4).hexdigest()
+
+
+def _fill(template: str, **parts: str) -> str:
+    """str.format would trip over braces in patches, and replacing one part must not touch another's text."""
+    out, rest = "", template
+    for name, text in parts.items():
+        before, _, rest = rest.partition("{" + name + "}")
+        out += before + text
+    return out + rest
+
+
+@lru_cache
+def _text(name: str) -> str:
+    return (files("codedata.duel") / name).read_text(encoding="utf-8")

@@ -1,0 +1,48 @@
+"""Expected trouble: what happened, where, what to do. Printed without a traceback; anything else is a bug."""
+
+
+class Trouble(Exception):
+    """Something the user can mend. Uncaught it ends the script with exit code 2, nothing done."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, where: str = "", todo: str = ""):
+        super().__init__(what, where, todo)
+        self.what, self.where, self.todo = what, where, todo
+
+    def __str__(self) -> str:
+        head = f"{self.where} {self.what}" if self.where else self.what
+        return f"{head}\n  {self.todo}" if self.todo else head
+
+
+class BrokenRecord(Trouble):
+    """A record on disk that cannot be read as what it should be. The others go on."""
+
+
+class ItemFailed(Trouble):
+    """One item could not be made. It leaves a ledger line, no record; the next run tries it again."""
+
+    exit_code = 1
+
+
+class HttpTrouble(ItemFailed):
+    """A request was given up. `status` is the last HTTP status, None where no answer came."""
+
+    def __init__(self, what: str, where: str = "", todo: str = "", status: int | None = None):
+        super().__init__(what, where, todo)
+        self.status = status
+
+
+class RunStopped(Trouble):
+    """No further item can be made (endpoint, key, budget, disk): what is left stays missing."""
+
+    def __init__(self, what: str, where: str = "", todo: str = "", exit_code: int = 1):
+        super().__init__(what, where, todo)
+        self.exit_code = exit_code
+
+
+class Interrupted(RunStopped):
+    """The run is ending (a signal, or another item's RunStopped): no new call starts."""
+
+    def __init__(self):
+        super().__init__("interrupted", exit_code=130)

@@ -1,0 +1,180 @@
+"""The calls of the item in hand: what they cost, and every finished reply kept until the item's record is written.
+
+A reply is in <dir>/_partial/<item>.jsonl before anything is done with it, under the digest of its request and the
+number of times that request was made; a re-run of the item is served from there. Each reply has an id, and a ledger
+line names the ids it paid for, so that what is spent can be added up exactly over any number of crashes.
+"""
+from __future__ import annotations
+
+import json
+import os
+import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from codedata.config import PRICE_LINE
+from codedata.errors import RunStopped
+from codedata.ledger import disk_trouble, read_lines
+
+PARTIAL = "_partial"
+_current: ContextVar[Calls | None] = ContextVar("calls", default=None)
+
+
+class Calls:
+    """The replies of one item by one stage. Threads that an item starts may share it."""
+
+    def __init__(self, directory: Path, stage: str, item: str, counted: set[str] = frozenset()):
+        self.path = Path(directory) / PARTIAL / f"{item}.jsonl"
+        self.stage, self.item = stage, item
+        self._lock = threading.Lock()
+        self._asked: dict[str, int] = {}
+        self._kept: dict[tuple[str, int], dict] = {}
+        self._others: list[dict] = []      # replies to another stage's requests
+        self._useless: set[str] = set()    # requests none of whose replies could be used
+        self.uncounted: list[dict] = []    # calls that no ledger line has paid for
+        self.cuts: list[str] = []
+        self.intent: dict | None = None    # digests that an earlier, killed run was about to write
+        self.served = 0
+        self._on_disk = False
+        for line in read_lines(self.path):
+            self._on_disk = True
+            if line.get("stage") != stage:
+                self._others.append(line)
+            elif "intent" in line:
+                self.intent = line["intent"]
+            elif "reply" in line:
+                self._kept[line["request"], line["attempt"]] = line
+                if line["call"]["id"] not in counted:
+                    self.uncounted.append(line["call"])
+        self._maybe_torn = self._on_disk   # an earlier process may have died in the middle of a line
+
+    def take(self, request: str) -> tuple[int, dict | None]:
+        """The number of this attempt at a request (digest), and its kept reply if there is one."""
+        with self._lock:
+            attempt = self._asked[request] = self._asked.get(request, -1) + 1
+            line = self._kept.get((request, attempt))
+            self.served += line is not None
+            return attempt, line
+
+    def keep(self, request: str, attempt: int, reply: dict, call: dict) -> None:
+        """Write a finished reply down. Its cost is counted from here on."""
+        line = {"stage": self.stage, "request": request, "attempt": attempt, "reply": reply, "call": call}
+        with self._lock:
+            self.uncounted.append(call)
+            self._append(line)
+            self._kept[request, attempt] = line
+
+    def useless(self, request: str) -> None:
+        """All replies to this request were rejected: when the item has failed they are not served again."""
+        with self._lock:
+            self._useless.add(request)
+
+    def about_to_write(self, intent: dict) -> None:
+        """Note what the next rename will put in place: after a kill right behind it, the record is not a hand edit."""
+        with self._lock:
+            self._append({"stage": self.stage, "intent": intent})
+
+    def _append(self, line: dict) -> None:
+        data = json.dumps(line, separators=(",", ":")) + "\n"
+        try:
+            if not self._on_disk:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a", encoding="ascii") as file:
+                file.write("\n" * self._maybe_torn + data)
+            self._on_disk, self._maybe_torn = True, False
+        except OSError as e:
+            raise disk_trouble(e, self.path) from e
+
+    def finish(self, made: bool) -> None:
+        """After the ledger line: drop what is not needed any more (all of it, or the useless after a failure)."""
+        with self._lock:
+            self.uncounted = []
+            kept = [] if made else [line for line in self._kept.values() if line["request"] not in self._useless]
+            left = self._others + kept
+            if not self._on_disk or (not made and len(kept) == len(self._kept)):
+                return
+            try:
+                if left:
+                    tmp = self.path.with_name("_tmp." + self.path.name)
+                    tmp.write_text("".join(json.dumps(line) + "\n" for line in left), encoding="ascii")
+                    os.replace(tmp, self.path)
+                else:
+                    self.path.unlink(missing_ok=True)
+            except OSError as e:
+                raise disk_trouble(e, self.path) from e
+
+
+@contextmanager
+def counting(calls: Calls):
+    """Every chat() in this block, in this thread, belongs to `calls`."""
+    token = _current.set(calls)
+    try:
+        yield calls
+    finally:
+        _current.reset(token)
+
+
+def current() -> Calls | None:
+    return _current.get()
+
+
+def uncounted(directory: Path, ledger_ids) -> list[dict]:
+    """The calls kept in a directory's _partial/ which no ledger line has paid for yet."""
+    folder = Path(directory) / PARTIAL
+    if not folder.is_dir():
+        return []
+    return [line["call"] for path in sorted(folder.glob("*.jsonl")) for line in read_lines(path)
+            if "call" in line and line["call"]["id"] not in ledger_ids]
+
+
+class Money:
+    """What is spent under a root, and the budget. cost_usd is None where a price is unknown, never 0."""
+
+    def __init__(self, prices: dict, budget_usd: float | None = None):
+        self.prices, self.budget_usd = prices, budget_usd
+        self.spent_usd = 0.0
+        self._lock = threading.Lock()
+
+    def cost(self, model: str, tokens_in, tokens_out, tokens_cached=0) -> float | None:
+        price = self.prices.get(model)
+        if price is None or tokens_in is None or tokens_out is None:
+            return None
+        cached = min(tokens_cached or 0, tokens_in)
+        cached_price = price.input if price.cached is None else price.cached
+        return ((tokens_in - cached) * price.input + cached * cached_price + tokens_out * price.output) / 1e6
+
+    def gate(self) -> None:
+        """Before each call: RunStopped where the budget is used up."""
+        if self.budget_usd is not None and self.spent_usd >= self.budget_usd:
+            raise RunStopped(f"the budget of ${self.budget_usd:g} is used up (${self.spent_usd:.4f} spent under this "
+                             "root).", todo="Give a larger --budget to go on: what is done is kept.")
+
+    def add(self, call: dict) -> None:
+        if call["cost_usd"] is not None:
+            with self._lock:
+                self.spent_usd += call["cost_usd"]
+        elif self.budget_usd is not None:
+            raise RunStopped(f"model {call['model']} reports no usage, so a budget cannot be kept.",
+                             todo="Run without --budget, or use an endpoint that reports usage.")
+
+    def add_up(self, root: Path) -> None:
+        """Set what was spent under `root` by all scripts so far: every ledger, and replies no ledger line names yet."""
+        total = 0.0
+        for directory in sorted(p for p in Path(root).glob("*") if p.is_dir()):
+            ids: set[str] = set()
+            for line in read_lines(directory / "_ledger.jsonl"):
+                for call in [*line.get("calls", []), *line.get("earlier", [])]:
+                    ids.add(call.get("id", ""))
+                    total += self._known(call, directory)
+            total += sum(self._known(call, directory) for call in uncounted(directory, ids))
+        self.spent_usd = total
+
+    def _known(self, call: dict, directory: Path) -> float:
+        cost = call.get("cost_usd")
+        if cost is None:
+            cost = self.cost(call["model"], call.get("tokens_in"), call.get("tokens_out"), call.get("tokens_cached"))
+        if cost is None:
+            raise RunStopped(f"has calls to {call['model']!r} whose cost is not known, so a budget cannot be kept.",
+                             str(directory), PRICE_LINE.format(model=call["model"]), exit_code=2)
+        return cost

@@ -1,0 +1,198 @@
+"""Chat with a model over an OpenAI-compatible endpoint, so that no finished answer is lost or paid for twice.
+
+`Models` is opened once by a script; `client(role)` gives what a role is asked through. What a reply costs and the
+reply itself go to the `Calls` of the item in hand (codedata/llm/calls.py) before anything is done with them.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+import uuid
+from dataclasses import dataclass
+
+from codedata.config import PRICE_LINE, Settings, Speaker
+from codedata.errors import HttpTrouble, ItemFailed, Trouble
+from codedata.llm.calls import Money, current
+from codedata.llm.http import Http, Retry, Tries
+from codedata.llm.trim import Fitted, estimate_tokens, fit
+
+WHAT_TO_DO = {400: "Read what the endpoint says; for a request that is too long, set max_prompt_tokens.",
+              404: "Check --model and the base URL: --show-config tells which are used.",
+              413: "The request is too long: set max_prompt_tokens.",
+              422: "The endpoint does not accept a field of the request; read what it says."}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model said. `reasoning` is what it thought aloud, kept apart from `text`."""
+
+    text: str
+    reasoning: str = ""
+    finish_reason: str = ""
+    model: str = ""
+
+    @property
+    def truncated(self) -> bool:
+        return self.finish_reason == "length"
+
+
+class Client:
+    """One role's model: chat(), and fit() for its longest request."""
+
+    def __init__(self, speaker: Speaker, models: Models):
+        self.speaker, self._models = speaker, models
+        self._embedded = speaker.endpoint.name == "embedded"
+        workers = models.settings.llm.workers
+        limit = min(workers, speaker.endpoint.max_concurrency or workers)
+        self._line = models.http.line(speaker.endpoint.name + " " + speaker.endpoint.base_url, limit)
+        self._headers = {"Content-Type": "application/json", **speaker.endpoint.headers}
+        if speaker.endpoint.api_key:
+            self._headers["Authorization"] = f"Bearer {speaker.endpoint.api_key}"
+
+    def chat(self, messages: list[dict], accept=None, grammar: str = "") -> Reply:
+        """A reply that `accept` has nothing against. accept(reply) gives what is wrong, or None.
+
+        Asks up to 1 + format_retries times, then ItemFailed. `grammar` (GBNF) goes to the embedded model only: other
+        endpoints need not know it.
+        """
+        speaker, calls, problem = self.speaker, current(), ""
+        body = {"model": speaker.model, "messages": messages, "temperature": speaker.temperature,
+                "max_tokens": speaker.max_tokens}
+        if grammar and self._embedded:
+            body["grammar"] = grammar
+        data = json.dumps(body).encode()
+        request = hashlib.blake2b(data, digest_size=8).hexdigest()
+        n_tries = 1 + speaker.format_retries
+        for _ in range(n_tries):
+            attempt, kept = calls.take(request)
+            reply = Reply(**kept["reply"]) if kept else self._ask(data, request, attempt, calls)
+            problem = "empty answer" if not reply.text.strip() else accept(reply) if accept else None
+            if problem is None:
+                return reply
+        calls.useless(request)
+        raise ItemFailed(f"{problem}, {n_tries} tries" if n_tries > 1 else problem)
+
+    def fit(self, history: list[dict], fixed: str = "", patches: tuple[str, ...] = ()) -> Fitted:
+        """The request's parts within max_prompt_tokens; what was cut goes to the ledger."""
+        speaker, limit = self.speaker, self.speaker.max_prompt_tokens
+        if self._embedded:
+            room = self._models.embedded.CONTEXT - speaker.max_tokens
+            limit = min(limit or room, room)
+        if not limit:
+            return Fitted(history, list(patches))
+        fitted = fit(history, limit, self._models.embedded.tokens if self._embedded else estimate_tokens, fixed, patches)
+        if fitted.cut and (calls := current()):
+            calls.cuts.append(fitted.cut)
+        return fitted
+
+    def estimate(self, messages: list[dict]) -> tuple[int, float | None]:
+        """(tokens of a request, the most that it and its answer can cost) without a call."""
+        tokens = sum(estimate_tokens(m["content"]) for m in messages)
+        tokens = min(tokens, self.speaker.max_prompt_tokens or tokens)
+        return tokens, self._models.money.cost(self.speaker.model, tokens, self.speaker.max_tokens)
+
+    def _ask(self, data: bytes, request: str, attempt: int, calls) -> Reply:
+        models, tries = self._models, Tries()
+        url = (models.embedded.base_url() if self._embedded else self.speaker.endpoint.base_url) + "/chat/completions"
+        try:
+            reply, usage = models.http.send("POST", url, self._line, _decode, tries=tries, gate=models.money.gate,
+                                            data=data, headers=self._headers)
+        except HttpTrouble as e:
+            raise HttpTrouble(e.what, f"{self.speaker.model}:", WHAT_TO_DO.get(e.status, ""), e.status) from e
+        # billed under the name that was asked for, which is the one that has a price; the served one may add a date
+        call = {"id": uuid.uuid4().hex[:12], "model": self.speaker.model, **usage,
+                "cost_usd": models.money.cost(self.speaker.model, **usage), "seconds": round(tries.seconds, 3),
+                **{key: n for key, n in (("tries", tries.n), ("timeouts", tries.timeouts),
+                                         ("throttled", tries.throttled)) if n > (key == "tries")}}
+        if reply.truncated:
+            call["truncated"] = True
+        calls.keep(request, attempt, {"text": reply.text, "reasoning": reply.reasoning,
+                                      "finish_reason": reply.finish_reason, "model": reply.model}, call)
+        models.money.add(call)
+        return reply
+
+
+class Models:
+    """Everything that calls need, for the length of a run: connections, limits, money, the embedded model."""
+
+    def __init__(self, settings: Settings):
+        self.settings, self.stop = settings, threading.Event()
+        llm = settings.llm
+        self.http = Http(Retry(llm.retry_max, llm.retry_wait_s, llm.call_timeout_s, llm.max_429_wait_s,
+                               llm.max_429_total_s), llm.proxy, llm.ca_bundle, llm.workers, self.stop)
+        self.money = Money(settings.prices, settings.budget_usd)
+        self._clients: dict[str, Client] = {}
+        self._embedded = None
+
+    @property
+    def embedded(self):
+        """The embedded model's process holder; the process starts with the first call."""
+        if self._embedded is None:
+            from codedata.llm.embedded import Embedded   # an extra: imported where it is asked for
+            self._embedded = Embedded()
+        return self._embedded
+
+    def client(self, role: str) -> Client:
+        if role not in self._clients:
+            self._clients[role] = Client(self.settings.speaker(role), self)
+        return self._clients[role]
+
+    def clients(self) -> list[Client]:
+        return list(self._clients.values())
+
+    def check(self) -> None:
+        """Before the first call: Trouble where a key, an endpoint, the extra or a price for --budget is missing."""
+        for client in self._clients.values():
+            endpoint, model = client.speaker.endpoint, client.speaker.model
+            if endpoint.name == "embedded":
+                self.embedded.check()
+            elif not endpoint.base_url:
+                raise Trouble("has no base_url.", f"[endpoints.{endpoint.name}]", WAYS_OUT)
+            elif endpoint.api_key_env and not endpoint.api_key:
+                raise Trouble(f"no key for {endpoint.base_url}: {endpoint.api_key_env} is not set.", todo=WAYS_OUT)
+            if any(not "\x20" <= c < "\x7f" for c in endpoint.api_key):
+                raise Trouble("holds a character that cannot stand in a key.", endpoint.api_key_env or "--llm-auth-token",
+                              "Copy the key again, without line ends or quotes.")
+            if self.money.budget_usd is not None and model not in self.money.prices:
+                raise Trouble(f"--budget needs a price for {model!r}.", todo=PRICE_LINE.format(model=model))
+        if self.money.budget_usd is not None:
+            self.money.add_up(self.settings.root)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.http.close()
+        if self._embedded is not None:
+            self._embedded.close()
+
+
+WAYS_OUT = ("Put the key into the environment or .env (CHUTES_API_KEY), or name another endpoint: --llm-base-url URL "
+            "[--llm-auth-token KEY],\n  [endpoints.NAME] in chain.toml with --llm NAME, or --llm embedded for a small "
+            "model on this machine (for trying only).")
+
+
+def _decode(status: int, headers, body: bytes) -> tuple[Reply, dict]:
+    """(reply, usage) of a chat completion; ValueError where it is none."""
+    try:
+        answer = json.loads(body)
+        choice = answer["choices"][0]
+        message = choice["message"]
+        content, reasoning = message.get("content"), message.get("reasoning_content") or message.get("reasoning") or ""
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as e:
+        start = " ".join(body[:120].decode("utf-8", "replace").split())
+        raise ValueError(f"HTTP {status} without a chat completion in it: {start!r}") from e
+    if isinstance(content, list):   # parts, as some endpoints send them
+        content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
+    usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+    reply = Reply(content if isinstance(content, str) else "", reasoning if isinstance(reasoning, str) else "",
+                  choice.get("finish_reason") or "", answer.get("model") or "")
+    return reply, {"tokens_in": _count(usage.get("prompt_tokens")), "tokens_out": _count(usage.get("completion_tokens")),
+                   "tokens_cached": _count(cached) or 0}
+
+
+def _count(value) -> int | None:
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) else None

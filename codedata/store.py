@@ -1,0 +1,379 @@
+"""Directories of records: atomic writes, digests by field, and what is known without opening a file.
+
+`Store` is one file a record (answer/, commit/), over all shards of the directory. `Lists` is files that each hold a
+list of records (prompt/). Both give names(), facts(name), read(name) and `broken`. A record is written to a temporary
+file in the same directory, synced and renamed, so a kill leaves the old record or the new one.
+"""
+from __future__ import annotations
+
+import fcntl
+import fnmatch
+import hashlib
+import json
+import os
+import re
+import socket
+import threading
+from collections import Counter
+from dataclasses import fields
+from pathlib import Path
+
+from codedata.errors import BrokenRecord, ItemFailed, Trouble
+from codedata.ledger import Known, Ledger, disk_trouble
+from codedata.records import parse, safe_name
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+def natural(name: str) -> list:
+    """Sort key: prompts_2_10 comes after prompts_2_9."""
+    return [int(part) if part.isdecimal() else part for part in _DIGITS.split(name)]
+
+
+def digest(value) -> str:
+    """16 hex digits of a JSON value: equal values, equal digests, whatever the order of their keys."""
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def digests_of(record) -> dict[str, str]:
+    """{field: digest} of a record; null fields have none, as they are not there yet."""
+    return {f.name: digest(value) for f in fields(record) if (value := getattr(record, f.name)) is not None}
+
+
+def write_atomic(path: Path, data: bytes) -> os.stat_result:
+    """Put `data` at `path` whole or not at all; returns its stat. Full disks and the like end the run."""
+    tmp = path.with_name(f"_tmp.{os.getpid()}.{threading.get_ident()}.{path.name}")
+    try:
+        fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view):]
+            os.fsync(fd)   # before the rename: a power cut must not leave a name without its bytes
+            stat = os.fstat(fd)
+        finally:
+            os.close(fd)
+        os.replace(tmp, path)
+    except OSError as e:
+        try:
+            os.unlink(tmp)
+        except OSError:
+            pass
+        raise disk_trouble(e, path) from e
+    return stat
+
+
+def to_json(data) -> bytes:
+    """The form of every record on disk: sorted and indented, so that an edit is a one-line diff."""
+    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _load_json(path: Path):
+    try:
+        with open(path, "rb") as file:
+            return json.loads(file.read())
+    except FileNotFoundError as e:
+        raise BrokenRecord("is gone.", str(path), "It was there a moment ago: run again.") from e
+    except (ValueError, RecursionError, OSError) as e:
+        raise BrokenRecord(f"is not readable JSON: {e}", str(path), "Mend it, or delete it and run again.") from e
+
+
+class Store:
+    """One file a record. New records go to `into` (a directory's name); old ones stay where they are."""
+
+    def __init__(self, root: Path, cls, into: str | None = None):
+        self.root, self.cls = Path(root), cls
+        self.into = self.root / (into or cls.directory)
+        self.broken: list[BrokenRecord] = []
+        self.ledgers: dict[Path, Ledger] = {}
+        self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns when last looked at
+        self._facts: dict[str, Known] = {}
+        self._lock = threading.Lock()
+        self._scan()
+
+    def _scan(self) -> None:
+        twice = []
+        for directory in self._directories():
+            self.ledgers[directory] = Ledger(directory)
+            for entry in os.scandir(directory):
+                if not entry.name.endswith(".json") or entry.name[0] in "_.":
+                    continue
+                name = entry.name[:-5]
+                if not safe_name(name):
+                    self.broken.append(BrokenRecord("has a name that is refused.", entry.path,
+                                                    "Rename it: letters, digits, `.`, `_` and `-` only."))
+                elif name in self._at:
+                    twice.append(f"{self._at[name][0].name}/{entry.name} and {directory.name}/{entry.name}")
+                else:
+                    stat = entry.stat()
+                    self._at[name] = directory, stat.st_size, stat.st_mtime_ns
+        if twice:
+            raise Trouble("stand in two directories: " + ", ".join(sorted(twice)[:5]), str(self.root),
+                          "Keep one of each, delete the other.")
+
+    def _directories(self) -> list[Path]:
+        name = self.cls.directory
+        found = [self.root / name]
+        if getattr(self.cls, "sharded", False) and self.root.is_dir():
+            found += [p for p in self.root.iterdir() if re.fullmatch(re.escape(name) + r"_\d+", p.name)]
+        check_directories(found)
+        return sorted((p for p in found if p.exists()), key=lambda p: natural(p.name))
+
+    def names(self) -> list[str]:
+        return sorted(self._at, key=natural)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._at
+
+    def path(self, name: str) -> Path:
+        return (self._at[name][0] if name in self._at else self.into) / f"{name}.json"
+
+    def ledger(self, name: str | None = None) -> Ledger:
+        """The ledger of the directory where `name` is, or would be written."""
+        directory = self._at[name][0] if name in self._at else self.into
+        with self._lock:
+            if directory not in self.ledgers:
+                self.ledgers[directory] = Ledger(directory)
+            return self.ledgers[directory]
+
+    def made(self, stage: str, name: str):
+        return self._newest("made", stage, name)
+
+    def failed(self, stage: str, name: str):
+        return self._newest("failed", stage, name)
+
+    def _newest(self, table: str, stage: str, name: str):
+        # a deleted record's line may be in any shard's ledger
+        return next((a for ledger in self.ledgers.values() if (a := getattr(ledger, table).get((stage, name)))), None)
+
+    def facts(self, name: str) -> Known:
+        """Digests by field. From the ledger where size and mtime are as a script left them, else by reading."""
+        directory, size, mtime_ns = self._at[name]
+        known = self.ledgers[directory].known.get(name)
+        if known and known.size == size and known.mtime_ns == mtime_ns:
+            return known
+        if name not in self._facts:
+            record = self.read(name)
+            self._facts[name] = Known(record.instance_id, digests_of(record), size, mtime_ns)
+        return self._facts[name]
+
+    def read(self, name: str):
+        return parse(self.cls, _load_json(self.path(name)), str(self.path(name)),
+                     "Restore the field, or delete the file and run again.")
+
+    def put(self, name: str, record, own: tuple[str, ...], keep_edits: bool = True, about_to_write=None):
+        """Write the `own` fields of `record` over what is on disk now; the rest of the file stays as it is.
+
+        Returns (Known of what is on disk then, {field: digest} of other fields that a person had changed, "" for one
+        that was taken away). An `own` field that was edited since this store looked is kept: ItemFailed.
+        `about_to_write({field: digest})` is called before the rename when there is an old file.
+        """
+        path, data, found = self.path(name), self._load_if_there(name), {}
+        if data and keep_edits and self._touched(name, path):
+            seen = self._facts.get(name) or self.ledger(name).known.get(name)
+            now = digests_of(parse(self.cls, data, str(path), "It was edited while the script ran."))
+            if any(now.get(f) and now[f] != (seen.digests.get(f) if seen else None) for f in own):
+                raise ItemFailed("was edited while its answer was made: the edit is kept.", str(path),
+                                 f"To replace it: --force --only {name}")
+        known = self.ledger(name).known.get(name)
+        data.update({field: getattr(record, field) for field in own} if data else
+                    {f.name: getattr(record, f.name) for f in fields(record)})
+        written = parse(self.cls, data, str(path), "It was edited while the script ran.")
+        digests = digests_of(written)
+        if known:
+            others = {f.name for f in fields(self.cls)} - set(own)
+            found = {f: digests.get(f, "") for f in others if known.digests.get(f, "") != digests.get(f, "")}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if about_to_write and name in self._at:
+            about_to_write({f: digests[f] for f in own if f in digests})
+        stat = write_atomic(path, to_json(data))
+        with self._lock:
+            self._at[name] = path.parent, stat.st_size, stat.st_mtime_ns
+            self._facts.pop(name, None)
+        return Known(record.instance_id, digests, stat.st_size, stat.st_mtime_ns), found
+
+    def _load_if_there(self, name: str) -> dict:
+        path = self.path(name)
+        return _load_json(path) if path.exists() else {}
+
+    def _touched(self, name: str, path: Path) -> bool:
+        stat = path.stat()
+        return self._at.get(name, (None, -1, -1))[1:] != (stat.st_size, stat.st_mtime_ns)
+
+    def covers(self, name: str) -> bool:
+        """True where `name` is there but unreadable: what was made from it is no orphan."""
+        return name in self._at
+
+    def set_aside(self, name: str) -> Path:
+        """Copy the record to _replaced/ under a name of its own; returns the copy's path."""
+        path = self.path(name)
+        folder = path.parent / "_replaced"
+        folder.mkdir(exist_ok=True)
+        taken = sum(1 for p in folder.iterdir() if fnmatch.fnmatchcase(p.name, f"{name}.*.json"))
+        copy = folder / f"{name}.{taken + 1}.json"
+        write_atomic(copy, path.read_bytes())
+        return copy
+
+    def remove(self, name: str) -> None:
+        self.path(name).unlink()
+        self._at.pop(name)
+
+
+class Lists:
+    """Files that each hold a list of records with `order`; an item is <file stem>_<order>."""
+
+    KEPT_FILES = 4   # parsed files at a time: workers go through the items in order
+
+    def __init__(self, root: Path, cls):
+        self.cls, self.directory = cls, Path(root) / cls.directory
+        check_directories([self.directory])
+        self.broken: list[BrokenRecord] = []
+        self.ledger = Ledger(self.directory)
+        self._index: dict[str, tuple[str, Known]] = {}    # name → stem, facts
+        self._broken_names: set[str] = set()
+        self._broken_stems: set[str] = set()
+        self._files: dict[str, dict[str, object]] = {}    # stem → {name: record}, the last few
+        self._lock = threading.Lock()
+        self.stats: dict[str, os.stat_result] = {}        # stem → stat, for what writes these files
+        entries = os.scandir(self.directory) if self.directory.is_dir() else []
+        for entry in sorted(entries, key=lambda e: natural(e.name)):
+            if entry.name.endswith(".json") and entry.name[0] not in "_.":
+                self._take(entry)
+
+    def _take(self, entry) -> None:
+        stem, stat = entry.name[:-5], entry.stat()
+        if not safe_name(stem):
+            self.broken.append(BrokenRecord("has a name that is refused.", entry.path,
+                                            "Rename it: letters, digits, `.`, `_` and `-` only."))
+            return
+        self.stats[stem] = stat
+        known = self.ledger.known.get(stem)
+        if known and (known.size, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns) and stem in self.ledger.entries:
+            for order, instance_id, digests in self.ledger.entries[stem]:
+                self._index[f"{stem}_{order}"] = stem, Known(instance_id, digests)
+            return
+        try:
+            for name, record in self._parse(stem, report=True).items():
+                self._index[name] = stem, Known(record.instance_id, digests_of(record))
+        except BrokenRecord as e:
+            self.broken.append(e)
+            self._broken_stems.add(stem)
+
+    def _parse(self, stem: str, report: bool = False) -> dict[str, object]:
+        """The good entries of a file by item name; with `report` the broken ones are noted, each with its fault."""
+        path = self.directory / f"{stem}.json"
+        data = _load_json(path)
+        if not isinstance(data, list):
+            raise BrokenRecord(f"is not a list of {self.cls.__name__}s.", str(path), "Put [ and ] around its entries.")
+        orders = Counter(e["order"] for e in data if isinstance(e, dict) and type(e.get("order")) is int)
+        if twice := sorted(order for order, n in orders.items() if n > 1 and order > 0):
+            raise BrokenRecord(f"has `order` {', '.join(map(str, twice))} more than once.", str(path),
+                               "Give each entry a number of its own, or none to the new ones.")
+        numbers = iter(range(max([0, *orders]) + 1, max([0, *orders]) + len(data) + 1))
+        records = {}
+        for i, entry in enumerate(data):
+            has_order = isinstance(entry, dict) and type(entry.get("order")) is int and entry["order"] > 0
+            order = entry["order"] if has_order else next(numbers)
+            name = f"{stem}_{order}"
+            try:
+                if isinstance(entry, dict):
+                    entry = {**entry, "order": order}
+                record = parse(self.cls, entry, f"{path}[{i}]", "Restore the field, or delete the entry.")
+                if not safe_name(record.instance_id):
+                    raise BrokenRecord(f"has an instance_id that is refused: {record.instance_id!r}.", f"{path}[{i}]",
+                                       "Letters, digits, `.`, `_` and `-` only, not starting with `.` or `_`.")
+                records[name] = record
+            except BrokenRecord as e:
+                self._broken_names.add(name)
+                if report:
+                    self.broken.append(e)
+        return records
+
+    def names(self) -> list[str]:
+        return sorted(self._index, key=natural)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._index
+
+    def facts(self, name: str) -> Known:
+        return self._index[name][1]
+
+    def read(self, name: str):
+        stem = self._index[name][0]
+        with self._lock:   # one thread parses, the others wait for its result
+            records = self._files.pop(stem, None)
+            if records is None:
+                records = self._parse(stem)
+            self._files[stem] = records
+            while len(self._files) > self.KEPT_FILES:
+                self._files.pop(next(iter(self._files)))
+        if name not in records:
+            raise BrokenRecord("is gone or broken since the run began.", f"{self.directory}/{stem}.json ({name})",
+                               "Run again.")
+        return records[name]
+
+    def failed(self, stage: str, name: str):
+        return None   # prompt.py's items are files, never single entries
+
+    def covers(self, name: str) -> bool:
+        """True where `name` may stand in a file that cannot be read: what was made from it is no orphan."""
+        return name in self._index or name in self._broken_names or any(
+            name.startswith(stem + "_") for stem in self._broken_stems)
+
+    def put(self, stem: str, records: list, **line) -> None:
+        """Write one list file and its ledger line."""
+        path = self.directory / f"{stem}.json"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        data = [{f.name: getattr(record, f.name) for f in fields(record)} for record in records]
+        stat = write_atomic(path, to_json(data))
+        entries = []
+        for record in records:
+            found = digests_of(record)
+            found.pop("order")
+            entries.append([record.order, record.instance_id, found])
+            self._index[f"{stem}_{record.order}"] = stem, Known(record.instance_id, found)
+        self.stats[stem] = stat
+        self._files.pop(stem, None)
+        self.ledger.append(item=stem, wrote={"entries": digest(data)}, size=stat.st_size, mtime_ns=stat.st_mtime_ns,
+                           entries=entries, **line)
+
+
+def check_directories(paths) -> None:
+    """A file where a directory should be: nothing is done."""
+    for path in paths:
+        if path.exists() and not path.is_dir():
+            raise Trouble("is a file where a directory should be.", str(path), "Move it away and run again.")
+
+
+def lock(directory: Path, shard: tuple[int, int] | None, who: str):
+    """Hold `directory` (or one shard of it) for this process, till it ends however it ends; Trouble if it is held.
+
+    Returns the open lock file. Held by whom stands in the file; the kernel frees it on any death.
+    """
+    check_directories([directory])
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        gate = open(directory / "_lock", "a+", encoding="utf-8")   # taken only while the locks are looked at
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        name = "_lock.all" if shard is None else f"_lock.{shard[0]}-of-{shard[1]}"
+        for path in sorted(directory.glob("_lock.*")):
+            same_split = shard is not None and path.name.endswith(f"-of-{shard[1]}")
+            if path.name != name and same_split:
+                continue   # another shard of the same n shares no item with this one
+            with open(path, "a+", encoding="utf-8") as other:
+                try:
+                    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    other.seek(0)
+                    raise Trouble(f"is in use by {other.read().strip() or 'another process'}.", str(directory),
+                                  "Wait for it to end, stop it, or give each process its own --shard i/n.") from None
+        mine = open(directory / name, "a+", encoding="utf-8")
+        fcntl.flock(mine, fcntl.LOCK_EX)
+        mine.truncate(0)
+        mine.write(f"{who} (process {os.getpid()} on {socket.gethostname()})\n")
+        mine.flush()
+        gate.close()
+        return mine
+    except OSError as e:
+        raise Trouble(f"could not be written: {e.strerror or e}.", str(directory), "Make it writable, or make room.") from e

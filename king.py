@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Answer every prompt as the king: from the history alone.
+
+reads   prompt/*.json                  lists of Prompt, from prompt.py or by hand
+writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/n: answer_i/)
+        answer/_ledger.jsonl           a line an attempt
+
+  python king.py --limit 3 --workers 1   # a taste, in order, easy to read
+  python king.py                         # answer what is missing, stale or failed
+  python king.py --only '*_17' --force   # this one again; the old one goes to answer/_replaced/
+"""
+from codedata import config, stage
+from codedata.duel.answer import ask_turn, king_messages
+from codedata.llm import Models
+from codedata.records import Answer, Prompt
+from codedata.stage import Reads, Writes
+from codedata.store import Lists, Store
+
+
+def main(argv=None) -> int:
+    args = stage.parser(__doc__).parse_args(argv)
+    settings = config.load(args)
+    with Models(settings) as models:
+        king = models.client("king")
+
+        def answer(prompt: Prompt) -> Answer:
+            turn = ask_turn(king, king_messages(king, prompt.messages))
+            return Answer(prompt.instance_id, prompt.messages, prompt.assistant, king=turn)
+
+        into = f"answer_{args.shard[0]}" if args.shard else "answer"
+        return stage.run(
+            "king", args, settings, models, answer,
+            reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages")),
+            writes=Writes(Store(settings.root, Answer, into), fields=("instance_id", "messages", "assistant", "king"),
+                          copies=("assistant",)),
+            identity=king.speaker.identity(), requests=lambda prompt: [(king, prompt.messages)], then="ch.py")
+
+
+if __name__ == "__main__":
+    stage.main(main)
