@@ -160,7 +160,8 @@ class Settings:
             return replace(self.endpoints["base_url"], base_url=by_url or self.llm.base_url)
         name = by_name or own or self.llm.endpoint
         if name not in self.endpoints:
-            raise Trouble(f"no endpoint is called {name!r}.", todo=_did_you_mean(name, self.endpoints, "[endpoints.{}]"))
+            todo = _did_you_mean(name, self.endpoints, "[endpoints.{}]")
+            raise Trouble(f"no endpoint is called {name!r}.", todo=todo)
         return self.endpoints[name]
 
 
@@ -244,7 +245,8 @@ def _layered(args, table, path, environment, origin):
                 origin[name] = str(path)
             if (env := ENVIRONMENT.get(name)) and (value := environment.get(env)):
                 values[section][key], origin[name] = _typed(value, f.type, env), environment.origin(env)
-            flag = next((flag for flag, target in FLAGS.items() if target == name), key if section == args.section else "")
+            own_flag = key if section == args.section else ""
+            flag = next((flag for flag, target in FLAGS.items() if target == name), own_flag)
             if flag and (value := getattr(args, flag, None)) is not None:
                 values[section][key], origin[name] = value, f"flag --{flag.replace('_', '-')}"
     return values
@@ -327,8 +329,8 @@ def _show(settings: Settings, origin: dict[str, str]):
         value = getattr(settings, section)
         value = value[key] if isinstance(value, dict) else getattr(value, key)
         if isinstance(value, Endpoint):
-            key = "set" if value.api_key else "not set" if value.api_key_env or value.name == "base_url" else "none needed"
-            value = f"{value.base_url or '-'}  key {value.api_key_env or ''} {key}"
+            wanted = "not set" if value.api_key_env or value.name == "base_url" else "none needed"
+            value = f"{value.base_url or '-'}  key {value.api_key_env} {'set' if value.api_key else wanted}"
         elif is_dataclass(value):
             value = f"in {value.input}, out {value.output}, cached {value.cached}"
         elif value is None:

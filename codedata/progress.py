@@ -69,7 +69,7 @@ class Bar:
         self._rich, self._task = None, None
         self._started = self._said = time.monotonic()
         if not quiet and total and sys.stderr.isatty():
-            from rich.console import Console   # 60 ms of import that a plain run does not need
+            from rich.console import Console  # 60 ms of import that a plain run does not need
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
             self._rich = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                                   TextColumn("{task.fields[note]}"), TimeRemainingColumn(), transient=True,

@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 
 from codedata.errors import BrokenRecord
 
+Message = dict[str, str]   # {"role": …, "content": …}
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]*\Z")
 
 

@@ -24,10 +24,10 @@ from pathlib import Path
 from codedata import ledger
 from codedata.config import Settings
 from codedata.errors import BrokenRecord, Interrupted, ItemFailed, RunStopped, Trouble
-from codedata.llm.calls import Calls, counting
+from codedata.llm.calls import PARTIAL, Calls, counting
 from codedata.llm.client import Models
 from codedata.progress import Bar, Outcome, named, say
-from codedata.store import Store, digest, digests_of, lock, natural
+from codedata.store import Store, digest, lock, natural
 
 STATES = ("done", "adopted", "stale", "edited", "missing", "failed", "excluded", "waiting", "orphan", "broken")
 TO_DO = ("missing", "stale", "failed")
@@ -164,10 +164,10 @@ def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Re
     job = _Job(stage, args, settings, models, make, reads, writes, joined, digest(identity or {}))
     held = None
     if not (args.status or args.dry_run):
-        held = lock(settings.root / writes.store.cls.directory, args.shard, f"{stage}.py")
+        held = hold(stage, settings.root / writes.store.cls.directory, args.shard)
     try:
         if args.compact:
-            return _compact(stage, writes.store)
+            return compact(stage, writes.store.ledgers.values())
         plan = job.plan()
         quiet = args.quiet and not (args.status or args.dry_run)
         for e in plan.broken:
@@ -343,7 +343,7 @@ class _Job:
                         under_way[0] -= 1
 
         threads = [threading.Thread(target=work, daemon=True) for _ in range(n_workers)]
-        with _signals(self, bar):
+        with signals(self.stage, lambda: self._stop(Interrupted()), bar.say, bar.close):
             try:
                 for thread in threads:
                     thread.start()
@@ -510,24 +510,34 @@ def _dry_run(stage: str, job: _Job, plan: Plan, requests) -> int:
     return 0
 
 
-def _compact(stage: str, store: Store) -> int:
-    for directory, book in store.ledgers.items():
+def hold(stage: str, directory: Path, shard: tuple[int, int] | None):
+    """Take the directory for this process; what a killed one left half-written is removed. Returns the open lock."""
+    held = lock(directory, shard, f"{stage}.py")
+    if shard is None:
+        for left in (*directory.glob("_tmp.*"), *directory.glob(f"{PARTIAL}/_tmp.*")):
+            left.unlink(missing_ok=True)
+    return held
+
+
+def compact(stage: str, ledgers) -> int:
+    for book in ledgers:
         if book.path.exists():
             before, after = ledger.compact(book.path)
-            say(f"{stage}  {directory.name}/{ledger.LEDGER}: {before} lines → {after}")
+            say(f"{stage}  {book.path.parent.name}/{book.path.name}: {before} lines → {after}")
     return 0
 
 
 @contextmanager
-def _signals(job: _Job, bar: Bar):
-    """First SIGINT or SIGTERM: no new calls, those in flight finish. A second one ends at once."""
-    def first(number, _):
-        job._stop(Interrupted())
-        signal.signal(number, second)
-        bar.say(f"{job.stage}  stopping: calls in flight finish and are kept (again: end at once)")
+def signals(stage: str, stop, tell=say, at_once=lambda: None):
+    """First SIGINT or SIGTERM: stop(), no new calls start, those in flight finish. A second one ends at once."""
+    def first(*_):
+        threading.Thread(target=stop).start()   # not here: the interrupted thread may hold the locks that stop() takes
+        tell(f"{stage}  stopping: what is in flight finishes and is kept (again: end at once)")
+        for n in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(n, second)
 
     def second(*_):
-        bar.close()
+        at_once()
         os._exit(130)
 
     if threading.current_thread() is not threading.main_thread():

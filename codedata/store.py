@@ -7,8 +7,8 @@ file in the same directory, synced and renamed, so a kill leaves the old record 
 from __future__ import annotations
 
 import fcntl
-import fnmatch
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -207,13 +207,7 @@ class Store:
 
     def set_aside(self, name: str) -> Path:
         """Copy the record to _replaced/ under a name of its own; returns the copy's path."""
-        path = self.path(name)
-        folder = path.parent / "_replaced"
-        folder.mkdir(exist_ok=True)
-        taken = sum(1 for p in folder.iterdir() if fnmatch.fnmatchcase(p.name, f"{name}.*.json"))
-        copy = folder / f"{name}.{taken + 1}.json"
-        write_atomic(copy, path.read_bytes())
-        return copy
+        return copy_aside(self.path(name))
 
     def remove(self, name: str) -> None:
         self.path(name).unlink()
@@ -321,6 +315,21 @@ class Lists:
         return name in self._index or name in self._broken_names or any(
             name.startswith(stem + "_") for stem in self._broken_stems)
 
+    def stem_of(self, name: str) -> str:
+        return self._index[name][0]
+
+    def edited(self, stem: str) -> bool:
+        """True where a file that is there differs in content from what the ledger says was written."""
+        try:
+            data = _load_json(self.directory / f"{stem}.json")
+        except BrokenRecord:
+            return True
+        made = self.ledger.known.get(stem)
+        return made is None or made.digests.get("entries") != digest(data)
+
+    def set_aside(self, stem: str) -> Path:
+        return copy_aside(self.directory / f"{stem}.json")
+
     def put(self, stem: str, records: list, **line) -> None:
         """Write one list file and its ledger line."""
         path = self.directory / f"{stem}.json"
@@ -337,6 +346,15 @@ class Lists:
         self._files.pop(stem, None)
         self.ledger.append(item=stem, wrote={"entries": digest(data)}, size=stat.st_size, mtime_ns=stat.st_mtime_ns,
                            entries=entries, **line)
+
+
+def copy_aside(path: Path) -> Path:
+    """Copy a file to _replaced/ beside it, as NAME.1.json, NAME.2.json, …"""
+    folder = path.parent / "_replaced"
+    folder.mkdir(exist_ok=True)
+    copy = next(p for n in itertools.count(1) if not (p := folder / f"{path.stem}.{n}.json").exists())
+    write_atomic(copy, path.read_bytes())
+    return copy
 
 
 def check_directories(paths) -> None:

@@ -72,6 +72,13 @@ def parse_turn(text: str) -> Turn | None:
     return read_turn(text)[0]
 
 
+def has_one_bash_block(text: str) -> bool:
+    """True where a data set's own turn holds exactly one non-empty bash block, whatever else it says."""
+    lines = text.split("\n")
+    blocks, problem = _bash_blocks(lines)
+    return not problem and len(blocks) == 1 and bool("".join(lines[blocks[0][0] + 1:blocks[0][1]]).strip())
+
+
 def read_turn(text: str) -> tuple[Turn | None, str | None]:
     """(turn, None) or (None, what is wrong)."""
     text = clean(text)

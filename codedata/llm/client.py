@@ -82,7 +82,8 @@ class Client:
             limit = min(limit or room, room)
         if not limit:
             return Fitted(history, list(patches))
-        fitted = fit(history, limit, self._models.embedded.tokens if self._embedded else estimate_tokens, fixed, patches)
+        tokens = self._models.embedded.tokens if self._embedded else estimate_tokens
+        fitted = fit(history, limit, tokens, fixed, patches)
         if fitted.cut and (calls := current()):
             calls.cuts.append(fitted.cut)
         return fitted
@@ -130,7 +131,7 @@ class Models:
     def embedded(self):
         """The embedded model's process holder; the process starts with the first call."""
         if self._embedded is None:
-            from codedata.llm.embedded import Embedded   # an extra: imported where it is asked for
+            from codedata.llm.embedded import Embedded  # an extra: imported where it is asked for
             self._embedded = Embedded()
         return self._embedded
 
@@ -153,7 +154,8 @@ class Models:
             elif endpoint.api_key_env and not endpoint.api_key:
                 raise Trouble(f"no key for {endpoint.base_url}: {endpoint.api_key_env} is not set.", todo=WAYS_OUT)
             if any(not "\x20" <= c < "\x7f" for c in endpoint.api_key):
-                raise Trouble("holds a character that cannot stand in a key.", endpoint.api_key_env or "--llm-auth-token",
+                raise Trouble("holds a character that cannot stand in a key.",
+                              endpoint.api_key_env or "--llm-auth-token",
                               "Copy the key again, without line ends or quotes.")
             if self.money.budget_usd is not None and model not in self.money.prices:
                 raise Trouble(f"--budget needs a price for {model!r}.", todo=PRICE_LINE.format(model=model))
@@ -180,7 +182,8 @@ def _decode(status: int, headers, body: bytes) -> tuple[Reply, dict]:
         answer = json.loads(body)
         choice = answer["choices"][0]
         message = choice["message"]
-        content, reasoning = message.get("content"), message.get("reasoning_content") or message.get("reasoning") or ""
+        content = message.get("content")
+        reasoning = message.get("reasoning_content") or message.get("reasoning")
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as e:
         start = " ".join(body[:120].decode("utf-8", "replace").split())
         raise ValueError(f"HTTP {status} without a chat completion in it: {start!r}") from e
@@ -190,9 +193,10 @@ def _decode(status: int, headers, body: bytes) -> tuple[Reply, dict]:
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
     reply = Reply(content if isinstance(content, str) else "", reasoning if isinstance(reasoning, str) else "",
                   choice.get("finish_reason") or "", answer.get("model") or "")
-    return reply, {"tokens_in": _count(usage.get("prompt_tokens")), "tokens_out": _count(usage.get("completion_tokens")),
-                   "tokens_cached": _count(cached) or 0}
+    return reply, {"tokens_in": _count(usage.get("prompt_tokens")),
+                   "tokens_out": _count(usage.get("completion_tokens")), "tokens_cached": _count(cached) or 0}
 
 
 def _count(value) -> int | None:
-    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) else None
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return int(value) if good else None

