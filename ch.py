@@ -14,7 +14,7 @@ from codedata import config, stage
 from codedata.duel.answer import ask_turn, challenger_messages, prompt_digest
 from codedata.llm import Models
 from codedata.records import Answer, Commit
-from codedata.stage import Reads, Writes
+from codedata.resume import Reads, Writes
 from codedata.store import Store
 
 

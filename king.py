@@ -13,7 +13,7 @@ from codedata import config, stage
 from codedata.duel.answer import ask_turn, king_messages
 from codedata.llm import Models
 from codedata.records import Answer, Prompt
-from codedata.stage import Reads, Writes
+from codedata.resume import Reads, Writes
 from codedata.store import Lists, Store
 
 

@@ -1,14 +1,10 @@
 """The run loop that every script shares: flags, plan, workers, signals, summary, exit code.
 
-A script gives run() an item function and says what it reads and writes. Which items are missing, done, adopted, stale,
-edited, orphaned, failed or excluded is decided here and nowhere else, from three digests: of the fields that are read,
-of the fields that were written last time (both in the ledger), and of what is on disk now.
+A script gives run() an item function and says what it reads and writes; which items are to do is said by resume.py.
 """
 from __future__ import annotations
 
 import argparse
-import fnmatch
-import hashlib
 import logging
 import os
 import shlex
@@ -18,7 +14,7 @@ import threading
 import time
 import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from codedata import ledger
@@ -27,11 +23,8 @@ from codedata.errors import BrokenRecord, Interrupted, ItemFailed, RunStopped, T
 from codedata.llm.calls import PARTIAL, Calls, counting
 from codedata.llm.client import Models
 from codedata.progress import Bar, Outcome, named, say
-from codedata.store import Store, digest, lock, natural
-
-STATES = ("done", "adopted", "stale", "edited", "missing", "failed", "excluded", "waiting", "orphan", "broken")
-TO_DO = ("missing", "stale", "failed")
-
+from codedata.resume import Item, Plan, Reads, States, Writes
+from codedata.store import digest, lock, natural
 
 # flags ---------------------------------------------------------------------------------------------------------------
 
@@ -97,58 +90,6 @@ def main(run_script) -> None:
     sys.exit(code)
 
 
-# what a script says of itself ----------------------------------------------------------------------------------------
-
-@dataclass(frozen=True)
-class Reads:
-    """A store and the fields of its records that the item function uses."""
-
-    store: object                  # Store or Lists
-    fields: tuple[str, ...]
-    made_by: str = ""              # the stage that writes it: an item that failed there waits
-
-
-@dataclass(frozen=True)
-class Writes:
-    """A store and the fields that this stage owns there."""
-
-    store: Store
-    fields: tuple[str, ...]
-    copies: tuple[str, ...] = ()   # of `fields`: taken over from what is read, so that a change there costs no call
-
-
-@dataclass
-class Item:
-    name: str
-    instance_id: str
-    state: str
-    again: bool = False            # there is an output, which is made again
-    only_copies: bool = False      # nothing but a copied field has changed
-    counted: set[str] = field(default_factory=set)
-
-
-@dataclass
-class Plan:
-    names: dict[str, list[str]]    # by state
-    todo: list[Item]
-    broken: list[BrokenRecord]
-    adopted: list[tuple[str, str, dict]]    # name, read digest, intent
-    edited_stale: int = 0
-    other_settings: int = 0
-    why: dict[str, str] = field(default_factory=dict)   # excluded, failed and waiting items: the reason
-
-    def line(self, reads: str, n: int, writes: str) -> str:
-        parts = []
-        for state in STATES:
-            if k := len(self.names[state]):
-                note = {"edited": " (kept" + (f", {self.edited_stale} also stale" if self.edited_stale else "") + ")",
-                        "waiting": " (failed before)"}.get(state, "")
-                parts.append(f"{state} {k}{note}")
-        if self.other_settings:
-            parts.append(f"made with other settings {self.other_settings}")
-        return f"{reads} {n} → {writes}   {', '.join(parts) or 'nothing there'}   to do {len(self.todo)}"
-
-
 # the run -------------------------------------------------------------------------------------------------------------
 
 def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Reads, writes: Writes,
@@ -161,16 +102,17 @@ def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Re
     requests(record, …) gives the message lists that make() would send, for --dry-run.
     """
     _start_log(args.log_level)
-    job = _Job(stage, args, settings, models, make, reads, writes, joined, digest(identity or {}))
+    states = States(stage, args, settings.exclude, reads, writes, joined, digest(identity or {}))
+    job = _Job(states, settings, models, make)
     held = None
     if not (args.status or args.dry_run):
         held = hold(stage, settings.root / writes.store.cls.directory, args.shard)
     try:
         if args.compact:
             return compact(stage, writes.store.ledgers.values())
-        plan = job.plan()
+        plan = states.plan()
         quiet = args.quiet and not (args.status or args.dry_run)
-        for e in plan.broken:
+        for e in plan.broken.values():
             say(f"{stage}.py: {e}")
         if not quiet:
             say(f"{stage}  " + plan.line(f"{reads.store.cls.directory}/", sum(len(v) for s, v in plan.names.items()
@@ -191,121 +133,14 @@ def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Re
 
 
 class _Job:
-    def __init__(self, stage, args, settings, models, make, reads, writes, joined, identity):
-        self.stage, self.args, self.settings, self.models, self.make = stage, args, settings, models, make
-        self.reads, self.writes, self.joined, self.identity = reads, writes, joined, identity
+    """One run of a stage: the workers and what they have come to."""
+
+    def __init__(self, states: States, settings: Settings, models: Models, make):
+        self.states, self.stage, self.args, self.settings = states, states.stage, states.args, settings
+        self.reads, self.writes, self.joined = states.reads, states.writes, states.joined
+        self.models, self.make = models, make
         self.outcome, self.reason = Outcome(), None
         self._lock = threading.Lock()
-
-    # plan
-
-    def plan(self) -> Plan:
-        source, out, args = self.reads.store, self.writes.store, self.args
-        plan = Plan({state: [] for state in STATES}, [], [], [])
-        for name in source.names():
-            if args.shard and _hash(name) % args.shard[1] != args.shard[0]:
-                continue
-            try:
-                item = self._state(name, plan)
-            except BrokenRecord as e:
-                plan.broken.append(e)
-                item = Item(name, "", "broken")
-            if item is None:
-                continue
-            plan.names[item.state].append(name)
-            if item.state in TO_DO and not (args.no_retry and item.state == "failed"):
-                plan.todo.append(item)
-        same = source is out
-        for name in [] if same else out.names():
-            if not source.covers(name) and self._wanted(name, "") and (
-                    not args.shard or _hash(name) % args.shard[1] == args.shard[0]):
-                plan.names["orphan"].append(name)
-        stores = {id(s): s for s in (source, out, *([self.joined.store] if self.joined else []))}
-        seen = {str(e) for e in plan.broken}
-        for e in (e for s in stores.values() for e in s.broken):
-            if str(e) not in seen:
-                plan.broken.append(e)
-                plan.names["broken"].append(e.where)
-        plan.todo = plan.todo[:args.limit]
-        return plan
-
-    def _wanted(self, name: str, instance_id: str) -> bool:
-        only = self.args.only
-        return not only or fnmatch.fnmatchcase(name, only) or fnmatch.fnmatchcase(instance_id, only)
-
-    def _state(self, name: str, plan: Plan) -> Item | None:
-        """Where an item stands, by the table of DESIGN; None where --only leaves it out. BrokenRecord if unreadable."""
-        args, out, own = self.args, self.writes.store, self.writes.fields
-        facts = self.reads.store.facts(name)
-        if not self._wanted(name, facts.instance_id):
-            return None
-        item = Item(name, facts.instance_id, "missing")
-        if rule := self._excluded(facts):
-            plan.why[name] = rule
-            item.state = "excluded"
-            return item
-        other = self.joined.store.facts(facts.instance_id) if self.joined else None
-        read = self._read_digest(facts.digests, other.digests if other else {})
-        there = out.facts(name) if name in out else None
-        made, failed = out.made(self.stage, name), out.failed(self.stage, name)
-        item.counted = out.ledger(name).counted.get(name, set())
-        needed = [f for f in own if f not in self.writes.copies]
-        if there is None or not all(f in there.digests for f in needed):
-            item.state = "failed" if failed else "missing"
-        elif made is None:
-            item.state = "adopted"
-            plan.adopted.append((name, read, {}))
-        else:
-            edited = any(there.digests.get(f) != made.wrote.get(f) for f in own)
-            made_read = made.read
-            if edited and (intent := self._intent(name, there)):   # killed between rename and ledger line
-                plan.adopted.append((name, intent["read"], intent))
-                edited, made_read, item.state = False, intent["read"], "adopted"
-            copies_differ = any(f in facts.digests and there.digests.get(f) != facts.digests[f]
-                                for f in self.writes.copies)
-            stale = made_read != read
-            if edited:
-                item.state = "edited"
-                plan.edited_stale += stale or copies_differ
-            elif stale or copies_differ:
-                item.state, item.again, item.only_copies = "failed" if failed else "stale", True, not stale
-            elif item.state != "adopted":
-                item.state = "failed" if failed else "done"
-                item.again = item.state == "failed"
-            other_settings = bool(made.settings) and made.settings != self.identity
-            plan.other_settings += other_settings
-            if args.refresh and other_settings and item.state == "done":
-                item.state, item.again = "stale", True
-        if args.force and item.state in ("done", "adopted", "edited", "stale"):
-            item.state, item.again, item.only_copies = "stale", True, False
-        if item.state in TO_DO and not item.only_copies and self.reads.made_by and (
-                before := self.reads.store.failed(self.reads.made_by, name)):
-            item.state, plan.why[name] = "waiting", f"{self.reads.made_by} failed: {before.error}"
-        if item.state == "failed" and failed:
-            plan.why[name] = failed.error
-        return item
-
-    def _excluded(self, facts) -> str:
-        if facts.instance_id in self.settings.exclude.ids:
-            return "[exclude] ids"
-        if self.joined and facts.instance_id not in self.joined.store:
-            return f"no PR record in {self.joined.store.cls.directory}/"
-        return ""
-
-    def _read_digest(self, digests: dict, joined: dict) -> str:
-        parts = [digests.get(f, "") for f in self.reads.fields]
-        parts += [joined.get(f, "") for f in self.joined.fields] if self.joined else []
-        return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
-
-    def _calls(self, name: str, counted=frozenset()) -> Calls:
-        return Calls(self.writes.store.path(name).parent, self.stage, name, counted)
-
-    def _intent(self, name: str, there) -> dict | None:
-        intent = self._calls(name).intent
-        same = intent and all(there.digests.get(f) == d for f, d in intent["wrote"].items())
-        return intent if same else None
-
-    # run
 
     def prune(self, plan: Plan) -> None:
         out, orphans = self.writes.store, plan.names["orphan"]
@@ -358,7 +193,7 @@ class _Job:
     def _one(self, item: Item, bar: Bar) -> None:
         """One item: its failure is a ledger line, and the others go on."""
         started = time.monotonic()
-        calls = self._calls(item.name, item.counted)
+        calls = self.states.calls(item.name, item.counted)
         book = self.writes.store.ledger(item.name)
         try:
             with counting(calls):
@@ -379,16 +214,16 @@ class _Job:
         store, own = self.writes.store, self.writes.fields
         record = self.reads.store.read(item.name)
         others = [self.joined.store.read(record.instance_id)] if self.joined else []
-        read = self._read_digest(_some_digests(record, self.reads.fields),
+        read = self.states.read_digest(_some_digests(record, self.reads.fields),
                                  _some_digests(others[0], self.joined.fields) if others else {})
         if item.only_copies:
             made = replace(store.read(item.name), **{f: getattr(record, f) for f in self.writes.copies})
         else:
             made = self.make(record, *others)
-        if item.again and self.args.force:
+        if self.args.force and item.name in store:
             store.set_aside(item.name)
         old = store.made(self.stage, item.name)
-        settings = old.settings if item.only_copies and old else self.identity
+        settings = old.settings if item.only_copies and old else self.states.settings
         known, found = store.put(item.name, made, own, keep_edits=not self.args.force,
                                  about_to_write=(lambda wrote: calls.about_to_write(
                                      {"read": read, "wrote": wrote, "settings": settings})) if old else None)
@@ -408,14 +243,14 @@ class _Job:
 
     def _adopt(self, name: str, read: str, intent: dict) -> None:
         store = self.writes.store
-        known, calls = store.facts(name), self._calls(name)
+        known, calls = store.facts(name), self.states.calls(name)
         self._book(store.ledger(name), name, known, {}, read, intent.get("settings", ""), calls, "adopted", 0.0)
 
     def _fail(self, item: Item, calls: Calls, book, started: float, error: str) -> None:
         paid = list(calls.uncounted)
         try:
             book.append(stage=self.stage, item=item.name, state="failed", instance_id=item.instance_id, calls=paid,
-                        cost_usd=_sum(paid), seconds=round(time.monotonic() - started, 3), settings=self.identity,
+                        cost_usd=_sum(paid), seconds=round(time.monotonic() - started, 3), settings=self.states.settings,
                         cut="; ".join(calls.cuts), error=error)
             calls.finish(made=False)
         except RunStopped as e:
@@ -553,10 +388,6 @@ def signals(stage: str, stop, tell=say, at_once=lambda: None):
 
 def _some_digests(record, names: tuple[str, ...]) -> dict[str, str]:
     return {f: digest(value) for f in names if (value := getattr(record, f)) is not None}
-
-
-def _hash(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
 
 
 def _sum(calls: list[dict]) -> float | None:

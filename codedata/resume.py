@@ -1,0 +1,184 @@
+"""Where every item stands: the state table that all scripts share.
+
+Three digests decide: of the fields that are read now, of those that were read and written last time (the ledger), and
+of what is on disk. Nothing is opened whose size and mtime are as a script left them.
+"""
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+from dataclasses import dataclass, field
+
+from codedata.config import Exclude
+from codedata.errors import BrokenRecord
+from codedata.llm.calls import Calls
+from codedata.store import Store
+
+STATES = ("done", "adopted", "stale", "edited", "missing", "failed", "excluded", "waiting", "orphan", "broken")
+TO_DO = ("missing", "stale", "failed")
+
+
+@dataclass(frozen=True)
+class Reads:
+    """A store and the fields of its records that the item function uses."""
+
+    store: object                  # Store or Lists
+    fields: tuple[str, ...]
+    made_by: str = ""              # the stage that writes it: an item that failed there waits
+
+
+@dataclass(frozen=True)
+class Writes:
+    """A store and the fields that this stage owns there."""
+
+    store: Store
+    fields: tuple[str, ...]
+    copies: tuple[str, ...] = ()   # of `fields`: taken over from what is read, so that a change there costs no call
+
+
+@dataclass
+class Item:
+    name: str
+    instance_id: str
+    state: str
+    only_copies: bool = False      # nothing but a copied field has changed
+    counted: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Plan:
+    names: dict[str, list[str]]    # by state
+    todo: list[Item]
+    broken: dict[str, BrokenRecord]
+    adopted: list[tuple[str, str, dict]]    # name, read digest, intent
+    edited_stale: int = 0
+    other_settings: int = 0
+    why: dict[str, str] = field(default_factory=dict)   # excluded, failed and waiting items: the reason
+
+    def line(self, reads: str, n: int, writes: str) -> str:
+        parts = []
+        for state in STATES:
+            if k := len(self.names[state]):
+                note = {"edited": " (kept" + (f", {self.edited_stale} also stale" if self.edited_stale else "") + ")",
+                        "waiting": " (failed before)"}.get(state, "")
+                parts.append(f"{state} {k}{note}")
+        if self.other_settings:
+            parts.append(f"made with other settings {self.other_settings}")
+        return f"{reads} {n} → {writes}   {', '.join(parts) or 'nothing there'}   to do {len(self.todo)}"
+
+
+class States:
+    """The states of one stage's items. `joined` is read by an item's instance_id; without it the item is excluded."""
+
+    def __init__(self, stage: str, args, exclude: Exclude, reads: Reads, writes: Writes, joined: Reads | None,
+                 settings: str):
+        self.stage, self.args, self.exclude, self.settings = stage, args, exclude, settings
+        self.reads, self.writes, self.joined = reads, writes, joined
+
+    def plan(self) -> Plan:
+        """Every item's state; reads what a script did not leave as it is, so all broken records are found here."""
+        source, out = self.reads.store, self.writes.store
+        plan = Plan({state: [] for state in STATES}, [], {}, [])
+        for name in filter(self._in_shard, source.names()):
+            try:
+                item = self._item(name, plan)
+            except BrokenRecord as e:
+                plan.broken[str(e)] = e
+                item = Item(name, "", "broken")
+            if item is None:
+                continue
+            plan.names[item.state].append(name)
+            if item.state in TO_DO and not (self.args.no_retry and item.state == "failed"):
+                plan.todo.append(item)
+        if source is not out:
+            plan.names["orphan"] = [name for name in filter(self._in_shard, out.names())
+                                    if not source.covers(name) and self._wanted(name)]
+        for store in {id(s): s for s in (source, out, *([self.joined.store] if self.joined else []))}.values():
+            for e in store.broken:
+                plan.names["broken"].append(e.where)
+                plan.broken[str(e)] = e
+        plan.todo = plan.todo[:self.args.limit]
+        return plan
+
+    def _in_shard(self, name: str) -> bool:
+        shard = self.args.shard
+        return not shard or name_hash(name) % shard[1] == shard[0]
+
+    def _wanted(self, name: str, instance_id: str = "") -> bool:
+        only = self.args.only
+        return not only or fnmatch.fnmatchcase(name, only) or fnmatch.fnmatchcase(instance_id, only)
+
+    def _item(self, name: str, plan: Plan) -> Item | None:
+        """An item and its state; None where --only leaves it out. BrokenRecord where a record cannot be read."""
+        facts, out = self.reads.store.facts(name), self.writes.store
+        if not self._wanted(name, facts.instance_id):
+            return None
+        item = Item(name, facts.instance_id, "excluded", counted=out.ledger(name).counted.get(name, set()))
+        if rule := self._excluded(facts):
+            plan.why[name] = rule
+            return item
+        failed = out.failed(self.stage, name)
+        self._compare(item, facts, plan)
+        if failed and item.state in ("missing", "stale", "done"):
+            item.state, plan.why[name] = "failed", failed.error
+        if self.args.force and item.state in ("done", "adopted", "edited", "stale", "failed") and name in out:
+            item.state, item.only_copies = "stale", False
+        if item.state in TO_DO and not item.only_copies and self.reads.made_by and (
+                before := self.reads.store.failed(self.reads.made_by, name)):
+            item.state, plan.why[name] = "waiting", f"{self.reads.made_by} failed: {before.error}"
+        return item
+
+    def _compare(self, item: Item, facts, plan: Plan) -> None:
+        """Set the state by the three digests: missing, adopted, edited, stale or done."""
+        out, own, copies = self.writes.store, self.writes.fields, self.writes.copies
+        other = self.joined.store.facts(item.instance_id) if self.joined else None
+        read = self.read_digest(facts.digests, other.digests if other else {})
+        there, made = out.facts(item.name) if item.name in out else None, out.made(self.stage, item.name)
+        if there is None or not all(f in there.digests for f in own if f not in copies):
+            item.state = "missing"
+        elif made is None:
+            item.state = "adopted"
+            plan.adopted.append((item.name, read, {}))
+        else:
+            item.state, made_read = "done", made.read
+            if any(there.digests.get(f) != made.wrote.get(f) for f in own):
+                item.state = "edited"
+                if intent := self._intent(item.name, there):   # killed between the rename and the ledger line
+                    item.state, made_read = "adopted", intent["read"]
+                    plan.adopted.append((item.name, made_read, intent))
+            stale = made_read != read
+            only_copies = not stale and any(f in facts.digests and there.digests.get(f) != facts.digests[f]
+                                            for f in copies)
+            if item.state == "edited":
+                plan.edited_stale += stale or only_copies
+            elif stale or only_copies:
+                item.state, item.only_copies = "stale", only_copies
+            if made.settings and made.settings != self.settings:
+                plan.other_settings += 1
+                if self.args.refresh and item.state == "done":
+                    item.state = "stale"
+
+    def _excluded(self, facts) -> str:
+        if facts.instance_id in self.exclude.ids:
+            return "[exclude] ids"
+        if self.joined and facts.instance_id not in self.joined.store:
+            return f"no PR record in {self.joined.store.cls.directory}/"
+        return ""
+
+    def read_digest(self, digests: dict, joined: dict) -> str:
+        parts = [digests.get(f, "") for f in self.reads.fields]
+        parts += [joined.get(f, "") for f in self.joined.fields] if self.joined else []
+        return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
+
+    def calls(self, name: str, counted=frozenset()) -> Calls:
+        return Calls(self.writes.store.path(name).parent, self.stage, name, counted)
+
+    def _intent(self, name: str, there) -> dict | None:
+        intent = self.calls(name).intent
+        same = intent and all(there.digests.get(f) == d for f, d in intent["wrote"].items())
+        return intent if same else None
+
+
+def name_hash(name: str) -> int:
+    """What decides an item's shard."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
