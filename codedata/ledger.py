@@ -115,7 +115,7 @@ class Ledger:
         except OSError as e:
             raise disk_trouble(e, self.path) from e
         if self._torn:
-            raise RunStopped("could not be written whole: the disk is full.", str(self.path), "Make room and run again.")
+            raise RunStopped("was not written whole: the disk is full.", str(self.path), "Make room and run again.")
 
     def close(self) -> None:
         with self._lock:

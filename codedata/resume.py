@@ -78,6 +78,9 @@ class States:
     def plan(self) -> Plan:
         """Every item's state; reads what a script did not leave as it is, so all broken records are found here."""
         source, out = self.reads.store, self.writes.store
+        stores = {id(s): s for s in (source, out, *([self.joined.store] if self.joined else []))}.values()
+        for store in stores:
+            store.open()
         plan = Plan({state: [] for state in STATES}, [], {}, [])
         for name in filter(self._in_shard, source.names()):
             try:
@@ -93,7 +96,7 @@ class States:
         if source is not out:
             plan.names["orphan"] = [name for name in filter(self._in_shard, out.names())
                                     if not source.covers(name) and self._wanted(name)]
-        for store in {id(s): s for s in (source, out, *([self.joined.store] if self.joined else []))}.values():
+        for store in stores:
             for e in store.broken:
                 plan.names["broken"].append(e.where)
                 plan.broken[str(e)] = e

@@ -109,7 +109,7 @@ def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Re
         held = hold(stage, settings.root / writes.store.cls.directory, args.shard)
     try:
         if args.compact:
-            return compact(stage, writes.store.ledgers.values())
+            return compact(stage, writes.store.open().ledgers.values())
         plan = states.plan()
         quiet = args.quiet and not (args.status or args.dry_run)
         for e in plan.broken.values():
@@ -203,12 +203,12 @@ class _Job:
                 self.outcome.broken[item.name] = str(e)
             bar.say(f"{self.stage}.py: {e}")
         except ItemFailed as e:
-            self._fail(item, calls, book, started, str(e).replace("\n ", ""))
+            self._fail(item, calls, book, started, e)
         except Trouble as e:   # RunStopped, and what no other item would be spared
             self._stop(e)
         except Exception as e:   # a bug of ours: its traceback is welcome, the other items go on
             bar.say(traceback.format_exc())
-            self._fail(item, calls, book, started, f"{type(e).__name__}: {e}")
+            self._fail(item, calls, book, started, Trouble(f"{type(e).__name__}: {e}"))
 
     def _make(self, item: Item, calls: Calls, book, started: float) -> None:
         store, own = self.writes.store, self.writes.fields
@@ -246,18 +246,18 @@ class _Job:
         known, calls = store.facts(name), self.states.calls(name)
         self._book(store.ledger(name), name, known, {}, read, intent.get("settings", ""), calls, "adopted", 0.0)
 
-    def _fail(self, item: Item, calls: Calls, book, started: float, error: str) -> None:
+    def _fail(self, item: Item, calls: Calls, book, started: float, error: Trouble) -> None:
         paid = list(calls.uncounted)
         try:
             book.append(stage=self.stage, item=item.name, state="failed", instance_id=item.instance_id, calls=paid,
-                        cost_usd=_sum(paid), seconds=round(time.monotonic() - started, 3), settings=self.states.settings,
-                        cut="; ".join(calls.cuts), error=error)
+                        cost_usd=_sum(paid), seconds=round(time.monotonic() - started, 3), cut="; ".join(calls.cuts),
+                        settings=self.states.settings, error=str(error).replace("\n ", ""))
             calls.finish(made=False)
         except RunStopped as e:
             self._stop(e)
         self._count(paid, calls)
         with self._lock:
-            self.outcome.failed[item.name] = error
+            self.outcome.failed[item.name] = error.what
 
     def _stop(self, reason: Trouble) -> None:
         """No new calls. The first reason is the one that is told; being interrupted is none of its own."""
@@ -340,8 +340,8 @@ def _dry_run(stage: str, job: _Job, plan: Plan, requests) -> int:
             n_calls, tokens_in, tokens_out = n_calls + 1, tokens_in + tokens, tokens_out + client.speaker.max_tokens
             cost, n_unpriced = cost + (most or 0.0), n_unpriced + (most is None)
     price = "cost unknown (no price)" if n_unpriced else f"at most ${cost:.4f}"
-    say(f"{stage}  to come: {n_calls} calls (more where an answer has to be asked for again), about {tokens_in:,} tokens "
-        f"in, at most {tokens_out:,} out, {price}")
+    say(f"{stage}  to come: {n_calls} calls (more where an answer has to be asked for again), about {tokens_in:,} "
+        f"tokens in, at most {tokens_out:,} out, {price}")
     return 0
 
 

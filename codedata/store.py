@@ -90,9 +90,10 @@ class Store:
         self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns when last looked at
         self._facts: dict[str, Known] = {}
         self._lock = threading.Lock()
-        self._scan()
 
-    def _scan(self) -> None:
+    def open(self) -> Store:
+        """Look at what is there. Call it once, after the directory's lock is taken: what another process wrote counts.
+        """
         twice = []
         for directory in self._directories():
             self.ledgers[directory] = Ledger(directory)
@@ -111,6 +112,7 @@ class Store:
         if twice:
             raise Trouble("stand in two directories: " + ", ".join(sorted(twice)[:5]), str(self.root),
                           "Keep one of each, delete the other.")
+        return self
 
     def _directories(self) -> list[Path]:
         name = self.cls.directory
@@ -221,19 +223,24 @@ class Lists:
 
     def __init__(self, root: Path, cls):
         self.cls, self.directory = cls, Path(root) / cls.directory
-        check_directories([self.directory])
         self.broken: list[BrokenRecord] = []
-        self.ledger = Ledger(self.directory)
+        self.ledger: Ledger | None = None
         self._index: dict[str, tuple[str, Known]] = {}    # name → stem, facts
         self._broken_names: set[str] = set()
         self._broken_stems: set[str] = set()
         self._files: dict[str, dict[str, object]] = {}    # stem → {name: record}, the last few
         self._lock = threading.Lock()
         self.stats: dict[str, os.stat_result] = {}        # stem → stat, for what writes these files
+
+    def open(self) -> Lists:
+        """Look at what is there; call it once."""
+        check_directories([self.directory])
+        self.ledger = Ledger(self.directory)
         entries = os.scandir(self.directory) if self.directory.is_dir() else []
         for entry in sorted(entries, key=lambda e: natural(e.name)):
             if entry.name.endswith(".json") and entry.name[0] not in "_.":
                 self._take(entry)
+        return self
 
     def _take(self, entry) -> None:
         stem, stat = entry.name[:-5], entry.stat()
@@ -394,4 +401,5 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str):
         gate.close()
         return mine
     except OSError as e:
-        raise Trouble(f"could not be written: {e.strerror or e}.", str(directory), "Make it writable, or make room.") from e
+        what = f"could not be written: {e.strerror or e}."
+        raise Trouble(what, str(directory), "Make it writable, or make room.") from e

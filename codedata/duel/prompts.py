@@ -64,7 +64,8 @@ class Prompts:
         self.skipped: Counter[str] = Counter()
 
     def plan(self, only=lambda stem: True, force: bool = False, refresh: bool = False) -> Plan:
-        book, count = self.lists.ledger, self.own.count
+        book, count = self.lists.open().ledger, self.own.count
+        self.commits.open()
         written = {stem: book.details[STAGE, stem] for by, stem in book.made if by == STAGE}
         plan = Plan([], [], 0, 0, [], False)
         last: Cursor = START
@@ -182,7 +183,7 @@ def run(prompts: Prompts, args, models) -> int:
     held = None if args.status or args.dry_run else stage.hold(STAGE, prompts.lists.directory, None)
     try:
         if args.compact:
-            return stage.compact(STAGE, [prompts.lists.ledger])
+            return stage.compact(STAGE, [prompts.lists.open().ledger])
         plan = prompts.plan(lambda stem: not args.only or fnmatchcase(stem, args.only), args.force, args.refresh)
         broken = prompts.lists.broken + prompts.commits.broken
         for e in broken:

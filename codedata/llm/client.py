@@ -13,7 +13,7 @@ import uuid
 from dataclasses import dataclass
 
 from codedata.config import PRICE_LINE, Settings, Speaker
-from codedata.errors import HttpTrouble, ItemFailed, Trouble
+from codedata.errors import HttpTrouble, Interrupted, ItemFailed, RunStopped, Trouble
 from codedata.llm.calls import Money, current
 from codedata.llm.http import Http, Retry, Tries
 from codedata.llm.trim import Fitted, estimate_tokens, fit
@@ -94,6 +94,11 @@ class Client:
         tokens = min(tokens, self.speaker.max_prompt_tokens or tokens)
         return tokens, self._models.money.cost(self.speaker.model, tokens, self.speaker.max_tokens)
 
+    def _masked(self, text: str) -> str:
+        """An endpoint may repeat the key in its error."""
+        key = self.speaker.endpoint.api_key
+        return text.replace(key, "****") if key else text
+
     def _ask(self, data: bytes, request: str, attempt: int, calls) -> Reply:
         models, tries = self._models, Tries()
         url = (models.embedded.base_url() if self._embedded else self.speaker.endpoint.base_url) + "/chat/completions"
@@ -101,7 +106,12 @@ class Client:
             reply, usage = models.http.send("POST", url, self._line, _decode, tries=tries, gate=models.money.gate,
                                             data=data, headers=self._headers)
         except HttpTrouble as e:
-            raise HttpTrouble(e.what, f"{self.speaker.model}:", WHAT_TO_DO.get(e.status, ""), e.status) from e
+            raise HttpTrouble(self._masked(e.what), f"{self.speaker.model}:", WHAT_TO_DO.get(e.status, ""),
+                              e.status) from None
+        except RunStopped as e:
+            if isinstance(e, Interrupted):
+                raise
+            raise RunStopped(self._masked(e.what), e.where, e.todo, e.exit_code) from None
         # billed under the name that was asked for, which is the one that has a price; the served one may add a date
         call = {"id": uuid.uuid4().hex[:12], "model": self.speaker.model, **usage,
                 "cost_usd": models.money.cost(self.speaker.model, **usage), "seconds": round(tries.seconds, 3),
@@ -151,6 +161,9 @@ class Models:
                 self.embedded.check()
             elif not endpoint.base_url:
                 raise Trouble("has no base_url.", f"[endpoints.{endpoint.name}]", WAYS_OUT)
+            elif "@" in endpoint.base_url:
+                raise Trouble("has a password in its base_url.", f"[endpoints.{endpoint.name}]",
+                              "Addresses are printed. Put the key into the environment and name it: api_key_env.")
             elif endpoint.api_key_env and not endpoint.api_key:
                 raise Trouble(f"no key for {endpoint.base_url}: {endpoint.api_key_env} is not set.", todo=WAYS_OUT)
             if any(not "\x20" <= c < "\x7f" for c in endpoint.api_key):
