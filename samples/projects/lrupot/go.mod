@@ -1,0 +1,3 @@
+module example.org/lrupot
+
+go 1.19

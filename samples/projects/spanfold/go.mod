@@ -1,0 +1,3 @@
+module example.org/spanfold
+
+go 1.19
