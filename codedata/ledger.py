@@ -19,7 +19,7 @@ from pathlib import Path
 
 from codedata.errors import RunStopped
 
-LEDGER = "_ledger.jsonl"
+LEDGER, PARTIAL = "_ledger.jsonl", "_partial"
 ERROR_CHARS = 500
 NOTHING: dict = {}
 
@@ -53,10 +53,12 @@ class Ledger:
         self.made: dict[tuple[str, str], Attempt] = {}
         self.failed: dict[tuple[str, str], Attempt] = {}
         self.known: dict[str, Known] = {}
-        self.counted: dict[str, set[str]] = {}   # item → ids of replies that failed attempts have paid for
+        self.counted: dict[tuple[str, str], set[str]] = {}   # ids of kept replies that some line has paid for
+        self.used: dict[tuple[str, str], set[str]] = {}      # those of them that a record was made from
         self.entries: dict[str, list] = {}       # list files: stem → [[order, instance_id, digests], …]
         self.details: dict[tuple[str, str], dict] = {}   # what prompt.py notes with its files, and exclusions
         self._lock, self._fd, self._torn = threading.Lock(), None, False
+        self._partial = {p.name[:-6] for p in (Path(directory) / PARTIAL).glob("*.jsonl")}
         for line in read_lines(self.path):
             self._take(line)
 
@@ -65,11 +67,16 @@ class Ledger:
         if not (isinstance(stage, str) and isinstance(item, str)):
             return
         key = stage, item
+        if state == "failed":
+            self._partial.add(item)   # its replies may be kept for the next attempt
+        if item in self._partial and (calls := line.get("calls")):
+            self.counted.setdefault(key, set()).update(call["id"] for call in calls)
         if state in ("done", "adopted"):
             wrote, found = line.get("wrote") or NOTHING, line.get("found") or NOTHING
             self.made[key] = Attempt(state, line.get("read", ""), wrote, line.get("settings", ""))
             self.failed.pop(key, None)
-            self.counted.pop(item, None)
+            if item in self._partial:   # killed before the kept replies were dropped: they are not served again
+                self.used[key] = set(self.counted.get(key, ()))
             known = self.known.get(item)
             if known is None:
                 known = self.known[item] = Known(line.get("instance_id", ""), wrote)
@@ -83,8 +90,6 @@ class Ledger:
                 self.entries[item] = line["entries"]
         elif state == "failed":
             self.failed[key] = Attempt(state, line.get("read", ""), {}, line.get("settings", ""), line.get("error", ""))
-            if calls := line.get("calls"):
-                self.counted.setdefault(item, set()).update(call["id"] for call in calls)
         elif state == "pruned":
             for table in (self.made, self.failed):
                 table.pop(key, None)

@@ -42,7 +42,6 @@ class Item:
     instance_id: str
     state: str
     only_copies: bool = False      # nothing but a copied field has changed
-    counted: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -116,7 +115,7 @@ class States:
         facts, out = self.reads.store.facts(name), self.writes.store
         if not self._wanted(name, facts.instance_id):
             return None
-        item = Item(name, facts.instance_id, "excluded", counted=out.ledger(name).counted.get(name, set()))
+        item = Item(name, facts.instance_id, "excluded")
         if rule := self._excluded(facts):
             plan.why[name] = rule
             return item
@@ -173,8 +172,12 @@ class States:
         parts += [joined.get(f, "") for f in self.joined.fields] if self.joined else []
         return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
 
-    def calls(self, name: str, counted=frozenset()) -> Calls:
-        return Calls(self.writes.store.path(name).parent, self.stage, name, counted)
+    def calls(self, name: str) -> Calls:
+        """The item's kept replies, and which of them the ledger knows."""
+        store = self.writes.store
+        book = store.ledger(name)
+        return Calls(store.path(name).parent, self.stage, name, book.counted.get((self.stage, name), frozenset()),
+                     book.used.get((self.stage, name), frozenset()))
 
     def _intent(self, name: str, there) -> dict | None:
         intent = self.calls(name).intent

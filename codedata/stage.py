@@ -20,7 +20,8 @@ from pathlib import Path
 from codedata import ledger
 from codedata.config import Settings
 from codedata.errors import BrokenRecord, Interrupted, ItemFailed, RunStopped, Trouble
-from codedata.llm.calls import PARTIAL, Calls, counting
+from codedata.ledger import PARTIAL
+from codedata.llm.calls import Calls, counting
 from codedata.llm.client import Models
 from codedata.progress import Bar, Outcome, named, say
 from codedata.resume import Item, Plan, Reads, States, Writes
@@ -102,6 +103,8 @@ def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Re
     requests(record, …) gives the message lists that make() would send, for --dry-run.
     """
     _start_log(args.log_level)
+    if not settings.root.is_dir():
+        raise Trouble("is not there.", str(settings.root), "Check --root; prompt.py makes a new one.")
     states = States(stage, args, settings.exclude, reads, writes, joined, digest(identity or {}))
     job = _Job(states, settings, models, make)
     held = None
@@ -193,7 +196,7 @@ class _Job:
     def _one(self, item: Item, bar: Bar) -> None:
         """One item: its failure is a ledger line, and the others go on."""
         started = time.monotonic()
-        calls = self.states.calls(item.name, item.counted)
+        calls = self.states.calls(item.name)
         book = self.writes.store.ledger(item.name)
         try:
             with counting(calls):
@@ -244,7 +247,8 @@ class _Job:
     def _adopt(self, name: str, read: str, intent: dict) -> None:
         store = self.writes.store
         known, calls = store.facts(name), self.states.calls(name)
-        self._book(store.ledger(name), name, known, {}, read, intent.get("settings", ""), calls, "adopted", 0.0)
+        found = store.found(name, known.digests, self.writes.fields)
+        self._book(store.ledger(name), name, known, found, read, intent.get("settings", ""), calls, "adopted", 0.0)
 
     def _fail(self, item: Item, calls: Calls, book, started: float, error: Trouble) -> None:
         paid = list(calls.uncounted)

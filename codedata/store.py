@@ -171,21 +171,18 @@ class Store:
         that was taken away). An `own` field that was edited since this store looked is kept: ItemFailed.
         `about_to_write({field: digest})` is called before the rename when there is an old file.
         """
-        path, data, found = self.path(name), self._load_if_there(name), {}
+        path, data = self.path(name), self._load_if_there(name)
         if data and keep_edits and self._touched(name, path):
             seen = self._facts.get(name) or self.ledger(name).known.get(name)
             now = digests_of(parse(self.cls, data, str(path), "It was edited while the script ran."))
             if any(now.get(f) and now[f] != (seen.digests.get(f) if seen else None) for f in own):
                 raise ItemFailed("was edited while its answer was made: the edit is kept.", str(path),
                                  f"To replace it: --force --only {name}")
-        known = self.ledger(name).known.get(name)
         data.update({field: getattr(record, field) for field in own} if data else
                     {f.name: getattr(record, f.name) for f in fields(record)})
         written = parse(self.cls, data, str(path), "It was edited while the script ran.")
         digests = digests_of(written)
-        if known:
-            others = {f.name for f in fields(self.cls)} - set(own)
-            found = {f: digests.get(f, "") for f in others if known.digests.get(f, "") != digests.get(f, "")}
+        found = self.found(name, digests, own)
         path.parent.mkdir(parents=True, exist_ok=True)
         if about_to_write and name in self._at:
             about_to_write({f: digests[f] for f in own if f in digests})
@@ -194,6 +191,13 @@ class Store:
             self._at[name] = path.parent, stat.st_size, stat.st_mtime_ns
             self._facts.pop(name, None)
         return Known(record.instance_id, digests, stat.st_size, stat.st_mtime_ns), found
+
+    def found(self, name: str, digests: dict[str, str], own: tuple[str, ...]) -> dict[str, str]:
+        """{field: digest} of the fields beside `own` that are not as the ledger has them ("" for one taken away)."""
+        known = self.ledger(name).known.get(name)
+        then = known.digests if known else {}
+        others = {*then, *digests} - set(own)
+        return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
     def _load_if_there(self, name: str) -> dict:
         path = self.path(name)

@@ -15,16 +15,16 @@ from pathlib import Path
 
 from codedata.config import PRICE_LINE
 from codedata.errors import RunStopped
-from codedata.ledger import disk_trouble, read_lines
+from codedata.ledger import PARTIAL, disk_trouble, read_lines
 
-PARTIAL = "_partial"
 _current: ContextVar[Calls | None] = ContextVar("calls", default=None)
 
 
 class Calls:
     """The replies of one item by one stage. Threads that an item starts may share it."""
 
-    def __init__(self, directory: Path, stage: str, item: str, counted: set[str] = frozenset()):
+    def __init__(self, directory: Path, stage: str, item: str, counted: set[str] = frozenset(),
+                 used: set[str] = frozenset()):
         self.path = Path(directory) / PARTIAL / f"{item}.jsonl"
         self.stage, self.item = stage, item
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class Calls:
                 self._others.append(line)
             elif "intent" in line:
                 self.intent = line["intent"]
-            elif "reply" in line:
+            elif "reply" in line and line["call"]["id"] not in used:
                 self._kept[line["request"], line["attempt"]] = line
                 if line["call"]["id"] not in counted:
                     self.uncounted.append(line["call"])

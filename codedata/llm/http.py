@@ -7,6 +7,7 @@ fractional Retry-After. `trust_env` is off: proxy and netrc look-ups on each cal
 from __future__ import annotations
 
 import json
+import logging
 import random
 import threading
 import time
@@ -21,6 +22,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 
+log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
 CHUNK = 65_536
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
@@ -156,6 +158,7 @@ class Http:
             finally:
                 line.leave()
             now = time.monotonic()
+            log.info("%s: %s", url, problem)
             if status == 429:
                 tries.throttled += 1
                 self._wait_429(line, url, line.throttled(started, now), wait, tries.throttled)

@@ -1,0 +1,378 @@
+"""The one fake of the tests: an OpenAI-compatible server on 127.0.0.1 that answers, and misbehaves, as scripted.
+
+    with FakeLLM() as fake:                        # or the fixture `fake_llm`
+        fake.script("no block here", DROP, OK)     # the next calls, in order of arrival; then well-formed turns
+        fake.always(Say("", reasoning="hm"))       # what comes after the script, instead of well-formed turns
+        ... a client of fake.base_url ...
+        assert fake.n_requests == 3 and fake.prompts_seen == ["p1", "p1", "p1"]
+
+A reply is one of:
+    OK                      the default: a well-formed turn (turn_for(request)), usage USAGE; for a GET the file
+    "text"                  a completion with this content
+    Say(...)                a completion: reasoning, finish_reason, usage, model, latency_s
+    {...}                   this object as the whole body, status 200
+    Status(code, ...)       any status, body and headers (also 200 with a body that is none: HTML)
+    DROP                    a right head, half of the body, then the connection is closed
+    CUT                     the connection is closed without a word
+    HANG, HANG_IN_BODY      no answer at all; half an answer and then nothing. Till the client or the fake goes away
+    Drip(every_s, part)     a good answer, byte by byte: of the "head", the "body", or a "chunked" body
+    a function              called with the Request, gives one of the above
+
+Every request is in `requests` with body, headers and time of arrival. GETs of a path in `files` are served with
+ranges. As a proxy it answers what it is asked, whatever the host (`path` is the whole URL then). `certificate=(cert,
+key)` makes it an HTTPS server. Nothing of the project is imported here.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import select
+import socket
+import ssl
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}   # of every answer: a call's cost is known
+ABSENT = object()   # Say(usage=ABSENT): no such key in the body
+
+
+@dataclass(frozen=True)
+class Say:
+    """A chat completion."""
+
+    text: object = ""              # content: a text, None, or a list of parts
+    reasoning: str | None = None   # reasoning_content
+    finish_reason: str | None = "stop"
+    usage: object = field(default_factory=lambda: USAGE)
+    model: object = None           # None: the one that was asked for
+    latency_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """An answer that is no completion."""
+
+    code: int
+    body: object = ""              # text, bytes, or an object for JSON
+    headers: dict = field(default_factory=dict)
+    latency_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Drip:
+    """A good answer, a byte every `every_s`: within the head, the body, or a chunked body."""
+
+    every_s: float
+    part: str = "body"
+
+
+class Fault(str):
+    pass
+
+
+OK, DROP, CUT, HANG, HANG_IN_BODY = map(Fault, ("OK", "DROP", "CUT", "HANG", "HANG_IN_BODY"))
+HTML = Status(200, "<!DOCTYPE html><html><body>Welcome to the portal</body></html>", {"Content-Type": "text/html"})
+EMPTY = Say("")
+
+
+def truncated(text: str) -> Say:
+    """An answer that was cut at max_tokens."""
+    return Say(text, finish_reason="length")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it arrived."""
+
+    n: int                # from 0, in order of arrival
+    at: float             # time.monotonic()
+    method: str
+    path: str             # a whole URL where the fake serves as a proxy
+    headers: dict         # names in lower case
+    raw: bytes
+    in_flight: int        # with this one
+
+    @property
+    def body(self) -> dict:
+        return json.loads(self.raw) if self.raw else {}
+
+    @property
+    def messages(self) -> list[dict]:
+        return self.body.get("messages", [])
+
+    @property
+    def text(self) -> str:
+        """All that the model is shown."""
+        return "\n".join(m["content"] for m in self.messages)
+
+    @property
+    def last(self) -> str:
+        """The last message."""
+        return self.messages[-1]["content"] if self.messages else ""
+
+
+def turn_for(request: Request) -> str:
+    """The default answer: well-formed, and a function of the messages alone."""
+    key = hashlib.sha256(json.dumps(request.messages).encode()).hexdigest()[:10]
+    return f"THOUGHT: I look at {key} before I change anything.\n\n```bash\ngrep -rn {key} .\n```"
+
+
+class FakeLLM:
+    """See the module. A context manager; `port` to come up where something else was."""
+
+    def __init__(self, port: int = 0, latency_s: float = 0.0, certificate: tuple[str, str] | None = None):
+        self.latency_s = latency_s            # of every answer; may be changed at any time
+        self.files: dict[str, bytes] = {}     # what a GET of a path gives
+        self.requests: list[Request] = []
+        self.answered: list[Request] = []     # those whose completion was sent whole to a client that was still there
+        self.in_flight = self.max_in_flight = self.n_connections = 0
+        self._script: deque = deque()
+        self._default: object = OK
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        self._server = _Server(("127.0.0.1", port), self, certificate)
+        self.port = self._server.server_address[1]
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
+        self.base_url = self.url + "/v1"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    # what tests tell it
+
+    def script(self, *replies) -> None:
+        """The next calls are answered with these, in order of arrival."""
+        with self._changed:
+            self._script.extend(replies)
+
+    def always(self, reply) -> None:
+        """Every call after the script is answered with this."""
+        self._default = reply
+
+    # what tests ask it
+
+    @property
+    def n_requests(self) -> int:
+        return len(self.requests)
+
+    @property
+    def prompts_seen(self) -> list[str]:
+        """The last message of each request, in order of arrival."""
+        return [request.last for request in self.requests]
+
+    def times_answered(self) -> Counter:
+        """How often each list of messages was answered with a completion that its client received."""
+        return Counter(json.dumps(request.messages) for request in self.answered)
+
+    def gaps(self) -> list[float]:
+        """Seconds between one request and the next."""
+        return [b.at - a.at for a, b in zip(self.requests, self.requests[1:], strict=False)]
+
+    def wait_for(self, n: int, what: str = "requests", timeout_s: float = 20.0) -> None:
+        """Till `n` of `requests`, `answered` or `in_flight`; AssertionError after `timeout_s`."""
+        def count():
+            value = getattr(self, what)
+            return value if isinstance(value, int) else len(value)
+        with self._changed:
+            assert self._changed.wait_for(lambda: count() >= n, timeout_s), f"{count()} {what} after {timeout_s} s, not {n}"
+
+    def close(self) -> None:
+        """Refuse connections from now on, and end those that are open."""
+        if not self._closing.is_set():
+            self._closing.set()
+            self._server.shutdown()
+            self._server.server_close()
+            self._server.end_connections()
+            self._thread.join()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    # what its connections call
+
+    def _arrived(self, handler) -> tuple[Request, object]:
+        raw = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        with self._changed:
+            self.in_flight += 1
+            self.max_in_flight = max(self.max_in_flight, self.in_flight)
+            request = Request(len(self.requests), time.monotonic(), handler.command, handler.path,
+                              {k.lower(): v for k, v in handler.headers.items()}, raw, self.in_flight)
+            self.requests.append(request)
+            reply = self._script.popleft() if self._script else self._default
+            self._changed.notify_all()
+        return request, reply
+
+    def _left(self, request: Request, answered: bool) -> None:
+        with self._changed:
+            self.in_flight -= 1
+            if answered:
+                self.answered.append(request)
+            self._changed.notify_all()
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 512    # 256 clients that come at once are not refused
+    daemon_threads = True
+
+    def __init__(self, address, fake: FakeLLM, certificate):
+        super().__init__(address, _Handler)
+        self.fake, self.tls = fake, None
+        self.open: set[socket.socket] = set()
+        if certificate:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(*certificate)
+
+    def get_request(self):
+        connection, address = super().get_request()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.tls:   # the handshake comes with the first read, in the connection's own thread
+            connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        self.open.add(connection)
+        self.fake.n_connections += 1
+        return connection, address
+
+    def shutdown_request(self, request):
+        self.open.discard(request)
+        super().shutdown_request(request)
+
+    def end_connections(self) -> None:
+        for connection in list(self.open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def handle_error(self, request, client_address):
+        """A client that has gone, or does not like the certificate, is what the tests do on purpose."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        fake: FakeLLM = self.server.fake
+        request, reply = fake._arrived(self)
+        answered = False
+        try:
+            while callable(reply):
+                reply = reply(request)
+            answered = self._give(fake, request, OK if reply is None else reply)
+        finally:
+            fake._left(request, answered)
+
+    do_GET = do_POST
+
+    def _give(self, fake: FakeLLM, request: Request, reply) -> bool:
+        """Send a reply; True where it was a whole completion and somebody was there to take it."""
+        if reply is CUT:
+            self.close_connection = True
+            return False
+        if reply is HANG:
+            return self._wait(None)
+        if reply is OK and request.method == "GET":
+            return self._file(fake, request)
+        status, headers, body, latency_s = _response(request, reply)
+        if not self._wait(fake.latency_s + latency_s):
+            return False
+        head = [f"HTTP/1.1 {status} {_phrase(status)}", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+        head = [line for line in head if line.partition(":")[0] not in headers]
+        head = "\r\n".join(head + [f"{k}: {v}" for k, v in headers.items()]).encode("latin-1") + b"\r\n\r\n"
+        if isinstance(reply, Drip):
+            return self._drip(reply, head, body)
+        if reply is DROP or reply is HANG_IN_BODY:
+            self.connection.sendall(head + body[:len(body) // 2])
+            self.close_connection = True
+            return self._wait(None) if reply is HANG_IN_BODY else False
+        self.connection.sendall(head + body)
+        return status == 200 and not isinstance(reply, Status)
+
+    def _drip(self, reply: Drip, head: bytes, body: bytes) -> bool:
+        self.close_connection = True
+        if reply.part == "chunked":
+            head = head.replace(b"Content-Length: %d" % len(body), b"Transfer-Encoding: chunked")
+            drops = [b"1\r\n%c\r\n" % byte for byte in body] + [b"0\r\n\r\n"]
+        elif reply.part == "head":
+            head, drops = b"", [bytes([byte]) for byte in head + body]
+        else:
+            drops = [bytes([byte]) for byte in body]
+        self.connection.sendall(head)
+        for drop in drops:
+            if not self._wait(reply.every_s):
+                return False
+            self.connection.sendall(drop)
+        return True
+
+    def _file(self, fake: FakeLLM, request: Request) -> bool:
+        whole = fake.files.get(request.path.partition("?")[0])
+        status, body, extra = 200, whole, ""
+        if whole is None:
+            status, body = 404, b"not here"
+        elif spec := request.headers.get("range"):
+            start, _, end = spec.removeprefix("bytes=").partition("-")
+            body, status = whole[int(start):int(end) + 1], 206
+            extra = f"Content-Range: bytes {start}-{int(start) + len(body) - 1}/{len(whole)}\r\n"
+        self.connection.sendall(f"HTTP/1.1 {status} {_phrase(status)}\r\n{extra}Content-Length: {len(body)}\r\n\r\n".encode()
+                                + body)
+        return False
+
+    def _wait(self, seconds: float | None) -> bool:
+        """Wait (None: for ever). False as soon as the client has gone or the fake closes."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while not self.server.fake._closing.is_set():
+            left = 0.05 if end is None else min(0.05, end - time.monotonic())
+            if left <= 0:
+                return not self._gone(0)
+            if self._gone(left):
+                break
+        self.close_connection = True
+        return False
+
+    def _gone(self, seconds: float) -> bool:
+        """Whether the client closes within `seconds`. Over TLS this cannot be seen without reading."""
+        if isinstance(self.connection, ssl.SSLSocket):
+            time.sleep(seconds)
+            return False
+        try:
+            ready = select.poll()   # not select(): its descriptors end at 1024
+            ready.register(self.connection, select.POLLIN)
+            return bool(ready.poll(seconds * 1000)) and not self.connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
+
+    def log_message(self, *_):
+        pass
+
+
+def _response(request: Request, reply) -> tuple[int, dict, bytes, float]:
+    """Status, headers, body and latency of what is sent."""
+    if isinstance(reply, Status):
+        body = reply.body if isinstance(reply.body, (str, bytes)) else json.dumps(reply.body)
+        return reply.code, dict(reply.headers), body.encode() if isinstance(body, str) else body, reply.latency_s
+    if isinstance(reply, dict):
+        return 200, {}, json.dumps(reply).encode(), 0.0
+    if isinstance(reply, (Fault, Drip)):
+        reply = Say(turn_for(request))
+    elif isinstance(reply, str):
+        reply = Say(reply)
+    message = {"role": "assistant", "content": reply.text}
+    if reply.reasoning is not None:
+        message["reasoning_content"] = reply.reasoning
+    answer = {"id": f"chatcmpl-{request.n}", "object": "chat.completion",
+              "model": request.body.get("model") if reply.model is None else reply.model,
+              "choices": [{"index": 0, "message": message, "finish_reason": reply.finish_reason}], "usage": reply.usage}
+    if reply.usage is ABSENT:
+        del answer["usage"]
+    return 200, {}, json.dumps(answer).encode(), reply.latency_s
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"

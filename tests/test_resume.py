@@ -1,0 +1,320 @@
+"""The state table: what a re-run makes again, keeps, names or leaves, after a person has been at the directories."""
+import json
+import os
+import shutil
+
+import pytest
+from conftest import (
+    a_prompt,
+    answers,
+    flags_for,
+    ledger_lines,
+    read_answer,
+    run_script,
+    write_commits,
+    write_prompts,
+    write_toml,
+)
+
+from codedata import ledger
+
+N = 5
+
+
+@pytest.fixture
+def root(tmp_path, fake_llm):
+    """Five prompts, answered by both; the fake starts counting afterwards."""
+    write_prompts(tmp_path, N)
+    write_commits(tmp_path, N)
+    write_toml(tmp_path)
+    for script in ("king.py", "ch.py"):
+        assert run_script(script, tmp_path, *flags_for(fake_llm)).returncode == 0
+    fake_llm.requests.clear()
+    return tmp_path
+
+
+def edit(path, change) -> None:
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def answer_path(root, i):
+    return root / "answer" / f"prompts_{N}_1_{i}.json"
+
+
+def status(script, root) -> str:
+    return run_script(script, root, "--status").stderr
+
+
+def asked(fake) -> list[str]:
+    """The tasks of the requests since the last call."""
+    tasks = sorted(r.last for r in fake.requests)
+    fake.requests.clear()
+    return tasks
+
+
+def test_nothing_changed_nothing_asked_not_even_for_a_key(root, fake_llm):
+    for script in ("king.py", "ch.py"):
+        done = run_script(script, root)
+        assert done.returncode == 0 and f"done {N}" in done.stderr and "nothing to do" in done.stderr
+    assert fake_llm.n_requests == 0
+
+
+def test_a_king_edited_by_hand_stays_and_costs_nothing(root, fake_llm):
+    edit(answer_path(root, 2), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
+    king, ch = (run_script(s, root, *flags_for(fake_llm)) for s in ("king.py", "ch.py"))
+    assert "edited 1 (kept)" in king.stderr and f"prompts_{N}_1_2" in king.stderr
+    assert f"done {N}" in ch.stderr and fake_llm.n_requests == 0
+    assert read_answer(root, f"prompts_{N}_1_2")["king"].startswith("THOUGHT: mine")
+
+
+def test_an_edit_is_still_known_after_a_later_stage_wrote_the_same_record(root, fake_llm):
+    edit(answer_path(root, 2), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
+    run_script("ch.py", root, *flags_for(fake_llm), "--force", "--only", "*_2")
+    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[1]["messages"][1].update(content="task 2 changed"))
+    king = run_script("king.py", root, *flags_for(fake_llm))
+    assert "edited 1 (kept, 1 also stale)" in king.stderr
+    assert read_answer(root, f"prompts_{N}_1_2")["king"].startswith("THOUGHT: mine")
+
+
+def test_an_edited_pr_record_makes_the_challenger_s_answer_stale_and_no_king_s(root, fake_llm):
+    edit(root / "commit" / "proj__repo-3.json", lambda r: r.update(description="corrected"))
+    assert "done 5" in status("king.py", root) and "stale 1" in status("ch.py", root)
+    old = read_answer(root, f"prompts_{N}_1_3")
+    run_script("king.py", root, *flags_for(fake_llm)), run_script("ch.py", root, *flags_for(fake_llm))
+    assert asked(fake_llm) == ["task 3"]
+    new = read_answer(root, f"prompts_{N}_1_3")
+    assert new["king"] == old["king"] and new["challenger"] != old["challenger"]
+
+
+def test_fields_of_a_record_that_a_stage_does_not_read_make_nothing_stale(root, fake_llm):
+    edit(root / "commit" / "proj__repo-3.json", lambda r: r.update(created_at=None, licence="MIT", note="mine"))
+    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[0].update(turn=7, note="mine"))
+    assert "done 5" in status("king.py", root) and "done 5" in status("ch.py", root)
+
+
+def test_an_edited_history_is_answered_again_by_both(root, fake_llm):
+    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[3]["messages"][1].update(content="task 4 changed"))
+    for script in ("king.py", "ch.py"):
+        run_script(script, root, *flags_for(fake_llm))
+        assert asked(fake_llm) == ["task 4 changed"]
+    assert read_answer(root, f"prompts_{N}_1_4")["messages"][1]["content"] == "task 4 changed"
+
+
+def test_a_corrected_reference_is_copied_over_without_a_call(root, fake_llm):
+    old = read_answer(root, f"prompts_{N}_1_1")
+    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[0].update(assistant="THOUGHT: better.\n\n```bash\nls\n```"))
+    king = run_script("king.py", root)   # without a key: none is needed
+    assert king.returncode == 0 and "without a call" in king.stderr
+    assert read_answer(root, f"prompts_{N}_1_1") == {**old, "assistant": "THOUGHT: better.\n\n```bash\nls\n```"}
+    assert "done 5" in status("king.py", root) and "done 5" in status("ch.py", root) and fake_llm.n_requests == 0
+
+
+def test_a_prompt_deleted_from_the_middle_shifts_nothing_and_leaves_an_orphan(root, fake_llm):
+    before = {name: read_answer(root, name) for name in answers(root)}
+    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p.pop(2))
+    king = run_script("king.py", root, *flags_for(fake_llm))
+    assert "done 4" in king.stderr and "orphan 1" in king.stderr and f"prompts_{N}_1_3" in king.stderr
+    assert {name: read_answer(root, name) for name in answers(root)} == before and fake_llm.n_requests == 0
+    run_script("king.py", root, "--prune")
+    assert f"prompts_{N}_1_3" not in answers(root) and len(answers(root)) == 4
+    assert len(list((root / "answer" / "_replaced").glob(f"prompts_{N}_1_3.*"))) == 1
+    assert "done 4" in status("king.py", root) and "orphan" not in status("king.py", root)
+
+
+def test_prune_refuses_to_take_everything(root):
+    shutil.rmtree(root / "prompt")
+    king = run_script("king.py", root, "--prune")
+    assert king.returncode == 2 and len(answers(root)) == N
+
+
+def test_an_unreadable_prompt_file_makes_no_orphans(root):
+    path = root / "prompt" / f"prompts_{N}_1.json"
+    path.write_text(path.read_text()[:-20])
+    write_prompts(root, 1, stem="other")
+    assert "orphan" not in status("king.py", root)
+    run_script("king.py", root, "--prune", "--limit", "1", "--no-retry")
+    assert len([a for a in answers(root) if a.startswith("prompts")]) == N
+
+
+def test_an_added_entry_without_order_is_numbered_behind_the_highest(root, fake_llm):
+    new = a_prompt(9)
+    del new["order"]
+    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p.insert(0, new))
+    run_script("king.py", root, *flags_for(fake_llm))
+    assert asked(fake_llm) == ["task 9"] and f"prompts_{N}_1_6" in answers(root)
+
+
+def test_a_deleted_answer_is_made_again_by_both(root, fake_llm):
+    answer_path(root, 5).unlink()
+    for script in ("king.py", "ch.py"):
+        run_script(script, root, *flags_for(fake_llm))
+        assert asked(fake_llm) == ["task 5"]
+    record = read_answer(root, f"prompts_{N}_1_5")
+    assert record["king"] and record["challenger"]
+
+
+def test_force_on_one_item_keeps_its_challenger_and_puts_the_old_one_aside(root, fake_llm):
+    old = read_answer(root, f"prompts_{N}_1_3")
+    fake_llm.script("THOUGHT: another look.\n\n```bash\nls -la\n```")
+    run_script("king.py", root, *flags_for(fake_llm), "--force", "--only", "*_3")
+    new = read_answer(root, f"prompts_{N}_1_3")
+    assert asked(fake_llm) == ["task 3"] and new == {**old, "king": "THOUGHT: another look.\n\n```bash\nls -la\n```"}
+    assert json.loads((root / "answer" / "_replaced" / f"prompts_{N}_1_3.1.json").read_text()) == old
+    assert "done 5" in status("ch.py", root)
+
+
+def test_force_also_makes_an_edited_one_again_and_keeps_the_edit_in_replaced(root, fake_llm):
+    edit(answer_path(root, 2), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
+    run_script("king.py", root, *flags_for(fake_llm), "--force", "--only", "*_2")
+    assert "mine" not in read_answer(root, f"prompts_{N}_1_2")["king"]
+    assert "mine" in (root / "answer" / "_replaced" / f"prompts_{N}_1_2.1.json").read_text()
+
+
+def test_an_edit_made_while_the_answer_is_under_way_is_kept(root, fake_llm):
+    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[0]["messages"][1].update(content="task 1 changed"))
+
+    def meanwhile(request):
+        edit(answer_path(root, 1), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
+        return "THOUGHT: from the model.\n\n```bash\nls\n```"
+    fake_llm.script(meanwhile)
+    king = run_script("king.py", root, *flags_for(fake_llm))
+    assert king.returncode == 1 and "the edit is kept" in king.stderr
+    assert "mine" in read_answer(root, f"prompts_{N}_1_1")["king"]
+
+
+def test_keys_that_a_person_adds_to_a_record_survive(root, fake_llm):
+    edit(answer_path(root, 1), lambda r: r.update(note="look at this one", challenger=None))
+    run_script("ch.py", root, *flags_for(fake_llm))
+    record = read_answer(root, f"prompts_{N}_1_1")
+    assert asked(fake_llm) == ["task 1"] and record["note"] == "look at this one" and record["challenger"]
+
+
+def test_a_touched_but_equal_file_is_done(root):
+    for path in [*root.glob("*/*.json")]:
+        os.utime(path)
+    assert "done 5" in status("king.py", root) and "done 5" in status("ch.py", root)
+
+
+def test_a_deleted_ledger_adopts_what_is_there_and_sees_later_edits(root, fake_llm):
+    (root / "answer" / "_ledger.jsonl").unlink()
+    assert "adopted 5" in status("king.py", root)
+    for script in ("king.py", "ch.py"):
+        assert run_script(script, root, *flags_for(fake_llm)).returncode == 0
+    assert fake_llm.n_requests == 0 and "done 5" in status("king.py", root)
+    edit(answer_path(root, 1), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
+    assert "edited 1" in status("king.py", root)
+
+
+def test_an_answer_put_there_by_hand_is_adopted(root, fake_llm):
+    write_prompts(root, 1, stem="mine")
+    shutil.copy(answer_path(root, 1), root / "answer" / "mine_1.json")
+    assert "adopted 1" in status("king.py", root)
+    run_script("king.py", root, *flags_for(fake_llm))
+    assert fake_llm.n_requests == 0
+
+
+def test_a_failed_item_leaves_no_record_is_retried_and_later_stages_wait(tmp_path, fake_llm):
+    write_prompts(tmp_path, 2)
+    write_commits(tmp_path, 2)
+    write_toml(tmp_path)
+    fake_llm.always(lambda r: "no block" if r.last == "task 2" else None)
+    king = run_script("king.py", tmp_path, *flags_for(fake_llm))
+    assert king.returncode == 1 and "no bash block, 3 tries" in king.stderr and answers(tmp_path) == ["prompts_2_1_1"]
+    assert len([r for r in fake_llm.requests if r.last == "task 2"]) == 3
+    assert run_script("king.py", tmp_path, *flags_for(fake_llm), "--no-retry").returncode == 0
+    assert fake_llm.n_requests == 4
+    fake_llm.always(None)
+    assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode == 0
+    assert answers(tmp_path) == ["prompts_2_1_1", "prompts_2_1_2"]
+
+
+def test_what_failed_again_at_the_king_waits_at_the_challenger(root, fake_llm):
+    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[0]["messages"][1].update(content="task 1 changed"))
+    edit(root / "commit" / "proj__repo-1.json", lambda r: r.update(issue="changed"))
+    fake_llm.script("bad", "bad", "bad")
+    assert run_script("king.py", root, *flags_for(fake_llm)).returncode == 1
+    fake_llm.requests.clear()
+    ch = run_script("ch.py", root, *flags_for(fake_llm))
+    assert "waiting 1" in ch.stderr and fake_llm.n_requests == 0
+
+
+def test_other_settings_make_nothing_stale_until_refresh(root, fake_llm):
+    king = run_script("king.py", root, *flags_for(fake_llm), "--model", "another")
+    assert "done 5" in king.stderr and "made with other settings 5" in king.stderr and fake_llm.n_requests == 0
+    run_script("king.py", root, *flags_for(fake_llm), "--model", "another", "--refresh")
+    assert len(asked(fake_llm)) == N
+    assert "other settings" not in run_script("king.py", root, "--model", "another", "--status").stderr
+
+
+def test_excluded_ids_are_skipped_and_the_rule_is_named(tmp_path, fake_llm):
+    write_prompts(tmp_path, 3)
+    write_toml(tmp_path, more='[exclude]\nids = ["proj__repo-2"]\n')
+    king = run_script("king.py", tmp_path, *flags_for(fake_llm))
+    assert "excluded 1" in king.stderr and "[exclude] ids" in king.stderr
+    assert asked(fake_llm) == ["task 1", "task 3"]
+
+
+def test_a_prompt_without_a_pr_record_is_answered_by_the_king_alone(tmp_path, fake_llm):
+    write_prompts(tmp_path, 2)
+    write_commits(tmp_path, 1)
+    run_script("king.py", tmp_path, *flags_for(fake_llm))
+    fake_llm.requests.clear()
+    ch = run_script("ch.py", tmp_path, *flags_for(fake_llm))
+    assert ch.returncode == 0 and "no PR record" in ch.stderr and asked(fake_llm) == ["task 1"]
+
+
+def test_only_and_limit_narrow_the_run(tmp_path, fake_llm):
+    write_prompts(tmp_path, 20)
+    run_script("king.py", tmp_path, *flags_for(fake_llm), "--limit", 3, "--workers", 1)
+    assert [r.last for r in fake_llm.requests] == ["task 1", "task 2", "task 3"]
+    fake_llm.requests.clear()
+    run_script("king.py", tmp_path, *flags_for(fake_llm), "--only", "*_1[0-9]")
+    assert asked(fake_llm) == sorted(f"task {i}" for i in range(10, 20))
+    run_script("king.py", tmp_path, *flags_for(fake_llm), "--only", "proj__repo-20")
+    assert asked(fake_llm) == ["task 20"]
+
+
+def test_status_and_dry_run_do_nothing_and_dry_run_tells_the_cost(tmp_path, fake_llm):
+    write_prompts(tmp_path, 3)
+    write_toml(tmp_path, more='[prices]\n"m" = { in = 1.0, out = 2.0 }\n')
+    dry = run_script("king.py", tmp_path, *flags_for(fake_llm), "--model", "m", "--dry-run")
+    assert dry.returncode == 0 and "3 calls" in dry.stderr and "3,072 out" in dry.stderr and "at most $0.006" in dry.stderr
+    assert "missing 3" in status("king.py", tmp_path)
+    assert fake_llm.n_requests == 0 and not (tmp_path / "answer").exists()
+
+
+def test_compacting_the_ledger_changes_no_state_and_no_spending(root, fake_llm):
+    run_script("king.py", root, *flags_for(fake_llm), "--force")
+    edit(answer_path(root, 2), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
+    fake_llm.script(*["bad"] * 3)
+    edit(root / "commit" / "proj__repo-3.json", lambda r: r.update(issue="changed"))
+    run_script("ch.py", root, *flags_for(fake_llm))
+    before = [status(s, root) for s in ("king.py", "ch.py")]
+    tokens = sum(c.get("tokens_in", 0) for line in ledger_lines(root / "answer")
+                 for c in [*line.get("calls", []), *line.get("earlier", [])])
+    n_lines = len(ledger_lines(root / "answer"))
+    assert run_script("king.py", root, "--compact").returncode == 0
+    lines = ledger_lines(root / "answer")
+    assert len(lines) < n_lines and [status(s, root) for s in ("king.py", "ch.py")] == before
+    assert tokens == sum(c.get("tokens_in", 0) for line in lines
+                         for c in [*line.get("calls", []), *line.get("earlier", [])])
+
+
+def test_a_line_behind_a_torn_one_is_not_lost(tmp_path):
+    book = ledger.Ledger(tmp_path)
+    book.append(stage="s", item="a", state="done", read="1")
+    book.close()
+    with open(tmp_path / "_ledger.jsonl", "a") as file:
+        file.write('{"stage": "s", "item": "b", "st')
+    book = ledger.Ledger(tmp_path)
+    book.append(stage="s", item="c", state="done", read="3")
+    book.close()
+    assert set(ledger.Ledger(tmp_path).made) == {("s", "a"), ("s", "c")}
+
+
+def test_a_run_in_a_copy_of_the_root_asks_nothing(root, fake_llm, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("copy") / "root"
+    shutil.copytree(root, copy, copy_function=shutil.copyfile)   # other mtimes
+    assert "done 5" in status("king.py", copy) and "done 5" in status("ch.py", copy)
