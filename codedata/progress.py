@@ -90,9 +90,9 @@ class Bar:
             self._rich.update(self._task, completed=outcome.finished, note=note)
         elif now - self._said >= PLAIN_EVERY_S:
             self._said = now
-            left = (self.total - outcome.finished) / rate if rate else 0
-            eta = f"  about {left / 60:.0f} min to go" if left else ""
-            say(f"{self.stage}  {outcome.finished}/{self.total}  {note}{eta}")
+            left_s = (self.total - outcome.finished) / rate if rate else 0
+            eta = f"  about {left_s / 60:.0f} min to go" if left_s >= 90 else f"  about {left_s:.0f} s to go"
+            say(f"{self.stage}  {outcome.finished}/{self.total}  {note}{eta if left_s else ''}")
 
     def say(self, text: str) -> None:
         """A line above the bar."""

@@ -44,11 +44,11 @@ class Plan:
     exhausted: bool        # the source has no more for these settings
 
     def line(self, own: PromptSettings) -> str:
-        parts = [f"done {len(self.done)} files"] if self.done else []
+        parts = [f"done {_files(len(self.done))}"] if self.done else []
         parts += [f"edited {len(self.edited)} (kept): {named(self.edited)}"] if self.edited else []
         parts += [f"made with other settings {self.other_settings}"] if self.other_settings else []
         parts += ["the source has no more"] if self.exhausted else []
-        to_do = f"to do {sum(f.n for f in self.todo):,} prompts in {len(self.todo)} files"
+        to_do = f"to do {sum(f.n for f in self.todo):,} prompts in {_files(len(self.todo))}"
         return (f"{STAGE}  {own.source} → prompt/   {self.n_there:,} of {own.count:,} prompts   "
                 f"{', '.join(parts) or 'nothing there'}   {to_do if self.todo else 'nothing to do'}")
 
@@ -174,6 +174,10 @@ class Prompts:
                            "n": len(chunk), "from": after, "to": chunk[-1].cursor, "source": source.name,
                            "seed": self.own.seed, "exhausted": len(chunk) < file.n, "notes": source.notes,
                            "skipped": dict(self.skipped)})
+
+
+def _files(n: int) -> str:
+    return f"{n} file{'s' * (n != 1)}"
 
 
 def run(prompts: Prompts, args, models) -> int:

@@ -4,9 +4,9 @@ hf:NAME                 the dataset server's rows; when it gives up, the split's
 datasets:NAME[:SPLIT]   what the `datasets` library loads (an extra; it downloads the whole split first)
 a path, glob or URL     Parquet, or JSON: .jsonl, .jsonl.gz, .json (a list); a directory stands for the files in it
 
-Parquet is read by duckdb, which leaves out the row groups that a window does not touch; from afar its bytes come through
-the caller's `http`. Rows are plain JSON values. Not promised: that a row is a usable trajectory (the sampler looks),
-or that a split on the Hub is tomorrow what it is today.
+Parquet is read by duckdb, row groups that a window does not touch are left out; bytes from afar come through the
+caller's `http`. Rows are plain JSON values. Not promised: that a row is a usable trajectory (the sampler looks), or
+that a split on the Hub is tomorrow what it is today.
 """
 from __future__ import annotations
 
@@ -102,10 +102,8 @@ def find_files(spec: str) -> tuple[str, list[str]]:
     forms = {_form(name) or os.path.basename(name) for name in names}
     if len(forms) == 1 and forms <= set(FORMS.values()):
         return forms.pop(), names
-    what = f"is a mixture: {', '.join(sorted(forms)[:5])}." if len(forms) > 1 else "is of no known form." if forms else \
-        "names no such files."
-    raise Trouble(what, spec, f"Give a path, glob or URL of files of one form ({', '.join(FORMS)}), a directory of them, "
-                              "hf:NAME or datasets:NAME.")
+    raise Trouble(f"names {', '.join(sorted(forms)[:5]) or 'no file'}; it should be files of one form.", spec,
+                  f"Give hf:NAME, datasets:NAME, or a path, glob, folder or URL of {', '.join(FORMS)}.")
 
 
 def is_url(name: str) -> bool:
@@ -113,14 +111,17 @@ def is_url(name: str) -> bool:
 
 
 def _form(name: str) -> str | None:
-    path = (urlsplit(name).path if is_url(name) else name).lower()
-    return next((form for ending, form in FORMS.items() if path.endswith(ending)), None)
+    return next((form for ending, form in FORMS.items() if _path(name).endswith(ending)), None)
+
+
+def _path(name: str) -> str:
+    return (urlsplit(name).path if is_url(name) else name).lower()
 
 
 def _pieces(counts: list[int], offset: int, length: int) -> Iterator[tuple[int, int, int]]:
     """(file, first, end) of each part of a window over files of so many rows, first and end counted in the file."""
-    for file, (n, start) in enumerate(zip(counts, accumulate(counts, initial=0))):
-        first, end = max(offset - start, 0), min(offset + length - start, n)
+    for file, start in enumerate(accumulate(counts[:-1], initial=0)):
+        first, end = max(offset - start, 0), min(offset + length - start, counts[file])
         if first < end:
             yield file, first, end
 
@@ -202,12 +203,12 @@ class HubRows:
                                     split=self._split, offset=offset, length=length)
         try:
             rows, total = [entry["row"] for entry in answer["rows"]], answer["num_rows_total"]
-            places = [entry["row_idx"] for entry in answer["rows"]]
-            cut = {column for entry in answer["rows"] for column in entry["truncated_cells"]}
+            in_place = [entry["row_idx"] for entry in answer["rows"]] == list(range(offset, offset + len(rows)))
+            whole = not any(entry.get("truncated_cells") for entry in answer["rows"])
         except (KeyError, TypeError) as e:
             raise GivenUp(f"not a page of rows: {e!r}") from None
-        if cut or places != list(range(offset, offset + len(rows))):
-            raise GivenUp(f"rows from {offset} on came " + (f"with {', '.join(sorted(cut))} cut" if cut else "out of order"))
+        if not (in_place and whole):
+            raise GivenUp(f"rows {'with cut cells' if in_place else 'out of order'} from {offset} on")
         with self._lock:
             if self._total is None:
                 self._know(total, answer.get("partial"))
@@ -231,8 +232,8 @@ class HubRows:
         """URL and size (where known) of each file in row order; whether they are only a part of the split."""
         try:
             found = self._hub.get_json(f"{self._hub.rows_url}/parquet", dataset=self._name, config=self._config)
-            return ({f["url"]: f.get("size") for f in found["parquet_files"] if f["split"] == self._split},
-                    found.get("partial", False))
+            if sizes := {f["url"]: f.get("size") for f in found["parquet_files"] if f["split"] == self._split}:
+                return sizes, found.get("partial", False)
         except (GivenUp, KeyError, TypeError):
             pass           # where the dataset server is down, the Hub has the list too
         try:
@@ -244,8 +245,8 @@ class HubRows:
     def _know(self, total: int, partial: bool) -> None:
         self._total = total
         if partial:        # rows and Parquet listing are then of the same files: the numbers still agree
-            self._note(f"the Hub converted only a part of this split: its first {total} rows are all that is drawn from; "
-                       f"datasets:{self._name} has the rest")
+            self._note(f"the Hub converted only a part of this split; rows are drawn from the first {total}, "
+                       f"datasets:{self._name} has all")
 
     def _note(self, text: str) -> None:
         self.notes.append(f"hf:{self._name}: {text}")
@@ -270,7 +271,7 @@ class DatasetRows:
 
     def rows(self, offset: int, length: int) -> list[dict]:
         columns = self._dataset[offset:offset + length]
-        return [dict(zip(columns, values)) for values in zip(*columns.values())]
+        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 # Parquet
@@ -283,7 +284,7 @@ class ParquetFiles:
 
     def __init__(self, spec: str, names: list[str], http, sizes: dict | None = None, keep: bool = True):
         remote = any(map(is_url, names))
-        self.spec, self._plain_names = spec, names
+        self.spec, self.plain_names = spec, names
         self.names = [name if is_url(name) else glob.escape(name) for name in names]   # duckdb expands globs too
         self._http_files = HttpFiles(http, sizes or {})
         self._turn = threading.Lock() if remote else nullcontext()   # a window from afar holds a whole row group
@@ -292,7 +293,8 @@ class ParquetFiles:
         self._database.register_filesystem(self._http_files)
         # Prefetching a 36 MB row group: 17 parallel requests for 260 in a row. On disk it only costs memory.
         self._database.execute(f"load parquet; set disable_parquet_prefetching = {not remote}; "
-                               f"set enable_external_file_cache = {keep}; set TimeZone = 'UTC'")
+                               f"set enable_external_file_cache = {keep}; set TimeZone = 'UTC'; "
+                               "set enable_progress_bar = false")
 
     def query(self, sql: str, *parameters) -> list[tuple]:
         try:
@@ -302,15 +304,17 @@ class ParquetFiles:
             raise Trouble(f"has row groups that do not fit into {MEMORY}.", self.spec,
                           "Download it, or write it again with smaller row groups.") from None
         except duckdb.Error as e:
-            if self._http_files.trouble:
-                raise self._http_files.trouble from None
+            trouble, self._http_files.trouble = self._http_files.trouble, None
+            if trouble:
+                raise trouble from None
             raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", self.spec,
                           "Check that each file is whole, is Parquet and has the same columns as the others.") from e
 
     def counts(self) -> list[int]:
         """The number of rows in each file, from the footers."""
-        found = dict(self.query("select filename, count(*) from read_parquet(?) group by filename", self.names))
-        return [found.get(name, 0) for name in self._plain_names]
+        found = dict(self.query("select filename, count(*) from read_parquet(?, filename = true) group by filename",
+                                self.names))
+        return [found.get(name, 0) for name in self.plain_names]
 
 
 class ParquetRows:
@@ -323,8 +327,9 @@ class ParquetRows:
     def rows(self, offset: int, length: int) -> list[dict]:
         return [json.loads(row) for file, first, end in _pieces(self._counts, offset, length)
                 for row, in self._files.query(
-                    "select to_json(r)::varchar from (from read_parquet(?) where file_row_number >= ? and "
-                    "file_row_number < ? order by file_row_number) r", self._files.names[file], first, end)]
+                    "select to_json(r)::varchar from (select * exclude (file_row_number) "
+                    "from read_parquet(?, file_row_number = true) where file_row_number >= ? and file_row_number < ? "
+                    "order by file_row_number) r", self._files.names[file], first, end)]
 
 
 class HttpFiles(fsspec.AbstractFileSystem):
@@ -369,7 +374,7 @@ class HttpFiles(fsspec.AbstractFileSystem):
 
 
 class RangeFile:
-    """An open file of HttpFiles. Each thread has its own place in it: duckdb shares one among many, seeks, then reads."""
+    """An open file of HttpFiles. Each thread has its own position: duckdb's share the file, and seek before a read."""
 
     def __init__(self, files: HttpFiles, path: str):
         self._files, self._path, self._thread = files, path, threading.local()
@@ -425,9 +430,9 @@ class JsonLines:
             for i in range(part.start, part.stop):
                 file.seek(self._starts[i])
                 try:
-                    rows.append(_object(json.loads(file.read(self._starts[i + 1] - self._starts[i]))))
+                    rows.append(_checked(json.loads(file.read(self._starts[i + 1] - self._starts[i])), dict))
                 except ValueError as e:
-                    raise Trouble(f"is broken: {e}", f"{self._name} line {self._line(i)}", "Mend it or delete it.") from e
+                    raise Trouble(f"is broken: {e}", f"{self._name} line {self._line(i)}", "Mend or delete it.") from e
         return rows
 
     def _line(self, i: int) -> int:
@@ -437,9 +442,39 @@ class JsonLines:
 
 
 def _read_list(name: str, http) -> list[dict]:
-    path, keep = _on_disk(name, http)
-    with open(path, "rb") as file:
+    path, _keep = _on_disk(name, http)
+    try:
+        with open(path, "rb") as file:
+            return [_checked(row, dict) for row in _checked(json.loads(file.read()), list)]
+    except ValueError as e:
+        raise Trouble(f"is no list of objects: {e}", name, "Mend it; one object a line is called .jsonl.") from e
+
+
+def _checked(value, kind: type):
+    if not isinstance(value, kind):
+        raise ValueError(f"{json.dumps(value)[:60]} is no {kind.__name__}")
+    return value
+
+
+def _on_disk(name: str, http) -> tuple[str, object]:
+    """The path of a file with the unpacked bytes of `name`; what to hold on to for as long as it is needed."""
+    path, keep = name, None
+    if is_url(name):
+        size = http.get_size(name)
+        keep = _temporary(http.get_range(name, start, min(start + CHUNK, size) - 1) for start in range(0, size, CHUNK))
+        path = keep.name
+    if _path(name).endswith(".gz"):
         try:
-            return [_object(row, f"row {i}: ") for i, row in enumerate(_list(json.loads(file.read())))]
-        except ValueError as e:
-            raise Trouble(f"is broken: {e}", name, "It should be one list of objects; one object a line is .jsonl.") from e
+            with gzip.open(path) as packed:
+                keep = _temporary(iter(lambda: packed.read(CHUNK), b""))
+        except (gzip.BadGzipFile, EOFError, zlib.error) as e:
+            raise Trouble(f"cannot be unpacked: {e}", name, "Fetch it again.") from e
+        path = keep.name
+    return path, keep
+
+
+def _temporary(parts: Iterable[bytes]):
+    file = tempfile.NamedTemporaryFile(prefix="codedata-")   # gone with the last reference to it
+    file.writelines(parts)
+    file.flush()
+    return file
