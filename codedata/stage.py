@@ -142,7 +142,7 @@ class _Job:
         self.states, self.stage, self.args, self.settings = states, states.stage, states.args, settings
         self.reads, self.writes, self.joined = states.reads, states.writes, states.joined
         self.models, self.make = models, make
-        self.outcome, self.reason = Outcome(), None
+        self.outcome, self.reason, self.under_way = Outcome(), None, 0
         self._lock = threading.Lock()
 
     def prune(self, plan: Plan) -> None:
@@ -160,25 +160,23 @@ class _Job:
             say(f"{self.stage}  moved {len(orphans)} orphans to _replaced/")
 
     def run(self, plan: Plan, then: str) -> int:
-        out = self.outcome
         for name, read, intent in plan.adopted:
             self._adopt(name, read, intent)
         bar = Bar(self.stage, len(plan.todo), self.args.quiet)
         items, n_workers = iter(plan.todo), min(self.settings.llm.workers, len(plan.todo))
-        under_way = [0]
 
         def work():
             while not self.models.stop.is_set():
                 with self._lock:
                     item = next(items, None)
-                    under_way[0] += item is not None
+                    self.under_way += item is not None
                 if item is None:
                     return
                 try:
                     self._one(item, bar)
                 finally:
                     with self._lock:
-                        under_way[0] -= 1
+                        self.under_way -= 1
 
         threads = [threading.Thread(target=work, daemon=True) for _ in range(n_workers)]
         with signals(self.stage, lambda: self._stop(Interrupted()), bar.say, bar.close):
@@ -188,7 +186,7 @@ class _Job:
                 for thread in threads:
                     while thread.is_alive():
                         thread.join(0.1)
-                        bar.update(out, under_way[0])
+                        bar.update(self.outcome, self.under_way)
             finally:
                 bar.close()
         return self._summary(plan, then)
@@ -218,7 +216,7 @@ class _Job:
         record = self.reads.store.read(item.name)
         others = [self.joined.store.read(record.instance_id)] if self.joined else []
         read = self.states.read_digest(_some_digests(record, self.reads.fields),
-                                 _some_digests(others[0], self.joined.fields) if others else {})
+                                       _some_digests(others[0], self.joined.fields) if others else {})
         if item.only_copies:
             made = replace(store.read(item.name), **{f: getattr(record, f) for f in self.writes.copies})
         else:
@@ -310,7 +308,7 @@ class _Job:
 def again(args, script: str) -> str:
     """The command that goes on with this root: what was given, less what was for once, and never a key."""
     words = ["python", script]
-    for flag in ("root", "config", "llm", "model", "llm_base_url"):
+    for flag in ("root", "config", "workers", "llm", "model", "llm_base_url", "proxy", "budget"):
         value = getattr(args, flag, None)
         if value and not (flag == "root" and value == "."):
             words += ["--" + flag.replace("_", "-"), str(value)]

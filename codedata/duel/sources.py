@@ -20,7 +20,6 @@ import weakref
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from datetime import datetime, timezone
 from itertools import accumulate
 from typing import Protocol
@@ -99,7 +98,7 @@ def find_files(spec: str) -> tuple[str, list[str]]:
         names = sorted(name for name in glob.glob(os.path.join(glob.escape(spec), "*")) if _form(name))
     else:
         names = sorted(name for name in glob.glob(spec, recursive=True) if os.path.isfile(name))
-    forms = {_form(name) or os.path.basename(name) for name in names}
+    forms = {_form(name) or repr(os.path.basename(name)) for name in names}
     if len(forms) == 1 and forms <= set(FORMS.values()):
         return forms.pop(), names
     raise Trouble(f"names {', '.join(sorted(forms)[:5]) or 'no file'}; it should be files of one form.", spec,
@@ -145,7 +144,7 @@ class Hub:
         except Interrupted:
             raise
         except (HttpTrouble, RunStopped) as e:
-            raise GivenUp(e.what, url, status=getattr(e, "status", None)) from e
+            raise GivenUp(e.what, e.where or url, e.todo, getattr(e, "status", None)) from e
 
     def get_range(self, url: str, start: int, end: int) -> bytes:
         return self._http.get_range(url, start, end, headers=self._headers(url))
@@ -287,7 +286,7 @@ class ParquetFiles:
         self.spec, self.plain_names = spec, names
         self.names = [name if is_url(name) else glob.escape(name) for name in names]   # duckdb expands globs too
         self._http_files = HttpFiles(http, sizes or {})
-        self._turn = threading.Lock() if remote else nullcontext()   # a window from afar holds a whole row group
+        self._turn = threading.Lock()   # more at a time is no faster, and each may hold a row group
         self._database = duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": False})
         weakref.finalize(self, self._database.close)   # else duckdb's threads meet a dying interpreter, and abort it
         self._database.register_filesystem(self._http_files)
