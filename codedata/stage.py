@@ -179,7 +179,7 @@ class _Job:
                         self.under_way -= 1
 
         threads = [threading.Thread(target=work, daemon=True) for _ in range(n_workers)]
-        with signals(self.stage, lambda: self._stop(Interrupted()), bar.say, bar.close):
+        with signals(self.stage, lambda: self._stop(Interrupted()), bar.say):
             try:
                 for thread in threads:
                     thread.start()
@@ -365,16 +365,19 @@ def compact(stage: str, ledgers) -> int:
 
 
 @contextmanager
-def signals(stage: str, stop, tell=say, at_once=lambda: None):
+def signals(stage: str, stop, tell=say):
     """First SIGINT or SIGTERM: stop(), no new calls start, those in flight finish. A second one ends at once."""
-    def first(*_):
-        threading.Thread(target=stop).start()   # not here: the interrupted thread may hold the locks that stop() takes
+    def wind_down():
+        stop()
         tell(f"{stage}  stopping: what is in flight finishes and is kept (again: end at once)")
+
+    def first(*_):
         for n in (signal.SIGINT, signal.SIGTERM):
             signal.signal(n, second)
+        threading.Thread(target=wind_down).start()   # not here: what was interrupted may hold a lock or be printing
 
     def second(*_):
-        at_once()
+        os.write(2, b"\x1b[?25h\n" if os.isatty(2) else b"")   # the bar hides the cursor
         os._exit(130)
 
     if threading.current_thread() is not threading.main_thread():
