@@ -73,7 +73,7 @@ class PromptSettings:
     turns: str = "random"               # random | first | last | all
     max_per_instance: int = 1           # prompts of one PR; 0: no limit (always so with turns = "all")
     max_chars: int = 200_000            # a longer history + reference is skipped
-    window_rows: int = 1                # rows fetched at one random offset; neighbours are mostly of one PR
+    window_rows: int = 1                # rows fetched at one random offset; more is cheaper from remote Parquet
     keep_unmatched: bool = False        # keep prompts without a PR record (king only: ch.py leaves them out)
     rows_url: str = "https://datasets-server.huggingface.co"
     hub_url: str = "https://huggingface.co"

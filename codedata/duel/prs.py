@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 
 from codedata.config import PromptSettings
-from codedata.duel.sources import Hub, JsonRows, ParquetFiles, find_files
+from codedata.duel.sources import Hub
+from codedata.duel.tables import JsonRows, ParquetFiles, find_files
 from codedata.errors import Trouble
 
 NEEDED = ("instance_id", "repo", "language", "base_commit", "patch", "test_patch", "problem_statement",

@@ -4,37 +4,21 @@ hf:NAME                 the dataset server's rows; when it gives up, the split's
 datasets:NAME[:SPLIT]   what the `datasets` library loads (an extra; it downloads the whole split first)
 a path, glob or URL     Parquet, or JSON: .jsonl, .jsonl.gz, .json (a list); a directory stands for the files in it
 
-Parquet is read by duckdb, row groups that a window does not touch are left out; bytes from afar come through the
-caller's `http`. Rows are plain JSON values. Not promised: that a row is a usable trajectory (the sampler looks), or
-that a split on the Hub is tomorrow what it is today.
+Not promised: that a row is a usable trajectory (the sampler looks), or that a split on the Hub is tomorrow what it is
+today.
 """
 from __future__ import annotations
 
-import glob
-import gzip
 import json
-import os
-import tempfile
 import threading
-import weakref
-import zlib
-from array import array
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timezone
-from itertools import accumulate
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
-import duckdb
-import fsspec
-
 from codedata.config import PromptSettings
+from codedata.duel.tables import JsonRows, ParquetFiles, ParquetRows, find_files
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 
 PAGE = 100         # the most rows that the dataset server gives at once
-CHUNK = 8 << 20    # bytes of a download in one request
-MEMORY = "2GB"     # duckdb's limit, what it keeps of remote files included
-FORMS = {".parquet": "parquet", ".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".json": "json"}
 
 
 class Source(Protocol):
@@ -86,43 +70,6 @@ class Trajectories:
         if isinstance(messages, list) and all(isinstance(m, dict) for m in messages):
             messages = [{"role": m.get("role"), "content": m.get("content")} for m in messages]
         return {**row, "messages": messages}
-
-
-# What a path, glob or URL stands for
-
-def find_files(spec: str) -> tuple[str, list[str]]:
-    """The form of the files ("parquet", "jsonl", "json") and their names, in the order that numbers their rows."""
-    if is_url(spec) or os.path.isfile(spec):
-        names = [spec]
-    elif os.path.isdir(spec):
-        names = sorted(name for name in glob.glob(os.path.join(glob.escape(spec), "*")) if _form(name))
-    else:
-        names = sorted(name for name in glob.glob(spec, recursive=True) if os.path.isfile(name))
-    forms = {_form(name) or repr(os.path.basename(name)) for name in names}
-    if len(forms) == 1 and forms <= set(FORMS.values()):
-        return forms.pop(), names
-    raise Trouble(f"names {', '.join(sorted(forms)[:5]) or 'no file'}; it should be files of one form.", spec,
-                  f"Give hf:NAME, datasets:NAME, or a path, glob, folder or URL of {', '.join(FORMS)}.")
-
-
-def is_url(name: str) -> bool:
-    return name.startswith(("http://", "https://"))
-
-
-def _form(name: str) -> str | None:
-    return next((form for ending, form in FORMS.items() if _path(name).endswith(ending)), None)
-
-
-def _path(name: str) -> str:
-    return (urlsplit(name).path if is_url(name) else name).lower()
-
-
-def _pieces(counts: list[int], offset: int, length: int) -> Iterator[tuple[int, int, int]]:
-    """(file, first, end) of each part of a window over files of so many rows, first and end counted in the file."""
-    for file, start in enumerate(accumulate(counts[:-1], initial=0)):
-        first, end = max(offset - start, 0), min(offset + length - start, counts[file])
-        if first < end:
-            yield file, first, end
 
 
 # The Hub
@@ -220,7 +167,7 @@ class HubRows:
             sizes, partial = self._list_files(why)
             parquet = ParquetRows(ParquetFiles(f"hf:{self._name}", list(sizes), self._hub, sizes=sizes))
             self._note(f"the rows endpoint was given up ({why}); from here on the rows come from the split's Parquet "
-                       "files, under the same numbers")
+                       "files, under the same numbers (a window there costs a whole row group)")
             if self._total is None:
                 self._know(parquet.n_rows, partial)
             elif self._total != parquet.n_rows:
@@ -271,209 +218,3 @@ class DatasetRows:
     def rows(self, offset: int, length: int) -> list[dict]:
         columns = self._dataset[offset:offset + length]
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-# Parquet
-
-class ParquetFiles:
-    """SQL over Parquet files on disk or behind URLs, from any number of threads.
-
-    `keep` holds on to the bytes fetched: right for windows that share row groups, wasted on a single pass.
-    """
-
-    def __init__(self, spec: str, names: list[str], http, sizes: dict | None = None, keep: bool = True):
-        remote = any(map(is_url, names))
-        self.spec, self.plain_names = spec, names
-        self.names = [name if is_url(name) else glob.escape(name) for name in names]   # duckdb expands globs too
-        self._http_files = HttpFiles(http, sizes or {})
-        self._turn = threading.Lock()   # more at a time is no faster, and each may hold a row group
-        self._database = duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": False})
-        weakref.finalize(self, self._database.close)   # else duckdb's threads meet a dying interpreter, and abort it
-        self._database.register_filesystem(self._http_files)
-        # Prefetching a 36 MB row group: 17 parallel requests for 260 in a row. On disk it only costs memory.
-        self._database.execute(f"load parquet; set disable_parquet_prefetching = {not remote}; "
-                               f"set enable_external_file_cache = {keep}; set TimeZone = 'UTC'; "
-                               "set enable_progress_bar = false")
-
-    def query(self, sql: str, *parameters) -> list[tuple]:
-        try:
-            with self._turn, self._database.cursor() as cursor:
-                return cursor.execute(sql, parameters).fetchall()
-        except duckdb.OutOfMemoryException:
-            raise Trouble(f"has row groups that do not fit into {MEMORY}.", self.spec,
-                          "Download it, or write it again with smaller row groups.") from None
-        except duckdb.Error as e:
-            trouble, self._http_files.trouble = self._http_files.trouble, None
-            if trouble:
-                raise trouble from None
-            raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", self.spec,
-                          "Check that each file is whole, is Parquet and has the same columns as the others.") from e
-
-    def counts(self) -> list[int]:
-        """The number of rows in each file, from the footers."""
-        found = dict(self.query("select filename, count(*) from read_parquet(?, filename = true) group by filename",
-                                self.names))
-        return [found.get(name, 0) for name in self.plain_names]
-
-
-class ParquetRows:
-    """The rows of Parquet files by number."""
-
-    def __init__(self, files: ParquetFiles):
-        self._files, self._counts = files, files.counts()
-        self.n_rows = sum(self._counts)
-
-    def rows(self, offset: int, length: int) -> list[dict]:
-        return [json.loads(row) for file, first, end in _pieces(self._counts, offset, length)
-                for row, in self._files.query(
-                    "select to_json(r)::varchar from (select * exclude (file_row_number) "
-                    "from read_parquet(?, file_row_number = true) where file_row_number >= ? and file_row_number < ? "
-                    "order by file_row_number) r", self._files.names[file], first, end)]
-
-
-class HttpFiles(fsspec.AbstractFileSystem):
-    """Files behind URLs as duckdb wants them."""
-
-    protocol = ("http", "https")
-    cachable = False
-
-    def __init__(self, http, sizes: dict):
-        super().__init__()
-        self._http, self._sizes = http, {url: size for url, size in sizes.items() if size}
-        self.trouble: Trouble | None = None   # of an exception raised here, duckdb passes on the text only
-
-    @classmethod
-    def _strip_protocol(cls, path):
-        return path
-
-    def glob(self, path, **_):
-        return [path]
-
-    def modified(self, path):
-        return datetime(2020, 1, 1, tzinfo=timezone.utc)   # within a run, a file is one file
-
-    def info(self, path, **_):
-        if path not in self._sizes:
-            self._sizes[path] = self._ask(self._http.get_size, path)
-        return {"name": path, "size": self._sizes[path], "type": "file"}
-
-    def read(self, path, start: int, size: int) -> bytes:
-        end = min(start + size, self.size(path))
-        return self._ask(self._http.get_range, path, start, end - 1) if start < end else b""
-
-    def _open(self, path, *_, **__):
-        return RangeFile(self, path)
-
-    def _ask(self, method, *args):
-        try:
-            return method(*args)
-        except Trouble as e:
-            self.trouble = e
-            raise
-
-
-class RangeFile:
-    """An open file of HttpFiles. Each thread has its own position: duckdb's share the file, and seek before a read."""
-
-    def __init__(self, files: HttpFiles, path: str):
-        self._files, self._path, self._thread = files, path, threading.local()
-
-    def seek(self, offset: int) -> None:
-        self._thread.offset = offset
-
-    def tell(self) -> int:
-        return getattr(self._thread, "offset", 0)
-
-    def read(self, size: int) -> bytes:
-        data = self._files.read(self._path, self.tell(), size)
-        self.seek(self.tell() + len(data))
-        return data
-
-    def close(self) -> None: ...
-
-
-# JSON
-
-class JsonRows:
-    """The rows of JSON files by number."""
-
-    def __init__(self, form: str, names: list[str], http):
-        self._files = [(JsonLines if form == "jsonl" else _read_list)(name, http) for name in names]
-        self._counts = list(map(len, self._files))
-        self.n_rows = sum(self._counts)
-
-    def rows(self, offset: int, length: int) -> list[dict]:
-        return [row for file, first, end in _pieces(self._counts, offset, length)
-                for row in self._files[file][first:end]]
-
-
-class JsonLines:
-    """A .jsonl file, left on disk under an index of its lines: a slice parses what is in it and no more."""
-
-    def __init__(self, name: str, http):
-        self._name, self._starts, offset = name, array("Q"), 0
-        self._path, self._keep = _on_disk(name, http)
-        with open(self._path, "rb") as lines:
-            for line in lines:
-                if not line.isspace():
-                    self._starts.append(offset)
-                offset += len(line)
-        self._starts.append(offset)
-
-    def __len__(self) -> int:
-        return len(self._starts) - 1
-
-    def __getitem__(self, part: slice) -> list[dict]:
-        rows = []
-        with open(self._path, "rb") as file:
-            for i in range(part.start, part.stop):
-                file.seek(self._starts[i])
-                try:
-                    rows.append(_checked(json.loads(file.read(self._starts[i + 1] - self._starts[i])), dict))
-                except ValueError as e:
-                    raise Trouble(f"is broken: {e}", f"{self._name} line {self._line(i)}", "Mend or delete it.") from e
-        return rows
-
-    def _line(self, i: int) -> int:
-        with open(self._path, "rb") as lines:   # blank lines are no rows, but they count here
-            starts = accumulate(map(len, lines), initial=0)
-            return next(line for line, start in enumerate(starts, 1) if start == self._starts[i])
-
-
-def _read_list(name: str, http) -> list[dict]:
-    path, _keep = _on_disk(name, http)
-    try:
-        with open(path, "rb") as file:
-            return [_checked(row, dict) for row in _checked(json.loads(file.read()), list)]
-    except ValueError as e:
-        raise Trouble(f"is no list of objects: {e}", name, "Mend it; one object a line is called .jsonl.") from e
-
-
-def _checked(value, kind: type):
-    if not isinstance(value, kind):
-        raise ValueError(f"{json.dumps(value)[:60]} is no {kind.__name__}")
-    return value
-
-
-def _on_disk(name: str, http) -> tuple[str, object]:
-    """The path of a file with the unpacked bytes of `name`; what to hold on to for as long as it is needed."""
-    path, keep = name, None
-    if is_url(name):
-        size = http.get_size(name)
-        keep = _temporary(http.get_range(name, start, min(start + CHUNK, size) - 1) for start in range(0, size, CHUNK))
-        path = keep.name
-    if _path(name).endswith(".gz"):
-        try:
-            with gzip.open(path) as packed:
-                keep = _temporary(iter(lambda: packed.read(CHUNK), b""))
-        except (gzip.BadGzipFile, EOFError, zlib.error) as e:
-            raise Trouble(f"cannot be unpacked: {e}", name, "Fetch it again.") from e
-        path = keep.name
-    return path, keep
-
-
-def _temporary(parts: Iterable[bytes]):
-    file = tempfile.NamedTemporaryFile(prefix="codedata-")   # gone with the last reference to it
-    file.writelines(parts)
-    file.flush()
-    return file

@@ -166,7 +166,7 @@ class Http:
             if status in FATAL:
                 raise RunStopped(f"{FATAL[status]} ({problem}).", url, "Check the key and the account; --show-config "
                                  "tells which are used.", exit_code=1 if line.n_answers else 2)
-            if status is not None and 400 <= status < 500 and status not in (408, 425):
+            if status is not None and ((400 <= status < 500 and status not in (408, 425)) or status == 501):
                 raise HttpTrouble(problem, url, status=status)
             failures += 1
             if failures > self.retry.retry_max:
