@@ -1,5 +1,4 @@
 import gzip
-import importlib.util
 import json
 import random
 import subprocess
@@ -82,7 +81,6 @@ ROUTES = ["endpoint", "fallback", "parquet", "json", "jsonl", "far json", "datas
 @pytest.mark.parametrize("route", ROUTES)
 def test_the_same_offsets_are_the_same_rows_by_every_route(route, rows, folder, server, http, tmp_path, monkeypatch):
     if route == "datasets":
-        pytest.importorskip("datasets")
         monkeypatch.setenv("HF_HOME", str(tmp_path))
         write_parquet(tmp_path / "train.parquet", rows)
     if route == "fallback":
@@ -283,14 +281,13 @@ def test_a_file_that_is_not_what_its_name_says_is_trouble(name, content, problem
     assert name in str(e.value)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("datasets") is not None, reason="the datasets extra is installed")
-def test_without_the_datasets_library_its_extra_is_named(http):
+def test_without_the_datasets_library_its_extra_is_named(http, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)   # as if it were not installed
     with pytest.raises(Trouble, match=r"pip install 'codedata\[datasets\]'"):
         open_source("datasets:org/set", http)
 
 
 def test_a_dataset_that_cannot_be_loaded_is_trouble(tmp_path, http, monkeypatch):
-    pytest.importorskip("datasets")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     write_jsonl(tmp_path / "train.jsonl", [{"instance_id": "a", "messages": []}])
     for spec in (f"datasets:{tmp_path}/none", f"datasets:{tmp_path}:validation"):
