@@ -6,20 +6,20 @@ r"""What a turn must look like: prose, then exactly one non-empty bash block.
     sed -n '1,80p' src/parser.py
     ```
 
-The rules, in this order. Each text is judged as the agent's harness would read it, which runs what stands between a
-line "```bash" and the next line "```":
+The rules, in this order. A turn that passes is read the same way by an agent's harness, which runs what stands between
+"```bash" at the end of a line and the next line that starts with "```".
 
 1.  A reply that was cut at its token limit is no turn.
 2.  Thinking that leaked (`<think>…</think>`, also without its opening tag) is cut off first. Thinking without an end
-    leaves nothing.
-3.  `<|tool_calls_section_begin|>` at the start: a tool call in another protocol.
-4.  Exactly one bash block: opened by a line "```bash" (nothing else on it but blanks), closed by a line "```". A second
-    one, a missing end, "```sh" or "```bash ls```" on one line do not pass. Blocks of other languages may stand in the
-    prose, but a fence inside the bash block makes its end ambiguous, so it does not pass.
-5.  The block holds more than blanks.
-6.  Prose stands before the block; a label alone is none.
-7.  After the block, prose is allowed but not an observation that the model made up.
-8.  NUL bytes and half characters (lone surrogates) cannot be stored.
+    leaves nothing. A tag in backticks is spoken of, and stays.
+3.  NUL bytes and half characters (lone surrogates) cannot be stored.
+4.  `<|tool_calls_section_begin|>` at the start: a tool call in another protocol.
+5.  Exactly one bash block: opened by a line "```bash", closed by a line "```", blanks behind them allowed. A second
+    one, a missing end, "```sh", "```bash ls```" on one line, indented or longer fences do not pass. Blocks of other
+    languages may stand before it, and behind it where they name their language; a fence inside it does not pass.
+6.  The block holds more than blanks.
+7.  Prose stands before the block: a label alone, or a block of code, is none.
+8.  Behind the block, prose is allowed, but no observation that the model made up and no further thinking.
 """
 from __future__ import annotations
 
@@ -30,9 +30,13 @@ from codedata.records import text_problem
 
 TOOL_CALLS = "<|tool_calls_section_begin|>"
 THINKING = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("◁think▷", "◁/think▷"))
-FENCE = re.compile(r"^ {0,3}```[ \t]*([^\s`]*)(.*)$")
-LABEL = re.compile(r"\**\s*THOUGHTS?\s*\**\s*:\s*\**", re.IGNORECASE)
-OBSERVATION = re.compile(r"^\s*(\**observation\**\s*:|<(output|returncode|observation)>)", re.IGNORECASE | re.MULTILINE)
+TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷)")
+FENCE = re.compile(r" {0,3}(`{3,})([^`]*)\Z")
+HARNESS_OPENING = re.compile(r"```bash[ \t]*\r?\n")
+# repeats are bounded: a megabyte of stars or line ends must not be tried from each of its characters
+LABEL = re.compile(r"[#*_ ]{0,8}THOUGHTS?[*_]{0,4}(?:[ ]{0,4}[:：][*_]{0,4}|[ ]{0,8}(?=\n|\Z))", re.IGNORECASE)
+OBSERVATION = re.compile(r"^[ \t>#*_]{0,8}(?:observations?[*_ ]{0,6}(?::|\r?$)|<(?:output|returncode|observation)\b)",
+                         re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -43,24 +47,35 @@ class Turn:
     command: str
 
 
+@dataclass(frozen=True)
+class _Block:
+    language: str
+    first: int    # line of the opening fence
+    last: int     # line of the closing one
+
+
 def clean(text: str) -> str:
     """The reply without leaked thinking and without blanks around it."""
-    text = text.strip()
-    for opening, closing in THINKING:
-        if text.startswith(opening):
-            text = text.partition(closing)[2].strip()
-        else:
-            before, found, after = text.partition(closing)
-            if found and "```" not in before:   # the opening tag was part of the prompt's template
-                text = after.strip()
-    return text
+    text, at = text.strip(), 0
+    before_blocks = text.find("```")
+    for _, closing in THINKING:   # where the opening tag was part of the prompt's template
+        end = text.rfind(closing, 0, before_blocks if before_blocks >= 0 else len(text))
+        if end >= 0 and text[end - 1:end] != "`":
+            at = max(at, end + len(closing))
+    while True:
+        at = re.compile(r"\s*").match(text, at).end()
+        closing = next((closing for opening, closing in THINKING if text.startswith(opening, at)), None)
+        if closing is None:
+            return text[at:]
+        end = text.find(closing, at)
+        if end < 0:
+            return ""
+        at = end + len(closing)
 
 
 def format_problem(text: str, truncated: bool = False) -> str | None:
     """Why a reply is not a turn, in a few words, or None."""
-    if truncated:
-        return "truncated at max_tokens"
-    return read_turn(text)[1]
+    return "truncated at max_tokens" if truncated else read_turn(text)[1]
 
 
 def format_ok(text: str, truncated: bool = False) -> bool:
@@ -75,8 +90,9 @@ def parse_turn(text: str) -> Turn | None:
 def has_one_bash_block(text: str) -> bool:
     """True where a data set's own turn holds exactly one non-empty bash block, whatever else it says."""
     lines = text.split("\n")
-    blocks, problem = _bash_blocks(lines)
-    return not problem and len(blocks) == 1 and bool("".join(lines[blocks[0][0] + 1:blocks[0][1]]).strip())
+    blocks, problem = _blocks(lines)
+    bash = [b for b in blocks if b.language == "bash"]
+    return not problem and len(bash) == 1 and bool("".join(lines[bash[0].first + 1:bash[0].last]).strip())
 
 
 def read_turn(text: str) -> tuple[Turn | None, str | None]:
@@ -89,45 +105,75 @@ def read_turn(text: str) -> tuple[Turn | None, str | None]:
     if text.startswith(TOOL_CALLS):
         return None, "a tool call, not a bash block"
     lines = text.split("\n")
-    blocks, problem = _bash_blocks(lines)
+    blocks, problem = _blocks(lines)
+    bash = [b for b in blocks if b.language == "bash"]
+    if len(bash) > 1 or not (bash or problem):
+        return None, f"{len(bash)} bash blocks" if bash else "no bash block"
+    if bash and OBSERVATION.search("\n".join(lines[bash[0].last + 1:])):
+        return None, "an observation made up behind the bash block"
     if problem:
         return None, problem
-    if len(blocks) != 1:
-        return None, "no bash block" if not blocks else f"{len(blocks)} bash blocks"
-    first, last = blocks[0]
-    command = "\n".join(lines[first + 1:last]).strip("\r\n")
+    command = "\n".join(lines[bash[0].first + 1:bash[0].last]).strip("\r\n")
     if not command.strip():
         return None, "an empty bash block"
-    thought = LABEL.sub("", "\n".join(lines[:first]), count=1).strip()
+    if [found.strip("\r\n") for found in _harness_commands(text)] != [command]:
+        return None, "fences that a harness reads otherwise"
+    thought = _prose(lines, blocks, bash[0].first)
+    thought = thought[label.end():].strip() if (label := LABEL.match(thought)) else thought
     if not any(c.isalnum() for c in thought):
         return None, "no thought before the bash block"
-    if OBSERVATION.search("\n".join(lines[last + 1:])):
-        return None, "an observation made up after the bash block"
+    if TAG.search(thought) or TAG.search("\n".join(lines[bash[0].last + 1:])):
+        return None, "thinking tags in the answer"
     return Turn(thought, command), None
 
 
-def _bash_blocks(lines: list[str]) -> tuple[list[tuple[int, int]], str | None]:
-    """([(line of the opening fence, of the closing one)], None), or what is wrong with the fences."""
-    blocks, start, language = [], None, ""
+def _blocks(lines: list[str]) -> tuple[list[_Block], str | None]:
+    """The fenced blocks up to the first thing that is wrong with a fence, and that."""
+    blocks: list[_Block] = []
+    start, ticks, language, has_bash = -1, 0, "", False
     for i, line in enumerate(lines):
-        fence = FENCE.match(line.rstrip("\r"))
+        line = line.rstrip(" \t\r")
+        if language == "bash" and start >= 0:
+            if line == "```":
+                blocks.append(_Block("bash", start, i))
+                start, has_bash = -1, True
+            elif re.match(" {0,3}```", line):
+                return blocks, "a fence inside the bash block"
+            continue
+        fence = FENCE.match(line)
         if not fence:
             continue
-        word, rest = fence[1], fence[2].strip()
-        if start is None:
-            if word == "bash" and rest:
-                return [], "more than ```bash on the line that opens the block"
-            if word and "```" in rest:
-                continue   # an inline span, opened and closed on this line
-            start, language = i, word
-        elif not word and not rest:
-            if language == "bash":
-                blocks.append((start, i))
-            start = None
-        elif language == "bash":
-            return [], "a fence inside the bash block"
-        elif word == "bash" and not rest:
-            return [], "a bash block inside another block"
-    if start is not None:
+        n, info = len(fence[1]), fence[2].strip()
+        if start >= 0:
+            if not info and n >= ticks:
+                blocks.append(_Block(language, start, i))
+                start = -1
+            elif line == "```bash":
+                return blocks, "a bash block inside another block"
+            continue
+        start, ticks, language = i, n, info or "(none)"
+        if info.split()[:1] == ["bash"] and line != "```bash":
+            return blocks, "a bash block that does not open with a line ```bash"
+        if not info and has_bash:
+            return blocks, "a fence without a language behind the bash block"
+    if start >= 0:
         return blocks, "a bash block without an end" if language == "bash" else "a block without an end"
     return blocks, None
+
+
+def _prose(lines: list[str], blocks: list[_Block], end: int) -> str:
+    """What stands before line `end` outside blocks of code."""
+    inside = {i for b in blocks if b.first < end for i in range(b.first, b.last + 1)}
+    return "\n".join(line for i, line in enumerate(lines[:end]) if i not in inside).strip()
+
+
+def _harness_commands(text: str) -> list[str]:
+    """What a harness would run. By hand and not by one expression, which would be quadratic."""
+    commands, at = [], 0
+    while opening := HARNESS_OPENING.search(text, at):
+        end = text.find("\n```", opening.end())
+        if end < 0:
+            break
+        commands.append(text[opening.end():end])
+        at = end + 4
+    return commands
