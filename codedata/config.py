@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from math import inf
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -309,7 +311,7 @@ def _prices(table, path, origin):
         if not {"in", "out"} <= given.keys():
             raise Trouble("needs `in` and `out`.", where, PRICE_LINE.format(model=model))
         for key, value in given.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < inf:
                 raise Trouble(f"`{key}` should be USD for a million tokens, not {value!r}.", where)
         prices[model] = Price(given["in"], given["out"], given.get("cached"))
         origin[f"prices.{model}"] = str(path)
@@ -335,6 +337,7 @@ def _show(settings: Settings, origin: dict[str, str]):
             value = f"in {value.input}, out {value.output}, cached {value.cached}"
         elif value is None:
             value = "(as [llm])"
-        print(f"{name} = {value if not isinstance(value, tuple) else list(value)}  # {where}")
+        value = re.sub(r"//[^/@\s]*@", "//****@", str(list(value) if isinstance(value, tuple) else value))
+        print(f"{name} = {value}  # {where}")
     print(f"HF_TOKEN = {'****' if settings.hf_token else '(not set)'}")
     print(f"budget = {settings.budget_usd if settings.budget_usd is not None else '(none)'}")

@@ -175,7 +175,8 @@ def _sum_by_model(lines: list[dict]) -> list[dict]:
         total = sums.setdefault(call["model"], {"model": call["model"], "n": 0, "cost_usd": 0.0})
         total["n"] += call.get("n", 1)
         for key in ("tokens_in", "tokens_out", "tokens_cached", "seconds"):
-            total[key] = total.get(key, 0) + (call.get(key) or 0)
+            old, new = total.get(key, 0), call.get(key, 0)
+            total[key] = None if old is None or new is None else old + new   # unknown usage stays unknown
         known = total["cost_usd"] is not None and call.get("cost_usd") is not None
         total["cost_usd"] = total["cost_usd"] + call["cost_usd"] if known else None
     return list(sums.values())

@@ -310,7 +310,7 @@ def again(args, script: str) -> str:
     words = ["python", script]
     for flag in ("root", "config", "workers", "llm", "model", "llm_base_url", "proxy", "budget"):
         value = getattr(args, flag, None)
-        if value and not (flag == "root" and value == "."):
+        if value and not (flag == "root" and value == ".") and "@" not in str(value):   # a proxy's password
             words += ["--" + flag.replace("_", "-"), str(value)]
     if args.shard:
         words += ["--shard", f"{args.shard[0]}/{args.shard[1]}"]

@@ -7,7 +7,6 @@ from importlib.resources import files
 
 from codedata.duel.format import clean, format_problem
 from codedata.llm import Client, Reply
-from codedata.llm.trim import Fitted
 from codedata.records import Answer, Commit
 
 
@@ -30,9 +29,9 @@ def challenger_messages(client: Client, answer: Answer, commit: Commit) -> list[
     note = _text("challenger.md")
     parts = {"repo": commit.repo, "language": commit.language, "issue": commit.issue or "(none)",
              "description": commit.description or "(none)", "files": "\n".join(commit.files)}
-    fixed = _fill(note, **parts, patch="", test_patch="")
-    fitted: Fitted = client.fit(answer.messages, fixed, (commit.patch, commit.test_patch))
-    filled = _fill(note, **parts, patch=fitted.patches[0] or "(none)", test_patch=fitted.patches[1] or "(none)")
+    patches = (commit.patch or "(none)", commit.test_patch or "(none)")
+    fitted = client.fit(answer.messages, _fill(note, **parts, patch="", test_patch="") + "\n\n", patches)
+    filled = _fill(note, **parts, patch=fitted.patches[0], test_patch=fitted.patches[1])
     history = fitted.messages
     own = history[0]["content"] + "\n\n" if history and history[0]["role"] == "system" else ""
     return [{"role": "system", "content": own + filled}, *history[bool(own):]]

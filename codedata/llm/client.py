@@ -13,7 +13,7 @@ import uuid
 from dataclasses import dataclass
 
 from codedata.config import PRICE_LINE, Settings, Speaker
-from codedata.errors import HttpTrouble, Interrupted, ItemFailed, RunStopped, Trouble
+from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.calls import Money, current
 from codedata.llm.http import Http, Retry, Tries
 from codedata.llm.trim import Fitted, estimate_tokens, fit
@@ -50,6 +50,7 @@ class Client:
         self._headers = {"Content-Type": "application/json", **speaker.endpoint.headers}
         if speaker.endpoint.api_key:
             self._headers["Authorization"] = f"Bearer {speaker.endpoint.api_key}"
+            models.http.secrets.add(str(speaker.endpoint.api_key))
 
     def chat(self, messages: list[dict], accept=None, grammar: str = "") -> Reply:
         """A reply that `accept` has nothing against. accept(reply) gives what is wrong, or None.
@@ -68,7 +69,10 @@ class Client:
         for _ in range(n_tries):
             attempt, kept = calls.take(request)
             reply = Reply(**kept["reply"]) if kept else self._ask(data, request, attempt, calls)
-            problem = "empty answer" if not reply.text.strip() else accept(reply) if accept else None
+            if not reply.text.strip():
+                problem = "empty answer" + (": max_tokens went into thinking" if reply.truncated else "")
+            else:
+                problem = accept(reply) if accept else None
             if problem is None:
                 return reply
         calls.useless(request)
@@ -94,11 +98,6 @@ class Client:
         tokens = min(tokens, self.speaker.max_prompt_tokens or tokens)
         return tokens, self._models.money.cost(self.speaker.model, tokens, self.speaker.max_tokens)
 
-    def _masked(self, text: str) -> str:
-        """An endpoint may repeat the key in its error."""
-        key = self.speaker.endpoint.api_key
-        return text.replace(key, "****") if key else text
-
     def _ask(self, data: bytes, request: str, attempt: int, calls) -> Reply:
         models, tries = self._models, Tries()
         url = (models.embedded.base_url() if self._embedded else self.speaker.endpoint.base_url) + "/chat/completions"
@@ -106,12 +105,7 @@ class Client:
             reply, usage = models.http.send("POST", url, self._line, _decode, tries=tries, gate=models.money.gate,
                                             data=data, headers=self._headers)
         except HttpTrouble as e:
-            raise HttpTrouble(self._masked(e.what), f"{self.speaker.model}:", WHAT_TO_DO.get(e.status, ""),
-                              e.status) from None
-        except RunStopped as e:
-            if isinstance(e, Interrupted):
-                raise
-            raise RunStopped(self._masked(e.what), e.where, e.todo, e.exit_code) from None
+            raise HttpTrouble(e.what, f"{self.speaker.model}:", WHAT_TO_DO.get(e.status, ""), e.status) from e
         # billed under the name that was asked for, which is the one that has a price; the served one may add a date
         call = {"id": uuid.uuid4().hex[:12], "model": self.speaker.model, **usage,
                 "cost_usd": models.money.cost(self.speaker.model, **usage), "seconds": round(tries.seconds, 3),
@@ -198,12 +192,12 @@ def _decode(status: int, headers, body: bytes) -> tuple[Reply, dict]:
         content = message.get("content")
         reasoning = message.get("reasoning_content") or message.get("reasoning")
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as e:
-        start = " ".join(body[:120].decode("utf-8", "replace").split())
-        raise ValueError(f"HTTP {status} without a chat completion in it: {start!r}") from e
+        raise ValueError("without a chat completion in it") from e
     if isinstance(content, list):   # parts, as some endpoints send them
-        content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
+        content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
     usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
     reply = Reply(content if isinstance(content, str) else "", reasoning if isinstance(reasoning, str) else "",
                   choice.get("finish_reason") or "", answer.get("model") or "")
     return reply, {"tokens_in": _count(usage.get("prompt_tokens")),
@@ -211,5 +205,5 @@ def _decode(status: int, headers, body: bytes) -> tuple[Reply, dict]:
 
 
 def _count(value) -> int | None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
     return int(value) if good else None

@@ -9,26 +9,28 @@ from __future__ import annotations
 import json
 import logging
 import random
+import socket
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
-CHUNK = 65_536
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
-CONNECTION_ERRORS = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError,
-                     requests.exceptions.ContentDecodingError)
-BAD_URL = (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema)
+BAD_REQUEST = (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema,
+               requests.exceptions.InvalidHeader, requests.exceptions.InvalidProxyURL, UnicodeError)
 NO_CONNECTION = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError,
                  urllib3.exceptions.SSLError, urllib3.exceptions.ProxyError)   # nobody there, or nobody we may talk to
 MANY_CUTS = 20   # connections cut in a row, without an answer: then it is not the one request
@@ -104,15 +106,19 @@ class Line:
 
 
 class Http:
-    """One session for all threads. `stop` ends waits and refuses new requests."""
+    """One session for all threads. `stop` ends waits and refuses new requests; `secrets` are masked in what is said."""
 
     def __init__(self, retry: Retry = Retry(), proxy: str = "", ca_bundle: str = "", pool: int = 32,
                  stop: threading.Event | None = None):
         self.retry, self.stop = retry, stop or threading.Event()
+        self.secrets: set[str] = set()
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.proxies = {"http": proxy, "https": proxy} if proxy else {}
-        adapter = _SharedContextAdapter(ca_bundle, pool)
+        if password := urlsplit(proxy).password:
+            self.secrets.add(password)
+        self._deadlines = _Deadlines()
+        adapter = _Adapter(ca_bundle, pool, self._deadlines)
         self.session.mount("https://", adapter)
         self.session.mount("http://", adapter)
         self._lines: dict[str, Line] = {}
@@ -132,33 +138,40 @@ class Http:
         tries = tries if tries is not None else Tries()
         failures, answers_before = 0, line.n_answers
         while True:
-            started = line.enter(self.stop)
+            started, status, wait, nobody_there = line.enter(self.stop), None, None, False
             try:
                 if gate:
                     gate()
                 tries.n += 1
-                status, headers, body = self._once(method, url, started, kwargs)
+                status, headers, body = self._once(method, url, kwargs)
                 line.n_cuts = 0
                 if 200 <= status < 300:
-                    value = decode(status, headers, body)
-                    line.answered()
-                    tries.seconds = time.monotonic() - started
-                    return value
-                problem, wait = _status_problem(status, body), retry_after_s(headers)
-            except BAD_URL as e:
-                raise RunStopped(f"cannot be asked: {e}", url, "Check the base URL.", exit_code=2) from e
-            except CONNECTION_ERRORS as e:
+                    try:
+                        value = decode(status, headers, body)
+                    except ValueError as e:
+                        problem = f"unreadable answer: HTTP {status} {e}: {self._excerpt(body)!r}"
+                    else:
+                        line.answered()
+                        tries.seconds = time.monotonic() - started
+                        return value
+                else:
+                    problem, wait = f"HTTP {status}: {self._excerpt(body)}".rstrip(": "), retry_after_s(headers)
+            except BAD_REQUEST as e:
+                raise RunStopped(f"cannot be asked: {self._masked(str(e))}", url, "Check the base URL and the key.",
+                                 exit_code=2) from None
+            except (requests.Timeout, TimeoutError) as e:
+                nobody_there = isinstance(e, requests.ConnectTimeout)
+                problem = f"timeout {self.retry.call_timeout_s:g} s" if not nobody_there else "no connection in time"
+                tries.timeouts += not nobody_there
+                status = None if nobody_there else 0
+            except requests.RequestException as e:
                 line.n_cuts += 1
-                (nobody_there, problem), status, wait = _connection_problem(e), None, None
-            except (requests.Timeout, TimeoutError):
-                status, wait, problem = 0, None, f"timeout {self.retry.call_timeout_s:g} s"
-                tries.timeouts += 1
-            except ValueError as e:
-                problem, wait = f"unreadable answer: {e}", None
+                nobody_there, problem = _connection_problem(e)
+                problem = self._masked(problem)
             finally:
                 line.leave()
-            now = time.monotonic()
             log.info("%s: %s", url, problem)
+            now = time.monotonic()
             if status == 429:
                 tries.throttled += 1
                 self._wait_429(line, url, line.throttled(started, now), wait, tries.throttled)
@@ -166,28 +179,44 @@ class Http:
             if status in FATAL:
                 raise RunStopped(f"{FATAL[status]} ({problem}).", url, "Check the key and the account; --show-config "
                                  "tells which are used.", exit_code=1 if line.n_answers else 2)
-            if status is not None and ((400 <= status < 500 and status not in (408, 425)) or status == 501):
+            if status and ((400 <= status < 500 and status not in (408, 425)) or status == 501):
                 raise HttpTrouble(problem, url, status=status)
             failures += 1
             if failures > self.retry.retry_max:
-                if status is None and line.n_answers == answers_before and (nobody_there or line.n_cuts >= MANY_CUTS):
-                    raise RunStopped(f"does not answer: {problem} ({failures} tries, no success meanwhile).", url,
-                                     "Start the endpoint or check its base URL.", exit_code=1 if line.n_answers else 2)
-                raise HttpTrouble(f"{problem} ({failures} tries)", url, status=status or None)
+                is_dead = status is None and (nobody_there or line.n_cuts >= MANY_CUTS)
+                if is_dead and line.n_answers == answers_before:
+                    todo = "Give its authority's certificate: [llm] ca_bundle." if "certificate" in problem else \
+                        "Start the endpoint or check its base URL."
+                    raise RunStopped(f"does not answer: {problem} ({_tries(failures)}).", url, todo,
+                                     exit_code=1 if line.n_answers else 2)
+                raise HttpTrouble(f"{problem} ({_tries(failures)})", url, status=status or None)
             back_off = self.retry.retry_wait_s * 2 ** (failures - 1) * random.uniform(0.8, 1.2)
             self.wait(max(back_off, min(wait or 0.0, self.retry.max_429_wait_s)))
 
-    def _once(self, method, url, started, kwargs):
-        """Status, headers and whole body of one attempt, within call_timeout_s from start to end."""
+    def _once(self, method, url, kwargs):
+        """Status, headers and whole body of one attempt; TimeoutError where that takes more than call_timeout_s."""
         limit = self.retry.call_timeout_s
-        with self.session.request(method, url, timeout=(min(CONNECT_TIMEOUT_S, limit), limit), stream=True,
-                                  allow_redirects=method == "GET", **kwargs) as response:
-            chunks = []
-            for chunk in response.iter_content(CHUNK):
-                chunks.append(chunk)
-                if time.monotonic() - started > limit:   # a body that drips resets the socket's own time-out
+        with self._deadlines.of(limit) as call:
+            try:
+                response = self.session.request(method, url, timeout=(min(CONNECT_TIMEOUT_S, limit), limit),
+                                                allow_redirects=method == "GET", **kwargs)
+                if call.expired:   # the head was cut: what came of it is not the answer
                     raise TimeoutError
-            return response.status_code, response.headers, b"".join(chunks)
+                return response.status_code, response.headers, response.content
+            except requests.RequestException as e:
+                if call.expired or "Read timed out" in str(e):   # requests calls a time-out in a body a lost connection
+                    raise TimeoutError from e
+                raise
+
+    def _masked(self, text: str) -> str:
+        """An endpoint may repeat the key in its error."""
+        for secret in self.secrets:
+            text = text.replace(secret, "****")
+        return text
+
+    def _excerpt(self, body: bytes) -> str:
+        """The start of an answer for a message; masked before it is cut, so that no half of a key is left."""
+        return " ".join(self._masked(body[:20_000].decode("utf-8", "replace")).split())[:300]
 
     def _wait_429(self, line: Line, url: str, throttled_s: float, wait: float | None, k: int) -> None:
         left = self.retry.max_429_total_s - throttled_s
@@ -232,22 +261,92 @@ class Http:
         self.session.close()
 
 
-class _SharedContextAdapter(HTTPAdapter):
-    """One SSL context for all connections: building one loads the CA bundle, 21 ms and 0.7 MB a connection."""
+class _Deadlines:
+    """Ends calls whose time is up by shutting their socket down: the time-outs of `requests` start anew at each byte."""
 
-    def __init__(self, ca_bundle: str, pool: int):
-        self._context = create_urllib3_context()
+    EVERY_S = 0.1
+
+    def __init__(self):
+        self._calls: set[_Call] = set()
+        self._any, self._thread = threading.Condition(), None
+        self.mine = threading.local()   # .call: the one that this thread is in
+
+    @contextmanager
+    def of(self, seconds: float):
+        call = self.mine.call = _Call(time.monotonic() + seconds)
+        with self._any:
+            self._calls.add(call)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, daemon=True)
+                self._thread.start()
+            elif len(self._calls) == 1:
+                self._any.notify()
         try:
-            self._context.load_verify_locations(ca_bundle or requests.certs.where())
+            yield call
+        finally:
+            with self._any:
+                self._calls.discard(call)
+            self.mine.call = None
+
+    def _watch(self) -> None:
+        while True:
+            with self._any:
+                while not self._calls:
+                    self._any.wait()
+                now = time.monotonic()
+                overdue = [call for call in self._calls if call.ends_at <= now]
+                for call in overdue:
+                    call.expired = True
+                    call.cut()
+            time.sleep(self.EVERY_S)
+
+
+class _Call:
+    def __init__(self, ends_at: float):
+        self.ends_at, self.expired, self.connection = ends_at, False, None
+
+    def cut(self) -> None:
+        try:
+            self.connection.sock.shutdown(socket.SHUT_RDWR)
+        except (AttributeError, OSError):   # not connected yet (it has a time-out of its own), or closed already
+            pass
+
+
+class _Adapter(HTTPAdapter):
+    """One SSL context for all connections (building one loads the CA bundle, 21 ms and 0.7 MB each), and deadlines."""
+
+    def __init__(self, ca_bundle: str, pool: int, deadlines: _Deadlines):
+        self._context, self._deadlines = create_urllib3_context(), deadlines
+        self._context.load_verify_locations(requests.certs.where())
+        try:
+            if ca_bundle:
+                self._context.load_verify_locations(ca_bundle)
         except OSError as e:
             raise Trouble(f"cannot be used as a CA bundle: {e}", ca_bundle, "Give a PEM file.") from e
         super().__init__(pool_connections=16, pool_maxsize=max(pool, 8))
 
     def init_poolmanager(self, *args, **kwargs):
-        return super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
+        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
+        self._watch(self.poolmanager)
 
     def proxy_manager_for(self, *args, **kwargs):
-        return super().proxy_manager_for(*args, ssl_context=self._context, **kwargs)
+        manager = super().proxy_manager_for(*args, ssl_context=self._context, **kwargs)
+        self._watch(manager)
+        return manager
+
+    def _watch(self, manager) -> None:
+        """Connections of `manager` tell their thread's call that they are its."""
+        mine = self._deadlines.mine
+
+        def watched(pool_class):
+            class Connection(pool_class.ConnectionCls):
+                def getresponse(self):
+                    if call := getattr(mine, "call", None):
+                        call.connection = self
+                    return super().getresponse()
+            return type(pool_class.__name__, (pool_class,), {"ConnectionCls": Connection})
+        manager.pool_classes_by_scheme = {scheme: watched(pool_class) for scheme, pool_class in
+                                          (("http", HTTPConnectionPool), ("https", HTTPSConnectionPool))}
 
     def build_connection_pool_key_attributes(self, request, verify, cert=None):
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
@@ -258,26 +357,28 @@ class _SharedContextAdapter(HTTPAdapter):
 
 
 def retry_after_s(headers) -> float | None:
-    """Seconds to wait by retry-after-ms or Retry-After (a number, also a fraction, or a date); None without."""
-    try:
-        if value := headers.get("retry-after-ms"):
-            return max(0.0, float(value) / 1000)
-        value = headers.get("Retry-After")
-        if not value:
-            return None
+    """Seconds to wait by retry-after-ms or Retry-After (a number, also a fraction, or a date); None without a use."""
+    def seconds(value, unit=1.0):
         try:
-            return max(0.0, float(value))
-        except ValueError:
+            found = float(value) * unit
+        except (ValueError, TypeError):
+            return None
+        return found if found > 0 else None   # 0 would hammer an endpoint that just complained; so would NaN
+
+    value = headers.get("Retry-After")
+    found = seconds(headers.get("retry-after-ms"), 0.001) or seconds(value)
+    if found is None and value:
+        try:
             when = parsedate_to_datetime(value)
             when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
-            return max(0.0, (when - datetime.now(timezone.utc)).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return None
+            found = seconds((when - datetime.now(timezone.utc)).total_seconds())
+        except (ValueError, TypeError, OverflowError):
+            pass
+    return found
 
 
-def _status_problem(status: int, body: bytes) -> str:
-    text = " ".join(body[:300].decode("utf-8", "replace").split())
-    return f"HTTP {status}" + (f": {text}" if text else "")
+def _tries(n: int) -> str:
+    return f"{n} tries" if n > 1 else "1 try"
 
 
 def _connection_problem(error: Exception) -> tuple[bool, str]:

@@ -35,12 +35,13 @@ def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = ""
     def size(messages, patches):
         return sum(tokens(m["content"]) + MESSAGE_TOKENS for m in messages) + fixed_tokens + sum(map(tokens, patches))
 
-    fixed_tokens, patches = tokens(fixed), list(patches)
+    patches = list(patches)
+    fixed_tokens = tokens(fixed) + MESSAGE_TOKENS if fixed else 0   # it may have to be a message of its own
     if size(history, patches) <= limit:
         return Fitted(history, patches)
     head = next((i + 1 for i, m in enumerate(history) if m["role"] != "system"), len(history))
     tail = max(head, len(history) - 2)
-    shortest = history[:head] + _marker(history[head:tail]) + history[tail:]
+    shortest = history[:head] + _marker(history, head, tail) + history[tail:]
     room = limit - size(shortest, patches)
     while tail > head:   # the newest turns that fit, whole
         start = max(head, tail - 2)
@@ -48,12 +49,13 @@ def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = ""
         if room < 0:
             break
         tail = start
-    messages = history[:head] + _marker(history[head:tail]) + history[tail:]
+    messages = history[:head] + _marker(history, head, tail) + history[tail:]
     cuts = [f"{tail - head} of {len(history)} messages"] if tail > head else []
     for i in sorted(range(max(head, len(messages) - 2), len(messages)), key=lambda i: -len(messages[i]["content"])):
         over = size(messages, patches) - limit
         if over > 0:
-            body = _without_middle(messages[i]["content"], over, tokens)
+            body = messages[i]["content"]
+            body = _without_middle(body, tokens(body) - over, tokens)
             if body != messages[i]["content"]:
                 messages = [*messages[:i], {**messages[i], "content": body}, *messages[i + 1:]]
                 cuts.append("the middle of a last message")
@@ -72,23 +74,31 @@ def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = ""
     return Fitted(messages, patches, ", ".join(cuts))
 
 
-def _marker(left_out: list[dict]) -> list[dict]:
-    """Two messages in place of the turns that are left out: roles go on alternating."""
-    if not left_out:
+def _marker(history: list[dict], start: int, end: int) -> list[dict]:
+    """One or two messages in place of history[start:end], so that roles go on alternating."""
+    if start == end:
         return []
-    chars = sum(len(m["content"]) for m in left_out)
-    first = left_out[0]["role"]
-    return [{"role": first, "content": f"[… {len(left_out)} messages left out here: {chars:,} characters …]"},
-            {"role": "user" if first == "assistant" else "assistant", "content": "[… the history goes on below …]"}]
+    chars = sum(len(m["content"]) for m in history[start:end])
+    first = history[start]["role"]
+    marker = [{"role": first, "content": f"[… {end - start} messages left out here: {chars:,} characters …]"}]
+    if end < len(history) and history[end]["role"] == first:
+        marker.append({"role": "user" if first == "assistant" else "assistant",
+                       "content": "[… the history goes on below …]"})
+    return marker
 
 
-def _without_middle(body: str, over_tokens: int, tokens) -> str:
-    """`body` shorter by about `over_tokens`, never below SHORTEST_BODY characters: its start and end stay."""
-    share = 1 - (over_tokens + 20) / max(1, tokens(body))
-    keep = max(SHORTEST_BODY, int(len(body) * share * 0.95))
-    if keep >= len(body):
+def _without_middle(body: str, room: int, tokens) -> str:
+    """The most of `body`'s start and end that fits `room` tokens, but no less than SHORTEST_BODY characters."""
+    def cut(keep):
+        return (f"{body[:keep - keep // 2]}\n[… {len(body) - keep:,} characters left out here …]\n"
+                f"{body[len(body) - keep // 2:]}")
+    low, high = SHORTEST_BODY, len(body)
+    if high <= low or tokens(cut(low)) >= tokens(body):
         return body
-    return (f"{body[:keep // 2]}\n[… {len(body) - keep:,} characters left out here …]\n{body[len(body) - keep // 2:]}")
+    while high - low > 1:
+        keep = (low + high) // 2
+        low, high = (keep, high) if tokens(cut(keep)) <= room else (low, keep)
+    return cut(low)
 
 
 def _path(file_patch: str) -> str:
