@@ -34,9 +34,9 @@ from codedata.errors import Trouble  # noqa: E402
 from codedata.llm.calls import Calls, Money, counting  # noqa: E402
 
 KEY = "sk-test-4f9a1c77b2"   # a key that must turn up nowhere
-SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_BEARER_TOKEN", "PIPELINE_PROXY", "HF_TOKEN",
-                 "HUGGINGFACE_API_KEY", "REQUESTS_CA_BUNDLE", "DUEL_MODE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
-                 "http_proxy", "https_proxy", "all_proxy")
+SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_BEARER_TOKEN", "PIPELINE_PROXY",
+                 "HF_TOKEN", "HUGGINGFACE_API_KEY", "REQUESTS_CA_BUNDLE", "DUEL_MODE", "HTTP_PROXY",
+                 "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}   # [llm] of the tests: nobody waits for a second try
 
 
@@ -136,7 +136,8 @@ def write_prompts(root: Path, n: int, stem: str = "", **fields) -> list[str]:
     stem = stem or f"prompts_{n}_1"
     directory = Path(root) / "prompt"
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / f"{stem}.json").write_text(json.dumps([a_prompt(i, **fields) for i in range(1, n + 1)]), encoding="utf-8")
+    prompts = [a_prompt(i, **fields) for i in range(1, n + 1)]
+    (directory / f"{stem}.json").write_text(json.dumps(prompts), encoding="utf-8")
     return [f"{stem}_{i}" for i in range(1, n + 1)]
 
 
@@ -147,8 +148,8 @@ def write_commits(root: Path, n: int, **fields) -> None:
     for i in range(1, n + 1):
         record = {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python", "base_commit": "0" * 40,
                   "issue": f"issue {i}", "description": f"description {i}", "files": [f"src/file_{i}.py"],
-                  "patch": f"diff --git a/src/file_{i}.py b/src/file_{i}.py\n+fix {i}\n", "test_patch": f"test patch {i}",
-                  "created_at": "2024-01-02T03:04:05Z", "licence": None, **fields}
+                  "patch": f"diff --git a/src/file_{i}.py b/src/file_{i}.py\n+fix {i}\n",
+                  "test_patch": f"test patch {i}", "created_at": "2024-01-02T03:04:05Z", "licence": None, **fields}
         (directory / f"proj__repo-{i}.json").write_text(json.dumps(record), encoding="utf-8")
 
 
@@ -180,7 +181,8 @@ def spent_usd(root: Path, prices: dict | None = None) -> float:
 
 def everything_under(root: Path) -> str:
     """All files of a directory, as one text."""
-    return "\n".join(f"{p}\n{p.read_bytes().decode('utf-8', 'replace')}" for p in sorted(Path(root).rglob("*")) if p.is_file())
+    paths = sorted(p for p in Path(root).rglob("*") if p.is_file())
+    return "\n".join(f"{p}\n{p.read_bytes().decode('utf-8', 'replace')}" for p in paths)
 
 
 def eventually(condition, timeout_s: float = 10.0) -> None:

@@ -10,7 +10,7 @@ A reply is one of:
     OK                      the default: a well-formed turn (turn_for(request)), usage USAGE; for a GET the file
     "text"                  a completion with this content
     Say(...)                a completion: reasoning, finish_reason, usage, model, latency_s
-    {...}                   this object as the whole body, status 200
+    {...}                   this object as the whole body, status 200; a completion where it has "choices"
     Status(code, ...)       any status, body and headers (also 200 with a body that is none: HTML)
     DROP                    a right head, half of the body, then the connection is closed
     CUT                     the connection is closed without a word
@@ -128,8 +128,9 @@ class FakeLLM:
         self.latency_s = latency_s            # of every answer; may be changed at any time
         self.files: dict[str, bytes] = {}     # what a GET of a path gives
         self.requests: list[Request] = []
-        self.answered: list[Request] = []     # those whose completion was sent whole to a client that was still there
+        self.answered: list[Request] = []     # those whose completion was sent whole, the client being still there
         self.in_flight = self.max_in_flight = self.n_connections = 0
+        self._done: set[int] = set()          # numbers of the requests that are not in flight any more
         self._script: deque = deque()
         self._default: object = OK
         self._changed = threading.Condition()
@@ -177,7 +178,8 @@ class FakeLLM:
             value = getattr(self, what)
             return value if isinstance(value, int) else len(value)
         with self._changed:
-            assert self._changed.wait_for(lambda: count() >= n, timeout_s), f"{count()} {what} after {timeout_s} s, not {n}"
+            enough = self._changed.wait_for(lambda: count() >= n, timeout_s)
+            assert enough, f"{count()} {what} after {timeout_s} s, not {n}"
 
     def close(self) -> None:
         """Refuse connections from now on, and end those that are open."""
@@ -209,7 +211,11 @@ class FakeLLM:
         return request, reply
 
     def _left(self, request: Request, answered: bool) -> None:
+        """Count a request as done with. Right before the last byte goes out: nobody can be quicker than the count."""
         with self._changed:
+            if request.n in self._done:
+                return
+            self._done.add(request.n)
             self.in_flight -= 1
             if answered:
                 self.answered.append(request)
@@ -258,41 +264,42 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         fake: FakeLLM = self.server.fake
         request, reply = fake._arrived(self)
-        answered = False
         try:
             while callable(reply):
                 reply = reply(request)
-            answered = self._give(fake, request, OK if reply is None else reply)
+            self._give(fake, request, OK if reply is None else reply)
         finally:
-            fake._left(request, answered)
+            fake._left(request, answered=False)
 
     do_GET = do_POST
 
-    def _give(self, fake: FakeLLM, request: Request, reply) -> bool:
-        """Send a reply; True where it was a whole completion and somebody was there to take it."""
+    def _give(self, fake: FakeLLM, request: Request, reply) -> None:
+        """Send a reply, unless the client goes away before."""
         if reply is CUT:
             self.close_connection = True
-            return False
+            return
         if reply is HANG:
-            return self._wait(None)
+            self._wait(None)
+            return
         if reply is OK and request.method == "GET":
-            return self._file(fake, request)
+            self._file(fake, request)
+            return
         status, headers, body, latency_s = _response(request, reply)
         if not self._wait(fake.latency_s + latency_s):
-            return False
-        head = [f"HTTP/1.1 {status} {_phrase(status)}", "Content-Type: application/json", f"Content-Length: {len(body)}"]
-        head = [line for line in head if line.partition(":")[0] not in headers]
-        head = "\r\n".join(head + [f"{k}: {v}" for k, v in headers.items()]).encode("latin-1") + b"\r\n\r\n"
+            return
+        head = _head(status, {"Content-Type": "application/json", "Content-Length": len(body), **headers})
         if isinstance(reply, Drip):
-            return self._drip(reply, head, body)
-        if reply is DROP or reply is HANG_IN_BODY:
-            self.connection.sendall(head + body[:len(body) // 2])
+            self._drip(reply, head, body)
+        elif reply is DROP or reply is HANG_IN_BODY:
             self.close_connection = True
-            return self._wait(None) if reply is HANG_IN_BODY else False
-        self.connection.sendall(head + body)
-        return status == 200 and not isinstance(reply, Status)
+            self.connection.sendall(head + body[:len(body) // 2])
+            if reply is HANG_IN_BODY:
+                self._wait(None)
+        else:
+            fake._left(request, answered=status == 200 and not isinstance(reply, Status))
+            self.connection.sendall(head + body)
 
-    def _drip(self, reply: Drip, head: bytes, body: bytes) -> bool:
+    def _drip(self, reply: Drip, head: bytes, body: bytes) -> None:
         self.close_connection = True
         if reply.part == "chunked":
             head = head.replace(b"Content-Length: %d" % len(body), b"Transfer-Encoding: chunked")
@@ -304,22 +311,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.sendall(head)
         for drop in drops:
             if not self._wait(reply.every_s):
-                return False
+                return
             self.connection.sendall(drop)
-        return True
 
-    def _file(self, fake: FakeLLM, request: Request) -> bool:
+    def _file(self, fake: FakeLLM, request: Request) -> None:
         whole = fake.files.get(request.path.partition("?")[0])
-        status, body, extra = 200, whole, ""
+        status, body, headers = 200, whole, {}
         if whole is None:
             status, body = 404, b"not here"
         elif spec := request.headers.get("range"):
             start, _, end = spec.removeprefix("bytes=").partition("-")
             body, status = whole[int(start):int(end) + 1], 206
-            extra = f"Content-Range: bytes {start}-{int(start) + len(body) - 1}/{len(whole)}\r\n"
-        self.connection.sendall(f"HTTP/1.1 {status} {_phrase(status)}\r\n{extra}Content-Length: {len(body)}\r\n\r\n".encode()
-                                + body)
-        return False
+            headers = {"Content-Range": f"bytes {start}-{int(start) + len(body) - 1}/{len(whole)}"}
+        self.connection.sendall(_head(status, {"Content-Length": len(body), **headers}) + body)
 
     def _wait(self, seconds: float | None) -> bool:
         """Wait (None: for ever). False as soon as the client has gone or the fake closes."""
@@ -371,8 +375,6 @@ def _response(request: Request, reply) -> tuple[int, dict, bytes, float]:
     return 200, {}, json.dumps(answer).encode(), reply.latency_s
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
+def _head(status: int, headers: dict) -> bytes:
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"

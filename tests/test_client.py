@@ -1,15 +1,30 @@
-"""What a model says: reasoning, empty and truncated answers, usage; replies that are kept; keys that turn up nowhere."""
+"""What a model says: reasoning, empty and cut answers, usage; replies that are kept; keys that turn up nowhere."""
 from __future__ import annotations
 
 import json
 
-import ch
-import king
 import pytest
-from conftest import (KEY, answers, everything_under, flags_for, item_calls, kill, ledger_lines, read_answer, run_here,
-                      run_script, settings_for, start_script, write_commits, write_prompts, write_toml)
+from conftest import (
+    KEY,
+    answers,
+    everything_under,
+    flags_for,
+    item_calls,
+    kill,
+    ledger_lines,
+    read_answer,
+    run_here,
+    run_script,
+    settings_for,
+    start_script,
+    write_commits,
+    write_prompts,
+    write_toml,
+)
 from fake_llm import ABSENT, EMPTY, HANG, HTML, OK, Say, Status, truncated
 
+import ch
+import king
 from codedata.errors import HttpTrouble, ItemFailed, RunStopped
 from codedata.llm import Models
 
@@ -54,9 +69,9 @@ def test_reasoning_is_in_no_record(tmp_path, fake_llm):
     assert "my secret plan" not in everything_under(tmp_path)
 
 
-@pytest.mark.parametrize("empty", [EMPTY, Say(None), Say(" \n\t"), Say(""), Say("", reasoning="I think long"), Say([]),
+@pytest.mark.parametrize("empty", [EMPTY, Say(None), Say(" \n\t"), Say("", reasoning="I think long"), Say([]),
                                    Say([{"type": "image_url"}]), Say([{"type": "text", "text": None}]), Say(7)],
-                         ids=["empty", "null", "blanks", "none", "reasoning only", "no parts", "no text part", "null part",
+                         ids=["empty", "null", "blanks", "reasoning only", "no parts", "no text part", "null part",
                               "number"])
 def test_an_empty_answer_is_asked_again(tmp_path, fake_llm, empty):
     fake_llm.script(empty, TURN)
@@ -106,7 +121,8 @@ def test_thinking_that_used_up_max_tokens_is_called_truncated(tmp_path, fake_llm
 
 
 def test_content_in_parts_is_put_together(tmp_path, fake_llm):
-    fake_llm.script(Say([{"type": "text", "text": "THOUGHT: "}, {"type": "image_url"}, {"type": "text", "text": "I look"}]))
+    parts = [{"type": "text", "text": "THOUGHT: "}, {"type": "image_url"}, {"type": "text", "text": "I look"}]
+    fake_llm.script(Say(parts))
     assert chat(fake_llm, tmp_path)[0].text == "THOUGHT: I look"
 
 
@@ -118,9 +134,10 @@ def test_content_in_parts_is_put_together(tmp_path, fake_llm):
     ({"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": "none"}, (7, 3, 0)),
     ({"prompt_tokens": 7.0, "completion_tokens": 3.0}, (7, 3, 0)),
     ({"prompt_tokens": "7", "completion_tokens": True}, (None, None, 0)),
-    (None, (None, None, 0)), (ABSENT, (None, None, 0)), ({}, (None, None, 0)), ([], (None, None, 0)), ("x", (None, None, 0)),
-], ids=["plain", "cached", "details null", "details list", "details text", "floats", "no numbers", "null", "absent", "empty",
-        "list", "text"])
+    (None, (None, None, 0)), (ABSENT, (None, None, 0)), ({}, (None, None, 0)), ([], (None, None, 0)),
+    ("x", (None, None, 0)),
+], ids=["plain", "cached", "details null", "details list", "details text", "floats", "no numbers", "null", "absent",
+        "empty", "list", "text"])
 def test_usage_in_every_shape(tmp_path, fake_llm, usage, tokens):
     fake_llm.script(Say(TURN, usage=usage))
     reply, [call] = chat(fake_llm, tmp_path)
@@ -136,9 +153,10 @@ def test_a_call_is_booked_under_the_model_that_was_asked_for(tmp_path, fake_llm,
     assert call["model"] == "m"
 
 
-@pytest.mark.parametrize("body", [{"error": {"message": "overloaded"}}, {"choices": []}, {"choices": None}, {"choices": [None]},
-                                  {"choices": ["x"]}, {"choices": [{"message": None}]}, {"choices": [{"message": "x"}]},
-                                  {"choices": [{}]}, Status(200, "[]"), Status(200, "null"), Status(200, ""), HTML,
+@pytest.mark.parametrize("body", [{"error": {"message": "overloaded"}}, {"choices": []}, {"choices": None},
+                                  {"choices": [None]}, {"choices": ["x"]}, {"choices": [{"message": None}]},
+                                  {"choices": [{"message": "x"}]}, {"choices": [{}]},
+                                  Status(200, "[]"), Status(200, "null"), Status(200, ""), HTML,
                                   Status(200, b"\xff\xfe{"), Status(200, "[" * 100_000)],
                          ids=["error", "no choice", "null choices", "null choice", "text choice", "null message",
                               "text message", "no message", "list", "null", "nothing", "html", "bytes", "deep"])
@@ -151,7 +169,8 @@ def test_a_body_that_is_no_completion_is_asked_again_then_fails_the_item(tmp_pat
     assert fake_llm.n_requests == 4
 
 
-@pytest.mark.parametrize("code, says", [(400, "max_prompt_tokens"), (404, "--model"), (413, "max_prompt_tokens"), (422, "field")])
+@pytest.mark.parametrize("code, says", [(400, "max_prompt_tokens"), (404, "--model"), (413, "max_prompt_tokens"),
+                                        (422, "field")])
 def test_a_refused_request_fails_its_item_and_says_what_to_mend(tmp_path, fake_llm, code, says):
     write_prompts(tmp_path, 2)
     write_toml(tmp_path)
@@ -172,8 +191,8 @@ def test_a_reply_that_cannot_be_stored_fails_its_item_alone(tmp_path, fake_llm, 
 
 def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
-    write_toml(tmp_path, {"model": "wrong"}, f'[king]\nendpoint = "mine"\nmodel = "own"\ntemperature = 0.5\n[endpoints.mine]\n'
-               f'base_url = "{fake_llm.base_url}/"\nheaders = {{ "X-Team" = "data" }}\n')
+    write_toml(tmp_path, {"model": "wrong"}, '[king]\nendpoint = "mine"\nmodel = "own"\ntemperature = 0.5\n'
+               f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}/"\nheaders = {{ "X-Team" = "data" }}\n')
     assert run_here(king.main, tmp_path) == 0
     request = fake_llm.requests[0]
     assert (request.body["model"], request.body["temperature"], request.headers["x-team"]) == ("own", 0.5, "data")
@@ -197,16 +216,15 @@ def test_a_reply_of_an_unfinished_item_is_not_asked_for_again(tmp_path, fake_llm
     assert fake_llm.n_requests == 4 and read_answer(tmp_path, "prompts_1_1_1")["king"] == TURN
 
 
-def test_a_good_reply_whose_record_could_not_be_written_is_served_on_the_next_run(tmp_path, fake_llm):
-    """A killed run leaves it just so: the reply in _partial/, no record, no ledger line."""
+def test_a_good_reply_without_its_record_makes_the_record_without_a_call(tmp_path, fake_llm):
+    """So a kill leaves it that comes between the reply and the record."""
     write_prompts(tmp_path, 1)
-    flags = flags_for(fake_llm)
-    with_reply = start_script("king.py", tmp_path, *flags, env={"CODEDATA": "x"})
-    fake_llm.script(NO_BLOCK, TURN)
-    assert with_reply.wait(30) == 0
-    kept = [{"stage": "king", "request": "x", "attempt": 0, "reply": {"text": TURN}, "call": {"id": "y", "model": "m",
-             "cost_usd": None}}]
-    assert partial(tmp_path) == [] and kept   # removed with the record
+    fake_llm.script(NO_BLOCK, Status(400))
+    run_here(king.main, tmp_path, *flags_for(fake_llm))
+    path = tmp_path / "answer" / "_partial" / "prompts_1_1_1.jsonl"
+    path.write_text(path.read_text().replace(json.dumps(NO_BLOCK), json.dumps(TURN)))
+    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 0
+    assert fake_llm.n_requests == 2 and read_answer(tmp_path, "prompts_1_1_1")["king"] == TURN
 
 
 def test_kept_replies_are_gone_when_the_record_is_there(tmp_path, fake_llm):
@@ -247,8 +265,9 @@ def test_a_line_torn_by_a_kill_costs_no_other_reply(tmp_path, fake_llm):
     fake_llm.script(NO_BLOCK, Status(400))   # the second try is asked, and written behind the torn line
     run_here(king.main, tmp_path, *flags_for(fake_llm))
     assert fake_llm.n_requests == 4
-    run_here(king.main, tmp_path, *flags_for(fake_llm))   # both are served, the third is asked
-    assert fake_llm.n_requests == 5 and answers(tmp_path) == ["prompts_1_1_1"]
+    fake_llm.script(NO_BLOCK)
+    run_here(king.main, tmp_path, *flags_for(fake_llm))   # both are served, the third and last try is asked
+    assert fake_llm.n_requests == 5 and answers(tmp_path) == []
 
 
 def test_after_a_failure_for_its_format_the_rerun_asks_anew(tmp_path, fake_llm):

@@ -30,8 +30,9 @@ def http(**retry) -> Http:
 def ask(client: Http, url: str, limit: int = 8, tries: Tries | None = None) -> str:
     """The content of one completion."""
     line = client.line(url, limit)
-    return client.send("POST", url + "/chat/completions", line, lambda status, headers, body:
-                       json.loads(body)["choices"][0]["message"]["content"], tries=tries, data=json.dumps(PROMPT).encode())
+    def content(status, headers, body):
+        return json.loads(body)["choices"][0]["message"]["content"]
+    return client.send("POST", url + "/chat/completions", line, content, tries=tries, data=json.dumps(PROMPT).encode())
 
 
 def free_port() -> int:
@@ -80,8 +81,10 @@ def test_a_refused_connection_is_tried_again_till_the_endpoint_is_up():
 def test_waits_between_tries_grow_from_retry_wait_s(fake_llm):
     fake_llm.script(Status(500), Status(500), Status(500))
     ask(http(retry_wait_s=0.1), fake_llm.base_url)
-    first, second, third = fake_llm.gaps()
-    assert 0.07 < first < second < third and third > 0.25
+    assert all(gap >= least for gap, least in zip(fake_llm.gaps(), (0.08, 0.16, 0.32), strict=True))
+    fake_llm.script(Status(500))
+    ask(http(retry_wait_s=0.01), fake_llm.base_url)
+    assert fake_llm.gaps()[-1] < 0.08
 
 
 def test_a_request_goes_out_the_same_each_time(fake_llm):
@@ -126,17 +129,17 @@ def in_seconds(s: float) -> str:
     return format_datetime(datetime.now(timezone.utc) + timedelta(seconds=s), usegmt=True)
 
 
-@pytest.mark.parametrize("headers, least, most", [
-    (lambda: {"Retry-After": "1"}, 1.0, 1.9),
-    (lambda: {"Retry-After": "0.2"}, 0.2, 0.9),
-    (lambda: {"Retry-After": in_seconds(1.9)}, 0.7, 2.4),   # a date has whole seconds
-    (lambda: {"retry-after-ms": "300"}, 0.3, 0.9),
-    (lambda: {"retry-after-ms": "300", "Retry-After": "30"}, 0.3, 0.9),
+@pytest.mark.parametrize("headers, least", [
+    (lambda: {"Retry-After": "1"}, 1.0),
+    (lambda: {"Retry-After": "0.2"}, 0.2),
+    (lambda: {"Retry-After": in_seconds(1.9)}, 0.7),   # a date has whole seconds
+    (lambda: {"retry-after-ms": "300"}, 0.3),
+    (lambda: {"retry-after-ms": "300", "Retry-After": "30"}, 0.3),
 ], ids=["seconds", "fraction", "date", "ms", "ms before seconds"])
-def test_retry_after_is_honoured(fake_llm, headers, least, most):
+def test_retry_after_is_honoured(fake_llm, headers, least):
     fake_llm.script(Status(429, headers=headers()))
     ask(http(), fake_llm.base_url)
-    assert least <= fake_llm.gaps()[0] < most
+    assert least <= fake_llm.gaps()[0] < least + 5
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "1e9"}, {"Retry-After": "inf"}, {"retry-after-ms": "1e12"},
@@ -144,7 +147,7 @@ def test_retry_after_is_honoured(fake_llm, headers, least, most):
 def test_an_absurd_retry_after_is_capped_at_max_429_wait_s(fake_llm, headers):
     fake_llm.script(Status(429, headers=headers))
     ask(http(max_429_wait_s=0.3), fake_llm.base_url)
-    assert 0.3 <= fake_llm.gaps()[0] < 1.5
+    assert 0.3 <= fake_llm.gaps()[0] < 5
 
 
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "soon"}, {"Retry-After": ""}, {"Retry-After": "nan"},
@@ -161,7 +164,7 @@ def test_without_a_usable_retry_after_the_endpoint_is_not_hammered(fake_llm, hea
 def test_an_unreadable_retry_after_ms_leaves_retry_after_in_force(fake_llm):
     fake_llm.script(Status(429, headers={"retry-after-ms": "soon", "Retry-After": "0.4"}))
     ask(http(), fake_llm.base_url)
-    assert 0.4 <= fake_llm.gaps()[0] < 1.5
+    assert 0.4 <= fake_llm.gaps()[0] < 5
 
 
 def test_429_does_not_use_up_retries(fake_llm):
@@ -173,7 +176,7 @@ def test_429_does_not_use_up_retries(fake_llm):
 
 def test_a_429_lowers_the_concurrency_and_answers_bring_it_back(fake_llm):
     fake_llm.latency_s = 0.04
-    fake_llm.script(*[Status(429, headers=NOTHING_429, latency_s=0.25)] * 16)   # all 16 in flight get one
+    fake_llm.script(*[Status(429, headers=NOTHING_429, latency_s=0.5)] * 16)   # all 16 in flight get one
     client = http()
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda _: ask(client, fake_llm.base_url, 16), range(240)))
@@ -196,13 +199,13 @@ def test_nothing_but_429_ends_the_run_after_max_429_total_s(fake_llm):
     started = time.monotonic()
     with pytest.raises(RunStopped, match="429") as stopped:
         ask(http(max_429_total_s=0.4), fake_llm.base_url)
-    assert stopped.value.exit_code == 1 and 0.4 <= time.monotonic() - started < 2
+    assert stopped.value.exit_code == 1 and 0.4 <= time.monotonic() - started < 5
 
 
 def test_a_success_in_between_starts_the_429_clock_anew(fake_llm):
-    client = http(max_429_total_s=0.8)
-    for _ in range(3):   # 1.5 s of waits in all
-        fake_llm.script(Status(429, headers={"Retry-After": "0.25"}), Status(429, headers={"Retry-After": "0.25"}))
+    client = http(max_429_total_s=1.2)
+    for _ in range(5):   # 1.5 s of waits in all
+        fake_llm.script(*[Status(429, headers={"Retry-After": "0.15"})] * 2)
         assert ask(client, fake_llm.base_url)
 
 
@@ -227,7 +230,7 @@ SLOW = {"hang": HANG, "hang in the body": HANG_IN_BODY, "body drips": Drip(0.02,
 def test_call_timeout_s_bounds_a_call_from_start_to_last_byte(fake_llm, reply):
     fake_llm.always(reply)   # what drips takes 6 s in all
     tries, started = Tries(), time.monotonic()
-    with pytest.raises(HttpTrouble, match="timeout 0.4 s"):
+    with pytest.raises(HttpTrouble, match=r"timeout 0\.4 s"):
         ask(http(call_timeout_s=0.4, retry_max=0), fake_llm.base_url, tries=tries)
     assert time.monotonic() - started < 3 and tries.timeouts == 1
 
@@ -305,7 +308,7 @@ def test_one_request_that_is_always_cut_fails_alone(tmp_path, fake_llm):
     names = write_prompts(tmp_path, 8)
     write_toml(tmp_path, {"retry_max": 1})
     fake_llm.always(lambda request: CUT if request.last == "task 3" else OK)
-    done = run_script("king.py", tmp_path, *flags_for(fake_llm, "--workers", 2))
+    done = run_script("king.py", tmp_path, *flags_for(fake_llm, "--workers", 1))
     assert done.returncode == 1 and answers(tmp_path) == [n for n in names if n != "prompts_8_1_3"]
     assert [line["item"] for line in ledger_lines(tmp_path / "answer", state="failed")] == ["prompts_8_1_3"]
 
@@ -330,23 +333,23 @@ def stop_after(client: Http, seconds: float, call) -> float:
 def test_a_stop_ends_the_wait_for_retry_after(fake_llm):
     fake_llm.always(Status(429, headers={"Retry-After": "30"}))
     client = http()
-    assert stop_after(client, 0.2, lambda: ask(client, fake_llm.base_url)) < 1
+    assert stop_after(client, 0.2, lambda: ask(client, fake_llm.base_url)) < 5
 
 
 def test_a_stop_ends_the_wait_before_a_retry(fake_llm):
     fake_llm.always(Status(500))
     client = http(retry_wait_s=30)
-    assert stop_after(client, 0.2, lambda: ask(client, fake_llm.base_url)) < 1
+    assert stop_after(client, 0.2, lambda: ask(client, fake_llm.base_url)) < 5
     assert fake_llm.n_requests == 1
 
 
 def test_a_stop_ends_the_wait_for_a_place_and_the_call_in_flight_finishes(fake_llm):
-    fake_llm.latency_s = 1.0
+    fake_llm.latency_s = 2.0
     client, replies = http(), []
     first = threading.Thread(target=lambda: replies.append(ask(client, fake_llm.base_url, 1)))
     first.start()
     fake_llm.wait_for(1, "in_flight")
-    assert stop_after(client, 0.1, lambda: ask(client, fake_llm.base_url, 1)) < 0.8
+    assert stop_after(client, 0.1, lambda: ask(client, fake_llm.base_url, 1)) < 1.4
     first.join()
     assert fake_llm.n_requests == 1 and len(replies) == 1
 

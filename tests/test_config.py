@@ -1,0 +1,430 @@
+"""Settings: which source wins, where files are looked for, what is refused, --show-config, chain.toml itself."""
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+from conftest import KEY, REPO, a_prompt, flags_for, run_here, run_script, write_prompts
+
+import king
+from codedata import config, stage
+from codedata.errors import Trouble
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def load(*flags, section="", own=()) -> config.Settings:
+    parser = stage.parser("a script", section)
+    for name, kind in own:
+        parser.add_argument(name, type=kind)
+    return config.load(parser.parse_args([str(flag) for flag in flags]))
+
+
+def toml(text: str, folder: Path | None = None) -> None:
+    (folder or Path()).mkdir(exist_ok=True)
+    ((folder or Path()) / "chain.toml").write_text(text, encoding="utf-8")
+
+
+def dotenv(text: str, folder: Path | None = None) -> None:
+    (folder or Path()).mkdir(exist_ok=True)
+    ((folder or Path()) / ".env").write_text(text, encoding="utf-8")
+
+
+# flag > environment > .env > chain.toml > default --------------------------------------------------------------------
+
+SOURCES = {   # setting: (default, in chain.toml, its environment name, its flag)
+    "base_url": ("", "llm", "base_url", "LLM_BASE_URL", None),
+    "proxy": ("", "llm", "proxy", "PIPELINE_PROXY", "--proxy"),
+    "ca_bundle": ("", "llm", "ca_bundle", "REQUESTS_CA_BUNDLE", None),
+}
+
+
+@pytest.mark.parametrize("key", SOURCES)
+def test_flag_over_environment_over_dotenv_over_file_over_default(key, monkeypatch):
+    default, section, name, env, flag = SOURCES[key]
+
+    def value():
+        return getattr(getattr(load(), section), name)
+    assert value() == default
+    toml(f'[{section}]\n{name} = "http://file"\n')
+    assert value() == "http://file"
+    dotenv(f"{env}=http://dotenv\n")
+    assert value() == "http://dotenv"
+    monkeypatch.setenv(env, "http://environment")
+    assert value() == "http://environment"
+    if flag:
+        assert getattr(getattr(load(flag, "http://flag"), section), name) == "http://flag"
+
+
+def test_an_empty_environment_variable_is_not_set(monkeypatch):
+    toml('[llm]\nproxy = "http://file"\n')
+    monkeypatch.setenv("PIPELINE_PROXY", "")
+    assert load().llm.proxy == "http://file"
+
+
+def test_workers_flag_over_file_over_default():
+    assert load().llm.workers == 32
+    toml("[llm]\nworkers = 5\n")
+    assert load().llm.workers == 5
+    assert load("--workers", 7).llm.workers == 7
+
+
+def test_a_scripts_own_flag_is_over_its_section():
+    own = [("--count", int), ("--turns", str)]
+    assert load(section="prompt", own=own).prompt.count == 2000
+    toml('[prompt]\ncount = 30\nturns = "last"\n')
+    settings = load("--count", 40, section="prompt", own=own).prompt
+    assert (settings.count, settings.turns) == (40, "last")
+
+
+def test_model_flag_over_the_roles_section_over_llm_over_default():
+    assert load().speaker("king").model == "moonshotai/Kimi-K2.6-TEE"
+    toml('[llm]\nmodel = "all"\n[king]\nmodel = "own"\n')
+    assert load().speaker("king").model == "own" and load().speaker("challenger").model == "all"
+    settings = load("--model", "flag")
+    assert settings.speaker("king").model == settings.speaker("challenger").model == "flag"
+
+
+@pytest.mark.parametrize("key, value, in_llm", [("temperature", 0.0, 0.7), ("max_tokens", 11, 22),
+                                                ("max_prompt_tokens", 0, 99)])
+def test_a_role_has_its_own_settings_also_where_they_are_zero(key, value, in_llm):
+    toml(f"[llm]\n{key} = {in_llm}\n[king]\n{key} = {value}\n")
+    assert getattr(load().speaker("king"), key) == value and getattr(load().speaker("challenger"), key) == in_llm
+
+
+def test_the_default_endpoint_and_its_key_come_from_the_environment(monkeypatch):
+    endpoint = load().speaker("king").endpoint
+    assert (endpoint.base_url, endpoint.api_key) == ("https://llm.chutes.ai/v1", "")
+    dotenv("CHUTES_API_KEY=from-file\nCHUTES_BASE_URL=http://from.file/v1/\n")
+    endpoint = load().speaker("king").endpoint
+    assert (endpoint.base_url, endpoint.api_key) == ("http://from.file/v1", "from-file")
+    monkeypatch.setenv("CHUTES_API_KEY", "from-env")
+    monkeypatch.setenv("CHUTES_BASE_URL", "http://from.env/v1")
+    endpoint = load().speaker("king").endpoint
+    assert (endpoint.base_url, endpoint.api_key) == ("http://from.env/v1", "from-env")
+
+
+def test_which_endpoint_answers(monkeypatch):
+    toml('[llm]\nendpoint = "a"\n[endpoints.a]\nbase_url = "http://a"\n[endpoints.b]\nbase_url = "http://b"\n')
+
+    def url(*flags):
+        return load(*flags).speaker("king").endpoint.base_url
+    assert url() == "http://a" and url("--llm", "b") == "http://b"
+    assert url("--llm-base-url", "http://flag") == "http://flag"
+    monkeypatch.setenv("LLM_BASE_URL", "http://env")
+    assert url() == "http://env" and url("--llm", "b") == "http://b"
+
+
+def test_the_token_of_a_base_url(monkeypatch):
+    dotenv("QIANFAN_BEARER_TOKEN=from-file\n")
+    assert load("--llm-base-url", "http://x").speaker("king").endpoint.api_key == "from-file"
+    monkeypatch.setenv("QIANFAN_BEARER_TOKEN", "from-env")
+    assert load("--llm-base-url", "http://x").speaker("king").endpoint.api_key == "from-env"
+    assert load("--llm-base-url", "http://x", "--llm-auth-token", "flag").speaker("king").endpoint.api_key == "flag"
+
+
+def test_the_token_of_a_base_url_goes_to_no_other_endpoint(monkeypatch):
+    monkeypatch.setenv("QIANFAN_BEARER_TOKEN", "secret")
+    monkeypatch.setenv("CHUTES_API_KEY", "chutes")
+    assert load().speaker("king").endpoint.api_key == "chutes"
+    assert load("--llm-base-url", "http://elsewhere").speaker("king").endpoint.api_key == "secret"
+    monkeypatch.delenv("QIANFAN_BEARER_TOKEN")
+    assert load("--llm-base-url", "http://elsewhere").speaker("king").endpoint.api_key == ""
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "HUGGINGFACE_API_KEY"])
+def test_the_hubs_token_has_two_names(name, monkeypatch):
+    monkeypatch.setenv(name, "hf")
+    assert load().hf_token == "hf"
+
+
+# where files are looked for ------------------------------------------------------------------------------------------
+
+def test_chain_toml_of_root_before_that_of_the_current_folder_and_never_both(tmp_path):
+    root = tmp_path / "run"
+    toml("[llm]\nworkers = 3\nmax_tokens = 33\n")
+    assert load("--root", root).llm.workers == 3
+    toml("[llm]\nworkers = 4\n", root)
+    settings = load("--root", root).llm
+    assert (settings.workers, settings.max_tokens) == (4, 1024)
+
+
+def test_dotenv_of_root_before_that_of_the_current_folder_and_never_both(tmp_path):
+    root = tmp_path / "run"
+    dotenv("LLM_BASE_URL=http://here\nPIPELINE_PROXY=http://proxy\n")
+    root.mkdir()
+    assert load("--root", root).llm.base_url == "http://here"
+    dotenv("LLM_BASE_URL=http://root\n", root)
+    settings = load("--root", root).llm
+    assert (settings.base_url, settings.proxy) == ("http://root", "")
+
+
+def test_config_names_another_file_and_the_others_are_not_read(tmp_path):
+    toml("[llm]\nworkers = 3\nmax_tokens = 33\n")
+    (tmp_path / "other.toml").write_text("[llm]\nworkers = 4\n")
+    settings = load("--config", tmp_path / "other.toml").llm
+    assert (settings.workers, settings.max_tokens) == (4, 1024)
+
+
+def test_a_config_that_is_not_there_is_trouble(tmp_path):
+    with pytest.raises(Trouble, match=r"gone\.toml is not a file"):
+        load("--config", tmp_path / "gone.toml")
+
+
+@pytest.mark.parametrize("name", ["--root", "--output-root", "--output"])
+def test_root_has_three_names(name, tmp_path):
+    assert load(name, tmp_path / "x").root == tmp_path / "x"
+
+
+def test_the_environment_is_not_changed_by_dotenv(tmp_path, monkeypatch):
+    import os
+    dotenv("CHUTES_API_KEY=secret\n")
+    load()
+    assert "CHUTES_API_KEY" not in os.environ
+
+
+# what is refused -----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("text, says, nearest", [
+    ("[lmm]\nworkers = 3\n", ["chain.toml", "lmm"], "llm"),
+    ("worker = 3\n", ["chain.toml", "worker"], ""),
+    ("[llm]\nworker = 3\n", ["chain.toml", "worker", "[llm]"], "workers"),
+    ("[king]\ntemprature = 1.0\n", ["chain.toml", "temprature", "[king]"], "temperature"),
+    ("[prompt]\ncounts = 1\n", ["chain.toml", "counts", "[prompt]"], "count"),
+    ("[exclude]\nid = []\n", ["chain.toml", "id", "[exclude]"], "ids"),
+    ("[endpoints.x]\nbase_ulr = \"http://x\"\n", ["chain.toml", "base_ulr", "[endpoints.x]"], "base_url"),
+    ("[endpoints.x]\napi_key = \"sk\"\n", ["chain.toml", "api_key", "[endpoints.x]"], "api_key_env"),
+    ("[prices]\n\"m\" = { in = 1.0, oot = 1.0 }\n", ["chain.toml", "oot", "'m'"], "out"),
+    ("[judge]\nmodel = \"m\"\n", ["chain.toml", "model", "[judge]"], ""),
+    ("[llm]\nendpoint = \"chute\"\n", ["chute"], "[endpoints.chutes]"),
+], ids=["section", "no section", "key", "key of a role", "key of prompt", "key of exclude", "key of an endpoint",
+        "key in file", "key of a price", "section to come", "endpoint"])
+def test_an_unknown_name_is_refused_and_the_nearest_named(text, says, nearest):
+    toml(text)
+    with pytest.raises(Trouble) as trouble:
+        load().speaker("king")
+    for word in says:
+        assert word in str(trouble.value)
+    if nearest:
+        assert trouble.value.todo == f"Did you mean {nearest}?"
+
+
+def test_an_unknown_key_ends_a_script_with_2(tmp_path, fake_llm):
+    toml("[llm]\nworker = 3\n")
+    write_prompts(tmp_path, 1)
+    done = run_script("king.py", tmp_path, *flags_for(fake_llm))
+    assert done.returncode == 2 and "workers" in done.stderr and "Traceback" not in done.stderr
+    assert fake_llm.n_requests == 0
+
+
+@pytest.mark.parametrize("text", [
+    '[llm]\nworkers = "3"\n', "[llm]\nworkers = 3.0\n", "[llm]\nworkers = true\n", '[llm]\ntemperature = "hot"\n',
+    "[llm]\nmodel = 3\n", '[exclude]\nids = "a"\n', "[exclude]\nids = [1]\n", "[prompt]\nkeep_unmatched = 1\n",
+    "[king]\nmax_tokens = []\n", "llm = 3\n", 'king = "x"\n', "[[llm]]\nworkers = 3\n",
+    "prices = 3\n", '[prices]\n"m" = 3\n', '[prices]\n"m" = { in = "1", out = 1 }\n', '[prices]\n"m" = { in = 1 }\n',
+    "endpoints = 3\n", '[endpoints]\nmine = "http://x"\n', "[endpoints]\nmine = 3\n", "[endpoints.x]\nbase_url = 3\n",
+    '[endpoints.x]\nmax_concurrency = "4"\n', '[endpoints.x]\nheaders = "X"\n', "[endpoints.x]\nheaders = { X = 1 }\n",
+    "[llm\n", "[llm]\nworkers = 3\nworkers = 4\n",
+], ids=lambda text: " ".join(text.split()))
+def test_a_wrong_type_is_refused_with_file_and_key(tmp_path, text):
+    toml(text)
+    with pytest.raises(Trouble, match=r"chain\.toml"):
+        load()
+
+
+@pytest.mark.parametrize("line", ["workers = 0", "workers = -1", "max_tokens = 0", "retry_max = -1",
+                                  "retry_wait_s = -1.0", "call_timeout_s = 0.0", "call_timeout_s = nan",
+                                  "max_prompt_tokens = -5", "temperature = inf"])
+def test_a_value_that_no_run_can_use_is_refused(tmp_path, fake_llm, line):
+    """Else a run ends with nothing done and exit code 0, or with a traceback."""
+    toml(f"[llm]\n{line}\n")
+    write_prompts(tmp_path, 1)
+    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 2
+
+
+def test_negative_format_retries_are_refused(tmp_path, fake_llm):
+    toml("[king]\nformat_retries = -1\n")
+    write_prompts(tmp_path, 1)
+    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 2
+
+
+def test_a_file_that_is_not_utf_8_is_trouble(tmp_path):
+    Path("chain.toml").write_bytes(b'[llm]\nmodel = "\xff"\n')
+    with pytest.raises(Trouble, match=r"chain\.toml"):
+        load()
+
+
+def test_a_ca_bundle_that_is_none_is_trouble(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1)
+    toml(f'[llm]\nca_bundle = "{tmp_path / "gone.pem"}"\n')
+    done = run_script("king.py", tmp_path, *flags_for(fake_llm))
+    assert done.returncode == 2 and "gone.pem" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("flags", [["--workers", "0"], ["--workers", "x"], ["--limit", "0"], ["--shard", "4/4"],
+                                   ["--shard", "1"], ["--engine", "dask"], ["--nonsense"]], ids=" ".join)
+def test_a_flag_that_is_none_is_wrong_usage(tmp_path, flags):
+    assert run_here(king.main, tmp_path, *flags) == 2
+
+
+# --show-config -------------------------------------------------------------------------------------------------------
+
+def shown(capsys, *flags) -> dict[str, tuple[str, str]]:
+    """{setting: (value, origin)} as --show-config prints them."""
+    with pytest.raises(SystemExit) as end:
+        load("--show-config", *flags)
+    assert end.value.code == 0
+    lines = (re.fullmatch(r"(\S+) = (.*?)(?:\s+# (.*))?", line) for line in capsys.readouterr().out.splitlines())
+    return {line[1]: (line[2], line[3]) for line in lines}
+
+
+def test_show_config_prints_every_setting_with_its_origin(capsys, monkeypatch):
+    toml('[llm]\nmax_tokens = 77\nproxy = "http://file"\n[king]\nmodel = "own"\n[prices]\n"m" = { in = 1, out = 2 }\n')
+    dotenv("LLM_BASE_URL=http://dotenv\n")
+    monkeypatch.setenv("PIPELINE_PROXY", "http://environment")
+    found = shown(capsys, "--workers", "7")
+    assert found["llm.max_tokens"] == ("77", "chain.toml") and found["king.model"] == ("own", "chain.toml")
+    assert found["llm.proxy"] == ("http://environment", "environment PIPELINE_PROXY")
+    assert found["llm.base_url"] == ("http://dotenv", ".env LLM_BASE_URL")
+    assert found["llm.workers"] == ("7", "flag --workers") and found["llm.retry_max"] == ("3", "default")
+    assert found["prices.m"][1] == "chain.toml" and found["endpoints.chutes"][1] == "default"
+    for name, cls in config.SECTIONS.items():
+        for field in fields(cls) if cls else []:
+            assert f"{name}.{field.name}" in found
+
+
+@pytest.mark.parametrize("flags, name, value", [
+    (["--model", "some/model"], "llm.model", "some/model"), (["--llm", "embedded"], "llm.endpoint", "embedded"),
+    (["--llm-base-url", "http://flag/v1"], "llm.base_url", "http://flag/v1"),
+], ids=["model", "llm", "llm-base-url"])
+def test_show_config_tells_what_is_used_where_a_flag_says_so(capsys, flags, name, value):
+    """The error for HTTP 404 sends people here to see which model and base URL are used."""
+    assert shown(capsys, *flags)[name] == (value, f"flag {flags[0]}")
+
+
+def test_show_config_masks_keys_and_tells_whether_they_are_set(tmp_path):
+    env = {"CHUTES_API_KEY": KEY, "HF_TOKEN": KEY, "QIANFAN_BEARER_TOKEN": KEY, "MINE": KEY}
+    toml('[endpoints.mine]\nbase_url = "http://x"\napi_key_env = "MINE"\n', tmp_path)
+    with_keys = run_script("king.py", tmp_path, "--show-config", env=env)
+    without = run_script("king.py", tmp_path, "--show-config")
+    assert with_keys.returncode == without.returncode == 0
+    assert KEY not in with_keys.stdout + with_keys.stderr
+
+    def line(done, name):
+        return next(line for line in done.stdout.splitlines() if line.startswith(name + " = "))
+    for name in ("endpoints.chutes", "endpoints.mine", "HF_TOKEN"):
+        assert line(with_keys, name) != line(without, name)
+
+
+def test_a_secret_does_not_print_itself():
+    secret = config.Secret(KEY)
+    endpoint = config.Endpoint("x", api_key=secret)
+    settings = config.Settings(endpoints={"x": endpoint}, hf_token=secret)
+    assert KEY not in repr(secret) + repr(endpoint) + repr(settings) + repr([secret]) + f"{settings}"
+
+
+def test_show_config_does_nothing_else(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1)
+    before = sorted(tmp_path.rglob("*"))
+    assert run_script("king.py", tmp_path, *flags_for(fake_llm), "--show-config").returncode == 0
+    assert sorted(tmp_path.rglob("*")) == before and fake_llm.n_requests == 0
+
+
+# [exclude] -----------------------------------------------------------------------------------------------------------
+
+def test_excluded_ids_are_skipped_and_the_rule_named(tmp_path, fake_llm):
+    write_prompts(tmp_path, 3)
+    toml(f'[exclude]\nids = ["{a_prompt(2)["instance_id"]}"]\n')
+    done = run_script("king.py", tmp_path, *flags_for(fake_llm))
+    assert done.returncode == 0 and fake_llm.n_requests == 2 and "[exclude] ids" in done.stderr
+
+
+# chain.toml itself ---------------------------------------------------------------------------------------------------
+
+def commented_defaults(text: str) -> dict[str, dict[str, object]]:
+    """{section: {key: value}} of the lines `# key = value   # comment`; a value that is not there is None."""
+    found: dict[str, dict[str, object]] = {}
+    section = None
+    for line in text.splitlines():
+        if header := re.match(r"(?:# )?\[([\w.-]+)\]", line):
+            section = header[1] if not line.startswith("#") else None   # a commented section is an example
+            if section is not None:
+                assert section not in found, f"[{section}] stands twice"
+                found[section] = {}
+        elif section and (setting := re.match(r"# (\w+) =(.*)$", line)):
+            key, rest = setting[1], setting[2].strip()
+            assert key not in found[section], f"{key} stands twice in [{section}]"
+            found[section][key] = None if not rest or rest.startswith("#") else tomllib.loads(f"x = {rest}")["x"]
+    return found
+
+
+def built_in_defaults() -> dict[str, dict[str, object]]:
+    """The same, of config.py."""
+    def default(field):
+        value = field.default if field.default is not MISSING else field.default_factory()
+        return list(value) if isinstance(value, tuple) else value
+    return {name: {f.name: default(f) for f in fields(cls)} if cls else {} for name, cls in config.SECTIONS.items()}
+
+
+def differences(text: str) -> list[str]:
+    """What chain.toml says otherwise than config.py."""
+    said, meant = commented_defaults(text), built_in_defaults()
+    said.pop("prices", None)
+    out = [f"[{name}] stands in one of them only" for name in said.keys() ^ meant.keys()]
+    for name in said.keys() & meant.keys():
+        for key in said[name].keys() | meant[name].keys():
+            a, b = (where[name].get(key, "nothing") for where in (said, meant))
+            if a != b or type(a) is not type(b):
+                out.append(f"[{name}] {key}: {a!r}, not {b!r}")
+    return out
+
+
+CHAIN_TOML = (REPO / "chain.toml").read_text(encoding="utf-8")
+
+
+def test_every_default_stands_commented_in_chain_toml_with_the_same_value():
+    assert differences(CHAIN_TOML) == []
+
+
+def test_that_comparison_sees_a_missing_a_wrong_and_an_invented_key():
+    lines = CHAIN_TOML.splitlines()
+    settings = [i for i, line in enumerate(lines[:lines.index("[judge]")]) if re.match(r"# \w+ =", line)]
+    assert len(settings) == sum(len(keys) for keys in built_in_defaults().values())
+    for i in settings:
+        name = lines[i].split()[1]
+        for instead in ([], [f"# {name} = 987654"], [lines[i], f"# {name}_x = 1"]):
+            assert differences("\n".join(lines[:i] + instead + lines[i + 1:])), f"not seen: {instead} for {lines[i]}"
+    assert differences(CHAIN_TOML.replace("[exclude]", "[excluded]"))
+
+
+def test_chain_toml_as_it_ships_changes_nothing():
+    without = load()
+    toml(CHAIN_TOML)
+    assert load() == without
+
+
+def test_each_line_of_chain_toml_can_be_used_by_removing_its_hash():
+    section, in_example = "", False
+    for line in CHAIN_TOML.splitlines():
+        if header := re.match(r"(# )?(\[[\w.-]+\])", line):
+            section, in_example = header[2], bool(header[1])
+        elif (setting := re.match(r"# (\w+|\"[^\"]+\") = *([^#\s].*)$", line)) and not in_example:
+            toml(f"{section}\n{setting[1]} = {setting[2]}\n")
+            load()
+    example = "\n".join(line[2:] for line in CHAIN_TOML[CHAIN_TOML.index("# [endpoints."):].splitlines())
+    toml(example)
+    assert set(load().endpoints) > set(config.BUILT_IN_ENDPOINTS)
+
+
+@pytest.mark.parametrize("key, value", [("temperature", 1.0), ("max_tokens", 1024), ("workers", 32), ("retry_max", 3),
+                                        ("retry_wait_s", 1.5), ("call_timeout_s", 300.0), ("max_429_wait_s", 60.0),
+                                        ("max_429_total_s", 1800.0)])
+def test_the_defaults_are_those_that_were_agreed(key, value):
+    assert getattr(load().llm, key) == value
+    assert load().king.format_retries == 2
