@@ -39,7 +39,7 @@ def main(argv=None) -> int:
             joined=Reads(Store(settings.root, Commit),
                          fields=("repo", "language", "issue", "description", "files", "patch", "test_patch")),
             writes=Writes(answers, fields=("challenger",)), requests=requests,
-            identity={**challenger.speaker.identity(), "prompt": prompt_digest("challenger.md")})
+            identity={**challenger.speaker.identity(), "prompt": prompt_digest("challenger.md")}, after="king.py")
 
 
 if __name__ == "__main__":

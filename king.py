@@ -33,7 +33,8 @@ def main(argv=None) -> int:
             reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages")),
             writes=Writes(Store(settings.root, Answer, into), fields=("instance_id", "messages", "assistant", "king"),
                           copies=("assistant",)),
-            identity=king.speaker.identity(), requests=lambda prompt: [(king, prompt.messages)], then="ch.py")
+            identity=king.speaker.identity(), requests=lambda prompt: [(king, king_messages(king, prompt.messages))],
+            after="prompt.py", then="ch.py")
 
 
 if __name__ == "__main__":

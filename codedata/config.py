@@ -141,38 +141,38 @@ class Settings:
     root: Path = Path(".")
     budget_usd: float | None = None
     hf_token: Secret = field(default=Secret(""), repr=False)
-    flags: dict = field(default_factory=dict, repr=False)
 
     def speaker(self, role: str) -> Speaker:
-        """Who answers as `role` ("king", "challenger"): flags first, then the role's section, then [llm]."""
+        """Who answers as `role` ("king", "challenger"): the role's section, else [llm]; flags are in both."""
         own = getattr(self, role)
-        # ChainMap would do, but None means "as [llm]" here
         pick = {key: own_value if (own_value := getattr(own, key)) is not None else getattr(self.llm, key)
                 for key in ("model", "temperature", "max_tokens", "max_prompt_tokens")}
-        if self.flags.get("model"):
-            pick["model"] = self.flags["model"]
-        endpoint = self._endpoint(own.endpoint)
+        if own.endpoint is None and self.llm.base_url:
+            endpoint = replace(self.endpoints["base_url"], base_url=self.llm.base_url.rstrip("/"))
+        elif (name := own.endpoint or self.llm.endpoint) in self.endpoints:
+            endpoint = self.endpoints[name]
+        else:
+            raise Trouble(f"no endpoint is called {name!r}.",
+                          todo=_did_you_mean(name, self.endpoints, "[endpoints.{}]"))
         if endpoint.name == "embedded":
             pick["model"] = EMBEDDED_MODEL
         return Speaker(role=role, endpoint=endpoint, format_retries=own.format_retries, **pick)
-
-    def _endpoint(self, own: str | None) -> Endpoint:
-        by_url, by_name = self.flags.get("llm_base_url"), self.flags.get("llm")
-        if by_url or (not by_name and not own and self.llm.base_url):
-            return replace(self.endpoints["base_url"], base_url=by_url or self.llm.base_url)
-        name = by_name or own or self.llm.endpoint
-        if name not in self.endpoints:
-            todo = _did_you_mean(name, self.endpoints, "[endpoints.{}]")
-            raise Trouble(f"no endpoint is called {name!r}.", todo=todo)
-        return self.endpoints[name]
 
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
 SECTIONS = {"llm": LLM, "prompt": PromptSettings, "king": Role, "challenger": Role, "judge": None, "duel": None,
             "report": None, "exclude": Exclude}
 ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY", "llm.ca_bundle": "REQUESTS_CA_BUNDLE"}
-FLAGS = {"llm": None, "model": None, "llm_base_url": None, "llm_auth_token": None, "budget": None,  # see load()
-         "workers": "llm.workers", "proxy": "llm.proxy"}
+FLAGS = {"llm.endpoint": "llm", "llm.base_url": "llm_base_url", "llm.model": "model", "llm.workers": "workers",
+         "llm.proxy": "proxy"}
+FLAGS_OF_ROLES = {"endpoint": "llm", "model": "model"}   # a flag goes for whoever answers, also over its own section
+AT_LEAST = {"llm.workers": 1, "llm.max_tokens": 1, "llm.max_prompt_tokens": 0, "llm.retry_max": 0,
+            "llm.retry_wait_s": 0, "llm.call_timeout_s": 0.001, "llm.max_429_wait_s": 0, "llm.max_429_total_s": 0,
+            "llm.temperature": 0,
+            "prompt.count": 1, "prompt.seed": 0, "prompt.max_per_instance": 0, "prompt.max_chars": 1,
+            "prompt.window_rows": 1, "exclude.max_patch_chars": 0,
+            **{f"{role}.{key}": least for role in ("king", "challenger") for key, least in
+               (("temperature", 0), ("max_tokens", 1), ("max_prompt_tokens", 0), ("format_retries", 0))}}
 BUILT_IN_ENDPOINTS = {
     "chutes": {"base_url": "https://llm.chutes.ai/v1", "base_url_env": "CHUTES_BASE_URL",
                "api_key_env": "CHUTES_API_KEY"},
@@ -193,8 +193,7 @@ def load(args) -> Settings:
     settings = Settings(
         **{name: cls(**values[name]) for name, cls in SECTIONS.items() if cls},
         prices=_prices(table, path, origin), endpoints=endpoints, root=root, budget_usd=args.budget,
-        hf_token=Secret(environment.get("HF_TOKEN") or environment.get("HUGGINGFACE_API_KEY") or ""),
-        flags={name: getattr(args, name) for name in FLAGS if getattr(args, name, None) is not None})
+        hf_token=Secret(environment.get("HF_TOKEN") or environment.get("HUGGINGFACE_API_KEY") or ""))
     if args.show_config:
         _show(settings, origin)
         raise SystemExit(0)
@@ -206,7 +205,10 @@ class _Environment:
 
     def __init__(self, root: Path):
         self.file = next((p for p in (root / ".env", Path(".env")) if p.is_file()), None)
-        self.values = dotenv_values(self.file) if self.file else {}
+        try:
+            self.values = dotenv_values(self.file) if self.file else {}
+        except UnicodeDecodeError as e:
+            raise Trouble(f"is not UTF-8: {e}", str(self.file), "Write it again as UTF-8.") from e
 
     def get(self, name: str) -> str | None:
         return os.environ.get(name) or self.values.get(name) or None
@@ -233,9 +235,7 @@ def _layered(args, table, path, environment, origin):
     _refuse_unknown(table, [*SECTIONS, "prices", "endpoints"], path, "section [{}]")
     values = {}
     for section, cls in SECTIONS.items():
-        given = table.get(section, {})
-        if not isinstance(given, dict):
-            raise Trouble(f"{section} is not a section.", str(path), f"Write [{section}] on a line of its own.")
+        given = _section(table, section, path)
         known = {f.name: f for f in fields(cls)} if cls else {}
         _refuse_unknown(given, known, path, f"key in [{section}]: {{}}")
         values[section] = {}
@@ -247,11 +247,26 @@ def _layered(args, table, path, environment, origin):
                 origin[name] = str(path)
             if (env := ENVIRONMENT.get(name)) and (value := environment.get(env)):
                 values[section][key], origin[name] = _typed(value, f.type, env), environment.origin(env)
-            own_flag = key if section == args.section else ""
-            flag = next((flag for flag, target in FLAGS.items() if target == name), own_flag)
+            flag = FLAGS.get(name) or (FLAGS_OF_ROLES.get(key) if cls is Role else None) or (
+                key if section == args.section else "")
             if flag and (value := getattr(args, flag, None)) is not None:
                 values[section][key], origin[name] = value, f"flag --{flag.replace('_', '-')}"
+            value, least = values[section][key], AT_LEAST.get(name)
+            if None not in (value, least) and not least <= value < inf:
+                raise Trouble(f"is {value}; it must be {least:g} or more.", f"[{section}] {key} ({origin[name]})")
+    if args.llm or args.llm_base_url:   # the one that a flag names is meant, whatever the files say of the other
+        values["llm"]["base_url"] = args.llm_base_url or ""
+        for section, cls in SECTIONS.items():
+            if cls is Role and not args.llm:
+                values[section]["endpoint"] = None
     return values
+
+
+def _section(table: dict, name: str, path) -> dict:
+    given = table.get(name, {})
+    if not isinstance(given, dict):
+        raise Trouble(f"`{name}` is not a section.", str(path), f"Write [{name}] on a line of its own.")
+    return given
 
 
 def _typed(value, kind: str, where: str):
@@ -279,9 +294,12 @@ def _did_you_mean(name, known, form) -> str:
 
 
 def _endpoints(table, path, environment, token, origin):
-    endpoints, given = {}, table.get("endpoints", {})
+    endpoints, given = {}, _section(table, "endpoints", path)
     for name in {**BUILT_IN_ENDPOINTS, **given}:
         own = given.get(name, {})
+        if not isinstance(own, dict):
+            raise Trouble("is not a table.", f"{path} [endpoints] {name}",
+                          f"Write [endpoints.{name}] and base_url below it.")
         known = {f.name: f for f in fields(Endpoint) if f.name not in ("name", "api_key")}
         _refuse_unknown(own, known, path, f"key in [endpoints.{name}]: {{}}")
         for key, value in own.items():
@@ -303,7 +321,7 @@ def _endpoints(table, path, environment, token, origin):
 
 def _prices(table, path, origin):
     prices = {EMBEDDED_MODEL: Price(0.0, 0.0)}
-    for model, given in table.get("prices", {}).items():
+    for model, given in _section(table, "prices", path).items():
         where = f"{path} [prices] {model!r}"
         if not isinstance(given, dict):
             raise Trouble("is not a table.", where, PRICE_LINE.format(model=model))
@@ -327,12 +345,15 @@ def _first(*values):
 
 def _show(settings: Settings, origin: dict[str, str]):
     for name, where in origin.items():
+        if name == "endpoints.base_url" and not settings.llm.base_url:
+            continue   # nobody named an address
         section, _, key = name.partition(".")
         value = getattr(settings, section)
         value = value[key] if isinstance(value, dict) else getattr(value, key)
         if isinstance(value, Endpoint):
             wanted = "not set" if value.api_key_env or value.name == "base_url" else "none needed"
-            value = f"{value.base_url or '-'}  key {value.api_key_env} {'set' if value.api_key else wanted}"
+            address = settings.llm.base_url if value.name == "base_url" else value.base_url or "-"
+            value = f"{address}  key {value.api_key_env} {'set' if value.api_key else wanted}"
         elif is_dataclass(value):
             value = f"in {value.input}, out {value.output}, cached {value.cached}"
         elif value is None:

@@ -5,11 +5,13 @@ were read), wrote {field: digest}, found {field: digest} (fields of other stages
 size and mtime_ns of the record after the write, settings (digest), calls [{id, model, tokens_in, tokens_out,
 tokens_cached, cost_usd, seconds, …}], cost_usd (null: a price is unknown), seconds, error, at.
 
-A kill can tear the line that is being written; a torn line is passed over and costs one attempt's bookkeeping:
-its record counts as adopted, its replies are still in _partial/. Several processes may append (one write a line).
+A failed line with `still` is of an item that was made again on demand: what was there before still counts. A kill can
+tear the line that is being written; a torn line is passed over and costs one attempt's bookkeeping: its record counts
+as adopted, its replies are still in _partial/. Several processes may append (one write a line).
 """
 from __future__ import annotations
 
+import heapq
 import json
 import os
 import threading
@@ -46,10 +48,12 @@ class Attempt:
 
 
 class Ledger:
-    """One directory's ledger: `made` and `failed` by (stage, item), `known` by item, and append()."""
+    """What stands in the ledgers of a directory, or of all shards of one, read as one in the order of time.
 
-    def __init__(self, directory: Path):
-        self.path = Path(directory) / LEDGER
+    `made` and `failed` by (stage, item): a stage's newest word on it. `known` by item: what the scripts left on disk.
+    """
+
+    def __init__(self, *directories: Path):
         self.made: dict[tuple[str, str], Attempt] = {}
         self.failed: dict[tuple[str, str], Attempt] = {}
         self.known: dict[str, Known] = {}
@@ -57,58 +61,69 @@ class Ledger:
         self.used: dict[tuple[str, str], set[str]] = {}      # those of them that a record was made from
         self.entries: dict[str, list] = {}       # list files: stem → [[order, instance_id, digests], …]
         self.details: dict[tuple[str, str], dict] = {}   # what prompt.py notes with its files, and exclusions
-        self._lock, self._fd, self._torn = threading.Lock(), None, False
-        self._partial = {p.name[:-6] for p in (Path(directory) / PARTIAL).glob("*.jsonl")}
-        for line in read_lines(self.path):
-            self._take(line)
+        self._lock, self._files = threading.Lock(), {}
+        self._partial = {p.name[:-6] for d in directories for p in (Path(d) / PARTIAL).glob("*.jsonl")}
+        for line in _in_time([read_lines(Path(d) / LEDGER) for d in directories]):
+            try:
+                self._take(line)
+            except (TypeError, KeyError, AttributeError, ValueError):
+                continue   # a line that somebody wrote: as good as torn
 
     def _take(self, line: dict) -> None:
-        stage, item, state = line.get("stage"), line.get("item"), line.get("state")
-        if not (isinstance(stage, str) and isinstance(item, str)):
-            return
-        key = stage, item
+        stage, item, state = line["stage"], line["item"], line["state"]
+        key, calls = (stage, item), line.get("calls")
         if state == "failed":
             self._partial.add(item)   # its replies may be kept for the next attempt
-        if item in self._partial and (calls := line.get("calls")):
+        if calls and item in self._partial:
             self.counted.setdefault(key, set()).update(call["id"] for call in calls)
         if state in ("done", "adopted"):
-            wrote, found = line.get("wrote") or NOTHING, line.get("found") or NOTHING
-            self.made[key] = Attempt(state, line.get("read", ""), wrote, line.get("settings", ""))
+            self.made[key] = Attempt(state, line.get("read", ""), dict(line.get("wrote") or NOTHING),
+                                     line.get("settings", ""))
             self.failed.pop(key, None)
             if item in self._partial:   # killed before the kept replies were dropped: they are not served again
                 self.used[key] = set(self.counted.get(key, ()))
-            known = self.known.get(item)
-            if known is None:
-                known = self.known[item] = Known(line.get("instance_id", ""), wrote)
-            else:
-                known.instance_id = line.get("instance_id") or known.instance_id
-                known.digests = {**known.digests, **wrote}
-            if found:
-                known.digests = {f: d for f, d in {**known.digests, **found}.items() if d}
+            known = self.known.setdefault(item, Known("", NOTHING))
+            known.instance_id = line.get("instance_id") or known.instance_id
+            known.digests = merged_digests(known.digests, line)
             known.size, known.mtime_ns = line.get("size", -1), line.get("mtime_ns", -1)
             if "entries" in line:
                 self.entries[item] = line["entries"]
-        elif state == "failed":
+        elif state == "failed" and not line.get("still"):
             self.failed[key] = Attempt(state, line.get("read", ""), {}, line.get("settings", ""), line.get("error", ""))
         elif state == "pruned":
-            for table in (self.made, self.failed):
-                table.pop(key, None)
+            self.made.pop(key, None)
+            self.failed.pop(key, None)
             self.known.pop(item, None)
         if "detail" in line:
             self.details[key] = line["detail"]
 
-    def append(self, **line) -> None:
-        """Write one line, and know it. A disk that takes no more ends the run."""
+    def append(self, directory: Path, **line) -> None:
+        """Write one line to a directory's ledger, and know it. A disk that takes no more ends the run."""
         line = {key: value for key, value in line.items() if value not in (None, "", [], {}) or key == "cost_usd"}
         if "error" in line:
             line["error"] = line["error"][:ERROR_CHARS]
-        line["at"] = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+        line["at"] = datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
         data = (json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n").encode()
         with self._lock:
-            self._write(data)
+            if directory not in self._files:
+                self._files[directory] = _Appender(Path(directory) / LEDGER)
+            self._files[directory].append(data)
             self._take(line)
 
-    def _write(self, data: bytes) -> None:
+    def close(self) -> None:
+        with self._lock:
+            for file in self._files.values():
+                file.close()
+            self._files.clear()
+
+
+class _Appender:
+    """A ledger file, opened for appending at the first line."""
+
+    def __init__(self, path: Path):
+        self.path, self._fd, self._torn = path, None, False
+
+    def append(self, data: bytes) -> None:
         try:
             if self._fd is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,10 +138,22 @@ class Ledger:
             raise RunStopped("was not written whole: the disk is full.", str(self.path), "Make room and run again.")
 
     def close(self) -> None:
-        with self._lock:
-            if self._fd is not None:
-                os.close(self._fd)
-                self._fd = None
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def merged_digests(digests: dict[str, str], line: dict) -> dict[str, str]:
+    """The digests of a record's fields after a line: what it wrote, what it found edited, less what had gone ("")."""
+    wrote, found = line.get("wrote") or NOTHING, line.get("found") or NOTHING
+    if not digests and not found:
+        return wrote
+    return {f: d for f, d in {**digests, **wrote, **found}.items() if d}
+
+
+def _in_time(files: list):
+    """The lines of several ledgers in the order they were written."""
+    return files[0] if len(files) == 1 else heapq.merge(*files, key=lambda line: str(line.get("at", "")))
 
 
 def read_lines(path: Path):
@@ -139,33 +166,66 @@ def read_lines(path: Path):
         for raw in file:
             try:
                 line = json.loads(raw)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(line, dict):
                 yield line
 
 
-def compact(path: Path) -> tuple[int, int]:
+def compact(directories: list[Path]) -> tuple[int, int]:
     """Keep the newest line of each stage and item (and the made one below a failed one); sum up what the rest cost.
 
-    Returns the numbers of lines before and after. The caller holds the directory's lock.
+    Returns the numbers of lines before and after. The caller holds the whole directory's lock: a process that went on
+    appending to the old file would lose its lines.
     """
-    newest: dict[tuple, dict[str, tuple[int, dict]]] = {}
+    newest: dict[tuple, dict[str, tuple]] = {}
+    digests: dict[str, dict[str, str]] = {}
     n_before = 0
-    for n_before, line in enumerate(read_lines(path), 1):
-        slot = newest.setdefault((line.get("stage"), line.get("item")), {})
+    for n_before, (path, line) in enumerate(_in_time([_with_path(Path(d) / LEDGER) for d in directories]), 1):
+        item, slot = line.get("item"), newest.setdefault((line.get("stage"), line.get("item")), {})
         if line.get("state") == "failed":
-            calls = [*(slot["failed"][1].get("calls", []) if "failed" in slot else []), *line.get("calls", [])]
-            slot["failed"] = n_before, {**line, "calls": calls}   # ids stay: their replies may wait in _partial/
-        else:
-            earlier = _sum_by_model([old for _, old in slot.values()] + [{"calls": line.get("earlier", [])}])
-            slot.clear()
-            slot["made"] = n_before, {**line, "earlier": earlier} if earlier else line
+            calls = [*(slot["failed"][2].get("calls", []) if "failed" in slot else []), *line.get("calls", [])]
+            slot["failed"] = n_before, path, {**line, "calls": calls}   # ids stay: their replies may wait in _partial/
+            continue
+        earlier = _sum_by_model([old for *_, old in slot.values()] + [{"calls": line.get("earlier", [])}])
+        slot.clear()
+        slot["made"] = n_before, path, {**line, "earlier": earlier} if earlier else line
+        digests[item] = merged_digests(digests.get(item, NOTHING), line)
     kept = sorted((entry for slot in newest.values() for entry in slot.values()), key=lambda entry: entry[0])
-    tmp = path.with_name("_tmp." + path.name)
-    tmp.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for _, line in kept), encoding="ascii")
-    os.replace(tmp, path)
+    after: dict[str, dict[str, str]] = {}
+    for _, _, line in kept:
+        if line.get("state") != "failed":
+            after[line.get("item")] = merged_digests(after.get(line.get("item"), NOTHING), line)
+    for _, _, line in reversed(kept):   # an edit that only a dropped line had found goes to the item's newest line
+        item = line.get("item")
+        if line.get("state") != "failed" and item in after:
+            then, now = after.pop(item), digests[item]
+            if lost := {f: now.get(f, "") for f in {*then, *now} if then.get(f) != now.get(f)}:
+                line["found"] = {**(line.get("found") or {}), **lost}
+    for path in {path for _, path, _ in kept}:
+        lines = [json.dumps(line, separators=(",", ":")) + "\n" for _, where, line in kept if where == path]
+        tmp = path.with_name("_tmp." + path.name)
+        try:
+            with open(tmp, "w", encoding="ascii") as file:
+                file.writelines(lines)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(tmp, path)
+        except OSError as e:
+            tmp.unlink(missing_ok=True)
+            raise disk_trouble(e, path) from e
     return n_before, len(kept)
+
+
+class _PlacedLine(tuple):
+    """(path, line), with the line's own keys for sorting."""
+
+    def get(self, key, default=None):
+        return self[1].get(key, default)
+
+
+def _with_path(path: Path):
+    return (_PlacedLine((path, line)) for line in read_lines(path))
 
 
 def _sum_by_model(lines: list[dict]) -> list[dict]:

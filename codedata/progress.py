@@ -4,26 +4,47 @@ All of it goes to stderr. Where stderr is no terminal there is no bar: a plain l
 """
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass, field
+
+from codedata.errors import Trouble
 
 PLAIN_EVERY_S = 15.0
 NAMED = 3   # items of one kind that a line names
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """A line on stderr. Where nobody reads it (a closed pipe), the run goes on in silence: its answers are paid for."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except UnicodeEncodeError:
+        print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        _go_silent()
+
+
+def _go_silent() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)   # the interpreter flushes stderr once more at its end
+
+
+def usd(cost: float) -> str:
+    return f"${cost:.2f}" if cost >= 1 or not cost else f"${cost:.4f}"
 
 
 def money(cost_usd: float, n_unpriced: int, n_calls: int) -> str:
     """What calls cost; unknown is said, never shown as 0."""
-    known = f"${cost_usd:.2f}" if cost_usd >= 1 or not cost_usd else f"${cost_usd:.4f}"
     if not n_unpriced:
-        return known
+        return usd(cost_usd)
     if n_unpriced == n_calls:
         return "cost unknown (no price)"
-    return f"{known} + {n_unpriced} calls without a price"
+    return f"{usd(cost_usd)} + {plural(n_unpriced, 'call')} without a price"
+
+
+def plural(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def named(names: list[str], at_most: int = NAMED) -> str:
@@ -37,7 +58,7 @@ class Outcome:
 
     wrote: int = 0
     refreshed: int = 0                 # written again without a call: only a copied field had changed
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, Trouble] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     calls: int = 0
     served: int = 0                    # replies that an earlier, unfinished run had paid for
@@ -45,11 +66,12 @@ class Outcome:
     cost_usd: float = 0.0
     cut: int = 0
 
-    def add_calls(self, calls: list[dict]) -> None:
+    def add_calls(self, calls) -> None:
         for call in calls:
-            self.calls += 1
+            n = call.get("n", 1)   # a sum that compacting left
+            self.calls += n
             if call["cost_usd"] is None:
-                self.unpriced += 1
+                self.unpriced += n
             else:
                 self.cost_usd += call["cost_usd"]
 
@@ -68,12 +90,14 @@ class Bar:
         self.stage, self.total, self.quiet = stage, total, quiet
         self._rich, self._task = None, None
         self._started = self._said = time.monotonic()
-        if not quiet and total and sys.stderr.isatty():
+        if not quiet and total and sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console  # 60 ms of import that a plain run does not need
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-            self._rich = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                                  TextColumn("{task.fields[note]}"), TimeRemainingColumn(), transient=True,
-                                  console=Console(stderr=True), refresh_per_second=4)
+            from rich.table import Column
+            note = TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+            self._rich = Progress(TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(bar_width=20), note,
+                                  TimeRemainingColumn(), transient=True, expand=True, console=Console(stderr=True),
+                                  refresh_per_second=4)
             self._task = self._rich.add_task(stage, total=total, note="")
             self._rich.start()
 
@@ -85,7 +109,7 @@ class Bar:
         note = f"{rate * 60:.0f}/min  " if rate < 1 else f"{rate:.1f}/s  "
         note += f"{in_flight} under way  "
         note += f"{len(outcome.failed)} failed  " if outcome.failed else ""
-        note += outcome.money()
+        note += outcome.money() if outcome.calls else ""
         if self._rich:
             self._rich.update(self._task, completed=outcome.finished, note=note)
         elif now - self._said >= PLAIN_EVERY_S:

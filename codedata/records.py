@@ -4,6 +4,7 @@ Keys that a record does not know are left alone on disk: a person may add notes 
 """
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import MISSING, dataclass, fields
 
@@ -32,6 +33,7 @@ class Commit:
     """The hidden pull request of an instance: commit/<instance_id>.json."""
 
     directory = "commit"
+    named_by_id = True
     instance_id: str
     repo: str
     language: str
@@ -70,8 +72,8 @@ def text_problem(value: str) -> str | None:
 
 
 def safe_name(name: str) -> bool:
-    """True where an id may be a file name: [A-Za-z0-9._-], not starting with a dot or an underscore."""
-    return bool(SAFE_NAME.match(name))
+    """True where an id may be a file name: up to 200 of [A-Za-z0-9._-], not starting with a dot or an underscore."""
+    return len(name) <= 200 and bool(SAFE_NAME.match(name))
 
 
 def parse(cls, data, where: str, todo: str = ""):
@@ -125,6 +127,8 @@ def _messages(value):
         for key in ("role", "content"):
             if fault := _text(message.get(key)):
                 return f"[{i}].{key} {fault}"
+        if len(message) > 2 and (fault := text_problem(json.dumps(message, ensure_ascii=False))):
+            return f"[{i}] {fault}"
     return None
 
 

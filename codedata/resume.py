@@ -14,8 +14,9 @@ from codedata.errors import BrokenRecord
 from codedata.llm.calls import Calls
 from codedata.store import Store
 
-STATES = ("done", "adopted", "stale", "edited", "missing", "failed", "excluded", "waiting", "orphan", "broken")
-TO_DO = ("missing", "stale", "failed")
+STATES = ("done", "adopted", "stale", "forced", "edited", "missing", "failed", "excluded", "waiting", "orphan",
+          "broken")
+TO_DO = ("missing", "stale", "forced", "failed")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Item:
     instance_id: str
     state: str
     only_copies: bool = False      # nothing but a copied field has changed
+    was: str = ""                  # of a forced one: its state without --force or --refresh
 
 
 @dataclass
@@ -52,6 +54,7 @@ class Plan:
     adopted: list[tuple[str, str, dict]]    # name, read digest, intent
     edited_stale: int = 0
     other_settings: int = 0
+    limited: int = 0       # to do, but beyond --limit
     why: dict[str, str] = field(default_factory=dict)   # excluded, failed and waiting items: the reason
 
     def line(self, reads: str, n: int, writes: str) -> str:
@@ -99,7 +102,8 @@ class States:
             for e in store.broken:
                 plan.names["broken"].append(e.where)
                 plan.broken[str(e)] = e
-        plan.todo = plan.todo[:self.args.limit]
+        plan.todo, n = plan.todo[:self.args.limit], len(plan.todo)
+        plan.limited = n - len(plan.todo)
         return plan
 
     def _in_shard(self, name: str) -> bool:
@@ -119,12 +123,12 @@ class States:
         if rule := self._excluded(facts):
             plan.why[name] = rule
             return item
-        failed = out.failed(self.stage, name)
+        failed = out.book.failed.get((self.stage, name))
         self._compare(item, facts, plan)
-        if failed and item.state in ("missing", "stale", "done"):
+        if failed and item.state in ("missing", "stale") and not item.only_copies:
             item.state, plan.why[name] = "failed", failed.error
-        if self.args.force and item.state in ("done", "adopted", "edited", "stale", "failed") and name in out:
-            item.state, item.only_copies = "stale", False
+        if self.args.force and item.state in ("done", "adopted", "edited", "stale"):
+            item.was, item.state, item.only_copies = item.state, "forced", False
         if item.state in TO_DO and not item.only_copies and self.reads.made_by and (
                 before := self.reads.store.failed(self.reads.made_by, name)):
             item.state, plan.why[name] = "waiting", f"{self.reads.made_by} failed: {before.error}"
@@ -135,7 +139,8 @@ class States:
         out, own, copies = self.writes.store, self.writes.fields, self.writes.copies
         other = self.joined.store.facts(item.instance_id) if self.joined else None
         read = self.read_digest(facts.digests, other.digests if other else {})
-        there, made = out.facts(item.name) if item.name in out else None, out.made(self.stage, item.name)
+        there = out.facts(item.name) if item.name in out else None
+        made = out.book.made.get((self.stage, item.name))
         if there is None or not all(f in there.digests for f in own if f not in copies):
             item.state = "missing"
         elif made is None:
@@ -157,8 +162,8 @@ class States:
                 item.state, item.only_copies = "stale", only_copies
             if made.settings and made.settings != self.settings:
                 plan.other_settings += 1
-                if self.args.refresh and item.state == "done":
-                    item.state = "stale"
+                if self.args.refresh and item.state in ("done", "stale"):
+                    item.was, item.state, item.only_copies = item.state, "forced", False
 
     def _excluded(self, facts) -> str:
         if facts.instance_id in self.exclude.ids:
@@ -174,10 +179,9 @@ class States:
 
     def calls(self, name: str) -> Calls:
         """The item's kept replies, and which of them the ledger knows."""
-        store = self.writes.store
-        book = store.ledger(name)
-        return Calls(store.path(name).parent, self.stage, name, book.counted.get((self.stage, name), frozenset()),
-                     book.used.get((self.stage, name), frozenset()))
+        store, key = self.writes.store, (self.stage, name)
+        return Calls(store.path(name).parent, self.stage, name, store.book.counted.get(key, frozenset()),
+                     store.book.used.get(key, frozenset()), tuple(store.directories))
 
     def _intent(self, name: str, there) -> dict | None:
         intent = self.calls(name).intent

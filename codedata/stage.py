@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import contextmanager
+from collections import Counter
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +22,9 @@ from codedata import ledger
 from codedata.config import Settings
 from codedata.errors import BrokenRecord, Interrupted, ItemFailed, RunStopped, Trouble
 from codedata.ledger import PARTIAL
-from codedata.llm.calls import Calls, counting
+from codedata.llm.calls import Calls, counting, ledger_calls
 from codedata.llm.client import Models
-from codedata.progress import Bar, Outcome, named, say
+from codedata.progress import Bar, Outcome, named, plural, say, usd
 from codedata.resume import Item, Plan, Reads, States, Writes
 from codedata.store import digest, lock, natural
 
@@ -41,7 +42,7 @@ def parser(doc: str, section: str = "") -> argparse.ArgumentParser:
     add("--force", action="store_true", help="make again, edited ones too; the old go to _replaced/")
     add("--refresh", action="store_true", help="also make again what was made with other settings")
     add("--no-retry", action="store_true", help="leave failed items alone")
-    add("--prune", action="store_true", help="move orphans to _replaced/")
+    add("--prune", action="store_true", help="move orphans to _replaced/, and end")
     add("--status", action="store_true", help="print the counts and do nothing")
     add("--dry-run", action="store_true", help="print the counts and the calls, tokens and cost to come")
     add("--show-config", action="store_true", help="print each setting and where it came from")
@@ -52,7 +53,7 @@ def parser(doc: str, section: str = "") -> argparse.ArgumentParser:
     add("--llm", metavar="NAME", help="an endpoint of chain.toml, or `embedded`: a small model on this machine")
     add("--model", metavar="NAME", help="the model to ask")
     add("--llm-base-url", metavar="URL", help="an OpenAI-compatible endpoint")
-    add("--llm-auth-token", metavar="KEY", help="its key (better: QIANFAN_BEARER_TOKEN in .env)")
+    add("--llm-auth-token", metavar="KEY", help="its key (better in .env: see README)")
     add("--proxy", metavar="URL", help="a proxy for calls and downloads")
     add("--budget", type=_usd, metavar="USD", help="the most to spend under this root, over all runs")
     add("--log-level", default="warning", choices=["debug", "info", "warning", "error"], help="of what goes to stderr")
@@ -61,15 +62,19 @@ def parser(doc: str, section: str = "") -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    if (n := int(text)) < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return n
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number, 1 or more")
+    return int(text)
 
 
 def _usd(text: str) -> float:
-    if not (usd := float(text)) > 0:
-        raise argparse.ArgumentTypeError("must be more than 0")
-    return usd
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = 0.0
+    if not 0 < amount < float("inf"):
+        raise argparse.ArgumentTypeError("must be USD, more than 0")
+    return amount
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -81,11 +86,15 @@ def _shard(text: str) -> tuple[int, int]:
 
 def main(run_script) -> None:
     """Run a script's main(): Trouble is printed without a traceback, and its exit code returned to the shell."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)   # before the run loop it is like Ctrl-C
     try:
         code = run_script()
     except Trouble as e:
         say(f"{Path(sys.argv[0]).name}: {e}")
         code = e.exit_code
+    except OSError as e:   # a file of the user's that cannot be opened, wherever that comes up
+        say(f"{Path(sys.argv[0]).name}: {e.filename or ''} cannot be used: {e.strerror or e}.")
+        code = 2
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
@@ -94,45 +103,35 @@ def main(run_script) -> None:
 # the run -------------------------------------------------------------------------------------------------------------
 
 def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Reads, writes: Writes,
-        joined: Reads | None = None, identity: dict | None = None, requests=None, then: str = "") -> int:
+        joined: Reads | None = None, identity: dict | None = None, requests=None, after: str = "",
+        then: str = "") -> int:
     """Make what is missing, stale or failed; returns the exit code.
 
     make(record) or make(record, joined record) returns a record, of which the `writes` fields are put on disk.
     `joined` is read by the item's instance_id; an item without it is excluded. `identity` is what else the output
     depends on (model, temperature, prompt text): its digest is noted, and a change of it makes nothing stale.
-    requests(record, …) gives the message lists that make() would send, for --dry-run.
+    requests(record, …) gives (client, messages) of the calls that make() would send, for --dry-run. `after` and `then`
+    are the scripts before and behind this one.
     """
-    _start_log(args.log_level)
+    start_log(args.log_level)
     if not settings.root.is_dir():
         raise Trouble("is not there.", str(settings.root), "Check --root; prompt.py makes a new one.")
     states = States(stage, args, settings.exclude, reads, writes, joined, digest(identity or {}))
     job = _Job(states, settings, models, make)
-    held = None
-    if not (args.status or args.dry_run):
-        held = hold(stage, settings.root / writes.store.cls.directory, args.shard)
-    try:
+    with hold(stage, settings.root / writes.store.cls.directory, args):
         if args.compact:
-            return compact(stage, writes.store.open().ledgers.values())
+            return compact(stage, writes.store.open().directories)
         plan = states.plan()
-        quiet = args.quiet and not (args.status or args.dry_run)
-        for e in plan.broken.values():
-            say(f"{stage}.py: {e}")
-        if not quiet:
-            say(f"{stage}  " + plan.line(f"{reads.store.cls.directory}/", sum(len(v) for s, v in plan.names.items()
-                                         if s != "orphan"), f"{writes.store.into.name}/"))
-            _say_why(stage, plan)
-        if args.status:
+        job.say_plan(plan, after)
+        if args.status or args.dry_run:
+            job.say_money(plan, requests)
             return 0
-        if args.dry_run:
-            return _dry_run(stage, job, plan, requests)
         if args.prune:
             job.prune(plan)
-        if plan.todo and any(not item.only_copies for item in plan.todo):
+            return 1 if plan.broken else 0
+        if any(not item.only_copies for item in plan.todo):
             models.check()
         return job.run(plan, then)
-    finally:
-        if held:
-            held.close()
 
 
 class _Job:
@@ -142,8 +141,59 @@ class _Job:
         self.states, self.stage, self.args, self.settings = states, states.stage, states.args, settings
         self.reads, self.writes, self.joined = states.reads, states.writes, states.joined
         self.models, self.make = models, make
-        self.outcome, self.reason, self.under_way = Outcome(), None, 0
+        self.outcome, self.reason, self.interrupted, self.under_way = Outcome(), None, False, 0
         self._lock = threading.Lock()
+
+    def say_plan(self, plan: Plan, after: str) -> None:
+        """What is there and what is to do; every broken record with its fault."""
+        for e in plan.broken.values():
+            say(f"{self.stage}.py: {e}")
+        if self.args.quiet and not (self.args.status or self.args.dry_run):
+            return
+        source, out = self.reads.store, self.writes.store
+        n = sum(len(names) for state, names in plan.names.items() if state != "orphan")
+        say(f"{self.stage}  {plan.line(f'{source.cls.directory}/', n, f'{out.into.name}/')}")
+        for client in self.models.clients() if plan.todo else []:
+            say(f"      asks {client.speaker.model} at {client.speaker.endpoint.base_url or 'this machine'}")
+        for state in ("edited", "orphan"):
+            if names := plan.names[state]:
+                say(f"      {state}: {named(names)}")
+        rules = Counter(plan.why[name] for name in plan.names["excluded"] + plan.names["waiting"])
+        for rule, k in rules.most_common(5):
+            say(f"      left out: {k} ({rule.partition(chr(10))[0][:160]})")
+        if not n and not plan.broken:
+            hint = f" that matches {self.args.only}" if self.args.only else f": run {after} first" if after else ""
+            say(f"      {source.cls.directory}/ has nothing{hint}")
+
+    def say_money(self, plan: Plan, requests) -> None:
+        """What this directory cost so far; with --dry-run the calls to come, answers at most max_tokens long."""
+        so_far = Outcome()
+        for directory in self.writes.store.directories:
+            so_far.add_calls(ledger_calls(directory))
+        if so_far.calls:
+            say(f"      so far {plural(so_far.calls, 'call')}, {so_far.money()}")
+        if not self.args.dry_run:
+            return
+        n_calls = tokens_in = tokens_out = n_unpriced = n_unfit = 0
+        cost = 0.0
+        for item in plan.todo:
+            if item.only_copies or requests is None:
+                continue
+            try:
+                record = self.reads.store.read(item.name)
+                others = [self.joined.store.read(record.instance_id)] if self.joined else []
+                calls = list(requests(record, *others))
+            except (ItemFailed, BrokenRecord):
+                n_unfit += 1
+                continue
+            for client, messages in calls:
+                tokens, most = client.estimate(messages)
+                n_calls, tokens_in, tokens_out = n_calls + 1, tokens_in + tokens, tokens_out + client.speaker.max_tokens
+                cost, n_unpriced = cost + (most or 0.0), n_unpriced + (most is None)
+        say(f"{self.stage}  to come: {plural(n_calls, 'call')} (more where an answer has to be asked for again), about "
+            f"{tokens_in:,} tokens in, at most {tokens_out:,} out, "
+            f"{'cost unknown (no price)' if n_unpriced else f'at most {usd(cost)}'}"
+            + (f"; {plural(n_unfit, 'item')} will fail: too long, or broken" if n_unfit else ""))
 
     def prune(self, plan: Plan) -> None:
         out, orphans = self.writes.store, plan.names["orphan"]
@@ -152,12 +202,10 @@ class _Job:
                           str(self.settings.root / self.reads.store.cls.directory),
                           "Not pruned: check --root, or delete them yourself.")
         for name in orphans:
-            book = out.ledger(name)
             out.set_aside(name)
+            out.note(name, stage=self.stage, state="pruned")
             out.remove(name)
-            book.append(stage=self.stage, item=name, state="pruned")
-        if orphans:
-            say(f"{self.stage}  moved {len(orphans)} orphans to _replaced/")
+        say(f"{self.stage}  moved {plural(len(orphans), 'orphan')} to _replaced/")
 
     def run(self, plan: Plan, then: str) -> int:
         for name, read, intent in plan.adopted:
@@ -179,7 +227,7 @@ class _Job:
                         self.under_way -= 1
 
         threads = [threading.Thread(target=work, daemon=True) for _ in range(n_workers)]
-        with signals(self.stage, lambda: self._stop(Interrupted()), bar.say):
+        with signals(self.stage, self._interrupt, bar.say):
             try:
                 for thread in threads:
                     thread.start()
@@ -193,25 +241,24 @@ class _Job:
 
     def _one(self, item: Item, bar: Bar) -> None:
         """One item: its failure is a ledger line, and the others go on."""
-        started = time.monotonic()
-        calls = self.states.calls(item.name)
-        book = self.writes.store.ledger(item.name)
+        started, calls = time.monotonic(), None
         try:
+            calls = self.states.calls(item.name)
             with counting(calls):
-                self._make(item, calls, book, started)
+                self._make(item, calls, started)
         except BrokenRecord as e:
             with self._lock:
                 self.outcome.broken[item.name] = str(e)
             bar.say(f"{self.stage}.py: {e}")
         except ItemFailed as e:
-            self._fail(item, calls, book, started, e)
+            self._fail(item, calls, started, e)
         except Trouble as e:   # RunStopped, and what no other item would be spared
             self._stop(e)
         except Exception as e:   # a bug of ours: its traceback is welcome, the other items go on
             bar.say(traceback.format_exc())
-            self._fail(item, calls, book, started, Trouble(f"{type(e).__name__}: {e}"))
+            self._fail(item, calls, started, Trouble(f"{type(e).__name__}: {e}"))
 
-    def _make(self, item: Item, calls: Calls, book, started: float) -> None:
+    def _make(self, item: Item, calls: Calls, started: float) -> None:
         store, own = self.writes.store, self.writes.fields
         record = self.reads.store.read(item.name)
         others = [self.joined.store.read(record.instance_id)] if self.joined else []
@@ -223,22 +270,23 @@ class _Job:
             made = self.make(record, *others)
         if self.args.force and item.name in store:
             store.set_aside(item.name)
-        old = store.made(self.stage, item.name)
+        old = store.book.made.get((self.stage, item.name))
         settings = old.settings if item.only_copies and old else self.states.settings
         known, found = store.put(item.name, made, own, keep_edits=not self.args.force,
                                  about_to_write=(lambda wrote: calls.about_to_write(
                                      {"read": read, "wrote": wrote, "settings": settings})) if old else None)
-        self._book(book, item.name, known, found, read, settings, calls, "done", time.monotonic() - started)
+        self._book(item.name, known, found, read, settings, calls, "done", time.monotonic() - started)
         with self._lock:
             self.outcome.refreshed += item.only_copies
             self.outcome.wrote += not item.only_copies
 
-    def _book(self, book, name, known, found, read, settings, calls, state, seconds) -> None:
+    def _book(self, name, known, found, read, settings, calls, state, seconds) -> None:
         paid = list(calls.uncounted)
-        book.append(stage=self.stage, item=name, state=state, instance_id=known.instance_id, read=read,
-                    wrote={f: known.digests[f] for f in self.writes.fields if f in known.digests}, found=found,
-                    size=known.size, mtime_ns=known.mtime_ns, settings=settings, calls=paid, cost_usd=_sum(paid),
-                    seconds=round(seconds, 3), cut="; ".join(calls.cuts))
+        self.writes.store.note(
+            name, stage=self.stage, state=state, instance_id=known.instance_id, read=read, found=found,
+            wrote={f: known.digests[f] for f in self.writes.fields if f in known.digests}, size=known.size,
+            mtime_ns=known.mtime_ns, settings=settings, calls=paid, cost_usd=_sum(paid), seconds=round(seconds, 3),
+            cut="; ".join(calls.cuts))
         calls.finish(made=True)
         self._count(paid, calls)
 
@@ -246,20 +294,25 @@ class _Job:
         store = self.writes.store
         known, calls = store.facts(name), self.states.calls(name)
         found = store.found(name, known.digests, self.writes.fields)
-        self._book(store.ledger(name), name, known, found, read, intent.get("settings", ""), calls, "adopted", 0.0)
+        self._book(name, known, found, read, intent.get("settings", ""), calls, "adopted", 0.0)
 
-    def _fail(self, item: Item, calls: Calls, book, started: float, error: Trouble) -> None:
-        paid = list(calls.uncounted)
+    def _fail(self, item: Item, calls: Calls | None, started: float, error: Trouble) -> None:
+        """The failed attempt's ledger line. What was made before on unchanged inputs still counts (`still`)."""
+        paid = list(calls.uncounted) if calls else []
         try:
-            book.append(stage=self.stage, item=item.name, state="failed", instance_id=item.instance_id, calls=paid,
-                        cost_usd=_sum(paid), seconds=round(time.monotonic() - started, 3), cut="; ".join(calls.cuts),
-                        settings=self.states.settings, error=str(error).replace("\n ", ""))
-            calls.finish(made=False)
+            self.writes.store.note(
+                item.name, stage=self.stage, state="failed", still=item.was if item.was in ("done", "edited") else "",
+                instance_id=item.instance_id, calls=paid, cost_usd=_sum(paid), settings=self.states.settings,
+                seconds=round(time.monotonic() - started, 3), cut="; ".join(calls.cuts) if calls else "",
+                error=str(error).replace("\n ", ""))
+            if calls:
+                calls.finish(made=False)
         except RunStopped as e:
             self._stop(e)
-        self._count(paid, calls)
         with self._lock:
-            self.outcome.failed[item.name] = error.what
+            self.outcome.failed[item.name] = error
+        if calls:
+            self._count(paid, calls)
 
     def _stop(self, reason: Trouble) -> None:
         """No new calls. The first reason is the one that is told; being interrupted is none of its own."""
@@ -268,6 +321,10 @@ class _Job:
                 self.reason = reason
         self.models.stop.set()
 
+    def _interrupt(self) -> None:
+        self.interrupted = True
+        self._stop(Interrupted())
+
     def _count(self, paid: list[dict], calls: Calls) -> None:
         with self._lock:
             self.outcome.add_calls(paid)
@@ -275,92 +332,83 @@ class _Job:
             self.outcome.cut += bool(calls.cuts)
 
     def _summary(self, plan: Plan, then: str) -> int:
-        out, reason, stage = self.outcome, self.reason, self.stage
+        out, reason, args = self.outcome, self.reason, self.args
         n_left = len(plan.todo) - out.finished
-        quiet = self.args.quiet
         if reason is not None and not isinstance(reason, Interrupted):
-            say(f"{stage}.py: {reason}")
+            say(f"{self.stage}.py: {reason}")
         parts = [f"wrote {out.wrote}"] if plan.todo else ["nothing to do"]
         parts += [f"brought {out.refreshed} up to date without a call"] if out.refreshed else []
-        parts += [f"{out.served} replies from an earlier run"] if out.served else []
-        parts += [f"{out.cut} histories cut to fit"] if out.cut else []
+        parts += [f"{plural(out.served, 'answer')} kept from an earlier run"] if out.served else []
+        parts += [f"{plural(out.cut, 'request')} cut to fit"] if out.cut else []
         parts += [f"left {n_left}"] if n_left else []
-        failed = named([f"{name} ({error.partition(chr(10))[0][:120]})" for name, error in
-                        sorted(out.failed.items(), key=lambda kv: natural(kv[0]))])
-        parts += [f"failed {len(out.failed)}: {failed}"] if failed else []
-        if not quiet or out.failed:
-            say(f"{stage}  {', '.join(parts)}" + (f"   {out.money()}" if out.calls else ""))
-        unfinished = bool(n_left or out.failed or out.broken or plan.broken)
-        if not quiet:
+        failed = sorted(out.failed.items(), key=lambda kv: natural(kv[0]))
+        why = named([f"{name} ({e.what.partition(chr(10))[0][:120]})" for name, e in failed])
+        parts += [f"failed {len(failed)}: {why}"] if failed else []
+        if not args.quiet or failed:
+            say(f"{self.stage}  {', '.join(parts)}" + (f"   {out.money()}" if out.calls else ""))
+            for todo in list(dict.fromkeys(e.todo for _, e in failed if e.todo))[:2]:
+                say(f"      {todo}")
+        if not args.quiet:
             if out.calls and any(c.speaker.endpoint.name == "embedded" for c in self.models.clients()):
                 from codedata.llm.embedded import NOISE
                 say(f"      {NOISE}")
-            commands = [f"again: {again(self.args, f'{stage}.py')}"] if unfinished else []
-            commands += [f"next: {again(self.args, then)}"] if then else []
-            say("      " + "    ".join(commands)) if commands else None
+            if n_left or failed or out.broken or plan.broken:
+                say(f"      again: {again(args, f'{self.stage}.py', same=True)}")
+            elif plan.limited:
+                say(f"      {plural(plan.limited, 'more item')} to do: {again(args, f'{self.stage}.py')}")
+            if then and reason is None and self.writes.store.names():
+                say(f"      next:  {again(args, then)}")
+        if self.interrupted:
+            return 130
         if reason is not None:
             return reason.exit_code
-        return 1 if out.failed or out.broken or plan.broken else 0
+        return 1 if n_left or failed or out.broken or plan.broken else 0
 
 
 # helpers -------------------------------------------------------------------------------------------------------------
 
-def again(args, script: str) -> str:
-    """The command that goes on with this root: what was given, less what was for once, and never a key."""
-    words = ["python", script]
-    for flag in ("root", "config", "workers", "llm", "model", "llm_base_url", "proxy", "budget"):
+def again(args, script: str, same: bool = False) -> str:
+    """The command that goes on with this root. `same`: with what narrowed this run. Never with a key or a password."""
+    exe = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
+    words = [exe if not exe.startswith("..") else "python", script]
+    flags = ["root", "config", "workers", "llm", "model", "llm_base_url", "proxy", "budget"]
+    for flag in [*flags, *(["only", "limit", "force", "refresh", "no_retry"] if same else [])]:
         value = getattr(args, flag, None)
         if value and not (flag == "root" and value == ".") and "@" not in str(value):   # a proxy's password
-            words += ["--" + flag.replace("_", "-"), str(value)]
+            words += ["--" + flag.replace("_", "-"), *([] if value is True else [f"{value:g}" if flag == "budget"
+                                                                                 else str(value)])]
     if args.shard:
         words += ["--shard", f"{args.shard[0]}/{args.shard[1]}"]
     return shlex.join(words)
 
 
-def _say_why(stage: str, plan: Plan) -> None:
-    for state in ("edited", "orphan"):
-        if names := plan.names[state]:
-            say(f"      {state}: {named(names)}")
-    rules: dict[str, int] = {}
-    for name in plan.names["excluded"] + plan.names["waiting"]:
-        rules[plan.why[name]] = rules.get(plan.why[name], 0) + 1
-    for rule, n in list(rules.items())[:5]:
-        say(f"      left out: {n} ({rule})")
+@contextmanager
+def hold(stage: str, directory: Path, args):
+    """Have the directory (or the shard of it) for this process; looking on (--status, --dry-run) needs no hold.
+
+    What a killed process left half-written is removed. With --budget the whole root is held against other budgets, as
+    each process counts what it spends itself.
+    """
+    looks_on = args.status or args.dry_run
+    if args.compact and (looks_on or args.shard):
+        raise Trouble("--compact goes alone: not with --status, --dry-run or --shard.")
+    if args.budget and args.shard:
+        raise Trouble("--budget does not go with --shard: n processes would each spend it.",
+                      todo="Run without --shard, or give each part a root of its own.")
+    with ExitStack() as held:
+        if not looks_on:
+            held.enter_context(lock(directory, args.shard, f"{stage}.py"))
+            if args.budget:
+                held.enter_context(lock(Path(args.root) / "_budget", None, f"{stage}.py --budget"))
+        if not looks_on and not args.shard:
+            for left in (*directory.glob("_tmp.*"), *directory.glob(f"{PARTIAL}/_tmp.*")):
+                left.unlink(missing_ok=True)
+        yield
 
 
-def _dry_run(stage: str, job: _Job, plan: Plan, requests) -> int:
-    """Print the calls, tokens and cost to come: prompts measured, answers at most max_tokens."""
-    n_calls = tokens_in = tokens_out = n_unpriced = 0
-    cost = 0.0
-    for item in plan.todo:
-        if item.only_copies or requests is None:
-            continue
-        record = job.reads.store.read(item.name)
-        others = [job.joined.store.read(record.instance_id)] if job.joined else []
-        for client, messages in requests(record, *others):
-            tokens, most = client.estimate(messages)
-            n_calls, tokens_in, tokens_out = n_calls + 1, tokens_in + tokens, tokens_out + client.speaker.max_tokens
-            cost, n_unpriced = cost + (most or 0.0), n_unpriced + (most is None)
-    price = "cost unknown (no price)" if n_unpriced else f"at most ${cost:.4f}"
-    say(f"{stage}  to come: {n_calls} calls (more where an answer has to be asked for again), about {tokens_in:,} "
-        f"tokens in, at most {tokens_out:,} out, {price}")
-    return 0
-
-
-def hold(stage: str, directory: Path, shard: tuple[int, int] | None):
-    """Take the directory for this process; what a killed one left half-written is removed. Returns the open lock."""
-    held = lock(directory, shard, f"{stage}.py")
-    if shard is None:
-        for left in (*directory.glob("_tmp.*"), *directory.glob(f"{PARTIAL}/_tmp.*")):
-            left.unlink(missing_ok=True)
-    return held
-
-
-def compact(stage: str, ledgers) -> int:
-    for book in ledgers:
-        if book.path.exists():
-            before, after = ledger.compact(book.path)
-            say(f"{stage}  {book.path.parent.name}/{book.path.name}: {before} lines → {after}")
+def compact(stage: str, directories: list[Path]) -> int:
+    before, after = ledger.compact(directories)
+    say(f"{stage}  {', '.join(f'{d.name}/{ledger.LEDGER}' for d in directories)}: {before} lines → {after}")
     return 0
 
 
@@ -401,6 +449,6 @@ def _sum(calls: list[dict]) -> float | None:
     return None if None in costs else round(sum(costs), 8)
 
 
-def _start_log(level: str) -> None:
+def start_log(level: str) -> None:
     logging.basicConfig(stream=sys.stderr, level=level.upper(), format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("urllib3").setLevel(logging.WARNING)

@@ -22,6 +22,7 @@ from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.ledger import Known, Ledger, disk_trouble
 from codedata.records import parse, safe_name
 
+NAMES = "Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or `_`."
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -43,7 +44,7 @@ def digests_of(record) -> dict[str, str]:
 
 def write_atomic(path: Path, data: bytes) -> os.stat_result:
     """Put `data` at `path` whole or not at all; returns its stat. Full disks and the like end the run."""
-    tmp = path.with_name(f"_tmp.{os.getpid()}.{threading.get_ident()}.{path.name}")
+    tmp = path.with_name(f"_tmp.{os.getpid()}.{threading.get_ident()}")
     try:
         fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
@@ -72,11 +73,31 @@ def to_json(data) -> bytes:
 def _load_json(path: Path):
     try:
         with open(path, "rb") as file:
-            return json.loads(file.read())
+            raw = file.read()
+        data = json.loads(raw)
+        if b"\\ud" in raw.lower():   # half a character, in whatever key: it could not be written again
+            to_json(data)
+        return data
     except FileNotFoundError as e:
         raise BrokenRecord("is gone.", str(path), "It was there a moment ago: run again.") from e
+    except UnicodeEncodeError as e:
+        raise BrokenRecord("has a lone surrogate (half a character).", str(path), "Take it out.") from e
     except (ValueError, RecursionError, OSError) as e:
         raise BrokenRecord(f"is not readable JSON: {e}", str(path), "Mend it, or delete it and run again.") from e
+
+
+def json_files(directory: Path, broken: list[BrokenRecord]):
+    """(name, stat) of each record file; what has no usable name, or cannot be looked at, goes to `broken`."""
+    for entry in sorted(os.scandir(directory), key=lambda e: e.name):
+        if not entry.name.endswith(".json") or entry.name[0] in "_.":
+            continue
+        if not safe_name(entry.name[:-5]):
+            broken.append(BrokenRecord("has a name that is refused.", entry.path, NAMES))
+            continue
+        try:
+            yield entry.name[:-5], entry.stat()
+        except OSError as e:
+            broken.append(BrokenRecord(f"cannot be read: {e.strerror}.", entry.path, "Mend or delete it."))
 
 
 class Store:
@@ -86,7 +107,8 @@ class Store:
         self.root, self.cls = Path(root), cls
         self.into = self.root / (into or cls.directory)
         self.broken: list[BrokenRecord] = []
-        self.ledgers: dict[Path, Ledger] = {}
+        self.book: Ledger | None = None
+        self.directories: list[Path] = []
         self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns when last looked at
         self._facts: dict[str, Known] = {}
         self._lock = threading.Lock()
@@ -94,20 +116,13 @@ class Store:
     def open(self) -> Store:
         """Look at what is there. Call it once, after the directory's lock is taken: what another process wrote counts.
         """
-        twice = []
-        for directory in self._directories():
-            self.ledgers[directory] = Ledger(directory)
-            for entry in os.scandir(directory):
-                if not entry.name.endswith(".json") or entry.name[0] in "_.":
-                    continue
-                name = entry.name[:-5]
-                if not safe_name(name):
-                    self.broken.append(BrokenRecord("has a name that is refused.", entry.path,
-                                                    "Rename it: letters, digits, `.`, `_` and `-` only."))
-                elif name in self._at:
-                    twice.append(f"{self._at[name][0].name}/{entry.name} and {directory.name}/{entry.name}")
+        twice, self.directories = [], self._directories()
+        self.book = Ledger(*self.directories)
+        for directory in self.directories:
+            for name, stat in json_files(directory, self.broken):
+                if name in self._at:
+                    twice.append(f"{self._at[name][0].name}/{name}.json and {directory.name}/{name}.json")
                 else:
-                    stat = entry.stat()
                     self._at[name] = directory, stat.st_size, stat.st_mtime_ns
         if twice:
             raise Trouble("stand in two directories: " + ", ".join(sorted(twice)[:5]), str(self.root),
@@ -131,28 +146,23 @@ class Store:
     def path(self, name: str) -> Path:
         return (self._at[name][0] if name in self._at else self.into) / f"{name}.json"
 
-    def ledger(self, name: str | None = None) -> Ledger:
-        """The ledger of the directory where `name` is, or would be written."""
-        directory = self._at[name][0] if name in self._at else self.into
-        with self._lock:
-            if directory not in self.ledgers:
-                self.ledgers[directory] = Ledger(directory)
-            return self.ledgers[directory]
-
-    def made(self, stage: str, name: str):
-        return self._newest("made", stage, name)
+    def note(self, name: str, **line) -> None:
+        """A line in the ledger beside the record."""
+        self.book.append(self.path(name).parent, item=name, **line)
 
     def failed(self, stage: str, name: str):
-        return self._newest("failed", stage, name)
-
-    def _newest(self, table: str, stage: str, name: str):
-        # a deleted record's line may be in any shard's ledger
-        return next((a for ledger in self.ledgers.values() if (a := getattr(ledger, table).get((stage, name)))), None)
+        """The stage's last attempt at `name`, where that failed and nobody has mended the record since; else None."""
+        failed, made = self.book.failed.get((stage, name)), self.book.made.get((stage, name))
+        if failed and name in self._at:
+            there = self.facts(name).digests
+            if made is None or any(there.get(f) != d for f, d in made.wrote.items()):
+                return None
+        return failed
 
     def facts(self, name: str) -> Known:
         """Digests by field. From the ledger where size and mtime are as a script left them, else by reading."""
-        directory, size, mtime_ns = self._at[name]
-        known = self.ledgers[directory].known.get(name)
+        _, size, mtime_ns = self._at[name]
+        known = self.book.known.get(name)
         if known and known.size == size and known.mtime_ns == mtime_ns:
             return known
         if name not in self._facts:
@@ -161,8 +171,12 @@ class Store:
         return self._facts[name]
 
     def read(self, name: str):
-        return parse(self.cls, _load_json(self.path(name)), str(self.path(name)),
-                     "Restore the field, or delete the file and run again.")
+        record = parse(self.cls, _load_json(self.path(name)), str(self.path(name)),
+                       "Restore the field, or delete the file and run again.")
+        if getattr(self.cls, "named_by_id", False) and record.instance_id != name:
+            raise BrokenRecord(f"is the record of {record.instance_id!r}.", str(self.path(name)),
+                               "Rename the file, or mend its instance_id.")
+        return record
 
     def put(self, name: str, record, own: tuple[str, ...], keep_edits: bool = True, about_to_write=None):
         """Write the `own` fields of `record` over what is on disk now; the rest of the file stays as it is.
@@ -171,15 +185,19 @@ class Store:
         that was taken away). An `own` field that was edited since this store looked is kept: ItemFailed.
         `about_to_write({field: digest})` is called before the rename when there is an old file.
         """
-        path, data = self.path(name), self._load_if_there(name)
-        if data and keep_edits and self._touched(name, path):
-            seen = self._facts.get(name) or self.ledger(name).known.get(name)
+        path = self._place(name)
+        data = _load_json(path) if path.exists() else None
+        if data is not None and keep_edits and self._touched(name, path):
+            seen = self._facts.get(name) or self.book.known.get(name)
             now = digests_of(parse(self.cls, data, str(path), "It was edited while the script ran."))
             if any(now.get(f) and now[f] != (seen.digests.get(f) if seen else None) for f in own):
                 raise ItemFailed("was edited while its answer was made: the edit is kept.", str(path),
                                  f"To replace it: --force --only {name}")
-        data.update({field: getattr(record, field) for field in own} if data else
-                    {f.name: getattr(record, f.name) for f in fields(record)})
+        if data is None:
+            data = {f.name: getattr(record, f.name) for f in fields(record)}
+        else:
+            parse(self.cls, data, str(path), "It was edited while the script ran.")
+            data.update({field: getattr(record, field) for field in own})
         written = parse(self.cls, data, str(path), "It was edited while the script ran.")
         digests = digests_of(written)
         found = self.found(name, digests, own)
@@ -194,14 +212,17 @@ class Store:
 
     def found(self, name: str, digests: dict[str, str], own: tuple[str, ...]) -> dict[str, str]:
         """{field: digest} of the fields beside `own` that are not as the ledger has them ("" for one taken away)."""
-        known = self.ledger(name).known.get(name)
+        known = self.book.known.get(name)
         then = known.digests if known else {}
         others = {*then, *digests} - set(own)
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
-    def _load_if_there(self, name: str) -> dict:
+    def _place(self, name: str) -> Path:
+        """Where the record is now: a person may have moved it to another shard."""
         path = self.path(name)
-        return _load_json(path) if path.exists() else {}
+        if name in self._at and not path.exists():
+            path = next((p for d in self.directories if (p := d / path.name).exists()), path)
+        return path
 
     def _touched(self, name: str, path: Path) -> bool:
         stat = path.stat()
@@ -240,18 +261,11 @@ class Lists:
         """Look at what is there; call it once."""
         check_directories([self.directory])
         self.ledger = Ledger(self.directory)
-        entries = os.scandir(self.directory) if self.directory.is_dir() else []
-        for entry in sorted(entries, key=lambda e: natural(e.name)):
-            if entry.name.endswith(".json") and entry.name[0] not in "_.":
-                self._take(entry)
+        for stem, stat in json_files(self.directory, self.broken) if self.directory.is_dir() else []:
+            self._take(stem, stat)
         return self
 
-    def _take(self, entry) -> None:
-        stem, stat = entry.name[:-5], entry.stat()
-        if not safe_name(stem):
-            self.broken.append(BrokenRecord("has a name that is refused.", entry.path,
-                                            "Rename it: letters, digits, `.`, `_` and `-` only."))
-            return
+    def _take(self, stem: str, stat: os.stat_result) -> None:
         self.stats[stem] = stat
         known = self.ledger.known.get(stem)
         if known and (known.size, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns) and stem in self.ledger.entries:
@@ -285,9 +299,9 @@ class Lists:
                 if isinstance(entry, dict):
                     entry = {**entry, "order": order}
                 record = parse(self.cls, entry, f"{path}[{i}]", "Restore the field, or delete the entry.")
-                if not safe_name(record.instance_id):
-                    raise BrokenRecord(f"has an instance_id that is refused: {record.instance_id!r}.", f"{path}[{i}]",
-                                       "Letters, digits, `.`, `_` and `-` only, not starting with `.` or `_`.")
+                if not (safe_name(record.instance_id) and safe_name(name)):
+                    raise BrokenRecord(f"has an instance_id or order that is refused as a file name: "
+                                       f"{record.instance_id[:80]!r}.", f"{path}[{i}]", NAMES)
                 records[name] = record
             except BrokenRecord as e:
                 self._broken_names.add(name)
@@ -326,6 +340,9 @@ class Lists:
         return name in self._index or name in self._broken_names or any(
             name.startswith(stem + "_") for stem in self._broken_stems)
 
+    def names_in(self, stem: str) -> list[str]:
+        return [name for name, (its, _) in self._index.items() if its == stem]
+
     def stem_of(self, name: str) -> str:
         return self._index[name][0]
 
@@ -341,6 +358,14 @@ class Lists:
     def set_aside(self, stem: str) -> Path:
         return copy_aside(self.directory / f"{stem}.json")
 
+    def adopt(self, stem: str, **line) -> None:
+        """The ledger line of a file that is there without one."""
+        stat, names = self.stats[stem], self.names_in(stem)
+        entries = [[int(name.rpartition("_")[2]), self.facts(name).instance_id, self.facts(name).digests]
+                   for name in names]
+        self.ledger.append(self.directory, item=stem, entries=entries, size=stat.st_size, mtime_ns=stat.st_mtime_ns,
+                           wrote={"entries": digest(_load_json(self.directory / f"{stem}.json"))}, **line)
+
     def put(self, stem: str, records: list, **line) -> None:
         """Write one list file and its ledger line."""
         path = self.directory / f"{stem}.json"
@@ -355,8 +380,8 @@ class Lists:
             self._index[f"{stem}_{record.order}"] = stem, Known(record.instance_id, found)
         self.stats[stem] = stat
         self._files.pop(stem, None)
-        self.ledger.append(item=stem, wrote={"entries": digest(data)}, size=stat.st_size, mtime_ns=stat.st_mtime_ns,
-                           entries=entries, **line)
+        self.ledger.append(self.directory, item=stem, wrote={"entries": digest(data)}, entries=entries,
+                           size=stat.st_size, mtime_ns=stat.st_mtime_ns, **line)
 
 
 def copy_aside(path: Path) -> Path:

@@ -304,12 +304,12 @@ def test_compacting_the_ledger_changes_no_state_and_no_spending(root, fake_llm):
 
 def test_a_line_behind_a_torn_one_is_not_lost(tmp_path):
     book = ledger.Ledger(tmp_path)
-    book.append(stage="s", item="a", state="done", read="1")
+    book.append(tmp_path, stage="s", item="a", state="done", read="1")
     book.close()
     with open(tmp_path / "_ledger.jsonl", "a") as file:
         file.write('{"stage": "s", "item": "b", "st')
     book = ledger.Ledger(tmp_path)
-    book.append(stage="s", item="c", state="done", read="3")
+    book.append(tmp_path, stage="s", item="c", state="done", read="3")
     book.close()
     assert set(ledger.Ledger(tmp_path).made) == {("s", "a"), ("s", "c")}
 

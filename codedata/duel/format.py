@@ -19,7 +19,8 @@ The rules, in this order. A turn that passes is read the same way by an agent's 
     languages may stand before it, and behind it where they name their language; a fence inside it does not pass.
 6.  The block holds more than blanks.
 7.  Prose stands before the block: a label alone, or a block of code, is none.
-8.  Behind the block, prose is allowed, but no observation that the model made up and no further thinking.
+8.  Behind the block, prose is allowed, but no observation that the model made up. In no prose stand thinking tags or
+    special tokens (`<|im_end|>`), unless in backticks.
 """
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ from codedata.records import text_problem
 
 TOOL_CALLS = "<|tool_calls_section_begin|>"
 THINKING = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("◁think▷", "◁/think▷"))
-TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷)")
+TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")   # and special tokens such as <|im_end|>
 FENCE = re.compile(r" {0,3}(`{3,})([^`]*)\Z")
 HARNESS_OPENING = re.compile(r"```bash[ \t]*\r?\n")
 # repeats are bounded: a megabyte of stars or line ends must not be tried from each of its characters
@@ -123,7 +124,7 @@ def read_turn(text: str) -> tuple[Turn | None, str | None]:
     if not any(c.isalnum() for c in thought):
         return None, "no thought before the bash block"
     if TAG.search(thought) or TAG.search("\n".join(lines[bash[0].last + 1:])):
-        return None, "thinking tags in the answer"
+        return None, "thinking tags or special tokens in the prose"
     return Turn(thought, command), None
 
 

@@ -5,8 +5,9 @@ the last file. What is left out is counted by reason, oversized PRs are noted on
 """
 from __future__ import annotations
 
+import re
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 
@@ -15,14 +16,15 @@ from codedata.config import PromptSettings, Settings
 from codedata.duel.prs import fetch_prs
 from codedata.duel.sample import Cursor, Drawn, Seen, draw
 from codedata.duel.sources import open_source
-from codedata.errors import Trouble
-from codedata.progress import named, say
+from codedata.errors import Interrupted, Trouble
+from codedata.progress import named, plural, say
 from codedata.records import Commit, Prompt, parse
 from codedata.store import Lists, Store, digest, natural
 
 STAGE = "prompt"
 PER_FILE = 200
 START: Cursor = (0, 0, -1)
+OWN_NAME = re.compile(r"prompts_\d+_\d+")
 
 
 @dataclass(frozen=True)
@@ -36,21 +38,34 @@ class File:
 
 @dataclass
 class Plan:
-    done: list[str]
-    edited: list[str]
-    n_there: int           # prompts in files that prompt.py wrote
-    other_settings: int
-    todo: list[File]       # in the order of drawing
-    exhausted: bool        # the source has no more for these settings
+    done: list[str] = field(default_factory=list)
+    edited: list[str] = field(default_factory=list)
+    adopted: list[str] = field(default_factory=list)   # without a ledger line: killed before it, or the ledger is gone
+    n_sampled: int = 0     # prompts that were drawn into the files of prompt.py
+    other_settings: int = 0
+    exhausted: bool = False                            # the source has no more for these settings
+    todo: list[File] = field(default_factory=list)     # in the order of drawing
+    commits: list[str] = field(default_factory=list)   # PR records that are not there (any more)
 
-    def line(self, own: PromptSettings) -> str:
-        parts = [f"done {_files(len(self.done))}"] if self.done else []
+    @property
+    def n_wanted(self) -> int:
+        return sum(file.n for file in self.todo)
+
+    @property
+    def mixes(self) -> bool:
+        """True where further prompts would come from other settings than any that are there."""
+        return bool(self.todo) and 0 < self.other_settings == len(self.done) + len(self.edited)
+
+    def line(self, own: PromptSettings, n_there: int) -> str:
+        parts = [f"done {plural(len(self.done), 'file')}"] if self.done else []
+        parts += [f"adopted {len(self.adopted)}"] if self.adopted else []
         parts += [f"edited {len(self.edited)} (kept): {named(self.edited)}"] if self.edited else []
         parts += [f"made with other settings {self.other_settings}"] if self.other_settings else []
         parts += ["the source has no more"] if self.exhausted else []
-        to_do = f"to do {sum(f.n for f in self.todo):,} prompts in {_files(len(self.todo))}"
-        return (f"{STAGE}  {own.source} → prompt/   {self.n_there:,} of {own.count:,} prompts   "
-                f"{', '.join(parts) or 'nothing there'}   {to_do if self.todo else 'nothing to do'}")
+        to_do = [f"{plural(self.n_wanted, 'prompt')} in {plural(len(self.todo), 'file')}"] * bool(self.todo)
+        to_do += [plural(len(self.commits), "PR record")] * bool(self.commits)
+        return (f"{STAGE}  {own.source} → prompt/   {n_there:,} of {own.count:,} prompts   "
+                f"{', '.join(parts) or 'nothing there'}   {'to do ' + ', '.join(to_do) if to_do else 'nothing to do'}")
 
 
 class Prompts:
@@ -63,49 +78,58 @@ class Prompts:
         self.identity = digest({**drawn_by, "exclude": asdict(settings.exclude)})
         self.skipped: Counter[str] = Counter()
 
-    def plan(self, only=lambda stem: True, force: bool = False, refresh: bool = False) -> Plan:
-        book, count = self.lists.open().ledger, self.own.count
+    def plan(self, only=lambda stem: True, force: bool = False, refresh: bool = False,
+             limit: int | None = None) -> Plan:
+        """What is there and what is to draw: lost files from where they began, further ones behind the last."""
+        book = self.lists.open().ledger
         self.commits.open()
         written = {stem: book.details[STAGE, stem] for by, stem in book.made if by == STAGE}
-        plan = Plan([], [], 0, 0, [], False)
-        last: Cursor = START
-        for stem in sorted(written, key=natural):
+        plan, last = Plan(), START
+        for stem in sorted({*written, *filter(OWN_NAME.fullmatch, self.lists.stats)}, key=natural):
+            if stem not in written:
+                plan.adopted.append(stem)
+                plan.n_sampled += len(self.lists.names_in(stem))
+                continue
             detail, made, stat = written[stem], book.made[STAGE, stem], self.lists.stats.get(stem)
             same, known = made.settings == self.identity, book.known[stem]
-            plan.n_there += detail["n"]
+            plan.n_sampled += detail["n"]
             plan.other_settings += not same
             if same:
                 last = max(last, tuple(detail["to"]))
                 plan.exhausted |= bool(detail.get("exhausted"))
-            again = force or (refresh and not same)
-            if stat is None or (again and only(stem)):
-                after = tuple(detail["from"]) if same else START
-                plan.todo.append(File(stem, detail["n"], after))
-            elif (stat.st_size, stat.st_mtime_ns) != (known.size, known.mtime_ns) and self.lists.edited(stem):
+            if only(stem) and (stat is None or force or (refresh and not same)):
+                plan.todo.append(File(stem, detail["n"], tuple(detail["from"]) if same else START))
+            elif stat and (stat.st_size, stat.st_mtime_ns) != (known.size, known.mtime_ns) and self.lists.edited(stem):
                 plan.edited.append(stem)
-            else:
+            elif stat:
                 plan.done.append(stem)
-        taken = {*written, *self.lists.stats}
-        missing, k = 0 if plan.exhausted else count - plan.n_there, 0
+        missing = 0 if plan.exhausted else self.own.count - plan.n_sampled
+        missing, k = min(missing, limit or missing), 0
         while missing > 0:
             k += 1
-            stem = f"prompts_{count}_{k}"
-            if stem not in taken:
+            stem = f"prompts_{self.own.count}_{k}"
+            if stem not in written and stem not in self.lists.stats:
                 if only(stem):
                     plan.todo.append(File(stem, min(PER_FILE, missing), last))
                 missing -= PER_FILE
+        sampled = {self.lists.facts(name).instance_id for name in self.lists.names()}
+        plan.commits = sorted(i for i in sampled if i not in self.commits and (STAGE, i) not in book.details)
         return plan
 
     def make(self, plan: Plan, http) -> int:
         """Draw and write what the plan lacks; returns the number of prompts written."""
         source = open_source(self.own.source, http, split=self.own.split, config=self.own.config,
-                             token=self.settings.hf_token, rows_url=self.own.rows_url, hub_url=self.own.hub_url)
+                             token=self.settings.hf_token, rows_url=self.own.rows_url,
+                             hub_url=self.own.hub_url) if plan.todo else None
         seen = Seen(0 if self.own.turns == "all" else self.own.max_per_instance)
         redone = {file.stem for file in plan.todo}
         for name in self.lists.names():
             if self.lists.stem_of(name) not in redone:
                 seen.add(self.lists.read(name))
         n_written, n_notes = 0, 0
+        for stem in plan.adopted:
+            self._adopt(stem)
+        self._restore(plan.commits, http)
         todo = list(plan.todo)
         while todo:   # files that follow one another are drawn in one go, with one look-up of their PRs
             first = todo[0]
@@ -129,12 +153,18 @@ class Prompts:
         """Prompts whose PR allows them, in drawing order, until `wanted` are given or the source has no more."""
         stream = draw(source, self.own, self.settings.exclude, seen, self.skipped, after)
         while wanted > 0:
-            batch = list(islice(stream, wanted + wanted // 10 + 20))   # a few more: some will be left out
+            batch = []
+            for drawn in islice(stream, wanted + wanted // 10 + 20):   # a few more: some will be left out
+                if http.stop.is_set():
+                    raise Interrupted()
+                batch.append(drawn)
             if not batch:
                 return
             records, problems = fetch_prs(self.own.prs, {d.prompt.instance_id for d in batch}, http,
                                           token=self.settings.hf_token, hub_url=self.own.hub_url)
             for drawn in batch:
+                if http.stop.is_set():
+                    raise Interrupted()
                 if wanted > 0 and (prompt := self._with_pr(drawn.prompt, records, problems)):
                     yield Drawn(prompt, drawn.cursor)
                     wanted -= 1
@@ -143,10 +173,9 @@ class Prompts:
         """The prompt with its PR's language, the PR record put in place; None where the PR rules it out."""
         instance_id, limit = prompt.instance_id, self.settings.exclude.max_patch_chars
         if instance_id not in records:
-            self.skipped["unusable PR record" if instance_id in problems else "no PR record"] += 1
-            if (STAGE, instance_id) not in self.lists.ledger.details:
-                why = problems.get(instance_id, f"not in {self.own.prs}")
-                self._note(instance_id, f"no PR record: {why}")
+            self._note(instance_id, f"no PR record: {problems.get(instance_id, f'not in {self.own.prs}')}")
+            reason = "unusable PR record" if instance_id in problems else "no PR record"
+            self.skipped[f"{reason}, kept for the king alone" if self.own.keep_unmatched else reason] += 1
             return replace(prompt, language="unknown") if self.own.keep_unmatched else None
         record = parse(Commit, records[instance_id], f"{self.own.prs} {instance_id}")
         if limit and len(record.patch) > limit:
@@ -154,17 +183,38 @@ class Prompts:
             self._note(instance_id, "oversized PR", repo=record.repo, language=record.language,
                        patch_chars=len(record.patch), n_files=len(record.files), created_at=record.created_at)
             return None
-        if instance_id not in self.commits:
-            known, _ = self.commits.put(instance_id, record, own=tuple(asdict(record)))
-            self.commits.ledger(instance_id).append(
-                stage=STAGE, item=instance_id, state="done", instance_id=instance_id, wrote=known.digests,
-                size=known.size, mtime_ns=known.mtime_ns)
+        self._put(record)
         return replace(prompt, repo=prompt.repo or record.repo, language=record.language)
+
+    def _put(self, record: Commit) -> None:
+        """The PR record in its place, unless there is one: a person may have corrected it."""
+        if record.instance_id not in self.commits:
+            known, _ = self.commits.put(record.instance_id, record, own=tuple(asdict(record)))
+            self.commits.note(record.instance_id, stage=STAGE, state="done", instance_id=record.instance_id,
+                              wrote=known.digests, size=known.size, mtime_ns=known.mtime_ns)
+
+    def _restore(self, instance_ids: list[str], http) -> None:
+        """PR records of prompts that are there: deleted ones, and those of prompts made by hand."""
+        records, problems = fetch_prs(self.own.prs, instance_ids, http, token=self.settings.hf_token,
+                                      hub_url=self.own.hub_url) if instance_ids else ({}, {})
+        for instance_id in instance_ids:
+            if instance_id in records:
+                self._put(parse(Commit, records[instance_id], f"{self.own.prs} {instance_id}"))
+            else:
+                why = problems.get(instance_id, f"not in {self.own.prs}")
+                self._note(instance_id, f"no PR record: {why}")
+                say(f"{STAGE}  {instance_id} has no PR record ({why})")
+
+    def _adopt(self, stem: str) -> None:
+        """A line for a file of ours that has none. Where it ended is not known: what it holds is passed over."""
+        self.lists.adopt(stem, stage=STAGE, state="adopted", settings=self.identity, detail={
+            "n": len(self.lists.names_in(stem)), "from": START, "to": START, "source": self.own.source,
+            "seed": self.own.seed})
 
     def _note(self, instance_id: str, rule: str, **detail) -> None:
         if (STAGE, instance_id) not in self.lists.ledger.details:
-            self.lists.ledger.append(stage=STAGE, item=instance_id, state="excluded", instance_id=instance_id,
-                                     detail={"rule": rule, **detail})
+            self.lists.ledger.append(self.lists.directory, stage=STAGE, item=instance_id, state="excluded",
+                                     instance_id=instance_id, detail={"rule": rule, **detail})
 
     def _write(self, file: File, after: Cursor, chunk: list[Drawn], source) -> None:
         if file.stem in self.lists.stats:
@@ -176,39 +226,41 @@ class Prompts:
                            "skipped": dict(self.skipped)})
 
 
-def _files(n: int) -> str:
-    return f"{n} file{'s' * (n != 1)}"
-
-
 def run(prompts: Prompts, args, models) -> int:
-    """prompt.py: plan, draw, summary, exit code. An item is a file of up to 200 prompts."""
+    """prompt.py: plan, draw, summary, exit code. --limit is in prompts, --only is of file names."""
+    stage.start_log(args.log_level)
     if args.shard:
         raise Trouble("prompt.py is one process: a sample is one sequence.", todo="Leave --shard to the later stages.")
-    held = None if args.status or args.dry_run else stage.hold(STAGE, prompts.lists.directory, None)
-    try:
+    with stage.hold(STAGE, prompts.lists.directory, args):
         if args.compact:
-            return stage.compact(STAGE, [prompts.lists.open().ledger])
-        plan = prompts.plan(lambda stem: not args.only or fnmatchcase(stem, args.only), args.force, args.refresh)
+            return stage.compact(STAGE, [prompts.lists.directory])
+        plan = prompts.plan(lambda stem: not args.only or fnmatchcase(stem, args.only), args.force, args.refresh,
+                            args.limit)
         broken = prompts.lists.broken + prompts.commits.broken
         for e in broken:
             say(f"prompt.py: {e}")
-        plan.todo = plan.todo[:args.limit]
+        if not args.quiet or args.status or args.dry_run:
+            say(plan.line(prompts.own, len(prompts.lists.names())))
+        if args.status or args.dry_run:
+            return 0
+        if plan.mixes and not (args.source or args.refresh or args.force):
+            raise Trouble("holds prompts that were drawn with other settings (source, seed, …); "
+                          f"{plan.n_wanted:,} more would come from these.", str(prompts.lists.directory),
+                          "Give the settings they were drawn with (chain.toml in the root is a good place), another "
+                          "--root, or --source to mix on purpose.")
+        interrupted = []
+        n_written = 0
+        try:
+            with stage.signals(STAGE, lambda: (interrupted.append(True), models.stop.set())):
+                n_written = prompts.make(plan, models.http)
+        except Interrupted:
+            say(f"{STAGE}  stopped; whole files are kept\n      again: {stage.again(args, 'prompt.py', same=True)}")
+            return 130
         if not args.quiet:
-            say(plan.line(prompts.own))
-        if args.status or args.dry_run or not plan.todo:
-            if not (args.status or args.dry_run or args.quiet):
-                say(f"      next: {stage.again(args, 'king.py')}")
-            return 1 if broken and not args.status else 0
-        with stage.signals(STAGE, models.stop.set):
-            n_written = prompts.make(plan, models.http)
-        wanted = sum(file.n for file in plan.todo)
-        if not args.quiet:
-            fewer = f", {wanted - n_written:,} fewer than asked for: the source has no more that fit"
-            say(f"{STAGE}  wrote {n_written:,} prompts{fewer if n_written < wanted else ''}")
+            if plan.todo:
+                fewer = f", {plan.n_wanted - n_written:,} fewer than asked for: the source has no more that fit"
+                say(f"{STAGE}  wrote {plural(n_written, 'prompt')}{fewer if n_written < plan.n_wanted else ''}")
             for reason, n in prompts.skipped.most_common():
-                say(f"      left out: {n:,} ({reason})")
-            say(f"      next: {stage.again(args, 'king.py')}")
-        return 1 if broken else 0
-    finally:
-        if held:
-            held.close()
+                say(f"      left out: {n:,} ({reason})".replace("left out", "kept" if "kept" in reason else "left out"))
+            say(f"      next:  {stage.again(args, 'king.py')}")
+        return 130 if interrupted else 1 if broken else 0

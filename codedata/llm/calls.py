@@ -14,8 +14,8 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from codedata.config import PRICE_LINE
-from codedata.errors import RunStopped
-from codedata.ledger import PARTIAL, disk_trouble, read_lines
+from codedata.errors import ItemFailed, RunStopped
+from codedata.ledger import LEDGER, PARTIAL, disk_trouble, read_lines
 
 _current: ContextVar[Calls | None] = ContextVar("calls", default=None)
 
@@ -24,8 +24,9 @@ class Calls:
     """The replies of one item by one stage. Threads that an item starts may share it."""
 
     def __init__(self, directory: Path, stage: str, item: str, counted: set[str] = frozenset(),
-                 used: set[str] = frozenset()):
+                 used: set[str] = frozenset(), shards: tuple[Path, ...] = ()):
         self.path = Path(directory) / PARTIAL / f"{item}.jsonl"
+        self._elsewhere = [path for d in shards if (path := Path(d) / PARTIAL / self.path.name) != self.path]
         self.stage, self.item = stage, item
         self._lock = threading.Lock()
         self._asked: dict[str, int] = {}
@@ -37,17 +38,27 @@ class Calls:
         self.intent: dict | None = None    # digests that an earlier, killed run was about to write
         self.served = 0
         self._on_disk = False
-        for line in read_lines(self.path):
-            self._on_disk = True
-            if line.get("stage") != stage:
-                self._others.append(line)
-            elif "intent" in line:
-                self.intent = line["intent"]
-            elif "reply" in line and line["call"]["id"] not in used:
-                self._kept[line["request"], line["attempt"]] = line
-                if line["call"]["id"] not in counted:
-                    self.uncounted.append(line["call"])
+        try:
+            for path in (self.path, *self._elsewhere):
+                for line in read_lines(path):
+                    self._on_disk |= path == self.path
+                    self._take_line(line, counted, used)
+        except OSError as e:
+            raise ItemFailed(f"has kept replies that cannot be read: {e.strerror}.", str(path),
+                             "Mend or delete that file.") from e
         self._maybe_torn = self._on_disk   # an earlier process may have died in the middle of a line
+
+    def _take_line(self, line: dict, counted: set[str], used: set[str]) -> None:
+        if line.get("stage") != self.stage:
+            self._others.append(line)
+        elif "intent" in line:
+            self.intent = line["intent"]
+        elif isinstance(line.get("reply"), dict) and isinstance(call := line.get("call"), dict) and "id" in call:
+            if call["id"] in used:
+                return
+            self._kept[line.get("request"), line.get("attempt")] = line
+            if call["id"] not in counted:
+                self.uncounted.append(call)
 
     def take(self, request: str) -> tuple[int, dict | None]:
         """The number of this attempt at a request (digest), and its kept reply if there is one."""
@@ -92,9 +103,13 @@ class Calls:
             self.uncounted = []
             kept = [] if made else [line for line in self._kept.values() if line["request"] not in self._useless]
             left = self._others + kept
-            if not self._on_disk or (not made and len(kept) == len(self._kept)):
+            if not made and len(kept) == len(self._kept):
                 return
             try:
+                for path in self._elsewhere:
+                    path.unlink(missing_ok=True)
+                if not self._on_disk and not left:
+                    return
                 if left:
                     tmp = self.path.with_name("_tmp." + self.path.name)
                     tmp.write_text("".join(json.dumps(line) + "\n" for line in left), encoding="ascii")
@@ -119,13 +134,17 @@ def current() -> Calls | None:
     return _current.get()
 
 
-def uncounted(directory: Path, ledger_ids) -> list[dict]:
-    """The calls kept in a directory's _partial/ which no ledger line has paid for yet."""
+def ledger_calls(directory: Path):
+    """Every call in a directory's ledger, with the sums that compacting left."""
+    for line in read_lines(Path(directory) / LEDGER):
+        yield from [*line.get("calls", []), *line.get("earlier", [])]
+
+
+def kept_calls(directory: Path):
+    """Every call whose reply is kept in a directory's _partial/; the ledger may have it too."""
     folder = Path(directory) / PARTIAL
-    if not folder.is_dir():
-        return []
-    return [line["call"] for path in sorted(folder.glob("*.jsonl")) for line in read_lines(path)
-            if "call" in line and line["call"]["id"] not in ledger_ids]
+    for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
+        yield from (line["call"] for line in read_lines(path) if isinstance(line.get("call"), dict))
 
 
 class Money:
@@ -160,17 +179,19 @@ class Money:
 
     def add_up(self, root: Path) -> None:
         """Set what was spent under `root` by all scripts so far: every ledger, and replies no ledger line names yet."""
-        total = 0.0
-        for directory in sorted(p for p in Path(root).glob("*") if p.is_dir()):
-            ids: set[str] = set()
-            for line in read_lines(directory / "_ledger.jsonl"):
-                for call in [*line.get("calls", []), *line.get("earlier", [])]:
-                    ids.add(call.get("id", ""))
+        total, seen = 0.0, set()   # by id: a copy of a directory costs nothing
+        directories = sorted(p for p in Path(root).glob("*") if p.is_dir())
+        for directory in directories:
+            for call in [*ledger_calls(directory), *kept_calls(directory)]:
+                if not (call.get("id") and call["id"] in seen):
+                    seen.add(call.get("id"))
                     total += self._known(call, directory)
-            total += sum(self._known(call, directory) for call in uncounted(directory, ids))
         self.spent_usd = total
 
     def _known(self, call: dict, directory: Path) -> float:
+        if call.get("cost_usd") is None and call["model"] in self.prices and call.get("tokens_in") is None:
+            raise RunStopped(f"has calls to {call['model']!r} for which the endpoint reported no usage, so a budget "
+                             "cannot be kept.", str(directory), "Run without --budget.", exit_code=2)
         cost = call.get("cost_usd")
         if cost is None:
             cost = self.cost(call["model"], call.get("tokens_in"), call.get("tokens_out"), call.get("tokens_cached"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import threading
 import uuid
 from dataclasses import dataclass
@@ -50,7 +51,9 @@ class Client:
         self._headers = {"Content-Type": "application/json", **speaker.endpoint.headers}
         if speaker.endpoint.api_key:
             self._headers["Authorization"] = f"Bearer {speaker.endpoint.api_key}"
-            models.http.secrets.add(str(speaker.endpoint.api_key))
+        for value in (str(speaker.endpoint.api_key), *speaker.endpoint.headers.values()):
+            if len(value) >= 8:   # what a header says may be a key; shorter words would mask half of a message
+                models.http.secrets |= {value, json.dumps(value)[1:-1]}
 
     def chat(self, messages: list[dict], accept=None, grammar: str = "") -> Reply:
         """A reply that `accept` has nothing against. accept(reply) gives what is wrong, or None.
@@ -100,10 +103,11 @@ class Client:
 
     def _ask(self, data: bytes, request: str, attempt: int, calls) -> Reply:
         models, tries = self._models, Tries()
+        here = {"proxies": {"http": None, "https": None}} if self._embedded else {}
         url = (models.embedded.base_url() if self._embedded else self.speaker.endpoint.base_url) + "/chat/completions"
         try:
             reply, usage = models.http.send("POST", url, self._line, _decode, tries=tries, gate=models.money.gate,
-                                            data=data, headers=self._headers)
+                                            data=data, headers=self._headers, **here)
         except HttpTrouble as e:
             raise HttpTrouble(e.what, f"{self.speaker.model}:", WHAT_TO_DO.get(e.status, ""), e.status) from e
         # billed under the name that was asked for, which is the one that has a price; the served one may add a date
@@ -155,6 +159,9 @@ class Models:
                 self.embedded.check()
             elif not endpoint.base_url:
                 raise Trouble("has no base_url.", f"[endpoints.{endpoint.name}]", WAYS_OUT)
+            elif not re.match(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)", endpoint.base_url):
+                raise Trouble("is not the address of an endpoint.", repr(endpoint.base_url),
+                              "It looks like http://127.0.0.1:8000/v1 or https://host/v1.")
             elif "@" in endpoint.base_url:
                 raise Trouble("has a password in its base_url.", f"[endpoints.{endpoint.name}]",
                               "Addresses are printed. Put the key into the environment and name it: api_key_env.")

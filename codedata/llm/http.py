@@ -33,6 +33,9 @@ BAD_REQUEST = (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema
                requests.exceptions.InvalidHeader, requests.exceptions.InvalidProxyURL, UnicodeError)
 NO_CONNECTION = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError,
                  urllib3.exceptions.SSLError, urllib3.exceptions.ProxyError)   # nobody there, or nobody we may talk to
+DEAD = {"certificate": "Give its authority's certificate: [llm] ca_bundle.",
+        "Too many open files": "Raise the limit (ulimit -n) or lower --workers.",
+        "": "Start the endpoint or check its base URL."}
 MANY_CUTS = 20   # connections cut in a row, without an answer: then it is not the one request
 
 
@@ -179,14 +182,16 @@ class Http:
             if status in FATAL:
                 raise RunStopped(f"{FATAL[status]} ({problem}).", url, "Check the key and the account; --show-config "
                                  "tells which are used.", exit_code=1 if line.n_answers else 2)
+            if status and 300 <= status < 400:
+                raise RunStopped(f"sends elsewhere (HTTP {status}, {headers.get('Location', 'no Location')}).", url,
+                                 "Use that address as the base URL.", exit_code=1 if line.n_answers else 2)
             if status and ((400 <= status < 500 and status not in (408, 425)) or status == 501):
                 raise HttpTrouble(problem, url, status=status)
             failures += 1
             if failures > self.retry.retry_max:
                 is_dead = status is None and (nobody_there or line.n_cuts >= MANY_CUTS)
                 if is_dead and line.n_answers == answers_before:
-                    todo = "Give its authority's certificate: [llm] ca_bundle." if "certificate" in problem else \
-                        "Start the endpoint or check its base URL."
+                    todo = next((todo for word, todo in DEAD.items() if word in problem), DEAD[""])
                     raise RunStopped(f"does not answer: {problem} ({_tries(failures)}).", url, todo,
                                      exit_code=1 if line.n_answers else 2)
                 raise HttpTrouble(f"{problem} ({_tries(failures)})", url, status=status or None)
@@ -262,7 +267,7 @@ class Http:
 
 
 class _Deadlines:
-    """Ends calls whose time is up by shutting their socket down: the time-outs of `requests` start anew at each byte."""
+    """Ends calls whose time is up by shutting their socket down: a time-out of `requests` starts anew at each byte."""
 
     EVERY_S = 0.1
 

@@ -1,0 +1,242 @@
+"""From judges' verdicts to the outcome of a duel: pure arithmetic, no files, no calls.
+
+A turn's `judges`, as score/<stem>.json keeps them, one entry per judge and order:
+
+    {"judge": name, "order": "king_first" | "challenger_first", "parse_ok": True | False,
+     "verdict": {metric: "king" | "challenger" | "draw"}, "scores": {metric: 1 | 0.5 | 0}, "error": "", …}
+
+`scores` is the challenger's value: won 1, draw 0.5, lost 0; it is what everything here is made from. Against the
+reference, "reference" stands in place of "king": a verdict says "reference", an order may be "reference_first", and
+what is called king_score below is the reference's.
+
+`order` as an argument is [judge] order: "both" (a judge counts where both orders parsed; a metric on which they differ
+is a draw) or "king_first" (the classic way: that one order counts, also where both are stored).
+
+Turns come in natural order of their names: the bootstrap's draws fall on positions. Says nothing about how good the
+judges are: a panel of one noisy judge gives numbers just as smooth.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from codedata.duel.verdict import METRICS
+
+BOTH, KING_FIRST, CHALLENGER_FIRST = "both", "king_first", "challenger_first"
+EXACT_TURNS = 20_000      # more turns than this are drawn by how often each delta occurs
+BLOCK_CELLS = 1 << 20     # drawn at a time: 8 MB of indices and 8 MB of deltas
+DUST = 1e-12              # an LCB this near to 0 is 0: floats, not evidence
+
+
+@dataclass(frozen=True)
+class TurnScore:
+    """One turn: the challenger's score and what it is made of."""
+
+    score: float | None                     # 0..100; None: no judge of the panel has a verdict
+    metrics: dict[str, float]               # metric: 0..100; empty without a verdict
+    by_judge: dict[str, dict[str, float]]   # only judges with a verdict: {metric: 1 | 0.5 | 0}
+    parse_ok: bool                          # every judge of the panel has a verdict
+
+
+@dataclass(frozen=True)
+class JudgeScore:
+    """One judge over all turns. Without a verdict: None and empty."""
+
+    score: float | None
+    metrics: dict[str, float]
+    parse_rate: float                       # share of the turns in which it has a verdict
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """All turns. Scores are 0..100, rounded to 4 decimals; None and empty where nothing was parsed."""
+
+    challenger_score: float | None
+    king_score: float | None
+    margin: float | None
+    judges: dict[str, JudgeScore]           # every judge of the panel
+    metrics: dict[str, float]               # the challenger's, mean over the judges
+    turns: int
+    turns_judged: int                       # at least one judge has a verdict
+    turns_parsed: int                       # every judge has one
+    parsed_frac: float                      # turns_parsed / turns; 0 without turns
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Whether the challenger is accepted, and what stands against it."""
+
+    accepted: bool
+    reasons: list[str]                      # empty if accepted
+    has_scores: bool                        # False: too little was parsed for scores to be shown
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A duel, decided."""
+
+    total: Aggregate
+    lcb: float | None
+    accepted: bool
+    reasons: list[str]
+
+
+def scores_of(picks: dict[str, int], order: str, rival: str = "king") -> tuple[dict[str, str], dict[str, float]]:
+    """(verdict, scores) of a judge's picks: whom MODEL 1 and MODEL 2 stood for, and the challenger's values."""
+    sides = ("draw", "challenger", rival) if _challenger_first(order) else ("draw", rival, "challenger")
+    values = {"challenger": 1, "draw": 0.5, rival: 0}
+    verdict = {metric: sides[picks[metric]] for metric in METRICS}
+    return verdict, {metric: values[side] for metric, side in verdict.items()}
+
+
+def combine_orders(entries: list[dict], order: str = BOTH) -> dict[str, float] | None:
+    """The scores of one judge in one turn from its entries, or None where it does not count as parsed.
+
+    An order that is there twice counts as its last entry says. Extra orders do not matter to "king_first".
+    """
+    if order not in (BOTH, KING_FIRST):
+        raise ValueError(f"order is {order!r}, not {BOTH!r} or {KING_FIRST!r}")
+    stored = {_challenger_first(entry["order"]): entry for entry in entries}
+    wanted = (False, True) if order == BOTH else (False,)
+    if not all(which in stored and _parsed(stored[which]) for which in wanted):
+        return None
+    first, last = (stored[which]["scores"] for which in (wanted[0], wanted[-1]))
+    return {metric: first[metric] if first[metric] == last[metric] else 0.5 for metric in METRICS}
+
+
+def turn_score(judges: list[dict], panel: list[str], order: str = BOTH) -> TurnScore:
+    """The score of a turn from its stored entries. Judges outside the panel are left out."""
+    entries = {name: [] for name in panel}
+    for entry in judges:
+        if entry["judge"] in entries:
+            entries[entry["judge"]].append(entry)
+    by_judge = {name: scores for name in entries if (scores := combine_orders(entries[name], order)) is not None}
+    if not by_judge:
+        return TurnScore(None, {}, {}, False)
+    # every judge has five metrics: the mean of means is one division, and halves add up without dust
+    totals = {metric: sum(scores[metric] for scores in by_judge.values()) for metric in METRICS}
+    return TurnScore(100 * sum(totals.values()) / (len(METRICS) * len(by_judge)),
+                     {metric: 100 * total / len(by_judge) for metric, total in totals.items()},
+                     by_judge, len(by_judge) == len(entries))
+
+
+def delta(turn: TurnScore) -> float:
+    """The challenger's lead in a turn, -0.5..0.5. A turn without any verdict counts as lost."""
+    return -0.5 if turn.score is None else turn.score / 100 - 0.5
+
+
+def aggregate(turns: list[TurnScore], panel: list[str]) -> Aggregate:
+    """The scores of a duel: mean over turns per judge and metric, mean of the five, mean over judges.
+
+    In fractions up to the rounding: swapping the sides swaps the two scores to the last digit.
+    """
+    means: dict[str, dict[str, Fraction]] = {}
+    counts = {name: sum(name in turn.by_judge for turn in turns) for name in panel}
+    for name in (name for name, count in counts.items() if count):
+        said = [turn.by_judge[name] for turn in turns if name in turn.by_judge]
+        means[name] = {metric: Fraction(sum(scores[metric] for scores in said)) / len(said) for metric in METRICS}
+    judges = {name: JudgeScore(_percent(_mean(means[name].values())) if name in means else None,
+                               {metric: _percent(mean) for metric, mean in means.get(name, {}).items()},
+                               counts[name] / len(turns) if turns else 0.0) for name in counts}
+    parsed = sum(turn.parse_ok for turn in turns)
+    evidence = {"judges": judges, "turns": len(turns), "turns_judged": sum(bool(turn.by_judge) for turn in turns),
+                "turns_parsed": parsed, "parsed_frac": parsed / len(turns) if turns else 0.0}
+    if not means:
+        return Aggregate(None, None, None, metrics={}, **evidence)
+    metrics = {metric: _percent(_mean(of[metric] for of in means.values())) for metric in METRICS}
+    share = _mean(_mean(of.values()) for of in means.values())
+    challenger, king = _percent(share), _percent(1 - share)
+    margin = round(challenger - king, 4)   # both have 4 decimals, and so has their difference: 52.3 - 47.7 is 4.6
+    return Aggregate(challenger, king, margin, metrics=metrics, **evidence)
+
+
+def bootstrap_lcb(deltas: list[float], alpha: float, resamples: int, seed: int) -> float:
+    """The lower confidence bound of the mean: the alpha quantile of the means of `resamples` resamples.
+
+    No deltas give 0, one gives itself.
+    """
+    deltas = np.asarray(deltas, dtype=float)
+    if not len(deltas):
+        return 0.0
+    generator = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
+    means = means_by_count if len(deltas) > EXACT_TURNS else means_by_position
+    lcb = float(np.quantile(means(generator, deltas, resamples), alpha))
+    return 0.0 if abs(lcb) < DUST else lcb
+
+
+def means_by_position(generator: np.random.Generator, deltas: np.ndarray, resamples: int,
+                      block_cells: int = BLOCK_CELLS) -> np.ndarray:
+    """Means of resamples. The same numbers as one draw of shape (resamples, n), whatever the size of a block."""
+    return _in_blocks(resamples, len(deltas), block_cells, lambda rows: deltas[
+        generator.integers(0, len(deltas), (rows, len(deltas)))].mean(axis=1))
+
+
+def means_by_count(generator: np.random.Generator, deltas: np.ndarray, resamples: int,
+                   block_cells: int = BLOCK_CELLS) -> np.ndarray:
+    """Other draws of the same law, in time that grows with the distinct deltas: how often each comes is multinomial."""
+    values, counts = np.unique(deltas, return_counts=True)
+    shares = counts / len(deltas)
+    return _in_blocks(resamples, len(values), block_cells, lambda rows: (   # not @: its rounding depends on the rows
+        generator.multinomial(len(deltas), shares, rows) * values).sum(axis=1) / len(deltas))
+
+
+def _in_blocks(resamples: int, columns: int, block_cells: int, draw) -> np.ndarray:
+    rows = max(1, block_cells // columns)
+    return np.concatenate([draw(min(rows, resamples - first)) for first in range(0, resamples, rows)])
+
+
+def gate(total: Aggregate, lcb: float, *, win_margin: float, min_valid_turn_frac: float, min_turns: int) -> Gate:
+    """Accepted iff enough was parsed, enough turns were judged, margin >= win_margin and LCB > 0."""
+    if not total.turns_judged:
+        seen = f"in {_turns(total.turns)}" if total.turns else "because there are no turns"
+        return Gate(False, [f"no verdict was parsed {seen}"], False)
+    if total.parsed_frac < min_valid_turn_frac:
+        return Gate(False, [f"every judge parsed in only {total.turns_parsed} of {_turns(total.turns)}: "
+                            f"{total.parsed_frac:.4g} < min_valid_turn_frac {min_valid_turn_frac:g}"], False)
+    reasons = []
+    if total.turns_judged < min_turns:
+        reasons.append(f"only {_turns(total.turns_judged)} with a verdict < min_turns {min_turns}")
+    if total.margin < win_margin:
+        reasons.append(f"margin {total.margin:.4f} < win_margin {win_margin:g}")
+    if lcb < DUST:
+        reasons.append(f"LCB {lcb:.6f} is not above 0")
+    return Gate(not reasons, reasons, True)
+
+
+def decide(turns: list[TurnScore], panel: list[str], *, win_margin: float, gate_alpha: float, bootstrap_resamples: int,
+           min_valid_turn_frac: float, min_turns: int, seed: int) -> Outcome:
+    """All of the above for the turns of a duel. Rejected without scores: None in place of every score and the LCB."""
+    total = aggregate(turns, panel)
+    lcb = bootstrap_lcb([delta(turn) for turn in turns], gate_alpha, bootstrap_resamples, seed)
+    said = gate(total, lcb, win_margin=win_margin, min_valid_turn_frac=min_valid_turn_frac, min_turns=min_turns)
+    if not said.has_scores:
+        judges = {name: JudgeScore(None, {}, judge.parse_rate) for name, judge in total.judges.items()}
+        total = replace(total, challenger_score=None, king_score=None, margin=None, judges=judges, metrics={})
+        lcb = None
+    return Outcome(total, lcb, said.accepted, said.reasons)
+
+
+def _challenger_first(order: str) -> bool:
+    """Which way an entry was asked; a misspelt order would turn its verdict round, so it raises."""
+    if order not in (CHALLENGER_FIRST, KING_FIRST, "reference_first"):
+        raise ValueError(f"an order is {order!r}, not {KING_FIRST!r}, 'reference_first' or {CHALLENGER_FIRST!r}")
+    return order == CHALLENGER_FIRST
+
+
+def _parsed(entry: dict) -> bool:
+    return entry["parse_ok"] and not entry.get("error")
+
+
+def _mean(values) -> Fraction:
+    values = list(values)
+    return sum(values, Fraction(0)) / len(values)
+
+
+def _percent(share: Fraction) -> float:
+    return float(round(100 * share, 4))
+
+
+def _turns(count: int) -> str:
+    return f"{count} turn" if count == 1 else f"{count} turns"
