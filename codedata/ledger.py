@@ -14,10 +14,13 @@ from __future__ import annotations
 import heapq
 import json
 import os
+import sys
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+
+import orjson
 
 from codedata.errors import RunStopped
 
@@ -61,6 +64,7 @@ class Ledger:
         self.used: dict[tuple[str, str], set[str]] = {}      # those of them that a record was made from
         self.entries: dict[str, list] = {}       # list files: stem → [[order, instance_id, digests], …]
         self.details: dict[tuple[str, str], dict] = {}   # what prompt.py notes with its files, and exclusions
+        self.n_calls, self.n_unpriced, self.cost_usd = 0, 0, 0.0   # of all lines
         self._lock, self._files = threading.Lock(), {}
         self._partial = {p.name[:-6] for d in directories for p in (Path(d) / PARTIAL).glob("*.jsonl")}
         for line in _in_time([read_lines(Path(d) / LEDGER) for d in directories]):
@@ -71,14 +75,21 @@ class Ledger:
 
     def _take(self, line: dict) -> None:
         stage, item, state = line["stage"], line["item"], line["state"]
-        key, calls = (stage, item), line.get("calls")
+        key, calls = (sys.intern(stage), item), line.get("calls")
+        for call in [*(calls or ()), *line.get("earlier", ())]:
+            n = call.get("n", 1)   # a sum that compacting left
+            self.n_calls += n
+            if call["cost_usd"] is None:
+                self.n_unpriced += n
+            else:
+                self.cost_usd += call["cost_usd"]
         if state == "failed":
             self._partial.add(item)   # its replies may be kept for the next attempt
         if calls and item in self._partial:
             self.counted.setdefault(key, set()).update(call["id"] for call in calls)
         if state in ("done", "adopted"):
-            self.made[key] = Attempt(state, line.get("read", ""), dict(line.get("wrote") or NOTHING),
-                                     line.get("settings", ""))
+            self.made[key] = Attempt(state, line.get("read", ""), line.get("wrote") or NOTHING,
+                                     sys.intern(line.get("settings", "")))
             self.failed.pop(key, None)
             if item in self._partial:   # killed before the kept replies were dropped: they are not served again
                 self.used[key] = set(self.counted.get(key, ()))
@@ -103,7 +114,7 @@ class Ledger:
         if "error" in line:
             line["error"] = line["error"][:ERROR_CHARS]
         line["at"] = datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        data = (json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n").encode()
+        data = to_line(line)
         with self._lock:
             if directory not in self._files:
                 self._files[directory] = _Appender(Path(directory) / LEDGER)
@@ -165,11 +176,21 @@ def read_lines(path: Path):
     with file:
         for raw in file:
             try:
-                line = json.loads(raw)
-            except (ValueError, RecursionError):
-                continue
+                line = orjson.loads(raw)
+            except ValueError:
+                try:
+                    line = json.loads(raw)   # it bears half a character in a model's reply
+                except (ValueError, RecursionError):
+                    continue
             if isinstance(line, dict):
                 yield line
+
+
+def to_line(line: dict) -> bytes:
+    try:
+        return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:   # half a character
+        return (json.dumps(line) + "\n").encode()
 
 
 def compact(directories: list[Path]) -> tuple[int, int]:
@@ -203,10 +224,10 @@ def compact(directories: list[Path]) -> tuple[int, int]:
             if lost := {f: now.get(f, "") for f in {*then, *now} if then.get(f) != now.get(f)}:
                 line["found"] = {**(line.get("found") or {}), **lost}
     for path in {path for _, path, _ in kept}:
-        lines = [json.dumps(line, separators=(",", ":")) + "\n" for _, where, line in kept if where == path]
+        lines = [to_line(line) for _, where, line in kept if where == path]
         tmp = path.with_name("_tmp." + path.name)
         try:
-            with open(tmp, "w", encoding="ascii") as file:
+            with open(tmp, "wb") as file:
                 file.writelines(lines)
                 file.flush()
                 os.fsync(file.fileno())

@@ -64,6 +64,8 @@ def text_problem(value: str) -> str | None:
     """Why a text cannot be stored or sent (NUL byte, lone surrogate), or None."""
     if "\x00" in value:
         return "has a NUL byte"
+    if value.isascii():
+        return None
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -121,6 +123,11 @@ def _texts(value):
 def _messages(value):
     if not isinstance(value, list):
         return f"is {_kind(value)}, not a list of messages"
+    try:   # one look at all of it together; only where that finds something, which message it is
+        if all(len(m) == 2 for m in value) and not text_problem("".join([m["role"] + m["content"] for m in value])):
+            return None
+    except (TypeError, KeyError):
+        pass
     for i, message in enumerate(value):
         if not isinstance(message, dict):
             return f"[{i}] is {_kind(message)}, not a message"

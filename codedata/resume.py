@@ -6,12 +6,13 @@ of what is on disk. Nothing is opened whose size and mtime are as a script left 
 from __future__ import annotations
 
 import fnmatch
+import gc
 import hashlib
 from dataclasses import dataclass, field
 
 from codedata.config import Exclude
 from codedata.errors import BrokenRecord
-from codedata.llm.calls import Calls
+from codedata.llm.calls import Calls, Spares
 from codedata.store import Store
 
 STATES = ("done", "adopted", "stale", "forced", "edited", "missing", "failed", "excluded", "waiting", "orphan",
@@ -76,13 +77,21 @@ class States:
                  settings: str):
         self.stage, self.args, self.exclude, self.settings = stage, args, exclude, settings
         self.reads, self.writes, self.joined = reads, writes, joined
+        self.spares = Spares(writes.store.into)
 
     def plan(self) -> Plan:
         """Every item's state; reads what a script did not leave as it is, so all broken records are found here."""
         source, out = self.reads.store, self.writes.store
         stores = {id(s): s for s in (source, out, *([self.joined.store] if self.joined else []))}.values()
-        for store in stores:
-            store.open()
+        gc.disable()   # millions of small objects come and none goes: collecting would be a third of the time
+        try:
+            for store in stores:
+                store.open()
+            return self._plan(source, out, stores)
+        finally:
+            gc.enable()
+
+    def _plan(self, source, out, stores) -> Plan:
         plan = Plan({state: [] for state in STATES}, [], {}, [])
         for name in filter(self._in_shard, source.names()):
             try:
@@ -181,7 +190,7 @@ class States:
         """The item's kept replies, and which of them the ledger knows."""
         store, key = self.writes.store, (self.stage, name)
         return Calls(store.path(name).parent, self.stage, name, store.book.counted.get(key, frozenset()),
-                     store.book.used.get(key, frozenset()), tuple(store.directories))
+                     store.book.used.get(key, frozenset()), tuple(store.directories), self.spares)
 
     def _intent(self, name: str, there) -> dict | None:
         intent = self.calls(name).intent

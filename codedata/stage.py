@@ -5,6 +5,7 @@ A script gives run() an item function and says what it reads and writes; which i
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import shlex
@@ -22,9 +23,9 @@ from codedata import ledger
 from codedata.config import Settings
 from codedata.errors import BrokenRecord, Interrupted, ItemFailed, RunStopped, Trouble
 from codedata.ledger import PARTIAL
-from codedata.llm.calls import Calls, counting, ledger_calls
+from codedata.llm.calls import Calls, counting
 from codedata.llm.client import Models
-from codedata.progress import Bar, Outcome, named, plural, say, usd
+from codedata.progress import Bar, Outcome, money, named, plural, say, usd
 from codedata.resume import Item, Plan, Reads, States, Writes
 from codedata.store import digest, lock, natural
 
@@ -143,6 +144,7 @@ class _Job:
         self.models, self.make = models, make
         self.outcome, self.reason, self.interrupted, self.under_way = Outcome(), None, False, 0
         self._lock = threading.Lock()
+        self._at_disk = threading.Semaphore(8)   # hundreds of threads writing at once only wait for each other
 
     def say_plan(self, plan: Plan, after: str) -> None:
         """What is there and what is to do; every broken record with its fault."""
@@ -167,11 +169,9 @@ class _Job:
 
     def say_money(self, plan: Plan, requests) -> None:
         """What this directory cost so far; with --dry-run the calls to come, answers at most max_tokens long."""
-        so_far = Outcome()
-        for directory in self.writes.store.directories:
-            so_far.add_calls(ledger_calls(directory))
-        if so_far.calls:
-            say(f"      so far {plural(so_far.calls, 'call')}, {so_far.money()}")
+        book = self.writes.store.book
+        if book.n_calls:
+            say(f"      so far {plural(book.n_calls, 'call')}, {money(book.cost_usd, book.n_unpriced, book.n_calls)}")
         if not self.args.dry_run:
             return
         n_calls = tokens_in = tokens_out = n_unpriced = n_unfit = 0
@@ -210,6 +210,7 @@ class _Job:
     def run(self, plan: Plan, then: str) -> int:
         for name, read, intent in plan.adopted:
             self._adopt(name, read, intent)
+        gc.freeze()   # the plan's objects stay to the end: no collection needs to look at them
         bar = Bar(self.stage, len(plan.todo), self.args.quiet)
         items, n_workers = iter(plan.todo), min(self.settings.llm.workers, len(plan.todo))
 
@@ -237,6 +238,8 @@ class _Job:
                         bar.update(self.outcome, self.under_way)
             finally:
                 bar.close()
+                self.states.spares.close()
+                gc.unfreeze()
         return self._summary(plan, then)
 
     def _one(self, item: Item, bar: Bar) -> None:
@@ -272,10 +275,11 @@ class _Job:
             store.set_aside(item.name)
         old = store.book.made.get((self.stage, item.name))
         settings = old.settings if item.only_copies and old else self.states.settings
-        known, found = store.put(item.name, made, own, keep_edits=not self.args.force,
-                                 about_to_write=(lambda wrote: calls.about_to_write(
-                                     {"read": read, "wrote": wrote, "settings": settings})) if old else None)
-        self._book(item.name, known, found, read, settings, calls, "done", time.monotonic() - started)
+        with self._at_disk:
+            known, found = store.put(item.name, made, own, keep_edits=not self.args.force,
+                                     about_to_write=(lambda wrote: calls.about_to_write(
+                                         {"read": read, "wrote": wrote, "settings": settings})) if old else None)
+            self._book(item.name, known, found, read, settings, calls, "done", time.monotonic() - started)
         with self._lock:
             self.outcome.refreshed += item.only_copies
             self.outcome.wrote += not item.only_copies

@@ -18,6 +18,8 @@ from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
+import orjson
+
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.ledger import Known, Ledger, disk_trouble
 from codedata.records import parse, safe_name
@@ -33,8 +35,8 @@ def natural(name: str) -> list:
 
 def digest(value) -> str:
     """16 hex digits of a JSON value: equal values, equal digests, whatever the order of their keys."""
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    data = value.encode() if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
 def digests_of(record) -> dict[str, str]:
@@ -44,9 +46,9 @@ def digests_of(record) -> dict[str, str]:
 
 def write_atomic(path: Path, data: bytes) -> os.stat_result:
     """Put `data` at `path` whole or not at all; returns its stat. Full disks and the like end the run."""
-    tmp = path.with_name(f"_tmp.{os.getpid()}.{threading.get_ident()}")
+    tmp = f"{path.parent}/_tmp.{os.getpid()}.{threading.get_ident()}"
     try:
-        fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        fd = open_making_folders(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
             view = memoryview(data)
             while view:
@@ -67,21 +69,19 @@ def write_atomic(path: Path, data: bytes) -> os.stat_result:
 
 def to_json(data) -> bytes:
     """The form of every record on disk: sorted and indented, so that an edit is a one-line diff."""
-    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
 def _load_json(path: Path):
     try:
         with open(path, "rb") as file:
             raw = file.read()
-        data = json.loads(raw)
-        if b"\\ud" in raw.lower():   # half a character, in whatever key: it could not be written again
-            to_json(data)
-        return data
+        try:
+            return orjson.loads(raw)
+        except ValueError:
+            return json.loads(raw)   # it bears half characters, which a list's other entries need not suffer for
     except FileNotFoundError as e:
         raise BrokenRecord("is gone.", str(path), "It was there a moment ago: run again.") from e
-    except UnicodeEncodeError as e:
-        raise BrokenRecord("has a lone surrogate (half a character).", str(path), "Take it out.") from e
     except (ValueError, RecursionError, OSError) as e:
         raise BrokenRecord(f"is not readable JSON: {e}", str(path), "Mend it, or delete it and run again.") from e
 
@@ -171,8 +171,12 @@ class Store:
         return self._facts[name]
 
     def read(self, name: str):
-        record = parse(self.cls, _load_json(self.path(name)), str(self.path(name)),
-                       "Restore the field, or delete the file and run again.")
+        data = _load_json(self.path(name))
+        record = parse(self.cls, data, str(self.path(name)), "Restore the field, or delete the file and run again.")
+        try:
+            to_json(data)   # also what a person added must be such that it can be written again
+        except TypeError as e:
+            raise BrokenRecord(f"cannot be written again: {e}.", str(self.path(name)), "Mend that text.") from e
         if getattr(self.cls, "named_by_id", False) and record.instance_id != name:
             raise BrokenRecord(f"is the record of {record.instance_id!r}.", str(self.path(name)),
                                "Rename the file, or mend its instance_id.")
@@ -186,7 +190,7 @@ class Store:
         `about_to_write({field: digest})` is called before the rename when there is an old file.
         """
         path = self._place(name)
-        data = _load_json(path) if path.exists() else None
+        data = _load_json(path) if os.path.exists(path) else None
         if data is not None and keep_edits and self._touched(name, path):
             seen = self._facts.get(name) or self.book.known.get(name)
             now = digests_of(parse(self.cls, data, str(path), "It was edited while the script ran."))
@@ -201,7 +205,6 @@ class Store:
         written = parse(self.cls, data, str(path), "It was edited while the script ran.")
         digests = digests_of(written)
         found = self.found(name, digests, own)
-        path.parent.mkdir(parents=True, exist_ok=True)
         if about_to_write and name in self._at:
             about_to_write({f: digests[f] for f in own if f in digests})
         stat = write_atomic(path, to_json(data))
@@ -220,7 +223,7 @@ class Store:
     def _place(self, name: str) -> Path:
         """Where the record is now: a person may have moved it to another shard."""
         path = self.path(name)
-        if name in self._at and not path.exists():
+        if name in self._at and not os.path.exists(path):
             path = next((p for d in self.directories if (p := d / path.name).exists()), path)
         return path
 
@@ -261,7 +264,8 @@ class Lists:
         """Look at what is there; call it once."""
         check_directories([self.directory])
         self.ledger = Ledger(self.directory)
-        for stem, stat in json_files(self.directory, self.broken) if self.directory.is_dir() else []:
+        found = json_files(self.directory, self.broken) if self.directory.is_dir() else []
+        for stem, stat in sorted(found, key=lambda named: natural(named[0])):
             self._take(stem, stat)
         return self
 
@@ -269,11 +273,11 @@ class Lists:
         self.stats[stem] = stat
         known = self.ledger.known.get(stem)
         if known and (known.size, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns) and stem in self.ledger.entries:
-            for order, instance_id, digests in self.ledger.entries[stem]:
+            for order, instance_id, digests in sorted(self.ledger.entries.pop(stem), key=lambda entry: entry[0]):
                 self._index[f"{stem}_{order}"] = stem, Known(instance_id, digests)
             return
         try:
-            for name, record in self._parse(stem, report=True).items():
+            for name, record in sorted(self._parse(stem, report=True).items(), key=lambda item: item[1].order):
                 self._index[name] = stem, Known(record.instance_id, digests_of(record))
         except BrokenRecord as e:
             self.broken.append(e)
@@ -310,7 +314,8 @@ class Lists:
         return records
 
     def names(self) -> list[str]:
-        return sorted(self._index, key=natural)
+        """In natural order: by file, then by the entries' own numbers."""
+        return list(self._index)
 
     def __contains__(self, name: str) -> bool:
         return name in self._index
@@ -369,7 +374,6 @@ class Lists:
     def put(self, stem: str, records: list, **line) -> None:
         """Write one list file and its ledger line."""
         path = self.directory / f"{stem}.json"
-        self.directory.mkdir(parents=True, exist_ok=True)
         data = [{f.name: getattr(record, f.name) for f in fields(record)} for record in records]
         stat = write_atomic(path, to_json(data))
         entries = []
@@ -391,6 +395,15 @@ def copy_aside(path: Path) -> Path:
     copy = next(p for n in itertools.count(1) if not (p := folder / f"{path.stem}.{n}.json").exists())
     write_atomic(copy, path.read_bytes())
     return copy
+
+
+def open_making_folders(path, flags: int) -> int:
+    """os.open(), with the folders above made where they are not there yet."""
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags, 0o666)
 
 
 def check_directories(paths) -> None:

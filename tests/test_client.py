@@ -203,7 +203,7 @@ def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
 
 def partial(root, name="prompts_1_1_1"):
     path = root / "answer" / "_partial" / f"{name}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
 
 
 def test_a_reply_of_an_unfinished_item_is_not_asked_for_again(tmp_path, fake_llm):

@@ -84,9 +84,7 @@ def test_a_second_signal_ends_at_once(tmp_path, fake_llm):
     process = start_script("king.py", tmp_path, *flags(fake_llm))
     fake_llm.wait_for(4, "in_flight")
     process.send_signal(signal.SIGTERM)
-    eventually(lambda: process.poll() is None)
-    first_line = [process.stderr.readline() for _ in range(2)][-1]
-    assert "stopping" in first_line
+    assert any("stopping" in process.stderr.readline() for _ in range(5))
     process.send_signal(signal.SIGTERM)
     assert finish(process, 5).returncode == 130
 
@@ -146,7 +144,7 @@ def test_an_answer_made_again_and_killed_before_its_ledger_line_is_not_taken_for
 
 def test_two_processes_on_one_directory_the_second_names_the_first(tmp_path, fake_llm):
     write_prompts(tmp_path, 4)
-    fake_llm.latency_s = 1.0
+    fake_llm.latency_s = 3.0
     first = start_script("king.py", tmp_path, *flags(fake_llm))
     fake_llm.wait_for(4, "in_flight")
     second = run_script("king.py", tmp_path, *flags(fake_llm))

@@ -332,7 +332,7 @@ def test_earlier_calls_without_usage_are_unknown_not_free(tmp_path, fake_llm, co
     run_here(king.main, tmp_path, *flags, "--limit", 1, "--force")
     if compacted:
         run_here(king.main, tmp_path, "--compact")
-    with pytest.raises(RunStopped, match="not known"):
+    with pytest.raises(RunStopped, match="no usage"):
         spent_usd(tmp_path, BY_M)
     assert run_here(king.main, tmp_path, *flags, "--budget", 1) == 2
 

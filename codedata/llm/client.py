@@ -6,12 +6,15 @@ reply itself go to the `Calls` of the item in hand (codedata/llm/calls.py) befor
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import re
+import secrets
 import threading
-import uuid
 from dataclasses import dataclass
+
+import orjson
 
 from codedata.config import PRICE_LINE, Settings, Speaker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
@@ -66,7 +69,7 @@ class Client:
                 "max_tokens": speaker.max_tokens}
         if grammar and self._embedded:
             body["grammar"] = grammar
-        data = json.dumps(body).encode()
+        data = orjson.dumps(body)
         request = hashlib.blake2b(data, digest_size=8).hexdigest()
         n_tries = 1 + speaker.format_retries
         for _ in range(n_tries):
@@ -103,7 +106,7 @@ class Client:
 
     def _ask(self, data: bytes, request: str, attempt: int, calls) -> Reply:
         models, tries = self._models, Tries()
-        here = {"proxies": {"http": None, "https": None}} if self._embedded else {}
+        here = {"proxies": {}} if self._embedded else {}
         url = (models.embedded.base_url() if self._embedded else self.speaker.endpoint.base_url) + "/chat/completions"
         try:
             reply, usage = models.http.send("POST", url, self._line, _decode, tries=tries, gate=models.money.gate,
@@ -111,7 +114,7 @@ class Client:
         except HttpTrouble as e:
             raise HttpTrouble(e.what, f"{self.speaker.model}:", WHAT_TO_DO.get(e.status, ""), e.status) from e
         # billed under the name that was asked for, which is the one that has a price; the served one may add a date
-        call = {"id": uuid.uuid4().hex[:12], "model": self.speaker.model, **usage,
+        call = {"id": models.next_id(), "model": self.speaker.model, **usage,
                 "cost_usd": models.money.cost(self.speaker.model, **usage), "seconds": round(tries.seconds, 3),
                 **{key: n for key, n in (("tries", tries.n), ("timeouts", tries.timeouts),
                                          ("throttled", tries.throttled)) if n > (key == "tries")}}
@@ -134,6 +137,7 @@ class Models:
         self.money = Money(settings.prices, settings.budget_usd)
         self._clients: dict[str, Client] = {}
         self._embedded = None
+        self._run, self._count = secrets.token_hex(5), itertools.count(1)
 
     @property
     def embedded(self):
@@ -142,6 +146,10 @@ class Models:
             from codedata.llm.embedded import Embedded  # an extra: imported where it is asked for
             self._embedded = Embedded()
         return self._embedded
+
+    def next_id(self) -> str:
+        """An id for a call, unlike any other's."""
+        return f"{self._run}-{next(self._count)}"
 
     def client(self, role: str) -> Client:
         if role not in self._clients:
@@ -160,7 +168,7 @@ class Models:
             elif not endpoint.base_url:
                 raise Trouble("has no base_url.", f"[endpoints.{endpoint.name}]", WAYS_OUT)
             elif not re.match(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)", endpoint.base_url):
-                raise Trouble("is not the address of an endpoint.", repr(endpoint.base_url),
+                raise Trouble("is no base URL of an endpoint.", repr(endpoint.base_url),
                               "It looks like http://127.0.0.1:8000/v1 or https://host/v1.")
             elif "@" in endpoint.base_url:
                 raise Trouble("has a password in its base_url.", f"[endpoints.{endpoint.name}]",
@@ -193,7 +201,7 @@ WAYS_OUT = ("Put the key into the environment or .env (CHUTES_API_KEY), or name 
 def _decode(status: int, headers, body: bytes) -> tuple[Reply, dict]:
     """(reply, usage) of a chat completion; ValueError where it is none."""
     try:
-        answer = json.loads(body)
+        answer = json.loads(body)   # not orjson: half a character is a fault of the text, not of the envelope
         choice = answer["choices"][0]
         message = choice["message"]
         content = message.get("content")

@@ -1,0 +1,146 @@
+"""How close king.py comes to what its workers could do at the best, and what a call costs the client.
+
+Starts mock_llm.py (0.5 s an answer), writes N prompts into a temporary root, runs king.py over them for each number of
+workers, and beside it, on the same server with the same prompts, the floor: a bare loop of `requests` (floor.py).
+
+  python benchmarks/throughput.py                                  # 32, 128 and 256 workers, 5,000 calls each
+  python benchmarks/throughput.py --https --workers 256
+  python benchmarks/throughput.py --workers 256 --curator --curator-python OTHER_VENV/bin/python
+
+One JSON line on stdout, a table on stderr. What is counted stands in benchmarks/README.md.
+"""
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from measure import HERE, Others, machine, mock_llm, run, script, write_root
+
+WALL_TARGET = {32: 1.10, 128: 1.10, 256: 1.15}   # of ideal
+CPU_TARGET_MS = 1.2                              # a call, with answer file and ledger line
+
+
+def main() -> None:
+    args = parser().parse_args()
+    base = Path(tempfile.mkdtemp(prefix="codedata_throughput.", dir=args.tmp))
+    try:
+        write_root(base / "prompts", args.n, args.history_chars)
+        report = {"benchmark": "throughput", "scheme": "https" if args.https else "http", "n": args.n,
+                  "latency_s": args.latency, "history_chars": args.history_chars, **machine(), "runs": []}
+        for workers in args.workers:
+            figures = king(base, workers, args)
+            floor = [sys.executable, HERE / "floor.py"]
+            figures["floor"] = peer("floor", floor, base, workers, args)
+            if args.floor_files:
+                figures["floor_files"] = peer("floor_files", [*floor, "--files"], base, workers, args)
+            figures["cpu_over_floor"] = round(figures["cpu_ms_a_call"] / figures["floor"]["cpu_ms_a_call"], 2)
+            report["runs"].append(figures)
+        if args.curator:
+            workers = max(args.workers)
+            curator = [args.curator_python, HERE / "curator_client.py"]
+            report["curator"] = peer("curator", curator, base, workers, args, https=False)
+            ours = report["runs"][args.workers.index(workers)]
+            report["curator"]["wall_over_king"] = round(report["curator"]["wall_s"] / ours["wall_s"], 2)
+            report["curator"]["cpu_over_king"] = round(report["curator"]["cpu_ms_a_call"] / ours["cpu_ms_a_call"], 2)
+    finally:
+        if args.keep:
+            print(f"kept: {base}", file=sys.stderr)
+        else:
+            shutil.rmtree(base)
+    table(report)
+    print(json.dumps(report))
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--n", type=int, default=5000, help="prompts, each one call (%(default)s)")
+    p.add_argument("--workers", type=lambda text: [int(w) for w in text.split(",")], default=[32, 128, 256],
+                   metavar="N,N", help="calls in flight, one run each (32,128,256)")
+    p.add_argument("--latency", type=float, default=0.5, metavar="S", help="of an answer (%(default)s)")
+    p.add_argument("--history-chars", type=int, default=4000, metavar="N", help="of a prompt (%(default)s)")
+    p.add_argument("--https", action="store_true", help="the same over TLS")
+    p.add_argument("--floor-files", action="store_true", help="also the floor with one synced file an answer")
+    p.add_argument("--curator", action="store_true", help="also bespokelabs-curator, over http, at the most workers")
+    p.add_argument("--curator-python", default=sys.executable, metavar="PATH", help="of the environment that has it")
+    p.add_argument("--tmp", metavar="DIR", help="where the temporary root goes: its file system is part of the figures")
+    p.add_argument("--keep", action="store_true", help="leave the temporary root")
+    return p
+
+
+def fresh_root(base: Path, name: str) -> Path:
+    """The prompts in a root of their own. Nothing is deleted between two runs: on ext4 each file that was deleted
+    within the last minutes makes every new one dearer."""
+    return Path(shutil.copytree(base / "prompts", base / name))
+
+
+def king(base: Path, workers: int, args) -> dict:
+    """king.py over all prompts, none answered yet: figures of its calls phase."""
+    root = fresh_root(base, f"king_{workers}")
+    idle = run(script("king.py", root, "--status"), root)   # start-up: interpreter, imports, settings, plan of N items
+    load, others = os.getloadavg()[0], Others()
+    with mock_llm("--latency", args.latency, tls=args.https) as mock:
+        settings = f'[llm]\nbase_url = "{mock.base_url}"\nmodel = "mock"\nca_bundle = "{mock.ca_bundle}"\n'
+        (root / "chain.toml").write_text(settings)
+        cost = run(script("king.py", root, "--workers", workers), root)
+    figures = calls_phase(cost.ended_t - mock.stats["first_t"], cost.cpu_s - idle.cpu_s, workers, args, mock.stats)
+    n_files = sum(1 for p in (root / "answer").iterdir() if p.name[0] != "_")
+    with open(root / "answer" / "_ledger.jsonl", "rb") as book:
+        n_lines = sum(1 for _ in book)
+    if not n_files == n_lines == mock.stats["paid"] == args.n:
+        sys.exit(f"{n_files} answers, {n_lines} ledger lines, {mock.stats['paid']} calls of {args.n}\n{cost.stderr}")
+    return {"workers": workers, **figures, "start_up_cpu_s": round(idle.cpu_s, 2),
+            "whole_wall_s": round(cost.wall_s, 2), "whole_cpu_s": round(cost.cpu_s, 2),
+            "system_share": round(cost.system_s / cost.cpu_s, 2), "peak_mb": round(cost.peak_mb),
+            "load_1m_before": round(load, 2), "cores_used_by_others": others.cores(cost.cpu_s + mock.stats["cpu_s"])}
+
+
+def peer(name: str, command: list, base: Path, workers: int, args, https: bool | None = None) -> dict:
+    """Figures of another client on a fresh server with the same prompts; it counts its own loop alone."""
+    root = fresh_root(base, f"{name}_{workers}")
+    with mock_llm("--latency", args.latency, tls=args.https if https is None else https) as mock:
+        flags = ["--root", root, "--url", mock.base_url, "--workers", workers]
+        flags += ["--ca-bundle", mock.ca_bundle] if mock.ca_bundle else []
+        cost = run([*command, *flags], root)
+    own = json.loads(cost.stdout.splitlines()[-1])
+    if own["n_ok"] != args.n:
+        sys.exit(f"{name}: {own['n_ok']} of {args.n} answers\n{cost.stderr[-2000:]}")
+    return {**calls_phase(own["wall_s"], own["cpu_s"], workers, args, mock.stats), "peak_mb": round(cost.peak_mb)}
+
+
+def calls_phase(wall_s: float, cpu_s: float, workers: int, args, stats: dict) -> dict:
+    ideal_s = args.n * args.latency / workers
+    return {"ideal_s": round(ideal_s, 2), "wall_s": round(wall_s, 2), "wall_over_ideal": round(wall_s / ideal_s, 3),
+            "cpu_ms_a_call": round(1000 * cpu_s / args.n, 3), "max_in_flight": stats["max_in_flight"],
+            "connections": stats["opened_connections"],
+            "server_cpu_ms_a_call": round(1000 * stats["cpu_s"] / args.n, 3)}
+
+
+def table(report: dict) -> None:
+    def say(text):
+        print(text, file=sys.stderr)
+
+    def row(name, f, targets=("", "")):
+        say(f"{name:<16}{f['ideal_s']:>8.1f}{f['wall_s']:>8.1f}{f['wall_over_ideal']:>8.3f} {targets[0]:<8}"
+            f"{f['cpu_ms_a_call']:>7.2f} {targets[1]:<8}{f['peak_mb']:>6}{f['server_cpu_ms_a_call']:>8.2f}")
+
+    say(f"\n{report['scheme']}, {report['n']} calls of {report['latency_s']:g} s, load {report['load_1m']} before")
+    say(" " * 17 + "ideal s  wall s   ratio target  ms/call target      MB  server")
+    for figures in report["runs"]:
+        workers = figures["workers"]
+        wall = WALL_TARGET.get(workers)
+        row(f"king {workers}", figures, (f"<= {wall}" if wall else "", f"<= {CPU_TARGET_MS}"))
+        row("  floor", figures["floor"])
+        if "floor_files" in figures:
+            row("  with files", figures["floor_files"])
+        say(f"{'':<16}king / floor, CPU: {figures['cpu_over_floor']}; other processes used "
+            f"{figures['cores_used_by_others']} of {report['cores']} cores")
+    if curator := report.get("curator"):
+        row("curator", curator)
+        say(f"{'':<16}curator / king: wall {curator['wall_over_king']}, CPU {curator['cpu_over_king']}")
+
+
+if __name__ == "__main__":
+    main()
