@@ -108,6 +108,10 @@ class Ledger:
         if "detail" in line:
             self.details[key] = line["detail"]
 
+    def may_have_kept(self, item: str) -> bool:
+        """True where replies of the item were kept when this was opened, or an attempt has failed since."""
+        return item in self._partial
+
     def append(self, directory: Path, **line) -> None:
         """Write one line to a directory's ledger, and know it. A disk that takes no more ends the run."""
         line = {key: value for key, value in line.items() if value not in (None, "", [], {}) or key == "cost_usd"}

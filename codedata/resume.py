@@ -190,7 +190,8 @@ class States:
         """The item's kept replies, and which of them the ledger knows."""
         store, key = self.writes.store, (self.stage, name)
         return Calls(store.path(name).parent, self.stage, name, store.book.counted.get(key, frozenset()),
-                     store.book.used.get(key, frozenset()), tuple(store.directories), self.spares)
+                     store.book.used.get(key, frozenset()), tuple(store.directories), self.spares,
+                     store.book.may_have_kept(name))
 
     def _intent(self, name: str, there) -> dict | None:
         intent = self.calls(name).intent

@@ -189,8 +189,8 @@ class Store:
         that was taken away). An `own` field that was edited since this store looked is kept: ItemFailed.
         `about_to_write({field: digest})` is called before the rename when there is an old file.
         """
-        path = self._place(name)
-        data = _load_json(path) if os.path.exists(path) else None
+        path, is_there = self._place(name)
+        data = _load_json(path) if is_there else None
         if data is not None and keep_edits and self._touched(name, path):
             seen = self._facts.get(name) or self.book.known.get(name)
             now = digests_of(parse(self.cls, data, str(path), "It was edited while the script ran."))
@@ -220,12 +220,14 @@ class Store:
         others = {*then, *digests} - set(own)
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
-    def _place(self, name: str) -> Path:
-        """Where the record is now: a person may have moved it to another shard."""
+    def _place(self, name: str) -> tuple[Path, bool]:
+        """Where the record is or will be, and whether it is there now: a person may have moved it to another shard."""
         path = self.path(name)
-        if name in self._at and not os.path.exists(path):
-            path = next((p for d in self.directories if (p := d / path.name).exists()), path)
-        return path
+        is_there = os.path.exists(path)
+        if name in self._at and not is_there:
+            moved = next((p for d in self.directories if (p := d / path.name).exists()), None)
+            return moved or path, moved is not None
+        return path, is_there
 
     def _touched(self, name: str, path: Path) -> bool:
         stat = path.stat()

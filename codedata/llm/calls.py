@@ -24,7 +24,8 @@ class Calls:
     """The replies of one item by one stage. Threads that an item starts may share it."""
 
     def __init__(self, directory: Path, stage: str, item: str, counted: set[str] = frozenset(),
-                 used: set[str] = frozenset(), shards: tuple[Path, ...] = (), spares: Spares | None = None):
+                 used: set[str] = frozenset(), shards: tuple[Path, ...] = (), spares: Spares | None = None,
+                 may_be_kept: bool = True):
         self._spares, self._spare = spares or Spares(directory), None
         self.path = Path(directory) / PARTIAL / f"{item}.jsonl"
         self._elsewhere = [path for d in shards if (path := Path(d) / PARTIAL / self.path.name) != self.path]
@@ -38,11 +39,13 @@ class Calls:
         self.cuts: list[str] = []
         self.intent: dict | None = None    # digests that an earlier, killed run was about to write
         self.served = 0
-        self._on_disk = False
+        self._on_disk, self._read_elsewhere = False, []
         try:
-            for path in (self.path, *self._elsewhere):
+            for path in (self.path, *self._elsewhere) if may_be_kept else ():
                 for line in read_lines(path):
                     self._on_disk |= path == self.path
+                    if path != self.path and path not in self._read_elsewhere:
+                        self._read_elsewhere.append(path)
                     self._take_line(line, counted, used)
         except OSError as e:
             raise ItemFailed(f"has kept replies that cannot be read: {e.strerror}.", str(path),
@@ -113,7 +116,7 @@ class Calls:
             if not made and len(kept) == len(self._kept):
                 return
             try:
-                for path in self._elsewhere:
+                for path in self._read_elsewhere:
                     path.unlink(missing_ok=True)
                 if not self._on_disk and not left:
                     return
