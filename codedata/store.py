@@ -13,6 +13,7 @@ import json
 import os
 import re
 import socket
+import sys
 import threading
 from collections import Counter
 from dataclasses import fields
@@ -95,7 +96,7 @@ def json_files(directory: Path, broken: list[BrokenRecord]):
             broken.append(BrokenRecord("has a name that is refused.", entry.path, NAMES))
             continue
         try:
-            yield entry.name[:-5], entry.stat()
+            yield sys.intern(entry.name[:-5]), entry.stat()
         except OSError as e:
             broken.append(BrokenRecord(f"cannot be read: {e.strerror}.", entry.path, "Mend or delete it."))
 
@@ -276,7 +277,7 @@ class Lists:
         known = self.ledger.known.get(stem)
         if known and (known.size, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns) and stem in self.ledger.entries:
             for order, instance_id, digests in sorted(self.ledger.entries.pop(stem), key=lambda entry: entry[0]):
-                self._index[f"{stem}_{order}"] = stem, Known(instance_id, digests)
+                self._index[sys.intern(f"{stem}_{order}")] = stem, Known(sys.intern(instance_id), digests)
             return
         try:
             for name, record in sorted(self._parse(stem, report=True).items(), key=lambda item: item[1].order):

@@ -2,10 +2,11 @@
 # The scripts, one after the other, on the samples with the embedded model. Again: nothing to do.
 set -u
 root=$1
-export PYTHONUNBUFFERED=1
-tools/chain "prompt king ch" --root "$root" --config samples/demo.toml --no-retry
+mkdir -p "$root"
+[ -e "$root/chain.toml" ] || cp samples/demo.toml "$root/chain.toml"   # a root's own settings, as any root may have
+tools/chain "prompt king ch" --root "$root" --no-retry
 code=$?
 echo
 echo "The two answers to each turn are in $root/answer/, the prompts in $root/prompt/, the pull requests in $root/commit/."
-echo "Look:  less $root/answer/prompts_8_1_1.json      Edit one and run \`make demo\` again."
+echo "Look at one, change it, and run \`make demo\` again; or see where all of it stands: make status"
 [ $code -le 1 ]

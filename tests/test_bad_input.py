@@ -146,7 +146,7 @@ def test_a_full_disk_is_named_and_what_was_written_stays(tmp_path, fake_llm):
     assert king.returncode == 1 and "could not be written" in king.stderr and "Traceback" not in king.stderr
     assert answers(tmp_path) == ["p_1"] and not list((tmp_path / "answer").glob("_tmp*"))
     assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode == 0   # there is room again
-    assert answers(tmp_path) == ["p_1", "p_2"] and fake_llm.n_requests == 2        # the kept reply was not paid for again
+    assert answers(tmp_path) == ["p_1", "p_2"] and fake_llm.n_requests == 2   # the kept reply was served
 
 
 def test_an_unknown_key_in_chain_toml_ends_with_2_and_names_the_nearest(tmp_path):

@@ -1,6 +1,7 @@
 """prompt.py: a fixed sequence for a source and a seed, cut into files that can be edited, lost and continued."""
 import json
 import shutil
+import signal
 
 import pytest
 from conftest import kill, ledger_lines, run_script, start_script, write_toml
@@ -146,10 +147,12 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
         row["messages"][2]["content"] = text
         return row
     block = "```bash\nls\n```"
-    rows = [a_row(0), with_turn(1, "no block"), with_turn(2, f"two\n\n{block}\n\n{block}"), with_turn(3, f"a\x00\n\n{block}"),
+    rows = [a_row(0), with_turn(1, "no block"), with_turn(2, f"two\n\n{block}\n\n{block}"),
+            with_turn(3, f"a\x00\n\n{block}"),
             with_turn(4, f"half \ud83d\n\n{block}"), with_turn(5, f"{'x' * 3000}\n\n{block}"),
             a_row(6, messages=a_row(6)["messages"][2:3]), a_row(7, messages=[]), a_row(8, messages=[{"role": "user"}]),
-            a_row(9), a_row(10), a_row(11), a_row(12), a_row(0, instance_id="../up"), with_turn(13, "e\n\n```bash\n \n```")]
+            a_row(9), a_row(10), a_row(11), a_row(12), a_row(0, instance_id="../up"),
+            with_turn(13, "e\n\n```bash\n \n```")]
     prs = [a_pr(i) for i in range(14) if i not in (9, 12)]
     prs[next(k for k, pr in enumerate(prs) if pr["instance_id"].endswith("-10"))]["patch"] += "+" * 60_000
     prs.append(a_pr(12, base_commit=None))
@@ -158,7 +161,8 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
         file.write('max_chars = 2000\n[exclude]\nids = ["own__repo-11"]\n')
     said = sample(tmp_path / "a", "--count", 50)
     assert ids(tmp_path / "a") == ["own__repo-0"]
-    for reason in ("3 (reference without exactly one bash block)", "1 (NUL bytes)", "1 (lone surrogates)", "1 (over max_chars)",
+    for reason in ("3 (reference without exactly one bash block)", "1 (NUL bytes)", "1 (lone surrogates)",
+                   "1 (over max_chars)",
                    "1 (empty history)", "1 (no assistant turn)", "1 (messages that are not {role, content})",
                    "1 (no PR record)", "1 (unusable PR record)", "1 (oversized PR)", "1 ([exclude] ids)",
                    "1 (instance_id that cannot be a file name)"):
@@ -217,3 +221,54 @@ def test_status_reads_no_source(runs):
     shutil.move(runs / "rows.jsonl", runs / "gone.jsonl")
     assert "50 of 50 prompts" in sample(runs / "a", "--count", 50, "--status")
     assert "rows.jsonl" in sample(runs / "a", "--count", 60, code=2)
+
+
+def test_without_its_ledger_a_sample_is_adopted_and_goes_on_as_it_would_have(runs):
+    sample(runs / "a", "--count", 210)
+    (runs / "a" / "prompt" / "_ledger.jsonl").unlink()
+    assert "adopted 2" in sample(runs / "a", "--count", 210, "--status")
+    sample(runs / "a", "--count", 210)
+    assert len(prompts(runs / "a")) == 2
+    sample(runs / "a", "--count", 300)
+    sample(runs / "whole", "--count", 300)
+    assert ids(runs / "a") == ids(runs / "whole")
+
+
+def test_a_deleted_pr_record_is_fetched_again_and_one_of_a_hand_made_prompt_too(runs):
+    sample(runs / "a", "--count", 20)
+    lost = runs / "a" / "commit" / f"{ids(runs / 'a')[0]}.json"
+    was = lost.read_bytes()
+    lost.unlink()
+    mine = [{**prompts(runs / "a")["prompts_20_1"][0], "instance_id": name} for name in ("own__repo-444", "nobody__x-1")]
+    (runs / "a" / "prompt" / "mine.json").write_text(json.dumps([{**m, "order": i} for i, m in enumerate(mine, 1)]))
+    said = sample(runs / "a", "--count", 20)
+    assert lost.read_bytes() == was and (runs / "a" / "commit" / "own__repo-444.json").exists()
+    assert "nobody__x-1 has no PR record" in said
+    assert "nothing to do" in sample(runs / "a", "--count", 20, "--status")
+
+
+def test_limit_is_a_number_of_prompts(runs):
+    sample(runs / "a", "--count", 50, "--limit", 4)
+    assert len(ids(runs / "a")) == 4
+    sample(runs / "a", "--count", 50)
+    sample(runs / "whole", "--count", 50)
+    assert ids(runs / "a") == ids(runs / "whole")
+
+
+def test_another_source_or_seed_is_not_mixed_in_by_accident(runs):
+    sample(runs / "a", "--count", 10)
+    assert "drawn with other settings" in sample(runs / "a", "--count", 20, "--seed", 3, code=2)
+    assert len(ids(runs / "a")) == 10
+    sample(runs / "a", "--count", 20, "--seed", 3, "--source", runs / "rows.jsonl")   # named: on purpose
+    assert len(set(ids(runs / "a"))) == 20
+
+
+def test_ctrl_c_ends_it_soon_and_a_rerun_goes_on(runs):
+    process = start_script("prompt.py", runs / "a", "--config", runs / "chain.toml", "--count", 440, cwd=runs)
+    while process.poll() is None and not list((runs / "a").glob("commit/*.json")):
+        pass
+    stopped = kill(process, signal.SIGINT)
+    assert stopped.returncode in (130, 0)
+    sample(runs / "a", "--count", 440)
+    sample(runs / "whole", "--count", 440)
+    assert ids(runs / "a") == ids(runs / "whole")

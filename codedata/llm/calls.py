@@ -100,7 +100,7 @@ class Calls:
                 self._spare = self._spare or self._spares.take()
                 n = os.write(self._spare.fd, data)
                 if not self._on_disk:
-                    os.rename(self._spare.path, self.path)
+                    self._spare.put(self.path)
             self._on_disk, self._maybe_torn = True, False
         except OSError as e:
             raise disk_trouble(e, self.path) from e
@@ -137,6 +137,13 @@ class Calls:
 class _Spare:
     path: str
     fd: int
+
+    def put(self, path: Path) -> None:
+        try:
+            os.rename(self.path, path)
+        except FileNotFoundError:   # the record is in another shard's directory, which has no _partial/ yet
+            os.makedirs(path.parent, exist_ok=True)
+            os.rename(self.path, path)
 
 
 class Spares:
