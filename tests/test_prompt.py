@@ -239,7 +239,8 @@ def test_a_deleted_pr_record_is_fetched_again_and_one_of_a_hand_made_prompt_too(
     lost = runs / "a" / "commit" / f"{ids(runs / 'a')[0]}.json"
     was = lost.read_bytes()
     lost.unlink()
-    mine = [{**prompts(runs / "a")["prompts_20_1"][0], "instance_id": name} for name in ("own__repo-444", "nobody__x-1")]
+    one = prompts(runs / "a")["prompts_20_1"][0]
+    mine = [{**one, "instance_id": name} for name in ("own__repo-444", "nobody__x-1")]
     (runs / "a" / "prompt" / "mine.json").write_text(json.dumps([{**m, "order": i} for i, m in enumerate(mine, 1)]))
     said = sample(runs / "a", "--count", 20)
     assert lost.read_bytes() == was and (runs / "a" / "commit" / "own__repo-444.json").exists()

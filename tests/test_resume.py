@@ -424,7 +424,8 @@ def test_no_stderr_at_all_is_borne(tmp_path, fake_llm):
     assert subprocess.run(["sh", "-c", command], cwd=tmp_path).returncode == 0 and len(answers(tmp_path)) == 2
 
 
-@pytest.mark.parametrize("rubbish", ["not json", '{"stage": "king", "reply": 3}', '{"stage": "king", "reply": {}}', "[]"])
+@pytest.mark.parametrize("rubbish", ["not json", '{"stage": "king", "reply": 3}', '{"stage": "king", "reply": {}}',
+                                     "[]"])
 def test_rubbish_among_the_kept_replies_is_passed_over(tmp_path, fake_llm, rubbish):
     [name] = write_prompts(tmp_path, 1)
     (tmp_path / "answer" / "_partial").mkdir(parents=True)
