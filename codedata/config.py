@@ -86,7 +86,7 @@ class Exclude:
     """[exclude]: what no stage touches."""
 
     ids: tuple[str, ...] = ()           # instance ids
-    max_patch_chars: int = 50_000       # a larger gold patch is an oversized PR
+    max_patch_chars: int = 50_000       # a larger gold patch is an oversized PR; 0: no limit
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,12 @@ def load(args) -> Settings:
     environment = _Environment(root)
     origin: dict[str, str] = {}
     values = _layered(args, table, path, environment, origin)
-    token = _first(args.llm_auth_token, environment.get("QIANFAN_BEARER_TOKEN"))
+    if args.llm_auth_token and not (args.llm_base_url or values["llm"]["base_url"]):
+        raise Trouble("--llm-auth-token goes with --llm-base-url.", todo="The key of a named endpoint is read from the "
+                      "environment: its api_key_env, CHUTES_API_KEY for the default one.")
+    if args.llm and args.llm_base_url:
+        raise Trouble("--llm and --llm-base-url name two endpoints.", todo="Give one of them.")
+    token = args.llm_auth_token or environment.get("QIANFAN_BEARER_TOKEN")
     endpoints = _endpoints(table, path, environment, token, origin)
     settings = Settings(
         **{name: cls(**values[name]) for name, cls in SECTIONS.items() if cls},
@@ -339,10 +344,6 @@ def _prices(table, path, origin):
 PRICE_LINE = 'Add under [prices] in chain.toml, in USD for a million tokens:  "{model}" = {{ in = 0.00, out = 0.00 }}'
 
 
-def _first(*values):
-    return next((v for v in values if v), None)
-
-
 def _show(settings: Settings, origin: dict[str, str]):
     for name, where in origin.items():
         if name == "endpoints.base_url" and not settings.llm.base_url:
@@ -353,7 +354,10 @@ def _show(settings: Settings, origin: dict[str, str]):
         if isinstance(value, Endpoint):
             wanted = "not set" if value.api_key_env or value.name == "base_url" else "none needed"
             address = settings.llm.base_url if value.name == "base_url" else value.base_url or "-"
-            value = f"{address}  key {value.api_key_env} {'set' if value.api_key else wanted}"
+            extra = f", at most {value.max_concurrency} calls" if value.max_concurrency else ""
+            extra += f", headers {', '.join(value.headers)}" if value.headers else ""
+            value = f"{address}{extra}, key {f'{value.api_key_env} ' * bool(value.api_key_env)}" + (
+                "set" if value.api_key else wanted)
         elif is_dataclass(value):
             value = f"in {value.input}, out {value.output}, cached {value.cached}"
         elif value is None:

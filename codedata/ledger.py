@@ -3,7 +3,8 @@
 A line: stage, item, state (done | failed | adopted | excluded | pruned), instance_id, read (digest of the fields that
 were read), wrote {field: digest}, found {field: digest} (fields of other stages that a person had changed),
 size and mtime_ns of the record after the write, settings (digest), calls [{id, model, tokens_in, tokens_out,
-tokens_cached, cost_usd, seconds, …}], cost_usd (null: a price is unknown), seconds, error, at.
+tokens_cached, cost_usd, seconds, …}], cost_usd (null: a price is unknown), seconds, cut (what did not fit the request),
+error, at; of prompt.py also entries and detail; after --compact earlier (calls of dropped lines, summed by model).
 
 A failed line with `still` is of an item that was made again on demand: what was there before still counts. A kill can
 tear the line that is being written; a torn line is passed over and costs one attempt's bookkeeping: its record counts
@@ -101,9 +102,10 @@ class Ledger:
                 self.entries[item] = line["entries"]
         elif state == "failed" and not line.get("still"):
             self.failed[key] = Attempt(state, line.get("read", ""), {}, line.get("settings", ""), line.get("error", ""))
-        elif state == "pruned":
-            self.made.pop(key, None)
-            self.failed.pop(key, None)
+        elif state == "pruned":   # the record was taken away: no stage's earlier line says anything of it
+            for by in [by for by in (*self.made, *self.failed) if by[1] == item]:
+                self.made.pop(by, None)
+                self.failed.pop(by, None)
             self.known.pop(item, None)
         if "detail" in line:
             self.details[key] = line["detail"]
@@ -208,6 +210,14 @@ def compact(directories: list[Path]) -> tuple[int, int]:
     n_before = 0
     for n_before, (path, line) in enumerate(_in_time([_with_path(Path(d) / LEDGER) for d in directories]), 1):
         item, slot = line.get("item"), newest.setdefault((line.get("stage"), line.get("item")), {})
+        if line.get("state") == "pruned":   # what stood before of the item, by whatever stage, is history
+            before = [old for (_, its), old in newest.items() if its == item and old]
+            earlier = _sum_by_model([entry[2] for old in before for entry in old.values()])
+            for old in before:
+                old.clear()
+            slot["made"] = n_before, path, {**line, "earlier": earlier} if earlier else line
+            digests.pop(item, None)
+            continue
         if line.get("state") == "failed":
             calls = [*(slot["failed"][2].get("calls", []) if "failed" in slot else []), *line.get("calls", [])]
             slot["failed"] = n_before, path, {**line, "calls": calls}   # ids stay: their replies may wait in _partial/

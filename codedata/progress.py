@@ -68,10 +68,9 @@ class Outcome:
 
     def add_calls(self, calls) -> None:
         for call in calls:
-            n = call.get("n", 1)   # a sum that compacting left
-            self.calls += n
+            self.calls += 1
             if call["cost_usd"] is None:
-                self.unpriced += n
+                self.unpriced += 1
             else:
                 self.cost_usd += call["cost_usd"]
 

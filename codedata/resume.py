@@ -106,7 +106,7 @@ class States:
                 plan.todo.append(item)
         if source is not out:
             plan.names["orphan"] = [name for name in filter(self._in_shard, out.names())
-                                    if not source.covers(name) and self._wanted(name)]
+                                    if not source.covers(name) and self._wanted(name, self._instance_id(name))]
         for store in stores:
             for e in store.broken:
                 plan.names["broken"].append(e.where)
@@ -114,6 +114,12 @@ class States:
         plan.todo, n = plan.todo[:self.args.limit], len(plan.todo)
         plan.limited = n - len(plan.todo)
         return plan
+
+    def _instance_id(self, name: str) -> str:
+        try:
+            return self.writes.store.facts(name).instance_id if self.args.only else ""
+        except BrokenRecord:
+            return ""
 
     def _in_shard(self, name: str) -> bool:
         shard = self.args.shard

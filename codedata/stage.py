@@ -16,15 +16,16 @@ import time
 import traceback
 from collections import Counter
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from codedata import ledger
-from codedata.config import Settings
+from codedata.config import SECTIONS, Settings
 from codedata.errors import BrokenRecord, Interrupted, ItemFailed, RunStopped, Trouble
 from codedata.ledger import PARTIAL
 from codedata.llm.calls import Calls, counting
 from codedata.llm.client import Models
+from codedata.llm.embedded import NOISE
 from codedata.progress import Bar, Outcome, money, named, plural, say, usd
 from codedata.resume import Item, Plan, Reads, States, Writes
 from codedata.store import digest, lock, natural
@@ -34,7 +35,7 @@ from codedata.store import digest, lock, natural
 def parser(doc: str, section: str = "") -> argparse.ArgumentParser:
     """The flags that mean the same everywhere. `section`: where a script's own flags stand in chain.toml."""
     p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.set_defaults(section=section)
+    p.set_defaults(section=section, own_flags=[f.name for f in fields(SECTIONS[section])] if section else [])
     add = p.add_argument_group("flags of every script").add_argument
     add("--root", "--output-root", "--output", default=".", metavar="DIR", help="the run's directory (default: here)")
     add("--config", metavar="FILE", help="settings, instead of chain.toml in --root or here")
@@ -172,8 +173,12 @@ class _Job:
         book = self.writes.store.book
         if book.n_calls:
             say(f"      so far {plural(book.n_calls, 'call')}, {money(book.cost_usd, book.n_unpriced, book.n_calls)}")
+        if any(c.speaker.endpoint.name == "embedded" for c in self.models.clients()):
+            say(f"      {NOISE}")
         if not self.args.dry_run:
             return
+        if plan.todo and any(c.speaker.endpoint.name == "embedded" for c in self.models.clients()):
+            self.models.check()   # its tokens are counted by itself
         n_calls = tokens_in = tokens_out = n_unpriced = n_unfit = 0
         cost = 0.0
         for item in plan.todo:
@@ -305,7 +310,8 @@ class _Job:
         paid = list(calls.uncounted) if calls else []
         try:
             self.writes.store.note(
-                item.name, stage=self.stage, state="failed", still=item.was if item.was in ("done", "edited") else "",
+                item.name, stage=self.stage, state="failed",
+                still=item.was if item.was in ("done", "adopted", "edited") else "",
                 instance_id=item.instance_id, calls=paid, cost_usd=_sum(paid), settings=self.states.settings,
                 seconds=round(time.monotonic() - started, 3), cut="; ".join(calls.cuts) if calls else "",
                 error=str(error).replace("\n ", ""))
@@ -354,7 +360,6 @@ class _Job:
                 say(f"      {todo}")
         if not args.quiet:
             if out.calls and any(c.speaker.endpoint.name == "embedded" for c in self.models.clients()):
-                from codedata.llm.embedded import NOISE
                 say(f"      {NOISE}")
             if n_left or failed or out.broken or plan.broken:
                 say(f"      again: {again(args, f'{self.stage}.py', same=True)}")
@@ -376,7 +381,9 @@ def again(args, script: str, same: bool = False) -> str:
     exe = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
     words = [exe if not exe.startswith("..") else "python", script]
     flags = ["root", "config", "workers", "llm", "model", "llm_base_url", "proxy", "budget"]
-    for flag in [*flags, *(["only", "limit", "force", "refresh", "no_retry"] if same else [])]:
+    narrowed = ["only", "limit", "force", "refresh", "no_retry"]
+    own = [*narrowed, *(f for f in args.own_flags if f != "config")] if same else []
+    for flag in [*flags, *own]:
         value = getattr(args, flag, None)
         if value and not (flag == "root" and value == ".") and "@" not in str(value):   # a proxy's password
             words += ["--" + flag.replace("_", "-"), *([] if value is True else [f"{value:g}" if flag == "budget"

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import re
+import secrets
 import socket
 import sys
 import threading
@@ -26,6 +27,7 @@ from codedata.ledger import Known, Ledger, disk_trouble
 from codedata.records import parse, safe_name
 
 NAMES = "Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or `_`."
+RUN = secrets.token_hex(4)   # in temporary names: process numbers are the same on many machines that share a root
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -47,7 +49,7 @@ def digests_of(record) -> dict[str, str]:
 
 def write_atomic(path: Path, data: bytes) -> os.stat_result:
     """Put `data` at `path` whole or not at all; returns its stat. Full disks and the like end the run."""
-    tmp = f"{path.parent}/_tmp.{os.getpid()}.{threading.get_ident()}"
+    tmp = f"{path.parent}/_tmp.{RUN}.{threading.get_ident()}"
     try:
         fd = open_making_folders(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
@@ -377,6 +379,8 @@ class Lists:
     def put(self, stem: str, records: list, **line) -> None:
         """Write one list file and its ledger line."""
         path = self.directory / f"{stem}.json"
+        for name in self.names_in(stem):
+            del self._index[name]
         data = [{f.name: getattr(record, f.name) for f in fields(record)} for record in records]
         stat = write_atomic(path, to_json(data))
         entries = []

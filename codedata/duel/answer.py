@@ -9,6 +9,8 @@ from codedata.duel.format import clean, format_problem
 from codedata.llm import Client, Reply
 from codedata.records import Answer, Commit
 
+NONE = "(none)"
+
 
 def turn_problem(reply: Reply) -> str | None:
     """Why a reply is not a turn, for Client.chat(accept=…)."""
@@ -27,11 +29,11 @@ def king_messages(client: Client, history: list[dict]) -> list[dict]:
 def challenger_messages(client: Client, answer: Answer, commit: Commit) -> list[dict]:
     """The history under the blind-agent rule: the note with the PR stands behind the agent's own system prompt."""
     note = _text("challenger.md")
-    parts = {"repo": commit.repo, "language": commit.language, "issue": commit.issue or "(none)",
-             "description": commit.description or "(none)", "files": "\n".join(commit.files)}
-    patches = (commit.patch or "(none)", commit.test_patch or "(none)")
-    fitted = client.fit(answer.messages, _fill(note, **parts, patch="", test_patch="") + "\n\n", patches)
-    filled = _fill(note, **parts, patch=fitted.patches[0], test_patch=fitted.patches[1])
+    parts = {"repo": commit.repo, "language": commit.language, "issue": commit.issue or NONE,
+             "description": commit.description or NONE, "files": "\n".join(commit.files)}
+    fixed = _fill(note, **parts, patch=NONE, test_patch=NONE) + "\n\n"
+    fitted = client.fit(answer.messages, fixed, (commit.patch, commit.test_patch))
+    filled = _fill(note, **parts, patch=fitted.patches[0] or NONE, test_patch=fitted.patches[1] or NONE)
     history = fitted.messages
     own = history[0]["content"] + "\n\n" if history and history[0]["role"] == "system" else ""
     return [{"role": "system", "content": own + filled}, *history[bool(own):]]

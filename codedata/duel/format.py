@@ -33,6 +33,7 @@ TOOL_CALLS = "<|tool_calls_section_begin|>"
 THINKING = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("◁think▷", "◁/think▷"))
 TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")   # and special tokens such as <|im_end|>
 FENCE = re.compile(r" {0,3}(`{3,})([^`]*)\Z")
+BLANKS = re.compile(r"\s*")
 HARNESS_OPENING = re.compile(r"```bash[ \t]*\r?\n")
 # repeats are bounded: a megabyte of stars or line ends must not be tried from each of its characters
 LABEL = re.compile(r"[#*_ ]{0,8}THOUGHTS?[*_]{0,4}(?:[ ]{0,4}[:：][*_]{0,4}|[ ]{0,8}(?=\n|\Z))", re.IGNORECASE)
@@ -64,7 +65,7 @@ def clean(text: str) -> str:
         if end >= 0 and text[end - 1:end] != "`":
             at = max(at, end + len(closing))
     while True:
-        at = re.compile(r"\s*").match(text, at).end()
+        at = BLANKS.match(text, at).end()
         closing = next((closing for opening, closing in THINKING if text.startswith(opening, at)), None)
         if closing is None:
             return text[at:]

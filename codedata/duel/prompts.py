@@ -75,7 +75,7 @@ class Prompts:
         self.settings, self.own = settings, settings.prompt
         self.lists, self.commits = Lists(settings.root, Prompt), Store(settings.root, Commit)
         drawn_by = {k: v for k, v in asdict(self.own).items() if k not in ("count", "rows_url", "hub_url")}
-        self.identity = digest({**drawn_by, "exclude": asdict(settings.exclude)})
+        self.identity = digest(drawn_by)
         self.skipped: Counter[str] = Counter()
 
     def plan(self, only=lambda stem: True, force: bool = False, refresh: bool = False,
@@ -83,7 +83,8 @@ class Prompts:
         """What is there and what is to draw: lost files from where they began, further ones behind the last."""
         book = self.lists.open().ledger
         self.commits.open()
-        written = {stem: book.details[STAGE, stem] for by, stem in book.made if by == STAGE}
+        written = {stem: detail for by, stem in book.made if by == STAGE and "to" in (
+            detail := book.details.get((STAGE, stem), {}))}
         plan, last = Plan(), START
         for stem in sorted({*written, *filter(OWN_NAME.fullmatch, self.lists.stats)}, key=natural):
             if stem not in written:
@@ -121,18 +122,13 @@ class Prompts:
         source = open_source(self.own.source, http, split=self.own.split, config=self.own.config,
                              token=self.settings.hf_token, rows_url=self.own.rows_url,
                              hub_url=self.own.hub_url) if plan.todo else None
-        seen = Seen(0 if self.own.turns == "all" else self.own.max_per_instance)
-        redone = {file.stem for file in plan.todo}
-        for name in self.lists.names():
-            if self.lists.stem_of(name) not in redone:
-                seen.add(self.lists.read(name))
         n_written, n_notes = 0, 0
         for stem in plan.adopted:
             self._adopt(stem)
         self._restore(plan.commits, http)
         todo = list(plan.todo)
-        while todo:   # files that follow one another are drawn in one go, with one look-up of their PRs
-            first = todo[0]
+        while todo:   # new files have one beginning: they are drawn in one go, with one look-up of their PRs
+            first, seen = todo[0], self._seen(without={file.stem for file in todo})
             together = [file for file in todo if file.after == first.after]
             todo = [file for file in todo if file.after != first.after]
             accepted = self._accepted(source, seen, first.after, sum(file.n for file in together), http)
@@ -148,6 +144,14 @@ class Prompts:
                 say(f"{STAGE}  {note}")
             n_notes = len(source.notes)
         return n_written
+
+    def _seen(self, without: set[str]) -> Seen:
+        """What is sampled, but for files that are made again: each of those must draw what it drew the first time."""
+        seen = Seen(0 if self.own.turns == "all" else self.own.max_per_instance)
+        for name in self.lists.names():
+            if self.lists.stem_of(name) not in without:
+                seen.add(self.lists.read(name))
+        return seen
 
     def _accepted(self, source, seen: Seen, after: Cursor, wanted: int, http):
         """Prompts whose PR allows them, in drawing order, until `wanted` are given or the source has no more."""
@@ -229,11 +233,14 @@ class Prompts:
 def run(prompts: Prompts, args, models) -> int:
     """prompt.py: plan, draw, summary, exit code. --limit is in prompts, --only is of file names."""
     stage.start_log(args.log_level)
+    if args.prune:
+        raise Trouble("prompt.py has no orphans to prune.", todo="king.py --prune takes answers whose prompt is gone.")
     if args.shard:
         raise Trouble("prompt.py is one process: a sample is one sequence.", todo="Leave --shard to the later stages.")
     with stage.hold(STAGE, prompts.lists.directory, args):
         if args.compact:
-            return stage.compact(STAGE, [prompts.lists.directory])
+            stage.compact(STAGE, [prompts.lists.directory])
+            return stage.compact(STAGE, [prompts.settings.root / Commit.directory])
         plan = prompts.plan(lambda stem: not args.only or fnmatchcase(stem, args.only), args.force, args.refresh,
                             args.limit)
         broken = prompts.lists.broken + prompts.commits.broken

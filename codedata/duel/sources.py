@@ -206,7 +206,7 @@ class DatasetRows:
             import datasets
         except ImportError:
             raise Trouble("needs the `datasets` library.", f"datasets:{spec}",
-                          "Install it: pip install 'codedata[datasets]'") from None
+                          "Install it: pip install datasets") from None
         name, _, own_split = spec.partition(":")
         try:
             self._dataset = datasets.load_dataset(name, None if config == "default" else config,

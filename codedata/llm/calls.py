@@ -7,6 +7,7 @@ line names the ids it paid for, so that what is spent can be added up exactly ov
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -113,9 +114,9 @@ class Calls:
             self.uncounted = []
             kept = [] if made else [line for line in self._kept.values() if line["request"] not in self._useless]
             left = self._others + kept
-            if not made and len(kept) == len(self._kept):
-                return
             try:
+                if not made and len(kept) == len(self._kept):
+                    return
                 for path in self._read_elsewhere:
                     path.unlink(missing_ok=True)
                 if not self._on_disk and not left:
@@ -126,11 +127,15 @@ class Calls:
                     os.replace(tmp, self.path)
                 elif self._spare:
                     self._spares.give_back(self._spare, self.path)
+                    self._spare = None
                 else:
                     self.path.unlink(missing_ok=True)
-                self._spare = None
             except OSError as e:
                 raise disk_trouble(e, self.path) from e
+            finally:
+                if self._spare:   # the file stays with its replies: it is nobody's spare any more
+                    os.close(self._spare.fd)
+                    self._spare = None
 
 
 @dataclass(frozen=True)
@@ -152,16 +157,16 @@ class Spares:
     def __init__(self, directory: Path):
         self._folder, self._lock = f"{directory}/{PARTIAL}", threading.Lock()
         self._free: list[_Spare] = []
-        self._n = 0
+        self._run, self._n = secrets.token_hex(4), 0
 
     def take(self) -> _Spare:
         with self._lock:
             if self._free:
                 return self._free.pop()
             self._n += 1
-            path = f"{self._folder}/_tmp.{os.getpid()}.{self._n}"
+            path = f"{self._folder}/_tmp.{self._run}.{self._n}"
         os.makedirs(self._folder, exist_ok=True)
-        spare = _Spare(path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o666))
+        spare = _Spare(path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666))
         os.write(spare.fd, b"\n")
         return spare
 

@@ -134,6 +134,8 @@ class Models:
         llm = settings.llm
         self.http = Http(Retry(llm.retry_max, llm.retry_wait_s, llm.call_timeout_s, llm.max_429_wait_s,
                                llm.max_429_total_s), llm.proxy, llm.ca_bundle, llm.workers, self.stop)
+        if settings.hf_token:
+            self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd)
         self._clients: dict[str, Client] = {}
         self._embedded = None

