@@ -4,7 +4,8 @@ A line: stage, item, state (done | failed | adopted | excluded | pruned), instan
 were read), wrote {field: digest}, found {field: digest} (fields of other stages that a person had changed),
 size and mtime_ns of the record after the write, settings (digest), calls [{id, model, tokens_in, tokens_out,
 tokens_cached, cost_usd, seconds, …}], cost_usd (null: a price is unknown), seconds, cut (what did not fit the request),
-error, at; of prompt.py also entries and detail; after --compact earlier (calls of dropped lines, summed by model).
+error, at; of prompt.py also entries and detail. After --compact one line of state summed holds `earlier`: the calls of
+the lines that went, by model.
 
 A failed line with `still` is of an item that was made again on demand: what was there before still counts. A kill can
 tear the line that is being written; a torn line is passed over and costs one attempt's bookkeeping: its record counts
@@ -66,7 +67,7 @@ class Ledger:
         self.entries: dict[str, list] = {}       # list files: stem → [[order, instance_id, digests], …]
         self.details: dict[tuple[str, str], dict] = {}   # what prompt.py notes with its files, and exclusions
         self.n_calls, self.n_unpriced, self.cost_usd = 0, 0, 0.0   # of all lines
-        self._lock, self._files = threading.Lock(), {}
+        self._lock, self._files, self._newest = threading.Lock(), {}, ""
         self._partial = {p.name[:-6] for d in directories for p in (Path(d) / PARTIAL).glob("*.jsonl")}
         for line in _in_time([read_lines(Path(d) / LEDGER) for d in directories]):
             try:
@@ -77,6 +78,7 @@ class Ledger:
     def _take(self, line: dict) -> None:
         stage, item, state = sys.intern(line["stage"]), sys.intern(line["item"]), line["state"]
         key, calls = (stage, item), line.get("calls")
+        self._newest = max(self._newest, line.get("at", ""))
         for call in [*(calls or ()), *line.get("earlier", ())]:
             n = call.get("n", 1)   # a sum that compacting left
             self.n_calls += n
@@ -119,9 +121,10 @@ class Ledger:
         line = {key: value for key, value in line.items() if value not in (None, "", [], {}) or key == "cost_usd"}
         if "error" in line:
             line["error"] = line["error"][:ERROR_CHARS]
-        line["at"] = datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        data = to_line(line)
         with self._lock:
+            now = datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+            line["at"] = self._newest = max(now, self._newest)   # a clock that went back must not undo what came before
+            data = to_line(line)
             if directory not in self._files:
                 self._files[directory] = _Appender(Path(directory) / LEDGER)
             self._files[directory].append(data)
@@ -200,56 +203,73 @@ def to_line(line: dict) -> bytes:
 
 
 def compact(directories: list[Path]) -> tuple[int, int]:
-    """Keep the newest line of each stage and item (and the made one below a failed one); sum up what the rest cost.
+    """Keep the newest line of each stage and item, and the made one below a failed one; sum up what the rest cost.
 
-    Returns the numbers of lines before and after. The caller holds the whole directory's lock: a process that went on
-    appending to the old file would lose its lines.
+    The sum is a line of its own in the same file (state `summed`), so that a kill between two files changes nothing.
+    Items with kept replies are left as they are: the ids in their lines tell what is paid for. Returns the numbers of
+    lines before and after. The caller holds the whole directory's lock: a process that went on appending to the old
+    file would lose its lines.
     """
-    newest: dict[tuple, dict[str, tuple]] = {}
+    newest: dict[tuple, list[tuple]] = {}     # (stage, item) → [(number, path, line), …] that stay
     digests: dict[str, dict[str, str]] = {}
+    dropped: dict[Path, list[dict]] = {Path(d) / LEDGER: [] for d in directories}
+    waiting = {p.name[:-6] for d in directories for p in (Path(d) / PARTIAL).glob("*.jsonl")}
+
+    def drop(entries: list[tuple]) -> None:
+        for _, path, line in entries:
+            dropped[path].append(line)
+        entries.clear()
+
     n_before = 0
-    for n_before, (path, line) in enumerate(_in_time([_with_path(Path(d) / LEDGER) for d in directories]), 1):
-        item, slot = line.get("item"), newest.setdefault((line.get("stage"), line.get("item")), {})
-        if line.get("state") == "pruned":   # what stood before of the item, by whatever stage, is history
-            before = [old for (_, its), old in newest.items() if its == item and old]
-            earlier = _sum_by_model([entry[2] for old in before for entry in old.values()])
-            for old in before:
-                old.clear()
-            slot["made"] = n_before, path, {**line, "earlier": earlier} if earlier else line
+    for n_before, (path, line) in enumerate(_in_time([_with_path(path) for path in dropped]), 1):
+        state, item = line.get("state"), line.get("item")
+        slot = newest.setdefault((line.get("stage"), item), [])
+        if state == "summed":
+            dropped[path].append(line)
+            continue
+        if state == "pruned":   # what stood before of the item, by whatever stage, is history
+            for (_, its), entries in newest.items():
+                drop(entries) if its == item and item not in waiting else None
             digests.pop(item, None)
-            continue
-        if line.get("state") == "failed":
-            calls = [*(slot["failed"][2].get("calls", []) if "failed" in slot else []), *line.get("calls", [])]
-            slot["failed"] = n_before, path, {**line, "calls": calls}   # ids stay: their replies may wait in _partial/
-            continue
-        earlier = _sum_by_model([old for *_, old in slot.values()] + [{"calls": line.get("earlier", [])}])
-        slot.clear()
-        slot["made"] = n_before, path, {**line, "earlier": earlier} if earlier else line
-        digests[item] = merged_digests(digests.get(item, NOTHING), line)
-    kept = sorted((entry for slot in newest.values() for entry in slot.values()), key=lambda entry: entry[0])
+        elif state == "failed" and item not in waiting:
+            drop([slot.pop(i) for i in reversed(range(len(slot))) if slot[i][2].get("state") == "failed"])
+        elif item not in waiting:
+            drop(slot)
+        if state in ("done", "adopted"):
+            digests[item] = merged_digests(digests.get(item, NOTHING), line)
+        slot.append((n_before, path, line))
+    kept = sorted((entry for entries in newest.values() for entry in entries), key=lambda entry: entry[0])
     after: dict[str, dict[str, str]] = {}
     for _, _, line in kept:
-        if line.get("state") != "failed":
+        if line.get("state") in ("done", "adopted"):
             after[line.get("item")] = merged_digests(after.get(line.get("item"), NOTHING), line)
     for _, _, line in reversed(kept):   # an edit that only a dropped line had found goes to the item's newest line
-        item = line.get("item")
-        if line.get("state") != "failed" and item in after:
-            then, now = after.pop(item), digests[item]
+        if line.get("state") in ("done", "adopted") and (item := line.get("item")) in after:
+            then, now = after.pop(item), digests.get(item, NOTHING)
             if lost := {f: now.get(f, "") for f in {*then, *now} if then.get(f) != now.get(f)}:
                 line["found"] = {**(line.get("found") or {}), **lost}
-    for path in {path for _, path, _ in kept}:
-        lines = [to_line(line) for _, where, line in kept if where == path]
-        tmp = path.with_name("_tmp." + path.name)
-        try:
-            with open(tmp, "wb") as file:
-                file.writelines(lines)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(tmp, path)
-        except OSError as e:
-            tmp.unlink(missing_ok=True)
-            raise disk_trouble(e, path) from e
-    return n_before, len(kept)
+    n_after = 0
+    for path, gone in dropped.items():
+        sums = _sum_by_model(gone)
+        lines = [{"stage": "", "item": "", "state": "summed", "earlier": sums}] if sums else []
+        lines += [line for _, where, line in kept if where == path]
+        n_after += len(lines)
+        if gone:
+            _write_ledger(path, lines)
+    return n_before, n_after
+
+
+def _write_ledger(path: Path, lines: list[dict]) -> None:
+    tmp = path.with_name("_tmp." + path.name)
+    try:
+        with open(tmp, "wb") as file:
+            file.writelines(map(to_line, lines))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(tmp, path)
+    except OSError as e:
+        tmp.unlink(missing_ok=True)
+        raise disk_trouble(e, path) from e
 
 
 class _PlacedLine(tuple):

@@ -77,7 +77,7 @@ class States:
                  settings: str):
         self.stage, self.args, self.exclude, self.settings = stage, args, exclude, settings
         self.reads, self.writes, self.joined = reads, writes, joined
-        self.spares = Spares(writes.store.into)
+        self.spares = Spares()
 
     def plan(self) -> Plan:
         """Every item's state; reads what a script did not leave as it is, so all broken records are found here."""
@@ -142,6 +142,9 @@ class States:
         self._compare(item, facts, plan)
         if failed and item.state in ("missing", "stale") and not item.only_copies:
             item.state, plan.why[name] = "failed", failed.error
+        elif failed and item.state == "done":   # its inputs are again what it was made from: a line clears the failure
+            made = out.book.made[self.stage, name]
+            plan.adopted.append((name, made.read, {"settings": made.settings}))
         if self.args.force and item.state in ("done", "adopted", "edited", "stale"):
             item.was, item.state, item.only_copies = item.state, "forced", False
         if item.state in TO_DO and not item.only_copies and self.reads.made_by and (

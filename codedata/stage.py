@@ -397,8 +397,8 @@ def again(args, script: str, same: bool = False) -> str:
 def hold(stage: str, directory: Path, args):
     """Have the directory (or the shard of it) for this process; looking on (--status, --dry-run) needs no hold.
 
-    What a killed process left half-written is removed. With --budget the whole root is held against other budgets, as
-    each process counts what it spends itself.
+    What killed processes left half-written is removed when no shard can be at work. With --budget the whole root is
+    held against other budgets, as each process counts what it spends itself.
     """
     looks_on = args.status or args.dry_run
     if args.compact and (looks_on or args.shard):
@@ -412,8 +412,9 @@ def hold(stage: str, directory: Path, args):
             if args.budget:
                 held.enter_context(lock(Path(args.root) / "_budget", None, f"{stage}.py --budget"))
         if not looks_on and not args.shard:
-            for left in (*directory.glob("_tmp.*"), *directory.glob(f"{PARTIAL}/_tmp.*")):
-                left.unlink(missing_ok=True)
+            for shard in directory.parent.glob(f"{directory.name}*"):
+                for left in (*shard.glob("_tmp.*"), *shard.glob(f"{PARTIAL}/_tmp.*")):
+                    left.unlink(missing_ok=True)
         yield
 
 

@@ -38,7 +38,10 @@ def natural(name: str) -> list:
 
 def digest(value) -> str:
     """16 hex digits of a JSON value: equal values, equal digests, whatever the order of their keys."""
-    data = value.encode() if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    try:
+        data = value.encode() if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, UnicodeEncodeError):   # half a character, or nested deeper than orjson goes
+        data = json.dumps(value, sort_keys=True).encode()
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
@@ -210,7 +213,13 @@ class Store:
         found = self.found(name, digests, own)
         if about_to_write and name in self._at:
             about_to_write({f: digests[f] for f in own if f in digests})
-        stat = write_atomic(path, to_json(data))
+        mine = {f.name for f in fields(self.cls)}
+        if is_there and not mine >= data.keys():   # what a person added stays to the letter: orjson rounds long numbers
+            data = {**json.loads(path.read_bytes()), **{field: data[field] for field in mine & data.keys()}}
+            raw = (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+        else:
+            raw = to_json(data)
+        stat = write_atomic(path, raw)
         with self._lock:
             self._at[name] = path.parent, stat.st_size, stat.st_mtime_ns
             self._facts.pop(name, None)
@@ -260,7 +269,7 @@ class Lists:
         self.ledger: Ledger | None = None
         self._index: dict[str, tuple[str, Known]] = {}    # name → stem, facts
         self._broken_names: set[str] = set()
-        self._broken_stems: set[str] = set()
+        self.broken_stems: set[str] = set()
         self._files: dict[str, dict[str, object]] = {}    # stem → {name: record}, the last few
         self._lock = threading.Lock()
         self.stats: dict[str, os.stat_result] = {}        # stem → stat, for what writes these files
@@ -286,7 +295,7 @@ class Lists:
                 self._index[name] = stem, Known(record.instance_id, digests_of(record))
         except BrokenRecord as e:
             self.broken.append(e)
-            self._broken_stems.add(stem)
+            self.broken_stems.add(stem)
 
     def _parse(self, stem: str, report: bool = False) -> dict[str, object]:
         """The good entries of a file by item name; with `report` the broken ones are noted, each with its fault."""
@@ -348,7 +357,7 @@ class Lists:
     def covers(self, name: str) -> bool:
         """True where `name` may stand in a file that cannot be read: what was made from it is no orphan."""
         return name in self._index or name in self._broken_names or any(
-            name.startswith(stem + "_") for stem in self._broken_stems)
+            name.startswith(stem + "_") for stem in self.broken_stems)
 
     def names_in(self, stem: str) -> list[str]:
         return [name for name, (its, _) in self._index.items() if its == stem]

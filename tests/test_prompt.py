@@ -273,3 +273,33 @@ def test_ctrl_c_ends_it_soon_and_a_rerun_goes_on(runs):
     sample(runs / "a", "--count", 440)
     sample(runs / "whole", "--count", 440)
     assert ids(runs / "a") == ids(runs / "whole")
+
+
+def test_several_files_made_again_are_each_what_they_were(runs):
+    sample(runs / "a", "--count", 430)
+    was = {p.name: p.read_bytes() for p in (runs / "a" / "prompt").glob("*.json")}
+    for name in ("prompts_430_1.json", "prompts_430_2.json"):
+        (runs / "a" / "prompt" / name).unlink()
+    sample(runs / "a", "--count", 430)
+    assert {p.name: p.read_bytes() for p in (runs / "a" / "prompt").glob("*.json")} == was
+    sample(runs / "a", "--count", 430, "--force")
+    assert {p.name: p.read_bytes() for p in (runs / "a" / "prompt").glob("*.json")} == was
+
+
+def test_a_lost_file_does_not_open_the_door_to_another_seed(runs):
+    sample(runs / "a", "--count", 250)
+    (runs / "a" / "prompt" / "prompts_250_2.json").unlink()
+    assert "drawn with other settings" in sample(runs / "a", "--count", 250, "--seed", 1, code=2)
+
+
+def test_a_broken_file_without_a_ledger_stops_nothing_else(runs):
+    sample(runs / "a", "--count", 5)
+    path = runs / "a" / "prompt" / "prompts_5_1.json"
+    path.write_text(path.read_text()[:100])
+    (runs / "a" / "prompt" / "_ledger.jsonl").unlink()
+    said = sample(runs / "a", "--count", 8, code=1)
+    assert said.count("is not readable JSON") == 1 and len(prompts_but(runs / "a", "prompts_5_1")) == 1
+
+
+def prompts_but(root, stem):
+    return [p for p in (root / "prompt").glob("*.json") if p.stem != stem]

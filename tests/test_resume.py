@@ -456,3 +456,61 @@ def test_the_command_that_goes_on_keeps_what_narrowed_the_run(tmp_path, fake_llm
     king = run_script("king.py", tmp_path, *flags_for(fake_llm), "--only", "*_1", "--llm-auth-token", "sk-hidden-1")
     again, = [line for line in king.stderr.splitlines() if "again:" in line]
     assert "--only '*_1'" in again and "sk-hidden" not in king.stderr
+
+
+def test_pruned_and_compacted_is_gone_for_every_stage(root, fake_llm):
+    prompts = root / "prompt" / f"prompts_{N}_1.json"
+    whole = prompts.read_text()
+    edit(prompts, lambda p: p.pop(2))
+    run_script("king.py", root, "--prune")
+    prompts.write_text(whole)
+    run_script("king.py", root, *flags_for(fake_llm))
+    assert "missing 1" in status("ch.py", root)
+    run_script("king.py", root, "--compact")
+    assert "missing 1" in status("ch.py", root)
+
+
+def test_a_reverted_edit_clears_the_failure_it_led_to(root, fake_llm):
+    prompts = root / "prompt" / f"prompts_{N}_1.json"
+    whole = prompts.read_text()
+    edit(prompts, lambda p: p[0]["messages"][1].update(content="task 1 changed"))
+    fake_llm.script("bad", "bad", "bad")
+    run_script("king.py", root, *flags_for(fake_llm))
+    prompts.write_text(whole)
+    edit(root / "commit" / "proj__repo-1.json", lambda r: r.update(issue="changed"))
+    assert run_script("king.py", root, *flags_for(fake_llm)).returncode == 0
+    fake_llm.requests.clear()
+    run_script("ch.py", root, *flags_for(fake_llm))
+    assert asked(fake_llm) == ["task 1"]
+
+
+def test_compacting_shards_again_and_again_leaves_the_money_as_it_was(tmp_path, fake_llm):
+    names = write_prompts(tmp_path, 4)
+    write_toml(tmp_path, more='[prices]\n"m" = { in = 1.0, out = 1.0 }\n')
+    flags = (*flags_for(fake_llm), "--model", "m")
+    run_script("king.py", tmp_path, *flags, "--shard", "0/1")
+    for name in names:
+        shutil.move(tmp_path / "answer_0" / f"{name}.json", tmp_path / "answer" / f"{name}.json")
+    run_script("king.py", tmp_path, *flags, "--force")
+    once = spent_usd(tmp_path)
+    for _ in range(3):
+        assert run_script("king.py", tmp_path, "--compact").returncode == 0
+        assert spent_usd(tmp_path) == pytest.approx(once) and "done 4" in status("king.py", tmp_path)
+
+
+def test_many_failures_use_up_no_descriptors(tmp_path, fake_llm):
+    write_prompts(tmp_path, 120)
+    write_toml(tmp_path, {"retry_max": 0})
+    fake_llm.always(lambda r: "bad" if r.n % 2 == 0 else Status(500, "no"))
+    king_py = f"{sys.executable} {REPO}/king.py --root {tmp_path} --workers 1 {' '.join(flags_for(fake_llm))}"
+    command = f"ulimit -n 64; exec {king_py}"
+    king = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert king.returncode == 1 and "Too many" not in king.stderr and "left" not in king.stderr
+
+
+def test_numbers_that_a_person_added_stay_to_the_letter(root, fake_llm):
+    long = 123456789012345678901234567890
+    edit(answer_path(root, 1), lambda r: r.update(note=long, challenger=None))
+    run_script("ch.py", root, *flags_for(fake_llm))
+    record = read_answer(root, f"prompts_{N}_1_1")
+    assert record["note"] == long and record["challenger"]

@@ -41,6 +41,7 @@ class Plan:
     done: list[str] = field(default_factory=list)
     edited: list[str] = field(default_factory=list)
     adopted: list[str] = field(default_factory=list)   # without a ledger line: killed before it, or the ledger is gone
+    n_files: int = 0       # that prompt.py wrote, lost ones too
     n_sampled: int = 0     # prompts that were drawn into the files of prompt.py
     other_settings: int = 0
     exhausted: bool = False                            # the source has no more for these settings
@@ -54,7 +55,7 @@ class Plan:
     @property
     def mixes(self) -> bool:
         """True where further prompts would come from other settings than any that are there."""
-        return bool(self.todo) and 0 < self.other_settings == len(self.done) + len(self.edited)
+        return bool(self.todo) and 0 < self.other_settings == self.n_files
 
     def line(self, own: PromptSettings, n_there: int) -> str:
         parts = [f"done {plural(len(self.done), 'file')}"] if self.done else []
@@ -87,6 +88,9 @@ class Prompts:
             detail := book.details.get((STAGE, stem), {}))}
         plan, last = Plan(), START
         for stem in sorted({*written, *filter(OWN_NAME.fullmatch, self.lists.stats)}, key=natural):
+            if stem not in written and stem in self.lists.broken_stems:
+                plan.edited.append(stem)
+                continue
             if stem not in written:
                 plan.adopted.append(stem)
                 plan.n_sampled += len(self.lists.names_in(stem))
@@ -94,6 +98,7 @@ class Prompts:
             detail, made, stat = written[stem], book.made[STAGE, stem], self.lists.stats.get(stem)
             same, known = made.settings == self.identity, book.known[stem]
             plan.n_sampled += detail["n"]
+            plan.n_files += 1
             plan.other_settings += not same
             if same:
                 last = max(last, tuple(detail["to"]))
@@ -114,7 +119,8 @@ class Prompts:
                     plan.todo.append(File(stem, min(PER_FILE, missing), last))
                 missing -= PER_FILE
         sampled = {self.lists.facts(name).instance_id for name in self.lists.names()}
-        plan.commits = sorted(i for i in sampled if i not in self.commits and (STAGE, i) not in book.details)
+        looked_up = set() if force or refresh else {i for by, i in book.details if by == STAGE}
+        plan.commits = sorted(i for i in sampled if i not in self.commits and i not in looked_up)
         return plan
 
     def make(self, plan: Plan, http) -> int:

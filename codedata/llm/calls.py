@@ -6,7 +6,9 @@ line names the ids it paid for, so that what is spent can be added up exactly ov
 """
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import secrets
 import threading
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from codedata.config import PRICE_LINE
 from codedata.errors import ItemFailed, RunStopped
 from codedata.ledger import LEDGER, PARTIAL, disk_trouble, read_lines, to_line
 
+DIRECTORY = re.compile(r"[a-z0-9]+(_reference|_\d+)?")   # of the suite: not somebody's answer_backup
 _current: ContextVar[Calls | None] = ContextVar("calls", default=None)
 
 
@@ -27,7 +30,7 @@ class Calls:
     def __init__(self, directory: Path, stage: str, item: str, counted: set[str] = frozenset(),
                  used: set[str] = frozenset(), shards: tuple[Path, ...] = (), spares: Spares | None = None,
                  may_be_kept: bool = True):
-        self._spares, self._spare = spares or Spares(directory), None
+        self._spares, self._spare = spares or Spares(), None
         self.path = Path(directory) / PARTIAL / f"{item}.jsonl"
         self._elsewhere = [path for d in shards if (path := Path(d) / PARTIAL / self.path.name) != self.path]
         self.stage, self.item = stage, item
@@ -98,10 +101,10 @@ class Calls:
                 with open(self.path, "ab", buffering=0) as file:
                     n = file.write(data)
             else:
-                self._spare = self._spare or self._spares.take()
+                self._spare = self._spare or self._spares.take(self.path.parent)
                 n = os.write(self._spare.fd, data)
                 if not self._on_disk:
-                    self._spare.put(self.path)
+                    os.rename(self._spare.path, self.path)
             self._on_disk, self._maybe_torn = True, False
         except OSError as e:
             raise disk_trouble(e, self.path) from e
@@ -117,19 +120,20 @@ class Calls:
             try:
                 if not made and len(kept) == len(self._kept):
                     return
-                for path in self._read_elsewhere:
-                    path.unlink(missing_ok=True)
-                if not self._on_disk and not left:
-                    return
                 if left:
                     tmp = self.path.with_name("_tmp." + self.path.name)
+                    tmp.parent.mkdir(parents=True, exist_ok=True)
                     tmp.write_bytes(b"".join(map(to_line, left)))
                     os.replace(tmp, self.path)
+                elif not self._on_disk:
+                    pass
                 elif self._spare:
                     self._spares.give_back(self._spare, self.path)
                     self._spare = None
                 else:
                     self.path.unlink(missing_ok=True)
+                for path in self._read_elsewhere:   # last: what is left of them is in this file now
+                    path.unlink(missing_ok=True)
             except OSError as e:
                 raise disk_trouble(e, self.path) from e
             finally:
@@ -143,29 +147,22 @@ class _Spare:
     path: str
     fd: int
 
-    def put(self, path: Path) -> None:
-        try:
-            os.rename(self.path, path)
-        except FileNotFoundError:   # the record is in another shard's directory, which has no _partial/ yet
-            os.makedirs(path.parent, exist_ok=True)
-            os.rename(self.path, path)
-
 
 class Spares:
-    """Empty files that are renamed to an item's and back: on ext4, making and deleting a file an item costs 0.5 ms."""
+    """Empty files in _partial/ that are renamed to an item's and back: making and deleting one an item costs 0.5 ms."""
 
-    def __init__(self, directory: Path):
-        self._folder, self._lock = f"{directory}/{PARTIAL}", threading.Lock()
-        self._free: list[_Spare] = []
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._free: dict[Path, list[_Spare]] = {}   # by folder: shards may lie on different disks
         self._run, self._n = secrets.token_hex(4), 0
 
-    def take(self) -> _Spare:
+    def take(self, folder: Path) -> _Spare:
         with self._lock:
-            if self._free:
-                return self._free.pop()
+            if free := self._free.get(folder):
+                return free.pop()
             self._n += 1
-            path = f"{self._folder}/_tmp.{self._run}.{self._n}"
-        os.makedirs(self._folder, exist_ok=True)
+            path = f"{folder}/_tmp.{self._run}.{self._n}"
+        os.makedirs(folder, exist_ok=True)
         spare = _Spare(path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666))
         os.write(spare.fd, b"\n")
         return spare
@@ -174,16 +171,16 @@ class Spares:
         os.rename(path, spare.path)
         os.ftruncate(spare.fd, 1)   # one byte stays: ext4 flushes a file that is emptied
         with self._lock:
-            self._free.append(spare)
+            self._free.setdefault(path.parent, []).append(spare)
 
     def close(self) -> None:
-        for spare in self._free:
+        for spare in itertools.chain.from_iterable(self._free.values()):
             os.close(spare.fd)
             try:
                 os.unlink(spare.path)
             except OSError:
                 pass
-        self._free = []
+        self._free = {}
 
 
 @contextmanager
@@ -246,7 +243,7 @@ class Money:
     def add_up(self, root: Path) -> None:
         """Set what was spent under `root` by all scripts so far: every ledger, and replies no ledger line names yet."""
         total, seen = 0.0, set()   # by id: a copy of a directory costs nothing
-        directories = sorted(p for p in Path(root).glob("*") if p.is_dir())
+        directories = sorted(p for p in Path(root).glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
         for directory in directories:
             for call in [*ledger_calls(directory), *kept_calls(directory)]:
                 if not (call.get("id") and call["id"] in seen):

@@ -362,10 +362,17 @@ class _Adapter(HTTPAdapter):
 
         def watched(pool_class):
             class Connection(pool_class.ConnectionCls):
+                def connect(self):
+                    self._tell()
+                    super().connect()
+
                 def getresponse(self):
+                    self._tell()
+                    return super().getresponse()
+
+                def _tell(self):
                     if call := getattr(mine, "call", None):
                         call.connection = self
-                    return super().getresponse()
             return type(pool_class.__name__, (pool_class,), {"ConnectionCls": Connection})
         manager.pool_classes_by_scheme = {scheme: watched(pool_class) for scheme, pool_class in
                                           (("http", HTTPConnectionPool), ("https", HTTPSConnectionPool))}
