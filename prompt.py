@@ -5,6 +5,7 @@ reads   trajectories (--source) and PR records (--prs): the two Hub data sets, o
 writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
         commit/<instance_id>.json         Commit, the PR record of every sampled instance
         prompt/_ledger.jsonl              a line a file; oversized and unmatched PRs by name
+        commit/_ledger.jsonl              a line a record
 
   python prompt.py                                   # 2,000 prompts from the Hub; same seed, same files
   python prompt.py --count 3000                      # 1,000 more, behind the ones that are there
