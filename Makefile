@@ -7,11 +7,11 @@ BIN = .venv/bin
 SCRIPTS = prompt king ch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lock duel status clean samples $(SCRIPTS)
+.PHONY: help setup demo test check-all lint lock duel status clean samples $(SCRIPTS)
 
 help:          ## this list
-	@awk -F ':.*## ' '/^[a-z$$()A-Z ]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  make STAGE      one stage on ROOT=$(ROOT): $(SCRIPTS)   (ARGS=\"...\" goes to the script)"
+	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  make STAGE       one stage on ROOT=$(ROOT): $(SCRIPTS)   (ARGS=\"...\" goes to the script)"
 
 setup: .venv/.done  ## make .venv from the lock file (with the embedded model)
 
@@ -25,6 +25,11 @@ demo: setup    ## run the scripts on the samples with a small real model, no key
 
 test: setup    ## the test suite (no network)
 	$(BIN)/python -m pytest -q $(ARGS)
+
+check-all: setup  ## the benchmarks at full size, one JSON line each (about 20 minutes)
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/throughput.py --https
+	$(BIN)/python benchmarks/resume.py
 
 lint: setup    ## ruff
 	$(BIN)/ruff check .
