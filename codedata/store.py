@@ -195,21 +195,22 @@ class Store:
         that was taken away). An `own` field that was edited since this store looked is kept: ItemFailed.
         `about_to_write({field: digest})` is called before the rename when there is an old file.
         """
+        def checked(data):
+            return parse(self.cls, data, str(path), "It was edited while the script ran.")
+
         path, is_there = self._place(name)
         data = _load_json(path) if is_there else None
-        if data is not None and keep_edits and self._touched(name, path):
+        if is_there and keep_edits and self._touched(name, path):
             seen = self._facts.get(name) or self.book.known.get(name)
-            now = digests_of(parse(self.cls, data, str(path), "It was edited while the script ran."))
+            now = digests_of(checked(data))
             if any(now.get(f) and now[f] != (seen.digests.get(f) if seen else None) for f in own):
                 raise ItemFailed("was edited while its answer was made: the edit is kept.", str(path),
                                  f"To replace it: --force --only {name}")
-        if data is None:
-            data = {f.name: getattr(record, f.name) for f in fields(record)}
-        else:
-            parse(self.cls, data, str(path), "It was edited while the script ran.")
-            data.update({field: getattr(record, field) for field in own})
-        written = parse(self.cls, data, str(path), "It was edited while the script ran.")
-        digests = digests_of(written)
+        if is_there and not isinstance(data, dict):
+            checked(data)   # says what it is
+        data = {**data, **{field: getattr(record, field) for field in own}} if is_there else {
+            f.name: getattr(record, f.name) for f in fields(record)}
+        digests = digests_of(checked(data))
         found = self.found(name, digests, own)
         if about_to_write and name in self._at:
             about_to_write({f: digests[f] for f in own if f in digests})
@@ -246,7 +247,7 @@ class Store:
         return self._at.get(name, (None, -1, -1))[1:] != (stat.st_size, stat.st_mtime_ns)
 
     def covers(self, name: str) -> bool:
-        """True where `name` is there but unreadable: what was made from it is no orphan."""
+        """True where `name` is there, readable or not: what was made from it is no orphan."""
         return name in self._at
 
     def set_aside(self, name: str) -> Path:

@@ -78,6 +78,7 @@ class Prompts:
         drawn_by = {k: v for k, v in asdict(self.own).items() if k not in ("count", "rows_url", "hub_url")}
         self.identity = digest(drawn_by)
         self.skipped: Counter[str] = Counter()
+        self.n_told = 0   # notes of the source that were printed
 
     def plan(self, only=lambda stem: True, force: bool = False, refresh: bool = False,
              limit: int | None = None) -> Plan:
@@ -128,7 +129,7 @@ class Prompts:
         source = open_source(self.own.source, http, split=self.own.split, config=self.own.config,
                              token=self.settings.hf_token, rows_url=self.own.rows_url,
                              hub_url=self.own.hub_url) if plan.todo else None
-        n_written, n_notes = 0, 0
+        n_written = 0
         for stem in plan.adopted:
             self._adopt(stem)
         self._restore(plan.commits, http)
@@ -146,9 +147,6 @@ class Prompts:
                 n_written += len(chunk)
                 self._write(file, after, chunk, source)
                 after = chunk[-1].cursor
-            for note in source.notes[n_notes:]:
-                say(f"{STAGE}  {note}")
-            n_notes = len(source.notes)
         return n_written
 
     def _seen(self, without: set[str]) -> Seen:
@@ -168,6 +166,9 @@ class Prompts:
                 if http.stop.is_set():
                     raise Interrupted()
                 batch.append(drawn)
+                for note in source.notes[self.n_told:]:   # such as the switch to Parquet: said as soon as it happens
+                    say(f"{STAGE}  {note}")
+                self.n_told = len(source.notes)
             if not batch:
                 return
             records, problems = fetch_prs(self.own.prs, {d.prompt.instance_id for d in batch}, http,
