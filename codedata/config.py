@@ -82,6 +82,52 @@ class PromptSettings:
 
 
 @dataclass(frozen=True)
+class Judge:
+    """An entry of [judge] models. None: as [judge] or [llm] have it."""
+
+    model: str
+    name: str | None = None             # in the records; default: the model's
+    endpoint: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    max_prompt_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """[judge]: the panel of validate.py."""
+
+    models: tuple[str | Judge, ...] = ("deepseek-ai/DeepSeek-V3.2-TEE", "Qwen/Qwen3-235B-A22B-Thinking-2507",
+                                       "moonshotai/Kimi-K2.6-TEE")   # names, or tables with the fields of Judge
+    order: str = "both"                 # both: each judge is asked in both orders | king_first: once
+    temperature: float = 0.0
+    score_max_tokens: int = 768         # of a verdict
+    thinking_models: tuple[str, ...] = ("Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
+    thinking_max_tokens: int = 4096     # of a verdict of one of these
+
+
+@dataclass(frozen=True)
+class DuelSettings:
+    """[duel]: who is compared, and when the challenger is accepted."""
+
+    mode: str = "king"                  # the challenger against the king | reference: against the data set's own turn
+    win_margin: float = 2.0             # the least lead of the challenger, in points of 100
+    gate_alpha: float = 0.05            # the quantile of the resampled means that is the LCB
+    bootstrap_resamples: int = 10_000
+    min_valid_turn_frac: float = 0.5    # the least share of turns in which every judge's verdict was read
+    min_turns: int = 5                  # with a verdict; less is no evidence
+    seed: int = 0                       # of the bootstrap
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """[report]: the buckets of report.py."""
+
+    final_min: float = 80.0             # final/ from this score
+    defeat_min: float = 66.0            # refined/ from this score, defeat/ below
+
+
+@dataclass(frozen=True)
 class Exclude:
     """[exclude]: what no stage touches."""
 
@@ -115,7 +161,7 @@ class Endpoint:
 class Speaker:
     """A role resolved: the model, where it is served, and with what it is asked."""
 
-    role: str
+    role: str               # "king", "challenger"; a judge's name
     model: str
     endpoint: Endpoint
     temperature: float
@@ -135,6 +181,9 @@ class Settings:
     prompt: PromptSettings = PromptSettings()
     king: Role = Role()
     challenger: Role = Role()
+    judge: JudgeSettings = JudgeSettings()
+    duel: DuelSettings = DuelSettings()
+    report: ReportSettings = ReportSettings()
     exclude: Exclude = Exclude()
     prices: dict[str, Price] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
@@ -147,22 +196,44 @@ class Settings:
         own = getattr(self, role)
         pick = {key: own_value if (own_value := getattr(own, key)) is not None else getattr(self.llm, key)
                 for key in ("model", "temperature", "max_tokens", "max_prompt_tokens")}
-        if own.endpoint is None and self.llm.base_url:
+        return self._speaker(role, own.endpoint, format_retries=own.format_retries, **pick)
+
+    def judges(self) -> list[Speaker]:
+        """The panel, in the order of [judge] models. A panel on the embedded model is one judge."""
+        own, panel = self.judge, {}
+        for judge in (Judge(m) if isinstance(m, str) else m for m in own.models):
+            thinks = judge.model in own.thinking_models
+            speaker = self._speaker(
+                judge.name or judge.model, judge.endpoint, model=judge.model, format_retries=0,
+                temperature=own.temperature if judge.temperature is None else judge.temperature,
+                max_tokens=judge.max_tokens or (own.thinking_max_tokens if thinks else own.score_max_tokens),
+                max_prompt_tokens=self.llm.max_prompt_tokens if judge.max_prompt_tokens is None
+                else judge.max_prompt_tokens)
+            if speaker.endpoint.name == "embedded":
+                speaker = replace(speaker, role=judge.name or EMBEDDED_MODEL, max_tokens=own.score_max_tokens)
+            elif speaker.role in panel:
+                raise Trouble(f"names {speaker.role!r} twice.", "[judge] models", "Give one of them a `name` of its own.")
+            panel[speaker.role] = speaker
+        return list(panel.values())
+
+    def _speaker(self, role: str, endpoint_name: str | None, model: str, **limits) -> Speaker:
+        if endpoint_name is None and self.llm.base_url:
             endpoint = replace(self.endpoints["base_url"], base_url=self.llm.base_url.rstrip("/"))
-        elif (name := own.endpoint or self.llm.endpoint) in self.endpoints:
+        elif (name := endpoint_name or self.llm.endpoint) in self.endpoints:
             endpoint = self.endpoints[name]
         else:
             raise Trouble(f"no endpoint is called {name!r}.",
                           todo=_did_you_mean(name, self.endpoints, "[endpoints.{}]"))
         if endpoint.name == "embedded":
-            pick["model"] = EMBEDDED_MODEL
-        return Speaker(role=role, endpoint=endpoint, format_retries=own.format_retries, **pick)
+            model = EMBEDDED_MODEL
+        return Speaker(role=role, endpoint=endpoint, model=model, **limits)
 
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
-SECTIONS = {"llm": LLM, "prompt": PromptSettings, "king": Role, "challenger": Role, "judge": None, "duel": None,
-            "report": None, "exclude": Exclude}
-ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY", "llm.ca_bundle": "REQUESTS_CA_BUNDLE"}
+SECTIONS = {"llm": LLM, "prompt": PromptSettings, "king": Role, "challenger": Role, "judge": JudgeSettings,
+            "duel": DuelSettings, "report": ReportSettings, "exclude": Exclude}
+ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY", "llm.ca_bundle": "REQUESTS_CA_BUNDLE",
+               "duel.mode": "DUEL_MODE"}
 FLAGS = {"llm.endpoint": "llm", "llm.base_url": "llm_base_url", "llm.model": "model", "llm.workers": "workers",
          "llm.proxy": "proxy"}
 FLAGS_OF_ROLES = {"endpoint": "llm", "model": "model"}   # a flag goes for whoever answers, also over its own section
@@ -171,8 +242,14 @@ AT_LEAST = {"llm.workers": 1, "llm.max_tokens": 1, "llm.max_prompt_tokens": 0, "
             "llm.temperature": 0,
             "prompt.count": 1, "prompt.seed": 0, "prompt.max_per_instance": 0, "prompt.max_chars": 1,
             "prompt.window_rows": 1, "exclude.max_patch_chars": 0,
+            "judge.temperature": 0, "judge.score_max_tokens": 1, "judge.thinking_max_tokens": 1,
+            "duel.bootstrap_resamples": 1, "duel.min_turns": 1, "duel.seed": 0, "report.final_min": 0,
+            "report.defeat_min": 0,
             **{f"{role}.{key}": least for role in ("king", "challenger") for key, least in
                (("temperature", 0), ("max_tokens", 1), ("max_prompt_tokens", 0), ("format_retries", 0))}}
+SHARES = ("duel.gate_alpha", "duel.min_valid_turn_frac")   # above 0; 1 only for the latter
+CHOICES = {"judge.order": {"both": "both", "king_first": "king_first"},
+           "duel.mode": {"king": "king", "reference": "reference", "2": "king", "1": "reference"}}
 BUILT_IN_ENDPOINTS = {
     "chutes": {"base_url": "https://llm.chutes.ai/v1", "base_url_env": "CHUTES_BASE_URL",
                "api_key_env": "CHUTES_API_KEY"},
@@ -259,12 +336,34 @@ def _layered(args, table, path, environment, origin):
             value, least = values[section][key], AT_LEAST.get(name)
             if None not in (value, least) and not least <= value < inf:
                 raise Trouble(f"is {value}; it must be {least:g} or more.", f"[{section}] {key} ({origin[name]})")
+            values[section][key] = _checked(name, value, f"[{section}] {key} ({origin[name]})")
+    if args.model:
+        values["judge"]["models"], origin["judge.models"] = (args.model,), "flag --model"
     if args.llm or args.llm_base_url:   # the one that a flag names is meant, whatever the files say of the other
         values["llm"]["base_url"] = args.llm_base_url or ""
         for section, cls in SECTIONS.items():
             if cls is Role and not args.llm:
                 values[section]["endpoint"] = None
+        values["judge"]["models"] = tuple(judge if isinstance(judge, str) else replace(judge, endpoint=None)
+                                          for judge in values["judge"]["models"])
     return values
+
+
+def _checked(name: str, value, where: str):
+    """`value` where it is one of the few, or in the range, that the setting may have."""
+    if choices := CHOICES.get(name):
+        if value not in choices:
+            raise Trouble(f"is {value!r}; it may be {', '.join(choices)}.", where)
+        return choices[value]
+    if name in SHARES and not 0 < value <= 1 - (name == "duel.gate_alpha") * 1e-9:
+        raise Trouble(f"is {value:g}; it must be between 0 and 1.", where)
+    if name in ("duel.win_margin", "report.final_min", "report.defeat_min") and not -100 <= value <= 100:
+        raise Trouble(f"is {value:g}; it is in points of 100.", where)
+    if name == "duel.bootstrap_resamples" and value > 1_000_000:
+        raise Trouble(f"is {value:,}; it must be at most 1,000,000.", where)
+    if name == "judge.models" and not value:
+        raise Trouble("is empty: a duel needs a judge.", where)
+    return value
 
 
 def _section(table: dict, name: str, path) -> dict:
@@ -281,9 +380,25 @@ def _typed(value, kind: str, where: str):
         return float(value)
     if wants == "tuple[str, ...]" and isinstance(value, list) and all(isinstance(v, str) for v in value):
         return tuple(value)
+    if wants == "tuple[str | Judge, ...]" and isinstance(value, list):
+        return tuple(_judge(entry, f"{where}[{i}]") for i, entry in enumerate(value))
     if type(value).__name__ == wants:
         return value
     raise Trouble(f"should be {'a list of texts' if wants.startswith('tuple') else wants}, not {value!r}.", where)
+
+
+def _judge(entry, where: str) -> str | Judge:
+    if isinstance(entry, str) and entry:
+        return entry
+    if not isinstance(entry, dict) or not entry.get("model"):
+        raise Trouble("should be a model's name, or a table with `model`.", where)
+    known = {f.name: f for f in fields(Judge)}
+    _refuse_unknown(entry, known, where, "key: {}")
+    judge = Judge(**{key: _typed(value, known[key].type, f"{where} {key}") for key, value in entry.items()})
+    for key, least in (("temperature", 0), ("max_tokens", 1), ("max_prompt_tokens", 0)):
+        if (value := getattr(judge, key)) is not None and not least <= value < inf:
+            raise Trouble(f"is {value}; it must be {least} or more.", f"{where} {key}")
+    return judge
 
 
 def _refuse_unknown(given, known, path, what):
@@ -362,7 +477,13 @@ def _show(settings: Settings, origin: dict[str, str]):
             value = f"in {value.input}, out {value.output}, cached {value.cached}"
         elif value is None:
             value = "(as [llm])"
+        elif name == "judge.models":
+            value = [judge if isinstance(judge, str) else _as_table(judge) for judge in value]
         value = re.sub(r"//[^/@\s]*@", "//****@", str(list(value) if isinstance(value, tuple) else value))
         print(f"{name} = {value}  # {where}")
     print(f"HF_TOKEN = {'****' if settings.hf_token else '(not set)'}")
     print(f"budget = {settings.budget_usd if settings.budget_usd is not None else '(none)'}")
+
+
+def _as_table(judge: Judge) -> dict:
+    return {key: value for key, value in vars(judge).items() if value is not None}

@@ -12,7 +12,7 @@ import math
 import re
 import secrets
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -36,14 +36,21 @@ class Reply:
     reasoning: str = ""
     finish_reason: str = ""
     model: str = ""
+    call: dict = field(default_factory=dict, compare=False)   # as in the ledger: tokens, cost_usd, seconds, …
 
     @property
     def truncated(self) -> bool:
         return self.finish_reason == "length"
 
 
+@dataclass(frozen=True)
+class _Request:
+    data: bytes     # the body
+    digest: str
+
+
 class Client:
-    """One role's model: chat(), and fit() for its longest request."""
+    """One role's model: chat(), ask(), and fit() for its longest request."""
 
     def __init__(self, speaker: Speaker, models: Models):
         self.speaker, self._models = speaker, models
@@ -64,25 +71,51 @@ class Client:
         Asks up to 1 + format_retries times, then ItemFailed. `grammar` (GBNF) goes to the embedded model only: other
         endpoints need not know it.
         """
-        speaker, calls, problem = self.speaker, current(), ""
-        body = {"model": speaker.model, "messages": messages, "temperature": speaker.temperature,
-                "max_tokens": speaker.max_tokens}
-        if grammar and self._embedded:
-            body["grammar"] = grammar
-        data = orjson.dumps(body)
-        request = hashlib.blake2b(data, digest_size=8).hexdigest()
-        n_tries = 1 + speaker.format_retries
+        request, problem = self._request(messages, grammar), ""
+        n_tries = 1 + self.speaker.format_retries
         for _ in range(n_tries):
-            attempt, kept = calls.take(request)
-            reply = Reply(**kept["reply"]) if kept else self._ask(data, request, attempt, calls)
+            reply = self._reply(request)
             if not reply.text.strip():
                 problem = "empty answer" + (": max_tokens went into thinking" if reply.truncated else "")
             else:
                 problem = accept(reply) if accept else None
             if problem is None:
                 return reply
-        calls.useless(request)
+        current().useless(request.digest)
         raise ItemFailed(f"{problem}, {n_tries} tries" if n_tries > 1 else problem)
+
+    def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None) -> Reply:
+        """One reply, whatever it says. `schema` (JSON schema) is sent where the endpoint takes one.
+
+        An endpoint that refuses it (HTTP 400, 422) and answers without it is not sent one again in this run.
+        """
+        models, place = self._models, (self.speaker.endpoint.base_url, self.speaker.model)
+        if schema is None or self._embedded or place in models.without_schema:
+            return self._reply(self._request(messages, grammar))
+        try:
+            return self._reply(self._request(messages, grammar, schema))
+        except HttpTrouble as e:
+            if e.status not in (400, 422):
+                raise
+        reply = self._reply(self._request(messages, grammar))
+        models.without_schema.add(place)
+        return reply
+
+    def _request(self, messages: list[dict], grammar: str = "", schema: dict | None = None) -> _Request:
+        speaker = self.speaker
+        body = {"model": speaker.model, "messages": messages, "temperature": speaker.temperature,
+                "max_tokens": speaker.max_tokens}
+        if grammar and self._embedded:
+            body["grammar"] = grammar
+        if schema:
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        data = orjson.dumps(body)
+        return _Request(data, hashlib.blake2b(data, digest_size=8).hexdigest())
+
+    def _reply(self, request: _Request) -> Reply:
+        calls = current()
+        attempt, kept = calls.take(request.digest)
+        return Reply(**kept["reply"], call=kept["call"]) if kept else self._ask(request, attempt, calls)
 
     def fit(self, history: list[dict], fixed: str = "", patches: tuple[str, ...] = ()) -> Fitted:
         """The request's parts within max_prompt_tokens; what was cut goes to the ledger."""
@@ -104,13 +137,13 @@ class Client:
         tokens = min(tokens, self.speaker.max_prompt_tokens or tokens)
         return tokens, self._models.money.cost(self.speaker.model, tokens, self.speaker.max_tokens)
 
-    def _ask(self, data: bytes, request: str, attempt: int, calls) -> Reply:
+    def _ask(self, request: _Request, attempt: int, calls) -> Reply:
         models, tries = self._models, Tries()
         here = {"proxies": {}} if self._embedded else {}
         url = (models.embedded.base_url() if self._embedded else self.speaker.endpoint.base_url) + "/chat/completions"
         try:
             reply, usage = models.http.send("POST", url, self._line, _decode, tries=tries, gate=models.money.gate,
-                                            data=data, headers=self._headers, **here)
+                                            data=request.data, headers=self._headers, **here)
         except HttpTrouble as e:
             raise HttpTrouble(e.what, f"{self.speaker.model}:", WHAT_TO_DO.get(e.status, ""), e.status) from e
         # billed under the name that was asked for, which is the one that has a price; the served one may add a date
@@ -120,10 +153,10 @@ class Client:
                                          ("throttled", tries.throttled)) if n > (key == "tries")}}
         if reply.truncated:
             call["truncated"] = True
-        calls.keep(request, attempt, {"text": reply.text, "reasoning": reply.reasoning,
+        calls.keep(request.digest, attempt, {"text": reply.text, "reasoning": reply.reasoning,
                                       "finish_reason": reply.finish_reason, "model": reply.model}, call)
         models.money.add(call)
-        return reply
+        return replace(reply, call=call)
 
 
 class Models:
@@ -137,6 +170,7 @@ class Models:
         if settings.hf_token:
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd)
+        self.without_schema: set[tuple[str, str]] = set()   # (base_url, model) that refused response_format
         self._clients: dict[str, Client] = {}
         self._embedded = None
         self._run, self._count = secrets.token_hex(5), itertools.count(1)
@@ -154,9 +188,16 @@ class Models:
         return f"{self._run}-{next(self._count)}"
 
     def client(self, role: str) -> Client:
-        if role not in self._clients:
-            self._clients[role] = Client(self.settings.speaker(role), self)
-        return self._clients[role]
+        return self._client(self.settings.speaker(role))
+
+    def judges(self) -> list[Client]:
+        """The panel's clients, in the order of [judge] models; the name of each is speaker.role."""
+        return [self._client(speaker) for speaker in self.settings.judges()]
+
+    def _client(self, speaker: Speaker) -> Client:
+        if speaker.role not in self._clients:
+            self._clients[speaker.role] = Client(speaker, self)
+        return self._clients[speaker.role]
 
     def clients(self) -> list[Client]:
         return list(self._clients.values())
