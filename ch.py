@@ -11,7 +11,8 @@ writes  answer*/<source>_<order>.json   the same record, its field `challenger`
   python ch.py --only 'prompts_200_3_*' --force
 """
 from codedata import config, stage
-from codedata.duel.answer import ask_turn, challenger_messages, prompt_digest
+from codedata.duel.answer import ask_turn, challenger_messages
+from codedata.duel.texts import prompt_digest
 from codedata.llm import Models
 from codedata.records import Answer, Commit
 from codedata.resume import Reads, Writes

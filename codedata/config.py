@@ -212,7 +212,8 @@ class Settings:
             if speaker.endpoint.name == "embedded":
                 speaker = replace(speaker, role=judge.name or EMBEDDED_MODEL, max_tokens=own.score_max_tokens)
             elif speaker.role in panel:
-                raise Trouble(f"names {speaker.role!r} twice.", "[judge] models", "Give one of them a `name` of its own.")
+                raise Trouble(f"names {speaker.role!r} twice.", "[judge] models",
+                              "Give one of them a `name` of its own.")
             panel[speaker.role] = speaker
         return list(panel.values())
 

@@ -5,12 +5,17 @@ Keys that a record does not know are left alone on disk: a person may add notes 
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import MISSING, dataclass, fields
 
 from codedata.errors import BrokenRecord
 
 Message = dict[str, str]   # {"role": …, "content": …}
+Reason = dict[str, str]
+Judgement = dict           # what codedata/duel/judges.py asks for and codedata/duel/score.py counts
+METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # what a judge grades
+ORDERS = ("king_first", "reference_first", "challenger_first")                 # whose answer it is shown first
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]*\Z")
 
 
@@ -58,6 +63,59 @@ class Answer:
     assistant: str
     king: str | None = None
     challenger: str | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """What the judges said of one turn: score/<answer stem>.json. `score` and `metrics` are the challenger's."""
+
+    directory = "score"
+    instance_id: str
+    answer_file: str         # <answer stem>.json
+    mode: str                # "king" or "reference": whom the challenger was put against
+    parse_ok: bool           # some judge's verdict could be read, so there is a score
+    score: float | None      # 0..100; null: none could
+    metrics: dict[str, float]   # 0..100 each; empty where `score` is null
+    reason: str              # the judges' reasons, a line each
+    judges: list[Judgement]  # an entry per judge and order: {judge, order, parse_ok, verdict, scores, raw, …}
+
+
+class ReferenceScore(Score):
+    """The same against the reference: score_reference/<answer stem>.json."""
+
+    directory = "score_reference"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A judged turn as it is exported: final/<answer stem>.json and its neighbours. A copy: edit answer/ or score/."""
+
+    instance_id: str
+    messages: list[Message]
+    assistant: str           # the reference
+    king: str | None
+    challenger: str | None
+    score: float             # 0..100, the challenger's
+    metrics: dict[str, float]
+    reasons: list[Reason]    # {judge, order, reason}, one for each verdict that gives one
+
+
+class Final(Sample):
+    """The challenger reliably wins."""
+
+    directory = "final"
+
+
+class Refined(Sample):
+    """It wins often."""
+
+    directory = "refined"
+
+
+class Defeat(Sample):
+    """It does not."""
+
+    directory = "defeat"
 
 
 def text_problem(value: str) -> str | None:
@@ -139,5 +197,55 @@ def _messages(value):
     return None
 
 
-_CHECKS = {"str": _text, "int": _int, "str | None": _optional_text, "list[str]": _texts,
+def _bool(value):
+    return None if type(value) is bool else f"is {_kind(value)}, not true or false"
+
+
+def _is_number(value) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _percent(value):
+    return None if value is None or (_is_number(value) and 0 <= value <= 100) else "is not a number from 0 to 100"
+
+
+def _score(value):
+    return "is null, not a number from 0 to 100" if value is None else _percent(value)
+
+
+def _reasons(value):
+    texts = [text for entry in value if isinstance(entry, dict) for text in entry.values()] if isinstance(
+        value, list) else []
+    return None if isinstance(value, list) and len(texts) == 3 * len(value) and all(
+        isinstance(text, str) for text in texts) else "is not a list of {judge, order, reason}"
+
+
+def _percents(value):
+    if not isinstance(value, dict):
+        return f"is {_kind(value)}, not an object"
+    return next((f".{key} {fault}" for key, number in value.items() if (fault := _percent(number))), None)
+
+
+def _judgements(value):
+    if not isinstance(value, list):
+        return f"is {_kind(value)}, not a list of judgements"
+    for i, entry in enumerate(value):
+        if not isinstance(entry, dict):
+            return f"[{i}] is {_kind(entry)}, not a judgement"
+        for key in ("judge", "order"):
+            if fault := _text(entry.get(key)):
+                return f"[{i}].{key} {fault}"
+        if entry["order"] not in ORDERS:
+            return f"[{i}].order is {entry['order']!r}, not one of {', '.join(ORDERS)}"
+        if type(entry.get("parse_ok")) is not bool:
+            return f"[{i}].parse_ok is {_kind(entry.get('parse_ok'))}, not true or false"
+        scores = entry.get("scores")
+        if entry["parse_ok"] and not (isinstance(scores, dict) and scores.keys() == set(METRICS) and all(
+                _is_number(score) and score in (0, 0.5, 1) for score in scores.values())):
+            return f"[{i}].scores does not hold 0, 0.5 or 1 for each of {', '.join(METRICS)}"
+    return None
+
+
+_CHECKS = {"bool": _bool, "float | None": _percent, "float": _score, "list[Reason]": _reasons, "dict[str, float]": _percents, "list[Judgement]": _judgements,
+           "str": _text, "int": _int, "str | None": _optional_text, "list[str]": _texts,
            "list[Message]": _messages}

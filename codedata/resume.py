@@ -8,16 +8,20 @@ from __future__ import annotations
 import fnmatch
 import gc
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 from codedata.config import Exclude
 from codedata.errors import BrokenRecord
+from codedata.ledger import Attempt
 from codedata.llm.calls import Calls, Spares
 from codedata.store import Store
 
-STATES = ("done", "adopted", "stale", "forced", "edited", "missing", "failed", "excluded", "waiting", "orphan",
-          "broken")
-TO_DO = ("missing", "stale", "forced", "failed")
+STATES = ("done", "adopted", "stale", "forced", "edited", "incomplete", "missing", "failed", "excluded", "waiting",
+          "orphan", "broken")
+WHOLE = SimpleNamespace(only=None, shard=None, limit=None, force=False, refresh=False, no_retry=False)   # as args: all
+TO_DO = ("missing", "stale", "forced", "incomplete", "failed")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,21 @@ class Reads:
     store: object                  # Store or Lists
     fields: tuple[str, ...]
     made_by: str = ""              # the stage that writes it: an item that failed there waits
+    needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Of an output whose parts come one by one, as a score of several judges' verdicts.
+
+    The item function is then make(record, *joined, name=…, old=…), `old` being the record on disk or None, and keeps
+    what it can of `old`. An item that lacks a wanted part is incomplete; it is tried once more at the end of the run.
+    """
+
+    wanted: frozenset[str]
+    of: Callable[[object], list[str]]   # the parts that stand in a record for good
+    fault: Callable[[object], str]      # why an item counts as failed though its record is written; "" if not
+    view: str                           # digest of how a record is computed from its parts: a change costs no call
 
 
 @dataclass(frozen=True)
@@ -36,6 +55,8 @@ class Writes:
     store: Store
     fields: tuple[str, ...]
     copies: tuple[str, ...] = ()   # of `fields`: taken over from what is read, so that a change there costs no call
+    nullable: tuple[str, ...] = ()   # of `fields`: null is a value, not a sign that the output is not made yet
+    parts: Parts | None = None
 
 
 @dataclass
@@ -43,7 +64,8 @@ class Item:
     name: str
     instance_id: str
     state: str
-    only_copies: bool = False      # nothing but a copied field has changed
+    no_call: bool = False          # what has changed can be brought up to date without asking a model
+    current: bool = False          # what is on disk was made from the inputs as they are, or a person edited it
     was: str = ""                  # of a forced one: its state without --force or --refresh
 
 
@@ -57,14 +79,15 @@ class Plan:
     other_settings: int = 0
     limited: int = 0       # to do, but beyond --limit
     why: dict[str, str] = field(default_factory=dict)   # excluded, failed and waiting items: the reason
+    current: list[str] = field(default_factory=list)    # items whose output counts: see Item
+    lacking: list[str] = field(default_factory=list)    # items without a field that an earlier stage fills in
 
     def line(self, reads: str, n: int, writes: str) -> str:
         parts = []
         for state in STATES:
             if k := len(self.names[state]):
-                note = {"edited": " (kept" + (f", {self.edited_stale} also stale" if self.edited_stale else "") + ")",
-                        "waiting": " (failed before)"}.get(state, "")
-                parts.append(f"{state} {k}{note}")
+                kept = " (kept" + (f", {self.edited_stale} also stale" if self.edited_stale else "") + ")"
+                parts.append(f"{state} {k}{kept if state == 'edited' else ''}")
         if self.other_settings:
             parts.append(f"made with other settings {self.other_settings}")
         return f"{reads} {n} → {writes}   {', '.join(parts) or 'nothing there'}   to do {len(self.todo)}"
@@ -102,6 +125,8 @@ class States:
             if item is None:
                 continue
             plan.names[item.state].append(name)
+            if item.current:
+                plan.current.append(name)
             if item.state in TO_DO and not (self.args.no_retry and item.state == "failed"):
                 plan.todo.append(item)
         if source is not out:
@@ -138,16 +163,20 @@ class States:
         if rule := self._excluded(facts):
             plan.why[name] = rule
             return item
+        if lacking := [f for f in self.reads.needs if f not in facts.digests]:
+            item.state, plan.why[name] = "waiting", f"no {lacking[0]} yet"
+            plan.lacking.append(name)
+            return item
         failed = out.book.failed.get((self.stage, name))
         self._compare(item, facts, plan)
-        if failed and item.state in ("missing", "stale") and not item.only_copies:
+        if failed and item.state in ("missing", "stale", "incomplete") and not item.no_call:
             item.state, plan.why[name] = "failed", failed.error
         elif failed and item.state == "done":   # its inputs are again what it was made from: a line clears the failure
             made = out.book.made[self.stage, name]
-            plan.adopted.append((name, made.read, {"settings": made.settings}))
-        if self.args.force and item.state in ("done", "adopted", "edited", "stale"):
-            item.was, item.state, item.only_copies = item.state, "forced", False
-        if item.state in TO_DO and not item.only_copies and self.reads.made_by and (
+            plan.adopted.append((name, made.read, {"settings": made.settings, "parts": made.parts, "view": made.view}))
+        if self.args.force and item.state in ("done", "adopted", "edited", "stale", "incomplete"):
+            item.was, item.state, item.no_call = item.state, "forced", False
+        if item.state in TO_DO and not item.no_call and self.reads.made_by and (
                 before := self.reads.store.failed(self.reads.made_by, name)):
             item.state, plan.why[name] = "waiting", f"{self.reads.made_by} failed: {before.error}"
         return item
@@ -159,9 +188,10 @@ class States:
         read = self.read_digest(facts.digests, other.digests if other else {})
         there = out.facts(item.name) if item.name in out else None
         made = out.book.made.get((self.stage, item.name))
-        if there is None or not all(f in there.digests for f in own if f not in copies):
+        if there is None or not all(f in there.digests for f in own if f not in (*copies, *self.writes.nullable)):
             item.state = "missing"
-        elif made is None:
+            return
+        if made is None:
             item.state = "adopted"
             plan.adopted.append((item.name, read, {}))
         else:
@@ -172,16 +202,28 @@ class States:
                     item.state, made_read = "adopted", intent["read"]
                     plan.adopted.append((item.name, made_read, intent))
             stale = made_read != read
-            only_copies = not stale and any(f in facts.digests and there.digests.get(f) != facts.digests[f]
-                                            for f in copies)
+            no_call = not stale and any(f in facts.digests and there.digests.get(f) != facts.digests[f]
+                                        for f in copies)
             if item.state == "edited":
-                plan.edited_stale += stale or only_copies
-            elif stale or only_copies:
-                item.state, item.only_copies = "stale", only_copies
-            if made.settings and made.settings != self.settings:
-                plan.other_settings += 1
-                if self.args.refresh and item.state in ("done", "stale"):
-                    item.was, item.state, item.only_copies = item.state, "forced", False
+                plan.edited_stale += stale or no_call
+            elif stale or no_call:
+                item.state, item.no_call = "stale", no_call
+        item.current = item.state != "stale" or item.no_call
+        if self.writes.parts and item.state != "edited" and item.current:
+            self._compare_parts(item, made)
+        if made and made.settings and made.settings != self.settings:
+            plan.other_settings += 1
+            if self.args.refresh and item.state in ("done", "stale", "incomplete"):
+                item.was, item.state, item.no_call = item.state, "forced", False
+
+    def _compare_parts(self, item: Item, made: Attempt | None) -> None:
+        parts = self.writes.parts
+        noted = made is not None and item.state != "adopted"   # else the ledger does not speak of what is on disk
+        there = made.parts if noted else parts.of(self.writes.store.read(item.name))
+        if not parts.wanted <= set(there):
+            item.state, item.no_call = "incomplete", False
+        elif noted and made.view and made.view != parts.view:
+            item.state, item.no_call = "stale", True
 
     def _excluded(self, facts) -> str:
         if facts.instance_id in self.exclude.ids:

@@ -105,21 +105,22 @@ def main(run_script) -> None:
 # the run -------------------------------------------------------------------------------------------------------------
 
 def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Reads, writes: Writes,
-        joined: Reads | None = None, identity: dict | None = None, requests=None, after: str = "",
+        joined: Reads | None = None, identity: dict | None = None, requests=None, finish=None, after: str = "",
         then: str = "") -> int:
     """Make what is missing, stale or failed; returns the exit code.
 
     make(record) or make(record, joined record) returns a record, of which the `writes` fields are put on disk.
     `joined` is read by the item's instance_id; an item without it is excluded. `identity` is what else the output
     depends on (model, temperature, prompt text): its digest is noted, and a change of it makes nothing stale.
-    requests(record, …) gives (client, messages) of the calls that make() would send, for --dry-run. `after` and `then`
-    are the scripts before and behind this one.
+    Where the output has `parts`, both are also given `name` and `old`. requests(record, …) gives (client, messages) of
+    the calls that make() would send, for --dry-run. finish() is called when no more is written, before the summary.
+    `after` and `then` are the scripts before and behind this one.
     """
     start_log(args.log_level)
     if not settings.root.is_dir():
         raise Trouble("is not there.", str(settings.root), "Check --root; prompt.py makes a new one.")
     states = States(stage, args, settings.exclude, reads, writes, joined, digest(identity or {}))
-    job = _Job(states, settings, models, make)
+    job = _Job(states, settings, models, make, finish)
     with hold(stage, settings.root / writes.store.cls.directory, args):
         if args.compact:
             return compact(stage, writes.store.open().directories)
@@ -131,7 +132,7 @@ def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Re
         if args.prune:
             job.prune(plan)
             return 1 if plan.broken else 0
-        if any(not item.only_copies for item in plan.todo):
+        if any(not item.no_call for item in plan.todo):
             models.check()
         return job.run(plan, then)
 
@@ -139,10 +140,12 @@ def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Re
 class _Job:
     """One run of a stage: the workers and what they have come to."""
 
-    def __init__(self, states: States, settings: Settings, models: Models, make):
+    def __init__(self, states: States, settings: Settings, models: Models, make, finish):
         self.states, self.stage, self.args, self.settings = states, states.stage, states.args, settings
         self.reads, self.writes, self.joined = states.reads, states.writes, states.joined
-        self.models, self.make = models, make
+        self.models, self.make, self.finish = models, make, finish
+        self.later: list[Item] = []    # of outputs in parts: what lacks one after its first attempt
+        self.last_attempt = states.writes.parts is None
         self.outcome, self.reason, self.interrupted, self.under_way = Outcome(), None, False, 0
         self._lock = threading.Lock()
         self._at_disk = threading.Semaphore(8)   # hundreds of threads writing at once only wait for each other
@@ -182,12 +185,12 @@ class _Job:
         n_calls = tokens_in = tokens_out = n_unpriced = n_unfit = 0
         cost = 0.0
         for item in plan.todo:
-            if item.only_copies or requests is None:
+            if item.no_call or requests is None:
                 continue
             try:
                 record = self.reads.store.read(item.name)
                 others = [self.joined.store.read(record.instance_id)] if self.joined else []
-                calls = list(requests(record, *others))
+                calls = list(requests(record, *others, **self._old(item)))
             except (ItemFailed, BrokenRecord):
                 n_unfit += 1
                 continue
@@ -211,13 +214,31 @@ class _Job:
             out.note(name, stage=self.stage, state="pruned")
             out.remove(name)
         say(f"{self.stage}  moved {plural(len(orphans), 'orphan')} to _replaced/")
+        if self.finish:
+            self.finish()
 
     def run(self, plan: Plan, then: str) -> int:
         for name, read, intent in plan.adopted:
             self._adopt(name, read, intent)
         gc.freeze()   # the plan's objects stay to the end: no collection needs to look at them
         bar = Bar(self.stage, len(plan.todo), self.args.quiet)
-        items, n_workers = iter(plan.todo), min(self.settings.llm.workers, len(plan.todo))
+        with signals(self.stage, self._interrupt, bar.say):
+            try:
+                self._round(plan.todo, bar)
+                if not self.last_attempt:
+                    self.last_attempt = True
+                    self._round(sorted(self.later, key=lambda item: natural(item.name)), bar)
+            finally:
+                bar.close()
+                self.states.spares.close()
+                gc.unfreeze()
+            if self.finish:
+                self.finish()
+        return self._summary(plan, then)
+
+    def _round(self, todo: list[Item], bar: Bar) -> None:
+        """Every item of `todo` once, as many at a time as there are workers."""
+        items, n_workers = iter(todo), min(self.settings.llm.workers, len(todo))
 
         def work():
             while not self.models.stop.is_set():
@@ -233,19 +254,12 @@ class _Job:
                         self.under_way -= 1
 
         threads = [threading.Thread(target=work, daemon=True) for _ in range(n_workers)]
-        with signals(self.stage, self._interrupt, bar.say):
-            try:
-                for thread in threads:
-                    thread.start()
-                for thread in threads:
-                    while thread.is_alive():
-                        thread.join(0.1)
-                        bar.update(self.outcome, self.under_way)
-            finally:
-                bar.close()
-                self.states.spares.close()
-                gc.unfreeze()
-        return self._summary(plan, then)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.1)
+                bar.update(self.outcome, self.under_way)
 
     def _one(self, item: Item, bar: Bar) -> None:
         """One item: its failure is a ledger line, and the others go on."""
@@ -272,30 +286,50 @@ class _Job:
         others = [self.joined.store.read(record.instance_id)] if self.joined else []
         read = self.states.read_digest(_some_digests(record, self.reads.fields),
                                        _some_digests(others[0], self.joined.fields) if others else {})
-        if item.only_copies:
+        parts = self.writes.parts
+        if item.no_call and not parts:
             made = replace(store.read(item.name), **{f: getattr(record, f) for f in self.writes.copies})
         else:
-            made = self.make(record, *others)
-        if self.args.force and item.name in store:
+            made = self.make(record, *others, **self._old(item))
+        if self.args.force and item.state != "incomplete" and item.name in store:
             store.set_aside(item.name)
         old = store.book.made.get((self.stage, item.name))
-        settings = old.settings if item.only_copies and old else self.states.settings
+        settings = old.settings if item.no_call and old else self.states.settings
+        in_parts = {"parts": sorted(parts.of(made)), "view": parts.view} if parts else {}
         with self._at_disk:
-            known, found = store.put(item.name, made, own, keep_edits=not self.args.force,
-                                     about_to_write=(lambda wrote: calls.about_to_write(
-                                         {"read": read, "wrote": wrote, "settings": settings})) if old else None)
-            self._book(item.name, known, found, read, settings, calls, "done", time.monotonic() - started)
-        with self._lock:
-            self.outcome.refreshed += item.only_copies
-            self.outcome.wrote += not item.only_copies
+            def about_to_write(wrote):
+                calls.about_to_write({"read": read, "wrote": wrote, "settings": settings, **in_parts})
 
-    def _book(self, name, known, found, read, settings, calls, state, seconds) -> None:
+            known, found = store.put(item.name, made, own, keep_edits=not self.args.force,
+                                     about_to_write=about_to_write if old else None)
+            self._book(item.name, known, found, read, settings, calls, "done", time.monotonic() - started, in_parts)
+        if parts and not parts.wanted <= set(in_parts["parts"]):
+            item.state, item.was = "incomplete", ""
+            if not self.last_attempt:
+                with self._lock:
+                    self.later.append(item)
+                return
+            if fault := parts.fault(made):
+                raise ItemFailed(fault)
+        with self._lock:
+            self.outcome.refreshed += item.no_call
+            self.outcome.wrote += not item.no_call
+
+    def _old(self, item: Item) -> dict:
+        """What the item function of an output in parts is given beside the records."""
+        if not self.writes.parts:
+            return {}
+        store = self.writes.store
+        goes_on = item.name in store and (item.state == "incomplete" or not (self.args.force or item.state == "forced"))
+        return {"name": item.name, "old": store.read(item.name) if goes_on else None}
+
+    def _book(self, name, known, found, read, settings, calls, state, seconds, in_parts) -> None:
         paid = list(calls.uncounted)
         self.writes.store.note(
             name, stage=self.stage, state=state, instance_id=known.instance_id, read=read, found=found,
             wrote={f: known.digests[f] for f in self.writes.fields if f in known.digests}, size=known.size,
             mtime_ns=known.mtime_ns, settings=settings, calls=paid, cost_usd=_sum(paid), seconds=round(seconds, 3),
-            cut="; ".join(calls.cuts))
+            cut="; ".join(calls.cuts), **in_parts)
         calls.finish(made=True)
         self._count(paid, calls)
 
@@ -303,7 +337,10 @@ class _Job:
         store = self.writes.store
         known, calls = store.facts(name), self.states.calls(name)
         found = store.found(name, known.digests, self.writes.fields)
-        self._book(name, known, found, read, intent.get("settings", ""), calls, "adopted", 0.0)
+        in_parts = {key: intent[key] for key in ("parts", "view") if key in intent}
+        if self.writes.parts and not in_parts:   # put there by hand, or the ledger is gone
+            in_parts = {"parts": sorted(self.writes.parts.of(store.read(name)))}
+        self._book(name, known, found, read, intent.get("settings", ""), calls, "adopted", 0.0, in_parts)
 
     def _fail(self, item: Item, calls: Calls | None, started: float, error: Trouble) -> None:
         """The failed attempt's ledger line. What was made before on unchanged inputs still counts (`still`)."""
@@ -320,7 +357,10 @@ class _Job:
         except RunStopped as e:
             self._stop(e)
         with self._lock:
-            self.outcome.failed[item.name] = error
+            if self.last_attempt:
+                self.outcome.failed[item.name] = error
+            else:
+                self.later.append(item)
         if calls:
             self._count(paid, calls)
 

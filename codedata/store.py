@@ -167,14 +167,18 @@ class Store:
 
     def facts(self, name: str) -> Known:
         """Digests by field. From the ledger where size and mtime are as a script left them, else by reading."""
-        _, size, mtime_ns = self._at[name]
-        known = self.book.known.get(name)
-        if known and known.size == size and known.mtime_ns == mtime_ns:
-            return known
+        if self.as_left(name):
+            return self.book.known[name]
         if name not in self._facts:
+            _, size, mtime_ns = self._at[name]
             record = self.read(name)
             self._facts[name] = Known(record.instance_id, digests_of(record), size, mtime_ns)
         return self._facts[name]
+
+    def as_left(self, name: str) -> bool:
+        """True where the file is as a script left it, by size and mtime."""
+        known = self.book.known.get(name)
+        return known is not None and (known.size, known.mtime_ns) == self._at[name][1:]
 
     def read(self, name: str):
         data = _load_json(self.path(name))

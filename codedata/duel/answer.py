@@ -1,11 +1,8 @@
 """How the king and the challenger are asked. The king's request is built from the history and nothing else."""
 from __future__ import annotations
 
-import hashlib
-from functools import lru_cache
-from importlib.resources import files
-
 from codedata.duel.format import clean, format_problem
+from codedata.duel.texts import fill, prompt_text
 from codedata.llm import Client, Reply
 from codedata.records import Answer, Commit
 
@@ -19,7 +16,7 @@ def turn_problem(reply: Reply) -> str | None:
 
 def ask_turn(client: Client, messages: list[dict]) -> str:
     """The next turn, well-formed and without leaked thinking; ItemFailed after the last try."""
-    return clean(client.chat(messages, accept=turn_problem, grammar=_text("turn.gbnf")).text)
+    return clean(client.chat(messages, accept=turn_problem, grammar=prompt_text("turn.gbnf")).text)
 
 
 def king_messages(client: Client, history: list[dict]) -> list[dict]:
@@ -28,31 +25,12 @@ def king_messages(client: Client, history: list[dict]) -> list[dict]:
 
 def challenger_messages(client: Client, answer: Answer, commit: Commit) -> list[dict]:
     """The history under the blind-agent rule: the note with the PR stands behind the agent's own system prompt."""
-    note = _text("challenger.md")
+    note = prompt_text("challenger.md")
     parts = {"repo": commit.repo, "language": commit.language, "issue": commit.issue or NONE,
              "description": commit.description or NONE, "files": "\n".join(commit.files)}
-    fixed = _fill(note, **parts, patch=NONE, test_patch=NONE) + "\n\n"
+    fixed = fill(note, **parts, patch=NONE, test_patch=NONE) + "\n\n"
     fitted = client.fit(answer.messages, fixed, (commit.patch, commit.test_patch))
-    filled = _fill(note, **parts, patch=fitted.patches[0] or NONE, test_patch=fitted.patches[1] or NONE)
+    filled = fill(note, **parts, patch=fitted.patches[0] or NONE, test_patch=fitted.patches[1] or NONE)
     history = fitted.messages
     own = history[0]["content"] + "\n\n" if history and history[0]["role"] == "system" else ""
     return [{"role": "system", "content": own + filled}, *history[bool(own):]]
-
-
-def prompt_digest(name: str) -> str:
-    """Eight hex digits of a prompt file: part of the settings that the ledger notes."""
-    return hashlib.blake2b(_text(name).encode(), digest_size=4).hexdigest()
-
-
-def _fill(template: str, **parts: str) -> str:
-    """str.format would trip over braces in patches, and replacing one part must not touch another's text."""
-    out, rest = "", template
-    for name, text in parts.items():
-        before, _, rest = rest.partition("{" + name + "}")
-        out += before + text
-    return out + rest
-
-
-@lru_cache
-def _text(name: str) -> str:
-    return (files("codedata.duel") / name).read_text(encoding="utf-8")

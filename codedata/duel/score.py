@@ -22,7 +22,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from codedata.duel.verdict import METRICS
+from codedata.records import METRICS
 
 BOTH, KING_FIRST, CHALLENGER_FIRST = "both", "king_first", "challenger_first"
 EXACT_TURNS = 20_000      # more turns than this are drawn by how often each delta occurs

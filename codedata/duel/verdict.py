@@ -26,7 +26,8 @@ import json
 import re
 from dataclasses import dataclass
 
-METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")
+from codedata.records import METRICS
+
 TOKENS = {"0": 0, "draw": 0, "tie": 0, "1": 1, "model 1": 1, "model_1": 1, "2": 2, "model 2": 2, "model_2": 2}
 
 _WS = r"[ \t\n\r]*"

@@ -1,0 +1,101 @@
+"""final/, refined/, defeat/: copies of the judged turns, each in the one bucket of its score.
+
+Nothing is read back from here. A turn whose score changed moves, one that is not judged any more leaves, what is as it
+should be is not touched. A copy that a person edited, or put there, goes to _replaced/ before it is written over or
+removed. Taking away comes before putting there: a kill in between leaves a turn in no bucket, never in two.
+"""
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from codedata.config import ReportSettings
+from codedata.errors import BrokenRecord
+from codedata.records import Answer, Defeat, Final, Refined, Score
+from codedata.store import Store, digests_of
+
+BUCKETS = (Final, Refined, Defeat)
+AT_ONCE = 8   # files written at the same time: each waits for the disk
+
+
+def bucket_of(score: float, own: ReportSettings):
+    """Final, Refined or Defeat."""
+    return Final if score >= own.final_min else Refined if score >= own.defeat_min else Defeat
+
+
+def sample(answer: Answer, score: Score, cls):
+    """The copy of a turn for a bucket."""
+    reasons = [{key: entry[key] for key in ("judge", "order", "reason")} for entry in score.judges if entry.get("reason")]
+    return cls(answer.instance_id, answer.messages, answer.assistant, answer.king, answer.challenger, score.score,
+               score.metrics, reasons)
+
+
+@dataclass
+class Moves:
+    """What bringing the buckets up to date came to."""
+
+    written: int = 0
+    unchanged: int = 0
+    left: int = 0                   # taken away: moved to another bucket, or not judged any more
+    set_aside: tuple[str, ...] = ()   # copies that a person had edited or put there, now in _replaced/
+
+
+class Buckets:
+    """The three directories under a root. remove() first, then put() each turn, then close()."""
+
+    def __init__(self, root: Path):
+        self.moves = Moves()
+        self._stores = {cls: Store(root, cls).open() for cls in BUCKETS}
+        self._pool = ThreadPoolExecutor(AT_ONCE)
+        self._under_way: list = []
+
+    def remove(self, wanted: dict[str, type]) -> None:
+        """Take away every file that is not in the bucket that `wanted` names for it."""
+        for cls, store in self._stores.items():
+            for name in store.names():
+                if wanted.get(name) is not cls:
+                    self._keep_edits(store, name)
+                    store.remove(name)
+                    store.note(name, stage="report", state="pruned")
+                    self.moves.left += 1
+
+    def put(self, name: str, answer: Answer, score: Score, cls) -> None:
+        """Write a turn's copy unless it is there as it should be."""
+        store, record = self._stores[cls], sample(answer, score, cls)
+        if _is_there(store, name, record):
+            self.moves.unchanged += 1
+            return
+        self.moves.written += 1
+        self._under_way.append(self._pool.submit(self._write, store, name, record))
+        if len(self._under_way) >= 50 * AT_ONCE:   # of what is read only so much is held
+            self._settle()
+
+    def close(self) -> None:
+        self._settle()
+        self._pool.shutdown()
+
+    def _settle(self) -> None:
+        for future in self._under_way:
+            future.result()
+        self._under_way.clear()
+
+    def _write(self, store: Store, name: str, record) -> None:
+        if name in store:
+            self._keep_edits(store, name)
+            store.remove(name)
+        known, _ = store.put(name, record, own=tuple(f.name for f in fields(record)))
+        store.note(name, stage="report", state="done", instance_id=known.instance_id, wrote=known.digests,
+                   size=known.size, mtime_ns=known.mtime_ns)
+
+    def _keep_edits(self, store: Store, name: str) -> None:
+        if not store.as_left(name):
+            copy = store.set_aside(name)
+            self.moves.set_aside += (f"{copy.parent.parent.name}/{copy.parent.name}/{copy.name}",)
+
+
+def _is_there(store: Store, name: str, record) -> bool:
+    try:
+        return name in store and store.facts(name).digests == digests_of(record)
+    except BrokenRecord:
+        return False

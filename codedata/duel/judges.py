@@ -1,0 +1,179 @@
+"""Ask a panel which of two answers is the better next turn: every judge, by default in both orders.
+
+An entry of Score.judges, one per judge and order:
+
+    {judge, order: "king_first" | "challenger_first", parse_ok, verdict {metric: "king" | "challenger" | "draw"},
+     scores {metric: 1 | 0.5 | 0}, reason, raw, truncated, usage {tokens_in, tokens_out, cost_usd}, seconds, error,
+     attempt, marker}
+
+`raw` is the reply as it came (its reasoning, where it said nothing else). Empty verdict and scores: it could not be
+read; `error`: no reply came. `marker` is a digest of the conversation, both answers, judge, order and attempt. It
+stands around the answers in the request, so no answer can forge it, and an entry whose marker is not that of the
+answers as they are now is of earlier ones. A verdict that cannot be read is asked for once more, with another marker.
+
+The judges are shown the conversation and the two answers, never the pull request, and never which answer is whose.
+"""
+from __future__ import annotations
+
+import re
+
+from codedata.config import Settings
+from codedata.duel.score import BOTH, CHALLENGER_FIRST, scores_of, turn_score
+from codedata.duel.texts import fill, prompt_digest, prompt_text
+from codedata.duel.verdict import parse_verdict
+from codedata.errors import ItemFailed
+from codedata.llm import Client, Models, Reply
+from codedata.records import METRICS, Answer, ReferenceScore, Score
+from codedata.resume import Parts, Reads, Writes
+from codedata.store import Store, digest
+
+ATTEMPTS = 2   # at a verdict that can be read
+SCHEMA = {"name": "verdict", "strict": True, "schema": {
+    "type": "object", "additionalProperties": False, "required": ["reason", *METRICS],
+    "properties": {"reason": {"type": "string"}, **{m: {"type": "integer", "enum": [0, 1, 2]} for m in METRICS}}}}
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+SCORES = {"king": Score, "reference": ReferenceScore}   # by [duel] mode
+SIDES = {"king": "king", "reference": "assistant"}      # the field of an Answer that the challenger is put against
+
+
+class Panel:
+    """The judges of one run. judge() and requests() are for the run loop (an output in parts)."""
+
+    def __init__(self, settings: Settings, models: Models | None = None):
+        """Without `models` it asks nobody, and knows who would be asked."""
+        self.rival, self.order = settings.duel.mode, settings.judge.order
+        self.clients: list[Client] = models.judges() if models else []
+        self.names = [speaker.role for speaker in settings.judges()]
+        self.orders = (f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else []))
+        self.own, self.max_prompt_tokens = settings.judge, settings.llm.max_prompt_tokens
+
+    def reads(self, root) -> Reads:
+        sides = (SIDES[self.rival], "challenger")
+        return Reads(Store(root, Answer), fields=("messages", *sides), needs=sides, made_by="ch")
+
+    def writes(self, root) -> Writes:
+        cls = SCORES[self.rival]
+        return Writes(Store(root, cls), fields=tuple(cls.__dataclass_fields__), copies=("instance_id",),
+                      nullable=("score",), parts=self.parts())
+
+    def parts(self) -> Parts:
+        return Parts(wanted=frozenset(f"{name} {order}" for name in self.names for order in self.orders),
+                     of=lambda score: [_part(entry) for entry in score.judges if _is_final(entry)],
+                     fault=self._fault, view=digest([self.names, self.order]))
+
+    def identity(self) -> dict:
+        """What verdicts depend on beside the answers and the panel."""
+        own = self.own
+        return {"temperature": own.temperature, "score_max_tokens": own.score_max_tokens,
+                "thinking_max_tokens": own.thinking_max_tokens, "max_prompt_tokens": self.max_prompt_tokens,
+                "prompts": [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]}
+
+    def judge(self, answer: Answer, name: str, old: Score | None) -> Score:
+        """The turn's score: what `old` has of these very answers is kept, the rest is asked for."""
+        turn = _Turn(self.rival, answer)
+        stored = {_part(entry): entry for entry in (old.judges if old else []) if turn.is_of(entry)}
+        for client in self.clients:
+            for order in self.orders:
+                part = f"{client.speaker.role} {order}"
+                if not _is_final(entry := stored.get(part)):
+                    stored[part] = turn.ask(client, order, _next_attempt(entry))
+        entries = [stored.pop(f"{judge} {order}") for judge in self.names for order in self.orders]
+        if all(entry.get("error") for entry in entries):
+            raise ItemFailed(f"no judge answered: {entries[0]['judge']}: {entries[0]['error']}")
+        judges = [*entries, *stored.values()]   # those of judges that are not asked now stay: they may come back
+        total = turn_score(judges, self.names, self.order)
+        return SCORES[self.rival](answer.instance_id, f"{name}.json", self.rival, total.score is not None,
+                                  total.score, total.metrics, _reasons(entries), judges)
+
+    def requests(self, answer: Answer, name: str, old: Score | None):
+        """(client, messages) of the calls that judge() would send."""
+        turn = _Turn(self.rival, answer)
+        stored = {_part(entry): entry for entry in (old.judges if old else []) if turn.is_of(entry)}
+        for client in self.clients:
+            for order in self.orders:
+                if not _is_final(entry := stored.get(f"{client.speaker.role} {order}")):
+                    yield client, turn.messages(client, order, _next_attempt(entry))[0]
+
+    def _fault(self, score: Score) -> str:
+        """Why the item is to be tried again though its record is written."""
+        wanted = {f"{name} {order}" for name in self.names for order in self.orders}
+        failed = [e for e in score.judges if _part(e) in wanted and e.get("error")]
+        return f"{len(failed)} of {len(self.names) * len(self.orders)} verdicts missing: " + "; ".join(
+            f"{e['judge']} ({e['order']}): {e['error']}" for e in failed) if failed else ""
+
+
+class _Turn:
+    """The two answers to one conversation, and how they are laid before a judge."""
+
+    def __init__(self, rival: str, answer: Answer):
+        self.rival, self.history = rival, answer.messages
+        self.sides = {rival: getattr(answer, SIDES[rival]), "challenger": answer.challenger}
+        self.context = digest(answer.messages)
+
+    def marker(self, judge: str, order: str, attempt: int) -> str:
+        return digest([self.context, self.sides[self.rival], self.sides["challenger"], judge, order, attempt])
+
+    def is_of(self, entry: dict) -> bool:
+        """True where a stored entry was made from this conversation and these answers."""
+        return entry.get("marker") == self.marker(entry["judge"], entry["order"], entry.get("attempt", 1))
+
+    def messages(self, client: Client, order: str, attempt: int) -> tuple[list[dict], tuple[str, str], str]:
+        """(request, the two answers as they are shown, marker)."""
+        first, second = ("challenger", self.rival) if order == CHALLENGER_FIRST else (self.rival, "challenger")
+        answers, marker = (self.sides[first], self.sides[second]), self.marker(client.speaker.role, order, attempt)
+        rubric, template = prompt_text("judge.md"), prompt_text("judge_turn.md").rstrip("\n")
+        history = client.fit(self.history, "".join((rubric, template, *answers))).messages
+        # the conversation comes first and under a mark of its own: endpoints cache what requests begin with
+        head = 1 if history and history[0]["role"] == "system" else 0
+        shown = "\n\n".join(f"[{m['role'].upper()}]\n{m['content']}" for m in history[head:])
+        text = fill(template.replace("{context}", self.context).replace("{marker}", marker),
+                    system=history[0]["content"] if head else "", conversation=shown,
+                    model_1=answers[0].rstrip(), model_2=answers[1].rstrip())
+        return [{"role": "system", "content": rubric}, {"role": "user", "content": text}], answers, marker
+
+    def ask(self, client: Client, order: str, attempt: int) -> dict:
+        entry = {"judge": client.speaker.role, "order": order, "attempt": attempt, "parse_ok": False, "verdict": {},
+                 "scores": {}, "raw": "", "reason": "", "truncated": False, "usage": {}, "seconds": 0.0, "error": "",
+                 "marker": self.marker(client.speaker.role, order, attempt)}
+        try:
+            messages, answers, _ = self.messages(client, order, attempt)
+            reply = client.ask(messages, grammar=prompt_text("verdict.gbnf"), schema=SCHEMA)
+        except ItemFailed as e:
+            return {**entry, "error": str(e).replace("\n ", "")}
+        entry |= _as_it_came(reply)
+        verdict = parse_verdict(reply.text, reply.reasoning, reply.finish_reason, answers)
+        if verdict is None:
+            return entry
+        said, scores = scores_of(verdict.picks, order, self.rival)
+        return {**entry, "parse_ok": True, "verdict": said, "scores": scores,
+                "reason": _named(verdict.reason, order, self.rival)}
+
+
+def _as_it_came(reply: Reply) -> dict:
+    raw = reply.text if reply.text.strip() else reply.reasoning
+    return {"raw": UNSTORABLE.sub("\ufffd", raw), "truncated": reply.truncated, "seconds": reply.call["seconds"],
+            "usage": {key: reply.call[key] for key in ("tokens_in", "tokens_out", "cost_usd")}}
+
+
+def _part(entry: dict) -> str:
+    return f"{entry['judge']} {entry['order']}"
+
+
+def _is_final(entry: dict | None) -> bool:
+    """True where nobody is asked again: a verdict, or a reply that could not be read for the last time."""
+    return bool(entry) and not entry.get("error") and (entry["parse_ok"] or entry.get("attempt", ATTEMPTS) >= ATTEMPTS)
+
+
+def _next_attempt(entry: dict | None) -> int:
+    """A request that got no reply is made again as it was; one whose reply could not be read is not."""
+    return entry.get("attempt", 1) + (not entry.get("error")) if entry else 1
+
+
+def _named(reason: str, order: str, rival: str) -> str:
+    """The judge's reason with the sides' names, for a reader who does not know who was MODEL 1."""
+    sides = ("challenger", rival) if order == CHALLENGER_FIRST else (rival, "challenger")
+    return re.sub(r"\bmodel[ _]?([12])\b", lambda m: sides[int(m[1]) - 1], reason, flags=re.IGNORECASE)
+
+
+def _reasons(entries: list[dict]) -> str:
+    return "\n".join(f"{e['judge']} ({e['order']}): {e['reason']}" for e in entries if e.get("reason"))

@@ -1,0 +1,101 @@
+"""The outcome of a duel: which turns count, and score/_duel.json made from their verdicts.
+
+Everything is computed from the records as they are on disk, so a file that was edited, deleted or added by hand counts
+as it stands. A turn counts where its two answers are there and its score was made from them (or edited by a person).
+"""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from codedata.config import Settings
+from codedata.duel.judges import Panel
+from codedata.duel.score import BOTH, KING_FIRST, Outcome, decide, turn_score
+from codedata.errors import BrokenRecord
+from codedata.progress import plural, say
+from codedata.resume import WHOLE, Plan, States
+from codedata.store import Store, digest, to_json, write_atomic
+
+DUEL = "_duel.json"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The turns of a duel and where they stand. `plan.current` are the names of those that count, in natural order."""
+
+    answers: Store
+    scores: Store
+    plan: Plan
+
+    @property
+    def turns_left(self) -> int:
+        """Both answers are there, and no verdict on them."""
+        return sum(not item.current for item in self.plan.todo)
+
+
+def standing(settings: Settings) -> Standing:
+    """How the directories are now; reads no record that the ledgers know."""
+    panel = Panel(settings)
+    reads, writes = panel.reads(settings.root), panel.writes(settings.root)
+    plan = States("validate", WHOLE, settings.exclude, reads, writes, None, digest(panel.identity())).plan()
+    return Standing(reads.store, writes.store, plan)
+
+
+def write_duel(settings: Settings, quiet: bool = False) -> dict:
+    """Decide the duel from the records on disk, write <score>/_duel.json, and say how it went."""
+    panel, now = Panel(settings), standing(settings)
+    judged = []
+    for name in now.plan.current:
+        try:
+            judged.append(now.scores.read(name).judges)
+        except BrokenRecord as e:
+            say(f"validate.py: {e}")
+    duel = decided(settings, panel, judged)
+    duel |= {"missing_answers": len(now.plan.lacking), "turns_left": now.turns_left}
+    write_atomic(now.scores.into / DUEL, to_json(duel))
+    if not quiet:
+        _say(duel, f"{now.scores.into.name}/{DUEL}")
+    return duel
+
+
+def decided(settings: Settings, panel: Panel, judged: list[list[dict]]) -> dict:
+    """What _duel.json says of the turns' `judges`, given in natural order."""
+    own = settings.duel
+    rules = {"win_margin": own.win_margin, "gate_alpha": own.gate_alpha, "seed": own.seed,
+             "min_valid_turn_frac": own.min_valid_turn_frac, "min_turns": own.min_turns}
+
+    def by(order: str) -> Outcome:
+        turns = [turn_score(judges, panel.names, order) for judges in judged]
+        return decide(turns, panel.names, bootstrap_resamples=own.bootstrap_resamples, **rules)
+
+    outcome = by(panel.order)
+    total, rival = outcome.total, panel.rival
+    classic = _numbers(by(KING_FIRST), rival) if panel.order == BOTH else None   # as if each judge was asked once
+    return {"mode": rival, "order": panel.order, **_numbers(outcome, rival), **rules,
+            "resamples": own.bootstrap_resamples, "turns": total.turns, "turns_parsed": total.turns_parsed,
+            "turns_judged": total.turns_judged, "metrics": total.metrics,
+            "judges": {name: asdict(judge) for name, judge in total.judges.items()}, "classic": classic}
+
+
+def _numbers(outcome: Outcome, rival: str) -> dict:
+    total = outcome.total
+    return {"challenger_score": total.challenger_score, f"{rival}_score": total.king_score, "margin": total.margin,
+            "lcb": outcome.lcb, "parsed_frac": total.parsed_frac, "accepted": outcome.accepted,
+            "reasons": outcome.reasons}
+
+
+def _say(duel: dict, where: str) -> None:
+    rival = duel["mode"]
+    if duel["margin"] is None:
+        numbers = "no scores"
+    else:
+        numbers = (f"challenger {duel['challenger_score']:.2f}, {rival} {duel[f'{rival}_score']:.2f}, margin "
+                   f"{duel['margin']:.2f}, LCB {duel['lcb']:.4f}")
+    verdict = "accepted" if duel["accepted"] else "not accepted: " + "; ".join(duel["reasons"])
+    say(f"validate  {numbers} over {plural(duel['turns'], 'turn')}: {verdict}   {where}")
+    left = [f"{plural(duel['turns_left'], 'turn')} not judged yet"] if duel["turns_left"] else []
+    n = duel["missing_answers"]
+    left += [f"{plural(n, 'answer record')} without both sides"] if n else []
+    if left:
+        say(f"      not in it: {', '.join(left)}")
+
+

@@ -1,0 +1,308 @@
+"""report/: what a duel came to, for a person to read. Also fills the buckets; see buckets.py.
+
+Every number is computed from the directories as they are: records for the turns, _duel.json for the verdict on the
+whole, ledgers for the costs. What does not count (stale, orphaned, unread, not judged) is counted by name of its kind.
+"""
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from codedata.config import EMBEDDED_MODEL, Settings
+from codedata.duel.action import action_style
+from codedata.duel.buckets import BUCKETS, Buckets, Moves, bucket_of
+from codedata.duel.format import parse_turn
+from codedata.duel.judges import SIDES
+from codedata.duel.outcome import DUEL, Standing, standing
+from codedata.duel.score import aggregate, turn_score
+from codedata.errors import BrokenRecord, Trouble
+from codedata.ledger import LEDGER, Ledger, read_lines
+from codedata.llm.calls import DIRECTORY, kept_calls
+from codedata.llm.embedded import NOISE
+from codedata.progress import money, named, plural, say
+from codedata.records import METRICS, Commit, Prompt
+from codedata.stage import again, hold, start_log
+from codedata.store import Store, check_directories, write_atomic
+
+STAGE = "report"
+SAME = 1e-9   # a score this near to its verdicts' was not edited
+
+
+@dataclass(frozen=True)
+class Row:
+    """A turn in the table."""
+
+    name: str
+    language: str
+    score: float | None
+    metrics: dict[str, float]
+    styles: tuple[str, str]   # of the rival's command and of the challenger's
+    bucket: str               # "" where it is exported nowhere
+
+
+@dataclass
+class Turns:
+    """What the directories hold."""
+
+    now: Standing
+    duel: dict                                       # _duel.json
+    rows: list[Row] = field(default_factory=list)
+    edited: list[str] = field(default_factory=list)  # their `score` is not what their verdicts say
+    broken: int = 0
+    outdated: bool = False                           # _duel.json was made from other verdicts
+
+    @property
+    def buckets(self) -> Counter:
+        return Counter(row.bucket for row in self.rows if row.bucket)
+
+
+def run(settings: Settings, args) -> int:
+    """Write the report and bring the buckets up to date; returns the exit code."""
+    start_log(args.log_level)
+    if settings.report.defeat_min > settings.report.final_min:
+        raise Trouble("is above final_min.", "[report] defeat_min", "A turn is refined from defeat_min up to final_min.")
+    if args.only or args.limit or args.shard:
+        raise Trouble("--only, --limit and --shard do not go with report.py: a report is of all turns.")
+    mode = settings.duel.mode
+    directory = settings.root / ("report" if mode == "king" else f"report_{mode}")
+    check_directories([directory])
+    with hold(STAGE, directory, args):
+        turns = read_turns(settings)
+        looks_on = args.status or args.dry_run
+        moves = None if looks_on or mode != "king" else fill_buckets(settings, turns)
+        if not looks_on:
+            huge = oversized(settings.root)
+            write_atomic(directory / "report.md", markdown(settings, turns).encode())
+            if mode == "king":
+                write_atomic(directory / "hugePR.md", huge_markdown(huge, settings).encode())
+    say_how_it_went(turns, moves, directory.name, args)
+    return 1 if turns.broken or turns.now.plan.broken else 0
+
+
+def read_turns(settings: Settings) -> Turns:
+    """Every turn that counts, in natural order. Broken records are named and left out."""
+    now = standing(settings)
+    turns = Turns(now, _read_duel(now.scores.into / DUEL))
+    for e in now.plan.broken.values():
+        say(f"{STAGE}.py: {e}")
+    panel, order, rival = list(turns.duel["judges"]), turns.duel["order"], turns.duel["mode"]
+    commits, judged = Store(settings.root, Commit).open(), []
+    for name in now.plan.current:
+        try:
+            answer, score = now.answers.read(name), now.scores.read(name)
+            language = commits.read(answer.instance_id).language if answer.instance_id in commits else "unknown"
+        except BrokenRecord as e:
+            say(f"{STAGE}.py: {e}")
+            turns.broken += 1
+            continue
+        meant = turn_score(score.judges, panel, order)
+        judged.append(meant)
+        if (score.score is None) != (meant.score is None) or abs((score.score or 0) - (meant.score or 0)) > SAME:
+            turns.edited.append(name)
+        is_exported = score.parse_ok and score.score is not None
+        turns.rows.append(Row(name, language, score.score, score.metrics, (
+            _style(getattr(answer, SIDES[rival])), _style(answer.challenger)),
+            bucket_of(score.score, settings.report).directory if is_exported else ""))
+    total = aggregate(judged, panel)
+    numbers = (total.turns, total.turns_parsed, total.challenger_score)
+    told = tuple(turns.duel[key] for key in ("turns", "turns_parsed", "challenger_score"))
+    turns.outdated = numbers != told and not (told[2] is None and numbers[:2] == told[:2])
+    return turns
+
+
+def fill_buckets(settings: Settings, turns: Turns) -> Moves:
+    """Bring final/, refined/ and defeat/ up to date."""
+    by_name = {cls.directory: cls for cls in BUCKETS}
+    wanted = {row.name: by_name[row.bucket] for row in turns.rows if row.bucket}
+    buckets = Buckets(settings.root)
+    buckets.remove(wanted)
+    for name, cls in wanted.items():
+        buckets.put(name, turns.now.answers.read(name), turns.now.scores.read(name), cls)
+    buckets.close()
+    return buckets.moves
+
+
+def oversized(root: Path) -> list[dict]:
+    """The PRs that prompt.py left out for their size, the largest first: {instance_id, repo, patch_chars, …}."""
+    details = Ledger(root / Prompt.directory, root / Commit.directory).details
+    found = {item: {"instance_id": item, **detail} for (_, item), detail in details.items()
+             if detail.get("rule") == "oversized PR"}
+    return sorted(found.values(), key=lambda pr: (-pr.get("patch_chars", 0), pr["instance_id"]))
+
+
+# the text ------------------------------------------------------------------------------------------------------------
+
+def markdown(settings: Settings, turns: Turns) -> str:
+    duel, rival = turns.duel, turns.duel["mode"]
+    parts = [f"# Challenger against {rival}", _verdict(duel)]
+    if turns.outdated:
+        parts.append("**The verdicts in the records are others than this was decided on: run validate.py.**")
+    if EMBEDDED_MODEL in duel["judges"]:
+        parts.append(f"**Noise: the verdicts are {NOISE}.**")
+    parts.append(_table(["", "turns"], _counts(turns), "lr"))
+    if rival == "king":
+        parts += ["## Buckets", _buckets(settings, turns)]
+    parts += ["## Judges", _judges(duel), "## Languages", _languages(turns.rows), "## Costs", _costs(settings.root)]
+    parts += ["## Turns", f"Scores are the challenger's, from 0 to 100. The step is what {rival} does → what the "
+              "challenger does.", _turns(turns.rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def huge_markdown(prs: list[dict], settings: Settings) -> str:
+    limit = settings.exclude.max_patch_chars
+    head = (f"# Oversized pull requests\n\nLeft out by prompt.py for a patch that is longer than `[exclude] "
+            f"max_patch_chars` ({f'{limit:,} now' if limit else 'no limit now'}): {len(prs)}.\n")
+    rows = [[pr["instance_id"], pr.get("repo", ""), pr.get("language", ""), f"{pr.get('patch_chars', 0):,}",
+             f"{pr.get('n_files', 0):,}", pr.get("created_at") or ""] for pr in prs]
+    columns = ["instance", "repository", "language", "characters", "files", "created"]
+    return head + ("\n" + _table(columns, rows, "lllrrl") + "\n" if prs else "")
+
+
+def _verdict(duel: dict) -> str:
+    if duel["margin"] is None:
+        return f"**Not accepted:** {'; '.join(duel['reasons'])}."
+    rival = duel["mode"]
+    said = "**Accepted.**" if duel["accepted"] else f"**Not accepted:** {'; '.join(duel['reasons'])}."
+    rows = [["challenger", f"{duel['challenger_score']:.2f}"], [rival, f"{duel[f'{rival}_score']:.2f}"],
+            ["margin", f"{duel['margin']:.2f}, at least {duel['win_margin']:g} wanted"],
+            ["LCB", f"{duel['lcb']:.4f}, more than 0 wanted ({duel['gate_alpha']:g} quantile of the means of "
+                    f"{duel['resamples']:,} resamples of the turns, seed {duel['seed']})"]]
+    if duel.get("classic") and duel["classic"]["margin"] is not None:
+        classic = duel["classic"]
+        rows.append(["asked once, " + f"{rival} first", f"margin {classic['margin']:.2f}, LCB {classic['lcb']:.4f}: "
+                     f"{'accepted' if classic['accepted'] else 'not accepted'}"])
+    return said + "\n\n" + _table(["", "of 100"], rows, "ll")
+
+
+def _counts(turns: Turns) -> list[list[str]]:
+    duel, now, plan = turns.duel, turns.now, turns.now.plan
+    unread = sum(row.score is None or not row.bucket for row in turns.rows) if duel["mode"] == "king" else sum(
+        row.score is None for row in turns.rows)
+    share = f" ({100 * duel['parsed_frac']:.1f} %)" if duel["turns"] else ""
+    counts = {"judged": len(turns.rows), "every judge's verdict could be read": f"{duel['turns_parsed']}{share}",
+              "no verdict could be read (not exported)": unread, "not judged yet": now.turns_left,
+              "answer records without both sides": len(plan.lacking),
+              "left out by a rule": len(plan.names["excluded"]), "broken records": turns.broken + len(plan.broken),
+              "scores whose answer is gone": len(plan.names["orphan"]),
+              "`score` edited: it is not what the verdicts say": len(turns.edited)}
+    return [[kind, str(n)] for kind, n in counts.items()]
+
+
+def _buckets(settings: Settings, turns: Turns) -> str:
+    low, high = settings.report.defeat_min, settings.report.final_min
+    scores = {"final": f"{high:g} and more", "refined": f"{low:g} up to {high:g}", "defeat": f"below {low:g}"}
+    return _table(["bucket", "score", "turns"], [[f"{name}/", said, str(turns.buckets[name])]
+                                                 for name, said in scores.items()], "llr")
+
+
+def _judges(duel: dict) -> str:
+    rows = [[name, _number(judge["score"]), f"{100 * judge['parse_rate']:.1f} %",
+             *(_number(judge["metrics"].get(metric)) for metric in METRICS)] for name, judge in duel["judges"].items()]
+    if len(rows) > 1:
+        rows.append(["all", _number(duel["challenger_score"]), f"{100 * duel['parsed_frac']:.1f} %",
+                     *(_number(duel["metrics"].get(metric)) for metric in METRICS)])
+    return _table(["judge", "score", "read", *METRICS], rows, "lrr" + "r" * len(METRICS))
+
+
+def _languages(rows: list[Row]) -> str:
+    kinds: dict[str, list[Row]] = {}
+    for row in rows:
+        kinds.setdefault(row.language, []).append(row)
+    lines = []
+    for language, of in sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0])):
+        scores = [row.score for row in of if row.score is not None]
+        lines.append([language, str(len(of)), _number(sum(scores) / len(scores) if scores else None),
+                      str(sum(row.bucket == "final" for row in of))])
+    return _table(["language", "turns", "mean score", "final"], lines, "lrrr")
+
+
+def _costs(root: Path) -> str:
+    """Every call under the root, by what made it; one with the id of another is a copy and counts once."""
+    sums: dict[tuple[str, str], Counter] = {}
+    seen: set[str] = set()
+
+    def count(who: str, call: dict) -> None:
+        if call.get("id") in seen:
+            return
+        seen.update(filter(None, [call.get("id")]))
+        n, total = call.get("n", 1), sums.setdefault((who, call["model"]), Counter())
+        total.update(calls=n, tokens_in=call.get("tokens_in") or 0, tokens_out=call.get("tokens_out") or 0)
+        unpriced = call.get("cost_usd") is None
+        total.update(unpriced=n * unpriced, cost_usd=0 if unpriced else call["cost_usd"])
+
+    for directory in sorted(p for p in root.glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name)):
+        for line in read_lines(directory / LEDGER):
+            for call in [*line.get("calls", []), *line.get("earlier", [])]:
+                count(f"{line.get('stage') or 'earlier ones in ' + directory.name + '/'}", call)
+        for call in kept_calls(directory):
+            count(f"unfinished in {directory.name}/", call)
+    rows = [[who, model, f"{total['calls']:,}", f"{total['tokens_in']:,}", f"{total['tokens_out']:,}",
+             money(total["cost_usd"], total["unpriced"], total["calls"])] for (who, model), total in sums.items()]
+    return _table(["stage", "model", "calls", "tokens in", "tokens out", "cost"], rows, "llrrrr")
+
+
+def _turns(rows: list[Row]) -> str:
+    return _table(["score", "turn", "bucket", "step", *METRICS],
+                  [[_number(row.score), row.name, row.bucket or "-", " → ".join(row.styles),
+                    *(_number(row.metrics.get(metric)) for metric in METRICS)] for row in rows],
+                  "rlll" + "r" * len(METRICS))
+
+
+def _table(columns: list[str], rows: list[list[str]], align: str) -> str:
+    """A Markdown table; names may hold what Markdown would read."""
+    def line(cells):
+        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "\n".join([line(columns), "|" + "|".join("---:" if a == "r" else "---" for a in align) + "|",
+                      *map(line, rows)])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _style(text: str | None) -> str:
+    """What the command of a turn does; "none" where it holds no command that a harness would run."""
+    turn = parse_turn(text or "")
+    return action_style(turn.command) if turn else "none"
+
+
+def _read_duel(path: Path) -> dict:
+    todo = "Run: python validate.py"
+    try:
+        duel = orjson.loads(path.read_bytes())
+        for key in ("mode", "order", "judges", "metrics", "margin", "reasons", "turns", "turns_parsed", "parsed_frac"):
+            duel[key]
+        return duel
+    except FileNotFoundError:
+        raise Trouble("is not there.", str(path), todo) from None
+    except (ValueError, KeyError, TypeError) as e:
+        raise Trouble(f"is not the outcome of a duel: {e}", str(path), todo) from e
+
+
+# the terminal --------------------------------------------------------------------------------------------------------
+
+def say_how_it_went(turns: Turns, moves: Moves | None, directory: str, args) -> None:
+    if args.quiet:
+        return
+    into = {cls.directory: turns.buckets[cls.directory] for cls in BUCKETS}
+    unread = sum(row.score is None for row in turns.rows)
+    parts = [f"{name}/ {n}" for name, n in into.items()] if turns.duel["mode"] == "king" else []
+    parts += [f"no verdict {unread}"] if unread else []
+    say(f"{STAGE}  {turns.now.scores.into.name}/ {len(turns.rows)} → {', '.join([f'{directory}/', *parts])}")
+    if turns.edited:
+        say(f"      score edited, not what the verdicts say: {named(turns.edited)}")
+    if turns.now.turns_left or turns.outdated:
+        left = f"{plural(turns.now.turns_left, 'turn')} not judged yet" if turns.now.turns_left else (
+            f"{DUEL} was made from other verdicts")
+        say(f"      {left}: {again(args, 'validate.py')}")
+    if moves:
+        say(f"      wrote {moves.written}, unchanged {moves.unchanged}, left their bucket {moves.left}")
+        if moves.set_aside:
+            say(f"      edited copies went to {named(list(moves.set_aside))}")
+    if EMBEDDED_MODEL in turns.duel["judges"]:
+        say(f"      {NOISE}")
+
+

@@ -1,0 +1,28 @@
+#!/usr/bin/env python3
+"""Report the duel, and put every judged turn into the bucket of its score.
+
+reads   score/<source>_<order>.json     Score, from validate.py; its field `score` decides, also edited by hand
+        score/_duel.json                the outcome
+        answer*/<source>_<order>.json   Answer, looked up by name over all answer directories
+        commit/, prompt/, _ledger.jsonl languages, oversized PRs, costs
+writes  report/report.md, hugePR.md     (with --mode reference: report_reference/report.md, and no buckets)
+        final/, refined/, defeat/       Sample: copies, one in one bucket; written again on every run
+
+  python report.py
+  python report.py --status             # what it would come to
+  python report.py --mode reference     # also DUEL_MODE=1
+"""
+from codedata import config, stage
+from codedata.duel.report import run
+
+
+def main(argv=None) -> int:
+    parser = stage.parser(__doc__, section="duel")
+    add = parser.add_argument_group("flags of report.py").add_argument
+    add("--mode", choices=["king", "reference"], help="whom the challenger was put against (default: king)")
+    args = parser.parse_args(argv)
+    return run(config.load(args), args)
+
+
+if __name__ == "__main__":
+    stage.main(main)
