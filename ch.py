@@ -40,7 +40,8 @@ def main(argv=None) -> int:
             joined=Reads(Store(settings.root, Commit),
                          fields=("repo", "language", "issue", "description", "files", "patch", "test_patch")),
             writes=Writes(answers, fields=("challenger",)), requests=requests,
-            identity={**challenger.speaker.identity(), "prompt": prompt_digest("challenger.md")}, after="king.py")
+            identity={**challenger.speaker.identity(), "prompt": prompt_digest("challenger.md")}, after="king.py",
+            then="validate.py")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def main(argv=None) -> int:
         return stage.run(
             "validate", args, settings, models, panel.judge, reads=panel.reads(settings.root),
             writes=panel.writes(settings.root), identity=panel.identity(), requests=panel.requests,
-            finish=lambda: write_duel(settings, args.quiet), after="ch.py", then="report.py")
+            finish=lambda: write_duel(settings), after="ch.py", then="report.py")
 
 
 if __name__ == "__main__":

@@ -246,6 +246,6 @@ def _judgements(value):
     return None
 
 
-_CHECKS = {"bool": _bool, "float | None": _percent, "float": _score, "list[Reason]": _reasons, "dict[str, float]": _percents, "list[Judgement]": _judgements,
-           "str": _text, "int": _int, "str | None": _optional_text, "list[str]": _texts,
-           "list[Message]": _messages}
+_CHECKS = {"str": _text, "int": _int, "bool": _bool, "float": _score, "float | None": _percent,
+           "str | None": _optional_text, "list[str]": _texts, "list[Message]": _messages, "list[Reason]": _reasons,
+           "dict[str, float]": _percents, "list[Judgement]": _judgements}

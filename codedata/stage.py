@@ -22,13 +22,12 @@ from pathlib import Path
 from codedata import ledger
 from codedata.config import SECTIONS, Settings
 from codedata.errors import BrokenRecord, Interrupted, ItemFailed, RunStopped, Trouble
-from codedata.ledger import PARTIAL
 from codedata.llm.calls import Calls, counting
 from codedata.llm.client import Models
 from codedata.llm.embedded import NOISE
 from codedata.progress import Bar, Outcome, money, named, plural, say, usd
 from codedata.resume import Item, Plan, Reads, States, Writes
-from codedata.store import digest, lock, natural
+from codedata.store import digest, lock, natural, remove_half_written, shards_of
 
 # flags ---------------------------------------------------------------------------------------------------------------
 
@@ -113,8 +112,8 @@ def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Re
     `joined` is read by the item's instance_id; an item without it is excluded. `identity` is what else the output
     depends on (model, temperature, prompt text): its digest is noted, and a change of it makes nothing stale.
     Where the output has `parts`, both are also given `name` and `old`. requests(record, …) gives (client, messages) of
-    the calls that make() would send, for --dry-run. finish() is called when no more is written, before the summary.
-    `after` and `then` are the scripts before and behind this one.
+    the calls that make() would send, for --dry-run. finish() is called when no more is written, and returns what is
+    to be said. `after` and `then` are the scripts before and behind this one.
     """
     start_log(args.log_level)
     if not settings.root.is_dir():
@@ -214,8 +213,8 @@ class _Job:
             out.note(name, stage=self.stage, state="pruned")
             out.remove(name)
         say(f"{self.stage}  moved {plural(len(orphans), 'orphan')} to _replaced/")
-        if self.finish:
-            self.finish()
+        for line in self.finish() if self.finish else []:
+            say(line)
 
     def run(self, plan: Plan, then: str) -> int:
         for name, read, intent in plan.adopted:
@@ -232,9 +231,8 @@ class _Job:
                 bar.close()
                 self.states.spares.close()
                 gc.unfreeze()
-            if self.finish:
-                self.finish()
-        return self._summary(plan, then)
+            told = self.finish() if self.finish else []
+        return self._summary(plan, then, told)
 
     def _round(self, todo: list[Item], bar: Bar) -> None:
         """Every item of `todo` once, as many at a time as there are workers."""
@@ -381,7 +379,7 @@ class _Job:
             self.outcome.served += calls.served
             self.outcome.cut += bool(calls.cuts)
 
-    def _summary(self, plan: Plan, then: str) -> int:
+    def _summary(self, plan: Plan, then: str, told: list[str]) -> int:
         out, reason, args = self.outcome, self.reason, self.args
         n_left = len(plan.todo) - out.finished
         if reason is not None and not isinstance(reason, Interrupted):
@@ -399,6 +397,8 @@ class _Job:
             for todo in list(dict.fromkeys(e.todo for _, e in failed if e.todo))[:2]:
                 say(f"      {todo}")
         if not args.quiet:
+            for line in told:
+                say(line)
             if out.calls and any(c.speaker.endpoint.name == "embedded" for c in self.models.clients()):
                 say(f"      {NOISE}")
             if n_left or failed or out.broken or plan.broken:
@@ -452,9 +452,7 @@ def hold(stage: str, directory: Path, args):
             if args.budget:
                 held.enter_context(lock(Path(args.root) / "_budget", None, f"{stage}.py --budget"))
         if not looks_on and not args.shard:
-            for shard in directory.parent.glob(f"{directory.name}*"):
-                for left in (*shard.glob("_tmp.*"), *shard.glob(f"{PARTIAL}/_tmp.*")):
-                    left.unlink(missing_ok=True)
+            remove_half_written(shards_of(directory))
         yield
 
 

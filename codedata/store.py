@@ -23,7 +23,7 @@ from pathlib import Path
 import orjson
 
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.ledger import Known, Ledger, disk_trouble
+from codedata.ledger import PARTIAL, Known, Ledger, disk_trouble
 from codedata.records import parse, safe_name
 
 NAMES = "Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or `_`."
@@ -136,10 +136,9 @@ class Store:
         return self
 
     def _directories(self) -> list[Path]:
-        name = self.cls.directory
-        found = [self.root / name]
-        if getattr(self.cls, "sharded", False) and self.root.is_dir():
-            found += [p for p in self.root.iterdir() if re.fullmatch(re.escape(name) + r"_\d+", p.name)]
+        found = [self.root / self.cls.directory]
+        if getattr(self.cls, "sharded", False):
+            found = shards_of(found[0])
         check_directories(found)
         return sorted((p for p in found if p.exists()), key=lambda p: natural(p.name))
 
@@ -432,6 +431,19 @@ def check_directories(paths) -> None:
     for path in paths:
         if path.exists() and not path.is_dir():
             raise Trouble("is a file where a directory should be.", str(path), "Move it away and run again.")
+
+
+def shards_of(directory: Path) -> list[Path]:
+    """The directory and its shards NAME_0, NAME_1, … beside it."""
+    beside = directory.parent.iterdir() if directory.parent.is_dir() else ()
+    return [directory, *(p for p in beside if re.fullmatch(re.escape(directory.name) + r"_\d+", p.name))]
+
+
+def remove_half_written(directories: list[Path]) -> None:
+    """Take away what killed processes left. Only for who holds the directories."""
+    for directory in directories:
+        for left in (*directory.glob("_tmp.*"), *directory.glob(f"{PARTIAL}/_tmp.*")):
+            left.unlink(missing_ok=True)
 
 
 def lock(directory: Path, shard: tuple[int, int] | None, who: str):

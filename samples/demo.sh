@@ -4,9 +4,9 @@ set -u
 root=$1
 mkdir -p "$root"
 [ -e "$root/chain.toml" ] || cp samples/demo.toml "$root/chain.toml"   # a root's own settings, as any root may have
-tools/chain "prompt king ch" --root "$root" --no-retry
+tools/chain "prompt king ch validate report" --root "$root" --no-retry
 code=$?
 echo
-echo "The two answers to each turn are in $root/answer/, the prompts in $root/prompt/, the pull requests in $root/commit/."
+echo "Read $root/report/report.md; the turns are in $root/final/, refined/ and defeat/, what the judge said in $root/score/."
 echo "Look at one, change it, and run \`make demo\` again; or see where all of it stands: make status"
 [ $code -le 1 ]

@@ -7,23 +7,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import lru_cache
+
+from codedata.duel.texts import packaged_text
 
 EXPLORE, EDIT, TEST, SUBMIT, OTHER = STYLES = ("explore", "edit", "test", "submit", "other")
 STRENGTH = (SUBMIT, EDIT, TEST, OTHER, EXPLORE)
 SUBMIT_WORDS = ("COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "MINI_SWE_AGENT_FINAL_OUTPUT")
-LOOKS = set("""ack ag awk basename bat cat cd cmp column comm cut date df diff dirname du echo egrep env export expr false
-    fd fgrep file find git-grep grep head hexdump jq less ll locate ls man md5sum more nl od printenv printf pwd readlink
-    realpath rg sed seq set sha256sum sleep sort stat strings tac tail test tr tree true type uname uniq unset wc which
-    whoami whereis xxd yq [ [[ : ctags cloc hostname id ps""".split())
-CHANGES = set("""applypatch chmod chown cp dd ed ex install ln mkdir mv patch rm rmdir rsync str_replace tee touch
-    truncate unzip""".split())
-RUNS = set("""ava bazel behave bun bundle busted cargo ctest cypress dart deno dotnet elixir gcc g++ clang cc erl flutter
-    go gradle gradlew java javac jest julia karma kotlinc lua make cmake ninja mix mocha mvn mypy node nose2 nosetests nox
-    npm npx perl php phpunit playwright pnpm prove py.test pyright pytest python python2 python3 R rake rspec Rscript ruby
-    ruff rubocop rustc sbt scala sh bash zsh stack cabal swift tape tox tsc ts-node unittest valgrind vitest yarn zig
-    eslint flake8 pylint golangci-lint gofmt black isort prettier clang-format strace gdb""".split())
-GIT_LOOKS = {"log", "show", "diff", "status", "blame", "grep", "ls-files", "branch", "rev-parse", "describe", "shortlog",
-             "remote", "cat-file", "ls-tree", "reflog", "tag", "config", "rev-list", "merge-base", "for-each-ref"}
 INSTALLS = {("npm", "install"), ("npm", "i"), ("npm", "ci"), ("yarn", "add"), ("yarn", "install"), ("pnpm", "install"),
             ("pnpm", "add"), ("go", "get"), ("go", "install"), ("cargo", "install"), ("cargo", "add"),
             ("bundle", "install"), ("go", "mod")}
@@ -77,6 +67,15 @@ def _simple_commands(command: str):
         yield words
 
 
+@lru_cache
+def _programs() -> dict[str, str]:
+    """{program: style}, and {"git verb": style}."""
+    text = re.sub(r"^#.*\n|\n ", "", packaged_text("programs.txt"), flags=re.MULTILINE)
+    kinds = dict(line.split(": ", 1) for line in text.splitlines())
+    git = {f"git {verb}": EXPLORE for verb in kinds.pop("git-explore").split()}
+    return git | {program: style for style, programs in kinds.items() for program in programs.split()}
+
+
 def _style(words: list[str]) -> str:
     if ">" in words:
         return EDIT
@@ -87,11 +86,11 @@ def _style(words: list[str]) -> str:
     name, rest = words[0].rpartition("/")[2], words[1:]
     if name == "git":
         verb = re.sub(r"^(-[cC] \S+ |-\S+ )*", "", " ".join(rest)).partition(" ")[0]
-        return EXPLORE if verb in GIT_LOOKS else EDIT
-    if name in IN_PLACE and not {"--check", "--diff"} & set(rest) and any(re.match(IN_PLACE[name], word) for word in rest):
+        return _programs().get(f"git {verb}", EDIT)
+    in_place = IN_PLACE.get(name)
+    if in_place and not {"--check", "--diff"} & set(rest) and any(re.match(in_place, word) for word in rest):
         return EDIT
     if (name, rest[0] if rest else "") in INSTALLS or "pip" in (name, *rest[1:2]):
         return OTHER
-    if name in LOOKS or name in CHANGES:
-        return EXPLORE if name in LOOKS else EDIT
-    return TEST if name in RUNS or "/" in words[0] or name.endswith((".sh", ".py")) else OTHER
+    is_file = "/" in words[0] or name.endswith((".sh", ".py"))
+    return _programs().get(name, TEST if is_file else OTHER)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from codedata.duel.format import clean, format_problem
-from codedata.duel.texts import fill, prompt_text
+from codedata.duel.texts import fill, packaged_text
 from codedata.llm import Client, Reply
 from codedata.records import Answer, Commit
 
@@ -16,7 +16,7 @@ def turn_problem(reply: Reply) -> str | None:
 
 def ask_turn(client: Client, messages: list[dict]) -> str:
     """The next turn, well-formed and without leaked thinking; ItemFailed after the last try."""
-    return clean(client.chat(messages, accept=turn_problem, grammar=prompt_text("turn.gbnf")).text)
+    return clean(client.chat(messages, accept=turn_problem, grammar=packaged_text("turn.gbnf")).text)
 
 
 def king_messages(client: Client, history: list[dict]) -> list[dict]:
@@ -25,7 +25,7 @@ def king_messages(client: Client, history: list[dict]) -> list[dict]:
 
 def challenger_messages(client: Client, answer: Answer, commit: Commit) -> list[dict]:
     """The history under the blind-agent rule: the note with the PR stands behind the agent's own system prompt."""
-    note = prompt_text("challenger.md")
+    note = packaged_text("challenger.md")
     parts = {"repo": commit.repo, "language": commit.language, "issue": commit.issue or NONE,
              "description": commit.description or NONE, "files": "\n".join(commit.files)}
     fixed = fill(note, **parts, patch=NONE, test_patch=NONE) + "\n\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 from codedata.config import ReportSettings
 from codedata.errors import BrokenRecord
 from codedata.records import Answer, Defeat, Final, Refined, Score
-from codedata.store import Store, digests_of
+from codedata.store import Store, digests_of, remove_half_written
 
 BUCKETS = (Final, Refined, Defeat)
 AT_ONCE = 8   # files written at the same time: each waits for the disk
@@ -26,7 +26,8 @@ def bucket_of(score: float, own: ReportSettings):
 
 def sample(answer: Answer, score: Score, cls):
     """The copy of a turn for a bucket."""
-    reasons = [{key: entry[key] for key in ("judge", "order", "reason")} for entry in score.judges if entry.get("reason")]
+    reasons = [{key: entry[key] for key in ("judge", "order", "reason")}
+               for entry in score.judges if entry.get("reason")]
     return cls(answer.instance_id, answer.messages, answer.assistant, answer.king, answer.challenger, score.score,
                score.metrics, reasons)
 
@@ -46,6 +47,7 @@ class Buckets:
 
     def __init__(self, root: Path):
         self.moves = Moves()
+        remove_half_written([root / cls.directory for cls in BUCKETS])
         self._stores = {cls: Store(root, cls).open() for cls in BUCKETS}
         self._pool = ThreadPoolExecutor(AT_ONCE)
         self._under_way: list = []

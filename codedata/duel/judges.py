@@ -19,7 +19,7 @@ import re
 
 from codedata.config import Settings
 from codedata.duel.score import BOTH, CHALLENGER_FIRST, scores_of, turn_score
-from codedata.duel.texts import fill, prompt_digest, prompt_text
+from codedata.duel.texts import fill, packaged_text, prompt_digest
 from codedata.duel.verdict import parse_verdict
 from codedata.errors import ItemFailed
 from codedata.llm import Client, Models, Reply
@@ -121,7 +121,7 @@ class _Turn:
         """(request, the two answers as they are shown, marker)."""
         first, second = ("challenger", self.rival) if order == CHALLENGER_FIRST else (self.rival, "challenger")
         answers, marker = (self.sides[first], self.sides[second]), self.marker(client.speaker.role, order, attempt)
-        rubric, template = prompt_text("judge.md"), prompt_text("judge_turn.md").rstrip("\n")
+        rubric, template = packaged_text("judge.md"), packaged_text("judge_turn.md").rstrip("\n")
         history = client.fit(self.history, "".join((rubric, template, *answers))).messages
         # the conversation comes first and under a mark of its own: endpoints cache what requests begin with
         head = 1 if history and history[0]["role"] == "system" else 0
@@ -137,7 +137,7 @@ class _Turn:
                  "marker": self.marker(client.speaker.role, order, attempt)}
         try:
             messages, answers, _ = self.messages(client, order, attempt)
-            reply = client.ask(messages, grammar=prompt_text("verdict.gbnf"), schema=SCHEMA)
+            reply = client.ask(messages, grammar=packaged_text("verdict.gbnf"), schema=SCHEMA)
         except ItemFailed as e:
             return {**entry, "error": str(e).replace("\n ", "")}
         entry |= _as_it_came(reply)

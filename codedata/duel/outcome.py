@@ -40,8 +40,8 @@ def standing(settings: Settings) -> Standing:
     return Standing(reads.store, writes.store, plan)
 
 
-def write_duel(settings: Settings, quiet: bool = False) -> dict:
-    """Decide the duel from the records on disk, write <score>/_duel.json, and say how it went."""
+def write_duel(settings: Settings) -> list[str]:
+    """Decide the duel from the records on disk and write <score>/_duel.json; returns how it went, for the terminal."""
     panel, now = Panel(settings), standing(settings)
     judged = []
     for name in now.plan.current:
@@ -52,9 +52,7 @@ def write_duel(settings: Settings, quiet: bool = False) -> dict:
     duel = decided(settings, panel, judged)
     duel |= {"missing_answers": len(now.plan.lacking), "turns_left": now.turns_left}
     write_atomic(now.scores.into / DUEL, to_json(duel))
-    if not quiet:
-        _say(duel, f"{now.scores.into.name}/{DUEL}")
-    return duel
+    return told(duel, f"{now.scores.into.name}/{DUEL}")
 
 
 def decided(settings: Settings, panel: Panel, judged: list[list[dict]]) -> dict:
@@ -83,19 +81,16 @@ def _numbers(outcome: Outcome, rival: str) -> dict:
             "reasons": outcome.reasons}
 
 
-def _say(duel: dict, where: str) -> None:
-    rival = duel["mode"]
+def told(duel: dict, where: str) -> list[str]:
+    """The outcome in one or two lines."""
+    rival, n = duel["mode"], duel["missing_answers"]
     if duel["margin"] is None:
         numbers = "no scores"
     else:
         numbers = (f"challenger {duel['challenger_score']:.2f}, {rival} {duel[f'{rival}_score']:.2f}, margin "
                    f"{duel['margin']:.2f}, LCB {duel['lcb']:.4f}")
     verdict = "accepted" if duel["accepted"] else "not accepted: " + "; ".join(duel["reasons"])
-    say(f"validate  {numbers} over {plural(duel['turns'], 'turn')}: {verdict}   {where}")
     left = [f"{plural(duel['turns_left'], 'turn')} not judged yet"] if duel["turns_left"] else []
-    n = duel["missing_answers"]
     left += [f"{plural(n, 'answer record')} without both sides"] if n else []
-    if left:
-        say(f"      not in it: {', '.join(left)}")
-
-
+    return [f"      {numbers} over {plural(duel['turns'], 'turn')}: {verdict}   {where}",
+            *([f"      not in it: {', '.join(left)}"] if left else [])]

@@ -63,7 +63,8 @@ def run(settings: Settings, args) -> int:
     """Write the report and bring the buckets up to date; returns the exit code."""
     start_log(args.log_level)
     if settings.report.defeat_min > settings.report.final_min:
-        raise Trouble("is above final_min.", "[report] defeat_min", "A turn is refined from defeat_min up to final_min.")
+        raise Trouble("is above final_min.", "[report] defeat_min",
+                      "A turn is refined from defeat_min up to final_min.")
     if args.only or args.limit or args.shard:
         raise Trouble("--only, --limit and --shard do not go with report.py: a report is of all turns.")
     mode = settings.duel.mode

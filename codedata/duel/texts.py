@@ -1,4 +1,4 @@
-"""The texts that are sent to models: files beside the code, filled in without touching what is filled in."""
+"""The texts beside the code: what is sent to models, filled in without touching what is filled in, and word lists."""
 from __future__ import annotations
 
 import hashlib
@@ -7,13 +7,13 @@ from importlib.resources import files
 
 
 @lru_cache
-def prompt_text(name: str) -> str:
+def packaged_text(name: str) -> str:
     return (files("codedata.duel") / name).read_text(encoding="utf-8")
 
 
 def prompt_digest(name: str) -> str:
     """Eight hex digits of a prompt file: part of the settings that the ledger notes."""
-    return hashlib.blake2b(prompt_text(name).encode(), digest_size=4).hexdigest()
+    return hashlib.blake2b(packaged_text(name).encode(), digest_size=4).hexdigest()
 
 
 def fill(template: str, **parts: str) -> str:
