@@ -30,6 +30,7 @@ check-all: setup  ## the benchmarks at full size, one JSON line each (about 20 m
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/throughput.py --https
 	$(BIN)/python benchmarks/resume.py
+	$(BIN)/python benchmarks/judging.py
 
 lint: setup    ## ruff
 	$(BIN)/ruff check .
