@@ -91,7 +91,8 @@ def mock_llm(*options, tls: bool = False):
 def write_root(root: Path, n: int, chars: int, commits: bool = False, answers: bool = False) -> None:
     """A root with `n` prompts, each with a history of about `chars` characters, as prompt.py leaves them.
 
-    `commits`: also a PR record for each; `answers`: also two answers to each. Written in a process of its own, see this module's docstring.
+    `commits`: also a PR record for each; `answers`: also two answers to each. Written in a process of its own, see this
+    module's docstring.
     """
     root.mkdir(parents=True, exist_ok=True)
     (root / "chain.toml").touch()

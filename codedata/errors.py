@@ -41,6 +41,10 @@ class RunStopped(Trouble):
         self.exit_code = exit_code
 
 
+class EndpointDown(RunStopped):
+    """Nobody answers at an endpoint, or it says nothing but HTTP 429. A panel may go on with its other judges."""
+
+
 class Interrupted(RunStopped):
     """The run is ending (a signal, or another item's RunStopped): no new call starts."""
 

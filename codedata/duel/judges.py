@@ -21,13 +21,14 @@ from codedata.config import Settings
 from codedata.duel.score import BOTH, CHALLENGER_FIRST, scores_of, turn_score
 from codedata.duel.texts import fill, packaged_text, prompt_digest
 from codedata.duel.verdict import parse_verdict
-from codedata.errors import ItemFailed
+from codedata.errors import EndpointDown, ItemFailed
 from codedata.llm import Client, Models, Reply
 from codedata.records import METRICS, Answer, ReferenceScore, Score
 from codedata.resume import Parts, Reads, Writes
 from codedata.store import Store, digest
 
-ATTEMPTS = 2   # at a verdict that can be read
+ATTEMPTS = 2           # at a verdict that can be read
+LEFT_ALONE_S = 60.0    # an endpoint that is down, before it is asked again
 SCHEMA = {"name": "verdict", "strict": True, "schema": {
     "type": "object", "additionalProperties": False, "required": ["reason", *METRICS],
     "properties": {"reason": {"type": "string"}, **{m: {"type": "integer", "enum": [0, 1, 2]} for m in METRICS}}}}
@@ -76,7 +77,7 @@ class Panel:
             for order in self.orders:
                 part = f"{client.speaker.role} {order}"
                 if not _is_final(entry := stored.get(part)):
-                    stored[part] = turn.ask(client, order, _next_attempt(entry))
+                    stored[part] = self._ask(turn, client, order, _next_attempt(entry))
         entries = [stored.pop(f"{judge} {order}") for judge in self.names for order in self.orders]
         if all(entry.get("error") for entry in entries):
             raise ItemFailed(f"no judge answered: {entries[0]['judge']}: {entries[0]['error']}")
@@ -84,6 +85,19 @@ class Panel:
         total = turn_score(judges, self.names, self.order)
         return SCORES[self.rival](answer.instance_id, f"{name}.json", self.rival, total.score is not None,
                                   total.score, total.metrics, _reasons(entries), judges)
+
+    def _ask(self, turn: _Turn, client: Client, order: str, attempt: int) -> dict:
+        """An entry. A judge whose endpoint is down is left alone for a while, if there is another one to go on with."""
+        try:
+            return turn.ask(client, order, attempt)
+        except EndpointDown as e:
+            place, why = client.speaker.endpoint.base_url, str(e).replace("\n ", "")
+            for other in self.clients:
+                if other.speaker.endpoint.base_url == place:
+                    other.leave_alone(LEFT_ALONE_S, why)
+            if all(other.is_left_alone for other in self.clients):
+                raise
+            return turn.unanswered(client, order, attempt, why)
 
     def requests(self, answer: Answer, name: str, old: Score | None):
         """(client, messages) of the calls that judge() would send."""
@@ -131,10 +145,13 @@ class _Turn:
                     model_1=answers[0].rstrip(), model_2=answers[1].rstrip())
         return [{"role": "system", "content": rubric}, {"role": "user", "content": text}], answers, marker
 
+    def unanswered(self, client: Client, order: str, attempt: int, error: str) -> dict:
+        return {"judge": client.speaker.role, "order": order, "attempt": attempt, "parse_ok": False, "verdict": {},
+                "scores": {}, "raw": "", "reason": "", "truncated": False, "usage": {}, "seconds": 0.0, "error": error,
+                "marker": self.marker(client.speaker.role, order, attempt)}
+
     def ask(self, client: Client, order: str, attempt: int) -> dict:
-        entry = {"judge": client.speaker.role, "order": order, "attempt": attempt, "parse_ok": False, "verdict": {},
-                 "scores": {}, "raw": "", "reason": "", "truncated": False, "usage": {}, "seconds": 0.0, "error": "",
-                 "marker": self.marker(client.speaker.role, order, attempt)}
+        entry = self.unanswered(client, order, attempt, "")
         try:
             messages, answers, _ = self.messages(client, order, attempt)
             reply = client.ask(messages, grammar=packaged_text("verdict.gbnf"), schema=SCHEMA)

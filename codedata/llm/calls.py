@@ -76,6 +76,11 @@ class Calls:
             self.served += line is not None
             return attempt, line
 
+    def has_kept(self, request: str) -> bool:
+        """True where the next attempt at a request has a kept reply."""
+        with self._lock:
+            return (request, self._asked.get(request, -1) + 1) in self._kept
+
     def keep(self, request: str, attempt: int, reply: dict, call: dict) -> None:
         """Write a finished reply down. Its cost is counted from here on."""
         line = {"stage": self.stage, "request": request, "attempt": attempt, "reply": reply, "call": call}

@@ -12,6 +12,7 @@ import math
 import re
 import secrets
 import threading
+import time
 from dataclasses import dataclass, field, replace
 
 import orjson
@@ -55,6 +56,7 @@ class Client:
     def __init__(self, speaker: Speaker, models: Models):
         self.speaker, self._models = speaker, models
         self._embedded = speaker.endpoint.name == "embedded"
+        self._alone_till, self._why_alone = 0.0, ""
         workers = models.settings.llm.workers
         limit = min(workers, speaker.endpoint.max_concurrency or workers)
         self._line = models.http.line(speaker.endpoint.name + " " + speaker.endpoint.base_url, limit)
@@ -89,17 +91,26 @@ class Client:
 
         An endpoint that refuses it (HTTP 400, 422) and answers without it is not sent one again in this run.
         """
-        models, place = self._models, (self.speaker.endpoint.base_url, self.speaker.model)
-        if schema is None or self._embedded or place in models.without_schema:
-            return self._reply(self._request(messages, grammar))
+        refuses, place = self._models.without_schema, (self.speaker.endpoint.base_url, self.speaker.model)
+        plain = self._request(messages, grammar)
+        if schema is None or self._embedded or place in refuses or current().has_kept(plain.digest):
+            return self._reply(plain)
         try:
             return self._reply(self._request(messages, grammar, schema))
         except HttpTrouble as e:
             if e.status not in (400, 422):
                 raise
-        reply = self._reply(self._request(messages, grammar))
-        models.without_schema.add(place)
+        reply = self._reply(plain)
+        refuses.add(place)
         return reply
+
+    def leave_alone(self, seconds: float, why: str) -> None:
+        """Send nothing for a while: what is not kept from an earlier run fails at once."""
+        self._alone_till, self._why_alone = time.monotonic() + seconds, why
+
+    @property
+    def is_left_alone(self) -> bool:
+        return time.monotonic() < self._alone_till
 
     def _request(self, messages: list[dict], grammar: str = "", schema: dict | None = None) -> _Request:
         speaker = self.speaker
@@ -115,7 +126,11 @@ class Client:
     def _reply(self, request: _Request) -> Reply:
         calls = current()
         attempt, kept = calls.take(request.digest)
-        return Reply(**kept["reply"], call=kept["call"]) if kept else self._ask(request, attempt, calls)
+        if kept:
+            return Reply(**kept["reply"], call=kept["call"])
+        if self.is_left_alone:
+            raise HttpTrouble(self._why_alone)
+        return self._ask(request, attempt, calls)
 
     def fit(self, history: list[dict], fixed: str = "", patches: tuple[str, ...] = ()) -> Fitted:
         """The request's parts within max_prompt_tokens; what was cut goes to the ledger."""

@@ -24,7 +24,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
-from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
+from codedata.errors import EndpointDown, HttpTrouble, Interrupted, RunStopped, Trouble
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
@@ -191,8 +191,8 @@ class Http:
                 is_dead = status is None and (nobody_there or line.n_cuts >= MANY_CUTS)
                 if is_dead and line.n_answers == answers_before:
                     todo = next((todo for word, todo in DEAD.items() if word in problem), DEAD[""])
-                    raise RunStopped(f"does not answer: {problem} ({_tries(failures)}).", url, todo,
-                                     exit_code=1 if line.n_answers else 2)
+                    raise EndpointDown(f"does not answer: {problem} ({_tries(failures)}).", url, todo,
+                                       exit_code=1 if line.n_answers else 2)
                 raise HttpTrouble(f"{problem} ({_tries(failures)})", url, status=status or None)
             back_off = self.retry.retry_wait_s * 2 ** (failures - 1) * random.uniform(0.8, 1.2)
             self.wait(max(back_off, min(wait or 0.0, self.retry.max_429_wait_s)))
@@ -243,8 +243,8 @@ class Http:
     def _wait_429(self, line: Line, url: str, throttled_s: float, wait: float | None, k: int) -> None:
         left = self.retry.max_429_total_s - throttled_s
         if left <= 0:
-            raise RunStopped(f"answered nothing but HTTP 429 for {throttled_s:.0f} s.", url,
-                             "Wait for the quota, or lower --workers, and run again: what is done is kept.")
+            raise EndpointDown(f"answered nothing but HTTP 429 for {throttled_s:.0f} s.", url,
+                               "Wait for the quota, or lower --workers, and run again: what is done is kept.")
         if wait is None:
             wait = self.retry.retry_wait_s * 2 ** min(k - 1, 6) * random.uniform(0.8, 1.2)
         self.wait(min(wait, self.retry.max_429_wait_s, left + 0.01))
