@@ -420,9 +420,9 @@ def again(args, script: str, same: bool = False) -> str:
     """The command that goes on with this root. `same`: with what narrowed this run. Never with a key or a password."""
     exe = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
     words = [exe if not exe.startswith("..") else "python", script]
-    flags = ["root", "config", "workers", "llm", "model", "llm_base_url", "proxy", "budget"]
+    flags = ["root", "config", "mode", "workers", "llm", "model", "llm_base_url", "proxy", "budget"]
     narrowed = ["only", "limit", "force", "refresh", "no_retry"]
-    own = [*narrowed, *(f for f in args.own_flags if f != "config")] if same else []
+    own = [*narrowed, *(f for f in args.own_flags if f not in flags)] if same else []
     for flag in [*flags, *own]:
         value = getattr(args, flag, None)
         if value and not (flag == "root" and value == ".") and "@" not in str(value):   # a proxy's password
