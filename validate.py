@@ -25,10 +25,10 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     settings = config.load(args)
     with Models(settings) as models:
-        panel = Panel(settings, models)
+        panel = Panel(settings, models, args.refresh)
         return stage.run(
             "validate", args, settings, models, panel.judge, reads=panel.reads(settings.root),
-            writes=panel.writes(settings.root), identity=panel.identity(), requests=panel.requests,
+            writes=panel.writes(settings.root), requests=panel.requests,
             finish=lambda: write_duel(settings), after="ch.py", then="report.py")
 
 

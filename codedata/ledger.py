@@ -4,9 +4,9 @@ A line: stage, item, state (done | failed | adopted | excluded | pruned), instan
 were read), wrote {field: digest}, found {field: digest} (fields of other stages that a person had changed),
 size and mtime_ns of the record after the write, settings (digest), calls [{id, model, tokens_in, tokens_out,
 tokens_cached, cost_usd, seconds, …}], cost_usd (null: a price is unknown), seconds, cut (what did not fit the request),
-error, at; of prompt.py also entries and detail; of outputs that are made of parts (validate.py) `parts`, those that
-are there for good, and `view`, how the record was computed from them. After --compact one line of state summed holds
-`earlier`: the calls of the lines that went, by model.
+error, at; of prompt.py also entries and detail; of outputs that are made of parts (validate.py) `parts` {part:
+settings} that are there for good, and `view`, how the record was computed from them. After --compact one line of state
+summed holds `earlier`: the calls of the lines that went, by model.
 
 A failed line with `still` is of an item that was made again on demand: what was there before still counts. A kill can
 tear the line that is being written; a torn line is passed over and costs one attempt's bookkeeping: its record counts
@@ -51,7 +51,7 @@ class Attempt:
     wrote: dict[str, str] = field(default_factory=dict)
     settings: str = ""
     error: str = ""
-    parts: tuple[str, ...] = ()
+    parts: tuple[tuple[str, str], ...] = ()   # (part, settings digest)
     view: str = ""
 
 
@@ -71,7 +71,7 @@ class Ledger:
         self.details: dict[tuple[str, str], dict] = {}   # what prompt.py notes with its files, and exclusions
         self.n_calls, self.n_unpriced, self.cost_usd = 0, 0, 0.0   # of all lines
         self._lock, self._files, self._newest = threading.Lock(), {}, ""
-        self._parts: dict[tuple[str, ...], tuple[str, ...]] = {(): ()}
+        self._parts: dict[tuple, tuple] = {(): ()}
         self._partial = {p.name[:-6] for d in directories for p in (Path(d) / PARTIAL).glob("*.jsonl")}
         for line in _in_time([read_lines(Path(d) / LEDGER) for d in directories]):
             try:
@@ -96,7 +96,7 @@ class Ledger:
             self.counted.setdefault(key, set()).update(call["id"] for call in calls)
         if state in ("done", "adopted"):
             self.made[key] = Attempt(state, line.get("read", ""), line.get("wrote") or NOTHING,
-                                     sys.intern(line.get("settings", "")), "", self._same(line.get("parts", ())),
+                                     sys.intern(line.get("settings", "")), "", self._same(line.get("parts", {})),
                                      sys.intern(line.get("view", "")))
             self.failed.pop(key, None)
             if item in self._partial:   # killed before the kept replies were dropped: they are not served again
@@ -117,10 +117,10 @@ class Ledger:
         if "detail" in line:
             self.details[key] = line["detail"]
 
-    def _same(self, parts) -> tuple[str, ...]:
+    def _same(self, parts: dict[str, str]) -> tuple[tuple[str, str], ...]:
         """One tuple for all items with these parts: a panel's verdicts are there for most."""
-        parts = tuple(parts)
-        return self._parts.setdefault(parts, parts)
+        pairs = tuple(parts.items())
+        return self._parts.setdefault(pairs, pairs)
 
     def may_have_kept(self, item: str) -> bool:
         """True where replies of the item were kept when this was opened, or an attempt has failed since."""

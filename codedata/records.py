@@ -202,7 +202,7 @@ def _bool(value):
 
 
 def _is_number(value) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
 def _percent(value):
@@ -239,6 +239,8 @@ def _judgements(value):
             return f"[{i}].order is {entry['order']!r}, not one of {', '.join(ORDERS)}"
         if type(entry.get("parse_ok")) is not bool:
             return f"[{i}].parse_ok is {_kind(entry.get('parse_ok'))}, not true or false"
+        if type(entry.get("attempt", 1)) is not int:
+            return f"[{i}].attempt is {_kind(entry['attempt'])}, not a whole number"
         scores = entry.get("scores")
         if entry["parse_ok"] and not (isinstance(scores, dict) and scores.keys() == set(METRICS) and all(
                 _is_number(score) and score in (0, 0.5, 1) for score in scores.values())):

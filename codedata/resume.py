@@ -38,14 +38,17 @@ class Reads:
 class Parts:
     """Of an output whose parts come one by one, as a score of several judges' verdicts.
 
-    The item function is then make(record, *joined, name=…, old=…), `old` being the record on disk or None, and keeps
-    what it can of `old`. An item that lacks a wanted part is incomplete; it is tried once more at the end of the run.
+    The item function is then make(record, *joined, name=…, old=…) and keeps what it can of `old`: the record on disk
+    where that was made from the same inputs, else None. An item that lacks a wanted part is incomplete; it is tried
+    once more at the end of the run. Settings are compared by part.
     """
 
-    wanted: frozenset[str]
-    of: Callable[[object], list[str]]   # the parts that stand in a record for good
-    fault: Callable[[object], str]      # why an item counts as failed though its record is written; "" if not
-    view: str                           # digest of how a record is computed from its parts: a change costs no call
+    wanted: dict[str, str]                        # part: digest of the settings it would be made with now
+    of: Callable[[object], dict[str, str]]        # the same of the parts that stand in a record for good
+    enough: Callable[[set[str]], bool]            # whether a record with these parts counts
+    fault: Callable[[object], str]                # why an item failed though its record is written; "" if not
+    view: str                                     # digest of how a record is computed from its parts: a change is free
+    fits: Callable[[object], bool]                # whether a record is what its parts come to in this view
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ class Item:
     instance_id: str
     state: str
     no_call: bool = False          # what has changed can be brought up to date without asking a model
-    current: bool = False          # what is on disk was made from the inputs as they are, or a person edited it
+    same_inputs: bool = False      # what is on disk was made from the inputs as they are
+    current: bool = False          # what is on disk counts: it has the same inputs, or a person edited it
     was: str = ""                  # of a forced one: its state without --force or --refresh
 
 
@@ -173,7 +177,8 @@ class States:
             item.state, plan.why[name] = "failed", failed.error
         elif failed and item.state == "done":   # its inputs are again what it was made from: a line clears the failure
             made = out.book.made[self.stage, name]
-            plan.adopted.append((name, made.read, {"settings": made.settings, "parts": made.parts, "view": made.view}))
+            plan.adopted.append((name, made.read, {"settings": made.settings, "parts": dict(made.parts),
+                                                   "view": made.view}))
         if self.args.force and item.state in ("done", "adopted", "edited", "stale", "incomplete"):
             item.was, item.state, item.no_call = item.state, "forced", False
         if item.state in TO_DO and not item.no_call and self.reads.made_by and (
@@ -208,20 +213,24 @@ class States:
                 plan.edited_stale += stale or no_call
             elif stale or no_call:
                 item.state, item.no_call = "stale", no_call
-        item.current = item.state != "stale" or item.no_call
+        item.same_inputs = item.current = item.state != "stale" or item.no_call
         if self.writes.parts and item.state != "edited" and item.current:
-            self._compare_parts(item, made)
+            self._compare_parts(item, made, plan)
         if made and made.settings and made.settings != self.settings:
             plan.other_settings += 1
             if self.args.refresh and item.state in ("done", "stale", "incomplete"):
                 item.was, item.state, item.no_call = item.state, "forced", False
 
-    def _compare_parts(self, item: Item, made: Attempt | None) -> None:
+    def _compare_parts(self, item: Item, made: Attempt | None, plan: Plan) -> None:
         parts = self.writes.parts
         noted = made is not None and item.state != "adopted"   # else the ledger does not speak of what is on disk
-        there = made.parts if noted else parts.of(self.writes.store.read(item.name))
-        if not parts.wanted <= set(there):
-            item.state, item.no_call = "incomplete", False
+        there = dict(made.parts) if noted else parts.of(self.writes.store.read(item.name))
+        others = {part for part, settings in parts.wanted.items() if there.get(part, settings) not in ("", settings)}
+        plan.other_settings += bool(others)
+        if self.args.refresh:
+            there = {part: settings for part, settings in there.items() if part not in others}
+        if not parts.wanted.keys() <= there.keys():
+            item.state, item.no_call, item.current = "incomplete", False, parts.enough(set(there))
         elif noted and made.view and made.view != parts.view:
             item.state, item.no_call = "stale", True
 

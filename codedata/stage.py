@@ -193,7 +193,10 @@ class _Job:
             except (ItemFailed, BrokenRecord):
                 n_unfit += 1
                 continue
+            n_unfit += any(messages is None for _, messages in calls)
             for client, messages in calls:
+                if messages is None:
+                    continue
                 tokens, most = client.estimate(messages)
                 n_calls, tokens_in, tokens_out = n_calls + 1, tokens_in + tokens, tokens_out + client.speaker.max_tokens
                 cost, n_unpriced = cost + (most or 0.0), n_unpriced + (most is None)
@@ -293,7 +296,7 @@ class _Job:
             store.set_aside(item.name)
         old = store.book.made.get((self.stage, item.name))
         settings = old.settings if item.no_call and old else self.states.settings
-        in_parts = {"parts": sorted(parts.of(made)), "view": parts.view} if parts else {}
+        in_parts = {"parts": parts.of(made), "view": parts.view} if parts else {}
         with self._at_disk:
             def about_to_write(wrote):
                 calls.about_to_write({"read": read, "wrote": wrote, "settings": settings, **in_parts})
@@ -301,8 +304,8 @@ class _Job:
             known, found = store.put(item.name, made, own, keep_edits=not self.args.force,
                                      about_to_write=about_to_write if old else None)
             self._book(item.name, known, found, read, settings, calls, "done", time.monotonic() - started, in_parts)
-        if parts and not parts.wanted <= set(in_parts["parts"]):
-            item.state, item.was = "incomplete", ""
+        if parts and not parts.wanted.keys() <= in_parts["parts"].keys():
+            item.state, item.was, item.same_inputs = "incomplete", "", True
             if not self.last_attempt:
                 with self._lock:
                     self.later.append(item)
@@ -318,7 +321,8 @@ class _Job:
         if not self.writes.parts:
             return {}
         store = self.writes.store
-        goes_on = item.name in store and (item.state == "incomplete" or not (self.args.force or item.state == "forced"))
+        goes_on = item.name in store and item.same_inputs and not (
+            item.state != "incomplete" and (self.args.force or item.state == "forced"))
         return {"name": item.name, "old": store.read(item.name) if goes_on else None}
 
     def _book(self, name, known, found, read, settings, calls, state, seconds, in_parts) -> None:
@@ -336,8 +340,9 @@ class _Job:
         known, calls = store.facts(name), self.states.calls(name)
         found = store.found(name, known.digests, self.writes.fields)
         in_parts = {key: intent[key] for key in ("parts", "view") if key in intent}
-        if self.writes.parts and not in_parts:   # put there by hand, or the ledger is gone
-            in_parts = {"parts": sorted(self.writes.parts.of(store.read(name)))}
+        if (parts := self.writes.parts) and not in_parts:   # put there by hand, or the ledger is gone
+            record = store.read(name)
+            in_parts = {"parts": parts.of(record), "view": parts.view if parts.fits(record) else ""}
         self._book(name, known, found, read, intent.get("settings", ""), calls, "adopted", 0.0, in_parts)
 
     def _fail(self, item: Item, calls: Calls | None, started: float, error: Trouble) -> None:

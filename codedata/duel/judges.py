@@ -4,7 +4,7 @@ An entry of Score.judges, one per judge and order:
 
     {judge, order: "king_first" | "challenger_first", parse_ok, verdict {metric: "king" | "challenger" | "draw"},
      scores {metric: 1 | 0.5 | 0}, reason, raw, truncated, usage {tokens_in, tokens_out, cost_usd}, seconds, error,
-     attempt, marker}
+     attempt, marker, settings}
 
 `raw` is the reply as it came (its reasoning, where it said nothing else). Empty verdict and scores: it could not be
 read; `error`: no reply came. `marker` is a digest of the conversation, both answers, judge, order and attempt. It
@@ -40,13 +40,15 @@ SIDES = {"king": "king", "reference": "assistant"}      # the field of an Answer
 class Panel:
     """The judges of one run. judge() and requests() are for the run loop (an output in parts)."""
 
-    def __init__(self, settings: Settings, models: Models | None = None):
-        """Without `models` it asks nobody, and knows who would be asked."""
+    def __init__(self, settings: Settings, models: Models | None = None, refresh: bool = False):
+        """Without `models` it asks nobody, and knows who would be asked. `refresh`: as the flag."""
         self.rival, self.order = settings.duel.mode, settings.judge.order
         self.clients: list[Client] = models.judges() if models else []
         self.names = [speaker.role for speaker in settings.judges()]
         self.orders = (f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else []))
-        self.own, self.max_prompt_tokens = settings.judge, settings.llm.max_prompt_tokens
+        prompts = [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]
+        self.made_with = {speaker.role: digest([speaker.identity(), prompts])[:8] for speaker in settings.judges()}
+        self.refresh = refresh
 
     def reads(self, root) -> Reads:
         sides = (SIDES[self.rival], "challenger")
@@ -58,26 +60,21 @@ class Panel:
                       nullable=("score",), parts=self.parts())
 
     def parts(self) -> Parts:
-        return Parts(wanted=frozenset(f"{name} {order}" for name in self.names for order in self.orders),
-                     of=lambda score: [_part(entry) for entry in score.judges if _is_final(entry)],
-                     fault=self._fault, view=digest([self.names, self.order]))
-
-    def identity(self) -> dict:
-        """What verdicts depend on beside the answers and the panel."""
-        own = self.own
-        return {"temperature": own.temperature, "score_max_tokens": own.score_max_tokens,
-                "thinking_max_tokens": own.thinking_max_tokens, "max_prompt_tokens": self.max_prompt_tokens,
-                "prompts": [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]}
+        return Parts(wanted={f"{name} {order}": made_with for name, made_with in self.made_with.items()
+                             for order in self.orders},
+                     of=lambda score: {_part(e): e.get("settings", "") for e in score.judges if _is_final(e)},
+                     enough=self._enough, fault=self._fault, view=digest([self.names, self.order]), fits=self._fits)
 
     def judge(self, answer: Answer, name: str, old: Score | None) -> Score:
         """The turn's score: what `old` has of these very answers is kept, the rest is asked for."""
         turn = _Turn(self.rival, answer)
-        stored = {_part(entry): entry for entry in (old.judges if old else []) if turn.is_of(entry)}
+        stored = self._stored(turn, old)
         for client in self.clients:
             for order in self.orders:
                 part = f"{client.speaker.role} {order}"
                 if not _is_final(entry := stored.get(part)):
-                    stored[part] = self._ask(turn, client, order, _next_attempt(entry))
+                    stored[part] = {**self._ask(turn, client, order, _next_attempt(entry)),
+                                    "settings": self.made_with[client.speaker.role]}
         entries = [stored.pop(f"{judge} {order}") for judge in self.names for order in self.orders]
         if all(entry.get("error") for entry in entries):
             raise ItemFailed(f"no judge answered: {entries[0]['judge']}: {entries[0]['error']}")
@@ -91,7 +88,7 @@ class Panel:
         try:
             return turn.ask(client, order, attempt)
         except EndpointDown as e:
-            place, why = client.speaker.endpoint.base_url, str(e).replace("\n ", "")
+            place, why = client.speaker.endpoint.base_url, f"{e.where} {e.what}"
             for other in self.clients:
                 if other.speaker.endpoint.base_url == place:
                     other.leave_alone(LEFT_ALONE_S, why)
@@ -102,11 +99,30 @@ class Panel:
     def requests(self, answer: Answer, name: str, old: Score | None):
         """(client, messages) of the calls that judge() would send."""
         turn = _Turn(self.rival, answer)
-        stored = {_part(entry): entry for entry in (old.judges if old else []) if turn.is_of(entry)}
+        stored = self._stored(turn, old)
         for client in self.clients:
             for order in self.orders:
                 if not _is_final(entry := stored.get(f"{client.speaker.role} {order}")):
-                    yield client, turn.messages(client, order, _next_attempt(entry))[0]
+                    try:
+                        yield client, turn.messages(client, order, _next_attempt(entry))[0]
+                    except ItemFailed:   # longer than this judge takes
+                        yield client, None
+
+    def _stored(self, turn: _Turn, old: Score | None) -> dict[str, dict]:
+        """The entries that are used again, by part."""
+        entries = {_part(entry): entry for entry in (old.judges if old else []) if turn.is_of(entry)}
+        if self.refresh:
+            entries = {part: entry for part, entry in entries.items() if entry.get("settings", "") in (
+                "", self.made_with.get(entry["judge"], entry.get("settings")))}
+        return entries
+
+    def _enough(self, there: set[str]) -> bool:
+        """True where some judge of the panel has said in every order what it had to say."""
+        return any(all(f"{name} {order}" in there for order in self.orders) for name in self.names)
+
+    def _fits(self, score: Score) -> bool:
+        total = turn_score(score.judges, self.names, self.order)
+        return (score.score, score.metrics) == (total.score, total.metrics)
 
     def _fault(self, score: Score) -> str:
         """Why the item is to be tried again though its record is written."""
@@ -128,8 +144,8 @@ class _Turn:
         return digest([self.context, self.sides[self.rival], self.sides["challenger"], judge, order, attempt])
 
     def is_of(self, entry: dict) -> bool:
-        """True where a stored entry was made from this conversation and these answers."""
-        return entry.get("marker") == self.marker(entry["judge"], entry["order"], entry.get("attempt", 1))
+        """True where a stored entry is of this conversation and these answers; one without a marker says nothing."""
+        return entry.get("marker", "") in ("", self.marker(entry["judge"], entry["order"], entry.get("attempt", 1)))
 
     def messages(self, client: Client, order: str, attempt: int) -> tuple[list[dict], tuple[str, str], str]:
         """(request, the two answers as they are shown, marker)."""
@@ -156,7 +172,7 @@ class _Turn:
             messages, answers, _ = self.messages(client, order, attempt)
             reply = client.ask(messages, grammar=packaged_text("verdict.gbnf"), schema=SCHEMA)
         except ItemFailed as e:
-            return {**entry, "error": str(e).replace("\n ", "")}
+            return {**entry, "error": e.what}
         entry |= _as_it_came(reply)
         verdict = parse_verdict(reply.text, reply.reasoning, reply.finish_reason, answers)
         if verdict is None:

@@ -5,10 +5,13 @@ as it stands. A turn counts where its two answers are there and its score was ma
 """
 from __future__ import annotations
 
+import fcntl
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from codedata.config import Settings
-from codedata.duel.judges import Panel
+from codedata.duel.judges import SCORES, Panel
 from codedata.duel.score import BOTH, KING_FIRST, Outcome, decide, turn_score
 from codedata.errors import BrokenRecord
 from codedata.progress import plural, say
@@ -36,23 +39,33 @@ def standing(settings: Settings) -> Standing:
     """How the directories are now; reads no record that the ledgers know."""
     panel = Panel(settings)
     reads, writes = panel.reads(settings.root), panel.writes(settings.root)
-    plan = States("validate", WHOLE, settings.exclude, reads, writes, None, digest(panel.identity())).plan()
+    plan = States("validate", WHOLE, settings.exclude, reads, writes, None, digest({})).plan()
     return Standing(reads.store, writes.store, plan)
 
 
 def write_duel(settings: Settings) -> list[str]:
     """Decide the duel from the records on disk and write <score>/_duel.json; returns how it went, for the terminal."""
-    panel, now = Panel(settings), standing(settings)
-    judged = []
-    for name in now.plan.current:
-        try:
-            judged.append(now.scores.read(name).judges)
-        except BrokenRecord as e:
-            say(f"validate.py: {e}")
-    duel = decided(settings, panel, judged)
-    duel |= {"missing_answers": len(now.plan.lacking), "turns_left": now.turns_left}
-    write_atomic(now.scores.into / DUEL, to_json(duel))
+    panel = Panel(settings)
+    with _alone(settings.root / SCORES[panel.rival].directory):
+        now, judged = standing(settings), []
+        for name in now.plan.current:
+            try:
+                judged.append(now.scores.read(name).judges)
+            except BrokenRecord as e:
+                say(f"validate.py: {e}")
+        duel = decided(settings, panel, judged)
+        duel |= {"missing_answers": len(now.plan.lacking), "turns_left": now.turns_left}
+        write_atomic(now.scores.into / DUEL, to_json(duel))
     return told(duel, f"{now.scores.into.name}/{DUEL}")
+
+
+@contextmanager
+def _alone(directory: Path):
+    """Two shards that end together would else each write what it saw, and the slower one what it saw long ago."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / "_duel.lock", "a") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield
 
 
 def decided(settings: Settings, panel: Panel, judged: list[list[dict]]) -> dict:
