@@ -104,6 +104,7 @@ class JudgeSettings:
     score_max_tokens: int = 768         # of a verdict
     thinking_models: tuple[str, ...] = ("Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
     thinking_max_tokens: int = 4096     # of a verdict of one of these
+    exclude_self: bool = False          # leave out judges of the family of a model that answered
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ class DuelSettings:
     min_valid_turn_frac: float = 0.5    # the least share of turns in which every judge's verdict was read
     min_turns: int = 5                  # with a verdict; less is no evidence
     seed: int = 0                       # of the bootstrap
+    bootstrap: str = "cluster"          # cluster: instances are drawn whole | turn: turns, as if independent
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,7 @@ AT_LEAST = {"llm.workers": 1, "llm.max_tokens": 1, "llm.max_prompt_tokens": 0, "
                (("temperature", 0), ("max_tokens", 1), ("max_prompt_tokens", 0), ("format_retries", 0))}}
 SHARES = ("duel.gate_alpha", "duel.min_valid_turn_frac")   # above 0; 1 only for the latter
 CHOICES = {"judge.order": {"both": "both", "king_first": "king_first"},
+           "duel.bootstrap": {"cluster": "cluster", "turn": "turn"},
            "duel.mode": {"king": "king", "reference": "reference", "2": "king", "1": "reference"}}
 BUILT_IN_ENDPOINTS = {
     "chutes": {"base_url": "https://llm.chutes.ai/v1", "base_url_env": "CHUTES_BASE_URL",

@@ -16,22 +16,26 @@ The judges are shown the conversation and the two answers, never the pull reques
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from codedata.config import Settings
+from codedata.duel.panel import kin_of
 from codedata.duel.score import BOTH, CHALLENGER_FIRST, scores_of, turn_score
 from codedata.duel.texts import fill, packaged_text, prompt_digest
 from codedata.duel.verdict import parse_verdict
-from codedata.errors import EndpointDown, ItemFailed
+from codedata.errors import EndpointDown, ItemFailed, Trouble
+from codedata.ledger import LEDGER, read_lines
 from codedata.llm import Client, Models, Reply
 from codedata.records import METRICS, Answer, ReferenceScore, Score
 from codedata.resume import Parts, Reads, Writes
-from codedata.store import Store, digest
+from codedata.store import Store, digest, shards_of
 
 ATTEMPTS = 2           # at a verdict that can be read
 LEFT_ALONE_S = 60.0    # an endpoint that is down, before it is asked again
 SCHEMA = {"name": "verdict", "strict": True, "schema": {
     "type": "object", "additionalProperties": False, "required": ["reason", *METRICS],
     "properties": {"reason": {"type": "string"}, **{m: {"type": "integer", "enum": [0, 1, 2]} for m in METRICS}}}}
+USAGE = ("tokens_in", "tokens_out", "cost_usd", "tries", "timeouts", "throttled")   # the last three where not usual
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 SCORES = {"king": Score, "reference": ReferenceScore}   # by [duel] mode
 SIDES = {"king": "king", "reference": "assistant"}      # the field of an Answer that the challenger is put against
@@ -43,12 +47,21 @@ class Panel:
     def __init__(self, settings: Settings, models: Models | None = None, refresh: bool = False):
         """Without `models` it asks nobody, and knows who would be asked. `refresh`: as the flag."""
         self.rival, self.order = settings.duel.mode, settings.judge.order
-        self.clients: list[Client] = models.judges() if models else []
-        self.names = [speaker.role for speaker in settings.judges()]
+        self.models = {speaker.role: speaker.model for speaker in settings.judges()}
+        if settings.judge.exclude_self:
+            self._exclude(kin_of(self.models, generators(settings.root)))
+        self.names = list(self.models)
+        self.clients: list[Client] = [c for c in models.judges() if c.speaker.role in self.models] if models else []
         self.orders = (f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else []))
         prompts = [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]
         self.made_with = {speaker.role: digest([speaker.identity(), prompts])[:8] for speaker in settings.judges()}
         self.refresh = refresh
+
+    def _exclude(self, kin: dict[str, list[str]]) -> None:
+        self.models = {name: model for name, model in self.models.items() if name not in kin}
+        if not self.models:
+            raise Trouble("leaves no judge: all are of the family of a model that answered.", "[judge] exclude_self",
+                          "Add a judge of another family, or take exclude_self away.")
 
     def reads(self, root) -> Reads:
         sides = (SIDES[self.rival], "challenger")
@@ -132,6 +145,16 @@ class Panel:
             f"{e['judge']} ({e['order']}): {e['error']}" for e in failed) if failed else ""
 
 
+def generators(root: Path) -> dict[str, set[str]]:
+    """{side: the models that answered as it}, from the ledgers. Answers written by hand have none."""
+    models: dict[str, set[str]] = {"king": set(), "challenger": set()}
+    for directory in shards_of(root / Answer.directory):
+        for line in read_lines(directory / LEDGER):
+            if side := {"king": "king", "ch": "challenger"}.get(line.get("stage")):
+                models[side].update(call["model"] for call in line.get("calls", []))
+    return models
+
+
 class _Turn:
     """The two answers to one conversation, and how they are laid before a judge."""
 
@@ -185,7 +208,7 @@ class _Turn:
 def _as_it_came(reply: Reply) -> dict:
     raw = reply.text if reply.text.strip() else reply.reasoning
     return {"raw": UNSTORABLE.sub("\ufffd", raw), "truncated": reply.truncated, "seconds": reply.call["seconds"],
-            "usage": {key: reply.call[key] for key in ("tokens_in", "tokens_out", "cost_usd")}}
+            "usage": {key: reply.call[key] for key in USAGE if key in reply.call}}
 
 
 def _part(entry: dict) -> str:

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from codedata.config import Settings
-from codedata.duel.judges import SCORES, Panel
+from codedata.duel.judges import SCORES, SIDES, Panel, generators
+from codedata.duel.panel import JudgedTurn, kin_of, statistics
 from codedata.duel.score import BOTH, KING_FIRST, Outcome, decide, turn_score
 from codedata.errors import BrokenRecord
 from codedata.progress import plural, say
@@ -50,11 +51,15 @@ def write_duel(settings: Settings) -> list[str]:
         now, judged = standing(settings), []
         for name in now.plan.current:
             try:
-                judged.append(now.scores.read(name).judges)
+                score, answer = now.scores.read(name), now.answers.read(name)
+                longer_by = len(answer.challenger or "") - len(getattr(answer, SIDES[panel.rival]) or "")
+                judged.append(JudgedTurn(score.instance_id, score.judges, longer_by))
             except BrokenRecord as e:
                 say(f"validate.py: {e}")
         duel = decided(settings, panel, judged)
-        duel |= {"missing_answers": len(now.plan.lacking), "turns_left": now.turns_left}
+        kin = kin_of(panel.models, generators(settings.root))
+        duel |= {"missing_answers": len(now.plan.lacking), "turns_left": now.turns_left,
+                 "panel": statistics(judged, panel.names, kin, panel.order)}
         write_atomic(now.scores.into / DUEL, to_json(duel))
     return told(duel, f"{now.scores.into.name}/{DUEL}")
 
@@ -68,29 +73,31 @@ def _alone(directory: Path):
         yield
 
 
-def decided(settings: Settings, panel: Panel, judged: list[list[dict]]) -> dict:
-    """What _duel.json says of the turns' `judges`, given in natural order."""
+def decided(settings: Settings, panel: Panel, judged: list[JudgedTurn]) -> dict:
+    """What _duel.json says of the turns, given in natural order."""
     own = settings.duel
-    rules = {"win_margin": own.win_margin, "gate_alpha": own.gate_alpha, "seed": own.seed,
+    rules = {"win_margin": own.win_margin, "gate_alpha": own.gate_alpha, "seed": own.seed, "bootstrap": own.bootstrap,
              "min_valid_turn_frac": own.min_valid_turn_frac, "min_turns": own.min_turns}
+    clusters = [turn.instance_id for turn in judged]
 
     def by(order: str) -> Outcome:
-        turns = [turn_score(judges, panel.names, order) for judges in judged]
-        return decide(turns, panel.names, bootstrap_resamples=own.bootstrap_resamples, **rules)
+        turns = [turn_score(turn.judges, panel.names, order) for turn in judged]
+        return decide(turns, panel.names, clusters=clusters, bootstrap_resamples=own.bootstrap_resamples, **rules)
 
     outcome = by(panel.order)
     total, rival = outcome.total, panel.rival
     classic = _numbers(by(KING_FIRST), rival) if panel.order == BOTH else None   # as if each judge was asked once
     return {"mode": rival, "order": panel.order, **_numbers(outcome, rival), **rules,
             "resamples": own.bootstrap_resamples, "turns": total.turns, "turns_parsed": total.turns_parsed,
-            "turns_judged": total.turns_judged, "metrics": total.metrics,
+            "turns_judged": total.turns_judged, "instances": len(set(clusters)), "metrics": total.metrics,
             "judges": {name: asdict(judge) for name, judge in total.judges.items()}, "classic": classic}
 
 
 def _numbers(outcome: Outcome, rival: str) -> dict:
     total = outcome.total
     return {"challenger_score": total.challenger_score, f"{rival}_score": total.king_score, "margin": total.margin,
-            "lcb": outcome.lcb, "parsed_frac": total.parsed_frac, "accepted": outcome.accepted,
+            "interval": outcome.interval, "lcb": outcome.lcb, "lcb_turn": outcome.lcb_turn,
+            "lcb_cluster": outcome.lcb_cluster, "parsed_frac": total.parsed_frac, "accepted": outcome.accepted,
             "reasons": outcome.reasons}
 
 

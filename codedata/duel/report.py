@@ -146,7 +146,7 @@ def markdown(settings: Settings, turns: Turns) -> str:
     parts.append(_table(["", "turns"], _counts(turns), "lr"))
     if rival == "king":
         parts += ["## Buckets", _buckets(settings, turns)]
-    parts += ["## Judges", _judges(duel), "## Languages", _languages(turns.rows), "## Costs", _costs(settings.root)]
+    parts += ["## Judges", _judges(duel), *_panel(duel.get("panel")), "## Languages", _languages(turns.rows), "## Costs", _costs(settings.root)]
     parts += ["## Turns", f"Scores are the challenger's, from 0 to 100. The step is what {rival} does → what the "
               "challenger does.", _turns(turns.rows)]
     return "\n\n".join(parts) + "\n"
@@ -167,10 +167,13 @@ def _verdict(duel: dict) -> str:
         return f"**Not accepted:** {'; '.join(duel['reasons'])}."
     rival = duel["mode"]
     said = "**Accepted.**" if duel["accepted"] else f"**Not accepted:** {'; '.join(duel['reasons'])}."
+    low, high = duel["interval"]
+    drawn = f"{duel['instances']:,} instances" if duel["bootstrap"] == "cluster" else f"{duel['turns']:,} turns"
     rows = [["challenger", f"{duel['challenger_score']:.2f}"], [rival, f"{duel[f'{rival}_score']:.2f}"],
-            ["margin", f"{duel['margin']:.2f}, at least {duel['win_margin']:g} wanted"],
+            ["margin", f"{duel['margin']:.2f}, at least {duel['win_margin']:g} wanted (95 %: {low:.2f} to {high:.2f})"],
             ["LCB", f"{duel['lcb']:.4f}, more than 0 wanted ({duel['gate_alpha']:g} quantile of the means of "
-                    f"{duel['resamples']:,} resamples of the turns, seed {duel['seed']})"]]
+                    f"{duel['resamples']:,} resamples of the {drawn}, seed {duel['seed']}); by turns "
+                    f"{duel['lcb_turn']:.4f}, by instances {duel['lcb_cluster']:.4f}"]]
     if duel.get("classic") and duel["classic"]["margin"] is not None:
         classic = duel["classic"]
         rows.append(["asked once, " + f"{rival} first", f"margin {classic['margin']:.2f}, LCB {classic['lcb']:.4f}: "
@@ -206,6 +209,47 @@ def _judges(duel: dict) -> str:
         rows.append(["all", _number(duel["challenger_score"]), f"{100 * duel['parsed_frac']:.1f} %",
                      *(_number(duel["metrics"].get(metric)) for metric in METRICS)])
     return _table(["judge", "score", "read", *METRICS], rows, "lrr" + "r" * len(METRICS))
+
+
+def _panel(panel: dict | None) -> list[str]:
+    """What the verdicts say about the judges."""
+    if not panel:
+        return []
+    rows = [[name, _share(judge["changes_with_order"]), _share(judge["prefers_first"]),
+             _interval(judge["prefers_longer"], 1, 2), _kin(judge), str(judge["calls"]["replies"]),
+             str(judge["calls"]["errors"] + judge["calls"]["unread"]),
+             str(judge["calls"]["retries"] + judge["calls"]["throttled"]), str(judge["calls"]["timeouts"])]
+            for name, judge in panel["judges"].items()]
+    columns = ["judge", "changes with the order", "prefers the first", "prefers the longer", "beside the others",
+               "replies", "failed or unread", "retries", "time-outs"]
+    said = ("With 95 % intervals. *Changes with the order*: verdicts on a metric that differ between the two orders. "
+            "*Prefers the first*: share of its wins that went to the answer shown first; 50 % is fair. *Prefers the "
+            "longer*: rank correlation with the difference in length; 0 is blind to it. *Beside the others*: of a judge "
+            "of the family of a model that answered, its mean less that of the other judges on the same turns.")
+    alphas = [_number(panel["alpha"][metric], 2) for metric in METRICS]
+    votes = panel["effective_votes"]
+    agreement = _table(["agreement of the judges", *METRICS], [["Krippendorff's alpha", *alphas]],
+                       "l" + "r" * len(METRICS)) if any(alpha != "-" for alpha in alphas) else ""
+    return [said, _table(columns, rows, "lrrrrrrrr"), *([agreement] if agreement else []),
+            *([f"The panel of {len(rows)} is worth {votes:g} independent votes."] if votes else [])]
+
+
+def _interval(share: dict | None, factor: float = 100, digits: int = 1, unit: str = "") -> str:
+    if share is None:
+        return "-"
+    value, low, high = (f"{factor * share[key]:.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value}{unit} ({low} to {high})"
+
+
+def _share(share: dict | None) -> str:
+    return _interval(share, unit=" %")
+
+
+def _kin(judge: dict) -> str:
+    if not judge.get("kin_of"):
+        return ""
+    beside = judge["beside_the_others"]
+    return f"kin of {' and '.join(judge['kin_of'])}" + (f": {_interval(beside['difference'], 1)}" if beside else "")
 
 
 def _languages(rows: list[Row]) -> str:
@@ -260,8 +304,8 @@ def _table(columns: list[str], rows: list[list[str]], align: str) -> str:
                       *map(line, rows)])
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _number(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _style(text: str | None) -> str:

@@ -25,7 +25,8 @@ import numpy as np
 from codedata.records import METRICS
 
 BOTH, KING_FIRST, CHALLENGER_FIRST = "both", "king_first", "challenger_first"
-EXACT_TURNS = 20_000      # more turns than this are drawn by how often each delta occurs
+CLUSTER, TURN = "cluster", "turn"
+EXACT_TURNS = 20_000      # more turns (or clusters) than this are drawn by how often each delta occurs
 BLOCK_CELLS = 1 << 20     # drawn at a time: 8 MB of indices and 8 MB of deltas
 DUST = 1e-12              # an LCB this near to 0 is 0: floats, not evidence
 
@@ -78,7 +79,10 @@ class Outcome:
     """A duel, decided."""
 
     total: Aggregate
-    lcb: float | None
+    lcb: float | None                       # the deciding one of the next two
+    lcb_turn: float | None
+    lcb_cluster: float | None
+    interval: tuple[float, float] | None    # of the mean lead in points, 95 %, from the deciding resamples
     accepted: bool
     reasons: list[str]
 
@@ -157,13 +161,63 @@ def bootstrap_lcb(deltas: list[float], alpha: float, resamples: int, seed: int) 
 
     No deltas give 0, one gives itself.
     """
+    return bound(turn_means(deltas, resamples, seed), alpha)
+
+
+def bound(means: np.ndarray, alpha: float) -> float:
+    """The alpha quantile of resampled means, without dust; 0 where there are none."""
+    value = float(np.quantile(means, alpha)) if len(means) else 0.0
+    return 0.0 if abs(value) < DUST else value
+
+
+def turn_means(deltas: list[float], resamples: int, seed: int) -> np.ndarray:
+    """Means of `resamples` resamples of the turns."""
     deltas = np.asarray(deltas, dtype=float)
     if not len(deltas):
-        return 0.0
-    generator = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
+        return deltas
     means = means_by_count if len(deltas) > EXACT_TURNS else means_by_position
-    lcb = float(np.quantile(means(generator, deltas, resamples), alpha))
-    return 0.0 if abs(lcb) < DUST else lcb
+    return means(_generator(seed), deltas, resamples)
+
+
+def cluster_means(deltas: list[float], clusters: list[str], resamples: int, seed: int) -> np.ndarray:
+    """Means of `resamples` resamples of the clusters, whole: turns of one instance are not independent.
+
+    Clusters come in the order of their first turn, as many are drawn as there are, and the mean is over all turns
+    drawn. Where every cluster has one turn these are the numbers of turn_means().
+    """
+    sums: dict[str, list[float]] = {}
+    for cluster, value in zip(clusters, deltas, strict=True):
+        total = sums.setdefault(cluster, [0.0, 0])
+        total[0] += value
+        total[1] += 1
+    if len(sums) == len(deltas):
+        return turn_means(deltas, resamples, seed)
+    totals, counts = np.array(list(sums.values()), dtype=float).T
+    if len(sums) > EXACT_TURNS:
+        return _cluster_means_by_count(_generator(seed), totals, counts, resamples)
+
+    def draw(rows: int) -> np.ndarray:
+        which = generator.integers(0, len(totals), (rows, len(totals)))
+        return totals[which].sum(axis=1) / counts[which].sum(axis=1)
+
+    generator = _generator(seed)
+    return _in_blocks(resamples, len(totals), BLOCK_CELLS, draw)
+
+
+def _cluster_means_by_count(generator, totals: np.ndarray, counts: np.ndarray, resamples: int) -> np.ndarray:
+    """Other draws of the same law, in time that grows with the distinct clusters."""
+    kinds, times = np.unique(np.stack([totals, counts], axis=1), axis=0, return_counts=True)
+    shares = times / len(totals)
+
+    def draw(rows: int) -> np.ndarray:
+        drawn = generator.multinomial(len(totals), shares, rows)
+        return (drawn * kinds[:, 0]).sum(axis=1) / (drawn * kinds[:, 1]).sum(axis=1)
+
+    return _in_blocks(resamples, len(kinds), BLOCK_CELLS, draw)
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
 
 
 def means_by_position(generator: np.random.Generator, deltas: np.ndarray, resamples: int,
@@ -206,16 +260,26 @@ def gate(total: Aggregate, lcb: float, *, win_margin: float, min_valid_turn_frac
 
 
 def decide(turns: list[TurnScore], panel: list[str], *, win_margin: float, gate_alpha: float, bootstrap_resamples: int,
-           min_valid_turn_frac: float, min_turns: int, seed: int) -> Outcome:
-    """All of the above for the turns of a duel. Rejected without scores: None in place of every score and the LCB."""
+           min_valid_turn_frac: float, min_turns: int, seed: int, clusters: list[str] | None = None,
+           bootstrap: str = TURN) -> Outcome:
+    """All of the above for the turns of a duel. Rejected without scores: None in place of every score and bound.
+
+    `clusters` are the turns' instances; without them each turn is its own. `bootstrap` is "cluster" or "turn": what
+    the deciding bound is drawn from.
+    """
     total = aggregate(turns, panel)
-    lcb = bootstrap_lcb([delta(turn) for turn in turns], gate_alpha, bootstrap_resamples, seed)
-    said = gate(total, lcb, win_margin=win_margin, min_valid_turn_frac=min_valid_turn_frac, min_turns=min_turns)
+    deltas = [delta(turn) for turn in turns]
+    means = {TURN: turn_means(deltas, bootstrap_resamples, seed)}
+    means[CLUSTER] = cluster_means(deltas, clusters, bootstrap_resamples, seed) if clusters else means[TURN]
+    lcbs = {kind: bound(of, gate_alpha) for kind, of in means.items()}
+    said = gate(total, lcbs[bootstrap], win_margin=win_margin, min_valid_turn_frac=min_valid_turn_frac,
+                min_turns=min_turns)
     if not said.has_scores:
         judges = {name: JudgeScore(None, {}, judge.parse_rate) for name, judge in total.judges.items()}
         total = replace(total, challenger_score=None, king_score=None, margin=None, judges=judges, metrics={})
-        lcb = None
-    return Outcome(total, lcb, said.accepted, said.reasons)
+        return Outcome(total, None, None, None, None, said.accepted, said.reasons)
+    interval = tuple(round(200 * bound(means[bootstrap], side), 4) for side in (0.025, 0.975))
+    return Outcome(total, lcbs[bootstrap], lcbs[TURN], lcbs[CLUSTER], interval, said.accepted, said.reasons)
 
 
 def _challenger_first(order: str) -> bool:
