@@ -73,8 +73,7 @@ class Panel:
                       nullable=("score",), parts=self.parts())
 
     def parts(self) -> Parts:
-        return Parts(wanted={f"{name} {order}": made_with for name, made_with in self.made_with.items()
-                             for order in self.orders},
+        return Parts(wanted={f"{name} {order}": self.made_with[name] for name in self.names for order in self.orders},
                      of=lambda score: {_part(e): e.get("settings", "") for e in score.judges if _is_final(e)},
                      enough=self._enough, fault=self._fault, view=digest([self.names, self.order]), fits=self._fits)
 
