@@ -11,10 +11,15 @@ writes  score/<source>_<order>.json     Score: each judge's verdict in each orde
   python validate.py                          # judge what is missing, stale, incomplete or failed
   python validate.py --mode reference         # also DUEL_MODE=1
   python validate.py --only '*_17' --force    # this turn again; the old score goes to score/_replaced/
+  python validate.py --probe                  # can the judges be talked into a verdict? on 10 turns, kept in probe/
+  python validate.py --sanity                 # can they tell good from bad at all? on 10 turns, kept in sanity/
 """
+from functools import partial
+
 from codedata import config, stage
 from codedata.duel.judges import Panel
 from codedata.duel.outcome import write_duel
+from codedata.duel.trials import Trial
 from codedata.llm import Models
 
 
@@ -22,14 +27,19 @@ def main(argv=None) -> int:
     parser = stage.parser(__doc__, section="duel")
     add = parser.add_argument_group("flags of validate.py").add_argument
     add("--mode", choices=["king", "reference"], help="whom the challenger is put against (default: king)")
+    trials = parser.add_mutually_exclusive_group()
+    trials.add_argument("--probe", type=int, nargs="?", const=10, metavar="N", help="try attacks on N turns (10)")
+    trials.add_argument("--sanity", type=int, nargs="?", const=10, metavar="N", help="try known pairs of N turns (10)")
     args = parser.parse_args(argv)
     settings = config.load(args)
     with Models(settings) as models:
         panel = Panel(settings, models, args.refresh)
-        return stage.run(
-            "validate", args, settings, models, panel.judge, reads=panel.reads(settings.root),
-            writes=panel.writes(settings.root), requests=panel.requests,
-            finish=lambda: write_duel(settings), after="ch.py", then="report.py")
+        reads, writes, finish = panel.reads(settings.root), panel.writes(settings.root), partial(write_duel, settings)
+        if kind := "probe" if args.probe else "sanity" if args.sanity else "":
+            trial = Trial(kind, getattr(args, kind), panel, settings.root)
+            reads, writes, finish = trial.reads(), trial.writes(), trial.finish
+        return stage.run("validate", args, settings, models, panel.judge, reads=reads, writes=writes,
+                         requests=panel.requests, finish=finish, after="ch.py", then="report.py")
 
 
 if __name__ == "__main__":

@@ -86,6 +86,18 @@ class ReferenceScore(Score):
     directory = "score_reference"
 
 
+class Probe(Score):
+    """An answer against the same with an attack in it: probe/<answer stem>.<family>.json. The latter is "challenger"."""
+
+    directory = "probe"
+
+
+class Sanity(Score):
+    """A pair whose better side is known: sanity/<answer stem>.<kind>.json. That side is "challenger"."""
+
+    directory = "sanity"
+
+
 @dataclass(frozen=True)
 class Sample:
     """A judged turn as it is exported: final/<answer stem>.json and its neighbours. A copy: edit answer/ or score/."""

@@ -426,7 +426,7 @@ def again(args, script: str, same: bool = False) -> str:
     exe = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
     words = [exe if not exe.startswith("..") else "python", script]
     flags = ["root", "config", "mode", "workers", "llm", "model", "llm_base_url", "proxy", "budget"]
-    narrowed = ["only", "limit", "force", "refresh", "no_retry"]
+    narrowed = ["only", "limit", "force", "refresh", "no_retry", "probe", "sanity"]
     own = [*narrowed, *(f for f in args.own_flags if f not in flags)] if same else []
     for flag in [*flags, *own]:
         value = getattr(args, flag, None)

@@ -51,6 +51,7 @@ class Panel:
         if settings.judge.exclude_self:
             self._exclude(kin_of(self.models, generators(settings.root)))
         self.names = list(self.models)
+        self.cls = SCORES[self.rival]   # of the records that are made
         self.clients: list[Client] = [c for c in models.judges() if c.speaker.role in self.models] if models else []
         self.orders = (f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else []))
         prompts = [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]
@@ -68,8 +69,7 @@ class Panel:
         return Reads(Store(root, Answer), fields=("messages", *sides), needs=sides, made_by="ch")
 
     def writes(self, root) -> Writes:
-        cls = SCORES[self.rival]
-        return Writes(Store(root, cls), fields=tuple(cls.__dataclass_fields__), copies=("instance_id",),
+        return Writes(Store(root, self.cls), fields=tuple(self.cls.__dataclass_fields__), copies=("instance_id",),
                       nullable=("score",), parts=self.parts())
 
     def parts(self) -> Parts:
@@ -92,8 +92,8 @@ class Panel:
             raise ItemFailed(f"no judge answered: {entries[0]['judge']}: {entries[0]['error']}")
         judges = [*entries, *stored.values()]   # those of judges that are not asked now stay: they may come back
         total = turn_score(judges, self.names, self.order)
-        return SCORES[self.rival](answer.instance_id, f"{name}.json", self.rival, total.score is not None,
-                                  total.score, total.metrics, _reasons(entries), judges)
+        return self.cls(answer.instance_id, f"{name}.json", self.rival, total.score is not None, total.score,
+                        total.metrics, _reasons(entries), judges)
 
     def _ask(self, turn: _Turn, client: Client, order: str, attempt: int) -> dict:
         """An entry. A judge whose endpoint is down is left alone for a while, if there is another one to go on with."""
