@@ -127,6 +127,7 @@ class ReportSettings:
 
     final_min: float = 80.0             # final/ from this score
     defeat_min: float = 66.0            # refined/ from this score, defeat/ below
+    keep_flagged: bool = False          # also turns whose answer speaks to its judge, or shows the hidden PR, in final/
 
 
 @dataclass(frozen=True)

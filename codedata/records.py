@@ -13,6 +13,7 @@ from codedata.errors import BrokenRecord
 
 Message = dict[str, str]   # {"role": …, "content": …}
 Reason = dict[str, str]
+Finding = dict
 Judgement = dict           # what codedata/duel/judges.py asks for and codedata/duel/score.py counts
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # what a judge grades
 ORDERS = ("king_first", "reference_first", "challenger_first")                 # whose answer it is shown first
@@ -87,7 +88,7 @@ class ReferenceScore(Score):
 
 
 class Probe(Score):
-    """An answer against the same with an attack in it: probe/<answer stem>.<family>.json. The latter is "challenger"."""
+    """An answer against the same with an attack in it, the "challenger": probe/<answer stem>.<family>.json."""
 
     directory = "probe"
 
@@ -110,6 +111,7 @@ class Sample:
     score: float             # 0..100, the challenger's
     metrics: dict[str, float]
     reasons: list[Reason]    # {judge, order, reason}, one for each verdict that gives one
+    injections: list[Finding]       # what speaks to a judge: {side, kind, text}. Keeps a turn out of final/
 
 
 class Final(Sample):
@@ -232,6 +234,11 @@ def _reasons(value):
         isinstance(text, str) for text in texts) else "is not a list of {judge, order, reason}"
 
 
+def _objects(value):
+    return None if isinstance(value, list) and all(isinstance(entry, dict) for entry in value) else (
+        "is not a list of objects")
+
+
 def _percents(value):
     if not isinstance(value, dict):
         return f"is {_kind(value)}, not an object"
@@ -262,4 +269,4 @@ def _judgements(value):
 
 _CHECKS = {"str": _text, "int": _int, "bool": _bool, "float": _score, "float | None": _percent,
            "str | None": _optional_text, "list[str]": _texts, "list[Message]": _messages, "list[Reason]": _reasons,
-           "dict[str, float]": _percents, "list[Judgement]": _judgements}
+           "list[Finding]": _objects, "dict[str, float]": _percents, "list[Judgement]": _judgements}

@@ -4,8 +4,8 @@ r"""Text in an answer that is meant for whoever judges it, not for the agent's s
 
 What is looked for: words to a judge, names of the candidates, forged verdicts and scores, orders to whoever reads,
 forged turns and section lines, claims of authority, praise of itself, flooding, hidden characters, and any of these in
-disguise (look-alike letters, base64, hex, escapes). What the conversation itself shows word for word is not held against
-an answer: a repository may be about judges.
+disguise (look-alike letters, base64, hex, escapes). What the conversation itself shows word for word is not held
+against an answer: a repository may be about judges.
 
 Finds what is written to be read by a model, not every way to please one; a judge's robustness is measured by
 `validate.py --probe`. Linear time; never raises on any text.
@@ -41,7 +41,8 @@ PATTERNS = {   # ignoring case; within a line, and with bounded repeats
                r"directions?)\b",
                r"\b(?:new|updated|real|actual|additional) (?:system )?(?:instructions?|rubric|criteria)\b[^\n]{0,20}:",
                rf"\byou (?:must|should|shall|have to|are (?:required|instructed) to) {PREFER}\b",
-               r"\b(?:output|respond|reply|answer) (?:only |exactly |with ){1,3}[^\n]{0,40}(?:\{|[\"'`]?(?:model )?[12]\b)"),
+               r"\b(?:output|respond|reply|answer) (?:only |exactly |with ){1,3}[^\n]{0,40}"
+               r"(?:\{|[\"'`]?(?:model )?[12]\b)"),
     "turn": (r"<\|[\w-]{2,30}\|>", r"^\s{0,4}\[(?:SYSTEM|USER|ASSISTANT|INST|/INST)\]", r"<<SYS>>",
              r"^\s{0,4}#{1,4} ?(?:system|user|assistant|instruction|human|response)s?\b:?\s{0,4}$",
              r"^\s{0,4}(?:human|user|system|assistant) ?: ", r"^\[\[[0-9a-f]{8,64}",
@@ -62,7 +63,8 @@ SHORTEST_CODE = 24   # characters of base64 or hex that may hold a message
 MOST_CODES = 200     # of an answer that are decoded
 LOOKALIKES = str.maketrans("аеорсухіјѕԁɡһкмтнвАЕОРСУХІЈЅКМТНВαορνικτεΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
                            "aeopcyxijsdghkmthBAEOPCYXIJSKMTHBaopviktEABEZHIKMNOPTYX")
-CODE = re.compile(rf"[A-Za-z0-9+/_-]{{{SHORTEST_CODE},4000}}={{0,2}}|(?:[0-9a-fA-F]{{2}}[ :]?){{{SHORTEST_CODE // 2},2000}}")
+CODE = re.compile(rf"[A-Za-z0-9+/_-]{{{SHORTEST_CODE},4000}}={{0,2}}|"
+                  rf"(?:[0-9a-fA-F]{{2}}[ :]?){{{SHORTEST_CODE // 2},2000}}")
 ESCAPE = re.compile(r"\\u\{?([0-9a-fA-F]{4,6})\}?|\\x([0-9a-fA-F]{2})|&#x([0-9a-fA-F]{2,5});|&#(\d{2,6});|"
                     r"%([0-9a-fA-F]{2})")
 HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad\u034f\u061c\u115f\u180e\u3164\ufff9-\ufffb"

@@ -34,13 +34,13 @@ def action_style(command: str) -> str:
         return SUBMIT
     scripts = [found[4] for found in HEREDOC.finditer(command)]
     bare = HEREDOC.sub(lambda found: f"<<{found[2]}{found[3]}", command)
-    styles = {_style(words) for words in _simple_commands(bare)} or {OTHER}
+    styles = {_style(words) for words in simple_commands(bare)} or {OTHER}
     if TEST in styles and any(WRITES.search(text) for text in (*scripts, bare)):
         styles.add(EDIT)   # a program on the command line that writes files
     return next(style for style in STRENGTH if style in styles)
 
 
-def _simple_commands(command: str):
+def simple_commands(command: str):
     """The words of each simple command; a redirection into a file is the word ">"."""
     lexer = shlex.shlex(command.replace("\\\n", " "), posix=True, punctuation_chars="();<>|&\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""

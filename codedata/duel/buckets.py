@@ -10,26 +10,37 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from codedata.checks.injection import find_injections
 from codedata.config import ReportSettings
 from codedata.errors import BrokenRecord
 from codedata.records import Answer, Defeat, Final, Refined, Score
 from codedata.store import Store, digests_of, remove_half_written
 
 BUCKETS = (Final, Refined, Defeat)
+LONGEST = 300   # characters of a finding that are kept
 AT_ONCE = 8   # files written at the same time: each waits for the disk
 
 
-def bucket_of(score: float, own: ReportSettings):
-    """Final, Refined or Defeat."""
-    return Final if score >= own.final_min else Refined if score >= own.defeat_min else Defeat
+def bucket_of(score: float, own: ReportSettings, is_flagged: bool = False):
+    """Final, Refined or Defeat. A flagged turn is not final: it may be refined."""
+    if score < own.defeat_min:
+        return Defeat
+    return Final if score >= own.final_min and (own.keep_flagged or not is_flagged) else Refined
 
 
-def sample(answer: Answer, score: Score, cls):
+def injections(answer: Answer) -> list[dict]:
+    """What speaks to a judge in either answer: {side, kind, text}."""
+    shown = "\n".join(m["content"] for m in answer.messages)
+    return [{"side": side, "kind": one.kind, "text": one.text[:LONGEST]} for side in ("king", "challenger")
+            for one in find_injections(getattr(answer, side) or "", shown)]
+
+
+def sample(answer: Answer, score: Score, cls, findings: list[dict]):
     """The copy of a turn for a bucket."""
     reasons = [{key: entry[key] for key in ("judge", "order", "reason")}
                for entry in score.judges if entry.get("reason")]
     return cls(answer.instance_id, answer.messages, answer.assistant, answer.king, answer.challenger, score.score,
-               score.metrics, reasons)
+               score.metrics, reasons, findings)
 
 
 @dataclass
@@ -64,7 +75,7 @@ class Buckets:
 
     def put(self, name: str, answer: Answer, score: Score, cls) -> None:
         """Write a turn's copy unless it is there as it should be."""
-        store, record = self._stores[cls], sample(answer, score, cls)
+        store, record = self._stores[cls], sample(answer, score, cls, injections(answer))
         if _is_there(store, name, record):
             self.moves.unchanged += 1
             return

@@ -13,9 +13,10 @@ import orjson
 
 from codedata.config import EMBEDDED_MODEL, Settings
 from codedata.duel.action import action_style
-from codedata.duel.buckets import BUCKETS, Buckets, Moves, bucket_of
+from codedata.duel.buckets import BUCKETS, Buckets, Moves, bucket_of, injections
 from codedata.duel.format import parse_turn
 from codedata.duel.judges import SIDES
+from codedata.duel.loops import repeated, stalls
 from codedata.duel.outcome import DUEL, Standing, standing
 from codedata.duel.score import aggregate, turn_score
 from codedata.errors import BrokenRecord, Trouble
@@ -40,6 +41,8 @@ class Row:
     score: float | None
     metrics: dict[str, float]
     styles: tuple[str, str]   # of the rival's command and of the challenger's
+    repeats: tuple[str, ...]  # the sides whose command was given before, or shows and changes nothing
+    is_flagged: bool          # one of the answers speaks to its judge
     bucket: str               # "" where it is exported nowhere
 
 
@@ -103,10 +106,12 @@ def read_turns(settings: Settings) -> Turns:
         judged.append(meant)
         if (score.score is None) != (meant.score is None) or abs((score.score or 0) - (meant.score or 0)) > SAME:
             turns.edited.append(name)
-        is_exported = score.parse_ok and score.score is not None
-        turns.rows.append(Row(name, language, score.score, score.metrics, (
-            _style(getattr(answer, SIDES[rival])), _style(answer.challenger)),
-            bucket_of(score.score, settings.report).directory if is_exported else ""))
+        is_exported, is_flagged = score.parse_ok and score.score is not None, bool(injections(answer))
+        sides = {rival: getattr(answer, SIDES[rival]), "challenger": answer.challenger}
+        turns.rows.append(Row(
+            name, language, score.score, score.metrics, tuple(map(_style, sides.values())),
+            tuple(side for side, text in sides.items() if _is_idle(text, answer.messages)), is_flagged,
+            bucket_of(score.score, settings.report, is_flagged).directory if is_exported else ""))
     total = aggregate(judged, panel)
     numbers = (total.turns, total.turns_parsed, total.challenger_score)
     told = tuple(turns.duel[key] for key in ("turns", "turns_parsed", "challenger_score"))
@@ -146,7 +151,8 @@ def markdown(settings: Settings, turns: Turns) -> str:
     parts.append(_table(["", "turns"], _counts(turns), "lr"))
     if rival == "king":
         parts += ["## Buckets", _buckets(settings, turns)]
-    parts += ["## Judges", _judges(duel), *_panel(duel.get("panel")), "## Languages", _languages(turns.rows), "## Costs", _costs(settings.root)]
+    parts += ["## Judges", _judges(duel), *_panel(duel.get("panel")), *_trials(settings.root)]
+    parts += ["## Languages", _languages(turns.rows), "## Costs", _costs(settings.root)]
     parts += ["## Turns", f"Scores are the challenger's, from 0 to 100. The step is what {rival} does → what the "
               "challenger does.", _turns(turns.rows)]
     return "\n\n".join(parts) + "\n"
@@ -182,7 +188,7 @@ def _verdict(duel: dict) -> str:
 
 
 def _counts(turns: Turns) -> list[list[str]]:
-    duel, now, plan = turns.duel, turns.now, turns.now.plan
+    duel, rival, now, plan = turns.duel, turns.duel["mode"], turns.now, turns.now.plan
     unread = sum(row.score is None or not row.bucket for row in turns.rows) if duel["mode"] == "king" else sum(
         row.score is None for row in turns.rows)
     share = f" ({100 * duel['parsed_frac']:.1f} %)" if duel["turns"] else ""
@@ -191,6 +197,9 @@ def _counts(turns: Turns) -> list[list[str]]:
               "answer records without both sides": len(plan.lacking),
               "left out by a rule": len(plan.names["excluded"]), "broken records": turns.broken + len(plan.broken),
               "scores whose answer is gone": len(plan.names["orphan"]),
+              "an answer speaks to its judge (kept out of final/)": sum(row.is_flagged for row in turns.rows),
+              "the challenger repeats a step or stalls": sum("challenger" in row.repeats for row in turns.rows),
+              f"the {rival} repeats a step or stalls": sum(rival in row.repeats for row in turns.rows),
               "`score` edited: it is not what the verdicts say": len(turns.edited)}
     return [[kind, str(n)] for kind, n in counts.items()]
 
@@ -224,14 +233,25 @@ def _panel(panel: dict | None) -> list[str]:
                "replies", "failed or unread", "retries", "time-outs"]
     said = ("With 95 % intervals. *Changes with the order*: verdicts on a metric that differ between the two orders. "
             "*Prefers the first*: share of its wins that went to the answer shown first; 50 % is fair. *Prefers the "
-            "longer*: rank correlation with the difference in length; 0 is blind to it. *Beside the others*: of a judge "
-            "of the family of a model that answered, its mean less that of the other judges on the same turns.")
+            "longer*: rank correlation with the difference in length; 0 is blind to it. *Beside the others*: of a "
+            "judge of the family of a model that answered, its mean less that of the others on the same turns.")
     alphas = [_number(panel["alpha"][metric], 2) for metric in METRICS]
     votes = panel["effective_votes"]
     agreement = _table(["agreement of the judges", *METRICS], [["Krippendorff's alpha", *alphas]],
                        "l" + "r" * len(METRICS)) if any(alpha != "-" for alpha in alphas) else ""
     return [said, _table(columns, rows, "lrrrrrrrr"), *([agreement] if agreement else []),
             *([f"The panel of {len(rows)} is worth {votes:g} independent votes."] if votes else [])]
+
+
+def _trials(root: Path) -> list[str]:
+    """What validate.py --probe and --sanity found, where they were run."""
+    said = []
+    for kind in ("probe", "sanity"):
+        try:
+            said += [f"- {line}" for line in orjson.loads((root / kind / f"_{kind}.json").read_bytes())["said"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return ["### Trials of the judges", "\n".join(said)] if said else []
 
 
 def _interval(share: dict | None, factor: float = 100, digits: int = 1, unit: str = "") -> str:
@@ -290,10 +310,11 @@ def _costs(root: Path) -> str:
 
 
 def _turns(rows: list[Row]) -> str:
-    return _table(["score", "turn", "bucket", "step", *METRICS],
+    return _table(["score", "turn", "bucket", "step", *METRICS, "repeats or stalls", "flags"],
                   [[_number(row.score), row.name, row.bucket or "-", " → ".join(row.styles),
-                    *(_number(row.metrics.get(metric)) for metric in METRICS)] for row in rows],
-                  "rlll" + "r" * len(METRICS))
+                    *(_number(row.metrics.get(metric)) for metric in METRICS), " and ".join(row.repeats),
+                    "speaks to its judge" if row.is_flagged else ""] for row in rows],
+                  "rlll" + "r" * len(METRICS) + "ll")
 
 
 def _table(columns: list[str], rows: list[list[str]], align: str) -> str:
@@ -312,6 +333,11 @@ def _style(text: str | None) -> str:
     """What the command of a turn does; "none" where it holds no command that a harness would run."""
     turn = parse_turn(text or "")
     return action_style(turn.command) if turn else "none"
+
+
+def _is_idle(text: str | None, messages: list[dict]) -> bool:
+    turn = parse_turn(text or "")
+    return turn is not None and (bool(repeated(turn.command, messages)) or stalls(turn.command))
 
 
 def _read_duel(path: Path) -> dict:

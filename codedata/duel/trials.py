@@ -1,10 +1,10 @@
 """Trials of the judges themselves: validate.py --probe and --sanity.
 
 A trial puts pairs before the panel whose right verdict is known, made from real answers. Probe: an answer, against the
-same with an attack in it (probes.md); whoever is not moved calls it a draw or for the clean one. Sanity: the data set's
-own turn against nothing, against its words shuffled and against another turn's answer, which a judge that is awake tells
-apart; and an answer against itself. They are judged like any turn, kept as Score records in probe/ and sanity/, resumed,
-and asked of a new judge alone.
+same with an attack in it (probes.md); whoever is not moved calls it a draw or for the clean one. Sanity: the data
+set's own turn against nothing, against its words shuffled and against another turn's answer, which a judge that is
+awake tells apart; and an answer against itself. They are judged like any turn, kept as Score records in probe/ and
+sanity/, resumed, and asked of a new judge alone.
 """
 from __future__ import annotations
 
