@@ -5,43 +5,49 @@ reads   answer*/<source>_<order>.json   Answer, from king.py (its instance_id an
         commit/<instance_id>.json       Commit, the PR record
 writes  answer*/<source>_<order>.json   the same record, its field `challenger`
         answer*/_ledger.jsonl           a line an attempt
+        (with --refine: answer/_attempts/<source>_<order>.jsonl, from refined/)
 
   python ch.py                          # answer what is missing, stale or failed
   python ch.py --dry-run                # the calls, tokens and cost to come
   python ch.py --only 'prompts_200_3_*' --force
+  python ch.py --refine                 # the turns of refined/ once more, with what the judges said of them
 """
+from functools import partial
+
 from codedata import config, stage
-from codedata.duel.answer import ask_turn, challenger_messages
+from codedata.duel.answer import answer_knowing, challenger_messages
+from codedata.duel.refine import Criticised, attempt, messages_for
 from codedata.duel.texts import prompt_digest
 from codedata.llm import Models
-from codedata.records import Answer, Commit
+from codedata.records import Answer, Attempts, Commit
 from codedata.resume import Reads, Writes
 from codedata.store import Store
 
 
 def main(argv=None) -> int:
-    args = stage.parser(__doc__).parse_args(argv)
+    parser = stage.parser(__doc__)
+    add = parser.add_argument_group("flags of ch.py").add_argument
+    add("--refine", action="store_true", help="answer the turns of refined/ again, for validate.py --refine")
+    add("--defeat", action="store_true", help="with --refine: those of defeat/ too")
+    args = parser.parse_args(argv)
     settings = config.load(args)
     with Models(settings) as models:
         challenger = models.client("challenger")
-
-        def requests(answer: Answer, commit: Commit):
-            return [(challenger, challenger_messages(challenger, answer, commit))]
-
-        def answer_knowing(answer: Answer, commit: Commit) -> Answer:
-            messages = challenger_messages(challenger, answer, commit)
-            return Answer(answer.instance_id, answer.messages, answer.assistant, answer.king,
-                          challenger=ask_turn(challenger, messages))
-
-        answers = Store(settings.root, Answer)
+        answers, make, layout = Store(settings.root, Answer), answer_knowing, challenger_messages
+        reads = Reads(answers, fields=("instance_id", "messages"), made_by="king")
+        writes, prompts, order = Writes(answers, fields=("challenger",)), ["challenger.md"], ("king.py", "validate.py")
+        if args.refine:
+            make, layout = attempt, messages_for
+            reads = Reads(Criticised(settings.root, args.defeat), fields=("messages", "challenger", "reasons"))
+            writes = Writes(Store(settings.root, Attempts), fields=("attempts",), appends=True)
+            prompts, order = ["challenger.md", "refine.md"], ("report.py", "validate.py --refine")
+        commits = Reads(Store(settings.root, Commit),
+                        fields=("repo", "language", "issue", "description", "files", "patch", "test_patch"))
         return stage.run(
-            "ch", args, settings, models, answer_knowing,
-            reads=Reads(answers, fields=("instance_id", "messages"), made_by="king"),
-            joined=Reads(Store(settings.root, Commit),
-                         fields=("repo", "language", "issue", "description", "files", "patch", "test_patch")),
-            writes=Writes(answers, fields=("challenger",)), requests=requests,
-            identity={**challenger.speaker.identity(), "prompt": prompt_digest("challenger.md")}, after="king.py",
-            then="validate.py")
+            "ch", args, settings, models, partial(make, challenger), reads=reads, joined=commits, writes=writes,
+            requests=lambda turn, commit, **_: [(challenger, layout(challenger, turn, commit))],
+            identity={**challenger.speaker.identity(), "prompt": [*map(prompt_digest, prompts)]},
+            after=order[0], then=order[1])
 
 
 if __name__ == "__main__":

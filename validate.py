@@ -13,12 +13,14 @@ writes  score/<source>_<order>.json     Score: each judge's verdict in each orde
   python validate.py --only '*_17' --force    # this turn again; the old score goes to score/_replaced/
   python validate.py --probe                  # can the judges be talked into a verdict? on 10 turns, kept in probe/
   python validate.py --sanity                 # can they tell good from bad at all? on 10 turns, kept in sanity/
+  python validate.py --refine                 # judge the attempts of ch.py --refine, put the better ones into place
 """
 from functools import partial
 
 from codedata import config, stage
 from codedata.duel.judges import Panel
 from codedata.duel.outcome import write_duel
+from codedata.duel.refine import Refining
 from codedata.duel.trials import Trial
 from codedata.llm import Models
 
@@ -30,6 +32,7 @@ def main(argv=None) -> int:
     trials = parser.add_mutually_exclusive_group()
     trials.add_argument("--probe", type=int, nargs="?", const=10, metavar="N", help="try attacks on N turns (10)")
     trials.add_argument("--sanity", type=int, nargs="?", const=10, metavar="N", help="try known pairs of N turns (10)")
+    trials.add_argument("--refine", action="store_true", help="judge the attempts of ch.py --refine")
     args = parser.parse_args(argv)
     settings = config.load(args)
     with Models(settings) as models:
@@ -38,6 +41,9 @@ def main(argv=None) -> int:
         if kind := "probe" if args.probe else "sanity" if args.sanity else "":
             trial = Trial(kind, getattr(args, kind), panel, settings.root)
             reads, writes, finish = trial.reads(), trial.writes(), trial.finish
+        elif args.refine:
+            refining = Refining(settings, panel)
+            reads, writes, finish = refining.reads(), refining.writes(), refining.finish
         return stage.run("validate", args, settings, models, panel.judge, reads=reads, writes=writes,
                          requests=panel.requests, finish=finish, after="ch.py", then="report.py")
 

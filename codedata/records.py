@@ -87,6 +87,22 @@ class ReferenceScore(Score):
     directory = "score_reference"
 
 
+class AttemptScore(Score):
+    """The same for an attempt of ch.py --refine: score/_attempts/<answer stem>.<n>.json."""
+
+    directory = "score/_attempts"
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """What ch.py --refine made of one turn: answer/_attempts/<answer stem>.jsonl, an attempt a line."""
+
+    directory = "answer/_attempts"
+    lines = "attempts"       # the field whose entries are the lines of the file
+    instance_id: str
+    attempts: list[Finding]  # {instance_id, challenger, instead_of (digest), score_then}
+
+
 class Probe(Score):
     """An answer against the same with an attack in it, the "challenger": probe/<answer stem>.<family>.json."""
 

@@ -60,6 +60,7 @@ class Writes:
     copies: tuple[str, ...] = ()   # of `fields`: taken over from what is read, so that a change there costs no call
     nullable: tuple[str, ...] = ()   # of `fields`: null is a value, not a sign that the output is not made yet
     parts: Parts | None = None
+    appends: bool = False            # the item function is given the record on disk as `old`, and adds to it
 
 
 @dataclass
@@ -242,9 +243,7 @@ class States:
         return ""
 
     def read_digest(self, digests: dict, joined: dict) -> str:
-        parts = [digests.get(f, "") for f in self.reads.fields]
-        parts += [joined.get(f, "") for f in self.joined.fields] if self.joined else []
-        return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
+        return read_digest(digests, self.reads.fields, joined, self.joined.fields if self.joined else ())
 
     def calls(self, name: str) -> Calls:
         """The item's kept replies, and which of them the ledger knows."""
@@ -257,6 +256,13 @@ class States:
         intent = self.calls(name).intent
         same = intent and all(there.digests.get(f) == d for f, d in intent["wrote"].items())
         return intent if same else None
+
+
+def read_digest(digests: dict, fields: tuple[str, ...], joined: dict | None = None,
+                joined_fields: tuple[str, ...] = ()) -> str:
+    """One digest of the fields that an output is made from."""
+    parts = [digests.get(f, "") for f in fields] + [(joined or {}).get(f, "") for f in joined_fields]
+    return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
 
 
 def name_hash(name: str) -> int:

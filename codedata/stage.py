@@ -157,7 +157,7 @@ class _Job:
             return
         source, out = self.reads.store, self.writes.store
         n = sum(len(names) for state, names in plan.names.items() if state != "orphan")
-        say(f"{self.stage}  {plan.line(f'{source.cls.directory}/', n, f'{out.into.name}/')}")
+        say(f"{self.stage}  {plan.line(f'{source.cls.directory}/', n, f'{out.into.relative_to(out.root)}/')}")
         for client in self.models.clients() if plan.todo else []:
             say(f"      asks {client.speaker.model} at {client.speaker.endpoint.base_url or 'this machine'}")
         for state in ("edited", "orphan"):
@@ -317,10 +317,12 @@ class _Job:
             self.outcome.wrote += not item.no_call
 
     def _old(self, item: Item) -> dict:
-        """What the item function of an output in parts is given beside the records."""
+        """What the item function of an output in parts, or of one that grows, is given beside the records."""
+        store = self.writes.store
+        if self.writes.appends:
+            return {"old": store.read(item.name) if item.name in store else None}
         if not self.writes.parts:
             return {}
-        store = self.writes.store
         goes_on = item.name in store and item.same_inputs and not (
             item.state != "incomplete" and (self.args.force or item.state == "forced"))
         return {"name": item.name, "old": store.read(item.name) if goes_on else None}
@@ -424,9 +426,9 @@ class _Job:
 def again(args, script: str, same: bool = False) -> str:
     """The command that goes on with this root. `same`: with what narrowed this run. Never with a key or a password."""
     exe = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
-    words = [exe if not exe.startswith("..") else "python", script]
+    words = [exe if not exe.startswith("..") else "python", *script.split()]
     flags = ["root", "config", "mode", "workers", "llm", "model", "llm_base_url", "proxy", "budget"]
-    narrowed = ["only", "limit", "force", "refresh", "no_retry", "probe", "sanity"]
+    narrowed = ["only", "limit", "force", "refresh", "no_retry", "probe", "sanity", "refine", "defeat"]
     own = [*narrowed, *(f for f in args.own_flags if f not in flags)] if same else []
     for flag in [*flags, *own]:
         value = getattr(args, flag, None)

@@ -23,7 +23,7 @@ from pathlib import Path
 import orjson
 
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.ledger import PARTIAL, Known, Ledger, disk_trouble
+from codedata.ledger import PARTIAL, Known, Ledger, disk_trouble, to_line
 from codedata.records import parse, safe_name
 
 NAMES = "Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or `_`."
@@ -92,16 +92,28 @@ def _load_json(path: Path):
         raise BrokenRecord(f"is not readable JSON: {e}", str(path), "Mend it, or delete it and run again.") from e
 
 
-def json_files(directory: Path, broken: list[BrokenRecord]):
+def _load_lines(path: Path, field: str) -> dict:
+    """A record that is kept a line an entry: {instance_id, field: entries}."""
+    try:
+        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return {"instance_id": entries[0]["instance_id"], field: entries}
+    except FileNotFoundError as e:
+        raise BrokenRecord("is gone.", str(path), "It was there a moment ago: run again.") from e
+    except (ValueError, LookupError, TypeError, RecursionError, OSError) as e:
+        raise BrokenRecord(f"is no JSON lines with instance_id: {e}", str(path), "Mend it, or delete it.") from e
+
+
+def json_files(directory: Path, broken: list[BrokenRecord], suffix: str = ".json"):
     """(name, stat) of each record file; what has no usable name, or cannot be looked at, goes to `broken`."""
     for entry in sorted(os.scandir(directory), key=lambda e: e.name):
-        if not entry.name.endswith(".json") or entry.name[0] in "_.":
+        if not entry.name.endswith(suffix) or entry.name[0] in "_.":
             continue
-        if not safe_name(entry.name[:-5]):
+        name = entry.name[:-len(suffix)]
+        if not safe_name(name):
             broken.append(BrokenRecord("has a name that is refused.", entry.path, NAMES))
             continue
         try:
-            yield sys.intern(entry.name[:-5]), entry.stat()
+            yield sys.intern(name), entry.stat()
         except OSError as e:
             broken.append(BrokenRecord(f"cannot be read: {e.strerror}.", entry.path, "Mend or delete it."))
 
@@ -111,6 +123,8 @@ class Store:
 
     def __init__(self, root: Path, cls, into: str | None = None):
         self.root, self.cls = Path(root), cls
+        self._lines = getattr(cls, "lines", "")
+        self.suffix = ".jsonl" if self._lines else ".json"
         self.into = self.root / (into or cls.directory)
         self.broken: list[BrokenRecord] = []
         self.book: Ledger | None = None
@@ -125,7 +139,7 @@ class Store:
         twice, self.directories = [], self._directories()
         self.book = Ledger(*self.directories)
         for directory in self.directories:
-            for name, stat in json_files(directory, self.broken):
+            for name, stat in json_files(directory, self.broken, self.suffix):
                 if name in self._at:
                     twice.append(f"{self._at[name][0].name}/{name}.json and {directory.name}/{name}.json")
                 else:
@@ -149,7 +163,13 @@ class Store:
         return name in self._at
 
     def path(self, name: str) -> Path:
-        return (self._at[name][0] if name in self._at else self.into) / f"{name}.json"
+        return (self._at[name][0] if name in self._at else self.into) / f"{name}{self.suffix}"
+
+    def _load(self, path: Path):
+        return _load_lines(path, self._lines) if self._lines else _load_json(path)
+
+    def _dump(self, data: dict) -> bytes:
+        return b"".join(map(to_line, data[self._lines])) if self._lines else to_json(data)
 
     def note(self, name: str, **line) -> None:
         """A line in the ledger beside the record."""
@@ -180,7 +200,7 @@ class Store:
         return known is not None and (known.size, known.mtime_ns) == self._at[name][1:]
 
     def read(self, name: str):
-        data = _load_json(self.path(name))
+        data = self._load(self.path(name))
         record = parse(self.cls, data, str(self.path(name)), "Restore the field, or delete the file and run again.")
         try:
             to_json(data)   # also what a person added must be such that it can be written again
@@ -202,7 +222,7 @@ class Store:
             return parse(self.cls, data, str(path), "It was edited while the script ran.")
 
         path, is_there = self._place(name)
-        data = _load_json(path) if is_there else None
+        data = self._load(path) if is_there else None
         if is_there and keep_edits and self._touched(name, path):
             seen = self._facts.get(name) or self.book.known.get(name)
             now = digests_of(checked(data))
@@ -222,7 +242,7 @@ class Store:
             data = {**json.loads(path.read_bytes()), **{field: data[field] for field in mine & data.keys()}}
             raw = (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
         else:
-            raw = to_json(data)
+            raw = self._dump(data)
         stat = write_atomic(path, raw)
         with self._lock:
             self._at[name] = path.parent, stat.st_size, stat.st_mtime_ns
@@ -412,7 +432,7 @@ def copy_aside(path: Path) -> Path:
     """Copy a file to _replaced/ beside it, as NAME.1.json, NAME.2.json, …"""
     folder = path.parent / "_replaced"
     folder.mkdir(exist_ok=True)
-    copy = next(p for n in itertools.count(1) if not (p := folder / f"{path.stem}.{n}.json").exists())
+    copy = next(p for n in itertools.count(1) if not (p := folder / f"{path.stem}.{n}{path.suffix}").exists())
     write_atomic(copy, path.read_bytes())
     return copy
 

@@ -1,6 +1,8 @@
 """How the king and the challenger are asked. The king's request is built from the history and nothing else."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 from codedata.duel.format import clean, format_problem
 from codedata.duel.texts import fill, packaged_text
 from codedata.llm import Client, Reply
@@ -23,14 +25,19 @@ def king_messages(client: Client, history: list[dict]) -> list[dict]:
     return client.fit(history).messages
 
 
-def challenger_messages(client: Client, answer: Answer, commit: Commit) -> list[dict]:
-    """The history under the blind-agent rule: the note with the PR stands behind the agent's own system prompt."""
+def challenger_messages(client: Client, answer: Answer, commit: Commit, more: str = "") -> list[dict]:
+    """The history under the blind-agent rule: the note with the PR, then `more`, behind the agent's system prompt."""
     note = packaged_text("challenger.md")
     parts = {"repo": commit.repo, "language": commit.language, "issue": commit.issue or NONE,
              "description": commit.description or NONE, "files": "\n".join(commit.files)}
-    fixed = fill(note, **parts, patch=NONE, test_patch=NONE) + "\n\n"
+    fixed = fill(note, **parts, patch=NONE, test_patch=NONE) + more + "\n\n"
     fitted = client.fit(answer.messages, fixed, (commit.patch, commit.test_patch))
     filled = fill(note, **parts, patch=fitted.patches[0] or NONE, test_patch=fitted.patches[1] or NONE)
     history = fitted.messages
     own = history[0]["content"] + "\n\n" if history and history[0]["role"] == "system" else ""
-    return [{"role": "system", "content": own + filled}, *history[bool(own):]]
+    return [{"role": "system", "content": own + filled + more}, *history[bool(own):]]
+
+
+def answer_knowing(client: Client, answer: Answer, commit: Commit) -> Answer:
+    """The record with the challenger's turn in it."""
+    return replace(answer, challenger=ask_turn(client, challenger_messages(client, answer, commit)))

@@ -21,7 +21,7 @@ from codedata.duel.outcome import DUEL, Standing, standing
 from codedata.duel.score import aggregate, turn_score
 from codedata.errors import BrokenRecord, Trouble
 from codedata.ledger import LEDGER, Ledger, read_lines
-from codedata.llm.calls import DIRECTORY, kept_calls
+from codedata.llm.calls import kept_calls, spending_directories
 from codedata.llm.embedded import NOISE
 from codedata.progress import money, named, plural, say
 from codedata.records import METRICS, Commit, Prompt
@@ -150,7 +150,7 @@ def markdown(settings: Settings, turns: Turns) -> str:
         parts.append(f"**Noise: the verdicts are {NOISE}.**")
     parts.append(_table(["", "turns"], _counts(turns), "lr"))
     if rival == "king":
-        parts += ["## Buckets", _buckets(settings, turns)]
+        parts += ["## Buckets", _buckets(settings, turns), *_refined(turns)]
     parts += ["## Judges", _judges(duel), *_panel(duel.get("panel")), *_trials(settings.root)]
     parts += ["## Languages", _languages(turns.rows), "## Costs", _costs(settings.root)]
     parts += ["## Turns", f"Scores are the challenger's, from 0 to 100. The step is what {rival} does → what the "
@@ -243,6 +243,17 @@ def _panel(panel: dict | None) -> list[str]:
             *([f"The panel of {len(rows)} is worth {votes:g} independent votes."] if votes else [])]
 
 
+def _refined(turns: Turns) -> list[str]:
+    """What ch.py --refine and validate.py --refine have won."""
+    details = {name: detail for (_, name), detail in turns.now.scores.book.details.items() if "refined" in detail}
+    gains = [detail["score_after"] - (detail["score_before"] or 0.0) for detail in details.values()]
+    final = sum(row.bucket == "final" for row in turns.rows if row.name in details)
+    if not gains:
+        return []
+    return [f"{plural(len(gains), 'turn')} replaced by a refined one: {sum(gains) / len(gains):.1f} points more on the "
+            f"mean, {final} of them in final/. The best of several attempts owes a part of that to chance."]
+
+
 def _trials(root: Path) -> list[str]:
     """What validate.py --probe and --sanity found, where they were run."""
     said = []
@@ -298,7 +309,7 @@ def _costs(root: Path) -> str:
         unpriced = call.get("cost_usd") is None
         total.update(unpriced=n * unpriced, cost_usd=0 if unpriced else call["cost_usd"])
 
-    for directory in sorted(p for p in root.glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name)):
+    for directory in spending_directories(root):
         for line in read_lines(directory / LEDGER):
             for call in [*line.get("calls", []), *line.get("earlier", [])]:
                 count(f"{line.get('stage') or 'earlier ones in ' + directory.name + '/'}", call)

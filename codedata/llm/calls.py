@@ -202,6 +202,12 @@ def current() -> Calls | None:
     return _current.get()
 
 
+def spending_directories(root: Path) -> list[Path]:
+    """Where the suite's calls under a root are noted."""
+    own = sorted(p for p in Path(root).glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
+    return [*own, *(p for d in own if (p := d / "_attempts").is_dir())]
+
+
 def ledger_calls(directory: Path):
     """Every call in a directory's ledger, with the sums that compacting left."""
     for line in read_lines(Path(directory) / LEDGER):
@@ -248,8 +254,7 @@ class Money:
     def add_up(self, root: Path) -> None:
         """Set what was spent under `root` by all scripts so far: every ledger, and replies no ledger line names yet."""
         total, seen = 0.0, set()   # by id: a copy of a directory costs nothing
-        directories = sorted(p for p in Path(root).glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
-        for directory in directories:
+        for directory in spending_directories(root):
             for call in [*ledger_calls(directory), *kept_calls(directory)]:
                 if not (call.get("id") and call["id"] in seen):
                     seen.add(call.get("id"))
