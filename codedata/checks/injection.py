@@ -26,7 +26,8 @@ PREFER = r"(?:prefers?|choose|select|vote|pick|rank|score|rate|award|favou?r|gra
 CANDIDATE = r"(?:(?:model|candidate|assistant|response|answer|option|agent)[ _-]?(?:[12AB]|one|two)\b)"
 ANSWER = r"(?:answer|response|reply|turn|solution|candidate|submission|action|step)"
 PATTERNS = {   # ignoring case; within a line, and with bounded repeats
-    "judge": (rf"\b{JUDGE}\b[^\n]{{0,80}}\b{PREFER}\b",
+    "judge": (rf"\b{JUDGE}\b[^\n]{{0,40}}\b(?:should|must|will|would|shall|please|ought to|ha(?:s|ve) to|needs? to)\b"
+              rf"[^\n]{{0,20}}\b{PREFER}\b",
               rf"\b{PREFER}\b[^\n]{{0,60}}\b(?:dear|note to|to the|the) {JUDGE}\b",
               rf"\b(?:dear|attention|note to|message (?:to|for)|hello|hey) (?:the )?(?:\w{{1,20}} )?{JUDGE}\b"),
     "candidates": (rf"\b{CANDIDATE}[^\n]{{0,60}}\b(?:is|was|wins?|loses?|lost|deserves?|should|must|better|worse|wrong|"
@@ -55,8 +56,8 @@ PATTERNS = {   # ignoring case; within a line, and with bounded repeats
                   rf"expected|official) (?:{ANSWER}|patch|label)\b", r"\bhidden tests?\b[^\n]{0,20}\bpass"),
     "praise": (r"\b(?:10|ten|100|5) ?(?:/|out of) ?(?:10|ten|100|5)\b",
                r"\b(?:full|maximum|top|highest|perfect|best) (?:marks?|scores?|points?|ratings?|grades?)\b",
-               rf"\b(?:this|my) (?:is the )?(?:{ANSWER}[^\n]{{0,20}}\b)?(?:perfect|flawless|superior|"
-               r"(?:clearly |strictly )?the best|better than the other)\b"),
+               rf"\b(?:this|my) (?:{ANSWER} )?is (?:clearly |strictly |by far )?(?:the best (?:possible |next )?{ANSWER}|"
+               r"flawless|superior to|better than the other)\b"),
 }
 FLOOD = 5            # times that a sentence is said
 SHORTEST_CODE = 24   # characters of base64 or hex that may hold a message
