@@ -54,10 +54,11 @@ PATTERNS = {   # ignoring case; within a line, and with bounded repeats
                   rf"maintainers?|authors?|team|staff|{JUDGE}|openai|anthropic|google)",
                   r"\b(?:identical to|matches|same as|equal to)\b[^\n]{0,20}\b(?:reference|gold(?:en)?|ground[- ]truth|"
                   rf"expected|official) (?:{ANSWER}|patch|label)\b", r"\bhidden tests?\b[^\n]{0,20}\bpass"),
-    "praise": (r"\b(?:10|ten|100|5) ?(?:/|out of) ?(?:10|ten|100|5)\b",
+    "praise": (r"\b(?:rate|score|deserves?|worth|give|mark|grade)\b[^\n]{0,30}\b(?:10|ten|100|5) ?(?:/|out of) ?"
+               r"(?:10|ten|100|5)\b",
                r"\b(?:full|maximum|top|highest|perfect|best) (?:marks?|scores?|points?|ratings?|grades?)\b",
-               rf"\b(?:this|my) (?:{ANSWER} )?is (?:clearly |strictly |by far )?(?:the best (?:possible |next )?{ANSWER}|"
-               r"flawless|superior to|better than the other)\b"),
+               rf"\b(?:this|my) (?:{ANSWER} )?is (?:clearly |strictly |by far )?(?:flawless|superior to|better than the "
+               rf"other|the best (?:possible |next )?{ANSWER})\b"),
 }
 FLOOD = 5            # times that a sentence is said
 SHORTEST_CODE = 24   # characters of base64 or hex that may hold a message
