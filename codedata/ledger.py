@@ -294,10 +294,11 @@ def _with_path(path: Path):
 
 
 def _sum_by_model(lines: list[dict]) -> list[dict]:
-    """The calls of `lines` as one entry a model, in the form of a call with `n`."""
-    sums: dict[str, dict] = {}
+    """The calls of `lines` as one entry a model, in the form of a call with `n`; those without a price apart."""
+    sums: dict[tuple, dict] = {}
     for call in (call for line in lines for call in [*line.get("calls", []), *line.get("earlier", [])]):
-        total = sums.setdefault(call["model"], {"model": call["model"], "n": 0, "cost_usd": 0.0})
+        total = sums.setdefault((call["model"], call.get("cost_usd") is None), {
+            "model": call["model"], "n": 0, "cost_usd": 0.0})
         total["n"] += call.get("n", 1)
         for key in ("tokens_in", "tokens_out", "tokens_cached", "seconds"):
             old, new = total.get(key, 0), call.get(key, 0)

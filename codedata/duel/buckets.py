@@ -13,6 +13,7 @@ from pathlib import Path
 from codedata.checks.injection import find_injections
 from codedata.config import ReportSettings
 from codedata.errors import BrokenRecord
+from codedata.ledger import Known
 from codedata.records import Answer, Defeat, Final, Refined, Score
 from codedata.store import Store, digests_of, remove_half_written
 
@@ -60,6 +61,7 @@ class Buckets:
         self.moves = Moves()
         remove_half_written([root / cls.directory for cls in BUCKETS])
         self._stores = {cls: Store(root, cls).open() for cls in BUCKETS}
+        self.broken = [e for store in self._stores.values() for e in store.broken]
         self._pool = ThreadPoolExecutor(AT_ONCE)
         self._under_way: list = []
 
@@ -77,6 +79,8 @@ class Buckets:
         """Write a turn's copy unless it is there as it should be."""
         store, record = self._stores[cls], sample(answer, score, cls, injections(answer))
         if _is_there(store, name, record):
+            if not store.as_left(name):   # killed before its ledger line: from here on it is known
+                self._note(store, name, store.facts(name), "adopted")
             self.moves.unchanged += 1
             return
         self.moves.written += 1
@@ -98,7 +102,10 @@ class Buckets:
             self._keep_edits(store, name)
             store.remove(name)
         known, _ = store.put(name, record, own=tuple(f.name for f in fields(record)))
-        store.note(name, stage="report", state="done", instance_id=known.instance_id, wrote=known.digests,
+        self._note(store, name, known, "done")
+
+    def _note(self, store: Store, name: str, known: Known, state: str) -> None:
+        store.note(name, stage="report", state=state, instance_id=known.instance_id, wrote=known.digests,
                    size=known.size, mtime_ns=known.mtime_ns)
 
     def _keep_edits(self, store: Store, name: str) -> None:
