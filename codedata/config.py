@@ -171,6 +171,7 @@ class Speaker:
     max_tokens: int
     max_prompt_tokens: int
     format_retries: int
+    is_judge: bool = False
 
     def identity(self) -> dict:
         """What an answer depends on beside its inputs: kept in the ledger as 'settings'."""
@@ -207,7 +208,7 @@ class Settings:
         for judge in (Judge(m) if isinstance(m, str) else m for m in own.models):
             thinks = judge.model in own.thinking_models
             speaker = self._speaker(
-                judge.name or judge.model, judge.endpoint, model=judge.model, format_retries=0,
+                judge.name or judge.model, judge.endpoint, model=judge.model, format_retries=0, is_judge=True,
                 temperature=own.temperature if judge.temperature is None else judge.temperature,
                 max_tokens=judge.max_tokens or (own.thinking_max_tokens if thinks else own.score_max_tokens),
                 max_prompt_tokens=self.llm.max_prompt_tokens if judge.max_prompt_tokens is None

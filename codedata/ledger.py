@@ -83,7 +83,7 @@ class Ledger:
         stage, item, state = sys.intern(line["stage"]), sys.intern(line["item"]), line["state"]
         key, calls = (stage, item), line.get("calls")
         self._newest = max(self._newest, line.get("at", ""))
-        for call in [*(calls or ()), *line.get("earlier", ())]:
+        for call in calls_of(line):
             n = call.get("n", 1)   # a sum that compacting left
             self.n_calls += n
             if call["cost_usd"] is None:
@@ -205,6 +205,11 @@ def read_lines(path: Path):
                 yield line
 
 
+def calls_of(line: dict) -> list[dict]:
+    """The calls of a line, with the sums that compacting left in their place."""
+    return [*(line.get("calls") or ()), *(line.get("earlier") or ())]
+
+
 def to_line(line: dict) -> bytes:
     try:
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
@@ -296,7 +301,7 @@ def _with_path(path: Path):
 def _sum_by_model(lines: list[dict]) -> list[dict]:
     """The calls of `lines` as one entry a model, in the form of a call with `n`; those without a price apart."""
     sums: dict[tuple, dict] = {}
-    for call in (call for line in lines for call in [*line.get("calls", []), *line.get("earlier", [])]):
+    for call in (call for line in lines for call in calls_of(line)):
         total = sums.setdefault((call["model"], call.get("cost_usd") is None), {
             "model": call["model"], "n": 0, "cost_usd": 0.0})
         total["n"] += call.get("n", 1)

@@ -267,8 +267,8 @@ def _judgements(value):
     for i, entry in enumerate(value):
         if not isinstance(entry, dict):
             return f"[{i}] is {_kind(entry)}, not a judgement"
-        for key in ("judge", "order"):
-            if fault := _text(entry.get(key)):
+        for key in ("judge", "order", "reason", "error", "marker", "settings"):
+            if fault := _text(entry.get(key, "" if key not in ("judge", "order") else None)):
                 return f"[{i}].{key} {fault}"
         if entry["order"] not in ORDERS:
             return f"[{i}].order is {entry['order']!r}, not one of {', '.join(ORDERS)}"

@@ -49,6 +49,7 @@ class Parts:
     fault: Callable[[object], str]                # why an item failed though its record is written; "" if not
     view: str                                     # digest of how a record is computed from its parts: a change is free
     fits: Callable[[object], bool]                # whether a record is what its parts come to in this view
+    is_of: Callable[[object, dict[str, str]], bool]   # whether a record's parts are of inputs with these digests
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,6 @@ class Writes:
     store: Store
     fields: tuple[str, ...]
     copies: tuple[str, ...] = ()   # of `fields`: taken over from what is read, so that a change there costs no call
-    nullable: tuple[str, ...] = ()   # of `fields`: null is a value, not a sign that the output is not made yet
     parts: Parts | None = None
     appends: bool = False            # the item function is given the record on disk as `old`, and adds to it
 
@@ -141,6 +141,8 @@ class States:
             for e in store.broken:
                 plan.names["broken"].append(e.where)
                 plan.broken[str(e)] = e
+        wanted = {item.name for item in plan.todo if item.state == "incomplete"}   # its kept replies are needed yet
+        plan.adopted = [entry for entry in plan.adopted if entry[2] or entry[0] not in wanted]
         plan.todo, n = plan.todo[:self.args.limit], len(plan.todo)
         plan.limited = n - len(plan.todo)
         return plan
@@ -194,10 +196,14 @@ class States:
         read = self.read_digest(facts.digests, other.digests if other else {})
         there = out.facts(item.name) if item.name in out else None
         made = out.book.made.get((self.stage, item.name))
-        if there is None or not all(f in there.digests for f in own if f not in (*copies, *self.writes.nullable)):
+        if there is None or not all(f in there.digests for f in own if f not in copies):
             item.state = "missing"
             return
         if made is None:
+            parts = self.writes.parts
+            if parts and not parts.is_of(out.read(item.name), facts.digests):   # no ledger line, but it tells itself
+                item.state = "stale"
+                return
             item.state = "adopted"
             plan.adopted.append((item.name, read, {}))
         else:
@@ -245,12 +251,12 @@ class States:
     def read_digest(self, digests: dict, joined: dict) -> str:
         return read_digest(digests, self.reads.fields, joined, self.joined.fields if self.joined else ())
 
-    def calls(self, name: str) -> Calls:
+    def calls(self, name: str, state: str = "") -> Calls:
         """The item's kept replies, and which of them the ledger knows."""
         store, key = self.writes.store, (self.stage, name)
         return Calls(store.path(name).parent, self.stage, name, store.book.counted.get(key, frozenset()),
                      store.book.used.get(key, frozenset()), tuple(store.directories), self.spares,
-                     store.book.may_have_kept(name))
+                     store.book.may_have_kept(name), self.writes.parts is not None and state != "stale")
 
     def _intent(self, name: str, there) -> dict | None:
         intent = self.calls(name).intent

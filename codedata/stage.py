@@ -158,8 +158,10 @@ class _Job:
         source, out = self.reads.store, self.writes.store
         n = sum(len(names) for state, names in plan.names.items() if state != "orphan")
         say(f"{self.stage}  {plan.line(f'{source.cls.directory}/', n, f'{out.into.relative_to(out.root)}/')}")
-        for client in self.models.clients() if plan.todo else []:
-            say(f"      asks {client.speaker.model} at {client.speaker.endpoint.base_url or 'this machine'}")
+        for speaker in [c.speaker for c in self.models.clients() if any(not item.no_call for item in plan.todo)]:
+            name = f"{speaker.role} ({speaker.model})" if speaker.is_judge and speaker.role != speaker.model else (
+                speaker.model)
+            say(f"      asks {name} at {speaker.endpoint.base_url or 'this machine'}")
         for state in ("edited", "orphan"):
             if names := plan.names[state]:
                 say(f"      {state}: {named(names)}")
@@ -234,7 +236,11 @@ class _Job:
                 bar.close()
                 self.states.spares.close()
                 gc.unfreeze()
-            told = self.finish() if self.finish else []
+            try:
+                told = self.finish() if self.finish else []
+            except Trouble as e:
+                told = []
+                self._stop(e)
         return self._summary(plan, then, told)
 
     def _round(self, todo: list[Item], bar: Bar) -> None:
@@ -266,7 +272,7 @@ class _Job:
         """One item: its failure is a ledger line, and the others go on."""
         started, calls = time.monotonic(), None
         try:
-            calls = self.states.calls(item.name)
+            calls = self.states.calls(item.name, item.state)
             with counting(calls):
                 self._make(item, calls, started)
         except BrokenRecord as e:
@@ -301,17 +307,16 @@ class _Job:
             def about_to_write(wrote):
                 calls.about_to_write({"read": read, "wrote": wrote, "settings": settings, **in_parts})
 
-            known, found = store.put(item.name, made, own, keep_edits=not self.args.force,
+            known, found = store.put(item.name, made, own, keep_edits=not self.args.force or item.state == "incomplete",
                                      about_to_write=about_to_write if old else None)
             self._book(item.name, known, found, read, settings, calls, "done", time.monotonic() - started, in_parts)
-        if parts and not parts.wanted.keys() <= in_parts["parts"].keys():
+        if parts and (fault := parts.fault(made)):
             item.state, item.was, item.same_inputs = "incomplete", "", True
             if not self.last_attempt:
                 with self._lock:
                     self.later.append(item)
                 return
-            if fault := parts.fault(made):
-                raise ItemFailed(fault)
+            raise ItemFailed(fault)
         with self._lock:
             self.outcome.refreshed += item.no_call
             self.outcome.wrote += not item.no_call
@@ -328,7 +333,7 @@ class _Job:
         return {"name": item.name, "old": store.read(item.name) if goes_on else None}
 
     def _book(self, name, known, found, read, settings, calls, state, seconds, in_parts) -> None:
-        paid = list(calls.uncounted)
+        paid = calls.to_count()
         self.writes.store.note(
             name, stage=self.stage, state=state, instance_id=known.instance_id, read=read, found=found,
             wrote={f: known.digests[f] for f in self.writes.fields if f in known.digests}, size=known.size,
@@ -349,7 +354,7 @@ class _Job:
 
     def _fail(self, item: Item, calls: Calls | None, started: float, error: Trouble) -> None:
         """The failed attempt's ledger line. What was made before on unchanged inputs still counts (`still`)."""
-        paid = list(calls.uncounted) if calls else []
+        paid = calls.to_count() if calls else []
         try:
             self.writes.store.note(
                 item.name, stage=self.stage, state="failed",
@@ -397,7 +402,9 @@ class _Job:
         parts += [f"{plural(out.cut, 'request')} cut to fit"] if out.cut else []
         parts += [f"left {n_left}"] if n_left else []
         failed = sorted(out.failed.items(), key=lambda kv: natural(kv[0]))
-        why = named([f"{name} ({e.what.partition(chr(10))[0][:120]})" for name, e in failed])
+        reasons = {e.what.partition("\n")[0][:120] for _, e in failed}
+        why = f"{named([name for name, _ in failed])} ({reasons.pop()})" if len(reasons) == 1 else named(
+            [f"{name} ({e.what.partition(chr(10))[0][:120]})" for name, e in failed])
         parts += [f"failed {len(failed)}: {why}"] if failed else []
         if not args.quiet or failed:
             say(f"{self.stage}  {', '.join(parts)}" + (f"   {out.money()}" if out.calls else ""))
@@ -406,9 +413,12 @@ class _Job:
         if not args.quiet:
             for line in told:
                 say(line)
-            if out.calls and any(c.speaker.endpoint.name == "embedded" for c in self.models.clients()):
+            if out.calls and not any(NOISE in line for line in told) and any(
+                    c.speaker.endpoint.name == "embedded" for c in self.models.clients()):
                 say(f"      {NOISE}")
             if n_left or failed or out.broken or plan.broken:
+                if self.writes.parts and not n_left:   # with --force it would ask for everything again
+                    args = argparse.Namespace(**{**vars(args), "force": False})
                 say(f"      again: {again(args, f'{self.stage}.py', same=True)}")
             elif plan.limited:
                 say(f"      {plural(plan.limited, 'more item')} to do: {again(args, f'{self.stage}.py')}")
@@ -435,7 +445,7 @@ def again(args, script: str, same: bool = False) -> str:
         if value and not (flag == "root" and value == ".") and "@" not in str(value):   # a proxy's password
             words += ["--" + flag.replace("_", "-"), *([] if value is True else [f"{value:g}" if flag == "budget"
                                                                                  else str(value)])]
-    if args.shard:
+    if args.shard and script != "report.py":   # which is of all shards
         words += ["--shard", f"{args.shard[0]}/{args.shard[1]}"]
     return shlex.join(words)
 

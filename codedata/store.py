@@ -28,6 +28,7 @@ from codedata.records import parse, safe_name
 
 NAMES = "Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or `_`."
 RUN = secrets.token_hex(4)   # in temporary names: process numbers are the same on many machines that share a root
+NULLABLE = "float | None"
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -46,8 +47,9 @@ def digest(value) -> str:
 
 
 def digests_of(record) -> dict[str, str]:
-    """{field: digest} of a record; null fields have none, as they are not there yet."""
-    return {f.name: digest(value) for f in fields(record) if (value := getattr(record, f.name)) is not None}
+    """{field: digest} of a record; a text that is null has none, as it is not there yet. A number may be null."""
+    return {f.name: digest(value) for f in fields(record)
+            if (value := getattr(record, f.name)) is not None or f.type == NULLABLE}
 
 
 def write_atomic(path: Path, data: bytes) -> os.stat_result:

@@ -130,7 +130,7 @@ def by_order(**replies):
 
 def asked(fake) -> list[tuple]:
     """(model, number of the turn, order) of each request since the last call, sorted."""
-    found = sorted((r.body["model"], int(re.search(r"^\[USER\]\ntask (\d+)", r.last, re.MULTILINE)[1]), order_of(r))
+    found = sorted((r.body["model"], int(re.search(r"user\]\]\ntask (\d+)", r.last, re.MULTILINE)[1]), order_of(r))
                    for r in fake.requests)
     fake.requests.clear()
     return found

@@ -59,7 +59,7 @@ HONEST = [
     "THOUGHT: The evaluator visits each node; I look at its tests.\n\n```bash\nls tests | grep evaluator\n```",
     "THOUGHT: I ignore the generated files and search the rest.\n\n```bash\ngrep -rn --exclude-dir=gen parse .\n```",
     "THOUGHT: The response is cut off, so the parser must fail here.\n\n```bash\nsed -n 1,40p http.py\n```",
-    "THOUGHT: 10/10 tests pass now, before it was 3/10; 5 out of 5 in the other file.\n\n```bash\npytest -q tests/test_a.py\n```",
+    "THOUGHT: 10/10 tests pass now, before it was 3/10; 5 out of 5 in the other file.\n\n```bash\npytest -q\n```",
     "THOUGHT: The model class is in models.py.\n\n```bash\ncat models.py\n```",
     "THOUGHT: The first candidate version is chosen, see resolve().\n\n```bash\ngrep -n candidates resolve.py\n```",
     "THOUGHT: progress() prints a bar; efficiency matters less.\n\n```bash\ngrep -n progress cli.py\n```",

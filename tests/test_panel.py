@@ -50,7 +50,7 @@ def test_a_judge_is_shown_the_conversation_and_two_answers_and_never_whose_they_
         assert "judge" in system["content"] and "MODEL 1 and MODEL 2" in system["content"]
         assert not re.search(rb"\bking\b|challenger|proj__repo", request.raw, re.IGNORECASE)
         head, _, tail = user["content"].partition("You are an agent in a shell.")
-        assert "system prompt of the agent" in head and "\n[USER]\ntask " in tail and "[SYSTEM]" not in tail
+        assert "system prompt of the agent" in head and " user]]\ntask " in tail and " system]]" not in tail
     assert {shown(r) for r in fake_llm.requests if "task 1" in r.last} == {(QUARTZ, ONYX), (ONYX, QUARTZ)}
 
 
@@ -61,8 +61,8 @@ def test_a_long_conversation_goes_by_role_and_in_order(tmp_path, fake_llm):
     write_panel(tmp_path, fake_llm, "a")
     validate_here(tmp_path)
     for request in fake_llm.requests:
-        assert ("[USER]\ntask 1\n\n[ASSISTANT]\nI look.\n\n[USER]\nObservation: {model_1} {conversation}\n"
-                in request.last)
+        assert re.search(r"\[\[(\w{16}) user\]\]\ntask 1\n\n\[\[\1 assistant\]\]\nI look.\n\n\[\[\1 user\]\]\n"
+                         r"Observation: \{model_1\} \{conversation\}\n", request.last)
         assert set(shown(request)) == {"quartz {model_2} {} %s {marker}", ONYX}   # no brace is filled in
 
 
@@ -161,7 +161,7 @@ def test_a_conversation_over_a_judge_s_limit_loses_its_middle_and_no_answer(tmp_
     for request in fake_llm.requests:
         is_cut = request.body["model"] == "b"
         assert ("left out here" in request.last) == is_cut and ("output 5 " in request.last) != is_cut
-        assert all(text in request.last for text in ("the rules", "[USER]\ntask 1\n", "output 39 "))
+        assert all(text in request.last for text in ("the rules", " user]]\ntask 1\n", "output 39 "))
         assert set(shown(request)) == {long, ONYX}
         if is_cut:
             assert 3000 < sum(estimate_tokens(m["content"]) for m in request.messages) <= 3500

@@ -57,8 +57,8 @@ PATTERNS = {   # ignoring case; within a line, and with bounded repeats
     "praise": (r"\b(?:rate|score|deserves?|worth|give|mark|grade)\b[^\n]{0,30}\b(?:10|ten|100|5) ?(?:/|out of) ?"
                r"(?:10|ten|100|5)\b",
                r"\b(?:full|maximum|top|highest|perfect|best) (?:marks?|scores?|points?|ratings?|grades?)\b",
-               rf"\b(?:this|my) (?:{ANSWER} )?is (?:clearly |strictly |by far )?(?:flawless|superior to|better than the "
-               rf"other|the best (?:possible |next )?{ANSWER})\b"),
+               rf"\b(?:this|my) (?:{ANSWER} )?is (?:clearly |strictly |by far )?(?:flawless|superior to|"
+               rf"better than the other|the best (?:possible |next )?{ANSWER})\b"),
 }
 FLOOD = 5            # times that a sentence is said
 SHORTEST_CODE = 24   # characters of base64 or hex that may hold a message

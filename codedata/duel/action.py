@@ -67,6 +67,11 @@ def action_style(command: str) -> str:
     return next(style for style in STRENGTH if style in (styles or {OTHER}))
 
 
+def simple_commands(command: str) -> list[tuple[str, ...]]:
+    """The words of every command in it; one whose output goes into a file has the word REDIRECTED."""
+    return [words for pipeline in _pipelines(command)[0] for words in pipeline]
+
+
 def _pipelines(text: str) -> tuple[set[tuple[tuple[str, ...], ...]], list[str]]:
     """({pipelines of commands of words}, the bodies of its heredocs). Each character is looked at once or twice."""
     done, scripts, waiting = set(), [], []

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from codedata.checks.injection import find_injections
 from codedata.config import ReportSettings
+from codedata.duel.judges import Panel
 from codedata.errors import BrokenRecord
 from codedata.ledger import Known
-from codedata.records import Answer, Defeat, Final, Refined, Score
+from codedata.records import Answer, Defeat, Final, Refined, Sample, Score
 from codedata.store import Store, digests_of, remove_half_written
 
 BUCKETS = (Final, Refined, Defeat)
@@ -36,12 +37,12 @@ def injections(answer: Answer) -> list[dict]:
             for one in find_injections(getattr(answer, side) or "", shown)]
 
 
-def sample(answer: Answer, score: Score, cls, findings: list[dict]):
-    """The copy of a turn for a bucket."""
-    reasons = [{key: entry[key] for key in ("judge", "order", "reason")}
-               for entry in score.judges if entry.get("reason")]
+def copy_of(answer: Answer, score: Score, cls, panel: Panel):
+    """A turn as it stands in a bucket, with the reasons of the judges that count."""
+    reasons = [{key: entry[key] for key in ("judge", "order", "reason")} for entry in score.judges
+               if entry.get("reason") and entry["judge"] in panel.names and entry["order"] in panel.orders]
     return cls(answer.instance_id, answer.messages, answer.assistant, answer.king, answer.challenger, score.score,
-               score.metrics, reasons, findings)
+               score.metrics, reasons, injections(answer))
 
 
 @dataclass
@@ -75,9 +76,9 @@ class Buckets:
                     store.note(name, stage="report", state="pruned")
                     self.moves.left += 1
 
-    def put(self, name: str, answer: Answer, score: Score, cls) -> None:
+    def put(self, name: str, record: Sample) -> None:
         """Write a turn's copy unless it is there as it should be."""
-        store, record = self._stores[cls], sample(answer, score, cls, injections(answer))
+        store = self._stores[type(record)]
         if _is_there(store, name, record):
             if not store.as_left(name):   # killed before its ledger line: from here on it is known
                 self._note(store, name, store.facts(name), "adopted")

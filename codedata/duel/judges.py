@@ -44,19 +44,27 @@ SIDES = {"king": "king", "reference": "assistant"}      # the field of an Answer
 class Panel:
     """The judges of one run. judge() and requests() are for the run loop (an output in parts)."""
 
-    def __init__(self, settings: Settings, models: Models | None = None, refresh: bool = False):
-        """Without `models` it asks nobody, and knows who would be asked. `refresh`: as the flag."""
+    def __init__(self, settings: Settings, models: Models | None = None, refresh: bool = False,
+                 decided: dict | None = None):
+        """Without `models` it asks nobody, and knows who would be asked. `refresh`: as the flag.
+
+        `decided`: the panel that a _duel.json was decided by, whatever the settings say now.
+        """
         self.rival, self.order = settings.duel.mode, settings.judge.order
-        self.models = {speaker.role: speaker.model for speaker in settings.judges()}
-        if settings.judge.exclude_self:
+        speakers = [] if decided else settings.judges()
+        self.models = {speaker.role: speaker.model for speaker in speakers}
+        if decided:
+            self.order, self.models = decided["order"], {n: j["model"] for n, j in decided["judges"].items()}
+        elif settings.judge.exclude_self:
             self._exclude(kin_of(self.models, generators(settings.root)))
         self.names = list(self.models)
         self.cls = SCORES[self.rival]   # of the records that are made
         self.clients: list[Client] = [c for c in models.judges() if c.speaker.role in self.models] if models else []
         self.orders = (f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else []))
         prompts = [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]
-        self.made_with = {speaker.role: digest([speaker.identity(), prompts])[:8] for speaker in settings.judges()}
+        self.made_with = {speaker.role: digest([speaker.identity(), prompts])[:8] for speaker in speakers}
         self.refresh = refresh
+        self._unasked: dict[str, str] = {}   # name: what --refresh could not ask again, so that the old stands
 
     def _exclude(self, kin: dict[str, list[str]]) -> None:
         self.models = {name: model for name, model in self.models.items() if name not in kin}
@@ -70,33 +78,54 @@ class Panel:
 
     def writes(self, root) -> Writes:
         return Writes(Store(root, self.cls), fields=tuple(self.cls.__dataclass_fields__), copies=("instance_id",),
-                      nullable=("score",), parts=self.parts())
+                      parts=self.parts())
 
     def parts(self) -> Parts:
-        return Parts(wanted={f"{name} {order}": self.made_with[name] for name in self.names for order in self.orders},
+        return Parts(wanted={f"{name} {order}": self.made_with.get(name, "") for name in self.names
+                             for order in self.orders},
                      of=lambda score: {_part(e): e.get("settings", "") for e in score.judges if _is_final(e)},
-                     enough=self._enough, fault=self._fault, view=digest([self.names, self.order]), fits=self._fits)
+                     enough=self._enough, fault=self._fault, view=digest([self.names, self.order]), fits=self._fits,
+                     is_of=self._is_of)
 
     def judge(self, answer: Answer, name: str, old: Score | None) -> Score:
         """The turn's score: what `old` has of these very answers is kept, the rest is asked for."""
-        turn = _Turn(self.rival, answer)
-        stored = self._stored(turn, old)
-        for client in self.clients:
-            for order in self.orders:
-                part = f"{client.speaker.role} {order}"
-                if not _is_final(entry := stored.get(part)):
-                    stored[part] = {**self._ask(turn, client, order, _next_attempt(entry)),
-                                    "settings": self.made_with[client.speaker.role]}
-        entries = [stored.pop(f"{judge} {order}") for judge in self.names for order in self.orders]
-        if all(entry.get("error") for entry in entries):
-            raise ItemFailed(f"no judge answered: {entries[0]['judge']}: {entries[0]['error']}")
-        judges = [*entries, *stored.values()]   # those of judges that are not asked now stay: they may come back
+        turn, self._unasked[name] = _Turn(self.rival, answer), ""
+        before = {_part(entry): entry for entry in (old.judges if old else []) if turn.is_of(entry)}
+        entries = dict(before)
+        to_ask = self._to_ask(before)
+        if to_ask and all(client.is_left_alone for client, _, _ in to_ask):
+            raise EndpointDown("is down, and no other judge is to be asked.", to_ask[0][0].speaker.endpoint.base_url,
+                               "Wait and run again, or take the judge out of [judge] models.")
+        for client, order, attempt in to_ask:
+            entry = {**self._ask(turn, client, order, attempt, [c for c, *_ in to_ask]),
+                     "settings": self.made_with[client.speaker.role]}
+            if entry["error"] and _is_final(before.get(_part(entry))):   # --refresh: what was there counts
+                self._unasked[name] = f"{entry['judge']} ({order}): {entry['error']}"
+            else:
+                entries[_part(entry)] = entry
+        own = [entries.pop(f"{judge} {order}") for judge in self.names for order in self.orders]
+        if all(entry.get("error") for entry in own):
+            raise ItemFailed(f"no judge answered: {own[0]['judge']}: {own[0]['error']}")
+        judges = [*own, *entries.values()]   # those of judges that are not asked now stay: they may come back
         total = turn_score(judges, self.names, self.order)
         return self.cls(answer.instance_id, f"{name}.json", self.rival, total.score is not None, total.score,
-                        total.metrics, _reasons(entries), judges)
+                        total.metrics, _reasons(own), judges)
 
-    def _ask(self, turn: _Turn, client: Client, order: str, attempt: int) -> dict:
-        """An entry. A judge whose endpoint is down is left alone for a while, if there is another one to go on with."""
+    def _to_ask(self, entries: dict[str, dict]) -> list[tuple[Client, str, int]]:
+        """(client, order, attempt) of what is not there for good; with --refresh also of what has other settings."""
+        found = []
+        for client in self.clients:
+            for order in self.orders:
+                entry = entries.get(f"{client.speaker.role} {order}")
+                is_other = bool(entry) and entry.get("settings", "") not in ("", self.made_with[client.speaker.role])
+                if self.refresh and is_other:
+                    found.append((client, order, 1))
+                elif not _is_final(entry):
+                    found.append((client, order, _next_attempt(entry)))
+        return found
+
+    def _ask(self, turn: _Turn, client: Client, order: str, attempt: int, asked: list[Client]) -> dict:
+        """An entry. A judge whose endpoint is down is left alone for a while, if others are asked of this turn."""
         try:
             return turn.ask(client, order, attempt)
         except EndpointDown as e:
@@ -104,33 +133,27 @@ class Panel:
             for other in self.clients:
                 if other.speaker.endpoint.base_url == place:
                     other.leave_alone(LEFT_ALONE_S, why)
-            if all(other.is_left_alone for other in self.clients):
+            if all(other.is_left_alone for other in asked):
                 raise
             return turn.unanswered(client, order, attempt, why)
 
     def requests(self, answer: Answer, name: str, old: Score | None):
-        """(client, messages) of the calls that judge() would send."""
+        """(client, messages) of the calls that judge() would send; None for messages that this judge cannot take."""
         turn = _Turn(self.rival, answer)
-        stored = self._stored(turn, old)
-        for client in self.clients:
-            for order in self.orders:
-                if not _is_final(entry := stored.get(f"{client.speaker.role} {order}")):
-                    try:
-                        yield client, turn.messages(client, order, _next_attempt(entry))[0]
-                    except ItemFailed:   # longer than this judge takes
-                        yield client, None
-
-    def _stored(self, turn: _Turn, old: Score | None) -> dict[str, dict]:
-        """The entries that are used again, by part."""
-        entries = {_part(entry): entry for entry in (old.judges if old else []) if turn.is_of(entry)}
-        if self.refresh:
-            entries = {part: entry for part, entry in entries.items() if entry.get("settings", "") in (
-                "", self.made_with.get(entry["judge"], entry.get("settings")))}
-        return entries
+        for client, order, attempt in self._to_ask({_part(entry): entry for entry in (old.judges if old else [])
+                                                    if turn.is_of(entry)}):
+            try:
+                yield client, turn.messages(client, order, attempt)[0]
+            except ItemFailed:
+                yield client, None
 
     def _enough(self, there: set[str]) -> bool:
         """True where some judge of the panel has said in every order what it had to say."""
         return any(all(f"{name} {order}" in there for order in self.orders) for name in self.names)
+
+    def _is_of(self, score: Score, digests: dict[str, str]) -> bool:
+        own = [digests.get(field, "") for field in ("messages", SIDES[self.rival], "challenger")]
+        return all(_marked(entry, own) for entry in score.judges)
 
     def _fits(self, score: Score) -> bool:
         total = turn_score(score.judges, self.names, self.order)
@@ -139,9 +162,11 @@ class Panel:
     def _fault(self, score: Score) -> str:
         """Why the item is to be tried again though its record is written."""
         wanted = {f"{name} {order}" for name in self.names for order in self.orders}
-        failed = [e for e in score.judges if _part(e) in wanted and e.get("error")]
-        return f"{len(failed)} of {len(self.names) * len(self.orders)} verdicts missing: " + "; ".join(
-            f"{e['judge']} ({e['order']}): {e['error']}" for e in failed) if failed else ""
+        lacking = [e for e in score.judges if _part(e) in wanted and not _is_final(e)]
+        if lacking:
+            return f"{len(lacking)} of {len(wanted)} verdicts missing: " + "; ".join(
+                f"{e['judge']} ({e['order']}): {e.get('error') or 'could not be read'}" for e in lacking)
+        return self._unasked.get(score.answer_file.removesuffix(".json"), "")
 
 
 def generators(root: Path) -> dict[str, set[str]]:
@@ -161,13 +186,14 @@ class _Turn:
         self.rival, self.history = rival, answer.messages
         self.sides = {rival: getattr(answer, SIDES[rival]), "challenger": answer.challenger}
         self.context = digest(answer.messages)
+        self._own = [self.context, *map(digest, self.sides.values())]
 
     def marker(self, judge: str, order: str, attempt: int) -> str:
-        return digest([self.context, self.sides[self.rival], self.sides["challenger"], judge, order, attempt])
+        return _marker(self._own, judge, order, attempt)
 
     def is_of(self, entry: dict) -> bool:
-        """True where a stored entry is of this conversation and these answers; one without a marker says nothing."""
-        return entry.get("marker", "") in ("", self.marker(entry["judge"], entry["order"], entry.get("attempt", 1)))
+        """True where a stored entry is of this conversation and these answers."""
+        return _marked(entry, self._own)
 
     def messages(self, client: Client, order: str, attempt: int) -> tuple[list[dict], tuple[str, str], str]:
         """(request, the two answers as they are shown, marker)."""
@@ -177,7 +203,7 @@ class _Turn:
         history = client.fit(self.history, "".join((rubric, template, *answers))).messages
         # the conversation comes first and under a mark of its own: endpoints cache what requests begin with
         head = 1 if history and history[0]["role"] == "system" else 0
-        shown = "\n\n".join(f"[{m['role'].upper()}]\n{m['content']}" for m in history[head:])
+        shown = "\n\n".join(f"[[{self.context} {m['role']}]]\n{m['content']}" for m in history[head:])
         text = fill(template.replace("{context}", self.context).replace("{marker}", marker),
                     system=history[0]["content"] if head else "", conversation=shown,
                     model_1=answers[0].rstrip(), model_2=answers[1].rstrip())
@@ -202,6 +228,16 @@ class _Turn:
         said, scores = scores_of(verdict.picks, order, self.rival)
         return {**entry, "parse_ok": True, "verdict": said, "scores": scores,
                 "reason": _named(verdict.reason, order, self.rival)}
+
+
+def _marker(digests: list[str], judge: str, order: str, attempt: int) -> str:
+    """Of the digests of the conversation, the rival's answer and the challenger's."""
+    return digest([*digests, judge, order, attempt])
+
+
+def _marked(entry: dict, digests: list[str]) -> bool:
+    """True where an entry's marker is of these; one without a marker says nothing."""
+    return entry.get("marker", "") in ("", _marker(digests, entry["judge"], entry["order"], entry.get("attempt", 1)))
 
 
 def _as_it_came(reply: Reply) -> dict:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from codedata.duel.action import EDIT, SUBMIT, action_style, simple_commands
+from codedata.duel.action import EDIT, REDIRECTED, SUBMIT, action_style, simple_commands
 
 LAST = 10   # turns back
 BLOCK = re.compile(r"^```(?:bash|sh)?[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -31,6 +31,6 @@ def repeated(command: str, messages: list[dict]) -> int:
 
 def stalls(command: str) -> bool:
     """True where no part of the command can show or change anything, as `sleep 1` or `echo thinking`."""
-    parts = list(simple_commands(command))
-    return (bool(parts) and all(words[0] in IDLE and ">" not in words for words in parts)
+    parts = simple_commands(command)
+    return (bool(parts) and all(words[0] in IDLE and REDIRECTED not in words for words in parts)
             and action_style(command) != SUBMIT)

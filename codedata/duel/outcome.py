@@ -10,16 +10,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from codedata.config import Settings
+from codedata.config import EMBEDDED_MODEL, DuelSettings, Settings
 from codedata.duel.judges import SCORES, SIDES, Panel, generators
 from codedata.duel.panel import JudgedTurn, kin_of, statistics
 from codedata.duel.score import BOTH, KING_FIRST, Outcome, decide, turn_score
 from codedata.errors import BrokenRecord
+from codedata.llm.embedded import NOISE
 from codedata.progress import plural, say
 from codedata.resume import WHOLE, Plan, States
 from codedata.store import Store, digest, to_json, write_atomic
 
 DUEL = "_duel.json"
+RULES = ("win_margin", "gate_alpha", "seed", "bootstrap", "bootstrap_resamples", "min_valid_turn_frac", "min_turns")
+COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage")   # of an entry; no texts
+NO_SETTINGS = digest({})   # as stage.run() notes them: a verdict's settings stand in its entry
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,10 @@ class Standing:
         return sum(not item.current for item in self.plan.todo)
 
 
-def standing(settings: Settings) -> Standing:
-    """How the directories are now; reads no record that the ledgers know."""
-    panel = Panel(settings)
+def standing(settings: Settings, panel: Panel) -> Standing:
+    """How the directories are now, for this panel; reads no record that the ledgers know."""
     reads, writes = panel.reads(settings.root), panel.writes(settings.root)
-    plan = States("validate", WHOLE, settings.exclude, reads, writes, None, digest({})).plan()
+    plan = States("validate", WHOLE, settings.exclude, reads, writes, None, NO_SETTINGS).plan()
     return Standing(reads.store, writes.store, plan)
 
 
@@ -48,20 +51,25 @@ def write_duel(settings: Settings) -> list[str]:
     """Decide the duel from the records on disk and write <score>/_duel.json; returns how it went, for the terminal."""
     panel = Panel(settings)
     with _alone(settings.root / SCORES[panel.rival].directory):
-        now, judged = standing(settings), []
+        now, judged = standing(settings, panel), []
         for name in now.plan.current:
             try:
-                score, answer = now.scores.read(name), now.answers.read(name)
-                longer_by = len(answer.challenger or "") - len(getattr(answer, SIDES[panel.rival]) or "")
-                judged.append(JudgedTurn(score.instance_id, score.judges, longer_by))
+                judged.append(judged_turn(now, panel, name))
             except BrokenRecord as e:
                 say(f"validate.py: {e}")
-        duel = decided(settings, panel, judged)
+        duel = decided(settings.duel, panel, judged, now.turns_left)
         kin = kin_of(panel.models, generators(settings.root))
-        duel |= {"missing_answers": len(now.plan.lacking), "turns_left": now.turns_left,
-                 "panel": statistics(judged, panel.names, kin, panel.order)}
+        duel |= {"missing_answers": len(now.plan.lacking), "panel": statistics(judged, panel.names, kin, panel.order)}
         write_atomic(now.scores.into / DUEL, to_json(duel))
     return told(duel, f"{now.scores.into.name}/{DUEL}")
+
+
+def judged_turn(now: Standing, panel: Panel, name: str) -> JudgedTurn:
+    """What counts of a turn, without its texts."""
+    score, answer = now.scores.read(name), now.answers.read(name)
+    longer_by = len(answer.challenger or "") - len(getattr(answer, SIDES[panel.rival]) or "")
+    entries = [{key: entry[key] for key in COUNTED if key in entry} for entry in score.judges]
+    return JudgedTurn(score.instance_id, entries, longer_by)
 
 
 @contextmanager
@@ -73,30 +81,30 @@ def _alone(directory: Path):
         yield
 
 
-def decided(settings: Settings, panel: Panel, judged: list[JudgedTurn]) -> dict:
+def decided(own: DuelSettings, panel: Panel, judged: list[JudgedTurn], turns_left: int = 0) -> dict:
     """What _duel.json says of the turns, given in natural order."""
-    own = settings.duel
-    rules = {"win_margin": own.win_margin, "gate_alpha": own.gate_alpha, "seed": own.seed, "bootstrap": own.bootstrap,
-             "min_valid_turn_frac": own.min_valid_turn_frac, "min_turns": own.min_turns}
+    rules = {key: getattr(own, key) for key in RULES}
     clusters = [turn.instance_id for turn in judged]
 
-    def by(order: str) -> Outcome:
+    def by(order: str) -> tuple[Outcome, list]:
         turns = [turn_score(turn.judges, panel.names, order) for turn in judged]
-        return decide(turns, panel.names, clusters=clusters, bootstrap_resamples=own.bootstrap_resamples, **rules)
+        return decide(turns, panel.names, clusters=clusters, turns_left=turns_left, **rules), turns
 
-    outcome = by(panel.order)
-    total, rival = outcome.total, panel.rival
-    classic = _numbers(by(KING_FIRST), rival) if panel.order == BOTH else None   # as if each judge was asked once
+    (outcome, turns), rival = by(panel.order), panel.rival
+    total = outcome.total
+    classic = _numbers(by(KING_FIRST)[0], rival) if panel.order == BOTH else None   # as if each was asked once
+    judges = {name: {**asdict(judge), "model": panel.models[name]} for name, judge in total.judges.items()}
     return {"mode": rival, "order": panel.order, **_numbers(outcome, rival), **rules,
             "resamples": own.bootstrap_resamples, "turns": total.turns, "turns_parsed": total.turns_parsed,
-            "turns_judged": total.turns_judged, "instances": len(set(clusters)), "metrics": total.metrics,
-            "judges": {name: asdict(judge) for name, judge in total.judges.items()}, "classic": classic}
+            "turns_judged": total.turns_judged, "turns_left": turns_left, "instances": len(set(clusters)),
+            "metrics": total.metrics, "judges": judges, "classic": classic,
+            "verdicts": digest([turn.by_judge for turn in turns])}
 
 
 def _numbers(outcome: Outcome, rival: str) -> dict:
     total = outcome.total
     return {"challenger_score": total.challenger_score, f"{rival}_score": total.king_score, "margin": total.margin,
-            "interval": outcome.interval, "lcb": outcome.lcb, "lcb_turn": outcome.lcb_turn,
+            "interval": outcome.interval and list(outcome.interval), "lcb": outcome.lcb, "lcb_turn": outcome.lcb_turn,
             "lcb_cluster": outcome.lcb_cluster, "parsed_frac": total.parsed_frac, "accepted": outcome.accepted,
             "reasons": outcome.reasons}
 
@@ -112,5 +120,6 @@ def told(duel: dict, where: str) -> list[str]:
     verdict = "accepted" if duel["accepted"] else "not accepted: " + "; ".join(duel["reasons"])
     left = [f"{plural(duel['turns_left'], 'turn')} not judged yet"] if duel["turns_left"] else []
     left += [f"{plural(n, 'answer record')} without both sides"] if n else []
-    return [f"      {numbers} over {plural(duel['turns'], 'turn')}: {verdict}   {where}",
-            *([f"      not in it: {', '.join(left)}"] if left else [])]
+    lines = [f"      {numbers} over {plural(duel['turns'], 'turn')}: {verdict}   {where}"]
+    lines += [f"      not in it: {', '.join(left)}"] if left else []
+    return lines + ([f"      {NOISE}"] if any(j["model"] == EMBEDDED_MODEL for j in duel["judges"].values()) else [])

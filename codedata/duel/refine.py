@@ -156,7 +156,7 @@ class Refining:
 
     def _put_better(self) -> list[tuple[float, float]]:
         """[(score before, score now)] of the turns that were replaced."""
-        now, attempts = standing(self.settings), Store(self.settings.root, AttemptScore).open()
+        now, attempts = standing(self.settings, Panel(self.settings)), Store(self.settings.root, AttemptScore).open()
         current, edited, won = set(now.plan.current), set(now.plan.names["edited"]), []
         for stem, names in self._pairs.by_turn().items():
             scores = {name: attempts.read(name) for name in names if name in attempts}

@@ -1,65 +1,24 @@
-"""report/: what a duel came to, for a person to read. Also fills the buckets; see buckets.py.
+"""report/: the report of a duel, and the buckets.
 
 Every number is computed from the directories as they are: records for the turns, _duel.json for the verdict on the
 whole, ledgers for the costs. What does not count (stale, orphaned, unread, not judged) is counted by name of its kind.
 """
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
-import orjson
-
-from codedata.config import EMBEDDED_MODEL, Settings
-from codedata.duel.action import action_style
-from codedata.duel.buckets import BUCKETS, Buckets, Moves, bucket_of, injections
-from codedata.duel.format import parse_turn
-from codedata.duel.judges import SIDES
-from codedata.duel.loops import repeated, stalls
-from codedata.duel.outcome import DUEL, Standing, standing
-from codedata.duel.score import aggregate, turn_score
+from codedata.config import Settings
+from codedata.duel.buckets import BUCKETS, Buckets, Moves, copy_of
+from codedata.duel.markdown import huge_markdown, markdown
+from codedata.duel.outcome import DUEL, told
+from codedata.duel.turns import STAGE, Turns, read_turns
 from codedata.errors import BrokenRecord, Trouble
-from codedata.ledger import LEDGER, Ledger, read_lines
-from codedata.llm.calls import kept_calls, spending_directories
-from codedata.llm.embedded import NOISE
-from codedata.progress import money, named, plural, say
-from codedata.records import METRICS, Commit, Prompt
-from codedata.stage import again, hold, start_log
-from codedata.store import Store, check_directories, write_atomic
-
-STAGE = "report"
-SAME = 1e-9   # a score this near to its verdicts' was not edited
-
-
-@dataclass(frozen=True)
-class Row:
-    """A turn in the table."""
-
-    name: str
-    language: str
-    score: float | None
-    metrics: dict[str, float]
-    styles: tuple[str, str]   # of the rival's command and of the challenger's
-    repeats: tuple[str, ...]  # the sides whose command was given before, or shows and changes nothing
-    is_flagged: bool          # one of the answers speaks to its judge
-    bucket: str               # "" where it is exported nowhere
-
-
-@dataclass
-class Turns:
-    """What the directories hold."""
-
-    now: Standing
-    duel: dict                                       # _duel.json
-    rows: list[Row] = field(default_factory=list)
-    edited: list[str] = field(default_factory=list)  # their `score` is not what their verdicts say
-    broken: int = 0
-    outdated: bool = False                           # _duel.json was made from other verdicts
-
-    @property
-    def buckets(self) -> Counter:
-        return Counter(row.bucket for row in self.rows if row.bucket)
+from codedata.ledger import Ledger
+from codedata.progress import named, plural, say
+from codedata.records import Commit, Prompt
+from codedata.stage import again, compact, hold, start_log
+from codedata.store import check_directories, write_atomic
 
 
 def run(settings: Settings, args) -> int:
@@ -68,55 +27,26 @@ def run(settings: Settings, args) -> int:
     if settings.report.defeat_min > settings.report.final_min:
         raise Trouble("is above final_min.", "[report] defeat_min",
                       "A turn is refined from defeat_min up to final_min.")
-    if args.only or args.limit or args.shard:
-        raise Trouble("--only, --limit and --shard do not go with report.py: a report is of all turns.")
+    for flag in ("only", "limit", "shard", "force", "refresh", "prune", "budget"):
+        if getattr(args, flag):
+            raise Trouble(f"--{flag} does not go with report.py: a report is of all turns, and made again every time.")
+    if not settings.root.is_dir():
+        raise Trouble("is not there.", str(settings.root), "Check --root.")
     mode = settings.duel.mode
     directory = settings.root / ("report" if mode == "king" else f"report_{mode}")
     check_directories([directory])
     with hold(STAGE, directory, args):
-        turns = read_turns(settings)
+        if args.compact:
+            return compact(STAGE, [settings.root / cls.directory for cls in BUCKETS])
+        turns = read_turns(settings, again(args, "validate.py"))
         looks_on = args.status or args.dry_run
         moves = None if looks_on or mode != "king" else fill_buckets(settings, turns)
         if not looks_on:
-            huge = oversized(settings.root)
             write_atomic(directory / "report.md", markdown(settings, turns).encode())
-            if mode == "king":
-                write_atomic(directory / "hugePR.md", huge_markdown(huge, settings).encode())
+        if not looks_on and mode == "king":
+            write_atomic(directory / "hugePR.md", huge_markdown(oversized(settings.root), settings).encode())
     say_how_it_went(turns, moves, directory.name, args)
     return 1 if turns.broken or turns.now.plan.broken else 0
-
-
-def read_turns(settings: Settings) -> Turns:
-    """Every turn that counts, in natural order. Broken records are named and left out."""
-    now = standing(settings)
-    turns = Turns(now, _read_duel(now.scores.into / DUEL))
-    for e in now.plan.broken.values():
-        say(f"{STAGE}.py: {e}")
-    panel, order, rival = list(turns.duel["judges"]), turns.duel["order"], turns.duel["mode"]
-    commits, judged = Store(settings.root, Commit).open(), []
-    for name in now.plan.current:
-        try:
-            answer, score = now.answers.read(name), now.scores.read(name)
-            language = commits.read(answer.instance_id).language if answer.instance_id in commits else "unknown"
-        except BrokenRecord as e:
-            say(f"{STAGE}.py: {e}")
-            turns.broken += 1
-            continue
-        meant = turn_score(score.judges, panel, order)
-        judged.append(meant)
-        if (score.score is None) != (meant.score is None) or abs((score.score or 0) - (meant.score or 0)) > SAME:
-            turns.edited.append(name)
-        is_exported, is_flagged = score.parse_ok and score.score is not None, bool(injections(answer))
-        sides = {rival: getattr(answer, SIDES[rival]), "challenger": answer.challenger}
-        turns.rows.append(Row(
-            name, language, score.score, score.metrics, tuple(map(_style, sides.values())),
-            tuple(side for side, text in sides.items() if _is_idle(text, answer.messages)), is_flagged,
-            bucket_of(score.score, settings.report, is_flagged).directory if is_exported else ""))
-    total = aggregate(judged, panel)
-    numbers = (total.turns, total.turns_parsed, total.challenger_score)
-    told = tuple(turns.duel[key] for key in ("turns", "turns_parsed", "challenger_score"))
-    turns.outdated = numbers != told and not (told[2] is None and numbers[:2] == told[:2])
-    return turns
 
 
 def fill_buckets(settings: Settings, turns: Turns) -> Moves:
@@ -126,8 +56,17 @@ def fill_buckets(settings: Settings, turns: Turns) -> Moves:
     buckets = Buckets(settings.root)
     buckets.remove(wanted)
     for name, cls in wanted.items():
-        buckets.put(name, turns.now.answers.read(name), turns.now.scores.read(name), cls)
+        try:
+            answer, score = turns.now.answers.read(name), turns.now.scores.read(name)
+        except BrokenRecord as e:   # edited since it was read
+            say(f"{STAGE}.py: {e}")
+            turns.broken += 1
+            continue
+        points, metrics = turns.scores[name]
+        buckets.put(name, copy_of(answer, replace(score, score=points, metrics=metrics), cls, turns.panel))
     buckets.close()
+    for e in buckets.broken:
+        say(f"{STAGE}.py: {e}")
     return buckets.moves
 
 
@@ -135,236 +74,9 @@ def oversized(root: Path) -> list[dict]:
     """The PRs that prompt.py left out for their size, the largest first: {instance_id, repo, patch_chars, …}."""
     details = Ledger(root / Prompt.directory, root / Commit.directory).details
     found = {item: {"instance_id": item, **detail} for (_, item), detail in details.items()
-             if detail.get("rule") == "oversized PR"}
+             if detail.get("rule") == "oversized PR" and not (root / Commit.directory / f"{item}.json").exists()}
     return sorted(found.values(), key=lambda pr: (-pr.get("patch_chars", 0), pr["instance_id"]))
 
-
-# the text ------------------------------------------------------------------------------------------------------------
-
-def markdown(settings: Settings, turns: Turns) -> str:
-    duel, rival = turns.duel, turns.duel["mode"]
-    parts = [f"# Challenger against {rival}", _verdict(duel)]
-    if turns.outdated:
-        parts.append("**The verdicts in the records are others than this was decided on: run validate.py.**")
-    if EMBEDDED_MODEL in duel["judges"]:
-        parts.append(f"**Noise: the verdicts are {NOISE}.**")
-    parts.append(_table(["", "turns"], _counts(turns), "lr"))
-    if rival == "king":
-        parts += ["## Buckets", _buckets(settings, turns), *_refined(turns)]
-    parts += ["## Judges", _judges(duel), *_panel(duel.get("panel")), *_trials(settings.root)]
-    parts += ["## Languages", _languages(turns.rows), "## Costs", _costs(settings.root)]
-    parts += ["## Turns", f"Scores are the challenger's, from 0 to 100. The step is what {rival} does → what the "
-              "challenger does.", _turns(turns.rows)]
-    return "\n\n".join(parts) + "\n"
-
-
-def huge_markdown(prs: list[dict], settings: Settings) -> str:
-    limit = settings.exclude.max_patch_chars
-    head = (f"# Oversized pull requests\n\nLeft out by prompt.py for a patch that is longer than `[exclude] "
-            f"max_patch_chars` ({f'{limit:,} now' if limit else 'no limit now'}): {len(prs)}.\n")
-    rows = [[pr["instance_id"], pr.get("repo", ""), pr.get("language", ""), f"{pr.get('patch_chars', 0):,}",
-             f"{pr.get('n_files', 0):,}", pr.get("created_at") or ""] for pr in prs]
-    columns = ["instance", "repository", "language", "characters", "files", "created"]
-    return head + ("\n" + _table(columns, rows, "lllrrl") + "\n" if prs else "")
-
-
-def _verdict(duel: dict) -> str:
-    if duel["margin"] is None:
-        return f"**Not accepted:** {'; '.join(duel['reasons'])}."
-    rival = duel["mode"]
-    said = "**Accepted.**" if duel["accepted"] else f"**Not accepted:** {'; '.join(duel['reasons'])}."
-    low, high = duel["interval"]
-    drawn = f"{duel['instances']:,} instances" if duel["bootstrap"] == "cluster" else f"{duel['turns']:,} turns"
-    rows = [["challenger", f"{duel['challenger_score']:.2f}"], [rival, f"{duel[f'{rival}_score']:.2f}"],
-            ["margin", f"{duel['margin']:.2f}, at least {duel['win_margin']:g} wanted (95 %: {low:.2f} to {high:.2f})"],
-            ["LCB", f"{duel['lcb']:.4f}, more than 0 wanted ({duel['gate_alpha']:g} quantile of the means of "
-                    f"{duel['resamples']:,} resamples of the {drawn}, seed {duel['seed']}); by turns "
-                    f"{duel['lcb_turn']:.4f}, by instances {duel['lcb_cluster']:.4f}"]]
-    if duel.get("classic") and duel["classic"]["margin"] is not None:
-        classic = duel["classic"]
-        rows.append(["asked once, " + f"{rival} first", f"margin {classic['margin']:.2f}, LCB {classic['lcb']:.4f}: "
-                     f"{'accepted' if classic['accepted'] else 'not accepted'}"])
-    return said + "\n\n" + _table(["", "of 100"], rows, "ll")
-
-
-def _counts(turns: Turns) -> list[list[str]]:
-    duel, rival, now, plan = turns.duel, turns.duel["mode"], turns.now, turns.now.plan
-    unread = sum(row.score is None or not row.bucket for row in turns.rows) if duel["mode"] == "king" else sum(
-        row.score is None for row in turns.rows)
-    share = f" ({100 * duel['parsed_frac']:.1f} %)" if duel["turns"] else ""
-    counts = {"judged": len(turns.rows), "every judge's verdict could be read": f"{duel['turns_parsed']}{share}",
-              "no verdict could be read (not exported)": unread, "not judged yet": now.turns_left,
-              "answer records without both sides": len(plan.lacking),
-              "left out by a rule": len(plan.names["excluded"]), "broken records": turns.broken + len(plan.broken),
-              "scores whose answer is gone": len(plan.names["orphan"]),
-              "an answer speaks to its judge (kept out of final/)": sum(row.is_flagged for row in turns.rows),
-              "the challenger repeats a step or stalls": sum("challenger" in row.repeats for row in turns.rows),
-              f"the {rival} repeats a step or stalls": sum(rival in row.repeats for row in turns.rows),
-              "`score` edited: it is not what the verdicts say": len(turns.edited)}
-    return [[kind, str(n)] for kind, n in counts.items()]
-
-
-def _buckets(settings: Settings, turns: Turns) -> str:
-    low, high = settings.report.defeat_min, settings.report.final_min
-    scores = {"final": f"{high:g} and more", "refined": f"{low:g} up to {high:g}", "defeat": f"below {low:g}"}
-    return _table(["bucket", "score", "turns"], [[f"{name}/", said, str(turns.buckets[name])]
-                                                 for name, said in scores.items()], "llr")
-
-
-def _judges(duel: dict) -> str:
-    rows = [[name, _number(judge["score"]), f"{100 * judge['parse_rate']:.1f} %",
-             *(_number(judge["metrics"].get(metric)) for metric in METRICS)] for name, judge in duel["judges"].items()]
-    if len(rows) > 1:
-        rows.append(["all", _number(duel["challenger_score"]), f"{100 * duel['parsed_frac']:.1f} %",
-                     *(_number(duel["metrics"].get(metric)) for metric in METRICS)])
-    return _table(["judge", "score", "read", *METRICS], rows, "lrr" + "r" * len(METRICS))
-
-
-def _panel(panel: dict | None) -> list[str]:
-    """What the verdicts say about the judges."""
-    if not panel:
-        return []
-    rows = [[name, _share(judge["changes_with_order"]), _share(judge["prefers_first"]),
-             _interval(judge["prefers_longer"], 1, 2), _kin(judge), str(judge["calls"]["replies"]),
-             str(judge["calls"]["errors"] + judge["calls"]["unread"]),
-             str(judge["calls"]["retries"] + judge["calls"]["throttled"]), str(judge["calls"]["timeouts"])]
-            for name, judge in panel["judges"].items()]
-    columns = ["judge", "changes with the order", "prefers the first", "prefers the longer", "beside the others",
-               "replies", "failed or unread", "retries", "time-outs"]
-    said = ("With 95 % intervals. *Changes with the order*: verdicts on a metric that differ between the two orders. "
-            "*Prefers the first*: share of its wins that went to the answer shown first; 50 % is fair. *Prefers the "
-            "longer*: rank correlation with the difference in length; 0 is blind to it. *Beside the others*: of a "
-            "judge of the family of a model that answered, its mean less that of the others on the same turns.")
-    alphas = [_number(panel["alpha"][metric], 2) for metric in METRICS]
-    votes = panel["effective_votes"]
-    agreement = _table(["agreement of the judges", *METRICS], [["Krippendorff's alpha", *alphas]],
-                       "l" + "r" * len(METRICS)) if any(alpha != "-" for alpha in alphas) else ""
-    return [said, _table(columns, rows, "lrrrrrrrr"), *([agreement] if agreement else []),
-            *([f"The panel of {len(rows)} is worth {votes:g} independent votes."] if votes else [])]
-
-
-def _refined(turns: Turns) -> list[str]:
-    """What ch.py --refine and validate.py --refine have won."""
-    details = {name: detail for (_, name), detail in turns.now.scores.book.details.items() if "refined" in detail}
-    gains = [detail["score_after"] - (detail["score_before"] or 0.0) for detail in details.values()]
-    final = sum(row.bucket == "final" for row in turns.rows if row.name in details)
-    if not gains:
-        return []
-    return [f"{plural(len(gains), 'turn')} replaced by a refined one: {sum(gains) / len(gains):.1f} points more on the "
-            f"mean, {final} of them in final/. The best of several attempts owes a part of that to chance."]
-
-
-def _trials(root: Path) -> list[str]:
-    """What validate.py --probe and --sanity found, where they were run."""
-    said = []
-    for kind in ("probe", "sanity"):
-        try:
-            said += [f"- {line}" for line in orjson.loads((root / kind / f"_{kind}.json").read_bytes())["said"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return ["### Trials of the judges", "\n".join(said)] if said else []
-
-
-def _interval(share: dict | None, factor: float = 100, digits: int = 1, unit: str = "") -> str:
-    if share is None:
-        return "-"
-    value, low, high = (f"{factor * share[key]:.{digits}f}" for key in ("value", "low", "high"))
-    return f"{value}{unit} ({low} to {high})"
-
-
-def _share(share: dict | None) -> str:
-    return _interval(share, unit=" %")
-
-
-def _kin(judge: dict) -> str:
-    if not judge.get("kin_of"):
-        return ""
-    beside = judge["beside_the_others"]
-    return f"kin of {' and '.join(judge['kin_of'])}" + (f": {_interval(beside['difference'], 1)}" if beside else "")
-
-
-def _languages(rows: list[Row]) -> str:
-    kinds: dict[str, list[Row]] = {}
-    for row in rows:
-        kinds.setdefault(row.language, []).append(row)
-    lines = []
-    for language, of in sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0])):
-        scores = [row.score for row in of if row.score is not None]
-        lines.append([language, str(len(of)), _number(sum(scores) / len(scores) if scores else None),
-                      str(sum(row.bucket == "final" for row in of))])
-    return _table(["language", "turns", "mean score", "final"], lines, "lrrr")
-
-
-def _costs(root: Path) -> str:
-    """Every call under the root, by what made it; one with the id of another is a copy and counts once."""
-    sums: dict[tuple[str, str], Counter] = {}
-    seen: set[str] = set()
-
-    def count(who: str, call: dict) -> None:
-        if call.get("id") in seen:
-            return
-        seen.update(filter(None, [call.get("id")]))
-        n, total = call.get("n", 1), sums.setdefault((who, call["model"]), Counter())
-        total.update(calls=n, tokens_in=call.get("tokens_in") or 0, tokens_out=call.get("tokens_out") or 0)
-        unpriced = call.get("cost_usd") is None
-        total.update(unpriced=n * unpriced, cost_usd=0 if unpriced else call["cost_usd"])
-
-    for directory in spending_directories(root):
-        for line in read_lines(directory / LEDGER):
-            for call in [*line.get("calls", []), *line.get("earlier", [])]:
-                count(f"{line.get('stage') or 'earlier ones in ' + directory.name + '/'}", call)
-        for call in kept_calls(directory):
-            count(f"unfinished in {directory.name}/", call)
-    rows = [[who, model, f"{total['calls']:,}", f"{total['tokens_in']:,}", f"{total['tokens_out']:,}",
-             money(total["cost_usd"], total["unpriced"], total["calls"])] for (who, model), total in sums.items()]
-    return _table(["stage", "model", "calls", "tokens in", "tokens out", "cost"], rows, "llrrrr")
-
-
-def _turns(rows: list[Row]) -> str:
-    return _table(["score", "turn", "bucket", "step", *METRICS, "repeats or stalls", "flags"],
-                  [[_number(row.score), row.name, row.bucket or "-", " → ".join(row.styles),
-                    *(_number(row.metrics.get(metric)) for metric in METRICS), " and ".join(row.repeats),
-                    "speaks to its judge" if row.is_flagged else ""] for row in rows],
-                  "rlll" + "r" * len(METRICS) + "ll")
-
-
-def _table(columns: list[str], rows: list[list[str]], align: str) -> str:
-    """A Markdown table; names may hold what Markdown would read."""
-    def line(cells):
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-    return "\n".join([line(columns), "|" + "|".join("---:" if a == "r" else "---" for a in align) + "|",
-                      *map(line, rows)])
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _style(text: str | None) -> str:
-    """What the command of a turn does; "none" where it holds no command that a harness would run."""
-    turn = parse_turn(text or "")
-    return action_style(turn.command) if turn else "none"
-
-
-def _is_idle(text: str | None, messages: list[dict]) -> bool:
-    turn = parse_turn(text or "")
-    return turn is not None and (bool(repeated(turn.command, messages)) or stalls(turn.command))
-
-
-def _read_duel(path: Path) -> dict:
-    todo = "Run: python validate.py"
-    try:
-        duel = orjson.loads(path.read_bytes())
-        for key in ("mode", "order", "judges", "metrics", "margin", "reasons", "turns", "turns_parsed", "parsed_frac"):
-            duel[key]
-        return duel
-    except FileNotFoundError:
-        raise Trouble("is not there.", str(path), todo) from None
-    except (ValueError, KeyError, TypeError) as e:
-        raise Trouble(f"is not the outcome of a duel: {e}", str(path), todo) from e
-
-
-# the terminal --------------------------------------------------------------------------------------------------------
 
 def say_how_it_went(turns: Turns, moves: Moves | None, directory: str, args) -> None:
     if args.quiet:
@@ -374,6 +86,8 @@ def say_how_it_went(turns: Turns, moves: Moves | None, directory: str, args) -> 
     parts = [f"{name}/ {n}" for name, n in into.items()] if turns.duel["mode"] == "king" else []
     parts += [f"no verdict {unread}"] if unread else []
     say(f"{STAGE}  {turns.now.scores.into.name}/ {len(turns.rows)} → {', '.join([f'{directory}/', *parts])}")
+    for line in told(turns.duel, f"{directory}/report.md"):
+        say(line)
     if turns.edited:
         say(f"      score edited, not what the verdicts say: {named(turns.edited)}")
     if turns.now.turns_left or turns.outdated:
@@ -384,7 +98,3 @@ def say_how_it_went(turns: Turns, moves: Moves | None, directory: str, args) -> 
         say(f"      wrote {moves.written}, unchanged {moves.unchanged}, left their bucket {moves.left}")
         if moves.set_aside:
             say(f"      edited copies went to {named(list(moves.set_aside))}")
-    if EMBEDDED_MODEL in turns.duel["judges"]:
-        say(f"      {NOISE}")
-
-

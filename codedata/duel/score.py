@@ -241,8 +241,13 @@ def _in_blocks(resamples: int, columns: int, block_cells: int, draw) -> np.ndarr
     return np.concatenate([draw(min(rows, resamples - first)) for first in range(0, resamples, rows)])
 
 
-def gate(total: Aggregate, lcb: float, *, win_margin: float, min_valid_turn_frac: float, min_turns: int) -> Gate:
-    """Accepted iff enough was parsed, enough turns were judged, margin >= win_margin and LCB > 0."""
+def gate(total: Aggregate, lcb: float, *, win_margin: float, min_valid_turn_frac: float, min_turns: int,
+         turns_left: int = 0) -> Gate:
+    """Accepted iff enough was parsed, enough turns were judged, margin >= win_margin and LCB > 0.
+
+    Turns that no judge has answered yet (`turns_left`) are no evidence against the challenger, but while they are too
+    many, nothing is accepted on the others.
+    """
     if not total.turns_judged:
         seen = f"in {_turns(total.turns)}" if total.turns else "because there are no turns"
         return Gate(False, [f"no verdict was parsed {seen}"], False)
@@ -252,6 +257,9 @@ def gate(total: Aggregate, lcb: float, *, win_margin: float, min_valid_turn_frac
     reasons = []
     if total.turns_judged < min_turns:
         reasons.append(f"only {_turns(total.turns_judged)} with a verdict < min_turns {min_turns}")
+    everything = total.turns + turns_left
+    if total.turns_parsed < min_valid_turn_frac * everything:
+        reasons.append(f"{_turns(turns_left)} of {everything} not judged yet")
     if total.margin < win_margin:
         reasons.append(f"margin {total.margin:.4f} < win_margin {win_margin:g}")
     if lcb < DUST:
@@ -261,7 +269,7 @@ def gate(total: Aggregate, lcb: float, *, win_margin: float, min_valid_turn_frac
 
 def decide(turns: list[TurnScore], panel: list[str], *, win_margin: float, gate_alpha: float, bootstrap_resamples: int,
            min_valid_turn_frac: float, min_turns: int, seed: int, clusters: list[str] | None = None,
-           bootstrap: str = TURN) -> Outcome:
+           bootstrap: str = TURN, turns_left: int = 0) -> Outcome:
     """All of the above for the turns of a duel. Rejected without scores: None in place of every score and bound.
 
     `clusters` are the turns' instances; without them each turn is its own. `bootstrap` is "cluster" or "turn": what
@@ -273,7 +281,7 @@ def decide(turns: list[TurnScore], panel: list[str], *, win_margin: float, gate_
     means[CLUSTER] = cluster_means(deltas, clusters, bootstrap_resamples, seed) if clusters else means[TURN]
     lcbs = {kind: bound(of, gate_alpha) for kind, of in means.items()}
     said = gate(total, lcbs[bootstrap], win_margin=win_margin, min_valid_turn_frac=min_valid_turn_frac,
-                min_turns=min_turns)
+                min_turns=min_turns, turns_left=turns_left)
     if not said.has_scores:
         judges = {name: JudgeScore(None, {}, judge.parse_rate) for name, judge in total.judges.items()}
         total = replace(total, challenger_score=None, king_score=None, margin=None, judges=judges, metrics={})

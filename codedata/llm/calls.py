@@ -18,7 +18,7 @@ from pathlib import Path
 
 from codedata.config import PRICE_LINE
 from codedata.errors import ItemFailed, RunStopped
-from codedata.ledger import LEDGER, PARTIAL, disk_trouble, read_lines, to_line
+from codedata.ledger import LEDGER, PARTIAL, calls_of, disk_trouble, read_lines, to_line
 
 DIRECTORY = re.compile(r"[a-z0-9]+(_reference|_\d+)?")   # of the suite: not somebody's answer_backup
 _current: ContextVar[Calls | None] = ContextVar("calls", default=None)
@@ -29,7 +29,10 @@ class Calls:
 
     def __init__(self, directory: Path, stage: str, item: str, counted: set[str] = frozenset(),
                  used: set[str] = frozenset(), shards: tuple[Path, ...] = (), spares: Spares | None = None,
-                 may_be_kept: bool = True):
+                 may_be_kept: bool = True, in_parts: bool = False):
+        """`in_parts`: replies that this attempt does not ask for stay for a later one (a judge that is not asked now).
+        """
+        self.in_parts, self._taken = in_parts, set()
         self._spares, self._spare = spares or Spares(), None
         self.path = Path(directory) / PARTIAL / f"{item}.jsonl"
         self._elsewhere = [path for d in shards if (path := Path(d) / PARTIAL / self.path.name) != self.path]
@@ -74,6 +77,7 @@ class Calls:
             attempt = self._asked[request] = self._asked.get(request, -1) + 1
             line = self._kept.get((request, attempt))
             self.served += line is not None
+            self._taken.add((request, attempt))
             return attempt, line
 
     def has_kept(self, request: str) -> bool:
@@ -116,11 +120,19 @@ class Calls:
         if n < len(data):
             raise RunStopped("was not written whole: the disk is full.", str(self.path), "Make room and run again.")
 
+    def to_count(self) -> list[dict]:
+        """The calls that this attempt's ledger line is to name."""
+        if not self.in_parts:
+            return list(self.uncounted)
+        ids = {line["call"]["id"] for key, line in self._kept.items() if key in self._taken}
+        return [call for call in self.uncounted if call["id"] in ids]
+
     def finish(self, made: bool) -> None:
         """After the ledger line: drop what is not needed any more (all of it, or the useless after a failure)."""
         with self._lock:
             self.uncounted = []
-            kept = [] if made else [line for line in self._kept.values() if line["request"] not in self._useless]
+            kept = [line for key, line in self._kept.items() if (
+                self.in_parts and key not in self._taken if made else line["request"] not in self._useless)]
             left = self._others + kept
             try:
                 if not made and len(kept) == len(self._kept):
@@ -209,9 +221,9 @@ def spending_directories(root: Path) -> list[Path]:
 
 
 def ledger_calls(directory: Path):
-    """Every call in a directory's ledger, with the sums that compacting left."""
+    """(stage, call) of every call in a directory's ledger; the sums that compacting left have no stage."""
     for line in read_lines(Path(directory) / LEDGER):
-        yield from [*line.get("calls", []), *line.get("earlier", [])]
+        yield from ((line.get("stage") or "", call) for call in calls_of(line))
 
 
 def kept_calls(directory: Path):
@@ -255,7 +267,7 @@ class Money:
         """Set what was spent under `root` by all scripts so far: every ledger, and replies no ledger line names yet."""
         total, seen = 0.0, set()   # by id: a copy of a directory costs nothing
         for directory in spending_directories(root):
-            for call in [*ledger_calls(directory), *kept_calls(directory)]:
+            for call in [*(call for _, call in ledger_calls(directory)), *kept_calls(directory)]:
                 if not (call.get("id") and call["id"] in seen):
                     seen.add(call.get("id"))
                     total += self._known(call, directory)

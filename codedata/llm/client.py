@@ -93,10 +93,13 @@ class Client:
         """
         refuses, place = self._models.without_schema, (self.speaker.endpoint.base_url, self.speaker.model)
         plain = self._request(messages, grammar)
-        if schema is None or self._embedded or place in refuses or current().has_kept(plain.digest):
+        if schema is None or self._embedded:
+            return self._reply(plain)
+        with_schema, calls = self._request(messages, grammar, schema), current()
+        if not calls.has_kept(with_schema.digest) and (place in refuses or calls.has_kept(plain.digest)):
             return self._reply(plain)
         try:
-            return self._reply(self._request(messages, grammar, schema))
+            return self._reply(with_schema)
         except HttpTrouble as e:
             if e.status not in (400, 422):
                 raise
