@@ -144,12 +144,12 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
         row = rows[judge]
         said = [turn[judge] for turn in judged.values() if turn[judge][0] is not None]
         means[judge] = [mean([s for s, _ in said]), *(mean([m[metric] for _, m in said]) for metric in METRICS)]
-        assert number(row["read"]) == pytest.approx(100 * len(said) / 24, abs=0.051)
+        assert number(row["verdicts read"]) == pytest.approx(100 * len(said) / 24, abs=0.051)
         assert [number(row[c]) for c in ("score", *METRICS)] == pytest.approx(means[judge], abs=0.051)
     total = [mean(column) for column in zip(*means.values(), strict=True)]
     assert [number(rows["all"][c]) for c in ("score", *METRICS)] == pytest.approx(total, abs=0.051)
 
-    header = top(tmp_path, "of 100")
+    header = top(tmp_path, "points")
     assert number(header["challenger"]) == pytest.approx(total[0], abs=0.0051)
     assert number(header["king"]) == pytest.approx(100 - total[0], abs=0.0051)
     assert float(header["margin"].partition(",")[0]) == pytest.approx(2 * total[0] - 100, abs=0.0051)
@@ -218,7 +218,8 @@ def test_a_bucket_s_copy_is_the_answer_with_score_metrics_and_the_judges_reasons
     assert run_here(report.main, tmp_path) == 0
     reasons = [{"judge": "a", "order": o, "reason": f"a says so, {o}"} for o in ("king_first", "challenger_first")]
     assert json.loads((tmp_path / "final" / "t_1.json").read_text()) == {
-        **answer, "score": 90, "metrics": {**dict.fromkeys(METRICS, 100), "efficiency": 50}, "reasons": reasons}
+        **answer, "score": 90, "metrics": {**dict.fromkeys(METRICS, 100), "efficiency": 50}, "reasons": reasons,
+        "injections": []}
 
 
 def test_the_thresholds_belong_to_the_bucket_above(tmp_path):

@@ -94,8 +94,8 @@ class Panel:
         entries = dict(before)
         to_ask = self._to_ask(before)
         if to_ask and all(client.is_left_alone for client, _, _ in to_ask):
-            raise EndpointDown("is down, and no other judge is to be asked.", to_ask[0][0].speaker.endpoint.base_url,
-                               "Wait and run again, or take the judge out of [judge] models.")
+            raise EndpointDown(to_ask[0][0].why_left_alone, todo="Wait and run again, or take the judge out of [judge] "
+                               "models: that costs nothing.")
         for client, order, attempt in to_ask:
             entry = {**self._ask(turn, client, order, attempt, [c for c, *_ in to_ask]),
                      "settings": self.made_with[client.speaker.role]}
@@ -200,10 +200,12 @@ class _Turn:
         first, second = ("challenger", self.rival) if order == CHALLENGER_FIRST else (self.rival, "challenger")
         answers, marker = (self.sides[first], self.sides[second]), self.marker(client.speaker.role, order, attempt)
         rubric, template = packaged_text("judge.md"), packaged_text("judge_turn.md").rstrip("\n")
-        history = client.fit(self.history, "".join((rubric, template, *answers))).messages
         # the conversation comes first and under a mark of its own: endpoints cache what requests begin with
-        head = 1 if history and history[0]["role"] == "system" else 0
-        shown = "\n\n".join(f"[[{self.context} {m['role']}]]\n{m['content']}" for m in history[head:])
+        head = 1 if self.history and self.history[0]["role"] == "system" else 0
+        laid_out = [*self.history[:head], *({**m, "content": f"[[{self.context} {m['role']}]]\n{m['content']}"}
+                                            for m in self.history[head:])]
+        history = client.fit(laid_out, "".join((rubric, template, *answers))).messages
+        shown = "\n\n".join(m["content"] for m in history[head:])
         text = fill(template.replace("{context}", self.context).replace("{marker}", marker),
                     system=history[0]["content"] if head else "", conversation=shown,
                     model_1=answers[0].rstrip(), model_2=answers[1].rstrip())

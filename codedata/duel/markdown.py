@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 
 from codedata.config import EMBEDDED_MODEL, Settings
+from codedata.duel.texts import packaged_text
 from codedata.duel.turns import Row, Turns
 from codedata.llm.calls import kept_calls, ledger_calls, spending_directories
 from codedata.llm.embedded import NOISE
@@ -57,7 +58,7 @@ def _verdict(duel: dict) -> str:
         classic = duel["classic"]
         rows.append(["asked once, " + f"{rival} first", f"margin {classic['margin']:.2f}, LCB {classic['lcb']:.4f}: "
                      f"{'accepted' if classic['accepted'] else 'not accepted'}"])
-    return said + "\n\n" + _table(["", ""], rows, "ll")
+    return said + "\n\n" + _table(["", "points"], rows, "ll")
 
 
 def _counts(turns: Turns) -> list[list[str]]:
@@ -104,16 +105,13 @@ def _panel(panel: dict | None) -> list[str]:
             for name, judge in panel["judges"].items()]
     columns = ["judge", "changes with the order", "prefers the first", "prefers the longer", "beside the others",
                "replies", "failed or unread", "retries", "time-outs"]
-    said = ("With 95 % intervals. *Changes with the order*: verdicts on a metric that differ between the two orders. "
-            "*Prefers the first*: share of its wins that went to the answer shown first; 50 % is fair. *Prefers the "
-            "longer*: rank correlation with the difference in length; 0 is blind to it. *Beside the others*: of a "
-            "judge of the family of a model that answered, its mean less that of the others on the same turns.")
     alphas = [_number(panel["alpha"][metric], 2) for metric in METRICS]
     votes = panel["effective_votes"]
     agreement = _table(["agreement of the judges", *METRICS], [["Krippendorff's alpha", *alphas]],
                        "l" + "r" * len(METRICS)) if any(alpha != "-" for alpha in alphas) else ""
-    return [said, _table(columns, rows, "lrrrrrrrr"), *([agreement] if agreement else []),
-            *([f"The panel of {len(rows)} is worth {votes:g} independent votes."] if votes else [])]
+    worth = [f"The panel of {len(rows)} is worth {votes:g} independent votes."] if votes else []
+    return ["## How the judges judge", packaged_text("panel.md").strip(), _table(columns, rows, "lrrrrrrrr"),
+            *([agreement] if agreement else []), *worth]
 
 
 def _refined(turns: Turns) -> list[str]:

@@ -25,8 +25,8 @@ MAYBE = (int, float, type(None))
 KINDS = {"mode": str, "order": str, "judges": dict, "metrics": dict, "reasons": list, "accepted": bool, "verdicts": str,
          "challenger_score": MAYBE, "margin": MAYBE, "lcb": MAYBE, "lcb_turn": MAYBE, "lcb_cluster": MAYBE,
          "interval": (list, type(None)), "classic": (dict, type(None)), "bootstrap": str, "panel": dict,
-         **dict.fromkeys(("turns", "turns_parsed", "turns_judged", "turns_left", "instances", "resamples", "seed",
-                          "min_turns", "bootstrap_resamples"), int),
+         **dict.fromkeys(("turns", "turns_parsed", "turns_judged", "turns_left", "missing_answers", "instances",
+                          "resamples", "seed", "min_turns", "bootstrap_resamples"), int),
          **dict.fromkeys(("parsed_frac", "win_margin", "gate_alpha", "min_valid_turn_frac"), (int, float))}
 SAME = 1e-9   # a score this near to its verdicts' was not edited
 
@@ -90,7 +90,7 @@ def read_turns(settings: Settings, judge_again: str) -> Turns:
         turns.scores[name] = score.score, score.metrics
         turns.rows.append(_row(name, answer, score, _language(commits, answer.instance_id, turns), panel, settings))
     rules = replace(own, **{key: duel[key] for key in RULES})
-    turns.outdated = any(duel[key] != value for key, value in decided(rules, panel, judged, now.turns_left).items())
+    turns.outdated = any(duel.get(key) != value for key, value in decided(rules, panel, judged, now.turns_left).items())
     return turns
 
 
@@ -131,6 +131,8 @@ def _read_duel(path: Path, mode: str, todo: str) -> dict:
                 raise ValueError(f"`{key}` is {duel[key]!r}")
         if duel["mode"] != mode or duel["order"] not in (BOTH, KING_FIRST) or not duel["judges"]:
             raise ValueError("its mode, order or judges are none")
+        if not isinstance(duel[f"{mode}_score"], MAYBE):
+            raise ValueError(f"`{mode}_score` is {duel[f'{mode}_score']!r}")
         for judge in duel["judges"].values():
             if not (isinstance(judge["score"], MAYBE) and isinstance(judge["parse_rate"], MAYBE)
                     and isinstance(judge["metrics"], dict) and isinstance(judge["model"], str)):

@@ -56,7 +56,7 @@ class Client:
     def __init__(self, speaker: Speaker, models: Models):
         self.speaker, self._models = speaker, models
         self._embedded = speaker.endpoint.name == "embedded"
-        self._alone_till, self._why_alone = 0.0, ""
+        self._alone_till, self.why_left_alone = 0.0, ""
         workers = models.settings.llm.workers
         limit = min(workers, speaker.endpoint.max_concurrency or workers)
         self._line = models.http.line(speaker.endpoint.name + " " + speaker.endpoint.base_url, limit)
@@ -109,7 +109,7 @@ class Client:
 
     def leave_alone(self, seconds: float, why: str) -> None:
         """Send nothing for a while: what is not kept from an earlier run fails at once."""
-        self._alone_till, self._why_alone = time.monotonic() + seconds, why
+        self._alone_till, self.why_left_alone = time.monotonic() + seconds, why
 
     @property
     def is_left_alone(self) -> bool:
@@ -132,7 +132,7 @@ class Client:
         if kept:
             return Reply(**kept["reply"], call=kept["call"])
         if self.is_left_alone:
-            raise HttpTrouble(self._why_alone)
+            raise HttpTrouble(self.why_left_alone)
         return self._ask(request, attempt, calls)
 
     def fit(self, history: list[dict], fixed: str = "", patches: tuple[str, ...] = ()) -> Fitted:
