@@ -87,7 +87,7 @@ def test_replies_of_a_judge_that_is_not_asked_now_wait_for_it(tmp_path, fake_llm
     process = start_script("validate.py", tmp_path)
     fake_llm.wait_for(6, "answered")
     kept = (tmp_path / "score" / "_partial").glob
-    eventually(lambda: sum(len(path.read_text().split("\n{")) for path in kept("t_*.jsonl")) >= 6)
+    eventually(lambda: sum(path.read_text().count('"reply"') for path in kept("t_*.jsonl")) == 6)
     process.send_signal(number)
     kill(process)
     fake_llm.requests.clear()
