@@ -1,0 +1,160 @@
+"""What a panel's verdicts say about the judges, worked by hand; and the bound from instances drawn whole."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from codedata.duel.panel import JudgedTurn, effective_votes, family, kin_of, share, statistics, wilson
+from codedata.duel.score import BOTH, bootstrap_lcb, bound, cluster_means, decide, turn_means, turn_score
+from codedata.records import METRICS
+
+VALUES = {"C": 1, "D": 0.5, "K": 0}
+
+
+def turn(instance_id: str = "i", longer_by: int = 0, **judges) -> JudgedTurn:
+    """turn(a="CCCCC/KKKKK"): what a says king first / challenger first; "-" could not be read."""
+    entries = []
+    for name, both in judges.items():
+        for order, letters in zip(("king_first", "challenger_first"), (both.split("/") * 2)[:2], strict=True):
+            scores = {} if letters == "-" else {m: VALUES[c] for m, c in zip(METRICS, letters, strict=True)}
+            entries.append({"judge": name, "order": order, "parse_ok": bool(scores), "scores": scores, "error": "",
+                            "usage": {"tries": 3, "timeouts": 1} if letters == "-" else {}})
+    return JudgedTurn(instance_id, entries, longer_by)
+
+
+def of(turns, panel="a", kin=None) -> dict:
+    return statistics(turns, list(panel), kin or {}, BOTH)
+
+
+def test_a_judge_that_always_takes_the_first_changes_with_the_order_and_prefers_it():
+    judge = of([turn(f"i{k}", a="KKKKK/CCCCC") for k in range(20)])["judges"]["a"]
+    assert judge["changes_with_order"]["value"] == judge["prefers_first"]["value"] == 1
+    first = judge["prefers_first"]
+    assert first["high"] == 1 and first["low"] > 0.8 and first["n"] == 200
+
+
+def test_a_judge_that_sees_the_answers_alone_has_neither():
+    judge = of([turn(f"i{k}", a="CCCKD") for k in range(20)])["judges"]["a"]
+    assert judge["changes_with_order"]["value"] == 0 and judge["prefers_first"]["value"] == 0.5
+
+
+def test_draws_say_nothing_of_the_place_and_one_order_nothing_of_changes():
+    judge = of([turn(f"i{k}", a="DDDDD/-") for k in range(3)])["judges"]["a"]
+    assert judge["prefers_first"] is None and judge["changes_with_order"] is None
+    assert judge["calls"] == {"replies": 6, "errors": 0, "unread": 3, "truncated": 0, "retries": 6, "timeouts": 3,
+                              "throttled": 0}
+
+
+def test_a_part_of_the_metrics_that_changes_is_that_share():
+    assert of([turn(f"i{k}", a="CCKKD/CCKKK") for k in range(4)])["judges"]["a"]["changes_with_order"]["value"] == 0.2
+
+
+def test_length_is_seen_by_rank():
+    turns = [turn(f"i{k}", longer_by=k - 10, a="CCCCC" if k > 10 else "KKKKK") for k in range(21)]
+    found = of(turns)["judges"]["a"]["prefers_longer"]
+    assert found["value"] > 0.8 and found["low"] > 0.5
+    assert of(turns[:4])["judges"]["a"]["prefers_longer"] is None   # too few
+    assert of([turn(f"i{k}", longer_by=5, a="CCCCC") for k in range(9)])["judges"]["a"]["prefers_longer"] is None
+
+
+def test_alpha_is_one_where_all_agree_and_nothing_where_nobody_differs():
+    agree = [turn(f"i{k}", a="CKCKD" if k % 2 else "KCKCK", b="CKCKD" if k % 2 else "KCKCK") for k in range(10)]
+    alpha = of(agree, "ab")["alpha"]
+    assert alpha["correctness"] == pytest.approx(1) and set(alpha) == set(METRICS)
+    same = of([turn(f"i{k}", a="CCCCC", b="CCCCC") for k in range(10)], "ab")["alpha"]
+    assert same == dict.fromkeys(METRICS)
+    assert of(agree, "a")["alpha"] == dict.fromkeys(METRICS)   # one judge agrees with nobody
+
+
+def test_alpha_against_a_hand_worked_table():
+    # two judges, four turns, nominal in effect (no draws): 3 agreements, 1 disagreement
+    pairs = [("C", "C"), ("K", "K"), ("C", "C"), ("C", "K")]
+    turns = [turn(f"i{k}", a=x + "DDDD", b=y + "DDDD") for k, (x, y) in enumerate(pairs)]
+    # observed 2/8 of pairable values off; expected 2 * 5 * 3 / (8 * 7): alpha = 1 - (2/8) / (30/56)
+    assert of(turns, "ab")["alpha"]["correctness"] == pytest.approx(1 - (2 / 8) / (30 / 56), abs=1e-4)
+
+
+def test_judges_that_say_the_same_are_one_vote_and_independent_ones_are_as_many():
+    draw = np.random.default_rng(0)
+    one = draw.random(500).tolist()
+    assert effective_votes([one, one, one]) == 1
+    assert effective_votes([draw.random(500).tolist() for _ in range(3)]) > 2.7
+    assert effective_votes([one]) is None and effective_votes([one, [None] * 500]) is None
+
+
+@pytest.mark.parametrize("model, kin", [("Qwen/Qwen3-235B-A22B-Thinking-2507", "qwen"),
+                                        ("moonshotai/Kimi-K2.6-TEE", "kimi"),
+                                        ("deepseek-ai/DeepSeek-V3.2-TEE", "deepseek"), ("gpt-5-mini", "gpt"),
+                                        ("meta-llama/Llama-4-Scout", "llama"), ("claude-sonnet-4-5", "claude")])
+def test_the_family_of_a_model_is_read_from_its_name(model, kin):
+    assert family(model) == kin
+
+
+def test_a_judge_of_the_challenger_s_family_is_flagged_beside_the_others():
+    kin = kin_of({"a": "Qwen/Qwen3-8B", "b": "gpt-5"}, {"king": {"kimi-k2"}, "challenger": {"qwen2.5-coder"}})
+    assert kin == {"a": ["challenger"]}
+    turns = [turn(f"i{k}", a="CCCCD", b="CKKKD" if k % 2 else "KKKKD") for k in range(10)]
+    judge = of(turns, "ab", kin)["judges"]["a"]
+    beside = judge["beside_the_others"]
+    assert judge["kin_of"] == ["challenger"] and (beside["own"], beside["others"]) == (90.0, 20.0)
+    assert beside["difference"]["value"] == 70 and beside["difference"]["low"] < 70 < beside["difference"]["high"]
+    assert "kin_of" not in of(turns, "ab", kin)["judges"]["b"]
+
+
+def test_wilson_s_interval():
+    assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    assert wilson(0.0, 10)[0] == 0 and wilson(1.0, 10)[1] == pytest.approx(1)
+
+
+def test_turns_of_one_instance_do_not_make_an_interval_narrower():
+    apart = share((f"i{k}", k % 2, 1) for k in range(60))
+    copies = share((f"i{k % 20}", k % 20 % 2, 1) for k in range(60))   # each said three times
+    assert apart["value"] == copies["value"] == 0.5 and apart["n"] == copies["n"]
+    assert copies["high"] - copies["low"] > 1.6 * (apart["high"] - apart["low"])
+
+
+# the bound -----------------------------------------------------------------------------------------------------------
+
+def test_where_every_instance_has_one_turn_both_bounds_are_the_same_numbers():
+    deltas = np.random.default_rng(1).normal(0.1, 0.3, 40).tolist()
+    clusters = [f"i{k}" for k in range(40)]
+    assert (cluster_means(deltas, clusters, 500, 0) == turn_means(deltas, 500, 0)).all()
+    assert bound(turn_means(deltas, 500, 0), 0.05) == bootstrap_lcb(deltas, 0.05, 500, 0)
+
+
+def test_clusters_are_drawn_whole_in_the_order_of_their_first_turn():
+    deltas, clusters = [0.5, -0.5, 0.1, 0.3], ["x", "y", "x", "x"]
+    generator = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(7)))
+    sums, counts = np.array([0.9, -0.5]), np.array([3, 1])
+    drawn = generator.integers(0, 2, (300, 2))
+    expected = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    assert cluster_means(deltas, clusters, 300, 7) == pytest.approx(expected)
+
+
+def test_copies_of_a_turn_are_no_further_evidence():
+    draw = np.random.default_rng(3)
+    own = draw.normal(0.06, 0.25, 30)
+    deltas, clusters = np.repeat(own, 10).tolist(), [f"i{k // 10}" for k in range(300)]
+    assert bound(turn_means(deltas, 2000, 0), 0.05) > 0.01
+    assert bound(cluster_means(deltas, clusters, 2000, 0), 0.05) == pytest.approx(
+        bootstrap_lcb(own.tolist(), 0.05, 2000, 0), abs=1e-9)
+
+
+def test_with_many_clusters_the_law_is_the_same():
+    draw = np.random.default_rng(5)
+    deltas = draw.choice([-0.5, -0.1, 0, 0.3, 0.5], 42_000).tolist()
+    many = cluster_means(deltas, [f"i{k // 2}" for k in range(42_000)], 400, 0)
+    sums = np.array(deltas).reshape(-1, 2).sum(axis=1)
+    assert many.std() == pytest.approx(sums.std() / 2 / np.sqrt(21_000), rel=0.12)
+    assert many.mean() == pytest.approx(np.mean(deltas), abs=1e-3)
+
+
+@pytest.mark.parametrize("bootstrap", ["turn", "cluster"])
+def test_the_deciding_bound_is_the_one_that_is_asked_for(bootstrap):
+    turns = [turn_score(turn(a="CCCCC" if k % 7 > 2 else "KKKKK").judges, ["a"]) for k in range(30)]
+    clusters = [f"i{k // 6}" for k in range(30)]
+    outcome = decide(turns, ["a"], win_margin=2, gate_alpha=0.05, bootstrap_resamples=500, min_valid_turn_frac=0.5,
+                     min_turns=5, seed=0, clusters=clusters, bootstrap=bootstrap)
+    assert outcome.lcb == getattr(outcome, f"lcb_{bootstrap}") and outcome.lcb_turn != outcome.lcb_cluster
+    low, high = outcome.interval
+    assert low < outcome.total.margin < high
