@@ -89,7 +89,8 @@ class Panel:
 
     def judge(self, answer: Answer, name: str, old: Score | None) -> Score:
         """The turn's score: what `old` has of these very answers is kept, the rest is asked for."""
-        turn, self._unasked[name] = _Turn(self.rival, answer), ""
+        turn = _Turn(self.rival, answer)
+        self._unasked.pop(name, None)
         before = {_part(entry): entry for entry in (old.judges if old else []) if turn.is_of(entry)}
         entries = dict(before)
         to_ask = self._to_ask(before)
