@@ -5,7 +5,8 @@ reads   score/<source>_<order>.json     Score, from validate.py; its field `scor
         score/_duel.json                the outcome
         answer*/<source>_<order>.json   Answer, looked up by name over all answer directories
         commit/, prompt/, _ledger.jsonl languages, oversized PRs, costs
-writes  report/report.md, hugePR.md     (with --mode reference: report_reference/report.md, and no buckets)
+writes  report/report.html, report.md   the report, to look through and to read (--mode reference: report_reference/)
+        report/hugePR.md                the oversized PRs that were left out
         final/, refined/, defeat/       Sample: copies, one in one bucket; written again on every run
 
   python report.py

@@ -123,11 +123,12 @@ class DuelSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """[report]: the buckets of report.py."""
+    """[report]: the buckets and the page of report.py."""
 
     final_min: float = 80.0             # final/ from this score
     defeat_min: float = 66.0            # refined/ from this score, defeat/ below
     keep_flagged: bool = False          # also turns whose answer speaks to its judge, or shows the hidden PR, in final/
+    detail_turns: int = 1000            # turns of which report.html holds the whole; the others name their files
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ AT_LEAST = {"llm.workers": 1, "llm.max_tokens": 1, "llm.max_prompt_tokens": 0, "
             "prompt.window_rows": 1, "exclude.max_patch_chars": 0,
             "judge.temperature": 0, "judge.score_max_tokens": 1, "judge.thinking_max_tokens": 1,
             "duel.bootstrap_resamples": 1, "duel.min_turns": 1, "duel.seed": 0, "report.final_min": 0,
-            "report.defeat_min": 0,
+            "report.defeat_min": 0, "report.detail_turns": 0,
             **{f"{role}.{key}": least for role in ("king", "challenger") for key, least in
                (("temperature", 0), ("max_tokens", 1), ("max_prompt_tokens", 0), ("format_retries", 0))}}
 SHARES = ("duel.gate_alpha", "duel.min_valid_turn_frac")   # above 0; 1 only for the latter

@@ -613,7 +613,7 @@ def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(r
     decide(root, "--mode", "reference")
     rerun(root, capsys, "--mode", "reference")
     assert files(root, *BUCKETS, "report", "score") == before
-    assert [p.name for p in (root / "report_reference").glob("[!_]*")] == ["report.md"]
+    assert sorted(p.name for p in (root / "report_reference").glob("[!_]*")) == ["report.html", "report.md"]
     found = tables(root, "report_reference/report.md")
     assert [(row["turn"], row["score"], row["step"]) for row in found["Turns"]] == [
         ("t_1", "0.0", "other → test"), ("t_2", "100.0", "other → test"), ("t_3", "-", "other → test"),

@@ -1,32 +1,33 @@
 """report.md and hugePR.md: what a duel came to, in Markdown."""
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import orjson
 
 from codedata.config import EMBEDDED_MODEL, Settings
+from codedata.duel.costs import Cost
 from codedata.duel.texts import packaged_text
 from codedata.duel.turns import Row, Turns
-from codedata.llm.calls import kept_calls, ledger_calls, spending_directories
 from codedata.llm.embedded import NOISE
-from codedata.progress import money, plural
+from codedata.progress import plural
 from codedata.records import METRICS
 
 
-def markdown(settings: Settings, turns: Turns) -> str:
+def markdown(settings: Settings, turns: Turns, costs: list[Cost]) -> str:
     duel, rival = turns.duel, turns.duel["mode"]
     parts = [f"# Challenger against {rival}", _verdict(duel)]
     if turns.outdated:
         parts.append("**The verdicts in the records are others than this was decided on: run validate.py.**")
     if any(judge["model"] == EMBEDDED_MODEL for judge in duel["judges"].values()):
         parts.append(f"**Noise: the verdicts are {NOISE}.**")
-    parts.append(_table(["", "turns"], _counts(turns), "lr"))
+    parts.append(_table(["", "turns"], counts(turns), "lr"))
     if rival == "king":
-        parts += ["## Buckets", _buckets(settings, turns), *_refined(turns)]
-    parts += ["## Judges", _judges(duel), *_panel(duel.get("panel")), *_trials(settings.root)]
-    parts += ["## Languages", _languages(turns.rows), "## Costs", _costs(settings.root)]
+        parts += ["## Buckets", _buckets(settings, turns), *refined(turns)]
+    parts += ["## Judges", _judges(duel), *_panel(duel.get("panel"))]
+    if said := trials(settings.root):
+        parts += ["### Trials of the judges", "\n".join(f"- {line}" for line in said)]
+    parts += ["## Languages", _languages(turns.rows), "## Costs", _costs(costs)]
     parts += ["## Turns", f"Scores are the challenger's, from 0 to 100. The step is what {rival} does → what the "
               "challenger does.", _turns(turns.rows)]
     return "\n\n".join(parts) + "\n"
@@ -61,12 +62,13 @@ def _verdict(duel: dict) -> str:
     return said + "\n\n" + _table(["", "points"], rows, "ll")
 
 
-def _counts(turns: Turns) -> list[list[str]]:
+def counts(turns: Turns) -> list[list[str]]:
+    """What is in the duel and what is not: [kind, number] each."""
     duel, rival, now, plan = turns.duel, turns.duel["mode"], turns.now, turns.now.plan
     unread = sum(row.score is None or not row.bucket for row in turns.rows) if duel["mode"] == "king" else sum(
         row.score is None for row in turns.rows)
     share = f" ({100 * duel['parsed_frac']:.1f} %)" if duel["turns"] else ""
-    counts = {"judged": len(turns.rows), "every judge's verdict could be read": f"{duel['turns_parsed']}{share}",
+    kinds = {"judged": len(turns.rows), "every judge's verdict could be read": f"{duel['turns_parsed']}{share}",
               "no verdict could be read (not exported)": unread, "not judged yet": now.turns_left,
               "answer records without both sides": len(plan.lacking),
               "left out by a rule": len(plan.names["excluded"]), "broken records": turns.broken + len(plan.broken),
@@ -75,7 +77,7 @@ def _counts(turns: Turns) -> list[list[str]]:
               "the challenger repeats a step or stalls": sum("challenger" in row.repeats for row in turns.rows),
               f"the {rival} repeats a step or stalls": sum(rival in row.repeats for row in turns.rows),
               "`score` edited: it is not what the verdicts say": len(turns.edited)}
-    return [[kind, str(n)] for kind, n in counts.items()]
+    return [[kind, str(n)] for kind, n in kinds.items()]
 
 
 def _buckets(settings: Settings, turns: Turns) -> str:
@@ -114,7 +116,7 @@ def _panel(panel: dict | None) -> list[str]:
             *([agreement] if agreement else []), *worth]
 
 
-def _refined(turns: Turns) -> list[str]:
+def refined(turns: Turns) -> list[str]:
     """What ch.py --refine and validate.py --refine have won."""
     details = {name: detail for (_, name), detail in turns.now.scores.book.details.items() if "refined" in detail}
     gains = [detail["score_after"] - (detail["score_before"] or 0.0) for detail in details.values()]
@@ -125,15 +127,15 @@ def _refined(turns: Turns) -> list[str]:
             f"mean, {final} of them in final/. The best of several attempts owes a part of that to chance."]
 
 
-def _trials(root: Path) -> list[str]:
-    """What validate.py --probe and --sanity found, where they were run."""
+def trials(root: Path) -> list[str]:
+    """What validate.py --probe and --sanity found, where they were run: a line each."""
     said = []
     for kind in ("probe", "sanity"):
         try:
-            said += [f"- {line}" for line in orjson.loads((root / kind / f"_{kind}.json").read_bytes())["said"]]
+            said += map(str, orjson.loads((root / kind / f"_{kind}.json").read_bytes())["said"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    return ["### Trials of the judges", "\n".join(said)] if said else []
+    return said
 
 
 def _interval(share: dict | None, factor: float = 100, digits: int = 1, unit: str = "") -> str:
@@ -166,29 +168,10 @@ def _languages(rows: list[Row]) -> str:
     return _table(["language", "turns", "mean score", "final"], lines, "lrrr")
 
 
-def _costs(root: Path) -> str:
-    """Every call under the root, by what made it; one with the id of another is a copy and counts once."""
-    sums: dict[tuple[str, str], Counter] = {}
-    seen: set[str] = set()
-
-    def count(who: str, call: dict) -> None:
-        if call.get("id") in seen:
-            return
-        seen.update(filter(None, [call.get("id")]))
-        n, total = call.get("n", 1), sums.setdefault((who, call["model"]), Counter())
-        total.update(calls=n, tokens_in=call.get("tokens_in") or 0, tokens_out=call.get("tokens_out") or 0)
-        unpriced = call.get("cost_usd") is None
-        total.update(unpriced=n * unpriced, cost_usd=0 if unpriced else call["cost_usd"])
-
-    for directory in spending_directories(root):
-        place = directory.relative_to(root)
-        for stage, call in ledger_calls(directory):
-            count(stage or f"earlier ones in {place}/", call)
-        for call in kept_calls(directory):
-            count(f"unfinished in {place}/", call)
-    rows = [[who, model, f"{total['calls']:,}", f"{total['tokens_in']:,}", f"{total['tokens_out']:,}",
-             money(total["cost_usd"], total["unpriced"], total["calls"])] for (who, model), total in sums.items()]
-    return _table(["stage", "model", "calls", "tokens in", "tokens out", "cost"], rows, "llrrrr")
+def _costs(costs: list[Cost]) -> str:
+    return _table(["stage", "model", "calls", "tokens in", "tokens out", "cost"],
+                  [[cost.stage, cost.model, f"{cost.calls:,}", f"{cost.tokens_in:,}", f"{cost.tokens_out:,}", cost.said]
+                   for cost in costs], "llrrrr")
 
 
 def _turns(rows: list[Row]) -> str:

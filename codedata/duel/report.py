@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from codedata.config import Settings
+from codedata.duel import page
 from codedata.duel.buckets import BUCKETS, Buckets, Moves, copy_of
-from codedata.duel.markdown import huge_markdown, markdown
+from codedata.duel.costs import costs_of
+from codedata.duel.markdown import counts, huge_markdown, markdown, refined, trials
 from codedata.duel.outcome import DUEL, told
 from codedata.duel.turns import STAGE, Turns, read_turns
 from codedata.errors import BrokenRecord, Trouble
@@ -42,7 +44,12 @@ def run(settings: Settings, args) -> int:
         looks_on = args.status or args.dry_run
         moves = None if looks_on or mode != "king" else fill_buckets(settings, turns)
         if not looks_on:
-            write_atomic(directory / "report.md", markdown(settings, turns).encode())
+            costs = costs_of(settings.root)
+            write_atomic(directory / "report.md", markdown(settings, turns, costs).encode())
+            write_atomic(directory / "report.html", page.html(
+                settings, turns.duel, turns.rows, costs=costs, counts=counts(turns), is_outdated=turns.outdated,
+                notes=[("Trials of the judges", trials(settings.root)), ("Refined turns", refined(turns))],
+                read=lambda name: (turns.now.answers.read(name), turns.now.scores.read(name))))
         if not looks_on and mode == "king":
             write_atomic(directory / "hugePR.md", huge_markdown(oversized(settings.root), settings).encode())
     say_how_it_went(turns, moves, directory.name, args)

@@ -12,6 +12,7 @@ from codedata.duel.action import action_style
 from codedata.duel.buckets import bucket_of, injections
 from codedata.duel.format import parse_turn
 from codedata.duel.judges import SCORES, SIDES, Panel
+from codedata.duel.letters import letters
 from codedata.duel.loops import repeated, stalls
 from codedata.duel.outcome import DUEL, RULES, Standing, decided, judged_turn, standing
 from codedata.duel.score import BOTH, KING_FIRST, turn_score
@@ -41,8 +42,18 @@ class Row:
     metrics: dict[str, float]
     styles: tuple[str, str]   # of the rival's command and of the challenger's
     repeats: tuple[str, ...]  # the sides whose command was given before, or shows and changes nothing
-    is_flagged: bool          # one of the answers speaks to its judge
+    injections: tuple[dict, ...]   # {side, kind, text}: where an answer speaks to its judge
     bucket: str               # "" where it is exported nowhere
+    instance_id: str = ""
+    repo: str = ""
+    commands: tuple[str, str] = ("", "")   # as styles; "" where a harness would run none
+    verdicts: tuple[str, ...] = ()         # letters() of each judge of the panel
+    files: tuple[str, ...] = ()            # of the answer and the score, from the root
+    is_edited: bool = False                # its score is not what its verdicts say
+
+    @property
+    def is_flagged(self) -> bool:
+        return bool(self.injections)
 
 
 @dataclass
@@ -88,38 +99,40 @@ def read_turns(settings: Settings, judge_again: str) -> Turns:
         elif (score.score is None) != (meant.score is None) or abs((score.score or 0) - (meant.score or 0)) > SAME:
             turns.edited.append(name)
         turns.scores[name] = score.score, score.metrics
-        turns.rows.append(_row(name, answer, score, _language(commits, answer.instance_id, turns), panel, settings))
+        turns.rows.append(_row(name, answer, score, _place(commits, answer.instance_id, turns), turns, settings))
     rules = replace(own, **{key: duel[key] for key in RULES})
     turns.outdated = any(duel.get(key) != value for key, value in decided(rules, panel, judged, now.turns_left).items())
     return turns
 
 
-def _language(commits: Store, instance_id: str, turns: Turns) -> str:
+def _place(commits: Store, instance_id: str, turns: Turns) -> tuple[str, str]:
+    """(language, repository) of an instance."""
     try:
-        return commits.read(instance_id).language if instance_id in commits else "unknown"
+        if instance_id in commits:
+            commit = commits.read(instance_id)
+            return commit.language, commit.repo
     except BrokenRecord as e:   # costs the turn its language, nothing else
         say(f"{STAGE}.py: {e}")
         turns.broken += 1
-        return "unknown"
+    return "unknown", "unknown"
 
 
-def _row(name: str, answer: Answer, score: Score, language: str, panel: Panel, settings: Settings) -> Row:
-    sides = {panel.rival: getattr(answer, SIDES[panel.rival]), "challenger": answer.challenger}
-    is_flagged = bool(injections(answer))
-    bucket = "" if score.score is None else bucket_of(score.score, settings.report, is_flagged).directory
-    idle = tuple(side for side, text in sides.items() if _is_idle(text, answer.messages))
-    return Row(name, language, score.score, score.metrics, tuple(map(_style, sides.values())), idle, is_flagged, bucket)
-
-
-def _style(text: str | None) -> str:
-    """What the command of a turn does; "none" where it holds no command that a harness would run."""
-    turn = parse_turn(text or "")
-    return action_style(turn.command) if turn else "none"
-
-
-def _is_idle(text: str | None, messages: list[dict]) -> bool:
-    turn = parse_turn(text or "")
-    return turn is not None and (bool(repeated(turn.command, messages)) or stalls(turn.command))
+def _row(name: str, answer: Answer, score: Score, place: tuple[str, str], turns: Turns, settings: Settings) -> Row:
+    panel, now = turns.panel, turns.now
+    texts = {panel.rival: getattr(answer, SIDES[panel.rival]), "challenger": answer.challenger}
+    sides = {side: parse_turn(text or "") for side, text in texts.items()}   # None: no command that a harness would run
+    found = tuple(injections(answer))
+    return Row(
+        name, place[0], score.score, score.metrics,
+        styles=tuple(action_style(turn.command) if turn else "none" for turn in sides.values()),
+        repeats=tuple(side for side, turn in sides.items() if turn and (
+            repeated(turn.command, answer.messages) or stalls(turn.command))),
+        injections=found,
+        bucket="" if score.score is None else bucket_of(score.score, settings.report, bool(found)).directory,
+        instance_id=answer.instance_id, repo=place[1],
+        commands=tuple(turn.command if turn else "" for turn in sides.values()),
+        verdicts=letters(score.judges, panel.names, panel.order), is_edited=name in turns.edited[-1:],
+        files=tuple(str(store.path(name).relative_to(settings.root)) for store in (now.answers, now.scores)))
 
 
 def _read_duel(path: Path, mode: str, todo: str) -> dict:

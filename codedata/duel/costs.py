@@ -1,0 +1,52 @@
+"""What the calls under a root came to, by stage and model, from the ledgers."""
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from codedata.llm.calls import kept_calls, ledger_calls, spending_directories
+from codedata.progress import money
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The calls of one stage to one model."""
+
+    stage: str
+    model: str
+    calls: int
+    tokens_in: int
+    tokens_out: int
+    seconds: float     # of all calls, one after the other
+    cost_usd: float    # of those that have a price
+    n_unpriced: int
+
+    @property
+    def said(self) -> str:
+        """The cost in words: what is unknown is not 0."""
+        return money(self.cost_usd, self.n_unpriced, self.calls)
+
+
+def costs_of(root: Path) -> list[Cost]:
+    """Every call under the root, by what made it; one with the id of another is a copy and counts once."""
+    sums: dict[tuple[str, str], Counter] = {}
+    seen: set[str] = set()
+
+    def count(stage: str, call: dict) -> None:
+        if call.get("id") in seen:
+            return
+        seen.update(filter(None, [call.get("id")]))
+        n, total = call.get("n", 1), sums.setdefault((stage, call["model"]), Counter())
+        total.update(calls=n, n_unpriced=n * (call.get("cost_usd") is None),
+                     **{key: call.get(key) or 0 for key in ("tokens_in", "tokens_out", "seconds", "cost_usd")})
+
+    for directory in spending_directories(root):
+        place = directory.relative_to(root)
+        for stage, call in ledger_calls(directory):
+            count(stage or f"earlier ones in {place}/", call)
+        for call in kept_calls(directory):
+            count(f"unfinished in {place}/", call)
+    return [Cost(stage, model, **{key: total[key] for key in (
+        "calls", "tokens_in", "tokens_out", "seconds", "cost_usd", "n_unpriced")})
+        for (stage, model), total in sums.items()]

@@ -1,0 +1,426 @@
+// The page of a duel. What is in `data` and in the block "turns" is said by page.py.
+
+const turns = await block("turns");
+const { rival, metrics, panel, duel } = data;
+const n = data.n_turns, isBoth = duel.order === "both";
+
+// A verdict in a letter, as page.py gives them.
+const SAYS = { c: "challenger", r: rival, d: "draw", t: "changes with the order", "-": "not read" };
+const COLOURS = { c: "challenger", r: "rival", d: "draw", t: "turned", "-": "unread" };
+const READ = ["c", "r", "d", ...isBoth ? ["t"] : []];
+const KEYS = READ.map(letter => [COLOURS[letter], SAYS[letter]]);
+
+const fieldOf = field => i => turns[field].values[turns[field].of[i]];
+const repoOf = fieldOf("repo"), languageOf = fieldOf("language"), bucketOf = fieldOf("bucket");
+const stepOf = { rival: fieldOf("rival"), challenger: fieldOf("challenger") };
+const lettersOf = (i, j) => turns.verdicts[i].slice(j * metrics.length, (j + 1) * metrics.length);
+const commandOf = (i, side) => turns.commands[side][i];
+const edited = new Set(turns.edited);
+const LOOKED_FOR = ["leaks", "injections"].filter(field => turns[field]);
+const foundIn = (field, i) => turns[field][i] ?? [];
+const FOUND = LOOKED_FOR.filter(field => Object.keys(turns[field]).length);
+const howMany = i => LOOKED_FOR.reduce((sum, field) => sum + foundIn(field, i).length, 0);
+const kindOf = finding => String(finding.kind || "other");
+
+const short = name => name.slice(name.lastIndexOf("/") + 1);
+const judgeShown = name => said(short(name), { title: name });
+const orderSaid = order => order === "challenger_first" ? "challenger first" : `${rival} first`;
+const points = value => number(value, 2);
+const percent = share => `${number(100 * share, 1)} %`;
+const titled = text => text[0].toUpperCase() + text.slice(1);
+const inALine = text => text.slice(0, 300).trim().replace(/\s+/g, " ");
+const names = list => list.map(name => [name, name]);
+
+// the overview --------------------------------------------------------------------------------------------------------
+
+function overview() {
+  const asked = `${counted(panel.length, "judge")} compared the two answers ${isBoth ? "in both orders" : "once"}`;
+  return section("overview", "Overview",
+    h("p", { class: "lead" }, rival === "king"
+      ? "The king answered each turn from the conversation alone; the challenger also knew the pull request that "
+        + "solved the task. "
+      : "The challenger, who knew the pull request that solved the task, is put against the data set’s own turn. ",
+    `${asked}, not knowing whose is which. A score is the challenger’s: 100, it won everything; 50, a draw.`),
+    data.noise && h("p", { class: "notice" }, h("strong", {}, "Noise: "), `the verdicts are ${data.noise}.`),
+    data.is_outdated && h("p", { class: "notice" },
+      "The verdicts in the records are others than this was decided on: run validate.py."),
+    h("div", { class: "cards" }, h("div", { class: "stack" }, verdict(), whatIsInIt()),
+      h("div", { class: "stack" }, buckets(), languages())));
+}
+
+function verdict() {
+  const [low, high] = duel.interval ?? [], { classic } = duel;
+  const numbers = duel.margin !== null && [
+    ["margin", points(duel.margin), "big"], ["challenger", points(duel.challenger_score)],
+    [rival, points(duel[`${rival}_score`])],
+    duel.interval && ["95 % interval", `${points(low)} to ${points(high)}`],
+  ].filter(Boolean);
+  const drawn = duel.bootstrap === "cluster" ? counted(duel.instances, "instance") : counted(duel.turns, "turn");
+  return h("div", { class: "card" },
+    h("p", { class: `outcome ${duel.accepted ? "good" : "bad"}` },
+      h("span", { "aria-hidden": "true" }, duel.accepted ? "✓" : "✗"), duel.accepted ? "Accepted" : "Not accepted"),
+    duel.accepted
+      ? h("p", {}, `The challenger leads by ${points(duel.margin)} points, at least ${duel.win_margin} wanted, and the `
+        + "lead is more than chance.")
+      : h("ul", { class: "listed" }, duel.reasons.map(reason => h("li", {}, said(reason)))),
+    numbers && h("dl", { class: "numbers" }, numbers.map(([name, value, classes]) =>
+      h("div", { class: classes }, h("dt", {}, name), h("dd", {}, value)))),
+    figure("margin", `Margin and its interval, in points; at least ${duel.win_margin} wanted`),
+    numbers && h("p", { class: "quiet small" },
+      `LCB ${number(duel.lcb, 4)} of the mean lead, −0.5 to 0.5; more than 0 is wanted. `,
+      `It is the ${duel.gate_alpha} quantile of the means of ${number(duel.resamples)} resamples of the `,
+      `${drawn}, seed ${duel.seed}; by turns ${number(duel.lcb_turn, 4)}, by instances `,
+      `${number(duel.lcb_cluster, 4)}. A turn without a verdict counts as lost.`),
+    classic && classic.margin !== null && h("p", { class: "quiet small" },
+      `Asked once, ${rival} first: margin ${points(classic.margin)}, LCB ${number(classic.lcb, 4)}, `
+      + `${classic.accepted ? "accepted" : "not accepted"}. The difference is what the order is worth.`));
+}
+
+function buckets() {
+  const drawn = figure("scores", "How many turns have which score");
+  if (!data.buckets.length) return drawn && h("div", { class: "card" }, drawn);
+  const without = n - data.buckets.reduce((sum, bucket) => sum + bucket.turns, 0);
+  return h("div", { class: "card" }, h("h3", {}, "Buckets"),
+    h("div", { class: "split", "aria-hidden": "true" }, data.buckets.filter(bucket => bucket.turns).map(bucket =>
+      h("span", { class: bucket.name, style: { "flex-grow": bucket.turns } }))),
+    h("ul", { class: "buckets" }, data.buckets.map(bucket => h("li", {},
+      h("button", { type: "button", title: "Show these turns", click: () => showTurns({ bucket: bucket.name }) },
+        h("span", { class: `swatch ${bucket.name}` }), h("strong", {}, number(bucket.turns)), ` ${bucket.name}`,
+        h("span", { class: "quiet" }, n ? `${percent(bucket.turns / n)}, ` : "", `score ${bucket.scores}`))))),
+    without > 0 && h("p", { class: "quiet small" }, `${counted(without, "turn")} without a verdict: in no bucket.`),
+    drawn);
+}
+
+function whatIsInIt() {
+  return data.counts.length > 0 && h("div", { class: "card later" }, h("h3", {}, "What is in it"),
+    plainTable("What is in it", [["", ""], ["turns", "number"]],
+      data.counts.map(([kind, count]) => [said(kind.replaceAll("`", "")), count])));
+}
+
+function languages() {
+  const isBucketed = data.buckets.length > 0;
+  const columns = [["language", ""], ["turns", "number"], ["mean score", "number"], ["final", "number"]];
+  const rows = data.languages.map(one => [shower(one.name, { language: one.name }), number(one.turns),
+    tinted(one.score), number(one.final)]);
+  return rows.length > 0 && h("div", { class: "card later" }, h("h3", {}, "Languages"), plainTable("Languages",
+    isBucketed ? columns : columns.slice(0, 3), isBucketed ? rows : rows.map(row => row.slice(0, 3))));
+}
+
+/** A text that shows the turns it stands for. */
+const shower = (text, changes) => h("button", { type: "button", class: "link", title: "Show these turns",
+  click: () => showTurns(changes) }, said(text));
+
+/** A score, the warmer the further from a draw. */
+function tinted(value) {
+  const share = value === null || value === undefined ? 0 : Math.min(60, Math.abs(value - 50) * 1.6);
+  return h("span", { class: `tint ${value >= 50 ? "challenger" : "rival"}`, style: { "--share": `${share}%` } },
+    number(value, 1));
+}
+
+// the panel, what was found, costs ------------------------------------------------------------------------------------
+
+function judges() {
+  const rows = panel.map(name => [said(name), tinted(duel.judges[name].score), percent(duel.judges[name].parse_rate),
+    ...metrics.map(metric => tinted(duel.judges[name].metrics[metric]))]);
+  const all = ["all", tinted(duel.challenger_score), percent(duel.parsed_frac),
+    ...metrics.map(metric => tinted(duel.metrics[metric]))];
+  const drawn = [figure("judges", "Verdicts of each judge", KEYS), figure("metrics", "Verdicts on each metric", KEYS)];
+  return section("panel", "Panel",
+    h("p", { class: "lead" }, "The challenger’s scores by judge; 50 is a draw.", isBoth && " A verdict that changes "
+      + "with the order in which the answers are shown counts as a draw."),
+    plainTable("Judges", [["judge", ""], ["score", "number"], ["verdicts read", "number"],
+      ...metrics.map(metric => [metric, "number"])], rows, rows.length > 1 ? all : null),
+    h("div", { class: "cards" }, drawn.filter(Boolean).map(one => h("div", { class: "card" }, one))),
+    duel.panel?.judges && howTheyJudge(duel.panel),
+    data.notes.map(([heading, lines]) => [h("h3", {}, heading),
+      h("ul", { class: "listed" }, lines.map(line => h("li", {}, said(line))))]));
+}
+
+/** What the verdicts say about the judges themselves. */
+function howTheyJudge({ judges: found, alpha, effective_votes: votes }) {
+  const quiet = text => h("span", { class: "quiet" }, text);
+  const share = (one, factor = 100, digits = 1, unit = " %") => one ? [number(factor * one.value, digits), unit,
+    quiet(` ${number(factor * one.low, digits)} to ${number(factor * one.high, digits)}`)] : "–";
+  const kin = one => one.kin_of ? [quiet(`kin of ${one.kin_of.join(" and ")}`), h("br"),
+    share(one.beside_the_others?.difference, 1, 1, "")] : "";
+  const columns = [["judge", ""], ["changes with the order", "number"], ["prefers the first", "number"],
+    ["prefers the longer", "number"], ["beside the others", "number"], ["replies", "number"],
+    ["failed or unread", "number"], ["retries", "number"], ["time-outs", "number"]];
+  const rows = panel.filter(name => found[name]).map(name => [name, found[name]]).map(([name, one]) => [
+    judgeShown(name), share(one.changes_with_order), share(one.prefers_first), share(one.prefers_longer, 1, 2, ""),
+    kin(one), number(one.calls.replies), number(one.calls.errors + one.calls.unread),
+    number(one.calls.retries + one.calls.throttled), number(one.calls.timeouts)]);
+  const agree = ["Krippendorff’s alpha", ...metrics.map(metric => number(alpha[metric], 2))];
+  return [h("h3", {}, "How the judges judge"), plainTable("How the judges judge", columns, rows),
+    h("p", { class: "lead" }, data.panel_note),
+    agree.some((one, k) => k && one !== "–") && plainTable("Agreement of the judges",
+      [["agreement of the judges", ""], ...metrics.map(metric => [metric, "number"])], [agree]),
+    votes && h("p", {}, `The panel of ${panel.length} is worth ${number(votes, 2)} independent votes.`)];
+}
+
+/** What was found in the answers, by kind; there only where somebody has looked for it. */
+function findings() {
+  return LOOKED_FOR.length > 0 && section("findings", titled(LOOKED_FOR.join(" and ")), LOOKED_FOR.map(field => {
+    const kinds = new Map();
+    for (const ofTurn of Object.values(turns[field]))
+      for (const kind of new Set(ofTurn.map(kindOf))) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    const rows = [...kinds].sort((a, b) => b[1] - a[1])
+      .map(([kind, count]) => [shower(kind, { [field]: kind }), number(count)]);
+    return rows.length ? plainTable(field, [[field, ""], ["turns", "number"]], rows)
+      : h("p", {}, `No ${field} were found.`);
+  }));
+}
+
+function duration(seconds) {
+  if (seconds < 60) return `${number(seconds, 1)} s`;
+  return seconds < 3600 ? `${number(seconds / 60, 1)} min` : `${number(seconds / 3600, 1)} h`;
+}
+
+function costs() {
+  const sum = key => data.costs.reduce((total, one) => total + one[key], 0);
+  const usd = sum("cost_usd"), isAll = data.costs.every(one => !one.n_unpriced);
+  const columns = [["stage", ""], ["model", "words"], ["calls", "number"], ["tokens in", "number"],
+    ["tokens out", "number"], ["time", "number"], ["a call", "number"], ["cost", "number"]];
+  const line = (stage, model, one, cost) => [stage, model, number(one.calls), number(one.tokens_in),
+    number(one.tokens_out), duration(one.seconds), one.calls ? duration(one.seconds / one.calls) : "–", cost];
+  const all = Object.fromEntries(["calls", "tokens_in", "tokens_out", "seconds"].map(key => [key, sum(key)]));
+  return data.costs.length > 0 && section("costs", "Costs and time",
+    h("p", { class: "lead" }, "Every call under this root, from the ledgers. The time is that of the calls one after "
+      + "the other; they ran many at a time."),
+    plainTable("Costs and time", columns,
+      data.costs.map(one => line(said(one.stage), said(one.model), one, said(one.said))),
+      line("all", "", all, `${isAll ? "" : "at least "}$${number(usd, usd >= 1 ? 2 : 4)}`)));
+}
+
+// the table of turns --------------------------------------------------------------------------------------------------
+
+/** What a judge, or the panel, said of a turn on a metric, or on all: values of the filter "verdict". */
+function verdictOf(i, { judge, metric }) {
+  const at = metrics.indexOf(metric);
+  const letters = panel.flatMap((name, j) => judge && name !== judge ? []
+    : [...lettersOf(i, j)].filter((_, k) => at < 0 || k === at));
+  const read = letters.filter(letter => letter !== "-");
+  if (!read.length) return ["-"];
+  const won = read.filter(letter => letter === "c").length, lost = read.filter(letter => letter === "r").length;
+  return [won > lost ? "c" : won < lost ? "r" : "d", read.includes("t") && "t", read.length < letters.length && "-",
+    won && lost && "split"].filter(Boolean);
+}
+
+/** All verdicts on a turn at a glance: a column a judge, a row a metric. */
+function squares(i) {
+  const words = panel.map((name, j) => `${short(name)}: ${[...lettersOf(i, j)]
+    .map((letter, k) => `${metrics[k]} ${SAYS[letter]}`).join(", ")}`).join("\n");
+  return h("span", { class: "squares", role: "img", "aria-label": words, title: words },
+    [...turns.verdicts[i]].map(letter => h("i", { class: COLOURS[letter] })));
+}
+
+const badge = name => name ? h("span", { class: `badge ${name}` }, name) : h("span", { class: "quiet" }, "–");
+
+const columns = [
+  { key: "score", title: "score", classes: "c-score number", falls: true, value: i => turns.score[i],
+    cell: i => h("span", { class: "score" }, h("span", { class: `swatch ${bucketOf(i)}` }), number(turns.score[i], 1),
+      edited.has(i) && h("span", { class: "bad", title: "edited: not what the verdicts say" }, "*")) },
+  data.buckets.length && { key: "bucket", title: "bucket", classes: "c-bucket", cell: i => badge(bucketOf(i)),
+    value: i => data.buckets.findIndex(bucket => bucket.name === bucketOf(i)) },
+  { key: "name", title: "turn", classes: "c-turn", value: i => turns.name[i],
+    cell: i => [said(turns.name[i], { class: "name" }), said(inALine(commandOf(i, 1)), { class: "command" })] },
+  { key: "repo", title: "repository", classes: "c-repo", value: repoOf,
+    cell: i => said(repoOf(i), { title: repoOf(i) }) },
+  { key: "language", title: "language", classes: "c-language", value: languageOf, cell: i => said(languageOf(i)) },
+  { key: "step", title: "step", hint: `what ${rival} does → what the challenger does`, classes: "c-step",
+    value: i => `${stepOf.rival(i)} ${stepOf.challenger(i)}`,
+    cell: i => [said(stepOf.rival(i)), " → ", said(stepOf.challenger(i))] },
+  FOUND.length && { key: "found", title: "found", hint: FOUND.join(" and "), classes: "c-found number",
+    falls: true, value: howMany, cell: i => howMany(i) || "" },
+  { key: "verdicts", title: "verdicts", hint: "a column a judge, a row a metric", classes: "c-verdicts",
+    cell: squares },
+  ...metrics.map((metric, k) => ({ key: metric, title: `${metric.slice(0, 4)}.`, hint: metric, falls: true,
+    classes: "c-metric number", value: i => turns.metrics[k][i], cell: i => number(turns.metrics[k][i]) })),
+].filter(Boolean);
+
+const filters = [
+  data.buckets.length && { key: "bucket", title: "Bucket", of: bucketOf, options: names(
+    [...data.buckets.map(bucket => bucket.name), ...turns.bucket.values.includes("") ? [NONE] : []]) },
+  { key: "verdict", title: "Verdict", of: verdictOf, with: ["judge", "metric"],
+    options: [...READ.map(letter => [letter, SAYS[letter]]), ["split", "for both sides"], ["-", SAYS["-"]]] },
+  { key: "judge", title: "… of the judge", any: "all together", options: panel.map(name => [name, short(name)]) },
+  { key: "metric", title: "… on the metric", any: "all together", options: names(metrics) },
+  { key: "language", title: "Language", of: languageOf },
+  { key: "repo", title: "Repository", of: repoOf },
+  { key: "rival", title: `The ${rival}’s step`, of: stepOf.rival },
+  { key: "challenger", title: "The challenger’s step", of: stepOf.challenger },
+  Object.keys(turns.repeats).length > 0 && { key: "repeats", title: "Repeats or stalls",
+    of: i => turns.repeats[i] ?? NONE },
+  ...FOUND.map(field => ({ key: field, title: titled(field),
+    of: i => foundIn(field, i).length ? foundIn(field, i).map(kindOf) : NONE })),
+  edited.size > 0 && { key: "edited", title: "Score", of: i => edited.has(i) ? "edited" : "as judged" },
+].filter(Boolean);
+
+const list = n > 0 && listing({ n, noun: "turn", label: "Turns", columns, filters, open: openTurn,
+  searches: "Search names, repositories, commands",
+  text: i => [turns.name[i], turns.instance[i], repoOf(i), commandOf(i, 0), commandOf(i, 1)].join("\n") });
+
+function showTurns(changes) {
+  if (list) list.change(changes);
+  jump("turns");
+}
+
+function table() {
+  if (!list) return section("turns", "Turns", h("p", {}, "No turn is judged yet."));
+  const keys = [...KEYS, ["unread", SAYS["-"]]];
+  return section("turns", "Turns",
+    h("p", { class: "lead" }, "Sort by the head of a column. With the table in focus: arrows to move, Enter to open a "
+      + "turn, Esc to close it; / to search. The page holds ", data.n_details === n ? "every turn in full."
+      : `${number(data.n_details)} of ${counted(n, "turn")} in full; the others name their files.`),
+    h("ul", { class: "keys" }, keys.map(([colour, meaning]) =>
+      h("li", {}, h("span", { class: `swatch ${colour}` }), meaning))),
+    list.element);
+}
+
+// one turn ------------------------------------------------------------------------------------------------------------
+
+let opened = null;   // the turn in the reader
+
+function openTurn(i) {
+  address.set({ turn: turns.name[i] }, true);
+  follow();
+}
+
+/** Table and reader as the address says. */
+async function follow() {
+  list.follow();
+  const name = address.get().turn, i = name ? turns.name.indexOf(name) : -1;
+  if (i < 0) {
+    if (reader.open) reader.close();
+    return;
+  }
+  if (i === opened) return;
+  opened = i;
+  list.select(i);
+  const at = list.shown().indexOf(i), next = by => at < 0 ? undefined : list.shown()[at + by];
+  const step = by => { address.set({ turn: turns.name[next(by)] }); follow(); };
+  step.can = by => next(by) !== undefined;
+  const body = hasBlock(`turn-${i}`) ? inFull(i, await block(`turn-${i}`)) : inShort(i);
+  if (opened !== i) return;   // another one was opened meanwhile
+  read({ title: said(turns.name[i]), body, step, close,
+    position: at < 0 ? "" : `${number(at + 1)} of ${number(list.shown().length)}` });
+}
+
+function close() {
+  opened = null;
+  if (address.get().turn) history.state?.step ? history.back() : address.set({ turn: null });
+  list.focus();
+}
+
+function facts(i) {
+  const files = turns.files[i].map(folder => `${folder}/${turns.name[i]}.json`);
+  const listed = [
+    ["score", h("strong", {}, number(turns.score[i], 1)), edited.has(i) && " (edited: not what the verdicts say)"],
+    data.buckets.length && ["bucket", badge(bucketOf(i))],
+    ["instance", said(turns.instance[i])], ["repository", said(repoOf(i))], ["language", said(languageOf(i))],
+    ["step", said(stepOf.rival(i)), " → ", said(stepOf.challenger(i))],
+    turns.repeats[i] && ["repeats or stalls", turns.repeats[i].join(" and ")],
+    files.length && ["files", files.map((path, k) => [k > 0 && ", ", fileLink("../", path)])]];
+  return h("dl", { class: "facts" }, listed.filter(Boolean).map(([name, ...value]) =>
+    h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+const part = (title, ...content) => h("section", { class: "part" }, h("h3", {}, title), content);
+
+function findingsOf(i) {
+  const line = finding => h("li", {}, Object.entries(finding).filter(([, value]) => value !== "" && value !== null)
+    .map(([key, value], k) => [k > 0 && " · ", said(key), ": ",
+      said(typeof value === "object" ? JSON.stringify(value) : value)]));
+  return LOOKED_FOR.filter(field => foundIn(field, i).length).map(field =>
+    part(titled(field), h("ul", { class: "listed" }, foundIn(field, i).map(line))));
+}
+
+function chip(letter, isTurned) {
+  return h("span", { class: `chip ${COLOURS[letter]} ${isTurned ? "outlined" : ""}`,
+    title: isTurned && "changes with the order: counts as a draw" }, letter === "t" ? "changes" : SAYS[letter]);
+}
+
+/** Verdicts as a grid. `rowsOf(name, j)`: of a judge, [what of it, five letters] each. */
+function grid(i, rowsOf) {
+  const rows = panel.flatMap((name, j) => rowsOf(name, j).map(([what, letters], k) => [
+    k ? "" : judgeShown(name), what,
+    ...metrics.map((_, m) => chip(letters[m] ?? "-", letters[m] !== "t" && lettersOf(i, j)[m] === "t"))]));
+  return plainTable("Verdicts", [["judge", ""], ["", "quiet"], ...metrics.map(metric => [metric, ""])], rows,
+    turns.score[i] === null ? null : ["score", "", ...metrics.map((_, k) => tinted(turns.metrics[k][i]))]);
+}
+
+const sides = content => h("div", { class: "sides" }, [rival, "challenger"].map((name, side) =>
+  h("div", { class: `side ${side ? "challenger" : "rival"}` }, h("h4", {}, name), content(name, side))));
+
+function inShort(i) {
+  const cut = text => text.length === data.searched_chars && h("p", { class: "quiet small" },
+    `The first ${number(data.searched_chars)} characters.`);
+  return [facts(i), findingsOf(i), part("Verdicts", grid(i, (_, j) => [["counts as", lettersOf(i, j)]])),
+    part("Commands", sides((_, side) => [h("div", { class: "code" }, longText(commandOf(i, side) || "(none)", "text")),
+      cut(commandOf(i, side))])),
+    h("p", { class: "notice" }, "The history, the answers and the raw replies of this turn stand in its files: the "
+      + `page holds those of ${number(data.n_details)} of ${counted(n, "turn")}.`)];
+}
+
+function inFull(i, full) {
+  const asked = name => {
+    const entries = full.judges.filter(entry => entry.judge === name);
+    return entries.length ? entries.map(entry => [orderSaid(entry.order), entry.letters]) : [["–", ""]];
+  };
+  const others = Object.entries(full.others).map(([name, text]) =>
+    message(name === "reference" ? "reference: the data set’s own turn" : name, text, false, false));
+  return [facts(i), findingsOf(i),
+    part("Answers", sides(name => fencedText(full.sides[name] ?? "")), others),
+    part("Verdicts", grid(i, asked), turns.verdicts[i].includes("t") && h("ul", { class: "keys" }, h("li", {},
+      h("span", { class: "swatch outlined" }), "changes with the order: counts as a draw"))),
+    part("What the judges wrote", full.judges.map(reply)), conversation(full.messages)];
+}
+
+function reply(entry) {
+  const isNumber = value => typeof value === "number";
+  const facts_ = [isNumber(entry.seconds) && duration(entry.seconds),
+    isNumber(entry.tokens_in) && isNumber(entry.tokens_out)
+      && `${number(entry.tokens_in)} → ${number(entry.tokens_out)} tokens`,
+    isNumber(entry.cost_usd) && `$${number(entry.cost_usd, 4)}`, entry.attempt > 1 && `attempt ${entry.attempt}`,
+    entry.is_cut && "cut at the token limit", !panel.includes(entry.judge) && "not in the panel now"].filter(Boolean);
+  return h("article", { class: "reply" }, h("p", {}, h("strong", {}, said(entry.judge)), ", ", orderSaid(entry.order),
+    h("span", { class: "quiet small" }, facts_.map(fact => ` · ${fact}`))),
+  entry.error ? h("p", { class: "bad" }, "No reply: ", said(entry.error))
+    : !entry.letters && h("p", { class: "bad" }, "No verdict could be read."),
+  entry.reason && h("div", { class: "prose" }, longText(entry.reason, "text")),
+  entry.raw && folded(h("span", { class: "quiet small" }, "Raw reply"), () => longText(entry.raw, "text"), "raw"));
+}
+
+function message(role, text, isOpen, isOutput) {
+  return folded([said(role, { class: "role" }), said(inALine(text), { class: "start" }),
+    h("span", { class: "size" }, counted(text.length, "character"))],
+  () => fencedText(text, isOutput), "message", isOpen);
+}
+
+function conversation(messages) {
+  const all = messages.map(([role, text], k) => message(role, text, k === messages.length - 1, role !== "assistant"));
+  const unfold = isOpen => () => all.forEach(one => { one.open = isOpen; });
+  return h("section", { class: "part" }, h("div", { class: "row" },
+    h("h3", {}, `History, ${counted(messages.length, "message")}`),
+    h("button", { type: "button", click: unfold(true) }, "Unfold all"),
+    h("button", { type: "button", click: unfold(false) }, "Fold all")), all);
+}
+
+// all of it -----------------------------------------------------------------------------------------------------------
+
+const parts = [overview(), panel.length > 0 && judges(), findings(), costs(), table()].filter(Boolean);
+document.getElementById("main").replaceChildren(...parts);
+head(`Challenger against ${rival}`, parts.map(one => [one.id, one.querySelector("h2").textContent]));
+
+if (list) {
+  addEventListener("popstate", follow);
+  addEventListener("hashchange", follow);
+  addEventListener("keydown", event => {
+    if (event.key !== "/" || reader.open || event.target.closest("input, select")) return;
+    event.preventDefault();
+    list.search.scrollIntoView({ block: "center" });
+    list.search.focus({ preventScroll: true });
+  });
+  await follow();
+}
+performance.mark("ready");

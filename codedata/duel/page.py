@@ -1,0 +1,205 @@
+"""What the page of a duel holds: the outcome, the panel, costs, a row a turn, and the whole of some turns.
+
+codedata/page/ puts it together; page.js and page.css beside this file lay it out. A section is there where its data is.
+
+Every turn is in the table. Its history, answers and raw replies are in the page for `detail_turns` turns, spread evenly
+over the buckets and within each, while they take less than DETAIL_BYTES; the others name their files.
+"""
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+
+from codedata.config import EMBEDDED_MODEL, Settings
+from codedata.duel.buckets import BUCKETS
+from codedata.duel.costs import Cost
+from codedata.duel.judges import SIDES
+from codedata.duel.letters import CHALLENGER, DRAW, READ, RIVAL, TURNED, letter
+from codedata.duel.texts import packaged_text
+from codedata.duel.turns import Row
+from codedata.errors import BrokenRecord
+from codedata.llm.embedded import NOISE
+from codedata.page import charts
+from codedata.page.builder import build, pack
+from codedata.records import METRICS, Answer, Score
+
+DETAIL_BYTES = 20_000_000    # of the page, for turns in full
+SEARCHED_CHARS = 8_000_000   # of all commands in the table, each cut to its share; the rest is not searched
+MOST_OF_A_COMMAND = 1000
+LABEL_CHARS = 120            # of a repository, a language, an instance
+BIN = 5                      # points of a column in the distribution of scores
+FINDINGS = ("leaks", "injections")
+SAID = {CHALLENGER: "challenger", RIVAL: "{rival}", DRAW: "draw", TURNED: "changes with the order"}
+COLOURS = {CHALLENGER: "challenger", RIVAL: "rival", DRAW: "draw", TURNED: "turned"}
+
+
+def html(settings: Settings, duel: dict, rows: list[Row], *, read: Callable[[str], tuple[Answer, Score]],
+         costs: Iterable[Cost] = (), counts: Iterable[tuple[str, str]] = (),
+         notes: Iterable[tuple[str, list[str]]] = (), is_outdated: bool = False) -> bytes:
+    """The page. `duel`: _duel.json; `read(name)`: the records of a turn, asked for the turns in full only; `notes`:
+    further things to say of the panel, (heading, lines) each."""
+    panel, details = list(duel["judges"]), _details(rows, duel, read, settings.report.detail_turns)
+    is_noise = any(judge["model"] == EMBEDDED_MODEL for judge in duel["judges"].values())
+    data = {
+        "rival": duel["mode"], "metrics": METRICS, "panel": panel, "duel": duel, "noise": NOISE if is_noise else "",
+        "is_outdated": is_outdated, "buckets": _buckets(settings, rows) if duel["mode"] == "king" else [],
+        "languages": _languages(rows), "counts": list(counts), "notes": [note for note in notes if note[1]],
+        "costs": [{**asdict(cost), "said": cost.said} for cost in costs], "said": _said(rows, panel),
+        "panel_note": packaged_text("panel.md").replace("*", "").strip(), "n_turns": len(rows),
+        "n_details": len(details), "searched_chars": _searched_chars(rows)}
+    return build(f"Challenger against {duel['mode']}", data, script=packaged_text("page.js"),
+                 style=packaged_text("page.css"), charts=_charts(duel, rows, panel),
+                 blocks={"turns": _table(rows), **details})
+
+
+# the overview --------------------------------------------------------------------------------------------------------
+
+def _buckets(settings: Settings, rows: list[Row]) -> list[dict]:
+    low, high = settings.report.defeat_min, settings.report.final_min
+    scores = {"final": f"{high:g} and more", "refined": f"{low:g} up to {high:g}", "defeat": f"below {low:g}"}
+    found = Counter(row.bucket for row in rows)
+    return [{"name": cls.directory, "scores": scores[cls.directory], "turns": found[cls.directory]} for cls in BUCKETS]
+
+
+def _languages(rows: list[Row]) -> list[dict]:
+    kinds: dict[str, list[Row]] = {}
+    for row in rows:
+        kinds.setdefault(_label(row.language), []).append(row)
+    scores = {name: [row.score for row in of if row.score is not None] for name, of in kinds.items()}
+    return [{"name": name, "turns": len(of), "score": sum(scores[name]) / len(scores[name]) if scores[name] else None,
+             "final": sum(row.bucket == "final" for row in of)}
+            for name, of in sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))]
+
+
+def _said(rows: list[Row], panel: list[str]) -> dict[str, dict[str, Counter]]:
+    """How often each letter was given: {"judges": {judge: {letter: n}}, "metrics": {metric: {letter: n}}}."""
+    judges, metrics = {name: Counter() for name in panel}, {metric: Counter() for metric in METRICS}
+    for row in rows:
+        for name, of_judge in zip(panel, row.verdicts, strict=True):
+            judges[name].update(of_judge)
+            for metric, said in zip(METRICS, of_judge, strict=True):
+                metrics[metric][said] += 1
+    return {"judges": judges, "metrics": metrics}
+
+
+def _charts(duel: dict, rows: list[Row], panel: list[str]) -> dict[str, str]:
+    drawn = {}
+    if scored := [row for row in rows if row.score is not None]:
+        said = _said(rows, panel)
+        drawn["scores"] = charts.columns("How many turns have which score", *_distribution(scored), every=4)
+        drawn["judges"] = _shares("Verdicts of each judge", said["judges"], duel["mode"])
+        drawn["metrics"] = _shares("Verdicts on each metric", said["metrics"], duel["mode"])
+    if duel["margin"] is not None and duel["interval"]:
+        (low, high), wanted = duel["interval"], duel["win_margin"]
+        title = f"Margin {duel['margin']:.2f}, interval {low:.2f} to {high:.2f}, {wanted:g} wanted"
+        drawn["margin"] = charts.interval(title, duel["margin"], low, high, sorted({0, wanted}), "challenger")
+    return drawn
+
+
+def _distribution(rows: list[Row]) -> tuple[list[str], list[charts.Series]]:
+    firsts = range(0, 100, BIN)   # a score of 100 is in the last column
+    found = Counter((row.bucket, min(int(row.score // BIN) * BIN, firsts[-1])) for row in rows)
+    kinds = [kind for kind in ("defeat", "refined", "final", "") if any(bucket == kind for bucket, _ in found)]
+    return [f"{first}–{first + BIN}" for first in firsts], [
+        charts.Series(kind or "turns", kind or "draw", [found[kind, first] or None for first in firsts])
+        for kind in kinds]
+
+
+def _shares(title: str, said: dict[str, Counter], rival: str) -> str:
+    """Bars of 100 %: of what was read of each."""
+    n_read = [sum(counts[one] for one in READ) for counts in said.values()]
+    return charts.bars(title, [name.rpartition("/")[2] for name in said], [
+        charts.Series(SAID[one].format(rival=rival), COLOURS[one],
+                      [100 * counts[one] / n if n else None for counts, n in zip(said.values(), n_read, strict=True)])
+        for one in READ], percent=True)
+
+
+# the turns -----------------------------------------------------------------------------------------------------------
+
+def _searched_chars(rows: list[Row]) -> int:
+    return min(MOST_OF_A_COMMAND, SEARCHED_CHARS // (2 * len(rows)) if rows else MOST_OF_A_COMMAND)
+
+
+def _table(rows: list[Row]) -> dict:
+    """The rows, a list a field; fields of few values as places in a list of them."""
+    most = _searched_chars(rows)
+    columns = {
+        "name": [row.name for row in rows], "instance": [_label(row.instance_id) for row in rows],
+        "score": [_rounded(row.score, 2) for row in rows],
+        "metrics": [[_rounded(row.metrics.get(metric), 1) for row in rows] for metric in METRICS],
+        "verdicts": ["".join(row.verdicts) for row in rows],
+        "commands": [[row.commands[side][:most] for row in rows] for side in (0, 1)],
+        "edited": [i for i, row in enumerate(rows) if row.is_edited],
+        "repeats": {i: row.repeats for i, row in enumerate(rows) if row.repeats},
+        "files": [[path.rpartition("/")[0] for path in row.files] for row in rows]}
+    for field, of in {"repo": lambda row: _label(row.repo), "language": lambda row: _label(row.language),
+                      "bucket": lambda row: row.bucket, "rival": lambda row: row.styles[0],
+                      "challenger": lambda row: row.styles[1]}.items():
+        values = sorted({of(row) for row in rows})
+        places = {value: i for i, value in enumerate(values)}
+        columns[field] = {"values": values, "of": [places[of(row)] for row in rows]}
+    for field in FINDINGS:   # None: nobody has looked
+        found = [getattr(row, field, None) for row in rows]
+        if any(one is not None for one in found):
+            columns[field] = {i: list(one) for i, one in enumerate(found) if one}
+    return columns
+
+
+def _details(rows: list[Row], duel: dict, read, at_most: int) -> dict[str, bytes]:
+    """{block: a turn in full}, as many as there is room for."""
+    blocks, room = {}, DETAIL_BYTES
+    chosen = spread([row.bucket for row in rows], at_most)
+    for i in random.Random(0).sample(chosen, len(chosen)):   # where the room ends they are still spread
+        if room < DETAIL_BYTES / 100:
+            break
+        try:
+            answer, score = read(rows[i].name)
+        except BrokenRecord:   # edited since it was read for the table: it stands there as it was
+            continue
+        packed = pack(_in_full(answer, score, duel["mode"]))
+        if len(packed) <= room:
+            blocks[i] = packed
+            room -= len(packed)
+    return {f"turn-{i}": blocks[i] for i in sorted(blocks)}
+
+
+def spread(kinds: list[str], n: int) -> list[int]:
+    """Places of `n` of these, as evenly over the kinds as their numbers allow, and evenly along each kind."""
+    places: dict[str, list[int]] = {}
+    for i, kind in enumerate(kinds):
+        places.setdefault(kind, []).append(i)
+    chosen, left = [], n
+    for k, of in enumerate(sorted(places.values(), key=len)):   # small ones first: what they lack goes to the others
+        share = min(len(of), left // (len(places) - k))
+        chosen += [of[len(of) * j // share] for j in range(share)]
+        left -= share
+    return sorted(chosen)
+
+
+def _in_full(answer: Answer, score: Score, rival: str) -> dict:
+    sides = {name: getattr(answer, field) or "" for name, field in {**SIDES, "challenger": "challenger"}.items()}
+    return {"messages": [[message["role"], message["content"]] for message in answer.messages],
+            "sides": {name: sides.pop(name) for name in (rival, "challenger")},
+            "others": {name: text for name, text in sides.items() if text},
+            "judges": [_entry(entry) for entry in score.judges]}
+
+
+def _entry(entry: dict) -> dict:
+    """A stored verdict. A person may have edited it: only judge, order, parse_ok and scores are sure to be right."""
+    scores = entry["scores"] if entry["parse_ok"] and not entry.get("error") else {}
+    usage = entry.get("usage") if isinstance(entry.get("usage"), dict) else {}
+    return {"judge": entry["judge"], "order": entry["order"],
+            "letters": "".join(letter(scores[metric]) for metric in METRICS) if scores else "",
+            **{key: str(entry.get(key) or "") for key in ("reason", "raw", "error")},
+            "is_cut": bool(entry.get("truncated")), "attempt": entry.get("attempt"), "seconds": entry.get("seconds"),
+            **{key: usage.get(key) for key in ("tokens_in", "tokens_out", "cost_usd")}}
+
+
+def _label(text: str) -> str:
+    return text if len(text) <= LABEL_CHARS else text[:LABEL_CHARS - 1] + "…"
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

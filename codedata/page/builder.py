@@ -1,0 +1,99 @@
+r"""Put a page together: data, charts, a page's own script and style, in one HTML file.
+
+    build("Challenger against king", data, script=own_js, style=own_css,
+          charts={"scores": svg}, blocks={"turns": rows, "t17": one_turn})
+
+In the browser, page.js and then the page's own script run as one module: `data` is there at once, `block("t17")` is
+inflated on demand (deflate, base64), `chart("scores")` is a node. Both scripts make text nodes of what they are given
+and never markup, and the page's policy makes sure of it: nothing runs but this one script (by its hash), nothing is
+fetched, and a string that is given to innerHTML or eval is an error (trusted types).
+
+What data may hold is said by visible(): anything. What would not be seen, or would change how its neighbours are read
+(bidi and other control characters, invisible letters, NUL, half characters), stands there as a sign or as ⟨U+202E⟩.
+
+Same arguments, same bytes. Says nothing about links: a page's script makes those, to files beside the page.
+"""
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+import zlib
+from importlib.resources import files
+
+import orjson
+
+SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+                    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff"
+                    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]")
+POLICY = ("default-src 'none'; script-src {script}; style-src {style}; img-src data:; base-uri 'none'; "
+          "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
+
+
+def build(title: str, data, *, script: str, style: str = "", charts: dict[str, str] | None = None,
+          blocks: dict[str, object] | None = None) -> bytes:
+    """The page. `data` and the values of `blocks` are JSON values, or what pack() made of one; charts: charts.py."""
+    own = files(__package__)
+    code = "\n".join([(own / "page.js").read_text(encoding="utf-8"), script])
+    rules = "\n".join([(own / "page.css").read_text(encoding="utf-8"), style])
+    if found := re.search("<!--|</?script", code, re.IGNORECASE) or re.search("</style", rules, re.IGNORECASE):
+        raise ValueError(f"{found[0]!r} in a script or style would end it early")
+    parts = {
+        "policy": html.escape(POLICY.format(script=_hash(code), style=_hash(rules))).encode(),
+        "title": html.escape(visible(title)).encode(), "style": rules.encode(), "script": code.encode(),
+        "data": _in_script(orjson.dumps(visible(data))),
+        "charts": b"\n".join(b'<template id="chart-%s">%s</template>' % (_id(name), svg.encode())
+                             for name, svg in (charts or {}).items()),
+        "blocks": b"\n".join(b'<script type="text/plain" id="block-%s">%s</script>' % (
+            _id(name), value if isinstance(value, Packed) else pack(value)) for name, value in (blocks or {}).items()),
+    }
+    pieces = re.split(r"\{(\w+)\}", (own / "page.html").read_text(encoding="utf-8"))
+    return b"".join(parts[piece] if i % 2 else piece.encode() for i, piece in enumerate(pieces))
+
+
+class Packed(bytes):
+    """A JSON value as it stands in a page."""
+
+
+def pack(value) -> Packed:
+    """A block before it is built in: who has a size to keep can look at its len()."""
+    return Packed(base64.b64encode(zlib.compress(orjson.dumps(visible(value)), 9)))
+
+
+def visible(value):
+    """A JSON value whose texts show what stands in them. Same value, where nothing is hidden."""
+    if isinstance(value, str):
+        if "\r\n" in value:
+            value = value.replace("\r\n", "\n")
+        return UNSEEN.sub(_sign, value) if UNSEEN.search(value) else value
+    if isinstance(value, dict):
+        return {visible(str(key)): visible(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [visible(item) for item in value]
+    return value
+
+
+def _sign(found: re.Match) -> str:
+    n = ord(found[0])
+    if n < 0x20:
+        return chr(0x2400 + n)   # ␀ ␛ ␍
+    if n == 0x7f:
+        return "\u2421"          # ␡
+    return "\ufffd" if 0xd800 <= n < 0xe000 else f"⟨U+{n:04X}⟩"
+
+
+def _in_script(data: bytes) -> bytes:
+    """JSON that cannot end its script element, nor begin a comment in it."""
+    return data.replace(b"&", b"\\u0026").replace(b"<", b"\\u003c").replace(b">", b"\\u003e")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _id(name: str) -> bytes:
+    if not SAFE_ID.match(name):
+        raise ValueError(f"{name!r} is no name for a part of a page")
+    return name.encode()

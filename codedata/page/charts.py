@@ -1,0 +1,104 @@
+"""Charts as SVG without a script or style of their own: pygal computes them, page.css colours them.
+
+Every function gives an <svg> for build(charts=…). Names of series and axes may come from data: what pygal makes of them
+is read again, and only shapes, texts and titles go on. A colour is a word, "draw" for the CSS variable --draw.
+"""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+import pygal
+from pygal.style import Style
+
+from codedata.page.builder import visible
+
+WIDTH, LABEL_CHARS = 460, 20
+STYLE = Style(label_font_size=14, major_label_font_size=14)   # the room for labels; page.css has their size
+SVG = "{http://www.w3.org/2000/svg}"
+SHAPES = {"svg": {"viewBox"}, "g": {"class", "transform"}, "rect": {"class", "x", "y", "width", "height", "rx", "ry"},
+          "path": {"class", "d"}, "circle": {"class", "cx", "cy", "r"}, "text": {"class", "x", "y", "transform"}}
+LEFT_OUT = re.compile(r"\b(?:background|text-overlay|tooltip-overlay|titles)\b")
+COLOUR = re.compile(r"\bcolor-(\d+)\b")
+LONG_NUMBER = re.compile(r"(\.\d)\d+")
+
+
+@dataclass(frozen=True)
+class Series:
+    """What is drawn in one colour: a value a label."""
+
+    name: str
+    colour: str
+    values: list[float | None]
+
+
+def columns(title: str, labels: list[str], series: list[Series], every: int = 1, height: int = 190) -> str:
+    """Columns side by side, series on top of one another. Every `every`th label is written."""
+    chart = pygal.StackedBar(**_config(height), x_labels=visible(labels), x_labels_major_every=every, spacing=2,
+                             show_minor_x_labels=False, rounded_bars=1, max_scale=5, value_formatter="{:,.0f}".format)
+    return _draw(chart, title, labels, series, "{:,.6g}")
+
+
+def bars(title: str, labels: list[str], series: list[Series], percent: bool = False) -> str:
+    """A bar a label, from the top, series one behind the other."""
+    unit = "{:.0f} %" if percent else "{:,.6g}"
+    shown = [text if len(text) <= LABEL_CHARS else text[:LABEL_CHARS - 1] + "…" for text in visible(labels[::-1])]
+    chart = pygal.HorizontalStackedBar(**_config(40 + 26 * len(labels)), x_labels=shown, spacing=4,
+                                       value_formatter=unit.format, max_scale=5, range=(0, 100) if percent else None)
+    turned = [Series(one.name, one.colour, one.values[::-1]) for one in series]
+    return _draw(chart, title, labels[::-1], turned, unit)
+
+
+def interval(title: str, value: float, low: float, high: float, marks: list[float], colour: str) -> str:
+    """A point and the interval around it on a line; `marks` are named on the axis."""
+    ends = [value, low, high, *marks]
+    room = max(0.08 * (max(ends) - min(ends)), 0.5)
+    chart = pygal.XY(**_config(70), x_labels=marks, xrange=(min(ends) - room, max(ends) + room), range=(-1, 1),
+                     show_y_labels=False, show_y_guides=False, show_x_guides=True, x_value_formatter="{:g}".format)
+    chart.add("interval", [{"value": (at, 0), "label": f"{at:.2f}"} for at in (low, high)])
+    chart.add("value", [{"value": (value, 0), "label": f"{value:.2f}"}])
+    return _clean(chart.render(), title, [f"{colour} span", f"{colour} point"])
+
+
+def _config(height: int) -> dict:
+    return {"width": WIDTH, "height": height, "style": STYLE, "js": (), "show_legend": False, "margin": 4,
+            "disable_xml_declaration": True, "explicit_size": False, "no_data_text": "no data", "truncate_label": -1}
+
+
+def _draw(chart, title: str, labels: list[str], series: list[Series], unit: str) -> str:
+    for one in series:
+        chart.add(visible(one.name), [
+            None if value is None else {"value": value, "label": visible(f"{label}, {one.name}: {unit.format(value)}")}
+            for label, value in zip(labels, one.values, strict=True)])
+    return _clean(chart.render(), title, [one.colour for one in series])
+
+
+def _clean(svg: bytes, title: str, colours: list[str]) -> str:
+    root = _shapes(ElementTree.fromstring(svg), colours)
+    root.attrib |= {"class": "chart", "role": "img", "aria-label": visible(title)}
+    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
+
+
+def _shapes(node: ElementTree.Element, colours: list[str]) -> ElementTree.Element:
+    """The node, and below it shapes, their texts, and their tips as <title>."""
+    name = node.tag.removeprefix(SVG)
+    out = ElementTree.Element(name, {key: LONG_NUMBER.sub(r"\1", value) for key, value in node.attrib.items()
+                                     if key in SHAPES[name]})
+    if "class" in out.attrib:
+        out.attrib["class"] = COLOUR.sub(lambda found: f"colour {colours[int(found[1])]}", out.attrib["class"])
+    if name == "text":
+        out.text = node.text
+    for child in node:
+        tag = child.tag.removeprefix(SVG) if isinstance(child.tag, str) else ""   # else a comment
+        kind = child.get("class", "")
+        if tag == "desc" and kind == "label":
+            ElementTree.SubElement(out, "title").text = child.text
+        elif tag in SHAPES and not LEFT_OUT.search(kind) and not (tag == "rect" and _is_empty(child)):
+            out.append(_shapes(child, colours))
+    return out
+
+
+def _is_empty(rect: ElementTree.Element) -> bool:
+    """True where a stacked series has no value."""
+    return not float(rect.get("width", 0)) or not float(rect.get("height", 0))
