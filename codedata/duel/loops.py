@@ -20,13 +20,11 @@ def repeated(command: str, messages: list[dict]) -> int:
     """
     own = " ".join(command.split())
     turns = [m["content"] for m in messages if m["role"] == "assistant"][-LAST:]
-    for ago, turn in enumerate(reversed(turns), 1):
-        blocks = BLOCK.findall(turn)
-        if any(" ".join(block.split()) == own for block in blocks):
-            return ago
-        if any(action_style(block) == EDIT for block in blocks):
-            return 0
-    return 0
+    blocks = [BLOCK.findall(turn) for turn in reversed(turns)]
+    ago = next((i for i, of in enumerate(blocks, 1) if any(" ".join(b.split()) == own for b in of)), 0)
+    if any(action_style(block) == EDIT for of in blocks[:max(0, ago - 1)] for block in of):
+        return 0
+    return ago
 
 
 def stalls(command: str) -> bool:

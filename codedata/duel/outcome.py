@@ -17,6 +17,7 @@ from codedata.duel.score import BOTH, KING_FIRST, Outcome, decide, turn_score
 from codedata.errors import BrokenRecord
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, say
+from codedata.records import Answer, Score
 from codedata.resume import WHOLE, Plan, States
 from codedata.store import Store, digest, to_json, write_atomic
 
@@ -54,7 +55,7 @@ def write_duel(settings: Settings) -> list[str]:
         now, judged = standing(settings, panel), []
         for name in now.plan.current:
             try:
-                judged.append(judged_turn(now, panel, name))
+                judged.append(judged_turn(panel, now.answers.read(name), now.scores.read(name)))
             except BrokenRecord as e:
                 say(f"validate.py: {e}")
         duel = decided(settings.duel, panel, judged, now.turns_left)
@@ -64,9 +65,8 @@ def write_duel(settings: Settings) -> list[str]:
     return told(duel, f"{now.scores.into.name}/{DUEL}")
 
 
-def judged_turn(now: Standing, panel: Panel, name: str) -> JudgedTurn:
+def judged_turn(panel: Panel, answer: Answer, score: Score) -> JudgedTurn:
     """What counts of a turn, without its texts."""
-    score, answer = now.scores.read(name), now.answers.read(name)
     longer_by = len(answer.challenger or "") - len(getattr(answer, SIDES[panel.rival]) or "")
     entries = [{key: entry[key] for key in COUNTED if key in entry} for entry in score.judges]
     return JudgedTurn(score.instance_id, entries, longer_by)

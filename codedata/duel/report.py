@@ -60,6 +60,7 @@ def fill_buckets(settings: Settings, turns: Turns) -> Moves:
     """Bring final/, refined/ and defeat/ up to date."""
     by_name = {cls.directory: cls for cls in BUCKETS}
     wanted = {row.name: by_name[row.bucket] for row in turns.rows if row.bucket}
+    findings = {row.name: list(row.injections) for row in turns.rows}
     buckets = Buckets(settings.root)
     buckets.remove(wanted)
     for name, cls in wanted.items():
@@ -70,7 +71,8 @@ def fill_buckets(settings: Settings, turns: Turns) -> Moves:
             turns.broken += 1
             continue
         points, metrics = turns.scores[name]
-        buckets.put(name, copy_of(answer, replace(score, score=points, metrics=metrics), cls, turns.panel))
+        score = replace(score, score=points, metrics=metrics)
+        buckets.put(name, copy_of(answer, score, cls, turns.panel, findings[name]))
     buckets.close()
     for e in buckets.broken:
         say(f"{STAGE}.py: {e}")

@@ -278,7 +278,8 @@ def decide(turns: list[TurnScore], panel: list[str], *, win_margin: float, gate_
     total = aggregate(turns, panel)
     deltas = [delta(turn) for turn in turns]
     means = {TURN: turn_means(deltas, bootstrap_resamples, seed)}
-    means[CLUSTER] = cluster_means(deltas, clusters, bootstrap_resamples, seed) if clusters else means[TURN]
+    single = not clusters or len(set(clusters)) == len(clusters)   # then both are the same numbers
+    means[CLUSTER] = means[TURN] if single else cluster_means(deltas, clusters, bootstrap_resamples, seed)
     lcbs = {kind: bound(of, gate_alpha) for kind, of in means.items()}
     said = gate(total, lcbs[bootstrap], win_margin=win_margin, min_valid_turn_frac=min_valid_turn_frac,
                 min_turns=min_turns, turns_left=turns_left)

@@ -88,7 +88,7 @@ def read_turns(settings: Settings, judge_again: str) -> Turns:
     for name in now.plan.current:
         try:
             answer, score = now.answers.read(name), now.scores.read(name)
-            judged.append(judged_turn(now, panel, name))
+            judged.append(judged_turn(panel, answer, score))
         except BrokenRecord as e:
             say(f"{STAGE}.py: {e}")
             turns.broken += 1
