@@ -7,6 +7,6 @@ mkdir -p "$root"
 tools/chain "prompt king ch validate report" --root "$root" --no-retry
 code=$?
 echo
-echo "Read $root/report/report.md; the turns are in $root/final/, refined/ and defeat/, what the judge said in $root/score/."
+echo "Open $root/report/report.html in a browser (or read report.md); the turns are in $root/final/, refined/ and defeat/, what the judge said in $root/score/."
 echo "Look at one, change it, and run \`make demo\` again; or see where all of it stands: make status"
 [ $code -le 1 ]
