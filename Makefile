@@ -31,6 +31,7 @@ check-all: setup  ## the benchmarks at full size, one JSON line each (about 20 m
 	$(BIN)/python benchmarks/throughput.py --https
 	$(BIN)/python benchmarks/resume.py
 	$(BIN)/python benchmarks/judging.py
+	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/page.py
 
 lint: setup    ## ruff
