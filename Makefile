@@ -4,10 +4,10 @@ PYTHON ?= python3
 ROOT ?= runs/demo
 ARGS ?=
 BIN = .venv/bin
-SCRIPTS = prompt king ch validate report
+SCRIPTS = prompt king ch validate report export
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check-all lint lock duel status clean samples $(SCRIPTS)
+.PHONY: help setup demo test test-trl check-all lint lock duel status clean samples $(SCRIPTS)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,12 +26,16 @@ demo: setup    ## run the scripts on the samples with a small real model, no key
 test: setup    ## the test suite (no network)
 	$(BIN)/python -m pytest -q $(ARGS)
 
+test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
+	@tools/test-trl $(ARGS)
+
 check-all: setup  ## the benchmarks at full size, one JSON line each (about 20 minutes)
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/throughput.py --https
 	$(BIN)/python benchmarks/resume.py
 	$(BIN)/python benchmarks/judging.py
 	$(BIN)/python benchmarks/panel.py
+	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/page.py
 
 lint: setup    ## ruff
@@ -54,5 +58,5 @@ samples: setup ## are the samples what their commands print? (needs go, node, gc
 	$(BIN)/python samples/make.py --check
 
 clean:         ## remove .venv and caches; never records
-	rm -rf .venv .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-trl .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

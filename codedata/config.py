@@ -132,6 +132,24 @@ class ReportSettings:
 
 
 @dataclass(frozen=True)
+class ExportSettings:
+    """[export]: the training sets of export.py."""
+
+    formats: tuple[str, ...] = ("sft_messages", "sft_completion", "dpo", "kto", "jsonl")
+    rejected_too: bool = False          # also where the duel was not accepted, or has no outcome
+    dpo_min_margin: float = 16.0        # DPO and KTO: the least distance from 50 of a score outside final/
+    max_chars: int = 0                  # a longer history + answer is left out; 0: no limit
+    duplicate_similarity: float = 0.8   # Jaccard from which a turn is a near-duplicate; 0: no check
+    against: tuple[str, ...] = ()       # files or folders of earlier training data, whose turns are duplicates too
+    decontaminate: tuple[str, ...] = ()   # files of benchmarks: a turn that overlaps with one is left out
+    licences: tuple[str, ...] = ()      # of repositories ("unknown" is one); empty: all
+    validation: float = 0.05            # share of the repositories
+    seed: int = 0                       # of the split
+    shard_rows: int = 10_000            # of a Parquet file
+    licence: str = "other"              # of the data set, an id of the Hub
+
+
+@dataclass(frozen=True)
 class Exclude:
     """[exclude]: what no stage touches."""
 
@@ -189,6 +207,7 @@ class Settings:
     judge: JudgeSettings = JudgeSettings()
     duel: DuelSettings = DuelSettings()
     report: ReportSettings = ReportSettings()
+    export: ExportSettings = ExportSettings()
     exclude: Exclude = Exclude()
     prices: dict[str, Price] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
@@ -237,7 +256,7 @@ class Settings:
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
 SECTIONS = {"llm": LLM, "prompt": PromptSettings, "king": Role, "challenger": Role, "judge": JudgeSettings,
-            "duel": DuelSettings, "report": ReportSettings, "exclude": Exclude}
+            "duel": DuelSettings, "report": ReportSettings, "export": ExportSettings, "exclude": Exclude}
 ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY", "llm.ca_bundle": "REQUESTS_CA_BUNDLE",
                "duel.mode": "DUEL_MODE"}
 FLAGS = {"llm.endpoint": "llm", "llm.base_url": "llm_base_url", "llm.model": "model", "llm.workers": "workers",
@@ -250,7 +269,8 @@ AT_LEAST = {"llm.workers": 1, "llm.max_tokens": 1, "llm.max_prompt_tokens": 0, "
             "prompt.window_rows": 1, "exclude.max_patch_chars": 0,
             "judge.temperature": 0, "judge.score_max_tokens": 1, "judge.thinking_max_tokens": 1,
             "duel.bootstrap_resamples": 1, "duel.min_turns": 1, "duel.seed": 0, "report.final_min": 0,
-            "report.defeat_min": 0, "report.detail_turns": 0,
+            "report.defeat_min": 0, "report.detail_turns": 0, "export.dpo_min_margin": 0, "export.max_chars": 0,
+            "export.duplicate_similarity": 0, "export.validation": 0, "export.seed": 0, "export.shard_rows": 1,
             **{f"{role}.{key}": least for role in ("king", "challenger") for key, least in
                (("temperature", 0), ("max_tokens", 1), ("max_prompt_tokens", 0), ("format_retries", 0))}}
 SHARES = ("duel.gate_alpha", "duel.min_valid_turn_frac")   # above 0; 1 only for the latter
@@ -339,7 +359,8 @@ def _layered(args, table, path, environment, origin):
             flag = FLAGS.get(name) or (FLAGS_OF_ROLES.get(key) if cls is Role else None) or (
                 key if section == args.section else "")
             if flag and (value := getattr(args, flag, None)) is not None:
-                values[section][key], origin[name] = value, f"flag --{flag.replace('_', '-')}"
+                values[section][key] = tuple(value) if isinstance(value, list) else value   # a flag given repeatedly
+                origin[name] = f"flag --{flag.replace('_', '-')}"
             value, least = values[section][key], AT_LEAST.get(name)
             if None not in (value, least) and not least <= value < inf:
                 raise Trouble(f"is {value}; it must be {least:g} or more.", f"[{section}] {key} ({origin[name]})")
@@ -366,6 +387,8 @@ def _checked(name: str, value, where: str):
         raise Trouble(f"is {value:g}; it must be between 0 and 1.", where)
     if name in ("duel.win_margin", "report.final_min", "report.defeat_min") and not -100 <= value <= 100:
         raise Trouble(f"is {value:g}; it is in points of 100.", where)
+    if name in ("export.duplicate_similarity", "export.validation") and value > 1:
+        raise Trouble(f"is {value:g}; it must be between 0 and 1.", where)
     if name == "duel.bootstrap_resamples" and value > 1_000_000:
         raise Trouble(f"is {value:,}; it must be at most 1,000,000.", where)
     if name == "judge.models" and not value:

@@ -52,6 +52,14 @@ def named(names: list[str], at_most: int = NAMED) -> str:
     return ", ".join(names[:at_most]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def table(columns: list[str], rows: list[list[str]], align: str) -> str:
+    """A Markdown table; names may hold what Markdown would read."""
+    def line(cells):
+        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "\n".join([line(columns), "|" + "|".join("---:" if a == "r" else "---" for a in align) + "|",
+                      *map(line, rows)])
+
+
 @dataclass
 class Outcome:
     """What a run has come to, counted as it goes."""

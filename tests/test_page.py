@@ -25,11 +25,11 @@ from conftest import eventually, run_here, write_commits
 
 from codedata.config import EMBEDDED_MODEL, ReportSettings, Settings
 from codedata.duel import page
-from codedata.duel.costs import Cost
 from codedata.duel.letters import letters
 from codedata.duel.panel import JudgedTurn, statistics
 from codedata.duel.score import turn_score
 from codedata.duel.turns import Row
+from codedata.llm.costs import Cost
 from codedata.page import charts
 from codedata.page.builder import build, pack, visible
 from codedata.records import METRICS, Answer, Score

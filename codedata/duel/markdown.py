@@ -6,11 +6,11 @@ from pathlib import Path
 import orjson
 
 from codedata.config import EMBEDDED_MODEL, Settings
-from codedata.duel.costs import Cost
 from codedata.duel.texts import packaged_text
 from codedata.duel.turns import Row, Turns
+from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
-from codedata.progress import plural
+from codedata.progress import plural, table
 from codedata.records import METRICS
 
 
@@ -21,7 +21,7 @@ def markdown(settings: Settings, turns: Turns, costs: list[Cost]) -> str:
         parts.append("**The verdicts in the records are others than this was decided on: run validate.py.**")
     if any(judge["model"] == EMBEDDED_MODEL for judge in duel["judges"].values()):
         parts.append(f"**Noise: the verdicts are {NOISE}.**")
-    parts.append(_table(["", "turns"], counts(turns), "lr"))
+    parts.append(table(["", "turns"], counts(turns), "lr"))
     if rival == "king":
         parts += ["## Buckets", _buckets(settings, turns), *refined(turns)]
     parts += ["## Judges", _judges(duel), *_panel(duel.get("panel"))]
@@ -40,7 +40,7 @@ def huge_markdown(prs: list[dict], settings: Settings) -> str:
     rows = [[pr["instance_id"], pr.get("repo", ""), pr.get("language", ""), f"{pr.get('patch_chars', 0):,}",
              f"{pr.get('n_files', 0):,}", pr.get("created_at") or ""] for pr in prs]
     columns = ["instance", "repository", "language", "characters", "files", "created"]
-    return head + ("\n" + _table(columns, rows, "lllrrl") + "\n" if prs else "")
+    return head + ("\n" + table(columns, rows, "lllrrl") + "\n" if prs else "")
 
 
 def _verdict(duel: dict) -> str:
@@ -59,7 +59,7 @@ def _verdict(duel: dict) -> str:
         classic = duel["classic"]
         rows.append(["asked once, " + f"{rival} first", f"margin {classic['margin']:.2f}, LCB {classic['lcb']:.4f}: "
                      f"{'accepted' if classic['accepted'] else 'not accepted'}"])
-    return said + "\n\n" + _table(["", "points"], rows, "ll")
+    return said + "\n\n" + table(["", "points"], rows, "ll")
 
 
 def counts(turns: Turns) -> list[list[str]]:
@@ -83,8 +83,8 @@ def counts(turns: Turns) -> list[list[str]]:
 def _buckets(settings: Settings, turns: Turns) -> str:
     low, high = settings.report.defeat_min, settings.report.final_min
     scores = {"final": f"{high:g} and more", "refined": f"{low:g} up to {high:g}", "defeat": f"below {low:g}"}
-    return _table(["bucket", "score", "turns"], [[f"{name}/", said, str(turns.buckets[name])]
-                                                 for name, said in scores.items()], "llr")
+    return table(["bucket", "score", "turns"], [[f"{name}/", said, str(turns.buckets[name])]
+                                                for name, said in scores.items()], "llr")
 
 
 def _judges(duel: dict) -> str:
@@ -93,7 +93,7 @@ def _judges(duel: dict) -> str:
     if len(rows) > 1:
         rows.append(["all", _number(duel["challenger_score"]), f"{100 * duel['parsed_frac']:.1f} %",
                      *(_number(duel["metrics"].get(metric)) for metric in METRICS)])
-    return _table(["judge", "score", "verdicts read", *METRICS], rows, "lrr" + "r" * len(METRICS))
+    return table(["judge", "score", "verdicts read", *METRICS], rows, "lrr" + "r" * len(METRICS))
 
 
 def _panel(panel: dict | None) -> list[str]:
@@ -109,10 +109,10 @@ def _panel(panel: dict | None) -> list[str]:
                "replies", "failed or unread", "retries", "time-outs"]
     alphas = [_number(panel["alpha"][metric], 2) for metric in METRICS]
     votes = panel["effective_votes"]
-    agreement = _table(["agreement of the judges", *METRICS], [["Krippendorff's alpha", *alphas]],
-                       "l" + "r" * len(METRICS)) if any(alpha != "-" for alpha in alphas) else ""
+    agreement = table(["agreement of the judges", *METRICS], [["Krippendorff's alpha", *alphas]],
+                      "l" + "r" * len(METRICS)) if any(alpha != "-" for alpha in alphas) else ""
     worth = [f"The panel of {len(rows)} is worth {votes:g} independent votes."] if votes else []
-    return ["## How the judges judge", packaged_text("panel.md").strip(), _table(columns, rows, "lrrrrrrrr"),
+    return ["## How the judges judge", packaged_text("panel.md").strip(), table(columns, rows, "lrrrrrrrr"),
             *([agreement] if agreement else []), *worth]
 
 
@@ -165,29 +165,21 @@ def _languages(rows: list[Row]) -> str:
         scores = [row.score for row in of if row.score is not None]
         lines.append([language, str(len(of)), _number(sum(scores) / len(scores) if scores else None),
                       str(sum(row.bucket == "final" for row in of))])
-    return _table(["language", "turns", "mean score", "final"], lines, "lrrr")
+    return table(["language", "turns", "mean score", "final"], lines, "lrrr")
 
 
 def _costs(costs: list[Cost]) -> str:
-    return _table(["stage", "model", "calls", "tokens in", "tokens out", "cost"],
-                  [[cost.stage, cost.model, f"{cost.calls:,}", f"{cost.tokens_in:,}", f"{cost.tokens_out:,}", cost.said]
-                   for cost in costs], "llrrrr")
+    return table(["stage", "model", "calls", "tokens in", "tokens out", "cost"],
+                 [[cost.stage, cost.model, f"{cost.calls:,}", f"{cost.tokens_in:,}", f"{cost.tokens_out:,}", cost.said]
+                  for cost in costs], "llrrrr")
 
 
 def _turns(rows: list[Row]) -> str:
-    return _table(["score", "turn", "bucket", "step", *METRICS, "repeats or stalls", "flags"],
-                  [[_number(row.score), row.name, row.bucket or "-", " → ".join(row.styles),
-                    *(_number(row.metrics.get(metric)) for metric in METRICS), " and ".join(row.repeats),
-                    "speaks to its judge" if row.is_flagged else ""] for row in rows],
-                  "rlll" + "r" * len(METRICS) + "ll")
-
-
-def _table(columns: list[str], rows: list[list[str]], align: str) -> str:
-    """A Markdown table; names may hold what Markdown would read."""
-    def line(cells):
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-    return "\n".join([line(columns), "|" + "|".join("---:" if a == "r" else "---" for a in align) + "|",
-                      *map(line, rows)])
+    return table(["score", "turn", "bucket", "step", *METRICS, "repeats or stalls", "flags"],
+                 [[_number(row.score), row.name, row.bucket or "-", " → ".join(row.styles),
+                   *(_number(row.metrics.get(metric)) for metric in METRICS), " and ".join(row.repeats),
+                   "speaks to its judge" if row.is_flagged else ""] for row in rows],
+                 "rlll" + "r" * len(METRICS) + "ll")
 
 
 def _number(value: float | None, digits: int = 1) -> str:

@@ -14,12 +14,12 @@ from dataclasses import asdict
 
 from codedata.config import EMBEDDED_MODEL, Settings
 from codedata.duel.buckets import BUCKETS
-from codedata.duel.costs import Cost
 from codedata.duel.judges import SIDES
 from codedata.duel.letters import CHALLENGER, DRAW, READ, RIVAL, TURNED, letter
 from codedata.duel.texts import packaged_text
 from codedata.duel.turns import Row
 from codedata.errors import BrokenRecord
+from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.page import charts
 from codedata.page.builder import build, pack

@@ -11,12 +11,12 @@ from pathlib import Path
 from codedata.config import Settings
 from codedata.duel import page
 from codedata.duel.buckets import BUCKETS, Buckets, Moves, copy_of
-from codedata.duel.costs import costs_of
 from codedata.duel.markdown import counts, huge_markdown, markdown, refined, trials
 from codedata.duel.outcome import DUEL, told
 from codedata.duel.turns import STAGE, Turns, read_turns
 from codedata.errors import BrokenRecord, Trouble
 from codedata.ledger import Ledger
+from codedata.llm.costs import costs_of
 from codedata.progress import named, plural, say
 from codedata.records import Commit, Prompt
 from codedata.stage import again, compact, hold, start_log

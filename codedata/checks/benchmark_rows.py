@@ -1,0 +1,196 @@
+"""Rows of benchmarks from local files, whatever family they are of.
+
+    SWE-bench family     rows with `instance_id` and `problem_statement` or `patch`: Verified, Lite, Multilingual, Pro,
+                         SWE-rebench, SWE-smith (its patch makes the bug, so it is no gold patch, and left out)
+    Multi-SWE-bench      rows with `org`, `repo`, `number` and `resolved_issues` or `fix_patch`
+    Terminal-Bench       rows with `task_id` and `instruction` or `problem_statement`; folders with task.yaml, or with
+                         instruction.md beside task.toml
+
+Rows are read from .json (a list), .jsonl, .jsonl.gz and .parquet, and from all of these in a folder. A row of another
+kind is Trouble: what is skipped in silence would be missed in silence. Nothing is checked beyond the fields that are
+used.
+"""
+from __future__ import annotations
+
+import glob
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from codedata.errors import Trouble
+
+FORMS = (".parquet", ".jsonl", ".jsonl.gz", ".json")
+FAMILIES = ("`instance_id` with `problem_statement` or `patch` (SWE-bench), `org`, `repo`, `number` with "
+            "`resolved_issues` or `fix_patch` (Multi-SWE-bench), or `task_id` with `instruction` (Terminal-Bench)")
+COLUMNS = ("instance_id", "repo", "base_commit", "problem_statement", "patch", "test_patch", "image_name",
+           "org", "number", "base", "title", "body", "resolved_issues", "fix_patch", "task_id", "instruction")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A task of a benchmark. Empty: its family has no such thing."""
+
+    benchmark: str              # the file, or the folder of the task
+    row_id: str
+    names: tuple[str, ...]      # every id that it goes by
+    statement: str
+    repo: str = ""
+    base_commit: str = ""       # may be abbreviated
+    patch: str = ""             # unified diffs
+    test_patch: str = ""
+    solution: tuple[str, ...] = ()   # files of a terminal task
+    tests: tuple[str, ...] = ()
+
+
+def read_rows(path: str | Path) -> Iterator[Row]:
+    """The rows of a file or folder, at least one; else Trouble."""
+    path = Path(path)
+    if path.is_dir():
+        yield from _folder_rows(path)
+        return
+    if not path.is_file():
+        raise Trouble("is no file and no folder.", str(path), "Give local files or folders of benchmarks.")
+    number = 0
+    for number, raw in enumerate(_raw_rows(path), 1):
+        yield _row(raw, path, number)
+    if not number:
+        raise Trouble("holds no rows: nothing would be found.", str(path), "Give a file with rows, or leave it out.")
+
+
+def _folder_rows(folder: Path) -> Iterator[Row]:
+    tasks = sorted({file.parent for name in ("task.yaml", "instruction.md") for file in folder.rglob(name)})
+    files = [] if tasks else sorted(file for file in folder.rglob("*") if file.name.endswith(FORMS) and file.is_file())
+    if not tasks and not files:
+        raise Trouble(f"holds no task (task.yaml, or instruction.md) and no {', '.join(FORMS)}.", str(folder),
+                      "Give a folder of Terminal-Bench tasks, or one with files of rows.")
+    yield from map(_task, tasks)
+    for file in files:
+        yield from read_rows(file)
+
+
+# files
+
+def _raw_rows(path: Path) -> Iterator:
+    if path.name.endswith(".parquet"):
+        return _parquet(path)
+    if path.name.endswith((".jsonl", ".jsonl.gz")):
+        return _json_lines(path)
+    if path.name.endswith(".json"):
+        return iter(_json(path))
+    raise Trouble(f"is none of {', '.join(FORMS)}.", str(path), "Save the benchmark in one of these forms.")
+
+
+def _parquet(path: Path) -> Iterator[dict]:
+    name = [glob.escape(str(path))]   # duckdb expands globs
+    with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
+        try:
+            there = {column for column, *_ in database.execute("describe from read_parquet(?)", name).fetchall()}
+            columns = [column for column in COLUMNS if column in there]
+            if not columns:
+                raise Trouble(f"has the columns {', '.join(sorted(there))}; a benchmark has {FAMILIES}.", str(path))
+            cursor = database.execute(f"select {', '.join(columns)} from read_parquet(?)", name)
+            while rows := cursor.fetchmany(1000):
+                for row in rows:
+                    yield dict(zip(columns, row, strict=True))
+        except duckdb.Error as e:
+            raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", str(path), "Fetch it again.") from e
+
+
+def _json_lines(path: Path) -> Iterator:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.isspace():
+                    yield _parsed(line, f"{path} line {number}", "Mend it, or fetch the file again.")
+    except (gzip.BadGzipFile, EOFError) as e:
+        raise Trouble(f"cannot be unpacked: {e}", str(path), "Fetch it again.") from e
+
+
+def _json(path: Path) -> list:
+    rows = _parsed(path.read_bytes(), str(path), "Mend it; a file with one object a line is called .jsonl.")
+    if not isinstance(rows, list):
+        raise Trouble("is no list of rows.", str(path), "Save it as a list of objects, or one object a line as .jsonl.")
+    return rows
+
+
+def _parsed(data: bytes, where: str, todo: str):
+    try:
+        return json.loads(data)
+    except ValueError as e:
+        raise Trouble(f"is broken: {e}", where, todo) from e
+
+
+# rows
+
+def _row(raw, path: Path, number: int) -> Row:
+    try:
+        if not isinstance(raw, dict):
+            raise ValueError(f"is {json.dumps(raw)[:60]}, no object")
+        if raw.get("org") and raw.get("number") is not None and ("fix_patch" in raw or "resolved_issues" in raw):
+            return _multi_swe(raw, str(path))
+        if _text(raw, "instance_id") and ("problem_statement" in raw or "patch" in raw):
+            return _swe(raw, str(path))
+        if (task_id := _text(raw, "task_id")) and ("instruction" in raw or "problem_statement" in raw):
+            return Row(str(path), task_id, (task_id,), _text(raw, "instruction") or _text(raw, "problem_statement"))
+        raise ValueError(f"has {', '.join(sorted(key for key in raw if raw[key] is not None)) or 'no fields'}")
+    except ValueError as e:
+        raise Trouble(f"{e}; a row of a benchmark has {FAMILIES}.", f"{path} row {number}",
+                      "Give the benchmark's own file, without other rows in it.") from None
+
+
+def _swe(raw: dict, benchmark: str) -> Row:
+    instance_id, repo, commit = (_text(raw, name) for name in ("instance_id", "repo", "base_commit"))
+    patch, test_patch = _text(raw, "patch"), _text(raw, "test_patch")
+    if repo.startswith("swesmith/") or "swesmith" in _text(raw, "image_name"):
+        repo, _, short = repo.removeprefix("swesmith/").partition(".")   # swesmith/owner__name.1234abcd
+        repo, commit, patch = repo.replace("__", "/", 1), commit or short, ""
+    return Row(benchmark, instance_id, (instance_id,), _text(raw, "problem_statement"), repo, commit, patch, test_patch)
+
+
+def _multi_swe(raw: dict, benchmark: str) -> Row:
+    org, repo, number, base = _text(raw, "org"), _text(raw, "repo"), raw["number"], raw.get("base")
+    names = [f"{org}__{repo}-{number}", f"{org}/{repo}:pr-{number}"]
+    if instance_id := _text(raw, "instance_id"):
+        names.insert(0, instance_id)
+    told = [raw, *(issue if isinstance(issue, dict) else {"body": str(issue)}
+                   for issue in raw.get("resolved_issues") or ())]
+    statement = "\n\n".join(filter(None, (_text(part, name) for part in told for name in ("title", "body"))))
+    return Row(benchmark, names[0], tuple(names), statement, f"{org}/{repo}",
+               _text(base, "sha") if isinstance(base, dict) else "", _text(raw, "fix_patch"), _text(raw, "test_patch"))
+
+
+def _text(raw: dict, name: str) -> str:
+    value = raw.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"has {json.dumps(value, default=str)[:60]} as `{name}`, no text")
+    return value or ""
+
+
+# folders of terminal tasks
+
+def _task(folder: Path) -> Row:
+    if (folder / "instruction.md").is_file():
+        instruction = _content(folder / "instruction.md")
+    else:
+        instruction = _yaml_text(_content(folder / "task.yaml"), "instruction")
+    if not instruction.strip():
+        raise Trouble("has no instruction.", str(folder), "A task has instruction.md, or `instruction:` in task.yaml.")
+    solution, tests = (tuple(_content(file) for pattern in patterns for file in sorted(folder.glob(pattern))
+                             if file.is_file()) for patterns in (("solution.*", "solution/*"), ("tests/*.py",)))
+    return Row(str(folder), folder.name, (folder.name,), instruction, solution=solution, tests=tests)
+
+
+def _content(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
+
+
+def _yaml_text(yaml: str, key: str) -> str:
+    """A top-level text, its words only: layout is lost, and a parser for YAML is not needed."""
+    match = re.search(rf"^{key}:[ \t]*(?:[|>][-+\d]*[ \t]*$)?(.*(?:\n(?:[ \t].*)?$)*)", yaml, re.MULTILINE)
+    text = match[1].strip() if match else ""
+    return re.sub(r"\\[nrt]|\\\n\s*", " ", text) if text.startswith('"') else text

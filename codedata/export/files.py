@@ -1,0 +1,178 @@
+"""The files of a format: JSON lines, Parquet made from them, and a folder that is put in place in one step.
+
+Equal rows give equal bytes: duckdb writes with one thread, in the order of the rows. A folder that is there is taken
+over by a new one in a single exchange, so that a kill leaves the old one or the new one; where the file system knows no
+exchange there is a moment without either, and the next run puts the old one back.
+"""
+from __future__ import annotations
+
+import ctypes
+import glob
+import hashlib
+import itertools
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import duckdb
+import orjson
+
+from codedata.ledger import disk_trouble
+
+MANIFEST, CARD = "manifest.json", "README.md"
+MEMORY = "2GB"                # duckdb's limit
+LEAST_LINE = 16 << 20         # bytes: the longest line that duckdb reads unless it is told
+GROUP_ROWS = 1000             # of a row group: readers hold one at a time
+NEW, OLD = "_tmp", "old."     # where folders are made; before its name: one that is being taken over
+AT_ONCE = 8                   # files that are synced at the same time: each waits for the disk
+EXCHANGE, HERE = 2, -100      # RENAME_EXCHANGE and AT_FDCWD of Linux
+
+
+class RowFiles:
+    """The rows of one split of a format: <split>.jsonl and data/<split>-00000-of-00002.parquet. No rows, no files."""
+
+    def __init__(self, folder: Path, split: str, columns: dict[str, str], shard_rows: int, parquet: bool):
+        self.folder, self.split, self.columns = folder, split, columns
+        self.shard_rows, self.parquet = shard_rows, parquet
+        self.n_rows, self.n_bytes = 0, 0
+        self._lines, self._shard, self._longest = None, None, 0
+        self._shards: list[Path] = []
+
+    def add(self, row: dict) -> None:
+        line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+        if self._lines is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lines = open(self.folder / f"{self.split}.jsonl", "wb")
+        if self.parquet and self._shard is None:
+            self._shard = open(self.folder / f"{self.split}.shard", "wb")
+        for file in filter(None, (self._lines, self._shard)):
+            file.write(line)
+        self.n_rows, self.n_bytes = self.n_rows + 1, self.n_bytes + len(line)
+        self._longest = max(self._longest, len(line))
+        if self.parquet and self.n_rows % self.shard_rows == 0:
+            self._end_shard()
+
+    def close(self) -> None:
+        if self._lines:
+            self._lines.close()
+        self._end_shard()
+        for i, path in enumerate(self._shards):
+            path.rename(path.with_name(f"{self.split}-{i:05}-of-{len(self._shards):05}.parquet"))
+
+    def _end_shard(self) -> None:
+        if self._shard is None:
+            return
+        self._shard.close()
+        path = self.folder / "data" / f"{self.split}-{len(self._shards):05}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        _to_parquet(Path(self._shard.name), path, self.columns, self._longest)
+        os.unlink(self._shard.name)
+        self._shards.append(path)
+        self._shard = None
+
+
+def _to_parquet(lines: Path, path: Path, columns: dict[str, str], longest: int) -> None:
+    """The rows of a JSONL file as Parquet, with these columns also where all values are null."""
+    types = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in columns.items())
+    with duckdb.connect(config={"threads": 1, "memory_limit": MEMORY, "autoinstall_known_extensions": False}) as db:
+        db.execute("set enable_progress_bar = false")
+        try:
+            db.execute(f"copy (select * from read_json(?, format = 'newline_delimited', columns = {{{types}}}, "
+                       f"maximum_object_size = {max(LEAST_LINE, 2 * longest)})) to {_quoted(str(path))} "
+                       f"(format parquet, compression zstd, row_group_size {GROUP_ROWS})", [glob.escape(str(lines))])
+        except duckdb.IOException as e:
+            raise disk_trouble(OSError(0, str(e).splitlines()[0]), path) from e
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+# folders
+
+def digests(folder: Path) -> dict[str, str]:
+    """{relative path: sha256} of every file in a folder but the manifest, in their order."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    return {str(p.relative_to(folder)): sha256(p) for p in paths}
+
+
+def sha256(path: Path) -> str:
+    """Of a file; of a folder, of its files' names and digests."""
+    found = hashlib.sha256()
+    if path.is_dir():
+        found.update(orjson.dumps(digests(path), option=orjson.OPT_SORT_KEYS))
+        return found.hexdigest()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            found.update(part)
+    return found.hexdigest()
+
+
+def read_manifest(folder: Path) -> dict:
+    """What stands beside an export, or {} where nothing readable does."""
+    try:
+        found = orjson.loads((folder / MANIFEST).read_bytes())
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def changed_by_hand(folder: Path) -> list[str]:
+    """The files that are not as the folder's manifest says: edited, added or taken away."""
+    told, found = read_manifest(folder).get("files", {}), digests(folder)
+    return sorted(path for path in {*told, *found} if told.get(path, {}).get("sha256") != found.get(path))
+
+
+def put_in_place(new: Path, place: Path, keep_old: bool) -> Path | None:
+    """Have the folder `new` at `place`; with `keep_old` a copy of what was there is in _replaced/, and returned."""
+    sync(new)
+    if not place.exists():
+        new.rename(place)
+        return None
+    kept = _copy_aside(place) if keep_old else None   # before: behind the exchange a kill would lose it
+    if exchange(new, place):
+        old = new
+    else:
+        old = place.rename(new.with_name(OLD + place.name))
+        new.rename(place)
+    shutil.rmtree(old)
+    return kept
+
+
+def _copy_aside(folder: Path) -> Path:
+    aside = folder.parent / "_replaced"
+    aside.mkdir(exist_ok=True)
+    copy = next(p for n in itertools.count(1) if not (p := aside / f"{folder.name}.{n}").exists())
+    shutil.copytree(folder, copy)
+    return copy
+
+
+def exchange(a: Path, b: Path) -> bool:
+    """Let two folders change their names in one step; False where the system or the file system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    return rename(HERE, os.fsencode(a), HERE, os.fsencode(b), EXCHANGE) == 0
+
+
+def clear_up(directory: Path) -> None:
+    """Take away what killed runs left. Only for who holds the directory."""
+    for old in (directory / NEW).glob(f"{OLD}*"):
+        if not (place := directory / old.name.removeprefix(OLD)).exists():
+            old.rename(place)   # killed between two renames
+    shutil.rmtree(directory / NEW, ignore_errors=True)
+
+
+def sync(folder: Path) -> None:
+    """Everything in a folder is on the disk: a power cut must not leave names without their bytes."""
+    def one(path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(one, (*folder.rglob("*"), folder)))

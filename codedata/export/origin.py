@@ -1,0 +1,104 @@
+"""Where an export comes from, as far as the directories tell: source data set, models, the outcome of the duel.
+
+What is written here is published: names that are paths of this machine are cut to their last part.
+"""
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path, PurePath
+from urllib.parse import urlsplit
+
+import orjson
+
+from codedata.errors import Trouble
+from codedata.export.turns import Turn
+from codedata.ledger import LEDGER, Ledger, read_lines
+from codedata.records import Answer, Attempts, Prompt, Score
+from codedata.store import shards_of
+
+DUEL = "_duel.json"
+DUEL_KEYS = ("mode", "order", "accepted", "reasons", "judges", "challenger_score", "king_score", "margin", "lcb",
+             "turns", "win_margin", "gate_alpha", "resamples")   # that are read
+UNTOLD = "not told by a ledger"
+STAGES = {"king": "king", "challenger": "ch"}   # who made which side
+FILE_ENDINGS = (".parquet", ".jsonl", ".json", ".gz", ".gguf")
+
+
+def read_duel(root: Path) -> dict | None:
+    """score/_duel.json, or None where there is none."""
+    path = Path(root) / Score.directory / DUEL
+    try:
+        duel = orjson.loads(path.read_bytes())
+        for key in DUEL_KEYS:
+            duel[key]
+        for judge in duel["judges"].values():
+            judge["score"], judge["parse_rate"]
+        if duel["mode"] != "king" or (duel["margin"] is not None and not all(
+                isinstance(duel[key], (int, float)) for key in ("margin", "lcb", "challenger_score", "king_score"))):
+            raise ValueError("its numbers are none, or it is not of king and challenger")
+        return duel
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise Trouble(f"is not the outcome of a duel: {e}", str(path), "Run: python validate.py") from e
+
+
+class Origins:
+    """What the ledgers tell of each turn."""
+
+    def __init__(self, root: Path):
+        self._prompts = Ledger(root / Prompt.directory).details
+        self._models: dict[tuple[str, str], str] = {}   # (stage, item) → the model of its newest call
+        self._refined: set[str] = set()                 # turns whose challenger is an attempt of ch.py --refine
+        self._cut: set[tuple[str, str]] = set()         # (stage, item) whose request did not fit
+        attempts = _Models(root / Attempts.directory, {})
+        for directory in shards_of(root / Answer.directory):
+            found = _Models(directory, attempts.models)
+            self._models |= found.models
+            self._refined |= found.refined
+            self._cut |= found.cut
+
+    def sources(self, turns: list[Turn]) -> Counter:
+        """{"data set, seed": turns}."""
+        found: Counter = Counter()
+        for turn in turns:
+            detail = self._prompts.get(("prompt", turn.name.rpartition("_")[0]), {})
+            seed = f", seed {detail['seed']}" if "seed" in detail else ""
+            found[public(str(detail.get("source", UNTOLD))) + seed] += 1
+        return found
+
+    def models(self, turns: list[Turn], side: str) -> Counter:
+        """{model: turns} of who made an answer, whether or not a person edited it since."""
+        return Counter(public(self._models.get((STAGES[side], turn.name), UNTOLD)) for turn in turns)
+
+    def refined(self, turns: list[Turn]) -> int:
+        return sum(turn.name in self._refined for turn in turns)
+
+    def cut(self, turns: list[Turn]) -> int:
+        """How many turns were answered, by either side, from a history whose middle was left out."""
+        return sum(any((stage, turn.name) in self._cut for stage in STAGES.values()) for turn in turns)
+
+
+class _Models:
+    """The ledger of one directory of answers. What an attempt was put in place of was made by the attempt's model."""
+
+    def __init__(self, directory: Path, attempts: dict[tuple[str, str], str]):
+        self.models: dict[tuple[str, str], str] = {}
+        self.refined: set[str] = set()
+        self.cut: set[tuple[str, str]] = set()
+        for line in read_lines(directory / LEDGER):
+            key = line.get("stage"), line.get("item")
+            if calls := line.get("calls"):
+                self.models[key] = str(calls[-1].get("model"))
+                (self.cut.add if line.get("cut") else self.cut.discard)(key)
+                if key[0] == STAGES["challenger"]:
+                    self.refined.discard(key[1])
+            elif (line.get("detail") or {}).get("refined"):
+                self.models[key] = attempts.get(key, UNTOLD)
+                self.refined.add(key[1])
+
+
+def public(name: str) -> str:
+    """A name without the folders of this machine or an address; names of the Hub and of models stay as they are."""
+    path = PurePath(urlsplit(name).path if "://" in name else name)
+    return path.name if path.is_absolute() or ".." in path.parts or path.suffix in FILE_ENDINGS else name

@@ -1,0 +1,139 @@
+"""The formats: which turns they take, what a row looks like, and which rows are refused.
+
+Trainers take many bad rows without a word: a conversation that ends with the user, an empty answer, a role that no
+chat template knows, a pair of equal answers. row_problem() finds them before they are written. What it accepts is at
+most one system message, at the beginning; then user and assistant in turn; at the end one turn of the assistant.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from codedata.export.turns import SIDES, Turn
+from codedata.records import METRICS, Final
+
+TEXT, NUMBER = "VARCHAR", "DOUBLE"
+MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
+REASONS = 'STRUCT(judge VARCHAR, "order" VARCHAR, reason VARCHAR)[]'
+FINDINGS = "STRUCT(side VARCHAR, kind VARCHAR, text VARCHAR)[]"
+COMMON = {   # of every row, for whoever sorts or weighs them; trainers pass over what they do not know
+    "instance_id": TEXT, "repo": TEXT, "language": TEXT, "licence": TEXT, "source": TEXT, "bucket": TEXT,
+    "score": NUMBER}
+Piece = tuple[Turn, str]   # a turn, and whose answer a row is made of
+
+
+@dataclass(frozen=True)
+class Format:
+    """A folder of export/: one kind of row with fixed columns {name: SQL type}."""
+
+    name: str
+    columns: dict[str, str]
+    pieces: Callable[[list[Turn]], list[Piece]]
+    row: Callable[[Turn, str, dict], dict]
+    conversations: Callable[[dict], list[list[dict]]]   # all that a row teaches or compares, each with its answer
+    for_trainers: bool = True   # Parquet files, and no row that a trainer should not see
+
+    def make(self, turn: Turn, side: str, texts: dict) -> dict:
+        """The row of a piece, its columns in their order."""
+        row = {**self.row(turn, side, texts), "instance_id": turn.instance_id, "repo": turn.repo,
+               "language": turn.language, "licence": turn.licence, "source": turn.name, "bucket": turn.bucket,
+               "score": turn.score}
+        return {column: row[column] for column in self.columns}
+
+
+def row_problem(form: Format, row: dict, turn_problem, max_chars: int = 0) -> tuple[str, str] | None:
+    """(reason, detail) of why a row is refused, or None. turn_problem(text) says what is wrong with an answer."""
+    if row.keys() != form.columns.keys():
+        return "columns", f"{', '.join(row)} instead of {', '.join(form.columns)}"
+    if "label" in row and type(row["label"]) is not bool:
+        return "label", f"{row['label']!r} is not true or false"
+    if two := [field for field in ("completion", "chosen", "rejected") if len(row.get(field, "1")) != 1]:
+        return "roles", f"{two[0]} is not one message"
+    answers = []
+    for messages in form.conversations(row):
+        if problem := _conversation_problem(messages):
+            return problem
+        if max_chars and sum(len(m["content"]) for m in messages) > max_chars:
+            return "over max_chars", f"more than {max_chars:,} characters"
+        answers.append(messages[-1]["content"])
+        if problem := turn_problem(answers[-1]):
+            return "no well-formed turn", problem
+    if len({answer.strip() for answer in answers}) < len(answers):
+        return "chosen is rejected", "the two answers are equal"
+    return None
+
+
+def _conversation_problem(messages: list[dict]) -> tuple[str, str] | None:
+    for i, message in enumerate(messages, 1):
+        if not (isinstance(message.get("content"), str) and message["content"].strip()):
+            return "empty message", f"message {i} of {len(messages)}"
+    first = 1 if messages and messages[0].get("role") == "system" else 0
+    for i, message in enumerate(messages[first:]):
+        due = ("user", "assistant")[i % 2]
+        if message.get("role") != due:
+            return "roles", f"message {i + first + 1} of {len(messages)} is of {message.get('role')!r}, not of {due!r}"
+    if len(messages) < first + 2 or messages[-1]["role"] != "assistant":
+        return "roles", "the last message is not the assistant's, or nothing stands before it"
+    return None
+
+
+# the formats
+
+def _joined(row: dict, field: str) -> list[dict]:
+    return [*row["prompt"], *row[field]]
+
+
+def _won_by_challenger(turns: list[Turn]) -> list[Piece]:
+    return [(turn, "challenger") for turn in turns if turn.bucket == Final.directory and turn.winner == "challenger"]
+
+
+def _decided(turns: list[Turn]) -> list[Piece]:
+    return [(turn, turn.winner) for turn in turns if turn.winner]
+
+
+def _both_sides(turns: list[Turn]) -> list[Piece]:
+    """Winner and loser in turn, the two of one turn far apart: TRL trains KTO in the order of the file, and compares
+    each completion with its neighbours' in the batch, which must not be answers to the same prompt."""
+    won = _decided(turns)
+    lost = [(turn, _loser(turn)) for turn, _ in won]
+    half = len(won) // 2
+    return [piece for pair in zip(won, lost[half:] + lost[:half], strict=True) for piece in pair]
+
+
+def _loser(turn: Turn) -> str:
+    return SIDES[SIDES[0] == turn.winner]
+
+
+def _said(text: str | None) -> list[dict]:
+    return [{"role": "assistant", "content": text}]
+
+
+def _dpo(turn: Turn, side: str, texts: dict) -> dict:
+    return {"prompt": texts["messages"], "chosen": _said(texts[side]), "rejected": _said(texts[_loser(turn)]),
+            "side": side}
+
+
+def _kto(turn: Turn, side: str, texts: dict) -> dict:
+    return {"prompt": texts["messages"], "completion": _said(texts[side]), "label": side == turn.winner, "side": side}
+
+
+def _plain(turn: Turn, _, texts: dict) -> dict:
+    return {**texts, "metrics": {metric: texts["metrics"].get(metric) for metric in METRICS}}
+
+
+FORMATS = {form.name: form for form in (
+    Format("sft_messages", {"messages": MESSAGES, **COMMON}, _won_by_challenger,
+           lambda turn, side, texts: {"messages": [*texts["messages"], *_said(texts[side])]},
+           lambda row: [row["messages"]]),
+    Format("sft_completion", {"prompt": MESSAGES, "completion": MESSAGES, **COMMON}, _won_by_challenger,
+           lambda turn, side, texts: {"prompt": texts["messages"], "completion": _said(texts[side])},
+           lambda row: [_joined(row, "completion")]),
+    Format("dpo", {"prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES, "side": TEXT, **COMMON}, _decided,
+           _dpo, lambda row: [_joined(row, "chosen"), _joined(row, "rejected")]),
+    Format("kto", {"prompt": MESSAGES, "completion": MESSAGES, "label": "BOOLEAN", "side": TEXT, **COMMON},
+           _both_sides, _kto, lambda row: [_joined(row, "completion")]),
+    Format("jsonl", {**COMMON, "metrics": f"STRUCT({', '.join(f'{metric} {NUMBER}' for metric in METRICS)})",
+                     "messages": MESSAGES, "king": TEXT, "challenger": TEXT, "assistant": TEXT, "reasons": REASONS,
+                     "injections": FINDINGS},
+           lambda turns: [(turn, "") for turn in turns], _plain, lambda row: [], for_trainers=False),
+)}

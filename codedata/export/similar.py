@@ -1,0 +1,163 @@
+"""Near-duplicates among turns: the same conversation up to the turn, and the same answer.
+
+Both have to be alike. Neighbouring turns of one trajectory share their history and are no duplicates, two commands
+that end two different tasks are none either. Compared are the answer that won and the history, without its system
+message and without the lines that the first messages of many tasks share, which are the harness's. What is in `against`
+is never listed.
+"""
+from __future__ import annotations
+
+import glob
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import orjson
+
+from codedata.checks.duplicates import Duplicate, near_duplicates, words
+from codedata.errors import Trouble
+from codedata.ledger import read_lines
+
+SHARED_BY = 10    # a line in the first messages of one task in so many is the harness's,
+AT_LEAST = 3      # if these are so many tasks
+FORMS = (".parquet", ".jsonl", ".json")   # of `against`; in a folder the first that is there counts
+ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A history and the answer to it."""
+
+    name: str
+    task: str                # instance id; "" where it is not known
+    messages: list[dict]
+    answer: str
+
+
+Reader = Callable[[], Iterable[Conversation]]
+
+
+def similar_turns(turns: Reader, against: Reader, threshold: float) -> list[Duplicate]:
+    """The turns that are near-duplicates of an earlier one that is kept, or of one of `against`; in their order.
+
+    Both are functions that give the conversations from the beginning: turns are read twice. All texts are held.
+    """
+    harness, names, answers = _harness_lines(turns()), [], []
+    known = 0
+
+    def texts() -> Iterator[tuple[str, str]]:
+        nonlocal known
+        for read in (against, turns):
+            known = len(names)
+            for one in read():
+                names.append(one.name)
+                answers.append(one.answer)
+                yield str(len(names) - 1), _text(one, harness)
+
+    groups: dict[int, list[int]] = defaultdict(list)   # conversations that are alike, by the first of them
+    for one in near_duplicates(texts(), threshold=threshold):
+        groups[int(one.of)].append(int(one.name))
+    found = {}
+    for first, others in groups.items():
+        kept: list[tuple[int, frozenset]] = []
+        for i in sorted([first, *others]):
+            own = frozenset(words(answers[i]))
+            similarity, k = max(((_jaccard(own, answer), -k) for k, answer in kept), default=(0.0, 0))
+            if i >= known and similarity >= threshold:
+                found[i] = Duplicate(names[i], names[-k], similarity)
+            else:
+                kept.append((i, own))
+    return [found[i] for i in sorted(found)]
+
+
+def _text(one: Conversation, harness: set[str]) -> str:
+    history = [m["content"] for m in one.messages if m["role"] != "system"]
+    if history:
+        history[0] = "\n".join(line for line in history[0].split("\n") if line not in harness)
+    return "\n".join([*history, one.answer])
+
+
+def _harness_lines(turns: Iterable[Conversation]) -> set[str]:
+    firsts = {one.task: _first(one) for one in turns}   # one for each task
+    counts = Counter(line for first in firsts.values() for line in set(first.split("\n")))
+    return {line for line, n in counts.items() if n >= max(AT_LEAST, len(firsts) / SHARED_BY)}
+
+
+def _first(one: Conversation) -> str:
+    return next((m["content"] for m in one.messages if m["role"] != "system"), "")
+
+
+def _jaccard(a: frozenset, b: frozenset) -> float:
+    return len(a & b) / len(a | b) if a or b else 1.0
+
+
+# earlier training data
+
+def read_conversations(paths: Iterable[str]) -> Iterator[Conversation]:
+    """The conversations in files and folders: exports, buckets, or any rows with messages, prompt and completion, or
+    prompt and chosen."""
+    for path in map(Path, paths):
+        has_some = False
+        for file in _files(path):
+            for i, row in enumerate(_rows(file), 1):
+                for messages, answer in _conversations(row):
+                    yield Conversation(f"{path.name} {file.relative_to(path)} row {i}" if file != path else
+                                       f"{path.name} row {i}", "", messages, answer)
+                    has_some = True
+        if not has_some:
+            raise Trouble("has no row with messages, with prompt and completion, or with prompt and chosen.", str(path),
+                          "Name Parquet, JSONL or JSON files in a form of TRL, or a folder of them.")
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        by_form = {form: sorted(p for p in path.rglob(f"*{form}") if p.is_file() and not any(
+            part.startswith(("_", ".")) for part in p.relative_to(path).parts)) for form in FORMS}
+        return next((files for files in by_form.values() if files), [])
+    if not path.is_file() or path.suffix not in FORMS:
+        raise Trouble("is not there." if not path.exists() else f"is not one of {', '.join(FORMS)}.", str(path),
+                      "Check --against, or against in [export].")
+    return [path]
+
+
+def _rows(file: Path) -> Iterator[dict]:
+    if file.suffix == ".jsonl":
+        yield from read_lines(file)
+        return
+    try:
+        if file.suffix == ".json":
+            data = orjson.loads(file.read_bytes())
+            yield from (row for row in (data if isinstance(data, list) else [data]) if isinstance(row, dict))
+            return
+        with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
+            name = [glob.escape(str(file))]   # duckdb expands globs
+            rows = database.execute("select to_json(r)::varchar from read_parquet(?) r", name)
+            while some := rows.fetchmany(ROWS_AT_ONCE):
+                yield from (orjson.loads(row) for row, in some)
+    except (duckdb.Error, ValueError) as e:
+        raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", str(file), "Mend it, or leave it out.") from e
+
+
+def _conversations(row: dict) -> Iterator[tuple[list[dict], str]]:
+    """(history, answer) of each answer in a row that somebody is to learn."""
+    messages = _messages(row.get("messages"))
+    if messages and ("challenger" in row or "king" in row):      # a record of a bucket, or our plain JSONL
+        yield from ((messages, row[side]) for side in ("challenger", "king") if isinstance(row.get(side), str))
+    elif messages and messages[-1]["role"] == "assistant":
+        yield messages[:-1], messages[-1]["content"]
+    prompt = _messages(row.get("prompt"))
+    for field in ("completion", "chosen"):
+        if prompt and (answer := _messages(row.get(field))):
+            yield prompt, answer[-1]["content"]
+
+
+def _messages(value) -> list[dict]:
+    """A list of {role, content}, also of a prompt or answer that is plain text; [] where it is neither."""
+    if isinstance(value, str):
+        return [{"role": "user", "content": value}]
+    if isinstance(value, list) and all(isinstance(m, dict) and isinstance(m.get("role"), str)
+                                       and isinstance(m.get("content"), str) for m in value):
+        return value
+    return []

@@ -1,0 +1,249 @@
+"""The judged turns that may be exported: read once from the buckets, looked at, masked, and kept in a temporary file.
+
+All formats make their rows from that file, so an edit in the middle of a run is in none of them. What no format may
+have is left out here: copies that are not up to date, benchmarks, licences. Near-duplicates come after; see similar.py.
+"""
+from __future__ import annotations
+
+import re
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+
+import orjson
+
+from codedata.checks.contamination import Benchmarks, Material
+from codedata.checks.secrets import mask
+from codedata.config import ExportSettings, Settings
+from codedata.errors import BrokenRecord
+from codedata.ledger import disk_trouble, to_line
+from codedata.progress import Bar, Outcome, say
+from codedata.records import Answer, Commit, Defeat, Final, Refined, Sample, Score
+from codedata.store import Store, digest, digests_of, natural
+
+BUCKETS = (Final, Refined, Defeat)
+SIDES = ("king", "challenger")
+FINDING = ("side", "kind", "text")
+UNKNOWN = "unknown"                                     # a licence or language that nothing tells
+COPIED = {Answer: ("messages", "assistant", *SIDES), Score: ("score", "metrics")}   # what report.py takes from where
+RECKONED = (Score,)                                     # it may have reckoned these anew, for another panel
+INSTANCE = re.compile(r"(.+)__(.+)-\d+")                # owner__name-number
+CACHED_TEXTS = 4096                                     # turns of one trajectory repeat each other's messages
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What is known of a turn that may be exported; its texts are read with Turns.texts()."""
+
+    name: str
+    bucket: str
+    instance_id: str
+    repo: str
+    language: str
+    licence: str
+    score: float
+    winner: str             # "challenger", "king", or "" where nobody clearly won
+    digest: str             # of its record in final/, refined/ or defeat/
+    commit: str             # of its PR record; "" where there is none
+    flags: tuple[str, ...]  # what was found in its answers that speaks to a judge
+    masked: dict[str, int]  # how many secrets of each kind were masked in it
+    at: int                 # where its texts are
+
+
+class LeftOut:
+    """Which turns are not exported and why: from all formats, or from some."""
+
+    def __init__(self):
+        self._formats: dict[tuple[str, str, str], dict[str, None]] = {}   # (name, reason, detail) → formats, or all
+
+    def add(self, name: str, reason: str, detail: str = "", format: str = "") -> None:
+        self._formats.setdefault((name, reason, detail), {}).update({format: None} if format else {})
+
+    def counts(self, format: str = "") -> Counter:
+        """{reason: turns} for one format, or for any."""
+        return Counter(reason for _, reason in {(name, reason) for (name, reason, _), formats in self._formats.items()
+                                                if not (format and formats) or format in formats})
+
+    def lines(self) -> bytes:
+        """left_out.jsonl: {name, reason, detail}, and `formats` where it is not all of them."""
+        entries = sorted(self._formats.items(), key=lambda entry: natural(entry[0][0]))
+        return b"".join(to_line({"name": name, "reason": reason, "detail": detail,
+                                 **({"formats": list(formats)} if formats else {})})
+                        for (name, reason, detail), formats in entries)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What the PR record tells of a turn."""
+
+    repo: str
+    language: str
+    licence: str
+    base_commit: str
+    digest: str
+    texts: dict[str, str]   # that are compared with benchmarks
+
+
+class Turns:
+    """The turns of a root in natural order. collect() reads them, texts() gives one's texts."""
+
+    def __init__(self, settings: Settings):
+        self.settings, self.own = settings, settings.export
+        self.turns: list[Turn] = []
+        self.left_out, self.edited, self.n_broken = LeftOut(), [], 0
+        self.in_bucket = Counter({cls.directory: 0 for cls in BUCKETS})
+        self._allowed = {licence.lower() for licence in self.own.licences}
+        self._benchmarks = Benchmarks.load(self.own.decontaminate) if self.own.decontaminate else None
+        self._stores = {cls: Store(settings.root, cls).open() for cls in (*BUCKETS, Commit, Answer, Score)}
+        into = settings.root / "export"   # beside the exports there is room for them
+        self._file = tempfile.TemporaryFile(dir=into if into.is_dir() else None)
+        self._mask, self._origin = lru_cache(CACHED_TEXTS)(mask), lru_cache(CACHED_TEXTS)(self._read_origin)
+
+    def collect(self, quiet: bool = False) -> Turns:
+        """Read every bucket. Broken records are named and left out."""
+        seen: dict[str, str] = {}
+        bar, progress = Bar("export", sum(len(self._stores[cls].names()) for cls in BUCKETS), quiet), Outcome()
+        for store in self._stores.values():
+            for e in store.broken:
+                self._tell(e)
+        for cls in BUCKETS:
+            for name in self._stores[cls].names():
+                if name in seen:
+                    self.left_out.add(name, "in two buckets", f"{seen[name]}/ and {cls.directory}/")
+                    continue
+                seen[name] = cls.directory
+                self.in_bucket[cls.directory] += 1
+                try:
+                    self._take(name, cls)
+                except BrokenRecord as e:
+                    self._tell(e)
+                    self.left_out.add(name, "broken record", e.what)
+                progress.wrote += 1
+                bar.update(progress, 0)
+        bar.close()
+        self.turns.sort(key=lambda turn: natural(turn.name))
+        return self
+
+    def texts(self, turn: Turn) -> dict:
+        """messages, king, challenger, assistant, metrics and reasons of a turn, masked."""
+        self._file.seek(turn.at)
+        return orjson.loads(self._file.readline())
+
+    def keep(self, names: set[str]) -> None:
+        self.turns = [turn for turn in self.turns if turn.name in names]
+
+    def _take(self, name: str, cls) -> None:
+        record = self._stores[cls].read(name)
+        if record.instance_id in self.settings.exclude.ids:
+            self.left_out.add(name, "[exclude] ids", record.instance_id)
+            return
+        if problem := self._outdated(name, record):
+            self.left_out.add(name, "not up to date", problem)
+            return
+        origin = self._origin(record.instance_id)
+        if self._allowed and origin.licence.lower() not in self._allowed:
+            self.left_out.add(name, "licence", origin.licence)
+            return
+        if hits := self._hits(record, origin):
+            for hit in hits:
+                where = f"{Path(hit.benchmark).name} {hit.row_id}, {hit.kind}" + (f" ({hit.part})" if hit.part else "")
+                self.left_out.add(name, "in a benchmark", f"{where}: {hit.overlap}")
+            return
+        texts, masked = self._masked(record)
+        self.turns.append(Turn(
+            name, cls.directory, record.instance_id, origin.repo, origin.language, origin.licence, float(record.score),
+            winner(record.score, cls.directory, self.own), _digest(record), origin.digest,
+            tuple(f"{one.get('side')}, {one.get('kind')}: {one.get('text')}" for one in record.injections), masked,
+            self._put(texts)))
+
+    def _put(self, texts: dict) -> int:
+        """Where in the temporary file these texts are now."""
+        try:
+            at = self._file.seek(0, 2)
+            self._file.write(orjson.dumps(texts, option=orjson.OPT_APPEND_NEWLINE))
+            self._file.flush()
+        except OSError as e:
+            raise disk_trouble(e, "a temporary file") from e
+        return at
+
+    def _outdated(self, name: str, record: Sample) -> str:
+        """Why a copy that nobody edited is not what report.py would write now; "" where it is, or where an edit or the
+        lack of answer/ and score/ leaves no doubt that it is meant."""
+        copies = self._stores[type(record)]
+        known, digests = copies.book.known.get(name), digests_of(record)
+        if known is None or known.digests != digests:
+            self.edited += [name] if known else []
+            return ""
+        for cls, copied in COPIED.items():
+            store = self._stores[cls]
+            if name not in store and not store.names():
+                continue
+            if name not in store:
+                return f"{cls.directory}/{name}.json is gone"
+            facts = store.facts(name)
+            differs = any(facts.digests.get(field) != digests.get(field) for field in copied)
+            if differs and (cls not in RECKONED or facts.mtime_ns > copies.facts(name).mtime_ns):
+                return f"{cls.directory}/{name}.json was changed since report.py"
+        return ""
+
+    def _read_origin(self, instance_id: str) -> _Origin:
+        """Kept for the instances looked at last: several turns may be of one."""
+        if instance_id not in self._stores[Commit]:
+            return _Origin(repo_of(instance_id), UNKNOWN, UNKNOWN, "", "", {})
+        commit = self._stores[Commit].read(instance_id)
+        return _Origin(commit.repo or repo_of(instance_id), commit.language or UNKNOWN,
+                       (commit.licence or "").strip() or UNKNOWN, commit.base_commit, _digest(commit),
+                       {"issue": commit.issue, "patch": commit.patch, "test_patch": commit.test_patch})
+
+    def _hits(self, record: Sample, origin: _Origin) -> list:
+        if not self._benchmarks:
+            return []
+        said = [m["content"] for m in record.messages]
+        task = next((m["content"] for m in record.messages if m["role"] == "user"), "")
+        texts = {"history": "\n".join(said), "task": task, "reference": record.assistant, **origin.texts,
+                 **{side: getattr(record, side) or "" for side in SIDES}}
+        return self._benchmarks.hits(Material(record.instance_id, origin.repo, origin.base_commit, texts))
+
+    def _masked(self, record: Sample) -> tuple[dict, dict[str, int]]:
+        """What formats may have of a record, and how many secrets of each kind were masked in it."""
+        found: Counter[str] = Counter()
+
+        def masked(text: str | None) -> str | None:
+            if not text:
+                return text
+            text, kinds = self._mask(text)
+            found.update(kinds)
+            return text
+
+        texts = {field.name: getattr(record, field.name) for field in fields(record)}
+        texts["messages"] = [{"role": m["role"], "content": masked(m["content"])} for m in record.messages]
+        texts["reasons"] = [{**reason, "reason": masked(reason["reason"])} for reason in record.reasons]
+        texts["injections"] = [{key: masked(str(one.get(key, ""))) for key in FINDING} for one in record.injections]
+        for field in ("assistant", *SIDES):
+            texts[field] = masked(texts[field])
+        return texts, dict(sorted(found.items()))
+
+    def _tell(self, e: BrokenRecord) -> None:
+        say(f"export.py: {e}")
+        self.n_broken += 1
+
+
+def winner(score: float, bucket: str, own: ExportSettings) -> str:
+    """Who clearly won: who leads by dpo_min_margin; in final/ the challenger where it leads at all."""
+    lead = score - 50
+    if lead > 0 and (bucket == Final.directory or lead >= own.dpo_min_margin):
+        return "challenger"
+    return "king" if lead < 0 and -lead >= own.dpo_min_margin else ""
+
+
+def repo_of(instance_id: str) -> str:
+    """owner/name of owner__name-17, where no PR record tells it; an id of another form stands for a repository."""
+    found = INSTANCE.fullmatch(instance_id)
+    return f"{found[1]}/{found[2]}" if found else instance_id
+
+
+def _digest(record) -> str:
+    """Of all fields: what the manifest names a record by."""
+    return digest({field.name: getattr(record, field.name) for field in fields(record)})

@@ -1,0 +1,74 @@
+"""The rows that export.py refuses: what a trainer would take without a word."""
+from __future__ import annotations
+
+import pytest
+from judged import SYSTEM, history, turn_of
+
+import export
+from codedata.export.rows import FORMATS, row_problem
+
+USER, SAID = {"role": "user", "content": "task"}, {"role": "assistant", "content": turn_of("ls")}
+OTHER = {"role": "assistant", "content": turn_of("pwd")}
+
+
+def a_row(form: str, **fields) -> dict:
+    texts = dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket", "side"), "x")
+    row = {"messages": [USER, SAID], "prompt": [USER], "completion": [SAID], "chosen": [SAID], "rejected": [OTHER],
+           "label": True, "score": 90.0, **texts, **fields}
+    return {name: row[name] for name in FORMATS[form].columns}
+
+
+def problem(form: str, row: dict, **more):
+    found = row_problem(FORMATS[form], row, export.turn_problem, **more)
+    return found and found[0]
+
+
+@pytest.mark.parametrize("messages", [
+    [USER], [{"role": "system", "content": SYSTEM}, USER], history("x", 3),
+], ids=["user", "system first", "long"])
+def test_what_is_accepted(messages):
+    assert problem("sft_messages", a_row("sft_messages", messages=[*messages, SAID])) is None
+    for form in ("sft_completion", "dpo", "kto"):
+        assert problem(form, a_row(form, prompt=messages)) is None
+
+
+@pytest.mark.parametrize("messages, reason", [
+    ([USER], "roles"), ([SAID], "roles"), ([], "roles"), ([USER, SAID, USER], "roles"),
+    ([USER, {"role": "tool", "content": "out"}, SAID], "roles"), ([USER, USER, SAID], "roles"),
+    ([USER, SAID, SAID], "roles"), ([SAID, USER, SAID], "roles"),
+    ([USER, {"role": "system", "content": "s"}, SAID], "roles"),
+    ([{"role": "system", "content": "s"}, SAID], "roles"), ([{"role": "System", "content": "s"}, USER, SAID], "roles"),
+    ([USER, {"role": "assistant", "content": None}], "empty message"),
+    ([USER, {"role": "assistant", "content": ""}], "empty message"),
+    ([{"role": "user", "content": " \n"}, SAID], "empty message"),
+    ([USER, {"role": "assistant", "content": "I would run ls."}], "no well-formed turn"),
+    ([USER, {"role": "assistant", "content": turn_of("ls") + turn_of("ls")}], "no well-formed turn"),
+    ([USER, {"role": "assistant", "content": "<think>hm</think>" + turn_of("ls")}], "no well-formed turn"),
+])
+def test_a_conversation_that_trl_would_take_in_silence_is_refused(messages, reason):
+    assert problem("sft_messages", a_row("sft_messages", messages=messages)) == reason
+
+
+@pytest.mark.parametrize("form, fields, reason", [
+    ("dpo", {"rejected": [SAID]}, "chosen is rejected"),
+    ("dpo", {"rejected": [{"role": "assistant", "content": turn_of("ls") + "\n"}]}, "chosen is rejected"),
+    ("dpo", {"rejected": [{"role": "assistant", "content": None}]}, "empty message"),
+    ("dpo", {"chosen": []}, "roles"), ("dpo", {"chosen": [SAID, USER, SAID]}, "roles"),
+    ("dpo", {"prompt": [USER, SAID]}, "roles"), ("kto", {"completion": [USER]}, "roles"),
+    ("kto", {"label": 1}, "label"), ("kto", {"label": 0}, "label"), ("kto", {"label": None}, "label"),
+    ("kto", {"label": "true"}, "label"), ("sft_completion", {"completion": [SAID, SAID]}, "roles"),
+])
+def test_a_bad_pair_or_label_is_refused(form, fields, reason):
+    assert problem(form, a_row(form, **fields)) == reason
+
+
+def test_a_row_of_other_columns_is_refused():
+    row = a_row("dpo")
+    del row["rejected"]
+    assert problem("dpo", row) == "columns"
+
+
+def test_too_long_is_told_by_the_longer_of_two_conversations():
+    n = len(USER["content"]) + len(OTHER["content"])
+    assert problem("dpo", a_row("dpo"), max_chars=n) is None
+    assert problem("dpo", a_row("dpo"), max_chars=n - 1) == "over max_chars"

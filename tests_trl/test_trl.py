@@ -1,0 +1,126 @@
+"""The exports in TRL's own trainers: prepared and trained on by a tokenizer and a model that are made here.
+
+`make test-trl` runs this in an environment of its own. What is asked of TRL beside "no error": that it keeps every row,
+that it learns the answer and nothing else, and that it behaves as the dataset cards say.
+"""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")   # before the imports: they look at it once
+
+import pytest
+from datasets import load_dataset
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
+
+REPO = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO / "tests"))
+
+from judged import write_root  # noqa: E402
+
+N, MAX_LENGTH = 60, 8192
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' %}{% generation %}"
+    "{{ m['content'] }}<|im_end|>{% endgeneration %}{% else %}{{ m['content'] }}<|im_end|>{% endif %}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory) -> Path:
+    """The folder export/ of a root with 60 turns."""
+    root = tmp_path_factory.mktemp("root")
+    write_root(root, N)
+    (root / "chain.toml").write_text("[export]\nvalidation = 0.3\n", encoding="utf-8")
+    command = [sys.executable, REPO / "export.py", "--root", root]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return root / "export"
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    raw.train_from_iterator(["x"], trainers.BpeTrainer(
+        vocab_size=300, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<pad>", "<|im_start|>", "<|im_end|>"]))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<|im_end|>")
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+@pytest.fixture
+def train(tokenizer, exports, tmp_path):
+    """train(Trainer, Config, format) trains two steps; returns the trainer and the rows as they were exported."""
+    def run(trainer, config, format, steps: int = 2, **settings):
+        rows = load_dataset(str(exports / format), cache_dir=str(tmp_path / "cache"))
+        how = {"output_dir": str(tmp_path), "report_to": "none", "max_steps": steps, "per_device_train_batch_size": 2,
+               "use_cpu": True, "bf16": False, "save_strategy": "no", "disable_tqdm": True, "max_length": MAX_LENGTH}
+        more = {} if trainer is SFTTrainer else {"ref_model": tiny(tokenizer)}
+        made = trainer(model=tiny(tokenizer), args=config(**{**how, **settings}), train_dataset=rows["train"],
+                       eval_dataset=rows["validation"], processing_class=tokenizer, **more)
+        if steps:
+            made.train()
+        return made, rows["train"]
+    return run
+
+
+def tiny(tokenizer):
+    return Qwen2ForCausalLM(Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id))
+
+
+def learnt(tokenizer, row) -> str:
+    return tokenizer.decode([label for label in row["labels"] if label != -100])
+
+
+def test_sft_learns_the_completion_and_nothing_else(train, tokenizer):
+    trainer, rows = train(SFTTrainer, SFTConfig, "sft_completion")
+    assert len(trainer.train_dataset) == len(rows) > 10
+    for prepared, row in zip(trainer.train_dataset, rows, strict=True):
+        assert learnt(tokenizer, prepared) == row["completion"][0]["content"] + "<|im_end|>"
+
+
+def test_sft_on_conversations_learns_the_turns_of_the_assistant_the_last_one_too(train, tokenizer):
+    trainer, rows = train(SFTTrainer, SFTConfig, "sft_messages", assistant_only_loss=True)
+    assert len(trainer.train_dataset) == len(rows)
+    for prepared, row in zip(trainer.train_dataset, rows, strict=True):
+        said = [m["content"] + "<|im_end|>" for m in row["messages"] if m["role"] == "assistant"]
+        assert learnt(tokenizer, prepared) == "".join(said) and len(said) == 3
+
+
+def test_sft_on_conversations_without_the_mask_trains_too(train):
+    trainer, rows = train(SFTTrainer, SFTConfig, "sft_messages")
+    assert len(trainer.train_dataset) == len(rows)
+
+
+def test_dpo_compares_the_two_answers(train, tokenizer):
+    trainer, rows = train(DPOTrainer, DPOConfig, "dpo")
+    assert len(trainer.train_dataset) == len(rows)
+    for prepared, row in zip(trainer.train_dataset, rows, strict=True):
+        for side in ("chosen", "rejected"):
+            assert tokenizer.decode(prepared[f"{side}_ids"]) == row[side][0]["content"] + "<|im_end|>"
+
+
+def test_kto_has_both_labels_and_no_neighbours_of_one_prompt(train, tokenizer):
+    trainer, rows = train(KTOTrainer, KTOConfig, "kto")
+    prepared = trainer.train_dataset
+    assert len(prepared) == len(rows) and prepared["label"] == rows["label"]
+    assert sum(rows["label"]) * 2 == len(rows)
+    for size in (2, 4, 8):   # the completions that TRL takes for a divergence come from the same batch
+        batches = [rows["source"][i:i + size] for i in range(0, len(rows), size)]
+        assert all(len(set(batch)) == len(batch) for batch in batches)
+
+
+@pytest.mark.parametrize("trainer, config, format", [
+    (SFTTrainer, SFTConfig, "sft_completion"), (DPOTrainer, DPOConfig, "dpo"), (KTOTrainer, KTOConfig, "kto")])
+def test_rows_over_max_length_are_dropped_without_an_error_as_the_cards_say(train, trainer, config, format):
+    made, rows = train(trainer, config, format, steps=0, max_length=64)
+    assert len(made.train_dataset) == 0 < len(rows)
