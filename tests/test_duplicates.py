@@ -11,6 +11,8 @@ from conftest import REPO
 
 from codedata.checks.duplicates import Duplicate, WordHashes, jaccard, near_duplicates, shingles, words
 
+pytest.importorskip("rensa", reason="near-duplicates need rensa: pip install 'rensa>=0.5'")
+
 WORDS = [f"{one}{other}" for one in ("par", "tok", "buf", "cach", "ind", "off", "str", "mod", "val", "err")
          for other in ("ser", "en", "fer", "ing", "ex", "set", "eam", "ule", "ue", "or")]
 
@@ -33,9 +35,6 @@ def copies(draw: random.Random, n: int, length: int) -> list[tuple[str, str]]:
         cut = copy[:draw.randrange(length * 3 // 4, length)] if draw.random() < 0.3 else copy
         out += [(f"text {i} of {length}", " ".join(found)), (f"copy {i} of {length}", " ".join(cut))]
     return out
-
-
-pytest.importorskip("rensa", reason="near-duplicates need rensa: pip install 'rensa>=0.5'")
 
 
 def test_the_first_of_a_group_is_kept_and_every_other_one_names_it():

@@ -15,12 +15,11 @@ benchmarks/checks.py counts what they take wrongly. Time is linear in the text, 
 from __future__ import annotations
 
 import base64
-import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from operator import add
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,7 @@ FOLLOWERS = {   # which letters come after which: three of four pairs in the wor
     "a": "bcdlmnprst", "b": "l", "c": "aehklot", "d": "aei", "e": "acdeflmnprstx", "f": "io", "g": "e",
     "h": "aeo", "i": "acdeglmnost", "k": "e", "l": "aeiloy", "m": "aeiop", "n": "acdegiost", "o": "cdlmnprstuw",
     "p": "aelort", "r": "aeiorst", "s": "cehipstu", "t": "aehiorsy", "u": "lnrst", "v": "ae", "y": "p"}
+COMMON_PAIRS = frozenset(one + other for one, others in FOLLOWERS.items() for other in others)
 PLACEHOLDER = re.compile(   # in lower case
     r"x{4}|y{4}|0{6}|\*{3}|\.{3}|…|_{3}|-{4}|1234567|abcdef|qwerty|example|sample|placeholder|dummy|your|change.?me"
     r"|redacted|masked|insert|replace|fake|secret|passw|my.?token|hmac-|arn:|[<>{}]|\$\(|%s")
@@ -87,9 +87,9 @@ def is_random(value: str) -> bool:
         return False
     if HEXADECIMAL.fullmatch(value):
         return True   # has no letters for words
-    letters = sum(one.isalpha() and other.isalpha() for one, other in pairwise(lower))
-    common = sum(other in FOLLOWERS.get(one, "") for one, other in pairwise(lower))
-    return common <= 0.4 * len(lower) and common <= 0.55 * letters + 1
+    pairs = list(map(add, lower, lower[1:]))
+    common = sum(map(COMMON_PAIRS.__contains__, pairs))
+    return common <= 0.4 * len(lower) and common <= 0.55 * sum(map(str.isalpha, pairs)) + 1
 
 
 def n_classes(value: str) -> int:
@@ -352,7 +352,11 @@ def _emails(text: str) -> Found:
 
 # addresses of machines, and phones
 
-IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]|-\d)", re.ASCII)
+OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+IPV4 = re.compile(rf"(?<![\w.])(?:{OCTET}\.){{3}}{OCTET}(?![\w.]|-\d)", re.ASCII)
+NOBODYS_IP = re.compile(   # private, of this machine, for manuals, for many, of networks; with small numbers: versions
+    r"(?:0|10|127|22[4-9]|2[3-5]\d|169\.254|192\.168|172\.(?:1[6-9]|2\d|3[01])|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])"
+    r"|198\.1[89]|192\.0\.[02]|198\.51\.100|203\.0\.113)\.|.*\.(?:0|255)\Z|(?:\d\.){3}\d\Z")
 IP_BEFORE = (   # what a log says before an address
     "client", "remote", "peer", "source", "caller", "rhost", "x-forwarded-for", "x-real-ip", "connection from",
     "connection to", "connected from", "connected to", "logged in from", "login from",
@@ -369,14 +373,8 @@ def _ip_addresses(text: str) -> Found:
     for match in IPV4.finditer(text):
         start, end = match.span()
         before = text[max(0, start - 30):start].lower().rstrip(" \t:=[(").rstrip("\"'")
-        stands_alone = text[start - 1:start] in ("", "\n", " ") and IP_AFTER.match(text, end)
-        if not before.endswith(IP_BEFORE) and not stands_alone:
-            continue
-        numbers = [int(number) for number in match[0].split(".")]
-        if not 10 <= max(numbers) <= 255 or numbers[3] in (0, 255) or re.search(r"\b0\d", match[0]):
-            continue   # a version (small numbers), a network, or no address at all
-        address = ipaddress.ip_address(match[0])
-        if address.is_global and not address.is_multicast and match[0] not in RESOLVERS:
+        in_log = text[start - 1:start] in ("", "\n", " ") and IP_AFTER.match(text, end)
+        if (in_log or before.endswith(IP_BEFORE)) and match[0] not in RESOLVERS and not NOBODYS_IP.match(match[0]):
             yield "IP address", start, end
 
 
