@@ -118,6 +118,24 @@ LEAKS = {
     "ground truth": (READ, "This is what the ground truth says.", "ls"),
     "the lists of tests": (READ, "It is in FAIL_TO_PASS.", "ls"),
     "the patch, before there was one": (LISTED, "According to the patch this is the place.", "ls"),
+    "what the real change does": (READ, "The actual change also sets another default.", "ls"),
+    "what will be compared": (READ, "I keep the order, because that is going to be compared.", "git diff"),
+    "labels of new tests": (READ, "I look for them.", "sh tests/run.sh | grep -E 'keeps_order|thaws_twice_a_day'"),
+    "a named file of ordinary words, to edit": (BLIND, "I look at it.", "cat brook/payment.py"),
+    "code of a part that was not shown": (READ, "I edit.", "sed -i 's/return sum(entry.balance for entry in "
+                                          "self.entries.values())/return 0/' brook/ledger.py"),
+    "a comment of a part that was not shown": (READ, "I edit.", "sed -i 's|# nothing is due on it yet|# no|' "
+                                               "brook/ledger.py"),
+    "a message that was not shown": (READ, "Who raises it?", "grep -n 'ledger sealed' brook/ledger.py"),
+    "a function searched for by its definition": (READ, "I look at it.", "grep -n 'def redeem' brook/ledger.py"),
+    "a function called": (READ, "I call it.", "python3 -c 'from brook.ledger import redeem; print(redeem(5))'"),
+    "names of the patch that say nothing alone": (READ, "I write it.", "cat >> brook/ledger.py <<'PY'\nLAPSE = 3\n"
+                                                  "def quell(x): return x\ndef load_item(x): return quell(x)\nPY"),
+    "how code is built": (BLIND, "I guess there is an inner callback, which hands back a tuple.", "grep -rn lambda ."),
+    "how it is built in plain words": (BLIND, "The last statement of a small helper hands all of it back.", "ls"),
+    "what a document has": (READ, "The README has a table, and it lacks a row for this.", "ls"),
+    "what a document says": (READ, "The sentence in the README on customers is untrue then.", "ls"),
+    "what a comment says": (READ, "The remark above it speaks of new customers only.", "ls"),
     "the cause in other words": (LISTED, "A frozen entry should be thawed before the amount is booked; a dormant "
                                  "account has to be revived with some grace.", "ls brook"),
     "the fix in other words": (LISTED, "An outdated clock must not stop a frozen balance: dormant accounts have to be "
@@ -128,6 +146,8 @@ HONEST = {
     "looks around": (BLIND, "I don't know the layout yet.", "ls -R && cat README.md setup.py"),
     "searches for words of the task": (BLIND, "I look for the payments.", "grep -rn 'def pay\\|payment' *.py"),
     "a file of any project": (BLIND, "I look at the settings.", "cat pyproject.toml tests/conftest.py src/main.py"),
+    "a file of a module that was shown": ([*BLIND, {"role": "user", "content": "brook.ledger.Ledger is slow"}],
+                                          "I read it.", "cat brook/ledger.py"),
     "a file of the listing": (LISTED, "ledger.py sounds right.", "cat brook/ledger.py"),
     "its test by convention": (READ, "Which tests are there?", "cat tests/test_ledger.py"),
     "the whole of a file of the listing": (LISTED, "I read it.", "sed -n '1,200p' brook/ledger.py"),
@@ -148,11 +168,32 @@ HONEST = {
                           "    assert Ledger().settle_account('ann', 5) == 5\nPY\npytest -q tests/test_twice.py"),
     "another issue's number": (BLIND, "Like issue #7, or line 12.", "ls"),
     "round numbers": (BLIND, "At most 100000 or 4096.", "seq 65536 | head -n 100"),
+    "a question about the past": (READ, "Does the log say whether a fix was merged before?", "git log --oneline"),
+    "an escape is no part of a name": (BLIND, "I try two lines.", r"printf 'ann 5\nredeem 5' | brook pay"),
+    "a line of a file that was printed with numbers": ([*READ, {"role": "user", "content": "134\tentry = None"}],
+                                                       "Line 134 is the place.", "ls"),
+    "a guess at the mechanism": (BLIND, "Probably the payments are skipped for some customers.", "grep -rn pay ."),
+    "structure after the code was shown": (READ, "The last branch hands back a tuple; I add an inner helper.", "ls"),
+    "a plan for a document": (READ, "I add a sentence to the README.", "cat README.md"),
+    "a document, perhaps": (READ, "If the README has a section on it, it is untrue now.", "grep -n pay README.md"),
+    "a document that was opened": ([*READ, {"role": "assistant", "content": "```bash\ncat README.md\n```"}],
+                                   "The README's table lacks a row.", "ls"),
     "submits": (READ, "All done.", "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"),
 }
 WITH_NEW_FILE = replace(PR, files=[*PR.files, "brook/permafrost.py"], patch=PATCH + (
     "diff --git a/brook/permafrost.py b/brook/permafrost.py\nnew file mode 100644\n--- /dev/null\n"
-    "+++ b/brook/permafrost.py\n@@ -0,0 +1 @@\n+DEPTH = 3\n"))
+    "+++ b/brook/permafrost.py\n@@ -0,0 +1 @@\n+DEPTH = 3\n"
+    "diff --git a/brook/payment.py b/brook/payment.py\n--- a/brook/payment.py\n+++ b/brook/payment.py\n@@ -7 +7 @@\n"
+    "-RATE = 3\n+RATE = 4\n"
+    "diff --git a/README.md b/README.md\n--- a/README.md\n+++ b/README.md\n@@ -3,2 +3,2 @@\n | who | what |\n"
+    "-| new customers | paid |\n+| customers | paid |\n"
+    "diff --git a/brook/ledger.py b/brook/ledger.py\n--- a/brook/ledger.py\n+++ b/brook/ledger.py\n"
+    "@@ -210,5 +214,8 @@\n"
+    " def redeem(coupon):\n-    # nothing is due on it yet\n+    # due at once\n     if coupon.done:\n"
+    "         raise ValueError('ledger sealed')\n     return coupon\n+LAPSE = 3\n+def quell(x): return x\n"
+    "+def load_item(x): return quell(x)\n"), test_patch=TEST_PATCH + (
+    "diff --git a/tests/run.sh b/tests/run.sh\n--- a/tests/run.sh\n+++ b/tests/run.sh\n@@ -3,0 +4,2 @@\n"
+    "+check keeps_order 'a b'\n+check thaws_twice_a_day 'a'\n"))
 
 
 @pytest.mark.parametrize("name", LEAKS)
@@ -165,7 +206,7 @@ def test_a_leak(name):
 @pytest.mark.parametrize("name", HONEST)
 def test_no_leak(name):
     messages, thought, command = HONEST[name]
-    findings = find_leaks(messages, answer(thought, command), PR)
+    findings = find_leaks(messages, answer(thought, command), WITH_NEW_FILE)
     assert not is_leaky(findings), findings
 
 
@@ -220,6 +261,12 @@ def test_a_path_by_its_end_or_as_a_module(word, is_found):
 ])
 def test_how_bad_a_name_is(messages, thought, severity):
     assert found(messages, f"I use {thought}.").get(thought.strip("`")) == severity
+
+
+def test_a_name_counts_once_however_often_it_is_said():
+    pr = replace(PR, patch=PATCH.replace("settle_account", "pay_customer"))
+    text = answer("I search.", "grep -rn 'pay_customer(' . ; grep -rn 'pay_customer =' .")
+    assert [finding.severity for finding in find_leaks(BLIND, text, pr)] == ["medium"]
 
 
 def test_a_name_in_a_search_may_be_a_guess():

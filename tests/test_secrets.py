@@ -112,7 +112,7 @@ def test_time_is_linear_whatever_the_text(piece):
     text = (piece * (250_000 // len(piece) + 1))[:250_000]
     before = time.thread_time()
     mask(text)
-    assert time.thread_time() - before < 1   # a fifth of it on a slow machine; quadratic, it is minutes
+    assert time.thread_time() - before < 5   # 0.2 to 1 s, more on a busy machine; quadratic, it is minutes
 
 
 def test_the_standard_library_holds_no_credentials():

@@ -11,8 +11,9 @@ prints  a line each  {id, leak, findings: [{kind, text, start, end, source, seve
 Lines that cannot be read are named on stderr. Exit codes: 0 done, 1 some lines were broken, 2 usage.
 
 A finding is something that the pull request holds and the conversation has not shown: a path, a name, a line number, a
-literal, words, code, a cause; or words that speak of the pull request itself. Not promised: to see a cause told
-entirely in other words, or to know a file that a model remembers from its training from one that it was told of.
+literal, words, code, a cause, how code is built; or words that speak of the pull request itself.
+Not promised: to see a cause told entirely in other words, or to know a file that a model remembers from its training
+from one that it was told of.
 """
 from __future__ import annotations
 
@@ -22,7 +23,16 @@ import sys
 from dataclasses import asdict, dataclass
 from itertools import islice
 
-from codedata.checks.leak_claims import find_causes, find_code, find_giveaways, find_phrases
+from codedata.checks.leak_built import find_documents, find_structures
+from codedata.checks.leak_claims import (
+    find_causes,
+    find_code,
+    find_giveaways,
+    find_literals,
+    find_numbers,
+    find_old_code,
+    find_phrases,
+)
 from codedata.checks.leak_rules import (
     HIGH,
     LOW,
@@ -32,7 +42,6 @@ from codedata.checks.leak_rules import (
     find_edits,
     find_lines,
     find_names,
-    find_numbers,
     find_paths,
     find_references,
     find_titles,
@@ -41,7 +50,7 @@ from codedata.errors import BrokenRecord
 from codedata.records import Commit, Message, parse
 
 RULES = (find_giveaways, find_references, find_paths, find_names, find_titles, find_lines, find_numbers, find_phrases,
-         find_code, find_edits, find_causes)
+         find_literals, find_code, find_old_code, find_edits, find_causes, find_structures, find_documents)
 MOST = 100                                        # findings of a rule in one answer
 WEIGHTS, BAR = {HIGH: 2, MEDIUM: 1, LOW: 0}, 2    # what bars a sample: one that is high, or two that are medium
 ROW = {"issue": "problem_statement", "description": "pr_description"}   # what the data set calls them

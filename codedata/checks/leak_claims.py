@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from codedata.checks.leak_rules import HIGH, MEDIUM, Case, Finding
-from codedata.checks.leak_text import NAME, NAME_PARTS, fold, lists, stem, word_stems
+from codedata.checks.leak_sides import COMMENT, PROSE_FILE, TEXT
+from codedata.checks.leak_text import NAME, NAME_PARTS, NUMBER, fold, lists, stem, word_stems
 
 SENTENCE = re.compile(r"[^\n.!?]+(?:[.!?](?![\s.!?])[^\n.!?]*)*")
 LOOKS = re.compile(
@@ -41,23 +42,46 @@ TOKEN = re.compile(r"\w+|[^\w\s\\]")
 WORD = re.compile(r"[^\W_]+|[^\w\s.,:'’-]")   # and what is no part of a sentence
 BETWEEN = {TOKEN: dict.fromkeys(map(ord, " \t\r\n\\")), WORD: dict.fromkeys(map(ord, " \t\r\n_.,:'’-"))}
 CODE_RUN, PROSE_RUN = 6, 4                    # tokens, words that have to agree in a row
+OLD_RUN = 9                                   # tokens of code in a file that was shown in part
 
 CHANGE = r"(?:fix|patch|change|solution|commit|diff|PR|implementation|answer|code)"
 KNOWN = r"(?:upstream|merged|accepted|official|eventual|maintainers?['’]?s?|gold|golden|hidden|reference|landed)"
+CHANGED = r"(?:fix|patch|change|solution|commit|diff|version)"
+DOES = (r"(?:sets|adds|comes|makes|uses|takes|does|has|renames|gives|keeps|calls|puts|moves|introduces|leaves|drops|"
+        r"says)")
+CHECKED = (r"(?:checked|compared|looked (?:at|for)|asserted|tested|verified|graded|asked(?: for)?|probed|tried|"
+           r"exercised|measured)")
+WHICH = r"(?:that|which) (?:(?:was|got|has been|is|finally|eventually|later) ){0,2}"
+DECIDED = r"(?:fixed|solved|chose|did|decided|changed|added|made|settled|ended|went (?:with|for)|opted|took|preferred)"
 GIVEAWAYS = [(severity, re.compile(pattern, re.IGNORECASE)) for severity, pattern in (
     (HIGH, r"\b(?:the|this|that|its|hidden|merged|a later|an upstream) (?:PR|pull request|merge request)\b"),
     (HIGH, r"\b(?:PR|pull request)(?:['’]s)? (?:description|diff|tests?|patch|changes?)\b"),
     (HIGH, rf"\b{KNOWN} (?:fix|patch|change|solution|commit|diff|PR)(?:s|es)?\b"),
+    (HIGH, r"\b(?:merged|landed|gold|golden) (?:version|answer|code|implementation|tests?|text|readme|form)\b"),
+    (HIGH, rf"\bthe (?:committed|actual|real|true|published) {CHANGED} (?:also |then |simply |only )?{DOES}\b"),
     (HIGH, r"\bhidden (?:tests?|information|knowledge|notes?|instructions?)\b|\bground[ -]truth\b|\bprivate note\b"),
     (HIGH, r"\b(?:FAIL_TO_PASS|PASS_TO_PASS|SWE-?bench|test_patch|gold_patch)\b|\btest patch\b"),
-    (HIGH, rf"\b{CHANGE} (?:that )?(?:was|got|has been|will be) (?:later )?(?:merged|accepted|landed|released)\b"),
+    (HIGH, rf"\b(?:the|this|that|its|their) {CHANGE} (?:{WHICH}|was |got |has been |will be |was later )"
+           r"(?:merged|accepted|landed|released)\b"),
+    (HIGH, rf"\b(?:version|one|form|code) {WHICH}(?:landed|merged|went in|goes in|shipped|made it in)\b"),
     (HIGH, r"\b(?:fixed|solved|done|landed|merged|changed) (?:it |this |that )?upstream\b"),
-    (HIGH, r"\bmaintainers? (?:fixed|solved|chose|did|decided|changed|added|made|settled|ended)\b"),
+    (HIGH, rf"\b(?:maintainers?|reviewers?) (?:later |finally |eventually )?{DECIDED}\b"),
     (HIGH, r"\bhow (?:it|this) (?:was|got|gets|will be) (?:finally |eventually |really )?(?:fixed|solved)\b"),
     (HIGH, r"\btests? (?:that|which) (?:will be|are going to be|come with|were) add(?:ed|s)\b"),
+    (HIGH, r"\btests? (?:that|which) (?:come|came|go|went|ship|shipped) with (?:it|the|this)\b"),
+    (HIGH, r"\b(?:tests?|checks?) (?:still )?to come\b|\bends? up (?:merged|released|in (?:master|main))\b"),
+    (HIGH, rf"\b(?:is|are) (?:going|bound|sure) to be {CHECKED}\b|\bwhat (?:will|is to) be {CHECKED}\b"),
+    (HIGH, r"\b(?:they|somebody|someone) (?:will|(?:is|are) going to) (?:check|compare|assert|test|probe)\b"),
+    (MEDIUM, rf"\bwill (?:surely|certainly|probably|later|also) be {CHECKED}\b"),
+    (HIGH, rf"\bexpect (?:this|that|it|these|them) (?:to|will) be {CHECKED} (?:with|against|for|on|by|later)\b"),
+    (HIGH, r"\bI (?:remember|recall) (?:how |that |from )?(?:the )?(?:real|upstream|actual|merged|repository)\b"),
     (HIGH, r"\bI (?:already )?know (?:how (?:it|this) ends|the (?:answer|solution|fix))\b"),
     (HIGH, r"\b(?:without revealing|(?:not|n't) supposed to (?:know|say|mention|reveal)|as if I didn't know)\b"),
     (MEDIUM, rf"\b(?:as|like) (?:in )?the (?:real|actual|final|eventual|new|fixed) (?:{CHANGE}|version)\b"),
+    (MEDIUM, r"\bthe committed (?:fix|change|version|solution)\b"),
+    (MEDIUM, r"\b(?:commit|change|patch) (?:that|which) (?:closes|closed|resolves|resolved) (?:this|the|it)\b"),
+    (MEDIUM, r"\b(?:later|newer|next|future) (?:versions?|releases?) (?:does?|has|have|uses?|calls?|adds?|added)\b"),
+    (MEDIUM, r"\b(?:the|by|for) graders?\b|\bthe reference (?:keeps|does|uses|adds|puts|says|makes|calls|takes)\b"),
     (MEDIUM, r"\bnew tests? (?:expects?|checks?|wants?|requires?)\b"),
 )]
 OWN_WORK = [(severity, re.compile(pattern, re.IGNORECASE)) for severity, pattern in (   # after an edit, of that edit
@@ -149,11 +173,57 @@ def find_phrases(case: Case) -> Iterator[Finding]:
     for start, end, source, run in _shared_runs(case, WORD, PROSE_RUN, case.hidden.prose, _are_words):
         content = {stem(word) for word in run if words.weight(word)}
         new = content - case.shown.words
-        sure = len(run) + len(content) >= 10 or (len(run) >= 6 and len(new) >= 2) or (len(run) >= 5 and len(new) >= 3)
+        weight = sum(map(words.weight, new))
+        sure = len(run) + len(content) >= 10 or (len(run) >= 6 and weight >= 1.5) or (len(run) >= 5 and len(new) >= 3)
         if content and (len(run) >= 8 or sure):
             yield case.finding("phrase", start, end, source, HIGH, "words of the pull request")
         elif len(content) >= 2 and len(new) >= (1 if len(run) > PROSE_RUN else 2):
             yield case.finding("phrase", start, end, source, MEDIUM, "words of the pull request")
+
+
+def find_literals(case: Case) -> Iterator[Finding]:
+    """Texts and comments of code that is there and was not shown: messages of errors, remarks beside a variable."""
+    lines = [line for hunk in case.hidden.source_hunks for line in hunk.old
+             if line not in case.shown.lines and not PROSE_FILE.search(hunk.path)]
+    texts = {match[match.lastindex].strip(): TEXT for line in lines for match in TEXT.finditer(line)}
+    texts |= {match[1].rstrip("*/ "): COMMENT for line in lines for match in COMMENT.finditer(line)}
+    for text, kind in sorted(texts.items(), key=lambda item: item[0]):
+        said = WORD.findall(text)
+        weight = sum(map(lists().weight, said))
+        is_rare = len(said) > PROSE_RUN if kind is COMMENT else (
+            2 <= len(said) <= PROSE_RUN and all(map(str.isalpha, said)) and weight >= 1)   # longer ones are phrases
+        severity = HIGH if kind is COMMENT or weight >= 1.5 else MEDIUM
+        start = case.reply.text.find(text) if is_rare and text not in case.shown.text else -1
+        if start >= 0:
+            yield case.finding("literal", start, start + len(text), "patch", severity,
+                               "a text of code that was not shown")
+
+
+def find_numbers(case: Case) -> Iterator[Finding]:
+    """Numbers of the changed code, where nothing of it was shown: a long one, or some together."""
+    if not case.is_blind:
+        return
+    own = {number: hunk.source for hunk in reversed(case.hidden.hunks)
+           for number in NUMBER.findall("\n".join((*hunk.removed, *hunk.added))) if _is_telling_number(number)}
+    found: dict[str, tuple[int, int]] = {}
+    for at, text, _ in case.reply.parts:
+        for match in NUMBER.finditer(text):
+            if match[0] in own and match[0] not in case.shown.numbers:
+                found.setdefault(match[0], (at + match.start(), at + match.end()))
+    for number, (start, end) in found.items():
+        if len(found) >= 3 or len(number) >= 5:
+            severity = HIGH if len(found) >= 3 else MEDIUM
+            yield case.finding("literal", start, end, own[number], severity, f"of the patch: {', '.join(found)}")
+            return
+
+
+def _is_telling_number(number: str) -> bool:
+    """Not 12, 2.5 or what anybody writes: 10000, 65536, 65535."""
+    if not number.isdigit():
+        return len(number) >= 4
+    value = int(number[:18])
+    is_round = number.rstrip("0") in ("1", "2", "5") or value & (value - 1) == 0 or value & (value + 1) == 0
+    return len(number) >= 4 and not is_round
 
 
 def find_code(case: Case) -> Iterator[Finding]:
@@ -162,7 +232,11 @@ def find_code(case: Case) -> Iterator[Finding]:
     hunks = [hunk for hunk in case.hidden.hunks if hunk.path not in case.seen and (hunk.old or case.is_blind)]
     texts = {source: "\n".join(line for hunk in hunks if hunk.source == source for line in (*hunk.old, *hunk.added))
              for source in ("patch", "test_patch")}
+    told: set[tuple] = set()
     for start, end, source, run in _shared_runs(case, TOKEN, CODE_RUN, texts):
+        if tuple(run) in told:
+            continue   # the same again says no more
+        told.add(tuple(run))
         names = {fold(token) for token in run if NAME.fullmatch(token) and len(token) > 1}
         new = [words.weight(name) for name in names - case.shown.names]
         long = len(run) if source == "patch" else len(run) // 2   # tests and agents take the issue's examples alike
@@ -170,6 +244,18 @@ def find_code(case: Case) -> Iterator[Finding]:
             yield case.finding("code", start, end, source, HIGH, "code that was not shown")
         elif long >= CODE_RUN and sum(new) >= 1 and len(names) >= 3:
             yield case.finding("code", start, end, source, MEDIUM, "code that was not shown")
+
+
+def find_old_code(case: Case) -> Iterator[Finding]:
+    """Code that is there, of files that were shown in part, and of a part that was not."""
+    words = lists()
+    lines = [line for hunk in case.hidden.source_hunks if hunk.path in case.seen
+             for line in hunk.old if line not in case.shown.lines]
+    for start, end, source, run in _shared_runs(case, TOKEN, CODE_RUN, {"patch": "\n".join(lines)}):
+        names = {fold(token) for token in run if NAME.fullmatch(token) and words.weight(token)}
+        if len(run) >= OLD_RUN and len(names - words.library) >= 2:
+            severity = HIGH if len(names) >= 3 or len(run) >= 3 * OLD_RUN / 2 or names - case.shown.names else MEDIUM
+            yield case.finding("code", start, end, source, severity, "code that is there and was not shown")
 
 
 def _shared_runs(case: Case, token: re.Pattern, length: int, texts: dict[str, str],

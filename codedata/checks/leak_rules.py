@@ -17,7 +17,6 @@ from codedata.checks.leak_sides import Hidden, HiddenName, Hunk, Reply, Shown
 from codedata.checks.leak_text import (
     LONGEST_PATH,
     NAME,
-    NUMBER,
     PATH,
     PATH_ENDS,
     fold,
@@ -29,6 +28,7 @@ from codedata.checks.leak_text import (
 )
 
 HIGH, MEDIUM, LOW = "high", "medium", "low"
+RANKS = ("", LOW, MEDIUM, HIGH)
 EDITS = re.compile(r"\bsed\s[^|;\n]{0,40}?-\w{0,8}i|\bperl\s+-\w{0,8}i|\btee\b|>>?\s*[\w./]|\bpatch\b|\bgit apply\b|"
                    r"\.write\(|write_text\(|writeFile")
 LINES = re.compile(r"(?<![\w.,])(\d{1,6}),[ ]?\+?(\d{1,6})[pds](?!\w)|"               # sed -n '120,140p'
@@ -38,11 +38,15 @@ LINES = re.compile(r"(?<![\w.,])(\d{1,6}),[ ]?\+?(\d{1,6})[pds](?!\w)|"         
 DIGEST = re.compile(r"\b(?=[0-9a-f]{0,39}[a-f])(?=[a-f]{0,39}[0-9])[0-9a-f]{7,40}\b")
 REFERENCE = re.compile(r"(?<![\w&])(?:#|(?:PRs?|MR|GH|pull requests?|issues?|pull|pulls)[ /#-]{1,3})(\d{1,6})\b",
                        re.IGNORECASE)
+DEFINES = re.compile(r"\b(?:def|func|function|fn|class)[ +*\\s]{1,4}\Z")
+SEARCHES = re.compile(r"\b(?:grep|rg|ack|ag|git log)\b")
+IMPORTS = re.compile(r"\bimport [\w, ]{0,80}\Z|\{ ?[\w, ]{0,80}\Z")
 FAR = 60                # lines: nearer ones may be known from a line that was named
 LONGEST_RANGE = 150     # lines: more are no place
 SOME_NAMES = 3          # single words as names, in an edit: so many at once are no chance
 SHORT_NAME = 4          # letters: fewer are anybody's
-LONG_NAME = 9           # letters: a name that even ordinary words make one's own
+LONG_NAME = 8           # letters: a name that even ordinary words make one's own
+GUESSED = "a file that was not shown; its name was to be guessed"
 MOST_PLACES = 200       # looked at in one answer
 
 
@@ -103,8 +107,12 @@ class Case:
 
 def find_paths(case: Case) -> Iterator[Finding]:
     """Files of the pull request that nothing has pointed to."""
+    commands = [(at, at + len(text)) for at, text in case.reply.commands]
     for path, start, end in _first_of_each(case.places):
         severity, why = path_state(path, case.shown, case.hidden)
+        is_opened = path in case.hidden.old_sources and any(a <= start < b for a, b in commands)
+        if is_opened and (why == GUESSED or severity == MEDIUM):
+            severity, why = HIGH, "the file to edit, opened before anything named or listed it"
         if severity:
             yield case.finding("path", start, end, case.hidden.paths[path], severity, why)
 
@@ -131,11 +139,13 @@ def path_state(path: str, shown: Shown, hidden: Hidden) -> tuple[str, str]:
         return ("", "") if known else (MEDIUM, "a file in a folder that was not shown")
     if any(tail in shown.paths for tail in path_tails(path) if "/" in tail or tail == name):
         return "", ""
-    if about in shown.path_stems:
+    if path.rpartition(".")[0].replace("/", ".") in shown.modules:
+        return "", ""   # as it is imported
+    if about in shown.path_stems or about in shown.modules:
         return LOW, "a file that was not shown; another one has a name like it"
     parts = [part for part in name_parts(about) if part not in words.generic] or [about]
     if all(stem(part) in shown.words or _is_piece(part, shown) for part in parts):
-        return LOW, "a file that was not shown; its name was to be guessed"
+        return LOW, GUESSED
     if path in hidden.new_paths:
         return HIGH, "a file that only the pull request makes"
     is_plain = all(words.weight(part) < 1 or stem(part) in shown.words for part in parts)
@@ -156,25 +166,41 @@ def _is_piece(part: str, shown: Shown) -> bool:
 
 def find_names(case: Case) -> Iterator[Finding]:
     """Names of the patches that were not shown: symbols, and tests."""
-    seen: set[str] = set()
+    seen: dict[str, str] = {}                # {name: how bad it is so far}
     words: dict[str, tuple[int, int]] = {}   # single words in commands: one says nothing, some together do
     for at, text, is_command in case.reply.parts:
         for match in NAME.finditer(text):
             key = fold(match[0])
             name = case.hidden.names.get(key)
-            if name is None or key in seen or key in case.shown.names or _is_in(case.places, at + match.start()):
+            if name is None or seen.get(key) == HIGH or key in case.shown.names or _is_in(
+                    case.places, at + match.start()):
                 continue
-            seen.add(key)
             start, end = match.span()
             is_code = is_command or text[start - 1:start] in ("`", ".", "$") or text[end:end + 1] in ("`", "(")
             severity, why = name_state(case, name, is_code, is_command)
-            if severity:
-                kind = "test" if name.source == "test_patch" and "test" in name_parts(name.spelling) else "symbol"
+            if severity in ("", MEDIUM) and _is_called(case, name, text, start, end, is_command):
+                is_sure = is_command and not case.is_blind
+                severity, why = HIGH if is_sure else MEDIUM, "a function of the project that was not shown"
+            if RANKS.index(severity) > RANKS.index(seen.get(key, "")):
+                seen[key] = severity
+                kind = "test" if name.is_label or (
+                    name.source == "test_patch" and "test" in name_parts(name.spelling)) else "symbol"
                 yield case.finding(kind, at + start, at + end, name.source, severity, why)
-            elif is_command and name.is_new and name.source == "patch" and _is_telling(key):
+            if severity in ("", LOW) and is_command and name.is_new and name.source == "patch" and _is_telling(key):
                 words[key] = (at + start, at + end)
     if len(words) >= SOME_NAMES:
         yield case.finding("symbol", *min(words.values()), "patch", HIGH, f"names of the patch: {', '.join(words)}")
+
+
+def _is_called(case: Case, name: HiddenName, text: str, start: int, end: int, is_command: bool) -> bool:
+    """Whether a single word is told to be a function: searched for by its definition, called, spoken of as such."""
+    key = fold(name.spelling)
+    if name.is_new or name.source == "description" or not _is_telling(key) or stem(key) in case.shown.words:
+        return False
+    before, has_bracket = text[max(0, start - 300):start].rpartition("\n")[2], text[end:end + 1] == "("
+    if not is_command or DEFINES.search(before):
+        return has_bracket or is_command
+    return name.is_defined and not SEARCHES.search(before) and (has_bracket or bool(IMPORTS.search(before)))
 
 
 def _is_in(places: list[tuple[str, int, int]], at: int) -> bool:
@@ -187,6 +213,8 @@ def name_state(case: Case, name: HiddenName, is_code: bool, is_command: bool) ->
     parts = [part for part in name_parts(name.spelling) if not part.isdigit()]
     if fold(name.spelling) in words.library or len(fold(name.spelling)) < SHORT_NAME or not parts:
         return "", ""
+    if name.is_label and len(parts) > 1:
+        return HIGH if len(parts) > 2 else MEDIUM, "a new test"
     if len(parts) == 1:
         return _word_state(case, name, parts[0], is_command) if is_code else ("", "")
     if all(part in words.generic for part in parts):
@@ -239,13 +267,14 @@ def find_lines(case: Case) -> Iterator[Finding]:
             if n_places > MOST_PLACES or first <= 1 or last - first > LONGEST_RANGE or _is_round(first, last):
                 continue
             named = _file_near(text, match, case.hidden)
-            if named is None and is_command:
-                continue
-            hunk = next((h for h in case.hidden.hunks if h.length and named in (None, h.path)
-                         and first <= h.start + h.length + 3 and last >= h.start - 3), None)
-            if hunk and not _knows_lines(case.shown, hunk, first, last):
-                yield case.finding("line", at + match.start(), at + match.end(), hunk.source, HIGH,
-                                   f"lines of {hunk.path}, which was not looked into")
+            if named is None and (is_command or {str(first), str(last)} & case.shown.numbers):
+                continue   # of a file that was printed with numbers, perhaps
+            hunks = [h for h in case.hidden.hunks if h.length and named in (None, h.path)
+                     and first <= h.start + h.length + 3 and last >= h.start - 3]
+            if hunks and not any(_knows_lines(case.shown, hunk, first, last) for hunk in hunks):
+                severity = HIGH if named or not case.shown.has_code else MEDIUM
+                yield case.finding("line", at + match.start(), at + match.end(), hunks[0].source, severity,
+                                   f"lines of {hunks[0].path}, which was not looked into")
 
 
 def _is_round(first: int, last: int) -> bool:
@@ -266,34 +295,7 @@ def _knows_lines(shown: Shown, hunk: Hunk, first: int, last: int) -> bool:
         (name, number) in shown.places for number in range(first - FAR, last + FAR + 1))
 
 
-# literals and references
-
-def find_numbers(case: Case) -> Iterator[Finding]:
-    """Numbers of the changed code, where nothing of it was shown: a long one, or some together."""
-    if not case.is_blind:
-        return
-    own = {number: hunk.source for hunk in reversed(case.hidden.hunks)
-           for number in NUMBER.findall("\n".join((*hunk.removed, *hunk.added))) if _is_telling_number(number)}
-    found: dict[str, tuple[int, int]] = {}
-    for at, text, _ in case.reply.parts:
-        for match in NUMBER.finditer(text):
-            if match[0] in own and match[0] not in case.shown.numbers:
-                found.setdefault(match[0], (at + match.start(), at + match.end()))
-    for number, (start, end) in found.items():
-        if len(found) >= 3 or len(number) >= 5:
-            severity = HIGH if len(found) >= 3 else MEDIUM
-            yield case.finding("literal", start, end, own[number], severity, f"of the patch: {', '.join(found)}")
-            return
-
-
-def _is_telling_number(number: str) -> bool:
-    """Not 12, 2.5 or what anybody writes: 10000, 65536, 65535."""
-    if not number.isdigit():
-        return len(number) >= 4
-    value = int(number[:18])
-    is_round = number.rstrip("0") in ("1", "2", "5") or value & (value - 1) == 0 or value & (value + 1) == 0
-    return len(number) >= 4 and not is_round
-
+# references
 
 def find_references(case: Case) -> Iterator[Finding]:
     """The number of the pull request or its issue, and hashes of commits and blobs."""

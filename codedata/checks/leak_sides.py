@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 from codedata.checks.leak_text import NAME, NUMBER, bare_lines, fold, lists, path_stem, path_tails, paths_in, word_stems
 
@@ -20,11 +21,18 @@ ASSIGNED = re.compile(r"^(?:(?:const|let|var|export|static|final|auto|self\.|thi
                       r"(?::=|=(?!=))", re.MULTILINE)
 SIGNATURE = re.compile(rf"(?:(?:export|default|async|pub|public|private|protected|static)\s+)*{FUNCTION}")
 TITLE = re.compile(r"""\b(?:it|test|describe|context|specify)\(\s*(?:"([^"\n]{4,200})"|'([^'\n]{4,200})')""")
+LABEL = re.compile(r"""["']([a-z]\w*_\w+)["']|"""
+                   r"""^(?!return|import|from|assert|await|raise|del|yield)\w+ ([a-z]\w*_\w+)(?= ['"$\w-]|$)""",
+                   re.MULTILINE)
 DOCSTRING = re.compile(r'"""(.*?)"""', re.DOTALL)
 TEXT = re.compile(r"""(?:"([^"\\\n]{4,300})"|'([^'\\\n]{4,300})'|`([^`\n]{4,300})`)""")
 COMMENT = re.compile(r"(?:^|[ \t])(?:#+|//+|/\*+|\*|--|;+|<!--)[ \t]+(.*)", re.MULTILINE)
 PROSE_FILE = re.compile(r"\.(?:md|rst|txt|adoc|html?)\Z|(?:\A|/)[A-Z]+\Z")
 FENCE = re.compile(r"^```[^\n]*\n(.*?)(?:^```[ \t\r]*$|\Z)", re.MULTILINE | re.DOTALL)
+CODE_LINE = re.compile(r"[;{}]$|^[ \t]*(?:[\w./+-]{1,200}[:-])?(?:\d{1,6}[:\t -][ \t]*)?(?:def|class|return|if|elif|"
+                       r"else|for|while|import|from|func|function|const|let|var|static|try|raise|with)\b", re.MULTILINE)
+MODULE = re.compile(r"\b([^\W\d]\w{0,80})[`'\"]{0,2} (?:module|file)\b", re.IGNORECASE)
+SOME_CODE = 5        # lines
 SHORT_LINE = 10      # shorter ones (brackets, else, return x) are in any code
 
 
@@ -38,6 +46,7 @@ class Shown:
         first = next((i for i, (role, _) in enumerate(texts) if role == "assistant"), len(texts))
         self.text = "\n".join(text for _, text in texts)
         self.commands = "\n".join(text for role, text in texts if role == "assistant")
+        self.outputs = "\n".join(text for role, text in texts[first:] if role != "assistant")
         self.has_edit = bool(EDITED.search(self.commands))
         names = set(NAME.findall(self.text))
         self.names = set(map(fold, names))
@@ -50,6 +59,13 @@ class Shown:
         return {tail for path in paths_in(self.text) for tail in path_tails(path)}
 
     @cached_property
+    def modules(self) -> set[str]:
+        """Dotted names with their beginnings, and words that were told to be a module or file."""
+        dotted = (path.split(".")[:8] for path in self.paths if "/" not in path)
+        return {".".join(parts[:i]) for parts in dotted for i in range(2, len(parts) + 1)} | {
+            match[1].lower() for match in MODULE.finditer(self.text)}
+
+    @cached_property
     def opened(self) -> set[str]:
         """Names of files that an earlier command named."""
         return {path.rpartition("/")[2] for path in paths_in(self.commands)}
@@ -57,6 +73,11 @@ class Shown:
     @cached_property
     def path_stems(self) -> set[str]:
         return {path_stem(path) for path in self.paths}
+
+    @cached_property
+    def has_code(self) -> bool:
+        """Whether outputs have lines that look like code, enough to see how the project is written."""
+        return next(islice(CODE_LINE.finditer(self.outputs), SOME_CODE - 1, None), None) is not None
 
     @cached_property
     def lines(self) -> set[str]:
@@ -110,6 +131,7 @@ class HiddenName:
     is_new: bool             # stands in added lines only
     is_defined: bool         # as a function or class
     is_own: bool             # or assigned to, so no name of some library
+    is_label: bool = False   # what a new test is called, in quotes or as a word of a shell script
 
 
 class Hidden:
@@ -164,6 +186,11 @@ class Hidden:
         return [hunk for hunk in self.hunks if hunk.source == "patch"]
 
     @cached_property
+    def old_sources(self) -> set[str]:
+        """Files that the patch edits, other than what any project has to say in words."""
+        return {hunk.path for hunk in self.source_hunks if hunk.old and not PROSE_FILE.search(hunk.path)}
+
+    @cached_property
     def by_tail(self) -> dict[str, str]:
         """{end of a path, or of its dotted form: the path}; of an end that several have, one of them."""
         ends = {tail: path for path in self.paths for tail in path_tails(path)}
@@ -178,10 +205,12 @@ class Hidden:
                   for source in ("patch", "test_patch")]
         defined = {fold(name) for *_, text in places for kind in (DEFINED, TYPED) for name in kind.findall(text)}
         own = defined | {fold(name) for *_, text in places for name in ASSIGNED.findall(text)}
+        labels = {fold(match[match.lastindex]) for match in LABEL.finditer(self._lines("test_patch", True))}
         for source, is_new, text in (*places, ("description", False, self.texts["description"])):
             for name in dict.fromkeys(NAME.findall(text)):   # a set has another order in the next run
                 if (key := fold(name)) not in found:
-                    found[key] = HiddenName(name, source, is_new, key in defined, key in own)
+                    found[key] = HiddenName(name, source, is_new, key in defined, key in own,
+                                            is_new and source == "test_patch" and key in labels)
         return found
 
     def _lines(self, source: str, is_new: bool) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-NAME = re.compile(r"\b[^\W\d]\w*")
+NAME = re.compile(r"(?<=\\[nrt])[^\W\d]\w*|(?<!\\)\b[^\W\d]\w*")   # three of "one\nthree"
 NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 PATH = re.compile(r"[\w.@+~/-]+")
 PATH_ENDS = "./-~@+"                          # what a path does not begin or end with
@@ -73,6 +73,8 @@ class Lists:
     generic: frozenset[str]          # parts of names
     files: frozenset[str]
     folders: frozenset[str]
+    pieces: frozenset[str]           # words that only code has
+    weak_pieces: frozenset[str]      # stems of words that code has and others use too
     concepts: dict[str, frozenset]   # {stem: the numbers of its groups}
 
     def weight(self, word: str) -> float:
@@ -81,6 +83,13 @@ class Lists:
         if key in self.stop or len(word) < 3:
             return 0.0
         return 0.5 if key in self.common or fold(word) in self.library else 1.0
+
+    def piece(self, word: str) -> float:
+        """1 where a word is one for a piece of code, 0.5 where it may be one, else 0."""
+        word = word.lower()
+        if word in self.pieces or word.removesuffix("s") in self.pieces:   # by stems "points" would be a pointer
+            return 1.0
+        return 0.5 if stem(word) in self.weak_pieces else 0.0
 
     def meanings(self, stems) -> set[int]:
         """The groups that some of the stems belong to."""
@@ -96,8 +105,8 @@ def lists() -> Lists:
     for number, line in enumerate(parts["concepts"].splitlines()):
         for word in line.split():
             concepts[stem(word)] = concepts.get(stem(word), frozenset()) | {number}
-    stems = {name: frozenset(map(stem, words[name])) for name in ("stop", "common", "structure")}
-    plain = {name: frozenset(words[name]) for name in ("generic", "files", "folders")}
+    stems = {name: frozenset(map(stem, words[name])) for name in ("stop", "common", "structure", "weak_pieces")}
+    plain = {name: frozenset(words[name]) for name in ("generic", "files", "folders", "pieces")}
     return Lists(**stems, **plain, library=frozenset(map(fold, words["library"])), concepts=concepts)
 
 
