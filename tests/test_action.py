@@ -44,7 +44,7 @@ grep -rn 'sed -i' scripts/
 grep -rn "rm -rf\|git push" Makefile .github
 grep -c . data.csv 2>/dev/null || echo none
 rg -n --type rust 'fn parse' crates
-ag "TODO" src
+ag "deprecated" src
 find . -name "*.py" -not -path "./.git/*" | head -50
 find . -type f \( -name "*.js" -o -name "*.ts" \) | grep -v node_modules | wc -l
 find . -name "*.py" -exec grep -ln "import six" {} \;
