@@ -17,6 +17,7 @@ Finding = dict
 Judgement = dict           # what codedata/duel/judges.py asks for and codedata/duel/score.py counts
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # what a judge grades
 ORDERS = ("king_first", "reference_first", "challenger_first")                 # whose answer it is shown first
+DUEL = "_duel.json"      # beside the scores: what they come to
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]*\Z")
 
 

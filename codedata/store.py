@@ -284,6 +284,29 @@ class Store:
         self._at.pop(name)
 
 
+class View:
+    """Records that are made of other stores' ones, to read from: the part of a Store that Reads wants.
+
+    A subclass has `cls`, opens its stores in open(), and gives names() and read(name).
+    """
+
+    def __init__(self):
+        self.broken: list[BrokenRecord] = []
+
+    def __contains__(self, name: str) -> bool:
+        return self.covers(name)
+
+    def covers(self, name: str) -> bool:
+        return name in self.names()
+
+    def facts(self, name: str) -> Known:
+        record = self.read(name)
+        return Known(record.instance_id, digests_of(record))
+
+    def failed(self, stage: str, name: str) -> None:
+        """Nothing fails here: what these records are made of is there."""
+
+
 class Lists:
     """Files that each hold a list of records with `order`; an item is <file stem>_<order>."""
 

@@ -123,6 +123,15 @@ def item_calls(root: Path, item: str = "p_1", stage_name: str = "king", counted=
 
 # directories by hand -------------------------------------------------------------------------------------------------
 
+def turn_of(command: str, thought: str = "I go on.") -> str:
+    return f"THOUGHT: {thought}\n\n```bash\n{command}\n```"
+
+
+def write_json(path: Path, record) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record), encoding="utf-8")
+
+
 def a_prompt(i: int, **fields) -> dict:
     """Prompt number `i` (from 1): its last message is `task i`, its reference `reference i`."""
     messages = [{"role": "system", "content": "You are an agent. Answer with THOUGHT and one bash block."},

@@ -9,11 +9,13 @@ Every turn has a history and two answers of words of its own, so that no two are
 """
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 
-METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")
+from conftest import turn_of, write_json
+
+from codedata.records import METRICS
+
 SCORES = {"final": 90.0, "refined": 70.0, "defeat": 10.0}
 SYSTEM = "You fix issues by running one bash command at a time."
 
@@ -24,10 +26,6 @@ def words(seed: str, n: int = 40) -> str:
     return " ".join("".join(draw.choices("bcdfghklmnprstvw", k=3)) + draw.choice("aeiou") for _ in range(n))
 
 
-def turn_of(command: str, thought: str = "I go on.") -> str:
-    return f"THOUGHT: {thought}\n\n```bash\n{command}\n```"
-
-
 def history(seed: str, n_turns: int = 2) -> list[dict]:
     """system, then user and assistant in turn, `n_turns` of the assistant, ending with the user."""
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"Issue: {words(seed)}"}]
@@ -35,11 +33,6 @@ def history(seed: str, n_turns: int = 2) -> list[dict]:
         messages += [{"role": "assistant", "content": turn_of(f"cat {i}", words(f"{seed} {i}"))},
                      {"role": "user", "content": f"Observation: {words(f'{seed} seen {i}')}"}]
     return messages
-
-
-def write_json(path: Path, record) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record), encoding="utf-8")
 
 
 def write_turn(root: Path, name: str, bucket: str = "final", score: float | None = None, repo: str = "ann/one",

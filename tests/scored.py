@@ -10,26 +10,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import run_here, write_toml
+from conftest import run_here, turn_of, write_json, write_toml
 
 import validate
+from codedata.records import METRICS
 
-METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")
 BUCKETS = ("final", "refined", "defeat")
 
 
 def write_panel(root: Path, *judges: str, more: str = "") -> None:
     """ROOT/chain.toml with this panel."""
     write_toml(root, more=f"[judge]\nmodels = {json.dumps(judges)}\n{more}")
-
-
-def turn_of(command: str) -> str:
-    return f"THOUGHT: I go on.\n\n```bash\n{command}\n```"
-
-
-def write_json(path: Path, record) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record), encoding="utf-8")
 
 
 def write_answer(root: Path, name: str, king: str | None = "ls", challenger: str | None = "make test",

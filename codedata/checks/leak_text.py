@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
+
+from codedata.texts import text_of
 
 NAME = re.compile(r"(?<=\\[nrt])[^\W\d]\w*|(?<!\\)\b[^\W\d]\w*")   # three of "one\nthree"
 NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
@@ -98,7 +99,7 @@ class Lists:
 
 @lru_cache
 def lists() -> Lists:
-    text = (files("codedata.checks") / "leak_words.txt").read_text(encoding="utf-8")
+    text = text_of("codedata.checks", "leak_words.txt")
     parts = {head.split("]")[0]: body for head, _, body in (part.partition("\n") for part in text.split("\n[")[1:])}
     words = {name: body.split() for name, body in parts.items()}
     concepts: dict[str, frozenset] = {}

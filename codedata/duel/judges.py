@@ -22,7 +22,7 @@ from codedata.config import Settings
 from codedata.duel.panel import kin_of
 from codedata.duel.score import BOTH, CHALLENGER_FIRST, scores_of, turn_score
 from codedata.duel.texts import fill, packaged_text, prompt_digest
-from codedata.duel.verdict import parse_verdict
+from codedata.duel.verdict import UNSTORABLE, parse_verdict
 from codedata.errors import EndpointDown, ItemFailed, Trouble
 from codedata.ledger import LEDGER, read_lines
 from codedata.llm import Client, Models, Reply
@@ -36,7 +36,6 @@ SCHEMA = {"name": "verdict", "strict": True, "schema": {
     "type": "object", "additionalProperties": False, "required": ["reason", *METRICS],
     "properties": {"reason": {"type": "string"}, **{m: {"type": "integer", "enum": [0, 1, 2]} for m in METRICS}}}}
 USAGE = ("tokens_in", "tokens_out", "cost_usd", "tries", "timeouts", "throttled")   # the last three where not usual
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 SCORES = {"king": Score, "reference": ReferenceScore}   # by [duel] mode
 SIDES = {"king": "king", "reference": "assistant"}      # the field of an Answer that the challenger is put against
 
@@ -196,8 +195,8 @@ class _Turn:
         """True where a stored entry is of this conversation and these answers."""
         return _marked(entry, self._own)
 
-    def messages(self, client: Client, order: str, attempt: int) -> tuple[list[dict], tuple[str, str], str]:
-        """(request, the two answers as they are shown, marker)."""
+    def messages(self, client: Client, order: str, attempt: int) -> tuple[list[dict], tuple[str, str]]:
+        """(request, the two answers in the order in which they are shown)."""
         first, second = ("challenger", self.rival) if order == CHALLENGER_FIRST else (self.rival, "challenger")
         answers, marker = (self.sides[first], self.sides[second]), self.marker(client.speaker.role, order, attempt)
         rubric, template = packaged_text("judge.md"), packaged_text("judge_turn.md").rstrip("\n")
@@ -210,7 +209,7 @@ class _Turn:
         text = fill(template.replace("{context}", self.context).replace("{marker}", marker),
                     system=history[0]["content"] if head else "", conversation=shown,
                     model_1=answers[0].rstrip(), model_2=answers[1].rstrip())
-        return [{"role": "system", "content": rubric}, {"role": "user", "content": text}], answers, marker
+        return [{"role": "system", "content": rubric}, {"role": "user", "content": text}], answers
 
     def unanswered(self, client: Client, order: str, attempt: int, error: str) -> dict:
         return {"judge": client.speaker.role, "order": order, "attempt": attempt, "parse_ok": False, "verdict": {},
@@ -220,7 +219,7 @@ class _Turn:
     def ask(self, client: Client, order: str, attempt: int) -> dict:
         entry = self.unanswered(client, order, attempt, "")
         try:
-            messages, answers, _ = self.messages(client, order, attempt)
+            messages, answers = self.messages(client, order, attempt)
             reply = client.ask(messages, grammar=packaged_text("verdict.gbnf"), schema=SCHEMA)
         except ItemFailed as e:
             return {**entry, "error": e.what}

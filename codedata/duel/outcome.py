@@ -17,11 +17,10 @@ from codedata.duel.score import BOTH, KING_FIRST, Outcome, decide, turn_score
 from codedata.errors import BrokenRecord
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, say
-from codedata.records import Answer, Score
+from codedata.records import DUEL, Answer, Score
 from codedata.resume import WHOLE, Plan, States
 from codedata.store import Store, digest, to_json, write_atomic
 
-DUEL = "_duel.json"
 RULES = ("win_margin", "gate_alpha", "seed", "bootstrap", "bootstrap_resamples", "min_valid_turn_frac", "min_turns")
 COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage")   # of an entry; no texts
 NO_SETTINGS = digest({})   # as stage.run() notes them: a verdict's settings stand in its entry

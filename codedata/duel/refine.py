@@ -15,28 +15,28 @@ from pathlib import Path
 from codedata.config import Settings
 from codedata.duel.answer import ask_turn, challenger_messages
 from codedata.duel.judges import Panel
-from codedata.duel.outcome import standing, write_duel
+from codedata.duel.outcome import NO_SETTINGS, standing, write_duel
 from codedata.duel.texts import fill, packaged_text
-from codedata.errors import BrokenRecord, Trouble
+from codedata.errors import Trouble
 from codedata.ledger import Known
 from codedata.llm import Client
 from codedata.progress import plural
 from codedata.records import Answer, Attempts, AttemptScore, Commit, Defeat, Refined, Sample, Score
 from codedata.resume import Reads, Writes, read_digest
-from codedata.store import Store, digest, digests_of, lock
+from codedata.store import Store, View, digest, digests_of, lock
 
 NO_REASON = "(they gave no reason)"
 
 
-class Criticised:
-    """The turns to refine, as a store to read from: refined/, and defeat/ where asked."""
+class Criticised(View):
+    """The turns to refine: refined/, and defeat/ where asked."""
 
     cls = Refined
 
     def __init__(self, root: Path, also_defeat: bool):
+        super().__init__()
         self._stores = [Store(root, cls) for cls in ((Refined, Defeat) if also_defeat else (Refined,))]
         self._answers, self._in = Store(root, Answer), {}
-        self.broken: list[BrokenRecord] = []
 
     def open(self) -> Criticised:
         self._answers.open()
@@ -45,8 +45,8 @@ class Criticised:
             self.broken += store.broken
         return self
 
-    def names(self) -> list[str]:
-        return list(self._in)
+    def names(self):
+        return self._in.keys()
 
     def __contains__(self, name: str) -> bool:
         return name in self._in
@@ -61,19 +61,16 @@ class Criticised:
     def read(self, name: str) -> Sample:
         return self._in[name].read(name)
 
-    def failed(self, stage: str, name: str) -> None:
-        return None
 
-
-class Pairs:
-    """Every attempt against its king, as a store to read from: <stem>.<n>, from 1."""
+class Pairs(View):
+    """Every attempt against its king: <stem>.<n>, from 1."""
 
     cls = Answer
 
     def __init__(self, root: Path):
+        super().__init__()
         self.answers, self._attempts = Store(root, Answer), Store(root, Attempts)
         self._index: dict[str, tuple[str, int]] = {}
-        self.broken: list[BrokenRecord] = []
 
     def open(self) -> Pairs:
         self.answers.open()
@@ -84,24 +81,12 @@ class Pairs:
         self.broken = [*self.answers.broken, *self._attempts.broken]
         return self
 
-    def names(self) -> list[str]:
-        return list(self._index)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._index
-
-    covers = __contains__
-
-    def facts(self, name: str) -> Known:
-        record = self.read(name)
-        return Known(record.instance_id, digests_of(record))
+    def names(self):
+        return self._index.keys()
 
     def read(self, name: str) -> Answer:
         stem, k = self._index[name]
         return replace(self.answers.read(stem), challenger=self._attempts.read(stem).attempts[k - 1]["challenger"])
-
-    def failed(self, stage: str, name: str) -> None:
-        return None
 
     def by_turn(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -185,4 +170,5 @@ class Refining:
         known, found = scores.put(stem, score, own=tuple(f.name for f in fields(Score)), keep_edits=False)
         scores.note(stem, stage="validate", state="done", instance_id=known.instance_id, found=found,
                     read=read_digest(digests, self.reads().fields), wrote=known.digests, size=known.size,
-                    mtime_ns=known.mtime_ns, settings=digest({}), parts=parts.of(score), view=parts.view, detail=detail)
+                    mtime_ns=known.mtime_ns, settings=NO_SETTINGS, parts=parts.of(score), view=parts.view,
+                    detail=detail)

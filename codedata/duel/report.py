@@ -12,13 +12,13 @@ from codedata.config import Settings
 from codedata.duel import page
 from codedata.duel.buckets import BUCKETS, Buckets, Moves, copy_of
 from codedata.duel.markdown import counts, huge_markdown, markdown, refined, trials
-from codedata.duel.outcome import DUEL, told
+from codedata.duel.outcome import told
 from codedata.duel.turns import STAGE, Turns, read_turns
 from codedata.errors import BrokenRecord, Trouble
 from codedata.ledger import Ledger
 from codedata.llm.costs import costs_of
 from codedata.progress import named, plural, say
-from codedata.records import Commit, Prompt
+from codedata.records import DUEL, Commit, Prompt
 from codedata.stage import again, compact, hold, start_log
 from codedata.store import check_directories, write_atomic
 
@@ -59,20 +59,18 @@ def run(settings: Settings, args) -> int:
 def fill_buckets(settings: Settings, turns: Turns) -> Moves:
     """Bring final/, refined/ and defeat/ up to date."""
     by_name = {cls.directory: cls for cls in BUCKETS}
-    wanted = {row.name: by_name[row.bucket] for row in turns.rows if row.bucket}
-    findings = {row.name: list(row.injections) for row in turns.rows}
+    rows = {row.name: row for row in turns.rows if row.bucket}
     buckets = Buckets(settings.root)
-    buckets.remove(wanted)
-    for name, cls in wanted.items():
+    buckets.remove({name: by_name[row.bucket] for name, row in rows.items()})
+    for name, row in rows.items():
         try:
             answer, score = turns.now.answers.read(name), turns.now.scores.read(name)
         except BrokenRecord as e:   # edited since it was read
             say(f"{STAGE}.py: {e}")
             turns.broken += 1
             continue
-        points, metrics = turns.scores[name]
-        score = replace(score, score=points, metrics=metrics)
-        buckets.put(name, copy_of(answer, score, cls, turns.panel, findings[name]))
+        score = replace(score, score=row.score, metrics=row.metrics)
+        buckets.put(name, copy_of(answer, score, by_name[row.bucket], turns.panel, list(row.injections)))
     buckets.close()
     for e in buckets.broken:
         say(f"{STAGE}.py: {e}")

@@ -1,14 +1,13 @@
-"""The texts beside the code: what is sent to models, filled in without touching what is filled in, and word lists."""
+"""The texts of this folder, and how they are filled in without touching what is filled in."""
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
-from importlib.resources import files
+
+from codedata.texts import text_of
 
 
-@lru_cache
 def packaged_text(name: str) -> str:
-    return (files("codedata.duel") / name).read_text(encoding="utf-8")
+    return text_of("codedata.duel", name)
 
 
 def prompt_digest(name: str) -> str:

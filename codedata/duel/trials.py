@@ -17,26 +17,24 @@ from codedata.duel.judges import Panel
 from codedata.duel.panel import share
 from codedata.duel.score import combine_orders
 from codedata.duel.texts import packaged_text
-from codedata.errors import BrokenRecord
-from codedata.ledger import Known
 from codedata.records import METRICS, Answer, Probe, Sanity
 from codedata.resume import Reads, Writes
-from codedata.store import Store, digests_of, to_json, write_atomic
+from codedata.store import Store, View, to_json, write_atomic
 
 AWAKE = 75.0   # the mean score that the data set's own turn gets at least from a judge that can tell
 TOLD_APART = ("empty", "shuffled", "other")
 BLOCK = "```bash"
 
 
-class Variants:
-    """Pairs made from a sample of the answers, as a store to read from: `n` turns, evenly over all."""
+class Variants(View):
+    """Pairs made from a sample of the answers: `n` turns, evenly over all."""
 
     cls = Answer
 
     def __init__(self, root: Path, n: int, make):
+        super().__init__()
         self._answers, self._n, self._make = Store(root, Answer), n, make
         self._pairs: dict[str, Answer] = {}
-        self.broken: list[BrokenRecord] = []
 
     def open(self) -> Variants:
         store = self._answers.open()
@@ -47,22 +45,11 @@ class Variants:
         self._pairs = self._make({name: store.read(name) for name in chosen})
         return self
 
-    def names(self) -> list[str]:
-        return list(self._pairs)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._pairs
-
-    covers = __contains__
-
-    def facts(self, name: str) -> Known:
-        return Known(self._pairs[name].instance_id, digests_of(self._pairs[name]))
+    def names(self):
+        return self._pairs.keys()
 
     def read(self, name: str) -> Answer:
         return self._pairs[name]
-
-    def failed(self, stage: str, name: str) -> None:
-        return None
 
 
 def attacks() -> dict[str, str]:
@@ -172,5 +159,3 @@ class Trial:
     def _poor(self, scores: dict[str, float | None]) -> str:
         return ", ".join(f"the data set's turn gets {scores[kind]:g} of 100 against {kind}" for kind in TOLD_APART
                          if scores.get(kind) is not None and scores[kind] < AWAKE)
-
-

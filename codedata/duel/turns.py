@@ -14,11 +14,11 @@ from codedata.duel.format import parse_turn
 from codedata.duel.judges import SCORES, SIDES, Panel
 from codedata.duel.letters import letters
 from codedata.duel.loops import repeated, stalls
-from codedata.duel.outcome import DUEL, RULES, Standing, decided, judged_turn, standing
+from codedata.duel.outcome import RULES, Standing, decided, judged_turn, standing
 from codedata.duel.score import BOTH, KING_FIRST, turn_score
 from codedata.errors import BrokenRecord, Trouble
 from codedata.progress import say
-from codedata.records import Answer, Commit, Score
+from codedata.records import DUEL, Answer, Commit, Score
 from codedata.store import Store
 
 STAGE = "report"
@@ -63,15 +63,18 @@ class Turns:
     now: Standing
     duel: dict                                       # _duel.json
     panel: Panel                                     # that it was decided by
-    scores: dict[str, tuple[float | None, dict[str, float]]] = field(default_factory=dict)   # score, metrics by name
     rows: list[Row] = field(default_factory=list)
-    edited: list[str] = field(default_factory=list)  # their `score` is not what their verdicts say
     broken: int = 0
     outdated: bool = False                           # _duel.json was made from other verdicts
 
     @property
     def buckets(self) -> Counter:
         return Counter(row.bucket for row in self.rows if row.bucket)
+
+    @property
+    def edited(self) -> list[str]:
+        """Turns whose `score` is not what their verdicts say."""
+        return [row.name for row in self.rows if row.is_edited]
 
 
 def read_turns(settings: Settings, judge_again: str) -> Turns:
@@ -96,10 +99,10 @@ def read_turns(settings: Settings, judge_again: str) -> Turns:
         meant = turn_score(score.judges, panel.names, panel.order)
         if name in of_other_panels:   # its score is what another panel said
             score = replace(score, score=meant.score, metrics=meant.metrics)
-        elif (score.score is None) != (meant.score is None) or abs((score.score or 0) - (meant.score or 0)) > SAME:
-            turns.edited.append(name)
-        turns.scores[name] = score.score, score.metrics
-        turns.rows.append(_row(name, answer, score, _place(commits, answer.instance_id, turns), turns, settings))
+        is_edited = (score.score is None) != (meant.score is None) or abs(
+            (score.score or 0) - (meant.score or 0)) > SAME
+        place = _place(commits, answer.instance_id, turns)
+        turns.rows.append(_row(name, answer, score, is_edited, place, turns, settings))
     rules = replace(own, **{key: duel[key] for key in RULES})
     turns.outdated = any(duel.get(key) != value for key, value in decided(rules, panel, judged, now.turns_left).items())
     return turns
@@ -117,7 +120,8 @@ def _place(commits: Store, instance_id: str, turns: Turns) -> tuple[str, str]:
     return "unknown", "unknown"
 
 
-def _row(name: str, answer: Answer, score: Score, place: tuple[str, str], turns: Turns, settings: Settings) -> Row:
+def _row(name: str, answer: Answer, score: Score, is_edited: bool, place: tuple[str, str], turns: Turns,
+         settings: Settings) -> Row:
     panel, now = turns.panel, turns.now
     texts = {panel.rival: getattr(answer, SIDES[panel.rival]), "challenger": answer.challenger}
     sides = {side: parse_turn(text or "") for side, text in texts.items()}   # None: no command that a harness would run
@@ -131,7 +135,7 @@ def _row(name: str, answer: Answer, score: Score, place: tuple[str, str], turns:
         bucket="" if score.score is None else bucket_of(score.score, settings.report, bool(found)).directory,
         instance_id=answer.instance_id, repo=place[1],
         commands=tuple(turn.command if turn else "" for turn in sides.values()),
-        verdicts=letters(score.judges, panel.names, panel.order), is_edited=name in turns.edited[-1:],
+        verdicts=letters(score.judges, panel.names, panel.order), is_edited=is_edited,
         files=tuple(str(store.path(name).relative_to(settings.root)) for store in (now.answers, now.scores)))
 
 

@@ -40,7 +40,7 @@ _ELEMENT = re.compile(rf"(){_WS}{_VALUE}").match                    # the same g
 _SEPARATOR = re.compile(rf"{_WS}([,}}\]])").match
 _ARRAY = -1
 _NAMES = {f'"{name}"': name for name in ("reason", *METRICS)}
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")      # what JSON can escape and a record cannot hold
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")      # what JSON can escape and a record cannot hold
 
 
 @dataclass(frozen=True)
@@ -146,4 +146,4 @@ def _token(literal: str | None) -> str:
 
 
 def _reason(literal: str | None) -> str:
-    return _UNSTORABLE.sub("\ufffd", json.loads(literal)) if literal and literal[0] == '"' else ""
+    return UNSTORABLE.sub("\ufffd", json.loads(literal)) if literal and literal[0] == '"' else ""

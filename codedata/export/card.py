@@ -10,7 +10,6 @@ import statistics
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.resources import files
 from string import Template
 
 import codedata
@@ -23,6 +22,7 @@ from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, table
 from codedata.records import METRICS
+from codedata.texts import text_of
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 CHARS_A_TOKEN = 3         # of code and logs: few tokenizers need more tokens
@@ -88,7 +88,7 @@ def card(of: Contents, about: Background) -> str:
         "judges": _judges(duel), "buckets": _buckets(of, about), "seed": str(own.seed),
         "share": f"{own.validation:g}", "costs": _costs(about.costs), "checks": _checks(of, about),
         "licences": _licences(turns, own.licence), "version": codedata.__version__}
-    return Template(_packaged("card.md")).substitute(parts)
+    return Template(text_of("codedata.export", "card.md")).substitute(parts)
 
 
 def is_noise(about: Background, turns: list[Turn]) -> bool:
@@ -287,10 +287,5 @@ def _mean(of: Contents, column: str) -> str:
 @lru_cache
 def _texts() -> dict[str, tuple[str, str]]:
     """{format: (title, text)} of formats.md."""
-    parts = re.split(r"^# (\w+): (.*)\n", _packaged("formats.md"), flags=re.MULTILINE)[1:]
+    parts = re.split(r"^# (\w+): (.*)\n", text_of("codedata.export", "formats.md"), flags=re.MULTILINE)[1:]
     return {name: (title, text.strip()) for name, title, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
-
-
-@lru_cache
-def _packaged(name: str) -> str:
-    return (files("codedata.export") / name).read_text(encoding="utf-8")

@@ -13,10 +13,9 @@ import orjson
 from codedata.errors import Trouble
 from codedata.export.turns import Turn
 from codedata.ledger import LEDGER, Ledger, read_lines
-from codedata.records import Answer, Attempts, Prompt, Score
+from codedata.records import DUEL, Answer, Attempts, Prompt, Score
 from codedata.store import shards_of
 
-DUEL = "_duel.json"
 DUEL_KEYS = ("mode", "order", "accepted", "reasons", "judges", "challenger_score", "king_score", "margin", "lcb",
              "turns", "win_margin", "gate_alpha", "resamples")   # that are read
 UNTOLD = "not told by a ledger"

@@ -18,7 +18,7 @@ from codedata.errors import RunStopped, Trouble
 from codedata.export import files
 from codedata.export.card import Background, Contents, card, is_noise
 from codedata.export.files import CARD, MANIFEST, NEW, RowFiles
-from codedata.export.origin import DUEL, Origins, public, read_duel
+from codedata.export.origin import Origins, public, read_duel
 from codedata.export.rows import FORMATS, Format, row_problem
 from codedata.export.similar import Conversation, read_conversations, similar_turns
 from codedata.export.split import SPLITS, TRAIN, VALIDATION, splits
@@ -27,7 +27,7 @@ from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
 from codedata.llm.embedded import NOISE
 from codedata.progress import named, plural, say
-from codedata.records import Score
+from codedata.records import DUEL, Score
 from codedata.stage import hold, start_log
 from codedata.store import check_directories, digest, to_json, write_atomic
 

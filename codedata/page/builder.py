@@ -20,9 +20,10 @@ import hashlib
 import html
 import re
 import zlib
-from importlib.resources import files
 
 import orjson
+
+from codedata.texts import text_of
 
 SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
@@ -35,9 +36,8 @@ POLICY = ("default-src 'none'; script-src {script}; style-src {style}; img-src d
 def build(title: str, data, *, script: str, style: str = "", charts: dict[str, str] | None = None,
           blocks: dict[str, object] | None = None) -> bytes:
     """The page. `data` and the values of `blocks` are JSON values, or what pack() made of one; charts: charts.py."""
-    own = files(__package__)
-    code = "\n".join([(own / "page.js").read_text(encoding="utf-8"), script])
-    rules = "\n".join([(own / "page.css").read_text(encoding="utf-8"), style])
+    code = "\n".join([text_of(__package__, "page.js"), script])
+    rules = "\n".join([text_of(__package__, "page.css"), style])
     if found := re.search("<!--|</?script", code, re.IGNORECASE) or re.search("</style", rules, re.IGNORECASE):
         raise ValueError(f"{found[0]!r} in a script or style would end it early")
     parts = {
@@ -49,7 +49,7 @@ def build(title: str, data, *, script: str, style: str = "", charts: dict[str, s
         "blocks": b"\n".join(b'<script type="text/plain" id="block-%s">%s</script>' % (
             _id(name), value if isinstance(value, Packed) else pack(value)) for name, value in (blocks or {}).items()),
     }
-    pieces = re.split(r"\{(\w+)\}", (own / "page.html").read_text(encoding="utf-8"))
+    pieces = re.split(r"\{(\w+)\}", text_of(__package__, "page.html"))
     return b"".join(parts[piece] if i % 2 else piece.encode() for i, piece in enumerate(pieces))
 
 

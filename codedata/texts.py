@@ -1,0 +1,11 @@
+"""Texts that lie beside the code: what is sent to models, word lists, pages."""
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+
+
+@lru_cache
+def text_of(package: str, name: str) -> str:
+    """The text of a file of a package: text_of("codedata.duel", "judge.md")."""
+    return (files(package) / name).read_text(encoding="utf-8")
