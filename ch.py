@@ -30,6 +30,8 @@ def main(argv=None) -> int:
     add("--refine", action="store_true", help="answer the turns of refined/ again, for validate.py --refine")
     add("--defeat", action="store_true", help="with --refine: those of defeat/ too")
     args = parser.parse_args(argv)
+    if args.defeat and not args.refine:
+        parser.error("--defeat goes with --refine: it says which turns are refined")
     settings = config.load(args)
     with Models(settings) as models:
         challenger = models.client("challenger")

@@ -39,7 +39,7 @@ def parser(doc: str, section: str = "") -> argparse.ArgumentParser:
     add("--root", "--output-root", "--output", default=".", metavar="DIR", help="the run's directory (default: here)")
     add("--config", metavar="FILE", help="settings, instead of chain.toml in --root or here")
     add("--only", metavar="GLOB", help="only items whose name or instance id matches")
-    add("--limit", type=_positive, metavar="N", help="at most N items, in order")
+    add("--limit", type=positive, metavar="N", help="at most N items, in order")
     add("--force", action="store_true", help="make again, edited ones too; the old go to _replaced/")
     add("--refresh", action="store_true", help="also make again what was made with other settings")
     add("--no-retry", action="store_true", help="leave failed items alone")
@@ -48,7 +48,7 @@ def parser(doc: str, section: str = "") -> argparse.ArgumentParser:
     add("--dry-run", action="store_true", help="print the counts and the calls, tokens and cost to come")
     add("--show-config", action="store_true", help="print each setting and where it came from")
     add("--compact", action="store_true", help="shorten the ledger to the newest line of each item, and end")
-    add("--workers", type=_positive, metavar="N", help="items under way at the same time")
+    add("--workers", type=positive, metavar="N", help="items under way at the same time")
     add("--shard", type=_shard, metavar="I/N", help="only the items of shard I (from 0) of N")
     add("--engine", choices=["threads"], default="threads", help="where items run")
     add("--llm", metavar="NAME", help="an endpoint of chain.toml, or `embedded`: a small model on this machine")
@@ -62,7 +62,7 @@ def parser(doc: str, section: str = "") -> argparse.ArgumentParser:
     return p
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a whole number, 1 or more")
     return int(text)

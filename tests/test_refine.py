@@ -128,6 +128,11 @@ def test_defeat_is_refined_where_asked(root, fake_llm):
     assert run_here(ch.main, root, "--refine", "--defeat") == 0 and fake_llm.n_requests == N
 
 
+def test_defeat_alone_is_refused(root, fake_llm):
+    done = run_script("ch.py", root, "--defeat")
+    assert done.returncode == 2 and "--defeat goes with --refine" in done.stderr and fake_llm.n_requests == 0
+
+
 def test_a_score_edited_by_hand_is_not_replaced(root, fake_llm):
     path = root / "score" / f"{name(2)}.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "score": 71}))

@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+from conftest import run_script
 from fake_llm import Status
 from judging import by_model, prefers, shown, validate_here, verdict, write_answers, write_panel
 
@@ -105,3 +106,8 @@ def test_the_duel_s_own_scores_are_not_touched(root, fake_llm):
     validate_here(root, "--sanity", 2)
     validate_here(root, "--probe", 2)
     assert {p.name: p.read_bytes() for p in (root / "score").iterdir() if p.is_file()} == before
+
+
+@pytest.mark.parametrize("flag", ["--probe", "--sanity"])
+def test_a_trial_of_no_turns_does_not_judge_the_duel_instead(root, fake_llm, flag):
+    assert run_script("validate.py", root, flag, 0).returncode == 2 and fake_llm.n_requests == 0
