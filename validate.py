@@ -30,8 +30,9 @@ def main(argv=None) -> int:
     add = parser.add_argument_group("flags of validate.py").add_argument
     add("--mode", choices=["king", "reference"], help="whom the challenger is put against (default: king)")
     trials = parser.add_mutually_exclusive_group()
-    trials.add_argument("--probe", type=stage.positive, nargs="?", const=10, metavar="N", help="try attacks on N turns (10)")
-    trials.add_argument("--sanity", type=stage.positive, nargs="?", const=10, metavar="N", help="try known pairs of N turns (10)")
+    few = {"type": stage.positive, "nargs": "?", "const": 10, "metavar": "N"}
+    trials.add_argument("--probe", help="try attacks on N turns (10)", **few)
+    trials.add_argument("--sanity", help="try known pairs of N turns (10)", **few)
     trials.add_argument("--refine", action="store_true", help="judge the attempts of ch.py --refine")
     args = parser.parse_args(argv)
     settings = config.load(args)
