@@ -9,6 +9,7 @@ import difflib
 import os
 import re
 import sys
+from argparse import Namespace
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from math import inf
 from pathlib import Path
@@ -52,14 +53,64 @@ class LLM:
 
 @dataclass(frozen=True)
 class Role:
-    """[king], [challenger], …: who answers. None: as [llm]."""
+    """Who is asked. None: as [llm]."""
 
     endpoint: str | None = None
     model: str | None = None
     temperature: float | None = None
     max_tokens: int | None = None
     max_prompt_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class KingRole(Role):
+    """[king]."""
+
     format_retries: int = 2             # further tries where an answer is not THOUGHT + one bash block
+
+
+@dataclass(frozen=True)
+class ChallengerRole(KingRole):
+    """[challenger]."""
+
+    leak_retries: int = 2               # further tries where it shows what the history has not; -1: not looked at
+
+
+@dataclass(frozen=True)
+class AgentRole(Role):
+    """[agent]: the model of agents, and what one of them may take."""
+
+    max_tokens: int | None = 8192       # of a reply
+    max_seconds: float = 0.0            # of one agent, its commands too; 0: no limit
+    max_usd: float = 0.0                # of one agent; 0: no limit
+
+
+@dataclass(frozen=True)
+class SandboxSettings:
+    """[sandbox]: where the commands of agents and tests run."""
+
+    sandbox: str = "docker"             # docker | kubernetes | local (isolates nothing)
+    base_image: str = "codedata-base:bookworm"   # where a row names none
+    cpu_request: float = 2.0            # cores
+    memory_request: str = "5Gi"
+    pids_limit: int = 1024              # processes and threads
+    disk_limit: str = "10GB"            # of what one sandbox writes
+    disk_floor: str = "10GB"            # free on the engine's disk, or new work waits
+    run_timeout: int = 1800             # seconds of one install or test script
+    namespace: str = "data-synthesis"   # of Kubernetes
+    pod_prefix: str = "code-data-env-agent"
+    kubeconfig: str = ""                # file; "": as kubectl finds it
+    network_policy: bool = False        # of each pod, so that its network can be off; the cluster has to enforce them
+
+
+@dataclass(frozen=True)
+class EnvSettings:
+    """[env]: how env_setup.py finds out how a repository is installed and tested."""
+
+    planner: str = "auto"               # recipe: no model | agent | auto: the agent where no recipe verifies
+    max_iterations: int = 100           # of an agent
+    stage2_max_iterations: int = 60     # of the second one for JavaScript and TypeScript, which finds the test runner
+    no_image: bool = False              # make no image of what was verified
 
 
 @dataclass(frozen=True)
@@ -77,6 +128,7 @@ class PromptSettings:
     max_chars: int = 200_000            # a longer history + reference is skipped
     window_rows: int = 1                # rows fetched at one random offset; more is cheaper from remote Parquet
     keep_unmatched: bool = False        # keep prompts without a PR record (king only: ch.py leaves them out)
+    decontaminate: tuple[str, ...] = ()   # files of benchmarks: a prompt that overlaps with one is left out
     rows_url: str = "https://datasets-server.huggingface.co"
     hub_url: str = "https://huggingface.co"
 
@@ -202,12 +254,15 @@ class Speaker:
 class Settings:
     llm: LLM = LLM()
     prompt: PromptSettings = PromptSettings()
-    king: Role = Role()
-    challenger: Role = Role()
+    king: KingRole = KingRole()
+    challenger: ChallengerRole = ChallengerRole()
+    agent: AgentRole = AgentRole()
     judge: JudgeSettings = JudgeSettings()
     duel: DuelSettings = DuelSettings()
     report: ReportSettings = ReportSettings()
     export: ExportSettings = ExportSettings()
+    env: EnvSettings = EnvSettings()
+    sandbox: SandboxSettings = SandboxSettings()
     exclude: Exclude = Exclude()
     prices: dict[str, Price] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
@@ -216,11 +271,11 @@ class Settings:
     hf_token: Secret = field(default=Secret(""), repr=False)
 
     def speaker(self, role: str) -> Speaker:
-        """Who answers as `role` ("king", "challenger"): the role's section, else [llm]; flags are in both."""
+        """Who answers as `role` ("king", "challenger", "agent"): the role's section, else [llm]; flags are in both."""
         own = getattr(self, role)
         pick = {key: own_value if (own_value := getattr(own, key)) is not None else getattr(self.llm, key)
                 for key in ("model", "temperature", "max_tokens", "max_prompt_tokens")}
-        return self._speaker(role, own.endpoint, format_retries=own.format_retries, **pick)
+        return self._speaker(role, own.endpoint, format_retries=getattr(own, "format_retries", 0), **pick)
 
     def judges(self) -> list[Speaker]:
         """The panel, in the order of [judge] models. A panel on the embedded model is one judge."""
@@ -255,12 +310,13 @@ class Settings:
 
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
-SECTIONS = {"llm": LLM, "prompt": PromptSettings, "king": Role, "challenger": Role, "judge": JudgeSettings,
-            "duel": DuelSettings, "report": ReportSettings, "export": ExportSettings, "exclude": Exclude}
+SECTIONS = {"llm": LLM, "prompt": PromptSettings, "king": KingRole, "challenger": ChallengerRole,
+            "agent": AgentRole, "judge": JudgeSettings, "duel": DuelSettings, "report": ReportSettings,
+            "export": ExportSettings, "env": EnvSettings, "sandbox": SandboxSettings, "exclude": Exclude}
 ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY", "llm.ca_bundle": "REQUESTS_CA_BUNDLE",
                "duel.mode": "DUEL_MODE"}
 FLAGS = {"llm.endpoint": "llm", "llm.base_url": "llm_base_url", "llm.model": "model", "llm.workers": "workers",
-         "llm.proxy": "proxy"}
+         "llm.proxy": "proxy", "llm.ca_bundle": "ca_bundle"}
 FLAGS_OF_ROLES = {"endpoint": "llm", "model": "model"}   # a flag goes for whoever answers, also over its own section
 AT_LEAST = {"llm.workers": 1, "llm.max_tokens": 1, "llm.max_prompt_tokens": 0, "llm.retry_max": 0,
             "llm.retry_wait_s": 0, "llm.call_timeout_s": 0.001, "llm.max_429_wait_s": 0, "llm.max_429_total_s": 0,
@@ -271,10 +327,15 @@ AT_LEAST = {"llm.workers": 1, "llm.max_tokens": 1, "llm.max_prompt_tokens": 0, "
             "duel.bootstrap_resamples": 1, "duel.min_turns": 1, "duel.seed": 0, "report.final_min": 0,
             "report.defeat_min": 0, "report.detail_turns": 0, "export.dpo_min_margin": 0, "export.max_chars": 0,
             "export.duplicate_similarity": 0, "export.validation": 0, "export.seed": 0, "export.shard_rows": 1,
+            "challenger.leak_retries": -1, "agent.temperature": 0, "agent.max_tokens": 1, "agent.max_prompt_tokens": 0,
+            "agent.max_seconds": 0, "agent.max_usd": 0, "env.max_iterations": 1, "env.stage2_max_iterations": 1,
+            "sandbox.cpu_request": 0.1, "sandbox.pids_limit": 16, "sandbox.run_timeout": 1,
             **{f"{role}.{key}": least for role in ("king", "challenger") for key, least in
                (("temperature", 0), ("max_tokens", 1), ("max_prompt_tokens", 0), ("format_retries", 0))}}
 SHARES = ("duel.gate_alpha", "duel.min_valid_turn_frac")   # above 0; 1 only for the latter
-CHOICES = {"judge.order": {"both": "both", "king_first": "king_first"},
+CHOICES = {"env.planner": {"auto": "auto", "recipe": "recipe", "agent": "agent"},
+           "sandbox.sandbox": {"docker": "docker", "kubernetes": "kubernetes", "local": "local"},
+           "judge.order": {"both": "both", "king_first": "king_first"},
            "duel.bootstrap": {"cluster": "cluster", "turn": "turn"},
            "duel.mode": {"king": "king", "reference": "reference", "2": "king", "1": "reference"}}
 BUILT_IN_ENDPOINTS = {
@@ -307,6 +368,12 @@ def load(args) -> Settings:
         _show(settings, origin)
         raise SystemExit(0)
     return settings
+
+
+def for_endpoint(base_url: str, model: str, key: str = "") -> Settings:
+    """The settings for a model behind an endpoint, without a script: everything else as the scripts find it here."""
+    return load(Namespace(root=".", config=None, sections=(), show_config=False, llm=None, model=model,
+                          llm_base_url=base_url, llm_auth_token=key, budget=None))
 
 
 class _Environment:
@@ -356,8 +423,8 @@ def _layered(args, table, path, environment, origin):
                 origin[name] = str(path)
             if (env := ENVIRONMENT.get(name)) and (value := environment.get(env)):
                 values[section][key], origin[name] = _typed(value, f.type, env), environment.origin(env)
-            flag = FLAGS.get(name) or (FLAGS_OF_ROLES.get(key) if cls is Role else None) or (
-                key if section == args.section else "")
+            flag = FLAGS.get(name) or (FLAGS_OF_ROLES.get(key) if issubclass(cls, Role) else None) or (
+                key if section in args.sections else "")
             if flag and (value := getattr(args, flag, None)) is not None:
                 values[section][key] = tuple(value) if isinstance(value, list) else value   # a flag given repeatedly
                 origin[name] = f"flag --{flag.replace('_', '-')}"
@@ -370,7 +437,7 @@ def _layered(args, table, path, environment, origin):
     if args.llm or args.llm_base_url:   # the one that a flag names is meant, whatever the files say of the other
         values["llm"]["base_url"] = args.llm_base_url or ""
         for section, cls in SECTIONS.items():
-            if cls is Role and not args.llm:
+            if issubclass(cls, Role) and not args.llm:
                 values[section]["endpoint"] = None
         values["judge"]["models"] = tuple(judge if isinstance(judge, str) else replace(judge, endpoint=None)
                                           for judge in values["judge"]["models"])

@@ -4,9 +4,9 @@ A line: stage, item, state (done | failed | adopted | excluded | pruned), instan
 were read), wrote {field: digest}, found {field: digest} (fields of other stages that a person had changed),
 size and mtime_ns of the record after the write, settings (digest), calls [{id, model, tokens_in, tokens_out,
 tokens_cached, cost_usd, seconds, …}], cost_usd (null: a price is unknown), seconds, cut (what did not fit the request),
-error, at; of prompt.py also entries and detail; of outputs that are made of parts (validate.py) `parts` {part:
-settings} that are there for good, and `view`, how the record was computed from them. After --compact one line of state
-summed holds `earlier`: the calls of the lines that went, by model.
+error, at; of prompt.py also entries and detail; of ch.py `leaks` {of, found}, what its check found; of outputs that are
+made of parts (validate.py) `parts` {part: settings} that are there for good, and `view`, how the record was computed
+from them. After --compact one line of state summed holds `earlier`: the calls of the lines that went, by model.
 
 A failed line with `still` is of an item that was made again on demand: what was there before still counts. A kill can
 tear the line that is being written; a torn line is passed over and costs one attempt's bookkeeping: its record counts

@@ -46,7 +46,6 @@ class Parts:
     wanted: dict[str, str]                        # part: digest of the settings it would be made with now
     of: Callable[[object], dict[str, str]]        # the same of the parts that stand in a record for good
     enough: Callable[[set[str]], bool]            # whether a record with these parts counts
-    fault: Callable[[object], str]                # why an item failed though its record is written; "" if not
     view: str                                     # digest of how a record is computed from its parts: a change is free
     fits: Callable[[object], bool]                # whether a record is what its parts come to in this view
     is_of: Callable[[object, dict[str, str]], bool]   # whether a record's parts are of inputs with these digests
@@ -61,6 +60,7 @@ class Writes:
     copies: tuple[str, ...] = ()   # of `fields`: taken over from what is read, so that a change there costs no call
     parts: Parts | None = None
     appends: bool = False            # the item function is given the record on disk as `old`, and adds to it
+    fault: Callable[[object], str] | None = None   # why an item failed though its record is written; "" if it did not
 
 
 @dataclass
@@ -176,6 +176,8 @@ class States:
             return item
         failed = out.book.failed.get((self.stage, name))
         self._compare(item, facts, plan)
+        if item.state == "adopted" or (failed and item.state == "done"):
+            self._look_for_fault(item, plan)
         if failed and item.state in ("missing", "stale", "incomplete") and not item.no_call:
             item.state, plan.why[name] = "failed", failed.error
         elif failed and item.state == "done":   # its inputs are again what it was made from: a line clears the failure
@@ -227,6 +229,13 @@ class States:
             plan.other_settings += 1
             if self.args.refresh and item.state in ("done", "stale", "incomplete"):
                 item.was, item.state, item.no_call = item.state, "forced", False
+
+    def _look_for_fault(self, item: Item, plan: Plan) -> None:
+        """Of a record that says itself that it failed: so it did."""
+        if self.writes.fault and not self.writes.parts and (
+                fault := self.writes.fault(self.writes.store.read(item.name))):
+            item.state, item.current, plan.why[item.name] = "failed", False, fault
+            plan.adopted = [entry for entry in plan.adopted if entry[0] != item.name]
 
     def _compare_parts(self, item: Item, made: Attempt | None, plan: Plan) -> None:
         parts = self.writes.parts

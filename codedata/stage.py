@@ -8,6 +8,7 @@ import argparse
 import gc
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
@@ -31,10 +32,10 @@ from codedata.store import digest, lock, natural, remove_half_written, shards_of
 
 # flags ---------------------------------------------------------------------------------------------------------------
 
-def parser(doc: str, section: str = "") -> argparse.ArgumentParser:
-    """The flags that mean the same everywhere. `section`: where a script's own flags stand in chain.toml."""
+def parser(doc: str, *sections: str) -> argparse.ArgumentParser:
+    """The flags that mean the same everywhere. `sections`: where a script's own flags stand in chain.toml."""
     p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.set_defaults(section=section, own_flags=[f.name for f in fields(SECTIONS[section])] if section else [])
+    p.set_defaults(sections=sections, own_flags=[f.name for name in sections for f in fields(SECTIONS[name])])
     add = p.add_argument_group("flags of every script").add_argument
     add("--root", "--output-root", "--output", default=".", metavar="DIR", help="the run's directory (default: here)")
     add("--config", metavar="FILE", help="settings, instead of chain.toml in --root or here")
@@ -60,6 +61,24 @@ def parser(doc: str, section: str = "") -> argparse.ArgumentParser:
     add("--log-level", default="warning", choices=["debug", "info", "warning", "error"], help="of what goes to stderr")
     add("--quiet", action="store_true", help="no plan, bar or summary; errors only")
     return p
+
+
+def sandbox_flags(p: argparse.ArgumentParser) -> None:
+    """The flags of scripts that run commands in sandboxes; they stand for [sandbox]."""
+    add = p.add_argument_group("flags of every script with sandboxes").add_argument
+    add("--sandbox", choices=["docker", "kubernetes", "local"], help="where commands run (default: docker)")
+    add("--base-image", metavar="NAME", help="of a sandbox (default: codedata-base:bookworm)")
+    add("--cpu-request", type=float, metavar="N", help="cores of a sandbox (default: 2)")
+    add("--memory-request", metavar="SIZE", help="its memory (default: 5Gi)")
+    add("--disk-limit", metavar="SIZE", help="the most it may write (default: 10GB)")
+    add("--disk-floor", metavar="SIZE", help="new work waits while less is free (default: 10GB)")
+    add("--run-timeout", type=positive, metavar="S", help="seconds of one install or test script (default: 1800)")
+    add("--namespace", metavar="NAME", help="of Kubernetes (default: data-synthesis)")
+    add("--pod-prefix", metavar="NAME", help="of the pods' names (default: code-data-env-agent)")
+    add("--kubeconfig", metavar="FILE", help="of Kubernetes (default: as kubectl finds it)")
+    add("--ca-bundle", metavar="FILE", help="PEM file of further certificate authorities, for sandboxes too")
+    add("--keep-images", action="store_true", help="keep those of failed attempts till the next start")
+    add("--reap", action="store_true", help="remove what killed runs have left, and end")
 
 
 def positive(text: str) -> int:
@@ -310,12 +329,14 @@ class _Job:
             known, found = store.put(item.name, made, own, keep_edits=not self.args.force or item.state == "incomplete",
                                      about_to_write=about_to_write if old else None)
             self._book(item.name, known, found, read, settings, calls, "done", time.monotonic() - started, in_parts)
-        if parts and (fault := parts.fault(made)):
-            item.state, item.was, item.same_inputs = "incomplete", "", True
-            if not self.last_attempt:
-                with self._lock:
-                    self.later.append(item)
-                return
+        if self.writes.fault and (fault := self.writes.fault(made)):
+            item.was = ""
+            if parts:
+                item.state, item.same_inputs = "incomplete", True
+                if not self.last_attempt:
+                    with self._lock:
+                        self.later.append(item)
+                    return
             raise ItemFailed(fault)
         with self._lock:
             self.outcome.refreshed += item.no_call
@@ -338,7 +359,7 @@ class _Job:
             name, stage=self.stage, state=state, instance_id=known.instance_id, read=read, found=found,
             wrote={f: known.digests[f] for f in self.writes.fields if f in known.digests}, size=known.size,
             mtime_ns=known.mtime_ns, settings=settings, calls=paid, cost_usd=_sum(paid), seconds=round(seconds, 3),
-            cut="; ".join(calls.cuts), **in_parts)
+            cut="; ".join(calls.cuts), **calls.notes, **in_parts)
         calls.finish(made=True)
         self._count(paid, calls)
 
@@ -373,6 +394,8 @@ class _Job:
                 self.later.append(item)
         if calls:
             self._count(paid, calls)
+        if getattr(self.args, "stop_on_error", False):
+            self._stop(RunStopped(f"{item.name} failed, and --stop-on-error was given.", todo="Run again to go on."))
 
     def _stop(self, reason: Trouble) -> None:
         """No new calls. The first reason is the one that is told; being interrupted is none of its own."""
@@ -438,11 +461,13 @@ def again(args, script: str, same: bool = False) -> str:
     exe = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
     words = [exe if not exe.startswith("..") else "python", *script.split()]
     flags = ["root", "config", "mode", "workers", "llm", "model", "llm_base_url", "proxy", "budget"]
-    narrowed = ["only", "limit", "force", "refresh", "no_retry", "probe", "sanity", "refine", "defeat"]
+    narrowed = ["only", "limit", "force", "refresh", "no_retry", "probe", "sanity", "refine", "defeat",
+                "input", "repo", "ca_bundle", "keep_images", "stop_on_error"]
     own = [*narrowed, *(f for f in args.own_flags if f not in flags)] if same else []
     for flag in [*flags, *own]:
         value = getattr(args, flag, None)
-        if value and not (flag == "root" and value == ".") and "@" not in str(value):   # a proxy's password
+        has_password = "@" in str(value) and (flag != "repo" or re.search("://[^/]*@", str(value)))
+        if value and not (flag == "root" and value == ".") and not has_password:
             words += ["--" + flag.replace("_", "-"), *([] if value is True else [f"{value:g}" if flag == "budget"
                                                                                  else str(value)])]
     if args.shard and script != "report.py":   # which is of all shards

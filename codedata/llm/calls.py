@@ -44,6 +44,7 @@ class Calls:
         self._useless: set[str] = set()    # requests none of whose replies could be used
         self.uncounted: list[dict] = []    # calls that no ledger line has paid for
         self.cuts: list[str] = []
+        self.notes: dict = {}              # what else the item's ledger line is to hold
         self.intent: dict | None = None    # digests that an earlier, killed run was about to write
         self.served = 0
         self._on_disk, self._read_elsewhere = False, []
@@ -93,10 +94,10 @@ class Calls:
             self._append(line)
             self._kept[request, attempt] = line
 
-    def useless(self, request: str) -> None:
-        """All replies to this request were rejected: when the item has failed they are not served again."""
+    def useless(self, request: str | None = None) -> None:
+        """All replies to a request (None: to any) were rejected: when the item has failed they are not served again."""
         with self._lock:
-            self._useless.add(request)
+            self._useless.update([request] if request else self._asked)
 
     def about_to_write(self, intent: dict) -> None:
         """Note what the next rename will put in place: after a kill right behind it, the record is not a hand edit."""
@@ -159,6 +160,26 @@ class Calls:
                     self._spare = None
 
 
+class NoCalls:
+    """Stands for Calls where no item is in hand: nothing is kept, and who asks counts what it takes."""
+
+    def __init__(self):
+        self.cuts: list[str] = []
+        self.notes: dict = {}
+
+    def take(self, request: str) -> tuple[int, None]:
+        return 0, None
+
+    def has_kept(self, request: str) -> bool:
+        return False
+
+    def keep(self, request: str, attempt: int, reply: dict, call: dict) -> None:
+        pass
+
+    def useless(self, request: str | None = None) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class _Spare:
     path: str
@@ -210,8 +231,8 @@ def counting(calls: Calls):
         _current.reset(token)
 
 
-def current() -> Calls | None:
-    return _current.get()
+def current() -> Calls | NoCalls:
+    return _current.get() or NoCalls()
 
 
 def spending_directories(root: Path) -> list[Path]:

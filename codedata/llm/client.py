@@ -2,6 +2,7 @@
 
 `Models` is opened once by a script; `client(role)` gives what a role is asked through. What a reply costs and the
 reply itself go to the `Calls` of the item in hand (codedata/llm/calls.py) before anything is done with them.
+`LLMServerHTTP` is the same client for who has no script around it.
 """
 from __future__ import annotations
 
@@ -14,10 +15,11 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 import orjson
 
-from codedata.config import PRICE_LINE, Settings, Speaker
+from codedata.config import PRICE_LINE, Settings, Speaker, for_endpoint
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.calls import Money, current
 from codedata.llm.http import Http, Retry, Tries
@@ -37,6 +39,7 @@ class Reply:
     reasoning: str = ""
     finish_reason: str = ""
     model: str = ""
+    tool_calls: list[dict] = field(default_factory=list, hash=False)   # as in a message: `arguments` is a text
     call: dict = field(default_factory=dict, compare=False)   # as in the ledger: tokens, cost_usd, seconds, …
 
     @property
@@ -67,17 +70,17 @@ class Client:
             if len(value) >= 8:   # what a header says may be a key; shorter words would mask half of a message
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
 
-    def chat(self, messages: list[dict], accept=None, grammar: str = "") -> Reply:
+    def chat(self, messages: list[dict], accept=None, grammar: str = "", tools: list[dict] | None = None) -> Reply:
         """A reply that `accept` has nothing against. accept(reply) gives what is wrong, or None.
 
         Asks up to 1 + format_retries times, then ItemFailed. `grammar` (GBNF) goes to the embedded model only: other
         endpoints need not know it.
         """
-        request, problem = self._request(messages, grammar), ""
+        request, problem = self._request(messages, grammar, tools=tools), ""
         n_tries = 1 + self.speaker.format_retries
         for _ in range(n_tries):
             reply = self._reply(request)
-            if not reply.text.strip():
+            if not reply.text.strip() and not reply.tool_calls:
                 problem = "empty answer" + (": max_tokens went into thinking" if reply.truncated else "")
             else:
                 problem = accept(reply) if accept else None
@@ -86,16 +89,23 @@ class Client:
         current().useless(request.digest)
         raise ItemFailed(f"{problem}, {n_tries} tries" if n_tries > 1 else problem)
 
-    def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None) -> Reply:
+    def give_up(self, problem: str) -> NoReturn:
+        """ItemFailed, though the replies had the right form: the next run asks for new ones."""
+        current().useless()
+        raise ItemFailed(problem)
+
+    def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
+            tools: list[dict] | None = None) -> Reply:
         """One reply, whatever it says. `schema` (JSON schema) is sent where the endpoint takes one.
 
         An endpoint that refuses it (HTTP 400, 422) and answers without it is not sent one again in this run.
+        `tools` are always sent: without them the model would have to be told how else to act.
         """
         refuses, place = self._models.without_schema, (self.speaker.endpoint.base_url, self.speaker.model)
-        plain = self._request(messages, grammar)
+        plain = self._request(messages, grammar, tools=tools)
         if schema is None or self._embedded:
             return self._reply(plain)
-        with_schema, calls = self._request(messages, grammar, schema), current()
+        with_schema, calls = self._request(messages, grammar, schema, tools), current()
         if not calls.has_kept(with_schema.digest) and (place in refuses or calls.has_kept(plain.digest)):
             return self._reply(plain)
         try:
@@ -115,7 +125,8 @@ class Client:
     def is_left_alone(self) -> bool:
         return time.monotonic() < self._alone_till
 
-    def _request(self, messages: list[dict], grammar: str = "", schema: dict | None = None) -> _Request:
+    def _request(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
+                 tools: list[dict] | None = None) -> _Request:
         speaker = self.speaker
         body = {"model": speaker.model, "messages": messages, "temperature": speaker.temperature,
                 "max_tokens": speaker.max_tokens}
@@ -123,6 +134,8 @@ class Client:
             body["grammar"] = grammar
         if schema:
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if tools:
+            body["tools"] = tools
         data = orjson.dumps(body)
         return _Request(data, hashlib.blake2b(data, digest_size=8).hexdigest())
 
@@ -145,8 +158,8 @@ class Client:
             return Fitted(history, list(patches))
         tokens = self._models.embedded.tokens if self._embedded else estimate_tokens
         fitted = fit(history, limit, tokens, fixed, patches)
-        if fitted.cut and (calls := current()):
-            calls.cuts.append(fitted.cut)
+        if fitted.cut:
+            current().cuts.append(fitted.cut)
         return fitted
 
     def estimate(self, messages: list[dict]) -> tuple[int, float | None]:
@@ -171,10 +184,37 @@ class Client:
                                          ("throttled", tries.throttled)) if n > (key == "tries")}}
         if reply.truncated:
             call["truncated"] = True
-        calls.keep(request.digest, attempt, {"text": reply.text, "reasoning": reply.reasoning,
-                                      "finish_reason": reply.finish_reason, "model": reply.model}, call)
+        said = {"text": reply.text, "reasoning": reply.reasoning, "finish_reason": reply.finish_reason,
+                "model": reply.model, **({"tool_calls": reply.tool_calls} if reply.tool_calls else {})}
+        calls.keep(request.digest, attempt, said, call)
         models.money.add(call)
         return replace(reply, call=call)
+
+
+class LLMServerHTTP(Client):
+    """A model behind an OpenAI-compatible endpoint, without a script around it: ask() and chat().
+
+    What is not given comes from where the scripts take it: the key (QIANFAN_BEARER_TOKEN), proxy, certificates, retries
+    and prices from the environment, .env and chain.toml. A reply's `call` tells what it took; nothing is kept on disk,
+    unless it is asked for within `counting(Calls(...))`.
+    """
+
+    def __init__(self, base_url: str, model: str, api_key: str = "", temperature: float = 1.0, max_tokens: int = 8192):
+        settings = for_endpoint(base_url, model, api_key)
+        endpoint = replace(settings.endpoints["base_url"], base_url=base_url.rstrip("/"))
+        models = Models(settings)
+        super().__init__(Speaker("agent", model, endpoint, temperature, max_tokens, max_prompt_tokens=0,
+                                 format_retries=0), models)
+        models.check(self)
+
+    def close(self) -> None:
+        self._models.http.close()
+
+    def __enter__(self) -> LLMServerHTTP:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
 
 class Models:
@@ -220,9 +260,9 @@ class Models:
     def clients(self) -> list[Client]:
         return list(self._clients.values())
 
-    def check(self) -> None:
+    def check(self, *others: Client) -> None:
         """Before the first call: Trouble where a key, an endpoint, the extra or a price for --budget is missing."""
-        for client in self._clients.values():
+        for client in (*self._clients.values(), *others):
             endpoint, model = client.speaker.endpoint, client.speaker.model
             if endpoint.name == "embedded":
                 self.embedded.check()
@@ -275,9 +315,22 @@ def _decode(status: int, headers, body: bytes) -> tuple[Reply, dict]:
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     reply = Reply(content if isinstance(content, str) else "", reasoning if isinstance(reasoning, str) else "",
-                  choice.get("finish_reason") or "", answer.get("model") or "")
+                  choice.get("finish_reason") or "", answer.get("model") or "", _tool_calls(message.get("tool_calls")))
     return reply, {"tokens_in": _count(usage.get("prompt_tokens")),
                    "tokens_out": _count(usage.get("completion_tokens")), "tokens_cached": _count(cached) or 0}
+
+
+def _tool_calls(found) -> list[dict]:
+    """The calls of a message in the API's own form, whatever liberties an endpoint takes with it."""
+    calls = []
+    for call in found if isinstance(found, list) else ():
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            arguments = function.get("arguments")
+            arguments = arguments if isinstance(arguments, str) else json.dumps({} if arguments is None else arguments)
+            calls.append({"id": str(call.get("id") or f"call_{secrets.token_hex(4)}"), "type": "function",
+                          "function": {"name": str(function.get("name") or ""), "arguments": arguments}})
+    return calls
 
 
 def _count(value) -> int | None:

@@ -281,6 +281,7 @@ class Http:
 
     def close(self) -> None:
         self.session.close()
+        self._deadlines.close()
 
 
 class _Deadlines:
@@ -290,7 +291,7 @@ class _Deadlines:
 
     def __init__(self):
         self._calls: set[_Call] = set()
-        self._any, self._thread = threading.Condition(), None
+        self._any, self._thread, self._is_closed = threading.Condition(), None, False
         self.mine = threading.local()   # .call: the one that this thread is in
 
     @contextmanager
@@ -310,10 +311,18 @@ class _Deadlines:
                 self._calls.discard(call)
             self.mine.call = None
 
+    def close(self) -> None:
+        """End the watch when the calls under way have ended."""
+        with self._any:
+            self._is_closed = True
+            self._any.notify()
+
     def _watch(self) -> None:
         while True:
             with self._any:
                 while not self._calls:
+                    if self._is_closed:
+                        return
                     self._any.wait()
                 now = time.monotonic()
                 overdue = [call for call in self._calls if call.ends_at <= now]
