@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Answer every turn as the challenger: knowing the hidden pull request, under the blind-agent rule.
 
+A turn that shows what the conversation has not (checks/leak.py) is asked for again, with what was found; where it still
+does after [challenger] leak_retries more tries, the item fails.
+
 reads   answer*/<source>_<order>.json   Answer, from king.py (its instance_id and messages)
         commit/<instance_id>.json       Commit, the PR record
 writes  answer*/<source>_<order>.json   the same record, its field `challenger`
@@ -35,21 +38,24 @@ def main(argv=None) -> int:
     settings = config.load(args)
     with Models(settings) as models:
         challenger = models.client("challenger")
-        answers, make, layout = Store(settings.root, Answer), answer_knowing, challenger_messages
-        reads = Reads(answers, fields=("instance_id", "messages"), made_by="king")
-        writes, prompts, order = Writes(answers, fields=("challenger",)), ["challenger.md"], ("king.py", "validate.py")
+        answers = Store(settings.root, Answer)
         if args.refine:
-            make, layout = attempt, messages_for
+            make, layout, prompts = attempt, messages_for, ["challenger.md", "refine.md", "leak.md"]
             reads = Reads(Criticised(settings.root, args.defeat), fields=("messages", "challenger", "reasons"))
             writes = Writes(Store(settings.root, Attempts), fields=("attempts",), appends=True)
-            prompts, order = ["challenger.md", "refine.md"], ("report.py", "validate.py --refine")
+        else:
+            make, layout, prompts = answer_knowing, challenger_messages, ["challenger.md", "leak.md"]
+            reads = Reads(answers, fields=("instance_id", "messages"), made_by="king")
+            writes = Writes(answers, fields=("challenger",))
         commits = Reads(Store(settings.root, Commit),
                         fields=("repo", "language", "issue", "description", "files", "patch", "test_patch"))
         return stage.run(
-            "ch", args, settings, models, partial(make, challenger), reads=reads, joined=commits, writes=writes,
+            "ch", args, settings, models, partial(make, challenger, settings.challenger.leak_retries), reads=reads,
+            joined=commits, writes=writes,
             requests=lambda turn, commit, **_: [(challenger, layout(challenger, turn, commit))],
             identity={**challenger.speaker.identity(), "prompt": [*map(prompt_digest, prompts)]},
-            after=order[0], then=order[1])
+            after="report.py" if args.refine else "king.py",
+            then="validate.py --refine" if args.refine else "validate.py")
 
 
 if __name__ == "__main__":

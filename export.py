@@ -24,7 +24,7 @@ def turn_problem(text: str) -> str | None:
 
 
 def main(argv=None) -> int:
-    parser = stage.parser(__doc__, section="export")
+    parser = stage.parser(__doc__, "export")
     add = parser.add_argument_group("flags of export.py").add_argument
     add("--formats", type=lambda text: tuple(text.split(",")), metavar="A,B", help="only these (default: all)")
     add("--against", action="append", metavar="PATH", help="earlier training data: its turns are left out (repeatable)")

@@ -18,7 +18,7 @@ from codedata.llm import Models
 
 
 def main(argv=None) -> int:
-    parser = stage.parser(__doc__, section="prompt")
+    parser = stage.parser(__doc__, "prompt")
     add = parser.add_argument_group("flags of prompt.py").add_argument
     add("--source", help="hf:NAME, datasets:NAME, or a path, glob or URL of Parquet, JSONL or JSON")
     add("--prs", help="where the PR records are: hf:NAME, or a path, glob or URL")
@@ -29,6 +29,7 @@ def main(argv=None) -> int:
     add("--max-per-instance", type=int, metavar="N", help="prompts of one PR (default: 1; 0: no limit)")
     add("--max-chars", type=int, metavar="N", help="the longest history with its reference (default: 200,000)")
     add("--keep-unmatched", action="store_true", default=None, help="keep prompts whose PR has no record")
+    add("--decontaminate", action="append", metavar="PATH", help="file or folder of a benchmark to keep out")
     args = parser.parse_args(argv)
     settings = config.load(args)
     with Models(settings) as models:

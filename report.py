@@ -18,7 +18,7 @@ from codedata.duel.report import run
 
 
 def main(argv=None) -> int:
-    parser = stage.parser(__doc__, section="duel")
+    parser = stage.parser(__doc__, "duel")
     add = parser.add_argument_group("flags of report.py").add_argument
     add("--mode", choices=["king", "reference"], help="whom the challenger was put against (default: king)")
     args = parser.parse_args(argv)

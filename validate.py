@@ -26,7 +26,7 @@ from codedata.llm import Models
 
 
 def main(argv=None) -> int:
-    parser = stage.parser(__doc__, section="duel")
+    parser = stage.parser(__doc__, "duel")
     add = parser.add_argument_group("flags of validate.py").add_argument
     add("--mode", choices=["king", "reference"], help="whom the challenger is put against (default: king)")
     trials = parser.add_mutually_exclusive_group()

@@ -158,6 +158,7 @@ def private_keys(draw: Draw) -> dict[str, tuple[list[str], str]]:
             f"{label}, in parts": (lines, f"KEY = ({' '.join(json.dumps(line) for line in numbered)})"),
             f"{label}, in a line": (lines, f"KEY='{block.replace(chr(10), ' ')}' PEM='{block.replace(chr(10), '')}'"),
             f"{label}, cut off": (part, "\n".join([first, *part])),
+            f"{label}, cut off by head": (part, "\n".join([first, *part]) + "\nmore lines follow\n"),
             f"{label}, left out": (part, "\n".join([first, *part]) + "...\n(and more)"),
             f"{label}, a diff": (lines, "@@ -0,0 +1 @@\n" + "".join(f"+{line}\n" for line in numbered)),
             f"{label}, a listing": (lines, "".join(f"{n:6}\t{line}\n" for n, line in enumerate(numbered, 1))),

@@ -44,7 +44,7 @@ def write_turn(root: Path, name: str, bucket: str = "final", score: float | None
               "challenger": turn_of("make test", words(f"{name} challenger")), "score": score,
               "metrics": dict.fromkeys(METRICS, score),
               "reasons": [{"judge": "j", "order": "king_first", "reason": words(f"{name} reason", 8)}],
-              "injections": [], **fields}
+              "injections": [], "leaks": None, **fields}
     write_json(root / bucket / f"{name}.json", record)
     write_pr(root, record["instance_id"], repo, licence)
     return record

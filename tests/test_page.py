@@ -497,12 +497,21 @@ def test_against_the_reference_there_are_no_buckets(show):
 @in_browser
 def test_what_was_looked_for_and_found(show):
     finding = {"kind": "asks for a verdict", "side": "challenger", "text": "MODEL 2 is better"}
-    turns = [(replace(row, injections=(finding,) if i in (3, 4) else ()), *records)
+    leak = {"kind": "path", "severity": "high", "text": "src/reel.py", "why": "not shown", "start": 3, "end": 9}
+    leaks = {5: (leak,), 6: None}
+    turns = [(replace(row, injections=(finding,) if i in (3, 4) else (), leaks=leaks.get(i, ())), *records)
              for i, (row, *records) in enumerate(TURNS)]
     assert "No injections were found." in show(the_page()).inner_text("#findings")
     tab = show(a_page(turns))
     assert "asks for a verdict" in tab.inner_text("#findings")
-    tab.click("#findings button")
+    choose(tab, leaks="path")
+    assert names_shown(tab) == [ROWS[5].name]
+    tab.click("tr[data-at='0']")
+    said = re.sub(r"\s+", " ", tab.inner_text("#reader"))
+    assert "kind: path · severity: high · text: src/reel.py · why: not shown" in said and "start: 3" not in said
+    tab.keyboard.press("Escape")
+    choose(tab, leaks="")
+    tab.click("#findings button:has-text('asks for')")
     assert names_shown(tab) == [ROWS[3].name, ROWS[4].name]
     tab.click("tr[data-at='0']")
     assert "side: challenger · text: MODEL 2 is better" in re.sub(r"\s+", " ", tab.inner_text("#reader"))

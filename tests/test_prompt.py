@@ -303,3 +303,28 @@ def test_a_broken_file_without_a_ledger_stops_nothing_else(runs):
 
 def prompts_but(root, stem):
     return [p for p in (root / "prompt").glob("*.json") if p.stem != stem]
+
+
+def test_what_a_benchmark_holds_is_not_drawn(tmp_path):
+    statement = " ".join(f"broken{i}" for i in range(60))
+    rows, prs = [a_row(i) for i in range(20)], [a_pr(i, base_commit=f"{i:040x}") for i in range(20)]
+    rows[3]["messages"][1]["content"] = f"Please mend it: {statement}"
+    prs[4]["problem_statement"] = statement
+    write_sources(tmp_path, rows, prs)
+    tasks = [{"instance_id": "own__repo-1", "problem_statement": "another"},
+             {"instance_id": "x__y-2", "repo": "own/repo", "base_commit": f"{2:040x}", "problem_statement": "a third"},
+             {"instance_id": "x__y-3", "problem_statement": statement}]
+    benchmark = tmp_path / "verified.jsonl"
+    benchmark.write_text("".join(json.dumps(task) + "\n" for task in tasks))
+    assert "left out: 4 (in a benchmark)" in sample(tmp_path / "a", "--count", 20, "--decontaminate", benchmark)
+    assert sorted(ids(tmp_path / "a")) == sorted(f"own__repo-{i}" for i in (0, *range(5, 20)))
+    notes = {line["instance_id"]: line["detail"] for line in ledger_lines(tmp_path / "a" / "prompt", state="excluded")}
+    assert notes.keys() == {f"own__repo-{i}" for i in range(1, 5)}
+    assert notes["own__repo-3"]["rule"] == "in a benchmark"
+    assert notes["own__repo-3"]["hits"][0].startswith("verified.jsonl x__y-3, 13-gram (problem statement): broken0 ")
+    assert "a/commit/own__repo-4.json" not in {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("commit/*.json")}
+
+
+def test_a_benchmark_that_cannot_be_read_ends_it_before_anything_is_drawn(runs):
+    assert "gone.jsonl" in sample(runs / "a", "--count", 5, "--decontaminate", runs / "gone.jsonl", code=2)
+    assert ids(runs / "a") == []

@@ -219,7 +219,7 @@ def test_a_bucket_s_copy_is_the_answer_with_score_metrics_and_the_judges_reasons
     reasons = [{"judge": "a", "order": o, "reason": f"a says so, {o}"} for o in ("king_first", "challenger_first")]
     assert json.loads((tmp_path / "final" / "t_1.json").read_text()) == {
         **answer, "score": 90, "metrics": {**dict.fromkeys(METRICS, 100), "efficiency": 50}, "reasons": reasons,
-        "injections": []}
+        "injections": [], "leaks": None}
 
 
 def test_the_thresholds_belong_to_the_bucket_above(tmp_path):

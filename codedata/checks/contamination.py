@@ -55,6 +55,13 @@ class Material:
     texts: dict[str, str]
 
 
+def of_turn(turn, repo: str, base_commit: str, **texts: str) -> Material:
+    """A turn (of prompt/ or of a bucket) with whatever else belongs to it: issue, patches, answers."""
+    task = next((m["content"] for m in turn.messages if m["role"] == "user"), "")
+    return Material(turn.instance_id, repo, base_commit, {
+        "history": "\n".join(m["content"] for m in turn.messages), "task": task, "reference": turn.assistant, **texts})
+
+
 @dataclass(frozen=True)
 class Hit:
     """A reason why a sample knows a row of a benchmark."""
@@ -66,6 +73,10 @@ class Hit:
     part: str = ""    # of the row, one of PARTS, where the overlap is
     where: str = ""   # the name of the sample's text
     share: float = 1.0   # of the 13-grams of that part, how many are in that text; of near-duplicates the similarity
+
+    def __str__(self) -> str:
+        part = f" ({self.part})" if self.part else ""
+        return f"{Path(self.benchmark).name} {self.row_id}, {self.kind}{part}: {self.overlap}"
 
 
 class Benchmarks:

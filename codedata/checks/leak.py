@@ -10,10 +10,10 @@ prints  a line each  {id, leak, findings: [{kind, text, start, end, source, seve
 
 Lines that cannot be read are named on stderr. Exit codes: 0 done, 1 some lines were broken, 2 usage.
 
-A finding is something that the pull request holds and the conversation has not shown: a path, a name, a line number, a
-literal, words, code, a cause, how code is built; or words that speak of the pull request itself.
-Not promised: to see a cause told entirely in other words, or to know a file that a model remembers from its training
-from one that it was told of.
+A finding is something that the conversation has not shown: a path, a name, a line number, a literal, words or code of
+the pull request; words that speak of it; and, before there is evidence, more than one can say, in whatever words.
+Not promised: to tell a lucky guess from knowledge, or a file that a model remembers from its training from one that it
+was told of.
 """
 from __future__ import annotations
 
@@ -23,16 +23,8 @@ import sys
 from dataclasses import asdict, dataclass
 from itertools import islice
 
-from codedata.checks.leak_built import find_documents, find_structures
-from codedata.checks.leak_claims import (
-    find_causes,
-    find_code,
-    find_giveaways,
-    find_literals,
-    find_numbers,
-    find_old_code,
-    find_phrases,
-)
+from codedata.checks.leak_copied import find_copies
+from codedata.checks.leak_names import find_names, find_test_ids
 from codedata.checks.leak_rules import (
     HIGH,
     LOW,
@@ -41,18 +33,17 @@ from codedata.checks.leak_rules import (
     Finding,
     find_edits,
     find_lines,
-    find_names,
     find_paths,
     find_references,
-    find_titles,
 )
+from codedata.checks.leak_told import find_told
 from codedata.errors import BrokenRecord
 from codedata.records import Commit, Message, parse
 
-RULES = (find_giveaways, find_references, find_paths, find_names, find_titles, find_lines, find_numbers, find_phrases,
-         find_literals, find_code, find_old_code, find_edits, find_causes, find_structures, find_documents)
+RULES = (find_references, find_paths, find_names, find_test_ids, find_lines, find_copies, find_edits, find_told)
 MOST = 100                                        # findings of a rule in one answer
 WEIGHTS, BAR = {HIGH: 2, MEDIUM: 1, LOW: 0}, 2    # what bars a sample: one that is high, or two that are medium
+LONGEST, MOST_TOLD = 300, 200                     # characters of a finding: in a record, in a sentence
 ROW = {"issue": "problem_statement", "description": "pr_description"}   # what the data set calls them
 
 
@@ -80,6 +71,26 @@ def is_leaky(findings: list[Finding]) -> bool:
             total, strongest = total + strongest, 0
         strongest, end = max(strongest, WEIGHTS[finding.severity]), max(end, finding.end)
     return total + strongest >= BAR
+
+
+def in_record(findings: list[Finding]) -> list[dict]:
+    """As they stand in a record of final/ and its neighbours; those that say nothing by themselves are left out."""
+    return [{"kind": finding.kind, "severity": finding.severity, "text": finding.text[:LONGEST], "why": finding.why,
+             "source": finding.source, "start": finding.start, "end": finding.end}
+            for finding in findings if WEIGHTS[finding.severity]]
+
+
+def bars(leaks: list[dict] | None) -> bool:
+    """Whether the `leaks` of a record keep it from being trained on. What nobody has looked at is not barred."""
+    fields = {"kind": "", "text": "", "start": 0, "end": 0, "source": "", "severity": HIGH, "why": ""}
+    return is_leaky([Finding(**{name: one.get(name, default) for name, default in fields.items()})
+                     for one in leaks or ()])
+
+
+def told(findings: list[Finding]) -> list[str]:
+    """What counts of the findings, a line each: what it is, and why."""
+    return [f"{' '.join(finding.text.split())[:MOST_TOLD]} ({finding.why})" for finding in findings
+            if WEIGHTS[finding.severity]]
 
 
 def main(argv: list[str] | None = None) -> int:

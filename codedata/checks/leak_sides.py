@@ -2,11 +2,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 
-from codedata.checks.leak_text import NAME, NUMBER, bare_lines, fold, lists, path_stem, path_tails, paths_in, word_stems
+from codedata.checks.leak_text import (
+    NAME,
+    NUMBER,
+    bare_lines,
+    fold,
+    lists,
+    name_parts,
+    path_stem,
+    path_tails,
+    paths_in,
+    word_stems,
+)
 
 HEADING = re.compile(r"\A(?:observation|output):[ \t]*", re.IGNORECASE)
 PLACE = re.compile(r'([\w+-]{1,80}\.\w{1,5})(?:"?, line |[:-])(\d{1,6})\b')   # of grep -rn, tracebacks
@@ -19,19 +31,29 @@ TYPED = re.compile(r"^(?:(?:static|inline|extern|const|unsigned|signed|struct|vo
                    r"(?:\w{1,80}[ \t*&<>\[\],]+){0,3}?(\w+)\(", re.MULTILINE)
 ASSIGNED = re.compile(r"^(?:(?:const|let|var|export|static|final|auto|self\.|this\.)\s*){0,4}([^\W\d]\w*)[ \t]*"
                       r"(?::=|=(?!=))", re.MULTILINE)
+WRITES = re.compile(r"<<|\bsed\s[^|;\n]{0,40}?-\w{0,8}i|\bperl\s+-\w{0,8}i|\btee\b|>\s*[\w./]+\.\w|\s-[ce]\s")
+OWN_FUNCTION = re.compile(rf"(?:^|\\[nt])[ \t+]*(?:\w+ )?{DEFINED.pattern[2:]}", re.MULTILINE)
+GIVEN = re.compile(r"\b([^\W\d]\w*)[ \t]*(?::=|=(?![=~])|: )")
+DECLARED = re.compile(r"\b(?:const|let|var|char|int|long|bool|size_t|struct|for|as)\b[ *]+([^\W\d]\w*)")
 SIGNATURE = re.compile(rf"(?:(?:export|default|async|pub|public|private|protected|static)\s+)*{FUNCTION}")
 TITLE = re.compile(r"""\b(?:it|test|describe|context|specify)\(\s*(?:"([^"\n]{4,200})"|'([^'\n]{4,200})')""")
 LABEL = re.compile(r"""["']([a-z]\w*_\w+)["']|"""
                    r"""^(?!return|import|from|assert|await|raise|del|yield)\w+ ([a-z]\w*_\w+)(?= ['"$\w-]|$)""",
                    re.MULTILINE)
-DOCSTRING = re.compile(r'"""(.*?)"""', re.DOTALL)
-TEXT = re.compile(r"""(?:"([^"\\\n]{4,300})"|'([^'\\\n]{4,300})'|`([^`\n]{4,300})`)""")
+LABELLED = re.compile(r"(?:name|title|test|desc\w*)\b ?[:=] *\S|@test\b|#?\s*(?:describe|context|it|test)\b ?[\"'(]")
 COMMENT = re.compile(r"(?:^|[ \t])(?:#+|//+|/\*+|\*|--|;+|<!--)[ \t]+(.*)", re.MULTILINE)
 PROSE_FILE = re.compile(r"\.(?:md|rst|txt|adoc|html?)\Z|(?:\A|/)[A-Z]+\Z")
 FENCE = re.compile(r"^```[^\n]*\n(.*?)(?:^```[ \t\r]*$|\Z)", re.MULTILINE | re.DOTALL)
 CODE_LINE = re.compile(r"[;{}]$|^[ \t]*(?:[\w./+-]{1,200}[:-])?(?:\d{1,6}[:\t -][ \t]*)?(?:def|class|return|if|elif|"
                        r"else|for|while|import|from|func|function|const|let|var|static|try|raise|with)\b", re.MULTILINE)
 MODULE = re.compile(r"\b([^\W\d]\w{0,80})[`'\"]{0,2} (?:module|file)\b", re.IGNORECASE)
+REFERENCE = re.compile(r"(?<![\w&])(?:#|\b(?:PRs?|MR|GH|pull requests?|issues?|pulls?|bugs?)[ _/#-]{0,3})(\d{1,6})\b",
+                       re.IGNORECASE)
+TOKEN = re.compile(r"[^\W\d]\w*|\d[\w.]*|[^\w\s\\]")
+WORD = re.compile(r"\b[^\W\d]\w*")
+ESCAPE = re.compile(r"\\[nrt]")     # in a text: no letter of the next word
+TEXTS = ("patch", "test_patch", "description", "issue", "instance_id", "base_commit", "repo")
+GRAM = 3             # tokens in a row
 SOME_CODE = 5        # lines
 SHORT_LINE = 10      # shorter ones (brackets, else, return x) are in any code
 
@@ -48,11 +70,15 @@ class Shown:
         self.commands = "\n".join(text for role, text in texts if role == "assistant")
         self.outputs = "\n".join(text for role, text in texts[first:] if role != "assistant")
         self.has_edit = bool(EDITED.search(self.commands))
-        names = set(NAME.findall(self.text))
+        names = set(WORD.findall(ESCAPE.sub("  ", self.text) if "\\" in self.text else self.text))
         self.names = set(map(fold, names))
         self.words = word_stems(" ".join(names))
         self.meanings = lists().meanings(self.words)
-        self.task_words = word_stems("\n".join(text for _, text in texts[:first]))
+        self._task = "\n".join(text for _, text in texts[:first])
+
+    @cached_property
+    def task_words(self) -> set[str]:
+        return word_stems(self._task)
 
     @cached_property
     def paths(self) -> set[str]:
@@ -66,9 +92,12 @@ class Shown:
             match[1].lower() for match in MODULE.finditer(self.text)}
 
     @cached_property
-    def opened(self) -> set[str]:
-        """Names of files that an earlier command named."""
-        return {path.rpartition("/")[2] for path in paths_in(self.commands)}
+    def _opened(self) -> set[str]:
+        return paths_in(self.commands)
+
+    def has_opened(self, path: str) -> bool:
+        """Whether an earlier command named the file, by its whole path or the end of it."""
+        return not self._opened.isdisjoint(path_tails(path)) or any(one.endswith(f"/{path}") for one in self._opened)
 
     @cached_property
     def path_stems(self) -> set[str]:
@@ -84,6 +113,11 @@ class Shown:
         return bare_lines(self.text)
 
     @cached_property
+    def squeezed(self) -> str:
+        """The text as its tokens stand side by side."""
+        return "".join(ESCAPE.sub("", self.text.lower()).split()).replace("\\", "")
+
+    @cached_property
     def numbers(self) -> set[str]:
         return set(NUMBER.findall(self.text))
 
@@ -92,10 +126,23 @@ class Shown:
         """(file name, line number) of lines that an output or the task named."""
         return {(match[1], int(match[2])) for match in PLACE.finditer(self.text)}
 
+    @cached_property
+    def named_places(self) -> set[str]:
+        return {name for name, _ in self.places}
+
     def shows(self, hunk: Hunk) -> bool:
         """Whether enough of the code that a hunk changes was printed for an opinion on it. Signatures are none."""
         old = [line for line in hunk.old if len(line) >= SHORT_LINE and not SIGNATURE.match(line)]
         return bool(old) and sum(line in self.lines for line in old) >= max(1, len(old) / 3)
+
+
+def tokens(text: str) -> list[tuple[str, int, int]]:
+    """(token, start, end) of names, numbers and signs, without regard to case."""
+    return [(match[0].lower(), *match.span()) for match in TOKEN.finditer(ESCAPE.sub("  ", text))]
+
+
+def grams(words: list[str]) -> Iterator[tuple[str, ...]]:
+    return zip(*(words[i:] for i in range(GRAM)), strict=False)
 
 
 def _content(message: dict) -> str:
@@ -133,23 +180,32 @@ class HiddenName:
     is_own: bool             # or assigned to, so no name of some library
     is_label: bool = False   # what a new test is called, in quotes or as a word of a shell script
 
+    @property
+    def is_test(self) -> bool:
+        return (self.source == "test_patch" and not {"test", "tests"}.isdisjoint(name_parts(self.spelling))) or (
+            self.is_label)
+
 
 class Hidden:
     """What a pull request holds."""
 
-    def __init__(self, pr):
-        def text(name):
-            value = getattr(pr, name, "")
-            return value if isinstance(value, str) else ""
-        self.texts = {name: text(name) for name in ("patch", "test_patch", "description", "issue")}
-        self.instance_id, self.base_commit, self.repo = text("instance_id"), text("base_commit"), text("repo")
+    @classmethod
+    def of(cls, pr) -> Hidden:
+        """The same object for the same pull request: its answers are looked at one after the other."""
+        values = (getattr(pr, name, "") for name in TEXTS)
+        files = getattr(pr, "files", None) or ()
+        return _hidden(tuple(value if isinstance(value, str) else "" for value in values),
+                       tuple(path for path in files if isinstance(path, str)))
+
+    def __init__(self, texts: tuple[str, ...], files: tuple[str, ...]):
+        self.texts = dict(zip(TEXTS, texts, strict=True))
+        self.instance_id, self.base_commit, self.repo = map(self.texts.pop, ("instance_id", "base_commit", "repo"))
         self.hunks: list[Hunk] = []
         self.new_paths: set[str] = set()
         self.paths: dict[str, str] = {}   # {path: "files" | "patch" | "test_patch"}
         for source in ("patch", "test_patch"):
             self._read_patch(source)
-        listed = getattr(pr, "files", None)
-        self.paths = {path: "files" for path in listed or () if isinstance(path, str)} | self.paths
+        self.paths = dict.fromkeys(files, "files") | self.paths
 
     def _read_patch(self, source: str) -> None:
         hunk, path, old, new, came_from_nothing = None, "", 0, 0, False
@@ -198,6 +254,54 @@ class Hidden:
         return {end: path for end, path in (dotted | ends).items() if end}
 
     @cached_property
+    def grams(self) -> dict[tuple[str, ...], tuple[str, str]]:
+        """{tokens in a row in a line: ("old" | "title" | "new", source)}; where it is oldest."""
+        found: dict[tuple[str, ...], tuple[str, str]] = {}
+        places = [("new", "description", self.texts["description"])] + [
+            (age, source, self._lines(source, age == "new")) for age in ("new", "old")
+            for source in ("test_patch", "patch")]
+        for age, source, text in places:   # the last one wins
+            for line in text.split("\n"):
+                is_title = source == "test_patch" and age == "new" and (TITLE.search(line) or LABELLED.match(line))
+                found |= dict.fromkeys(grams([token.lower() for token in TOKEN.findall(ESCAPE.sub("  ", line))]),
+                                       ("title" if is_title else age, source))
+        return found
+
+    @cached_property
+    def words(self) -> set[str]:
+        """Stems of the words in patches and description."""
+        lines = (line for hunk in self.hunks for line in (*hunk.old, *hunk.added, hunk.header))
+        return word_stems("\n".join([*lines, self.texts["description"]]))
+
+    @cached_property
+    def meanings(self) -> set[int]:
+        return lists().meanings(self.words)
+
+    @cached_property
+    def old_lines(self) -> set[str]:
+        """The tokens of each line of code that is there, other than short ones."""
+        lines = (TOKEN.findall(ESCAPE.sub("  ", line.lower())) for hunk in self.source_hunks for line in hunk.old
+                 if not PROSE_FILE.search(hunk.path))
+        return {" ".join(line) for line in lines if len(line) >= 2 * GRAM}
+
+    @cached_property
+    def numbers(self) -> set[str]:
+        """Of the pull request, and of the issues and others that it names."""
+        return {*re.findall(r"-(\d{1,6})\Z", self.instance_id), *(
+            match[1] for text in self.texts.values() for match in REFERENCE.finditer(text))}
+
+    @cached_property
+    def labels(self) -> set[str]:
+        """What new tests are called with hyphens."""
+        lines = filter(LABELLED.match, self._lines("test_patch", True).split("\n"))
+        return {label for line in lines for label in re.findall(r"[a-z]\w*(?:-\w+)+", line)}
+
+    @cached_property
+    def own_words(self) -> set[str]:
+        """What the project is called."""
+        return {fold(word) for word in NAME.findall(f"{self.repo} {self.instance_id}")}
+
+    @cached_property
     def names(self) -> dict[str, HiddenName]:
         """{folded: name} of every name in patches and description; of a name in several, where it is oldest."""
         found: dict[str, HiddenName] = {}
@@ -217,41 +321,10 @@ class Hidden:
         return "\n".join(line for hunk in self.hunks if hunk.source == source
                          for line in (hunk.added if is_new else (*hunk.old, hunk.header)))
 
-    @cached_property
-    def titles(self) -> list[str]:
-        """What new tests are called where they have sentences for names."""
-        return sorted({match[match.lastindex] for match in TITLE.finditer(self._lines("test_patch", True))})
 
-    @cached_property
-    def words(self) -> dict[str, tuple[str, float]]:
-        """{stem: (source, how near to the change)} of the words in patches and description."""
-        found: dict[str, tuple[str, float]] = {}
-        changed = [line for h in self.source_hunks for line in (*h.removed, *h.added, h.header)]
-        around = [line for h in self.source_hunks for line in h.old]
-        tests = [line for h in self.hunks if h.source == "test_patch" for line in h.added]
-        for place, text in ((("test_patch", 0.6), tests), (("patch", 0.6), around), (("patch", 1.0), changed),
-                            (("description", 1.0), [self.texts["description"]])):
-            found |= dict.fromkeys(word_stems("\n".join(text)), place)   # the nearest comes last and wins
-        return found
-
-    @cached_property
-    def meanings(self) -> dict[int, tuple[str, float]]:
-        """The same by groups of words that say the same."""
-        return {number: self.words[key] for key, numbers in lists().concepts.items() if key in self.words
-                for number in numbers}
-
-    @cached_property
-    def prose(self) -> dict[str, str]:
-        """{source: its sentences}: descriptions, and the comments and texts in the patches, one a line."""
-        out = {"description": self.texts["description"], "issue": self.texts["issue"]}
-        for source in ("patch", "test_patch"):
-            pieces = []
-            for hunk in (h for h in self.hunks if h.source == source):
-                text = "\n".join((*hunk.old, *hunk.added))
-                pieces += [text] if PROSE_FILE.search(hunk.path) else [
-                    match[match.lastindex] for kind in (DOCSTRING, TEXT, COMMENT) for match in kind.finditer(text)]
-            out[source] = "\n".join(pieces)
-        return out
+@lru_cache(maxsize=4)
+def _hidden(texts: tuple[str, ...], files: tuple[str, ...]) -> Hidden:
+    return Hidden(texts, files)
 
 
 # the answer
@@ -269,6 +342,12 @@ class Reply:
             self.commands.append((found.start(1), found[1]))
             at = found.end()
         self.thoughts.append((at, text[at:]))
+
+    @cached_property
+    def defined(self) -> set[str]:
+        """Names, folded, that the commands give to something themselves."""
+        code = "\n".join(text for _, text in self.commands if WRITES.search(text))
+        return {fold(name) for kind in (OWN_FUNCTION, TYPED, GIVEN, DECLARED) for name in kind.findall(code)}
 
     @property
     def parts(self) -> list[tuple[int, str, bool]]:

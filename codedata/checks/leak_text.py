@@ -68,8 +68,8 @@ class Lists:
     """leak_words.txt: stems of what is said everywhere, and names that anybody knows."""
 
     stop: frozenset[str]
+    agent: frozenset[str]
     common: frozenset[str]
-    structure: frozenset[str]        # stems of words for pieces of code
     library: frozenset[str]          # names, folded
     generic: frozenset[str]          # parts of names
     files: frozenset[str]
@@ -106,7 +106,7 @@ def lists() -> Lists:
     for number, line in enumerate(parts["concepts"].splitlines()):
         for word in line.split():
             concepts[stem(word)] = concepts.get(stem(word), frozenset()) | {number}
-    stems = {name: frozenset(map(stem, words[name])) for name in ("stop", "common", "structure", "weak_pieces")}
+    stems = {name: frozenset(map(stem, words[name])) for name in ("stop", "agent", "common", "weak_pieces")}
     plain = {name: frozenset(words[name]) for name in ("generic", "files", "folders", "pieces")}
     return Lists(**stems, **plain, library=frozenset(map(fold, words["library"])), concepts=concepts)
 
@@ -128,7 +128,8 @@ def path_stem(path: str) -> str:
 
 def paths_in(text: str) -> set[str]:
     """What may be a path or the name of a file."""
-    found = {word.strip(PATH_ENDS) for word in PATH.findall(text) if len(word) <= LONGEST_PATH}
+    words = set(PATH.findall(text))
+    found = {word.strip(PATH_ENDS) for word in words if len(word) <= LONGEST_PATH and ("/" in word or "." in word)}
     return {word for word in found if "/" in word or "." in word}
 
 

@@ -205,6 +205,7 @@ KEY_BEGINS = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOC
 KEY_GAP = r"(?:\\[nrt]|[\s\"',>|*#\\]|[+-](?=[\s\"'A-Za-z0-9+/-])|\d{1,6}[:\t|])"
 KEY_LINE = re.compile(KEY_GAP + r"{0,40}(?:[A-Za-z-]{4,20}: [^\n\\\"]{1,80}|[A-Za-z0-9+/]{40,}={0,2})")
 KEY_LAST = re.compile(KEY_GAP + r"{0,40}[A-Za-z0-9+/]{1,76}={0,2}(?=" + KEY_GAP + r"{0,40}(?:=|-----END|\Z|\.\.\.|…))")
+KEY_PIECE = re.compile(KEY_GAP + r"{0,40}([A-Za-z0-9+/]{8,76}={0,2})(?=[\s\"'\\]|\Z)")   # of a line that was cut off
 KEY_ENDS = re.compile(KEY_GAP + r"{0,40}(?:=[A-Za-z0-9+/]{4})?" + KEY_GAP + r"{0,40}-----END [A-Z0-9 ]{0,40}-----")
 LEAST_KEY = 60   # characters of it: fewer are code or a manual that names the marks
 
@@ -216,6 +217,8 @@ def _private_keys(text: str) -> Found:
         for pattern in (KEY_LINE, KEY_LAST):
             while line := pattern.match(text, end):
                 end = line.end()
+        if (piece := KEY_PIECE.match(text, end)) and is_random(piece[1]):
+            end = piece.end()
         if end - begin.end() >= LEAST_KEY and "EXAMPLE" not in text[begin.end():end]:
             last = KEY_ENDS.match(text, end)
             yield "private key", begin.start(), last.end() if last else end

@@ -1,12 +1,17 @@
 """How the king and the challenger are asked. The king's request is built from the history and nothing else."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+from codedata.checks.leak import find_leaks, is_leaky, told
 from codedata.duel.format import clean, format_problem
-from codedata.duel.texts import fill, packaged_text
+from codedata.duel.leaks import note_leaks
+from codedata.duel.texts import packaged_text
 from codedata.llm import Client, Reply
-from codedata.records import Answer, Commit
+from codedata.records import Answer, Commit, Message
+from codedata.texts import fill
 
 NONE = "(none)"
 
@@ -38,6 +43,30 @@ def challenger_messages(client: Client, answer: Answer, commit: Commit, more: st
     return [{"role": "system", "content": own + filled + more}, *history[bool(own):]]
 
 
-def answer_knowing(client: Client, answer: Answer, commit: Commit) -> Answer:
+def answer_knowing(client: Client, leak_retries: int, answer: Answer, commit: Commit) -> Answer:
     """The record with the challenger's turn in it."""
-    return replace(answer, challenger=ask_turn(client, challenger_messages(client, answer, commit)))
+    layout = partial(challenger_messages, client, answer, commit)
+    return replace(answer, challenger=ask_knowing(client, layout, answer.messages, commit, leak_retries))
+
+
+def ask_knowing(client: Client, layout: Callable[[str], list[Message]], history: list[Message], commit: Commit,
+                leak_retries: int) -> str:
+    """The next turn, with nothing in it that only the pull request could have told.
+
+    One that has is asked for again with what was found, at most `leak_retries` times, then ItemFailed; -1: any turn is
+    taken. layout(more) is the request, with `more` behind the rule.
+    """
+    turn = ask_turn(client, layout(""))
+    if leak_retries < 0:
+        return turn
+    findings = find_leaks(history, turn, commit)
+    for _ in range(leak_retries):
+        if not is_leaky(findings):
+            break
+        turn = ask_turn(client, layout(fill(packaged_text("leak.md"), turn=turn, findings="\n".join(
+            f"- {line}" for line in told(findings)))))
+        findings = find_leaks(history, turn, commit)
+    if is_leaky(findings):
+        client.give_up(f"shows what it cannot know: {'; '.join(told(findings))}")
+    note_leaks(history, turn, commit, findings)
+    return turn

@@ -37,12 +37,12 @@ def injections(answer: Answer) -> list[dict]:
             for one in find_injections(getattr(answer, side) or "", shown)]
 
 
-def copy_of(answer: Answer, score: Score, cls, panel: Panel, findings: list[dict]):
+def copy_of(answer: Answer, score: Score, cls, panel: Panel, findings: list[dict], leaks: list[dict] | None):
     """A turn as it stands in a bucket, with the reasons of the judges that count."""
     reasons = [{key: entry[key] for key in ("judge", "order", "reason")} for entry in score.judges
                if entry.get("reason") and entry["judge"] in panel.names and entry["order"] in panel.orders]
     return cls(answer.instance_id, answer.messages, answer.assistant, answer.king, answer.challenger, score.score,
-               score.metrics, reasons, findings)
+               score.metrics, reasons, findings, leaks)
 
 
 @dataclass

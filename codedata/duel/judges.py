@@ -21,7 +21,7 @@ from pathlib import Path
 from codedata.config import Settings
 from codedata.duel.panel import kin_of
 from codedata.duel.score import BOTH, CHALLENGER_FIRST, scores_of, turn_score
-from codedata.duel.texts import fill, packaged_text, prompt_digest
+from codedata.duel.texts import packaged_text, prompt_digest
 from codedata.duel.verdict import UNSTORABLE, parse_verdict
 from codedata.errors import EndpointDown, ItemFailed, Trouble
 from codedata.ledger import LEDGER, read_lines
@@ -29,6 +29,7 @@ from codedata.llm import Client, Models, Reply
 from codedata.records import METRICS, Answer, ReferenceScore, Score
 from codedata.resume import Parts, Reads, Writes
 from codedata.store import Store, digest, shards_of
+from codedata.texts import fill
 
 ATTEMPTS = 2           # at a verdict that can be read
 LEFT_ALONE_S = 60.0    # an endpoint that is down, before it is asked again
@@ -77,13 +78,13 @@ class Panel:
 
     def writes(self, root) -> Writes:
         return Writes(Store(root, self.cls), fields=tuple(self.cls.__dataclass_fields__), copies=("instance_id",),
-                      parts=self.parts())
+                      parts=self.parts(), fault=self._fault)
 
     def parts(self) -> Parts:
         return Parts(wanted={f"{name} {order}": self.made_with.get(name, "") for name in self.names
                              for order in self.orders},
                      of=lambda score: {_part(e): e.get("settings", "") for e in score.judges if _is_final(e)},
-                     enough=self._enough, fault=self._fault, view=digest([self.names, self.order]), fits=self._fits,
+                     enough=self._enough, view=digest([self.names, self.order]), fits=self._fits,
                      is_of=self._is_of)
 
     def judge(self, answer: Answer, name: str, old: Score | None) -> Score:

@@ -21,7 +21,7 @@ def markdown(settings: Settings, turns: Turns, costs: list[Cost]) -> str:
         parts.append("**The verdicts in the records are others than this was decided on: run validate.py.**")
     if any(judge["model"] == EMBEDDED_MODEL for judge in duel["judges"].values()):
         parts.append(f"**Noise: the verdicts are {NOISE}.**")
-    parts.append(table(["", "turns"], counts(turns), "lr"))
+    parts.append(table(["", "turns"], counts(turns, settings), "lr"))
     if rival == "king":
         parts += ["## Buckets", _buckets(settings, turns), *refined(turns)]
     parts += ["## Judges", _judges(duel), *_panel(duel.get("panel"))]
@@ -62,18 +62,22 @@ def _verdict(duel: dict) -> str:
     return said + "\n\n" + table(["", "points"], rows, "ll")
 
 
-def counts(turns: Turns) -> list[list[str]]:
+def counts(turns: Turns, settings: Settings) -> list[list[str]]:
     """What is in the duel and what is not: [kind, number] each."""
     duel, rival, now, plan = turns.duel, turns.duel["mode"], turns.now, turns.now.plan
     unread = sum(row.score is None or not row.bucket for row in turns.rows) if duel["mode"] == "king" else sum(
         row.score is None for row in turns.rows)
     share = f" ({100 * duel['parsed_frac']:.1f} %)" if duel["turns"] else ""
+    barred = "" if settings.report.keep_flagged else " (kept out of final/)"
     kinds = {"judged": len(turns.rows), "every judge's verdict could be read": f"{duel['turns_parsed']}{share}",
               "no verdict could be read (not exported)": unread, "not judged yet": now.turns_left,
               "answer records without both sides": len(plan.lacking),
               "left out by a rule": len(plan.names["excluded"]), "broken records": turns.broken + len(plan.broken),
               "scores whose answer is gone": len(plan.names["orphan"]),
-              "an answer speaks to its judge (kept out of final/)": sum(row.is_flagged for row in turns.rows),
+              f"an answer speaks to its judge{barred}": sum(bool(row.injections) for row in turns.rows),
+              f"the challenger shows what it cannot know{barred}": sum(row.is_leaky for row in turns.rows),
+              "without a PR record, so nobody can tell what it cannot know": sum(
+                  row.leaks is None for row in turns.rows),
               "the challenger repeats a step or stalls": sum("challenger" in row.repeats for row in turns.rows),
               f"the {rival} repeats a step or stalls": sum(rival in row.repeats for row in turns.rows),
               "`score` edited: it is not what the verdicts say": len(turns.edited)}
@@ -178,7 +182,7 @@ def _turns(rows: list[Row]) -> str:
     return table(["score", "turn", "bucket", "step", *METRICS, "repeats or stalls", "flags"],
                  [[_number(row.score), row.name, row.bucket or "-", " → ".join(row.styles),
                    *(_number(row.metrics.get(metric)) for metric in METRICS), " and ".join(row.repeats),
-                   "speaks to its judge" if row.is_flagged else ""] for row in rows],
+                   ", ".join(row.flags)] for row in rows],
                  "rlll" + "r" * len(METRICS) + "ll")
 
 

@@ -30,7 +30,7 @@ SEARCHED_CHARS = 8_000_000   # of all commands in the table, each cut to its sha
 MOST_OF_A_COMMAND = 1000
 LABEL_CHARS = 120            # of a repository, a language, an instance
 BIN = 5                      # points of a column in the distribution of scores
-FINDINGS = ("leaks", "injections")
+FINDINGS, PLACES = ("leaks", "injections"), ("start", "end")
 SAID = {CHALLENGER: "challenger", RIVAL: "{rival}", DRAW: "draw", TURNED: "changes with the order"}
 COLOURS = {CHALLENGER: "challenger", RIVAL: "rival", DRAW: "draw", TURNED: "turned"}
 
@@ -143,7 +143,8 @@ def _table(rows: list[Row]) -> dict:
     for field in FINDINGS:   # None: nobody has looked
         found = [getattr(row, field, None) for row in rows]
         if any(one is not None for one in found):
-            columns[field] = {i: list(one) for i, one in enumerate(found) if one}
+            columns[field] = {i: [{key: said for key, said in finding.items() if key not in PLACES} for finding in one]
+                              for i, one in enumerate(found) if one}
     return columns
 
 

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 
 from codedata import stage
+from codedata.checks.contamination import Benchmarks, of_turn
 from codedata.config import PromptSettings, Settings
 from codedata.duel.prs import fetch_prs
 from codedata.duel.sample import Cursor, Drawn, Seen, draw
@@ -75,9 +76,11 @@ class Prompts:
     def __init__(self, settings: Settings):
         self.settings, self.own = settings, settings.prompt
         self.lists, self.commits = Lists(settings.root, Prompt), Store(settings.root, Commit)
-        drawn_by = {k: v for k, v in asdict(self.own).items() if k not in ("count", "rows_url", "hub_url")}
+        drawn_by = {key: value for key, value in asdict(self.own).items() if not (
+            key in ("count", "rows_url", "hub_url") or (key == "decontaminate" and not value))}
         self.identity = digest(drawn_by)
         self.skipped: Counter[str] = Counter()
+        self.benchmarks: Benchmarks | None = None   # read when there is something to draw
         self.n_told = 0   # notes of the source that were printed
 
     def plan(self, only=lambda stem: True, force: bool = False, refresh: bool = False,
@@ -129,6 +132,8 @@ class Prompts:
         source = open_source(self.own.source, http, split=self.own.split, config=self.own.config,
                              token=self.settings.hf_token, rows_url=self.own.rows_url,
                              hub_url=self.own.hub_url) if plan.todo else None
+        if plan.todo and self.own.decontaminate:
+            self.benchmarks = Benchmarks.load(self.own.decontaminate)
         n_written = 0
         for stem in plan.adopted:
             self._adopt(stem)
@@ -186,6 +191,8 @@ class Prompts:
         if instance_id not in records:
             self._note(instance_id, f"no PR record: {problems.get(instance_id, f'not in {self.own.prs}')}")
             reason = "unusable PR record" if instance_id in problems else "no PR record"
+            if self._is_in_a_benchmark(prompt, None):
+                return None
             self.skipped[f"{reason}, kept for the king alone" if self.own.keep_unmatched else reason] += 1
             return replace(prompt, language="unknown") if self.own.keep_unmatched else None
         record = parse(Commit, records[instance_id], f"{self.own.prs} {instance_id}")
@@ -194,8 +201,21 @@ class Prompts:
             self._note(instance_id, "oversized PR", repo=record.repo, language=record.language,
                        patch_chars=len(record.patch), n_files=len(record.files), created_at=record.created_at)
             return None
+        if self._is_in_a_benchmark(prompt, record):
+            return None
         self._put(record)
         return replace(prompt, repo=prompt.repo or record.repo, language=record.language)
+
+    def _is_in_a_benchmark(self, prompt: Prompt, record: Commit | None) -> bool:
+        if not self.benchmarks:
+            return False
+        texts = {name: getattr(record, name) for name in ("issue", "patch", "test_patch")} if record else {}
+        hits = self.benchmarks.hits(of_turn(prompt, prompt.repo or (record.repo if record else ""),
+                                            record.base_commit if record else "", **texts))
+        if hits:
+            self.skipped["in a benchmark"] += 1
+            self._note(prompt.instance_id, "in a benchmark", hits=[*map(str, hits)])
+        return bool(hits)
 
     def _put(self, record: Commit) -> None:
         """The PR record in its place, unless there is one: a person may have corrected it."""

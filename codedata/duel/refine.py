@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 from codedata.config import Settings
-from codedata.duel.answer import ask_turn, challenger_messages
+from codedata.duel.answer import ask_knowing, challenger_messages
 from codedata.duel.judges import Panel
 from codedata.duel.outcome import NO_SETTINGS, standing, write_duel
-from codedata.duel.texts import fill, packaged_text
+from codedata.duel.texts import packaged_text
 from codedata.errors import Trouble
 from codedata.ledger import Known
 from codedata.llm import Client
@@ -24,6 +25,7 @@ from codedata.progress import plural
 from codedata.records import Answer, Attempts, AttemptScore, Commit, Defeat, Refined, Sample, Score
 from codedata.resume import Reads, Writes, read_digest
 from codedata.store import Store, View, digest, digests_of, lock
+from codedata.texts import fill
 
 NO_REASON = "(they gave no reason)"
 
@@ -95,19 +97,21 @@ class Pairs(View):
         return found
 
 
-def attempt(client: Client, turn: Sample, commit: Commit, old: Attempts | None) -> Attempts:
+def attempt(client: Client, leak_retries: int, turn: Sample, commit: Commit, old: Attempts | None) -> Attempts:
     """The turn once more, behind the attempts that there are."""
-    made = {"instance_id": turn.instance_id, "challenger": ask_turn(client, messages_for(client, turn, commit)),
+    layout = partial(messages_for, client, turn, commit)
+    made = {"instance_id": turn.instance_id,
+            "challenger": ask_knowing(client, layout, turn.messages, commit, leak_retries),
             "instead_of": digest(turn.challenger), "score_then": turn.score}
     return Attempts(turn.instance_id, [*(old.attempts if old else []), made])
 
 
-def messages_for(client: Client, turn: Sample, commit: Commit) -> list[dict]:
+def messages_for(client: Client, turn: Sample, commit: Commit, more: str = "") -> list[dict]:
     """The challenger's request, and what the judges said of its turn."""
     said = "\n".join(f"- {_from_its_side(entry['reason'])}" for entry in turn.reasons) or NO_REASON
     answer = Answer(turn.instance_id, turn.messages, turn.assistant, turn.king, turn.challenger)
     note = fill(packaged_text("refine.md"), turn=turn.challenger or "", reasons=said)
-    return challenger_messages(client, answer, commit, note)
+    return challenger_messages(client, answer, commit, note + more)
 
 
 def _from_its_side(reason: str) -> str:

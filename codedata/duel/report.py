@@ -11,6 +11,7 @@ from pathlib import Path
 from codedata.config import Settings
 from codedata.duel import page
 from codedata.duel.buckets import BUCKETS, Buckets, Moves, copy_of
+from codedata.duel.leaks import Leaks
 from codedata.duel.markdown import counts, huge_markdown, markdown, refined, trials
 from codedata.duel.outcome import told
 from codedata.duel.turns import STAGE, Turns, read_turns
@@ -40,14 +41,17 @@ def run(settings: Settings, args) -> int:
     with hold(STAGE, directory, args):
         if args.compact:
             return compact(STAGE, [settings.root / cls.directory for cls in BUCKETS])
-        turns = read_turns(settings, again(args, "validate.py"))
-        looks_on = args.status or args.dry_run
+        leaks, looks_on = Leaks(settings.root, directory), args.status or args.dry_run
+        turns = read_turns(settings, leaks, again(args, "validate.py"))
+        if not looks_on:
+            leaks.save()
         moves = None if looks_on or mode != "king" else fill_buckets(settings, turns)
         if not looks_on:
             costs = costs_of(settings.root)
             write_atomic(directory / "report.md", markdown(settings, turns, costs).encode())
             write_atomic(directory / "report.html", page.html(
-                settings, turns.duel, turns.rows, costs=costs, counts=counts(turns), is_outdated=turns.outdated,
+                settings, turns.duel, turns.rows, costs=costs, counts=counts(turns, settings),
+                is_outdated=turns.outdated,
                 notes=[("Trials of the judges", trials(settings.root)), ("Refined turns", refined(turns))],
                 read=lambda name: (turns.now.answers.read(name), turns.now.scores.read(name))))
         if not looks_on and mode == "king":
@@ -70,7 +74,8 @@ def fill_buckets(settings: Settings, turns: Turns) -> Moves:
             turns.broken += 1
             continue
         score = replace(score, score=row.score, metrics=row.metrics)
-        buckets.put(name, copy_of(answer, score, by_name[row.bucket], turns.panel, list(row.injections)))
+        buckets.put(name, copy_of(answer, score, by_name[row.bucket], turns.panel, list(row.injections),
+                                  None if row.leaks is None else list(row.leaks)))
     buckets.close()
     for e in buckets.broken:
         say(f"{STAGE}.py: {e}")

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import orjson
 
+from codedata.checks.leak import bars
 from codedata.config import Settings
 from codedata.duel.action import action_style
 from codedata.duel.buckets import bucket_of, injections
 from codedata.duel.format import parse_turn
 from codedata.duel.judges import SCORES, SIDES, Panel
+from codedata.duel.leaks import Leaks
 from codedata.duel.letters import letters
 from codedata.duel.loops import repeated, stalls
 from codedata.duel.outcome import RULES, Standing, decided, judged_turn, standing
@@ -50,10 +52,13 @@ class Row:
     verdicts: tuple[str, ...] = ()         # letters() of each judge of the panel
     files: tuple[str, ...] = ()            # of the answer and the score, from the root
     is_edited: bool = False                # its score is not what its verdicts say
+    leaks: tuple[dict, ...] | None = None  # what the challenger shows and cannot know; None: there is no PR record
+    is_leaky: bool = False                 # they are enough to bar it
 
     @property
-    def is_flagged(self) -> bool:
-        return bool(self.injections)
+    def flags(self) -> list[str]:
+        """Why the turn may not be trained on, whatever its score."""
+        return ["speaks to its judge"] * bool(self.injections) + ["shows what it cannot know"] * self.is_leaky
 
 
 @dataclass
@@ -77,7 +82,7 @@ class Turns:
         return [row.name for row in self.rows if row.is_edited]
 
 
-def read_turns(settings: Settings, judge_again: str) -> Turns:
+def read_turns(settings: Settings, leaks: Leaks, judge_again: str) -> Turns:
     """Every turn that counts, in natural order, by the panel of _duel.json. Broken records are named and left out."""
     own = settings.duel
     duel = _read_duel(settings.root / SCORES[own.mode].directory / DUEL, own.mode, f"Run: {judge_again}")
@@ -101,41 +106,42 @@ def read_turns(settings: Settings, judge_again: str) -> Turns:
             score = replace(score, score=meant.score, metrics=meant.metrics)
         is_edited = (score.score is None) != (meant.score is None) or abs(
             (score.score or 0) - (meant.score or 0)) > SAME
-        place = _place(commits, answer.instance_id, turns)
-        turns.rows.append(_row(name, answer, score, is_edited, place, turns, settings))
+        commit = _commit(commits, answer.instance_id, turns)
+        turns.rows.append(_row(name, answer, score, is_edited, commit, leaks.of(answer, commit), turns, settings))
     rules = replace(own, **{key: duel[key] for key in RULES})
     turns.outdated = any(duel.get(key) != value for key, value in decided(rules, panel, judged, now.turns_left).items())
     return turns
 
 
-def _place(commits: Store, instance_id: str, turns: Turns) -> tuple[str, str]:
-    """(language, repository) of an instance."""
+def _commit(commits: Store, instance_id: str, turns: Turns) -> Commit | None:
+    """The PR record of an instance, where there is one."""
     try:
-        if instance_id in commits:
-            commit = commits.read(instance_id)
-            return commit.language, commit.repo
-    except BrokenRecord as e:   # costs the turn its language, nothing else
+        return commits.read(instance_id) if instance_id in commits else None
+    except BrokenRecord as e:   # costs the turn its language and its check for leaks, nothing else
         say(f"{STAGE}.py: {e}")
         turns.broken += 1
-    return "unknown", "unknown"
+    return None
 
 
-def _row(name: str, answer: Answer, score: Score, is_edited: bool, place: tuple[str, str], turns: Turns,
-         settings: Settings) -> Row:
+def _row(name: str, answer: Answer, score: Score, is_edited: bool, commit: Commit | None,
+         leaks: list[dict] | None, turns: Turns, settings: Settings) -> Row:
     panel, now = turns.panel, turns.now
     texts = {panel.rival: getattr(answer, SIDES[panel.rival]), "challenger": answer.challenger}
     sides = {side: parse_turn(text or "") for side, text in texts.items()}   # None: no command that a harness would run
-    found = tuple(injections(answer))
+    found, is_leaky = tuple(injections(answer)), bars(leaks)
+    is_flagged = bool(found) or is_leaky
+    place = (commit.language, commit.repo) if commit else ("unknown", "unknown")
     return Row(
         name, place[0], score.score, score.metrics,
         styles=tuple(action_style(turn.command) if turn else "none" for turn in sides.values()),
         repeats=tuple(side for side, turn in sides.items() if turn and (
             repeated(turn.command, answer.messages) or stalls(turn.command))),
         injections=found,
-        bucket="" if score.score is None else bucket_of(score.score, settings.report, bool(found)).directory,
+        bucket="" if score.score is None else bucket_of(score.score, settings.report, is_flagged).directory,
         instance_id=answer.instance_id, repo=place[1],
         commands=tuple(turn.command if turn else "" for turn in sides.values()),
         verdicts=letters(score.judges, panel.names, panel.order), is_edited=is_edited,
+        leaks=None if leaks is None else tuple(leaks), is_leaky=is_leaky,
         files=tuple(str(store.path(name).relative_to(settings.root)) for store in (now.answers, now.scores)))
 
 

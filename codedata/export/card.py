@@ -15,9 +15,9 @@ from string import Template
 import codedata
 from codedata.config import EMBEDDED_MODEL, Settings
 from codedata.export.origin import Origins, public
-from codedata.export.rows import FINDINGS, MESSAGES, NUMBER, REASONS, TEXT, Format
+from codedata.export.rows import FINDINGS, LEAKS, MESSAGES, NUMBER, REASONS, TEXT, Format
 from codedata.export.split import SPLITS
-from codedata.export.turns import FINDING, SIDES, LeftOut, Turn
+from codedata.export.turns import FINDING, LEAK, SIDES, LeftOut, Turn
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, table
@@ -36,7 +36,9 @@ MEANINGS = {
     "source": "the turn's name in `manifest.json`", "bucket": "`final`, `refined` or `defeat`",
     "score": "the challenger's, from 0 to 100", "metrics": "the score by metric", "king": "the king's answer",
     "challenger": "the challenger's answer", "assistant": "the data set's own next turn",
-    "reasons": "what judges gave as reasons", "injections": "what in the answers speaks to a judge"}
+    "reasons": "what judges gave as reasons", "injections": "what in the answers speaks to a judge",
+    "leaks": "what the challenger's answer shows that the history does not; null: no pull request to compare with"}
+LISTS = {MESSAGES: ("role", "content"), REASONS: ("judge", "order", "reason"), FINDINGS: FINDING, LEAKS: LEAK}
 
 
 @dataclass
@@ -127,12 +129,8 @@ def _features(form: Format) -> list[str]:
     kinds = {TEXT: "string", NUMBER: "float64", "BOOLEAN": "bool"}
     out = []
     for name, kind in form.columns.items():
-        if kind == MESSAGES:
-            out += parts(name, "list", ("role", "content"))
-        elif kind == REASONS:
-            out += parts(name, "list", ("judge", "order", "reason"))
-        elif kind == FINDINGS:
-            out += parts(name, "list", FINDING)
+        if kind in LISTS:
+            out += parts(name, "list", LISTS[kind])
         elif kind in kinds:
             out += named(name, kinds[kind])
         else:
@@ -181,8 +179,8 @@ def _lengths(of: Contents) -> dict[str, str]:
 
 
 def _columns(form: Format) -> str:
-    kinds = {TEXT: "text", NUMBER: "number", "BOOLEAN": "true or false", MESSAGES: "list of {role, content}",
-             REASONS: "list of {judge, order, reason}", FINDINGS: "list of {side, kind, text}"}
+    kinds = {TEXT: "text", NUMBER: "number", "BOOLEAN": "true or false",
+             **{kind: f"list of {{{', '.join(keys)}}}" for kind, keys in LISTS.items()}}
     return "\n".join(f"| `{name}` | {kinds.get(kind, 'object of five numbers')} | {MEANINGS[name]} |"
                      for name, kind in form.columns.items())
 

@@ -16,6 +16,7 @@ TEXT, NUMBER = "VARCHAR", "DOUBLE"
 MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
 REASONS = 'STRUCT(judge VARCHAR, "order" VARCHAR, reason VARCHAR)[]'
 FINDINGS = "STRUCT(side VARCHAR, kind VARCHAR, text VARCHAR)[]"
+LEAKS = "STRUCT(kind VARCHAR, severity VARCHAR, text VARCHAR, why VARCHAR, source VARCHAR)[]"
 COMMON = {   # of every row, for whoever sorts or weighs them; trainers pass over what they do not know
     "instance_id": TEXT, "repo": TEXT, "language": TEXT, "licence": TEXT, "source": TEXT, "bucket": TEXT,
     "score": NUMBER}
@@ -134,6 +135,6 @@ FORMATS = {form.name: form for form in (
            _both_sides, _kto, lambda row: [_joined(row, "completion")]),
     Format("jsonl", {**COMMON, "metrics": f"STRUCT({', '.join(f'{metric} {NUMBER}' for metric in METRICS)})",
                      "messages": MESSAGES, "king": TEXT, "challenger": TEXT, "assistant": TEXT, "reasons": REASONS,
-                     "injections": FINDINGS},
+                     "injections": FINDINGS, "leaks": LEAKS},
            lambda turns: [(turn, "") for turn in turns], _plain, lambda row: [], for_trainers=False),
 )}

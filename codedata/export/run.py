@@ -140,9 +140,9 @@ class Export:
                 self.contents.n_bytes[split] = rows.n_bytes
 
     def _flagged(self, turn: Turn) -> tuple[str, str] | None:
-        """A verdict on an answer that speaks to its judge is no evidence, whoever it is for."""
-        matters = turn.flags and self.form.for_trainers and not self.settings.report.keep_flagged
-        return ("speaks to its judge", "; ".join(turn.flags)) if matters else None
+        """A verdict on an answer that speaks to its judge, or knows too much, is no evidence, whoever it is for."""
+        matters = self.form.for_trainers and not self.settings.report.keep_flagged
+        return next(iter(turn.flags), None) if matters else None
 
     def _count(self, turn: Turn, split: str, row: dict) -> None:
         of = self.contents

@@ -10,11 +10,11 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from pathlib import Path
 
 import orjson
 
-from codedata.checks.contamination import Benchmarks, Material
+from codedata.checks.contamination import Benchmarks, of_turn
+from codedata.checks.leak import bars
 from codedata.checks.secrets import mask
 from codedata.config import ExportSettings, Settings
 from codedata.errors import BrokenRecord
@@ -25,7 +25,7 @@ from codedata.store import Store, digest, digests_of, natural
 
 BUCKETS = (Final, Refined, Defeat)
 SIDES = ("king", "challenger")
-FINDING = ("side", "kind", "text")
+FINDING, LEAK = ("side", "kind", "text"), ("kind", "severity", "text", "why", "source")
 UNKNOWN = "unknown"                                     # a licence or language that nothing tells
 COPIED = {Answer: ("messages", "assistant", *SIDES), Score: ("score", "metrics")}   # what report.py takes from where
 RECKONED = (Score,)                                     # it may have reckoned these anew, for another panel
@@ -47,7 +47,7 @@ class Turn:
     winner: str             # "challenger", "king", or "" where nobody clearly won
     digest: str             # of its record in final/, refined/ or defeat/
     commit: str             # of its PR record; "" where there is none
-    flags: tuple[str, ...]  # what was found in its answers that speaks to a judge
+    flags: tuple[tuple[str, str], ...]  # (reason, detail) of why no trainer should see it, whatever its score
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # where its texts are
 
@@ -148,14 +148,13 @@ class Turns:
             return
         if hits := self._hits(record, origin):
             for hit in hits:
-                where = f"{Path(hit.benchmark).name} {hit.row_id}, {hit.kind}" + (f" ({hit.part})" if hit.part else "")
-                self.left_out.add(name, "in a benchmark", f"{where}: {hit.overlap}")
+                self.left_out.add(name, "in a benchmark", str(hit))
             return
         texts, masked = self._masked(record)
         self.turns.append(Turn(
             name, cls.directory, record.instance_id, origin.repo, origin.language, origin.licence, float(record.score),
             winner(record.score, cls.directory, self.own), _digest(record), origin.digest,
-            tuple(f"{one.get('side')}, {one.get('kind')}: {one.get('text')}" for one in record.injections), masked,
+            _flags(record), masked,
             self._put(texts)))
 
     def _put(self, texts: dict) -> int:
@@ -200,11 +199,8 @@ class Turns:
     def _hits(self, record: Sample, origin: _Origin) -> list:
         if not self._benchmarks:
             return []
-        said = [m["content"] for m in record.messages]
-        task = next((m["content"] for m in record.messages if m["role"] == "user"), "")
-        texts = {"history": "\n".join(said), "task": task, "reference": record.assistant, **origin.texts,
-                 **{side: getattr(record, side) or "" for side in SIDES}}
-        return self._benchmarks.hits(Material(record.instance_id, origin.repo, origin.base_commit, texts))
+        answers = {side: getattr(record, side) or "" for side in SIDES}
+        return self._benchmarks.hits(of_turn(record, origin.repo, origin.base_commit, **origin.texts, **answers))
 
     def _masked(self, record: Sample) -> tuple[dict, dict[str, int]]:
         """What formats may have of a record, and how many secrets of each kind were masked in it."""
@@ -221,6 +217,8 @@ class Turns:
         texts["messages"] = [{"role": m["role"], "content": masked(m["content"])} for m in record.messages]
         texts["reasons"] = [{**reason, "reason": masked(reason["reason"])} for reason in record.reasons]
         texts["injections"] = [{key: masked(str(one.get(key, ""))) for key in FINDING} for one in record.injections]
+        texts["leaks"] = None if record.leaks is None else [
+            {key: masked(str(one.get(key, ""))) for key in LEAK} for one in record.leaks]
         for field in ("assistant", *SIDES):
             texts[field] = masked(texts[field])
         return texts, dict(sorted(found.items()))
@@ -228,6 +226,14 @@ class Turns:
     def _tell(self, e: BrokenRecord) -> None:
         say(f"export.py: {e}")
         self.n_broken += 1
+
+
+def _flags(record: Sample) -> tuple[tuple[str, str], ...]:
+    """(reason, detail) of why the turn may not be trained on, whatever its score."""
+    spoken = "; ".join(f"{one.get('side')}, {one.get('kind')}: {one.get('text')}" for one in record.injections)
+    shown = "; ".join(f"{one.get('kind')}: {one.get('text')} ({one.get('why')})" for one in record.leaks or ())
+    return (*([("speaks to its judge", spoken)] if record.injections else []),
+            *([("shows what it cannot know", shown)] if bars(record.leaks) else []))
 
 
 def winner(score: float, bucket: str, own: ExportSettings) -> str:
