@@ -1,0 +1,93 @@
+"""What a command in a Docker sandbox costs beside `docker exec`, and eight sandboxes at once.
+
+`true` is run N times each way, in turns and in the same container: by `docker exec` itself, and by SandboxDocker.run(),
+which also keeps directory and environment, caps the output and watches the time. Then eight sandboxes are opened, work
+and are closed at the same time.
+
+  python benchmarks/sandbox.py             # needs a Docker engine (tools/docker-up); about half a minute
+  python benchmarks/sandbox.py --n 200
+
+One JSON line on stdout, a table on stderr. Exit 1 where a target is missed.
+"""
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codedata.sandbox import engine, owner
+from codedata.sandbox.docker import SandboxDocker
+
+RUN = "benchmark-sandbox"
+RATIO = 1.5       # the most that run() may take of what `docker exec` takes
+AT_ONCE, EXECS = 8, 20
+WORK = "python3 -c 'print(sum(range(10**6)))' > sum; cat sum"
+
+
+def seconds(call) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+def exec_overhead(n: int) -> dict:
+    ours, theirs = [], []
+    with SandboxDocker(run_label=RUN) as sandbox:
+        plain = ["docker", "exec", sandbox.id, "true"]
+        for _ in range(n):
+            theirs.append(seconds(lambda: subprocess.run(plain, check=True)))
+            ours.append(seconds(lambda: sandbox.run("true")))
+    found = {"docker_exec_ms": 1000 * statistics.median(theirs), "run_ms": 1000 * statistics.median(ours)}
+    return {**found, "ratio": found["run_ms"] / found["docker_exec_ms"], "n": n}
+
+
+def at_once() -> dict:
+    """Eight sandboxes: seconds till all were open, their commands a second, seconds till all were closed."""
+    boxes = []
+
+    def work(box: SandboxDocker) -> bool:
+        return all(box.run(WORK).output == "499999500000\n" for _ in range(EXECS))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            open_s = seconds(lambda: boxes.extend(pool.map(lambda _: SandboxDocker(run_label=RUN), range(AT_ONCE))))
+            begun = time.perf_counter()
+            good = all(list(pool.map(work, boxes)))
+            work_s = time.perf_counter() - begun
+        finally:
+            close_s = seconds(lambda: list(pool.map(SandboxDocker.close, boxes)))
+    return {"sandboxes": AT_ONCE, "open_s": open_s, "commands_per_s": AT_ONCE * EXECS / work_s, "close_s": close_s,
+            "all_right": good}
+
+
+def left() -> int:
+    """Containers and networks that carry the benchmark's label."""
+    api, ours = engine.connect(), {"label": f"{owner.RUN}={RUN}"}
+    return len(api.containers(all=True, filters=ours)) + len(api.networks(filters=ours))
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--n", type=int, default=50, help="commands each way (%(default)s)")
+    args = p.parse_args()
+    report = {"benchmark": "sandbox", **exec_overhead(args.n), **at_once(), "left": left()}
+    report = {key: round(value, 3) if isinstance(value, float) else value for key, value in report.items()}
+    good = report["ratio"] <= RATIO and report["all_right"] and not report["left"]
+    table(report)
+    print(json.dumps(report))
+    return 0 if good else 1
+
+
+def table(report: dict) -> None:
+    print(f"\n  docker exec true {report['docker_exec_ms']:8.1f} ms   (median of {report['n']})\n"
+          f"  run('true')      {report['run_ms']:8.1f} ms   {report['ratio']:.2f} x (target: at most {RATIO})\n"
+          f"  {AT_ONCE} at once: open {report['open_s']:.1f} s, {report['commands_per_s']:.1f} commands a second, "
+          f"close {report['close_s']:.1f} s, left behind {report['left']}\n", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

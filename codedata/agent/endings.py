@@ -1,0 +1,18 @@
+"""The tools that end a run. `submit` is among an agent's tools also where nobody names it."""
+from codedata.agent.tools import Stop
+
+
+def submit(answer: str) -> Stop:
+    """Hand in the answer and end. Only once the task is done, and checked by having run something.
+
+    answer: all that was asked for; if nothing was, a short summary of what has been done
+    """
+    return Stop(answer)
+
+
+def stop(reason: str) -> Stop:
+    """End without an answer, because the task cannot be done here.
+
+    reason: what stands in the way, and what has been tried
+    """
+    return Stop(reason, is_success=False)

@@ -1,0 +1,149 @@
+"""How a model says what it does: by native tool calls, or as text, a THOUGHT and one bash block a turn.
+
+A reply is read into a Turn: the message that goes into the history, and the actions in it. What cannot be done is an
+action, or a whole turn, with a `problem`, which the model is told.
+"""
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from codedata.agent.tools import Tool
+from codedata.texts import text_of
+
+BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
+OPENING = re.compile(r"^```bash\b", re.MULTILINE)
+THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # also where the opening tag was part of the template
+NOTHING_SAID = "(nothing)"   # endpoints refuse messages of an assistant that are empty
+ANSWER_CHARS = 60            # of what could not be read that are shown
+
+
+@dataclass(frozen=True)
+class Action:
+    """A call of a tool."""
+
+    tool: str
+    arguments: dict
+    id: str = ""             # of the call, in the native protocol
+    problem: str = ""        # why it cannot be done
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One reply of a model."""
+
+    message: dict
+    actions: list[Action] = field(default_factory=list)
+    problem: str = ""        # why there is no action in it: the message that goes back
+
+
+class Reply(Protocol):
+    """What is read of a reply: codedata.llm.Reply has it."""
+
+    text: str
+    tool_calls: list[dict]
+    truncated: bool
+    call: dict               # model, tokens_in, tokens_out, cost_usd: None where it is not known
+
+
+class Native:
+    """Tool calls of the API."""
+
+    name = "native"
+
+    def __init__(self, tools: dict[str, Tool]):
+        self.tools = tools
+        self.schemas = [tool.schema for tool in tools.values()]
+
+    def opening(self, system_prompt: str, task: str) -> list[dict]:
+        return [{"role": "system", "content": system_prompt}, {"role": "user", "content": task}]
+
+    def read(self, reply: Reply) -> Turn:
+        text = without_thinking(reply.text)
+        if reply.truncated or not reply.tool_calls:
+            problem = _packaged("cut_short.md") if reply.truncated else "your reply has no tool call in it"
+            return Turn(said(text), problem=_packaged("native_again.md").replace("{problem}", problem))
+        actions = [self._action(call) for call in reply.tool_calls]
+        calls = [{"id": action.id, "type": "function",
+                  "function": {"name": action.tool, "arguments": json.dumps(action.arguments, ensure_ascii=False)}}
+                 for action in actions]   # written anew: endpoints refuse a history with calls they cannot read
+        return Turn({"role": "assistant", "content": text or None, "tool_calls": storable(calls)}, actions)
+
+    def observation(self, action: Action, text: str) -> dict:
+        return {"role": "tool", "tool_call_id": action.id, "content": text}
+
+    def _action(self, call: dict) -> Action:
+        name, raw = call["function"]["name"], call["function"]["arguments"]
+        if name not in self.tools:
+            name = name if re.fullmatch(r"[\w-]{1,64}", name, re.ASCII) else "unknown"
+            return Action(name, {}, call["id"], f"There is no tool {call['function']['name'][:ANSWER_CHARS]!r}. "
+                          f"There are {', '.join(self.tools)}.")
+        try:
+            arguments = json.loads(raw or "{}", strict=False)   # line ends in texts are meant as such
+        except json.JSONDecodeError as e:
+            near = raw[max(0, e.pos - ANSWER_CHARS // 2):e.pos + ANSWER_CHARS // 2]
+            return Action(name, {}, call["id"], f"{name} was not called: its arguments are not valid JSON, {e.msg} at "
+                          f"character {e.pos}, near {near!r}.")
+        except RecursionError:
+            return Action(name, {}, call["id"], f"{name} was not called: its arguments are nested too deep.")
+        if not isinstance(arguments, dict):
+            return Action(name, {}, call["id"], f"{name} was not called: its arguments are not a JSON object.")
+        return Action(name, arguments, call["id"], self.tools[name].problem(arguments))
+
+
+class Text:
+    """THOUGHT and one bash block, for models without tool calls. The only tool is `bash`."""
+
+    name = "text"
+    schemas: tuple = ()
+
+    def opening(self, system_prompt: str, task: str) -> list[dict]:
+        system_prompt += "\n\n" + _packaged("text.md")
+        return [{"role": "system", "content": system_prompt}, {"role": "user", "content": task}]
+
+    def read(self, reply: Reply) -> Turn:
+        text = without_thinking(reply.text)
+        command, problem = one_command(text)
+        if reply.truncated:
+            problem = _packaged("cut_short.md")
+        if problem:
+            return Turn(said(text), problem=_packaged("text_again.md").replace("{problem}", problem))
+        return Turn(said(text), [Action("bash", {"command": command})])
+
+    def observation(self, action: Action, text: str) -> dict:
+        return {"role": "user", "content": text}
+
+
+def one_command(text: str) -> tuple[str, str]:
+    """(the command of the one bash block, '') or ('', what is wrong)."""
+    blocks, n_openings = BLOCK.findall(text), len(OPENING.findall(text))
+    if n_openings > 1:
+        return "", f"there are {n_openings} bash blocks in your reply"
+    if not blocks:
+        return "", "the bash block has no end" if n_openings else "there is no bash block in your reply"
+    return (blocks[0].strip("\r\n"), "") if blocks[0].strip() else ("", "the bash block is empty")
+
+
+def without_thinking(text: str) -> str:
+    """The text behind thinking that an endpoint did not keep apart; a tag inside a block of code is spoken of."""
+    head, fence, rest = text.partition("```")
+    return storable((THINKING.sub("", head) + fence + rest).strip())
+
+
+def said(text: str) -> dict:
+    return {"role": "assistant", "content": text or NOTHING_SAID}
+
+
+def storable(value):
+    """A text, or what is made of texts, without NUL bytes and half characters: neither can be sent or stored."""
+    if isinstance(value, str):
+        return value.replace("\x00", "�").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [storable(entry) for entry in value]
+    return {key: storable(entry) for key, entry in value.items()} if isinstance(value, dict) else value
+
+
+def _packaged(name: str) -> str:
+    return text_of("codedata.agent", name).strip()

@@ -1,0 +1,163 @@
+"""Files into and out of a sandbox as tar, which neither reads nor writes outside the folders that are named.
+
+The sandbox may have written the archive itself, so nothing in it is believed: a link is made only where it leads to
+something inside, no member goes through a link, and what is no file, folder or link is refused.
+"""
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from codedata.errors import ItemFailed
+
+PIECE = 1 << 20
+
+
+class UnsafeArchive(ItemFailed):
+    """An archive, or a name for one, that would read or write where it must not."""
+
+
+def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0) -> BinaryIO:
+    """A tar of a file, of what is in a folder, or of {relative path: content}, owned by uid and gid.
+
+    Links are packed as links, never followed; sockets, pipes and devices are left out.
+    """
+    def owned(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        member.uid, member.gid, member.uname, member.gname = uid, gid, "", ""
+        return member if member.isreg() or member.isdir() or member.issym() or member.islnk() else None
+
+    out = tempfile.TemporaryFile()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        if isinstance(source, dict):
+            texts = {parts_of(name): content for name, content in source.items()}
+            folders = {parts[:n] for parts in texts for n in range(1, len(parts))}   # else they belong to the engine
+            for parts in sorted({*texts, *folders}):
+                member, content = tarfile.TarInfo("/".join(parts)), texts.get(parts, b"")
+                member.type, member.mode = (tarfile.DIRTYPE, 0o755) if parts in folders else (tarfile.REGTYPE, 0o644)
+                member.size, member.mtime = len(content), int(time.time())   # zip knows no file of 1970
+                tar.addfile(owned(member), io.BytesIO(content))
+        elif source.is_dir():
+            for entry in sorted(source.iterdir()):
+                tar.add(entry, entry.name, filter=owned)
+        else:
+            tar.add(source.resolve(), source.name, filter=owned)
+    out.seek(0)
+    return out
+
+
+def unpack(archive: BinaryIO, to: Path, most_bytes: int, strip: int = 0) -> None:
+    """Put what a tar holds into the folder `to`, without the first `strip` parts of its names.
+
+    UnsafeArchive for what leads out of `to` and for more than `most_bytes`; what came before it stays. Files belong to
+    the caller and keep no more of their mode than rwx. Links are made last, so that no member goes through one.
+    """
+    to.mkdir(parents=True, exist_ok=True)
+    links: list[tuple[Path, str, str]] = []
+    files: set[Path] = set()
+    n_bytes = 0
+    try:
+        with tarfile.open(fileobj=archive, mode="r|") as tar:
+            for member in tar:
+                n_bytes += member.size
+                if n_bytes > most_bytes:
+                    raise UnsafeArchive(f"more than {most_bytes:,} bytes", member.name)
+                if not (parts := parts_of(member.name)[strip:]):
+                    continue
+                place = to.joinpath(*parts)
+                _make_folders(to, parts if member.isdir() else parts[:-1], member.name)
+                if member.isreg():
+                    _write(tar.extractfile(member), place, member.mode)
+                    files.add(place)
+                elif member.issym():
+                    _check_target(member.linkname, len(parts) - 1, member.name)
+                    links.append((place, member.linkname, member.name))
+                elif member.islnk():
+                    origin = to.joinpath(*parts_of(member.linkname)[strip:])
+                    if origin not in files:
+                        raise UnsafeArchive("is a hard link to what is not in the archive", member.name)
+                    _remove(place, member.name)
+                    os.link(origin, place)
+                    files.add(place)
+                elif not member.isdir():
+                    raise UnsafeArchive("is a device, a pipe or something else that is no file", member.name)
+    except (tarfile.TarError, EOFError, ValueError) as e:
+        raise UnsafeArchive(f"is no archive that can be read: {e}", str(to)) from e
+    for place, target, name in links:
+        _remove(place, name)
+        os.symlink(target, place)
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """The parts of a relative path; UnsafeArchive for one that is absolute or goes up."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise UnsafeArchive("leads out of the folder that it is meant for", repr(name))
+    return path.parts
+
+
+class Stream(io.RawIOBase):
+    """A file to read once, of pieces as they come."""
+
+    def __init__(self, pieces: Iterable[bytes]):
+        self._pieces, self._rest = iter(pieces), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into) -> int:
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = piece
+        n = min(len(into), len(self._rest))
+        into[:n], self._rest = self._rest[:n], self._rest[n:]
+        return n
+
+
+def _make_folders(to: Path, parts: tuple[str, ...], name: str) -> None:
+    """The folders `parts` in `to`, none of which is a link."""
+    place = to
+    for part in parts:
+        place = place / part
+        try:
+            mode = place.lstat().st_mode
+        except FileNotFoundError:
+            place.mkdir()
+            continue
+        if not stat.S_ISDIR(mode):
+            raise UnsafeArchive("goes through a link or a file", name)
+
+
+def _check_target(target: str, depth: int, name: str) -> None:
+    """A symlink leads to something inside: `..` stands at its beginning only, where it is certain what it goes up from
+    (behind another link it is not), and not more often than there are folders."""
+    parts = PurePosixPath(target).parts
+    n_up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
+    if not target or target[0] == "/" or ".." in parts[n_up:] or n_up > depth:
+        raise UnsafeArchive(f"is a link that leads out, to {target!r}", name)
+
+
+def _write(content: BinaryIO, place: Path, mode: int) -> None:
+    _remove(place, str(place))
+    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 | mode & 0o777)
+    with open(descriptor, "wb") as file:
+        while piece := content.read(PIECE):
+            file.write(piece)
+
+
+def _remove(place: Path, name: str) -> None:
+    """What stands where a file or link is to be; a folder is not taken away for one."""
+    try:
+        place.unlink()
+    except FileNotFoundError:
+        pass
+    except (IsADirectoryError, PermissionError):
+        raise UnsafeArchive("takes the place of a folder", name) from None

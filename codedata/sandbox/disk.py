@@ -1,0 +1,66 @@
+"""Disk that containers fill: a watcher for one of them, and a pause before the host has none left."""
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import requests
+
+from codedata.errors import Interrupted
+from codedata.progress import say
+
+FASTEST = 2_000_000_000    # bytes a second that nothing writes faster than: from it follows when to look again
+SOONEST_S, LATEST_S = 0.5, 10.0
+ROOM_S = 5.0               # between two looks at what the host has left
+
+_waiting = threading.Lock()   # of the threads that wait for room one looks and says so
+
+
+class DiskWatch(threading.Thread):
+    """Ends a container that has written more than `limit` bytes beside its image. A sparse file counts in full.
+
+    Few storage drivers know a quota, so the engine is asked what was written: often near the limit, seldom far from it.
+    """
+
+    def __init__(self, api, container_id: str, limit: int):
+        super().__init__(daemon=True)
+        self.over = 0          # bytes that were written when it was ended
+        self._api, self._id, self._limit, self._stop_it = api, container_id, limit, threading.Event()
+
+    def run(self) -> None:
+        wait_s = SOONEST_S
+        while not self._stop_it.wait(wait_s):
+            try:
+                found = self._api.containers(size=True, filters={"id": self._id})
+                if not found:
+                    return
+                n_bytes = found[0].get("SizeRw") or 0
+                if n_bytes > self._limit:
+                    self.over = n_bytes
+                    self._api.kill(self._id)
+                    return
+            except requests.RequestException:
+                continue   # the engine is busy or gone: commands find out
+            wait_s = min(max((self._limit - n_bytes) / FASTEST, SOONEST_S), LATEST_S)
+
+    def stop(self) -> None:
+        self._stop_it.set()
+
+
+def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event | None = None) -> None:
+    """Return when the file system of `place` has more free than `floor_bytes`; a line on stderr says what it waits for.
+
+    Interrupted when `stop` is set meanwhile.
+    """
+    stop, has_said = stop or threading.Event(), False
+    with _waiting:
+        while (free := shutil.disk_usage(place).free) < floor_bytes:
+            if not has_said:
+                say(f"{place}: {free / 1e9:.1f} GB free, under the floor of {floor_bytes / 1e9:.1f} GB: new work waits "
+                    "till there is more (images that are not needed: docker image ls)")
+                has_said = True
+            if stop.wait(ROOM_S):
+                raise Interrupted()
+    if has_said:
+        say(f"{place}: {free / 1e9:.1f} GB free, work goes on")

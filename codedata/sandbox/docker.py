@@ -1,0 +1,306 @@
+"""A container per sandbox, over the Docker SDK: for code that nobody has read.
+
+Inside are no variable of the host's environment, no key and no way to the engine. Capabilities are dropped but for
+those that package managers need as root, privileges cannot be gained, memory, processor and processes are limited. A
+watcher ends a container that writes more than it may. The network is off until network(True).
+
+Not promised: safety from a hole in the kernel; a limit on what is written to volumes that the image declares. With the
+network on, commands reach what any machine of the network reaches, and services that the host offers on all of its
+addresses; those of the host's loopback, and other sandboxes, are out of reach.
+"""
+from __future__ import annotations
+
+import posixpath
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+
+from codedata.errors import ItemFailed, Trouble
+from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, engine
+from codedata.sandbox.archives import Stream, pack, unpack
+from codedata.sandbox.disk import DiskWatch
+from codedata.sandbox.output import Output
+from codedata.sandbox.owner import labels
+from codedata.sandbox.shell import PART, bash, secrets_of, surroundings
+from codedata.sandbox.sizes import bytes_of
+
+FOLDER = "/run/codedata"   # scripts, state and CA bundle: in memory, so that no image made of the container holds them
+CA_PATH = f"{FOLDER}/ca.pem"
+# What apt, dpkg and pip do as root: give files away, write to others' files, become another user; KILL to end those.
+CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
+# The container's first process takes in orphans, cannot be killed from inside, and at the engine's signal ends all
+# others. `kill` and `read` are built into bash: this needs no new process where the limit of them is reached.
+INIT = """trap "" HUP INT QUIT ILL TRAP ABRT BUS FPE SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM PROF USR2
+trap "kill -KILL -1" USR1
+exec {idle}<> <(:)
+while :; do read -r -t 0.1 -u "$idle"; done"""
+# How often each limit was hit, as either generation of control groups tells it; with what bash has built in only.
+LIMITS = """cd /sys/fs/cgroup
+for file in memory.events pids.events memory/memory.oom_control pids/pids.events; do
+    [ ! -r $file ] || while read -r line; do echo "${file%%[./]*} $line"; done < $file
+done"""
+HITS = {"memory oom_kill": "out of memory: {memory} allowed", "pids max": "too many processes: {pids} allowed"}
+# Without network the engine's own name server lets each look-up wait for 20 s; without a name server it fails at once.
+NAMES_AWAY = f"cp /etc/resolv.conf {FOLDER}/resolv.conf; : > /etc/resolv.conf"
+NAMES_BACK = f"if [ -e {FOLDER}/resolv.conf ]; then cat {FOLDER}/resolv.conf > /etc/resolv.conf; fi"
+CPU_PERIOD_US = 100_000
+END_S = 15                 # for what was killed to be gone
+SETTLE_S = 0.3             # for the first process to take in what was killed: till then it counts as processes
+LOST = (requests.RequestException, urllib3.exceptions.HTTPError)
+IS_FOLDER = 1 << 31        # in the engine's file modes
+
+
+class SandboxDocker:
+    """A long-lived container; a command is an exec in it.
+
+    What a command leaves running in the background goes on, till close() or till a command runs out of time: then
+    everything in the container is ended. If it keeps the command's output open, the engine waits for it two seconds.
+    A failed command that ran into the limit of memory or processes says so in `limit_hit` and its output's last line.
+    """
+
+    name = "docker"
+
+    def __init__(self, image: str = "codedata-base:bookworm", workdir: str = "/work",
+                 scripts: list[Script] | tuple[Script, ...] = (SCRIPT_BASH_FUNC,), *, cpus: float = 2,
+                 memory: str = "5Gi", pids: int = 512, disk_limit: str = "10GB", network: bool = False,
+                 run_label: str = "", proxy: str = "", ca_bundle: str = "", user: str = ""):
+        self.image, self.workdir, self.scripts, self.user = image, workdir, list(scripts), user or "0"
+        self._memory, self._pids, self._disk_bytes = memory, pids, bytes_of(disk_limit)
+        self._surroundings = surroundings(proxy, CA_PATH if ca_bundle else "")
+        self._hidden = secrets_of(proxy)
+        self._labels = labels(run_label) | {engine.KEEP: ""}
+        self._networks: list[str] = []          # that it is on: one or none
+        self._hits: dict[str, int] = {}         # how often a limit was hit so far
+        if urlsplit(proxy).hostname in ("localhost", "127.0.0.1", "::1"):
+            raise Trouble("is out of a container's reach.", f"the proxy {urlsplit(proxy).netloc.rpartition('@')[2]}",
+                          "Let it listen on an address of this machine's network, and name that one.")
+        self._api = engine.connect()
+        self.id = self._create(cpus, bytes_of(memory))
+        self._remove = weakref.finalize(self, _remove, self._api, self.id, self._networks)   # also at the very end
+        self._disk = DiskWatch(self._api, self.id, self._disk_bytes)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._start(Path(ca_bundle).read_text() if ca_bundle else "")
+            self.network(network)
+            undo.pop_all()
+
+    def _create(self, cpus: float, memory: int) -> str:
+        api = self._api
+        limits = api.create_host_config(
+            cap_drop=["ALL"], cap_add=CAPABILITIES, security_opt=["no-new-privileges"], pids_limit=self._pids,
+            mem_limit=memory, memswap_limit=memory, cpu_period=CPU_PERIOD_US, cpu_quota=int(cpus * CPU_PERIOD_US),
+            oom_score_adj=500,                  # where the host's own memory ends, sandboxes go before others
+            network_mode="none", tmpfs={FOLDER: "mode=1777,size=16m"}, ulimits=[{"Name": "core", "Soft": 0, "Hard": 0}],
+            log_config={"Type": "none"})        # what is written to /proc/1/fd/1 would fill the host's disk
+        try:
+            return engine.create(
+                api, self.image, entrypoint=[], command=["bash", "-c", INIT], user="0", working_dir="/",
+                hostname="sandbox", name=f"codedata-{secrets.token_hex(6)}", labels=self._labels, host_config=limits,
+                use_config_proxy=False)         # the client's own proxy would be in the container's record
+        except LOST as e:
+            raise ItemFailed(f"no container can be made: {engine.reason(e)}", self.image,
+                             "Check the image's name; codedata-base:bookworm is made by tools/docker-up.") from e
+
+    def _start(self, ca_bundle: str) -> None:
+        try:
+            self._api.start(self.id)
+        except LOST as e:
+            raise ItemFailed(f"does not start: {engine.reason(e)}", self.image, "The image needs bash.") from e
+        self._disk.start()
+        files = {script.name: script.text for script in self.scripts} | ({"ca.pem": ca_bundle} if ca_bundle else {})
+        for name, text in files.items():
+            parts = [text[i:i + PART] for i in range(0, len(text), PART)]
+            self._must(["bash", "-c", 'printf %s "${@:2}" > "$1"', "bash", f"{FOLDER}/{name}", *parts], user="0")
+        self._must(["bash", "-c", 'mkdir -p "$1" && { [ "$2" = 0 ] || chown "$2" "$1"; }', "bash", self.workdir,
+                    self.user], user="0")
+        self._uid, self._gid = map(int, self._must(["bash", "-c", "id -u; id -g"]).split())
+
+    def run(self, command: str, *, timeout_s: float = 120.0, env: dict[str, str] | None = None) -> Result:
+        given = {**self._surroundings, **(env or {})}
+        given["CODEDATA_ENV"] = " ".join(given)
+        result = self._exec(bash(command, self.workdir, FOLDER, self.scripts), timeout_s, given, self.user)
+        if result.ok or not (hit := self._limit_hit()):
+            return result
+        return replace(result, limit_hit=hit, output=f"{result.output}\n[{hit}]\n")
+
+    def put(self, source: Path | dict[str, bytes], to: str) -> None:
+        place = posixpath.join(self.workdir, to)
+        self._must(["mkdir", "-p", "--", place])
+        with pack(source, self._uid, self._gid) as archive, self._named_end():
+            self._api.put_archive(self.id, place, archive)
+
+    def get(self, path: str, to: Path) -> None:
+        place = posixpath.join(self.workdir, path)
+        with self._named_end():
+            try:
+                pieces, found = self._api.get_archive(self.id, place)
+            except requests.HTTPError as e:
+                if e.response.status_code == 404 and self._state().get("Running"):
+                    raise ItemFailed("is not there", place) from e
+                raise
+            with closing(pieces):
+                unpack(Stream(pieces), Path(to), self._disk_bytes, strip=1 if found["mode"] & IS_FOLDER else 0)
+
+    def network(self, is_on: bool) -> None:
+        if is_on == bool(self._networks):
+            return
+        with self._named_end():
+            if is_on:
+                with suppress(requests.HTTPError):   # a container of "none" takes no other beside it
+                    self._api.disconnect_container_from_network(self.id, "none")
+                self._networks.append(engine.join_network(self._api, self.id, self._labels))
+                self._must(["bash", "-c", NAMES_BACK], user="0")
+            else:
+                network = self._networks[0]
+                self._api.disconnect_container_from_network(self.id, network)
+                self._networks.clear()
+                engine.drop_network(self._api, network)
+                self._must(["bash", "-c", NAMES_AWAY], user="0")
+
+    def commit(self, image_name: str, keep: bool = True) -> str:
+        """Make an image of what the container's files are now; its id. Without `keep` it goes with the run.
+
+        Scripts, state, proxy and CA bundle are not in it.
+        """
+        repository, tag = engine.split_name(image_name)
+        changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]']
+        changes += [f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}"]
+        with self._named_end():
+            return self._api.commit(self.id, repository, tag, changes=changes)["Id"]
+
+    def close(self) -> None:
+        self._disk.stop()
+        self._remove()
+
+    def __enter__(self) -> SandboxDocker:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+    # an exec
+
+    def _must(self, argv: list[str], user: str = "") -> str:
+        """The output of a command of ours."""
+        result = self._exec(argv, 60, {}, user or self.user)
+        if not result.ok:
+            raise ItemFailed(f"exit code {result.exit_code}: {result.output.strip()[-300:]}", f"sandbox, {argv[0]}:")
+        return result.output
+
+    def _limit_hit(self) -> str:
+        """Which limit was hit since this was last asked; "" for none."""
+        told = self._exec(["bash", "-c", LIMITS], 60, {}, "0")
+        if not told.ok:   # the container is being ended
+            raise SandboxDied(self._why(f"exit code {told.exit_code}: {told.output.strip()[-300:]}"))
+        before, self._hits = self._hits, {}
+        for line in told.output.splitlines():
+            name, _, n = line.rpartition(" ")
+            if name in HITS:
+                self._hits[name] = int(n)
+        return "; ".join(text.format(memory=self._memory, pids=self._pids) for name, text in HITS.items()
+                         if self._hits.get(name, 0) > before.get(name, 0))
+
+    def _exec(self, argv: list[str], timeout_s: float, env: dict[str, str], user: str) -> Result:
+        api, output, started = self._api, Output(self._hidden), time.monotonic()
+        with self._named_end():
+            exec_id = api.exec_create(self.id, argv, environment=env, user=user, workdir="/")["Id"]
+            # Not api.exec_start: it reads the socket beside the buffer that the reply's head was read through, and
+            # loses what came with the head. A silence longer than this means that the engine is gone.
+            reply = api.post(f"{api.base_url}/v{api.api_version}/exec/{exec_id}/start", stream=True,
+                             json={"Detach": False, "Tty": False}, timeout=timeout_s + 4 * END_S)
+            with closing(reply), _Deadline(self, timeout_s) as deadline:
+                if not reply.ok:
+                    raise requests.HTTPError(reply.text)
+                for piece in _pieces(reply.raw):
+                    output.add(piece)
+                exit_code = self._exit_code(exec_id)
+        seconds = time.monotonic() - started
+        if deadline.is_over:
+            return Result(124, output.text(), seconds, True, output.n_bytes)
+        return Result(exit_code, output.text(), seconds, n_bytes=output.n_bytes)
+
+    def _exit_code(self, exec_id: str) -> int:
+        """Of an exec whose output has ended, which it may outlive."""
+        wait_s = 0.001
+        while (found := self._api.exec_inspect(exec_id))["Running"]:
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, 0.25)
+        return found["ExitCode"]
+
+    @contextmanager
+    def _named_end(self) -> Iterator[None]:
+        try:
+            yield
+        except LOST as e:
+            raise SandboxDied(self._why(engine.reason(e))) from e
+
+    def _why(self, said: str) -> str:
+        """Why commands do not run any more; `said` where nothing is known that tells it better."""
+        if self._disk.over:
+            return f"over the disk limit: {self._disk.over:,} bytes written, {self._disk_bytes:,} allowed"
+        if not (state := self._state()):
+            return f"the container is gone: {said}"
+        if state["OOMKilled"]:
+            return f"out of memory: {self._memory} allowed"
+        if not state["Running"]:
+            return f"the container ended with exit code {state['ExitCode']}"
+        return said
+
+    def _state(self) -> dict:
+        """The container's, as the engine knows it; {} where it knows of none."""
+        try:
+            return self._api.inspect_container(self.id)["State"]
+        except LOST:
+            return {}
+
+
+class _Deadline:
+    """Ends everything in the container when the time is over; the container itself where that does not help."""
+
+    def __init__(self, sandbox: SandboxDocker, timeout_s: float):
+        self.is_over = False
+        self._api, self._id = sandbox._api, sandbox.id
+        self._timers = [threading.Timer(timeout_s, self._kill, ["USR1"]),
+                        threading.Timer(timeout_s + END_S, self._kill, ["KILL"])]
+
+    def _kill(self, signal: str) -> None:
+        self.is_over = True
+        with suppress(*LOST):
+            self._api.kill(self._id, signal)
+
+    def __enter__(self) -> _Deadline:
+        for timer in self._timers:
+            timer.daemon = True
+            timer.start()
+        return self
+
+    def __exit__(self, *exc) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        for timer in self._timers:
+            timer.join()   # a signal that is under way must not meet the next command
+        if self.is_over:
+            time.sleep(SETTLE_S)
+
+
+def _pieces(raw) -> Iterator[bytes]:
+    """What is in the frames of a multiplexed stream: 4 bytes that say which output, 4 for the length, the data."""
+    while len(head := raw.read(8)) == 8:
+        if data := raw.read(int.from_bytes(head[4:], "big")):
+            yield data
+
+
+def _remove(api, container_id: str, networks: list[str]) -> None:
+    with suppress(*LOST):
+        api.remove_container(container_id, v=True, force=True)
+    for network in networks:
+        engine.drop_network(api, network)

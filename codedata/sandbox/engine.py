@@ -1,0 +1,135 @@
+"""The Docker engine: how it is reached, the network that sandboxes share, and what killed runs have left in it."""
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import requests
+
+from codedata.errors import Trouble
+from codedata.sandbox import owner
+
+INSTALL = "pip install 'codedata[docker]', or choose another sandbox: --sandbox local, --sandbox kubernetes."
+START = "Start it (tools/docker-up does on Debian), or choose another sandbox: --sandbox local, --sandbox kubernetes."
+KEEP, KEPT = "codedata.keep", "1"   # the label of images that outlive their run
+TIMEOUT_S = 300            # of a request; a commit writes gigabytes
+NOT_AMONG_THEMSELVES = {"com.docker.network.bridge.enable_icc": "false"}
+
+# Between looking for the network and joining it no other thread may remove it; the collection of a sandbox that was not
+# closed may come in between in the same one.
+_network_lock = threading.RLock()
+
+
+def connect():
+    """The low-level client of the engine that DOCKER_HOST names. Trouble where the SDK or the engine is missing."""
+    try:
+        import docker
+    except ImportError as e:
+        raise Trouble("--sandbox docker needs the Docker SDK for Python.", todo=INSTALL) from e
+    try:
+        return docker.from_env(version="auto", timeout=TIMEOUT_S).api
+    except docker.errors.DockerException as e:
+        raise Trouble(f"the Docker engine cannot be reached: {e}", todo=START) from e
+
+
+def create(api, image: str, **options) -> str:
+    """The id of a new container; the image is pulled if it is not here."""
+    try:
+        return api.create_container(image, **options)["Id"]
+    except requests.HTTPError as e:
+        if e.response.status_code != 404:
+            raise
+    api.pull(image)
+    return api.create_container(image, **options)["Id"]
+
+
+def folder(api) -> Path:
+    """Where the engine keeps images and containers, where that is on this machine; else the current folder."""
+    place = Path(api.info()["DockerRootDir"])
+    return place if place.exists() else Path.cwd()
+
+
+def reason(e: Exception) -> str:
+    """What the engine says, in one line."""
+    return str(getattr(e, "explanation", None) or e).strip().replace("\n", " ")
+
+
+# the network
+
+def join_network(api, container_id: str, labels: dict[str, str]) -> str:
+    """Connect a container to this process's bridge, on which containers do not see one another; the network's id."""
+    with _network_lock:
+        found = api.networks(filters={"label": [f"{name}={value}" for name, value in labels.items()]})
+        network = found[0]["Id"] if found else api.create_network(
+            f"codedata-{secrets.token_hex(6)}", driver="bridge", options=NOT_AMONG_THEMSELVES, labels=labels)["Id"]
+        api.connect_container_to_network(container_id, network)
+    return network
+
+
+def drop_network(api, network: str) -> None:
+    """Remove the network, if nobody is on it."""
+    with _network_lock, suppress(requests.RequestException):
+        api.remove_network(network)
+
+
+# what runs leave
+
+def reap(api=None) -> list[str]:
+    """Remove what killed processes of this host have left: containers with their volumes, networks, images that were
+    not to be kept. Their names."""
+    api = api or connect()
+    ours = {"label": owner.PID}
+    found = [(c["Names"][0].lstrip("/"), c["Labels"], partial(api.remove_container, c["Id"], v=True, force=True))
+             for c in api.containers(all=True, filters=ours)]
+    found += [(n["Name"], n["Labels"], partial(api.remove_network, n["Id"])) for n in api.networks(filters=ours)]
+    found += [(name, i["Labels"], partial(api.remove_image, name)) for i in api.images(filters=ours)
+              for name in i["RepoTags"] or [i["Id"]]]
+    return _removed((name, remove) for name, labels, remove in found
+                    if owner.is_gone(labels) and labels.get(KEEP) != KEPT)
+
+
+def workdir_of(image: str) -> str:
+    """The working directory that an image names, if it does and is here."""
+    try:
+        found = connect().inspect_image(image)["Config"]["WorkingDir"]
+    except requests.RequestException:
+        return ""
+    return found if found not in ("", "/") else ""
+
+
+def keep_image(image_id: str, image_name: str, api=None) -> str:
+    """Give an image that would go with its run a name, and a label by which it stays; its new id."""
+    api = api or connect()
+    container = api.create_container(image_id)["Id"]
+    try:
+        repository, tag = split_name(image_name)
+        return api.commit(container, repository, tag, changes=[f"LABEL {KEEP}={KEPT}"])["Id"]
+    finally:
+        api.remove_container(container, v=True, force=True)
+
+
+def split_name(image_name: str) -> tuple[str, str]:
+    """(repository, tag): the colon of a registry's port is none of a tag."""
+    repository, colon, tag = image_name.rpartition(":")
+    return (repository, tag) if colon and "/" not in tag else (image_name, "latest")
+
+
+def remove_images(run_label: str, api=None) -> list[str]:
+    """Remove the images that a run has made, but for those that were to be kept; their names."""
+    api = api or connect()
+    return _removed((name, partial(api.remove_image, name))
+                    for image in api.images(filters={"label": f"{owner.RUN}={run_label}"})
+                    if image["Labels"].get(KEEP) != KEPT for name in image["RepoTags"] or [image["Id"]])
+
+
+def _removed(found: Iterable[tuple[str, Callable]]) -> list[str]:
+    names = []
+    for name, remove in found:
+        with suppress(requests.RequestException):   # somebody else was quicker, or a container still uses the image
+            remove()
+            names.append(name)
+    return names

@@ -1,0 +1,300 @@
+"""A pod of a Kubernetes cluster for each sandbox, through the official client (pip install 'codedata[kubernetes]').
+
+A pod is made of pod.yaml; its image needs bash, GNU tar, coreutils. Commands, files and the end of what takes too long
+go through exec. Who asks needs, in the namespace: create, get, list and delete on pods, get and create on pods/exec;
+with `network_policy` also create and delete on networkpolicies. Inside is no token of the cluster.
+
+Not promised: a limit on processes (the node's own holds); that the cluster's network heeds a NetworkPolicy; that one
+process killed for its memory is told from one killed otherwise (exit code 137; where the whole pod was, it is
+SandboxDied); whether a command whose connection was lost has run: its pod is deleted, and it is not run again.
+"""
+from __future__ import annotations
+
+import posixpath
+import secrets
+import shlex
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+
+from codedata.errors import ItemFailed
+from codedata.progress import say
+from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, owner
+from codedata.sandbox.archives import Stream, pack, unpack
+from codedata.sandbox.cluster import PIECE, STDOUT, Cluster, Cut, Exec, template
+from codedata.sandbox.output import Output
+from codedata.sandbox.shell import bash, secrets_of, surroundings
+from codedata.sandbox.sizes import bytes_of
+from codedata.texts import text_of
+
+FOLDER = "/run/codedata"     # in the pod: scripts, state and CA bundle
+CA_FILE = f"{FOLDER}/ca.pem"
+POD = "codedata.pod"         # the label by which a policy finds its pod
+END_S = 15.0                 # for an exec to end, once its command has ended or was killed
+COPY_S = 900.0               # for a copy in or out
+STATUS_S = 5.0               # by which a pod's status may lag behind its end
+TIMED_OUT = 124
+NO_START = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError",
+            "CreateContainerError", "RunContainerError")
+WHAT_TO_DO = {"ImagePullBackOff": "Check the image's name, and that the cluster's nodes may pull it.",
+              "Unschedulable": "Smaller --cpu-request and --memory-request, fewer --workers, or more nodes."}
+
+
+class SandboxK8s:
+    """A pod, for one command at a time. After `run_timeout` seconds the cluster ends it, whoever has forgotten it.
+
+    What a command leaves running goes on, unheard, till close() or till a command runs out of time: then everything in
+    the pod is ended. Limits are as the requests unless they are given. With `network_policy` the pod starts without
+    network; else it has the cluster's, and network(False) cannot take it away. Proxy and CA bundle are given to each
+    command: they stand in no object of the cluster.
+    """
+
+    name = "kubernetes"
+
+    def __init__(self, image: str, *, namespace: str = "data-synthesis", pod_prefix: str = "code-data-env-agent",
+                 cpu_request: str = "2", memory_request: str = "5Gi", cpu_limit: str = "", memory_limit: str = "",
+                 disk_limit: str = "10GB", run_timeout: int = 1800, start_timeout: float = 600.0,
+                 workdir: str = "/work", scripts: tuple[Script, ...] | list[Script] = (SCRIPT_BASH_FUNC,),
+                 proxy: str = "", ca_bundle: str = "", network_policy: bool = False, run_label: str = "",
+                 labels: dict[str, str] | None = None, kubeconfig: str = "", context: str = ""):
+        self.image, self.workdir, self.scripts = image, workdir, list(scripts)
+        self.pod = f"{pod_prefix}-{secrets.token_hex(5)}"
+        self._most_bytes, self._has_policy, self._over = bytes_of(disk_limit), network_policy, ""
+        self._hide, self._one_at_a_time = secrets_of(proxy), threading.RLock()
+        self._surroundings = surroundings(proxy, CA_FILE if ca_bundle else "")
+        self._cluster = Cluster(namespace, kubeconfig, context)
+        files = {script.name: script.text.encode() for script in self.scripts}
+        if ca_bundle:
+            files[Path(CA_FILE).name] = Path(ca_bundle).read_bytes()
+
+        whose = owner.labels(run_label)
+        body = template("pod.yaml")
+        body["metadata"] = {"name": self.pod, "annotations": whose,   # hosts may have names that no label may have
+                            "labels": {**(labels or {}), POD: self.pod, owner.RUN: whose[owner.RUN]}}
+        body["spec"]["activeDeadlineSeconds"] = int(run_timeout)
+        body["spec"]["containers"][0].update(image=image, workingDir=workdir, resources={
+            "requests": {"cpu": cpu_request, "memory": memory_request,
+                         "ephemeral-storage": str(min(self._most_bytes, 1 << 30))},
+            "limits": {"cpu": cpu_limit or cpu_request, "memory": memory_limit or memory_request,
+                       "ephemeral-storage": str(self._most_bytes)}})
+        self._uid = self._cluster.create_pod(body)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            if network_policy:
+                self.network(False)
+            self._wait_for_start(start_timeout)
+            self.put(files, FOLDER)
+            undo.pop_all()
+
+    def __enter__(self) -> SandboxK8s:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+    def run(self, command: str, *, timeout_s: float = 120.0, env: dict[str, str] | None = None) -> Result:
+        began, token, output = time.monotonic(), secrets.token_hex(16), Output(self._hide)
+        given = {**self._surroundings, **(env or {})}
+        given["CODEDATA_ENV"] = " ".join(given)
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in given.items()]
+        lines += [f"token={token}", f"argv=({shlex.join(bash(command, self.workdir, FOLDER, self.scripts))})",
+                  text_of("codedata.sandbox", "pod_run.sh")]
+        with self._talking(), self._exec("\n".join(lines)) as exec_:
+            try:
+                is_whole = _read(exec_, output, timeout_s, token.encode())
+            except TimeoutError:
+                self._end_all()
+                with suppress(Cut):
+                    _read(exec_, output, END_S)     # what was on its way
+                return Result(TIMED_OUT, output.text(), time.monotonic() - began, True, output.n_bytes)
+            if is_whole:
+                exec_.send(b"\n")
+            else:                                   # killed, with what ran it: by itself, or because the pod is ending
+                self._stay_alive(STATUS_S)
+                self._end_all()
+            code = exec_.exit_code(END_S)
+        return Result(code, output.text(), time.monotonic() - began, n_bytes=output.n_bytes)
+
+    def put(self, source: Path | dict[str, bytes], to: str) -> None:
+        """Copy a file or folder of the host, or {relative path: content}, into the folder `to`, which is made."""
+        with pack(source) as archive:
+            size = archive.seek(0, 2)
+            archive.seek(0)
+            text = f"mkdir -p {(place := self._place(to))} && head -c {size} | tar -C {place} -xof -"
+            with self._talking(), self._exec(text) as exec_:
+                said = Output()
+                with suppress(Cut):                 # it may have ended already, and then says why
+                    while piece := archive.read(PIECE):
+                        exec_.send(piece)
+                _read(exec_, said, COPY_S)
+                if exec_.exit_code(END_S) != 0:
+                    raise ItemFailed(f"cannot be written in the pod: {said.text().strip()}", to)
+
+    def get(self, path: str, to: Path) -> None:
+        """Copy a file, or what is in a folder, into the folder `to` of the host. At most as much as the disk limit."""
+        place = self._place(path)
+        text = (f'place={place}\nif [ -d "$place" ]; then tar -C "$place" -cf - .\n'
+                'else tar -C "$(dirname "$place")" -cf - "$(basename "$place")"; fi')
+        with self._talking(), self._exec(text) as exec_:
+            said = Output()
+            pieces = _stdout(exec_, said)
+            if (first := next(pieces, None)) is not None:
+                unpack(Stream(chain([first], pieces)), to, self._most_bytes)
+            if exec_.exit_code(END_S) > 1:          # 1: a file was written to while it was read
+                raise ItemFailed(f"cannot be read in the pod: {said.text().strip()}", path)
+
+    def network(self, is_on: bool) -> None:
+        """With `network_policy`: put a policy around the pod that lets nothing through, or take it away."""
+        if self._has_policy and is_on:
+            self._cluster.delete_policy(self.pod)
+        elif self._has_policy:
+            body = template("pod_policy.yaml")
+            body["metadata"] = {"name": self.pod, "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Pod", "name": self.pod, "uid": self._uid}]}
+            body["spec"]["podSelector"] = {"matchLabels": {POD: self.pod}}
+            self._cluster.create_policy(body)
+        elif not is_on:
+            say(f"the pod {self.pod} keeps the cluster's network: no network policy was asked for")
+
+    def close(self) -> None:
+        """Delete the pod, at once."""
+        self._over = self._over or "was closed"
+        self._cluster.delete_pod(self.pod)
+
+    # the pod's life
+
+    def _wait_for_start(self, timeout_s: float) -> None:
+        end, wait_s = time.monotonic() + timeout_s, 0.05
+        while True:
+            pod = self._cluster.read_pod(self.pod)
+            if fate := _fate(pod):
+                raise self._died(fate)
+            if pod["status"].get("phase") == "Running":
+                return
+            reason, message = _waiting_for(pod)
+            if reason in NO_START or time.monotonic() > end:
+                raise ItemFailed(f"the pod does not start: {reason}: {message}", f"image {self.image}:", WHAT_TO_DO.get(
+                    reason, f"`kubectl -n {self._cluster.namespace} describe pods` says more while one waits."))
+            time.sleep(wait_s)
+            wait_s = min(1.0, wait_s * 1.5)
+
+    def _stay_alive(self, watch_s: float = 0.0) -> None:
+        """SandboxDied where the pod has ended, or ends while it is watched."""
+        end = time.monotonic() + watch_s
+        while True:
+            if fate := _fate(self._cluster.read_pod(self.pod)):
+                raise self._died(fate)
+            if time.monotonic() >= end:
+                return
+            time.sleep(0.25)
+
+    def _died(self, what: str) -> SandboxDied:
+        self._over = what
+        return SandboxDied(what, f"the pod {self.pod}")
+
+    @contextmanager
+    def _talking(self) -> Iterator[None]:
+        """One exec. Where it does not come to its end, the pod's own end is the reason, or else the pod is deleted."""
+        with self._one_at_a_time:
+            if self._over:
+                raise self._died(self._over)
+            try:
+                yield
+            except (Cut, TimeoutError) as e:
+                self._over = f"was given up: a command in it {str(e) or 'does not end'}. How far it came is not known"
+                self._stay_alive(STATUS_S)
+                self._cluster.delete_pod(self.pod)
+                raise self._died(self._over) from e
+
+    def _exec(self, text: str) -> Exec:
+        return self._cluster.exec(self.pod, text, self._stay_alive)
+
+    def _end_all(self) -> None:
+        """All in the pod but its first process, which cannot be killed from inside, and the shell that does it."""
+        with self._exec("kill -KILL -1") as exec_:
+            exec_.exit_code(END_S)
+
+    def _place(self, path: str) -> str:
+        """A path of the pod, quoted; where it is relative, it is so to the working directory."""
+        return shlex.quote(posixpath.join(self.workdir, path))
+
+
+def reap(namespace: str = "data-synthesis", run_label: str = "", kubeconfig: str = "", context: str = "") -> list[str]:
+    """Delete the pods that processes of this host left when they were killed; with `run_label` all pods of that run,
+    wherever it went on. Their names."""
+    cluster = Cluster(namespace, kubeconfig, context)
+    found = cluster.list_pods(f"{owner.RUN}={run_label}" if run_label else owner.RUN)
+    names = [pod["metadata"]["name"] for pod in found
+             if run_label or owner.is_gone(pod["metadata"].get("annotations", {}))]
+    for name in names:
+        cluster.delete_pod(name)
+    return names
+
+
+# what comes out of an exec
+
+def _read(exec_: Exec, output: Output, timeout_s: float, token: bytes = b"") -> bool:
+    """Read till the token (True), or till the end (False). TimeoutError; `output` has in any case what came before."""
+    held = b""
+    try:
+        for channel, data in exec_.frames(timeout_s):
+            if channel != STDOUT or not token:
+                output.add(data)
+                continue
+            held += data
+            if (at := held.find(token)) >= 0:
+                held = held[:at]
+                return True
+            n_sure = max(0, len(held) - len(token) + 1)   # behind that may be the beginning of the token
+            output.add(held[:n_sure])
+            held = held[n_sure:]
+        return False
+    finally:
+        output.add(held)
+
+
+def _stdout(exec_: Exec, said: Output) -> Iterator[bytes]:
+    """The pieces of stdout; what stderr says goes to `said`."""
+    for channel, data in exec_.frames(COPY_S):
+        if channel == STDOUT:
+            yield data
+        else:
+            said.add(data)
+
+
+# what a pod's status says
+
+def _fate(pod: dict | None) -> str:
+    """Why a pod runs no more; "" while it does, or may."""
+    if pod is None:
+        return "was deleted by somebody else"
+    status = pod["status"]
+    state = _container(pod).get("state", {}).get("terminated", {})
+    why = _condition(pod, "DisruptionTarget", "True")
+    if status.get("reason") == "DeadlineExceeded":
+        return f"was ended after run_timeout ({pod['spec']['activeDeadlineSeconds']} s)"
+    if state.get("reason") == "OOMKilled":
+        return f"was ended: out of memory (limit {pod['spec']['containers'][0]['resources']['limits']['memory']})"
+    if pod["metadata"].get("deletionTimestamp") or why or status.get("phase") in ("Failed", "Succeeded") or state:
+        told = [status.get("reason") or why.get("reason") or state.get("reason") or "deleted by somebody else",
+                status.get("message") or why.get("message") or state.get("message") or ""]
+        return f"was ended: {': '.join(filter(None, told))}"
+    return ""
+
+
+def _waiting_for(pod: dict) -> tuple[str, str]:
+    """(reason, message) of what keeps a pod from running."""
+    waiting = _container(pod).get("state", {}).get("waiting", {})
+    found = waiting or _condition(pod, "PodScheduled", "False") or {"reason": pod["status"].get("phase", "")}
+    return found.get("reason", ""), found.get("message", "no more is told")
+
+
+def _container(pod: dict) -> dict:
+    return next(iter(pod["status"].get("containerStatuses", [])), {})
+
+
+def _condition(pod: dict, kind: str, status: str) -> dict:
+    return next((c for c in pod["status"].get("conditions", []) if c["type"] == kind and c["status"] == status), {})

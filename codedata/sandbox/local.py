@@ -1,0 +1,188 @@
+"""Commands on this machine, in a temporary folder. Isolates nothing: for code that nobody has read, use docker.
+
+A command whose time is over is ended with its process group, and with whatever else was started in the sandbox and
+still has its mark in its environment, such as a daemon in a session of its own. Not promised: an end to a process that
+has cleared its environment and left the group; where there is no /proc, to any that has left it.
+"""
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from contextlib import suppress
+from pathlib import Path
+
+from codedata.errors import ItemFailed, Trouble
+from codedata.progress import say
+from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script, owner
+from codedata.sandbox.archives import pack, unpack
+from codedata.sandbox.output import Output
+from codedata.sandbox.shell import bash, secrets_of, surroundings
+
+PREFIX, OWNER = "codedata-", "owner.json"   # of the folders, and in each of them
+MARK = "CODEDATA_SANDBOX"                   # the variable that tells what was started in a sandbox
+PIPE_BYTES = 65536                          # that a pipe holds
+POLL_S = 0.05
+ROUNDS = 50                                 # of looking for processes that were started while others were ended
+
+
+class SandboxLocal:
+    """A temporary folder that starts as a copy of `source`. It isolates nothing.
+
+    `python_bin` is what `python3` and `python` mean in it. Of the environment only PATH goes in, and HOME is a folder
+    of its own. What a command leaves running goes on till close(), or till a command runs out of time.
+    """
+
+    name = "local"
+
+    def __init__(self, python_bin: str = "python3", scripts: list[Script] | tuple[Script, ...] = (SCRIPT_BASH_FUNC,),
+                 source: Path | None = None, *, run_label: str = "", proxy: str = "", ca_bundle: str = ""):
+        python = shutil.which(python_bin)
+        if not python or not shutil.which("bash"):
+            raise Trouble("is not there.", "bash" if python else python_bin, "Install it, or name another python_bin.")
+        self.scripts, self._hidden = list(scripts), secrets_of(proxy)
+        root = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+        self._root, self.workdir = root, str(root / "work")
+        self._remove = weakref.finalize(self, _remove, root)   # also when the interpreter ends
+        (root / OWNER).write_text(json.dumps(owner.labels(run_label)))
+        for name in ("bin", "home", "run", "work"):
+            (root / name).mkdir()
+        for name in ("python", "python3"):   # no link: by that a virtual environment's Python does not know it is one
+            (root / "bin" / name).write_text(f'#!/bin/sh\nexec {shlex.quote(python)} "$@"\n')
+            (root / "bin" / name).chmod(0o755)
+        for script in self.scripts:
+            (root / "run" / script.name).write_text(script.text)
+        self._env = {"PATH": os.pathsep.join([str(root / "bin"), *os.get_exec_path()]), "HOME": str(root / "home"),
+                     "LANG": "C.UTF-8", MARK: str(root)}
+        self._surroundings = surroundings(proxy, str(Path(ca_bundle).resolve()) if ca_bundle else "")
+        if source:
+            self.put(Path(source), self.workdir)
+
+    def run(self, command: str, *, timeout_s: float = 120.0, env: dict[str, str] | None = None) -> Result:
+        given = {**self._surroundings, **(env or {})}
+        argv = bash(command, self.workdir, str(self._root / "run"), self.scripts)
+        started, output = time.monotonic(), Output(self._hidden)
+        process = subprocess.Popen(argv, env={**self._env, **given, "CODEDATA_ENV": " ".join(given)}, cwd=self._root,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
+        with process.stdout:
+            is_over = True   # also where we are interrupted
+            try:
+                is_over = not _read(process, output, started + timeout_s)
+            finally:
+                if is_over:
+                    _end(self._root, process)
+        code = 124 if is_over else process.returncode
+        return Result(code if code >= 0 else 128 - code, output.text(), time.monotonic() - started, is_over,
+                      output.n_bytes)
+
+    def put(self, source: Path | dict[str, bytes], to: str) -> None:
+        """As Sandbox.put; `to` is in the working directory."""
+        place = Path(self.workdir, to).resolve()
+        if not place.is_relative_to(self.workdir):
+            raise ItemFailed("is outside of the sandbox's folder", to)
+        with pack(source) as archive:
+            unpack(archive, place, sys.maxsize)
+
+    def get(self, path: str, to: Path) -> None:
+        place = Path(self.workdir, path)
+        if not place.exists():
+            raise ItemFailed("is not there", path)
+        with pack(place) as archive:
+            unpack(archive, Path(to), sys.maxsize)
+
+    def network(self, is_on: bool) -> None:
+        if not is_on:
+            say("sandbox local: commands keep the network, this sandbox cannot take it from them")
+
+    def close(self) -> None:
+        self._remove()
+
+    def __enter__(self) -> SandboxLocal:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+
+def reap() -> list[str]:
+    """Remove the folders of processes that are gone, and end what still runs of them; their names."""
+    removed = []
+    for root in Path(tempfile.gettempdir()).resolve().glob(f"{PREFIX}*"):
+        try:
+            labels = json.loads((root / OWNER).read_text())
+            is_ours = root.lstat().st_uid == os.getuid()
+        except (OSError, ValueError):
+            continue
+        if is_ours and isinstance(labels, dict) and owner.is_gone(labels):
+            _remove(root)
+            removed.append(str(root))
+    return removed
+
+
+def _read(process: subprocess.Popen, output: Output, end: float) -> bool:
+    """Take what a command prints till it has ended; False where it had not when its time was over.
+
+    A process that it left behind may hold the pipe, or fill it for ever: the end of the command counts.
+    """
+    pipe = process.stdout.fileno()
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while (left := end - time.monotonic()) > 0:
+            has_ended = process.poll() is not None
+            if selector.select(0 if has_ended else min(left, POLL_S)):
+                data = os.read(pipe, PIPE_BYTES)   # all that was in it when the command had ended
+                output.add(data)
+                if not data and not has_ended:     # it has closed its output, and may go on
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(left)
+                    return process.returncode is not None
+            if has_ended:
+                return True
+    return False
+
+
+def _end(root: Path, process: subprocess.Popen | None = None) -> None:
+    """Kill a command's process group and everything that has the sandbox's mark."""
+    if process is not None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    mark = f"{MARK}={root}\0".encode()
+    for _ in range(ROUNDS):
+        found = [pid for pid in _processes() if mark in _environment(pid)]
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not found:
+            break
+    if process is not None:
+        process.wait()
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+
+
+def _environment(pid: int) -> bytes:
+    """Of a process, with a NUL at its end; b"" where it cannot be read."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
+    except OSError:
+        return b""
+
+
+def _remove(root: Path) -> None:
+    _end(root)
+    for folder, names, _ in os.walk(root):
+        for path in (Path(folder, name) for name in names):
+            if not path.is_symlink():
+                path.chmod(0o700)   # a folder that cannot be written, such as Go's module cache has, cannot be emptied
+    shutil.rmtree(root, ignore_errors=True)

@@ -1,0 +1,58 @@
+"""What a command prints, as it comes: the beginning and the end are kept, the middle is counted."""
+from __future__ import annotations
+
+import re
+
+from codedata.sandbox import OUTPUT_BYTES
+
+HIDDEN = b"<hidden>"
+
+
+class Output:
+    """Takes any number of bytes and holds at most `limit`. Never gives what is in `hide`, wherever it was split."""
+
+    def __init__(self, hide: list[str] | None = None, limit: int = OUTPUT_BYTES):
+        self.n_bytes = 0
+        self._head, self._tail, self._half, self._n_cut = bytearray(), bytearray(), limit // 2, 0
+        secrets = sorted((text.encode() for text in hide or []), key=len, reverse=True)
+        self._secret = re.compile(b"|".join(map(re.escape, secrets))) if secrets else None
+        self._held, self._longest = b"", len(secrets[0]) if secrets else 0
+
+    def add(self, data: bytes) -> None:
+        self.n_bytes += len(data)
+        self._take(self._without_secrets(data, self._longest - 1) if self._secret else data)
+
+    def text(self) -> str:
+        """What was kept, with a line in the middle that says how much was cut."""
+        if self._secret:
+            self._take(self._without_secrets(b"", 0))
+        self._shorten()
+        if not self._n_cut:
+            return (self._head + self._tail).decode(errors="replace")
+        return (f"{self._head.decode(errors='replace')}\n[... {self._n_cut:,} bytes cut ...]\n"
+                f"{self._tail.decode(errors='replace')}")
+
+    def _without_secrets(self, data: bytes, n_held: int) -> bytes:
+        """What can be told of: the last `n_held` bytes may be the beginning of a secret, and wait for the next ones."""
+        data, done, out = self._held + data, 0, bytearray()
+        certain = max(len(data) - n_held, 0)
+        for found in self._secret.finditer(data):
+            if found.start() >= certain:
+                break
+            out += data[done:found.start()] + HIDDEN
+            done = found.end()
+        out += data[done:certain]
+        self._held = data[max(done, certain):]
+        return bytes(out)
+
+    def _take(self, data: bytes) -> None:
+        room = self._half - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        if len(self._tail) > 4 * self._half:   # not at each piece: what is kept has to be moved
+            self._shorten()
+
+    def _shorten(self) -> None:
+        if (n := len(self._tail) - self._half) > 0:
+            del self._tail[:n]
+            self._n_cut += n

@@ -1,0 +1,41 @@
+"""Which process a sandbox belongs to, written where the next start finds it: what a killed one left is removed then."""
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+RUN, HOST, PID, STARTED = "codedata.run", "codedata.host", "codedata.pid", "codedata.started"
+
+
+def labels(run: str) -> dict[str, str]:
+    """Labels of what this process makes for a run."""
+    pid = os.getpid()
+    return {RUN: run or f"pid-{pid}", HOST: platform.node(), PID: str(pid), STARTED: _started(pid)}
+
+
+def is_gone(found: dict[str, str]) -> bool:
+    """Whether labels() were written on this host by a process that is no longer there. Another host's never are."""
+    pid = found.get(PID, "")
+    return found.get(HOST) == platform.node() and pid.isdecimal() and (
+        not _is_alive(int(pid)) or _started(int(pid)) != found.get(STARTED))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _started(pid: int) -> str:
+    """The boot and the tick at which a process started: a process id is given again. "" where there is no /proc."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return f"{boot}.{stat.rpartition(')')[2].split()[19]}"   # the name before it may hold blanks and brackets

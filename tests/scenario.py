@@ -1,0 +1,91 @@
+"""A model played from a file: an OpenAI-compatible server on 127.0.0.1 whose replies stand in a scenario.
+
+    with Scenario("success.json") as model:          # a file of tests/scenarios/
+        ... an agent of model.base_url ...
+        assert model.n_requests == 3
+
+    python tests/scenario.py FILE --port 8099        # or by itself, for scripts and demos
+
+    {"about": "what is played",
+     "refuses_tools": "what it says",                # the endpoint knows no tools: HTTP 400
+     "context": 4000,                                # characters of messages over which a request is refused: HTTP 400
+     "scenes": [{
+        "when": "parser",                            # of a task that holds this; without it: of any
+        "native": [REPLY, …], "text": [REPLY, …]}]}  # to requests with tools, and without
+
+The n-th reply goes to the request that has n messages of the assistant in it, and the last one to all behind it: so a
+scenario plays for any number of agents, and for one that starts again. A REPLY is
+
+    "text"
+    {"text": …, "calls": [["tool", {arguments}], …]} arguments: an object, or a text to be sent as it stands
+    {…, "finish_reason": "length", "usage": {…}}
+    {…, "after": "…"}                                what the last message must hold; else HTTP 400, which says so
+    {"status": 503, "body": "…"}
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+from pathlib import Path
+
+from fake_llm import USAGE, FakeLLM, Request, Status
+
+SCENARIOS = Path(__file__).parent / "scenarios"
+
+
+class Scenario(FakeLLM):
+    """See the module. `scenario`: the name of a file, or what would stand in one."""
+
+    def __init__(self, scenario: str | Path | dict, port: int = 0):
+        super().__init__(port)
+        is_read = isinstance(scenario, dict)
+        self.scenario = scenario if is_read else json.loads((SCENARIOS / scenario).read_text(encoding="utf-8"))
+        self.always(self._play)
+
+    def _play(self, request: Request):
+        body, messages = request.body, request.messages
+        if "tools" in body and (said := self.scenario.get("refuses_tools")):
+            return _error(said)
+        n_chars = sum(len(message.get("content") or "") for message in messages)
+        if n_chars > self.scenario.get("context", n_chars):
+            return _error(f"This model's maximum context length is exceeded: {n_chars} characters.")
+        task = next(message["content"] for message in messages if message["role"] == "user")
+        scene = next((scene for scene in self.scenario["scenes"] if scene.get("when", "") in task), {})
+        replies = scene.get("native" if "tools" in body else "text")
+        if not replies:
+            return _error(f"the scenario has no reply to {task[:80]!r}")
+        n = sum(message["role"] == "assistant" for message in messages)
+        reply = replies[min(n, len(replies) - 1)]
+        reply = {"text": reply} if isinstance(reply, str) else reply
+        if reply.get("after", "") not in (messages[-1]["content"] or ""):
+            return _error(f"reply {n} comes after {reply['after']!r}, not after {messages[-1]['content']!r}")
+        return _completion(reply, n)
+
+
+def _completion(reply: dict, n: int) -> Status | dict:
+    if "status" in reply:
+        return Status(reply["status"], reply.get("body", ""))
+    message = {"role": "assistant", "content": reply.get("text")}
+    if calls := reply.get("calls"):
+        message["tool_calls"] = [
+            {"id": f"call_{n}_{i}", "type": "function", "function": {
+                "name": name, "arguments": said if isinstance(said, str) else json.dumps(said)}}
+            for i, (name, said) in enumerate(calls)]
+    reason = reply.get("finish_reason") or ("tool_calls" if calls else "stop")
+    return {"object": "chat.completion", "model": "m", "usage": reply.get("usage", USAGE),
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}]}
+
+
+def _error(said: str) -> Status:
+    return Status(400, {"error": {"message": said, "type": "invalid_request_error"}})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenario", type=Path, help="the file")
+    parser.add_argument("--port", type=int, default=0, help="0: any; the address is printed")
+    args = parser.parse_args()
+    with Scenario(args.scenario.resolve(), args.port) as model:
+        print(model.base_url, flush=True)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})

@@ -1,0 +1,278 @@
+"""The Docker sandbox: containment's settings, network, images, limits, and what a kill leaves."""
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import REPO, Trouble, eventually
+from listening import connects, host_address, listening
+
+from codedata.errors import ItemFailed
+from codedata.sandbox import SandboxDied, engine, owner
+from codedata.sandbox.docker import SandboxDocker
+
+pytestmark = pytest.mark.docker
+RUN = "tests-docker"
+
+
+@pytest.fixture(scope="module")
+def api():
+    return engine.connect()
+
+
+@pytest.fixture
+def sandbox():
+    with SandboxDocker(run_label=RUN, pids=100, memory="300Mi") as sandbox:
+        yield sandbox
+
+
+def left(api, run: str) -> list[str]:
+    """Names of what carries a run's label."""
+    of_run = {"label": f"{owner.RUN}={run}"}
+    return ([c["Names"][0] for c in api.containers(all=True, filters=of_run)]
+            + [n["Name"] for n in api.networks(filters=of_run)]
+            + [i["Id"] for i in api.images(filters=of_run)])
+
+
+def volumes(api) -> set[str]:
+    return {v["Name"] for v in api.volumes()["Volumes"] or []}
+
+
+# how a container is set up -------------------------------------------------------------------------------------------
+
+def test_the_container_has_the_limits_and_no_more_rights_than_it_needs(sandbox, api):
+    found = api.inspect_container(sandbox.id)
+    host = found["HostConfig"]
+    assert host["CapDrop"] == ["ALL"] and host["SecurityOpt"] == ["no-new-privileges"] and not host["Privileged"]
+    assert host["PidsLimit"] == 100 and host["Memory"] == host["MemorySwap"] == 300 * 2**20
+    assert host["CpuQuota"] == 2 * host["CpuPeriod"]
+    assert host["NetworkMode"] == "none" and host["LogConfig"]["Type"] == "none"
+    assert found["Mounts"] == [] and not host["Binds"]
+    status = sandbox.run("cat /proc/self/status").output
+    assert "NoNewPrivs:\t1" in status and "CapEff:\t00000000000000fb" in status
+    labels = found["Config"]["Labels"]
+    assert labels[owner.RUN] == RUN and labels[owner.PID] == str(os.getpid()) and not owner.is_gone(labels)
+
+
+def test_package_managers_can_do_what_they_do_as_root(sandbox):
+    result = sandbox.run("""set -e
+        mkdir -p p/DEBIAN p/usr/share/i5; echo data > p/usr/share/i5/f; chown nobody:games p/usr/share/i5/f
+        chmod 2750 p/usr/share/i5; chmod u+s p/usr/share/i5/f
+        printf 'Package: i5\\nVersion: 1\\nArchitecture: all\\nMaintainer: m <m@example.org>\\nDescription: d\\n' \\
+            > p/DEBIAN/control
+        dpkg-deb -b p i5.deb; dpkg -i i5.deb; stat -c '%U:%G %a' /usr/share/i5/f; stat -c %a /usr/share/i5
+        su nobody -s /bin/sh -c id; rm -r p/usr; mkdir t; mv i5.deb t; chmod 000 t; cat t/i5.deb | wc -c""")
+    assert result.ok and "nobody:games 4644\n2750\n" in result.output and "uid=65534(nobody)" in result.output
+
+
+def test_another_user_than_root_owns_what_it_works_on(tmp_path):
+    with SandboxDocker(run_label=RUN, user="nobody") as sandbox:
+        sandbox.put({"a/b": b"b"}, ".")
+        assert sandbox.run("id -un; stat -c %U a a/b .; cd a; touch c; export X=1").output.split() == ["nobody"] * 4
+        assert sandbox.run("pwd; echo $X; touch /etc/x").output.startswith("/work/a\n1\ntouch: cannot touch")
+        sandbox.get("a", tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "c"]
+
+
+def test_orphans_are_taken_in(sandbox):
+    sandbox.run("for i in $(seq 60); do (sleep 0.1 &) ; done")
+    time.sleep(0.6)
+    states = sandbox.run("cat /proc/[0-9]*/stat 2>/dev/null").output
+    assert ") Z " not in states and states.count("(sleep)") == 0
+
+
+def test_an_image_without_bash_or_no_image_at_all_is_said(api):
+    empty = subprocess.run(["tar", "-c", "-T", "/dev/null"], capture_output=True).stdout
+    api.import_image_from_data(empty, repository="codedata-tests", tag="empty", changes=[f"LABEL {owner.RUN}={RUN}"])
+    try:
+        with pytest.raises(ItemFailed, match="needs bash"):
+            SandboxDocker("codedata-tests:empty", run_label=RUN)
+    finally:
+        engine.remove_images(RUN, api)
+    with pytest.raises(ItemFailed, match="no-such-image:tests"):
+        SandboxDocker("localhost:1/no-such-image:tests", run_label=RUN)
+    assert left(api, RUN) == []
+
+
+def test_an_engine_that_does_not_answer_is_trouble(monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
+    with pytest.raises(Trouble, match="engine cannot be reached") as found:
+        SandboxDocker()
+    assert "docker-up" in str(found.value)
+
+
+def test_a_proxy_on_the_loopback_is_refused():
+    with pytest.raises(Trouble, match=r"127\.0\.0\.1:3128 is out of a container's reach") as found:
+        SandboxDocker(proxy="http://me:secret@127.0.0.1:3128")
+    assert "secret" not in str(found.value)
+
+
+# commands ------------------------------------------------------------------------------------------------------------
+
+def test_eight_sandboxes_work_at_once():
+    def one(i: int) -> str:
+        with SandboxDocker(run_label=RUN) as sandbox:
+            for _ in range(5):
+                sandbox.run(f"echo {i} >> file; head -c 300000 /dev/zero | tr '\\0' x")
+            return sandbox.run("cat file").output
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(one, range(8))) == [f"{i}\n" * 5 for i in range(8)]
+
+
+def test_a_command_that_goes_on_without_output_is_waited_for(sandbox):
+    result = sandbox.run("exec > /dev/null 2>&1; sleep 1.2; exit 5")
+    assert result.exit_code == 5 and result.seconds > 1.2
+
+
+def test_a_container_that_is_taken_away_is_a_sandbox_that_died(sandbox, api):
+    threading.Timer(0.5, lambda: api.remove_container(sandbox.id, force=True)).start()
+    with pytest.raises(SandboxDied):
+        sandbox.run("sleep 30")
+    for call in (lambda: sandbox.run("true"), lambda: sandbox.put({"x": b""}, "."), lambda: sandbox.network(True),
+                 lambda: sandbox.commit("codedata-tests:never")):
+        with pytest.raises(SandboxDied, match=r"gone|ended"):
+            call()
+
+
+def test_what_is_killed_for_its_memory_is_named_and_the_sandbox_goes_on(sandbox):
+    result = sandbox.run("python3 -c 'x = bytearray(600_000_000)'")
+    assert not result.ok and result.limit_hit == "out of memory: 300Mi allowed"
+    assert result.output.endswith("\n[out of memory: 300Mi allowed]\n")
+    again = sandbox.run("echo fine; exit 1")
+    assert (again.output, again.limit_hit) == ("fine\n", "")
+
+
+# network -------------------------------------------------------------------------------------------------------------
+
+def test_the_network_is_off_till_it_is_put_on_and_off_again_after(sandbox):
+    with listening("0.0.0.0") as port:
+        for is_on in (False, True, False, True, False):
+            sandbox.network(is_on)
+            sandbox.network(is_on)
+            assert connects(sandbox, host_address(), port) is is_on
+
+
+def test_without_network_look_ups_fail_at_once_and_the_own_loopback_works(sandbox):
+    sandbox.run("python3 -m http.server 8000 >/dev/null 2>&1 &")
+    for _ in range(2):
+        assert sandbox.run("getent hosts name.example").seconds < 3
+        eventually(lambda: connects(sandbox, "localhost", 8000))
+        sandbox.network(True)
+        sandbox.network(False)
+
+
+def test_sandboxes_do_not_reach_one_another(sandbox):
+    with SandboxDocker(run_label=RUN, network=True) as other:
+        sandbox.network(True)
+        other.run("python3 -m http.server 8000 >/dev/null 2>&1 &")
+        address = other.run("hostname -i").output.split()[0]
+        eventually(lambda: connects(other, address, 8000))
+        assert not connects(sandbox, address, 8000)
+        assert connects(other, address, 8000)
+
+
+def test_the_network_goes_with_the_last_sandbox_on_it(api):
+    with SandboxDocker(run_label=RUN, network=True) as one:
+        with SandboxDocker(run_label=RUN, network=True) as other:
+            networks = [list(api.inspect_container(box.id)["NetworkSettings"]["Networks"]) for box in (one, other)]
+            assert networks[0] == networks[1] and len(networks[0]) == 1
+        assert len(api.networks(filters={"label": f"{owner.RUN}={RUN}"})) == 1
+        one.network(False)
+        assert left(api, RUN) == [api.inspect_container(one.id)["Name"]]
+        one.network(True)
+    assert left(api, RUN) == []
+
+
+# images --------------------------------------------------------------------------------------------------------------
+
+def test_an_image_holds_the_files_and_neither_proxy_nor_certificates_nor_state(api, tmp_path):
+    ca, proxy = tmp_path / "ca.pem", "http://me:pass-5512@proxy-6620.example:3128"
+    ca.write_text("-----BEGIN CERTIFICATE-----\nmarker-8841\n-----END CERTIFICATE-----\n" * 3000)
+    try:
+        with SandboxDocker(run_label=RUN, proxy=proxy, ca_bundle=str(ca), network=True) as sandbox:
+            assert "8841" in sandbox.run("tail -n 2 $SSL_CERT_FILE").output
+            sandbox.run("export MINE=state-9127; echo made > file")
+            assert f"{len(proxy)} /run" in sandbox.run("echo ${#https_proxy} $PIP_CERT").output
+            image = sandbox.commit("codedata-tests:made", keep=False)
+        config = api.inspect_image(image)["Config"]
+        assert config["WorkingDir"] == "/work" and config["Cmd"] == ["bash"] and not config["Entrypoint"]
+        told = json.dumps([api.inspect_image(image), api.history(image)])
+        layers = b"".join(api.get_image("codedata-tests:made"))
+        for secret in ("pass-5512", "proxy-6620", "marker-8841", "state-9127", str(ca)):
+            assert secret not in told and secret.encode() not in layers, secret
+        with SandboxDocker("codedata-tests:made", run_label=RUN) as sandbox:
+            assert sandbox.run("cat file; echo ${MINE-none}; pwd; cat /etc/resolv.conf | wc -l; ls -A /run/codedata"
+                               ).output.startswith("made\nnone\n/work\n")
+            assert engine.remove_images(RUN, api) == [], "a sandbox uses it"
+    finally:
+        assert engine.remove_images(RUN, api) == ["codedata-tests:made"]
+
+
+def test_images_that_are_kept_outlive_their_run_and_those_made_from_them_need_not(api):
+    code = ("from codedata.sandbox.docker import SandboxDocker\n"
+            f"with SandboxDocker(run_label='{RUN}') as box: box.commit('codedata-tests:kept')\n"
+            f"with SandboxDocker('codedata-tests:kept', run_label='{RUN}') as box:\n"
+            "    box.commit('codedata-tests:passing', keep=False)")
+    try:
+        subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(REPO)})
+        removed = engine.reap(api)
+        assert "codedata-tests:passing" in removed and "codedata-tests:kept" not in removed
+        assert engine.remove_images(RUN, api) == [] and api.inspect_image("codedata-tests:kept")
+    finally:
+        api.remove_image("codedata-tests:kept")
+
+
+# kills ---------------------------------------------------------------------------------------------------------------
+
+HOLDS_THREE = """
+import sys
+from codedata.sandbox.docker import SandboxDocker
+image = sys.argv[1]
+three = [SandboxDocker(image, run_label=sys.argv[2], network=i < 2) for i in range(3)]
+three[0].commit("codedata-tests:orphan", keep=False)
+three[1].run("sleep 300 > /dev/null 2>&1 &")
+print("ready", flush=True)
+three[2].run("sleep 300", timeout_s=300)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_process_leaves_nothing_after_the_next_start(api, number):
+    run, before = f"{RUN}-killed", volumes(api)
+    image = f"codedata-tests:volume-{number}"
+    dockerfile = b'FROM codedata-base:bookworm\nVOLUME /data\nENTRYPOINT ["false"]\nCMD ["x"]\n'
+    list(api.build(fileobj=io.BytesIO(dockerfile), tag=image, rm=True))
+    try:
+        process = subprocess.Popen([sys.executable, "-c", HOLDS_THREE, image, run], env={"PYTHONPATH": str(REPO)},
+                                   text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+        engine.reap(api)
+        assert len(left(api, run)) == 5 and len(volumes(api) - before) == 3, "its process lives"
+        process.send_signal(number)
+        process.communicate()
+        assert len(left(api, run)) == (5 if number == signal.SIGKILL else 1), "an interrupt leaves the image only"
+        assert "codedata-tests:orphan" in engine.reap(api)
+        assert left(api, run) == [] and volumes(api) == before
+    finally:
+        api.remove_image(image)
+
+
+def test_what_belongs_to_others_is_never_removed(api, sandbox):
+    theirs = {**owner.labels("theirs"), owner.HOST: "another-host", owner.PID: "1"}
+    network = api.create_network("codedata-tests-theirs", labels=theirs)["Id"]
+    plain = api.create_network("codedata-tests-plain")["Id"]
+    try:
+        removed = engine.reap(api) + engine.remove_images("no-such-run", api)
+        assert not {"codedata-tests-theirs", "codedata-tests-plain"} & set(removed)
+        assert sandbox.run("true").ok and api.inspect_network(network) and api.inspect_network(plain)
+    finally:
+        api.remove_network(network)
+        api.remove_network(plain)

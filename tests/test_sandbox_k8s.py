@@ -1,0 +1,520 @@
+"""SandboxK8s against kube_server.py: its pods are processes of this machine, its refusals those of a real server."""
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import yaml
+from conftest import REPO, eventually
+from kube_server import KubeServer, Refused, can_make_pods, check_pod
+
+from codedata.errors import ItemFailed, RunStopped, Trouble
+from codedata.sandbox import OUTPUT_BYTES, SandboxDied, open_sandbox
+from codedata.sandbox.archives import UnsafeArchive
+from codedata.sandbox.cluster import RECEIVE, WHOLE
+from codedata.sandbox.kubernetes import SandboxK8s, reap
+
+pytestmark = pytest.mark.skipif(not can_make_pods(), reason="this user may not make namespaces (unshare): no pods here")
+
+
+@pytest.fixture
+def kube(tmp_path):
+    with KubeServer(tmp_path / "cluster") as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(kube):
+    with open_(kube) as box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """(certificate, key) for 127.0.0.1, signed by itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-days", "2", "-subj", "/CN=codedata test", "-addext", "subjectAltName=IP:127.0.0.1",
+                    "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return str(cert), str(key)
+
+
+def open_(kube: KubeServer, image: str = "debian:bookworm", **options) -> SandboxK8s:
+    return open_sandbox("kubernetes", image=image, kubeconfig=str(kube.kubeconfig), **options)
+
+
+def body_of(kube: KubeServer, box: SandboxK8s) -> dict:
+    return kube.pods[box.pod].body
+
+
+# commands ------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("code", [0, 1, 3, 126, 127, 137, 255])
+def test_an_exit_code_comes_back_as_it_was(sandbox, code):
+    result = sandbox.run(f"exit {code}")
+    assert (result.exit_code, result.ok, result.timed_out) == (code, code == 0, False)
+
+
+def test_stdout_and_stderr_come_in_the_order_in_which_they_were_written(sandbox):
+    result = sandbox.run("for i in {1..300}; do echo out $i; echo err $i >&2; done")
+    assert result.output == "".join(f"out {i}\nerr {i}\n" for i in range(1, 301))
+
+
+def test_unusual_bytes_of_output_arrive(sandbox):
+    result = sandbox.run(r"printf 'a\0b\r\n\xff\xfe \x01\xc3\xa9 \xe2\x82\xac\x1b[31m no newline'")
+    assert result.output == "a\0b\r\n\ufffd\ufffd \x01é €\x1b[31m no newline" and result.n_bytes == 31
+
+
+def test_a_command_with_quotes_dollars_and_newlines_is_run_as_it_was_written(sandbox):
+    command = "x='$HOME \"`\\' ; cat <<'EOF'\n$x 'é' \\n\nEOF\necho \"$x\"\n# whole\n"
+    here = subprocess.run(["bash", "-c", command], capture_output=True, text=True).stdout
+    assert sandbox.run(command).output == here
+
+
+def test_a_command_of_half_a_megabyte_is_run(sandbox):
+    text = "x" * 500_000
+    assert sandbox.run(f"cat <<'EOF' | wc -c\n{text}\nEOF").output.strip() == "500001"
+
+
+def test_directory_and_environment_last_from_one_command_to_the_next(sandbox):
+    sandbox.run("mkdir -p sub && cd sub && export COLOUR=green; false")
+    assert sandbox.run("pwd; echo $COLOUR").output == "/work/sub\ngreen\n"
+
+
+def test_env_is_for_one_command(sandbox):
+    assert sandbox.run('echo "$A"', env={"A": "it's \"1\"\n2"}).output == "it's \"1\"\n2\n"
+    assert sandbox.run("echo [$A]").output == "[]\n"
+
+
+def test_a_command_has_no_stdin_to_wait_for(sandbox):
+    assert sandbox.run("cat; read x; echo done", timeout_s=10).output == "done\n"
+
+
+def test_nothing_of_this_machines_environment_is_inside(kube, monkeypatch):
+    monkeypatch.setenv("CHUTES_API_KEY", "sk-of-the-host")
+    with open_(kube) as box:
+        assert "sk-of-the-host" not in box.run("env; cat /proc/*/environ").output
+
+
+def test_long_output_keeps_its_beginning_and_its_end(sandbox):
+    result = sandbox.run("seq 1 400000; echo the end")
+    assert result.output.startswith("1\n2\n") and result.output.endswith("400000\nthe end\n")
+    assert "bytes cut" in result.output and len(result.output) < OUTPUT_BYTES + 100 < result.n_bytes
+
+
+def test_an_endless_writer_is_ended_by_the_time_out_and_fills_no_memory(sandbox):
+    result = sandbox.run("yes", timeout_s=1.5)
+    assert result.timed_out and result.seconds < 15
+    assert result.n_bytes > 5 * OUTPUT_BYTES and len(result.output) < OUTPUT_BYTES + 100
+
+
+# time-outs -----------------------------------------------------------------------------------------------------------
+
+def test_a_time_out_ends_all_that_the_command_started(sandbox):
+    daemon = "env -i setsid bash -c 'setsid sleep 7771 & setsid sleep 7772' > /dev/null 2>&1 &"
+    result = sandbox.run(f"{daemon} sleep 7773 & echo begun; sleep 7774", timeout_s=1)
+    assert (result.exit_code, result.timed_out, result.output) == (124, True, "begun\n")
+    assert 1 <= result.seconds < 10
+    left = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o 'sleep 777[1-4]'"
+    eventually(lambda: sandbox.run(left).output == "")   # what was killed takes a moment to go
+
+
+def test_a_time_out_ends_what_earlier_commands_left_running_too(sandbox):
+    """As in the other sandboxes."""
+    sandbox.run("sleep 7770 &")
+    assert "7770" in sandbox.run("cat /proc/[0-9]*/cmdline 2>/dev/null | grep -ao '777[0]'").output
+    assert sandbox.run("sleep 50", timeout_s=0.5).timed_out
+    assert sandbox.run("cat /proc/[0-9]*/cmdline 2>/dev/null | grep -ao '777[0]'").output == ""
+
+
+def test_processes_that_keep_changing_into_new_ones_are_ended_by_the_time_out(sandbox):
+    hop = "hop() { sleep 0.01; hop & }; for i in {1..20}; do hop & done; sleep 60"   # always about 40, never the same
+    result = sandbox.run(hop, timeout_s=1)
+    assert result.timed_out and result.seconds < 10
+    assert int(sandbox.run("ls -d /proc/[0-9]* | wc -l").output) < 15
+
+
+def test_after_a_time_out_the_state_of_before_stays(sandbox):
+    sandbox.run("cd /tmp; export KEPT=1")
+    sandbox.run("cd /; export KEPT=2; sleep 50", timeout_s=0.5)
+    assert sandbox.run("pwd; echo $KEPT").output == "/tmp\n1\n"
+
+
+def test_what_a_command_left_running_does_not_hold_up_its_end_and_may_go_on_printing(sandbox):
+    began = time.monotonic()
+    count = "echo $((n++)) > /tmp/new; mv /tmp/new /tmp/count"
+    result = sandbox.run(f"(while :; do echo noise; sleep 0.01; {count}; done) & echo started")
+    assert result.ok and "started\n" in result.output and time.monotonic() - began < 5
+    first = int(sandbox.run("sleep 0.3; cat /tmp/count").output)
+    assert int(sandbox.run("sleep 0.3; cat /tmp/count").output) > first
+
+
+def test_a_command_that_kills_all_it_can_reach_ends_itself_alone(sandbox):
+    assert sandbox.run("kill -KILL -1; sleep 7775", timeout_s=20).exit_code == 137
+    assert "7775" not in sandbox.run("cat /proc/[0-9]*/cmdline 2>/dev/null | grep -ac '777[5]'; echo still here").output
+    assert sandbox.run("echo still here").output == "still here\n"
+
+
+def test_no_zombies_are_left(sandbox):
+    for _ in range(5):
+        sandbox.run("(sleep 0.01 &) ; (exit 1) &")
+    assert sandbox.run("sleep 0.2; grep -l '^State:.Z' /proc/[0-9]*/status | wc -l").output == "0\n"
+
+
+# files ---------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("protocol", ["v5.channel.k8s.io", "v4.channel.k8s.io"])
+def test_five_megabytes_arrive_in_either_direction(kube, tmp_path, protocol):
+    kube.protocols = (protocol,)
+    content = random.Random(1).randbytes(5_000_000)
+    with open_(kube) as box:
+        box.put({"a/big.bin": content}, "/work")
+        assert box.run("wc -c < a/big.bin").output == "5000000\n"
+        box.get("a/big.bin", tmp_path / "out")
+        assert (tmp_path / "out" / "big.bin").read_bytes() == content
+
+
+def test_the_same_over_tls_with_the_clusters_own_authority(tmp_path, certificate):
+    content = random.Random(2).randbytes(5_000_000)
+    with KubeServer(tmp_path / "cluster", certificate) as kube, open_(kube) as box:
+        assert kube.url.startswith("https://")
+        box.put({"big.bin": content}, "/work")
+        assert box.run("sha256sum < big.bin; for i in {1..2000}; do echo $i; done").output.endswith("1999\n2000\n")
+        box.get("big.bin", tmp_path / "out")
+        assert (tmp_path / "out" / "big.bin").read_bytes() == content
+
+
+def test_a_folder_goes_in_and_comes_out_with_links_modes_and_odd_names(sandbox, tmp_path):
+    source = tmp_path / "source"
+    (source / "deep" / "er").mkdir(parents=True)
+    (source / "deep" / "it's a \"name\" é").write_text("x")
+    (source / "run.sh").write_text("#!/bin/sh\necho ran\n")
+    (source / "run.sh").chmod(0o755)
+    (source / "link").symlink_to("run.sh")
+    sandbox.put(source, "project")
+    assert sandbox.run("cd project && ./link").output == "ran\n"
+    sandbox.run("cd /; rm -rf /work/project/deep/er; echo new > /work/project/deep/new")
+    sandbox.get("project", tmp_path / "out")
+    assert sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*")) == [
+        "deep", 'deep/it\'s a "name" é', "deep/new", "link", "run.sh"]
+    assert os.readlink(tmp_path / "out" / "link") == "run.sh" and os.access(tmp_path / "out" / "run.sh", os.X_OK)
+
+
+def test_a_link_that_leads_out_is_refused(sandbox, tmp_path):
+    sandbox.run("mkdir d && ln -s /etc/passwd d/stolen")
+    with pytest.raises(UnsafeArchive, match="leads out"):
+        sandbox.get("d", tmp_path / "out")
+    assert sandbox.run("echo goes on").ok
+
+
+def test_a_path_that_is_not_there_is_named_and_the_pod_goes_on(sandbox, tmp_path):
+    with pytest.raises(ItemFailed, match=r"nowhere/x cannot be read in the pod: .*No such file"):
+        sandbox.get("/nowhere/x", tmp_path / "out")
+    with pytest.raises(ItemFailed, match="cannot be written in the pod"):
+        sandbox.put({"x": bytes(20_000_000)}, "/proc/nowhere")
+    assert sandbox.run("echo goes on").output == "goes on\n"
+
+
+# the pod -------------------------------------------------------------------------------------------------------------
+
+def test_the_pod_is_as_it_was_asked_for(kube):
+    with open_(kube, cpu_request="500m", memory_request="1Gi", memory_limit="2Gi", disk_limit="400MB", run_timeout=900,
+               pod_prefix="mine", run_label="run-7", labels={"team": "a"}, workdir="/src") as box:
+        pod = body_of(kube, box)
+        container = pod["spec"]["containers"][0]
+        assert pod["metadata"]["name"] == box.pod and box.pod.startswith("mine-")
+        assert pod["metadata"]["labels"] == {"team": "a", "codedata.run": "run-7", "codedata.pod": box.pod}
+        assert pod["metadata"]["annotations"]["codedata.pid"] == str(os.getpid())
+        assert pod["spec"]["activeDeadlineSeconds"] == 900 and container["image"] == "debian:bookworm"
+        assert container["resources"] == {
+            "requests": {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "400000000"},
+            "limits": {"cpu": "500m", "memory": "2Gi", "ephemeral-storage": "400000000"}}
+        assert box.run("pwd").output == "/src\n"
+
+
+def test_nothing_of_the_template_is_dropped_on_its_way(kube, sandbox):
+    """The client drops fields that it does not know, in silence."""
+    def missing(wanted, found, path="pod"):
+        if isinstance(wanted, dict):
+            return [m for key, value in wanted.items() for m in (
+                missing(value, found[key], f"{path}.{key}") if key in found else [f"{path}.{key}"])]
+        if isinstance(wanted, list) and wanted and isinstance(wanted[0], dict):
+            return [m for i, value in enumerate(wanted) for m in missing(value, found[i], f"{path}[{i}]")]
+        return [] if wanted == found else [path]
+
+    template = yaml.safe_load((REPO / "codedata/sandbox/pod.yaml").read_text())
+    assert missing(template, kube.posted[0]) == []
+
+
+def test_the_pod_has_no_token_no_privileges_and_a_bounded_life(kube, sandbox):
+    spec = body_of(kube, sandbox)["spec"]
+    assert spec["restartPolicy"] == "Never" and spec["automountServiceAccountToken"] is False
+    assert spec["activeDeadlineSeconds"] == 1800
+    assert spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+    context = spec["containers"][0]["securityContext"]
+    assert context["allowPrivilegeEscalation"] is False and context["capabilities"]["drop"] == ["ALL"]
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec) and not any("hostPath" in v for v in spec["volumes"])
+
+
+def test_proxy_and_ca_bundle_reach_commands_and_no_object_of_the_cluster(kube, tmp_path):
+    (tmp_path / "ca.pem").write_text("-----the bundle-----")
+    proxy = "http://me:pass-4711@proxy.example:3128"
+    with open_(kube, proxy=proxy, ca_bundle=str(tmp_path / "ca.pem")) as box:
+        assert box.run('[ "$https_proxy" = "$HTTP_PROXY" ] && echo ${#https_proxy}; cat $SSL_CERT_FILE').output == (
+            f"{len(proxy)}\n-----the bundle-----")
+        assert "pass-4711" not in box.run("env").output
+        assert "4711" not in str(kube.posted)
+
+
+def test_eight_pods_work_at_once(kube):
+    def one(i: int) -> tuple[str, str]:
+        with open_(kube) as box:
+            box.put({"n": str(i).encode()}, "/work")
+            return box.pod, box.run("sleep 0.2; cat n").output
+
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(one, range(8)))
+    assert [out for _, out in done] == [str(i) for i in range(8)] and len({pod for pod, _ in done}) == 8
+    assert kube.pods == {}
+
+
+def test_threads_that_share_a_sandbox_take_turns(sandbox):
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda i: sandbox.run(f"echo {i}").output, range(8)))
+    assert done == [f"{i}\n" for i in range(8)]
+
+
+def test_close_deletes_the_pod_at_once_and_may_be_called_twice(kube):
+    box = open_(kube)
+    box.run("sleep 7776 > /dev/null 2>&1 &")
+    root = kube.pods[box.pod].root
+    box.close()
+    box.close()
+    assert kube.pods == {} and not root.exists()
+    with pytest.raises(SandboxDied, match="was closed"):
+        box.run("true")
+
+
+# the network ---------------------------------------------------------------------------------------------------------
+
+def test_with_policies_a_pod_starts_with_no_network_and_its_policy_goes_with_it(kube):
+    with open_(kube, network_policy=True) as box:
+        (policy,) = kube.policies.values()
+        assert policy["spec"] == {"podSelector": {"matchLabels": {"codedata.pod": box.pod}},
+                                  "policyTypes": ["Ingress", "Egress"]}
+        box.network(True)
+        box.network(True)
+        assert kube.policies == {}
+        box.network(False)
+        box.network(False)
+        assert list(kube.policies) == [box.pod]
+    assert kube.policies == {}
+
+
+def test_without_policies_it_is_said_that_the_network_stays(kube, sandbox, capsys):
+    sandbox.network(False)
+    assert f"the pod {sandbox.pod} keeps the cluster's network" in capsys.readouterr().err and kube.policies == {}
+
+
+# what goes wrong at the start ----------------------------------------------------------------------------------------
+
+def test_an_image_that_cannot_be_pulled_is_named_and_its_pod_removed(kube):
+    with pytest.raises(ItemFailed, match=r"no/such:image: the pod does not start: ImagePullBackOff: .*not found"):
+        open_(kube, image="no/such:image")
+    assert kube.pods == {}
+
+
+def test_a_pod_that_fits_on_no_node_is_waited_for_and_then_says_why(kube):
+    kube.unschedulable = "0/3 nodes are available: 3 Insufficient memory."
+    began = time.monotonic()
+    with pytest.raises(ItemFailed, match=r"(?s)Unschedulable: 0/3 nodes.*--memory-request"):
+        open_(kube, start_timeout=1)
+    assert time.monotonic() - began >= 1 and kube.pods == {}
+
+
+def test_a_quota_that_is_used_up_fails_the_item_and_says_so(kube, sandbox):
+    kube.pod_limit = 1
+    with pytest.raises(ItemFailed, match=r"(?s)quota.*limited: pods=1.*--workers"):
+        open_(kube)
+    assert list(kube.pods) == [sandbox.pod]
+
+
+def test_a_namespace_that_is_not_there_stops_with_the_command_that_makes_it(kube):
+    with pytest.raises(Trouble, match=r"(?s)namespace nowhere.*kubectl create namespace nowhere") as e:
+        open_(kube, namespace="nowhere")
+    assert e.value.exit_code == 2 and not isinstance(e.value, ItemFailed)
+
+
+def test_missing_rights_and_a_wrong_token_are_told_apart(kube):
+    for words in ("/pods", "/exec"):
+        kube.forbidden = words
+        with pytest.raises(Trouble, match=rf"(?s)403.*{words} is forbidden.*rights"):
+            open_(kube)
+        assert kube.pods == {}
+    kube.token = "another"
+    with pytest.raises(Trouble, match=r"(?s)401.*does not know you"):
+        open_(kube)
+
+
+@pytest.mark.parametrize("option, said", [
+    ({"memory_request": "5 gigs"}, "memory"), ({"cpu_request": "4", "cpu_limit": "2"}, "requests.cpu"),
+    ({"image": " "}, "image"), ({"pod_prefix": "Not_A_Name"}, "metadata.name"), ({"workdir": "src"}, "workingDir"),
+    ({"labels": {"a": "no blanks"}}, "labels")])
+def test_wrong_values_are_refused_with_the_clusters_words(kube, option, said):
+    with pytest.raises(Trouble, match=f"(?s)422.*{said}.*Check the settings"):
+        open_(kube, **option)
+    assert kube.pods == {}
+
+
+def test_a_cluster_that_nobody_runs_is_named(kube, tmp_path):
+    box = open_(kube)
+    kube.__exit__()
+    with pytest.raises(RunStopped, match=f"(?s){kube.url}.*does not answer.*kubectl get pods"):
+        box.close()
+
+
+def test_a_kubeconfig_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(Trouble, match=r"(?s)none\.yaml.*--kubeconfig"):
+        SandboxK8s("debian:bookworm", kubeconfig=str(tmp_path / "none.yaml"))
+
+
+def test_who_has_no_cluster_is_told_so(tmp_path):
+    program = f"import sys; sys.path.insert(0, {str(REPO)!r}); from codedata.sandbox import *\n" \
+              "try: open_sandbox('kubernetes', image='debian:bookworm')\nexcept Trouble as e: print(e)"
+    done = subprocess.run([sys.executable, "-c", program], env={"HOME": str(tmp_path)}, capture_output=True, text=True)
+    assert "no way to a cluster is known" in done.stdout and "--kubeconfig" in done.stdout, done.stderr
+
+
+# what goes wrong on the way ------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("reason, message, said", [
+    ("OOMKilled", "", r"out of memory \(limit 5Gi\)"), ("Evicted", "The node was low on memory.", "Evicted: The node"),
+    ("PreemptionByScheduler", "for a more important pod", "PreemptionByScheduler: for a more"),
+    ("Deleted", "", "deleted"), ("Error", "", "Error")])
+def test_a_pod_that_ends_in_mid_command_is_sandbox_died_with_the_reason(kube, sandbox, reason, message, said):
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(sandbox.run, "touch begun; sleep 60")
+        eventually((kube.pods[sandbox.pod].root / "work" / "begun").exists)
+        kube.end(sandbox.pod, reason, message)
+        with pytest.raises(SandboxDied, match=said):
+            running.result(30)
+    with pytest.raises(SandboxDied, match=said):
+        sandbox.run("true")
+
+
+def test_a_pod_over_its_run_timeout_says_so(kube):
+    with open_(kube, run_timeout=2) as box, pytest.raises(SandboxDied, match=r"run_timeout \(2 s\)"):
+        box.run("sleep 60")
+
+
+def test_a_pod_that_died_between_two_commands_is_sandbox_died(kube, sandbox):
+    kube.end(sandbox.pod, "Evicted", "low on disk")
+    with pytest.raises(SandboxDied, match="Evicted: low on disk"):
+        sandbox.run("true")
+
+
+def test_a_connection_that_is_cut_in_mid_command_is_no_result_and_the_command_is_not_repeated(kube, sandbox):
+    root, before = kube.pods[sandbox.pod].root, kube.n_execs
+    kube.cut_after = 200
+    with pytest.raises(SandboxDied, match=r"(?s)lost its connection.*How far it came is not\s+known"):
+        sandbox.run("echo x >> /tmp/times; sleep 0.3; seq 1000; sleep 60", timeout_s=30)
+    assert kube.n_execs == before + 1 and kube.pods == {} and not root.exists()
+
+
+def test_a_server_that_leaves_the_connection_open_does_not_hold_up_the_end(kube, sandbox):
+    kube.closes = False
+    result = sandbox.run("echo out; exit 3")
+    assert (result.exit_code, result.output) == (3, "out\n") and result.seconds < 10
+
+
+def test_an_exec_that_cannot_be_opened_is_tried_again_and_its_command_runs_once(kube, sandbox):
+    kube.fail_exec(500, "reset", 503)
+    assert sandbox.run("echo x >> /tmp/times; cat /tmp/times").output == "x\n"
+
+
+def test_rest_calls_are_made_again_after_resets_429_and_5xx(kube):
+    kube.fail(503, "reset", 429)
+    with open_(kube) as box:
+        kube.fail(500, "reset")
+    assert kube.pods == {} and box.pod
+
+
+def test_a_pod_whose_creation_went_unanswered_is_not_made_twice(kube):
+    kube.forget_after_create = True
+    with open_(kube) as box:
+        assert list(kube.pods) == [box.pod] and box.run("echo ok").output == "ok\n"
+
+
+@pytest.mark.parametrize("sent, said", [("echo half; echo", ""), ("echo half; echo whole\n# whole", "half\nwhole\n")])
+def test_of_a_command_that_was_cut_on_its_way_in_nothing_is_run(sent, said):
+    done = subprocess.run(["bash", "-c", RECEIVE, "bash", "29", WHOLE], input=sent, capture_output=True, text=True)
+    assert done.stdout == said
+
+
+# what a killed process leaves ----------------------------------------------------------------------------------------
+
+OWNER = """
+import sys, time
+sys.path.insert(0, {repo!r})
+from codedata.sandbox.kubernetes import SandboxK8s
+boxes = [SandboxK8s("debian:bookworm", kubeconfig={kubeconfig!r}, network_policy=True) for _ in range(3)]
+print("up", flush=True)
+boxes[0].run("sleep 100")
+"""
+
+
+def test_after_a_kill_reap_leaves_nothing_of_the_killed_and_all_of_the_living(kube, sandbox):
+    program = OWNER.format(repo=str(REPO), kubeconfig=str(kube.kubeconfig))
+    owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert owner.stdout.readline() == b"up\n"
+    assert reap(kubeconfig=str(kube.kubeconfig)) == [] and len(kube.pods) == 4
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+    assert len(reap(kubeconfig=str(kube.kubeconfig))) == 3
+    assert list(kube.pods) == [sandbox.pod] and kube.policies == {}
+    assert sandbox.run("echo alive").output == "alive\n"
+
+
+def test_reap_of_a_run_takes_its_pods_wherever_they_came_from(kube, sandbox):
+    with open_(kube, run_label="r2") as box:
+        assert reap(run_label="r2", kubeconfig=str(kube.kubeconfig)) == [box.pod]
+        assert list(kube.pods) == [sandbox.pod]
+
+
+# the server itself ---------------------------------------------------------------------------------------------------
+
+def a_pod() -> dict:
+    container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+            "spec": {"restartPolicy": "Never", "containers": [container]}}
+
+
+def changed(body: dict, path: str, value) -> dict:
+    at = body
+    *folders, last = path.split(".")
+    for name in folders:
+        at = at[int(name)] if name.isdecimal() else at.setdefault(name, {})
+    at[last] = value
+    return body
+
+
+@pytest.mark.parametrize("path, value, code", [
+    ("spec.restartPolcy", "Never", 400), ("spec.containers.0.imagee", "i", 400), ("kind", "Pot", 400),
+    ("spec.containers.0.securityContext", {"capabilities": {"dropp": ["ALL"]}}, 400),
+    ("spec.activeDeadlineSeconds", "30", 400), ("spec.restartPolicy", "Sometimes", 422),
+    ("spec.containers.0.image", "", 422), ("spec.containers.0.name", "C_1", 422), ("metadata.name", "P", 422),
+    ("spec.containers.0.resources.requests.cpu", "two", 422), ("metadata.labels", {"a b": "c"}, 422),
+    ("spec.containers.0.resources.limits", {"cpu": "500m"}, 422)])
+def test_the_server_refuses_unknown_fields_and_wrong_values(path, value, code):
+    check_pod(a_pod())
+    with pytest.raises(Refused) as refused:
+        check_pod(changed(a_pod(), path, value))
+    assert refused.value.code == code

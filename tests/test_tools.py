@@ -1,0 +1,349 @@
+"""Tools: what a model is told of one, what is wrong with a call, and what each does in a sandbox; calls in replies."""
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+import pytest
+from conftest import KEY, item_calls, settings_for, write_toml
+from fake_llm import Status
+
+from codedata import SCRIPT_BASH_FUNC, LLMServerHTTP, SandboxLocal, ToolBashExecutor, ToolRunTests
+from codedata.agent import Failed, Stop, Tool, create_file, edit_file, search, stop, submit, view_file
+from codedata.errors import RunStopped, Trouble
+from codedata.llm import Models
+from codedata.sandbox import Sandbox
+
+ASK = [{"role": "user", "content": "p"}]
+CALL = {"id": "call_1", "type": "function", "function": {"name": "bash", "arguments": '{"command": "ls"}'}}
+
+
+@pytest.fixture
+def sandbox():
+    with SandboxLocal(scripts=[SCRIPT_BASH_FUNC]) as box:
+        yield box
+
+
+def put(sandbox, **files: str) -> None:
+    """Files by name, with `_` for the dot."""
+    sandbox.put({name.replace("_", "."): text.encode() for name, text in files.items()}, sandbox.workdir)
+
+
+def content(sandbox, path: str) -> str:
+    return sandbox.run(f"cat {path}").output
+
+
+# what a model is told ------------------------------------------------------------------------------------------------
+
+def count(sandbox: Sandbox, path: str, unit: Literal["lines", "words"] = "lines", most: int | None = None,
+          names: list[str] = (), ratio: float = 0.5, deep: bool = False) -> str:
+    """Count what is
+    in a file.
+
+    path: of the file
+    most: where to end
+    """
+    return f"{path} {unit} {most}"
+
+
+def test_a_schema_is_derived_from_signature_and_docstring():
+    assert Tool.of(count).schema == {"type": "function", "function": {
+        "name": "count", "description": "Count what is in a file.", "parameters": {
+            "type": "object", "additionalProperties": False, "required": ["path"], "properties": {
+                "path": {"type": "string", "description": "of the file"},
+                "unit": {"type": "string", "enum": ["lines", "words"], "default": "lines"},
+                "most": {"type": ["integer", "null"], "description": "where to end", "default": None},
+                "names": {"type": "array", "items": {"type": "string"}, "default": ()},
+                "ratio": {"type": "number", "default": 0.5}, "deep": {"type": "boolean", "default": False}}}}}
+
+
+@pytest.mark.parametrize("tool", [ToolBashExecutor(), view_file, search, edit_file, create_file, submit, stop,
+                                  ToolRunTests("true", lambda text: [])], ids=lambda tool: Tool.of(tool).name)
+def test_every_argument_of_every_tool_is_described(tool):
+    told = Tool.of(tool)
+    assert told.description and told.parameters["additionalProperties"] is False
+    assert all(argument["description"] for argument in told.parameters["properties"].values())
+    assert "sandbox" not in told.parameters["properties"]
+
+
+def test_a_call_is_given_the_sandbox_and_only_where_it_wants_one():
+    assert Tool.of(count)("the sandbox", {"path": "a", "most": 3}) == "a lines 3"
+    assert Tool.of(submit)("the sandbox", {"answer": "a"}) == Stop("a")
+
+
+@pytest.mark.parametrize("arguments, problem", [
+    ({}, "`path` is missing"), ({"path": 7}, "`path` should be a string, not 7"),
+    ({"path": None}, "`path` should be a string, not None"), ({"path": "a\x00b"}, "`path` has a NUL byte"),
+    ({"path": "a", "mode": 1}, "there is no argument `mode`"), ({"path": "a", "unit": "bytes"}, "one of lines, words"),
+    ({"path": "a", "most": True}, "`most` should be a whole number or null, not True"),
+    ({"path": "a", "most": 1.5}, "`most` should be"), ({"path": "a", "names": "b"}, "`names` should be a list"),
+    ({"path": "a", "names": ["b", 1]}, "`names` [1] should be a string"), ({"path": {}}, "`path` should be a string"),
+    ({"path": "a", "ratio": "1"}, "`ratio` should be a number"), ({"path": "a", "deep": 1}, "true or false"),
+    ({"unit": "x", "y": 1}, "`path` is missing, there is no argument `y`, `unit` should be one of"),
+], ids=str)
+def test_what_is_wrong_with_a_call_is_said_with_what_it_takes(arguments, problem):
+    said = Tool.of(count).problem(arguments)
+    assert problem in said and "It takes `path`, `unit`" in said
+
+
+def test_a_good_call_has_no_problem():
+    assert Tool.of(count).problem({"path": "", "most": None, "names": ["a"], "ratio": 1, "deep": True}) == ""
+
+
+def untyped(path):
+    """No type."""
+
+
+def undescribed(path: str):
+    return path
+
+
+def many(*paths: str):
+    """Any number."""
+
+
+@pytest.mark.parametrize("thing", [untyped, undescribed, many, lambda: 1, 7],
+                         ids=["untyped", "undescribed", "many", "lambda", "number"])
+def test_what_cannot_be_a_tool_is_refused(thing):
+    with pytest.raises(Trouble):
+        Tool.of(thing)
+
+
+# bash ----------------------------------------------------------------------------------------------------------------
+
+def test_bash_shows_exit_code_and_output(sandbox):
+    bash = ToolBashExecutor()
+    assert bash(sandbox, "echo one; echo two >&2") == "<returncode>0</returncode>\n<output>\none\ntwo\n</output>"
+    failed = bash(sandbox, "printf no; exit 3")
+    assert failed == "<returncode>3</returncode>\n<output>\nno\n</output>" and isinstance(failed, Failed)
+    assert bash(sandbox, "true") == "<returncode>0</returncode>\n<output>\n</output>"
+
+
+def test_bash_keeps_directory_and_environment(sandbox):
+    bash = ToolBashExecutor()
+    bash(sandbox, "mkdir deep && cd deep && export COLOUR=green")
+    bash(sandbox, "cd /nowhere")
+    assert "green in deep" in bash(sandbox, "echo $COLOUR in ${PWD##*/}")
+
+
+@pytest.mark.parametrize("asked, limit", [(0, "0.5"), (1, "1"), (60, "2")])
+def test_a_command_over_time_is_ended_and_told_so(sandbox, asked, limit):
+    said = ToolBashExecutor(timeout_s=0.5, max_timeout_s=2)(sandbox, "echo begun; sleep 60", asked)
+    assert isinstance(said, Failed) and f"not finished after {limit} s, and ended" in said and "begun" in said
+
+
+def test_the_submit_command_hands_in_what_it_prints(sandbox):
+    bash = ToolBashExecutor()
+    word = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
+    assert bash(sandbox, f"echo {word}; echo a; echo b") == Stop("a\nb")
+    assert isinstance(bash(sandbox, f"echo first; echo {word}"), str)
+    assert isinstance(bash(sandbox, f"echo {word}; false"), Failed)
+
+
+# files ---------------------------------------------------------------------------------------------------------------
+
+def test_view_shows_numbered_lines(sandbox):
+    put(sandbox, a_txt="".join(f"line {i}\n" for i in range(1, 301)))
+    whole = view_file(sandbox, "a.txt")
+    assert whole.startswith("     1\tline 1\n") and "   250\tline 250\n(50 more lines follow)" in whole
+    assert view_file(sandbox, "a.txt", 299, 999) == "   299\tline 299\n   300\tline 300"
+    assert view_file(sandbox, "a.txt", 5, 6) == "     5\tline 5\n     6\tline 6\n(294 more lines follow)"
+
+
+def test_view_of_what_is_not_there_or_no_file(sandbox):
+    put(sandbox, a_txt="no line end", empty="")
+    sandbox.run("mkdir -p b/c; touch b/.hidden")
+    assert view_file(sandbox, "b") == ".hidden\nc/\n"
+    assert view_file(sandbox, "a.txt") == "     1\tno line end"
+    assert view_file(sandbox, "empty") == "empty is empty."
+    for said in (view_file(sandbox, "gone.txt"), view_file(sandbox, "a.txt", 2), view_file(sandbox, "a.txt", 3, 2)):
+        assert isinstance(said, Failed)
+    assert "2" in view_file(sandbox, "a.txt", 2) and "1 line" in view_file(sandbox, "a.txt", 2)
+
+
+def test_search_finds_lines_in_the_order_of_files_and_numbers(sandbox):
+    sandbox.put({"b.py": b"x = 1\ny = 2\n" + b"\n" * 9 + b"x = 3\n", "a.py": b"x = 4\n", "c.txt": b"x = 5\n",
+                 "d.py": b"\x00x = 6\n", ".git/e.py": b"x = 7\n"}, sandbox.workdir)
+    assert search(sandbox, "^x = [0-9]", files="*.py") == "./a.py:1:x = 4\n./b.py:1:x = 1\n./b.py:12:x = 3"
+    assert search(sandbox, "x =", "c.txt") == "c.txt:1:x = 5"
+    assert search(sandbox, "nowhere") == "No line matches."
+    assert isinstance(search(sandbox, "("), Failed) and isinstance(search(sandbox, "x", "gone"), Failed)
+
+
+def test_search_shows_no_more_than_can_be_read(sandbox):
+    put(sandbox, a_txt="hit\n" * 150 + "x" * 5000 + "\n")
+    found = search(sandbox, "hit").splitlines()
+    assert len(found) == 101 and found[-1] == "(50 more: narrow the search)"
+    assert len(search(sandbox, "xxx")) < 400
+
+
+def test_a_pattern_and_a_path_are_no_commands(sandbox):
+    put(sandbox, a_txt="$(touch hacked) -e\n")
+    assert "a.txt" in search(sandbox, r"\$\(touch hacked\)", ".")
+    for path in ("$(touch hacked)", "'; touch hacked; '", "-rf", "a b"):
+        view_file(sandbox, path)
+        create_file(sandbox, path, "x\n")
+        assert edit_file(sandbox, path, "x", "y") == f"{path} is edited:\n     1\ty"
+    assert "hacked" not in sandbox.run("ls").output.split()
+
+
+def test_edit_replaces_the_one_place_and_shows_it(sandbox):
+    put(sandbox, a_py="def f():\n    return 1\n\n\ndef g():\n    return 1\n")
+    said = edit_file(sandbox, "a.py", "def g():\n    return 1", "def g():\n    return 2")
+    assert content(sandbox, "a.py") == "def f():\n    return 1\n\n\ndef g():\n    return 2\n"
+    assert "     5\tdef g():\n     6\t    return 2" in said
+
+
+@pytest.mark.parametrize("old, said", [
+    ("return 1", "stands in a.py 2 times, at lines 2, 6. Add lines"), ("", "`old` is empty"),
+    ("  return  9", "     2\t    return 1"), ("zzz ???", "No line is like it"),
+    ("def f():\n\treturn 1", "Only its blanks differ from these lines:\n     1\tdef f()"),
+    ("def g():\n    return 7\n", "The nearest lines are:\n     5\tdef g():"),
+], ids=["twice", "empty", "alike", "nothing like it", "blanks", "nearest"])
+def test_an_edit_that_misses_says_why_and_changes_nothing(sandbox, old, said):
+    put(sandbox, a_py=(text := "def f():\n    return 1\n\n\ndef g():\n    return 1\n"))
+    result = edit_file(sandbox, "a.py", old, "new")
+    assert isinstance(result, Failed) and said in result
+    assert content(sandbox, "a.py") == text
+
+
+def test_edit_keeps_mode_line_ends_and_links(sandbox):
+    put(sandbox, run_sh="echo a\r\necho b\r\n")
+    sandbox.run("chmod 755 run.sh; ln -s run.sh link")
+    assert "is edited" in edit_file(sandbox, "link", "echo a\necho b", "echo c\necho d")
+    assert sandbox.run("stat -c %a run.sh; test -L link && cat -A run.sh").output == "755\necho c^M$\necho d^M$\n"
+
+
+def test_edit_refuses_what_is_no_text_or_too_long_or_no_file(sandbox):
+    sandbox.put({"bytes": b"\xff\xfe", "long": b"x" * 700_000}, sandbox.workdir)
+    for path, why in {"bytes": "not a UTF-8 text", "long": "edit it with bash", "gone": "No such file",
+                      ".": "Is a directory"}.items():
+        said = edit_file(sandbox, path, "x", "y")
+        assert isinstance(said, Failed) and why in said
+
+
+def test_paths_are_from_where_bash_is(sandbox):
+    ToolBashExecutor()(sandbox, "mkdir deep && cd deep")
+    assert create_file(sandbox, "new/a.txt", "one\n") == "new/a.txt is written: 1 lines."
+    assert view_file(sandbox, "new/a.txt") == "     1\tone"
+    assert edit_file(sandbox, f"{sandbox.workdir}/deep/new/a.txt", "one", "two").endswith("1\ttwo")
+    assert content(sandbox, f"{sandbox.workdir}/deep/new/a.txt") == "two\n"
+    create_file(sandbox, "~/at home.txt", "three")
+    assert view_file(sandbox, "~/at home.txt") == "     1\tthree" and content(sandbox, "~/'at home.txt'") == "three"
+
+
+@pytest.mark.parametrize("text", ["", "no line end", "a\n\n\n", "quote ' \" $HOME `x` \\ \n", "é — 漢\n",
+                                  "x" * 200_000 + "\n"],
+                         ids=["empty", "no end", "blank lines", "quotes", "wide", "long"])
+def test_what_is_created_is_what_was_given(sandbox, tmp_path, text):
+    create_file(sandbox, "a/b.txt", text)
+    sandbox.get(f"{sandbox.workdir}/a/b.txt", tmp_path)
+    assert (tmp_path / "b.txt").read_text(encoding="utf-8") == text
+
+
+def test_what_cannot_be_written_says_so(sandbox):
+    assert isinstance(create_file(sandbox, "/proc/nothing/here", "x"), Failed)
+    assert isinstance(create_file(sandbox, ".", "x"), Failed)
+
+
+# tests ---------------------------------------------------------------------------------------------------------------
+
+def parse(text: str) -> list[dict]:
+    return [{"name": name, "status": status} for status, name in map(str.split, filter(None, text.splitlines()))]
+
+
+@pytest.mark.parametrize("output, said, good", [
+    ("passed a\nskipped b\n", "1 passed, 1 skipped\n<returncode>0", True),
+    ("passed a\nfailed b\nerror c\n", "1 error, 1 failed, 1 passed\nfailed: b\nerror: c\n<returncode>0", False),
+    ("", "no test result could be read\n<returncode>0", False)], ids=["good", "bad", "none"])
+def test_run_tests_counts_and_names_what_failed(sandbox, output, said, good):
+    put(sandbox, out=output)
+    result = ToolRunTests("cat", parse)(sandbox, "out")
+    assert result.startswith(said) and isinstance(result, Failed) is not good
+
+
+def test_run_tests_names_a_limited_number(sandbox):
+    put(sandbox, out="".join(f"failed t{i}\n" for i in range(80)))
+    result = ToolRunTests("cat", parse)(sandbox, "out")
+    assert "failed: t49\n… and 30 more\n<returncode>" in result
+
+
+# calls in replies ----------------------------------------------------------------------------------------------------
+
+def reply_with(calls) -> dict:
+    return {"choices": [{"message": {"content": None, "tool_calls": calls}, "finish_reason": "tool_calls"}]}
+
+
+def test_tools_go_with_a_request_and_calls_come_with_the_reply(fake_llm):
+    fake_llm.script(reply_with([CALL]))
+    with LLMServerHTTP(fake_llm.base_url, "m", temperature=0.2, max_tokens=99) as server:
+        reply = server.ask(ASK, tools=[Tool.of(submit).schema])
+    assert (reply.text, reply.tool_calls) == ("", [CALL])
+    assert fake_llm.requests[0].body == {"model": "m", "messages": ASK, "temperature": 0.2, "max_tokens": 99,
+                                         "tools": [Tool.of(submit).schema]}
+
+
+@pytest.mark.parametrize("found, calls", [
+    ([{"function": {"name": "bash", "arguments": {"command": "ls"}}}], [("bash", '{"command": "ls"}')]),
+    ([{"id": None, "function": {"name": "bash"}}], [("bash", "{}")]), ([{"function": {"arguments": "{"}}], [("", "{")]),
+    ([None, 7, {}, {"function": "x"}], []), (None, []), ("x", []), ({}, []),
+], ids=["parsed arguments", "no arguments", "no name", "rubbish", "null", "text", "object"])
+def test_calls_in_the_forms_that_endpoints_give_them(fake_llm, found, calls):
+    fake_llm.script(reply_with(found))
+    with LLMServerHTTP(fake_llm.base_url, "m") as server:
+        got = server.ask(ASK).tool_calls
+    assert [(call["function"]["name"], call["function"]["arguments"]) for call in got] == calls
+    assert all(call["id"] and call["type"] == "function" for call in got)
+
+
+def test_a_reply_of_calls_alone_is_not_empty_and_is_kept(tmp_path, fake_llm):
+    fake_llm.script(reply_with([CALL]))
+    for _ in range(2):
+        with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
+            assert models.client("king").chat(ASK, tools=[Tool.of(submit).schema]).tool_calls == [CALL]
+    assert fake_llm.n_requests == 1
+
+
+# the client without a script -----------------------------------------------------------------------------------------
+
+def test_it_asks_without_an_item_and_tells_what_it_took(tmp_path, fake_llm):
+    write_toml(tmp_path, more="[prices]\nm = { in = 10.0, out = 50.0 }\n")
+    with LLMServerHTTP(fake_llm.base_url + "/", "m") as server:
+        call = server.ask(ASK).call
+        assert server.chat(ASK).text
+    assert (call["model"], call["tokens_in"], call["tokens_out"]) == ("m", 100, 20)
+    assert call["cost_usd"] == pytest.approx(0.002) and fake_llm.requests[0].path == "/v1/chat/completions"
+
+
+def test_the_key_is_the_one_given_else_the_environments_else_the_files(tmp_path, fake_llm, monkeypatch):
+    (tmp_path / ".env").write_text("QIANFAN_BEARER_TOKEN=from-the-file\n")
+    LLMServerHTTP(fake_llm.base_url, "m").ask(ASK)
+    monkeypatch.setenv("QIANFAN_BEARER_TOKEN", "from-the-environment")
+    LLMServerHTTP(fake_llm.base_url, "m").ask(ASK)
+    LLMServerHTTP(fake_llm.base_url, "m", api_key=KEY).ask(ASK)
+    assert [request.headers["authorization"] for request in fake_llm.requests] == [
+        "Bearer from-the-file", "Bearer from-the-environment", f"Bearer {KEY}"]
+
+
+def test_no_key_is_sent_where_there_is_none(fake_llm):
+    LLMServerHTTP(fake_llm.base_url, "m").ask(ASK)
+    assert "authorization" not in fake_llm.requests[0].headers
+
+
+@pytest.mark.parametrize("base_url", ["", "api.example.com", "https://user:word@host/v1"])
+def test_a_bad_address_is_trouble_before_the_first_call(base_url):
+    with pytest.raises(Trouble, match=r"base_url|base URL"):
+        LLMServerHTTP(base_url, "m")
+
+
+def test_a_proxy_of_the_environment_is_used(fake_llm, monkeypatch):
+    monkeypatch.setenv("PIPELINE_PROXY", fake_llm.url)
+    LLMServerHTTP("http://model.invalid/v2", "m").ask(ASK)
+    assert fake_llm.requests[0].path == "http://model.invalid/v2/chat/completions"
+
+
+def test_a_key_that_is_refused_appears_in_no_message(fake_llm):
+    fake_llm.always(Status(401, json.dumps({"error": f"bad key {KEY}"})))
+    with pytest.raises(RunStopped, match="refused the key") as stopped:
+        LLMServerHTTP(fake_llm.base_url, "m", api_key=KEY).ask(ASK)
+    assert KEY not in str(stopped.value)
