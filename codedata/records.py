@@ -14,6 +14,8 @@ from codedata.errors import BrokenRecord
 Message = dict[str, str]   # {"role": …, "content": …}
 Reason = dict[str, str]
 Finding = dict
+Object = dict
+Seconds = float
 Judgement = dict           # what codedata/duel/judges.py asks for and codedata/duel/score.py counts
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # what a judge grades
 ORDERS = ("king_first", "reference_first", "challenger_first")                 # whose answer it is shown first
@@ -129,6 +131,7 @@ class Sample:
     metrics: dict[str, float]
     reasons: list[Reason]    # {judge, order, reason}, one for each verdict that gives one
     injections: list[Finding]       # what speaks to a judge: {side, kind, text}. Keeps a turn out of final/
+    leaks: list[Finding] | None = None   # what the challenger cannot know, of checks/leak.py. Null: there is no PR
 
 
 class Final(Sample):
@@ -147,6 +150,35 @@ class Defeat(Sample):
     """It does not."""
 
     directory = "defeat"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A repository as it can be installed and tested: env/<repo_name>.json."""
+
+    directory = "env"
+    repo: str                # as the input has it
+    repo_name: str           # the name of this file
+    row: Object              # the input's row, with whatever else it holds
+    base_commit: str         # where the history in the image ends
+    base_image: str          # what the install script starts from
+    image_name: str          # what is installed in it; "": no image was made
+    status: str              # success | max_iteration | tool_stop | error. Only the first is used by later stages
+    install_script: str      # bash, in the source's folder, with the network
+    test_script: str         # bash, in the source's folder, without it
+    summary: str             # what was found out, for people
+    planner: str             # recipe | agent: whose scripts these are
+    messages: list[Object]   # the agent's trajectory, where there was one
+    error: str               # which check failed, and why; "" on success
+    test_case_result: list[Object]   # {name, status}: passed | failed | error | skipped
+    flaky: list[str]         # names of tests that differed between runs
+    verified: Object         # what the verification saw: runs, shares passed and collected, healthy, image
+    usage: Object            # calls, tokens and cost of the agent
+    seconds: Seconds         # of all of it
+
+    @property
+    def instance_id(self) -> str:
+        return self.repo_name
 
 
 def text_problem(value: str) -> str | None:
@@ -256,6 +288,18 @@ def _objects(value):
         "is not a list of objects")
 
 
+def _object(value):
+    return None if isinstance(value, dict) else f"is {_kind(value)}, not an object"
+
+
+def _seconds(value):
+    return None if _is_number(value) and value >= 0 else "is not a number of seconds"
+
+
+def _optional_objects(value):
+    return None if value is None else _objects(value)
+
+
 def _percents(value):
     if not isinstance(value, dict):
         return f"is {_kind(value)}, not an object"
@@ -286,4 +330,6 @@ def _judgements(value):
 
 _CHECKS = {"str": _text, "int": _int, "bool": _bool, "float": _score, "float | None": _percent,
            "str | None": _optional_text, "list[str]": _texts, "list[Message]": _messages, "list[Reason]": _reasons,
-           "list[Finding]": _objects, "dict[str, float]": _percents, "list[Judgement]": _judgements}
+           "list[Finding]": _objects, "list[Object]": _objects, "Object": _object, "Seconds": _seconds,
+           "list[Finding] | None": _optional_objects,
+           "dict[str, float]": _percents, "list[Judgement]": _judgements}

@@ -1,0 +1,188 @@
+"""How many real projects does the recipe planner turn into an environment, without a model?
+
+Pinned releases with their tests in them (envs.toml) are fetched with the clients of their registries, checked, and
+given to the planner (codedata/env/plan.py): each in fresh containers, with the checks that env_setup.py makes. What it
+says is verified is then verified a second time, from nothing in a new container; a disagreement is a false success.
+
+  python benchmarks/envs.py --cache DIR                    # all of them: hours on 2 cores
+  python benchmarks/envs.py --cache DIR --group npm        # pure, hard or npm
+  python benchmarks/envs.py --cache DIR --only 'a*' --log DIR   # keeps scripts and logs, to read
+  python benchmarks/envs.py --cache DIR --rows FILE        # notes each as it ends; what stands there is not built again
+
+It needs the Docker engine, `npm`, and the package unearth (a client of PyPI that downloads without building). One JSON
+line on stdout, a table on stderr; --cache keeps archives, no builds. Exit 1 where a target is missed.
+"""
+import argparse
+import fnmatch
+import hashlib
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codedata.env.causes import names as causes
+from codedata.env.plan import plan, read
+from codedata.env.tables import tomllib
+from codedata.env.verify import Limits, Verified, verify
+from codedata.errors import Trouble
+from codedata.sandbox import open_sandbox
+from codedata.sandbox.engine import connect, remove_images
+
+LIST = Path(__file__).with_suffix(".toml")
+BASE = "codedata-base:bookworm"
+RUN = f"envs-{time.strftime('%Y%m%d-%H%M%S')}"
+TARGETS = {"pure": (0.90, 0.85), "hard": (0.0, 0.0), "npm": (5 / 8, 0.0)}   # shares verified and healthy
+
+
+def fetch(project: dict, cache: Path) -> Path:
+    """The archive of a project, as its registry's client brings it; Trouble where it is another one than was pinned."""
+    folder = cache / f"{project['name']}-{project['version']}"
+    if not folder.is_dir():
+        making = Path(tempfile.mkdtemp(dir=cache))
+        pinned = f"{project['name']}=={project['version']}" if project["index"] == "pypi" else (
+            f"{project['name']}@{project['version']}")
+        command = [sys.executable, "-m", "unearth", "--no-binary", pinned, "--download", str(making)] if (
+            project["index"] == "pypi") else ["npm", "pack", "--silent", "--ignore-scripts", pinned]
+        subprocess.run(command, cwd=making, check=True, stdout=subprocess.DEVNULL)
+        making.rename(folder)
+    archive = next(path for path in sorted(folder.iterdir()) if path.name.endswith((".tar.gz", ".tgz")))
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != project["sha256"]:
+        raise Trouble("is not the archive that envs.toml names.", str(archive), "Delete it and run again.")
+    return archive
+
+
+def unpacked(archive: Path, to: Path) -> Path:
+    """The one folder that an archive holds."""
+    with tarfile.open(archive) as tar:
+        tar.extractall(to, filter="data")
+    return next(path for path in to.iterdir() if path.is_dir())
+
+
+def build(project: dict, args, engine) -> dict:
+    """What the planner came to with one project."""
+    started, label = time.monotonic(), f"{RUN}-{project['name']}"
+
+    def opener(image: str):
+        return open_sandbox("docker", image=image or BASE, workdir="/testbed", scripts=[], run_label=label,
+                            ca_bundle=args.ca_bundle)
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = unpacked(fetch(project, args.cache), Path(folder))
+        checked, limits = read(source, source), Limits(args.install_s, args.test_s)
+        planned = plan(opener, checked, source, limits, image_name=f"codedata-benchmark/{label}",
+                       budget_s=args.budget_s)
+        took = round(time.monotonic() - started)
+        first = planned.verified
+        row = {"name": project["name"], "group": project["group"], "verified": first.ok,
+               "healthy": first.ok and first.healthy, "passed": first.n_passed, "cases": first.n_cases,
+               "skipped": first.share_skipped, "flaky": len(first.flaky), "needs_network": len(first.needs_network),
+               "failed": first.failed, "cause": first.cause.name, "evidence": first.cause.evidence,
+               "pairs": len(planned.attempts), "seconds": took, "false_success": False}
+        if first.ok:
+            row["image_bytes"] = engine.inspect_image(first.image_id)["Size"] - engine.inspect_image(BASE)["Size"]
+            again = verify(opener, checked, planned.install_script, planned.test_script, limits)
+            row |= {"false_success": not agrees(first, again), "differing": len(differing(first, again)),
+                    "again": again.failed}
+        if args.log:
+            keep(args.log / project["name"], planned, row)
+    remove_images(label)
+    if args.rows:
+        with open(args.rows, "a") as file:
+            file.write(json.dumps(row) + "\n")
+    print(f"  {row['name']:<22}{mark(row):<10}{row['passed']:>6} of {row['cases']:<6}{row['seconds']:>5} s  "
+          f"{row['cause']} {row['evidence'][:70]}", file=sys.stderr, flush=True)
+    return row
+
+
+def agrees(first: Verified, again: Verified) -> bool:
+    """Whether a second verification says the same: it works, as well, and 99 of 100 cases came out alike."""
+    return again.ok and again.healthy == first.healthy and len(differing(first, again)) <= len(first.results) / 100
+
+
+def differing(first: Verified, again: Verified) -> list[str]:
+    """Cases that passed for good in one of the two and did not in the other."""
+    told = [{case["name"] for case in v.results if case["status"] == "passed"} for v in (first, again)]
+    return sorted((told[0] ^ told[1]) - set(first.flaky) - set(again.flaky))
+
+
+def keep(folder: Path, planned, row: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {"install.sh": planned.install_script, "test.sh": planned.test_script, "log.txt": planned.log,
+             "row.json": json.dumps(row | {"attempts": planned.attempts}, indent=1)}
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+
+
+def mark(row: dict) -> str:
+    if row["false_success"]:
+        return "FALSE"
+    return "healthy" if row["healthy"] else "verified" if row["verified"] else "failed"
+
+
+def summary(rows: list[dict], group: str) -> dict:
+    rows = [row for row in rows if row["group"] == group]
+    bytes_more = [row["image_bytes"] for row in rows if "image_bytes" in row] or [0]
+    totals = {key: sum(row[key] for row in rows) for key in ("verified", "healthy", "false_success")}
+    return {"n": len(rows), "verified": totals["verified"], "healthy": totals["healthy"],
+            "false_successes": totals["false_success"],
+            "median_s": statistics.median(row["seconds"] for row in rows),
+            "median_image_mb": round(statistics.median(bytes_more) / 1e6)}
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--cache", type=Path, required=True, help="a folder for archives")
+    p.add_argument("--group", choices=[*TARGETS], help="only these")
+    p.add_argument("--only", default="*", metavar="GLOB", help="only projects of such a name")
+    p.add_argument("--jobs", type=int, default=2, help="projects at the same time (%(default)s)")
+    p.add_argument("--install-s", type=float, default=600, help="for an install script (%(default)s)")
+    p.add_argument("--test-s", type=float, default=600, help="for a run of the tests (%(default)s)")
+    p.add_argument("--budget-s", type=float, default=1800, help="after which no further recipe is tried (%(default)s)")
+    p.add_argument("--ca-bundle", default="", metavar="FILE", help="certificate authorities, for the containers")
+    p.add_argument("--rows", type=Path, help="a file of a JSON line a project: of earlier runs, and of this one")
+    p.add_argument("--log", type=Path, help="a folder for scripts and logs")
+    args = p.parse_args()
+    args.cache.mkdir(parents=True, exist_ok=True)
+    projects = [project for project in tomllib.loads(LIST.read_text())["project"]
+                if fnmatch.fnmatch(project["name"], args.only) and args.group in (None, project["group"])]
+    if not shutil.which("npm") and any(project["index"] == "npm" for project in projects):
+        raise Trouble("npm is not there, and some projects are fetched with it.",
+                      todo="Install it, or name another --group.")
+    engine = connect()
+    rows = [json.loads(line) for line in args.rows.read_text().splitlines()] if args.rows and args.rows.exists() else []
+    rows = [row for row in rows if row["name"] in {project["name"] for project in projects}]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for row in pool.map(lambda project: build(project, args, engine),
+                            [project for project in projects if project["name"] not in {row["name"] for row in rows}]):
+            rows.append(row)
+    groups = {group: summary(rows, group) for group in TARGETS if any(row["group"] == group for row in rows)}
+    table(groups)
+    print(json.dumps({"benchmark": "envs", "groups": groups, "projects": rows}))
+    named = all(row["healthy"] or row["cause"] in causes() for row in rows)
+    return 0 if named and all(reached(group, found) for group, found in groups.items()) else 1
+
+
+def reached(group: str, found: dict) -> bool:
+    verified, healthy = TARGETS[group]
+    return not found["false_successes"] and found["verified"] >= verified * found["n"] and (
+        found["healthy"] >= healthy * found["n"])
+
+
+def table(groups: dict) -> None:
+    print(f"\n{'':<8}{'projects':>9}{'verified':>14}{'healthy':>14}{'false':>7}{'median s':>10}{'image MB':>10}",
+          file=sys.stderr)
+    for name, g in groups.items():
+        shares = [f"{g[key]} ({g[key] / g['n']:.0%})" for key in ("verified", "healthy")]
+        print(f"{name:<8}{g['n']:>9}{shares[0]:>14}{shares[1]:>14}{g['false_successes']:>7}{g['median_s']:>10.0f}"
+              f"{g['median_image_mb']:>10}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

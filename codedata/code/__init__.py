@@ -1,0 +1,1 @@
+"""What is known of code: the outcomes of its tests."""

@@ -1,0 +1,292 @@
+"""What test runners report, read as one list: [{"name", "status"}], status passed, failed, error or skipped.
+
+Read are JUnit XML (pytest, unittest, jest, vitest, mocha, node, go, cargo, Maven, Gradle), `go test -json`, jest's
+JSON, and where nothing of that was written, what runners print. A name is what the runner calls the case, with its
+file, class or suite before it; for pytest that is its node id. Cases of one name are one, with the worst outcome,
+so that a list says the same whatever order it was written in. Not promised: that runners agree on names.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from xml.etree import ElementTree
+
+STATUSES = ("passed", "skipped", "failed", "error")   # from good to bad
+Case = tuple[str, str]                                # name, status
+TAGS = {"failure": "failed", "error": "error", "skipped": "skipped"}
+CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")   # what XML forbids, and runners write all the same
+ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding=[\"']([\w-]+)")
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def parse(files: dict[str, bytes], text: str = "") -> list[dict[str, str]]:
+    """The cases in the report files {path: content}, in the order of their names; where those have none, in the text
+    that the runner printed."""
+    cases = [case for _, data in sorted(files.items()) for case in _file(data)] or _text(text)
+    worst: dict[str, str] = {}
+    for name, status in cases:
+        worst[name] = max(worst.get(name, status), status, key=STATUSES.index)
+    return [{"name": name, "status": worst[name]} for name in sorted(worst)]
+
+
+def not_collected(results: list[dict[str, str]]) -> list[str]:
+    """The names of files, modules and packages whose cases never came to run."""
+    return [case["name"] for case in results
+            if case["status"] == "error" and ("::" not in case["name"] or "_FailedTest" in case["name"])]
+
+
+def counts(results: list[dict[str, str]]) -> dict[str, int]:
+    """{status: number of cases}, every status in it."""
+    return {status: sum(case["status"] == status for case in results) for status in STATUSES}
+
+
+# files ---------------------------------------------------------------------------------------------------------------
+
+def _file(data: bytes) -> list[Case]:
+    head = data.lstrip()[:1]
+    if head == b"<":
+        return list(_junit(data))
+    if head == b"{":
+        return _json(data.decode(errors="replace"))
+    return _text(data.decode(errors="replace"))
+
+
+def _junit(data: bytes) -> Iterator[Case]:
+    """Cases as they end: of a report that was cut short, those that were complete count."""
+    parser = ElementTree.XMLPullParser(("start", "end"))
+    suites: list[str] = []
+    try:
+        encoding = ENCODING.match(data)
+        try:
+            text = CONTROL.sub(b"?", data).decode(encoding[1].decode() if encoding else "utf-8", "replace")
+        except LookupError:
+            text = CONTROL.sub(b"?", data).decode("utf-8", "replace")
+        parser.feed(text)
+        for event, element in parser.read_events():
+            if element.tag == "testsuite" and event == "start":
+                suites.append(element.get("name") or "")
+            elif element.tag == "testsuite":
+                suites.pop()
+            elif element.tag == "testcase" and event == "end":
+                found = [TAGS[child.tag] for child in element if child.tag in TAGS]
+                yield _junit_name(element, suites), max(found, key=STATUSES.index, default="passed")
+    except ElementTree.ParseError:
+        return
+
+
+def _junit_name(case: ElementTree.Element, suites: list[str]) -> str:
+    name, group, file = (case.get(key) or "" for key in ("name", "classname", "file"))
+    if file.endswith(".py"):
+        module = file.removesuffix(".py").replace("/", ".")
+        if group == module or group.startswith(module + "."):
+            return "::".join([file, *filter(None, group[len(module) + 1:].split(".")), name])
+    if group == "test":   # of node: its suites are what tells cases apart
+        return " > ".join([*filter(None, suites), name])
+    group = group or next((suite for suite in reversed(suites) if suite not in ("", "pytest")), "")
+    return f"{group}::{name}" if group and group != name else name
+
+
+def _json(text: str) -> list[Case]:
+    try:
+        whole = json.loads(text)
+    except ValueError:
+        return _go_json(text)
+    return list(_jest(whole)) if "testResults" in whole else _go_json(text)
+
+
+def _jest(report: dict) -> Iterator[Case]:
+    status = {"passed": "passed", "failed": "failed"}
+    for file in report["testResults"]:
+        path = str(file.get("name", ""))
+        for case in file.get("assertionResults", []):
+            title = " > ".join([*case.get("ancestorTitles", []), case.get("title", "")])
+            yield f"{_last_folders(path)}::{title}", status.get(case.get("status"), "skipped")
+        if not file.get("assertionResults") and file.get("status") == "failed":
+            yield _last_folders(path), "error"
+
+
+def _last_folders(path: str) -> str:
+    """Jest's paths are absolute; two folders and the name tell files apart wherever the source lies."""
+    return "/".join(path.split("/")[-3:])
+
+
+def _go_json(text: str) -> list[Case]:
+    status = {"pass": "passed", "fail": "failed", "skip": "skipped"}
+    cases, failed = [], []
+    for line in text.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(event, dict) or event.get("Action") not in status:
+            continue
+        package = event.get("Package", "")
+        if "Test" in event:
+            cases.append((f"{package}::{event['Test']}", status[event["Action"]]))
+        elif event["Action"] == "fail":
+            failed.append(package)
+    blamed = {name.partition("::")[0] for name, status in cases if status == "failed"}
+    return cases + [(package, "error") for package in failed if package not in blamed]   # it did not build, or crashed
+
+
+# text ----------------------------------------------------------------------------------------------------------------
+
+def _text(text: str) -> list[Case]:
+    """Of all that know how to read it, the one that finds most."""
+    lines = [line.rstrip() for line in ANSI.sub("", text).splitlines()]
+    return max((list(read(lines)) for read in READERS), key=len)
+
+
+PYTEST = {"PASSED": "passed", "FAILED": "failed", "ERROR": "error", "SKIPPED": "skipped", "XFAIL": "skipped",
+          "XPASS": "passed"}
+OUTCOME = rf"(?P<status>{'|'.join(PYTEST)})"
+PYTEST_LINE = re.compile(rf"(?P<name>\S+\.py(?:::.+?)?) {OUTCOME}(?: \(.*\))?(?:\s+\[\s*\d+%\])?$")
+PYTEST_SUMMARY = re.compile(rf"(?:\[gw\d+\] \[\s*\d+%\] )?{OUTCOME} (?P<name>\S+\.py(?:::.+?)?)(?: - .*)?$")
+
+
+def _pytest(lines: list[str]) -> Iterator[Case]:
+    """Lines of `pytest -v`, of xdist, and of the summary (-rA)."""
+    for line in lines:
+        if found := PYTEST_LINE.match(line) or PYTEST_SUMMARY.match(line):
+            yield found["name"], PYTEST[found["status"]]
+
+
+UNITTEST_NAME = re.compile(r"(?P<method>[\w.]+) \((?P<place>[\w.<>-]+)\)")
+UNITTEST_END = re.compile(r"(?:^|.*\W)(?P<status>ok|FAIL|ERROR|skipped\b.*|expected failure|unexpected success)$")
+UNITTEST = {"ok": "passed", "FAIL": "failed", "ERROR": "error", "expected failure": "skipped",
+            "unexpected success": "failed"}
+
+
+def _unittest(lines: list[str]) -> Iterator[Case]:
+    """`unittest -v`: the outcome stands behind the name, behind a docstring, or behind what the test printed."""
+    name = ""
+    for line in lines:
+        if found := UNITTEST_NAME.match(line):
+            place = found["place"].removesuffix("." + found["method"])
+            name = f"{place}::{found['method']}"
+        end = UNITTEST_END.match(line)
+        if name and end and ("..." in line or not found):
+            yield name, UNITTEST.get(end["status"], "skipped")
+            name = ""
+        elif line.startswith("======"):
+            name = ""
+
+
+GO_LINE = re.compile(r"\s*--- (?P<status>PASS|FAIL|SKIP): (?P<name>\S+) \(")
+GO_PACKAGE = re.compile(r"(?P<status>ok|FAIL)\s+(?P<package>[\w./~-]*\w)\s+(?:[\d.]+s|\(cached\)|\[build failed\]).*$")
+
+
+def _go(lines: list[str]) -> Iterator[Case]:
+    """`go test -v`: a package's name follows its tests."""
+    pending: list[Case] = []
+    for line in lines:
+        if found := GO_LINE.match(line):
+            pending.append((found["name"], {"PASS": "passed", "FAIL": "failed", "SKIP": "skipped"}[found["status"]]))
+        elif found := GO_PACKAGE.match(line):
+            yield from ((f"{found['package']}::{name}", status) for name, status in pending)
+            if found["status"] == "FAIL" and all(status != "failed" for _, status in pending):
+                yield found["package"], "error"
+            pending = []
+    yield from pending
+
+
+CARGO_TARGET = re.compile(r"\s*(?:Running (?:unittests )?(?P<file>\S+)|Doc-tests (?P<doc>\S+))")
+CARGO_LINE = re.compile(r"test (?P<name>.+?)(?: - should panic)? \.\.\. (?P<status>ok|FAILED|ignored)\b")
+
+
+def _cargo(lines: list[str]) -> Iterator[Case]:
+    target = ""
+    for line in lines:
+        if found := CARGO_TARGET.match(line):
+            target = found["file"] or f"doc {found['doc']}"
+        elif found := CARGO_LINE.match(line):
+            status = {"ok": "passed", "FAILED": "failed", "ignored": "skipped"}[found["status"]]
+            yield f"{target}::{found['name']}" if target else found["name"], status
+
+
+TAP_LINE = re.compile(r"(?P<indent> *)(?P<not>not )?ok\b(?: (?P<number>\d+))?(?: -)? ?(?P<name>.*?)"
+                      r"(?P<directive>\s# (?i:skip|todo)\b.*)?$")
+TAP_GROUP = re.compile(r"(?P<indent> *)# (?P<subtest>Subtest: )?(?P<name>.+)$")
+TAP_TOTAL = re.compile(r"(?:tests|pass|fail|ok|skip|todo|suites|cancelled|skipped|duration_ms|time=|failed)\b")
+
+
+TAP_FILE = re.compile(r"(?P<file>\S+\.t) \.{2,} *$")     # as prove heads what a file prints
+TAP_PLAN = re.compile(r"1\.\.(?P<n>\d{1,6})\b")
+
+
+def _tap(lines: list[str]) -> Iterator[Case]:
+    """TAP: prove's files, subtests by their indentation, tape's groups by the comment above them. A name that comes
+    again has its number behind it. Where fewer came than were planned, the file is an error."""
+    subtests: dict[int, str] = {}
+    groups: dict[int, str] = {}
+    file, planned, n, used = "", 0, 0, set()
+    for line in [*lines, None]:
+        heading = TAP_FILE.match(line) if line is not None else None
+        if heading or line is None:
+            if n < planned:
+                yield file or f"{planned - n} of {planned} planned tests", "error"
+            file, planned, n = heading["file"] if heading else "", 0, 0
+            subtests, groups = {}, {}
+        elif plan := TAP_PLAN.match(line):
+            planned = int(plan["n"])
+        elif (found := TAP_LINE.match(line)) and (found["number"] or found["name"]):
+            depth, name = len(found["indent"]), re.sub(r" # time=.*$", "", found["name"]).removesuffix(" {").strip()
+            path = [subtests[d] for d in sorted(subtests) if d < depth] + [groups[d] for d in groups if d == depth]
+            status = "skipped" if found["directive"] else "failed" if found["not"] else "passed"
+            n += depth == 0
+            case = " > ".join([*filter(None, [file]), *path, name or f"test {found['number']}"])
+            yield (f"{case} ({found['number']})" if case in used else case), status
+            used.add(case)
+        elif found := TAP_GROUP.match(line):
+            depth, name = len(found["indent"]), found["name"].strip()
+            if found["subtest"]:
+                subtests = {d: n for d, n in subtests.items() if d < depth} | {depth: name}
+                groups = {d: n for d, n in groups.items() if d < depth}
+            elif not TAP_TOTAL.match(name):
+                groups[depth] = name
+
+
+MARKS = {"✓": "passed", "✔": "passed", "√": "passed", "✖": "failed", "✗": "failed", "✕": "failed", "×": "failed",
+         "○": "skipped", "﹣": "skipped", "↓": "skipped"}
+MARK_LINE = re.compile(rf"\s*(?:(?P<mark>[{''.join(MARKS)}])|(?P<number>\d+\))|-) (?P<name>.+?)"
+                       r"(?:\s+\(?\d+(?:\.\d+)?\s?m?s\)?)?(?: # .*)?$")
+MARKS_END = re.compile(r"\s*(?:\d+ (?:passing|failing|pending)\b|Test Suites: |⎯+|✖ failing tests:|ℹ tests )")
+
+
+def _marks(lines: list[str]) -> Iterator[Case]:
+    """Mocha, jest, vitest and node: a mark before each case, suites by indentation; ends where the totals begin."""
+    groups: dict[int, str] = {}
+    marked = False
+    for line in lines:
+        if marked and MARKS_END.match(line):
+            return
+        found = MARK_LINE.match(line)
+        depth = len(line) - len(line.lstrip())
+        if found and (found["mark"] or depth):
+            marked = True
+            path = [groups[d] for d in sorted(groups) if d < depth and (d or groups[d].startswith("▶"))]
+            status = MARKS[found["mark"]] if found["mark"] else "failed" if found["number"] else "skipped"
+            yield " > ".join(part.removeprefix("▶ ") for part in [*path, found["name"]]), status
+        elif line.strip():
+            groups = {d: name for d, name in groups.items() if d < depth} | {depth: line.strip()}
+
+
+CTEST_LINE = re.compile(r"\s*\d+/\d+ Test\s+#\d+: (?P<name>\S+) \.*\s*(?P<status>Passed|Skipped|\*\*\*\w+(?: Run)?)")
+AUTOMAKE_LINE = re.compile(r"(?P<status>PASS|FAIL|XFAIL|XPASS|SKIP|ERROR): (?P<name>\S.*)$")
+AUTOMAKE = {"PASS": "passed", "FAIL": "failed", "XFAIL": "skipped", "XPASS": "failed", "SKIP": "skipped",
+            "ERROR": "error"}
+
+
+def _ctest(lines: list[str]) -> Iterator[Case]:
+    for line in lines:
+        if found := CTEST_LINE.match(line):
+            status = {"Passed": "passed", "Skipped": "skipped", "***Skipped": "skipped", "***Not Run": "error"}
+            yield found["name"], status.get(found["status"], "failed")
+
+
+def _automake(lines: list[str]) -> Iterable[Case]:
+    return ((found["name"], AUTOMAKE[found["status"]]) for line in lines if (found := AUTOMAKE_LINE.match(line)))
+
+
+READERS = (_pytest, _unittest, _go, _cargo, _tap, _marks, _ctest, _automake)

@@ -1,0 +1,49 @@
+# Make a repository of the source that lies in FROM, whose history ends at one commit, and print that commit.
+#   bash clean_history.sh FROM TO [COMMIT]
+# Where FROM is a repository: COMMIT (or HEAD) with what came before it and the tags of that; files that were changed and
+# not committed are one commit more. Otherwise: all files as one commit, the same one whenever this runs. FROM goes away.
+set -euo pipefail
+from=$1 to=$2 wanted=${3:-}
+export GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0 GIT_AUTHOR_NAME=codedata GIT_AUTHOR_EMAIL=codedata@example.org
+export GIT_COMMITTER_NAME=codedata GIT_COMMITTER_EMAIL=codedata@example.org
+export GIT_AUTHOR_DATE=2000-01-01T00:00:00Z GIT_COMMITTER_DATE=2000-01-01T00:00:00Z
+
+cd "$from"
+chown -R "$(id -u):$(id -g)" .
+find . -mindepth 2 -name .git -prune -exec rm -rf {} +   # of submodules: their history is not this repository's
+mkdir -p "$to"
+find "$to" -mindepth 1 -maxdepth 1 -exec rm -rf {} +
+git init -q -b main "$to"
+git -C "$to" config gc.auto 0
+base=
+if [ -d .git ] && [ ! -s .git/objects/info/alternates ]; then
+    base=$(git rev-parse -q --verify "${wanted:-HEAD}^{commit}") || base=
+fi
+if [ -n "$wanted" ] && [ -z "$base" ]; then
+    echo "commit $wanted is not in the source" >&2
+    exit 3
+fi
+if [ -n "$base" ]; then
+    fetch=(git -C "$to" fetch -q --no-tags --update-shallow --upload-pack "git -c uploadpack.allowAnySHA1InWant=true upload-pack" "$from")
+    "${fetch[@]}" "$base"
+    git -C "$to" reset -q --hard "$base"
+    git tag --merged "$base" | while read -r tag; do "${fetch[@]}" "refs/tags/$tag:refs/tags/$tag"; done
+    if [ -z "$wanted" ] && [ -n "$(git status --porcelain)" ]; then
+        git ls-files -z --cached --others --exclude-standard | (cd "$to" && xargs -0 rm -f --)
+        git -C "$to" ls-files -z | (cd "$to" && xargs -0 rm -f --)
+        git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
+            [ ! -e "$file" ] && [ ! -L "$file" ] || printf '%s\0' "$file"
+        done | tar -c --null -T - -f - | tar -x -f - -C "$to"
+        git -C "$to" add -A
+        git -C "$to" commit -q --no-verify -m "As it was handed over"
+    fi
+else
+    rm -rf .git
+    tar -c -f - . | tar -x -f - -C "$to"
+    git -C "$to" add -A -f
+    git -C "$to" commit -q --no-verify --allow-empty -m "As it was handed over"
+fi
+cd "$to"
+rm -rf "$from" .git/logs .git/FETCH_HEAD .git/ORIG_HEAD .git/hooks
+git -c core.logAllRefUpdates=false gc -q --prune=now
+git rev-parse HEAD

@@ -1,0 +1,191 @@
+"""The repositories to set up: the rows of a JSONL file, or the one that --repo names.
+
+A row is {repo, repo_name, image_name, reformat_path} and whatever else it holds. `reformat_path` is the source's folder
+on this machine, taken from where the row's file lies if it is relative; without one the source is the image's own, in
+its working directory. A git address is cloned once, below env/_sources/. Not promised: that a folder stays as it is
+while it is copied.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from codedata.errors import BrokenRecord, ItemFailed, Trouble
+from codedata.records import Environment, safe_name
+from codedata.store import View, digest
+
+SOURCES = "_sources"
+ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
+NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A row of the input."""
+
+    directory = "repositories"
+    repo: str                # as it was given
+    repo_name: str           # its name in files and image tags
+    base_image: str          # the row's image_name; "": [sandbox] base_image
+    path: str                # of the source's folder; "": the image's own source
+    base_commit: str         # of a folder under git; "": not known
+    source: str              # a digest of what is in the folder
+    row: dict                # the row as it was given
+
+    @property
+    def instance_id(self) -> str:
+        return self.repo_name
+
+
+class Repositories(View):
+    """The rows of the input, by repo_name."""
+
+    cls = Repository
+
+    def __init__(self, rows: list[tuple[dict, str]], folder: Path, is_all: bool = True):
+        """`rows`: (row, where it stands); relative paths begin at `folder`; `is_all`: other records are orphans."""
+        super().__init__()
+        self._rows, self._folder, self._is_all, self._index = rows, folder, is_all, {}
+
+    @classmethod
+    def of(cls, path: Path) -> Repositories:
+        """Of a JSONL file; open() names the lines that are no row."""
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")   # splitlines() would cut texts at U+2028
+        except (OSError, UnicodeDecodeError) as e:
+            raise Trouble(f"cannot be read: {e}", str(path), "--input takes JSON lines with `repo`.") from e
+        return cls([(_loaded(line), f"{path}:{i}") for i, line in enumerate(lines, 1) if line.strip()], path.parent)
+
+    def open(self) -> Repositories:
+        for row, where in self._rows:
+            try:
+                repository = _repository(row, where, self._folder)
+                if repository.repo_name in self._index:
+                    raise BrokenRecord(f"has the repo_name of an earlier row, {repository.repo_name}.", where,
+                                       "Give one of them another `repo_name`.")
+                self._index[repository.repo_name] = repository
+            except BrokenRecord as e:
+                self.broken.append(e)
+        return self
+
+    def names(self):
+        return self._index.keys()
+
+    def covers(self, name: str) -> bool:
+        return not self._is_all or name in self._index
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._index
+
+    def read(self, name: str) -> Repository:
+        return self._index[name]
+
+
+def one_repository(named: str, root: Path) -> Repositories:
+    """Of --repo PATH or --repo ADDRESS, with @commit behind it where that is wanted."""
+    place, _, commit = named.rpartition("@") if re.search(r"[^/:]@[\w.-]+\Z", named) and not Path(
+        named).exists() else (named, "", "")
+    if not (ADDRESS.match(place) or Path(place).is_dir()):
+        raise Trouble("is no folder and no git address.", named, "--repo takes PATH or GIT_URL, with @COMMIT behind.")
+    address = re.sub(r"\.git/?\Z|/+\Z", "", place)
+    last = Path(place).resolve().name if Path(place).is_dir() else re.split("[/:]", address)[-1]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", last).lstrip("._-")
+    row = {"repo": place, "repo_name": name or "repository"}
+    if commit or ADDRESS.match(place):
+        clone = f"{row['repo_name']}-{digest(place)[:8]}"   # two addresses may end alike
+        row["reformat_path"] = str(_cloned(place, commit, root / Environment.directory / SOURCES / clone))
+    elif root.resolve().is_relative_to(Path(place).resolve()):
+        raise Trouble(f"lies in the source, {place}: what is written there would be part of it.", str(root),
+                      "Give another --root.")
+    else:
+        row["reformat_path"] = str(Path(place).resolve())
+    return Repositories([(row, named)], Path(), is_all=False)
+
+
+def _loaded(line: str):
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _repository(row, where: str, folder: Path) -> Repository:
+    if not isinstance(row, dict) or not isinstance(row.get("repo"), str) or not row["repo"].strip():
+        raise BrokenRecord("is no object with a `repo`.", where,
+                           "A row is {repo, repo_name, image_name, reformat_path}.")
+    if bad := [key for key in ("repo_name", "image_name", "reformat_path")
+               if not isinstance(row.get(key) or "", str)]:
+        raise BrokenRecord(f"has no text in {', '.join(bad)}.", where, "Mend the row.")
+    name = row.get("repo_name") or row["repo"].replace("/", "__")
+    if not safe_name(name):
+        raise BrokenRecord(f"has a name that is refused as a file name: {name[:80]!r}.", where, NAMES)
+    path = row.get("reformat_path") or ""
+    source = folder / path
+    if path and not source.is_dir():
+        raise BrokenRecord(f"names a folder that is not there: {path}.", where, "Mend its `reformat_path`.")
+    path = str(source.resolve()) if path else ""
+    return Repository(row["repo"], name, row.get("image_name") or "", path, base_commit(path) if path else "",
+                      tree_digest(path) if path else "", row)
+
+
+def _cloned(address: str, commit: str, to: Path) -> Path:
+    """A clone, made once; at `commit` where one is given."""
+    if not to.exists():
+        to.parent.mkdir(parents=True, exist_ok=True)
+        half = to.with_name(f"_tmp.{to.name}")
+        shutil.rmtree(half, ignore_errors=True)
+        _git("clone", "--quiet", "--no-checkout", address, str(half))
+        os.rename(half, to)
+    if commit and _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", cwd=to, may_fail=True) == "":
+        _git("fetch", "--quiet", "--tags", "origin", cwd=to)
+    _git("checkout", "--quiet", "--force", "--detach", commit or "origin/HEAD", cwd=to)
+    return to
+
+
+def _git(*words: str, cwd: Path | None = None, may_fail: bool = False) -> str:
+    """What git prints. It asks nobody for a password."""
+    try:
+        done = subprocess.run(["env", "GIT_TERMINAL_PROMPT=0", "git", *words], cwd=cwd, capture_output=True, text=True,
+                              errors="replace", timeout=3600)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise ItemFailed(f"git {words[0]}: {e}") from e
+    if done.returncode and not may_fail:
+        raise Trouble(f"git {words[0]} failed: {done.stderr.strip()[-500:]}", words[-1])
+    return "" if done.returncode else done.stdout.strip()
+
+
+def base_commit(folder: str) -> str:
+    """HEAD where the folder is the top of a git checkout, else ""."""
+    top = _git("rev-parse", "--show-toplevel", cwd=Path(folder), may_fail=True)
+    return _git("rev-parse", "HEAD", cwd=Path(folder), may_fail=True) if top and Path(top) == Path(folder) else ""
+
+
+@cache
+def tree_digest(folder: str) -> str:
+    """Of the names and contents of all files below a folder but .git: what was made of it is stale when one changes."""
+    found = []
+    for directory, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != ".git")
+        for name in sorted(files + [name for name in folders if os.path.islink(os.path.join(directory, name))]):
+            path = os.path.join(directory, name)
+            relative = os.path.relpath(path, folder)
+            if os.path.islink(path):
+                found.append([relative, "link", os.readlink(path)])
+            elif os.path.isfile(path):
+                found.append([relative, bool(os.stat(path).st_mode & 0o100), _digest_of(path)])
+    return digest(found)
+
+
+def _digest_of(path: str) -> str:
+    state = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            state.update(piece)
+    return state.hexdigest()

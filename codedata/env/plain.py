@@ -1,0 +1,87 @@
+"""Recipes for projects whose build tool says it all: Go, Cargo, Maven, Gradle, CMake, make."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from codedata.env import script
+from codedata.env.ci import read_workflows
+from codedata.env.repair import COMPILER, SYSTEM, Log
+
+BUILD = "/opt/build"
+COPY_JUNIT = f"find . -path '*{{}}*' -name '*.xml' -exec cp --parents -t {script.RESULTS} {{{{}}}} +"
+JDK = "default-jdk-headless"
+GRADLE = "--no-daemon --offline --continue test --rerun-tasks"
+TOOLS = {   # file → (Debian packages, lines that install, environment of both scripts, lines that test)
+    "go.mod": (("golang-go", "gcc", "libc6-dev"),
+               ("[ -d vendor ] || go mod download",
+                "go test -count=1 -run '^$' ./... >/dev/null || true   # compiled here, with the network on"),
+               {"GOTOOLCHAIN": "local"}, (f"go test -count=1 -json ./... >{script.RESULTS}/go.json",)),
+    "Cargo.toml": (("cargo", "gcc", "libc6-dev", "pkg-config"), ("cargo fetch", "cargo test --no-run"),
+                   {"CARGO_TARGET_DIR": BUILD},
+                   (f"cargo test --offline --no-fail-fast 2>&1 | tee {script.RESULTS}/cargo.txt",)),
+    "pom.xml": (("maven", JDK), ("mvn -B -q dependency:go-offline", "mvn -B -q test -DskipTests"), {},
+                ("mvn -B -o -fae test", COPY_JUNIT.format("/surefire-reports/"))),
+    "gradlew": ((JDK,), ("sh ./gradlew --no-daemon testClasses",), {},
+                (f"sh ./gradlew {GRADLE}", COPY_JUNIT.format("/test-results/"))),
+    "build.gradle": (("gradle", JDK), ("gradle --no-daemon testClasses",), {},
+                     (f"gradle {GRADLE}", COPY_JUNIT.format("/test-results/"))),
+    "CMakeLists.txt": ((*COMPILER, "cmake"), (f"cmake -S . -B {BUILD}", f"cmake --build {BUILD} -j 2"), {},
+                       (f"cmake --build {BUILD} -j 2",
+                        f"ctest --test-dir {BUILD} --output-junit {script.RESULTS}/ctest.xml")),
+    "Makefile": (COMPILER, ("make",), {}, ()),
+}
+TARGETS = ("check", "test", "tests")   # of a Makefile
+
+
+@dataclass(frozen=True)
+class PlainRecipe:
+    """One way to install and test a project by its build tool."""
+
+    file: str                           # in TOOLS
+    system: tuple[str, ...] = ()
+    wished: tuple[str, ...] = ()
+    target: str = ""                    # of make
+
+    @property
+    def planner(self) -> str:
+        return self.file
+
+    def install_script(self) -> str:
+        _, install, env, _ = TOOLS[self.file]
+        lines = script.head(f"Install what {self.file} asks for: {script.WHERE_INSTALLED}", strict=True)
+        lines += script.exports(env | {"DEBIAN_FRONTEND": "noninteractive"})
+        return script.text([*lines, *script.apt(self.system, self.wished), *script.git_user(), *install])
+
+    def test_script(self) -> str:
+        _, _, env, test = TOOLS[self.file]
+        lines = script.head(f"Run the tests: in the source folder. Reports go to {script.RESULTS}.", strict=False)
+        lines += [*script.exports(env), *script.empty_results()]
+        return script.text([*lines, *(test or (f"make -k {self.target} 2>&1 | tee {script.RESULTS}/make.txt",))])
+
+
+def first(folder: Path) -> PlainRecipe | None:
+    """By the first build file that is there; None where there is none, or a Makefile that tests nothing."""
+    file = next((name for name in TOOLS if (folder / name).is_file()), "")
+    if not file:
+        return None
+    target = ""
+    if file == "Makefile":
+        text = (folder / file).read_text(encoding="utf-8", errors="replace")
+        named = re.findall(r"^([\w-]+)\s*:(?!=)", text, re.MULTILINE)
+        target = next((name for name in TARGETS if name in named), "")
+        if not target:
+            return None
+    return PlainRecipe(file, TOOLS[file][0], read_workflows(folder).system, target)
+
+
+def learn(recipe: PlainRecipe, log: Log) -> PlainRecipe | None:
+    better = recipe
+    for rule in SYSTEM:
+        better = rule(better, log)
+    return better if better != recipe else None
+
+
+def next_way(recipe: PlainRecipe, collected: bool) -> PlainRecipe | None:
+    return None

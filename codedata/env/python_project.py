@@ -1,0 +1,199 @@
+"""What a Python project says of itself, read without running anything of it.
+
+Looked at are pyproject.toml (PEP 621, PEP 735, poetry, pdm, uv, hatch, tox in it), setup.cfg, setup.py (its literals),
+PKG-INFO, requirements files, Pipfile, tox.ini, noxfile.py, pytest's configuration, and the CI workflows.
+"""
+from __future__ import annotations
+
+import configparser
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codedata.env.ci import Workflows, read_workflows
+from codedata.env.declared import (
+    lines_of,
+    read_ini,
+    read_metadata,
+    read_toml,
+    section_of,
+    setup_arguments,
+    strings_in,
+    text_in,
+    value_of,
+)
+from codedata.env.python_requirements import TEST_FOLDERS, bare_requirements, requirements_by_use
+from codedata.env.requirements import merged, name_of
+
+NOT_MODULES = {"docs", "doc", "examples", "example", "build", "dist", "scripts", "tools", "benchmarks", "node_modules"}
+NOT_INSTALLED = {"setup", "conftest", "noxfile", "tasks", "fabfile", "manage", "tests", "test", "runtests", "run_tests",
+                 "versioneer", "__init__"}
+NOT_LOOKED_INTO = ("node_modules", "site-packages", "build")
+OWN_RUNNERS = ("tests/runtests.py", "tests/run_tests.py", "tests/run.py", "tests/alltests.py", "test/alltests.py",
+               "test/runtests.py", "test/run.py", "runtests.py", "run_tests.py", "runtest.py", "tests.py", "test.py")
+COMPILED = {"cffi", "cmake", "cppy", "cython", "maturin", "meson-python", "mypy", "nanobind", "py-build-cmake",
+            "pybind11", "scikit-build", "scikit-build-core", "setuptools-rust", "swig"}   # of build requirements
+FROM_GIT = ("setuptools_scm", "setuptools-scm", "hatch-vcs", "vcs_versioning", "pbr", "use_scm_version",
+            "versioningit")
+TEST_FILE = re.compile(r"(?:test_.*|.*_test)\.py\Z")
+MOST_FILES = 20_000   # looked at in a repository
+
+
+@dataclass(frozen=True)
+class PythonProject:
+    """The facts that recipes are made of."""
+
+    name: str = ""                       # of the distribution; "" where nothing can be installed
+    version: str = ""                    # where it stands somewhere as text
+    backend: str = ""
+    build_requires: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()       # of a project that is no package: its requirements.txt, Pipfile
+    tests: tuple[str, ...] = ()          # requirements of the tests, of groups and files made for them
+    developers: tuple[str, ...] = ()     # of those made for developers
+    features: tuple[str, ...] = ()       # of the other extras
+    modules: tuple[str, ...] = ()        # its own top-level modules, tests among them
+    packages: tuple[str, ...] = ()       # those of them that are installed
+    native: bool = False                 # something is compiled
+    version_from_git: bool = False
+    addopts: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()       # names in pytest's configuration
+    test_paths: tuple[str, ...] = ()     # to give to pytest; () where its configuration names them
+    n_test_files: int = 0
+    runner: str = ""                     # a script of its own that runs the tests
+    unittest_in: str = ""                # the folder from which unittest finds tests
+    env: dict[str, str] = field(default_factory=dict)   # of tox and pytest
+    workflows: Workflows = field(default_factory=Workflows)
+
+
+def read_python(folder: Path) -> PythonProject:
+    """The facts of the project in a folder. What can't be read counts as not there."""
+    pyproject = read_toml(folder / "pyproject.toml")
+    setup_cfg, tox_ini = read_ini(folder / "setup.cfg"), read_ini(folder / "tox.ini")
+    setup_py, info = setup_arguments(folder / "setup.py"), read_metadata(folder / "PKG-INFO")
+    project, tool, build = (pyproject.get(key, {}) for key in ("project", "tool", "build-system"))
+    poetry = tool.get("poetry", {})
+
+    def said(key: str, *others) -> str:
+        """The first place that says it."""
+        places = (project.get(key), poetry.get(key), value_of(setup_cfg, "metadata", key), setup_py.get(key))
+        return str(next((value for value in (*places, *others) if value), ""))
+    installable = bool(project or poetry or build or value_of(setup_cfg, "metadata", "name")
+                       or (folder / "setup.py").exists())
+    name = said("name", tool.get("flit", {}).get("metadata", {}).get("dist-name"), info.get("name"))
+    required = requirements_by_use(folder, pyproject, setup_cfg, setup_py, tox_ini, info, name)
+    build_requires = tuple(build.get("requires", setup_py.get("setup_requires", [])))
+    files = _python_files(folder)
+    packages, pytest = _packages(folder, files), _pytest_settings(folder, tool, setup_cfg, tox_ini)
+    return PythonProject(
+        name=name if installable else "", version=str(info.get("version") or said("version")),
+        backend=build.get("build-backend", ""), build_requires=build_requires,
+        requires=() if installable else bare_requirements(folder),
+        **{use: merged(required[use], without=[name]) for use in ("tests", "developers", "features")},
+        modules=tuple(sorted({*packages, *_top_modules(files)})), packages=packages,
+        native=_is_native(folder, build_requires, setup_py, tool),
+        version_from_git=_version_is_from_git(build, setup_py, tool),
+        addopts=pytest["addopts"], settings=pytest["names"], test_paths=_test_paths(files, pytest["testpaths"]),
+        n_test_files=sum(bool(TEST_FILE.match(path.name)) for path in files), runner=_own_runner(folder),
+        unittest_in=_unittest_folder(files), env=pytest["env"] | _tox_env(tox_ini), workflows=read_workflows(folder))
+
+
+def _version_is_from_git(build: dict, setup_py: dict, tool: dict) -> bool:
+    ways = str([build.get("requires"), build.get("build-backend"), setup_py])
+    return (any(sign in ways for sign in FROM_GIT) or "setuptools_scm" in tool
+            or tool.get("pdm", {}).get("version", {}).get("source") == "scm")
+
+
+# tests ---------------------------------------------------------------------------------------------------------------
+
+def _pytest_settings(folder: Path, tool: dict, setup_cfg, tox_ini) -> dict:
+    """pytest's configuration, from the file that pytest would take."""
+    table = tool.get("pytest", {})
+    places = (*(section_of(read_ini(folder / name), "pytest") for name in ("pytest.ini", ".pytest.ini")),
+              table.get("ini_options") or {key: value for key, value in table.items() if key != "ini_options"},
+              section_of(tox_ini, "pytest"), section_of(setup_cfg, "tool:pytest"))
+    options = next((dict(found) for found in places if found), {})
+
+    def split(key: str) -> list[str]:
+        return options[key].split() if isinstance(options.get(key), str) else strings_in(options.get(key))
+    env = {}
+    for line in lines_of(options["env"]) if isinstance(options.get("env"), str) else strings_in(options.get("env")):
+        key, _, value = re.sub(r"^(?:[DR]:)+", "", line).partition("=")
+        env[key.strip()] = value.strip()
+    return {"addopts": tuple(split("addopts")), "names": tuple(options), "testpaths": split("testpaths"), "env": env}
+
+
+def _test_paths(files: list[Path], configured: list[str]) -> tuple[str, ...]:
+    """What to name on pytest's command line: nothing where its configuration does, else the folders of tests at the
+    top, else those inside the packages."""
+    tests = [path for path in files if TEST_FILE.match(path.name)]
+    if configured:
+        return ()
+    if at_top := sorted({path.parts[0] for path in tests if path.parts[0] in TEST_FOLDERS and len(path.parts) > 1}):
+        return tuple(at_top)
+    if any(len(path.parts) == 1 for path in tests):
+        return ()
+    inside = {path.parts[0] if path.parts[0] not in ("src", "lib") else "/".join(path.parts[:2])
+              for path in tests if path.parts[0] not in NOT_MODULES}
+    return tuple(sorted(inside))
+
+
+def _own_runner(folder: Path) -> str:
+    if runner := next((path for path in OWN_RUNNERS if (folder / path).is_file()), ""):
+        return f"python {runner}"
+    return next((f"python -m {name}" for name in TEST_FOLDERS if (folder / name / "__main__.py").is_file()), "")
+
+
+def _unittest_folder(files: list[Path]) -> str:
+    """The folder of tests, "." where there is none at the top."""
+    tops = {path.parts[0] for path in files if len(path.parts) > 1}
+    return next((name for name in TEST_FOLDERS if name in tops), ".")
+
+
+def _tox_env(ini: configparser.ConfigParser) -> dict[str, str]:
+    """setenv of tox, where it needs nothing of tox."""
+    lines = lines_of(value_of(ini, "testenv", "setenv"))
+    pairs = (line.partition("=") for line in lines if "=" in line and "{" not in line)
+    return {key.strip(): value.strip() for key, _, value in pairs
+            if key.strip().isidentifier() and not key.startswith(("COVERAGE", "PYTEST_ADDOPTS"))}
+
+
+# code ----------------------------------------------------------------------------------------------------------------
+
+def _python_files(folder: Path) -> list[Path]:
+    """Relative paths of Python files, hidden and vendored folders left out."""
+    found: list[Path] = []
+    for path in folder.rglob("*.py"):
+        relative = path.relative_to(folder)
+        if not any(part.startswith(".") or part in NOT_LOOKED_INTO for part in relative.parts[:-1]):
+            found.append(relative)
+        if len(found) >= MOST_FILES:
+            break
+    return sorted(found)
+
+
+def _packages(folder: Path, files: list[Path]) -> tuple[str, ...]:
+    """Top-level modules that an installation brings, without tests and scripts."""
+    roots = [root for root in ("src", "lib") if any(path.parts[0] == root for path in files)
+             and not (folder / root / "__init__.py").exists()]
+    inside = [path.relative_to(root) for root in roots for path in files if path.parts[0] == root] if roots else files
+    packages = {path.parts[0] for path in inside if len(path.parts) > 1}
+    if not roots:   # beside packages there are folders of scripts
+        packages &= {path.parts[0] for path in inside if len(path.parts) == 2 and path.name == "__init__.py"}
+    modules = {path.stem for path in inside if len(path.parts) == 1} - NOT_INSTALLED
+    names = packages - {*NOT_MODULES, *TEST_FOLDERS, "src", "lib"} | modules
+    return tuple(sorted(name for name in names if name.isidentifier()))
+
+
+def _top_modules(files: list[Path]) -> set[str]:
+    """Every name that an import could mean: folders and files at the top, in src and lib, and beside the tests."""
+    names = set()
+    for path in files:
+        parts = path.parts[1:] if path.parts[0] in ("src", "lib", *TEST_FOLDERS) and len(path.parts) > 1 else path.parts
+        names |= {parts[0].removesuffix(".py"), path.parts[0].removesuffix(".py")}
+    return {name for name in names if name.isidentifier()}
+
+
+def _is_native(folder: Path, build_requires: tuple[str, ...], setup_py: dict, tool: dict) -> bool:
+    declared = setup_py.get("ext_modules") or "ext-modules" in tool.get("setuptools", {})
+    written = (folder / "meson.build").exists() or "Extension(" in text_in(folder / "setup.py")
+    return bool({name_of(r) for r in build_requires} & COMPILED or declared or written)

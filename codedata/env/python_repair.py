@@ -1,0 +1,211 @@
+"""What the log of a Python recipe teaches: the same recipe with what was missing, or None where it teaches nothing.
+
+Each rule looks for its own sign and returns the recipe changed, or the same one. All rules look at each log, so that
+one round brings all that it shows.
+"""
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from codedata.env.python_recipe import PythonRecipe
+from codedata.env.repair import SYSTEM, Log, found, found_by, with_system
+from codedata.env.requirements import name_of
+from codedata.env.tables import brings_option, distribution_of, table
+
+NEWEST_PYTEST, OLDEST_PYTEST = 9, 6   # majors: what pip brings by itself; below it suites are left alone
+
+
+def learn(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
+    """The recipe with all that the log names, or None."""
+    better = recipe
+    for rule in (*SYSTEM, *(IN_INSTALL if log.phase == "install" else IN_TESTS)):
+        better = rule(better, log)
+    if better == recipe and log.phase == "test":
+        better = skipped(recipe, log)
+    return better if better != recipe else None
+
+
+def with_tests(recipe: PythonRecipe, *requirements: str) -> PythonRecipe:
+    """With distributions beside those that are there; what is left out by merged() is wanted after all."""
+    have = {name_of(r) for r in recipe.tests} | {name_of(recipe.project.name)}
+    new = [r for r in requirements if r and name_of(r) not in have]
+    return replace(recipe, tests=(*recipe.tests, *dict.fromkeys(new)))
+
+
+# in the install ------------------------------------------------------------------------------------------------------
+
+def build_modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """A setup.py that imports what nobody installs before it: the build sees the environment then."""
+    names = [distribution_of(module) for module in found(r"ModuleNotFoundError: No module named '([\w.]+)'", log.text)
+             if module.partition(".")[0] not in recipe.project.modules]
+    new = [name for name in names if name and name_of(name) not in {name_of(r) for r in recipe.build}]
+    if not new:
+        return recipe
+    before = recipe.build or (*recipe.project.build_requires, "setuptools", "wheel")
+    return replace(recipe, build=tuple(dict.fromkeys([*new, *before])))
+
+
+def without_package(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """What is no package after all: on the path, with the requirements that stand in its files."""
+    signs = ("Multiple top-level packages discovered", "does not appear to be a Python project",
+             "neither 'setup.py' nor 'pyproject.toml' found")
+    return replace(recipe, installed=False) if any(sign in log.text for sign in signs) else recipe
+
+
+def not_editable(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    signs = ("missing the 'build_editable' hook", "does not support editable")
+    return replace(recipe, editable=False) if any(sign in log.text for sign in signs) else recipe
+
+
+def version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """A version that is made from tags of git, where there are none."""
+    signs = ("unable to detect version", "Versioning for this project requires either an sdist tarball",
+             "Error getting the version from source `vcs`")
+    if not any(sign in log.text for sign in signs) or "SETUPTOOLS_SCM_PRETEND_VERSION" in recipe.env:
+        return recipe
+    given = recipe.project.version or "999.0"
+    return replace(recipe, env=recipe.env | {"SETUPTOOLS_SCM_PRETEND_VERSION": given, "PBR_VERSION": given})
+
+
+def old_build_tools(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """What newer tools refuse: setup.py written for an older setuptools."""
+    signs = ("AttributeError: install_layout", "use_2to3 is invalid", "has no attribute 'ImpImporter'",
+             "canonicalize_version()", "cannot import name 'msvccompiler'")
+    if not any(sign in log.text for sign in signs):
+        return recipe
+    return replace(recipe, build=("setuptools<58" if "use_2to3" in log.text else "setuptools<70", "wheel"))
+
+
+IN_INSTALL = (build_modules, without_package, not_editable, version, old_build_tools)
+
+
+# in the tests --------------------------------------------------------------------------------------------------------
+
+def modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """Modules that tests import; never one of the project's own, which another distribution may be named like."""
+    return with_modules(recipe, found_by((r"(?:ModuleNotFound|Import)Error: No module named '?([\w.]+)'?",
+                                          r"^E?\s*No module named '?([\w.]+)'?$"), log.text))
+
+
+def skipped(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """Modules without which tests are skipped. The last to be asked: what is optional may break what is not."""
+    return with_modules(recipe, found(r"could not import '([\w.]+)'", log.text))
+
+
+def with_modules(recipe: PythonRecipe, names: list[str]) -> PythonRecipe:
+    known = table("packages")["modules"]
+    return with_tests(recipe, *(_as_declared(recipe, distribution_of(name)) for name in names
+                                if (top := name.partition(".")[0]) not in recipe.project.modules or top in known))
+
+
+def _as_declared(recipe: PythonRecipe, distribution: str) -> str:
+    """With the version that the project asks for somewhere else."""
+    declared = (*recipe.project.developers, *recipe.project.features)
+    return next((r for r in declared if name_of(r) == name_of(distribution)), distribution)
+
+
+def plugins(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """Plugins by their options, their fixtures and their marks."""
+    tables, project_says = table("packages"), " ".join((*recipe.project.developers, *recipe.project.features)).lower()
+    options = [option for line in found(r"error: unrecognized arguments: (.*)", log.text) for option in line.split()]
+    names = [brings_option(option) for option in options]
+    names += [tables["fixtures"].get(name, "") for name in found(r"fixture '(\w+)' not found", log.text)]
+    marks = found_by((r"'(\w+)' not found in `?markers`? configuration", r"Unknown pytest\.mark\.(\w+)"), log.text)
+    names += [tables["marks"].get(name, "") for name in marks]
+    names += [name.strip() for line in found(r"Missing required plugins: (.*)", log.text) for name in line.split(",")]
+    if "async def functions are not natively supported" in log.text:
+        names.append("anyio" if "anyio" in project_says and "pytest-asyncio" not in project_says else "pytest-asyncio")
+    if "fixture 'testdir' not found" in log.text or "fixture 'pytester' not found" in log.text:
+        recipe = with_options(recipe, "-p", "pytester")
+    return with_tests(recipe, *(_as_declared(recipe, name) for name in names))
+
+
+def with_options(recipe: PythonRecipe, *options: str) -> PythonRecipe:
+    joined, have = " ".join(options), " ".join(recipe.options)
+    return recipe if joined in have else replace(recipe, options=(*recipe.options, *options))
+
+
+def pytest_version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """An older pytest, where the suite uses what the current one took away: the named one, else a major less."""
+    named = [f"<{min(map(int, removed))}" for removed in [found(r"PytestRemovedIn(\d+)Warning", log.text)] if removed]
+    named += found(r"requires pytest(<[\d.]+)", log.text)
+    gone = (r"module '_?pytest[\w.]*' has no attribute", r"cannot import name '\w+' from '_?pytest",
+            r"No module named '_pytest\.", r"PluginValidationError", r"'py\.path\.local'\) argument",
+            r"object has no attribute '_pytest\w*'")
+    if not named and any(re.search(sign, log.text) for sign in gone):
+        bounds = found(r"^pytest<(\d+)$", "\n".join(recipe.tests))
+        named = [f"<{int(bounds[0]) - 1 if bounds else NEWEST_PYTEST}"]
+    bound = f"pytest{named[0]}" if named else ""
+    if not bound or bound in recipe.tests or bound == f"pytest<{OLDEST_PYTEST}":
+        return recipe
+    return replace(recipe, tests=(*(r for r in recipe.tests if name_of(r) != "pytest"), bound))
+
+
+def warnings_are_errors(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """filterwarnings = error meets libraries that are newer than the suite."""
+    strict = len(re.findall(r"^E\s+(?:[\w.]+\.)?\w*Warning: ", log.text, re.MULTILINE))
+    return with_options(recipe, "-W", "default") if strict else recipe
+
+
+def same_names(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    return with_options(recipe, "--import-mode=importlib") if "import file mismatch" in log.text else recipe
+
+
+def strict_configuration(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """Settings that pytest does not know in the version at hand."""
+    refused = log.not_run and "Unknown config option" in log.text
+    return with_options(recipe, "-o", "strict_config=false") if refused else recipe
+
+
+def locales(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    if not re.search(r"unsupported locale setting|locale\.Error", log.text):
+        return recipe
+    names = found(r"\b([a-z]{2}_[A-Z]{2})\.?(?:UTF-?8|utf-?8)", log.text)
+    wanted = {f"{name}.UTF-8" for name in ("en_US", *names)}
+    return replace(recipe, locales=tuple(sorted({*recipe.locales, *wanted})))
+
+
+def time_zones(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    signs = ("No time zone found with key", "zoneinfo/", "ZoneInfoNotFoundError", "tzlocal", "/usr/share/zoneinfo")
+    return with_system(with_tests(recipe, "tzdata"), ("tzdata",)) if any(sign in log.text for sign in signs) else recipe
+
+
+def permissions(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """Root may write everywhere: what tests that this is refused wants another user."""
+    signs = (r"DID NOT RAISE .*(?:PermissionError|OSError)", r"PermissionError not raised", r"running as root is not",
+             r"(?i:(?:cannot|can't|must not|should not) be run as root)",
+             r"(?i:as the \"root\" user|as root is not permitted)")
+    return replace(recipe, not_root=True) if any(re.search(sign, log.text) for sign in signs) else recipe
+
+
+def loopback(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """Servers of the tests that listen on every address of localhost, where IPv6 is switched off."""
+    refused = re.search(r"Cannot assign requested address|Address family not supported|EADDRNOTAVAIL", log.text)
+    named = re.search(r"'::1?'|\[::1?\]|failed to bind|could not bind", log.text)
+    return replace(recipe, only_ipv4=True) if refused and named else recipe
+
+
+def servers(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """A server that is not there, by what clients say of it; then the databases that it does not have."""
+    names = [name for name, service in table("packages")["services"].items()
+             if any(sign in log.text for sign in service["signs"])
+             and re.search("|".join((*map(str, service["ports"]), "socket")), log.text)]
+    databases = found_by((r'database "([\w-]+)" does not exist', r"Unknown database '([\w-]+)'"), log.text)
+    refused = re.search(r"(?i:refused|no such file|can't connect|failed)", log.text)
+    return replace(recipe, services=tuple(sorted({*recipe.services, *(names if refused else ())})),
+                   databases=tuple(sorted({*recipe.databases, *databases})))
+
+
+def hanging(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """The test that was running when the time was over, or that pytest-timeout ended the process for."""
+    if recipe.runner != "pytest" or not (log.timed_out or re.search(r"\+{5,} Timeout \+{5,}", log.text)):
+        return recipe
+    outcome = r"(?: (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*)?"
+    started = re.findall(rf"^(\S+\.py::\S.*?){outcome}$", log.text, re.MULTILINE)
+    hung = [name.strip() for name, outcome in started if not outcome][-1:]
+    return replace(recipe, deselected=tuple(dict.fromkeys([*recipe.deselected, *hung])))
+
+
+IN_TESTS = (modules, plugins, pytest_version, warnings_are_errors, same_names, strict_configuration, locales,
+            time_zones, permissions, loopback, servers, hanging)

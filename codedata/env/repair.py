@@ -1,0 +1,84 @@
+"""What logs teach about the system that a recipe needs, whatever its language: compilers, headers, libraries, commands.
+
+A rule takes a recipe and a log and returns the recipe changed, or the same one. All rules look at each log, so that one
+round brings all that it shows.
+"""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from codedata.env.tables import debian, debian_by_beginning, table
+
+COMPILER = ("g++", "gcc", "libc6-dev", "make", "pkg-config", "python3-dev")
+
+
+@dataclass(frozen=True)
+class Log:
+    """What one try said."""
+
+    phase: str                 # "install" or "test"
+    text: str
+    timed_out: bool = False
+    not_run: bool = False      # no case came to run
+
+
+class WithSystem(Protocol):
+    """A frozen data class with Debian packages."""
+
+    system: tuple[str, ...]
+
+
+Recipe = TypeVar("Recipe", bound=WithSystem)
+
+
+def found(pattern: str, text: str) -> list[str]:
+    """All first groups of a pattern, each once."""
+    return list(dict.fromkeys(match[1] for match in re.finditer(pattern, text, re.MULTILINE)))
+
+
+def found_by(patterns: tuple[str, ...], text: str) -> list[str]:
+    return list(dict.fromkeys(name for pattern in patterns for name in found(pattern, text)))
+
+
+def with_system(recipe: Recipe, packages: tuple[str, ...]) -> Recipe:
+    return replace(recipe, system=tuple(sorted({*recipe.system, *packages})))
+
+
+def compiler(recipe: Recipe, log: Log) -> Recipe:
+    signs = (r"(?:command|execute) '?(?:\w+-linux-gnu-)?(?:gcc|g\+\+|cc|c\+\+|clang)'?.*(?:No such file|not found)",
+             r"Unknown compiler\(s\)", r"No CMAKE_\w+_COMPILER could be found", r"linker `cc` not found",
+             r"Python\.h: No such file", r"working C compiler")
+    return with_system(recipe, COMPILER) if any(re.search(sign, log.text) for sign in signs) else recipe
+
+
+def headers(recipe: Recipe, log: Log) -> Recipe:
+    names = found(r"fatal error: '?([\w./+-]+\.(?:h|hpp))'?(?:: No such file| file not found)", log.text)
+    return with_system(recipe, tuple(p for name in names for p in debian_by_beginning("headers", name)))
+
+
+def libraries(recipe: Recipe, log: Log) -> Recipe:
+    names = found_by((r"cannot find -l(\w[\w.+-]*)", r"No package '([^']+)' found", r"Could NOT find (\w+)",
+                      r"Package '?([\w.+-]+)'?,? .*not found", r'Dependency "([^"]+)" not found'), log.text)
+    said = table("packages")["said"]
+    packages = [p for sign in said if sign in log.text for p in said[sign].split()]
+    return with_system(recipe, (*packages, *(p for name in names for p in debian("libraries", name))))
+
+
+def shared_libraries(recipe: Recipe, log: Log) -> Recipe:
+    names = found_by((r"(lib[\w+-]+)[\w.+-]*\.so[\w.]*: cannot open shared object",
+                      r"cannot load library '(?:lib)?([\w+-]+)",
+                      r"(?:unable|failed) to (?:find|load) (?:the )?(?:shared library )?'?(lib[\w+-]+)"), log.text)
+    return with_system(recipe, tuple(p for name in names for p in (
+        debian_by_beginning("shared", name) or debian_by_beginning("shared", f"lib{name}"))))
+
+
+def commands(recipe: Recipe, log: Log) -> Recipe:
+    names = found_by((r"(?:^|[\s:/])([\w.+-]+): (?:command )?not found\b", r"No such file or directory: '([\w.+-]+)'$",
+                      r"(?:[Pp]rogram|executable|command) '?([\w.+-]+)'? (?:was )?not found",
+                      r"([\w.+-]+) executable not found"), log.text)
+    return with_system(recipe, tuple(p for name in names for p in debian("binaries", name)))
+
+
+SYSTEM = (compiler, headers, libraries, shared_libraries, commands)

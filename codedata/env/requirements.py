@@ -1,0 +1,115 @@
+"""Requirements of Python projects, as they stand in files: read, joined, sorted out. Strings, as pip takes them."""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from codedata.env.tables import helps_tests, normalized
+
+NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
+
+
+def name_of(requirement: str) -> str:
+    """Its distribution, as PyPI compares names; "" for what is no requirement by name."""
+    found = NAME.match(requirement)
+    return normalized(found[1]) if found else ""
+
+
+def extras_of(requirement: str) -> list[str]:
+    found = NAME.match(requirement)
+    return [extra.strip() for extra in (found[2] or "").strip("[]").split(",") if extra.strip()] if found else []
+
+
+def merged(*lists: Iterable[str], without: Iterable[str] = ()) -> tuple[str, ...]:
+    """All requirements, the first of each name, without those that no test needs and the project itself."""
+    left_out, found = {normalized(name) for name in without}, {}
+    for requirement in (r.strip() for requirements in lists for r in requirements):
+        name = name_of(requirement)
+        if name and name not in left_out and helps_tests(name):
+            key = (name, requirement.partition(";")[2].strip())   # one name may stand there for several systems
+            found.setdefault(key, requirement)
+    return tuple(found.values())
+
+
+def expanded(wanted: Iterable[str], extras: Mapping[str, list[str]], project: str) -> list[str]:
+    """Requirements in which the project itself with extras (name[a,b]) is replaced by what those extras hold."""
+    out, seen = [], set()
+
+    def add(requirements: Iterable[str]) -> None:
+        for requirement in requirements:
+            if project and name_of(requirement) == normalized(project):
+                for extra in map(normalized, extras_of(requirement)):
+                    if extra not in seen:
+                        seen.add(extra)
+                        add(next((held for name, held in extras.items() if normalized(name) == extra), []))
+            else:
+                out.append(requirement)
+    add(wanted)
+    return out
+
+
+def read_file(path: Path, depth: int = 0) -> tuple[list[str], list[str]]:
+    """(requirements, extras of the project itself) of a requirements file, with the files that it names. Options,
+    addresses and paths are left out."""
+    found: list[str] = []
+    extras: list[str] = []
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return found, extras
+    for line in re.sub(r"\\\n", " ", text).splitlines():
+        line = re.split(r"(?:^|\s)#", line)[0].strip()
+        if other := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
+            if depth < 5:
+                more, their_extras = read_file(path.parent / other[1], depth + 1)
+                found, extras = found + more, extras + their_extras
+        elif own := re.match(r"(?:-e\s*)?\.{1,2}/?\[([^\]]+)\]", line):
+            extras += [extra.strip() for extra in own[1].split(",")]
+        elif line and not line.startswith(("-", ".", "/")) and "://" not in line.partition(" @")[0]:
+            line = re.split(r"\s--", line)[0].strip()   # --hash=…
+            if name_of(line) and "://" not in line:
+                found.append(line)
+    return found, extras
+
+
+def from_poetry(table: Mapping) -> list[str]:
+    """[tool.poetry.*dependencies], whose versions are written with ^ and ~."""
+    found = []
+    for name, value in table.items():
+        values = value if isinstance(value, list) else [value]
+        for one in values:
+            one = {"version": one} if isinstance(one, str) else one
+            named = isinstance(one, Mapping) and one.get("version") and name.lower() != "python"
+            if not named or one.get("optional"):
+                continue
+            extras = f"[{','.join(one['extras'])}]" if one.get("extras") else ""
+            marker = one.get("markers") or _python_marker(str(one.get("python", "")))
+            found.append(f"{name}{extras}{_bounds(str(one['version']))}" + (f"; {marker}" if marker else ""))
+    return found
+
+
+def _bounds(version: str) -> str:
+    """^1.2 → >=1.2,<2 as poetry means it; a bare number is an equality."""
+    out = []
+    for part in (p.strip().replace(" ", "") for p in version.split(",")):
+        if part in ("", "*"):
+            continue
+        if part[0] == "^":
+            out += [f">={part[1:]}", f"<{_next(part[1:], caret=True)}"]
+        elif part[0] == "~" and part[1:2] != "=":
+            out += [f">={part[1:]}", f"<{_next(part[1:], caret=False)}"]
+        else:
+            out.append(part if part[0] in "<>=!~" else f"=={part}")
+    return ",".join(out)
+
+
+def _next(version: str, caret: bool) -> str:
+    numbers = [int(n) for n in re.findall(r"\d+", version)[:3]] or [0]
+    at = next((i for i, n in enumerate(numbers) if n), len(numbers) - 1) if caret else min(1, len(numbers) - 1)
+    return ".".join(map(str, [*numbers[:at], numbers[at] + 1]))
+
+
+def _python_marker(version: str) -> str:
+    bounds = re.findall(r"(>=|<=|<|>|==)\s*([\d.]+)", _bounds(version)) if version else []
+    return " and ".join(f"python_version {how} '{number}'" for how, number in bounds)

@@ -1,0 +1,201 @@
+"""What env_setup.py does with one repository: find its scripts, prove them, keep the image, tell how it went.
+
+The recipe planner comes first, the agent where none of its recipes verifies. Whoever found the scripts, what counts is
+the verification: a record is a success only by that.
+"""
+from __future__ import annotations
+
+import glob
+import re
+import secrets
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from codedata.config import Settings
+from codedata.env.agents import SCRIPTS, Failure, Found, Planner
+from codedata.env.inputs import Repository
+from codedata.env.plan import Planned, plan, read
+from codedata.env.verify import Limits, Project, Verified, put_source, verify
+from codedata.errors import Interrupted, ItemFailed
+from codedata.llm import Models
+from codedata.records import Environment
+from codedata.sandbox import Sandbox
+from codedata.sandbox.host import WORKDIR, Host
+from codedata.store import digest
+
+TRAJECTORIES = "_trajectories"
+ROUNDS = 2                  # of an agent: what it hands in, and once more what it mends after a failed verification
+PLAN_TIMEOUTS = 4           # times run_timeout after which the recipe planner begins nothing more
+IMAGE_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+SUCCESS, ERROR = "success", "error"
+IMAGES = "codedata-env/"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the planners have come to so far."""
+
+    planner: str
+    install_script: str = ""
+    test_script: str = ""
+    verified: Verified = field(default_factory=lambda: Verified(failed="recipe"))
+    status: str = ERROR
+    summary: str = ""
+    error: str = ""
+    messages: list[dict] = field(default_factory=list)
+    usage: dict = field(default_factory=dict)
+    attempts: list[dict] = field(default_factory=list)
+
+
+class Setup:
+    """make() is the item function."""
+
+    def __init__(self, settings: Settings, models: Models, host: Host):
+        self._settings, self._models, self._host = settings, models, host
+        self._agent = models.client("agent") if settings.env.planner != "recipe" else None
+        self._limits = Limits(settings.sandbox.run_timeout, settings.sandbox.run_timeout)
+
+    def make(self, repository: Repository) -> Environment:
+        started, label = time.monotonic(), _label(repository.repo_name)
+        base_image = repository.base_image or self._settings.sandbox.base_image
+        has_image = self._host.makes_images and not self._settings.env.no_image
+        image_name = f"codedata-env-try/{label.rpartition('-')[2]}" if has_image else ""   # of what is not proven yet
+        workdir = WORKDIR if repository.path else self._host.workdir_of(base_image)
+
+        def opener(image: str, is_stateful: bool = False) -> Sandbox:
+            return self._host.open(image or base_image, label, workdir, is_stateful)
+
+        outcome = Outcome("recipe")
+        try:
+            with _folder(repository, opener) as folder:
+                project = read(folder, Path(repository.path) if repository.path else None)
+                in_two = (folder / "package.json").is_file()
+                if self._settings.env.planner != "agent":
+                    planned = plan(opener, project, folder, self._limits, image_name,
+                                   budget_s=PLAN_TIMEOUTS * self._limits.test_s, say=self._tick)
+                    outcome = _of_recipe(planned)
+                if self._agent and outcome.status != SUCCESS:
+                    outcome = self._by_agent(repository, project, opener, image_name, outcome, in_two)
+        finally:
+            image_id = ""
+            if has_image and outcome.status == SUCCESS:
+                image_id = self._host.keep(outcome.verified.image_id, image_name_of(repository))
+            self._host.forget(label)
+        outcome = replace(outcome, verified=replace(outcome.verified, image_id=image_id))
+        return _record(repository, base_image, outcome, time.monotonic() - started, self._host.can_cut_off)
+
+    def _tick(self, what: str) -> None:
+        """Between two steps, which take minutes: the place to end a run that was interrupted."""
+        if self._models.stop.is_set():
+            raise Interrupted()
+
+    def identity(self) -> dict:
+        """What a record depends on beside the repository: a change of it makes nothing stale."""
+        own = self._settings
+        return {"planner": own.env.planner, "base_image": own.sandbox.base_image, "sandbox": own.sandbox.sandbox,
+                **({"agent": self._agent.speaker.identity()} if self._agent else {})}
+
+    def _by_agent(self, repository: Repository, project: Project, opener, image_name: str, before: Outcome,
+                  in_two: bool) -> Outcome:
+        """What an agent finds where the recipes failed, verified; what it hands in may be mended once."""
+        own = self._settings
+        trajectories = own.root / Environment.directory / TRAJECTORIES
+        n_before = len([*trajectories.glob(f"{glob.escape(repository.repo_name)}.*.json")])   # of earlier attempts
+        planner = Planner(self._agent, {"max_seconds": own.agent.max_seconds, "max_usd": own.agent.max_usd},
+                          (own.env.max_iterations, own.env.stage2_max_iterations),
+                          lambda n: trajectories / f"{repository.repo_name}.{n_before + n}.json")
+        failures = [Failure(before.install_script, before.test_script, before.error, before.verified.log)
+                    ] if before.install_script else []
+        outcome = replace(before, planner="agent", summary="")
+        for n in range(ROUNDS):
+            with opener("", is_stateful=True) as sandbox:
+                if fault := put_source(sandbox, project)[1]:
+                    raise ItemFailed(f"its source cannot be used: {fault}")
+                sandbox.network(True)
+                found = planner.mend(sandbox, repository.repo, failures[-1]) if n else planner.find(
+                    sandbox, repository.repo, failures, in_two)
+            outcome = _with(outcome, found)
+            if found.status != SUCCESS:
+                return outcome
+            outcome = _judged(replace(outcome, verified=verify(
+                opener, project, outcome.install_script, outcome.test_script, self._limits, image_name)))
+            if outcome.status == SUCCESS:
+                return outcome
+            failures.append(Failure(outcome.install_script, outcome.test_script, outcome.error, outcome.verified.log))
+        return outcome
+
+
+def _label(repo_name: str) -> str:
+    """Of one attempt's sandboxes and images: what both Docker and Kubernetes take."""
+    return f"env-{repo_name[:40]}-{secrets.token_hex(4)}"
+
+
+def fault_of(environment: Environment) -> str:
+    """Why an environment counts as failed; "" where it does not."""
+    return "" if environment.status == SUCCESS else f"{environment.status}: {environment.error}"
+
+
+@contextmanager
+def _folder(repository: Repository, opener):
+    """The source, to be read: the folder that was given, or a copy of what the image has."""
+    if repository.path:
+        yield Path(repository.path)
+        return
+    with tempfile.TemporaryDirectory(prefix="codedata_source.") as folder:
+        with opener("") as sandbox:
+            sandbox.get(sandbox.workdir, Path(folder))
+        yield Path(folder)
+
+
+def _of_recipe(planned: Planned) -> Outcome:
+    return _judged(Outcome("recipe", planned.install_script, planned.test_script, planned.verified,
+                           summary=f"recipe: {planned.recipe or 'none'}", attempts=planned.attempts))
+
+
+def _with(outcome: Outcome, found: Found) -> Outcome:
+    """The outcome with what an agent's run added."""
+    usage = {key: None if None in (a := outcome.usage.get(key, 0), b := found.usage.get(key)) else a + b
+             for key in found.usage}
+    scripts = found.scripts if len(found.scripts) == len(SCRIPTS) else {}   # one alone would stand beside another's
+    return replace(outcome, **scripts, status=found.status, summary=found.summary, error=found.error,
+                   messages=outcome.messages + found.messages, usage=usage)
+
+
+def _judged(outcome: Outcome) -> Outcome:
+    """With the status that verification gives it."""
+    found = outcome.verified
+    attempt = {"recipe": outcome.planner, "failed": found.failed, "cause": found.cause.name,
+               "evidence": found.cause.evidence, "n_passed": found.n_passed, "n_cases": found.n_cases,
+               "healthy": found.ok and found.healthy}
+    attempts = outcome.attempts if outcome.planner == "recipe" else [*outcome.attempts, attempt]
+    if found.ok:
+        return replace(outcome, status=SUCCESS, error="", attempts=attempts)
+    why = ": ".join(filter(None, (found.failed, found.cause.name, found.cause.evidence)))
+    return replace(outcome, status=ERROR, error=f"not verified: {why}", attempts=attempts)
+
+
+def image_name_of(repository: Repository) -> str:
+    """One that Docker takes; a repo_name that it would not take as it is keeps apart from those like it by a digest."""
+    own = repository.repo_name
+    name = own if IMAGE_NAME.fullmatch(own) else re.sub(r"[^a-z0-9]+", "-", own.lower()).strip("-") or "repository"
+    return IMAGES + (name if name == own else f"{name}-{digest(own)[:6]}")
+
+
+def _record(repository: Repository, base_image: str, outcome: Outcome, seconds: float,
+            network_was_off: bool) -> Environment:
+    found = outcome.verified
+    n_all = found.n_cases + len(found.not_collected)
+    verified = {"failed": found.failed, "cause": asdict(found.cause), "healthy": found.ok and found.healthy,
+                "n_passed": found.n_passed, "n_cases": found.n_cases, "share_passed": found.share_passed,
+                "share_collected": round(found.n_cases / n_all, 4) if n_all else 0.0,
+                "share_skipped": found.share_skipped, "not_collected": found.not_collected,
+                "needs_network": found.needs_network, "network_was_off": network_was_off, "image_id": found.image_id,
+                "install_s": round(found.install_s, 1), "test_s": list(found.test_s), "attempts": outcome.attempts}
+    return Environment(
+        repository.repo, repository.repo_name, repository.row, found.base_commit or repository.base_commit, base_image,
+        image_name_of(repository) if found.image_id else "", outcome.status, outcome.install_script,
+        outcome.test_script, outcome.summary, outcome.planner,
+        outcome.messages, outcome.error, found.results, found.flaky, verified, outcome.usage, round(seconds, 1))

@@ -1,0 +1,48 @@
+"""Prints what an import of the project would find outside its source, a line each; nothing where all is well.
+
+python shadowed.py SOURCE DISTRIBUTION MODULE…   with the tests' interpreter, from a folder that is not the source.
+"""
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import json
+import os
+import sys
+
+
+def places(module):
+    """Where an import would find it."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return []
+    if spec is None:
+        return []
+    if spec.origin and spec.origin not in ("namespace", "built-in", "frozen"):
+        return [spec.origin]
+    return list(spec.submodule_search_locations or [])
+
+
+def main():
+    source, distribution, modules = os.path.realpath(sys.argv[1]), sys.argv[2], sys.argv[3:]
+
+    def inside(path):
+        return os.path.realpath(path).startswith(source + os.sep)
+
+    for module in modules:
+        found = places(module)
+        compiled = any(path.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)) for path in found)
+        if found and not compiled and not any(map(inside, found)):
+            print(f"{module} is imported from {found[0]}")
+    try:
+        installed = importlib.metadata.distribution(distribution) if distribution else None
+    except importlib.metadata.PackageNotFoundError:
+        installed = None
+    if installed is not None and not inside(str(installed.locate_file(""))):
+        origin = json.loads(installed.read_text("direct_url.json") or "{}")
+        if not origin.get("dir_info", {}).get("editable"):
+            print(f"a copy of {distribution} {installed.version} is installed in {installed.locate_file('')}")
+
+
+if __name__ == "__main__":
+    main()

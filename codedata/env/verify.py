@@ -1,0 +1,289 @@
+"""The proof that an install script and a test script work: run from nothing in a fresh container.
+
+The install script runs once with the network on, and an image is made of what it left. The test script runs three times
+in the container, and once with the network off, in a container of that image. What repeats is the result; what differs
+between the three is flaky, what differs only without the network needs it. Promised is what the runs showed, not that a
+test which passed four times will never fail.
+"""
+from __future__ import annotations
+
+import re
+import shlex
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from codedata.code.results import counts, not_collected, parse
+from codedata.env.causes import Cause, cause_of
+from codedata.env.script import RESULTS
+from codedata.errors import ItemFailed
+from codedata.sandbox import Result, Sandbox, SandboxDied
+from codedata.texts import text_of
+
+CHECKS = ("source", "install", "tests", "repeat", "history", "shadow", "offline", "sandbox", "recipe")
+RUNS = 3
+REPEATED = 0.8             # the least share of a run's cases that must be the same in all three
+HEALTHY, MOST_SKIPPED = 0.95, 0.2
+TOOLS = "/tmp/codedata"    # where what is run beside the scripts lies, while it runs
+MOST_REPORT_BYTES = 50_000_000
+COPY_S = 600               # for the source to be copied, and to be looked through
+CRASHED = 128              # from this exit code on a signal ended the runner
+Opener = Callable[[str], Sandbox]   # a fresh sandbox of an image; "" is the base image
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that a script may take."""
+
+    install_s: float = 900.0
+    test_s: float = 900.0
+
+
+@dataclass(frozen=True)
+class Project:
+    """What the checks have to know of the source."""
+
+    source: Path | None = None      # a folder of the host; None: what lies in the image's working directory
+    commit: str = ""                # where the history ends; "": at HEAD, with what was changed since
+    distribution: str = ""          # the names under which another copy could be installed
+    modules: tuple[str, ...] = ()
+    node_package: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the test script."""
+
+    exit_code: int
+    seconds: float
+    timed_out: bool
+    text: str
+    results: list[dict[str, str]]
+
+    @property
+    def whole(self) -> bool:
+        """The suite came to its end, and every part of it was collected."""
+        return not self.timed_out and self.exit_code < CRASHED and not not_collected(self.results)
+
+    @property
+    def share_passed(self) -> float:
+        """Of the cases that ran."""
+        n = counts(self.results)
+        return n["passed"] / ran if (ran := len(self.results) - n["skipped"]) else 0.0
+
+    @property
+    def share_skipped(self) -> float:
+        return counts(self.results)["skipped"] / len(self.results) if self.results else 0.0
+
+    @property
+    def healthy(self) -> bool:
+        return self.whole and self.share_passed >= HEALTHY and self.share_skipped <= MOST_SKIPPED
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What verification found. Without `failed` the environment works as far as `results` say."""
+
+    failed: str = ""                       # the check, one of CHECKS
+    cause: Cause = field(default_factory=Cause)
+    results: list[dict[str, str]] = field(default_factory=list)   # with the network off, without the flaky ones
+    flaky: list[str] = field(default_factory=list)
+    needs_network: list[str] = field(default_factory=list)
+    not_collected: list[str] = field(default_factory=list)
+    n_passed: int = 0
+    n_cases: int = 0                       # of the run with the network off, flaky ones among them
+    share_passed: float = 0.0              # of those that ran
+    share_skipped: float = 0.0             # of all
+    healthy: bool = False                  # the whole suite ran, ≥ 95 % passed, at most a fifth was skipped
+    base_commit: str = ""
+    image_id: str = ""
+    install_s: float = 0.0
+    test_s: tuple[float, ...] = ()         # of each run
+    log: str = ""                          # of the install or the run of the tests that was not as it should be
+    timed_out: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed
+
+    @property
+    def phase(self) -> str:
+        """Of which script `log` is."""
+        return "install" if self.failed == "install" else "test"
+
+
+def verify(open_sandbox: Opener, project: Project, install_script: str, test_script: str, limits: Limits,
+           image_name: str = "", only_if: Callable[[Run], bool] = lambda run: True) -> Verified:
+    """Run both scripts and look at what is left; every check, up to the first that fails.
+
+    With `image_name` an image is made under that name, also where a later check fails: keeping it, or removing it with
+    what else the run made, is the caller's.
+    `only_if` looks at the first run of the tests; where it says no, nothing more is run and the check is `tests`.
+    """
+    try:
+        with open_sandbox("") as sandbox:
+            return _verify(sandbox, open_sandbox, project, install_script, test_script, limits, image_name, only_if)
+    except SandboxDied as e:
+        told = cause_of("test", e.what)   # of memory, of disk
+        return Verified(failed="sandbox", cause=told if told.name != "other" else Cause("sandbox_died", e.what))
+
+
+def _verify(sandbox, open_sandbox, project, install_script, test_script, limits, image_name, only_if) -> Verified:
+    base_commit, trouble = put_source(sandbox, project)
+    if trouble:
+        return Verified(failed="source", cause=Cause("source", trouble), log=trouble)
+    found = Verified(base_commit=base_commit)
+    sandbox.network(True)
+    installed = run_script(sandbox, install_script, limits.install_s)
+    found = replace(found, install_s=installed.seconds)
+    if not installed.ok:
+        cause = Cause("time_limit", f"the install took more than {limits.install_s:g} s") if installed.timed_out else (
+            cause_of("install", installed.output))
+        return replace(found, failed="install", cause=cause, log=installed.output, timed_out=installed.timed_out)
+    if image_name:
+        found = replace(found, image_id=sandbox.commit(image_name, keep=False))
+    runs = [run_tests(sandbox, test_script, limits.test_s)]
+    found = replace(found, log=runs[0].text, test_s=(runs[0].seconds,), **_figures(runs[0]))
+    if not found.n_passed or not only_if(runs[0]):
+        return replace(found, failed="tests", cause=why_not_healthy(runs[0], limits))
+    runs += [run_tests(sandbox, test_script, limits.test_s) for _ in range(RUNS - 1)]
+    stable, flaky = compare(runs)
+    found = replace(found, flaky=flaky, test_s=tuple(run.seconds for run in runs))
+    least = min(sum(case["name"] in stable for case in run.results) / max(len(run.results), 1) for run in runs)
+    if least < REPEATED or "passed" not in stable.values():
+        told = f"{len(flaky)} cases differ between {RUNS} runs, such as {flaky[0]}"
+        return replace(found, failed="repeat", cause=Cause("unstable", told))
+    if image_name:
+        sandbox.close()
+        with open_sandbox(image_name) as fresh:
+            return _without_network(fresh, found, project, stable, test_script, limits)
+    sandbox.network(False)
+    return _without_network(sandbox, found, project, stable, test_script, limits)
+
+
+def _without_network(sandbox, found, project, stable, test_script, limits) -> Verified:
+    """The rest of the checks, in a sandbox that cannot reach anything."""
+    if left := history_after(sandbox, found.base_commit):
+        return replace(found, failed="history", cause=Cause("history", left[0]))
+    if copies := shadows(sandbox, project, test_script):
+        return replace(found, failed="shadow", cause=Cause("shadowed", copies[0]))
+    run = run_tests(sandbox, test_script, limits.test_s)
+    found = replace(found, test_s=(*found.test_s, run.seconds), **_figures(run))
+    alone = {case["name"]: case["status"] for case in run.results}
+    results = [{"name": name, "status": alone[name]} for name in stable if name in alone]
+    changed = [name for name, status in stable.items() if alone.get(name) != status]
+    found = replace(found, results=results, needs_network=changed)
+    if not any(case["status"] == "passed" for case in results):
+        cause = Cause("offline", cause_of("test", run.text).evidence)
+        return replace(found, failed="offline", cause=cause, log=run.text)
+    return found if run.healthy else replace(found, cause=why_not_healthy(run, limits), log=run.text)
+
+
+# the parts -----------------------------------------------------------------------------------------------------------
+
+def put_source(sandbox: Sandbox, project: Project) -> tuple[str, str]:
+    """Put the source into the sandbox's working directory, as a repository whose history ends where it must;
+    (its commit, "") or ("", what went wrong)."""
+    origin = f"{TOOLS}/source"
+    if project.source is None:
+        sandbox.run(f"mkdir -p {origin} && cp -a . {origin}/")
+    else:
+        sandbox.put(project.source, origin)
+    sandbox.put({"clean_history.sh": text_of("codedata.env", "clean_history.sh").encode()}, TOOLS)
+    words = shlex.join([origin, sandbox.workdir, project.commit])
+    done = sandbox.run(f"bash {TOOLS}/clean_history.sh {words}; code=$?; rm -rf {TOOLS}; exit $code", timeout_s=COPY_S)
+    said = done.output.strip()
+    last = said.rpartition("\n")[2]
+    return (last, "") if done.ok and re.fullmatch(r"[0-9a-f]{40,64}", last) else ("", said[-500:] or "no output")
+
+
+def run_script(sandbox: Sandbox, script: str, timeout_s: float) -> Result:
+    """What a script comes to that is run as a file, in the working directory: nothing of it is left in the shell."""
+    sandbox.put({"script.sh": script.encode()}, TOOLS)
+    done = sandbox.run(f"bash {TOOLS}/script.sh", timeout_s=timeout_s)
+    sandbox.run(f"rm -rf {TOOLS}")
+    return done
+
+
+def run_tests(sandbox: Sandbox, test_script: str, timeout_s: float) -> Run:
+    """One run, with what it reported."""
+    started = time.monotonic()
+    sandbox.run(f"rm -rf {RESULTS}")
+    done = run_script(sandbox, test_script, timeout_s)
+    return Run(done.exit_code, round(time.monotonic() - started, 2), done.timed_out, done.output,
+               parse(_reports(sandbox), done.output))
+
+
+def _reports(sandbox: Sandbox) -> dict[str, bytes]:
+    """{path: content} of what lies in the folder of results."""
+    if not sandbox.run(f"[ -d {RESULTS} ] && chmod -R a+rX {RESULTS}").ok:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            sandbox.get(RESULTS, Path(folder))
+        except ItemFailed:   # a link that leads out, more than there may be: no report that counts
+            return {}
+        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*"))
+                if path.is_file() and not path.is_symlink() and path.stat().st_size <= MOST_REPORT_BYTES}
+
+
+def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
+    """({name: status} of the cases that came out the same in all runs, the names of all others)."""
+    outcomes = [{case["name"]: case["status"] for case in run.results} for run in runs]
+    stable = {name: status for name, status in outcomes[0].items() if all(run.get(name) == status for run in outcomes)}
+    return stable, sorted({name for run in outcomes for name in run} - set(stable))
+
+
+def _figures(run: Run) -> dict:
+    return {"n_passed": counts(run.results)["passed"], "n_cases": len(run.results), "healthy": run.healthy,
+            "share_passed": round(run.share_passed, 4), "share_skipped": round(run.share_skipped, 4),
+            "not_collected": not_collected(run.results), "timed_out": run.timed_out}
+
+
+def why_not_healthy(run: Run, limits: Limits) -> Cause:
+    """The cause for a run of tests that is not as it should be; an empty one where it is."""
+    if run.healthy:
+        return Cause()
+    if run.timed_out:
+        return Cause("time_limit", f"the tests took more than {limits.test_s:g} s")
+    if run.exit_code >= CRASHED:
+        return Cause("crashed", f"exit code {run.exit_code}")
+    cause = cause_of("test", run.text)
+    if cause.name == "other" and run.results:
+        failed = next((case["name"] for case in run.results if case["status"] in ("failed", "error")), "")
+        return Cause("tests_fail", failed or f"{run.share_skipped:.0%} of the suite was skipped")
+    return cause if run.results or cause.name != "other" else Cause("no_tests", cause.evidence)
+
+
+def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
+    """What of a history beside the base commit's is in the sandbox, a line each."""
+    sandbox.put({"check_history.sh": text_of("codedata.env", "check_history.sh").encode()}, TOOLS)
+    words = shlex.join([sandbox.workdir, base_commit])
+    done = sandbox.run(f"bash {TOOLS}/check_history.sh {words} 2>&1; rm -rf {TOOLS}", timeout_s=COPY_S)
+    return done.output.splitlines()
+
+
+def shadows(sandbox: Sandbox, project: Project, test_script: str) -> list[str]:
+    """Installed copies of the project that would be imported instead of its source, a line each."""
+    found: list[str] = []
+    if project.modules or project.distribution:
+        sandbox.put({"shadowed.py": text_of("codedata.env", "shadowed.py").encode()}, TOOLS)
+        words = shlex.join([sandbox.workdir, project.distribution, *project.modules])
+        look = f"({activation(test_script)}cd / && python3 {TOOLS}/shadowed.py {words}); rm -rf {TOOLS}"
+        found += sandbox.run(look).output.splitlines()
+    if project.node_package:
+        place = shlex.quote(f"node_modules/{project.node_package}")
+        look = f"[ ! -e {place} ] || [ -L {place} ] || echo {place} is a copy of the project itself"
+        found += sandbox.run(look).output.splitlines()
+    return found
+
+
+def activation(test_script: str) -> str:
+    """The command that activates the environment in which a test script runs Python; "" for the system's."""
+    if used := re.search(r"(?:^|[\s;])(?:\.|source)\s+(\S+/bin/activate)\b", test_script):
+        return f". {used[1]}; "
+    if named := re.search(r"(?<!\S)(/\S+)/bin/(?:python[\d.]*|pytest)\b", test_script):
+        return f"PATH={named[1]}/bin:$PATH; " if named[1] != "/usr" else ""
+    return ""

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Set up three of the sample repositories in containers, by recipe: no model. Again: nothing to do.
+set -eu
+root=$1
+mkdir -p "$root"
+for name in spanset romanist querywren; do
+    printf '{"repo": "samples/%s", "repo_name": "%s", "reformat_path": "%s/samples/repos/%s"}\n' "$name" "$name" "$PWD" "$name"
+done > "$root/repos.jsonl"
+python env_setup.py --root "$root" --input "$root/repos.jsonl" --planner recipe
+echo
+echo "Scripts, results and images stand in $root/env/*.json. To look into one: docker run --rm -it codedata-env/spanset bash"

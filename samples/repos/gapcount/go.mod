@@ -1,0 +1,3 @@
+module example.org/gapcount
+
+go 1.18

@@ -1,0 +1,3 @@
+from saltpan._pan import salinity
+
+__all__ = ["salinity"]

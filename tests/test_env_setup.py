@@ -1,0 +1,229 @@
+"""env_setup.py: rows in, records out, in real containers; a model played from a scenario; killed, edited, run again."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import finish, kill, ledger_lines, run_script, start_script
+from scenario import Scenario
+
+from codedata.env.agents import scripts_in
+from codedata.env.inputs import Repository
+from codedata.env.setup import IMAGE_NAME, image_name_of
+
+CA_BUNDLE = os.environ.get("REQUESTS_CA_BUNDLE", "")
+INSTALL = "#!/bin/bash\nset -e\ntouch /opt/installed\n"
+TEST = ("#!/bin/bash\nmkdir -p /tmp/results\ntest -e /opt/installed || exit 3\n"
+        "python3 -m pytest -q -p no:cacheprovider -o junit_family=xunit1 --junitxml=/tmp/results/pytest.xml\n")
+WRONG = TEST.replace("/opt/installed", "/opt/other")
+
+
+def handed_in(install: str = INSTALL, test: str = TEST) -> dict:
+    answer = f"It needs nothing.\n<install_script>\n{install}</install_script>\n<test_script>\n{test}</test_script>"
+    return {"calls": [["submit", {"answer": answer}]]}
+
+
+def scenario(*replies, **scenes) -> dict:
+    """Replies to any task, or by a word of it: scene=(word, replies)."""
+    found = [{"when": when, "native": list(native)} for when, native in scenes.values()]
+    return {"scenes": [*found, {"native": list(replies)}]}
+
+
+@pytest.fixture
+def heron(tmp_path):
+    """A module with two tests, its row in ROOT/repos.jsonl."""
+    folder = tmp_path / "heron"
+    folder.mkdir()
+    (folder / "heron.py").write_text("def wade():\n    return 'slowly'\n")
+    (folder / "test_heron.py").write_text("import heron\n\ndef test_wade():\n    assert heron.wade() == 'slowly'\n\n"
+                                          "def test_name():\n    assert heron.__name__ == 'heron'\n")
+    write_rows(tmp_path, {"repo": "birds/heron", "reformat_path": "heron", "stars": 3})
+    return tmp_path
+
+
+def write_rows(root: Path, *rows) -> None:
+    (root / "repos.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def set_up(root: Path, *flags, model: Scenario | None = None):
+    with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
+    at = ["--llm-base-url", model.base_url, "--planner", "agent"] if model else ["--planner", "recipe"]
+    return run_script("env_setup.py", root, "--input", root / "repos.jsonl", *with_ca, *at, *flags, timeout_s=300)
+
+
+def record(root: Path, name: str = "birds__heron") -> dict:
+    return json.loads((root / "env" / f"{name}.json").read_text())
+
+
+def made_here(kind: str, *more) -> list[str]:
+    """Containers, images or networks with the suite's labels whose run is of these tests."""
+    said = subprocess.run(["docker", kind, "ls", "-q", "--filter", "label=codedata.run", *more],
+                          capture_output=True, text=True, check=True)
+    return said.stdout.split()
+
+
+# without containers --------------------------------------------------------------------------------------------------
+
+def test_the_scripts_of_an_answer_are_the_last_ones_without_fences():
+    answer = ("Old:\n<install_script>\nfalse\n</install_script>\nBetter:\n<install_script>\n```bash\n#!/bin/bash\n"
+              "true\n```\n</install_script><test_script> </test_script>")
+    assert scripts_in(answer) == {"install_script": "#!/bin/bash\ntrue\n"}
+
+
+@pytest.mark.parametrize("name", ["heron", "a__b", "Foo", "foo", "owner__.github", "x___y", "foo-", "a..b", "A.b_C"])
+def test_every_name_makes_an_image_name_of_its_own(name):
+    def of(repo_name):
+        return image_name_of(Repository("r", repo_name, "", "", "", "", {})).removeprefix("codedata-env/")
+    assert IMAGE_NAME.fullmatch(of(name)) and (of(name) == name or of(name)[-7] == "-")
+    assert of("Foo") != of("foo") == "foo"
+
+
+def test_what_is_there_is_told_without_an_engine(heron):
+    said = set_up(heron, "--status").stderr
+    assert "missing 1" in said and not (heron / "env").exists()
+
+
+def test_one_of_input_and_repo_is_needed(heron):
+    done = run_script("env_setup.py", heron)
+    assert done.returncode == 2 and "--input" in done.stderr
+
+
+# in containers -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.docker
+def test_an_agent_s_scripts_are_verified_and_make_an_image(heron):
+    look = {"text": "I look.", "calls": [["bash", {"command": "ls && cat heron.py"}]]}
+    with Scenario(scenario(look, {**handed_in(), "after": "slowly"})) as model:
+        done = set_up(heron, model=model)
+        assert done.returncode == 0, done.stderr
+        assert model.n_requests == 2
+        assert set_up(heron, model=model).returncode == 0 and model.n_requests == 2   # nothing to do
+    found = record(heron)
+    assert (found["status"], found["planner"], found["error"]) == ("success", "agent", "")
+    assert (found["install_script"], found["test_script"]) == (INSTALL, TEST)
+    assert found["summary"] == "It needs nothing."
+    assert {case["name"].rpartition("::")[2]: case["status"] for case in found["test_case_result"]} == {
+        "test_wade": "passed", "test_name": "passed"}
+    assert found["row"]["stars"] == 3 and found["usage"]["calls"] == 2 and found["verified"]["healthy"]
+    assert found["messages"][0]["role"] == "system" and found["image_name"] == "codedata-env/birds__heron"
+    trajectory, = (heron / "env" / "_trajectories").iterdir()
+    assert json.loads(trajectory.read_text())["messages"] == found["messages"]
+    line, = ledger_lines(heron / "env", state="done")
+    assert len(line["calls"]) == 2
+    ran = subprocess.run(["docker", "run", "--rm", "--network", "none", found["image_name"], "bash", "-c", TEST],
+                         capture_output=True, text=True)
+    assert "2 passed" in ran.stdout
+    subprocess.run(["docker", "rmi", "-f", found["image_name"]], capture_output=True, check=True)
+
+
+@pytest.mark.docker
+def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(heron):
+    with Scenario(scenario(handed_in(test=WRONG), again=("that failed: not verified: tests", [handed_in()]))) as model:
+        assert set_up(heron, "--no-image", model=model).returncode == 0
+        assert "/opt/other" in model.requests[1].text and model.n_requests == 2
+    assert record(heron)["status"] == "success" and record(heron)["image_name"] == ""
+    assert record(heron)["verified"]["network_was_off"]
+    assert [attempt["failed"] for attempt in record(heron)["verified"]["attempts"]] == ["tests", ""]
+    with Scenario(scenario(handed_in(test=WRONG))) as model:
+        done = set_up(heron, "--no-image", "--force", model=model)
+        assert done.returncode == 1 and "not verified: tests" in done.stderr
+        assert record(heron)["status"] == "error" and record(heron)["test_script"] == WRONG
+        assert "failed 1" in set_up(heron, "--status", model=model).stderr
+    with Scenario(scenario(handed_in())) as model:   # a failure is tried again
+        assert set_up(heron, "--no-image", model=model).returncode == 0
+    assert record(heron)["status"] == "success" and "done 1" in set_up(heron, "--status").stderr
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("replies, flags, status, says", [
+    ([{"calls": [["bash", {"command": "ls"}]]}], ["--max-iterations", "3"], "max_iteration", "3 replies"),
+    ([{"calls": [["stop", {"reason": "it wants a licence key"}]]}], [], "tool_stop", "stop"),
+    ([{"calls": [["submit", {"answer": "done"}]]}], ["--max-iterations", "3"], "max_iteration", "3 replies")],
+    ids=["over the limit", "gives up", "hands in nothing"])
+def test_how_an_agent_ends_is_the_record_s_status(heron, replies, flags, status, says):
+    with Scenario(scenario(*replies)) as model:
+        assert set_up(heron, *flags, model=model).returncode == 1
+    assert record(heron)["status"] == status and says in record(heron)["error"]
+    assert record(heron)["messages"] and "image_id" in record(heron)["verified"]
+
+
+@pytest.mark.docker
+def test_what_is_not_committed_is_set_up_too(heron):
+    git = ["git", "-C", str(heron / "heron"), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+    (heron / "heron" / "test_more.py").write_text("def test_more():\n    pass\n")
+    assert set_up(heron, "--no-image").returncode == 0
+    assert {case["name"].rpartition("::")[2] for case in record(heron)["test_case_result"]} == {
+        "test_wade", "test_name", "test_more"}
+
+
+@pytest.mark.docker
+def test_the_image_s_own_source_is_where_the_image_says(heron):
+    """A row without a folder: the source lies in the image's working directory."""
+    (heron / "Dockerfile").write_text("FROM codedata-base:bookworm\nWORKDIR /testbed\nCOPY heron /testbed\n")
+    subprocess.run(["docker", "build", "-q", "-t", "codedata-test/heron", str(heron)], check=True, capture_output=True)
+    try:
+        write_rows(heron, {"repo": "birds/heron", "image_name": "codedata-test/heron"})
+        assert set_up(heron, "--no-image").returncode == 0
+        assert len(record(heron)["test_case_result"]) == 2 and record(heron)["base_image"] == "codedata-test/heron"
+    finally:
+        subprocess.run(["docker", "rmi", "-f", "codedata-test/heron"], capture_output=True, check=True)
+
+
+@pytest.mark.docker
+def test_two_stages_for_javascript(tmp_path):
+    folder = tmp_path / "tern"
+    folder.mkdir()
+    (folder / "package.json").write_text('{"name": "tern"}')
+    (folder / "test_tern.py").write_text("def test_it():\n    pass\n")
+    write_rows(tmp_path, {"repo": "tern", "reformat_path": "tern"})
+    first = {"calls": [["submit", {"answer": f"<install_script>\n{INSTALL}</install_script>"}]]}
+    second = {"calls": [["submit", {"answer": f"<test_script>\n{TEST}</test_script>"}]]}
+    with Scenario(scenario(second, one=("the tests come next", [first]))) as model:
+        done = set_up(tmp_path, "--no-image", model=model)
+        assert done.returncode == 0, done.stderr
+        assert "It is installed here by this script" in model.requests[1].text
+    assert record(tmp_path, "tern")["install_script"] == INSTALL and record(tmp_path, "tern")["test_script"] == TEST
+
+
+@pytest.mark.docker
+def test_a_kill_leaves_nothing_after_the_next_start(heron):
+    slow = {"calls": [["bash", {"command": "sleep 60"}]]}
+    with Scenario(scenario(slow)) as model:
+        with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
+        process = start_script("env_setup.py", heron, "--input", heron / "repos.jsonl", "--planner", "agent",
+                               "--llm-base-url", model.base_url, *with_ca)
+        model.wait_for(1)
+        left = made_here("container", "--filter", f"label=codedata.pid={process.pid}")
+        kill(process)
+    assert left
+    assert run_script("env_setup.py", heron, "--reap").returncode == 0
+    for kind in ("container", "network", "image"):
+        assert not made_here(kind, "--filter", f"label=codedata.pid={process.pid}"), kind
+
+
+@pytest.mark.docker
+def test_ctrl_c_ends_with_the_step_in_hand(heron):
+    with Scenario(scenario({"calls": [["bash", {"command": "sleep 2"}]]})) as model:
+        process = start_script("env_setup.py", heron, "--input", heron / "repos.jsonl", "--planner", "agent",
+                               "--llm-base-url", model.base_url)
+        model.wait_for(1)
+        process.send_signal(2)
+        done = finish(process)
+    assert done.returncode == 130 and not (heron / "env" / "birds__heron.json").exists()
+    assert not made_here("container", "--filter", f"label=codedata.pid={process.pid}")
+
+
+@pytest.mark.docker
+def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(heron):
+    (heron / "empty").mkdir()
+    (heron / "empty" / "notes.txt").write_text("nothing to test")
+    write_rows(heron, {"repo": "birds/heron", "reformat_path": "heron"}, {"repo": "empty", "reformat_path": "empty"})
+    done = set_up(heron, "--no-image")
+    assert done.returncode == 1 and "wrote 1, failed 1: empty" in done.stderr
+    assert record(heron)["status"] == "success" and record(heron)["planner"] == "recipe"
+    assert record(heron, "empty")["status"] == "error" and "no_recipe" in record(heron, "empty")["error"]

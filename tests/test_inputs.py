@@ -1,0 +1,147 @@
+"""The rows that env_setup.py is given, and repositories by path and address."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import eventually
+
+from codedata.env.inputs import Repositories, one_repository, tree_digest
+from codedata.errors import Trouble
+
+
+def git(folder, *words) -> str:
+    who = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    done = subprocess.run(["git", *words], cwd=folder, env={**os.environ, **who}, check=True, capture_output=True)
+    return done.stdout.decode().strip()
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A git repository with two commits, a.txt in both."""
+    folder = tmp_path / "served" / "reel"
+    folder.mkdir(parents=True)
+    git(folder, "init", "-q", "-b", "main")
+    for text in ("one", "two"):
+        (folder / "a.txt").write_text(text)
+        git(folder, "add", "-A"), git(folder, "commit", "-qm", text)
+    return folder
+
+
+def rows_of(tmp_path, *rows) -> Repositories:
+    path = tmp_path / "repos.jsonl"
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return Repositories.of(path).open()
+
+
+def test_a_row_is_named_by_its_repo_and_keeps_what_else_it_holds(tmp_path, project):
+    found = rows_of(tmp_path, {"repo": "ann/reel", "reformat_path": "served/reel", "stars": 3, "image_name": "deb:x"},
+                    {"repo": "bob/x y", "repo_name": "x_y"})
+    assert list(found.names()) == ["ann__reel", "x_y"] and found.broken == []
+    reel, other = found.read("ann__reel"), found.read("x_y")
+    assert (reel.repo, reel.base_image, reel.path) == ("ann/reel", "deb:x", str(project.resolve()))
+    assert reel.base_commit == git(project, "rev-parse", "HEAD") and reel.row["stars"] == 3
+    assert (other.path, other.base_commit, other.base_image) == ("", "", "")
+
+
+def test_every_line_that_is_no_row_is_named_and_the_others_go_on(tmp_path):
+    found = rows_of(tmp_path, {"repo": "a/b"}, "{half", {"name": "x"}, "[1]", {"repo": "../c"}, {"repo": "a/b"}, "",
+                    {"repo": "d/e", "reformat_path": "gone"}, {"repo": "f/g", "repo_name": 7}, {"repo": "z/z"})
+    assert list(found.names()) == ["a__b", "z__z"]
+    assert [e.where.rpartition(":")[2] for e in found.broken] == ["2", "3", "4", "5", "6", "8", "9"]
+
+
+def test_a_file_that_is_not_there_is_trouble(tmp_path):
+    with pytest.raises(Trouble, match="cannot be read"):
+        Repositories.of(tmp_path / "gone.jsonl")
+
+
+def test_what_is_in_the_folder_is_an_input(tmp_path, project):
+    before = tree_digest.__wrapped__(str(project))
+    git(project, "gc", "-q")
+    assert tree_digest.__wrapped__(str(project)) == before   # .git is not
+    (project / "b.txt").symlink_to("a.txt")
+    linked = tree_digest.__wrapped__(str(project))
+    (project / "a.txt").chmod(0o755)
+    assert len({before, linked, tree_digest.__wrapped__(str(project))}) == 3
+
+
+def test_a_folder_by_its_path(tmp_path, project):
+    found = one_repository(str(project), tmp_path / "root").open()
+    assert list(found.names()) == ["reel"] and found.read("reel").path == str(project.resolve())
+
+
+@pytest.fixture
+def address(tmp_path, project):
+    """git:// on loopback."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    daemon = subprocess.Popen(["git", "daemon", "--export-all", f"--base-path={project.parent}", "--listen=127.0.0.1",
+                               f"--port={port}", "--reuseaddr"], start_new_session=True)
+    try:
+        eventually(lambda: subprocess.run(["git", "ls-remote", f"git://127.0.0.1:{port}/reel"],
+                                          capture_output=True).returncode == 0)
+        yield f"git://127.0.0.1:{port}/reel"
+    finally:
+        os.killpg(daemon.pid, 9)
+        daemon.wait()
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_an_address_is_cloned_once_at_the_commit_that_is_asked_for(tmp_path, project, address, served):
+    url, root = address if served else f"file://{project}", tmp_path / "root"
+    first = git(project, "rev-parse", "HEAD~1")
+    newest = one_repository(url, root).open().read("reel")
+    assert newest.base_commit == git(project, "rev-parse", "HEAD") and newest.repo == url
+    older = one_repository(f"{url}@{first[:9]}", root).open().read("reel")
+    assert older.base_commit == first and (Path(older.path) / "a.txt").read_text() == "one"
+    (project / "a.txt").write_text("three")
+    git(project, "commit", "-qam", "three")
+    latest = git(project, "rev-parse", "HEAD")
+    assert one_repository(f"{url}@{latest}", root).open().read("reel").base_commit == latest   # it is fetched
+
+
+@pytest.mark.parametrize("named, says", [("no/such/folder", "no folder"), ("file:///no/such/place.git", "git clone")])
+def test_what_cannot_be_fetched_is_trouble(tmp_path, named, says):
+    with pytest.raises(Trouble, match=says):
+        one_repository(named, tmp_path)
+
+
+def test_a_commit_that_is_not_there_is_trouble(tmp_path, project):
+    with pytest.raises(Trouble, match="git"):
+        one_repository(f"file://{project}@0123456789abcdef", tmp_path)
+
+
+@pytest.mark.parametrize("named", ["ssh://git@host/o/r.git", "git@host:o/r.git", "https://token@host/o/r"])
+def test_the_user_in_an_address_is_no_commit(tmp_path, named):
+    with pytest.raises(Trouble, match="git clone"):
+        one_repository(named.replace("host", "127.0.0.1"), tmp_path)
+
+
+def test_two_addresses_that_end_alike_have_a_clone_each(tmp_path, project):
+    other = tmp_path / "other" / "reel"
+    shutil.copytree(project, other)
+    (other / "a.txt").write_text("others")
+    git(other, "commit", "-qam", "others")
+    paths = {one_repository(f"file://{one}", tmp_path / "root").open().read("reel").path for one in (project, other)}
+    assert {(Path(path) / "a.txt").read_text() for path in paths} == {"two", "others"}
+
+
+def test_the_root_may_not_lie_in_the_source(project):
+    with pytest.raises(Trouble, match="lies in the source"):
+        one_repository(str(project), project / "runs")
+
+
+def test_a_separator_within_a_text_ends_no_line(tmp_path):
+    assert rows_of(tmp_path, '{"repo": "a/b", "note": "one\u2028two"}').read("a__b").row["note"] == "one\u2028two"
+
+
+def test_one_repository_makes_no_orphans_of_the_others(tmp_path, project):
+    assert one_repository(str(project), tmp_path / "root").open().covers("another")
+    assert not rows_of(tmp_path, {"repo": "a/b"}).covers("another")

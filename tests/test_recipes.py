@@ -1,0 +1,453 @@
+"""Recipes: what a repository says becomes scripts that a person can read, and a failed log becomes a better recipe."""
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import REPO
+
+from codedata.env import causes, node, plain, python_recipe, python_repair
+from codedata.env.ci import read_workflows
+from codedata.env.node import chain, read_node
+from codedata.env.plan import recipes
+from codedata.env.python_project import read_python
+from codedata.env.repair import COMPILER, Log
+from codedata.env.requirements import expanded, from_poetry, merged, read_file
+from codedata.env.tables import (
+    debian_by_beginning,
+    distribution_of,
+    helps_tests,
+    is_developers_group,
+    is_test_group,
+    table,
+)
+
+SAMPLES = sorted(path for path in (REPO / "samples" / "repos").iterdir() if path.is_dir())
+
+
+def write(folder: Path, **files: str) -> Path:
+    """Files by their names, in which __ stands for a dot and ___ for a slash."""
+    for name, text in files.items():
+        path = folder / name.replace("___", "/").replace("__", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def recipe_of(folder: Path):
+    return python_recipe.first(read_python(folder))
+
+
+def learn(recipe, text: str, phase: str = "test", **how):
+    return python_repair.learn(recipe, Log(phase, text, **how))
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A Python package as small as they come."""
+    return write(tmp_path, pyproject__toml='[project]\nname = "heron"\nversion = "1.0"\n', heron______init____py="",
+                 tests___test_heron__py="import heron\n")
+
+
+# what a repository says ----------------------------------------------------------------------------------------------
+
+def test_extras_and_groups_for_tests_are_taken_and_linters_are_not(tmp_path):
+    write(tmp_path, pyproject__toml="""
+[project]
+name = "heron"
+version = "1.0"
+[project.optional-dependencies]
+test = ["hypothesis>=6", "heron[fast]", "ruff"]
+fast = ["numpy"]
+docs = ["sphinx", "furo"]
+[dependency-groups]
+typing = ["mypy"]
+lint = ["flake8-bugbear"]
+tests = ["trustme", {include-group = "lint"}, {include-group = "More_Tests"}]
+more-tests = ["freezegun"]
+""")
+    assert read_python(tmp_path).tests == ("trustme", "freezegun", "hypothesis>=6", "numpy")
+
+
+def test_what_is_for_developers_waits_for_the_second_recipe(tmp_path):
+    write(tmp_path, pyproject__toml="""
+[project]
+name = "heron"
+[project.optional-dependencies]
+test = ["pytest"]
+dev = ["responses", "black"]
+speedups = ["orjson"]
+""", tests___test_a__py="")
+    first = recipe_of(tmp_path)
+    assert "responses" not in first.tests
+    wider = python_recipe.next_way(first, collected=True)
+    assert {"responses", "orjson"} < set(wider.tests) and python_recipe.next_way(wider, collected=True) is None
+
+
+def test_poetry_pdm_uv_hatch_tox_nox_and_pipenv_are_read(tmp_path):
+    write(tmp_path, pyproject__toml="""
+[tool.poetry]
+name = "heron"
+version = "2.1"
+[tool.poetry.group.test.dependencies]
+pytest-mock = "^3.10"
+[tool.hatch.envs.hatch-test]
+extra-dependencies = ["pyfakefs"]
+[tool.pdm.dev-dependencies]
+tests = ["respx"]
+""", tox__ini="""
+[testenv]
+deps =
+    -r requirements/tests.txt
+    py38: importlib-resources
+    coverage
+[testenv:docs]
+deps = sphinx
+[testenv:py-extra]
+deps = aiofiles
+""", requirements___tests__txt="-r more.txt\ndirty-equals==0.7 --hash=sha256:00\n",
+          requirements___more__txt="time-machine\n", noxfile__py="""
+import nox
+@nox.session
+def tests(session):
+    session.install("-r", "requirements/tests.txt", "anyio")
+@nox.session
+def docs(session):
+    session.install("myst-nb")
+""", Pipfile='[dev-packages]\nfactory-boy = "*"\n')
+    project = read_python(tmp_path)
+    assert set(project.tests) == {"pytest-mock>=3.10,<4", "pyfakefs", "respx", "time-machine", "dirty-equals==0.7",
+                                  "aiofiles", "anyio", "coverage"}
+    assert project.developers == ("factory-boy",) and project.version == "2.1"
+
+
+def test_setup_py_is_read_and_never_run(tmp_path):
+    write(tmp_path, setup__py="""
+from setuptools import setup, Extension
+raise SystemExit("this must not run")
+tests = ["nose2"]
+setup(name="heron", version="3", extras_require={"testing": tests + ["pytest-xdist"]},
+      ext_modules=[Extension("a", ["a.c"])])
+""")
+    project = read_python(tmp_path)
+    assert project.tests == ("nose2", "pytest-xdist") and project.native and project.version == "3"
+    assert set(COMPILER) <= set(python_recipe.first(project).system)
+
+
+def test_the_metadata_of_a_source_distribution_says_what_setup_py_computes(tmp_path):
+    write(tmp_path, setup__py="", **{"PKG-INFO": "Name: heron\nVersion: 4.5\nRequires-Dist: six\n"
+                                                 "Requires-Dist: ddt ; (python_version > '3') and extra == 'test'\n"})
+    project = read_python(tmp_path)
+    assert (project.version, project.tests) == ("4.5", ("ddt; python_version > '3'",))
+
+
+def test_requirements_files_are_followed_and_their_options_are_not(tmp_path):
+    write(tmp_path, a__txt="-r b.txt\n--index-url https://x.example\n-e .[speed]\nsix  # why\n"
+                           "foo @ https://x.example/foo.zip\n./local\n",
+          b__txt="attrs\\\n>=22 --hash=sha256:0\n-r a.txt\n")
+    found, extras = read_file(tmp_path / "a.txt")
+    assert set(found) == {"attrs >=22", "six"} and set(extras) == {"speed"}
+
+
+def test_versions_of_poetry_mean_what_poetry_means():
+    assert from_poetry({
+        "a": "^1.2.3", "b": "^0.3", "c": "~2.1", "d": "*", "e": {"version": ">=1,<3", "extras": ["x"]}, "f": "1.5",
+        "python": "^3.9", "g": {"git": "https://x.example"}, "h": {"version": "^2", "python": "<3.11"}}) == [
+        "a>=1.2.3,<2", "b>=0.3,<0.4", "c>=2.1,<2.2", "d", "e[x]>=1,<3", "f==1.5", "h>=2,<3; python_version < '3.11'"]
+
+
+def test_the_first_of_each_name_is_kept_and_the_project_is_none_of_its_requirements():
+    others = ["pytest-mock", "heron", "tox", "sphinx-rtd-theme"]
+    assert merged(["Pytest_Mock>3"], others, without=["Heron"]) == ("Pytest_Mock>3",)
+    assert expanded(["heron[a]", "six"], {"a": ["x", "heron[b]"], "b": ["y"]}, "Heron") == ["x", "y", "six"]
+
+
+def test_plugins_that_pytests_configuration_wants_are_there_from_the_first(package):
+    write(package, pytest__ini="[pytest]\naddopts = -ra --cov=heron -n auto --reruns 2\nasyncio_mode = auto\n")
+    tests = recipe_of(package).tests
+    assert {"pytest-cov", "pytest-xdist", "pytest-rerunfailures", "pytest-asyncio"} <= set(tests)
+
+
+def test_a_version_that_git_would_tell_is_told(package):
+    write(package, pyproject__toml='[project]\nname = "he-ron"\n[build-system]\nrequires = ["hatch-vcs"]\n',
+          **{"PKG-INFO": "Name: he-ron\nVersion: 1.2\n"})
+    assert "export SETUPTOOLS_SCM_PRETEND_VERSION_FOR_HE_RON=1.2" in recipe_of(package).install_script()
+
+
+def test_meson_is_installed_where_its_build_environment_stays(package):
+    write(package, pyproject__toml='[project]\nname = "heron"\n[build-system]\nrequires = ["meson-python"]\n')
+    text = recipe_of(package).install_script()
+    assert "pip install -q meson-python ninja" in text and "--no-build-isolation -e ." in text and "g++" in text
+
+
+def test_tests_are_named_where_no_configuration_does(package, tmp_path_factory):
+    assert recipe_of(package).test_script().rstrip().endswith("tests")
+    inside = write(tmp_path_factory.mktemp("inside"), setup__py="", pack______init____py="",
+                   pack___tests___test_a__py="")
+    assert recipe_of(inside).test_script().rstrip().endswith("pack")
+    write(package, pytest__ini="[pytest]\ntestpaths = tests\n")
+    assert not recipe_of(package).test_script().rstrip().endswith("tests")
+
+
+def test_workflows_and_dockerfiles_tell_packages_and_services(tmp_path):
+    write(tmp_path, **{"__github___workflows___ci__yml": """
+jobs:
+  test:
+    services: {db: {image: "postgres:15"}, cache: {image: redis}}
+    steps:
+      - run: |
+          sudo apt-get update
+          sudo apt-get install -y --no-install-recommends libxml2-dev python3-sphinx \\
+            zlib1g-dev $EXTRA && echo done
+      - run: sudo apt install texlive-latex-base
+""", "Dockerfile": "FROM debian\nRUN apt-get update && apt-get install -y libffi-dev git\n"})
+    found = read_workflows(tmp_path)
+    assert found.system == ("libxml2-dev", "zlib1g-dev", "libffi-dev") and found.services == ("postgresql", "redis")
+
+
+def test_a_broken_file_counts_as_not_there(tmp_path):
+    write(tmp_path, pyproject__toml="[project\n", setup__cfg="no section\n", tox__ini="[testenv\n",
+          setup__py="def (:\n", package__json="{", noxfile__py="(",
+          **{"__github___workflows___x__yml": "a: [", "requirements-test__txt": "\x00"})
+    read_python(tmp_path)
+    assert read_node(tmp_path).scripts == {} and read_workflows(tmp_path).system == ()
+
+
+@pytest.mark.parametrize("folder", SAMPLES, ids=lambda path: path.name)
+def test_every_sample_has_a_recipe_whose_scripts_are_bash(folder):
+    found = list(recipes(folder))
+    assert found
+    for recipe in found:
+        for text in (recipe.install_script(), recipe.test_script()):
+            assert text.startswith("#!/usr/bin/env bash\n# ")
+            assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).stderr == ""
+
+
+# what logs teach -----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("line, brought", [
+    ("E   ModuleNotFoundError: No module named 'yaml'", "pyyaml"),
+    ("ImportError: No module named dateutil.parser", "python-dateutil"),
+    ("SKIPPED [1] tests/test_a.py:3: could not import 'flask_login': No module named 'flask_login'", "flask-login"),
+    ("pytest: error: unrecognized arguments: --benchmark-disable", "pytest-benchmark"),
+    ("E       fixture 'mocker' not found", "pytest-mock"),
+    ("'django_db' not found in `markers` configuration option", "pytest-django"),
+    ("tests/a.py:1: PytestUnknownMarkWarning: Unknown pytest.mark.trio - is this a typo?", "pytest-trio"),
+    ("ERROR: Missing required plugins: pytest-homeassistant", "pytest-homeassistant"),
+    ("async def functions are not natively supported.", "pytest-asyncio"),
+    ("zoneinfo._common.ZoneInfoNotFoundError: 'No time zone found with key Europe/Paris'", "tzdata"),
+])
+def test_a_distribution_is_named_by(package, line, brought):
+    assert brought in learn(recipe_of(package), line).tests
+
+
+@pytest.mark.parametrize("line, brought", [
+    ("a.c:2:10: fatal error: libxml/tree.h: No such file or directory", "libxml2-dev"),
+    ("src/x.c:1:10: fatal error: zlib.h: No such file or directory", "zlib1g-dev"),
+    ("error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory", "gcc"),
+    ("../meson.build:1:0: ERROR: Unknown compiler(s): [['cc'], ['gcc']]", "g++"),
+    ("/usr/bin/ld: cannot find -lpq: No such file or directory", "libpq-dev"),
+    ("Package libffi was not found in the pkg-config search path.\nNo package 'libffi' found", "libffi-dev"),
+    ("Error: pg_config executable not found.", "libpq-dev"),
+    ("Error: Please make sure the libxml2 and libxslt development packages are installed.", "libxslt1-dev"),
+    ("OSError: libmagic.so.1: cannot open shared object file: No such file or directory", "libmagic1"),
+    ("OSError: cannot load library 'libsndfile.so': libsndfile.so: cannot open shared object file", "libsndfile1"),
+    ("E   FileNotFoundError: [Errno 2] No such file or directory: 'hg'", "mercurial"),
+    ("/bin/sh: 1: cmake: not found", "cmake"),
+])
+def test_a_debian_package_is_named_by(package, line, brought):
+    for phase in ("install", "test"):
+        assert brought in learn(recipe_of(package), line, phase).system
+
+
+def test_the_projects_own_module_is_never_installed_from_elsewhere(package):
+    log = "ModuleNotFoundError: No module named 'heron.fast'\nE   ImportError: No module named 'test_heron'"
+    assert learn(recipe_of(package), log) is None
+
+
+def test_a_missing_module_comes_in_the_version_that_the_project_asks_for(package):
+    write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\na = ["PyYAML>=6,<7"]\n')
+    assert "PyYAML>=6,<7" in learn(recipe_of(package), "ModuleNotFoundError: No module named 'yaml'").tests
+
+
+def test_a_suite_for_an_older_pytest_gets_one(package):
+    better = learn(recipe_of(package), "E   pytest.PytestRemovedIn9Warning: The (path: py.path.local) argument …")
+    assert "pytest<9" in better.tests and "pytest" not in better.tests
+
+
+def test_the_test_that_was_running_when_time_was_over_is_left_out(package):
+    log = "tests/test_a.py::test_one PASSED [ 10%]\ntests/test_a.py::test_waits[a b] \n"
+    better = learn(recipe_of(package), log, timed_out=True)
+    assert better.deselected == ("tests/test_a.py::test_waits[a b]",)
+    assert "--deselect=tests/test_a.py::test_waits[a b]" in better.test_script()
+
+
+def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(package):
+    refused = 'psycopg2.OperationalError: connection to server at "localhost", port 5432 failed: Connection refused'
+    better = learn(recipe_of(package), refused)
+    assert better.services == ("postgresql",) and "service postgresql start" in better.test_script()
+    better = learn(better, 'FATAL:  database "heron_test" does not exist')
+    assert 'create database "heron_test"' in better.test_script()
+
+
+def test_localhost_is_ipv4_where_servers_could_not_listen_on_the_other(package):
+    log = "OSError: [Errno 99] error while attempting to bind on address ('::1', 0): Cannot assign requested address"
+    assert "grep -v '^::1' /etc/hosts" in learn(recipe_of(package), log).test_script()
+
+
+def test_warnings_as_errors_root_locales_and_file_names(package):
+    recipe = recipe_of(package)
+    assert "-W default" in learn(recipe, "E   DeprecationWarning: datetime.utcnow() is deprecated").test_script()
+    assert "runuser -u tester" in learn(recipe, "E   Failed: DID NOT RAISE <class 'PermissionError'>").test_script()
+    german = learn(recipe, "locale.Error: unsupported locale setting\n setlocale('de_DE.UTF-8')")
+    assert "localedef -i de_DE" in german.install_script()
+    assert "--import-mode=importlib" in learn(recipe, "import file mismatch:\nimported module 'test_a'").test_script()
+
+
+def test_a_setup_that_imports_what_nobody_installs_gets_it_first(package):
+    better = learn(recipe_of(package), "ModuleNotFoundError: No module named 'numpy'", "install")
+    assert better.build[0] == "numpy" and "--no-build-isolation" in better.install_script()
+
+
+def test_a_log_that_shows_nothing_new_teaches_nothing(package):
+    recipe = recipe_of(package)
+    assert learn(recipe, "E   assert 1 == 2") is None
+    better = learn(recipe, "ModuleNotFoundError: No module named 'yaml'")
+    assert learn(better, "ModuleNotFoundError: No module named 'yaml'") is None
+
+
+def test_runners_follow_one_another_where_nothing_was_collected(package):
+    write(package, tests___run__py="")
+    ways = [recipe_of(package)]
+    while following := python_recipe.next_way(ways[-1], collected=False):
+        ways.append(following)
+    assert [way.runner for way in ways] == ["pytest", "own", "unittest"]
+    assert "python tests/run.py -v" in ways[1].test_script() and "xmlrunner discover" in ways[2].test_script()
+
+
+# Node and the others -------------------------------------------------------------------------------------------------
+
+def node_recipe(folder: Path, **package):
+    write(folder, package__json=json.dumps({"name": "wren", "version": "1.0.0", **package}))
+    return node.first(read_node(folder))
+
+
+def test_the_runner_is_found_behind_linters_and_coverage():
+    scripts = {"test": "npm run lint && npm run unit && npm run test:types", "lint": "eslint .", "test:types": "tsd",
+               "unit": "c8 --check-coverage --lines 90 npm run mocha",
+               "mocha": "cross-env NODE_ENV=test ./node_modules/.bin/mocha -R dot 'test/**/*.js'"}
+    steps = list(chain(scripts, "test"))
+    assert [step.runner for step in steps] == ["mocha"]
+    line = steps[0].line(1, 22)
+    assert line == "mocha 'test/**/*.js' --reporter xunit --reporter-option output=/tmp/results/mocha-1.xml"
+
+
+@pytest.mark.parametrize("command, line", [
+    ("nyc tape 'test/*.js' | tap-spec", "tape 'test/*.js' 2>&1 | tee /tmp/results/tape-1.txt"),
+    ("jest --coverage", "jest --coverage --ci --json --outputFile=/tmp/results/jest-1.json"),
+    ("vitest --watch", "vitest run --reporter=junit --outputFile=/tmp/results/vitest-1.xml"),
+    ("standard && ava", "ava --tap | tee /tmp/results/ava-1.tap"),
+    ("node --test", "node --test --test-reporter=junit --test-reporter-destination=/tmp/results/node-1.junit"),
+    ("borp --coverage", "borp --coverage --reporter=junit:/tmp/results/borp-1.xml"),
+])
+def test_a_runner_is_asked_for_a_report(command, line):
+    assert [step.line(1, 22) for step in chain({"test": command}, "test")] == [line]
+
+
+def test_what_tests_need_built_is_built():
+    steps = list(chain({"pretest": "npm run build", "build": "tsc -p .", "test": "mocha dist"}, "test"))
+    assert [step.words for step in steps] == [("tsc", "-p", "."), ("mocha", "dist")]
+
+
+def test_unit_tests_are_preferred_and_an_unknown_chain_runs_as_it_stands(tmp_path):
+    assert node_recipe(tmp_path, scripts={"test": "x && tape y", "tests-only": "tape test"}).label == "tests-only"
+    assert "npm run test" in node_recipe(tmp_path, scripts={"test": "./check.sh"}).test_script()
+    assert node_recipe(tmp_path, scripts={"test": 'echo "Error: no test specified" && exit 1'}) is None
+
+
+@pytest.mark.parametrize("engines, major", [("", 22), (">=18", 22), (">= 0.4", 22), ("^20.1.0 || >=22", 22),
+                                            (">=24", 24), ("^18.0.0", 18), ("20.x", 20), (">=14 <19", 18), ("*", 22)])
+def test_node_is_of_the_version_that_engines_allow(tmp_path, engines, major):
+    assert node_recipe(tmp_path, scripts={"test": "tape"}, engines={"node": engines}).project.engine == major
+
+
+def test_ranges_that_nothing_meets_are_relaxed_and_not_deleted(tmp_path):
+    recipe = node_recipe(tmp_path, scripts={"test": "tape"}, devDependencies={"tape": "^99"})
+    better = node.learn(recipe, Log("install", "npm error notarget No matching version found for tape@^99."))
+    text = better.install_script()
+    assert text.index("npm pkg set 'devDependencies[tape]=*'") < text.index("git checkout -q -- package.json")
+    better = node.learn(recipe, Log("install", "npm error code ERESOLVE"))
+    assert "--legacy-peer-deps" in better.install_script()
+    better = node.learn(recipe, Log("test", "Error: Cannot find module '@scope/x/y'\nsh: 1: nyc: not found"))
+    assert better.added == ("@scope/x", "nyc")
+
+
+def test_linters_are_left_out_and_package_json_stays_as_it_is(tmp_path):
+    wanted = dict.fromkeys(("eslint", "@x/eslint-config", "nyc", "tape"), "1")
+    text = node_recipe(tmp_path, scripts={"test": "nyc tape"}, devDependencies=wanted).install_script()
+    assert "npm pkg delete 'devDependencies[@x/eslint-config]' 'devDependencies[eslint]' 'devDependencies[nyc]'" in text
+    assert text.index("npm pkg delete") < text.index("npm install") < text.index("git checkout -q -- package.json")
+
+
+def test_a_copy_of_the_project_that_a_dependency_brings_becomes_the_project(tmp_path):
+    text = node_recipe(tmp_path, scripts={"test": "tape"}, dependencies={"tape": "1"}).install_script()
+    assert '[ ! -d node_modules/wren ] || { rm -rf node_modules/wren; ln -s "$PWD" node_modules/wren; }' in text
+
+
+def test_build_files_bring_their_own_recipes(tmp_path):
+    assert plain.first(tmp_path) is None
+    write(tmp_path, Makefile="all:\n\ncheck: all\n\t./t.sh\n")
+    assert "make -k check" in plain.first(tmp_path).test_script()
+    for file, sign in (("build.gradle", "gradle --no-daemon"), ("pom.xml", "mvn -B -o"),
+                       ("Cargo.toml", "cargo test --offline"), ("go.mod", "go test")):
+        (tmp_path / file).write_text("")
+        assert sign in plain.first(tmp_path).test_script()
+    log = Log("install", "fatal error: openssl/ssl.h: No such file")
+    assert "libssl-dev" in plain.learn(plain.first(tmp_path), log).system
+
+
+# tables --------------------------------------------------------------------------------------------------------------
+
+def test_the_tables_say_only_what_a_package_manager_takes():
+    packages = table("packages")
+    for kind in ("headers", "libraries", "shared", "binaries", "said"):
+        for name, brought in packages[kind].items():
+            assert all(re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", one) for one in brought.split()), name
+    for kind in ("modules", "options", "settings", "fixtures", "marks"):
+        for name, brought in packages[kind].items():
+            assert re.fullmatch(r"(?:[A-Za-z0-9][\w.-]*(?:\[\w+\])?(?:<\d+)?)?", brought), name
+
+
+def test_the_longest_beginning_of_a_header_decides():
+    assert debian_by_beginning("headers", "openssl/ssl.h") == ("libssl-dev",)
+    assert debian_by_beginning("headers", "brinepan/pan.h") == ()
+    modules = ("google.protobuf.message", "some_thing.sub", "imp")
+    assert tuple(map(distribution_of, modules)) == ("protobuf", "some-thing", "")
+
+
+def test_groups_are_told_by_their_names():
+    assert all(map(is_test_group, ("test", "tests", "testing", "unit-test", "requirements-tests", "test_extra")))
+    assert not any(map(is_test_group, ("latest", "contest", "lint", "test-docs", "typing")))
+    assert is_developers_group("dev") and not is_developers_group("docs")
+    assert helps_tests("pytest-mock") and not helps_tests("Flake8_Bugbear") and not helps_tests("sphinx")
+
+
+@pytest.mark.parametrize("phase, log, name", [
+    ("install", "x\npan.c:2:10: fatal error: brinepan/pan.h: No such file or directory\n"
+                "error: command '/usr/bin/gcc' failed with exit code 1", "missing_header"),
+    ("install", "ERROR: No matching distribution found for heron==9\n", "unmet_requirement"),
+    ("install", "ERROR: Package 'heron' requires a different Python: 3.11.2 not in '>=3.13'", "language_version"),
+    ("install", "error: command 'gcc' failed: No such file or directory", "missing_compiler"),
+    ("install", "W: Failed to fetch http://x.example/  Temporary failure resolving 'x.example'", "download_failed"),
+    ("test", "E  fixture 'mocker' not found\nE  fixture 'mocker' not found\nE  No module named 'x'", "missing_fixture"),
+    ("test", "redis.exceptions.ConnectionError: Error 111 connecting to localhost:6379.", "needs_service"),
+    ("test", "E   socket.gaierror: [Errno -3] Temporary failure in name resolution", "needs_network"),
+    ("test", "collected 0 items\n\n=== no tests ran in 0.01s ===", "no_tests"),
+    ("test", "E   assert 1 == 2", "other"),
+])
+def test_a_failures_cause_is_named_with_the_line_that_says_it(phase, log, name):
+    found = causes.cause_of(phase, log)
+    assert found.name == name and found.name in causes.names() and found.evidence in log

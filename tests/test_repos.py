@@ -1,0 +1,62 @@
+"""samples/repos, each planned without a model and verified in real containers; packages come from their registries."""
+from __future__ import annotations
+
+import os
+
+import pytest
+from conftest import REPO
+
+from codedata.env.plan import plan, read
+from codedata.env.verify import Limits
+from codedata.sandbox import open_sandbox
+
+pytestmark = pytest.mark.docker
+FOLDER = REPO / "samples" / "repos"
+CA_BUNDLE = os.environ.get("REQUESTS_CA_BUNDLE", "")
+AT_ONCE = ("bitloom", "querywren", "romanist", "spanset")   # the others install a gigabyte: make check-all
+HEALTHY = {   # passed, cases, one of the names
+    "bitloom": (7, 7, "tests/test_bits.py::test_any_buffer_will_do"),
+    "cinderset": (3, 3, "grow"),
+    "duecalc": (7, 7, "tests/test_due.py::test_due_date[eom+1-expected3]"),
+    "gapcount": (8, 8, "example.org/gapcount::TestGaps/two_of_it"),
+    "hexwarden": (5, 6, "tests/round_trip.rs::a_bad_digit_is_named"),
+    "querywren": (7, 7, "parse > reads nested keys"),
+    "romanist": (5, 6, "test/test_romanist.py::ToRoman::test_known"),
+    "spanset": (10, 10, "tests/test_spans.py::TestRemove::test_from_the_middle"),
+    "tallybook": (4, 4, "tests/test_ledger.py::test_the_file_is_read_once"),
+    "unitfern": (5, 5, "units of one kind convert"),
+}
+
+
+def planned(name: str):
+    def opener(image: str):
+        return open_sandbox("docker", image=image or "codedata-base:bookworm", workdir="/testbed", scripts=[],
+                            run_label="test-repos")
+    folder = FOLDER / name
+    return plan(opener, read(folder, folder), folder, Limits(600, 300))
+
+
+def test_every_sample_is_looked_at():
+    assert {path.name for path in FOLDER.iterdir() if path.is_dir()} == {*HEALTHY, "dicehedge", "saltpan"}
+
+
+@pytest.mark.parametrize("name", [name if name in AT_ONCE else pytest.param(name, marks=pytest.mark.long)
+                                  for name in HEALTHY])
+def test_a_repository_becomes_a_healthy_environment_with_the_first_recipe(name):
+    found = planned(name)
+    verified = found.verified
+    assert verified.ok and verified.healthy, verified.cause
+    assert (verified.n_passed, verified.n_cases) == HEALTHY[name][:2] and len(found.attempts) == 1
+    assert HEALTHY[name][2] in {case["name"] for case in verified.results}
+    assert not verified.flaky and not verified.needs_network
+
+
+def test_a_flaky_suite_is_verified_and_its_flaky_case_named():
+    verified = planned("dicehedge").verified
+    assert verified.ok and verified.flaky == ["tests/test_dice.py::test_scores_start_empty"] and verified.n_passed >= 6
+
+
+def test_what_cannot_be_installed_fails_with_its_cause():
+    found = planned("saltpan")
+    assert (found.verified.failed, found.verified.cause.name) == ("install", "missing_header")
+    assert "brinepan/pan.h" in found.verified.cause.evidence and "brinepan" in found.log

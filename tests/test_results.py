@@ -1,0 +1,313 @@
+"""Test reports: what each runner writes, recorded or as its documentation gives it, comes out as the same list."""
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from codedata.code.results import counts, not_collected, parse
+
+
+def statuses(results) -> dict[str, str]:
+    return {case["name"]: case["status"] for case in results}
+
+
+def of_text(text: str) -> dict[str, str]:
+    return statuses(parse({}, text))
+
+
+SUITE = '''
+import pytest
+class TestX:
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_n(self, n):
+        assert n == 1
+def test_skipped():
+    pytest.skip("not today")
+@pytest.mark.xfail
+def test_expected():
+    assert False
+@pytest.fixture
+def broken():
+    raise RuntimeError
+def test_error(broken):
+    pass
+@pytest.fixture
+def fails_at_the_end():
+    yield
+    raise RuntimeError
+def test_torn_down(fails_at_the_end):
+    pass
+'''
+OUTCOMES = {"tests/test_a.py::TestX::test_n[1]": "passed", "tests/test_a.py::TestX::test_n[2]": "failed",
+            "tests/test_a.py::test_skipped": "skipped", "tests/test_a.py::test_expected": "skipped",
+            "tests/test_a.py::test_error": "error", "tests/test_a.py::test_torn_down": "error"}
+
+
+@pytest.fixture
+def suite(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_a.py").write_text(SUITE)
+    (tmp_path / "tests" / "test_broken.py").write_text("import a_module_that_is_not_there\n")
+    return tmp_path
+
+
+def run_pytest(folder, *flags) -> str:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--continue-on-collection-errors", *flags]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
+
+
+def test_names_from_pytests_report_are_its_node_ids(suite):
+    run_pytest(suite, "--junitxml=out.xml", "-o", "junit_family=xunit1")
+    found = parse({"out.xml": (suite / "out.xml").read_bytes()})
+    assert statuses(found) == OUTCOMES | {"tests.test_broken": "error"}
+    assert not_collected(found) == ["tests.test_broken"]
+
+
+def test_the_same_names_stand_in_what_pytest_prints(suite):
+    assert of_text(run_pytest(suite, "-v")) == OUTCOMES | {"tests/test_broken.py": "error"}
+    assert not_collected(parse({}, run_pytest(suite, "-v"))) == ["tests/test_broken.py"]
+
+
+def test_a_report_wins_over_the_text_and_an_empty_one_does_not():
+    text = "tests/test_a.py::test_x PASSED [100%]\n"
+    report = b'<testsuite><testcase classname="a" name="b"/></testsuite>'
+    assert statuses(parse({"r.xml": report}, text)) == {"a::b": "passed"}
+    assert statuses(parse({"r.xml": b"<testsuite/>"}, text)) == {"tests/test_a.py::test_x": "passed"}
+
+
+def test_of_a_report_that_was_cut_short_the_complete_cases_count():
+    report = b'<testsuites><testsuite><testcase classname="c" name="one"/><testcase classname="c" name="two"><fail'
+    assert statuses(parse({"r.xml": report})) == {"c::one": "passed"}
+
+
+def test_characters_that_xml_forbids_are_no_end_of_the_report():
+    report = b'<testsuite><testcase name="bell \x07"><failure>\x1b[31mred</failure></testcase></testsuite>'
+    assert statuses(parse({"r.xml": report})) == {"bell ?": "failed"}
+
+
+def test_cases_of_one_name_are_one_with_the_worst_outcome():
+    report = (b'<testsuite><testcase classname="c" name="x"><failure/></testcase>'
+              b'<testcase classname="c" name="x"/></testsuite>')
+    assert statuses(parse({"r.xml": report})) == {"c::x": "failed"}
+
+
+def test_the_suites_of_node_are_in_its_names():
+    report = b"""<?xml version="1.0" encoding="utf-8"?>
+<testsuites>
+	<testsuite name="parse" time="0.005" tests="2" failures="0" skipped="1">
+		<testcase name="reads lists" time="0.0005" classname="test"/>
+		<testcase name="later" time="0.004" classname="test"><skipped type="skipped" message="true"/></testcase>
+	</testsuite>
+	<testcase name="top" time="0.0003" classname="test" failure="1"><failure message="1"/></testcase>
+</testsuites>"""
+    assert statuses(parse({"n.xml": report})) == {"parse > reads lists": "passed", "parse > later": "skipped",
+                                                  "top": "failed"}
+
+
+def test_reports_of_mocha_vitest_and_surefire():
+    mocha = b'<testsuite name="Mocha Tests"><testcase classname="sum adds" name="two" time="0"/></testsuite>'
+    vitest = (b'<testsuites><testsuite name="a.test.ts"><testcase classname="a.test.ts" name="sum &gt; adds"/>'
+              b'</testsuite><testsuite name="b.test.ts"><testcase classname="b.test.ts" name="b.test.ts"><error/>'
+              b'</testcase></testsuite></testsuites>')
+    surefire = b'<testsuite><testcase name="adds" classname="org.x.SumTest"><error>at</error></testcase></testsuite>'
+    found = parse({"m.xml": mocha, "v.xml": vitest, "s.xml": surefire})
+    assert statuses(found) == {"sum adds::two": "passed", "a.test.ts::sum > adds": "passed", "b.test.ts": "error",
+                               "org.x.SumTest::adds": "error"}
+    assert not_collected(found) == ["b.test.ts"]
+
+
+def test_jests_own_json():
+    report = {"testResults": [
+        {"name": "/testbed/src/a.test.js", "status": "failed", "assertionResults": [
+            {"ancestorTitles": ["sum"], "title": "adds", "status": "passed"},
+            {"ancestorTitles": ["sum"], "title": "later", "status": "pending"},
+            {"ancestorTitles": [], "title": "fails", "status": "failed"}]},
+        {"name": "/testbed/src/b.test.js", "status": "failed", "assertionResults": []}]}
+    assert statuses(parse({"jest.json": json.dumps(report).encode()})) == {
+        "testbed/src/a.test.js::sum > adds": "passed", "testbed/src/a.test.js::sum > later": "skipped",
+        "testbed/src/a.test.js::fails": "failed", "testbed/src/b.test.js": "error"}
+
+
+def test_go_as_json_and_as_text_give_the_same_names():
+    events = [{"Action": action, "Package": "x.org/a", "Test": test} for action, test in (
+        ("run", "TestA"), ("pass", "TestA/two_words"), ("pass", "TestA"), ("skip", "TestB"))]
+    events += [{"Action": "pass", "Package": "x.org/a"}, {"Action": "fail", "Package": "x.org/b"}]
+    text = """=== RUN   TestA
+--- PASS: TestA (0.00s)
+    --- PASS: TestA/two_words (0.00s)
+--- SKIP: TestB (0.00s)
+PASS
+ok  \tx.org/a\t0.010s
+FAIL\tx.org/b [build failed]
+FAIL
+"""
+    expected = {"x.org/a::TestA": "passed", "x.org/a::TestA/two_words": "passed", "x.org/a::TestB": "skipped",
+                "x.org/b": "error"}
+    assert statuses(parse({"go.json": "\n".join(map(json.dumps, events)).encode()})) == expected
+    assert of_text(text) == expected
+    assert not_collected(parse({}, text)) == ["x.org/b"]
+
+
+def test_unittests_lines_old_and_new_with_a_docstring_and_with_output_between():
+    assert of_text("""test_a (tests.test_x.TestA.test_a) ... ok
+test_b (tests.test_x.TestA) ... FAIL
+test_c (tests.test_x.TestA.test_c)
+What it promises. ... skipped 'no fractions'
+test_d (tests.test_x.TestA.test_d) ... printed by the test
+ok
+test_e (tests.test_x.TestA.test_e) ... expected failure
+tests.test_y (unittest.loader._FailedTest.tests.test_y) ... ERROR
+
+======================================================================
+FAIL: test_b (tests.test_x.TestA)
+""") == {"tests.test_x.TestA::test_a": "passed", "tests.test_x.TestA::test_b": "failed",
+         "tests.test_x.TestA::test_c": "skipped", "tests.test_x.TestA::test_d": "passed",
+         "tests.test_x.TestA::test_e": "skipped",
+         "unittest.loader._FailedTest::tests.test_y": "error"}
+
+
+def test_unittest_itself(tmp_path):
+    (tmp_path / "test_u.py").write_text("""import unittest
+class T(unittest.TestCase):
+    def test_one(self):
+        "Said in a line."
+        print("noise")
+    def test_two(self): self.fail()
+    @unittest.skip("so")
+    def test_three(self): pass
+""")
+    done = subprocess.run([sys.executable, "-m", "unittest", "-v"], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+    assert of_text(done.stdout) == {"test_u.T::test_one": "passed", "test_u.T::test_two": "failed",
+                                    "test_u.T::test_three": "skipped"}
+
+
+def test_cargo_with_its_targets():
+    assert of_text("""     Running unittests src/lib.rs (target/debug/deps/hexwarden-0d4e)
+
+running 2 tests
+test tests::large_input ... ignored
+test tests::upper_case_is_read ... ok
+
+     Running tests/round_trip.rs (target/debug/deps/round_trip-77)
+test there_and_back - should panic ... FAILED
+
+   Doc-tests hexwarden
+test src/lib.rs - encode (line 22) ... ok
+""") == {"src/lib.rs::tests::large_input": "skipped", "src/lib.rs::tests::upper_case_is_read": "passed",
+         "tests/round_trip.rs::there_and_back": "failed", "doc hexwarden::src/lib.rs - encode (line 22)": "passed"}
+
+
+def test_tap_of_tape_is_told_apart_by_its_comments():
+    assert of_text("""TAP version 13
+# parse()
+ok 1 should be equal
+not ok 2 should be equal
+# stringify()
+ok 3 should be equal
+ok 4 later # SKIP
+
+1..4
+# tests 4
+# pass  3
+# fail  1
+""") == {"parse() > should be equal": "passed", "parse() > should be equal (2)": "failed",
+         "stringify() > should be equal": "passed", "stringify() > later": "skipped"}
+
+
+def test_tap_of_node_with_subtests():
+    assert of_text("""TAP version 13
+# Subtest: parse
+    # Subtest: reads lists
+    ok 1 - reads lists
+      ---
+      duration_ms: 0.2
+      ...
+    # Subtest: fails
+    not ok 2 - fails
+    1..2
+not ok 1 - parse
+# Subtest: top
+ok 2 - top # time=3ms
+1..2
+# tests 3
+""") == {"parse > reads lists": "passed", "parse > fails": "failed", "parse": "failed", "top": "passed"}
+
+
+def test_marks_of_mocha_and_of_jest():
+    assert of_text("""
+  sum
+    ✔ adds two (12ms)
+    - adds three
+    when empty
+      1) is zero
+
+  1 passing (20ms)
+  1 failing
+
+  1) sum
+       when empty
+         is zero:
+     Error
+""") == {"sum > adds two": "passed", "sum > adds three": "skipped", "sum > when empty > is zero": "failed"}
+    assert of_text("""PASS src/a.test.js
+  sum
+    ✓ adds (5 ms)
+    ✕ fails
+    ○ skipped later
+
+Test Suites: 1 failed, 1 total
+""") == {"sum > adds": "passed", "sum > fails": "failed", "sum > skipped later": "skipped"}
+
+
+def test_ctest_and_automake():
+    assert of_text("""      Start 1: add
+1/3 Test #1: add ..............................   Passed    0.00 sec
+2/3 Test #2: grow .............................***Failed    0.01 sec
+3/3 Test #3: remove ...........................***Not Run   0.00 sec
+""") == {"add": "passed", "grow": "failed", "remove": "error"}
+    assert of_text("PASS: t/one.sh\nFAIL: t/two.sh\nSKIP: t/three.sh\n") == {
+        "t/one.sh": "passed", "t/two.sh": "failed", "t/three.sh": "skipped"}
+
+
+def test_colours_do_not_hide_outcomes():
+    text = "tests/test_a.py::test_x \x1b[32mPASSED\x1b[0m\x1b[32m [100%]\x1b[0m\n"
+    assert of_text(text) == {"tests/test_a.py::test_x": "passed"}
+
+
+def test_where_nothing_says_how_tests_ended_there_are_none():
+    assert parse({}, "make: Nothing to be done for 'test'.\n") == []
+    assert parse({"x.json": b"{]", "y.xml": b"<html>", "z.bin": b"\xff\xfe"}, "") == []
+
+
+def test_counts_name_every_status():
+    assert counts(parse({}, "PASS: a\nFAIL: b\n")) == {"passed": 1, "skipped": 0, "failed": 1, "error": 0}
+
+
+def test_tap_of_prove_is_by_file_and_unnamed_or_repeated_tests_keep_their_number():
+    assert of_text("""t/10_base.t ..
+ok 1 - new
+ok 2
+ok 3 - new
+1..3
+ok
+t/20_more.t ..
+1..10
+ok 1 - new
+not ok 2 - parse
+Dubious, test returned 1 (wstat 256, 0x100)
+Failed 9/10 subtests
+
+Result: FAIL
+""") == {"t/10_base.t > new": "passed", "t/10_base.t > test 2": "passed", "t/10_base.t > new (3)": "passed",
+         "t/20_more.t > new": "passed", "t/20_more.t > parse": "failed", "t/20_more.t": "error"}
+
+
+def test_cases_without_a_class_are_by_their_suite_and_a_byte_that_is_no_text_cuts_nothing():
+    report = (b'<testsuites><testsuite name="one"><testcase name="a"/><testcase name="b \xf6"><failure/></testcase>'
+              b'</testsuite><testsuite name="two"><testcase name="a"/></testsuite></testsuites>')
+    assert {case["name"]: case["status"] for case in parse({"r.xml": report})} == {
+        "one::a": "passed", "one::b \ufffd": "failed", "two::a": "passed"}

@@ -1,0 +1,263 @@
+"""Verification in real containers: what is verified works from nothing, offline, without a look at the future."""
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from codedata.env.verify import RESULTS, Limits, Project, Run, compare, history_after, put_source, verify
+from codedata.sandbox import open_sandbox
+
+pytestmark = pytest.mark.docker
+RUN, BASE = "test-verify", "codedata-base:bookworm"
+NOTHING = "#!/usr/bin/env bash\n"
+TESTS = f"mkdir -p {RESULTS} && python3 -m pytest -p no:cacheprovider -o junit_family=xunit1 --junitxml={RESULTS}/r.xml"
+LIMITS = Limits(install_s=60, test_s=60)
+
+
+def opener(image: str):
+    return open_sandbox("docker", image=image or BASE, workdir="/testbed", scripts=[], run_label=RUN)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A small module with a test, as a folder without a history."""
+    folder = tmp_path / "heron"
+    (folder / "tests").mkdir(parents=True)
+    (folder / "heron.py").write_text("def wade():\n    return 'slowly'\n")
+    (folder / "tests" / "test_heron.py").write_text("import heron\n")
+    add_test(folder, "def test_wade():\n    assert heron.wade() == 'slowly'")
+    return folder
+
+
+def add_test(source: Path, body: str) -> None:
+    with open(source / "tests" / "test_heron.py", "a") as file:
+        file.write(f"\n\n{body}\n")
+
+
+def check(source: Path, install: str = NOTHING, test: str = TESTS, **how):
+    project = how.pop("project", Project(source, distribution="heron", modules=("heron",)))
+    return verify(opener, project, install, test, how.pop("limits", LIMITS), **how)
+
+
+@pytest.fixture
+def image_name():
+    name = "codedata-test/verify:heron"
+    yield name
+    subprocess.run(["docker", "rmi", "-f", name], capture_output=True)
+
+
+def test_what_works_is_verified_case_by_case(source):
+    add_test(source, "def test_it_fails():\n    assert heron.wade() == 'fast'")
+    found = check(source)
+    assert found.ok and not found.healthy and (found.n_passed, found.n_cases) == (1, 2)
+    assert found.results == [{"name": "tests/test_heron.py::test_it_fails", "status": "failed"},
+                             {"name": "tests/test_heron.py::test_wade", "status": "passed"}]
+    assert (found.cause.name, found.cause.evidence) == ("tests_fail", "tests/test_heron.py::test_it_fails")
+    assert len(found.test_s) == 4
+
+
+def test_nothing_of_a_script_is_left_in_the_shell_for_the_next(source):
+    """Also in a sandbox that keeps directory and environment between commands."""
+    def keeping(image: str):
+        return open_sandbox("docker", image=image or BASE, workdir="/testbed", run_label=RUN)
+    project = Project(source, distribution="heron", modules=("heron",))
+    found = verify(keeping, project, "cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", TESTS, LIMITS)
+    assert found.ok and found.healthy
+
+
+def test_an_install_that_fails_is_named_with_its_line(source):
+    found = check(source, install="echo start\necho 'x.c:1:10: fatal error: pan.h: No such file' >&2\nexit 1\n")
+    assert (found.failed, found.cause.name, found.phase) == ("install", "missing_header", "install")
+    assert "pan.h" in found.cause.evidence
+
+
+def test_a_suite_in_which_nothing_passes_is_not_verified(source):
+    found = check(source, test=f"{TESTS} --deselect tests/test_heron.py::test_wade")
+    assert found.failed == "tests" and found.cause.name == "no_tests" and not found.results
+
+
+def test_time_is_limited_and_the_cause_says_so(source):
+    assert check(source, install="sleep 60", limits=Limits(2, 2)).cause.name == "time_limit"
+    found = check(source, test=f"{TESTS}; sleep 60", limits=Limits(60, 4))
+    assert found.timed_out and not found.healthy
+
+
+def test_cases_that_differ_between_runs_are_listed_and_are_no_result(source):
+    for n in range(4):
+        add_test(source, f"def test_steady_{n}():\n    pass")
+    add_test(source, "def test_toggles():\n    from pathlib import Path\n    seen = Path('/tmp/seen').exists()\n"
+                     "    Path('/tmp/seen').unlink() if seen else Path('/tmp/seen').touch()\n    assert not seen")
+    found = check(source)
+    assert found.ok and found.flaky == ["tests/test_heron.py::test_toggles"]
+    assert len(found.results) == 5 and all(case["status"] == "passed" for case in found.results)
+
+
+def test_a_suite_whose_names_change_all_the_time_is_not_verified(source):
+    add_test(source, "import time\nimport pytest\nNOW = time.time_ns()\n\n\n"
+                     "@pytest.mark.parametrize('n', range(NOW, NOW + 9))\ndef test_n(n):\n    pass")
+    found = check(source)
+    assert (found.failed, found.cause.name) == ("repeat", "unstable")
+
+
+def test_what_holds_only_with_a_network_is_listed(source):
+    add_test(source, "def test_needs_a_network():\n    import socket\n    assert len(socket.if_nameindex()) > 1")
+    found = check(source)
+    assert found.ok and found.needs_network == ["tests/test_heron.py::test_needs_a_network"]
+    assert {"name": "tests/test_heron.py::test_needs_a_network", "status": "failed"} in found.results
+    assert check(source, test=f"{TESTS} -k network").failed == "offline"
+
+
+def test_the_image_holds_the_install_and_passes_offline(source, image_name):
+    add_test(source, "def test_installed():\n    assert open('/opt/made').read() == 'by install\\n'")
+    found = check(source, install="echo 'by install' > /opt/made", image_name=image_name)
+    assert found.ok and found.healthy and found.image_id.startswith("sha256:")
+    with opener(image_name) as sandbox:
+        assert sandbox.run("cat /opt/made").output == "by install\n"
+        assert sandbox.run(f"[ ! -e {RESULTS} ] && [ ! -e /tmp/codedata ]").ok
+        assert sandbox.run("git rev-parse HEAD").output.strip() == found.base_commit
+
+
+def test_only_a_promising_first_run_is_followed_by_others_where_that_is_asked(source):
+    add_test(source, "def test_it_fails():\n    assert False")
+    found = check(source, only_if=lambda run: run.healthy)
+    assert found.failed == "tests" and len(found.test_s) == 1 and found.n_passed == 1
+
+
+def test_an_installed_copy_that_shadows_the_source_is_found(source):
+    found = check(source, install="cp heron.py /usr/lib/python3/dist-packages/")
+    assert (found.failed, found.cause.name) == ("shadow", "shadowed")
+    assert "/usr/lib/python3/dist-packages/heron.py" in found.cause.evidence
+
+
+# history -------------------------------------------------------------------------------------------------------------
+
+def git(folder: Path, *words: str) -> str:
+    me = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    return subprocess.run(["git", *me, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(source):
+    """The same as a repository in which the fix lies after the base commit, in every corner that git has."""
+    git(source, "init", "-q", "-b", "main")
+    git(source, "add", "-A")
+    git(source, "commit", "-q", "-m", "first")
+    git(source, "tag", "v1.0")
+    (source / "heron.py").write_text("def wade():\n    return 'slowly'  # base\n")
+    git(source, "commit", "-qam", "base")
+    base = git(source, "rev-parse", "HEAD")
+    for where in ("later", "dangling", "tagged"):
+        (source / "heron.py").write_text(f"def wade():\n    return 'the fix of 2f8c, {where}'\n")
+        git(source, "commit", "-qam", where)
+        if where == "dangling":
+            git(source, "reset", "-q", "--hard", "HEAD~1")
+    git(source, "tag", "-a", "v2.0", "-m", "the fix of 2f8c")
+    git(source, "branch", "future")
+    git(source, "remote", "add", "origin", "https://example.org/heron.git")
+    (source / "heron.py").write_text("stashed fix\n")
+    git(source, "stash", "-q")
+    git(source, "gc", "-q")
+    return source, base
+
+
+def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
+    source, base = repository
+    with opener("") as sandbox:
+        assert put_source(sandbox, Project(source, base)) == (base, "")
+        assert history_after(sandbox, base) == []
+        assert sandbox.run("git log --all --format=%s").output.split() == ["base", "first"]
+        assert sandbox.run("git tag").output.split() == ["v1.0"]
+        assert sandbox.run("cat heron.py").output.endswith("# base\n")
+        assert not sandbox.run("git status --porcelain").output
+        assert "the fix of 2f8c" not in sandbox.run("git cat-file --batch-all-objects --batch --unordered").output
+        assert not sandbox.run("grep -rsl 'the fix of 2f8c' / --exclude-dir=proc --exclude-dir=sys").output
+
+
+@pytest.mark.parametrize("leave, sign", [
+    ("git remote add origin https://example.org/x.git", "a remote: origin"),
+    ("git commit -q --allow-empty -m later && git tag later && git reset -q --hard HEAD~1",
+     "refs/tags/later leads past it"),
+    ("git commit -q --allow-empty -m later", "HEAD is not at"),
+    ("echo x >> heron.py && git stash -q", "refs/stash leads past it"),
+    ("git commit -q --allow-empty -m later && git reset -q --hard HEAD~1", "the reflog names"),
+    ("git commit -q --allow-empty -m later && git reset -q --hard HEAD~1 && rm -rf .git/logs .git/ORIG_HEAD",
+     "a commit that nothing leads to"),
+    ("git commit -q --allow-empty -m later && git update-ref FETCH_HEAD HEAD; git reset -q --hard HEAD~1",
+     "left over: .git/"),
+    ("mkdir -p .git/objects/info && echo /elsewhere/objects > .git/objects/info/alternates",
+     "objects are taken from elsewhere"),
+    ("git clone -q . /opt/copy", "another repository: /opt/copy/.git"),
+])
+def test_what_an_install_leaves_of_a_history_is_found(source, leave, sign):
+    with opener("") as sandbox:
+        base, trouble = put_source(sandbox, Project(source))
+        assert not trouble
+        sandbox.run("git config user.name t && git config user.email t@example.org")
+        assert sandbox.run(leave).ok
+        assert any(line.startswith(sign) for line in history_after(sandbox, base))
+
+
+def test_changes_that_were_not_committed_are_part_of_the_source(repository):
+    source, _ = repository
+    (source / "heron.py").write_text("changed = True\n")
+    (source / "new.py").write_text("new = True\n")
+    git(source, "rm", "-q", "--cached", "tests/test_heron.py")
+    (source / "tests" / "test_heron.py").unlink()
+    head = git(source, "rev-parse", "HEAD")
+    with opener("") as sandbox:
+        base, trouble = put_source(sandbox, Project(source))
+        assert not trouble and base != head
+        assert sandbox.run("cat heron.py new.py; ls tests").output.startswith("changed = True\nnew = True\n")
+        assert not sandbox.run("test -e tests/test_heron.py").ok and history_after(sandbox, base) == []
+
+
+def test_a_folder_without_a_history_gives_the_same_commit_every_time(source):
+    (source / "sub").mkdir()
+    git(source / "sub", "init", "-q")
+    (source / ".gitignore").write_text("*.log\n")
+    (source / "kept.log").write_text("a file that the folder has\n")
+    found = set()
+    for _ in range(2):
+        with opener("") as sandbox:
+            found.add(put_source(sandbox, Project(source)))
+            assert sandbox.run("git ls-files kept.log").output.strip() == "kept.log"
+            assert not sandbox.run("test -e sub/.git").ok
+    assert len(found) == 1 and found.pop()[1] == ""
+
+
+def test_a_commit_that_is_not_there_is_trouble_with_the_source(repository):
+    source, _ = repository
+    found = check(source, project=Project(source, "0" * 40))
+    assert (found.failed, found.cause.name) == ("source", "source") and "is not in the source" in found.cause.evidence
+
+
+def test_the_images_own_source_is_taken_where_no_folder_is_given(source, image_name):
+    with opener("") as sandbox:
+        put_source(sandbox, Project(source))
+        sandbox.commit(image_name)
+    found = verify(lambda image: opener(image or image_name), Project(modules=("heron",)), NOTHING, TESTS, LIMITS)
+    assert found.ok and found.healthy
+
+
+# arithmetic, without a container -------------------------------------------------------------------------------------
+
+def run(exit_code: int = 0, **outcomes: str) -> Run:
+    return Run(exit_code, 1.0, False, "", [{"name": name, "status": status} for name, status in outcomes.items()])
+
+
+def test_healthy_means_that_the_whole_suite_ran_and_passed():
+    assert run(a="passed", b="passed").healthy
+    assert not run(a="passed", b="failed").healthy
+    assert run(**{f"t{i}": "passed" for i in range(19)}, x="failed").healthy
+    assert not run(a="passed", b="skipped").healthy
+    assert run(**{f"t{i}": "passed" for i in range(4)}, x="skipped").healthy
+    assert not run(139, a="passed").healthy
+    assert not run(**{f"a::{i}": "passed" for i in range(99)}, **{"tests.test_b": "error"}).healthy
+
+
+def test_cases_are_stable_that_come_out_the_same_in_all_runs():
+    runs = [run(a="passed", b="failed", c="passed"), run(a="passed", b="passed"),
+            run(a="passed", b="failed", d="passed")]
+    assert compare(runs) == ({"a": "passed"}, ["b", "c", "d"])
