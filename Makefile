@@ -5,13 +5,14 @@ ROOT ?= runs/demo
 ARGS ?=
 BIN = .venv/bin
 SCRIPTS = prompt king ch validate report export
+MORE = env_setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-trl check-all lint lock duel status clean samples $(SCRIPTS)
+.PHONY: help setup demo demo-env images test test-trl check-all lint lock duel status clean samples $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  make STAGE       one stage on ROOT=$(ROOT): $(SCRIPTS)   (ARGS=\"...\" goes to the script)"
+	@echo "  make STAGE       one stage on ROOT=$(ROOT): $(SCRIPTS) $(MORE)   (ARGS=\"...\" goes to the script; env_setup wants --input or --repo there)"
 
 setup: .venv/.done  ## make .venv from the lock file (with the embedded model)
 
@@ -23,13 +24,19 @@ setup: .venv/.done  ## make .venv from the lock file (with the embedded model)
 demo: setup    ## run the scripts on the samples with a small real model, no key (about 5 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh runs/demo
 
+demo-env: setup images  ## set up sample repositories in containers: no model (needs a Docker engine: tools/docker-up)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-env.sh runs/demo-env
+
+images:        ## codedata-base:bookworm, the image that repositories are set up in
+	@tools/docker-up
+
 test: setup    ## the test suite (no network)
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)
 
-check-all: setup  ## the benchmarks at full size, one JSON line each (about 20 minutes)
+check-all: setup  ## the benchmarks at full size, one JSON line each, and the long tests (needs an engine)
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/throughput.py --https
 	$(BIN)/python benchmarks/resume.py
@@ -37,19 +44,22 @@ check-all: setup  ## the benchmarks at full size, one JSON line each (about 20 m
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/page.py
+	$(BIN)/python benchmarks/leak.py
+	$(BIN)/python benchmarks/sandbox.py
+	$(BIN)/python -m pytest -q -m long
 
 lint: setup    ## ruff
 	$(BIN)/ruff check .
 
 # exit 1 (some items failed; the script says which and how to go on) lets the next goal of `make prompt king ch` run
-$(SCRIPTS): setup
+$(SCRIPTS) $(MORE): setup
 	@$(BIN)/python $@.py --root $(ROOT) $(ARGS) || { code=$$?; [ $$code -eq 1 ] || exit $$code; }
 
 duel: setup    ## the stages one after the other on ROOT; what is not finished is named at the end
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain "$(SCRIPTS)" --root $(ROOT) $(ARGS)
 
 status: setup  ## where every item of ROOT stands
-	@for s in $(SCRIPTS); do $(BIN)/python $$s.py --root $(ROOT) $(ARGS) --status || true; done
+	@for s in $(SCRIPTS); do $(BIN)/python $$s.py --root $(ROOT) $(ARGS) --status || true; done   # env_setup wants --input
 
 lock:          ## resolve the dependencies again (needs uv)
 	sh tools/lock

@@ -40,6 +40,27 @@ SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_B
 QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}   # [llm] of the tests: nobody waits for a second try
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "docker: needs a Docker engine and codedata-base:bookworm (tools/docker-up)")
+
+
+def pytest_collection_modifyitems(items):
+    """Without an engine the tests that need one are skipped, or the run fails where CODEDATA_NEEDS_DOCKER is set."""
+    with_docker = [item for item in items if item.get_closest_marker("docker")]
+    if with_docker and (why := _no_engine()):
+        if os.environ.get("CODEDATA_NEEDS_DOCKER"):
+            raise pytest.UsageError(why)
+        for item in with_docker:
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+def _no_engine() -> str:
+    """Why the tests with containers cannot run; "" where they can."""
+    asked = subprocess.run("docker image inspect codedata-base:bookworm", shell=True, capture_output=True, text=True)
+    return f"no Docker engine with codedata-base:bookworm (tools/docker-up): {asked.stderr.strip()}" * (
+        asked.returncode != 0)
+
+
 @pytest.fixture(autouse=True)
 def _nothing_of_the_user(tmp_path, monkeypatch):
     """No key, endpoint or proxy of the user, and no chain.toml or .env in the current folder."""

@@ -20,7 +20,7 @@ else:
 
 
 def load(*flags, section="", own=()) -> config.Settings:
-    parser = stage.parser("a script", section)
+    parser = stage.parser("a script", *section.split())
     for name, kind in own:
         parser.add_argument(name, type=kind)
     return config.load(parser.parse_args([str(flag) for flag in flags]))
