@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from codedata.env.verify import RESULTS, Limits, Project, Run, compare, history_after, put_source, verify
+from codedata.env.verify import (
+    RESULTS,
+    Limits,
+    Project,
+    Run,
+    compare,
+    history_after,
+    put_source,
+    verify,
+    why_not_healthy,
+)
 from codedata.sandbox import open_sandbox
 
 pytestmark = pytest.mark.docker
@@ -254,7 +264,15 @@ def test_healthy_means_that_the_whole_suite_ran_and_passed():
     assert not run(a="passed", b="skipped").healthy
     assert run(**{f"t{i}": "passed" for i in range(4)}, x="skipped").healthy
     assert not run(139, a="passed").healthy
+    assert run(1, **{f"t{i}": "passed" for i in range(19)}, x="failed").healthy
+    assert not run(1, a="passed", b="passed").healthy   # it broke off: nobody knows what else there was
     assert not run(**{f"a::{i}": "passed" for i in range(99)}, **{"tests.test_b": "error"}).healthy
+
+
+def test_a_failure_that_no_case_explains_is_the_cause():
+    broken_off = Run(3, 1.0, False, "a: ok\nINTERNAL: the runner is out of ideas\n", [{"name": "a", "status": "passed"}])
+    cause = why_not_healthy(broken_off, LIMITS)
+    assert cause.name == "exit_code" and "exit code 3" in cause.evidence and "out of ideas" in cause.evidence
 
 
 def test_cases_are_stable_that_come_out_the_same_in_all_runs():

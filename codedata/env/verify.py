@@ -64,8 +64,14 @@ class Run:
 
     @property
     def whole(self) -> bool:
-        """The suite came to its end, and every part of it was collected."""
-        return not self.timed_out and self.exit_code < CRASHED and not not_collected(self.results)
+        """The suite came to its end, every part of it was collected, and a case says why where the script failed."""
+        return not (self.timed_out or self.exit_code >= CRASHED or not_collected(self.results) or self.unexplained)
+
+    @property
+    def unexplained(self) -> bool:
+        """The script failed though none of its cases did: the runner broke off, or something beside the tests failed."""
+        n = counts(self.results)
+        return self.exit_code != 0 and not n["failed"] + n["error"]
 
     @property
     def share_passed(self) -> float:
@@ -253,6 +259,8 @@ def why_not_healthy(run: Run, limits: Limits) -> Cause:
     cause = cause_of("test", run.text)
     if cause.name == "other" and run.results:
         failed = next((case["name"] for case in run.results if case["status"] in ("failed", "error")), "")
+        if run.unexplained:
+            return Cause("exit_code", f"exit code {run.exit_code}, though no case failed: {cause.evidence}")
         return Cause("tests_fail", failed or f"{run.share_skipped:.0%} of the suite was skipped")
     return cause if run.results or cause.name != "other" else Cause("no_tests", cause.evidence)
 
