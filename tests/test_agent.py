@@ -23,7 +23,7 @@ from codedata import (
     ToolBashExecutor,
     ToolRunTests,
 )
-from codedata.agent import create_file, edit_file, search, stop, view_file
+from codedata.agent import Failed, Stop, create_file, edit_file, search, stop, view_file
 from codedata.errors import RunStopped, Trouble
 from codedata.llm import Models
 
@@ -280,6 +280,41 @@ def test_text_where_the_model_never_calls(sandbox):
     result = play("silent", sandbox)
     assert (result.status, result.protocol, result.iterations, result.malformed) == ("success", "text", 4, 2)
     assert "tool" not in json.dumps(result.messages)     # the trajectory is one in text from its beginning
+
+
+def test_text_at_once_where_the_model_speaks_it_already(sandbox):
+    turn = "THOUGHT: I look.\n\n```bash\necho found it\n```"
+    done = "THOUGHT: Done.\n\n```bash\necho COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\n```"
+    with Scenario({"scenes": [{"native": [turn], "text": [turn, {"after": "found it", "text": done}]}]}) as model:
+        result = run(model, sandbox)
+    assert (result.status, result.protocol, result.iterations, result.malformed) == ("success", "text", 2, 0)
+    assert result.messages[2]["content"] == turn and "```bash" in result.messages[0]["content"]
+
+
+def test_a_task_can_be_given_up_in_text_where_there_is_a_tool_for_it(sandbox):
+    turn = "T\n\n```bash\nprintf 'TASK_CANNOT_BE_COMPLETED\\nThe database is not here.\\n'\n```"
+    with Scenario(scene(turn)) as model:
+        result = run(model, sandbox, tools=[stop], protocol="text")
+    assert (result.status, result.answer) == ("tool_stop", "The database is not here.")
+    assert "TASK_CANNOT_BE_COMPLETED" in result.messages[0]["content"]
+    with Scenario(scene(turn)) as model:
+        assert "CANNOT" not in run(model, sandbox, protocol="text").messages[0]["content"]
+
+
+def test_submit_may_refuse_an_answer_in_text_as_well(sandbox):
+    def submit(answer: str) -> Stop | Failed:
+        """Hand in.
+
+        answer: a number
+        """
+        return Stop(answer) if answer.isdecimal() else Failed("not handed in: no number")
+
+    def printed(answer: str) -> str:
+        return f"T\n\n```bash\nprintf 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\\n{answer}\\n'\n```"
+
+    with Scenario(scene(printed("many"), {"after": "no number", "text": printed("7")})) as model:
+        result = run(model, sandbox, tools=[submit], protocol="text")
+    assert (result.status, result.answer, result.iterations) == ("success", "7", 2)
 
 
 def test_native_stays_native_when_it_is_asked_for(sandbox):

@@ -4,7 +4,9 @@ from __future__ import annotations
 from codedata.agent.tools import Failed, Stop
 from codedata.sandbox import OUTPUT_BYTES, Result, Sandbox
 
-SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"   # the command's and its output's: what models were trained to print
+# The first line of what a command prints that ends the run. It stands in the command, too: files that hold it end nothing
+SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"   # what models were trained to print
+GIVE_UP = "TASK_CANNOT_BE_COMPLETED"
 
 
 class ToolBashExecutor:
@@ -24,8 +26,8 @@ class ToolBashExecutor:
         limit = min(timeout_s, self.max_timeout_s) if timeout_s > 0 else self.timeout_s
         result = sandbox.run(command, timeout_s=limit)
         first, _, rest = result.output.lstrip().partition("\n")
-        if first.strip() == SUBMIT and SUBMIT in command and result.ok:
-            return Stop(rest.strip())
+        if (line := first.strip()) in (SUBMIT, GIVE_UP) and line in command and result.ok:
+            return Stop(rest.strip(), is_success=line == SUBMIT)
         return (str if result.ok else Failed)(shown(result, limit))
 
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from codedata.agent.endings import submit
 from codedata.agent.files import write
 from codedata.agent.history import History
-from codedata.agent.protocols import Action, Native, Reply, Text, Turn, storable
+from codedata.agent.protocols import Action, Native, Reply, Text, Turn, one_command, storable
 from codedata.agent.tools import Failed, Stop, Tool
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.sandbox import Sandbox
@@ -135,7 +135,7 @@ class _Run:
         self.calls: list[dict] = []
         self.failing, self.n_failures = "", 0
         self.saved: dict[str, str] = {}   # name → place
-        self._begin(Text() if agent.protocol == "text" else Native(agent.tools))
+        self._begin((Text if agent.protocol == "text" else Native)(agent.tools))
 
     def _begin(self, protocol: Native | Text) -> None:
         self.protocol = protocol
@@ -162,11 +162,14 @@ class _Run:
         """The model's next turn, which is in the history then."""
         can_fall_back = self.agent.protocol == "auto" and self.protocol.name == "native" and "bash" in self.agent.tools
         if can_fall_back and not self.n_actions and self.iterations >= SILENT_REPLIES:
-            self._begin(Text())
+            self._begin(Text(self.agent.tools))
         reply = self._ask(can_fall_back)
         self.iterations += 1
         self.calls.append(reply.call)
         turn = self.protocol.read(reply)
+        if can_fall_back and turn.problem and not self.n_actions and one_command(turn.message["content"])[0]:
+            self._begin(Text(self.agent.tools))   # it speaks the other one already
+            turn = self.protocol.read(reply)
         self.n_actions += len(turn.actions)
         self.history.say(turn.message)
         faults = [fault for fault in (turn.problem, *(action.problem for action in turn.actions)) if fault]
@@ -188,7 +191,7 @@ class _Run:
                     if not self.history.shorten(self.history.size() // 2, self.iterations + 1, self._save_text):
                         raise
                 elif can_fall_back and not self.calls and e.status and REFUSES_TOOLS.search(e.what):
-                    self._begin(Text())
+                    self._begin(Text(self.agent.tools))
                     can_fall_back = False
                 else:
                     raise
@@ -204,8 +207,16 @@ class _Run:
         if self.n_failures >= SAME_FAILURES:
             return Failed(advice)
         outcome = self.agent.tools[action.tool](self.agent.sandbox, action.arguments)
+        if isinstance(outcome, Stop) and action.tool == "bash":
+            outcome = self._ending(outcome)
         self.n_failures = self.n_failures + 1 if isinstance(outcome, Failed) else 0
         return outcome if self.n_failures < SAME_FAILURES else Failed(f"{outcome}\n\n{advice}")
+
+    def _ending(self, stop: Stop) -> str | Stop:
+        """What the tool for it says to an end that a command has printed: `submit` may refuse an answer."""
+        name, argument = ("submit", "answer") if stop.is_success else ("stop", "reason")
+        tool, given = self.agent.tools.get(name), {argument: stop.answer}
+        return tool(self.agent.sandbox, given) if tool and not tool.problem(given) else stop
 
     def observe(self, action: Action, outcome: Any) -> None:
         """Put what an action gave into the history, not too long of it."""

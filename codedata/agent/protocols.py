@@ -94,13 +94,17 @@ class Native:
 
 
 class Text:
-    """THOUGHT and one bash block, for models without tool calls. The only tool is `bash`."""
+    """THOUGHT and one bash block, for models without tool calls. The tools are `bash` and, by what a command prints, those
+    that end a run."""
 
     name = "text"
     schemas: tuple = ()
 
+    def __init__(self, tools: dict[str, Tool]):
+        self.can_stop = "stop" in tools
+
     def opening(self, system_prompt: str, task: str) -> list[dict]:
-        system_prompt += "\n\n" + _packaged("text.md")
+        system_prompt += "\n\n" + _packaged("text.md") + ("\n\n" + _packaged("text_stop.md") if self.can_stop else "")
         return [{"role": "system", "content": system_prompt}, {"role": "user", "content": task}]
 
     def read(self, reply: Reply) -> Turn:
