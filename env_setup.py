@@ -45,21 +45,24 @@ def main(argv=None) -> int:
         settings = replace(settings, llm=replace(settings.llm, workers=at_once))
     with Models(settings) as models:
         host = Host(settings, models.stop, args.keep_images)
-        if not (args.status or args.dry_run):
+        looks_on = args.status or args.dry_run
+        if not looks_on:
             host.reap()
         if args.reap:
             return 0
         if bool(args.input) == bool(args.repo):
             parser.error("one of --input and --repo is needed")
-        settings.root.mkdir(parents=True, exist_ok=True)
-        repositories = one_repository(args.repo, settings.root) if args.repo else Repositories.of(Path(args.input))
+        if not looks_on:
+            settings.root.mkdir(parents=True, exist_ok=True)
+        repositories = one_repository(args.repo, settings.root, may_clone=not looks_on) if args.repo else (
+            Repositories.of(Path(args.input)))
         setup = Setup(settings, models, host)
         environments = Writes(Store(settings.root, Environment), fields=tuple(f.name for f in fields(Environment)),
                               fault=fault_of)
         return stage.run(
             "env_setup", args, settings, models, setup.make,
             reads=Reads(repositories, fields=("repo", "base_image", "base_commit", "source", "row")),
-            writes=environments, identity=setup.identity(), then="")
+            writes=environments, identity=setup.identity(), bound=setup.bound(), then="")
 
 
 if __name__ == "__main__":

@@ -123,20 +123,21 @@ def main(run_script) -> None:
 # the run -------------------------------------------------------------------------------------------------------------
 
 def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Reads, writes: Writes,
-        joined: Reads | None = None, identity: dict | None = None, requests=None, finish=None, after: str = "",
-        then: str = "") -> int:
+        joined: Reads | None = None, identity: dict | None = None, requests=None, bound: str = "", finish=None,
+        after: str = "", then: str = "") -> int:
     """Make what is missing, stale or failed; returns the exit code.
 
     make(record) or make(record, joined record) returns a record, of which the `writes` fields are put on disk.
     `joined` is read by the item's instance_id; an item without it is excluded. `identity` is what else the output
     depends on (model, temperature, prompt text): its digest is noted, and a change of it makes nothing stale.
     Where the output has `parts`, both are also given `name` and `old`. requests(record, …) gives (client, messages) of
-    the calls that make() would send, for --dry-run. finish() is called when no more is written, and returns what is
-    to be said. `after` and `then` are the scripts before and behind this one.
+    the calls that make() would send, for --dry-run; where nobody knows them before, `bound` says how many they can be.
+    finish() is called when no more is written, and returns what is to be said. `after` and `then` are the scripts before and behind this one.
     """
     start_log(args.log_level)
     if not settings.root.is_dir():
-        raise Trouble("is not there.", str(settings.root), "Check --root; prompt.py makes a new one.")
+        first = "prompt" if after else stage
+        raise Trouble("is not there.", str(settings.root), f"Check --root; {first}.py makes a new one.")
     states = States(stage, args, settings.exclude, reads, writes, joined, digest(identity or {}))
     job = _Job(states, settings, models, make, finish)
     with hold(stage, settings.root / writes.store.cls.directory, args):
@@ -145,7 +146,7 @@ def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Re
         plan = states.plan()
         job.say_plan(plan, after)
         if args.status or args.dry_run:
-            job.say_money(plan, requests)
+            job.say_money(plan, requests, bound)
             return 0
         if args.prune:
             job.prune(plan)
@@ -191,7 +192,7 @@ class _Job:
             hint = f" that matches {self.args.only}" if self.args.only else f": run {after} first" if after else ""
             say(f"      {source.cls.directory}/ has nothing{hint}")
 
-    def say_money(self, plan: Plan, requests) -> None:
+    def say_money(self, plan: Plan, requests, bound: str) -> None:
         """What this directory cost so far; with --dry-run the calls to come, answers at most max_tokens long."""
         book = self.writes.store.book
         if book.n_calls:
@@ -199,6 +200,9 @@ class _Job:
         if any(c.speaker.endpoint.name == "embedded" for c in self.models.clients()):
             say(f"      {NOISE}")
         if not self.args.dry_run:
+            return
+        if bound:
+            say(f"{self.stage}  to come: {bound}")
             return
         if plan.todo and any(c.speaker.endpoint.name == "embedded" for c in self.models.clients()):
             self.models.check()   # its tokens are counted by itself

@@ -10,7 +10,7 @@ import pytest
 from conftest import finish, kill, ledger_lines, run_script, start_script
 from scenario import Scenario
 
-from codedata.env.agents import scripts_in
+from codedata.env.agents import FILES, MOST_LOG, end_of, scripts_in
 from codedata.env.inputs import Repository
 from codedata.env.setup import IMAGE_NAME, image_name_of
 
@@ -73,6 +73,28 @@ def test_the_scripts_of_an_answer_are_the_last_ones_without_fences():
     assert scripts_in(answer) == {"install_script": "#!/bin/bash\ntrue\n"}
 
 
+def test_an_agent_is_shown_the_end_of_a_log_in_whole_lines_and_none_again_and_again():
+    again = "start\nretrying\n(the line above 400 times)\ngave up"
+    assert end_of("start\n" + "retrying\n" * 400 + "gave up\n") == again
+    assert end_of("10 %\r50 %\r\x1b[1mdone\x1b[0m\n") == "done" and end_of("") == ""
+    shown = end_of("\n".join(f"line {i} {'x' * 90}" for i in range(200)))
+    assert MOST_LOG - 100 < len(shown) <= MOST_LOG and shown.startswith("line 14") and shown.endswith("x")
+    assert len(end_of("y" * 9000)) == MOST_LOG
+
+
+def test_an_agent_is_shown_what_lies_on_top_first(tmp_path):
+    for i in range(400):
+        path = tmp_path / "docs" / "pages" / f"{i}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for name in ("tox.ini", "tests/test_a.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    said = subprocess.run(["bash", "-c", FILES], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    lines = said.splitlines()
+    assert lines[:3] == ["tox.ini", "tests/test_a.py", "docs/pages/0.md"] and lines[-1] == "… and 102 more"
+
+
 @pytest.mark.parametrize("name", ["heron", "a__b", "Foo", "foo", "owner__.github", "x___y", "foo-", "a..b", "A.b_C"])
 def test_every_name_makes_an_image_name_of_its_own(name):
     def of(repo_name):
@@ -84,6 +106,14 @@ def test_every_name_makes_an_image_name_of_its_own(name):
 def test_what_is_there_is_told_without_an_engine(heron):
     said = set_up(heron, "--status").stderr
     assert "missing 1" in said and not (heron / "env").exists()
+
+
+def test_an_address_is_not_cloned_to_look_on(tmp_path):
+    said = run_script("env_setup.py", tmp_path, "--repo", "https://127.0.0.1:9/birds/heron.git", "--dry-run")
+    assert said.returncode == 0 and "missing 1" in said.stderr and "at most 260 calls" in said.stderr
+    nowhere = run_script("env_setup.py", tmp_path, "--root", "new", "--repo", "https://127.0.0.1:9/heron.git", "--status")
+    assert nowhere.returncode == 2 and "env_setup.py makes a new one" in nowhere.stderr
+    assert not [*tmp_path.iterdir()]
 
 
 def test_one_of_input_and_repo_is_needed(heron):
@@ -100,6 +130,8 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image(heron):
         done = set_up(heron, model=model)
         assert done.returncode == 0, done.stderr
         assert model.n_requests == 2
+        system_prompt, task = (message["content"] for message in model.requests[0].messages[:2])
+        assert "ended after 30 minutes" in system_prompt and "Repository: birds__heron\n" in task
         assert set_up(heron, model=model).returncode == 0 and model.n_requests == 2   # nothing to do
     found = record(heron)
     assert (found["status"], found["planner"], found["error"]) == ("success", "agent", "")

@@ -270,7 +270,7 @@ def test_healthy_means_that_the_whole_suite_ran_and_passed():
 
 
 def test_a_failure_that_no_case_explains_is_the_cause():
-    broken_off = Run(3, 1.0, False, "a: ok\nINTERNAL: the runner is out of ideas\n", [{"name": "a", "status": "passed"}])
+    broken_off = Run(3, 1.0, False, "a: ok\nINTERNAL: out of ideas\n", [{"name": "a", "status": "passed"}])
     cause = why_not_healthy(broken_off, LIMITS)
     assert cause.name == "exit_code" and "exit code 3" in cause.evidence and "out of ideas" in cause.evidence
 

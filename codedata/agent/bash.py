@@ -4,7 +4,7 @@ from __future__ import annotations
 from codedata.agent.tools import Failed, Stop
 from codedata.sandbox import OUTPUT_BYTES, Result, Sandbox
 
-# The first line of what a command prints that ends the run. It stands in the command, too: files that hold it end nothing
+# The first line of an output that ends the run; it has to stand in the command, too: a file that holds it ends nothing
 SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"   # what models were trained to print
 GIVE_UP = "TASK_CANNOT_BE_COMPLETED"
 

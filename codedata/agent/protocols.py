@@ -94,8 +94,8 @@ class Native:
 
 
 class Text:
-    """THOUGHT and one bash block, for models without tool calls. The tools are `bash` and, by what a command prints, those
-    that end a run."""
+    """THOUGHT and one bash block, for models without tool calls. Its tools are `bash` and, by what a command prints,
+    those that end a run."""
 
     name = "text"
     schemas: tuple = ()

@@ -7,8 +7,10 @@ nothing before it is verified.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate, groupby
 from pathlib import Path
 
 from codedata.agent import (
@@ -23,6 +25,7 @@ from codedata.agent import (
     stop,
     view_file,
 )
+from codedata.agent.loop import plain
 from codedata.sandbox import Sandbox
 from codedata.texts import fill, text_of
 
@@ -30,9 +33,11 @@ SCRIPTS = ("install_script", "test_script")
 TOOLS = (ToolBashExecutor(), view_file, search, edit_file, create_file, stop)
 MOST_FILES = 300
 FILES = ("(git rev-parse --git-dir >/dev/null 2>&1 && git ls-files -co --exclude-standard || "
-         "find . -type f -not -path './.git/*' | sort) | "
+         "find . -type f -not -path './.git/*' | cut -c3- | sort) | "
+         "awk -F/ '{ print NF \"\\t\" $0 }' | sort -s -n -k1,1 | cut -f2- | "   # what lies on top says most
          f"awk 'NR <= {MOST_FILES}; END {{ if (NR > {MOST_FILES}) print \"… and \" NR - {MOST_FILES} \" more\" }}'")
 MOST_LOG = 6000   # characters of a failure that the agent is shown
+SAME_LINES = 3    # in a row, of which one is shown
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,13 @@ class Found:
 
 
 class Planner:
-    """find() asks an agent. `limits` are those of Agent; `trajectory(n)` names the file of the item's n-th run."""
+    """find() asks an agent. `limits` are those of Agent; `trajectory(n)` names the file of the item's n-th run; when it
+    is verified a script may take `script_s` seconds."""
 
-    def __init__(self, llm, limits: dict, iterations: tuple[int, int], trajectory: Callable[[int], Path]):
+    def __init__(self, llm, limits: dict, iterations: tuple[int, int], trajectory: Callable[[int], Path],
+                 script_s: float):
         self._llm, self._limits, self._iterations, self._trajectory = llm, limits, iterations, trajectory
+        self._system_prompt = _text("agent.md", minutes=f"{script_s / 60:g}")
         self._n = 0
 
     def find(self, sandbox: Sandbox, repo: str, failures: list[Failure], in_two: bool) -> Found:
@@ -78,11 +86,11 @@ class Planner:
 
     def mend(self, sandbox: Sandbox, repo: str, failure: Failure) -> Found:
         """The same once more, after the verification of what it handed in failed."""
-        return self._ask(sandbox, _text("agent_again.md", repo=repo, fault=failure.fault, log=failure.log[-MOST_LOG:],
+        return self._ask(sandbox, _text("agent_again.md", repo=repo, fault=failure.fault, log=end_of(failure.log),
                                         **{name: getattr(failure, name) for name in SCRIPTS}), SCRIPTS)
 
     def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...], stage: int = 0) -> Found:
-        agent = Agent(text_of("codedata.env", "agent.md"), [*TOOLS, _submit(wanted)], self._llm, sandbox,
+        agent = Agent(self._system_prompt, [*TOOLS, _submit(wanted)], self._llm, sandbox,
                       max_iterations=self._iterations[stage], trajectory=self._trajectory(self._n), **self._limits)
         self._n += 1
         return _found(agent.run(task), wanted)
@@ -129,7 +137,18 @@ def _joined(first: Found, second: Found) -> Found:
 
 def _told(failure: Failure) -> str:
     scripts = "\n".join(f"<{name}>\n{getattr(failure, name).strip()}\n</{name}>" for name in SCRIPTS)
-    return f"{scripts}\nIt failed: {failure.fault}\n{failure.log[-MOST_LOG:].strip()}"
+    return f"{scripts}\nIt failed: {failure.fault}\n{end_of(failure.log)}"
+
+
+def end_of(log: str) -> str:
+    """The last lines of a log, MOST_LOG characters at most; of a line that repeats itself one, with how often."""
+    lines = []
+    for line, same in groupby(plain(log).strip().splitlines()):
+        n = len(list(same))
+        lines += [line] * n if n < SAME_LINES else [line, f"(the line above {n} times)"]
+    lines.reverse()
+    n_chars = list(accumulate(len(line) + 1 for line in lines))
+    return "\n".join(reversed(lines[:max(1, bisect_right(n_chars, MOST_LOG))]))[-MOST_LOG:]
 
 
 def _text(name: str, **parts: str) -> str:

@@ -88,8 +88,9 @@ class Repositories(View):
         return self._index[name]
 
 
-def one_repository(named: str, root: Path) -> Repositories:
-    """Of --repo PATH or --repo ADDRESS, with @commit behind it where that is wanted."""
+def one_repository(named: str, root: Path, may_clone: bool = True) -> Repositories:
+    """Of --repo PATH or --repo ADDRESS, with @commit behind it where that is wanted. What may not be cloned and was not
+    before has no source yet."""
     place, _, commit = named.rpartition("@") if re.search(r"[^/:]@[\w.-]+\Z", named) and not Path(
         named).exists() else (named, "", "")
     if not (ADDRESS.match(place) or Path(place).is_dir()):
@@ -100,7 +101,9 @@ def one_repository(named: str, root: Path) -> Repositories:
     row = {"repo": place, "repo_name": name or "repository"}
     if commit or ADDRESS.match(place):
         clone = f"{row['repo_name']}-{digest(place)[:8]}"   # two addresses may end alike
-        row["reformat_path"] = str(_cloned(place, commit, root / Environment.directory / SOURCES / clone))
+        folder = root / Environment.directory / SOURCES / clone
+        if may_clone or folder.exists():
+            row["reformat_path"] = str(_cloned(place, commit, folder))
     elif root.resolve().is_relative_to(Path(place).resolve()):
         raise Trouble(f"lies in the source, {place}: what is written there would be part of it.", str(root),
                       "Give another --root.")

@@ -21,6 +21,7 @@ from codedata.env.plan import Planned, plan, read
 from codedata.env.verify import Limits, Project, Verified, put_source, verify
 from codedata.errors import Interrupted, ItemFailed
 from codedata.llm import Models
+from codedata.progress import usd
 from codedata.records import Environment
 from codedata.sandbox import Sandbox
 from codedata.sandbox.host import WORKDIR, Host
@@ -98,6 +99,16 @@ class Setup:
         return {"planner": own.env.planner, "base_image": own.sandbox.base_image, "sandbox": own.sandbox.sandbox,
                 **({"agent": self._agent.speaker.identity()} if self._agent else {})}
 
+    def bound(self) -> str:
+        """How many calls there can be."""
+        own = self._settings
+        if not self._agent:
+            return "no calls: recipes ask no model"
+        where = " where no recipe verifies" if own.env.planner == "auto" else ""
+        at_most = own.env.stage2_max_iterations + ROUNDS * own.env.max_iterations
+        usd_each = f", {usd(own.agent.max_usd * (ROUNDS + 1))}" if own.agent.max_usd else ""
+        return f"an agent for each repository{where}: at most {at_most} calls{usd_each}, most of them take far fewer"
+
     def _by_agent(self, repository: Repository, project: Project, opener, image_name: str, before: Outcome,
                   in_two: bool) -> Outcome:
         """What an agent finds where the recipes failed, verified; what it hands in may be mended once."""
@@ -106,7 +117,8 @@ class Setup:
         n_before = len([*trajectories.glob(f"{glob.escape(repository.repo_name)}.*.json")])   # of earlier attempts
         planner = Planner(self._agent, {"max_seconds": own.agent.max_seconds, "max_usd": own.agent.max_usd},
                           (own.env.max_iterations, own.env.stage2_max_iterations),
-                          lambda n: trajectories / f"{repository.repo_name}.{n_before + n}.json")
+                          lambda n: trajectories / f"{repository.repo_name}.{n_before + n}.json",
+                          self._limits.test_s)
         failures = [Failure(before.install_script, before.test_script, before.error, before.verified.log)
                     ] if before.install_script else []
         outcome = replace(before, planner="agent", summary="")
@@ -115,8 +127,8 @@ class Setup:
                 if fault := put_source(sandbox, project)[1]:
                     raise ItemFailed(f"its source cannot be used: {fault}")
                 sandbox.network(True)
-                found = planner.mend(sandbox, repository.repo, failures[-1]) if n else planner.find(
-                    sandbox, repository.repo, failures, in_two)
+                found = planner.mend(sandbox, repository.repo_name, failures[-1]) if n else planner.find(
+                    sandbox, repository.repo_name, failures, in_two)
             outcome = _with(outcome, found)
             if found.status != SUCCESS:
                 return outcome

@@ -69,7 +69,7 @@ class Run:
 
     @property
     def unexplained(self) -> bool:
-        """The script failed though none of its cases did: the runner broke off, or something beside the tests failed."""
+        """The script failed though no case did: the runner broke off, or something beside the tests failed."""
         n = counts(self.results)
         return self.exit_code != 0 and not n["failed"] + n["error"]
 
