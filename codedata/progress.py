@@ -60,6 +60,11 @@ def table(columns: list[str], rows: list[list[str]], align: str) -> str:
                       *map(line, rows)])
 
 
+def _per_time(rate: float) -> str:
+    """Items a second, in a unit in which that is no 0."""
+    return f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.0f}/min" if rate * 60 >= 2 else f"{rate * 3600:.0f}/h"
+
+
 @dataclass
 class Outcome:
     """What a run has come to, counted as it goes."""
@@ -108,13 +113,15 @@ class Bar:
             self._task = self._rich.add_task(stage, total=total, note="")
             self._rich.start()
 
-    def update(self, outcome: Outcome, in_flight: int) -> None:
+    def update(self, outcome: Outcome, in_flight: int, doing: dict[str, str] | None = None) -> None:
+        """`doing`: what items are at, by their names, where that takes minutes."""
         if self.quiet or not self.total:
             return
         now = time.monotonic()
         rate = outcome.finished / max(now - self._started, 1e-9)
-        note = f"{rate * 60:.0f}/min  " if rate < 1 else f"{rate:.1f}/s  "
-        note += f"{in_flight} under way  "
+        note = f"{_per_time(rate)}  " if rate else ""
+        note += ", ".join(f"{name}: {what}" for name, what in [*doing.items()][:NAMED]) + "  " if doing else (
+            f"{in_flight} under way  ")
         note += f"{len(outcome.failed)} failed  " if outcome.failed else ""
         note += outcome.money() if outcome.calls else ""
         if self._rich:

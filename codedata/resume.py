@@ -33,6 +33,11 @@ class Reads:
     made_by: str = ""              # the stage that writes it: an item that failed there waits
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
 
+    @property
+    def place(self) -> str:
+        """Where the records are, as a person is told it: a directory of the root, or what a view says of itself."""
+        return getattr(self.store, "place", "") or f"{self.store.cls.directory}/"
+
 
 @dataclass(frozen=True)
 class Parts:

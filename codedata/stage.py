@@ -132,7 +132,8 @@ def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Re
     depends on (model, temperature, prompt text): its digest is noted, and a change of it makes nothing stale.
     Where the output has `parts`, both are also given `name` and `old`. requests(record, …) gives (client, messages) of
     the calls that make() would send, for --dry-run; where nobody knows them before, `bound` says how many they can be.
-    finish() is called when no more is written, and returns what is to be said. `after` and `then` are the scripts before and behind this one.
+    finish() is called when no more is written, and returns what is to be said. `after` and `then` are the scripts
+    before and behind this one.
     """
     start_log(args.log_level)
     if not settings.root.is_dir():
@@ -165,7 +166,8 @@ class _Job:
         self.models, self.make, self.finish = models, make, finish
         self.later: list[Item] = []    # of outputs in parts: what lacks one after its first attempt
         self.last_attempt = states.writes.parts is None
-        self.outcome, self.reason, self.interrupted, self.under_way = Outcome(), None, False, 0
+        self.outcome, self.reason, self.interrupted = Outcome(), None, False
+        self.under_way: dict[str, Calls | None] = {}   # by item
         self._lock = threading.Lock()
         self._at_disk = threading.Semaphore(8)   # hundreds of threads writing at once only wait for each other
 
@@ -175,9 +177,9 @@ class _Job:
             say(f"{self.stage}.py: {e}")
         if self.args.quiet and not (self.args.status or self.args.dry_run):
             return
-        source, out = self.reads.store, self.writes.store
+        out = self.writes.store
         n = sum(len(names) for state, names in plan.names.items() if state != "orphan")
-        say(f"{self.stage}  {plan.line(f'{source.cls.directory}/', n, f'{out.into.relative_to(out.root)}/')}")
+        say(f"{self.stage}  {plan.line(self.reads.place, n, f'{out.into.relative_to(out.root)}/')}")
         for speaker in [c.speaker for c in self.models.clients() if any(not item.no_call for item in plan.todo)]:
             name = f"{speaker.role} ({speaker.model})" if speaker.is_judge and speaker.role != speaker.model else (
                 speaker.model)
@@ -190,7 +192,7 @@ class _Job:
             say(f"      left out: {k} ({rule.partition(chr(10))[0][:160]})")
         if not n and not plan.broken:
             hint = f" that matches {self.args.only}" if self.args.only else f": run {after} first" if after else ""
-            say(f"      {source.cls.directory}/ has nothing{hint}")
+            say(f"      {self.reads.place} has nothing{hint}")
 
     def say_money(self, plan: Plan, requests, bound: str) -> None:
         """What this directory cost so far; with --dry-run the calls to come, answers at most max_tokens long."""
@@ -234,7 +236,7 @@ class _Job:
         out, orphans = self.writes.store, plan.names["orphan"]
         if orphans and not self.reads.store.names():
             raise Trouble(f"has nothing in it, so all {len(orphans)} records would be orphans.",
-                          str(self.settings.root / self.reads.store.cls.directory),
+                          str(self.settings.root / self.reads.place),
                           "Not pruned: check --root, or delete them yourself.")
         for name in orphans:
             out.set_aside(name)
@@ -274,14 +276,14 @@ class _Job:
             while not self.models.stop.is_set():
                 with self._lock:
                     item = next(items, None)
-                    self.under_way += item is not None
-                if item is None:
-                    return
+                    if item is None:
+                        return
+                    self.under_way[item.name] = None
                 try:
                     self._one(item, bar)
                 finally:
                     with self._lock:
-                        self.under_way -= 1
+                        del self.under_way[item.name]
 
         threads = [threading.Thread(target=work, daemon=True) for _ in range(n_workers)]
         for thread in threads:
@@ -289,13 +291,17 @@ class _Job:
         for thread in threads:
             while thread.is_alive():
                 thread.join(0.1)
-                bar.update(self.outcome, self.under_way)
+                with self._lock:
+                    doing = {name: calls.doing for name, calls in self.under_way.items() if calls and calls.doing}
+                    n_under_way = len(self.under_way)
+                bar.update(self.outcome, n_under_way, doing)
 
     def _one(self, item: Item, bar: Bar) -> None:
         """One item: its failure is a ledger line, and the others go on."""
         started, calls = time.monotonic(), None
         try:
             calls = self.states.calls(item.name, item.state)
+            self.under_way[item.name] = calls
             with counting(calls):
                 self._make(item, calls, started)
         except BrokenRecord as e:

@@ -111,7 +111,7 @@ def test_what_is_there_is_told_without_an_engine(heron):
 def test_an_address_is_not_cloned_to_look_on(tmp_path):
     said = run_script("env_setup.py", tmp_path, "--repo", "https://127.0.0.1:9/birds/heron.git", "--dry-run")
     assert said.returncode == 0 and "missing 1" in said.stderr and "at most 260 calls" in said.stderr
-    nowhere = run_script("env_setup.py", tmp_path, "--root", "new", "--repo", "https://127.0.0.1:9/heron.git", "--status")
+    nowhere = run_script("env_setup.py", tmp_path, "--root", "new", "--repo", "git://127.0.0.1/a", "--status")
     assert nowhere.returncode == 2 and "env_setup.py makes a new one" in nowhere.stderr
     assert not [*tmp_path.iterdir()]
 

@@ -30,7 +30,6 @@ NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_n
 class Repository:
     """A row of the input."""
 
-    directory = "repositories"
     repo: str                # as it was given
     repo_name: str           # its name in files and image tags
     base_image: str          # the row's image_name; "": [sandbox] base_image
@@ -49,9 +48,11 @@ class Repositories(View):
 
     cls = Repository
 
-    def __init__(self, rows: list[tuple[dict, str]], folder: Path, is_all: bool = True):
-        """`rows`: (row, where it stands); relative paths begin at `folder`; `is_all`: other records are orphans."""
+    def __init__(self, rows: list[tuple[dict, str]], folder: Path, place: str, is_all: bool = True):
+        """`rows`: (row, where it stands); relative paths begin at `folder`; `place`: what the rows are of; `is_all`:
+        other records are orphans."""
         super().__init__()
+        self.place = place
         self._rows, self._folder, self._is_all, self._index = rows, folder, is_all, {}
 
     @classmethod
@@ -61,7 +62,8 @@ class Repositories(View):
             lines = path.read_text(encoding="utf-8").split("\n")   # splitlines() would cut texts at U+2028
         except (OSError, UnicodeDecodeError) as e:
             raise Trouble(f"cannot be read: {e}", str(path), "--input takes JSON lines with `repo`.") from e
-        return cls([(_loaded(line), f"{path}:{i}") for i, line in enumerate(lines, 1) if line.strip()], path.parent)
+        return cls([(_loaded(line), f"{path}:{i}") for i, line in enumerate(lines, 1) if line.strip()], path.parent,
+                   path.name)
 
     def open(self) -> Repositories:
         for row, where in self._rows:
@@ -109,7 +111,7 @@ def one_repository(named: str, root: Path, may_clone: bool = True) -> Repositori
                       "Give another --root.")
     else:
         row["reformat_path"] = str(Path(place).resolve())
-    return Repositories([(row, named)], Path(), is_all=False)
+    return Repositories([(row, named)], Path(), row["repo_name"], is_all=False)
 
 
 def _loaded(line: str):

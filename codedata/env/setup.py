@@ -21,6 +21,7 @@ from codedata.env.plan import Planned, plan, read
 from codedata.env.verify import Limits, Project, Verified, put_source, verify
 from codedata.errors import Interrupted, ItemFailed
 from codedata.llm import Models
+from codedata.llm.calls import current
 from codedata.progress import usd
 from codedata.records import Environment
 from codedata.sandbox import Sandbox
@@ -89,7 +90,8 @@ class Setup:
         return _record(repository, base_image, outcome, time.monotonic() - started, self._host.can_cut_off)
 
     def _tick(self, what: str) -> None:
-        """Between two steps, which take minutes: the place to end a run that was interrupted."""
+        """Between two steps, which take minutes: for the bar, and the place to end a run that was interrupted."""
+        current().doing = what
         if self._models.stop.is_set():
             raise Interrupted()
 
@@ -127,11 +129,13 @@ class Setup:
                 if fault := put_source(sandbox, project)[1]:
                     raise ItemFailed(f"its source cannot be used: {fault}")
                 sandbox.network(True)
+                self._tick("an agent is at work")
                 found = planner.mend(sandbox, repository.repo_name, failures[-1]) if n else planner.find(
                     sandbox, repository.repo_name, failures, in_two)
             outcome = _with(outcome, found)
             if found.status != SUCCESS:
                 return outcome
+            self._tick("verifying what the agent handed in")
             outcome = _judged(replace(outcome, verified=verify(
                 opener, project, outcome.install_script, outcome.test_script, self._limits, image_name)))
             if outcome.status == SUCCESS:

@@ -46,6 +46,7 @@ class Calls:
         self.cuts: list[str] = []
         self.notes: dict = {}              # what else the item's ledger line is to hold
         self.intent: dict | None = None    # digests that an earlier, killed run was about to write
+        self.doing = ""                    # what the item is at, where it takes minutes: for the bar
         self.served = 0
         self._on_disk, self._read_elsewhere = False, []
         try:
