@@ -41,7 +41,7 @@ class LLM:
     temperature: float = 1.0
     max_tokens: int = 1024              # of an answer
     max_prompt_tokens: int = 0          # of a request; 0: no limit but the model's own
-    workers: int = 32                   # items under way at the same time
+    workers: int = 32                   # items under way at the same time (env_setup.py: cores / cpu_request)
     retry_max: int = 3                  # on connection errors, 5xx, time-outs, unreadable bodies
     retry_wait_s: float = 1.5           # before the first retry; doubles, with jitter
     call_timeout_s: float = 300.0       # of one attempt, from its start to the last byte
