@@ -31,7 +31,7 @@ images:        ## codedata-base:bookworm, the image that repositories are set up
 	@tools/docker-up
 
 test: setup    ## the test suite (no network)
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)

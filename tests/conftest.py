@@ -45,8 +45,13 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Without an engine the tests that need one are skipped, or the run fails where CODEDATA_NEEDS_DOCKER is set."""
+    """Without an engine the tests that need one are skipped, or the run fails where CODEDATA_NEEDS_DOCKER is set.
+
+    Files with such tests come first: they take the longest, and one that began last would be waited for.
+    """
     with_docker = [item for item in items if item.get_closest_marker("docker")]
+    slow = {item.path for item in with_docker}
+    items.sort(key=lambda item: item.path not in slow)
     if with_docker and (why := _no_engine()):
         if os.environ.get("CODEDATA_NEEDS_DOCKER"):
             raise pytest.UsageError(why)

@@ -31,7 +31,7 @@ HEALTHY = {   # passed, cases, one of the names
 def planned(name: str):
     def opener(image: str):
         return open_sandbox("docker", image=image or "codedata-base:bookworm", workdir="/testbed", scripts=[],
-                            run_label="test-repos")
+                            run_label="test-repos", ca_bundle=CA_BUNDLE)
     folder = FOLDER / name
     return plan(opener, read(folder, folder), folder, Limits(600, 300))
 
