@@ -77,7 +77,7 @@ def test_another_user_than_root_owns_what_it_works_on(tmp_path):
     with SandboxDocker(run_label=RUN, user="nobody") as sandbox:
         sandbox.put({"a/b": b"b"}, ".")
         assert sandbox.run("id -un; stat -c %U a a/b .; cd a; touch c; export X=1").output.split() == ["nobody"] * 4
-        assert sandbox.run("pwd; echo $X; touch /etc/x").output.startswith("/work/a\n1\ntouch: cannot touch")
+        assert sandbox.run("pwd; echo $X; touch /etc/x").output.startswith("/testbed/a\n1\ntouch: cannot touch")
         sandbox.get("a", tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "c"]
 
@@ -203,14 +203,14 @@ def test_an_image_holds_the_files_and_neither_proxy_nor_certificates_nor_state(a
             assert f"{len(proxy)} /run" in sandbox.run("echo ${#https_proxy} $PIP_CERT").output
             image = sandbox.commit("codedata-tests:made", keep=False)
         config = api.inspect_image(image)["Config"]
-        assert config["WorkingDir"] == "/work" and config["Cmd"] == ["bash"] and not config["Entrypoint"]
+        assert config["WorkingDir"] == "/testbed" and config["Cmd"] == ["bash"] and not config["Entrypoint"]
         told = json.dumps([api.inspect_image(image), api.history(image)])
         layers = b"".join(api.get_image("codedata-tests:made"))
         for secret in ("pass-5512", "proxy-6620", "marker-8841", "state-9127", str(ca)):
             assert secret not in told and secret.encode() not in layers, secret
         with SandboxDocker("codedata-tests:made", run_label=RUN) as sandbox:
             assert sandbox.run("cat file; echo ${MINE-none}; pwd; cat /etc/resolv.conf | wc -l; ls -A /run/codedata"
-                               ).output.startswith("made\nnone\n/work\n")
+                               ).output.startswith("made\nnone\n/testbed\n")
             assert engine.remove_images(RUN, api) == [], "a sandbox uses it"
     finally:
         assert engine.remove_images(RUN, api) == ["codedata-tests:made"]

@@ -85,7 +85,7 @@ def test_a_command_of_half_a_megabyte_is_run(sandbox):
 
 def test_directory_and_environment_last_from_one_command_to_the_next(sandbox):
     sandbox.run("mkdir -p sub && cd sub && export COLOUR=green; false")
-    assert sandbox.run("pwd; echo $COLOUR").output == "/work/sub\ngreen\n"
+    assert sandbox.run("pwd; echo $COLOUR").output == "/testbed/sub\ngreen\n"
 
 
 def test_env_is_for_one_command(sandbox):
@@ -175,7 +175,7 @@ def test_five_megabytes_arrive_in_either_direction(kube, tmp_path, protocol):
     kube.protocols = (protocol,)
     content = random.Random(1).randbytes(5_000_000)
     with open_(kube) as box:
-        box.put({"a/big.bin": content}, "/work")
+        box.put({"a/big.bin": content}, "/testbed")
         assert box.run("wc -c < a/big.bin").output == "5000000\n"
         box.get("a/big.bin", tmp_path / "out")
         assert (tmp_path / "out" / "big.bin").read_bytes() == content
@@ -185,7 +185,7 @@ def test_the_same_over_tls_with_the_clusters_own_authority(tmp_path, certificate
     content = random.Random(2).randbytes(5_000_000)
     with KubeServer(tmp_path / "cluster", certificate) as kube, open_(kube) as box:
         assert kube.url.startswith("https://")
-        box.put({"big.bin": content}, "/work")
+        box.put({"big.bin": content}, "/testbed")
         assert box.run("sha256sum < big.bin; for i in {1..2000}; do echo $i; done").output.endswith("1999\n2000\n")
         box.get("big.bin", tmp_path / "out")
         assert (tmp_path / "out" / "big.bin").read_bytes() == content
@@ -200,7 +200,7 @@ def test_a_folder_goes_in_and_comes_out_with_links_modes_and_odd_names(sandbox, 
     (source / "link").symlink_to("run.sh")
     sandbox.put(source, "project")
     assert sandbox.run("cd project && ./link").output == "ran\n"
-    sandbox.run("cd /; rm -rf /work/project/deep/er; echo new > /work/project/deep/new")
+    sandbox.run("cd /; rm -rf /testbed/project/deep/er; echo new > /testbed/project/deep/new")
     sandbox.get("project", tmp_path / "out")
     assert sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*")) == [
         "deep", 'deep/it\'s a "name" é', "deep/new", "link", "run.sh"]
@@ -276,7 +276,7 @@ def test_proxy_and_ca_bundle_reach_commands_and_no_object_of_the_cluster(kube, t
 def test_eight_pods_work_at_once(kube):
     def one(i: int) -> tuple[str, str]:
         with open_(kube) as box:
-            box.put({"n": str(i).encode()}, "/work")
+            box.put({"n": str(i).encode()}, "/testbed")
             return box.pod, box.run("sleep 0.2; cat n").output
 
     with ThreadPoolExecutor(8) as pool:
@@ -401,7 +401,7 @@ def test_who_has_no_cluster_is_told_so(tmp_path):
 def test_a_pod_that_ends_in_mid_command_is_sandbox_died_with_the_reason(kube, sandbox, reason, message, said):
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(sandbox.run, "touch begun; sleep 60")
-        eventually((kube.pods[sandbox.pod].root / "work" / "begun").exists)
+        eventually((kube.pods[sandbox.pod].root / "testbed" / "begun").exists)
         kube.end(sandbox.pod, reason, message)
         with pytest.raises(SandboxDied, match=said):
             running.result(30)

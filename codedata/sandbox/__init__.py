@@ -1,7 +1,7 @@
 """Where commands run: one small interface, and what fits it by name.
 
     with open_sandbox("docker", image="codedata-base:bookworm", scripts=[SCRIPT_BASH_FUNC]) as sandbox:
-        sandbox.put(Path("src"), "/work")
+        sandbox.put(Path("src"), "/testbed")
         result = sandbox.run("make test", timeout_s=600)
 
 A command that exits with 1 is a result; a sandbox that is gone, whatever the reason, is SandboxDied.

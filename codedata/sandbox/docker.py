@@ -69,7 +69,7 @@ class SandboxDocker:
 
     name = "docker"
 
-    def __init__(self, image: str = "codedata-base:bookworm", workdir: str = "/work",
+    def __init__(self, image: str = "codedata-base:bookworm", workdir: str = "/testbed",
                  scripts: list[Script] | tuple[Script, ...] = (SCRIPT_BASH_FUNC,), *, cpus: float = 2,
                  memory: str = "5Gi", pids: int = 512, disk_limit: str = "10GB", network: bool = False,
                  run_label: str = "", proxy: str = "", ca_bundle: str = "", user: str = ""):

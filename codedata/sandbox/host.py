@@ -12,7 +12,7 @@ from codedata.progress import named, plural, say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Sandbox, open_sandbox
 from codedata.sandbox.sizes import bytes_of
 
-WORKDIR = "/work"
+WORKDIR = "/testbed"
 SCRIPTS_A_POD = 6   # that may take their whole time, before the cluster ends the pod: an install, tests, a few commands
 
 

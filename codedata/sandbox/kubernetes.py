@@ -57,7 +57,7 @@ class SandboxK8s:
     def __init__(self, image: str, *, namespace: str = "data-synthesis", pod_prefix: str = "code-data-env-agent",
                  cpu_request: str = "2", memory_request: str = "5Gi", cpu_limit: str = "", memory_limit: str = "",
                  disk_limit: str = "10GB", run_timeout: int = 1800, start_timeout: float = 600.0,
-                 workdir: str = "/work", scripts: tuple[Script, ...] | list[Script] = (SCRIPT_BASH_FUNC,),
+                 workdir: str = "/testbed", scripts: tuple[Script, ...] | list[Script] = (SCRIPT_BASH_FUNC,),
                  proxy: str = "", ca_bundle: str = "", network_policy: bool = False, run_label: str = "",
                  labels: dict[str, str] | None = None, kubeconfig: str = "", context: str = ""):
         self.image, self.workdir, self.scripts = image, workdir, list(scripts)
