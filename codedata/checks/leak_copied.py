@@ -20,6 +20,7 @@ WHOLE_LINE = 0.7             # where it is all of a line of code that is there
 SHOWN, SIGN, LIBRARY, GENERIC, COMMON, RARE = 0.15, 0.05, 0.2, 0.2, 0.6, 1.0   # what a token weighs
 DIGIT, NOUGHT, MOST_DIGITS = 0.35, 0.1, 2.0       # a number: each digit, each zero in front or behind, at most
 LONGER, SHORT = 0.1, 5   # what each word after some weighs on top, in a line that is there or the title of a test
+QUOTES = "\"'`"                                   # what one may put around what was shown
 FEW = 100                                         # runs: so many are looked for one by one
 
 
@@ -46,7 +47,7 @@ def _weight(token: str, case: Case) -> float:
     """What it says about an answer to have this token of the pull request."""
     words, shown, key = lists(), case.shown, fold(token)
     if token[0].isdigit():
-        known = token in shown.numbers or len(token) == 1
+        known = token in shown.numbers or len(token) == 1 or (not token.isdigit() and token in shown.squeezed)
         return SHOWN if known else min(
             MOST_DIGITS, DIGIT * len(token.strip("0.")) + NOUGHT * (len(token) - len(token.strip("0."))))
     if not (token[0].isalpha() or token[0] == "_"):
@@ -86,4 +87,4 @@ def _known(case: Case, wanted) -> list[tuple[str, ...]]:
         known = set(grams([token for token, _, _ in tokens(case.shown.text)]))
         return [gram for gram in wanted if gram in known]
     squeezed = case.shown.squeezed if wanted else ""
-    return [gram for gram in wanted if "".join(gram) in squeezed]
+    return [gram for gram in wanted if "".join(gram).strip(QUOTES) in squeezed]

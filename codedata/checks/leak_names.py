@@ -113,11 +113,11 @@ def name_state(case: Case, name: HiddenName, use: Use) -> tuple[str, str]:
         is_guess = use.is_command and SEARCHES.search(use.line) and all(
             stem(part) in case.shown.task_words for part in parts)
         return MEDIUM if is_known or is_guess else HIGH, "a name of the project that was not shown"
-    if use.is_invented or (name.source == "test_patch" and not name.is_own):
+    is_sought = use.is_command and bool(DEFINES.search(use.line)) and not use.is_invented
+    if use.is_invented or (name.source == "test_patch" and not name.is_own and not is_sought):
         is_call = use.is_member and not use.is_invented   # of something public, perhaps
         severity = LOW if is_call else HIGH if rarity >= 1.5 else MEDIUM if rarity or case.is_blind else LOW
     else:
-        is_sought = use.is_command and bool(DEFINES.search(use.line))
         severity = HIGH if name.is_own or is_sought or rarity >= 1 else MEDIUM
     return severity, "a new name of the patch"
 

@@ -18,6 +18,7 @@ from codedata.checks.leak_text import (
     LONGEST_PATH,
     PATH,
     PATH_ENDS,
+    fold,
     lists,
     name_parts,
     path_stem,
@@ -26,9 +27,9 @@ from codedata.checks.leak_text import (
 )
 
 HIGH, MEDIUM, LOW = "high", "medium", "low"
-EDITS = re.compile(r"\bsed\s[^|;\n]{0,40}?-\w{0,8}i|\bperl\s+-\w{0,8}i|\btee\b|>>?\s*[\w./]|\bpatch\b|\bgit apply\b|"
+EDITS = re.compile(r"\bsed\s[^|;\n]{0,40}?-\w{0,8}i|\bperl\s+-\w{0,8}i|\bpatch\b|\bgit apply\b|"
                    r"\.write\(|write_text\(|writeFile")
-MAKES = re.compile(r"(?:>|\btee(?: -a)?)[ ]?['\"]?(?:[\w.-]{1,80}/){0,8}\Z")   # before a path
+MAKES = re.compile(r"(?:>|\btee(?: -a)?)[ ]?['\"]?/?(?:[\w.-]{1,80}/){0,8}\Z")   # before a path
 LINES = re.compile(r"(?<![\w.,])(\d{1,6}),[ ]?\+?(\d{1,6})[pds](?!\w)|"               # sed -n '120,140p'
                    r"(?<![\w.,/])(\d{2,6})[pdsiac](?=['\"/|#;\\])|"                       # sed -i '131s/a/b/'
                    r"NR ?>=? ?(\d{1,6})[^\n]{0,20}?NR ?<=? ?(\d{1,6})|"               # awk
@@ -111,10 +112,12 @@ class Case:
 def find_paths(case: Case) -> Iterator[Finding]:
     """Files of the pull request that nothing has pointed to."""
     commands = [(at, at + len(text)) for at, text in case.reply.commands]
+    opened = {path: (path, start, end) for path, start, end in reversed(case.places)
+              if any(a <= start < b for a, b in commands)}
     for path, start, end in _first_of_each(case.places):
         severity, why = path_state(path, case.shown, case.hidden)
-        if severity in (LOW, MEDIUM) and any(a <= start < b for a, b in commands):
-            severity, why = _opened_state(case, path, start, end, severity, why)
+        if severity in (LOW, MEDIUM) and path in opened:
+            severity, why = _opened_state(case, *opened[path], severity, why)
         if severity:
             yield case.finding("path", start, end, case.hidden.paths[path], severity, why)
 
@@ -162,6 +165,8 @@ def path_state(path: str, shown: Shown, hidden: Hidden) -> tuple[str, str]:
         return ("", "") if known else (HIGH if above else MEDIUM, "a file in a folder that was not shown")
     if path.rpartition(".")[0].replace("/", ".") in shown.modules:
         return "", ""   # as it is imported
+    if len(name_parts(name.partition(".")[0])) > 1 and fold(name.partition(".")[0]) in shown.names:
+        return "", ""   # as something that was named
     if about in shown.path_stems or about in shown.modules:
         return LOW, "a file that was not shown; another one has a name like it"
     parts = [part for part in name_parts(about) if part not in words.generic] or [about]
@@ -250,7 +255,8 @@ def find_edits(case: Case) -> Iterator[Finding]:
     starts = [at for at, _ in case.reply.commands]
     for path, start, end in _first_of_each(case.places):
         command = case.reply.commands[bisect_right(starts, start) - 1] if starts and start >= starts[0] else None
-        if not command or end > command[0] + len(command[1]) or not EDITS.search(command[1]):
+        if not command or end > command[0] + len(command[1]) or not (
+                EDITS.search(command[1]) or MAKES.search(case.reply.text[max(0, start - 99):start])):
             continue
         name = path.rpartition("/")[2]
         if not (path in case.seen or path in hidden.new_paths or hidden.paths[path] == "test_patch" or (

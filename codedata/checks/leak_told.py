@@ -28,6 +28,7 @@ CHECKED = (r"(?:checked|compared|looked (?:at|for)|asserted|tested|verified|grad
 ACTED = r"(?:tried|run|expected|added|covered|deleted|turned|extended)"
 DECIDED = r"(?:fixed|solved|chose|did|decided|changed|added|made|settled|ended|went (?:with|for)|opted|took|preferred)"
 TEST = r"(?:tests?|cases?|checks?|assertions?|scenarios?|examples?)"
+DOMAIN = r"(?:code|files?|formats?|operations?|functions?|documents?|parsers?|commands?|modules?|objects?)\b"   # of diffs
 WHICH = r"(?:that|which) (?:(?:was|got|has been|is|finally|eventually|later) ){0,2}"
 LATER = r"(?:upstream|later|finally|afterwards|in the end)"
 CERTAIN = (
@@ -86,7 +87,7 @@ LIKELY = (
 )
 CERTAIN_BEFORE_EDIT = (   # afterwards they are said of that edit
     r"(?:according to|as in|as per|per|following|follows|like in|from|matches|given in) the "
-    r"(?:patch|diff|fix|solution|answer|commit)",
+    rf"(?:patch|diff|fix|solution|answer|commit)(?! {DOMAIN})",
     r"i(?:['’]ve| have)? (?:seen|saw|read|know) the (?:fix|diff|solution|patch)",
     r"(?:half|files?|hunks?) of the (?:change|patch|fix|diff|solution)",
     r"the (?:change|fix|solution) (?:also )?(?:has(?! to\b)|touches|contains|consists|spans)",
