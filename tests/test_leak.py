@@ -138,6 +138,13 @@ LEAKS = {
                                  "account has to be revived with some grace.", "ls brook"),
     "the fix in other words": (LISTED, "An outdated clock must not stop a frozen balance: dormant accounts have to be "
                                "revived first.", "ls brook"),
+    "the cause in words of nobody else, before any code": (
+        BLIND, "A regex hands its operand to a callback, which turns the second argument into a tuple.", "ls"),
+    "what a document says, in a long thought": (
+        READ, "The task is clear. I begin with the file. The sentence in the README on customers is untrue then. "
+        "Nothing else is needed. I look at it.", "ls"),
+    "a file that the thought names and the command opens": (BLIND, "payment.py it is.", "cat brook/payment.py"),
+    "a function that only the new tests call, by its definition": (READ, "Where is it?", "grep -rn 'def total_of' ."),
     "a name of ordinary words that is there": (READ, "I read `loadValues` first.", "ls"),
     "a word that is none, in code": (READ, "Where is it set?", "grep -n 'cpn' brook/ledger.py"),
     "an argument that was not shown": (READ, "Who passes it?", "grep -rn 'rebate=False' brook"),
@@ -204,6 +211,20 @@ HONEST = {
                            "additional condition in this method. I'll apply it and check the diff.", "ls"),
     "a long report": (READ, "All tests pass. The implementation now correctly handles edge cases including empty "
                       "strings, unicode input and very large values. I clean up and review the diff.", "git diff"),
+    "a long hypothesis": (
+        BLIND, "What could happen on the next day? The payment is probably kept in memory, and a nightly job restores "
+        "the database from an older backup. Or there is a cache with an expiry of a day, filled when a customer is "
+        "shown. New customers would not be affected by either. Time zones are a third candidate: a date compared with "
+        "midnight in another zone. I look for all three, and for where a payment is written.", "grep -rn pay ."),
+    "a program built from what is there": (
+        LISTED, "I try it.", "python3 -m py_compile brook/ledger.py > /tmp/log; cat /tmp/log"),
+    "a search after lines were printed": (
+        LISTED, "I look for the rest.", "sed -n '/pay/,$p' README.md && grep -n -i 'pay' brook/ledger.py"),
+    "patches that are what the project is about": (LISTED, "It is called from the patch code, too.", "ls brook"),
+    "modules of the library": (LISTED, "Who leaves?", "grep -rn 'os.walk' brook"),
+    "what was shown, in quotes of its own": (
+        [*LISTED, {"role": "user", "content": "total=sealed;7b%9c"}], "I look for it.",
+        "grep -rn \"'sealed;7b%9c'\" brook"),
     "a test that it makes": (READ, "I write one.", "cat > tests/lost_payment.sh <<'SH'\nbrook pay ann 5\nSH"),
     "a name that it defines": (READ, "I write a helper.", "cat >> x.py <<'PY'\ndef pay_all(names):\n    rate = 3\nPY"),
     "what is to be done": (LISTED, "The fix has to go into the ledger, and the tests are going to be run then.", "ls"),
@@ -223,7 +244,9 @@ WITH_NEW_FILE = replace(PR, files=[*PR.files, "brook/permafrost.py"], patch=PATC
     " def redeem(coupon):\n     cpn = loadValues(coupon, rebate=False)\n"
     "-    # nothing is due on it yet\n+    # due at once\n     if coupon.done:\n"
     "         raise ValueError('ledger sealed')\n     return coupon\n+LAPSE = 3\n+def quell(x): return x\n"
-    "+def load_item(x): return quell(x)\n"), test_patch=TEST_PATCH + (
+    "+def load_item(x): return quell(x)\n"
+    "@@ -250,2 +257,2 @@\n for _ in os.walk(root):\n-    mark = 'sealed;7b%9c'\n+    mark = None\n"), test_patch=(
+    TEST_PATCH +
     "diff --git a/tests/run.sh b/tests/run.sh\n--- a/tests/run.sh\n+++ b/tests/run.sh\n@@ -3,0 +4,2 @@\n"
     "+check keeps_order 'a b'\n+check thaws_twice_a_day 'a'\n"
     "diff --git a/tests/lost_payment.sh b/tests/lost_payment.sh\n--- /dev/null\n+++ b/tests/lost_payment.sh\n"
@@ -269,6 +292,7 @@ def test_a_path_until_it_was_shown(messages, severity):
     ("quibbling_total is 0", "zz/total.py", "low"),      # a part of a name
     ("see quibble.h", "zz/quibble.c", "low"),            # its header
     ("see zz/test_quibble.py", "zz/quibble.py", "low"),  # its test
+    ("built with zzQuibble_util", "zz/zzQuibble_util.py", None),   # named without its ending
     ("see ./zz/quibble.py", "zz/quibble.py", None),
     ("zz:\nquibble.py", "zz/quibble.py", None),
     ('File "/srv/zz/quibble.py", line 3', "zz/quibble.py", None),

@@ -27,7 +27,7 @@ from codedata.checks.leak_text import (
 )
 
 HIGH, MEDIUM, LOW = "high", "medium", "low"
-EDITS = re.compile(r"\bsed\s[^|;\n]{0,40}?-\w{0,8}i|\bperl\s+-\w{0,8}i|\bpatch\b|\bgit apply\b|"
+EDITS = re.compile(r"\bsed\s(?:[^|;&\n]{0,40}?\s)?-\w{0,8}i|\bperl\s+-\w{0,8}i|\bpatch\b|\bgit apply\b|"
                    r"\.write\(|write_text\(|writeFile")
 MAKES = re.compile(r"(?:>|\btee(?: -a)?)[ ]?['\"]?/?(?:[\w.-]{1,80}/){0,8}\Z")   # before a path
 LINES = re.compile(r"(?<![\w.,])(\d{1,6}),[ ]?\+?(\d{1,6})[pds](?!\w)|"               # sed -n '120,140p'

@@ -31,7 +31,7 @@ TYPED = re.compile(r"^(?:(?:static|inline|extern|const|unsigned|signed|struct|vo
                    r"(?:\w{1,80}[ \t*&<>\[\],]+){0,3}?(\w+)\(", re.MULTILINE)
 ASSIGNED = re.compile(r"^(?:(?:const|let|var|export|static|final|auto|self\.|this\.)\s*){0,4}([^\W\d]\w*)[ \t]*"
                       r"(?::=|=(?!=))", re.MULTILINE)
-WRITES = re.compile(r"<<|\bsed\s[^|;\n]{0,40}?-\w{0,8}i|\bperl\s+-\w{0,8}i|\btee\b|>\s*[\w./]+\.\w|\s-[ce]\s")
+WRITES = re.compile(r"<<|\bsed\s(?:[^|;&\n]{0,40}?\s)?-\w{0,8}i|\bperl\s+-\w{0,8}i|\btee\b|>\s*[\w./]+\.\w|\s-[ce]\s")
 OWN_FUNCTION = re.compile(rf"(?:^|\\[nt])[ \t+]*(?:\w+ )?{DEFINED.pattern[2:]}", re.MULTILINE)
 GIVEN = re.compile(r"\b([^\W\d]\w*)[ \t]*(?::=|=(?![=~])|: )")
 DECLARED = re.compile(r"\b(?:const|let|var|char|int|long|bool|size_t|struct|for|as)\b[ *]+([^\W\d]\w*)")

@@ -2,7 +2,8 @@
 
 There is no list of causes. Whoever has read an issue speaks in its words; what counts are the words of a statement that
 the conversation has not used, those of the pull request, words for pieces of code, and any other: the more the surer
-it is said, the less the more of it was shown. Not promised: to tell a lucky guess from knowledge.
+it is said and the fewer sentences it takes, the less the more of it was shown. Not promised: to tell a lucky guess from
+knowledge.
 """
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ CHECKED = (r"(?:checked|compared|looked (?:at|for)|asserted|tested|verified|grad
 ACTED = r"(?:tried|run|expected|added|covered|deleted|turned|extended)"
 DECIDED = r"(?:fixed|solved|chose|did|decided|changed|added|made|settled|ended|went (?:with|for)|opted|took|preferred)"
 TEST = r"(?:tests?|cases?|checks?|assertions?|scenarios?|examples?)"
-DOMAIN = r"(?:code|files?|formats?|operations?|functions?|documents?|parsers?|commands?|modules?|objects?)\b"   # of diffs
+DOMAIN = r"(?:code|files?|formats?|operations?|functions?|documents?|parsers?|commands?|modules?|objects?)\b"
 WHICH = r"(?:that|which) (?:(?:was|got|has been|is|finally|eventually|later) ){0,2}"
 LATER = r"(?:upstream|later|finally|afterwards|in the end)"
 CERTAIN = (
@@ -146,7 +147,8 @@ KNOWN_WORD = -1.2      # what a word weighs that was shown: who reasons uses tho
 PIECE, SHAPE = 1.0, 0.4          # what a word for a piece of code adds, a phrase for one
 GIVEAWAY, CITED = 1.0, 2.2       # what talk of tests to come adds, of what a document says that was not shown
 BARS = (2.0, 1.8)      # (high, medium): what it takes
-LEAST_EVIDENCE = 0.25   # of the words, as they weigh, in the pull request
+LEAST_EVIDENCE = 0.25   # of the words, as they weigh, in the pull request, once there was code to talk of
+LEAST_EACH = 0.7       # and on average a sentence: who thinks aloud says much, too, but in more of them
 MOST_WORDS = 12        # named in a finding
 NTH = r"(?:first|second|third|last|final|next|previous|preceding|following|innermost|outermost)"
 SHAPES = [(weight, re.compile(pattern, re.IGNORECASE)) for weight, pattern in (   # what is told with plain words
@@ -178,20 +180,24 @@ def find_told(case: Case) -> Iterator[Finding]:
     used: set[str] = set()
     told: list[tuple[float, int, int]] = []
     news: list[str] = []
-    evidence = 0.0
+    evidence = certain = 0.0
     for at, text in case.reply.thoughts:
         for match in SENTENCE.finditer(text):
             sentence = match[0].lstrip()
             if not CODE_LINE.match(sentence):
                 points, of_pr, words = _points(sentence, case, used)
-                evidence += of_pr
                 start, end = at + match.end() - len(sentence), at + match.end()
-                points += GIVEAWAY * (case.is_blind and any(start <= one.start < end for one in giveaways))
-                told.append((points, start, end))
+                sure = CITED * _cites(sentence, case) + GIVEAWAY * (
+                    case.is_blind and any(start <= one.start < end for one in giveaways))
+                told.append((points + sure, start, end))
+                evidence += of_pr
+                certain += sure
                 news += words
     total = sum(points for points, *_ in told)
     high, medium = BARS
-    if total >= medium and evidence >= LEAST_EVIDENCE:
+    is_of_pr = certain or evidence >= LEAST_EVIDENCE or not case.shown.has_code
+    is_dense = certain >= medium or total >= LEAST_EACH * len(told)
+    if total >= medium and is_of_pr and is_dense:
         _, start, end = max(told)
         yield case.finding("cause", start, end, "", HIGH if total >= high else MEDIUM,
                            f"said before it was shown: {', '.join(news[:MOST_WORDS])}")
@@ -201,9 +207,8 @@ def _points(sentence: str, case: Case, used: set[str]) -> tuple[float, float, li
     """(what it says that nothing has shown, how much of that is in the pull request, in which words), each word once in
     an answer. Once the code was shown, whoever reasons about it says as much."""
     words, points, evidence, news, strength = lists(), 0.0, 0.0, [], _strength(sentence)
-    cited = CITED * (strength >= STATEMENT and _cites(sentence, case))
     if not case.is_blind:
-        return cited, cited, news
+        return 0.0, 0.0, news
     piece = PIECE / 2 if case.shown.has_code else PIECE
     for part in NAME_PARTS.findall(sentence):
         weight, key = words.weight(part), stem(part)
@@ -217,7 +222,7 @@ def _points(sentence: str, case: Case, used: set[str]) -> tuple[float, float, li
             evidence += weight * _is_in_pr(key, case)
             news.append(part.lower())
     points += SHAPE * sum(weight * len(shape.findall(sentence)) for weight, shape in SHAPES)
-    return strength * points + cited, strength * evidence + cited, news
+    return strength * points, strength * evidence, news
 
 
 def _is_in_pr(key: str, case: Case) -> bool:
@@ -227,7 +232,8 @@ def _is_in_pr(key: str, case: Case) -> bool:
 def _cites(sentence: str, case: Case) -> bool:
     """Whether it tells what a document or comment says that the patch changes and nobody has read."""
     document = "document" in case.unread and DOCUMENT.search(sentence) and PASSAGE.search(sentence)
-    return bool(document or ("comment" in case.unread and REMARK.search(sentence))) and not OPEN.search(sentence)
+    return bool(document or ("comment" in case.unread and REMARK.search(sentence))) and (
+        _strength(sentence) >= STATEMENT and not OPEN.search(sentence))
 
 
 def _strength(sentence: str) -> float:
