@@ -10,7 +10,7 @@ import pytest
 from conftest import finish, kill, ledger_lines, run_script, start_script
 from scenario import Scenario
 
-from codedata.env.agents import FILES, MOST_LOG, end_of, scripts_in
+from codedata.env.agents import MOST_LOG, end_of, listing, scripts_in
 from codedata.env.inputs import Repository
 from codedata.env.setup import IMAGE_NAME, image_name_of
 
@@ -90,7 +90,7 @@ def test_an_agent_is_shown_what_lies_on_top_first(tmp_path):
     for name in ("tox.ini", "tests/test_a.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    said = subprocess.run(["bash", "-c", FILES], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(["bash", "-c", listing()], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     lines = said.splitlines()
     assert lines[:3] == ["tox.ini", "tests/test_a.py", "docs/pages/0.md"] and lines[-1] == "… and 102 more"
 

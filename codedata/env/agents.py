@@ -32,10 +32,6 @@ from codedata.texts import fill, text_of
 SCRIPTS = ("install_script", "test_script")
 TOOLS = (ToolBashExecutor(), view_file, search, edit_file, create_file, stop)
 MOST_FILES = 300
-FILES = ("(git rev-parse --git-dir >/dev/null 2>&1 && git ls-files -co --exclude-standard || "
-         "find . -type f -not -path './.git/*' | cut -c3- | sort) | "
-         "awk -F/ '{ print NF \"\\t\" $0 }' | sort -s -n -k1,1 | cut -f2- | "   # what lies on top says most
-         f"awk 'NR <= {MOST_FILES}; END {{ if (NR > {MOST_FILES}) print \"… and \" NR - {MOST_FILES} \" more\" }}'")
 MOST_LOG = 6000   # characters of a failure that the agent is shown
 SAME_LINES = 3    # in a row, of which one is shown
 
@@ -74,7 +70,7 @@ class Planner:
 
     def find(self, sandbox: Sandbox, repo: str, failures: list[Failure], in_two: bool) -> Found:
         """The scripts of a repository whose source lies in the sandbox, starting from what failed so far."""
-        files = sandbox.run(FILES).output.strip() or "(nothing)"
+        files = sandbox.run(listing()).output.strip() or "(nothing)"
         known = _text("agent_known.md", tried="\n\n".join(map(_told, failures))) if failures else ""
         if not in_two:
             return self._ask(sandbox, _text("agent_task.md", repo=repo, files=files, known=known), SCRIPTS)
@@ -138,6 +134,11 @@ def _joined(first: Found, second: Found) -> Found:
 def _told(failure: Failure) -> str:
     scripts = "\n".join(f"<{name}>\n{getattr(failure, name).strip()}\n</{name}>" for name in SCRIPTS)
     return f"{scripts}\nIt failed: {failure.fault}\n{end_of(failure.log)}"
+
+
+def listing() -> str:
+    """The command that lists a repository's files."""
+    return _text("list_files.sh", most=str(MOST_FILES))
 
 
 def end_of(log: str) -> str:

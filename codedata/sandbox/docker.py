@@ -53,8 +53,11 @@ HITS = {"memory oom_kill": "out of memory: {memory} allowed", "pids max": "too m
 NAMES_AWAY = f"cp /etc/resolv.conf {FOLDER}/resolv.conf; : > /etc/resolv.conf"
 NAMES_BACK = f"if [ -e {FOLDER}/resolv.conf ]; then cat {FOLDER}/resolv.conf > /etc/resolv.conf; fi"
 CPU_PERIOD_US = 100_000
+END_ALL = "USR1"           # the signal on which the first process kills all others
 END_S = 15                 # for what was killed to be gone
 SETTLE_S = 0.3             # for the first process to take in what was killed: till then it counts as processes
+CANNOT_RUN, NOT_STARTED = 126, "OCI runtime exec failed"   # what the engine says where a process could not begin
+MORE_STARTS = 3            # after such
 LOST = (requests.RequestException, urllib3.exceptions.HTTPError)
 IS_FOLDER = 1 << 31        # in the engine's file modes
 
@@ -199,6 +202,11 @@ class SandboxDocker:
     def _limit_hit(self) -> str:
         """Which limit was hit since this was last asked; "" for none."""
         told = self._exec(["bash", "-c", LIMITS], 60, {}, "0")
+        for _ in range(MORE_STARTS):
+            if told.exit_code != CANNOT_RUN or NOT_STARTED not in told.output:
+                break
+            self._end_all()   # it is so full of processes that nothing more can begin
+            told = self._exec(["bash", "-c", LIMITS], 60, {}, "0")
         if not told.ok:   # the container is being ended
             raise SandboxDied(self._why(f"exit code {told.exit_code}: {told.output.strip()[-300:]}"))
         before, self._hits = self._hits, {}
@@ -208,6 +216,12 @@ class SandboxDocker:
                 self._hits[name] = int(n)
         return "; ".join(text.format(memory=self._memory, pids=self._pids) for name, text in HITS.items()
                          if self._hits.get(name, 0) > before.get(name, 0))
+
+    def _end_all(self, signal: str = END_ALL) -> None:
+        """End everything in the container but its first process; with KILL that, too."""
+        with suppress(*LOST):
+            self._api.kill(self.id, signal)
+        time.sleep(SETTLE_S)
 
     def _exec(self, argv: list[str], timeout_s: float, env: dict[str, str], user: str) -> Result:
         api, output, started = self._api, Output(self._hidden), time.monotonic()
@@ -268,14 +282,13 @@ class _Deadline:
 
     def __init__(self, sandbox: SandboxDocker, timeout_s: float):
         self.is_over = False
-        self._api, self._id = sandbox._api, sandbox.id
-        self._timers = [threading.Timer(timeout_s, self._kill, ["USR1"]),
-                        threading.Timer(timeout_s + END_S, self._kill, ["KILL"])]
+        self._sandbox = sandbox
+        self._timers = [threading.Timer(timeout_s, self._end, [END_ALL]),
+                        threading.Timer(timeout_s + END_S, self._end, ["KILL"])]
 
-    def _kill(self, signal: str) -> None:
+    def _end(self, signal: str) -> None:
         self.is_over = True
-        with suppress(*LOST):
-            self._api.kill(self._id, signal)
+        self._sandbox._end_all(signal)
 
     def __enter__(self) -> _Deadline:
         for timer in self._timers:
@@ -288,8 +301,6 @@ class _Deadline:
             timer.cancel()
         for timer in self._timers:
             timer.join()   # a signal that is under way must not meet the next command
-        if self.is_over:
-            time.sleep(SETTLE_S)
 
 
 def _pieces(raw) -> Iterator[bytes]:
