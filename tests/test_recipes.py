@@ -273,6 +273,12 @@ def test_a_missing_module_comes_in_the_version_that_the_project_asks_for(package
     assert "PyYAML>=6,<7" in learn(recipe_of(package), "ModuleNotFoundError: No module named 'yaml'").tests
 
 
+def test_an_extra_that_the_project_itself_asks_for_in_a_message(package):
+    write(package, pyproject__toml='[project]\nname = "he-ron"\n[project.optional-dependencies]\nart = ["pillow>=9"]\n')
+    assert "pillow>=9" in learn(recipe_of(package), "E   Exception: must ``pip install He_Ron[art]`` to draw").tests
+    assert learn(recipe_of(package), "E   Exception: must ``pip install egret[art]`` to draw") is None
+
+
 def test_a_suite_for_an_older_pytest_gets_one(package):
     better = learn(recipe_of(package), "E   pytest.PytestRemovedIn9Warning: The (path: py.path.local) argument …")
     assert "pytest<9" in better.tests and "pytest" not in better.tests

@@ -88,6 +88,14 @@ def modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
                                           r"^E?\s*No module named '?([\w.]+)'?$"), log.text))
 
 
+def own_extras(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """What the project itself asks for in its messages: `pip install name[extra]`."""
+    named = found(r"pip3? install [-'\"`\w ]*?([\w.-]+)\[[\w, .-]+\]", log.text)
+    if name_of(recipe.project.name) not in map(name_of, named):
+        return recipe
+    return with_tests(recipe, *recipe.project.features)
+
+
 def skipped(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Modules without which tests are skipped. The last to be asked: what is optional may break what is not."""
     return with_modules(recipe, found(r"could not import '([\w.]+)'", log.text))
@@ -207,5 +215,5 @@ def hanging(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     return replace(recipe, deselected=tuple(dict.fromkeys([*recipe.deselected, *hung])))
 
 
-IN_TESTS = (modules, plugins, pytest_version, warnings_are_errors, same_names, strict_configuration, locales,
-            time_zones, permissions, loopback, servers, hanging)
+IN_TESTS = (modules, own_extras, plugins, pytest_version, warnings_are_errors, same_names, strict_configuration,
+            locales, time_zones, permissions, loopback, servers, hanging)
