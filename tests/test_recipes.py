@@ -279,6 +279,11 @@ def test_an_extra_that_the_project_itself_asks_for_in_a_message(package):
     assert learn(recipe_of(package), "E   Exception: must ``pip install egret[art]`` to draw") is None
 
 
+def test_a_module_that_an_extra_is_named_like_comes_as_the_extra_says(package):
+    write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\nquill = ["goose"]\n')
+    assert "goose" in learn(recipe_of(package), "ModuleNotFoundError: No module named 'quill'").tests
+
+
 def test_a_suite_for_an_older_pytest_gets_one(package):
     better = learn(recipe_of(package), "E   pytest.PytestRemovedIn9Warning: The (path: py.path.local) argument …")
     assert "pytest<9" in better.tests and "pytest" not in better.tests

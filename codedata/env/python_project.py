@@ -24,6 +24,7 @@ from codedata.env.declared import (
 )
 from codedata.env.python_requirements import TEST_FOLDERS, bare_requirements, requirements_by_use
 from codedata.env.requirements import merged, name_of
+from codedata.env.tables import normalized
 
 NOT_MODULES = {"docs", "doc", "examples", "example", "build", "dist", "scripts", "tools", "benchmarks", "node_modules"}
 NOT_INSTALLED = {"setup", "conftest", "noxfile", "tasks", "fabfile", "manage", "tests", "test", "runtests", "run_tests",
@@ -51,6 +52,7 @@ class PythonProject:
     tests: tuple[str, ...] = ()          # requirements of the tests, of groups and files made for them
     developers: tuple[str, ...] = ()     # of those made for developers
     features: tuple[str, ...] = ()       # of the other extras
+    extras: dict[str, tuple[str, ...]] = field(default_factory=dict)   # all of them, by their normalized names
     modules: tuple[str, ...] = ()        # its own top-level modules, tests among them
     packages: tuple[str, ...] = ()       # those of them that are installed
     native: bool = False                 # something is compiled
@@ -80,7 +82,7 @@ def read_python(folder: Path) -> PythonProject:
     installable = bool(project or poetry or build or value_of(setup_cfg, "metadata", "name")
                        or (folder / "setup.py").exists())
     name = said("name", tool.get("flit", {}).get("metadata", {}).get("dist-name"), info.get("name"))
-    required = requirements_by_use(folder, pyproject, setup_cfg, setup_py, tox_ini, info, name)
+    required, extras = requirements_by_use(folder, pyproject, setup_cfg, setup_py, tox_ini, info, name)
     build_requires = tuple(build.get("requires", setup_py.get("setup_requires", [])))
     files = _python_files(folder)
     packages, pytest = _packages(folder, files), _pytest_settings(folder, tool, setup_cfg, tox_ini)
@@ -89,6 +91,7 @@ def read_python(folder: Path) -> PythonProject:
         backend=build.get("build-backend", ""), build_requires=build_requires,
         requires=() if installable else bare_requirements(folder),
         **{use: merged(required[use], without=[name]) for use in ("tests", "developers", "features")},
+        extras={normalized(extra): merged(held, without=[name]) for extra, held in extras.items()},
         modules=tuple(sorted({*packages, *_top_modules(files)})), packages=packages,
         native=_is_native(folder, build_requires, setup_py, tool),
         version_from_git=_version_is_from_git(build, setup_py, tool),

@@ -11,8 +11,9 @@ from dataclasses import replace
 from codedata.env.python_recipe import PythonRecipe
 from codedata.env.repair import SYSTEM, Log, found, found_by, with_system
 from codedata.env.requirements import name_of
-from codedata.env.tables import brings_option, distribution_of, table
+from codedata.env.tables import brings_option, distribution_of, normalized, table
 
+ASKED_FOR = re.compile(r"pip3? install [-'\"`\w ]*?([\w.-]+)\[([\w, .-]+)\]")   # (project, extras)
 NEWEST_PYTEST, OLDEST_PYTEST = 9, 6   # majors: what pip brings by itself; below it suites are left alone
 
 
@@ -90,10 +91,9 @@ def modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 def own_extras(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """What the project itself asks for in its messages: `pip install name[extra]`."""
-    named = found(r"pip3? install [-'\"`\w ]*?([\w.-]+)\[[\w, .-]+\]", log.text)
-    if name_of(recipe.project.name) not in map(name_of, named):
-        return recipe
-    return with_tests(recipe, *recipe.project.features)
+    extras = [extra for project, extras in ASKED_FOR.findall(log.text)
+              if name_of(project) == name_of(recipe.project.name) for extra in extras.split(",")]
+    return with_tests(recipe, *(r for extra in extras for r in recipe.project.extras.get(normalized(extra.strip()), ())))
 
 
 def skipped(recipe: PythonRecipe, log: Log) -> PythonRecipe:
@@ -102,9 +102,10 @@ def skipped(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def with_modules(recipe: PythonRecipe, names: list[str]) -> PythonRecipe:
-    known = table("packages")["modules"]
-    return with_tests(recipe, *(_as_declared(recipe, distribution_of(name)) for name in names
-                                if (top := name.partition(".")[0]) not in recipe.project.modules or top in known))
+    known, extras = table("packages")["modules"], recipe.project.extras
+    missing = [name for name in names if (top := name.partition(".")[0]) not in recipe.project.modules or top in known]
+    return with_tests(recipe, *(r for name in missing for r in extras.get(normalized(name), ())   # an extra of its name
+                                or [_as_declared(recipe, distribution_of(name))]))
 
 
 def _as_declared(recipe: PythonRecipe, distribution: str) -> str:

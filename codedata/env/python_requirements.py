@@ -22,8 +22,9 @@ TEST_FOLDERS = ("tests", "test", "Tests", "testing", "testsuite", "unittests", "
 
 
 def requirements_by_use(folder: Path, pyproject: dict, setup_cfg: Ini, setup_py: dict, tox_ini: Ini, info: dict,
-                        name: str) -> dict[str, list[str]]:
-    """{"tests", "developers", "features"}: requirements by what they are for, each place after the other."""
+                        name: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """({"tests", "developers", "features"}: requirements by what they are for, each place after the other; all extras
+    by their names)."""
     project, tool = pyproject.get("project", {}), pyproject.get("tool", {})
     extras = _extras(project, tool, setup_cfg, setup_py, info)
     groups = _groups(pyproject)
@@ -46,7 +47,7 @@ def requirements_by_use(folder: Path, pyproject: dict, setup_cfg: Ini, setup_py:
         found[use] += held + [r for extra in their_extras for r in extras.get(extra, [])]
     pipfile = read_toml(folder / "Pipfile")
     found["developers"] += from_poetry(pipfile.get("dev-packages", {}))
-    return {kind: expanded(held, extras, name) for kind, held in found.items()}
+    return tuple({key: expanded(held, extras, name) for key, held in some.items()} for some in (found, extras))
 
 
 def _extras(project, tool, setup_cfg, setup_py, info) -> dict[str, list[str]]:
