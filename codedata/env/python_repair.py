@@ -91,9 +91,9 @@ def modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 def own_extras(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """What the project itself asks for in its messages: `pip install name[extra]`."""
-    extras = [extra for project, extras in ASKED_FOR.findall(log.text)
+    extras = [normalized(extra.strip()) for project, extras in ASKED_FOR.findall(log.text)
               if name_of(project) == name_of(recipe.project.name) for extra in extras.split(",")]
-    return with_tests(recipe, *(r for extra in extras for r in recipe.project.extras.get(normalized(extra.strip()), ())))
+    return with_tests(recipe, *(r for extra in extras for r in recipe.project.extras.get(extra, ())))
 
 
 def skipped(recipe: PythonRecipe, log: Log) -> PythonRecipe:
