@@ -232,6 +232,7 @@ def test_every_sample_has_a_recipe_whose_scripts_are_bash(folder):
     ("E   ModuleNotFoundError: No module named 'yaml'", "pyyaml"),
     ("ImportError: No module named dateutil.parser", "python-dateutil"),
     ("SKIPPED [1] tests/test_a.py:3: could not import 'flask_login': No module named 'flask_login'", "flask-login"),
+    ("SKIPPED [8] t.py:7: Could not import it: ModuleNotFoundError(\"No module named 'OpenSSL'\")", "pyopenssl"),
     ("pytest: error: unrecognized arguments: --benchmark-disable", "pytest-benchmark"),
     ("E       fixture 'mocker' not found", "pytest-mock"),
     ("'django_db' not found in `markers` configuration option", "pytest-django"),

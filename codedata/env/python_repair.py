@@ -98,7 +98,8 @@ def own_extras(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 def skipped(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Modules without which tests are skipped. The last to be asked: what is optional may break what is not."""
-    return with_modules(recipe, found(r"could not import '([\w.]+)'", log.text))
+    return with_modules(recipe, found_by((r"could not import '([\w.]+)'",
+                                          r"ModuleNotFoundError\([\"']No module named '([\w.]+)'"), log.text))
 
 
 def with_modules(recipe: PythonRecipe, names: list[str]) -> PythonRecipe:
