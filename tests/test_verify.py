@@ -135,6 +135,13 @@ def test_only_a_promising_first_run_is_followed_by_others_where_that_is_asked(so
     assert found.failed == "tests" and len(found.test_s) == 1 and found.n_passed == 1
 
 
+@pytest.mark.parametrize("with_image", [True, False], ids=["with an image", "without"])
+def test_what_tests_commit_is_no_history_that_the_environment_has(source, image_name, with_image):
+    commits = f"{TESTS}; code=$?; git -c user.name=a -c user.email=a@b.c commit -q --allow-empty -m more; exit $code"
+    found = check(source, test=commits, image_name=image_name if with_image else "")
+    assert found.ok and found.healthy, found.cause
+
+
 def test_an_installed_copy_that_shadows_the_source_is_found(source):
     found = check(source, install="cp heron.py /usr/lib/python3/dist-packages/")
     assert (found.failed, found.cause.name) == ("shadow", "shadowed")

@@ -150,6 +150,8 @@ def _verify(sandbox, open_sandbox, project, install_script, test_script, limits,
         return replace(found, failed="install", cause=cause, log=installed.output, timed_out=installed.timed_out)
     if image_name:
         found = replace(found, image_id=sandbox.commit(image_name, keep=False))
+    elif (left := with_what_is_left(found, sandbox, project, test_script)).failed:   # now: tests may commit, too
+        return left
     runs = [run_tests(sandbox, test_script, limits.test_s)]
     found = replace(found, log=runs[0].text, test_s=(runs[0].seconds,), **_figures(runs[0]))
     if not found.n_passed or not only_if(runs[0]):
@@ -164,17 +166,14 @@ def _verify(sandbox, open_sandbox, project, install_script, test_script, limits,
     if image_name:
         sandbox.close()
         with open_sandbox(image_name) as fresh:
-            return _without_network(fresh, found, project, stable, test_script, limits)
+            found = with_what_is_left(found, fresh, project, test_script)
+            return found if found.failed else _without_network(fresh, found, stable, test_script, limits)
     sandbox.network(False)
-    return _without_network(sandbox, found, project, stable, test_script, limits)
+    return _without_network(sandbox, found, stable, test_script, limits)
 
 
-def _without_network(sandbox, found, project, stable, test_script, limits) -> Verified:
-    """The rest of the checks, in a sandbox that cannot reach anything."""
-    if left := history_after(sandbox, found.base_commit):
-        return replace(found, failed="history", cause=Cause("history", left[0]))
-    if copies := shadows(sandbox, project, test_script):
-        return replace(found, failed="shadow", cause=Cause("shadowed", copies[0]))
+def _without_network(sandbox, found, stable, test_script, limits) -> Verified:
+    """The last run of the tests, in a sandbox that cannot reach anything."""
     run = run_tests(sandbox, test_script, limits.test_s)
     found = replace(found, test_s=(*found.test_s, run.seconds), **_figures(run))
     alone = {case["name"]: case["status"] for case in run.results}
@@ -263,6 +262,15 @@ def why_not_healthy(run: Run, limits: Limits) -> Cause:
             return Cause("exit_code", f"exit code {run.exit_code}, though no case failed: {cause.evidence}")
         return Cause("tests_fail", failed or f"{run.share_skipped:.0%} of the suite was skipped")
     return cause if run.results or cause.name != "other" else Cause("no_tests", cause.evidence)
+
+
+def with_what_is_left(found: Verified, sandbox: Sandbox, project: Project, test_script: str) -> Verified:
+    """What verification found, failed where the sandbox holds what would give the game away."""
+    if left := history_after(sandbox, found.base_commit):
+        return replace(found, failed="history", cause=Cause("history", left[0]))
+    if copies := shadows(sandbox, project, test_script):
+        return replace(found, failed="shadow", cause=Cause("shadowed", copies[0]))
+    return found
 
 
 def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
