@@ -16,6 +16,7 @@ from codedata.env.plan import recipes
 from codedata.env.python_project import read_python
 from codedata.env.repair import COMPILER, Log
 from codedata.env.requirements import expanded, from_poetry, merged, read_file
+from codedata.env.script import in_turn
 from codedata.env.tables import (
     debian_by_beginning,
     distribution_of,
@@ -290,6 +291,22 @@ def test_a_suite_for_an_older_pytest_gets_one(package):
     assert "pytest<9" in better.tests and "pytest" not in better.tests
 
 
+def test_a_pytest_too_old_for_this_python_makes_room_for_a_newer_one(package):
+    asked = "pytest>=5.4,<6; os_name == 'posix'"
+    write(package, pyproject__toml=f'[project]\nname = "h"\n[dependency-groups]\ntest = ["{asked}"]\n')
+    better = learn(recipe_of(package), 'TypeError: required field "lineno" missing from alias')
+    assert [r for r in better.tests if "pytest" in r and "timeout" not in r] == ["pytest>=7,<8"]
+
+
+def test_commands_of_a_chain_run_in_turn_and_one_that_fails_is_the_code_of_the_script(tmp_path):
+    text = node_recipe(tmp_path, scripts={"test": "mocha a && jest b"}).test_script()
+    head, _, commands = text.partition("code=0\n")
+    assert [line.partition(" ")[0] for line in commands.splitlines()] == ["mocha", "jest", "exit"]
+    for first, second, code in (("true", "true", 0), ("(exit 7)", "true", 7), ("true", "(exit 3)", 3)):
+        script = "\n".join(in_turn([first, second]))
+        assert subprocess.run(["bash", "-c", script]).returncode == code
+
+
 def test_the_test_that_was_running_when_time_was_over_is_left_out(package):
     log = "tests/test_a.py::test_one PASSED [ 10%]\ntests/test_a.py::test_waits[a b] \n"
     better = learn(recipe_of(package), log, timed_out=True)
@@ -359,11 +376,11 @@ def test_the_runner_is_found_behind_linters_and_coverage():
 
 @pytest.mark.parametrize("command, line", [
     ("nyc tape 'test/*.js' | tap-spec", "tape 'test/*.js' 2>&1 | tee /tmp/results/tape-1.txt"),
-    ("jest --coverage", "jest --coverage --ci --json --outputFile=/tmp/results/jest-1.json"),
+    ("jest --coverage", "jest --ci --coverage=false --json --outputFile=/tmp/results/jest-1.json"),
     ("vitest --watch", "vitest run --reporter=junit --outputFile=/tmp/results/vitest-1.xml"),
     ("standard && ava", "ava --tap | tee /tmp/results/ava-1.tap"),
     ("node --test", "node --test --test-reporter=junit --test-reporter-destination=/tmp/results/node-1.junit"),
-    ("borp --coverage", "borp --coverage --reporter=junit:/tmp/results/borp-1.xml"),
+    ("borp --coverage --check-coverage --lines 95", "borp --reporter=junit:/tmp/results/borp-1.xml"),
 ])
 def test_a_runner_is_asked_for_a_report(command, line):
     assert [step.line(1, 22) for step in chain({"test": command}, "test")] == [line]

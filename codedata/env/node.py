@@ -24,6 +24,8 @@ BUILDERS = ("tsc", "rollup", "webpack", "babel", "esbuild", "tsup", "swc", "vite
 NO_SCRIPTS = "--ignore-scripts"    # of packages: most want to compile or fetch what no test needs
 PACKAGE = r"(?:@[\w.-]+/)?[\w.-]+"
 BUILD_LABEL = re.compile(r"build|compile|transpile|generate")
+# A share of covered lines that is too small is no test that fails, but the runner says so with its exit code
+COVERAGE = re.compile(r"(?<!\S)--(?:(?:check-)?coverage|(?:lines|functions|branches|statements)[= ]\d+)(?!\S)")
 CA = "export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}   # else only its own list"
 NPM = "npm install --no-audit --no-fund --no-package-lock"
 
@@ -102,7 +104,7 @@ class NodeRecipe:
         if not any(step.runner for step in steps):
             return script.text([*lines, f"npm run {self.label} 2>&1 | tee {script.RESULTS}/output.txt"])
         major = DEBIAN if self.from_debian else self.project.engine
-        return script.text([*lines, *(step.line(n, major) for n, step in enumerate(steps, 1))])
+        return script.text([*lines, *script.in_turn(step.line(n, major) for n, step in enumerate(steps, 1))])
 
 
 @dataclass(frozen=True)
@@ -117,14 +119,14 @@ class Step:
         if not self.runner:
             return " ".join(self.words)
         report = f"{script.RESULTS}/{self.runner.lstrip('_')}-{n}"
-        words, options = list(self.words), ""
+        words, options = COVERAGE.sub("", " ".join(self.words)).split(), ""
         if self.runner in ("mocha", "_mocha"):
             words = re.sub(r"(?<!\S)(?:-R|--reporter)[ =]\S+", "", " ".join(words)).split()
             options = f"--reporter xunit --reporter-option output={report}.xml"
         elif self.runner == "jest":
-            options = f"--ci --json --outputFile={report}.json"
+            options = f"--ci --coverage=false --json --outputFile={report}.json"
         elif self.runner == "vitest":
-            rest = [word for word in words[1:] if word not in ("run", "watch", "--watch", "--coverage")]
+            rest = [word for word in words[1:] if word not in ("run", "watch", "--watch")]
             words = [words[0], "run", *rest]
             options = f"--reporter=junit --outputFile={report}.xml"
         elif self.runner == "borp":

@@ -58,7 +58,8 @@ class PlainRecipe:
         _, _, env, test = TOOLS[self.file]
         lines = script.head(f"Run the tests: in the source folder. Reports go to {script.RESULTS}.", strict=False)
         lines += [*script.exports(env), *script.empty_results()]
-        return script.text([*lines, *(test or (f"make -k {self.target} 2>&1 | tee {script.RESULTS}/make.txt",))])
+        return script.text([*lines, *script.in_turn(
+            test or [f"make -k {self.target} 2>&1 | tee {script.RESULTS}/make.txt"])])
 
 
 def first(folder: Path) -> PlainRecipe | None:

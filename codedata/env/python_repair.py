@@ -14,6 +14,7 @@ from codedata.env.requirements import name_of
 from codedata.env.tables import brings_option, distribution_of, normalized, table
 
 ASKED_FOR = re.compile(r"pip3? install [-'\"`\w ]*?([\w.-]+)\[([\w, .-]+)\]")   # (project, extras)
+TOO_OLD = ('required field "lineno" missing from alias', 'required field "end_lineno" missing from')   # before 6.2.5
 NEWEST_PYTEST, OLDEST_PYTEST = 9, 6   # majors: what pip brings by itself; below it suites are left alone
 
 
@@ -137,7 +138,8 @@ def with_options(recipe: PythonRecipe, *options: str) -> PythonRecipe:
 
 
 def pytest_version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """An older pytest, where the suite uses what the current one took away: the named one, else a major less."""
+    """An older pytest, where the suite uses what the current one took away: the named one, else a major less. A newer
+    one than the project asks for, where that is too old for this Python."""
     named = [f"<{min(map(int, removed))}" for removed in [found(r"PytestRemovedIn(\d+)Warning", log.text)] if removed]
     named += found(r"requires pytest(<[\d.]+)", log.text)
     gone = (r"module '_?pytest[\w.]*' has no attribute", r"cannot import name '\w+' from '_?pytest",
@@ -146,6 +148,8 @@ def pytest_version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     if not named and any(re.search(sign, log.text) for sign in gone):
         bounds = found(r"^pytest<(\d+)$", "\n".join(recipe.tests))
         named = [f"<{int(bounds[0]) - 1 if bounds else NEWEST_PYTEST}"]
+    if any(sign in log.text for sign in TOO_OLD):
+        named = [">=7,<8"]
     bound = f"pytest{named[0]}" if named else ""
     if not bound or bound in recipe.tests or bound == f"pytest<{OLDEST_PYTEST}":
         return recipe

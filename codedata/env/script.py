@@ -73,6 +73,14 @@ def start_services(services: Iterable[str], databases: Iterable[str] = ()) -> li
     return lines
 
 
+def in_turn(commands: Iterable[str]) -> list[str]:
+    """One after the other, each also where one before it failed; the script ends as the last one that failed."""
+    commands = list(commands)
+    if len(commands) < 2:
+        return commands
+    return ["code=0", *(f"{command} || code=$?" for command in commands), "exit $code"]
+
+
 def words(parts: Iterable[str]) -> str:
     return " ".join(map(shlex.quote, parts))
 
