@@ -462,8 +462,12 @@ def test_the_time_is_linear(name):
                                     (BLIND, text, PR), (BLIND, answer("settle_account"), replace(PR, patch=text))):
             find_leaks(messages, reply, pr)
         return time.process_time() - started
-    small, large = seconds(15_000), seconds(60_000)
-    assert large < 12 * max(small, 0.03), (small, large)   # 4 times the text; 16 times would be quadratic
+    took = []
+    for _ in range(3):   # one of them may pay for a collection of all that the tests before have left
+        took.append((seconds(15_000), seconds(60_000)))
+        if took[-1][1] < 12 * max(took[-1][0], 0.03):   # 4 times the text; 16 times would be quadratic
+            return
+    raise AssertionError(took)
 
 
 # ---- the command
