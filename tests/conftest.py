@@ -40,23 +40,20 @@ SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_B
 QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}   # [llm] of the tests: nobody waits for a second try
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "docker: needs a Docker engine and codedata-base:bookworm (tools/docker-up)")
-
-
 def pytest_collection_modifyitems(items):
-    """Without an engine the tests that need one are skipped, or the run fails where CODEDATA_NEEDS_DOCKER is set.
+    """What a test needs and this machine lacks has it skipped, or fails the run where CODEDATA_NEEDS_DOCKER is set.
 
-    Files with such tests come first: they take the longest, and one that began last would be waited for.
+    Files with containers come first: they take the longest, and one that began last would be waited for.
     """
-    with_docker = [item for item in items if item.get_closest_marker("docker")]
-    slow = {item.path for item in with_docker}
+    slow = {item.path for item in items if item.get_closest_marker("docker")}
     items.sort(key=lambda item: item.path not in slow)
-    if with_docker and (why := _no_engine()):
-        if os.environ.get("CODEDATA_NEEDS_DOCKER"):
-            raise pytest.UsageError(why)
-        for item in with_docker:
-            item.add_marker(pytest.mark.skip(reason=why))
+    for marker, missing in (("docker", _no_engine), ("pods", _no_pods)):
+        wanting = [item for item in items if item.get_closest_marker(marker)]
+        if wanting and (why := missing()):
+            if os.environ.get("CODEDATA_NEEDS_DOCKER"):
+                raise pytest.UsageError(why)
+            for item in wanting:
+                item.add_marker(pytest.mark.skip(reason=why))
 
 
 def _no_engine() -> str:
@@ -64,6 +61,23 @@ def _no_engine() -> str:
     asked = subprocess.run("docker image inspect codedata-base:bookworm", shell=True, capture_output=True, text=True)
     return f"no Docker engine with codedata-base:bookworm (tools/docker-up): {asked.stderr.strip()}" * (
         asked.returncode != 0)
+
+
+def _no_pods() -> str:
+    """Why kube_server.py can make no pods here; "" where it can."""
+    from kube_server import can_make_pods  # with a server and its checks: not for tests that want none
+    return "" if can_make_pods() else "this user may not make namespaces (unshare): no pods here"
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """(certificate, key) for 127.0.0.1, signed by itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-days", "2", "-subj", "/CN=codedata test", "-addext", "subjectAltName=IP:127.0.0.1",
+                    "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return str(cert), str(key)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ import gc
 import json
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -355,17 +354,6 @@ def test_a_stop_ends_the_wait_for_a_place_and_the_call_in_flight_finishes(fake_l
 
 
 # TLS and proxies -----------------------------------------------------------------------------------------------------
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """(certificate, key) for 127.0.0.1, signed by itself."""
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-days", "2", "-subj", "/CN=codedata test", "-addext", "subjectAltName=IP:127.0.0.1",
-                    "-keyout", key, "-out", cert], check=True, capture_output=True)
-    return str(cert), str(key)
-
 
 def test_a_certificate_of_nobody_is_refused_without_ca_bundle(certificate):
     with FakeLLM(certificate=certificate) as fake:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 from conftest import REPO, eventually
-from kube_server import KubeServer, Refused, can_make_pods, check_pod
+from kube_server import KubeServer, Refused, check_pod
 
 from codedata.errors import ItemFailed, RunStopped, Trouble
 from codedata.sandbox import OUTPUT_BYTES, SandboxDied, open_sandbox
@@ -20,7 +20,7 @@ from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.cluster import RECEIVE, WHOLE
 from codedata.sandbox.kubernetes import SandboxK8s, reap
 
-pytestmark = pytest.mark.skipif(not can_make_pods(), reason="this user may not make namespaces (unshare): no pods here")
+pytestmark = pytest.mark.pods
 
 
 @pytest.fixture
@@ -33,17 +33,6 @@ def kube(tmp_path):
 def sandbox(kube):
     with open_(kube) as box:
         yield box
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """(certificate, key) for 127.0.0.1, signed by itself."""
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-days", "2", "-subj", "/CN=codedata test", "-addext", "subjectAltName=IP:127.0.0.1",
-                    "-keyout", key, "-out", cert], check=True, capture_output=True)
-    return str(cert), str(key)
 
 
 def open_(kube: KubeServer, image: str = "debian:bookworm", **options) -> SandboxK8s:
