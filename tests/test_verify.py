@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from codedata.env.leftovers import history_after
 from codedata.env.verify import (
     RESULTS,
     Limits,
     Project,
     Run,
     compare,
-    history_after,
     put_source,
     verify,
     why_not_healthy,
@@ -146,6 +146,40 @@ def test_an_installed_copy_that_shadows_the_source_is_found(source):
     found = check(source, install="cp heron.py /usr/lib/python3/dist-packages/")
     assert (found.failed, found.cause.name) == ("shadow", "shadowed")
     assert "/usr/lib/python3/dist-packages/heron.py" in found.cause.evidence
+
+
+WEAKER = "sed -i 's/slowly/fast/' tests/test_heron.py"
+
+
+def test_what_an_install_changes_of_the_source_is_put_back_before_the_tests(source, image_name):
+    (source / "heron.py").write_text("def wade():\n    return 'fast'\n")
+    (source / "run.sh").write_text("exit 0\n")
+    found = check(source, install=f"{WEAKER}\ngit update-index --assume-unchanged tests/test_heron.py\n")
+    assert found.failed == "tests" and found.restored == ["tests/test_heron.py"]
+    found = check(source, test=f"{WEAKER}; {TESTS}", image_name=image_name,
+                  install="rm heron.py\ntouch made.py\ngit add made.py\nchmod +x run.sh\n")
+    assert found.ok and found.restored == ["heron.py"] and found.changed_by_tests == ["tests/test_heron.py"]
+    with opener(image_name) as sandbox:
+        assert sandbox.run("git diff HEAD --stat -- '*.py'; git status --porcelain").output == " M run.sh\n?? made.py\n"
+        assert sandbox.run("[ -x run.sh ]").ok
+
+
+def test_files_whose_line_ends_git_converts_are_not_taken_for_changed(source):
+    (source / ".gitattributes").write_text("*.txt text eol=crlf\n")
+    (source / "told.txt").write_bytes(b"one\ntwo\n")
+    git(source, "init", "-q")
+    git(source, "add", "--all", ":!told.txt")
+    blob = git(source, "hash-object", "-w", "--no-filters", "told.txt")
+    git(source, "update-index", "--add", "--cacheinfo", f"100644,{blob},told.txt")
+    git(source, "commit", "-qm", "one")
+    project = Project(source, git(source, "rev-parse", "HEAD"))
+    found = check(source, project=project, install="touch told.txt heron.py\n")
+    assert found.ok and found.restored == [] == found.changed_by_tests
+
+
+def test_a_source_that_cannot_be_put_back_fails_the_install(source):
+    found = check(source, install="rm -rf .git/objects\n")
+    assert found.failed == "install" and "the source cannot be put back" in found.log
 
 
 # history -------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from codedata.env.node import NodeRecipe, read_node
 from codedata.env.python_project import read_python
 from codedata.env.python_recipe import PythonRecipe
 from codedata.env.repair import Log
-from codedata.env.verify import Limits, Opener, Project, Verified, put_source, run_script, run_tests, verify
+from codedata.env.verify import Limits, Opener, Project, Verified, put_source, run_install, run_tests, verify
 from codedata.sandbox import SandboxDied
 
 PAIRS = 3      # install and test scripts that are verified, at most
@@ -152,7 +152,7 @@ def _draft(recipe: Recipe, trial: _Trial, before: Verified) -> Recipe | None:
                 if time.monotonic() > trial.end:
                     break
                 trial.say("trying a draft")
-                installed = run_script(sandbox, recipe.install_script(), trial.limits.install_s)
+                installed, _ = run_install(sandbox, recipe.install_script(), trial.limits.install_s)
                 if installed.ok:
                     run = run_tests(sandbox, recipe.test_script(), trial.limits.test_s)
                     passed = counts(run.results)["passed"]

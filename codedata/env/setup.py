@@ -208,8 +208,10 @@ def _record(repository: Repository, base_image: str, outcome: Outcome, seconds: 
                 "n_passed": found.n_passed, "n_cases": found.n_cases, "share_passed": found.share_passed,
                 "share_collected": round(found.n_cases / n_all, 4) if n_all else 0.0,
                 "share_skipped": found.share_skipped, "not_collected": found.not_collected,
-                "needs_network": found.needs_network, "network_was_off": network_was_off, "image_id": found.image_id,
-                "install_s": round(found.install_s, 1), "test_s": list(found.test_s), "attempts": outcome.attempts}
+                "needs_network": found.needs_network, "restored": found.restored,
+                "changed_by_tests": found.changed_by_tests, "network_was_off": network_was_off,
+                "image_id": found.image_id, "install_s": round(found.install_s, 1), "test_s": list(found.test_s),
+                "attempts": outcome.attempts}
     return Environment(
         repository.repo, repository.repo_name, repository.row, found.base_commit or repository.base_commit, base_image,
         image_name_of(repository) if found.image_id else "", outcome.status, outcome.install_script,

@@ -1,6 +1,7 @@
 """The proof that an install script and a test script work: run from nothing in a fresh container.
 
-The install script runs once with the network on, and an image is made of what it left. The test script runs three times
+The install script runs once with the network on; what it changed of the committed source is put back, and an image is
+made of what it left. The test script runs three times
 in the container, and once with the network off, in a container of that image. What repeats is the result; what differs
 between the three is flaky, what differs only without the network needs it. Promised is what the runs showed, not that a
 test which passed four times will never fail.
@@ -8,7 +9,6 @@ test which passed four times will never fail.
 from __future__ import annotations
 
 import re
-import shlex
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,18 +17,16 @@ from pathlib import Path
 
 from codedata.code.results import counts, not_collected, parse
 from codedata.env.causes import Cause, cause_of
+from codedata.env.leftovers import LOOK_S, TOOLS, history_after, restore, run_tool, shadows
 from codedata.env.script import RESULTS
 from codedata.errors import ItemFailed
 from codedata.sandbox import Result, Sandbox, SandboxDied
-from codedata.texts import text_of
 
 CHECKS = ("source", "install", "tests", "repeat", "history", "shadow", "offline", "sandbox", "recipe")
 RUNS = 3
 REPEATED = 0.8             # the least share of a run's cases that must be the same in all three
 HEALTHY, MOST_SKIPPED = 0.95, 0.2
-TOOLS = "/tmp/codedata"    # where what is run beside the scripts lies, while it runs
 MOST_REPORT_BYTES = 50_000_000
-COPY_S = 600               # for the source to be copied, and to be looked through
 CRASHED = 128              # from this exit code on a signal ended the runner
 Opener = Callable[[str], Sandbox]   # a fresh sandbox of an image; "" is the base image
 
@@ -98,6 +96,8 @@ class Verified:
     flaky: list[str] = field(default_factory=list)
     needs_network: list[str] = field(default_factory=list)
     not_collected: list[str] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)           # committed files that the install had changed
+    changed_by_tests: list[str] = field(default_factory=list)   # … that the tests had, at their end
     n_passed: int = 0
     n_cases: int = 0                       # of the run with the network off, flaky ones among them
     share_passed: float = 0.0              # of those that ran
@@ -142,8 +142,8 @@ def _verify(sandbox, open_sandbox, project, install_script, test_script, limits,
         return Verified(failed="source", cause=Cause("source", trouble), log=trouble)
     found = Verified(base_commit=base_commit)
     sandbox.network(True)
-    installed = run_script(sandbox, install_script, limits.install_s)
-    found = replace(found, install_s=installed.seconds)
+    installed, restored = run_install(sandbox, install_script, limits.install_s)
+    found = replace(found, install_s=installed.seconds, restored=restored)
     if not installed.ok:
         cause = Cause("time_limit", f"the install took more than {limits.install_s:g} s") if installed.timed_out else (
             cause_of("install", installed.output))
@@ -179,7 +179,7 @@ def _without_network(sandbox, found, stable, test_script, limits) -> Verified:
     alone = {case["name"]: case["status"] for case in run.results}
     results = [{"name": name, "status": alone[name]} for name in stable if name in alone]
     changed = [name for name, status in stable.items() if alone.get(name) != status]
-    found = replace(found, results=results, needs_network=changed)
+    found = replace(found, results=results, needs_network=changed, changed_by_tests=restore(sandbox)[0])
     if not any(case["status"] == "passed" for case in results):
         cause = Cause("offline", cause_of("test", run.text).evidence)
         return replace(found, failed="offline", cause=cause, log=run.text)
@@ -193,12 +193,10 @@ def put_source(sandbox: Sandbox, project: Project) -> tuple[str, str]:
     (its commit, "") or ("", what went wrong)."""
     origin = f"{TOOLS}/source"
     if project.source is None:
-        sandbox.run(f"mkdir -p {origin} && cp -a . {origin}/")
+        sandbox.run(f"mkdir -p {origin} && cp -a . {origin}/", timeout_s=LOOK_S)
     else:
         sandbox.put(project.source, origin)
-    sandbox.put({"clean_history.sh": text_of("codedata.env", "clean_history.sh").encode()}, TOOLS)
-    words = shlex.join([origin, sandbox.workdir, project.commit])
-    done = sandbox.run(f"bash {TOOLS}/clean_history.sh {words}; code=$?; rm -rf {TOOLS}; exit $code", timeout_s=COPY_S)
+    done = run_tool(sandbox, "clean_history.sh", origin, sandbox.workdir, project.commit)
     said = done.output.strip()
     last = said.rpartition("\n")[2]
     return (last, "") if done.ok and re.fullmatch(r"[0-9a-f]{40,64}", last) else ("", said[-500:] or "no output")
@@ -210,6 +208,16 @@ def run_script(sandbox: Sandbox, script: str, timeout_s: float) -> Result:
     done = sandbox.run(f"bash {TOOLS}/script.sh", timeout_s=timeout_s)
     sandbox.run(f"rm -rf {TOOLS}")
     return done
+
+
+def run_install(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Result, list[str]]:
+    """What an install script comes to, and the committed files that it changed: they are put back, since what is tested
+    is the source as it is committed."""
+    done = run_script(sandbox, script, timeout_s)
+    restored, trouble = restore(sandbox) if done.ok else ([], "")
+    if trouble:
+        done = replace(done, exit_code=1, output=f"{done.output}\nthe source cannot be put back: {trouble}")
+    return done, restored
 
 
 def run_tests(sandbox: Sandbox, test_script: str, timeout_s: float) -> Run:
@@ -268,38 +276,6 @@ def with_what_is_left(found: Verified, sandbox: Sandbox, project: Project, test_
     """What verification found, failed where the sandbox holds what would give the game away."""
     if left := history_after(sandbox, found.base_commit):
         return replace(found, failed="history", cause=Cause("history", left[0]))
-    if copies := shadows(sandbox, project, test_script):
+    if copies := shadows(sandbox, project.distribution, project.modules, project.node_package, test_script):
         return replace(found, failed="shadow", cause=Cause("shadowed", copies[0]))
     return found
-
-
-def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
-    """What of a history beside the base commit's is in the sandbox, a line each."""
-    sandbox.put({"check_history.sh": text_of("codedata.env", "check_history.sh").encode()}, TOOLS)
-    words = shlex.join([sandbox.workdir, base_commit])
-    done = sandbox.run(f"bash {TOOLS}/check_history.sh {words} 2>&1; rm -rf {TOOLS}", timeout_s=COPY_S)
-    return done.output.splitlines()
-
-
-def shadows(sandbox: Sandbox, project: Project, test_script: str) -> list[str]:
-    """Installed copies of the project that would be imported instead of its source, a line each."""
-    found: list[str] = []
-    if project.modules or project.distribution:
-        sandbox.put({"shadowed.py": text_of("codedata.env", "shadowed.py").encode()}, TOOLS)
-        words = shlex.join([sandbox.workdir, project.distribution, *project.modules])
-        look = f"({activation(test_script)}cd / && python3 {TOOLS}/shadowed.py {words}); rm -rf {TOOLS}"
-        found += sandbox.run(look).output.splitlines()
-    if project.node_package:
-        place = shlex.quote(f"node_modules/{project.node_package}")
-        look = f"[ ! -e {place} ] || [ -L {place} ] || echo {place} is a copy of the project itself"
-        found += sandbox.run(look).output.splitlines()
-    return found
-
-
-def activation(test_script: str) -> str:
-    """The command that activates the environment in which a test script runs Python; "" for the system's."""
-    if used := re.search(r"(?:^|[\s;])(?:\.|source)\s+(\S+/bin/activate)\b", test_script):
-        return f". {used[1]}; "
-    if named := re.search(r"(?<!\S)(/\S+)/bin/(?:python[\d.]*|pytest)\b", test_script):
-        return f"PATH={named[1]}/bin:$PATH; " if named[1] != "/usr" else ""
-    return ""
