@@ -211,15 +211,25 @@ def test_two_stages_for_javascript(tmp_path):
     folder = tmp_path / "tern"
     folder.mkdir()
     (folder / "package.json").write_text('{"name": "tern"}')
-    (folder / "test_tern.py").write_text("def test_it():\n    pass\n")
+    (folder / "spec.py").write_text("def test_it():\n    pass\n")
     write_rows(tmp_path, {"repo": "tern", "reformat_path": "tern"})
+    test_script = TEST.replace("-q", "-q spec.py")
     first = {"calls": [["submit", {"answer": f"<install_script>\n{INSTALL}</install_script>"}]]}
-    second = {"calls": [["submit", {"answer": f"<test_script>\n{TEST}</test_script>"}]]}
+    second = {"calls": [["submit", {"answer": f"<test_script>\n{test_script}</test_script>"}]]}
     with Scenario(scenario(second, one=("the tests come next", [first]))) as model:
         done = set_up(tmp_path, "--no-image", model=model)
         assert done.returncode == 0, done.stderr
         assert "It is installed here by this script" in model.requests[1].text
-    assert record(tmp_path, "tern")["install_script"] == INSTALL and record(tmp_path, "tern")["test_script"] == TEST
+    assert record(tmp_path, "tern")["install_script"] == INSTALL
+    assert record(tmp_path, "tern")["test_script"] == test_script
+
+
+@pytest.mark.docker
+def test_one_stage_for_python_also_beside_a_package_json(heron):
+    (heron / "heron" / "package.json").write_text('{"devDependencies": {"prettier": "*"}}')
+    with Scenario(scenario(handed_in())) as model:
+        done = set_up(heron, "--no-image", model=model)
+        assert done.returncode == 0 and len(model.requests) == 1, done.stderr
 
 
 @pytest.mark.docker

@@ -1,8 +1,7 @@
 """The agent planner: an agent finds out in a sandbox how a repository is installed and tested.
 
-One stage, or two where there is a package.json, since the test runner of JavaScript and TypeScript is a question of its
-own: the first finds the install script, the second, in the same sandbox, the test script. What is handed in is worth
-nothing before it is verified.
+One stage, or two for JavaScript and TypeScript, whose test runner is a question of its own: the first finds the install
+script, the second, in the same sandbox, the test script. What is handed in is worth nothing before it is verified.
 """
 from __future__ import annotations
 

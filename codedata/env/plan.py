@@ -57,6 +57,11 @@ def read(folder: Path, source: Path | None = None, commit: str = "") -> Project:
                    node_package=package.name)
 
 
+def is_node(folder: Path) -> bool:
+    """Whether what is tested is JavaScript or TypeScript: a Python project may have a package.json, too."""
+    return (folder / "package.json").is_file() and not read_python(folder).n_test_files
+
+
 def recipes(folder: Path) -> Iterator[Recipe]:
     """The first recipe of each kind that fits what lies in a folder, the likeliest kind first."""
     python, package = read_python(folder), read_node(folder)

@@ -17,7 +17,7 @@ from pathlib import Path
 from codedata.config import Settings
 from codedata.env.agents import SCRIPTS, Failure, Found, Planner
 from codedata.env.inputs import Repository
-from codedata.env.plan import Planned, plan, read
+from codedata.env.plan import Planned, is_node, plan, read
 from codedata.env.verify import Limits, Project, Verified, put_source, verify
 from codedata.errors import Interrupted, ItemFailed
 from codedata.llm import Models
@@ -74,7 +74,7 @@ class Setup:
         try:
             with _folder(repository, opener) as folder:
                 project = read(folder, Path(repository.path) if repository.path else None)
-                in_two = (folder / "package.json").is_file()
+                in_two = is_node(folder)
                 if self._settings.env.planner != "agent":
                     planned = plan(opener, project, folder, self._limits, image_name,
                                    budget_s=PLAN_TIMEOUTS * self._limits.test_s, say=self._tick)
