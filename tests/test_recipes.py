@@ -357,6 +357,13 @@ def test_runners_follow_one_another_where_nothing_was_collected(package):
     assert "python tests/run.py -v" in ways[1].test_script() and "xmlrunner discover" in ways[2].test_script()
 
 
+def test_a_suite_put_together_by_functions_is_run_by_the_projects_own_runner(package):
+    log = "tests/test_a.py::TestBase::test_one FAILED [ 1%]\ntests/test_a.py::test_suite PASSED [ 2%]\n"
+    assert learn(recipe_of(package), log) is None
+    write(package, test__py="")
+    assert learn(recipe_of(package), log).test_script().endswith("\npython test.py -v -v\n")
+
+
 # Node and the others -------------------------------------------------------------------------------------------------
 
 def node_recipe(folder: Path, **package):
@@ -480,3 +487,9 @@ def test_groups_are_told_by_their_names():
 def test_a_failures_cause_is_named_with_the_line_that_says_it(phase, log, name):
     found = causes.cause_of(phase, log)
     assert found.name == name and found.name in causes.names() and found.evidence in log
+
+
+def test_a_line_or_two_are_not_the_cause_of_a_hundred_failures():
+    log = "FileNotFoundError: [Errno 2] No such file or directory: 'runTest'\n" + 300 * "E   assert 1 == 2\n"
+    assert causes.cause_of("test", log, n_failed=10).name == "missing_command"
+    assert causes.cause_of("test", log, n_failed=301).name == "other"

@@ -10,7 +10,8 @@ from codedata.env.tables import table
 # What no log says, beside the names in causes.toml
 BESIDE = ("no_recipe", "time_limit", "crashed", "exit_code", "tests_fail", "unstable", "offline", "history", "shadowed",
           "sandbox_died", "source", "other")
-LONGEST = 300   # characters of the evidence
+LONGEST = 300        # characters of the evidence
+LEAST_SHARE = 0.05   # lines for each case that failed
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ def names() -> tuple[str, ...]:
     return (*(cause["name"] for cause in table("causes")["cause"]), *BESIDE)
 
 
-def cause_of(phase: str, text: str) -> Cause:
+def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
     """What a log of the install or of the tests shows: in an install what comes first in causes.toml, since a build
-    reports what it missed in many ways; in tests what most lines say."""
+    reports what it missed in many ways; in tests what most lines say, if it is more than a few for `n_failed` cases."""
     lines: Counter[str] = Counter()
     first: dict[str, str] = {}
     for cause in table("causes")["cause"]:
@@ -36,6 +37,7 @@ def cause_of(phase: str, text: str) -> Cause:
             for found in re.finditer(pattern, text, re.MULTILINE):
                 lines[cause["name"]] += 1
                 first.setdefault(cause["name"], _line_of(text, found.start()))
+    lines = Counter({name: n for name, n in lines.items() if n >= n_failed * LEAST_SHARE})
     if not lines:
         return Cause("other", _last_line(text))
     name = next(iter(lines)) if phase == "install" else max(lines, key=lambda n: lines[n])

@@ -98,7 +98,7 @@ class PythonRecipe:
             self.project.unittest_in != ".") else f"python -m xmlrunner discover -v -o {script.RESULTS}"
 
     def _own(self) -> str:
-        return f"{self.project.runner} -v"
+        return f"{self.project.runner} -v -v"   # of two, some print the names only with both
 
 
 def first(project: PythonProject) -> PythonRecipe:

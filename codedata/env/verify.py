@@ -263,7 +263,8 @@ def why_not_healthy(run: Run, limits: Limits) -> Cause:
         return Cause("time_limit", f"the tests took more than {limits.test_s:g} s")
     if run.exit_code >= CRASHED:
         return Cause("crashed", f"exit code {run.exit_code}")
-    cause = cause_of("test", run.text)
+    n = counts(run.results)
+    cause = cause_of("test", run.text, n["failed"] + n["error"])
     if cause.name == "other" and run.results:
         failed = next((case["name"] for case in run.results if case["status"] in ("failed", "error")), "")
         if run.unexplained:
