@@ -194,6 +194,15 @@ def text_problem(value: str) -> str | None:
     return None
 
 
+def storable(value):
+    """A text, or what is made of texts, without NUL bytes and half characters: neither can be sent or stored."""
+    if isinstance(value, str):
+        return value.replace("\x00", "�").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [storable(entry) for entry in value]
+    return {key: storable(entry) for key, entry in value.items()} if isinstance(value, dict) else value
+
+
 def safe_name(name: str) -> bool:
     """True where an id may be a file name: up to 200 of [A-Za-z0-9._-], not starting with a dot or an underscore."""
     return len(name) <= 200 and bool(SAFE_NAME.match(name))

@@ -4,10 +4,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
-from codedata.code.results import counts, not_collected, parse
+from codedata.code.results import BROKEN_OFF, counts, not_collected, parse
+from codedata.records import text_problem
 
 
 def statuses(results) -> dict[str, str]:
@@ -71,7 +73,7 @@ def test_the_same_names_stand_in_what_pytest_prints(suite):
 
 
 def test_a_report_wins_over_the_text_and_an_empty_one_does_not():
-    text = "tests/test_a.py::test_x PASSED [100%]\n"
+    text = "tests/test_a.py::test_x PASSED [100%]\n=== 1 passed in 0.01s ===\n"
     report = b'<testsuite><testcase classname="a" name="b"/></testsuite>'
     assert statuses(parse({"r.xml": report}, text)) == {"a::b": "passed"}
     assert statuses(parse({"r.xml": b"<testsuite/>"}, text)) == {"tests/test_a.py::test_x": "passed"}
@@ -79,7 +81,8 @@ def test_a_report_wins_over_the_text_and_an_empty_one_does_not():
 
 def test_of_a_report_that_was_cut_short_the_complete_cases_count():
     report = b'<testsuites><testsuite><testcase classname="c" name="one"/><testcase classname="c" name="two"><fail'
-    assert statuses(parse({"r.xml": report})) == {"c::one": "passed"}
+    assert statuses(parse({"r.xml": report})) == {"c::one": "passed", f"r.xml {BROKEN_OFF}": "error"}
+    assert statuses(parse({"r.xml": b""})) == {f"r.xml {BROKEN_OFF}": "error"}
 
 
 def test_characters_that_xml_forbids_are_no_end_of_the_report():
@@ -162,6 +165,8 @@ tests.test_y (unittest.loader._FailedTest.tests.test_y) ... ERROR
 
 ======================================================================
 FAIL: test_b (tests.test_x.TestA)
+
+Ran 6 tests in 0.001s
 """) == {"tests.test_x.TestA::test_a": "passed", "tests.test_x.TestA::test_b": "failed",
          "tests.test_x.TestA::test_c": "skipped", "tests.test_x.TestA::test_d": "passed",
          "tests.test_x.TestA::test_e": "skipped",
@@ -185,18 +190,29 @@ class T(unittest.TestCase):
 
 
 def test_cargo_with_its_targets():
-    assert of_text("""     Running unittests src/lib.rs (target/debug/deps/hexwarden-0d4e)
+    assert of_text("""     Running unittests src/lib.rs (target/debug/deps/hexwarden-0d4e9c1b22aa7f10)
 
 running 2 tests
 test tests::large_input ... ignored
 test tests::upper_case_is_read ... ok
 
-     Running tests/round_trip.rs (target/debug/deps/round_trip-77)
+test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+
+     Running tests/round_trip.rs (target/debug/deps/round_trip-7715e14a01f1b6c9)
+
+running 1 test
 test there_and_back - should panic ... FAILED
 
+test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+
    Doc-tests hexwarden
+
+running 1 test
 test src/lib.rs - encode (line 22) ... ok
-""") == {"src/lib.rs::tests::large_input": "skipped", "src/lib.rs::tests::upper_case_is_read": "passed",
+
+test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.30s
+""") == {"hexwarden/src/lib.rs::tests::large_input": "skipped",
+         "hexwarden/src/lib.rs::tests::upper_case_is_read": "passed",
          "tests/round_trip.rs::there_and_back": "failed", "doc hexwarden::src/lib.rs - encode (line 22)": "passed"}
 
 
@@ -267,13 +283,15 @@ def test_ctest_and_automake():
 1/3 Test #1: add ..............................   Passed    0.00 sec
 2/3 Test #2: grow .............................***Failed    0.01 sec
 3/3 Test #3: remove ...........................***Not Run   0.00 sec
+
+33% tests passed, 2 tests failed out of 3
 """) == {"add": "passed", "grow": "failed", "remove": "error"}
     assert of_text("PASS: t/one.sh\nFAIL: t/two.sh\nSKIP: t/three.sh\n") == {
         "t/one.sh": "passed", "t/two.sh": "failed", "t/three.sh": "skipped"}
 
 
 def test_colours_do_not_hide_outcomes():
-    text = "tests/test_a.py::test_x \x1b[32mPASSED\x1b[0m\x1b[32m [100%]\x1b[0m\n"
+    text = "tests/test_a.py::test_x \x1b[32mPASSED\x1b[0m\x1b[32m [100%]\x1b[0m\n1 passed in 0.01s\n"
     assert of_text(text) == {"tests/test_a.py::test_x": "passed"}
 
 
@@ -310,3 +328,65 @@ def test_cases_without_a_class_are_by_their_suite_and_a_byte_that_is_no_text_cut
               b'</testsuite><testsuite name="two"><testcase name="a"/></testsuite></testsuites>')
     assert {case["name"]: case["status"] for case in parse({"r.xml": report})} == {
         "one::a": "passed", "one::b \ufffd": "failed", "two::a": "passed"}
+
+
+@pytest.mark.parametrize("text", [
+    "tests/test_a.py::test_x PASSED [ 50%]\nAborted\n",
+    "test_a (test_x.A.test_a) ... ok\ntest_b (test_x.A.test_b) ... ok\nAborted (core dumped)\n",
+    "=== RUN   TestA\n--- PASS: TestA (0.00s)\nexit status 2\n",
+    "running 2 tests\ntest a ... ok\nerror: test failed\n",
+    "TAP version 13\nok 1 - a\nok 2 - b\n",
+    "      Start 1: add\n1/3 Test #1: add ....   Passed    0.00 sec\n",
+], ids=["pytest", "unittest", "go", "cargo", "TAP", "ctest"])
+def test_output_that_ends_before_its_end_is_no_whole_run(text):
+    found = of_text(text)
+    assert "passed" in found.values() and found[BROKEN_OFF] == "error"
+    assert not_collected(parse({}, text)) == [BROKEN_OFF]
+
+
+def test_marks_of_programs_that_test_nothing_are_no_cases():
+    assert of_text("vite v5.4.0 building for production...\n✓ 34 modules transformed.\n✓ built in 1.23s\n") == {}
+    assert of_text("  ✔ one\n  ✔ two\n  ─\n\n  2 tests passed\n") == {"one": "passed", "two": "passed"}
+
+
+def test_cases_that_a_report_says_did_not_run_are_skipped():
+    report = (b'<testsuite><testcase classname="A" name="a" status="notrun" result="suppressed"/>'
+              b'<testcase classname="A" name="b" status="run" result="completed"/></testsuite>')
+    assert statuses(parse({"r.xml": report})) == {"A::a": "skipped", "A::b": "passed"}
+
+
+def test_packages_and_crates_with_files_of_one_name_are_told_apart():
+    def file(path):
+        return {"name": path, "assertionResults": [{"title": "works", "status": "passed"}]}
+    report = {"testResults": [file(f"/x/packages/{name}/src/__tests__/index.js") for name in "ab"]}
+    assert list(statuses(parse({"j.json": json.dumps(report).encode()}))) == [
+        "a/src/__tests__/index.js::works", "b/src/__tests__/index.js::works"]
+    crates = "".join(f"     Running unittests src/lib.rs (target/debug/deps/{name}-0d4e9c1b22aa7f10)\n\n"
+                     f"running 1 test\ntest tests::it_works ... {how}\n\ntest result: {how}\n"
+                     for name, how in (("a", "ok"), ("b", "FAILED")))
+    assert of_text(crates) == {"a/src/lib.rs::tests::it_works": "passed", "b/src/lib.rs::tests::it_works": "failed"}
+
+
+@pytest.mark.parametrize("data", [
+    b'{"testResults": null}', b'{"testResults": 5}', b'{"testResults": [1]}', b'{"Action": []}\n{}',
+    b'{"Action": "pass", "Package": 1, "Test": "a"}\n{"Action": "fail", "Package": 1}', b'{"a":' * 200_000,
+    b'<?xml version="1.0" encoding="idna"?><testsuite/>', b'<?xml version="1.0" encoding="undefined"?><testsuite/>',
+    b"\xff\xfe<\x00", b'{"testResults": [{"assertionResults": [{"title": 5}]}]}'])
+def test_what_is_no_report_raises_nothing(data):
+    parse({"r.json": data})
+
+
+def test_names_can_be_stored_whatever_a_runner_wrote():
+    report = (b'{"testResults": [{"name": "a.js", "assertionResults": '
+              b'[{"title": "half \\ud800, \\u0000", "status": "passed"}]}]}')
+    [case] = parse({"j.json": report})
+    assert case["status"] == "passed" and text_problem(case["name"]) is None
+    utf_16 = '<testsuite><testcase classname="c" name="one"/></testsuite>'.encode("utf-16")
+    assert statuses(parse({"r.xml": utf_16})) == {"c::one": "passed"}
+
+
+def test_long_lines_are_read_in_linear_time():
+    line = "✓ x" + " " * 1_000_000 + "y\n1 passing\n"
+    started = time.monotonic()
+    parse({"a.txt": line.encode()})
+    assert time.monotonic() - started < 2

@@ -20,9 +20,10 @@ from typing import Any, Protocol
 from codedata.agent.endings import submit
 from codedata.agent.files import write
 from codedata.agent.history import History
-from codedata.agent.protocols import Action, Native, Reply, Text, Turn, one_command, storable
+from codedata.agent.protocols import Action, Native, Reply, Text, Turn, one_command
 from codedata.agent.tools import Failed, Stop, Tool
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
+from codedata.records import storable
 from codedata.sandbox import Sandbox
 from codedata.store import to_json, write_atomic
 from codedata.texts import text_of

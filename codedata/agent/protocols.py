@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from codedata.agent.tools import Tool
+from codedata.records import storable
 from codedata.texts import text_of
 
 BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
@@ -138,15 +139,6 @@ def without_thinking(text: str) -> str:
 
 def said(text: str) -> dict:
     return {"role": "assistant", "content": text or NOTHING_SAID}
-
-
-def storable(value):
-    """A text, or what is made of texts, without NUL bytes and half characters: neither can be sent or stored."""
-    if isinstance(value, str):
-        return value.replace("\x00", "�").encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [storable(entry) for entry in value]
-    return {key: storable(entry) for key, entry in value.items()} if isinstance(value, dict) else value
 
 
 def _packaged(name: str) -> str:

@@ -3,7 +3,8 @@
 Read are JUnit XML (pytest, unittest, jest, vitest, mocha, node, go, cargo, Maven, Gradle), `go test -json`, jest's
 JSON, and where nothing of that was written, what runners print. A name is what the runner calls the case, with its
 file, class or suite before it; for pytest that is its node id. Cases of one name are one, with the worst outcome,
-so that a list says the same whatever order it was written in. Not promised: that runners agree on names.
+so that a list says the same whatever order it was written in. A report, or an output, that ends before its end has an
+error among its cases (BROKEN_OFF). Not promised: that runners agree on names.
 """
 from __future__ import annotations
 
@@ -12,20 +13,28 @@ import re
 from collections.abc import Iterable, Iterator
 from xml.etree import ElementTree
 
+from codedata.records import storable
+
 STATUSES = ("passed", "skipped", "failed", "error")   # from good to bad
 Case = tuple[str, str]                                # name, status
 TAGS = {"failure": "failed", "error": "error", "skipped": "skipped"}
-CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")   # what XML forbids, and runners write all the same
+# what XML forbids, and runners write all the same, as it is or by its number
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]|&#(?:x0*(?:[0-8bcef]|1[0-9a-f])|0*(?:[0-8]|1[124-9]|2\d|3[01]));",
+                     re.IGNORECASE)
 ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding=[\"']([\w-]+)")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+BROKEN_OFF = "(broken off before its end)"
+LONGEST_LINE = 2000   # characters of printed lines that are read
+NOT_RUN = {"notrun", "disabled", "suppressed", "skipped", "ignored"}   # in attributes that GoogleTest and others write
 
 
 def parse(files: dict[str, bytes], text: str = "") -> list[dict[str, str]]:
     """The cases in the report files {path: content}, in the order of their names; where those have none, in the text
     that the runner printed."""
-    cases = [case for _, data in sorted(files.items()) for case in _file(data)] or _text(text)
+    cases = [case for path, data in sorted(files.items()) for case in _file(path, data)] or _text(text)
     worst: dict[str, str] = {}
     for name, status in cases:
+        name = storable(name)
         worst[name] = max(worst.get(name, status), status, key=STATUSES.index)
     return [{"name": name, "status": worst[name]} for name in sorted(worst)]
 
@@ -43,26 +52,38 @@ def counts(results: list[dict[str, str]]) -> dict[str, int]:
 
 # files ---------------------------------------------------------------------------------------------------------------
 
-def _file(data: bytes) -> list[Case]:
-    head = data.lstrip()[:1]
-    if head == b"<":
-        return list(_junit(data))
-    if head == b"{":
-        return _json(data.decode(errors="replace"))
-    return _text(data.decode(errors="replace"))
+def _file(path: str, data: bytes) -> list[Case]:
+    """The cases of one file; none of one that is no report."""
+    text = _decoded(data)
+    head = text.lstrip()[:1]
+    try:
+        if head == "<" or (not head and path.endswith(".xml")):
+            return list(_junit(path, text))
+        return _json(text) if head == "{" else _text(text)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):   # JSON of another kind
+        return []
 
 
-def _junit(data: bytes) -> Iterator[Case]:
+def _decoded(data: bytes) -> str:
+    named = ENCODING.match(data)
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else named[1].decode() if named else "utf-8-sig"
+    try:
+        return data.decode(encoding, "replace")
+    except (LookupError, UnicodeError):
+        return data.decode("utf-8", "replace")
+
+
+def _junit(path: str, text: str) -> Iterator[Case]:
     """Cases as they end: of a report that was cut short, those that were complete count."""
     parser = ElementTree.XMLPullParser(("start", "end"))
     suites: list[str] = []
     try:
-        encoding = ENCODING.match(data)
-        try:
-            text = CONTROL.sub(b"?", data).decode(encoding[1].decode() if encoding else "utf-8", "replace")
-        except LookupError:
-            text = CONTROL.sub(b"?", data).decode("utf-8", "replace")
-        parser.feed(text)
+        parser.feed(CONTROL.sub("?", text))
+        parser.close()
+    except ElementTree.ParseError:
+        if "<testsuite" in text or not text.strip():
+            yield f"{path} {BROKEN_OFF}", "error"
+    try:
         for event, element in parser.read_events():
             if element.tag == "testsuite" and event == "start":
                 suites.append(element.get("name") or "")
@@ -70,6 +91,8 @@ def _junit(data: bytes) -> Iterator[Case]:
                 suites.pop()
             elif element.tag == "testcase" and event == "end":
                 found = [TAGS[child.tag] for child in element if child.tag in TAGS]
+                if NOT_RUN & {element.get("status", "").lower(), element.get("result", "").lower()}:
+                    found.append("skipped")
                 yield _junit_name(element, suites), max(found, key=STATUSES.index, default="passed")
     except ElementTree.ParseError:
         return
@@ -97,18 +120,23 @@ def _json(text: str) -> list[Case]:
 
 def _jest(report: dict) -> Iterator[Case]:
     status = {"passed": "passed", "failed": "failed"}
+    short = _short([str(file.get("name", "")) for file in report["testResults"]])
     for file in report["testResults"]:
-        path = str(file.get("name", ""))
+        path = short[str(file.get("name", ""))]
         for case in file.get("assertionResults", []):
             title = " > ".join([*case.get("ancestorTitles", []), case.get("title", "")])
-            yield f"{_last_folders(path)}::{title}", status.get(case.get("status"), "skipped")
+            yield f"{path}::{title}", status.get(case.get("status"), "skipped")
         if not file.get("assertionResults") and file.get("status") == "failed":
-            yield _last_folders(path), "error"
+            yield path, "error"
 
 
-def _last_folders(path: str) -> str:
-    """Jest's paths are absolute; two folders and the name tell files apart wherever the source lies."""
-    return "/".join(path.split("/")[-3:])
+def _short(paths: list[str]) -> dict[str, str]:
+    """Jest's paths are absolute: of each the name with the two folders above it, or as many as tell them apart."""
+    for n in range(3, max((path.count("/") for path in paths), default=0) + 2):
+        short = {path: "/".join(path.split("/")[-n:]) for path in paths}
+        if len(set(short.values())) == len(short):
+            return short
+    return {path: path for path in paths}
 
 
 def _go_json(text: str) -> list[Case]:
@@ -121,7 +149,7 @@ def _go_json(text: str) -> list[Case]:
             continue
         if not isinstance(event, dict) or event.get("Action") not in status:
             continue
-        package = event.get("Package", "")
+        package = str(event.get("Package", ""))
         if "Test" in event:
             cases.append((f"{package}::{event['Test']}", status[event["Action"]]))
         elif event["Action"] == "fail":
@@ -134,8 +162,11 @@ def _go_json(text: str) -> list[Case]:
 
 def _text(text: str) -> list[Case]:
     """Of all that know how to read it, the one that finds most."""
-    lines = [line.rstrip() for line in ANSI.sub("", text).splitlines()]
-    return max((list(read(lines)) for read in READERS), key=len)
+    lines = [line[:LONGEST_LINE].rstrip() for line in ANSI.sub("", text).splitlines()]
+    cases, end = max(((list(read(lines)), end) for read, end in READERS.items()), key=lambda found: len(found[0]))
+    if cases and end and not any(map(end.match, lines)):
+        cases.append((BROKEN_OFF, "error"))
+    return cases
 
 
 PYTEST = {"PASSED": "passed", "FAILED": "failed", "ERROR": "error", "SKIPPED": "skipped", "XFAIL": "skipped",
@@ -189,20 +220,31 @@ def _go(lines: list[str]) -> Iterator[Case]:
                 yield found["package"], "error"
             pending = []
     yield from pending
+    if pending:
+        yield BROKEN_OFF, "error"
 
 
-CARGO_TARGET = re.compile(r"\s*(?:Running (?:unittests )?(?P<file>\S+)|Doc-tests (?P<doc>\S+))")
+CARGO_TARGET = re.compile(r"\s*(?:Running (?:unittests )?(?P<file>\S+)(?: \(\S*?(?P<crate>[\w-]+)-[0-9a-f]{8,}\))?|"
+                          r"Doc-tests (?P<doc>\S+))")
+CARGO_PART = re.compile(r"running \d+ tests?$|(?P<end>test result: )")
+CARGO_ROOTS = ("src/lib.rs", "src/main.rs")
 CARGO_LINE = re.compile(r"test (?P<name>.+?)(?: - should panic)? \.\.\. (?P<status>ok|FAILED|ignored)\b")
 
 
 def _cargo(lines: list[str]) -> Iterator[Case]:
-    target = ""
+    target, n_open = "", 0
     for line in lines:
-        if found := CARGO_TARGET.match(line):
-            target = found["file"] or f"doc {found['doc']}"
+        if found := CARGO_PART.match(line):
+            n_open += -1 if found["end"] else 1
+        elif found := CARGO_TARGET.match(line):
+            target = f"doc {found['doc']}" if found["doc"] else found["file"]
+            if found["crate"] and target in CARGO_ROOTS:   # each crate of a workspace has one
+                target = f"{found['crate']}/{target}"
         elif found := CARGO_LINE.match(line):
             status = {"ok": "passed", "FAILED": "failed", "ignored": "skipped"}[found["status"]]
             yield f"{target}::{found['name']}" if target else found["name"], status
+    if n_open > 0:
+        yield BROKEN_OFF, "error"
 
 
 TAP_LINE = re.compile(r"(?P<indent> *)(?P<not>not )?ok\b(?: (?P<number>\d+))?(?: -)? ?(?P<name>.*?)"
@@ -220,16 +262,18 @@ def _tap(lines: list[str]) -> Iterator[Case]:
     again has its number behind it. Where fewer came than were planned, the file is an error."""
     subtests: dict[int, str] = {}
     groups: dict[int, str] = {}
-    file, planned, n, used = "", 0, 0, set()
+    file, planned, n, has_plan, used = "", 0, 0, False, set()
     for line in [*lines, None]:
         heading = TAP_FILE.match(line) if line is not None else None
         if heading or line is None:
             if n < planned:
                 yield file or f"{planned - n} of {planned} planned tests", "error"
-            file, planned, n = heading["file"] if heading else "", 0, 0
+            elif n and not has_plan:
+                yield f"{file} {BROKEN_OFF}".strip(), "error"
+            file, planned, n, has_plan = heading["file"] if heading else "", 0, 0, False
             subtests, groups = {}, {}
         elif plan := TAP_PLAN.match(line):
-            planned = int(plan["n"])
+            planned, has_plan = int(plan["n"]), True
         elif (found := TAP_LINE.match(line)) and (found["number"] or found["name"]):
             depth, name = len(found["indent"]), re.sub(r" # time=.*$", "", found["name"]).removesuffix(" {").strip()
             path = [subtests[d] for d in sorted(subtests) if d < depth] + [groups[d] for d in groups if d == depth]
@@ -252,10 +296,15 @@ MARKS = {"✓": "passed", "✔": "passed", "√": "passed", "✖": "failed", "�
 MARK_LINE = re.compile(rf"\s*(?:(?P<mark>[{''.join(MARKS)}])|(?P<number>\d+\))|-) (?P<name>.+?)"
                        r"(?:\s+\(?\d+(?:\.\d+)?\s?m?s\)?)?(?: # .*)?$")
 MARKS_END = re.compile(r"\s*(?:\d+ (?:passing|failing|pending)\b|Test Suites: |⎯+|✖ failing tests:|ℹ tests )")
+MARKS_TOTAL = re.compile(r"\s*(?:\d+ (?:\w+ )?(?:passing|failing|pending|passed|failed)\b|"
+                         r"(?:. )?(?:Test(?:s| Files| Suites)?|Suites|Total|tests|pass)[: ]+\d)")
 
 
 def _marks(lines: list[str]) -> Iterator[Case]:
-    """Mocha, jest, vitest and node: a mark before each case, suites by indentation; ends where the totals begin."""
+    """Mocha, jest, vitest and node: a mark before each case, suites by indentation; ends where the totals begin. Many
+    programs that test nothing print such marks: without totals there is no case."""
+    if not any(map(MARKS_TOTAL.match, lines)):
+        return
     groups: dict[int, str] = {}
     marked = False
     for line in lines:
@@ -289,4 +338,6 @@ def _automake(lines: list[str]) -> Iterable[Case]:
     return ((found["name"], AUTOMAKE[found["status"]]) for line in lines if (found := AUTOMAKE_LINE.match(line)))
 
 
-READERS = (_pytest, _unittest, _go, _cargo, _tap, _marks, _ctest, _automake)
+READERS = {   # and what stands at the end of what they read, where something always does
+    _pytest: re.compile(r"=* ?(?:\d+ \w+,? ?|no tests ran)+.* in [\d.]+s"), _unittest: re.compile(r"Ran \d+ tests?\b"),
+    _go: None, _cargo: None, _tap: None, _marks: None, _ctest: re.compile(r"\d+% tests passed"), _automake: None}

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.records import Environment, safe_name
+from codedata.records import Environment, safe_name, storable, text_problem
 from codedata.store import View, digest
 
 SOURCES = "_sources"
@@ -128,6 +128,8 @@ def _repository(row, where: str, folder: Path) -> Repository:
     if bad := [key for key in ("repo_name", "image_name", "reformat_path")
                if not isinstance(row.get(key) or "", str)]:
         raise BrokenRecord(f"has no text in {', '.join(bad)}.", where, "Mend the row.")
+    if storable(row) != row or text_problem(json.dumps(row, ensure_ascii=False)):
+        raise BrokenRecord("has a NUL byte or half a character in it.", where, "Mend the row.")
     name = row.get("repo_name") or row["repo"].replace("/", "__")
     if not safe_name(name):
         raise BrokenRecord(f"has a name that is refused as a file name: {name[:80]!r}.", where, NAMES)

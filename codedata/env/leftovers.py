@@ -9,6 +9,7 @@ from codedata.sandbox import Result, Sandbox
 from codedata.texts import text_of
 
 TOOLS = "/tmp/codedata"    # where what is run beside the scripts lies, while it runs
+PYTHON_IN = re.compile(r"(?:(?<!\S)|\bPATH=[\"']?)(/[^\s\"':]+)/bin(?:/(?:python[\d.]*|pytest)\b|[:\"'])")
 LOOK_S = 600               # for the source to be copied, and to be looked through
 
 
@@ -19,15 +20,22 @@ def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash", befo
     return sandbox.run(command, timeout_s=LOOK_S)
 
 
-def restore(sandbox: Sandbox) -> tuple[list[str], str]:
-    """Put the source's committed files back as they were: (those that were changed or deleted, what went wrong)."""
-    done = run_tool(sandbox, "restore.sh", sandbox.workdir)
+def restore(sandbox: Sandbox, commit: str, since: str = "") -> tuple[list[str], str]:
+    """Put the source's files back as they are in a commit: (those that were changed or deleted, what went wrong). With
+    `since`, a time as now() gives it, those that were written after it are among them."""
+    done = run_tool(sandbox, "restore.sh", sandbox.workdir, commit, since)
     return (done.output.splitlines(), "") if done.ok else ([], done.output.strip()[-500:] or "git failed")
+
+
+def now(sandbox: Sandbox) -> str:
+    """Seconds, by the sandbox's clock."""
+    return sandbox.run("date +%s.%N").output.strip()
 
 
 def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
     """What of a history beside the base commit's is in the sandbox, a line each."""
-    return run_tool(sandbox, "check_history.sh", sandbox.workdir, base_commit).output.splitlines()
+    done = run_tool(sandbox, "check_history.sh", sandbox.workdir, base_commit)
+    return done.output.splitlines() + ([] if done.ok else [f"looking for it ended with {done.exit_code}"])
 
 
 def shadows(sandbox: Sandbox, distribution: str, modules: tuple[str, ...], node_package: str,
@@ -35,8 +43,10 @@ def shadows(sandbox: Sandbox, distribution: str, modules: tuple[str, ...], node_
     """Installed copies of the project that would be imported instead of its source, a line each."""
     found: list[str] = []
     if modules or distribution:
-        found += run_tool(sandbox, "shadowed.py", sandbox.workdir, distribution, *modules, start="python3",
-                          before=f"{activation(test_script)}cd / && ").output.splitlines()
+        inside = sandbox.run("find \"$PWD\" -maxdepth 4 -name pyvenv.cfg -printf '%h\\n'").output.splitlines()
+        for start in [activation(test_script), *(f"PATH={shlex.quote(venv)}/bin:$PATH; " for venv in inside)]:
+            found += run_tool(sandbox, "shadowed.py", sandbox.workdir, distribution, *modules, start="python3",
+                              before=f"{start}cd / && ").output.splitlines()
     if node_package:
         place = shlex.quote(f"node_modules/{node_package}")
         look = f"[ ! -e {place} ] || [ -L {place} ] || echo {place} is a copy of the project itself"
@@ -48,6 +58,6 @@ def activation(test_script: str) -> str:
     """The command that activates the environment in which a test script runs Python; "" for the system's."""
     if used := re.search(r"(?:^|[\s;])(?:\.|source)\s+(\S+/bin/activate)\b", test_script):
         return f". {used[1]}; "
-    if named := re.search(r"(?<!\S)(/\S+)/bin/(?:python[\d.]*|pytest)\b", test_script):
+    if named := PYTHON_IN.search(test_script):
         return f"PATH={named[1]}/bin:$PATH; " if named[1] != "/usr" else ""
     return ""

@@ -53,8 +53,7 @@ class Planned:
 def read(folder: Path, source: Path | None = None, commit: str = "") -> Project:
     """What the checks have to know of the project that lies in a folder."""
     python, package = read_python(folder), read_node(folder)
-    return Project(source, commit, distribution=python.name, modules=python.packages if python.name else (),
-                   node_package=package.name)
+    return Project(source, commit, python.name, python.packages, package.name)
 
 
 def is_node(folder: Path) -> bool:
@@ -150,14 +149,15 @@ def _draft(recipe: Recipe, trial: _Trial, before: Verified) -> Recipe | None:
     best, reached = None, (before.failed != "install", before.n_passed)
     try:
         with trial.open_sandbox("") as sandbox:
-            if put_source(sandbox, trial.project)[1]:
+            commit, trouble = put_source(sandbox, trial.project)
+            if trouble:
                 return None
             sandbox.network(True)
             for _ in range(ROUNDS):
                 if time.monotonic() > trial.end:
                     break
                 trial.say("trying a draft")
-                installed, _ = run_install(sandbox, recipe.install_script(), trial.limits.install_s)
+                installed, _ = run_install(sandbox, commit, recipe.install_script(), trial.limits.install_s)
                 if installed.ok:
                     run = run_tests(sandbox, recipe.test_script(), trial.limits.test_s)
                     passed = counts(run.results)["passed"]

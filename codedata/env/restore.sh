@@ -1,15 +1,21 @@
-# Put the files that a repository tracks back as they were committed; prints those that were not, a line each.
-#   bash restore.sh REPOSITORY
+# Put the files of a commit back as they are in it; prints those that were not, a line each. With SINCE, a time in seconds,
+# those that were written after it are printed, too, whatever they hold by now.
+#   bash restore.sh REPOSITORY COMMIT [SINCE]
 cd "$1" || exit 1
-export GIT_CONFIG_COUNT=3 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*' GIT_CONFIG_KEY_1=core.hooksPath GIT_CONFIG_VALUE_1=/dev/null
-export GIT_CONFIG_KEY_2=core.fileMode GIT_CONFIG_VALUE_2=false   # files may be handed to the tests' user
-changed=$(mktemp) before=$(mktemp) said=$(mktemp)
-trap 'rm -f "$changed" "$before" "$said"' EXIT
-sums() { xargs -0r sha1sum <"$changed" 2>/dev/null | sort; }   # where line ends are converted, git sees changes in what has none
-git() { command git "$@" 2>"$said" || { cat "$said"; exit 1; }; }
-rm -f .git/index                                               # with what git was told to overlook
-git read-tree HEAD
-git diff --name-only -z >"$changed"
-sums >"$before"
-[ ! -s "$changed" ] || git checkout -q --pathspec-from-file="$changed" --pathspec-file-nul
-sums | comm -13 "$before" - | cut -c43-
+commit=$2 since=${3:-} work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# A repository of its own beside the files: what a script told git (settings, filters, marks in the index) counts for nothing
+export GIT_DIR=$work/git GIT_WORK_TREE=$PWD GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=core.fileMode GIT_CONFIG_VALUE_0=false   # files may be handed to the tests' user
+git() { command git "$@" 2>"$work/said" || { cat "$work/said"; exit 1; }; }
+sums() { xargs -0r sha1sum <"$work/changed" 2>/dev/null | sort; }   # git sees changes, too, where it converts line ends
+git init -q --template=
+mkdir -p "$GIT_DIR/objects/info"
+echo "$PWD/.git/objects" >"$GIT_DIR/objects/info/alternates"
+git read-tree "$commit"
+git diff --name-only -z >"$work/changed"
+sums >"$work/before"
+[ -z "$since" ] || command git ls-files -z | sed -z 's|^|./|' |
+    xargs -0r sh -c 'find "$@" -maxdepth 0 -newermt "$0" 2>/dev/null' "@$since" | cut -c3- >"$work/written"
+[ ! -s "$work/changed" ] || git checkout -q --pathspec-from-file="$work/changed" --pathspec-file-nul
+{ cat "$work/written" 2>/dev/null; sums | comm -13 "$work/before" - | cut -c43-; } | sort -u

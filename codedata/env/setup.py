@@ -203,10 +203,9 @@ def image_name_of(repository: Repository) -> str:
 def _record(repository: Repository, base_image: str, outcome: Outcome, seconds: float,
             network_was_off: bool) -> Environment:
     found = outcome.verified
-    n_all = found.n_cases + len(found.not_collected)
     verified = {"failed": found.failed, "cause": asdict(found.cause), "healthy": found.ok and found.healthy,
                 "n_passed": found.n_passed, "n_cases": found.n_cases, "share_passed": found.share_passed,
-                "share_collected": round(found.n_cases / n_all, 4) if n_all else 0.0,
+                "share_collected": round(1 - len(found.not_collected) / found.n_cases, 4) if found.n_cases else 0.0,
                 "share_skipped": found.share_skipped, "not_collected": found.not_collected,
                 "needs_network": found.needs_network, "restored": found.restored,
                 "changed_by_tests": found.changed_by_tests, "network_was_off": network_was_off,

@@ -1,10 +1,9 @@
 """The proof that an install script and a test script work: run from nothing in a fresh container.
 
 The install script runs once with the network on; what it changed of the committed source is put back, and an image is
-made of what it left. The test script runs three times
-in the container, and once with the network off, in a container of that image. What repeats is the result; what differs
-between the three is flaky, what differs only without the network needs it. Promised is what the runs showed, not that a
-test which passed four times will never fail.
+made of what it left. The test script runs twice in the container; then once more, and once with the network off, in a
+container of that image. What repeats is the result; what differs between the first three is flaky, what differs only
+without the network needs it. Promised is what the runs showed, not that a test which passed four times will never fail.
 """
 from __future__ import annotations
 
@@ -17,16 +16,17 @@ from pathlib import Path
 
 from codedata.code.results import counts, not_collected, parse
 from codedata.env.causes import Cause, cause_of
-from codedata.env.leftovers import LOOK_S, TOOLS, history_after, restore, run_tool, shadows
+from codedata.env.leftovers import LOOK_S, TOOLS, history_after, now, restore, run_tool, shadows
 from codedata.env.script import RESULTS
 from codedata.errors import ItemFailed
 from codedata.sandbox import Result, Sandbox, SandboxDied
 
 CHECKS = ("source", "install", "tests", "repeat", "history", "shadow", "offline", "sandbox", "recipe")
-RUNS = 3
 REPEATED = 0.8             # the least share of a run's cases that must be the same in all three
 HEALTHY, MOST_SKIPPED = 0.95, 0.2
 MOST_REPORT_BYTES = 50_000_000
+STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*|INTERNALERROR> .*)$",
+                     re.MULTILINE)
 CRASHED = 128              # from this exit code on a signal ended the runner
 Opener = Callable[[str], Sandbox]   # a fresh sandbox of an image; "" is the base image
 
@@ -62,14 +62,21 @@ class Run:
 
     @property
     def whole(self) -> bool:
-        """The suite came to its end, every part of it was collected, and a case says why where the script failed."""
-        return not (self.timed_out or self.exit_code >= CRASHED or not_collected(self.results) or self.unexplained)
+        """The suite came to its end, every part of it was collected, and the exit code and the cases say the same."""
+        return not (self.timed_out or self.exit_code >= CRASHED or not_collected(self.results) or self.broken_off
+                    or self.unexplained)
+
+    @property
+    def broken_off(self) -> str:
+        """The line by which a runner says that it stops before the end; "" where none does."""
+        return found[0].strip() if (found := STOPPED.search(self.text)) else ""
 
     @property
     def unexplained(self) -> bool:
-        """The script failed though no case did: the runner broke off, or something beside the tests failed."""
+        """The script failed though no case did: the runner broke off, or something beside the tests failed. Or it did
+        not where one did: its exit code says nothing, of the end of the suite neither."""
         n = counts(self.results)
-        return self.exit_code != 0 and not n["failed"] + n["error"]
+        return bool(self.results) and (self.exit_code == 0) == bool(n["failed"] + n["error"])
 
     @property
     def share_passed(self) -> float:
@@ -97,7 +104,7 @@ class Verified:
     needs_network: list[str] = field(default_factory=list)
     not_collected: list[str] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)           # committed files that the install had changed
-    changed_by_tests: list[str] = field(default_factory=list)   # … that the tests had, at their end
+    changed_by_tests: list[str] = field(default_factory=list)   # … that the tests wrote, whatever they held in the end
     n_passed: int = 0
     n_cases: int = 0                       # of the run with the network off, flaky ones among them
     share_passed: float = 0.0              # of those that ran
@@ -142,7 +149,7 @@ def _verify(sandbox, open_sandbox, project, install_script, test_script, limits,
         return Verified(failed="source", cause=Cause("source", trouble), log=trouble)
     found = Verified(base_commit=base_commit)
     sandbox.network(True)
-    installed, restored = run_install(sandbox, install_script, limits.install_s)
+    installed, restored = run_install(sandbox, base_commit, install_script, limits.install_s)
     found = replace(found, install_s=installed.seconds, restored=restored)
     if not installed.ok:
         cause = Cause("time_limit", f"the install took more than {limits.install_s:g} s") if installed.timed_out else (
@@ -156,34 +163,42 @@ def _verify(sandbox, open_sandbox, project, install_script, test_script, limits,
     found = replace(found, log=runs[0].text, test_s=(runs[0].seconds,), **_figures(runs[0]))
     if not found.n_passed or not only_if(runs[0]):
         return replace(found, failed="tests", cause=why_not_healthy(runs[0], limits))
-    runs += [run_tests(sandbox, test_script, limits.test_s) for _ in range(RUNS - 1)]
+    runs.append(run_tests(sandbox, test_script, limits.test_s))
+    if not image_name:
+        return _repeated(sandbox, found, runs, test_script, limits)
+    sandbox.close()
+    with open_sandbox(image_name) as fresh:
+        found = with_what_is_left(found, fresh, project, test_script)
+        if found.failed:
+            return found
+        fresh.network(True)
+        return _repeated(fresh, found, runs, test_script, limits)
+
+
+def _repeated(sandbox, found, runs, test_script, limits) -> Verified:
+    """The third run of the tests, and where all three agree the one in a sandbox that cannot reach anything."""
+    began = now(sandbox)
+    runs = [*runs, run_tests(sandbox, test_script, limits.test_s)]
     stable, flaky = compare(runs)
-    found = replace(found, flaky=flaky, test_s=tuple(run.seconds for run in runs))
+    found = replace(found, flaky=flaky, test_s=tuple(run.seconds for run in runs),
+                    changed_by_tests=restore(sandbox, found.base_commit, began)[0])
     least = min(sum(case["name"] in stable for case in run.results) / max(len(run.results), 1) for run in runs)
     if least < REPEATED or "passed" not in stable.values():
-        told = f"{len(flaky)} cases differ between {RUNS} runs, such as {flaky[0]}"
+        told = f"{len(flaky)} cases differ between {len(runs)} runs, such as {flaky[0]}"
         return replace(found, failed="repeat", cause=Cause("unstable", told))
-    if image_name:
-        sandbox.close()
-        with open_sandbox(image_name) as fresh:
-            found = with_what_is_left(found, fresh, project, test_script)
-            return found if found.failed else _without_network(fresh, found, stable, test_script, limits)
     sandbox.network(False)
-    return _without_network(sandbox, found, stable, test_script, limits)
-
-
-def _without_network(sandbox, found, stable, test_script, limits) -> Verified:
-    """The last run of the tests, in a sandbox that cannot reach anything."""
     run = run_tests(sandbox, test_script, limits.test_s)
+    broken = [before for before in runs if not before.whole]
     found = replace(found, test_s=(*found.test_s, run.seconds), **_figures(run))
     alone = {case["name"]: case["status"] for case in run.results}
     results = [{"name": name, "status": alone[name]} for name in stable if name in alone]
     changed = [name for name, status in stable.items() if alone.get(name) != status]
-    found = replace(found, results=results, needs_network=changed, changed_by_tests=restore(sandbox)[0])
+    found = replace(found, results=results, needs_network=changed, healthy=run.healthy and not broken)
     if not any(case["status"] == "passed" for case in results):
         cause = Cause("offline", cause_of("test", run.text).evidence)
         return replace(found, failed="offline", cause=cause, log=run.text)
-    return found if run.healthy else replace(found, cause=why_not_healthy(run, limits), log=run.text)
+    bad = run if not run.healthy else broken[0] if broken else None
+    return replace(found, cause=why_not_healthy(bad, limits), log=bad.text) if bad else found
 
 
 # the parts -----------------------------------------------------------------------------------------------------------
@@ -210,11 +225,11 @@ def run_script(sandbox: Sandbox, script: str, timeout_s: float) -> Result:
     return done
 
 
-def run_install(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Result, list[str]]:
+def run_install(sandbox: Sandbox, commit: str, script: str, timeout_s: float) -> tuple[Result, list[str]]:
     """What an install script comes to, and the committed files that it changed: they are put back, since what is tested
     is the source as it is committed."""
     done = run_script(sandbox, script, timeout_s)
-    restored, trouble = restore(sandbox) if done.ok else ([], "")
+    restored, trouble = restore(sandbox, commit) if done.ok else ([], "")
     if trouble:
         done = replace(done, exit_code=1, output=f"{done.output}\nthe source cannot be put back: {trouble}")
     return done, restored
@@ -263,12 +278,15 @@ def why_not_healthy(run: Run, limits: Limits) -> Cause:
         return Cause("time_limit", f"the tests took more than {limits.test_s:g} s")
     if run.exit_code >= CRASHED:
         return Cause("crashed", f"exit code {run.exit_code}")
+    if run.broken_off and not not_collected(run.results):
+        return Cause("broken_off", run.broken_off)
     n = counts(run.results)
     cause = cause_of("test", run.text, n["failed"] + n["error"])
     if cause.name == "other" and run.results:
         failed = next((case["name"] for case in run.results if case["status"] in ("failed", "error")), "")
         if run.unexplained:
-            return Cause("exit_code", f"exit code {run.exit_code}, though no case failed: {cause.evidence}")
+            how = "no case failed" if run.exit_code else f"a case failed, {failed}"
+            return Cause("exit_code", f"exit code {run.exit_code}, though {how}: {cause.evidence}")
         return Cause("tests_fail", failed or f"{run.share_skipped:.0%} of the suite was skipped")
     return cause if run.results or cause.name != "other" else Cause("no_tests", cause.evidence)
 

@@ -87,7 +87,7 @@ def reap(api=None) -> list[str]:
              for c in api.containers(all=True, filters=ours)]
     found += [(n["Name"], n["Labels"], partial(api.remove_network, n["Id"])) for n in api.networks(filters=ours)]
     found += [(name, i["Labels"], partial(api.remove_image, name)) for i in api.images(filters=ours)
-              for name in i["RepoTags"] or [i["Id"]]]
+              for name in _names_of(i)]
     return _removed((name, remove) for name, labels, remove in found
                     if owner.is_gone(labels) and labels.get(KEEP) != KEPT)
 
@@ -123,7 +123,12 @@ def remove_images(run_label: str, api=None) -> list[str]:
     api = api or connect()
     return _removed((name, partial(api.remove_image, name))
                     for image in api.images(filters={"label": f"{owner.RUN}={run_label}"})
-                    if image["Labels"].get(KEEP) != KEPT for name in image["RepoTags"] or [image["Id"]])
+                    if image["Labels"].get(KEEP) != KEPT for name in _names_of(image))
+
+
+def _names_of(image: dict) -> list[str]:
+    """Its tags; its id where it has none, which older engines call a tag, too."""
+    return [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"] or [image["Id"]]
 
 
 def _removed(found: Iterable[tuple[str, Callable]]) -> list[str]:

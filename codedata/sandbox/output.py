@@ -23,14 +23,13 @@ class Output:
         self._take(self._without_secrets(data, self._longest - 1) if self._secret else data)
 
     def text(self) -> str:
-        """What was kept, with a line in the middle that says how much was cut."""
+        """What was kept, with a line in the middle that says how much was cut; a text that can be stored."""
         if self._secret:
             self._take(self._without_secrets(b"", 0))
         self._shorten()
         if not self._n_cut:
-            return (self._head + self._tail).decode(errors="replace")
-        return (f"{self._head.decode(errors='replace')}\n[... {self._n_cut:,} bytes cut ...]\n"
-                f"{self._tail.decode(errors='replace')}")
+            return _text(self._head + self._tail)
+        return f"{_text(self._head)}\n[... {self._n_cut:,} bytes cut ...]\n{_text(self._tail)}"
 
     def _without_secrets(self, data: bytes, n_held: int) -> bytes:
         """What can be told of: the last `n_held` bytes may be the beginning of a secret, and wait for the next ones."""
@@ -56,3 +55,7 @@ class Output:
         if (n := len(self._tail) - self._half) > 0:
             del self._tail[:n]
             self._n_cut += n
+
+
+def _text(data: bytearray) -> str:
+    return data.decode(errors="replace").replace("\0", "\ufffd")
