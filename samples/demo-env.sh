@@ -8,4 +8,5 @@ for name in spanset romanist querywren; do
 done > "$root/repos.jsonl"
 python env_setup.py --root "$root" --input "$root/repos.jsonl" --planner recipe
 echo
-echo "Scripts, results and images stand in $root/env/*.json. To look into one: docker run --rm -it codedata-env/spanset bash"
+image=$(python -c 'import json, sys; print(json.load(open(sys.argv[1]))["image_name"])' "$root/env/spanset.json")
+echo "Scripts, results and images stand in $root/env/*.json. To look into one: docker run --rm -it $image bash"

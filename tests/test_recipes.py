@@ -399,9 +399,34 @@ def test_what_tests_need_built_is_built():
 
 
 def test_unit_tests_are_preferred_and_an_unknown_chain_runs_as_it_stands(tmp_path):
-    assert node_recipe(tmp_path, scripts={"test": "x && tape y", "tests-only": "tape test"}).label == "tests-only"
+    whole = {"test": "nyc npm run tests-only", "tests-only": "tape test"}
+    assert node_recipe(tmp_path, scripts=whole).label == "tests-only"
+    part = {"test": "npm run test:unit && npm run more", "test:unit": "mocha test/unit", "more": "mocha test/more"}
+    text = node_recipe(tmp_path, scripts=part).test_script()
+    assert "mocha test/unit" in text and "mocha test/more" in text
     assert "npm run test" in node_recipe(tmp_path, scripts={"test": "./check.sh"}).test_script()
     assert node_recipe(tmp_path, scripts={"test": 'echo "Error: no test specified" && exit 1'}) is None
+
+
+def test_commands_of_a_chain_that_nobody_knows_are_left_out_and_named(tmp_path):
+    scripts = {"test": "eslint . && echo now && mocha --bail test/unit && ./run-integration.sh && karma start"}
+    recipe = node_recipe(tmp_path, scripts=scripts)
+    assert recipe.left_out == ("./run-integration.sh", "karma start")
+    assert "karma" not in recipe.test_script() and "--bail" not in recipe.test_script()
+    assert node_recipe(tmp_path, scripts={"test": "eslint . && mocha"}).left_out == ()
+
+
+def test_a_suite_is_not_to_stop_at_its_first_failure_and_what_hangs_is_named(package):
+    recipe = recipe_of(package)
+    assert "--maxfail=0" in recipe.test_script() and recipe.left_out == ()
+    hangs = learn(recipe, "tests/test_a.py::test_waits \n", timed_out=True)
+    assert hangs.left_out == ("tests/test_a.py::test_waits",)
+
+
+def test_tests_in_the_package_are_run_beside_those_at_the_top(package):
+    write(package, tests___test_small__py="", heron___tests___test_big__py="", heron___tests___more___test_c__py="",
+          examples___tests___test_x__py="", heron___testing___test_helper__py="")
+    assert read_python(package).test_paths == ("heron/tests", "tests")
 
 
 @pytest.mark.parametrize("engines, major", [("", 22), (">=18", 22), (">= 0.4", 22), ("^20.1.0 || >=22", 22),

@@ -164,6 +164,44 @@ def test_what_an_install_changes_of_the_source_is_put_back_before_the_tests(sour
         assert sandbox.run("[ -x run.sh ]").ok
 
 
+@pytest.mark.parametrize("hide", [
+    "mkdir /opt/p && cp -r heron.py tests /opt/p && git config core.worktree /opt/p",
+    "echo '*.py filter=k' > .git/info/attributes && git config filter.k.clean 'git show HEAD:tests/test_heron.py'",
+    "git update-index --skip-worktree tests/test_heron.py",
+    "git config --global core.ignoreStat true; echo 'tests/*' >> .git/info/exclude"])
+def test_what_git_was_told_hides_no_change(source, hide):
+    (source / "heron.py").write_text("def wade():\n    return 'fast'\n")
+    found = check(source, install=f"{hide}\n{WEAKER}\n")
+    assert found.failed == "tests" and found.restored == ["tests/test_heron.py"]
+
+
+def test_a_change_that_the_test_script_takes_back_is_named(source):
+    found = check(source, test=f"{WEAKER}; {TESTS}; code=$?; git checkout -q tests; exit $code")
+    assert not found.ok
+    (source / "heron.py").write_text("def wade():\n    return 'fast'\n")
+    found = check(source, test=f"{WEAKER}; {TESTS}; code=$?; git checkout -q tests; exit $code")
+    assert found.ok and found.changed_by_tests == ["tests/test_heron.py"]
+
+
+def test_what_runs_only_where_it_was_installed_is_not_verified(source, image_name):
+    """A server that the install started is in no image."""
+    for n in range(8):
+        add_test(source, f"def test_asks_{n}():\n    import socket\n"
+                         "    socket.create_connection(('127.0.0.1', 8123)).close()")
+    server = "setsid python3 -m http.server 8123 >/dev/null 2>&1 &\nsleep 2\n"
+    found = check(source, install=server, image_name=image_name)
+    assert (found.failed, found.cause.name) == ("repeat", "unstable")
+
+
+def test_an_installed_copy_is_found_whatever_way_its_environment_is_named(source):
+    install = ("python3 -m venv --without-pip /opt/venv\ncp heron.py /opt/venv/lib/python3*/site-packages/\n"
+               "cd / && python3 -m venv --without-pip /opt/other\n")
+    found = check(source, install=install, test=f"export PATH=/opt/venv/bin:$PATH\n{TESTS}")
+    assert found.failed == "shadow", found.cause
+    found = check(source, install=install.replace("/opt/venv", ".venv"))
+    assert found.failed == "shadow" and ".venv/lib" in found.cause.evidence
+
+
 def test_files_whose_line_ends_git_converts_are_not_taken_for_changed(source):
     (source / ".gitattributes").write_text("*.txt text eol=crlf\n")
     (source / "told.txt").write_bytes(b"one\ntwo\n")
@@ -240,6 +278,9 @@ def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
     ("mkdir -p .git/objects/info && echo /elsewhere/objects > .git/objects/info/alternates",
      "objects are taken from elsewhere"),
     ("git clone -q . /opt/copy", "another repository: /opt/copy/.git"),
+    ("git clone -q --bare . /opt/all.git", "another repository: /opt/all.git"),
+    ("git clone -q --bare . ~/.cache/all", "another repository: /root/.cache/all"),
+    ("git bundle create -q /opt/all.bundle HEAD", "a bundle of a repository: /opt/all.bundle"),
 ])
 def test_what_an_install_leaves_of_a_history_is_found(source, leave, sign):
     with opener("") as sandbox:
@@ -248,6 +289,48 @@ def test_what_an_install_leaves_of_a_history_is_found(source, leave, sign):
         sandbox.run("git config user.name t && git config user.email t@example.org")
         assert sandbox.run(leave).ok
         assert any(line.startswith(sign) for line in history_after(sandbox, base))
+
+
+def test_bare_repositories_of_dependencies_are_no_history(source):
+    with opener("") as sandbox:
+        base, _ = put_source(sandbox, Project(source))
+        sandbox.run("git init -q --bare ~/.cargo/git/db/other && git init -q --bare tests/fixture")
+        assert history_after(sandbox, base) == []
+
+
+def test_a_submodules_files_are_part_of_the_source(source, tmp_path):
+    (tmp_path / "egret").mkdir()
+    (tmp_path / "egret" / "egret.py").write_text("x = 1\n")
+    for folder in (tmp_path / "egret", source):
+        git(folder, "init", "-q")
+        git(folder, "add", "-A")
+        git(folder, "commit", "-qm", "one")
+    git(source, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(tmp_path / "egret"), "egret")
+    git(source, "commit", "-qm", "two")
+    for change in ("", "\nx = 2\n"):
+        with open(source / "heron.py", "a") as file:
+            file.write(change)
+        with opener("") as sandbox:
+            base, trouble = put_source(sandbox, Project(source))
+            assert not trouble and history_after(sandbox, base) == []
+            assert sandbox.run("git ls-files; git status --porcelain").output.split() == [
+                ".gitmodules", "egret/egret.py", "heron.py", "tests/test_heron.py"]
+    git(source, "submodule", "--quiet", "deinit", "--all", "--force")
+    git(source, "checkout", "-q", "heron.py")
+    with opener("") as sandbox:
+        assert put_source(sandbox, Project(source)) == (git(source, "rev-parse", "HEAD"), "")
+
+
+def test_what_a_worktree_ignores_is_no_part_of_the_source(source, tmp_path):
+    (source / ".gitignore").write_text(".env\n")
+    git(source, "init", "-q")
+    git(source, "add", "-A")
+    git(source, "commit", "-qm", "one")
+    git(source, "worktree", "add", "-q", str(tmp_path / "tree"))
+    (tmp_path / "tree" / ".env").write_text("KEY=1\n")
+    with opener("") as sandbox:
+        assert put_source(sandbox, Project(tmp_path / "tree"))[1] == ""
+        assert not sandbox.run("test -e .env").ok and sandbox.run("test -e heron.py").ok
 
 
 def test_changes_that_were_not_committed_are_part_of_the_source(repository):
@@ -301,13 +384,23 @@ def run(exit_code: int = 0, **outcomes: str) -> Run:
 def test_healthy_means_that_the_whole_suite_ran_and_passed():
     assert run(a="passed", b="passed").healthy
     assert not run(a="passed", b="failed").healthy
-    assert run(**{f"t{i}": "passed" for i in range(19)}, x="failed").healthy
+    assert not run(**{f"t{i}": "passed" for i in range(19)}, x="failed").healthy   # a code that says nothing of the end
     assert not run(a="passed", b="skipped").healthy
     assert run(**{f"t{i}": "passed" for i in range(4)}, x="skipped").healthy
     assert not run(139, a="passed").healthy
     assert run(1, **{f"t{i}": "passed" for i in range(19)}, x="failed").healthy
     assert not run(1, a="passed", b="passed").healthy   # it broke off: nobody knows what else there was
     assert not run(**{f"a::{i}": "passed" for i in range(99)}, **{"tests.test_b": "error"}).healthy
+
+
+@pytest.mark.parametrize("line", [
+    "!!!!!!!!!!!!!!!!!!!!!!!!!! stopping after 1 failures !!!!!!!!!!!!!!!!!!!!!!!!!!!", "Bail out! no server",
+    "panic: runtime error: index out of range", "Fatal Python error: Aborted", "INTERNALERROR> KeyError: 'x'"])
+def test_a_suite_that_says_it_stops_is_not_whole(line):
+    results = [{"name": f"t{i}", "status": "passed"} for i in range(40)] + [{"name": "x", "status": "failed"}]
+    stopped = Run(1, 1.0, False, f"t1 ok\n{line}\nthe end\n", results)
+    assert not stopped.healthy and why_not_healthy(stopped, LIMITS).evidence == line
+    assert Run(1, 1.0, False, f"t1 ok\nsaid: {line}\n", results).healthy
 
 
 def test_a_failure_that_no_case_explains_is_the_cause():

@@ -1,7 +1,8 @@
 # Make a repository of the source that lies in FROM, whose history ends at one commit, and print that commit.
 #   bash clean_history.sh FROM TO [COMMIT]
 # Where FROM is a repository: COMMIT (or HEAD) with what came before it and the tags of that; files that were changed and
-# not committed are one commit more. Otherwise: all files as one commit, the same one whenever this runs. FROM goes away.
+# not committed are one commit more, and so are those of submodules. Otherwise: all files as one commit, the same one
+# whenever this runs; where git cannot be asked (a worktree's folder), without those that it is to ignore. FROM goes away.
 set -euo pipefail
 from=$1 to=$2 wanted=${3:-}
 export GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0 GIT_AUTHOR_NAME=codedata GIT_AUTHOR_EMAIL=codedata@example.org
@@ -28,19 +29,26 @@ if [ -n "$base" ]; then
     "${fetch[@]}" "$base"
     git -C "$to" reset -q --hard "$base"
     git tag --merged "$base" | while read -r tag; do "${fetch[@]}" "refs/tags/$tag:refs/tags/$tag"; done
+    [ -n "$wanted" ] || git ls-files -s -z | sed -nz 's/^160000 [^\t]*\t//p' | while IFS= read -r -d '' module; do
+        [ -z "$(ls -A "$module" 2>/dev/null)" ] || for one in . "$to"; do   # what is there of a submodule counts as files
+            git -C "$one" update-index --force-remove -- "$module"
+        done
+    done
     if [ -z "$wanted" ] && [ -n "$(git status --porcelain)" ]; then
-        git ls-files -z --cached --others --exclude-standard | (cd "$to" && xargs -0 rm -f --)
-        git -C "$to" ls-files -z | (cd "$to" && xargs -0 rm -f --)
+        git -C "$to" ls-files -s -z | sed -nz '/^160000 /!s/^[^\t]*\t//p' | (cd "$to" && xargs -0r rm -f --)
         git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
-            [ ! -e "$file" ] && [ ! -L "$file" ] || printf '%s\0' "$file"
+            [ ! -f "$file" ] && [ ! -L "$file" ] || printf '%s\0' "$file"
         done | tar -c --null -T - -f - | tar -x -f - -C "$to"
         git -C "$to" add -A
         git -C "$to" commit -q --no-verify -m "As it was handed over"
     fi
 else
+    ignore=(-f)
+    [ ! -e .git ] || ignore=()
     rm -rf .git
     tar -c -f - . | tar -x -f - -C "$to"
-    git -C "$to" add -A -f
+    git -C "$to" add -A "${ignore[@]}"
+    git -C "$to" clean -q -f -d -X
     git -C "$to" commit -q --no-verify --allow-empty -m "As it was handed over"
 fi
 cd "$to"

@@ -23,9 +23,11 @@ RUNNERS = ("mocha", "_mocha", "jest", "vitest", "tape", "ava", "tap", "borp", "n
 BUILDERS = ("tsc", "rollup", "webpack", "babel", "esbuild", "tsup", "swc", "vite")
 NO_SCRIPTS = "--ignore-scripts"    # of packages: most want to compile or fetch what no test needs
 PACKAGE = r"(?:@[\w.-]+/)?[\w.-]+"
+NO_TESTS = ("echo", "exit", "true", "rm", "mkdir", "cp", "cd", "rimraf", "shx", "wait")
 BUILD_LABEL = re.compile(r"build|compile|transpile|generate")
 # A share of covered lines that is too small is no test that fails, but the runner says so with its exit code
 COVERAGE = re.compile(r"(?<!\S)--(?:(?:check-)?coverage|(?:lines|functions|branches|statements)[= ]\d+)(?!\S)")
+BAIL = re.compile(r"(?<!\S)--bail(?:[= ](?:\d+|true))?(?!\S)")   # the end after the first failure
 CA = "export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}   # else only its own list"
 NPM = "npm install --no-audit --no-fund --no-package-lock"
 
@@ -56,6 +58,12 @@ class NodeRecipe:
     flags: tuple[str, ...] = (NO_SCRIPTS,)
     whole: bool = False                  # the script as it stands
     planner: str = "node"
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Commands of the chain that may test something and are not known."""
+        return () if self.whole else tuple(dict.fromkeys(
+            " ".join(step.words) for step in chain(self.project.scripts, self.label) if step.unknown))
 
     @property
     def from_debian(self) -> bool:
@@ -100,7 +108,8 @@ class NodeRecipe:
         lines = script.head(f"Run the tests: in the source folder. Reports go to {script.RESULTS}.", strict=False)
         path = "$PWD/node_modules/.bin:$PATH" if self.from_debian else f"{NODE}/bin:$PWD/node_modules/.bin:$PATH"
         lines += [f"export PATH={path}", "export CI=1 NO_COLOR=1", *script.empty_results()]
-        steps = [] if self.whole else list(chain(self.project.scripts, self.label))
+        steps = [] if self.whole else [
+            step for step in chain(self.project.scripts, self.label) if not step.unknown]
         if not any(step.runner for step in steps):
             return script.text([*lines, f"npm run {self.label} 2>&1 | tee {script.RESULTS}/output.txt"])
         major = DEBIAN if self.from_debian else self.project.engine
@@ -113,13 +122,14 @@ class Step:
 
     words: tuple[str, ...]   # as they stand, with their quotes
     runner: str = ""
+    unknown: bool = False    # left out, and named
 
     def line(self, n: int, major: int) -> str:
         """The command with the options that make it write a report."""
         if not self.runner:
             return " ".join(self.words)
         report = f"{script.RESULTS}/{self.runner.lstrip('_')}-{n}"
-        words, options = COVERAGE.sub("", " ".join(self.words)).split(), ""
+        words, options = BAIL.sub("", COVERAGE.sub("", " ".join(self.words))).split(), ""
         if self.runner in ("mocha", "_mocha"):
             words = re.sub(r"(?<!\S)(?:-R|--reporter)[ =]\S+", "", " ".join(words)).split()
             options = f"--reporter xunit --reporter-option output={report}.xml"
@@ -149,12 +159,14 @@ def chain(scripts: dict[str, str], label: str, depth: int = 0) -> Iterator[Step]
     if depth > 5 or label not in scripts:
         return
     if f"pre{label}" in scripts:
-        yield from (step for step in chain(scripts, f"pre{label}", depth + 1) if not step.runner)
+        yield from (step for step in chain(scripts, f"pre{label}", depth + 1) if not step.runner and not step.unknown)
     for part in re.split(r"&&|;|\|\|", scripts[label]):
         words = re.findall(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+""", part.split(" | ")[0])
         names = [word.strip("\"'").rpartition("/")[2] for word in words]
         at = next((i for i, name in enumerate(names) if name in (*RUNNERS, *BUILDERS, "npm", "yarn", "pnpm")), None)
         if at is None:
+            if names and names[0] not in NO_TESTS and helps_node_tests(names[0]):
+                yield Step(tuple(words), unknown=True)
             continue
         if names[at] in ("npm", "yarn", "pnpm"):
             rest = [name for name in names[at + 1:] if name not in ("run", "run-script", "-s", "--silent")]
@@ -203,7 +215,8 @@ def _major(engines: str) -> int:
 def first(project: NodeProject) -> NodeRecipe | None:
     """What package.json says; None where it has no tests."""
     labels = [label for label in SCRIPTS if "no test specified" not in project.scripts.get(label, "no test specified")]
-    usable = [label for label in labels if any(step.runner for step in chain(project.scripts, label))] or labels
+    runs = {label: {step.words for step in chain(project.scripts, label) if step.runner} for label in labels}
+    usable = [label for label in labels if runs[label] and runs[label] >= runs.get("test", set())] or labels
     if not usable:
         return None
     recipe = NodeRecipe(project, usable[0])

@@ -43,6 +43,7 @@ class PlainRecipe:
     system: tuple[str, ...] = ()
     wished: tuple[str, ...] = ()
     target: str = ""                    # of make
+    left_out: tuple[str, ...] = ()
 
     @property
     def planner(self) -> str:

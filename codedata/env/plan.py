@@ -31,6 +31,7 @@ class Recipe(Protocol):
     """A frozen way to install and test, from which both scripts are made."""
 
     planner: str
+    left_out: tuple[str, ...]
 
     def install_script(self) -> str: ...
 
@@ -46,6 +47,7 @@ class Planned:
     verified: Verified = NOT_TRIED
     recipe: str = ""               # which kind
     attempts: list[dict] = field(default_factory=list)   # each pair with its check, cause and figures
+    left_out: tuple[str, ...] = ()   # tests, and commands of a script, that the test script does not run
     log: str = ""                  # of the last that failed: where an agent would begin
     seconds: float = 0.0
 
@@ -189,7 +191,8 @@ def _better(best: Planned, recipe: Recipe, verified: Verified) -> Planned:
     likelier = best.recipe not in ("", recipe.planner)   # of two that came to the same, the kind that fits better
     if _rank(verified) < _rank(best.verified) or (likelier and _rank(verified) == _rank(best.verified)):
         return replace(best, attempts=attempts, log=log)
-    return Planned(recipe.install_script(), recipe.test_script(), verified, recipe.planner, attempts, log)
+    return Planned(recipe.install_script(), recipe.test_script(), verified, recipe.planner, attempts,
+                   recipe.left_out, log)
 
 
 def _rank(verified: Verified) -> tuple:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,13 +132,21 @@ def _test_paths(files: list[Path], configured: list[str]) -> tuple[str, ...]:
     tests = [path for path in files if TEST_FILE.match(path.name)]
     if configured:
         return ()
-    if at_top := sorted({path.parts[0] for path in tests if path.parts[0] in TEST_FOLDERS and len(path.parts) > 1}):
-        return tuple(at_top)
+    if at_top := {path.parts[0] for path in tests if path.parts[0] in TEST_FOLDERS and len(path.parts) > 1}:
+        within = ("/".join(path.parts[:i + 1]) for path in tests if path.parts[0] not in {*TEST_FOLDERS, *NOT_MODULES}
+                  for i, part in enumerate(path.parts[1:-1], 1) if part in {*TEST_FOLDERS} - {"testing"})
+        return tuple(sorted({*at_top, *_outermost(within)}))
     if any(len(path.parts) == 1 for path in tests):
         return ()
     inside = {path.parts[0] if path.parts[0] not in ("src", "lib") else "/".join(path.parts[:2])
               for path in tests if path.parts[0] not in NOT_MODULES}
     return tuple(sorted(inside))
+
+
+def _outermost(folders: Iterable[str]) -> set[str]:
+    """Those that do not lie in another of them."""
+    folders = set(folders)
+    return {folder for folder in folders if not any(folder.startswith(f"{other}/") for other in folders)}
 
 
 def _own_runner(folder: Path) -> str:

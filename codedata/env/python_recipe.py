@@ -40,6 +40,10 @@ class PythonRecipe:
     widened: bool = False                # what is for developers and other features was taken, too
     planner: str = "python"
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        return self.deselected
+
     def install_script(self) -> str:
         project = self.project
         named = " ".join(filter(None, (project.name or "the project", project.version)))
@@ -87,7 +91,7 @@ class PythonRecipe:
 
     def _pytest(self) -> str:
         options = ["-v", "-rfEs", "--tb=short", "-o", "cache_dir=/tmp/pytest_cache", "-o", "junit_family=xunit1",
-                   f"--junitxml={script.RESULTS}/pytest.xml", "--continue-on-collection-errors",
+                   f"--junitxml={script.RESULTS}/pytest.xml", "--continue-on-collection-errors", "--maxfail=0",
                    f"--timeout={TEST_TIME_S}", *self.options, *(f"--deselect={name}" for name in self.deselected)]
         if any(name_of(r) == "pytest-cov" for r in self.tests):
             options.append("--no-cov")

@@ -19,3 +19,4 @@ sums >"$work/before"
     xargs -0r sh -c 'find "$@" -maxdepth 0 -newermt "$0" 2>/dev/null' "@$since" | cut -c3- >"$work/written"
 [ ! -s "$work/changed" ] || git checkout -q --pathspec-from-file="$work/changed" --pathspec-file-nul
 { cat "$work/written" 2>/dev/null; sums | comm -13 "$work/before" - | cut -c43-; } | sort -u
+cp "$GIT_DIR/index" .git/index

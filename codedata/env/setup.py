@@ -50,6 +50,7 @@ class Outcome:
     messages: list[dict] = field(default_factory=list)
     usage: dict = field(default_factory=dict)
     attempts: list[dict] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()   # of the suite, by a recipe that names it
 
 
 class Setup:
@@ -84,7 +85,7 @@ class Setup:
         finally:
             image_id = ""
             if has_image and outcome.status == SUCCESS:
-                image_id = self._host.keep(outcome.verified.image_id, image_name_of(repository))
+                image_id = self._host.keep(outcome.verified.image_id, _image_of(repository, outcome))
             self._host.forget(label)
         outcome = replace(outcome, verified=replace(outcome.verified, image_id=image_id))
         return _record(repository, base_image, outcome, time.monotonic() - started, self._host.can_cut_off)
@@ -123,7 +124,7 @@ class Setup:
                           self._limits.test_s)
         failures = [Failure(before.install_script, before.test_script, before.error, before.verified.log)
                     ] if before.install_script else []
-        outcome = replace(before, planner="agent", summary="")
+        outcome = replace(before, planner="agent", summary="", left_out=())
         for n in range(ROUNDS):
             with opener("", is_stateful=True) as sandbox:
                 if fault := put_source(sandbox, project)[1]:
@@ -168,7 +169,8 @@ def _folder(repository: Repository, opener):
 
 def _of_recipe(planned: Planned) -> Outcome:
     return _judged(Outcome("recipe", planned.install_script, planned.test_script, planned.verified,
-                           summary=f"recipe: {planned.recipe or 'none'}", attempts=planned.attempts))
+                           summary=f"recipe: {planned.recipe or 'none'}", attempts=planned.attempts,
+                           left_out=planned.left_out))
 
 
 def _with(outcome: Outcome, found: Found) -> Outcome:
@@ -200,6 +202,12 @@ def image_name_of(repository: Repository) -> str:
     return IMAGES + (name if name == own else f"{name}-{digest(own)[:6]}")
 
 
+def _image_of(repository: Repository, outcome: Outcome) -> str:
+    """A name and a tag that another result of the same repository does not get."""
+    made_of = [outcome.verified.base_commit, repository.base_image, outcome.install_script]
+    return f"{image_name_of(repository)}:{digest(made_of)[:12]}"
+
+
 def _record(repository: Repository, base_image: str, outcome: Outcome, seconds: float,
             network_was_off: bool) -> Environment:
     found = outcome.verified
@@ -207,12 +215,13 @@ def _record(repository: Repository, base_image: str, outcome: Outcome, seconds: 
                 "n_passed": found.n_passed, "n_cases": found.n_cases, "share_passed": found.share_passed,
                 "share_collected": round(1 - len(found.not_collected) / found.n_cases, 4) if found.n_cases else 0.0,
                 "share_skipped": found.share_skipped, "not_collected": found.not_collected,
+                "left_out": [*outcome.left_out],
                 "needs_network": found.needs_network, "restored": found.restored,
                 "changed_by_tests": found.changed_by_tests, "network_was_off": network_was_off,
                 "image_id": found.image_id, "install_s": round(found.install_s, 1), "test_s": list(found.test_s),
                 "attempts": outcome.attempts}
     return Environment(
         repository.repo, repository.repo_name, repository.row, found.base_commit or repository.base_commit, base_image,
-        image_name_of(repository) if found.image_id else "", outcome.status, outcome.install_script,
+        _image_of(repository, outcome) if found.image_id else "", outcome.status, outcome.install_script,
         outcome.test_script, outcome.summary, outcome.planner,
         outcome.messages, outcome.error, found.results, found.flaky, verified, outcome.usage, round(seconds, 1))

@@ -27,7 +27,8 @@ def main():
     source, distribution, modules = os.path.realpath(sys.argv[1]), sys.argv[2], sys.argv[3:]
 
     def inside(path):
-        return os.path.realpath(path).startswith(source + os.sep)
+        path = os.path.realpath(path)
+        return path.startswith(source + os.sep) and "site-packages" not in path[len(source):].split(os.sep)
 
     for module in modules:
         found = places(module)
