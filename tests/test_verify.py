@@ -193,6 +193,12 @@ def test_what_runs_only_where_it_was_installed_is_not_verified(source, image_nam
     assert (found.failed, found.cause.name) == ("repeat", "unstable")
 
 
+def test_what_an_install_puts_before_a_module_of_the_source_is_found(source):
+    found = check(source, install="mkdir heron\necho \"def wade(): return 'slowly'\" > heron/__init__.py\n",
+                  test=f"export PYTHONPATH=.\n{TESTS}")
+    assert (found.failed, found.cause.name) == ("shadow", "shadowed") and "heron/__init__.py" in found.cause.evidence
+
+
 def test_an_installed_copy_is_found_whatever_way_its_environment_is_named(source):
     install = ("python3 -m venv --without-pip /opt/venv\ncp heron.py /opt/venv/lib/python3*/site-packages/\n"
                "cd / && python3 -m venv --without-pip /opt/other\n")

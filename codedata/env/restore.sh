@@ -20,3 +20,5 @@ sums >"$work/before"
 [ ! -s "$work/changed" ] || git checkout -q --pathspec-from-file="$work/changed" --pathspec-file-nul
 { cat "$work/written" 2>/dev/null; sums | comm -13 "$work/before" - | cut -c43-; } | sort -u
 cp "$GIT_DIR/index" .git/index
+rm -f .git/info/attributes
+command git config --file .git/config --unset-all core.worktree || true

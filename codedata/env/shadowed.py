@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 
 
@@ -30,11 +31,18 @@ def main():
         path = os.path.realpath(path)
         return path.startswith(source + os.sep) and "site-packages" not in path[len(source):].split(os.sep)
 
+    def of_source(path):
+        git = ["git", "-c", "safe.directory=*", "-C", source, "ls-files", "--error-unmatch", os.path.realpath(path)]
+        return os.path.isdir(path) or subprocess.run(git, capture_output=True).returncode == 0
+
+    sys.path += [source, os.path.join(source, "src"), os.path.join(source, "lib")]   # tested there where on no path
     for module in modules:
         found = places(module)
         compiled = any(path.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)) for path in found)
         if found and not compiled and not any(map(inside, found)):
             print(f"{module} is imported from {found[0]}")
+        elif not compiled and any(inside(path) and not of_source(path) for path in found):
+            print(f"{module} is imported from {found[0]}, which the source does not have")
     try:
         installed = importlib.metadata.distribution(distribution) if distribution else None
     except importlib.metadata.PackageNotFoundError:
