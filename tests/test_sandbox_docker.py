@@ -230,6 +230,16 @@ def test_images_that_are_kept_outlive_their_run_and_those_made_from_them_need_no
         api.remove_image("codedata-tests:kept")
 
 
+def test_an_image_that_lost_its_tag_to_a_later_one_goes_as_well(api):
+    with SandboxDocker(run_label=RUN) as sandbox:
+        made = []
+        for n in range(3):
+            sandbox.run(f"echo {n} > file")
+            made.append(sandbox.commit("codedata-tests:again", keep=False))
+    assert len(engine.remove_images(RUN, api)) == 3
+    assert not {image["Id"] for image in api.images(all=True)} & set(made)
+
+
 # kills ---------------------------------------------------------------------------------------------------------------
 
 HOLDS_THREE = """
