@@ -513,6 +513,7 @@ def test_what_was_looked_for_and_found(show):
     choose(tab, leaks="path")
     assert names_shown(tab) == [ROWS[5].name]
     tab.click("tr[data-at='0']")
+    tab.wait_for_selector(f"#reader:has-text('{ROWS[5].name}')")
     said = re.sub(r"\s+", " ", tab.inner_text("#reader"))
     assert "kind: path · severity: high · text: src/reel.py · why: not shown" in said and "start: 3" not in said
     close(tab)
@@ -520,6 +521,7 @@ def test_what_was_looked_for_and_found(show):
     tab.click("#findings button:has-text('asks for')")
     assert names_shown(tab) == [ROWS[3].name, ROWS[4].name]
     tab.click("tr[data-at='0']")
+    tab.wait_for_selector(f"#reader:has-text('{ROWS[3].name}')")   # the turn before it stays till this one is there
     assert "side: challenger · text: MODEL 2 is better" in re.sub(r"\s+", " ", tab.inner_text("#reader"))
 
 

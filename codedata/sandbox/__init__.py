@@ -28,7 +28,7 @@ class Result:
     """What a command came to."""
 
     exit_code: int             # of a command that was ended: 124
-    output: str                # stdout and stderr in the order of their arrival, at most OUTPUT_BYTES of them
+    output: str                # stdout and stderr as they arrived, at most OUTPUT_BYTES of them; can be stored: no NUL
     seconds: float
     timed_out: bool = False    # ended, with all that it had started, when its time was over
     n_bytes: int = 0           # of output in all, also what was cut out of the middle
