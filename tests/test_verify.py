@@ -285,7 +285,7 @@ def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
      "objects are taken from elsewhere"),
     ("git clone -q . /opt/copy", "another repository: /opt/copy/.git"),
     ("git clone -q --bare . /opt/all.git", "another repository: /opt/all.git"),
-    ("git clone -q --bare . ~/.cache/all", "another repository: /root/.cache/all"),
+    ("git clone -q --bare . /opt/.cache/all", "another repository: /opt/.cache/all"),
     ("git bundle create -q /opt/all.bundle HEAD", "a bundle of a repository: /opt/all.bundle"),
 ])
 def test_what_an_install_leaves_of_a_history_is_found(source, leave, sign):
