@@ -82,6 +82,8 @@ def test_a_report_wins_over_the_text_and_an_empty_one_does_not():
 def test_of_a_report_that_was_cut_short_the_complete_cases_count():
     report = b'<testsuites><testsuite><testcase classname="c" name="one"/><testcase classname="c" name="two"><fail'
     assert statuses(parse({"r.xml": report})) == {"c::one": "passed", f"r.xml {BROKEN_OFF}": "error"}
+    torn = b'<testsuite><testcase classname="c" name="one"/><<</testsuite>'
+    assert statuses(parse({"r.xml": torn})) == {"c::one": "passed", f"r.xml {BROKEN_OFF}": "error"}
     assert statuses(parse({"r.xml": b""})) == {f"r.xml {BROKEN_OFF}": "error"}
 
 

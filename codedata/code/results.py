@@ -79,11 +79,6 @@ def _junit(path: str, text: str) -> Iterator[Case]:
     suites: list[str] = []
     try:
         parser.feed(CONTROL.sub("?", text))
-        parser.close()
-    except ElementTree.ParseError:
-        if "<testsuite" in text or not text.strip():
-            yield f"{path} {BROKEN_OFF}", "error"
-    try:
         for event, element in parser.read_events():
             if element.tag == "testsuite" and event == "start":
                 suites.append(element.get("name") or "")
@@ -94,8 +89,10 @@ def _junit(path: str, text: str) -> Iterator[Case]:
                 if NOT_RUN & {element.get("status", "").lower(), element.get("result", "").lower()}:
                     found.append("skipped")
                 yield _junit_name(element, suites), max(found, key=STATUSES.index, default="passed")
+        parser.close()
     except ElementTree.ParseError:
-        return
+        if "<testsuite" in text or not text.strip():
+            yield f"{path} {BROKEN_OFF}", "error"
 
 
 def _junit_name(case: ElementTree.Element, suites: list[str]) -> str:

@@ -85,7 +85,7 @@ class Setup:
         finally:
             image_id = ""
             if has_image and outcome.status == SUCCESS:
-                image_id = self._host.keep(outcome.verified.image_id, _image_of(repository, outcome))
+                image_id = self._host.keep(outcome.verified.image_id, _image_of(repository, base_image, outcome))
             self._host.forget(label)
         outcome = replace(outcome, verified=replace(outcome.verified, image_id=image_id))
         return _record(repository, base_image, outcome, time.monotonic() - started, self._host.can_cut_off)
@@ -202,9 +202,9 @@ def image_name_of(repository: Repository) -> str:
     return IMAGES + (name if name == own else f"{name}-{digest(own)[:6]}")
 
 
-def _image_of(repository: Repository, outcome: Outcome) -> str:
+def _image_of(repository: Repository, base_image: str, outcome: Outcome) -> str:
     """A name and a tag that another result of the same repository does not get."""
-    made_of = [outcome.verified.base_commit, repository.base_image, outcome.install_script]
+    made_of = [outcome.verified.base_commit, base_image, outcome.install_script]
     return f"{image_name_of(repository)}:{digest(made_of)[:12]}"
 
 
@@ -222,6 +222,6 @@ def _record(repository: Repository, base_image: str, outcome: Outcome, seconds: 
                 "attempts": outcome.attempts}
     return Environment(
         repository.repo, repository.repo_name, repository.row, found.base_commit or repository.base_commit, base_image,
-        _image_of(repository, outcome) if found.image_id else "", outcome.status, outcome.install_script,
+        _image_of(repository, base_image, outcome) if found.image_id else "", outcome.status, outcome.install_script,
         outcome.test_script, outcome.summary, outcome.planner,
         outcome.messages, outcome.error, found.results, found.flaky, verified, outcome.usage, round(seconds, 1))
