@@ -85,8 +85,8 @@ def build(project: dict, args, engine) -> dict:
                "skipped": first.share_skipped, "flaky": len(first.flaky), "needs_network": len(first.needs_network),
                "failed": first.failed, "cause": first.cause.name, "evidence": first.cause.evidence,
                "left_out": list(planned.left_out), "restored": first.restored,
-               "changed_by_tests": len(first.changed_by_tests), "pairs": len(planned.attempts), "seconds": took,
-               "false_success": False}
+               "changed_by_tests": len(first.changed_by_tests), "silent": len(first.silent),
+               "pairs": len(planned.attempts), "seconds": took, "false_success": False}
         if first.ok:
             row["image_bytes"] = engine.inspect_image(first.image_id)["Size"] - engine.inspect_image(BASE)["Size"]
             again = verify(opener, checked, planned.install_script, planned.test_script, limits)

@@ -7,16 +7,7 @@ from pathlib import Path
 import pytest
 
 from codedata.env.leftovers import history_after
-from codedata.env.verify import (
-    RESULTS,
-    Limits,
-    Project,
-    Run,
-    compare,
-    put_source,
-    verify,
-    why_not_healthy,
-)
+from codedata.env.verify import RESULTS, Limits, Project, put_source, verify
 from codedata.sandbox import open_sandbox
 
 pytestmark = pytest.mark.docker
@@ -102,6 +93,16 @@ def test_cases_that_differ_between_runs_are_listed_and_are_no_result(source):
     found = check(source)
     assert found.ok and found.flaky == ["tests/test_heron.py::test_toggles"]
     assert len(found.results) == 5 and all(case["status"] == "passed" for case in found.results)
+
+
+def test_a_test_script_that_leaves_most_of_the_suite_out_is_not_healthy(source):
+    for name in ("reeds", "tide"):
+        (source / "tests" / f"test_{name}.py").write_text("def test_it():\n    pass\n")
+    found = check(source, test=f"{TESTS} tests/test_heron.py")
+    assert found.ok and not found.healthy and found.silent == ["tests/test_reeds.py", "tests/test_tide.py"]
+    assert (found.cause.name, found.cause.evidence) == (
+        "part_of_suite", "no case of 2 of 3 test files, such as tests/test_reeds.py")
+    assert check(source).healthy
 
 
 def test_a_suite_whose_names_change_all_the_time_is_not_verified(source):
@@ -382,40 +383,3 @@ def test_the_images_own_source_is_taken_where_no_folder_is_given(source, image_n
 
 
 # arithmetic, without a container -------------------------------------------------------------------------------------
-
-def run(exit_code: int = 0, **outcomes: str) -> Run:
-    return Run(exit_code, 1.0, False, "", [{"name": name, "status": status} for name, status in outcomes.items()])
-
-
-def test_healthy_means_that_the_whole_suite_ran_and_passed():
-    assert run(a="passed", b="passed").healthy
-    assert not run(a="passed", b="failed").healthy
-    assert not run(**{f"t{i}": "passed" for i in range(19)}, x="failed").healthy   # a code that says nothing of the end
-    assert not run(a="passed", b="skipped").healthy
-    assert run(**{f"t{i}": "passed" for i in range(4)}, x="skipped").healthy
-    assert not run(139, a="passed").healthy
-    assert run(1, **{f"t{i}": "passed" for i in range(19)}, x="failed").healthy
-    assert not run(1, a="passed", b="passed").healthy   # it broke off: nobody knows what else there was
-    assert not run(**{f"a::{i}": "passed" for i in range(99)}, **{"tests.test_b": "error"}).healthy
-
-
-@pytest.mark.parametrize("line", [
-    "!!!!!!!!!!!!!!!!!!!!!!!!!! stopping after 1 failures !!!!!!!!!!!!!!!!!!!!!!!!!!!", "Bail out! no server",
-    "panic: runtime error: index out of range", "Fatal Python error: Aborted", "INTERNALERROR> KeyError: 'x'"])
-def test_a_suite_that_says_it_stops_is_not_whole(line):
-    results = [{"name": f"t{i}", "status": "passed"} for i in range(40)] + [{"name": "x", "status": "failed"}]
-    stopped = Run(1, 1.0, False, f"t1 ok\n{line}\nthe end\n", results)
-    assert not stopped.healthy and why_not_healthy(stopped, LIMITS).evidence == line
-    assert Run(1, 1.0, False, f"t1 ok\nsaid: {line}\n", results).healthy
-
-
-def test_a_failure_that_no_case_explains_is_the_cause():
-    broken_off = Run(3, 1.0, False, "a: ok\nINTERNAL: out of ideas\n", [{"name": "a", "status": "passed"}])
-    cause = why_not_healthy(broken_off, LIMITS)
-    assert cause.name == "exit_code" and "exit code 3" in cause.evidence and "out of ideas" in cause.evidence
-
-
-def test_cases_are_stable_that_come_out_the_same_in_all_runs():
-    runs = [run(a="passed", b="failed", c="passed"), run(a="passed", b="passed"),
-            run(a="passed", b="failed", d="passed")]
-    assert compare(runs) == ({"a": "passed"}, ["b", "c", "d"])

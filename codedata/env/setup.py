@@ -215,7 +215,7 @@ def _record(repository: Repository, base_image: str, outcome: Outcome, seconds: 
                 "n_passed": found.n_passed, "n_cases": found.n_cases, "share_passed": found.share_passed,
                 "share_collected": round(1 - len(found.not_collected) / found.n_cases, 4) if found.n_cases else 0.0,
                 "share_skipped": found.share_skipped, "not_collected": found.not_collected,
-                "left_out": [*outcome.left_out],
+                "silent": found.silent, "left_out": [*outcome.left_out],
                 "needs_network": found.needs_network, "restored": found.restored,
                 "changed_by_tests": found.changed_by_tests, "network_was_off": network_was_off,
                 "image_id": found.image_id, "install_s": round(found.install_s, 1), "test_s": list(found.test_s),

@@ -17,17 +17,14 @@ from pathlib import Path
 from codedata.code.results import counts, not_collected, parse
 from codedata.env.causes import Cause, cause_of
 from codedata.env.leftovers import LOOK_S, TOOLS, history_after, now, restore, run_tool, shadows
+from codedata.env.runs import Run, compare, part_of_suite, silent, why_not_healthy
 from codedata.env.script import RESULTS
 from codedata.errors import ItemFailed
 from codedata.sandbox import Result, Sandbox, SandboxDied
 
 CHECKS = ("source", "install", "tests", "repeat", "history", "shadow", "offline", "sandbox", "recipe")
 REPEATED = 0.8             # the least share of a run's cases that must be the same in all three
-HEALTHY, MOST_SKIPPED = 0.95, 0.2
 MOST_REPORT_BYTES = 50_000_000
-STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*|INTERNALERROR> .*)$",
-                     re.MULTILINE)
-CRASHED = 128              # from this exit code on a signal ended the runner
 Opener = Callable[[str], Sandbox]   # a fresh sandbox of an image; "" is the base image
 
 
@@ -51,49 +48,6 @@ class Project:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run of the test script."""
-
-    exit_code: int
-    seconds: float
-    timed_out: bool
-    text: str
-    results: list[dict[str, str]]
-
-    @property
-    def whole(self) -> bool:
-        """The suite came to its end, every part of it was collected, and the exit code and the cases say the same."""
-        return not (self.timed_out or self.exit_code >= CRASHED or not_collected(self.results) or self.broken_off
-                    or self.unexplained)
-
-    @property
-    def broken_off(self) -> str:
-        """The line by which a runner says that it stops before the end; "" where none does."""
-        return found[0].strip() if (found := STOPPED.search(self.text)) else ""
-
-    @property
-    def unexplained(self) -> bool:
-        """The script failed though no case did: the runner broke off, or something beside the tests failed. Or it did
-        not where one did: its exit code says nothing, of the end of the suite neither."""
-        n = counts(self.results)
-        return bool(self.results) and (self.exit_code == 0) == bool(n["failed"] + n["error"])
-
-    @property
-    def share_passed(self) -> float:
-        """Of the cases that ran."""
-        n = counts(self.results)
-        return n["passed"] / ran if (ran := len(self.results) - n["skipped"]) else 0.0
-
-    @property
-    def share_skipped(self) -> float:
-        return counts(self.results)["skipped"] / len(self.results) if self.results else 0.0
-
-    @property
-    def healthy(self) -> bool:
-        return self.whole and self.share_passed >= HEALTHY and self.share_skipped <= MOST_SKIPPED
-
-
-@dataclass(frozen=True)
 class Verified:
     """What verification found. Without `failed` the environment works as far as `results` say."""
 
@@ -103,6 +57,7 @@ class Verified:
     flaky: list[str] = field(default_factory=list)
     needs_network: list[str] = field(default_factory=list)
     not_collected: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)             # test files of which no case's name tells
     restored: list[str] = field(default_factory=list)           # committed files that the install had changed
     changed_by_tests: list[str] = field(default_factory=list)   # … that the tests wrote, whatever they held in the end
     n_passed: int = 0
@@ -162,7 +117,7 @@ def _verify(sandbox, open_sandbox, project, install_script, test_script, limits,
     runs = [run_tests(sandbox, test_script, limits.test_s)]
     found = replace(found, log=runs[0].text, test_s=(runs[0].seconds,), **_figures(runs[0]))
     if not found.n_passed or not only_if(runs[0]):
-        return replace(found, failed="tests", cause=why_not_healthy(runs[0], limits))
+        return replace(found, failed="tests", cause=why_not_healthy(runs[0], limits.test_s))
     runs.append(run_tests(sandbox, test_script, limits.test_s))
     if not image_name:
         return _repeated(sandbox, found, runs, test_script, limits)
@@ -188,17 +143,20 @@ def _repeated(sandbox, found, runs, test_script, limits) -> Verified:
         return replace(found, failed="repeat", cause=Cause("unstable", told))
     sandbox.network(False)
     run = run_tests(sandbox, test_script, limits.test_s)
-    broken = [before for before in runs if not before.whole]
     found = replace(found, test_s=(*found.test_s, run.seconds), **_figures(run))
     alone = {case["name"]: case["status"] for case in run.results}
     results = [{"name": name, "status": alone[name]} for name in stable if name in alone]
     changed = [name for name, status in stable.items() if alone.get(name) != status]
-    found = replace(found, results=results, needs_network=changed, healthy=run.healthy and not broken)
+    quiet, n_files = silent(_committed(sandbox), run.results)
+    found = replace(found, results=results, needs_network=changed, silent=quiet)
     if not any(case["status"] == "passed" for case in results):
         cause = Cause("offline", cause_of("test", run.text).evidence)
         return replace(found, failed="offline", cause=cause, log=run.text)
-    bad = run if not run.healthy else broken[0] if broken else None
-    return replace(found, cause=why_not_healthy(bad, limits), log=bad.text) if bad else found
+    bad = run if not run.healthy else next((before for before in runs if not before.whole), None)
+    if bad:
+        return replace(found, healthy=False, cause=why_not_healthy(bad, limits.test_s), log=bad.text)
+    cause = part_of_suite(quiet, n_files)
+    return replace(found, healthy=not cause.name, cause=cause)
 
 
 # the parts -----------------------------------------------------------------------------------------------------------
@@ -235,6 +193,11 @@ def run_install(sandbox: Sandbox, commit: str, script: str, timeout_s: float) ->
     return done, restored
 
 
+def _committed(sandbox: Sandbox) -> list[str]:
+    """The paths of the source's files."""
+    return sandbox.run("git -c safe.directory='*' -c core.quotePath=false ls-files").output.splitlines()
+
+
 def run_tests(sandbox: Sandbox, test_script: str, timeout_s: float) -> Run:
     """One run, with what it reported."""
     started = time.monotonic()
@@ -257,38 +220,10 @@ def _reports(sandbox: Sandbox) -> dict[str, bytes]:
                 if path.is_file() and not path.is_symlink() and path.stat().st_size <= MOST_REPORT_BYTES}
 
 
-def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
-    """({name: status} of the cases that came out the same in all runs, the names of all others)."""
-    outcomes = [{case["name"]: case["status"] for case in run.results} for run in runs]
-    stable = {name: status for name, status in outcomes[0].items() if all(run.get(name) == status for run in outcomes)}
-    return stable, sorted({name for run in outcomes for name in run} - set(stable))
-
-
 def _figures(run: Run) -> dict:
     return {"n_passed": counts(run.results)["passed"], "n_cases": len(run.results), "healthy": run.healthy,
             "share_passed": round(run.share_passed, 4), "share_skipped": round(run.share_skipped, 4),
             "not_collected": not_collected(run.results), "timed_out": run.timed_out}
-
-
-def why_not_healthy(run: Run, limits: Limits) -> Cause:
-    """The cause for a run of tests that is not as it should be; an empty one where it is."""
-    if run.healthy:
-        return Cause()
-    if run.timed_out:
-        return Cause("time_limit", f"the tests took more than {limits.test_s:g} s")
-    if run.exit_code >= CRASHED:
-        return Cause("crashed", f"exit code {run.exit_code}")
-    if run.broken_off and not not_collected(run.results):
-        return Cause("broken_off", run.broken_off)
-    n = counts(run.results)
-    cause = cause_of("test", run.text, n["failed"] + n["error"])
-    if cause.name == "other" and run.results:
-        failed = next((case["name"] for case in run.results if case["status"] in ("failed", "error")), "")
-        if run.unexplained:
-            how = "no case failed" if run.exit_code else f"a case failed, {failed}"
-            return Cause("exit_code", f"exit code {run.exit_code}, though {how}: {cause.evidence}")
-        return Cause("tests_fail", failed or f"{run.share_skipped:.0%} of the suite was skipped")
-    return cause if run.results or cause.name != "other" else Cause("no_tests", cause.evidence)
 
 
 def with_what_is_left(found: Verified, sandbox: Sandbox, project: Project, test_script: str) -> Verified:

@@ -1,0 +1,112 @@
+"""What runs of a test script say: whether the suite ran to its end, what repeats, which test files are silent."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from codedata.code.results import counts, not_collected
+from codedata.env.causes import Cause, cause_of
+
+HEALTHY, MOST_SKIPPED, MOST_SILENT = 0.95, 0.2, 0.5
+STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*|INTERNALERROR> .*)$",
+                     re.MULTILINE)
+CRASHED = 128              # from this exit code on a signal ended the runner
+# by language, and as a group what its runners name a file by
+TEST_FILES = (re.compile(r"(test_[\w-]+|[\w-]+_tests?)\.py"), re.compile(r"([\w.-]+\.(?:test|spec)\.[cm]?[jt]sx?)"),
+              re.compile(r"(Test\w+|\w+(?:Tests?|TestCase|IT))\.(?:java|kt)"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the test script."""
+
+    exit_code: int
+    seconds: float
+    timed_out: bool
+    text: str
+    results: list[dict[str, str]]
+
+    @property
+    def whole(self) -> bool:
+        """The suite came to its end, every part of it was collected, and the exit code and the cases say the same."""
+        return not (self.timed_out or self.exit_code >= CRASHED or not_collected(self.results) or self.broken_off
+                    or self.unexplained)
+
+    @property
+    def broken_off(self) -> str:
+        """The line by which a runner says that it stops before the end; "" where none does."""
+        return found[0].strip() if (found := STOPPED.search(self.text)) else ""
+
+    @property
+    def unexplained(self) -> bool:
+        """The script failed though no case did: the runner broke off, or something beside the tests failed. Or it did
+        not where one did: its exit code says nothing, of the end of the suite neither."""
+        n = counts(self.results)
+        return bool(self.results) and (self.exit_code == 0) == bool(n["failed"] + n["error"])
+
+    @property
+    def share_passed(self) -> float:
+        """Of the cases that ran."""
+        n = counts(self.results)
+        return n["passed"] / ran if (ran := len(self.results) - n["skipped"]) else 0.0
+
+    @property
+    def share_skipped(self) -> float:
+        return counts(self.results)["skipped"] / len(self.results) if self.results else 0.0
+
+    @property
+    def healthy(self) -> bool:
+        return self.whole and self.share_passed >= HEALTHY and self.share_skipped <= MOST_SKIPPED
+
+
+def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
+    """({name: status} of the cases that came out the same in all runs, the names of all others)."""
+    outcomes = [{case["name"]: case["status"] for case in run.results} for run in runs]
+    stable = {name: status for name, status in outcomes[0].items() if all(run.get(name) == status for run in outcomes)}
+    return stable, sorted({name for run in outcomes for name in run} - set(stable))
+
+
+def why_not_healthy(run: Run, test_s: float) -> Cause:
+    """The cause for a run of tests that is not as it should be; an empty one where it is."""
+    if run.healthy:
+        return Cause()
+    if run.timed_out:
+        return Cause("time_limit", f"the tests took more than {test_s:g} s")
+    if run.exit_code >= CRASHED:
+        return Cause("crashed", f"exit code {run.exit_code}")
+    if run.broken_off and not not_collected(run.results):
+        return Cause("broken_off", run.broken_off)
+    n = counts(run.results)
+    cause = cause_of("test", run.text, n["failed"] + n["error"])
+    if cause.name == "other" and run.results:
+        failed = next((case["name"] for case in run.results if case["status"] in ("failed", "error")), "")
+        if run.unexplained:
+            how = "no case failed" if run.exit_code else f"a case failed, {failed}"
+            return Cause("exit_code", f"exit code {run.exit_code}, though {how}: {cause.evidence}")
+        return Cause("tests_fail", failed or f"{run.share_skipped:.0%} of the suite was skipped")
+    return cause if run.results or cause.name != "other" else Cause("no_tests", cause.evidence)
+
+
+def silent(committed: list[str], results: list[dict[str, str]]) -> tuple[list[str], int]:
+    """(the committed test files of which no case's name tells, the number of test files).
+
+    Only where names tell of files: of a language none of whose files is named, as with runners that print titles,
+    nothing is said. A file is told of by its name, and by the module or class of that name.
+    """
+    of = [case["name"].rpartition("::")[0] or case["name"] for case in results]   # without the name of the case itself
+    told = {word for name in of for word in re.findall(r"[\w.-]+", name)}
+    told |= {part for word in told for part in word.split(".")}
+    quiet, n_files = [], 0
+    for kind in TEST_FILES:
+        files = [path for path in committed if kind.fullmatch(path.rpartition("/")[2])]
+        unheard = [path for path in files if not told & set(kind.fullmatch(path.rpartition("/")[2]).group(0, 1))]
+        if len(unheard) < len(files):
+            quiet, n_files = quiet + unheard, n_files + len(files)
+    return quiet, n_files
+
+
+def part_of_suite(quiet: list[str], n_files: int) -> Cause:
+    """The cause for a test script that leaves most test files out; an empty one for any other."""
+    if len(quiet) <= n_files * MOST_SILENT:
+        return Cause()
+    return Cause("part_of_suite", f"no case of {len(quiet)} of {n_files} test files, such as {quiet[0]}")
