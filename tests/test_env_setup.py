@@ -171,6 +171,18 @@ def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(he
 
 
 @pytest.mark.docker
+def test_an_agent_that_picks_tests_gets_no_healthy_environment(heron):
+    for name in ("reeds", "tide"):
+        (heron / "heron" / f"test_{name}.py").write_text("def test_it():\n    pass\n")
+    with Scenario(scenario(handed_in(test=TEST.replace("pytest -q", "pytest -q test_heron.py")))) as model:
+        assert set_up(heron, "--no-image", model=model).returncode == 0
+    seen = record(heron)["verified"]
+    assert not seen["healthy"] and seen["silent"] == ["test_reeds.py", "test_tide.py"] and seen["n_passed"] == 2
+    assert seen["cause"] == {"name": "part_of_suite",
+                             "evidence": "no case of 2 of 3 test files, such as test_reeds.py"}
+
+
+@pytest.mark.docker
 @pytest.mark.parametrize("replies, flags, status, says", [
     ([{"calls": [["bash", {"command": "ls"}]]}], ["--max-iterations", "3"], "max_iteration", "3 replies"),
     ([{"calls": [["stop", {"reason": "it wants a licence key"}]]}], [], "tool_stop", "stop"),

@@ -18,6 +18,7 @@ from codedata.config import Settings
 from codedata.env.agents import SCRIPTS, Failure, Found, Planner
 from codedata.env.inputs import Repository
 from codedata.env.plan import Planned, is_node, plan, read
+from codedata.env.runs import part_of_suite
 from codedata.env.verify import Limits, Project, Verified, put_source, verify
 from codedata.errors import Interrupted, ItemFailed
 from codedata.llm import Models
@@ -137,8 +138,8 @@ class Setup:
             if found.status != SUCCESS:
                 return outcome
             self._tick("verifying what the agent handed in")
-            outcome = _judged(replace(outcome, verified=verify(
-                opener, project, outcome.install_script, outcome.test_script, self._limits, image_name)))
+            outcome = _judged(replace(outcome, verified=_heard(verify(
+                opener, project, outcome.install_script, outcome.test_script, self._limits, image_name))))
             if outcome.status == SUCCESS:
                 return outcome
             failures.append(Failure(outcome.install_script, outcome.test_script, outcome.error, outcome.verified.log))
@@ -180,6 +181,12 @@ def _with(outcome: Outcome, found: Found) -> Outcome:
     scripts = found.scripts if len(found.scripts) == len(SCRIPTS) else {}   # one alone would stand beside another's
     return replace(outcome, **scripts, status=found.status, summary=found.summary, error=found.error,
                    messages=outcome.messages + found.messages, usage=usage)
+
+
+def _heard(found: Verified) -> Verified:
+    """What verification found of an agent's scripts: unlike a recipe, an agent may have picked the tests that pass."""
+    part = part_of_suite(found.silent, found.n_test_files)
+    return replace(found, healthy=False, cause=part) if found.healthy and part.name else found
 
 
 def _judged(outcome: Outcome) -> Outcome:

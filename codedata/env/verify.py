@@ -17,7 +17,7 @@ from pathlib import Path
 from codedata.code.results import counts, not_collected, parse
 from codedata.env.causes import Cause, cause_of
 from codedata.env.leftovers import LOOK_S, TOOLS, history_after, now, restore, run_tool, shadows
-from codedata.env.runs import Run, compare, part_of_suite, silent, why_not_healthy
+from codedata.env.runs import Run, compare, silent, why_not_healthy
 from codedata.env.script import RESULTS
 from codedata.errors import ItemFailed
 from codedata.sandbox import Result, Sandbox, SandboxDied
@@ -57,7 +57,8 @@ class Verified:
     flaky: list[str] = field(default_factory=list)
     needs_network: list[str] = field(default_factory=list)
     not_collected: list[str] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)             # test files of which no case's name tells
+    silent: list[str] = field(default_factory=list)             # of `n_test_files`, those of which no case's name tells
+    n_test_files: int = 0
     restored: list[str] = field(default_factory=list)           # committed files that the install had changed
     changed_by_tests: list[str] = field(default_factory=list)   # … that the tests wrote, whatever they held in the end
     n_passed: int = 0
@@ -148,15 +149,12 @@ def _repeated(sandbox, found, runs, test_script, limits) -> Verified:
     results = [{"name": name, "status": alone[name]} for name in stable if name in alone]
     changed = [name for name, status in stable.items() if alone.get(name) != status]
     quiet, n_files = silent(_committed(sandbox), run.results)
-    found = replace(found, results=results, needs_network=changed, silent=quiet)
+    found = replace(found, results=results, needs_network=changed, silent=quiet, n_test_files=n_files)
     if not any(case["status"] == "passed" for case in results):
         cause = Cause("offline", cause_of("test", run.text).evidence)
         return replace(found, failed="offline", cause=cause, log=run.text)
     bad = run if not run.healthy else next((before for before in runs if not before.whole), None)
-    if bad:
-        return replace(found, healthy=False, cause=why_not_healthy(bad, limits.test_s), log=bad.text)
-    cause = part_of_suite(quiet, n_files)
-    return replace(found, healthy=not cause.name, cause=cause)
+    return replace(found, healthy=False, cause=why_not_healthy(bad, limits.test_s), log=bad.text) if bad else found
 
 
 # the parts -----------------------------------------------------------------------------------------------------------
