@@ -470,6 +470,19 @@ def test_build_files_bring_their_own_recipes(tmp_path):
     assert "libssl-dev" in plain.learn(plain.first(tmp_path), log).system
 
 
+@pytest.mark.parametrize("line", [
+    "error: Rust 1.63.0 does not match extension requirement >=1.64.0",
+    "error: package `tern v1.2.0` cannot be built because it requires rustc 1.74 or newer, while the …",
+    "  feature `edition2024` is required",
+])
+def test_a_rust_that_is_too_old_makes_room_for_the_newest_of_debian(tmp_path, line):
+    write(tmp_path, **{"Cargo.toml": ""})
+    recipe, log = plain.first(tmp_path), Log("install", line)
+    better = plain.learn(recipe, log)
+    assert {"cargo-web", "rustc-web"} <= {*better.system} and not {"cargo", "rustc"} & {*better.system}
+    assert plain.learn(better, log) is None and causes.cause_of("install", line).name == "language_version"
+
+
 # tables --------------------------------------------------------------------------------------------------------------
 
 def test_the_tables_say_only_what_a_package_manager_takes():

@@ -11,6 +11,8 @@ from typing import Protocol, TypeVar
 
 from codedata.env.tables import debian, debian_by_beginning, table
 
+OLD_RUST = (r"requires rustc [\d.]+ or newer", r"Rust [\d.]+ does not match extension requirement",
+            r"feature `edition20\d\d` is required", r"lock file version .* requires")
 COMPILER = ("g++", "gcc", "libc6-dev", "make", "pkg-config", "python3-dev")
 
 
@@ -81,4 +83,12 @@ def commands(recipe: Recipe, log: Log) -> Recipe:
     return with_system(recipe, tuple(p for name in names for p in debian("binaries", name)))
 
 
-SYSTEM = (compiler, headers, libraries, shared_libraries, commands)
+def newer_rust(recipe: Recipe, log: Log) -> Recipe:
+    """Debian keeps a newer Rust for its browsers, which cannot stand beside the usual one."""
+    if not {"cargo", "rustc"} & set(recipe.system) or not any(re.search(sign, log.text) for sign in OLD_RUST):
+        return recipe
+    others = tuple(package for package in recipe.system if package not in ("cargo", "rustc"))
+    return with_system(replace(recipe, system=others), ("cargo-web", "rustc-web"))
+
+
+SYSTEM = (compiler, headers, libraries, shared_libraries, commands, newer_rust)
