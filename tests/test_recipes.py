@@ -312,6 +312,9 @@ def test_the_test_that_was_running_when_time_was_over_is_left_out(package):
     better = learn(recipe_of(package), log, timed_out=True)
     assert better.deselected == ("tests/test_a.py::test_waits[a b]",)
     assert "--deselect=tests/test_a.py::test_waits[a b]" in better.test_script()
+    assert learn(better, log, timed_out=True) is None
+    again = learn(better, log.replace("[a b]", "[c]"), timed_out=True)
+    assert again.deselected == ("tests/test_a.py::test_waits",)
 
 
 def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(package):

@@ -212,13 +212,18 @@ def servers(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def hanging(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """The test that was running when the time was over, or that pytest-timeout ended the process for."""
+    """The test that was running when the time was over, or that pytest-timeout ended the process for. The second time
+    that it is the same one with other parameters, all of them."""
     if recipe.runner != "pytest" or not (log.timed_out or re.search(r"\+{5,} Timeout \+{5,}", log.text)):
         return recipe
     outcome = r"(?: (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*)?"
     started = re.findall(rf"^(\S+\.py::\S.*?){outcome}$", log.text, re.MULTILINE)
-    hung = [name.strip() for name, outcome in started if not outcome][-1:]
-    return replace(recipe, deselected=tuple(dict.fromkeys([*recipe.deselected, *hung])))
+    hung = next((name.strip() for name, outcome in reversed(started) if not outcome), "")
+    if not hung or hung in recipe.deselected:
+        return recipe
+    test = hung.partition("[")[0]
+    others = [name for name in recipe.deselected if name.partition("[")[0] != test]
+    return replace(recipe, deselected=(*others, hung if len(others) == len(recipe.deselected) else test))
 
 
 def own_runner(recipe: PythonRecipe, log: Log) -> PythonRecipe:
