@@ -33,6 +33,9 @@ from codedata.config import LLM, Endpoint, Settings  # noqa: E402
 from codedata.errors import Trouble  # noqa: E402
 from codedata.llm.calls import Calls, Money, counting  # noqa: E402
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:   # a background job: what it starts could not be interrupted
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 KEY = "sk-test-4f9a1c77b2"   # a key that must turn up nowhere
 SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_BEARER_TOKEN", "PIPELINE_PROXY",
                  "HF_TOKEN", "HUGGINGFACE_API_KEY", "REQUESTS_CA_BUNDLE", "DUEL_MODE", "HTTP_PROXY",
