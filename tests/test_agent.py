@@ -466,7 +466,7 @@ def test_a_killed_run_pays_again_for_no_more_than_the_call_in_flight(tmp_path, n
         return subprocess.Popen([sys.executable, "-c", KILLED, model.base_url], cwd=tmp_path, text=True,
                                 env={"PATH": os.environ["PATH"]}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with Scenario("stubborn.json") as model:
-        model.latency_s = 0.1
+        model.latency_s = 0.5   # enough for the kill to come before the answer, also on a loaded machine
         process = start(model)
         model.wait_for(n_answered, "answered")
         model.wait_for(n_answered + 1)
