@@ -1,9 +1,12 @@
-"""Texts that lie beside the code: what is sent to models, word lists, pages."""
+"""Texts that lie beside the code (what models are sent, pages), and texts of others made fit to be shown."""
 from __future__ import annotations
 
 import re
 from functools import lru_cache
 from importlib.resources import files
+
+# C0 but for tab and line feed, DEL, C1, marks and overrides of direction, line separators, halves of characters
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @lru_cache
@@ -15,3 +18,23 @@ def text_of(package: str, name: str) -> str:
 def fill(template: str, **parts: str) -> str:
     """The template with each {part} in it. In one go: what is filled in may hold braces, as patches do."""
     return re.sub(r"\{(\w+)\}", lambda match: parts.get(match[1], match[0]), template)
+
+
+def printable(text: str, max_chars: int = 2000) -> str:
+    """Return a text that our own code did not write, as it may stand in one line on a terminal or in a log.
+
+    Control characters and those that turn the direction of a line are shown as \\x1b or \\u202e, line breaks are
+    blanks; what is longer than `max_chars` is cut.
+    """
+    cut = text if len(text) <= max_chars else f"{text[:max_chars]}…"
+    return CONTROL.sub(_escape, " ".join(cut.split("\n")))
+
+
+def terminal_safe(text: str) -> str:
+    """Return lines of ours with control characters shown, whatever else stands in them; line breaks stay."""
+    return CONTROL.sub(_escape, text)
+
+
+def _escape(match: re.Match) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"

@@ -11,7 +11,7 @@ import pytest
 from conftest import REPO
 
 LEVELS = {   # DESIGN.md, "The package": imports run from a higher number to a lower one
-    "errors": 0, "config": 0, "records": 0, "texts": 0,
+    "errors": 0, "config": 0, "records": 0, "texts": 0, "bounded": 0,
     "store": 1, "ledger": 1, "progress": 1, "llm": 1, "sandbox": 1,
     "resume": 2, "stage": 2,
     "agent": 3, "code": 3,
@@ -75,15 +75,11 @@ def test_every_module_has_a_level(path):
     assert part(module_of(path)) in {"", *LEVELS}
 
 
-def test_the_levels_are_those_of_design():
-    """Where DESIGN.md lies beside the repository or in it, its table and the one above agree."""
-    for design in (REPO / "DESIGN.md", REPO.parent / "shared" / "DESIGN.md"):
-        if design.is_file():
-            table = design.read_text(encoding="utf-8").split("\ncodedata/\n")[1].split("```")[0]
-            for line in table.splitlines():
-                if found := re.match(r"  (.*?)   .*\[(\d)\]$", line) or re.match(r"  (\S.*?/)   .*\[(\d)\]$", line):
-                    for name in re.findall(r"(\w+)(?:\.py|/)", found[1]):
-                        assert LEVELS[name] == int(found[2]), name
+def test_the_levels_are_those_of_contributing():
+    for line in (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines():
+        if found := re.match(r"\| (\d) \| `(\w+)/`", line) or re.match(r"\| (\d) \| ((?:`\w+\.py` ?)+)", line):
+            for name in re.findall(r"\w+(?=\.py)|^\w+$", found[2]):
+                assert LEVELS[name] == int(found[1]), name
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)

@@ -1,0 +1,38 @@
+"""Read files that somebody else may have written: regular files only, opened without waiting, no more than a limit.
+
+A FIFO, a device or a folder is an OSError at once, also where it has taken the place of a record. Links are followed;
+`inside` refuses those that lead out of a folder. Not promised: that a file stays as it is while it is read.
+"""
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+
+def open_regular(path: Path | str) -> BinaryIO:
+    """Open a regular file for reading. OSError (EINVAL) for anything else: it never blocks, as a FIFO would."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return open(descriptor, "rb")
+
+
+def read_bounded(path: Path | str, max_bytes: int) -> bytes:
+    """Return a regular file's content. OSError (EFBIG) where it is larger than `max_bytes`."""
+    with open_regular(path) as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"larger than {max_bytes:,} bytes", str(path))
+    return content
+
+
+def inside(folder: Path, path: Path) -> Path:
+    """Return `path` with its links resolved. OSError (EXDEV) where that leads out of `folder`."""
+    real = path.resolve()
+    if not real.is_relative_to(folder.resolve()):
+        raise OSError(errno.EXDEV, "leads out of the folder", str(path))
+    return real
