@@ -28,7 +28,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codedata.env.causes import names as causes
-from codedata.env.plan import plan, read
+from codedata.env.facts import read_facts
+from codedata.env.plan import plan, project_of
 from codedata.env.tables import tomllib
 from codedata.env.verify import Limits, Verified, verify
 from codedata.errors import Trouble
@@ -75,8 +76,9 @@ def build(project: dict, args, engine) -> dict:
 
     with tempfile.TemporaryDirectory() as folder:
         source = unpacked(fetch(project, args.cache), Path(folder))
-        checked, limits = read(source, source), Limits(args.install_s, args.test_s)
-        planned = plan(opener, checked, source, limits, image_name=f"codedata-benchmark/{label}",
+        facts, limits = read_facts(source), Limits(args.install_s, args.test_s)
+        checked = project_of(facts, source)
+        planned = plan(opener, checked, facts, limits, image_name=f"codedata-benchmark/{label}",
                        budget_s=args.budget_s)
         took = round(time.monotonic() - started)
         first = planned.verified

@@ -6,7 +6,8 @@ import os
 import pytest
 from conftest import REPO
 
-from codedata.env.plan import plan, read
+from codedata.env.facts import read_facts
+from codedata.env.plan import plan, project_of
 from codedata.env.verify import Limits
 from codedata.sandbox import open_sandbox
 
@@ -32,8 +33,8 @@ def planned(name: str):
     def opener(image: str):
         return open_sandbox("docker", image=image or "codedata-base:bookworm", workdir="/testbed", scripts=[],
                             run_label="test-repos", ca_bundle=CA_BUNDLE)
-    folder = FOLDER / name
-    return plan(opener, read(folder, folder), folder, Limits(600, 300))
+    facts = read_facts(FOLDER / name)
+    return plan(opener, project_of(facts, FOLDER / name), facts, Limits(600, 300))
 
 
 def test_every_sample_is_looked_at():

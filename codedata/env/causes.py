@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from codedata.env.tables import table
 
 # What no log says, beside the names in causes.toml
-BESIDE = ("no_recipe", "time_limit", "crashed", "broken_off", "exit_code", "tests_fail", "part_of_suite", "unstable",
-          "offline", "history", "shadowed", "sandbox_died", "source", "other")
+BESIDE = ("no_recipe", "manifest_unreadable", "time_limit", "crashed", "broken_off", "exit_code",
+          "tests_fail", "part_of_suite", "unstable", "offline", "history", "shadowed", "sandbox_died",
+          "source", "other")
 LONGEST = 300        # characters of the evidence
 LEAST_SHARE = 0.05   # lines for each case that failed
 

@@ -3,16 +3,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
 
 import yaml
 
+from codedata.env.source import Source
 from codedata.env.tables import table
 
 NOT_FOR_TESTS = re.compile(
     r"-doc$|^(?:texlive|latexmk|clang-format|clang-tidy|cppcheck|shellcheck|lcov|gdb|valgrind|ccache|graphviz|pandoc|aspell"
     r"|sphinx|python3?(?:\.\d+)?(?:-.*)?|libpython.*|sudo|git|curl|wget|gpg|gnupg2?)")
 PLACES = (".github/workflows/*.y*ml", ".gitlab-ci.yml", ".travis.yml", ".circleci/config.yml", "azure-pipelines.yml")
+DOCKERFILES = ("Dockerfile*", ".devcontainer/Dockerfile*")
+MAX_NODES = 100_000   # of a workflow: a small text may name one list again and again
 APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
 
 
@@ -24,40 +27,43 @@ class Workflows:
     services: tuple[str, ...] = ()   # by the names in packages.toml
 
 
-def read_workflows(folder: Path) -> Workflows:
+def read_workflows(source: Source) -> Workflows:
     """Of all workflow files together; what can't be read counts as not there."""
     system: dict[str, None] = {}
     services: dict[str, None] = {}
-    known = table("packages")["services"]
-    for path in sorted(p for place in PLACES for p in folder.glob(place)):
-        try:
-            tree = yaml.safe_load(path.read_text(encoding="utf-8", errors="replace"))
-        except (OSError, yaml.YAMLError, RecursionError, ValueError):
-            continue
-        for key, value in _entries(tree):
-            if key in ("run", "script", "before_install", "before_script", "install", "command"):
-                system |= dict.fromkeys(_installed(value))
-            elif key in ("services", "image") or key in known:
-                said = str(value).lower()
-                services |= dict.fromkeys(name for name, service in known.items() for image in service["images"]
-                                          if re.search(rf"\b{image}\b", said))
-    for path in sorted(p for name in ("Dockerfile*", ".devcontainer/Dockerfile*") for p in folder.glob(name)
-                       if p.is_file()):
-        system |= dict.fromkeys(_installed(path.read_text(encoding="utf-8", errors="replace")))
+    for name in sorted(name for place in PLACES for name in source.matching(place)):
+        packages, servers = source.parsed(name, _of_workflow, ([], []))
+        system |= dict.fromkeys(packages)
+        services |= dict.fromkeys(servers)
+    for name in sorted(name for place in DOCKERFILES for name in source.matching(place)):
+        system |= dict.fromkeys(source.parsed(name, _installed, []))
     return Workflows(tuple(system), tuple(services))
 
 
-def _entries(tree, depth: int = 0):
-    """(key, value) of every mapping in a tree."""
+def _of_workflow(text: str) -> tuple[list[str], list[str]]:
+    """Return (packages, services) of one file. ValueError for more nodes than people write."""
+    known, system, services = table("packages")["services"], [], []
+    nodes = list(islice(_nodes(yaml.safe_load(text)), MAX_NODES + 1))
+    if len(nodes) > MAX_NODES:
+        raise ValueError(f"more than {MAX_NODES:,} nodes")
+    for key, value in nodes:
+        if key in ("run", "script", "before_install", "before_script", "install", "command"):
+            system += _installed(value)
+        elif key in ("services", "image") or key in known:
+            said = str(value).lower()
+            services += [name for name, service in known.items() for image in service["images"]
+                         if re.search(rf"\b{image}\b", said)]
+    return system, services
+
+
+def _nodes(tree, depth: int = 0):
+    """Yield (key, value) of every mapping in a tree, ("", value) of every list."""
     if depth > 30:
         return
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield str(key), value
-            yield from _entries(value, depth + 1)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _entries(value, depth + 1)
+    values = tree if isinstance(tree, list) else []
+    for key, value in tree.items() if isinstance(tree, dict) else (("", value) for value in values):
+        yield str(key), value
+        yield from _nodes(value, depth + 1)
 
 
 def _installed(script) -> list[str]:

@@ -8,45 +8,43 @@ import ast
 import configparser
 import re
 from email.parser import HeaderParser
-from pathlib import Path
 
+from codedata.env.source import MAX_BYTES, Source
 from codedata.env.tables import tomllib
 
 
-def text_in(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+def read_toml(source: Source, name: str) -> dict:
+    return source.parsed(name, tomllib.loads, {})
 
 
-def read_toml(path: Path) -> dict:
-    try:
-        return tomllib.loads(text_in(path))
-    except tomllib.TOMLDecodeError:
-        return {}
+def table_of(tree, *keys: str) -> dict:
+    """Return the table below some keys; an empty one where there is none."""
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree if isinstance(tree, dict) else {}
 
 
-def parsed_ini(text: str) -> configparser.ConfigParser:
+def empty_ini() -> configparser.ConfigParser:
     ini = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
     ini.optionxform = str
-    try:
-        ini.read_string(text)
-    except configparser.Error:
-        pass   # what was read before the fault counts
     return ini
 
 
-def read_ini(path: Path) -> configparser.ConfigParser:
-    return parsed_ini(text_in(path))
+def read_ini(source: Source, name: str) -> configparser.ConfigParser:
+    """Return what stands in an INI file; what was read before a fault counts."""
+    ini = empty_ini()
+    source.parsed(name, ini.read_string, None)
+    return ini
 
 
 def value_of(ini: configparser.ConfigParser, section: str, key: str) -> str:
-    return ini.get(section, key, fallback="") or ""
+    value = ini.get(section, key, fallback="")
+    return value if isinstance(value, str) else ""   # a list where reading broke off
 
 
 def section_of(ini: configparser.ConfigParser, name: str) -> dict[str, str]:
-    return {key: value or "" for key, value in ini.items(name)} if ini.has_section(name) else {}
+    keys = ini.options(name) if ini.has_section(name) else []
+    return {key: value_of(ini, name, key) for key in keys}
 
 
 def lines_of(text: str) -> list[str]:
@@ -58,17 +56,14 @@ def strings_in(value) -> list[str]:
     return [one for one in values if isinstance(one, str)]
 
 
-def tree_of(path: Path) -> ast.Module:
-    try:
-        return ast.parse(text_in(path))
-    except (SyntaxError, ValueError, RecursionError):
-        return ast.Module(body=[], type_ignores=[])
+def setup_arguments(source: Source) -> dict:
+    """Return the arguments of setup(…), as far as they are literals or names of literals above;
+    what is compiled counts as true whatever it is."""
+    return source.parsed("setup.py", _arguments, {})
 
 
-def setup_arguments(path: Path) -> dict:
-    """The arguments of setup(…) as far as they are literals or names of literals above; what is compiled counts as
-    true whatever it is."""
-    tree, known, found = tree_of(path), {}, {}
+def _arguments(text: str) -> dict:
+    known, found = {}, {}
 
     def value(node):
         if isinstance(node, ast.Name):
@@ -76,13 +71,13 @@ def setup_arguments(path: Path) -> dict:
         if isinstance(node, (ast.List, ast.Tuple)):
             return [v for v in map(value, node.elts) if v is not None]
         if isinstance(node, ast.Dict):
-            pairs = zip(node.keys, node.values, strict=True)
-            return {value(k): value(v) for k, v in pairs if k is not None and value(v) is not None}
+            pairs = zip(node.keys, map(value, node.values), strict=True)
+            return {value(k): held for k, held in pairs if k is not None and held is not None}
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             left, right = value(node.left), value(node.right)
             return left + right if type(left) is type(right) and left is not None else left or right
         return node.value if isinstance(node, ast.Constant) else None
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             known[node.targets[0].id] = value(node.value)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("setup", "dict"):
@@ -92,14 +87,18 @@ def setup_arguments(path: Path) -> dict:
                     found.setdefault(keyword.arg, got)
                 elif keyword.arg in ("ext_modules", "cffi_modules", "rust_extensions"):
                     found["ext_modules"] = True
+    if len(repr(found)) > MAX_BYTES:   # lists of one list are small here, and endless where they are read
+        raise ValueError("its literals come to more than a file may hold")
     return found
 
 
-def read_metadata(path: Path) -> dict:
-    """Name, version and extras of a source distribution."""
-    if not path.is_file():
-        return {}
-    message, extras = HeaderParser().parsestr(text_in(path)), {}
+def read_metadata(source: Source) -> dict:
+    """Return the name, version and extras of a source distribution."""
+    return source.parsed("PKG-INFO", _metadata, {})
+
+
+def _metadata(text: str) -> dict:
+    message, extras = HeaderParser().parsestr(text), {}
     for line in message.get_all("Requires-Dist", []):
         requirement, _, marker = line.partition(";")
         if found := re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker):

@@ -9,10 +9,11 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from codedata.env import script
+from codedata.env.declared import table_of
 from codedata.env.repair import COMPILER, SYSTEM, Log, found, found_by, with_system
+from codedata.env.source import Source
 from codedata.env.tables import helps_node_tests
 
 NODE = "/opt/node"
@@ -21,6 +22,7 @@ SCRIPTS = ("tests-only", "test:unit", "unit", "unit-test", "test-unit", "test:no
            "test:ci", "tests", "test")   # by how little they do beside the tests
 RUNNERS = ("mocha", "_mocha", "jest", "vitest", "tape", "ava", "tap", "borp", "node", "lab", "qunit", "nodeunit", "tsx")
 BUILDERS = ("tsc", "rollup", "webpack", "babel", "esbuild", "tsup", "swc", "vite")
+MAX_CALLS = 300                    # of scripts by scripts
 NO_SCRIPTS = "--ignore-scripts"    # of packages: most want to compile or fetch what no test needs
 PACKAGE = r"(?:@[\w.-]+/)?[\w.-]+"
 NO_TESTS = ("echo", "exit", "true", "rm", "mkdir", "cp", "cd", "rimraf", "shx", "wait")
@@ -154,12 +156,16 @@ class Step:
         return " ".join(filter(None, [*words, options]))
 
 
-def chain(scripts: dict[str, str], label: str, depth: int = 0) -> Iterator[Step]:
-    """The commands behind a script that build or test, one after the other; linters, types and audits are left out."""
-    if depth > 5 or label not in scripts:
+def chain(scripts: dict[str, str], label: str, depth: int = 0,
+          turns: Iterator[int] | None = None) -> Iterator[Step]:
+    """The commands behind a script that build or test, one after the other; linters, types and audits are left out.
+    Scripts that call each other again and again are followed MAX_CALLS times in all."""
+    turns = iter(range(MAX_CALLS)) if turns is None else turns
+    if depth > 5 or label not in scripts or next(turns, None) is None:
         return
     if f"pre{label}" in scripts:
-        yield from (step for step in chain(scripts, f"pre{label}", depth + 1) if not step.runner and not step.unknown)
+        before = chain(scripts, f"pre{label}", depth + 1, turns)
+        yield from (step for step in before if not step.runner and not step.unknown)
     for part in re.split(r"&&|;|\|\|", scripts[label]):
         words = re.findall(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+""", part.split(" | ")[0])
         names = [word.strip("\"'").rpartition("/")[2] for word in words]
@@ -171,7 +177,7 @@ def chain(scripts: dict[str, str], label: str, depth: int = 0) -> Iterator[Step]
         if names[at] in ("npm", "yarn", "pnpm"):
             rest = [name for name in names[at + 1:] if name not in ("run", "run-script", "-s", "--silent")]
             if rest and not re.search(r"lint|format|types?$|audit|cover", rest[0]):
-                yield from chain(scripts, rest[0], depth + 1)
+                yield from chain(scripts, rest[0], depth + 1, turns)
         elif names[at] in BUILDERS or (names[at] == "node" and BUILD_LABEL.search(label)):
             if "--noEmit" not in words:
                 yield Step(tuple(words[at:]))
@@ -179,32 +185,32 @@ def chain(scripts: dict[str, str], label: str, depth: int = 0) -> Iterator[Step]
             yield Step((names[at], *words[at + 1:]), names[at])
 
 
-def read_node(folder: Path) -> NodeProject:
+def read_node(source: Source) -> NodeProject:
     """The facts of the project in a folder; without scripts where there is no package.json that can be read."""
-    try:
-        package = json.loads((folder / "package.json").read_text(encoding="utf-8-sig", errors="replace"))
-    except (OSError, ValueError):
-        return NodeProject()
-    if not isinstance(package, dict):
-        return NodeProject()
-    scripts = {name: str(text) for name, text in (package.get("scripts") or {}).items()}
+    return source.parsed("package.json", lambda text: _project(source, json.loads(text)),
+                         NodeProject())
+
+
+def _project(source: Source, package: dict) -> NodeProject:
+    scripts = {name: str(text) for name, text in table_of(package, "scripts").items()}
     main = str(package.get("main") or "")
-    missing = bool(main) and not any((folder / f"{main}{end}").exists() for end in ("", ".js", ".json", "/index.js"))
+    ends = ("", ".js", ".json", "/index.js")
+    missing = bool(main) and not any(source.kind(f"{main}{end}") for end in ends)
     kinds = ("dependencies", "devDependencies", "optionalDependencies")
     return NodeProject(
         name=str(package.get("name") or ""), version=str(package.get("version") or ""), scripts=scripts,
-        dependencies=tuple(sorted({name for kind in kinds for name in package.get(kind) or {}})),
-        engine=_major(str((package.get("engines") or {}).get("node", ""))),
-        locked=(folder / "package-lock.json").exists(),
+        dependencies=tuple(sorted({name for kind in kinds for name in table_of(package, kind)})),
+        engine=_major(str(table_of(package, "engines").get("node", ""))),
+        locked=source.has("package-lock.json"),
         built=next((label for label in ("build", "compile", "prepare") if missing and label in scripts), ""),
-        native=(folder / "binding.gyp").exists())
+        native=source.has("binding.gyp"))
 
 
 def _major(engines: str) -> int:
     """The major version of Node to take: the usual one where it is allowed, else the newest that is named."""
-    lowest = [int(n) for n in re.findall(r">=?\s*v?(\d+)", engines)]
-    exact = re.findall(r"(?:^|\|\||[\s^~=])\s*v?(\d+)(?:\.|\s|$)", engines) if ">" not in engines else []
-    below = [int(n) for n in re.findall(r"<\s*v?(\d+)", engines)]
+    lowest = [int(n) for n in re.findall(r">=?\s*v?(\d{1,9})", engines)]
+    exact = re.findall(r"(?:^|\|\||[\s^~=])\s*v?(\d{1,9})(?:\.|\s|$)", engines) if ">" not in engines else []
+    below = [int(n) for n in re.findall(r"<\s*v?(\d{1,9})", engines)]
     if exact and str(LATEST) not in exact:
         return max(map(int, exact))
     if below and min(below) <= LATEST:

@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from codedata.env import script
 from codedata.env.ci import read_workflows
 from codedata.env.repair import COMPILER, SYSTEM, Log
+from codedata.env.source import Source
 
 BUILD = "/opt/build"
 COPY_JUNIT = f"find . -path '*{{}}*' -name '*.xml' -exec cp --parents -t {script.RESULTS} {{{{}}}} +"
@@ -63,19 +63,18 @@ class PlainRecipe:
             test or [f"make -k {self.target} 2>&1 | tee {script.RESULTS}/make.txt"])])
 
 
-def first(folder: Path) -> PlainRecipe | None:
+def first(source: Source) -> PlainRecipe | None:
     """By the first build file that is there; None where there is none, or a Makefile that tests nothing."""
-    file = next((name for name in TOOLS if (folder / name).is_file()), "")
-    if not file:
+    file = next((name for name in TOOLS if source.has(name)), "")
+    target = source.parsed(file, _target, "") if file == "Makefile" else ""
+    if not file or (file == "Makefile" and not target):
         return None
-    target = ""
-    if file == "Makefile":
-        text = (folder / file).read_text(encoding="utf-8", errors="replace")
-        named = re.findall(r"^([\w-]+)\s*:(?!=)", text, re.MULTILINE)
-        target = next((name for name in TARGETS if name in named), "")
-        if not target:
-            return None
-    return PlainRecipe(file, TOOLS[file][0], read_workflows(folder).system, target)
+    return PlainRecipe(file, TOOLS[file][0], read_workflows(source).system, target)
+
+
+def _target(text: str) -> str:
+    named = re.findall(r"^([\w-]+)\s*:(?!=)", text, re.MULTILINE)
+    return next((name for name in TARGETS if name in named), "")
 
 
 def learn(recipe: PlainRecipe, log: Log) -> PlainRecipe | None:

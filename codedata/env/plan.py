@@ -7,16 +7,15 @@ one is taken; below that the one with most passes that verified, and the record 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from codedata.code.results import counts, not_collected
 from codedata.env import node, plain, python_recipe, python_repair
 from codedata.env.causes import Cause
-from codedata.env.node import NodeRecipe, read_node
-from codedata.env.python_project import read_python
+from codedata.env.facts import Facts, Recipe, recipes
+from codedata.env.node import NodeRecipe
 from codedata.env.python_recipe import PythonRecipe
 from codedata.env.repair import Log
 from codedata.env.verify import Limits, Opener, Project, Verified, put_source, run_install, run_tests, verify
@@ -25,17 +24,6 @@ from codedata.sandbox import SandboxDied
 PAIRS = 3      # install and test scripts that are verified, at most
 ROUNDS = 6     # of trying and learning before each pair but the first
 NOT_TRIED = Verified(failed="recipe", cause=Cause("no_recipe", "nothing says how to install or test"))
-
-
-class Recipe(Protocol):
-    """A frozen way to install and test, from which both scripts are made."""
-
-    planner: str
-    left_out: tuple[str, ...]
-
-    def install_script(self) -> str: ...
-
-    def test_script(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -52,29 +40,9 @@ class Planned:
     seconds: float = 0.0
 
 
-def read(folder: Path, source: Path | None = None, commit: str = "") -> Project:
-    """What the checks have to know of the project that lies in a folder."""
-    python, package = read_python(folder), read_node(folder)
-    return Project(source, commit, python.name, python.packages, package.name)
-
-
-def is_node(folder: Path) -> bool:
-    """Whether what is tested is JavaScript or TypeScript: a Python project may have a package.json, too."""
-    return (folder / "package.json").is_file() and not read_python(folder).n_test_files
-
-
-def recipes(folder: Path) -> Iterator[Recipe]:
-    """The first recipe of each kind that fits what lies in a folder, the likeliest kind first."""
-    python, package = read_python(folder), read_node(folder)
-    other = plain.first(folder)
-    of_python = python_recipe.first(python) if python.name or python.n_test_files or python.runner else None
-    of_node = node.first(package)
-    kinds: list[Recipe | None] = [of_python, of_node, other]
-    if other and other.file != "Makefile" and not python.n_test_files:
-        kinds = [other, of_node, of_python]
-    elif of_node and not python.n_test_files:
-        kinds = [of_node, other, of_python]
-    return (recipe for recipe in kinds if recipe)
+def project_of(facts: Facts, source: Path | None = None, commit: str = "") -> Project:
+    """Return what the checks have to know of the project that has these facts."""
+    return Project(source, commit, facts.python.name, facts.python.packages, facts.node.name)
 
 
 def learned(recipe: Recipe, log: Log) -> Recipe | None:
@@ -97,15 +65,23 @@ def propose(recipe: Recipe, log: Log, collected: bool) -> Recipe | None:
     return learned(recipe, log) or (next_way(recipe, collected) if log.phase == "test" else None)
 
 
-def plan(open_sandbox: Opener, project: Project, folder: Path, limits: Limits, image_name: str = "",
+def plan(open_sandbox: Opener, project: Project, facts: Facts, limits: Limits, image_name: str = "",
          budget_s: float = 3600.0, say: Callable[[str], None] = lambda text: None) -> Planned:
-    """Find the scripts for the project that lies in `folder`. Each kind of recipe gets its pairs, till one verifies."""
+    """Find the scripts for the project that has these facts. Each kind of recipe gets its pairs, till
+    one verifies."""
     started, best = time.monotonic(), Planned()
-    for recipe in recipes(folder):
+    if facts.unreadable:
+        cause = Cause("manifest_unreadable", _told(facts.unreadable[0]))
+        best = Planned(verified=replace(NOT_TRIED, cause=cause))
+    for recipe in recipes(facts):
         best = _of_kind(recipe, best, _Trial(open_sandbox, project, limits, image_name, started + budget_s, say))
         if best.verified.ok or time.monotonic() > started + budget_s:
             break
     return replace(best, seconds=round(time.monotonic() - started, 1))
+
+
+def _told(unreadable: dict[str, str]) -> str:
+    return f"{unreadable['file']}: {unreadable['why']}"
 
 
 @dataclass(frozen=True)

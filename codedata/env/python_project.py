@@ -9,7 +9,7 @@ import configparser
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from codedata.env.ci import Workflows, read_workflows
 from codedata.env.declared import (
@@ -20,11 +20,12 @@ from codedata.env.declared import (
     section_of,
     setup_arguments,
     strings_in,
-    text_in,
+    table_of,
     value_of,
 )
 from codedata.env.python_requirements import TEST_FOLDERS, bare_requirements, requirements_by_use
-from codedata.env.requirements import merged, name_of
+from codedata.env.requirements import merged, name_of, usable
+from codedata.env.source import Source
 from codedata.env.tables import normalized
 
 NOT_MODULES = {"docs", "doc", "examples", "example", "build", "dist", "scripts", "tools", "benchmarks", "node_modules"}
@@ -68,52 +69,53 @@ class PythonProject:
     workflows: Workflows = field(default_factory=Workflows)
 
 
-def read_python(folder: Path) -> PythonProject:
+def read_python(source: Source) -> PythonProject:
     """The facts of the project in a folder. What can't be read counts as not there."""
-    pyproject = read_toml(folder / "pyproject.toml")
-    setup_cfg, tox_ini = read_ini(folder / "setup.cfg"), read_ini(folder / "tox.ini")
-    setup_py, info = setup_arguments(folder / "setup.py"), read_metadata(folder / "PKG-INFO")
-    project, tool, build = (pyproject.get(key, {}) for key in ("project", "tool", "build-system"))
-    poetry = tool.get("poetry", {})
+    pyproject = read_toml(source, "pyproject.toml")
+    setup_cfg, tox_ini = read_ini(source, "setup.cfg"), read_ini(source, "tox.ini")
+    setup_py, info = setup_arguments(source), read_metadata(source)
+    project, tool, build = (table_of(pyproject, key) for key in ("project", "tool", "build-system"))
+    poetry = table_of(tool, "poetry")
 
     def said(key: str, *others) -> str:
         """The first place that says it."""
         places = (project.get(key), poetry.get(key), value_of(setup_cfg, "metadata", key), setup_py.get(key))
         return str(next((value for value in (*places, *others) if value), ""))
     installable = bool(project or poetry or build or value_of(setup_cfg, "metadata", "name")
-                       or (folder / "setup.py").exists())
-    name = said("name", tool.get("flit", {}).get("metadata", {}).get("dist-name"), info.get("name"))
-    required, extras = requirements_by_use(folder, pyproject, setup_cfg, setup_py, tox_ini, info, name)
-    build_requires = tuple(build.get("requires", setup_py.get("setup_requires", [])))
-    files = _python_files(folder)
-    packages, pytest = _packages(folder, files), _pytest_settings(folder, tool, setup_cfg, tox_ini)
+                       or source.has("setup.py"))
+    name = said("name", table_of(tool, "flit", "metadata").get("dist-name"), info.get("name"))
+    required, extras = requirements_by_use(source, pyproject, setup_cfg, setup_py, tox_ini, info, name)
+    asked = build.get("requires", setup_py.get("setup_requires", []))
+    build_requires = tuple(filter(usable, strings_in(asked)))
+    files = source.walk(".py", NOT_LOOKED_INTO, MOST_FILES)
+    packages, pytest = _packages(source, files), _pytest_settings(source, tool, setup_cfg, tox_ini)
     return PythonProject(
         name=name if installable else "", version=str(info.get("version") or said("version")),
-        backend=build.get("build-backend", ""), build_requires=build_requires,
-        requires=() if installable else bare_requirements(folder),
+        backend=str(build.get("build-backend", "")), build_requires=build_requires,
+        requires=() if installable else bare_requirements(source),
         **{use: merged(required[use], without=[name]) for use in ("tests", "developers", "features")},
         extras={normalized(extra): merged(held, without=[name]) for extra, held in extras.items()},
         modules=tuple(sorted({*packages, *_top_modules(files)})), packages=packages,
-        native=_is_native(folder, build_requires, setup_py, tool),
+        native=_is_native(source, build_requires, setup_py, tool),
         version_from_git=_version_is_from_git(build, setup_py, tool),
         addopts=pytest["addopts"], settings=pytest["names"], test_paths=_test_paths(files, pytest["testpaths"]),
-        n_test_files=sum(bool(TEST_FILE.match(path.name)) for path in files), runner=_own_runner(folder),
-        unittest_in=_unittest_folder(files), env=pytest["env"] | _tox_env(tox_ini), workflows=read_workflows(folder))
+        n_test_files=sum(bool(TEST_FILE.match(path.name)) for path in files), runner=_own_runner(source),
+        unittest_in=_unittest_folder(files), env=pytest["env"] | _tox_env(tox_ini), workflows=read_workflows(source))
 
 
 def _version_is_from_git(build: dict, setup_py: dict, tool: dict) -> bool:
     ways = str([build.get("requires"), build.get("build-backend"), setup_py])
     return (any(sign in ways for sign in FROM_GIT) or "setuptools_scm" in tool
-            or tool.get("pdm", {}).get("version", {}).get("source") == "scm")
+            or table_of(tool, "pdm", "version").get("source") == "scm")
 
 
 # tests ---------------------------------------------------------------------------------------------------------------
 
-def _pytest_settings(folder: Path, tool: dict, setup_cfg, tox_ini) -> dict:
+def _pytest_settings(source: Source, tool: dict, setup_cfg, tox_ini) -> dict:
     """pytest's configuration, from the file that pytest would take."""
-    table = tool.get("pytest", {})
-    places = (*(section_of(read_ini(folder / name), "pytest") for name in ("pytest.ini", ".pytest.ini")),
-              table.get("ini_options") or {key: value for key, value in table.items() if key != "ini_options"},
+    table = table_of(tool, "pytest")
+    places = (*(section_of(read_ini(source, name), "pytest") for name in ("pytest.ini", ".pytest.ini")),
+              table_of(table, "ini_options") or {key: value for key, value in table.items() if key != "ini_options"},
               section_of(tox_ini, "pytest"), section_of(setup_cfg, "tool:pytest"))
     options = next((dict(found) for found in places if found), {})
 
@@ -126,7 +128,7 @@ def _pytest_settings(folder: Path, tool: dict, setup_cfg, tox_ini) -> dict:
     return {"addopts": tuple(split("addopts")), "names": tuple(options), "testpaths": split("testpaths"), "env": env}
 
 
-def _test_paths(files: list[Path], configured: list[str]) -> tuple[str, ...]:
+def _test_paths(files: list[PurePosixPath], configured: list[str]) -> tuple[str, ...]:
     """What to name on pytest's command line: nothing where its configuration does, else the folders of tests at the
     top, else those inside the packages."""
     tests = [path for path in files if TEST_FILE.match(path.name)]
@@ -149,13 +151,13 @@ def _outermost(folders: Iterable[str]) -> set[str]:
     return {folder for folder in folders if not any(folder.startswith(f"{other}/") for other in folders)}
 
 
-def _own_runner(folder: Path) -> str:
-    if runner := next((path for path in OWN_RUNNERS if (folder / path).is_file()), ""):
+def _own_runner(source: Source) -> str:
+    if runner := next((path for path in OWN_RUNNERS if source.has(path)), ""):
         return f"python {runner}"
-    return next((f"python -m {name}" for name in TEST_FOLDERS if (folder / name / "__main__.py").is_file()), "")
+    return next((f"python -m {name}" for name in TEST_FOLDERS if source.has(f"{name}/__main__.py")), "")
 
 
-def _unittest_folder(files: list[Path]) -> str:
+def _unittest_folder(files: list[PurePosixPath]) -> str:
     """The folder of tests, "." where there is none at the top."""
     tops = {path.parts[0] for path in files if len(path.parts) > 1}
     return next((name for name in TEST_FOLDERS if name in tops), ".")
@@ -171,22 +173,10 @@ def _tox_env(ini: configparser.ConfigParser) -> dict[str, str]:
 
 # code ----------------------------------------------------------------------------------------------------------------
 
-def _python_files(folder: Path) -> list[Path]:
-    """Relative paths of Python files, hidden and vendored folders left out."""
-    found: list[Path] = []
-    for path in folder.rglob("*.py"):
-        relative = path.relative_to(folder)
-        if not any(part.startswith(".") or part in NOT_LOOKED_INTO for part in relative.parts[:-1]):
-            found.append(relative)
-        if len(found) >= MOST_FILES:
-            break
-    return sorted(found)
-
-
-def _packages(folder: Path, files: list[Path]) -> tuple[str, ...]:
+def _packages(source: Source, files: list[PurePosixPath]) -> tuple[str, ...]:
     """Top-level modules that an installation brings, without tests and scripts."""
     roots = [root for root in ("src", "lib") if any(path.parts[0] == root for path in files)
-             and not (folder / root / "__init__.py").exists()]
+             and not source.has(f"{root}/__init__.py")]
     inside = [path.relative_to(root) for root in roots for path in files if path.parts[0] == root] if roots else files
     packages = {path.parts[0] for path in inside if len(path.parts) > 1}
     if not roots:   # beside packages there are folders of scripts
@@ -196,7 +186,7 @@ def _packages(folder: Path, files: list[Path]) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name.isidentifier()))
 
 
-def _top_modules(files: list[Path]) -> set[str]:
+def _top_modules(files: list[PurePosixPath]) -> set[str]:
     """Every name that an import could mean: folders and files at the top, in src and lib, and beside the tests."""
     names = set()
     for path in files:
@@ -205,7 +195,7 @@ def _top_modules(files: list[Path]) -> set[str]:
     return {name for name in names if name.isidentifier()}
 
 
-def _is_native(folder: Path, build_requires: tuple[str, ...], setup_py: dict, tool: dict) -> bool:
-    declared = setup_py.get("ext_modules") or "ext-modules" in tool.get("setuptools", {})
-    written = (folder / "meson.build").exists() or "Extension(" in text_in(folder / "setup.py")
+def _is_native(source: Source, build_requires: tuple[str, ...], setup_py: dict, tool: dict) -> bool:
+    declared = setup_py.get("ext_modules") or "ext-modules" in table_of(tool, "setuptools")
+    written = source.has("meson.build") or "Extension(" in source.text("setup.py")
     return bool({name_of(r) for r in build_requires} & COMPILED or declared or written)

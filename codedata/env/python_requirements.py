@@ -3,32 +3,35 @@ from __future__ import annotations
 
 import ast
 import configparser
+import contextlib
 import re
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from codedata.env.declared import (
+    empty_ini,
     lines_of,
-    parsed_ini,
     read_toml,
+    section_of,
     strings_in,
-    tree_of,
+    table_of,
     value_of,
 )
 from codedata.env.requirements import expanded, from_poetry, merged, name_of, read_file
+from codedata.env.source import Source
 from codedata.env.tables import is_developers_group, is_other_group, is_test_group, normalized
 
 Ini = configparser.ConfigParser
 TEST_FOLDERS = ("tests", "test", "Tests", "testing", "testsuite", "unittests", "t")
 
 
-def requirements_by_use(folder: Path, pyproject: dict, setup_cfg: Ini, setup_py: dict, tox_ini: Ini, info: dict,
+def requirements_by_use(source: Source, pyproject: dict, setup_cfg: Ini, setup_py: dict, tox_ini: Ini, info: dict,
                         name: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """({"tests", "developers", "features"}: requirements by what they are for, each place after the other; all extras
     by their names)."""
-    project, tool = pyproject.get("project", {}), pyproject.get("tool", {})
+    project, tool = table_of(pyproject, "project"), table_of(pyproject, "tool")
     extras = _extras(project, tool, setup_cfg, setup_py, info)
     groups = _groups(pyproject)
-    wanted, wanted_groups, plain = _of_tools(folder, tool, tox_ini)
+    wanted, wanted_groups, plain = _of_tools(source, tool, tox_ini)
     found: dict[str, list[str]] = {"tests": [], "developers": [], "features": []}
     for label, held in (*groups.items(), *extras.items()):
         if is_test_group(label) or label in wanted or label in wanted_groups:
@@ -40,28 +43,28 @@ def requirements_by_use(folder: Path, pyproject: dict, setup_cfg: Ini, setup_py:
     found["tests"] += plain
     found["tests"] += strings_in(setup_py.get("tests_require"))
     found["tests"] += lines_of(value_of(setup_cfg, "options", "tests_require"))
-    for path in _requirement_files(folder):
-        held, their_extras = read_file(path)
+    for path in _requirement_files(source):
+        held, their_extras = read_file(source, str(path))
         for_tests = path.parent.name in TEST_FOLDERS or is_test_group(path.stem) or is_test_group(path.parent.name)
         use = "tests" if for_tests else "developers"
         found[use] += held + [r for extra in their_extras for r in extras.get(extra, [])]
-    pipfile = read_toml(folder / "Pipfile")
-    found["developers"] += from_poetry(pipfile.get("dev-packages", {}))
+    found["developers"] += from_poetry(table_of(read_toml(source, "Pipfile"), "dev-packages"))
+    source.announce("pyproject.toml")   # where extras are endless, they are of that file
     return tuple({key: expanded(held, extras, name) for key, held in some.items()} for some in (found, extras))
 
 
 def _extras(project, tool, setup_cfg, setup_py, info) -> dict[str, list[str]]:
-    extras = {str(k): strings_in(v) for k, v in project.get("optional-dependencies", {}).items()}
-    poetry = tool.get("poetry", {})
-    named = {normalized(name_of(r)): r for r in from_poetry(
-        {k: {**v, "optional": False} if isinstance(v, dict) else v for k, v in poetry.get("dependencies", {}).items()})}
-    for extra, names in poetry.get("extras", {}).items():
+    extras = {str(k): strings_in(v) for k, v in table_of(project, "optional-dependencies").items()}
+    poetry = table_of(tool, "poetry")
+    wanted = {k: {**v, "optional": False} if isinstance(v, dict) else v
+              for k, v in table_of(poetry, "dependencies").items()}
+    named = {normalized(name_of(r)): r for r in from_poetry(wanted)}
+    for extra, names in table_of(poetry, "extras").items():
         extras.setdefault(extra, [named.get(normalized(n), n) for n in strings_in(names)])
-    for extra, held in tool.get("flit", {}).get("metadata", {}).get("requires-extra", {}).items():
+    for extra, held in table_of(tool, "flit", "metadata", "requires-extra").items():
         extras.setdefault(extra, strings_in(held))
-    if setup_cfg.has_section("options.extras_require"):
-        for extra, text in setup_cfg.items("options.extras_require"):
-            extras.setdefault(extra, lines_of(text))
+    for extra, text in section_of(setup_cfg, "options.extras_require").items():
+        extras.setdefault(extra, lines_of(text))
     if isinstance(setup_py.get("extras_require"), dict):
         for extra, held in setup_py["extras_require"].items():
             extras.setdefault(str(extra), strings_in(held if isinstance(held, (list, tuple)) else [held]))
@@ -72,51 +75,57 @@ def _extras(project, tool, setup_cfg, setup_py, info) -> dict[str, list[str]]:
 
 def _groups(pyproject) -> dict[str, list[str]]:
     """Dependency groups of PEP 735 with what they include, and those of poetry, pdm and uv."""
-    tool, raw = pyproject.get("tool", {}), pyproject.get("dependency-groups", {})
+    raw = table_of(pyproject, "dependency-groups")
+    by_name = {normalized(name): entries for name, entries in reversed(raw.items())
+               if isinstance(entries, list)}
 
-    def held(name: str, depth: int = 0) -> list[str]:
-        entries = next((value for key, value in raw.items() if normalized(key) == normalized(name)), [])
-        included = [entry.get("include-group", "") for entry in entries if isinstance(entry, dict) and depth < 9]
-        return [*strings_in(entries), *(r for group in included for r in held(group, depth + 1))]
-    groups = {name: held(name) for name in raw}
-    poetry = tool.get("poetry", {})
-    for name, group in poetry.get("group", {}).items():
-        groups.setdefault(name, from_poetry(group.get("dependencies", {})))
+    def held(name: str, seen: set[str]) -> list[str]:
+        """Return its requirements and those of included groups, which may include each other."""
+        if name in seen:
+            return []
+        seen.add(name)
+        entries = by_name.get(name, [])
+        included = [str(entry.get("include-group", "")) for entry in entries if isinstance(entry, dict)]
+        return [*strings_in(entries), *(r for group in included for r in held(normalized(group), seen))]
+    groups = {name: held(normalized(name), set()) for name in raw}
+    poetry, tool = table_of(pyproject, "tool", "poetry"), table_of(pyproject, "tool")
+    for name, group in table_of(poetry, "group").items():
+        groups.setdefault(name, from_poetry(table_of(group, "dependencies")))
     if poetry.get("dev-dependencies"):
-        groups.setdefault("dev", from_poetry(poetry["dev-dependencies"]))
-    for name, requirements in tool.get("pdm", {}).get("dev-dependencies", {}).items():
+        groups.setdefault("dev", from_poetry(table_of(poetry, "dev-dependencies")))
+    for name, requirements in table_of(tool, "pdm", "dev-dependencies").items():
         groups.setdefault(name, strings_in(requirements))
-    if tool.get("uv", {}).get("dev-dependencies"):
-        groups.setdefault("dev", strings_in(tool["uv"]["dev-dependencies"]))
+    if wanted := strings_in(table_of(tool, "uv").get("dev-dependencies")):
+        groups.setdefault("dev", wanted)
     return groups
 
 
-def _of_tools(folder, tool, tox_ini) -> tuple[set[str], set[str], list[str]]:
+def _of_tools(source, tool, tox_ini) -> tuple[set[str], set[str], list[str]]:
     """(extras, groups, requirements) that hatch, tox and nox install for the tests."""
     extras: set[str] = set()
     groups: set[str] = set()
     plain: list[str] = []
-    for name, env in tool.get("hatch", {}).get("envs", {}).items():
+    for name, env in table_of(tool, "hatch", "envs").items():
         if isinstance(env, dict) and (name == "default" or is_test_group(name)):
             plain += strings_in(env.get("dependencies", [])) + strings_in(env.get("extra-dependencies", []))
             extras |= set(strings_in(env.get("features", [])))
             groups |= set(strings_in(env.get("dependency-groups", [])))
-    tox = tool.get("tox", {})
-    inis = [tox_ini]
-    if isinstance(tox.get("legacy_tox_ini"), str):
-        inis.append(parsed_ini(tox["legacy_tox_ini"]))
-    for env in (tox.get("env_run_base", {}), read_toml(folder / "tox.toml").get("env_run_base", {})):
+    tox, legacy = table_of(tool, "tox"), empty_ini()
+    with contextlib.suppress(configparser.Error):   # what was read before the fault counts
+        legacy.read_string(str(tox.get("legacy_tox_ini", "")))
+    for table in (tox, read_toml(source, "tox.toml")):
+        env = table_of(table, "env_run_base")
         plain += strings_in(env.get("deps", []))
         extras |= set(strings_in(env.get("extras", [])))
         groups |= set(strings_in(env.get("dependency_groups", [])))
-    for ini in inis:
+    for ini in (tox_ini, legacy):
         for section in ini.sections():
             if section == "testenv" or re.match(r"testenv:(?:py|test|unit)", section):
                 extras |= set(_tox_lines(value_of(ini, section, "extras")))
                 groups |= set(_tox_lines(value_of(ini, section, "dependency_groups")))
-                plain += _tox_requirements(folder, _tox_lines(value_of(ini, section, "deps")), extras)
-    for words in _nox_installs(folder / "noxfile.py"):
-        plain += _from_words(folder, words, extras, groups)
+                plain += _tox_requirements(source, _tox_lines(value_of(ini, section, "deps")), extras)
+    for words in source.parsed("noxfile.py", _nox_installs, []):
+        plain += _from_words(source, words, extras, groups)
     return extras, groups, plain
 
 
@@ -133,11 +142,11 @@ def _tox_lines(text: str) -> list[str]:
     return out
 
 
-def _tox_requirements(folder: Path, lines: list[str], extras: set[str]) -> list[str]:
+def _tox_requirements(source: Source, lines: list[str], extras: set[str]) -> list[str]:
     out = []
     for line in lines:
         if other := re.match(r"-r\s*(\S+)", line):
-            held, their_extras = read_file(folder / other[1])
+            held, their_extras = read_file(source, other[1])
             out, _ = out + held, extras.update(their_extras)
         elif own := re.match(r"(?:-e\s*)?\.\[([^\]]+)\]", line):
             extras.update(part.strip() for part in own[1].split(","))
@@ -146,10 +155,10 @@ def _tox_requirements(folder: Path, lines: list[str], extras: set[str]) -> list[
     return out
 
 
-def _nox_installs(path: Path) -> list[list[str]]:
+def _nox_installs(text: str) -> list[list[str]]:
     """The constant arguments of session.install(…) in the sessions that run tests."""
     found = []
-    for function in (node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef)):
+    for function in (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)):
         if is_other_group(function.name):
             continue
         for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
@@ -159,12 +168,12 @@ def _nox_installs(path: Path) -> list[list[str]]:
     return found
 
 
-def _from_words(folder: Path, words: list[str], extras: set[str], groups: set[str]) -> list[str]:
+def _from_words(source: Source, words: list[str], extras: set[str], groups: set[str]) -> list[str]:
     """Requirements among the words of a pip command; its extras and groups go into the sets."""
     out, rest = [], iter(words)
     for word in rest:
         if word in ("-r", "--requirement"):
-            held, their_extras = read_file(folder / next(rest, ""))
+            held, their_extras = read_file(source, next(rest, ""))
             out, _ = out + held, extras.update(their_extras)
         elif word == "--group":
             groups.add(next(rest, ""))
@@ -175,18 +184,19 @@ def _from_words(folder: Path, words: list[str], extras: set[str], groups: set[st
     return out
 
 
-def _requirement_files(folder: Path) -> list[Path]:
+def _requirement_files(source: Source) -> list[PurePosixPath]:
     """Requirements files for tests or developers, wherever projects use to keep them; those for tests first."""
-    folders = [folder, *(folder / name for name in ("requirements", "reqs", "ci", *TEST_FOLDERS))]
     found = []
-    for path in (p for place in folders if place.is_dir() for p in sorted(place.iterdir())):
-        label = path.stem if path.parent in (folder, folder / "ci") else f"{path.parent.name}-{path.stem}"
-        is_list = path.suffix in (".txt", ".in", ".pip") and re.search("req|depend", f"{path.parent.name}-{path.stem}")
-        if is_list and "constraint" not in path.stem and (is_test_group(label) or is_developers_group(label)):
-            found.append(path)
+    for folder in ("", "requirements/", "reqs/", "ci/", *(f"{name}/" for name in TEST_FOLDERS)):
+        for path in map(PurePosixPath, source.matching(f"{folder}*")):
+            whole = f"{path.parent.name}-{path.stem}"
+            label = path.stem if folder in ("", "ci/") else whole
+            is_list = path.suffix in (".txt", ".in", ".pip") and re.search("req|depend", whole)
+            if is_list and "constraint" not in path.stem and (is_test_group(label) or is_developers_group(label)):
+                found.append(path)
     return sorted(found, key=lambda path: not is_test_group(f"{path.parent.name}-{path.stem}"))
 
 
-def bare_requirements(folder: Path) -> tuple[str, ...]:
-    found = read_file(folder / "requirements.txt")[0] or read_file(folder / "requirements.in")[0]
-    return merged(found, from_poetry(read_toml(folder / "Pipfile").get("packages", {})))
+def bare_requirements(source: Source) -> tuple[str, ...]:
+    found = read_file(source, "requirements.txt")[0] or read_file(source, "requirements.in")[0]
+    return merged(found, from_poetry(table_of(read_toml(source, "Pipfile"), "packages")))

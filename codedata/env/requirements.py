@@ -3,10 +3,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from posixpath import dirname, join, normpath
 
+from codedata.env.declared import strings_in
+from codedata.env.source import Source
 from codedata.env.tables import helps_tests, normalized
 
+LOCAL = re.compile(r"@\s*file:|[\x00-\x08\x0a-\x1f\x7f]")   # on a disk, or more than a line
 NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
 
 
@@ -14,6 +17,11 @@ def name_of(requirement: str) -> str:
     """Its distribution, as PyPI compares names; "" for what is no requirement by name."""
     found = NAME.match(requirement)
     return normalized(found[1]) if found else ""
+
+
+def usable(requirement: str) -> bool:
+    """Return whether a script may ask for it: by a name, and from nowhere on a disk."""
+    return bool(name_of(requirement)) and not LOCAL.search(requirement)
 
 
 def extras_of(requirement: str) -> list[str]:
@@ -26,7 +34,7 @@ def merged(*lists: Iterable[str], without: Iterable[str] = ()) -> tuple[str, ...
     left_out, found = {normalized(name) for name in without}, {}
     for requirement in (r.strip() for requirements in lists for r in requirements):
         name = name_of(requirement)
-        if name and name not in left_out and helps_tests(name):
+        if usable(requirement) and name not in left_out and helps_tests(name):
             key = (name, requirement.partition(";")[2].strip())   # one name may stand there for several systems
             found.setdefault(key, requirement)
     return tuple(found.values())
@@ -49,21 +57,21 @@ def expanded(wanted: Iterable[str], extras: Mapping[str, list[str]], project: st
     return out
 
 
-def read_file(path: Path, depth: int = 0) -> tuple[list[str], list[str]]:
-    """(requirements, extras of the project itself) of a requirements file, with the files that it names. Options,
-    addresses and paths are left out."""
+def read_file(source: Source, name: str, seen: set[str] | None = None) -> tuple[list[str], list[str]]:
+    """Return (requirements, extras of the project itself) of a requirements file and of those that it
+    names: each once, inside the repository only. Options, addresses and paths are left out."""
     found: list[str] = []
     extras: list[str] = []
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError:
+    name, seen = normpath(name), set() if seen is None else seen
+    if name in seen:
         return found, extras
+    seen.add(name)
+    text = source.text(name)
     for line in re.sub(r"\\\n", " ", text).splitlines():
         line = re.split(r"(?:^|\s)#", line)[0].strip()
         if other := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
-            if depth < 5:
-                more, their_extras = read_file(path.parent / other[1], depth + 1)
-                found, extras = found + more, extras + their_extras
+            more, their_extras = read_file(source, join(dirname(name), other[1]), seen)
+            found, extras = found + more, extras + their_extras
         elif own := re.match(r"(?:-e\s*)?\.{1,2}/?\[([^\]]+)\]", line):
             extras += [extra.strip() for extra in own[1].split(",")]
         elif line and not line.startswith(("-", ".", "/")) and "://" not in line.partition(" @")[0]:
@@ -83,7 +91,7 @@ def from_poetry(table: Mapping) -> list[str]:
             named = isinstance(one, Mapping) and one.get("version") and name.lower() != "python"
             if not named or one.get("optional"):
                 continue
-            extras = f"[{','.join(one['extras'])}]" if one.get("extras") else ""
+            extras = f"[{','.join(names)}]" if (names := strings_in(one.get("extras"))) else ""
             marker = one.get("markers") or _python_marker(str(one.get("python", "")))
             found.append(f"{name}{extras}{_bounds(str(one['version']))}" + (f"; {marker}" if marker else ""))
     return found
@@ -105,7 +113,7 @@ def _bounds(version: str) -> str:
 
 
 def _next(version: str, caret: bool) -> str:
-    numbers = [int(n) for n in re.findall(r"\d+", version)[:3]] or [0]
+    numbers = [int(n) for n in re.findall(r"\d{1,9}", version)[:3]] or [0]
     at = next((i for i, n in enumerate(numbers) if n), len(numbers) - 1) if caret else min(1, len(numbers) - 1)
     return ".".join(map(str, [*numbers[:at], numbers[at] + 1]))
 

@@ -1,11 +1,14 @@
 """Lines of bash that install and test scripts are made of. What comes out is meant to be read and run by hand."""
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 
 from codedata.env.tables import table
+from codedata.texts import printable
 
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 RESULTS = "/tmp/results"          # where test scripts write reports, outside the source folder
 TESTER = "tester"                 # the user of suites that must not run as root
 WHERE_INSTALLED = "in the source folder, as root, with the network on."
@@ -16,11 +19,13 @@ ASIDE = "# one that cannot be had must not cost the rest"
 
 def head(what: str, strict: bool) -> list[str]:
     """The first lines. An install script ends at its first failure; a test script goes on and ends as its runner."""
-    return ["#!/usr/bin/env bash", f"# {what}", "set -euo pipefail" if strict else "set -uo pipefail"]
+    first = f"# {printable(what)}"   # in one line, or what follows would be run
+    return ["#!/usr/bin/env bash", first, "set -euo pipefail" if strict else "set -uo pipefail"]
 
 
 def exports(env: Mapping[str, str]) -> list[str]:
-    return [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())]
+    return [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())
+            if VARIABLE.fullmatch(name)]
 
 
 def apt(needed: Iterable[str], wished: Iterable[str] = ()) -> list[str]:

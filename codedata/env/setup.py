@@ -16,8 +16,9 @@ from pathlib import Path
 
 from codedata.config import Settings
 from codedata.env.agents import SCRIPTS, Failure, Found, Planner
+from codedata.env.facts import read_facts
 from codedata.env.inputs import Repository
-from codedata.env.plan import Planned, is_node, plan, read
+from codedata.env.plan import Planned, plan, project_of
 from codedata.env.runs import part_of_suite
 from codedata.env.verify import Limits, Project, Verified, put_source, verify
 from codedata.errors import Interrupted, ItemFailed
@@ -52,6 +53,7 @@ class Outcome:
     usage: dict = field(default_factory=dict)
     attempts: list[dict] = field(default_factory=list)
     left_out: tuple[str, ...] = ()   # of the suite, by a recipe that names it
+    unreadable: tuple[dict[str, str], ...] = ()   # {file, why}: what planning could not read
 
 
 class Setup:
@@ -75,20 +77,21 @@ class Setup:
         outcome = Outcome("recipe")
         try:
             with _folder(repository, opener) as folder:
-                project = read(folder, Path(repository.path) if repository.path else None)
-                in_two = is_node(folder)
+                facts = read_facts(folder)
+                project = project_of(facts, Path(repository.path) if repository.path else None)
                 if self._settings.env.planner != "agent":
-                    planned = plan(opener, project, folder, self._limits, image_name,
+                    planned = plan(opener, project, facts, self._limits, image_name,
                                    budget_s=PLAN_TIMEOUTS * self._limits.test_s, say=self._tick)
                     outcome = _of_recipe(planned)
                 if self._agent and outcome.status != SUCCESS:
-                    outcome = self._by_agent(repository, project, opener, image_name, outcome, in_two)
+                    outcome = self._by_agent(repository, project, opener, image_name, outcome, facts.is_node)
         finally:
             image_id = ""
             if has_image and outcome.status == SUCCESS:
                 image_id = self._host.keep(outcome.verified.image_id, _image_of(repository, base_image, outcome))
             self._host.forget(label)
-        outcome = replace(outcome, verified=replace(outcome.verified, image_id=image_id))
+        outcome = replace(outcome, verified=replace(outcome.verified, image_id=image_id),
+                          unreadable=facts.unreadable)
         return _record(repository, base_image, outcome, time.monotonic() - started, self._host.can_cut_off)
 
     def _tick(self, what: str) -> None:
@@ -223,6 +226,7 @@ def _record(repository: Repository, base_image: str, outcome: Outcome, seconds: 
                 "share_collected": round(1 - len(found.not_collected) / found.n_cases, 4) if found.n_cases else 0.0,
                 "share_skipped": found.share_skipped, "not_collected": found.not_collected,
                 "silent": found.silent, "left_out": [*outcome.left_out],
+                "unreadable": [*outcome.unreadable],
                 "needs_network": found.needs_network, "restored": found.restored,
                 "changed_by_tests": found.changed_by_tests, "network_was_off": network_was_off,
                 "image_id": found.image_id, "install_s": round(found.install_s, 1), "test_s": list(found.test_s),

@@ -1,0 +1,160 @@
+"""Read the facts of a repository in a child process with limits on memory and seconds; JSON comes back.
+
+The child names each file before it opens it. Where it ends early (a parser without end, no memory left)
+it is started again without the file that it named last. Not promised: that this file was at fault.
+"""
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from codedata.env import node, plain, python_recipe
+from codedata.env.ci import Workflows
+from codedata.env.node import NodeProject, read_node
+from codedata.env.plain import PlainRecipe
+from codedata.env.python_project import PythonProject, read_python
+from codedata.env.source import LISTING, MAX_WHY, Source
+from codedata.errors import ItemFailed
+from codedata.texts import CONTROL, printable
+
+MAX_MEMORY = 500_000_000   # bytes of address space
+MAX_FACTS = 10_000_000     # characters
+FILE_S = 3                 # for one file
+ALL_S = 9.0                # for all of it, with every new start
+MANIFESTS = {"python": "pyproject.toml", "node": "package.json"}   # by recipe; others are named so
+CHILD = "import sys; sys.path[:] = {path!r}; from codedata.env.facts import child; child(*sys.argv[1:])"
+
+
+class Recipe(Protocol):
+    """A frozen way to install and test, from which both scripts are made."""
+
+    planner: str
+    left_out: tuple[str, ...]
+
+    def install_script(self) -> str: ...
+
+    def test_script(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a repository says of itself."""
+
+    python: PythonProject = field(default_factory=PythonProject)
+    node: NodeProject = field(default_factory=NodeProject)
+    plain: PlainRecipe | None = None
+    has_package: bool = False                       # a package.json, whatever is in it
+    unreadable: tuple[dict[str, str], ...] = ()     # {file, why}: what counts as not there
+
+    @property
+    def is_node(self) -> bool:
+        """Return whether what is tested is JavaScript or TypeScript; Python may have the file, too."""
+        return self.has_package and not self.python.n_test_files
+
+
+def read_facts(folder: Path) -> Facts:
+    """Return the facts of what lies in a folder; nothing of it is opened by this process."""
+    skipped: dict[str, str] = {}
+    end = time.monotonic() + ALL_S
+    while (left_s := end - time.monotonic()) > 0:
+        lines, why = _asked(folder, skipped, left_s)
+        if not why:
+            return _loaded(lines[-1])
+        at = lines[-1] if lines else ""
+        if at in skipped:
+            break
+        skipped[at] = why
+    return Facts(unreadable=_named(skipped))
+
+
+def recipes(facts: Facts) -> Iterator[Recipe]:
+    """Return the first recipe of each kind that fits the facts, the likeliest kind first."""
+    python, other = facts.python, facts.plain
+    is_python = python.name or python.n_test_files or python.runner
+    of_python = python_recipe.first(python) if is_python else None
+    of_node = node.first(facts.node)
+    kinds: list[Recipe | None] = [of_python, of_node, other]
+    if other and other.file != "Makefile" and not python.n_test_files:
+        kinds = [other, of_node, of_python]
+    elif of_node and not python.n_test_files:
+        kinds = [of_node, other, of_python]
+    return (recipe for recipe in kinds if recipe)
+
+
+def _asked(folder: Path, skipped: dict[str, str], left_s: float) -> tuple[list, str]:
+    """Return (what a child said, a JSON value a line; why it ended early, "" where it did not). It gets
+    nothing of this process's environment, and imports nothing from the repository."""
+    own = str(Path(__file__).resolve().parents[2])
+    path = [own, *(os.path.abspath(place) for place in sys.path if place)]
+    words = [sys.executable, "-I", "-S", "-c", CHILD.format(path=path)]
+    words += [os.path.abspath(folder), json.dumps(skipped)]
+    try:
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, timeout=left_s, cwd="/",
+                              env={"LC_ALL": "C.UTF-8"}, start_new_session=True)
+        said, code = done.stdout, done.returncode
+    except subprocess.TimeoutExpired as e:
+        said, code = e.stdout or b"", -signal.SIGKILL
+    except OSError as e:
+        raise ItemFailed(f"what reads a repository cannot be started: {e}") from e
+    *whole, rest = said.split(b"\n")   # what stands behind the last line break may be half a line
+    if code in (-signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL):
+        why = "took too long"
+    else:
+        why = "ended what reads it" if code or rest else ""
+    return [json.loads(line) for line in whole], why
+
+
+def child(folder: str, skipped: str) -> None:
+    """Read a folder within limits, and print its facts behind the names of the files that they are of."""
+    limits = {resource.RLIMIT_AS: MAX_MEMORY, resource.RLIMIT_CPU: int(ALL_S), resource.RLIMIT_CORE: 0}
+    for kind, most in limits.items():
+        resource.setrlimit(kind, (most, most))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)   # ends the process, also within a C function
+
+    def announce(name: str) -> None:
+        signal.alarm(FILE_S)
+        print(json.dumps(name), flush=True)
+
+    source = Source(Path(folder), json.loads(skipped), announce)
+    python = read_python(source)
+    package = read_node(source)
+    facts = Facts(python, package, plain.first(source), source.has("package.json"))
+    for recipe in recipes(facts):   # so that making them ends within the limits, too
+        source.announce(MANIFESTS.get(recipe.planner, recipe.planner))
+        assert recipe.install_script() and recipe.test_script()
+    text = json.dumps(asdict(facts) | {"unreadable": _named(source.unreadable)})
+    if len(text) > MAX_FACTS:
+        text = json.dumps(asdict(Facts(unreadable=_named({LISTING: "too much to hand back"}))))
+    print(text)
+
+
+def _named(unreadable: dict[str, str]) -> tuple[dict[str, str], ...]:
+    return tuple({"file": printable(name, MAX_WHY), "why": why} for name, why in unreadable.items())
+
+
+def _loaded(data: dict) -> Facts:
+    data = _frozen(data)
+    python = data["python"] | {"workflows": Workflows(**data["python"]["workflows"])}
+    return Facts(**data | {"python": PythonProject(**python), "node": NodeProject(**data["node"]),
+                           "plain": PlainRecipe(**data["plain"]) if data["plain"] else None})
+
+
+def _frozen(value):
+    """Return what JSON made of tuples and texts as it was, without characters that control something."""
+    if isinstance(value, str):
+        return CONTROL.sub("\ufffd", value)
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        return {_frozen(key): _frozen(held) for key, held in value.items()}
+    return value

@@ -1,0 +1,129 @@
+"""Read what planning looks at in a repository: regular files inside its folder, within limits.
+
+Links are resolved; what leads out of the folder, or into `.git`, counts as not there. So does what
+cannot be read or parsed, which is remembered. Names are relative to the folder, with slashes.
+"""
+from __future__ import annotations
+
+import configparser
+import io
+import os
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import yaml
+
+from codedata.bounded import inside, read_bounded
+from codedata.texts import printable
+
+MAX_BYTES = 1_000_000     # of a file; manifests that people write have a hundredth of it
+MAX_FILES = 1_000         # that are opened
+MAX_ENTRIES = 200_000     # that a listing looks at
+MAX_DEPTH = 100           # of folders
+MAX_NAME = 4096           # characters of a path
+MAX_NAMED = 50            # files that are remembered as unreadable
+MAX_WHY = 200             # characters of a reason
+LISTING = "."             # what stands for the listing where a name is asked for
+ABSENT = (FileNotFoundError, NotADirectoryError)
+UNREADABLE = (OSError, ValueError, RuntimeError)   # of paths: NUL bytes, links in circles
+RUBBISH = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
+           MemoryError, SyntaxError, configparser.Error, yaml.YAMLError)   # of parsers
+Parsed = TypeVar("Parsed")
+
+
+class Source:
+    """The folder of a repository. `skipped` files count as not there, for the reasons given; `announce`
+    gets the name of each file before it is opened, so that others know where this process ended."""
+
+    def __init__(self, folder: Path, skipped: dict[str, str] | None = None,
+                 announce: Callable[[str], None] = lambda name: None):
+        self._folder, self.announce = Path(os.path.realpath(folder)), announce
+        self.unreadable = dict(skipped or {})   # name → why
+        self._skipped = frozenset(self.unreadable)
+        self._n_opened = 0
+
+    def text(self, name: str) -> str:
+        """Return a file's text; "" where it is not there or cannot be read."""
+        if name in self._skipped:
+            return ""
+        try:
+            path = self._inside(name)
+            self._n_opened += 1
+            if self._n_opened > MAX_FILES:
+                raise ValueError(f"more than {MAX_FILES:,} files are to be read")
+            self.announce(name)
+            content = io.BytesIO(read_bounded(path, MAX_BYTES))
+            return io.TextIOWrapper(content, encoding="utf-8-sig", errors="replace").read()
+        except ABSENT:
+            return ""
+        except UNREADABLE as e:
+            self.refuse(name, getattr(e, "strerror", "") or str(e))
+            return ""
+
+    def parsed(self, name: str, parse: Callable[[str], Parsed], empty: Parsed) -> Parsed:
+        """Return what `parse` makes of a file's text, `empty` where it raises."""
+        text = self.text(name)
+        try:
+            return parse(text) if text else empty
+        except RUBBISH as e:
+            self.refuse(name, f"{type(e).__name__}: {e}")
+            return empty
+
+    def refuse(self, name: str, why: str) -> None:
+        """Remember that a file counts as not there."""
+        if len(self.unreadable) < MAX_NAMED:
+            self.unreadable.setdefault(name, printable(why, MAX_WHY))
+
+    def kind(self, name: str) -> str:
+        """Return "file" or "folder"; "" for anything else, and for what leads out of the folder."""
+        try:
+            path = self._inside(name)
+            return "file" if path.is_file() else "folder" if path.is_dir() else ""
+        except UNREADABLE:
+            return ""
+
+    def has(self, name: str) -> bool:
+        return self.kind(name) == "file"
+
+    def matching(self, pattern: str) -> list[str]:
+        """Return the files of one folder whose names match: `.github/workflows/*.yml`. Sorted."""
+        folder, _, wanted = pattern.rpartition("/")
+        names = [f"{folder}/{entry.name}".lstrip("/") for entry in self._entries(folder)
+                 if fnmatchcase(entry.name, wanted)]
+        return sorted(filter(self.has, names))
+
+    def walk(self, suffix: str, not_into: tuple[str, ...], max_found: int) -> list[PurePosixPath]:
+        """Return the files whose names end so, not those in hidden folders and in `not_into`. Sorted."""
+        found: list[PurePosixPath] = []
+        n_seen, left = 0, [""]
+        while left and len(found) < max_found and LISTING not in self._skipped:
+            folder = left.pop()
+            self.announce(LISTING)
+            for entry in self._entries(folder):
+                n_seen += 1
+                name = f"{folder}/{entry.name}".lstrip("/")
+                if entry.is_dir(follow_symlinks=False):
+                    left += [] if entry.name.startswith(".") or entry.name in not_into else [name]
+                elif name.endswith(suffix):   # a link is followed to see what it is
+                    found += [PurePosixPath(name)] if not entry.is_symlink() or self.has(name) else []
+            if n_seen > MAX_ENTRIES or folder.count("/") > MAX_DEPTH:
+                self.refuse(LISTING, f"more than {MAX_ENTRIES:,} files or {MAX_DEPTH} nested folders")
+                break
+        return sorted(found)[:max_found]
+
+    def _entries(self, folder: str) -> list[os.DirEntry]:
+        try:
+            with os.scandir(self._inside(folder)) as entries:
+                return [entry for _, entry in zip(range(MAX_ENTRIES), entries, strict=False)]
+        except UNREADABLE:
+            return []
+
+    def _inside(self, name: str) -> Path:
+        if len(name) > MAX_NAME:
+            raise ValueError("its name is too long")
+        path = inside(self._folder, self._folder / name)
+        if ".git" in path.relative_to(self._folder).parts:
+            raise PermissionError(0, "lies in .git")
+        return path
