@@ -22,15 +22,14 @@ from codedata.env.ci import Workflows
 from codedata.env.node import NodeProject, read_node
 from codedata.env.plain import PlainRecipe
 from codedata.env.python_project import PythonProject, read_python
-from codedata.env.source import LISTING, MAX_WHY, Source
+from codedata.env.source import Source
 from codedata.errors import ItemFailed
-from codedata.texts import CONTROL, printable
+from codedata.texts import CONTROL
 
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
 FILE_S = 3                 # for one file
 ALL_S = 9.0                # for all of it, with every new start
-MANIFESTS = {"python": "pyproject.toml", "node": "package.json"}   # by recipe; others are named so
 CHILD = "import sys; sys.path[:] = {path!r}; from codedata.env.facts import child; child(*sys.argv[1:])"
 
 
@@ -53,7 +52,7 @@ class Facts:
     node: NodeProject = field(default_factory=NodeProject)
     plain: PlainRecipe | None = None
     has_package: bool = False                       # a package.json, whatever is in it
-    unreadable: tuple[dict[str, str], ...] = ()     # {file, why}: what counts as not there
+    unreadable: dict[str, str] = field(default_factory=dict)   # file → why it counts as not there
 
     @property
     def is_node(self) -> bool:
@@ -73,7 +72,7 @@ def read_facts(folder: Path) -> Facts:
         if at in skipped:
             break
         skipped[at] = why
-    return Facts(unreadable=_named(skipped))
+    return Facts(unreadable=_frozen(skipped))
 
 
 def recipes(facts: Facts) -> Iterator[Recipe]:
@@ -93,25 +92,20 @@ def recipes(facts: Facts) -> Iterator[Recipe]:
 def _asked(folder: Path, skipped: dict[str, str], left_s: float) -> tuple[list, str]:
     """Return (what a child said, a JSON value a line; why it ended early, "" where it did not). It gets
     nothing of this process's environment, and imports nothing from the repository."""
-    own = str(Path(__file__).resolve().parents[2])
-    path = [own, *(os.path.abspath(place) for place in sys.path if place)]
-    words = [sys.executable, "-I", "-S", "-c", CHILD.format(path=path)]
-    words += [os.path.abspath(folder), json.dumps(skipped)]
+    path = [str(Path(__file__).resolve().parents[2]), *map(os.path.abspath, filter(None, sys.path))]
+    words = [sys.executable, "-I", "-S", "-c", CHILD.format(path=path), str(folder.resolve())]
     try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL, timeout=left_s, cwd="/",
+        done = subprocess.run([*words, json.dumps(skipped)], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=left_s, cwd="/",
                               env={"LC_ALL": "C.UTF-8"}, start_new_session=True)
         said, code = done.stdout, done.returncode
     except subprocess.TimeoutExpired as e:
-        said, code = e.stdout or b"", -signal.SIGKILL
+        said, code = e.stdout or b"", -signal.SIGALRM
     except OSError as e:
         raise ItemFailed(f"what reads a repository cannot be started: {e}") from e
-    *whole, rest = said.split(b"\n")   # what stands behind the last line break may be half a line
-    if code in (-signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL):
-        why = "took too long"
-    else:
-        why = "ended what reads it" if code or rest else ""
-    return [json.loads(line) for line in whole], why
+    whole = said.split(b"\n")[:-1]   # what stands behind the last line break may be half a line
+    why = f"took more than {FILE_S} s" if code == -signal.SIGALRM else "ended what reads it"
+    return [json.loads(line) for line in whole], "" if whole[-1:] and whole[-1][:1] == b"{" else why
 
 
 def child(folder: str, skipped: str) -> None:
@@ -126,20 +120,13 @@ def child(folder: str, skipped: str) -> None:
         print(json.dumps(name), flush=True)
 
     source = Source(Path(folder), json.loads(skipped), announce)
-    python = read_python(source)
-    package = read_node(source)
-    facts = Facts(python, package, plain.first(source), source.has("package.json"))
+    facts = Facts(read_python(source), read_node(source), plain.first(source), source.has("package.json"),
+                  source.unreadable)
     for recipe in recipes(facts):   # so that making them ends within the limits, too
-        source.announce(MANIFESTS.get(recipe.planner, recipe.planner))
-        assert recipe.install_script() and recipe.test_script()
-    text = json.dumps(asdict(facts) | {"unreadable": _named(source.unreadable)})
-    if len(text) > MAX_FACTS:
-        text = json.dumps(asdict(Facts(unreadable=_named({LISTING: "too much to hand back"}))))
-    print(text)
-
-
-def _named(unreadable: dict[str, str]) -> tuple[dict[str, str], ...]:
-    return tuple({"file": printable(name, MAX_WHY), "why": why} for name, why in unreadable.items())
+        announce("package.json" if recipe.planner == "node" else "pyproject.toml")
+        recipe.install_script(), recipe.test_script()
+    text = json.dumps(asdict(facts))
+    print(text if len(text) <= MAX_FACTS else sys.exit("too much to hand back"))
 
 
 def _loaded(data: dict) -> Facts:
@@ -151,10 +138,8 @@ def _loaded(data: dict) -> Facts:
 
 def _frozen(value):
     """Return what JSON made of tuples and texts as it was, without characters that control something."""
-    if isinstance(value, str):
-        return CONTROL.sub("\ufffd", value)
-    if isinstance(value, list):
-        return tuple(map(_frozen, value))
     if isinstance(value, dict):
         return {_frozen(key): _frozen(held) for key, held in value.items()}
-    return value
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    return CONTROL.sub("\ufffd", value) if isinstance(value, str) else value

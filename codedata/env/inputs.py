@@ -2,8 +2,9 @@
 
 A row is {repo, repo_name, image_name, reformat_path} and whatever else it holds. `reformat_path` is the source's folder
 on this machine, taken from where the row's file lies if it is relative; without one the source is the image's own, in
-its working directory. A git address is cloned once, below env/_sources/. Not promised: that a folder stays as it is
-while it is copied.
+its working directory. A git address is cloned once, below env/_sources/; a password in it is used for that and kept
+nowhere. Git runs no hook, filter or submodule of a repository. Not promised: that a folder stays as it is while it is
+copied.
 """
 from __future__ import annotations
 
@@ -13,16 +14,24 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from codedata.bounded import open_regular
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import Environment, safe_name, storable, text_problem
 from codedata.store import View, digest
 
 SOURCES = "_sources"
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
+SECRET = re.compile(r"(https?://)[^/\s'\"]*@|(://[^/\s:@'\"]*):[^/\s'\"]*(@)")   # a token may stand alone
+MAX_TREE = {"files and folders": 200_000, "bytes": 5_000_000_000, "nested folders": 100}   # of a repository
+FETCH_S, CHECKOUT_S, LOOK_S = 3600.0, 600.0, 30.0   # for git: with a server, writing files, asked what is here
+GIT = ("env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 git -c core.hooksPath=/dev/null -c core.fsmonitor=false "
+       "-c protocol.ext.allow=never -c submodule.recurse=false -c filter.lfs.smudge= -c filter.lfs.process= "
+       "-c filter.lfs.required=false").split()
 NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
 
 
@@ -59,7 +68,8 @@ class Repositories(View):
     def of(cls, path: Path) -> Repositories:
         """Of a JSONL file; open() names the lines that are no row."""
         try:
-            lines = path.read_text(encoding="utf-8").split("\n")   # splitlines() would cut texts at U+2028
+            with open_regular(path) as file:
+                lines = file.read().decode().split("\n")   # splitlines() would cut texts at U+2028
         except (OSError, UnicodeDecodeError) as e:
             raise Trouble(f"cannot be read: {e}", str(path), "--input takes JSON lines with `repo`.") from e
         return cls([(_loaded(line), f"{path}:{i}") for i, line in enumerate(lines, 1) if line.strip()], path.parent,
@@ -75,6 +85,8 @@ class Repositories(View):
                 self._index[repository.repo_name] = repository
             except BrokenRecord as e:
                 self.broken.append(e)
+            except (OSError, ValueError, RuntimeError, ItemFailed) as e:   # of a path that is no path
+                self.broken.append(BrokenRecord(f"names what cannot be read: {e}"[:500], where, "Mend the row."))
         return self
 
     def names(self):
@@ -93,19 +105,20 @@ class Repositories(View):
 def one_repository(named: str, root: Path, may_clone: bool = True) -> Repositories:
     """Of --repo PATH or --repo ADDRESS, with @commit behind it where that is wanted. What may not be cloned and was not
     before has no source yet."""
-    place, _, commit = named.rpartition("@") if re.search(r"[^/:]@[\w.-]+\Z", named) and not Path(
-        named).exists() else (named, "", "")
-    if not (ADDRESS.match(place) or Path(place).is_dir()):
+    has_commit = re.search(r"[^/:]@[\w.-]+\Z", named) and not re.fullmatch(r"\w+://[^/]*", named)
+    place, _, commit = named.rpartition("@") if has_commit and not os.path.exists(named) else (named, "", "")
+    address, named, place = place, without_secret(named), without_secret(place)
+    if place.startswith("-") or commit.startswith("-") or not (ADDRESS.match(place) or os.path.isdir(place)):
         raise Trouble("is no folder and no git address.", named, "--repo takes PATH or GIT_URL, with @COMMIT behind.")
-    address = re.sub(r"\.git/?\Z|/+\Z", "", place)
-    last = Path(place).resolve().name if Path(place).is_dir() else re.split("[/:]", address)[-1]
+    end = re.split("[/:]", re.sub(r"\.git/?\Z|/+\Z", "", place))[-1]
+    last = Path(place).resolve().name if os.path.isdir(place) else end
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", last).lstrip("._-")
     row = {"repo": place, "repo_name": name or "repository"}
     if commit or ADDRESS.match(place):
         clone = f"{row['repo_name']}-{digest(place)[:8]}"   # two addresses may end alike
         folder = root / Environment.directory / SOURCES / clone
         if may_clone or folder.exists():
-            row["reformat_path"] = str(_cloned(place, commit, folder))
+            row["reformat_path"] = str(_cloned(address, commit, folder))
     elif root.resolve().is_relative_to(Path(place).resolve()):
         raise Trouble(f"lies in the source, {place}: what is written there would be part of it.", str(root),
                       "Give another --root.")
@@ -142,34 +155,73 @@ def _repository(row, where: str, folder: Path) -> Repository:
                       tree_digest(path) if path else "", row)
 
 
+def without_secret(text: str) -> str:
+    """Return a text without the passwords and tokens of its addresses."""
+    return SECRET.sub(lambda found: "".join(part for part in found.groups() if part), text)
+
+
 def _cloned(address: str, commit: str, to: Path) -> Path:
     """A clone, made once; at `commit` where one is given."""
     if not to.exists():
         to.parent.mkdir(parents=True, exist_ok=True)
         half = to.with_name(f"_tmp.{to.name}")
         shutil.rmtree(half, ignore_errors=True)
-        _git("clone", "--quiet", "--no-checkout", address, str(half))
+        _git("clone", "--quiet", "--no-checkout", "--template=", "--", address, str(half), timeout_s=FETCH_S)
+        _git("remote", "set-url", "origin", without_secret(address), cwd=half)
         os.rename(half, to)
     if commit and _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", cwd=to, may_fail=True) == "":
-        _git("fetch", "--quiet", "--tags", "origin", cwd=to)
-    _git("checkout", "--quiet", "--force", "--detach", commit or "origin/HEAD", cwd=to)
+        heads = "+refs/heads/*:refs/remotes/origin/*"
+        _git("fetch", "--quiet", "--tags", "--", address, heads, cwd=to, timeout_s=FETCH_S)
+    wanted = commit or "origin/HEAD"
+    _refuse_large(to, wanted)
+    _git("checkout", "--quiet", "--force", "--detach", wanted, "--", cwd=to, timeout_s=CHECKOUT_S)
     return to
 
 
-def _git(*words: str, cwd: Path | None = None, may_fail: bool = False) -> str:
+def _refuse_large(clone: Path, commit: str) -> None:
+    """Raise where a checkout would write more than MAX_TREE. One small tree may stand in another many
+    times, so that counting ends at the limit, too."""
+    end, n_bytes = time.monotonic() + LOOK_S, 0
+    words = [*GIT, "ls-tree", "-r", "-t", "-l", commit]
+    with subprocess.Popen(words, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as listing:
+        try:
+            for n, line in enumerate(listing.stdout, 1):
+                size = line.split(maxsplit=4)[3]
+                n_bytes += int(size) if size.isdigit() else 0
+                check_size(str(clone), n, n_bytes, line.count(b"/"))
+                if time.monotonic() > end:
+                    raise BrokenRecord(f"takes more than {LOOK_S:g} s to be listed.", str(clone))
+        finally:
+            listing.kill()
+
+
+def check_size(where: str, *counted: int) -> None:
+    """Raise where what was counted is over one of MAX_TREE, which are in the same order."""
+    for (what, most), n in zip(MAX_TREE.items(), counted, strict=True):
+        if n > most:
+            raise BrokenRecord(f"holds more than {most:,} {what}.", where, "It is not set up.")
+
+
+def _git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s: float = LOOK_S) -> str:
     """What git prints. It asks nobody for a password."""
     try:
-        done = subprocess.run(["env", "GIT_TERMINAL_PROMPT=0", "git", *words], cwd=cwd, capture_output=True, text=True,
-                              errors="replace", timeout=3600)
-    except (OSError, subprocess.TimeoutExpired) as e:
+        done = subprocess.run([*GIT, *words], cwd=cwd, capture_output=True, text=True, errors="replace",
+                              timeout=timeout_s)
+    except subprocess.TimeoutExpired:   # which names the address
+        raise ItemFailed(f"git {words[0]} took more than {timeout_s:g} s") from None
+    except OSError as e:
         raise ItemFailed(f"git {words[0]}: {e}") from e
     if done.returncode and not may_fail:
-        raise Trouble(f"git {words[0]} failed: {done.stderr.strip()[-500:]}", words[-1])
+        said = without_secret(done.stderr.strip())
+        raise Trouble(f"git {words[0]} failed: {said[-500:]}", without_secret(words[-1]))
     return "" if done.returncode else done.stdout.strip()
 
 
 def base_commit(folder: str) -> str:
     """HEAD where the folder is the top of a git checkout, else ""."""
+    head = os.path.join(folder, ".git", "HEAD")
+    if os.path.exists(head):
+        open_regular(head).close()   # git would wait for a FIFO
     top = _git("rev-parse", "--show-toplevel", cwd=Path(folder), may_fail=True)
     return _git("rev-parse", "HEAD", cwd=Path(folder), may_fail=True) if top and Path(top) == Path(folder) else ""
 
@@ -177,22 +229,27 @@ def base_commit(folder: str) -> str:
 @cache
 def tree_digest(folder: str) -> str:
     """Of the names and contents of all files below a folder but .git: what was made of it is stale when one changes."""
-    found = []
+    found, n_seen, n_bytes = [], 0, 0
     for directory, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != ".git")
+        n_seen += len(folders) + len(files)
+        check_size(folder, n_seen, 0, os.path.relpath(directory, folder).count("/"))
         for name in sorted(files + [name for name in folders if os.path.islink(os.path.join(directory, name))]):
             path = os.path.join(directory, name)
             relative = os.path.relpath(path, folder)
             if os.path.islink(path):
                 found.append([relative, "link", os.readlink(path)])
             elif os.path.isfile(path):
-                found.append([relative, bool(os.stat(path).st_mode & 0o100), _digest_of(path)])
+                stat = os.stat(path)
+                n_bytes += stat.st_size
+                check_size(folder, 0, n_bytes, 0)
+                found.append([relative, bool(stat.st_mode & 0o100), _digest_of(path)])
     return digest(found)
 
 
 def _digest_of(path: str) -> str:
     state = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while piece := file.read(1 << 20):
             state.update(piece)
     return state.hexdigest()

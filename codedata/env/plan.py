@@ -71,17 +71,13 @@ def plan(open_sandbox: Opener, project: Project, facts: Facts, limits: Limits, i
     one verifies."""
     started, best = time.monotonic(), Planned()
     if facts.unreadable:
-        cause = Cause("manifest_unreadable", _told(facts.unreadable[0]))
-        best = Planned(verified=replace(NOT_TRIED, cause=cause))
+        told = ": ".join(next(iter(facts.unreadable.items())))
+        best = Planned(verified=replace(NOT_TRIED, cause=Cause("manifest_unreadable", told)))
     for recipe in recipes(facts):
         best = _of_kind(recipe, best, _Trial(open_sandbox, project, limits, image_name, started + budget_s, say))
         if best.verified.ok or time.monotonic() > started + budget_s:
             break
     return replace(best, seconds=round(time.monotonic() - started, 1))
-
-
-def _told(unreadable: dict[str, str]) -> str:
-    return f"{unreadable['file']}: {unreadable['why']}"
 
 
 @dataclass(frozen=True)

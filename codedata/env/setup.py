@@ -53,7 +53,7 @@ class Outcome:
     usage: dict = field(default_factory=dict)
     attempts: list[dict] = field(default_factory=list)
     left_out: tuple[str, ...] = ()   # of the suite, by a recipe that names it
-    unreadable: tuple[dict[str, str], ...] = ()   # {file, why}: what planning could not read
+    unreadable: dict[str, str] = field(default_factory=dict)   # file → why planning could not read it
 
 
 class Setup:
@@ -226,7 +226,7 @@ def _record(repository: Repository, base_image: str, outcome: Outcome, seconds: 
                 "share_collected": round(1 - len(found.not_collected) / found.n_cases, 4) if found.n_cases else 0.0,
                 "share_skipped": found.share_skipped, "not_collected": found.not_collected,
                 "silent": found.silent, "left_out": [*outcome.left_out],
-                "unreadable": [*outcome.unreadable],
+                "unreadable": outcome.unreadable,
                 "needs_network": found.needs_network, "restored": found.restored,
                 "changed_by_tests": found.changed_by_tests, "network_was_off": network_was_off,
                 "image_id": found.image_id, "install_s": round(found.install_s, 1), "test_s": list(found.test_s),

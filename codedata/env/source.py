@@ -6,10 +6,12 @@ cannot be read or parsed, which is remembered. Names are relative to the folder,
 from __future__ import annotations
 
 import configparser
+import errno
 import io
 import os
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -22,7 +24,7 @@ MAX_BYTES = 1_000_000     # of a file; manifests that people write have a hundre
 MAX_FILES = 1_000         # that are opened
 MAX_ENTRIES = 200_000     # that a listing looks at
 MAX_DEPTH = 100           # of folders
-MAX_NAME = 4096           # characters of a path
+MAX_NAME = 1_000          # characters of a path
 MAX_NAMED = 50            # files that are remembered as unreadable
 MAX_WHY = 200             # characters of a reason
 LISTING = "."             # what stands for the listing where a name is asked for
@@ -39,20 +41,20 @@ class Source:
 
     def __init__(self, folder: Path, skipped: dict[str, str] | None = None,
                  announce: Callable[[str], None] = lambda name: None):
-        self._folder, self.announce = Path(os.path.realpath(folder)), announce
-        self.unreadable = dict(skipped or {})   # name → why
-        self._skipped = frozenset(self.unreadable)
+        self._folder, self._skipped, self.announce = folder.resolve(), skipped or {}, announce
+        self.unreadable = {**self._skipped}   # name → why
         self._n_opened = 0
 
     def text(self, name: str) -> str:
         """Return a file's text; "" where it is not there or cannot be read."""
+        name = name[:MAX_NAME]
         if name in self._skipped:
             return ""
         try:
             path = self._inside(name)
             self._n_opened += 1
             if self._n_opened > MAX_FILES:
-                raise ValueError(f"more than {MAX_FILES:,} files are to be read")
+                raise ValueError(f"it is one of more than {MAX_FILES:,} files")
             self.announce(name)
             content = io.BytesIO(read_bounded(path, MAX_BYTES))
             return io.TextIOWrapper(content, encoding="utf-8-sig", errors="replace").read()
@@ -90,40 +92,31 @@ class Source:
     def matching(self, pattern: str) -> list[str]:
         """Return the files of one folder whose names match: `.github/workflows/*.yml`. Sorted."""
         folder, _, wanted = pattern.rpartition("/")
-        names = [f"{folder}/{entry.name}".lstrip("/") for entry in self._entries(folder)
-                 if fnmatchcase(entry.name, wanted)]
-        return sorted(filter(self.has, names))
+        try:
+            with os.scandir(self._inside(folder)) as entries:
+                names = [entry.name for entry in islice(entries, MAX_ENTRIES)]
+        except UNREADABLE:
+            return []
+        found = [f"{folder}/{name}".lstrip("/") for name in names if fnmatchcase(name, wanted)]
+        return sorted(filter(self.has, found))
 
     def walk(self, suffix: str, not_into: tuple[str, ...], max_found: int) -> list[PurePosixPath]:
         """Return the files whose names end so, not those in hidden folders and in `not_into`. Sorted."""
         found: list[PurePosixPath] = []
-        n_seen, left = 0, [""]
-        while left and len(found) < max_found and LISTING not in self._skipped:
-            folder = left.pop()
-            self.announce(LISTING)
-            for entry in self._entries(folder):
-                n_seen += 1
-                name = f"{folder}/{entry.name}".lstrip("/")
-                if entry.is_dir(follow_symlinks=False):
-                    left += [] if entry.name.startswith(".") or entry.name in not_into else [name]
-                elif name.endswith(suffix):   # a link is followed to see what it is
-                    found += [PurePosixPath(name)] if not entry.is_symlink() or self.has(name) else []
-            if n_seen > MAX_ENTRIES or folder.count("/") > MAX_DEPTH:
+        n_left = 0 if LISTING in self._skipped else MAX_ENTRIES
+        for place, folders, files in os.walk(self._folder):
+            folder = PurePosixPath(os.path.relpath(place, self._folder))
+            n_left -= len(folders) + len(files)
+            if n_left < 0 or len(folder.parts) > MAX_DEPTH or len(found) > max_found:
                 self.refuse(LISTING, f"more than {MAX_ENTRIES:,} files or {MAX_DEPTH} nested folders")
                 break
+            self.announce(LISTING)
+            folders[:] = [name for name in folders if name[0] != "." and name not in not_into]
+            found += [folder / name for name in files if name.endswith(suffix)]
         return sorted(found)[:max_found]
 
-    def _entries(self, folder: str) -> list[os.DirEntry]:
-        try:
-            with os.scandir(self._inside(folder)) as entries:
-                return [entry for _, entry in zip(range(MAX_ENTRIES), entries, strict=False)]
-        except UNREADABLE:
-            return []
-
     def _inside(self, name: str) -> Path:
-        if len(name) > MAX_NAME:
-            raise ValueError("its name is too long")
         path = inside(self._folder, self._folder / name)
         if ".git" in path.relative_to(self._folder).parts:
-            raise PermissionError(0, "lies in .git")
+            raise PermissionError(errno.EACCES, "lies in .git")
         return path
