@@ -47,6 +47,7 @@ class LLM:
     call_timeout_s: float = 300.0       # of one attempt, from its start to the last byte
     max_429_wait_s: float = 60.0        # the longest single wait on HTTP 429
     max_429_total_s: float = 1800.0     # of nothing but 429 from one endpoint: the run stops
+    max_reply_bytes: int = 20_000_000   # of an answer, decompressed; a larger one is a failed call
     proxy: str = ""                     # for calls and downloads; the environment's proxies are not used
     ca_bundle: str = ""                 # PEM file of extra certificate authorities
 
@@ -320,7 +321,7 @@ FLAGS = {"llm.endpoint": "llm", "llm.base_url": "llm_base_url", "llm.model": "mo
 FLAGS_OF_ROLES = {"endpoint": "llm", "model": "model"}   # a flag goes for whoever answers, also over its own section
 AT_LEAST = {"llm.workers": 1, "llm.max_tokens": 1, "llm.max_prompt_tokens": 0, "llm.retry_max": 0,
             "llm.retry_wait_s": 0, "llm.call_timeout_s": 0.001, "llm.max_429_wait_s": 0, "llm.max_429_total_s": 0,
-            "llm.temperature": 0,
+            "llm.temperature": 0, "llm.max_reply_bytes": 1,
             "prompt.count": 1, "prompt.seed": 0, "prompt.max_per_instance": 0, "prompt.max_chars": 1,
             "prompt.window_rows": 1, "exclude.max_patch_chars": 0,
             "judge.temperature": 0, "judge.score_max_tokens": 1, "judge.thinking_max_tokens": 1,

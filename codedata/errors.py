@@ -1,4 +1,7 @@
 """Expected trouble: what happened, where, what to do. Printed without a traceback; anything else is a bug."""
+from __future__ import annotations
+
+import threading
 
 
 class Trouble(Exception):
@@ -50,3 +53,14 @@ class Interrupted(RunStopped):
 
     def __init__(self):
         super().__init__("interrupted", exit_code=130)
+
+
+def start_thread(target) -> threading.Thread:
+    """Return a thread that has started. RunStopped where the machine gives no more of them."""
+    thread = threading.Thread(target=target, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as e:
+        raise RunStopped("could not be started: the limit of threads or of memory is reached.", "A further thread",
+                         "Lower --workers, or raise the limit (ulimit -u, --pids-limit of a container).") from e
+    return thread

@@ -15,6 +15,7 @@ A reply is one of:
     DROP                    a right head, half of the body, then the connection is closed
     CUT                     the connection is closed without a word
     HANG, HANG_IN_BODY      no answer at all; half an answer and then nothing. Till the client or the fake goes away
+    Flood(piece, headers)   a head, then the piece again and again, without end
     Drip(every_s, part)     a good answer, byte by byte: of the "head", the "body", or a "chunked" body
     a function              called with the Request, gives one of the above
 
@@ -68,6 +69,14 @@ class Drip:
 
     every_s: float
     part: str = "body"
+
+
+@dataclass(frozen=True)
+class Flood:
+    """An answer without end."""
+
+    piece: bytes = b"x" * 65_536
+    headers: dict = field(default_factory=dict)
 
 
 class Fault(str):
@@ -283,6 +292,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if reply is OK and request.method == "GET":
             self._file(fake, request)
+            return
+        if isinstance(reply, Flood):
+            self.close_connection = True
+            self.connection.sendall(_head(200, {"Content-Type": "application/json", **reply.headers}))
+            while not fake._closing.is_set():   # sendall() raises when the client has gone
+                self.connection.sendall(reply.piece)
             return
         status, headers, body, latency_s = _response(request, reply)
         if not self._wait(fake.latency_s + latency_s):

@@ -16,6 +16,7 @@ from conftest import (
     run_here,
     run_script,
     settings_for,
+    spent_usd,
     start_script,
     write_commits,
     write_prompts,
@@ -134,9 +135,14 @@ def test_content_in_parts_is_put_together(tmp_path, fake_llm):
     ({"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": "none"}, (7, 3, 0)),
     ({"prompt_tokens": 7.0, "completion_tokens": 3.0}, (7, 3, 0)),
     ({"prompt_tokens": "7", "completion_tokens": True}, (None, None, 0)),
+    ({"prompt_tokens": 10**399, "completion_tokens": -3}, (None, None, 0)),
+    ({"prompt_tokens": float("nan"), "completion_tokens": float("inf")}, (None, None, 0)),
+    ({"prompt_tokens": 7, "completion_tokens": 10**18, "prompt_tokens_details": {"cached_tokens": 10**300}},
+     (7, None, 0)),
     (None, (None, None, 0)), (ABSENT, (None, None, 0)), ({}, (None, None, 0)), ([], (None, None, 0)),
     ("x", (None, None, 0)),
-], ids=["plain", "cached", "details null", "details list", "details text", "floats", "no numbers", "null", "absent",
+], ids=["plain", "cached", "details null", "details list", "details text", "floats", "no numbers",
+        "400 digits", "not finite", "more than anybody has", "null", "absent",
         "empty", "list", "text"])
 def test_usage_in_every_shape(tmp_path, fake_llm, usage, tokens):
     fake_llm.script(Say(TURN, usage=usage))
@@ -167,6 +173,53 @@ def test_a_body_that_is_no_completion_is_asked_again_then_fails_the_item(tmp_pat
     with pytest.raises(HttpTrouble, match="without a chat completion"):
         chat(fake_llm, tmp_path / "2", retry_max=1)
     assert fake_llm.n_requests == 4
+
+
+def spoilt(**message) -> dict:
+    return {"choices": [{"message": {"content": TURN, **message}, "finish_reason": {}}], "model": ["m"],
+            "usage": {"prompt_tokens": 70, "completion_tokens": 30}}
+
+
+DEEP = json.loads("[" * 600 + "]" * 600)
+
+
+@pytest.mark.parametrize("body", [spoilt(content=[{"text": 7}]), spoilt(content=[["x"]]), spoilt(content=["x"]),
+                                  spoilt(content=7), spoilt(content={}), {**spoilt(), "choices": {}},
+                                  {**spoilt(), "choices": [[]]}],
+                         ids=["text a number", "lists", "texts", "number", "object", "choices", "choice"])
+def test_a_reply_of_the_wrong_shape_is_a_failed_call_that_stays_in_the_ledger(tmp_path, fake_llm, body):
+    write_prompts(tmp_path, 2)
+    write_toml(tmp_path, {"retry_max": 1, "model": "m"}, '[prices]\n"m" = { in = 1000.0, out = 1000.0 }\n')
+    fake_llm.script(body, body, body)   # the first item fails; the second is answered at its second try
+    done = run_script("king.py", tmp_path, *flags_for(fake_llm, "--workers", 1))
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "without a chat completion" in done.stderr
+    [failed], [made] = (ledger_lines(tmp_path / "answer", state=state) for state in ("failed", "done"))
+    assert [call["tokens_in"] for call in failed["calls"]] == [70, 70]
+    assert [call["tokens_in"] for call in made["calls"]] == [70, 100]
+    assert spent_usd(tmp_path) == pytest.approx(0.1 * 3 + 0.12)
+
+
+@pytest.mark.parametrize("reply", [spoilt(), spoilt(tool_calls=7), spoilt(tool_calls=[7, {}, {"function": []}]),
+                                   spoilt(tool_calls=[{"id": {}, "function": {"name": [1], "arguments": DEEP}}]),
+                                   spoilt(reasoning={"x": 10**300}),
+                                   Status(200, json.dumps(spoilt()).replace("70", "9" * 5_000))],
+                         ids=["names", "number", "rubbish", "deep", "reasoning", "5,000 digits"])
+def test_what_nobody_reads_in_a_reply_may_have_any_shape(tmp_path, fake_llm, reply):
+    fake_llm.script(reply)
+    reply, [call] = chat(fake_llm, tmp_path)
+    assert (reply.text, reply.finish_reason, reply.model, call["tokens_out"]) == (TURN, "", "", 30)
+
+
+def test_a_spoilt_reply_of_a_killed_run_is_paid_for_by_the_next(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1)
+    fake_llm.script(spoilt(content=7), HANG)
+    process = start_script("king.py", tmp_path, *flags_for(fake_llm))
+    fake_llm.wait_for(2)
+    kill(process)
+    assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode == 0
+    [line] = ledger_lines(tmp_path / "answer")
+    assert [call["tokens_in"] for call in line["calls"]] == [70, 100]
+    assert not list((tmp_path / "answer" / "_partial").glob("*"))
 
 
 @pytest.mark.parametrize("code, says", [(400, "max_prompt_tokens"), (404, "--model"), (413, "max_prompt_tokens"),

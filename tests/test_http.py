@@ -2,9 +2,12 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import json
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +15,8 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
-from conftest import answers, eventually, flags_for, ledger_lines, run_script, write_prompts, write_toml
-from fake_llm import CUT, DROP, HANG, HANG_IN_BODY, HTML, OK, Drip, FakeLLM, Status
+from conftest import REPO, answers, eventually, flags_for, ledger_lines, run_script, write_prompts, write_toml
+from fake_llm import CUT, DROP, HANG, HANG_IN_BODY, HTML, OK, Drip, FakeLLM, Flood, Say, Status
 
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.llm.http import Http, Retry, Tries
@@ -120,6 +123,70 @@ def test_never_more_calls_in_flight_than_the_endpoint_allows(fake_llm):
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda _: ask(client, fake_llm.base_url, 3), range(30)))
     assert fake_llm.max_in_flight == 3
+
+
+# how much is read ----------------------------------------------------------------------------------------------------
+
+CHUNKED = {"Transfer-Encoding": "chunked"}
+GZIP = {"Content-Encoding": "gzip"}
+BOMB = gzip.compress(bytes(300_000_000), 1)
+ASK = """
+import json, resource, sys
+from codedata.llm.http import Http, Retry
+client = Http(Retry(retry_wait_s=0.01, call_timeout_s=20.0))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    client.send("POST", sys.argv[1], client.line("x", 1), lambda *answer: print(len(answer[2])), data=b"{}")
+except Exception as e:
+    print(type(e).__name__, e)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize("reply", [
+    Status(200, BOMB, GZIP), Status(200, gzip.compress(BOMB), {"Content-Encoding": "gzip, gzip"}), Flood(),
+    Flood(b"10000\r\n" + b"x" * 65_536 + b"\r\n", CHUNKED), Flood(b"-1\r\n" + b"x" * 65_536, CHUNKED),
+    Flood(headers={"Content-Length": 10**15}), Status(500, BOMB, GZIP),
+], ids=["gzip", "gzip in gzip", "no end", "chunks without end", "negative chunk", "petabyte", "error of 300 MB"])
+def test_a_body_larger_than_max_reply_bytes_fails_its_call_in_little_memory(fake_llm, reply):
+    fake_llm.always(reply)
+    child = subprocess.run([sys.executable, "-c", ASK, fake_llm.base_url], capture_output=True, text=True, cwd=REPO,
+                           timeout=60)
+    *said, grown_mb = child.stdout.splitlines()
+    assert "HttpTrouble" in said[0] or "EndpointDown" in said[0], child.stderr
+    assert int(grown_mb) < 120 and fake_llm.n_requests <= 4
+
+
+def test_a_body_too_large_is_named_and_not_asked_for_again(tmp_path, fake_llm):
+    write_prompts(tmp_path, 2)
+    write_toml(tmp_path, {"max_reply_bytes": 4_000})
+    fake_llm.script(Say("x" * 4_000))
+    king = run_script("king.py", tmp_path, *flags_for(fake_llm, "--workers", 1))
+    assert king.returncode == 1 and "answered with more than 4,000 bytes" in king.stderr
+    assert len(answers(tmp_path)) == 1 and fake_llm.n_requests == 2
+
+
+def test_a_body_of_just_max_reply_bytes_is_read(fake_llm):
+    fake_llm.always(Status(200, {"choices": [{"message": {"content": "x"}}]}))
+    size = len(json.dumps(fake_llm._default.body))
+    assert ask(http(max_reply_bytes=size), fake_llm.base_url) == "x"
+    with pytest.raises(HttpTrouble, match="more than"):
+        ask(http(max_reply_bytes=size - 1), fake_llm.base_url)
+
+
+def test_a_body_that_goes_on_till_it_is_cut_is_a_timeout_and_no_short_answer(fake_llm):
+    fake_llm.always(Flood(b" "))
+    with pytest.raises(HttpTrouble, match="timeout"):
+        http(call_timeout_s=0.5, retry_max=0).get_json(fake_llm.url)
+
+
+@pytest.mark.parametrize("answer", [Status(200, "[" * 100_000), Status(200, "9" * 5_000 + "x"),
+                                    Status(200, "x", {"X": "y" * 100_000}), Status(200, "x", GZIP)],
+                         ids=["deep", "digits", "headers", "no gzip"])
+def test_what_a_data_source_says_wrong_is_a_failed_call(fake_llm, answer):
+    fake_llm.always(answer)
+    with pytest.raises(HttpTrouble):
+        http(retry_max=1).get_json(fake_llm.url)
 
 
 # HTTP 429 ------------------------------------------------------------------------------------------------------------

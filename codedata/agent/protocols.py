@@ -87,8 +87,9 @@ class Native:
             near = raw[max(0, e.pos - ANSWER_CHARS // 2):e.pos + ANSWER_CHARS // 2]
             return Action(name, {}, call["id"], f"{name} was not called: its arguments are not valid JSON, {e.msg} at "
                           f"character {e.pos}, near {near!r}.")
-        except RecursionError:
-            return Action(name, {}, call["id"], f"{name} was not called: its arguments are nested too deep.")
+        except (RecursionError, ValueError):
+            return Action(name, {}, call["id"], f"{name} was not called: its arguments are nested too deep, or hold a "
+                          "number that is too long.")
         if not isinstance(arguments, dict):
             return Action(name, {}, call["id"], f"{name} was not called: its arguments are not a JSON object.")
         return Action(name, arguments, call["id"], self.tools[name].problem(arguments))

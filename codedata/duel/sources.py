@@ -151,6 +151,8 @@ class HubRows:
             rows, total = [entry["row"] for entry in answer["rows"]], answer["num_rows_total"]
             in_place = [entry["row_idx"] for entry in answer["rows"]] == list(range(offset, offset + len(rows)))
             whole = not any(entry.get("truncated_cells") for entry in answer["rows"])
+            if type(total) is not int or not all(isinstance(row, dict) for row in rows):
+                raise TypeError("its rows are no objects, or their number is none")
         except (KeyError, TypeError) as e:
             raise GivenUp(f"not a page of rows: {e!r}") from None
         if not (in_place and whole):

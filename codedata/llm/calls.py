@@ -69,7 +69,10 @@ class Calls:
         elif isinstance(line.get("reply"), dict) and isinstance(call := line.get("call"), dict) and "id" in call:
             if call["id"] in used:
                 return
-            self._kept[line.get("request"), line.get("attempt")] = line
+            key = line.get("request"), line.get("attempt")
+            self._kept[key] = line
+            if not line["reply"]:   # of the wrong shape: it is only there to be paid for, by whatever attempt is next
+                self._taken.add(key)
             if call["id"] not in counted:
                 self.uncounted.append(call)
 
@@ -87,13 +90,15 @@ class Calls:
         with self._lock:
             return (request, self._asked.get(request, -1) + 1) in self._kept
 
-    def keep(self, request: str, attempt: int, reply: dict, call: dict) -> None:
-        """Write a finished reply down. Its cost is counted from here on."""
+    def keep(self, request: str, attempt: int | str, reply: dict, call: dict) -> None:
+        """Write a finished reply down. Its cost is counted from here on. {}: one that nobody can use."""
         line = {"stage": self.stage, "request": request, "attempt": attempt, "reply": reply, "call": call}
         with self._lock:
             self.uncounted.append(call)
             self._append(line)
             self._kept[request, attempt] = line
+            if not reply:
+                self._taken.add((request, attempt))
 
     def useless(self, request: str | None = None) -> None:
         """All replies to a request (None: to any) were rejected: when the item has failed they are not served again."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import math
 import re
 import secrets
 import threading
@@ -22,9 +21,10 @@ import orjson
 from codedata.config import PRICE_LINE, Settings, Speaker, for_endpoint
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.calls import Money, current
-from codedata.llm.http import Http, Retry, Tries
+from codedata.llm.http import Http, Retry, Tries, read_json
 from codedata.llm.trim import Fitted, estimate_tokens, fit
 
+MAX_TOKENS = 10**12   # of a call: a larger count is none
 WHAT_TO_DO = {400: "Read what the endpoint says; for a request that is too long, set max_prompt_tokens.",
               404: "Check --model and the base URL: --show-config tells which are used.",
               413: "The request is too long: set max_prompt_tokens.",
@@ -170,18 +170,28 @@ class Client:
 
     def _ask(self, request: _Request, attempt: int, calls) -> Reply:
         models, tries = self._models, Tries()
+
+        def decode(status, headers, body):
+            answer = _object(body)
+            usage = _usage(answer)
+            try:
+                return _decode(answer), usage
+            except WRONG_SHAPE as e:
+                if usage["tokens_in"] is not None or usage["tokens_out"] is not None:   # no use, but paid for
+                    call = self._call(usage, tries)
+                    calls.keep(request.digest, f"useless {call['id']}", {}, call)
+                    models.money.add(call)
+                why = e if type(e) is ValueError else "not its shape"
+                raise ValueError(f"without a chat completion in it: {why}") from e
+
         here = {"proxies": {}} if self._embedded else {}
         url = (models.embedded.base_url() if self._embedded else self.speaker.endpoint.base_url) + "/chat/completions"
         try:
-            reply, usage = models.http.send("POST", url, self._line, _decode, tries=tries, gate=models.money.gate,
+            reply, usage = models.http.send("POST", url, self._line, decode, tries=tries, gate=models.money.gate,
                                             data=request.data, headers=self._headers, **here)
         except HttpTrouble as e:
-            raise HttpTrouble(e.what, f"{self.speaker.model}:", WHAT_TO_DO.get(e.status, ""), e.status) from e
-        # billed under the name that was asked for, which is the one that has a price; the served one may add a date
-        call = {"id": models.next_id(), "model": self.speaker.model, **usage,
-                "cost_usd": models.money.cost(self.speaker.model, **usage), "seconds": round(tries.seconds, 3),
-                **{key: n for key, n in (("tries", tries.n), ("timeouts", tries.timeouts),
-                                         ("throttled", tries.throttled)) if n > (key == "tries")}}
+            raise HttpTrouble(e.what, f"{self.speaker.model}:", WHAT_TO_DO.get(e.status, e.todo), e.status) from e
+        call = self._call(usage, tries)
         if reply.truncated:
             call["truncated"] = True
         said = {"text": reply.text, "reasoning": reply.reasoning, "finish_reason": reply.finish_reason,
@@ -189,6 +199,15 @@ class Client:
         calls.keep(request.digest, attempt, said, call)
         models.money.add(call)
         return replace(reply, call=call)
+
+
+    def _call(self, usage: dict, tries: Tries) -> dict:
+        """Return a call as the ledger has it."""
+        # billed under the name that was asked for, which is the one that has a price; the served one may add a date
+        return {"id": self._models.next_id(), "model": self.speaker.model, **usage,
+                "cost_usd": self._models.money.cost(self.speaker.model, **usage), "seconds": round(tries.seconds, 3),
+                **{key: n for key, n in (("tries", tries.n), ("timeouts", tries.timeouts),
+                                         ("throttled", tries.throttled)) if n > (key == "tries")}}
 
 
 class LLMServerHTTP(Client):
@@ -224,7 +243,8 @@ class Models:
         self.settings, self.stop = settings, threading.Event()
         llm = settings.llm
         self.http = Http(Retry(llm.retry_max, llm.retry_wait_s, llm.call_timeout_s, llm.max_429_wait_s,
-                               llm.max_429_total_s), llm.proxy, llm.ca_bundle, llm.workers, self.stop)
+                               llm.max_429_total_s, llm.max_reply_bytes),
+                         llm.proxy, llm.ca_bundle, llm.workers, self.stop)
         if settings.hf_token:
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd)
@@ -299,25 +319,52 @@ WAYS_OUT = ("Put the key into the environment or .env (CHUTES_API_KEY), or name 
             "model on this machine (for trying only).")
 
 
-def _decode(status: int, headers, body: bytes) -> tuple[Reply, dict]:
-    """(reply, usage) of a chat completion; ValueError where it is none."""
+WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
+
+
+def _object(body: bytes) -> dict:
+    """Return the JSON object that an answer is; ValueError where it is none."""
     try:
-        answer = json.loads(body)   # not orjson: half a character is a fault of the text, not of the envelope
-        choice = answer["choices"][0]
-        message = choice["message"]
-        content = message.get("content")
-        reasoning = message.get("reasoning_content") or message.get("reasoning")
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as e:
+        answer = read_json(body)
+    except ValueError as e:
         raise ValueError("without a chat completion in it") from e
-    if isinstance(content, list):   # parts, as some endpoints send them
-        content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    if not isinstance(answer, dict):
+        raise ValueError("without a chat completion in it")
+    return answer
+
+
+def _decode(answer: dict) -> Reply:
+    """Return the reply in a chat completion; one of WRONG_SHAPE where there is none."""
+    choice = answer["choices"][0]
+    message = choice["message"]
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    return Reply(_content(message.get("content")), _text(reasoning), _text(choice.get("finish_reason")),
+                 _text(answer.get("model")), _tool_calls(message.get("tool_calls")))
+
+
+def _content(content) -> str:
+    """Return the text of a message: a text, nothing, or parts, as some endpoints send them."""
+    if isinstance(content, list):
+        texts = [part.get("text") or "" for part in content]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("a part of the content is no text")
+        return "".join(texts)
+    if content is not None and not isinstance(content, str):
+        raise ValueError("the content is no text")
+    return content or ""
+
+
+def _text(value) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _usage(answer: dict) -> dict:
+    """Return what a call took, as far as it is told in numbers that may be counts."""
     usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    reply = Reply(content if isinstance(content, str) else "", reasoning if isinstance(reasoning, str) else "",
-                  choice.get("finish_reason") or "", answer.get("model") or "", _tool_calls(message.get("tool_calls")))
-    return reply, {"tokens_in": _count(usage.get("prompt_tokens")),
-                   "tokens_out": _count(usage.get("completion_tokens")), "tokens_cached": _count(cached) or 0}
+    return {"tokens_in": _count(usage.get("prompt_tokens")), "tokens_out": _count(usage.get("completion_tokens")),
+            "tokens_cached": _count(cached) or 0}
 
 
 def _tool_calls(found) -> list[dict]:
@@ -334,5 +381,5 @@ def _tool_calls(found) -> list[dict]:
 
 
 def _count(value) -> int | None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < MAX_TOKENS
     return int(value) if good else None

@@ -3,11 +3,14 @@
 A `Line` is what is known of one endpoint: how many calls may be in flight (additive increase, multiplicative decrease
 on 429), whether it ever answered, since when it says nothing but 429. Retries are ours: urllib3's own raise on a
 fractional Retry-After. `trust_env` is off: proxy and netrc look-ups on each call cost more than the call.
+Of a body no more is read than the call's limit, counted after decompression.
 """
 from __future__ import annotations
 
+import http.client
 import json
 import logging
+import math
 import random
 import socket
 import threading
@@ -24,7 +27,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
-from codedata.errors import EndpointDown, HttpTrouble, Interrupted, RunStopped, Trouble
+from codedata.errors import EndpointDown, HttpTrouble, Interrupted, RunStopped, Trouble, start_thread
+from codedata.texts import printable
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
@@ -37,17 +41,22 @@ DEAD = {"certificate": "Give its authority's certificate: [llm] ca_bundle.",
         "Too many open files": "Raise the limit (ulimit -n) or lower --workers.",
         "": "Start the endpoint or check its base URL."}
 MANY_CUTS = 20   # connections cut in a row, without an answer: then it is not the one request
+PIECE = 1 << 20                   # bytes of a body read at a time
+ERROR_BYTES = 64_000              # of an answer that is no success: its start is enough
+MAX_DATA_BYTES = 500_000_000      # of a page of rows, or of a whole file where a server ignores Range
+MAX_INT_DIGITS = 400              # a longer number counts as infinite: int() would refuse it, and the reply with it
 
 
 @dataclass(frozen=True)
 class Retry:
-    """When to try again; the fields are those of [llm]."""
+    """When to try again, and how much to read; the fields are those of [llm]."""
 
     retry_max: int = 3
     retry_wait_s: float = 1.5
     call_timeout_s: float = 300.0
     max_429_wait_s: float = 60.0
     max_429_total_s: float = 1800.0
+    max_reply_bytes: int = 20_000_000
 
 
 @dataclass
@@ -131,12 +140,15 @@ class Http:
         with self._lock:
             return self._lines.setdefault(name, Line(name, limit))
 
-    def send(self, method: str, url: str, line: Line, decode, *, tries: Tries | None = None, gate=None, **kwargs):
+    def send(self, method: str, url: str, line: Line, decode, *, tries: Tries | None = None, gate=None,
+             max_bytes: int = 0, **kwargs):
         """decode(status, headers, body) of the first good answer; retried when it raises ValueError.
 
-        `gate()` is called right before each attempt and may raise (budget). Raises HttpTrouble when given up,
-        RunStopped when the endpoint as a whole is no use, Interrupted when the run ends.
+        `gate()` is called right before each attempt and may raise (budget). Raises HttpTrouble when given up (at once
+        where a good answer is larger than `max_bytes`; 0: max_reply_bytes), RunStopped when the endpoint as a whole is
+        no use, Interrupted when the run ends.
         """
+        max_bytes = max_bytes or self.retry.max_reply_bytes
         tries = tries if tries is not None else Tries()
         failures, answers_before = 0, line.n_answers
         while True:
@@ -145,7 +157,7 @@ class Http:
                 if gate:
                     gate()
                 tries.n += 1
-                status, headers, body = self._once(method, url, kwargs)
+                status, headers, body = self._once(method, url, max_bytes, kwargs)
                 line.n_cuts = 0
                 if 200 <= status < 300:
                     try:
@@ -182,7 +194,8 @@ class Http:
                 raise RunStopped(f"{FATAL[status]} ({problem}).", url, "Check the key and the account; --show-config "
                                  "tells which are used.", exit_code=1 if line.n_answers else 2)
             if status and 300 <= status < 400:
-                raise RunStopped(f"sends elsewhere (HTTP {status}, {headers.get('Location', 'no Location')}).", url,
+                place = printable(headers.get("Location", "no Location"), 300)
+                raise RunStopped(f"sends elsewhere (HTTP {status}, {place}).", url,
                                  "Use that address as the base URL.", exit_code=1 if line.n_answers else 2)
             if status and ((400 <= status < 500 and status not in (408, 425)) or status == 501):
                 raise HttpTrouble(problem, url, status=status)
@@ -197,17 +210,17 @@ class Http:
             back_off = self.retry.retry_wait_s * 2 ** (failures - 1) * random.uniform(0.8, 1.2)
             self.wait(max(back_off, min(wait or 0.0, self.retry.max_429_wait_s)))
 
-    def _once(self, method, url, kwargs):
+    def _once(self, method, url, max_bytes, kwargs):
         """Status, headers and whole body of one attempt; TimeoutError where that takes more than call_timeout_s."""
         limit = self.retry.call_timeout_s
-        with self._deadlines.of(limit) as call:
+        with self._deadlines.of(limit, max_bytes) as call:
             try:
                 timeout = min(CONNECT_TIMEOUT_S, limit), limit
                 if method == "POST":
                     response = self._post(url, timeout=timeout, **kwargs)
                 else:
                     response = self.session.request(method, url, timeout=timeout, **kwargs)
-                if call.expired:   # the head was cut: what came of it is not the answer
+                if call.expired:   # what came of it before it was cut is not the answer
                     raise TimeoutError
                 return response.status_code, response.headers, response.content
             except requests.RequestException as e:
@@ -238,7 +251,7 @@ class Http:
 
     def _excerpt(self, body: bytes) -> str:
         """The start of an answer for a message; masked before it is cut, so that no half of a key is left."""
-        return " ".join(self._masked(body[:20_000].decode("utf-8", "replace")).split())[:300]
+        return printable(" ".join(self._masked(body[:20_000].decode("utf-8", "replace")).split()), 300)
 
     def _wait_429(self, line: Line, url: str, throttled_s: float, wait: float | None, k: int) -> None:
         left = self.retry.max_429_total_s - throttled_s
@@ -256,8 +269,8 @@ class Http:
     # what the data-set sources use
 
     def get_json(self, url: str, params: dict | None = None, headers: dict | None = None):
-        return self.send("GET", url, self._host_line(url), lambda status, _, body: json.loads(body),
-                         params=params, headers=headers)
+        return self.send("GET", url, self._host_line(url), lambda status, _, body: read_json(body),
+                         params=params, headers=headers, max_bytes=MAX_DATA_BYTES)
 
     def get_range(self, url: str, start: int, end: int, headers: dict | None = None) -> bytes:
         """Bytes start..end (inclusive) of `url`."""
@@ -266,7 +279,7 @@ class Http:
             if len(body) != end + 1 - start:
                 raise ValueError(f"{len(body)} bytes for the range {start}-{end}")
             return body
-        return self.send("GET", url, self._host_line(url), decode,
+        return self.send("GET", url, self._host_line(url), decode, max_bytes=max(MAX_DATA_BYTES, end + 1 - start),
                          headers={**(headers or {}), "Range": f"bytes={start}-{end}"})
 
     def get_size(self, url: str, headers: dict | None = None) -> int:
@@ -274,7 +287,8 @@ class Http:
         def decode(status, found, body):
             total = found.get("Content-Range", "").rpartition("/")[2]
             return int(total) if status == 206 else len(body)
-        return self.send("GET", url, self._host_line(url), decode, headers={**(headers or {}), "Range": "bytes=0-0"})
+        return self.send("GET", url, self._host_line(url), decode, max_bytes=MAX_DATA_BYTES,
+                         headers={**(headers or {}), "Range": "bytes=0-0"})
 
     def _host_line(self, url: str) -> Line:
         return self.line("host " + url.split("/")[2], 8)
@@ -295,14 +309,13 @@ class _Deadlines:
         self.mine = threading.local()   # .call: the one that this thread is in
 
     @contextmanager
-    def of(self, seconds: float):
-        call = self.mine.call = _Call(time.monotonic() + seconds)
+    def of(self, seconds: float, max_bytes: int):
+        call = self.mine.call = _Call(time.monotonic() + seconds, max_bytes)
         with self._any:
-            self._calls.add(call)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, daemon=True)
-                self._thread.start()
-            elif len(self._calls) == 1:
+                self._thread = start_thread(self._watch)
+            self._calls.add(call)
+            if len(self._calls) == 1:
                 self._any.notify()
         try:
             yield call
@@ -333,14 +346,40 @@ class _Deadlines:
 
 
 class _Call:
-    def __init__(self, ends_at: float):
-        self.ends_at, self.expired, self.connection = ends_at, False, None
+    def __init__(self, ends_at: float, max_bytes: int):
+        self.ends_at, self.max_bytes, self.expired = ends_at, max_bytes, False
+        self.connection = self.sock = None   # http.client forgets the socket of an answer that ends with its connection
+
+    def read(self, raw, url: str) -> bytes:
+        """Return the body, decompressed. HttpTrouble where a good answer is larger than it may be."""
+        is_good = 200 <= raw.status < 300
+        limit, parts, n_bytes = self.max_bytes if is_good else ERROR_BYTES, [], 0
+        try:
+            while n_bytes <= limit and (part := raw.read(min(limit + 1 - n_bytes, PIECE), decode_content=True)):
+                parts.append(part)
+                n_bytes += len(part)
+        except urllib3.exceptions.HTTPError as e:
+            raise requests.exceptions.ChunkedEncodingError(e) from e
+        if n_bytes <= limit:
+            return b"".join(parts)
+        raw.close()   # the rest is not waited for
+        if is_good:
+            raise HttpTrouble(f"answered with more than {limit:,} bytes, the most that is read (of a model's reply: "
+                              "[llm] max_reply_bytes).", url)
+        return b"".join(parts)[:limit]
 
     def cut(self) -> None:
         try:
-            self.connection.sock.shutdown(socket.SHUT_RDWR)
+            (self.sock or self.connection.sock).shutdown(socket.SHUT_RDWR)
         except (AttributeError, OSError):   # not connected yet (it has a time-out of its own), or closed already
             pass
+
+
+class _Answer(http.client.HTTPResponse):
+    def _safe_read(self, amt):
+        if amt < 0:   # of a chunk: it would be read without limit, to an end that may never come
+            raise http.client.IncompleteRead(b"")
+        return super()._safe_read(amt)
 
 
 class _Adapter(HTTPAdapter):
@@ -355,6 +394,13 @@ class _Adapter(HTTPAdapter):
         except OSError as e:
             raise Trouble(f"cannot be used as a CA bundle: {e}", ca_bundle, "Give a PEM file.") from e
         super().__init__(pool_connections=16, pool_maxsize=max(pool, 8))
+
+    def send(self, request, **kwargs):
+        """Read the body at once, within the call's limit: `requests` reads a redirect's as long as it is."""
+        response = super().send(request, **kwargs)
+        response._content = self._deadlines.mine.call.read(response.raw, request.url)
+        response._content_consumed = True
+        return response
 
     def init_poolmanager(self, *args, **kwargs):
         super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
@@ -371,6 +417,8 @@ class _Adapter(HTTPAdapter):
 
         def watched(pool_class):
             class Connection(pool_class.ConnectionCls):
+                response_class = _Answer
+
                 def connect(self):
                     self._tell()
                     super().connect()
@@ -381,7 +429,7 @@ class _Adapter(HTTPAdapter):
 
                 def _tell(self):
                     if call := getattr(mine, "call", None):
-                        call.connection = self
+                        call.connection, call.sock = self, self.sock
             return type(pool_class.__name__, (pool_class,), {"ConnectionCls": Connection})
         manager.pool_classes_by_scheme = {scheme: watched(pool_class) for scheme, pool_class in
                                           (("http", HTTPConnectionPool), ("https", HTTPSConnectionPool))}
@@ -392,6 +440,17 @@ class _Adapter(HTTPAdapter):
 
     def cert_verify(self, conn, url, verify, cert):
         """The shared context has verification on and the authorities loaded."""
+
+
+def read_json(body: bytes):
+    """Return what JSON says. ValueError where it says nothing, or is nested too deep to be read."""
+    try:   # not orjson: half a character is a fault of the text, not of the envelope
+        return _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+    except RecursionError as e:
+        raise ValueError("nested too deep") from e
+
+
+_JSON = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) <= MAX_INT_DIGITS else math.inf)
 
 
 def retry_after_s(headers) -> float | None:
