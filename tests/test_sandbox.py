@@ -18,7 +18,7 @@ from conftest import REPO, Trouble, eventually
 
 from codedata.errors import ItemFailed
 from codedata.sandbox import OUTPUT_BYTES, SCRIPT_BASH_FUNC, Script, local, open_sandbox, owner
-from codedata.sandbox.archives import Stream, UnsafeArchive, pack, unpack
+from codedata.sandbox.archives import Bounds, Stream, UnsafeArchive, pack, unpack
 from codedata.sandbox.disk import wait_for_room
 from codedata.sandbox.local import SandboxLocal
 from codedata.sandbox.output import Output
@@ -341,7 +341,7 @@ def test_an_archive_cannot_write_or_read_outside_of_its_folder(tmp_path, name):
     archive = tar_of(*((n.format(out=out), kind, rest.format(out=out) if isinstance(rest, str) else rest)
                        for n, kind, rest in HOSTILE[name]))
     with pytest.raises((UnsafeArchive, FileNotFoundError)):
-        unpack(archive, to, 10_000)
+        unpack(archive, to, Bounds(10_000))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "secret", "to"]
     assert [p.name for p in out.iterdir()] == ["secret"] and (out / "secret").read_text() == "secret"
     leads_out = [p for p in to.rglob("*") if not p.resolve().is_relative_to(to)]
@@ -353,26 +353,26 @@ def test_a_folder_of_the_host_that_holds_a_link_is_not_written_through(tmp_path)
     (tmp_path / "out").mkdir()
     (tmp_path / "to" / "l").symlink_to(tmp_path / "out")
     with pytest.raises(UnsafeArchive, match="goes through a link"):
-        unpack(tar_of(("l/x", FILE, b"x")), tmp_path / "to", 10)
-    unpack(tar_of(("l", FILE, b"new")), tmp_path / "to", 10)   # the link itself is taken away, not followed
+        unpack(tar_of(("l/x", FILE, b"x")), tmp_path / "to", Bounds(10))
+    unpack(tar_of(("l", FILE, b"new")), tmp_path / "to", Bounds(10))   # the link itself is taken away, not followed
     assert list((tmp_path / "out").iterdir()) == [] and (tmp_path / "to" / "l").read_text() == "new"
 
 
 def test_links_that_stay_inside_are_kept(tmp_path):
     unpack(tar_of(("a/b/f", FILE, b"f"), ("a/l", LINK, "b/f"), ("a/b/up", LINK, "../../a/b"), ("h", HARD, "a/b/f"),
-                  ("here", LINK, ".")), tmp_path, 10)
+                  ("here", LINK, ".")), tmp_path, Bounds(10))
     assert (tmp_path / "a/l").read_text() == (tmp_path / "h").read_text() == (tmp_path / "a/b/up/f").read_text() == "f"
 
 
 def test_no_more_comes_out_than_is_allowed(tmp_path):
     with pytest.raises(UnsafeArchive, match="more than 1,000 bytes"):
-        unpack(tar_of(("a", FILE, b"x" * 600), ("b", FILE, b"x" * 600)), tmp_path, 1000)
+        unpack(tar_of(("a", FILE, b"x" * 600), ("b", FILE, b"x" * 600)), tmp_path, Bounds(1000))
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 511, b"x" * 5000, tar_of(("a", FILE, b"x" * 2000)).getvalue()[:1500]])
 def test_what_is_no_archive_is_said(tmp_path, data):
     with pytest.raises(UnsafeArchive, match="no archive"):
-        unpack(Stream([data]), tmp_path, 10_000)
+        unpack(Stream([data]), tmp_path, Bounds(10_000))
 
 
 def test_packing_follows_no_link_and_takes_no_pipe(tmp_path):

@@ -34,8 +34,11 @@ def now(sandbox: Sandbox) -> str:
 
 def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
     """What of a history beside the base commit's is in the sandbox, a line each."""
-    done = run_tool(sandbox, "check_history.sh", sandbox.workdir, base_commit)
-    return done.output.splitlines() + ([] if done.ok else [f"looking for it ended with {done.exit_code}"])
+    found = []
+    for tool in ("check_history.sh", "find_history.sh"):
+        done = run_tool(sandbox, tool, sandbox.workdir, base_commit)
+        found += done.output.splitlines() + ([] if done.ok else [f"looking for it ended with {done.exit_code}"])
+    return found
 
 
 def shadows(sandbox: Sandbox, distribution: str, modules: tuple[str, ...], node_package: str,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codedata.code.results import counts, not_collected, parse
+from codedata.env import outside
 from codedata.env.causes import Cause, cause_of
 from codedata.env.leftovers import LOOK_S, TOOLS, history_after, now, restore, run_tool, shadows
 from codedata.env.runs import Run, compare, silent, why_not_healthy
@@ -124,7 +125,7 @@ def _verify(sandbox, open_sandbox, project, install_script, test_script, limits,
         return _repeated(sandbox, found, runs, test_script, limits)
     sandbox.close()
     with open_sandbox(image_name) as fresh:
-        found = with_what_is_left(found, fresh, project, test_script)
+        found = with_what_is_left(found, fresh, project, test_script, image_name)
         if found.failed:
             return found
         fresh.network(True)
@@ -224,10 +225,18 @@ def _figures(run: Run) -> dict:
             "not_collected": not_collected(run.results), "timed_out": run.timed_out}
 
 
-def with_what_is_left(found: Verified, sandbox: Sandbox, project: Project, test_script: str) -> Verified:
-    """What verification found, failed where the sandbox holds what would give the game away."""
-    if left := history_after(sandbox, found.base_commit):
+def with_what_is_left(found: Verified, sandbox: Sandbox, project: Project, test_script: str,
+                      image_name: str = "") -> Verified:
+    """What verification found, failed where the sandbox, or the image that was made, holds what would give the game
+    away. Where its files can be read from outside it, its own tools are not believed."""
+    names = project.distribution, project.modules, project.node_package, test_script
+    if hasattr(sandbox, "files"):
+        with sandbox.files(image_name) as files:
+            left, copies = outside.look(files, sandbox.workdir, found.base_commit, *names)
+    else:
+        left, copies = history_after(sandbox, found.base_commit), []
+    if left:
         return replace(found, failed="history", cause=Cause("history", left[0]))
-    if copies := shadows(sandbox, project.distribution, project.modules, project.node_package, test_script):
+    if copies := shadows(sandbox, *names) or copies:
         return replace(found, failed="shadow", cause=Cause("shadowed", copies[0]))
     return found

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from codedata.errors import ItemFailed, Trouble
+from codedata.sandbox.archives import BOUNDS, Bounds
 from codedata.texts import text_of
 
 OUTPUT_BYTES = 1_000_000   # of a command that are kept: half from its beginning, half from its end
@@ -59,9 +60,9 @@ class Sandbox(Protocol):
     def put(self, source: Path | dict[str, bytes], to: str) -> None:
         """Copy a file or folder of the host, or {relative path: content}, into the folder `to`, which is made."""
 
-    def get(self, path: str, to: Path) -> None:
+    def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
         """Copy a file, or what is in a folder, into the folder `to` of the host. Links and paths that lead out of it
-        are refused."""
+        are refused, and OverBounds is raised for more than may be."""
 
     def network(self, is_on: bool) -> None:
         """Let commands reach the network from here on, or not. `local` cannot keep them from it, and says so."""

@@ -1,7 +1,8 @@
 """Files into and out of a sandbox as tar, which neither reads nor writes outside the folders that are named.
 
 The sandbox may have written the archive itself, so nothing in it is believed: a link is made only where it leads to
-something inside, no member goes through a link, and what is no file, folder or link is refused.
+something inside, no member goes through a link, and what is no file, folder or link is refused. Whatever is read is
+held to Bounds while it is read.
 """
 from __future__ import annotations
 
@@ -11,25 +12,70 @@ import stat
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from codedata.errors import ItemFailed
+from codedata.texts import printable
 
 PIECE = 1 << 20
+MAX_HEADER_BYTES = 1 << 20   # of a name, a link's target or attributes, which are read into memory at once
 
 
 class UnsafeArchive(ItemFailed):
     """An archive, or a name for one, that would read or write where it must not."""
 
 
-def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0) -> BinaryIO:
+class OverBounds(UnsafeArchive):
+    """More is handed over than may be. `kind` names the limit: too_large, too_many, too_deep, too_slow."""
+
+    def __init__(self, kind: str, what: str, where: str):
+        super().__init__(what, where)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Limit what is read of a tar or a folder. A hard link counts as the whole file, each time."""
+
+    max_bytes: int = 10_000_000_000
+    max_files: int = 1_000_000      # folders and links among them
+    max_depth: int = 200
+    max_seconds: float = 900.0
+
+    def meter(self) -> Callable[..., None]:
+        """Return a function that is told each name with its size, and raises OverBounds when it is too much."""
+        end, n_bytes, n_files = time.monotonic() + self.max_seconds, 0, 0
+
+        def count(name: str, size: int, n: int = 1) -> None:
+            nonlocal n_bytes, n_files
+            n_bytes, n_files = n_bytes + size, n_files + n
+            for kind, is_over, what in (
+                    ("too_large", n_bytes > self.max_bytes, f"more than {self.max_bytes:,} bytes"),
+                    ("too_many", n_files > self.max_files, f"more than {self.max_files:,} files"),
+                    ("too_deep", name.count("/") > self.max_depth, f"more than {self.max_depth:,} folders deep"),
+                    ("too_slow", time.monotonic() > end, f"more than {self.max_seconds:g} seconds")):
+                if is_over:
+                    raise OverBounds(kind, what, printable(name, 200))
+        return count
+
+
+BOUNDS = Bounds()
+
+
+def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0, bounds: Bounds = BOUNDS) -> BinaryIO:
     """A tar of a file, of what is in a folder, or of {relative path: content}, owned by uid and gid.
 
     Links are packed as links, never followed; sockets, pipes and devices are left out.
     """
+    count = bounds.meter()
+
     def owned(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        count(member.name, member.size)
         member.uid, member.gid, member.uname, member.gname = uid, gid, "", ""
         return member if member.isreg() or member.isdir() or member.issym() or member.islnk() else None
 
@@ -52,46 +98,69 @@ def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0) -> BinaryI
     return out
 
 
-def unpack(archive: BinaryIO, to: Path, most_bytes: int, strip: int = 0) -> None:
-    """Put what a tar holds into the folder `to`, without the first `strip` parts of its names.
+def unpack(archive: BinaryIO, to: Path, bounds: Bounds = BOUNDS, strip: int = 0,
+           wanted: Callable[[tuple[str, ...]], bool] = bool) -> None:
+    """Put what a tar holds into the folder `to`, without the first `strip` parts of its names; of that what is wanted.
 
-    UnsafeArchive for what leads out of `to` and for more than `most_bytes`; what came before it stays. Files belong to
-    the caller and keep no more of their mode than rwx. Links are made last, so that no member goes through one.
+    UnsafeArchive for what leads out of `to`, OverBounds for more than may be; what came before it stays. Files belong
+    to the caller and keep no more of their mode than rwx. Links are made last, so that no member goes through one.
     """
     to.mkdir(parents=True, exist_ok=True)
     links: list[tuple[Path, str, str]] = []
-    files: set[Path] = set()
-    n_bytes = 0
-    try:
-        with tarfile.open(fileobj=archive, mode="r|") as tar:
-            for member in tar:
-                n_bytes += member.size
-                if n_bytes > most_bytes:
-                    raise UnsafeArchive(f"more than {most_bytes:,} bytes", member.name)
-                if not (parts := parts_of(member.name)[strip:]):
-                    continue
-                place = to.joinpath(*parts)
-                _make_folders(to, parts if member.isdir() else parts[:-1], member.name)
-                if member.isreg():
-                    _write(tar.extractfile(member), place, member.mode)
-                    files.add(place)
-                elif member.issym():
-                    _check_target(member.linkname, len(parts) - 1, member.name)
-                    links.append((place, member.linkname, member.name))
-                elif member.islnk():
-                    origin = to.joinpath(*parts_of(member.linkname)[strip:])
-                    if origin not in files:
-                        raise UnsafeArchive("is a hard link to what is not in the archive", member.name)
-                    _remove(place, member.name)
-                    os.link(origin, place)
-                    files.add(place)
-                elif not member.isdir():
-                    raise UnsafeArchive("is a device, a pipe or something else that is no file", member.name)
-    except (tarfile.TarError, EOFError, ValueError) as e:
-        raise UnsafeArchive(f"is no archive that can be read: {e}", str(to)) from e
+    sizes: dict[Path, int] = {}     # of the files so far
+    folders = {to}
+    count = bounds.meter()
+    with read_tar(archive) as tar:
+        for member in members(tar):
+            origin = to.joinpath(*parts_of(member.linkname)[strip:]) if member.islnk() else to
+            count(member.name, sizes.get(origin, 0) or member.size)
+            if not wanted(parts := parts_of(member.name)[strip:]):
+                continue
+            place = to.joinpath(*parts)
+            _make_folders(to, parts if member.isdir() else parts[:-1], member.name, folders)
+            if member.isreg():
+                _write(tar.extractfile(member), place, member.mode, partial(count, member.name, 0, 0))
+                sizes[place] = member.size
+            elif member.issym():
+                _check_target(member.linkname, len(parts) - 1, member.name)
+                links.append((place, member.linkname, member.name))
+            elif member.islnk():
+                if origin not in sizes:
+                    raise UnsafeArchive("is a hard link to what is not in the archive", member.name)
+                _remove(place, member.name)
+                os.link(origin, place)
+                sizes[place] = sizes[origin]
+            elif not member.isdir():
+                raise UnsafeArchive("is a device, a pipe or something else that is no file", member.name)
     for place, target, name in links:
         _remove(place, name)
         os.symlink(target, place)
+
+
+@contextmanager
+def read_tar(archive: BinaryIO) -> Iterator[tarfile.TarFile]:
+    """Open a tar that is read once, from its beginning to its end. UnsafeArchive where it is none."""
+    try:
+        with tarfile.open(fileobj=archive, mode="r|", bufsize=PIECE, tarinfo=_Member) as tar:
+            yield tar
+    except (tarfile.TarError, EOFError, ValueError) as e:
+        raise UnsafeArchive(f"is no archive that can be read: {e}") from e
+
+
+def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar, one after the other, none of which is kept."""
+    while member := tar.next():
+        tar.members.clear()
+        yield member
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose name and attributes are of a size that a file system could have."""
+
+    def _proc_member(self, tar):
+        if not (self.isreg() or self.size <= MAX_HEADER_BYTES):
+            raise UnsafeArchive(f"has a header of {self.size:,} bytes")
+        return super()._proc_member(tar)
 
 
 def parts_of(name: str) -> tuple[str, ...]:
@@ -116,14 +185,17 @@ class Stream(io.RawIOBase):
             piece = next(self._pieces, None)
             if piece is None:
                 return 0
-            self._rest = piece
+            self._rest = memoryview(piece)   # a slice of it copies nothing
         n = min(len(into), len(self._rest))
         into[:n], self._rest = self._rest[:n], self._rest[n:]
         return n
 
 
-def _make_folders(to: Path, parts: tuple[str, ...], name: str) -> None:
-    """The folders `parts` in `to`, none of which is a link."""
+def _make_folders(to: Path, parts: tuple[str, ...], name: str, made: set[Path]) -> None:
+    """The folders `parts` in `to`, none of which is a link. Those in `made` were looked at before."""
+    if (place := to.joinpath(*parts)) in made:
+        return
+    made.add(place)
     place = to
     for part in parts:
         place = place / part
@@ -145,12 +217,13 @@ def _check_target(target: str, depth: int, name: str) -> None:
         raise UnsafeArchive(f"is a link that leads out, to {target!r}", name)
 
 
-def _write(content: BinaryIO, place: Path, mode: int) -> None:
+def _write(content: BinaryIO, place: Path, mode: int, check_time: Callable[[], None]) -> None:
     _remove(place, str(place))
     descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 | mode & 0o777)
     with open(descriptor, "wb") as file:
         while piece := content.read(PIECE):
             file.write(piece)
+            check_time()
 
 
 def _remove(place: Path, name: str) -> None:

@@ -26,7 +26,7 @@ import urllib3
 
 from codedata.errors import ItemFailed, Trouble
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, engine
-from codedata.sandbox.archives import Stream, pack, unpack
+from codedata.sandbox.archives import BOUNDS, Bounds, Stream, pack, unpack
 from codedata.sandbox.disk import DiskWatch
 from codedata.sandbox.output import Output
 from codedata.sandbox.owner import labels
@@ -141,7 +141,8 @@ class SandboxDocker:
         with pack(source, self._uid, self._gid) as archive, self._named_end():
             self._api.put_archive(self.id, place, archive)
 
-    def get(self, path: str, to: Path) -> None:
+    def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
+        bounds = replace(bounds, max_bytes=min(bounds.max_bytes, self._disk_bytes))
         place = posixpath.join(self.workdir, path)
         with self._named_end():
             try:
@@ -151,7 +152,7 @@ class SandboxDocker:
                     raise ItemFailed("is not there", place) from e
                 raise
             with closing(pieces):
-                unpack(Stream(pieces), Path(to), self._disk_bytes, strip=1 if found["mode"] & IS_FOLDER else 0)
+                unpack(Stream(pieces), Path(to), bounds, strip=1 if found["mode"] & IS_FOLDER else 0)
 
     def network(self, is_on: bool) -> None:
         if is_on == bool(self._networks):
@@ -179,6 +180,22 @@ class SandboxDocker:
         changes += [f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}"]
         with self._named_end():
             return self._api.commit(self.id, repository, tag, changes=changes)["Id"]
+
+    @contextmanager
+    def files(self, image_name: str = "") -> Iterator[engine.Files]:
+        """The container's files while nothing in it runs, or those of an image, in a container that never ran."""
+        with self._named_end():
+            if not image_name:
+                self._api.pause(self.id)
+            looked_at = self.id if not image_name else self._api.create_container(
+                image_name, ["bash"], labels=self._labels)["Id"]
+            try:
+                yield engine.Files(self._api, looked_at)
+            finally:
+                if image_name:
+                    self._api.remove_container(looked_at, v=True, force=True)
+                else:
+                    self._api.unpause(self.id)
 
     def close(self) -> None:
         self._disk.stop()

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import requests
 
 from codedata.errors import Trouble
 from codedata.sandbox import owner
+from codedata.sandbox.archives import Stream
 
 INSTALL = "pip install 'codedata[docker]', or choose another sandbox: --sandbox local, --sandbox kubernetes."
 START = "Start it (tools/docker-up does on Debian), or choose another sandbox: --sandbox local, --sandbox kubernetes."
@@ -74,6 +76,23 @@ def drop_network(api, network: str) -> None:
     """Remove the network, if nobody is on it."""
     with _network_lock, suppress(requests.RequestException):
         api.remove_network(network)
+
+
+# files
+
+class Files:
+    """The files of a container, read from the engine: nothing in it takes part."""
+
+    def __init__(self, api, container_id: str):
+        self._api, self._id = api, container_id
+
+    def all(self) -> BinaryIO:
+        """Return a tar of all of them, but for what volumes hold."""
+        return Stream(self._api.export(self._id))
+
+    def below(self, path: str) -> BinaryIO:
+        """Return a tar of one folder or file."""
+        return Stream(self._api.get_archive(self._id, path)[0])
 
 
 # what runs leave

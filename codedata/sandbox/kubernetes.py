@@ -17,13 +17,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 from codedata.errors import ItemFailed
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, owner
-from codedata.sandbox.archives import Stream, pack, unpack
+from codedata.sandbox.archives import BOUNDS, Bounds, Stream, pack, unpack
 from codedata.sandbox.cluster import PIECE, STDOUT, Cluster, Cut, Exec, template
 from codedata.sandbox.output import Output
 from codedata.sandbox.shell import bash, secrets_of, surroundings
@@ -133,16 +134,17 @@ class SandboxK8s:
                 if exec_.exit_code(END_S) != 0:
                     raise ItemFailed(f"cannot be written in the pod: {said.text().strip()}", to)
 
-    def get(self, path: str, to: Path) -> None:
+    def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
         """Copy a file, or what is in a folder, into the folder `to` of the host. At most as much as the disk limit."""
         place = self._place(path)
+        bounds = replace(bounds, max_bytes=min(bounds.max_bytes, self._most_bytes))
         text = (f'place={place}\nif [ -d "$place" ]; then tar -C "$place" -cf - .\n'
                 'else tar -C "$(dirname "$place")" -cf - "$(basename "$place")"; fi')
         with self._talking(), self._exec(text) as exec_:
             said = Output()
             pieces = _stdout(exec_, said)
             if (first := next(pieces, None)) is not None:
-                unpack(Stream(chain([first], pieces)), to, self._most_bytes)
+                unpack(Stream(chain([first], pieces)), to, bounds)
             if exec_.exit_code(END_S) > 1:          # 1: a file was written to while it was read
                 raise ItemFailed(f"cannot be read in the pod: {said.text().strip()}", path)
 

@@ -13,7 +13,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import weakref
@@ -23,7 +22,7 @@ from pathlib import Path
 from codedata.errors import ItemFailed, Trouble
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script, owner
-from codedata.sandbox.archives import pack, unpack
+from codedata.sandbox.archives import BOUNDS, Bounds, pack, unpack
 from codedata.sandbox.output import Output
 from codedata.sandbox.shell import bash, secrets_of, surroundings
 
@@ -90,14 +89,14 @@ class SandboxLocal:
         if not place.is_relative_to(self.workdir):
             raise ItemFailed("is outside of the sandbox's folder", to)
         with pack(source) as archive:
-            unpack(archive, place, sys.maxsize)
+            unpack(archive, place)
 
-    def get(self, path: str, to: Path) -> None:
+    def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
         place = Path(self.workdir, path)
         if not place.exists():
             raise ItemFailed("is not there", path)
-        with pack(place) as archive:
-            unpack(archive, Path(to), sys.maxsize)
+        with pack(place, bounds=bounds) as archive:
+            unpack(archive, Path(to), bounds)
 
     def network(self, is_on: bool) -> None:
         if not is_on:

@@ -1,0 +1,144 @@
+"""Look for what an install left in a file system from outside it: in the engine's tar of its files, with this machine's
+git.
+
+Nothing of what lies there is run, and of its repository only objects and refs reach git here, never settings or hooks.
+Not promised: that a history is found which was packed or encrypted by other means than git's, or a copy of the project
+that is imported by way of links or path files (shadowed.py, which runs inside, looks for those).
+"""
+from __future__ import annotations
+
+import posixpath
+import re
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+from codedata.env.leftovers import LOOK_S, activation
+from codedata.errors import ItemFailed
+from codedata.sandbox import Sandbox, open_sandbox
+from codedata.sandbox.archives import PIECE, Bounds, UnsafeArchive, members, read_tar, unpack
+from codedata.texts import printable, text_of
+
+BOUNDS = Bounds(max_bytes=100_000_000_000, max_files=5_000_000, max_depth=1_000, max_seconds=LOOK_S)
+MAX_NOTED = 100_000   # paths that are remembered of a file system
+# Replacements, like what OF_GIT leaves out and `_take` removes, would tell git what it could read from the objects.
+GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1",
+       "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g"}
+OF_GIT = re.compile(r"(?:\w*HEAD|packed-refs|shallow|refs|logs|objects|config)(?:/.*)?|modules")
+BARE = {"HEAD", "objects", "refs"}
+BUNDLE = re.compile(rb"# v\d+ git bundle")
+# Bare repositories of dependencies, like those among the files of the source, count where they know this history.
+OF_DEPENDENCIES = re.compile(r"/\.cargo/|/\.cache/|/pkg/mod/cache/")
+SETTINGS = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = {}\n"
+SITES = r"/lib(?:64)?/python3[\d.]*/(?:site|dist)-packages"
+
+
+def look(files, workdir: str, commit: str, distribution: str, modules: tuple[str, ...], node_package: str,
+         test_script: str) -> tuple[list[str], list[str]]:
+    """(what is there of a later history, copies of the project that would be imported instead of its source), a line
+    each. What cannot be read counts as a history."""
+    own = workdir.strip("/")
+    name = re.sub("[-_.]+", "[-_.]+", distribution) or "(?!)"
+    module = _any(module.replace(".", "/") for module in modules)
+    copy = re.compile(rf"(?P<site>.+{SITES})/(?:(?:{module})(?:/__init__)?\.(?:py|[\w.-]+\.so)|"
+                      rf"(?i:{name})-[^/]+\.(?:dist|egg)-info(?:/direct_url\.json)?)|usr/local/bin/python3|"
+                      rf"{_any([own])}/(?:[^/]+/){{0,3}}pyvenv\.cfg|"
+                      rf"{_any([own])}/node_modules/(?:{_any(filter(None, [node_package]))})")
+    try:
+        with open_sandbox("local", scripts=[]) as here:
+            if left := _own_history(here, files, own, commit):
+                return left, []
+            left, bare, installed = _scan(files, own, copy)
+            for place in bare:
+                is_of_others = place.startswith(f"/{own}/") or OF_DEPENDENCIES.search(place)
+                if not is_of_others or _knows(here, files, place, commit):
+                    left.append(f"another repository: {place}")
+            return left, _copies(installed, own, copy, test_script)
+    except (ItemFailed, OSError) as e:
+        return [f"the files cannot be looked through: {printable(str(e), 300)}"], []
+
+
+def _any(names) -> str:
+    """A pattern for one of some names; for none of them where there is none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+# repositories --------------------------------------------------------------------------------------------------------
+
+def _own_history(here: Sandbox, files, own: str, commit: str) -> list[str]:
+    """Copy the source's repository into this machine's folder; what of its history is none of the commit's."""
+    if wrong := _take(files, f"/{own}/.git", git := Path(here.workdir, ".git"), commit):
+        return [wrong]
+    done = here.run(f"set -- . {commit}\n{text_of('codedata.env', 'check_history.sh')}", timeout_s=LOOK_S,
+                    env=GIT)
+    remotes = re.findall(r"^\s*\[\s*remote\b[^\n]*", (git / "told").read_text(errors="replace"), re.MULTILINE | re.I)
+    return [*done.output.splitlines(), *(f"a remote: {printable(line, 100)}" for line in remotes),
+            *([] if done.ok else [f"looking for it ended with {done.exit_code}"])]
+
+
+def _take(files, place: str, to: Path, commit: str) -> str:
+    """Copy of a repository what git may be asked about; what speaks against that, or ""."""
+    shutil.rmtree(to, ignore_errors=True)
+    unpack(files.below(place), to, BOUNDS, strip=1, wanted=lambda parts: bool(OF_GIT.fullmatch("/".join(parts))))
+    bad = [path.name for path in to.rglob("*") if path.is_symlink() or path.match("objects/info/alternates")
+           or (path.suffix == ".pack" and not path.with_suffix(".idx").exists())]
+    if bad:   # objects that git here would not see
+        return f"objects are taken from elsewhere in {place}: {bad[0]}"
+    shutil.rmtree(to / "objects/info", ignore_errors=True)
+    for index in to.glob("objects/pack/multi-pack-index*"):
+        index.unlink()
+    (to / "config").touch()
+    (to / "config").rename(to / "told")
+    (to / "config").write_text(SETTINGS.format("sha256" if len(commit) == 64 else "sha1"))
+    return ""
+
+
+def _knows(here: Sandbox, files, place: str, commit: str) -> bool:
+    """Whether another repository has the commit or the one that its history began with."""
+    if _take(files, place, Path(here.workdir, "other"), commit):
+        return True
+    ask = f"git rev-list --max-parents=0 {commit} | head -1; echo {commit}"
+    return any(here.run(f"git cat-file -e {known}", env=GIT | {"GIT_DIR": "other"}).ok
+               for known in here.run(ask, timeout_s=LOOK_S, env=GIT).output.split())
+
+
+# everything else -----------------------------------------------------------------------------------------------------
+
+def _scan(files, own: str, copy: re.Pattern) -> tuple[list[str], list[str], dict[str, bytes]]:
+    """Read all files once: (repositories and bundles, bare repositories, {path by which a copy is known: its text})."""
+    left, bare, installed = [], defaultdict(set), {}
+    count = BOUNDS.meter()
+    with read_tar(files.all()) as tar:
+        for member in members(tar):
+            name = member.name.strip("/")
+            count(name, member.size)
+            folder, _, last = name.rpartition("/")
+            if f"{name}/".startswith(f"{own}/.git/"):
+                continue
+            if last == ".git":
+                left.append(f"another repository: /{name}")
+            elif last in BARE and not folder.endswith("/.git"):
+                bare[f"/{folder}"].add(last)
+            elif copy.fullmatch(name) and (last == "python3" or not member.issym()):
+                is_text = last == "direct_url.json" and member.isreg() and member.size <= PIECE
+                installed[name] = tar.extractfile(member).read() if is_text else b""
+            elif member.isreg() and BUNDLE.match(tar.extractfile(member).read(20)):
+                left.append(f"a bundle of a repository: /{name}")
+            if len(left) + len(bare) + len(installed) > MAX_NOTED:
+                raise UnsafeArchive(f"has more than {MAX_NOTED:,} paths that have to be looked at")
+    return left, [place for place, has in bare.items() if has == BARE], installed
+
+
+def _copies(installed: dict[str, bytes], own: str, copy: re.Pattern, test_script: str) -> list[str]:
+    """Copies of the project in the environment that the tests use, and in those among the files of the source."""
+    named = re.match(r"(?:\. |PATH=)([^\s$]+)/bin[/:]", activation(test_script))
+    system = ["usr/local"] if "usr/local/bin/python3" in installed else ["usr", "usr/local", "root/.local"]
+    prefixes = [posixpath.join(f"/{own}", named[1]).strip("/")] if named else system
+    prefixes += [posixpath.dirname(path) for path in installed if path.endswith("/pyvenv.cfg")]
+    site = re.compile(rf"(?:{_any(prefixes)}){SITES}")
+    there = [path for path in installed if site.fullmatch(copy.fullmatch(path)["site"] or "")]
+    compiled = tuple(re.sub(r"\.[^/]+$", ".py", path) for path in there if path.endswith(".so"))
+    ends = (".py",) if any(b'"editable": true' in installed[path] for path in there) else (".py", "-info")
+    copies = [path for path in there if path.endswith(ends) and path not in compiled]
+    copies += [path for path in installed if path.startswith(f"{own}/node_modules/")]
+    return [f"a copy of the project itself: /{path}" for path in copies]
