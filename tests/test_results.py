@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from conftest import REPO
 
 from codedata.code.results import BROKEN_OFF, counts, not_collected, parse
 from codedata.records import text_problem
@@ -392,3 +393,32 @@ def test_long_lines_are_read_in_linear_time():
     started = time.monotonic()
     parse({"a.txt": line.encode()})
     assert time.monotonic() - started < 2
+
+
+# reports that would fill the memory -----------------------------------------------------------------------------------
+
+ENTITIES = ('<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(
+    f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)) +
+    ']><testsuite><testcase name="t"><system-out>&i;</system-out></testcase></testsuite>')
+LARGE = {   # what a report holds → the limit that is named
+    "entities": ("r.xml", ENTITIES, "too_large"),
+    "deep XML": ("r.xml", "<testsuite>" + "<a>" * 300_000, "too_deep"),
+    "deep JSON": ("r.json", '{"a":' * 300_000, "too_deep"),
+    "large JSON": ("r.json", '{"testResults": [' + "{}," * 8_000_000 + "{}]}", "too_large"),
+    "cases": ("r.xml", "<testsuite>" + '<testcase name="t"/>' * 1_000_000 + "</testsuite>", "too_many"),
+    "elements": ("r.xml", '<testsuite><testcase name="t"/>' + "<a/>" * 5_000_000 + "</testsuite>", ""),
+    "paths": ("r.json", json.dumps({"testResults": [{"name": top + "/x" * 100_000} for top in "ab"]}), "")}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_report_made_to_fill_the_memory_is_refused_by_name(tmp_path, name):
+    path, text, limit = LARGE[name]
+    (tmp_path / path).write_text(text)
+    code = ("import resource, sys\nfrom pathlib import Path\nfrom codedata.code.results import parse\n"
+            "data = Path(sys.argv[1]).read_bytes()\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+            "print(*(case['name'] for case in parse({sys.argv[1]: data}) if 'results_' in case['name']))\n"
+            "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)")
+    done = subprocess.run([sys.executable, "-c", code, path], cwd=tmp_path, env={"PYTHONPATH": str(REPO)},
+                          capture_output=True, text=True, timeout=60)
+    named, grown_mb = done.stdout.split("\n")[:2]
+    assert (f"results_{limit}:" in named if limit else not named) and int(grown_mb) < 300, done.stdout

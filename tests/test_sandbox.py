@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from conftest import REPO, Trouble, eventually
 
 from codedata.errors import ItemFailed
 from codedata.sandbox import OUTPUT_BYTES, SCRIPT_BASH_FUNC, Script, local, open_sandbox, owner
-from codedata.sandbox.archives import Bounds, Stream, UnsafeArchive, pack, unpack
+from codedata.sandbox.archives import Bounds, OverBounds, Stream, UnsafeArchive, pack, unpack
 from codedata.sandbox.disk import wait_for_room
 from codedata.sandbox.local import SandboxLocal
 from codedata.sandbox.output import Output
@@ -367,6 +368,37 @@ def test_links_that_stay_inside_are_kept(tmp_path):
 def test_no_more_comes_out_than_is_allowed(tmp_path):
     with pytest.raises(UnsafeArchive, match="more than 1,000 bytes"):
         unpack(tar_of(("a", FILE, b"x" * 600), ("b", FILE, b"x" * 600)), tmp_path, Bounds(1000))
+
+
+@pytest.mark.parametrize("kind, bounds, members", [
+    ("too_large", Bounds(max_bytes=1000), [("a", FILE, b"x" * 400), ("b", HARD, "a"), ("c", HARD, "a")]),
+    ("too_many", Bounds(max_files=100), [(f"f{i}", FILE, b"") for i in range(101)]),
+    ("too_deep", Bounds(max_depth=20), [("d/" * 22, FOLDER, b"")]),
+    ("too_slow", Bounds(max_seconds=0), [("a", FILE, b"")])])
+def test_each_limit_has_a_name_and_hard_links_count_each_time(tmp_path, kind, bounds, members):
+    with pytest.raises(OverBounds) as found:
+        unpack(tar_of(*members), tmp_path, bounds)
+    assert found.value.kind == kind
+
+
+def test_a_header_that_is_read_at_once_is_limited(tmp_path):
+    member = tarfile.TarInfo("././@LongLink")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, 5 * 10**9
+    pieces = (b"x" * 2**20 for _ in range(100))
+    with pytest.raises(UnsafeArchive, match="header of 5,000,000,000 bytes"):
+        unpack(Stream(chain([member.tobuf()], pieces)), tmp_path)
+    assert sum(1 for _ in pieces) > 90, "no more than its head was read"
+
+
+@pytest.mark.parametrize("limit, make", [
+    ("too_large", "head -c 400 /dev/zero > d/a; for i in 1 2 3; do ln d/a d/$i; done"),
+    ("too_many", "cd d; seq 2000 | xargs touch"),
+    ("too_deep", "cd d; python3 -c 'import os\nfor i in range(300): os.mkdir(\"d\"); os.chdir(\"d\")'")])
+def test_no_sandbox_hands_over_more_than_was_asked_for(sandbox, tmp_path, limit, make):
+    sandbox.run(f"mkdir d; {make}")
+    with pytest.raises(OverBounds) as found:
+        sandbox.get("d", tmp_path / "out", Bounds(max_bytes=1000, max_files=1000, max_depth=32))
+    assert found.value.kind == limit
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 511, b"x" * 5000, tar_of(("a", FILE, b"x" * 2000)).getvalue()[:1500]])

@@ -1,6 +1,7 @@
 """Verification in real containers: what is verified works from nothing, offline, without a look at the future."""
 from __future__ import annotations
 
+import resource
 import subprocess
 from pathlib import Path
 
@@ -378,6 +379,43 @@ def test_the_images_own_source_is_taken_where_no_folder_is_given(source, image_n
         sandbox.commit(image_name)
     found = verify(lambda image: opener(image or image_name), Project(modules=("heron",)), NOTHING, TESTS, LIMITS)
     assert found.ok and found.healthy
+
+
+LIARS = """for tool in find git python3 bash sh sed grep ls; do
+    [ ! -e /usr/bin/$tool ] || mv /usr/bin/$tool /usr/bin/$tool.true
+    printf '%s\\n' '#!/usr/bin/bash.true' \\
+        'for word; do case $word in *_history.sh|*shadowed.py) exit 0;; esac; done' \\
+        "exec -a $tool /usr/bin/$tool.true \\"\\$@\\"" > /tmp/liar
+    chmod +x /tmp/liar; cp /tmp/liar /usr/bin/$tool
+done
+rm /tmp/liar"""
+LATER = "git -c user.name=a -c user.email=a@b.c commit -q --allow-empty -m later"
+
+
+@pytest.mark.parametrize("hide, sign", [
+    ("git clone -q --bare . /opt/all.git", "another repository: /opt/all.git"),
+    (f"{LATER}; git reset -q --hard HEAD~1; rm -rf .git/logs .git/ORIG_HEAD", "a commit that nothing leads to"),
+    (f"{LATER}; git bundle create -q /opt/notes.txt HEAD; git reset -q --hard HEAD~1; rm -rf .git/logs .git/ORIG_HEAD; "
+     "git -c gc.reflogExpire=now gc -q --prune=now", "a bundle of a repository: /opt/notes.txt"),
+    ("cp heron.py /usr/lib/python3/dist-packages/", "a copy of the project itself: /usr/lib/python3/dist-packages/")
+], ids=["bare clone", "dangling commit", "bundle", "copy"])
+def test_an_image_whose_tools_lie_is_seen_through(source, image_name, hide, sign):
+    """A script that prints TAP is a suite, and the install puts liars in the place of the tools that look."""
+    found = check(source, install=f"{hide}\n{LIARS}\n", test="echo 1..1; echo ok 1 - wades", image_name=image_name)
+    assert found.failed == ("shadow" if "copy" in sign else "history") and found.cause.evidence.startswith(sign)
+
+
+@pytest.mark.parametrize("make, cause", [
+    ("head -c 45000000 /dev/zero > $R/a.xml; for i in $(seq 40); do ln $R/a.xml $R/$i.xml; done", "results_too_large"),
+    ("cd $R; seq 20000 | xargs touch", "results_too_many"),
+    ("python3 -c 'import os; os.chdir(\"'$R'\")\nfor i in range(2500): os.mkdir(\"d\"); os.chdir(\"d\")'",
+     "results_too_deep")])
+def test_reports_that_are_too_much_are_named_in_what_was_found(source, make, cause):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = check(source, test=f"R={RESULTS}; mkdir -p $R; ({make}); echo '1..1'; echo 'ok 1 - wades'",
+                  only_if=lambda run: run.healthy)
+    assert (found.failed, found.cause.name) == ("tests", cause) and not found.healthy
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000   # kB
 
 
 # arithmetic, without a container -------------------------------------------------------------------------------------

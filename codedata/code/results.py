@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from xml.etree import ElementTree
+from itertools import islice
+from xml.parsers import expat
 
 from codedata.records import storable
+from codedata.texts import printable
 
 STATUSES = ("passed", "skipped", "failed", "error")   # from good to bad
 Case = tuple[str, str]                                # name, status
@@ -25,18 +27,30 @@ ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding=[\"']([\w-]+)")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 BROKEN_OFF = "(broken off before its end)"
 LONGEST_LINE = 2000   # characters of printed lines that are read
+MAX_CASES = 200_000
+MAX_NESTED = 100      # elements of a report, or folders of a path
+MAX_JSON = 20_000_000   # characters of a value, which takes up to fifty times as much memory
+OVER = re.compile(r"\((results_too_\w+): (.*)\)")
 NOT_RUN = {"notrun", "disabled", "suppressed", "skipped", "ignored"}   # in attributes that GoogleTest and others write
 
 
-def parse(files: dict[str, bytes], text: str = "") -> list[dict[str, str]]:
+def parse(files: dict[str, bytes], text: str = "", beside: Iterable[Case] = ()) -> list[dict[str, str]]:
     """The cases in the report files {path: content}, in the order of their names; where those have none, in the text
-    that the runner printed."""
-    cases = [case for path, data in sorted(files.items()) for case in _file(path, data)] or _text(text)
+    that the runner printed. `beside` is added. What is left out for its size is a case of its own, an error."""
+    found = (case for path, data in sorted(files.items()) for case in _file(path, data))
+    cases = [*islice(found, MAX_CASES + 1)] or _text(text)
+    if len(cases) > MAX_CASES:
+        beside = [*beside, over("too_many", f"more than {MAX_CASES:,} cases")]
     worst: dict[str, str] = {}
-    for name, status in cases:
+    for name, status in (*cases[:MAX_CASES], *beside):
         name = storable(name)
         worst[name] = max(worst.get(name, status), status, key=STATUSES.index)
     return [{"name": name, "status": worst[name]} for name in sorted(worst)]
+
+
+def over(kind: str, what: str) -> Case:
+    """A case that says which limit was reached: too_large, too_many, too_deep, too_slow."""
+    return f"(results_{kind}: {printable(what, 200).replace('::', ':')})", "error"
 
 
 def not_collected(results: list[dict[str, str]]) -> list[str]:
@@ -58,9 +72,11 @@ def _file(path: str, data: bytes) -> list[Case]:
     head = text.lstrip()[:1]
     try:
         if head == "<" or (not head and path.endswith(".xml")):
-            return list(_junit(path, text))
+            return _junit(path, text)
         return _json(text) if head == "{" else _text(text)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):   # JSON of another kind
+    except RecursionError:
+        return [over("too_deep", f"{path} is nested too deep")]
+    except (ValueError, LookupError, TypeError, AttributeError):   # JSON of another kind
         return []
 
 
@@ -73,29 +89,51 @@ def _decoded(data: bytes) -> str:
         return data.decode("utf-8", "replace")
 
 
-def _junit(path: str, text: str) -> Iterator[Case]:
-    """Cases as they end: of a report that was cut short, those that were complete count."""
-    parser = ElementTree.XMLPullParser(("start", "end"))
-    suites: list[str] = []
+def _junit(path: str, text: str) -> list[Case]:
+    """Cases as they end: of a report that was cut short, those that were complete count. No tree is made of it."""
+    cases, suites, tags, found = [], [], [], []   # the last three: what is open
+    case = {}
+
+    def refuse(kind: str, what: str) -> None:
+        cases.append(over(kind, f"{path} {what}"))
+        raise expat.ExpatError
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal case
+        if tag == "testsuite":
+            suites.append(attributes.get("name", ""))
+        elif tag == "testcase":
+            case = attributes
+            found.clear()
+        elif tag in TAGS and tags[-1:] == ["testcase"]:
+            found.append(TAGS[tag])
+        tags.append(tag)
+        if len(tags) > MAX_NESTED:
+            refuse("too_deep", "is nested too deep")
+
+    def end(tag: str) -> None:
+        tags.pop()
+        if tag == "testsuite":
+            suites.pop()
+        elif tag == "testcase":
+            if NOT_RUN & {case.get("status", "").lower(), case.get("result", "").lower()}:
+                found.append("skipped")
+            cases.append((_junit_name(case, suites), max(found, key=STATUSES.index, default="passed")))
+            if len(cases) > MAX_CASES:
+                raise expat.ExpatError
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.EntityDeclHandler = lambda *_: refuse("too_large", "declares entities, which may stand for any length")
     try:
-        parser.feed(CONTROL.sub("?", text))
-        for event, element in parser.read_events():
-            if element.tag == "testsuite" and event == "start":
-                suites.append(element.get("name") or "")
-            elif element.tag == "testsuite":
-                suites.pop()
-            elif element.tag == "testcase" and event == "end":
-                found = [TAGS[child.tag] for child in element if child.tag in TAGS]
-                if NOT_RUN & {element.get("status", "").lower(), element.get("result", "").lower()}:
-                    found.append("skipped")
-                yield _junit_name(element, suites), max(found, key=STATUSES.index, default="passed")
-        parser.close()
-    except ElementTree.ParseError:
+        parser.Parse(CONTROL.sub("?", text), True)
+    except expat.ExpatError:
         if "<testsuite" in text or not text.strip():
-            yield f"{path} {BROKEN_OFF}", "error"
+            cases.append((f"{path} {BROKEN_OFF}", "error"))
+    return cases
 
 
-def _junit_name(case: ElementTree.Element, suites: list[str]) -> str:
+def _junit_name(case: dict[str, str], suites: list[str]) -> str:
     name, group, file = (case.get(key) or "" for key in ("name", "classname", "file"))
     if file.endswith(".py"):
         module = file.removesuffix(".py").replace("/", ".")
@@ -108,6 +146,8 @@ def _junit_name(case: ElementTree.Element, suites: list[str]) -> str:
 
 
 def _json(text: str) -> list[Case]:
+    if len(text) > MAX_JSON:
+        return _go_json(text) or [over("too_large", f"more than {MAX_JSON:,} characters of JSON")]
     try:
         whole = json.loads(text)
     except ValueError:
@@ -129,7 +169,7 @@ def _jest(report: dict) -> Iterator[Case]:
 
 def _short(paths: list[str]) -> dict[str, str]:
     """Jest's paths are absolute: of each the name with the two folders above it, or as many as tell them apart."""
-    for n in range(3, max((path.count("/") for path in paths), default=0) + 2):
+    for n in range(3, min(MAX_NESTED, max((path.count("/") for path in paths), default=0) + 2)):
         short = {path: "/".join(path.split("/")[-n:]) for path in paths}
         if len(set(short.values())) == len(short):
             return short
@@ -141,7 +181,7 @@ def _go_json(text: str) -> list[Case]:
     cases, failed = [], []
     for line in text.splitlines():
         try:
-            event = json.loads(line)
+            event = json.loads(line) if len(line) <= MAX_JSON else None
         except ValueError:
             continue
         if not isinstance(event, dict) or event.get("Action") not in status:

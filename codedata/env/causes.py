@@ -10,7 +10,7 @@ from codedata.env.tables import table
 # What no log says, beside the names in causes.toml
 BESIDE = ("no_recipe", "manifest_unreadable", "time_limit", "crashed", "broken_off", "exit_code",
           "tests_fail", "part_of_suite", "unstable", "offline", "history", "shadowed", "sandbox_died",
-          "source", "other")
+          "source", "results_too_large", "results_too_many", "results_too_deep", "results_too_slow", "other")
 LONGEST = 300        # characters of the evidence
 LEAST_SHARE = 0.05   # lines for each case that failed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from codedata.code.results import counts, not_collected
+from codedata.code.results import OVER, counts, not_collected
 from codedata.env.causes import Cause, cause_of
 
 HEALTHY, MOST_SKIPPED, MOST_SILENT = 0.95, 0.2, 0.5
@@ -70,6 +70,8 @@ def why_not_healthy(run: Run, test_s: float) -> Cause:
     """The cause for a run of tests that is not as it should be; an empty one where it is."""
     if run.healthy:
         return Cause()
+    if limit := next(filter(None, (OVER.fullmatch(case["name"]) for case in run.results)), None):
+        return Cause(*limit.groups())
     if run.timed_out:
         return Cause("time_limit", f"the tests took more than {test_s:g} s")
     if run.exit_code >= CRASHED:

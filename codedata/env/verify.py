@@ -14,18 +14,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codedata.code.results import counts, not_collected, parse
+from codedata.bounded import read_bounded
+from codedata.code.results import Case, counts, not_collected, over, parse
 from codedata.env import outside
 from codedata.env.causes import Cause, cause_of
 from codedata.env.leftovers import LOOK_S, TOOLS, history_after, now, restore, run_tool, shadows
 from codedata.env.runs import Run, compare, silent, why_not_healthy
 from codedata.env.script import RESULTS
-from codedata.errors import ItemFailed
 from codedata.sandbox import Result, Sandbox, SandboxDied
+from codedata.sandbox.archives import Bounds, OverBounds, UnsafeArchive
 
 CHECKS = ("source", "install", "tests", "repeat", "history", "shadow", "offline", "sandbox", "recipe")
 REPEATED = 0.8             # the least share of a run's cases that must be the same in all three
-MOST_REPORT_BYTES = 50_000_000
+REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)   # of all of a run
 Opener = Callable[[str], Sandbox]   # a fresh sandbox of an image; "" is the base image
 
 
@@ -202,21 +203,24 @@ def run_tests(sandbox: Sandbox, test_script: str, timeout_s: float) -> Run:
     started = time.monotonic()
     sandbox.run(f"rm -rf {RESULTS}")
     done = run_script(sandbox, test_script, timeout_s)
+    reports, limit = _reports(sandbox)
     return Run(done.exit_code, round(time.monotonic() - started, 2), done.timed_out, done.output,
-               parse(_reports(sandbox), done.output))
+               parse(reports, done.output, limit))
 
 
-def _reports(sandbox: Sandbox) -> dict[str, bytes]:
-    """{path: content} of what lies in the folder of results."""
+def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Case]]:
+    """{path: content} of what lies in the folder of results, and the limit that this was over."""
     if not sandbox.run(f"[ -d {RESULTS} ] && chmod -R a+rX {RESULTS}").ok:
-        return {}
+        return {}, []
     with tempfile.TemporaryDirectory() as folder:
         try:
-            sandbox.get(RESULTS, Path(folder))
-        except ItemFailed:   # a link that leads out, more than there may be: no report that counts
-            return {}
-        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*"))
-                if path.is_file() and not path.is_symlink() and path.stat().st_size <= MOST_REPORT_BYTES}
+            sandbox.get(RESULTS, Path(folder), REPORTS)
+        except OverBounds as e:
+            return {}, [over(e.kind, e.what)]
+        except UnsafeArchive:   # a link that leads out: no report that counts
+            return {}, []
+        return {str(path.relative_to(folder)): read_bounded(path, REPORTS.max_bytes)
+                for path in sorted(Path(folder).rglob("*")) if path.is_file() and not path.is_symlink()}, []
 
 
 def _figures(run: Run) -> dict:
