@@ -46,10 +46,9 @@ def main(argv=None) -> int:
     with Models(settings) as models:
         host = Host(settings, models.stop, args.keep_images)
         looks_on = args.status or args.dry_run
-        if not looks_on:
-            host.reap()
+        left = [] if looks_on else host.reap()
         if args.reap:
-            return 0
+            return 1 if left else 0
         if bool(args.input) == bool(args.repo):
             parser.error("one of --input and --repo is needed")
         if not looks_on:

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from conftest import REPO, Trouble, eventually
+from conftest import REPO, Trouble, eventually, run_script
 
 from codedata.errors import ItemFailed
 from codedata.sandbox import OUTPUT_BYTES, SCRIPT_BASH_FUNC, Script, local, open_sandbox, owner
@@ -266,12 +266,40 @@ def test_a_killed_process_leaves_no_local_sandbox_after_the_next_reap(tmp_path):
     killed.kill()
     killed.communicate()
     reaped = subprocess.run([sys.executable, "-c", reaps], env=env, capture_output=True, text=True).stdout
-    assert ast.literal_eval(reaped) == [str(Path(folders[0]).parent)]
+    assert ast.literal_eval(reaped) == ([str(Path(folders[0]).parent)], [])
     eventually(lambda: not Path(f"/proc/{pids[0]}").exists())
     assert Path(f"/proc/{pids[1]}").exists() and Path(folders[1]).is_dir()
     alive.communicate("\n")   # ends as usual, without close()
     eventually(lambda: not Path(f"/proc/{pids[1]}").exists())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_20000_deep_goes_with_the_local_sandbox(tmp_path, capsys):
+    with SandboxLocal() as sandbox:
+        assert sandbox.run("python3 -c 'import os\nfor i in range(20000): os.mkdir(\"d\"); os.chdir(\"d\")'").ok
+        sandbox.run(f"mkdir closed; touch closed/x; chmod 0 closed; ln -s {tmp_path} out")
+    assert not Path(sandbox.workdir).parent.exists() and tmp_path.is_dir() and not capsys.readouterr().err
+
+
+def test_what_cannot_be_removed_is_named_and_reap_ends_with_1(tmp_path):
+    """Immutable for root; for anybody else in a folder that cannot be written."""
+    folder = tmp_path / "codedata-stays"
+    folder.mkdir()
+    gone = {**owner.labels("r"), owner.STARTED: "another.1"}
+    (folder / "owner.json").write_text(json.dumps(gone))
+    close, open_ = (["chattr", "+i", str(folder)], ["chattr", "-i", str(folder)]) if os.getuid() == 0 else (
+        ["chmod", "555", str(tmp_path)], ["chmod", "755", str(tmp_path)])
+    root = tmp_path / "root"
+    root.mkdir()
+    flags = ("--reap", "--sandbox", "local")
+    subprocess.run(close, check=True)
+    try:
+        done = run_script("env_setup.py", root, *flags, env={"TMPDIR": str(tmp_path)})
+    finally:
+        subprocess.run(open_, check=True)
+    assert done.returncode == 1 and "codedata-stays (" in done.stderr and "cannot be removed" in done.stderr
+    assert run_script("env_setup.py", root, *flags, env={"TMPDIR": str(tmp_path)}).returncode == 0
+    assert not folder.exists()
 
 
 def test_other_scripts_are_sourced_in_their_order():

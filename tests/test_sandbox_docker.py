@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from conftest import REPO, Trouble, eventually
@@ -223,7 +224,7 @@ def test_images_that_are_kept_outlive_their_run_and_those_made_from_them_need_no
             "    box.commit('codedata-tests:passing', keep=False)")
     try:
         subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(REPO)})
-        removed = engine.reap(api)
+        removed, _ = engine.reap(api)
         assert "codedata-tests:passing" in removed and "codedata-tests:kept" not in removed
         assert engine.remove_images(RUN, api) == [] and api.inspect_image("codedata-tests:kept")
     finally:
@@ -269,7 +270,7 @@ def test_a_killed_process_leaves_nothing_after_the_next_start(api, number):
         process.send_signal(number)
         process.communicate()
         assert len(left(api, run)) == (5 if number == signal.SIGKILL else 1), "an interrupt leaves the image only"
-        assert "codedata-tests:orphan" in engine.reap(api)
+        assert "codedata-tests:orphan" in engine.reap(api)[0]
         assert left(api, run) == [] and volumes(api) == before
     finally:
         api.remove_image(image)
@@ -280,9 +281,30 @@ def test_what_belongs_to_others_is_never_removed(api, sandbox):
     network = api.create_network("codedata-tests-theirs", labels=theirs)["Id"]
     plain = api.create_network("codedata-tests-plain")["Id"]
     try:
-        removed = engine.reap(api) + engine.remove_images("no-such-run", api)
+        removed = engine.reap(api)[0] + engine.remove_images("no-such-run", api)
         assert not {"codedata-tests-theirs", "codedata-tests-plain"} & set(removed)
         assert sandbox.run("true").ok and api.inspect_network(network) and api.inspect_network(plain)
     finally:
         api.remove_network(network)
         api.remove_network(plain)
+
+
+DEEP = """python3 - <<'END'
+import os
+os.mkdir("deep")
+os.chdir("deep")
+for _ in range(20_000):
+    os.mkdir("d")
+    os.chdir("d")
+END"""
+
+
+def test_a_folder_too_deep_for_the_engine_goes_with_its_container(api, capsys):
+    with SandboxDocker(run_label=f"{RUN}-deep") as sandbox:
+        assert sandbox.run(DEEP).ok
+        upper = Path(api.inspect_container(sandbox.id)["GraphDriver"]["Data"]["UpperDir"])
+    said = capsys.readouterr().err
+    if os.access(upper.parents[2], os.W_OK):
+        assert left(api, f"{RUN}-deep") == [] and not upper.exists() and not said
+    else:
+        assert sandbox.id[:12] in said and "cannot be removed" in said and "--reap" in said

@@ -1,8 +1,12 @@
 """Disk that containers fill: a watcher for one of them, and a pause before the host has none left."""
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
+import stat
 import threading
+from functools import partial
 from pathlib import Path
 
 import requests
@@ -12,6 +16,7 @@ from codedata.progress import say
 
 FASTEST = 2_000_000_000    # bytes a second that nothing writes faster than: from it follows when to look again
 SOONEST_S, LATEST_S = 0.5, 10.0
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 ROOM_S = 5.0               # between two looks at what the host has left
 
 _waiting = threading.Lock()   # of the threads that wait for room one looks and says so
@@ -46,6 +51,36 @@ class DiskWatch(threading.Thread):
 
     def stop(self) -> None:
         self._stop_it.set()
+
+
+def remove_tree(root: Path) -> None:
+    """Remove a folder, however deep it is: what lies two levels down is moved up first, so that no path gets long and
+    nothing recurses. OSError where something cannot be removed. Nothing may write there meanwhile."""
+    top = os.open(root, FOLDER)
+    try:
+        os.fchmod(top, 0o700)   # what cannot be written, such as folders of Go's module cache, cannot be emptied
+        while names := os.listdir(top):
+            for name in filter(partial(_is_folder, top), names):
+                os.chmod(name, 0o700, dir_fd=top)
+                child = os.open(name, FOLDER, dir_fd=top)
+                try:
+                    for inner in filter(partial(_is_folder, child), os.listdir(child)):
+                        os.chmod(inner, 0o700, dir_fd=child)
+                        os.rename(inner, secrets.token_hex(16), src_dir_fd=child, dst_dir_fd=top)
+                finally:
+                    os.close(child)
+                os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(root)
+
+
+def _is_folder(parent: int, name: str) -> bool:
+    """Whether a name is a folder; what is none is removed."""
+    if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+        return True
+    os.unlink(name, dir_fd=parent)
+    return False
 
 
 def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event | None = None) -> None:

@@ -25,6 +25,7 @@ import requests
 import urllib3
 
 from codedata.errors import ItemFailed, Trouble
+from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, engine
 from codedata.sandbox.archives import BOUNDS, Bounds, Stream, pack, unpack
 from codedata.sandbox.disk import DiskWatch
@@ -193,7 +194,7 @@ class SandboxDocker:
                 yield engine.Files(self._api, looked_at)
             finally:
                 if image_name:
-                    self._api.remove_container(looked_at, v=True, force=True)
+                    engine.remove_container(self._api, looked_at)
                 else:
                     self._api.unpause(self.id)
 
@@ -328,7 +329,10 @@ def _pieces(raw) -> Iterator[bytes]:
 
 
 def _remove(api, container_id: str, networks: list[str]) -> None:
-    with suppress(*LOST):
-        api.remove_container(container_id, v=True, force=True)
+    try:
+        engine.remove_container(api, container_id)
+    except (*LOST, OSError) as e:
+        if line := engine.not_removed(api, f"container {container_id[:12]}", e):
+            say(line)
     for network in networks:
         engine.drop_network(api, network)

@@ -1,6 +1,7 @@
 """The Docker engine: how it is reached, the network that sandboxes share, and what killed runs have left in it."""
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable
@@ -12,12 +13,16 @@ from typing import BinaryIO
 import requests
 
 from codedata.errors import Trouble
+from codedata.progress import say
 from codedata.sandbox import owner
 from codedata.sandbox.archives import Stream
+from codedata.sandbox.disk import remove_tree
+from codedata.texts import printable
 
 INSTALL = "pip install 'codedata[docker]', or choose another sandbox: --sandbox local, --sandbox kubernetes."
 START = "Start it (tools/docker-up does on Debian), or choose another sandbox: --sandbox local, --sandbox kubernetes."
 KEEP, KEPT = "codedata.keep", "1"   # the label of images that outlive their run
+MEND = "Stop the engine, remove its folder of the container, start it, and run: python env_setup.py --reap"
 TIMEOUT_S = 300            # of a request; a commit writes gigabytes
 NOT_AMONG_THEMSELVES = {"com.docker.network.bridge.enable_icc": "false"}
 
@@ -97,18 +102,43 @@ class Files:
 
 # what runs leave
 
-def reap(api=None) -> list[str]:
+def reap(api=None) -> tuple[list[str], list[str]]:
     """Remove what killed processes of this host have left: containers with their volumes, networks, images that were
-    not to be kept. Their names."""
+    not to be kept. (Their names, a line for each that cannot be removed.)"""
     api = api or connect()
     ours = {"label": owner.PID}
-    found = [(c["Names"][0].lstrip("/"), c["Labels"], partial(api.remove_container, c["Id"], v=True, force=True))
+    found = [(c["Names"][0].lstrip("/"), c["Labels"], partial(remove_container, api, c["Id"]))
              for c in api.containers(all=True, filters=ours)]
     found += [(n["Name"], n["Labels"], partial(api.remove_network, n["Id"])) for n in api.networks(filters=ours)]
     found += [(name, i["Labels"], partial(api.remove_image, name)) for i in api.images(filters=ours)
               for name in _names_of(i)]
-    return _removed((name, remove) for name, labels, remove in found
-                    if owner.is_gone(labels) and labels.get(KEEP) != KEPT)
+    return _removed(api, ((name, remove) for name, labels, remove in found
+                          if owner.is_gone(labels) and labels.get(KEEP) != KEPT))
+
+
+def remove_container(api, container_id: str) -> None:
+    """Remove a container with its volumes, also one whose folders are too deep for the engine."""
+    try:
+        api.remove_container(container_id, v=True, force=True)
+    except requests.HTTPError as e:
+        if e.response.status_code < 500:
+            raise
+        upper = Path(api.inspect_container(container_id)["GraphDriver"]["Data"].get("UpperDir", ""))
+        if not (upper.is_absolute() and os.access(upper, os.W_OK)):
+            raise   # the engine is on another machine, or we may not
+        remove_tree(upper)
+        api.remove_container(container_id, v=True, force=True)
+
+
+def not_removed(api, name: str, e: Exception) -> str:
+    """Say of what cannot be removed its name, its size, and what to do. "" where it is gone, or still in use."""
+    if getattr(getattr(e, "response", None), "status_code", 0) in (403, 404, 409):
+        return ""
+    n_bytes = -1
+    with suppress(requests.RequestException, LookupError):
+        n_bytes = api.containers(all=True, size=True, filters={"name": name})[0].get("SizeRw", 0)
+    return (f"{name} ({f'{n_bytes:,} bytes' if n_bytes >= 0 else 'of unknown size'}) cannot be removed: "
+            f"{printable(reason(e), 200)}. {MEND}")
 
 
 def workdir_of(image: str) -> str:
@@ -140,9 +170,12 @@ def split_name(image_name: str) -> tuple[str, str]:
 def remove_images(run_label: str, api=None) -> list[str]:
     """Remove the images that a run has made, but for those that were to be kept; their names."""
     api = api or connect()
-    return _removed((name, partial(api.remove_image, name))
-                    for image in api.images(filters={"label": f"{owner.RUN}={run_label}"})
-                    if image["Labels"].get(KEEP) != KEPT for name in _names_of(image))
+    removed, left = _removed(api, ((name, partial(api.remove_image, name))
+                                   for image in api.images(filters={"label": f"{owner.RUN}={run_label}"})
+                                   if image["Labels"].get(KEEP) != KEPT for name in _names_of(image)))
+    for line in left:
+        say(line)
+    return removed
 
 
 def _names_of(image: dict) -> list[str]:
@@ -150,10 +183,12 @@ def _names_of(image: dict) -> list[str]:
     return [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"] or [image["Id"]]
 
 
-def _removed(found: Iterable[tuple[str, Callable]]) -> list[str]:
-    names = []
+def _removed(api, found: Iterable[tuple[str, Callable]]) -> tuple[list[str], list[str]]:
+    names, left = [], []
     for name, remove in found:
-        with suppress(requests.RequestException):   # somebody else was quicker, or a container still uses the image
+        try:
             remove()
             names.append(name)
-    return names
+        except (requests.RequestException, OSError) as e:
+            left.append(not_removed(api, name, e))
+    return names, [*filter(None, left)]

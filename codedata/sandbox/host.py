@@ -11,6 +11,7 @@ from codedata.errors import Interrupted
 from codedata.progress import named, plural, say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Sandbox, open_sandbox
 from codedata.sandbox.sizes import bytes_of
+from codedata.texts import printable
 
 WORKDIR = "/testbed"
 SCRIPTS_A_POD = 6   # that may take their whole time, before the cluster ends the pod: an install, tests, a few commands
@@ -25,19 +26,23 @@ class Host:
         self.makes_images = self.name == "docker"
         self.can_cut_off = self.name == "docker" or (self.name == "kubernetes" and self._own.network_policy)
 
-    def reap(self) -> None:
-        """Remove what killed runs have left, and say so."""
+    def reap(self) -> list[str]:
+        """Remove what killed runs have left, and say so; a line for each thing that cannot be removed."""
+        left = []
         if self.name == "kubernetes":
             from codedata.sandbox.kubernetes import reap
             found = reap(self._own.namespace, kubeconfig=self._own.kubeconfig)
         elif self.name == "docker":
             from codedata.sandbox.engine import reap
-            found = reap()
+            found, left = reap()
         else:
             from codedata.sandbox.local import reap
-            found = reap()
+            found, left = reap()
         if found:
-            say(f"      removed what killed runs have left: {plural(len(found), 'thing')} ({named(found)})")
+            say(f"      removed what killed runs have left: {plural(len(found), 'thing')} ({printable(named(found))})")
+        for line in left:
+            say(f"      {line}")
+        return left
 
     def workdir_of(self, image: str) -> str:
         """Where the image's own source lies, as far as it says so."""

@@ -23,8 +23,10 @@ from codedata.errors import ItemFailed, Trouble
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script, owner
 from codedata.sandbox.archives import BOUNDS, Bounds, pack, unpack
+from codedata.sandbox.disk import remove_tree
 from codedata.sandbox.output import Output
 from codedata.sandbox.shell import bash, secrets_of, surroundings
+from codedata.texts import printable
 
 PREFIX, OWNER = "codedata-", "owner.json"   # of the folders, and in each of them
 MARK = "CODEDATA_SANDBOX"                   # the variable that tells what was started in a sandbox
@@ -50,7 +52,7 @@ class SandboxLocal:
         self.scripts, self._hidden = list(scripts), secrets_of(proxy)
         root = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
         self._root, self.workdir = root, str(root / "work")
-        self._remove = weakref.finalize(self, _remove, root)   # also when the interpreter ends
+        self._remove = weakref.finalize(self, _close, root)   # also when the interpreter ends
         (root / OWNER).write_text(json.dumps(owner.labels(run_label)))
         for name in ("bin", "home", "run", "work"):
             (root / name).mkdir()
@@ -112,9 +114,10 @@ class SandboxLocal:
         self.close()
 
 
-def reap() -> list[str]:
-    """Remove the folders of processes that are gone, and end what still runs of them; their names."""
-    removed = []
+def reap() -> tuple[list[str], list[str]]:
+    """Remove the folders of processes that are gone, and end what still runs of them. (Their names, a line for each
+    that cannot be removed.)"""
+    removed, left = [], []
     for root in Path(tempfile.gettempdir()).resolve().glob(f"{PREFIX}*"):
         try:
             labels = json.loads((root / OWNER).read_text())
@@ -122,9 +125,11 @@ def reap() -> list[str]:
         except (OSError, ValueError):
             continue
         if is_ours and isinstance(labels, dict) and owner.is_gone(labels):
-            _remove(root)
-            removed.append(str(root))
-    return removed
+            if line := _remove(root):
+                left.append(line)
+            else:
+                removed.append(str(root))
+    return removed, left
 
 
 def _read(process: subprocess.Popen, output: Output, end: float) -> bool:
@@ -178,10 +183,22 @@ def _environment(pid: int) -> bytes:
         return b""
 
 
-def _remove(root: Path) -> None:
+def _remove(root: Path) -> str:
+    """End what runs in a sandbox's folder and remove it; where that cannot be done, the line that says so."""
     _end(root)
-    for folder, names, _ in os.walk(root):
-        for path in (Path(folder, name) for name in names):
-            if not path.is_symlink():
-                path.chmod(0o700)   # a folder that cannot be written, such as Go's module cache has, cannot be emptied
-    shutil.rmtree(root, ignore_errors=True)
+    whose = (root / OWNER).read_bytes() if (root / OWNER).is_file() else b""
+    try:
+        remove_tree(root)
+    except FileNotFoundError:
+        pass
+    except OSError as e:
+        with suppress(OSError):
+            (root / OWNER).write_bytes(whose)   # by this the next start finds it
+        kb = subprocess.run(["du", "-sk", root], capture_output=True, text=True).stdout.partition("\t")[0]
+        return f"{root} ({kb or '?'} kB) cannot be removed: {printable(str(e), 200)}. Remove it by hand."
+    return ""
+
+
+def _close(root: Path) -> None:
+    if line := _remove(root):
+        say(line)
