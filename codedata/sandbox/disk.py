@@ -11,7 +11,7 @@ from pathlib import Path
 
 import requests
 
-from codedata.errors import Interrupted
+from codedata.errors import Interrupted, ItemFailed
 from codedata.progress import say
 
 FASTEST = 2_000_000_000    # bytes a second that nothing writes faster than: from it follows when to look again
@@ -20,6 +20,18 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 ROOM_S = 5.0               # between two looks at what the host has left
 
 _waiting = threading.Lock()   # of the threads that wait for room one looks and says so
+
+
+def start(*threads: threading.Thread) -> None:
+    """Start threads. ItemFailed where the machine gives no more of them; timers that were started are cancelled."""
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError as e:
+        for thread in threads:
+            getattr(thread, "cancel", lambda: None)()
+        raise ItemFailed(f"no further thread can be started: {e}", "sandbox:", "Fewer --workers, or a higher "
+                         "limit of processes (ulimit -u).") from e
 
 
 class DiskWatch(threading.Thread):

@@ -28,7 +28,7 @@ from codedata.errors import ItemFailed, Trouble
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, engine
 from codedata.sandbox.archives import BOUNDS, Bounds, Stream, pack, unpack
-from codedata.sandbox.disk import DiskWatch
+from codedata.sandbox.disk import DiskWatch, start
 from codedata.sandbox.output import Output
 from codedata.sandbox.owner import labels
 from codedata.sandbox.shell import PART, bash, secrets_of, surroundings
@@ -119,7 +119,7 @@ class SandboxDocker:
             self._api.start(self.id)
         except LOST as e:
             raise ItemFailed(f"does not start: {engine.reason(e)}", self.image, "The image needs bash.") from e
-        self._disk.start()
+        start(self._disk)
         files = {script.name: script.text for script in self.scripts} | ({"ca.pem": ca_bundle} if ca_bundle else {})
         for name, text in files.items():
             parts = [text[i:i + PART] for i in range(0, len(text), PART)]
@@ -311,7 +311,7 @@ class _Deadline:
     def __enter__(self) -> _Deadline:
         for timer in self._timers:
             timer.daemon = True
-            timer.start()
+        start(*self._timers)
         return self
 
     def __exit__(self, *exc) -> None:
