@@ -11,17 +11,28 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+MAX_RECORD_BYTES = 200_000_000   # of a record, and of a line of a ledger
+
 
 def open_regular(path: Path | str) -> BinaryIO:
     """Open a regular file for reading. OSError (EINVAL) for anything else: it never blocks, as a FIFO would."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    return open(regular_descriptor(path, os.O_RDONLY), "rb")
+
+
+def open_appending(path: Path | str) -> int:
+    """Return a descriptor for appending to a regular file, made where it is missing. A link is an OSError here."""
+    return regular_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW)
+
+
+def regular_descriptor(path: Path | str, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return open(descriptor, "rb")
+    return descriptor
 
 
-def read_bounded(path: Path | str, max_bytes: int) -> bytes:
+def read_bounded(path: Path | str, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
     """Return a regular file's content. OSError (EFBIG) where it is larger than `max_bytes`."""
     with open_regular(path) as file:
         content = file.read(max_bytes + 1)

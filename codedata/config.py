@@ -11,11 +11,13 @@ import re
 import sys
 from argparse import Namespace
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from io import StringIO
 from math import inf
 from pathlib import Path
 
 from dotenv import dotenv_values
 
+from codedata.bounded import read_bounded
 from codedata.errors import Trouble
 
 if sys.version_info >= (3, 11):
@@ -347,6 +349,9 @@ BUILT_IN_ENDPOINTS = {
 }
 
 
+MAX_SETTINGS_BYTES = 10_000_000
+
+
 def load(args) -> Settings:
     """The settings of one run of a script; prints them and ends the script where --show-config was given."""
     root = Path(args.root)
@@ -381,9 +386,9 @@ class _Environment:
     """os.environ, then .env (of --root, else of the current folder)."""
 
     def __init__(self, root: Path):
-        self.file = next((p for p in (root / ".env", Path(".env")) if p.is_file()), None)
+        self.file = _first_there(root / ".env", Path(".env"))
         try:
-            self.values = dotenv_values(self.file) if self.file else {}
+            self.values = dotenv_values(stream=StringIO(_read(self.file))) if self.file else {}
         except UnicodeDecodeError as e:
             raise Trouble(f"is not UTF-8: {e}", str(self.file), "Write it again as UTF-8.") from e
 
@@ -397,14 +402,22 @@ class _Environment:
 def _read_toml(args, root: Path):
     if args.config and not Path(args.config).is_file():
         raise Trouble("is not a file.", args.config, "Give --config a TOML file such as chain.toml.")
-    path = Path(args.config) if args.config else next(
-        (p for p in (root / "chain.toml", Path("chain.toml")) if p.is_file()), None)
+    path = Path(args.config) if args.config else _first_there(root / "chain.toml", Path("chain.toml"))
     if path is None:
         return None, {}
     try:
-        return path, tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        return path, tomllib.loads(_read(path))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Trouble(f"is not valid TOML: {e}", str(path), "Mend that line, or comment it out.") from e
+
+
+def _first_there(*paths: Path) -> Path | None:
+    """Return the first that is there and no folder (.env may be one of Python's). What is no file is Trouble later."""
+    return next((path for path in paths if path.exists() and not path.is_dir()), None)
+
+
+def _read(path: Path) -> str:
+    return read_bounded(path, MAX_SETTINGS_BYTES).decode("utf-8").replace("\r\n", "\n")
 
 
 def _layered(args, table, path, environment, origin):

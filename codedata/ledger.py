@@ -25,11 +25,19 @@ from pathlib import Path
 
 import orjson
 
+from codedata.bounded import MAX_RECORD_BYTES, open_appending, open_regular
 from codedata.errors import RunStopped
 
 LEDGER, PARTIAL = "_ledger.jsonl", "_partial"
 ERROR_CHARS = 500
 NOTHING: dict = {}
+NUMBER = (int, float)
+SHAPES = {"stage": str, "item": str, "instance_id": str, "read": str, "settings": str, "view": str, "error": str,
+          "at": str, "cut": str, "entries": list, "detail": dict,
+          "n": int, "from": (list, tuple), "to": (list, tuple), "patch_chars": int, "score_after": NUMBER,
+          "score_before": (*NUMBER, type(None))}   # of what is read in a line, and in its detail
+AMOUNTS = ("cost_usd", "tokens_in", "tokens_out", "tokens_cached", "seconds")   # of a call; None: not known
+MAX_AMOUNT = 10**15
 
 
 @dataclass(slots=True)
@@ -74,26 +82,26 @@ class Ledger:
         self._parts: dict[tuple, tuple] = {(): ()}
         self._partial = {p.name[:-6] for d in directories for p in (Path(d) / PARTIAL).glob("*.jsonl")}
         for line in _in_time([read_lines(Path(d) / LEDGER) for d in directories]):
-            try:
-                self._take(line)
-            except (TypeError, KeyError, AttributeError, ValueError):
-                continue   # a line that somebody wrote: as good as torn
+            self._take(line)
 
     def _take(self, line: dict) -> None:
-        stage, item, state = sys.intern(line["stage"]), sys.intern(line["item"]), line["state"]
-        key, calls = (stage, item), line.get("calls")
-        self._newest = max(self._newest, line.get("at", ""))
-        for call in calls_of(line):
+        calls = calls_of(line)
+        for call in calls:
             n = call.get("n", 1)   # a sum that compacting left
             self.n_calls += n
             if call["cost_usd"] is None:
                 self.n_unpriced += n
             else:
                 self.cost_usd += call["cost_usd"]
+        if not is_sound(line):
+            return   # somebody wrote it: as good as torn, but what was paid is paid
+        stage, item, state = sys.intern(line["stage"]), sys.intern(line["item"]), line.get("state")
+        key = (stage, item)
+        self._newest = max(self._newest, line.get("at", ""))
         if state == "failed":
             self._partial.add(item)   # its replies may be kept for the next attempt
         if calls and item in self._partial:
-            self.counted.setdefault(key, set()).update(call["id"] for call in calls)
+            self.counted.setdefault(key, set()).update(call.get("id") for call in calls)
         if state in ("done", "adopted"):
             self.made[key] = Attempt(state, line.get("read", ""), line.get("wrote") or NOTHING,
                                      sys.intern(line.get("settings", "")), "", self._same(line.get("parts", {})),
@@ -158,7 +166,7 @@ class _Appender:
             if self._fd is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._torn = _is_torn(self.path)
-                self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+                self._fd = open_appending(self.path)
             if self._torn:
                 data = b"\n" + data   # else this line would be lost with the torn one
             self._torn = os.write(self._fd, data) < len(data)
@@ -187,13 +195,16 @@ def _in_time(files: list):
 
 
 def read_lines(path: Path):
-    """Each whole line of a JSONL file as a dict; torn ones are passed over, a missing file has none."""
+    """Each whole line of a JSONL file as a dict; torn ones are passed over, a missing file has none.
+
+    OSError where it is no regular file. Of a line that is longer than a record may be, there are only torn pieces.
+    """
     try:
-        file = open(path, "rb")
+        file = open_regular(path)
     except FileNotFoundError:
         return
     with file:
-        for raw in file:
+        for raw in iter(lambda: file.readline(MAX_RECORD_BYTES), b""):
             try:
                 line = orjson.loads(raw)
             except ValueError:
@@ -206,8 +217,43 @@ def read_lines(path: Path):
 
 
 def calls_of(line: dict) -> list[dict]:
-    """The calls of a line, with the sums that compacting left in their place."""
-    return [*(line.get("calls") or ()), *(line.get("earlier") or ())]
+    """The calls of a line, with the sums that compacting left in their place; each as sound_call() gives it."""
+    lists = [value for key in ("calls", "earlier") if isinstance(value := line.get(key), list)]
+    return [sound_call(call) for calls in lists for call in calls if isinstance(call, dict)]
+
+
+def sound_call(call: dict) -> dict:
+    """Return a call with cost_usd and model, in which each amount is a number or not known."""
+    wrong = {}
+    for key in AMOUNTS:
+        amount = call.get(key)
+        if amount is not None and not (isinstance(amount, NUMBER) and 0 <= amount < MAX_AMOUNT):
+            wrong[key] = None
+    for key in ("model", "id"):
+        if not isinstance(call.get(key, ""), str):
+            wrong[key] = str(call[key])
+    if "n" in call and not (type(call["n"]) is int and 0 < call["n"] < MAX_AMOUNT):
+        wrong["n"] = 1
+    return call if not wrong and "model" in call and "cost_usd" in call else {
+        "model": "", "cost_usd": None, **call, **wrong}
+
+
+def is_sound(line: dict) -> bool:
+    """Return whether all that is read of a line, but for its calls, has the type that it should have."""
+    for part in (line, line["detail"]) if isinstance(line.get("detail"), dict) else (line,):
+        for key, value in part.items():
+            if not isinstance(value, SHAPES.get(key, object)):
+                return False
+    for digests in (line.get("wrote"), line.get("found"), line.get("parts")):
+        if digests is not None and not _are_digests(digests):
+            return False
+    return "stage" in line and "item" in line and all(
+        isinstance(entry, list) and [type(part) for part in entry] == [int, str, dict] and _are_digests(entry[2])
+        for entry in line.get("entries", ()))
+
+
+def _are_digests(value) -> bool:
+    return isinstance(value, dict) and all(isinstance(digest, str) for digest in value.values())
 
 
 def to_line(line: dict) -> bytes:
@@ -237,6 +283,9 @@ def compact(directories: list[Path]) -> tuple[int, int]:
 
     n_before = 0
     for n_before, (path, line) in enumerate(_in_time([_with_path(path) for path in dropped]), 1):
+        if not is_sound(line):   # nobody reads more of it than its calls: it stays as it is
+            newest[n_before, None] = [(n_before, path, line)]
+            continue
         state, item = line.get("state"), line.get("item")
         slot = newest.setdefault((line.get("stage"), item), [])
         if state == "summed":
@@ -255,10 +304,11 @@ def compact(directories: list[Path]) -> tuple[int, int]:
         slot.append((n_before, path, line))
     kept = sorted((entry for entries in newest.values() for entry in entries), key=lambda entry: entry[0])
     after: dict[str, dict[str, str]] = {}
-    for _, _, line in kept:
+    sound = [line for _, _, line in kept if is_sound(line)]
+    for line in sound:
         if line.get("state") in ("done", "adopted"):
             after[line.get("item")] = merged_digests(after.get(line.get("item"), NOTHING), line)
-    for _, _, line in reversed(kept):   # an edit that only a dropped line had found goes to the item's newest line
+    for line in reversed(sound):   # an edit that only a dropped line had found goes to the item's newest line
         if line.get("state") in ("done", "adopted") and (item := line.get("item")) in after:
             then, now = after.pop(item), digests.get(item, NOTHING)
             if lost := {f: now.get(f, "") for f in {*then, *now} if then.get(f) != now.get(f)}:
@@ -315,7 +365,7 @@ def _sum_by_model(lines: list[dict]) -> list[dict]:
 
 def _is_torn(path: Path) -> bool:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) != b"\n"
     except OSError:   # missing or empty

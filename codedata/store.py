@@ -22,6 +22,7 @@ from pathlib import Path
 
 import orjson
 
+from codedata.bounded import open_appending, read_bounded
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.ledger import PARTIAL, Known, Ledger, disk_trouble, to_line
 from codedata.records import parse, safe_name
@@ -82,8 +83,7 @@ def to_json(data) -> bytes:
 
 def _load_json(path: Path):
     try:
-        with open(path, "rb") as file:
-            raw = file.read()
+        raw = read_bounded(path)
         try:
             return orjson.loads(raw)
         except ValueError:
@@ -97,7 +97,7 @@ def _load_json(path: Path):
 def _load_lines(path: Path, field: str) -> dict:
     """A record that is kept a line an entry: {instance_id, field: entries}."""
     try:
-        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        entries = [json.loads(line) for line in read_bounded(path).splitlines() if line.strip()]
         return {"instance_id": entries[0]["instance_id"], field: entries}
     except FileNotFoundError as e:
         raise BrokenRecord("is gone.", str(path), "It was there a moment ago: run again.") from e
@@ -241,7 +241,7 @@ class Store:
             about_to_write({f: digests[f] for f in own if f in digests})
         mine = {f.name for f in fields(self.cls)}
         if is_there and not mine >= data.keys():   # what a person added stays to the letter: orjson rounds long numbers
-            data = {**json.loads(path.read_bytes()), **{field: data[field] for field in mine & data.keys()}}
+            data = {**json.loads(read_bounded(path)), **{field: data[field] for field in mine & data.keys()}}
             raw = (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
         else:
             raw = self._dump(data)
@@ -458,7 +458,7 @@ def copy_aside(path: Path) -> Path:
     folder = path.parent / "_replaced"
     folder.mkdir(exist_ok=True)
     copy = next(p for n in itertools.count(1) if not (p := folder / f"{path.stem}.{n}{path.suffix}").exists())
-    write_atomic(copy, path.read_bytes())
+    write_atomic(copy, read_bounded(path))
     return copy
 
 
@@ -491,6 +491,10 @@ def remove_half_written(directories: list[Path]) -> None:
             left.unlink(missing_ok=True)
 
 
+def _open_lock(path: Path):
+    return open(open_appending(path), "a+", encoding="utf-8", errors="replace")
+
+
 def lock(directory: Path, shard: tuple[int, int] | None, who: str):
     """Hold `directory` (or one shard of it) for this process, till it ends however it ends; Trouble if it is held.
 
@@ -499,21 +503,21 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str):
     check_directories([directory])
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        gate = open(directory / "_lock", "a+", encoding="utf-8")   # taken only while the locks are looked at
+        gate = _open_lock(directory / "_lock")   # taken only while the locks are looked at
         fcntl.flock(gate, fcntl.LOCK_EX)
         name = "_lock.all" if shard is None else f"_lock.{shard[0]}-of-{shard[1]}"
         for path in sorted(directory.glob("_lock.*")):
             same_split = shard is not None and path.name.endswith(f"-of-{shard[1]}")
             if path.name != name and same_split:
                 continue   # another shard of the same n shares no item with this one
-            with open(path, "a+", encoding="utf-8") as other:
+            with _open_lock(path) as other:
                 try:
                     fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
                     other.seek(0)
-                    raise Trouble(f"is in use by {other.read().strip() or 'another process'}.", str(directory),
+                    raise Trouble(f"is in use by {other.read(300).strip() or 'another process'}.", str(directory),
                                   "Wait for it to end, stop it, or give each process its own --shard i/n.") from None
-        mine = open(directory / name, "a+", encoding="utf-8")
+        mine = _open_lock(directory / name)
         fcntl.flock(mine, fcntl.LOCK_EX)
         mine.truncate(0)
         mine.write(f"{who} (process {os.getpid()} on {socket.gethostname()})\n")
@@ -522,4 +526,4 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str):
         return mine
     except OSError as e:
         what = f"could not be written: {e.strerror or e}."
-        raise Trouble(what, str(directory), "Make it writable, or make room.") from e
+        raise Trouble(what, str(e.filename or directory), "Make it writable, or make room.") from e

@@ -1,4 +1,5 @@
 """The state table: what a re-run makes again, keeps, names or leaves, after a person has been at the directories."""
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from conftest import (
 from fake_llm import Status
 
 from codedata import ledger
+from codedata.config import Price
 
 N = 5
 
@@ -514,3 +516,90 @@ def test_numbers_that_a_person_added_stay_to_the_letter(root, fake_llm):
     run_script("ch.py", root, *flags_for(fake_llm))
     record = read_answer(root, f"prompts_{N}_1_1")
     assert record["note"] == long and record["challenger"]
+
+
+# what is no regular file, and what somebody else has written ----------------------------------------------------------
+
+def fifo(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("place, flags, code", [
+    ("prompt/p_2.json", [], 1), ("prompt/p_2.json", ["--status"], 0), ("prompt/_ledger.jsonl", ["--status"], 2),
+    ("answer/p_1_1.json", [], 1), ("answer/p_1_1.json", ["--status"], 0), ("answer/_ledger.jsonl", [], 2),
+    ("answer/_ledger.jsonl", ["--status"], 2), ("answer/_ledger.jsonl", ["--compact"], 2),
+    ("answer/_partial/p_1_1.jsonl", [], 1), ("answer/_partial/x.jsonl", ["--budget", "1", "--model", "m"], 2),
+    ("answer/_lock", [], 2), ("answer/_lock.all", [], 2), ("chain.toml", [], 2), (".env", [], 2)])
+def test_a_fifo_in_place_of_any_file_is_named_and_never_waited_for(tmp_path, fake_llm, place, flags, code):
+    write_prompts(tmp_path, 1, stem="p_1")
+    write_toml(tmp_path, more='[prices]\n"m" = { in = 1.0, out = 1.0 }\n')
+    fifo(tmp_path / place)
+    done = run_script("king.py", tmp_path, *flags_for(fake_llm, *flags), timeout_s=20)
+    assert done.returncode == code and "Traceback" not in done.stderr
+    assert place.rpartition("/")[2].removesuffix(".jsonl") in done.stderr and "not a regular file" in done.stderr
+
+
+def test_a_link_in_place_of_a_lock_or_a_ledger_is_not_written_through(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1)
+    mine = tmp_path / "mine"
+    mine.write_text("mine\n")
+    for name in ("_lock.all", "_ledger.jsonl"):
+        (tmp_path / "answer").mkdir(exist_ok=True)
+        (tmp_path / "answer" / name).symlink_to(mine)
+        assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode in (1, 2)
+        assert mine.read_text() == "mine\n"
+        (tmp_path / "answer" / name).unlink()
+
+
+def test_a_record_over_the_limit_is_broken_and_not_read(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1, stem="good")
+    with open(tmp_path / "prompt" / "large.json", "wb") as file:
+        file.truncate(1 << 40)   # a hole of a terabyte
+    done = run_script("king.py", tmp_path, *flags_for(fake_llm), timeout_s=30)
+    assert done.returncode == 1 and "larger than 200,000,000 bytes" in done.stderr and answers(tmp_path) == ["good_1"]
+
+
+CALL = {"id": "a-1", "model": "m", "cost_usd": 0.25, "tokens_in": 1, "tokens_out": 1}
+ODD = [{"item": ["x"]}, {"item": {}}, {"stage": 7}, {"state": {}}, {"calls": 7}, {"calls": [7, "x", None]}, {"at": 5},
+       {"wrote": "x"}, {"wrote": {"king": 7}, "state": "done"}, {"found": [1]}, {"parts": [[]]}, {"settings": {}},
+       {"detail": "x"}, {"detail": {"n": "x"}}, {"entries": [7]}, {"earlier": {}}, {"instance_id": []}, {"error": [1]},
+       {"calls": [{"id": ["y"], "model": 3, "cost_usd": "much", "n": "x", "seconds": [], "tokens_in": 1,
+                   "tokens_out": 1}]}]
+
+
+def test_lines_that_somebody_wrote_into_a_ledger_stop_nothing_and_lose_no_money(tmp_path, fake_llm):
+    [name] = write_prompts(tmp_path, 1)
+    write_toml(tmp_path, more='[prices]\n"m" = { in = 0.0, out = 0.0 }\n"3" = { in = 0.0, out = 0.0 }\n')
+    lines = [{"stage": "king", "item": name, "state": "failed", "calls": [{**CALL, "id": f"a-{i}"}], **odd}
+             for i, odd in enumerate(ODD)]
+    (tmp_path / "answer").mkdir()
+    for folder, own in (("answer", {}), ("prompt", {"calls": []})):   # what compacting sums up has no ids
+        (tmp_path / folder / "_ledger.jsonl").write_text("".join(json.dumps(line | own) + "\n" for line in lines))
+    paid = 0.25 * sum("calls" not in odd for odd in ODD)
+    for flags in (["--status"], ["--compact"], ["--compact"], [], ["--force"], ["--compact"], ["--dry-run"]):
+        done = run_script("king.py", tmp_path, *flags_for(fake_llm, "--model", "other", *flags))
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+        assert spent_usd(tmp_path, {name: Price(0, 0) for name in ("3", "other")}) == pytest.approx(paid)
+    over = run_script("king.py", tmp_path, *flags_for(fake_llm, "--model", "m", "--budget", "1", "--force"))
+    assert over.returncode == 2 and "whose cost is not known" in over.stderr
+    for script in ("ch.py", "validate.py", "report.py", "prompt.py"):
+        assert "Traceback" not in run_script(script, tmp_path, "--status").stderr
+
+
+@pytest.mark.parametrize("kept", [{"request": ["x"]}, {"attempt": {}}, {"reply": {"text": 7}}, {"reply": {"x": "y"}},
+                                  {"call": {"id": []}}, {"call": {"id": "x", "model": 7}}, {"intent": 7},
+                                  {"intent": {"wrote": 7}}])
+def test_kept_replies_of_any_shape_are_passed_over(tmp_path, fake_llm, kept):
+    [name] = write_prompts(tmp_path, 1)
+    fake_llm.script(Status(400))
+    run_script("king.py", tmp_path, *flags_for(fake_llm))
+    request = fake_llm.requests[0].raw
+    line = {"stage": "king", "request": hashlib.blake2b(request, digest_size=8).hexdigest(), "attempt": 0,
+            "reply": {"text": "x"}, "call": CALL, **kept}
+    (tmp_path / "answer" / "_partial").mkdir(parents=True)
+    (tmp_path / "answer" / "_partial" / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
+    for flags in ([], ["--force"]):
+        done = run_script("king.py", tmp_path, *flags_for(fake_llm, *flags))
+        assert done.returncode == 0 and "Traceback" not in done.stderr and answers(tmp_path) == [name]

@@ -24,7 +24,7 @@ from codedata.duel.score import BOTH, CHALLENGER_FIRST, scores_of, turn_score
 from codedata.duel.texts import packaged_text, prompt_digest
 from codedata.duel.verdict import UNSTORABLE, parse_verdict
 from codedata.errors import EndpointDown, ItemFailed, Trouble
-from codedata.ledger import LEDGER, read_lines
+from codedata.ledger import LEDGER, calls_of, read_lines
 from codedata.llm import Client, Models, Reply
 from codedata.records import METRICS, Answer, ReferenceScore, Score
 from codedata.resume import Parts, Reads, Writes
@@ -175,8 +175,8 @@ def generators(root: Path) -> dict[str, set[str]]:
     models: dict[str, set[str]] = {"king": set(), "challenger": set()}
     for directory in shards_of(root / Answer.directory):
         for line in read_lines(directory / LEDGER):
-            if side := {"king": "king", "ch": "challenger"}.get(line.get("stage")):
-                models[side].update(call["model"] for call in line.get("calls", []))
+            if side := {"king": "king", "ch": "challenger"}.get(str(line.get("stage"))):
+                models[side].update(call["model"] for call in calls_of(line))
     return models
 
 

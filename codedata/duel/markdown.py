@@ -5,6 +5,7 @@ from pathlib import Path
 
 import orjson
 
+from codedata.bounded import read_bounded
 from codedata.config import EMBEDDED_MODEL, Settings
 from codedata.duel.texts import packaged_text
 from codedata.duel.turns import Row, Turns
@@ -136,7 +137,7 @@ def trials(root: Path) -> list[str]:
     said = []
     for kind in ("probe", "sanity"):
         try:
-            said += map(str, orjson.loads((root / kind / f"_{kind}.json").read_bytes())["said"])
+            said += map(str, orjson.loads(read_bounded(root / kind / f"_{kind}.json"))["said"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return said

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from codedata.bounded import open_appending
 from codedata.config import EMBEDDED_MODEL, DuelSettings, Settings
 from codedata.duel.judges import SCORES, SIDES, Panel, generators
 from codedata.duel.panel import JudgedTurn, kin_of, statistics
@@ -75,7 +76,7 @@ def judged_turn(panel: Panel, answer: Answer, score: Score) -> JudgedTurn:
 def _alone(directory: Path):
     """Two shards that end together would else each write what it saw, and the slower one what it saw long ago."""
     directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / "_duel.lock", "a") as gate:
+    with open(open_appending(directory / "_duel.lock"), "a") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
         yield
 

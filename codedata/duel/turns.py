@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 
+from codedata.bounded import read_bounded
 from codedata.checks.leak import bars
 from codedata.config import Settings
 from codedata.duel.action import action_style
@@ -148,7 +149,7 @@ def _row(name: str, answer: Answer, score: Score, is_edited: bool, commit: Commi
 def _read_duel(path: Path, mode: str, todo: str) -> dict:
     """_duel.json, with everything in it that a report says, or Trouble."""
     try:
-        duel = orjson.loads(path.read_bytes())
+        duel = orjson.loads(read_bounded(path))
         for key, kind in KINDS.items():
             if not isinstance(duel[key], kind):
                 raise ValueError(f"`{key}` is {duel[key]!r}")

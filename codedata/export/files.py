@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 import orjson
 
+from codedata.bounded import read_bounded
 from codedata.ledger import disk_trouble
 
 MANIFEST, CARD = "manifest.json", "README.md"
@@ -112,7 +113,7 @@ def sha256(path: Path) -> str:
 def read_manifest(folder: Path) -> dict:
     """What stands beside an export, or {} where nothing readable does."""
     try:
-        found = orjson.loads((folder / MANIFEST).read_bytes())
+        found = orjson.loads(read_bounded(folder / MANIFEST))
         return found if isinstance(found, dict) else {}
     except (OSError, ValueError):
         return {}

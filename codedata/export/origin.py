@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from codedata.bounded import read_bounded
 from codedata.errors import Trouble
 from codedata.export.turns import Turn
-from codedata.ledger import LEDGER, Ledger, read_lines
+from codedata.ledger import LEDGER, Ledger, calls_of, is_sound, read_lines
 from codedata.records import DUEL, Answer, Attempts, Prompt, Score
 from codedata.store import shards_of
 
@@ -27,7 +28,7 @@ def read_duel(root: Path) -> dict | None:
     """score/_duel.json, or None where there is none."""
     path = Path(root) / Score.directory / DUEL
     try:
-        duel = orjson.loads(path.read_bytes())
+        duel = orjson.loads(read_bounded(path))
         for key in DUEL_KEYS:
             duel[key]
         for judge in duel["judges"].values():
@@ -86,9 +87,11 @@ class _Models:
         self.refined: set[str] = set()
         self.cut: set[tuple[str, str]] = set()
         for line in read_lines(directory / LEDGER):
-            key = line.get("stage"), line.get("item")
-            if calls := line.get("calls"):
-                self.models[key] = str(calls[-1].get("model"))
+            if not is_sound(line):
+                continue
+            key = line["stage"], line["item"]
+            if calls := calls_of(line):
+                self.models[key] = calls[-1]["model"]
                 (self.cut.add if line.get("cut") else self.cut.discard)(key)
                 if key[0] == STAGES["challenger"]:
                     self.refined.discard(key[1])

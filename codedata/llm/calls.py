@@ -16,11 +16,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from codedata.bounded import open_appending
 from codedata.config import PRICE_LINE
 from codedata.errors import ItemFailed, RunStopped
-from codedata.ledger import LEDGER, PARTIAL, calls_of, disk_trouble, read_lines, to_line
+from codedata.ledger import LEDGER, PARTIAL, calls_of, disk_trouble, is_sound, read_lines, sound_call, to_line
 
 DIRECTORY = re.compile(r"[a-z0-9]+(_reference|_\d+)?")   # of the suite: not somebody's answer_backup
+REPLY = {"text": str, "reasoning": str, "finish_reason": str, "model": str, "tool_calls": list}   # as it is kept
 _current: ContextVar[Calls | None] = ContextVar("calls", default=None)
 
 
@@ -65,11 +67,16 @@ class Calls:
         if line.get("stage") != self.stage:
             self._others.append(line)
         elif "intent" in line:
-            self.intent = line["intent"]
-        elif isinstance(line.get("reply"), dict) and isinstance(call := line.get("call"), dict) and "id" in call:
+            intent = line["intent"]
+            if isinstance(intent, dict) and {"read", "wrote"} <= {*intent} and is_sound(
+                    {**intent, "stage": "", "item": ""}):
+                self.intent = intent
+        elif _is_reply(line.get("reply")) and isinstance(call := line.get("call"), dict) and "id" in call:
+            line["call"] = call = sound_call(call)
             if call["id"] in used:
                 return
-            key = line.get("request"), line.get("attempt")
+            attempt = line.get("attempt")
+            key = str(line.get("request")), attempt if isinstance(attempt, int) else str(attempt)
             self._kept[key] = line
             if not line["reply"]:   # of the wrong shape: it is only there to be paid for, by whatever attempt is next
                 self._taken.add(key)
@@ -114,7 +121,7 @@ class Calls:
         data = b"\n" * self._maybe_torn + to_line(line)
         try:
             if self._on_disk and self._spare is None:
-                with open(self.path, "ab", buffering=0) as file:
+                with open(open_appending(self.path), "ab", buffering=0) as file:
                     n = file.write(data)
             else:
                 self._spare = self._spare or self._spares.take(self.path.parent)
@@ -164,6 +171,12 @@ class Calls:
                 if self._spare:   # the file stays with its replies: it is nobody's spare any more
                     os.close(self._spare.fd)
                     self._spare = None
+
+
+def _is_reply(value) -> bool:
+    """Return whether a kept reply is one, or the {} of one that nobody can use."""
+    return isinstance(value, dict) and ("text" in value or not value) and all(
+        isinstance(part, REPLY.get(key, ())) for key, part in value.items())
 
 
 class NoCalls:
@@ -250,14 +263,15 @@ def spending_directories(root: Path) -> list[Path]:
 def ledger_calls(directory: Path):
     """(stage, call) of every call in a directory's ledger; the sums that compacting left have no stage."""
     for line in read_lines(Path(directory) / LEDGER):
-        yield from ((line.get("stage") or "", call) for call in calls_of(line))
+        stage = line.get("stage")
+        yield from ((stage if isinstance(stage, str) else "", call) for call in calls_of(line))
 
 
 def kept_calls(directory: Path):
     """Every call whose reply is kept in a directory's _partial/; the ledger may have it too."""
     folder = Path(directory) / PARTIAL
     for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
-        yield from (line["call"] for line in read_lines(path) if isinstance(line.get("call"), dict))
+        yield from (sound_call(line["call"]) for line in read_lines(path) if isinstance(line.get("call"), dict))
 
 
 class Money:
