@@ -6,13 +6,16 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import eventually
+from conftest import eventually, run_script
 
 from codedata.env.inputs import Repositories, one_repository, tree_digest
-from codedata.errors import Trouble
+from codedata.errors import BrokenRecord, Trouble
 
 
 def git(folder, *words) -> str:
@@ -145,3 +148,99 @@ def test_a_separator_within_a_text_ends_no_line(tmp_path):
 def test_one_repository_makes_no_orphans_of_the_others(tmp_path, project):
     assert one_repository(str(project), tmp_path / "root").open().covers("another")
     assert not rows_of(tmp_path, {"repo": "a/b"}).covers("another")
+
+
+# repositories and rows that nobody has read --------------------------------------------------------------------------
+
+def test_a_row_whose_path_is_no_path_is_broken_and_the_others_go_on(tmp_path):
+    deep = json.dumps({"repo": "e/f", "x": 0}).replace("0", "[" * 900 + "]" * 900)
+    (tmp_path / "loop").symlink_to("loop")
+    found = rows_of(tmp_path, {"repo": "a/b", "reformat_path": "x" * 5000}, {"repo": "c/d", "reformat_path": "a\0b"},
+                    deep, {"repo": "g/h", "reformat_path": "loop"}, {"repo": "i/j", "repo_name": {"a": 1}},
+                    {"repo": "z/z"})
+    assert "z__z" in found.names() and {"a__b", "c__d", "g__h", "i__j"}.isdisjoint(found.names())
+    assert len(found.broken) + len(found.names()) == 6
+
+
+@pytest.mark.parametrize("kind", ["fifo", "bytes", "depth"])
+def test_a_folder_that_cannot_be_looked_through_is_a_broken_row(tmp_path, project, kind):
+    if kind == "fifo":
+        (project / ".git" / "HEAD").unlink(), os.mkfifo(project / ".git" / "HEAD")
+    elif kind == "bytes":
+        with open(project / "sparse", "wb") as file:
+            file.truncate(5_000_000_001)
+    else:
+        (project / "/".join("d" * 150)).mkdir(parents=True)
+    found = rows_of(tmp_path, {"repo": "a/b", "reformat_path": str(project)}, {"repo": "z/z"})
+    assert list(found.names()) == ["z__z"] and len(found.broken) == 1
+
+
+def bomb(folder, levels: int, wide: int, blob: bytes) -> None:
+    """Commit a tree in which one blob stands wide ** levels times."""
+    def stored(kind: str, content: bytes) -> str:
+        return subprocess.run(["git", "hash-object", "-w", "--stdin", "-t", kind], cwd=folder, input=content,
+                              capture_output=True, check=True).stdout.decode().strip()
+    tree, mode = stored("blob", blob), b"100644"
+    for _ in range(levels):
+        names = sorted(f"{n}".encode() for n in range(wide))
+        tree = stored("tree", b"".join(mode + b" " + name + b"\0" + bytes.fromhex(tree) for name in names))
+        mode = b"40000"
+    git(folder, "update-ref", "HEAD", git(folder, "commit-tree", "-m", "bomb", tree))
+
+
+@pytest.mark.parametrize("levels, wide, blob, says", [
+    (9, 10, b"x", "files and folders"), (4, 10, b"x" * 600_000, "bytes"), (150, 1, b"x", "nested folders")])
+def test_a_clone_that_would_write_without_end_is_refused_before_it_does(tmp_path, project, levels, wide, blob, says):
+    bomb(project, levels, wide, blob)
+    with pytest.raises(BrokenRecord, match=says):
+        one_repository(f"file://{project}", tmp_path / "root")
+    assert sum(len(files) for _, _, files in os.walk(tmp_path / "root")) < 100
+
+
+def test_git_runs_nothing_that_a_repository_names(tmp_path, project):
+    script, ran = tmp_path / "run.sh", tmp_path / "ran"
+    script.write_text(f"#!/bin/sh\ntouch {ran}\ncat\n")
+    script.chmod(0o755)
+    git(project, "config", "core.fsmonitor", str(script)), git(project, "config", "core.hooksPath", str(tmp_path))
+    (tmp_path / "post-checkout").symlink_to("run.sh")
+    (project / ".gitattributes").write_text("* filter=lfs\n")
+    git(project, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/", "commit", "-qam", "x", "--allow-empty")
+    assert rows_of(tmp_path, {"repo": "a/b", "reformat_path": str(project)}).read("a__b").base_commit
+    one_repository(f"file://{project}", tmp_path / "root")
+    clone = next((tmp_path / "root" / "env" / "_sources").iterdir())
+    git(clone, "config", "core.fsmonitor", str(script)), git(clone, "config", "core.hooksPath", str(tmp_path))
+    one_repository(f"file://{project}", tmp_path / "root").open()
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("named", ["--upload-pack=touch x", "-x@host:y", "file:///x@--detach", "ext::sh -c id"])
+def test_an_address_or_a_commit_is_no_option(tmp_path, named):
+    with pytest.raises(Trouble, match="no folder and no git address"):
+        one_repository(named, tmp_path)
+
+
+@pytest.mark.parametrize("flags", [[], ["--status"]])
+def test_the_password_of_an_address_is_kept_and_shown_nowhere(tmp_path, flags):
+    done = run_script("env_setup.py", tmp_path, "--repo", "http://ann:p4ssw0rd@127.0.0.1:9/o/reel.git", "--planner",
+                      "recipe", *flags)
+    texts = [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
+    assert "reel" in done.stdout + done.stderr and "p4ssw0rd" not in "".join([done.stdout, done.stderr, *texts])
+
+
+def test_a_clone_keeps_no_password(tmp_path, project):
+    git(project, "update-server-info")
+    served = partial(SimpleHTTPRequestHandler, directory=str(project.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), served) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://ann:p4ssw0rd@127.0.0.1:{server.server_port}/reel/.git"
+        found = one_repository(url, tmp_path / "root").open().read("repository")
+        server.shutdown()
+    assert found.repo == url.replace("ann:p4ssw0rd@", "") and found.base_commit
+    assert "p4ssw0rd" not in repr(found) + (Path(found.path) / ".git" / "config").read_text()
+
+
+@pytest.mark.parametrize("scheme", ["git", "ssh", "http"])
+def test_an_error_of_git_shows_no_password(tmp_path, scheme):
+    with pytest.raises(Trouble) as caught:
+        one_repository(f"{scheme}://ann:p4ssw0rd@127.0.0.1:9/o/r@abc", tmp_path)
+    assert "git clone" in str(caught.value) and "p4ssw0rd" not in str(caught.value)

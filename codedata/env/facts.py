@@ -120,8 +120,9 @@ def child(folder: str, skipped: str) -> None:
         print(json.dumps(name), flush=True)
 
     source = Source(Path(folder), json.loads(skipped), announce)
-    facts = Facts(read_python(source), read_node(source), plain.first(source), source.has("package.json"),
-                  source.unreadable)
+    python = read_python(source)
+    facts = Facts(python, read_node(source), plain.first(source, python.workflows.system),
+                  source.has("package.json"), source.unreadable)
     for recipe in recipes(facts):   # so that making them ends within the limits, too
         announce("package.json" if recipe.planner == "node" else "pyproject.toml")
         recipe.install_script(), recipe.test_script()

@@ -26,12 +26,13 @@ from codedata.store import View, digest
 
 SOURCES = "_sources"
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
-SECRET = re.compile(r"(https?://)[^/\s'\"]*@|(://[^/\s:@'\"]*):[^/\s'\"]*(@)")   # a token may stand alone
+SECRET = re.compile(r"(https?://)[^/\s'\"]*@|:[^/\s:'\"]*(@)")   # over http a token may stand alone
 MAX_TREE = {"files and folders": 200_000, "bytes": 5_000_000_000, "nested folders": 100}   # of a repository
 FETCH_S, CHECKOUT_S, LOOK_S = 3600.0, 600.0, 30.0   # for git: with a server, writing files, asked what is here
-GIT = ("env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 git -c core.hooksPath=/dev/null -c core.fsmonitor=false "
+GIT_LINE = ("env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 git -c core.hooksPath=/dev/null -c core.fsmonitor=false "
        "-c protocol.ext.allow=never -c submodule.recurse=false -c filter.lfs.smudge= -c filter.lfs.process= "
-       "-c filter.lfs.required=false").split()
+       "-c filter.lfs.required=false")
+GIT = GIT_LINE.split()
 NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
 
 
@@ -157,7 +158,7 @@ def _repository(row, where: str, folder: Path) -> Repository:
 
 def without_secret(text: str) -> str:
     """Return a text without the passwords and tokens of its addresses."""
-    return SECRET.sub(lambda found: "".join(part for part in found.groups() if part), text)
+    return SECRET.sub(lambda found: found[1] or found[2], text)
 
 
 def _cloned(address: str, commit: str, to: Path) -> Path:

@@ -22,7 +22,7 @@ SCRIPTS = ("tests-only", "test:unit", "unit", "unit-test", "test-unit", "test:no
            "test:ci", "tests", "test")   # by how little they do beside the tests
 RUNNERS = ("mocha", "_mocha", "jest", "vitest", "tape", "ava", "tap", "borp", "node", "lab", "qunit", "nodeunit", "tsx")
 BUILDERS = ("tsc", "rollup", "webpack", "babel", "esbuild", "tsup", "swc", "vite")
-MAX_CALLS = 300                    # of scripts by scripts
+MAX_CALLS = 100                    # of scripts by scripts
 NO_SCRIPTS = "--ignore-scripts"    # of packages: most want to compile or fetch what no test needs
 PACKAGE = r"(?:@[\w.-]+/)?[\w.-]+"
 NO_TESTS = ("echo", "exit", "true", "rm", "mkdir", "cp", "cd", "rimraf", "shx", "wait")
@@ -194,8 +194,8 @@ def read_node(source: Source) -> NodeProject:
 def _project(source: Source, package: dict) -> NodeProject:
     scripts = {name: str(text) for name, text in table_of(package, "scripts").items()}
     main = str(package.get("main") or "")
-    ends = ("", ".js", ".json", "/index.js")
-    missing = bool(main) and not any(source.kind(f"{main}{end}") for end in ends)
+    there = any(source.has(f"{main}{end}") for end in ("", ".js", ".json")) or source.matching(f"{main}/*")
+    missing = bool(main) and not there
     kinds = ("dependencies", "devDependencies", "optionalDependencies")
     return NodeProject(
         name=str(package.get("name") or ""), version=str(package.get("version") or ""), scripts=scripts,

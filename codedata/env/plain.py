@@ -5,7 +5,6 @@ import re
 from dataclasses import dataclass
 
 from codedata.env import script
-from codedata.env.ci import read_workflows
 from codedata.env.repair import COMPILER, SYSTEM, Log
 from codedata.env.source import Source
 
@@ -63,13 +62,13 @@ class PlainRecipe:
             test or [f"make -k {self.target} 2>&1 | tee {script.RESULTS}/make.txt"])])
 
 
-def first(source: Source) -> PlainRecipe | None:
+def first(source: Source, wished: tuple[str, ...] = ()) -> PlainRecipe | None:
     """By the first build file that is there; None where there is none, or a Makefile that tests nothing."""
     file = next((name for name in TOOLS if source.has(name)), "")
     target = source.parsed(file, _target, "") if file == "Makefile" else ""
     if not file or (file == "Makefile" and not target):
         return None
-    return PlainRecipe(file, TOOLS[file][0], read_workflows(source).system, target)
+    return PlainRecipe(file, TOOLS[file][0], wished, target)
 
 
 def _target(text: str) -> str:

@@ -132,7 +132,7 @@ def _of_tools(source, tool, tox_ini) -> tuple[set[str], set[str], list[str]]:
 def _tox_lines(text: str) -> list[str]:
     """Lines and commas, without a factor before them (`py311: x`); of other factors, such as docs, nothing."""
     out = []
-    for line in re.split(r"[\n,](?![^\[]*\])", text or ""):
+    for line in re.split(r"[\n,](?![^\[]{0,200}\])", text or ""):
         factor = re.match(r"\s*([\w!{},.-]+):\s+(.*)", line)
         if factor and not re.search(r"!|\bpy(?:3|311)?\b|test", factor[1]):
             continue

@@ -52,11 +52,11 @@ class Source:
             return ""
         try:
             path = self._inside(name)
-            self._n_opened += 1
-            if self._n_opened > MAX_FILES:
-                raise ValueError(f"it is one of more than {MAX_FILES:,} files")
             self.announce(name)
+            if self._n_opened >= MAX_FILES:
+                raise ValueError(f"it is one of more than {MAX_FILES:,} files")
             content = io.BytesIO(read_bounded(path, MAX_BYTES))
+            self._n_opened += 1
             return io.TextIOWrapper(content, encoding="utf-8-sig", errors="replace").read()
         except ABSENT:
             return ""
@@ -78,27 +78,27 @@ class Source:
         if len(self.unreadable) < MAX_NAMED:
             self.unreadable.setdefault(name, printable(why, MAX_WHY))
 
-    def kind(self, name: str) -> str:
-        """Return "file" or "folder"; "" for anything else, and for what leads out of the folder."""
+    def has(self, name: str) -> bool:
+        """Return whether a file is there; what is neither that nor a folder is remembered."""
         try:
             path = self._inside(name)
-            return "file" if path.is_file() else "folder" if path.is_dir() else ""
-        except UNREADABLE:
-            return ""
-
-    def has(self, name: str) -> bool:
-        return self.kind(name) == "file"
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise ValueError("not a regular file")
+            return path.is_file()
+        except UNREADABLE as e:
+            self.refuse(name, getattr(e, "strerror", "") or str(e))
+            return False
 
     def matching(self, pattern: str) -> list[str]:
         """Return the files of one folder whose names match: `.github/workflows/*.yml`. Sorted."""
         folder, _, wanted = pattern.rpartition("/")
         try:
             with os.scandir(self._inside(folder)) as entries:
-                names = [entry.name for entry in islice(entries, MAX_ENTRIES)]
+                names = [entry.name for entry in islice(entries, MAX_ENTRIES)
+                         if not entry.is_dir(follow_symlinks=False)]
         except UNREADABLE:
             return []
-        found = [f"{folder}/{name}".lstrip("/") for name in names if fnmatchcase(name, wanted)]
-        return sorted(filter(self.has, found))
+        return sorted(f"{folder}/{name}".lstrip("/") for name in names if fnmatchcase(name, wanted))
 
     def walk(self, suffix: str, not_into: tuple[str, ...], max_found: int) -> list[PurePosixPath]:
         """Return the files whose names end so, not those in hidden folders and in `not_into`. Sorted."""
