@@ -19,6 +19,7 @@ from dotenv import dotenv_values
 
 from codedata.bounded import read_bounded
 from codedata.errors import Trouble
+from codedata.texts import printable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -515,12 +516,13 @@ def _judge(entry, where: str) -> str | Judge:
 def _refuse_unknown(given, known, path, what):
     for name in given:
         if name not in known:
-            raise Trouble(f"has an unknown {what.format(name)}.", str(path), _did_you_mean(name, known, "{}"))
+            raise Trouble(f"has an unknown {what.format(printable(name, 200))}.", str(path),
+                          _did_you_mean(name, known, "{}"))
 
 
 def _did_you_mean(name, known, form) -> str:
     near = difflib.get_close_matches(name, list(known), 1, 0.5)
-    listed = ", ".join(form.format(k) for k in known if k != "base_url" or form == "{}") or "none"
+    listed = ", ".join(form.format(printable(k, 200)) for k in known if k != "base_url" or form == "{}") or "none"
     return f"Did you mean {form.format(near[0])}?" if near else f"Known: {listed}."
 
 
@@ -591,7 +593,7 @@ def _show(settings: Settings, origin: dict[str, str]):
         elif name == "judge.models":
             value = [judge if isinstance(judge, str) else _as_table(judge) for judge in value]
         value = re.sub(r"//[^/@\s]*@", "//****@", str(list(value) if isinstance(value, tuple) else value))
-        print(f"{name} = {value}  # {where}")
+        print(f"{printable(name)} = {printable(value, 20_000)}  # {printable(where)}")
     print(f"HF_TOKEN = {'****' if settings.hf_token else '(not set)'}")
     print(f"budget = {settings.budget_usd if settings.budget_usd is not None else '(none)'}")
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import threading
 
+from codedata.texts import printable
+
 
 class Trouble(Exception):
     """Something the user can mend. Uncaught it ends the script with exit code 2, nothing done."""
@@ -10,6 +12,7 @@ class Trouble(Exception):
     exit_code = 2
 
     def __init__(self, what: str, where: str = "", todo: str = ""):
+        where = printable(where)   # a path may have any name
         super().__init__(what, where, todo)
         self.what, self.where, self.todo = what, where, todo
 

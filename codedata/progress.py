@@ -1,6 +1,7 @@
 """What a person sees of a run: the plan, a bar with rate, failures, cost and time to go, and the outcome.
 
-All of it goes to stderr. Where stderr is no terminal there is no bar: a plain line every now and then.
+All of it goes to stderr. Where stderr is no terminal there is no bar: a plain line every now and then. Whatever stands
+in a line, no control character reaches the terminal.
 """
 from __future__ import annotations
 
@@ -10,13 +11,16 @@ import time
 from dataclasses import dataclass, field
 
 from codedata.errors import Trouble
+from codedata.texts import printable, terminal_safe
 
+REDRAW_EVERY_S = 0.25
 PLAIN_EVERY_S = 15.0
 NAMED = 3   # items of one kind that a line names
 
 
 def say(text: str) -> None:
     """A line on stderr. Where nobody reads it (a closed pipe), the run goes on in silence: its answers are paid for."""
+    text = terminal_safe(text)
     try:
         print(text, file=sys.stderr, flush=True)
     except UnicodeEncodeError:
@@ -49,7 +53,7 @@ def plural(n: int, noun: str) -> str:
 
 def named(names: list[str], at_most: int = NAMED) -> str:
     rest = len(names) - at_most
-    return ", ".join(names[:at_most]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(printable(name, 300) for name in names[:at_most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def table(columns: list[str], rows: list[list[str]], align: str) -> str:
@@ -106,10 +110,11 @@ class Bar:
             from rich.console import Console  # 60 ms of import that a plain run does not need
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
             from rich.table import Column
-            note = TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+            note = TextColumn("{task.fields[note]}", markup=False,
+                              table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
             self._rich = Progress(TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(bar_width=20), note,
                                   TimeRemainingColumn(), transient=True, expand=True, console=Console(stderr=True),
-                                  refresh_per_second=4)
+                                  auto_refresh=False)   # by update(): a thread of its own may be one too many
             self._task = self._rich.add_task(stage, total=total, note="")
             self._rich.start()
 
@@ -124,9 +129,10 @@ class Bar:
             f"{in_flight} under way  ")
         note += f"{len(outcome.failed)} failed  " if outcome.failed else ""
         note += outcome.money() if outcome.calls else ""
-        if self._rich:
-            self._rich.update(self._task, completed=outcome.finished, note=note)
-        elif now - self._said >= PLAIN_EVERY_S:
+        if self._rich and now - self._said >= REDRAW_EVERY_S:
+            self._said = now
+            self._rich.update(self._task, completed=outcome.finished, note=printable(note), refresh=True)
+        elif not self._rich and now - self._said >= PLAIN_EVERY_S:
             self._said = now
             left_s = (self.total - outcome.finished) / rate if rate else 0
             eta = f"  about {left_s / 60:.0f} min to go" if left_s >= 90 else f"  about {left_s:.0f} s to go"
@@ -135,7 +141,7 @@ class Bar:
     def say(self, text: str) -> None:
         """A line above the bar."""
         if self._rich:
-            self._rich.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._rich.console.print(terminal_safe(text), markup=False, highlight=False, soft_wrap=True)
         else:
             say(text)
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import MISSING, dataclass, fields
 
 from codedata.errors import BrokenRecord
+from codedata.texts import printable
 
 Message = dict[str, str]   # {"role": …, "content": …}
 Reason = dict[str, str]
@@ -312,7 +313,8 @@ def _optional_objects(value):
 def _percents(value):
     if not isinstance(value, dict):
         return f"is {_kind(value)}, not an object"
-    return next((f".{key} {fault}" for key, number in value.items() if (fault := _percent(number))), None)
+    return next((f".{printable(key, 200)} {fault}" for key, number in value.items()
+                 if (fault := _percent(number))), None)
 
 
 def _judgements(value):

@@ -22,19 +22,20 @@ from pathlib import Path
 
 from codedata import ledger
 from codedata.config import SECTIONS, Settings
-from codedata.errors import BrokenRecord, Interrupted, ItemFailed, RunStopped, Trouble
+from codedata.errors import BrokenRecord, Interrupted, ItemFailed, RunStopped, Trouble, start_thread
 from codedata.llm.calls import Calls, counting
 from codedata.llm.client import Models
 from codedata.llm.embedded import NOISE
 from codedata.progress import Bar, Outcome, money, named, plural, say, usd
 from codedata.resume import Item, Plan, Reads, States, Writes
 from codedata.store import digest, lock, natural, remove_half_written, shards_of
+from codedata.texts import printable, terminal_safe
 
 # flags ---------------------------------------------------------------------------------------------------------------
 
 def parser(doc: str, *sections: str) -> argparse.ArgumentParser:
     """The flags that mean the same everywhere. `sections`: where a script's own flags stand in chain.toml."""
-    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.set_defaults(sections=sections, own_flags=[f.name for name in sections for f in fields(SECTIONS[name])])
     add = p.add_argument_group("flags of every script").add_argument
     add("--root", "--output-root", "--output", default=".", metavar="DIR", help="the run's directory (default: here)")
@@ -61,6 +62,11 @@ def parser(doc: str, *sections: str) -> argparse.ArgumentParser:
     add("--log-level", default="warning", choices=["debug", "info", "warning", "error"], help="of what goes to stderr")
     add("--quiet", action="store_true", help="no plan, bar or summary; errors only")
     return p
+
+
+class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message, file=None):
+        super()._print_message(terminal_safe(message), file)
 
 
 def sandbox_flags(p: argparse.ArgumentParser) -> None:
@@ -106,6 +112,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def main(run_script) -> None:
     """Run a script's main(): Trouble is printed without a traceback, and its exit code returned to the shell."""
+    sys.excepthook = lambda *error: say("".join(traceback.format_exception(*error)))
     signal.signal(signal.SIGTERM, signal.default_int_handler)   # before the run loop it is like Ctrl-C
     try:
         code = run_script()
@@ -113,7 +120,7 @@ def main(run_script) -> None:
         say(f"{Path(sys.argv[0]).name}: {e}")
         code = e.exit_code
     except OSError as e:   # a file of the user's that cannot be opened, wherever that comes up
-        say(f"{Path(sys.argv[0]).name}: {e.filename or ''} cannot be used: {e.strerror or e}.")
+        say(f"{Path(sys.argv[0]).name}: {printable(str(e.filename or ''))} cannot be used: {e.strerror or e}.")
         code = 2
     except KeyboardInterrupt:
         code = 130
@@ -183,7 +190,7 @@ class _Job:
         for speaker in [c.speaker for c in self.models.clients() if any(not item.no_call for item in plan.todo)]:
             name = f"{speaker.role} ({speaker.model})" if speaker.is_judge and speaker.role != speaker.model else (
                 speaker.model)
-            say(f"      asks {name} at {speaker.endpoint.base_url or 'this machine'}")
+            say(f"      asks {printable(name, 200)} at {printable(speaker.endpoint.base_url, 500) or 'this machine'}")
         for state in ("edited", "orphan"):
             if names := plan.names[state]:
                 say(f"      {state}: {named(names)}")
@@ -285,9 +292,12 @@ class _Job:
                     with self._lock:
                         del self.under_way[item.name]
 
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(n_workers)]
-        for thread in threads:
-            thread.start()
+        threads = []
+        try:
+            for _ in range(n_workers):
+                threads.append(start_thread(work))
+        except RunStopped as e:   # those that did start finish what is in flight
+            self._stop(e)
         for thread in threads:
             while thread.is_alive():
                 thread.join(0.1)
@@ -524,7 +534,10 @@ def signals(stage: str, stop, tell=say):
     def first(*_):
         for n in (signal.SIGINT, signal.SIGTERM):
             signal.signal(n, second)
-        threading.Thread(target=wind_down).start()   # not here: what was interrupted may hold a lock or be printing
+        try:
+            threading.Thread(target=wind_down).start()   # not here: what was interrupted may hold a lock or be printing
+        except RuntimeError:   # no further thread
+            second()
 
     def second(*_):
         os.write(2, b"\x1b[?25h\n" if os.isatty(2) else b"")   # the bar hides the cursor
@@ -551,6 +564,13 @@ def _sum(calls: list[dict]) -> float | None:
     return None if None in costs else round(sum(costs), 8)
 
 
+class _Formatter(logging.Formatter):
+    def format(self, record):
+        return terminal_safe(super().format(record))
+
+
 def start_log(level: str) -> None:
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.getLogger("urllib3").setLevel(logging.WARNING)

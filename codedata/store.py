@@ -26,6 +26,7 @@ from codedata.bounded import open_appending, read_bounded
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.ledger import PARTIAL, Known, Ledger, disk_trouble, to_line
 from codedata.records import parse, safe_name
+from codedata.texts import printable
 
 NAMES = "Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or `_`."
 RUN = secrets.token_hex(4)   # in temporary names: process numbers are the same on many machines that share a root
@@ -515,7 +516,8 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str):
                     fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
                     other.seek(0)
-                    raise Trouble(f"is in use by {other.read(300).strip() or 'another process'}.", str(directory),
+                    holder = printable(other.read(300).strip()) or "another process"
+                    raise Trouble(f"is in use by {holder}.", str(directory),
                                   "Wait for it to end, stop it, or give each process its own --shard i/n.") from None
         mine = _open_lock(directory / name)
         fcntl.flock(mine, fcntl.LOCK_EX)

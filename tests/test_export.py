@@ -12,6 +12,7 @@ from collections import Counter
 
 import duckdb
 import pytest
+import yaml
 from conftest import (
     REPO,
     eventually,
@@ -793,3 +794,19 @@ def test_two_at_a_time_are_refused(root):
     done = run_script("export.py", root)
     held.close()
     assert done.returncode == 2 and "in use by export.py" in done.stderr
+
+
+def test_a_text_of_others_is_one_harmless_line_of_the_card(root):
+    licence = "MIT\n\n---\n# x\n<script>alert(1)</script> [a](javascript:b) | `c`\x1b]52;c;x\x07"
+    write_turn(root, "t_1", "final", 90, licence=licence, language="<script>py", reasons=[])
+    duel = json.loads((root / "score" / "_duel.json").read_text())
+    duel["judges"] = {"<script>\nj": next(iter(duel["judges"].values()))}
+    (root / "score" / "_duel.json").write_text(json.dumps({**duel, "reasons": ["<script>r\n\n# y"]}))
+    make(root)
+    for form in FORMATS:
+        text = card(root, form)
+        _, front, body = text.split("---\n", 2)
+        assert yaml.safe_load(front)["license"] and "\x1b" not in text
+        assert "<script" not in text and r"\[a\](javascript:b) \| \`c\`" in text
+        assert not {"# x", "# y", "---"} & set(body.splitlines())
+        assert "&lt;script&gt;alert(1)" in text

@@ -39,6 +39,7 @@ from codedata.checks.leak_rules import (
 from codedata.checks.leak_told import find_told
 from codedata.errors import BrokenRecord
 from codedata.records import Commit, Message, parse
+from codedata.texts import terminal_safe
 
 RULES = (find_references, find_paths, find_names, find_test_ids, find_lines, find_copies, find_edits, find_told)
 MOST = 100                                        # findings of a rule in one answer
@@ -109,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(json.dumps(_answer(text, f"{args.file}:{number}")))
             except BrokenRecord as e:
                 n_broken += 1
-                print(e, file=sys.stderr)
+                print(terminal_safe(str(e)), file=sys.stderr)
     return 1 if n_broken else 0
 
 

@@ -22,6 +22,7 @@ from codedata.progress import named, plural, say
 from codedata.records import DUEL, Commit, Prompt
 from codedata.stage import again, compact, hold, start_log
 from codedata.store import check_directories, write_atomic
+from codedata.texts import terminal_safe
 
 
 def run(settings: Settings, args) -> int:
@@ -48,14 +49,15 @@ def run(settings: Settings, args) -> int:
         moves = None if looks_on or mode != "king" else fill_buckets(settings, turns)
         if not looks_on:
             costs = costs_of(settings.root)
-            write_atomic(directory / "report.md", markdown(settings, turns, costs).encode())
+            write_atomic(directory / "report.md", terminal_safe(markdown(settings, turns, costs)).encode())
             write_atomic(directory / "report.html", page.html(
                 settings, turns.duel, turns.rows, costs=costs, counts=counts(turns, settings),
                 is_outdated=turns.outdated,
                 notes=[("Trials of the judges", trials(settings.root)), ("Refined turns", refined(turns))],
                 read=lambda name: (turns.now.answers.read(name), turns.now.scores.read(name))))
         if not looks_on and mode == "king":
-            write_atomic(directory / "hugePR.md", huge_markdown(oversized(settings.root), settings).encode())
+            huge = terminal_safe(huge_markdown(oversized(settings.root), settings))
+            write_atomic(directory / "hugePR.md", huge.encode())
     say_how_it_went(turns, moves, directory.name, args)
     return 1 if turns.broken or turns.now.plan.broken else 0
 

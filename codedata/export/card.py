@@ -4,6 +4,7 @@ Everything in it follows from the directories: the same export has the same card
 """
 from __future__ import annotations
 
+import html
 import json
 import re
 import statistics
@@ -22,8 +23,9 @@ from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, table
 from codedata.records import METRICS
-from codedata.texts import text_of
+from codedata.texts import printable, terminal_safe, text_of
 
+MARKUP = re.compile(r"[\\`*\[\]]")
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 CHARS_A_TOKEN = 3         # of code and logs: few tokenizers need more tokens
 TOKENS = 1024             # lengths are given in steps of so many
@@ -90,7 +92,7 @@ def card(of: Contents, about: Background) -> str:
         "judges": _judges(duel), "buckets": _buckets(of, about), "seed": str(own.seed),
         "share": f"{own.validation:g}", "costs": _costs(about.costs), "checks": _checks(of, about),
         "licences": _licences(turns, own.licence), "version": codedata.__version__}
-    return Template(text_of("codedata.export", "card.md")).substitute(parts)
+    return terminal_safe(Template(text_of("codedata.export", "card.md")).substitute(parts))
 
 
 def is_noise(about: Background, turns: list[Turn]) -> bool:
@@ -148,7 +150,7 @@ def _warnings(of: Contents, about: Background) -> str:
         said.append("Nobody decided the duel that these turns come from.")
     elif not duel["accepted"]:
         said.append("The duel that these turns come from was not accepted: the challenger was not shown to be better "
-                    f"than the king ({'; '.join(duel['reasons'])}).")
+                    f"than the king ({_reasons(duel)}).")
     if not sum(of.rows.values()):
         said.append("There is no row in this set: no turn came through.")
     return "".join(f"> **{line}**\n\n" for line in said)
@@ -194,7 +196,7 @@ def _outcome(about: Background) -> str:
     duel = about.duel
     if duel is None:
         return "The duel has no outcome: its file was not there."
-    said = "accepted" if duel["accepted"] else f"not accepted ({'; '.join(duel['reasons'])})"
+    said = "accepted" if duel["accepted"] else f"not accepted ({_reasons(duel)})"
     if duel["margin"] is None:
         return f"The duel was {said}."
     return (f"Over {plural(duel['turns'], 'turn')} the challenger scored {duel['challenger_score']:.2f}, the king "
@@ -216,12 +218,21 @@ def _cut(n: int) -> str:
 def _judges(duel: dict | None) -> str:
     judges = duel["judges"] if duel else {}
     panel = (duel.get("panel") or {}).get("judges", {}) if duel else {}
-    rows = [[public(name), "-" if judge["score"] is None else f"{judge['score']:.1f}",
+    rows = [[shown(public(name)), "-" if judge["score"] is None else f"{judge['score']:.1f}",
              _percent(judge["parse_rate"]), *(_percent((panel.get(name, {}).get(key) or {}).get("value"))
                                               for key in ("changes_with_order", "prefers_first"))]
             for name, judge in judges.items()]
     columns = ["judge", "challenger's score", "verdicts read", "change with the order", "for the first shown"]
     return table(columns, rows, "lrrrr")
+
+
+def _reasons(duel: dict) -> str:
+    return "; ".join(shown(str(reason)) for reason in duel["reasons"])
+
+
+def shown(text: str) -> str:
+    """Return a text of others as one line in which neither Markdown nor HTML reads anything but the text."""
+    return MARKUP.sub(r"\\\g<0>", html.escape(printable(text, 200), quote=False))
 
 
 def _percent(share: float | None) -> str:
@@ -241,8 +252,8 @@ def _buckets(of: Contents, about: Background) -> str:
 
 
 def _costs(costs: list[Cost]) -> str:
-    rows = [[cost.stage, public(cost.model), f"{cost.calls:,}", f"{cost.tokens_in:,}", f"{cost.tokens_out:,}",
-             cost.said] for cost in costs]
+    rows = [[shown(cost.stage), shown(public(cost.model)), f"{cost.calls:,}", f"{cost.tokens_in:,}",
+             f"{cost.tokens_out:,}", cost.said] for cost in costs]
     return table(["stage", "model", "calls", "tokens in", "tokens out", "cost"], rows, "llrrrr")
 
 
@@ -254,7 +265,7 @@ def _checks(of: Contents, about: Background) -> str:
                                   else ": not looked for"), f"{left.pop('near-duplicate', 0):,} left out"],
             [f"benchmarks: {names}" if names else "benchmarks: not looked for",
              f"{left.pop('in a benchmark', 0):,} left out"],
-            ["licences: " + (", ".join(own.licences) or "all"), f"{left.pop('licence', 0):,} left out"]]
+            ["licences: " + (", ".join(map(shown, own.licences)) or "all"), f"{left.pop('licence', 0):,} left out"]]
     rows += [[f"turns left out: {reason}", f"{n:,}"] for reason, n in sorted(left.items())]
     rows += [[f"masked: {kind}", f"{n:,}"] for kind, n in sorted(masked.items())] or [["masked", "nothing"]]
     return table(["check", "found"], rows, "lr")
@@ -269,12 +280,12 @@ def _licences(turns: list[Turn], licence: str) -> str:
 
 
 def _most_common(counts: Counter) -> list[list[str]]:
-    return [[name, f"{n:,}"] for name, n in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))]
+    return [[shown(name), f"{n:,}"] for name, n in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))]
 
 
 def _counted(counts: Counter) -> str:
     found = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    return ", ".join(f"{name} ({plural(n, 'turn')})" for name, n in found) or "nobody"
+    return ", ".join(f"{shown(name)} ({plural(n, 'turn')})" for name, n in found) or "nobody"
 
 
 def _mean(of: Contents, column: str) -> str:

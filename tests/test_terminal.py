@@ -1,0 +1,180 @@
+"""What did not come from our own code reaches a terminal, a log or a Markdown page with its control characters shown.
+
+Each test puts ATTACK (the clipboard by OSC 52, the title, a cleared screen, a C1 control, a turned line) into a place
+that somebody else writes, and looks at every byte that a script prints.
+"""
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import REPO, a_prompt, flags_for, run_script, write_json, write_prompts, write_toml
+from fake_llm import Say, Status
+from scenario import Scenario
+from scored import decide, write_answer, write_panel, write_score
+from test_env_setup import handed_in, heron, record, set_up  # noqa: F401
+
+ATTACK = "\x1b]52;c;ZWNobw==\x07\x1b]0;title\x07\x1b[2J\x9b31m\u202e\x08\r"
+UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def assert_shown(done: subprocess.CompletedProcess, shown: str = "\\x1b]52;c;ZWNobw==") -> None:
+    """No control character was printed, and the attack can be read."""
+    for printed in (done.stdout, done.stderr):
+        assert not UNSAFE.search(printed), printed
+        assert "Traceback" not in printed
+    assert shown in done.stdout + done.stderr
+
+
+def king(root, fake, *flags):
+    return run_script("king.py", root, *flags_for(fake, "--log-level", "debug", *flags))
+
+
+@pytest.mark.parametrize("reply", [
+    Status(400, {"error": ATTACK}), Status(400, ATTACK), Status(200, ATTACK),
+    Status(307, "", {"Location": "\x1b]52;c;ZWNobw=="}), Status(401, ATTACK),
+    {"choices": [{"message": {"content": 7}}], "x": ATTACK}],
+    ids=["error", "plain error", "no JSON", "redirect", "key", "shape"])
+def test_what_an_endpoint_answers(tmp_path, fake_llm, reply):
+    write_prompts(tmp_path, 1)
+    write_toml(tmp_path, {"retry_max": 0})
+    fake_llm.always(reply)
+    escaped = isinstance(reply, dict) or (isinstance(reply, Status) and isinstance(reply.body, dict))   # by JSON
+    assert_shown(king(tmp_path, fake_llm), "\\u001b]52" if escaped else "\\x1b]52")
+
+
+def test_what_a_model_says_in_the_wrong_form(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1)
+    fake_llm.always(Say(f"THOUGHT: x\n\n```{ATTACK}\nls\n```", finish_reason=ATTACK, model=ATTACK))
+    done = king(tmp_path, fake_llm)
+    assert done.returncode == 1
+    assert_shown(done, "failed 1")
+
+
+@pytest.mark.parametrize("name", [ATTACK + ".json", "a\nking  wrote 7.json"], ids=["attack", "line end"])
+def test_the_name_of_a_file(tmp_path, fake_llm, name):
+    write_prompts(tmp_path, 1)
+    write_json(tmp_path / "prompt" / name, {})
+    for flags in (["--status"], []):
+        done = king(tmp_path, fake_llm, *flags)
+        assert_shown(done, "has a name that is refused")
+        assert "\nking  wrote 7" not in done.stderr
+
+
+def test_what_a_record_and_a_ledger_say(tmp_path, fake_llm):
+    (tmp_path / "prompt").mkdir()
+    (tmp_path / "prompt" / "p.json").write_text(json.dumps([
+        {**a_prompt(1), "instance_id": ATTACK}, {**a_prompt(2), "turn": ATTACK}, a_prompt(3)]))
+    write_json(tmp_path / "answer" / "_ledger.jsonl", {"stage": "king", "item": "p_3", "state": "failed",
+                                                       "error": ATTACK})
+    assert_shown(king(tmp_path, fake_llm, "--status"))
+
+
+TOML = f"{json.dumps(ATTACK)} = 7\n"
+
+
+@pytest.mark.parametrize("toml", ["[llm]\n" + TOML, TOML, "[prices]\n" + TOML, "[endpoints]\n" + TOML,
+                                  "[x]\n\x1b]52;c;ZWNobw==", f"[llm]\nendpoint = {json.dumps(ATTACK)}\n"],
+                         ids=["key", "top", "price", "endpoint", "no TOML", "unknown endpoint"])
+def test_what_stands_in_settings(tmp_path, toml):
+    write_prompts(tmp_path, 1)
+    (tmp_path / "chain.toml").write_text(toml)
+    done = run_script("king.py", tmp_path)
+    assert done.returncode in (1, 2)
+    assert_shown(done, "x1b" if "[x]" not in toml else "is not valid TOML")
+
+
+def test_show_config_and_the_plan_show_names_of_settings(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1)
+    own = json.dumps(ATTACK)
+    (tmp_path / "chain.toml").write_text(
+        f"[llm]\nmodel = {own}\nendpoint = {own}\n[endpoints.{own}]\nbase_url = \"{fake_llm.base_url}\"\n"
+        f"headers = {{ {own} = \"x\" }}\n[prices]\n{own} = {{ in = 0, out = 0 }}\n")
+    for flags in (["--show-config"], ["--status"], ["--dry-run"], []):
+        assert_shown(run_script("king.py", tmp_path, *flags))
+
+
+def test_flags_and_what_argparse_says_of_them(tmp_path):
+    for flags in (["--workers", ATTACK], ["--only", ATTACK, "--status"], [ATTACK], ["--config", ATTACK]):
+        assert_shown(run_script("king.py", tmp_path, *flags), "")
+
+
+@pytest.mark.parametrize("row", [{"repo": ATTACK}, {"repo": "a/b", "reformat_path": ATTACK}, {"repo": "a/b", ATTACK: 7},
+                                 {"repo": f"file:///nowhere/{ATTACK}"}, {"repo": "a/b", "repo_name": ATTACK}],
+                         ids=["repo", "path", "key", "git", "name"])
+def test_a_row_of_input_and_what_git_says_of_it(tmp_path, row):
+    (tmp_path / "repos.jsonl").write_text(json.dumps(row) + "\n" + ATTACK)
+    done = run_script("env_setup.py", tmp_path, "--input", tmp_path / "repos.jsonl", "--planner", "recipe", "--sandbox",
+                      "local")
+    assert_shown(done, "")
+
+
+@pytest.mark.docker
+def test_a_line_of_a_repositorys_log(heron):  # noqa: F811
+    install = "#!/bin/bash\nprintf 'error: \\033]52;c;ZWNobw==\\007 no such thing\\n'\nexit 1\n"
+    reply = handed_in(install)
+    with Scenario({"scenes": [{"native": [reply, reply, reply]}]}) as model:
+        done = set_up(heron, "--max-iterations", "2", model=model)
+    assert "no such thing" in json.dumps(record(heron))
+    assert_shown(done, "failed 1")
+
+
+def test_markdown_that_is_looked_at_in_a_terminal(tmp_path):
+    write_panel(tmp_path, f"a{ATTACK}", more=f"[king]\nmodel = {json.dumps(ATTACK)}\n")
+    write_answer(tmp_path, "t_1")
+    write_score(tmp_path, "t_1", {f"a{ATTACK}": [1, 1, 1, 1, 1]}, reason=ATTACK)
+    decide(tmp_path)
+    assert_shown(run_script("report.py", tmp_path), "report")
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert not UNSAFE.search(page) and "\\x1b]52" in page
+
+
+# the net: what every line passes -------------------------------------------------------------------------------------
+
+BAR = f"""
+import sys, time
+from codedata.progress import Bar, Outcome
+bar = Bar("x", 2)
+for _ in range(3):
+    time.sleep(0.3)
+    bar.update(Outcome(), 1, {{"item": {ATTACK + "[/nothing]"!r}}})
+bar.say({ATTACK!r})
+bar.close()
+"""
+
+
+def test_the_bar_on_a_terminal_shows_what_an_item_is_at():
+    here, there = os.openpty()
+    done = subprocess.run([sys.executable, "-c", BAR], cwd=REPO, stderr=there, stdout=subprocess.PIPE, timeout=30,
+                          env={**os.environ, "TERM": "xterm", "COLUMNS": "200"})
+    os.close(there)
+    printed = os.read(here, 1 << 20).decode()
+    os.close(here)
+    assert done.returncode == 0 and "\x1b]52" not in printed and "\x9b" not in printed
+    assert "item: \\x1b]52;c;ZWNobw==" in printed and "[/nothing]" in printed
+
+
+NET = f"""
+import logging
+from codedata import progress, stage
+from codedata.errors import Trouble
+def run():
+    stage.start_log("info")
+    try:
+        raise ValueError({ATTACK!r})
+    except ValueError:
+        logging.getLogger("x").exception("said %s", {ATTACK!r})
+    progress.say(str(Trouble({ATTACK!r}, "a\\nb{ATTACK!r}", {ATTACK!r})))
+    raise KeyError({ATTACK!r}) from ValueError({ATTACK!r})
+stage.main(run)
+"""
+
+
+def test_a_log_line_a_message_and_the_traceback_of_a_bug():
+    done = subprocess.run([sys.executable, "-c", NET], cwd=REPO, capture_output=True, text=True)
+    assert done.returncode == 1 and not UNSAFE.search(done.stderr) and "\nb" not in done.stderr
+    assert done.stderr.count("ValueError: \\x1b]52") == 2 and "ERROR x: said \\x1b]52" in done.stderr
