@@ -68,10 +68,11 @@ def read_facts(folder: Path) -> Facts:
         lines, why = _asked(folder, skipped, left_s)
         if not why:
             return _loaded(lines[-1])
-        at = lines[-1] if lines else ""
-        if at in skipped:
+        if not lines:   # no file of the repository has done that
+            raise ItemFailed("what reads a repository ends before it reads a file")
+        if lines[-1] in skipped:
             break
-        skipped[at] = why
+        skipped[lines[-1]] = why
     return Facts(unreadable=_frozen(skipped))
 
 
