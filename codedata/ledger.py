@@ -31,12 +31,8 @@ from codedata.errors import RunStopped
 LEDGER, PARTIAL = "_ledger.jsonl", "_partial"
 ERROR_CHARS = 500
 NOTHING: dict = {}
-NUMBER = (int, float)
-SHAPES = {"stage": str, "item": str, "instance_id": str, "read": str, "settings": str, "view": str, "error": str,
-          "at": str, "cut": str, "entries": list, "detail": dict,
-          "n": int, "from": (list, tuple), "to": (list, tuple), "patch_chars": int, "score_after": NUMBER,
-          "score_before": (*NUMBER, type(None))}   # of what is read in a line, and in its detail
-AMOUNTS = ("cost_usd", "tokens_in", "tokens_out", "tokens_cached", "seconds")   # of a call; None: not known
+TEXTS = ["stage", "item", "instance_id", "read", "settings", "view", "at"]   # of what is read in a line
+AMOUNTS = ["cost_usd", "tokens_in", "tokens_out", "tokens_cached", "seconds"]   # of a call; None: not known
 MAX_AMOUNT = 10**15
 
 
@@ -114,7 +110,7 @@ class Ledger:
             known.digests = merged_digests(known.digests, line)
             known.size, known.mtime_ns = line.get("size", -1), line.get("mtime_ns", -1)
             if "entries" in line:
-                self.entries[item] = line["entries"]
+                self.entries[item] = _listed(line, "entries")
         elif state == "failed" and not line.get("still"):
             self.failed[key] = Attempt(state, line.get("read", ""), {}, line.get("settings", ""), line.get("error", ""))
         elif state == "pruned":   # the record was taken away: no stage's earlier line says anything of it
@@ -218,8 +214,8 @@ def read_lines(path: Path):
 
 def calls_of(line: dict) -> list[dict]:
     """The calls of a line, with the sums that compacting left in their place; each as sound_call() gives it."""
-    lists = [value for key in ("calls", "earlier") if isinstance(value := line.get(key), list)]
-    return [sound_call(call) for calls in lists for call in calls if isinstance(call, dict)]
+    calls = _listed(line, "calls") + _listed(line, "earlier")
+    return [sound_call(call) for call in calls if isinstance(call, dict)]
 
 
 def sound_call(call: dict) -> dict:
@@ -227,33 +223,32 @@ def sound_call(call: dict) -> dict:
     wrong = {}
     for key in AMOUNTS:
         amount = call.get(key)
-        if amount is not None and not (isinstance(amount, NUMBER) and 0 <= amount < MAX_AMOUNT):
+        if amount is not None and not (isinstance(amount, (int, float)) and 0 <= amount < MAX_AMOUNT):
             wrong[key] = None
+    if type(call.get("n", 1)) is not int or call.get("n", 1) < 1:
+        wrong["n"] = 1
     for key in ("model", "id"):
         if not isinstance(call.get(key, ""), str):
             wrong[key] = str(call[key])
-    if "n" in call and not (type(call["n"]) is int and 0 < call["n"] < MAX_AMOUNT):
-        wrong["n"] = 1
-    return call if not wrong and "model" in call and "cost_usd" in call else {
-        "model": "", "cost_usd": None, **call, **wrong}
+    return {"model": "", "cost_usd": None, **call, **wrong} if wrong or "cost_usd" not in call or "model" not in call \
+        else call
 
 
 def is_sound(line: dict) -> bool:
     """Return whether all that is read of a line, but for its calls, has the type that it should have."""
-    for part in (line, line["detail"]) if isinstance(line.get("detail"), dict) else (line,):
-        for key, value in part.items():
-            if not isinstance(value, SHAPES.get(key, object)):
-                return False
-    for digests in (line.get("wrote"), line.get("found"), line.get("parts")):
-        if digests is not None and not _are_digests(digests):
-            return False
-    return "stage" in line and "item" in line and all(
-        isinstance(entry, list) and [type(part) for part in entry] == [int, str, dict] and _are_digests(entry[2])
-        for entry in line.get("entries", ()))
+    return ("stage" in line and "item" in line and all(isinstance(line.get(key, ""), str) for key in TEXTS)
+            and all(_are_digests(line.get(key, NOTHING)) for key in ("wrote", "found", "parts"))
+            and isinstance(line.get("detail", NOTHING), dict)
+            and all(isinstance(entry, list) and [*map(type, entry)] == [int, str, dict] and _are_digests(entry[2])
+                    for entry in _listed(line, "entries")))
 
 
 def _are_digests(value) -> bool:
     return isinstance(value, dict) and all(isinstance(digest, str) for digest in value.values())
+
+
+def _listed(line: dict, key: str) -> list:
+    return value if isinstance(value := line.get(key), list) else []
 
 
 def to_line(line: dict) -> bytes:

@@ -172,17 +172,17 @@ class Client:
         models, tries = self._models, Tries()
 
         def decode(status, headers, body):
-            answer = _object(body)
-            usage = _usage(answer)
+            usage = {}
             try:
+                answer = read_json(body)
+                usage = _usage(answer)
                 return _decode(answer), usage
             except WRONG_SHAPE as e:
-                if usage["tokens_in"] is not None or usage["tokens_out"] is not None:   # no use, but paid for
+                if usage.get("tokens_in") or usage.get("tokens_out"):   # of no use, but paid for
                     call = self._call(usage, tries)
                     calls.keep(request.digest, f"useless {call['id']}", {}, call)
                     models.money.add(call)
-                why = e if type(e) is ValueError else "not its shape"
-                raise ValueError(f"without a chat completion in it: {why}") from e
+                raise ValueError("without a chat completion in it") from e
 
         here = {"proxies": {}} if self._embedded else {}
         url = (models.embedded.base_url() if self._embedded else self.speaker.endpoint.base_url) + "/chat/completions"
@@ -322,17 +322,6 @@ WAYS_OUT = ("Put the key into the environment or .env (CHUTES_API_KEY), or name 
 WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
 
 
-def _object(body: bytes) -> dict:
-    """Return the JSON object that an answer is; ValueError where it is none."""
-    try:
-        answer = read_json(body)
-    except ValueError as e:
-        raise ValueError("without a chat completion in it") from e
-    if not isinstance(answer, dict):
-        raise ValueError("without a chat completion in it")
-    return answer
-
-
 def _decode(answer: dict) -> Reply:
     """Return the reply in a chat completion; one of WRONG_SHAPE where there is none."""
     choice = answer["choices"][0]
@@ -345,12 +334,9 @@ def _decode(answer: dict) -> Reply:
 def _content(content) -> str:
     """Return the text of a message: a text, nothing, or parts, as some endpoints send them."""
     if isinstance(content, list):
-        texts = [part.get("text") or "" for part in content]
-        if not all(isinstance(text, str) for text in texts):
-            raise ValueError("a part of the content is no text")
-        return "".join(texts)
-    if content is not None and not isinstance(content, str):
-        raise ValueError("the content is no text")
+        content = "".join(part.get("text") or "" for part in content)
+    if not isinstance(content, str | None):
+        raise TypeError("the content is no text")
     return content or ""
 
 

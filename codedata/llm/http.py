@@ -10,7 +10,6 @@ from __future__ import annotations
 import http.client
 import json
 import logging
-import math
 import random
 import socket
 import threading
@@ -44,7 +43,7 @@ MANY_CUTS = 20   # connections cut in a row, without an answer: then it is not t
 PIECE = 1 << 20                   # bytes of a body read at a time
 ERROR_BYTES = 64_000              # of an answer that is no success: its start is enough
 MAX_DATA_BYTES = 500_000_000      # of a page of rows, or of a whole file where a server ignores Range
-MAX_INT_DIGITS = 400              # a longer number counts as infinite: int() would refuse it, and the reply with it
+MAX_INT_DIGITS = 400              # of a number in JSON
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ class Http:
                 if 200 <= status < 300:
                     try:
                         value = decode(status, headers, body)
-                    except ValueError as e:
+                    except (ValueError, RecursionError) as e:
                         problem = f"unreadable answer: HTTP {status} {e}: {self._excerpt(body)!r}"
                     else:
                         line.answered()
@@ -443,14 +442,8 @@ class _Adapter(HTTPAdapter):
 
 
 def read_json(body: bytes):
-    """Return what JSON says. ValueError where it says nothing, or is nested too deep to be read."""
-    try:   # not orjson: half a character is a fault of the text, not of the envelope
-        return _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
-    except RecursionError as e:
-        raise ValueError("nested too deep") from e
-
-
-_JSON = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) <= MAX_INT_DIGITS else math.inf)
+    """Return what JSON says. Of a number only so many digits count: int() would refuse it, and the reply with it."""
+    return json.loads(body, parse_int=lambda digits: int(digits[:MAX_INT_DIGITS]))   # orjson refuses half characters
 
 
 def retry_after_s(headers) -> float | None:
