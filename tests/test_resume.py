@@ -17,6 +17,7 @@ from conftest import (
     run_script,
     spent_usd,
     write_commits,
+    write_json,
     write_prompts,
     write_toml,
 )
@@ -520,37 +521,48 @@ def test_numbers_that_a_person_added_stay_to_the_letter(root, fake_llm):
 
 # what is no regular file, and what somebody else has written ----------------------------------------------------------
 
-def fifo(path):
+FIFOS = """
+prompt/p_2.json 1
+prompt/p_2.json 0 --status
+prompt/_ledger.jsonl 2 --status
+answer/p_1_1.json 1
+answer/p_1_1.json 0 --status
+answer/_ledger.jsonl 2
+answer/_ledger.jsonl 2 --status
+answer/_ledger.jsonl 2 --compact
+answer/_partial/p_1_1.jsonl 1
+answer/_partial/x.jsonl 2 --budget 1 --model m
+answer/_lock 2
+answer/_lock.all 2
+chain.toml 2
+.env 2
+"""
+
+
+@pytest.mark.parametrize("case", FIFOS.strip().split("\n"))
+def test_a_fifo_in_place_of_any_file_is_named_and_never_waited_for(tmp_path, fake_llm, case):
+    place, code, *flags = case.split()
+    write_prompts(tmp_path, 1, stem="p_1")
+    write_toml(tmp_path, more=FREE)
+    path = tmp_path / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     os.mkfifo(path)
-
-
-@pytest.mark.parametrize("place, flags, code", [
-    ("prompt/p_2.json", [], 1), ("prompt/p_2.json", ["--status"], 0), ("prompt/_ledger.jsonl", ["--status"], 2),
-    ("answer/p_1_1.json", [], 1), ("answer/p_1_1.json", ["--status"], 0), ("answer/_ledger.jsonl", [], 2),
-    ("answer/_ledger.jsonl", ["--status"], 2), ("answer/_ledger.jsonl", ["--compact"], 2),
-    ("answer/_partial/p_1_1.jsonl", [], 1), ("answer/_partial/x.jsonl", ["--budget", "1", "--model", "m"], 2),
-    ("answer/_lock", [], 2), ("answer/_lock.all", [], 2), ("chain.toml", [], 2), (".env", [], 2)])
-def test_a_fifo_in_place_of_any_file_is_named_and_never_waited_for(tmp_path, fake_llm, place, flags, code):
-    write_prompts(tmp_path, 1, stem="p_1")
-    write_toml(tmp_path, more='[prices]\n"m" = { in = 1.0, out = 1.0 }\n')
-    fifo(tmp_path / place)
     done = run_script("king.py", tmp_path, *flags_for(fake_llm, *flags), timeout_s=20)
-    assert done.returncode == code and "Traceback" not in done.stderr
-    assert place.rpartition("/")[2].removesuffix(".jsonl") in done.stderr and "not a regular file" in done.stderr
+    assert done.returncode == int(code) and "Traceback" not in done.stderr
+    assert path.name.removesuffix(".jsonl") in done.stderr and "not a regular file" in done.stderr
 
 
 def test_a_link_in_place_of_a_lock_or_a_ledger_is_not_written_through(tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
-    mine = tmp_path / "mine"
-    mine.write_text("mine\n")
+    (tmp_path / "answer").mkdir()
+    (tmp_path / "mine").write_text("mine")
     for name in ("_lock.all", "_ledger.jsonl"):
-        (tmp_path / "answer").mkdir(exist_ok=True)
-        (tmp_path / "answer" / name).symlink_to(mine)
+        link = tmp_path / "answer" / name
+        link.symlink_to(tmp_path / "mine")
         assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode in (1, 2)
-        assert mine.read_text() == "mine\n"
-        (tmp_path / "answer" / name).unlink()
+        assert (tmp_path / "mine").read_text() == "mine"
+        link.unlink()
 
 
 def test_a_record_over_the_limit_is_broken_and_not_read(tmp_path, fake_llm):
@@ -561,26 +573,44 @@ def test_a_record_over_the_limit_is_broken_and_not_read(tmp_path, fake_llm):
     assert done.returncode == 1 and "larger than 200,000,000 bytes" in done.stderr and answers(tmp_path) == ["good_1"]
 
 
-CALL = {"id": "a-1", "model": "m", "cost_usd": 0.25, "tokens_in": 1, "tokens_out": 1}
-ODD = [{"item": ["x"]}, {"item": {}}, {"stage": 7}, {"state": {}}, {"calls": 7}, {"calls": [7, "x", None]}, {"at": 5},
-       {"wrote": "x"}, {"wrote": {"king": 7}, "state": "done"}, {"found": [1]}, {"parts": [[]]}, {"settings": {}},
-       {"detail": "x"}, {"detail": {"n": "x"}}, {"entries": [7]}, {"earlier": {}}, {"instance_id": []}, {"error": [1]},
-       {"calls": [{"id": ["y"], "model": 3, "cost_usd": "much", "n": "x", "seconds": [], "tokens_in": 1,
-                   "tokens_out": 1}]}]
+FREE = '[prices]\n"m" = { in = 0.0, out = 0.0 }\n"3" = { in = 0.0, out = 0.0 }\n'
+CALL = json.loads('{"id": "a-1", "model": "m", "cost_usd": 0.25, "tokens_in": 1, "tokens_out": 1}')
+ODD = """
+{"item": ["x"]}
+{"item": {}}
+{"stage": 7}
+{"state": {}}
+{"at": 5}
+{"wrote": "x"}
+{"wrote": {"king": 7}, "state": "done"}
+{"found": [1]}
+{"parts": [[]]}
+{"settings": {}}
+{"detail": "x"}
+{"entries": [7], "state": "done"}
+{"entries": 7, "state": "done"}
+{"earlier": {}}
+{"instance_id": []}
+{"error": [1]}
+{"calls": 7}
+{"calls": [7, "x", null]}
+{"calls": [{"id": ["y"], "model": 3, "cost_usd": "much", "n": "x", "seconds": [], "tokens_in": 1, "tokens_out": 1}]}
+"""
 
 
 def test_lines_that_somebody_wrote_into_a_ledger_stop_nothing_and_lose_no_money(tmp_path, fake_llm):
     [name] = write_prompts(tmp_path, 1)
-    write_toml(tmp_path, more='[prices]\n"m" = { in = 0.0, out = 0.0 }\n"3" = { in = 0.0, out = 0.0 }\n')
-    lines = [{"stage": "king", "item": name, "state": "failed", "calls": [{**CALL, "id": f"a-{i}"}], **odd}
-             for i, odd in enumerate(ODD)]
+    write_toml(tmp_path, more=FREE)
+    odd = [json.loads(line) for line in ODD.strip().split("\n")]
+    lines = [{"stage": "king", "item": name, "state": "failed", "calls": [{**CALL, "id": f"a-{i}"}], **line}
+             for i, line in enumerate(odd)]
     (tmp_path / "answer").mkdir()
     for folder, own in (("answer", {}), ("prompt", {"calls": []})):   # what compacting sums up has no ids
         (tmp_path / folder / "_ledger.jsonl").write_text("".join(json.dumps(line | own) + "\n" for line in lines))
-    paid = 0.25 * sum("calls" not in odd for odd in ODD)
-    for flags in (["--status"], ["--compact"], ["--compact"], [], ["--force"], ["--compact"], ["--dry-run"]):
-        done = run_script("king.py", tmp_path, *flags_for(fake_llm, "--model", "other", *flags))
-        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    for flags in ("--status", "--compact", "--compact", "", "--force", "--compact", "--dry-run"):
+        done = run_script("king.py", tmp_path, *flags_for(fake_llm, "--model", "other", *flags.split()))
+        assert done.returncode == 0, done.stderr
+        paid = 0.25 * sum("calls" not in line for line in odd)
         assert spent_usd(tmp_path, {name: Price(0, 0) for name in ("3", "other")}) == pytest.approx(paid)
     over = run_script("king.py", tmp_path, *flags_for(fake_llm, "--model", "m", "--budget", "1", "--force"))
     assert over.returncode == 2 and "whose cost is not known" in over.stderr
@@ -588,18 +618,23 @@ def test_lines_that_somebody_wrote_into_a_ledger_stop_nothing_and_lose_no_money(
         assert "Traceback" not in run_script(script, tmp_path, "--status").stderr
 
 
-@pytest.mark.parametrize("kept", [{"request": ["x"]}, {"attempt": {}}, {"reply": {"text": 7}}, {"reply": {"x": "y"}},
-                                  {"call": {"id": []}}, {"call": {"id": "x", "model": 7}}, {"intent": 7},
-                                  {"intent": {"wrote": 7}}])
+@pytest.mark.parametrize("kept", """
+{"request": ["x"]}
+{"attempt": {}}
+{"reply": {"text": 7}}
+{"reply": {"x": "y"}}
+{"call": {"id": []}}
+{"call": {"id": "x", "model": 7}}
+{"intent": 7}
+{"intent": {"wrote": 7}}
+""".strip().split("\n"))
 def test_kept_replies_of_any_shape_are_passed_over(tmp_path, fake_llm, kept):
     [name] = write_prompts(tmp_path, 1)
     fake_llm.script(Status(400))
     run_script("king.py", tmp_path, *flags_for(fake_llm))
-    request = fake_llm.requests[0].raw
-    line = {"stage": "king", "request": hashlib.blake2b(request, digest_size=8).hexdigest(), "attempt": 0,
-            "reply": {"text": "x"}, "call": CALL, **kept}
-    (tmp_path / "answer" / "_partial").mkdir(parents=True)
-    (tmp_path / "answer" / "_partial" / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
+    request = hashlib.blake2b(fake_llm.requests[0].raw, digest_size=8).hexdigest()
+    line = {"stage": "king", "request": request, "attempt": 0, "reply": {"text": "x"}, "call": CALL, **json.loads(kept)}
+    write_json(tmp_path / "answer" / "_partial" / f"{name}.jsonl", line)
     for flags in ([], ["--force"]):
         done = run_script("king.py", tmp_path, *flags_for(fake_llm, *flags))
         assert done.returncode == 0 and "Traceback" not in done.stderr and answers(tmp_path) == [name]

@@ -74,28 +74,40 @@ def test_what_a_record_and_a_ledger_say(tmp_path, fake_llm):
     assert_shown(king(tmp_path, fake_llm, "--status"))
 
 
-TOML = f"{json.dumps(ATTACK)} = 7\n"
+TOML = """
+[llm] ATTACK = 7
+ATTACK = 7
+[prices] ATTACK = 7
+[endpoints] ATTACK = 7
+[llm] endpoint = ATTACK
+[endpoints.x] ATTACK = 7
+"""
 
 
-@pytest.mark.parametrize("toml", ["[llm]\n" + TOML, TOML, "[prices]\n" + TOML, "[endpoints]\n" + TOML,
-                                  "[x]\n\x1b]52;c;ZWNobw==", f"[llm]\nendpoint = {json.dumps(ATTACK)}\n"],
-                         ids=["key", "top", "price", "endpoint", "no TOML", "unknown endpoint"])
+@pytest.mark.parametrize("toml", TOML.strip().split("\n"))
 def test_what_stands_in_settings(tmp_path, toml):
     write_prompts(tmp_path, 1)
-    (tmp_path / "chain.toml").write_text(toml)
-    done = run_script("king.py", tmp_path)
-    assert done.returncode in (1, 2)
-    assert_shown(done, "x1b" if "[x]" not in toml else "is not valid TOML")
+    (tmp_path / "chain.toml").write_text(toml.replace("] ", "]\n").replace("ATTACK", json.dumps(ATTACK)))
+    assert_shown(run_script("king.py", tmp_path), "\\x1b]52")
+
+
+SHOWN = """
+[llm]
+model = ATTACK
+endpoint = ATTACK
+[endpoints.ATTACK]
+base_url = "URL"
+headers = { ATTACK = "x" }
+[prices]
+ATTACK = { in = 0, out = 0 }
+"""
 
 
 def test_show_config_and_the_plan_show_names_of_settings(tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
-    own = json.dumps(ATTACK)
-    (tmp_path / "chain.toml").write_text(
-        f"[llm]\nmodel = {own}\nendpoint = {own}\n[endpoints.{own}]\nbase_url = \"{fake_llm.base_url}\"\n"
-        f"headers = {{ {own} = \"x\" }}\n[prices]\n{own} = {{ in = 0, out = 0 }}\n")
-    for flags in (["--show-config"], ["--status"], ["--dry-run"], []):
-        assert_shown(run_script("king.py", tmp_path, *flags))
+    (tmp_path / "chain.toml").write_text(SHOWN.replace("ATTACK", json.dumps(ATTACK)).replace("URL", fake_llm.base_url))
+    for flags in ("--show-config", "--status", "--dry-run", "--limit 1"):
+        assert_shown(run_script("king.py", tmp_path, *flags.split()))
 
 
 def test_flags_and_what_argparse_says_of_them(tmp_path):
@@ -103,14 +115,20 @@ def test_flags_and_what_argparse_says_of_them(tmp_path):
         assert_shown(run_script("king.py", tmp_path, *flags), "")
 
 
-@pytest.mark.parametrize("row", [{"repo": ATTACK}, {"repo": "a/b", "reformat_path": ATTACK}, {"repo": "a/b", ATTACK: 7},
-                                 {"repo": f"file:///nowhere/{ATTACK}"}, {"repo": "a/b", "repo_name": ATTACK}],
-                         ids=["repo", "path", "key", "git", "name"])
+ROWS = """
+{"repo": "ATTACK"}
+{"repo": "a/b", "reformat_path": "ATTACK"}
+{"repo": "a/b", "ATTACK": 7}
+{"repo": "file:///nowhere/ATTACK"}
+{"repo": "a/b", "repo_name": "ATTACK"}
+"""
+
+
+@pytest.mark.parametrize("row", ROWS.strip().split("\n"))
 def test_a_row_of_input_and_what_git_says_of_it(tmp_path, row):
-    (tmp_path / "repos.jsonl").write_text(json.dumps(row) + "\n" + ATTACK)
-    done = run_script("env_setup.py", tmp_path, "--input", tmp_path / "repos.jsonl", "--planner", "recipe", "--sandbox",
-                      "local")
-    assert_shown(done, "")
+    (tmp_path / "repos.jsonl").write_text(row.replace("ATTACK", json.dumps(ATTACK)[1:-1]) + "\n" + ATTACK)
+    flags = "--input repos.jsonl --planner recipe --sandbox local"
+    assert_shown(run_script("env_setup.py", tmp_path, *flags.split()), "")
 
 
 @pytest.mark.docker
