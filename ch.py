@@ -1,61 +1,54 @@
 #!/usr/bin/env python3
 """Answer every turn as the challenger: knowing the hidden pull request, under the blind-agent rule.
 
-A turn that shows what the conversation has not (checks/leak.py) is asked for again, with what was found; where it still
-does after [challenger] leak_retries more tries, the item fails.
+A turn in which a leak judge finds what the conversation has not shown is asked for again, with what was found; where it
+still shows some after [challenger] leak_retries more tries, the item fails. --how says how the pull request is used.
 
 reads   answer*/<source>_<order>.json   Answer, from king.py (its instance_id and messages)
         commit/<instance_id>.json       Commit, the PR record
 writes  answer*/<source>_<order>.json   the same record, its field `challenger`
+        answer*/_leaks/<item>.json      what was tried, and the leak judges' verdicts
         answer*/_ledger.jsonl           a line an attempt
-        (with --refine: answer/_attempts/<source>_<order>.jsonl, from refined/)
+        (--how with another way than [challenger] how: variants/<how>/; --refine: answer/_attempts/, from refined/)
 
   python ch.py                          # answer what is missing, stale or failed
   python ch.py --dry-run                # the calls, tokens and cost to come
-  python ch.py --only 'prompts_200_3_*' --force
+  python ch.py --how placebo --limit 50 # the control: the same note without a pull request
   python ch.py --refine                 # the turns of refined/ once more, with what the judges said of them
 """
-from functools import partial
-
 from codedata import config, stage
-from codedata.duel.answer import answer_knowing, challenger_messages
-from codedata.duel.refine import Criticised, attempt, messages_for
-from codedata.duel.texts import prompt_digest
+from codedata.duel import variants
+from codedata.duel.refine import Refiner
 from codedata.llm import Models
-from codedata.records import Answer, Attempts, Commit
-from codedata.resume import Reads, Writes
+from codedata.records import HOW, Commit
+from codedata.resume import Reads
 from codedata.store import Store
 
 
 def main(argv=None) -> int:
     parser = stage.parser(__doc__)
     add = parser.add_argument_group("flags of ch.py").add_argument
+    add("--how", choices=HOW, help="how the pull request is used (default: [challenger] how)")
     add("--refine", action="store_true", help="answer the turns of refined/ again, for validate.py --refine")
     add("--defeat", action="store_true", help="with --refine: those of defeat/ too")
     args = parser.parse_args(argv)
     if args.defeat and not args.refine:
         parser.error("--defeat goes with --refine: it says which turns are refined")
     settings = config.load(args)
+    how = args.how or settings.challenger.how
+    if args.refine and how != "informed":
+        parser.error("--refine goes with the informed way alone: it tells the challenger what the judges said")
     with Models(settings) as models:
-        challenger = models.client("challenger")
-        answers = Store(settings.root, Answer)
-        if args.refine:
-            make, layout, prompts = attempt, messages_for, ["challenger.md", "refine.md", "leak.md"]
-            reads = Reads(Criticised(settings.root, args.defeat), fields=("messages", "challenger", "reasons"))
-            writes = Writes(Store(settings.root, Attempts), fields=("attempts",), appends=True)
-        else:
-            make, layout, prompts = answer_knowing, challenger_messages, ["challenger.md", "leak.md"]
-            reads = Reads(answers, fields=("instance_id", "messages"), made_by="king")
-            writes = Writes(answers, fields=("challenger",))
+        challenger = Refiner(settings, models) if args.refine else variants.Challenger(how, settings, models)
+        reads = challenger.reads(args.defeat) if args.refine else variants.reads(settings.root)
+        writes = challenger.writes() if args.refine else variants.writes(settings, how, reads.store)
         commits = Reads(Store(settings.root, Commit),
                         fields=("repo", "language", "issue", "description", "files", "patch", "test_patch"))
+        then = "validate.py" if how == settings.challenger.how else f"validate.py --how {how}"
         return stage.run(
-            "ch", args, settings, models, partial(make, challenger, settings.challenger.leak_retries), reads=reads,
-            joined=commits, writes=writes,
-            requests=lambda turn, commit, **_: [(challenger, layout(challenger, turn, commit))],
-            identity={**challenger.speaker.identity(), "prompt": [*map(prompt_digest, prompts)]},
-            after="report.py" if args.refine else "king.py",
-            then="validate.py --refine" if args.refine else "validate.py")
+            "ch", args, settings, models, challenger.make, reads=reads, joined=commits, writes=writes,
+            requests=challenger.requests, identity=challenger.identity(),
+            after="report.py" if args.refine else "king.py", then="validate.py --refine" if args.refine else then)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ reads   answer*/<source>_<order>.json   Answer, from king.py and ch.py
 writes  score/<source>_<order>.json     Score: each judge's verdict in each order, the turn's score
         score/_duel.json                the outcome: scores, margin, LCB, accepted or why not
         score/_ledger.jsonl             a line an attempt
-        (with --mode reference: score_reference/, the challenger against the data set's own turn)
+        (with --mode reference: score_reference/, the challenger against the data set's own turn; with --how and
+        another way than [challenger] how: from variants/<how>/ into score_<how>/)
 
   python validate.py --limit 3 --workers 1    # a taste
   python validate.py                          # judge what is missing, stale, incomplete or failed
@@ -23,6 +24,7 @@ from codedata.duel.outcome import write_duel
 from codedata.duel.refine import Refining
 from codedata.duel.trials import Trial
 from codedata.llm import Models
+from codedata.records import HOW
 
 
 def main(argv=None) -> int:
@@ -30,15 +32,20 @@ def main(argv=None) -> int:
     add = parser.add_argument_group("flags of validate.py").add_argument
     add("--mode", choices=["king", "reference"], help="whom the challenger is put against (default: king)")
     trials = parser.add_mutually_exclusive_group()
+    add("--how", choices=HOW, help="the way in which the challenger was made (default: [challenger] how)")
     few = {"type": stage.positive, "nargs": "?", "const": 10, "metavar": "N"}
     trials.add_argument("--probe", help="try attacks on N turns (10)", **few)
     trials.add_argument("--sanity", help="try known pairs of N turns (10)", **few)
     trials.add_argument("--refine", action="store_true", help="judge the attempts of ch.py --refine")
     args = parser.parse_args(argv)
     settings = config.load(args)
+    how = args.how or settings.challenger.how
+    if how != settings.challenger.how and (args.probe or args.sanity or args.refine or settings.duel.mode != "king"):
+        parser.error("--how is about the king: it goes without --probe, --sanity, --refine and --mode reference")
     with Models(settings) as models:
-        panel = Panel(settings, models, args.refresh)
-        reads, writes, finish = panel.reads(settings.root), panel.writes(settings.root), partial(write_duel, settings)
+        panel = Panel(settings, models, args.refresh, how=how)
+        reads, writes = panel.reads(settings.root), panel.writes(settings.root)
+        finish = partial(write_duel, settings, how)
         if kind := "probe" if args.probe else "sanity" if args.sanity else "":
             trial = Trial(kind, getattr(args, kind), panel, settings.root)
             reads, writes, finish = trial.reads(), trial.writes(), trial.finish

@@ -19,6 +19,7 @@ from dotenv import dotenv_values
 
 from codedata.bounded import read_bounded
 from codedata.errors import Trouble
+from codedata.records import HOW
 from codedata.texts import printable
 
 if sys.version_info >= (3, 11):
@@ -42,7 +43,7 @@ class LLM:
     base_url: str = ""                  # any OpenAI-compatible endpoint; wins over `endpoint`
     model: str = "moonshotai/Kimi-K2.6-TEE"
     temperature: float = 1.0
-    max_tokens: int = 1024              # of an answer
+    max_tokens: int = 1024              # of an answer; left so, models that think get what judges get
     max_prompt_tokens: int = 0          # of a request; 0: no limit but the model's own
     workers: int = 32                   # items under way at the same time (env_setup.py: cores / cpu_request)
     retry_max: int = 3                  # on connection errors, 5xx, time-outs, unreadable bodies
@@ -78,6 +79,8 @@ class ChallengerRole(KingRole):
     """[challenger]."""
 
     leak_retries: int = 2               # further tries where it shows what the history has not; -1: not looked at
+    how: str = "informed"               # informed | hinted | chosen | placebo: how the PR is used (docs: README)
+    candidates: int = 4                 # of `chosen`: blind answers, of which a model that sees the PR picks one
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ class PromptSettings:
     turns: str = "random"               # random | first | last | all
     max_per_instance: int = 1           # prompts of one PR; 0: no limit (always so with turns = "all")
     max_chars: int = 200_000            # a longer history + reference is skipped
+    max_shown_share: float = 1.0        # of the patch that a history may have shown; 1: all of it
     window_rows: int = 1                # rows fetched at one random offset; more is cheaper from remote Parquet
     keep_unmatched: bool = False        # keep prompts without a PR record (king only: ch.py leaves them out)
     decontaminate: tuple[str, ...] = ()   # files of benchmarks: a prompt that overlaps with one is left out
@@ -164,6 +168,15 @@ class JudgeSettings:
 
 
 @dataclass(frozen=True)
+class LeakSettings:
+    """[leak]: who tells whether a challenger shows the pull request. As [judge] has them, but for these."""
+
+    models: tuple[str | Judge, ...] | None = None   # None: the panel's first, unless that is embedded; []: nobody
+    max_tokens: int = 4096              # of a verdict
+    king_share: float = 0.1             # of the king's turns, who know nothing: false alarms are measured on them
+
+
+@dataclass(frozen=True)
 class DuelSettings:
     """[duel]: who is compared, and when the challenger is accepted."""
 
@@ -173,6 +186,7 @@ class DuelSettings:
     bootstrap_resamples: int = 10_000
     min_valid_turn_frac: float = 0.5    # the least share of turns in which every judge's verdict was read
     min_turns: int = 5                  # with a verdict; less is no evidence
+    min_instances: int = 5              # that they are of: turns of one instance are one piece of evidence
     seed: int = 0                       # of the bootstrap
     bootstrap: str = "cluster"          # cluster: instances are drawn whole | turn: turns, as if independent
 
@@ -194,6 +208,7 @@ class ExportSettings:
     formats: tuple[str, ...] = ("sft_messages", "sft_completion", "dpo", "kto", "jsonl")
     rejected_too: bool = False          # also where the duel was not accepted, or has no outcome
     dpo_min_margin: float = 16.0        # DPO and KTO: the least distance from 50 of a score outside final/
+    dpo_max_length_ratio: float = 0.0   # DPO: how many times as long as the other a side may be; 0: no limit
     max_chars: int = 0                  # a longer history + answer is left out; 0: no limit
     duplicate_similarity: float = 0.8   # Jaccard from which a turn is a near-duplicate; 0: no check
     against: tuple[str, ...] = ()       # files or folders of earlier training data, whose turns are duplicates too
@@ -247,6 +262,7 @@ class Speaker:
     max_prompt_tokens: int
     format_retries: int
     is_judge: bool = False
+    is_leak_judge: bool = False
 
     def identity(self) -> dict:
         """What an answer depends on beside its inputs: kept in the ledger as 'settings'."""
@@ -262,6 +278,7 @@ class Settings:
     challenger: ChallengerRole = ChallengerRole()
     agent: AgentRole = AgentRole()
     judge: JudgeSettings = JudgeSettings()
+    leak: LeakSettings = LeakSettings()
     duel: DuelSettings = DuelSettings()
     report: ReportSettings = ReportSettings()
     export: ExportSettings = ExportSettings()
@@ -279,12 +296,23 @@ class Settings:
         own = getattr(self, role)
         pick = {key: own_value if (own_value := getattr(own, key)) is not None else getattr(self.llm, key)
                 for key in ("model", "temperature", "max_tokens", "max_prompt_tokens")}
-        return self._speaker(role, own.endpoint, format_retries=getattr(own, "format_retries", 0), **pick)
+        speaker = self._speaker(role, own.endpoint, format_retries=getattr(own, "format_retries", 0), **pick)
+        is_default = speaker.max_tokens == LLM.max_tokens and speaker.model in self.judge.thinking_models
+        return replace(speaker, max_tokens=self.judge.thinking_max_tokens) if is_default else speaker
 
     def judges(self) -> list[Speaker]:
         """The panel, in the order of [judge] models. A panel on the embedded model is one judge."""
+        return self._panel(self.judge.models, "[judge] models")
+
+    def leak_judges(self) -> list[Speaker]:
+        """The leak judges: those of [leak] models, or the panel's first. The embedded model is too small to be one."""
+        models = self.judge.models[:1] if self.leak.models is None else self.leak.models
+        return [replace(speaker, max_tokens=max(speaker.max_tokens, self.leak.max_tokens), is_leak_judge=True)
+                for speaker in self._panel(models, "[leak] models") if speaker.endpoint.name != "embedded"]
+
+    def _panel(self, models: tuple[str | Judge, ...], where: str) -> list[Speaker]:
         own, panel = self.judge, {}
-        for judge in (Judge(m) if isinstance(m, str) else m for m in own.models):
+        for judge in (Judge(m) if isinstance(m, str) else m for m in models):
             thinks = judge.model in own.thinking_models
             speaker = self._speaker(
                 judge.name or judge.model, judge.endpoint, model=judge.model, format_retries=0, is_judge=True,
@@ -295,7 +323,7 @@ class Settings:
             if speaker.endpoint.name == "embedded":
                 speaker = replace(speaker, role=judge.name or EMBEDDED_MODEL, max_tokens=own.score_max_tokens)
             elif speaker.role in panel:
-                raise Trouble(f"names {speaker.role!r} twice.", "[judge] models",
+                raise Trouble(f"names {speaker.role!r} twice.", where,
                               "Give one of them a `name` of its own.")
             panel[speaker.role] = speaker
         return list(panel.values())
@@ -315,8 +343,9 @@ class Settings:
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
 SECTIONS = {"llm": LLM, "prompt": PromptSettings, "king": KingRole, "challenger": ChallengerRole,
-            "agent": AgentRole, "judge": JudgeSettings, "duel": DuelSettings, "report": ReportSettings,
-            "export": ExportSettings, "env": EnvSettings, "sandbox": SandboxSettings, "exclude": Exclude}
+            "agent": AgentRole, "judge": JudgeSettings, "leak": LeakSettings, "duel": DuelSettings,
+            "report": ReportSettings, "export": ExportSettings, "env": EnvSettings,
+            "sandbox": SandboxSettings, "exclude": Exclude}
 ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY", "llm.ca_bundle": "REQUESTS_CA_BUNDLE",
                "duel.mode": "DUEL_MODE"}
 FLAGS = {"llm.endpoint": "llm", "llm.base_url": "llm_base_url", "llm.model": "model", "llm.workers": "workers",
@@ -326,18 +355,22 @@ AT_LEAST = {"llm.workers": 1, "llm.max_tokens": 1, "llm.max_prompt_tokens": 0, "
             "llm.retry_wait_s": 0, "llm.call_timeout_s": 0.001, "llm.max_429_wait_s": 0, "llm.max_429_total_s": 0,
             "llm.temperature": 0, "llm.max_reply_bytes": 1,
             "prompt.count": 1, "prompt.seed": 0, "prompt.max_per_instance": 0, "prompt.max_chars": 1,
+            "prompt.max_shown_share": 0,
             "prompt.window_rows": 1, "exclude.max_patch_chars": 0,
             "judge.temperature": 0, "judge.score_max_tokens": 1, "judge.thinking_max_tokens": 1,
-            "duel.bootstrap_resamples": 1, "duel.min_turns": 1, "duel.seed": 0, "report.final_min": 0,
-            "report.defeat_min": 0, "report.detail_turns": 0, "export.dpo_min_margin": 0, "export.max_chars": 0,
+            "duel.bootstrap_resamples": 1, "duel.min_turns": 1, "duel.min_instances": 1, "duel.seed": 0,
+            "report.final_min": 0, "report.defeat_min": 0, "report.detail_turns": 0, "export.dpo_min_margin": 0,
+            "export.dpo_max_length_ratio": 0, "export.max_chars": 0,
             "export.duplicate_similarity": 0, "export.validation": 0, "export.seed": 0, "export.shard_rows": 1,
-            "challenger.leak_retries": -1, "agent.temperature": 0, "agent.max_tokens": 1, "agent.max_prompt_tokens": 0,
+            "challenger.leak_retries": -1, "challenger.candidates": 1, "leak.max_tokens": 1, "leak.king_share": 0,
+            "agent.temperature": 0, "agent.max_tokens": 1, "agent.max_prompt_tokens": 0,
             "agent.max_seconds": 0, "agent.max_usd": 0, "env.max_iterations": 1, "env.stage2_max_iterations": 1,
             "sandbox.cpu_request": 0.1, "sandbox.pids_limit": 16, "sandbox.run_timeout": 1,
             **{f"{role}.{key}": least for role in ("king", "challenger") for key, least in
                (("temperature", 0), ("max_tokens", 1), ("max_prompt_tokens", 0), ("format_retries", 0))}}
 SHARES = ("duel.gate_alpha", "duel.min_valid_turn_frac")   # above 0; 1 only for the latter
-CHOICES = {"env.planner": {"auto": "auto", "recipe": "recipe", "agent": "agent"},
+CHOICES = {"challenger.how": {how: how for how in HOW},
+           "env.planner": {"auto": "auto", "recipe": "recipe", "agent": "agent"},
            "sandbox.sandbox": {"docker": "docker", "kubernetes": "kubernetes", "local": "local"},
            "judge.order": {"both": "both", "king_first": "king_first"},
            "duel.bootstrap": {"cluster": "cluster", "turn": "turn"},
@@ -454,8 +487,10 @@ def _layered(args, table, path, environment, origin):
         for section, cls in SECTIONS.items():
             if issubclass(cls, Role) and not args.llm:
                 values[section]["endpoint"] = None
-        values["judge"]["models"] = tuple(judge if isinstance(judge, str) else replace(judge, endpoint=None)
-                                          for judge in values["judge"]["models"])
+        for section in ("judge", "leak"):
+            models = values[section]["models"]
+            values[section]["models"] = models and tuple(
+                judge if isinstance(judge, str) else replace(judge, endpoint=None) for judge in models)
     return values
 
 
@@ -469,7 +504,8 @@ def _checked(name: str, value, where: str):
         raise Trouble(f"is {value:g}; it must be between 0 and 1.", where)
     if name in ("duel.win_margin", "report.final_min", "report.defeat_min") and not -100 <= value <= 100:
         raise Trouble(f"is {value:g}; it is in points of 100.", where)
-    if name in ("export.duplicate_similarity", "export.validation") and value > 1:
+    if name in ("export.duplicate_similarity", "export.validation", "leak.king_share",
+                "prompt.max_shown_share") and value > 1:
         raise Trouble(f"is {value:g}; it must be between 0 and 1.", where)
     if name == "duel.bootstrap_resamples" and value > 1_000_000:
         raise Trouble(f"is {value:,}; it must be at most 1,000,000.", where)
@@ -590,7 +626,7 @@ def _show(settings: Settings, origin: dict[str, str]):
             value = f"in {value.input}, out {value.output}, cached {value.cached}"
         elif value is None:
             value = "(as [llm])"
-        elif name == "judge.models":
+        elif name in ("judge.models", "leak.models"):
             value = [judge if isinstance(judge, str) else _as_table(judge) for judge in value]
         value = re.sub(r"//[^/@\s]*@", "//****@", str(list(value) if isinstance(value, tuple) else value))
         print(f"{printable(name)} = {printable(value, 20_000)}  # {printable(where)}")

@@ -31,6 +31,10 @@ class ItemFailed(Trouble):
     exit_code = 1
 
 
+class Excluded(Trouble):
+    """A rule leaves the item out, as its item function found: noted by name, not tried again on the same inputs."""
+
+
 class HttpTrouble(ItemFailed):
     """A request was given up. `status` is the last HTTP status, None where no answer came."""
 

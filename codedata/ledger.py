@@ -68,10 +68,12 @@ class Ledger:
     def __init__(self, *directories: Path):
         self.made: dict[tuple[str, str], Attempt] = {}
         self.failed: dict[tuple[str, str], Attempt] = {}
+        self.excluded: dict[tuple[str, str], Attempt] = {}   # by a rule that only the item function can tell
         self.known: dict[str, Known] = {}
         self.counted: dict[tuple[str, str], set[str]] = {}   # ids of kept replies that some line has paid for
         self.used: dict[tuple[str, str], set[str]] = {}      # those of them that a record was made from
         self.entries: dict[str, list] = {}       # list files: stem → [[order, instance_id, digests], …]
+        self.asked_again: dict[tuple[str, str], int] = {}   # how often ch.py refused an answer of an item
         self.details: dict[tuple[str, str], dict] = {}   # what prompt.py notes with its files, and exclusions
         self.n_calls, self.n_unpriced, self.cost_usd = 0, 0, 0.0   # of all lines
         self._lock, self._files, self._newest = threading.Lock(), {}, ""
@@ -98,6 +100,9 @@ class Ledger:
             self._partial.add(item)   # its replies may be kept for the next attempt
         if calls and item in self._partial:
             self.counted.setdefault(key, set()).update(call.get("id") for call in calls)
+        if state == "excluded" and "read" in line:
+            self.excluded[key] = Attempt(state, line["read"], error=line.get("error", ""))
+            self.failed.pop(key, None)
         if state in ("done", "adopted"):
             self.made[key] = Attempt(state, line.get("read", ""), line.get("wrote") or NOTHING,
                                      sys.intern(line.get("settings", "")), "", self._same(line.get("parts", {})),
@@ -111,6 +116,7 @@ class Ledger:
             known.size, known.mtime_ns = line.get("size", -1), line.get("mtime_ns", -1)
             if "entries" in line:
                 self.entries[item] = _listed(line, "entries")
+            self.asked_again[key] = line.get("asked_again", 0)
         elif state == "failed" and not line.get("still"):
             self.failed[key] = Attempt(state, line.get("read", ""), {}, line.get("settings", ""), line.get("error", ""))
         elif state == "pruned":   # the record was taken away: no stage's earlier line says anything of it

@@ -82,6 +82,9 @@ class Outcome:
     unpriced: int = 0
     cost_usd: float = 0.0
     cut: int = 0
+    excluded: int = 0                  # by a rule that the item function found
+    asked_again: int = 0               # items whose answer was refused and asked for once more
+    again_calls: int = 0               # how often, in all
 
     def add_calls(self, calls) -> None:
         for call in calls:
@@ -93,7 +96,7 @@ class Outcome:
 
     @property
     def finished(self) -> int:
-        return self.wrote + self.refreshed + len(self.failed) + len(self.broken)
+        return self.wrote + self.refreshed + self.excluded + len(self.failed) + len(self.broken)
 
     def money(self) -> str:
         return money(self.cost_usd, self.unpriced, self.calls)

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from dataclasses import MISSING, dataclass, fields
+from functools import lru_cache
 
 from codedata.errors import BrokenRecord
 from codedata.texts import printable
@@ -19,6 +20,8 @@ Object = dict
 Seconds = float
 Judgement = dict           # what codedata/duel/judges.py asks for and codedata/duel/score.py counts
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # what a judge grades
+UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
+HOW = ("informed", "hinted", "chosen", "placebo")   # how a challenger is made: [challenger] how
 ORDERS = ("king_first", "reference_first", "challenger_first")                 # whose answer it is shown first
 DUEL = "_duel.json"      # beside the scores: what they come to
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]*\Z")
@@ -83,6 +86,14 @@ class Score:
     metrics: dict[str, float]   # 0..100 each; empty where `score` is null
     reason: str              # the judges' reasons, a line each
     judges: list[Judgement]  # an entry per judge and order: {judge, order, parse_ok, verdict, scores, raw, …}
+    leaks: list[Finding] | None = None   # a LeakVerdict of each leak judge, of kings too. Null: nobody was asked
+
+
+@lru_cache
+def variant(cls, how: str):
+    """Return the record class of a challenger that was made in another way: variants/<how>/ of Answer, score_<how>/."""
+    directory = f"variants/{how}" if cls is Answer else f"{cls.directory}_{how}"
+    return type(f"{cls.__name__}_{how}", (cls,), {"directory": directory})
 
 
 class ReferenceScore(Score):
@@ -132,7 +143,7 @@ class Sample:
     metrics: dict[str, float]
     reasons: list[Reason]    # {judge, order, reason}, one for each verdict that gives one
     injections: list[Finding]       # what speaks to a judge: {side, kind, text}. Keeps a turn out of final/
-    leaks: list[Finding] | None = None   # what the challenger cannot know, of checks/leak.py. Null: there is no PR
+    leaks: list[Finding] | None = None   # what the challenger cannot know: {judge, kind, text, why}. Null: no PR record
 
 
 class Final(Sample):
@@ -180,6 +191,36 @@ class Environment:
     @property
     def instance_id(self) -> str:
         return self.repo_name
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What a turn and a pull request share and a conversation has not shown: of codedata/leak/facts.py."""
+
+    kind: str                # path | name | test | literal | line | code | anchor
+    text: str                # as it stands in the turn
+    start: int               # in the turn, in characters
+    end: int
+    source: str              # files | patch | test_patch; "": nowhere in the pull request
+    why: str
+    certain: bool            # bars the turn where there is no leak judge
+
+
+@dataclass(frozen=True)
+class LeakVerdict:
+    """What one leak judge said of one turn: in answer*/_leaks/ and in score/."""
+
+    judge: str
+    side: str                # challenger | king: a blind turn, by which false alarms are measured
+    of: str                  # digest of history, turn and pull request
+    attempt: int             # 2: the first reply could not be read
+    leak: bool
+    findings: list[Finding]  # {quote, kind, why}; empty where nothing leaks
+    hedged_claims: int       # claims of the thought that are said as a guess
+    raw: str                 # the reply as it came
+    usage: Object            # tokens_in, tokens_out, cost_usd
+    seconds: Seconds
+    settings: str            # digest of model, temperature and prompt text
 
 
 def text_problem(value: str) -> str | None:

@@ -63,6 +63,7 @@ class Writes:
     store: Store
     fields: tuple[str, ...]
     copies: tuple[str, ...] = ()   # of `fields`: taken over from what is read, so that a change there costs no call
+    optional: tuple[str, ...] = ()   # of `fields`: a record without them is there all the same
     parts: Parts | None = None
     appends: bool = False            # the item function is given the record on disk as `old`, and adds to it
     fault: Callable[[object], str] | None = None   # why an item failed though its record is written; "" if it did not
@@ -183,7 +184,10 @@ class States:
         self._compare(item, facts, plan)
         if item.state == "adopted" or (failed and item.state == "done"):
             self._look_for_fault(item, plan)
-        if failed and item.state in ("missing", "stale", "incomplete") and not item.no_call:
+        left_out = out.book.excluded.get((self.stage, name))
+        if left_out and item.state == "missing" and left_out.read == self.read_of(facts) and not self.args.force:
+            item.state, plan.why[name] = "excluded", left_out.error
+        elif failed and item.state in ("missing", "stale", "incomplete") and not item.no_call:
             item.state, plan.why[name] = "failed", failed.error
         elif failed and item.state == "done":   # its inputs are again what it was made from: a line clears the failure
             made = out.book.made[self.stage, name]
@@ -199,11 +203,10 @@ class States:
     def _compare(self, item: Item, facts, plan: Plan) -> None:
         """Set the state by the three digests: missing, adopted, edited, stale or done."""
         out, own, copies = self.writes.store, self.writes.fields, self.writes.copies
-        other = self.joined.store.facts(item.instance_id) if self.joined else None
-        read = self.read_digest(facts.digests, other.digests if other else {})
+        read = self.read_of(facts)
         there = out.facts(item.name) if item.name in out else None
         made = out.book.made.get((self.stage, item.name))
-        if there is None or not all(f in there.digests for f in own if f not in copies):
+        if there is None or not all(f in there.digests for f in own if f not in (*copies, *self.writes.optional)):
             item.state = "missing"
             return
         if made is None:
@@ -234,6 +237,11 @@ class States:
             plan.other_settings += 1
             if self.args.refresh and item.state in ("done", "stale", "incomplete"):
                 item.was, item.state, item.no_call = item.state, "forced", False
+
+    def read_of(self, facts) -> str:
+        """The digest of what the item would be made from now."""
+        other = self.joined.store.facts(facts.instance_id) if self.joined else None
+        return self.read_digest(facts.digests, other.digests if other else {})
 
     def _look_for_fault(self, item: Item, plan: Plan) -> None:
         """Of a record that says itself that it failed: so it did."""

@@ -22,7 +22,15 @@ from pathlib import Path
 
 from codedata import ledger
 from codedata.config import SECTIONS, Settings
-from codedata.errors import BrokenRecord, Interrupted, ItemFailed, RunStopped, Trouble, start_thread
+from codedata.errors import (
+    BrokenRecord,
+    Excluded,
+    Interrupted,
+    ItemFailed,
+    RunStopped,
+    Trouble,
+    start_thread,
+)
 from codedata.llm.calls import Calls, counting
 from codedata.llm.client import Models
 from codedata.llm.embedded import NOISE
@@ -190,7 +198,9 @@ class _Job:
         for speaker in [c.speaker for c in self.models.clients() if any(not item.no_call for item in plan.todo)]:
             name = f"{speaker.role} ({speaker.model})" if speaker.is_judge and speaker.role != speaker.model else (
                 speaker.model)
-            say(f"      asks {printable(name, 200)} at {printable(speaker.endpoint.base_url, 500) or 'this machine'}")
+            what_for = " for leaks" if speaker.is_leak_judge else ""
+            place = printable(speaker.endpoint.base_url, 500) or "this machine"
+            say(f"      asks {printable(name, 200)} at {place}{what_for}")
         for state in ("edited", "orphan"):
             if names := plan.names[state]:
                 say(f"      {state}: {named(names)}")
@@ -320,6 +330,8 @@ class _Job:
             bar.say(f"{self.stage}.py: {e}")
         except ItemFailed as e:
             self._fail(item, calls, started, e)
+        except Excluded as e:
+            self._exclude(item, calls, started, e)
         except Trouble as e:   # RunStopped, and what no other item would be spared
             self._stop(e)
         except Exception as e:   # a bug of ours: its traceback is welcome, the other items go on
@@ -417,6 +429,19 @@ class _Job:
         if getattr(self.args, "stop_on_error", False):
             self._stop(RunStopped(f"{item.name} failed, and --stop-on-error was given.", todo="Run again to go on."))
 
+    def _exclude(self, item: Item, calls: Calls, started: float, rule: Excluded) -> None:
+        """The ledger line of an item that its item function leaves out."""
+        paid = calls.to_count()
+        record = self.reads.store.facts(item.name)
+        self.writes.store.note(
+            item.name, stage=self.stage, state="excluded", instance_id=item.instance_id, error=rule.what,
+            read=self.states.read_of(record), calls=paid, cost_usd=_sum(paid), settings=self.states.settings,
+            seconds=round(time.monotonic() - started, 3))
+        calls.finish(made=True)
+        with self._lock:
+            self.outcome.excluded += 1
+        self._count(paid, calls)
+
     def _stop(self, reason: Trouble) -> None:
         """No new calls. The first reason is the one that is told; being interrupted is none of its own."""
         with self._lock:
@@ -433,6 +458,8 @@ class _Job:
             self.outcome.add_calls(paid)
             self.outcome.served += calls.served
             self.outcome.cut += bool(calls.cuts)
+            self.outcome.asked_again += "asked_again" in calls.notes
+            self.outcome.again_calls += calls.notes.get("asked_again", 0)
 
     def _summary(self, plan: Plan, then: str, told: list[str]) -> int:
         out, reason, args = self.outcome, self.reason, self.args
@@ -443,6 +470,8 @@ class _Job:
         parts += [f"brought {out.refreshed} up to date without a call"] if out.refreshed else []
         parts += [f"{plural(out.served, 'answer')} kept from an earlier run"] if out.served else []
         parts += [f"{plural(out.cut, 'request')} cut to fit"] if out.cut else []
+        parts += [f"asked again {out.asked_again} ({plural(out.again_calls, 'call')})"] if out.asked_again else []
+        parts += [f"left out {out.excluded} by a rule"] if out.excluded else []
         parts += [f"left {n_left}"] if n_left else []
         failed = sorted(out.failed.items(), key=lambda kv: natural(kv[0]))
         reasons = {e.what.partition("\n")[0][:120] for _, e in failed}
@@ -481,7 +510,7 @@ def again(args, script: str, same: bool = False) -> str:
     exe = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
     words = [exe if not exe.startswith("..") else "python", *script.split()]
     flags = ["root", "config", "mode", "workers", "llm", "model", "llm_base_url", "proxy", "budget"]
-    narrowed = ["only", "limit", "force", "refresh", "no_retry", "probe", "sanity", "refine", "defeat",
+    narrowed = ["only", "limit", "force", "refresh", "no_retry", "probe", "sanity", "refine", "defeat", "how",
                 "input", "repo", "ca_bundle", "keep_images", "stop_on_error"]
     own = [*narrowed, *(f for f in args.own_flags if f not in flags)] if same else []
     for flag in [*flags, *own]:

@@ -1,72 +1,89 @@
-"""How the king and the challenger are asked. The king's request is built from the history and nothing else."""
+"""Ask for the king's and the challenger's turns. The king is shown the history and a sentence on form, nothing else."""
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from codedata.checks.leak import find_leaks, is_leaky, told
 from codedata.duel.format import clean, format_problem
-from codedata.duel.leaks import note_leaks
+from codedata.duel.leaks import LeakCheck, Try, refused_text
 from codedata.duel.texts import packaged_text
+from codedata.leak.request import NONE, behind, with_pull_request
 from codedata.llm import Client, Reply
 from codedata.records import Answer, Commit, Message
 from codedata.texts import fill
 
-NONE = "(none)"
+DEFENCE = re.compile(r"\W*mine, because\b", re.IGNORECASE)
+Layout = Callable[[str], list[Message]]   # the request, with a text behind its note
 
 
 def turn_problem(reply: Reply) -> str | None:
-    """Why a reply is not a turn, for Client.chat(accept=…)."""
+    """Return why a reply is not a turn, for Client.chat(accept=…)."""
     return format_problem(reply.text, reply.truncated)
 
 
-def ask_turn(client: Client, messages: list[dict]) -> str:
-    """The next turn, well-formed and without leaked thinking; ItemFailed after the last try."""
-    return clean(client.chat(messages, accept=turn_problem, grammar=packaged_text("turn.gbnf")).text)
+def turn_or_defence_problem(reply: Reply) -> str | None:
+    return None if DEFENCE.match(reply.text) else turn_problem(reply)
 
 
-def king_messages(client: Client, history: list[dict]) -> list[dict]:
-    return client.fit(history).messages
+def ask_turn(client: Client, messages: list[Message], accept=turn_problem) -> str:
+    """Return the next turn, well-formed and without leaked thinking; ItemFailed after the last try."""
+    def once_more(problem: str) -> list[Message]:
+        return behind(messages, fill(packaged_text("format_again.md"), problem=problem).strip())
+
+    return clean(client.chat(messages, accept=accept, grammar=packaged_text("turn.gbnf"), once_more=once_more).text)
 
 
-def challenger_messages(client: Client, answer: Answer, commit: Commit, more: str = "") -> list[dict]:
-    """The history under the blind-agent rule: the note with the PR, then `more`, behind the agent's system prompt."""
-    note = packaged_text("challenger.md")
-    parts = {"repo": commit.repo, "language": commit.language, "issue": commit.issue or NONE,
-             "description": commit.description or NONE, "files": "\n".join(commit.files)}
-    fixed = fill(note, **parts, patch=NONE, test_patch=NONE) + more + "\n\n"
-    fitted = client.fit(answer.messages, fixed, (commit.patch, commit.test_patch))
-    filled = fill(note, **parts, patch=fitted.patches[0] or NONE, test_patch=fitted.patches[1] or NONE)
-    history = fitted.messages
-    own = history[0]["content"] + "\n\n" if history and history[0]["role"] == "system" else ""
-    return [{"role": "system", "content": own + filled + more}, *history[bool(own):]]
+def form() -> str:
+    """Return the sentence on form, the same for king and challenger: so the pull request is the only difference."""
+    return packaged_text("form.md").strip()
 
 
-def answer_knowing(client: Client, leak_retries: int, answer: Answer, commit: Commit) -> Answer:
-    """The record with the challenger's turn in it."""
+def king_messages(client: Client, history: list[Message]) -> list[Message]:
+    return behind(client.fit(history, form()).messages, form())
+
+
+def challenger_messages(client: Client, answer: Answer, commit: Commit, more: str = "") -> list[Message]:
+    """Return the history with the note and the pull request behind it, and `more` behind these."""
+    note = fill(packaged_text("challenger.md"), given=packaged_text("pull_request.md").strip(), form=form())
+    return with_pull_request(client, answer.messages, note.strip() + "{more}", commit, more=more)
+
+
+def placebo_messages(client: Client, answer: Answer) -> list[Message]:
+    """Return the challenger's request with no pull request in it: the control."""
+    note = fill(packaged_text("challenger.md"), given=f"The pull request: {NONE}", form=form()).strip()
+    return behind(client.fit(answer.messages, note).messages, note)
+
+
+def answer_knowing(client: Client, leaks: LeakCheck, answer: Answer, commit: Commit) -> Answer:
+    """Return the record with the challenger's turn in it."""
     layout = partial(challenger_messages, client, answer, commit)
-    return replace(answer, challenger=ask_knowing(client, layout, answer.messages, commit, leak_retries))
+    return replace(answer, challenger=ask_knowing(client, layout, answer.messages, commit, leaks))
 
 
-def ask_knowing(client: Client, layout: Callable[[str], list[Message]], history: list[Message], commit: Commit,
-                leak_retries: int) -> str:
-    """The next turn, with nothing in it that only the pull request could have told.
+def ask_knowing(client: Client, layout: Layout, history: list[Message], commit: Commit, leaks: LeakCheck) -> str:
+    """Return the next turn, in which the leak judges find nothing that only the pull request could have told.
 
-    One that has is asked for again with what was found, at most `leak_retries` times, then ItemFailed; -1: any turn is
-    taken. layout(more) is the request, with `more` behind the rule.
+    One in which they do is asked for again with all that was found so far; the model may defend it once. ItemFailed
+    after [challenger] leak_retries such requests; -1: any turn is taken.
     """
     turn = ask_turn(client, layout(""))
-    if leak_retries < 0:
+    if not leaks.is_on:
         return turn
-    findings = find_leaks(history, turn, commit)
-    for _ in range(leak_retries):
-        if not is_leaky(findings):
+    tries: list[Try] = []
+    may_defend, defence = True, ""
+    while True:
+        tries.append(leaks.look_at(history, turn, commit, tries, defence))
+        if not tries[-1].findings or len(tries) > leaks.retries:
             break
-        turn = ask_turn(client, layout(fill(packaged_text("leak.md"), turn=turn, findings="\n".join(
-            f"- {line}" for line in told(findings)))))
-        findings = find_leaks(history, turn, commit)
-    if is_leaky(findings):
-        client.give_up(f"shows what it cannot know: {'; '.join(told(findings))}")
-    note_leaks(history, turn, commit, findings)
+        note = fill(packaged_text("leak.md"), tries=refused_text(tries)).rstrip()
+        note += "\n\n" + packaged_text("defence.md").strip() if may_defend else ""
+        said = ask_turn(client, layout("\n\n" + note.strip()), turn_or_defence_problem if may_defend else turn_problem)
+        defence = said if DEFENCE.match(said) else ""
+        may_defend = may_defend and not defence
+        turn = turn if defence else said
+    leaks.keep(tries)
+    if tries[-1].findings:
+        client.give_up(f"shows what it cannot know: {tries[-1].told()}")
     return turn

@@ -19,6 +19,7 @@ import re
 from pathlib import Path
 
 from codedata.config import Settings
+from codedata.duel.leaks import LeakJudges
 from codedata.duel.panel import kin_of
 from codedata.duel.score import BOTH, CHALLENGER_FIRST, scores_of, turn_score
 from codedata.duel.texts import packaged_text, prompt_digest
@@ -26,7 +27,8 @@ from codedata.duel.verdict import UNSTORABLE, parse_verdict
 from codedata.errors import EndpointDown, ItemFailed, Trouble
 from codedata.ledger import LEDGER, calls_of, read_lines
 from codedata.llm import Client, Models, Reply
-from codedata.records import METRICS, Answer, ReferenceScore, Score
+from codedata.progress import named
+from codedata.records import METRICS, Answer, ReferenceScore, Score, variant
 from codedata.resume import Parts, Reads, Writes
 from codedata.store import Store, digest, shards_of
 from codedata.texts import fill
@@ -45,10 +47,11 @@ class Panel:
     """The judges of one run. judge() and requests() are for the run loop (an output in parts)."""
 
     def __init__(self, settings: Settings, models: Models | None = None, refresh: bool = False,
-                 decided: dict | None = None):
+                 decided: dict | None = None, how: str = ""):
         """Without `models` it asks nobody, and knows who would be asked. `refresh`: as the flag.
 
-        `decided`: the panel that a _duel.json was decided by, whatever the settings say now.
+        `decided`: the panel that a _duel.json was decided by, whatever the settings say now. `how`: the way in which
+        the challenger was made, where that is not the root's own.
         """
         self.rival, self.order = settings.duel.mode, settings.judge.order
         speakers = [] if decided else settings.judges()
@@ -58,12 +61,16 @@ class Panel:
         elif settings.judge.exclude_self:
             self._exclude(kin_of(self.models, generators(settings.root)))
         self.names = list(self.models)
-        self.cls = SCORES[self.rival]   # of the records that are made
+        self.how = how if how != settings.challenger.how else ""
+        score = SCORES[self.rival]
+        self.cls = variant(score, self.how) if self.how else score   # of the records that are made
         self.clients: list[Client] = [c for c in models.judges() if c.speaker.role in self.models] if models else []
         self.orders = (f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else []))
         prompts = [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]
         self.made_with = {speaker.role: digest([speaker.identity(), prompts])[:8] for speaker in speakers}
         self.refresh = refresh
+        # against the reference, or in a trial, nobody's turn is a challenger's that is to be trained on
+        self.leaks = None if decided or self.rival != "king" else LeakJudges(settings, models, not self.how)
         self._unasked: dict[str, str] = {}   # name: what --refresh could not ask again, so that the old stands
 
     def _exclude(self, kin: dict[str, list[str]]) -> None:
@@ -74,18 +81,23 @@ class Panel:
 
     def reads(self, root) -> Reads:
         sides = (SIDES[self.rival], "challenger")
-        return Reads(Store(root, Answer), fields=("messages", *sides), needs=sides, made_by="ch")
+        answers = Store(root, variant(Answer, self.how) if self.how else Answer)
+        return Reads(answers, fields=("messages", *sides), needs=sides, made_by="ch")
 
     def writes(self, root) -> Writes:
         return Writes(Store(root, self.cls), fields=tuple(self.cls.__dataclass_fields__), copies=("instance_id",),
-                      parts=self.parts(), fault=self._fault)
+                      optional=("leaks",), parts=self.parts(), fault=self._fault)
 
     def parts(self) -> Parts:
-        return Parts(wanted={f"{name} {order}": self.made_with.get(name, "") for name in self.names
-                             for order in self.orders},
-                     of=lambda score: {_part(e): e.get("settings", "") for e in score.judges if _is_final(e)},
+        wanted = {f"{name} {order}": self.made_with.get(name, "") for name in self.names for order in self.orders}
+        return Parts(wanted=wanted | dict.fromkeys(self.leaks.parts if self.leaks else (), ""),
+                     of=self._parts_of,
                      enough=self._enough, view=digest([self.names, self.order]), fits=self._fits,
                      is_of=self._is_of)
+
+    def _parts_of(self, score: Score) -> dict[str, str]:
+        settled = self.leaks.settled(score) if self.leaks else ()
+        return {_part(e): e.get("settings", "") for e in score.judges if _is_final(e)} | dict.fromkeys(settled, "")
 
     def judge(self, answer: Answer, name: str, old: Score | None) -> Score:
         """The turn's score: what `old` has of these very answers is kept, the rest is asked for."""
@@ -109,8 +121,11 @@ class Panel:
             raise ItemFailed(f"no judge answered: {own[0]['judge']}: {own[0]['error']}")
         judges = [*own, *entries.values()]   # those of judges that are not asked now stay: they may come back
         total = turn_score(judges, self.names, self.order)
+        leaks = old.leaks if old else None   # a judge that is not asked now may come back
+        if self.leaks and self.leaks.names:
+            leaks = self.leaks.verdicts(answer, name, leaks or [])
         return self.cls(answer.instance_id, f"{name}.json", self.rival, total.score is not None, total.score,
-                        total.metrics, _reasons(own), judges)
+                        total.metrics, _reasons(own), judges, leaks)
 
     def _to_ask(self, entries: dict[str, dict]) -> list[tuple[Client, str, int]]:
         """(client, order, attempt) of what is not there for good; with --refresh also of what has other settings."""
@@ -147,6 +162,8 @@ class Panel:
                 yield client, turn.messages(client, order, attempt)[0]
             except ItemFailed:
                 yield client, None
+        if self.leaks:
+            yield from self.leaks.requests(answer, name, (old.leaks if old else None) or [])
 
     def _enough(self, there: set[str]) -> bool:
         """True where some judge of the panel has said in every order what it had to say."""
@@ -167,6 +184,8 @@ class Panel:
         if lacking:
             return f"{len(lacking)} of {len(wanted)} verdicts missing: " + "; ".join(
                 f"{e['judge']} ({e['order']}): {e.get('error') or 'could not be read'}" for e in lacking)
+        if self.leaks and (missing := self.leaks.missing(score)):
+            return f"no verdict of {named(missing)}"
         return self._unasked.get(score.answer_file.removesuffix(".json"), "")
 
 

@@ -9,13 +9,14 @@ from codedata.bounded import read_bounded
 from codedata.config import EMBEDDED_MODEL, Settings
 from codedata.duel.texts import packaged_text
 from codedata.duel.turns import Row, Turns
+from codedata.duel.worth import Section
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, table
 from codedata.records import METRICS
 
 
-def markdown(settings: Settings, turns: Turns, costs: list[Cost]) -> str:
+def markdown(settings: Settings, turns: Turns, costs: list[Cost], sections: list[Section]) -> str:
     duel, rival = turns.duel, turns.duel["mode"]
     parts = [f"# Challenger against {rival}", _verdict(duel)]
     if turns.outdated:
@@ -28,6 +29,8 @@ def markdown(settings: Settings, turns: Turns, costs: list[Cost]) -> str:
     parts += ["## Judges", _judges(duel), *_panel(duel.get("panel"))]
     if said := trials(settings.root):
         parts += ["### Trials of the judges", "\n".join(f"- {line}" for line in said)]
+    for heading, items in sections:
+        parts += [f"## {heading}", *(item if isinstance(item, str) else table(*item) for item in items)]
     parts += ["## Languages", _languages(turns.rows), "## Costs", _costs(costs)]
     parts += ["## Turns", f"Scores are the challenger's, from 0 to 100. The step is what {rival} does → what the "
               "challenger does.", _turns(turns.rows)]
@@ -79,6 +82,7 @@ def counts(turns: Turns, settings: Settings) -> list[list[str]]:
               f"the challenger shows what it cannot know{barred}": sum(row.is_leaky for row in turns.rows),
               "without a PR record, so nobody can tell what it cannot know": sum(
                   row.leaks is None for row in turns.rows),
+              f"without a leak judge's verdict{barred}: run validate.py": sum(row.lacks_verdict for row in turns.rows),
               "the challenger repeats a step or stalls": sum("challenger" in row.repeats for row in turns.rows),
               f"the {rival} repeats a step or stalls": sum(rival in row.repeats for row in turns.rows),
               "`score` edited: it is not what the verdicts say": len(turns.edited)}

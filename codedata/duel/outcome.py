@@ -12,7 +12,7 @@ from pathlib import Path
 
 from codedata.bounded import open_appending
 from codedata.config import EMBEDDED_MODEL, DuelSettings, Settings
-from codedata.duel.judges import SCORES, SIDES, Panel, generators
+from codedata.duel.judges import SIDES, Panel, generators
 from codedata.duel.panel import JudgedTurn, kin_of, statistics
 from codedata.duel.score import BOTH, KING_FIRST, Outcome, decide, turn_score
 from codedata.errors import BrokenRecord
@@ -22,7 +22,8 @@ from codedata.records import DUEL, Answer, Score
 from codedata.resume import WHOLE, Plan, States
 from codedata.store import Store, digest, to_json, write_atomic
 
-RULES = ("win_margin", "gate_alpha", "seed", "bootstrap", "bootstrap_resamples", "min_valid_turn_frac", "min_turns")
+RULES = ("win_margin", "gate_alpha", "seed", "bootstrap", "bootstrap_resamples", "min_valid_turn_frac", "min_turns",
+         "min_instances")
 COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage")   # of an entry; no texts
 NO_SETTINGS = digest({})   # as stage.run() notes them: a verdict's settings stand in its entry
 
@@ -48,10 +49,10 @@ def standing(settings: Settings, panel: Panel) -> Standing:
     return Standing(reads.store, writes.store, plan)
 
 
-def write_duel(settings: Settings) -> list[str]:
+def write_duel(settings: Settings, how: str = "") -> list[str]:
     """Decide the duel from the records on disk and write <score>/_duel.json; returns how it went, for the terminal."""
-    panel = Panel(settings)
-    with _alone(settings.root / SCORES[panel.rival].directory):
+    panel = Panel(settings, how=how)
+    with _alone(settings.root / panel.cls.directory):
         now, judged = standing(settings, panel), []
         for name in now.plan.current:
             try:

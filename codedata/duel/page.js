@@ -133,8 +133,14 @@ function judges() {
     h("div", { class: "cards" }, drawn.filter(Boolean).map(one => h("div", { class: "card" }, one))),
     duel.panel?.judges && howTheyJudge(duel.panel),
     data.notes.map(([heading, lines]) => [h("h3", {}, heading),
-      h("ul", { class: "listed" }, lines.map(line => h("li", {}, said(line))))]));
+      lines.map(line => typeof line === "string" ? h("p", { class: "lead" }, strong(line)) : noteTable(heading, line))]));
 }
+
+/** A text or a cell in which **words** are of importance. */
+const strong = text => text.split("**").map((part, k) => k % 2 ? h("strong", { class: "bad" }, part) : said(part));
+
+const noteTable = (heading, [columns, rows, align]) => plainTable(heading,
+  columns.map((name, k) => [name, align[k] === "r" ? "number" : ""]), rows.map(row => row.map(strong)));
 
 /** What the verdicts say about the judges themselves. */
 function howTheyJudge({ judges: found, alpha, effective_votes: votes }) {
@@ -184,12 +190,14 @@ function costs() {
   const line = (stage, model, one, cost) => [stage, model, number(one.calls), number(one.tokens_in),
     number(one.tokens_out), duration(one.seconds), one.calls ? duration(one.seconds / one.calls) : "–", cost];
   const all = Object.fromEntries(["calls", "tokens_in", "tokens_out", "seconds"].map(key => [key, sum(key)]));
+  const known = `${isAll ? "" : "at least "}$${number(usd, usd >= 1 ? 2 : 4)}`;
+  const whole = usd > 0 ? known : isAll ? "$0" : "unknown";
   return data.costs.length > 0 && section("costs", "Costs and time",
     h("p", { class: "lead" }, "Every call under this root, from the ledgers. The time is that of the calls one after "
       + "the other; they ran many at a time."),
     plainTable("Costs and time", columns,
       data.costs.map(one => line(said(one.stage), said(one.model), one, said(one.said))),
-      line("all", "", all, `${isAll ? "" : "at least "}$${number(usd, usd >= 1 ? 2 : 4)}`)));
+      line("all", "", all, whole)));
 }
 
 // the table of turns --------------------------------------------------------------------------------------------------
@@ -318,12 +326,15 @@ function facts(i) {
     ["score", h("strong", {}, number(turns.score[i], 1)), edited.has(i) && " (edited: not what the verdicts say)"],
     data.buckets.length && ["bucket", badge(bucketOf(i))],
     ["instance", said(turns.instance[i])], ["repository", said(repoOf(i))], ["language", said(languageOf(i))],
-    ["step", said(stepOf.rival(i)), " → ", said(stepOf.challenger(i))],
-    turns.repeats[i] && ["repeats or stalls", turns.repeats[i].join(" and ")],
     files.length && ["files", files.map((path, k) => [k > 0 && ", ", fileLink("../", path)])]];
-  return h("dl", { class: "facts" }, listed.filter(Boolean).map(([name, ...value]) =>
-    h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return [h("dl", { class: "facts" }, listed.filter(Boolean).map(([name, ...value]) =>
+    h("div", {}, h("dt", {}, name), h("dd", {}, value)))), steps(i)];
 }
+
+/** Both steps, side by side. */
+const steps = i => plainTable("Steps", [["", ""], ["step", ""], ["characters", "number"], ["", "quiet"]],
+  [[rival, stepOf.rival(i)], ["challenger", stepOf.challenger(i)]].map(([name, step], side) => [name, said(step),
+    number(turns.chars[side][i]), (turns.repeats[i] ?? []).includes(name) ? "repeats or stalls" : ""]));
 
 const part = (title, ...content) => h("section", { class: "part" }, h("h3", {}, title), content);
 
@@ -370,10 +381,21 @@ function inFull(i, full) {
   const others = Object.entries(full.others).map(([name, text]) =>
     message(name === "reference" ? "reference: the data set’s own turn" : name, text, false, false));
   return [facts(i), findingsOf(i),
-    part("Answers", sides(name => fencedText(full.sides[name] ?? "")), others),
+    part("Answers", sides(name => fencedText(full.sides[name] ?? "")), others, pullRequest(full.pull_request)),
+    full.tries.length > 0 && part("Refused, and asked for again", full.tries.map(tried)),
     part("Verdicts", grid(i, asked), turns.verdicts[i].includes("t") && h("ul", { class: "keys" }, h("li", {},
       h("span", { class: "swatch outlined" }), "changes with the order: counts as a draw"))),
     part("What the judges wrote", full.judges.map(reply)), conversation(full.messages)];
+}
+
+/** What the challenger knew and the king did not. */
+const pullRequest = hidden => hidden && ["description", "patch", "test_patch"].filter(key => hidden[key]).map(key =>
+  message(`pull request: ${key.replace("_", " ")}`, hidden[key], false, true));
+
+function tried(one) {
+  return h("article", { class: "reply" }, fencedText(one.turn), one.defence && h("p", {}, said(one.defence)),
+    h("ul", { class: "listed" }, one.findings.map(found =>
+      h("li", {}, said(found.kind), ": ", said(found.quote), " · ", said(found.why)))));
 }
 
 function reply(entry) {

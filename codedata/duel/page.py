@@ -18,16 +18,19 @@ from codedata.duel.judges import SIDES
 from codedata.duel.letters import CHALLENGER, DRAW, READ, RIVAL, TURNED, letter
 from codedata.duel.texts import packaged_text
 from codedata.duel.turns import Row
+from codedata.duel.worth import Section
 from codedata.errors import BrokenRecord
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.page import charts
 from codedata.page.builder import build, pack
 from codedata.records import METRICS, Answer, Score
+from codedata.store import Store
 
 DETAIL_BYTES = 20_000_000    # of the page, for turns in full
 SEARCHED_CHARS = 8_000_000   # of all commands in the table, each cut to its share; the rest is not searched
 MOST_OF_A_COMMAND = 1000
+MOST_OF_A_PATCH = 20_000     # characters
 LABEL_CHARS = 120            # of a repository, a language, an instance
 BIN = 5                      # points of a column in the distribution of scores
 FINDINGS, PLACES = ("leaks", "injections"), ("start", "end")
@@ -37,10 +40,11 @@ COLOURS = {CHALLENGER: "challenger", RIVAL: "rival", DRAW: "draw", TURNED: "turn
 
 def html(settings: Settings, duel: dict, rows: list[Row], *, read: Callable[[str], tuple[Answer, Score]],
          costs: Iterable[Cost] = (), counts: Iterable[tuple[str, str]] = (),
-         notes: Iterable[tuple[str, list[str]]] = (), is_outdated: bool = False) -> bytes:
+         notes: Iterable[Section] = (), is_outdated: bool = False, commits: Store | None = None) -> bytes:
     """The page. `duel`: _duel.json; `read(name)`: the records of a turn, asked for the turns in full only; `notes`:
-    further things to say of the panel, (heading, lines) each."""
-    panel, details = list(duel["judges"]), _details(rows, duel, read, settings.report.detail_turns)
+    further sections, (heading, sentences and tables) each; `commits`: where the pull requests are."""
+    panel = list(duel["judges"])
+    details = _details(rows, duel, read, settings.report.detail_turns, commits)
     is_noise = any(judge["model"] == EMBEDDED_MODEL for judge in duel["judges"].values())
     data = {
         "rival": duel["mode"], "metrics": METRICS, "panel": panel, "duel": duel, "noise": NOISE if is_noise else "",
@@ -131,6 +135,7 @@ def _table(rows: list[Row]) -> dict:
         "metrics": [[_rounded(row.metrics.get(metric), 1) for row in rows] for metric in METRICS],
         "verdicts": ["".join(row.verdicts) for row in rows],
         "commands": [[row.commands[side][:most] for row in rows] for side in (0, 1)],
+        "chars": [[row.chars[side] for row in rows] for side in (0, 1)],
         "edited": [i for i, row in enumerate(rows) if row.is_edited],
         "repeats": {i: row.repeats for i, row in enumerate(rows) if row.repeats},
         "files": [[path.rpartition("/")[0] for path in row.files] for row in rows]}
@@ -148,7 +153,7 @@ def _table(rows: list[Row]) -> dict:
     return columns
 
 
-def _details(rows: list[Row], duel: dict, read, at_most: int) -> dict[str, bytes]:
+def _details(rows: list[Row], duel: dict, read, at_most: int, commits: Store | None) -> dict[str, bytes]:
     """{block: a turn in full}, as many as there is room for."""
     blocks, room = {}, DETAIL_BYTES
     chosen = spread([row.bucket for row in rows], at_most)
@@ -159,7 +164,7 @@ def _details(rows: list[Row], duel: dict, read, at_most: int) -> dict[str, bytes
             answer, score = read(rows[i].name)
         except BrokenRecord:   # edited since it was read for the table: it stands there as it was
             continue
-        packed = pack(_in_full(answer, score, duel["mode"]))
+        packed = pack({**_in_full(answer, score, duel["mode"]), **_hidden(rows[i], commits)})
         if len(packed) <= room:
             blocks[i] = packed
             room -= len(packed)
@@ -177,6 +182,19 @@ def spread(kinds: list[str], n: int) -> list[int]:
         chosen += [of[len(of) * j // share] for j in range(share)]
         left -= share
     return sorted(chosen)
+
+
+def _hidden(row: Row, commits: Store | None) -> dict:
+    """What nobody but the challenger was shown: the pull request, and the turns that were refused for it."""
+    try:
+        commit = commits.read(row.instance_id) if commits and row.instance_id in commits else None
+    except BrokenRecord:
+        commit = None
+    request = commit and {"description": commit.description, "patch": commit.patch[:MOST_OF_A_PATCH],
+                          "test_patch": commit.test_patch[:MOST_OF_A_PATCH]}
+    refused = [{key: one.get(key, "") for key in ("turn", "defence")} | {"findings": one["findings"]}
+               for one in row.tries() if one.get("findings")]
+    return {"pull_request": request, "tries": refused}
 
 
 def _in_full(answer: Answer, score: Score, rival: str) -> dict:

@@ -18,6 +18,7 @@ from codedata.duel.prs import fetch_prs
 from codedata.duel.sample import Cursor, Drawn, Seen, draw
 from codedata.duel.sources import open_source
 from codedata.errors import Interrupted, Trouble
+from codedata.leak.facts import shown_share
 from codedata.progress import named, plural, say
 from codedata.records import Commit, Prompt, parse
 from codedata.store import Lists, Store, digest, natural
@@ -77,7 +78,8 @@ class Prompts:
         self.settings, self.own = settings, settings.prompt
         self.lists, self.commits = Lists(settings.root, Prompt), Store(settings.root, Commit)
         drawn_by = {key: value for key, value in asdict(self.own).items() if not (
-            key in ("count", "rows_url", "hub_url") or (key == "decontaminate" and not value))}
+            key in ("count", "rows_url", "hub_url") or (key == "decontaminate" and not value)
+            or (key == "max_shown_share" and value == 1.0))}
         self.identity = digest(drawn_by)
         self.skipped: Counter[str] = Counter()
         self.benchmarks: Benchmarks | None = None   # read when there is something to draw
@@ -200,6 +202,9 @@ class Prompts:
             self.skipped["oversized PR"] += 1
             self._note(instance_id, "oversized PR", repo=record.repo, language=record.language,
                        patch_chars=len(record.patch), n_files=len(record.files), created_at=record.created_at)
+            return None
+        if self.own.max_shown_share < 1.0 and shown_share(prompt.messages, record) > self.own.max_shown_share:
+            self.skipped["too much of the patch was shown"] += 1
             return None
         if self._is_in_a_benchmark(prompt, record):
             return None

@@ -16,13 +16,14 @@ from pathlib import Path
 from codedata.config import Settings
 from codedata.duel.answer import ask_knowing, challenger_messages
 from codedata.duel.judges import Panel
+from codedata.duel.leaks import LeakCheck
 from codedata.duel.outcome import NO_SETTINGS, standing, write_duel
-from codedata.duel.texts import packaged_text
+from codedata.duel.texts import packaged_text, prompt_digest
 from codedata.errors import Trouble
 from codedata.ledger import Known
-from codedata.llm import Client
+from codedata.llm import Client, Models
 from codedata.progress import plural
-from codedata.records import Answer, Attempts, AttemptScore, Commit, Defeat, Refined, Sample, Score
+from codedata.records import Answer, Attempts, AttemptScore, Commit, Defeat, Message, Refined, Sample, Score
 from codedata.resume import Reads, Writes, read_digest
 from codedata.store import Store, View, digest, digests_of, lock
 from codedata.texts import fill
@@ -97,21 +98,43 @@ class Pairs(View):
         return found
 
 
-def attempt(client: Client, leak_retries: int, turn: Sample, commit: Commit, old: Attempts | None) -> Attempts:
-    """The turn once more, behind the attempts that there are."""
-    layout = partial(messages_for, client, turn, commit)
-    made = {"instance_id": turn.instance_id,
-            "challenger": ask_knowing(client, layout, turn.messages, commit, leak_retries),
-            "instead_of": digest(turn.challenger), "score_then": turn.score}
-    return Attempts(turn.instance_id, [*(old.attempts if old else []), made])
+class Refiner:
+    """`ch.py --refine`: make() is the item function."""
+
+    def __init__(self, settings: Settings, models: Models):
+        self._root = settings.root
+        self._client, self._leaks = models.client("challenger"), LeakCheck(settings, models)
+
+    def reads(self, also_defeat: bool) -> Reads:
+        return Reads(Criticised(self._root, also_defeat), fields=("messages", "challenger", "reasons"))
+
+    def writes(self) -> Writes:
+        return Writes(Store(self._root, Attempts), fields=("attempts",), appends=True)
+
+    def identity(self) -> dict:
+        prompts = ("challenger.md", "pull_request.md", "refine.md", "leak.md", "form.md")
+        return {**self._client.speaker.identity(), "prompt": [*map(prompt_digest, prompts)],
+                "leaks": self._leaks.identity()}
+
+    def requests(self, turn: Sample, commit: Commit, **_):
+        yield self._client, messages_for(self._client, turn, commit)
+        yield from self._leaks.requests(turn, commit)
+
+    def make(self, turn: Sample, commit: Commit, old: Attempts | None) -> Attempts:
+        """Return the attempts at a turn with one more behind them."""
+        layout = partial(messages_for, self._client, turn, commit)
+        made = {"instance_id": turn.instance_id,
+                "challenger": ask_knowing(self._client, layout, turn.messages, commit, self._leaks),
+                "instead_of": digest(turn.challenger), "score_then": turn.score}
+        return Attempts(turn.instance_id, [*(old.attempts if old else []), made])
 
 
-def messages_for(client: Client, turn: Sample, commit: Commit, more: str = "") -> list[dict]:
-    """The challenger's request, and what the judges said of its turn."""
+def messages_for(client: Client, turn: Sample, commit: Commit, more: str = "") -> list[Message]:
+    """Return the challenger's request, with what the judges said of its turn."""
     said = "\n".join(f"- {_from_its_side(entry['reason'])}" for entry in turn.reasons) or NO_REASON
     answer = Answer(turn.instance_id, turn.messages, turn.assistant, turn.king, turn.challenger)
     note = fill(packaged_text("refine.md"), turn=turn.challenger or "", reasons=said)
-    return challenger_messages(client, answer, commit, note + more)
+    return challenger_messages(client, answer, commit, "\n\n" + note.strip() + more)
 
 
 def _from_its_side(reason: str) -> str:

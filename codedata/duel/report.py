@@ -11,15 +11,16 @@ from pathlib import Path
 from codedata.config import Settings
 from codedata.duel import page
 from codedata.duel.buckets import BUCKETS, Buckets, Moves, copy_of
-from codedata.duel.leaks import Leaks
+from codedata.duel.leaks import NO_VERDICT
 from codedata.duel.markdown import counts, huge_markdown, markdown, refined, trials
 from codedata.duel.outcome import told
-from codedata.duel.turns import STAGE, Turns, read_turns
+from codedata.duel.turns import STAGE, Row, Turns, read_turns
+from codedata.duel.worth import Section, worth
 from codedata.errors import BrokenRecord, Trouble
 from codedata.ledger import Ledger
-from codedata.llm.costs import costs_of
+from codedata.llm.costs import costs_of, spent
 from codedata.progress import named, plural, say
-from codedata.records import DUEL, Commit, Prompt
+from codedata.records import DUEL, HOW, Answer, Commit, Prompt, Score, variant
 from codedata.stage import again, compact, hold, start_log
 from codedata.store import check_directories, write_atomic
 from codedata.texts import terminal_safe
@@ -42,24 +43,43 @@ def run(settings: Settings, args) -> int:
     with hold(STAGE, directory, args):
         if args.compact:
             return compact(STAGE, [settings.root / cls.directory for cls in BUCKETS])
-        leaks, looks_on = Leaks(settings.root, directory), args.status or args.dry_run
-        turns = read_turns(settings, leaks, again(args, "validate.py"))
-        if not looks_on:
-            leaks.save()
+        looks_on = args.status or args.dry_run
+        turns = read_turns(settings, again(args, "validate.py"))
         moves = None if looks_on or mode != "king" else fill_buckets(settings, turns)
         if not looks_on:
             costs = costs_of(settings.root)
-            write_atomic(directory / "report.md", terminal_safe(markdown(settings, turns, costs)).encode())
+            sections = worth_of(settings, turns, again(args, "validate.py"))
+            write_atomic(directory / "report.md", terminal_safe(markdown(settings, turns, costs, sections)).encode())
             write_atomic(directory / "report.html", page.html(
                 settings, turns.duel, turns.rows, costs=costs, counts=counts(turns, settings),
                 is_outdated=turns.outdated,
-                notes=[("Trials of the judges", trials(settings.root)), ("Refined turns", refined(turns))],
+                notes=[("Trials of the judges", trials(settings.root)), ("Refined turns", refined(turns)),
+                       *sections],
+                commits=turns.commits,
                 read=lambda name: (turns.now.answers.read(name), turns.now.scores.read(name))))
         if not looks_on and mode == "king":
             huge = terminal_safe(huge_markdown(oversized(settings.root), settings))
             write_atomic(directory / "hugePR.md", huge.encode())
     say_how_it_went(turns, moves, directory.name, args)
     return 1 if turns.broken or turns.now.plan.broken else 0
+
+
+def worth_of(settings: Settings, turns: Turns, judge_again: str) -> list[Section]:
+    """Return the sections on leaks, drift and length, with every other way of the challenger that was judged."""
+    own, others, costs = settings.challenger.how, {}, {}
+    for how in HOW if turns.duel["mode"] == "king" else ():
+        directory = Answer.directory if how == own else variant(Answer, how).directory
+        costs[how] = spent(settings.root / directory, "ch")
+        if how != own and (settings.root / variant(Score, how).directory / DUEL).is_file():
+            others[how] = with_draws(read_turns(settings, judge_again, how), turns)
+    return worth(turns.rows, others, settings.duel, costs, own)
+
+
+def with_draws(turns: Turns, own: Turns) -> list[Row]:
+    """Return the rows of a way, with a draw for each turn of which none of the candidates was picked."""
+    left_out = {name for stage, name in turns.now.answers.book.excluded if stage == "ch"}
+    return [*turns.rows, *(replace(row, score=50.0, metrics={}, leaks=None) for row in own.rows
+                           if row.name in left_out - {row.name for row in turns.rows})]
 
 
 def fill_buckets(settings: Settings, turns: Turns) -> Moves:
@@ -76,8 +96,8 @@ def fill_buckets(settings: Settings, turns: Turns) -> Moves:
             turns.broken += 1
             continue
         score = replace(score, score=row.score, metrics=row.metrics)
-        buckets.put(name, copy_of(answer, score, by_name[row.bucket], turns.panel, list(row.injections),
-                                  None if row.leaks is None else list(row.leaks)))
+        leaks = None if row.leaks is None else [*row.leaks, *([NO_VERDICT] if row.lacks_verdict else [])]
+        buckets.put(name, copy_of(answer, score, by_name[row.bucket], turns.panel, list(row.injections), leaks))
     buckets.close()
     for e in buckets.broken:
         say(f"{STAGE}.py: {e}")

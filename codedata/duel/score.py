@@ -242,8 +242,8 @@ def _in_blocks(resamples: int, columns: int, block_cells: int, draw) -> np.ndarr
 
 
 def gate(total: Aggregate, lcb: float, *, win_margin: float, min_valid_turn_frac: float, min_turns: int,
-         turns_left: int = 0) -> Gate:
-    """Accepted iff enough was parsed, enough turns were judged, margin >= win_margin and LCB > 0.
+         turns_left: int = 0, n_instances: int = 0, min_instances: int = 0) -> Gate:
+    """Accepted iff enough was parsed, enough turns of enough instances were judged, margin >= win_margin and LCB > 0.
 
     Turns that no judge has answered yet (`turns_left`) are no evidence against the challenger, but while they are too
     many, nothing is accepted on the others.
@@ -257,6 +257,9 @@ def gate(total: Aggregate, lcb: float, *, win_margin: float, min_valid_turn_frac
     reasons = []
     if total.turns_judged < min_turns:
         reasons.append(f"only {_turns(total.turns_judged)} with a verdict < min_turns {min_turns}")
+    if n_instances < min_instances:
+        reasons.append(f"only {n_instances} instances with a verdict < min_instances {min_instances}: turns of one "
+                       "instance are one piece of evidence")
     everything = total.turns + turns_left
     if total.turns_parsed < min_valid_turn_frac * everything:
         reasons.append(f"{_turns(turns_left)} of {everything} not judged yet")
@@ -269,7 +272,7 @@ def gate(total: Aggregate, lcb: float, *, win_margin: float, min_valid_turn_frac
 
 def decide(turns: list[TurnScore], panel: list[str], *, win_margin: float, gate_alpha: float, bootstrap_resamples: int,
            min_valid_turn_frac: float, min_turns: int, seed: int, clusters: list[str] | None = None,
-           bootstrap: str = TURN, turns_left: int = 0) -> Outcome:
+           bootstrap: str = TURN, turns_left: int = 0, min_instances: int = 0) -> Outcome:
     """All of the above for the turns of a duel. Rejected without scores: None in place of every score and bound.
 
     `clusters` are the turns' instances; without them each turn is its own. `bootstrap` is "cluster" or "turn": what
@@ -281,8 +284,9 @@ def decide(turns: list[TurnScore], panel: list[str], *, win_margin: float, gate_
     single = not clusters or len(set(clusters)) == len(clusters)   # then both are the same numbers
     means[CLUSTER] = means[TURN] if single else cluster_means(deltas, clusters, bootstrap_resamples, seed)
     lcbs = {kind: bound(of, gate_alpha) for kind, of in means.items()}
+    judged = {instance for instance, turn in zip(clusters or range(len(turns)), turns, strict=True) if turn.by_judge}
     said = gate(total, lcbs[bootstrap], win_margin=win_margin, min_valid_turn_frac=min_valid_turn_frac,
-                min_turns=min_turns, turns_left=turns_left)
+                min_turns=min_turns, turns_left=turns_left, n_instances=len(judged), min_instances=min_instances)
     if not said.has_scores:
         judges = {name: JudgeScore(None, {}, judge.parse_rate) for name, judge in total.judges.items()}
         total = replace(total, challenger_score=None, king_score=None, margin=None, judges=judges, metrics={})

@@ -8,20 +8,20 @@ from pathlib import Path
 import orjson
 
 from codedata.bounded import read_bounded
-from codedata.checks.leak import bars
 from codedata.config import Settings
 from codedata.duel.action import action_style
 from codedata.duel.buckets import bucket_of, injections
 from codedata.duel.format import parse_turn
 from codedata.duel.judges import SCORES, SIDES, Panel
-from codedata.duel.leaks import Leaks
+from codedata.duel.leaks import KEPT, KING, challenger_leaks, tries_in, verdicts_of
 from codedata.duel.letters import letters
 from codedata.duel.loops import repeated, stalls
 from codedata.duel.outcome import RULES, Standing, decided, judged_turn, standing
 from codedata.duel.score import BOTH, KING_FIRST, turn_score
 from codedata.errors import BrokenRecord, Trouble
+from codedata.leak.facts import shown_share, source_files_in
 from codedata.progress import say
-from codedata.records import DUEL, Answer, Commit, Score
+from codedata.records import DUEL, Answer, Commit, Score, variant
 from codedata.store import Store
 
 STAGE = "report"
@@ -32,6 +32,8 @@ KINDS = {"mode": str, "order": str, "judges": dict, "metrics": dict, "reasons": 
          **dict.fromkeys(("turns", "turns_parsed", "turns_judged", "turns_left", "missing_answers", "instances",
                           "resamples", "seed", "min_turns", "bootstrap_resamples"), int),
          **dict.fromkeys(("parsed_frac", "win_margin", "gate_alpha", "min_valid_turn_frac"), (int, float))}
+SIDES_JUDGED = (KING, "challenger")   # of leak verdicts
+OLD_RULES = {"min_instances": 0}   # of a _duel.json that an earlier version wrote
 SAME = 1e-9   # a score this near to its verdicts' was not edited
 
 
@@ -54,12 +56,28 @@ class Row:
     files: tuple[str, ...] = ()            # of the answer and the score, from the root
     is_edited: bool = False                # its score is not what its verdicts say
     leaks: tuple[dict, ...] | None = None  # what the challenger shows and cannot know; None: there is no PR record
-    is_leaky: bool = False                 # they are enough to bar it
+    lacks_verdict: bool = False            # a leak judge is set, and has not seen this turn
+    king_leaks: tuple[dict, ...] | None = None   # the same found in the king, who knows nothing; None: not looked at
+    hedged: tuple[float | None, float | None] = (None, None)   # claims said as a guess, of the king and the challenger
+    shown_share: float | None = None       # of the patch, 0..1, that the history had shown
+    chars: tuple[int, int] = (0, 0)        # of the rival's turn and the challenger's
+    n_new_files: tuple[int, int] = (0, 0)  # files that they name and the history has not
+    asked_again: int = 0                   # how often its challenger was refused for leaks
+    tries_file: Path | None = None         # what was tried and found
+
+    def tries(self) -> list[dict]:
+        return tries_in(self.tries_file) if self.tries_file else []
 
     @property
     def flags(self) -> list[str]:
         """Why the turn may not be trained on, whatever its score."""
-        return ["speaks to its judge"] * bool(self.injections) + ["shows what it cannot know"] * self.is_leaky
+        said = {"speaks to its judge": self.injections, "shows what it cannot know": self.is_leaky,
+                "no leak verdict": self.lacks_verdict}
+        return [flag for flag, is_so in said.items() if is_so]
+
+    @property
+    def is_leaky(self) -> bool:
+        return bool(self.leaks)
 
 
 @dataclass
@@ -70,6 +88,7 @@ class Turns:
     duel: dict                                       # _duel.json
     panel: Panel                                     # that it was decided by
     rows: list[Row] = field(default_factory=list)
+    commits: Store | None = None
     broken: int = 0
     outdated: bool = False                           # _duel.json was made from other verdicts
 
@@ -83,16 +102,21 @@ class Turns:
         return [row.name for row in self.rows if row.is_edited]
 
 
-def read_turns(settings: Settings, leaks: Leaks, judge_again: str) -> Turns:
-    """Every turn that counts, in natural order, by the panel of _duel.json. Broken records are named and left out."""
+def read_turns(settings: Settings, judge_again: str, how: str = "") -> Turns:
+    """Every turn that counts, in natural order, by the panel of _duel.json. Broken records are named and left out.
+
+    `how`: the way in which the challenger was made, where that is not the root's own.
+    """
     own = settings.duel
-    duel = _read_duel(settings.root / SCORES[own.mode].directory / DUEL, own.mode, f"Run: {judge_again}")
-    panel = Panel(settings, decided=duel)
+    directory = variant(Score, how).directory if how else SCORES[own.mode].directory
+    duel = _read_duel(settings.root / directory / DUEL, own.mode, f"Run: {judge_again}")
+    panel = Panel(settings, decided=duel, how=how)
     now = standing(settings, panel)
     turns = Turns(now, duel, panel)
     for e in now.plan.broken.values():
         say(f"{STAGE}.py: {e}")
     commits, judged = Store(settings.root, Commit).open(), []
+    turns.commits = commits
     of_other_panels = {*now.plan.names["stale"], *now.plan.names["incomplete"], *now.plan.names["failed"]}
     for name in now.plan.current:
         try:
@@ -108,9 +132,10 @@ def read_turns(settings: Settings, leaks: Leaks, judge_again: str) -> Turns:
         is_edited = (score.score is None) != (meant.score is None) or abs(
             (score.score or 0) - (meant.score or 0)) > SAME
         commit = _commit(commits, answer.instance_id, turns)
-        turns.rows.append(_row(name, answer, score, is_edited, commit, leaks.of(answer, commit), turns, settings))
-    rules = replace(own, **{key: duel[key] for key in RULES})
-    turns.outdated = any(duel.get(key) != value for key, value in decided(rules, panel, judged, now.turns_left).items())
+        turns.rows.append(_row(name, answer, score, is_edited, commit, turns, settings))
+    rules = replace(own, **{key: duel.get(key, OLD_RULES.get(key)) for key in RULES})
+    turns.outdated = any(duel.get(key, OLD_RULES.get(key)) != value
+                         for key, value in decided(rules, panel, judged, now.turns_left).items())
     return turns
 
 
@@ -124,13 +149,17 @@ def _commit(commits: Store, instance_id: str, turns: Turns) -> Commit | None:
     return None
 
 
-def _row(name: str, answer: Answer, score: Score, is_edited: bool, commit: Commit | None,
-         leaks: list[dict] | None, turns: Turns, settings: Settings) -> Row:
+def _row(name: str, answer: Answer, score: Score, is_edited: bool, commit: Commit | None, turns: Turns,
+         settings: Settings) -> Row:
     panel, now = turns.panel, turns.now
+    leaks, lacks_verdict = challenger_leaks(settings, answer, score, commit)
+    verdicts = {side: verdicts_of(score, side) for side in SIDES_JUDGED}
+    asked_again = now.answers.book.asked_again.get(("ch", name), 0)
     texts = {panel.rival: getattr(answer, SIDES[panel.rival]), "challenger": answer.challenger}
     sides = {side: parse_turn(text or "") for side, text in texts.items()}   # None: no command that a harness would run
-    found, is_leaky = tuple(injections(answer)), bars(leaks)
-    is_flagged = bool(found) or is_leaky
+    found = tuple(injections(answer))
+    is_flagged = bool(found) or bool(leaks) or lacks_verdict
+    known = source_files_in("\n".join(message["content"] for message in answer.messages))
     place = (commit.language, commit.repo) if commit else ("unknown", "unknown")
     return Row(
         name, place[0], score.score, score.metrics,
@@ -142,7 +171,13 @@ def _row(name: str, answer: Answer, score: Score, is_edited: bool, commit: Commi
         instance_id=answer.instance_id, repo=place[1],
         commands=tuple(turn.command if turn else "" for turn in sides.values()),
         verdicts=letters(score.judges, panel.names, panel.order), is_edited=is_edited,
-        leaks=None if leaks is None else tuple(leaks), is_leaky=is_leaky,
+        leaks=None if leaks is None else tuple(leaks), lacks_verdict=lacks_verdict,
+        king_leaks=tuple(one for verdict in verdicts[KING] for one in verdict["findings"]) if verdicts[KING] else None,
+        hedged=tuple(mean_of(verdict["hedged_claims"] for verdict in verdicts[side]) for side in SIDES_JUDGED),
+        shown_share=shown_share(answer.messages, commit) if commit else None,
+        chars=tuple(len(text or "") for text in texts.values()),
+        n_new_files=tuple(len(source_files_in(text or "") - known) for text in texts.values()),
+        asked_again=asked_again, tries_file=now.answers.path(name).parent / KEPT / f"{name}.json",
         files=tuple(str(store.path(name).relative_to(settings.root)) for store in (now.answers, now.scores)))
 
 
@@ -166,3 +201,9 @@ def _read_duel(path: Path, mode: str, todo: str) -> dict:
         raise Trouble("is not there.", str(path), todo) from None
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise Trouble(f"is not the outcome of a duel: {e}", str(path), todo) from e
+
+
+def mean_of(numbers) -> float | None:
+    """Return the mean; None of nothing."""
+    numbers = list(numbers)
+    return sum(numbers) / len(numbers) if numbers else None

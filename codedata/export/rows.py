@@ -16,7 +16,7 @@ TEXT, NUMBER = "VARCHAR", "DOUBLE"
 MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
 REASONS = 'STRUCT(judge VARCHAR, "order" VARCHAR, reason VARCHAR)[]'
 FINDINGS = "STRUCT(side VARCHAR, kind VARCHAR, text VARCHAR)[]"
-LEAKS = "STRUCT(kind VARCHAR, severity VARCHAR, text VARCHAR, why VARCHAR, source VARCHAR)[]"
+LEAKS = "STRUCT(judge VARCHAR, kind VARCHAR, text VARCHAR, why VARCHAR)[]"
 COMMON = {   # of every row, for whoever sorts or weighs them; trainers pass over what they do not know
     "instance_id": TEXT, "repo": TEXT, "language": TEXT, "licence": TEXT, "source": TEXT, "bucket": TEXT,
     "score": NUMBER}
@@ -42,8 +42,10 @@ class Format:
         return {column: row[column] for column in self.columns}
 
 
-def row_problem(form: Format, row: dict, turn_problem, max_chars: int = 0) -> tuple[str, str] | None:
-    """(reason, detail) of why a row is refused, or None. turn_problem(text) says what is wrong with an answer."""
+def row_problem(form: Format, row: dict, turn_problem, max_chars: int = 0,
+                max_ratio: float = 0.0) -> tuple[str, str] | None:
+    """(reason, detail) of why a row is refused, or None. turn_problem(text) says what is wrong with an answer;
+    `max_ratio`: how many times as long as the other an answer of a pair may be."""
     if row.keys() != form.columns.keys():
         return "columns", f"{', '.join(row)} instead of {', '.join(form.columns)}"
     if "label" in row and type(row["label"]) is not bool:
@@ -61,6 +63,9 @@ def row_problem(form: Format, row: dict, turn_problem, max_chars: int = 0) -> tu
             return "no well-formed turn", problem
     if len({answer.strip() for answer in answers}) < len(answers):
         return "chosen is rejected", "the two answers are equal"
+    lengths = sorted(map(len, answers))
+    if max_ratio and lengths and lengths[-1] > max_ratio * lengths[0]:
+        return "over dpo_max_length_ratio", f"{lengths[-1]:,} characters against {lengths[0]:,}"
     return None
 
 

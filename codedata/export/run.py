@@ -129,7 +129,8 @@ class Export:
             rows = RowFiles(self.new, split, form.columns, own.shard_rows, form.for_trainers) if write else None
             for turn, side in form.pieces([turn for turn in turns.turns if split_of[turn.repo] == split]):
                 row = form.make(turn, side, turns.texts(turn))
-                if problem := self._flagged(turn) or row_problem(form, row, turn_problem, own.max_chars):
+                if problem := self._flagged(turn) or row_problem(
+                        form, row, turn_problem, own.max_chars, own.dpo_max_length_ratio):
                     turns.left_out.add(turn.name, *problem, format=form.name)
                     continue
                 self._count(turn, split, row)

@@ -14,18 +14,17 @@ from functools import lru_cache
 import orjson
 
 from codedata.checks.contamination import Benchmarks, of_turn
-from codedata.checks.leak import bars
 from codedata.checks.secrets import mask
 from codedata.config import ExportSettings, Settings
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, to_line
 from codedata.progress import Bar, Outcome, say
-from codedata.records import Answer, Commit, Defeat, Final, Refined, Sample, Score
+from codedata.records import UNJUDGED, Answer, Commit, Defeat, Final, Refined, Sample, Score
 from codedata.store import Store, digest, digests_of, natural
 
 BUCKETS = (Final, Refined, Defeat)
 SIDES = ("king", "challenger")
-FINDING, LEAK = ("side", "kind", "text"), ("kind", "severity", "text", "why", "source")
+FINDING, LEAK = ("side", "kind", "text"), ("judge", "kind", "text", "why")
 UNKNOWN = "unknown"                                     # a licence or language that nothing tells
 COPIED = {Answer: ("messages", "assistant", *SIDES), Score: ("score", "metrics")}   # what report.py takes from where
 RECKONED = (Score,)                                     # it may have reckoned these anew, for another panel
@@ -231,9 +230,11 @@ class Turns:
 def _flags(record: Sample) -> tuple[tuple[str, str], ...]:
     """(reason, detail) of why the turn may not be trained on, whatever its score."""
     spoken = "; ".join(f"{one.get('side')}, {one.get('kind')}: {one.get('text')}" for one in record.injections)
-    shown = "; ".join(f"{one.get('kind')}: {one.get('text')} ({one.get('why')})" for one in record.leaks or ())
+    leaks = [one for one in record.leaks or () if one.get("kind") != UNJUDGED]
+    shown = "; ".join(f"{one.get('kind')}: {one.get('text')} ({one.get('why')})" for one in leaks)
     return (*([("speaks to its judge", spoken)] if record.injections else []),
-            *([("shows what it cannot know", shown)] if bars(record.leaks) else []))
+            *([("shows what it cannot know", shown)] if leaks else []),
+            *([("no leak verdict", "run validate.py")] if len(record.leaks or ()) > len(leaks) else []))
 
 
 def winner(score: float, bucket: str, own: ExportSettings) -> str:

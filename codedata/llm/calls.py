@@ -20,8 +20,10 @@ from codedata.bounded import open_appending
 from codedata.config import PRICE_LINE
 from codedata.errors import ItemFailed, RunStopped
 from codedata.ledger import LEDGER, PARTIAL, calls_of, disk_trouble, is_sound, read_lines, sound_call, to_line
+from codedata.records import HOW
 
-DIRECTORY = re.compile(r"[a-z0-9]+(_reference|_\d+)?")   # of the suite: not somebody's answer_backup
+# of the suite: not somebody's answer_backup
+DIRECTORY = re.compile(rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(HOW)}))?")
 REPLY = {"text": str, "reasoning": str, "finish_reason": str, "model": str, "tool_calls": list}   # as it is kept
 _current: ContextVar[Calls | None] = ContextVar("calls", default=None)
 
@@ -38,7 +40,7 @@ class Calls:
         self._spares, self._spare = spares or Spares(), None
         self.path = Path(directory) / PARTIAL / f"{item}.jsonl"
         self._elsewhere = [path for d in shards if (path := Path(d) / PARTIAL / self.path.name) != self.path]
-        self.stage, self.item = stage, item
+        self.stage, self.item, self.directory = stage, item, Path(directory)
         self._lock = threading.Lock()
         self._asked: dict[str, int] = {}
         self._kept: dict[tuple[str, int], dict] = {}
@@ -182,6 +184,8 @@ def _is_reply(value) -> bool:
 class NoCalls:
     """Stands for Calls where no item is in hand: nothing is kept, and who asks counts what it takes."""
 
+    item = ""
+
     def __init__(self):
         self.cuts: list[str] = []
         self.notes: dict = {}
@@ -257,7 +261,8 @@ def current() -> Calls | NoCalls:
 def spending_directories(root: Path) -> list[Path]:
     """Where the suite's calls under a root are noted."""
     own = sorted(p for p in Path(root).glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
-    return [*own, *(p for d in own if (p := d / "_attempts").is_dir())]
+    within = ("_attempts", *HOW)   # attempts at turns, and variants/<how>/
+    return [*own, *(p for d in own for name in within if (p := d / name).is_dir())]
 
 
 def ledger_calls(directory: Path):

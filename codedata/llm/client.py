@@ -70,24 +70,32 @@ class Client:
             if len(value) >= 8:   # what a header says may be a key; shorter words would mask half of a message
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
 
-    def chat(self, messages: list[dict], accept=None, grammar: str = "", tools: list[dict] | None = None) -> Reply:
+    def chat(self, messages: list[dict], accept=None, grammar: str = "", tools: list[dict] | None = None,
+             once_more=None, schema: dict | None = None) -> Reply:
         """A reply that `accept` has nothing against. accept(reply) gives what is wrong, or None.
 
-        Asks up to 1 + format_retries times, then ItemFailed. `grammar` (GBNF) goes to the embedded model only: other
-        endpoints need not know it.
+        Asks up to 1 + format_retries times, then ItemFailed: with the messages that once_more(what was wrong) gives,
+        or with the same ones. `grammar` (GBNF) goes to the embedded model only: other endpoints need not know it.
         """
-        request, problem = self._request(messages, grammar, tools=tools), ""
+        problem, requests = "", []
         n_tries = 1 + self.speaker.format_retries
         for _ in range(n_tries):
-            reply = self._reply(request)
+            again = once_more(problem) if once_more and problem else messages
+            requests.append(self._request(again, grammar, schema, tools))
+            reply = self.ask(again, grammar, schema, tools) if schema else self._reply(requests[-1])
             if not reply.text.strip() and not reply.tool_calls:
                 problem = "empty answer" + (": max_tokens went into thinking" if reply.truncated else "")
             else:
                 problem = accept(reply) if accept else None
             if problem is None:
                 return reply
-        current().useless(request.digest)
+        for request in requests:
+            current().useless(request.digest)
         raise ItemFailed(f"{problem}, {n_tries} tries" if n_tries > 1 else problem)
+
+    def with_speaker(self, speaker: Speaker) -> Client:
+        """The same model asked with other limits; calls count as the same endpoint's."""
+        return Client(speaker, self._models)
 
     def give_up(self, problem: str) -> NoReturn:
         """ItemFailed, though the replies had the right form: the next run asks for new ones."""
@@ -272,10 +280,12 @@ class Models:
         """The panel's clients, in the order of [judge] models; the name of each is speaker.role."""
         return [self._client(speaker) for speaker in self.settings.judges()]
 
-    def _client(self, speaker: Speaker) -> Client:
-        if speaker.role not in self._clients:
-            self._clients[speaker.role] = Client(speaker, self)
-        return self._clients[speaker.role]
+    def leak_judges(self) -> list[Client]:
+        """The clients of [leak] models; one that is in the panel, too, has a client of its own here."""
+        return [self._client(speaker, "leak ") for speaker in self.settings.leak_judges()]
+
+    def _client(self, speaker: Speaker, kind: str = "") -> Client:
+        return self._clients.setdefault(kind + speaker.role, Client(speaker, self))
 
     def clients(self) -> list[Client]:
         return list(self._clients.values())

@@ -50,3 +50,10 @@ def costs_of(root: Path) -> list[Cost]:
     return [Cost(stage, model, **{key: total[key] for key in (
         "calls", "tokens_in", "tokens_out", "seconds", "cost_usd", "n_unpriced")})
         for (stage, model), total in sums.items()]
+
+
+def spent(directory: Path, stage: str) -> str:
+    """Return what a stage's calls in one directory cost, in words; "" where there were none."""
+    calls = [call for by, call in ledger_calls(directory) if by == stage] if directory.is_dir() else []
+    known = [call["cost_usd"] for call in calls if call["cost_usd"] is not None]
+    return money(sum(known), len(calls) - len(known), len(calls)) if calls else ""

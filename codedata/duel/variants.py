@@ -1,0 +1,137 @@
+"""Make a challenger in one of four ways, and put it where that way's records belong.
+
+informed   the pull request stands in the note: the default
+hinted     the note holds one sentence, the place of the next useful look, which a call of its own draws from it
+chosen     of several blind answers, a model that sees the pull request picks one: what is trained on was written blind
+placebo    the informed note with no pull request in it: what the note alone is worth
+
+The root's own way fills answer/; `ch.py --how X` with another one writes variants/X/, for `validate.py --how X`.
+"""
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from codedata.config import Settings
+from codedata.duel.answer import (
+    answer_knowing,
+    ask_knowing,
+    ask_turn,
+    challenger_messages,
+    form,
+    king_messages,
+    placebo_messages,
+)
+from codedata.duel.leaks import LeakCheck
+from codedata.duel.texts import packaged_text, prompt_digest
+from codedata.errors import Excluded
+from codedata.leak.request import behind, with_pull_request
+from codedata.llm import Client, Models, Reply
+from codedata.records import Answer, Commit, Message, variant
+from codedata.resume import Reads, Writes
+from codedata.store import Store
+from codedata.texts import fill
+
+BLIND_TEMPERATURE = 1.0   # of the candidates: at 0 they would be one and the same
+MAX_HINT_CHARS = 600
+CHOICE = {"name": "choice", "strict": True, "schema": {
+    "type": "object", "additionalProperties": False, "required": ["why", "choice"],
+    "properties": {"why": {"type": "string"}, "choice": {"type": "integer"}}}}
+PROMPTS = {"informed": ("challenger.md", "pull_request.md", "leak.md", "form.md"), "hinted": (
+    "challenger.md", "pull_request.md", "hint.md", "leak.md", "form.md"),
+    "chosen": ("choose.md", "pull_request.md", "form.md"), "placebo": ("challenger.md", "form.md")}
+
+
+class Challenger:
+    """make() is ch.py's item function for one way."""
+
+    def __init__(self, how: str, settings: Settings, models: Models):
+        self.how, self._n = how, settings.challenger.candidates
+        self._client = models.client("challenger")
+        self._leaks = LeakCheck(settings, models, is_on=how in ("informed", "hinted"))   # the others are blind
+        self._blind = _at(models.client("king"), BLIND_TEMPERATURE) if how == "chosen" else None
+
+    def make(self, answer: Answer, commit: Commit) -> Answer:
+        """Return the record with the challenger's turn in it. Excluded where none of the blind answers is picked."""
+        if self.how == "informed":
+            return answer_knowing(self._client, self._leaks, answer, commit)
+        if self.how == "placebo":
+            return replace(answer, challenger=ask_turn(self._client, placebo_messages(self._client, answer)))
+        if self.how == "hinted":
+            layout = partial(_hinted_messages, self._client, answer, self._hint(answer, commit))
+            return replace(answer, challenger=ask_knowing(self._client, layout, answer.messages, commit, self._leaks))
+        return replace(answer, challenger=self._choose(answer, commit))
+
+    def requests(self, answer: Answer, commit: Commit, **_):
+        """Yield (client, messages) of the calls that are sure to come, for --dry-run."""
+        if self.how == "chosen":
+            yield from [(self._blind, king_messages(self._blind, answer.messages))] * self._n
+        layout = placebo_messages(self._client, answer) if self.how == "placebo" else (
+            challenger_messages(self._client, answer, commit))
+        yield self._client, layout
+        if self.how in ("informed", "hinted"):
+            yield from self._leaks.requests(answer, commit)
+
+    def identity(self) -> dict:
+        """Return what a turn depends on beside its inputs."""
+        by = {"how": self.how} if self.how != "informed" else {}
+        blind = {"blind": self._blind.speaker.identity(), "candidates": self._n} if self._blind else {}
+        return {**self._client.speaker.identity(), **by, **blind, "prompt": [*map(prompt_digest, PROMPTS[self.how])],
+                "leaks": self._leaks.identity()}
+
+    def _hint(self, answer: Answer, commit: Commit) -> str:
+        note = fill(packaged_text("hint.md"), given=packaged_text("pull_request.md").strip())
+        messages = with_pull_request(self._client, answer.messages, note.strip(), commit)
+        return " ".join(self._client.chat(messages).text.split())[:MAX_HINT_CHARS]
+
+    def _choose(self, answer: Answer, commit: Commit) -> str:
+        messages = king_messages(self._blind, answer.messages)
+        candidates = list(dict.fromkeys(ask_turn(self._blind, messages) for _ in range(self._n)))
+        shown = "\n\n".join(f"[[{i}]]\n{turn}" for i, turn in enumerate(candidates, 1))
+        note = fill(packaged_text("choose.md"), given=packaged_text("pull_request.md").strip()).strip()
+        asked = with_pull_request(self._client, answer.messages, note, commit, candidates=shown)
+        reply = self._client.chat(asked, accept=partial(_choice_problem, n=len(candidates)), schema=CHOICE)
+        if not (choice := _choice(reply.text)):
+            raise Excluded("none of the blind answers was picked")
+        return candidates[choice - 1]
+
+
+def reads(root: Path) -> Reads:
+    return Reads(Store(root, Answer), fields=("instance_id", "messages"), made_by="king")
+
+
+def writes(settings: Settings, how: str, answers: Store) -> Writes:
+    """Return where the turns of a way go: into answer/ for the root's own, else into variants/<how>/."""
+    if how == settings.challenger.how:
+        return Writes(answers, fields=("challenger",))
+    return Writes(Store(settings.root, variant(Answer, how)), copies=("assistant", "king"),
+                  fields=("instance_id", "messages", "assistant", "king", "challenger"))
+
+
+def _hinted_messages(client: Client, answer: Answer, hint: str, more: str = "") -> list[Message]:
+    note = fill(packaged_text("challenger.md"), form=form(), given="What is known of the pull request is one "
+                f"sentence, the place of the next useful look: {hint}").strip() + more
+    return behind(client.fit(answer.messages, note).messages, note)
+
+
+def _choice(text: str) -> int | None:
+    """Return the number in a reply, 0 for none of them; None where there is none."""
+    found = re.findall(r'\{[^{}]*"choice"[^{}]*\}', text)
+    try:
+        choice = json.loads(found[-1])["choice"] if found else None
+    except (ValueError, KeyError):
+        return None
+    return choice if type(choice) is int else None
+
+
+def _choice_problem(reply: Reply, n: int) -> str | None:
+    choice = _choice(reply.text)
+    return None if choice is not None and 0 <= choice <= n else f"no choice from 0 to {n}"
+
+
+def _at(client: Client, temperature: float) -> Client:
+    """Return a client like this one that asks at a temperature."""
+    return client.with_speaker(replace(client.speaker, temperature=temperature))

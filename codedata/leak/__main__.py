@@ -1,0 +1,99 @@
+"""What does an answer know that its conversation never showed? Facts by program and, with --llm, meaning by a model.
+
+  python -m codedata.leak FILE.jsonl                                  # facts alone: no model, no network
+  python -m codedata.leak FILE.jsonl --llm-base-url URL --model NAME  # a leak judge is asked of each line
+  python -m codedata.leak FILE.jsonl --llm NAME --model NAME          # at an endpoint of chain.toml
+
+reads   FILE.jsonl   lines {id, messages, answer, pr}; pr as in commit/, or a row of nebius/SWE-rebench-V2-PRs
+prints  a line each  {id, leak, findings: [{quote, kind, why}], facts: [{kind, text, start, end, source, why, certain}]}
+
+Without a judge a line leaks where a fact is certain, and `findings` are these. Lines that cannot be read, or judged,
+are named on stderr. Exit codes: 0 done, 1 some lines were broken, 2 usage. Nothing is kept: asking again is paid again.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from argparse import Namespace
+from dataclasses import asdict, dataclass, replace
+
+from codedata import config
+from codedata.errors import BrokenRecord, Trouble
+from codedata.leak.facts import find_facts
+from codedata.leak.judge import judge_turn
+from codedata.llm import Client, Models
+from codedata.progress import say
+from codedata.records import Commit, Message, parse
+
+ROW = {"issue": "problem_statement", "description": "pr_description"}   # what the data set calls them
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the file; its pull request is read apart."""
+
+    id: str
+    messages: list[Message]
+    answer: str
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print a verdict on each line of the file; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m codedata.leak", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", metavar="FILE.jsonl")
+    for flag in ("--llm", "--llm-base-url", "--llm-auth-token", "--model"):
+        parser.add_argument(flag, help="as of every script")
+    args = parser.parse_args(argv)
+    try:
+        file = open(args.file, encoding="utf-8", errors="surrogateescape")
+    except OSError as e:
+        parser.error(f"{args.file}: {e.strerror}")
+    try:
+        models = _models(args) if args.llm or args.llm_base_url or args.model else None
+        judge = models.leak_judges()[0] if models else None
+        if models:
+            models.check()
+    except (Trouble, IndexError) as e:
+        parser.error(str(e) if isinstance(e, Trouble) else "the embedded model is too small to judge leaks")
+    n_broken = 0
+    with file:
+        for number, text in enumerate(file, 1):
+            try:
+                print(json.dumps(_verdict(text, f"{args.file}:{number}", judge)), flush=True)
+            except Trouble as e:
+                n_broken += 1
+                say(f"{args.file}:{number}: {e}" if not isinstance(e, BrokenRecord) else str(e))
+    return 1 if n_broken else 0
+
+
+def _models(args) -> Models:
+    settings = config.load(Namespace(root=".", config=None, sections=(), show_config=False, budget=None, **vars(args)))
+    return Models(replace(settings, leak=replace(settings.leak, models=settings.judge.models[:1])))
+
+
+def _verdict(text: str, where: str, judge: Client | None) -> dict:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise BrokenRecord(f"is not JSON: {e}.", where) from None
+    line = parse(Line, data, where)
+    commit = _commit(data.get("pr"), f"{where} `pr`")
+    facts = find_facts(line.messages, line.answer, commit)
+    findings = [{"quote": fact.text, "kind": fact.kind, "why": fact.why} for fact in facts if fact.certain]
+    if judge:
+        findings = judge_turn(judge, line.messages, line.answer, commit).findings
+    return {"id": line.id, "leak": bool(findings), "findings": findings, "facts": [*map(asdict, facts)]}
+
+
+def _commit(data, where: str) -> Commit:
+    """Return a pull request as in commit/, or as the data set has it, where the texts may be missing."""
+    if isinstance(data, dict) and ROW["issue"] in data:
+        texts = {name: data.get(column) or "" for name, column in ROW.items()}
+        data = {"files": [], **data, **texts, "test_patch": data.get("test_patch") or "", "created_at": None}
+    return parse(Commit, data, where)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

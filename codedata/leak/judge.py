@@ -1,0 +1,136 @@
+"""Ask a model whether a turn shows knowledge of the pull request that its conversation has not.
+
+A verdict, as answer*/_leaks/ and score/ keep it:
+
+    {judge, side: "challenger" | "king", of, attempt, leak, findings [{quote, kind, why}], hedged_claims, raw,
+     usage {tokens_in, tokens_out, cost_usd}, seconds, settings}
+
+`of` is a digest of history, turn and pull request: a verdict on other texts does not count. A reply that is no JSON of
+the schema, or that quotes what the turn does not say, cannot be read: it is asked for once more, then the item fails.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from codedata.leak.facts import find_facts
+from codedata.leak.request import with_pull_request
+from codedata.llm import Client
+from codedata.records import Commit, LeakVerdict, Message
+from codedata.store import digest
+from codedata.texts import fill, text_of
+
+KINDS = ("path", "name", "line", "literal", "test", "cause", "fix", "mention")
+ATTEMPTS = 2                 # at a reply that can be read
+MAX_FINDINGS = 20            # of a turn
+MAX_REPLY_CHARS = 60_000     # of a reply that are searched for the verdict
+FINDING = {"type": "object", "additionalProperties": False, "required": ["quote", "kind", "why"], "properties": {
+    "quote": {"type": "string"}, "kind": {"type": "string", "enum": [*KINDS]}, "why": {"type": "string"}}}
+SCHEMA = {"name": "leaks", "strict": True, "schema": {
+    "type": "object", "additionalProperties": False, "required": ["findings", "hedged_claims", "leak"], "properties": {
+        "findings": {"type": "array", "items": FINDING}, "hedged_claims": {"type": "integer"},
+        "leak": {"type": "boolean"}}}}
+OF_COMMIT = ("issue", "description", "files", "patch", "test_patch")
+USAGE = ("tokens_in", "tokens_out", "cost_usd")
+HINTS = """
+A program found these texts of the candidate in the pull request, or in none of the outputs, and nowhere in the
+conversation. It compares letters and may be wrong either way:
+{lines}
+"""
+TRIES = """
+The same writer has answered this turn before, and was refused for what it knew. The same knowledge in other words is
+the same leak. The refused turns, and what was found in them:
+{lines}
+"""
+DEFENCE = (
+    '\nThe writer contests what was found in this candidate: "{text}" A finding falls only where the conversation '
+    "shows that very\nthing; that it shows something near it, or that one could have come to it, is not enough.\n")
+
+
+def judge_turn(client: Client, history: list[Message], turn: str, commit: Commit, *, side: str = "challenger",
+               tries: Iterable[dict] = (), defence: str = "") -> LeakVerdict:
+    """Return a leak judge's verdict on a turn. ItemFailed where two replies cannot be read, or none came.
+
+    `tries`: what was refused before, {turn, findings} each; `defence`: what the writer says of the findings.
+    """
+    of = verdict_digest(history, turn, commit)
+    problem = ""
+    for attempt in range(1, ATTEMPTS + 1):
+        messages = request(client, history, turn, commit, of, attempt, tries, defence)
+        reply = client.ask(messages, schema=SCHEMA)
+        said, problem = read_reply(reply.text or reply.reasoning, turn)
+        if said is not None:
+            return LeakVerdict(client.speaker.role, side, of, attempt, said["leak"], said["findings"],
+                               said["hedged_claims"], reply.text, {key: reply.call.get(key) for key in USAGE},
+                               reply.call["seconds"], judge_settings(client))
+    return client.give_up(f"the leak judge {client.speaker.role} cannot be read: {problem}")
+
+
+def request(client: Client, history: list[Message], turn: str, commit: Commit, of: str, attempt: int = 1,
+            tries: Iterable[dict] = (), defence: str = "") -> list[Message]:
+    """Return the request: the history, the pull request, the turn, the rule."""
+    facts = [f"- {fact.text} ({fact.why})" for fact in find_facts(history, turn, commit)]
+    refused = [f"---\n{one['turn']}\n{findings_text(one['findings'])}" for one in tries]
+    return with_pull_request(
+        client, history, text_of("codedata.leak", "judge.md"), commit, turn=turn, marker=digest([of, attempt]),
+        hints=fill(HINTS, lines="\n".join(facts)) if facts else "",
+        tries=fill(TRIES, lines="\n".join(refused)) if refused else "",
+        defence=fill(DEFENCE, text=" ".join(defence.split())) if defence else "")
+
+
+def findings_text(findings: list[dict]) -> str:
+    """Return findings, a line each, as a model is told them."""
+    return "\n".join(f'- "{" ".join(one["quote"].split())}": {" ".join(one["why"].split())}' for one in findings)
+
+
+def read_reply(text: str, turn: str) -> tuple[dict | None, str]:
+    """Return ({leak, findings, hedged_claims}, "") of a judge's reply, or (None, what is wrong with it)."""
+    said = _last_object(text)
+    if said is None:
+        return None, "no JSON object with `findings` and `leak`"
+    leak, findings, hedged = said.get("leak"), said.get("findings"), said.get("hedged_claims", 0)
+    if type(leak) is not bool or not isinstance(findings, list) or type(hedged) is not int or hedged < 0:
+        return None, "`leak`, `findings` or `hedged_claims` is of the wrong type"
+    kept = []
+    for one in findings[:MAX_FINDINGS] if leak else ():
+        if not isinstance(one, dict) or not all(isinstance(one.get(key), str) for key in ("quote", "kind", "why")):
+            return None, "a finding is no {quote, kind, why}"
+        if not _is_quoted(one["quote"], turn):
+            return None, f"it quotes what the turn does not say: {one['quote'][:80]!r}"
+        kept.append({"quote": one["quote"], "kind": one["kind"] if one["kind"] in KINDS else "mention",
+                     "why": one["why"]})
+    if leak and not kept:
+        return None, "it says leak and quotes nothing"
+    return {"leak": leak, "findings": kept, "hedged_claims": min(hedged, 100)}, ""
+
+
+def _last_object(text: str) -> dict | None:
+    """Return the last JSON object in a reply that has the two keys."""
+    text, decoder = text[-MAX_REPLY_CHARS:], json.JSONDecoder()
+    end = len(text)
+    while (start := text.rfind('{', 0, end)) >= 0:
+        end = start
+        if not text[start + 1:start + 200].lstrip().startswith('"'):
+            continue
+        try:
+            found, _ = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict) and {"leak", "findings"} <= found.keys():
+            return found
+    return None
+
+
+def _is_quoted(quote: str, turn: str) -> bool:
+    """Return whether the words stand in the turn, whatever the blanks between them."""
+    return bool(quote.strip()) and "".join(quote.split()) in "".join(turn.split())
+
+
+def verdict_digest(history: list[Message], turn: str, commit: Commit) -> str:
+    """Return the digest of everything that a verdict is about."""
+    return digest([history, turn, *(getattr(commit, name) for name in OF_COMMIT)])
+
+
+def judge_settings(client: Client) -> str:
+    """Return the digest of what a verdict depends on beside its texts."""
+    return digest([client.speaker.identity(), text_of("codedata.leak", "judge.md")])[:8]
