@@ -145,8 +145,12 @@ def flags_for(fake: FakeLLM, *more) -> list[str]:
 
 # settings ------------------------------------------------------------------------------------------------------------
 
+NO_LEAK_JUDGE = "[leak]\nmodels = []\n"
+
+
 def write_toml(root: Path, llm: dict | None = None, more: str = "") -> Path:
-    """ROOT/chain.toml: [llm] with quick retries and `llm`, then `more` as it is."""
+    """ROOT/chain.toml: [llm] with quick retries and `llm`, then `more` as it is; no leak judge unless it has one."""
+    more = more if "[leak]" in more else f"{NO_LEAK_JUDGE}\n{more}"
     lines = [f"{key} = {json.dumps(value)}" for key, value in {**QUICK, **(llm or {})}.items()]
     path = Path(root) / "chain.toml"
     path.write_text("[llm]\n" + "\n".join(lines) + "\n" + more, encoding="utf-8")
@@ -194,7 +198,10 @@ def write_prompts(root: Path, n: int, stem: str = "", **fields) -> list[str]:
 
 
 def write_commits(root: Path, n: int, **fields) -> None:
-    """ROOT/commit/<instance_id>.json of the instances of write_prompts(root, n)."""
+    """ROOT/commit/<instance_id>.json of the instances of write_prompts(root, n). No leak judge, where no chain.toml is.
+    """
+    if not (Path(root) / "chain.toml").exists():
+        (Path(root) / "chain.toml").write_text(NO_LEAK_JUDGE)
     directory = Path(root) / "commit"
     directory.mkdir(parents=True, exist_ok=True)
     for i in range(1, n + 1):
@@ -220,7 +227,8 @@ def answers(root: Path) -> list[str]:
 def ledger_lines(directory: Path, **wanted) -> list[dict]:
     """The lines of DIRECTORY/_ledger.jsonl whose fields are as `wanted` (stage="king", state="failed")."""
     path = Path(directory) / "_ledger.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
+    whole = path.read_text().rpartition("\n")[0] if path.exists() else ""   # a line may be under way
+    lines = [json.loads(line) for line in whole.splitlines() if line]
     return [line for line in lines if all(line.get(key) == value for key, value in wanted.items())]
 
 

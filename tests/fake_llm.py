@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import select
 import socket
 import ssl
@@ -123,6 +124,11 @@ class Request:
         """The last message."""
         return self.messages[-1]["content"] if self.messages else ""
 
+    @property
+    def task(self) -> str:
+        """What of the last message stands in the prompt: without the sentence on form, or the challenger's note."""
+        return re.split(r"\n\n(?:\(Your answer is|# Private note)", self.last)[0]
+
 
 def turn_for(request: Request) -> str:
     """The default answer: well-formed, and a function of the messages alone."""
@@ -170,8 +176,8 @@ class FakeLLM:
 
     @property
     def prompts_seen(self) -> list[str]:
-        """The last message of each request, in order of arrival."""
-        return [request.last for request in self.requests]
+        """The task of each request, in order of arrival."""
+        return [request.task for request in self.requests]
 
     def times_answered(self) -> Counter:
         """How often each list of messages was answered with a completion that its client received."""

@@ -55,6 +55,8 @@ def edit(path: Path, change=None, **fields) -> None:
 
 def write_panel(root: Path, fake, *models, judge: str = "", duel: str = "", more: str = "", llm=None) -> None:
     """ROOT/chain.toml: the panel `models` (names, or texts of TOML tables) at the fake, further lines of sections."""
+    if "min_instances" not in duel:
+        duel += "\nmin_instances = 1"
     listed = ", ".join(m if m.startswith("{") else json.dumps(m) for m in models)
     write_toml(root, {"base_url": fake.base_url, "workers": 4, **(llm or {})},
                f"[judge]\nmodels = [{listed}]\n{judge}\n[duel]\nbootstrap_resamples = 500\n{duel}\n{more}\n")

@@ -15,7 +15,7 @@ LEVELS = {   # DESIGN.md, "The package": imports run from a higher number to a l
     "store": 1, "ledger": 1, "progress": 1, "llm": 1, "sandbox": 1,
     "resume": 2, "stage": 2,
     "agent": 3, "code": 3,
-    "checks": 4, "page": 4, "export": 4,
+    "checks": 4, "leak": 4, "page": 4, "export": 4,
     "duel": 5, "env": 5, "bugs": 5, "nl2repo": 5, "datapoints": 5,
 }
 SCRIPTS = sorted(REPO.glob("*.py"))

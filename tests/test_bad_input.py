@@ -175,7 +175,8 @@ def test_a_history_over_max_prompt_tokens_is_cut_and_the_ledger_says_so(tmp_path
     king = run_script("king.py", tmp_path, *flags_for(fake_llm))
     assert king.returncode == 0 and "cut to fit" in king.stderr
     sent = fake_llm.requests[0].messages
-    assert sent[:2] == messages[:2] and sent[-2:] == messages[-2:] and len(sent) < len(messages)
+    assert sent[0] == messages[0] and sent[1]["content"].startswith("the task") and len(sent) < len(messages)
+    assert sent[-2] == messages[-2] and sent[-1]["content"].startswith(messages[-1]["content"])
     assert "left out here" in fake_llm.requests[0].text and len(fake_llm.requests[0].text) < 2100
     assert "of 22 messages" in ledger_lines(tmp_path / "answer")[0]["cut"]
     assert read_answer(tmp_path, "prompts_1_1_1")["messages"] == messages   # the record keeps the whole history
@@ -194,7 +195,7 @@ def test_nul_bytes_and_lone_surrogates_break_their_record_alone(tmp_path, fake_l
                                             ("THOUGHT: a\ud800b.\n\n```bash\nls\n```", "lone surrogate")])
 def test_nul_bytes_and_lone_surrogates_in_an_answer_fail_it_alone(tmp_path, fake_llm, rubbish, fault):
     write_prompts(tmp_path, 2)
-    fake_llm.always(lambda r: rubbish if r.last == "task 1" else None)
+    fake_llm.always(lambda r: rubbish if r.task == "task 1" else None)
     king = run_script("king.py", tmp_path, *flags_for(fake_llm))
     assert king.returncode == 1 and fault in king.stderr and answers(tmp_path) == ["prompts_2_1_2"]
 
@@ -204,7 +205,7 @@ def test_nul_bytes_and_lone_surrogates_in_an_answer_fail_it_alone(tmp_path, fake
 def test_an_answer_that_is_none_fails_its_item_alone(tmp_path, fake_llm, fault, said):
     write_prompts(tmp_path, 3)
     write_toml(tmp_path)
-    fake_llm.always(lambda r: fault if r.last == "task 2" else None)
+    fake_llm.always(lambda r: fault if r.task == "task 2" else None)
     king = run_script("king.py", tmp_path, *flags_for(fake_llm), "--workers", "1")
     assert king.returncode == 1 and said in king.stderr, king.stderr
     assert answers(tmp_path) == ["prompts_3_1_1", "prompts_3_1_3"]

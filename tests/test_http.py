@@ -364,7 +364,7 @@ def test_an_endpoint_that_cuts_every_connection_stops_the_run(tmp_path, fake_llm
 def test_one_request_that_is_always_cut_fails_alone(tmp_path, fake_llm):
     names = write_prompts(tmp_path, 8)
     write_toml(tmp_path, {"retry_max": 1})
-    fake_llm.always(lambda request: CUT if request.last == "task 3" else OK)
+    fake_llm.always(lambda request: CUT if request.task == "task 3" else OK)
     done = run_script("king.py", tmp_path, *flags_for(fake_llm, "--workers", 1))
     assert done.returncode == 1 and answers(tmp_path) == [n for n in names if n != "prompts_8_1_3"]
     assert [line["item"] for line in ledger_lines(tmp_path / "answer", state="failed")] == ["prompts_8_1_3"]

@@ -1,11 +1,11 @@
-"""A turn that knows too much: ch.py asks again with what was found, report.py and export.py keep it from trainers."""
+"""A turn that knows too much: leak judges find it, ch.py asks again, validate.py completes, report and exports bar."""
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from conftest import (
+    everything_under,
     flags_for,
     kill,
     ledger_lines,
@@ -21,14 +21,12 @@ from conftest import (
 )
 from fake_llm import Say
 from judged import write_duel, write_turn
+from judging import edit, validate_here, verdict, write_answers
 from scored import decide, write_answer, write_panel, write_score
 
+import ch
 import export
 import report
-from codedata.checks.leak import bars, find_leaks
-from codedata.duel.leaks import KEPT, Leaks
-from codedata.records import Answer, Commit
-from codedata.store import Store
 
 PATCH = """diff --git a/src/windlass_reel.py b/src/windlass_reel.py
 --- a/src/windlass_reel.py
@@ -40,7 +38,35 @@ PATCH = """diff --git a/src/windlass_reel.py b/src/windlass_reel.py
 """
 HONEST = turn_of("git grep -n 'task 1'", "I do not know the project yet, so I look around.")
 LEAKY = turn_of("sed -n 205,225p src/windlass_reel.py", "`unspool_cable` multiplies with PITCH_OF_THREAD.")
-WON, LOST = [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]
+OTHER_WORDS = turn_of("git grep -n cable", "The length is off by the constant of the thread.")
+WON = [1, 1, 1, 1, 1]
+
+
+def said(*quotes: str, kind: str = "cause", hedged: int = 0) -> str:
+    """A leak judge's reply."""
+    findings = [{"quote": quote, "kind": kind, "why": "nothing has shown it"} for quote in quotes]
+    return json.dumps({"findings": findings, "hedged_claims": hedged, "leak": bool(quotes)})
+
+
+def is_leak_request(request) -> bool:
+    return "You are an auditor" in request.text
+
+
+def candidate(request) -> str:
+    return request.text.partition(" candidate]]\n")[2].partition("\n[[")[0]
+
+
+def finds(*leaky: str, quote: str = "cable"):
+    """A leak judge that finds `quote` in these turns, and the challenger's replies in turn."""
+    def answer(request):
+        return said(quote) if candidate(request) in leaky else said()
+    return answer
+
+
+def play(fake, judge, *turns) -> None:
+    """Have the fake endpoint answer as leak judge, and as challenger with `turns`, one after the other."""
+    left = list(turns)
+    fake.always(lambda request: judge(request) if is_leak_request(request) else left.pop(0) if left else HONEST)
 
 
 def pr(i: int = 1, **fields) -> dict:
@@ -51,7 +77,7 @@ def pr(i: int = 1, **fields) -> dict:
 
 @pytest.fixture
 def asked(tmp_path, fake_llm):
-    """A root with one turn that the king has answered."""
+    """A root with one turn that the king has answered, and no leak judge."""
     write_prompts(tmp_path, 1)
     write_commits(tmp_path, 1, patch=PATCH, files=["src/windlass_reel.py"])
     assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode == 0
@@ -59,88 +85,219 @@ def asked(tmp_path, fake_llm):
     return tmp_path
 
 
+@pytest.fixture
+def judged_by(asked, fake_llm):
+    """The same with a leak judge."""
+    write_toml(asked, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["auditor"]\n')
+    return asked
+
+
+def tries(root, name: str = "prompts_1_1_1") -> list[dict]:
+    return json.loads((root / "answer" / "_leaks" / f"{name}.json").read_text())["tries"]
+
+
 # ch.py ---------------------------------------------------------------------------------------------------------------
 
-def test_a_turn_that_knows_too_much_is_asked_for_again_with_what_was_found(asked, fake_llm):
-    fake_llm.script(LEAKY, LEAKY, HONEST)
-    assert run_script("ch.py", asked, *flags_for(fake_llm)).returncode == 0
-    first, second, third = (request.text for request in fake_llm.requests)
-    assert "You have answered this turn before" not in first and LEAKY not in first
-    for text in (second, third):
-        told = text.partition("You have answered this turn before")[2]
-        assert LEAKY in told and "src/windlass_reel.py (" in told and "unspool_cable" in told
-    assert read_answer(asked, "prompts_1_1_1")["challenger"] == HONEST
-    line, = ledger_lines(asked / "answer", stage="ch", state="done")
-    assert len(line["calls"]) == 3   # and all of them are paid
+def test_what_a_judge_finds_is_asked_for_again_with_every_refused_turn(judged_by, fake_llm):
+    play(fake_llm, finds(LEAKY, OTHER_WORDS), LEAKY, OTHER_WORDS, HONEST)
+    done = run_script("ch.py", judged_by)
+    assert done.returncode == 0 and "asked again 1 (2 calls)" in done.stderr
+    assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == HONEST
+    asks, judgements = ([r for r in fake_llm.requests if is_leak_request(r) == which] for which in (False, True))
+    assert LEAKY in asks[1].last and 'cable": nothing has shown it' in asks[1].last
+    assert LEAKY in asks[2].last and OTHER_WORDS in asks[2].last
+    assert [candidate(r) for r in judgements] == [LEAKY, OTHER_WORDS, HONEST]
+    assert "same knowledge in other words" not in judgements[0].text
+    assert "The same knowledge in other words" in judgements[1].text and LEAKY in judgements[1].text
+    assert LEAKY in judgements[2].text and OTHER_WORDS in judgements[2].text and PATCH.strip() in judgements[0].text
+    assert "src/windlass_reel.py (a file that was not shown)" in judgements[0].text   # a hint
+    assert [len(one["findings"]) for one in tries(judged_by)] == [1, 1, 0]
+    line, = ledger_lines(judged_by / "answer", stage="ch", state="done")
+    assert len(line["calls"]) == 6 and line["asked_again"] == 2
 
 
-def test_one_that_still_does_fails_and_is_tried_again_by_the_next_run(asked, fake_llm):
-    fake_llm.script(LEAKY, LEAKY, LEAKY)
-    done = run_script("ch.py", asked, *flags_for(fake_llm))
-    assert done.returncode == 1 and fake_llm.n_requests == 3
-    line, = ledger_lines(asked / "answer", stage="ch", state="failed")
-    assert line["error"].startswith("shows what it cannot know: ") and "windlass_reel" in line["error"]
-    assert len(line["calls"]) == 3 and read_answer(asked, "prompts_1_1_1")["challenger"] is None
-    fake_llm.always(HONEST)
-    assert run_script("ch.py", asked, *flags_for(fake_llm)).returncode == 0
-    assert fake_llm.n_requests == 4 and read_answer(asked, "prompts_1_1_1")["challenger"] == HONEST
+def test_after_the_last_try_the_item_fails_and_the_next_run_asks_anew(judged_by, fake_llm):
+    play(fake_llm, finds(LEAKY), LEAKY, LEAKY, LEAKY)
+    done = run_script("ch.py", judged_by)
+    assert done.returncode == 1 and read_answer(judged_by, "prompts_1_1_1")["challenger"] is None
+    line, = ledger_lines(judged_by / "answer", stage="ch", state="failed")
+    assert "shows what it cannot know" in line["error"] and len(line["calls"]) == 6
+    assert run_script("ch.py", judged_by).returncode == 0 and len(tries(judged_by)) == 4
 
 
-@pytest.mark.parametrize("retries, n_calls, code", [(0, 1, 1), (1, 2, 1), (-1, 1, 0)])
-def test_how_often_is_a_setting(asked, fake_llm, retries, n_calls, code):
+def test_one_judge_that_finds_something_is_enough(judged_by, fake_llm):
+    write_toml(judged_by, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["mild", "strict"]\n')
+    play(fake_llm, lambda r: said("cable") if r.body["model"] == "strict" and candidate(r) == LEAKY else said(),
+         LEAKY, HONEST)
+    assert run_script("ch.py", judged_by).returncode == 0
+    assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == HONEST
+    assert [one["judge"] for one in tries(judged_by)[0]["verdicts"]] == ["mild", "strict"]
+
+
+def test_a_finding_may_be_contested_once_and_the_judge_weighs_it(judged_by, fake_llm):
+    defence = "Mine, because the task names the cable."
+    play(fake_llm, lambda r: said() if "names the cable" in r.text else said("cable"), LEAKY, defence)
+    assert run_script("ch.py", judged_by).returncode == 0
+    assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == LEAKY
+    assert [one["defence"] for one in tries(judged_by)] == ["", defence]
+    play(fake_llm, lambda r: said("cable"), LEAKY, defence, defence, HONEST)   # a second one is no turn
+    run_script("ch.py", judged_by, "--force")
+    asks = [r for r in fake_llm.requests if not is_leak_request(r)]
+    assert "Mine, because" in asks[-3].last and "could not be used" in asks[-1].last
+
+
+@pytest.mark.parametrize("reply", ["no idea", said("words that are not there"), '{"leak": true, "findings": []}',
+                                   '{"leak": "no", "findings": []}', "{" * 5000, '{"leak": true, "findings": [3]}'])
+def test_a_reply_that_cannot_be_read_is_asked_for_once_more_and_then_the_item_fails(judged_by, fake_llm, reply):
+    play(fake_llm, lambda r: reply, HONEST)
+    assert run_here(ch.main, judged_by) == 1
+    assert sum(map(is_leak_request, fake_llm.requests)) == 2
+    line, = ledger_lines(judged_by / "answer", stage="ch", state="failed")
+    assert "cannot be read" in line["error"] and len(line["calls"]) == 3
+
+
+def test_a_kill_between_turn_and_verdict_pays_for_neither_again(judged_by, fake_llm):
+    answers = iter([LEAKY, said("cable"), Say(HONEST, latency_s=30)])
+    fake_llm.always(lambda request: next(answers))
+    process = start_script("ch.py", judged_by)
+    fake_llm.wait_for(3)
+    kill(process)
+    play(fake_llm, finds(LEAKY), HONEST)
+    assert run_script("ch.py", judged_by).returncode == 0
+    assert fake_llm.n_requests == 5 and fake_llm.requests[2].raw == fake_llm.requests[3].raw
+    line, = ledger_lines(judged_by / "answer", stage="ch", state="done")
+    assert len(line["calls"]) == 4
+
+
+@pytest.mark.parametrize("retries, n_calls, code", [(0, 1, 1), (1, 2, 1), (2, 3, 1), (-1, 1, 0)])
+def test_without_a_judge_certain_facts_bar(asked, fake_llm, retries, n_calls, code):
     write_toml(asked, more=f"[challenger]\nleak_retries = {retries}\n")
     fake_llm.always(LEAKY)
     assert run_script("ch.py", asked, *flags_for(fake_llm)).returncode == code
-    assert fake_llm.n_requests == n_calls
+    assert fake_llm.n_requests == n_calls and not (asked / "answer" / "_leaks").exists()
 
 
-def test_a_kill_between_two_tries_pays_for_neither_again(asked, fake_llm):
-    """The leaky reply is kept: the next run goes on with the request that names what was found."""
-    fake_llm.script(LEAKY, Say(HONEST, latency_s=30))
-    process = start_script("ch.py", asked, *flags_for(fake_llm))
-    fake_llm.wait_for(2)
-    kill(process)
-    fake_llm.always(HONEST)
-    assert run_script("ch.py", asked, *flags_for(fake_llm)).returncode == 0
-    assert fake_llm.n_requests == 3 and fake_llm.requests[1].raw == fake_llm.requests[2].raw
-    line, = ledger_lines(asked / "answer", stage="ch", state="done")
-    assert len(line["calls"]) == 2
-
-
-def test_attempts_of_refining_are_held_to_the_same_rule(asked, fake_llm):
-    assert run_script("ch.py", asked, *flags_for(fake_llm)).returncode == 0
-    answer = read_answer(asked, "prompts_1_1_1")
+def test_attempts_of_refining_are_held_to_the_same_rule(judged_by, fake_llm):
+    play(fake_llm, finds(LEAKY), HONEST)
+    assert run_script("ch.py", judged_by).returncode == 0
+    answer = read_answer(judged_by, "prompts_1_1_1")
     reasons = [{"judge": "j", "order": "king_first", "reason": "It guesses."}]
-    write_json(asked / "refined" / "prompts_1_1_1.json", {
+    write_json(judged_by / "refined" / "prompts_1_1_1.json", {
         **answer, "score": 70, "metrics": {}, "reasons": reasons, "injections": [], "leaks": []})
-    fake_llm.requests.clear()
-    fake_llm.script(LEAKY, HONEST)
-    assert run_script("ch.py", asked, "--refine", *flags_for(fake_llm)).returncode == 0
-    text = fake_llm.requests[1].text
-    assert "It guesses." in text and "unspool_cable" in text.partition(LEAKY)[2]
-    attempt = json.loads((asked / "answer" / "_attempts" / "prompts_1_1_1.jsonl").read_text())
-    assert attempt["challenger"] == HONEST
+    play(fake_llm, finds(LEAKY), LEAKY, OTHER_WORDS)
+    assert run_script("ch.py", judged_by, "--refine").returncode == 0
+    attempt = json.loads((judged_by / "answer" / "_attempts" / "prompts_1_1_1.jsonl").read_text())
+    assert attempt["challenger"] == OTHER_WORDS and "It guesses." in fake_llm.requests[-2].last
 
 
-def test_what_was_found_in_a_turn_is_noted_and_not_looked_for_again(asked, fake_llm):
+def test_a_wrong_form_is_asked_for_again_with_what_was_wrong(asked, fake_llm):
+    fake_llm.script("no block here", HONEST)
     assert run_script("ch.py", asked, *flags_for(fake_llm)).returncode == 0
-    answer, commit = Store(asked, Answer).open(), Store(asked, Commit).open()
-    read = answer.read("prompts_1_1_1"), commit.read("proj__repo-1")
-    ledger = asked / "answer" / "_ledger.jsonl"
-    assert ledger.read_text().count('"found":[]') == 1
-    ledger.write_text(ledger.read_text().replace('"found":[]', '"found":[{"text":"as noted"}]'))
-    leaks = Leaks(asked, asked / "report")
-    assert leaks.of(*read) == [{"text": "as noted"}]
-    leaks.save()
-    assert not (asked / "report").exists()   # there is nothing that the ledger lacks
-    assert Leaks(asked, asked / "report").of(replace(read[0], challenger=LEAKY), read[1]) != []
+    assert "could not be used: no bash block" in fake_llm.requests[1].last
+    assert fake_llm.requests[1].last.startswith(fake_llm.requests[0].last)
 
 
-# report.py -----------------------------------------------------------------------------------------------------------
+# validate.py ---------------------------------------------------------------------------------------------------------
+
+def panel_and_judges(root, fake, leak: str = '["auditor"]', more: str = "king_share = 0.0", judges: str = '["a"]'):
+    write_toml(root, {"base_url": fake.base_url, "workers": 4},
+               f"[leak]\nmodels = {leak}\n{more}\n[judge]\nmodels = {judges}\n[duel]\nmin_instances = 1\n"
+               "bootstrap_resamples = 500\n")
+
+
+def a_panel(fake, judge=lambda request: said()) -> None:
+    fake.always(lambda request: judge(request) if is_leak_request(request) else verdict("22222"))
+
+
+def leak_requests(fake) -> list:
+    return [request for request in fake.requests if is_leak_request(request)]
+
 
 @pytest.fixture
-def judged(tmp_path):
-    """t_1 knows too much, t_2 does not, t_3 has no PR record; all won."""
+def duel(tmp_path, fake_llm):
+    """Three turns judged without a leak judge, as an earlier version left them."""
+    write_answers(tmp_path, 3)
+    write_commits(tmp_path, 3)
+    panel_and_judges(tmp_path, fake_llm, "[]")
+    a_panel(fake_llm)
+    assert validate_here(tmp_path).returncode == 0
+    fake_llm.requests.clear()
+    return tmp_path
+
+
+def leaks_in(root, i: int) -> list[dict] | None:
+    return json.loads((root / "score" / f"t_{i}.json").read_text())["leaks"]
+
+
+def test_without_a_leak_judge_an_earlier_root_is_left_as_it_was(duel, fake_llm):
+    for i in (1, 2, 3):   # as a version without the field wrote them
+        path = duel / "score" / f"t_{i}.json"
+        score = json.loads(path.read_text())
+        path.write_text(json.dumps({key: score[key] for key in score if key != "leaks"}))
+    before = everything_under(duel / "score")
+    assert validate_here(duel).returncode == 0 and fake_llm.n_requests == 0
+    after = everything_under(duel / "score")
+    assert [line for line in after.splitlines() if '"leaks"' in line] == [] and len(before) > 1000
+
+
+def test_a_leak_judge_that_is_added_is_asked_alone_and_once(duel, fake_llm):
+    panel_and_judges(duel, fake_llm)
+    assert validate_here(duel).returncode == 0
+    assert len(leak_requests(fake_llm)) == fake_llm.n_requests == 3
+    assert validate_here(duel).returncode == 0 and fake_llm.n_requests == 3
+    panel_and_judges(duel, fake_llm, '["auditor", "second"]')
+    assert validate_here(duel).returncode == 0 and fake_llm.n_requests == 6
+    assert [one["judge"] for one in leaks_in(duel, 1)] == ["auditor", "second"]
+    panel_and_judges(duel, fake_llm, '["second"]')   # taken away: nobody is asked
+    assert validate_here(duel).returncode == 0 and fake_llm.n_requests == 6
+
+
+def test_a_turn_edited_by_hand_is_looked_at_again(duel, fake_llm):
+    panel_and_judges(duel, fake_llm)
+    validate_here(duel)
+    fake_llm.requests.clear()
+    edit(duel / "answer" / "t_2.json", challenger=LEAKY)
+    a_panel(fake_llm, finds(LEAKY))
+    assert validate_here(duel).returncode == 0
+    assert [candidate(request) for request in leak_requests(fake_llm)] == [LEAKY]
+    assert leaks_in(duel, 2)[0]["leak"] and not leaks_in(duel, 1)[0]["leak"]
+    assert json.loads((duel / "answer" / "t_2.json").read_text())["challenger"] == LEAKY   # marked, not overwritten
+
+
+def test_a_verdict_of_ch_py_is_taken_over(judged_by, fake_llm):
+    play(fake_llm, finds(), HONEST)
+    assert run_script("ch.py", judged_by).returncode == 0
+    fake_llm.requests.clear()
+    panel_and_judges(judged_by, fake_llm)
+    a_panel(fake_llm)
+    assert validate_here(judged_by).returncode == 0
+    assert fake_llm.n_requests == 2 and not leak_requests(fake_llm)
+
+
+def test_kings_are_looked_at_too_and_no_judge_of_the_panel_sees_the_pull_request(duel, fake_llm):
+    panel_and_judges(duel, fake_llm, more="king_share = 1.0", judges='["a", "b"]')
+    assert validate_here(duel).returncode == 0
+    assert len(leak_requests(fake_llm)) == 6 and sum("quartz" in candidate(r) for r in leak_requests(fake_llm)) == 3
+    assert sorted(one["side"] for one in leaks_in(duel, 1)) == ["challenger", "king"]
+    others = [request for request in fake_llm.requests if not is_leak_request(request)]
+    assert others and not any("fix 1" in request.text for request in others)
+
+
+def test_a_leak_judge_that_fails_costs_its_own_verdict_alone(duel, fake_llm):
+    panel_and_judges(duel, fake_llm)
+    a_panel(fake_llm, lambda request: "rubbish")
+    done = validate_here(duel)
+    assert done.returncode == 1 and "no verdict of leak auditor" in done.stderr
+    assert json.loads((duel / "score" / "t_1.json").read_text())["score"] == 50.0
+    a_panel(fake_llm)
+    assert validate_here(duel).returncode == 0 and len(leaks_in(duel, 1)) == 1
+
+
+# report.py and export.py ---------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def reported(tmp_path):
+    """t_1 leaks by certain facts, t_2 does not, t_3 has no PR record; all won; no leak judge."""
     write_panel(tmp_path, "a")
     for i, text in ((1, LEAKY), (2, HONEST), (3, LEAKY)):
         write_answer(tmp_path, f"t_{i}")
@@ -158,65 +315,50 @@ def bucket(root, i: int) -> dict:
     return json.loads(next(root.glob(f"[dfr]*/t_{i}.json")).read_text())
 
 
-def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(judged):
-    assert sorted(path.name for path in judged.glob("final/t*")) == ["t_2.json", "t_3.json"]
-    found = bucket(judged, 1)["leaks"]
-    assert {one["text"] for one in found} >= {"src/windlass_reel.py"} and bars(found)
-    assert all(LEAKY[one["start"]:one["end"]] == one["text"] for one in found)
-    assert bucket(judged, 2)["leaks"] == [] and bucket(judged, 3)["leaks"] is None
-    text = (judged / "report" / "report.md").read_text()
+def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
+    assert sorted(path.name for path in reported.glob("final/t*")) == ["t_2.json", "t_3.json"]
+    assert {"judge": "facts", "kind": "path", "text": "src/windlass_reel.py", "why": "a file that was not shown"} in (
+        bucket(reported, 1)["leaks"])
+    assert bucket(reported, 2)["leaks"] == [] and bucket(reported, 3)["leaks"] is None
+    text = (reported / "report" / "report.md").read_text()
     assert "| the challenger shows what it cannot know (kept out of final/) | 1 |" in text
     assert "| without a PR record, so nobody can tell what it cannot know | 1 |" in text
+    write_panel(reported, "a", more="[report]\nkeep_flagged = true\n")
+    assert run_here(report.main, reported) == 0 and (reported / "final" / "t_1.json").is_file()
 
 
-def test_keep_flagged_lets_it_in(judged):
-    write_panel(judged, "a", more="[report]\nkeep_flagged = true\n")
-    assert run_here(report.main, judged) == 0 and (judged / "final" / "t_1.json").is_file()
-    assert "| the challenger shows what it cannot know | 1 |" in (judged / "report" / "report.md").read_text()
+def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(reported):
+    write_panel(reported, "a", more='[leak]\nmodels = ["auditor"]\n[export]\nrejected_too = true\nvalidation = 0.0\n')
+    assert run_here(report.main, reported) == 0
+    assert [path.name for path in reported.glob("final/t*")] == ["t_3.json"]
+    assert bucket(reported, 2)["leaks"][0]["kind"] == "no verdict"
+    assert run_here(export.main, reported) == 0
+    left = {line["name"]: line["reason"] for line in map(json.loads, (
+        reported / "export" / "left_out.jsonl").read_text().splitlines())}
+    assert left["t_2"] == "no leak verdict"
 
-
-def test_findings_are_made_once_and_again_where_something_changed(judged):
-    kept = judged / "report" / KEPT
-    lines = [json.loads(line) for line in kept.read_text().splitlines()]
-    assert sorted(len(line["found"]) > 0 for line in lines) == [False, True]
-    marked = [{**line, "found": [{"kind": "path", "severity": "high", "text": "kept", "start": 0, "end": 4}]}
-              for line in lines]
-    kept.write_text("".join(json.dumps(line) + "\n" for line in marked) + "rubbish\n")
-    assert run_here(report.main, judged) == 0
-    assert bucket(judged, 1)["leaks"][0]["text"] == "kept"   # it was read, not made again
-    path = judged / "answer" / "t_2.json"
-    write_json(path, {**json.loads(path.read_text()), "challenger": turn_of("ls -la", "Another look around.")})
-    write_json(judged / "commit" / "proj__t_1.json", pr(1, patch="", files=[]))
-    decide_again(judged)
-    assert bucket(judged, 1)["leaks"] == [] == bucket(judged, 2)["leaks"]
-    kept.unlink()
-    assert run_here(report.main, judged) == 0 and bucket(judged, 1)["leaks"] == []
-
-
-def decide_again(root) -> None:
-    """A judge that is not there cannot be asked: the scores stay and are taken for those of the new answers."""
-    (root / "score" / "_ledger.jsonl").unlink()
-    decide(root)
-    assert run_here(report.main, root) == 0
-
-
-# export.py -----------------------------------------------------------------------------------------------------------
 
 def test_a_leaky_turn_is_for_no_trainer(tmp_path):
-    commit = Commit(**pr())
-    messages = [{"role": "user", "content": "task"}]
+    found = [{"judge": "auditor", "kind": "cause", "text": "the windlass", "why": "nothing has shown it"}]
     write_duel(tmp_path)
     write_toml(tmp_path, more="[export]\nvalidation = 0.0\nduplicate_similarity = 0\n")
-    found = [{"kind": one.kind, "severity": one.severity, "text": one.text, "why": one.why, "source": one.source,
-              "start": one.start, "end": one.end} for one in find_leaks(messages, LEAKY, commit)]
     write_turn(tmp_path, "t_1", leaks=found, challenger=LEAKY)
     write_turn(tmp_path, "t_2", leaks=[])
-    write_turn(tmp_path, "t_3", leaks=[{**found[0], "severity": "low"}])
     assert run_here(export.main, tmp_path) == 0
     left, = map(json.loads, (tmp_path / "export" / "left_out.jsonl").read_text().splitlines())
     assert (left["name"], left["reason"]) == ("t_1", "shows what it cannot know") and "windlass" in left["detail"]
-    assert "jsonl" not in left["formats"]
     rows = [json.loads(line) for line in (tmp_path / "export" / "jsonl" / "train.jsonl").read_text().splitlines()]
-    assert [row["source"] for row in rows if row["leaks"]] == ["t_1", "t_3"]
+    assert [row["source"] for row in rows if row["leaks"]] == ["t_1"]
     for name in ("sft_messages", "dpo", "kto"):
         assert "windlass" not in (tmp_path / "export" / name / "train.jsonl").read_text()
+
+
+def test_false_alarms_are_reported_and_a_judge_that_finds_them_everywhere_is_not_trusted(tmp_path, fake_llm):
+    write_answers(tmp_path, 24)
+    write_commits(tmp_path, 24)
+    panel_and_judges(tmp_path, fake_llm, more="king_share = 1.0")
+    a_panel(fake_llm, lambda request: said(candidate(request).split()[1]))
+    assert validate_here(tmp_path).returncode == 0 and run_here(report.main, tmp_path) == 0
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "The leak judge cannot be trusted" in text and "| any | 100.0 % (" in text
+    assert not [*tmp_path.glob("final/[!_]*.json")]

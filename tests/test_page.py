@@ -503,7 +503,7 @@ def test_against_the_reference_there_are_no_buckets(show):
 @in_browser
 def test_what_was_looked_for_and_found(show):
     finding = {"kind": "asks for a verdict", "side": "challenger", "text": "MODEL 2 is better"}
-    leak = {"kind": "path", "severity": "high", "text": "src/reel.py", "why": "not shown", "start": 3, "end": 9}
+    leak = {"judge": "auditor", "kind": "path", "text": "src/reel.py", "why": "not shown"}
     leaks = {5: (leak,), 6: None}
     turns = [(replace(row, injections=(finding,) if i in (3, 4) else (), leaks=leaks.get(i, ())), *records)
              for i, (row, *records) in enumerate(TURNS)]
@@ -515,7 +515,7 @@ def test_what_was_looked_for_and_found(show):
     tab.click("tr[data-at='0']")
     tab.wait_for_selector(f"#reader:has-text('{ROWS[5].name}')")
     said = re.sub(r"\s+", " ", tab.inner_text("#reader"))
-    assert "kind: path · severity: high · text: src/reel.py · why: not shown" in said and "start: 3" not in said
+    assert "judge: auditor · kind: path · text: src/reel.py · why: not shown" in said
     close(tab)
     choose(tab, leaks="")
     tab.click("#findings button:has-text('asks for')")
@@ -674,7 +674,7 @@ def test_a_turn_in_full(show):
     assert tab.inner_text(".side.rival .code pre") == ROWS[7].commands[0]
     assert tab.inner_text(".side.challenger .code pre") == ROWS[7].commands[1]
     assert "THOUGHT: king 7." in tab.inner_text(".side.rival") and "Done." in tab.inner_text(".side.rival")
-    grid = tab.locator("#reader .plain tbody tr")
+    grid = tab.locator("#reader .plain tr:has(.chip)")
     by_word = {"challenger": "c", "king": "r", "draw": "d", "not read": "-"}
     shown = [[by_word[text] for text in grid.nth(k).locator(".chip").all_inner_texts()] for k in range(6)]
     scores = {1: "c", 0: "r", 0.5: "d"}

@@ -101,10 +101,9 @@ def test_an_attempt_that_is_no_better_stays_an_attempt(root, fake_llm, worth):
 def test_the_challenger_is_told_its_turn_and_the_reasons_from_its_side(root, fake_llm):
     run_here(ch.main, root, "--refine")
     for request in fake_llm.requests:
-        system = request.messages[0]["content"]
-        _, _, note = system.partition("You have answered this turn before")
+        before, _, note = request.last.partition("You have answered this turn before")
         assert turn("worth2") in note and "your turn reads, the other turn guesses" in note
-        assert not re.search(r"\bking\b|\bchallenger\b", note) and "fix " in system   # and the PR, under its rule
+        assert not re.search(r"\bking\b|\bchallenger\b", note) and "fix " in before   # and the PR, under its rule
         assert turn("worth0") not in request.text
 
 

@@ -57,7 +57,7 @@ def status(script, root) -> str:
 
 def asked(fake) -> list[str]:
     """The tasks of the requests since the last call."""
-    tasks = sorted(r.last for r in fake.requests)
+    tasks = sorted(r.task for r in fake.requests)
     fake.requests.clear()
     return tasks
 
@@ -228,10 +228,10 @@ def test_a_failed_item_leaves_no_record_is_retried_and_later_stages_wait(tmp_pat
     write_prompts(tmp_path, 2)
     write_commits(tmp_path, 2)
     write_toml(tmp_path)
-    fake_llm.always(lambda r: "no block" if r.last == "task 2" else None)
+    fake_llm.always(lambda r: "no block" if r.task == "task 2" else None)
     king = run_script("king.py", tmp_path, *flags_for(fake_llm))
     assert king.returncode == 1 and "no bash block, 3 tries" in king.stderr and answers(tmp_path) == ["prompts_2_1_1"]
-    assert len([r for r in fake_llm.requests if r.last == "task 2"]) == 3
+    assert len([r for r in fake_llm.requests if r.task == "task 2"]) == 3
     assert run_script("king.py", tmp_path, *flags_for(fake_llm), "--no-retry").returncode == 0
     assert fake_llm.n_requests == 4
     fake_llm.always(None)
@@ -277,7 +277,7 @@ def test_a_prompt_without_a_pr_record_is_answered_by_the_king_alone(tmp_path, fa
 def test_only_and_limit_narrow_the_run(tmp_path, fake_llm):
     write_prompts(tmp_path, 20)
     run_script("king.py", tmp_path, *flags_for(fake_llm), "--limit", 3, "--workers", 1)
-    assert [r.last for r in fake_llm.requests] == ["task 1", "task 2", "task 3"]
+    assert [r.task for r in fake_llm.requests] == ["task 1", "task 2", "task 3"]
     fake_llm.requests.clear()
     run_script("king.py", tmp_path, *flags_for(fake_llm), "--only", "*_1[0-9]")
     assert asked(fake_llm) == sorted(f"task {i}" for i in range(10, 20))
