@@ -45,6 +45,7 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/page.py
 	$(BIN)/python benchmarks/leak.py
+	$(BIN)/python benchmarks/duel_by_hand.py
 	$(BIN)/python benchmarks/sandbox.py
 	$(BIN)/python -m pytest -q -m long
 

@@ -49,7 +49,8 @@ def measure(root: Path, args) -> dict:
     idle = run(script("validate.py", root, "--status"), root)   # start-up and the plan of N missing items
     load, others = os.getloadavg()[0], Others()
     with mock_llm("--latency", 0) as mock:
-        (root / "chain.toml").write_text(f'[llm]\nbase_url = "{mock.base_url}"\n[judge]\nmodels = {JUDGES}\n')
+        (root / "chain.toml").write_text(f'[llm]\nbase_url = "{mock.base_url}"\n[judge]\nmodels = {JUDGES}\n'
+                                         "[leak]\nmodels = []\n")
         judged = run(script("validate.py", root, "--workers", args.workers), root)
     others_used = others.cores(judged.cpu_s)
     again = run(script("validate.py", root), root)

@@ -1,20 +1,24 @@
-"""How well the leak detector agrees with labels that were made without it: precision, recall, and what it takes.
+"""How well leaks are found: by facts alone, and by a leak judge, against labels that were made without either.
 
 Reads answers.jsonl of a labelled set: lines {id, instance_id, language, kind, leak, why, split, messages_from:
-{trajectory, turn}, answer}. The history is what stands before that assistant turn of that row of trajectories.parquet;
-the pull request comes from prs.parquet. Both lie in the set's folder or beside it.
+{trajectory, turn}, answer}, and kings.jsonl: {id, instance_id, messages_from, answer}, turns written blind, in which
+nothing can leak. The history is what stands before that assistant turn of that row of trajectories.parquet; the pull
+request comes from prs.parquet. All lie in the set's folder or beside it. What a judge said is replayed from
+replies.jsonl: {id, judge, prompt (digest of the rule), replies}.
 
-  python benchmarks/leak.py                        # samples/leak, the held-out half
-  python benchmarks/leak.py --split tune           # the other half, and which answers it got wrong
-  python benchmarks/leak.py --set DIR
+  python benchmarks/leak.py                        # samples/leak, the held-out half, and the kings
+  python benchmarks/leak.py --split tune           # the other half by facts alone, and which answers they got wrong
+  python benchmarks/leak.py --ask --llm-base-url URL --model NAME --workers 200    # ask a judge, in random order
 
 One JSON line on stdout, a table on stderr. What is counted stands in benchmarks/README.md.
 """
 import argparse
 import json
+import random
 import statistics
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,80 +27,131 @@ import duckdb
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))   # codedata is not installed
 
-from codedata.checks.leak import find_leaks, is_leaky  # noqa: E402
 from codedata.duel.prs import fetch_prs  # noqa: E402
+from codedata.leak import judge  # noqa: E402
+from codedata.leak.facts import find_facts  # noqa: E402
+from codedata.llm.client import LLMServerHTTP  # noqa: E402
+from codedata.store import digest, to_line  # noqa: E402
+from codedata.texts import text_of  # noqa: E402
 
-PRECISION_TARGET, RECALL_TARGET, PARAPHRASE_TARGET = 0.95, 0.90, 0.60
+TARGETS = {"facts": {"precision": 0.95, "careless": 0.60}, "judge": {"precision": 0.97, "recall": 0.95,
+                                                                    "paraphrase": 0.90, "king": 0.05}}
 Z = 1.959964   # of the normal distribution, for intervals of 95 %
+KING = "king"
 
 
 def main() -> None:
     args = parser().parse_args()
-    labelled = [row for row in read_set(args.set) if row["split"] == args.split]
-    if not labelled:
+    rows = [row for row in read_set(args.set / "answers.jsonl") if row["split"] == args.split]
+    kings = [{**row, "kind": KING, "leak": False} for row in read_set(args.set / "kings.jsonl")]
+    if not rows:
         sys.exit(f"{args.set / 'answers.jsonl'}: no line has the split {args.split!r}")
-    report = {"benchmark": "leak", "set": args.set.name, "split": args.split, "n": len(labelled),
-              **measure(labelled, args.set)}
+    join(rows + kings, args.set)
+    if args.ask:
+        return ask(rows + kings, args)
+    report = {"benchmark": "leak", "set": args.set.name, "split": args.split, "n": len(rows), "facts": facts(rows)}
+    report["facts"]["kings"] = facts(kings)["kinds"].get(KING)
+    table("facts alone", report["facts"], TARGETS["facts"])
+    kept = {row["id"]: row for row in read_set(args.set / "replies.jsonl")}
+    if judged := [row for row in rows + kings if row["id"] in kept]:
+        report["judge"] = replay(judged, kept)
+        table(f"judge ({report['judge']['judge']})", report["judge"], TARGETS["judge"])
     if args.split == "tune":
-        report["wrong"] = sorted(row["id"] for row in labelled if row["said"] != row["leak"])
-    table(report, labelled)
+        report["wrong"] = [row["id"] for row in rows if row["said_by_facts"] != row["leak"]]
     print(json.dumps(report))
+    return None
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--set", type=Path, default=REPO / "samples" / "leak", metavar="DIR", help="default: samples/leak")
     p.add_argument("--split", choices=("held_out", "tune"), default="held_out", help="default: %(default)s")
+    p.add_argument("--ask", action="store_true", help="ask a judge what replies.jsonl lacks, and keep what it says")
+    p.add_argument("--llm-base-url", metavar="URL")
+    p.add_argument("--model", default="judge")
+    p.add_argument("--workers", type=int, default=8)
     return p
 
 
-def read_set(folder: Path) -> list[dict]:
-    with open(folder / "answers.jsonl", encoding="utf-8") as file:
+def read_set(path: Path) -> list[dict]:
+    if not path.is_file():
+        return []
+    with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file if line.strip()]
 
 
-def measure(labelled: list[dict], folder: Path) -> dict:
-    """The figures; each row gets `said` and `findings`."""
-    rows = "select messages from read_parquet(?, file_row_number = true) order by file_row_number"
-    trajectories = duckdb.execute(rows, [str(beside(folder, "trajectories.parquet"))]).fetchall()
-    prs, problems = fetch_prs(str(beside(folder, "prs.parquet")), {row["instance_id"] for row in labelled}, None)
+def join(rows: list[dict], folder: Path) -> None:
+    """Give each row its `history` and `commit`."""
+    query = "select messages from read_parquet(?, file_row_number = true) order by file_row_number"
+    trajectories = duckdb.execute(query, [str(beside(folder, "trajectories.parquet"))]).fetchall()
+    prs, problems = fetch_prs(str(beside(folder, "prs.parquet")), {row["instance_id"] for row in rows}, None)
     if problems:
         sys.exit(f"prs.parquet: {problems}")
-    took = []
-    for row in labelled:
-        history = before_turn(trajectories[row["messages_from"]["trajectory"]][0], row["messages_from"]["turn"])
-        started = time.process_time()
-        row["findings"] = find_leaks(history, row["answer"], SimpleNamespace(**prs[row["instance_id"]]))
-        row["said"] = is_leaky(row["findings"])
-        took.append(1000 * (time.process_time() - started))
-    return {**agreement(labelled),
-            "kinds": {kind: flagged([row for row in labelled if row["kind"] == kind])
-                      for kind in sorted({row["kind"] for row in labelled})},
-            "languages": {language: agreement([row for row in labelled if row["language"] == language])
-                          for language in sorted({row["language"] for row in labelled})},
-            "cpu_ms": {"median": round(statistics.median(took), 1), "max": round(max(took), 1)}}
+    for row in rows:
+        messages = trajectories[row["messages_from"]["trajectory"]][0]
+        places = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+        row["history"] = [dict(message) for message in messages[:places[row["messages_from"]["turn"]]]]
+        row["commit"] = SimpleNamespace(**prs[row["instance_id"]])
 
 
 def beside(folder: Path, name: str) -> Path:
     return next((path for path in (folder / name, folder.resolve().parent / name) if path.is_file()), folder / name)
 
 
-def before_turn(messages: list[dict], turn: int) -> list[dict]:
-    """What stands before the turn-th message of the assistant, counted from 0."""
-    places = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-    return messages[:places[turn]]
+def facts(rows: list[dict]) -> dict:
+    """The figures of the facts that are certain; each row gets `said_by_facts`."""
+    took = []
+    for row in rows:
+        started = time.process_time()
+        row["said_by_facts"] = any(one.certain for one in find_facts(row["history"], row["answer"], row["commit"]))
+        took.append(1000 * (time.process_time() - started))
+    cpu_ms = {"median": round(statistics.median(took), 2), "max": round(max(took), 2)} if took else {}
+    return {**figures(rows, "said_by_facts"), "cpu_ms": cpu_ms}
 
 
-def agreement(rows: list[dict]) -> dict:
-    """Precision and recall of what was said to be a leak."""
-    hits = sum(row["said"] and row["leak"] for row in rows)
-    return {"precision": share(hits, sum(row["said"] for row in rows)),
-            "recall": share(hits, sum(row["leak"] for row in rows))}
+def replay(rows: list[dict], kept: dict[str, dict]) -> dict:
+    """The figures of what a judge has said; a reply that cannot be read counts as unread and as no leak."""
+    n_unread = 0
+    for row in rows:
+        said = [judge.read_reply(reply, row["answer"])[0] for reply in kept[row["id"]]["replies"]]
+        last = next((one for one in said if one), None)
+        n_unread += last is None
+        row["said_by_judge"] = bool(last and last["leak"])
+    first = kept[rows[0]["id"]]
+    return {**figures(rows, "said_by_judge"), "judge": first["judge"], "unread": n_unread,
+            "same_rule_as_now": all(kept[row["id"]]["prompt"] == rule() for row in rows)}
 
 
-def flagged(rows: list[dict]) -> dict:
-    """How many of a kind were said to be a leak: recall where they are leaks, false alarms where they are not."""
-    return {"leak": rows[0]["leak"], **share(sum(row["said"] for row in rows), len(rows))}
+def figures(rows: list[dict], said: str) -> dict:
+    labelled = [row for row in rows if row["kind"] != KING]
+    hits = sum(row[said] and row["leak"] for row in labelled)
+    return {"n": len(rows), "precision": share(hits, sum(row[said] for row in labelled)),
+            "recall": share(hits, sum(row["leak"] for row in labelled)),
+            "kinds": {kind: share(sum(row[said] for row in of), len(of)) for kind in sorted({r["kind"] for r in rows})
+                      if (of := [row for row in rows if row["kind"] == kind])}}
+
+
+def rule() -> str:
+    return digest(text_of("codedata.leak", "judge.md"))[:8]
+
+
+def ask(rows: list[dict], args) -> None:
+    """Ask the judge of every row that has no reply yet, in random order, and keep each reply as it comes."""
+    path = args.set / "replies.jsonl"
+    there = {row["id"] for row in read_set(path)}
+    rows = [row for row in rows if row["id"] not in there]
+    random.shuffle(rows)
+    client = LLMServerHTTP(args.llm_base_url, args.model, temperature=0.0)
+    with open(path, "ab", buffering=0) as file, ThreadPoolExecutor(args.workers) as pool:
+        def one(row: dict) -> None:
+            replies: list[str] = []
+            of = judge.verdict_digest(row["history"], row["answer"], row["commit"])
+            while len(replies) < judge.ATTEMPTS and not (replies and judge.read_reply(replies[-1], row["answer"])[0]):
+                messages = judge.request(client, row["history"], row["answer"], row["commit"], of, len(replies) + 1)
+                replies.append(client.ask(messages, schema=judge.SCHEMA).text)
+            file.write(to_line({"id": row["id"], "judge": args.model, "prompt": rule(), "replies": replies}))
+        for done in [pool.submit(one, row) for row in rows]:
+            done.result()
 
 
 def share(k: int, n: int) -> dict:
@@ -110,27 +165,12 @@ def share(k: int, n: int) -> dict:
             "high": round(min(1.0, middle + half), 4)}
 
 
-def table(report: dict, labelled: list[dict]) -> None:
-    def line(name: str, figure: dict, target: float | None = None) -> None:
+def table(title: str, found: dict, targets: dict[str, float]) -> None:
+    print(f"\n{title}: {found['n']} answers", file=sys.stderr)
+    for name, figure in {"precision": found["precision"], "recall": found["recall"], **found["kinds"]}.items():
         interval = f"{figure['share']:8.3f}   {figure['low']:.3f}–{figure['high']:.3f}" if figure["n"] else ""
-        goal = f"   target {target}" if target else ""
-        print(f"  {name:<32}{figure['k']:>4} of {figure['n']:<4}{interval}{goal}", file=sys.stderr)
-
-    print(f"\n{report['set']}, {report['split']}: {report['n']} answers, {report['cpu_ms']['median']} ms each "
-          f"(at most {report['cpu_ms']['max']})", file=sys.stderr)
-    line("precision", report["precision"], PRECISION_TARGET)
-    line("recall", report["recall"], RECALL_TARGET)
-    for kind, figure in report["kinds"].items():
-        line(f"{kind}: {'found' if figure['leak'] else 'false alarms'}", figure,
-             PARAPHRASE_TARGET if kind == "paraphrase" else None)
-    for language, figures in report["languages"].items():
-        for name, figure in figures.items():
-            line(f"{language}: {name}", figure)
-    for row in labelled if report["split"] == "tune" else ():
-        if row["said"] != row["leak"]:
-            verdict = "false alarm" if row["said"] else "missed"
-            found = "; ".join(f"{f.severity} {f.kind} {f.text[:40]!r}" for f in row["findings"]) or "nothing found"
-            print(f"  {row['id']} ({row['kind']}) {verdict}: {found}", file=sys.stderr)
+        goal = f"   target {'at most ' if name == KING else ''}{targets[name]}" if name in targets else ""
+        print(f"  {name:<16}{figure['k']:>4} of {figure['n']:<4}{interval}{goal}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,8 @@ def build(root: Path, n: int, chars: int) -> dict:
     built = {"history_chars": chars, "write_root_s": round(time.monotonic() - started, 1)}
     for name in ("king", "ch"):
         with mock_llm("--latency", 0) as mock:
-            (root / "chain.toml").write_text(f'[llm]\nbase_url = "{mock.base_url}"\nmodel = "mock"\n')
+            (root / "chain.toml").write_text(f'[llm]\nbase_url = "{mock.base_url}"\nmodel = "mock"\n'
+                                             "[leak]\nmodels = []\n")
             cost = run(script(f"{name}.py", root, "--workers", 64), root)
         if mock.stats["paid"] != n:
             sys.exit(f"{name}.py paid {mock.stats['paid']} calls for {n} answers\n{cost.stderr}")
