@@ -11,6 +11,7 @@ writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/
 """
 from codedata import config, stage
 from codedata.duel.answer import ask_turn, king_messages
+from codedata.duel.texts import prompt_digest
 from codedata.llm import Models
 from codedata.records import Answer, Prompt
 from codedata.resume import Reads, Writes
@@ -33,7 +34,8 @@ def main(argv=None) -> int:
             reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages")),
             writes=Writes(Store(settings.root, Answer, into), fields=("instance_id", "messages", "assistant", "king"),
                           copies=("assistant",)),
-            identity=king.speaker.identity(), requests=lambda prompt: [(king, king_messages(king, prompt.messages))],
+            identity={**king.speaker.identity(), "prompt": prompt_digest("form.md")},
+            requests=lambda prompt: [(king, king_messages(king, prompt.messages))],
             after="prompt.py", then="ch.py")
 
 

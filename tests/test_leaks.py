@@ -2,9 +2,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from conftest import (
+    REPO,
     everything_under,
     flags_for,
     kill,
@@ -195,6 +198,18 @@ def test_a_wrong_form_is_asked_for_again_with_what_was_wrong(asked, fake_llm):
     assert run_script("ch.py", asked, *flags_for(fake_llm)).returncode == 0
     assert "could not be used: no bash block" in fake_llm.requests[1].last
     assert fake_llm.requests[1].last.startswith(fake_llm.requests[0].last)
+
+
+def test_the_command_asks_a_judge_too(tmp_path, fake_llm):
+    lines = [{"id": name, "messages": [{"role": "user", "content": "task"}], "answer": text, "pr": pr()}
+             for name, text in (("a", LEAKY), ("b", HONEST))]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    fake_llm.always(finds(LEAKY))
+    done = subprocess.run([sys.executable, "-m", "codedata.leak", tmp_path / "in.jsonl", "--llm-base-url",
+                           fake_llm.base_url, "--model", "auditor"], cwd=REPO, capture_output=True, text=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(one["leak"], len(one["findings"])) for one in found] == [(True, 1), (False, 0)] and done.returncode == 0
+    assert fake_llm.n_requests == 2 and fake_llm.requests[0].body["model"] == "auditor"
 
 
 # validate.py ---------------------------------------------------------------------------------------------------------

@@ -476,6 +476,13 @@ def test_a_duel_without_scores_shows_none(show):
 
 
 @in_browser
+@pytest.mark.parametrize("n_unpriced, shown", [(3, "unknown"), (0, "$0")])
+def test_costs_that_are_not_known_are_said_to_be_so(show, n_unpriced, shown):
+    tab = show(a_page(TURNS, a_duel(), costs=[Cost("ch", "m", 3, 10, 10, 1.0, 0.0, n_unpriced)]))
+    assert tab.inner_text("#costs tfoot").split()[-1] == shown
+
+
+@in_browser
 def test_a_duel_without_turns(show):
     duel = a_duel([], accepted=False, reasons=["no verdict was parsed because there are no turns"], margin=None,
                   lcb=None, interval=None, metrics={}, challenger_score=None, king_score=None, turns=0)

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from conftest import (
+    REPO,
     answers,
     flags_for,
     kill,
@@ -26,7 +27,8 @@ import king
 import report
 from codedata.duel.turns import Row
 from codedata.duel.worth import worth
-from codedata.records import METRICS
+from codedata.leak.facts import shown_share
+from codedata.records import METRICS, Commit
 
 CHOICE = json.dumps({"why": "It looks at the place.", "choice": 2})
 SETTINGS = ("[judge]\nmodels = [\"a\"]\n[duel]\nmin_turns = 1\nmin_instances = 1\nbootstrap_resamples = 500\n"
@@ -142,6 +144,25 @@ def test_knowing_is_set_beside_the_placebo(root, fake_llm):
     text = (root / "report" / "report.md").read_text()
     assert "knowing the pull request is worth 100.0 points (100.0 to 100.0) beside the placebo" in text
     assert "What knowing the pull request was worth" in (root / "report" / "report.html").read_text()
+
+
+def test_turns_of_which_too_much_was_shown_are_not_drawn(tmp_path):
+    samples = REPO / "samples"
+    write_toml(tmp_path, more=f'[prompt]\nsource = "{samples / "trajectories.parquet"}"\n'
+                              f'prs = "{samples / "prs.parquet"}"\ncount = 500\nturns = "all"\nmax_shown_share = 0.5\n')
+    done = run_script("prompt.py", tmp_path)
+    assert done.returncode == 0 and "too much of the patch was shown" in done.stderr
+    prompts = [prompt for path in tmp_path.glob("prompt/[!_]*.json") for prompt in json.loads(path.read_text())]
+    commits = {path.stem: Commit(**json.loads(path.read_text())) for path in tmp_path.glob("commit/[!_]*.json")}
+    shares = [shown_share(prompt["messages"], commits[prompt["instance_id"]]) for prompt in prompts]
+    assert len(shares) > 30 and max(shares) <= 0.5 and not any("shown_share" in prompt for prompt in prompts)
+
+
+def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
+    write_toml(root, {"base_url": fake_llm.base_url}, SETTINGS.replace("min_instances = 1", "min_instances = 4"))
+    assert validate_here(root).returncode == 0 and fake_llm.n_requests == 0
+    reasons = json.loads((root / "score" / "_duel.json").read_text())["reasons"]
+    assert any(reason.startswith("only 3 instances with a verdict < min_instances 4") for reason in reasons)
 
 
 # the figures ---------------------------------------------------------------------------------------------------------

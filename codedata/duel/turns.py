@@ -59,6 +59,7 @@ class Row:
     lacks_verdict: bool = False            # a leak judge is set, and has not seen this turn
     king_leaks: tuple[dict, ...] | None = None   # the same found in the king, who knows nothing; None: not looked at
     hedged: tuple[float | None, float | None] = (None, None)   # claims said as a guess, of the king and the challenger
+    leak_cost: float | None = None         # USD, of the leak verdicts on it; None: not known
     shown_share: float | None = None       # of the patch, 0..1, that the history had shown
     chars: tuple[int, int] = (0, 0)        # of the rival's turn and the challenger's
     n_new_files: tuple[int, int] = (0, 0)  # files that they name and the history has not
@@ -174,6 +175,7 @@ def _row(name: str, answer: Answer, score: Score, is_edited: bool, commit: Commi
         leaks=None if leaks is None else tuple(leaks), lacks_verdict=lacks_verdict,
         king_leaks=tuple(one for verdict in verdicts[KING] for one in verdict["findings"]) if verdicts[KING] else None,
         hedged=tuple(mean_of(verdict["hedged_claims"] for verdict in verdicts[side]) for side in SIDES_JUDGED),
+        leak_cost=sum_of(verdict["usage"].get("cost_usd") for verdict in score.leaks or ()),
         shown_share=shown_share(answer.messages, commit) if commit else None,
         chars=tuple(len(text or "") for text in texts.values()),
         n_new_files=tuple(len(source_files_in(text or "") - known) for text in texts.values()),
@@ -207,3 +209,9 @@ def mean_of(numbers) -> float | None:
     """Return the mean; None of nothing."""
     numbers = list(numbers)
     return sum(numbers) / len(numbers) if numbers else None
+
+
+def sum_of(costs) -> float | None:
+    """Return the sum; None where one of them is not known."""
+    costs = list(costs)
+    return None if None in costs else sum(costs)

@@ -16,7 +16,7 @@ from codedata.duel.action import EXPLORE
 from codedata.duel.panel import share
 from codedata.duel.score import cluster_means
 from codedata.duel.turns import Row, mean_of
-from codedata.progress import plural
+from codedata.progress import money, plural
 from codedata.records import METRICS
 
 Table = tuple[list[str], list[list[str]], str]
@@ -55,13 +55,18 @@ def _leaks(rows: list[Row]) -> Section:
         said.append(f"{plural(len(kings), 'king')} were looked at: too few to say how often the leak judge is wrong.")
     elif alarms and alarms["low"] > MAX_FALSE_ALARMS:
         said.append("**The leak judge cannot be trusted: it finds leaks in kings, who know nothing.**")
+    spent = [row.leak_cost for row in rows if row.leak_cost is not None]
+    said.append(f"The verdicts on these turns cost {money(sum(spent), len(rows) - len(spent), len(rows))}.")
     again = [row for row in rows if row.asked_again]
     wins = [row for row in rows if (row.score or 0) > 50]
     if again:
+        kinds = Counter(one["kind"] for row in again for attempt in row.tries() for one in attempt["findings"])
+        listed = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
         won = sum(row.asked_again > 0 for row in wins)
         said.append(f"{plural(len(again), 'turn')} asked again for leaks "
                     f"({plural(sum(row.asked_again for row in again), 'call')}); "
-                    f"{won} of the {plural(len(wins), 'turn')} that the challenger wins are among them.")
+                    f"{won} of the {plural(len(wins), 'turn')} that the challenger wins are among them."
+                    + (f" What was found: {listed}." if listed else ""))
     return "Leaks", said
 
 

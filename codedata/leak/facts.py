@@ -125,12 +125,10 @@ class Patch:
 
 def patch_of(commit: Commit) -> Patch:
     """Return the pull request's patches, read once for all turns of an instance that come together."""
-    return _patch_of(commit.patch, commit.test_patch, tuple(commit.files))
+    return _read(commit.patch, commit.test_patch, tuple(commit.files))
 
 
-@lru_cache(maxsize=8)
-def _patch_of(patch: str, test_patch: str, files: tuple[str, ...]) -> Patch:
-    return Patch(patch, test_patch, files)
+_read = lru_cache(maxsize=8)(Patch)
 
 
 # what a turn has of it
@@ -208,18 +206,16 @@ def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
 
 def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
     """Yield text that an edit of the turn replaces or looks for, and that nothing has shown."""
-    for block in "\n".join(turn.split("```")[1::2]), :
-        places = [match[2] for match in SUBSTITUTION.finditer(block)] + [match[2] for match in REPLACED.finditer(block)]
-        for text in dict.fromkeys(places):
-            for line in map(_squeezed, text.replace("\\n", "\n").split("\n")):
-                line = line.strip("^$").replace(".*", "")
-                if len(line) < MIN_ANCHOR_CHARS or line in shown.squeezed or line in _squeezed(turn.split("```")[0]):
-                    continue
-                start = turn.find(text)
-                is_old = line in hidden.old_squeezed
-                yield Fact("anchor", text, start, start + len(text), "patch" if is_old else "",
-                           "text to edit that was not shown", is_old and len(line) >= MIN_CODE_CHARS)
-                break
+    thought, *rest = turn.split("```")
+    code, said = "\n".join(rest[::2]), _squeezed(thought)
+    for text in dict.fromkeys(match[2] for kind in (SUBSTITUTION, REPLACED) for match in kind.finditer(code)):
+        lines = (line.strip("^$").replace(".*", "") for line in map(_squeezed, re.split(r"\\n|\n", text)))
+        unseen = next((line for line in lines if len(line) >= MIN_ANCHOR_CHARS
+                       and line not in shown.squeezed and line not in said), None)
+        if unseen:
+            start, is_old = turn.find(text), unseen in hidden.old_squeezed
+            yield Fact("anchor", text, start, start + len(text), "patch" if is_old else "",
+                       "text to edit that was not shown", is_old and len(unseen) >= MIN_CODE_CHARS)
 
 
 def _first(matches: Iterable[re.Match]) -> Iterator[re.Match]:

@@ -11,6 +11,7 @@ the schema, or that quotes what the turn does not say, cannot be read: it is ask
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 
 from codedata.leak.facts import find_facts
@@ -24,6 +25,7 @@ KINDS = ("path", "name", "line", "literal", "test", "cause", "fix", "mention")
 ATTEMPTS = 2                 # at a reply that can be read
 MAX_FINDINGS = 20            # of a turn
 MAX_REPLY_CHARS = 60_000     # of a reply that are searched for the verdict
+OPENING, MAX_OPENINGS = re.compile(r'\{\s{0,99}"'), 200   # of an object; how many are tried, from the last one on
 FINDING = {"type": "object", "additionalProperties": False, "required": ["quote", "kind", "why"], "properties": {
     "quote": {"type": "string"}, "kind": {"type": "string", "enum": [*KINDS]}, "why": {"type": "string"}}}
 SCHEMA = {"name": "leaks", "strict": True, "schema": {
@@ -107,16 +109,12 @@ def read_reply(text: str, turn: str) -> tuple[dict | None, str]:
 def _last_object(text: str) -> dict | None:
     """Return the last JSON object in a reply that has the two keys."""
     text, decoder = text[-MAX_REPLY_CHARS:], json.JSONDecoder()
-    end = len(text)
-    while (start := text.rfind('{', 0, end)) >= 0:
-        end = start
-        if not text[start + 1:start + 200].lstrip().startswith('"'):
-            continue
+    for start in reversed([match.start() for match in OPENING.finditer(text)][-MAX_OPENINGS:]):
         try:
             found, _ = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             continue
-        if isinstance(found, dict) and {"leak", "findings"} <= found.keys():
+        if {"leak", "findings"} <= found.keys():
             return found
     return None
 

@@ -24,8 +24,6 @@ def with_pull_request(client: Client, history: list[Message], note: str, commit:
 
 def behind(history: list[Message], text: str) -> list[Message]:
     """Return the history with a text at the end of its last user message, or as one where it ends otherwise."""
-    if not text:
-        return history
     if history and history[-1]["role"] == "user":
         return [*history[:-1], {**history[-1], "content": f"{history[-1]['content']}\n\n{text}"}]
     return [*history, {"role": "user", "content": text}]
