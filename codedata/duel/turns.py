@@ -1,6 +1,7 @@
 """The turns of a duel as report.py shows them: what counts of each, and what is found by program."""
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from codedata.duel.loops import repeated, stalls
 from codedata.duel.outcome import RULES, Standing, decided, judged_turn, standing
 from codedata.duel.score import BOTH, KING_FIRST, turn_score
 from codedata.errors import BrokenRecord, Trouble
-from codedata.leak.facts import shown_share, source_files_in
+from codedata.leak.facts import shown_share
 from codedata.progress import say
 from codedata.records import DUEL, Answer, Commit, Score, variant
 from codedata.store import Store
@@ -33,6 +34,7 @@ KINDS = {"mode": str, "order": str, "judges": dict, "metrics": dict, "reasons": 
                           "resamples", "seed", "min_turns", "bootstrap_resamples"), int),
          **dict.fromkeys(("parsed_frac", "win_margin", "gate_alpha", "min_valid_turn_frac"), (int, float))}
 SIDES_JUDGED = (KING, "challenger")   # of leak verdicts
+SOURCE_FILE = re.compile(r"\b[\w@+-]+\.(?:py|pyx|jsx?|tsx?|mjs|go|rs|c|h|cc|cpp|hpp|java|kt|rb|php|cs|swift|sh)\b")
 OLD_RULES = {"min_instances": 0}   # of a _duel.json that an earlier version wrote
 SAME = 1e-9   # a score this near to its verdicts' was not edited
 
@@ -203,6 +205,11 @@ def _read_duel(path: Path, mode: str, todo: str) -> dict:
         raise Trouble("is not there.", str(path), todo) from None
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise Trouble(f"is not the outcome of a duel: {e}", str(path), todo) from e
+
+
+def source_files_in(text: str) -> set[str]:
+    """Return the names of source files, without their folders, that stand in a text."""
+    return set(SOURCE_FILE.findall(text))
 
 
 def mean_of(numbers) -> float | None:

@@ -2,7 +2,6 @@
 
   python -m codedata.leak FILE.jsonl                                  # facts alone: no model, no network
   python -m codedata.leak FILE.jsonl --llm-base-url URL --model NAME  # a leak judge is asked of each line
-  python -m codedata.leak FILE.jsonl --llm NAME --model NAME          # at an endpoint of chain.toml
 
 reads   FILE.jsonl   lines {id, messages, answer, pr}; pr as in commit/, or a row of nebius/SWE-rebench-V2-PRs
 prints  a line each  {id, leak, findings: [{quote, kind, why}], facts: [{kind, text, start, end, source, why, certain}]}
@@ -15,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from argparse import Namespace
 from dataclasses import asdict, dataclass, replace
 
 from codedata import config
@@ -69,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _models(args) -> Models:
-    settings = config.load(Namespace(root=".", config=None, sections=(), show_config=False, budget=None, **vars(args)))
+    where = {"root": ".", "config": None, "sections": (), "show_config": False, "budget": None}
+    settings = config.load(argparse.Namespace(**where, **vars(args)))
     return Models(replace(settings, leak=replace(settings.leak, models=settings.judge.models[:1])))
 
 

@@ -24,7 +24,6 @@ NEAR_LINES = 3               # around a hunk
 MAX_RANGE_LINES = 100        # a longer range is a look at the file
 NAME = re.compile(r"[^\W\d]\w*")
 PATH = re.compile(r"[\w@+~-][\w.@+~/-]*[\w]")
-SOURCE_FILE = re.compile(r"\b[\w@+-]+\.(?:py|pyx|jsx?|tsx?|mjs|go|rs|c|h|cc|cpp|hpp|java|kt|rb|php|cs|swift|sh)\b")
 DEFINED = re.compile(r"\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|const|let|var|#define)"
                      r"\s+(?:\([^)]{0,200}\)\s*)?([^\W\d]\w*)")
 TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t*&]+){1,5}([^\W\d]\w*)\(", re.MULTILINE)     # of C and its kin
@@ -57,11 +56,6 @@ def shown_share(history: list[Message], commit: Commit) -> float:
              if len(squeezed := _squeezed(line)) >= MIN_SHOWN_LINE_CHARS]
     shown = Shown(history)
     return sum(line in shown.squeezed for line in lines) / len(lines) if lines else 0.0
-
-
-def source_files_in(text: str) -> set[str]:
-    """Return the names of source files, without their folders, that stand in a text."""
-    return set(SOURCE_FILE.findall(text))
 
 
 # the conversation and the pull request

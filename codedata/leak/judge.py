@@ -26,12 +26,11 @@ ATTEMPTS = 2                 # at a reply that can be read
 MAX_FINDINGS = 20            # of a turn
 MAX_REPLY_CHARS = 60_000     # of a reply that are searched for the verdict
 OPENING, MAX_OPENINGS = re.compile(r'\{\s{0,99}"'), 200   # of an object; how many are tried, from the last one on
-FINDING = {"type": "object", "additionalProperties": False, "required": ["quote", "kind", "why"], "properties": {
-    "quote": {"type": "string"}, "kind": {"type": "string", "enum": [*KINDS]}, "why": {"type": "string"}}}
-SCHEMA = {"name": "leaks", "strict": True, "schema": {
-    "type": "object", "additionalProperties": False, "required": ["findings", "hedged_claims", "leak"], "properties": {
-        "findings": {"type": "array", "items": FINDING}, "hedged_claims": {"type": "integer"},
-        "leak": {"type": "boolean"}}}}
+STRICT = {"type": "object", "additionalProperties": False}
+FINDING = {"quote": {"type": "string"}, "kind": {"type": "string", "enum": [*KINDS]}, "why": {"type": "string"}}
+FINDINGS = {"type": "array", "items": {**STRICT, "required": [*FINDING], "properties": FINDING}}
+VERDICT = {"findings": FINDINGS, "hedged_claims": {"type": "integer"}, "leak": {"type": "boolean"}}
+SCHEMA = {"name": "leaks", "strict": True, "schema": {**STRICT, "required": [*VERDICT], "properties": VERDICT}}
 OF_COMMIT = ("issue", "description", "files", "patch", "test_patch")
 USAGE = ("tokens_in", "tokens_out", "cost_usd")
 HINTS = """
