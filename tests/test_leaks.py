@@ -212,6 +212,20 @@ def test_the_command_asks_a_judge_too(tmp_path, fake_llm):
     assert fake_llm.n_requests == 2 and fake_llm.requests[0].body["model"] == "auditor"
 
 
+def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake_llm):
+    middle = [{"role": role, "content": f"{role} {i} " + "y" * 400} for i in range(8) for role in ("assistant", "user")]
+    edit(judged_by / "answer" / "prompts_1_1_1.json",
+         messages=[{"role": "system", "content": "rules"}, {"role": "user", "content": "task"}, *middle])
+    for limit, is_cut in ((0, False), (2600, True)):
+        write_toml(judged_by, {"base_url": fake_llm.base_url},
+                   f'[leak]\nmodels = [{{ model = "auditor", max_prompt_tokens = {limit} }}]\n')
+        play(fake_llm, finds(), HONEST)
+        assert run_here(ch.main, judged_by, "--force") == 0
+        text = fake_llm.requests[-1].text
+        assert is_leak_request(fake_llm.requests[-1])
+        assert ("left out here" in text) == ("what may well have stood there counts as shown" in text) == is_cut
+
+
 # validate.py ---------------------------------------------------------------------------------------------------------
 
 def panel_and_judges(root, fake, leak: str = '["auditor"]', more: str = "king_share = 0.0", judges: str = '["a"]'):
