@@ -10,7 +10,7 @@ __all__ = [*PLACES]
 
 
 def __getattr__(name: str):
-    """What is offered here is imported when it is asked for: a script that needs none of it waits for none of it."""
+    """Import what is offered here when it is asked for, so that a script waits for nothing that it does not use."""
     if name not in PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(PLACES[name]), name)

@@ -25,6 +25,7 @@ def open_appending(path: Path | str) -> int:
 
 
 def regular_descriptor(path: Path | str, flags: int) -> int:
+    """Return a descriptor of a regular file. OSError (EINVAL) for anything else, without waiting."""
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

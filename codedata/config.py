@@ -29,7 +29,7 @@ else:
 
 
 class Secret(str):
-    """A key: a str that does not print itself."""
+    """Hold a key: a str whose repr() does not show it."""
 
     def __repr__(self) -> str:
         return "****" if self else ""
@@ -58,7 +58,7 @@ class LLM:
 
 @dataclass(frozen=True)
 class Role:
-    """Who is asked. None: as [llm]."""
+    """Say who is asked and with which limits. A field that is None is taken from [llm]."""
 
     endpoint: str | None = None
     model: str | None = None
@@ -143,7 +143,7 @@ class PromptSettings:
 
 @dataclass(frozen=True)
 class Judge:
-    """An entry of [judge] models. None: as [judge] or [llm] have it."""
+    """Hold an entry of [judge] models. A field that is None is taken from [judge] or [llm]."""
 
     model: str
     name: str | None = None             # in the records; default: the model's
@@ -252,7 +252,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Speaker:
-    """A role resolved: the model, where it is served, and with what it is asked."""
+    """Hold a role with everything resolved: the model, its endpoint, and the limits of its requests."""
 
     role: str               # "king", "challenger"; a judge's name
     model: str
@@ -265,13 +265,14 @@ class Speaker:
     is_leak_judge: bool = False
 
     def identity(self) -> dict:
-        """What an answer depends on beside its inputs: kept in the ledger as 'settings'."""
+        """Return what an answer depends on beside its inputs; its digest is the ledger's `settings`."""
         return {"model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens,
                 "max_prompt_tokens": self.max_prompt_tokens}
 
 
 @dataclass(frozen=True)
 class Settings:
+    """Hold every section of the settings, with the endpoints, prices and keys of one run."""
     llm: LLM = LLM()
     prompt: PromptSettings = PromptSettings()
     king: KingRole = KingRole()
@@ -292,7 +293,7 @@ class Settings:
     hf_token: Secret = field(default=Secret(""), repr=False)
 
     def speaker(self, role: str) -> Speaker:
-        """Who answers as `role` ("king", "challenger", "agent"): the role's section, else [llm]; flags are in both."""
+        """Return who answers as `role` ("king", "challenger", "agent"): its section over [llm], a flag over both."""
         own = getattr(self, role)
         pick = {key: own_value if (own_value := getattr(own, key)) is not None else getattr(self.llm, key)
                 for key in ("model", "temperature", "max_tokens", "max_prompt_tokens")}
@@ -301,11 +302,11 @@ class Settings:
         return replace(speaker, max_tokens=self.judge.thinking_max_tokens) if is_default else speaker
 
     def judges(self) -> list[Speaker]:
-        """The panel, in the order of [judge] models. A panel on the embedded model is one judge."""
+        """Return the panel in the order of [judge] models. A panel on the embedded model is one judge."""
         return self._panel(self.judge.models, "[judge] models")
 
     def leak_judges(self) -> list[Speaker]:
-        """The leak judges: those of [leak] models, or the panel's first. The embedded model is too small to be one."""
+        """Return the leak judges: [leak] models, or the panel's first. The embedded model is too small to be one."""
         models = self.judge.models[:1] if self.leak.models is None else self.leak.models
         return [replace(speaker, max_tokens=max(speaker.max_tokens, self.leak.max_tokens), is_leak_judge=True)
                 for speaker in self._panel(models, "[leak] models") if speaker.endpoint.name != "embedded"]
@@ -387,7 +388,7 @@ MAX_SETTINGS_BYTES = 10_000_000
 
 
 def load(args) -> Settings:
-    """The settings of one run of a script; prints them and ends the script where --show-config was given."""
+    """Return the settings of one run of a script. Print them and end the script where --show-config was given."""
     root = Path(args.root)
     path, table = _read_toml(args, root)
     environment = _Environment(root)
@@ -411,7 +412,7 @@ def load(args) -> Settings:
 
 
 def for_endpoint(base_url: str, model: str, key: str = "") -> Settings:
-    """The settings for a model behind an endpoint, without a script: everything else as the scripts find it here."""
+    """Return settings for one model at one endpoint, outside a script. Everything else comes from the usual places."""
     return load(Namespace(root=".", config=None, sections=(), show_config=False, llm=None, model=model,
                           llm_base_url=base_url, llm_auth_token=key, budget=None))
 
@@ -427,9 +428,11 @@ class _Environment:
             raise Trouble(f"is not UTF-8: {e}", str(self.file), "Write it again as UTF-8.") from e
 
     def get(self, name: str) -> str | None:
+        """Return a variable of the environment or of .env; None where it is empty or missing."""
         return os.environ.get(name) or self.values.get(name) or None
 
     def origin(self, name: str) -> str:
+        """Return where a variable came from, as --show-config prints it."""
         return f"environment {name}" if os.environ.get(name) else f"{self.file} {name}"
 
 

@@ -22,7 +22,7 @@ class Trouble(Exception):
 
 
 class BrokenRecord(Trouble):
-    """A record on disk that cannot be read as what it should be. The others go on."""
+    """Report a record on disk that cannot be read as its class. The other records go on."""
 
 
 class ItemFailed(Trouble):
@@ -32,11 +32,11 @@ class ItemFailed(Trouble):
 
 
 class Excluded(Trouble):
-    """A rule leaves the item out, as its item function found: noted by name, not tried again on the same inputs."""
+    """Report that a rule leaves the item out. It is noted by name and not tried again on the same inputs."""
 
 
 class HttpTrouble(ItemFailed):
-    """A request was given up. `status` is the last HTTP status, None where no answer came."""
+    """Report a request that was given up. `status` is the last HTTP status, None where no answer came."""
 
     def __init__(self, what: str, where: str = "", todo: str = "", status: int | None = None):
         super().__init__(what, where, todo)
@@ -56,7 +56,7 @@ class EndpointDown(RunStopped):
 
 
 class Interrupted(RunStopped):
-    """The run is ending (a signal, or another item's RunStopped): no new call starts."""
+    """Report that the run is ending, by a signal or another item's RunStopped: no new call starts."""
 
     def __init__(self):
         super().__init__("interrupted", exit_code=130)

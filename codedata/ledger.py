@@ -38,7 +38,7 @@ MAX_AMOUNT = 10**15
 
 @dataclass(slots=True)
 class Known:
-    """What the ledger knows of a record on disk: valid while its size and mtime are these."""
+    """Hold what the ledger knows of a record on disk; it is valid while the file has this size and mtime."""
 
     instance_id: str
     digests: dict[str, str]
@@ -60,7 +60,7 @@ class Attempt:
 
 
 class Ledger:
-    """What stands in the ledgers of a directory, or of all shards of one, read as one in the order of time.
+    """Read the ledgers of a directory, or of all its shards, as one, in the order of time.
 
     `made` and `failed` by (stage, item): a stage's newest word on it. `known` by item: what the scripts left on disk.
     """
@@ -151,6 +151,7 @@ class Ledger:
             self._take(line)
 
     def close(self) -> None:
+        """Close the files that were appended to."""
         with self._lock:
             for file in self._files.values():
                 file.close()
@@ -158,7 +159,7 @@ class Ledger:
 
 
 class _Appender:
-    """A ledger file, opened for appending at the first line."""
+    """Append to a ledger file, which is opened at the first line."""
 
     def __init__(self, path: Path):
         self.path, self._fd, self._torn = path, None, False
@@ -184,7 +185,7 @@ class _Appender:
 
 
 def merged_digests(digests: dict[str, str], line: dict) -> dict[str, str]:
-    """The digests of a record's fields after a line: what it wrote, what it found edited, less what had gone ("")."""
+    """Return the digests of a record's fields after a line: those that had gone ("") are left out."""
     wrote, found = line.get("wrote") or NOTHING, line.get("found") or NOTHING
     if not digests and not found:
         return wrote
@@ -192,12 +193,12 @@ def merged_digests(digests: dict[str, str], line: dict) -> dict[str, str]:
 
 
 def _in_time(files: list):
-    """The lines of several ledgers in the order they were written."""
+    """Yield the lines of several ledgers in the order in which they were written."""
     return files[0] if len(files) == 1 else heapq.merge(*files, key=lambda line: str(line.get("at", "")))
 
 
 def read_lines(path: Path):
-    """Each whole line of a JSONL file as a dict; torn ones are passed over, a missing file has none.
+    """Yield each whole line of a JSONL file as a dict. Torn lines are passed over; a missing file has none.
 
     OSError where it is no regular file. Of a line that is longer than a record may be, there are only torn pieces.
     """
@@ -219,7 +220,7 @@ def read_lines(path: Path):
 
 
 def calls_of(line: dict) -> list[dict]:
-    """The calls of a line, with the sums that compacting left in their place; each as sound_call() gives it."""
+    """Return the calls of a line, and the sums that compacting left in their place, each as sound_call() gives it."""
     calls = _listed(line, "calls") + _listed(line, "earlier")
     return [sound_call(call) for call in calls if isinstance(call, dict)]
 
@@ -258,6 +259,7 @@ def _listed(line: dict, key: str) -> list:
 
 
 def to_line(line: dict) -> bytes:
+    """Return a dict as one line of JSON. Half a character in a text is escaped."""
     try:
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:   # half a character
@@ -350,7 +352,7 @@ def _with_path(path: Path):
 
 
 def _sum_by_model(lines: list[dict]) -> list[dict]:
-    """The calls of `lines` as one entry a model, in the form of a call with `n`; those without a price apart."""
+    """Return the calls of `lines` summed up by model, each sum with `n`; those without a price stand apart."""
     sums: dict[tuple, dict] = {}
     for call in (call for line in lines for call in calls_of(line)):
         total = sums.setdefault((call["model"], call.get("cost_usd") is None), {
@@ -374,6 +376,6 @@ def _is_torn(path: Path) -> bool:
 
 
 def disk_trouble(error: OSError, path) -> RunStopped:
-    """What to say when a file cannot be written."""
+    """Return the RunStopped for a file that cannot be written."""
     return RunStopped(f"could not be written: {error.strerror or error}.", str(path),
                       "Make room (or give write permission) and run again: nothing that was finished is lost.")

@@ -19,7 +19,7 @@ NAMED = 3   # items of one kind that a line names
 
 
 def say(text: str) -> None:
-    """A line on stderr. Where nobody reads it (a closed pipe), the run goes on in silence: its answers are paid for."""
+    """Print a line on stderr. Where nobody reads it (a closed pipe), go on in silence: the answers are paid for."""
     text = terminal_safe(text)
     try:
         print(text, file=sys.stderr, flush=True)
@@ -35,11 +35,12 @@ def _go_silent() -> None:
 
 
 def usd(cost: float) -> str:
+    """Return an amount as "$1.23", with four decimals below one dollar."""
     return f"${cost:.2f}" if cost >= 1 or not cost else f"${cost:.4f}"
 
 
 def money(cost_usd: float, n_unpriced: int, n_calls: int) -> str:
-    """What calls cost; unknown is said, never shown as 0."""
+    """Return the cost of calls in words. An unknown cost is said to be unknown, never shown as 0."""
     if not n_unpriced:
         return usd(cost_usd)
     if n_unpriced == n_calls:
@@ -48,16 +49,18 @@ def money(cost_usd: float, n_unpriced: int, n_calls: int) -> str:
 
 
 def plural(n: int, noun: str) -> str:
+    """Return "1 turn" or "2,000 turns"."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def named(names: list[str], at_most: int = NAMED) -> str:
+    """Return the first names of a list and how many more there are."""
     rest = len(names) - at_most
     return ", ".join(printable(name, 300) for name in names[:at_most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def table(columns: list[str], rows: list[list[str]], align: str) -> str:
-    """A Markdown table; names may hold what Markdown would read."""
+    """Return a Markdown table; characters of the cells that Markdown would read are escaped."""
     def line(cells):
         return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
     return "\n".join([line(columns), "|" + "|".join("---:" if a == "r" else "---" for a in align) + "|",
@@ -71,7 +74,7 @@ def _per_time(rate: float) -> str:
 
 @dataclass
 class Outcome:
-    """What a run has come to, counted as it goes."""
+    """Count what a run has come to, as it goes."""
 
     wrote: int = 0
     refreshed: int = 0                 # written again without a call: only a copied field had changed
@@ -87,6 +90,7 @@ class Outcome:
     again_calls: int = 0               # how often, in all
 
     def add_calls(self, calls) -> None:
+        """Add the calls of a finished item, with their cost where it is known."""
         for call in calls:
             self.calls += 1
             if call["cost_usd"] is None:
@@ -96,9 +100,11 @@ class Outcome:
 
     @property
     def finished(self) -> int:
+        """Return the number of items that need no more work in this run."""
         return self.wrote + self.refreshed + self.excluded + len(self.failed) + len(self.broken)
 
     def money(self) -> str:
+        """Return the cost of all calls so far, in words."""
         return money(self.cost_usd, self.unpriced, self.calls)
 
 
@@ -142,12 +148,13 @@ class Bar:
             say(f"{self.stage}  {outcome.finished}/{self.total}  {note}{eta if left_s else ''}")
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         if self._rich:
             self._rich.console.print(terminal_safe(text), markup=False, highlight=False, soft_wrap=True)
         else:
             say(text)
 
     def close(self) -> None:
+        """Take the bar away."""
         if self._rich:
             self._rich.stop()

@@ -43,7 +43,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Commit:
-    """The hidden pull request of an instance: commit/<instance_id>.json."""
+    """Hold the hidden pull request of an instance: commit/<instance_id>.json."""
 
     directory = "commit"
     named_by_id = True
@@ -62,7 +62,7 @@ class Commit:
 
 @dataclass(frozen=True)
 class Answer:
-    """The two answers to one prompt: answer/<source>_<order>.json. A side that is null is not made yet."""
+    """Hold the two answers to one prompt: answer/<source>_<order>.json. A side that is null is not made yet."""
 
     directory = "answer"
     sharded = True           # answer/, answer_0/, answer_1/ … are read as one
@@ -75,7 +75,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Score:
-    """What the judges said of one turn: score/<answer stem>.json. `score` and `metrics` are the challenger's."""
+    """Hold what the judges said of one turn: score/<answer stem>.json. `score` and `metrics` are the challenger's."""
 
     directory = "score"
     instance_id: str
@@ -97,20 +97,20 @@ def variant(cls, how: str):
 
 
 class ReferenceScore(Score):
-    """The same against the reference: score_reference/<answer stem>.json."""
+    """Hold the score against the reference: score_reference/<answer stem>.json."""
 
     directory = "score_reference"
 
 
 class AttemptScore(Score):
-    """The same for an attempt of ch.py --refine: score/_attempts/<answer stem>.<n>.json."""
+    """Hold the score of an attempt of ch.py --refine: score/_attempts/<answer stem>.<n>.json."""
 
     directory = "score/_attempts"
 
 
 @dataclass(frozen=True)
 class Attempts:
-    """What ch.py --refine made of one turn: answer/_attempts/<answer stem>.jsonl, an attempt a line."""
+    """Hold the attempts of ch.py --refine at one turn, one a line: answer/_attempts/<answer stem>.jsonl."""
 
     directory = "answer/_attempts"
     lines = "attempts"       # the field whose entries are the lines of the file
@@ -119,20 +119,20 @@ class Attempts:
 
 
 class Probe(Score):
-    """An answer against the same with an attack in it, the "challenger": probe/<answer stem>.<family>.json."""
+    """Hold the score of an answer with an attack in it, the "challenger": probe/<answer stem>.<family>.json."""
 
     directory = "probe"
 
 
 class Sanity(Score):
-    """A pair whose better side is known: sanity/<answer stem>.<kind>.json. That side is "challenger"."""
+    """Hold the score of a pair whose better side, the "challenger", is known: sanity/<answer stem>.<kind>.json."""
 
     directory = "sanity"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A judged turn as it is exported: final/<answer stem>.json and its neighbours. A copy: edit answer/ or score/."""
+    """Hold a judged turn as it is exported: final/<answer stem>.json and its neighbours. Edit answer/ or score/."""
 
     instance_id: str
     messages: list[Message]
@@ -147,7 +147,7 @@ class Sample:
 
 
 class Final(Sample):
-    """The challenger reliably wins."""
+    """Hold a turn that the challenger reliably wins."""
 
     directory = "final"
 
@@ -166,7 +166,7 @@ class Defeat(Sample):
 
 @dataclass(frozen=True)
 class Environment:
-    """A repository as it can be installed and tested: env/<repo_name>.json."""
+    """Hold how a repository is installed and tested: env/<repo_name>.json."""
 
     directory = "env"
     repo: str                # as the input has it
@@ -190,12 +190,13 @@ class Environment:
 
     @property
     def instance_id(self) -> str:
+        """Return the name under which ledgers list it."""
         return self.repo_name
 
 
 @dataclass(frozen=True)
 class Fact:
-    """What a turn and a pull request share and a conversation has not shown: of codedata/leak/facts.py."""
+    """Hold a text that a turn and a pull request share and the conversation has not shown (codedata/leak/facts.py)."""
 
     kind: str                # path | name | test | literal | line | code | anchor
     text: str                # as it stands in the turn
@@ -208,7 +209,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class LeakVerdict:
-    """What one leak judge said of one turn: in answer*/_leaks/ and in score/."""
+    """Hold what one leak judge said of one turn: in answer*/_leaks/ and in score/."""
 
     judge: str
     side: str                # challenger | king: a blind turn, by which false alarms are measured
@@ -224,7 +225,7 @@ class LeakVerdict:
 
 
 def text_problem(value: str) -> str | None:
-    """Why a text cannot be stored or sent (NUL byte, lone surrogate), or None."""
+    """Return why a text cannot be stored or sent (NUL byte, lone surrogate), or None where it can."""
     if "\x00" in value:
         return "has a NUL byte"
     if value.isascii():
@@ -237,7 +238,7 @@ def text_problem(value: str) -> str | None:
 
 
 def storable(value):
-    """A text, or what is made of texts, without NUL bytes and half characters: neither can be sent or stored."""
+    """Return a value made of texts without NUL bytes and half characters, which cannot be sent or stored."""
     if isinstance(value, str):
         return value.replace("\x00", "�").encode("utf-8", "replace").decode()
     if isinstance(value, list):

@@ -26,7 +26,7 @@ TO_DO = ("missing", "stale", "forced", "incomplete", "failed")
 
 @dataclass(frozen=True)
 class Reads:
-    """A store and the fields of its records that the item function uses."""
+    """Name a store and the fields of its records that the item function uses."""
 
     store: object                  # Store or Lists
     fields: tuple[str, ...]
@@ -35,13 +35,13 @@ class Reads:
 
     @property
     def place(self) -> str:
-        """Where the records are, as a person is told it: a directory of the root, or what a view says of itself."""
+        """Return where the records are, for a person: a directory of the root, or the name that a view gives itself."""
         return getattr(self.store, "place", "") or f"{self.store.cls.directory}/"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Of an output whose parts come one by one, as a score of several judges' verdicts.
+    """Describe an output whose parts come one by one, as the verdicts of several judges in one score.
 
     The item function is then make(record, *joined, name=…, old=…) and keeps what it can of `old`: the record on disk
     where that was made from the same inputs, else None. An item that lacks a wanted part is incomplete; it is tried
@@ -58,7 +58,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Writes:
-    """A store and the fields that this stage owns there."""
+    """Name a store and the fields that this stage owns there."""
 
     store: Store
     fields: tuple[str, ...]
@@ -71,6 +71,7 @@ class Writes:
 
 @dataclass
 class Item:
+    """Hold one unit of work with its state, one of STATES."""
     name: str
     instance_id: str
     state: str
@@ -82,6 +83,7 @@ class Item:
 
 @dataclass
 class Plan:
+    """Hold the states of all items, and which of them are to be made now."""
     names: dict[str, list[str]]    # by state
     todo: list[Item]
     broken: dict[str, BrokenRecord]
@@ -94,6 +96,7 @@ class Plan:
     lacking: list[str] = field(default_factory=list)    # items without a field that an earlier stage fills in
 
     def line(self, reads: str, n: int, writes: str) -> str:
+        """Return the plan as one line: what is read, what is written, the count of each state."""
         parts = []
         for state in STATES:
             if k := len(self.names[state]):
@@ -105,7 +108,7 @@ class Plan:
 
 
 class States:
-    """The states of one stage's items. `joined` is read by an item's instance_id; without it the item is excluded."""
+    """Find the state of every item of one stage. `joined` is read by instance id; an item without it is excluded."""
 
     def __init__(self, stage: str, args, exclude: Exclude, reads: Reads, writes: Writes, joined: Reads | None,
                  settings: str):
@@ -114,7 +117,7 @@ class States:
         self.spares = Spares()
 
     def plan(self) -> Plan:
-        """Every item's state; reads what a script did not leave as it is, so all broken records are found here."""
+        """Return the state of every item. What no script left as it is gets read: all broken records are found."""
         source, out = self.reads.store, self.writes.store
         stores = {id(s): s for s in (source, out, *([self.joined.store] if self.joined else []))}.values()
         gc.disable()   # millions of small objects come and none goes: collecting would be a third of the time
@@ -168,7 +171,7 @@ class States:
         return not only or fnmatch.fnmatchcase(name, only) or fnmatch.fnmatchcase(instance_id, only)
 
     def _item(self, name: str, plan: Plan) -> Item | None:
-        """An item and its state; None where --only leaves it out. BrokenRecord where a record cannot be read."""
+        """Return an item with its state; None where --only leaves it out. BrokenRecord where it cannot be read."""
         facts, out = self.reads.store.facts(name), self.writes.store
         if not self._wanted(name, facts.instance_id):
             return None
@@ -239,12 +242,12 @@ class States:
                 item.was, item.state, item.no_call = item.state, "forced", False
 
     def read_of(self, facts) -> str:
-        """The digest of what the item would be made from now."""
+        """Return the digest of what the item would be made from now."""
         other = self.joined.store.facts(facts.instance_id) if self.joined else None
         return self.read_digest(facts.digests, other.digests if other else {})
 
     def _look_for_fault(self, item: Item, plan: Plan) -> None:
-        """Of a record that says itself that it failed: so it did."""
+        """Set the state to failed where the record itself says that its making failed."""
         if self.writes.fault and not self.writes.parts and (
                 fault := self.writes.fault(self.writes.store.read(item.name))):
             item.state, item.current, plan.why[item.name] = "failed", False, fault
@@ -271,10 +274,11 @@ class States:
         return ""
 
     def read_digest(self, digests: dict, joined: dict) -> str:
+        """Return one digest of the fields that are read, those of the joined record included."""
         return read_digest(digests, self.reads.fields, joined, self.joined.fields if self.joined else ())
 
     def calls(self, name: str, state: str = "") -> Calls:
-        """The item's kept replies, and which of them the ledger knows."""
+        """Return the item's kept replies, with which of them the ledger has counted."""
         store, key = self.writes.store, (self.stage, name)
         return Calls(store.path(name).parent, self.stage, name, store.book.counted.get(key, frozenset()),
                      store.book.used.get(key, frozenset()), tuple(store.directories), self.spares,
@@ -294,5 +298,5 @@ def read_digest(digests: dict, fields: tuple[str, ...], joined: dict | None = No
 
 
 def name_hash(name: str) -> int:
-    """What decides an item's shard."""
+    """Return the number that decides an item's shard."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")

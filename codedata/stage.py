@@ -42,7 +42,7 @@ from codedata.texts import printable, terminal_safe
 # flags ---------------------------------------------------------------------------------------------------------------
 
 def parser(doc: str, *sections: str) -> argparse.ArgumentParser:
-    """The flags that mean the same everywhere. `sections`: where a script's own flags stand in chain.toml."""
+    """Return a parser with the flags of every script. `sections`: those of chain.toml that its own flags set."""
     p = _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.set_defaults(sections=sections, own_flags=[f.name for name in sections for f in fields(SECTIONS[name])])
     add = p.add_argument_group("flags of every script").add_argument
@@ -78,7 +78,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def sandbox_flags(p: argparse.ArgumentParser) -> None:
-    """The flags of scripts that run commands in sandboxes; they stand for [sandbox]."""
+    """Add the flags of scripts that run commands in sandboxes; they set [sandbox]."""
     add = p.add_argument_group("flags of every script with sandboxes").add_argument
     add("--sandbox", choices=["docker", "kubernetes", "local"], help="where commands run (default: docker)")
     add("--base-image", metavar="NAME", help="of a sandbox (default: codedata-base:bookworm)")
@@ -96,6 +96,7 @@ def sandbox_flags(p: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
+    """Return a flag as a whole number of 1 or more."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a whole number, 1 or more")
     return int(text)
@@ -187,7 +188,7 @@ class _Job:
         self._at_disk = threading.Semaphore(8)   # hundreds of threads writing at once only wait for each other
 
     def say_plan(self, plan: Plan, after: str) -> None:
-        """What is there and what is to do; every broken record with its fault."""
+        """Print what is there and what is to do, and every broken record with its fault."""
         for e in plan.broken.values():
             say(f"{self.stage}.py: {e}")
         if self.args.quiet and not (self.args.status or self.args.dry_run):
@@ -212,7 +213,7 @@ class _Job:
             say(f"      {self.reads.place} has nothing{hint}")
 
     def say_money(self, plan: Plan, requests, bound: str) -> None:
-        """What this directory cost so far; with --dry-run the calls to come, answers at most max_tokens long."""
+        """Print what this directory has cost; with --dry-run the calls to come, with answers of at most max_tokens."""
         book = self.writes.store.book
         if book.n_calls:
             say(f"      so far {plural(book.n_calls, 'call')}, {money(book.cost_usd, book.n_unpriced, book.n_calls)}")
@@ -250,6 +251,7 @@ class _Job:
             + (f"; {plural(n_unfit, 'item')} will fail: too long, or broken" if n_unfit else ""))
 
     def prune(self, plan: Plan) -> None:
+        """Move the records whose input is gone to _replaced/."""
         out, orphans = self.writes.store, plan.names["orphan"]
         if orphans and not self.reads.store.names():
             raise Trouble(f"has nothing in it, so all {len(orphans)} records would be orphans.",
@@ -264,6 +266,7 @@ class _Job:
             say(line)
 
     def run(self, plan: Plan, then: str) -> int:
+        """Make every item of the plan; return the exit code."""
         for name, read, intent in plan.adopted:
             self._adopt(name, read, intent)
         gc.freeze()   # the plan's objects stay to the end: no collection needs to look at them
@@ -286,7 +289,7 @@ class _Job:
         return self._summary(plan, then, told)
 
     def _round(self, todo: list[Item], bar: Bar) -> None:
-        """Every item of `todo` once, as many at a time as there are workers."""
+        """Make every item of `todo` once, as many at a time as there are workers."""
         items, n_workers = iter(todo), min(self.settings.llm.workers, len(todo))
 
         def work():
@@ -375,7 +378,7 @@ class _Job:
             self.outcome.wrote += not item.no_call
 
     def _old(self, item: Item) -> dict:
-        """What the item function of an output in parts, or of one that grows, is given beside the records."""
+        """Return what the item function of an output in parts, or of one that grows, is given beside the records."""
         store = self.writes.store
         if self.writes.appends:
             return {"old": store.read(item.name) if item.name in store else None}
@@ -406,7 +409,7 @@ class _Job:
         self._book(name, known, found, read, intent.get("settings", ""), calls, "adopted", 0.0, in_parts)
 
     def _fail(self, item: Item, calls: Calls | None, started: float, error: Trouble) -> None:
-        """The failed attempt's ledger line. What was made before on unchanged inputs still counts (`still`)."""
+        """Write the failed attempt's ledger line. What was made before from the same inputs still counts (`still`)."""
         paid = calls.to_count() if calls else []
         try:
             self.writes.store.note(
@@ -430,7 +433,7 @@ class _Job:
             self._stop(RunStopped(f"{item.name} failed, and --stop-on-error was given.", todo="Run again to go on."))
 
     def _exclude(self, item: Item, calls: Calls, started: float, rule: Excluded) -> None:
-        """The ledger line of an item that its item function leaves out."""
+        """Write the ledger line of an item that its item function leaves out."""
         paid = calls.to_count()
         record = self.reads.store.facts(item.name)
         self.writes.store.note(
@@ -506,7 +509,7 @@ class _Job:
 # helpers -------------------------------------------------------------------------------------------------------------
 
 def again(args, script: str, same: bool = False) -> str:
-    """The command that goes on with this root. `same`: with what narrowed this run. Never with a key or a password."""
+    """Return the command that goes on with this root, without a key. `same` repeats what narrowed this run."""
     exe = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
     words = [exe if not exe.startswith("..") else "python", *script.split()]
     flags = ["root", "config", "mode", "workers", "llm", "model", "llm_base_url", "proxy", "budget"]
@@ -548,6 +551,7 @@ def hold(stage: str, directory: Path, args):
 
 
 def compact(stage: str, directories: list[Path]) -> int:
+    """Shorten the ledgers of the directories, and say by how much."""
     before, after = ledger.compact(directories)
     say(f"{stage}  {', '.join(f'{d.name}/{ledger.LEDGER}' for d in directories)}: {before} lines → {after}")
     return 0
@@ -588,7 +592,7 @@ def _some_digests(record, names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _sum(calls: list[dict]) -> float | None:
-    """None where a price is unknown."""
+    """Return the cost of calls; None where a price is unknown."""
     costs = [call["cost_usd"] for call in calls]
     return None if None in costs else round(sum(costs), 8)
 
@@ -599,6 +603,7 @@ class _Formatter(logging.Formatter):
 
 
 def start_log(level: str) -> None:
+    """Send log lines to stderr from a level on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])

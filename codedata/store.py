@@ -78,7 +78,7 @@ def write_atomic(path: Path, data: bytes) -> os.stat_result:
 
 
 def to_json(data) -> bytes:
-    """The form of every record on disk: sorted and indented, so that an edit is a one-line diff."""
+    """Return a record as it stands on disk: sorted and indented, so that an edit is a one-line diff."""
     return orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -96,7 +96,7 @@ def _load_json(path: Path):
 
 
 def _load_lines(path: Path, field: str) -> dict:
-    """A record that is kept a line an entry: {instance_id, field: entries}."""
+    """Return a record that is kept one entry a line: {instance_id, field: entries}."""
     try:
         entries = [json.loads(line) for line in read_bounded(path).splitlines() if line.strip()]
         return {"instance_id": entries[0]["instance_id"], field: entries}
@@ -160,12 +160,14 @@ class Store:
         return sorted((p for p in found if p.exists()), key=lambda p: natural(p.name))
 
     def names(self) -> list[str]:
+        """Return the names of all records in natural order."""
         return sorted(self._at, key=natural)
 
     def __contains__(self, name: str) -> bool:
         return name in self._at
 
     def path(self, name: str) -> Path:
+        """Return where a record is, or where a new one goes."""
         return (self._at[name][0] if name in self._at else self.into) / f"{name}{self.suffix}"
 
     def _load(self, path: Path):
@@ -175,11 +177,11 @@ class Store:
         return b"".join(map(to_line, data[self._lines])) if self._lines else to_json(data)
 
     def note(self, name: str, **line) -> None:
-        """A line in the ledger beside the record."""
+        """Append a line to the ledger beside the record."""
         self.book.append(self.path(name).parent, item=name, **line)
 
     def failed(self, stage: str, name: str):
-        """The stage's last attempt at `name`, where that failed and nobody has mended the record since; else None."""
+        """Return the stage's last attempt at `name` where it failed and the record was not mended since, else None."""
         failed, made = self.book.failed.get((stage, name)), self.book.made.get((stage, name))
         if failed and name in self._at:
             there = self.facts(name).digests
@@ -203,6 +205,7 @@ class Store:
         return known is not None and (known.size, known.mtime_ns) == self._at[name][1:]
 
     def read(self, name: str):
+        """Return a record from disk. BrokenRecord where it is not one."""
         data = self._load(self.path(name))
         record = parse(self.cls, data, str(self.path(name)), "Restore the field, or delete the file and run again.")
         try:
@@ -260,7 +263,7 @@ class Store:
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
     def _place(self, name: str) -> tuple[Path, bool]:
-        """Where the record is or will be, and whether it is there now: a person may have moved it to another shard."""
+        """Return where the record is or will be, and whether it is there: a person may have moved it to another shard."""
         path = self.path(name)
         is_there = os.path.exists(path)
         if name in self._at and not is_there:
@@ -281,6 +284,7 @@ class Store:
         return copy_aside(self.path(name))
 
     def remove(self, name: str) -> None:
+        """Delete a record."""
         self.path(name).unlink()
         self._at.pop(name)
 
@@ -298,14 +302,16 @@ class View:
         return self.covers(name)
 
     def covers(self, name: str) -> bool:
+        """Return whether `name` is there, readable or not."""
         return name in self.names()
 
     def facts(self, name: str) -> Known:
+        """Return the digests of a record, which is read for it."""
         record = self.read(name)
         return Known(record.instance_id, digests_of(record))
 
     def failed(self, stage: str, name: str) -> None:
-        """Nothing fails here: what these records are made of is there."""
+        """Return None: nothing fails here, as what these records are made of is there."""
 
 
 class Lists:
@@ -348,7 +354,7 @@ class Lists:
             self.broken_stems.add(stem)
 
     def _parse(self, stem: str, report: bool = False) -> dict[str, object]:
-        """The good entries of a file by item name; with `report` the broken ones are noted, each with its fault."""
+        """Return the good entries of a file by item name; with `report` note the broken ones, each with its fault."""
         path = self.directory / f"{stem}.json"
         data = _load_json(path)
         if not isinstance(data, list):
@@ -378,16 +384,18 @@ class Lists:
         return records
 
     def names(self) -> list[str]:
-        """In natural order: by file, then by the entries' own numbers."""
+        """Return the names in natural order: by file, then by the entries' own numbers."""
         return list(self._index)
 
     def __contains__(self, name: str) -> bool:
         return name in self._index
 
     def facts(self, name: str) -> Known:
+        """Return the digests of an entry."""
         return self._index[name][1]
 
     def read(self, name: str):
+        """Return an entry. BrokenRecord where it is gone since the run began."""
         stem = self._index[name][0]
         with self._lock:   # one thread parses, the others wait for its result
             records = self._files.pop(stem, None)
@@ -402,6 +410,7 @@ class Lists:
         return records[name]
 
     def failed(self, stage: str, name: str):
+        """Return None: the items of prompt.py are files, never single entries."""
         return None   # prompt.py's items are files, never single entries
 
     def covers(self, name: str) -> bool:
@@ -410,9 +419,11 @@ class Lists:
             name.startswith(stem + "_") for stem in self.broken_stems)
 
     def names_in(self, stem: str) -> list[str]:
+        """Return the names of the entries of one file."""
         return [name for name, (its, _) in self._index.items() if its == stem]
 
     def stem_of(self, name: str) -> str:
+        """Return the stem of the file that an entry stands in."""
         return self._index[name][0]
 
     def edited(self, stem: str) -> bool:
@@ -425,10 +436,11 @@ class Lists:
         return made is None or made.digests.get("entries") != digest(data)
 
     def set_aside(self, stem: str) -> Path:
+        """Copy a list file to _replaced/; return the path of the copy."""
         return copy_aside(self.directory / f"{stem}.json")
 
     def adopt(self, stem: str, **line) -> None:
-        """The ledger line of a file that is there without one."""
+        """Write the ledger line of a file that is there without one."""
         stat, names = self.stats[stem], self.names_in(stem)
         entries = [[int(name.rpartition("_")[2]), self.facts(name).instance_id, self.facts(name).digests]
                    for name in names]
@@ -473,14 +485,14 @@ def open_making_folders(path, flags: int) -> int:
 
 
 def check_directories(paths) -> None:
-    """A file where a directory should be: nothing is done."""
+    """Raise Trouble where a file stands in the place of a directory: nothing is done then."""
     for path in paths:
         if path.exists() and not path.is_dir():
             raise Trouble("is a file where a directory should be.", str(path), "Move it away and run again.")
 
 
 def shards_of(directory: Path) -> list[Path]:
-    """The directory and its shards NAME_0, NAME_1, … beside it."""
+    """Return the directory and its shards NAME_0, NAME_1, … beside it."""
     beside = directory.parent.iterdir() if directory.parent.is_dir() else ()
     return [directory, *(p for p in beside if re.fullmatch(re.escape(directory.name) + r"_\d+", p.name))]
 

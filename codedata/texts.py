@@ -11,12 +11,12 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 @lru_cache
 def text_of(package: str, name: str) -> str:
-    """The text of a file of a package: text_of("codedata.duel", "judge.md")."""
+    """Return the text of a file of a package: text_of("codedata.duel", "judge.md")."""
     return (files(package) / name).read_text(encoding="utf-8")
 
 
 def fill(template: str, **parts: str) -> str:
-    """The template with each {part} in it. In one go: what is filled in may hold braces, as patches do."""
+    """Return the template with each {part} filled in, in one pass: what is filled in may hold braces, as patches do."""
     return re.sub(r"\{(\w+)\}", lambda match: parts.get(match[1], match[0]), template)
 
 
