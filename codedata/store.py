@@ -263,7 +263,7 @@ class Store:
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
     def _place(self, name: str) -> tuple[Path, bool]:
-        """Return where the record is or will be, and whether it is there. A person may have moved it to another shard."""
+        """Return where the record is or will be, and whether it is there: a person may have moved it elsewhere."""
         path = self.path(name)
         is_there = os.path.exists(path)
         if name in self._at and not is_there:
