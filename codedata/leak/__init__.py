@@ -1,1 +1,1 @@
-"""Find what a turn knows of the hidden pull request: facts by program, meaning by a model."""
+"""Detect knowledge of the hidden pull request in a turn: facts by program, meaning by a model."""

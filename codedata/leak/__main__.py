@@ -24,12 +24,12 @@ from codedata.llm import Client, Models
 from codedata.progress import say
 from codedata.records import Commit, Message, parse
 
-ROW = {"issue": "problem_statement", "description": "pr_description"}   # what the data set calls them
+ROW = {"issue": "problem_statement", "description": "pr_description"}   # the dataset's column names
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the file; its pull request is read apart."""
+    """Hold one line of the file; its pull request is parsed separately."""
 
     id: str
     messages: list[Message]
@@ -87,7 +87,7 @@ def _verdict(text: str, where: str, judge: Client | None) -> dict:
 
 
 def _commit(data, where: str) -> Commit:
-    """Return a pull request as in commit/, or as the data set has it, where the texts may be missing."""
+    """Return a pull request read from the format of commit/ or from a dataset row without some texts."""
     if isinstance(data, dict) and ROW["issue"] in data:
         texts = {name: data.get(column) or "" for name, column in ROW.items()}
         data = {"files": [], **data, **texts, "test_patch": data.get("test_patch") or "", "created_at": None}

@@ -1,9 +1,8 @@
-"""List facts about a turn: what stands in the turn and in the pull request, and nowhere in the conversation.
+"""List facts about a turn: texts shared with the pull request that the conversation has not shown.
 
-Everything here is a comparison of texts, never a guess at what a sentence means: paths, names, literals, line numbers
-and code of the pull request that the turn has verbatim, and anchors: text that an edit of the turn replaces or searches
-for and that no observation has shown. The leak judge is given the facts as hints. Where there is no leak judge, those
-that are `certain` bar a turn. Not promised: to find knowledge that is told in other words.
+All facts come from comparing texts, never from interpreting a sentence: paths, names, literals, line numbers and code
+of the pull request, verbatim, and anchors, texts that an edit of the turn replaces or searches for. The leak judge gets
+the facts as hints; without a leak judge, `certain` ones reject a turn. Paraphrases are not detected.
 """
 from __future__ import annotations
 
@@ -15,18 +14,18 @@ from itertools import islice
 from codedata.code.patches import Hunk, hunks_of
 from codedata.records import Commit, Fact, Message
 
-MAX_FACTS = 40               # of one kind in a turn
-MIN_CODE_CHARS = 12          # of a line without its blanks: shorter ones are in any code
-MIN_NEW_CODE_CHARS = 24      # of a line that the pull request adds
+MAX_FACTS = 40               # facts of one kind listed per turn
+MIN_CODE_CHARS = 12          # without whitespace: shorter lines occur in any code
+MIN_NEW_CODE_CHARS = 24      # applies to lines that the pull request adds
 MIN_ANCHOR_CHARS = 6
-MIN_SHOWN_LINE_CHARS = 4     # of a line that counts in shown_share(): brackets alone say nothing
-NEAR_LINES = 3               # around a hunk
-MAX_RANGE_LINES = 100        # a longer range is a look at the file
+MIN_SHOWN_LINE_CHARS = 4     # shown_share() ignores shorter lines, such as lone brackets
+NEAR_LINES = 3               # a range this close to a hunk matches it
+MAX_RANGE_LINES = 100        # a longer range just views the file
 NAME = re.compile(r"[^\W\d]\w*")
 PATH = re.compile(r"[\w@+~-][\w.@+~/-]*[\w]")
 DEFINED = re.compile(r"\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|const|let|var|#define)"
                      r"\s+(?:\([^)]{0,200}\)\s*)?([^\W\d]\w*)")
-TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t*&]+){1,5}([^\W\d]\w*)\(", re.MULTILINE)     # of C and its kin
+TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t*&]+){1,5}([^\W\d]\w*)\(", re.MULTILINE)     # matches C-like languages
 ASSIGNED = re.compile(r"^[ \t]*([^\W\d]\w*)[ \t]*(?::[^=\n]{1,60})?(?::=|=(?!=))", re.MULTILINE)
 LABEL = re.compile(r"""\b(?:it|test|describe|t\.Run)\(\s*["'`]([^"'`\n]{4,200})|\bname: *"([^"\n]{4,200})"|"""
                    r"""^(?:check|expect|run|ok|case)\w* ["']?(\w+_\w+)""", re.MULTILINE)
@@ -38,11 +37,11 @@ SUBSTITUTION = re.compile(r"\bs([|/#,@!])((?:\\.|(?!\1)[^\n\\]){3,400})\1")
 REPLACED = re.compile(r"""(?:\.replace|\.index|\.find|\bold ?=|\bassert)\s*\(?\s*[rf]?("{3}|'{3}|"|')(.{3,2000}?)"""
                       r"""(?<!\\)\1""", re.DOTALL)
 PROSE = (".md", ".rst", ".txt", ".adoc", ".json", ".toml", ".cfg", ".ini", ".yml", ".yaml", ".lock", ".mod", ".sum")
-ENTRY_POINTS = {"__init__", "__main__", "index", "main", "mod", "lib", "setup", "conftest"}   # that tools look for
+ENTRY_POINTS = {"__init__", "__main__", "index", "main", "mod", "lib", "setup", "conftest"}   # tools look for them
 
 
 def find_facts(history: list[Message], turn: str, commit: Commit) -> list[Fact]:
-    """Return the facts in a turn, in its order, at most MAX_FACTS of each kind."""
+    """Return the facts in a turn by position, at most MAX_FACTS from each finder."""
     shown, hidden = Shown(history), patch_of(commit)
     found = [fact for find in (_paths, _names, _literals, _lines, _code, _anchors)
              for fact in islice(find(turn, shown, hidden), MAX_FACTS)]
@@ -50,46 +49,47 @@ def find_facts(history: list[Message], turn: str, commit: Commit) -> list[Fact]:
 
 
 def shown_share(history: list[Message], commit: Commit) -> float:
-    """Return which share (0..1) of the lines that the patch changes or rests on the conversation has shown, in an
-    observation or in an edit of its own. A patch that only adds files has nothing to show: 0."""
+    """Return the share (0 to 1) of the patch's removed and context lines that were shown; 0 without such lines."""
     lines = [squeezed for hunk in patch_of(commit).hunks if hunk.source == "patch" for line in hunk.old
              if len(squeezed := _squeezed(line)) >= MIN_SHOWN_LINE_CHARS]
     shown = Shown(history)
     return sum(line in shown.squeezed for line in lines) / len(lines) if lines else 0.0
 
 
-# the conversation and the pull request
-
 class Shown:
-    """Everything that a conversation has said up to its last message."""
+    """Index the text of a conversation, including its last message."""
 
     def __init__(self, history: list[Message]):
         self.text = "\n".join(message["content"] for message in history)
 
     @cached_property
     def names(self) -> set[str]:
+        """Return the identifiers in the conversation."""
         return set(NAME.findall(re.sub(r"\\[nrt]", "  ", self.text)))
 
     @cached_property
     def words(self) -> set[str]:
+        """Return the identifiers and their parts between underscores, in lower case."""
         return {part for name in self.names for part in {name.lower(), *name.lower().split("_")}}
 
     @cached_property
     def files(self) -> set[str]:
+        """Return the base names of the paths in the conversation."""
         return {path.rpartition("/")[2] for path in PATH.findall(self.text)}
 
     @cached_property
     def squeezed(self) -> str:
+        """Return the conversation without whitespace and backslashes."""
         return _squeezed(self.text)
 
     def shows(self, hunk: Hunk) -> bool:
-        """Return whether a third or more of the code that a hunk changes was shown."""
+        """Return whether at least a third of a hunk's old code lines was shown."""
         lines = [line for line in map(_squeezed, hunk.old) if len(line) >= MIN_CODE_CHARS]
         return bool(lines) and 3 * sum(line in self.squeezed for line in lines) >= len(lines)
 
 
 class Patch:
-    """The two patches of a pull request, in hunks."""
+    """Index the hunks of a pull request's two patches."""
 
     def __init__(self, patch: str, test_patch: str, files: tuple[str, ...]):
         self.hunks = [*hunks_of(patch, "patch"), *hunks_of(test_patch, "test_patch")]
@@ -98,7 +98,7 @@ class Patch:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """{name that the project defines: the patch that has it}, where it is oldest."""
+        """Return {defined name: source of the first hunk that defines it}."""
         found: dict[str, str] = {}
         for hunk in self.hunks:
             text = "\n".join((hunk.header, *hunk.old, *hunk.added))
@@ -108,24 +108,25 @@ class Patch:
 
     @cached_property
     def labels(self) -> set[str]:
-        """Names of the tests that the pull request adds, where they are texts."""
+        """Return the labels (string names) of the tests that the pull request adds."""
         added = "\n".join(line for hunk in self.hunks if hunk.source == "test_patch" for line in hunk.added)
         return {label for groups in LABEL.findall(added) for label in groups if label}
 
     @cached_property
     def old_squeezed(self) -> str:
+        """Return the removed and context lines without whitespace and backslashes."""
         return "\n".join(_squeezed(line) for hunk in self.hunks for line in hunk.old)
 
 
 def patch_of(commit: Commit) -> Patch:
-    """Return the pull request's patches, read once for all turns of an instance that come together."""
+    """Return the pull request's patches, cached so that consecutive turns of an instance share them."""
     return _read(commit.patch, commit.test_patch, tuple(commit.files))
 
 
 _read = lru_cache(maxsize=8)(Patch)
 
 
-# what a turn has of it
+# Each finder yields the facts of one kind.
 
 def _paths(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
     own = {path.rpartition("/")[2] for path in WRITES.findall(turn)}
@@ -147,7 +148,7 @@ def _names(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
         name = match[0]
         if name not in shown.names and (source := hidden.names.get(name)) and len(name) > 2:
             is_compound = "_" in name.strip("_") or not (name.islower() or name.istitle())
-            is_attribute = turn[:match.start()].endswith(".")   # of a library's object, perhaps
+            is_attribute = turn[:match.start()].endswith(".")   # it may belong to a library's object
             yield _fact("name", match, source, "a name that was not shown",
                         is_compound and not is_attribute and name not in own)
     for label in hidden.labels:
@@ -199,7 +200,7 @@ def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
 
 
 def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
-    """Yield text that an edit of the turn replaces or looks for, and that nothing has shown."""
+    """Yield texts that an edit of the turn replaces or searches for but that nothing has shown."""
     thought, *rest = turn.split("```")
     code, said = "\n".join(rest[::2]), _squeezed(thought)
     for text in dict.fromkeys(match[2] for kind in (SUBSTITUTION, REPLACED) for match in kind.finditer(code)):
@@ -213,7 +214,7 @@ def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
 
 
 def _first(matches: Iterable[re.Match]) -> Iterator[re.Match]:
-    """Yield the first match of each text."""
+    """Yield the first match of each distinct text."""
     seen: set[str] = set()
     for match in matches:
         if match[0] not in seen:
@@ -226,5 +227,5 @@ def _fact(kind: str, match: re.Match, source: str, why: str, certain: bool) -> F
 
 
 def _squeezed(text: str) -> str:
-    """Return the text without blanks and backslashes: as it is the same in a shell's quotes and in a file."""
+    """Return the text without whitespace and backslashes, so that shell-quoted code equals the file's."""
     return "".join(text.split()).replace("\\", "")

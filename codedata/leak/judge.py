@@ -1,12 +1,12 @@
-"""Ask a model whether a turn shows knowledge of the pull request that its conversation has not.
+"""Ask a model whether a turn shows knowledge of the pull request that its conversation lacks.
 
-A verdict, as answer*/_leaks/ and score/ keep it:
+answer*/_leaks/ and score/ store a verdict as:
 
     {judge, side: "challenger" | "king", of, attempt, leak, findings [{quote, kind, why}], hedged_claims, raw,
      usage {tokens_in, tokens_out, cost_usd}, seconds, settings}
 
-`of` is a digest of history, turn and pull request: a verdict on other texts does not count. A reply that is no JSON of
-the schema, or that quotes what the turn does not say, cannot be read: it is asked for once more, then the item fails.
+`of` is a digest of history, turn and pull request: a verdict on other texts does not count. If a reply
+does not fit the schema or quotes text absent from the turn, ask once more; then the item fails.
 """
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from collections.abc import Iterable
 from codedata.leak.facts import find_facts
 from codedata.leak.request import with_pull_request
 from codedata.llm import Client
-from codedata.records import Commit, LeakVerdict, Message
+from codedata.records import Commit, LeakVerdict, Message, storable
 from codedata.store import digest
 from codedata.texts import fill, text_of
 
 KINDS = ("path", "name", "line", "literal", "test", "cause", "fix", "mention")
-ATTEMPTS = 2                 # at a reply that can be read
-MAX_FINDINGS = 20            # of a turn
-MAX_REPLY_CHARS = 60_000     # of a reply that are searched for the verdict
-OPENING, MAX_OPENINGS = re.compile(r'\{\s{0,99}"'), 200   # of an object; how many are tried, from the last one on
+ATTEMPTS = 2                 # limits the requests for a valid reply
+MAX_FINDINGS = 20            # findings kept per turn
+MAX_REPLY_CHARS = 60_000     # the verdict is searched in the last ones
+OPENING, MAX_OPENINGS = re.compile(r'\{\s{0,99}"'), 200   # starts of JSON objects; the last ones are tried
 STRICT = {"type": "object", "additionalProperties": False}
 FINDING = {"quote": {"type": "string"}, "kind": {"type": "string", "enum": [*KINDS]}, "why": {"type": "string"}}
 FINDINGS = {"type": "array", "items": {**STRICT, "required": [*FINDING], "properties": FINDING}}
@@ -50,9 +50,9 @@ DEFENCE = (
 
 def judge_turn(client: Client, history: list[Message], turn: str, commit: Commit, *, side: str = "challenger",
                tries: Iterable[dict] = (), defence: str = "") -> LeakVerdict:
-    """Return a leak judge's verdict on a turn. ItemFailed where two replies cannot be read, or none came.
+    """Return a leak judge's verdict on a turn; raise ItemFailed after two invalid replies or none.
 
-    `tries`: what was refused before, {turn, findings} each; `defence`: what the writer says of the findings.
+    `tries` holds the refused attempts as {turn, findings}; `defence` is the writer's objection to the findings.
     """
     of = verdict_digest(history, turn, commit)
     problem = ""
@@ -62,14 +62,14 @@ def judge_turn(client: Client, history: list[Message], turn: str, commit: Commit
         said, problem = read_reply(reply.text or reply.reasoning, turn)
         if said is not None:
             return LeakVerdict(client.speaker.role, side, of, attempt, said["leak"], said["findings"],
-                               said["hedged_claims"], reply.text, {key: reply.call.get(key) for key in USAGE},
+                               said["hedged_claims"], storable(reply.text), {key: reply.call.get(key) for key in USAGE},
                                reply.call["seconds"], judge_settings(client))
     return client.give_up(f"the leak judge {client.speaker.role} cannot be read: {problem}")
 
 
 def request(client: Client, history: list[Message], turn: str, commit: Commit, of: str, attempt: int = 1,
             tries: Iterable[dict] = (), defence: str = "") -> list[Message]:
-    """Return the request: the history, the pull request, the turn, the rule."""
+    """Return the judge's request: history, pull request, turn and instructions."""
     facts = [f"- {fact.text} ({fact.why})" for fact in find_facts(history, turn, commit)]
     refused = [f"---\n{one['turn']}\n{findings_text(one['findings'])}" for one in tries]
     return with_pull_request(
@@ -80,12 +80,12 @@ def request(client: Client, history: list[Message], turn: str, commit: Commit, o
 
 
 def findings_text(findings: list[dict]) -> str:
-    """Return findings, a line each, as a model is told them."""
+    """Return the findings as text for a model, one per line."""
     return "\n".join(f'- "{" ".join(one["quote"].split())}": {" ".join(one["why"].split())}' for one in findings)
 
 
 def read_reply(text: str, turn: str) -> tuple[dict | None, str]:
-    """Return ({leak, findings, hedged_claims}, "") of a judge's reply, or (None, what is wrong with it)."""
+    """Return ({leak, findings, hedged_claims}, "") for a valid reply, else (None, what is wrong)."""
     said = _last_object(text)
     if said is None:
         return None, "no JSON object with `findings` and `leak`"
@@ -98,15 +98,15 @@ def read_reply(text: str, turn: str) -> tuple[dict | None, str]:
             return None, "a finding is no {quote, kind, why}"
         if not _is_quoted(one["quote"], turn):
             return None, f"it quotes what the turn does not say: {one['quote'][:80]!r}"
-        kept.append({"quote": one["quote"], "kind": one["kind"] if one["kind"] in KINDS else "mention",
-                     "why": one["why"]})
+        kind = one["kind"] if one["kind"] in KINDS else "mention"
+        kept.append(storable({"quote": one["quote"], "kind": kind, "why": one["why"]}))
     if leak and not kept:
         return None, "it says leak and quotes nothing"
     return {"leak": leak, "findings": kept, "hedged_claims": min(hedged, 100)}, ""
 
 
 def _last_object(text: str) -> dict | None:
-    """Return the last JSON object in a reply that has the two keys."""
+    """Return a reply's last JSON object that has `leak` and `findings`, or None."""
     text, decoder = text[-MAX_REPLY_CHARS:], json.JSONDecoder()
     for start in reversed([match.start() for match in OPENING.finditer(text)][-MAX_OPENINGS:]):
         try:
@@ -119,15 +119,15 @@ def _last_object(text: str) -> dict | None:
 
 
 def _is_quoted(quote: str, turn: str) -> bool:
-    """Return whether the words stand in the turn, whatever the blanks between them."""
+    """Return whether a non-empty quote occurs in the turn, ignoring whitespace."""
     return bool(quote.strip()) and "".join(quote.split()) in "".join(turn.split())
 
 
 def verdict_digest(history: list[Message], turn: str, commit: Commit) -> str:
-    """Return the digest of everything that a verdict is about."""
+    """Return the digest of history, turn and pull request, which identifies a verdict's input."""
     return digest([history, turn, *(getattr(commit, name) for name in OF_COMMIT)])
 
 
 def judge_settings(client: Client) -> str:
-    """Return the digest of what a verdict depends on beside its texts."""
+    """Return a digest (8 characters) of the judge's model settings and prompt."""
     return digest([client.speaker.identity(), text_of("codedata.leak", "judge.md")])[:8]

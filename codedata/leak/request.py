@@ -1,7 +1,6 @@
-"""Lay a note with a pull request behind a conversation, within a model's limit.
+"""Append a note with a pull request to a conversation, within a model's token limit.
 
-The conversation comes first and unchanged, so that endpoints that cache what requests begin with serve the king, the
-challenger and the leak judge from one entry.
+The conversation comes first, so that an endpoint's prefix cache serves king, challenger and leak judge from one entry.
 """
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ what may well have stood there counts as shown.
 
 
 def with_pull_request(client: Client, history: list[Message], note: str, commit: Commit, **parts: str) -> list[Message]:
-    """Return the request: the history, and `note` with the pull request and `parts` filled in behind it."""
+    """Return the history followed by `note`, filled with the pull request and `parts`."""
     parts |= {"repo": commit.repo, "language": commit.language, "issue": commit.issue or NONE,
               "description": commit.description or NONE, "files": "\n".join(commit.files)}
     fixed = fill(note, **parts, cut=CUT, patch=NONE, test_patch=NONE)
@@ -28,7 +27,7 @@ def with_pull_request(client: Client, history: list[Message], note: str, commit:
 
 
 def behind(history: list[Message], text: str) -> list[Message]:
-    """Return the history with a text at the end of its last user message, or as one where it ends otherwise."""
+    """Return the history with a text appended to a final user message, or as a new user message."""
     if history and history[-1]["role"] == "user":
         return [*history[:-1], {**history[-1], "content": f"{history[-1]['content']}\n\n{text}"}]
     return [*history, {"role": "user", "content": text}]
