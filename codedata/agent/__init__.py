@@ -1,4 +1,4 @@
-"""Agents: a model that works on a task in a sandbox by calling tools."""
+"""Run agents: a model works on a task in a sandbox by calling tools."""
 from codedata.agent.bash import ToolBashExecutor
 from codedata.agent.endings import stop, submit
 from codedata.agent.files import create_file, edit_file, search, view_file

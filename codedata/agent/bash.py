@@ -1,16 +1,16 @@
-"""The bash tool. What a command leaves (directory, environment) is kept by the sandbox's SCRIPT_BASH_FUNC, not here."""
+"""Provide the bash tool. The sandbox's SCRIPT_BASH_FUNC keeps directory and environment between commands."""
 from __future__ import annotations
 
 from codedata.agent.tools import Failed, Stop
 from codedata.sandbox import OUTPUT_BYTES, Result, Sandbox
 
-# The first line of an output that ends the run; it has to stand in the command, too: a file that holds it ends nothing
-SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"   # what models were trained to print
+# An output with this first line ends the run if the command contains the line, too; printing a file does not.
+SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"   # models were trained to print it
 GIVE_UP = "TASK_CANNOT_BE_COMPLETED"
 
 
 class ToolBashExecutor:
-    """Bash commands, each for `timeout_s` at most, or for as long as the model says up to `max_timeout_s`."""
+    """Run bash commands, each for `timeout_s` at most, or for a time the model gives, up to `max_timeout_s`."""
 
     name = "bash"
 
@@ -32,7 +32,7 @@ class ToolBashExecutor:
 
 
 def shown(result: Result, limit: float) -> str:
-    """A command's result as a model sees it. No seconds: the same result is to be the same text in another run."""
+    """Return a command's result as a model sees it, without seconds, so that re-runs give the same text."""
     notes = [f"<note>not finished after {limit:g} s, and ended</note>\n"] if result.timed_out else []
     notes += [f"<note>{result.limit_hit}</note>\n"] if result.limit_hit else []
     if result.n_bytes > OUTPUT_BYTES:

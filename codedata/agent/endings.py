@@ -1,4 +1,4 @@
-"""The tools that end a run. `submit` is among an agent's tools also where nobody names it."""
+"""Define the tools that end a run. An agent has `submit` even where it is not given."""
 from codedata.agent.tools import Stop
 
 

@@ -1,7 +1,7 @@
-"""Tools that look at and change files of a sandbox. Paths are absolute, in ~/, or from where bash commands run now.
+"""View, search and edit files of a sandbox. Paths are absolute, in ~/, or relative to bash's directory.
 
-Files are read and written by commands of the sandbox, so that what its user may not do, a tool may not do either. Texts
-are UTF-8; edits are for files up to MOST_BYTES. Nothing is promised where two agents edit one file.
+Commands of the sandbox read and write the files, so a tool has no more rights than the sandbox's user. Texts are
+UTF-8; edits are for files up to MOST_BYTES. Nothing is promised where two agents edit one file.
 """
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from shlex import quote
 from codedata.agent.tools import Failed
 from codedata.sandbox import Sandbox
 
-VIEWED = 250              # lines that are shown unless more are asked for
-FOUND = 100               # matches of a search that are shown
-FOUND_CHARS = 300         # of a line with a match
-MOST_BYTES = 600_000      # of a file: base64 of it still fits into what a sandbox keeps of an output
-CHUNK_BYTES = 200_000     # written by one command
+VIEWED = 250              # lines shown by default
+FOUND = 100               # matches shown of a search
+FOUND_CHARS = 300         # characters shown of a matching line
+MOST_BYTES = 600_000      # largest file: its base64 still fits into the output that a sandbox keeps
+CHUNK_BYTES = 200_000     # bytes written by one command
 AROUND = 3                # lines shown on either side of an edit
-LISTED = 10               # places named where a text occurs more than once
+LISTED = 10               # line numbers listed where a text occurs more than once
 READ = "(set -o pipefail; head -c {n} < {path} | base64 -w 0)"
 VIEW = """if [ -d {path} ]; then echo 0; ls -1Ap -- {path}
 else awk 'END {{print NR}}' < {path} && sed -n '{start},{end}p' < {path}; fi"""
@@ -62,7 +62,7 @@ def search(sandbox: Sandbox, pattern: str, path: str = ".", files: str = "") -> 
     found = [line for line in result.output.splitlines() if not line.startswith("grep: ")]
     if result.exit_code not in (0, 1) and not found:
         return Failed(result.output.strip() or f"grep ended with {result.exit_code}.")
-    found.sort(key=_place)   # the order of a folder's files is not the same everywhere
+    found.sort(key=_place)   # the order of a folder's files differs between machines
     lines = [line if len(line) <= FOUND_CHARS else line[:FOUND_CHARS] + " …" for line in found[:FOUND]]
     more = [f"({len(found) - FOUND} more: narrow the search)"] if len(found) > FOUND else []
     return "\n".join(lines + more) or "No line matches."
@@ -78,7 +78,7 @@ def edit_file(sandbox: Sandbox, path: str, old: str, new: str) -> str:
     text = _read(sandbox, path)
     if isinstance(text, Failed):
         return text
-    if "\r\n" in text and "\r\n" not in old:   # a model sees and writes plain line ends
+    if "\r\n" in text and "\r\n" not in old:   # a model sees and writes LF line ends
         old, new = old.replace("\n", "\r\n"), new.replace("\n", "\r\n")
     if not old or old == new:
         return Failed("`old` is empty: nothing to look for." if not old else "`old` and `new` are the same.")
@@ -108,7 +108,7 @@ def create_file(sandbox: Sandbox, path: str, content: str) -> str:
 
 
 def write(sandbox: Sandbox, path: str, data: bytes) -> Failed | None:
-    """Write a file as it is (its mode and owner stay), or a new one; what went wrong, or None."""
+    """Write a file, keeping the mode and owner of an existing one; return None, or Failed with the reason."""
     for at in range(0, max(len(data), 1), CHUNK_BYTES):
         part = base64.b64encode(data[at:at + CHUNK_BYTES]).decode()
         result = sandbox.run(WRITE.format(path=_quoted(path), part=part, how=">>" if at else ">"))
@@ -118,7 +118,7 @@ def write(sandbox: Sandbox, path: str, data: bytes) -> Failed | None:
 
 
 def _read(sandbox: Sandbox, path: str) -> str:
-    """The text of a file, or Failed."""
+    """Return the text of a file, or Failed with the reason."""
     result = sandbox.run(READ.format(path=_quoted(path), n=MOST_BYTES + 1))
     try:
         data = base64.b64decode(result.output, validate=True)
@@ -126,13 +126,13 @@ def _read(sandbox: Sandbox, path: str) -> str:
             return data.decode()
     except UnicodeDecodeError:
         return Failed(f"{path} is not a UTF-8 text: edit it with bash.")
-    except ValueError:   # what it says is no base64, so it is a message
+    except ValueError:   # output that is not base64 is an error message
         return Failed(f"{path} cannot be read: {result.output.strip()}")
     return Failed(f"{path} is longer than {MOST_BYTES:,} bytes: edit it with bash.")
 
 
 def _quoted(path: str) -> str:
-    """A path as bash takes it, to the letter but for a ~ in front."""
+    """Return a path quoted for bash; only a leading ~/ is expanded."""
     return '"$HOME"/' + quote(path[2:]) if path.startswith("~/") else quote(path)
 
 
@@ -141,7 +141,7 @@ def _numbered(lines: list[str], start: int) -> str:
 
 
 def _place(line: str) -> tuple[str, int]:
-    """The file and the number of a line that grep has found."""
+    """Return the file and line number of a line of grep output."""
     found = re.match(r"(.*?):(\d+):", line)
     return (found[1], int(found[2])) if found else (line, 0)
 
@@ -155,7 +155,7 @@ def _places(text: str, old: str) -> str:
 
 
 def _nearest(lines: list[str], wanted: list[str]) -> str:
-    """The place of a file that is most like `wanted`, in words for a model."""
+    """Describe to a model the lines of a file that are most similar to `wanted`."""
     stripped, sought = [line.strip() for line in lines], [line.strip() for line in wanted]
     lines_sought = {line for line in sought if line}
     scores = {at: sum(a == b != "" for a, b in zip(stripped[at:], sought, strict=False)) for at in range(len(lines))

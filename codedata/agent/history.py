@@ -1,8 +1,8 @@
-"""What has been said in a run, and what of it a request holds: all, or without the bodies of old observations.
+"""Keep the messages of a run and build its requests, where needed without the bodies of old observations.
 
-The messages stay whole; where a request would be too long, the oldest observations in it are replaced by lines that say
-how long they were and where the model finds them in the sandbox. System prompt, task, what the model itself said and
-what it has not seen yet are never shortened.
+The messages stay whole. Where a request would be too long, its oldest observations are replaced by lines that state
+their length and where the model finds them in the sandbox. System prompt, task, the model's own messages and
+observations that it has not seen yet are never shortened.
 """
 from __future__ import annotations
 
@@ -12,46 +12,49 @@ from dataclasses import dataclass, field
 
 from codedata.llm.trim import MESSAGE_TOKENS, estimate_tokens
 
-SHORTEST_BODY = 1000     # characters: shorter ones are not worth a line in their place
-DOWN_TO = 0.75           # of the limit: so that not every step changes the request's beginning, which endpoints cache
+SHORTEST_BODY = 1000     # characters: replacing shorter ones saves too little
+DOWN_TO = 0.75           # share of the limit that leaves room, so that the cached prefix rarely changes
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A message whose body requests do not hold any more."""
+    """Name a message whose body is left out of requests, and its placeholder."""
 
     message: int             # index in the messages
-    from_iteration: int      # the first whose request was without it
-    placeholder: str         # what stood there instead
+    from_iteration: int      # the first whose request left it out
+    placeholder: str         # the text sent instead
 
 
 @dataclass
 class History:
-    """The messages of a run."""
+    """Hold the messages of a run and which bodies its requests leave out."""
 
     messages: list[dict]
     left_out: dict[int, LeftOut] = field(default_factory=dict)
     _observations: dict[int, str] = field(default_factory=dict)   # index → name
 
     def say(self, message: dict) -> None:
+        """Append a message that is never shortened."""
         self.messages.append(message)
 
     def observe(self, message: dict, name: str) -> None:
+        """Append an observation; `name` is its file name if its body is left out later."""
         self._observations[len(self.messages)] = name
         self.messages.append(message)
 
     def request(self) -> list[dict]:
+        """Return the messages to send, with placeholders for the bodies left out."""
         return [{**message, "content": self.left_out[i].placeholder} if i in self.left_out else message
                 for i, message in enumerate(self.messages)]
 
     def size(self) -> int:
-        """Tokens of a request, about, and rather too many."""
+        """Return the estimated tokens of the next request, rather too many than too few."""
         return sum(map(_tokens, self.request()))
 
     def shorten(self, limit: int, iteration: int, save: Callable[[str, str], str]) -> bool:
-        """Leave out old bodies till a request fits `limit`; False where there is none left to leave out.
+        """Leave out old bodies until a request fits well within `limit`; return whether any was left out.
 
-        save(name, text) puts a body where the model can read it, and gives the place.
+        save(name, text) stores a body where the model can read it and returns its path.
         """
         size, n_before = self.size(), len(self.left_out)
         last_reply = max((i for i, message in enumerate(self.messages) if message["role"] == "assistant"), default=0)

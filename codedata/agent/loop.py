@@ -1,11 +1,11 @@
-"""The agent: a model reasons and acts in turn (ReAct) till it hands in an answer, or something ends it.
+"""Run an agent: a model reasons and acts in turn (ReAct) until it submits an answer or a limit is reached.
 
     agent = Agent(system_prompt="…", tools=[ToolBashExecutor()], llm_server=llm_server, sandbox=sandbox)
     result = agent.run("…")          # .status, .answer, .messages, .usage, …
 
-Within `counting(Calls(…))` (codedata/llm/calls.py) every finished reply is kept, and a run that was killed is served
-from there as long as its requests are the same: it acts again, in a new sandbox, and where an observation comes out
-otherwise the model is asked anew. So no observation holds a time or an address of our making.
+Within `counting(Calls(…))` (codedata/llm/calls.py) every finished reply is kept. A re-run after a kill repeats the
+actions in a new sandbox and reads the kept replies as long as its requests are the same; after an observation that
+differs, the model is asked again. So no observation may contain a time or a generated address.
 """
 from __future__ import annotations
 
@@ -29,63 +29,65 @@ from codedata.store import to_json, write_atomic
 from codedata.texts import text_of
 
 RUNNING, SUCCESS, MAX_ITERATION, TOOL_STOP, ERROR = "running", "success", "max_iteration", "tool_stop", "error"
-SILENT_REPLIES = 2       # without any tool call, from the first on: then the model is asked for text
-SAME_FAILURES = 3        # of one action in a row: then it is told, and the action is not run again
-MALFORMED_REPLIES = 8    # in a row: then there is no use in asking on
-SAVED_IN = "~/agent_output"   # of the sandbox: whole texts of what is shown in part
+SILENT_REPLIES = 2       # first replies without a tool call, after which the text protocol is used
+SAME_FAILURES = 3        # in a row of one action: the model is advised, the action not run again
+MALFORMED_REPLIES = 8    # in a row: the run ends
+SAVED_IN = "~/agent_output"   # in the sandbox: whole texts of shortened observations
 REFUSES_TOOLS = re.compile("tool|function", re.IGNORECASE)
 TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,30}(?:tokens|length)", re.IGNORECASE)
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")   # colours and the like
-OVERWRITTEN = re.compile(r"^[^\n]*\r(?!\n|$)", re.MULTILINE)                        # what a progress bar showed before
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")   # terminal colours and titles
+OVERWRITTEN = re.compile(r"^[^\n]*\r(?!\n|$)", re.MULTILINE)                        # overwritten progress bars
 
 
 class LLMServer(Protocol):
-    """What an agent asks: codedata.llm.Client and LLMServerHTTP are such."""
+    """Define the model interface of an agent; codedata.llm.Client and LLMServerHTTP implement it."""
 
     def ask(self, messages: list[dict], *, tools: list[dict] | None = None) -> Reply:
-        """One reply, whatever it says; HttpTrouble where the endpoint refuses, another ItemFailed where none comes."""
+        """Return one reply; raise HttpTrouble where the endpoint refuses, or another ItemFailed."""
 
 
 @dataclass(frozen=True)
 class AgentResult:
-    """What a run came to, and all that was said in it.
+    """Hold the outcome, the messages and the usage of a run.
 
     status          | the run ended because
     ----------------|-------------------------------------------------------------------------------------
-    success         | the model handed in `answer`: by `submit`, or by the submit command of the text protocol
-    max_iteration   | it had given max_iterations replies, and handed in nothing
-    tool_stop       | a tool asked for it (`answer` is what it said), or max_seconds, max_tokens or max_usd was reached
-    error           | there was no way on: a request given up, the sandbox gone, only malformed replies
+    success         | the model submitted `answer`: by `submit`, or by the submit command of the text protocol
+    max_iteration   | the model gave max_iterations replies without submitting an answer
+    tool_stop       | a tool ended it (`answer` is its text), or max_seconds, max_tokens or max_usd was reached
+    error           | it could not go on: a request failed, the sandbox died, or replies stayed malformed
 
-    `error` says more in all cases but success. A trajectory on disk also has `running`: its run goes on, or was killed.
+    `error` gives details in all cases but success. A trajectory on disk may also have status `running`: its run goes
+    on, or was killed.
     """
 
     status: str
     answer: str
     error: str
     iterations: int          # replies of the model
-    malformed: int           # replies and calls in which nothing could be done
+    malformed: int           # invalid replies and tool calls
     protocol: str            # native | text
-    messages: list[dict]     # as the API has them, whole
-    tools: list[dict]        # as they were sent with each request
-    left_out: list[dict]     # whose bodies later requests did not hold: message, from_iteration, placeholder
+    messages: list[dict]     # whole, in the API's form
+    tools: list[dict]        # the schemas sent with each request
+    left_out: list[dict]     # bodies that later requests omit: message, from_iteration, placeholder
     usage: dict              # calls, tokens_in, tokens_out, cost_usd (null: not known), seconds
 
     def to_dict(self) -> dict:
+        """Return the result as a dict for JSON."""
         return asdict(self)
 
 
 class Agent:
-    """A model, its tools and the sandbox that they act in.
+    """Run a model with tools that act in a sandbox.
 
     tools               functions, or objects such as ToolBashExecutor() (codedata/agent/tools.py); `submit` is added
-    max_iterations      replies of the model
-    max_seconds         of a run, max_tokens of all its requests and replies, max_usd of its cost: 0 for no limit. Each
-                        is looked at before a request, so a run ends at most one reply and its actions behind it
-    max_context_tokens  of a request, as estimated (3 bytes a token); above it old observations are left out
-    max_output_chars    of an observation; of a longer one the middle is left out, and the whole is in ~/agent_output/
-    protocol            native | text | auto: native, and text where the endpoint refuses tools or the model calls none
-    trajectory          a JSON file with the result so far, written after every step
+    max_iterations      limits the replies of the model
+    max_seconds         limits the run time, max_tokens all requests and replies, max_usd the cost; 0: no limit. Each
+                        is checked before a request, so a run exceeds it by at most one reply and its actions
+    max_context_tokens  limits a request, estimated at 3 bytes a token; above it, old observations are left out
+    max_output_chars    limits an observation; a longer one loses its middle, and ~/agent_output/ has the whole text
+    protocol            native | text | auto: native, or text where the endpoint refuses tools or the model calls none
+    trajectory          names a JSON file with the result so far, written after every step
     """
 
     def __init__(self, system_prompt: str, tools: Sequence[Callable | Tool], llm_server: LLMServer, sandbox: Sandbox, *,
@@ -107,7 +109,7 @@ class Agent:
         self.max_output_chars, self.protocol, self.trajectory = max_output_chars, protocol, trajectory
 
     def run(self, task: str) -> AgentResult:
-        """Work on a task. What ends more than this run (a refused key, the budget, Ctrl-C) is raised: RunStopped."""
+        """Work on a task and return the result; raise RunStopped on a refused key, the budget or Ctrl-C."""
         run = _Run(self, task)
         try:
             while run.goes_on():
@@ -120,14 +122,14 @@ class Agent:
                         break
                     run.observe(action, outcome)
                 run.save()
-        except ItemFailed as e:   # of a request; SandboxDied is one, too
+        except ItemFailed as e:   # a request failed for good, or SandboxDied
             run.end(ERROR, error=str(e))
         run.save()
         return run.result()
 
 
 class _Run:
-    """One run of an agent, as far as it has come."""
+    """Hold the state of one run of an agent."""
 
     def __init__(self, agent: Agent, task: str):
         self.agent, self.task, self.started, self.ended = agent, task, time.monotonic(), 0.0
@@ -143,7 +145,7 @@ class _Run:
         self.history = History(storable(protocol.opening(self.agent.system_prompt, self.task)))
 
     def goes_on(self) -> bool:
-        """Whether there is another step to take; where a limit is reached, this ends the run."""
+        """Return whether there is another step to take; end the run where a limit is reached."""
         if self.status != RUNNING:
             return False
         for name, limit in self.agent.limits.items():
@@ -160,7 +162,7 @@ class _Run:
         return self.status == RUNNING
 
     def think(self) -> Turn:
-        """The model's next turn, which is in the history then."""
+        """Append the model's next turn to the history and return it."""
         can_fall_back = self.agent.protocol == "auto" and self.protocol.name == "native" and "bash" in self.agent.tools
         if can_fall_back and not self.n_actions and self.iterations >= SILENT_REPLIES:
             self._begin(Text(self.agent.tools))
@@ -169,7 +171,7 @@ class _Run:
         self.calls.append(reply.call)
         turn = self.protocol.read(reply)
         if can_fall_back and turn.problem and not self.n_actions and one_command(turn.message["content"])[0]:
-            self._begin(Text(self.agent.tools))   # it speaks the other one already
+            self._begin(Text(self.agent.tools))   # the reply already follows the text protocol
             turn = self.protocol.read(reply)
         self.n_actions += len(turn.actions)
         self.history.say(turn.message)
@@ -181,7 +183,7 @@ class _Run:
         return turn
 
     def _ask(self, can_fall_back: bool) -> Reply:
-        """A reply to the history, shortened or in the other protocol where the endpoint insists."""
+        """Return a reply to the history; shorten it or switch to text where the endpoint requires that."""
         if self.history.size() > self.agent.max_context_tokens:
             self.history.shorten(self.agent.max_context_tokens, self.iterations + 1, self._save_text)
         while True:
@@ -198,7 +200,7 @@ class _Run:
                     raise
 
     def act(self, action: Action) -> str | Stop:
-        """What the tool gives. An action that fails again and again is not run any more."""
+        """Return the tool's result; do not run an action again after SAME_FAILURES failures in a row."""
         if action.problem:
             return Failed(action.problem)
         what = json.dumps([action.tool, action.arguments], sort_keys=True)
@@ -214,13 +216,13 @@ class _Run:
         return outcome if self.n_failures < SAME_FAILURES else Failed(f"{outcome}\n\n{advice}")
 
     def _ending(self, stop: Stop) -> str | Stop:
-        """What the tool for it says to an end that a command has printed: `submit` may refuse an answer."""
+        """Return the ending tool's result where a command printed the end: `submit` may refuse the answer."""
         name, argument = ("submit", "answer") if stop.is_success else ("stop", "reason")
         tool, given = self.agent.tools.get(name), {argument: stop.answer}
         return tool(self.agent.sandbox, given) if tool and not tool.problem(given) else stop
 
     def observe(self, action: Action, outcome: Any) -> None:
-        """Put what an action gave into the history, not too long of it."""
+        """Append an action's result to the history, cut to max_output_chars."""
         text, name = plain(str(outcome)), f"output_{len(self.history.messages)}.txt"
         if len(text) > (most := self.agent.max_output_chars):
             place = self._save_text(name, text)
@@ -229,15 +231,18 @@ class _Run:
         self.history.observe(self.protocol.observation(action, text), name)
 
     def end(self, status: str, answer: str = "", error: str = "") -> None:
+        """End the run with a status, unless it has ended already."""
         if self.status == RUNNING:
             self.status, self.answer, self.error = status, storable(answer), storable(error)
             self.ended = time.monotonic()
 
     def save(self) -> None:
+        """Write the trajectory file, if one is set."""
         if self.agent.trajectory:
             write_atomic(Path(self.agent.trajectory), to_json(self.result().to_dict()))
 
     def result(self) -> AgentResult:
+        """Return the result so far."""
         return AgentResult(self.status, self.answer, self.error, self.iterations, self.malformed, self.protocol.name,
                            self.history.messages, list(self.protocol.schemas),
                            [asdict(left_out) for left_out in self.history.left_out.values()], self._usage())
@@ -253,7 +258,7 @@ class _Run:
                 "max_usd": usage["cost_usd"]}
 
     def _save_text(self, name: str, text: str) -> str:
-        """Put a text where the model can read it; the place. One that was put there under the name before stays."""
+        """Save a text in the sandbox and return its path; a name that is saved already is not overwritten."""
         if name not in self.saved:
             place = f"{SAVED_IN}/{name}"
             problem = write(self.agent.sandbox, place, text.encode())
@@ -262,7 +267,7 @@ class _Run:
 
 
 def plain(text: str) -> str:
-    """A text of a terminal as it is read there: without colours, and without what a progress bar has overwritten."""
+    """Return terminal output as it is displayed, without colours and overwritten progress bars."""
     return storable(OVERWRITTEN.sub("", CONTROL.sub("", text)))
 
 

@@ -1,7 +1,7 @@
-"""How a model says what it does: by native tool calls, or as text, a THOUGHT and one bash block a turn.
+"""Read the actions in a model's reply: native tool calls, or text with a THOUGHT and one bash block a turn.
 
-A reply is read into a Turn: the message that goes into the history, and the actions in it. What cannot be done is an
-action, or a whole turn, with a `problem`, which the model is told.
+A reply is read into a Turn: the message that goes into the history, and its actions. An action or turn that cannot
+be carried out has a `problem`, which is sent to the model.
 """
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from codedata.texts import text_of
 
 BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^```bash\b", re.MULTILINE)
-THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # also where the opening tag was part of the template
-NOTHING_SAID = "(nothing)"   # endpoints refuse messages of an assistant that are empty
-ANSWER_CHARS = 60            # of what could not be read that are shown
+THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the opening tag may be part of the chat template
+NOTHING_SAID = "(nothing)"   # endpoints refuse empty assistant messages
+ANSWER_CHARS = 60            # shown of an argument or name that is invalid
 
 
 @dataclass(frozen=True)
 class Action:
-    """A call of a tool."""
+    """Hold a call of a tool."""
 
     tool: str
     arguments: dict
-    id: str = ""             # of the call, in the native protocol
-    problem: str = ""        # why it cannot be done
+    id: str = ""             # the call id of the native protocol
+    problem: str = ""        # why it cannot be carried out
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One reply of a model."""
+    """Hold one reply of a model: its message and its actions."""
 
     message: dict
     actions: list[Action] = field(default_factory=list)
-    problem: str = ""        # why there is no action in it: the message that goes back
+    problem: str = ""        # the message to the model where there is no action
 
 
 class Reply(Protocol):
-    """What is read of a reply: codedata.llm.Reply has it."""
+    """Define what is read of a reply; codedata.llm.Reply implements it."""
 
     text: str
     tool_calls: list[dict]
     truncated: bool
-    call: dict               # model, tokens_in, tokens_out, cost_usd: None where it is not known
+    call: dict               # model, tokens_in, tokens_out, cost_usd: None where unknown
 
 
 class Native:
-    """Tool calls of the API."""
+    """Read and write the native tool calls of the API."""
 
     name = "native"
 
@@ -59,9 +59,11 @@ class Native:
         self.schemas = [tool.schema for tool in tools.values()]
 
     def opening(self, system_prompt: str, task: str) -> list[dict]:
+        """Return the first messages of a run."""
         return [{"role": "system", "content": system_prompt}, {"role": "user", "content": task}]
 
     def read(self, reply: Reply) -> Turn:
+        """Return a reply as a Turn; `problem` is set where it has no usable action."""
         text = without_thinking(reply.text)
         if reply.truncated or not reply.tool_calls:
             problem = _packaged("cut_short.md") if reply.truncated else "your reply has no tool call in it"
@@ -69,10 +71,11 @@ class Native:
         actions = [self._action(call) for call in reply.tool_calls]
         calls = [{"id": action.id, "type": "function",
                   "function": {"name": action.tool, "arguments": json.dumps(action.arguments, ensure_ascii=False)}}
-                 for action in actions]   # written anew: endpoints refuse a history with calls they cannot read
+                 for action in actions]   # serialized again: endpoints refuse a history with invalid calls
         return Turn({"role": "assistant", "content": text or None, "tool_calls": storable(calls)}, actions)
 
     def observation(self, action: Action, text: str) -> dict:
+        """Return the message with an action's result."""
         return {"role": "tool", "tool_call_id": action.id, "content": text}
 
     def _action(self, call: dict) -> Action:
@@ -82,7 +85,7 @@ class Native:
             return Action(name, {}, call["id"], f"There is no tool {call['function']['name'][:ANSWER_CHARS]!r}. "
                           f"There are {', '.join(self.tools)}.")
         try:
-            arguments = json.loads(raw or "{}", strict=False)   # line ends in texts are meant as such
+            arguments = json.loads(raw or "{}", strict=False)   # accepts raw line ends in strings
         except json.JSONDecodeError as e:
             near = raw[max(0, e.pos - ANSWER_CHARS // 2):e.pos + ANSWER_CHARS // 2]
             return Action(name, {}, call["id"], f"{name} was not called: its arguments are not valid JSON, {e.msg} at "
@@ -96,8 +99,10 @@ class Native:
 
 
 class Text:
-    """THOUGHT and one bash block, for models without tool calls. Its tools are `bash` and, by what a command prints,
-    those that end a run."""
+    """Read and write a THOUGHT and one bash block, for models without tool calls.
+
+    The only tool is `bash`; a command that prints an end marker ends the run.
+    """
 
     name = "text"
     schemas: tuple = ()
@@ -106,10 +111,12 @@ class Text:
         self.can_stop = "stop" in tools
 
     def opening(self, system_prompt: str, task: str) -> list[dict]:
+        """Return the first messages of a run."""
         system_prompt += "\n\n" + _packaged("text.md") + ("\n\n" + _packaged("text_stop.md") if self.can_stop else "")
         return [{"role": "system", "content": system_prompt}, {"role": "user", "content": task}]
 
     def read(self, reply: Reply) -> Turn:
+        """Return a reply as a Turn; `problem` is set where it has no usable action."""
         text = without_thinking(reply.text)
         command, problem = one_command(text)
         if reply.truncated:
@@ -119,11 +126,12 @@ class Text:
         return Turn(said(text), [Action("bash", {"command": command})])
 
     def observation(self, action: Action, text: str) -> dict:
+        """Return the message with an action's result."""
         return {"role": "user", "content": text}
 
 
 def one_command(text: str) -> tuple[str, str]:
-    """(the command of the one bash block, '') or ('', what is wrong)."""
+    """Return (the command of the only bash block, ''), or ('', what is wrong)."""
     blocks, n_openings = BLOCK.findall(text), len(OPENING.findall(text))
     if n_openings > 1:
         return "", f"there are {n_openings} bash blocks in your reply"
@@ -133,12 +141,13 @@ def one_command(text: str) -> tuple[str, str]:
 
 
 def without_thinking(text: str) -> str:
-    """The text behind thinking that an endpoint did not keep apart; a tag inside a block of code is spoken of."""
+    """Return the text without leading thinking; a closing tag inside a code block is part of the text."""
     head, fence, rest = text.partition("```")
     return storable((THINKING.sub("", head) + fence + rest).strip())
 
 
 def said(text: str) -> dict:
+    """Return an assistant message; its content is never empty."""
     return {"role": "assistant", "content": text or NOTHING_SAID}
 
 

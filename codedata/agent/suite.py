@@ -1,4 +1,4 @@
-"""The tool that runs a project's tests and tells which of them failed."""
+"""Run a project's tests as a tool and report which of them failed."""
 from __future__ import annotations
 
 from collections import Counter
@@ -8,12 +8,12 @@ from codedata.agent.bash import shown
 from codedata.agent.tools import Failed
 from codedata.sandbox import Sandbox
 
-NAMED = 50            # tests that did not pass and are named
+NAMED = 50            # failed tests that are listed
 GOOD = ("passed", "skipped")
 
 
 class ToolRunTests:
-    """`command`, and what `parse` makes of its output: [{"name": …, "status": "passed" | "failed" | …}, …]."""
+    """Run `command`; parse(output) returns [{"name": …, "status": "passed" | "failed" | …}, …]."""
 
     name = "run_tests"
 

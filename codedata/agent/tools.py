@@ -1,4 +1,4 @@
-'''A tool is a function with typed arguments; what a model is told of it comes from its signature and docstring.
+'''Turn typed functions into tools; the model's description comes from the signature and the docstring.
 
     def count(sandbox: Sandbox, path: str, unit: Literal["lines", "words"] = "lines") -> str:
         """Count what is in a file.
@@ -6,9 +6,9 @@
         path: of the file
         """
 
-The agent fills in `sandbox`, and no model sees it. The docstring's first paragraph describes the tool, lines "name: …"
-below it its arguments. It gives a text for the model, Failed(text) where it did not work, or Stop(answer). What it
-raises is not caught, but for ItemFailed (SandboxDied is one), which ends the run as an `error`.
+The agent passes `sandbox`, which the model does not see. The docstring's first paragraph describes the tool; lines
+"name: …" below it describe its arguments. A tool returns a text for the model, Failed(text) where it did not work,
+or Stop(answer). Its exceptions are not caught, except ItemFailed (and so SandboxDied), which ends the run as `error`.
 '''
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ NOT_GIVEN = inspect.Parameter.empty
 
 
 class Failed(str):
-    """What a model is told of an action that did not work."""
+    """Mark a text for the model as the result of a failed action."""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """What ends a run: with success, or as `tool_stop`."""
+    """End a run with success, or with status `tool_stop`."""
 
     answer: str
     is_success: bool = True
@@ -43,7 +43,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool as a model is told of it, and what it does."""
+    """Hold a tool: its description for the model and its function."""
 
     name: str
     description: str
@@ -53,7 +53,7 @@ class Tool:
 
     @classmethod
     def of(cls, thing: Callable | Tool) -> Tool:
-        """A function, or an object that can be called and has a `name`, as a tool."""
+        """Return a tool for a function or a named callable object; raise Trouble where it cannot be one."""
         if isinstance(thing, Tool):
             return thing
         function = thing if inspect.isroutine(thing) else type(thing).__call__
@@ -80,12 +80,12 @@ class Tool:
 
     @property
     def schema(self) -> dict:
-        """As an endpoint takes it in `tools`."""
+        """Return the tool in the form of a request's `tools`."""
         return {"type": "function", "function": {"name": self.name, "description": self.description,
                                                  "parameters": self.parameters}}
 
     def problem(self, arguments: dict) -> str:
-        """What is wrong with the arguments of a call, or ''."""
+        """Return what is wrong with the arguments of a call, or ''."""
         known = self.parameters["properties"]
         faults = [f"`{key}` is missing" for key in self.parameters["required"] if key not in arguments]
         faults += [f"there is no argument `{key}`" for key in arguments if key not in known]
@@ -95,11 +95,12 @@ class Tool:
         return f"{self.name} was not called: {', '.join(faults)}. It takes {takes}." if faults else ""
 
     def __call__(self, sandbox: Sandbox, arguments: dict) -> str | Stop:
+        """Call the function and return its result."""
         return self.function(**({"sandbox": sandbox} if self.wants_sandbox else {}), **arguments)
 
 
 def _schema(kind: Any, where: str) -> dict:
-    """The JSON schema of a type."""
+    """Return the JSON schema of a type; raise Trouble for an unsupported type."""
     if kind in NAMES:
         return {"type": NAMES[kind]}
     origin, of = get_origin(kind), get_args(kind)
@@ -115,7 +116,7 @@ def _schema(kind: Any, where: str) -> dict:
 
 
 def _fault(schema: dict, value: Any) -> str:
-    """Why a value does not fit, or ''."""
+    """Return why a value does not fit a schema, or ''."""
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     kind = NAMES.get(type(value)) or ("array" if isinstance(value, list) else "an object")
     if kind not in kinds and not (kind == "integer" and "number" in kinds):

@@ -1,1 +1,1 @@
-"""What is checked by program before anybody trains on it."""
+"""Check training data by program: duplicates, contamination, secrets and injections."""

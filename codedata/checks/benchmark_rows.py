@@ -1,14 +1,14 @@
-"""Rows of benchmarks from local files, whatever family they are of.
+"""Read the rows of benchmarks from local files. These families are known:
 
     SWE-bench family     rows with `instance_id` and `problem_statement` or `patch`: Verified, Lite, Multilingual, Pro,
-                         SWE-rebench, SWE-smith (its patch makes the bug, so it is no gold patch, and left out)
+                         SWE-rebench, SWE-smith (its patch introduces the bug, so it is not read as a gold patch)
     Multi-SWE-bench      rows with `org`, `repo`, `number` and `resolved_issues` or `fix_patch`
     Terminal-Bench       rows with `task_id` and `instruction` or `problem_statement`; folders with task.yaml, or with
                          instruction.md beside task.toml
 
-Rows are read from .json (a list), .jsonl, .jsonl.gz and .parquet, and from all of these in a folder. A row of another
-kind is Trouble: what is skipped in silence would be missed in silence. Nothing is checked beyond the fields that are
-used.
+Rows are read from .json (a list), .jsonl, .jsonl.gz and .parquet, and from all of these in a
+folder. A row of any other kind raises Trouble, because nobody would notice that a skipped row was
+not compared. Only the fields that are used are checked.
 """
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ COLUMNS = ("instance_id", "repo", "base_commit", "problem_statement", "patch", "
 
 @dataclass(frozen=True)
 class Row:
-    """A task of a benchmark. Empty: its family has no such thing."""
+    """Hold one task of a benchmark. A field is empty where the family does not have it."""
 
     benchmark: str              # the file, or the folder of the task
     row_id: str
-    names: tuple[str, ...]      # every id that it goes by
+    names: tuple[str, ...]      # all ids of the task
     statement: str
     repo: str = ""
     base_commit: str = ""       # may be abbreviated
@@ -48,7 +48,7 @@ class Row:
 
 
 def read_rows(path: str | Path) -> Iterator[Row]:
-    """The rows of a file or folder, at least one; else Trouble."""
+    """Yield the rows of a file or folder. Raise Trouble where none is there or one is broken."""
     path = Path(path)
     if path.is_dir():
         yield from _folder_rows(path)
@@ -86,7 +86,7 @@ def _raw_rows(path: Path) -> Iterator:
 
 
 def _parquet(path: Path) -> Iterator[dict]:
-    name = [glob.escape(str(path))]   # duckdb expands globs
+    name = [glob.escape(str(path))]   # escaped because duckdb expands globs
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
         try:
             there = {column for column, *_ in database.execute("describe from read_parquet(?)", name).fetchall()}
@@ -190,7 +190,7 @@ def _content(file: Path) -> str:
 
 
 def _yaml_text(yaml: str, key: str) -> str:
-    """A top-level text, its words only: layout is lost, and a parser for YAML is not needed."""
+    """Return the words of a top-level text, or "". The layout is lost: no YAML parser is needed."""
     match = re.search(rf"^{key}:[ \t]*(?:[|>][-+\d]*[ \t]*$)?(.*(?:\n(?:[ \t].*)?$)*)", yaml, re.MULTILINE)
     text = match[1].strip() if match else ""
     return re.sub(r"\\[nrt]|\\\n\s*", " ", text) if text.startswith('"') else text

@@ -1,23 +1,31 @@
-"""Decontamination: does a sample know a task of a benchmark? Benchmarks are local files, see benchmark_rows.py.
+"""Find the samples that contain a task of a benchmark (decontamination).
 
-A sample is hit by
+benchmark_rows.py reads the benchmarks from local files.
 
-    instance_id                   the same one, in whatever case
-    repository and base commit    the same repository at the same commit; a commit in full counts in forks, too
+A sample is a hit by any of these:
+
+    instance_id                   the ids are equal, ignoring case
+    repository and base commit    both are equal; a full commit hash counts in forks, too
     13-gram                       13 consecutive words of a problem statement, of the added lines of a gold patch or a
                                   test patch, or of a terminal task's solution or tests, in one of the sample's texts
     near-duplicate                one of the sample's texts is a near-duplicate of a problem statement
 
-with words and near-duplicates as in duplicates.py. A 13-gram does not count where it is no evidence: if it occurs in
-more than three instances, has fewer than seven distinct words (numbers and single letters are none), was in the
-repository before the patch (in its removed lines and context), or comes from a licence header, an import, a lock file,
-the headers of a diff, the frames of a traceback, or the comments and check boxes of an issue template. Of a patch or
-tests, 2 % of the 13-grams have to be there: a project's habits come back in every patch, and make one or two. So a
-sample may quote other code of a benchmark's repository, or the same code at an earlier commit.
+duplicates.py defines words and near-duplicates. A 13-gram is no evidence, and does not count, if it
 
-A sample that quotes the repository at a later commit, with the gold patch in it, is hit: it shows the solution. Two
-short patches of one project may hit each other, for instance where their tests begin with the same lines. Not promised:
-that a translated or reworded statement is found, or a patch in a listing with line numbers.
+- occurs in more than three instances,
+- has fewer than seven distinct words (numbers and single letters do not count),
+- was in the repository before the patch (in its removed lines and context), or
+- comes from a licence header, an import, a lock file, the headers of a diff, the frames of a
+  traceback, or the comments and check boxes of an issue template.
+
+A sample has to contain 2 % of the 13-grams of a patch or of tests, because the idioms of a project
+occur in all its patches and match one or two. So a sample may quote other code of a benchmark's
+repository, or the same code at an earlier commit.
+
+A sample that quotes the repository at a later commit, with the gold patch applied, is a hit, as it
+shows the solution. Two short patches of one project may match each other, for instance where their
+tests begin with the same lines. A translated or reworded statement may be missed, and so may a
+patch in a listing with line numbers.
 """
 from __future__ import annotations
 
@@ -35,11 +43,13 @@ from codedata.checks.duplicates import SHINGLE, Index, MinHash, WordHashes, runs
 from codedata.errors import Trouble
 
 GRAM = 13
-DISTINCT = 7             # words of a 13-gram, numbers and single letters apart
-COMMON = 3               # instances; what more of them share is boilerplate
+DISTINCT = 7             # words that a 13-gram needs; numbers and single letters do not count
+COMMON = 3               # instances; a 13-gram that more of them share is boilerplate
 EXCERPT = 300            # characters of the overlap that a hit shows
-SHARE = 0.02             # of a patch's 13-grams. Ansible: of 600 older samples, 171 PRs hit 46 with a single one, 3 so
-NEAR = 0.8               # similarity of two problem statements
+# The share of a patch's 13-grams that makes a hit. Measured on Ansible: of 600 older samples,
+# 171 PRs hit 46 if a single 13-gram is enough, and 3 with this share.
+SHARE = 0.02
+NEAR = 0.8               # Jaccard similarity from which two problem statements are near-duplicates
 PARTS = STATEMENT, PATCH, TEST_PATCH = "problem statement", "patch", "test patch"
 KINDS = SAME_ID, SAME_COMMIT, SAME_WORDS, NEARLY = ("instance_id", "repository and base commit", "13-gram",
                                                     "near-duplicate")
@@ -47,7 +57,7 @@ KINDS = SAME_ID, SAME_COMMIT, SAME_WORDS, NEARLY = ("instance_id", "repository a
 
 @dataclass(frozen=True)
 class Material:
-    """What a sample is made of. `texts` by name: history, answers, patch, and the issue as a text of its own."""
+    """Hold what is compared of a sample. `texts` maps names (history, issue, patch …) to texts."""
 
     instance_id: str
     repo: str
@@ -56,7 +66,7 @@ class Material:
 
 
 def of_turn(turn, repo: str, base_commit: str, **texts: str) -> Material:
-    """A turn (of prompt/ or of a bucket) with whatever else belongs to it: issue, patches, answers."""
+    """Return the Material of a turn. `texts` adds its issue, patches and answers."""
     task = next((m["content"] for m in turn.messages if m["role"] == "user"), "")
     return Material(turn.instance_id, repo, base_commit, {
         "history": "\n".join(m["content"] for m in turn.messages), "task": task, "reference": turn.assistant, **texts})
@@ -64,15 +74,15 @@ def of_turn(turn, repo: str, base_commit: str, **texts: str) -> Material:
 
 @dataclass(frozen=True)
 class Hit:
-    """A reason why a sample knows a row of a benchmark."""
+    """Hold one reason why a sample contains a row of a benchmark."""
 
     benchmark: str    # the file, or the folder of a task
     row_id: str
     kind: str         # one of KINDS
-    overlap: str      # as it stands in the sample, at most 300 characters
-    part: str = ""    # of the row, one of PARTS, where the overlap is
+    overlap: str      # quoted from the sample, at most 300 characters
+    part: str = ""    # the part of the row that overlaps, one of PARTS
     where: str = ""   # the name of the sample's text
-    share: float = 1.0   # of the 13-grams of that part, how many are in that text; of near-duplicates the similarity
+    share: float = 1.0   # share of the part's 13-grams in the text, or Jaccard similarity
 
     def __str__(self) -> str:
         part = f" ({self.part})" if self.part else ""
@@ -80,16 +90,16 @@ class Hit:
 
 
 class Benchmarks:
-    """The rows of some benchmarks, indexed. Holds 12 bytes for each of their 13-grams, and up to 0.15 GB of words.
+    """Index the rows of benchmarks.
 
-    hits() may be called by any number of threads.
+    It takes 12 bytes for each 13-gram, and up to 0.15 GB for word hashes. hits() is thread-safe.
     """
 
     def __init__(self, rows: Iterable[Row]):
         self._word_hashes, self._minhash = WordHashes(), MinHash(NEAR)
         self._rows: list[tuple[str, str, str, str]] = []   # benchmark, row_id, repo, base commit
         self._by_name, self._by_commit = defaultdict(list), defaultdict(list)
-        self._statements: list[int] = []                   # those long enough for near-duplicates
+        self._statements: list[int] = []                   # rows with a long enough statement
         instances: dict[str, int] = {}                     # a row may be in several files
         instance_of, grams, sources, own_shingles = [], [], [], []
         for number, row in enumerate(rows):
@@ -117,15 +127,16 @@ class Benchmarks:
 
     @classmethod
     def load(cls, paths: Iterable[str | Path]) -> Benchmarks:
-        """Of local files and folders. Trouble names every one that is no use."""
+        """Return the index of files and folders. Raise Trouble that names each unusable one."""
         return cls(_every_row(paths))
 
     def hits(self, sample: Material, *, least_share: float = SHARE) -> list[Hit]:
-        """A hit for each row and kind, in the order of the rows; of 13-grams the longest overlap. None: clean.
+        """Return one hit for each row and kind, in the order of the rows; [] means clean.
 
-        `least_share` is for patches and tests; of a problem statement one 13-gram is enough.
+        A 13-gram hit quotes the longest overlap. `least_share`, from 0 to 1, applies to patches and
+        tests; a single 13-gram of a problem statement is enough.
         """
-        found: dict[tuple[int, str], tuple] = {}   # (row, kind): what a Hit has behind its kind
+        found: dict[tuple[int, str], tuple] = {}   # (row, kind) → the fields of a Hit after `kind`
         for number in self._by_name.get(sample.instance_id.lower(), ()):
             found[number, SAME_ID] = (sample.instance_id,)
         for number in self._same_commit(sample.repo.lower(), sample.base_commit.lower()):
@@ -156,8 +167,11 @@ class Benchmarks:
         return out
 
     def _overlaps(self, hashes: np.ndarray) -> Iterator[tuple[int, str, int, int, float]]:
-        """(row, part, first word, words, share) of the longest run of words that a text has of each row and part."""
-        own, positions = np.unique(runs(hashes, GRAM), return_index=True)   # in order: a search starts near the last
+        """Yield (row, part, first word, words, share) of each row and part that overlaps.
+
+        `first word` and `words` locate the longest run; `share` is from 0 to 1.
+        """
+        own, positions = np.unique(runs(hashes, GRAM), return_index=True)   # sorted for searchsorted
         if not len(own) or not len(self._grams):
             return
         places = np.searchsorted(self._grams, own)
@@ -182,7 +196,7 @@ class Benchmarks:
                 for place, similarity in self._index.similar(own, keys.tolist(), signature)]
 
     def _telling_grams(self, row: Row) -> Iterator[np.ndarray]:
-        """The 13-grams of each of PARTS that are evidence, as far as one row can tell."""
+        """Yield for each of PARTS the 13-grams that are evidence; common ones are removed later."""
         added, old = added_and_old(row.patch)
         added_tests, old_tests = added_and_old(row.test_patch)
         before = self._grams_of(old + old_tests, least_distinct=0)
@@ -221,7 +235,7 @@ def _excerpt(text: str, first: int, n_words: int) -> str:
 
 
 def _distinct(found: list[str]) -> np.ndarray:
-    """How many different words each 13-gram has; numbers and single letters count as none."""
+    """Return the number of distinct words in each 13-gram, without numbers and single letters."""
     ids = dict.fromkeys(found)
     for number, word in enumerate(ids, 1):
         ids[word] = 0 if len(word) == 1 or word.isdigit() else number
@@ -232,7 +246,10 @@ def _distinct(found: list[str]) -> np.ndarray:
 
 def _without_common(grams: list[np.ndarray], sources: list[np.ndarray],
                     instance_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(13-grams in order, the row and part of each), without those that more than COMMON instances share."""
+    """Return (sorted 13-grams, their sources) without those of more than COMMON instances.
+
+    A source is row number * len(PARTS) + part.
+    """
     every = np.concatenate([np.empty(0, dtype=np.uint64), *grams])
     source = np.concatenate([np.empty(0, dtype=np.int32), *sources])
     instance = instance_of[source // len(PARTS)]
@@ -245,7 +262,7 @@ def _without_common(grams: list[np.ndarray], sources: list[np.ndarray],
     return every[rare[gram_number]], source[rare[gram_number]]
 
 
-# what of a row is evidence
+# the text of a row that is evidence
 
 LICENCE = re.compile(r"copyright (?:\(c\)|©|\d{4})|licensed under the|spdx-license-identifier|all rights reserved"
                      r"|permission is hereby granted|redistribution and use in source|without (?:any )?warrant"
@@ -254,7 +271,7 @@ COMMENT = re.compile(r"\s*(?:#(?!include)|//|/?\*|;|--|<!--|%|\"\"\"|'''|rem\b|d
 IMPORT = re.compile(r"\s*(?:import|from|#\s*include|using|use|package|require)\b|.*\brequire\(['\"]")
 TEMPLATE = re.compile(r"\s*[-*+] \[[ xX]\]|\s*Traceback \(most recent call last\)|\s*File \".*\", line \d"
                       r"|diff --git |index [0-9a-f]{7,}\.\.|@@ -\d|(?:---|\+\+\+) \S")
-CUT = "\n- [ ]\n"   # a line that TEMPLATE leaves out
+CUT = "\n- [ ]\n"   # a line that matches TEMPLATE, so that the text is cut there
 HTML_COMMENT = re.compile(r"<!--.{0,5000}?-->", re.DOTALL)
 HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 NO_CODE = re.compile(r"(?:.*/)?(?:(?:package-lock|npm-shrinkwrap|composer)\.(?:json|lock)|go\.sum|pnpm-lock\.yaml"
@@ -263,18 +280,21 @@ NO_CODE = re.compile(r"(?:.*/)?(?:(?:package-lock|npm-shrinkwrap|composer)\.(?:j
 
 
 def statement_runs(statement: str) -> list[str]:
-    """The statement in pieces, cut where something is left out that says nothing of the task."""
+    """Return the pieces of a statement between templates, tracebacks and licences."""
     lines = HTML_COMMENT.sub(CUT, statement).splitlines()
     return _runs(groupby(lines, key=lambda line: bool(line.strip())), TEMPLATE)
 
 
 def code_runs(lines: list[str]) -> list[str]:
-    """Lines of code in pieces, cut where licences and imports are left out."""
+    """Return the pieces of code between imports and licence headers."""
     return _runs(groupby(lines, key=lambda line: bool(COMMENT.match(line))), IMPORT)
 
 
 def added_and_old(patch: str) -> tuple[list[str], list[str]]:
-    """(runs of added lines, hunks without them) of a unified diff."""
+    """Return (runs of added lines, hunks without them) of a unified diff.
+
+    Lock files and licence files are left out.
+    """
     added, old = [], []
     for path, lines in _hunks(patch):
         if not NO_CODE.fullmatch(path):
@@ -285,7 +305,7 @@ def added_and_old(patch: str) -> tuple[list[str], list[str]]:
 
 
 def _runs(blocks: Iterable[tuple[bool, Iterable[str]]], left_out: re.Pattern) -> list[str]:
-    """The lines of the blocks, cut at each that is `left_out` and at each block with a licence in it."""
+    """Return the text between lines that match `left_out` and blocks with a licence."""
     out: list[list[str]] = [[]]
     for _, block in blocks:
         lines = list(block)
@@ -301,7 +321,11 @@ def _runs(blocks: Iterable[tuple[bool, Iterable[str]]], left_out: re.Pattern) ->
 
 
 def _hunks(patch: str) -> Iterator[tuple[str, list[str]]]:
-    """(path, lines) of each hunk. Lines are counted: a removed "-- x" looks like a header."""
+    """Yield (path, lines) of each hunk.
+
+    The end of a hunk follows from its line counts, because a removed "-- x" looks like a file
+    header.
+    """
     path, lines, old, new = "", [], 0, 0
     for line in patch.split("\n"):
         if old > 0 or new > 0:
@@ -314,5 +338,5 @@ def _hunks(patch: str) -> Iterator[tuple[str, list[str]]]:
             lines, (old, new) = [], (1 if n is None else int(n) for n in match.groups())
         elif line.startswith("+++ "):
             path = line[4:].partition("\t")[0].strip('"\r').removeprefix("b/")
-    if old > 0 or new > 0:   # cut short
+    if old > 0 or new > 0:   # the diff ends within a hunk
         yield path, lines

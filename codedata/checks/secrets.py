@@ -1,16 +1,21 @@
-"""Secrets and personal data in texts: where they are, and the text without them.
+"""Find secrets and personal data in texts, and mask them.
 
-A credential is found by its shape (NAMED by how it begins, SHAPES by what is around it; private keys, JWTs, bot tokens,
-passwords in URLs), or by its name if its value looks random (`api_key = "…"`, `X-Api-Key: …`). Personal data are e-mail
-addresses of persons, phone numbers in international form, and public IPv4 addresses in logs.
+A credential is recognised by its shape (its prefix in NAMED, its context in SHAPES; private keys,
+JWTs, bot tokens, passwords in URLs), or by its name if its value looks random (`api_key = "…"`,
+`X-Api-Key: …`). Personal data are e-mail addresses of persons, phone numbers in international form,
+and public IPv4 addresses in logs.
 
-Left alone are placeholders, also those of vendors' manuals (AWS's keys with EXAMPLE in them, the token on jwt.io, the
-key of Azure's emulator); UUIDs, digests, commits and whatever else is random without a name that says secret; passwords
-made of words; addresses of roles (info@, git@), of mailing lists, at example.com or with noreply in them; IP addresses
-in code, where they may be versions; a number at the start of a line, where its + may be a diff's.
+These are not reported:
 
-Not promised: that a secret without shape or name is found, or one that is cut into pieces. These are rules, and
-benchmarks/checks.py counts what they take wrongly. Time is linear in the text, whatever it is.
+- placeholders, also those of vendors' manuals (AWS's keys with EXAMPLE, the token on jwt.io, the
+  key of Azure's emulator), and passwords made of words;
+- UUIDs, and digests, commits and other random values whose name does not say secret;
+- addresses of roles (info@, git@) and mailing lists, at example.com, or with noreply in them;
+- IP addresses in code, which may be versions, and phone numbers at the start of a line, where the +
+  may mark an added line of a diff.
+
+A secret without a known shape or name, or one that is cut into pieces, may be missed.
+benchmarks/checks.py counts the false positives of these rules. The time is linear in the text.
 """
 from __future__ import annotations
 
@@ -24,7 +29,7 @@ from operator import add
 
 @dataclass(frozen=True)
 class Secret:
-    """text[start:end] is not for others."""
+    """Locate a secret or personal datum: text[start:end] of this kind."""
 
     kind: str
     start: int
@@ -32,11 +37,11 @@ class Secret:
 
 
 def find_secrets(text: str) -> list[Secret]:
-    """Every secret of a text, in order, none in another."""
+    """Return the secrets of a text, sorted by place; overlapping ones are merged."""
     spans = [(start, end, order, kind) for order, find in enumerate(FINDERS) for kind, start, end in find(text)]
     out: list[tuple[int, int, int, str]] = []
     for start, end, order, kind in sorted(spans):
-        if out and start < out[-1][1]:   # two rules, one secret: the first rule in FINDERS names it
+        if out and start < out[-1][1]:   # the first rule in FINDERS names the secret
             first_start, first_end, *named = out[-1]
             out[-1] = (first_start, max(first_end, end), *min(tuple(named), (order, kind)))
         else:
@@ -45,12 +50,12 @@ def find_secrets(text: str) -> list[Secret]:
 
 
 def mask(text: str) -> tuple[str, Counter]:
-    """The text with [masked: KIND] in place of each secret, and how many there were of each kind.
+    """Return the text with [masked: KIND] for each secret, and the number of secrets by kind.
 
-    Masking again changes nothing, and nothing else of the text is changed.
+    The rest of the text stays as it is, and masking the result again changes nothing.
     """
     counts: Counter = Counter()
-    while secrets := find_secrets(text):   # again: beside a mask, something may show that was part of a longer run
+    while secrets := find_secrets(text):   # again, as a mask may expose part of a longer run
         parts, done = [], 0
         for secret in secrets:
             parts += [text[done:secret.start], f"[masked: {secret.kind}]"]
@@ -60,14 +65,14 @@ def mask(text: str) -> tuple[str, Counter]:
     return text, counts
 
 
-# Each finder yields (kind, start, end). They have to be linear: a pattern begins with something rare, and either has
-# bounds or fits whatever it has read, so that the search goes on behind it.
+# Each finder yields (kind, start, end) in linear time. So a pattern begins with something rare, and
+# either its repeats are bounded or it matches all that it has read, and the search continues after it.
 Found = Iterator[tuple[str, int, int]]
 
 
-# what looks random
+# how random values are recognised
 
-FOLLOWERS = {   # which letters come after which: three of four pairs in the words of code, one of six by chance
+FOLLOWERS = {   # letter pairs that make up 3 of 4 pairs in the words of code, and 1 of 6 by chance
     "a": "bcdlmnprst", "b": "l", "c": "aehklot", "d": "aei", "e": "acdeflmnprstx", "f": "io", "g": "e",
     "h": "aeo", "i": "acdeglmnost", "k": "e", "l": "aeiloy", "m": "aeiop", "n": "acdegiost", "o": "cdlmnprstuw",
     "p": "aelort", "r": "aeiorst", "s": "cehipstu", "t": "aehiorsy", "u": "lnrst", "v": "ae", "y": "p"}
@@ -81,36 +86,40 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def is_random(value: str) -> bool:
-    """As if drawn by a machine: many different characters, few pairs of letters as in words, no placeholder."""
+    """Return whether a value looks generated.
+
+    It does if it has many different characters, few letter pairs that are common in words, and no
+    placeholder.
+    """
     lower = value.lower()
     if len(set(value)) < min(8, len(value) // 2) or PLACEHOLDER.search(lower):
         return False
     if HEXADECIMAL.fullmatch(value):
-        return True   # has no letters for words
+        return True   # hexadecimal digits do not spell words
     pairs = list(map(add, lower, lower[1:]))
     common = sum(map(COMMON_PAIRS.__contains__, pairs))
     return common <= 0.4 * len(lower) and common <= 0.55 * sum(map(str.isalpha, pairs)) + 1
 
 
 def n_classes(value: str) -> int:
-    """How many of lower case, upper case, digits and others are in it."""
+    """Return how many of lower case, upper case, digits and others occur, from 0 to 4."""
     return (value.upper() != value) + (value.lower() != value) + bool(DIGIT.search(value)) + (not value.isalnum())
 
 
 def starts_word(text: str, start: int) -> bool:
-    """Nothing before it belongs to it. The n of a line break that is written out does not."""
+    """Return whether a word starts here. The letter of an escaped line break is not part of it."""
     before = text[max(0, start - 2):start]
     return not re.search(r"[A-Za-z0-9_]\Z", before) or before in ("\\n", "\\t", "\\r")
 
 
-# credentials by how they begin
+# credentials that are recognised by their prefix
 
 WORD, HEX, BASE62 = r"[\w-]", r"[0-9a-f]", r"[A-Za-z0-9]"
-NAMED = [   # kind, beginnings, the characters that follow, how many at least and at most
+NAMED = [   # (kind, prefixes, characters that follow, their least and greatest number)
     ("Anthropic key", "sk-ant-", WORD, 32, 200),
     ("OpenAI key", "sk-proj- sk-svcacct- sk-admin- sk-None-", WORD, 32, 250),
     ("OpenRouter key", "sk-or-v1-", HEX, 64, 64),
-    ("API key", "sk-", BASE62, 32, 128),   # OpenAI's older ones, DeepSeek and others
+    ("API key", "sk-", BASE62, 32, 128),   # older keys of OpenAI, and keys of DeepSeek and others
     ("AWS access key id", "AKIA ASIA", r"[A-Z0-9]", 16, 16),
     ("Google API key", "AIza", WORD, 35, 35),
     ("Google OAuth token", "ya29.", WORD, 40, 1000),
@@ -153,12 +162,12 @@ def _named(text: str) -> Found:
                     yield kind, *match.span()
 
 
-# credentials by what is around them
+# credentials that are recognised by their context
 
-SHAPES = [   # kind, what every text with one has in lower case, pattern: group 1 is the secret
+SHAPES = [   # (kind, what the lower-case text must contain, pattern with the secret as group 1)
     ("Slack webhook", "hooks.slack.com", r"hooks\.slack\.com/(?:services|workflows)/([\w/-]{20,})"),
     ("Discord webhook", "/api/webhooks/", r"/api/webhooks/(\d{17,20}/[\w-]{60,})"),
-    ("Azure key", "accountkey=", r"AccountKey=(?!Eby8vdM0)([A-Za-z0-9+/]{86}==)"),   # that one is the emulator's
+    ("Azure key", "accountkey=", r"AccountKey=(?!Eby8vdM0)([A-Za-z0-9+/]{86}==)"),   # not the emulator's
     ("Azure key", "sharedaccesskey=", r"SharedAccessKey=([A-Za-z0-9+/]{43}=)"),
     ("Azure signature", "sig=", r"[?&]sig=([A-Za-z0-9%+/]{43,}(?:=|%3[Dd]))"),
     ("AWS secret key", "secret", r"(?i:secret[ _-]?(?:access)?[ _-]?key(?: \[\w{0,20}\])?)\W{1,8}([A-Za-z0-9+/]{40})"
@@ -201,17 +210,18 @@ def _bot_tokens(text: str) -> Found:
 # private keys
 
 KEY_BEGINS = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-# between the lines of a key: line breaks, also written out, quotes, and the marks of diffs, comments and listings
+# Between the lines of a key may be line breaks (also escaped), quotes, and marks of diffs, comments
+# and listings.
 KEY_GAP = r"(?:\\[nrt]|[\s\"',>|*#\\]|[+-](?=[\s\"'A-Za-z0-9+/-])|\d{1,6}[:\t|])"
 KEY_LINE = re.compile(KEY_GAP + r"{0,40}(?:[A-Za-z-]{4,20}: [^\n\\\"]{1,80}|[A-Za-z0-9+/]{40,}={0,2})")
 KEY_LAST = re.compile(KEY_GAP + r"{0,40}[A-Za-z0-9+/]{1,76}={0,2}(?=" + KEY_GAP + r"{0,40}(?:=|-----END|\Z|\.\.\.|…))")
-KEY_PIECE = re.compile(KEY_GAP + r"{0,40}([A-Za-z0-9+/]{8,76}={0,2})(?=[\s\"'\\]|\Z)")   # of a line that was cut off
+KEY_PIECE = re.compile(KEY_GAP + r"{0,40}([A-Za-z0-9+/]{8,76}={0,2})(?=[\s\"'\\]|\Z)")   # a line cut off
 KEY_ENDS = re.compile(KEY_GAP + r"{0,40}(?:=[A-Za-z0-9+/]{4})?" + KEY_GAP + r"{0,40}-----END [A-Z0-9 ]{0,40}-----")
-LEAST_KEY = 60   # characters of it: fewer are code or a manual that names the marks
+LEAST_KEY = 60   # characters; a shorter block is code or a manual that quotes the markers
 
 
 def _private_keys(text: str) -> Found:
-    """Blocks from their first mark to the last, or to where they are cut off."""
+    """Yield key blocks from the BEGIN marker to the END marker, or to where they are cut off."""
     for begin in KEY_BEGINS.finditer(text):
         end = begin.end()
         for pattern in (KEY_LINE, KEY_LAST):
@@ -233,7 +243,7 @@ NO_PASSWORD = re.compile(
 
 
 def is_no_password(password: str, user: str = "") -> bool:
-    """What manuals and tests put there."""
+    """Return whether a password is a placeholder, a variable, or equal to the user."""
     plain = password.lower().strip("0123456789!_-")
     return bool(password == user or NO_PASSWORD.fullmatch(plain) or PLACEHOLDER.search(password.lower())
                 or re.match(r"[\[$%#*:]|[A-Z][A-Z_]*\Z", password))
@@ -246,48 +256,48 @@ def _url_passwords(text: str) -> Found:
             yield "password in a URL", *match.span(2)
 
 
-# credentials by their names
+# credentials that are recognised by their name
 
 SCHEME = r"(?:(?:bearer|token|apikey|key)[ \t]{1,4})?"
-ASSIGNED = re.compile(   # in lower case; groups: the sign, the quote, the value
+ASSIGNED = re.compile(   # matches lower-case text; the groups are the sign, the quote and the value
     r"(?:passw(?:or)?d|passphrase|pwd|_pass|secret|token|credential"
     r"|(?:api|access|auth|account|private|secret|encryption|signing|master).?key|authorization)s?(?:_?value|_?base64|_?hex)?"
     r"[\"'`\]]{0,2}[ \t]{0,8}(?::[ \t]{0,4}\w{1,12}[ \t]{0,8})?(=>|:=|[:=,])[ \t]{0,8}"
     + SCHEME + r"([brfu]?[\"'`])?" + SCHEME + r"([^\s\"'`,;<>(){}\[\]\\]{8,})")
-NO_SECRET = re.compile(   # in the lower-case name: it says what is not secret
+NO_SECRET = re.compile(   # in the lower-case name; such a value is not secret
     r"hash|digest|sha\d|md5|checksum|signature|salt|public|pub_?key|regex|pattern|csrf|nonce|cursor|verification"
     r"|(?:next|page|continuation|forward|backward|change|update|lock|sync)_?-?token"
     r"|(?:url|uri|path|file|name|type|class|count|len|length|id)[\"'\]]{0,2}[ \t:=]*\Z")
 BEARER = re.compile(r"[Bb]earer[ \t]{1,4}([\w.~+/-]{20,}={0,2})", re.ASCII)
 BASIC = re.compile(r"[Bb]asic[ \t]{1,4}([A-Za-z0-9+/]{8,}={0,2})")
 KINDS = {"authorization": "authorization header", "passphrase": "password", "passw": "password", "pwd": "password",
-         "_pass": "password", "token": "token", "secret": "secret"}   # the first that is in the name, else API key
+         "_pass": "password", "token": "token", "secret": "secret"}   # the first part in the name decides, else API key
 NAME_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789_.-"
 ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 def _assigned(text: str) -> Found:
-    lower = text.lower() if text.isascii() else text.translate(ASCII_LOWER)   # of the same length, unlike lower()
-    for match in ASSIGNED.finditer(lower):   # ten times as fast as IGNORECASE
+    lower = text.lower() if text.isascii() else text.translate(ASCII_LOWER)   # keeps the length, unlike lower()
+    for match in ASSIGNED.finditer(lower):   # this is ten times as fast as IGNORECASE
         (start, end), quote = match.span(3), match[2]
         before = lower[max(0, match.start() - 40):match.start()]
         name, follows = before[len(before.rstrip(NAME_CHARS)):] + lower[match.start():start], text[end:end + 1]
         is_expression = follows != quote[-1] if quote and follows else follows in ("(", "[", "{", "<")
         if is_expression or (match[1] == "," and not quote) or text[match.start() - 1:match.start()] == ":":
-            continue   # a call, the arguments of a function, a part of an ARN
+            continue   # this is a call, a function argument, or a part of an ARN
         value = text[start:end] if quote else text[start:end].rstrip(".:")
         if not NO_SECRET.search(name) and is_secret_value(value, bool(quote)):
             yield next((kind for part, kind in KINDS.items() if part in name), "API key"), start, start + len(value)
 
 
 def is_secret_value(value: str, quoted: bool) -> bool:
-    """Random enough for what its name says."""
+    """Return whether a value that is named as a secret is random enough to be one."""
     if not 12 <= len(value) <= 500 or not DIGIT.search(value) or value.isdigit() or UUID.fullmatch(value):
         return False
     if re.match(r"[/~@#$%]|\./|--", value) or "://" in value:
-        return False   # a path, a variable, an option, a link
+        return False   # this is a path, a variable, an option or a URL
     if not quoted and re.fullmatch(r"[A-Za-z_]\w*(?:[.:]+[A-Za-z_]\w*)+", value, re.ASCII):
-        return False   # an attribute
+        return False   # this is an attribute
     if HEXADECIMAL.fullmatch(value):
         return len(value) >= 32 and is_random(value)
     return n_classes(value) >= (2 if len(value) >= 20 else 3) and is_random(value)
@@ -301,7 +311,7 @@ def _headers(text: str) -> Found:
         try:
             user, _, password = base64.b64decode(match[1], validate=True).decode().partition(":")
         except ValueError:
-            continue   # not base64, or not of a text
+            continue   # this is not base64, or does not decode to text
         if password.isprintable() and not is_no_password(password, user):
             yield "basic credentials", *match.span(1)
 
@@ -310,7 +320,7 @@ def _headers(text: str) -> Found:
 
 EMAIL = re.compile(r"(?<![\w.%@])([A-Za-z0-9][\w.%+-]{0,63})@((?:[A-Za-z0-9-]{1,63}\.){1,5}([A-Za-z]{2,18}))"
                    r"(?![\w@(-])", re.ASCII)
-COUNTRIES = {   # without py, rs, sh and to, which are ends of files and of methods
+COUNTRIES = {   # without py, rs, sh and to, which are also file extensions or method names
     "a": "cdefgilmoqrstuwxz", "b": "abdefghijmnorstwyz", "c": "acdfghiklmnoruvwxyz", "d": "ejkmoz", "e": "cegrstu",
     "f": "ijkmor", "g": "adefghilmnpqrtuwy", "h": "kmnrtu", "i": "delmnoqrst", "j": "emop", "k": "eghimnprwyz",
     "l": "abcikrstuvy", "m": "acdeghklmnopqrstuvwxyz", "n": "acefgilopruz", "o": "m", "p": "aefghklmnrstw", "q": "a",
@@ -318,7 +328,7 @@ COUNTRIES = {   # without py, rs, sh and to, which are ends of files and of meth
     "y": "et", "z": "amw"}
 OTHER_TLDS = re.compile(r"com|org|net|edu|gov|mil|int|info|biz|name|pro|dev|app|tech|cloud|online|email|blog|xyz"
                         r"|systems|software|engineering|codes|science")
-NO_PERSON = re.compile(   # roles, also at the end of a list's name, logins, and what stands for anybody
+NO_PERSON = re.compile(   # roles (also as the end of a list's name), logins, and placeholder names
     r"(?:.*[_-])?(?:no-?reply|do-?not-?reply|admin\w*|info|support|security|contact|help|hello|team|devs?|devel|developers?"
     r"|sales|office|webmaster|postmaster|hostmaster|abuse|noc|bugs?|issues|press|privacy|legal|conduct|users?|lists?"
     r"|announce|discuss|maintainers?|owner|bot|ci|build|robot|daemon|service|feedback|community|open-?source|oss|core|sig"
@@ -334,11 +344,12 @@ EXAMPLE_HOST = re.compile(
 
 
 def is_example(host: str) -> bool:
-    """A host that is nobody's, or does not lead to a person."""
+    """Return whether a host is an example, local, or without addresses of persons."""
     return host in ("127.0.0.1", "0.0.0.0") or bool(EXAMPLE_HOST.fullmatch(host))
 
 
 def is_tld(name: str) -> bool:
+    """Return whether a lower-case name is a known top-level domain."""
     return bool(OTHER_TLDS.fullmatch(name)) or (len(name) == 2 and name[1] in COUNTRIES.get(name[0], ""))
 
 
@@ -357,15 +368,15 @@ def _emails(text: str) -> Found:
 
 OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 IPV4 = re.compile(rf"(?<![\w.])(?:{OCTET}\.){{3}}{OCTET}(?![\w.]|-\d)", re.ASCII)
-NOBODYS_IP = re.compile(   # private, of this machine, for manuals, for many, of networks; with small numbers: versions
+NOBODYS_IP = re.compile(   # private, local, multicast, example and network addresses, and versions
     r"(?:0|10|127|22[4-9]|2[3-5]\d|169\.254|192\.168|172\.(?:1[6-9]|2\d|3[01])|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])"
     r"|198\.1[89]|192\.0\.[02]|198\.51\.100|203\.0\.113)\.|.*\.(?:0|255)\Z|(?:\d\.){3}\d\Z")
-IP_BEFORE = (   # what a log says before an address
+IP_BEFORE = (   # words that precede an address in a log
     "client", "remote", "peer", "source", "caller", "rhost", "x-forwarded-for", "x-real-ip", "connection from",
     "connection to", "connected from", "connected to", "logged in from", "login from",
     *(f"{word}{gap}{end}" for word in ("client", "remote", "peer", "source", "src", "caller", "ip") for gap in " _-"
       for end in ("addr", "address", "ip", "host")))
-IP_AFTER = re.compile(r" (?:- |port \d)")   # an access log, sshd
+IP_AFTER = re.compile(r" (?:- |port \d)")   # follows an address in access logs and in those of sshd
 RESOLVERS = ("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "4.2.2.1", "4.2.2.2", "208.67.222.222")
 PHONE = re.compile(r"(?<![\w)+.])\+[1-9][\d ().-]{7,22}\d(?!\w|\.\d)", re.ASCII)
 COUNTRY_CODE = re.compile(r"1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|2[1-69]\d|3[578]\d|42\d|5[09]\d"
@@ -389,7 +400,7 @@ def _phone_numbers(text: str) -> Found:
                 or not 9 <= len(code) + sum(lengths) <= 15 or max(lengths) > 8 or re.search(r"[ .(-]{3}", match[0])
                 or PLACEHOLDER.search("".join(groups))):
             continue
-        if code != "1" or (lengths == [3, 3, 4] and "555" not in groups[:2] and groups[0] >= "200"):   # 555 is nobody's
+        if code != "1" or (lengths == [3, 3, 4] and "555" not in groups[:2] and groups[0] >= "200"):   # 555 is fake
             yield "phone number", *match.span()
 
 

@@ -1,1 +1,1 @@
-"""What is known of code: the outcomes of its tests."""
+"""Parse what belongs to code: the results of its tests, and patches."""

@@ -1,31 +1,32 @@
-"""Read patches in git's form: hunk by hunk, as far as they can be read. Nothing in them is believed beyond that."""
+"""Parse patches in git's format, hunk by hunk, as far as they can be read. Other lines are
+skipped."""
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MAX_LINES = 20_000   # of a patch that are read
+MAX_LINES = 20_000   # lines of a patch that are read
 HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+\d{1,9}(?:,(\d{1,9}))? @@(.*)")
 
 
 @dataclass
 class Hunk:
-    """One hunk of a patch; its lines are without their sign."""
+    """Hold one hunk of a patch; its lines are without their sign."""
 
     path: str
-    source: str          # which patch it is of, as the caller calls it
-    start: int           # of the old lines, from 1
+    source: str          # the caller's name for the patch
+    start: int           # number of its first old line, from 1
     length: int
-    header: str          # what git writes behind the @@: the function around it
-    old: list[str]       # removed ones and those around them
+    header: str          # the text after the @@: the function around the hunk
+    old: list[str]       # removed lines and those around them
     added: list[str]
 
 
 def hunks_of(patch: str, source: str) -> Iterator[Hunk]:
     """Yield the hunks of a patch in their order."""
     hunk, path = None, ""
-    n_old = n_new = 0          # lines that the hunk still has, by its head
+    n_old = n_new = 0          # lines that the hunk still has, by its header
     for line in patch.split("\n")[:MAX_LINES]:
         if hunk and (n_old > 0 or n_new > 0):
             sign, bare = line[:1], line[1:]

@@ -1,10 +1,12 @@
-"""What test runners report, read as one list: [{"name", "status"}], status passed, failed, error or skipped.
+"""Parse the reports of test runners into one list: [{"name", "status"}], status passed, failed,
+error or skipped.
 
-Read are JUnit XML (pytest, unittest, jest, vitest, mocha, node, go, cargo, Maven, Gradle), `go test -json`, jest's
-JSON, and where nothing of that was written, what runners print. A name is what the runner calls the case, with its
-file, class or suite before it; for pytest that is its node id. Cases of one name are one, with the worst outcome,
-so that a list says the same whatever order it was written in. A report, or an output, that ends before its end has an
-error among its cases (BROKEN_OFF). Not promised: that runners agree on names.
+Supported are JUnit XML (pytest, unittest, jest, vitest, mocha, node, go, cargo, Maven, Gradle), `go
+test -json`, jest's JSON and, where none of these has a case, the printed output. A name is what the
+runner calls the case, with its file, class or suite before it; for pytest that is its node id.
+Cases of the same name are merged into one with the worst status, so that the list does not depend
+on the order of the reports. A report or output that is cut short adds an error case (BROKEN_OFF).
+It is not guaranteed that runners agree on names.
 """
 from __future__ import annotations
 
@@ -20,23 +22,24 @@ from codedata.texts import printable
 STATUSES = ("passed", "skipped", "failed", "error")   # from good to bad
 Case = tuple[str, str]                                # name, status
 TAGS = {"failure": "failed", "error": "error", "skipped": "skipped"}
-# what XML forbids, and runners write all the same, as it is or by its number
+# These characters are forbidden in XML, but runners write them, raw or as a numeric reference.
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]|&#(?:x0*(?:[0-8bcef]|1[0-9a-f])|0*(?:[0-8]|1[124-9]|2\d|3[01]));",
                      re.IGNORECASE)
 ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding=[\"']([\w-]+)")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 BROKEN_OFF = "(broken off before its end)"
-LONGEST_LINE = 2000   # characters of printed lines that are read
+LONGEST_LINE = 2000   # characters of a printed line that are read
 MAX_CASES = 200_000
 MAX_NESTED = 100      # elements of a report, or folders of a path
-MAX_JSON = 20_000_000   # characters of a value, which takes up to fifty times as much memory
+MAX_JSON = 20_000_000   # characters of a JSON value, which takes up to fifty times as much memory
 OVER = re.compile(r"\((results_too_\w+): (.*)\)")
-NOT_RUN = {"notrun", "disabled", "suppressed", "skipped", "ignored"}   # in attributes that GoogleTest and others write
+NOT_RUN = {"notrun", "disabled", "suppressed", "skipped", "ignored"}   # attribute values of GoogleTest and others
 
 
 def parse(files: dict[str, bytes], text: str = "", beside: Iterable[Case] = ()) -> list[dict[str, str]]:
-    """The cases in the report files {path: content}, in the order of their names; where those have none, in the text
-    that the runner printed. `beside` is added. What is left out for its size is a case of its own, an error."""
+    """Return the cases of the report files {path: content}, sorted by name; where those have
+    none, the cases in `text`, which the runner printed. The cases `beside` are added. Whatever
+    is left out for its size becomes an error case."""
     found = (case for path, data in sorted(files.items()) for case in _file(path, data))
     cases = [*islice(found, MAX_CASES + 1)] or _text(text)
     if len(cases) > MAX_CASES:
@@ -49,25 +52,26 @@ def parse(files: dict[str, bytes], text: str = "", beside: Iterable[Case] = ()) 
 
 
 def over(kind: str, what: str) -> Case:
-    """A case that says which limit was reached: too_large, too_many, too_deep, too_slow."""
+    """Return an error case that says which limit was reached: too_large, too_many, too_deep,
+    too_slow."""
     return f"(results_{kind}: {printable(what, 200).replace('::', ':')})", "error"
 
 
 def not_collected(results: list[dict[str, str]]) -> list[str]:
-    """The names of files, modules and packages whose cases never came to run."""
+    """Return the names of files, modules and packages whose cases never ran."""
     return [case["name"] for case in results
             if case["status"] == "error" and ("::" not in case["name"] or "_FailedTest" in case["name"])]
 
 
 def counts(results: list[dict[str, str]]) -> dict[str, int]:
-    """{status: number of cases}, every status in it."""
+    """Return {status: number of cases}, with every status."""
     return {status: sum(case["status"] == status for case in results) for status in STATUSES}
 
 
 # files ---------------------------------------------------------------------------------------------------------------
 
 def _file(path: str, data: bytes) -> list[Case]:
-    """The cases of one file; none of one that is no report."""
+    """Return the cases of one file; none where it is not a report."""
     text = _decoded(data)
     head = text.lstrip()[:1]
     try:
@@ -76,11 +80,12 @@ def _file(path: str, data: bytes) -> list[Case]:
         return _json(text) if head == "{" else _text(text)
     except RecursionError:
         return [over("too_deep", f"{path} is nested too deep")]
-    except (ValueError, LookupError, TypeError, AttributeError):   # JSON of another kind
+    except (ValueError, LookupError, TypeError, AttributeError):   # JSON with another structure
         return []
 
 
 def _decoded(data: bytes) -> str:
+    """Return the text of a file, in the encoding that it declares."""
     named = ENCODING.match(data)
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else named[1].decode() if named else "utf-8-sig"
     try:
@@ -90,8 +95,9 @@ def _decoded(data: bytes) -> str:
 
 
 def _junit(path: str, text: str) -> list[Case]:
-    """Cases as they end: of a report that was cut short, those that were complete count. No tree is made of it."""
-    cases, suites, tags, found = [], [], [], []   # the last three: what is open
+    """Return the cases of JUnit XML in the order in which they end. A report that was cut short
+    gives its complete cases. No tree is built."""
+    cases, suites, tags, found = [], [], [], []   # the last three belong to open elements
     case = {}
 
     def refuse(kind: str, what: str) -> None:
@@ -134,18 +140,20 @@ def _junit(path: str, text: str) -> list[Case]:
 
 
 def _junit_name(case: dict[str, str], suites: list[str]) -> str:
+    """Return the name of a case, with its file, class or suite."""
     name, group, file = (case.get(key) or "" for key in ("name", "classname", "file"))
     if file.endswith(".py"):
         module = file.removesuffix(".py").replace("/", ".")
         if group == module or group.startswith(module + "."):
             return "::".join([file, *filter(None, group[len(module) + 1:].split(".")), name])
-    if group == "test":   # of node: its suites are what tells cases apart
+    if group == "test":   # node writes this; only the suites tell its cases apart
         return " > ".join([*filter(None, suites), name])
     group = group or next((suite for suite in reversed(suites) if suite not in ("", "pytest")), "")
     return f"{group}::{name}" if group and group != name else name
 
 
 def _json(text: str) -> list[Case]:
+    """Return the cases of jest's JSON or of `go test -json`."""
     if len(text) > MAX_JSON:
         return _go_json(text) or [over("too_large", f"more than {MAX_JSON:,} characters of JSON")]
     try:
@@ -156,6 +164,7 @@ def _json(text: str) -> list[Case]:
 
 
 def _jest(report: dict) -> Iterator[Case]:
+    """Yield the cases of jest's JSON."""
     status = {"passed": "passed", "failed": "failed"}
     short = _short([str(file.get("name", "")) for file in report["testResults"]])
     for file in report["testResults"]:
@@ -168,7 +177,8 @@ def _jest(report: dict) -> Iterator[Case]:
 
 
 def _short(paths: list[str]) -> dict[str, str]:
-    """Jest's paths are absolute: of each the name with the two folders above it, or as many as tell them apart."""
+    """Return a short name for each of jest's absolute paths: the file with the two folders above
+    it, or with as many as make all names distinct."""
     for n in range(3, min(MAX_NESTED, max((path.count("/") for path in paths), default=0) + 2)):
         short = {path: "/".join(path.split("/")[-n:]) for path in paths}
         if len(set(short.values())) == len(short):
@@ -177,6 +187,7 @@ def _short(paths: list[str]) -> dict[str, str]:
 
 
 def _go_json(text: str) -> list[Case]:
+    """Return the cases of `go test -json`."""
     status = {"pass": "passed", "fail": "failed", "skip": "skipped"}
     cases, failed = [], []
     for line in text.splitlines():
@@ -198,7 +209,7 @@ def _go_json(text: str) -> list[Case]:
 # text ----------------------------------------------------------------------------------------------------------------
 
 def _text(text: str) -> list[Case]:
-    """Of all that know how to read it, the one that finds most."""
+    """Return the cases of printed output, by the reader that finds most of them."""
     lines = [line[:LONGEST_LINE].rstrip() for line in ANSI.sub("", text).splitlines()]
     cases, end = max(((list(read(lines)), end) for read, end in READERS.items()), key=lambda found: len(found[0]))
     if cases and end and not any(map(end.match, lines)):
@@ -214,7 +225,7 @@ PYTEST_SUMMARY = re.compile(rf"(?:\[gw\d+\] \[\s*\d+%\] )?{OUTCOME} (?P<name>\S+
 
 
 def _pytest(lines: list[str]) -> Iterator[Case]:
-    """Lines of `pytest -v`, of xdist, and of the summary (-rA)."""
+    """Yield the cases of `pytest -v`, of xdist, and of the summary (-rA)."""
     for line in lines:
         if found := PYTEST_LINE.match(line) or PYTEST_SUMMARY.match(line):
             yield found["name"], PYTEST[found["status"]]
@@ -227,7 +238,8 @@ UNITTEST = {"ok": "passed", "FAIL": "failed", "ERROR": "error", "expected failur
 
 
 def _unittest(lines: list[str]) -> Iterator[Case]:
-    """`unittest -v`: the outcome stands behind the name, behind a docstring, or behind what the test printed."""
+    """Yield the cases of `unittest -v`. The status is printed after the name, after a docstring,
+    or after the output of the test."""
     name = ""
     for line in lines:
         if found := UNITTEST_NAME.match(line):
@@ -246,7 +258,7 @@ GO_PACKAGE = re.compile(r"(?P<status>ok|FAIL)\s+(?P<package>[\w./~-]*\w)\s+(?:[\
 
 
 def _go(lines: list[str]) -> Iterator[Case]:
-    """`go test -v`: a package's name follows its tests."""
+    """Yield the cases of `go test -v`, where a package's name follows its tests."""
     pending: list[Case] = []
     for line in lines:
         if found := GO_LINE.match(line):
@@ -269,6 +281,7 @@ CARGO_LINE = re.compile(r"test (?P<name>.+?)(?: - should panic)? \.\.\. (?P<stat
 
 
 def _cargo(lines: list[str]) -> Iterator[Case]:
+    """Yield the cases of `cargo test`."""
     target, n_open = "", 0
     for line in lines:
         if found := CARGO_PART.match(line):
@@ -290,13 +303,14 @@ TAP_GROUP = re.compile(r"(?P<indent> *)# (?P<subtest>Subtest: )?(?P<name>.+)$")
 TAP_TOTAL = re.compile(r"(?:tests|pass|fail|ok|skip|todo|suites|cancelled|skipped|duration_ms|time=|failed)\b")
 
 
-TAP_FILE = re.compile(r"(?P<file>\S+\.t) \.{2,} *$")     # as prove heads what a file prints
+TAP_FILE = re.compile(r"(?P<file>\S+\.t) \.{2,} *$")     # prove's heading for the output of a file
 TAP_PLAN = re.compile(r"1\.\.(?P<n>\d{1,6})\b")
 
 
 def _tap(lines: list[str]) -> Iterator[Case]:
-    """TAP: prove's files, subtests by their indentation, tape's groups by the comment above them. A name that comes
-    again has its number behind it. Where fewer came than were planned, the file is an error."""
+    """Yield the cases of TAP: prove's files, subtests by their indentation, tape's groups by the
+    comment above them. A repeated name gets its number at the end. A file with fewer cases than
+    planned is an error."""
     subtests: dict[int, str] = {}
     groups: dict[int, str] = {}
     file, planned, n, has_plan, used = "", 0, 0, False, set()
@@ -338,8 +352,9 @@ MARKS_TOTAL = re.compile(r"\s*(?:\d+ (?:\w+ )?(?:passing|failing|pending|passed|
 
 
 def _marks(lines: list[str]) -> Iterator[Case]:
-    """Mocha, jest, vitest and node: a mark before each case, suites by indentation; ends where the totals begin. Many
-    programs that test nothing print such marks: without totals there is no case."""
+    """Yield the cases of mocha, jest, vitest and node: a mark stands before each case, and
+    suites are indented. Reading ends where the totals begin. Many programs that test nothing
+    print such marks, so without totals there is no case."""
     if not any(map(MARKS_TOTAL.match, lines)):
         return
     groups: dict[int, str] = {}
@@ -365,6 +380,7 @@ AUTOMAKE = {"PASS": "passed", "FAIL": "failed", "XFAIL": "skipped", "XPASS": "fa
 
 
 def _ctest(lines: list[str]) -> Iterator[Case]:
+    """Yield the cases of CTest."""
     for line in lines:
         if found := CTEST_LINE.match(line):
             status = {"Passed": "passed", "Skipped": "skipped", "***Skipped": "skipped", "***Not Run": "error"}
@@ -372,9 +388,10 @@ def _ctest(lines: list[str]) -> Iterator[Case]:
 
 
 def _automake(lines: list[str]) -> Iterable[Case]:
+    """Return the cases of automake's test driver."""
     return ((found["name"], AUTOMAKE[found["status"]]) for line in lines if (found := AUTOMAKE_LINE.match(line)))
 
 
-READERS = {   # and what stands at the end of what they read, where something always does
+READERS = {   # reader: pattern of the line that always ends such output, if any
     _pytest: re.compile(r"=* ?(?:\d+ \w+,? ?|no tests ran)+.* in [\d.]+s"), _unittest: re.compile(r"Ran \d+ tests?\b"),
     _go: None, _cargo: None, _tap: None, _marks: None, _ctest: re.compile(r"\d+% tests passed"), _automake: None}

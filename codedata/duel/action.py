@@ -1,8 +1,10 @@
-r"""What kind of step a command is: explore, edit, test, submit or other. A reading aid, judged by the words it uses.
+r"""Classify a bash command as explore, edit, test, submit or other, from the words that it uses.
 
-A command of several parts is of the strongest kind that occurs in it: submit > edit > test > other > explore, so
-"cd src && sed -i s/a/b/ x.py && pytest" is an edit. Running code is a test, also where no test runner is named and
-wherever its output goes. What stands in double quotes is a text, also where the shell would run a part of it.
+The style is an aid for readers of a report, not a proof. A command of several parts has the
+strongest style that occurs in it, submit > edit > test > other > explore: "cd src && sed -i s/a/b/
+x.py && pytest" is an edit. Running code counts as a test, even without a test runner and wherever
+the output goes. Text in double quotes counts as literal text, even if the shell would run a command
+substitution in it.
 """
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ IN_PLACE = {"sed": r"-\w*i|--in-place", "perl": r"-[a-z\d]*i", "ruby": r"-[a-z\d
             "rubocop": r"-a|-A|--auto"}
 BEFORE = {"sudo", "time", "command", "exec", "nohup", "xargs", "env", "timeout", "then", "do", "else", "elif", "if",
           "while", "until", "!", "{", "}", "{}", "fi", "done", "esac", "eval", "stdbuf", "nice", "$"}
-SKIPPED = re.compile(r"[A-Za-z_]\w*\+?=|-|\d[\d.]*[smhd]?\Z")   # assignments, flags and numbers in front of a program
+# assignments, flags and numbers that precede a program
+SKIPPED = re.compile(r"[A-Za-z_]\w*\+?=|-|\d[\d.]*[smhd]?\Z")
 BLANK = re.compile(r"(?:[ \t\r\f\v]|\\\r?\n)+")
 PLAIN = re.compile(r"""[^\s;&|()<>'"\\`]+|[^\S \t\r\f\v\n]+""")
 DOUBLE = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
@@ -46,12 +49,12 @@ WRITES = re.compile(r"""\.write_(?:text|bytes)\(|(?<!stdout)(?<!stderr)\.write\(
 NOWHERE = re.compile(r"/dev/(?:null|stdout|stderr|tty)\Z")
 
 
-REDIRECTED = ">\0"   # among the words of a command: its output goes into a file
-DEEP = 50            # a parenthesis inside so many others only separates
+REDIRECTED = ">\0"   # a word added to a command whose output goes into a file
+DEEP = 50            # a parenthesis that is nested deeper only ends a command
 
 
 def action_style(command: str) -> str:
-    """The style of a bash command; "other" where it cannot be read."""
+    """Return the style of a bash command, one of STYLES; "other" if no command is found in it."""
     if any(word in command for word in SUBMIT_WORDS) or command.strip() in ("submit", "exit"):
         return SUBMIT
     pipelines, scripts = _pipelines(command)
@@ -63,19 +66,25 @@ def action_style(command: str) -> str:
             into_a_file = REDIRECTED in words or (words[0] == "tee" and style == EDIT)
             styles.add((EXPLORE if words[0] == "tee" else style) if not into_a_file or TEST in found else EDIT)
     if TEST in styles and any(WRITES.search(text) for text in ran):
-        styles.add(EDIT)   # a program on the command line that writes files
+        styles.add(EDIT)   # the code that is run, in an argument or a heredoc, writes files
     return next(style for style in STRENGTH if style in (styles or {OTHER}))
 
 
 def simple_commands(command: str) -> list[tuple[str, ...]]:
-    """The words of every command in it; one whose output goes into a file has the word REDIRECTED."""
+    """Return the words of each simple command, without duplicates and in no particular order.
+
+    A command whose output goes into a file also has the word REDIRECTED.
+    """
     return [words for pipeline in _pipelines(command)[0] for words in pipeline]
 
 
 def _pipelines(text: str) -> tuple[set[tuple[tuple[str, ...], ...]], list[str]]:
-    """({pipelines of commands of words}, the bodies of its heredocs). Each character is looked at once or twice."""
+    """Return (the set of pipelines, the bodies of the heredocs). A pipeline is a tuple of commands.
+
+    Each character is looked at once or twice.
+    """
     done, scripts, waiting = set(), [], []
-    stack: list[tuple] = []          # what `(`, `$(` and backticks have interrupted
+    stack: list[tuple] = []          # states of commands that `(`, `$(` or a backtick interrupts
     pipeline, words = [], []
     word, is_word, target, in_test = [], False, "", False
     at, n = 0, len(text)
@@ -122,7 +131,7 @@ def _pipelines(text: str) -> tuple[set[tuple[tuple[str, ...], ...]], list[str]]:
         elif c == "'" or c == '"':
             found = DOUBLE.match(text, at) if c == '"' else None
             end = found.end() if found else text.find("'", at + 1) + 1 if c == "'" else 0
-            word.append(text[at + 1:end - 1] if end else c)   # an open quote stands for itself
+            word.append(text[at + 1:end - 1] if end else c)   # an unclosed quote is literal
             is_word, at = True, end or at + 1
         elif c in "<>" or (c == "&" and text.startswith("&>", at)):
             if in_test:
@@ -155,8 +164,8 @@ def _pipelines(text: str) -> tuple[set[tuple[tuple[str, ...], ...]], list[str]]:
             at = PARENTHESES.match(text, at).end()
         elif c == "(" or (c == "`" and not (stack and stack[-1][0] == "`")):
             before = text[at - 1:at]
-            inside = c == "`" or (at and before in "$<>")   # of another command, which goes on behind it
-            if text.startswith("()", at):                   # a function
+            inside = c == "`" or (at and before in "$<>")   # the outer command continues after it
+            if text.startswith("()", at):                   # this defines a function
                 word.clear(), words.clear()
                 is_word = False
             elif not inside:
@@ -172,7 +181,7 @@ def _pipelines(text: str) -> tuple[set[tuple[tuple[str, ...], ...]], list[str]]:
                 _, pipeline, words, word, is_word, target, in_test = stack.pop()
             at += 1
     end_command()
-    while stack:   # what was never closed
+    while stack:   # close what the text leaves open
         _, pipeline, words, word, is_word, target, in_test = stack.pop()
         end_command()
     return done, scripts
@@ -180,7 +189,7 @@ def _pipelines(text: str) -> tuple[set[tuple[tuple[str, ...], ...]], list[str]]:
 
 @lru_cache
 def _programs() -> dict[str, str]:
-    """{program: style}, and {"git verb": style}."""
+    """Return {program: style}, with keys "git <verb>" for git commands that change nothing."""
     text = re.sub(r"^#.*\n|\n ", "", packaged_text("programs.txt"), flags=re.MULTILINE)
     kinds = dict(line.split(": ", 1) for line in text.splitlines())
     git = {f"git {verb}": EXPLORE for verb in kinds.pop("git-explore").split()}
@@ -190,11 +199,13 @@ def _programs() -> dict[str, str]:
 def _style(words: list[str]) -> str:
     start = next((i for i, word in enumerate(words) if not (word in BEFORE or SKIPPED.match(word))), len(words))
     words = words[start:]
-    if not words or words[0] in ("for", "case", "function", "select"):   # what they do stands in the parts behind
+    # the bodies of loops and functions are read as commands of their own
+    if not words or words[0] in ("for", "case", "function", "select"):
         return EXPLORE
     name, rest = words[0].rpartition("/")[2], words[1:]
     first = rest[0] if rest else ""
-    name = name if name in _programs() else name.rstrip("0123456789.-") or name   # python3.11, g++-12
+    # drop the version, as in python3.11 and g++-12
+    name = name if name in _programs() else name.rstrip("0123456789.-") or name
     if set(rest) in VERSIONS or (name, " ".join(rest[:2])) in LOOKS or (name, first) in LOOKS:
         return EXPLORE
     if name == "git":

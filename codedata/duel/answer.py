@@ -1,4 +1,4 @@
-"""Ask for the king's and the challenger's turns. The king is shown the history and a sentence on form, nothing else."""
+"""Ask for the king's and challenger's turns. The king sees only the history and a note on form."""
 from __future__ import annotations
 
 import re
@@ -15,20 +15,21 @@ from codedata.records import Answer, Commit, Message
 from codedata.texts import fill
 
 DEFENCE = re.compile(r"\W*mine, because\b", re.IGNORECASE)
-Layout = Callable[[str], list[Message]]   # the request, with a text behind its note
+Layout = Callable[[str], list[Message]]   # returns the request with a text added after its note
 
 
 def turn_problem(reply: Reply) -> str | None:
-    """Return why a reply is not a turn, for Client.chat(accept=…)."""
+    """Return why a reply is not a turn, or None if it is one, for Client.chat(accept=…)."""
     return format_problem(reply.text, reply.truncated)
 
 
 def turn_or_defence_problem(reply: Reply) -> str | None:
+    """Return why a reply is neither a turn nor a defence against a leak finding, else None."""
     return None if DEFENCE.match(reply.text) else turn_problem(reply)
 
 
 def ask_turn(client: Client, messages: list[Message], accept=turn_problem) -> str:
-    """Return the next turn, well-formed and without leaked thinking; ItemFailed after the last try."""
+    """Return a well-formed turn without leaked thinking; raise ItemFailed after the last try."""
     def once_more(problem: str) -> list[Message]:
         return behind(messages, fill(packaged_text("format_again.md"), problem=problem).strip())
 
@@ -36,37 +37,39 @@ def ask_turn(client: Client, messages: list[Message], accept=turn_problem) -> st
 
 
 def form() -> str:
-    """Return the sentence on form, the same for king and challenger: so the pull request is the only difference."""
+    """Return the sentence on form, the same for both sides to keep their turns comparable."""
     return packaged_text("form.md").strip()
 
 
 def king_messages(client: Client, history: list[Message]) -> list[Message]:
+    """Return the king's request: the history, cut to the prompt limit, and the sentence on form."""
     return behind(client.fit(history, form()).messages, form())
 
 
 def challenger_messages(client: Client, answer: Answer, commit: Commit, more: str = "") -> list[Message]:
-    """Return the history with the note and the pull request behind it, and `more` behind these."""
+    """Return the challenger's request: the history, the note with the pull request, and `more`."""
     note = fill(packaged_text("challenger.md"), given=packaged_text("pull_request.md").strip(), form=form())
     return with_pull_request(client, answer.messages, note.strip() + "{more}", commit, more=more)
 
 
 def placebo_messages(client: Client, answer: Answer) -> list[Message]:
-    """Return the challenger's request with no pull request in it: the control."""
+    """Return the challenger's request without a pull request, as a control."""
     note = fill(packaged_text("challenger.md"), given=f"The pull request: {NONE}", form=form()).strip()
     return behind(client.fit(answer.messages, note).messages, note)
 
 
 def answer_knowing(client: Client, leaks: LeakCheck, answer: Answer, commit: Commit) -> Answer:
-    """Return the record with the challenger's turn in it."""
+    """Return the record with the challenger's turn; raise ItemFailed if no acceptable one came."""
     layout = partial(challenger_messages, client, answer, commit)
     return replace(answer, challenger=ask_knowing(client, layout, answer.messages, commit, leaks))
 
 
 def ask_knowing(client: Client, layout: Layout, history: list[Message], commit: Commit, leaks: LeakCheck) -> str:
-    """Return the next turn, in which the leak judges find nothing that only the pull request could have told.
+    """Return the next turn, in which the leak check finds nothing that only the pull request shows.
 
-    One in which they do is asked for again with all that was found so far; the model may defend it once. ItemFailed
-    after [challenger] leak_retries such requests; -1: any turn is taken.
+    If it finds something, the turn is asked for again with all findings so far, up to [challenger]
+    leak_retries times; once, the model may reply with a defence of its turn instead. Raise
+    ItemFailed if findings remain. If leak_retries is -1, the first turn is returned unchecked.
     """
     turn = ask_turn(client, layout(""))
     if not leaks.is_on:

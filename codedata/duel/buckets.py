@@ -1,8 +1,9 @@
-"""final/, refined/, defeat/: copies of the judged turns, each in the one bucket of its score.
+"""Write final/, refined/ and defeat/: a copy of each judged turn, in the one bucket of its score.
 
-Nothing is read back from here. A turn whose score changed moves, one that is not judged any more leaves, what is as it
-should be is not touched. A copy that a person edited, or put there, goes to _replaced/ before it is written over or
-removed. Taking away comes before putting there: a kill in between leaves a turn in no bucket, never in two.
+The duel takes no data from these copies. A turn whose score changed is moved, a turn that is no
+longer judged is removed, and a copy that is up to date is not touched. A copy that a person edited
+or added is saved to _replaced/ before it is overwritten or removed. Copies are removed before
+others are written: a kill in between leaves a turn in no bucket, never in two.
 """
 from __future__ import annotations
 
@@ -19,26 +20,29 @@ from codedata.records import Answer, Defeat, Final, Refined, Sample, Score
 from codedata.store import Store, digests_of, remove_half_written
 
 BUCKETS = (Final, Refined, Defeat)
-LONGEST = 300   # characters of a finding that are kept
-AT_ONCE = 8   # files written at the same time: each waits for the disk
+LONGEST = 300   # the most characters of a finding's text that are stored
+AT_ONCE = 8   # files that are written in parallel, as each write waits for the disk
 
 
 def bucket_of(score: float, own: ReportSettings, is_flagged: bool = False):
-    """Final, Refined or Defeat. A flagged turn is not final: it may be refined."""
+    """Return the record class of the bucket: Final, Refined or Defeat.
+
+    A flagged turn is Refined instead of Final, unless [report] keep_flagged is set.
+    """
     if score < own.defeat_min:
         return Defeat
     return Final if score >= own.final_min and (own.keep_flagged or not is_flagged) else Refined
 
 
 def injections(answer: Answer) -> list[dict]:
-    """What speaks to a judge in either answer: {side, kind, text}."""
+    """Return the passages of both answers that address the judge: [{side, kind, text}]."""
     shown = "\n".join(m["content"] for m in answer.messages)
     return [{"side": side, "kind": one.kind, "text": one.text[:LONGEST]} for side in ("king", "challenger")
             for one in find_injections(getattr(answer, side) or "", shown)]
 
 
 def copy_of(answer: Answer, score: Score, cls, panel: Panel, findings: list[dict], leaks: list[dict] | None):
-    """A turn as it stands in a bucket, with the reasons of the judges that count."""
+    """Return the bucket's record of a turn, a `cls`, with the reasons of the panel's judges."""
     reasons = [{key: entry[key] for key in ("judge", "order", "reason")} for entry in score.judges
                if entry.get("reason") and entry["judge"] in panel.names and entry["order"] in panel.orders]
     return cls(answer.instance_id, answer.messages, answer.assistant, answer.king, answer.challenger, score.score,
@@ -47,16 +51,16 @@ def copy_of(answer: Answer, score: Score, cls, panel: Panel, findings: list[dict
 
 @dataclass
 class Moves:
-    """What bringing the buckets up to date came to."""
+    """Count the changes of one update of the buckets."""
 
     written: int = 0
     unchanged: int = 0
-    left: int = 0                   # taken away: moved to another bucket, or not judged any more
-    set_aside: tuple[str, ...] = ()   # copies that a person had edited or put there, now in _replaced/
+    left: int = 0                   # removed: moved to another bucket, or no longer judged
+    set_aside: tuple[str, ...] = ()   # edited or added by a person, now in _replaced/
 
 
 class Buckets:
-    """The three directories under a root. remove() first, then put() each turn, then close()."""
+    """Update the buckets under a root: call remove(), then put() for each turn, then close()."""
 
     def __init__(self, root: Path):
         self.moves = Moves()
@@ -67,7 +71,7 @@ class Buckets:
         self._under_way: list = []
 
     def remove(self, wanted: dict[str, type]) -> None:
-        """Take away every file that is not in the bucket that `wanted` names for it."""
+        """Remove every file that `wanted`, {turn name: class}, puts elsewhere or nowhere."""
         for cls, store in self._stores.items():
             for name in store.names():
                 if wanted.get(name) is not cls:
@@ -77,19 +81,20 @@ class Buckets:
                     self.moves.left += 1
 
     def put(self, name: str, record: Sample) -> None:
-        """Write a turn's copy unless it is there as it should be."""
+        """Write the copy of a turn, in the background, unless it is up to date."""
         store = self._stores[type(record)]
         if _is_there(store, name, record):
-            if not store.as_left(name):   # killed before its ledger line: from here on it is known
+            if not store.as_left(name):   # a run was killed before its ledger line
                 self._note(store, name, store.facts(name), "adopted")
             self.moves.unchanged += 1
             return
         self.moves.written += 1
         self._under_way.append(self._pool.submit(self._write, store, name, record))
-        if len(self._under_way) >= 50 * AT_ONCE:   # of what is read only so much is held
+        if len(self._under_way) >= 50 * AT_ONCE:   # limit the records that are held in memory
             self._settle()
 
     def close(self) -> None:
+        """Wait until all copies are written."""
         self._settle()
         self._pool.shutdown()
 

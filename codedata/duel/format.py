@@ -1,26 +1,27 @@
-r"""What a turn must look like: prose, then exactly one non-empty bash block.
+r"""Check that a turn is well-formed: prose, then exactly one non-empty bash block.
 
-    THOUGHT: I look at the parser first.          (the label is not required, the prose is)
+    THOUGHT: I look at the parser first.          (the prose is required, the label is not)
 
     ```bash
     sed -n '1,80p' src/parser.py
     ```
 
-The rules, in this order. A turn that passes is read the same way by an agent's harness, which runs what stands between
-"```bash" at the end of a line and the next line that starts with "```".
+The rules apply in this order. A turn that passes is read the same way by an agent's harness, which
+runs the text between "```bash" at the end of a line and the next line that starts with "```".
 
-1.  A reply that was cut at its token limit is no turn.
-2.  Thinking that leaked (`<think>…</think>`, also without its opening tag) is cut off first. Thinking without an end
-    leaves nothing. A tag in backticks is spoken of, and stays.
-3.  NUL bytes and half characters (lone surrogates) cannot be stored.
-4.  `<|tool_calls_section_begin|>` at the start: a tool call in another protocol.
-5.  Exactly one bash block: opened by a line "```bash", closed by a line "```", blanks behind them allowed. A second
-    one, a missing end, "```sh", "```bash ls```" on one line, indented or longer fences do not pass. Blocks of other
-    languages may stand before it, and behind it where they name their language; a fence inside it does not pass.
-6.  The block holds more than blanks.
-7.  Prose stands before the block: a label alone, or a block of code, is none.
-8.  Behind the block, prose is allowed, but no observation that the model made up. In no prose stand thinking tags or
-    special tokens (`<|im_end|>`), unless in backticks.
+1.  A reply that was cut at its token limit is not a turn.
+2.  Leaked thinking (`<think>…</think>`, also without its opening tag) is removed first. If it has
+    no closing tag, nothing remains. A tag in backticks is a mention of the tag, and is kept.
+3.  NUL bytes and lone surrogates do not pass, because they cannot be stored.
+4.  `<|tool_calls_section_begin|>` at the start does not pass: that is another tool call protocol.
+5.  There is exactly one bash block, opened by a line "```bash" and closed by a line "```"; both
+    lines may end in blanks. A second one, a missing end, "```sh", "```bash ls```" on one line, and
+    indented or longer fences do not pass. Blocks of other languages may come before it, and after
+    it if they name their language. A fence inside it does not pass.
+6.  The block contains more than whitespace.
+7.  Prose comes before the block; a label alone or a block of code is not prose.
+8.  Prose may follow the block, but not an observation that the model made up. No prose contains
+    thinking tags or special tokens (`<|im_end|>`), unless in backticks.
 """
 from __future__ import annotations
 
@@ -31,11 +32,12 @@ from codedata.records import text_problem
 
 TOOL_CALLS = "<|tool_calls_section_begin|>"
 THINKING = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("◁think▷", "◁/think▷"))
-TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")   # and special tokens such as <|im_end|>
+# this matches thinking tags and special tokens such as <|im_end|>
+TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")
 FENCE = re.compile(r" {0,3}(`{3,})([^`]*)\Z")
 BLANKS = re.compile(r"\s*")
 HARNESS_OPENING = re.compile(r"```bash[ \t]*\r?\n")
-# repeats are bounded: a megabyte of stars or line ends must not be tried from each of its characters
+# repeats are bounded, so that a megabyte of stars or line ends does not take quadratic time
 LABEL = re.compile(r"[#*_ ]{0,8}THOUGHTS?[*_]{0,4}(?:[ ]{0,4}[:：][*_]{0,4}|[ ]{0,8}(?=\n|\Z))", re.IGNORECASE)
 OBSERVATION = re.compile(r"^[ \t>#*_]{0,8}(?:observations?[*_ ]{0,6}(?::|\r?$)|<(?:output|returncode|observation)\b)",
                          re.IGNORECASE | re.MULTILINE)
@@ -43,7 +45,7 @@ OBSERVATION = re.compile(r"^[ \t>#*_]{0,8}(?:observations?[*_ ]{0,6}(?::|\r?$)|<
 
 @dataclass(frozen=True)
 class Turn:
-    """A well-formed agent turn."""
+    """Hold the thought and the command of a well-formed agent turn."""
 
     thought: str
     command: str
@@ -57,10 +59,10 @@ class _Block:
 
 
 def clean(text: str) -> str:
-    """The reply without leaked thinking and without blanks around it."""
+    """Return the reply without leaked thinking and outer blanks, or "" if thinking has no end."""
     text, at = text.strip(), 0
     before_blocks = text.find("```")
-    for _, closing in THINKING:   # where the opening tag was part of the prompt's template
+    for _, closing in THINKING:   # the opening tag may have been part of the prompt template
         end = text.rfind(closing, 0, before_blocks if before_blocks >= 0 else len(text))
         if end >= 0 and text[end - 1:end] != "`":
             at = max(at, end + len(closing))
@@ -76,21 +78,22 @@ def clean(text: str) -> str:
 
 
 def format_problem(text: str, truncated: bool = False) -> str | None:
-    """Why a reply is not a turn, in a few words, or None."""
+    """Return in a few words why a reply is not a well-formed turn, or None if it is one."""
     return "truncated at max_tokens" if truncated else read_turn(text)[1]
 
 
 def format_ok(text: str, truncated: bool = False) -> bool:
+    """Return whether a reply is a well-formed turn."""
     return format_problem(text, truncated) is None
 
 
 def parse_turn(text: str) -> Turn | None:
-    """The thought and the command of a well-formed turn, else None."""
+    """Return the thought and the command of a well-formed turn, else None."""
     return read_turn(text)[0]
 
 
 def has_one_bash_block(text: str) -> bool:
-    """True where a data set's own turn holds exactly one non-empty bash block, whatever else it says."""
+    """Return whether a turn has exactly one non-empty bash block; check no other rule."""
     lines = text.split("\n")
     blocks, problem = _blocks(lines)
     bash = [b for b in blocks if b.language == "bash"]
@@ -98,7 +101,7 @@ def has_one_bash_block(text: str) -> bool:
 
 
 def read_turn(text: str) -> tuple[Turn | None, str | None]:
-    """(turn, None) or (None, what is wrong)."""
+    """Return (turn, None), or (None, the reason) if the text is not a well-formed turn."""
     text = clean(text)
     if not text:
         return None, "empty answer"
@@ -130,7 +133,7 @@ def read_turn(text: str) -> tuple[Turn | None, str | None]:
 
 
 def _blocks(lines: list[str]) -> tuple[list[_Block], str | None]:
-    """The fenced blocks up to the first thing that is wrong with a fence, and that."""
+    """Return the fenced blocks up to the first faulty fence, and the fault or None."""
     blocks: list[_Block] = []
     start, ticks, language, has_bash = -1, 0, "", False
     for i, line in enumerate(lines):
@@ -164,13 +167,13 @@ def _blocks(lines: list[str]) -> tuple[list[_Block], str | None]:
 
 
 def _prose(lines: list[str], blocks: list[_Block], end: int) -> str:
-    """What stands before line `end` outside blocks of code."""
+    """Return the text before line `end`, without blocks of code."""
     inside = {i for b in blocks if b.first < end for i in range(b.first, b.last + 1)}
     return "\n".join(line for i, line in enumerate(lines[:end]) if i not in inside).strip()
 
 
 def _harness_commands(text: str) -> list[str]:
-    """What a harness would run. By hand and not by one expression, which would be quadratic."""
+    """Return the commands that a harness would run. A single regex would take quadratic time."""
     commands, at = [], 0
     while opening := HARNESS_OPENING.search(text, at):
         end = text.find("\n```", opening.end())

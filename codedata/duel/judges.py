@@ -2,16 +2,18 @@
 
 An entry of Score.judges, one per judge and order:
 
-    {judge, order: "king_first" | "challenger_first", parse_ok, verdict {metric: "king" | "challenger" | "draw"},
-     scores {metric: 1 | 0.5 | 0}, reason, raw, truncated, usage {tokens_in, tokens_out, cost_usd}, seconds, error,
-     attempt, marker, settings}
+    {judge, order: "king_first" | "challenger_first", parse_ok, verdict {metric: "king" |
+    "challenger" | "draw"}, scores {metric: 1 | 0.5 | 0}, reason, raw, truncated, usage {tokens_in,
+    tokens_out, cost_usd}, seconds, error, attempt, marker, settings}
 
-`raw` is the reply as it came (its reasoning, where it said nothing else). Empty verdict and scores: it could not be
-read; `error`: no reply came. `marker` is a digest of the conversation, both answers, judge, order and attempt. It
-stands around the answers in the request, so no answer can forge it, and an entry whose marker is not that of the
-answers as they are now is of earlier ones. A verdict that cannot be read is asked for once more, with another marker.
+`raw` is the text of the reply, or its reasoning if the text is empty. `verdict` and `scores` are
+empty if the reply could not be parsed; `error` says why no reply came. `marker` is a digest of the
+conversation, both answers, judge, order and attempt. It surrounds the answers in the request, so
+that no answer can forge it; an entry whose marker does not match the present texts was made for
+earlier ones. A verdict that cannot be parsed is asked for once more, with another marker.
 
-The judges are shown the conversation and the two answers, never the pull request, and never which answer is whose.
+The judges see the conversation and the two answers, but neither the pull request nor which side
+gave which answer.
 """
 from __future__ import annotations
 
@@ -33,25 +35,28 @@ from codedata.resume import Parts, Reads, Writes
 from codedata.store import Store, digest, shards_of
 from codedata.texts import fill
 
-ATTEMPTS = 2           # at a verdict that can be read
-LEFT_ALONE_S = 60.0    # an endpoint that is down, before it is asked again
+ATTEMPTS = 2           # requests per verdict, until one can be parsed
+LEFT_ALONE_S = 60.0    # seconds before an endpoint that is down is asked again
 SCHEMA = {"name": "verdict", "strict": True, "schema": {
     "type": "object", "additionalProperties": False, "required": ["reason", *METRICS],
     "properties": {"reason": {"type": "string"}, **{m: {"type": "integer", "enum": [0, 1, 2]} for m in METRICS}}}}
-USAGE = ("tokens_in", "tokens_out", "cost_usd", "tries", "timeouts", "throttled")   # the last three where not usual
-SCORES = {"king": Score, "reference": ReferenceScore}   # by [duel] mode
-SIDES = {"king": "king", "reference": "assistant"}      # the field of an Answer that the challenger is put against
+# the last three are present only if they differ from the usual value
+USAGE = ("tokens_in", "tokens_out", "cost_usd", "tries", "timeouts", "throttled")
+SCORES = {"king": Score, "reference": ReferenceScore}   # the record class for each [duel] mode
+SIDES = {"king": "king", "reference": "assistant"}      # the Answer field of the challenger's rival
 
 
 class Panel:
-    """The judges of one run. judge() and requests() are for the run loop (an output in parts)."""
+    """Score turns with the judges of one run. stage.run() calls judge() and requests()."""
 
     def __init__(self, settings: Settings, models: Models | None = None, refresh: bool = False,
                  decided: dict | None = None, how: str = ""):
-        """Without `models` it asks nobody, and knows who would be asked. `refresh`: as the flag.
+        """Choose the judges from the settings. Without `models` the panel cannot ask its judges.
 
-        `decided`: the panel that a _duel.json was decided by, whatever the settings say now. `how`: the way in which
-        the challenger was made, where that is not the root's own.
+        `refresh` is the flag --refresh: verdicts made with other settings are asked for again.
+        `decided` is the content of a _duel.json, whose judges and order replace those of the
+        settings. `how` says how the challenger was made; score_<how>/ is used if it differs from
+        [challenger] how. Raise Trouble if [judge] exclude_self leaves no judge.
         """
         self.rival, self.order = settings.duel.mode, settings.judge.order
         speakers = [] if decided else settings.judges()
@@ -63,15 +68,15 @@ class Panel:
         self.names = list(self.models)
         self.how = how if how != settings.challenger.how else ""
         score = SCORES[self.rival]
-        self.cls = variant(score, self.how) if self.how else score   # of the records that are made
+        self.cls = variant(score, self.how) if self.how else score   # the type that judge() returns
         self.clients: list[Client] = [c for c in models.judges() if c.speaker.role in self.models] if models else []
         self.orders = (f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else []))
         prompts = [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]
         self.made_with = {speaker.role: digest([speaker.identity(), prompts])[:8] for speaker in speakers}
         self.refresh = refresh
-        # against the reference, or in a trial, nobody's turn is a challenger's that is to be trained on
+        # a duel against the reference yields no training turns, and a decided one asks nobody
         self.leaks = None if decided or self.rival != "king" else LeakJudges(settings, models, not self.how)
-        self._unasked: dict[str, str] = {}   # name: what --refresh could not ask again, so that the old stands
+        self._unasked: dict[str, str] = {}   # name: why --refresh kept an old verdict
 
     def _exclude(self, kin: dict[str, list[str]]) -> None:
         self.models = {name: model for name, model in self.models.items() if name not in kin}
@@ -80,15 +85,18 @@ class Panel:
                           "Add a judge of another family, or take exclude_self away.")
 
     def reads(self, root) -> Reads:
+        """Return the Answer fields that judging a turn depends on."""
         sides = (SIDES[self.rival], "challenger")
         answers = Store(root, variant(Answer, self.how) if self.how else Answer)
         return Reads(answers, fields=("messages", *sides), needs=sides, made_by="ch")
 
     def writes(self, root) -> Writes:
+        """Return the score fields that judging a turn fills in."""
         return Writes(Store(root, self.cls), fields=tuple(self.cls.__dataclass_fields__), copies=("instance_id",),
                       optional=("leaks",), parts=self.parts(), fault=self._fault)
 
     def parts(self) -> Parts:
+        """Return a score's parts: a verdict per judge and order, and the leak verdicts."""
         wanted = {f"{name} {order}": self.made_with.get(name, "") for name in self.names for order in self.orders}
         return Parts(wanted=wanted | dict.fromkeys(self.leaks.parts if self.leaks else (), ""),
                      of=self._parts_of,
@@ -100,7 +108,11 @@ class Panel:
         return {_part(e): e.get("settings", "") for e in score.judges if _is_final(e)} | dict.fromkeys(settled, "")
 
     def judge(self, answer: Answer, name: str, old: Score | None) -> Score:
-        """The turn's score: what `old` has of these very answers is kept, the rest is asked for."""
+        """Return the score of a turn. Keep verdicts in `old` on the same texts, and ask for the rest.
+
+        Raise EndpointDown if the endpoints of all judges to ask are down, ItemFailed if none
+        answered.
+        """
         turn = _Turn(self.rival, answer)
         self._unasked.pop(name, None)
         before = {_part(entry): entry for entry in (old.judges if old else []) if turn.is_of(entry)}
@@ -112,23 +124,25 @@ class Panel:
         for client, order, attempt in to_ask:
             entry = {**self._ask(turn, client, order, attempt, [c for c, *_ in to_ask]),
                      "settings": self.made_with[client.speaker.role]}
-            if entry["error"] and _is_final(before.get(_part(entry))):   # --refresh: what was there counts
+            # with --refresh, an earlier verdict is kept if the new request fails
+            if entry["error"] and _is_final(before.get(_part(entry))):
                 self._unasked[name] = f"{entry['judge']} ({order}): {entry['error']}"
             else:
                 entries[_part(entry)] = entry
         own = [entries.pop(f"{judge} {order}") for judge in self.names for order in self.orders]
         if all(entry.get("error") for entry in own):
             raise ItemFailed(f"no judge answered: {own[0]['judge']}: {own[0]['error']}")
-        judges = [*own, *entries.values()]   # those of judges that are not asked now stay: they may come back
+        # entries of other judges are kept, because those judges may return to the panel
+        judges = [*own, *entries.values()]
         total = turn_score(judges, self.names, self.order)
-        leaks = old.leaks if old else None   # a judge that is not asked now may come back
+        leaks = old.leaks if old else None   # kept, as a leak judge may be set again
         if self.leaks and self.leaks.names:
             leaks = self.leaks.verdicts(answer, name, leaks or [])
         return self.cls(answer.instance_id, f"{name}.json", self.rival, total.score is not None, total.score,
                         total.metrics, _reasons(own), judges, leaks)
 
     def _to_ask(self, entries: dict[str, dict]) -> list[tuple[Client, str, int]]:
-        """(client, order, attempt) of what is not there for good; with --refresh also of what has other settings."""
+        """Return (client, order, attempt) of each missing verdict; --refresh adds outdated ones."""
         found = []
         for client in self.clients:
             for order in self.orders:
@@ -141,7 +155,10 @@ class Panel:
         return found
 
     def _ask(self, turn: _Turn, client: Client, order: str, attempt: int, asked: list[Client]) -> dict:
-        """An entry. A judge whose endpoint is down is left alone for a while, if others are asked of this turn."""
+        """Return an entry for one request. Skip an endpoint that is down for LEFT_ALONE_S seconds.
+
+        Raise EndpointDown if that leaves none of the clients `asked` for this turn.
+        """
         try:
             return turn.ask(client, order, attempt)
         except EndpointDown as e:
@@ -154,7 +171,7 @@ class Panel:
             return turn.unanswered(client, order, attempt, why)
 
     def requests(self, answer: Answer, name: str, old: Score | None):
-        """(client, messages) of the calls that judge() would send; None for messages that this judge cannot take."""
+        """Yield (client, messages) of each call of judge(); messages that do not fit are None."""
         turn = _Turn(self.rival, answer)
         for client, order, attempt in self._to_ask({_part(entry): entry for entry in (old.judges if old else [])
                                                     if turn.is_of(entry)}):
@@ -166,7 +183,7 @@ class Panel:
             yield from self.leaks.requests(answer, name, (old.leaks if old else None) or [])
 
     def _enough(self, there: set[str]) -> bool:
-        """True where some judge of the panel has said in every order what it had to say."""
+        """Return whether at least one judge of the panel has a final entry in every order."""
         return any(all(f"{name} {order}" in there for order in self.orders) for name in self.names)
 
     def _is_of(self, score: Score, digests: dict[str, str]) -> bool:
@@ -178,7 +195,7 @@ class Panel:
         return (score.score, score.metrics) == (total.score, total.metrics)
 
     def _fault(self, score: Score) -> str:
-        """Why the item is to be tried again though its record is written."""
+        """Return why the turn must be tried again although its record is written, else ""."""
         wanted = {f"{name} {order}" for name in self.names for order in self.orders}
         lacking = [e for e in score.judges if _part(e) in wanted and not _is_final(e)]
         if lacking:
@@ -190,7 +207,7 @@ class Panel:
 
 
 def generators(root: Path) -> dict[str, set[str]]:
-    """{side: the models that answered as it}, from the ledgers. Answers written by hand have none."""
+    """Return {side: models that answered}, from the ledgers; hand-written answers add none."""
     models: dict[str, set[str]] = {"king": set(), "challenger": set()}
     for directory in shards_of(root / Answer.directory):
         for line in read_lines(directory / LEDGER):
@@ -200,7 +217,7 @@ def generators(root: Path) -> dict[str, set[str]]:
 
 
 class _Turn:
-    """The two answers to one conversation, and how they are laid before a judge."""
+    """Hold the two answers to one conversation, and build the judges' requests from them."""
 
     def __init__(self, rival: str, answer: Answer):
         self.rival, self.history = rival, answer.messages
@@ -209,18 +226,19 @@ class _Turn:
         self._own = [self.context, *map(digest, self.sides.values())]
 
     def marker(self, judge: str, order: str, attempt: int) -> str:
+        """Return the marker of a request: see the module's docstring."""
         return _marker(self._own, judge, order, attempt)
 
     def is_of(self, entry: dict) -> bool:
-        """True where a stored entry is of this conversation and these answers."""
+        """Return whether a stored entry was made for this conversation and these answers."""
         return _marked(entry, self._own)
 
     def messages(self, client: Client, order: str, attempt: int) -> tuple[list[dict], tuple[str, str]]:
-        """(request, the two answers in the order in which they are shown)."""
+        """Return (request, answers in the order shown); raise ItemFailed if it does not fit."""
         first, second = ("challenger", self.rival) if order == CHALLENGER_FIRST else (self.rival, "challenger")
         answers, marker = (self.sides[first], self.sides[second]), self.marker(client.speaker.role, order, attempt)
         rubric, template = packaged_text("judge.md"), packaged_text("judge_turn.md").rstrip("\n")
-        # the conversation comes first and under a mark of its own: endpoints cache what requests begin with
+        # the conversation comes first, under a digest of its own, because endpoints cache prefixes
         head = 1 if self.history and self.history[0]["role"] == "system" else 0
         laid_out = [*self.history[:head], *({**m, "content": f"[[{self.context} {m['role']}]]\n{m['content']}"}
                                             for m in self.history[head:])]
@@ -232,11 +250,13 @@ class _Turn:
         return [{"role": "system", "content": rubric}, {"role": "user", "content": text}], answers
 
     def unanswered(self, client: Client, order: str, attempt: int, error: str) -> dict:
+        """Return an entry without a reply, with the reason in `error`."""
         return {"judge": client.speaker.role, "order": order, "attempt": attempt, "parse_ok": False, "verdict": {},
                 "scores": {}, "raw": "", "reason": "", "truncated": False, "usage": {}, "seconds": 0.0, "error": error,
                 "marker": self.marker(client.speaker.role, order, attempt)}
 
     def ask(self, client: Client, order: str, attempt: int) -> dict:
+        """Return the entry for one request. An ItemFailed is stored in its `error`."""
         entry = self.unanswered(client, order, attempt, "")
         try:
             messages, answers = self.messages(client, order, attempt)
@@ -253,12 +273,12 @@ class _Turn:
 
 
 def _marker(digests: list[str], judge: str, order: str, attempt: int) -> str:
-    """Of the digests of the conversation, the rival's answer and the challenger's."""
+    """Return the marker for digests of the conversation, rival's answer and challenger's."""
     return digest([*digests, judge, order, attempt])
 
 
 def _marked(entry: dict, digests: list[str]) -> bool:
-    """True where an entry's marker is of these; one without a marker says nothing."""
+    """Return whether an entry's marker was made from these digests; an absent marker passes."""
     return entry.get("marker", "") in ("", _marker(digests, entry["judge"], entry["order"], entry.get("attempt", 1)))
 
 
@@ -273,17 +293,17 @@ def _part(entry: dict) -> str:
 
 
 def _is_final(entry: dict | None) -> bool:
-    """True where nobody is asked again: a verdict, or a reply that could not be read for the last time."""
+    """Return whether an entry is final: it has a verdict, or its last attempt was unreadable."""
     return bool(entry) and not entry.get("error") and (entry["parse_ok"] or entry.get("attempt", ATTEMPTS) >= ATTEMPTS)
 
 
 def _next_attempt(entry: dict | None) -> int:
-    """A request that got no reply is made again as it was; one whose reply could not be read is not."""
+    """Return the next attempt: one more if the reply was unreadable, the same if none came."""
     return entry.get("attempt", 1) + (not entry.get("error")) if entry else 1
 
 
 def _named(reason: str, order: str, rival: str) -> str:
-    """The judge's reason with the sides' names, for a reader who does not know who was MODEL 1."""
+    """Return the judge's reason with "MODEL 1" and "MODEL 2" replaced by the names of the sides."""
     sides = ("challenger", rival) if order == CHALLENGER_FIRST else (rival, "challenger")
     return re.sub(r"\bmodel[ _]?([12])\b", lambda m: sides[int(m[1]) - 1], reason, flags=re.IGNORECASE)
 

@@ -1,8 +1,9 @@
-"""Leak verdicts on the turns of a duel: asked for in ch.py, kept beside the answers, completed by validate.py.
+"""Get the leak verdicts on a duel's turns: ch.py asks for them, validate.py for the missing ones.
 
-What ch.py tried stands in answer*/_leaks/<stem>.json: {instance_id, tries [{turn, defence, findings, verdicts}]}. The
-verdicts are those of codedata/leak/judge.py; where no leak judge is set, the certain facts of codedata/leak/facts.py
-bar a turn. A verdict is found again by the digest of history, turn and pull request, and is never paid for twice.
+ch.py stores its tries beside the answers, in _leaks/<stem>.json: {tries [{turn, defence, findings,
+verdicts}]}. The verdicts are made by codedata/leak/judge.py; without a leak judge in the settings,
+the certain facts of codedata/leak/facts.py bar a turn. A stored verdict is recognized by the digest
+of history, turn and pull request, and is reused instead of being paid for again.
 """
 from __future__ import annotations
 
@@ -24,14 +25,14 @@ from codedata.store import Store, shards_of, to_json, write_atomic
 
 KEPT = "_leaks"            # the folder beside the answers
 CHALLENGER, KING = "challenger", "king"
-# in the place of a finding, in final/ and its neighbours: exports leave such a turn out
+# stands in for a finding in final/, refined/ and defeat/; exports leave such a turn out
 NO_VERDICT = {"judge": "", "kind": UNJUDGED, "text": "", "why": "no leak judge has seen this turn: run validate.py"}
-MAX_TOLD_CHARS = 300       # of the findings in an error
+MAX_TOLD_CHARS = 300       # length limit of the findings in an error message
 
 
 @dataclass(frozen=True)
 class Try:
-    """One turn that ch.py was given, and what was found in it. `findings` [{quote, kind, why}] bar it."""
+    """Hold one turn that ch.py received, and the `findings` [{quote, kind, why}] that bar it."""
 
     turn: str
     findings: list[dict]
@@ -39,16 +40,17 @@ class Try:
     verdicts: list[LeakVerdict] = field(default_factory=list)
 
     def told(self) -> str:
+        """Return the findings as one text of at most MAX_TOLD_CHARS characters."""
         return "; ".join(f'"{one["quote"]}" ({one["why"]})' for one in self.findings)[:MAX_TOLD_CHARS]
 
 
 def refused_text(tries: list[Try]) -> str:
-    """Return the refused turns with their findings, as the challenger is told them."""
+    """Return the refused turns with their findings, as text for the challenger's next request."""
     return "\n\n".join(f"{one.turn}\n\n{findings_text(one.findings)}" for one in tries)
 
 
 def facts_as_findings(history: list[Message], turn: str, commit: Commit) -> list[dict]:
-    """Return the facts that bar a turn where there is no leak judge, in the form of a judge's findings."""
+    """Return the facts that bar a turn if no leak judge is set, in the form of findings."""
     return [{"quote": fact.text, "kind": fact.kind, "why": fact.why} for fact in find_facts(history, turn, commit)
             if fact.certain]
 
@@ -60,9 +62,10 @@ def verdicts_of(score: Score, side: str) -> list[dict]:
 
 def challenger_leaks(settings: Settings, answer: Answer, score: Score, commit: Commit | None,
                      ) -> tuple[list[dict] | None, bool]:
-    """Return ([{judge, kind, text, why}] that bar the challenger's turn, whether a leak judge has not seen it yet).
+    """Return (findings that bar the challenger's turn, whether a leak judge's verdict is missing).
 
-    None in place of the list where there is no pull request to compare with. Without any verdict the certain facts bar.
+    The findings are [{judge, kind, text, why}]: those of the leak judges or, without any verdict,
+    the certain facts. They are None if there is no pull request to compare with.
     """
     if commit is None:
         return None, False
@@ -76,7 +79,7 @@ def challenger_leaks(settings: Settings, answer: Answer, score: Score, commit: C
 
 
 class LeakCheck:
-    """Looks at turns for ch.py. `is_on` is False where [challenger] leak_retries is -1."""
+    """Check turns for leaks in ch.py. `is_on` is False if [challenger] leak_retries is -1."""
 
     def __init__(self, settings: Settings, models: Models, is_on: bool = True):
         self.retries = settings.challenger.leak_retries
@@ -84,11 +87,11 @@ class LeakCheck:
         self._clients = models.leak_judges() if self.is_on else []
 
     def identity(self) -> list[str]:
-        """Return what a challenger's turn depends on through this check."""
+        """Return a digest per leak judge of its settings, on which a challenger's turn depends."""
         return [judge_settings(client) for client in self._clients]
 
     def look_at(self, history: list[Message], turn: str, commit: Commit, tries: list[Try], defence: str) -> Try:
-        """Return the turn with what every leak judge finds in it, or the facts where there is none."""
+        """Return the turn with all leak judges' findings or, if none is set, the certain facts."""
         if not self._clients:
             return Try(turn, facts_as_findings(history, turn, commit), defence)
         before = [asdict(one) for one in tries if one.turn != turn]
@@ -97,12 +100,12 @@ class LeakCheck:
         return Try(turn, [one for verdict in verdicts for one in verdict.findings], defence, verdicts)
 
     def requests(self, answer: Answer, commit: Commit):
-        """Yield (client, messages) of one look by each judge; the turn itself is not known yet."""
+        """Yield (client, messages): one request per judge, with the king's turn as placeholder."""
         for client in self._clients:
             yield client, request(client, answer.messages, answer.king or "", commit, "")
 
     def keep(self, tries: list[Try]) -> None:
-        """Write the tries of the item in hand beside its record, and their number into its ledger line."""
+        """Write the current item's tries beside its record; note the retries in its ledger line."""
         calls = current()
         if len(tries) > 1:
             calls.notes["asked_again"] = len(tries) - 1
@@ -112,9 +115,10 @@ class LeakCheck:
 
 
 class LeakJudges:
-    """The leak judges for validate.py: which verdicts a turn's score is to hold, and those that nobody has given yet.
+    """Decide which leak verdicts the score of a turn needs, and ask for missing ones (validate.py).
 
-    A part of a score is "leak <judge>" or, for a share of the kings, who know nothing, "leak king <judge>".
+    A part of a score is named "leak <judge>" or "leak king <judge>". The latter exists only for a
+    sample of the kings, which never saw the pull request.
     """
 
     def __init__(self, settings: Settings, models: Models | None, kings_too: bool = True):
@@ -127,19 +131,19 @@ class LeakJudges:
 
     @property
     def parts(self) -> dict[str, tuple[str, str]]:
-        """{part: (judge, side)} of what is wanted of the turns."""
+        """Return the verdicts that are wanted of the turns: {part: (judge, side)}."""
         sides = [CHALLENGER, *([KING] if self._king_share else [])]
         return {f"leak {'king ' if side == KING else ''}{name}": (name, side) for name in self.names for side in sides}
 
     def settled(self, score) -> list[str]:
-        """Return the parts that a score has, or never will have: no pull request, a king who is not in the sample."""
+        """Return the parts that a score has or, without a PR or a sampled king, never needs."""
         given = {(one["judge"], one["side"]) for one in score.leaks or ()}
         stem = score.answer_file.removesuffix(".json")
         return [part for part, key in self.parts.items() if key in given or not self._is_wanted(
             stem, score.instance_id, key[1])]
 
     def missing(self, score) -> list[str]:
-        """Return the parts that a score is to hold and has not."""
+        """Return the parts that a score needs and does not have."""
         return [part for part in self.parts if part not in self.settled(score)]
 
     def _is_wanted(self, stem: str, instance_id: str, side: str) -> bool:
@@ -149,8 +153,11 @@ class LeakJudges:
         return is_in_sample and instance_id in self._commits
 
     def verdicts(self, answer: Answer, name: str, old: list[dict]) -> list[dict]:
-        """Return the verdicts on a turn: kept ones of these very texts, and those that are asked for now. One that
-        cannot be had is left out: the item counts as failed for it."""
+        """Return the verdicts on a turn: stored ones on the same texts, and new ones for the rest.
+
+        A verdict that fails is left out and noted in the ledger; missing() then reports its part.
+        Raise ItemFailed if the record of the pull request is broken.
+        """
         found = []
         for judge, side, turn, commit in self._to_judge(answer, name):
             of = verdict_digest(answer.messages, turn, commit)
@@ -178,16 +185,16 @@ class LeakJudges:
                     raise ItemFailed(e.what, e.where, e.todo) from e
 
     def _kept(self, name: str) -> list[dict]:
-        """Return what ch.py and refine were told of this item's turns."""
+        """Return the verdicts on this item's challengers that ch.py stored, also with --refine."""
         folders = [*shards_of(self._root / Answer.directory), *(self._root / variant(Answer, how).directory
                                                                 for how in HOW), self._root / Attempts.directory]
-        names = {name, name.rpartition(".")[0] or name}   # of an attempt: its turn's
+        names = {name, name.rpartition(".")[0] or name}   # the second is the turn of an attempt
         return [verdict for folder in folders for stem in names for one in tries_in(folder / KEPT / f"{stem}.json")
                 for verdict in one["verdicts"] if verdict["side"] == CHALLENGER and not one["defence"]]
 
 
 def tries_in(path: Path) -> list[dict]:
-    """Return the tries in a file; none where it is not there or was edited into something else."""
+    """Return the tries in a file; [] if it is missing or not in the expected form."""
     try:
         tries = orjson.loads(read_bounded(path))["tries"]
         return [one for one in tries if isinstance(one, dict) and isinstance(one.get("verdicts"), list)]

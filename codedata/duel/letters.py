@@ -1,20 +1,21 @@
-"""The verdicts on a turn in letters: five for each judge of the panel, a metric each. For tables and pages."""
+"""Encode the verdicts on a turn for tables and pages: for each judge, one letter per metric."""
 from __future__ import annotations
 
 from codedata.duel.score import BOTH, CHALLENGER_FIRST, combine_orders
 from codedata.records import METRICS
 
-CHALLENGER, RIVAL, DRAW, TURNED, UNREAD = "crdt-"   # turned: it changes with the order, and so counts as a draw
+# TURNED means that the verdict changes with the order, and so counts as a draw
+CHALLENGER, RIVAL, DRAW, TURNED, UNREAD = "crdt-"
 READ = (CHALLENGER, RIVAL, DRAW, TURNED)
 
 
 def letters(judges: list[dict], panel: list[str], order: str) -> tuple[str, ...]:
-    """What counts of the stored entries (Score.judges), for each judge of the panel: ("crdtc", "-----")."""
+    """Return each panel judge's letters, from the entries in Score.judges: ("crdtc", "-----")."""
     return tuple(_letters([entry for entry in judges if entry["judge"] == name], order) for name in panel)
 
 
 def letter(value: float) -> str:
-    """Of one stored value, the challenger's: 1, 0.5 or 0."""
+    """Return the letter for a stored value of the challenger: 1, 0.5 or 0."""
     return {1: CHALLENGER, 0.5: DRAW, 0: RIVAL}[value]
 
 

@@ -1,6 +1,6 @@
-"""Loops and stalls: commands that were given before, or that can neither show nor change anything. By program.
+"""Detect loops and stalls: commands that repeat earlier ones, or neither show nor change anything.
 
-Judges are known to miss a step that repeats one of many turns ago.
+A program does it, because judges are known to miss a step that repeats one from many turns ago.
 """
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import re
 
 from codedata.duel.action import EDIT, REDIRECTED, SUBMIT, action_style, simple_commands
 
-LAST = 10   # turns back
+LAST = 10   # number of the agent's last turns that are compared
 BLOCK = re.compile(r"^```(?:bash|sh)?[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 IDLE = {"true", ":", "sleep", "wait", "pwd", "cd", "echo", "printf", "clear", "date", "whoami"}
 
 
 def repeated(command: str, messages: list[dict]) -> int:
-    """How many of the agent's turns ago the same command was given last, up to LAST; 0: it was not.
+    """Return how many of the agent's turns ago the same command was last given: 1 to LAST, else 0.
 
-    What was edited in between counts as a reason to give it again.
+    Return 0 also after an edit in between, because that is a reason to give the command again.
     """
     own = " ".join(command.split())
     turns = [m["content"] for m in messages if m["role"] == "assistant"][-LAST:]
@@ -28,7 +28,7 @@ def repeated(command: str, messages: list[dict]) -> int:
 
 
 def stalls(command: str) -> bool:
-    """True where no part of the command can show or change anything, as `sleep 1` or `echo thinking`."""
+    """Return whether no part of the command can show or change anything, as in `sleep 1`."""
     parts = simple_commands(command)
     return (bool(parts) and all(words[0] in IDLE and REDIRECTED not in words for words in parts)
             and action_style(command) != SUBMIT)

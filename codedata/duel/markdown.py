@@ -1,4 +1,4 @@
-"""report.md and hugePR.md: what a duel came to, in Markdown."""
+"""Build report.md, the report on a duel, and hugePR.md, the list of oversized pull requests."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -17,6 +17,7 @@ from codedata.records import METRICS
 
 
 def markdown(settings: Settings, turns: Turns, costs: list[Cost], sections: list[Section]) -> str:
+    """Return the text of report.md."""
     duel, rival = turns.duel, turns.duel["mode"]
     parts = [f"# Challenger against {rival}", _verdict(duel)]
     if turns.outdated:
@@ -38,6 +39,7 @@ def markdown(settings: Settings, turns: Turns, costs: list[Cost], sections: list
 
 
 def huge_markdown(prs: list[dict], settings: Settings) -> str:
+    """Return the text of hugePR.md, with one table row per oversized pull request."""
     limit = settings.exclude.max_patch_chars
     head = (f"# Oversized pull requests\n\nLeft out by prompt.py for a patch that is longer than `[exclude] "
             f"max_patch_chars` ({f'{limit:,} now' if limit else 'no limit now'}): {len(prs)}.\n")
@@ -67,7 +69,7 @@ def _verdict(duel: dict) -> str:
 
 
 def counts(turns: Turns, settings: Settings) -> list[list[str]]:
-    """What is in the duel and what is not: [kind, number] each."""
+    """Return [kind, number] for each kind of turn that the duel counts or leaves out."""
     duel, rival, now, plan = turns.duel, turns.duel["mode"], turns.now, turns.now.plan
     unread = sum(row.score is None or not row.bucket for row in turns.rows) if duel["mode"] == "king" else sum(
         row.score is None for row in turns.rows)
@@ -106,7 +108,7 @@ def _judges(duel: dict) -> str:
 
 
 def _panel(panel: dict | None) -> list[str]:
-    """What the verdicts say about the judges."""
+    """Return the section on how the judges judge, as Markdown blocks; [] without statistics."""
     if not panel:
         return []
     rows = [[name, _share(judge["changes_with_order"]), _share(judge["prefers_first"]),
@@ -126,7 +128,7 @@ def _panel(panel: dict | None) -> list[str]:
 
 
 def refined(turns: Turns) -> list[str]:
-    """What ch.py --refine and validate.py --refine have won."""
+    """Return [a paragraph on the points gained by --refine], or [] if no turn was replaced."""
     details = {name: detail for (_, name), detail in turns.now.scores.book.details.items() if "refined" in detail}
     gains = [detail["score_after"] - (detail["score_before"] or 0.0) for detail in details.values()]
     final = sum(row.bucket == "final" for row in turns.rows if row.name in details)
@@ -137,7 +139,7 @@ def refined(turns: Turns) -> list[str]:
 
 
 def trials(root: Path) -> list[str]:
-    """What validate.py --probe and --sanity found, where they were run: a line each."""
+    """Return the summary lines of validate.py --probe and --sanity, as far as they were run."""
     said = []
     for kind in ("probe", "sanity"):
         try:

@@ -1,7 +1,8 @@
-"""The outcome of a duel: which turns count, and score/_duel.json made from their verdicts.
+"""Find the turns of a duel that count, and write its outcome to score/_duel.json.
 
-Everything is computed from the records as they are on disk, so a file that was edited, deleted or added by hand counts
-as it stands. A turn counts where its two answers are there and its score was made from them (or edited by a person).
+Everything is computed from the records on disk, so files that were edited, deleted or added by hand
+are taken into account. A turn counts if both its answers exist and its score was made from them (or
+edited by a person).
 """
 from __future__ import annotations
 
@@ -24,13 +25,14 @@ from codedata.store import Store, digest, to_json, write_atomic
 
 RULES = ("win_margin", "gate_alpha", "seed", "bootstrap", "bootstrap_resamples", "min_valid_turn_frac", "min_turns",
          "min_instances")
-COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage")   # of an entry; no texts
-NO_SETTINGS = digest({})   # as stage.run() notes them: a verdict's settings stand in its entry
+# these fields of a judge's entry are kept in memory; its texts are not
+COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage")
+NO_SETTINGS = digest({})   # stage.run() notes this: each verdict's entry holds its settings
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The turns of a duel and where they stand. `plan.current` are the names of those that count, in natural order."""
+    """Hold the state of a duel's turns. `plan.current` names those that count, in natural order."""
 
     answers: Store
     scores: Store
@@ -38,19 +40,19 @@ class Standing:
 
     @property
     def turns_left(self) -> int:
-        """Both answers are there, and no verdict on them."""
+        """Return the number of turns that have both answers but no score that counts."""
         return sum(not item.current for item in self.plan.todo)
 
 
 def standing(settings: Settings, panel: Panel) -> Standing:
-    """How the directories are now, for this panel; reads no record that the ledgers know."""
+    """Return the state of the turns on disk. Only records that the ledgers do not know are read."""
     reads, writes = panel.reads(settings.root), panel.writes(settings.root)
     plan = States("validate", WHOLE, settings.exclude, reads, writes, None, NO_SETTINGS).plan()
     return Standing(reads.store, writes.store, plan)
 
 
 def write_duel(settings: Settings, how: str = "") -> list[str]:
-    """Decide the duel from the records on disk and write <score>/_duel.json; returns how it went, for the terminal."""
+    """Decide the duel from the records on disk, write _duel.json, and return its summary lines."""
     panel = Panel(settings, how=how)
     with _alone(settings.root / panel.cls.directory):
         now, judged = standing(settings, panel), []
@@ -67,7 +69,7 @@ def write_duel(settings: Settings, how: str = "") -> list[str]:
 
 
 def judged_turn(panel: Panel, answer: Answer, score: Score) -> JudgedTurn:
-    """What counts of a turn, without its texts."""
+    """Return the data of a turn that decides the duel, without the answers and replies."""
     longer_by = len(answer.challenger or "") - len(getattr(answer, SIDES[panel.rival]) or "")
     entries = [{key: entry[key] for key in COUNTED if key in entry} for entry in score.judges]
     return JudgedTurn(score.instance_id, entries, longer_by)
@@ -75,7 +77,7 @@ def judged_turn(panel: Panel, answer: Answer, score: Score) -> JudgedTurn:
 
 @contextmanager
 def _alone(directory: Path):
-    """Two shards that end together would else each write what it saw, and the slower one what it saw long ago."""
+    """Lock _duel.json, so that the slower of two shards does not overwrite it with old numbers."""
     directory.mkdir(parents=True, exist_ok=True)
     with open(open_appending(directory / "_duel.lock"), "a") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
@@ -83,7 +85,7 @@ def _alone(directory: Path):
 
 
 def decided(own: DuelSettings, panel: Panel, judged: list[JudgedTurn], turns_left: int = 0) -> dict:
-    """What _duel.json says of the turns, given in natural order."""
+    """Return _duel.json without `panel` and `missing_answers`, for turns in natural order."""
     rules = {key: getattr(own, key) for key in RULES}
     clusters = [turn.instance_id for turn in judged]
 
@@ -93,7 +95,8 @@ def decided(own: DuelSettings, panel: Panel, judged: list[JudgedTurn], turns_lef
 
     (outcome, turns), rival = by(panel.order), panel.rival
     total = outcome.total
-    classic = _numbers(by(KING_FIRST)[0], rival) if panel.order == BOTH else None   # as if each was asked once
+    # this is the outcome if each judge had been asked once, king first
+    classic = _numbers(by(KING_FIRST)[0], rival) if panel.order == BOTH else None
     judges = {name: {**asdict(judge), "model": panel.models[name]} for name, judge in total.judges.items()}
     return {"mode": rival, "order": panel.order, **_numbers(outcome, rival), **rules,
             "resamples": own.bootstrap_resamples, "turns": total.turns, "turns_parsed": total.turns_parsed,
@@ -111,7 +114,7 @@ def _numbers(outcome: Outcome, rival: str) -> dict:
 
 
 def told(duel: dict, where: str) -> list[str]:
-    """The outcome in one or two lines."""
+    """Return the outcome as one to three lines for the terminal. `where` is the path to print."""
     rival, n = duel["mode"], duel["missing_answers"]
     if duel["margin"] is None:
         numbers = "no scores"

@@ -1,9 +1,11 @@
-"""What the page of a duel holds: the outcome, the panel, costs, a row a turn, and the whole of some turns.
+"""Build report.html, the page of a duel: outcome, panel, costs, a row per turn, some turns in full.
 
-codedata/page/ puts it together; page.js and page.css beside this file lay it out. A section is there where its data is.
+codedata/page/ assembles the HTML file; page.js and page.css beside this file lay it out. A section
+without data is left out.
 
-Every turn is in the table. Its history, answers and raw replies are in the page for `detail_turns` turns, spread evenly
-over the buckets and within each, while they take less than DETAIL_BYTES; the others name their files.
+The table has every turn. Histories, answers and raw replies are included for up to `detail_turns`
+turns, spread evenly over the buckets and within each, up to DETAIL_BYTES in total; for the others
+the page names their files.
 """
 from __future__ import annotations
 
@@ -27,12 +29,13 @@ from codedata.page.builder import build, pack
 from codedata.records import METRICS, Answer, Score
 from codedata.store import Store
 
-DETAIL_BYTES = 20_000_000    # of the page, for turns in full
-SEARCHED_CHARS = 8_000_000   # of all commands in the table, each cut to its share; the rest is not searched
+DETAIL_BYTES = 20_000_000    # size limit of the turns in full
+# limit for all commands in the table: each is cut to an equal share, and the rest is not searched
+SEARCHED_CHARS = 8_000_000
 MOST_OF_A_COMMAND = 1000
-MOST_OF_A_PATCH = 20_000     # characters
-LABEL_CHARS = 120            # of a repository, a language, an instance
-BIN = 5                      # points of a column in the distribution of scores
+MOST_OF_A_PATCH = 20_000     # length limit in characters
+LABEL_CHARS = 120            # length limit for the name of a repository, language or instance
+BIN = 5                      # width in points of a column in the distribution of scores
 FINDINGS, PLACES = ("leaks", "injections"), ("start", "end")
 SAID = {CHALLENGER: "challenger", RIVAL: "{rival}", DRAW: "draw", TURNED: "changes with the order"}
 COLOURS = {CHALLENGER: "challenger", RIVAL: "rival", DRAW: "draw", TURNED: "turned"}
@@ -41,8 +44,12 @@ COLOURS = {CHALLENGER: "challenger", RIVAL: "rival", DRAW: "draw", TURNED: "turn
 def html(settings: Settings, duel: dict, rows: list[Row], *, read: Callable[[str], tuple[Answer, Score]],
          costs: Iterable[Cost] = (), counts: Iterable[tuple[str, str]] = (),
          notes: Iterable[Section] = (), is_outdated: bool = False, commits: Store | None = None) -> bytes:
-    """The page. `duel`: _duel.json; `read(name)`: the records of a turn, asked for the turns in full only; `notes`:
-    further sections, (heading, sentences and tables) each; `commits`: where the pull requests are."""
+    """Return the page as HTML.
+
+    `duel` is the content of _duel.json. `read(name)` returns the records of a turn; it is called
+    only for turns shown in full. `notes` are further sections, each (heading, sentences and
+    tables). `commits` is the store of the pull requests.
+    """
     panel = list(duel["judges"])
     details = _details(rows, duel, read, settings.report.detail_turns, commits)
     is_noise = any(judge["model"] == EMBEDDED_MODEL for judge in duel["judges"].values())
@@ -78,7 +85,7 @@ def _languages(rows: list[Row]) -> list[dict]:
 
 
 def _said(rows: list[Row], panel: list[str]) -> dict[str, dict[str, Counter]]:
-    """How often each letter was given: {"judges": {judge: {letter: n}}, "metrics": {metric: {letter: n}}}."""
+    """Count the letters: {"judges": {judge: {letter: n}}, "metrics": {metric: {letter: n}}}."""
     judges, metrics = {name: Counter() for name in panel}, {metric: Counter() for metric in METRICS}
     for row in rows:
         for name, of_judge in zip(panel, row.verdicts, strict=True):
@@ -103,7 +110,7 @@ def _charts(duel: dict, rows: list[Row], panel: list[str]) -> dict[str, str]:
 
 
 def _distribution(rows: list[Row]) -> tuple[list[str], list[charts.Series]]:
-    firsts = range(0, 100, BIN)   # a score of 100 is in the last column
+    firsts = range(0, 100, BIN)   # a score of 100 falls into the last column
     found = Counter((row.bucket, min(int(row.score // BIN) * BIN, firsts[-1])) for row in rows)
     kinds = [kind for kind in ("defeat", "refined", "final", "") if any(bucket == kind for bucket, _ in found)]
     return [f"{first}–{first + BIN}" for first in firsts], [
@@ -112,7 +119,7 @@ def _distribution(rows: list[Row]) -> tuple[list[str], list[charts.Series]]:
 
 
 def _shares(title: str, said: dict[str, Counter], rival: str) -> str:
-    """Bars of 100 %: of what was read of each."""
+    """Return a chart of stacked bars, each 100 % of the verdicts that could be parsed."""
     n_read = [sum(counts[one] for one in READ) for counts in said.values()]
     return charts.bars(title, [name.rpartition("/")[2] for name in said], [
         charts.Series(SAID[one].format(rival=rival), COLOURS[one],
@@ -127,7 +134,7 @@ def _searched_chars(rows: list[Row]) -> int:
 
 
 def _table(rows: list[Row]) -> dict:
-    """The rows, a list a field; fields of few values as places in a list of them."""
+    """Return the rows as columns {field: list}; a field of few values is indices into these."""
     most = _searched_chars(rows)
     columns = {
         "name": [row.name for row in rows], "instance": [_label(row.instance_id) for row in rows],
@@ -145,7 +152,7 @@ def _table(rows: list[Row]) -> dict:
         values = sorted({of(row) for row in rows})
         places = {value: i for i, value in enumerate(values)}
         columns[field] = {"values": values, "of": [places[of(row)] for row in rows]}
-    for field in FINDINGS:   # None: nobody has looked
+    for field in FINDINGS:   # None means that the turn was not checked
         found = [getattr(row, field, None) for row in rows]
         if any(one is not None for one in found):
             columns[field] = {i: [{key: said for key, said in finding.items() if key not in PLACES} for finding in one]
@@ -154,15 +161,16 @@ def _table(rows: list[Row]) -> dict:
 
 
 def _details(rows: list[Row], duel: dict, read, at_most: int, commits: Store | None) -> dict[str, bytes]:
-    """{block: a turn in full}, as many as there is room for."""
+    """Return {block id: packed turn} for as many of the chosen turns as fit into DETAIL_BYTES."""
     blocks, room = {}, DETAIL_BYTES
     chosen = spread([row.bucket for row in rows], at_most)
-    for i in random.Random(0).sample(chosen, len(chosen)):   # where the room ends they are still spread
+    # the order is random, so that the turns that fit are still spread
+    for i in random.Random(0).sample(chosen, len(chosen)):
         if room < DETAIL_BYTES / 100:
             break
         try:
             answer, score = read(rows[i].name)
-        except BrokenRecord:   # edited since it was read for the table: it stands there as it was
+        except BrokenRecord:   # it was edited after the table was read, so it has no details
             continue
         packed = pack({**_in_full(answer, score, duel["mode"]), **_hidden(rows[i], commits)})
         if len(packed) <= room:
@@ -172,12 +180,13 @@ def _details(rows: list[Row], duel: dict, read, at_most: int, commits: Store | N
 
 
 def spread(kinds: list[str], n: int) -> list[int]:
-    """Places of `n` of these, as evenly over the kinds as their numbers allow, and evenly along each kind."""
+    """Return sorted indices of up to `n` items, spread evenly over the kinds and along each."""
     places: dict[str, list[int]] = {}
     for i, kind in enumerate(kinds):
         places.setdefault(kind, []).append(i)
     chosen, left = [], n
-    for k, of in enumerate(sorted(places.values(), key=len)):   # small ones first: what they lack goes to the others
+    # small kinds come first, so that larger ones can take the share that they leave
+    for k, of in enumerate(sorted(places.values(), key=len)):
         share = min(len(of), left // (len(places) - k))
         chosen += [of[len(of) * j // share] for j in range(share)]
         left -= share
@@ -185,7 +194,7 @@ def spread(kinds: list[str], n: int) -> list[int]:
 
 
 def _hidden(row: Row, commits: Store | None) -> dict:
-    """What nobody but the challenger was shown: the pull request, and the turns that were refused for it."""
+    """Return what only the challenger saw: the pull request, and its refused turns."""
     try:
         commit = commits.read(row.instance_id) if commits and row.instance_id in commits else None
     except BrokenRecord:
@@ -206,7 +215,10 @@ def _in_full(answer: Answer, score: Score, rival: str) -> dict:
 
 
 def _entry(entry: dict) -> dict:
-    """A stored verdict. A person may have edited it: only judge, order, parse_ok and scores are sure to be right."""
+    """Return a stored verdict for the page.
+
+    A person may have edited it: only judge, order, parse_ok and scores are checked on reading.
+    """
     scores = entry["scores"] if entry["parse_ok"] and not entry.get("error") else {}
     usage = entry.get("usage") if isinstance(entry.get("usage"), dict) else {}
     return {"judge": entry["judge"], "order": entry["order"],

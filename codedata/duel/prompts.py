@@ -1,7 +1,9 @@
-"""Fill prompt/ and commit/: draw prompts, look up their PRs, write files of at most 200.
+"""Fill prompt/ and commit/: draw prompts, fetch the records of their PRs, write files of at most
+200 prompts.
 
-Files that a person edited stay; a file that is gone is made again from where it began; a larger count goes on behind
-the last file. What is left out is counted by reason, oversized PRs are noted one by one for report.py.
+Files that a person edited are kept. A deleted file is drawn again from its first cursor, and a
+larger `count` adds files after the last one. Prompts that are left out are counted by reason; each
+oversized PR gets a ledger line of its own, which report.py lists.
 """
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ OWN_NAME = re.compile(r"prompts_\d+_\d+")
 
 @dataclass(frozen=True)
 class File:
-    """One prompt file to make: its name, how many prompts, and behind which cursor to draw them."""
+    """Describe a prompt file to write: its stem, number of prompts and start cursor."""
 
     stem: str
     n: int
@@ -40,26 +42,30 @@ class File:
 
 @dataclass
 class Plan:
+    """Describe the state of prompt/ and the files and PR records that are still to be made."""
+
     done: list[str] = field(default_factory=list)
     edited: list[str] = field(default_factory=list)
-    adopted: list[str] = field(default_factory=list)   # without a ledger line: killed before it, or the ledger is gone
-    n_files: int = 0       # that prompt.py wrote, lost ones too
-    n_sampled: int = 0     # prompts that were drawn into the files of prompt.py
+    adopted: list[str] = field(default_factory=list)   # files without a ledger line
+    n_files: int = 0       # files that prompt.py wrote, deleted ones included
+    n_sampled: int = 0     # prompts that prompt.py drew into its files
     other_settings: int = 0
-    exhausted: bool = False                            # the source has no more for these settings
+    exhausted: bool = False                            # the source has no more prompts
     todo: list[File] = field(default_factory=list)     # in the order of drawing
-    commits: list[str] = field(default_factory=list)   # PR records that are not there (any more)
+    commits: list[str] = field(default_factory=list)   # instance ids whose PR record is missing
 
     @property
     def n_wanted(self) -> int:
+        """Return the number of prompts to draw."""
         return sum(file.n for file in self.todo)
 
     @property
     def mixes(self) -> bool:
-        """True where further prompts would come from other settings than any that are there."""
+        """Return whether prompts are to be added while all files have other settings."""
         return bool(self.todo) and 0 < self.other_settings == self.n_files
 
     def line(self, own: PromptSettings, n_there: int) -> str:
+        """Return the status line for the terminal; `n_there` is the number of prompts on disk."""
         parts = [f"done {plural(len(self.done), 'file')}"] if self.done else []
         parts += [f"adopted {len(self.adopted)}"] if self.adopted else []
         parts += [f"edited {len(self.edited)} (kept): {named(self.edited)}"] if self.edited else []
@@ -72,7 +78,9 @@ class Plan:
 
 
 class Prompts:
-    """The state of prompt/ and commit/ under a root, and make() to bring it to `count`."""
+    """Manage prompt/ and commit/ under a root: plan() compares them with `count`, make() draws what
+    is missing.
+    """
 
     def __init__(self, settings: Settings):
         self.settings, self.own = settings, settings.prompt
@@ -82,12 +90,15 @@ class Prompts:
             or (key == "max_shown_share" and value == 1.0))}
         self.identity = digest(drawn_by)
         self.skipped: Counter[str] = Counter()
-        self.benchmarks: Benchmarks | None = None   # read when there is something to draw
-        self.n_told = 0   # notes of the source that were printed
+        self.benchmarks: Benchmarks | None = None   # loaded once there is something to draw
+        self.n_told = 0   # number of the source's notes that were printed
 
     def plan(self, only=lambda stem: True, force: bool = False, refresh: bool = False,
              limit: int | None = None) -> Plan:
-        """What is there and what is to draw: lost files from where they began, further ones behind the last."""
+        """Return the files that exist and those to draw.
+
+        Deleted ones are drawn from their first cursor, new ones after the last one.
+        """
         book = self.lists.open().ledger
         self.commits.open()
         written = {stem: detail for by, stem in book.made if by == STAGE and "to" in (
@@ -130,7 +141,7 @@ class Prompts:
         return plan
 
     def make(self, plan: Plan, http) -> int:
-        """Draw and write what the plan lacks; returns the number of prompts written."""
+        """Write the files and PR records of the plan; return the number of prompts written."""
         source = open_source(self.own.source, http, split=self.own.split, config=self.own.config,
                              token=self.settings.hf_token, rows_url=self.own.rows_url,
                              hub_url=self.own.hub_url) if plan.todo else None
@@ -141,7 +152,7 @@ class Prompts:
             self._adopt(stem)
         self._restore(plan.commits, http)
         todo = list(plan.todo)
-        while todo:   # new files have one beginning: they are drawn in one go, with one look-up of their PRs
+        while todo:   # new files share one start cursor: they are drawn together, with one PR query
             first, seen = todo[0], self._seen(without={file.stem for file in todo})
             together = [file for file in todo if file.after == first.after]
             todo = [file for file in todo if file.after != first.after]
@@ -157,7 +168,10 @@ class Prompts:
         return n_written
 
     def _seen(self, without: set[str]) -> Seen:
-        """What is sampled, but for files that are made again: each of those must draw what it drew the first time."""
+        """Return the prompts sampled so far, except those of the files `without`.
+
+        These files are drawn again and must get the same prompts.
+        """
         seen = Seen(0 if self.own.turns == "all" else self.own.max_per_instance)
         for name in self.lists.names():
             if self.lists.stem_of(name) not in without:
@@ -165,15 +179,18 @@ class Prompts:
         return seen
 
     def _accepted(self, source, seen: Seen, after: Cursor, wanted: int, http):
-        """Prompts whose PR allows them, in drawing order, until `wanted` are given or the source has no more."""
+        """Yield up to `wanted` prompts that their PR does not rule out, in drawing order.
+
+        They are fewer if the source ends.
+        """
         stream = draw(source, self.own, self.settings.exclude, seen, self.skipped, after)
         while wanted > 0:
             batch = []
-            for drawn in islice(stream, wanted + wanted // 10 + 20):   # a few more: some will be left out
+            for drawn in islice(stream, wanted + wanted // 10 + 20):   # spares: some will be rejected
                 if http.stop.is_set():
                     raise Interrupted()
                 batch.append(drawn)
-                for note in source.notes[self.n_told:]:   # such as the switch to Parquet: said as soon as it happens
+                for note in source.notes[self.n_told:]:   # such as the switch to Parquet: printed at once
                     say(f"{STAGE}  {note}")
                 self.n_told = len(source.notes)
             if not batch:
@@ -188,7 +205,10 @@ class Prompts:
                     wanted -= 1
 
     def _with_pr(self, prompt: Prompt, records: dict, problems: dict) -> Prompt | None:
-        """The prompt with its PR's language, the PR record put in place; None where the PR rules it out."""
+        """Return the prompt with its PR's language and save the PR record.
+
+        Return None if the PR rules the prompt out.
+        """
         instance_id, limit = prompt.instance_id, self.settings.exclude.max_patch_chars
         if instance_id not in records:
             self._note(instance_id, f"no PR record: {problems.get(instance_id, f'not in {self.own.prs}')}")
@@ -212,6 +232,7 @@ class Prompts:
         return replace(prompt, repo=prompt.repo or record.repo, language=record.language)
 
     def _is_in_a_benchmark(self, prompt: Prompt, record: Commit | None) -> bool:
+        """Return whether prompt or PR overlap with a benchmark; note the hits in the ledger."""
         if not self.benchmarks:
             return False
         texts = {name: getattr(record, name) for name in ("issue", "patch", "test_patch")} if record else {}
@@ -223,14 +244,14 @@ class Prompts:
         return bool(hits)
 
     def _put(self, record: Commit) -> None:
-        """The PR record in its place, unless there is one: a person may have corrected it."""
+        """Save the PR record unless one exists, as a person may have corrected that one."""
         if record.instance_id not in self.commits:
             known, _ = self.commits.put(record.instance_id, record, own=tuple(asdict(record)))
             self.commits.note(record.instance_id, stage=STAGE, state="done", instance_id=record.instance_id,
                               wrote=known.digests, size=known.size, mtime_ns=known.mtime_ns)
 
     def _restore(self, instance_ids: list[str], http) -> None:
-        """PR records of prompts that are there: deleted ones, and those of prompts made by hand."""
+        """Fetch the missing PR records of existing prompts, including hand-written prompts."""
         records, problems = fetch_prs(self.own.prs, instance_ids, http, token=self.settings.hf_token,
                                       hub_url=self.own.hub_url) if instance_ids else ({}, {})
         for instance_id in instance_ids:
@@ -242,7 +263,10 @@ class Prompts:
                 say(f"{STAGE}  {instance_id} has no PR record ({why})")
 
     def _adopt(self, stem: str) -> None:
-        """A line for a file of ours that has none. Where it ended is not known: what it holds is passed over."""
+        """Write a ledger line for a file that has none.
+
+        Its last cursor is unknown, so later draws skip its prompts as duplicates.
+        """
         self.lists.adopt(stem, stage=STAGE, state="adopted", settings=self.identity, detail={
             "n": len(self.lists.names_in(stem)), "from": START, "to": START, "source": self.own.source,
             "seed": self.own.seed})
@@ -263,7 +287,7 @@ class Prompts:
 
 
 def run(prompts: Prompts, args, models) -> int:
-    """prompt.py: plan, draw, summary, exit code. --limit is in prompts, --only is of file names."""
+    """Run prompt.py and return its exit code. --limit counts prompts, --only matches file names."""
     stage.start_log(args.log_level)
     if args.prune:
         raise Trouble("prompt.py has no orphans to prune.", todo="king.py --prune takes answers whose prompt is gone.")

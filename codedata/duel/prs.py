@@ -1,7 +1,9 @@
-"""PR records for the ids that were sampled: one look-up of all of them in Parquet (duckdb) or JSON.
+"""Fetch the PR records of the sampled instances, all in one query of Parquet (by duckdb) or JSON
+files.
 
-Parquet is asked first where the ids are, which costs one column; then only row groups with a hit are read, and only
-the columns that a record needs. Not promised: that a patch applies, or that a licence is an SPDX name.
+In Parquet, a first query reads only the column of ids to locate the rows; a second one reads only
+the row groups with a hit and the columns that a record needs. Nothing here checks that a patch
+applies or that a licence is an SPDX name.
 """
 from __future__ import annotations
 
@@ -20,12 +22,16 @@ NEEDED = ("instance_id", "repo", "language", "base_commit", "patch", "test_patch
           "pr_description", "created_at")
 LICENCE = ("license", "licence", "license_name")
 NOT_EMPTY = ("repo", "language", "base_commit", "patch")
-SCAN = 1000   # rows of JSON parsed at a time
+SCAN = 1000   # number of JSON rows to parse at a time
 
 
 def fetch_prs(spec: str, instance_ids: Iterable[str], http, *, token: str | None = None,
               hub_url: str = PromptSettings.hub_url) -> tuple[dict[str, dict], dict[str, str]]:
-    """The record of each id that is there, and for ids whose row is no use, why. Of double ids the first row counts."""
+    """Return ({id: record} of the usable rows, {id: reason} of the unusable ones).
+
+    Ids without a row are in neither; of several rows with one id, the first counts. Raise Trouble
+    if a column is missing.
+    """
     hub, wanted = Hub(http, token, None, hub_url), set(instance_ids)
     kind, _, name = spec.partition(":")
     form, names = ("parquet", hub.list_parquet(name)) if kind == "hf" else find_files(spec)
@@ -43,6 +49,7 @@ def fetch_prs(spec: str, instance_ids: Iterable[str], http, *, token: str | None
 
 
 def _parquet_rows(files: ParquetFiles, wanted: set[str]) -> Iterator[dict]:
+    """Yield the rows of the wanted ids with the columns that a record needs."""
     columns = [name for name, *_ in files.query("describe from read_parquet(?)", files.names)]
     _check_columns(columns, files.spec)
     places = defaultdict(list)
@@ -73,15 +80,17 @@ def _json_rows(table: JsonRows, wanted: set[str], spec: str) -> Iterator[dict]:
 
 
 def _check_columns(columns: Iterable[str], spec: str) -> None:
+    """Raise Trouble if a column that a record needs is missing."""
     if missing := [name for name in NEEDED if name not in columns]:
         raise Trouble(f"has no column {', '.join(f'`{name}`' for name in missing)}, only {', '.join(sorted(columns))}.",
                       spec, "PR records have the columns of nebius/SWE-rebench-V2-PRs.")
 
 
 def _record(row: dict) -> dict:
+    """Return a row as the fields of a Commit; raise ValueError if a text is missing."""
     text = {name: row.get(name) for name in NEEDED[:-1]}
     for name in ("problem_statement", "pr_description", "test_patch"):
-        text[name] = text[name] or ""    # real rows have none, at times
+        text[name] = text[name] or ""    # the dataset has rows with null here
     if bad := [name for name, value in text.items()
                if not isinstance(value, str) or (name in NOT_EMPTY and not value.strip())]:
         raise ValueError(f"its row has no text in {', '.join(bad)}")
@@ -94,6 +103,7 @@ def _record(row: dict) -> dict:
 
 
 def _licence(row: dict) -> str | None:
+    """Return the licence that a row or its `meta` names, or None."""
     meta = row.get("meta")
     if isinstance(meta, str):
         try:
@@ -111,7 +121,13 @@ ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?
 
 
 def iso_utc(value) -> str | None:
-    """2024-05-01T12:00:00Z from an ISO string, or from seconds or finer units since 1970; else ValueError."""
+    """Return a date as an ISO 8601 string in UTC, such as 2024-05-01T12:00:00Z.
+
+    Return None for None or "".
+
+    Read an ISO 8601 string or a Unix time in seconds or a finer unit; raise ValueError for anything
+    else.
+    """
     if value is None or value == "":
         return None
     try:
@@ -122,7 +138,7 @@ def iso_utc(value) -> str | None:
             moment -= -offset if sign == "-" else offset
         else:
             seconds = float(value)
-            while 1e11 <= seconds < 1e20:    # 1e11 is the year 5138 in seconds, 1973 in milliseconds
+            while 1e11 <= seconds < 1e20:    # 1e11 s is the year 5138, 1e11 ms is 1973
                 seconds /= 1000
             moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=int(seconds))
     except (ValueError, TypeError, OverflowError):
@@ -138,9 +154,9 @@ ESCAPES = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t"
 
 
 def touched_files(patch: str) -> set[str]:
-    """The paths that a patch names, renamed ones with both names."""
+    """Return the paths of the files that a diff changes; a renamed file has both its names."""
     files: set[str] = set()
-    old = new = 0                          # lines of the hunk still to come: a removed "-- x" is no header
+    old = new = 0                          # lines left in the hunk, where "--- x" is no header
     for line in patch.split("\n"):
         line = line.removesuffix("\r")
         if line.startswith("diff --git "):
@@ -161,7 +177,11 @@ def touched_files(patch: str) -> set[str]:
 
 
 def _header_names(text: str) -> set[str]:
-    """The name in `a/NAME b/NAME`. Two that differ have lines of their own; here a blank may be part of either."""
+    """Return the name in `a/NAME b/NAME`, or an empty set if the two names differ.
+
+    Different names cannot be split reliably, as each may hold a blank; the `---` and `rename` lines
+    give them.
+    """
     pair, half = re.fullmatch(rf"({QUOTED}) ({QUOTED})", text), len(text) // 2
     old, new = map(_unquoted, pair.groups() if pair else (text[:half], text[half + 1:]))
     if old.startswith("a/") and new.startswith("b/"):
@@ -170,7 +190,7 @@ def _header_names(text: str) -> set[str]:
 
 
 def _unquoted(name: str) -> str:
-    """A name as git writes it: in quotes, with C escapes of its bytes, where it has unusual characters."""
+    """Return a file name without git's quotes and C escapes, which it uses for unusual names."""
     if not re.fullmatch(QUOTED, name):
         return name
     return re.sub(rb"\\([0-3][0-7]{2}|.)", lambda m: bytes([int(m[1], 8)]) if len(m[1]) == 3 else

@@ -1,9 +1,11 @@
-"""Refining: a turn that won, but not reliably, is answered again with what the judges said of it.
+"""Refine turns: ask the challenger again for a turn that won too narrowly, and show it the judges'
+reasons.
 
-`ch.py --refine` appends attempts to answer/_attempts/<stem>.jsonl. `validate.py --refine` judges each against the king,
-keeps that in score/_attempts/<stem>.<n>.json, and where an attempt scores higher than the turn does now, puts answer
-and score into place; what was there goes to _replaced/. The best of several attempts looks better than it is: a turn
-that was refined often owes part of its score to chance.
+`ch.py --refine` appends attempts to answer/_attempts/<stem>.jsonl. `validate.py --refine` judges
+each attempt against the king and writes score/_attempts/<stem>.<n>.json. If an attempt scores
+higher than the current turn, its answer and score replace the current ones, which move to
+_replaced/. Choosing the best of several attempts inflates the score: a turn that was refined often
+owes part of its score to chance.
 """
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ NO_REASON = "(they gave no reason)"
 
 
 class Criticised(View):
-    """The turns to refine: refined/, and defeat/ where asked."""
+    """Read the turns to refine: those of refined/ and, if `also_defeat`, those of defeat/."""
 
     cls = Refined
 
@@ -42,6 +44,7 @@ class Criticised(View):
         self._answers, self._in = Store(root, Answer), {}
 
     def open(self) -> Criticised:
+        """Read the listings of the stores and return self."""
         self._answers.open()
         for store in self._stores:
             self._in.update(dict.fromkeys(store.open().names(), store))
@@ -49,24 +52,29 @@ class Criticised(View):
         return self
 
     def names(self):
+        """Return the stems of the turns to refine."""
         return self._in.keys()
 
     def __contains__(self, name: str) -> bool:
         return name in self._in
 
     def covers(self, name: str) -> bool:
-        """Attempts at a turn that has left the bucket, for final/ perhaps, are no orphans."""
+        """Return whether the turn has an answer: its attempts are no orphans even after it moved to
+        another bucket.
+        """
         return name in self._answers
 
     def facts(self, name: str) -> Known:
+        """Return the digests of a turn from the store that holds it."""
         return self._in[name].facts(name)
 
     def read(self, name: str) -> Sample:
+        """Return the record of a turn."""
         return self._in[name].read(name)
 
 
 class Pairs(View):
-    """Every attempt against its king: <stem>.<n>, from 1."""
+    """Read each attempt as an Answer with the king of its turn, named <stem>.<n> with n from 1."""
 
     cls = Answer
 
@@ -76,6 +84,7 @@ class Pairs(View):
         self._index: dict[str, tuple[str, int]] = {}
 
     def open(self) -> Pairs:
+        """Index every attempt whose turn has a king, and return self."""
         self.answers.open()
         for stem in self._attempts.open().names():
             if stem in self.answers and "king" in self.answers.facts(stem).digests:
@@ -85,13 +94,16 @@ class Pairs(View):
         return self
 
     def names(self):
+        """Return the names of all attempts."""
         return self._index.keys()
 
     def read(self, name: str) -> Answer:
+        """Return the answer of the turn with the attempt as its challenger."""
         stem, k = self._index[name]
         return replace(self.answers.read(stem), challenger=self._attempts.read(stem).attempts[k - 1]["challenger"])
 
     def by_turn(self) -> dict[str, list[str]]:
+        """Return {stem: names of its attempts}."""
         found: dict[str, list[str]] = {}
         for name, (stem, _) in self._index.items():
             found.setdefault(stem, []).append(name)
@@ -99,29 +111,33 @@ class Pairs(View):
 
 
 class Refiner:
-    """`ch.py --refine`: make() is the item function."""
+    """Make new attempts for `ch.py --refine`; make() is the item function."""
 
     def __init__(self, settings: Settings, models: Models):
         self._root = settings.root
         self._client, self._leaks = models.client("challenger"), LeakCheck(settings, models)
 
     def reads(self, also_defeat: bool) -> Reads:
+        """Return the turns to refine and the fields of them that an attempt depends on."""
         return Reads(Criticised(self._root, also_defeat), fields=("messages", "challenger", "reasons"))
 
     def writes(self) -> Writes:
+        """Return the store of the attempts, which a run appends to."""
         return Writes(Store(self._root, Attempts), fields=("attempts",), appends=True)
 
     def identity(self) -> dict:
+        """Return the settings that an attempt depends on: model, prompts and leak check."""
         prompts = ("challenger.md", "pull_request.md", "refine.md", "leak.md", "form.md")
         return {**self._client.speaker.identity(), "prompt": [*map(prompt_digest, prompts)],
                 "leaks": self._leaks.identity()}
 
     def requests(self, turn: Sample, commit: Commit, **_):
+        """Yield (client, messages) of the calls to expect, for --dry-run."""
         yield self._client, messages_for(self._client, turn, commit)
         yield from self._leaks.requests(turn, commit)
 
     def make(self, turn: Sample, commit: Commit, old: Attempts | None) -> Attempts:
-        """Return the attempts at a turn with one more behind them."""
+        """Return the attempts at a turn with a new one appended."""
         layout = partial(messages_for, self._client, turn, commit)
         made = {"instance_id": turn.instance_id,
                 "challenger": ask_knowing(self._client, layout, turn.messages, commit, self._leaks),
@@ -130,7 +146,7 @@ class Refiner:
 
 
 def messages_for(client: Client, turn: Sample, commit: Commit, more: str = "") -> list[Message]:
-    """Return the challenger's request, with what the judges said of its turn."""
+    """Return the challenger's request with its turn and the judges' reasons appended."""
     said = "\n".join(f"- {_from_its_side(entry['reason'])}" for entry in turn.reasons) or NO_REASON
     answer = Answer(turn.instance_id, turn.messages, turn.assistant, turn.king, turn.challenger)
     note = fill(packaged_text("refine.md"), turn=turn.challenger or "", reasons=said)
@@ -138,12 +154,13 @@ def messages_for(client: Client, turn: Sample, commit: Commit, more: str = "") -
 
 
 def _from_its_side(reason: str) -> str:
+    """Return a reason with the challenger called "your turn" and the king "the other turn"."""
     reason = re.sub(r"\b(?:the )?challenger\b", "your turn", reason, flags=re.IGNORECASE)
     return re.sub(r"\b(?:the )?king\b", "the other turn", reason, flags=re.IGNORECASE)
 
 
 class Refining:
-    """`validate.py --refine`, for stage.run()."""
+    """Judge the attempts for `validate.py --refine`, by stage.run()."""
 
     def __init__(self, settings: Settings, panel: Panel):
         if panel.rival != "king":
@@ -152,22 +169,24 @@ class Refining:
         panel.cls = AttemptScore
 
     def reads(self) -> Reads:
+        """Return the attempts and the fields of them that a score depends on."""
         return Reads(self._pairs, fields=("messages", "king", "challenger"))
 
     def writes(self) -> Writes:
+        """Return the store of the scores of attempts."""
         return self.panel.writes(self.settings.root)
 
     def finish(self) -> list[str]:
-        """Put what is better into place and decide the duel again; returns what to say."""
+        """Replace turns by better attempts, decide the duel again, return lines to print."""
         with ExitStack() as held:
-            for cls in (Answer, Score):   # nobody else may be writing there
+            for cls in (Answer, Score):   # no other process may write there meanwhile
                 held.enter_context(lock(self.settings.root / cls.directory, None, "validate.py --refine"))
             won = self._put_better()
         gain = f", {sum(after - before for before, after in won) / len(won):.1f} points on the mean" if won else ""
         return [f"      {plural(len(won), 'turn')} replaced by a better attempt{gain}", *write_duel(self.settings)]
 
     def _put_better(self) -> list[tuple[float, float]]:
-        """[(score before, score now)] of the turns that were replaced."""
+        """Replace turns by their best attempt if it is better; return [(old, new score)]."""
         now, attempts = standing(self.settings, Panel(self.settings)), Store(self.settings.root, AttemptScore).open()
         current, edited, won = set(now.plan.current), set(now.plan.names["edited"]), []
         for stem, names in self._pairs.by_turn().items():
@@ -176,13 +195,14 @@ class Refining:
             if not best or stem in edited or stem not in now.scores:
                 continue
             before, answer = now.scores.read(stem), self._pairs.read(best)
-            halfway = now.answers.read(stem).challenger == answer.challenger and stem not in current   # killed then
+            halfway = now.answers.read(stem).challenger == answer.challenger and stem not in current   # killed
             if halfway or (stem in current and scores[best].score > (before.score or 0.0)):
                 self._put(now.answers, now.scores, stem, answer, scores[best], best)
                 won.append((before.score or 0.0, scores[best].score))
         return won
 
     def _put(self, answers: Store, scores: Store, stem: str, answer: Answer, attempt: AttemptScore, name: str) -> None:
+        """Replace the answer and score of a turn; move the old ones to _replaced/."""
         before = scores.read(stem)
         detail = {"refined": name, "score_before": before.score, "score_after": attempt.score}
         answers.set_aside(stem)

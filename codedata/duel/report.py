@@ -1,7 +1,8 @@
-"""report/: the report of a duel, and the buckets.
+"""Write report/, the report of a duel, and the buckets final/, refined/ and defeat/.
 
-Every number is computed from the directories as they are: records for the turns, _duel.json for the verdict on the
-whole, ledgers for the costs. What does not count (stale, orphaned, unread, not judged) is counted by name of its kind.
+Every number is computed from the directories as they are: the records give the turns, _duel.json
+the outcome, the ledgers the costs. Turns that do not count (stale, orphaned, unparsed, not judged)
+are counted by their state.
 """
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from codedata.texts import terminal_safe
 
 
 def run(settings: Settings, args) -> int:
-    """Write the report and bring the buckets up to date; returns the exit code."""
+    """Write the report, bring the buckets up to date, and return the exit code."""
     start_log(args.log_level)
     if settings.report.defeat_min > settings.report.final_min:
         raise Trouble("is above final_min.", "[report] defeat_min",
@@ -65,7 +66,7 @@ def run(settings: Settings, args) -> int:
 
 
 def worth_of(settings: Settings, turns: Turns, judge_again: str) -> list[Section]:
-    """Return the sections on leaks, drift and length, with every other way of the challenger that was judged."""
+    """Return the sections on leaks, drift and length, for every variant that was judged."""
     own, others, costs = settings.challenger.how, {}, {}
     for how in HOW if turns.duel["mode"] == "king" else ():
         directory = Answer.directory if how == own else variant(Answer, how).directory
@@ -76,14 +77,14 @@ def worth_of(settings: Settings, turns: Turns, judge_again: str) -> list[Section
 
 
 def with_draws(turns: Turns, own: Turns) -> list[Row]:
-    """Return the rows of a way, with a draw for each turn of which none of the candidates was picked."""
+    """Return the rows of a variant, plus a draw for each turn where no candidate was chosen."""
     left_out = {name for stage, name in turns.now.answers.book.excluded if stage == "ch"}
     return [*turns.rows, *(replace(row, score=50.0, metrics={}, leaks=None) for row in own.rows
                            if row.name in left_out - {row.name for row in turns.rows})]
 
 
 def fill_buckets(settings: Settings, turns: Turns) -> Moves:
-    """Bring final/, refined/ and defeat/ up to date."""
+    """Bring final/, refined/ and defeat/ up to date, and return the moves made."""
     by_name = {cls.directory: cls for cls in BUCKETS}
     rows = {row.name: row for row in turns.rows if row.bucket}
     buckets = Buckets(settings.root)
@@ -91,7 +92,7 @@ def fill_buckets(settings: Settings, turns: Turns) -> Moves:
     for name, row in rows.items():
         try:
             answer, score = turns.now.answers.read(name), turns.now.scores.read(name)
-        except BrokenRecord as e:   # edited since it was read
+        except BrokenRecord as e:   # the file was edited after it was first read
             say(f"{STAGE}.py: {e}")
             turns.broken += 1
             continue
@@ -105,7 +106,7 @@ def fill_buckets(settings: Settings, turns: Turns) -> Moves:
 
 
 def oversized(root: Path) -> list[dict]:
-    """The PRs that prompt.py left out for their size, the largest first: {instance_id, repo, patch_chars, …}."""
+    """Return the oversized PRs, largest first: {instance_id, repo, patch_chars, …}."""
     details = Ledger(root / Prompt.directory, root / Commit.directory).details
     found = {item: {"instance_id": item, **detail} for (_, item), detail in details.items()
              if detail.get("rule") == "oversized PR" and not (root / Commit.directory / f"{item}.json").exists()}
@@ -113,6 +114,7 @@ def oversized(root: Path) -> list[dict]:
 
 
 def say_how_it_went(turns: Turns, moves: Moves | None, directory: str, args) -> None:
+    """Print a summary of the run, unless --quiet is given."""
     if args.quiet:
         return
     into = {cls.directory: turns.buckets[cls.directory] for cls in BUCKETS}

@@ -1,8 +1,8 @@
-"""Draw prompts from trajectories: which rows, which turn, what is left out and why.
+"""Draw prompts from trajectories: choose rows and turns, and count what is left out by reason.
 
-The split is divided into windows of `window_rows` rows, visited in an order that the seed fixes; within a row the seed
-and the row's number choose the turn. So the stream of prompts is one fixed sequence for a source and a seed, and a
-`Cursor` into it is all that a later run needs to go on.
+The split is divided into windows of `window_rows` rows, which are visited in an order derived from
+the seed; within a row, the seed and the row's number choose the turn. So the prompts of a source
+and a seed form one fixed sequence, and a later run needs only a `Cursor` into it to continue.
 """
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from codedata.records import Prompt, safe_name, text_problem
 from codedata.store import digest
 
 FETCHES_AHEAD = 8
-Cursor = tuple[int, int, int]   # window's place in the drawn order, row in the window, turn: where to go on behind
+Cursor = tuple[int, int, int]   # (window in visiting order, row in it, turn) of a prompt
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A prompt as drawn, its PR not looked at yet."""
+    """Hold a drawn prompt, whose PR is not fetched yet, and its cursor."""
 
     prompt: Prompt
     cursor: Cursor
 
 
 class Seen:
-    """What is sampled already: how often each instance, and the digest of each prompt."""
+    """Record the sampled prompts: the number of them per instance, and the digest of each."""
 
     def __init__(self, max_per_instance: int):
         self.limit = max_per_instance
@@ -40,10 +40,12 @@ class Seen:
         self.digests: set[str] = set()
 
     def add(self, prompt: Prompt) -> None:
+        """Count a prompt as sampled."""
         self.instances[prompt.instance_id] += 1
         self.digests.add(_prompt_digest(prompt))
 
     def problem(self, prompt: Prompt) -> str | None:
+        """Return the reason not to sample a prompt again, or None."""
         if self.limit and self.instances[prompt.instance_id] >= self.limit:
             return "PR sampled already"
         return "exact duplicate" if _prompt_digest(prompt) in self.digests else None
@@ -51,7 +53,10 @@ class Seen:
 
 def draw(source, settings: PromptSettings, exclude: Exclude, seen: Seen, skipped: Counter,
          after: Cursor) -> Iterator[Drawn]:
-    """Prompts in the seed's order, from behind `after`, each added to `seen`; what is left out is counted by reason."""
+    """Yield the prompts that come after the cursor `after`, in the order of the seed.
+
+    Each is added to `seen`; prompts that are left out are counted by reason in `skipped`.
+    """
     for place, first_row, rows in _windows(source, settings, after[0]):
         for i, row in enumerate(rows):
             if (place, i) < after[:2]:
@@ -71,10 +76,13 @@ def draw(source, settings: PromptSettings, exclude: Exclude, seen: Seen, skipped
 
 
 def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int, int, list[dict]]]:
-    """(place in the order, number of the first row, rows), fetched ahead by threads, given in order."""
+    """Yield (position, number of the first row, rows) of the windows in order.
+
+    Threads fetch ahead.
+    """
     size = settings.window_rows
     n_windows = -(-source.n_rows // size)
-    order = np.random.RandomState(settings.seed).permutation(n_windows)   # RandomState: its stream is frozen for ever
+    order = np.random.RandomState(settings.seed).permutation(n_windows)   # numpy keeps its stream frozen
     waiting: deque = deque()
     places = iter(range(start, n_windows))
     with ThreadPoolExecutor(FETCHES_AHEAD) as pool:
@@ -93,7 +101,8 @@ def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int
 
 
 def _pick_turns(row: dict, settings: PromptSettings, row_number: int) -> tuple[list[Prompt], str | None]:
-    """The row's prompts by `turns`: one for each chosen assistant turn, or why there is none."""
+    """Return (prompts of the selected assistant turns, None), or ([], reason) for an unusable row.
+    """
     messages = row.get("messages")
     instance_id = row.get("instance_id")
     if not (isinstance(instance_id, str) and safe_name(instance_id)):
@@ -113,7 +122,7 @@ def _pick_turns(row: dict, settings: PromptSettings, row_number: int) -> tuple[l
 
 
 def _problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:
-    """Why a prompt is left out whatever its PR is, or None."""
+    """Return the reason to leave a prompt out whatever its PR is, or None."""
     if prompt.instance_id in exclude.ids:
         return "[exclude] ids"
     if not prompt.messages:
@@ -129,4 +138,5 @@ def _problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str 
 
 
 def _prompt_digest(prompt: Prompt) -> str:
+    """Return the digest of a prompt's history and reference, for exact duplicates."""
     return digest([prompt.messages, prompt.assistant])

@@ -1,19 +1,21 @@
-"""From judges' verdicts to the outcome of a duel: pure arithmetic, no files, no calls.
+"""Compute the outcome of a duel from the judges' verdicts. Read no files and call no models.
 
-A turn's `judges`, as score/<stem>.json keeps them, one entry per judge and order:
+A turn's `judges`, as score/<stem>.json stores them, have one entry per judge and order:
 
     {"judge": name, "order": "king_first" | "challenger_first", "parse_ok": True | False,
      "verdict": {metric: "king" | "challenger" | "draw"}, "scores": {metric: 1 | 0.5 | 0}, "error": "", …}
 
-`scores` is the challenger's value: won 1, draw 0.5, lost 0; it is what everything here is made from. Against the
-reference, "reference" stands in place of "king": a verdict says "reference", an order may be "reference_first", and
-what is called king_score below is the reference's.
+`scores` holds the challenger's value per metric (won 1, draw 0.5, lost 0); everything here is
+computed from it. In a duel against the reference, "reference" takes the place of "king": a verdict
+says "reference", an order may be "reference_first", and `king_score` below is the score of the
+reference.
 
-`order` as an argument is [judge] order: "both" (a judge counts where both orders parsed; a metric on which they differ
-is a draw) or "king_first" (the classic way: that one order counts, also where both are stored).
+The argument `order` is [judge] order: "both" (a judge counts if both orders parsed, and a metric on
+which they differ is a draw) or "king_first" (the classic way: only that order counts, even if both
+are stored).
 
-Turns come in natural order of their names: the bootstrap's draws fall on positions. Says nothing about how good the
-judges are: a panel of one noisy judge gives numbers just as smooth.
+Turns must come in natural order of their names, because the bootstrap draws positions. The numbers
+do not show how good the judges are: a panel of one noisy judge gives numbers just as smooth.
 """
 from __future__ import annotations
 
@@ -26,14 +28,14 @@ from codedata.records import METRICS
 
 BOTH, KING_FIRST, CHALLENGER_FIRST = "both", "king_first", "challenger_first"
 CLUSTER, TURN = "cluster", "turn"
-EXACT_TURNS = 20_000      # more turns (or clusters) than this are drawn by how often each delta occurs
-BLOCK_CELLS = 1 << 20     # drawn at a time: 8 MB of indices and 8 MB of deltas
-DUST = 1e-12              # an LCB this near to 0 is 0: floats, not evidence
+EXACT_TURNS = 20_000      # above this many turns or clusters, resamples are drawn by counts
+BLOCK_CELLS = 1 << 20     # cells drawn at a time: 8 MB of indices and 8 MB of deltas
+DUST = 1e-12              # an LCB this near to 0 counts as 0: it is rounding error, not evidence
 
 
 @dataclass(frozen=True)
 class TurnScore:
-    """One turn: the challenger's score and what it is made of."""
+    """Hold the challenger's score of one turn and the values it is computed from."""
 
     score: float | None                     # 0..100; None: no judge of the panel has a verdict
     metrics: dict[str, float]               # metric: 0..100; empty without a verdict
@@ -43,16 +45,19 @@ class TurnScore:
 
 @dataclass(frozen=True)
 class JudgeScore:
-    """One judge over all turns. Without a verdict: None and empty."""
+    """Hold one judge's scores over all turns; None and empty without any verdict."""
 
     score: float | None
     metrics: dict[str, float]
-    parse_rate: float                       # share of the turns in which it has a verdict
+    parse_rate: float                       # share of the turns, 0..1, on which it has a verdict
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """All turns. Scores are 0..100, rounded to 4 decimals; None and empty where nothing was parsed."""
+    """Hold the scores over all turns: 0..100, rounded to 4 decimals.
+
+    They are None and empty if no verdict was parsed.
+    """
 
     challenger_score: float | None
     king_score: float | None
@@ -60,35 +65,39 @@ class Aggregate:
     judges: dict[str, JudgeScore]           # every judge of the panel
     metrics: dict[str, float]               # the challenger's, mean over the judges
     turns: int
-    turns_judged: int                       # at least one judge has a verdict
-    turns_parsed: int                       # every judge has one
+    turns_judged: int                       # turns on which at least one judge has a verdict
+    turns_parsed: int                       # turns on which every judge has one
     parsed_frac: float                      # turns_parsed / turns; 0 without turns
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Whether the challenger is accepted, and what stands against it."""
+    """Hold the decision of the gate and the reasons for a rejection."""
 
     accepted: bool
     reasons: list[str]                      # empty if accepted
-    has_scores: bool                        # False: too little was parsed for scores to be shown
+    has_scores: bool                        # False: too few verdicts were parsed to show scores
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A duel, decided."""
+    """Hold the outcome of a duel: scores, confidence bounds and the decision."""
 
     total: Aggregate
-    lcb: float | None                       # the deciding one of the next two
+    lcb: float | None                       # the one of the next two that decides
     lcb_turn: float | None
     lcb_cluster: float | None
-    interval: tuple[float, float] | None    # of the mean lead in points, 95 %, from the deciding resamples
+    interval: tuple[float, float] | None    # 95 % interval of the mean lead in points
     accepted: bool
     reasons: list[str]
 
 
 def scores_of(picks: dict[str, int], order: str, rival: str = "king") -> tuple[dict[str, str], dict[str, float]]:
-    """(verdict, scores) of a judge's picks: whom MODEL 1 and MODEL 2 stood for, and the challenger's values."""
+    """Return (verdict, scores) for a judge's picks of MODEL 1 and MODEL 2.
+
+    The verdict is {metric: side that won, or "draw"}, the scores are {metric: the challenger's
+    value}.
+    """
     sides = ("draw", "challenger", rival) if _challenger_first(order) else ("draw", rival, "challenger")
     values = {"challenger": 1, "draw": 0.5, rival: 0}
     verdict = {metric: sides[picks[metric]] for metric in METRICS}
@@ -96,9 +105,10 @@ def scores_of(picks: dict[str, int], order: str, rival: str = "king") -> tuple[d
 
 
 def combine_orders(entries: list[dict], order: str = BOTH) -> dict[str, float] | None:
-    """The scores of one judge in one turn from its entries, or None where it does not count as parsed.
+    """Return one judge's {metric: 1 | 0.5 | 0} of a turn; None if a needed order was not parsed.
 
-    An order that is there twice counts as its last entry says. Extra orders do not matter to "king_first".
+    If an order has several entries, the last one counts. "king_first" ignores the other order.
+    Raise ValueError for an unknown order.
     """
     if order not in (BOTH, KING_FIRST):
         raise ValueError(f"order is {order!r}, not {BOTH!r} or {KING_FIRST!r}")
@@ -111,7 +121,7 @@ def combine_orders(entries: list[dict], order: str = BOTH) -> dict[str, float] |
 
 
 def turn_score(judges: list[dict], panel: list[str], order: str = BOTH) -> TurnScore:
-    """The score of a turn from its stored entries. Judges outside the panel are left out."""
+    """Return the score of a turn from the stored entries of the judges in the panel."""
     entries = {name: [] for name in panel}
     for entry in judges:
         if entry["judge"] in entries:
@@ -119,7 +129,7 @@ def turn_score(judges: list[dict], panel: list[str], order: str = BOTH) -> TurnS
     by_judge = {name: scores for name in entries if (scores := combine_orders(entries[name], order)) is not None}
     if not by_judge:
         return TurnScore(None, {}, {}, False)
-    # every judge has five metrics: the mean of means is one division, and halves add up without dust
+    # every judge has five metrics: one division is enough, and sums of halves are exact
     totals = {metric: sum(scores[metric] for scores in by_judge.values()) for metric in METRICS}
     return TurnScore(100 * sum(totals.values()) / (len(METRICS) * len(by_judge)),
                      {metric: 100 * total / len(by_judge) for metric, total in totals.items()},
@@ -127,14 +137,16 @@ def turn_score(judges: list[dict], panel: list[str], order: str = BOTH) -> TurnS
 
 
 def delta(turn: TurnScore) -> float:
-    """The challenger's lead in a turn, -0.5..0.5. A turn without any verdict counts as lost."""
+    """Return the challenger's lead in a turn, -0.5..0.5; a turn without a verdict is lost."""
     return -0.5 if turn.score is None else turn.score / 100 - 0.5
 
 
 def aggregate(turns: list[TurnScore], panel: list[str]) -> Aggregate:
-    """The scores of a duel: mean over turns per judge and metric, mean of the five, mean over judges.
+    """Return the scores of a duel: means over turns per judge and metric, then metrics, then
+    judges.
 
-    In fractions up to the rounding: swapping the sides swaps the two scores to the last digit.
+    The arithmetic is exact up to the final rounding, so swapping the sides swaps the two scores to
+    the last digit.
     """
     means: dict[str, dict[str, Fraction]] = {}
     counts = {name: sum(name in turn.by_judge for turn in turns) for name in panel}
@@ -152,26 +164,26 @@ def aggregate(turns: list[TurnScore], panel: list[str]) -> Aggregate:
     metrics = {metric: _percent(_mean(of[metric] for of in means.values())) for metric in METRICS}
     share = _mean(_mean(of.values()) for of in means.values())
     challenger, king = _percent(share), _percent(1 - share)
-    margin = round(challenger - king, 4)   # both have 4 decimals, and so has their difference: 52.3 - 47.7 is 4.6
+    margin = round(challenger - king, 4)   # removes float error: 52.3 - 47.7 is 4.6
     return Aggregate(challenger, king, margin, metrics=metrics, **evidence)
 
 
 def bootstrap_lcb(deltas: list[float], alpha: float, resamples: int, seed: int) -> float:
-    """The lower confidence bound of the mean: the alpha quantile of the means of `resamples` resamples.
+    """Return the lower confidence bound of the mean: the alpha quantile of bootstrap means.
 
-    No deltas give 0, one gives itself.
+    The bound of no deltas is 0, that of a single delta is the delta.
     """
     return bound(turn_means(deltas, resamples, seed), alpha)
 
 
 def bound(means: np.ndarray, alpha: float) -> float:
-    """The alpha quantile of resampled means, without dust; 0 where there are none."""
+    """Return the alpha quantile of resampled means; 0 if there are none or it is nearly 0."""
     value = float(np.quantile(means, alpha)) if len(means) else 0.0
     return 0.0 if abs(value) < DUST else value
 
 
 def turn_means(deltas: list[float], resamples: int, seed: int) -> np.ndarray:
-    """Means of `resamples` resamples of the turns."""
+    """Return the means of bootstrap resamples of the turns; an empty array without turns."""
     deltas = np.asarray(deltas, dtype=float)
     if not len(deltas):
         return deltas
@@ -180,10 +192,11 @@ def turn_means(deltas: list[float], resamples: int, seed: int) -> np.ndarray:
 
 
 def cluster_means(deltas: list[float], clusters: list[str], resamples: int, seed: int) -> np.ndarray:
-    """Means of `resamples` resamples of the clusters, whole: turns of one instance are not independent.
+    """Return the means of cluster-bootstrap resamples: turns of one instance are not independent.
 
-    Clusters come in the order of their first turn, as many are drawn as there are, and the mean is over all turns
-    drawn. Where every cluster has one turn these are the numbers of turn_means().
+    Each resample draws as many whole clusters as there are, and its mean is over all turns drawn.
+    The clusters are ordered by their first turn. If every cluster has one turn, the result equals
+    that of turn_means().
     """
     sums: dict[str, list[float]] = {}
     for cluster, value in zip(clusters, deltas, strict=True):
@@ -205,7 +218,7 @@ def cluster_means(deltas: list[float], clusters: list[str], resamples: int, seed
 
 
 def _cluster_means_by_count(generator, totals: np.ndarray, counts: np.ndarray, resamples: int) -> np.ndarray:
-    """Other draws of the same law, in time that grows with the distinct clusters."""
+    """Return equally distributed means, in time that grows with the distinct clusters."""
     kinds, times = np.unique(np.stack([totals, counts], axis=1), axis=0, return_counts=True)
     shares = times / len(totals)
 
@@ -217,19 +230,23 @@ def _cluster_means_by_count(generator, totals: np.ndarray, counts: np.ndarray, r
 
 
 def _generator(seed: int) -> np.random.Generator:
+    """Return a random generator whose stream is fixed by the seed."""
     return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
 
 
 def means_by_position(generator: np.random.Generator, deltas: np.ndarray, resamples: int,
                       block_cells: int = BLOCK_CELLS) -> np.ndarray:
-    """Means of resamples. The same numbers as one draw of shape (resamples, n), whatever the size of a block."""
+    """Return the means of bootstrap resamples, which do not depend on the block size."""
     return _in_blocks(resamples, len(deltas), block_cells, lambda rows: deltas[
         generator.integers(0, len(deltas), (rows, len(deltas)))].mean(axis=1))
 
 
 def means_by_count(generator: np.random.Generator, deltas: np.ndarray, resamples: int,
                    block_cells: int = BLOCK_CELLS) -> np.ndarray:
-    """Other draws of the same law, in time that grows with the distinct deltas: how often each comes is multinomial."""
+    """Return equally distributed means, in time that grows with the distinct deltas.
+
+    The counts of the distinct deltas in a resample are drawn from a multinomial distribution.
+    """
     values, counts = np.unique(deltas, return_counts=True)
     shares = counts / len(deltas)
     return _in_blocks(resamples, len(values), block_cells, lambda rows: (   # not @: its rounding depends on the rows
@@ -237,16 +254,18 @@ def means_by_count(generator: np.random.Generator, deltas: np.ndarray, resamples
 
 
 def _in_blocks(resamples: int, columns: int, block_cells: int, draw) -> np.ndarray:
+    """Return the results of draw(rows) for all resamples, drawn in blocks to bound the memory."""
     rows = max(1, block_cells // columns)
     return np.concatenate([draw(min(rows, resamples - first)) for first in range(0, resamples, rows)])
 
 
 def gate(total: Aggregate, lcb: float, *, win_margin: float, min_valid_turn_frac: float, min_turns: int,
          turns_left: int = 0, n_instances: int = 0, min_instances: int = 0) -> Gate:
-    """Accepted iff enough was parsed, enough turns of enough instances were judged, margin >= win_margin and LCB > 0.
+    """Accept if enough verdicts of enough turns and instances were parsed, margin >= win_margin and
+    LCB > 0.
 
-    Turns that no judge has answered yet (`turns_left`) are no evidence against the challenger, but while they are too
-    many, nothing is accepted on the others.
+    Turns that are not judged yet (`turns_left`) do not count against the challenger, but while
+    there are too many of them, no duel is accepted.
     """
     if not total.turns_judged:
         seen = f"in {_turns(total.turns)}" if total.turns else "because there are no turns"
@@ -273,15 +292,15 @@ def gate(total: Aggregate, lcb: float, *, win_margin: float, min_valid_turn_frac
 def decide(turns: list[TurnScore], panel: list[str], *, win_margin: float, gate_alpha: float, bootstrap_resamples: int,
            min_valid_turn_frac: float, min_turns: int, seed: int, clusters: list[str] | None = None,
            bootstrap: str = TURN, turns_left: int = 0, min_instances: int = 0) -> Outcome:
-    """All of the above for the turns of a duel. Rejected without scores: None in place of every score and bound.
+    """Return the outcome of a duel; scores and bounds are None if too few verdicts were parsed.
 
-    `clusters` are the turns' instances; without them each turn is its own. `bootstrap` is "cluster" or "turn": what
-    the deciding bound is drawn from.
+    `clusters` are the instances of the turns; without them, each turn is a cluster of its own.
+    `bootstrap` ("cluster" or "turn") selects the resampling whose bound decides.
     """
     total = aggregate(turns, panel)
     deltas = [delta(turn) for turn in turns]
     means = {TURN: turn_means(deltas, bootstrap_resamples, seed)}
-    single = not clusters or len(set(clusters)) == len(clusters)   # then both are the same numbers
+    single = not clusters or len(set(clusters)) == len(clusters)   # both give the same numbers
     means[CLUSTER] = means[TURN] if single else cluster_means(deltas, clusters, bootstrap_resamples, seed)
     lcbs = {kind: bound(of, gate_alpha) for kind, of in means.items()}
     judged = {instance for instance, turn in zip(clusters or range(len(turns)), turns, strict=True) if turn.by_judge}
@@ -296,13 +315,17 @@ def decide(turns: list[TurnScore], panel: list[str], *, win_margin: float, gate_
 
 
 def _challenger_first(order: str) -> bool:
-    """Which way an entry was asked; a misspelt order would turn its verdict round, so it raises."""
+    """Return whether the challenger was MODEL 1.
+
+    Raise ValueError for an unknown order, which would swap the sides.
+    """
     if order not in (CHALLENGER_FIRST, KING_FIRST, "reference_first"):
         raise ValueError(f"an order is {order!r}, not {KING_FIRST!r}, 'reference_first' or {CHALLENGER_FIRST!r}")
     return order == CHALLENGER_FIRST
 
 
 def _parsed(entry: dict) -> bool:
+    """Return whether an entry holds a readable verdict."""
     return entry["parse_ok"] and not entry.get("error")
 
 
@@ -312,6 +335,7 @@ def _mean(values) -> Fraction:
 
 
 def _percent(share: Fraction) -> float:
+    """Return a share 0..1 as 0..100, rounded to 4 decimals."""
     return float(round(100 * share, 4))
 
 

@@ -1,11 +1,11 @@
-"""Where trajectories come from, behind one interface: rows by their number in the whole split.
+"""Read trajectories from a source by row number, numbered over the whole split. A source is one of:
 
-hf:NAME                 the dataset server's rows; when it gives up, the split's Parquet files, under the same numbers
-datasets:NAME[:SPLIT]   what the `datasets` library loads (an extra; it downloads the whole split first)
-a path, glob or URL     Parquet, or JSON: .jsonl, .jsonl.gz, .json (a list); a directory stands for the files in it
+hf:NAME                 the dataset server's rows endpoint or, after it fails, the Parquet files
+datasets:NAME[:SPLIT]   a split that the optional `datasets` library downloads as a whole
+a path, glob or URL     Parquet, or JSON: .jsonl, .jsonl.gz, .json (a list); a directory: its files
 
-Not promised: that a row is a usable trajectory (the sampler looks), or that a split on the Hub is tomorrow what it is
-today.
+Rows are not checked to be usable trajectories; the sampler does that. A split on the Hub may change
+between runs.
 """
 from __future__ import annotations
 
@@ -18,21 +18,26 @@ from codedata.config import PromptSettings
 from codedata.duel.tables import JsonRows, ParquetFiles, ParquetRows, find_files
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 
-PAGE = 100         # the most rows that the dataset server gives at once
+PAGE = 100         # the dataset server's maximum number of rows per request
 
 
 class Source(Protocol):
+    """Give rows of trajectories by their number in the split."""
+
     name: str
     n_rows: int
-    notes: list[str]   # what a reader of the sample should be told; grows while rows are read
+    notes: list[str]   # remarks on the data for the user; the list grows while rows are read
 
     def rows(self, offset: int, length: int) -> list[dict]:
-        """Rows offset..offset+length-1, fewer only at the split's end. From any number of threads."""
+        """Return rows offset..offset+length-1, fewer only at the end of the split.
+
+        Safe to call from any thread.
+        """
 
 
 def open_source(spec: str, http, *, split: str = "train", config: str = "default", token: str | None = None,
                 rows_url: str = PromptSettings.rows_url, hub_url: str = PromptSettings.hub_url) -> Source:
-    """The source that `spec` names. The token goes to the hosts of `rows_url` and `hub_url`, to no other."""
+    """Return the source that `spec` names; send the token only to `rows_url` and `hub_url`."""
     hub = Hub(http, token, rows_url, hub_url)
     kind, _, name = spec.partition(":")
     if kind == "hf":
@@ -45,16 +50,18 @@ def open_source(spec: str, http, *, split: str = "train", config: str = "default
 
 
 class Trajectories:
-    """A Source over any table of rows: checks its columns, makes `messages` a list of {role, content}."""
+    """Make a Source of a table: check columns, convert `messages` to a list of {role, content}."""
 
     def __init__(self, name: str, table):
         self.name, self._table, self.notes = name, table, getattr(table, "notes", [])
 
     @property
     def n_rows(self) -> int:
+        """Return the number of rows in the split."""
         return self._table.n_rows
 
     def rows(self, offset: int, length: int) -> list[dict]:
+        """Return rows offset..offset+length-1; raise Trouble if a column is missing."""
         return [self._trajectory(row) for row in self._table.rows(offset, length)]
 
     def _trajectory(self, row: dict) -> dict:
@@ -75,17 +82,18 @@ class Trajectories:
 # The Hub
 
 class GivenUp(HttpTrouble):
-    """The Hub did not answer with what was asked for."""
+    """Report that a request to the Hub failed or that its response was unusable."""
 
 
 class Hub:
-    """The caller's `http`, with the token on what goes to the Hub."""
+    """Wrap the caller's `http` and add the token to requests that go to the Hub."""
 
     def __init__(self, http, token: str | None, rows_url: str | None, hub_url: str):
         self._http, self._token, self.rows_url, self.hub_url = http, token, rows_url, hub_url
         self._hosts = {urlsplit(url).netloc for url in (rows_url, hub_url) if url}
 
     def get_json(self, url: str, **params):
+        """Return the decoded JSON response; raise GivenUp if the request fails."""
         try:
             return self._http.get_json(url, params=params, headers=self._headers(url))
         except Interrupted:
@@ -94,13 +102,15 @@ class Hub:
             raise GivenUp(e.what, e.where or url, e.todo, getattr(e, "status", None)) from e
 
     def get_range(self, url: str, start: int, end: int) -> bytes:
+        """Return bytes start..end of a file, the end included."""
         return self._http.get_range(url, start, end, headers=self._headers(url))
 
     def get_size(self, url: str) -> int:
+        """Return the size of a file in bytes."""
         return self._http.get_size(url, headers=self._headers(url))
 
     def list_parquet(self, name: str, config: str = "default", split: str = "train") -> list[str]:
-        """The URLs of a split's Parquet files, in the order that numbers its rows."""
+        """Return the URLs of the Parquet files in row order; raise GivenUp if there are none."""
         url = f"{self.hub_url}/api/datasets/{name}/parquet/{quote(config)}/{quote(split)}"
         urls = self.get_json(url)
         if not (urls and isinstance(urls, list)):
@@ -112,7 +122,7 @@ class Hub:
 
 
 class HubRows:
-    """A split on the Hub: pages of the rows endpoint and, from its first failure on, the Parquet files behind it."""
+    """Read a split from the rows endpoint and, after its first failure, from Parquet files."""
 
     def __init__(self, name: str, config: str, split: str, hub: Hub):
         self._name, self._config, self._split, self._hub = name, config, split, hub
@@ -123,11 +133,13 @@ class HubRows:
 
     @property
     def n_rows(self) -> int:
+        """Return the number of rows in the split, with a request if it is not known yet."""
         if self._total is None:
             self.rows(0, 1)
         return self._total
 
     def rows(self, offset: int, length: int) -> list[dict]:
+        """Return rows offset..offset+length-1; switch to Parquet if the endpoint fails."""
         if self._parquet is None:
             try:
                 return self._from_endpoint(offset, length)
@@ -163,6 +175,7 @@ class HubRows:
         return rows
 
     def _switch(self, why: str) -> None:
+        """Read from the Parquet files from here on, and note the reason."""
         with self._lock:
             if self._parquet is not None:
                 return
@@ -177,13 +190,13 @@ class HubRows:
             self._parquet = parquet
 
     def _list_files(self, why: str) -> tuple[dict[str, int | None], bool]:
-        """URL and size (where known) of each file in row order; whether they are only a part of the split."""
+        """Return ({URL: size or None} in row order, whether they are only a part)."""
         try:
             found = self._hub.get_json(f"{self._hub.rows_url}/parquet", dataset=self._name, config=self._config)
             if sizes := {f["url"]: f.get("size") for f in found["parquet_files"] if f["split"] == self._split}:
                 return sizes, found.get("partial", False)
         except (GivenUp, KeyError, TypeError):
-            pass           # where the dataset server is down, the Hub has the list too
+            pass           # the dataset server may be down: ask the Hub for the list
         try:
             return dict.fromkeys(self._hub.list_parquet(self._name, self._config, self._split)), False
         except GivenUp as e:
@@ -192,7 +205,7 @@ class HubRows:
 
     def _know(self, total: int, partial: bool) -> None:
         self._total = total
-        if partial:        # rows and Parquet listing are then of the same files: the numbers still agree
+        if partial:        # both then cover the same files, so row numbers agree
             self._note(f"the Hub converted only a part of this split; rows are drawn from the first {total}, "
                        f"datasets:{self._name} has all")
 
@@ -201,7 +214,7 @@ class HubRows:
 
 
 class DatasetRows:
-    """NAME or NAME:SPLIT by way of the `datasets` library."""
+    """Read a split with the `datasets` library; `spec` is NAME or NAME:SPLIT."""
 
     def __init__(self, spec: str, config: str, split: str, token: str | None):
         try:
@@ -218,5 +231,6 @@ class DatasetRows:
         self.n_rows = len(self._dataset)
 
     def rows(self, offset: int, length: int) -> list[dict]:
+        """Return rows offset..offset+length-1, fewer at the end of the split."""
         columns = self._dataset[offset:offset + length]
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

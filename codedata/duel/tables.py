@@ -1,7 +1,9 @@
-"""Tables of rows on disk or behind URLs, Parquet and JSON: rows by number, from any number of threads.
+"""Read rows by number from Parquet or JSON files, on disk or at URLs.
 
-Parquet is read by duckdb, row groups that a window does not touch are left out; bytes from afar come through the
-caller's `http`. Rows are plain JSON values.
+Safe to use from several threads.
+
+Parquet is read by duckdb, which skips row groups outside the requested rows. Remote bytes are
+fetched with the caller's `http`. Rows are returned as plain JSON values.
 """
 from __future__ import annotations
 
@@ -24,13 +26,16 @@ import fsspec
 
 from codedata.errors import Trouble
 
-CHUNK = 8 << 20    # bytes of a download in one request
-MEMORY = "2GB"     # duckdb's limit, what it keeps of remote files included
+CHUNK = 8 << 20    # bytes to download per request
+MEMORY = "2GB"     # duckdb's memory limit, which includes its cache of remote files
 FORMS = {".parquet": "parquet", ".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".json": "json"}
 
 
 def find_files(spec: str) -> tuple[str, list[str]]:
-    """The form of the files ("parquet", "jsonl", "json") and their names, in the order that numbers their rows."""
+    """Return the format of the files ("parquet", "jsonl", "json") and their names, in row order.
+
+    Raise Trouble if there is no file, or if the files differ in format.
+    """
     if is_url(spec) or os.path.isfile(spec):
         names = [spec]
     elif os.path.isdir(spec):
@@ -45,19 +50,22 @@ def find_files(spec: str) -> tuple[str, list[str]]:
 
 
 def is_url(name: str) -> bool:
+    """Return whether a name is an HTTP or HTTPS URL."""
     return name.startswith(("http://", "https://"))
 
 
 def _form(name: str) -> str | None:
+    """Return the format that a file name's ending stands for, or None."""
     return next((form for ending, form in FORMS.items() if _path(name).endswith(ending)), None)
 
 
 def _path(name: str) -> str:
+    """Return the path of a name or URL in lower case, without a query string."""
     return (urlsplit(name).path if is_url(name) else name).lower()
 
 
 def _pieces(counts: list[int], offset: int, length: int) -> Iterator[tuple[int, int, int]]:
-    """(file, first, end) of each part of a window over files of so many rows, first and end counted in the file."""
+    """Yield (file, first row, end row) of each file that holds a part of the requested rows."""
     for file, start in enumerate(accumulate(counts[:-1], initial=0)):
         first, end = max(offset - start, 0), min(offset + length - start, counts[file])
         if first < end:
@@ -67,9 +75,10 @@ def _pieces(counts: list[int], offset: int, length: int) -> Iterator[tuple[int, 
 # Parquet
 
 class ParquetFiles:
-    """SQL over Parquet files on disk or behind URLs, from any number of threads.
+    """Run SQL over Parquet files on disk or at URLs. Safe to use from several threads.
 
-    `keep` holds on to the bytes fetched: right for windows that share row groups, wasted on a single pass.
+    `keep` caches the fetched bytes, which helps if requests share row groups and is wasted on a
+    single pass.
     """
 
     def __init__(self, spec: str, names: list[str], http, sizes: dict | None = None, keep: bool = True):
@@ -77,16 +86,18 @@ class ParquetFiles:
         self.spec, self.plain_names = spec, names
         self.names = [name if is_url(name) else glob.escape(name) for name in names]   # duckdb expands globs too
         self._http_files = HttpFiles(http, sizes or {})
-        self._turn = threading.Lock()   # more at a time is no faster, and each may hold a row group
+        self._turn = threading.Lock()   # parallel queries are no faster and need more memory
         self._database = duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": False})
-        weakref.finalize(self, self._database.close)   # else duckdb's threads meet a dying interpreter, and abort it
+        weakref.finalize(self, self._database.close)   # else its threads abort the exit
         self._database.register_filesystem(self._http_files)
-        # Prefetching a 36 MB row group: 17 parallel requests for 260 in a row. On disk it only costs memory.
+        # Prefetching a remote 36 MB row group takes 17 parallel requests, not 260 sequential
+        # ones. On disk it only costs memory.
         self._database.execute(f"load parquet; set disable_parquet_prefetching = {not remote}; "
                                f"set enable_external_file_cache = {keep}; set TimeZone = 'UTC'; "
                                "set enable_progress_bar = false")
 
     def query(self, sql: str, *parameters) -> list[tuple]:
+        """Return the rows of an SQL query as tuples; raise Trouble if a file cannot be read."""
         try:
             with self._turn, self._database.cursor() as cursor:
                 return cursor.execute(sql, parameters).fetchall()
@@ -101,20 +112,21 @@ class ParquetFiles:
                           "Check that each file is whole, is Parquet and has the same columns as the others.") from e
 
     def counts(self) -> list[int]:
-        """The number of rows in each file, from the footers."""
+        """Return the number of rows in each file, read from the Parquet footers."""
         found = dict(self.query("select filename, count(*) from read_parquet(?, filename = true) group by filename",
                                 self.names))
         return [found.get(name, 0) for name in self.plain_names]
 
 
 class ParquetRows:
-    """The rows of Parquet files by number."""
+    """Read the rows of Parquet files by number."""
 
     def __init__(self, files: ParquetFiles):
         self._files, self._counts = files, files.counts()
         self.n_rows = sum(self._counts)
 
     def rows(self, offset: int, length: int) -> list[dict]:
+        """Return rows offset..offset+length-1, fewer at the end of the last file."""
         return [json.loads(row) for file, first, end in _pieces(self._counts, offset, length)
                 for row, in self._files.query(
                     "select to_json(r)::varchar from (select * exclude (file_row_number) "
@@ -123,7 +135,7 @@ class ParquetRows:
 
 
 class HttpFiles(fsspec.AbstractFileSystem):
-    """Files behind URLs as duckdb wants them."""
+    """Give duckdb read access to files at URLs, by HTTP range requests."""
 
     protocol = ("http", "https")
     cachable = False
@@ -131,7 +143,7 @@ class HttpFiles(fsspec.AbstractFileSystem):
     def __init__(self, http, sizes: dict):
         super().__init__()
         self._http, self._sizes = http, {url: size for url, size in sizes.items() if size}
-        self.trouble: Trouble | None = None   # of an exception raised here, duckdb passes on the text only
+        self.trouble: Trouble | None = None   # kept, as duckdb drops all but the text
 
     @classmethod
     def _strip_protocol(cls, path):
@@ -141,7 +153,7 @@ class HttpFiles(fsspec.AbstractFileSystem):
         return [path]
 
     def modified(self, path):
-        return datetime(2020, 1, 1, tzinfo=timezone.utc)   # within a run, a file is one file
+        return datetime(2020, 1, 1, tzinfo=timezone.utc)   # files do not change
 
     def info(self, path, **_):
         if path not in self._sizes:
@@ -156,6 +168,7 @@ class HttpFiles(fsspec.AbstractFileSystem):
         return RangeFile(self, path)
 
     def _ask(self, method, *args):
+        """Call a method of `http` and keep its Trouble for query() to raise."""
         try:
             return method(*args)
         except Trouble as e:
@@ -164,7 +177,7 @@ class HttpFiles(fsspec.AbstractFileSystem):
 
 
 class RangeFile:
-    """An open file of HttpFiles. Each thread has its own position: duckdb's share the file, and seek before a read."""
+    """Act as an open file with a position per thread, as duckdb's threads share it."""
 
     def __init__(self, files: HttpFiles, path: str):
         self._files, self._path, self._thread = files, path, threading.local()
@@ -186,7 +199,7 @@ class RangeFile:
 # JSON
 
 class JsonRows:
-    """The rows of JSON files by number."""
+    """Read the rows of JSON files by number."""
 
     def __init__(self, form: str, names: list[str], http):
         self._files = [(JsonLines if form == "jsonl" else _read_list)(name, _on_disk(name, http, self))
@@ -195,12 +208,13 @@ class JsonRows:
         self.n_rows = sum(self._counts)
 
     def rows(self, offset: int, length: int) -> list[dict]:
+        """Return rows offset..offset+length-1, fewer at the end of the last file."""
         return [row for file, first, end in _pieces(self._counts, offset, length)
                 for row in self._files[file][first:end]]
 
 
 class JsonLines:
-    """A .jsonl file, left on disk under an index of its lines: a slice parses what is in it and no more."""
+    """Index the lines of a .jsonl file and leave it on disk: a slice parses only its own lines."""
 
     def __init__(self, name: str, path: str):
         self._name, self._path, self._starts, offset = name, path, array("Q"), 0
@@ -226,12 +240,14 @@ class JsonLines:
         return rows
 
     def _line(self, i: int) -> int:
-        with open(self._path, "rb") as lines:   # blank lines are no rows, but they count here
+        """Return the 1-based line number of a row, for error messages."""
+        with open(self._path, "rb") as lines:   # count blank lines too
             starts = accumulate(map(len, lines), initial=0)
             return next(line for line, start in enumerate(starts, 1) if start == self._starts[i])
 
 
 def _read_list(name: str, path: str) -> list[dict]:
+    """Return the objects of a .json file that holds a list; raise Trouble for anything else."""
     try:
         with open(path, "rb") as file:
             return [_checked(row, dict) for row in _checked(json.loads(file.read()), list)]
@@ -240,13 +256,14 @@ def _read_list(name: str, path: str) -> list[dict]:
 
 
 def _checked(value, kind: type):
+    """Return the value; raise ValueError if it is not of this kind."""
     if not isinstance(value, kind):
         raise ValueError(f"{json.dumps(value)[:60]} is no {kind.__name__}")
     return value
 
 
 def _on_disk(name: str, http, owner) -> str:
-    """The path of a file with the unpacked bytes of `name`. A temporary one goes when `owner` does."""
+    """Return the path of a local, decompressed copy, which is deleted together with `owner`."""
     path = name
     if is_url(name):
         size = http.get_size(name)
@@ -262,6 +279,7 @@ def _on_disk(name: str, http, owner) -> str:
 
 
 def _temporary(owner, parts: Iterable[bytes]) -> str:
+    """Write the parts to a temporary file, deleted together with `owner`, and return its path."""
     with tempfile.NamedTemporaryFile(prefix="codedata-", delete=False) as file:
         weakref.finalize(owner, os.unlink, file.name)
         file.writelines(parts)

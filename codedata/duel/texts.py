@@ -1,4 +1,4 @@
-"""The texts of this folder."""
+"""Read the prompt files packaged in this directory."""
 from __future__ import annotations
 
 import hashlib
@@ -7,9 +7,12 @@ from codedata.texts import text_of
 
 
 def packaged_text(name: str) -> str:
+    """Return the text of a file in this directory."""
     return text_of("codedata.duel", name)
 
 
 def prompt_digest(name: str) -> str:
-    """Eight hex digits of a prompt file: part of the settings that the ledger notes."""
+    """Return eight hex digits of the hash of a prompt file, as part of the settings stored in the
+    ledger.
+    """
     return hashlib.blake2b(packaged_text(name).encode(), digest_size=4).hexdigest()

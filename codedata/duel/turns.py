@@ -1,4 +1,4 @@
-"""The turns of a duel as report.py shows them: what counts of each, and what is found by program."""
+"""Read the turns of a duel for report.py, with the findings that a program can make on each."""
 from __future__ import annotations
 
 import re
@@ -33,63 +33,65 @@ KINDS = {"mode": str, "order": str, "judges": dict, "metrics": dict, "reasons": 
          **dict.fromkeys(("turns", "turns_parsed", "turns_judged", "turns_left", "missing_answers", "instances",
                           "resamples", "seed", "min_turns", "bootstrap_resamples"), int),
          **dict.fromkeys(("parsed_frac", "win_margin", "gate_alpha", "min_valid_turn_frac"), (int, float))}
-SIDES_JUDGED = (KING, "challenger")   # of leak verdicts
+SIDES_JUDGED = (KING, "challenger")   # the sides that leak judges give verdicts on
 SOURCE_FILE = re.compile(r"\b[\w@+-]+\.(?:py|pyx|jsx?|tsx?|mjs|go|rs|c|h|cc|cpp|hpp|java|kt|rb|php|cs|swift|sh)\b")
-OLD_RULES = {"min_instances": 0}   # of a _duel.json that an earlier version wrote
-SAME = 1e-9   # a score this near to its verdicts' was not edited
+OLD_RULES = {"min_instances": 0}   # defaults for a _duel.json that an earlier version wrote
+SAME = 1e-9   # a score within this distance of the one its verdicts give was not edited
 
 
 @dataclass(frozen=True)
 class Row:
-    """A turn in the table."""
+    """Hold one turn as a row of the report's table."""
 
     name: str
     language: str
     score: float | None
     metrics: dict[str, float]
-    styles: tuple[str, str]   # of the rival's command and of the challenger's
-    repeats: tuple[str, ...]  # the sides whose command was given before, or shows and changes nothing
-    injections: tuple[dict, ...]   # {side, kind, text}: where an answer speaks to its judge
-    bucket: str               # "" where it is exported nowhere
+    styles: tuple[str, str]   # action styles of the commands of the rival and the challenger
+    repeats: tuple[str, ...]  # sides whose command is a repeat, or shows and changes nothing
+    injections: tuple[dict, ...]   # {side, kind, text} of passages that address the judge
+    bucket: str               # directory of its bucket; "" if it has none
     instance_id: str = ""
     repo: str = ""
-    commands: tuple[str, str] = ("", "")   # as styles; "" where a harness would run none
-    verdicts: tuple[str, ...] = ()         # letters() of each judge of the panel
-    files: tuple[str, ...] = ()            # of the answer and the score, from the root
-    is_edited: bool = False                # its score is not what its verdicts say
-    leaks: tuple[dict, ...] | None = None  # what the challenger shows and cannot know; None: there is no PR record
-    lacks_verdict: bool = False            # a leak judge is set, and has not seen this turn
-    king_leaks: tuple[dict, ...] | None = None   # the same found in the king, who knows nothing; None: not looked at
-    hedged: tuple[float | None, float | None] = (None, None)   # claims said as a guess, of the king and the challenger
-    leak_cost: float | None = None         # USD, of the leak verdicts on it; None: not known
-    shown_share: float | None = None       # of the patch, 0..1, that the history had shown
-    chars: tuple[int, int] = (0, 0)        # of the rival's turn and the challenger's
-    n_new_files: tuple[int, int] = (0, 0)  # files that they name and the history has not
-    asked_again: int = 0                   # how often its challenger was refused for leaks
-    tries_file: Path | None = None         # what was tried and found
+    commands: tuple[str, str] = ("", "")   # in the same order; "" if a harness would run none
+    verdicts: tuple[str, ...] = ()         # letters(), one string for each judge
+    files: tuple[str, ...] = ()            # paths of the answer and the score, relative to the root
+    is_edited: bool = False                # its score differs from the one that its verdicts give
+    leaks: tuple[dict, ...] | None = None  # findings of leaks in the challenger; None: no PR record
+    lacks_verdict: bool = False            # a leak judge is configured but has not judged this turn
+    king_leaks: tuple[dict, ...] | None = None   # false alarms; None: not judged
+    hedged: tuple[float | None, float | None] = (None, None)   # hedged claims, mean
+    leak_cost: float | None = None         # cost of its leak verdicts in USD; None: not known
+    shown_share: float | None = None       # share of the patch, 0..1, visible in the history
+    chars: tuple[int, int] = (0, 0)        # lengths of the turns of the rival and the challenger
+    n_new_files: tuple[int, int] = (0, 0)  # source files that only the turns name
+    asked_again: int = 0                   # number of times the challenger was refused for leaks
+    tries_file: Path | None = None         # file of the tries with their findings
 
     def tries(self) -> list[dict]:
+        """Return the tries that ch.py made for this turn, as stored beside the answers."""
         return tries_in(self.tries_file) if self.tries_file else []
 
     @property
     def flags(self) -> list[str]:
-        """Why the turn may not be trained on, whatever its score."""
+        """Return the reasons not to train on the turn, whatever its score."""
         said = {"speaks to its judge": self.injections, "shows what it cannot know": self.is_leaky,
                 "no leak verdict": self.lacks_verdict}
         return [flag for flag, is_so in said.items() if is_so]
 
     @property
     def is_leaky(self) -> bool:
+        """Return whether a leak was found in the challenger."""
         return bool(self.leaks)
 
 
 @dataclass
 class Turns:
-    """What the directories hold."""
+    """Hold the turns of a duel and the stores they were read from."""
 
     now: Standing
     duel: dict                                       # _duel.json
-    panel: Panel                                     # that it was decided by
+    panel: Panel                                     # the panel that decided the duel
     rows: list[Row] = field(default_factory=list)
     commits: Store | None = None
     broken: int = 0
@@ -97,18 +99,20 @@ class Turns:
 
     @property
     def buckets(self) -> Counter:
+        """Return the number of turns by bucket directory."""
         return Counter(row.bucket for row in self.rows if row.bucket)
 
     @property
     def edited(self) -> list[str]:
-        """Turns whose `score` is not what their verdicts say."""
+        """Return the names of turns whose `score` differs from the one that their verdicts give."""
         return [row.name for row in self.rows if row.is_edited]
 
 
 def read_turns(settings: Settings, judge_again: str, how: str = "") -> Turns:
-    """Every turn that counts, in natural order, by the panel of _duel.json. Broken records are named and left out.
+    """Return every turn that counts, in natural order, scored by the panel of _duel.json.
 
-    `how`: the way in which the challenger was made, where that is not the root's own.
+    Broken records are printed and left out. `how` selects a variant of the challenger other than
+    the root's own. Raise Trouble if _duel.json is missing or not readable.
     """
     own = settings.duel
     directory = variant(Score, how).directory if how else SCORES[own.mode].directory
@@ -130,7 +134,7 @@ def read_turns(settings: Settings, judge_again: str, how: str = "") -> Turns:
             turns.broken += 1
             continue
         meant = turn_score(score.judges, panel.names, panel.order)
-        if name in of_other_panels:   # its score is what another panel said
+        if name in of_other_panels:   # its stored score comes from another panel
             score = replace(score, score=meant.score, metrics=meant.metrics)
         is_edited = (score.score is None) != (meant.score is None) or abs(
             (score.score or 0) - (meant.score or 0)) > SAME
@@ -143,10 +147,10 @@ def read_turns(settings: Settings, judge_again: str, how: str = "") -> Turns:
 
 
 def _commit(commits: Store, instance_id: str, turns: Turns) -> Commit | None:
-    """The PR record of an instance, where there is one."""
+    """Return the PR record of an instance, or None if it is missing or broken."""
     try:
         return commits.read(instance_id) if instance_id in commits else None
-    except BrokenRecord as e:   # costs the turn its language and its check for leaks, nothing else
+    except BrokenRecord as e:   # the turn only loses its language and its leak check
         say(f"{STAGE}.py: {e}")
         turns.broken += 1
     return None
@@ -154,12 +158,13 @@ def _commit(commits: Store, instance_id: str, turns: Turns) -> Commit | None:
 
 def _row(name: str, answer: Answer, score: Score, is_edited: bool, commit: Commit | None, turns: Turns,
          settings: Settings) -> Row:
+    """Return the row of the table for one turn."""
     panel, now = turns.panel, turns.now
     leaks, lacks_verdict = challenger_leaks(settings, answer, score, commit)
     verdicts = {side: verdicts_of(score, side) for side in SIDES_JUDGED}
     asked_again = now.answers.book.asked_again.get(("ch", name), 0)
     texts = {panel.rival: getattr(answer, SIDES[panel.rival]), "challenger": answer.challenger}
-    sides = {side: parse_turn(text or "") for side, text in texts.items()}   # None: no command that a harness would run
+    sides = {side: parse_turn(text or "") for side, text in texts.items()}   # None: no command
     found = tuple(injections(answer))
     is_flagged = bool(found) or bool(leaks) or lacks_verdict
     known = source_files_in("\n".join(message["content"] for message in answer.messages))
@@ -186,7 +191,7 @@ def _row(name: str, answer: Answer, score: Score, is_edited: bool, commit: Commi
 
 
 def _read_duel(path: Path, mode: str, todo: str) -> dict:
-    """_duel.json, with everything in it that a report says, or Trouble."""
+    """Return _duel.json; raise Trouble if it is missing or lacks a field that the report shows."""
     try:
         duel = orjson.loads(read_bounded(path))
         for key, kind in KINDS.items():
@@ -208,17 +213,17 @@ def _read_duel(path: Path, mode: str, todo: str) -> dict:
 
 
 def source_files_in(text: str) -> set[str]:
-    """Return the names of source files, without their folders, that stand in a text."""
+    """Return the names of the source files that a text mentions, without their directories."""
     return set(SOURCE_FILE.findall(text))
 
 
 def mean_of(numbers) -> float | None:
-    """Return the mean; None of nothing."""
+    """Return the mean, or None if there are no numbers."""
     numbers = list(numbers)
     return sum(numbers) / len(numbers) if numbers else None
 
 
 def sum_of(costs) -> float | None:
-    """Return the sum; None where one of them is not known."""
+    """Return the sum, or None if one of the costs is None."""
     costs = list(costs)
     return None if None in costs else sum(costs)

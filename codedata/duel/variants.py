@@ -1,11 +1,12 @@
-"""Make a challenger in one of four ways, and put it where that way's records belong.
+"""Make the challenger in one of four variants, and choose the directory of its records.
 
-informed   the pull request stands in the note: the default
-hinted     the note holds one sentence, the place of the next useful look, which a call of its own draws from it
-chosen     of several blind answers, a model that sees the pull request picks one: what is trained on was written blind
-placebo    the informed note with no pull request in it: what the note alone is worth
+informed   the prompt contains the pull request; the default
+hinted     the prompt contains one sentence on where to look next, drawn from it by another call
+chosen     a model that sees the pull request picks one of several blind answers
+placebo    the prompt is that of `informed` without the pull request: the effect of the prompt alone
 
-The root's own way fills answer/; `ch.py --how X` with another one writes variants/X/, for `validate.py --how X`.
+The variant of the root's settings fills answer/; `ch.py --how X` with another one writes
+variants/X/, which `validate.py --how X` judges.
 """
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ from codedata.resume import Reads, Writes
 from codedata.store import Store
 from codedata.texts import fill
 
-BLIND_TEMPERATURE = 1.0   # of the candidates: at 0 they would be one and the same
+BLIND_TEMPERATURE = 1.0   # temperature of the candidates: at 0 they would all be the same
 MAX_HINT_CHARS = 600
 CHOICE = {"name": "choice", "strict": True, "schema": {
     "type": "object", "additionalProperties": False, "required": ["why", "choice"],
@@ -46,16 +47,19 @@ PROMPTS = {"informed": ("challenger.md", "pull_request.md", "leak.md", "form.md"
 
 
 class Challenger:
-    """make() is ch.py's item function for one way."""
+    """Make the challenger of one variant; make() is the item function of ch.py."""
 
     def __init__(self, how: str, settings: Settings, models: Models):
         self.how, self._n = how, settings.challenger.candidates
         self._client = models.client("challenger")
-        self._leaks = LeakCheck(settings, models, is_on=how in ("informed", "hinted"))   # the others are blind
+        self._leaks = LeakCheck(settings, models, is_on=how in ("informed", "hinted"))   # others are blind
         self._blind = _at(models.client("king"), BLIND_TEMPERATURE) if how == "chosen" else None
 
     def make(self, answer: Answer, commit: Commit) -> Answer:
-        """Return the record with the challenger's turn in it. Excluded where none of the blind answers is picked."""
+        """Return the record with the challenger's turn.
+
+        Raise Excluded if no blind answer is chosen.
+        """
         if self.how == "informed":
             return answer_knowing(self._client, self._leaks, answer, commit)
         if self.how == "placebo":
@@ -66,7 +70,7 @@ class Challenger:
         return replace(answer, challenger=self._choose(answer, commit))
 
     def requests(self, answer: Answer, commit: Commit, **_):
-        """Yield (client, messages) of the calls that are sure to come, for --dry-run."""
+        """Yield (client, messages) of the calls that are certain to be made, for --dry-run."""
         if self.how == "chosen":
             yield from [(self._blind, king_messages(self._blind, answer.messages))] * self._n
         layout = placebo_messages(self._client, answer) if self.how == "placebo" else (
@@ -76,18 +80,20 @@ class Challenger:
             yield from self._leaks.requests(answer, commit)
 
     def identity(self) -> dict:
-        """Return what a turn depends on beside its inputs."""
+        """Return the settings that a turn depends on besides its inputs."""
         by = {"how": self.how} if self.how != "informed" else {}
         blind = {"blind": self._blind.speaker.identity(), "candidates": self._n} if self._blind else {}
         return {**self._client.speaker.identity(), **by, **blind, "prompt": [*map(prompt_digest, PROMPTS[self.how])],
                 "leaks": self._leaks.identity()}
 
     def _hint(self, answer: Answer, commit: Commit) -> str:
+        """Return the hint that a model makes from the pull request, in one line."""
         note = fill(packaged_text("hint.md"), given=packaged_text("pull_request.md").strip())
         messages = with_pull_request(self._client, answer.messages, note.strip(), commit)
         return " ".join(self._client.chat(messages).text.split())[:MAX_HINT_CHARS]
 
     def _choose(self, answer: Answer, commit: Commit) -> str:
+        """Return the blind answer that a model picks; raise Excluded if it picks none."""
         messages = king_messages(self._blind, answer.messages)
         candidates = list(dict.fromkeys(ask_turn(self._blind, messages) for _ in range(self._n)))
         shown = "\n\n".join(f"[[{i}]]\n{turn}" for i, turn in enumerate(candidates, 1))
@@ -100,11 +106,12 @@ class Challenger:
 
 
 def reads(root: Path) -> Reads:
+    """Return the answers and the fields of them that a challenger depends on."""
     return Reads(Store(root, Answer), fields=("instance_id", "messages"), made_by="king")
 
 
 def writes(settings: Settings, how: str, answers: Store) -> Writes:
-    """Return where the turns of a way go: into answer/ for the root's own, else into variants/<how>/."""
+    """Return the store of a variant's turns: answer/ for the root's own, else variants/<how>/."""
     if how == settings.challenger.how:
         return Writes(answers, fields=("challenger",))
     return Writes(Store(settings.root, variant(Answer, how)), copies=("assistant", "king"),
@@ -112,13 +119,14 @@ def writes(settings: Settings, how: str, answers: Store) -> Writes:
 
 
 def _hinted_messages(client: Client, answer: Answer, hint: str, more: str = "") -> list[Message]:
+    """Return the request with the hint in place of the pull request."""
     note = fill(packaged_text("challenger.md"), form=form(), given="What is known of the pull request is one "
                 f"sentence, the place of the next useful look: {hint}").strip() + more
     return behind(client.fit(answer.messages, note).messages, note)
 
 
 def _choice(text: str) -> int | None:
-    """Return the number in a reply, 0 for none of them; None where there is none."""
+    """Return the choice in a reply, 0 for no candidate; None if the reply holds no number."""
     found = re.findall(r'\{[^{}]*"choice"[^{}]*\}', text)
     try:
         choice = json.loads(found[-1])["choice"] if found else None
@@ -128,10 +136,11 @@ def _choice(text: str) -> int | None:
 
 
 def _choice_problem(reply: Reply, n: int) -> str | None:
+    """Return the problem with a reply that makes no valid choice, or None."""
     choice = _choice(reply.text)
     return None if choice is not None and 0 <= choice <= n else f"no choice from 0 to {n}"
 
 
 def _at(client: Client, temperature: float) -> Client:
-    """Return a client like this one that asks at a temperature."""
+    """Return a copy of the client with this temperature."""
     return client.with_speaker(replace(client.speaker, temperature=temperature))

@@ -1,24 +1,29 @@
-r"""Read a judge's reply: the last complete verdict that stands in it and is the judge's own.
+r"""Parse a judge's reply: find the last complete verdict that the judge wrote and did not quote.
 
     {"reason": "MODEL 2 runs the test.", "correctness": 2, "grounding": "draw", "progress": "model 2",
      "protocol": 0, "efficiency": "MODEL_1"}
 
-1.  The content is read. The reasoning is read only where the content is blank and the model stopped by itself.
-2.  Every JSON object in the text (RFC 8259: no NaN, no raw newline in a text, no comment) is a candidate, in prose, in
-    a fence or inside another object. A complete verdict has all five metrics, each with one of these tokens: 0, draw,
-    tie; 1, model 1, model_1; 2, model 2, model_2. Numbers as numbers or texts, texts trimmed and in any case. 2.0,
-    -0, true, null and 3 are none. Other keys do not matter; of a key that comes twice, the last one counts.
-3.  What is not a complete verdict neither counts nor spoils. What stands inside a complete verdict does not beat it.
-4.  An object that stands word for word in one of the two answers is a quotation and no verdict.
-5.  Of the rest the last one counts. Nothing is put together from two objects.
+1.  The content is read. The reasoning is read only if the content is blank and the finish reason is
+    "stop".
+2.  Every JSON object in the text (RFC 8259: no NaN, no raw newline in a string, no comment) is a
+    candidate, in prose, in a fence or inside another object. A complete verdict has all five
+    metrics, each with one of these tokens: 0, draw, tie; 1, model 1, model_1; 2, model 2, model_2.
+    Numbers may be JSON numbers or strings; strings are trimmed and read in any case. 2.0, -0, true,
+    null and 3 are rejected. Other keys are ignored; the last of equal keys counts.
+3.  An incomplete verdict is ignored and does no harm. A verdict inside a complete verdict is
+    ignored too.
+4.  An object that occurs word for word in one of the two answers is a quotation and not a verdict.
+5.  The last of the remaining verdicts counts. Two objects are never combined.
 
-Promises nothing about who wrote an object that stands in no answer: keep the answers marked off in the prompt.
+An object that occurs in neither answer may still not be the judge's: the prompt must delimit the
+answers clearly.
 
-Linear time, for any text. A try starts at a "{" and reads on until the object closes or the text stops being JSON; a
-"{" that a try meets outside its strings needs no try of its own, because it would end at the same place. So a second
-try that overlaps a first one starts inside one of its strings, at {"; that quote ends the first one's string and starts
-the second one's, and from there on whatever is text to the one is syntax to the other (a backslash in syntax ends a
-try). A third one would find its "{" in the syntax of one of the two. No character is read by more than two tries.
+The parser takes linear time for any text. A try starts at a "{" and reads until the object closes
+or the text stops being JSON. A "{" that it meets outside its strings needs no try of its own, which
+would end at the same place. So a second try that overlaps a first one starts inside one of its
+strings, at {"; that quote ends the first try's string and starts one of the second's, and from
+there on, text for one is syntax for the other (a backslash in syntax ends a try). A third try would
+have to start in the syntax of one of the two. So no character is read by more than two tries.
 """
 from __future__ import annotations
 
@@ -34,25 +39,27 @@ _WS = r"[ \t\n\r]*"
 _TEXT = r'"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*"'
 _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _VALUE = rf"(?:({_TEXT}|{_NUMBER}|true|false|null|\{{{_WS}\}}|\[{_WS}\])|([{{\[]))"   # whole, or an opening bracket
-_START = re.compile(rf"\{{(?={_WS}{_TEXT}{_WS}:)")   # an object with a key in it: an empty one is no verdict
+_START = re.compile(rf"\{{(?={_WS}{_TEXT}{_WS}:)")   # an object with at least one key
 _MEMBER = re.compile(rf"{_WS}({_TEXT}){_WS}:{_WS}{_VALUE}").match   # groups: key, whole value, opening bracket
-_ELEMENT = re.compile(rf"(){_WS}{_VALUE}").match                    # the same groups, the key is empty
+_ELEMENT = re.compile(rf"(){_WS}{_VALUE}").match                    # same groups, empty key
 _SEPARATOR = re.compile(rf"{_WS}([,}}\]])").match
 _ARRAY = -1
 _NAMES = {f'"{name}"': name for name in ("reason", *METRICS)}
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")      # what JSON can escape and a record cannot hold
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")      # a record cannot hold these
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one judge said in one order, as it stands in its reply: MODEL 1 and MODEL 2, not yet the sides."""
+    """Hold a judge's verdict in one order, in terms of MODEL 1 and MODEL 2."""
 
     picks: dict[str, int]   # metric: 0 draw, 1 MODEL 1, 2 MODEL 2
-    reason: str             # of the same object; "" where it has none or it is not a text
+    reason: str             # from the same object; "" if it is missing or not a string
 
 
 @dataclass(frozen=True)
 class _Found:
+    """Hold a complete verdict and its place in the text, as character offsets."""
+
     start: int
     end: int
     picks: dict[str, int]
@@ -61,7 +68,10 @@ class _Found:
 
 def parse_verdict(content: str, reasoning: str = "", finish_reason: str = "stop",
                   answers: tuple[str, str] = ("", "")) -> Verdict | None:
-    """The verdict of a reply, or None where it holds none. Never raises, whatever the texts are."""
+    """Return the verdict of a reply, or None if it holds none.
+
+    Never raise, whatever the texts are.
+    """
     text = content or ""   # an endpoint may send null for either
     if not text.strip():
         text = (reasoning or "") if finish_reason == "stop" else ""
@@ -76,7 +86,7 @@ def parse_verdict(content: str, reasoning: str = "", finish_reason: str = "stop"
 
 
 def _complete_verdicts(text: str) -> list[_Found]:
-    """Every JSON object of the text that has the five metrics with accepted tokens, nested ones too."""
+    """Return every complete verdict of the text, nested ones too."""
     found, met = [], set()
     for start in _START.finditer(text):
         if start.start() not in met:
@@ -85,7 +95,7 @@ def _complete_verdicts(text: str) -> list[_Found]:
 
 
 def _outermost(found: list[_Found]) -> list[_Found]:
-    """Those that lie in no other one, in the order of the text."""
+    """Return the verdicts that are not nested in another one, in text order."""
     kept, reach = [], 0
     for one in sorted(found, key=lambda one: one.start):
         if one.end > reach:
@@ -95,10 +105,10 @@ def _outermost(found: list[_Found]) -> list[_Found]:
 
 
 def _try(text: str, at: int, found: list[_Found], met: set[int]) -> None:
-    """Read the object that starts at `at` until it closes or is no JSON; note verdicts and every "{" on the way."""
-    stack: list[int] = []                # what is open: where an object starts, or ARRAY
-    literals: dict[int, dict] = {}       # where an object starts: what it says for the names we know
-    opening, at = "{", at + 1            # `at` is behind the opening bracket
+    """Read the object at `at` to its end; add verdicts to `found` and each "{" to `met`."""
+    stack: list[int] = []                # the open containers: the start of an object, or _ARRAY
+    literals: dict[int, dict] = {}       # start of an object: its literals by known key
+    opening, at = "{", at + 1            # `at` is just after the opening bracket
     while True:
         if opening:
             stack.append(at - 1 if opening == "{" else _ARRAY)
@@ -114,7 +124,7 @@ def _try(text: str, at: int, found: list[_Found], met: set[int]) -> None:
             literals.setdefault(inside, {})[name] = plain
         if opening:
             continue
-        while True:   # a value ends here; the containers around it may too
+        while True:   # a value ends here, and perhaps the containers around it
             separator = _SEPARATOR(text, at)
             if not separator:
                 return
@@ -132,7 +142,7 @@ def _try(text: str, at: int, found: list[_Found], met: set[int]) -> None:
 
 
 def _picks(literals: dict[str, str | None]) -> dict[str, int] | None:
-    """The five picks, or None where one is missing or not accepted."""
+    """Return the picks of all metrics, or None if one is missing or not an accepted token."""
     if len(literals) < len(METRICS):
         return None
     picks = {metric: TOKENS.get(_token(literals.get(metric))) for metric in METRICS}
@@ -140,10 +150,12 @@ def _picks(literals: dict[str, str | None]) -> dict[str, int] | None:
 
 
 def _token(literal: str | None) -> str:
+    """Return a JSON literal as a token to look up: strings are trimmed and in lower case."""
     if literal and literal[0] == '"':
         return json.loads(literal).strip().lower()
     return literal or ""
 
 
 def _reason(literal: str | None) -> str:
+    """Return the reason as a string without characters that a record cannot hold."""
     return UNSTORABLE.sub("\ufffd", json.loads(literal)) if literal and literal[0] == '"' else ""

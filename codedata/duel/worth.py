@@ -1,8 +1,10 @@
-"""Say what knowing the pull request was worth: leaks and false alarms, drift, length, and the variants side by side.
+"""Measure the effect of knowing the pull request: leaks, false alarms, drift, length, and a
+comparison of variants.
 
-Everything is computed from the rows of a report; margins are in points of 100, as the duel's own, with 95 % intervals
-over instances drawn whole. Each function returns (heading, what stands below it): sentences, and tables as (columns,
-rows, alignment) for report.md and report.html to draw. One that has nothing to say has nothing below its heading.
+Everything is computed from the rows of a report. Margins are in points of 100, like the duel's,
+with 95 % intervals from a bootstrap over instances. Each section is (heading, content): sentences,
+and tables as (columns, rows, alignment), which report.md and report.html render. The content is
+empty if there is nothing to report.
 """
 from __future__ import annotations
 
@@ -21,24 +23,29 @@ from codedata.records import METRICS
 
 Table = tuple[list[str], list[list[str]], str]
 Section = tuple[str, list[str | Table]]
-MIN_KINGS = 20             # with a leak verdict: fewer say nothing of false alarms
-MAX_FALSE_ALARMS = 0.05    # the lower end of the interval, from which a leak judge cannot be trusted
-MAX_DRIFT = 0.2            # of a figure of style, either way
-SAME_LENGTH = 0.2          # pairs whose lengths differ by no more than this share of the longer
+MIN_KINGS = 20             # minimum number of judged kings for a rate of false alarms
+MAX_FALSE_ALARMS = 0.05    # a leak judge is not trusted if the interval's lower end is above this
+MAX_DRIFT = 0.2            # relative change of a figure of style, up or down, that is shown in bold
+SAME_LENGTH = 0.2          # maximum difference of equal lengths, as a share of the longer one
 SHOWN = ((0.0, "nothing"), (0.5, "up to half"), (0.999, "more than half"), (1.0, "all of it"))
-MIN_PAIRS = 5              # turns, for a correlation
-RESAMPLES = 2_000          # for an interval
+MIN_PAIRS = 5              # minimum number of turns for a correlation
+RESAMPLES = 2_000          # number of bootstrap resamples for an interval
 
 
 def worth(rows: list[Row], others: dict[str, list[Row]], own: DuelSettings, costs: dict[str, str],
           how: str) -> list[Section]:
-    """Return the sections. `others`: the rows of each other way that was judged; `costs` in words, by way."""
+    """Return the sections that have content, in the order of the report.
+
+    `others` maps each other variant that was judged to its rows, `costs` a variant to its cost as
+    text.
+    """
     sections = [_leaks(rows), _variants({how: rows, **others}, own, costs), _by_shown(rows, own), _length(rows, own),
                 *(_drift(name, of) for name, of in {how: rows, **others}.items()), _metrics(rows)]
     return [section for section in sections if section and section[1]]
 
 
 def _leaks(rows: list[Row]) -> Section:
+    """Return the shares of turns with leaks and of kings with false alarms, by kind of leak."""
     looked = [row for row in rows if row.leaks is not None and not row.lacks_verdict]
     kings = [row for row in rows if row.king_leaks is not None]
     if not looked:
@@ -71,6 +78,7 @@ def _leaks(rows: list[Row]) -> Section:
 
 
 def _variants(by_how: dict[str, list[Row]], own: DuelSettings, costs: dict[str, str]) -> Section:
+    """Return a table of the variants, and the lead of each over the placebo."""
     if len(by_how) < 2:
         return "What knowing the pull request was worth", []
     lines = []
@@ -97,6 +105,7 @@ def _variants(by_how: dict[str, list[Row]], own: DuelSettings, costs: dict[str, 
 
 
 def _by_shown(rows: list[Row], own: DuelSettings) -> Section:
+    """Return the margin by the share of the patch that the history shows."""
     kinds: dict[str, list[Row]] = {}
     for row in _scored(rows):
         if row.shown_share is not None:
@@ -107,6 +116,7 @@ def _by_shown(rows: list[Row], own: DuelSettings) -> Section:
 
 
 def _length(rows: list[Row], own: DuelSettings) -> Section:
+    """Return the margin over all turns and over those whose two sides have equal length."""
     scored = _scored(rows)
     equal = [row for row in scored if abs(row.chars[1] - row.chars[0]) <= SAME_LENGTH * max(*row.chars, 1)]
     lines = [[name, str(len(of)), _points(_margin(of, own))] for name, of in (
@@ -115,7 +125,7 @@ def _length(rows: list[Row], own: DuelSettings) -> Section:
 
 
 def _drift(how: str, rows: list[Row]) -> Section:
-    """Return how the style of the challengers differs from the kings': such data teach a style."""
+    """Return how the challengers' style differs from the kings'; training teaches that style."""
     figures = {"characters": (lambda row: row.chars), "source files named that the history has not":
                (lambda row: row.n_new_files), "steps that only look": (lambda row: tuple(
                    float(style == EXPLORE) for style in row.styles)), "claims said as a guess":
@@ -135,6 +145,7 @@ def _drift(how: str, rows: list[Row]) -> Section:
 
 
 def _metrics(rows: list[Row]) -> Section:
+    """Return the share of draws of each metric and its correlations."""
     scored = [row for row in _scored(rows) if row.metrics]
     if len(scored) < MIN_PAIRS:
         return "Metrics", []
@@ -152,16 +163,17 @@ def _metrics(rows: list[Row]) -> Section:
 # figures
 
 def _scored(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows that have a score."""
     return [row for row in rows if row.score is not None]
 
 
 def _margin(rows: list[Row], own: DuelSettings) -> tuple[float, float, float]:
-    """Return the challenger's lead in points, with its interval."""
+    """Return the challenger's mean lead in points and its interval, as (mean, low, high)."""
     return _interval([2 * row.score - 100 for row in rows], [row.instance_id for row in rows], own)
 
 
 def _interval(values: list[float], clusters: list[str], own: DuelSettings | None = None) -> tuple[float, float, float]:
-    """Return (mean, low, high): 95 %, of resampled clusters."""
+    """Return (mean, low, high): the mean and its 95 % interval from a cluster bootstrap."""
     if not values:
         return 0.0, 0.0, 0.0
     means = cluster_means(values, clusters, RESAMPLES, own.seed if own else 0)
@@ -170,20 +182,24 @@ def _interval(values: list[float], clusters: list[str], own: DuelSettings | None
 
 
 def _share(rows: list[Row], has: Callable[[Row], bool]) -> dict | None:
+    """Return share() of the rows for which `has` is true, clustered by instance."""
     counts = Counter(row.instance_id for row in rows)
     hits = Counter(row.instance_id for row in rows if has(row))
     return share((instance, hits[instance], n) for instance, n in counts.items())
 
 
 def _correlation(a: list[float], b: list[float]) -> str:
+    """Return Pearson's correlation as text, "-" without variation."""
     if np.std(a) < 1e-12 or np.std(b) < 1e-12:
         return "-"
     return f"{np.corrcoef(a, b)[0, 1]:+.2f}"
 
 
 def _percent(found: dict | None) -> str:
+    """Return a share with its interval as text, in percent."""
     return f"{100 * found['value']:.1f} % ({100 * found['low']:.1f} to {100 * found['high']:.1f})" if found else "-"
 
 
 def _points(interval: tuple[float, float, float]) -> str:
+    """Return (mean, low, high) as text."""
     return "{:.1f} ({:.1f} to {:.1f})".format(*interval)

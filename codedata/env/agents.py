@@ -1,7 +1,8 @@
-"""The agent planner: an agent finds out in a sandbox how a repository is installed and tested.
+"""Let an agent find out in a sandbox how a repository is installed and tested.
 
-One stage, or two for JavaScript and TypeScript, whose test runner is a question of its own: the first finds the install
-script, the second, in the same sandbox, the test script. What is handed in is worth nothing before it is verified.
+The agent works in one stage, or in two for JavaScript and TypeScript, whose test runner has to be
+found out separately: the first stage finds the install script and the second, in the same sandbox,
+the test script. The scripts that it submits count for nothing before they are verified.
 """
 from __future__ import annotations
 
@@ -32,25 +33,25 @@ SCRIPTS = ("install_script", "test_script")
 TOOLS = (ToolBashExecutor(), view_file, search, edit_file, create_file, stop)
 MOST_FILES = 300
 MOST_LOG = 6000   # characters of a failure that the agent is shown
-SAME_LINES = 3    # in a row, of which one is shown
+SAME_LINES = 3    # from this many equal lines in a row on, one is shown
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Scripts that did not verify."""
+    """Hold scripts that did not verify, with the check that failed and its log."""
 
     install_script: str
     test_script: str
-    fault: str      # which check failed, and why
-    log: str        # what was printed last
+    fault: str      # the check that failed, and why
+    log: str        # the end of the printed output
 
 
 @dataclass(frozen=True)
 class Found:
-    """What an agent handed in, and how its run ended."""
+    """Hold what an agent submitted and how its run ended."""
 
-    status: str                       # of the agent: success | max_iteration | tool_stop | error
-    scripts: dict[str, str] = field(default_factory=dict)   # of SCRIPTS, as many as it handed in
+    status: str                       # how the agent ended: success | max_iteration | tool_stop | error
+    scripts: dict[str, str] = field(default_factory=dict)   # only those that it submitted
     summary: str = ""
     error: str = ""
     messages: list[dict] = field(default_factory=list)
@@ -58,8 +59,12 @@ class Found:
 
 
 class Planner:
-    """find() asks an agent. `limits` are those of Agent; `trajectory(n)` names the file of the item's n-th run; when it
-    is verified a script may take `script_s` seconds."""
+    """Ask an agent for the scripts of a repository.
+
+    `limits` are arguments of Agent, and `iterations` the limits of the two stages. `trajectory(n)`
+    returns the file for the n-th run of the item. A script may take `script_s` seconds when it is
+    verified.
+    """
 
     def __init__(self, llm, limits: dict, iterations: tuple[int, int], trajectory: Callable[[int], Path],
                  script_s: float):
@@ -68,7 +73,8 @@ class Planner:
         self._n = 0
 
     def find(self, sandbox: Sandbox, repo: str, failures: list[Failure], in_two: bool) -> Found:
-        """The scripts of a repository whose source lies in the sandbox, starting from what failed so far."""
+        """Return the scripts that the agent finds for the source in the sandbox, given earlier
+        failures. With `in_two` it works in two stages."""
         files = sandbox.run(listing()).output.strip() or "(nothing)"
         known = _text("agent_known.md", tried="\n\n".join(map(_told, failures))) if failures else ""
         if not in_two:
@@ -80,7 +86,7 @@ class Planner:
         return _joined(first, self._ask(sandbox, task, SCRIPTS[1:], stage=1))
 
     def mend(self, sandbox: Sandbox, repo: str, failure: Failure) -> Found:
-        """The same once more, after the verification of what it handed in failed."""
+        """Return what the agent submits after the verification of its earlier scripts failed."""
         return self._ask(sandbox, _text("agent_again.md", repo=repo, fault=failure.fault, log=end_of(failure.log),
                                         **{name: getattr(failure, name) for name in SCRIPTS}), SCRIPTS)
 
@@ -92,7 +98,7 @@ class Planner:
 
 
 def _submit(wanted: tuple[str, ...]):
-    """The tool that ends the run, and does not where a script is missing."""
+    """Return the tool that ends the run. It fails while a script is missing."""
     def submit(answer: str) -> Stop | Failed:
         """Hand in what was asked for, and end. Only once it was run.
 
@@ -113,7 +119,7 @@ def _found(result: AgentResult, wanted: tuple[str, ...]) -> Found:
 
 
 def scripts_in(answer: str) -> dict[str, str]:
-    """{name: bash} of the scripts in an answer; of one that stands there twice the last."""
+    """Return {name: bash script} of the scripts in an answer; the last one of a name counts."""
     found = {}
     for name, text in re.findall(rf"<({'|'.join(SCRIPTS)})>(.*?)</\1>", answer, re.DOTALL):
         text = re.sub(r"\A\s*```\w*\n|\n```\s*\Z", "", text).strip()
@@ -123,6 +129,7 @@ def scripts_in(answer: str) -> dict[str, str]:
 
 
 def _joined(first: Found, second: Found) -> Found:
+    """Return the results of the two stages as one, with their usage summed up."""
     usage = {key: None if None in (a := first.usage.get(key), b := second.usage.get(key)) else a + b
              for key in first.usage}
     summary = "\n\n".join(filter(None, (first.summary, second.summary)))
@@ -131,17 +138,19 @@ def _joined(first: Found, second: Found) -> Found:
 
 
 def _told(failure: Failure) -> str:
+    """Return a failure as text for the agent."""
     scripts = "\n".join(f"<{name}>\n{getattr(failure, name).strip()}\n</{name}>" for name in SCRIPTS)
     return f"{scripts}\nIt failed: {failure.fault}\n{end_of(failure.log)}"
 
 
 def listing() -> str:
-    """The command that lists a repository's files."""
+    """Return the command that lists up to MOST_FILES files of a repository."""
     return _text("list_files.sh", most=str(MOST_FILES))
 
 
 def end_of(log: str) -> str:
-    """The last lines of a log, MOST_LOG characters at most; of a line that repeats itself one, with how often."""
+    """Return the last lines of a log, at most MOST_LOG characters. A line that repeats
+    SAME_LINES times or more is shown once, with its count."""
     lines = []
     for line, same in groupby(plain(log).strip().splitlines()):
         n = len(list(same))

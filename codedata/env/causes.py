@@ -1,4 +1,4 @@
-"""Why an environment did not come about: one of a closed list, with the line that says so."""
+"""Name why an environment was not set up: a cause of a closed list, and the line that shows it."""
 from __future__ import annotations
 
 import re
@@ -7,28 +7,35 @@ from dataclasses import dataclass
 
 from codedata.env.tables import table
 
-# What no log says, beside the names in causes.toml
+# These causes come in addition to those in causes.toml, which are found by patterns in a log.
 BESIDE = ("no_recipe", "manifest_unreadable", "time_limit", "crashed", "broken_off", "exit_code",
           "tests_fail", "part_of_suite", "unstable", "offline", "history", "shadowed", "sandbox_died",
           "source", "results_too_large", "results_too_many", "results_too_deep", "results_too_slow", "other")
-LONGEST = 300        # characters of the evidence
-LEAST_SHARE = 0.05   # lines for each case that failed
+LONGEST = 300        # characters of the evidence that are kept
+LEAST_SHARE = 0.05   # matching lines that are needed for each failed case
 
 
 @dataclass(frozen=True)
 class Cause:
+    """Hold the name of a cause and the line that shows it; both are empty where there is none."""
+
     name: str = ""
     evidence: str = ""
 
 
 def names() -> tuple[str, ...]:
-    """The whole list."""
+    """Return the names of all causes."""
     return (*(cause["name"] for cause in table("causes")["cause"]), *BESIDE)
 
 
 def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
-    """What a log of the install or of the tests shows: in an install what comes first in causes.toml, since a build
-    reports what it missed in many ways; in tests what most lines say, if it is more than a few for `n_failed` cases."""
+    """Return the cause that a log of the install or of the tests shows; else "other".
+
+    In an install the first match in the order of causes.toml wins, since a build reports what it
+    missed in many ways. In tests the cause with most matching lines wins. Causes with fewer than
+    LEAST_SHARE lines for each of `n_failed` cases are ignored. The evidence for "other" is the last
+    line.
+    """
     lines: Counter[str] = Counter()
     first: dict[str, str] = {}
     for cause in table("causes")["cause"]:

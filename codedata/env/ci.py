@@ -1,4 +1,4 @@
-"""What the CI workflows and Dockerfiles of a repository install, and which services they start."""
+"""Read which packages and services the CI workflows and Dockerfiles of a repository set up."""
 from __future__ import annotations
 
 import re
@@ -15,20 +15,20 @@ NOT_FOR_TESTS = re.compile(
     r"|sphinx|python3?(?:\.\d+)?(?:-.*)?|libpython.*|sudo|git|curl|wget|gpg|gnupg2?)")
 PLACES = (".github/workflows/*.y*ml", ".gitlab-ci.yml", ".travis.yml", ".circleci/config.yml", "azure-pipelines.yml")
 DOCKERFILES = ("Dockerfile*", ".devcontainer/Dockerfile*")
-MAX_NODES = 100_000   # of a workflow: a small text may name one list again and again
+MAX_NODES = 100_000   # per workflow: YAML aliases let a small text repeat one list many times
 APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
 
 
 @dataclass(frozen=True)
 class Workflows:
-    """What they do that a recipe can take over."""
+    """Hold the parts of CI workflows and Dockerfiles that a recipe can take over."""
 
-    system: tuple[str, ...] = ()     # Debian packages that it installs
-    services: tuple[str, ...] = ()   # by the names in packages.toml
+    system: tuple[str, ...] = ()     # Debian packages that they install
+    services: tuple[str, ...] = ()   # service names as in packages.toml
 
 
 def read_workflows(source: Source) -> Workflows:
-    """Of all workflow files together; what can't be read counts as not there."""
+    """Return the packages and services of all readable CI files and Dockerfiles."""
     system: dict[str, None] = {}
     services: dict[str, None] = {}
     for name in sorted(name for place in PLACES for name in source.matching(place)):
@@ -41,7 +41,7 @@ def read_workflows(source: Source) -> Workflows:
 
 
 def _of_workflow(text: str) -> tuple[list[str], list[str]]:
-    """Return (packages, services) of one file. ValueError for more nodes than people write."""
+    """Return (packages, services) of one workflow file; raise ValueError above MAX_NODES nodes."""
     known, system, services = table("packages")["services"], [], []
     nodes = list(islice(_nodes(yaml.safe_load(text)), MAX_NODES + 1))
     if len(nodes) > MAX_NODES:
@@ -57,7 +57,8 @@ def _of_workflow(text: str) -> tuple[list[str], list[str]]:
 
 
 def _nodes(tree, depth: int = 0):
-    """Yield (key, value) of every mapping in a tree, ("", value) of every list."""
+    """Yield (key, value) of mapping entries and ("", value) of list items, 30 levels deep at
+    most."""
     if depth > 30:
         return
     values = tree if isinstance(tree, list) else []
@@ -67,7 +68,7 @@ def _nodes(tree, depth: int = 0):
 
 
 def _installed(script) -> list[str]:
-    """The packages of the apt-get lines of a script that a test could need."""
+    """Return the packages from a script's apt-get lines that a test could need."""
     text = "\n".join(map(str, script)) if isinstance(script, list) else str(script)
     words = [word for line in re.sub(r"\\\n", " ", text).splitlines() if (found := APT.search(line))
              for word in re.split(r"&&|;|\|", found[1])[0].split()]

@@ -1,6 +1,8 @@
-"""Files in which Python projects describe themselves, read as data: TOML, INI, the literals of setup.py, PKG-INFO.
+"""Read the files in which Python projects declare metadata: TOML, INI, setup.py literals and
+PKG-INFO.
 
-Nothing of them is run. What is not there or can't be read is empty.
+The files are parsed as data and never executed. Whatever is missing or unreadable is returned as
+empty.
 """
 from __future__ import annotations
 
@@ -14,51 +16,57 @@ from codedata.env.tables import tomllib
 
 
 def read_toml(source: Source, name: str) -> dict:
+    """Return a TOML file as a dict; it is empty if the file is missing or unreadable."""
     return source.parsed(name, tomllib.loads, {})
 
 
 def table_of(tree, *keys: str) -> dict:
-    """Return the table below some keys; an empty one where there is none."""
+    """Return the table under the given path of keys, or an empty dict if there is none."""
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree if isinstance(tree, dict) else {}
 
 
 def empty_ini() -> configparser.ConfigParser:
+    """Return an empty INI parser that keeps the case of keys and does not interpolate values."""
     ini = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
     ini.optionxform = str
     return ini
 
 
 def read_ini(source: Source, name: str) -> configparser.ConfigParser:
-    """Return what stands in an INI file; what was read before a fault counts."""
+    """Return a parsed INI file; after a syntax error it holds what was read before the error."""
     ini = empty_ini()
     source.parsed(name, ini.read_string, None)
     return ini
 
 
 def value_of(ini: configparser.ConfigParser, section: str, key: str) -> str:
+    """Return an INI value as text, or "" if it is missing."""
     value = ini.get(section, key, fallback="")
-    return value if isinstance(value, str) else ""   # a list where reading broke off
+    return value if isinstance(value, str) else ""   # the parser leaves a list if reading broke off
 
 
 def section_of(ini: configparser.ConfigParser, name: str) -> dict[str, str]:
+    """Return an INI section as a dict from keys to texts; it is empty if the section is missing."""
     keys = ini.options(name) if ini.has_section(name) else []
     return {key: value_of(ini, name, key) for key in keys}
 
 
 def lines_of(text: str) -> list[str]:
+    """Return the stripped lines of a text without blank lines and comments."""
     return [line.strip() for line in (text or "").splitlines() if line.strip() and not line.strip().startswith("#")]
 
 
 def strings_in(value) -> list[str]:
+    """Return the strings in a list or tuple, a single string as a list, or [] for anything else."""
     values = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else []
     return [one for one in values if isinstance(one, str)]
 
 
 def setup_arguments(source: Source) -> dict:
-    """Return the arguments of setup(…), as far as they are literals or names of literals above;
-    what is compiled counts as true whatever it is."""
+    """Return the arguments of setup(…) that are literals or names of literals in setup.py.
+    `ext_modules` is True if extension modules are declared in a way that cannot be read."""
     return source.parsed("setup.py", _arguments, {})
 
 
@@ -87,13 +95,13 @@ def _arguments(text: str) -> dict:
                     found.setdefault(keyword.arg, got)
                 elif keyword.arg in ("ext_modules", "cffi_modules", "rust_extensions"):
                     found["ext_modules"] = True
-    if len(repr(found)) > MAX_BYTES:   # lists of one list are small here, and endless where they are read
+    if len(repr(found)) > MAX_BYTES:   # nested references to one list become huge when expanded
         raise ValueError("its literals come to more than a file may hold")
     return found
 
 
 def read_metadata(source: Source) -> dict:
-    """Return the name, version and extras of a source distribution."""
+    """Return the name, version and extras from PKG-INFO, or {} if it is missing or unreadable."""
     return source.parsed("PKG-INFO", _metadata, {})
 
 

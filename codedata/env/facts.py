@@ -1,7 +1,7 @@
-"""Read the facts of a repository in a child process with limits on memory and seconds; JSON comes back.
+"""Read the facts of a repository in a child process that has limits on memory and time, as JSON.
 
-The child names each file before it opens it. Where it ends early (a parser without end, no memory left)
-it is started again without the file that it named last. Not promised: that this file was at fault.
+The child prints the name of each file before it opens it. If it ends early (endless parsing, no
+memory left), it is started again without the last named file. That file need not be the cause.
 """
 from __future__ import annotations
 
@@ -28,47 +28,53 @@ from codedata.texts import CONTROL
 
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
-FILE_S = 3                 # for one file
-ALL_S = 9.0                # for all of it, with every new start
+FILE_S = 3                 # seconds for one file
+ALL_S = 9.0                # seconds in total, including restarts
 CHILD = "import sys; sys.path[:] = {path!r}; from codedata.env.facts import child; child(*sys.argv[1:])"
 
 
 class Recipe(Protocol):
-    """A frozen way to install and test, from which both scripts are made."""
+    """Describe a frozen way to install and test, from which both scripts are made."""
 
     planner: str
     left_out: tuple[str, ...]
 
-    def install_script(self) -> str: ...
+    def install_script(self) -> str:
+        """Return the bash script that installs the project."""
+        ...
 
-    def test_script(self) -> str: ...
+    def test_script(self) -> str:
+        """Return the bash script that runs the tests."""
+        ...
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a repository says of itself."""
+    """Hold the facts that a repository's files declare."""
 
     python: PythonProject = field(default_factory=PythonProject)
     node: NodeProject = field(default_factory=NodeProject)
     plain: PlainRecipe | None = None
-    has_package: bool = False                       # a package.json, whatever is in it
+    has_package: bool = False                       # package.json exists, whatever it contains
     unreadable: dict[str, str] = field(default_factory=dict)   # file → why it counts as not there
 
     @property
     def is_node(self) -> bool:
-        """Return whether what is tested is JavaScript or TypeScript; Python may have the file, too."""
+        """Return whether the code to test is JavaScript or TypeScript; Python projects may have
+        package.json too."""
         return self.has_package and not self.python.n_test_files
 
 
 def read_facts(folder: Path) -> Facts:
-    """Return the facts of what lies in a folder; nothing of it is opened by this process."""
+    """Return the facts of the repository in a folder; only child processes open its files. Raise
+    ItemFailed if the child fails before it reads a file."""
     skipped: dict[str, str] = {}
     end = time.monotonic() + ALL_S
     while (left_s := end - time.monotonic()) > 0:
         lines, why = _asked(folder, skipped, left_s)
         if not why:
             return _loaded(lines[-1])
-        if not lines:   # no file of the repository has done that
+        if not lines:   # no file of the repository can be the cause
             raise ItemFailed("what reads a repository ends before it reads a file")
         if lines[-1] in skipped:
             break
@@ -91,8 +97,9 @@ def recipes(facts: Facts) -> Iterator[Recipe]:
 
 
 def _asked(folder: Path, skipped: dict[str, str], left_s: float) -> tuple[list, str]:
-    """Return (what a child said, a JSON value a line; why it ended early, "" where it did not). It gets
-    nothing of this process's environment, and imports nothing from the repository."""
+    """Return (JSON values that the child printed, one for each line; why it ended early, "" if it
+    did not). The child gets none of this process's environment and imports nothing from the
+    repository."""
     path = [str(Path(__file__).resolve().parents[2]), *map(os.path.abspath, filter(None, sys.path))]
     words = [sys.executable, "-I", "-S", "-c", CHILD.format(path=path), str(folder.resolve())]
     try:
@@ -104,13 +111,13 @@ def _asked(folder: Path, skipped: dict[str, str], left_s: float) -> tuple[list, 
         said, code = e.stdout or b"", -signal.SIGALRM
     except OSError as e:
         raise ItemFailed(f"what reads a repository cannot be started: {e}") from e
-    whole = said.split(b"\n")[:-1]   # what stands behind the last line break may be half a line
+    whole = said.split(b"\n")[:-1]   # text after the last line break may be half a line
     why = f"took more than {FILE_S} s" if code == -signal.SIGALRM else "ended what reads it"
     return [json.loads(line) for line in whole], "" if whole[-1:] and whole[-1][:1] == b"{" else why
 
 
 def child(folder: str, skipped: str) -> None:
-    """Read a folder within limits, and print its facts behind the names of the files that they are of."""
+    """Read a folder within limits and print its facts, after the names of the files it opened."""
     limits = {resource.RLIMIT_AS: MAX_MEMORY, resource.RLIMIT_CPU: int(ALL_S), resource.RLIMIT_CORE: 0}
     for kind, most in limits.items():
         resource.setrlimit(kind, (most, most))
@@ -124,7 +131,7 @@ def child(folder: str, skipped: str) -> None:
     python = read_python(source)
     facts = Facts(python, read_node(source), plain.first(source, python.workflows.system),
                   source.has("package.json"), source.unreadable)
-    for recipe in recipes(facts):   # so that making them ends within the limits, too
+    for recipe in recipes(facts):   # making the recipes must stay within the limits, too
         announce("package.json" if recipe.planner == "node" else "pyproject.toml")
         recipe.install_script(), recipe.test_script()
     text = json.dumps(asdict(facts))
@@ -132,6 +139,7 @@ def child(folder: str, skipped: str) -> None:
 
 
 def _loaded(data: dict) -> Facts:
+    """Return the facts from the child's JSON."""
     data = _frozen(data)
     python = data["python"] | {"workflows": Workflows(**data["python"]["workflows"])}
     return Facts(**data | {"python": PythonProject(**python), "node": NodeProject(**data["node"]),
@@ -139,7 +147,7 @@ def _loaded(data: dict) -> Facts:
 
 
 def _frozen(value):
-    """Return what JSON made of tuples and texts as it was, without characters that control something."""
+    """Return JSON data with lists as tuples, and control characters replaced by U+FFFD."""
     if isinstance(value, dict):
         return {_frozen(key): _frozen(held) for key, held in value.items()}
     if isinstance(value, list):

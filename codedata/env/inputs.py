@@ -1,10 +1,10 @@
-"""The repositories to set up: the rows of a JSONL file, or the one that --repo names.
+"""Read the repositories to set up: the rows of a JSONL file, or the one that --repo names.
 
-A row is {repo, repo_name, image_name, reformat_path} and whatever else it holds. `reformat_path` is the source's folder
-on this machine, taken from where the row's file lies if it is relative; without one the source is the image's own, in
-its working directory. A git address is cloned once, below env/_sources/; a password in it is used for that and kept
-nowhere. Git runs no hook, filter or submodule of a repository. Not promised: that a folder stays as it is while it is
-copied.
+A row is {repo, repo_name, image_name, reformat_path} and any other keys. `reformat_path` is the
+folder of the source on this machine, relative to the row's file; without it the source is in the
+image, in its working directory. A git address is cloned once into env/_sources/. A password in it
+is used only for that and never stored. Git runs no hook, filter or submodule of a repository. It is
+not guaranteed that a folder stays unchanged while it is copied.
 """
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from codedata.store import View, digest
 
 SOURCES = "_sources"
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
-SECRET = re.compile(r"(https?://)[^/\s'\"]*@|:[^/\s:'\"]*(@)")   # over http a token may stand alone
-MAX_TREE = {"files and folders": 200_000, "bytes": 5_000_000_000, "nested folders": 100}   # of a repository
-FETCH_S, CHECKOUT_S, LOOK_S = 3600.0, 600.0, 30.0   # for git: with a server, writing files, asked what is here
+SECRET = re.compile(r"(https?://)[^/\s'\"]*@|:[^/\s:'\"]*(@)")   # over HTTP a token may come without a name
+MAX_TREE = {"files and folders": 200_000, "bytes": 5_000_000_000, "nested folders": 100}   # limits of a repository
+FETCH_S, CHECKOUT_S, LOOK_S = 3600.0, 600.0, 30.0   # seconds for git to fetch, to check out, to query
 GIT_LINE = ("env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 git -c core.hooksPath=/dev/null -c core.fsmonitor=false "
        "-c protocol.ext.allow=never -c submodule.recurse=false -c filter.lfs.smudge= -c filter.lfs.process= "
        "-c filter.lfs.required=false")
@@ -38,36 +38,38 @@ NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_n
 
 @dataclass(frozen=True)
 class Repository:
-    """A row of the input."""
+    """Hold a row of the input."""
 
     repo: str                # as it was given
     repo_name: str           # its name in files and image tags
     base_image: str          # the row's image_name; "": [sandbox] base_image
-    path: str                # of the source's folder; "": the image's own source
-    base_commit: str         # of a folder under git; "": not known
+    path: str                # the folder of the source; "": the source is in the image
+    base_commit: str         # HEAD of a folder under git; "": not known
     source: str              # a digest of what is in the folder
     row: dict                # the row as it was given
 
     @property
     def instance_id(self) -> str:
+        """Return the name under which ledgers list the repository."""
         return self.repo_name
 
 
 class Repositories(View):
-    """The rows of the input, by repo_name."""
+    """Hold the repositories of the input, by repo_name."""
 
     cls = Repository
 
     def __init__(self, rows: list[tuple[dict, str]], folder: Path, place: str, is_all: bool = True):
-        """`rows`: (row, where it stands); relative paths begin at `folder`; `place`: what the rows are of; `is_all`:
-        other records are orphans."""
+        """Take `rows` as (row, its location for messages). Relative paths start at `folder`, and
+        `place` names the input. With `is_all`, records of other repositories are orphans."""
         super().__init__()
         self.place = place
         self._rows, self._folder, self._is_all, self._index = rows, folder, is_all, {}
 
     @classmethod
     def of(cls, path: Path) -> Repositories:
-        """Of a JSONL file; open() names the lines that are no row."""
+        """Return the repositories of a JSONL file; open() reports lines that are not valid rows.
+        Raise Trouble where the file cannot be read."""
         try:
             with open_regular(path) as file:
                 lines = file.read().decode().split("\n")   # splitlines() would cut texts at U+2028
@@ -77,6 +79,7 @@ class Repositories(View):
                    path.name)
 
     def open(self) -> Repositories:
+        """Read all rows, put the faulty ones into `broken`, and return self."""
         for row, where in self._rows:
             try:
                 repository = _repository(row, where, self._folder)
@@ -86,26 +89,32 @@ class Repositories(View):
                 self._index[repository.repo_name] = repository
             except BrokenRecord as e:
                 self.broken.append(e)
-            except (OSError, ValueError, RuntimeError, ItemFailed) as e:   # of a path that is no path
+            except (OSError, ValueError, RuntimeError, ItemFailed) as e:   # raised for a malformed path
                 self.broken.append(BrokenRecord(f"names what cannot be read: {e}"[:500], where, "Mend the row."))
         return self
 
     def names(self):
+        """Return the names of all valid rows."""
         return self._index.keys()
 
     def covers(self, name: str) -> bool:
+        """Return whether a record of this name is not an orphan."""
         return not self._is_all or name in self._index
 
     def __contains__(self, name: str) -> bool:
         return name in self._index
 
     def read(self, name: str) -> Repository:
+        """Return the repository of this name."""
         return self._index[name]
 
 
 def one_repository(named: str, root: Path, may_clone: bool = True) -> Repositories:
-    """Of --repo PATH or --repo ADDRESS, with @commit behind it where that is wanted. What may not be cloned and was not
-    before has no source yet."""
+    """Return the repository that --repo names: PATH or ADDRESS, each with an optional @COMMIT.
+
+    Without `may_clone`, an address that was not cloned before has no source yet. Raise Trouble
+    where `named` is neither a folder nor an address, or where `root` lies in the source.
+    """
     has_commit = re.search(r"[^/:]@[\w.-]+\Z", named) and not re.fullmatch(r"\w+://[^/]*", named)
     place, _, commit = named.rpartition("@") if has_commit and not os.path.exists(named) else (named, "", "")
     address, named, place = place, without_secret(named), without_secret(place)
@@ -116,7 +125,7 @@ def one_repository(named: str, root: Path, may_clone: bool = True) -> Repositori
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", last).lstrip("._-")
     row = {"repo": place, "repo_name": name or "repository"}
     if commit or ADDRESS.match(place):
-        clone = f"{row['repo_name']}-{digest(place)[:8]}"   # two addresses may end alike
+        clone = f"{row['repo_name']}-{digest(place)[:8]}"   # two addresses may end in the same name
         folder = root / Environment.directory / SOURCES / clone
         if may_clone or folder.exists():
             row["reformat_path"] = str(_cloned(address, commit, folder))
@@ -129,6 +138,7 @@ def one_repository(named: str, root: Path, may_clone: bool = True) -> Repositori
 
 
 def _loaded(line: str):
+    """Return a line parsed as JSON, or None where it is not valid."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
@@ -136,6 +146,7 @@ def _loaded(line: str):
 
 
 def _repository(row, where: str, folder: Path) -> Repository:
+    """Return a row as a Repository. Raise BrokenRecord where the row is not valid."""
     if not isinstance(row, dict) or not isinstance(row.get("repo"), str) or not row["repo"].strip():
         raise BrokenRecord("is no object with a `repo`.", where,
                            "A row is {repo, repo_name, image_name, reformat_path}.")
@@ -162,7 +173,8 @@ def without_secret(text: str) -> str:
 
 
 def _cloned(address: str, commit: str, to: Path) -> Path:
-    """A clone, made once; at `commit` where one is given."""
+    """Clone an address into `to`, unless it is there, check out `commit` or the default branch,
+    and return `to`."""
     if not to.exists():
         to.parent.mkdir(parents=True, exist_ok=True)
         half = to.with_name(f"_tmp.{to.name}")
@@ -180,8 +192,8 @@ def _cloned(address: str, commit: str, to: Path) -> Path:
 
 
 def _refuse_large(clone: Path, commit: str) -> None:
-    """Raise where a checkout would write more than MAX_TREE. One small tree may stand in another many
-    times, so that counting ends at the limit, too."""
+    """Raise BrokenRecord where a checkout would exceed MAX_TREE. A small tree may occur in
+    another one many times, so counting stops at the limit."""
     end, n_bytes = time.monotonic() + LOOK_S, 0
     words = [*GIT, "ls-tree", "-r", "-t", "-l", commit]
     with subprocess.Popen(words, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as listing:
@@ -197,18 +209,21 @@ def _refuse_large(clone: Path, commit: str) -> None:
 
 
 def check_size(where: str, *counted: int) -> None:
-    """Raise where what was counted is over one of MAX_TREE, which are in the same order."""
+    """Raise BrokenRecord where a number exceeds its limit in MAX_TREE; both are in the same
+    order."""
     for (what, most), n in zip(MAX_TREE.items(), counted, strict=True):
         if n > most:
             raise BrokenRecord(f"holds more than {most:,} {what}.", where, "It is not set up.")
 
 
 def _git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s: float = LOOK_S) -> str:
-    """What git prints. It asks nobody for a password."""
+    """Return what git prints; with `may_fail`, an empty string where it fails. Git never asks
+    for a password. Raise Trouble where it fails, ItemFailed where it takes too long or cannot be
+    run."""
     try:
         done = subprocess.run([*GIT, *words], cwd=cwd, capture_output=True, text=True, errors="replace",
                               timeout=timeout_s)
-    except subprocess.TimeoutExpired:   # which names the address
+    except subprocess.TimeoutExpired:   # its message contains the address
         raise ItemFailed(f"git {words[0]} took more than {timeout_s:g} s") from None
     except OSError as e:
         raise ItemFailed(f"git {words[0]}: {e}") from e
@@ -219,17 +234,19 @@ def _git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s
 
 
 def base_commit(folder: str) -> str:
-    """HEAD where the folder is the top of a git checkout, else ""."""
+    """Return HEAD where the folder is the top of a git checkout, else an empty string."""
     head = os.path.join(folder, ".git", "HEAD")
     if os.path.exists(head):
-        open_regular(head).close()   # git would wait for a FIFO
+        open_regular(head).close()   # git would block on a FIFO
     top = _git("rev-parse", "--show-toplevel", cwd=Path(folder), may_fail=True)
     return _git("rev-parse", "HEAD", cwd=Path(folder), may_fail=True) if top and Path(top) == Path(folder) else ""
 
 
 @cache
 def tree_digest(folder: str) -> str:
-    """Of the names and contents of all files below a folder but .git: what was made of it is stale when one changes."""
+    """Return a digest of the names and contents of all files below a folder, except .git. When
+    it changes, everything made from the folder is stale. Raise BrokenRecord where the folder
+    exceeds MAX_TREE."""
     found, n_seen, n_bytes = [], 0, 0
     for directory, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != ".git")
@@ -249,6 +266,7 @@ def tree_digest(folder: str) -> str:
 
 
 def _digest_of(path: str) -> str:
+    """Return the digest of a file's content."""
     state = hashlib.blake2b(digest_size=16)
     with open_regular(path) as file:
         while piece := file.read(1 << 20):

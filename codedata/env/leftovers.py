@@ -1,5 +1,6 @@
-"""What scripts leave in a sandbox that would make its results worth less: a changed source, a history that goes on
-after the base commit, another copy of the project. Programs that run in the sandbox look for it."""
+"""Find what scripts left in a sandbox that would make its results worthless: a changed source,
+history after the base commit, another copy of the project. Programs that run in the sandbox look
+for it."""
 from __future__ import annotations
 
 import re
@@ -8,32 +9,33 @@ import shlex
 from codedata.sandbox import Result, Sandbox
 from codedata.texts import text_of
 
-TOOLS = "/tmp/codedata"    # where what is run beside the scripts lies, while it runs
+TOOLS = "/tmp/codedata"    # holds this package's files in the sandbox while they are used
 PYTHON_IN = re.compile(r"(?:(?<!\S)|\bPATH=[\"']?)(/[^\s\"':]+)/bin(?:/(?:python[\d.]*|pytest)\b|[:\"'])")
-LOOK_S = 600               # for the source to be copied, and to be looked through
+LOOK_S = 600               # seconds to copy the source, or to search it
 
 
 def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash", before: str = "") -> Result:
-    """What one of this package's programs comes to in the sandbox; nothing of it is left there."""
+    """Run one of this package's programs in the sandbox, remove it, and return its result."""
     sandbox.put({name: text_of("codedata.env", name).encode()}, TOOLS)
     command = f"({before}{start} {TOOLS}/{name} {shlex.join(words)}); code=$?; rm -rf {TOOLS}; exit $code"
     return sandbox.run(command, timeout_s=LOOK_S)
 
 
 def restore(sandbox: Sandbox, commit: str, since: str = "") -> tuple[list[str], str]:
-    """Put the source's files back as they are in a commit: (those that were changed or deleted, what went wrong). With
-    `since`, a time as now() gives it, those that were written after it are among them."""
+    """Restore the source's files to their state in a commit. Return (paths that were changed or
+    deleted, "") or ([], error message). With `since`, a time from now(), files written after it
+    are listed, too."""
     done = run_tool(sandbox, "restore.sh", sandbox.workdir, commit, since)
     return (done.output.splitlines(), "") if done.ok else ([], done.output.strip()[-500:] or "git failed")
 
 
 def now(sandbox: Sandbox) -> str:
-    """Seconds, by the sandbox's clock."""
+    """Return the time of the sandbox's clock in seconds, as a string."""
     return sandbox.run("date +%s.%N").output.strip()
 
 
 def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
-    """What of a history beside the base commit's is in the sandbox, a line each."""
+    """Return a line for each trace of a history other than the base commit's in the sandbox."""
     found = []
     for tool in ("check_history.sh", "find_history.sh"):
         done = run_tool(sandbox, tool, sandbox.workdir, base_commit)
@@ -43,7 +45,8 @@ def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
 
 def shadows(sandbox: Sandbox, distribution: str, modules: tuple[str, ...], node_package: str,
             test_script: str) -> list[str]:
-    """Installed copies of the project that would be imported instead of its source, a line each."""
+    """Return a line for each installed copy of the project that would be imported instead of its
+    source."""
     found: list[str] = []
     if modules or distribution:
         inside = sandbox.run("find \"$PWD\" -maxdepth 4 -name pyvenv.cfg -printf '%h\\n'").output.splitlines()
@@ -58,7 +61,8 @@ def shadows(sandbox: Sandbox, distribution: str, modules: tuple[str, ...], node_
 
 
 def activation(test_script: str) -> str:
-    """The command that activates the environment in which a test script runs Python; "" for the system's."""
+    """Return the shell prefix that activates the environment in which a test script runs Python;
+    it is empty for the system's Python."""
     if used := re.search(r"(?:^|[\s;])(?:\.|source)\s+(\S+/bin/activate)\b", test_script):
         return f". {used[1]}; "
     if named := PYTHON_IN.search(test_script):

@@ -1,7 +1,8 @@
-"""Recipes for Node projects: package.json read, the runner found behind the scripts that wrap it.
+"""Make recipes for Node projects from package.json and the test runner behind its scripts.
 
-A `test` script often lints, builds and audits as well. What runs the tests is looked for in the chain of scripts, run
-by itself, and asked for a report; a chain without a known runner is run as it stands.
+A `test` script often lints, builds and audits as well. The command that runs the tests is searched
+for in the chain of scripts, run without the rest, and given options to write a report. A chain
+without a known runner is run unchanged.
 """
 from __future__ import annotations
 
@@ -17,62 +18,64 @@ from codedata.env.source import Source
 from codedata.env.tables import helps_node_tests
 
 NODE = "/opt/node"
-LATEST, DEBIAN = 22, 18            # majors: what is taken where nothing else is asked for, and what Debian has
+LATEST, DEBIAN = 22, 18            # Node majors: the default, and the one in Debian
 SCRIPTS = ("tests-only", "test:unit", "unit", "unit-test", "test-unit", "test:node", "mocha", "jest", "vitest",
-           "test:ci", "tests", "test")   # by how little they do beside the tests
+           "test:ci", "tests", "test")   # ordered by how little they do besides testing
 RUNNERS = ("mocha", "_mocha", "jest", "vitest", "tape", "ava", "tap", "borp", "node", "lab", "qunit", "nodeunit", "tsx")
 BUILDERS = ("tsc", "rollup", "webpack", "babel", "esbuild", "tsup", "swc", "vite")
-MAX_CALLS = 100                    # of scripts by scripts
-NO_SCRIPTS = "--ignore-scripts"    # of packages: most want to compile or fetch what no test needs
+MAX_CALLS = 100                    # scripts followed in one chain at most
+NO_SCRIPTS = "--ignore-scripts"    # install scripts mostly compile or download what no test needs
 PACKAGE = r"(?:@[\w.-]+/)?[\w.-]+"
 NO_TESTS = ("echo", "exit", "true", "rm", "mkdir", "cp", "cd", "rimraf", "shx", "wait")
 BUILD_LABEL = re.compile(r"build|compile|transpile|generate")
-# A share of covered lines that is too small is no test that fails, but the runner says so with its exit code
+# Too low a coverage is not a failed test, but the runner's exit code reports it like one
 COVERAGE = re.compile(r"(?<!\S)--(?:(?:check-)?coverage|(?:lines|functions|branches|statements)[= ]\d+)(?!\S)")
-BAIL = re.compile(r"(?<!\S)--bail(?:[= ](?:\d+|true))?(?!\S)")   # the end after the first failure
+BAIL = re.compile(r"(?<!\S)--bail(?:[= ](?:\d+|true))?(?!\S)")   # stops at the first failure
 CA = "export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}   # else only its own list"
 NPM = "npm install --no-audit --no-fund --no-package-lock"
 
 
 @dataclass(frozen=True)
 class NodeProject:
-    """The facts that recipes are made of."""
+    """Hold the facts about a Node project from which recipes are made."""
 
     name: str = ""
     version: str = ""
     scripts: dict[str, str] = field(default_factory=dict)
-    dependencies: tuple[str, ...] = ()   # names, those for developers among them
-    engine: int = LATEST                 # the major of Node
+    dependencies: tuple[str, ...] = ()   # names, including development dependencies
+    engine: int = LATEST                 # the required Node major
     locked: bool = False
-    built: str = ""                      # the script that makes what `main` names and is not there
+    built: str = ""                      # the script that builds the missing file of `main`
     native: bool = False
 
 
 @dataclass(frozen=True)
 class NodeRecipe:
-    """One way to install and test a Node project."""
+    """Describe one way to install and test a Node project."""
 
     project: NodeProject
     label: str                           # the script that runs the tests
     system: tuple[str, ...] = ()
-    added: tuple[str, ...] = ()          # packages beside those that package.json names
-    relaxed: tuple[str, ...] = ()        # packages of which any version will do
+    added: tuple[str, ...] = ()          # packages in addition to those in package.json
+    relaxed: tuple[str, ...] = ()        # packages that are installed in any version
     flags: tuple[str, ...] = (NO_SCRIPTS,)
-    whole: bool = False                  # the script as it stands
+    whole: bool = False                  # run the script unchanged
     planner: str = "node"
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Commands of the chain that may test something and are not known."""
+        """Return the commands that may test something but run no known test runner."""
         return () if self.whole else tuple(dict.fromkeys(
             " ".join(step.words) for step in chain(self.project.scripts, self.label) if step.unknown))
 
     @property
     def from_debian(self) -> bool:
-        """Debian's own node will do: nothing is to be installed, and no newer one is asked for."""
+        """Return whether Debian's Node is enough: there are no packages to install and no other
+        Node version is required."""
         return not self.project.dependencies and not self.added and self.project.engine == LATEST
 
     def install_script(self) -> str:
+        """Return the bash script that installs Node and the project's packages."""
         project = self.project
         named = " ".join(filter(None, (project.name or "the project", project.version)))
         lines = script.head(f"Install {named} for its tests: {script.WHERE_INSTALLED}", strict=True)
@@ -100,13 +103,14 @@ class NodeRecipe:
             lines.append(f"{NPM} --no-save {script.words((*self.flags, *self.added))}")
         if project.built:
             lines.append(f"npm run {project.built}")
-        if project.name:   # a package that needs this one brought a copy of it
+        if project.name:   # a dependency of the tests may have installed a copy of this package
             copy = script.words([f"node_modules/{project.name}"])
             lines.append(f"[ ! -d {copy} ] || {{ rm -rf {copy}; ln -s \"$PWD\" {copy}; }}")
         lines.append("rm -rf ~/.npm")
         return script.text(lines)
 
     def test_script(self) -> str:
+        """Return the bash script that runs the tests and writes their reports to script.RESULTS."""
         lines = script.head(f"Run the tests: in the source folder. Reports go to {script.RESULTS}.", strict=False)
         path = "$PWD/node_modules/.bin:$PATH" if self.from_debian else f"{NODE}/bin:$PWD/node_modules/.bin:$PATH"
         lines += [f"export PATH={path}", "export CI=1 NO_COLOR=1", *script.empty_results()]
@@ -120,14 +124,14 @@ class NodeRecipe:
 
 @dataclass(frozen=True)
 class Step:
-    """A command in a chain of scripts: one that runs tests, or builds what they need."""
+    """Describe a command in a chain of scripts that runs tests or builds what they need."""
 
-    words: tuple[str, ...]   # as they stand, with their quotes
+    words: tuple[str, ...]   # unchanged, with their quotes
     runner: str = ""
-    unknown: bool = False    # left out, and named
+    unknown: bool = False    # not run, but listed in left_out
 
     def line(self, n: int, major: int) -> str:
-        """The command with the options that make it write a report."""
+        """Return the command with options that make it write report number n under Node `major`."""
         if not self.runner:
             return " ".join(self.words)
         report = f"{script.RESULTS}/{self.runner.lstrip('_')}-{n}"
@@ -158,8 +162,9 @@ class Step:
 
 def chain(scripts: dict[str, str], label: str, depth: int = 0,
           turns: Iterator[int] | None = None) -> Iterator[Step]:
-    """The commands behind a script that build or test, one after the other; linters, types and audits are left out.
-    Scripts that call each other again and again are followed MAX_CALLS times in all."""
+    """Yield the commands behind a script that build or test, in order, without linters, type checks
+    and audits. At most MAX_CALLS scripts are followed, because scripts may call each other in a
+    loop."""
     turns = iter(range(MAX_CALLS)) if turns is None else turns
     if depth > 5 or label not in scripts or next(turns, None) is None:
         return
@@ -186,7 +191,7 @@ def chain(scripts: dict[str, str], label: str, depth: int = 0,
 
 
 def read_node(source: Source) -> NodeProject:
-    """The facts of the project in a folder; without scripts where there is no package.json that can be read."""
+    """Return the facts from package.json; they are empty if the file is missing or unreadable."""
     return source.parsed("package.json", lambda text: _project(source, json.loads(text)),
                          NodeProject())
 
@@ -207,7 +212,7 @@ def _project(source: Source, package: dict) -> NodeProject:
 
 
 def _major(engines: str) -> int:
-    """The major version of Node to take: the usual one where it is allowed, else the newest that is named."""
+    """Return the Node major to use: LATEST if `engines` allows it, else the newest one it names."""
     lowest = [int(n) for n in re.findall(r">=?\s*v?(\d{1,9})", engines)]
     exact = re.findall(r"(?:^|\|\||[\s^~=])\s*v?(\d{1,9})(?:\.|\s|$)", engines) if ">" not in engines else []
     below = [int(n) for n in re.findall(r"<\s*v?(\d{1,9})", engines)]
@@ -219,7 +224,7 @@ def _major(engines: str) -> int:
 
 
 def first(project: NodeProject) -> NodeRecipe | None:
-    """What package.json says; None where it has no tests."""
+    """Return the recipe that package.json describes, or None if it has no tests."""
     labels = [label for label in SCRIPTS if "no test specified" not in project.scripts.get(label, "no test specified")]
     runs = {label: {step.words for step in chain(project.scripts, label) if step.runner} for label in labels}
     usable = [label for label in labels if runs[label] and runs[label] >= runs.get("test", set())] or labels
@@ -230,8 +235,9 @@ def first(project: NodeProject) -> NodeRecipe | None:
 
 
 def next_way(recipe: NodeRecipe, collected: bool) -> NodeRecipe | None:
-    """The next costlier recipe: packages may run their own scripts, which some need to be built; then the chain of
-    scripts as it stands."""
+    """Return the next more expensive recipe, or None if there is none: first one in which packages
+    run their install scripts, because some must be built, then one that runs the test script
+    unchanged."""
     if NO_SCRIPTS in recipe.flags and not recipe.from_debian:
         return with_scripts(recipe)
     if not recipe.whole and not collected:
@@ -240,7 +246,7 @@ def next_way(recipe: NodeRecipe, collected: bool) -> NodeRecipe | None:
 
 
 def learn(recipe: NodeRecipe, log: Log) -> NodeRecipe | None:
-    """The recipe with all that the log names, or None."""
+    """Return the recipe with every fix that the log suggests, or None if there is none."""
     better = recipe
     for rule in (*SYSTEM, modules, versions, native):
         better = rule(better, log)
@@ -248,7 +254,7 @@ def learn(recipe: NodeRecipe, log: Log) -> NodeRecipe | None:
 
 
 def modules(recipe: NodeRecipe, log: Log) -> NodeRecipe:
-    """Packages that are imported, or called by name, and are in no list."""
+    """Return the recipe with the packages added that the log reports as missing."""
     names = found_by((rf"Cannot find (?:module|package) '({PACKAGE})[/']", rf"Cannot resolve module '({PACKAGE})'",
                       r"(?:sh: \d+|sh|bash|line \d+): ([\w-]+): (?:command )?not found",
                       r"Test environment (jest-environment-\w+) cannot be found"), log.text)
@@ -257,19 +263,20 @@ def modules(recipe: NodeRecipe, log: Log) -> NodeRecipe:
 
 
 def versions(recipe: NodeRecipe, log: Log) -> NodeRecipe:
-    """Ranges that nothing meets are relaxed; peers that disagree are let."""
+    """Return the recipe that accepts any version of packages without a matching one, and that
+    ignores conflicts between peer dependencies."""
     names = found(rf"No matching version found for ({PACKAGE})@", log.text)
     flags = tuple(dict.fromkeys([*recipe.flags, *(["--legacy-peer-deps"] if "ERESOLVE" in log.text else [])]))
     return replace(recipe, relaxed=tuple(dict.fromkeys([*recipe.relaxed, *names])), flags=flags)
 
 
 def native(recipe: NodeRecipe, log: Log) -> NodeRecipe:
-    """Addons that were never built, or could not be."""
+    """Return the recipe with install scripts enabled if native addons were not built."""
     signs = ("gyp ERR!", "Could not locate the bindings file", "No native build was found",
              "was compiled against a different Node")
     return with_scripts(recipe) if any(sign in log.text for sign in signs) else recipe
 
 
 def with_scripts(recipe: NodeRecipe) -> NodeRecipe:
-    """Packages may run their own scripts, and find a compiler."""
+    """Return the recipe with a compiler in which packages may run their install scripts."""
     return with_system(replace(recipe, flags=tuple(flag for flag in recipe.flags if flag != NO_SCRIPTS)), COMPILER)

@@ -1,9 +1,10 @@
-"""Look for what an install left in a file system from outside it: in the engine's tar of its files, with this machine's
-git.
+"""Find what an install left in a file system from outside it: in the engine's tar of its files,
+with this machine's git.
 
-Nothing of what lies there is run, and of its repository only objects and refs reach git here, never settings or hooks.
-Not promised: that a history is found which was packed or encrypted by other means than git's, or a copy of the project
-that is imported by way of links or path files (shadowed.py, which runs inside, looks for those).
+Nothing in the file system is run. Git on this machine gets only objects and refs of its repository,
+never settings or hooks. It is not guaranteed that a history is found that was packed or encrypted
+by other means than git's, or a copy of the project that is imported through links or path files
+(shadowed.py, which runs inside, looks for those).
 """
 from __future__ import annotations
 
@@ -20,14 +21,14 @@ from codedata.sandbox.archives import PIECE, Bounds, UnsafeArchive, members, rea
 from codedata.texts import printable, text_of
 
 BOUNDS = Bounds(max_bytes=100_000_000_000, max_files=5_000_000, max_depth=1_000, max_seconds=LOOK_S)
-MAX_NOTED = 100_000   # paths that are remembered of a file system
-# Replacements, like what OF_GIT leaves out and `_take` removes, would tell git what it could read from the objects.
+MAX_NOTED = 100_000   # paths that are kept of one file system
+# Replace refs would change what git reads from the objects, as would files that OF_GIT and `_take` leave out.
 GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1",
        "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g"}
 OF_GIT = re.compile(r"(?:\w*HEAD|packed-refs|shallow|refs|logs|objects|config)(?:/.*)?|modules")
 BARE = {"HEAD", "objects", "refs"}
 BUNDLE = re.compile(rb"# v\d+ git bundle")
-# Bare repositories of dependencies, like those among the files of the source, count where they know this history.
+# A bare repository of a dependency, or one among the source's files, counts only if it has this history.
 OF_DEPENDENCIES = re.compile(r"/\.cargo/|/\.cache/|/pkg/mod/cache/")
 SETTINGS = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = {}\n"
 SITES = r"/lib(?:64)?/python3[\d.]*/(?:site|dist)-packages"
@@ -35,8 +36,8 @@ SITES = r"/lib(?:64)?/python3[\d.]*/(?:site|dist)-packages"
 
 def look(files, workdir: str, commit: str, distribution: str, modules: tuple[str, ...], node_package: str,
          test_script: str) -> tuple[list[str], list[str]]:
-    """(what is there of a later history, copies of the project that would be imported instead of its source), a line
-    each. What cannot be read counts as a history."""
+    """Return (traces of another history, copies of the project that would be imported instead of
+    its source), with a line for each. Files that cannot be read count as a history."""
     own = workdir.strip("/")
     name = re.sub("[-_.]+", "[-_.]+", distribution) or "(?!)"
     module = _any(module.replace(".", "/") for module in modules)
@@ -59,14 +60,15 @@ def look(files, workdir: str, commit: str, distribution: str, modules: tuple[str
 
 
 def _any(names) -> str:
-    """A pattern for one of some names; for none of them where there is none."""
+    """Return a pattern that matches any of the names, or nothing where there are none."""
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
 # repositories --------------------------------------------------------------------------------------------------------
 
 def _own_history(here: Sandbox, files, own: str, commit: str) -> list[str]:
-    """Copy the source's repository into this machine's folder; what of its history is none of the commit's."""
+    """Copy the source's repository to this machine. Return a line for each trace of history that
+    is not the commit's, and for each remote."""
     if wrong := _take(files, f"/{own}/.git", git := Path(here.workdir, ".git"), commit):
         return [wrong]
     done = here.run(f"set -- . {commit}\n{text_of('codedata.env', 'check_history.sh')}", timeout_s=LOOK_S,
@@ -77,12 +79,13 @@ def _own_history(here: Sandbox, files, own: str, commit: str) -> list[str]:
 
 
 def _take(files, place: str, to: Path, commit: str) -> str:
-    """Copy of a repository what git may be asked about; what speaks against that, or ""."""
+    """Copy the parts of a repository that git may read. Return why it cannot be trusted, else an
+    empty string."""
     shutil.rmtree(to, ignore_errors=True)
     unpack(files.below(place), to, BOUNDS, strip=1, wanted=lambda parts: bool(OF_GIT.fullmatch("/".join(parts))))
     bad = [path.name for path in to.rglob("*") if path.is_symlink() or path.match("objects/info/alternates")
            or (path.suffix == ".pack" and not path.with_suffix(".idx").exists())]
-    if bad:   # objects that git here would not see
+    if bad:   # git on this machine would not see these objects
         return f"objects are taken from elsewhere in {place}: {bad[0]}"
     shutil.rmtree(to / "objects/info", ignore_errors=True)
     for index in to.glob("objects/pack/multi-pack-index*"):
@@ -94,7 +97,8 @@ def _take(files, place: str, to: Path, commit: str) -> str:
 
 
 def _knows(here: Sandbox, files, place: str, commit: str) -> bool:
-    """Whether another repository has the commit or the one that its history began with."""
+    """Return whether another repository has the commit or the root of its history. One that
+    cannot be trusted counts, too."""
     if _take(files, place, Path(here.workdir, "other"), commit):
         return True
     ask = f"git rev-list --max-parents=0 {commit} | head -1; echo {commit}"
@@ -105,7 +109,8 @@ def _knows(here: Sandbox, files, place: str, commit: str) -> bool:
 # everything else -----------------------------------------------------------------------------------------------------
 
 def _scan(files, own: str, copy: re.Pattern) -> tuple[list[str], list[str], dict[str, bytes]]:
-    """Read all files once: (repositories and bundles, bare repositories, {path by which a copy is known: its text})."""
+    """Read all files once. Return (lines for repositories and bundles, bare repositories, {path
+    that shows a copy of the project: its text})."""
     left, bare, installed = [], defaultdict(set), {}
     count = BOUNDS.meter()
     with read_tar(files.all()) as tar:
@@ -130,7 +135,8 @@ def _scan(files, own: str, copy: re.Pattern) -> tuple[list[str], list[str], dict
 
 
 def _copies(installed: dict[str, bytes], own: str, copy: re.Pattern, test_script: str) -> list[str]:
-    """Copies of the project in the environment that the tests use, and in those among the files of the source."""
+    """Return a line for each copy of the project in the environment that the tests use, and in
+    those among the files of the source."""
     named = re.match(r"(?:\. |PATH=)([^\s$]+)/bin[/:]", activation(test_script))
     system = ["usr/local"] if "usr/local/bin/python3" in installed else ["usr", "usr/local", "root/.local"]
     prefixes = [posixpath.join(f"/{own}", named[1]).strip("/")] if named else system

@@ -1,4 +1,4 @@
-"""Recipes for projects whose build tool says it all: Go, Cargo, Maven, Gradle, CMake, make."""
+"""Make recipes for projects tested by their build tool: Go, Cargo, Maven, Gradle, CMake, make."""
 from __future__ import annotations
 
 import re
@@ -31,30 +31,33 @@ TOOLS = {   # file → (Debian packages, lines that install, environment of both
                         f"ctest --test-dir {BUILD} --output-junit {script.RESULTS}/ctest.xml")),
     "Makefile": (COMPILER, ("make",), {}, ()),
 }
-TARGETS = ("check", "test", "tests")   # of a Makefile
+TARGETS = ("check", "test", "tests")   # test targets in Makefiles
 
 
 @dataclass(frozen=True)
 class PlainRecipe:
-    """One way to install and test a project by its build tool."""
+    """Describe one way to install and test a project with its build tool."""
 
-    file: str                           # in TOOLS
+    file: str                           # a key of TOOLS
     system: tuple[str, ...] = ()
     wished: tuple[str, ...] = ()
-    target: str = ""                    # of make
+    target: str = ""                    # the make target that runs the tests
     left_out: tuple[str, ...] = ()
 
     @property
     def planner(self) -> str:
+        """Return the name of the build file, which names the kind of recipe."""
         return self.file
 
     def install_script(self) -> str:
+        """Return the bash script that installs the build tool and the dependencies."""
         _, install, env, _ = TOOLS[self.file]
         lines = script.head(f"Install what {self.file} asks for: {script.WHERE_INSTALLED}", strict=True)
         lines += script.exports(env | {"DEBIAN_FRONTEND": "noninteractive"})
         return script.text([*lines, *script.apt(self.system, self.wished), *script.git_user(), *install])
 
     def test_script(self) -> str:
+        """Return the bash script that runs the tests and writes reports to script.RESULTS."""
         _, _, env, test = TOOLS[self.file]
         lines = script.head(f"Run the tests: in the source folder. Reports go to {script.RESULTS}.", strict=False)
         lines += [*script.exports(env), *script.empty_results()]
@@ -63,7 +66,8 @@ class PlainRecipe:
 
 
 def first(source: Source, wished: tuple[str, ...] = ()) -> PlainRecipe | None:
-    """By the first build file that is there; None where there is none, or a Makefile that tests nothing."""
+    """Return the recipe for the first build file that exists, or None if there is none or if it is
+    a Makefile without a test target."""
     file = next((name for name in TOOLS if source.has(name)), "")
     target = source.parsed(file, _target, "") if file == "Makefile" else ""
     if not file or (file == "Makefile" and not target):
@@ -72,11 +76,13 @@ def first(source: Source, wished: tuple[str, ...] = ()) -> PlainRecipe | None:
 
 
 def _target(text: str) -> str:
+    """Return the test target of a Makefile, or "" if it has none."""
     named = re.findall(r"^([\w-]+)\s*:(?!=)", text, re.MULTILINE)
     return next((name for name in TARGETS if name in named), "")
 
 
 def learn(recipe: PlainRecipe, log: Log) -> PlainRecipe | None:
+    """Return the recipe with the system packages that the log suggests, or None for none."""
     better = recipe
     for rule in SYSTEM:
         better = rule(better, log)
@@ -84,4 +90,5 @@ def learn(recipe: PlainRecipe, log: Log) -> PlainRecipe | None:
 
 
 def next_way(recipe: PlainRecipe, collected: bool) -> PlainRecipe | None:
+    """Return None, because a build tool offers only one way."""
     return None

@@ -1,8 +1,10 @@
-"""The planner without a model: recipes in rising order of cost, each learning from what the one before came to.
+"""Plan an environment without a model: try recipes in order of rising cost, each informed by the
+one before.
 
-A draft is tried in a scratch container, where a changed script that is run again costs little, until its tests are
-healthy or its log teaches nothing. What stands then is verified from nothing in a fresh container. The first healthy
-one is taken; below that the one with most passes that verified, and the record says so.
+A draft is tried in a scratch container, where running a changed script again is cheap, until its
+tests are healthy or its log teaches nothing more. The result is verified from scratch in a fresh
+container. The first healthy recipe is taken; if there is none, the verified one with the most
+passed tests is taken, and its record shows that.
 """
 from __future__ import annotations
 
@@ -21,54 +23,55 @@ from codedata.env.repair import Log
 from codedata.env.verify import Limits, Opener, Project, Verified, put_source, run_install, run_tests, verify
 from codedata.sandbox import SandboxDied
 
-PAIRS = 3      # install and test scripts that are verified, at most
-ROUNDS = 6     # of trying and learning before each pair but the first
+PAIRS = 3      # pairs of scripts that are verified for each kind of recipe, at most
+ROUNDS = 6     # draft rounds before each pair except the first
 NOT_TRIED = Verified(failed="recipe", cause=Cause("no_recipe", "nothing says how to install or test"))
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The scripts that are best, and what verification found of them."""
+    """Hold the best pair of scripts and the result of its verification."""
 
     install_script: str = ""
     test_script: str = ""
     verified: Verified = NOT_TRIED
-    recipe: str = ""               # which kind
+    recipe: str = ""               # the kind of recipe
     attempts: list[dict] = field(default_factory=list)   # each pair with its check, cause and figures
     left_out: tuple[str, ...] = ()   # tests, and commands of a script, that the test script does not run
-    log: str = ""                  # of the last that failed: where an agent would begin
+    log: str = ""                  # log of the last failed attempt, where an agent would begin
     seconds: float = 0.0
 
 
 def project_of(facts: Facts, source: Path | None = None, commit: str = "") -> Project:
-    """Return what the checks have to know of the project that has these facts."""
+    """Return the project description that the checks need, made from these facts."""
     return Project(source, commit, facts.python.name, facts.python.packages, facts.node.name)
 
 
 def learned(recipe: Recipe, log: Log) -> Recipe | None:
-    """The recipe with what a log taught, or None."""
+    """Return the recipe with the fixes that a log suggests, or None if there are none."""
     if isinstance(recipe, PythonRecipe):
         return python_repair.learn(recipe, log)
     return node.learn(recipe, log) if isinstance(recipe, NodeRecipe) else plain.learn(recipe, log)
 
 
 def next_way(recipe: Recipe, collected: bool) -> Recipe | None:
-    """The next costlier recipe of its kind, or None."""
+    """Return the next more expensive recipe of the same kind, or None if there is none."""
     if isinstance(recipe, PythonRecipe):
         return python_recipe.next_way(recipe, collected)
     return node.next_way(recipe, collected) if isinstance(recipe, NodeRecipe) else plain.next_way(recipe, collected)
 
 
 def propose(recipe: Recipe, log: Log, collected: bool) -> Recipe | None:
-    """The recipe to try after one that was not healthy: with what its log taught, else the next way. An install that
-    fails for what nobody knows fails with more requirements, too."""
+    """Return the recipe to try after an unhealthy one: with the fixes from its log, else the next
+    one of its kind, or None. A failed install without a known fix would fail with more
+    requirements, too."""
     return learned(recipe, log) or (next_way(recipe, collected) if log.phase == "test" else None)
 
 
 def plan(open_sandbox: Opener, project: Project, facts: Facts, limits: Limits, image_name: str = "",
          budget_s: float = 3600.0, say: Callable[[str], None] = lambda text: None) -> Planned:
-    """Find the scripts for the project that has these facts. Each kind of recipe gets its pairs, till
-    one verifies."""
+    """Return the best scripts for the project with these facts. Each kind of recipe gets up to
+    PAIRS pairs of scripts, until one is verified or `budget_s` seconds have passed."""
     started, best = time.monotonic(), Planned()
     if facts.unreadable:
         told = ": ".join(next(iter(facts.unreadable.items())))
@@ -82,7 +85,7 @@ def plan(open_sandbox: Opener, project: Project, facts: Facts, limits: Limits, i
 
 @dataclass(frozen=True)
 class _Trial:
-    """What all attempts share."""
+    """Hold the settings that all attempts share."""
 
     open_sandbox: Opener
     project: Project
@@ -92,17 +95,19 @@ class _Trial:
     say: Callable[[str], None]
 
     def verify(self, recipe: Recipe, only_healthy: bool) -> Verified:
+        """Verify a recipe; if `only_healthy`, stop early when the tests are unhealthy."""
         self.say(f"verifying a {recipe.planner} recipe")
         return verify(self.open_sandbox, self.project, recipe.install_script(), recipe.test_script(), self.limits,
                       self.image_name, only_if=lambda run: run.healthy or not only_healthy)
 
 
 def _of_kind(recipe: Recipe, best: Planned, trial: _Trial) -> Planned:
-    """Up to PAIRS pairs of one kind; the first is verified as it stands, and only if it is healthy to the end."""
+    """Return the best result after up to PAIRS pairs of one kind. The first pair is verified
+    unchanged, and its verification stops early if the tests are not healthy."""
     for n in range(PAIRS):
         verified = trial.verify(recipe, only_healthy=n == 0)
         best = _better(best, recipe, verified)
-        settled = verified.failed not in ("", "install", "tests")   # of the other checks a log says nothing
+        settled = verified.failed not in ("", "install", "tests")   # logs explain no other failures
         if settled or (verified.ok and verified.healthy) or n == PAIRS - 1 or time.monotonic() > trial.end:
             break
         following = propose(recipe, _log_of(verified), verified.n_cases > len(verified.not_collected))
@@ -118,8 +123,9 @@ def _log_of(verified: Verified) -> Log:
 
 
 def _draft(recipe: Recipe, trial: _Trial, before: Verified) -> Recipe | None:
-    """The recipe with all that trying it teaches, in one scratch container: the best of its rounds, or None where none
-    came to more than what was verified before. Where nothing could be installed, what is known most of."""
+    """Improve the recipe in one scratch container and return its best version, or None if none
+    passes more tests than the verified one. If nothing could be installed, return the version with
+    the most fixes."""
     best, reached = None, (before.failed != "install", before.n_passed)
     try:
         with trial.open_sandbox("") as sandbox:
@@ -148,19 +154,19 @@ def _draft(recipe: Recipe, trial: _Trial, before: Verified) -> Recipe | None:
                     break
                 recipe = following
     except SandboxDied:
-        pass   # what it took too much of, verification will say
+        pass   # verification will report which limit was exceeded
     return best or (None if reached[0] else recipe)
 
 
 def _better(best: Planned, recipe: Recipe, verified: Verified) -> Planned:
-    """The better of two: what verified before what did not, then a healthy one, then the one with most passes."""
+    """Return the better result: verified first, then healthy, then with more passed tests."""
     healthy = verified.ok and verified.healthy
     attempt = {"recipe": recipe.planner, "failed": verified.failed, "cause": verified.cause.name,
                "evidence": verified.cause.evidence, "n_passed": verified.n_passed, "n_cases": verified.n_cases,
                "healthy": healthy}
     attempts = [*best.attempts, attempt]
     log = best.log if healthy else verified.log
-    likelier = best.recipe not in ("", recipe.planner)   # of two that came to the same, the kind that fits better
+    likelier = best.recipe not in ("", recipe.planner)   # at a tie, the better fitting kind is kept
     if _rank(verified) < _rank(best.verified) or (likelier and _rank(verified) == _rank(best.verified)):
         return replace(best, attempts=attempts, log=log)
     return Planned(recipe.install_script(), recipe.test_script(), verified, recipe.planner, attempts,

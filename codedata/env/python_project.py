@@ -1,7 +1,8 @@
-"""What a Python project says of itself, read without running anything of it.
+"""Read the facts about a Python project from its files, without running any of its code.
 
-Looked at are pyproject.toml (PEP 621, PEP 735, poetry, pdm, uv, hatch, tox in it), setup.cfg, setup.py (its literals),
-PKG-INFO, requirements files, Pipfile, tox.ini, noxfile.py, pytest's configuration, and the CI workflows.
+The files are pyproject.toml (PEP 621, PEP 735, poetry, pdm, uv, hatch, tox in it), setup.cfg,
+setup.py (its literals), PKG-INFO, requirements files, Pipfile, tox.ini, noxfile.py, pytest's
+configuration, and the CI workflows.
 """
 from __future__ import annotations
 
@@ -35,42 +36,42 @@ NOT_LOOKED_INTO = ("node_modules", "site-packages", "build")
 OWN_RUNNERS = ("tests/runtests.py", "tests/run_tests.py", "tests/run.py", "tests/alltests.py", "test/alltests.py",
                "test/runtests.py", "test/run.py", "runtests.py", "run_tests.py", "runtest.py", "tests.py", "test.py")
 COMPILED = {"cffi", "cmake", "cppy", "cython", "maturin", "meson-python", "mypy", "nanobind", "py-build-cmake",
-            "pybind11", "scikit-build", "scikit-build-core", "setuptools-rust", "swig"}   # of build requirements
+            "pybind11", "scikit-build", "scikit-build-core", "setuptools-rust", "swig"}   # builds that compile
 FROM_GIT = ("setuptools_scm", "setuptools-scm", "hatch-vcs", "vcs_versioning", "pbr", "use_scm_version",
             "versioningit")
 TEST_FILE = re.compile(r"(?:test_.*|.*_test)\.py\Z")
-MOST_FILES = 20_000   # looked at in a repository
+MOST_FILES = 20_000   # Python files that are listed in a repository, at most
 
 
 @dataclass(frozen=True)
 class PythonProject:
-    """The facts that recipes are made of."""
+    """Hold the facts about a Python project from which recipes are made."""
 
-    name: str = ""                       # of the distribution; "" where nothing can be installed
-    version: str = ""                    # where it stands somewhere as text
+    name: str = ""                       # the distribution; "" if the project cannot be installed
+    version: str = ""                    # only if it is written down as text
     backend: str = ""
     build_requires: tuple[str, ...] = ()
-    requires: tuple[str, ...] = ()       # of a project that is no package: its requirements.txt, Pipfile
-    tests: tuple[str, ...] = ()          # requirements of the tests, of groups and files made for them
-    developers: tuple[str, ...] = ()     # of those made for developers
-    features: tuple[str, ...] = ()       # of the other extras
-    extras: dict[str, tuple[str, ...]] = field(default_factory=dict)   # all of them, by their normalized names
-    modules: tuple[str, ...] = ()        # its own top-level modules, tests among them
-    packages: tuple[str, ...] = ()       # those of them that are installed
-    native: bool = False                 # something is compiled
+    requires: tuple[str, ...] = ()       # requirements.txt or Pipfile, if it is no package
+    tests: tuple[str, ...] = ()          # requirements from groups and files for tests
+    developers: tuple[str, ...] = ()     # requirements from groups and files for developers
+    features: tuple[str, ...] = ()       # requirements from the other extras
+    extras: dict[str, tuple[str, ...]] = field(default_factory=dict)   # normalized name → its requirements
+    modules: tuple[str, ...] = ()        # its top-level modules, including tests
+    packages: tuple[str, ...] = ()       # the modules that are installed
+    native: bool = False                 # the build compiles code
     version_from_git: bool = False
     addopts: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()       # names in pytest's configuration
-    test_paths: tuple[str, ...] = ()     # to give to pytest; () where its configuration names them
+    settings: tuple[str, ...] = ()       # option names in pytest's configuration
+    test_paths: tuple[str, ...] = ()     # for pytest; () if its configuration names them
     n_test_files: int = 0
-    runner: str = ""                     # a script of its own that runs the tests
-    unittest_in: str = ""                # the folder from which unittest finds tests
-    env: dict[str, str] = field(default_factory=dict)   # of tox and pytest
+    runner: str = ""                     # the command of the project's own test script
+    unittest_in: str = ""                # the folder in which unittest discovers tests
+    env: dict[str, str] = field(default_factory=dict)   # set by tox and pytest
     workflows: Workflows = field(default_factory=Workflows)
 
 
 def read_python(source: Source) -> PythonProject:
-    """The facts of the project in a folder. What can't be read counts as not there."""
+    """Return the facts about the project in a folder; unreadable files count as missing."""
     pyproject = read_toml(source, "pyproject.toml")
     setup_cfg, tox_ini = read_ini(source, "setup.cfg"), read_ini(source, "tox.ini")
     setup_py, info = setup_arguments(source), read_metadata(source)
@@ -78,7 +79,7 @@ def read_python(source: Source) -> PythonProject:
     poetry = table_of(tool, "poetry")
 
     def said(key: str, *others) -> str:
-        """The first place that says it."""
+        """Return the first non-empty value of a metadata key, or "" if there is none."""
         places = (project.get(key), poetry.get(key), value_of(setup_cfg, "metadata", key), setup_py.get(key))
         return str(next((value for value in (*places, *others) if value), ""))
     installable = bool(project or poetry or build or value_of(setup_cfg, "metadata", "name")
@@ -104,6 +105,7 @@ def read_python(source: Source) -> PythonProject:
 
 
 def _version_is_from_git(build: dict, setup_py: dict, tool: dict) -> bool:
+    """Return whether the build derives the version from git tags."""
     ways = str([build.get("requires"), build.get("build-backend"), setup_py])
     return (any(sign in ways for sign in FROM_GIT) or "setuptools_scm" in tool
             or table_of(tool, "pdm", "version").get("source") == "scm")
@@ -112,7 +114,8 @@ def _version_is_from_git(build: dict, setup_py: dict, tool: dict) -> bool:
 # tests ---------------------------------------------------------------------------------------------------------------
 
 def _pytest_settings(source: Source, tool: dict, setup_cfg, tox_ini) -> dict:
-    """pytest's configuration, from the file that pytest would take."""
+    """Return options, option names, test paths and variables from the file that pytest would
+    use."""
     table = table_of(tool, "pytest")
     places = (*(section_of(read_ini(source, name), "pytest") for name in ("pytest.ini", ".pytest.ini")),
               table_of(table, "ini_options") or {key: value for key, value in table.items() if key != "ini_options"},
@@ -129,8 +132,9 @@ def _pytest_settings(source: Source, tool: dict, setup_cfg, tox_ini) -> dict:
 
 
 def _test_paths(files: list[PurePosixPath], configured: list[str]) -> tuple[str, ...]:
-    """What to name on pytest's command line: nothing where its configuration does, else the folders of tests at the
-    top, else those inside the packages."""
+    """Return the paths for pytest's command line. They are empty if its configuration names paths.
+    Otherwise they are the test folders at the top and in packages; if no test folder is at the top,
+    they are the folders that contain tests, or empty if test files lie at the top."""
     tests = [path for path in files if TEST_FILE.match(path.name)]
     if configured:
         return ()
@@ -146,25 +150,26 @@ def _test_paths(files: list[PurePosixPath], configured: list[str]) -> tuple[str,
 
 
 def _outermost(folders: Iterable[str]) -> set[str]:
-    """Those that do not lie in another of them."""
+    """Return the folders that do not lie inside another one of them."""
     folders = set(folders)
     return {folder for folder in folders if not any(folder.startswith(f"{other}/") for other in folders)}
 
 
 def _own_runner(source: Source) -> str:
+    """Return the command of the project's own test script, or "" if it has none."""
     if runner := next((path for path in OWN_RUNNERS if source.has(path)), ""):
         return f"python {runner}"
     return next((f"python -m {name}" for name in TEST_FOLDERS if source.has(f"{name}/__main__.py")), "")
 
 
 def _unittest_folder(files: list[PurePosixPath]) -> str:
-    """The folder of tests, "." where there is none at the top."""
+    """Return the first test folder at the top level, or "." if there is none."""
     tops = {path.parts[0] for path in files if len(path.parts) > 1}
     return next((name for name in TEST_FOLDERS if name in tops), ".")
 
 
 def _tox_env(ini: configparser.ConfigParser) -> dict[str, str]:
-    """setenv of tox, where it needs nothing of tox."""
+    """Return the variables of tox's setenv that do not depend on tox substitutions."""
     lines = lines_of(value_of(ini, "testenv", "setenv"))
     pairs = (line.partition("=") for line in lines if "=" in line and "{" not in line)
     return {key.strip(): value.strip() for key, _, value in pairs
@@ -174,12 +179,12 @@ def _tox_env(ini: configparser.ConfigParser) -> dict[str, str]:
 # code ----------------------------------------------------------------------------------------------------------------
 
 def _packages(source: Source, files: list[PurePosixPath]) -> tuple[str, ...]:
-    """Top-level modules that an installation brings, without tests and scripts."""
+    """Return the top-level modules that an installation provides, without tests and scripts."""
     roots = [root for root in ("src", "lib") if any(path.parts[0] == root for path in files)
              and not source.has(f"{root}/__init__.py")]
     inside = [path.relative_to(root) for root in roots for path in files if path.parts[0] == root] if roots else files
     packages = {path.parts[0] for path in inside if len(path.parts) > 1}
-    if not roots:   # beside packages there are folders of scripts
+    if not roots:   # folders without __init__.py hold scripts
         packages &= {path.parts[0] for path in inside if len(path.parts) == 2 and path.name == "__init__.py"}
     modules = {path.stem for path in inside if len(path.parts) == 1} - NOT_INSTALLED
     names = packages - {*NOT_MODULES, *TEST_FOLDERS, "src", "lib"} | modules
@@ -187,7 +192,8 @@ def _packages(source: Source, files: list[PurePosixPath]) -> tuple[str, ...]:
 
 
 def _top_modules(files: list[PurePosixPath]) -> set[str]:
-    """Every name that an import could mean: folders and files at the top, in src and lib, and beside the tests."""
+    """Return every name that an import could refer to: folders and files at the top level, in src
+    and lib, and beside the tests."""
     names = set()
     for path in files:
         parts = path.parts[1:] if path.parts[0] in ("src", "lib", *TEST_FOLDERS) and len(path.parts) > 1 else path.parts
@@ -196,6 +202,7 @@ def _top_modules(files: list[PurePosixPath]) -> set[str]:
 
 
 def _is_native(source: Source, build_requires: tuple[str, ...], setup_py: dict, tool: dict) -> bool:
+    """Return whether building the project compiles code."""
     declared = setup_py.get("ext_modules") or "ext-modules" in table_of(tool, "setuptools")
     written = source.has("meson.build") or "Extension(" in source.text("setup.py")
     return bool({name_of(r) for r in build_requires} & COMPILED or declared or written)

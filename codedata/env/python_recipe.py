@@ -1,4 +1,4 @@
-"""Recipes for Python projects: a virtual environment outside the source, and the runner that the tests are made for."""
+"""Make recipes for Python projects: a virtual environment outside the source, and a test runner."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -11,40 +11,42 @@ from codedata.env.requirements import merged, name_of
 from codedata.env.tables import brings_option, table
 
 VENV = "/opt/venv"
-TEST_TIME_S = 120      # of one test, before it is given up
+TEST_TIME_S = 120      # seconds after which a single test is stopped
 ALWAYS = {"LC_ALL": "C.UTF-8", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_CACHE_DIR": "1", "PIP_PROGRESS_BAR": "off",
           "PIP_ROOT_USER_ACTION": "ignore"}
-WHILE_TESTING = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}   # names of cases that come from sets stay the same
+WHILE_TESTING = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}   # keeps test names made from sets stable
 
 
 @dataclass(frozen=True)
 class PythonRecipe:
-    """One way to install and test a Python project."""
+    """Describe one way to install and test a Python project."""
 
     project: PythonProject
-    tests: tuple[str, ...] = ()          # requirements beside the project's own
+    tests: tuple[str, ...] = ()          # requirements in addition to the project's own
     system: tuple[str, ...] = ()         # Debian packages
-    wished: tuple[str, ...] = ()         # those that may be left out
-    build: tuple[str, ...] = ()          # requirements of the build, in the environment itself
+    wished: tuple[str, ...] = ()         # Debian packages that may be left out
+    build: tuple[str, ...] = ()          # build requirements, in the environment itself
     env: dict[str, str] = field(default_factory=dict)
     editable: bool = True
     installed: bool = True               # False: the source is only put on the path
     runner: str = "pytest"               # pytest | unittest | own
-    options: tuple[str, ...] = ()        # of pytest
-    deselected: tuple[str, ...] = ()     # tests that do not end
+    options: tuple[str, ...] = ()        # options for pytest
+    deselected: tuple[str, ...] = ()     # tests that hang and are not run
     services: tuple[str, ...] = ()
     databases: tuple[str, ...] = ()
     locales: tuple[str, ...] = ()
     not_root: bool = False
-    only_ipv4: bool = False              # localhost is 127.0.0.1 alone
-    widened: bool = False                # what is for developers and other features was taken, too
+    only_ipv4: bool = False              # localhost is only 127.0.0.1
+    widened: bool = False                # requirements of developers and features are added
     planner: str = "python"
 
     @property
     def left_out(self) -> tuple[str, ...]:
+        """Return the tests that the test script does not run."""
         return self.deselected
 
     def install_script(self) -> str:
+        """Return the bash script that makes the environment and installs the project."""
         project = self.project
         named = " ".join(filter(None, (project.name or "the project", project.version)))
         lines = script.head(f"Install {named} for its tests: {script.WHERE_INSTALLED}", strict=True)
@@ -76,6 +78,7 @@ class PythonRecipe:
         yield "}"
 
     def test_script(self) -> str:
+        """Return the bash script that runs the tests and writes reports to script.RESULTS."""
         lines = script.head(f"Run the tests: in the source folder. Reports go to {script.RESULTS}.", strict=False)
         env = WHILE_TESTING | self.env
         if not (self.project.name and self.installed):
@@ -102,11 +105,11 @@ class PythonRecipe:
             self.project.unittest_in != ".") else f"python -m xmlrunner discover -v -o {script.RESULTS}"
 
     def _own(self) -> str:
-        return f"{self.project.runner} -v -v"   # of two, some print the names only with both
+        return f"{self.project.runner} -v -v"   # some runners print test names only with both -v
 
 
 def first(project: PythonProject) -> PythonRecipe:
-    """What the project itself says."""
+    """Return the recipe that the project's own files describe."""
     scm = project.version_from_git and project.version
     env = dict(project.env)
     if scm:
@@ -122,8 +125,9 @@ def first(project: PythonProject) -> PythonRecipe:
 
 
 def _build_of(project: PythonProject) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(build requirements for the environment itself, Debian packages). An editable install of meson-python or
-    scikit-build-core builds again when it is imported, with what is in the environment then."""
+    """Return (build requirements for the environment, Debian packages). An editable install by
+    meson-python or scikit-build-core rebuilds at import, so the environment must keep the build
+    requirements."""
     names = {name_of(r) for r in project.build_requires}
     named = table("packages")["build"]
     system = {package for name in names for package in named.get(name, "").split()}
@@ -133,7 +137,7 @@ def _build_of(project: PythonProject) -> tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def configured(project: PythonProject) -> list[str]:
-    """The plugins without which pytest's own configuration is an error."""
+    """Return the plugins without which pytest reports its own configuration as an error."""
     settings = table("packages")["settings"]
     by_setting = [settings[key] for name in project.settings for key in settings if name.startswith(key)]
     return [name for name in (*map(brings_option, project.addopts), *by_setting) if name]
@@ -144,8 +148,9 @@ def _runner_needs(runner: str) -> list[str]:
 
 
 def next_way(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
-    """The next costlier recipe where a log teaches nothing more: first everything that developers and features want;
-    then, where no test was found or none passed, another runner. None: there is none left."""
+    """Return the next more expensive recipe, or None if there is none: first one with all
+    requirements of developers and features, then, if no test was collected, one with another
+    runner."""
     project = recipe.project
     wider = merged(recipe.tests, project.developers, project.features, without=[project.name])
     if not recipe.widened and wider != recipe.tests:

@@ -1,7 +1,8 @@
-"""What the log of a Python recipe teaches: the same recipe with what was missing, or None where it teaches nothing.
+"""Repair Python recipes: return the recipe with fixes that its log suggests, or None if there are
+none.
 
-Each rule looks for its own sign and returns the recipe changed, or the same one. All rules look at each log, so that
-one round brings all that it shows.
+Each rule looks for its own signs in the log and returns the changed recipe, or the same one. All
+rules read each log, so that one round applies every fix that the log shows.
 """
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ from codedata.env.requirements import name_of
 from codedata.env.tables import brings_option, distribution_of, normalized, table
 
 ASKED_FOR = re.compile(r"pip3? install [-'\"`\w ]*?([\w.-]+)\[([\w, .-]+)\]")   # (project, extras)
-TOO_OLD = ('required field "lineno" missing from alias', 'required field "end_lineno" missing from')   # before 6.2.5
-NEWEST_PYTEST, OLDEST_PYTEST = 9, 6   # majors: what pip brings by itself; below it suites are left alone
+TOO_OLD = ('required field "lineno" missing from alias', 'required field "end_lineno" missing from')   # pytest < 6.2.5
+NEWEST_PYTEST, OLDEST_PYTEST = 9, 6   # majors: pip's default, and the oldest that is tried
 
 
 def learn(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
-    """The recipe with all that the log names, or None."""
+    """Return the recipe with every fix that the log suggests, or None if there is none."""
     better = recipe
     for rule in (*SYSTEM, *(IN_INSTALL if log.phase == "install" else IN_TESTS)):
         better = rule(better, log)
@@ -29,7 +30,8 @@ def learn(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
 
 
 def with_tests(recipe: PythonRecipe, *requirements: str) -> PythonRecipe:
-    """With distributions beside those that are there; what is left out by merged() is wanted after all."""
+    """Return the recipe with requirements added whose distribution it lacks. They are not filtered
+    as merged() filters, because here they are known to be needed."""
     have = {name_of(r) for r in recipe.tests} | {name_of(recipe.project.name)}
     new = [r for r in requirements if r and name_of(r) not in have]
     return replace(recipe, tests=(*recipe.tests, *dict.fromkeys(new)))
@@ -38,7 +40,8 @@ def with_tests(recipe: PythonRecipe, *requirements: str) -> PythonRecipe:
 # in the install ------------------------------------------------------------------------------------------------------
 
 def build_modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """A setup.py that imports what nobody installs before it: the build sees the environment then."""
+    """Return the recipe that preinstalls the modules that the build imports without requiring them,
+    in the environment, which the build then uses without isolation."""
     names = [distribution_of(module) for module in found(r"ModuleNotFoundError: No module named '([\w.]+)'", log.text)
              if module.partition(".")[0] not in recipe.project.modules]
     new = [name for name in names if name and name_of(name) not in {name_of(r) for r in recipe.build}]
@@ -49,19 +52,21 @@ def build_modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def without_package(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """What is no package after all: on the path, with the requirements that stand in its files."""
+    """Return the recipe that puts the source on the path instead of installing it, if pip does not
+    accept it as a package."""
     signs = ("Multiple top-level packages discovered", "does not appear to be a Python project",
              "neither 'setup.py' nor 'pyproject.toml' found")
     return replace(recipe, installed=False) if any(sign in log.text for sign in signs) else recipe
 
 
 def not_editable(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """Return the recipe without an editable install if the build backend does not support one."""
     signs = ("missing the 'build_editable' hook", "does not support editable")
     return replace(recipe, editable=False) if any(sign in log.text for sign in signs) else recipe
 
 
 def version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """A version that is made from tags of git, where there are none."""
+    """Return the recipe that sets the version if the build needs a git tag that is missing."""
     signs = ("unable to detect version", "Versioning for this project requires either an sdist tarball",
              "Error getting the version from source `vcs`")
     if not any(sign in log.text for sign in signs) or "SETUPTOOLS_SCM_PRETEND_VERSION" in recipe.env:
@@ -71,7 +76,7 @@ def version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def old_build_tools(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """What newer tools refuse: setup.py written for an older setuptools."""
+    """Return the recipe with an older setuptools if setup.py does not work with a newer one."""
     signs = ("AttributeError: install_layout", "use_2to3 is invalid", "has no attribute 'ImpImporter'",
              "canonicalize_version()", "cannot import name 'msvccompiler'")
     if not any(sign in log.text for sign in signs):
@@ -85,25 +90,29 @@ IN_INSTALL = (build_modules, without_package, not_editable, version, old_build_t
 # in the tests --------------------------------------------------------------------------------------------------------
 
 def modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Modules that tests import; never one of the project's own, which another distribution may be named like."""
+    """Return the recipe with modules added that tests failed to import. The project's own modules
+    are added only if packages.toml lists them, since an unrelated distribution may have the same
+    name."""
     return with_modules(recipe, found_by((r"(?:ModuleNotFound|Import)Error: No module named '?([\w.]+)'?",
                                           r"^E?\s*No module named '?([\w.]+)'?$"), log.text))
 
 
 def own_extras(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """What the project itself asks for in its messages: `pip install name[extra]`."""
+    """Return the recipe with the extras that messages ask for: `pip install name[extra]`."""
     extras = [normalized(extra.strip()) for project, extras in ASKED_FOR.findall(log.text)
               if name_of(project) == name_of(recipe.project.name) for extra in extras.split(",")]
     return with_tests(recipe, *(r for extra in extras for r in recipe.project.extras.get(extra, ())))
 
 
 def skipped(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Modules without which tests are skipped. The last to be asked: what is optional may break what is not."""
+    """Return the recipe with modules added whose absence skips tests. It is tried last, because
+    optional modules may break tests that pass."""
     return with_modules(recipe, found_by((r"could not import '([\w.]+)'",
                                           r"ModuleNotFoundError\([\"']No module named '([\w.]+)'"), log.text))
 
 
 def with_modules(recipe: PythonRecipe, names: list[str]) -> PythonRecipe:
+    """Return the recipe with the distributions or extras added that provide the named modules."""
     known, extras = table("packages")["modules"], recipe.project.extras
     missing = [name for name in names if (top := name.partition(".")[0]) not in recipe.project.modules or top in known]
     return with_tests(recipe, *(r for name in missing for r in extras.get(normalized(name), ())   # an extra of its name
@@ -111,13 +120,13 @@ def with_modules(recipe: PythonRecipe, names: list[str]) -> PythonRecipe:
 
 
 def _as_declared(recipe: PythonRecipe, distribution: str) -> str:
-    """With the version that the project asks for somewhere else."""
+    """Return the distribution with the version that the project requires elsewhere, if any."""
     declared = (*recipe.project.developers, *recipe.project.features)
     return next((r for r in declared if name_of(r) == name_of(distribution)), distribution)
 
 
 def plugins(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Plugins by their options, their fixtures and their marks."""
+    """Return the recipe with the pytest plugins whose options, fixtures or marks are missing."""
     tables, project_says = table("packages"), " ".join((*recipe.project.developers, *recipe.project.features)).lower()
     options = [option for line in found(r"error: unrecognized arguments: (.*)", log.text) for option in line.split()]
     names = [brings_option(option) for option in options]
@@ -133,13 +142,15 @@ def plugins(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def with_options(recipe: PythonRecipe, *options: str) -> PythonRecipe:
+    """Return the recipe with pytest options added, unless it has them."""
     joined, have = " ".join(options), " ".join(recipe.options)
     return recipe if joined in have else replace(recipe, options=(*recipe.options, *options))
 
 
 def pytest_version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """An older pytest, where the suite uses what the current one took away: the named one, else a major less. A newer
-    one than the project asks for, where that is too old for this Python."""
+    """Return the recipe with another pytest version. It is older if the suite uses removed
+    features: below the version that the log names, or else one major version less. It is newer if
+    the required version is too old for this Python."""
     named = [f"<{min(map(int, removed))}" for removed in [found(r"PytestRemovedIn(\d+)Warning", log.text)] if removed]
     named += found(r"requires pytest(<[\d.]+)", log.text)
     gone = (r"module '_?pytest[\w.]*' has no attribute", r"cannot import name '\w+' from '_?pytest",
@@ -157,22 +168,25 @@ def pytest_version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def warnings_are_errors(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """filterwarnings = error meets libraries that are newer than the suite."""
+    """Return the recipe that does not turn warnings into errors, if `filterwarnings = error` fails
+    tests because libraries are newer than the suite."""
     strict = len(re.findall(r"^E\s+(?:[\w.]+\.)?\w*Warning: ", log.text, re.MULTILINE))
     return with_options(recipe, "-W", "default") if strict else recipe
 
 
 def same_names(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """Return the recipe in importlib mode if test files of the same name collide."""
     return with_options(recipe, "--import-mode=importlib") if "import file mismatch" in log.text else recipe
 
 
 def strict_configuration(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Settings that pytest does not know in the version at hand."""
+    """Return the recipe that accepts settings which this version of pytest does not know."""
     refused = log.not_run and "Unknown config option" in log.text
     return with_options(recipe, "-o", "strict_config=false") if refused else recipe
 
 
 def locales(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """Return the recipe with the locales added that the tests need."""
     if not re.search(r"unsupported locale setting|locale\.Error", log.text):
         return recipe
     names = found(r"\b([a-z]{2}_[A-Z]{2})\.?(?:UTF-?8|utf-?8)", log.text)
@@ -181,12 +195,14 @@ def locales(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def time_zones(recipe: PythonRecipe, log: Log) -> PythonRecipe:
+    """Return the recipe with time zone data from PyPI and Debian if it is missing."""
     signs = ("No time zone found with key", "zoneinfo/", "ZoneInfoNotFoundError", "tzlocal", "/usr/share/zoneinfo")
     return with_system(with_tests(recipe, "tzdata"), ("tzdata",)) if any(sign in log.text for sign in signs) else recipe
 
 
 def permissions(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Root may write everywhere: what tests that this is refused wants another user."""
+    """Return the recipe that runs the tests as another user, if they fail as root, for example
+    because root may write everywhere."""
     signs = (r"DID NOT RAISE .*(?:PermissionError|OSError)", r"PermissionError not raised", r"running as root is not",
              r"(?i:(?:cannot|can't|must not|should not) be run as root)",
              r"(?i:as the \"root\" user|as root is not permitted)")
@@ -194,14 +210,15 @@ def permissions(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def loopback(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Servers of the tests that listen on every address of localhost, where IPv6 is switched off."""
+    """Return the recipe that limits localhost to IPv4 if the tests' servers cannot listen on
+    IPv6."""
     refused = re.search(r"Cannot assign requested address|Address family not supported|EADDRNOTAVAIL", log.text)
     named = re.search(r"'::1?'|\[::1?\]|failed to bind|could not bind", log.text)
     return replace(recipe, only_ipv4=True) if refused and named else recipe
 
 
 def servers(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """A server that is not there, by what clients say of it; then the databases that it does not have."""
+    """Return the recipe with the servers and databases added that the log shows as missing."""
     names = [name for name, service in table("packages")["services"].items()
              if any(sign in log.text for sign in service["signs"])
              and re.search("|".join((*map(str, service["ports"]), "socket")), log.text)]
@@ -212,8 +229,9 @@ def servers(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def hanging(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """The test that was running when the time was over, or that pytest-timeout ended the process for. The second time
-    that it is the same one with other parameters, all of them."""
+    """Return the recipe without the test that was running when time ran out or when pytest-timeout
+    ended the process. The second time that the same test hangs with other parameters, all its
+    parameters are left out."""
     if recipe.runner != "pytest" or not (log.timed_out or re.search(r"\+{5,} Timeout \+{5,}", log.text)):
         return recipe
     outcome = r"(?: (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*)?"
@@ -227,7 +245,8 @@ def hanging(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def own_runner(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """A suite that functions test_suite() put together: pytest runs those, and the classes they were to choose from."""
+    """Return the recipe with the project's own runner if pytest ran the functions test_suite() as
+    tests, as they only put a suite together."""
     if recipe.runner != "pytest" or not recipe.project.runner or "::test_suite PASSED" not in log.text:
         return recipe
     return replace(recipe, runner="own")

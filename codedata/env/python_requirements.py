@@ -1,4 +1,4 @@
-"""Where Python projects keep what their tests require: groups, extras, and the tables of their tools."""
+"""Collect the requirements of a Python project's tests from groups, extras and tool settings."""
 from __future__ import annotations
 
 import ast
@@ -26,8 +26,8 @@ TEST_FOLDERS = ("tests", "test", "Tests", "testing", "testsuite", "unittests", "
 
 def requirements_by_use(source: Source, pyproject: dict, setup_cfg: Ini, setup_py: dict, tox_ini: Ini, info: dict,
                         name: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """({"tests", "developers", "features"}: requirements by what they are for, each place after the other; all extras
-    by their names)."""
+    """Return ({"tests", "developers", "features"}: requirements by purpose, in the order of the
+    places where they were found; all extras by name)."""
     project, tool = table_of(pyproject, "project"), table_of(pyproject, "tool")
     extras = _extras(project, tool, setup_cfg, setup_py, info)
     groups = _groups(pyproject)
@@ -49,11 +49,12 @@ def requirements_by_use(source: Source, pyproject: dict, setup_cfg: Ini, setup_p
         use = "tests" if for_tests else "developers"
         found[use] += held + [r for extra in their_extras for r in extras.get(extra, [])]
     found["developers"] += from_poetry(table_of(read_toml(source, "Pipfile"), "dev-packages"))
-    source.announce("pyproject.toml")   # where extras are endless, they are of that file
+    source.announce("pyproject.toml")   # endless extras are blamed on pyproject.toml
     return tuple({key: expanded(held, extras, name) for key, held in some.items()} for some in (found, extras))
 
 
 def _extras(project, tool, setup_cfg, setup_py, info) -> dict[str, list[str]]:
+    """Return the requirements of every extra that any of the project's files declares."""
     extras = {str(k): strings_in(v) for k, v in table_of(project, "optional-dependencies").items()}
     poetry = table_of(tool, "poetry")
     wanted = {k: {**v, "optional": False} if isinstance(v, dict) else v
@@ -74,13 +75,13 @@ def _extras(project, tool, setup_cfg, setup_py, info) -> dict[str, list[str]]:
 
 
 def _groups(pyproject) -> dict[str, list[str]]:
-    """Dependency groups of PEP 735 with what they include, and those of poetry, pdm and uv."""
+    """Return dependency groups from PEP 735, including nested ones, and from poetry, pdm and uv."""
     raw = table_of(pyproject, "dependency-groups")
     by_name = {normalized(name): entries for name, entries in reversed(raw.items())
                if isinstance(entries, list)}
 
     def held(name: str, seen: set[str]) -> list[str]:
-        """Return its requirements and those of included groups, which may include each other."""
+        """Return the requirements of a group and its included groups; cycles are allowed."""
         if name in seen:
             return []
         seen.add(name)
@@ -101,7 +102,7 @@ def _groups(pyproject) -> dict[str, list[str]]:
 
 
 def _of_tools(source, tool, tox_ini) -> tuple[set[str], set[str], list[str]]:
-    """(extras, groups, requirements) that hatch, tox and nox install for the tests."""
+    """Return (extras, groups, requirements) that hatch, tox and nox install for the tests."""
     extras: set[str] = set()
     groups: set[str] = set()
     plain: list[str] = []
@@ -111,7 +112,7 @@ def _of_tools(source, tool, tox_ini) -> tuple[set[str], set[str], list[str]]:
             extras |= set(strings_in(env.get("features", [])))
             groups |= set(strings_in(env.get("dependency-groups", [])))
     tox, legacy = table_of(tool, "tox"), empty_ini()
-    with contextlib.suppress(configparser.Error):   # what was read before the fault counts
+    with contextlib.suppress(configparser.Error):   # what was read before the error is kept
         legacy.read_string(str(tox.get("legacy_tox_ini", "")))
     for table in (tox, read_toml(source, "tox.toml")):
         env = table_of(table, "env_run_base")
@@ -130,7 +131,8 @@ def _of_tools(source, tool, tox_ini) -> tuple[set[str], set[str], list[str]]:
 
 
 def _tox_lines(text: str) -> list[str]:
-    """Lines and commas, without a factor before them (`py311: x`); of other factors, such as docs, nothing."""
+    """Return the entries of a tox value, separated by lines or commas, without their factor
+    (`py311: x`). Entries of factors that do not run tests, such as docs, are left out."""
     out = []
     for line in re.split(r"[\n,](?![^\[]{0,200}\])", text or ""):
         factor = re.match(r"\s*([\w!{},.-]+):\s+(.*)", line)
@@ -143,6 +145,7 @@ def _tox_lines(text: str) -> list[str]:
 
 
 def _tox_requirements(source: Source, lines: list[str], extras: set[str]) -> list[str]:
+    """Return the requirements among tox's deps; add the project's extras among them to `extras`."""
     out = []
     for line in lines:
         if other := re.match(r"-r\s*(\S+)", line):
@@ -156,7 +159,7 @@ def _tox_requirements(source: Source, lines: list[str], extras: set[str]) -> lis
 
 
 def _nox_installs(text: str) -> list[list[str]]:
-    """The constant arguments of session.install(…) in the sessions that run tests."""
+    """Return the constant arguments of each session.install(…) in the sessions that run tests."""
     found = []
     for function in (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)):
         if is_other_group(function.name):
@@ -169,7 +172,7 @@ def _nox_installs(text: str) -> list[list[str]]:
 
 
 def _from_words(source: Source, words: list[str], extras: set[str], groups: set[str]) -> list[str]:
-    """Requirements among the words of a pip command; its extras and groups go into the sets."""
+    """Return a pip command's requirements; add its extras and groups to the sets."""
     out, rest = [], iter(words)
     for word in rest:
         if word in ("-r", "--requirement"):
@@ -185,7 +188,7 @@ def _from_words(source: Source, words: list[str], extras: set[str], groups: set[
 
 
 def _requirement_files(source: Source) -> list[PurePosixPath]:
-    """Requirements files for tests or developers, wherever projects use to keep them; those for tests first."""
+    """Return the requirements files for tests or developers in the usual places, tests first."""
     found = []
     for folder in ("", "requirements/", "reqs/", "ci/", *(f"{name}/" for name in TEST_FOLDERS)):
         for path in map(PurePosixPath, source.matching(f"{folder}*")):
@@ -198,5 +201,6 @@ def _requirement_files(source: Source) -> list[PurePosixPath]:
 
 
 def bare_requirements(source: Source) -> tuple[str, ...]:
+    """Return the requirements of a project that is no package, from requirements.txt or Pipfile."""
     found = read_file(source, "requirements.txt")[0] or read_file(source, "requirements.in")[0]
     return merged(found, from_poetry(table_of(read_toml(source, "Pipfile"), "packages")))

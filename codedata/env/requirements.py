@@ -1,4 +1,4 @@
-"""Requirements of Python projects, as they stand in files: read, joined, sorted out. Strings, as pip takes them."""
+"""Read, join and filter the requirements of Python projects, kept as strings in pip's syntax."""
 from __future__ import annotations
 
 import re
@@ -9,39 +9,42 @@ from codedata.env.declared import strings_in
 from codedata.env.source import Source
 from codedata.env.tables import helps_tests, normalized
 
-LOCAL = re.compile(r"@\s*file:|[\x00-\x08\x0a-\x1f\x7f]")   # on a disk, or more than a line
+LOCAL = re.compile(r"@\s*file:|[\x00-\x08\x0a-\x1f\x7f]")   # local file, or control characters
 NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
 
 
 def name_of(requirement: str) -> str:
-    """Its distribution, as PyPI compares names; "" for what is no requirement by name."""
+    """Return a requirement's normalized distribution name, or "" if it has no name."""
     found = NAME.match(requirement)
     return normalized(found[1]) if found else ""
 
 
 def usable(requirement: str) -> bool:
-    """Return whether a script may ask for it: by a name, and from nowhere on a disk."""
+    """Return whether an install script may use it: it has a name and no local path."""
     return bool(name_of(requirement)) and not LOCAL.search(requirement)
 
 
 def extras_of(requirement: str) -> list[str]:
+    """Return the extras in a requirement: name[a,b] gives [a, b]."""
     found = NAME.match(requirement)
     return [extra.strip() for extra in (found[2] or "").strip("[]").split(",") if extra.strip()] if found else []
 
 
 def merged(*lists: Iterable[str], without: Iterable[str] = ()) -> tuple[str, ...]:
-    """All requirements, the first of each name, without those that no test needs and the project itself."""
+    """Return the usable requirements, the first for each name and marker, except those named in
+    `without` and those that no test needs."""
     left_out, found = {normalized(name) for name in without}, {}
     for requirement in (r.strip() for requirements in lists for r in requirements):
         name = name_of(requirement)
         if usable(requirement) and name not in left_out and helps_tests(name):
-            key = (name, requirement.partition(";")[2].strip())   # one name may stand there for several systems
+            key = (name, requirement.partition(";")[2].strip())   # a name may recur for other systems
             found.setdefault(key, requirement)
     return tuple(found.values())
 
 
 def expanded(wanted: Iterable[str], extras: Mapping[str, list[str]], project: str) -> list[str]:
-    """Requirements in which the project itself with extras (name[a,b]) is replaced by what those extras hold."""
+    """Return the requirements, with references to the project itself (name[a,b]) replaced by the
+    requirements of those extras."""
     out, seen = [], set()
 
     def add(requirements: Iterable[str]) -> None:
@@ -58,8 +61,9 @@ def expanded(wanted: Iterable[str], extras: Mapping[str, list[str]], project: st
 
 
 def read_file(source: Source, name: str, seen: set[str] | None = None) -> tuple[list[str], list[str]]:
-    """Return (requirements, extras of the project itself) of a requirements file and of those that it
-    names: each once, inside the repository only. Options, addresses and paths are left out."""
+    """Return (requirements, extras of the project itself) of a requirements file and of the files
+    that it includes. Each file is read once, and only inside the repository. Options, URLs and
+    paths are left out."""
     found: list[str] = []
     extras: list[str] = []
     name, seen = normpath(name), set() if seen is None else seen
@@ -75,14 +79,14 @@ def read_file(source: Source, name: str, seen: set[str] | None = None) -> tuple[
         elif own := re.match(r"(?:-e\s*)?\.{1,2}/?\[([^\]]+)\]", line):
             extras += [extra.strip() for extra in own[1].split(",")]
         elif line and not line.startswith(("-", ".", "/")) and "://" not in line.partition(" @")[0]:
-            line = re.split(r"\s--", line)[0].strip()   # --hash=…
+            line = re.split(r"\s--", line)[0].strip()   # options such as --hash=…
             if name_of(line) and "://" not in line:
                 found.append(line)
     return found, extras
 
 
 def from_poetry(table: Mapping) -> list[str]:
-    """[tool.poetry.*dependencies], whose versions are written with ^ and ~."""
+    """Return the requirements of a [tool.poetry.*dependencies] table in pip's syntax."""
     found = []
     for name, value in table.items():
         values = value if isinstance(value, list) else [value]
@@ -98,7 +102,7 @@ def from_poetry(table: Mapping) -> list[str]:
 
 
 def _bounds(version: str) -> str:
-    """^1.2 → >=1.2,<2 as poetry means it; a bare number is an equality."""
+    """Return a poetry version as pip bounds: ^1.2 becomes >=1.2,<2, and 1.2 becomes ==1.2."""
     out = []
     for part in (p.strip().replace(" ", "") for p in version.split(",")):
         if part in ("", "*"):
@@ -113,11 +117,13 @@ def _bounds(version: str) -> str:
 
 
 def _next(version: str, caret: bool) -> str:
+    """Return the first version above those that poetry's ^ (caret) or ~ allow."""
     numbers = [int(n) for n in re.findall(r"\d{1,9}", version)[:3]] or [0]
     at = next((i for i, n in enumerate(numbers) if n), len(numbers) - 1) if caret else min(1, len(numbers) - 1)
     return ".".join(map(str, [*numbers[:at], numbers[at] + 1]))
 
 
 def _python_marker(version: str) -> str:
+    """Return the pip marker for a poetry Python constraint, or "" if there is none."""
     bounds = re.findall(r"(>=|<=|<|>|==)\s*([\d.]+)", _bounds(version)) if version else []
     return " and ".join(f"python_version {how} '{number}'" for how, number in bounds)

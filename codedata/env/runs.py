@@ -1,4 +1,5 @@
-"""What runs of a test script say: whether the suite ran to its end, what repeats, which test files are silent."""
+"""Judge runs of a test script: whether the suite ran to its end, which cases repeat, and which
+test files have no case."""
 from __future__ import annotations
 
 import re
@@ -10,15 +11,15 @@ from codedata.env.causes import Cause, cause_of
 HEALTHY, MOST_SKIPPED, MOST_SILENT = 0.95, 0.2, 0.5
 STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*|INTERNALERROR> .*)$",
                      re.MULTILINE)
-CRASHED = 128              # from this exit code on a signal ended the runner
-# by language, and as a group what its runners name a file by
+CRASHED = 128              # exit codes from here on mean that a signal ended the runner
+# The patterns of test files, one for each language; group 1 is the name that its runners use for a file.
 TEST_FILES = (re.compile(r"(test_[\w-]+|[\w-]+_tests?)\.py"), re.compile(r"([\w.-]+\.(?:test|spec)\.[cm]?[jt]sx?)"),
               re.compile(r"(Test\w+|\w+(?:Tests?|TestCase|IT))\.(?:java|kt)"))
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the test script."""
+    """Hold one run of the test script."""
 
     exit_code: int
     seconds: float
@@ -28,46 +29,52 @@ class Run:
 
     @property
     def whole(self) -> bool:
-        """The suite came to its end, every part of it was collected, and the exit code and the cases say the same."""
+        """Return whether the suite ran to its end, all of it was collected, and exit code and
+        cases agree."""
         return not (self.timed_out or self.exit_code >= CRASHED or not_collected(self.results) or self.broken_off
                     or self.unexplained)
 
     @property
     def broken_off(self) -> str:
-        """The line by which a runner says that it stops before the end; "" where none does."""
+        """Return the line in which a runner says that it stops early; it is empty where there is
+        none."""
         return found[0].strip() if (found := STOPPED.search(self.text)) else ""
 
     @property
     def unexplained(self) -> bool:
-        """The script failed though no case did: the runner broke off, or something beside the tests failed. Or it did
-        not where one did: its exit code says nothing, of the end of the suite neither."""
+        """Return whether the exit code contradicts the cases. If the script failed though no
+        case did, the runner stopped early, or something beside the tests failed. If it succeeded
+        though a case failed, its exit code does not show that the suite ran to its end."""
         n = counts(self.results)
         return bool(self.results) and (self.exit_code == 0) == bool(n["failed"] + n["error"])
 
     @property
     def share_passed(self) -> float:
-        """Of the cases that ran."""
+        """Return the share of passed cases among those that ran; 0.0 where none ran."""
         n = counts(self.results)
         return n["passed"] / ran if (ran := len(self.results) - n["skipped"]) else 0.0
 
     @property
     def share_skipped(self) -> float:
+        """Return the share of skipped cases among all; 0.0 where there are none."""
         return counts(self.results)["skipped"] / len(self.results) if self.results else 0.0
 
     @property
     def healthy(self) -> bool:
+        """Return whether the whole suite ran, enough cases passed and not too many were skipped."""
         return self.whole and self.share_passed >= HEALTHY and self.share_skipped <= MOST_SKIPPED
 
 
 def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
-    """({name: status} of the cases that came out the same in all runs, the names of all others)."""
+    """Return ({name: status} of cases with one status in all runs, sorted names of all other
+    cases)."""
     outcomes = [{case["name"]: case["status"] for case in run.results} for run in runs]
     stable = {name: status for name, status in outcomes[0].items() if all(run.get(name) == status for run in outcomes)}
     return stable, sorted({name for run in outcomes for name in run} - set(stable))
 
 
 def why_not_healthy(run: Run, test_s: float) -> Cause:
-    """The cause for a run of tests that is not as it should be; an empty one where it is."""
+    """Return the cause why a run of the tests is not healthy; an empty Cause where it is."""
     if run.healthy:
         return Cause()
     if limit := next(filter(None, (OVER.fullmatch(case["name"]) for case in run.results)), None):
@@ -90,12 +97,12 @@ def why_not_healthy(run: Run, test_s: float) -> Cause:
 
 
 def silent(committed: list[str], results: list[dict[str, str]]) -> tuple[list[str], int]:
-    """(the committed test files of which no case's name tells, the number of test files).
+    """Return (committed test files that no case name refers to, number of test files).
 
-    Only where names tell of files: of a language none of whose files is named, as with runners that print titles,
-    nothing is said. A file is told of by its name, and by the module or class of that name.
+    A name refers to a file by the file's name, or by its module or class. A language in which no
+    file is referred to is left out, since some runners print only titles.
     """
-    of = [case["name"].rpartition("::")[0] or case["name"] for case in results]   # without the name of the case itself
+    of = [case["name"].rpartition("::")[0] or case["name"] for case in results]   # drops the case's own name
     told = {word for name in of for word in re.findall(r"[\w.-]+", name)}
     told |= {part for word in told for part in word.split(".")}
     quiet, n_files = [], 0
@@ -108,7 +115,8 @@ def silent(committed: list[str], results: list[dict[str, str]]) -> tuple[list[st
 
 
 def part_of_suite(quiet: list[str], n_files: int) -> Cause:
-    """The cause for a test script that leaves most test files out; an empty one for any other."""
+    """Return the cause for a test script that leaves out most test files; an empty Cause for any
+    other."""
     if len(quiet) <= n_files * MOST_SILENT:
         return Cause()
     return Cause("part_of_suite", f"no case of {len(quiet)} of {n_files} test files, such as {quiet[0]}")

@@ -1,7 +1,8 @@
-"""What env_setup.py does with one repository: find its scripts, prove them, keep the image, tell how it went.
+"""Set up one repository for env_setup.py: find its scripts, verify them, keep the image, return the
+record.
 
-The recipe planner comes first, the agent where none of its recipes verifies. Whoever found the scripts, what counts is
-the verification: a record is a success only by that.
+The recipe planner runs first, and the agent where none of its recipes verifies. Whichever planner
+found the scripts, a record is a success only if they were verified.
 """
 from __future__ import annotations
 
@@ -31,8 +32,8 @@ from codedata.sandbox.host import WORKDIR, Host
 from codedata.store import digest
 
 TRAJECTORIES = "_trajectories"
-ROUNDS = 2                  # of an agent: what it hands in, and once more what it mends after a failed verification
-PLAN_TIMEOUTS = 4           # times run_timeout after which the recipe planner begins nothing more
+ROUNDS = 2                  # runs of an agent: one to find scripts, one to fix them if they did not verify
+PLAN_TIMEOUTS = 4           # times run_timeout, after which the recipe planner starts nothing new
 IMAGE_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 SUCCESS, ERROR = "success", "error"
 IMAGES = "codedata-env/"
@@ -40,7 +41,7 @@ IMAGES = "codedata-env/"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the planners have come to so far."""
+    """Hold the result of the planners so far."""
 
     planner: str
     install_script: str = ""
@@ -52,12 +53,12 @@ class Outcome:
     messages: list[dict] = field(default_factory=list)
     usage: dict = field(default_factory=dict)
     attempts: list[dict] = field(default_factory=list)
-    left_out: tuple[str, ...] = ()   # of the suite, by a recipe that names it
+    left_out: tuple[str, ...] = ()   # parts of the suite that the recipe excludes by name
     unreadable: dict[str, str] = field(default_factory=dict)   # file → why planning could not read it
 
 
 class Setup:
-    """make() is the item function."""
+    """Set up repositories; make() is the item function."""
 
     def __init__(self, settings: Settings, models: Models, host: Host):
         self._settings, self._models, self._host = settings, models, host
@@ -65,10 +66,11 @@ class Setup:
         self._limits = Limits(settings.sandbox.run_timeout, settings.sandbox.run_timeout)
 
     def make(self, repository: Repository) -> Environment:
+        """Return the environment of a repository, verified or with the reason why it failed."""
         started, label = time.monotonic(), _label(repository.repo_name)
         base_image = repository.base_image or self._settings.sandbox.base_image
         has_image = self._host.makes_images and not self._settings.env.no_image
-        image_name = f"codedata-env-try/{label.rpartition('-')[2]}" if has_image else ""   # of what is not proven yet
+        image_name = f"codedata-env-try/{label.rpartition('-')[2]}" if has_image else ""   # not verified yet
         workdir = WORKDIR if repository.path else self._host.workdir_of(base_image)
 
         def opener(image: str, is_stateful: bool = False) -> Sandbox:
@@ -95,19 +97,21 @@ class Setup:
         return _record(repository, base_image, outcome, time.monotonic() - started, self._host.can_cut_off)
 
     def _tick(self, what: str) -> None:
-        """Between two steps, which take minutes: for the bar, and the place to end a run that was interrupted."""
+        """Show the next step, which may take minutes, in the progress bar. Raise Interrupted
+        where the run is ending."""
         current().doing = what
         if self._models.stop.is_set():
             raise Interrupted()
 
     def identity(self) -> dict:
-        """What a record depends on beside the repository: a change of it makes nothing stale."""
+        """Return what a record depends on beside the repository. A change of it makes nothing
+        stale."""
         own = self._settings
         return {"planner": own.env.planner, "base_image": own.sandbox.base_image, "sandbox": own.sandbox.sandbox,
                 **({"agent": self._agent.speaker.identity()} if self._agent else {})}
 
     def bound(self) -> str:
-        """How many calls there can be."""
+        """Return a line that says how many calls there can be, and what they can cost."""
         own = self._settings
         if not self._agent:
             return "no calls: recipes ask no model"
@@ -118,10 +122,11 @@ class Setup:
 
     def _by_agent(self, repository: Repository, project: Project, opener, image_name: str, before: Outcome,
                   in_two: bool) -> Outcome:
-        """What an agent finds where the recipes failed, verified; what it hands in may be mended once."""
+        """Return the outcome of an agent, started where the recipes failed. Scripts that do not
+        verify may be fixed once."""
         own = self._settings
         trajectories = own.root / Environment.directory / TRAJECTORIES
-        n_before = len([*trajectories.glob(f"{glob.escape(repository.repo_name)}.*.json")])   # of earlier attempts
+        n_before = len([*trajectories.glob(f"{glob.escape(repository.repo_name)}.*.json")])   # earlier attempts
         planner = Planner(self._agent, {"max_seconds": own.agent.max_seconds, "max_usd": own.agent.max_usd},
                           (own.env.max_iterations, own.env.stage2_max_iterations),
                           lambda n: trajectories / f"{repository.repo_name}.{n_before + n}.json",
@@ -150,18 +155,19 @@ class Setup:
 
 
 def _label(repo_name: str) -> str:
-    """Of one attempt's sandboxes and images: what both Docker and Kubernetes take."""
+    """Return a random label for the sandboxes and images of one attempt, valid in Docker and
+    Kubernetes."""
     return f"env-{repo_name[:40]}-{secrets.token_hex(4)}"
 
 
 def fault_of(environment: Environment) -> str:
-    """Why an environment counts as failed; "" where it does not."""
+    """Return why an environment counts as failed; an empty string where it does not."""
     return "" if environment.status == SUCCESS else f"{environment.status}: {environment.error}"
 
 
 @contextmanager
 def _folder(repository: Repository, opener):
-    """The source, to be read: the folder that was given, or a copy of what the image has."""
+    """Yield a folder with the source: the given one, or a temporary copy of the image's."""
     if repository.path:
         yield Path(repository.path)
         return
@@ -172,28 +178,30 @@ def _folder(repository: Repository, opener):
 
 
 def _of_recipe(planned: Planned) -> Outcome:
+    """Return the outcome of the recipe planner."""
     return _judged(Outcome("recipe", planned.install_script, planned.test_script, planned.verified,
                            summary=f"recipe: {planned.recipe or 'none'}", attempts=planned.attempts,
                            left_out=planned.left_out))
 
 
 def _with(outcome: Outcome, found: Found) -> Outcome:
-    """The outcome with what an agent's run added."""
+    """Return the outcome with the result of an agent's run added."""
     usage = {key: None if None in (a := outcome.usage.get(key, 0), b := found.usage.get(key)) else a + b
              for key in found.usage}
-    scripts = found.scripts if len(found.scripts) == len(SCRIPTS) else {}   # one alone would stand beside another's
+    scripts = found.scripts if len(found.scripts) == len(SCRIPTS) else {}   # one alone would go with an older one
     return replace(outcome, **scripts, status=found.status, summary=found.summary, error=found.error,
                    messages=outcome.messages + found.messages, usage=usage)
 
 
 def _heard(found: Verified) -> Verified:
-    """What verification found of an agent's scripts: unlike a recipe, an agent may have picked the tests that pass."""
+    """Return the verification of an agent's scripts, not healthy where they leave out most test
+    files: unlike a recipe, an agent may have picked the tests that pass."""
     part = part_of_suite(found.silent, found.n_test_files)
     return replace(found, healthy=False, cause=part) if found.healthy and part.name else found
 
 
 def _judged(outcome: Outcome) -> Outcome:
-    """With the status that verification gives it."""
+    """Return the outcome with its status set from its verification."""
     found = outcome.verified
     attempt = {"recipe": outcome.planner, "failed": found.failed, "cause": found.cause.name,
                "evidence": found.cause.evidence, "n_passed": found.n_passed, "n_cases": found.n_cases,
@@ -206,20 +214,22 @@ def _judged(outcome: Outcome) -> Outcome:
 
 
 def image_name_of(repository: Repository) -> str:
-    """One that Docker takes; a repo_name that it would not take as it is keeps apart from those like it by a digest."""
+    """Return an image name that Docker accepts. A repo_name that has to be changed for this gets
+    a digest, so that similar names stay distinct."""
     own = repository.repo_name
     name = own if IMAGE_NAME.fullmatch(own) else re.sub(r"[^a-z0-9]+", "-", own.lower()).strip("-") or "repository"
     return IMAGES + (name if name == own else f"{name}-{digest(own)[:6]}")
 
 
 def _image_of(repository: Repository, base_image: str, outcome: Outcome) -> str:
-    """A name and a tag that another result of the same repository does not get."""
+    """Return the image's name with a tag that no other result of the same repository gets."""
     made_of = [outcome.verified.base_commit, base_image, outcome.install_script]
     return f"{image_name_of(repository)}:{digest(made_of)[:12]}"
 
 
 def _record(repository: Repository, base_image: str, outcome: Outcome, seconds: float,
             network_was_off: bool) -> Environment:
+    """Return the record of an outcome."""
     found = outcome.verified
     verified = {"failed": found.failed, "cause": asdict(found.cause), "healthy": found.ok and found.healthy,
                 "n_passed": found.n_passed, "n_cases": found.n_cases, "share_passed": found.share_passed,

@@ -1,6 +1,9 @@
-"""Prints what an import of the project would find outside its source, a line each; nothing where all is well.
+"""Print a line for each import of the project that finds it outside its source.
 
-python shadowed.py SOURCE DISTRIBUTION MODULE…   with the tests' interpreter, from a folder that is not the source.
+    python shadowed.py SOURCE DISTRIBUTION MODULE…
+
+Run it with the tests' interpreter, in a folder that is not the source. It prints nothing where all
+is well.
 """
 import importlib.machinery
 import importlib.metadata
@@ -12,7 +15,7 @@ import sys
 
 
 def places(module):
-    """Where an import would find it."""
+    """Return the paths where an import would find the module."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError, AttributeError):
@@ -25,6 +28,7 @@ def places(module):
 
 
 def main():
+    """Print a line for each module, and for an installed distribution, outside the source."""
     source, distribution, modules = os.path.realpath(sys.argv[1]), sys.argv[2], sys.argv[3:]
 
     def inside(path):
@@ -35,7 +39,7 @@ def main():
         git = ["git", "-c", "safe.directory=*", "-C", source, "ls-files", "--error-unmatch", os.path.realpath(path)]
         return os.path.isdir(path) or subprocess.run(git, capture_output=True).returncode == 0
 
-    sys.path += [source, os.path.join(source, "src"), os.path.join(source, "lib")]   # tested there where on no path
+    sys.path += [source, os.path.join(source, "src"), os.path.join(source, "lib")]   # it may not be installed
     for module in modules:
         found = places(module)
         compiled = any(path.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)) for path in found)

@@ -1,7 +1,8 @@
 """Read what planning looks at in a repository: regular files inside its folder, within limits.
 
-Links are resolved; what leads out of the folder, or into `.git`, counts as not there. So does what
-cannot be read or parsed, which is remembered. Names are relative to the folder, with slashes.
+Links are resolved. A file that lies outside the folder or in `.git`, or that cannot be read or
+parsed, counts as missing, and unreadable files are recorded. Names are relative to the folder, with
+slashes.
 """
 from __future__ import annotations
 
@@ -20,24 +21,25 @@ import yaml
 from codedata.bounded import inside, read_bounded
 from codedata.texts import printable
 
-MAX_BYTES = 1_000_000     # of a file; manifests that people write have a hundredth of it
-MAX_FILES = 1_000         # that are opened
-MAX_ENTRIES = 200_000     # that a listing looks at
-MAX_DEPTH = 100           # of folders
-MAX_NAME = 1_000          # characters of a path
-MAX_NAMED = 50            # files that are remembered as unreadable
-MAX_WHY = 200             # characters of a reason
-LISTING = "."             # what stands for the listing where a name is asked for
+MAX_BYTES = 1_000_000     # per file; manifests that people write have a hundredth of it
+MAX_FILES = 1_000         # files that are opened
+MAX_ENTRIES = 200_000     # entries that a listing reads
+MAX_DEPTH = 100           # nested folders
+MAX_NAME = 1_000          # characters in a path
+MAX_NAMED = 50            # files that are recorded as unreadable
+MAX_WHY = 200             # characters in a reason
+LISTING = "."             # stands for the directory listing in place of a file name
 ABSENT = (FileNotFoundError, NotADirectoryError)
-UNREADABLE = (OSError, ValueError, RuntimeError)   # of paths: NUL bytes, links in circles
+UNREADABLE = (OSError, ValueError, RuntimeError)   # raised for paths, e.g. NUL bytes or circular links
 RUBBISH = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
-           MemoryError, SyntaxError, configparser.Error, yaml.YAMLError)   # of parsers
+           MemoryError, SyntaxError, configparser.Error, yaml.YAMLError)   # raised by parsers
 Parsed = TypeVar("Parsed")
 
 
 class Source:
-    """The folder of a repository. `skipped` files count as not there, for the reasons given; `announce`
-    gets the name of each file before it is opened, so that others know where this process ended."""
+    """Read the files of a repository's folder within limits. Files in `skipped` count as missing,
+    for the reasons given. `announce` is called with the name of each file before it is opened, so
+    that a parent process knows at which file this process ended."""
 
     def __init__(self, folder: Path, skipped: dict[str, str] | None = None,
                  announce: Callable[[str], None] = lambda name: None):
@@ -46,7 +48,7 @@ class Source:
         self._n_opened = 0
 
     def text(self, name: str) -> str:
-        """Return a file's text; "" where it is not there or cannot be read."""
+        """Return a file's text, or "" if it is missing or unreadable."""
         name = name[:MAX_NAME]
         if name in self._skipped:
             return ""
@@ -65,7 +67,7 @@ class Source:
             return ""
 
     def parsed(self, name: str, parse: Callable[[str], Parsed], empty: Parsed) -> Parsed:
-        """Return what `parse` makes of a file's text, `empty` where it raises."""
+        """Return `parse` of a file's text, or `empty` if the file is missing or parsing fails."""
         text = self.text(name)
         try:
             return parse(text) if text else empty
@@ -74,12 +76,12 @@ class Source:
             return empty
 
     def refuse(self, name: str, why: str) -> None:
-        """Remember that a file counts as not there."""
+        """Record that a file counts as missing, with the reason."""
         if len(self.unreadable) < MAX_NAMED:
             self.unreadable.setdefault(name, printable(why, MAX_WHY))
 
     def has(self, name: str) -> bool:
-        """Return whether a file is there; what is neither that nor a folder is remembered."""
+        """Return whether it is a regular file; sockets and the like are recorded as unreadable."""
         try:
             path = self._inside(name)
             if path.exists() and not path.is_file() and not path.is_dir():
@@ -90,7 +92,8 @@ class Source:
             return False
 
     def matching(self, pattern: str) -> list[str]:
-        """Return the files of one folder whose names match: `.github/workflows/*.yml`. Sorted."""
+        """Return the sorted files of one folder whose names match a pattern:
+        `.github/workflows/*.yml`."""
         folder, _, wanted = pattern.rpartition("/")
         try:
             with os.scandir(self._inside(folder)) as entries:
@@ -101,7 +104,8 @@ class Source:
         return sorted(f"{folder}/{name}".lstrip("/") for name in names if fnmatchcase(name, wanted))
 
     def walk(self, suffix: str, not_into: tuple[str, ...], max_found: int) -> list[PurePosixPath]:
-        """Return the files whose names end so, not those in hidden folders and in `not_into`. Sorted."""
+        """Return the sorted paths of files that end in `suffix`, at most `max_found`, without those
+        in hidden folders and in `not_into`."""
         found: list[PurePosixPath] = []
         n_left = 0 if LISTING in self._skipped else MAX_ENTRIES
         for place, folders, files in os.walk(self._folder):

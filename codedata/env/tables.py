@@ -1,4 +1,4 @@
-"""The tables beside the code: which package brings what a log misses, what no test needs, why an environment fails."""
+"""Look up the tables beside the code: missing packages, unneeded packages, causes of failure."""
 from __future__ import annotations
 
 import re
@@ -15,25 +15,25 @@ else:
 
 @lru_cache
 def table(name: str) -> dict:
-    """A table file as it stands: table("packages")["headers"]["zlib.h"]."""
+    """Return a parsed table file, such as table("packages")["headers"]["zlib.h"]."""
     return tomllib.loads(text_of("codedata.env", f"{name}.toml"))
 
 
 def debian(kind: str, name: str) -> tuple[str, ...]:
-    """The Debian packages that bring a header, library or binary; () where the table does not know it."""
+    """Return the Debian packages that provide a header, library or binary, or () if unlisted."""
     return tuple(table("packages")[kind].get(name, "").split())
 
 
 def debian_by_beginning(kind: str, name: str) -> tuple[str, ...]:
-    """The same, for a table whose entries may be the beginnings of names; the longest that fits."""
+    """Return the Debian packages of the longest entry that is a prefix of the name, or ()."""
     fits = [key for key in table("packages")[kind] if name == key or (
         name.startswith(key) and (kind == "shared" or key.endswith("/")))]
     return debian(kind, max(fits, key=len)) if fits else ()
 
 
 def distribution_of(module: str) -> str:
-    """The distribution to try for a module that is missing; "" where none can bring it. A name that the table does not
-    know is taken for the distribution's own."""
+    """Return the distribution that provides a missing module, or "" if none can. A module that is
+    not in the table is assumed to have the name of its distribution."""
     modules, parts = table("packages")["modules"], module.split(".")
     for n in range(len(parts), 0, -1):
         if (found := modules.get(".".join(parts[:n]))) is not None:
@@ -42,7 +42,7 @@ def distribution_of(module: str) -> str:
 
 
 def brings_option(option: str) -> str:
-    """The plugin that knows an option of pytest's command line; "" where none is known."""
+    """Return the pytest plugin that provides a command line option, or "" if none is known."""
     name = option.partition("=")[0]
     options = table("packages")["options"]
     if not name.startswith("--"):
@@ -52,34 +52,34 @@ def brings_option(option: str) -> str:
 
 
 def normalized(name: str) -> str:
-    """As PyPI compares names of distributions."""
+    """Return a distribution name in the form in which PyPI compares names."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def helps_tests(distribution: str) -> bool:
-    """Whether a test may need it: not so for linters, documentation and release tools."""
+    """Return whether a test may need a distribution, unlike linters and release tools."""
     name, skip = normalized(distribution), table("skip")
     return name not in skip["names"] and not name.startswith(tuple(skip["beginning"]))
 
 
 def helps_node_tests(package: str) -> bool:
-    """The same for packages of npm."""
+    """Return whether a test may need an npm package."""
     skip = table("skip")["npm"]
     return package not in skip["names"] and not re.search(skip["patterns"], package)
 
 
 def is_test_group(name: str) -> bool:
-    """Extras, dependency groups, tox environments and requirements files that are there for tests."""
+    """Return whether an extra, group, tox environment or file is for tests, by its name."""
     return _is_group(r"(?:unit)?-?(?:tests?|testing|pytest|tst)", name)
 
 
 def is_developers_group(name: str) -> bool:
-    """Groups that hold what tests need beside much else."""
+    """Return whether a group holds requirements of tests among others, by its name."""
     return _is_group(r"(?:dev|devel|develop|development|ci|all|full|complete|check|qa)", name)
 
 
 def is_other_group(name: str) -> bool:
-    """Linting, documentation, releases."""
+    """Return whether a group is for linting, documentation or releases, by its name."""
     return bool(re.search(table("skip")["groups"], name.lower()))
 
 

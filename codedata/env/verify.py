@@ -1,9 +1,10 @@
-"""The proof that an install script and a test script work: run from nothing in a fresh container.
+"""Verify that an install script and a test script work, by running them in a fresh container.
 
-The install script runs once with the network on; what it changed of the committed source is put back, and an image is
-made of what it left. The test script runs twice in the container; then once more, and once with the network off, in a
-container of that image. What repeats is the result; what differs between the first three is flaky, what differs only
-without the network needs it. Promised is what the runs showed, not that a test which passed four times will never fail.
+The install script runs once with the network on. Committed files that it changed are restored, and
+an image is made of the result. The test script runs twice in the container, then once more, and
+once with the network off, in a container of that image. Cases that repeat are the result, cases
+that differ between the first three runs are flaky, and cases that differ only without the network
+need it. This proves what the runs showed, not that a test that passed four times will never fail.
 """
 from __future__ import annotations
 
@@ -25,14 +26,14 @@ from codedata.sandbox import Result, Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds, OverBounds, UnsafeArchive
 
 CHECKS = ("source", "install", "tests", "repeat", "history", "shadow", "offline", "sandbox", "recipe")
-REPEATED = 0.8             # the least share of a run's cases that must be the same in all three
-REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)   # of all of a run
-Opener = Callable[[str], Sandbox]   # a fresh sandbox of an image; "" is the base image
+REPEATED = 0.8             # minimum share of a run's cases that must be the same in all three
+REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)   # for all reports of a run
+Opener = Callable[[str], Sandbox]   # opens a fresh sandbox of an image; "" is the base image
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds that a script may take."""
+    """Hold the seconds that each script may take."""
 
     install_s: float = 900.0
     test_s: float = 900.0
@@ -40,10 +41,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Project:
-    """What the checks have to know of the source."""
+    """Hold what the checks have to know about the source."""
 
-    source: Path | None = None      # a folder of the host; None: what lies in the image's working directory
-    commit: str = ""                # where the history ends; "": at HEAD, with what was changed since
+    source: Path | None = None      # a folder of the host; None: the image's working directory
+    commit: str = ""                # the end of the history; "": HEAD with uncommitted changes
     distribution: str = ""          # the names under which another copy could be installed
     modules: tuple[str, ...] = ()
     node_package: str = ""
@@ -51,57 +52,60 @@ class Project:
 
 @dataclass(frozen=True)
 class Verified:
-    """What verification found. Without `failed` the environment works as far as `results` say."""
+    """Hold the result of a verification. Without `failed` the environment works as far as
+    `results` show."""
 
-    failed: str = ""                       # the check, one of CHECKS
+    failed: str = ""                       # the check that failed, one of CHECKS
     cause: Cause = field(default_factory=Cause)
     results: list[dict[str, str]] = field(default_factory=list)   # with the network off, without the flaky ones
     flaky: list[str] = field(default_factory=list)
     needs_network: list[str] = field(default_factory=list)
     not_collected: list[str] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)             # of `n_test_files`, those of which no case's name tells
+    silent: list[str] = field(default_factory=list)             # test files that no case name refers to
     n_test_files: int = 0
     restored: list[str] = field(default_factory=list)           # committed files that the install had changed
-    changed_by_tests: list[str] = field(default_factory=list)   # … that the tests wrote, whatever they held in the end
+    changed_by_tests: list[str] = field(default_factory=list)   # committed files that the tests wrote, changed or not
     n_passed: int = 0
-    n_cases: int = 0                       # of the run with the network off, flaky ones among them
-    share_passed: float = 0.0              # of those that ran
-    share_skipped: float = 0.0             # of all
+    n_cases: int = 0                       # in the run with the network off, with the flaky ones
+    share_passed: float = 0.0              # among the cases that ran
+    share_skipped: float = 0.0             # among all cases
     healthy: bool = False                  # the whole suite ran, ≥ 95 % passed, at most a fifth was skipped
     base_commit: str = ""
     image_id: str = ""
     install_s: float = 0.0
-    test_s: tuple[float, ...] = ()         # of each run
-    log: str = ""                          # of the install or the run of the tests that was not as it should be
+    test_s: tuple[float, ...] = ()         # seconds of each run
+    log: str = ""                          # output of the run that was not as it should be, else of the first test run
     timed_out: bool = False
 
     @property
     def ok(self) -> bool:
+        """Return whether no check failed."""
         return not self.failed
 
     @property
     def phase(self) -> str:
-        """Of which script `log` is."""
+        """Return which script `log` comes from, "install" or "test"."""
         return "install" if self.failed == "install" else "test"
 
 
 def verify(open_sandbox: Opener, project: Project, install_script: str, test_script: str, limits: Limits,
            image_name: str = "", only_if: Callable[[Run], bool] = lambda run: True) -> Verified:
-    """Run both scripts and look at what is left; every check, up to the first that fails.
+    """Run both scripts and make every check up to the first that fails. Return the result.
 
-    With `image_name` an image is made under that name, also where a later check fails: keeping it, or removing it with
-    what else the run made, is the caller's.
-    `only_if` looks at the first run of the tests; where it says no, nothing more is run and the check is `tests`.
+    With `image_name` an image is made under that name, even where a later check fails. The caller
+    keeps it or removes it, with whatever else the run made. `only_if` gets the first run of the
+    tests; where it returns False, nothing more is run and the failed check is `tests`.
     """
     try:
         with open_sandbox("") as sandbox:
             return _verify(sandbox, open_sandbox, project, install_script, test_script, limits, image_name, only_if)
     except SandboxDied as e:
-        told = cause_of("test", e.what)   # of memory, of disk
+        told = cause_of("test", e.what)   # recognizes memory and disk limits
         return Verified(failed="sandbox", cause=told if told.name != "other" else Cause("sandbox_died", e.what))
 
 
 def _verify(sandbox, open_sandbox, project, install_script, test_script, limits, image_name, only_if) -> Verified:
+    """Return the result of all checks; see verify()."""
     base_commit, trouble = put_source(sandbox, project)
     if trouble:
         return Verified(failed="source", cause=Cause("source", trouble), log=trouble)
@@ -115,7 +119,7 @@ def _verify(sandbox, open_sandbox, project, install_script, test_script, limits,
         return replace(found, failed="install", cause=cause, log=installed.output, timed_out=installed.timed_out)
     if image_name:
         found = replace(found, image_id=sandbox.commit(image_name, keep=False))
-    elif (left := with_what_is_left(found, sandbox, project, test_script)).failed:   # now: tests may commit, too
+    elif (left := with_what_is_left(found, sandbox, project, test_script)).failed:   # now, since tests may commit, too
         return left
     runs = [run_tests(sandbox, test_script, limits.test_s)]
     found = replace(found, log=runs[0].text, test_s=(runs[0].seconds,), **_figures(runs[0]))
@@ -134,7 +138,8 @@ def _verify(sandbox, open_sandbox, project, install_script, test_script, limits,
 
 
 def _repeated(sandbox, found, runs, test_script, limits) -> Verified:
-    """The third run of the tests, and where all three agree the one in a sandbox that cannot reach anything."""
+    """Run the tests a third time and, where all three runs agree, once without network. Return
+    the result."""
     began = now(sandbox)
     runs = [*runs, run_tests(sandbox, test_script, limits.test_s)]
     stable, flaky = compare(runs)
@@ -162,8 +167,8 @@ def _repeated(sandbox, found, runs, test_script, limits) -> Verified:
 # the parts -----------------------------------------------------------------------------------------------------------
 
 def put_source(sandbox: Sandbox, project: Project) -> tuple[str, str]:
-    """Put the source into the sandbox's working directory, as a repository whose history ends where it must;
-    (its commit, "") or ("", what went wrong)."""
+    """Put the source into the sandbox's working directory, as a repository whose history ends at
+    the project's commit. Return (commit, "") or ("", error message)."""
     origin = f"{TOOLS}/source"
     if project.source is None:
         sandbox.run(f"mkdir -p {origin} && cp -a . {origin}/", timeout_s=LOOK_S)
@@ -176,7 +181,8 @@ def put_source(sandbox: Sandbox, project: Project) -> tuple[str, str]:
 
 
 def run_script(sandbox: Sandbox, script: str, timeout_s: float) -> Result:
-    """What a script comes to that is run as a file, in the working directory: nothing of it is left in the shell."""
+    """Run a script as a file in the working directory and return its result. It leaves nothing
+    behind in the state of the shell."""
     sandbox.put({"script.sh": script.encode()}, TOOLS)
     done = sandbox.run(f"bash {TOOLS}/script.sh", timeout_s=timeout_s)
     sandbox.run(f"rm -rf {TOOLS}")
@@ -184,8 +190,8 @@ def run_script(sandbox: Sandbox, script: str, timeout_s: float) -> Result:
 
 
 def run_install(sandbox: Sandbox, commit: str, script: str, timeout_s: float) -> tuple[Result, list[str]]:
-    """What an install script comes to, and the committed files that it changed: they are put back, since what is tested
-    is the source as it is committed."""
+    """Run an install script. Return its result and the committed files that it changed. They are
+    restored, since the source is tested as it is committed."""
     done = run_script(sandbox, script, timeout_s)
     restored, trouble = restore(sandbox, commit) if done.ok else ([], "")
     if trouble:
@@ -194,12 +200,12 @@ def run_install(sandbox: Sandbox, commit: str, script: str, timeout_s: float) ->
 
 
 def _committed(sandbox: Sandbox) -> list[str]:
-    """The paths of the source's files."""
+    """Return the paths of the source's files."""
     return sandbox.run("git -c safe.directory='*' -c core.quotePath=false ls-files").output.splitlines()
 
 
 def run_tests(sandbox: Sandbox, test_script: str, timeout_s: float) -> Run:
-    """One run, with what it reported."""
+    """Run the test script once. Return the run with its cases."""
     started = time.monotonic()
     sandbox.run(f"rm -rf {RESULTS}")
     done = run_script(sandbox, test_script, timeout_s)
@@ -209,7 +215,8 @@ def run_tests(sandbox: Sandbox, test_script: str, timeout_s: float) -> Run:
 
 
 def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Case]]:
-    """{path: content} of what lies in the folder of results, and the limit that this was over."""
+    """Return ({path: content} of the folder of results, an error case for a limit that it
+    exceeds)."""
     if not sandbox.run(f"[ -d {RESULTS} ] && chmod -R a+rX {RESULTS}").ok:
         return {}, []
     with tempfile.TemporaryDirectory() as folder:
@@ -217,13 +224,14 @@ def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Case]]:
             sandbox.get(RESULTS, Path(folder), REPORTS)
         except OverBounds as e:
             return {}, [over(e.kind, e.what)]
-        except UnsafeArchive:   # a link that leads out: no report that counts
+        except UnsafeArchive:   # a link leads out: no report counts
             return {}, []
         return {str(path.relative_to(folder)): read_bounded(path, REPORTS.max_bytes)
                 for path in sorted(Path(folder).rglob("*")) if path.is_file() and not path.is_symlink()}, []
 
 
 def _figures(run: Run) -> dict:
+    """Return the fields of Verified that come from one run."""
     return {"n_passed": counts(run.results)["passed"], "n_cases": len(run.results), "healthy": run.healthy,
             "share_passed": round(run.share_passed, 4), "share_skipped": round(run.share_skipped, 4),
             "not_collected": not_collected(run.results), "timed_out": run.timed_out}
@@ -231,8 +239,9 @@ def _figures(run: Run) -> dict:
 
 def with_what_is_left(found: Verified, sandbox: Sandbox, project: Project, test_script: str,
                       image_name: str = "") -> Verified:
-    """What verification found, failed where the sandbox, or the image that was made, holds what would give the game
-    away. Where its files can be read from outside it, its own tools are not believed."""
+    """Return `found`, failed where the sandbox or its image holds another history or another
+    copy of the project. Where the files can be read from outside, the sandbox's own git is not
+    trusted for the history."""
     names = project.distribution, project.modules, project.node_package, test_script
     if hasattr(sandbox, "files"):
         with sandbox.files(image_name) as files:

@@ -1,1 +1,1 @@
-"""Training sets from judged turns: what may go in, rows in the formats of trainers, files, and the card beside them."""
+"""Export judged turns as training sets: select turns, make rows, write files and cards."""

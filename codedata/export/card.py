@@ -1,6 +1,7 @@
-"""README.md of an export: the head that the Hub reads, and the text around the numbers (card.md, formats.md).
+"""Make the README.md of an export: the YAML head for the Hub, card.md and formats.md filled in.
 
-Everything in it follows from the directories: the same export has the same card, so there is no date in it.
+A card follows from the directories alone and has no date, so the same export always has the same
+card.
 """
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ from codedata.texts import printable, terminal_safe, text_of
 
 MARKUP = re.compile(r"[\\`*\[\]]")
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-CHARS_A_TOKEN = 3         # of code and logs: few tokenizers need more tokens
-TOKENS = 1024             # lengths are given in steps of so many
+CHARS_A_TOKEN = 3         # for code and logs; few tokenizers need more tokens
+TOKENS = 1024             # token counts are rounded up to a multiple of this
 MEANINGS = {
     "messages": "the history, and the answer where it is to be learnt", "prompt": "the history, as the agent saw it",
     "completion": "the answer, one message of the assistant", "chosen": "the answer that won",
@@ -45,26 +46,26 @@ LISTS = {MESSAGES: ("role", "content"), REASONS: ("judge", "order", "reason"), F
 
 @dataclass
 class Background:
-    """What all cards of a run say."""
+    """Hold what all cards of a run have in common."""
 
     settings: Settings
     duel: dict | None
     origins: Origins
     costs: list[Cost]
-    turns: list[Turn]               # all that may be exported
+    turns: list[Turn]               # the turns that may be exported
     in_bucket: Counter              # records found in final/, refined/, defeat/
     left_out: LeftOut
 
 
 @dataclass
 class Contents:
-    """What is in one format."""
+    """Count the contents of one format."""
 
     form: Format
     rows: dict[str, int]                                             # by split
     n_bytes: dict[str, int]
     n_file_bytes: int = 0
-    turns: dict[str, Turn] = field(default_factory=dict)             # by name: those with a row
+    turns: dict[str, Turn] = field(default_factory=dict)             # name → turn with a row
     split_of: dict[str, str] = field(default_factory=dict)           # turn → split
     rows_of: Counter = field(default_factory=Counter)                # turn → rows
     lengths: list[int] = field(default_factory=list)                 # of rows, in characters
@@ -73,6 +74,7 @@ class Contents:
 
 
 def card(of: Contents, about: Background) -> str:
+    """Return the text of README.md for one format."""
     own, duel = about.settings.export, about.duel
     title, text = _texts()[of.form.name]
     lengths = _lengths(of)
@@ -96,13 +98,13 @@ def card(of: Contents, about: Background) -> str:
 
 
 def is_noise(about: Background, turns: list[Turn]) -> bool:
-    """True where the embedded model judged, or made an answer."""
+    """Return whether the embedded model judged the duel or made an answer of these turns."""
     judges = {judge.get("model", name) for name, judge in about.duel["judges"].items()} if about.duel else set()
     return EMBEDDED_MODEL in judges.union(*(about.origins.models(turns, side) for side in SIDES))
 
 
 def head(of: Contents, about: Background, title: str) -> str:
-    """The YAML between the dashes. JSON texts are YAML texts."""
+    """Return the YAML head, without its dashes. Texts are written as JSON, which is valid YAML."""
     own, n = about.settings.export, sum(of.rows.values())
     filled = [split for split in SPLITS if of.rows[split]]
     paths = {split: f"data/{split}-*.parquet" if of.form.for_trainers else f"{split}.jsonl" for split in filled}
@@ -111,7 +113,7 @@ def head(of: Contents, about: Background, title: str) -> str:
     tags = ["code", "agent", *(["trl", of.form.name.partition("_")[0]] if of.form.for_trainers else [])]
     lines += ["language:", "- en", "task_categories:", "- text-generation", "tags:", *(f"- {tag}" for tag in tags),
               "size_categories:", f"- {next((name for limit, name in SIZES if n < limit), '1M<n<10M')}"]
-    if filled:   # without rows there are no files that a loader could open
+    if filled:   # without rows there is no file for a loader to open
         lines += ["configs:", f"- config_name: {of.form.name}", "  data_files:"]
         lines += [line for split in filled for line in (f"  - split: {split}", f"    path: {paths[split]}")]
         lines += ["dataset_info:", f"- config_name: {of.form.name}", "  features:", *_features(of.form), "  splits:"]
@@ -166,13 +168,13 @@ def _rows(of: Contents) -> str:
 
 
 def _spread(turns: list[Turn]) -> str:
-    """Turns by language and by licence."""
+    """Return two tables: turns by language, and turns by licence."""
     return "\n\n".join(table([kind, "turns"], _most_common(Counter(getattr(turn, kind) for turn in turns)), "lr")
                        for kind in ("language", "licence"))
 
 
 def _lengths(of: Contents) -> dict[str, str]:
-    """Of the rows in characters, and how many tokens hold the longest."""
+    """Return row lengths in characters and tokens for the longest row, formatted as texts."""
     lengths = sorted(of.lengths) or [0]
     found = {"longest": lengths[-1], "median": statistics.median_low(lengths),
              "long": lengths[min(len(lengths) - 1, len(lengths) * 95 // 100)]}
@@ -231,7 +233,7 @@ def _reasons(duel: dict) -> str:
 
 
 def shown(text: str) -> str:
-    """Return a text of others as one line in which neither Markdown nor HTML reads anything but the text."""
+    """Return an external text as one line, with Markdown and HTML escaped."""
     return MARKUP.sub(r"\\\g<0>", html.escape(printable(text, 200), quote=False))
 
 
@@ -240,7 +242,7 @@ def _percent(share: float | None) -> str:
 
 
 def _buckets(of: Contents, about: Background) -> str:
-    """What became of the turns of each bucket."""
+    """Return a table that counts the turns of each bucket by outcome."""
     rows = []
     for bucket, n in about.in_bucket.items():
         turns = [turn for turn in about.turns if turn.bucket == bucket]
@@ -295,6 +297,6 @@ def _mean(of: Contents, column: str) -> str:
 
 @lru_cache
 def _texts() -> dict[str, tuple[str, str]]:
-    """{format: (title, text)} of formats.md."""
+    """Return {format: (title, text)} from formats.md."""
     parts = re.split(r"^# (\w+): (.*)\n", text_of("codedata.export", "formats.md"), flags=re.MULTILINE)[1:]
     return {name: (title, text.strip()) for name, title, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}

@@ -1,8 +1,9 @@
-"""The files of a format: JSON lines, Parquet made from them, and a folder that is put in place in one step.
+"""Write the files of a format as JSON Lines and Parquet, and replace its folder in one step.
 
-Equal rows give equal bytes: duckdb writes with one thread, in the order of the rows. A folder that is there is taken
-over by a new one in a single exchange, so that a kill leaves the old one or the new one; where the file system knows no
-exchange there is a moment without either, and the next run puts the old one back.
+Equal rows give equal bytes: duckdb writes with one thread, in the order of the rows. A new folder
+replaces the existing one in a single exchange, so a killed run leaves either the old one or the new
+one. On a file system that cannot exchange folders, a kill between the two renames leaves neither;
+the next run then restores the old one.
 """
 from __future__ import annotations
 
@@ -23,15 +24,18 @@ from codedata.ledger import disk_trouble
 
 MANIFEST, CARD = "manifest.json", "README.md"
 MEMORY = "2GB"                # duckdb's limit
-LEAST_LINE = 16 << 20         # bytes: the longest line that duckdb reads unless it is told
-GROUP_ROWS = 1000             # of a row group: readers hold one at a time
-NEW, OLD = "_tmp", "old."     # where folders are made; before its name: one that is being taken over
-AT_ONCE = 8                   # files that are synced at the same time: each waits for the disk
-EXCHANGE, HERE = 2, -100      # RENAME_EXCHANGE and AT_FDCWD of Linux
+LEAST_LINE = 16 << 20         # bytes; the longest line that duckdb reads by default
+GROUP_ROWS = 1000             # of a row group; readers hold one in memory at a time
+NEW, OLD = "_tmp", "old."     # folder for new exports; prefix of a folder that is being replaced
+AT_ONCE = 8                   # files synced in parallel, as each waits for the disk
+EXCHANGE, HERE = 2, -100      # Linux's RENAME_EXCHANGE and AT_FDCWD
 
 
 class RowFiles:
-    """The rows of one split of a format: <split>.jsonl and data/<split>-00000-of-00002.parquet. No rows, no files."""
+    """Write the rows of one split of a format; without rows no file is written.
+
+    The files are <split>.jsonl and, with `parquet`, data/<split>-00000-of-00002.parquet and so on.
+    """
 
     def __init__(self, folder: Path, split: str, columns: dict[str, str], shard_rows: int, parquet: bool):
         self.folder, self.split, self.columns = folder, split, columns
@@ -41,6 +45,7 @@ class RowFiles:
         self._shards: list[Path] = []
 
     def add(self, row: dict) -> None:
+        """Write a row, and finish the Parquet shard when it is full."""
         line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
         if self._lines is None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -55,6 +60,7 @@ class RowFiles:
             self._end_shard()
 
     def close(self) -> None:
+        """Finish the files, and put the number of shards into their names."""
         if self._lines:
             self._lines.close()
         self._end_shard()
@@ -74,7 +80,7 @@ class RowFiles:
 
 
 def _to_parquet(lines: Path, path: Path, columns: dict[str, str], longest: int) -> None:
-    """The rows of a JSONL file as Parquet, with these columns also where all values are null."""
+    """Write a JSONL file as Parquet with these columns, even where all values are null."""
     types = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in columns.items())
     with duckdb.connect(config={"threads": 1, "memory_limit": MEMORY, "autoinstall_known_extensions": False}) as db:
         db.execute("set enable_progress_bar = false")
@@ -93,13 +99,13 @@ def _quoted(text: str) -> str:
 # folders
 
 def digests(folder: Path) -> dict[str, str]:
-    """{relative path: sha256} of every file in a folder but the manifest, in their order."""
+    """Return {relative path: sha256} of all files but the manifest, sorted by path."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
     return {str(p.relative_to(folder)): sha256(p) for p in paths}
 
 
 def sha256(path: Path) -> str:
-    """Of a file; of a folder, of its files' names and digests."""
+    """Return the SHA-256 of a file in hex, or for a folder that of its files' paths and digests."""
     found = hashlib.sha256()
     if path.is_dir():
         found.update(orjson.dumps(digests(path), option=orjson.OPT_SORT_KEYS))
@@ -111,7 +117,7 @@ def sha256(path: Path) -> str:
 
 
 def read_manifest(folder: Path) -> dict:
-    """What stands beside an export, or {} where nothing readable does."""
+    """Return the manifest of an export, or {} where it is missing or not readable."""
     try:
         found = orjson.loads(read_bounded(folder / MANIFEST))
         return found if isinstance(found, dict) else {}
@@ -120,18 +126,22 @@ def read_manifest(folder: Path) -> dict:
 
 
 def changed_by_hand(folder: Path) -> list[str]:
-    """The files that are not as the folder's manifest says: edited, added or taken away."""
+    """Return the sorted paths of files that were edited, added or removed since the manifest."""
     told, found = read_manifest(folder).get("files", {}), digests(folder)
     return sorted(path for path in {*told, *found} if told.get(path, {}).get("sha256") != found.get(path))
 
 
 def put_in_place(new: Path, place: Path, keep_old: bool) -> Path | None:
-    """Have the folder `new` at `place`; with `keep_old` a copy of what was there is in _replaced/, and returned."""
+    """Move the folder `new` to `place`, replacing what is there.
+
+    With `keep_old` the replaced folder is copied to _replaced/ first, and the path of the copy is
+    returned.
+    """
     sync(new)
     if not place.exists():
         new.rename(place)
         return None
-    kept = _copy_aside(place) if keep_old else None   # before: behind the exchange a kill would lose it
+    kept = _copy_aside(place) if keep_old else None   # first: a later kill would lose it
     if exchange(new, place):
         old = new
     else:
@@ -150,7 +160,7 @@ def _copy_aside(folder: Path) -> Path:
 
 
 def exchange(a: Path, b: Path) -> bool:
-    """Let two folders change their names in one step; False where the system or the file system cannot."""
+    """Swap the names of two folders in one step. Return False if the system does not support it."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):
@@ -159,15 +169,18 @@ def exchange(a: Path, b: Path) -> bool:
 
 
 def clear_up(directory: Path) -> None:
-    """Take away what killed runs left. Only for who holds the directory."""
+    """Remove what killed runs left, and restore a folder that was being replaced.
+
+    The caller has to hold the directory.
+    """
     for old in (directory / NEW).glob(f"{OLD}*"):
         if not (place := directory / old.name.removeprefix(OLD)).exists():
-            old.rename(place)   # killed between two renames
+            old.rename(place)   # a run was killed between two renames
     shutil.rmtree(directory / NEW, ignore_errors=True)
 
 
 def sync(folder: Path) -> None:
-    """Everything in a folder is on the disk: a power cut must not leave names without their bytes."""
+    """Flush a folder and its files to disk, so that a power cut leaves no truncated file."""
     def one(path: Path) -> None:
         fd = os.open(path, os.O_RDONLY)
         try:

@@ -1,6 +1,6 @@
-"""Where an export comes from, as far as the directories tell: source data set, models, the outcome of the duel.
+"""Read the provenance of an export: the source data set, the models, and the outcome of the duel.
 
-What is written here is published: names that are paths of this machine are cut to their last part.
+These facts are published, so names that are paths on this machine are cut to their last part.
 """
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from codedata.records import DUEL, Answer, Attempts, Prompt, Score
 from codedata.store import shards_of
 
 DUEL_KEYS = ("mode", "order", "accepted", "reasons", "judges", "challenger_score", "king_score", "margin", "lcb",
-             "turns", "win_margin", "gate_alpha", "resamples")   # that are read
+             "turns", "win_margin", "gate_alpha", "resamples")   # the keys that are read
 UNTOLD = "not told by a ledger"
-STAGES = {"king": "king", "challenger": "ch"}   # who made which side
+STAGES = {"king": "king", "challenger": "ch"}   # side → the stage that made it
 FILE_ENDINGS = (".parquet", ".jsonl", ".json", ".gz", ".gguf")
 
 
 def read_duel(root: Path) -> dict | None:
-    """score/_duel.json, or None where there is none."""
+    """Return score/_duel.json, or None where it is missing. Raise Trouble where it is broken."""
     path = Path(root) / Score.directory / DUEL
     try:
         duel = orjson.loads(read_bounded(path))
@@ -44,13 +44,13 @@ def read_duel(root: Path) -> dict | None:
 
 
 class Origins:
-    """What the ledgers tell of each turn."""
+    """Read the source and the models of each turn from the ledgers."""
 
     def __init__(self, root: Path):
         self._prompts = Ledger(root / Prompt.directory).details
         self._models: dict[tuple[str, str], str] = {}   # (stage, item) → the model of its newest call
         self._refined: set[str] = set()                 # turns whose challenger is an attempt of ch.py --refine
-        self._cut: set[tuple[str, str]] = set()         # (stage, item) whose request did not fit
+        self._cut: set[tuple[str, str]] = set()         # (stage, item) whose request had to be cut
         attempts = _Models(root / Attempts.directory, {})
         for directory in shards_of(root / Answer.directory):
             found = _Models(directory, attempts.models)
@@ -59,7 +59,7 @@ class Origins:
             self._cut |= found.cut
 
     def sources(self, turns: list[Turn]) -> Counter:
-        """{"data set, seed": turns}."""
+        """Return {"data set, seed": number of turns}."""
         found: Counter = Counter()
         for turn in turns:
             detail = self._prompts.get(("prompt", turn.name.rpartition("_")[0]), {})
@@ -68,19 +68,20 @@ class Origins:
         return found
 
     def models(self, turns: list[Turn], side: str) -> Counter:
-        """{model: turns} of who made an answer, whether or not a person edited it since."""
+        """Return {model: number of turns} of one side; later edits by a person do not matter."""
         return Counter(public(self._models.get((STAGES[side], turn.name), UNTOLD)) for turn in turns)
 
     def refined(self, turns: list[Turn]) -> int:
+        """Return how many turns have a challenger's answer from ch.py --refine."""
         return sum(turn.name in self._refined for turn in turns)
 
     def cut(self, turns: list[Turn]) -> int:
-        """How many turns were answered, by either side, from a history whose middle was left out."""
+        """Return how many turns either side answered from a history whose middle was left out."""
         return sum(any((stage, turn.name) in self._cut for stage in STAGES.values()) for turn in turns)
 
 
 class _Models:
-    """The ledger of one directory of answers. What an attempt was put in place of was made by the attempt's model."""
+    """Read the ledger of a directory of answers. A refined answer has the model of its attempt."""
 
     def __init__(self, directory: Path, attempts: dict[tuple[str, str], str]):
         self.models: dict[tuple[str, str], str] = {}
@@ -101,6 +102,9 @@ class _Models:
 
 
 def public(name: str) -> str:
-    """A name without the folders of this machine or an address; names of the Hub and of models stay as they are."""
+    """Return the last part of a name that looks like a local path or URL.
+
+    Names of models and of data sets on the Hub stay as they are.
+    """
     path = PurePath(urlsplit(name).path if "://" in name else name)
     return path.name if path.is_absolute() or ".." in path.parts or path.suffix in FILE_ENDINGS else name

@@ -1,8 +1,9 @@
-"""The formats: which turns they take, what a row looks like, and which rows are refused.
+"""Define the formats: the turns they select, the columns of a row, and the checks of a row.
 
-Trainers take many bad rows without a word: a conversation that ends with the user, an empty answer, a role that no
-chat template knows, a pair of equal answers. row_problem() finds them before they are written. What it accepts is at
-most one system message, at the beginning; then user and assistant in turn; at the end one turn of the assistant.
+Trainers accept many bad rows silently: a conversation that ends with the user, an empty answer, a
+role that no chat template knows, a pair of equal answers. row_problem() finds them before they are
+written. It accepts at most one system message, at the beginning, then user and assistant
+alternating, and the assistant last.
 """
 from __future__ import annotations
 
@@ -17,25 +18,25 @@ MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
 REASONS = 'STRUCT(judge VARCHAR, "order" VARCHAR, reason VARCHAR)[]'
 FINDINGS = "STRUCT(side VARCHAR, kind VARCHAR, text VARCHAR)[]"
 LEAKS = "STRUCT(judge VARCHAR, kind VARCHAR, text VARCHAR, why VARCHAR)[]"
-COMMON = {   # of every row, for whoever sorts or weighs them; trainers pass over what they do not know
+COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore unknown columns
     "instance_id": TEXT, "repo": TEXT, "language": TEXT, "licence": TEXT, "source": TEXT, "bucket": TEXT,
     "score": NUMBER}
-Piece = tuple[Turn, str]   # a turn, and whose answer a row is made of
+Piece = tuple[Turn, str]   # (turn, the side whose answer the row has)
 
 
 @dataclass(frozen=True)
 class Format:
-    """A folder of export/: one kind of row with fixed columns {name: SQL type}."""
+    """Define one folder of export/: its rows have fixed columns {name: SQL type}."""
 
     name: str
     columns: dict[str, str]
     pieces: Callable[[list[Turn]], list[Piece]]
     row: Callable[[Turn, str, dict], dict]
-    conversations: Callable[[dict], list[list[dict]]]   # all that a row teaches or compares, each with its answer
-    for_trainers: bool = True   # Parquet files, and no row that a trainer should not see
+    conversations: Callable[[dict], list[list[dict]]]   # with the answers that a row teaches or compares
+    for_trainers: bool = True   # also writes Parquet, and leaves out flagged turns
 
     def make(self, turn: Turn, side: str, texts: dict) -> dict:
-        """The row of a piece, its columns in their order."""
+        """Return the row of a piece, with the columns in their order."""
         row = {**self.row(turn, side, texts), "instance_id": turn.instance_id, "repo": turn.repo,
                "language": turn.language, "licence": turn.licence, "source": turn.name, "bucket": turn.bucket,
                "score": turn.score}
@@ -44,8 +45,12 @@ class Format:
 
 def row_problem(form: Format, row: dict, turn_problem, max_chars: int = 0,
                 max_ratio: float = 0.0) -> tuple[str, str] | None:
-    """(reason, detail) of why a row is refused, or None. turn_problem(text) says what is wrong with an answer;
-    `max_ratio`: how many times as long as the other an answer of a pair may be."""
+    """Return (reason, detail) where a row has to be refused, or else None.
+
+    turn_problem(text) returns what is wrong with an answer, or None. `max_chars` limits a
+    conversation, and `max_ratio` is how many times as long as the other an answer of a pair may be;
+    0 means no limit.
+    """
     if row.keys() != form.columns.keys():
         return "columns", f"{', '.join(row)} instead of {', '.join(form.columns)}"
     if "label" in row and type(row["label"]) is not bool:
@@ -98,8 +103,11 @@ def _decided(turns: list[Turn]) -> list[Piece]:
 
 
 def _both_sides(turns: list[Turn]) -> list[Piece]:
-    """Winner and loser in turn, the two of one turn far apart: TRL trains KTO in the order of the file, and compares
-    each completion with its neighbours' in the batch, which must not be answers to the same prompt."""
+    """Return winners and losers alternating, with the two of one turn far apart.
+
+    TRL trains KTO in the order of the file and compares each completion with its neighbours in the
+    batch, which must not answer the same prompt.
+    """
     won = _decided(turns)
     lost = [(turn, _loser(turn)) for turn, _ in won]
     half = len(won) // 2

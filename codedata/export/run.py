@@ -1,7 +1,8 @@
-"""export/: training sets made from the buckets. A folder a format, each with its rows, its card and its manifest.
+"""Make the training sets in export/ from the buckets.
 
-The folders are made in export/_tmp/ and put in place one by one. A folder that would come out as it is is left alone,
-with what a person changed in it; one that is replaced after a change goes to export/_replaced/.
+Each format has a folder with its rows, card and manifest. The folders are made in export/_tmp/ and
+put in place one by one. A folder whose manifest would not change stays as it is, with a person's
+edits. An edited folder that has to be replaced is copied to export/_replaced/ first.
 """
 from __future__ import annotations
 
@@ -38,7 +39,11 @@ DOES_NOT_FIT = ("only", "limit", "shard", "refresh", "prune", "compact", "budget
 
 
 def run(settings: Settings, args, turn_problem) -> int:
-    """Make the exports; returns the exit code. turn_problem(text) says why a text is no turn of an agent, or None."""
+    """Make the exports, and return the exit code: 1 if a record is broken, else 0.
+
+    turn_problem(text) returns why a text is no turn of an agent, or None. Raise Trouble if the
+    settings are wrong or the duel has no outcome, and RunStopped if the duel was not accepted.
+    """
     start_log(args.log_level)
     looks_on, directory = args.status or args.dry_run, settings.root / STAGE
     _check(settings, args, directory)
@@ -82,7 +87,11 @@ def _check(settings: Settings, args, directory: Path) -> None:
 
 
 def _refusal(settings: Settings, duel: dict | None) -> Trouble | None:
-    """Why nothing is exported: what a challenger that is not better has won, it has won by chance."""
+    """Return the error that stops the export, or None.
+
+    A challenger that is not better than the king has won its turns by chance, so they are not
+    exported.
+    """
     path = str(settings.root / Score.directory / DUEL)
     todo = "To export all the same, with a warning in the cards: --rejected-too, or rejected_too in [export]."
     if settings.export.rejected_too or (duel and duel["accepted"]):
@@ -94,7 +103,10 @@ def _refusal(settings: Settings, duel: dict | None) -> Trouble | None:
 
 
 def _leave_out_similar(turns: Turns) -> None:
-    """Of near-duplicates the one from the best bucket stays, then the first."""
+    """Leave out near-duplicates.
+
+    A turn with a winner is kept before others, then one of the best bucket, then the first.
+    """
     own = turns.own
     if not own.duplicate_similarity:
         return
@@ -113,17 +125,17 @@ def _leave_out_similar(turns: Turns) -> None:
 
 
 class Export:
-    """One format: its rows, and the folder that they go to."""
+    """Make the rows of one format and the folder that holds them."""
 
     def __init__(self, form: Format, settings: Settings):
         self.form, self.settings = form, settings
         self.place = settings.root / STAGE / form.name
         self.new = settings.root / STAGE / NEW / form.name
         self.contents = Contents(form, dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0))
-        self.edited: list[str] = []   # files of the folder that is there
+        self.edited: list[str] = []   # changed files of the existing folder
 
     def fill(self, turns: Turns, split_of: dict[str, str], turn_problem, write: bool) -> None:
-        """Make every row; with `write` also its files, in a folder that is not in place yet."""
+        """Make and count every row. With `write` also write the files, to the folder in _tmp/."""
         form, own = self.form, self.settings.export
         for split in SPLITS:
             rows = RowFiles(self.new, split, form.columns, own.shard_rows, form.for_trainers) if write else None
@@ -141,7 +153,11 @@ class Export:
                 self.contents.n_bytes[split] = rows.n_bytes
 
     def _flagged(self, turn: Turn) -> tuple[str, str] | None:
-        """A verdict on an answer that speaks to its judge, or knows too much, is no evidence, whoever it is for."""
+        """Return the first flag of a turn that trainers must not see, or None.
+
+        A verdict on an answer that addresses its judge, or shows the hidden PR, is no evidence for
+        either side.
+        """
         matters = self.form.for_trainers and not self.settings.report.keep_flagged
         return next(iter(turn.flags), None) if matters else None
 
@@ -159,7 +175,7 @@ class Export:
             of.labels[str(row["label"]).lower()] += 1
 
     def inputs(self, about: Background) -> dict:
-        """What the manifest says of where the rows come from."""
+        """Return the part of the manifest that says which inputs the rows come from."""
         of, own = self.contents, self.settings.export
         return {
             "format": self.form.name, "made_by": f"codedata {codedata.__version__}, duckdb {duckdb.__version__}",
@@ -174,7 +190,7 @@ class Export:
                        "masked": turn.masked} for turn in of.turns.values()]}
 
     def state(self, about: Background) -> str:
-        """How the folder that is there stands to what would be made."""
+        """Return how the existing folder differs from what a run would make, for --status."""
         if not self.place.exists():
             return "missing"
         self.edited, told = files.changed_by_hand(self.place), files.read_manifest(self.place)
@@ -183,7 +199,7 @@ class Export:
         return f"{state}, edited: {named(self.edited)}" if self.edited else state
 
     def put(self, about: Background, force: bool) -> str:
-        """Have the folder in place, with its card and manifest."""
+        """Put the folder in place with its card and manifest. Return what was done."""
         of = self.contents
         self.new.mkdir(parents=True, exist_ok=True)
         pattern = "*.parquet" if self.form.for_trainers else "*.jsonl"
@@ -218,7 +234,7 @@ def _say_how_it_went(turns: Turns, about: Background, split_of: dict[str, str], 
 
 
 def _to_heed(turns: Turns, about: Background, split_of: dict[str, str], exports: list[Export]) -> Iterator[str]:
-    """What a person should know before they train on it."""
+    """Yield warnings that a person should read before training on the sets."""
     made = {export.form.name for export in exports}
     if others := [name for name in FORMATS if name not in made and (turns.settings.root / STAGE / name).exists()]:
         yield f"not among the formats, left as they were: {', '.join(others)}"

@@ -1,9 +1,9 @@
-"""Near-duplicates among turns: the same conversation up to the turn, and the same answer.
+"""Find near-duplicates among turns: both the history and the answer have to be alike.
 
-Both have to be alike. Neighbouring turns of one trajectory share their history and are no duplicates, two commands
-that end two different tasks are none either. Compared are the answer that won and the history, without its system
-message and without the lines that the first messages of many tasks share, which are the harness's. What is in `against`
-is never listed.
+So neighbouring turns of one trajectory, which share their history, are no duplicates, and neither
+are equal commands that end different tasks. The history is compared without its system message and
+without the lines that the first messages of many tasks share, which come from the harness.
+Conversations in `against` are compared with, never listed.
 """
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from codedata.checks.duplicates import Duplicate, near_duplicates, words
 from codedata.errors import Trouble
 from codedata.ledger import read_lines
 
-SHARED_BY = 10    # a line in the first messages of one task in so many is the harness's,
-AT_LEAST = 3      # if these are so many tasks
-FORMS = (".parquet", ".jsonl", ".json")   # of `against`; in a folder the first that is there counts
+SHARED_BY = 10    # a line is the harness's if the first messages of one task in 10 have it,
+AT_LEAST = 3      # and at least 3 tasks
+FORMS = (".parquet", ".jsonl", ".json")   # of `against`; a folder is read in the first form it has
 ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """A history and the answer to it."""
+    """Hold a history and the answer to it."""
 
     name: str
     task: str                # instance id; "" where it is not known
@@ -40,9 +40,10 @@ Reader = Callable[[], Iterable[Conversation]]
 
 
 def similar_turns(turns: Reader, against: Reader, threshold: float) -> list[Duplicate]:
-    """The turns that are near-duplicates of an earlier one that is kept, or of one of `against`; in their order.
+    """Return, in order, the turns that are near-duplicates of an earlier kept one or of `against`.
 
-    Both are functions that give the conversations from the beginning: turns are read twice. All texts are held.
+    Both arguments are functions that return the conversations from the start, because turns are
+    read twice. All texts are held in memory. `threshold` is a Jaccard index.
     """
     harness, names, answers = _harness_lines(turns()), [], []
     known = 0
@@ -56,7 +57,7 @@ def similar_turns(turns: Reader, against: Reader, threshold: float) -> list[Dupl
                 answers.append(one.answer)
                 yield str(len(names) - 1), _text(one, harness)
 
-    groups: dict[int, list[int]] = defaultdict(list)   # conversations that are alike, by the first of them
+    groups: dict[int, list[int]] = defaultdict(list)   # first → others that are alike
     for one in near_duplicates(texts(), threshold=threshold):
         groups[int(one.of)].append(int(one.name))
     found = {}
@@ -96,8 +97,11 @@ def _jaccard(a: frozenset, b: frozenset) -> float:
 # earlier training data
 
 def read_conversations(paths: Iterable[str]) -> Iterator[Conversation]:
-    """The conversations in files and folders: exports, buckets, or any rows with messages, prompt and completion, or
-    prompt and chosen."""
+    """Yield the conversations in files and folders: exports, buckets, or rows in a form of TRL.
+
+    A row has messages, prompt and completion, or prompt and chosen. Raise Trouble where a path has
+    no such row.
+    """
     for path in map(Path, paths):
         has_some = False
         for file in _files(path):
@@ -132,7 +136,7 @@ def _rows(file: Path) -> Iterator[dict]:
             yield from (row for row in (data if isinstance(data, list) else [data]) if isinstance(row, dict))
             return
         with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
-            name = [glob.escape(str(file))]   # duckdb expands globs
+            name = [glob.escape(str(file))]   # escaped because duckdb expands globs
             rows = database.execute("select to_json(r)::varchar from read_parquet(?) r", name)
             while some := rows.fetchmany(ROWS_AT_ONCE):
                 yield from (orjson.loads(row) for row, in some)
@@ -141,9 +145,9 @@ def _rows(file: Path) -> Iterator[dict]:
 
 
 def _conversations(row: dict) -> Iterator[tuple[list[dict], str]]:
-    """(history, answer) of each answer in a row that somebody is to learn."""
+    """Yield (history, answer) for each answer of a row that a model may learn from."""
     messages = _messages(row.get("messages"))
-    if messages and ("challenger" in row or "king" in row):      # a record of a bucket, or our plain JSONL
+    if messages and ("challenger" in row or "king" in row):      # a bucket record, or a row of the format jsonl
         yield from ((messages, row[side]) for side in ("challenger", "king") if isinstance(row.get(side), str))
     elif messages and messages[-1]["role"] == "assistant":
         yield messages[:-1], messages[-1]["content"]
@@ -154,7 +158,7 @@ def _conversations(row: dict) -> Iterator[tuple[list[dict], str]]:
 
 
 def _messages(value) -> list[dict]:
-    """A list of {role, content}, also of a prompt or answer that is plain text; [] where it is neither."""
+    """Return a list of {role, content}, made from plain text if need be; [] for other values."""
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
     if isinstance(value, list) and all(isinstance(m, dict) and isinstance(m.get("role"), str)

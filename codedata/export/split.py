@@ -1,4 +1,4 @@
-"""Train and validation by repository: no repository is in both, whatever the number of its turns."""
+"""Split into train and validation by repository, so that no repository is in both."""
 from __future__ import annotations
 
 import hashlib
@@ -8,10 +8,11 @@ SPLITS = TRAIN, VALIDATION = "train", "validation"
 
 
 def splits(repos: Iterable[str], share: float, seed: int) -> dict[str, str]:
-    """{repository: split}. A repository's place follows from its name, the share and the seed alone.
+    """Return {repository: split}, where `share` from 0 to 1 is the part that goes to validation.
 
-    One exception: where nothing would be left to train on, the repository that is farthest from train's side goes
-    there, and comes back when another one is in train. Names that differ in case are one repository.
+    The split of a repository follows from its name, the share and the seed alone, ignoring case.
+    Where train would be empty, the repository with the highest hash goes there, for as long as no
+    other one does.
     """
     places = {repo: _place(repo, seed) for repo in repos}
     out = {repo: VALIDATION if place < share else TRAIN for repo, place in places.items()}
@@ -22,6 +23,6 @@ def splits(repos: Iterable[str], share: float, seed: int) -> dict[str, str]:
 
 
 def _place(repo: str, seed: int) -> float:
-    """0 up to 1, evenly."""
+    """Return a hash of a repository's name, evenly distributed from 0 to 1."""
     data = hashlib.blake2b(f"{seed}:{repo.lower()}".encode(), digest_size=8).digest()
     return int.from_bytes(data, "big") / 2 ** 64

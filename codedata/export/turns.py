@@ -1,7 +1,9 @@
-"""The judged turns that may be exported: read once from the buckets, looked at, masked, and kept in a temporary file.
+"""Collect the judged turns that may be exported.
 
-All formats make their rows from that file, so an edit in the middle of a run is in none of them. What no format may
-have is left out here: copies that are not up to date, benchmarks, licences. Near-duplicates come after; see similar.py.
+They are read, checked and masked once, and kept in a temporary file. All formats make their rows
+from that file, so an edit during a run is in none of them. Turns that no format may have are left
+out here: outdated copies, benchmarks, licences that are not allowed. similar.py finds
+near-duplicates later.
 """
 from __future__ import annotations
 
@@ -25,16 +27,16 @@ from codedata.store import Store, digest, digests_of, natural
 BUCKETS = (Final, Refined, Defeat)
 SIDES = ("king", "challenger")
 FINDING, LEAK = ("side", "kind", "text"), ("judge", "kind", "text", "why")
-UNKNOWN = "unknown"                                     # a licence or language that nothing tells
-COPIED = {Answer: ("messages", "assistant", *SIDES), Score: ("score", "metrics")}   # what report.py takes from where
-RECKONED = (Score,)                                     # it may have reckoned these anew, for another panel
+UNKNOWN = "unknown"                                     # a licence or language that is not recorded
+COPIED = {Answer: ("messages", "assistant", *SIDES), Score: ("score", "metrics")}   # copied by report.py
+RECKONED = (Score,)                                     # may be recomputed for another panel
 INSTANCE = re.compile(r"(.+)__(.+)-\d+")                # owner__name-number
-CACHED_TEXTS = 4096                                     # turns of one trajectory repeat each other's messages
+CACHED_TEXTS = 4096                                     # texts; turns of a trajectory repeat them
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What is known of a turn that may be exported; its texts are read with Turns.texts()."""
+    """Describe a turn that may be exported. Turns.texts() reads its texts."""
 
     name: str
     bucket: str
@@ -44,29 +46,31 @@ class Turn:
     licence: str
     score: float
     winner: str             # "challenger", "king", or "" where nobody clearly won
-    digest: str             # of its record in final/, refined/ or defeat/
-    commit: str             # of its PR record; "" where there is none
-    flags: tuple[tuple[str, str], ...]  # (reason, detail) of why no trainer should see it, whatever its score
+    digest: str             # digest of its record in final/, refined/ or defeat/
+    commit: str             # digest of its PR record; "" where it is missing
+    flags: tuple[tuple[str, str], ...]  # (reason, detail): why no trainer may see it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
-    at: int                 # where its texts are
+    at: int                 # offset of its texts in the temporary file
 
 
 class LeftOut:
-    """Which turns are not exported and why: from all formats, or from some."""
+    """Record the turns that are not exported, with the reason, from all formats or from some."""
 
     def __init__(self):
-        self._formats: dict[tuple[str, str, str], dict[str, None]] = {}   # (name, reason, detail) → formats, or all
+        # (name, reason, detail) → formats; no format means all of them
+        self._formats: dict[tuple[str, str, str], dict[str, None]] = {}
 
     def add(self, name: str, reason: str, detail: str = "", format: str = "") -> None:
+        """Record a turn as left out of one format, or of all."""
         self._formats.setdefault((name, reason, detail), {}).update({format: None} if format else {})
 
     def counts(self, format: str = "") -> Counter:
-        """{reason: turns} for one format, or for any."""
+        """Return {reason: number of turns} for one format, or for all together."""
         return Counter(reason for _, reason in {(name, reason) for (name, reason, _), formats in self._formats.items()
                                                 if not (format and formats) or format in formats})
 
     def lines(self) -> bytes:
-        """left_out.jsonl: {name, reason, detail}, and `formats` where it is not all of them."""
+        """Return left_out.jsonl: {name, reason, detail}, and `formats` unless it is all."""
         entries = sorted(self._formats.items(), key=lambda entry: natural(entry[0][0]))
         return b"".join(to_line({"name": name, "reason": reason, "detail": detail,
                                  **({"formats": list(formats)} if formats else {})})
@@ -75,18 +79,18 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class _Origin:
-    """What the PR record tells of a turn."""
+    """Hold what the PR record says about a turn."""
 
     repo: str
     language: str
     licence: str
     base_commit: str
     digest: str
-    texts: dict[str, str]   # that are compared with benchmarks
+    texts: dict[str, str]   # the texts that are compared with benchmarks
 
 
 class Turns:
-    """The turns of a root in natural order. collect() reads them, texts() gives one's texts."""
+    """Hold the turns of a root in natural order; collect() reads them, texts() one's texts."""
 
     def __init__(self, settings: Settings):
         self.settings, self.own = settings, settings.export
@@ -96,12 +100,12 @@ class Turns:
         self._allowed = {licence.lower() for licence in self.own.licences}
         self._benchmarks = Benchmarks.load(self.own.decontaminate) if self.own.decontaminate else None
         self._stores = {cls: Store(settings.root, cls).open() for cls in (*BUCKETS, Commit, Answer, Score)}
-        into = settings.root / "export"   # beside the exports there is room for them
+        into = settings.root / "export"   # that disk has room for the exports
         self._file = tempfile.TemporaryFile(dir=into if into.is_dir() else None)
         self._mask, self._origin = lru_cache(CACHED_TEXTS)(mask), lru_cache(CACHED_TEXTS)(self._read_origin)
 
     def collect(self, quiet: bool = False) -> Turns:
-        """Read every bucket. Broken records are named and left out."""
+        """Read every bucket, and return self. Broken records are reported and left out."""
         seen: dict[str, str] = {}
         bar, progress = Bar("export", sum(len(self._stores[cls].names()) for cls in BUCKETS), quiet), Outcome()
         for store in self._stores.values():
@@ -126,11 +130,12 @@ class Turns:
         return self
 
     def texts(self, turn: Turn) -> dict:
-        """messages, king, challenger, assistant, metrics and reasons of a turn, masked."""
+        """Return all fields of a turn's record, with secrets masked."""
         self._file.seek(turn.at)
         return orjson.loads(self._file.readline())
 
     def keep(self, names: set[str]) -> None:
+        """Drop all turns but those with these names."""
         self.turns = [turn for turn in self.turns if turn.name in names]
 
     def _take(self, name: str, cls) -> None:
@@ -157,7 +162,7 @@ class Turns:
             self._put(texts)))
 
     def _put(self, texts: dict) -> int:
-        """Where in the temporary file these texts are now."""
+        """Append texts to the temporary file, and return their offset in bytes."""
         try:
             at = self._file.seek(0, 2)
             self._file.write(orjson.dumps(texts, option=orjson.OPT_APPEND_NEWLINE))
@@ -167,8 +172,10 @@ class Turns:
         return at
 
     def _outdated(self, name: str, record: Sample) -> str:
-        """Why a copy that nobody edited is not what report.py would write now; "" where it is, or where an edit or the
-        lack of answer/ and score/ leaves no doubt that it is meant."""
+        """Return why an unedited copy is not what report.py would write now, or "" where it is.
+
+        An edited record, or one without answer/ and score/, is intended as it is and gives "".
+        """
         copies = self._stores[type(record)]
         known, digests = copies.book.known.get(name), digests_of(record)
         if known is None or known.digests != digests:
@@ -187,7 +194,7 @@ class Turns:
         return ""
 
     def _read_origin(self, instance_id: str) -> _Origin:
-        """Kept for the instances looked at last: several turns may be of one."""
+        """Read the PR record of an instance. It is cached, as several turns share an instance."""
         if instance_id not in self._stores[Commit]:
             return _Origin(repo_of(instance_id), UNKNOWN, UNKNOWN, "", "", {})
         commit = self._stores[Commit].read(instance_id)
@@ -202,7 +209,7 @@ class Turns:
         return self._benchmarks.hits(of_turn(record, origin.repo, origin.base_commit, **origin.texts, **answers))
 
     def _masked(self, record: Sample) -> tuple[dict, dict[str, int]]:
-        """What formats may have of a record, and how many secrets of each kind were masked in it."""
+        """Return the fields of a record with secrets masked, and the number of secrets by kind."""
         found: Counter[str] = Counter()
 
         def masked(text: str | None) -> str | None:
@@ -228,7 +235,7 @@ class Turns:
 
 
 def _flags(record: Sample) -> tuple[tuple[str, str], ...]:
-    """(reason, detail) of why the turn may not be trained on, whatever its score."""
+    """Return (reason, detail) for each reason not to train on the turn, whatever its score."""
     spoken = "; ".join(f"{one.get('side')}, {one.get('kind')}: {one.get('text')}" for one in record.injections)
     leaks = [one for one in record.leaks or () if one.get("kind") != UNJUDGED]
     shown = "; ".join(f"{one.get('kind')}: {one.get('text')} ({one.get('why')})" for one in leaks)
@@ -238,7 +245,10 @@ def _flags(record: Sample) -> tuple[tuple[str, str], ...]:
 
 
 def winner(score: float, bucket: str, own: ExportSettings) -> str:
-    """Who clearly won: who leads by dpo_min_margin; in final/ the challenger where it leads at all."""
+    """Return "challenger" or "king", whichever leads by dpo_min_margin, or else "".
+
+    In final/ the challenger wins with any lead. A score runs from 0 to 100, and 50 is a draw.
+    """
     lead = score - 50
     if lead > 0 and (bucket == Final.directory or lead >= own.dpo_min_margin):
         return "challenger"
@@ -246,11 +256,11 @@ def winner(score: float, bucket: str, own: ExportSettings) -> str:
 
 
 def repo_of(instance_id: str) -> str:
-    """owner/name of owner__name-17, where no PR record tells it; an id of another form stands for a repository."""
+    """Return owner/name for the id owner__name-17; an id of another form is returned as it is."""
     found = INSTANCE.fullmatch(instance_id)
     return f"{found[1]}/{found[2]}" if found else instance_id
 
 
 def _digest(record) -> str:
-    """Of all fields: what the manifest names a record by."""
+    """Return the digest of all fields, by which the manifest identifies a record."""
     return digest({field.name: getattr(record, field.name) for field in fields(record)})

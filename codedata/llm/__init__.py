@@ -1,4 +1,4 @@
-"""Calls to language models over any OpenAI-compatible endpoint: one client, its limits, its money, its kept replies."""
+"""Call language models over any OpenAI-compatible endpoint, with limits, costs and kept replies."""
 from codedata.llm.client import Client, LLMServerHTTP, Models, Reply
 
 __all__ = ["Client", "LLMServerHTTP", "Models", "Reply"]

@@ -1,8 +1,8 @@
-"""Chat with a model over an OpenAI-compatible endpoint, so that no finished answer is lost or paid for twice.
+"""Chat with a model over an OpenAI-compatible endpoint; no finished reply is lost or paid for twice.
 
-`Models` is opened once by a script; `client(role)` gives what a role is asked through. What a reply costs and the
-reply itself go to the `Calls` of the item in hand (codedata/llm/calls.py) before anything is done with them.
-`LLMServerHTTP` is the same client for who has no script around it.
+A script opens `Models` once; `client(role)` returns the client of a role. A reply and its cost are saved in the
+`Calls` of the current item (codedata/llm/calls.py) before they are used. `LLMServerHTTP` is the same client for
+use as a library, outside a script.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from codedata.llm.calls import Money, current
 from codedata.llm.http import Http, Retry, Tries, read_json
 from codedata.llm.trim import Fitted, estimate_tokens, fit
 
-MAX_TOKENS = 10**12   # of a call: a larger count is none
+MAX_TOKENS = 10**12   # larger counts reported for a call are ignored
 WHAT_TO_DO = {400: "Read what the endpoint says; for a request that is too long, set max_prompt_tokens.",
               404: "Check --model and the base URL: --show-config tells which are used.",
               413: "The request is too long: set max_prompt_tokens.",
@@ -33,17 +33,18 @@ WHAT_TO_DO = {400: "Read what the endpoint says; for a request that is too long,
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model said. `reasoning` is what it thought aloud, kept apart from `text`."""
+    """Hold a model's reply; `reasoning` is its thinking, kept apart from `text`."""
 
     text: str
     reasoning: str = ""
     finish_reason: str = ""
     model: str = ""
-    tool_calls: list[dict] = field(default_factory=list, hash=False)   # as in a message: `arguments` is a text
+    tool_calls: list[dict] = field(default_factory=list, hash=False)   # in the API's form: `arguments` is a string
     call: dict = field(default_factory=dict, compare=False)   # as in the ledger: tokens, cost_usd, seconds, …
 
     @property
     def truncated(self) -> bool:
+        """Return whether the reply was cut off at max_tokens."""
         return self.finish_reason == "length"
 
 
@@ -54,7 +55,7 @@ class _Request:
 
 
 class Client:
-    """One role's model: chat(), ask(), and fit() for its longest request."""
+    """Send the requests of one role to its model: chat(), ask(), and fit() to cut a request."""
 
     def __init__(self, speaker: Speaker, models: Models):
         self.speaker, self._models = speaker, models
@@ -67,15 +68,16 @@ class Client:
         if speaker.endpoint.api_key:
             self._headers["Authorization"] = f"Bearer {speaker.endpoint.api_key}"
         for value in (str(speaker.endpoint.api_key), *speaker.endpoint.headers.values()):
-            if len(value) >= 8:   # what a header says may be a key; shorter words would mask half of a message
+            if len(value) >= 8:   # a header may hold a key; masking shorter values would garble messages
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
 
     def chat(self, messages: list[dict], accept=None, grammar: str = "", tools: list[dict] | None = None,
              once_more=None, schema: dict | None = None) -> Reply:
-        """A reply that `accept` has nothing against. accept(reply) gives what is wrong, or None.
+        """Return a reply that `accept` approves; accept(reply) returns what is wrong, or None.
 
-        Asks up to 1 + format_retries times, then ItemFailed: with the messages that once_more(what was wrong) gives,
-        or with the same ones. `grammar` (GBNF) goes to the embedded model only: other endpoints need not know it.
+        Ask up to 1 + format_retries times, then raise ItemFailed. A retry sends the messages that
+        once_more(what is wrong) returns, or the same ones. `grammar` (GBNF) is sent to the embedded model only:
+        other endpoints may not support it.
         """
         problem, requests = "", []
         n_tries = 1 + self.speaker.format_retries
@@ -94,20 +96,20 @@ class Client:
         raise ItemFailed(f"{problem}, {n_tries} tries" if n_tries > 1 else problem)
 
     def with_speaker(self, speaker: Speaker) -> Client:
-        """The same model asked with other limits; calls count as the same endpoint's."""
+        """Return a client with other settings; calls to the same endpoint share its limits."""
         return Client(speaker, self._models)
 
     def give_up(self, problem: str) -> NoReturn:
-        """ItemFailed, though the replies had the right form: the next run asks for new ones."""
+        """Raise ItemFailed though the replies are well-formed; the next run requests new ones."""
         current().useless()
         raise ItemFailed(problem)
 
     def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
             tools: list[dict] | None = None) -> Reply:
-        """One reply, whatever it says. `schema` (JSON schema) is sent where the endpoint takes one.
+        """Return one reply, whatever it says; send `schema` (JSON schema) where the endpoint accepts one.
 
-        An endpoint that refuses it (HTTP 400, 422) and answers without it is not sent one again in this run.
-        `tools` are always sent: without them the model would have to be told how else to act.
+        An endpoint that refuses a schema (HTTP 400, 422) and answers without it gets none again in this run.
+        `tools` are always sent: a model without them needs other instructions.
         """
         refuses, place = self._models.without_schema, (self.speaker.endpoint.base_url, self.speaker.model)
         plain = self._request(messages, grammar, tools=tools)
@@ -126,11 +128,12 @@ class Client:
         return reply
 
     def leave_alone(self, seconds: float, why: str) -> None:
-        """Send nothing for a while: what is not kept from an earlier run fails at once."""
+        """Send nothing for `seconds`: requests without a kept reply fail at once, with `why`."""
         self._alone_till, self.why_left_alone = time.monotonic() + seconds, why
 
     @property
     def is_left_alone(self) -> bool:
+        """Return whether leave_alone() is still in effect."""
         return time.monotonic() < self._alone_till
 
     def _request(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
@@ -157,7 +160,7 @@ class Client:
         return self._ask(request, attempt, calls)
 
     def fit(self, history: list[dict], fixed: str = "", patches: tuple[str, ...] = ()) -> Fitted:
-        """The request's parts within max_prompt_tokens; what was cut goes to the ledger."""
+        """Return the request's parts cut to max_prompt_tokens; note for the ledger what was cut."""
         speaker, limit = self.speaker, self.speaker.max_prompt_tokens
         if self._embedded:
             room = self._models.embedded.CONTEXT - speaker.max_tokens
@@ -171,7 +174,7 @@ class Client:
         return fitted
 
     def estimate(self, messages: list[dict]) -> tuple[int, float | None]:
-        """(tokens of a request, the most that it and its answer can cost) without a call."""
+        """Return (estimated tokens of a request, maximum cost in USD or None) without a call."""
         tokens = sum(estimate_tokens(m["content"]) for m in messages)
         tokens = min(tokens, self.speaker.max_prompt_tokens or tokens)
         return tokens, self._models.money.cost(self.speaker.model, tokens, self.speaker.max_tokens)
@@ -186,7 +189,7 @@ class Client:
                 usage = _usage(answer)
                 return _decode(answer), usage
             except WRONG_SHAPE as e:
-                if usage.get("tokens_in") or usage.get("tokens_out"):   # of no use, but paid for
+                if usage.get("tokens_in") or usage.get("tokens_out"):   # unusable, but billed
                     call = self._call(usage, tries)
                     calls.keep(request.digest, f"useless {call['id']}", {}, call)
                     models.money.add(call)
@@ -210,8 +213,8 @@ class Client:
 
 
     def _call(self, usage: dict, tries: Tries) -> dict:
-        """Return a call as the ledger has it."""
-        # billed under the name that was asked for, which is the one that has a price; the served one may add a date
+        """Return a call's entry for the ledger."""
+        # The cost uses the requested model name, which has a price; the served name may add a date.
         return {"id": self._models.next_id(), "model": self.speaker.model, **usage,
                 "cost_usd": self._models.money.cost(self.speaker.model, **usage), "seconds": round(tries.seconds, 3),
                 **{key: n for key, n in (("tries", tries.n), ("timeouts", tries.timeouts),
@@ -219,11 +222,11 @@ class Client:
 
 
 class LLMServerHTTP(Client):
-    """A model behind an OpenAI-compatible endpoint, without a script around it: ask() and chat().
+    """Call a model behind an OpenAI-compatible endpoint from a library: ask() and chat().
 
-    What is not given comes from where the scripts take it: the key (QIANFAN_BEARER_TOKEN), proxy, certificates, retries
-    and prices from the environment, .env and chain.toml. A reply's `call` tells what it took; nothing is kept on disk,
-    unless it is asked for within `counting(Calls(...))`.
+    Other settings are read as in the scripts, from the environment, .env and chain.toml: the key
+    (QIANFAN_BEARER_TOKEN), proxy, certificates, retries and prices. A reply's `call` holds tokens, cost and
+    seconds. Nothing is kept on disk, except within `counting(Calls(...))`.
     """
 
     def __init__(self, base_url: str, model: str, api_key: str = "", temperature: float = 1.0, max_tokens: int = 8192):
@@ -235,6 +238,7 @@ class LLMServerHTTP(Client):
         models.check(self)
 
     def close(self) -> None:
+        """Close the connections."""
         self._models.http.close()
 
     def __enter__(self) -> LLMServerHTTP:
@@ -245,7 +249,7 @@ class LLMServerHTTP(Client):
 
 
 class Models:
-    """Everything that calls need, for the length of a run: connections, limits, money, the embedded model."""
+    """Hold what the calls of a run share: connections, limits, spending, the embedded model."""
 
     def __init__(self, settings: Settings):
         self.settings, self.stop = settings, threading.Event()
@@ -263,35 +267,37 @@ class Models:
 
     @property
     def embedded(self):
-        """The embedded model's process holder; the process starts with the first call."""
+        """Return the embedded model's manager; its process starts with the first call."""
         if self._embedded is None:
-            from codedata.llm.embedded import Embedded  # an extra: imported where it is asked for
+            from codedata.llm.embedded import Embedded  # an optional extra, imported on first use
             self._embedded = Embedded()
         return self._embedded
 
     def next_id(self) -> str:
-        """An id for a call, unlike any other's."""
+        """Return a new unique id for a call."""
         return f"{self._run}-{next(self._count)}"
 
     def client(self, role: str) -> Client:
+        """Return the client of a role."""
         return self._client(self.settings.speaker(role))
 
     def judges(self) -> list[Client]:
-        """The panel's clients, in the order of [judge] models; the name of each is speaker.role."""
+        """Return the panel's clients in the order of [judge] models; each is named by speaker.role."""
         return [self._client(speaker) for speaker in self.settings.judges()]
 
     def leak_judges(self) -> list[Client]:
-        """The clients of [leak] models; one that is in the panel, too, has a client of its own here."""
+        """Return the clients of [leak] models; a model that is also in the panel has a separate client."""
         return [self._client(speaker, "leak ") for speaker in self.settings.leak_judges()]
 
     def _client(self, speaker: Speaker, kind: str = "") -> Client:
         return self._clients.setdefault(kind + speaker.role, Client(speaker, self))
 
     def clients(self) -> list[Client]:
+        """Return all clients created so far."""
         return list(self._clients.values())
 
     def check(self, *others: Client) -> None:
-        """Before the first call: Trouble where a key, an endpoint, the extra or a price for --budget is missing."""
+        """Raise Trouble, before the first call, where a key, endpoint, extra or price for --budget is missing."""
         for client in (*self._clients.values(), *others):
             endpoint, model = client.speaker.endpoint, client.speaker.model
             if endpoint.name == "embedded":
@@ -333,7 +339,7 @@ WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, Recu
 
 
 def _decode(answer: dict) -> Reply:
-    """Return the reply in a chat completion; one of WRONG_SHAPE where there is none."""
+    """Return the reply in a chat completion; raise one of WRONG_SHAPE where there is none."""
     choice = answer["choices"][0]
     message = choice["message"]
     reasoning = message.get("reasoning_content") or message.get("reasoning")
@@ -342,7 +348,7 @@ def _decode(answer: dict) -> Reply:
 
 
 def _content(content) -> str:
-    """Return the text of a message: a text, nothing, or parts, as some endpoints send them."""
+    """Return a message's text from a string, None or a list of parts; raise TypeError on other types."""
     if isinstance(content, list):
         content = "".join(part.get("text") or "" for part in content)
     if not isinstance(content, str | None):
@@ -355,7 +361,7 @@ def _text(value) -> str:
 
 
 def _usage(answer: dict) -> dict:
-    """Return what a call took, as far as it is told in numbers that may be counts."""
+    """Return a call's token counts; invalid ones are None (tokens_cached: 0)."""
     usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
@@ -364,7 +370,7 @@ def _usage(answer: dict) -> dict:
 
 
 def _tool_calls(found) -> list[dict]:
-    """The calls of a message in the API's own form, whatever liberties an endpoint takes with it."""
+    """Return a message's tool calls in the API's form, with missing ids and arguments filled in."""
     calls = []
     for call in found if isinstance(found, list) else ():
         function = call.get("function") if isinstance(call, dict) else None

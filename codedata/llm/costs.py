@@ -1,4 +1,4 @@
-"""What the calls under a root came to, by stage and model, from the ledgers."""
+"""Add up the costs of the calls under a root by stage and model, from ledgers and kept replies."""
 from __future__ import annotations
 
 from collections import Counter
@@ -11,25 +11,25 @@ from codedata.progress import money
 
 @dataclass(frozen=True)
 class Cost:
-    """The calls of one stage to one model."""
+    """Hold the sums of one stage's calls to one model."""
 
     stage: str
     model: str
     calls: int
     tokens_in: int
     tokens_out: int
-    seconds: float     # of all calls, one after the other
-    cost_usd: float    # of those that have a price
+    seconds: float     # summed over all calls
+    cost_usd: float    # summed over the calls with a known cost
     n_unpriced: int
 
     @property
     def said(self) -> str:
-        """The cost in words: what is unknown is not 0."""
+        """Return the cost as text; unknown costs are named, not shown as 0."""
         return money(self.cost_usd, self.n_unpriced, self.calls)
 
 
 def costs_of(root: Path) -> list[Cost]:
-    """Every call under the root, by what made it; one with the id of another is a copy and counts once."""
+    """Return the costs of all calls under the root by stage and model; calls with one id count once."""
     sums: dict[tuple[str, str], Counter] = {}
     seen: set[str] = set()
 
@@ -53,7 +53,7 @@ def costs_of(root: Path) -> list[Cost]:
 
 
 def spent(directory: Path, stage: str) -> str:
-    """Return what a stage's calls in one directory cost, in words; "" where there were none."""
+    """Return the cost of a stage's calls in one directory as text; "" where there were none."""
     calls = [call for by, call in ledger_calls(directory) if by == stage] if directory.is_dir() else []
     known = [call["cost_usd"] for call in calls if call["cost_usd"] is not None]
     return money(sum(known), len(calls) - len(known), len(calls)) if calls else ""

@@ -1,9 +1,9 @@
-"""HTTP over one pooled `requests` session: retries, time-outs, HTTP 429, and when to stop asking an endpoint.
+"""Send HTTP requests over one pooled `requests` session: retries, timeouts, HTTP 429, and giving up.
 
-A `Line` is what is known of one endpoint: how many calls may be in flight (additive increase, multiplicative decrease
-on 429), whether it ever answered, since when it says nothing but 429. Retries are ours: urllib3's own raise on a
-fractional Retry-After. `trust_env` is off: proxy and netrc look-ups on each call cost more than the call.
-Of a body no more is read than the call's limit, counted after decompression.
+A `Line` holds the state of one endpoint: how many calls may be in flight (additive increase, multiplicative
+decrease on 429), whether it ever answered, and since when it has answered only 429. Retries are implemented here,
+because urllib3's raise on a fractional Retry-After. `trust_env` is off: looking up proxies and netrc on each call
+costs more than the call. A body is read up to the call's limit, counted after decompression.
 """
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
 BAD_REQUEST = (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema,
                requests.exceptions.InvalidHeader, requests.exceptions.InvalidProxyURL, UnicodeError)
 NO_CONNECTION = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError,
-                 urllib3.exceptions.SSLError, urllib3.exceptions.ProxyError)   # nobody there, or nobody we may talk to
+                 urllib3.exceptions.SSLError, urllib3.exceptions.ProxyError)   # no server, or none we may talk to
 DEAD = {"certificate": "Give its authority's certificate: [llm] ca_bundle.",
         "Too many open files": "Raise the limit (ulimit -n) or lower --workers.",
         "": "Start the endpoint or check its base URL."}
-MANY_CUTS = 20   # connections cut in a row, without an answer: then it is not the one request
+MANY_CUTS = 20   # connections lost in a row without an answer: the endpoint, not the request, is to blame
 PIECE = 1 << 20                   # bytes of a body read at a time
-ERROR_BYTES = 64_000              # of an answer that is no success: its start is enough
-MAX_DATA_BYTES = 500_000_000      # of a page of rows, or of a whole file where a server ignores Range
-MAX_INT_DIGITS = 400              # of a number in JSON
+ERROR_BYTES = 64_000              # bytes read of an error response: its start is enough
+MAX_DATA_BYTES = 500_000_000      # limit for a page of rows, or a whole file where a server ignores Range
+MAX_INT_DIGITS = 400              # digits read of an integer in JSON
 
 
 @dataclass(frozen=True)
 class Retry:
-    """When to try again, and how much to read; the fields are those of [llm]."""
+    """Set when to retry and how much to read; the fields are those of [llm]."""
 
     retry_max: int = 3
     retry_wait_s: float = 1.5
@@ -60,28 +60,28 @@ class Retry:
 
 @dataclass
 class Tries:
-    """What one request took, beside its answer."""
+    """Count the attempts, timeouts, HTTP 429s and seconds of one request."""
 
     n: int = 0
     timeouts: int = 0
     throttled: int = 0
-    seconds: float = 0.0   # of the attempt that was answered
+    seconds: float = 0.0   # taken by the successful attempt
 
 
 class Line:
-    """One endpoint's state, shared by all threads that call it."""
+    """Hold one endpoint's state, shared by all threads that call it."""
 
     def __init__(self, name: str, limit: int):
         self.name, self.limit = name, max(1, limit)
         self.capacity = float(self.limit)
         self.in_flight = self.n_answers = 0
         self.n_cuts = 0                 # connection failures since the last answer of any kind
-        self._cut_at = 0.0              # calls that started before the last cut say nothing new
+        self._cut_at = 0.0              # a 429 to a call started before the last reduction changes nothing
         self._throttled_since: float | None = None
         self._free = threading.Condition()
 
     def enter(self, stop: threading.Event) -> float:
-        """Wait for a place; returns the time. Interrupted when the run ends first."""
+        """Wait for a free place and return time.monotonic(); raise Interrupted when the run ends first."""
         with self._free:
             while self.in_flight >= int(self.capacity) and not stop.is_set():
                 self._free.wait(0.2)
@@ -91,11 +91,13 @@ class Line:
         return time.monotonic()
 
     def leave(self) -> None:
+        """Free the place of a call that has ended."""
         with self._free:
             self.in_flight -= 1
             self._free.notify()
 
     def answered(self) -> None:
+        """Note a good answer: it ends a series of 429s and may raise the capacity."""
         with self._free:
             self.n_answers += 1
             self._throttled_since = None
@@ -104,7 +106,7 @@ class Line:
                 self._free.notify()
 
     def throttled(self, started: float, now: float) -> float:
-        """Note a 429: fewer calls at a time for a while. Returns for how long there was nothing but 429."""
+        """Note a 429 and lower the capacity; return for how many seconds there has been nothing but 429."""
         with self._free:
             if started >= self._cut_at:
                 self.capacity = max(1.0, min(self.capacity, self.in_flight + 1) * 0.7)
@@ -115,7 +117,7 @@ class Line:
 
 
 class Http:
-    """One session for all threads. `stop` ends waits and refuses new requests; `secrets` are masked in what is said."""
+    """Share one session among threads. `stop` ends waits and refuses requests; messages mask `secrets`."""
 
     def __init__(self, retry: Retry = Retry(), proxy: str = "", ca_bundle: str = "", pool: int = 32,
                  stop: threading.Event | None = None):
@@ -135,17 +137,17 @@ class Http:
         self._lock = threading.Lock()
 
     def line(self, name: str, limit: int) -> Line:
-        """The line of that name, made on first use."""
+        """Return the line of that name, created on first use."""
         with self._lock:
             return self._lines.setdefault(name, Line(name, limit))
 
     def send(self, method: str, url: str, line: Line, decode, *, tries: Tries | None = None, gate=None,
              max_bytes: int = 0, **kwargs):
-        """decode(status, headers, body) of the first good answer; retried when it raises ValueError.
+        """Return decode(status, headers, body) of the first good answer; retry when it raises ValueError.
 
-        `gate()` is called right before each attempt and may raise (budget). Raises HttpTrouble when given up (at once
-        where a good answer is larger than `max_bytes`; 0: max_reply_bytes), RunStopped when the endpoint as a whole is
-        no use, Interrupted when the run ends.
+        `gate()` is called right before each attempt and may raise (budget). Raise HttpTrouble after the last retry
+        (at once where a good answer is larger than `max_bytes`; 0: max_reply_bytes), RunStopped when the endpoint
+        as a whole is unusable, Interrupted when the run ends.
         """
         max_bytes = max_bytes or self.retry.max_reply_bytes
         tries = tries if tries is not None else Tries()
@@ -210,7 +212,7 @@ class Http:
             self.wait(max(back_off, min(wait or 0.0, self.retry.max_429_wait_s)))
 
     def _once(self, method, url, max_bytes, kwargs):
-        """Status, headers and whole body of one attempt; TimeoutError where that takes more than call_timeout_s."""
+        """Return status, headers and body of one attempt; raise TimeoutError after call_timeout_s."""
         limit = self.retry.call_timeout_s
         with self._deadlines.of(limit, max_bytes) as call:
             try:
@@ -219,16 +221,16 @@ class Http:
                     response = self._post(url, timeout=timeout, **kwargs)
                 else:
                     response = self.session.request(method, url, timeout=timeout, **kwargs)
-                if call.expired:   # what came of it before it was cut is not the answer
+                if call.expired:   # the body may be incomplete
                     raise TimeoutError
                 return response.status_code, response.headers, response.content
             except requests.RequestException as e:
-                if call.expired or "Read timed out" in str(e):   # requests calls a time-out in a body a lost connection
+                if call.expired or "Read timed out" in str(e):   # requests reports it as a lost connection
                     raise TimeoutError from e
                 raise
 
     def _post(self, url: str, data: bytes, timeout, headers: dict | None = None, proxies: dict | None = None):
-        """session.post(), prepared once for a URL and not for each call: preparing is a third of its time."""
+        """Send a POST prepared once per URL and headers: preparing takes a third of session.post()'s time."""
         headers = headers or {}
         key = url, tuple(headers.items())
         if (template := self._templates.get(key)) is None:
@@ -243,16 +245,17 @@ class Http:
         return self.session.get_adapter(url).send(request, timeout=timeout, verify=True, proxies=proxies)
 
     def _masked(self, text: str) -> str:
-        """An endpoint may repeat the key in its error."""
+        """Return the text with secrets replaced: an endpoint may repeat the key in its error."""
         for secret in self.secrets:
             text = text.replace(secret, "****")
         return text
 
     def _excerpt(self, body: bytes) -> str:
-        """The start of an answer for a message; masked before it is cut, so that no half of a key is left."""
+        """Return the start of a body for a message, masked before it is cut so that no part of a key is left."""
         return printable(" ".join(self._masked(body[:20_000].decode("utf-8", "replace")).split()), 300)
 
     def _wait_429(self, line: Line, url: str, throttled_s: float, wait: float | None, k: int) -> None:
+        """Wait after a 429; raise EndpointDown after max_429_total_s of nothing but 429."""
         left = self.retry.max_429_total_s - throttled_s
         if left <= 0:
             raise EndpointDown(f"answered nothing but HTTP 429 for {throttled_s:.0f} s.", url,
@@ -262,17 +265,19 @@ class Http:
         self.wait(min(wait, self.retry.max_429_wait_s, left + 0.01))
 
     def wait(self, seconds: float) -> None:
+        """Wait; raise Interrupted when the run ends."""
         if self.stop.wait(seconds):
             raise Interrupted()
 
-    # what the data-set sources use
+    # The dataset sources use these methods.
 
     def get_json(self, url: str, params: dict | None = None, headers: dict | None = None):
+        """Return the parsed JSON at `url`."""
         return self.send("GET", url, self._host_line(url), lambda status, _, body: read_json(body),
                          params=params, headers=headers, max_bytes=MAX_DATA_BYTES)
 
     def get_range(self, url: str, start: int, end: int, headers: dict | None = None) -> bytes:
-        """Bytes start..end (inclusive) of `url`."""
+        """Return the bytes start..end (inclusive) of `url`."""
         def decode(status, _, body):
             body = body if status == 206 else body[start:end + 1]   # a server may ignore Range
             if len(body) != end + 1 - start:
@@ -282,7 +287,7 @@ class Http:
                          headers={**(headers or {}), "Range": f"bytes={start}-{end}"})
 
     def get_size(self, url: str, headers: dict | None = None) -> int:
-        """The size of what is at `url`, from a one-byte range (a HEAD is often refused by object stores)."""
+        """Return the size of `url` in bytes from a one-byte range: object stores often refuse HEAD."""
         def decode(status, found, body):
             total = found.get("Content-Range", "").rpartition("/")[2]
             return int(total) if status == 206 else len(body)
@@ -293,22 +298,24 @@ class Http:
         return self.line("host " + url.split("/")[2], 8)
 
     def close(self) -> None:
+        """Close the session and end the deadline thread."""
         self.session.close()
         self._deadlines.close()
 
 
 class _Deadlines:
-    """Ends calls whose time is up by shutting their socket down: a time-out of `requests` starts anew at each byte."""
+    """Shut down the sockets of overdue calls: a timeout of `requests` starts anew at each byte."""
 
     EVERY_S = 0.1
 
     def __init__(self):
         self._calls: set[_Call] = set()
         self._any, self._thread, self._is_closed = threading.Condition(), None, False
-        self.mine = threading.local()   # .call: the one that this thread is in
+        self.mine = threading.local()   # .call is this thread's current call
 
     @contextmanager
     def of(self, seconds: float, max_bytes: int):
+        """Run the block as a call that ends after `seconds` and reads up to `max_bytes`."""
         call = self.mine.call = _Call(time.monotonic() + seconds, max_bytes)
         with self._any:
             if self._thread is None:
@@ -324,7 +331,7 @@ class _Deadlines:
             self.mine.call = None
 
     def close(self) -> None:
-        """End the watch when the calls under way have ended."""
+        """End the watching thread once the running calls have ended."""
         with self._any:
             self._is_closed = True
             self._any.notify()
@@ -345,12 +352,14 @@ class _Deadlines:
 
 
 class _Call:
+    """Hold the limits and the socket of one running call."""
+
     def __init__(self, ends_at: float, max_bytes: int):
         self.ends_at, self.max_bytes, self.expired = ends_at, max_bytes, False
-        self.connection = self.sock = None   # http.client forgets the socket of an answer that ends with its connection
+        self.connection = self.sock = None   # http.client drops the socket of an answer that ends with its connection
 
     def read(self, raw, url: str) -> bytes:
-        """Return the body, decompressed. HttpTrouble where a good answer is larger than it may be."""
+        """Return the decompressed body; raise HttpTrouble where a good answer exceeds max_bytes."""
         is_good = 200 <= raw.status < 300
         limit, parts, n_bytes = self.max_bytes if is_good else ERROR_BYTES, [], 0
         try:
@@ -361,28 +370,31 @@ class _Call:
             raise requests.exceptions.ChunkedEncodingError(e) from e
         if n_bytes <= limit:
             return b"".join(parts)
-        raw.close()   # the rest is not waited for
+        raw.close()   # do not wait for the rest
         if is_good:
             raise HttpTrouble(f"answered with more than {limit:,} bytes, the most that is read (of a model's reply: "
                               "[llm] max_reply_bytes).", url)
         return b"".join(parts)[:limit]
 
     def cut(self) -> None:
+        """Shut down the call's socket, which ends a blocked read."""
         try:
             (self.sock or self.connection.sock).shutdown(socket.SHUT_RDWR)
-        except (AttributeError, OSError):   # not connected yet (it has a time-out of its own), or closed already
+        except (AttributeError, OSError):   # not connected yet (connecting has its own timeout), or closed
             pass
 
 
 class _Answer(http.client.HTTPResponse):
+    """Refuse chunks of negative size."""
+
     def _safe_read(self, amt):
-        if amt < 0:   # of a chunk: it would be read without limit, to an end that may never come
+        if amt < 0:   # a negative chunk size would be read without limit, perhaps without end
             raise http.client.IncompleteRead(b"")
         return super()._safe_read(amt)
 
 
 class _Adapter(HTTPAdapter):
-    """One SSL context for all connections (building one loads the CA bundle, 21 ms and 0.7 MB each), and deadlines."""
+    """Share one SSL context among connections (each takes 21 ms and 0.7 MB for CAs); apply deadlines."""
 
     def __init__(self, ca_bundle: str, pool: int, deadlines: _Deadlines):
         self._context, self._deadlines = create_urllib3_context(), deadlines
@@ -395,23 +407,25 @@ class _Adapter(HTTPAdapter):
         super().__init__(pool_connections=16, pool_maxsize=max(pool, 8))
 
     def send(self, request, **kwargs):
-        """Read the body at once, within the call's limit: `requests` reads a redirect's as long as it is."""
+        """Send a request and read its body up to the limit: `requests` reads a redirect's whole body."""
         response = super().send(request, **kwargs)
         response._content = self._deadlines.mine.call.read(response.raw, request.url)
         response._content_consumed = True
         return response
 
     def init_poolmanager(self, *args, **kwargs):
+        """Create the pool manager with the shared SSL context and watched connections."""
         super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
         self._watch(self.poolmanager)
 
     def proxy_manager_for(self, *args, **kwargs):
+        """Return a proxy's pool manager with the shared SSL context and watched connections."""
         manager = super().proxy_manager_for(*args, ssl_context=self._context, **kwargs)
         self._watch(manager)
         return manager
 
     def _watch(self, manager) -> None:
-        """Connections of `manager` tell their thread's call that they are its."""
+        """Make the connections of `manager` register with their thread's current call."""
         mine = self._deadlines.mine
 
         def watched(pool_class):
@@ -434,20 +448,21 @@ class _Adapter(HTTPAdapter):
                                           (("http", HTTPConnectionPool), ("https", HTTPSConnectionPool))}
 
     def build_connection_pool_key_attributes(self, request, verify, cert=None):
+        """Return the pool key without CA and SSL settings, which the shared context has."""
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
         return host, {k: v for k, v in pool.items() if k not in ("ca_certs", "ca_cert_dir", "ssl_context")}
 
     def cert_verify(self, conn, url, verify, cert):
-        """The shared context has verification on and the authorities loaded."""
+        """Do nothing: the shared context verifies certificates and has the CAs loaded."""
 
 
 def read_json(body: bytes):
-    """Return what JSON says. Of a number only so many digits count: int() would refuse it, and the reply with it."""
-    return json.loads(body, parse_int=lambda digits: int(digits[:MAX_INT_DIGITS]))   # orjson refuses half characters
+    """Return the parsed JSON. Integers are cut to MAX_INT_DIGITS digits: int() would refuse longer ones."""
+    return json.loads(body, parse_int=lambda digits: int(digits[:MAX_INT_DIGITS]))   # orjson refuses lone surrogates
 
 
 def retry_after_s(headers) -> float | None:
-    """Seconds to wait by retry-after-ms or Retry-After (a number, also a fraction, or a date); None without a use."""
+    """Return the seconds to wait by retry-after-ms or Retry-After (a number or a date), or None."""
     def seconds(value, unit=1.0):
         try:
             found = float(value) * unit
@@ -472,7 +487,7 @@ def _tries(n: int) -> str:
 
 
 def _connection_problem(error: Exception) -> tuple[bool, str]:
-    """(True where no connection came about at all, what happened)."""
+    """Return (whether no connection was made at all, what happened)."""
     cause = error.args[0] if error.args else error
     cause = getattr(cause, "reason", None) or cause
     text = str(cause).rpartition(": ")[2] if isinstance(cause, NO_CONNECTION) else str(cause)

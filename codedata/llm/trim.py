@@ -1,7 +1,8 @@
-"""Cut a request to `max_prompt_tokens`: the middle of the history first, then patches at file borders.
+"""Cut a request to `max_prompt_tokens`: first old messages, then long last messages, then patches by file.
 
-System message, task and the last two messages stay (of the last two, long bodies lose their middle when nothing else
-helps). Everything else in the request is `fixed` and never cut; where that does not fit, the item fails.
+The system message, the task and the last two messages stay; where dropping the messages between them is not enough,
+the last two lose the middle of long bodies. Everything else in the request is `fixed` and never cut; where that
+does not fit, the item fails.
 """
 from __future__ import annotations
 
@@ -10,14 +11,14 @@ from dataclasses import dataclass
 
 from codedata.errors import ItemFailed
 
-MESSAGE_TOKENS = 6       # what a chat template adds to a message, about
-SHORTEST_BODY = 400      # characters that a last message keeps at least
+MESSAGE_TOKENS = 6       # approximate tokens that a chat template adds to a message
+SHORTEST_BODY = 400      # minimum characters that a cut message keeps
 FILE_BORDER = re.compile(r"^(?=diff --git )", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A request that fits: history, patches, and what was cut ('' for nothing)."""
+    """Hold a request that fits: history, patches, and what was cut ('' for nothing)."""
 
     messages: list[dict]
     patches: list[str]
@@ -25,25 +26,25 @@ class Fitted:
 
 
 def estimate_tokens(text: str) -> int:
-    """Tokens of a text where no tokenizer is at hand: a token for 3 bytes, on the careful side for code and prose."""
+    """Return the estimated tokens of a text: one per 3 bytes, which overestimates code and prose."""
     return (len(text.encode("utf-8", "surrogatepass")) + 2) // 3
 
 
 def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = "",
         patches: tuple[str, ...] = ()) -> Fitted:
-    """The request within `limit` tokens; ItemFailed where what may not be cut is longer than that."""
+    """Return the request cut to `limit` tokens; raise ItemFailed where its fixed parts exceed that."""
     def size(messages, patches):
         return sum(tokens(m["content"]) + MESSAGE_TOKENS for m in messages) + fixed_tokens + sum(map(tokens, patches))
 
     patches = list(patches)
-    fixed_tokens = tokens(fixed) + MESSAGE_TOKENS if fixed else 0   # it may have to be a message of its own
+    fixed_tokens = tokens(fixed) + MESSAGE_TOKENS if fixed else 0   # it may become a separate message
     if size(history, patches) <= limit:
         return Fitted(history, patches)
     head = next((i + 1 for i, m in enumerate(history) if m["role"] != "system"), len(history))
     tail = max(head, len(history) - 2)
     shortest = history[:head] + _marker(history, head, tail) + history[tail:]
     room = limit - size(shortest, patches)
-    while tail > head:   # the newest turns that fit, whole
+    while tail > head:   # keep the newest turns that fit whole
         start = max(head, tail - 2)
         room -= sum(tokens(m["content"]) + MESSAGE_TOKENS for m in history[start:tail])
         if room < 0:
@@ -60,11 +61,11 @@ def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = ""
                 messages = [*messages[:i], {**messages[i], "content": body}, *messages[i + 1:]]
                 cuts.append("the middle of a last message")
     n_files = 0
-    for k in reversed(range(len(patches))):   # the test patch is the last: it goes first
+    for k in reversed(range(len(patches))):   # cuts the last one, the test patch, first
         files = FILE_BORDER.split(patches[k])
         for i in reversed(range(len(files))):
             note = f"[the patch of {_path(files[i])} is left out: {len(files[i]):,} characters]\n"
-            whole_file = len(files) == 1 or FILE_BORDER.match(files[i])   # not what stands before the first one
+            whole_file = len(files) == 1 or FILE_BORDER.match(files[i])   # skips text before the first file
             if whole_file and size(messages, patches) > limit and tokens(note) < tokens(files[i]):
                 files[i] = note
                 patches[k], n_files = "".join(files), n_files + 1
@@ -77,7 +78,7 @@ def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = ""
 
 
 def _marker(history: list[dict], start: int, end: int) -> list[dict]:
-    """One or two messages in place of history[start:end], so that roles go on alternating."""
+    """Return up to two messages that replace history[start:end] and keep the roles alternating."""
     if start == end:
         return []
     chars = sum(len(m["content"]) for m in history[start:end])
@@ -90,7 +91,7 @@ def _marker(history: list[dict], start: int, end: int) -> list[dict]:
 
 
 def _without_middle(body: str, room: int, tokens) -> str:
-    """The most of `body`'s start and end that fits `room` tokens, but no less than SHORTEST_BODY characters."""
+    """Return the start and end of `body` that fit `room` tokens, at least SHORTEST_BODY characters."""
     def cut(keep):
         return (f"{body[:keep - keep // 2]}\n[… {len(body) - keep:,} characters left out here …]\n"
                 f"{body[len(body) - keep // 2:]}")

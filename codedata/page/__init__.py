@@ -1,5 +1,7 @@
-"""Self-contained HTML pages: one file that holds its data, runs its own script and nothing else, and asks no network.
+"""Build self-contained HTML pages: one file holds the data and its only script, and makes no
+network requests.
 
-`builder.py` puts a page together, `charts.py` draws, `page.html`, `page.css` and `page.js` are what all pages share.
-What a page shows is said by the part that calls: codedata/duel/page.py and the page.js beside it.
+`builder.py` builds a page and `charts.py` its charts; `page.html`, `page.css` and `page.js` are
+shared by all pages. The caller decides what a page shows: codedata/duel/page.py and the page.js
+beside it.
 """

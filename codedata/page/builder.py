@@ -1,17 +1,20 @@
-r"""Put a page together: data, charts, a page's own script and style, in one HTML file.
+r"""Build an HTML page as one file, from data, charts, and a script and style of its own.
 
     build("Challenger against king", data, script=own_js, style=own_css,
           charts={"scores": svg}, blocks={"turns": rows, "t17": one_turn})
 
-In the browser, page.js and then the page's own script run as one module: `data` is there at once, `block("t17")` is
-inflated on demand (deflate, base64), `chart("scores")` is a node. Both scripts make text nodes of what they are given
-and never markup, and the page's policy makes sure of it: nothing runs but this one script (by its hash), nothing is
-fetched, and a string that is given to innerHTML or eval is an error (trusted types).
+In the browser, page.js and the page's own script run as one module: `data` is available at once,
+`block("t17")` is inflated on demand (deflate, base64), and `chart("scores")` is a DOM node. Both
+scripts insert data as text nodes and never as markup. The page's Content-Security-Policy enforces
+this: only this script runs (by its hash), nothing is fetched, and passing a string to innerHTML or
+eval is an error (trusted types).
 
-What data may hold is said by visible(): anything. What would not be seen, or would change how its neighbours are read
-(bidi and other control characters, invisible letters, NUL, half characters), stands there as a sign or as ⟨U+202E⟩.
+Data may hold any text. visible() replaces characters that cannot be seen or that change how their
+neighbours are read (bidi and other control characters, invisible letters, NUL, lone surrogates) by
+a symbol or a code such as ⟨U+202E⟩.
 
-Same arguments, same bytes. Says nothing about links: a page's script makes those, to files beside the page.
+Equal arguments give equal bytes. Links are not handled here: a page's script makes them, to files
+beside the page.
 """
 from __future__ import annotations
 
@@ -35,7 +38,13 @@ POLICY = ("default-src 'none'; script-src {script}; style-src {style}; img-src d
 
 def build(title: str, data, *, script: str, style: str = "", charts: dict[str, str] | None = None,
           blocks: dict[str, object] | None = None) -> bytes:
-    """The page. `data` and the values of `blocks` are JSON values, or what pack() made of one; charts: charts.py."""
+    """Return the page as UTF-8 bytes.
+
+    Raise ValueError if a script or style would end its element early.
+
+    `data` and the values of `blocks` are JSON values (a block may come from pack()); `charts` are
+    SVG of charts.py.
+    """
     code = "\n".join([text_of(__package__, "page.js"), script])
     rules = "\n".join([text_of(__package__, "page.css"), style])
     if found := re.search("<!--|</?script", code, re.IGNORECASE) or re.search("</style", rules, re.IGNORECASE):
@@ -54,16 +63,16 @@ def build(title: str, data, *, script: str, style: str = "", charts: dict[str, s
 
 
 class Packed(bytes):
-    """A JSON value as it stands in a page."""
+    """Hold a JSON value in the compressed form of a page's block."""
 
 
 def pack(value) -> Packed:
-    """A block before it is built in: who has a size to keep can look at its len()."""
+    """Return a value as a compressed block for build(); its len() is its size in bytes."""
     return Packed(base64.b64encode(zlib.compress(orjson.dumps(visible(value)), 9)))
 
 
 def visible(value):
-    """A JSON value whose texts show what stands in them. Same value, where nothing is hidden."""
+    """Return a JSON value with hidden characters replaced by visible signs; CRLF becomes LF."""
     if isinstance(value, str):
         if "\r\n" in value:
             value = value.replace("\r\n", "\n")
@@ -76,6 +85,7 @@ def visible(value):
 
 
 def _sign(found: re.Match) -> str:
+    """Return the visible sign for a hidden character."""
     n = ord(found[0])
     if n < 0x20:
         return chr(0x2400 + n)   # ␀ ␛ ␍
@@ -85,15 +95,17 @@ def _sign(found: re.Match) -> str:
 
 
 def _in_script(data: bytes) -> bytes:
-    """JSON that cannot end its script element, nor begin a comment in it."""
+    """Return JSON escaped so that it cannot end its script element or begin a comment in it."""
     return data.replace(b"&", b"\\u0026").replace(b"<", b"\\u003c").replace(b">", b"\\u003e")
 
 
 def _hash(text: str) -> str:
+    """Return the Content-Security-Policy hash of a script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _id(name: str) -> bytes:
+    """Return a name as bytes for an HTML id; raise ValueError if it is not safe there."""
     if not SAFE_ID.match(name):
         raise ValueError(f"{name!r} is no name for a part of a page")
     return name.encode()

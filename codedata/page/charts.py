@@ -1,7 +1,8 @@
-"""Charts as SVG without a script or style of their own: pygal computes them, page.css colours them.
+"""Draw charts as SVG without script or style: pygal computes the shapes, page.css colours them.
 
-Every function gives an <svg> for build(charts=…). Names of series and axes may come from data: what pygal makes of them
-is read again, and only shapes, texts and titles go on. A colour is a word, "draw" for the CSS variable --draw.
+Every public function returns an <svg> for build(charts=…). Names of series and axes may come from
+untrusted data, so pygal's output is parsed and only shapes, texts and titles are kept. A colour is
+the name of a CSS variable: "draw" for --draw.
 """
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from pygal.style import Style
 from codedata.page.builder import visible
 
 WIDTH, LABEL_CHARS = 460, 20
-STYLE = Style(label_font_size=14, major_label_font_size=14)   # the room for labels; page.css has their size
+STYLE = Style(label_font_size=14, major_label_font_size=14)   # room for labels; page.css sets the size
 SVG = "{http://www.w3.org/2000/svg}"
 SHAPES = {"svg": {"viewBox"}, "g": {"class", "transform"}, "rect": {"class", "x", "y", "width", "height", "rx", "ry"},
           "path": {"class", "d"}, "circle": {"class", "cx", "cy", "r"}, "text": {"class", "x", "y", "transform"}}
@@ -26,7 +27,7 @@ LONG_NUMBER = re.compile(r"(\.\d)\d+")
 
 @dataclass(frozen=True)
 class Series:
-    """What is drawn in one colour: a value a label."""
+    """Hold the values drawn in one colour, one per label; None leaves a gap."""
 
     name: str
     colour: str
@@ -34,14 +35,14 @@ class Series:
 
 
 def columns(title: str, labels: list[str], series: list[Series], every: int = 1, height: int = 190) -> str:
-    """Columns side by side, series on top of one another. Every `every`th label is written."""
+    """Return a chart of columns with the series stacked. Every `every`th label is shown."""
     chart = pygal.StackedBar(**_config(height), x_labels=visible(labels), x_labels_major_every=every, spacing=2,
                              show_minor_x_labels=False, rounded_bars=1, max_scale=5, value_formatter="{:,.0f}".format)
     return _draw(chart, title, labels, series, "{:,.6g}")
 
 
 def bars(title: str, labels: list[str], series: list[Series], percent: bool = False) -> str:
-    """A bar a label, from the top, series one behind the other."""
+    """Return a chart of horizontal bars, one per label from the top, with the series stacked."""
     unit = "{:.0f} %" if percent else "{:,.6g}"
     shown = [text if len(text) <= LABEL_CHARS else text[:LABEL_CHARS - 1] + "…" for text in visible(labels[::-1])]
     chart = pygal.HorizontalStackedBar(**_config(40 + 26 * len(labels)), x_labels=shown, spacing=4,
@@ -51,7 +52,7 @@ def bars(title: str, labels: list[str], series: list[Series], percent: bool = Fa
 
 
 def interval(title: str, value: float, low: float, high: float, marks: list[float], colour: str) -> str:
-    """A point and the interval around it on a line; `marks` are named on the axis."""
+    """Return a chart of a value and its interval on a line; the axis is labelled at `marks`."""
     ends = [value, low, high, *marks]
     room = max(0.08 * (max(ends) - min(ends)), 0.5)
     chart = pygal.XY(**_config(70), x_labels=marks, xrange=(min(ends) - room, max(ends) + room), range=(-1, 1),
@@ -62,11 +63,13 @@ def interval(title: str, value: float, low: float, high: float, marks: list[floa
 
 
 def _config(height: int) -> dict:
+    """Return the pygal settings that all charts share; `height` is in pixels."""
     return {"width": WIDTH, "height": height, "style": STYLE, "js": (), "show_legend": False, "margin": 4,
             "disable_xml_declaration": True, "explicit_size": False, "no_data_text": "no data", "truncate_label": -1}
 
 
 def _draw(chart, title: str, labels: list[str], series: list[Series], unit: str) -> str:
+    """Add the series to a chart and return it as SVG."""
     for one in series:
         chart.add(visible(one.name), [
             None if value is None else {"value": value, "label": visible(f"{label}, {one.name}: {unit.format(value)}")}
@@ -75,13 +78,14 @@ def _draw(chart, title: str, labels: list[str], series: list[Series], unit: str)
 
 
 def _clean(svg: bytes, title: str, colours: list[str]) -> str:
+    """Return pygal's SVG with only known shapes, the title and the colours."""
     root = _shapes(ElementTree.fromstring(svg), colours)
     root.attrib |= {"class": "chart", "role": "img", "aria-label": visible(title)}
     return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
 
 
 def _shapes(node: ElementTree.Element, colours: list[str]) -> ElementTree.Element:
-    """The node, and below it shapes, their texts, and their tips as <title>."""
+    """Return a copy of the node with only shapes, texts, and tooltips as <title>."""
     name = node.tag.removeprefix(SVG)
     out = ElementTree.Element(name, {key: LONG_NUMBER.sub(r"\1", value) for key, value in node.attrib.items()
                                      if key in SHAPES[name]})
@@ -100,5 +104,5 @@ def _shapes(node: ElementTree.Element, colours: list[str]) -> ElementTree.Elemen
 
 
 def _is_empty(rect: ElementTree.Element) -> bool:
-    """True where a stacked series has no value."""
+    """Return whether a rectangle has no area, as for a stacked series without a value."""
     return not float(rect.get("width", 0)) or not float(rect.get("height", 0))

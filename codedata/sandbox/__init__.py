@@ -1,10 +1,11 @@
-"""Where commands run: one small interface, and what fits it by name.
+"""Run commands in a sandbox: one small interface, and implementations that are chosen by name.
 
     with open_sandbox("docker", image="codedata-base:bookworm", scripts=[SCRIPT_BASH_FUNC]) as sandbox:
         sandbox.put(Path("src"), "/testbed")
         result = sandbox.run("make test", timeout_s=600)
 
-A command that exits with 1 is a result; a sandbox that is gone, whatever the reason, is SandboxDied.
+A command that exits with 1 is a result; a sandbox that is gone, for whatever reason, raises
+SandboxDied.
 """
 from __future__ import annotations
 
@@ -17,55 +18,60 @@ from codedata.errors import ItemFailed, Trouble
 from codedata.sandbox.archives import BOUNDS, Bounds
 from codedata.texts import text_of
 
-OUTPUT_BYTES = 1_000_000   # of a command that are kept: half from its beginning, half from its end
+OUTPUT_BYTES = 1_000_000   # kept of a command's output: half from its beginning, half from its end
 
 
 class SandboxDied(ItemFailed):
-    """The sandbox is gone, or was ended for what it took (memory, disk): `what` says which."""
+    """Report that the sandbox is gone, or was ended for what it used (memory, disk): `what` says
+    which."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a command came to."""
+    """Hold the result of a command."""
 
-    exit_code: int             # of a command that was ended: 124
+    exit_code: int             # 124 for a command that ran out of time
     output: str                # stdout and stderr as they arrived, at most OUTPUT_BYTES of them; can be stored: no NUL
     seconds: float
-    timed_out: bool = False    # ended, with all that it had started, when its time was over
-    n_bytes: int = 0           # of output in all, also what was cut out of the middle
-    limit_hit: str = ""        # "out of memory: 5Gi allowed": which of its limits a command that failed ran into
+    timed_out: bool = False    # it ran out of time and was ended with all that it had started
+    n_bytes: int = 0           # size of the whole output, with what was cut out of the middle
+    limit_hit: str = ""        # the limit that a failed command ran into: "out of memory: 5Gi allowed"
 
     @property
     def ok(self) -> bool:
+        """Return whether the exit code is 0."""
         return self.exit_code == 0
 
 
 @dataclass(frozen=True)
 class Script:
-    """Shell functions that are sourced before each command of a sandbox."""
+    """Hold shell functions that are sourced before each command of a sandbox."""
 
-    name: str                  # of the file in the sandbox
+    name: str                  # the file's name in the sandbox
     text: str
 
 
 class Sandbox(Protocol):
-    """A machine of its own for commands. A context manager that closes itself."""
+    """Define what every sandbox can do. It is a context manager that closes itself."""
 
     name: str                  # "local", "docker", "kubernetes"
-    workdir: str               # where commands start, an absolute path
+    workdir: str               # the folder where commands start, an absolute path
 
     def run(self, command: str, *, timeout_s: float = 120.0, env: dict[str, str] | None = None) -> Result:
-        """The result of a bash command. SandboxDied where there is nothing left to run it in."""
+        """Return the result of a bash command. Raise SandboxDied where the sandbox is gone."""
 
     def put(self, source: Path | dict[str, bytes], to: str) -> None:
-        """Copy a file or folder of the host, or {relative path: content}, into the folder `to`, which is made."""
+        """Copy a file or folder of the host, or {relative path: content}, into the folder `to`,
+        which is created if needed."""
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
-        """Copy a file, or what is in a folder, into the folder `to` of the host. Links and paths that lead out of it
-        are refused, and OverBounds is raised for more than may be."""
+        """Copy a file, or the content of a folder, into the folder `to` of the host. Raise
+        UnsafeArchive for links and paths that lead out of it, and OverBounds for more than
+        `bounds` allow."""
 
     def network(self, is_on: bool) -> None:
-        """Let commands reach the network from here on, or not. `local` cannot keep them from it, and says so."""
+        """Switch the network on or off for the commands that follow. `local` cannot switch it
+        off, and prints a line that says so."""
 
     def close(self) -> None:
         """End everything that runs in it, and remove it."""
@@ -82,7 +88,8 @@ SCRIPT_BASH_FUNC = Script("bash_func.sh", text_of("codedata.sandbox", "bash_func
 
 
 def open_sandbox(name: str, **options) -> Sandbox:
-    """A sandbox by its name, with the options of its class."""
+    """Return a new sandbox by its name, made with the options of its class. Raise Trouble for an
+    unknown name."""
     if name not in SANDBOXES:
         raise Trouble(f"no sandbox is called {name!r}.", todo=f"There are {', '.join(SANDBOXES)}.")
     module, cls = SANDBOXES[name]

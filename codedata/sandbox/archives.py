@@ -1,8 +1,9 @@
-"""Files into and out of a sandbox as tar, which neither reads nor writes outside the folders that are named.
+"""Copy files into and out of a sandbox as tar, without reading or writing outside the folders that
+are named.
 
-The sandbox may have written the archive itself, so nothing in it is believed: a link is made only where it leads to
-something inside, no member goes through a link, and what is no file, folder or link is refused. Whatever is read is
-held to Bounds while it is read.
+The sandbox may have written the archive itself, so nothing in it is trusted: a link is made only
+where it leads to something inside, no member goes through a link, and whatever is not a file,
+folder or link is refused. Bounds are checked while the archive is read.
 """
 from __future__ import annotations
 
@@ -23,15 +24,16 @@ from codedata.errors import ItemFailed
 from codedata.texts import printable
 
 PIECE = 1 << 20
-MAX_HEADER_BYTES = 1 << 20   # of a name, a link's target or attributes, which are read into memory at once
+MAX_HEADER_BYTES = 1 << 20   # limit of a name, a link's target or attributes, which are read into memory at once
 
 
 class UnsafeArchive(ItemFailed):
-    """An archive, or a name for one, that would read or write where it must not."""
+    """Report an archive or a path that would read or write where it must not, or cannot be read."""
 
 
 class OverBounds(UnsafeArchive):
-    """More is handed over than may be. `kind` names the limit: too_large, too_many, too_deep, too_slow."""
+    """Report that Bounds are exceeded. `kind` names the limit: too_large, too_many, too_deep,
+    too_slow."""
 
     def __init__(self, kind: str, what: str, where: str):
         super().__init__(what, where)
@@ -48,7 +50,8 @@ class Bounds:
     max_seconds: float = 900.0
 
     def meter(self) -> Callable[..., None]:
-        """Return a function that is told each name with its size, and raises OverBounds when it is too much."""
+        """Return a function that takes each name with its size, and raises OverBounds when a
+        limit is exceeded."""
         end, n_bytes, n_files = time.monotonic() + self.max_seconds, 0, 0
 
         def count(name: str, size: int, n: int = 1) -> None:
@@ -68,7 +71,8 @@ BOUNDS = Bounds()
 
 
 def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0, bounds: Bounds = BOUNDS) -> BinaryIO:
-    """A tar of a file, of what is in a folder, or of {relative path: content}, owned by uid and gid.
+    """Return a tar of a file, of a folder's content, or of {relative path: content}, owned by uid
+    and gid.
 
     Links are packed as links, never followed; sockets, pipes and devices are left out.
     """
@@ -83,11 +87,11 @@ def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0, bounds: Bo
     with tarfile.open(fileobj=out, mode="w") as tar:
         if isinstance(source, dict):
             texts = {parts_of(name): content for name, content in source.items()}
-            folders = {parts[:n] for parts in texts for n in range(1, len(parts))}   # else they belong to the engine
+            folders = {parts[:n] for parts in texts for n in range(1, len(parts))}   # else the engine would own them
             for parts in sorted({*texts, *folders}):
                 member, content = tarfile.TarInfo("/".join(parts)), texts.get(parts, b"")
                 member.type, member.mode = (tarfile.DIRTYPE, 0o755) if parts in folders else (tarfile.REGTYPE, 0o644)
-                member.size, member.mtime = len(content), int(time.time())   # zip knows no file of 1970
+                member.size, member.mtime = len(content), int(time.time())   # zip cannot store the year 1970
                 tar.addfile(owned(member), io.BytesIO(content))
         elif source.is_dir():
             for entry in sorted(source.iterdir()):
@@ -100,14 +104,16 @@ def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0, bounds: Bo
 
 def unpack(archive: BinaryIO, to: Path, bounds: Bounds = BOUNDS, strip: int = 0,
            wanted: Callable[[tuple[str, ...]], bool] = bool) -> None:
-    """Put what a tar holds into the folder `to`, without the first `strip` parts of its names; of that what is wanted.
+    """Extract a tar into the folder `to`: the members that are `wanted`, without the first `strip`
+    parts of their names.
 
-    UnsafeArchive for what leads out of `to`, OverBounds for more than may be; what came before it stays. Files belong
-    to the caller and keep no more of their mode than rwx. Links are made last, so that no member goes through one.
+    Raise UnsafeArchive for what leads out of `to`, OverBounds for more than `bounds` allow; what
+    was extracted before stays. Files belong to the caller and keep no more of their mode than rwx.
+    Links are made last, so that no member goes through one.
     """
     to.mkdir(parents=True, exist_ok=True)
     links: list[tuple[Path, str, str]] = []
-    sizes: dict[Path, int] = {}     # of the files so far
+    sizes: dict[Path, int] = {}     # sizes of the files so far
     folders = {to}
     count = bounds.meter()
     with read_tar(archive) as tar:
@@ -139,7 +145,8 @@ def unpack(archive: BinaryIO, to: Path, bounds: Bounds = BOUNDS, strip: int = 0,
 
 @contextmanager
 def read_tar(archive: BinaryIO) -> Iterator[tarfile.TarFile]:
-    """Open a tar that is read once, from its beginning to its end. UnsafeArchive where it is none."""
+    """Open a tar that is read once, from its beginning to its end. Raise UnsafeArchive where it
+    cannot be read."""
     try:
         with tarfile.open(fileobj=archive, mode="r|", bufsize=PIECE, tarinfo=_Member) as tar:
             yield tar
@@ -148,14 +155,14 @@ def read_tar(archive: BinaryIO) -> Iterator[tarfile.TarFile]:
 
 
 def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members of a tar, one after the other, none of which is kept."""
+    """Yield the members of a tar one after the other, without keeping them in memory."""
     while member := tar.next():
         tar.members.clear()
         yield member
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose name and attributes are of a size that a file system could have."""
+    """Refuse a member whose name or attributes are larger than a file system could have."""
 
     def _proc_member(self, tar):
         if not (self.isreg() or self.size <= MAX_HEADER_BYTES):
@@ -164,7 +171,8 @@ class _Member(tarfile.TarInfo):
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """The parts of a relative path; UnsafeArchive for one that is absolute or goes up."""
+    """Return the parts of a relative path. Raise UnsafeArchive for one that is absolute or goes
+    up."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise UnsafeArchive("leads out of the folder that it is meant for", repr(name))
@@ -172,15 +180,17 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 class Stream(io.RawIOBase):
-    """A file to read once, of pieces as they come."""
+    """Present pieces of bytes as a file that is read once."""
 
     def __init__(self, pieces: Iterable[bytes]):
         self._pieces, self._rest = iter(pieces), b""
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def readinto(self, into) -> int:
+        """Fill `into` and return the number of bytes, 0 at the end."""
         while not self._rest:
             piece = next(self._pieces, None)
             if piece is None:
@@ -192,7 +202,8 @@ class Stream(io.RawIOBase):
 
 
 def _make_folders(to: Path, parts: tuple[str, ...], name: str, made: set[Path]) -> None:
-    """The folders `parts` in `to`, none of which is a link. Those in `made` were looked at before."""
+    """Create the folders `parts` in `to`. Raise UnsafeArchive where one of them is a link or a
+    file. Those in `made` were checked before."""
     if (place := to.joinpath(*parts)) in made:
         return
     made.add(place)
@@ -209,8 +220,9 @@ def _make_folders(to: Path, parts: tuple[str, ...], name: str, made: set[Path]) 
 
 
 def _check_target(target: str, depth: int, name: str) -> None:
-    """A symlink leads to something inside: `..` stands at its beginning only, where it is certain what it goes up from
-    (behind another link it is not), and not more often than there are folders."""
+    """Raise UnsafeArchive for a symlink that leads outside. `..` may stand only at its
+    beginning, where it is certain which folder it goes up from (behind another link it is not),
+    and not more often than there are folders."""
     parts = PurePosixPath(target).parts
     n_up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
     if not target or target[0] == "/" or ".." in parts[n_up:] or n_up > depth:
@@ -218,6 +230,7 @@ def _check_target(target: str, depth: int, name: str) -> None:
 
 
 def _write(content: BinaryIO, place: Path, mode: int, check_time: Callable[[], None]) -> None:
+    """Write a new file, in place of the one that is there."""
     _remove(place, str(place))
     descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 | mode & 0o777)
     with open(descriptor, "wb") as file:
@@ -227,7 +240,7 @@ def _write(content: BinaryIO, place: Path, mode: int, check_time: Callable[[], N
 
 
 def _remove(place: Path, name: str) -> None:
-    """What stands where a file or link is to be; a folder is not taken away for one."""
+    """Remove the file or link at `place`. Raise UnsafeArchive where it is a folder."""
     try:
         place.unlink()
     except FileNotFoundError:

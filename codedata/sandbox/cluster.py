@@ -1,7 +1,9 @@
-"""One namespace of a Kubernetes cluster, by the official client: its pods, their policies, commands in them.
+"""Use one namespace of a Kubernetes cluster through the official client: its pods, their policies,
+commands in them.
 
-REST calls are made again after a lost connection, 429 or 5xx: each may be made twice, since names are ours. An exec is
-opened again till it is open, and never made again: what it runs is sent when it is open.
+REST calls are repeated after a lost connection, 429 or 5xx, which is safe since we choose the
+names. Opening an exec is tried several times; a command is never repeated, since it is sent only to
+an exec that is open.
 """
 from __future__ import annotations
 
@@ -29,25 +31,26 @@ except ImportError as e:
 
 RETRIES = urllib3.Retry(total=5, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=None,
                         raise_on_status=False)
-TIMEOUT_S = (10, 60)         # of a REST call: to connect, to be answered
-OPEN_S = 30.0                # of an exec, to be open
+TIMEOUT_S = (10, 60)         # seconds for a REST call to connect, and to be answered
+OPEN_S = 30.0                # seconds for an exec to open
 OPEN_WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)   # between the attempts to open one
-PING_S = 20.0                # of silence: what lies between cuts connections on which nothing is said
-LAST_S = 2.0                 # for output that its status has overtaken, and the connection's end
-SEND_S = 120.0               # of a piece on stdin, to be taken
+PING_S = 20.0                # seconds of silence before a ping, since proxies cut idle connections
+LAST_S = 2.0                 # seconds for output that arrives after the status, and for the connection to end
+SEND_S = 120.0               # seconds for a piece on stdin to be read
 PIECE = 1 << 20              # bytes of such a piece
 STDIN, STDOUT, STDERR, STATUS = range(4)   # channels of an exec: the first byte of its messages
 MESSAGES = (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT)
-WHOLE = "# whole"            # the end of what an exec runs: of a text that was cut, nothing is run
-RECEIVE = 'LC_ALL=C read -r -N "$1" text; [[ $text == *"$2" ]] && eval "$text"'   # needs no further process
+WHOLE = "# whole"            # marks the end of an exec's text, so that a text that was cut is not run
+RECEIVE = 'LC_ALL=C read -r -N "$1" text; [[ $text == *"$2" ]] && eval "$text"'   # starts no further process
 
 
 class Cut(Exception):
-    """An exec that did not come to its end: the connection was lost, or the pod with it."""
+    """Report an exec that did not end normally: the connection was lost, or the pod with it."""
 
 
 class Cluster:
-    """The pods of a namespace. `kubeconfig` and `context` as kubectl takes them; in a pod of the cluster its own."""
+    """Manage the pods of a namespace. `kubeconfig` and `context` work as in kubectl; without
+    them, a pod of the cluster uses its own account."""
 
     def __init__(self, namespace: str, kubeconfig: str = "", context: str = ""):
         self.namespace, self._settings = namespace, client.Configuration()
@@ -64,7 +67,7 @@ class Cluster:
     # pods and policies
 
     def create_pod(self, body: dict) -> str:
-        """Its uid."""
+        """Create a pod and return its uid."""
         name = body["metadata"]["name"]
         with self._asking(f"create the pod {name}"):
             try:
@@ -73,10 +76,10 @@ class Cluster:
             except client.ApiException as e:
                 if e.status != 409:
                     raise
-        return self.read_pod(name)["metadata"]["uid"]   # ours: the answer to the first attempt was lost
+        return self.read_pod(name)["metadata"]["uid"]   # ours, since the answer to the first attempt was lost
 
     def read_pod(self, name: str) -> dict | None:
-        """As the API gives it; None where there is none."""
+        """Return a pod as the API gives it; None where there is none."""
         with self._asking(f"read the pod {name}"):
             try:
                 return self._plain(self._pods.read_namespaced_pod(name, self.namespace, _request_timeout=TIMEOUT_S))
@@ -86,16 +89,18 @@ class Cluster:
                 raise
 
     def list_pods(self, selector: str) -> list[dict]:
+        """Return the pods that match a label selector, as the API gives them."""
         with self._asking("list pods"):
             return self._plain(self._pods.list_namespaced_pod(
                 self.namespace, label_selector=selector, _request_timeout=TIMEOUT_S))["items"]
 
     def delete_pod(self, name: str) -> None:
-        """At once. One that is not there is fine."""
+        """Delete a pod at once. A pod that does not exist is no error."""
         with self._asking(f"delete the pod {name}"), _absent_is_fine():
             self._pods.delete_namespaced_pod(name, self.namespace, grace_period_seconds=0, _request_timeout=TIMEOUT_S)
 
     def create_policy(self, body: dict) -> None:
+        """Create a network policy. One that exists is left as it is."""
         with self._asking("create a network policy"):
             try:
                 self._policies.create_namespaced_network_policy(
@@ -105,6 +110,7 @@ class Cluster:
                     raise
 
     def delete_policy(self, name: str) -> None:
+        """Delete a network policy. One that does not exist is no error."""
         with self._asking("delete a network policy"), _absent_is_fine():
             self._policies.delete_namespaced_network_policy(name, self.namespace, _request_timeout=TIMEOUT_S)
 
@@ -113,7 +119,7 @@ class Cluster:
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
-        """Refusals and silence as Trouble."""
+        """Raise Trouble where the API refuses the request `what` or does not answer."""
         try:
             yield
         except client.ApiException as e:
@@ -123,6 +129,7 @@ class Cluster:
                              f"It was asked to {what}. Check that `kubectl get pods` works, and run again.") from e
 
     def _trouble(self, e: client.ApiException, what: str) -> Trouble:
+        """Return the exception for a refusal, with advice on what to do."""
         said, where = _message(e), f"{self._settings.host}, namespace {self.namespace}:"
         if e.status == 403 and "exceeded quota" in said:
             return ItemFailed(f"no room in the quota to {what}: {said}", where,
@@ -140,8 +147,9 @@ class Cluster:
     # commands
 
     def exec(self, pod: str, text: str, still_there: Callable[[], None]) -> Exec:
-        """A bash in the pod that runs `text`, whose stdin is what is sent to it. still_there() raises where there is
-        no use in another attempt."""
+        """Return an open exec: a bash in the pod that runs `text` and reads what is sent to it.
+        still_there() raises where another attempt to open it is useless. Raise Cut where it
+        cannot be opened."""
         data = f"{text}\n{WHOLE}".encode(errors="replace")
         command = ["bash", "-c", RECEIVE, "bash", str(len(data)), WHOLE]
         for wait_s in (*OPEN_WAITS_S, None):
@@ -159,9 +167,10 @@ class Cluster:
             return opened
 
     def _open(self, pod: str, command: list[str]) -> Exec:
-        """In a thread: the websocket client knows no time-out for its handshake."""
+        """Open an exec in a thread, since the websocket client has no time-out for its
+        handshake."""
         found = Future()
-        api = client.CoreV1Api(client.ApiClient(self._settings))   # of its own: stream() changes its client
+        api = client.CoreV1Api(client.ApiClient(self._settings))   # a separate one, since stream() changes its client
 
         def connect() -> None:
             try:
@@ -176,7 +185,8 @@ class Cluster:
 
 
 class Exec:
-    """A running exec. Frames are read one by one: the client's own update() gathers all that an endless writer says."""
+    """Control a running exec. Frames are read one by one: the client's own update() would
+    collect the whole output of an endless writer."""
 
     def __init__(self, socket):
         self._socket, self._status = socket, None
@@ -188,7 +198,7 @@ class Exec:
         self._socket.close(timeout=0)
 
     def send(self, data: bytes) -> None:
-        """To stdin. Cut where nobody takes it."""
+        """Send data to stdin. Raise Cut where nobody reads it or the connection is lost."""
         self._socket.settimeout(SEND_S)
         try:
             for i in range(0, len(data), PIECE):
@@ -197,13 +207,14 @@ class Exec:
             raise Cut(f"lost its connection: {e}") from e
 
     def frames(self, timeout_s: float) -> Iterator[tuple[int, bytes]]:
-        """(channel, data) of stdout and stderr till the end. TimeoutError, Cut."""
+        """Yield (channel, data) of stdout and stderr until the end. Raise TimeoutError after
+        `timeout_s` seconds, Cut where the connection is lost."""
         end = time.monotonic() + timeout_s
         while (left := end - time.monotonic()) > 0:
             self._socket.settimeout(min(left, PING_S))
             try:
                 code, frame = self._socket.recv_data_frame(True)
-                channel = frame.data[0] if code in MESSAGES and len(frame.data) > 1 else None   # the first is empty
+                channel = frame.data[0] if code in MESSAGES and len(frame.data) > 1 else None   # the first one is empty
             except WebSocketTimeoutException:
                 self._ping()
                 continue
@@ -223,7 +234,8 @@ class Exec:
             raise TimeoutError
 
     def exit_code(self, timeout_s: float) -> int:
-        """Once it has ended; what it still says is dropped."""
+        """Return the exit code once the exec has ended, dropping its remaining output. Raise
+        TimeoutError or Cut where it does not end normally."""
         for _ in self.frames(timeout_s) if self._status is None else ():
             pass
         if self._status.get("status") == "Success":
@@ -243,6 +255,7 @@ class Exec:
 
 @contextmanager
 def _absent_is_fine() -> Iterator[None]:
+    """Ignore the error for an object that does not exist, but not for a missing namespace."""
     try:
         yield
     except client.ApiException as e:
@@ -251,7 +264,7 @@ def _absent_is_fine() -> Iterator[None]:
 
 
 def _refused(e: client.ApiException | TooSlow) -> client.ApiException:
-    """Why an exec could not be opened: stream() has the answer as a text."""
+    """Return why an exec could not be opened, read from stream()'s error text."""
     told = getattr(e, "reason", None) or ""
     found = re.match(r"Handshake status (\d+) (.*?) -\+-\+-.*-\+-\+- b?(.*)", told, re.DOTALL)
     refused = client.ApiException(int(found[1]) if found else 0, found[2] if found else told or "no answer")
@@ -260,7 +273,7 @@ def _refused(e: client.ApiException | TooSlow) -> client.ApiException:
 
 
 def _message(e: client.ApiException) -> str:
-    """What the API said: the message of its Status."""
+    """Return the message of the Status object that the API sent."""
     try:
         return json.loads(e.body)["message"]
     except (TypeError, ValueError, KeyError):
@@ -268,5 +281,5 @@ def _message(e: client.ApiException) -> str:
 
 
 def template(name: str) -> dict:
-    """A YAML file beside this one."""
+    """Return the content of a YAML file of this package."""
     return yaml.safe_load(text_of("codedata.sandbox", name))

@@ -1,4 +1,5 @@
-"""Disk that containers fill: a watcher for one of them, and a pause before the host has none left."""
+"""Limit the disk that containers fill: watch one of them, and wait before the host has no space
+left."""
 from __future__ import annotations
 
 import os
@@ -14,16 +15,17 @@ import requests
 from codedata.errors import Interrupted, ItemFailed
 from codedata.progress import say
 
-FASTEST = 2_000_000_000    # bytes a second that nothing writes faster than: from it follows when to look again
+FASTEST = 2_000_000_000    # bytes a second: the assumed maximum write speed, which sets the time of the next look
 SOONEST_S, LATEST_S = 0.5, 10.0
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-ROOM_S = 5.0               # between two looks at what the host has left
+ROOM_S = 5.0               # between two looks at the host's free space
 
-_waiting = threading.Lock()   # of the threads that wait for room one looks and says so
+_waiting = threading.Lock()   # lets one of the waiting threads at a time look and report
 
 
 def start(*threads: threading.Thread) -> None:
-    """Start threads. ItemFailed where the machine gives no more of them; timers that were started are cancelled."""
+    """Start threads. Where the machine allows no more, cancel the timers that were started and
+    raise ItemFailed."""
     try:
         for thread in threads:
             thread.start()
@@ -35,9 +37,11 @@ def start(*threads: threading.Thread) -> None:
 
 
 class DiskWatch(threading.Thread):
-    """Ends a container that has written more than `limit` bytes beside its image. A sparse file counts in full.
+    """End a container that has written more than `limit` bytes beside its image. A sparse file
+    counts in full.
 
-    Few storage drivers know a quota, so the engine is asked what was written: often near the limit, seldom far from it.
+    Few storage drivers know a quota, so the engine is asked how much was written: often near the
+    limit, seldom far from it.
     """
 
     def __init__(self, api, container_id: str, limit: int):
@@ -46,6 +50,7 @@ class DiskWatch(threading.Thread):
         self._api, self._id, self._limit, self._stop_it = api, container_id, limit, threading.Event()
 
     def run(self) -> None:
+        """Watch the container until it is gone, over the limit, or no longer to be watched."""
         wait_s = SOONEST_S
         while not self._stop_it.wait(wait_s):
             try:
@@ -58,19 +63,21 @@ class DiskWatch(threading.Thread):
                     self._api.kill(self._id)
                     return
             except requests.RequestException:
-                continue   # the engine is busy or gone: commands find out
+                continue   # the engine is busy or gone, which commands will report
             wait_s = min(max((self._limit - n_bytes) / FASTEST, SOONEST_S), LATEST_S)
 
     def stop(self) -> None:
+        """Stop watching."""
         self._stop_it.set()
 
 
 def remove_tree(root: Path) -> None:
-    """Remove a folder, however deep it is: what lies two levels down is moved up first, so that no path gets long and
-    nothing recurses. OSError where something cannot be removed. Nothing may write there meanwhile."""
+    """Remove a folder, however deep it is: what lies two levels down is moved up first, so that
+    no path gets long and nothing recurses. Raise OSError where something cannot be removed.
+    Nothing may write there meanwhile."""
     top = os.open(root, FOLDER)
     try:
-        os.fchmod(top, 0o700)   # what cannot be written, such as folders of Go's module cache, cannot be emptied
+        os.fchmod(top, 0o700)   # read-only folders, such as those of Go's module cache, cannot be emptied
         while names := os.listdir(top):
             for name in filter(partial(_is_folder, top), names):
                 os.chmod(name, 0o700, dir_fd=top)
@@ -88,7 +95,7 @@ def remove_tree(root: Path) -> None:
 
 
 def _is_folder(parent: int, name: str) -> bool:
-    """Whether a name is a folder; what is none is removed."""
+    """Return whether a name is a folder; remove it where it is not."""
     if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
         return True
     os.unlink(name, dir_fd=parent)
@@ -96,9 +103,10 @@ def _is_folder(parent: int, name: str) -> bool:
 
 
 def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event | None = None) -> None:
-    """Return when the file system of `place` has more free than `floor_bytes`; a line on stderr says what it waits for.
+    """Return when the file system of `place` has at least `floor_bytes` free; a line on stderr says
+    what it waits for.
 
-    Interrupted when `stop` is set meanwhile.
+    Raise Interrupted when `stop` is set meanwhile.
     """
     stop, has_said = stop or threading.Event(), False
     with _waiting:

@@ -1,12 +1,14 @@
-"""A container per sandbox, over the Docker SDK: for code that nobody has read.
+"""Run each sandbox in a container of its own, over the Docker SDK: for code that nobody has read.
 
-Inside are no variable of the host's environment, no key and no way to the engine. Capabilities are dropped but for
-those that package managers need as root, privileges cannot be gained, memory, processor and processes are limited. A
-watcher ends a container that writes more than it may. The network is off until network(True).
+A container has no variable of the host's environment, no key and no way to the engine. Capabilities
+are dropped except for those that package managers need as root, privileges cannot be gained, and
+memory, CPU and processes are limited. A watcher ends a container that writes more than it may. The
+network is off until network(True).
 
-Not promised: safety from a hole in the kernel; a limit on what is written to volumes that the image declares. With the
-network on, commands reach what any machine of the network reaches, and services that the host offers on all of its
-addresses; those of the host's loopback, and other sandboxes, are out of reach.
+It is not guaranteed that a container is safe from a hole in the kernel, or that writes to volumes
+which the image declares are limited. With the network on, commands reach what any machine of the
+network reaches, and services that the host offers on all of its addresses. Services on the host's
+loopback and other sandboxes are out of reach.
 """
 from __future__ import annotations
 
@@ -36,39 +38,40 @@ from codedata.sandbox.sizes import bytes_of
 
 FOLDER = "/run/codedata"   # scripts, state and CA bundle: in memory, so that no image made of the container holds them
 CA_PATH = f"{FOLDER}/ca.pem"
-# What apt, dpkg and pip do as root: give files away, write to others' files, become another user; KILL to end those.
+# As root, apt, dpkg and pip give files away, write to others' files and become another user; KILL can end those.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
 # The container's first process takes in orphans, cannot be killed from inside, and at the engine's signal ends all
-# others. `kill` and `read` are built into bash: this needs no new process where the limit of them is reached.
+# others. `kill` and `read` are bash builtins, so this needs no new process where their limit is reached.
 INIT = """trap "" HUP INT QUIT ILL TRAP ABRT BUS FPE SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM PROF USR2
 trap "kill -KILL -1" USR1
 exec {idle}<> <(:)
 while :; do read -r -t 0.1 -u "$idle"; done"""
-# How often each limit was hit, as either generation of control groups tells it; with what bash has built in only.
+# Print how often each limit was hit, with cgroups v1 or v2, and with bash builtins only.
 LIMITS = """cd /sys/fs/cgroup
 for file in memory.events pids.events memory/memory.oom_control pids/pids.events; do
     [ ! -r $file ] || while read -r line; do echo "${file%%[./]*} $line"; done < $file
 done"""
 HITS = {"memory oom_kill": "out of memory: {memory} allowed", "pids max": "too many processes: {pids} allowed"}
-# Without network the engine's own name server lets each look-up wait for 20 s; without a name server it fails at once.
+# Without network each look-up at the engine's name server takes 20 s; without a name server it fails at once.
 NAMES_AWAY = f"cp /etc/resolv.conf {FOLDER}/resolv.conf; : > /etc/resolv.conf"
 NAMES_BACK = f"if [ -e {FOLDER}/resolv.conf ]; then cat {FOLDER}/resolv.conf > /etc/resolv.conf; fi"
 CPU_PERIOD_US = 100_000
 END_ALL = "USR1"           # the signal on which the first process kills all others
-END_S = 15                 # for what was killed to be gone
-SETTLE_S = 0.3             # for the first process to take in what was killed: till then it counts as processes
-CANNOT_RUN, NOT_STARTED = 126, "OCI runtime exec failed"   # what the engine says where a process could not begin
-MORE_STARTS = 3            # after such
+END_S = 15                 # seconds for killed processes to be gone
+SETTLE_S = 0.3             # seconds for the first process to reap killed ones, which count as processes until then
+CANNOT_RUN, NOT_STARTED = 126, "OCI runtime exec failed"   # the engine's answer where a process could not start
+MORE_STARTS = 3            # further starts after such an answer
 LOST = (requests.RequestException, urllib3.exceptions.HTTPError)
 IS_FOLDER = 1 << 31        # in the engine's file modes
 
 
 class SandboxDocker:
-    """A long-lived container; a command is an exec in it.
+    """Run commands in a long-lived container; each is an exec in it.
 
-    What a command leaves running in the background goes on, till close() or till a command runs out of time: then
-    everything in the container is ended. If it keeps the command's output open, the engine waits for it two seconds.
-    A failed command that ran into the limit of memory or processes says so in `limit_hit` and its output's last line.
+    What a command leaves running in the background goes on until close(), or until a command runs
+    out of time: then everything in the container is ended. If it keeps the command's output open,
+    the engine waits for it two seconds. A failed command that ran into the limit of memory or
+    processes says so in `limit_hit` and its output's last line.
     """
 
     name = "docker"
@@ -82,14 +85,14 @@ class SandboxDocker:
         self._surroundings = surroundings(proxy, CA_PATH if ca_bundle else "")
         self._hidden = secrets_of(proxy)
         self._labels = labels(run_label) | {engine.KEEP: ""}
-        self._networks: list[str] = []          # that it is on: one or none
+        self._networks: list[str] = []          # the networks it is connected to: one or none
         self._hits: dict[str, int] = {}         # how often a limit was hit so far
         if urlsplit(proxy).hostname in ("localhost", "127.0.0.1", "::1"):
             raise Trouble("is out of a container's reach.", f"the proxy {urlsplit(proxy).netloc.rpartition('@')[2]}",
                           "Let it listen on an address of this machine's network, and name that one.")
         self._api = engine.connect()
         self.id = self._create(cpus, bytes_of(memory))
-        self._remove = weakref.finalize(self, _remove, self._api, self.id, self._networks)   # also at the very end
+        self._remove = weakref.finalize(self, _remove, self._api, self.id, self._networks)   # also at interpreter exit
         self._disk = DiskWatch(self._api, self.id, self._disk_bytes)
         with ExitStack() as undo:
             undo.callback(self.close)
@@ -102,9 +105,9 @@ class SandboxDocker:
         limits = api.create_host_config(
             cap_drop=["ALL"], cap_add=CAPABILITIES, security_opt=["no-new-privileges"], pids_limit=self._pids,
             mem_limit=memory, memswap_limit=memory, cpu_period=CPU_PERIOD_US, cpu_quota=int(cpus * CPU_PERIOD_US),
-            oom_score_adj=500,                  # where the host's own memory ends, sandboxes go before others
+            oom_score_adj=500,                  # when the host runs out of memory, sandboxes are killed first
             network_mode="none", tmpfs={FOLDER: "mode=1777,size=16m"}, ulimits=[{"Name": "core", "Soft": 0, "Hard": 0}],
-            log_config={"Type": "none"})        # what is written to /proc/1/fd/1 would fill the host's disk
+            log_config={"Type": "none"})        # output to /proc/1/fd/1 would fill the host's disk
         try:
             return engine.create(
                 api, self.image, entrypoint=[], command=["bash", "-c", INIT], user="0", working_dir="/",
@@ -129,6 +132,7 @@ class SandboxDocker:
         self._uid, self._gid = map(int, self._must(["bash", "-c", "id -u; id -g"]).split())
 
     def run(self, command: str, *, timeout_s: float = 120.0, env: dict[str, str] | None = None) -> Result:
+        """Return the result of a bash command; see Sandbox.run."""
         given = {**self._surroundings, **(env or {})}
         given["CODEDATA_ENV"] = " ".join(given)
         result = self._exec(bash(command, self.workdir, FOLDER, self.scripts), timeout_s, given, self.user)
@@ -137,12 +141,15 @@ class SandboxDocker:
         return replace(result, limit_hit=hit, output=f"{result.output}\n[{hit}]\n")
 
     def put(self, source: Path | dict[str, bytes], to: str) -> None:
+        """Copy files of the host into the container; see Sandbox.put."""
         place = posixpath.join(self.workdir, to)
         self._must(["mkdir", "-p", "--", place])
         with pack(source, self._uid, self._gid) as archive, self._named_end():
             self._api.put_archive(self.id, place, archive)
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
+        """Copy files of the container to the host; see Sandbox.get. The disk limit bounds their
+        size, too."""
         bounds = replace(bounds, max_bytes=min(bounds.max_bytes, self._disk_bytes))
         place = posixpath.join(self.workdir, path)
         with self._named_end():
@@ -156,6 +163,7 @@ class SandboxDocker:
                 unpack(Stream(pieces), Path(to), bounds, strip=1 if found["mode"] & IS_FOLDER else 0)
 
     def network(self, is_on: bool) -> None:
+        """Switch the network on or off, with name resolution."""
         if is_on == bool(self._networks):
             return
         with self._named_end():
@@ -172,7 +180,8 @@ class SandboxDocker:
                 self._must(["bash", "-c", NAMES_AWAY], user="0")
 
     def commit(self, image_name: str, keep: bool = True) -> str:
-        """Make an image of what the container's files are now; its id. Without `keep` it goes with the run.
+        """Make an image of the container's current files and return its id. Without `keep` it is
+        removed with the run.
 
         Scripts, state, proxy and CA bundle are not in it.
         """
@@ -184,7 +193,8 @@ class SandboxDocker:
 
     @contextmanager
     def files(self, image_name: str = "") -> Iterator[engine.Files]:
-        """The container's files while nothing in it runs, or those of an image, in a container that never ran."""
+        """Yield the container's files while nothing in it runs, or those of an image, in a
+        container that never ran."""
         with self._named_end():
             if not image_name:
                 self._api.pause(self.id)
@@ -199,6 +209,7 @@ class SandboxDocker:
                     self._api.unpause(self.id)
 
     def close(self) -> None:
+        """Remove the container, and its network if nobody is on it."""
         self._disk.stop()
         self._remove()
 
@@ -211,19 +222,19 @@ class SandboxDocker:
     # an exec
 
     def _must(self, argv: list[str], user: str = "") -> str:
-        """The output of a command of ours."""
+        """Return the output of a command of this module. Raise ItemFailed where it fails."""
         result = self._exec(argv, 60, {}, user or self.user)
         if not result.ok:
             raise ItemFailed(f"exit code {result.exit_code}: {result.output.strip()[-300:]}", f"sandbox, {argv[0]}:")
         return result.output
 
     def _limit_hit(self) -> str:
-        """Which limit was hit since this was last asked; "" for none."""
+        """Return the limits that were hit since the last call; an empty string for none."""
         told = self._exec(["bash", "-c", LIMITS], 60, {}, "0")
         for _ in range(MORE_STARTS):
             if told.exit_code != CANNOT_RUN or NOT_STARTED not in told.output:
                 break
-            self._end_all()   # it is so full of processes that nothing more can begin
+            self._end_all()   # it is so full of processes that no other can start
             told = self._exec(["bash", "-c", LIMITS], 60, {}, "0")
         if not told.ok:   # the container is being ended
             raise SandboxDied(self._why(f"exit code {told.exit_code}: {told.output.strip()[-300:]}"))
@@ -245,8 +256,8 @@ class SandboxDocker:
         api, output, started = self._api, Output(self._hidden), time.monotonic()
         with self._named_end():
             exec_id = api.exec_create(self.id, argv, environment=env, user=user, workdir="/")["Id"]
-            # Not api.exec_start: it reads the socket beside the buffer that the reply's head was read through, and
-            # loses what came with the head. A silence longer than this means that the engine is gone.
+            # api.exec_start() is not used: it bypasses the buffer through which the reply's head was read, and loses
+            # output that came with the head. A silence longer than this time-out means that the engine is gone.
             reply = api.post(f"{api.base_url}/v{api.api_version}/exec/{exec_id}/start", stream=True,
                              json={"Detach": False, "Tty": False}, timeout=timeout_s + 4 * END_S)
             with closing(reply), _Deadline(self, timeout_s) as deadline:
@@ -261,7 +272,8 @@ class SandboxDocker:
         return Result(exit_code, output.text(), seconds, n_bytes=output.n_bytes)
 
     def _exit_code(self, exec_id: str) -> int:
-        """Of an exec whose output has ended, which it may outlive."""
+        """Wait until an exec has ended, which may be after its output has, and return its exit
+        code."""
         wait_s = 0.001
         while (found := self._api.exec_inspect(exec_id))["Running"]:
             time.sleep(wait_s)
@@ -270,13 +282,14 @@ class SandboxDocker:
 
     @contextmanager
     def _named_end(self) -> Iterator[None]:
+        """Raise SandboxDied, with the reason, where a request to the engine fails."""
         try:
             yield
         except LOST as e:
             raise SandboxDied(self._why(engine.reason(e))) from e
 
     def _why(self, said: str) -> str:
-        """Why commands do not run any more; `said` where nothing is known that tells it better."""
+        """Return why commands do not run any more; `said` where no better reason is known."""
         if self._disk.over:
             return f"over the disk limit: {self._disk.over:,} bytes written, {self._disk_bytes:,} allowed"
         if not (state := self._state()):
@@ -288,7 +301,7 @@ class SandboxDocker:
         return said
 
     def _state(self) -> dict:
-        """The container's, as the engine knows it; {} where it knows of none."""
+        """Return the container's state from the engine; {} where there is no container."""
         try:
             return self._api.inspect_container(self.id)["State"]
         except LOST:
@@ -296,7 +309,8 @@ class SandboxDocker:
 
 
 class _Deadline:
-    """Ends everything in the container when the time is over; the container itself where that does not help."""
+    """End everything in the container when the time is over, and the container itself where that
+    does not help."""
 
     def __init__(self, sandbox: SandboxDocker, timeout_s: float):
         self.is_over = False
@@ -318,17 +332,19 @@ class _Deadline:
         for timer in self._timers:
             timer.cancel()
         for timer in self._timers:
-            timer.join()   # a signal that is under way must not meet the next command
+            timer.join()   # a signal that is under way must not hit the next command
 
 
 def _pieces(raw) -> Iterator[bytes]:
-    """What is in the frames of a multiplexed stream: 4 bytes that say which output, 4 for the length, the data."""
+    """Yield the data of a multiplexed stream. Each frame has 4 bytes that name the output, 4
+    bytes for the length, and the data."""
     while len(head := raw.read(8)) == 8:
         if data := raw.read(int.from_bytes(head[4:], "big")):
             yield data
 
 
 def _remove(api, container_id: str, networks: list[str]) -> None:
+    """Remove a container and its networks; print a line for a container that cannot be removed."""
     try:
         engine.remove_container(api, container_id)
     except (*LOST, OSError) as e:

@@ -1,4 +1,5 @@
-"""The Docker engine: how it is reached, the network that sandboxes share, and what killed runs have left in it."""
+"""Use the Docker engine: connect to it, share a network between sandboxes, remove what killed
+runs have left."""
 from __future__ import annotations
 
 import os
@@ -23,16 +24,17 @@ INSTALL = "pip install 'codedata[docker]', or choose another sandbox: --sandbox 
 START = "Start it (tools/docker-up does on Debian), or choose another sandbox: --sandbox local, --sandbox kubernetes."
 KEEP, KEPT = "codedata.keep", "1"   # the label of images that outlive their run
 MEND = "Stop the engine, remove its folder of the container, start it, and run: python env_setup.py --reap"
-TIMEOUT_S = 300            # of a request; a commit writes gigabytes
+TIMEOUT_S = 300            # seconds for a request, since a commit writes gigabytes
 NOT_AMONG_THEMSELVES = {"com.docker.network.bridge.enable_icc": "false"}
 
-# Between looking for the network and joining it no other thread may remove it; the collection of a sandbox that was not
-# closed may come in between in the same one.
+# No other thread may remove the network between looking for it and joining it. The lock is reentrant because garbage
+# collection of a sandbox that was not closed may remove a network in the same thread.
 _network_lock = threading.RLock()
 
 
 def connect():
-    """The low-level client of the engine that DOCKER_HOST names. Trouble where the SDK or the engine is missing."""
+    """Return the low-level client of the engine that DOCKER_HOST names. Raise Trouble where the
+    SDK or the engine is missing."""
     try:
         import docker
     except ImportError as e:
@@ -44,7 +46,7 @@ def connect():
 
 
 def create(api, image: str, **options) -> str:
-    """The id of a new container; the image is pulled if it is not here."""
+    """Create a container and return its id; pull the image if it is not here."""
     try:
         return api.create_container(image, **options)["Id"]
     except requests.HTTPError as e:
@@ -55,20 +57,22 @@ def create(api, image: str, **options) -> str:
 
 
 def folder(api) -> Path:
-    """Where the engine keeps images and containers, where that is on this machine; else the current folder."""
+    """Return the folder where the engine keeps images and containers; the current folder where
+    the engine is on another machine."""
     place = Path(api.info()["DockerRootDir"])
     return place if place.exists() else Path.cwd()
 
 
 def reason(e: Exception) -> str:
-    """What the engine says, in one line."""
+    """Return what the engine says about an error, in one line."""
     return str(getattr(e, "explanation", None) or e).strip().replace("\n", " ")
 
 
 # the network
 
 def join_network(api, container_id: str, labels: dict[str, str]) -> str:
-    """Connect a container to this process's bridge, on which containers do not see one another; the network's id."""
+    """Connect a container to this process's bridge network, on which containers cannot reach one
+    another. Return the network's id."""
     with _network_lock:
         found = api.networks(filters={"label": [f"{name}={value}" for name, value in labels.items()]})
         network = found[0]["Id"] if found else api.create_network(
@@ -78,7 +82,7 @@ def join_network(api, container_id: str, labels: dict[str, str]) -> str:
 
 
 def drop_network(api, network: str) -> None:
-    """Remove the network, if nobody is on it."""
+    """Remove the network if no container is on it."""
     with _network_lock, suppress(requests.RequestException):
         api.remove_network(network)
 
@@ -86,13 +90,13 @@ def drop_network(api, network: str) -> None:
 # files
 
 class Files:
-    """The files of a container, read from the engine: nothing in it takes part."""
+    """Read the files of a container through the engine, without running anything in it."""
 
     def __init__(self, api, container_id: str):
         self._api, self._id = api, container_id
 
     def all(self) -> BinaryIO:
-        """Return a tar of all of them, but for what volumes hold."""
+        """Return a tar of all files except those in volumes."""
         return Stream(self._api.export(self._id))
 
     def below(self, path: str) -> BinaryIO:
@@ -100,11 +104,12 @@ class Files:
         return Stream(self._api.get_archive(self._id, path)[0])
 
 
-# what runs leave
+# leftovers of runs
 
 def reap(api=None) -> tuple[list[str], list[str]]:
-    """Remove what killed processes of this host have left: containers with their volumes, networks, images that were
-    not to be kept. (Their names, a line for each that cannot be removed.)"""
+    """Remove what killed processes of this host have left: containers with their volumes,
+    networks, images that were not to be kept. Return (their names, a line for each that cannot
+    be removed)."""
     api = api or connect()
     ours = {"label": owner.PID}
     found = [(c["Names"][0].lstrip("/"), c["Labels"], partial(remove_container, api, c["Id"]))
@@ -125,13 +130,14 @@ def remove_container(api, container_id: str) -> None:
             raise
         upper = Path(api.inspect_container(container_id)["GraphDriver"]["Data"].get("UpperDir", ""))
         if not (upper.is_absolute() and os.access(upper, os.W_OK)):
-            raise   # the engine is on another machine, or we may not
+            raise   # the engine is on another machine, or we have no right to
         remove_tree(upper)
         api.remove_container(container_id, v=True, force=True)
 
 
 def not_removed(api, name: str, e: Exception) -> str:
-    """Say of what cannot be removed its name, its size, and what to do. "" where it is gone, or still in use."""
+    """Return a line with the name and size of what cannot be removed, and what to do about it;
+    an empty string where it is gone or still in use."""
     if getattr(getattr(e, "response", None), "status_code", 0) in (403, 404, 409):
         return ""
     n_bytes = -1
@@ -142,7 +148,8 @@ def not_removed(api, name: str, e: Exception) -> str:
 
 
 def workdir_of(image: str) -> str:
-    """The working directory that an image names, if it does and is here."""
+    """Return the working directory that a local image names; an empty string where it names
+    none."""
     try:
         found = connect().inspect_image(image)["Config"]["WorkingDir"]
     except requests.RequestException:
@@ -151,7 +158,7 @@ def workdir_of(image: str) -> str:
 
 
 def keep_image(image_id: str, image_name: str, api=None) -> str:
-    """Give an image that would go with its run a name, and a label by which it stays; its new id."""
+    """Give an image a name, and a label that keeps it when its run ends. Return its new id."""
     api = api or connect()
     container = api.create_container(image_id)["Id"]
     try:
@@ -162,13 +169,15 @@ def keep_image(image_id: str, image_name: str, api=None) -> str:
 
 
 def split_name(image_name: str) -> tuple[str, str]:
-    """(repository, tag): the colon of a registry's port is none of a tag."""
+    """Return (repository, tag) of an image's name. The colon before a registry's port starts no
+    tag."""
     repository, colon, tag = image_name.rpartition(":")
     return (repository, tag) if colon and "/" not in tag else (image_name, "latest")
 
 
 def remove_images(run_label: str, api=None) -> list[str]:
-    """Remove the images that a run has made, but for those that were to be kept; their names."""
+    """Remove the images that a run has made, except those that were to be kept. Return their
+    names."""
     api = api or connect()
     removed, left = _removed(api, ((name, partial(api.remove_image, name))
                                    for image in api.images(filters={"label": f"{owner.RUN}={run_label}"})
@@ -179,11 +188,14 @@ def remove_images(run_label: str, api=None) -> list[str]:
 
 
 def _names_of(image: dict) -> list[str]:
-    """Its tags; its id where it has none, which older engines call a tag, too."""
+    """Return an image's tags; its id where it has none, for which older engines list a
+    placeholder."""
     return [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"] or [image["Id"]]
 
 
 def _removed(api, found: Iterable[tuple[str, Callable]]) -> tuple[list[str], list[str]]:
+    """Call each function that removes something. Return (names of what is removed, lines for
+    what is not)."""
     names, left = [], []
     for name, remove in found:
         try:

@@ -1,6 +1,7 @@
-"""Where the sandboxes of a script run, as [sandbox] says: opened with its limits, and cleaned up after.
+"""Open the sandboxes of a script as [sandbox] says, with its limits, and clean up after them.
 
-What killed runs of this machine have left is removed at the start. Only what carries this suite's labels is touched.
+What killed runs of this machine have left is removed at the start. Only objects with this package's
+labels are touched.
 """
 from __future__ import annotations
 
@@ -14,11 +15,12 @@ from codedata.sandbox.sizes import bytes_of
 from codedata.texts import printable
 
 WORKDIR = "/testbed"
-SCRIPTS_A_POD = 6   # that may take their whole time, before the cluster ends the pod: an install, tests, a few commands
+SCRIPTS_A_POD = 6   # scripts may take their full time before the cluster ends the pod: an install, tests, a few more
 
 
 class Host:
-    """open() a sandbox, forget() the images made for an item. `stop`: set when no more work is to begin."""
+    """Open sandboxes, and remove the images made for an item. `stop` is set when no more work is
+    to begin."""
 
     def __init__(self, settings: Settings, stop: threading.Event, keep_images: bool = False):
         self._own, self._llm, self._stop, self._keep_images = settings.sandbox, settings.llm, stop, keep_images
@@ -27,7 +29,8 @@ class Host:
         self.can_cut_off = self.name == "docker" or (self.name == "kubernetes" and self._own.network_policy)
 
     def reap(self) -> list[str]:
-        """Remove what killed runs have left, and say so; a line for each thing that cannot be removed."""
+        """Remove what killed runs have left, and print it. Return a line for each thing that
+        cannot be removed."""
         left = []
         if self.name == "kubernetes":
             from codedata.sandbox.kubernetes import reap
@@ -45,16 +48,19 @@ class Host:
         return left
 
     def workdir_of(self, image: str) -> str:
-        """Where the image's own source lies, as far as it says so."""
+        """Return where the image's own source is: its working directory if it names one, else
+        /testbed."""
         if self.name != "docker":
             return WORKDIR
         from codedata.sandbox.engine import workdir_of
         return workdir_of(image) or WORKDIR
 
     def open(self, image: str, label: str, workdir: str = WORKDIR, is_stateful: bool = False) -> Sandbox:
-        """A fresh sandbox of an image, once there is room for it. Interrupted where the run is ending.
+        """Return a fresh sandbox of an image, once there is room for it. Raise Interrupted where
+        the run is ending.
 
-        In a stateful one, as agents want it, a command starts in the directory and environment that the last one left.
+        In a stateful one, for agents, a command starts in the directory and environment that the
+        last one left.
         """
         if self._stop.is_set():
             raise Interrupted()
@@ -73,7 +79,8 @@ class Host:
                             network_policy=own.network_policy)
 
     def keep(self, image_id: str, image_name: str) -> str:
-        """Have an image stay, under this name; its new id. What is not kept goes with forget(), or after a crash."""
+        """Keep an image under this name and return its new id. Images that are not kept are
+        removed by forget(), or by reap() after a crash."""
         from codedata.sandbox.engine import keep_image
         return keep_image(image_id, image_name)
 
@@ -84,5 +91,6 @@ class Host:
             remove_images(label)
 
     def _wait_for_room(self) -> None:
+        """Wait until the engine's disk has as much free space as [sandbox] disk_floor."""
         from codedata.sandbox import disk, engine
         disk.wait_for_room(engine.folder(engine.connect()), bytes_of(self._own.disk_floor), self._stop)

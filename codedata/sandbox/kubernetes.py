@@ -1,12 +1,16 @@
-"""A pod of a Kubernetes cluster for each sandbox, through the official client (pip install 'codedata[kubernetes]').
+"""Run each sandbox in a pod of a Kubernetes cluster, through the official client (pip install
+'codedata[kubernetes]').
 
-A pod is made of pod.yaml; its image needs bash, GNU tar, coreutils. Commands, files and the end of what takes too long
-go through exec. Who asks needs, in the namespace: create, get, list and delete on pods, get and create on pods/exec;
-with `network_policy` also create and delete on networkpolicies. Inside is no token of the cluster.
+A pod is made from pod.yaml; its image needs bash, GNU tar and coreutils. Commands, file copies and
+the killing of what takes too long go through exec. The user needs these rights in the namespace:
+create, get, list and delete on pods, get and create on pods/exec; with `network_policy` also create
+and delete on networkpolicies. The pod holds no token of the cluster.
 
-Not promised: a limit on processes (the node's own holds); that the cluster's network heeds a NetworkPolicy; that one
-process killed for its memory is told from one killed otherwise (exit code 137; where the whole pod was, it is
-SandboxDied); whether a command whose connection was lost has run: its pod is deleted, and it is not run again.
+It is not guaranteed that processes are limited (the node's own limit holds), that the cluster's
+network enforces a NetworkPolicy, or that a process killed for its memory can be told from one
+killed otherwise (both have exit code 137; where the whole pod was killed, it is SandboxDied).
+Whether a command ran whose connection was lost is unknown: its pod is deleted, and the command is
+not run again.
 """
 from __future__ import annotations
 
@@ -34,9 +38,9 @@ from codedata.texts import text_of
 FOLDER = "/run/codedata"     # in the pod: scripts, state and CA bundle
 CA_FILE = f"{FOLDER}/ca.pem"
 POD = "codedata.pod"         # the label by which a policy finds its pod
-END_S = 15.0                 # for an exec to end, once its command has ended or was killed
-COPY_S = 900.0               # for a copy in or out
-STATUS_S = 5.0               # by which a pod's status may lag behind its end
+END_S = 15.0                 # seconds for an exec to end after its command has ended or was killed
+COPY_S = 900.0               # seconds for a copy in or out
+STATUS_S = 5.0               # seconds that a pod's status may lag behind its end
 TIMED_OUT = 124
 NO_START = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError",
             "CreateContainerError", "RunContainerError")
@@ -45,12 +49,14 @@ WHAT_TO_DO = {"ImagePullBackOff": "Check the image's name, and that the cluster'
 
 
 class SandboxK8s:
-    """A pod, for one command at a time. After `run_timeout` seconds the cluster ends it, whoever has forgotten it.
+    """Run commands in a pod, one at a time. The cluster ends the pod after `run_timeout` seconds in
+    any case.
 
-    What a command leaves running goes on, unheard, till close() or till a command runs out of time: then everything in
-    the pod is ended. Limits are as the requests unless they are given. With `network_policy` the pod starts without
-    network; else it has the cluster's, and network(False) cannot take it away. Proxy and CA bundle are given to each
-    command: they stand in no object of the cluster.
+    What a command leaves running goes on, its output unread, until close() or until a command runs
+    out of time: then everything in the pod is ended. Limits equal the requests unless they are
+    given. With `network_policy` the pod starts without network; else it has the cluster's, and
+    network(False) cannot switch it off. Proxy and CA bundle are passed to each command and are
+    stored in no object of the cluster.
     """
 
     name = "kubernetes"
@@ -73,7 +79,7 @@ class SandboxK8s:
 
         whose = owner.labels(run_label)
         body = template("pod.yaml")
-        body["metadata"] = {"name": self.pod, "annotations": whose,   # hosts may have names that no label may have
+        body["metadata"] = {"name": self.pod, "annotations": whose,   # a host's name may not be allowed in a label
                             "labels": {**(labels or {}), POD: self.pod, owner.RUN: whose[owner.RUN]}}
         body["spec"]["activeDeadlineSeconds"] = int(run_timeout)
         body["spec"]["containers"][0].update(image=image, workingDir=workdir, resources={
@@ -97,6 +103,7 @@ class SandboxK8s:
         self.close()
 
     def run(self, command: str, *, timeout_s: float = 120.0, env: dict[str, str] | None = None) -> Result:
+        """Return the result of a bash command; see Sandbox.run."""
         began, token, output = time.monotonic(), secrets.token_hex(16), Output(self._hide)
         given = {**self._surroundings, **(env or {})}
         given["CODEDATA_ENV"] = " ".join(given)
@@ -109,25 +116,26 @@ class SandboxK8s:
             except TimeoutError:
                 self._end_all()
                 with suppress(Cut):
-                    _read(exec_, output, END_S)     # what was on its way
+                    _read(exec_, output, END_S)     # output that was on its way
                 return Result(TIMED_OUT, output.text(), time.monotonic() - began, True, output.n_bytes)
             if is_whole:
                 exec_.send(b"\n")
-            else:                                   # killed, with what ran it: by itself, or because the pod is ending
+            else:                                   # killed with its shell: by itself, or because the pod is ending
                 self._stay_alive(STATUS_S)
                 self._end_all()
             code = exec_.exit_code(END_S)
         return Result(code, output.text(), time.monotonic() - began, n_bytes=output.n_bytes)
 
     def put(self, source: Path | dict[str, bytes], to: str) -> None:
-        """Copy a file or folder of the host, or {relative path: content}, into the folder `to`, which is made."""
+        """Copy a file or folder of the host, or {relative path: content}, into the folder `to`,
+        which is created if needed."""
         with pack(source) as archive:
             size = archive.seek(0, 2)
             archive.seek(0)
             text = f"mkdir -p {(place := self._place(to))} && head -c {size} | tar -C {place} -xof -"
             with self._talking(), self._exec(text) as exec_:
                 said = Output()
-                with suppress(Cut):                 # it may have ended already, and then says why
+                with suppress(Cut):                 # tar may have ended already, and then says why
                     while piece := archive.read(PIECE):
                         exec_.send(piece)
                 _read(exec_, said, COPY_S)
@@ -135,7 +143,8 @@ class SandboxK8s:
                     raise ItemFailed(f"cannot be written in the pod: {said.text().strip()}", to)
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
-        """Copy a file, or what is in a folder, into the folder `to` of the host. At most as much as the disk limit."""
+        """Copy a file, or the content of a folder, into the folder `to` of the host. The disk
+        limit bounds its size, too."""
         place = self._place(path)
         bounds = replace(bounds, max_bytes=min(bounds.max_bytes, self._most_bytes))
         text = (f'place={place}\nif [ -d "$place" ]; then tar -C "$place" -cf - .\n'
@@ -149,7 +158,8 @@ class SandboxK8s:
                 raise ItemFailed(f"cannot be read in the pod: {said.text().strip()}", path)
 
     def network(self, is_on: bool) -> None:
-        """With `network_policy`: put a policy around the pod that lets nothing through, or take it away."""
+        """Switch the network on or off by a policy around the pod that lets nothing through.
+        Without `network_policy` it stays on, and a line says so."""
         if self._has_policy and is_on:
             self._cluster.delete_policy(self.pod)
         elif self._has_policy:
@@ -162,13 +172,14 @@ class SandboxK8s:
             say(f"the pod {self.pod} keeps the cluster's network: no network policy was asked for")
 
     def close(self) -> None:
-        """Delete the pod, at once."""
+        """Delete the pod at once."""
         self._over = self._over or "was closed"
         self._cluster.delete_pod(self.pod)
 
     # the pod's life
 
     def _wait_for_start(self, timeout_s: float) -> None:
+        """Return when the pod runs. Raise ItemFailed or SandboxDied where it does not start."""
         end, wait_s = time.monotonic() + timeout_s, 0.05
         while True:
             pod = self._cluster.read_pod(self.pod)
@@ -184,7 +195,7 @@ class SandboxK8s:
             wait_s = min(1.0, wait_s * 1.5)
 
     def _stay_alive(self, watch_s: float = 0.0) -> None:
-        """SandboxDied where the pod has ended, or ends while it is watched."""
+        """Raise SandboxDied where the pod has ended, or ends while it is watched."""
         end = time.monotonic() + watch_s
         while True:
             if fate := _fate(self._cluster.read_pod(self.pod)):
@@ -194,12 +205,14 @@ class SandboxK8s:
             time.sleep(0.25)
 
     def _died(self, what: str) -> SandboxDied:
+        """Return the exception for a pod that has ended, and remember its reason."""
         self._over = what
         return SandboxDied(what, f"the pod {self.pod}")
 
     @contextmanager
     def _talking(self) -> Iterator[None]:
-        """One exec. Where it does not come to its end, the pod's own end is the reason, or else the pod is deleted."""
+        """Guard one exec. Where it does not end normally, raise SandboxDied: with the pod's own
+        end as the reason, or after deleting the pod."""
         with self._one_at_a_time:
             if self._over:
                 raise self._died(self._over)
@@ -215,18 +228,20 @@ class SandboxK8s:
         return self._cluster.exec(self.pod, text, self._stay_alive)
 
     def _end_all(self) -> None:
-        """All in the pod but its first process, which cannot be killed from inside, and the shell that does it."""
+        """End everything in the pod but its first process, which cannot be killed from inside,
+        and the shell that does it."""
         with self._exec("kill -KILL -1") as exec_:
             exec_.exit_code(END_S)
 
     def _place(self, path: str) -> str:
-        """A path of the pod, quoted; where it is relative, it is so to the working directory."""
+        """Return a path of the pod, quoted for the shell; a relative one starts at the working
+        directory."""
         return shlex.quote(posixpath.join(self.workdir, path))
 
 
 def reap(namespace: str = "data-synthesis", run_label: str = "", kubeconfig: str = "", context: str = "") -> list[str]:
-    """Delete the pods that processes of this host left when they were killed; with `run_label` all pods of that run,
-    wherever it went on. Their names."""
+    """Delete the pods that killed processes of this host have left; with `run_label`, all pods
+    of that run, from any host. Return their names."""
     cluster = Cluster(namespace, kubeconfig, context)
     found = cluster.list_pods(f"{owner.RUN}={run_label}" if run_label else owner.RUN)
     names = [pod["metadata"]["name"] for pod in found
@@ -236,10 +251,11 @@ def reap(namespace: str = "data-synthesis", run_label: str = "", kubeconfig: str
     return names
 
 
-# what comes out of an exec
+# output of an exec
 
 def _read(exec_: Exec, output: Output, timeout_s: float, token: bytes = b"") -> bool:
-    """Read till the token (True), or till the end (False). TimeoutError; `output` has in any case what came before."""
+    """Read until the token and return True, or until the end and return False. Raise
+    TimeoutError. `output` gets what came before in any case."""
     held = b""
     try:
         for channel, data in exec_.frames(timeout_s):
@@ -250,7 +266,7 @@ def _read(exec_: Exec, output: Output, timeout_s: float, token: bytes = b"") -> 
             if (at := held.find(token)) >= 0:
                 held = held[:at]
                 return True
-            n_sure = max(0, len(held) - len(token) + 1)   # behind that may be the beginning of the token
+            n_sure = max(0, len(held) - len(token) + 1)   # the rest may be the beginning of the token
             output.add(held[:n_sure])
             held = held[n_sure:]
         return False
@@ -259,7 +275,7 @@ def _read(exec_: Exec, output: Output, timeout_s: float, token: bytes = b"") -> 
 
 
 def _stdout(exec_: Exec, said: Output) -> Iterator[bytes]:
-    """The pieces of stdout; what stderr says goes to `said`."""
+    """Yield the pieces of stdout; add stderr to `said`."""
     for channel, data in exec_.frames(COPY_S):
         if channel == STDOUT:
             yield data
@@ -267,10 +283,10 @@ def _stdout(exec_: Exec, said: Output) -> Iterator[bytes]:
             said.add(data)
 
 
-# what a pod's status says
+# status of a pod
 
 def _fate(pod: dict | None) -> str:
-    """Why a pod runs no more; "" while it does, or may."""
+    """Return why a pod runs no more; an empty string while it runs, or may still start."""
     if pod is None:
         return "was deleted by somebody else"
     status = pod["status"]
@@ -288,15 +304,17 @@ def _fate(pod: dict | None) -> str:
 
 
 def _waiting_for(pod: dict) -> tuple[str, str]:
-    """(reason, message) of what keeps a pod from running."""
+    """Return (reason, message) of what keeps a pod from running."""
     waiting = _container(pod).get("state", {}).get("waiting", {})
     found = waiting or _condition(pod, "PodScheduled", "False") or {"reason": pod["status"].get("phase", "")}
     return found.get("reason", ""), found.get("message", "no more is told")
 
 
 def _container(pod: dict) -> dict:
+    """Return the status of the pod's container; {} where there is none yet."""
     return next(iter(pod["status"].get("containerStatuses", [])), {})
 
 
 def _condition(pod: dict, kind: str, status: str) -> dict:
+    """Return the pod's condition of this type and status; {} where there is none."""
     return next((c for c in pod["status"].get("conditions", []) if c["type"] == kind and c["status"] == status), {})

@@ -1,8 +1,10 @@
-"""Commands on this machine, in a temporary folder. Isolates nothing: for code that nobody has read, use docker.
+"""Run commands on this machine, in a temporary folder. Isolates nothing: for code that nobody has
+read, use docker.
 
-A command whose time is over is ended with its process group, and with whatever else was started in the sandbox and
-still has its mark in its environment, such as a daemon in a session of its own. Not promised: an end to a process that
-has cleared its environment and left the group; where there is no /proc, to any that has left it.
+A command whose time is over is ended with its process group, and with everything else that was
+started in the sandbox and still has its mark in its environment, such as a daemon in its own
+session. It is not guaranteed that a process ends which has cleared its environment and left the
+group; without /proc, this holds for any that has left the group.
 """
 from __future__ import annotations
 
@@ -28,18 +30,19 @@ from codedata.sandbox.output import Output
 from codedata.sandbox.shell import bash, secrets_of, surroundings
 from codedata.texts import printable
 
-PREFIX, OWNER = "codedata-", "owner.json"   # of the folders, and in each of them
-MARK = "CODEDATA_SANDBOX"                   # the variable that tells what was started in a sandbox
-PIPE_BYTES = 65536                          # that a pipe holds
+PREFIX, OWNER = "codedata-", "owner.json"   # prefix of the folders, and a file in each of them
+MARK = "CODEDATA_SANDBOX"                   # the variable that marks processes of a sandbox
+PIPE_BYTES = 65536                          # capacity of a pipe
 POLL_S = 0.05
-ROUNDS = 50                                 # of looking for processes that were started while others were ended
+ROUNDS = 50                                 # rounds of looking for processes that started while others were ended
 
 
 class SandboxLocal:
-    """A temporary folder that starts as a copy of `source`. It isolates nothing.
+    """Run commands in a temporary folder that starts as a copy of `source`. It isolates nothing.
 
-    `python_bin` is what `python3` and `python` mean in it. Of the environment only PATH goes in, and HOME is a folder
-    of its own. What a command leaves running goes on till close(), or till a command runs out of time.
+    `python_bin` is what `python3` and `python` mean in it. Only PATH is taken from the environment,
+    and HOME is a new folder. What a command leaves running goes on until close(), or until a
+    command runs out of time.
     """
 
     name = "local"
@@ -56,7 +59,7 @@ class SandboxLocal:
         (root / OWNER).write_text(json.dumps(owner.labels(run_label)))
         for name in ("bin", "home", "run", "work"):
             (root / name).mkdir()
-        for name in ("python", "python3"):   # no link: by that a virtual environment's Python does not know it is one
+        for name in ("python", "python3"):   # a link would hide from Python that it is in a virtual environment
             (root / "bin" / name).write_text(f'#!/bin/sh\nexec {shlex.quote(python)} "$@"\n')
             (root / "bin" / name).chmod(0o755)
         for script in self.scripts:
@@ -68,6 +71,7 @@ class SandboxLocal:
             self.put(Path(source), self.workdir)
 
     def run(self, command: str, *, timeout_s: float = 120.0, env: dict[str, str] | None = None) -> Result:
+        """Return the result of a bash command; see Sandbox.run."""
         given = {**self._surroundings, **(env or {})}
         argv = bash(command, self.workdir, str(self._root / "run"), self.scripts)
         started, output = time.monotonic(), Output(self._hidden)
@@ -86,7 +90,8 @@ class SandboxLocal:
                       output.n_bytes)
 
     def put(self, source: Path | dict[str, bytes], to: str) -> None:
-        """As Sandbox.put; `to` is in the working directory."""
+        """Copy files as Sandbox.put does. Raise ItemFailed where `to` is outside the working
+        directory."""
         place = Path(self.workdir, to).resolve()
         if not place.is_relative_to(self.workdir):
             raise ItemFailed("is outside of the sandbox's folder", to)
@@ -94,6 +99,7 @@ class SandboxLocal:
             unpack(archive, place)
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
+        """Copy files as Sandbox.get does. Raise ItemFailed where `path` does not exist."""
         place = Path(self.workdir, path)
         if not place.exists():
             raise ItemFailed("is not there", path)
@@ -101,10 +107,12 @@ class SandboxLocal:
             unpack(archive, Path(to), bounds)
 
     def network(self, is_on: bool) -> None:
+        """Print a line where the network is to be off, since this sandbox cannot switch it off."""
         if not is_on:
             say("sandbox local: commands keep the network, this sandbox cannot take it from them")
 
     def close(self) -> None:
+        """End what runs in the sandbox and remove its folder."""
         self._remove()
 
     def __enter__(self) -> SandboxLocal:
@@ -115,8 +123,8 @@ class SandboxLocal:
 
 
 def reap() -> tuple[list[str], list[str]]:
-    """Remove the folders of processes that are gone, and end what still runs of them. (Their names, a line for each
-    that cannot be removed.)"""
+    """Remove the folders of processes that are gone, and end what still runs of them. Return
+    (their names, a line for each that cannot be removed)."""
     removed, left = [], []
     for root in Path(tempfile.gettempdir()).resolve().glob(f"{PREFIX}*"):
         try:
@@ -133,9 +141,11 @@ def reap() -> tuple[list[str], list[str]]:
 
 
 def _read(process: subprocess.Popen, output: Output, end: float) -> bool:
-    """Take what a command prints till it has ended; False where it had not when its time was over.
+    """Read what a command prints until it has ended; return False where it had not when its time
+    was over.
 
-    A process that it left behind may hold the pipe, or fill it for ever: the end of the command counts.
+    A process that it left behind may hold the pipe, or fill it for ever, so the end of the command
+    counts.
     """
     pipe = process.stdout.fileno()
     with selectors.DefaultSelector() as selector:
@@ -143,7 +153,7 @@ def _read(process: subprocess.Popen, output: Output, end: float) -> bool:
         while (left := end - time.monotonic()) > 0:
             has_ended = process.poll() is not None
             if selector.select(0 if has_ended else min(left, POLL_S)):
-                data = os.read(pipe, PIPE_BYTES)   # all that was in it when the command had ended
+                data = os.read(pipe, PIPE_BYTES)   # all that is left in it if the command has ended
                 output.add(data)
                 if not data and not has_ended:     # it has closed its output, and may go on
                     with suppress(subprocess.TimeoutExpired):
@@ -172,11 +182,13 @@ def _end(root: Path, process: subprocess.Popen | None = None) -> None:
 
 
 def _processes() -> list[int]:
+    """Return the ids of all processes; without /proc, none."""
     return [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
 
 
 def _environment(pid: int) -> bytes:
-    """Of a process, with a NUL at its end; b"" where it cannot be read."""
+    """Return the environment of a process, with a NUL at its end; no bytes where it cannot be
+    read."""
     try:
         return Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
     except OSError:
@@ -184,7 +196,8 @@ def _environment(pid: int) -> bytes:
 
 
 def _remove(root: Path) -> str:
-    """End what runs in a sandbox's folder and remove it; where that cannot be done, the line that says so."""
+    """End what runs in a sandbox's folder and remove it. Return a line where it cannot be
+    removed, else an empty string."""
     _end(root)
     whose = (root / OWNER).read_bytes() if (root / OWNER).is_file() else b""
     try:
@@ -193,12 +206,13 @@ def _remove(root: Path) -> str:
         pass
     except OSError as e:
         with suppress(OSError):
-            (root / OWNER).write_bytes(whose)   # by this the next start finds it
+            (root / OWNER).write_bytes(whose)   # the next start finds the folder by this file
         kb = subprocess.run(["du", "-sk", root], capture_output=True, text=True).stdout.partition("\t")[0]
         return f"{root} ({kb or '?'} kB) cannot be removed: {printable(str(e), 200)}. Remove it by hand."
     return ""
 
 
 def _close(root: Path) -> None:
+    """Remove a sandbox, and print a line where its folder cannot be removed."""
     if line := _remove(root):
         say(line)

@@ -1,4 +1,5 @@
-"""What a command prints, as it comes: the beginning and the end are kept, the middle is counted."""
+"""Collect what a command prints, as it comes: keep the beginning and the end, and count the
+middle."""
 from __future__ import annotations
 
 import re
@@ -9,7 +10,8 @@ HIDDEN = b"<hidden>"
 
 
 class Output:
-    """Takes any number of bytes and holds at most `limit`. Never gives what is in `hide`, wherever it was split."""
+    """Take any number of bytes and hold at most `limit`. Texts in `hide` are never returned,
+    wherever they were split."""
 
     def __init__(self, hide: list[str] | None = None, limit: int = OUTPUT_BYTES):
         self.n_bytes = 0
@@ -19,11 +21,13 @@ class Output:
         self._held, self._longest = b"", len(secrets[0]) if secrets else 0
 
     def add(self, data: bytes) -> None:
+        """Add a piece of output."""
         self.n_bytes += len(data)
         self._take(self._without_secrets(data, self._longest - 1) if self._secret else data)
 
     def text(self) -> str:
-        """What was kept, with a line in the middle that says how much was cut; a text that can be stored."""
+        """Return what was kept as a text that can be stored, with a line in the middle that says
+        how many bytes were cut."""
         if self._secret:
             self._take(self._without_secrets(b"", 0))
         self._shorten()
@@ -32,7 +36,8 @@ class Output:
         return f"{_text(self._head)}\n[... {self._n_cut:,} bytes cut ...]\n{_text(self._tail)}"
 
     def _without_secrets(self, data: bytes, n_held: int) -> bytes:
-        """What can be told of: the last `n_held` bytes may be the beginning of a secret, and wait for the next ones."""
+        """Return the data that can be kept. Its last `n_held` bytes may be the beginning of a
+        secret, and wait for the next piece."""
         data, done, out = self._held + data, 0, bytearray()
         certain = max(len(data) - n_held, 0)
         for found in self._secret.finditer(data):
@@ -48,7 +53,7 @@ class Output:
         room = self._half - len(self._head)
         self._head += data[:room]
         self._tail += data[room:]
-        if len(self._tail) > 4 * self._half:   # not at each piece: what is kept has to be moved
+        if len(self._tail) > 4 * self._half:   # not for each piece, since shortening moves what is kept
             self._shorten()
 
     def _shorten(self) -> None:

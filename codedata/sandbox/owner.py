@@ -1,4 +1,5 @@
-"""Which process a sandbox belongs to, written where the next start finds it: what a killed one left is removed then."""
+"""Record which process a sandbox belongs to, so that the next start can remove what a killed
+process left."""
 from __future__ import annotations
 
 import os
@@ -9,19 +10,21 @@ RUN, HOST, PID, STARTED = "codedata.run", "codedata.host", "codedata.pid", "code
 
 
 def labels(run: str) -> dict[str, str]:
-    """Labels of what this process makes for a run."""
+    """Return the labels of what this process makes for a run."""
     pid = os.getpid()
     return {RUN: run or f"pid-{pid}", HOST: platform.node(), PID: str(pid), STARTED: _started(pid)}
 
 
 def is_gone(found: dict[str, str]) -> bool:
-    """Whether labels() were written on this host by a process that is no longer there. Another host's never are."""
+    """Return whether labels() were written on this host by a process that is no longer there.
+    Labels of another host never count as gone."""
     pid = found.get(PID, "")
     return found.get(HOST) == platform.node() and pid.isdecimal() and (
         not _is_alive(int(pid)) or _started(int(pid)) != found.get(STARTED))
 
 
 def _is_alive(pid: int) -> bool:
+    """Return whether a process has this id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -32,10 +35,11 @@ def _is_alive(pid: int) -> bool:
 
 
 def _started(pid: int) -> str:
-    """The boot and the tick at which a process started: a process id is given again. "" where there is no /proc."""
+    """Return the boot and the tick at which a process started, since process ids are used again;
+    an empty string where there is no /proc."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return f"{boot}.{stat.rpartition(')')[2].split()[19]}"   # the name before it may hold blanks and brackets
+    return f"{boot}.{stat.rpartition(')')[2].split()[19]}"   # the name before it may contain blanks and brackets

@@ -1,4 +1,4 @@
-"""How a command of a sandbox is started: the argument list of its bash, and what stands in its environment."""
+"""Build the argument list of a sandbox's bash command, and the variables of its environment."""
 from __future__ import annotations
 
 import shlex
@@ -7,16 +7,17 @@ from urllib.parse import urlsplit
 from codedata.errors import ItemFailed
 from codedata.sandbox import Script
 
-PART = 30_000            # characters of a command in one argument: Linux takes 128 KiB
-COMMAND_BYTES = 1 << 20  # in all: Linux takes 2 MiB, environment included
+PART = 30_000            # characters of a command in one argument: Linux allows 128 KiB
+COMMAND_BYTES = 1 << 20  # limit of a command: Linux allows 2 MiB, environment included
 PROXY_NAMES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
-NO_PROXY = "localhost,127.0.0.1,::1"   # servers that tests start
+NO_PROXY = "localhost,127.0.0.1,::1"   # no proxy for servers that tests start
 CA_NAMES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO",
             "NODE_EXTRA_CA_CERTS", "CARGO_HTTP_CAINFO")
 
 
 def bash(command: str, workdir: str, folder: str, scripts: list[Script]) -> list[str]:
-    """The arguments that run a command in `workdir`, with the scripts, which lie in `folder`, sourced before it."""
+    """Return the arguments that run a command in `workdir` after sourcing the scripts, which lie
+    in `folder`. Raise ItemFailed for a command of more than COMMAND_BYTES."""
     command = command.replace("\0", "").encode(errors="replace").decode()   # bash drops a NUL, too
     if len(command.encode()) > COMMAND_BYTES:
         raise ItemFailed(f"a command of {len(command):,} characters is too long.", todo="Put it into a file first.")
@@ -27,14 +28,16 @@ def bash(command: str, workdir: str, folder: str, scripts: list[Script]) -> list
 
 
 def surroundings(proxy: str, ca_path: str) -> dict[str, str]:
-    """The variables by which programs find a proxy and a CA bundle; {} where there is neither."""
+    """Return the variables by which programs find a proxy and a CA bundle; {} where there is
+    neither."""
     found = dict.fromkeys(PROXY_NAMES, proxy) | {"no_proxy": NO_PROXY, "NO_PROXY": NO_PROXY} if proxy else {}
     return found | (dict.fromkeys(CA_NAMES, ca_path) if ca_path else {})
 
 
 def secrets_of(proxy: str) -> list[str]:
-    """What must not be printed, the longest first: the proxy's address, its host, its password."""
+    """Return the texts that must not be printed, longest first: the proxy's address, its host,
+    its password."""
     parts = urlsplit(proxy)
-    host = parts.hostname if "." in (parts.hostname or "") else ""   # a plain word turns up for other reasons
+    host = parts.hostname if "." in (parts.hostname or "") else ""   # a plain word may occur for other reasons
     found = {proxy, parts.netloc, parts.netloc.rpartition("@")[2], parts.password, host}
     return sorted(filter(None, found), key=len, reverse=True)

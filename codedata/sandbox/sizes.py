@@ -1,4 +1,4 @@
-"""Sizes as people write them: 10GB, 5Gi, 300 MB."""
+"""Parse sizes as people write them: 10GB, 5Gi, 300 MB."""
 from __future__ import annotations
 
 import re
@@ -10,7 +10,8 @@ UNITS = {"": 1, **{unit: 1000 ** n for n, unit in enumerate("kmgt", 1)},
 
 
 def bytes_of(size: str) -> int:
-    """10GB and 10G are 10**10, 10GiB and 10Gi are 10 * 2**30, as the manifests of Kubernetes have it."""
+    """Return a size in bytes: 10GB and 10G are 10**10, 10GiB and 10Gi are 10 * 2**30, as in
+    Kubernetes manifests. Raise Trouble for a text that is no size."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", str(size).strip().lower())
     if not found or found[2] not in UNITS:
         raise Trouble("is no size.", repr(size), "It looks like 10GB or 5Gi.")
