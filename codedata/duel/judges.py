@@ -1,10 +1,10 @@
 """Ask a panel which of two answers is the better next turn: every judge, by default in both orders.
 
-An entry of Score.judges, one per judge and order:
+Score.judges has one entry per judge and order:
 
-    {judge, order: "king_first" | "challenger_first", parse_ok, verdict {metric: "king" |
-    "challenger" | "draw"}, scores {metric: 1 | 0.5 | 0}, reason, raw, truncated, usage {tokens_in,
-    tokens_out, cost_usd}, seconds, error, attempt, marker, settings}
+    {judge, order: "king_first" | "challenger_first", parse_ok,
+     verdict {metric: "king" | "challenger" | "draw"}, scores {metric: 1 | 0.5 | 0}, reason, raw,
+     truncated, usage {tokens_in, tokens_out, cost_usd}, seconds, error, attempt, marker, settings}
 
 `raw` is the text of the reply, or its reasoning if the text is empty. `verdict` and `scores` are
 empty if the reply could not be parsed; `error` says why no reply came. `marker` is a digest of the
@@ -108,7 +108,7 @@ class Panel:
         return {_part(e): e.get("settings", "") for e in score.judges if _is_final(e)} | dict.fromkeys(settled, "")
 
     def judge(self, answer: Answer, name: str, old: Score | None) -> Score:
-        """Return the score of a turn. Keep verdicts in `old` on the same texts, and ask for the rest.
+        """Return the score of a turn. Keep verdicts in `old` on the same texts; ask for the rest.
 
         Raise EndpointDown if the endpoints of all judges to ask are down, ItemFailed if none
         answered.
