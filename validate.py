@@ -43,7 +43,7 @@ def main(argv=None) -> int:
     if how != settings.challenger.how and (args.probe or args.sanity or args.refine or settings.duel.mode != "king"):
         parser.error("--how is about the king: it goes without --probe, --sanity, --refine and --mode reference")
     with Models(settings) as models:
-        panel = Panel(settings, models, args.refresh, how=how)
+        panel = Panel(settings, models, args.refresh, how=how, with_leaks=not (args.probe or args.sanity))
         reads, writes = panel.reads(settings.root), panel.writes(settings.root)
         finish = partial(write_duel, settings, how)
         if kind := "probe" if args.probe else "sanity" if args.sanity else "":

@@ -398,3 +398,10 @@ def test_false_alarms_are_reported_and_a_judge_that_finds_them_everywhere_is_not
     text = (tmp_path / "report" / "report.md").read_text()
     assert "The leak judge cannot be trusted" in text and "| any | 100.0 % (" in text
     assert not [*tmp_path.glob("final/[!_]*.json")]
+
+
+def test_trials_of_the_judges_ask_no_leak_judge(duel, fake_llm):
+    panel_and_judges(duel, fake_llm)
+    done = validate_here(duel, "--sanity", "2")
+    assert done.returncode == 0 and "for leaks" not in done.stderr and not leak_requests(fake_llm)
+    assert "asks auditor at" in validate_here(duel).stderr and leak_requests(fake_llm)

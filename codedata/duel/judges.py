@@ -50,13 +50,14 @@ class Panel:
     """Score turns with the judges of one run. stage.run() calls judge() and requests()."""
 
     def __init__(self, settings: Settings, models: Models | None = None, refresh: bool = False,
-                 decided: dict | None = None, how: str = ""):
+                 decided: dict | None = None, how: str = "", with_leaks: bool = True):
         """Choose the judges from the settings. Without `models` the panel cannot ask its judges.
 
         `refresh` is the flag --refresh: verdicts made with other settings are asked for again.
         `decided` is the content of a _duel.json, whose judges and order replace those of the
         settings. `how` says how the challenger was made; score_<how>/ is used if it differs from
-        [challenger] how. Raise Trouble if [judge] exclude_self leaves no judge.
+        [challenger] how. `with_leaks` is False where no challenger is judged, as in a trial of the
+        judges: then no leak judge is asked. Raise Trouble if [judge] exclude_self leaves no judge.
         """
         self.rival, self.order = settings.duel.mode, settings.judge.order
         speakers = [] if decided else settings.judges()
@@ -75,7 +76,8 @@ class Panel:
         self.made_with = {speaker.role: digest([speaker.identity(), prompts])[:8] for speaker in speakers}
         self.refresh = refresh
         # a duel against the reference yields no training turns, and a decided one asks nobody
-        self.leaks = None if decided or self.rival != "king" else LeakJudges(settings, models, not self.how)
+        with_leaks = with_leaks and not decided and self.rival == "king"
+        self.leaks = LeakJudges(settings, models, not self.how) if with_leaks else None
         self._unasked: dict[str, str] = {}   # name: why --refresh kept an old verdict
 
     def _exclude(self, kin: dict[str, list[str]]) -> None:

@@ -102,7 +102,7 @@ class Trial:
     def __init__(self, kind: str, n: int, panel: Panel, root: Path):
         self.kind, self.panel, self.root = kind, panel, root
         self.cls, make = self.KINDS[kind]
-        panel.cls, panel.leaks = self.cls, None
+        panel.cls = self.cls
         self._reads = Variants(root, n, make)
 
     def reads(self) -> Reads:
