@@ -86,7 +86,7 @@ class Score:
     metrics: dict[str, float]   # 0..100 each; empty where `score` is null
     reason: str              # the judges' reasons, a line each
     judges: list[Judgement]  # an entry per judge and order: {judge, order, parse_ok, verdict, scores, raw, …}
-    leaks: list[Finding] | None = None   # a LeakVerdict of each leak judge, of kings too. Null: nobody was asked
+    leaks: list[LeakVerdict] | None = None   # a LeakVerdict of each leak judge, of kings too. Null: nobody was asked
 
 
 @lru_cache
@@ -352,6 +352,21 @@ def _optional_objects(value):
     return None if value is None else _objects(value)
 
 
+def _verdicts(value):
+    if value is None:
+        return None
+    if fault := _objects(value):
+        return fault
+    for i, entry in enumerate(value):
+        try:
+            findings = parse(LeakVerdict, entry, f"[{i}]").findings
+        except BrokenRecord as e:
+            return f"[{i}] {e.what}"
+        if not all(isinstance(one.get(key), str) for one in findings for key in ("quote", "kind", "why")):
+            return f"[{i}].findings is not a list of {{quote, kind, why}}"
+    return None
+
+
 def _percents(value):
     if not isinstance(value, dict):
         return f"is {_kind(value)}, not an object"
@@ -384,5 +399,6 @@ def _judgements(value):
 _CHECKS = {"str": _text, "int": _int, "bool": _bool, "float": _score, "float | None": _percent,
            "str | None": _optional_text, "list[str]": _texts, "list[Message]": _messages, "list[Reason]": _reasons,
            "list[Finding]": _objects, "list[Object]": _objects, "Object": _object, "Seconds": _seconds,
-           "list[Finding] | None": _optional_objects,
+           "list[Finding] | None": _optional_objects, "list[LeakVerdict] | None": _verdicts,
+           "list[LeakVerdict]": _verdicts,
            "dict[str, float]": _percents, "list[Judgement]": _judgements}

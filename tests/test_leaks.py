@@ -300,6 +300,20 @@ def test_a_turn_edited_by_hand_is_looked_at_again(duel, fake_llm):
     assert json.loads((duel / "answer" / "t_2.json").read_text())["challenger"] == LEAKY   # marked, not overwritten
 
 
+@pytest.mark.parametrize("leaks", ["x", [3], [{}], [{"judge": 5}], "half", "finding"])
+def test_a_verdict_that_a_person_spoilt_is_named_and_costs_its_turn_alone(duel, fake_llm, leaks):
+    panel_and_judges(duel, fake_llm)
+    validate_here(duel)
+    good = leaks_in(duel, 2)
+    spoilt = {"half": [{**good[0], "findings": "none"}], "finding": [{**good[0], "findings": [{"quote": 1}]}]}
+    edit(duel / "score" / "t_2.json", leaks=spoilt.get(leaks, leaks) if isinstance(leaks, str) else leaks)
+    (duel / "answer" / "_leaks").mkdir()
+    (duel / "answer" / "_leaks" / "t_1.json").write_text(json.dumps({"tries": [{"turn": 3, "verdicts": [{}]}]}))
+    done = validate_here(duel)
+    assert done.returncode == 1 and "t_2.json is not a Score: `leaks`" in done.stderr and "Traceback" not in done.stderr
+    assert run_here(report.main, duel) == 1 and len([*duel.glob("[dfr]*/t_*.json")]) == 2
+
+
 def test_a_verdict_of_ch_py_is_taken_over(judged_by, fake_llm):
     play(fake_llm, finds(), HONEST)
     assert run_script("ch.py", judged_by).returncode == 0

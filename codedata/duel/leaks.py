@@ -19,7 +19,19 @@ from codedata.leak.facts import find_facts
 from codedata.leak.judge import findings_text, judge_settings, judge_turn, request, verdict_digest
 from codedata.llm import Models
 from codedata.llm.calls import current
-from codedata.records import HOW, UNJUDGED, Answer, Attempts, Commit, LeakVerdict, Message, Score, variant
+from codedata.records import (
+    HOW,
+    UNJUDGED,
+    Answer,
+    Attempts,
+    Commit,
+    Finding,
+    LeakVerdict,
+    Message,
+    Score,
+    parse,
+    variant,
+)
 from codedata.resume import name_hash
 from codedata.store import Store, shards_of, to_json, write_atomic
 
@@ -35,7 +47,7 @@ class Try:
     """Hold one turn that ch.py received, and the `findings` [{quote, kind, why}] that bar it."""
 
     turn: str
-    findings: list[dict]
+    findings: list[Finding]
     defence: str = ""
     verdicts: list[LeakVerdict] = field(default_factory=list)
 
@@ -196,7 +208,6 @@ class LeakJudges:
 def tries_in(path: Path) -> list[dict]:
     """Return the tries in a file; [] if it is missing or not in the expected form."""
     try:
-        tries = orjson.loads(read_bounded(path))["tries"]
-        return [one for one in tries if isinstance(one, dict) and isinstance(one.get("verdicts"), list)]
-    except (OSError, ValueError, KeyError, TypeError):
+        return [asdict(parse(Try, one, str(path))) for one in orjson.loads(read_bounded(path))["tries"]]
+    except (OSError, ValueError, KeyError, TypeError, BrokenRecord):
         return []
