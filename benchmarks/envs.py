@@ -67,7 +67,7 @@ def unpacked(archive: Path, to: Path) -> Path:
 
 
 def build(project: dict, args, engine) -> dict:
-    """What the planner came to with one project."""
+    """Return the row of one project: what the planner found, verified twice."""
     started, label = time.monotonic(), f"{RUN}-{project['name']}"
 
     def opener(image: str):

@@ -143,6 +143,12 @@ def test_a_finding_may_be_contested_once_and_the_judge_weighs_it(judged_by, fake
     assert run_script("ch.py", judged_by).returncode == 0
     assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == LEAKY
     assert [one["defence"] for one in tries(judged_by)] == ["", defence]
+    panel_and_judges(judged_by, fake_llm)   # the verdict that weighed the defence is the one that counts
+    n_before = len(leak_requests(fake_llm))
+    a_panel(fake_llm, lambda r: said("cable"))
+    assert validate_here(judged_by).returncode == 0 and len(leak_requests(fake_llm)) == n_before
+    score = json.loads((judged_by / "score" / "prompts_1_1_1.json").read_text())
+    assert [one["leak"] for one in score["leaks"]] == [False]
     play(fake_llm, lambda r: said("cable"), LEAKY, defence, defence, HONEST)   # a second one is no turn
     run_script("ch.py", judged_by, "--force")
     asks = [r for r in fake_llm.requests if not is_leak_request(r)]

@@ -171,30 +171,35 @@ class LeakJudges:
         Raise ItemFailed if the record of the pull request is broken.
         """
         found = []
-        for judge, side, turn, commit in self._to_judge(answer, name):
-            of = verdict_digest(answer.messages, turn, commit)
-            kept = next((one for one in (*old, *self._kept(name)) if (
-                one["judge"], one["of"], one.get("side", side)) == (judge, of, side)), None)
+        for judge, side, turn, commit, kept in self._to_judge(answer, name, old):
             try:
-                found.append(kept or asdict(judge_turn(self._clients[judge], answer.messages, turn, commit, side=side)))
+                found.append(kept or asdict(judge_turn(
+                    self._clients[judge], answer.messages, turn, commit, side=side)))
             except ItemFailed as e:
                 current().notes["leak_error"] = str(e)[:MAX_TOLD_CHARS]
         return found
 
     def requests(self, answer: Answer, name: str, old: list[dict]):
         """Yield (client, messages) of the calls that verdicts() would send."""
-        for judge, _, turn, commit in self._to_judge(answer, name):
-            of = verdict_digest(answer.messages, turn, commit)
-            if not any((one["judge"], one["of"]) == (judge, of) for one in (*old, *self._kept(name))):
-                yield self._clients[judge], request(self._clients[judge], answer.messages, turn, commit, of)
+        for judge, _, turn, commit, kept in self._to_judge(answer, name, old):
+            if not kept:
+                of = verdict_digest(answer.messages, turn, commit)
+                client = self._clients[judge]
+                yield client, request(client, answer.messages, turn, commit, of)
 
-    def _to_judge(self, answer: Answer, name: str):
+    def _to_judge(self, answer: Answer, name: str, old: list[dict]):
+        """Yield (judge, side, turn, commit, the stored verdict or None) for each wanted verdict."""
+        known = {(one["judge"], one["side"], one["of"]): one for one in (*self._kept(name), *old)}
         for judge, side in self.parts.values():
-            if self._is_wanted(name, answer.instance_id, side):
-                try:
-                    yield judge, side, getattr(answer, side) or "", self._commits.read(answer.instance_id)
-                except BrokenRecord as e:
-                    raise ItemFailed(e.what, e.where, e.todo) from e
+            if not self._is_wanted(name, answer.instance_id, side):
+                continue
+            try:
+                commit = self._commits.read(answer.instance_id)
+            except BrokenRecord as e:
+                raise ItemFailed(e.what, e.where, e.todo) from e
+            turn = getattr(answer, side) or ""
+            of = verdict_digest(answer.messages, turn, commit)
+            yield judge, side, turn, commit, known.get((judge, side, of))
 
     def _kept(self, name: str) -> list[dict]:
         """Return the verdicts on this item's challengers that ch.py stored, also with --refine."""
@@ -202,7 +207,7 @@ class LeakJudges:
                                                                 for how in HOW), self._root / Attempts.directory]
         names = {name, name.rpartition(".")[0] or name}   # the second is the turn of an attempt
         return [verdict for folder in folders for stem in names for one in tries_in(folder / KEPT / f"{stem}.json")
-                for verdict in one["verdicts"] if verdict["side"] == CHALLENGER and not one["defence"]]
+                for verdict in one["verdicts"]]
 
 
 def tries_in(path: Path) -> list[dict]:
