@@ -15,54 +15,54 @@ import os
 from dataclasses import fields, replace
 from pathlib import Path
 
-from codedata import config, stage
+from codedata import config, run_loop
 from codedata.env.inputs import Repositories, one_repository
 from codedata.env.setup import Setup, fault_of
 from codedata.llm import Models
 from codedata.records import Environment
-from codedata.resume import Reads, Writes
-from codedata.sandbox.host import Host
+from codedata.sandbox.factory import SandboxFactory
+from codedata.states import Reads, Writes
 from codedata.store import Store
 
 
 def main(argv=None) -> int:
-    parser = stage.parser(__doc__, "env", "sandbox")
+    parser = run_loop.parser(__doc__, "env", "sandbox")
     add = parser.add_argument_group("flags of env_setup.py").add_argument
     add("--input", metavar="FILE", help="the repositories, a JSON object a line")
     add("--repo", metavar="PATH|GIT_URL[@COMMIT]", help="one repository instead")
     add("--planner", choices=["auto", "recipe", "agent"], help="who finds the scripts (default: auto)")
-    add("--max-iterations", type=stage.positive, metavar="N", help="replies of an agent (default: 100)")
-    add("--stage2-max-iterations", type=stage.positive, metavar="N", help="of its second, for JS/TS (default: 60)")
+    add("--max-iterations", type=run_loop.positive, metavar="N", help="replies of an agent (default: 100)")
+    add("--stage2-max-iterations", type=run_loop.positive, metavar="N", help="of its second, for JS/TS (default: 60)")
     add("--no-image", action="store_true", default=None, help="make no image of what was verified")
     add("--skip-existing", action="store_true", help="how it always runs")
     add("--continue-on-error", action="store_true", help="how it always runs")
     add("--stop-on-error", action="store_true", help="start no further repository after one that failed")
-    stage.sandbox_flags(parser)
+    run_loop.sandbox_flags(parser)
     args = parser.parse_args(argv)
     settings = config.load(args)
     if not args.workers:   # containers, not calls
         at_once = max(1, int((os.cpu_count() or 1) // settings.sandbox.cpu_request))
         settings = replace(settings, llm=replace(settings.llm, workers=at_once))
     with Models(settings) as models:
-        host = Host(settings, models.stop, args.keep_images)
-        looks_on = args.status or args.dry_run
-        left = [] if looks_on else host.reap()
+        host = SandboxFactory(settings, models.stop, args.keep_images)
+        read_only = args.status or args.dry_run
+        left = [] if read_only else host.reap()
         if args.reap:
             return 1 if left else 0
         if bool(args.input) == bool(args.repo):
             parser.error("one of --input and --repo is needed")
-        if not looks_on:
+        if not read_only:
             settings.root.mkdir(parents=True, exist_ok=True)
-        repositories = one_repository(args.repo, settings.root, may_clone=not looks_on) if args.repo else (
+        repositories = one_repository(args.repo, settings.root, may_clone=not read_only) if args.repo else (
             Repositories.of(Path(args.input)))
         setup = Setup(settings, models, host)
         environments = Writes(Store(settings.root, Environment), fields=tuple(f.name for f in fields(Environment)),
                               fault=fault_of)
-        return stage.run(
+        return run_loop.run(
             "env_setup", args, settings, models, setup.make,
             reads=Reads(repositories, fields=("repo", "base_image", "base_commit", "source", "row")),
             writes=environments, identity=setup.identity(), bound=setup.bound(), then="")
 
 
 if __name__ == "__main__":
-    stage.main(main)
+    run_loop.main(main)

@@ -13,9 +13,9 @@ writes  export/<format>/                data/*.parquet, train.jsonl, validation.
   python export.py --formats dpo,kto
   python export.py --against old/export/dpo --against other/final
 """
-from codedata import config, stage
-from codedata.duel.format import clean, format_problem
-from codedata.export.run import run
+from codedata import config, run_loop
+from codedata.code.turn import clean, format_problem
+from codedata.export.make_exports import run
 
 
 def turn_problem(text: str) -> str | None:
@@ -24,7 +24,7 @@ def turn_problem(text: str) -> str | None:
 
 
 def main(argv=None) -> int:
-    parser = stage.parser(__doc__, "export")
+    parser = run_loop.parser(__doc__, "export")
     add = parser.add_argument_group("flags of export.py").add_argument
     add("--formats", type=lambda text: tuple(text.split(",")), metavar="A,B", help="only these (default: all)")
     add("--against", action="append", metavar="PATH", help="earlier training data: its turns are left out (repeatable)")
@@ -34,4 +34,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == "__main__":
-    stage.main(main)
+    run_loop.main(main)

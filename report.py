@@ -13,12 +13,12 @@ writes  report/report.html, report.md   the report, to look through and to read 
   python report.py --status             # what it would come to
   python report.py --mode reference     # also DUEL_MODE=1
 """
-from codedata import config, stage
-from codedata.duel.report import run
+from codedata import config, run_loop
+from codedata.report.make_report import run
 
 
 def main(argv=None) -> int:
-    parser = stage.parser(__doc__, "duel")
+    parser = run_loop.parser(__doc__, "duel")
     add = parser.add_argument_group("flags of report.py").add_argument
     add("--mode", choices=["king", "reference"], help="whom the challenger was put against (default: king)")
     args = parser.parse_args(argv)
@@ -26,4 +26,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == "__main__":
-    stage.main(main)
+    run_loop.main(main)

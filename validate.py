@@ -18,22 +18,22 @@ writes  score/<source>_<order>.json     Score: each judge's verdict in each orde
 """
 from functools import partial
 
-from codedata import config, stage
-from codedata.duel.judges import Panel
-from codedata.duel.outcome import write_duel
-from codedata.duel.refine import Refining
-from codedata.duel.trials import Trial
+from codedata import config, run_loop
+from codedata.duel.duel_state import write_duel
+from codedata.duel.judge_checks import JudgeCheck
+from codedata.duel.panel import Panel
+from codedata.duel.refine import RefineRun
 from codedata.llm import Models
 from codedata.records import HOW
 
 
 def main(argv=None) -> int:
-    parser = stage.parser(__doc__, "duel")
+    parser = run_loop.parser(__doc__, "duel")
     add = parser.add_argument_group("flags of validate.py").add_argument
     add("--mode", choices=["king", "reference"], help="whom the challenger is put against (default: king)")
     trials = parser.add_mutually_exclusive_group()
     add("--how", choices=HOW, help="the way in which the challenger was made (default: [challenger] how)")
-    few = {"type": stage.positive, "nargs": "?", "const": 10, "metavar": "N"}
+    few = {"type": run_loop.positive, "nargs": "?", "const": 10, "metavar": "N"}
     trials.add_argument("--probe", help="try attacks on N turns (10)", **few)
     trials.add_argument("--sanity", help="try known pairs of N turns (10)", **few)
     trials.add_argument("--refine", action="store_true", help="judge the attempts of ch.py --refine")
@@ -47,14 +47,14 @@ def main(argv=None) -> int:
         reads, writes = panel.reads(settings.root), panel.writes(settings.root)
         finish = partial(write_duel, settings, how)
         if kind := "probe" if args.probe else "sanity" if args.sanity else "":
-            trial = Trial(kind, getattr(args, kind), panel, settings.root)
+            trial = JudgeCheck(kind, getattr(args, kind), panel, settings.root)
             reads, writes, finish = trial.reads(), trial.writes(), trial.finish
         elif args.refine:
-            refining = Refining(settings, panel)
+            refining = RefineRun(settings, panel)
             reads, writes, finish = refining.reads(), refining.writes(), refining.finish
-        return stage.run("validate", args, settings, models, panel.judge, reads=reads, writes=writes,
+        return run_loop.run("validate", args, settings, models, panel.judge, reads=reads, writes=writes,
                          requests=panel.requests, finish=finish, after="ch.py", then="report.py")
 
 
 if __name__ == "__main__":
-    stage.main(main)
+    run_loop.main(main)

@@ -24,9 +24,9 @@ import duckdb
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))   # codedata is not installed
 
-from codedata.duel.prs import fetch_prs  # noqa: E402
-from codedata.duel.report import read_turns, worth_of  # noqa: E402
 from codedata.progress import table  # noqa: E402
+from codedata.report.make_report import read_turns, worth_of  # noqa: E402
+from codedata.sampling.pull_requests import fetch_prs  # noqa: E402
 from codedata.store import digest  # noqa: E402
 
 SET = REPO / "samples" / "duel_by_hand"
@@ -149,9 +149,9 @@ def write_input(root: Path, turns: list[dict]) -> None:
 
 def measure(root: Path) -> dict:
     """The figures of the table."""
-    from codedata import config, stage
+    from codedata import config, run_loop
     duel, reader = root / "duel", json.loads((SET / "reader.json").read_text())
-    settings = config.load(stage.parser("").parse_args(["--root", str(duel)]))
+    settings = config.load(run_loop.parser("").parse_args(["--root", str(duel)]))
     turns = read_turns(settings, "validate.py")
     hidden = [row.name.removeprefix("duel_") for row in turns.rows if row.shown_share < 1]
     n, read = len(turns.rows), reader["turns"]

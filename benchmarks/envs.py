@@ -1,7 +1,7 @@
 """How many real projects does the recipe planner turn into an environment, without a model?
 
 Pinned releases with their tests in them (envs.toml) are fetched with the clients of their registries, checked, and
-given to the planner (codedata/env/plan.py): each in fresh containers, with the checks that env_setup.py makes. What it
+given to the planner (codedata/env/recipes/planner.py): each in fresh containers, with the checks that env_setup.py makes. What it
 says is verified is then verified a second time, from nothing in a new container; a disagreement is a false success.
 
   python benchmarks/envs.py --cache DIR                    # all of them: hours on 2 cores
@@ -28,13 +28,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codedata.env.causes import names as causes
-from codedata.env.facts import read_facts
-from codedata.env.plan import plan, project_of
-from codedata.env.tables import tomllib
+from codedata.env.recipes.package_index import tomllib
+from codedata.env.recipes.planner import plan, project_of
+from codedata.env.repository_facts import read_facts
 from codedata.env.verify import Limits, Verified, verify
 from codedata.errors import Trouble
 from codedata.sandbox import open_sandbox
-from codedata.sandbox.engine import connect, remove_images
+from codedata.sandbox.docker_engine import connect, remove_images
 
 LIST = Path(__file__).with_suffix(".toml")
 BASE = "codedata-base:bookworm"

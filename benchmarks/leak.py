@@ -27,10 +27,10 @@ import duckdb
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))   # codedata is not installed
 
-from codedata.duel.prs import fetch_prs  # noqa: E402
 from codedata.leak import judge  # noqa: E402
 from codedata.leak.facts import find_facts  # noqa: E402
 from codedata.llm.client import LLMServerHTTP  # noqa: E402
+from codedata.sampling.pull_requests import fetch_prs  # noqa: E402
 from codedata.store import digest, to_line  # noqa: E402
 from codedata.texts import text_of  # noqa: E402
 

@@ -26,11 +26,11 @@ from measure import PROJECT, machine
 
 sys.path.insert(0, str(PROJECT))
 from codedata.config import Settings
-from codedata.duel import page
-from codedata.duel.letters import letters
-from codedata.duel.turns import Row
 from codedata.page.builder import Packed, build
 from codedata.records import METRICS, Answer, Score
+from codedata.report import html_page
+from codedata.report.turn_rows import TurnRow
+from codedata.report.verdict_codes import letters
 
 OPEN_TARGET_S, SIZE_TARGET_MB = 3.0, 30.0
 PANEL = ["judge-a", "judge-b", "judge-c"]
@@ -91,10 +91,10 @@ def a_page(args) -> bytes:
                  "usage": {"tokens_in": 9000, "tokens_out": 150, "cost_usd": 0.001}}
                 for judge in PANEL for order in ("king_first", "challenger_first")]
 
-    def row(i: int) -> Row:
+    def row(i: int) -> TurnRow:
         draw, name = random.Random(i), f"prompts_{args.n}_{i // 200 + 1}_{i % 200 + 1}"
         score, repo = draw.uniform(20, 100), f"repo{i % 1500}"
-        return Row(
+        return TurnRow(
             name, draw.choice(("python", "go", "javascript", "rust")), score,
             {metric: draw.uniform(0, 100) for metric in METRICS}, styles=(draw.choice(("explore", "test")), "edit"),
             repeats=("king",) if not i % 9 else (), injections=(),
@@ -119,7 +119,7 @@ def a_page(args) -> bytes:
             "win_margin": 2.0, "gate_alpha": 0.05, "seed": 0, "resamples": 10_000, "classic": None, "panel": {},
             "metrics": metrics, "judges": {name: {"score": 60.0, "metrics": metrics, "parse_rate": 1.0, "model": name}
                                            for name in PANEL}}
-    return page.html(Settings(), duel, rows, read=read)
+    return html_page.html(Settings(), duel, rows, read=read)
 
 
 def floor_of(html: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 Each duel has N turns of some instances, judged in both orders by four judges: one that is fair, one that prefers the
 first place, one that prefers longer answers, and one of the challenger's family that prefers its kin. What is stated of
-them (codedata/duel/panel.py, score.py) is compared with the truth, which is computed from a very large duel: how often
+them (codedata/duel/judge_stats.py, score.py) is compared with the truth, which is computed from a very large duel: how often
 the 95 % intervals cover it, and how wide they are beside the analytic ones.
 
   python benchmarks/panel.py                   # 1,000 duels of 120 turns: about two minutes
@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codedata.duel import panel as statistics_of
-from codedata.duel.score import BOTH, cluster_means, delta, turn_score
+from codedata.duel import judge_stats as statistics_of
+from codedata.duel.scoring import BOTH, cluster_means, delta, turn_score
 from codedata.records import METRICS
 
 JUDGES = {"fair": {}, "first": {"place": 0.55}, "long": {"length": 0.6}, "kin": {"own": 0.6}}

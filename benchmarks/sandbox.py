@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codedata.sandbox import engine, owner
+from codedata.sandbox import docker_engine, process_labels
 from codedata.sandbox.docker import SandboxDocker
 
 RUN = "benchmark-sandbox"
@@ -66,7 +66,7 @@ def at_once() -> dict:
 
 def left() -> int:
     """Containers and networks that carry the benchmark's label."""
-    api, ours = engine.connect(), {"label": f"{owner.RUN}={RUN}"}
+    api, ours = docker_engine.connect(), {"label": f"{process_labels.RUN}={RUN}"}
     return len(api.containers(all=True, filters=ours)) + len(api.networks(filters=ours))
 
 

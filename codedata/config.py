@@ -1,7 +1,7 @@
 """The one reader of flags, environment, .env and chain.toml: a typed Settings, and where each value came from.
 
 Flag > environment > .env > chain.toml > the default here. chain.toml and .env are looked for in --root, then in
-the current folder; two are never merged. Keys are read from the environment only, held in a Secret, never printed.
+the current folder; two are never merged. Keys are read from the environment only, held in a ApiKey, never printed.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ else:
     import tomli as tomllib
 
 
-class Secret(str):
+class ApiKey(str):
     """Hold a key: a str whose repr() does not show it."""
 
     def __repr__(self) -> str:
@@ -57,7 +57,7 @@ class LLM:
 
 
 @dataclass(frozen=True)
-class Role:
+class RoleSettings:
     """Say who is asked and with which limits. A field that is None is taken from [llm]."""
 
     endpoint: str | None = None
@@ -68,14 +68,14 @@ class Role:
 
 
 @dataclass(frozen=True)
-class KingRole(Role):
+class KingSettings(RoleSettings):
     """[king]."""
 
     format_retries: int = 2             # further tries where an answer is not THOUGHT + one bash block
 
 
 @dataclass(frozen=True)
-class ChallengerRole(KingRole):
+class ChallengerSettings(KingSettings):
     """[challenger]."""
 
     leak_retries: int = 2               # further tries where it shows what the history has not; -1: not looked at
@@ -84,7 +84,7 @@ class ChallengerRole(KingRole):
 
 
 @dataclass(frozen=True)
-class AgentRole(Role):
+class AgentSettings(RoleSettings):
     """[agent]: the model of agents, and what one of them may take."""
 
     max_tokens: int | None = 8192       # of a reply
@@ -247,11 +247,11 @@ class Endpoint:
     api_key_env: str = ""               # empty: the endpoint wants no key
     max_concurrency: int = 0            # calls in flight; 0: as many as there are workers
     headers: dict[str, str] = field(default_factory=dict)
-    api_key: Secret = field(default=Secret(""), repr=False)
+    api_key: ApiKey = field(default=ApiKey(""), repr=False)
 
 
 @dataclass(frozen=True)
-class Speaker:
+class ModelSpec:
     """Hold a role with everything resolved: the model, its endpoint, and the limits of its requests."""
 
     role: str               # "king", "challenger"; a judge's name
@@ -275,9 +275,9 @@ class Settings:
     """Hold every section of the settings, with the endpoints, prices and keys of one run."""
     llm: LLM = LLM()
     prompt: PromptSettings = PromptSettings()
-    king: KingRole = KingRole()
-    challenger: ChallengerRole = ChallengerRole()
-    agent: AgentRole = AgentRole()
+    king: KingSettings = KingSettings()
+    challenger: ChallengerSettings = ChallengerSettings()
+    agent: AgentSettings = AgentSettings()
     judge: JudgeSettings = JudgeSettings()
     leak: LeakSettings = LeakSettings()
     duel: DuelSettings = DuelSettings()
@@ -290,46 +290,46 @@ class Settings:
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     root: Path = Path(".")
     budget_usd: float | None = None
-    hf_token: Secret = field(default=Secret(""), repr=False)
+    hf_token: ApiKey = field(default=ApiKey(""), repr=False)
 
-    def speaker(self, role: str) -> Speaker:
+    def model_spec(self, role: str) -> ModelSpec:
         """Return who answers as `role` ("king", "challenger", "agent"): its section over [llm], a flag over both."""
         own = getattr(self, role)
         pick = {key: own_value if (own_value := getattr(own, key)) is not None else getattr(self.llm, key)
                 for key in ("model", "temperature", "max_tokens", "max_prompt_tokens")}
-        speaker = self._speaker(role, own.endpoint, format_retries=getattr(own, "format_retries", 0), **pick)
-        is_default = speaker.max_tokens == LLM.max_tokens and speaker.model in self.judge.thinking_models
-        return replace(speaker, max_tokens=self.judge.thinking_max_tokens) if is_default else speaker
+        spec = self._model_spec(role, own.endpoint, format_retries=getattr(own, "format_retries", 0), **pick)
+        is_default = spec.max_tokens == LLM.max_tokens and spec.model in self.judge.thinking_models
+        return replace(spec, max_tokens=self.judge.thinking_max_tokens) if is_default else spec
 
-    def judges(self) -> list[Speaker]:
+    def judges(self) -> list[ModelSpec]:
         """Return the panel in the order of [judge] models. A panel on the embedded model is one judge."""
         return self._panel(self.judge.models, "[judge] models")
 
-    def leak_judges(self) -> list[Speaker]:
+    def leak_judges(self) -> list[ModelSpec]:
         """Return the leak judges: [leak] models, or the panel's first. The embedded model is too small to be one."""
         models = self.judge.models[:1] if self.leak.models is None else self.leak.models
-        return [replace(speaker, max_tokens=max(speaker.max_tokens, self.leak.max_tokens), is_leak_judge=True)
-                for speaker in self._panel(models, "[leak] models") if speaker.endpoint.name != "embedded"]
+        return [replace(spec, max_tokens=max(spec.max_tokens, self.leak.max_tokens), is_leak_judge=True)
+                for spec in self._panel(models, "[leak] models") if spec.endpoint.name != "embedded"]
 
-    def _panel(self, models: tuple[str | Judge, ...], where: str) -> list[Speaker]:
+    def _panel(self, models: tuple[str | Judge, ...], where: str) -> list[ModelSpec]:
         own, panel = self.judge, {}
         for judge in (Judge(m) if isinstance(m, str) else m for m in models):
             thinks = judge.model in own.thinking_models
-            speaker = self._speaker(
+            spec = self._model_spec(
                 judge.name or judge.model, judge.endpoint, model=judge.model, format_retries=0, is_judge=True,
                 temperature=own.temperature if judge.temperature is None else judge.temperature,
                 max_tokens=judge.max_tokens or (own.thinking_max_tokens if thinks else own.score_max_tokens),
                 max_prompt_tokens=self.llm.max_prompt_tokens if judge.max_prompt_tokens is None
                 else judge.max_prompt_tokens)
-            if speaker.endpoint.name == "embedded":
-                speaker = replace(speaker, role=judge.name or EMBEDDED_MODEL, max_tokens=own.score_max_tokens)
-            elif speaker.role in panel:
-                raise Trouble(f"names {speaker.role!r} twice.", where,
+            if spec.endpoint.name == "embedded":
+                spec = replace(spec, role=judge.name or EMBEDDED_MODEL, max_tokens=own.score_max_tokens)
+            elif spec.role in panel:
+                raise Trouble(f"names {spec.role!r} twice.", where,
                               "Give one of them a `name` of its own.")
-            panel[speaker.role] = speaker
+            panel[spec.role] = spec
         return list(panel.values())
 
-    def _speaker(self, role: str, endpoint_name: str | None, model: str, **limits) -> Speaker:
+    def _model_spec(self, role: str, endpoint_name: str | None, model: str, **limits) -> ModelSpec:
         if endpoint_name is None and self.llm.base_url:
             endpoint = replace(self.endpoints["base_url"], base_url=self.llm.base_url.rstrip("/"))
         elif (name := endpoint_name or self.llm.endpoint) in self.endpoints:
@@ -339,12 +339,12 @@ class Settings:
                           todo=_did_you_mean(name, self.endpoints, "[endpoints.{}]"))
         if endpoint.name == "embedded":
             model = EMBEDDED_MODEL
-        return Speaker(role=role, endpoint=endpoint, model=model, **limits)
+        return ModelSpec(role=role, endpoint=endpoint, model=model, **limits)
 
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
-SECTIONS = {"llm": LLM, "prompt": PromptSettings, "king": KingRole, "challenger": ChallengerRole,
-            "agent": AgentRole, "judge": JudgeSettings, "leak": LeakSettings, "duel": DuelSettings,
+SECTIONS = {"llm": LLM, "prompt": PromptSettings, "king": KingSettings, "challenger": ChallengerSettings,
+            "agent": AgentSettings, "judge": JudgeSettings, "leak": LeakSettings, "duel": DuelSettings,
             "report": ReportSettings, "export": ExportSettings, "env": EnvSettings,
             "sandbox": SandboxSettings, "exclude": Exclude}
 ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY", "llm.ca_bundle": "REQUESTS_CA_BUNDLE",
@@ -404,7 +404,7 @@ def load(args) -> Settings:
     settings = Settings(
         **{name: cls(**values[name]) for name, cls in SECTIONS.items() if cls},
         prices=_prices(table, path, origin), endpoints=endpoints, root=root, budget_usd=args.budget,
-        hf_token=Secret(environment.get("HF_TOKEN") or environment.get("HUGGINGFACE_API_KEY") or ""))
+        hf_token=ApiKey(environment.get("HF_TOKEN") or environment.get("HUGGINGFACE_API_KEY") or ""))
     if args.show_config:
         _show(settings, origin)
         raise SystemExit(0)
@@ -474,7 +474,7 @@ def _layered(args, table, path, environment, origin):
                 origin[name] = str(path)
             if (env := ENVIRONMENT.get(name)) and (value := environment.get(env)):
                 values[section][key], origin[name] = _typed(value, f.type, env), environment.origin(env)
-            flag = FLAGS.get(name) or (FLAGS_OF_ROLES.get(key) if issubclass(cls, Role) else None) or (
+            flag = FLAGS.get(name) or (FLAGS_OF_ROLES.get(key) if issubclass(cls, RoleSettings) else None) or (
                 key if section in args.sections else "")
             if flag and (value := getattr(args, flag, None)) is not None:
                 values[section][key] = tuple(value) if isinstance(value, list) else value   # a flag given repeatedly
@@ -488,7 +488,7 @@ def _layered(args, table, path, environment, origin):
     if args.llm or args.llm_base_url:   # the one that a flag names is meant, whatever the files say of the other
         values["llm"]["base_url"] = args.llm_base_url or ""
         for section, cls in SECTIONS.items():
-            if issubclass(cls, Role) and not args.llm:
+            if issubclass(cls, RoleSettings) and not args.llm:
                 values[section]["endpoint"] = None
         for section in ("judge", "leak"):
             models = values[section]["models"]
@@ -587,7 +587,7 @@ def _endpoints(table, path, environment, token, origin):
             endpoint = replace(endpoint, base_url=environment.get(url_env))
             origin[f"endpoints.{name}"] = environment.origin(url_env)
         key = token if name == "base_url" else environment.get(key_env) if key_env else None
-        endpoints[name] = replace(endpoint, base_url=endpoint.base_url.rstrip("/"), api_key=Secret(key or ""))
+        endpoints[name] = replace(endpoint, base_url=endpoint.base_url.rstrip("/"), api_key=ApiKey(key or ""))
     return endpoints
 
 

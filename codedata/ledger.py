@@ -37,7 +37,7 @@ MAX_AMOUNT = 10**15
 
 
 @dataclass(slots=True)
-class Known:
+class FileState:
     """Hold what the ledger knows of a record on disk; it is valid while the file has this size and mtime."""
 
     instance_id: str
@@ -47,7 +47,7 @@ class Known:
 
 
 @dataclass(slots=True)
-class Attempt:
+class LastAttempt:
     """One stage's newest word on an item."""
 
     state: str
@@ -66,10 +66,10 @@ class Ledger:
     """
 
     def __init__(self, *directories: Path):
-        self.made: dict[tuple[str, str], Attempt] = {}
-        self.failed: dict[tuple[str, str], Attempt] = {}
-        self.excluded: dict[tuple[str, str], Attempt] = {}   # by a rule that only the item function can tell
-        self.known: dict[str, Known] = {}
+        self.made: dict[tuple[str, str], LastAttempt] = {}
+        self.failed: dict[tuple[str, str], LastAttempt] = {}
+        self.excluded: dict[tuple[str, str], LastAttempt] = {}   # by a rule that only the item function can tell
+        self.known: dict[str, FileState] = {}
         self.counted: dict[tuple[str, str], set[str]] = {}   # ids of kept replies that some line has paid for
         self.used: dict[tuple[str, str], set[str]] = {}      # those of them that a record was made from
         self.entries: dict[str, list] = {}       # list files: stem → [[order, instance_id, digests], …]
@@ -101,16 +101,16 @@ class Ledger:
         if calls and item in self._partial:
             self.counted.setdefault(key, set()).update(call.get("id") for call in calls)
         if state == "excluded" and "read" in line:
-            self.excluded[key] = Attempt(state, line["read"], error=line.get("error", ""))
+            self.excluded[key] = LastAttempt(state, line["read"], error=line.get("error", ""))
             self.failed.pop(key, None)
         if state in ("done", "adopted"):
-            self.made[key] = Attempt(state, line.get("read", ""), line.get("wrote") or NOTHING,
+            self.made[key] = LastAttempt(state, line.get("read", ""), line.get("wrote") or NOTHING,
                                      sys.intern(line.get("settings", "")), "", self._same(line.get("parts", {})),
                                      sys.intern(line.get("view", "")))
             self.failed.pop(key, None)
             if item in self._partial:   # killed before the kept replies were dropped: they are not served again
                 self.used[key] = set(self.counted.get(key, ()))
-            known = self.known.setdefault(item, Known("", NOTHING))
+            known = self.known.setdefault(item, FileState("", NOTHING))
             known.instance_id = sys.intern(line.get("instance_id", "")) or known.instance_id
             known.digests = merged_digests(known.digests, line)
             known.size, known.mtime_ns = line.get("size", -1), line.get("mtime_ns", -1)
@@ -118,7 +118,7 @@ class Ledger:
                 self.entries[item] = _listed(line, "entries")
             self.asked_again[key] = line.get("asked_again", 0)
         elif state == "failed" and not line.get("still"):
-            self.failed[key] = Attempt(state, line.get("read", ""), {}, line.get("settings", ""), line.get("error", ""))
+            self.failed[key] = LastAttempt(state, line.get("read", ""), {}, line.get("settings", ""), line.get("error", ""))
         elif state == "pruned":   # the record was taken away: no stage's earlier line says anything of it
             for by in [by for by in (*self.made, *self.failed) if by[1] == item]:
                 self.made.pop(by, None)

@@ -73,7 +73,7 @@ def _per_time(rate: float) -> str:
 
 
 @dataclass
-class Outcome:
+class RunTotals:
     """Count what a run has come to, as it goes."""
 
     wrote: int = 0
@@ -127,7 +127,7 @@ class Bar:
             self._task = self._rich.add_task(stage, total=total, note="")
             self._rich.start()
 
-    def update(self, outcome: Outcome, in_flight: int, doing: dict[str, str] | None = None) -> None:
+    def update(self, outcome: RunTotals, in_flight: int, doing: dict[str, str] | None = None) -> None:
         """`doing`: what items are at, by their names, where that takes minutes."""
         if self.quiet or not self.total:
             return

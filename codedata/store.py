@@ -24,7 +24,7 @@ import orjson
 
 from codedata.bounded import open_appending, read_bounded
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.ledger import PARTIAL, Known, Ledger, disk_trouble, to_line
+from codedata.ledger import PARTIAL, FileState, Ledger, disk_trouble, to_line
 from codedata.records import parse, safe_name
 from codedata.texts import printable
 
@@ -130,17 +130,17 @@ class Store:
         self.suffix = ".jsonl" if self._lines else ".json"
         self.into = self.root / (into or cls.directory)
         self.broken: list[BrokenRecord] = []
-        self.book: Ledger | None = None
+        self.ledger: Ledger | None = None
         self.directories: list[Path] = []
         self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns when last looked at
-        self._facts: dict[str, Known] = {}
+        self._facts: dict[str, FileState] = {}
         self._lock = threading.Lock()
 
     def open(self) -> Store:
         """Look at what is there. Call it once, after the directory's lock is taken: what another process wrote counts.
         """
         twice, self.directories = [], self._directories()
-        self.book = Ledger(*self.directories)
+        self.ledger = Ledger(*self.directories)
         for directory in self.directories:
             for name, stat in json_files(directory, self.broken, self.suffix):
                 if name in self._at:
@@ -178,30 +178,30 @@ class Store:
 
     def note(self, name: str, **line) -> None:
         """Append a line to the ledger beside the record."""
-        self.book.append(self.path(name).parent, item=name, **line)
+        self.ledger.append(self.path(name).parent, item=name, **line)
 
     def failed(self, stage: str, name: str):
         """Return the stage's last attempt at `name` where it failed and the record was not mended since, else None."""
-        failed, made = self.book.failed.get((stage, name)), self.book.made.get((stage, name))
+        failed, made = self.ledger.failed.get((stage, name)), self.ledger.made.get((stage, name))
         if failed and name in self._at:
             there = self.facts(name).digests
             if made is None or any(there.get(f) != d for f, d in made.wrote.items()):
                 return None
         return failed
 
-    def facts(self, name: str) -> Known:
+    def facts(self, name: str) -> FileState:
         """Digests by field. From the ledger where size and mtime are as a script left them, else by reading."""
         if self.as_left(name):
-            return self.book.known[name]
+            return self.ledger.known[name]
         if name not in self._facts:
             _, size, mtime_ns = self._at[name]
             record = self.read(name)
-            self._facts[name] = Known(record.instance_id, digests_of(record), size, mtime_ns)
+            self._facts[name] = FileState(record.instance_id, digests_of(record), size, mtime_ns)
         return self._facts[name]
 
     def as_left(self, name: str) -> bool:
         """True where the file is as a script left it, by size and mtime."""
-        known = self.book.known.get(name)
+        known = self.ledger.known.get(name)
         return known is not None and (known.size, known.mtime_ns) == self._at[name][1:]
 
     def read(self, name: str):
@@ -220,7 +220,7 @@ class Store:
     def put(self, name: str, record, own: tuple[str, ...], keep_edits: bool = True, about_to_write=None):
         """Write the `own` fields of `record` over what is on disk now; the rest of the file stays as it is.
 
-        Returns (Known of what is on disk then, {field: digest} of other fields that a person had changed, "" for one
+        Returns (FileState of what is on disk then, {field: digest} of other fields that a person had changed, "" for one
         that was taken away). An `own` field that was edited since this store looked is kept: ItemFailed.
         `about_to_write({field: digest})` is called before the rename when there is an old file.
         """
@@ -230,7 +230,7 @@ class Store:
         path, is_there = self._place(name)
         data = self._load(path) if is_there else None
         if is_there and keep_edits and self._touched(name, path):
-            seen = self._facts.get(name) or self.book.known.get(name)
+            seen = self._facts.get(name) or self.ledger.known.get(name)
             now = digests_of(checked(data))
             if any(now.get(f) and now[f] != (seen.digests.get(f) if seen else None) for f in own):
                 raise ItemFailed("was edited while its answer was made: the edit is kept.", str(path),
@@ -253,11 +253,11 @@ class Store:
         with self._lock:
             self._at[name] = path.parent, stat.st_size, stat.st_mtime_ns
             self._facts.pop(name, None)
-        return Known(record.instance_id, digests, stat.st_size, stat.st_mtime_ns), found
+        return FileState(record.instance_id, digests, stat.st_size, stat.st_mtime_ns), found
 
     def found(self, name: str, digests: dict[str, str], own: tuple[str, ...]) -> dict[str, str]:
         """{field: digest} of the fields beside `own` that are not as the ledger has them ("" for one taken away)."""
-        known = self.book.known.get(name)
+        known = self.ledger.known.get(name)
         then = known.digests if known else {}
         others = {*then, *digests} - set(own)
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
@@ -305,10 +305,10 @@ class View:
         """Return whether `name` is there, readable or not."""
         return name in self.names()
 
-    def facts(self, name: str) -> Known:
+    def facts(self, name: str) -> FileState:
         """Return the digests of a record, which is read for it."""
         record = self.read(name)
-        return Known(record.instance_id, digests_of(record))
+        return FileState(record.instance_id, digests_of(record))
 
     def failed(self, stage: str, name: str) -> None:
         """Return None: nothing fails here, as what these records are made of is there."""
@@ -323,7 +323,7 @@ class Lists:
         self.cls, self.directory = cls, Path(root) / cls.directory
         self.broken: list[BrokenRecord] = []
         self.ledger: Ledger | None = None
-        self._index: dict[str, tuple[str, Known]] = {}    # name → stem, facts
+        self._index: dict[str, tuple[str, FileState]] = {}    # name → stem, facts
         self._broken_names: set[str] = set()
         self.broken_stems: set[str] = set()
         self._files: dict[str, dict[str, object]] = {}    # stem → {name: record}, the last few
@@ -344,11 +344,11 @@ class Lists:
         known = self.ledger.known.get(stem)
         if known and (known.size, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns) and stem in self.ledger.entries:
             for order, instance_id, digests in sorted(self.ledger.entries.pop(stem), key=lambda entry: entry[0]):
-                self._index[sys.intern(f"{stem}_{order}")] = stem, Known(sys.intern(instance_id), digests)
+                self._index[sys.intern(f"{stem}_{order}")] = stem, FileState(sys.intern(instance_id), digests)
             return
         try:
             for name, record in sorted(self._parse(stem, report=True).items(), key=lambda item: item[1].order):
-                self._index[name] = stem, Known(record.instance_id, digests_of(record))
+                self._index[name] = stem, FileState(record.instance_id, digests_of(record))
         except BrokenRecord as e:
             self.broken.append(e)
             self.broken_stems.add(stem)
@@ -390,7 +390,7 @@ class Lists:
     def __contains__(self, name: str) -> bool:
         return name in self._index
 
-    def facts(self, name: str) -> Known:
+    def facts(self, name: str) -> FileState:
         """Return the digests of an entry."""
         return self._index[name][1]
 
@@ -459,7 +459,7 @@ class Lists:
             found = digests_of(record)
             found.pop("order")
             entries.append([record.order, record.instance_id, found])
-            self._index[f"{stem}_{record.order}"] = stem, Known(record.instance_id, found)
+            self._index[f"{stem}_{record.order}"] = stem, FileState(record.instance_id, found)
         self.stats[stem] = stat
         self._files.pop(stem, None)
         self.ledger.append(self.directory, item=stem, wrote={"entries": digest(data)}, entries=entries,

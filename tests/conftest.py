@@ -28,7 +28,7 @@ sys.path.insert(0, str(REPO))   # the scripts, and codedata, which is not instal
 
 from fake_llm import FakeLLM  # noqa: E402
 
-from codedata import stage  # noqa: E402
+from codedata import run_loop  # noqa: E402
 from codedata.config import LLM, Endpoint, Settings  # noqa: E402
 from codedata.errors import Trouble  # noqa: E402
 from codedata.llm.calls import Calls, Money, counting  # noqa: E402
@@ -103,8 +103,8 @@ def start_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Pa
     """`python NAME --root ROOT FLAGS` with captured output, in `cwd` (default: `root`, so that no other settings are
     found), and with nothing in its environment but PATH and `env`."""
     command = [sys.executable, str(REPO / name), "--root", str(root), *map(str, flags)]
-    surroundings = {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "LANG": "C.UTF-8", **(env or {})}
-    return subprocess.Popen(command, cwd=cwd or root, env=surroundings, text=True, stdin=subprocess.DEVNULL,
+    proxy_env = {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "LANG": "C.UTF-8", **(env or {})}
+    return subprocess.Popen(command, cwd=cwd or root, env=proxy_env, text=True, stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -132,9 +132,9 @@ def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> subprocess.
 
 
 def run_here(main, root: Path, *flags) -> int:
-    """The exit code of a script's main() in this process, as stage.main() gives it to the shell. Quicker."""
+    """The exit code of a script's main() in this process, as run_loop.main() gives it to the shell. Quicker."""
     with pytest.raises(SystemExit) as end:
-        stage.main(lambda: main(["--root", str(root), *map(str, flags)]))
+        run_loop.main(lambda: main(["--root", str(root), *map(str, flags)]))
     return end.value.code or 0
 
 

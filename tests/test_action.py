@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from codedata.duel.action import STYLES, action_style
+from codedata.code.commands import STYLES, action_style
 
 EXPLORE = r"""
 ls -la

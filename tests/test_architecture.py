@@ -88,7 +88,7 @@ def test_imports_run_from_a_higher_level_to_a_lower_one(path):
 
 
 @pytest.mark.parametrize("where, line", [
-    ("llm/http.py", "from codedata.stage import run"), ("errors.py", "import codedata.store"),
+    ("llm/http.py", "from codedata.run_loop import run"), ("errors.py", "import codedata.store"),
     ("llm/client.py", "def f():\n    from codedata import stage"),
     ("duel/answer.py", "from codedata.bugs.inject import x"),
     ("store.py", "from codedata.llm import Client\nfrom codedata import duel"),
@@ -169,13 +169,13 @@ def catches_everything(tree: ast.AST) -> list[int]:
     return [node.lineno for node in handlers + calls]
 
 
-@pytest.mark.parametrize("path", SCRIPTS + [p for p in MODULES if p.name != "stage.py"], ids=ids)
+@pytest.mark.parametrize("path", SCRIPTS + [p for p in MODULES if p.name != "run_loop.py"], ids=ids)
 def test_only_the_run_loop_catches_everything(path):
     assert catches_everything(TREES[path]) == []
 
 
 def test_that_check_sees_who_catches_everything():
-    assert catches_everything(TREES[REPO / "codedata" / "stage.py"])
+    assert catches_everything(TREES[REPO / "codedata" / "run_loop.py"])
     for handler in ("except:", "except BaseException:", "except (OSError, Exception) as e:"):
         assert catches_everything(ast.parse(f"try:\n    pass\n{handler}\n    pass"))
 

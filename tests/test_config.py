@@ -10,7 +10,7 @@ import pytest
 from conftest import KEY, REPO, a_prompt, flags_for, run_here, run_script, write_prompts
 
 import king
-from codedata import config, stage
+from codedata import config, run_loop
 from codedata.errors import Trouble
 
 if sys.version_info >= (3, 11):
@@ -20,7 +20,7 @@ else:
 
 
 def load(*flags, section="", own=()) -> config.Settings:
-    parser = stage.parser("a script", *section.split())
+    parser = run_loop.parser("a script", *section.split())
     for name, kind in own:
         parser.add_argument(name, type=kind)
     return config.load(parser.parse_args([str(flag) for flag in flags]))
@@ -84,29 +84,29 @@ def test_a_scripts_own_flag_is_over_its_section():
 
 
 def test_model_flag_over_the_roles_section_over_llm_over_default():
-    assert load().speaker("king").model == "moonshotai/Kimi-K2.6-TEE"
+    assert load().model_spec("king").model == "moonshotai/Kimi-K2.6-TEE"
     toml('[llm]\nmodel = "all"\n[king]\nmodel = "own"\n')
-    assert load().speaker("king").model == "own" and load().speaker("challenger").model == "all"
+    assert load().model_spec("king").model == "own" and load().model_spec("challenger").model == "all"
     settings = load("--model", "flag")
-    assert settings.speaker("king").model == settings.speaker("challenger").model == "flag"
+    assert settings.model_spec("king").model == settings.model_spec("challenger").model == "flag"
 
 
 @pytest.mark.parametrize("key, value, in_llm", [("temperature", 0.0, 0.7), ("max_tokens", 11, 22),
                                                 ("max_prompt_tokens", 0, 99)])
 def test_a_role_has_its_own_settings_also_where_they_are_zero(key, value, in_llm):
     toml(f"[llm]\n{key} = {in_llm}\n[king]\n{key} = {value}\n")
-    assert getattr(load().speaker("king"), key) == value and getattr(load().speaker("challenger"), key) == in_llm
+    assert getattr(load().model_spec("king"), key) == value and getattr(load().model_spec("challenger"), key) == in_llm
 
 
 def test_the_default_endpoint_and_its_key_come_from_the_environment(monkeypatch):
-    endpoint = load().speaker("king").endpoint
+    endpoint = load().model_spec("king").endpoint
     assert (endpoint.base_url, endpoint.api_key) == ("https://llm.chutes.ai/v1", "")
     dotenv("CHUTES_API_KEY=from-file\nCHUTES_BASE_URL=http://from.file/v1/\n")
-    endpoint = load().speaker("king").endpoint
+    endpoint = load().model_spec("king").endpoint
     assert (endpoint.base_url, endpoint.api_key) == ("http://from.file/v1", "from-file")
     monkeypatch.setenv("CHUTES_API_KEY", "from-env")
     monkeypatch.setenv("CHUTES_BASE_URL", "http://from.env/v1")
-    endpoint = load().speaker("king").endpoint
+    endpoint = load().model_spec("king").endpoint
     assert (endpoint.base_url, endpoint.api_key) == ("http://from.env/v1", "from-env")
 
 
@@ -114,7 +114,7 @@ def test_which_endpoint_answers(monkeypatch):
     toml('[llm]\nendpoint = "a"\n[endpoints.a]\nbase_url = "http://a"\n[endpoints.b]\nbase_url = "http://b"\n')
 
     def url(*flags):
-        return load(*flags).speaker("king").endpoint.base_url
+        return load(*flags).model_spec("king").endpoint.base_url
     assert url() == "http://a" and url("--llm", "b") == "http://b"
     assert url("--llm-base-url", "http://flag") == "http://flag"
     monkeypatch.setenv("LLM_BASE_URL", "http://env")
@@ -123,19 +123,19 @@ def test_which_endpoint_answers(monkeypatch):
 
 def test_the_token_of_a_base_url(monkeypatch):
     dotenv("QIANFAN_BEARER_TOKEN=from-file\n")
-    assert load("--llm-base-url", "http://x").speaker("king").endpoint.api_key == "from-file"
+    assert load("--llm-base-url", "http://x").model_spec("king").endpoint.api_key == "from-file"
     monkeypatch.setenv("QIANFAN_BEARER_TOKEN", "from-env")
-    assert load("--llm-base-url", "http://x").speaker("king").endpoint.api_key == "from-env"
-    assert load("--llm-base-url", "http://x", "--llm-auth-token", "flag").speaker("king").endpoint.api_key == "flag"
+    assert load("--llm-base-url", "http://x").model_spec("king").endpoint.api_key == "from-env"
+    assert load("--llm-base-url", "http://x", "--llm-auth-token", "flag").model_spec("king").endpoint.api_key == "flag"
 
 
 def test_the_token_of_a_base_url_goes_to_no_other_endpoint(monkeypatch):
     monkeypatch.setenv("QIANFAN_BEARER_TOKEN", "secret")
     monkeypatch.setenv("CHUTES_API_KEY", "chutes")
-    assert load().speaker("king").endpoint.api_key == "chutes"
-    assert load("--llm-base-url", "http://elsewhere").speaker("king").endpoint.api_key == "secret"
+    assert load().model_spec("king").endpoint.api_key == "chutes"
+    assert load("--llm-base-url", "http://elsewhere").model_spec("king").endpoint.api_key == "secret"
     monkeypatch.delenv("QIANFAN_BEARER_TOKEN")
-    assert load("--llm-base-url", "http://elsewhere").speaker("king").endpoint.api_key == ""
+    assert load("--llm-base-url", "http://elsewhere").model_spec("king").endpoint.api_key == ""
 
 
 @pytest.mark.parametrize("name", ["HF_TOKEN", "HUGGINGFACE_API_KEY"])
@@ -208,7 +208,7 @@ def test_the_environment_is_not_changed_by_dotenv(tmp_path, monkeypatch):
 def test_an_unknown_name_is_refused_and_the_nearest_named(text, says, nearest):
     toml(text)
     with pytest.raises(Trouble) as trouble:
-        load().speaker("king")
+        load().model_spec("king")
     for word in says:
         assert word in str(trouble.value)
     if nearest:
@@ -323,7 +323,7 @@ def test_show_config_masks_keys_and_tells_whether_they_are_set(tmp_path):
 
 
 def test_a_secret_does_not_print_itself():
-    secret = config.Secret(KEY)
+    secret = config.ApiKey(KEY)
     endpoint = config.Endpoint("x", api_key=secret)
     settings = config.Settings(endpoints={"x": endpoint}, hf_token=secret)
     assert KEY not in repr(secret) + repr(endpoint) + repr(settings) + repr([secret]) + f"{settings}"

@@ -20,7 +20,7 @@ from conftest import (
     write_toml,
 )
 
-from codedata.duel.format import parse_turn
+from codedata.code.turn import parse_turn
 from codedata.llm.embedded import NOISE
 
 pytestmark = pytest.mark.embedded

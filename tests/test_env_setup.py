@@ -10,7 +10,7 @@ import pytest
 from conftest import finish, kill, ledger_lines, run_script, start_script
 from scenario import Scenario
 
-from codedata.env.agents import MOST_LOG, end_of, listing, scripts_in
+from codedata.env.agents import MAX_LOG_CHARS, end_of, listing, scripts_in
 from codedata.env.inputs import Repository
 from codedata.env.setup import IMAGE_NAME, image_name_of
 
@@ -78,8 +78,8 @@ def test_an_agent_is_shown_the_end_of_a_log_in_whole_lines_and_none_again_and_ag
     assert end_of("start\n" + "retrying\n" * 400 + "gave up\n") == again
     assert end_of("10 %\r50 %\r\x1b[1mdone\x1b[0m\n") == "done" and end_of("") == ""
     shown = end_of("\n".join(f"line {i} {'x' * 90}" for i in range(200)))
-    assert MOST_LOG - 100 < len(shown) <= MOST_LOG and shown.startswith("line 14") and shown.endswith("x")
-    assert len(end_of("y" * 9000)) == MOST_LOG
+    assert MAX_LOG_CHARS - 100 < len(shown) <= MAX_LOG_CHARS and shown.startswith("line 14") and shown.endswith("x")
+    assert len(end_of("y" * 9000)) == MAX_LOG_CHARS
 
 
 def test_an_agent_is_shown_what_lies_on_top_first(tmp_path):

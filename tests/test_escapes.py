@@ -17,7 +17,7 @@ from conftest import eventually
 from listening import connects, gateway, host_address, listening
 
 from codedata.errors import ItemFailed
-from codedata.sandbox import OUTPUT_BYTES, SandboxDied, engine
+from codedata.sandbox import OUTPUT_BYTES, SandboxDied, docker_engine
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.docker import SandboxDocker
 
@@ -37,7 +37,7 @@ def works(sandbox: SandboxDocker) -> bool:
 
 def processes_of(sandbox: SandboxDocker) -> list[str]:
     """What runs in the container, as the engine sees it."""
-    return [row[-1] for row in engine.connect().top(sandbox.id)["Processes"]]
+    return [row[-1] for row in docker_engine.connect().top(sandbox.id)["Processes"]]
 
 
 # processes -----------------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def test_a_daemon_of_another_user_ends_with_the_time_out(sandbox):
 
 def test_a_daemon_left_behind_ends_with_the_sandbox(sandbox):
     sandbox.run(DAEMON + "sleep 0.3")
-    pids = [int(row[1]) for row in engine.connect().top(sandbox.id)["Processes"]]
+    pids = [int(row[1]) for row in docker_engine.connect().top(sandbox.id)["Processes"]]
     sandbox.close()
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
@@ -128,12 +128,12 @@ def test_who_writes_over_the_disk_limit_is_stopped_before_two_gigabytes_more(san
     with pytest.raises(SandboxDied, match="over the disk limit"):
         sandbox.run("true")
     sandbox.close()
-    assert not engine.connect().containers(all=True, filters={"id": sandbox.id})
+    assert not docker_engine.connect().containers(all=True, filters={"id": sandbox.id})
 
 
 def test_the_containers_log_does_not_fill_the_hosts_disk(sandbox):
     sandbox.run("yes > /proc/1/fd/1", timeout_s=3)
-    assert not engine.connect().inspect_container(sandbox.id)["LogPath"]
+    assert not docker_engine.connect().inspect_container(sandbox.id)["LogPath"]
 
 
 def test_a_huge_sparse_file_does_not_come_to_the_host(sandbox, tmp_path):
@@ -166,7 +166,7 @@ def test_nothing_of_the_hosts_environment_is_inside(sandbox, monkeypatch):
             seen = box.run("env; cat /proc/*/environ | tr '\\0' '\\n'; cat /proc/1/cmdline").output
             assert "sk-escape" not in seen and str(os.getpid()) not in box.run("ls /proc").output.split()
             assert Path.cwd().name not in seen
-    of_the_image = {line.split("=")[0] for line in engine.connect().inspect_image(sandbox.image)["Config"]["Env"]}
+    of_the_image = {line.split("=")[0] for line in docker_engine.connect().inspect_image(sandbox.image)["Config"]["Env"]}
     assert set(sandbox.run("env | cut -d= -f1").output.split()) == {
         "HOME", "HOSTNAME", "OLDPWD", "PATH", "PWD", "SHLVL", "_", *of_the_image}
 

@@ -34,8 +34,8 @@ import king
 import report
 import validate
 from codedata.config import EMBEDDED_MODEL
-from codedata.export import files
-from codedata.export.rows import FORMATS
+from codedata.export import folders
+from codedata.export.formats import FORMATS
 from codedata.export.split import splits
 from codedata.records import METRICS
 from codedata.store import digest
@@ -82,7 +82,7 @@ def manifest(root, form: str = "dpo") -> dict:
 
 def tree(root) -> dict[str, str]:
     """{path: digest} of all that export.py wrote."""
-    return {path: found for path, found in files.digests(root / "export").items() if not path.startswith("_")}
+    return {path: found for path, found in folders.digests(root / "export").items() if not path.startswith("_")}
 
 
 # who won ----------------------------------------------------------------------------------------------------------
@@ -298,7 +298,7 @@ def test_what_a_benchmark_holds_is_left_out_and_shown(root):
     details = {line["name"]: line["detail"] for line in lines}
     assert words("gold", 40)[:100] in details["t_3"] and "verified.jsonl django__django-11099" in details["t_3"]
     assert "| benchmarks: `verified.jsonl` | 4 left out |" in card(root)
-    digested = {"name": "verified.jsonl", "sha256": files.sha256(root / "verified.jsonl")}
+    digested = {"name": "verified.jsonl", "sha256": folders.sha256(root / "verified.jsonl")}
     assert manifest(root)["decontaminate"] == [digested]
 
 
@@ -507,7 +507,7 @@ def test_a_set_can_be_traced_to_its_records(root):
         assert sum(turn["rows"] for turn in told["turns"]) == told["rows"]["train"] == len(rows(root, form))
         assert set(told["files"]) == {str(p.relative_to(root / "export" / form)) for p in (
             root / "export" / form).rglob("*") if p.is_file()} - {"manifest.json"}
-        assert not files.changed_by_hand(root / "export" / form)
+        assert not folders.changed_by_hand(root / "export" / form)
         assert told["settings"]["dpo_min_margin"] == 16.0 and told["duel"]
 
 
@@ -529,7 +529,7 @@ def test_a_kill_leaves_the_old_export_or_the_new_one(tmp_path):
         eventually(lambda n=n, process=process: process.poll() is not None or (
             n_new() >= n if n else list((tmp_path / "export" / "_tmp").glob("*/*"))), 30)
         kill(process)
-        assert all(files.changed_by_hand(tmp_path / "export" / form) == [] for form in FORMATS)   # as its manifest says
+        assert all(folders.changed_by_hand(tmp_path / "export" / form) == [] for form in FORMATS)   # as its manifest says
         found.append(n_new())
     assert set(found) - {0, 5}, found   # some died between two folders
     make(tmp_path)
@@ -546,7 +546,7 @@ def test_where_folders_cannot_be_exchanged_the_next_run_puts_back_what_a_kill_to
     moved = root / "export" / "_tmp" / "old.dpo"
     moved.parent.mkdir()
     (root / "export" / "dpo").rename(moved)   # killed between two renames
-    files.clear_up(root / "export")
+    folders.clear_up(root / "export")
     assert tree(root) == wanted and not (root / "export" / "_tmp").exists()
 
 
@@ -758,7 +758,7 @@ def test_some_formats_alone(root):
     make(root, "--formats", "dpo,kto")
     assert sorted(p.name for p in (root / "export").iterdir() if p.is_dir()) == ["dpo", "kto"]
     make(root)
-    assert not files.changed_by_hand(root / "export" / "dpo") and (root / "export" / "jsonl").is_dir()
+    assert not folders.changed_by_hand(root / "export" / "dpo") and (root / "export" / "jsonl").is_dir()
 
 
 @pytest.mark.parametrize("flags, says", [

@@ -1,6 +1,6 @@
 """What counts as a turn: replies in the shapes that models really give, each with its verdict.
 
-The rules stand in codedata/duel/format.py. Accepted turns are also read the way an agent's harness reads them.
+The rules stand in codedata/code/turn.py. Accepted turns are also read the way an agent's harness reads them.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 import pytest
 from conftest import REPO
 
-from codedata.duel.format import clean, format_ok, format_problem, parse_turn
+from codedata.code.turn import clean, format_ok, format_problem, parse_turn
 
 # What mini-swe-agent and its kin run: the only match of this in the message. None or several are sent back.
 HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\r?\n```", re.DOTALL)
@@ -257,7 +257,7 @@ HUGE = {
 @pytest.mark.parametrize("name", HUGE)
 def test_a_megabyte_of_anything_is_judged_in_no_time(name):
     """In a process that can be ended: where it is not linear, it takes hours."""
-    program = ("import resource, sys; from codedata.duel.format import format_problem; text = sys.stdin.read(); "
+    program = ("import resource, sys; from codedata.code.turn import format_problem; text = sys.stdin.read(); "
                "resource.setrlimit(resource.RLIMIT_CPU, (5, 5)); format_problem(text); print('judged')")
     done = subprocess.run([sys.executable, "-c", program], input=HUGE[name], cwd=REPO, capture_output=True,
                           encoding="utf-8")

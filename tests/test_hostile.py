@@ -14,16 +14,17 @@ import hostile
 import pytest
 from conftest import REPO, run_script
 
-from codedata.env import causes, python_recipe
-from codedata.env.facts import ALL_S, Facts, read_facts, recipes
-from codedata.env.plan import plan, project_of
-from codedata.env.python_project import PythonProject
+from codedata.env import causes
+from codedata.env.recipes import python_recipe
+from codedata.env.recipes.planner import plan, project_of
+from codedata.env.recipes.python_project import PythonProject
+from codedata.env.repository_facts import ALL_S, Facts, read_facts, recipes
 from codedata.env.verify import Limits
 
 PLANNING = ("ci", "declared", "node", "plain", "plan", "python_project", "python_recipe", "python_requirements",
             "requirements", "facts", "script", "repair", "python_repair")
 TOUCHES = re.compile(r"\b(open|read_text|read_bytes|exists|is_file|is_dir|r?glob|iterdir|listdir|scandir|l?stat"
-                     r"|readlink|read_bounded|open_regular)\Z")   # what only Source does
+                     r"|readlink|read_bounded|open_regular)\Z")   # what only RepositoryFiles does
 
 
 def scripts_of(facts: Facts) -> list[str]:

@@ -24,15 +24,15 @@ import pytest
 from conftest import eventually, run_here, write_commits
 
 from codedata.config import EMBEDDED_MODEL, ReportSettings, Settings
-from codedata.duel import page
-from codedata.duel.letters import letters
-from codedata.duel.panel import JudgedTurn, statistics
-from codedata.duel.score import turn_score
-from codedata.duel.turns import Row
+from codedata.duel.judge_stats import JudgedTurn, statistics
+from codedata.duel.scoring import turn_score
 from codedata.llm.costs import Cost
 from codedata.page import charts
 from codedata.page.builder import build, pack, visible
 from codedata.records import METRICS, Answer, Score
+from codedata.report import html_page
+from codedata.report.turn_rows import TurnRow
+from codedata.report.verdict_codes import letters
 
 PANEL = ["org/judge-a", "org/judge-b", "judge-c"]
 BOTH = ("king_first", "challenger_first")
@@ -66,13 +66,13 @@ def judgements(draw: random.Random, panel: list[str] = PANEL) -> list[dict]:
     return found
 
 
-def a_turn(i: int) -> tuple[Row, Answer, Score]:
+def a_turn(i: int) -> tuple[TurnRow, Answer, Score]:
     draw = random.Random(i)
     name, judges = f"prompts_60_1_{i}", judgements(draw)
     meant = turn_score(judges, PANEL)
     commands = (f"grep -rn king_{i} src", f"sed -i s/a/b/ file_{i}.py\npytest -x test_{i}.py")
     repo = f"org/repo-{i % 7}"
-    row = Row(name, draw.choice(("python", "go", "c")), meant.score, meant.metrics,
+    row = TurnRow(name, draw.choice(("python", "go", "c")), meant.score, meant.metrics,
               styles=(draw.choice(("explore", "edit")), draw.choice(("edit", "test"))),
               repeats=("king", "challenger")[:i % 3] if i % 4 == 1 else (), injections=(), bucket=bucket(meant.score),
               instance_id=f"org__repo-{i}", repo=repo, commands=commands, verdicts=letters(judges, PANEL, "both"),
@@ -104,7 +104,7 @@ def a_duel(names: list[str] = PANEL, **fields) -> dict:
 def a_page(turns: list, duel: dict | None = None, detail_turns: int = 1000, **arguments) -> bytes:
     records = {row.name: (answer, score) for row, answer, score in turns}
     settings = Settings(report=ReportSettings(detail_turns=detail_turns))
-    return page.html(settings, duel or a_duel(), [row for row, _, _ in turns], read=records.__getitem__,
+    return html_page.html(settings, duel or a_duel(), [row for row, _, _ in turns], read=records.__getitem__,
                      **{"costs": COSTS, "counts": COUNTS, **arguments})
 
 
@@ -243,12 +243,12 @@ def test_letters_say_what_the_score_says():
                                                                       {"a": 15, "b": 15, "c": 3}),
 ])
 def test_turns_in_full_are_spread_evenly(kinds, n, expected):
-    chosen = page.spread(list(kinds), n)
+    chosen = html_page.spread(list(kinds), n)
     assert Counter(kinds[i] for i in chosen) == expected and chosen == sorted(set(chosen))
 
 
 def test_within_a_bucket_they_are_spread_too():
-    assert page.spread(["a"] * 100, 4) == [0, 25, 50, 75]
+    assert html_page.spread(["a"] * 100, 4) == [0, 25, 50, 75]
 
 
 def test_as_many_turns_in_full_as_asked_for():
@@ -263,7 +263,7 @@ def test_turns_in_full_stop_where_the_page_would_grow_too_large():
     turns = [(row, Answer("i", [{"role": "user", "content": noise}], ""), score) for row, _, score in TURNS]
     html = a_page(turns)
     kept = [int(i) for i in re.findall(rb'id="block-turn-(\d+)"', html)]
-    assert 20 < data_of(html)["n_details"] == len(kept) < 30 and len(html) < page.DETAIL_BYTES + 1e6
+    assert 20 < data_of(html)["n_details"] == len(kept) < 30 and len(html) < html_page.DETAIL_BYTES + 1e6
     assert 5 < sum(i < 30 for i in kept) < 20
 
 
@@ -387,7 +387,7 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
     finding = {"kind": bad("kind"), "side": "challenger", "text": bad("evidence")}
     scores = [entry(judge, "king_first", [1, 1, 0, 0, 0.5], raw=bad("raw"), reason=bad("reason")),
               entry(judge, "challenger_first", [], raw=bad("unread"), error=bad("error"))]
-    row = Row(bad("name"), bad("language"), 70.0, dict.fromkeys(METRICS, 70.0), (bad("step"), bad("other step")),
+    row = TurnRow(bad("name"), bad("language"), 70.0, dict.fromkeys(METRICS, 70.0), (bad("step"), bad("other step")),
               (bad("repeats"),), (finding,), "final", bad("instance"), bad("repo"),
               (bad("king's command"), bad("challenger's command")), letters(scores, [judge], "king_first"),
               (bad("file") + "/x", "score/x"), is_edited=True)
@@ -547,7 +547,7 @@ def test_how_the_judges_judge(show):
 
 # the table
 
-def expected_verdicts(row: Row, judge: str, metric: str) -> set[str]:
+def expected_verdicts(row: TurnRow, judge: str, metric: str) -> set[str]:
     """What a row is found under in the filter "verdict", by the slow way."""
     said = [of_judge[METRICS.index(m)] for name, of_judge in zip(PANEL, row.verdicts, strict=True)
             for m in METRICS if judge in ("", name) and metric in ("", m)]

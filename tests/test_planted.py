@@ -9,7 +9,7 @@ from conftest import REPO, run_here, turn_of, write_toml
 from judged import words, write_duel, write_pr, write_turn
 
 import export
-from codedata.export.rows import FORMATS
+from codedata.export.formats import FORMATS
 
 sys.path.insert(0, str(REPO / "benchmarks"))
 import planted

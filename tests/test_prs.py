@@ -6,9 +6,9 @@ import duckdb
 import pytest
 from rows_server import RowsServer
 
-from codedata.duel.prs import fetch_prs, iso_utc, touched_files
 from codedata.errors import HttpTrouble, Trouble
 from codedata.llm.http import Http, Retry
+from codedata.sampling.pull_requests import fetch_prs, iso_utc, touched_files
 
 PATCH = "diff --git a/src/x.py b/src/x.py\n--- a/src/x.py\n+++ b/src/x.py\n@@ -1 +1 @@\n-a\n+b\n"
 

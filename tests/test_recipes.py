@@ -9,16 +9,11 @@ from pathlib import Path
 import pytest
 from conftest import REPO
 
-from codedata.env import causes, node, plain, python_recipe, python_repair
-from codedata.env.ci import read_workflows
-from codedata.env.facts import read_facts, recipes
-from codedata.env.node import chain, read_node
-from codedata.env.python_project import read_python
-from codedata.env.repair import COMPILER, Log
-from codedata.env.requirements import expanded, from_poetry, merged, read_file
-from codedata.env.script import in_turn
-from codedata.env.source import Source
-from codedata.env.tables import (
+from codedata.env import causes
+from codedata.env.recipes import generic, node, python_recipe, python_repair
+from codedata.env.recipes.ci import read_workflows
+from codedata.env.recipes.node import chain, read_node
+from codedata.env.recipes.package_index import (
     debian_by_beginning,
     distribution_of,
     helps_tests,
@@ -26,6 +21,12 @@ from codedata.env.tables import (
     is_test_group,
     table,
 )
+from codedata.env.recipes.python_project import read_python
+from codedata.env.recipes.repair import COMPILER, Log
+from codedata.env.recipes.requirements import expanded, from_poetry, merged, read_file
+from codedata.env.repository_facts import read_facts, recipes
+from codedata.env.script import in_turn
+from codedata.env.source import RepositoryFiles
 
 SAMPLES = sorted(path for path in (REPO / "samples" / "repos").iterdir() if path.is_dir())
 
@@ -40,7 +41,7 @@ def write(folder: Path, **files: str) -> Path:
 
 
 def recipe_of(folder: Path):
-    return python_recipe.first(read_python(Source(folder)))
+    return python_recipe.first(read_python(RepositoryFiles(folder)))
 
 
 def learn(recipe, text: str, phase: str = "test", **how):
@@ -71,7 +72,7 @@ lint = ["flake8-bugbear"]
 tests = ["trustme", {include-group = "lint"}, {include-group = "More_Tests"}]
 more-tests = ["freezegun"]
 """)
-    assert read_python(Source(tmp_path)).tests == ("trustme", "freezegun", "hypothesis>=6", "numpy")
+    assert read_python(RepositoryFiles(tmp_path)).tests == ("trustme", "freezegun", "hypothesis>=6", "numpy")
 
 
 def test_what_is_for_developers_waits_for_the_second_recipe(tmp_path):
@@ -120,7 +121,7 @@ def tests(session):
 def docs(session):
     session.install("myst-nb")
 """, Pipfile='[dev-packages]\nfactory-boy = "*"\n')
-    project = read_python(Source(tmp_path))
+    project = read_python(RepositoryFiles(tmp_path))
     assert set(project.tests) == {"pytest-mock>=3.10,<4", "pyfakefs", "respx", "time-machine", "dirty-equals==0.7",
                                   "aiofiles", "anyio", "coverage"}
     assert project.developers == ("factory-boy",) and project.version == "2.1"
@@ -134,7 +135,7 @@ tests = ["nose2"]
 setup(name="heron", version="3", extras_require={"testing": tests + ["pytest-xdist"]},
       ext_modules=[Extension("a", ["a.c"])])
 """)
-    project = read_python(Source(tmp_path))
+    project = read_python(RepositoryFiles(tmp_path))
     assert project.tests == ("nose2", "pytest-xdist") and project.native and project.version == "3"
     assert set(COMPILER) <= set(python_recipe.first(project).system)
 
@@ -142,7 +143,7 @@ setup(name="heron", version="3", extras_require={"testing": tests + ["pytest-xdi
 def test_the_metadata_of_a_source_distribution_says_what_setup_py_computes(tmp_path):
     write(tmp_path, setup__py="", **{"PKG-INFO": "Name: heron\nVersion: 4.5\nRequires-Dist: six\n"
                                                  "Requires-Dist: ddt ; (python_version > '3') and extra == 'test'\n"})
-    project = read_python(Source(tmp_path))
+    project = read_python(RepositoryFiles(tmp_path))
     assert (project.version, project.tests) == ("4.5", ("ddt; python_version > '3'",))
 
 
@@ -150,7 +151,7 @@ def test_requirements_files_are_followed_and_their_options_are_not(tmp_path):
     write(tmp_path, a__txt="-r b.txt\n--index-url https://x.example\n-e .[speed]\nsix  # why\n"
                            "foo @ https://x.example/foo.zip\n./local\n",
           b__txt="attrs\\\n>=22 --hash=sha256:0\n-r a.txt\n")
-    found, extras = read_file(Source(tmp_path), "a.txt")
+    found, extras = read_file(RepositoryFiles(tmp_path), "a.txt")
     assert set(found) == {"attrs >=22", "six"} and set(extras) == {"speed"}
 
 
@@ -206,7 +207,7 @@ jobs:
             zlib1g-dev $EXTRA && echo done
       - run: sudo apt install texlive-latex-base
 """, "Dockerfile": "FROM debian\nRUN apt-get update && apt-get install -y libffi-dev git\n"})
-    found = read_workflows(Source(tmp_path))
+    found = read_workflows(RepositoryFiles(tmp_path))
     assert found.system == ("libxml2-dev", "zlib1g-dev", "libffi-dev") and found.services == ("postgresql", "redis")
 
 
@@ -214,8 +215,8 @@ def test_a_broken_file_counts_as_not_there(tmp_path):
     write(tmp_path, pyproject__toml="[project\n", setup__cfg="no section\n", tox__ini="[testenv\n",
           setup__py="def (:\n", package__json="{", noxfile__py="(",
           **{"__github___workflows___x__yml": "a: [", "requirements-test__txt": "\x00"})
-    read_python(Source(tmp_path))
-    assert read_node(Source(tmp_path)).scripts == {} and read_workflows(Source(tmp_path)).system == ()
+    read_python(RepositoryFiles(tmp_path))
+    assert read_node(RepositoryFiles(tmp_path)).scripts == {} and read_workflows(RepositoryFiles(tmp_path)).system == ()
 
 
 @pytest.mark.parametrize("folder", SAMPLES, ids=lambda path: path.name)
@@ -372,7 +373,7 @@ def test_a_suite_put_together_by_functions_is_run_by_the_projects_own_runner(pac
 
 def node_recipe(folder: Path, **package):
     write(folder, package__json=json.dumps({"name": "wren", "version": "1.0.0", **package}))
-    return node.first(read_node(Source(folder)))
+    return node.first(read_node(RepositoryFiles(folder)))
 
 
 def test_the_runner_is_found_behind_linters_and_coverage():
@@ -430,7 +431,7 @@ def test_a_suite_is_not_to_stop_at_its_first_failure_and_what_hangs_is_named(pac
 def test_tests_in_the_package_are_run_beside_those_at_the_top(package):
     write(package, tests___test_small__py="", heron___tests___test_big__py="", heron___tests___more___test_c__py="",
           examples___tests___test_x__py="", heron___testing___test_helper__py="")
-    assert read_python(Source(package)).test_paths == ("heron/tests", "tests")
+    assert read_python(RepositoryFiles(package)).test_paths == ("heron/tests", "tests")
 
 
 @pytest.mark.parametrize("engines, major", [("", 22), (">=18", 22), (">= 0.4", 22), ("^20.1.0 || >=22", 22),
@@ -463,15 +464,15 @@ def test_a_copy_of_the_project_that_a_dependency_brings_becomes_the_project(tmp_
 
 
 def test_build_files_bring_their_own_recipes(tmp_path):
-    assert plain.first(Source(tmp_path)) is None
+    assert generic.first(RepositoryFiles(tmp_path)) is None
     write(tmp_path, Makefile="all:\n\ncheck: all\n\t./t.sh\n")
-    assert "make -k check" in plain.first(Source(tmp_path)).test_script()
+    assert "make -k check" in generic.first(RepositoryFiles(tmp_path)).test_script()
     for file, sign in (("build.gradle", "gradle --no-daemon"), ("pom.xml", "mvn -B -o"),
                        ("Cargo.toml", "cargo test --offline"), ("go.mod", "go test")):
         (tmp_path / file).write_text("")
-        assert sign in plain.first(Source(tmp_path)).test_script()
+        assert sign in generic.first(RepositoryFiles(tmp_path)).test_script()
     log = Log("install", "fatal error: openssl/ssl.h: No such file")
-    assert "libssl-dev" in plain.learn(plain.first(Source(tmp_path)), log).system
+    assert "libssl-dev" in generic.learn(generic.first(RepositoryFiles(tmp_path)), log).system
 
 
 @pytest.mark.parametrize("line", [
@@ -481,10 +482,10 @@ def test_build_files_bring_their_own_recipes(tmp_path):
 ])
 def test_a_rust_that_is_too_old_makes_room_for_the_newest_of_debian(tmp_path, line):
     write(tmp_path, **{"Cargo.toml": ""})
-    recipe, log = plain.first(Source(tmp_path)), Log("install", line)
-    better = plain.learn(recipe, log)
+    recipe, log = generic.first(RepositoryFiles(tmp_path)), Log("install", line)
+    better = generic.learn(recipe, log)
     assert {"cargo-web", "rustc-web"} <= {*better.system} and not {"cargo", "rustc"} & {*better.system}
-    assert plain.learn(better, log) is None and causes.cause_of("install", line).name == "language_version"
+    assert generic.learn(better, log) is None and causes.cause_of("install", line).name == "language_version"
 
 
 # tables --------------------------------------------------------------------------------------------------------------

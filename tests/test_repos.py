@@ -6,8 +6,8 @@ import os
 import pytest
 from conftest import REPO
 
-from codedata.env.facts import read_facts
-from codedata.env.plan import plan, project_of
+from codedata.env.recipes.planner import plan, project_of
+from codedata.env.repository_facts import read_facts
 from codedata.env.verify import Limits
 from codedata.sandbox import open_sandbox
 

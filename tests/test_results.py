@@ -9,7 +9,7 @@ import time
 import pytest
 from conftest import REPO
 
-from codedata.code.results import BROKEN_OFF, counts, not_collected, parse
+from codedata.code.test_results import BROKEN_OFF, counts, not_collected, parse
 from codedata.records import text_problem
 
 
@@ -414,7 +414,7 @@ LARGE = {   # what a report holds → the limit that is named
 def test_a_report_made_to_fill_the_memory_is_refused_by_name(tmp_path, name):
     path, text, limit = LARGE[name]
     (tmp_path / path).write_text(text)
-    code = ("import resource, sys\nfrom pathlib import Path\nfrom codedata.code.results import parse\n"
+    code = ("import resource, sys\nfrom pathlib import Path\nfrom codedata.code.test_results import parse\n"
             "data = Path(sys.argv[1]).read_bytes()\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
             "print(*(case['name'] for case in parse({sys.argv[1]: data}) if 'results_' in case['name']))\n"
             "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)")

@@ -5,7 +5,7 @@ import pytest
 from judged import SYSTEM, history, turn_of
 
 import export
-from codedata.export.rows import FORMATS, row_problem
+from codedata.export.formats import FORMATS, row_problem
 
 USER, SAID = {"role": "user", "content": "task"}, {"role": "assistant", "content": turn_of("ls")}
 OTHER = {"role": "assistant", "content": turn_of("pwd")}

@@ -18,7 +18,7 @@ import pytest
 from conftest import REPO, Trouble, eventually, run_script
 
 from codedata.errors import ItemFailed
-from codedata.sandbox import OUTPUT_BYTES, SCRIPT_BASH_FUNC, Script, local, open_sandbox, owner
+from codedata.sandbox import OUTPUT_BYTES, SCRIPT_BASH_FUNC, Script, local, open_sandbox, process_labels
 from codedata.sandbox.archives import Bounds, OverBounds, Stream, UnsafeArchive, pack, unpack
 from codedata.sandbox.disk import wait_for_room
 from codedata.sandbox.local import SandboxLocal
@@ -285,8 +285,8 @@ def test_what_cannot_be_removed_is_named_and_reap_ends_with_1(tmp_path):
     """Immutable for root; for anybody else in a folder that cannot be written."""
     folder = tmp_path / "codedata-stays"
     folder.mkdir()
-    gone = {**owner.labels("r"), owner.STARTED: "another.1"}
-    (folder / "owner.json").write_text(json.dumps(gone))
+    gone = {**process_labels.labels("r"), process_labels.STARTED: "another.1"}
+    (folder / "process_labels.json").write_text(json.dumps(gone))
     close, open_ = (["chattr", "+i", str(folder)], ["chattr", "-i", str(folder)]) if os.getuid() == 0 else (
         ["chmod", "555", str(tmp_path)], ["chmod", "755", str(tmp_path)])
     root = tmp_path / "root"
@@ -479,17 +479,17 @@ def test_what_is_no_size_is_trouble(size):
 
 def test_an_owner_is_gone_when_its_process_is():
     code = ("import json, sys\nfrom codedata.sandbox import owner\n"
-            "print(json.dumps(owner.labels('r')), flush=True)\ninput()")
+            "print(json.dumps(process_labels.labels('r')), flush=True)\ninput()")
     process = subprocess.Popen([sys.executable, "-c", code], env={"PYTHONPATH": str(REPO)}, stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, text=True)
     labels = json.loads(process.stdout.readline())
-    assert labels[owner.RUN] == "r" and not owner.is_gone(labels)
-    assert owner.is_gone({**labels, owner.STARTED: "another.1"}), "the process id was given to another process"
+    assert labels[process_labels.RUN] == "r" and not process_labels.is_gone(labels)
+    assert process_labels.is_gone({**labels, process_labels.STARTED: "another.1"}), "the process id was given to another process"
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert owner.is_gone(labels)
-    assert not owner.is_gone({**labels, owner.HOST: "another-host"}) and not owner.is_gone({})
-    assert not owner.is_gone(owner.labels(""))
+    assert process_labels.is_gone(labels)
+    assert not process_labels.is_gone({**labels, process_labels.HOST: "another-host"}) and not process_labels.is_gone({})
+    assert not process_labels.is_gone(process_labels.labels(""))
 
 
 def test_work_waits_for_room_with_one_line(tmp_path, capsys):

@@ -17,7 +17,7 @@ from conftest import REPO, Trouble, eventually
 from listening import connects, host_address, listening
 
 from codedata.errors import ItemFailed
-from codedata.sandbox import SandboxDied, engine, owner
+from codedata.sandbox import SandboxDied, docker_engine, process_labels
 from codedata.sandbox.docker import SandboxDocker
 
 pytestmark = pytest.mark.docker
@@ -26,7 +26,7 @@ RUN = "tests-docker"
 
 @pytest.fixture(scope="module")
 def api():
-    return engine.connect()
+    return docker_engine.connect()
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def sandbox():
 
 def left(api, run: str) -> list[str]:
     """Names of what carries a run's label."""
-    of_run = {"label": f"{owner.RUN}={run}"}
+    of_run = {"label": f"{process_labels.RUN}={run}"}
     return ([c["Names"][0] for c in api.containers(all=True, filters=of_run)]
             + [n["Name"] for n in api.networks(filters=of_run)]
             + [i["Id"] for i in api.images(filters=of_run)])
@@ -60,7 +60,7 @@ def test_the_container_has_the_limits_and_no_more_rights_than_it_needs(sandbox, 
     status = sandbox.run("cat /proc/self/status").output
     assert "NoNewPrivs:\t1" in status and "CapEff:\t00000000000000fb" in status
     labels = found["Config"]["Labels"]
-    assert labels[owner.RUN] == RUN and labels[owner.PID] == str(os.getpid()) and not owner.is_gone(labels)
+    assert labels[process_labels.RUN] == RUN and labels[process_labels.PID] == str(os.getpid()) and not process_labels.is_gone(labels)
 
 
 def test_package_managers_can_do_what_they_do_as_root(sandbox):
@@ -92,12 +92,12 @@ def test_orphans_are_taken_in(sandbox):
 
 def test_an_image_without_bash_or_no_image_at_all_is_said(api):
     empty = subprocess.run(["tar", "-c", "-T", "/dev/null"], capture_output=True).stdout
-    api.import_image_from_data(empty, repository="codedata-tests", tag="empty", changes=[f"LABEL {owner.RUN}={RUN}"])
+    api.import_image_from_data(empty, repository="codedata-tests", tag="empty", changes=[f"LABEL {process_labels.RUN}={RUN}"])
     try:
         with pytest.raises(ItemFailed, match="needs bash"):
             SandboxDocker("codedata-tests:empty", run_label=RUN)
     finally:
-        engine.remove_images(RUN, api)
+        docker_engine.remove_images(RUN, api)
     with pytest.raises(ItemFailed, match="no-such-image:tests"):
         SandboxDocker("localhost:1/no-such-image:tests", run_label=RUN)
     assert left(api, RUN) == []
@@ -185,7 +185,7 @@ def test_the_network_goes_with_the_last_sandbox_on_it(api):
         with SandboxDocker(run_label=RUN, network=True) as other:
             networks = [list(api.inspect_container(box.id)["NetworkSettings"]["Networks"]) for box in (one, other)]
             assert networks[0] == networks[1] and len(networks[0]) == 1
-        assert len(api.networks(filters={"label": f"{owner.RUN}={RUN}"})) == 1
+        assert len(api.networks(filters={"label": f"{process_labels.RUN}={RUN}"})) == 1
         one.network(False)
         assert left(api, RUN) == [api.inspect_container(one.id)["Name"]]
         one.network(True)
@@ -212,9 +212,9 @@ def test_an_image_holds_the_files_and_neither_proxy_nor_certificates_nor_state(a
         with SandboxDocker("codedata-tests:made", run_label=RUN) as sandbox:
             assert sandbox.run("cat file; echo ${MINE-none}; pwd; cat /etc/resolv.conf | wc -l; ls -A /run/codedata"
                                ).output.startswith("made\nnone\n/testbed\n")
-            assert engine.remove_images(RUN, api) == [], "a sandbox uses it"
+            assert docker_engine.remove_images(RUN, api) == [], "a sandbox uses it"
     finally:
-        assert engine.remove_images(RUN, api) == ["codedata-tests:made"]
+        assert docker_engine.remove_images(RUN, api) == ["codedata-tests:made"]
 
 
 def test_images_that_are_kept_outlive_their_run_and_those_made_from_them_need_not(api):
@@ -224,9 +224,9 @@ def test_images_that_are_kept_outlive_their_run_and_those_made_from_them_need_no
             "    box.commit('codedata-tests:passing', keep=False)")
     try:
         subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(REPO)})
-        removed, _ = engine.reap(api)
+        removed, _ = docker_engine.reap(api)
         assert "codedata-tests:passing" in removed and "codedata-tests:kept" not in removed
-        assert engine.remove_images(RUN, api) == [] and api.inspect_image("codedata-tests:kept")
+        assert docker_engine.remove_images(RUN, api) == [] and api.inspect_image("codedata-tests:kept")
     finally:
         api.remove_image("codedata-tests:kept")
 
@@ -237,7 +237,7 @@ def test_an_image_that_lost_its_tag_to_a_later_one_goes_as_well(api):
         for n in range(3):
             sandbox.run(f"echo {n} > file")
             made.append(sandbox.commit("codedata-tests:again", keep=False))
-    assert len(engine.remove_images(RUN, api)) == 3
+    assert len(docker_engine.remove_images(RUN, api)) == 3
     assert not {image["Id"] for image in api.images(all=True)} & set(made)
 
 
@@ -265,23 +265,23 @@ def test_a_killed_process_leaves_nothing_after_the_next_start(api, number):
         process = subprocess.Popen([sys.executable, "-c", HOLDS_THREE, image, run], env={"PYTHONPATH": str(REPO)},
                                    text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout.readline() == "ready\n", process.stderr.read()
-        engine.reap(api)
+        docker_engine.reap(api)
         assert len(left(api, run)) == 5 and len(volumes(api) - before) == 3, "its process lives"
         process.send_signal(number)
         process.communicate()
         assert len(left(api, run)) == (5 if number == signal.SIGKILL else 1), "an interrupt leaves the image only"
-        assert "codedata-tests:orphan" in engine.reap(api)[0]
+        assert "codedata-tests:orphan" in docker_engine.reap(api)[0]
         assert left(api, run) == [] and volumes(api) == before
     finally:
         api.remove_image(image)
 
 
 def test_what_belongs_to_others_is_never_removed(api, sandbox):
-    theirs = {**owner.labels("theirs"), owner.HOST: "another-host", owner.PID: "1"}
+    theirs = {**process_labels.labels("theirs"), process_labels.HOST: "another-host", process_labels.PID: "1"}
     network = api.create_network("codedata-tests-theirs", labels=theirs)["Id"]
     plain = api.create_network("codedata-tests-plain")["Id"]
     try:
-        removed = engine.reap(api)[0] + engine.remove_images("no-such-run", api)
+        removed = docker_engine.reap(api)[0] + docker_engine.remove_images("no-such-run", api)
         assert not {"codedata-tests-theirs", "codedata-tests-plain"} & set(removed)
         assert sandbox.run("true").ok and api.inspect_network(network) and api.inspect_network(plain)
     finally:

@@ -17,7 +17,7 @@ from kube_server import KubeServer, Refused, check_pod
 from codedata.errors import ItemFailed, RunStopped, Trouble
 from codedata.sandbox import OUTPUT_BYTES, SandboxDied, open_sandbox
 from codedata.sandbox.archives import UnsafeArchive
-from codedata.sandbox.cluster import RECEIVE, WHOLE
+from codedata.sandbox.kube_client import RECEIVE, WHOLE
 from codedata.sandbox.kubernetes import SandboxK8s, reap
 
 pytestmark = pytest.mark.pods

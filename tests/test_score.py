@@ -12,7 +12,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from codedata.duel.score import (
+from codedata.duel.scoring import (
     EXACT_TURNS,
     aggregate,
     bootstrap_lcb,

@@ -13,7 +13,7 @@ from judging import duel, order_of, write_panel
 sys.path.insert(0, str(REPO / "benchmarks"))
 from panel import JUDGES, ORDERS, as_turns, combined, stated, truths, verdicts
 
-from codedata.duel.score import bootstrap_lcb
+from codedata.duel.scoring import bootstrap_lcb
 from codedata.records import METRICS
 
 N = 120

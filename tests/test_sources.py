@@ -10,10 +10,10 @@ import duckdb
 import pytest
 from rows_server import RowsServer
 
-from codedata.duel.sources import open_source
-from codedata.duel.tables import find_files
 from codedata.errors import HttpTrouble, Trouble
 from codedata.llm.http import Http, Retry
+from codedata.sampling.row_files import find_files
+from codedata.sampling.trajectories import open_source
 
 ROOT = Path(__file__).parent.parent
 N_ROWS, N_FIRST = 5000, 3000          # two files of several row groups: duckdb's smallest has 2048 rows
@@ -194,7 +194,7 @@ def test_a_download_that_fails_is_the_http_trouble_itself(server, http):
 
 
 def test_a_failed_read_does_not_abort_the_process_at_exit(server):
-    code = ("import sys; from codedata.llm.http import Http; from codedata.duel.sources import open_source\n"
+    code = ("import sys; from codedata.llm.http import Http; from codedata.sampling.trajectories import open_source\n"
             "source = open_source(sys.argv[1], Http())\n"
             "try: source.rows(0, 3000)\n"
             "except Exception as e: print(type(e).__name__)")

@@ -4,8 +4,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from codedata.duel.panel import JudgedTurn, effective_votes, family, kin_of, share, statistics, wilson
-from codedata.duel.score import BOTH, bootstrap_lcb, bound, cluster_means, decide, turn_means, turn_score
+from codedata.duel.judge_stats import JudgedTurn, effective_votes, family, same_family, share, statistics, wilson
+from codedata.duel.scoring import BOTH, bootstrap_lcb, bound, cluster_means, decide, turn_means, turn_score
 from codedata.records import METRICS
 
 VALUES = {"C": 1, "D": 0.5, "K": 0}
@@ -91,7 +91,7 @@ def test_the_family_of_a_model_is_read_from_its_name(model, kin):
 
 
 def test_a_judge_of_the_challenger_s_family_is_flagged_beside_the_others():
-    kin = kin_of({"a": "Qwen/Qwen3-8B", "b": "gpt-5"}, {"king": {"kimi-k2"}, "challenger": {"qwen2.5-coder"}})
+    kin = same_family({"a": "Qwen/Qwen3-8B", "b": "gpt-5"}, {"king": {"kimi-k2"}, "challenger": {"qwen2.5-coder"}})
     assert kin == {"a": ["challenger"]}
     turns = [turn(f"i{k}", a="CCCCD", b="CKKKD" if k % 2 else "KKKKD") for k in range(10)]
     judge = of(turns, "ab", kin)["judges"]["a"]

@@ -155,11 +155,11 @@ def test_markdown_that_is_looked_at_in_a_terminal(tmp_path):
 
 BAR = f"""
 import sys, time
-from codedata.progress import Bar, Outcome
+from codedata.progress import Bar, RunTotals
 bar = Bar("x", 2)
 for _ in range(3):
     time.sleep(0.3)
-    bar.update(Outcome(), 1, {{"item": {ATTACK + "[/nothing]"!r}}})
+    bar.update(RunTotals(), 1, {{"item": {ATTACK + "[/nothing]"!r}}})
 bar.say({ATTACK!r})
 bar.close()
 """
@@ -178,17 +178,18 @@ def test_the_bar_on_a_terminal_shows_what_an_item_is_at():
 
 NET = f"""
 import logging
-from codedata import progress, stage
+from codedata import progress
+from codedata import run_loop
 from codedata.errors import Trouble
 def run():
-    stage.start_log("info")
+    run_loop.start_log("info")
     try:
         raise ValueError({ATTACK!r})
     except ValueError:
         logging.getLogger("x").exception("said %s", {ATTACK!r})
     progress.say(str(Trouble({ATTACK!r}, "a\\nb{ATTACK!r}", {ATTACK!r})))
     raise KeyError({ATTACK!r}) from ValueError({ATTACK!r})
-stage.main(run)
+run_loop.main(run)
 """
 
 

@@ -9,7 +9,7 @@ from conftest import run_script
 from fake_llm import Status
 from judging import by_model, prefers, shown, validate_here, verdict, write_answers, write_panel
 
-from codedata.duel.trials import attacks
+from codedata.duel.judge_checks import attacks
 
 
 def longer(request):

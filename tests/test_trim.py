@@ -291,10 +291,10 @@ def test_a_prompt_that_cannot_be_made_to_fit_fails_its_item_without_a_call(tmp_p
 def challenger_request(fake_llm):
     """A function: what ch.py would send within `limit` tokens."""
     with Models(settings_for(fake_llm)) as models:
-        speaker = models.settings.speaker("challenger")
+        spec = models.settings.model_spec("challenger")
 
         def request(limit: int, messages: list[dict], commit: Commit) -> list[dict]:
-            client = Client(replace(speaker, max_prompt_tokens=limit), models)
+            client = Client(replace(spec, max_prompt_tokens=limit), models)
             return challenger_messages(client, Answer("i", messages, "a", "k"), commit)
         yield request
 

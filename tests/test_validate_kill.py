@@ -34,7 +34,7 @@ from judging import (
     write_panel,
 )
 
-from codedata.resume import name_hash
+from codedata.states import name_hash
 
 
 def test_shards_at_the_same_time_ask_once_and_the_duel_holds_all_in_the_end(tmp_path, fake_llm):

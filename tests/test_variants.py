@@ -25,10 +25,10 @@ from judging import A_CALL, edit, validate_here, verdict
 import ch
 import king
 import report
-from codedata.duel.turns import Row
-from codedata.duel.worth import worth
 from codedata.leak.facts import shown_share
 from codedata.records import METRICS, Commit
+from codedata.report.pr_effect import worth
+from codedata.report.turn_rows import TurnRow
 
 CHOICE = json.dumps({"why": "It looks at the place.", "choice": 2})
 SETTINGS = ("[judge]\nmodels = [\"a\"]\n[duel]\nmin_turns = 1\nmin_instances = 1\nbootstrap_resamples = 500\n"
@@ -167,11 +167,11 @@ def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
 
 # the figures ---------------------------------------------------------------------------------------------------------
 
-def a_row(i: int, score: float, **fields) -> Row:
+def a_row(i: int, score: float, **fields) -> TurnRow:
     row = {"name": f"t_{i}", "language": "python", "metrics": dict.fromkeys(METRICS, score), "bucket": "final",
            "styles": ("explore", "edit"), "repeats": (), "injections": (), "instance_id": f"i_{i}", "leaks": (),
            "chars": (100, 200), **fields}
-    return Row(score=score, **row)
+    return TurnRow(score=score, **row)
 
 
 def sections(rows, **others) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codedata.env.leftovers import history_after
+from codedata.env.isolation import history_after
 from codedata.env.verify import RESULTS, Limits, Project, put_source, verify
 from codedata.sandbox import open_sandbox
 

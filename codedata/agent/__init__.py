@@ -1,9 +1,9 @@
 """Run agents: a model works on a task in a sandbox by calling tools."""
 from codedata.agent.bash import ToolBashExecutor
-from codedata.agent.endings import stop, submit
 from codedata.agent.files import create_file, edit_file, search, view_file
 from codedata.agent.loop import Agent, AgentResult, LLMServer
-from codedata.agent.suite import ToolRunTests
+from codedata.agent.run_tests import ToolRunTests
+from codedata.agent.submit import stop, submit
 from codedata.agent.tools import Failed, Stop, Tool
 
 __all__ = ["Agent", "AgentResult", "Failed", "LLMServer", "Stop", "Tool", "ToolBashExecutor", "ToolRunTests",

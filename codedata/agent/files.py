@@ -1,7 +1,7 @@
 """View, search and edit files of a sandbox. Paths are absolute, in ~/, or relative to bash's directory.
 
 Commands of the sandbox read and write the files, so a tool has no more rights than the sandbox's user. Texts are
-UTF-8; edits are for files up to MOST_BYTES. Nothing is promised where two agents edit one file.
+UTF-8; edits are for files up to MAX_BYTES. Nothing is promised where two agents edit one file.
 """
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from codedata.sandbox import Sandbox
 VIEWED = 250              # lines shown by default
 FOUND = 100               # matches shown of a search
 FOUND_CHARS = 300         # characters shown of a matching line
-MOST_BYTES = 600_000      # largest file: its base64 still fits into the output that a sandbox keeps
+MAX_BYTES = 600_000      # largest file: its base64 still fits into the output that a sandbox keeps
 CHUNK_BYTES = 200_000     # bytes written by one command
 AROUND = 3                # lines shown on either side of an edit
 LISTED = 10               # line numbers listed where a text occurs more than once
@@ -119,16 +119,16 @@ def write(sandbox: Sandbox, path: str, data: bytes) -> Failed | None:
 
 def _read(sandbox: Sandbox, path: str) -> str:
     """Return the text of a file, or Failed with the reason."""
-    result = sandbox.run(READ.format(path=_quoted(path), n=MOST_BYTES + 1))
+    result = sandbox.run(READ.format(path=_quoted(path), n=MAX_BYTES + 1))
     try:
         data = base64.b64decode(result.output, validate=True)
-        if result.ok and len(data) <= MOST_BYTES:
+        if result.ok and len(data) <= MAX_BYTES:
             return data.decode()
     except UnicodeDecodeError:
         return Failed(f"{path} is not a UTF-8 text: edit it with bash.")
     except ValueError:   # output that is not base64 is an error message
         return Failed(f"{path} cannot be read: {result.output.strip()}")
-    return Failed(f"{path} is longer than {MOST_BYTES:,} bytes: edit it with bash.")
+    return Failed(f"{path} is longer than {MAX_BYTES:,} bytes: edit it with bash.")
 
 
 def _quoted(path: str) -> str:

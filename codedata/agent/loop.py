@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from codedata.agent.endings import submit
 from codedata.agent.files import write
 from codedata.agent.history import History
-from codedata.agent.protocols import Action, Native, Reply, Text, Turn, one_command
+from codedata.agent.protocols import Action, AgentTurn, ModelReply, Native, Text, one_command
+from codedata.agent.submit import submit
 from codedata.agent.tools import Failed, Stop, Tool
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.records import storable
@@ -29,7 +29,7 @@ from codedata.store import to_json, write_atomic
 from codedata.texts import text_of
 
 RUNNING, SUCCESS, MAX_ITERATION, TOOL_STOP, ERROR = "running", "success", "max_iteration", "tool_stop", "error"
-SILENT_REPLIES = 2       # first replies without a tool call, after which the text protocol is used
+EMPTY_REPLIES = 2       # first replies without a tool call, after which the text protocol is used
 SAME_FAILURES = 3        # in a row of one action: the model is advised, the action not run again
 MALFORMED_REPLIES = 8    # in a row: the run ends
 SAVED_IN = "~/agent_output"   # in the sandbox: whole texts of shortened observations
@@ -42,7 +42,7 @@ OVERWRITTEN = re.compile(r"^[^\n]*\r(?!\n|$)", re.MULTILINE)                    
 class LLMServer(Protocol):
     """Define the model interface of an agent; codedata.llm.Client and LLMServerHTTP implement it."""
 
-    def ask(self, messages: list[dict], *, tools: list[dict] | None = None) -> Reply:
+    def ask(self, messages: list[dict], *, tools: list[dict] | None = None) -> ModelReply:
         """Return one reply; raise HttpTrouble where the endpoint refuses, or another ItemFailed."""
 
 
@@ -161,10 +161,10 @@ class _Run:
             self.end(MAX_ITERATION, error=f"{self.iterations} replies, and no answer")
         return self.status == RUNNING
 
-    def think(self) -> Turn:
+    def think(self) -> AgentTurn:
         """Append the model's next turn to the history and return it."""
         can_fall_back = self.agent.protocol == "auto" and self.protocol.name == "native" and "bash" in self.agent.tools
-        if can_fall_back and not self.n_actions and self.iterations >= SILENT_REPLIES:
+        if can_fall_back and not self.n_actions and self.iterations >= EMPTY_REPLIES:
             self._begin(Text(self.agent.tools))
         reply = self._ask(can_fall_back)
         self.iterations += 1
@@ -182,7 +182,7 @@ class _Run:
             self.history.say({"role": "user", "content": turn.problem})
         return turn
 
-    def _ask(self, can_fall_back: bool) -> Reply:
+    def _ask(self, can_fall_back: bool) -> ModelReply:
         """Return a reply to the history; shorten it or switch to text where the endpoint requires that."""
         if self.history.size() > self.agent.max_context_tokens:
             self.history.shorten(self.agent.max_context_tokens, self.iterations + 1, self._save_text)

@@ -1,6 +1,6 @@
 """Read the actions in a model's reply: native tool calls, or text with a THOUGHT and one bash block a turn.
 
-A reply is read into a Turn: the message that goes into the history, and its actions. An action or turn that cannot
+A reply is read into a AgentTurn: the message that goes into the history, and its actions. An action or turn that cannot
 be carried out has a `problem`, which is sent to the model.
 """
 from __future__ import annotations
@@ -17,7 +17,7 @@ from codedata.texts import text_of
 BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^```bash\b", re.MULTILINE)
 THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the opening tag may be part of the chat template
-NOTHING_SAID = "(nothing)"   # endpoints refuse empty assistant messages
+EMPTY_REPLY = "(nothing)"   # endpoints refuse empty assistant messages
 ANSWER_CHARS = 60            # shown of an argument or name that is invalid
 
 
@@ -32,7 +32,7 @@ class Action:
 
 
 @dataclass(frozen=True)
-class Turn:
+class AgentTurn:
     """Hold one reply of a model: its message and its actions."""
 
     message: dict
@@ -40,8 +40,8 @@ class Turn:
     problem: str = ""        # the message to the model where there is no action
 
 
-class Reply(Protocol):
-    """Define what is read of a reply; codedata.llm.Reply implements it."""
+class ModelReply(Protocol):
+    """Define what is read of a reply; codedata.llm.ModelReply implements it."""
 
     text: str
     tool_calls: list[dict]
@@ -62,17 +62,17 @@ class Native:
         """Return the first messages of a run."""
         return [{"role": "system", "content": system_prompt}, {"role": "user", "content": task}]
 
-    def read(self, reply: Reply) -> Turn:
-        """Return a reply as a Turn; `problem` is set where it has no usable action."""
+    def read(self, reply: ModelReply) -> AgentTurn:
+        """Return a reply as a AgentTurn; `problem` is set where it has no usable action."""
         text = without_thinking(reply.text)
         if reply.truncated or not reply.tool_calls:
             problem = _packaged("cut_short.md") if reply.truncated else "your reply has no tool call in it"
-            return Turn(said(text), problem=_packaged("native_again.md").replace("{problem}", problem))
+            return AgentTurn(said(text), problem=_packaged("native_again.md").replace("{problem}", problem))
         actions = [self._action(call) for call in reply.tool_calls]
         calls = [{"id": action.id, "type": "function",
                   "function": {"name": action.tool, "arguments": json.dumps(action.arguments, ensure_ascii=False)}}
                  for action in actions]   # serialized again: endpoints refuse a history with invalid calls
-        return Turn({"role": "assistant", "content": text or None, "tool_calls": storable(calls)}, actions)
+        return AgentTurn({"role": "assistant", "content": text or None, "tool_calls": storable(calls)}, actions)
 
     def observation(self, action: Action, text: str) -> dict:
         """Return the message with an action's result."""
@@ -115,15 +115,15 @@ class Text:
         system_prompt += "\n\n" + _packaged("text.md") + ("\n\n" + _packaged("text_stop.md") if self.can_stop else "")
         return [{"role": "system", "content": system_prompt}, {"role": "user", "content": task}]
 
-    def read(self, reply: Reply) -> Turn:
-        """Return a reply as a Turn; `problem` is set where it has no usable action."""
+    def read(self, reply: ModelReply) -> AgentTurn:
+        """Return a reply as a AgentTurn; `problem` is set where it has no usable action."""
         text = without_thinking(reply.text)
         command, problem = one_command(text)
         if reply.truncated:
             problem = _packaged("cut_short.md")
         if problem:
-            return Turn(said(text), problem=_packaged("text_again.md").replace("{problem}", problem))
-        return Turn(said(text), [Action("bash", {"command": command})])
+            return AgentTurn(said(text), problem=_packaged("text_again.md").replace("{problem}", problem))
+        return AgentTurn(said(text), [Action("bash", {"command": command})])
 
     def observation(self, action: Action, text: str) -> dict:
         """Return the message with an action's result."""
@@ -148,7 +148,7 @@ def without_thinking(text: str) -> str:
 
 def said(text: str) -> dict:
     """Return an assistant message; its content is never empty."""
-    return {"role": "assistant", "content": text or NOTHING_SAID}
+    return {"role": "assistant", "content": text or EMPTY_REPLY}
 
 
 def _packaged(name: str) -> str:

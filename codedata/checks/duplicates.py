@@ -30,7 +30,7 @@ SLOTS = 128             # of a MinHash signature
 FOUND = 0.998           # share of pairs at the threshold that become candidates, at least
 SEED = 20_240_613       # of the MinHash; a fixed number keeps results reproducible
 CACHED_WORDS = 1 << 20  # their hashes take 0.15 GB
-LONGEST_CACHED = 64     # characters; longer words are mostly base64 and do not occur again
+MAX_CACHED_CHARS = 64     # characters; longer words are mostly base64 and do not occur again
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")   # Chinese has no spaces
 ASCII_WORD = re.compile(r"[a-z0-9_]+")
 ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -104,7 +104,7 @@ class WordHashes(dict):
 
     def __missing__(self, word: str) -> int:
         value = int.from_bytes(blake2b(word.encode(errors="surrogatepass"), digest_size=8).digest(), "little")
-        if len(word) <= LONGEST_CACHED:
+        if len(word) <= MAX_CACHED_CHARS:
             if len(self) >= CACHED_WORDS:
                 self.clear()
             self[word] = value

@@ -63,7 +63,7 @@ PATTERNS = {   # matched ignoring case and within a line; repeats are bounded
 }
 FLOOD = 5            # repetitions of a sentence that count as flooding
 SHORTEST_CODE = 24   # characters of base64 or hex that may hold a message
-MOST_CODES = 200     # base64 or hex runs of an answer that are decoded
+MAX_CODES = 200     # base64 or hex runs of an answer that are decoded
 LOOKALIKES = str.maketrans("аеорсухіјѕԁɡһкмтнвАЕОРСУХІЈЅКМТНВαορνικτεΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
                            "aeopcyxijsdghkmthBAEOPCYXIJSKMTHBaopviktEABEZHIKMNOPTYX")
 CODE = re.compile(rf"[A-Za-z0-9+/_-]{{{SHORTEST_CODE},4000}}={{0,2}}|"
@@ -155,7 +155,7 @@ def _undisguised(answer: str) -> tuple[str, list[int]]:
 
 def _codes(answer: str) -> Iterator[re.Match]:
     for n, match in enumerate(CODE.finditer(answer)):
-        if n == MOST_CODES:
+        if n == MAX_CODES:
             return
         yield match
 

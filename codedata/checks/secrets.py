@@ -217,7 +217,7 @@ KEY_LINE = re.compile(KEY_GAP + r"{0,40}(?:[A-Za-z-]{4,20}: [^\n\\\"]{1,80}|[A-Z
 KEY_LAST = re.compile(KEY_GAP + r"{0,40}[A-Za-z0-9+/]{1,76}={0,2}(?=" + KEY_GAP + r"{0,40}(?:=|-----END|\Z|\.\.\.|…))")
 KEY_PIECE = re.compile(KEY_GAP + r"{0,40}([A-Za-z0-9+/]{8,76}={0,2})(?=[\s\"'\\]|\Z)")   # a line cut off
 KEY_ENDS = re.compile(KEY_GAP + r"{0,40}(?:=[A-Za-z0-9+/]{4})?" + KEY_GAP + r"{0,40}-----END [A-Z0-9 ]{0,40}-----")
-LEAST_KEY = 60   # characters; a shorter block is code or a manual that quotes the markers
+MIN_KEY_CHARS = 60   # characters; a shorter block is code or a manual that quotes the markers
 
 
 def _private_keys(text: str) -> Found:
@@ -229,7 +229,7 @@ def _private_keys(text: str) -> Found:
                 end = line.end()
         if (piece := KEY_PIECE.match(text, end)) and is_random(piece[1]):
             end = piece.end()
-        if end - begin.end() >= LEAST_KEY and "EXAMPLE" not in text[begin.end():end]:
+        if end - begin.end() >= MIN_KEY_CHARS and "EXAMPLE" not in text[begin.end():end]:
             last = KEY_ENDS.match(text, end)
             yield "private key", begin.start(), last.end() if last else end
 

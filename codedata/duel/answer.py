@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from codedata.duel.format import clean, format_problem
-from codedata.duel.leaks import LeakCheck, Try, refused_text
-from codedata.duel.texts import packaged_text
+from codedata.code.turn import clean, format_problem
+from codedata.duel.prompt_texts import packaged_text
+from codedata.leak.cache import LeakCheck, Try, refused_text
 from codedata.leak.request import NONE, behind, with_pull_request
 from codedata.llm import Client, Reply
 from codedata.records import Answer, Commit, Message
@@ -88,5 +88,5 @@ def ask_knowing(client: Client, layout: Layout, history: list[Message], commit: 
         turn = turn if defence else said
     leaks.keep(tries)
     if tries[-1].findings:
-        client.give_up(f"shows what it cannot know: {tries[-1].told()}")
+        client.give_up(f"shows what it cannot know: {tries[-1].describe()}")
     return turn

@@ -17,23 +17,23 @@ from pathlib import Path
 
 from codedata.config import Settings
 from codedata.duel.answer import ask_knowing, challenger_messages
-from codedata.duel.judges import Panel
-from codedata.duel.leaks import LeakCheck
-from codedata.duel.outcome import NO_SETTINGS, standing, write_duel
-from codedata.duel.texts import packaged_text, prompt_digest
+from codedata.duel.duel_state import NO_SETTINGS, load_duel_state, write_duel
+from codedata.duel.panel import Panel
+from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.errors import Trouble
-from codedata.ledger import Known
+from codedata.leak.cache import LeakCheck
+from codedata.ledger import FileState
 from codedata.llm import Client, Models
 from codedata.progress import plural
 from codedata.records import Answer, Attempts, AttemptScore, Commit, Defeat, Message, Refined, Sample, Score
-from codedata.resume import Reads, Writes, read_digest
+from codedata.states import Reads, Writes, read_digest
 from codedata.store import Store, View, digest, digests_of, lock
 from codedata.texts import fill
 
 NO_REASON = "(they gave no reason)"
 
 
-class Criticised(View):
+class TurnsToRefine(View):
     """Read the turns to refine: those of refined/ and, if `also_defeat`, those of defeat/."""
 
     cls = Refined
@@ -43,7 +43,7 @@ class Criticised(View):
         self._stores = [Store(root, cls) for cls in ((Refined, Defeat) if also_defeat else (Refined,))]
         self._answers, self._in = Store(root, Answer), {}
 
-    def open(self) -> Criticised:
+    def open(self) -> TurnsToRefine:
         """Read the listings of the stores and return self."""
         self._answers.open()
         for store in self._stores:
@@ -64,7 +64,7 @@ class Criticised(View):
         """
         return name in self._answers
 
-    def facts(self, name: str) -> Known:
+    def facts(self, name: str) -> FileState:
         """Return the digests of a turn from the store that holds it."""
         return self._in[name].facts(name)
 
@@ -119,7 +119,7 @@ class Refiner:
 
     def reads(self, also_defeat: bool) -> Reads:
         """Return the turns to refine and the fields of them that an attempt depends on."""
-        return Reads(Criticised(self._root, also_defeat), fields=("messages", "challenger", "reasons"))
+        return Reads(TurnsToRefine(self._root, also_defeat), fields=("messages", "challenger", "reasons"))
 
     def writes(self) -> Writes:
         """Return the store of the attempts, which a run appends to."""
@@ -128,7 +128,7 @@ class Refiner:
     def identity(self) -> dict:
         """Return the settings that an attempt depends on: model, prompts and leak check."""
         prompts = ("challenger.md", "pull_request.md", "refine.md", "leak.md", "form.md")
-        return {**self._client.speaker.identity(), "prompt": [*map(prompt_digest, prompts)],
+        return {**self._client.spec.identity(), "prompt": [*map(prompt_digest, prompts)],
                 "leaks": self._leaks.identity()}
 
     def requests(self, turn: Sample, commit: Commit, **_):
@@ -159,7 +159,7 @@ def _from_its_side(reason: str) -> str:
     return re.sub(r"\b(?:the )?king\b", "the other turn", reason, flags=re.IGNORECASE)
 
 
-class Refining:
+class RefineRun:
     """Judge the attempts for `validate.py --refine`, by stage.run()."""
 
     def __init__(self, settings: Settings, panel: Panel):
@@ -187,7 +187,7 @@ class Refining:
 
     def _put_better(self) -> list[tuple[float, float]]:
         """Replace turns by their best attempt if it is better; return [(old, new score)]."""
-        now, attempts = standing(self.settings, Panel(self.settings)), Store(self.settings.root, AttemptScore).open()
+        now, attempts = load_duel_state(self.settings, Panel(self.settings)), Store(self.settings.root, AttemptScore).open()
         current, edited, won = set(now.plan.current), set(now.plan.names["edited"]), []
         for stem, names in self._pairs.by_turn().items():
             scores = {name: attempts.read(name) for name in names if name in attempts}
@@ -207,7 +207,7 @@ class Refining:
         detail = {"refined": name, "score_before": before.score, "score_after": attempt.score}
         answers.set_aside(stem)
         scores.set_aside(stem)
-        made = answers.book.made.get(("ch", stem))
+        made = answers.ledger.made.get(("ch", stem))
         known, found = answers.put(stem, answer, own=("challenger",), keep_edits=False)
         answers.note(stem, stage="ch", state="done", instance_id=known.instance_id, read=made.read if made else "",
                      found=found, wrote={"challenger": known.digests["challenger"]}, size=known.size,

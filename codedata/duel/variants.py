@@ -26,13 +26,13 @@ from codedata.duel.answer import (
     king_messages,
     placebo_messages,
 )
-from codedata.duel.leaks import LeakCheck
-from codedata.duel.texts import packaged_text, prompt_digest
+from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.errors import Excluded
+from codedata.leak.cache import LeakCheck
 from codedata.leak.request import behind, with_pull_request
 from codedata.llm import Client, Models, Reply
 from codedata.records import Answer, Commit, Message, variant
-from codedata.resume import Reads, Writes
+from codedata.states import Reads, Writes
 from codedata.store import Store
 from codedata.texts import fill
 
@@ -82,8 +82,8 @@ class Challenger:
     def identity(self) -> dict:
         """Return the settings that a turn depends on besides its inputs."""
         by = {"how": self.how} if self.how != "informed" else {}
-        blind = {"blind": self._blind.speaker.identity(), "candidates": self._n} if self._blind else {}
-        return {**self._client.speaker.identity(), **by, **blind, "prompt": [*map(prompt_digest, PROMPTS[self.how])],
+        blind = {"blind": self._blind.spec.identity(), "candidates": self._n} if self._blind else {}
+        return {**self._client.spec.identity(), **by, **blind, "prompt": [*map(prompt_digest, PROMPTS[self.how])],
                 "leaks": self._leaks.identity()}
 
     def _hint(self, answer: Answer, commit: Commit) -> str:
@@ -143,4 +143,4 @@ def _choice_problem(reply: Reply, n: int) -> str | None:
 
 def _at(client: Client, temperature: float) -> Client:
     """Return a copy of the client with this temperature."""
-    return client.with_speaker(replace(client.speaker, temperature=temperature))
+    return client.with_speaker(replace(client.spec, temperature=temperature))

@@ -31,8 +31,8 @@ from codedata.texts import fill, text_of
 
 SCRIPTS = ("install_script", "test_script")
 TOOLS = (ToolBashExecutor(), view_file, search, edit_file, create_file, stop)
-MOST_FILES = 300
-MOST_LOG = 6000   # characters of a failure that the agent is shown
+MAX_FILES = 300
+MAX_LOG_CHARS = 6000   # characters of a failure that the agent is shown
 SAME_LINES = 3    # from this many equal lines in a row on, one is shown
 
 
@@ -47,7 +47,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Found:
+class ScriptsFound:
     """Hold what an agent submitted and how its run ended."""
 
     status: str                       # how the agent ended: success | max_iteration | tool_stop | error
@@ -72,7 +72,7 @@ class Planner:
         self._system_prompt = _text("agent.md", minutes=f"{script_s / 60:g}")
         self._n = 0
 
-    def find(self, sandbox: Sandbox, repo: str, failures: list[Failure], in_two: bool) -> Found:
+    def find(self, sandbox: Sandbox, repo: str, failures: list[Failure], in_two: bool) -> ScriptsFound:
         """Return the scripts that the agent finds for the source in the sandbox, given earlier
         failures. With `in_two` it works in two stages."""
         files = sandbox.run(listing()).output.strip() or "(nothing)"
@@ -85,12 +85,12 @@ class Planner:
         task = _text("agent_tests.md", repo=repo, install_script=first.scripts["install_script"])
         return _joined(first, self._ask(sandbox, task, SCRIPTS[1:], stage=1))
 
-    def mend(self, sandbox: Sandbox, repo: str, failure: Failure) -> Found:
+    def mend(self, sandbox: Sandbox, repo: str, failure: Failure) -> ScriptsFound:
         """Return what the agent submits after the verification of its earlier scripts failed."""
         return self._ask(sandbox, _text("agent_again.md", repo=repo, fault=failure.fault, log=end_of(failure.log),
                                         **{name: getattr(failure, name) for name in SCRIPTS}), SCRIPTS)
 
-    def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...], stage: int = 0) -> Found:
+    def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...], stage: int = 0) -> ScriptsFound:
         agent = Agent(self._system_prompt, [*TOOLS, _submit(wanted)], self._llm, sandbox,
                       max_iterations=self._iterations[stage], trajectory=self._trajectory(self._n), **self._limits)
         self._n += 1
@@ -109,13 +109,13 @@ def _submit(wanted: tuple[str, ...]):
     return submit
 
 
-def _found(result: AgentResult, wanted: tuple[str, ...]) -> Found:
+def _found(result: AgentResult, wanted: tuple[str, ...]) -> ScriptsFound:
     scripts = scripts_in(result.answer)
     status, error = result.status, result.error
     if status == "success" and (missing := [name for name in wanted if name not in scripts]):
         status, error = "error", f"handed in no <{missing[0]}>"
     summary = re.sub(rf"<({'|'.join(SCRIPTS)})>.*?</\1>", "", result.answer, flags=re.DOTALL).strip()
-    return Found(status, scripts, summary, error, result.messages, result.usage)
+    return ScriptsFound(status, scripts, summary, error, result.messages, result.usage)
 
 
 def scripts_in(answer: str) -> dict[str, str]:
@@ -128,12 +128,12 @@ def scripts_in(answer: str) -> dict[str, str]:
     return found
 
 
-def _joined(first: Found, second: Found) -> Found:
+def _joined(first: ScriptsFound, second: ScriptsFound) -> ScriptsFound:
     """Return the results of the two stages as one, with their usage summed up."""
     usage = {key: None if None in (a := first.usage.get(key), b := second.usage.get(key)) else a + b
              for key in first.usage}
     summary = "\n\n".join(filter(None, (first.summary, second.summary)))
-    return Found(second.status, first.scripts | second.scripts, summary, second.error,
+    return ScriptsFound(second.status, first.scripts | second.scripts, summary, second.error,
                  first.messages + second.messages, usage)
 
 
@@ -144,12 +144,12 @@ def _told(failure: Failure) -> str:
 
 
 def listing() -> str:
-    """Return the command that lists up to MOST_FILES files of a repository."""
-    return _text("list_files.sh", most=str(MOST_FILES))
+    """Return the command that lists up to MAX_FILES files of a repository."""
+    return _text("list_files.sh", most=str(MAX_FILES))
 
 
 def end_of(log: str) -> str:
-    """Return the last lines of a log, at most MOST_LOG characters. A line that repeats
+    """Return the last lines of a log, at most MAX_LOG_CHARS characters. A line that repeats
     SAME_LINES times or more is shown once, with its count."""
     lines = []
     for line, same in groupby(plain(log).strip().splitlines()):
@@ -157,7 +157,7 @@ def end_of(log: str) -> str:
         lines += [line] * n if n < SAME_LINES else [line, f"(the line above {n} times)"]
     lines.reverse()
     n_chars = list(accumulate(len(line) + 1 for line in lines))
-    return "\n".join(reversed(lines[:max(1, bisect_right(n_chars, MOST_LOG))]))[-MOST_LOG:]
+    return "\n".join(reversed(lines[:max(1, bisect_right(n_chars, MAX_LOG_CHARS))]))[-MAX_LOG_CHARS:]
 
 
 def _text(name: str, **parts: str) -> str:

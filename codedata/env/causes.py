@@ -5,14 +5,14 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from codedata.env.tables import table
+from codedata.env.recipes.package_index import table
 
 # These causes come in addition to those in causes.toml, which are found by patterns in a log.
 BESIDE = ("no_recipe", "manifest_unreadable", "time_limit", "crashed", "broken_off", "exit_code",
           "tests_fail", "part_of_suite", "unstable", "offline", "history", "shadowed", "sandbox_died",
           "source", "results_too_large", "results_too_many", "results_too_deep", "results_too_slow", "other")
 LONGEST = 300        # characters of the evidence that are kept
-LEAST_SHARE = 0.05   # matching lines that are needed for each failed case
+MIN_SHARE = 0.05   # matching lines that are needed for each failed case
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
 
     In an install the first match in the order of causes.toml wins, since a build reports what it
     missed in many ways. In tests the cause with most matching lines wins. Causes with fewer than
-    LEAST_SHARE lines for each of `n_failed` cases are ignored. The evidence for "other" is the last
+    MIN_SHARE lines for each of `n_failed` cases are ignored. The evidence for "other" is the last
     line.
     """
     lines: Counter[str] = Counter()
@@ -45,7 +45,7 @@ def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
             for found in re.finditer(pattern, text, re.MULTILINE):
                 lines[cause["name"]] += 1
                 first.setdefault(cause["name"], _line_of(text, found.start()))
-    lines = Counter({name: n for name, n in lines.items() if n >= n_failed * LEAST_SHARE})
+    lines = Counter({name: n for name, n in lines.items() if n >= n_failed * MIN_SHARE})
     if not lines:
         return Cause("other", _last_line(text))
     name = next(iter(lines)) if phase == "install" else max(lines, key=lambda n: lines[n])

@@ -14,7 +14,7 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 
-from codedata.env.leftovers import LOOK_S, activation
+from codedata.env.isolation import LOOK_S, activation
 from codedata.errors import ItemFailed
 from codedata.sandbox import Sandbox, open_sandbox
 from codedata.sandbox.archives import PIECE, Bounds, UnsafeArchive, members, read_tar, unpack

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from codedata.code.results import OVER, counts, not_collected
+from codedata.code.test_results import OVER, counts, not_collected
 from codedata.env.causes import Cause, cause_of
 
-HEALTHY, MOST_SKIPPED, MOST_SILENT = 0.95, 0.2, 0.5
+HEALTHY, MAX_SKIPPED, MAX_UNREPORTED = 0.95, 0.2, 0.5
 STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*|INTERNALERROR> .*)$",
                      re.MULTILINE)
 CRASHED = 128              # exit codes from here on mean that a signal ended the runner
@@ -62,7 +62,7 @@ class Run:
     @property
     def healthy(self) -> bool:
         """Return whether the whole suite ran, enough cases passed and not too many were skipped."""
-        return self.whole and self.share_passed >= HEALTHY and self.share_skipped <= MOST_SKIPPED
+        return self.whole and self.share_passed >= HEALTHY and self.share_skipped <= MAX_SKIPPED
 
 
 def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
@@ -117,6 +117,6 @@ def silent(committed: list[str], results: list[dict[str, str]]) -> tuple[list[st
 def part_of_suite(quiet: list[str], n_files: int) -> Cause:
     """Return the cause for a test script that leaves out most test files; an empty Cause for any
     other."""
-    if len(quiet) <= n_files * MOST_SILENT:
+    if len(quiet) <= n_files * MAX_UNREPORTED:
         return Cause()
     return Cause("part_of_suite", f"no case of {len(quiet)} of {n_files} test files, such as {quiet[0]}")

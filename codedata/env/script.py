@@ -5,7 +5,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 
-from codedata.env.tables import table
+from codedata.env.recipes.package_index import table
 from codedata.texts import printable
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

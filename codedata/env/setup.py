@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from codedata.config import Settings
-from codedata.env.agents import SCRIPTS, Failure, Found, Planner
-from codedata.env.facts import read_facts
+from codedata.env.agents import SCRIPTS, Failure, Planner, ScriptsFound
 from codedata.env.inputs import Repository
-from codedata.env.plan import Planned, plan, project_of
+from codedata.env.recipes.planner import Planned, plan, project_of
+from codedata.env.repository_facts import read_facts
 from codedata.env.runs import part_of_suite
 from codedata.env.verify import Limits, Project, Verified, put_source, verify
 from codedata.errors import Interrupted, ItemFailed
@@ -28,7 +28,7 @@ from codedata.llm.calls import current
 from codedata.progress import usd
 from codedata.records import Environment
 from codedata.sandbox import Sandbox
-from codedata.sandbox.host import WORKDIR, Host
+from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.store import digest
 
 TRAJECTORIES = "_trajectories"
@@ -40,7 +40,7 @@ IMAGES = "codedata-env/"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SetupOutcome:
     """Hold the result of the planners so far."""
 
     planner: str
@@ -60,7 +60,7 @@ class Outcome:
 class Setup:
     """Set up repositories; make() is the item function."""
 
-    def __init__(self, settings: Settings, models: Models, host: Host):
+    def __init__(self, settings: Settings, models: Models, host: SandboxFactory):
         self._settings, self._models, self._host = settings, models, host
         self._agent = models.client("agent") if settings.env.planner != "recipe" else None
         self._limits = Limits(settings.sandbox.run_timeout, settings.sandbox.run_timeout)
@@ -76,7 +76,7 @@ class Setup:
         def opener(image: str, is_stateful: bool = False) -> Sandbox:
             return self._host.open(image or base_image, label, workdir, is_stateful)
 
-        outcome = Outcome("recipe")
+        outcome = SetupOutcome("recipe")
         try:
             with _folder(repository, opener) as folder:
                 facts = read_facts(folder)
@@ -108,7 +108,7 @@ class Setup:
         stale."""
         own = self._settings
         return {"planner": own.env.planner, "base_image": own.sandbox.base_image, "sandbox": own.sandbox.sandbox,
-                **({"agent": self._agent.speaker.identity()} if self._agent else {})}
+                **({"agent": self._agent.spec.identity()} if self._agent else {})}
 
     def bound(self) -> str:
         """Return a line that says how many calls there can be, and what they can cost."""
@@ -120,8 +120,8 @@ class Setup:
         usd_each = f", {usd(own.agent.max_usd * (ROUNDS + 1))}" if own.agent.max_usd else ""
         return f"an agent for each repository{where}: at most {at_most} calls{usd_each}, most of them take far fewer"
 
-    def _by_agent(self, repository: Repository, project: Project, opener, image_name: str, before: Outcome,
-                  in_two: bool) -> Outcome:
+    def _by_agent(self, repository: Repository, project: Project, opener, image_name: str, before: SetupOutcome,
+                  in_two: bool) -> SetupOutcome:
         """Return the outcome of an agent, started where the recipes failed. Scripts that do not
         verify may be fixed once."""
         own = self._settings
@@ -177,14 +177,14 @@ def _folder(repository: Repository, opener):
         yield Path(folder)
 
 
-def _of_recipe(planned: Planned) -> Outcome:
+def _of_recipe(planned: Planned) -> SetupOutcome:
     """Return the outcome of the recipe planner."""
-    return _judged(Outcome("recipe", planned.install_script, planned.test_script, planned.verified,
+    return _judged(SetupOutcome("recipe", planned.install_script, planned.test_script, planned.verified,
                            summary=f"recipe: {planned.recipe or 'none'}", attempts=planned.attempts,
                            left_out=planned.left_out))
 
 
-def _with(outcome: Outcome, found: Found) -> Outcome:
+def _with(outcome: SetupOutcome, found: ScriptsFound) -> SetupOutcome:
     """Return the outcome with the result of an agent's run added."""
     usage = {key: None if None in (a := outcome.usage.get(key, 0), b := found.usage.get(key)) else a + b
              for key in found.usage}
@@ -200,7 +200,7 @@ def _heard(found: Verified) -> Verified:
     return replace(found, healthy=False, cause=part) if found.healthy and part.name else found
 
 
-def _judged(outcome: Outcome) -> Outcome:
+def _judged(outcome: SetupOutcome) -> SetupOutcome:
     """Return the outcome with its status set from its verification."""
     found = outcome.verified
     attempt = {"recipe": outcome.planner, "failed": found.failed, "cause": found.cause.name,
@@ -221,13 +221,13 @@ def image_name_of(repository: Repository) -> str:
     return IMAGES + (name if name == own else f"{name}-{digest(own)[:6]}")
 
 
-def _image_of(repository: Repository, base_image: str, outcome: Outcome) -> str:
+def _image_of(repository: Repository, base_image: str, outcome: SetupOutcome) -> str:
     """Return the image's name with a tag that no other result of the same repository gets."""
     made_of = [outcome.verified.base_commit, base_image, outcome.install_script]
     return f"{image_name_of(repository)}:{digest(made_of)[:12]}"
 
 
-def _record(repository: Repository, base_image: str, outcome: Outcome, seconds: float,
+def _record(repository: Repository, base_image: str, outcome: SetupOutcome, seconds: float,
             network_was_off: bool) -> Environment:
     """Return the record of an outcome."""
     found = outcome.verified

@@ -36,7 +36,7 @@ RUBBISH = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, 
 Parsed = TypeVar("Parsed")
 
 
-class Source:
+class RepositoryFiles:
     """Read the files of a repository's folder within limits. Files in `skipped` count as missing,
     for the reasons given. `announce` is called with the name of each file before it is opened, so
     that a parent process knows at which file this process ended."""

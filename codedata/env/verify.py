@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codedata.bounded import read_bounded
-from codedata.code.results import Case, counts, not_collected, over, parse
+from codedata.code.test_results import Case, counts, not_collected, over, parse
 from codedata.env import outside
 from codedata.env.causes import Cause, cause_of
-from codedata.env.leftovers import LOOK_S, TOOLS, history_after, now, restore, run_tool, shadows
+from codedata.env.isolation import LOOK_S, TOOLS, history_after, now, restore, run_tool, shadows
 from codedata.env.runs import Run, compare, silent, why_not_healthy
 from codedata.env.script import RESULTS
 from codedata.sandbox import Result, Sandbox, SandboxDied
@@ -119,7 +119,7 @@ def _verify(sandbox, open_sandbox, project, install_script, test_script, limits,
         return replace(found, failed="install", cause=cause, log=installed.output, timed_out=installed.timed_out)
     if image_name:
         found = replace(found, image_id=sandbox.commit(image_name, keep=False))
-    elif (left := with_what_is_left(found, sandbox, project, test_script)).failed:   # now, since tests may commit, too
+    elif (left := with_remaining_time(found, sandbox, project, test_script)).failed:   # now, since tests may commit, too
         return left
     runs = [run_tests(sandbox, test_script, limits.test_s)]
     found = replace(found, log=runs[0].text, test_s=(runs[0].seconds,), **_figures(runs[0]))
@@ -130,7 +130,7 @@ def _verify(sandbox, open_sandbox, project, install_script, test_script, limits,
         return _repeated(sandbox, found, runs, test_script, limits)
     sandbox.close()
     with open_sandbox(image_name) as fresh:
-        found = with_what_is_left(found, fresh, project, test_script, image_name)
+        found = with_remaining_time(found, fresh, project, test_script, image_name)
         if found.failed:
             return found
         fresh.network(True)
@@ -237,7 +237,7 @@ def _figures(run: Run) -> dict:
             "not_collected": not_collected(run.results), "timed_out": run.timed_out}
 
 
-def with_what_is_left(found: Verified, sandbox: Sandbox, project: Project, test_script: str,
+def with_remaining_time(found: Verified, sandbox: Sandbox, project: Project, test_script: str,
                       image_name: str = "") -> Verified:
     """Return `found`, failed where the sandbox or its image holds another history or another
     copy of the project. Where the files can be read from outside, the sandbox's own git is not

@@ -16,10 +16,10 @@ from string import Template
 
 import codedata
 from codedata.config import EMBEDDED_MODEL, Settings
-from codedata.export.origin import Origins, public
-from codedata.export.rows import FINDINGS, LEAKS, MESSAGES, NUMBER, REASONS, TEXT, Format
+from codedata.export.collect import FINDING, LEAK, SIDES, ExportTurn, LeftOutLog
+from codedata.export.formats import FINDINGS, LEAKS, MESSAGES, NUMBER, REASONS, TEXT, Format
+from codedata.export.provenance import Provenance, public
 from codedata.export.split import SPLITS
-from codedata.export.turns import FINDING, LEAK, SIDES, LeftOut, Turn
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, table
@@ -50,11 +50,11 @@ class Background:
 
     settings: Settings
     duel: dict | None
-    origins: Origins
+    origins: Provenance
     costs: list[Cost]
-    turns: list[Turn]               # the turns that may be exported
+    turns: list[ExportTurn]               # the turns that may be exported
     in_bucket: Counter              # records found in final/, refined/, defeat/
-    left_out: LeftOut
+    left_out: LeftOutLog
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Contents:
     rows: dict[str, int]                                             # by split
     n_bytes: dict[str, int]
     n_file_bytes: int = 0
-    turns: dict[str, Turn] = field(default_factory=dict)             # name → turn with a row
+    turns: dict[str, ExportTurn] = field(default_factory=dict)             # name → turn with a row
     split_of: dict[str, str] = field(default_factory=dict)           # turn → split
     rows_of: Counter = field(default_factory=Counter)                # turn → rows
     lengths: list[int] = field(default_factory=list)                 # of rows, in characters
@@ -97,7 +97,7 @@ def card(of: Contents, about: Background) -> str:
     return terminal_safe(Template(text_of("codedata.export", "card.md")).substitute(parts))
 
 
-def is_noise(about: Background, turns: list[Turn]) -> bool:
+def is_noise(about: Background, turns: list[ExportTurn]) -> bool:
     """Return whether the embedded model judged the duel or made an answer of these turns."""
     judges = {judge.get("model", name) for name, judge in about.duel["judges"].items()} if about.duel else set()
     return EMBEDDED_MODEL in judges.union(*(about.origins.models(turns, side) for side in SIDES))
@@ -167,7 +167,7 @@ def _rows(of: Contents) -> str:
     return table(["split", "rows", "turns", "repositories", "pull requests"], rows, "lrrrr")
 
 
-def _spread(turns: list[Turn]) -> str:
+def _spread(turns: list[ExportTurn]) -> str:
     """Return two tables: turns by language, and turns by licence."""
     return "\n\n".join(table([kind, "turns"], _most_common(Counter(getattr(turn, kind) for turn in turns)), "lr")
                        for kind in ("language", "licence"))
@@ -273,11 +273,11 @@ def _checks(of: Contents, about: Background) -> str:
     return table(["check", "found"], rows, "lr")
 
 
-def _licences(turns: list[Turn], licence: str) -> str:
+def _licences(turns: list[ExportTurn], licence: str) -> str:
     told = ", ".join(f"{name} ({n})" for name, n in _most_common(Counter(turn.licence for turn in turns))) or "none"
     own = "" if licence == "other" else f"The set itself is under `{licence}`. "
     return (f"{own}The histories quote repositories; the column `licence` names the licence of each, as its source "
-            f"gives it. Turns by licence: {told}. The terms of the source data set and of the models that answered "
+            f"gives it. ExportTurns by licence: {told}. The terms of the source data set and of the models that answered "
             "hold too.")
 
 

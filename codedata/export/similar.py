@@ -23,7 +23,7 @@ from codedata.ledger import read_lines
 SHARED_BY = 10    # a line is the harness's if the first messages of one task in 10 have it,
 AT_LEAST = 3      # and at least 3 tasks
 FORMS = (".parquet", ".jsonl", ".json")   # of `against`; a folder is read in the first form it has
-ROWS_AT_ONCE = 1000
+ROWS_PER_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _rows(file: Path) -> Iterator[dict]:
         with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
             name = [glob.escape(str(file))]   # escaped because duckdb expands globs
             rows = database.execute("select to_json(r)::varchar from read_parquet(?) r", name)
-            while some := rows.fetchmany(ROWS_AT_ONCE):
+            while some := rows.fetchmany(ROWS_PER_BATCH):
                 yield from (orjson.loads(row) for row, in some)
     except (duckdb.Error, ValueError) as e:
         raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", str(file), "Mend it, or leave it out.") from e

@@ -28,7 +28,7 @@ ROW = {"issue": "problem_statement", "description": "pr_description"}   # the da
 
 
 @dataclass(frozen=True)
-class Line:
+class AnswerLine:
     """Hold one line of the file; its pull request is parsed separately."""
 
     id: str
@@ -77,7 +77,7 @@ def _verdict(text: str, where: str, judge: Client | None) -> dict:
         data = json.loads(text)
     except (ValueError, RecursionError) as e:
         raise BrokenRecord(f"is not JSON: {e}.", where) from None
-    line = parse(Line, data, where)
+    line = parse(AnswerLine, data, where)
     commit = _commit(data.get("pr"), f"{where} `pr`")
     facts = find_facts(line.messages, line.answer, commit)
     findings = [{"quote": fact.text, "kind": fact.kind, "why": fact.why} for fact in facts if fact.certain]

@@ -61,10 +61,10 @@ def judge_turn(client: Client, history: list[Message], turn: str, commit: Commit
         reply = client.ask(messages, schema=SCHEMA)
         said, problem = read_reply(reply.text or reply.reasoning, turn)
         if said is not None:
-            return LeakVerdict(client.speaker.role, side, of, attempt, said["leak"], said["findings"],
+            return LeakVerdict(client.spec.role, side, of, attempt, said["leak"], said["findings"],
                                said["hedged_claims"], storable(reply.text), {key: reply.call.get(key) for key in USAGE},
                                reply.call["seconds"], judge_settings(client))
-    return client.give_up(f"the leak judge {client.speaker.role} cannot be read: {problem}")
+    return client.give_up(f"the leak judge {client.spec.role} cannot be read: {problem}")
 
 
 def request(client: Client, history: list[Message], turn: str, commit: Commit, of: str, attempt: int = 1,
@@ -130,4 +130,4 @@ def verdict_digest(history: list[Message], turn: str, commit: Commit) -> str:
 
 def judge_settings(client: Client) -> str:
     """Return a digest (8 characters) of the judge's model settings and prompt."""
-    return digest([client.speaker.identity(), text_of("codedata.leak", "judge.md")])[:8]
+    return digest([client.spec.identity(), text_of("codedata.leak", "judge.md")])[:8]

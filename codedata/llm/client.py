@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import orjson
 
-from codedata.config import PRICE_LINE, Settings, Speaker, for_endpoint
+from codedata.config import PRICE_LINE, ModelSpec, Settings, for_endpoint
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.calls import Money, current
 from codedata.llm.http import Http, Retry, Tries, read_json
@@ -57,17 +57,17 @@ class _Request:
 class Client:
     """Send the requests of one role to its model: chat(), ask(), and fit() to cut a request."""
 
-    def __init__(self, speaker: Speaker, models: Models):
-        self.speaker, self._models = speaker, models
-        self._embedded = speaker.endpoint.name == "embedded"
-        self._alone_till, self.why_left_alone = 0.0, ""
+    def __init__(self, spec: ModelSpec, models: Models):
+        self.spec, self._models = spec, models
+        self._embedded = spec.endpoint.name == "embedded"
+        self._alone_till, self.cool_down_reason = 0.0, ""
         workers = models.settings.llm.workers
-        limit = min(workers, speaker.endpoint.max_concurrency or workers)
-        self._line = models.http.line(speaker.endpoint.name + " " + speaker.endpoint.base_url, limit)
-        self._headers = {"Content-Type": "application/json", **speaker.endpoint.headers}
-        if speaker.endpoint.api_key:
-            self._headers["Authorization"] = f"Bearer {speaker.endpoint.api_key}"
-        for value in (str(speaker.endpoint.api_key), *speaker.endpoint.headers.values()):
+        limit = min(workers, spec.endpoint.max_concurrency or workers)
+        self._line = models.http.line(spec.endpoint.name + " " + spec.endpoint.base_url, limit)
+        self._headers = {"Content-Type": "application/json", **spec.endpoint.headers}
+        if spec.endpoint.api_key:
+            self._headers["Authorization"] = f"Bearer {spec.endpoint.api_key}"
+        for value in (str(spec.endpoint.api_key), *spec.endpoint.headers.values()):
             if len(value) >= 8:   # a header may hold a key; masking shorter values would garble messages
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
 
@@ -80,7 +80,7 @@ class Client:
         other endpoints may not support it.
         """
         problem, requests = "", []
-        n_tries = 1 + self.speaker.format_retries
+        n_tries = 1 + self.spec.format_retries
         for _ in range(n_tries):
             again = once_more(problem) if once_more and problem else messages
             requests.append(self._request(again, grammar, schema, tools))
@@ -95,9 +95,9 @@ class Client:
             current().useless(request.digest)
         raise ItemFailed(f"{problem}, {n_tries} tries" if n_tries > 1 else problem)
 
-    def with_speaker(self, speaker: Speaker) -> Client:
+    def with_speaker(self, spec: ModelSpec) -> Client:
         """Return a client with other settings; calls to the same endpoint share its limits."""
-        return Client(speaker, self._models)
+        return Client(spec, self._models)
 
     def give_up(self, problem: str) -> NoReturn:
         """Raise ItemFailed though the replies are well-formed; the next run requests new ones."""
@@ -111,7 +111,7 @@ class Client:
         An endpoint that refuses a schema (HTTP 400, 422) and answers without it gets none again in this run.
         `tools` are always sent: a model without them needs other instructions.
         """
-        refuses, place = self._models.without_schema, (self.speaker.endpoint.base_url, self.speaker.model)
+        refuses, place = self._models.without_schema, (self.spec.endpoint.base_url, self.spec.model)
         plain = self._request(messages, grammar, tools=tools)
         if schema is None or self._embedded:
             return self._reply(plain)
@@ -127,20 +127,20 @@ class Client:
         refuses.add(place)
         return reply
 
-    def leave_alone(self, seconds: float, why: str) -> None:
+    def cool_down(self, seconds: float, why: str) -> None:
         """Send nothing for `seconds`: requests without a kept reply fail at once, with `why`."""
-        self._alone_till, self.why_left_alone = time.monotonic() + seconds, why
+        self._alone_till, self.cool_down_reason = time.monotonic() + seconds, why
 
     @property
-    def is_left_alone(self) -> bool:
-        """Return whether leave_alone() is still in effect."""
+    def is_cooling_down(self) -> bool:
+        """Return whether cool_down() is still in effect."""
         return time.monotonic() < self._alone_till
 
     def _request(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
                  tools: list[dict] | None = None) -> _Request:
-        speaker = self.speaker
-        body = {"model": speaker.model, "messages": messages, "temperature": speaker.temperature,
-                "max_tokens": speaker.max_tokens}
+        spec = self.spec
+        body = {"model": spec.model, "messages": messages, "temperature": spec.temperature,
+                "max_tokens": spec.max_tokens}
         if grammar and self._embedded:
             body["grammar"] = grammar
         if schema:
@@ -155,15 +155,15 @@ class Client:
         attempt, kept = calls.take(request.digest)
         if kept:
             return Reply(**kept["reply"], call=kept["call"])
-        if self.is_left_alone:
-            raise HttpTrouble(self.why_left_alone)
+        if self.is_cooling_down:
+            raise HttpTrouble(self.cool_down_reason)
         return self._ask(request, attempt, calls)
 
     def fit(self, history: list[dict], fixed: str = "", patches: tuple[str, ...] = ()) -> Fitted:
         """Return the request's parts cut to max_prompt_tokens; note for the ledger what was cut."""
-        speaker, limit = self.speaker, self.speaker.max_prompt_tokens
+        spec, limit = self.spec, self.spec.max_prompt_tokens
         if self._embedded:
-            room = self._models.embedded.CONTEXT - speaker.max_tokens
+            room = self._models.embedded.CONTEXT - spec.max_tokens
             limit = min(limit or room, room)
         if not limit:
             return Fitted(history, list(patches))
@@ -176,8 +176,8 @@ class Client:
     def estimate(self, messages: list[dict]) -> tuple[int, float | None]:
         """Return (estimated tokens of a request, maximum cost in USD or None) without a call."""
         tokens = sum(estimate_tokens(m["content"]) for m in messages)
-        tokens = min(tokens, self.speaker.max_prompt_tokens or tokens)
-        return tokens, self._models.money.cost(self.speaker.model, tokens, self.speaker.max_tokens)
+        tokens = min(tokens, self.spec.max_prompt_tokens or tokens)
+        return tokens, self._models.money.cost(self.spec.model, tokens, self.spec.max_tokens)
 
     def _ask(self, request: _Request, attempt: int, calls) -> Reply:
         models, tries = self._models, Tries()
@@ -196,12 +196,12 @@ class Client:
                 raise ValueError("without a chat completion in it") from e
 
         here = {"proxies": {}} if self._embedded else {}
-        url = (models.embedded.base_url() if self._embedded else self.speaker.endpoint.base_url) + "/chat/completions"
+        url = (models.embedded.base_url() if self._embedded else self.spec.endpoint.base_url) + "/chat/completions"
         try:
             reply, usage = models.http.send("POST", url, self._line, decode, tries=tries, gate=models.money.gate,
                                             data=request.data, headers=self._headers, **here)
         except HttpTrouble as e:
-            raise HttpTrouble(e.what, f"{self.speaker.model}:", WHAT_TO_DO.get(e.status, e.todo), e.status) from e
+            raise HttpTrouble(e.what, f"{self.spec.model}:", WHAT_TO_DO.get(e.status, e.todo), e.status) from e
         call = self._call(usage, tries)
         if reply.truncated:
             call["truncated"] = True
@@ -215,8 +215,8 @@ class Client:
     def _call(self, usage: dict, tries: Tries) -> dict:
         """Return a call's entry for the ledger."""
         # The cost uses the requested model name, which has a price; the served name may add a date.
-        return {"id": self._models.next_id(), "model": self.speaker.model, **usage,
-                "cost_usd": self._models.money.cost(self.speaker.model, **usage), "seconds": round(tries.seconds, 3),
+        return {"id": self._models.next_id(), "model": self.spec.model, **usage,
+                "cost_usd": self._models.money.cost(self.spec.model, **usage), "seconds": round(tries.seconds, 3),
                 **{key: n for key, n in (("tries", tries.n), ("timeouts", tries.timeouts),
                                          ("throttled", tries.throttled)) if n > (key == "tries")}}
 
@@ -233,7 +233,7 @@ class LLMServerHTTP(Client):
         settings = for_endpoint(base_url, model, api_key)
         endpoint = replace(settings.endpoints["base_url"], base_url=base_url.rstrip("/"))
         models = Models(settings)
-        super().__init__(Speaker("agent", model, endpoint, temperature, max_tokens, max_prompt_tokens=0,
+        super().__init__(ModelSpec("agent", model, endpoint, temperature, max_tokens, max_prompt_tokens=0,
                                  format_retries=0), models)
         models.check(self)
 
@@ -279,18 +279,18 @@ class Models:
 
     def client(self, role: str) -> Client:
         """Return the client of a role."""
-        return self._client(self.settings.speaker(role))
+        return self._client(self.settings.model_spec(role))
 
     def judges(self) -> list[Client]:
-        """Return the panel's clients in the order of [judge] models; each is named by speaker.role."""
-        return [self._client(speaker) for speaker in self.settings.judges()]
+        """Return the panel's clients in the order of [judge] models; each is named by spec.role."""
+        return [self._client(spec) for spec in self.settings.judges()]
 
     def leak_judges(self) -> list[Client]:
         """Return the clients of [leak] models; a model that is also in the panel has a separate client."""
-        return [self._client(speaker, "leak ") for speaker in self.settings.leak_judges()]
+        return [self._client(spec, "leak ") for spec in self.settings.leak_judges()]
 
-    def _client(self, speaker: Speaker, kind: str = "") -> Client:
-        return self._clients.setdefault(kind + speaker.role, Client(speaker, self))
+    def _client(self, spec: ModelSpec, kind: str = "") -> Client:
+        return self._clients.setdefault(kind + spec.role, Client(spec, self))
 
     def clients(self) -> list[Client]:
         """Return all clients created so far."""
@@ -299,7 +299,7 @@ class Models:
     def check(self, *others: Client) -> None:
         """Raise Trouble, before the first call, where a key, endpoint, extra or price for --budget is missing."""
         for client in (*self._clients.values(), *others):
-            endpoint, model = client.speaker.endpoint, client.speaker.model
+            endpoint, model = client.spec.endpoint, client.spec.model
             if endpoint.name == "embedded":
                 self.embedded.check()
             elif not endpoint.base_url:

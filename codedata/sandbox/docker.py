@@ -28,12 +28,12 @@ import urllib3
 
 from codedata.errors import ItemFailed, Trouble
 from codedata.progress import say
-from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, engine
+from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, docker_engine
 from codedata.sandbox.archives import BOUNDS, Bounds, Stream, pack, unpack
 from codedata.sandbox.disk import DiskWatch, start
 from codedata.sandbox.output import Output
-from codedata.sandbox.owner import labels
-from codedata.sandbox.shell import PART, bash, secrets_of, surroundings
+from codedata.sandbox.process_labels import labels
+from codedata.sandbox.shell import PART, bash, proxy_env, secrets_of
 from codedata.sandbox.sizes import bytes_of
 
 FOLDER = "/run/codedata"   # scripts, state and CA bundle: in memory, so that no image made of the container holds them
@@ -82,15 +82,15 @@ class SandboxDocker:
                  run_label: str = "", proxy: str = "", ca_bundle: str = "", user: str = ""):
         self.image, self.workdir, self.scripts, self.user = image, workdir, list(scripts), user or "0"
         self._memory, self._pids, self._disk_bytes = memory, pids, bytes_of(disk_limit)
-        self._surroundings = surroundings(proxy, CA_PATH if ca_bundle else "")
+        self._surroundings = proxy_env(proxy, CA_PATH if ca_bundle else "")
         self._hidden = secrets_of(proxy)
-        self._labels = labels(run_label) | {engine.KEEP: ""}
+        self._labels = labels(run_label) | {docker_engine.KEEP: ""}
         self._networks: list[str] = []          # the networks it is connected to: one or none
         self._hits: dict[str, int] = {}         # how often a limit was hit so far
         if urlsplit(proxy).hostname in ("localhost", "127.0.0.1", "::1"):
             raise Trouble("is out of a container's reach.", f"the proxy {urlsplit(proxy).netloc.rpartition('@')[2]}",
                           "Let it listen on an address of this machine's network, and name that one.")
-        self._api = engine.connect()
+        self._api = docker_engine.connect()
         self.id = self._create(cpus, bytes_of(memory))
         self._remove = weakref.finalize(self, _remove, self._api, self.id, self._networks)   # also at interpreter exit
         self._disk = DiskWatch(self._api, self.id, self._disk_bytes)
@@ -109,19 +109,19 @@ class SandboxDocker:
             network_mode="none", tmpfs={FOLDER: "mode=1777,size=16m"}, ulimits=[{"Name": "core", "Soft": 0, "Hard": 0}],
             log_config={"Type": "none"})        # output to /proc/1/fd/1 would fill the host's disk
         try:
-            return engine.create(
+            return docker_engine.create(
                 api, self.image, entrypoint=[], command=["bash", "-c", INIT], user="0", working_dir="/",
                 hostname="sandbox", name=f"codedata-{secrets.token_hex(6)}", labels=self._labels, host_config=limits,
                 use_config_proxy=False)         # the client's own proxy would be in the container's record
         except LOST as e:
-            raise ItemFailed(f"no container can be made: {engine.reason(e)}", self.image,
+            raise ItemFailed(f"no container can be made: {docker_engine.reason(e)}", self.image,
                              "Check the image's name; codedata-base:bookworm is made by tools/docker-up.") from e
 
     def _start(self, ca_bundle: str) -> None:
         try:
             self._api.start(self.id)
         except LOST as e:
-            raise ItemFailed(f"does not start: {engine.reason(e)}", self.image, "The image needs bash.") from e
+            raise ItemFailed(f"does not start: {docker_engine.reason(e)}", self.image, "The image needs bash.") from e
         start(self._disk)
         files = {script.name: script.text for script in self.scripts} | ({"ca.pem": ca_bundle} if ca_bundle else {})
         for name, text in files.items():
@@ -170,13 +170,13 @@ class SandboxDocker:
             if is_on:
                 with suppress(requests.HTTPError):   # a container of "none" takes no other beside it
                     self._api.disconnect_container_from_network(self.id, "none")
-                self._networks.append(engine.join_network(self._api, self.id, self._labels))
+                self._networks.append(docker_engine.join_network(self._api, self.id, self._labels))
                 self._must(["bash", "-c", NAMES_BACK], user="0")
             else:
                 network = self._networks[0]
                 self._api.disconnect_container_from_network(self.id, network)
                 self._networks.clear()
-                engine.drop_network(self._api, network)
+                docker_engine.drop_network(self._api, network)
                 self._must(["bash", "-c", NAMES_AWAY], user="0")
 
     def commit(self, image_name: str, keep: bool = True) -> str:
@@ -185,14 +185,14 @@ class SandboxDocker:
 
         Scripts, state, proxy and CA bundle are not in it.
         """
-        repository, tag = engine.split_name(image_name)
+        repository, tag = docker_engine.split_name(image_name)
         changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]']
-        changes += [f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}"]
+        changes += [f"LABEL {docker_engine.KEEP}={docker_engine.KEPT if keep else ''}"]
         with self._named_end():
             return self._api.commit(self.id, repository, tag, changes=changes)["Id"]
 
     @contextmanager
-    def files(self, image_name: str = "") -> Iterator[engine.Files]:
+    def files(self, image_name: str = "") -> Iterator[docker_engine.Files]:
         """Yield the container's files while nothing in it runs, or those of an image, in a
         container that never ran."""
         with self._named_end():
@@ -201,10 +201,10 @@ class SandboxDocker:
             looked_at = self.id if not image_name else self._api.create_container(
                 image_name, ["bash"], labels=self._labels)["Id"]
             try:
-                yield engine.Files(self._api, looked_at)
+                yield docker_engine.Files(self._api, looked_at)
             finally:
                 if image_name:
-                    engine.remove_container(self._api, looked_at)
+                    docker_engine.remove_container(self._api, looked_at)
                 else:
                     self._api.unpause(self.id)
 
@@ -286,7 +286,7 @@ class SandboxDocker:
         try:
             yield
         except LOST as e:
-            raise SandboxDied(self._why(engine.reason(e))) from e
+            raise SandboxDied(self._why(docker_engine.reason(e))) from e
 
     def _why(self, said: str) -> str:
         """Return why commands do not run any more; `said` where no better reason is known."""
@@ -346,9 +346,9 @@ def _pieces(raw) -> Iterator[bytes]:
 def _remove(api, container_id: str, networks: list[str]) -> None:
     """Remove a container and its networks; print a line for a container that cannot be removed."""
     try:
-        engine.remove_container(api, container_id)
+        docker_engine.remove_container(api, container_id)
     except (*LOST, OSError) as e:
-        if line := engine.not_removed(api, f"container {container_id[:12]}", e):
+        if line := docker_engine.not_removed(api, f"container {container_id[:12]}", e):
             say(line)
     for network in networks:
-        engine.drop_network(api, network)
+        docker_engine.drop_network(api, network)

@@ -27,11 +27,11 @@ from pathlib import Path
 
 from codedata.errors import ItemFailed
 from codedata.progress import say
-from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, owner
+from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, process_labels
 from codedata.sandbox.archives import BOUNDS, Bounds, Stream, pack, unpack
-from codedata.sandbox.cluster import PIECE, STDOUT, Cluster, Cut, Exec, template
+from codedata.sandbox.kube_client import PIECE, STDOUT, Cluster, Cut, Exec, template
 from codedata.sandbox.output import Output
-from codedata.sandbox.shell import bash, secrets_of, surroundings
+from codedata.sandbox.shell import bash, proxy_env, secrets_of
 from codedata.sandbox.sizes import bytes_of
 from codedata.texts import text_of
 
@@ -71,16 +71,16 @@ class SandboxK8s:
         self.pod = f"{pod_prefix}-{secrets.token_hex(5)}"
         self._most_bytes, self._has_policy, self._over = bytes_of(disk_limit), network_policy, ""
         self._hide, self._one_at_a_time = secrets_of(proxy), threading.RLock()
-        self._surroundings = surroundings(proxy, CA_FILE if ca_bundle else "")
+        self._surroundings = proxy_env(proxy, CA_FILE if ca_bundle else "")
         self._cluster = Cluster(namespace, kubeconfig, context)
         files = {script.name: script.text.encode() for script in self.scripts}
         if ca_bundle:
             files[Path(CA_FILE).name] = Path(ca_bundle).read_bytes()
 
-        whose = owner.labels(run_label)
+        whose = process_labels.labels(run_label)
         body = template("pod.yaml")
         body["metadata"] = {"name": self.pod, "annotations": whose,   # a host's name may not be allowed in a label
-                            "labels": {**(labels or {}), POD: self.pod, owner.RUN: whose[owner.RUN]}}
+                            "labels": {**(labels or {}), POD: self.pod, process_labels.RUN: whose[process_labels.RUN]}}
         body["spec"]["activeDeadlineSeconds"] = int(run_timeout)
         body["spec"]["containers"][0].update(image=image, workingDir=workdir, resources={
             "requests": {"cpu": cpu_request, "memory": memory_request,
@@ -243,9 +243,9 @@ def reap(namespace: str = "data-synthesis", run_label: str = "", kubeconfig: str
     """Delete the pods that killed processes of this host have left; with `run_label`, all pods
     of that run, from any host. Return their names."""
     cluster = Cluster(namespace, kubeconfig, context)
-    found = cluster.list_pods(f"{owner.RUN}={run_label}" if run_label else owner.RUN)
+    found = cluster.list_pods(f"{process_labels.RUN}={run_label}" if run_label else process_labels.RUN)
     names = [pod["metadata"]["name"] for pod in found
-             if run_label or owner.is_gone(pod["metadata"].get("annotations", {}))]
+             if run_label or process_labels.is_gone(pod["metadata"].get("annotations", {}))]
     for name in names:
         cluster.delete_pod(name)
     return names

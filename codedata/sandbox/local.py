@@ -23,14 +23,14 @@ from pathlib import Path
 
 from codedata.errors import ItemFailed, Trouble
 from codedata.progress import say
-from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script, owner
+from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script, process_labels
 from codedata.sandbox.archives import BOUNDS, Bounds, pack, unpack
 from codedata.sandbox.disk import remove_tree
 from codedata.sandbox.output import Output
-from codedata.sandbox.shell import bash, secrets_of, surroundings
+from codedata.sandbox.shell import bash, proxy_env, secrets_of
 from codedata.texts import printable
 
-PREFIX, OWNER = "codedata-", "owner.json"   # prefix of the folders, and a file in each of them
+PREFIX, OWNER = "codedata-", "process_labels.json"   # prefix of the folders, and a file in each of them
 MARK = "CODEDATA_SANDBOX"                   # the variable that marks processes of a sandbox
 PIPE_BYTES = 65536                          # capacity of a pipe
 POLL_S = 0.05
@@ -56,7 +56,7 @@ class SandboxLocal:
         root = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
         self._root, self.workdir = root, str(root / "work")
         self._remove = weakref.finalize(self, _close, root)   # also when the interpreter ends
-        (root / OWNER).write_text(json.dumps(owner.labels(run_label)))
+        (root / OWNER).write_text(json.dumps(process_labels.labels(run_label)))
         for name in ("bin", "home", "run", "work"):
             (root / name).mkdir()
         for name in ("python", "python3"):   # a link would hide from Python that it is in a virtual environment
@@ -66,7 +66,7 @@ class SandboxLocal:
             (root / "run" / script.name).write_text(script.text)
         self._env = {"PATH": os.pathsep.join([str(root / "bin"), *os.get_exec_path()]), "HOME": str(root / "home"),
                      "LANG": "C.UTF-8", MARK: str(root)}
-        self._surroundings = surroundings(proxy, str(Path(ca_bundle).resolve()) if ca_bundle else "")
+        self._surroundings = proxy_env(proxy, str(Path(ca_bundle).resolve()) if ca_bundle else "")
         if source:
             self.put(Path(source), self.workdir)
 
@@ -132,7 +132,7 @@ def reap() -> tuple[list[str], list[str]]:
             is_ours = root.lstat().st_uid == os.getuid()
         except (OSError, ValueError):
             continue
-        if is_ours and isinstance(labels, dict) and owner.is_gone(labels):
+        if is_ours and isinstance(labels, dict) and process_labels.is_gone(labels):
             if line := _remove(root):
                 left.append(line)
             else:

@@ -27,7 +27,7 @@ def bash(command: str, workdir: str, folder: str, scripts: list[Script]) -> list
     return ["bash", "-c", start, "bash", *parts]
 
 
-def surroundings(proxy: str, ca_path: str) -> dict[str, str]:
+def proxy_env(proxy: str, ca_path: str) -> dict[str, str]:
     """Return the variables by which programs find a proxy and a CA bundle; {} where there is
     neither."""
     found = dict.fromkeys(PROXY_NAMES, proxy) | {"no_proxy": NO_PROXY, "NO_PROXY": NO_PROXY} if proxy else {}

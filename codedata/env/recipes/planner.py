@@ -1,0 +1,178 @@
+"""Plan an environment without a model: try recipes in order of rising cost, each informed by the
+one before.
+
+A draft is tried in a scratch container, where running a changed script again is cheap, until its
+tests are healthy or its log teaches nothing more. The result is verified from scratch in a fresh
+container. The first healthy recipe is taken; if there is none, the verified one with the most
+passed tests is taken, and its record shows that.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from codedata.code.test_results import counts, not_collected
+from codedata.env.causes import Cause
+from codedata.env.recipes import generic, node, python_recipe, python_repair
+from codedata.env.recipes.node import NodeRecipe
+from codedata.env.recipes.python_recipe import PythonRecipe
+from codedata.env.recipes.repair import Log
+from codedata.env.repository_facts import Facts, Recipe, recipes
+from codedata.env.verify import Limits, Opener, Project, Verified, put_source, run_install, run_tests, verify
+from codedata.sandbox import SandboxDied
+
+PAIRS = 3      # pairs of scripts that are verified for each kind of recipe, at most
+ROUNDS = 6     # draft rounds before each pair except the first
+NOT_TRIED = Verified(failed="recipe", cause=Cause("no_recipe", "nothing says how to install or test"))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Hold the best pair of scripts and the result of its verification."""
+
+    install_script: str = ""
+    test_script: str = ""
+    verified: Verified = NOT_TRIED
+    recipe: str = ""               # the kind of recipe
+    attempts: list[dict] = field(default_factory=list)   # each pair with its check, cause and figures
+    left_out: tuple[str, ...] = ()   # tests, and commands of a script, that the test script does not run
+    log: str = ""                  # log of the last failed attempt, where an agent would begin
+    seconds: float = 0.0
+
+
+def project_of(facts: Facts, source: Path | None = None, commit: str = "") -> Project:
+    """Return the project description that the checks need, made from these facts."""
+    return Project(source, commit, facts.python.name, facts.python.packages, facts.node.name)
+
+
+def learned(recipe: Recipe, log: Log) -> Recipe | None:
+    """Return the recipe with the fixes that a log suggests, or None if there are none."""
+    if isinstance(recipe, PythonRecipe):
+        return python_repair.learn(recipe, log)
+    return node.learn(recipe, log) if isinstance(recipe, NodeRecipe) else generic.learn(recipe, log)
+
+
+def next_way(recipe: Recipe, collected: bool) -> Recipe | None:
+    """Return the next more expensive recipe of the same kind, or None if there is none."""
+    if isinstance(recipe, PythonRecipe):
+        return python_recipe.next_way(recipe, collected)
+    return node.next_way(recipe, collected) if isinstance(recipe, NodeRecipe) else generic.next_way(recipe, collected)
+
+
+def propose(recipe: Recipe, log: Log, collected: bool) -> Recipe | None:
+    """Return the recipe to try after an unhealthy one: with the fixes from its log, else the next
+    one of its kind, or None. A failed install without a known fix would fail with more
+    requirements, too."""
+    return learned(recipe, log) or (next_way(recipe, collected) if log.phase == "test" else None)
+
+
+def plan(open_sandbox: Opener, project: Project, facts: Facts, limits: Limits, image_name: str = "",
+         budget_s: float = 3600.0, say: Callable[[str], None] = lambda text: None) -> Planned:
+    """Return the best scripts for the project with these facts. Each kind of recipe gets up to
+    PAIRS pairs of scripts, until one is verified or `budget_s` seconds have passed."""
+    started, best = time.monotonic(), Planned()
+    if facts.unreadable:
+        told = ": ".join(next(iter(facts.unreadable.items())))
+        best = Planned(verified=replace(NOT_TRIED, cause=Cause("manifest_unreadable", told)))
+    for recipe in recipes(facts):
+        best = _of_kind(recipe, best, _RecipeTrial(open_sandbox, project, limits, image_name, started + budget_s, say))
+        if best.verified.ok or time.monotonic() > started + budget_s:
+            break
+    return replace(best, seconds=round(time.monotonic() - started, 1))
+
+
+@dataclass(frozen=True)
+class _RecipeTrial:
+    """Hold the settings that all attempts share."""
+
+    open_sandbox: Opener
+    project: Project
+    limits: Limits
+    image_name: str
+    end: float
+    say: Callable[[str], None]
+
+    def verify(self, recipe: Recipe, only_healthy: bool) -> Verified:
+        """Verify a recipe; if `only_healthy`, stop early when the tests are unhealthy."""
+        self.say(f"verifying a {recipe.planner} recipe")
+        return verify(self.open_sandbox, self.project, recipe.install_script(), recipe.test_script(), self.limits,
+                      self.image_name, only_if=lambda run: run.healthy or not only_healthy)
+
+
+def _of_kind(recipe: Recipe, best: Planned, trial: _RecipeTrial) -> Planned:
+    """Return the best result after up to PAIRS pairs of one kind. The first pair is verified
+    unchanged, and its verification stops early if the tests are not healthy."""
+    for n in range(PAIRS):
+        verified = trial.verify(recipe, only_healthy=n == 0)
+        best = _better(best, recipe, verified)
+        settled = verified.failed not in ("", "install", "tests")   # logs explain no other failures
+        if settled or (verified.ok and verified.healthy) or n == PAIRS - 1 or time.monotonic() > trial.end:
+            break
+        following = propose(recipe, _log_of(verified), verified.n_cases > len(verified.not_collected))
+        better = _draft(following, trial, verified) if following else None
+        if better is None and (n or not verified.n_passed):
+            break
+        recipe = better or recipe   # the first was not verified to its end
+    return best
+
+
+def _log_of(verified: Verified) -> Log:
+    return Log(verified.phase, verified.log, verified.timed_out, not verified.n_cases)
+
+
+def _draft(recipe: Recipe, trial: _RecipeTrial, before: Verified) -> Recipe | None:
+    """Improve the recipe in one scratch container and return its best version, or None if none
+    passes more tests than the verified one. If nothing could be installed, return the version with
+    the most fixes."""
+    best, reached = None, (before.failed != "install", before.n_passed)
+    try:
+        with trial.open_sandbox("") as sandbox:
+            commit, trouble = put_source(sandbox, trial.project)
+            if trouble:
+                return None
+            sandbox.network(True)
+            for _ in range(ROUNDS):
+                if time.monotonic() > trial.end:
+                    break
+                trial.say("trying a draft")
+                installed, _ = run_install(sandbox, commit, recipe.install_script(), trial.limits.install_s)
+                if installed.ok:
+                    run = run_tests(sandbox, recipe.test_script(), trial.limits.test_s)
+                    passed = counts(run.results)["passed"]
+                    if run.healthy:
+                        return recipe
+                    if (True, passed) > reached:
+                        best, reached = recipe, (True, passed)
+                    log = Log("test", run.text, run.timed_out, not run.results)
+                    collected = len(run.results) > len(not_collected(run.results))
+                else:
+                    log, collected = Log("install", installed.output, installed.timed_out, True), False
+                following = learned(recipe, log) if reached[1] else propose(recipe, log, collected)
+                if following is None:
+                    break
+                recipe = following
+    except SandboxDied:
+        pass   # verification will report which limit was exceeded
+    return best or (None if reached[0] else recipe)
+
+
+def _better(best: Planned, recipe: Recipe, verified: Verified) -> Planned:
+    """Return the better result: verified first, then healthy, then with more passed tests."""
+    healthy = verified.ok and verified.healthy
+    attempt = {"recipe": recipe.planner, "failed": verified.failed, "cause": verified.cause.name,
+               "evidence": verified.cause.evidence, "n_passed": verified.n_passed, "n_cases": verified.n_cases,
+               "healthy": healthy}
+    attempts = [*best.attempts, attempt]
+    log = best.log if healthy else verified.log
+    likelier = best.recipe not in ("", recipe.planner)   # at a tie, the better fitting kind is kept
+    if _rank(verified) < _rank(best.verified) or (likelier and _rank(verified) == _rank(best.verified)):
+        return replace(best, attempts=attempts, log=log)
+    return Planned(recipe.install_script(), recipe.test_script(), verified, recipe.planner, attempts,
+                   recipe.left_out, log)
+
+
+def _rank(verified: Verified) -> tuple:
+    tried = verified.failed != NOT_TRIED.failed
+    return verified.ok, verified.ok and verified.healthy, verified.n_passed, verified.n_cases, tried

@@ -1,0 +1,129 @@
+"""Read, join and filter the requirements of Python projects, kept as strings in pip's syntax."""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from posixpath import dirname, join, normpath
+
+from codedata.env.recipes.metadata import strings_in
+from codedata.env.recipes.package_index import helps_tests, normalized
+from codedata.env.source import RepositoryFiles
+
+LOCAL = re.compile(r"@\s*file:|[\x00-\x08\x0a-\x1f\x7f]")   # local file, or control characters
+NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
+
+
+def name_of(requirement: str) -> str:
+    """Return a requirement's normalized distribution name, or "" if it has no name."""
+    found = NAME.match(requirement)
+    return normalized(found[1]) if found else ""
+
+
+def usable(requirement: str) -> bool:
+    """Return whether an install script may use it: it has a name and no local path."""
+    return bool(name_of(requirement)) and not LOCAL.search(requirement)
+
+
+def extras_of(requirement: str) -> list[str]:
+    """Return the extras in a requirement: name[a,b] gives [a, b]."""
+    found = NAME.match(requirement)
+    return [extra.strip() for extra in (found[2] or "").strip("[]").split(",") if extra.strip()] if found else []
+
+
+def merged(*lists: Iterable[str], without: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the usable requirements, the first for each name and marker, except those named in
+    `without` and those that no test needs."""
+    left_out, found = {normalized(name) for name in without}, {}
+    for requirement in (r.strip() for requirements in lists for r in requirements):
+        name = name_of(requirement)
+        if usable(requirement) and name not in left_out and helps_tests(name):
+            key = (name, requirement.partition(";")[2].strip())   # a name may recur for other systems
+            found.setdefault(key, requirement)
+    return tuple(found.values())
+
+
+def expanded(wanted: Iterable[str], extras: Mapping[str, list[str]], project: str) -> list[str]:
+    """Return the requirements, with references to the project itself (name[a,b]) replaced by the
+    requirements of those extras."""
+    out, seen = [], set()
+
+    def add(requirements: Iterable[str]) -> None:
+        for requirement in requirements:
+            if project and name_of(requirement) == normalized(project):
+                for extra in map(normalized, extras_of(requirement)):
+                    if extra not in seen:
+                        seen.add(extra)
+                        add(next((held for name, held in extras.items() if normalized(name) == extra), []))
+            else:
+                out.append(requirement)
+    add(wanted)
+    return out
+
+
+def read_file(source: RepositoryFiles, name: str, seen: set[str] | None = None) -> tuple[list[str], list[str]]:
+    """Return (requirements, extras of the project itself) of a requirements file and of the files
+    that it includes. Each file is read once, and only inside the repository. Options, URLs and
+    paths are left out."""
+    found: list[str] = []
+    extras: list[str] = []
+    name, seen = normpath(name), set() if seen is None else seen
+    if name in seen:
+        return found, extras
+    seen.add(name)
+    text = source.text(name)
+    for line in re.sub(r"\\\n", " ", text).splitlines():
+        line = re.split(r"(?:^|\s)#", line)[0].strip()
+        if other := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
+            more, their_extras = read_file(source, join(dirname(name), other[1]), seen)
+            found, extras = found + more, extras + their_extras
+        elif own := re.match(r"(?:-e\s*)?\.{1,2}/?\[([^\]]+)\]", line):
+            extras += [extra.strip() for extra in own[1].split(",")]
+        elif line and not line.startswith(("-", ".", "/")) and "://" not in line.partition(" @")[0]:
+            line = re.split(r"\s--", line)[0].strip()   # options such as --hash=…
+            if name_of(line) and "://" not in line:
+                found.append(line)
+    return found, extras
+
+
+def from_poetry(table: Mapping) -> list[str]:
+    """Return the requirements of a [tool.poetry.*dependencies] table in pip's syntax."""
+    found = []
+    for name, value in table.items():
+        values = value if isinstance(value, list) else [value]
+        for one in values:
+            one = {"version": one} if isinstance(one, str) else one
+            named = isinstance(one, Mapping) and one.get("version") and name.lower() != "python"
+            if not named or one.get("optional"):
+                continue
+            extras = f"[{','.join(names)}]" if (names := strings_in(one.get("extras"))) else ""
+            marker = one.get("markers") or _python_marker(str(one.get("python", "")))
+            found.append(f"{name}{extras}{_bounds(str(one['version']))}" + (f"; {marker}" if marker else ""))
+    return found
+
+
+def _bounds(version: str) -> str:
+    """Return a poetry version as pip bounds: ^1.2 becomes >=1.2,<2, and 1.2 becomes ==1.2."""
+    out = []
+    for part in (p.strip().replace(" ", "") for p in version.split(",")):
+        if part in ("", "*"):
+            continue
+        if part[0] == "^":
+            out += [f">={part[1:]}", f"<{_next(part[1:], caret=True)}"]
+        elif part[0] == "~" and part[1:2] != "=":
+            out += [f">={part[1:]}", f"<{_next(part[1:], caret=False)}"]
+        else:
+            out.append(part if part[0] in "<>=!~" else f"=={part}")
+    return ",".join(out)
+
+
+def _next(version: str, caret: bool) -> str:
+    """Return the first version above those that poetry's ^ (caret) or ~ allow."""
+    numbers = [int(n) for n in re.findall(r"\d{1,9}", version)[:3]] or [0]
+    at = next((i for i, n in enumerate(numbers) if n), len(numbers) - 1) if caret else min(1, len(numbers) - 1)
+    return ".".join(map(str, [*numbers[:at], numbers[at] + 1]))
+
+
+def _python_marker(version: str) -> str:
+    """Return the pip marker for a poetry Python constraint, or "" if there is none."""
+    bounds = re.findall(r"(>=|<=|<|>|==)\s*([\d.]+)", _bounds(version)) if version else []
+    return " and ".join(f"python_version {how} '{number}'" for how, number in bounds)

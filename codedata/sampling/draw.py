@@ -1,0 +1,142 @@
+"""Draw prompts from trajectories: choose rows and turns, and count what is left out by reason.
+
+The split is divided into windows of `window_rows` rows, which are visited in an order derived from
+the seed; within a row, the seed and the row's number choose the turn. So the prompts of a source
+and a seed form one fixed sequence, and a later run needs only a `Cursor` into it to continue.
+"""
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from codedata.code.turn import has_one_bash_block
+from codedata.config import Exclude, PromptSettings
+from codedata.records import Prompt, safe_name, text_problem
+from codedata.store import digest
+
+FETCHES_AHEAD = 8
+Cursor = tuple[int, int, int]   # (window in visiting order, row in it, turn) of a prompt
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Hold a drawn prompt, whose PR is not fetched yet, and its cursor."""
+
+    prompt: Prompt
+    cursor: Cursor
+
+
+class Seen:
+    """Record the sampled prompts: the number of them per instance, and the digest of each."""
+
+    def __init__(self, max_per_instance: int):
+        self.limit = max_per_instance
+        self.instances: Counter[str] = Counter()
+        self.digests: set[str] = set()
+
+    def add(self, prompt: Prompt) -> None:
+        """Count a prompt as sampled."""
+        self.instances[prompt.instance_id] += 1
+        self.digests.add(_prompt_digest(prompt))
+
+    def problem(self, prompt: Prompt) -> str | None:
+        """Return the reason not to sample a prompt again, or None."""
+        if self.limit and self.instances[prompt.instance_id] >= self.limit:
+            return "PR sampled already"
+        return "exact duplicate" if _prompt_digest(prompt) in self.digests else None
+
+
+def draw(source, settings: PromptSettings, exclude: Exclude, seen: Seen, skipped: Counter,
+         after: Cursor) -> Iterator[Drawn]:
+    """Yield the prompts that come after the cursor `after`, in the order of the seed.
+
+    Each is added to `seen`; prompts that are left out are counted by reason in `skipped`.
+    """
+    for place, first_row, rows in _windows(source, settings, after[0]):
+        for i, row in enumerate(rows):
+            if (place, i) < after[:2]:
+                continue
+            turns, problem = _pick_turns(row, settings, first_row + i)
+            if problem:
+                skipped[problem] += 1
+            for prompt in turns:
+                cursor = place, i, prompt.turn
+                if cursor <= after:
+                    continue
+                if problem := _problem(prompt, settings, exclude) or seen.problem(prompt):
+                    skipped[problem] += 1
+                    continue
+                seen.add(prompt)
+                yield Drawn(prompt, cursor)
+
+
+def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int, int, list[dict]]]:
+    """Yield (position, number of the first row, rows) of the windows in order.
+
+    Threads fetch ahead.
+    """
+    size = settings.window_rows
+    n_windows = -(-source.n_rows // size)
+    order = np.random.RandomState(settings.seed).permutation(n_windows)   # numpy keeps its stream frozen
+    waiting: deque = deque()
+    places = iter(range(start, n_windows))
+    with ThreadPoolExecutor(FETCHES_AHEAD) as pool:
+        try:
+            while True:
+                while len(waiting) < FETCHES_AHEAD and (place := next(places, None)) is not None:
+                    offset = int(order[place]) * size
+                    waiting.append((place, offset, pool.submit(source.rows, offset, min(size, source.n_rows - offset))))
+                if not waiting:
+                    return
+                place, offset, rows = waiting.popleft()
+                yield place, offset, rows.result()
+        finally:
+            for _, _, rows in waiting:
+                rows.cancel()
+
+
+def _pick_turns(row: dict, settings: PromptSettings, row_number: int) -> tuple[list[Prompt], str | None]:
+    """Return (prompts of the selected assistant turns, None), or ([], reason) for an unusable row.
+    """
+    messages = row.get("messages")
+    instance_id = row.get("instance_id")
+    if not (isinstance(instance_id, str) and safe_name(instance_id)):
+        return [], "instance_id that cannot be a file name"
+    if not (isinstance(messages, list) and all(isinstance(m, dict) and isinstance(m.get("role"), str) and
+                                               isinstance(m.get("content"), str) for m in messages)):
+        return [], "messages that are not {role, content}"
+    messages = [{"role": m["role"], "content": m["content"]} for m in messages]
+    places = [i for i, m in enumerate(messages) if m["role"] == "assistant"]
+    if not places:
+        return [], "no assistant turn"
+    chosen = {"first": [0], "last": [len(places) - 1], "all": list(range(len(places))),
+              "random": [random.Random(f"{settings.seed}:{row_number}").randrange(len(places))]}[settings.turns]
+    repo = str(row.get("repo") or "")
+    return [Prompt(instance_id=instance_id, repo=repo, language="", turn=turn, messages=messages[:places[turn]],
+                   assistant=messages[places[turn]]["content"]) for turn in chosen], None
+
+
+def _problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:
+    """Return the reason to leave a prompt out whatever its PR is, or None."""
+    if prompt.instance_id in exclude.ids:
+        return "[exclude] ids"
+    if not prompt.messages:
+        return "empty history"
+    texts = [prompt.assistant, *(m["content"] for m in prompt.messages)]
+    if sum(map(len, texts)) > settings.max_chars:
+        return "over max_chars"
+    if any("\x00" in text for text in texts):
+        return "NUL bytes"
+    if any(map(text_problem, texts)):
+        return "lone surrogates"
+    return None if has_one_bash_block(prompt.assistant) else "reference without exactly one bash block"
+
+
+def _prompt_digest(prompt: Prompt) -> str:
+    """Return the digest of a prompt's history and reference, for exact duplicates."""
+    return digest([prompt.messages, prompt.assistant])

@@ -1,0 +1,96 @@
+"""Open the sandboxes of a script as [sandbox] says, with its limits, and clean up after them.
+
+What killed runs of this machine have left is removed at the start. Only objects with this package's
+labels are touched.
+"""
+from __future__ import annotations
+
+import threading
+
+from codedata.config import Settings
+from codedata.errors import Interrupted
+from codedata.progress import named, plural, say
+from codedata.sandbox import SCRIPT_BASH_FUNC, Sandbox, open_sandbox
+from codedata.sandbox.sizes import bytes_of
+from codedata.texts import printable
+
+WORKDIR = "/testbed"
+SCRIPTS_A_POD = 6   # scripts may take their full time before the cluster ends the pod: an install, tests, a few more
+
+
+class SandboxFactory:
+    """Open sandboxes, and remove the images made for an item. `stop` is set when no more work is
+    to begin."""
+
+    def __init__(self, settings: Settings, stop: threading.Event, keep_images: bool = False):
+        self._own, self._llm, self._stop, self._keep_images = settings.sandbox, settings.llm, stop, keep_images
+        self.name = self._own.sandbox
+        self.makes_images = self.name == "docker"
+        self.can_cut_off = self.name == "docker" or (self.name == "kubernetes" and self._own.network_policy)
+
+    def reap(self) -> list[str]:
+        """Remove what killed runs have left, and print it. Return a line for each thing that
+        cannot be removed."""
+        left = []
+        if self.name == "kubernetes":
+            from codedata.sandbox.kubernetes import reap
+            found = reap(self._own.namespace, kubeconfig=self._own.kubeconfig)
+        elif self.name == "docker":
+            from codedata.sandbox.docker_engine import reap
+            found, left = reap()
+        else:
+            from codedata.sandbox.local import reap
+            found, left = reap()
+        if found:
+            say(f"      removed what killed runs have left: {plural(len(found), 'thing')} ({printable(named(found))})")
+        for line in left:
+            say(f"      {line}")
+        return left
+
+    def workdir_of(self, image: str) -> str:
+        """Return where the image's own source is: its working directory if it names one, else
+        /testbed."""
+        if self.name != "docker":
+            return WORKDIR
+        from codedata.sandbox.docker_engine import workdir_of
+        return workdir_of(image) or WORKDIR
+
+    def open(self, image: str, label: str, workdir: str = WORKDIR, is_stateful: bool = False) -> Sandbox:
+        """Return a fresh sandbox of an image, once there is room for it. Raise Interrupted where
+        the run is ending.
+
+        In a stateful one, for agents, a command starts in the directory and environment that the
+        last one left.
+        """
+        if self._stop.is_set():
+            raise Interrupted()
+        own, common = self._own, {"run_label": label, "proxy": self._llm.proxy, "ca_bundle": self._llm.ca_bundle,
+                                   "scripts": [SCRIPT_BASH_FUNC] if is_stateful else []}
+        if self.name == "local":
+            return open_sandbox("local", **common)
+        common |= {"image": image, "workdir": workdir, "disk_limit": own.disk_limit}
+        if self.name == "docker":
+            self._wait_for_room()
+            return open_sandbox("docker", **common, cpus=own.cpu_request, memory=own.memory_request,
+                                pids=own.pids_limit)
+        return open_sandbox("kubernetes", **common, namespace=own.namespace, pod_prefix=own.pod_prefix,
+                            cpu_request=f"{own.cpu_request:g}", memory_request=own.memory_request,
+                            run_timeout=SCRIPTS_A_POD * own.run_timeout, kubeconfig=own.kubeconfig,
+                            network_policy=own.network_policy)
+
+    def keep(self, image_id: str, image_name: str) -> str:
+        """Keep an image under this name and return its new id. Images that are not kept are
+        removed by forget(), or by reap() after a crash."""
+        from codedata.sandbox.docker_engine import keep_image
+        return keep_image(image_id, image_name)
+
+    def forget(self, label: str) -> None:
+        """Remove the images that were made under a label and not kept."""
+        if self.makes_images and not self._keep_images:
+            from codedata.sandbox.docker_engine import remove_images
+            remove_images(label)
+
+    def _wait_for_room(self) -> None:
+        """Wait until the engine's disk has as much free space as [sandbox] disk_floor."""
+        from codedata.sandbox import disk, docker_engine
+        disk.wait_for_room(docker_engine.folder(docker_engine.connect()), bytes_of(self._own.disk_floor), self._stop)
