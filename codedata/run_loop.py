@@ -161,9 +161,9 @@ def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Re
         if args.compact:
             return compact(stage, writes.store.open().directories)
         plan = states.plan()
-        job.say_plan(plan, after)
+        job.print_plan(plan, after)
         if args.status or args.dry_run:
-            job.say_money(plan, requests, bound)
+            job.print_costs(plan, requests, bound)
             return 0
         if args.prune:
             job.prune(plan)
