@@ -41,7 +41,7 @@ class AgentTurn:
 
 
 class ModelReply(Protocol):
-    """Define what is read of a reply; codedata.llm.ModelReply implements it."""
+    """Define what is read of a reply; codedata.llm.Reply implements it."""
 
     text: str
     tool_calls: list[dict]
@@ -63,7 +63,7 @@ class Native:
         return [{"role": "system", "content": system_prompt}, {"role": "user", "content": task}]
 
     def read(self, reply: ModelReply) -> AgentTurn:
-        """Return a reply as a AgentTurn; `problem` is set where it has no usable action."""
+        """Return a reply as an AgentTurn; `problem` is set where it has no usable action."""
         text = without_thinking(reply.text)
         if reply.truncated or not reply.tool_calls:
             problem = _packaged("cut_short.md") if reply.truncated else "your reply has no tool call in it"
@@ -116,7 +116,7 @@ class Text:
         return [{"role": "system", "content": system_prompt}, {"role": "user", "content": task}]
 
     def read(self, reply: ModelReply) -> AgentTurn:
-        """Return a reply as a AgentTurn; `problem` is set where it has no usable action."""
+        """Return a reply as an AgentTurn; `problem` is set where it has no usable action."""
         text = without_thinking(reply.text)
         command, problem = one_command(text)
         if reply.truncated:

@@ -277,7 +277,7 @@ def _licences(turns: list[ExportTurn], licence: str) -> str:
     told = ", ".join(f"{name} ({n})" for name, n in _most_common(Counter(turn.licence for turn in turns))) or "none"
     own = "" if licence == "other" else f"The set itself is under `{licence}`. "
     return (f"{own}The histories quote repositories; the column `licence` names the licence of each, as its source "
-            f"gives it. ExportTurns by licence: {told}. The terms of the source data set and of the models that answered "
+            f"gives it. Turns by licence: {told}. The terms of the source data set and of the models that answered "
             "hold too.")
 
 

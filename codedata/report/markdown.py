@@ -33,7 +33,7 @@ def markdown(settings: Settings, turns: ReportTurns, costs: list[Cost], sections
     for heading, items in sections:
         parts += [f"## {heading}", *(item if isinstance(item, str) else table(*item) for item in items)]
     parts += ["## Languages", _languages(turns.rows), "## Costs", _costs(costs)]
-    parts += ["## ReportTurns", f"Scores are the challenger's, from 0 to 100. The step is what {rival} does → what the "
+    parts += ["## Turns", f"Scores are the challenger's, from 0 to 100. The step is what {rival} does → what the "
               "challenger does.", _turns(turns.rows)]
     return "\n\n".join(parts) + "\n"
 

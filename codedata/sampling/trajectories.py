@@ -50,7 +50,7 @@ def open_source(spec: str, http, *, split: str = "train", config: str = "default
 
 
 class Trajectories:
-    """Make a TrajectorySource of a table: check columns, convert `messages` to a list of {role, content}."""
+    """Make a source of a table: check columns, convert `messages` to a list of {role, content}."""
 
     def __init__(self, name: str, table):
         self.name, self._table, self.notes = name, table, getattr(table, "notes", [])
