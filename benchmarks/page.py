@@ -25,12 +25,12 @@ from pathlib import Path
 from measure import PROJECT, machine
 
 sys.path.insert(0, str(PROJECT))
-from codedata.config import Settings
 from codedata.page.builder import Packed, build
 from codedata.records import METRICS, Answer, Score
 from codedata.report import html_page
 from codedata.report.turn_rows import TurnRow
 from codedata.report.verdict_codes import letters
+from codedata.settings import Settings
 
 OPEN_TARGET_S, SIZE_TARGET_MB = 3.0, 30.0
 PANEL = ["judge-a", "judge-b", "judge-c"]

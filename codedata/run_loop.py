@@ -21,7 +21,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from codedata import ledger
-from codedata.config import SECTIONS, Settings
+from codedata.config import SECTIONS
 from codedata.errors import (
     BrokenRecord,
     Excluded,
@@ -35,6 +35,7 @@ from codedata.llm.calls import Calls, counting
 from codedata.llm.client import Models
 from codedata.llm.embedded import NOISE
 from codedata.progress import Bar, RunTotals, money, named, plural, say, usd
+from codedata.settings import Settings
 from codedata.states import Item, Plan, Reads, States, Writes
 from codedata.store import digest, lock, natural, remove_half_written, shards_of
 from codedata.texts import printable, terminal_safe

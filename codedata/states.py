@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from codedata.config import Exclude
 from codedata.errors import BrokenRecord
 from codedata.ledger import LastAttempt
 from codedata.llm.calls import Calls, Spares
+from codedata.settings import Exclude
 from codedata.store import Store
 
 STATES = ("done", "adopted", "stale", "forced", "edited", "incomplete", "missing", "failed", "excluded", "waiting",

@@ -1,6 +1,7 @@
 """Texts that lie beside the code (what models are sent, pages), and texts of others made fit to be shown."""
 from __future__ import annotations
 
+import difflib
 import re
 from functools import lru_cache
 from importlib.resources import files
@@ -38,3 +39,12 @@ def terminal_safe(text: str) -> str:
 def _escape(match: re.Match) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def did_you_mean(name: str, known, form: str = "{}") -> str:
+    """Return a hint at the known name that is nearest to `name`, or all of them; each as `form`."""
+    near = difflib.get_close_matches(name, list(known), 1, 0.5)
+    if near:
+        return f"Did you mean {form.format(near[0])}?"
+    listed = ", ".join(form.format(printable(one, 200)) for one in known)
+    return f"Known: {listed or 'none'}."

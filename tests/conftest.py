@@ -29,9 +29,9 @@ sys.path.insert(0, str(REPO))   # the scripts, and codedata, which is not instal
 from fake_llm import FakeLLM  # noqa: E402
 
 from codedata import run_loop  # noqa: E402
-from codedata.config import LLM, Endpoint, Settings  # noqa: E402
 from codedata.errors import Trouble  # noqa: E402
 from codedata.llm.calls import Calls, Money, counting  # noqa: E402
+from codedata.settings import LLM, Endpoint, Settings  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:   # a background job: what it starts could not be interrupted
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -12,6 +12,7 @@ from conftest import KEY, REPO, a_prompt, flags_for, run_here, run_script, write
 import king
 from codedata import config, run_loop
 from codedata.errors import Trouble
+from codedata.settings import ApiKey, Endpoint, Settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,7 +20,7 @@ else:
     import tomli as tomllib
 
 
-def load(*flags, section="", own=()) -> config.Settings:
+def load(*flags, section="", own=()) -> Settings:
     parser = run_loop.parser("a script", *section.split())
     for name, kind in own:
         parser.add_argument(name, type=kind)
@@ -323,9 +324,9 @@ def test_show_config_masks_keys_and_tells_whether_they_are_set(tmp_path):
 
 
 def test_a_secret_does_not_print_itself():
-    secret = config.ApiKey(KEY)
-    endpoint = config.Endpoint("x", api_key=secret)
-    settings = config.Settings(endpoints={"x": endpoint}, hf_token=secret)
+    secret = ApiKey(KEY)
+    endpoint = Endpoint("x", api_key=secret)
+    settings = Settings(endpoints={"x": endpoint}, hf_token=secret)
     assert KEY not in repr(secret) + repr(endpoint) + repr(settings) + repr([secret]) + f"{settings}"
 
 

@@ -33,11 +33,11 @@ import export
 import king
 import report
 import validate
-from codedata.config import EMBEDDED_MODEL
 from codedata.export import folders
 from codedata.export.formats import FORMATS
 from codedata.export.split import splits
 from codedata.records import METRICS
+from codedata.settings import EMBEDDED_MODEL
 from codedata.store import digest
 
 TRAINERS = ("sft_messages", "sft_completion", "dpo", "kto")

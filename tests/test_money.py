@@ -24,9 +24,9 @@ from fake_llm import ABSENT, DROP, HANG, OK, Say, Status
 
 import ch
 import king
-from codedata.config import Price
 from codedata.errors import RunStopped
 from codedata.llm.calls import Money
+from codedata.settings import Price
 
 NO_BLOCK = "I would run ls."
 A_CALL = 0.01   # USD: the fake's usage is 100 tokens in, 20 out

@@ -23,7 +23,6 @@ from urllib.parse import quote, urlencode
 import pytest
 from conftest import eventually, run_here, write_commits
 
-from codedata.config import EMBEDDED_MODEL, ReportSettings, Settings
 from codedata.duel.judge_stats import JudgedTurn, statistics
 from codedata.duel.scoring import turn_score
 from codedata.llm.costs import Cost
@@ -33,6 +32,7 @@ from codedata.records import METRICS, Answer, Score
 from codedata.report import html_page
 from codedata.report.turn_rows import TurnRow
 from codedata.report.verdict_codes import letters
+from codedata.settings import EMBEDDED_MODEL, ReportSettings, Settings
 
 PANEL = ["org/judge-a", "org/judge-b", "judge-c"]
 BOTH = ("king_first", "challenger_first")

@@ -41,7 +41,7 @@ import ch
 import king
 import report
 import validate
-from codedata.config import EMBEDDED_MODEL as EMBEDDED
+from codedata.settings import EMBEDDED_MODEL as EMBEDDED
 from codedata.store import lock
 
 WON, LOST, EVEN, EIGHTY = [1] * 5, [0] * 5, [0.5] * 5, [1, 1, 1, 1, 0]

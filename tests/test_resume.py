@@ -24,7 +24,7 @@ from conftest import (
 from fake_llm import Status
 
 from codedata import ledger
-from codedata.config import Price
+from codedata.settings import Price
 
 N = 5
 

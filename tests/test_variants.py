@@ -175,7 +175,7 @@ def a_row(i: int, score: float, **fields) -> TurnRow:
 
 
 def sections(rows, **others) -> dict[str, str]:
-    from codedata.config import DuelSettings
+    from codedata.settings import DuelSettings
     return {heading: str(items) for heading, items in worth(rows, others, DuelSettings(), {}, "informed")}
 
 

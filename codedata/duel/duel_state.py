@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from codedata.bounded import open_appending
-from codedata.config import EMBEDDED_MODEL, DuelSettings, Settings
 from codedata.duel.judge_stats import JudgedTurn, same_family, statistics
 from codedata.duel.panel import SIDES, Panel, generators
 from codedata.duel.scoring import BOTH, KING_FIRST, DuelOutcome, decide, turn_score
@@ -20,6 +19,7 @@ from codedata.errors import BrokenRecord
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, say
 from codedata.records import DUEL, Answer, Score
+from codedata.settings import EMBEDDED_MODEL, DuelSettings, Settings
 from codedata.states import WHOLE, Plan, States
 from codedata.store import Store, digest, to_json, write_atomic
 

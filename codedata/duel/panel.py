@@ -20,7 +20,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from codedata.config import Settings
 from codedata.duel.judge_stats import same_family
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, scores_of, turn_score
@@ -31,6 +30,7 @@ from codedata.ledger import LEDGER, calls_of, read_lines
 from codedata.llm import Client, Models, Reply
 from codedata.progress import named
 from codedata.records import METRICS, Answer, ReferenceScore, Score, variant
+from codedata.settings import Settings
 from codedata.states import Parts, Reads, Writes
 from codedata.store import Store, digest, shards_of
 from codedata.texts import fill

@@ -15,7 +15,6 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
-from codedata.config import Settings
 from codedata.duel.answer import ask_knowing, challenger_messages
 from codedata.duel.duel_state import NO_SETTINGS, load_duel_state, write_duel
 from codedata.duel.panel import Panel
@@ -26,6 +25,7 @@ from codedata.ledger import FileState
 from codedata.llm import Client, Models
 from codedata.progress import plural
 from codedata.records import Answer, Attempts, AttemptScore, Commit, Defeat, Message, Refined, Sample, Score
+from codedata.settings import Settings
 from codedata.states import Reads, Writes, read_digest
 from codedata.store import Store, View, digest, digests_of, lock
 from codedata.texts import fill

@@ -16,7 +16,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from codedata.config import Settings
 from codedata.duel.answer import (
     answer_knowing,
     ask_knowing,
@@ -32,6 +31,7 @@ from codedata.leak.cache import LeakCheck
 from codedata.leak.request import behind, with_pull_request
 from codedata.llm import Client, Models, Reply
 from codedata.records import Answer, Commit, Message, variant
+from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store
 from codedata.texts import fill

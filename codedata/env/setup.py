@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from codedata.config import Settings
 from codedata.env.agents import SCRIPTS, Failure, Planner, ScriptsFound
 from codedata.env.inputs import Repository
 from codedata.env.recipes.planner import Planned, plan, project_of
@@ -29,6 +28,7 @@ from codedata.progress import usd
 from codedata.records import Environment
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
+from codedata.settings import Settings
 from codedata.store import digest
 
 TRAJECTORIES = "_trajectories"

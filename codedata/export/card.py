@@ -15,7 +15,6 @@ from functools import lru_cache
 from string import Template
 
 import codedata
-from codedata.config import EMBEDDED_MODEL, Settings
 from codedata.export.collect import FINDING, LEAK, SIDES, ExportTurn, LeftOutLog
 from codedata.export.formats import FINDINGS, LEAKS, MESSAGES, NUMBER, REASONS, TEXT, Format
 from codedata.export.provenance import Provenance, public
@@ -24,6 +23,7 @@ from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, table
 from codedata.records import METRICS
+from codedata.settings import EMBEDDED_MODEL, Settings
 from codedata.texts import printable, terminal_safe, text_of
 
 MARKUP = re.compile(r"[\\`*\[\]]")

@@ -17,11 +17,11 @@ import orjson
 
 from codedata.checks.contamination import Benchmarks, of_turn
 from codedata.checks.secrets import mask
-from codedata.config import ExportSettings, Settings
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, to_line
 from codedata.progress import Bar, RunTotals, say
 from codedata.records import UNJUDGED, Answer, Commit, Defeat, Final, Refined, Sample, Score
+from codedata.settings import ExportSettings, Settings
 from codedata.store import Store, digest, digests_of, natural
 
 BUCKETS = (Final, Refined, Defeat)

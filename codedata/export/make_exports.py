@@ -14,7 +14,6 @@ from pathlib import Path
 import duckdb
 
 import codedata
-from codedata.config import Settings
 from codedata.errors import RunStopped, Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card, is_noise
@@ -30,6 +29,7 @@ from codedata.llm.embedded import NOISE
 from codedata.progress import named, plural, say
 from codedata.records import DUEL, Score
 from codedata.run_loop import hold_directory, start_log
+from codedata.settings import Settings
 from codedata.store import check_directories, digest, to_json, write_atomic
 
 STAGE, LEFT_OUT = "export", "left_out.jsonl"

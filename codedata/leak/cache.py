@@ -13,7 +13,6 @@ from pathlib import Path
 import orjson
 
 from codedata.bounded import read_bounded
-from codedata.config import Settings
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.leak.facts import find_facts
 from codedata.leak.judge import findings_text, judge_settings, judge_turn, request, verdict_digest
@@ -32,6 +31,7 @@ from codedata.records import (
     parse,
     variant,
 )
+from codedata.settings import Settings
 from codedata.states import name_hash
 from codedata.store import Store, shards_of, to_json, write_atomic
 

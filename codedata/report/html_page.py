@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
-from codedata.config import EMBEDDED_MODEL, Settings
 from codedata.duel.panel import SIDES
 from codedata.errors import BrokenRecord
 from codedata.llm.costs import Cost
@@ -26,6 +25,7 @@ from codedata.report.buckets import BUCKETS
 from codedata.report.pr_effect import Section
 from codedata.report.turn_rows import TurnRow
 from codedata.report.verdict_codes import CHALLENGER, DRAW, READ, RIVAL, TURNED, letter
+from codedata.settings import EMBEDDED_MODEL, Settings
 from codedata.store import Store
 from codedata.texts import text_of
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from codedata.config import Settings
 from codedata.duel.duel_state import summary_lines
 from codedata.errors import BrokenRecord, Trouble
 from codedata.leak.cache import NO_VERDICT
@@ -23,6 +22,7 @@ from codedata.report.markdown import counts, huge_markdown, markdown, refined, t
 from codedata.report.pr_effect import Section, worth
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_turns
 from codedata.run_loop import compact, hold_directory, resume_command, start_log
+from codedata.settings import Settings
 from codedata.store import check_directories, write_atomic
 from codedata.texts import terminal_safe
 

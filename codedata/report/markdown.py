@@ -6,13 +6,13 @@ from pathlib import Path
 import orjson
 
 from codedata.bounded import read_bounded
-from codedata.config import EMBEDDED_MODEL, Settings
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, table
 from codedata.records import METRICS
 from codedata.report.pr_effect import Section
 from codedata.report.turn_rows import ReportTurns, TurnRow
+from codedata.settings import EMBEDDED_MODEL, Settings
 from codedata.texts import text_of
 
 

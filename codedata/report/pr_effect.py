@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from codedata.code.commands import EXPLORE
-from codedata.config import DuelSettings
 from codedata.duel.judge_stats import share
 from codedata.duel.scoring import cluster_means
 from codedata.progress import money, plural
 from codedata.records import METRICS
 from codedata.report.turn_rows import TurnRow, mean_of
+from codedata.settings import DuelSettings
 
 Table = tuple[list[str], list[list[str]], str]
 Section = tuple[str, list[str | Table]]

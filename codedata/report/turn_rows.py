@@ -12,7 +12,6 @@ from codedata.bounded import read_bounded
 from codedata.code.commands import action_style
 from codedata.code.no_ops import repeated, stalls
 from codedata.code.turn import parse_turn
-from codedata.config import Settings
 from codedata.duel.duel_state import RULES, DuelState, duel_record, judged_turn, load_duel_state
 from codedata.duel.panel import SCORES, SIDES, Panel
 from codedata.duel.scoring import BOTH, KING_FIRST, turn_score
@@ -23,6 +22,7 @@ from codedata.progress import say
 from codedata.records import DUEL, Answer, Commit, Score, variant
 from codedata.report.buckets import bucket_of, injections
 from codedata.report.verdict_codes import letters
+from codedata.settings import Settings
 from codedata.store import Store
 
 STAGE = "report"

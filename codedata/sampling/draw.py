@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from codedata.code.turn import has_one_bash_block
-from codedata.config import Exclude, PromptSettings
 from codedata.records import Prompt, safe_name, text_problem
+from codedata.settings import Exclude, PromptSettings
 from codedata.store import digest
 
 FETCHES_AHEAD = 8

@@ -13,10 +13,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 
-from codedata.config import PromptSettings
 from codedata.errors import Trouble
 from codedata.sampling.row_files import JsonRows, ParquetFiles, find_files
 from codedata.sampling.trajectories import Hub
+from codedata.settings import PromptSettings
 
 NEEDED = ("instance_id", "repo", "language", "base_commit", "patch", "test_patch", "problem_statement",
           "pr_description", "created_at")

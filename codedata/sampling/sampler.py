@@ -15,7 +15,6 @@ from itertools import islice
 
 from codedata import run_loop
 from codedata.checks.contamination import Benchmarks, of_turn
-from codedata.config import PromptSettings, Settings
 from codedata.errors import Interrupted, Trouble
 from codedata.leak.facts import shown_share
 from codedata.progress import named, plural, say
@@ -23,6 +22,7 @@ from codedata.records import Commit, Prompt, parse
 from codedata.sampling.draw import Cursor, Drawn, Seen, draw
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.trajectories import open_source
+from codedata.settings import PromptSettings, Settings
 from codedata.store import Lists, Store, digest, natural
 
 STAGE = "prompt"

@@ -14,9 +14,9 @@ import threading
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
-from codedata.config import PromptSettings
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.sampling.row_files import JsonRows, ParquetFiles, ParquetRows, find_files
+from codedata.settings import PromptSettings
 
 PAGE = 100         # the dataset server's maximum number of rows per request
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import threading
 
-from codedata.config import Settings
 from codedata.errors import Interrupted
 from codedata.progress import named, plural, say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Sandbox, open_sandbox
 from codedata.sandbox.sizes import bytes_of
+from codedata.settings import Settings
 from codedata.texts import printable
 
 WORKDIR = "/testbed"

@@ -1,0 +1,397 @@
+"""The schema of the settings: each section of chain.toml is a class, each key a field with its
+default and its bounds. config.py fills them in.
+"""
+from __future__ import annotations
+
+from dataclasses import Field, dataclass, field, replace
+from math import inf
+from pathlib import Path
+
+from codedata.errors import Trouble
+from codedata.records import HOW
+from codedata.texts import did_you_mean
+
+EMBEDDED_MODEL = "smollm2-135m-instruct"
+MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The numbers that a setting may have: low ≤ value ≤ high."""
+
+    low: float
+    high: float = inf
+    without: tuple[float, ...] = ()   # numbers in the range that are refused all the same
+
+    def problem(self, value: float) -> str | None:
+        """Return why a number is out of bounds, as the end of a sentence, or None."""
+        if self.low <= value <= self.high and value not in (*self.without, inf):
+            return None
+        if self.high == inf:
+            return f"is {value}; it must be {self.low:g} or more."
+        return f"is {value:,g}; it must be between {self.low:,g} and {self.high:,g}."
+
+
+def at_least(low: float, default):
+    """Return a field of a section whose number is `low` or more."""
+    return field(default=default, metadata={"bounds": Bounds(low)})
+
+
+def between(low: float, high: float, default, without: tuple[float, ...] = ()):
+    """Return a field of a section whose number is from `low` to `high`."""
+    return field(default=default, metadata={"bounds": Bounds(low, high, without)})
+
+
+def one_of(default: str, *others: str, aliases: dict[str, str] | None = None):
+    """Return a field of a section that has one of a few texts. `aliases` maps further spellings."""
+    choices = {name: name for name in (default, *others)}
+    return field(default=default, metadata={"choices": {**choices, **(aliases or {})}})
+
+
+def checked(key: Field, value, where: str):
+    """Return a value of a field, spelt as in its choices. Raise Trouble if it is out of bounds."""
+    choices = key.metadata.get("choices")
+    bounds = key.metadata.get("bounds")
+    if choices:
+        if value not in choices:
+            raise Trouble(f"is {value!r}; it may be {', '.join(choices)}.", where)
+        return choices[value]
+    if bounds and value is not None and (problem := bounds.problem(value)):
+        raise Trouble(problem, where)
+    return value
+
+
+class ApiKey(str):
+    """Hold a key: a str whose repr() does not show it."""
+
+    def __repr__(self) -> str:
+        return "****" if self else ""
+
+
+@dataclass(frozen=True)
+class LLM:
+    """[llm]: what every role uses unless its own section says otherwise."""
+
+    endpoint: str = "chutes"            # a name from [endpoints.NAME], or "embedded"
+    base_url: str = ""                  # any OpenAI-compatible endpoint; wins over `endpoint`
+    model: str = "moonshotai/Kimi-K2.6-TEE"
+    temperature: float = at_least(0, 1.0)
+    max_tokens: int = at_least(1, 1024)   # of an answer; thinking models get thinking_max_tokens
+    max_prompt_tokens: int = at_least(0, 0)    # of a request; 0: no limit but the model's own
+    workers: int = at_least(1, 32)      # items in flight (env_setup.py: cores / cpu_request)
+    retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
+    retry_wait_s: float = at_least(0, 1.5)     # before the first retry; doubles, with jitter
+    call_timeout_s: float = at_least(0.001, 300.0)   # of one attempt, from start to last byte
+    max_429_wait_s: float = at_least(0, 60.0)        # the longest single wait on HTTP 429
+    max_429_total_s: float = at_least(0, 1800.0)     # of nothing but 429: the run stops
+    max_reply_bytes: int = at_least(1, 20_000_000)   # of an answer, decompressed; else it fails
+    proxy: str = ""                     # for calls and downloads; no proxy of the environment
+    ca_bundle: str = ""                 # PEM file of extra certificate authorities
+
+
+@dataclass(frozen=True)
+class RoleSettings:
+    """The model that is asked, and its limits. A field that is None is taken from [llm]."""
+
+    endpoint: str | None = None
+    model: str | None = None
+    temperature: float | None = at_least(0, None)
+    max_tokens: int | None = at_least(1, None)
+    max_prompt_tokens: int | None = at_least(0, None)
+
+
+@dataclass(frozen=True)
+class KingSettings(RoleSettings):
+    """[king]."""
+
+    format_retries: int = at_least(0, 2)   # further tries if it is not THOUGHT + one bash block
+
+
+@dataclass(frozen=True)
+class ChallengerSettings(KingSettings):
+    """[challenger]."""
+
+    leak_retries: int = at_least(-1, 2)   # further tries if it shows the PR; -1: no check
+    how: str = one_of(*HOW)               # how the PR is used (docs/concepts.md)
+    candidates: int = at_least(1, 4)      # of `chosen`: blind answers to pick one from
+
+
+@dataclass(frozen=True)
+class AgentSettings(RoleSettings):
+    """[agent]: the model of agents, and what one of them may take."""
+
+    max_tokens: int | None = at_least(1, 8192)   # of a reply
+    max_seconds: float = at_least(0, 0.0)        # of one agent with its commands; 0: no limit
+    max_usd: float = at_least(0, 0.0)            # of one agent; 0: no limit
+
+
+@dataclass(frozen=True)
+class SandboxSettings:
+    """[sandbox]: where the commands of agents and tests run."""
+
+    sandbox: str = one_of("docker", "kubernetes", "local")   # local isolates nothing
+    base_image: str = "codedata-base:bookworm"   # where a row names none
+    cpu_request: float = at_least(0.1, 2.0)      # cores
+    memory_request: str = "5Gi"
+    pids_limit: int = at_least(16, 1024)         # processes and threads
+    disk_limit: str = "10GB"                     # of what one sandbox writes
+    disk_floor: str = "10GB"                     # free on the engine's disk, or new work waits
+    run_timeout: int = at_least(1, 1800)         # seconds of one install or test script
+    namespace: str = "data-synthesis"            # of Kubernetes
+    pod_prefix: str = "code-data-env-agent"
+    kubeconfig: str = ""                         # file; "": as kubectl finds it
+    network_policy: bool = False                 # of each pod; the cluster has to enforce them
+
+
+@dataclass(frozen=True)
+class EnvSettings:
+    """[env]: how env_setup.py finds out how a repository is installed and tested."""
+
+    planner: str = one_of("auto", "recipe", "agent")   # recipe: no model; auto: agent if no recipe
+    max_iterations: int = at_least(1, 100)             # of an agent
+    stage2_max_iterations: int = at_least(1, 60)       # of the second one for JS and TypeScript
+    no_image: bool = False                             # make no image of what was verified
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """[prompt]: what prompt.py samples."""
+
+    source: str = "hf:AlienKevin/SWE-ZERO-12M-trajectories"
+    prs: str = "hf:nebius/SWE-rebench-V2-PRs"
+    config: str = "default"                 # of a Hub data set
+    split: str = "train"
+    count: int = at_least(1, 2000)
+    seed: int = at_least(0, 0)
+    turns: str = "random"                   # random | first | last | all
+    max_per_instance: int = at_least(0, 1)  # prompts of one PR; 0, or turns = "all": no limit
+    max_chars: int = at_least(1, 200_000)   # a longer history + reference is skipped
+    max_shown_share: float = between(0, 1, 1.0)   # of the patch that a history may have shown
+    window_rows: int = at_least(1, 1)       # rows per random offset; more is cheaper from Parquet
+    keep_unmatched: bool = False            # keep prompts without a PR record, for king.py alone
+    decontaminate: tuple[str, ...] = ()     # benchmark files: overlapping prompts are left out
+    rows_url: str = "https://datasets-server.huggingface.co"
+    hub_url: str = "https://huggingface.co"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Hold an entry of [judge] models. A field that is None is taken from [judge] or [llm]."""
+
+    model: str
+    name: str | None = None             # in the records; default: the model's
+    endpoint: str | None = None
+    temperature: float | None = at_least(0, None)
+    max_tokens: int | None = at_least(1, None)
+    max_prompt_tokens: int | None = at_least(0, None)
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """[judge]: the panel of validate.py."""
+
+    models: tuple[str | Judge, ...] = (   # names, or tables with the fields of Judge
+        "deepseek-ai/DeepSeek-V3.2-TEE", "Qwen/Qwen3-235B-A22B-Thinking-2507",
+        "moonshotai/Kimi-K2.6-TEE")
+    order: str = one_of("both", "king_first")   # both: each judge is asked in both orders
+    temperature: float = at_least(0, 0.0)
+    score_max_tokens: int = at_least(1, 768)    # of a verdict
+    thinking_models: tuple[str, ...] = (
+        "Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
+    thinking_max_tokens: int = at_least(1, 4096)   # of a verdict of one of these
+    exclude_self: bool = False          # leave out judges of the family of a model that answered
+
+
+@dataclass(frozen=True)
+class LeakSettings:
+    """[leak]: the judges of whether a challenger shows the PR. Other settings are of [judge]."""
+
+    models: tuple[str | Judge, ...] | None = None   # None: the panel's first; []: no leak judge
+    max_tokens: int = at_least(1, 4096)             # of a verdict
+    king_share: float = between(0, 1, 0.1)   # of king turns judged too, to measure false alarms
+
+
+@dataclass(frozen=True)
+class DuelSettings:
+    """[duel]: who is compared, and when the challenger is accepted."""
+
+    mode: str = one_of("king", "reference", aliases={"2": "king", "1": "reference"})
+    win_margin: float = between(-100, 100, 2.0)   # minimum lead of the challenger, in points of 100
+    gate_alpha: float = between(0, 1, 0.05, without=(0, 1))   # quantile of the resampled means: LCB
+    bootstrap_resamples: int = between(1, 1_000_000, 10_000)
+    min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # share of turns with all verdicts
+    min_turns: int = at_least(1, 5)                      # with a verdict; less is no evidence
+    min_instances: int = at_least(1, 5)   # of those turns: turns of one instance count as one
+    seed: int = at_least(0, 0)            # of the bootstrap
+    bootstrap: str = one_of("cluster", "turn")   # cluster: instances are drawn whole
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """[report]: the buckets and the page of report.py."""
+
+    final_min: float = between(0, 100, 80.0)    # final/ from this score
+    defeat_min: float = between(0, 100, 66.0)   # refined/ from this score, defeat/ below
+    keep_flagged: bool = False            # keep turns with an injection or a leak in final/
+    detail_turns: int = at_least(0, 1000)   # turns that report.html holds whole
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """[export]: the training sets of export.py."""
+
+    formats: tuple[str, ...] = ("sft_messages", "sft_completion", "dpo", "kto", "jsonl")
+    rejected_too: bool = False          # export a duel without accepted outcome too
+    dpo_min_margin: float = at_least(0, 16.0)   # DPO, KTO: minimum distance from 50 of a score
+    dpo_max_length_ratio: float = at_least(0, 0.0)   # DPO: longer side / shorter one; 0: no limit
+    max_chars: int = at_least(0, 0)     # a longer history + answer is left out; 0: no limit
+    duplicate_similarity: float = between(0, 1, 0.8)   # Jaccard of near-duplicates; 0: no check
+    against: tuple[str, ...] = ()       # earlier training data: duplicates of it are left out
+    decontaminate: tuple[str, ...] = ()   # benchmark files: overlapping turns are left out
+    licences: tuple[str, ...] = ()      # of repositories ("unknown" is one); empty: all
+    validation: float = between(0, 1, 0.05)   # share of the repositories
+    seed: int = at_least(0, 0)          # of the split
+    shard_rows: int = at_least(1, 10_000)     # of a Parquet file
+    licence: str = "other"              # of the data set, an id of the Hub
+
+
+@dataclass(frozen=True)
+class Exclude:
+    """[exclude]: items that every stage leaves out."""
+
+    ids: tuple[str, ...] = ()           # instance ids
+    max_patch_chars: int = at_least(0, 50_000)   # a larger gold patch is oversized; 0: no limit
+
+
+@dataclass(frozen=True)
+class Price:
+    """USD for a million tokens."""
+
+    input: float
+    output: float
+    cached: float | None = None         # of cached prompt tokens; None: as `input`
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """[endpoints.NAME]: where a model is served."""
+
+    name: str
+    base_url: str = ""
+    base_url_env: str = ""              # environment variable that wins over base_url
+    api_key_env: str = ""               # environment variable of the key; empty: no key needed
+    max_concurrency: int = 0            # calls in flight; 0: as many as there are workers
+    headers: dict[str, str] = field(default_factory=dict)
+    api_key: ApiKey = field(default=ApiKey(""), repr=False)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Hold a model with its role, its endpoint and the limits of its requests."""
+
+    role: str               # "king", "challenger"; a judge's name
+    model: str
+    endpoint: Endpoint
+    temperature: float
+    max_tokens: int
+    max_prompt_tokens: int
+    format_retries: int = 0
+    is_judge: bool = False
+    is_leak_judge: bool = False
+
+    def identity(self) -> dict:
+        """Return what an answer depends on beside its inputs, for the ledger's `settings`."""
+        return {"model": self.model, **{key: getattr(self, key) for key in MODEL_LIMITS}}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hold every section of the settings, with the endpoints, prices and keys of one run."""
+
+    llm: LLM = LLM()
+    prompt: PromptSettings = PromptSettings()
+    king: KingSettings = KingSettings()
+    challenger: ChallengerSettings = ChallengerSettings()
+    agent: AgentSettings = AgentSettings()
+    judge: JudgeSettings = JudgeSettings()
+    leak: LeakSettings = LeakSettings()
+    duel: DuelSettings = DuelSettings()
+    report: ReportSettings = ReportSettings()
+    export: ExportSettings = ExportSettings()
+    env: EnvSettings = EnvSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    exclude: Exclude = Exclude()
+    prices: dict[str, Price] = field(default_factory=dict)
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    root: Path = Path(".")
+    budget_usd: float | None = None
+    hf_token: ApiKey = field(default=ApiKey(""), repr=False)
+
+    def model_spec(self, role: str) -> ModelSpec:
+        """Return the model of "king", "challenger" or "agent": its section over [llm]."""
+        section = getattr(self, role)
+        spec = _embedded_if_so(ModelSpec(
+            role, section.model or self.llm.model, self._endpoint(section.endpoint),
+            **{key: _first_set(getattr(section, key), getattr(self.llm, key))
+               for key in MODEL_LIMITS},
+            format_retries=getattr(section, "format_retries", 0)))
+        if spec.max_tokens == LLM.max_tokens and spec.model in self.judge.thinking_models:
+            return replace(spec, max_tokens=self.judge.thinking_max_tokens)
+        return spec
+
+    def judges(self) -> list[ModelSpec]:
+        """Return the panel in the order of [judge] models; the embedded model is one judge."""
+        return self._panel(self.judge.models, "[judge] models")
+
+    def leak_judges(self) -> list[ModelSpec]:
+        """Return the leak judges: [leak] models, or the panel's first.
+
+        The embedded model is too small to be one.
+        """
+        models = self.judge.models[:1] if self.leak.models is None else self.leak.models
+        return [replace(spec, max_tokens=max(spec.max_tokens, self.leak.max_tokens),
+                        is_leak_judge=True)
+                for spec in self._panel(models, "[leak] models")
+                if spec.endpoint.name != "embedded"]
+
+    def _panel(self, models: tuple[str | Judge, ...], where: str) -> list[ModelSpec]:
+        panel = {}
+        for entry in models:
+            spec = self._judge_spec(Judge(entry) if isinstance(entry, str) else entry)
+            if spec.role in panel and spec.endpoint.name != "embedded":
+                raise Trouble(f"names {spec.role!r} twice.", where,
+                              "Give one of them a `name` of its own.")
+            panel[spec.role] = spec
+        return list(panel.values())
+
+    def _judge_spec(self, judge: Judge) -> ModelSpec:
+        thinks = judge.model in self.judge.thinking_models
+        max_tokens = self.judge.thinking_max_tokens if thinks else self.judge.score_max_tokens
+        endpoint = self._endpoint(judge.endpoint)
+        name = judge.model
+        if endpoint.name == "embedded":
+            name = EMBEDDED_MODEL
+            max_tokens = self.judge.score_max_tokens
+        elif judge.max_tokens:
+            max_tokens = judge.max_tokens
+        return _embedded_if_so(ModelSpec(
+            judge.name or name, judge.model, endpoint,
+            _first_set(judge.temperature, self.judge.temperature), max_tokens,
+            _first_set(judge.max_prompt_tokens, self.llm.max_prompt_tokens), is_judge=True))
+
+    def _endpoint(self, name: str | None) -> Endpoint:
+        if name is None and self.llm.base_url:
+            return replace(self.endpoints["base_url"], base_url=self.llm.base_url.rstrip("/"))
+        name = name or self.llm.endpoint
+        if name in self.endpoints:
+            return self.endpoints[name]
+        raise Trouble(f"no endpoint is called {name!r}.",
+                      todo=did_you_mean(name, self.endpoints, "[endpoints.{}]"))
+
+
+def _first_set(*values):
+    return next(value for value in values if value is not None)
+
+
+def _embedded_if_so(spec: ModelSpec) -> ModelSpec:
+    return replace(spec, model=EMBEDDED_MODEL) if spec.endpoint.name == "embedded" else spec
