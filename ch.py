@@ -16,7 +16,7 @@ writes  answer*/<source>_<order>.json   the same record, its field `challenger`
   python ch.py --how placebo --limit 50 # the control: the same note without a pull request
   python ch.py --refine                 # the turns of refined/ once more, with what the judges said of them
 """
-from codedata import config, run_loop
+from codedata import cli, config, run_loop
 from codedata.duel import variants
 from codedata.duel.refine import Refiner
 from codedata.llm import Models
@@ -26,7 +26,7 @@ from codedata.store import Store
 
 
 def main(argv=None) -> int:
-    parser = run_loop.parser(__doc__)
+    parser = cli.parser(__doc__)
     add = parser.add_argument_group("flags of ch.py").add_argument
     add("--how", choices=HOW, help="how the pull request is used (default: [challenger] how)")
     add("--refine", action="store_true", help="answer the turns of refined/ again, for validate.py --refine")
@@ -45,11 +45,13 @@ def main(argv=None) -> int:
         commits = Reads(Store(settings.root, Commit),
                         fields=("repo", "language", "issue", "description", "files", "patch", "test_patch"))
         then = "validate.py" if how == settings.challenger.how else f"validate.py --how {how}"
-        return run_loop.run(
-            "ch", args, settings, models, challenger.make, reads=reads, joined=commits, writes=writes,
+        stage = run_loop.Stage(
+            "ch", make=challenger.make, reads=reads, joined=commits, writes=writes,
             requests=challenger.requests, identity=challenger.identity(),
-            after="report.py" if args.refine else "king.py", then="validate.py --refine" if args.refine else then)
+            after="report.py" if args.refine else "king.py",
+            then="validate.py --refine" if args.refine else then)
+        return run_loop.run(stage, settings, models, cli.options(args))
 
 
 if __name__ == "__main__":
-    run_loop.main(main)
+    cli.main(main)

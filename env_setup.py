@@ -15,7 +15,7 @@ import os
 from dataclasses import fields, replace
 from pathlib import Path
 
-from codedata import config, run_loop
+from codedata import cli, config, run_loop
 from codedata.env.inputs import Repositories, one_repository
 from codedata.env.setup import Setup, fault_of
 from codedata.llm import Models
@@ -26,18 +26,18 @@ from codedata.store import Store
 
 
 def main(argv=None) -> int:
-    parser = run_loop.parser(__doc__, "env", "sandbox")
+    parser = cli.parser(__doc__, "env", "sandbox")
     add = parser.add_argument_group("flags of env_setup.py").add_argument
     add("--input", metavar="FILE", help="the repositories, a JSON object a line")
     add("--repo", metavar="PATH|GIT_URL[@COMMIT]", help="one repository instead")
     add("--planner", choices=["auto", "recipe", "agent"], help="who finds the scripts (default: auto)")
-    add("--max-iterations", type=run_loop.positive, metavar="N", help="replies of an agent (default: 100)")
-    add("--stage2-max-iterations", type=run_loop.positive, metavar="N", help="of its second, for JS/TS (default: 60)")
+    add("--max-iterations", type=cli.positive, metavar="N", help="replies of an agent (default: 100)")
+    add("--stage2-max-iterations", type=cli.positive, metavar="N", help="of its second, for JS/TS (default: 60)")
     add("--no-image", action="store_true", default=None, help="make no image of what was verified")
     add("--skip-existing", action="store_true", help="how it always runs")
     add("--continue-on-error", action="store_true", help="how it always runs")
     add("--stop-on-error", action="store_true", help="start no further repository after one that failed")
-    run_loop.sandbox_flags(parser)
+    cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     settings = config.load(args)
     if not args.workers:   # containers, not calls
@@ -45,7 +45,7 @@ def main(argv=None) -> int:
         settings = replace(settings, llm=replace(settings.llm, workers=at_once))
     with Models(settings) as models:
         host = SandboxFactory(settings, models.stop, args.keep_images)
-        read_only = args.status or args.dry_run
+        read_only = cli.options(args).read_only
         left = [] if read_only else host.reap()
         if args.reap:
             return 1 if left else 0
@@ -58,11 +58,12 @@ def main(argv=None) -> int:
         setup = Setup(settings, models, host)
         environments = Writes(Store(settings.root, Environment), fields=tuple(f.name for f in fields(Environment)),
                               fault=fault_of)
-        return run_loop.run(
-            "env_setup", args, settings, models, setup.make,
+        stage = run_loop.Stage(
+            "env_setup", make=setup.make, writes=environments, identity=setup.identity(),
             reads=Reads(repositories, fields=("repo", "base_image", "base_commit", "source", "row")),
-            writes=environments, identity=setup.identity(), bound=setup.bound(), then="")
+            cost_note=setup.bound())
+        return run_loop.run(stage, settings, models, cli.options(args))
 
 
 if __name__ == "__main__":
-    run_loop.main(main)
+    cli.main(main)

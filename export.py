@@ -13,7 +13,7 @@ writes  export/<format>/                data/*.parquet, train.jsonl, validation.
   python export.py --formats dpo,kto
   python export.py --against old/export/dpo --against other/final
 """
-from codedata import config, run_loop
+from codedata import cli, config
 from codedata.code.turn import clean, format_problem
 from codedata.export.make_exports import run
 
@@ -24,14 +24,14 @@ def turn_problem(text: str) -> str | None:
 
 
 def main(argv=None) -> int:
-    parser = run_loop.parser(__doc__, "export")
+    parser = cli.parser(__doc__, "export")
     add = parser.add_argument_group("flags of export.py").add_argument
     add("--formats", type=lambda text: tuple(text.split(",")), metavar="A,B", help="only these (default: all)")
     add("--against", action="append", metavar="PATH", help="earlier training data: its turns are left out (repeatable)")
     add("--rejected-too", action="store_true", default=None, help="also where the duel was not accepted")
     args = parser.parse_args(argv)
-    return run(config.load(args), args, turn_problem)
+    return run(config.load(args), cli.options(args), turn_problem)
 
 
 if __name__ == "__main__":
-    run_loop.main(main)
+    cli.main(main)

@@ -9,7 +9,7 @@ writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/
   python king.py                         # answer what is missing, stale or failed
   python king.py --only '*_17' --force   # this one again; the old one goes to answer/_replaced/
 """
-from codedata import config, run_loop
+from codedata import cli, config, run_loop
 from codedata.duel.answer import ask_turn, king_messages
 from codedata.duel.prompt_texts import prompt_digest
 from codedata.llm import Models
@@ -19,7 +19,7 @@ from codedata.store import Lists, Store
 
 
 def main(argv=None) -> int:
-    args = run_loop.parser(__doc__).parse_args(argv)
+    args = cli.parser(__doc__).parse_args(argv)
     settings = config.load(args)
     with Models(settings) as models:
         king = models.client("king")
@@ -29,15 +29,16 @@ def main(argv=None) -> int:
             return Answer(prompt.instance_id, prompt.messages, prompt.assistant, king=turn)
 
         into = f"answer_{args.shard[0]}" if args.shard else "answer"
-        return run_loop.run(
-            "king", args, settings, models, answer,
+        stage = run_loop.Stage(
+            "king", make=answer,
             reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages")),
-            writes=Writes(Store(settings.root, Answer, into), fields=("instance_id", "messages", "assistant", "king"),
-                          copies=("assistant",)),
+            writes=Writes(Store(settings.root, Answer, into), copies=("assistant",),
+                          fields=("instance_id", "messages", "assistant", "king")),
             identity={**king.spec.identity(), "prompt": prompt_digest("form.md")},
             requests=lambda prompt: [(king, king_messages(king, prompt.messages))],
             after="prompt.py", then="ch.py")
+        return run_loop.run(stage, settings, models, cli.options(args))
 
 
 if __name__ == "__main__":
-    run_loop.main(main)
+    cli.main(main)

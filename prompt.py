@@ -11,14 +11,14 @@ writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
   python prompt.py --count 3000                      # 1,000 more, behind the ones that are there
   python prompt.py --source rows.parquet --prs prs.jsonl --count 50
 """
-from codedata import config, run_loop
+from codedata import cli, config
 from codedata.llm import Models
 from codedata.sampling.sampler import PromptSampler
 from codedata.sampling.sampler import run as run_prompts
 
 
 def main(argv=None) -> int:
-    parser = run_loop.parser(__doc__, "prompt")
+    parser = cli.parser(__doc__, "prompt")
     add = parser.add_argument_group("flags of prompt.py").add_argument
     add("--source", help="hf:NAME, datasets:NAME, or a path, glob or URL of Parquet, JSONL or JSON")
     add("--prs", help="where the PR records are: hf:NAME, or a path, glob or URL")
@@ -33,8 +33,8 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     settings = config.load(args)
     with Models(settings) as models:
-        return run_prompts(PromptSampler(settings), args, models)
+        return run_prompts(PromptSampler(settings), cli.options(args), models)
 
 
 if __name__ == "__main__":
-    run_loop.main(main)
+    cli.main(main)

@@ -13,17 +13,17 @@ writes  report/report.html, report.md   the report, to look through and to read 
   python report.py --status             # what it would come to
   python report.py --mode reference     # also DUEL_MODE=1
 """
-from codedata import config, run_loop
+from codedata import cli, config
 from codedata.report.make_report import run
 
 
 def main(argv=None) -> int:
-    parser = run_loop.parser(__doc__, "duel")
+    parser = cli.parser(__doc__, "duel")
     add = parser.add_argument_group("flags of report.py").add_argument
     add("--mode", choices=["king", "reference"], help="whom the challenger was put against (default: king)")
     args = parser.parse_args(argv)
-    return run(config.load(args), args)
+    return run(config.load(args), cli.options(args))
 
 
 if __name__ == "__main__":
-    run_loop.main(main)
+    cli.main(main)

@@ -18,7 +18,7 @@ writes  score/<source>_<order>.json     Score: each judge's verdict in each orde
 """
 from functools import partial
 
-from codedata import config, run_loop
+from codedata import cli, config, run_loop
 from codedata.duel.duel_state import write_duel
 from codedata.duel.judge_checks import JudgeCheck
 from codedata.duel.panel import Panel
@@ -28,12 +28,12 @@ from codedata.records import HOW
 
 
 def main(argv=None) -> int:
-    parser = run_loop.parser(__doc__, "duel")
+    parser = cli.parser(__doc__, "duel")
     add = parser.add_argument_group("flags of validate.py").add_argument
     add("--mode", choices=["king", "reference"], help="whom the challenger is put against (default: king)")
     trials = parser.add_mutually_exclusive_group()
     add("--how", choices=HOW, help="the way in which the challenger was made (default: [challenger] how)")
-    few = {"type": run_loop.positive, "nargs": "?", "const": 10, "metavar": "N"}
+    few = {"type": cli.positive, "nargs": "?", "const": 10, "metavar": "N"}
     trials.add_argument("--probe", help="try attacks on N turns (10)", **few)
     trials.add_argument("--sanity", help="try known pairs of N turns (10)", **few)
     trials.add_argument("--refine", action="store_true", help="judge the attempts of ch.py --refine")
@@ -52,9 +52,11 @@ def main(argv=None) -> int:
         elif args.refine:
             refining = RefineRun(settings, panel)
             reads, writes, finish = refining.reads(), refining.writes(), refining.finish
-        return run_loop.run("validate", args, settings, models, panel.judge, reads=reads, writes=writes,
-                         requests=panel.requests, finish=finish, after="ch.py", then="report.py")
+        stage = run_loop.Stage(
+            "validate", make=panel.judge, reads=reads, writes=writes, requests=panel.requests,
+            finish=finish, after="ch.py", then="report.py")
+        return run_loop.run(stage, settings, models, cli.options(args))
 
 
 if __name__ == "__main__":
-    run_loop.main(main)
+    cli.main(main)

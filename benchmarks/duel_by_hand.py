@@ -149,9 +149,9 @@ def write_input(root: Path, turns: list[dict]) -> None:
 
 def measure(root: Path) -> dict:
     """The figures of the table."""
-    from codedata import config, run_loop
+    from codedata import cli, config
     duel, reader = root / "duel", json.loads((SET / "reader.json").read_text())
-    settings = config.load(run_loop.parser("").parse_args(["--root", str(duel)]))
+    settings = config.load(cli.parser("").parse_args(["--root", str(duel)]))
     turns = read_turns(settings, "validate.py")
     hidden = [row.name.removeprefix("duel_") for row in turns.rows if row.shown_share < 1]
     n, read = len(turns.rows), reader["turns"]

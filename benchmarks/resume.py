@@ -63,7 +63,7 @@ def empty_root(base: Path) -> Path:
 
 
 def build(root: Path, n: int, chars: int) -> dict:
-    """PromptSampler, PR records and both answers; returns the seconds that king.py and ch.py took for them."""
+    """Prompts, PR records and both answers; returns the seconds that king.py and ch.py took for them."""
     if (root / BUILT).exists():
         return json.loads((root / BUILT).read_text())
     shutil.rmtree(root, ignore_errors=True)

@@ -62,11 +62,11 @@ class LastAttempt:
 class Ledger:
     """Read the ledgers of a directory, or of all its shards, as one, in the order of time.
 
-    `made` and `failed` by (stage, item): a stage's newest word on it. `known` by item: what the scripts left on disk.
+    `succeeded` and `failed` by (stage, item): a stage's newest word on it. `known` by item: what the scripts left on disk.
     """
 
     def __init__(self, *directories: Path):
-        self.made: dict[tuple[str, str], LastAttempt] = {}
+        self.succeeded: dict[tuple[str, str], LastAttempt] = {}
         self.failed: dict[tuple[str, str], LastAttempt] = {}
         self.excluded: dict[tuple[str, str], LastAttempt] = {}   # by a rule that only the item function can tell
         self.known: dict[str, FileState] = {}
@@ -79,7 +79,7 @@ class Ledger:
         self._lock, self._files, self._newest = threading.Lock(), {}, ""
         self._parts: dict[tuple, tuple] = {(): ()}
         self._partial = {p.name[:-6] for d in directories for p in (Path(d) / PARTIAL).glob("*.jsonl")}
-        for line in _in_time([read_lines(Path(d) / LEDGER) for d in directories]):
+        for line in in_time([read_lines(Path(d) / LEDGER) for d in directories]):
             self._take(line)
 
     def _take(self, line: dict) -> None:
@@ -104,7 +104,7 @@ class Ledger:
             self.excluded[key] = LastAttempt(state, line["read"], error=line.get("error", ""))
             self.failed.pop(key, None)
         if state in ("done", "adopted"):
-            self.made[key] = LastAttempt(state, line.get("read", ""), line.get("wrote") or NOTHING,
+            self.succeeded[key] = LastAttempt(state, line.get("read", ""), line.get("wrote") or NOTHING,
                                      sys.intern(line.get("settings", "")), "", self._same(line.get("parts", {})),
                                      sys.intern(line.get("view", "")))
             self.failed.pop(key, None)
@@ -120,8 +120,8 @@ class Ledger:
         elif state == "failed" and not line.get("still"):
             self.failed[key] = LastAttempt(state, line.get("read", ""), {}, line.get("settings", ""), line.get("error", ""))
         elif state == "pruned":   # the record was taken away: no stage's earlier line says anything of it
-            for by in [by for by in (*self.made, *self.failed) if by[1] == item]:
-                self.made.pop(by, None)
+            for by in [by for by in (*self.succeeded, *self.failed) if by[1] == item]:
+                self.succeeded.pop(by, None)
                 self.failed.pop(by, None)
             self.known.pop(item, None)
         if "detail" in line:
@@ -192,7 +192,7 @@ def merged_digests(digests: dict[str, str], line: dict) -> dict[str, str]:
     return {f: d for f, d in {**digests, **wrote, **found}.items() if d}
 
 
-def _in_time(files: list):
+def in_time(files: list):
     """Yield the lines of several ledgers in the order in which they were written."""
     return files[0] if len(files) == 1 else heapq.merge(*files, key=lambda line: str(line.get("at", "")))
 
@@ -264,106 +264,6 @@ def to_line(line: dict) -> bytes:
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:   # half a character
         return (json.dumps(line) + "\n").encode()
-
-
-def compact(directories: list[Path]) -> tuple[int, int]:
-    """Keep the newest line of each stage and item, and the made one below a failed one; sum up what the rest cost.
-
-    The sum is a line of its own in the same file (state `summed`), so that a kill between two files changes nothing.
-    Items with kept replies are left as they are: the ids in their lines tell what is paid for. Returns the numbers of
-    lines before and after. The caller holds the whole directory's lock: a process that went on appending to the old
-    file would lose its lines.
-    """
-    newest: dict[tuple, list[tuple]] = {}     # (stage, item) → [(number, path, line), …] that stay
-    digests: dict[str, dict[str, str]] = {}
-    dropped: dict[Path, list[dict]] = {Path(d) / LEDGER: [] for d in directories}
-    waiting = {p.name[:-6] for d in directories for p in (Path(d) / PARTIAL).glob("*.jsonl")}
-
-    def drop(entries: list[tuple]) -> None:
-        for _, path, line in entries:
-            dropped[path].append(line)
-        entries.clear()
-
-    n_before = 0
-    for n_before, (path, line) in enumerate(_in_time([_with_path(path) for path in dropped]), 1):
-        if not is_sound(line):   # nobody reads more of it than its calls: it stays as it is
-            newest[n_before, None] = [(n_before, path, line)]
-            continue
-        state, item = line.get("state"), line.get("item")
-        slot = newest.setdefault((line.get("stage"), item), [])
-        if state == "summed":
-            dropped[path].append(line)
-            continue
-        if state == "pruned":   # what stood before of the item, by whatever stage, is history
-            for (_, its), entries in newest.items():
-                drop(entries) if its == item and item not in waiting else None
-            digests.pop(item, None)
-        elif state == "failed" and item not in waiting:
-            drop([slot.pop(i) for i in reversed(range(len(slot))) if slot[i][2].get("state") == "failed"])
-        elif item not in waiting:
-            drop(slot)
-        if state in ("done", "adopted"):
-            digests[item] = merged_digests(digests.get(item, NOTHING), line)
-        slot.append((n_before, path, line))
-    kept = sorted((entry for entries in newest.values() for entry in entries), key=lambda entry: entry[0])
-    after: dict[str, dict[str, str]] = {}
-    sound = [line for _, _, line in kept if is_sound(line)]
-    for line in sound:
-        if line.get("state") in ("done", "adopted"):
-            after[line.get("item")] = merged_digests(after.get(line.get("item"), NOTHING), line)
-    for line in reversed(sound):   # an edit that only a dropped line had found goes to the item's newest line
-        if line.get("state") in ("done", "adopted") and (item := line.get("item")) in after:
-            then, now = after.pop(item), digests.get(item, NOTHING)
-            if lost := {f: now.get(f, "") for f in {*then, *now} if then.get(f) != now.get(f)}:
-                line["found"] = {**(line.get("found") or {}), **lost}
-    n_after = 0
-    for path, gone in dropped.items():
-        sums = _sum_by_model(gone)
-        lines = [{"stage": "", "item": "", "state": "summed", "earlier": sums}] if sums else []
-        lines += [line for _, where, line in kept if where == path]
-        n_after += len(lines)
-        if gone:
-            _write_ledger(path, lines)
-    return n_before, n_after
-
-
-def _write_ledger(path: Path, lines: list[dict]) -> None:
-    tmp = path.with_name("_tmp." + path.name)
-    try:
-        with open(tmp, "wb") as file:
-            file.writelines(map(to_line, lines))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(tmp, path)
-    except OSError as e:
-        tmp.unlink(missing_ok=True)
-        raise disk_trouble(e, path) from e
-
-
-class _PlacedLine(tuple):
-    """(path, line), with the line's own keys for sorting."""
-
-    def get(self, key, default=None):
-        return self[1].get(key, default)
-
-
-def _with_path(path: Path):
-    return (_PlacedLine((path, line)) for line in read_lines(path))
-
-
-def _sum_by_model(lines: list[dict]) -> list[dict]:
-    """Return the calls of `lines` summed up by model, each sum with `n`; those without a price stand apart."""
-    sums: dict[tuple, dict] = {}
-    for call in (call for line in lines for call in calls_of(line)):
-        total = sums.setdefault((call["model"], call.get("cost_usd") is None), {
-            "model": call["model"], "n": 0, "cost_usd": 0.0})
-        total["n"] += call.get("n", 1)
-        for key in ("tokens_in", "tokens_out", "tokens_cached", "seconds"):
-            old, new = total.get(key, 0), call.get(key, 0)
-            total[key] = None if old is None or new is None else old + new   # unknown usage stays unknown
-        known = total["cost_usd"] is not None and call.get("cost_usd") is not None
-        total["cost_usd"] = total["cost_usd"] + call["cost_usd"] if known else None
-    return list(sums.values())
 
 
 def _is_torn(path: Path) -> bool:

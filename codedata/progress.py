@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from codedata.errors import Trouble
-from codedata.texts import printable, terminal_safe
+from codedata.texts import natural, printable, terminal_safe
 
 REDRAW_EVERY_S = 0.25
 PLAIN_EVERY_S = 15.0
@@ -68,93 +69,184 @@ def table(columns: list[str], rows: list[list[str]], align: str) -> str:
 
 
 def _per_time(rate: float) -> str:
-    """Items a second, in a unit in which that is no 0."""
-    return f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.0f}/min" if rate * 60 >= 2 else f"{rate * 3600:.0f}/h"
+    """Return items a second in a unit in which that is not 0."""
+    if rate >= 1:
+        return f"{rate:.1f}/s"
+    return f"{rate * 60:.0f}/min" if rate * 60 >= 2 else f"{rate * 3600:.0f}/h"
+
+
+def print_reasons(reasons: list[str]) -> None:
+    """Print the five most frequent reasons for which items are left out."""
+    for reason, k in Counter(reasons).most_common(5):
+        say(f"      left out: {k} ({_first_line(reason, 160)})")
+
+
+def _first_line(text: str, max_chars: int = 120) -> str:
+    return text.partition("\n")[0][:max_chars]
+
+
+def plan_line(plan, reads: str, writes: str) -> str:
+    """Return a Plan of states.py as one line: what is read, what is written, each state's count."""
+    parts = []
+    for state, names in plan.names.items():
+        if not names:
+            continue
+        note = ""
+        if state == "edited":
+            also_stale = f", {plan.n_edited_stale} also stale" if plan.n_edited_stale else ""
+            note = f" (kept{also_stale})"
+        parts.append(f"{state} {len(names)}{note}")
+    if plan.n_other_settings:
+        parts.append(f"made with other settings {plan.n_other_settings}")
+    counts = ", ".join(parts) or "nothing there"
+    return f"{reads} {plan.n_read} → {writes}   {counts}   to do {len(plan.todo)}"
 
 
 @dataclass
 class RunTotals:
-    """Count what a run has come to, as it goes."""
+    """Count the results of a run as it goes."""
 
     wrote: int = 0
-    refreshed: int = 0                 # written again without a call: only a copied field had changed
+    refreshed: int = 0                 # written again without a call: only a copied field changed
     failed: dict[str, Trouble] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
-    calls: int = 0
-    served: int = 0                    # replies that an earlier, unfinished run had paid for
-    unpriced: int = 0
+    n_calls: int = 0
+    n_unpriced: int = 0
     cost_usd: float = 0.0
-    cut: int = 0
+    served: int = 0                    # replies that an earlier, unfinished run had paid for
+    cut: int = 0                       # items with a request that was cut to fit
     excluded: int = 0                  # by a rule that the item function found
     asked_again: int = 0               # items whose answer was refused and asked for once more
-    again_calls: int = 0               # how often, in all
+    again_calls: int = 0               # the number of these further requests
 
-    def add_calls(self, calls) -> None:
-        """Add the calls of a finished item, with their cost where it is known."""
-        for call in calls:
-            self.calls += 1
+    def add(self, paid: list[dict], log) -> None:
+        """Add the calls of a finished item; `log` holds what else is known of its replies."""
+        for call in paid:
+            self.n_calls += 1
             if call["cost_usd"] is None:
-                self.unpriced += 1
+                self.n_unpriced += 1
             else:
                 self.cost_usd += call["cost_usd"]
+        self.served += log.served
+        self.cut += int(bool(log.cuts))
+        again = log.notes.get("asked_again", 0)
+        self.asked_again += int(bool(again))
+        self.again_calls += again
 
     @property
     def finished(self) -> int:
         """Return the number of items that need no more work in this run."""
-        return self.wrote + self.refreshed + self.excluded + len(self.failed) + len(self.broken)
+        return (self.wrote + self.refreshed + self.excluded + len(self.failed) + len(self.broken))
+
+    def failures(self) -> list[tuple[str, Trouble]]:
+        """Return the failed items with their errors, in natural order."""
+        return sorted(self.failed.items(), key=lambda item: natural(item[0]))
 
     def money(self) -> str:
         """Return the cost of all calls so far, in words."""
-        return money(self.cost_usd, self.unpriced, self.calls)
+        return money(self.cost_usd, self.n_unpriced, self.n_calls)
+
+
+def summary_line(totals: RunTotals, n_todo: int, n_left: int) -> str:
+    """Return the outcome of a run as one line."""
+    again = f"{totals.asked_again} ({plural(totals.again_calls, 'call')})"
+    parts = [
+        (n_todo, f"wrote {totals.wrote}"),
+        (not n_todo, "nothing to do"),
+        (totals.refreshed, f"brought {totals.refreshed} up to date without a call"),
+        (totals.served, f"{plural(totals.served, 'answer')} kept from an earlier run"),
+        (totals.cut, f"{plural(totals.cut, 'request')} cut to fit"),
+        (totals.asked_again, f"asked again {again}"),
+        (totals.excluded, f"left out {totals.excluded} by a rule"),
+        (n_left, f"left {n_left}"),
+        (totals.failed, f"failed {len(totals.failed)}: {_failures_text(totals.failures())}"),
+    ]
+    line = ", ".join(text for is_shown, text in parts if is_shown)
+    return f"{line}   {totals.money()}" if totals.n_calls else line
+
+
+def _failures_text(failures: list[tuple[str, Trouble]]) -> str:
+    """Return the names of failed items with their reason, or with the one that all share."""
+    reasons = {_first_line(error.what) for _, error in failures}
+    if len(reasons) == 1:
+        return f"{named([name for name, _ in failures])} ({reasons.pop()})"
+    return named([f"{name} ({_first_line(error.what)})" for name, error in failures])
 
 
 class Bar:
-    """Progress of one run. update() is cheap and called often, by one thread."""
+    """Show the progress of one run. update() is cheap and called often, by one thread."""
 
     def __init__(self, stage: str, total: int, quiet: bool = False):
         self.stage, self.total, self.quiet = stage, total, quiet
-        self._rich, self._task = None, None
-        self._started = self._said = time.monotonic()
+        self._rich = None
+        self._task = None
+        self._started = time.monotonic()
+        self._updated = self._started
         if not quiet and total and sys.stderr is not None and sys.stderr.isatty():
-            from rich.console import Console  # 60 ms of import that a plain run does not need
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-            from rich.table import Column
-            note = TextColumn("{task.fields[note]}", markup=False,
-                              table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
-            self._rich = Progress(TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(bar_width=20), note,
-                                  TimeRemainingColumn(), transient=True, expand=True, console=Console(stderr=True),
-                                  auto_refresh=False)   # by update(): a thread of its own may be one too many
-            self._task = self._rich.add_task(stage, total=total, note="")
-            self._rich.start()
+            self._start_rich()
 
-    def update(self, outcome: RunTotals, in_flight: int, doing: dict[str, str] | None = None) -> None:
-        """`doing`: what items are at, by their names, where that takes minutes."""
-        if self.quiet or not self.total:
-            return
+    def _start_rich(self) -> None:
+        from rich.console import Console  # 60 ms of import that a plain run does not need
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.table import Column
+        note = TextColumn("{task.fields[note]}", markup=False,
+                          table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+        # no auto_refresh: it takes a thread of its own, which may be one too many
+        self._rich = Progress(
+            TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(bar_width=20), note,
+            TextColumn("{task.fields[eta]}"), transient=True, expand=True,
+            console=Console(stderr=True), auto_refresh=False)
+        self._task = self._rich.add_task(self.stage, total=self.total, note="", eta="")
+        self._rich.start()
+
+    def update(self, totals: RunTotals, n_in_flight: int,
+               doing: dict[str, str] | None = None) -> None:
+        """Show the totals; `doing` maps items to their current step, if steps take minutes."""
         now = time.monotonic()
-        rate = outcome.finished / max(now - self._started, 1e-9)
-        note = f"{_per_time(rate)}  " if rate else ""
-        note += ", ".join(f"{name}: {what}" for name, what in [*doing.items()][:NAMED]) + "  " if doing else (
-            f"{in_flight} under way  ")
-        note += f"{len(outcome.failed)} failed  " if outcome.failed else ""
-        note += outcome.money() if outcome.calls else ""
-        if self._rich and now - self._said >= REDRAW_EVERY_S:
-            self._said = now
-            self._rich.update(self._task, completed=outcome.finished, note=printable(note), refresh=True)
-        elif not self._rich and now - self._said >= PLAIN_EVERY_S:
-            self._said = now
-            left_s = (self.total - outcome.finished) / rate if rate else 0
-            eta = f"  about {left_s / 60:.0f} min to go" if left_s >= 90 else f"  about {left_s:.0f} s to go"
-            say(f"{self.stage}  {outcome.finished}/{self.total}  {note}{eta if left_s else ''}")
+        every_s = REDRAW_EVERY_S if self._rich else PLAIN_EVERY_S
+        if self.quiet or not self.total or now - self._updated < every_s:
+            return
+        self._updated = now
+        rate = totals.finished / max(now - self._started, 1e-9)
+        note = "  ".join(self._notes(totals, n_in_flight, doing or {}, rate))
+        eta = _time_to_go((self.total - totals.finished) / rate) if rate else ""
+        if self._rich:
+            self._rich.update(self._task, completed=totals.finished, note=printable(note), eta=eta,
+                              refresh=True)
+        else:
+            say(f"{self.stage}  {totals.finished}/{self.total}  {note}{eta and '  ' + eta}")
+
+    @staticmethod
+    def _notes(totals: RunTotals, n_in_flight: int, doing: dict[str, str], rate: float):
+        if rate:
+            yield _per_time(rate)
+        if doing:
+            yield ", ".join(f"{name}: {step}" for name, step in [*doing.items()][:NAMED])
+        else:
+            yield f"{n_in_flight} in flight"
+        if totals.failed:
+            yield f"{len(totals.failed)} failed"
+        if totals.again_calls:
+            yield f"asked again {totals.again_calls}"
+        if totals.n_calls:
+            yield totals.money()
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
         if self._rich:
-            self._rich.console.print(terminal_safe(text), markup=False, highlight=False, soft_wrap=True)
+            self._rich.console.print(terminal_safe(text), markup=False, highlight=False,
+                                     soft_wrap=True)
         else:
             say(text)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._rich:
             self._rich.stop()
+
+
+def _time_to_go(seconds: float) -> str:
+    """Return the time that the rate of the whole run leaves, in words; "" at its end."""
+    if not seconds:
+        return ""
+    return f"about {seconds / 60:.0f} min to go" if seconds >= 90 else f"about {seconds:.0f} s to go"

@@ -1,59 +1,79 @@
-"""Where every item stands: the state table that all scripts share.
+"""The state table: what every item of a stage is, and whether a run makes it again.
 
-Three digests decide: of the fields that are read now, of those that were read and written last time (the ledger), and
-of what is on disk. Nothing is opened whose size and mtime are as a script left them.
+Three digests decide: of the fields that are read now, of those that were read and written last time
+(the ledger), and of what is on disk. A file whose size and mtime are as the ledger says is not
+opened. docs/concepts.md explains the states.
 """
 from __future__ import annotations
 
 import fnmatch
 import gc
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 from codedata.errors import BrokenRecord
-from codedata.ledger import LastAttempt
+from codedata.ledger import FileState, LastAttempt
 from codedata.llm.calls import Calls, Spares
 from codedata.settings import Exclude
 from codedata.store import Store
 
-STATES = ("done", "adopted", "stale", "forced", "edited", "incomplete", "missing", "failed", "excluded", "waiting",
-          "orphan", "broken")
-WHOLE = SimpleNamespace(only=None, shard=None, limit=None, force=False, refresh=False, no_retry=False)   # as args: all
+STATES = ("done", "adopted", "stale", "forced", "edited", "incomplete", "missing", "failed",
+          "excluded", "waiting", "orphan", "broken")
 TO_DO = ("missing", "stale", "forced", "incomplete", "failed")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Say which items a run is about, and which of them it makes again."""
+
+    only: str = ""                           # a glob of names or instance ids; "": all
+    shard: tuple[int, int] | None = None     # (i, n): the items whose name's hash mod n is i
+    limit: int | None = None                 # items to make at most
+    force: bool = False                      # make again whatever is there
+    refresh: bool = False                    # make again what was made with other settings
+    no_retry: bool = False                   # leave failed items alone
+
+    def in_shard(self, name: str) -> bool:
+        """Return whether an item is of the shard."""
+        return not self.shard or name_hash(name) % self.shard[1] == self.shard[0]
+
+    def matches(self, name: str, instance_id: str = "") -> bool:
+        """Return whether an item's name or instance id matches `only`."""
+        return not self.only or any(fnmatch.fnmatchcase(text, self.only)
+                                    for text in (name, instance_id))
 
 
 @dataclass(frozen=True)
 class Reads:
     """Name a store and the fields of its records that the item function uses."""
 
-    store: object                  # Store or Lists
+    store: object                  # Store, or a View of stores
     fields: tuple[str, ...]
     made_by: str = ""              # the stage that writes it: an item that failed there waits
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
 
     @property
     def place(self) -> str:
-        """Return where the records are, for a person: a directory of the root, or the name that a view gives itself."""
+        """Return where the records are, as a person knows it: a directory of the root."""
         return getattr(self.store, "place", "") or f"{self.store.cls.directory}/"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Describe an output whose parts come one by one, as the verdicts of several judges in one score.
+    """Describe an output whose parts come one by one, as the verdicts of the judges in a score.
 
-    The item function is then make(record, *joined, name=…, old=…) and keeps what it can of `old`: the record on disk
-    where that was made from the same inputs, else None. An item that lacks a wanted part is incomplete; it is tried
-    once more at the end of the run. Settings are compared by part.
+    The item function is called as make(record, …, name=…, old=…). `old` is the record on disk if
+    it was made from the same inputs, else None; make() keeps what it can of it. An item that lacks
+    a wanted part is incomplete; it is tried once more at the end of the run.
     """
 
-    wanted: dict[str, str]                        # part: digest of the settings it would be made with now
-    of: Callable[[object], dict[str, str]]        # the same of the parts that stand in a record for good
-    enough: Callable[[set[str]], bool]            # whether a record with these parts counts
-    view: str                                     # digest of how a record is computed from its parts: a change is free
-    fits: Callable[[object], bool]                # whether a record is what its parts come to in this view
-    is_of: Callable[[object, dict[str, str]], bool]   # whether a record's parts are of inputs with these digests
+    wanted: dict[str, str]                       # part: digest of its settings now
+    of: Callable[[object], dict[str, str]]       # the same for the final parts of a record
+    enough: Callable[[set[str]], bool]           # whether a record with these parts counts
+    view: str                                    # digest of how parts are combined to a record
+    fits: Callable[[object], bool]               # whether a record is its parts in this view
+    is_of: Callable[[object, dict[str, str]], bool]   # whether parts are of inputs with digests
 
 
 @dataclass(frozen=True)
@@ -62,239 +82,336 @@ class Writes:
 
     store: Store
     fields: tuple[str, ...]
-    copies: tuple[str, ...] = ()   # of `fields`: taken over from what is read, so that a change there costs no call
-    optional: tuple[str, ...] = ()   # of `fields`: a record without them is there all the same
+    copies: tuple[str, ...] = ()     # of `fields`: passed through, so a change there costs no call
+    optional: tuple[str, ...] = ()   # of `fields`: a record without them is complete all the same
     parts: Parts | None = None
-    appends: bool = False            # the item function is given the record on disk as `old`, and adds to it
-    fault: Callable[[object], str] | None = None   # why an item failed though its record is written; "" if it did not
+    fault: Callable[[object], str] | None = None   # why a written record is a failure, or ""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Adoption:
+    """Hold what the ledger line of an item says that is on disk without one."""
+
+    read: str                                    # digest of what it was made from
+    settings: str = ""
+    parts: dict[str, str] | None = None          # None: to be taken from the record
+    view: str = ""
+    is_certain: bool = False                     # a killed run or an earlier line says all this
+
+
+@dataclass(slots=True)
 class Item:
     """Hold one unit of work with its state, one of STATES."""
+
     name: str
     instance_id: str
     state: str
-    no_call: bool = False          # what has changed can be brought up to date without asking a model
+    reason: str = ""               # why it is excluded, failed or waiting
+    copies_only: bool = False      # only fields that are passed through have changed: no call
     same_inputs: bool = False      # what is on disk was made from the inputs as they are
-    current: bool = False          # what is on disk counts: it has the same inputs, or a person edited it
-    was: str = ""                  # of a forced one: its state without --force or --refresh
+    counts: bool = False           # what is on disk has the same inputs, or a person edited it
+    adoption: Adoption | None = None
+    forced_from: str = ""          # the state without --force or --refresh
+    stale_too: bool = False        # of an edited item: its inputs have changed as well
+    other_settings: bool = False   # it was made with other settings than today's
+    lacks_field: bool = False      # an earlier stage has not filled in a field that is read
 
 
 @dataclass
 class Plan:
     """Hold the states of all items, and which of them are to be made now."""
-    names: dict[str, list[str]]    # by state
-    todo: list[Item]
-    broken: dict[str, BrokenRecord]
-    adopted: list[tuple[str, str, dict]]    # name, read digest, intent
-    edited_stale: int = 0
-    other_settings: int = 0
-    limited: int = 0       # to do, but beyond --limit
-    why: dict[str, str] = field(default_factory=dict)   # excluded, failed and waiting items: the reason
-    current: list[str] = field(default_factory=list)    # items whose output counts: see Item
-    lacking: list[str] = field(default_factory=list)    # items without a field that an earlier stage fills in
 
-    def line(self, reads: str, n: int, writes: str) -> str:
-        """Return the plan as one line: what is read, what is written, the count of each state."""
-        parts = []
-        for state in STATES:
-            if k := len(self.names[state]):
-                kept = " (kept" + (f", {self.edited_stale} also stale" if self.edited_stale else "") + ")"
-                parts.append(f"{state} {k}{kept if state == 'edited' else ''}")
-        if self.other_settings:
-            parts.append(f"made with other settings {self.other_settings}")
-        return f"{reads} {n} → {writes}   {', '.join(parts) or 'nothing there'}   to do {len(self.todo)}"
+    names: dict[str, list[str]] = field(default_factory=lambda: {state: [] for state in STATES})
+    todo: list[Item] = field(default_factory=list)
+    broken: dict[str, BrokenRecord] = field(default_factory=dict)   # by message
+    adopted: list[Item] = field(default_factory=list)     # items that lack a ledger line
+    counting: list[str] = field(default_factory=list)     # names of items whose output counts
+    lacking: list[str] = field(default_factory=list)      # names of items that lack a field
+    reasons: dict[str, str] = field(default_factory=dict)   # of excluded, failed, waiting items
+    n_edited_stale: int = 0
+    n_other_settings: int = 0
+    n_beyond_limit: int = 0        # items to make that --limit leaves for later
+
+    @property
+    def n_read(self) -> int:
+        """Return the number of items that are read, of whatever state."""
+        return sum(len(names) for state, names in self.names.items() if state != "orphan")
+
+    @property
+    def asks(self) -> bool:
+        """Return whether the run may need a model."""
+        return any(not item.copies_only for item in self.todo)
+
+    def add(self, item: Item, no_retry: bool) -> None:
+        """Count an item, and note what is to be done with it."""
+        self.names[item.state].append(item.name)
+        if item.counts:
+            self.counting.append(item.name)
+        if item.state in TO_DO and not (no_retry and item.state == "failed"):
+            self.todo.append(item)
+        # the kept replies of an incomplete item are still needed: adopting it would drop them
+        if item.adoption and (item.adoption.is_certain or item.state != "incomplete"):
+            self.adopted.append(item)
+        if item.reason:
+            self.reasons[item.name] = item.reason
+        if item.lacks_field:
+            self.lacking.append(item.name)
+        self.n_edited_stale += int(item.stale_too)
+        self.n_other_settings += int(item.other_settings)
+
+    def add_broken(self, error: BrokenRecord, name: str) -> None:
+        """Note a record that cannot be read."""
+        self.names["broken"].append(name)
+        self.broken[str(error)] = error
 
 
 class States:
-    """Find the state of every item of one stage. `joined` is read by instance id; an item without it is excluded."""
+    """Find the state of every item of one stage."""
 
-    def __init__(self, stage: str, args, exclude: Exclude, reads: Reads, writes: Writes, joined: Reads | None,
-                 settings: str):
-        self.stage, self.args, self.exclude, self.settings = stage, args, exclude, settings
-        self.reads, self.writes, self.joined = reads, writes, joined
+    def __init__(self, stage: str, reads: Reads, writes: Writes, joined: Reads | None = None, *,
+                 selection: Selection | None = None, exclude: Exclude, settings: str):
+        """`joined` is read by instance id; `settings` is the digest of today's settings."""
+        self.stage = stage
+        self.reads = reads
+        self.writes = writes
+        self.joined = joined
+        self.selection = selection or Selection()
+        self.exclude = exclude
+        self.settings = settings
         self.spares = Spares()
 
+    @property
+    def _stores(self) -> list:
+        stores = [self.reads.store, self.writes.store]
+        stores += [self.joined.store] if self.joined else []
+        return list({id(store): store for store in stores}.values())
+
     def plan(self) -> Plan:
-        """Return the state of every item. What no script left as it is gets read: all broken records are found."""
-        source, out = self.reads.store, self.writes.store
-        stores = {id(s): s for s in (source, out, *([self.joined.store] if self.joined else []))}.values()
-        gc.disable()   # millions of small objects come and none goes: collecting would be a third of the time
+        """Return the state of every item.
+
+        Every record that no script left as it is gets read, so all broken ones are found.
+        """
+        gc.disable()   # millions of small objects come and none goes: a third of the time
         try:
-            for store in stores:
+            for store in self._stores:
                 store.open()
-            return self._plan(source, out, stores)
+            return self._plan()
         finally:
             gc.enable()
 
-    def _plan(self, source, out, stores) -> Plan:
-        plan = Plan({state: [] for state in STATES}, [], {}, [])
-        for name in filter(self._in_shard, source.names()):
+    def _plan(self) -> Plan:
+        plan, source, out = Plan(), self.reads.store, self.writes.store
+        for name in filter(self.selection.in_shard, source.names()):
             try:
-                item = self._item(name, plan)
+                if item := self._item(name):
+                    plan.add(item, self.selection.no_retry)
             except BrokenRecord as e:
-                plan.broken[str(e)] = e
-                item = Item(name, "", "broken")
-            if item is None:
-                continue
-            plan.names[item.state].append(name)
-            if item.current:
-                plan.current.append(name)
-            if item.state in TO_DO and not (self.args.no_retry and item.state == "failed"):
-                plan.todo.append(item)
+                plan.add_broken(e, name)
         if source is not out:
-            plan.names["orphan"] = [name for name in filter(self._in_shard, out.names())
-                                    if not source.covers(name) and self._wanted(name, self._instance_id(name))]
-        for store in stores:
+            plan.names["orphan"] = [
+                name for name in filter(self.selection.in_shard, out.names())
+                if not source.covers(name) and self.selection.matches(name, self._output_id(name))]
+        for store in self._stores:
             for e in store.broken:
-                plan.names["broken"].append(e.where)
-                plan.broken[str(e)] = e
-        wanted = {item.name for item in plan.todo if item.state == "incomplete"}   # its kept replies are needed yet
-        plan.adopted = [entry for entry in plan.adopted if entry[2] or entry[0] not in wanted]
-        plan.todo, n = plan.todo[:self.args.limit], len(plan.todo)
-        plan.limited = n - len(plan.todo)
+                plan.add_broken(e, e.where)
+        n = len(plan.todo)
+        plan.todo = plan.todo[:self.selection.limit]
+        plan.n_beyond_limit = n - len(plan.todo)
         return plan
 
-    def _instance_id(self, name: str) -> str:
+    def _output_id(self, name: str) -> str:
+        """Return the instance id of a record on disk, if --only needs it."""
         try:
-            return self.writes.store.facts(name).instance_id if self.args.only else ""
+            return self.writes.store.facts(name).instance_id if self.selection.only else ""
         except BrokenRecord:
             return ""
 
-    def _in_shard(self, name: str) -> bool:
-        shard = self.args.shard
-        return not shard or name_hash(name) % shard[1] == shard[0]
+    def _item(self, name: str) -> Item | None:
+        """Return an item with its state, or None if --only leaves it out.
 
-    def _wanted(self, name: str, instance_id: str = "") -> bool:
-        only = self.args.only
-        return not only or fnmatch.fnmatchcase(name, only) or fnmatch.fnmatchcase(instance_id, only)
-
-    def _item(self, name: str, plan: Plan) -> Item | None:
-        """Return an item with its state; None where --only leaves it out. BrokenRecord where it cannot be read."""
-        facts, out = self.reads.store.facts(name), self.writes.store
-        if not self._wanted(name, facts.instance_id):
+        Raise BrokenRecord if it cannot be read.
+        """
+        facts = self.reads.store.facts(name)
+        if not self.selection.matches(name, facts.instance_id):
             return None
-        item = Item(name, facts.instance_id, "excluded")
         if rule := self._excluded(facts):
-            plan.why[name] = rule
-            return item
-        if lacking := [f for f in self.reads.needs if f not in facts.digests]:
-            item.state, plan.why[name] = "waiting", f"no {lacking[0]} yet"
-            plan.lacking.append(name)
-            return item
-        failed = out.ledger.failed.get((self.stage, name))
-        self._compare(item, facts, plan)
-        if item.state == "adopted" or (failed and item.state == "done"):
-            self._look_for_fault(item, plan)
-        left_out = out.ledger.excluded.get((self.stage, name))
-        if left_out and item.state == "missing" and left_out.read == self.read_of(facts) and not self.args.force:
-            item.state, plan.why[name] = "excluded", left_out.error
-        elif failed and item.state in ("missing", "stale", "incomplete") and not item.no_call:
-            item.state, plan.why[name] = "failed", failed.error
-        elif failed and item.state == "done":   # its inputs are again what it was made from: a line clears the failure
-            made = out.ledger.made[self.stage, name]
-            plan.adopted.append((name, made.read, {"settings": made.settings, "parts": dict(made.parts),
-                                                   "view": made.view}))
-        if self.args.force and item.state in ("done", "adopted", "edited", "stale", "incomplete"):
-            item.was, item.state, item.no_call = item.state, "forced", False
-        if item.state in TO_DO and not item.no_call and self.reads.made_by and (
-                before := self.reads.store.failed(self.reads.made_by, name)):
-            item.state, plan.why[name] = "waiting", f"{self.reads.made_by} failed: {before.error}"
+            return Item(name, facts.instance_id, "excluded", rule)
+        for needed in self.reads.needs:
+            if needed not in facts.digests:
+                return Item(name, facts.instance_id, "waiting", f"no {needed} yet",
+                            lacks_field=True)
+        item = self._compared(name, facts)
+        self._apply_attempts(item, facts)
+        if self.selection.force and item.state in ("done", "adopted", "edited", "stale",
+                                                   "incomplete"):
+            _force(item)
+        self._wait_for_input(item)
         return item
 
-    def _compare(self, item: Item, facts, plan: Plan) -> None:
-        """Set the state by the three digests: missing, adopted, edited, stale or done."""
-        out, own, copies = self.writes.store, self.writes.fields, self.writes.copies
-        read = self.read_of(facts)
-        there = out.facts(item.name) if item.name in out else None
-        made = out.ledger.made.get((self.stage, item.name))
-        if there is None or not all(f in there.digests for f in own if f not in (*copies, *self.writes.optional)):
-            item.state = "missing"
-            return
-        if made is None:
-            parts = self.writes.parts
-            if parts and not parts.is_of(out.read(item.name), facts.digests):   # no ledger line, but it tells itself
-                item.state = "stale"
-                return
-            item.state = "adopted"
-            plan.adopted.append((item.name, read, {}))
-        else:
-            item.state, made_read = "done", made.read
-            if any(there.digests.get(f) != made.wrote.get(f) for f in own):
-                item.state = "edited"
-                if intent := self._intent(item.name, there):   # killed between the rename and the ledger line
-                    item.state, made_read = "adopted", intent["read"]
-                    plan.adopted.append((item.name, made_read, intent))
-            stale = made_read != read
-            no_call = not stale and any(f in facts.digests and there.digests.get(f) != facts.digests[f]
-                                        for f in copies)
-            if item.state == "edited":
-                plan.edited_stale += stale or no_call
-            elif stale or no_call:
-                item.state, item.no_call = "stale", no_call
-        item.same_inputs = item.current = item.state != "stale" or item.no_call
-        if self.writes.parts and item.state != "edited" and item.current:
-            self._compare_parts(item, made, plan)
-        if made and made.settings and made.settings != self.settings:
-            plan.other_settings += 1
-            if self.args.refresh and item.state in ("done", "stale", "incomplete"):
-                item.was, item.state, item.no_call = item.state, "forced", False
-
-    def read_of(self, facts) -> str:
-        """Return the digest of what the item would be made from now."""
-        other = self.joined.store.facts(facts.instance_id) if self.joined else None
-        return self.read_digest(facts.digests, other.digests if other else {})
-
-    def _look_for_fault(self, item: Item, plan: Plan) -> None:
-        """Set the state to failed where the record itself says that its making failed."""
-        if self.writes.fault and not self.writes.parts and (
-                fault := self.writes.fault(self.writes.store.read(item.name))):
-            item.state, item.current, plan.why[item.name] = "failed", False, fault
-            plan.adopted = [entry for entry in plan.adopted if entry[0] != item.name]
-
-    def _compare_parts(self, item: Item, made: LastAttempt | None, plan: Plan) -> None:
-        parts = self.writes.parts
-        noted = made is not None and item.state != "adopted"   # else the ledger does not speak of what is on disk
-        there = dict(made.parts) if noted else parts.of(self.writes.store.read(item.name))
-        others = {part for part, settings in parts.wanted.items() if there.get(part, settings) not in ("", settings)}
-        plan.other_settings += bool(others)
-        if self.args.refresh:
-            there = {part: settings for part, settings in there.items() if part not in others}
-        if not parts.wanted.keys() <= there.keys():
-            item.state, item.no_call, item.current = "incomplete", False, parts.enough(set(there))
-        elif noted and made.view and made.view != parts.view:
-            item.state, item.no_call = "stale", True
-
-    def _excluded(self, facts) -> str:
+    def _excluded(self, facts: FileState) -> str:
+        """Return the rule that excludes an item, or ""."""
         if facts.instance_id in self.exclude.ids:
             return "[exclude] ids"
         if self.joined and facts.instance_id not in self.joined.store:
             return f"no PR record in {self.joined.store.cls.directory}/"
         return ""
 
+    # the three digests -------------------------------------------------------------------------
+
+    def _compared(self, name: str, facts: FileState) -> Item:
+        """Return an item with the state that the three digests give it."""
+        there = self._complete_output(name)
+        item = Item(name, facts.instance_id, "missing")
+        if there is None:
+            return item
+        made = self.writes.store.ledger.succeeded.get((self.stage, name))
+        if made is None:
+            self._compare_without_line(item, facts)
+        else:
+            self._compare_with_line(item, facts, there, made)
+        if item.state == "stale" and not item.copies_only:
+            self._compare_settings(item, made)
+            return item
+        item.same_inputs = item.counts = True
+        if self.writes.parts and item.state != "edited":
+            self._compare_parts(item, made)
+        self._compare_settings(item, made)
+        return item
+
+    def _complete_output(self, name: str) -> FileState | None:
+        """Return what is known of the output, or None if a field of this stage is missing."""
+        writes = self.writes
+        if name not in writes.store:
+            return None
+        there = writes.store.facts(name)
+        for owned in writes.fields:
+            if owned not in there.digests and owned not in (*writes.copies, *writes.optional):
+                return None
+        return there
+
+    def _compare_without_line(self, item: Item, facts: FileState) -> None:
+        """Adopt an output that has no ledger line, unless its parts say that it is stale."""
+        parts = self.writes.parts
+        if parts and not parts.is_of(self.writes.store.read(item.name), facts.digests):
+            item.state = "stale"
+            return
+        item.state = "adopted"
+        item.adoption = Adoption(self.read_of(facts))
+
+    def _compare_with_line(self, item: Item, facts: FileState, there: FileState,
+                           made: LastAttempt) -> None:
+        read, made_read = self.read_of(facts), made.read
+        item.state = "done"
+        if any(there.digests.get(f) != made.wrote.get(f) for f in self.writes.fields):
+            item.state = "edited"
+            if intent := self._intent(item.name, there):   # killed between rename and ledger line
+                item.state, item.adoption, made_read = "adopted", intent, intent.read
+        is_stale = made_read != read
+        copies_only = not is_stale and any(
+            f in facts.digests and there.digests.get(f) != facts.digests[f]
+            for f in self.writes.copies)
+        if item.state == "edited":
+            item.stale_too = is_stale or copies_only
+        elif is_stale or copies_only:
+            item.state, item.copies_only = "stale", copies_only
+
+    def _compare_parts(self, item: Item, made: LastAttempt | None) -> None:
+        """Find which parts of an output are missing, or combined in another way than today's."""
+        parts = self.writes.parts
+        # otherwise the ledger does not speak of what is on disk
+        is_noted = made is not None and item.state != "adopted"
+        there = dict(made.parts) if is_noted else parts.of(self.writes.store.read(item.name))
+        others = {part for part, settings in parts.wanted.items()
+                  if there.get(part, settings) not in ("", settings)}
+        item.other_settings = bool(others)
+        if self.selection.refresh:
+            there = {part: settings for part, settings in there.items() if part not in others}
+        if not parts.wanted.keys() <= there.keys():
+            item.state, item.copies_only = "incomplete", False
+            item.counts = parts.enough(set(there))
+        elif is_noted and made.view and made.view != parts.view:
+            item.state, item.copies_only = "stale", True
+
+    def _compare_settings(self, item: Item, made: LastAttempt | None) -> None:
+        if made and made.settings and made.settings != self.settings:
+            item.other_settings = True
+            if self.selection.refresh and item.state in ("done", "stale", "incomplete"):
+                _force(item)
+
+    # what earlier attempts came to -------------------------------------------------------------
+
+    def _apply_attempts(self, item: Item, facts: FileState) -> None:
+        """Take into account that the last attempt failed, or that a rule excluded the item."""
+        ledger, key = self.writes.store.ledger, (self.stage, item.name)
+        failed, excluded = ledger.failed.get(key), ledger.excluded.get(key)
+        if (item.state == "adopted" or (failed and item.state == "done")) and (
+                fault := self._fault(item)):
+            item.state, item.reason, item.counts, item.adoption = "failed", fault, False, None
+        if item.state == "missing" and excluded and not self.selection.force and (
+                excluded.read == self.read_of(facts)):
+            item.state, item.reason = "excluded", excluded.error
+        elif failed and item.state in ("missing", "stale", "incomplete") and not item.copies_only:
+            item.state, item.reason = "failed", failed.error
+        elif failed and item.state == "done":   # its inputs are again what it was made from
+            made = ledger.succeeded[key]
+            item.adoption = Adoption(made.read, made.settings, dict(made.parts), made.view, True)
+
+    def _fault(self, item: Item) -> str:
+        """Return why the record on disk says itself that its making failed, or ""."""
+        if not self.writes.fault or self.writes.parts:
+            return ""
+        return self.writes.fault(self.writes.store.read(item.name))
+
+    def _wait_for_input(self, item: Item) -> None:
+        if item.state not in TO_DO or item.copies_only or not self.reads.made_by:
+            return
+        if before := self.reads.store.failed(self.reads.made_by, item.name):
+            item.state, item.reason = "waiting", f"{self.reads.made_by} failed: {before.error}"
+
+    # digests and replies -----------------------------------------------------------------------
+
+    def read_of(self, facts: FileState) -> str:
+        """Return the digest of what the item would be made from now."""
+        other = self.joined.store.facts(facts.instance_id) if self.joined else None
+        return self.read_digest(facts.digests, other.digests if other else {})
+
     def read_digest(self, digests: dict, joined: dict) -> str:
-        """Return one digest of the fields that are read, those of the joined record included."""
-        return read_digest(digests, self.reads.fields, joined, self.joined.fields if self.joined else ())
+        """Return one digest of the fields that are read, with those of the joined record."""
+        return read_digest(digests, self.reads.fields, joined,
+                           self.joined.fields if self.joined else ())
 
-    def calls(self, name: str, state: str = "") -> Calls:
-        """Return the item's kept replies, with which of them the ledger has counted."""
-        store, key = self.writes.store, (self.stage, name)
-        return Calls(store.path(name).parent, self.stage, name, store.ledger.counted.get(key, frozenset()),
+    def replies(self, item: str, state: str = "") -> Calls:
+        """Return the item's kept replies, with which of them the ledger has billed."""
+        store, key = self.writes.store, (self.stage, item)
+        return Calls(store.path(item).parent, self.stage, item,
+                     store.ledger.counted.get(key, frozenset()),
                      store.ledger.used.get(key, frozenset()), tuple(store.directories), self.spares,
-                     store.ledger.may_have_kept(name), self.writes.parts is not None and state != "stale")
+                     store.ledger.may_have_kept(item),
+                     self.writes.parts is not None and state != "stale")
 
-    def _intent(self, name: str, there) -> dict | None:
-        intent = self.calls(name).intent
-        same = intent and all(there.digests.get(f) == d for f, d in intent["wrote"].items())
-        return intent if same else None
+    def _intent(self, name: str, there: FileState) -> Adoption | None:
+        """Return what a killed run was about to write, if that is what is on disk."""
+        intent = self.replies(name).intent
+        if not intent or any(there.digests.get(f) != d for f, d in intent["wrote"].items()):
+            return None
+        return Adoption(intent["read"], intent.get("settings", ""), intent.get("parts"),
+                        intent.get("view", ""), True)
 
 
-def read_digest(digests: dict, fields: tuple[str, ...], joined: dict | None = None,
-                joined_fields: tuple[str, ...] = ()) -> str:
-    """One digest of the fields that an output is made from."""
-    parts = [digests.get(f, "") for f in fields] + [(joined or {}).get(f, "") for f in joined_fields]
-    return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
+def _force(item: Item) -> None:
+    item.state, item.forced_from, item.copies_only = "forced", item.state, False
+
+
+def read_digest(digests: dict, fields: Iterable[str], joined: dict | None = None,
+                joined_fields: Iterable[str] = ()) -> str:
+    """Return one digest of the fields that an output is made from."""
+    return combined_digest([*(digests.get(f, "") for f in fields),
+                            *((joined or {}).get(f, "") for f in joined_fields)])
+
+
+def combined_digest(digests: list[str]) -> str:
+    """Return one digest of several, in their order; "" stands for a field that is not there."""
+    return hashlib.blake2b("|".join(digests).encode(), digest_size=8).hexdigest()
 
 
 def name_hash(name: str) -> int:

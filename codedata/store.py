@@ -26,19 +26,11 @@ from codedata.bounded import open_appending, read_bounded
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.ledger import PARTIAL, FileState, Ledger, disk_trouble, to_line
 from codedata.records import parse, safe_name
-from codedata.texts import printable
+from codedata.texts import natural, printable
 
 NAMES = "Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or `_`."
 RUN = secrets.token_hex(4)   # in temporary names: process numbers are the same on many machines that share a root
 NULLABLE = "float | None"
-_DIGITS = re.compile(r"(\d+)")
-
-
-def natural(name: str) -> list:
-    """Sort key: prompts_2_10 comes after prompts_2_9."""
-    return [int(part) if part.isdecimal() else part for part in _DIGITS.split(name)]
-
-
 def digest(value) -> str:
     """16 hex digits of a JSON value: equal values, equal digests, whatever the order of their keys."""
     try:
@@ -182,7 +174,7 @@ class Store:
 
     def failed(self, stage: str, name: str):
         """Return the stage's last attempt at `name` where it failed and the record was not mended since, else None."""
-        failed, made = self.ledger.failed.get((stage, name)), self.ledger.made.get((stage, name))
+        failed, made = self.ledger.failed.get((stage, name)), self.ledger.succeeded.get((stage, name))
         if failed and name in self._at:
             there = self.facts(name).digests
             if made is None or any(there.get(f) != d for f, d in made.wrote.items()):
@@ -240,7 +232,7 @@ class Store:
         data = {**data, **{field: getattr(record, field) for field in own}} if is_there else {
             f.name: getattr(record, f.name) for f in fields(record)}
         digests = digests_of(checked(data))
-        found = self.found(name, digests, own)
+        found = self.external_edits(name, digests, own)
         if about_to_write and name in self._at:
             about_to_write({f: digests[f] for f in own if f in digests})
         mine = {f.name for f in fields(self.cls)}
@@ -255,7 +247,7 @@ class Store:
             self._facts.pop(name, None)
         return FileState(record.instance_id, digests, stat.st_size, stat.st_mtime_ns), found
 
-    def found(self, name: str, digests: dict[str, str], own: tuple[str, ...]) -> dict[str, str]:
+    def external_edits(self, name: str, digests: dict[str, str], own: tuple[str, ...]) -> dict[str, str]:
         """{field: digest} of the fields beside `own` that are not as the ledger has them ("" for one taken away)."""
         known = self.ledger.known.get(name)
         then = known.digests if known else {}

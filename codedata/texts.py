@@ -9,6 +9,8 @@ from importlib.resources import files
 # C0 but for tab and line feed, DEL, C1, marks and overrides of direction, line separators, halves of characters
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_DIGITS = re.compile(r"(\d+)")
+
 
 @lru_cache
 def text_of(package: str, name: str) -> str:
@@ -48,3 +50,8 @@ def did_you_mean(name: str, known, form: str = "{}") -> str:
         return f"Did you mean {form.format(near[0])}?"
     listed = ", ".join(form.format(printable(one, 200)) for one in known)
     return f"Known: {listed or 'none'}."
+
+
+def natural(name: str) -> list:
+    """Return a sort key by which prompts_2_10 comes after prompts_2_9."""
+    return [int(part) if part.isdecimal() else part for part in _DIGITS.split(name)]

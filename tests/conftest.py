@@ -28,7 +28,7 @@ sys.path.insert(0, str(REPO))   # the scripts, and codedata, which is not instal
 
 from fake_llm import FakeLLM  # noqa: E402
 
-from codedata import run_loop  # noqa: E402
+from codedata import cli  # noqa: E402
 from codedata.errors import Trouble  # noqa: E402
 from codedata.llm.calls import Calls, Money, counting  # noqa: E402
 from codedata.settings import LLM, Endpoint, Settings  # noqa: E402
@@ -132,9 +132,9 @@ def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> subprocess.
 
 
 def run_here(main, root: Path, *flags) -> int:
-    """The exit code of a script's main() in this process, as run_loop.main() gives it to the shell. Quicker."""
+    """The exit code of a script's main() in this process, as cli.main() gives it to the shell. Quicker."""
     with pytest.raises(SystemExit) as end:
-        run_loop.main(lambda: main(["--root", str(root), *map(str, flags)]))
+        cli.main(lambda: main(["--root", str(root), *map(str, flags)]))
     return end.value.code or 0
 
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import KEY, REPO, a_prompt, flags_for, run_here, run_script, write_prompts
 
 import king
-from codedata import config, run_loop
+from codedata import cli, config
 from codedata.errors import Trouble
 from codedata.settings import ApiKey, Endpoint, Settings
 
@@ -21,7 +21,7 @@ else:
 
 
 def load(*flags, section="", own=()) -> Settings:
-    parser = run_loop.parser("a script", *section.split())
+    parser = cli.parser("a script", *section.split())
     for name, kind in own:
         parser.add_argument(name, type=kind)
     return config.load(parser.parse_args([str(flag) for flag in flags]))

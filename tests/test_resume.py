@@ -321,7 +321,7 @@ def test_a_line_behind_a_torn_one_is_not_lost(tmp_path):
     book = ledger.Ledger(tmp_path)
     book.append(tmp_path, stage="s", item="c", state="done", read="3")
     book.close()
-    assert set(ledger.Ledger(tmp_path).made) == {("s", "a"), ("s", "c")}
+    assert set(ledger.Ledger(tmp_path).succeeded) == {("s", "a"), ("s", "c")}
 
 
 def test_a_run_in_a_copy_of_the_root_asks_nothing(root, fake_llm, tmp_path_factory):

@@ -179,17 +179,17 @@ def test_the_bar_on_a_terminal_shows_what_an_item_is_at():
 NET = f"""
 import logging
 from codedata import progress
-from codedata import run_loop
+from codedata import cli
 from codedata.errors import Trouble
 def run():
-    run_loop.start_log("info")
+    cli.options(cli.parser("").parse_args(["--log-level", "info"]))
     try:
         raise ValueError({ATTACK!r})
     except ValueError:
         logging.getLogger("x").exception("said %s", {ATTACK!r})
     progress.say(str(Trouble({ATTACK!r}, "a\\nb{ATTACK!r}", {ATTACK!r})))
     raise KeyError({ATTACK!r}) from ValueError({ATTACK!r})
-run_loop.main(run)
+cli.main(run)
 """
 
 

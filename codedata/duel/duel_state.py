@@ -20,7 +20,7 @@ from codedata.llm.embedded import NOISE
 from codedata.progress import plural, say
 from codedata.records import DUEL, Answer, Score
 from codedata.settings import EMBEDDED_MODEL, DuelSettings, Settings
-from codedata.states import WHOLE, Plan, States
+from codedata.states import Plan, States
 from codedata.store import Store, digest, to_json, write_atomic
 
 RULES = ("win_margin", "gate_alpha", "seed", "bootstrap", "bootstrap_resamples", "min_valid_turn_frac", "min_turns",
@@ -41,13 +41,13 @@ class DuelState:
     @property
     def turns_left(self) -> int:
         """Return the number of turns that have both answers but no score that counts."""
-        return sum(not item.current for item in self.plan.todo)
+        return sum(not item.counts for item in self.plan.todo)
 
 
 def load_duel_state(settings: Settings, panel: Panel) -> DuelState:
     """Return the state of the turns on disk. Only records that the ledgers do not know are read."""
     reads, writes = panel.reads(settings.root), panel.writes(settings.root)
-    plan = States("validate", WHOLE, settings.exclude, reads, writes, None, NO_SETTINGS).plan()
+    plan = States("validate", reads, writes, exclude=settings.exclude, settings=NO_SETTINGS).plan()
     return DuelState(reads.store, writes.store, plan)
 
 
@@ -56,7 +56,7 @@ def write_duel(settings: Settings, how: str = "") -> list[str]:
     panel = Panel(settings, how=how)
     with _alone(settings.root / panel.cls.directory):
         now, judged = load_duel_state(settings, panel), []
-        for name in now.plan.current:
+        for name in now.plan.counting:
             try:
                 judged.append(judged_turn(panel, now.answers.read(name), now.scores.read(name)))
             except BrokenRecord as e:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +33,13 @@ from codedata.texts import fill
 NO_REASON = "(they gave no reason)"
 
 
+@dataclass(frozen=True)
+class TurnToRefine(Sample):
+    """Hold a turn to refine, with the attempts that were made at it before."""
+
+    attempts: tuple[dict, ...] = ()
+
+
 class TurnsToRefine(View):
     """Read the turns to refine: those of refined/ and, if `also_defeat`, those of defeat/."""
 
@@ -41,11 +48,13 @@ class TurnsToRefine(View):
     def __init__(self, root: Path, also_defeat: bool):
         super().__init__()
         self._stores = [Store(root, cls) for cls in ((Refined, Defeat) if also_defeat else (Refined,))]
-        self._answers, self._in = Store(root, Answer), {}
+        self._answers, self._attempts = Store(root, Answer), Store(root, Attempts)
+        self._in = {}
 
     def open(self) -> TurnsToRefine:
         """Read the listings of the stores and return self."""
         self._answers.open()
+        self._attempts.open()
         for store in self._stores:
             self._in.update(dict.fromkeys(store.open().names(), store))
             self.broken += store.broken
@@ -68,9 +77,10 @@ class TurnsToRefine(View):
         """Return the digests of a turn from the store that holds it."""
         return self._in[name].facts(name)
 
-    def read(self, name: str) -> Sample:
-        """Return the record of a turn."""
-        return self._in[name].read(name)
+    def read(self, name: str) -> TurnToRefine:
+        """Return a turn with the attempts at it."""
+        attempts = self._attempts.read(name).attempts if name in self._attempts else ()
+        return TurnToRefine(**vars(self._in[name].read(name)), attempts=tuple(attempts))
 
 
 class Pairs(View):
@@ -123,7 +133,7 @@ class Refiner:
 
     def writes(self) -> Writes:
         """Return the store of the attempts, which a run appends to."""
-        return Writes(Store(self._root, Attempts), fields=("attempts",), appends=True)
+        return Writes(Store(self._root, Attempts), fields=("attempts",))
 
     def identity(self) -> dict:
         """Return the settings that an attempt depends on: model, prompts and leak check."""
@@ -131,18 +141,18 @@ class Refiner:
         return {**self._client.spec.identity(), "prompt": [*map(prompt_digest, prompts)],
                 "leaks": self._leaks.identity()}
 
-    def requests(self, turn: Sample, commit: Commit, **_):
+    def requests(self, turn: Sample, commit: Commit):
         """Yield (client, messages) of the calls to expect, for --dry-run."""
         yield self._client, messages_for(self._client, turn, commit)
         yield from self._leaks.requests(turn, commit)
 
-    def make(self, turn: Sample, commit: Commit, old: Attempts | None) -> Attempts:
+    def make(self, turn: TurnToRefine, commit: Commit) -> Attempts:
         """Return the attempts at a turn with a new one appended."""
         layout = partial(messages_for, self._client, turn, commit)
         made = {"instance_id": turn.instance_id,
                 "challenger": ask_knowing(self._client, layout, turn.messages, commit, self._leaks),
                 "instead_of": digest(turn.challenger), "score_then": turn.score}
-        return Attempts(turn.instance_id, [*(old.attempts if old else []), made])
+        return Attempts(turn.instance_id, [*turn.attempts, made])
 
 
 def messages_for(client: Client, turn: Sample, commit: Commit, more: str = "") -> list[Message]:
@@ -188,7 +198,7 @@ class RefineRun:
     def _put_better(self) -> list[tuple[float, float]]:
         """Replace turns by their best attempt if it is better; return [(old, new score)]."""
         now, attempts = load_duel_state(self.settings, Panel(self.settings)), Store(self.settings.root, AttemptScore).open()
-        current, edited, won = set(now.plan.current), set(now.plan.names["edited"]), []
+        current, edited, won = set(now.plan.counting), set(now.plan.names["edited"]), []
         for stem, names in self._pairs.by_turn().items():
             scores = {name: attempts.read(name) for name in names if name in attempts}
             best = max((n for n in scores if scores[n].score is not None), default="", key=lambda n: scores[n].score)
@@ -207,7 +217,7 @@ class RefineRun:
         detail = {"refined": name, "score_before": before.score, "score_after": attempt.score}
         answers.set_aside(stem)
         scores.set_aside(stem)
-        made = answers.ledger.made.get(("ch", stem))
+        made = answers.ledger.succeeded.get(("ch", stem))
         known, found = answers.put(stem, answer, own=("challenger",), keep_edits=False)
         answers.note(stem, stage="ch", state="done", instance_id=known.instance_id, read=made.read if made else "",
                      found=found, wrote={"challenger": known.digests["challenger"]}, size=known.size,

@@ -22,7 +22,8 @@ from codedata.ledger import disk_trouble, to_line
 from codedata.progress import Bar, RunTotals, say
 from codedata.records import UNJUDGED, Answer, Commit, Defeat, Final, Refined, Sample, Score
 from codedata.settings import ExportSettings, Settings
-from codedata.store import Store, digest, digests_of, natural
+from codedata.store import Store, digest, digests_of
+from codedata.texts import natural
 
 BUCKETS = (Final, Refined, Defeat)
 SIDES = ("king", "challenger")

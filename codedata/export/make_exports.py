@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 import codedata
+from codedata.cli import RunOptions
 from codedata.errors import RunStopped, Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card, is_noise
@@ -28,7 +29,7 @@ from codedata.llm.costs import costs_of
 from codedata.llm.embedded import NOISE
 from codedata.progress import named, plural, say
 from codedata.records import DUEL, Score
-from codedata.run_loop import hold_directory, start_log
+from codedata.run_loop import check_root, run_whole
 from codedata.settings import Settings
 from codedata.store import check_directories, digest, to_json, write_atomic
 
@@ -38,52 +39,54 @@ NOT_OF_A_ROW = (*COMPARED, "formats", "rejected_too")
 DOES_NOT_FIT = ("only", "limit", "shard", "refresh", "prune", "compact", "budget")
 
 
-def run(settings: Settings, args, turn_problem) -> int:
+def run(settings: Settings, options: RunOptions, turn_problem) -> int:
     """Make the exports, and return the exit code: 1 if a record is broken, else 0.
 
     turn_problem(text) returns why a text is no turn of an agent, or None. Raise Trouble if the
     settings are wrong or the duel has no outcome, and RunStopped if the duel was not accepted.
     """
-    start_log(args.log_level)
-    read_only, directory = args.status or args.dry_run, settings.root / STAGE
-    _check(settings, args, directory)
-    duel = read_duel(settings.root)
-    refusal = _refusal(settings, duel)
-    if refusal and not read_only:
-        raise refusal
-    with hold_directory(STAGE, directory, args):
-        if not read_only:
-            folders.clear_up(directory)
-        turns = ExportTurns(settings).collect(args.quiet)
-        _leave_out_similar(turns)
-        about = Background(settings, duel, Provenance(settings.root), costs_of(settings.root), turns.turns,
-                           turns.in_bucket, turns.left_out)
-        split_of = splits({turn.repo for turn in turns.turns}, settings.export.validation, settings.export.seed)
-        try:
-            exports = [Export(FORMATS[name], settings) for name in dict.fromkeys(settings.export.formats)]
-            for export in exports:
-                export.fill(turns, split_of, turn_problem, write=not read_only)
-            states = [export.state(about) if read_only else export.put(about, args.force) for export in exports]
-            if not read_only:
-                write_atomic(directory / LEFT_OUT, turns.left_out.lines())
-                folders.clear_up(directory)
-        except OSError as e:
-            raise disk_trouble(e, e.filename or directory) from e
-    if read_only or not args.quiet:
-        _print_summary(turns, about, split_of, exports, states)
-    if refusal:
-        say(f"      would be refused: {refusal}")
-    return 1 if turns.n_broken and not read_only else 0
-
-
-def _check(settings: Settings, args, directory: Path) -> None:
-    if given := [f"--{flag}" for flag in DOES_NOT_FIT if getattr(args, flag)]:
-        raise Trouble(f"{', '.join(given)} does not go with export.py: a training set is of all turns.")
     if unknown := [name for name in settings.export.formats if name not in FORMATS]:
         raise Trouble(f"names {', '.join(unknown)}.", "[export] formats", f"Known: {', '.join(FORMATS)}.")
-    if not settings.root.is_dir():
-        raise Trouble("is not there.", str(settings.root), "Check --root; prompt.py makes a new one.")
-    check_directories([directory, *(directory / name for name in settings.export.formats)])
+    check_root(settings.root)
+    directory = settings.root / STAGE
+    check_directories(directory / name for name in settings.export.formats)
+    duel = read_duel(settings.root)
+    refusal = _refusal(settings, duel)
+
+    def work() -> int:
+        if refusal and not options.read_only:
+            raise refusal
+        return _export(settings, options, duel, turn_problem)
+
+    code = run_whole(STAGE, directory, options, work, refuses=DOES_NOT_FIT)
+    if refusal:
+        say(f"      would be refused: {refusal}")
+    return code
+
+
+def _export(settings: Settings, options: RunOptions, duel: dict | None, turn_problem) -> int:
+    directory, read_only = settings.root / STAGE, options.read_only
+    if not read_only:
+        folders.clear_up(directory)
+    turns = ExportTurns(settings).collect(options.quiet)
+    _leave_out_similar(turns)
+    about = Background(settings, duel, Provenance(settings.root), costs_of(settings.root), turns.turns,
+                       turns.in_bucket, turns.left_out)
+    split_of = splits({turn.repo for turn in turns.turns}, settings.export.validation, settings.export.seed)
+    try:
+        exports = [Export(FORMATS[name], settings) for name in dict.fromkeys(settings.export.formats)]
+        for export in exports:
+            export.fill(turns, split_of, turn_problem, write=not read_only)
+        force = options.selection.force
+        states = [export.state(about) if read_only else export.put(about, force) for export in exports]
+        if not read_only:
+            write_atomic(directory / LEFT_OUT, turns.left_out.lines())
+            folders.clear_up(directory)
+    except OSError as e:
+        raise disk_trouble(e, e.filename or directory) from e
+    if read_only or not options.quiet:
+        _print_summary(turns, about, split_of, exports, states)
+    return 1 if turns.n_broken and not read_only else 0
 
 
 def _refusal(settings: Settings, duel: dict | None) -> Trouble | None:

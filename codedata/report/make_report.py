@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from codedata.cli import RunOptions
 from codedata.duel.duel_state import summary_lines
 from codedata.errors import BrokenRecord, Trouble
 from codedata.leak.cache import NO_VERDICT
@@ -21,48 +22,53 @@ from codedata.report.buckets import BUCKETS, Buckets, Moves, copy_of
 from codedata.report.markdown import counts, huge_markdown, markdown, refined, trials
 from codedata.report.pr_effect import Section, worth
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_turns
-from codedata.run_loop import compact, hold_directory, resume_command, start_log
+from codedata.run_loop import check_root, run_whole
 from codedata.settings import Settings
-from codedata.store import check_directories, write_atomic
+from codedata.store import write_atomic
 from codedata.texts import terminal_safe
 
+REFUSED_FLAGS = ("only", "limit", "shard", "force", "refresh", "prune", "budget")
 
-def run(settings: Settings, args) -> int:
+
+def run(settings: Settings, options: RunOptions) -> int:
     """Write the report, bring the buckets up to date, and return the exit code."""
-    start_log(args.log_level)
     if settings.report.defeat_min > settings.report.final_min:
         raise Trouble("is above final_min.", "[report] defeat_min",
                       "A turn is refined from defeat_min up to final_min.")
-    for flag in ("only", "limit", "shard", "force", "refresh", "prune", "budget"):
-        if getattr(args, flag):
-            raise Trouble(f"--{flag} does not go with report.py: a report is of all turns, and made again every time.")
-    if not settings.root.is_dir():
-        raise Trouble("is not there.", str(settings.root), "Check --root.")
+    check_root(settings.root)
     mode = settings.duel.mode
     directory = settings.root / ("report" if mode == "king" else f"report_{mode}")
-    check_directories([directory])
-    with hold_directory(STAGE, directory, args):
-        if args.compact:
-            return compact(STAGE, [settings.root / cls.directory for cls in BUCKETS])
-        read_only = args.status or args.dry_run
-        turns = read_turns(settings, resume_command(args, "validate.py"))
-        moves = None if read_only or mode != "king" else fill_buckets(settings, turns)
-        if not read_only:
-            costs = costs_of(settings.root)
-            sections = worth_of(settings, turns, resume_command(args, "validate.py"))
-            write_atomic(directory / "report.md", terminal_safe(markdown(settings, turns, costs, sections)).encode())
-            write_atomic(directory / "report.html", html_page.html(
-                settings, turns.duel, turns.rows, costs=costs, counts=counts(turns, settings),
-                is_outdated=turns.outdated,
-                notes=[("Trials of the judges", trials(settings.root)), ("Refined turns", refined(turns)),
-                       *sections],
-                commits=turns.commits,
-                read=lambda name: (turns.now.answers.read(name), turns.now.scores.read(name))))
-        if not read_only and mode == "king":
+    return run_whole(STAGE, directory, options, lambda: _report(settings, options, directory),
+                     refuses=REFUSED_FLAGS,
+                     ledgers=[settings.root / cls.directory for cls in BUCKETS])
+
+
+def _report(settings: Settings, options: RunOptions, directory: Path) -> int:
+    judge_again = options.command("validate.py")
+    turns = read_turns(settings, judge_again)
+    moves = None
+    if not options.read_only:
+        if settings.duel.mode == "king":
+            moves = fill_buckets(settings, turns)
             huge = terminal_safe(huge_markdown(oversized(settings.root), settings))
             write_atomic(directory / "hugePR.md", huge.encode())
-    print_summary(turns, moves, directory.name, args)
+        _write_report(settings, turns, directory, judge_again)
+    print_summary(turns, moves, directory.name, options)
     return 1 if turns.broken or turns.now.plan.broken else 0
+
+
+def _write_report(settings: Settings, turns: ReportTurns, directory: Path, judge_again: str) -> None:
+    costs = costs_of(settings.root)
+    sections = worth_of(settings, turns, judge_again)
+    text = terminal_safe(markdown(settings, turns, costs, sections))
+    write_atomic(directory / "report.md", text.encode())
+    write_atomic(directory / "report.html", html_page.html(
+        settings, turns.duel, turns.rows, costs=costs, counts=counts(turns, settings),
+        is_outdated=turns.outdated,
+        notes=[("Trials of the judges", trials(settings.root)), ("Refined turns", refined(turns)),
+               *sections],
+        commits=turns.commits,
+        read=lambda name: (turns.now.answers.read(name), turns.now.scores.read(name))))
 
 
 def worth_of(settings: Settings, turns: ReportTurns, judge_again: str) -> list[Section]:
@@ -113,9 +119,10 @@ def oversized(root: Path) -> list[dict]:
     return sorted(found.values(), key=lambda pr: (-pr.get("patch_chars", 0), pr["instance_id"]))
 
 
-def print_summary(turns: ReportTurns, moves: Moves | None, directory: str, args) -> None:
+def print_summary(turns: ReportTurns, moves: Moves | None, directory: str,
+                  options: RunOptions) -> None:
     """Print a summary of the run, unless --quiet is given."""
-    if args.quiet:
+    if options.quiet:
         return
     into = {cls.directory: turns.buckets[cls.directory] for cls in BUCKETS}
     unread = sum(row.score is None for row in turns.rows)
@@ -129,7 +136,7 @@ def print_summary(turns: ReportTurns, moves: Moves | None, directory: str, args)
     if turns.now.turns_left or turns.outdated:
         left = f"{plural(turns.now.turns_left, 'turn')} not judged yet" if turns.now.turns_left else (
             f"{DUEL} was made from other verdicts")
-        say(f"      {left}: {resume_command(args, 'validate.py')}")
+        say(f"      {left}: {options.command('validate.py')}")
     if moves:
         say(f"      wrote {moves.written}, unchanged {moves.unchanged}, left their bucket {moves.left}")
         if moves.set_aside:

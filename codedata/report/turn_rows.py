@@ -125,7 +125,7 @@ def read_turns(settings: Settings, judge_again: str, how: str = "") -> ReportTur
     commits, judged = Store(settings.root, Commit).open(), []
     turns.commits = commits
     of_other_panels = {*now.plan.names["stale"], *now.plan.names["incomplete"], *now.plan.names["failed"]}
-    for name in now.plan.current:
+    for name in now.plan.counting:
         try:
             answer, score = now.answers.read(name), now.scores.read(name)
             judged.append(judged_turn(panel, answer, score))

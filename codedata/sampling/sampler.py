@@ -2,28 +2,30 @@
 200 prompts.
 
 Files that a person edited are kept. A deleted file is drawn again from its first cursor, and a
-larger `count` adds files after the last one. PromptSampler that are left out are counted by reason; each
+larger `count` adds files after the last one. Prompts that are left out are counted by reason; each
 oversized PR gets a ledger line of its own, which report.py lists.
 """
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
-from fnmatch import fnmatchcase
 from itertools import islice
 
-from codedata import run_loop
 from codedata.checks.contamination import Benchmarks, of_turn
+from codedata.cli import RunOptions
 from codedata.errors import Interrupted, Trouble
 from codedata.leak.facts import shown_share
 from codedata.progress import named, plural, say
 from codedata.records import Commit, Prompt, parse
+from codedata.run_loop import run_whole, signals
 from codedata.sampling.draw import Cursor, Drawn, Seen, draw
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.trajectories import open_source
 from codedata.settings import PromptSettings, Settings
-from codedata.store import Lists, Store, digest, natural
+from codedata.store import Lists, Store, digest
+from codedata.texts import natural
 
 STAGE = "prompt"
 PER_FILE = 200
@@ -101,7 +103,7 @@ class PromptSampler:
         """
         book = self.lists.open().ledger
         self.commits.open()
-        written = {stem: detail for by, stem in book.made if by == STAGE and "to" in (
+        written = {stem: detail for by, stem in book.succeeded if by == STAGE and "to" in (
             detail := book.details.get((STAGE, stem), {}))}
         plan, last = SamplingPlan(), START
         for stem in sorted({*written, *filter(OWN_NAME.fullmatch, self.lists.stats)}, key=natural):
@@ -112,7 +114,7 @@ class PromptSampler:
                 plan.adopted.append(stem)
                 plan.n_sampled += len(self.lists.names_in(stem))
                 continue
-            detail, made, stat = written[stem], book.made[STAGE, stem], self.lists.stats.get(stem)
+            detail, made, stat = written[stem], book.succeeded[STAGE, stem], self.lists.stats.get(stem)
             same, known = made.settings == self.identity, book.known[stem]
             plan.n_sampled += detail["n"]
             plan.n_files += 1
@@ -286,44 +288,56 @@ class PromptSampler:
                            "skipped": dict(self.skipped)})
 
 
-def run(prompts: PromptSampler, args, models) -> int:
+def run(prompts: PromptSampler, options: RunOptions, models) -> int:
     """Run prompt.py and return its exit code. --limit counts prompts, --only matches file names."""
-    run_loop.start_log(args.log_level)
-    if args.prune:
-        raise Trouble("prompt.py has no orphans to prune.", todo="king.py --prune takes answers whose prompt is gone.")
-    if args.shard:
-        raise Trouble("prompt.py is one process: a sample is one sequence.", todo="Leave --shard to the later stages.")
-    with run_loop.hold_directory(STAGE, prompts.lists.directory, args):
-        if args.compact:
-            run_loop.compact(STAGE, [prompts.lists.directory])
-            return run_loop.compact(STAGE, [prompts.settings.root / Commit.directory])
-        plan = prompts.plan(lambda stem: not args.only or fnmatchcase(stem, args.only), args.force, args.refresh,
-                            args.limit)
-        broken = prompts.lists.broken + prompts.commits.broken
-        for e in broken:
-            say(f"prompt.py: {e}")
-        if not args.quiet or args.status or args.dry_run:
-            say(plan.line(prompts.own, len(prompts.lists.names())))
-        if args.status or args.dry_run:
-            return 0
-        if plan.mixes and not (args.source or args.refresh or args.force):
-            raise Trouble("holds prompts that were drawn with other settings (source, seed, …); "
-                          f"{plan.n_wanted:,} more would come from these.", str(prompts.lists.directory),
-                          "Give the settings they were drawn with (chain.toml in the root is a good place), another "
-                          "--root, or --source to mix on purpose.")
-        interrupted = []
-        n_written = 0
-        try:
-            with run_loop.signals(STAGE, lambda: (interrupted.append(True), models.stop.set())):
-                n_written = prompts.make(plan, models.http)
-        except Interrupted:
-            say(f"{STAGE}  stopped; whole files are kept\n      again: {run_loop.resume_command(args, 'prompt.py', same=True)}")
-            return 130
-        if not args.quiet:
-            if plan.todo:
-                fewer = f", {plan.n_wanted - n_written:,} fewer than asked for: the source has no more that fit"
-                say(f"{STAGE}  wrote {plural(n_written, 'prompt')}{fewer if n_written < plan.n_wanted else ''}")
-            for reason, n in prompts.skipped.most_common():
-                say(f"      left out: {n:,} ({reason})".replace("left out", "kept" if "kept" in reason else "left out"))
-            say(f"      next:  {run_loop.resume_command(args, 'king.py')}")
-        return 130 if interrupted else 1 if broken else 0
+    lists, commits = prompts.lists.directory, prompts.settings.root / Commit.directory
+    return run_whole(STAGE, lists, options, lambda: _sample(prompts, options, models),
+                     refuses=("prune", "shard"), ledgers=[lists, commits])
+
+
+def _sample(prompts: PromptSampler, options: RunOptions, models) -> int:
+    selection = options.selection
+    plan = prompts.plan(lambda stem: selection.matches(stem), selection.force, selection.refresh, selection.limit)
+    broken = prompts.lists.broken + prompts.commits.broken
+    for e in broken:
+        say(f"prompt.py: {e}")
+    if not options.quiet or options.read_only:
+        say(plan.line(prompts.own, len(prompts.lists.names())))
+    if options.read_only:
+        return 0
+    if plan.mixes and not ("source" in dict(options.given) or selection.refresh or selection.force):
+        raise Trouble("holds prompts that were drawn with other settings (source, seed, …); "
+                      f"{plan.n_wanted:,} more would come from these.", str(prompts.lists.directory),
+                      "Give the settings they were drawn with (chain.toml in the root is a good place), another "
+                      "--root, or --source to mix on purpose.")
+    interrupted = threading.Event()
+
+    def interrupt() -> None:
+        interrupted.set()
+        models.stop.set()
+
+    try:
+        with signals(STAGE, interrupt):
+            n_written = prompts.make(plan, models.http)
+    except Interrupted:
+        say(f"{STAGE}  stopped; whole files are kept\n      again: {options.command('prompt.py', same=True)}")
+        return 130
+    if not options.quiet:
+        _print_summary(prompts, plan, n_written, options)
+    if interrupted.is_set():
+        return 130
+    if plan.todo and not n_written and prompts.skipped["no PR record"]:
+        say(f"{STAGE}.py: no row has a PR record in {prompts.own.prs}.\n  Check --prs, or keep such prompts "
+            "(for king.py alone): --keep-unmatched")
+        return 1
+    return 1 if broken else 0
+
+
+def _print_summary(prompts: PromptSampler, plan: SamplingPlan, n_written: int, options: RunOptions) -> None:
+    if plan.todo:
+        fewer = f", {plan.n_wanted - n_written:,} fewer than asked for: the source has no more that fit"
+        say(f"{STAGE}  wrote {plural(n_written, 'prompt')}{fewer if n_written < plan.n_wanted else ''}")
+    for reason, n in prompts.skipped.most_common():
+        say(f"      left out: {n:,} ({reason})".replace("left out", "kept" if "kept" in reason else "left out"))
+    if n_written:
+        say(f"      next:  {options.command('king.py')}")

@@ -1,0 +1,219 @@
+"""The command line that every script shares: flags, exit codes, and the commands to go on with."""
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import shlex
+import signal
+import sys
+import traceback
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from codedata.errors import Trouble
+from codedata.progress import say
+from codedata.states import Selection
+from codedata.texts import printable, terminal_safe
+
+# a next command repeats these; its own command repeats all flags but NEVER_REPEATED
+ALWAYS_REPEATED = ("root", "config", "mode", "workers", "llm", "model", "llm_base_url", "proxy",
+                   "budget")
+NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config", "compact", "prune",
+                  "engine", "log_level", "quiet", "reap", "skip_existing", "continue_on_error")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Hold the flags of every script, as the run loop takes them."""
+
+    root: Path
+    selection: Selection = field(default_factory=Selection)
+    status: bool = False
+    dry_run: bool = False
+    prune: bool = False
+    compact: bool = False
+    quiet: bool = False
+    stop_on_error: bool = False
+    budget_usd: float | None = None
+    given: tuple[tuple[str, tuple[str, ...]], ...] = ()   # flags that were given: name, words
+
+    @property
+    def read_only(self) -> bool:
+        """Return whether the run only prints: nothing is made, and no lock is needed."""
+        return self.status or self.dry_run
+
+    def command(self, script: str, same: bool = False, force: bool = True) -> str:
+        """Return the command that goes on with this root, without a key.
+
+        `same` repeats what narrowed this run; without `force` all but --force.
+        """
+        executable = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
+        words = ["python" if executable.startswith("..") else executable, *script.split()]
+        given = dict(self.given)
+        names = [name for name in ALWAYS_REPEATED if name in given]
+        if same:
+            names += [name for name in given if name not in (*ALWAYS_REPEATED, *NEVER_REPEATED)]
+        for name in names:
+            if force or name != "force":
+                words += given[name]
+        if script != "report.py":   # which reads all shards
+            words += given.get("shard", ())
+        return shlex.join(words)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Print no control characters, and note which flags were given."""
+
+    def _print_message(self, message, file=None):
+        super()._print_message(terminal_safe(message), file)
+
+    def parse_args(self, args=None, namespace=None):
+        parsed = super().parse_args(args, namespace)
+        parsed.given = tuple((action.dest, words) for action in self._actions
+                             if (words := _words(action, getattr(parsed, action.dest, None))))
+        return parsed
+
+
+def _words(action: argparse.Action, value) -> tuple[str, ...]:
+    """Return the words that give a flag its value again; none for a default or a password."""
+    if value in (None, False) or value == action.default:
+        return ()
+    flag = action.option_strings[:1]
+    if value is True:
+        return tuple(flag)
+    if isinstance(value, list):
+        return tuple(word for entry in value for word in (*flag, str(entry)))
+    if isinstance(value, tuple):
+        value = ("/" if action.dest == "shard" else ",").join(map(str, value))
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    has_password = re.search("://[^/]*@", text) if action.dest == "repo" else "@" in text
+    return () if has_password else (*flag, text)
+
+
+def options(args: argparse.Namespace) -> RunOptions:
+    """Return the flags that were parsed, as the run loop takes them; start the log."""
+    _start_log(args.log_level)
+    selection = Selection(**{f.name: getattr(args, f.name) or f.default for f in fields(Selection)})
+    return RunOptions(
+        Path(args.root), selection, args.status, args.dry_run, args.prune, args.compact, args.quiet,
+        getattr(args, "stop_on_error", False), args.budget, args.given)
+
+
+def parser(doc: str, *sections: str) -> argparse.ArgumentParser:
+    """Return a parser with the flags of every script.
+
+    `sections` names the sections of chain.toml that the script's own flags set.
+    """
+    p = _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.set_defaults(sections=sections)
+    add = p.add_argument_group("flags of every script").add_argument
+    add("--root", "--output-root", "--output", default=".", metavar="DIR",
+        help="the run's directory (default: here)")
+    add("--config", metavar="FILE", help="settings, instead of chain.toml in --root or here")
+    add("--only", metavar="GLOB", help="only items whose name or instance id matches")
+    add("--limit", type=positive, metavar="N", help="at most N items, in order")
+    add("--force", action="store_true",
+        help="make again, edited ones too; the old go to _replaced/")
+    add("--refresh", action="store_true", help="also make again what was made with other settings")
+    add("--no-retry", action="store_true", help="leave failed items alone")
+    add("--prune", action="store_true", help="move orphans to _replaced/, and end")
+    add("--status", action="store_true", help="print the counts and do nothing")
+    add("--dry-run", action="store_true",
+        help="print the counts and the calls, tokens and cost to come")
+    add("--show-config", action="store_true", help="print each setting and where it came from")
+    add("--compact", action="store_true",
+        help="shorten the ledger to the newest line of each item, and end")
+    add("--workers", type=positive, metavar="N", help="items in flight at the same time")
+    add("--shard", type=_shard, metavar="I/N", help="only the items of shard I (from 0) of N")
+    add("--engine", choices=["threads"], default="threads", help="where items run")
+    add("--llm", metavar="NAME",
+        help="an endpoint of chain.toml, or `embedded`: a small model on this machine")
+    add("--model", metavar="NAME", help="the model to ask")
+    add("--llm-base-url", metavar="URL", help="an OpenAI-compatible endpoint")
+    add("--llm-auth-token", metavar="KEY", help="its key (better in .env: see README)")
+    add("--proxy", metavar="URL", help="a proxy for calls and downloads")
+    add("--budget", type=_usd, metavar="USD",
+        help="the most to spend under this root, over all runs")
+    add("--log-level", default="warning", choices=["debug", "info", "warning", "error"],
+        help="what goes to stderr")
+    add("--quiet", action="store_true", help="no plan, bar or summary; errors only")
+    return p
+
+
+def sandbox_flags(p: argparse.ArgumentParser) -> None:
+    """Add the flags of scripts that run commands in sandboxes; they set [sandbox]."""
+    add = p.add_argument_group("flags of every script with sandboxes").add_argument
+    add("--sandbox", choices=["docker", "kubernetes", "local"],
+        help="where commands run (default: docker)")
+    add("--base-image", metavar="NAME", help="of a sandbox (default: codedata-base:bookworm)")
+    add("--cpu-request", type=float, metavar="N", help="cores of a sandbox (default: 2)")
+    add("--memory-request", metavar="SIZE", help="its memory (default: 5Gi)")
+    add("--disk-limit", metavar="SIZE", help="the most it may write (default: 10GB)")
+    add("--disk-floor", metavar="SIZE", help="new work waits while less is free (default: 10GB)")
+    add("--run-timeout", type=positive, metavar="S",
+        help="seconds of one install or test script (default: 1800)")
+    add("--namespace", metavar="NAME", help="of Kubernetes (default: data-synthesis)")
+    add("--pod-prefix", metavar="NAME", help="of the pods' names (default: code-data-env-agent)")
+    add("--kubeconfig", metavar="FILE", help="of Kubernetes (default: as kubectl finds it)")
+    add("--ca-bundle", metavar="FILE",
+        help="PEM file of further certificate authorities, for sandboxes too")
+    add("--keep-images", action="store_true",
+        help="keep those of failed attempts till the next start")
+    add("--reap", action="store_true", help="remove what killed runs have left, and end")
+
+
+def positive(text: str) -> int:
+    """Return a flag as a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number, 1 or more")
+    return int(text)
+
+
+def _usd(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = 0.0
+    if not 0 < amount < float("inf"):
+        raise argparse.ArgumentTypeError("must be USD, more than 0")
+    return amount
+
+
+def _shard(text: str) -> tuple[int, int]:
+    i, _, n = text.partition("/")
+    if not (i.isdecimal() and n.isdecimal() and int(i) < int(n)):
+        raise argparse.ArgumentTypeError("must be I/N with I from 0 to N - 1, such as 0/4")
+    return int(i), int(n)
+
+
+def main(run_script) -> None:
+    """Run a script's main() and exit with its code. Trouble is printed without a traceback."""
+    sys.excepthook = lambda *error: say("".join(traceback.format_exception(*error)))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)   # before the run loop: as Ctrl-C
+    script = Path(sys.argv[0]).name
+    try:
+        code = run_script()
+    except Trouble as e:
+        say(f"{script}: {e}")
+        code = e.exit_code
+    except OSError as e:   # a file of the user's that cannot be opened, wherever that comes up
+        say(f"{script}: {printable(str(e.filename or ''))} cannot be used: {e.strerror or e}.")
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record):
+        return terminal_safe(super().format(record))
+
+
+def _start_log(level: str) -> None:
+    """Send log lines to stderr from a level on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
