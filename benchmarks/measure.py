@@ -113,7 +113,7 @@ def _write_root(root: Path, n: int, chars: int, commits: bool, answers: bool) ->
         prompts = [Prompt(instance_id=_instance(i), repo="bench/repo", language="python", turn=3, order=i - first + 1,
                           messages=history(i, chars), assistant="THOUGHT: I look.\n\n```bash\nls\n```")
                    for i in range(first, min(n, first + LIST_LENGTH))]
-        lists.put(f"prompts_{n}_{first // LIST_LENGTH + 1}", prompts, stage="prompt", state="done")
+        lists.put_file(f"prompts_{n}_{first // LIST_LENGTH + 1}", prompts, stage="prompt", state="done")
     store = Store(root, Answer).open()
     for i in range(n if answers else 0):
         turns = [f"THOUGHT: {_sentence(random.Random(f'{side} {i}'))}\n\n```bash\ngrep -rn m{i} src | head -{k}\n```"

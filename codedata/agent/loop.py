@@ -23,9 +23,9 @@ from codedata.agent.protocols import Action, AgentTurn, ModelReply, Native, Text
 from codedata.agent.submit import submit
 from codedata.agent.tools import Failed, Stop, Tool
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
+from codedata.layouts import to_json, write_atomic
 from codedata.records import storable
 from codedata.sandbox import Sandbox
-from codedata.store import to_json, write_atomic
 from codedata.texts import text_of
 
 RUNNING, SUCCESS, MAX_ITERATION, TOOL_STOP, ERROR = "running", "success", "max_iteration", "tool_stop", "error"

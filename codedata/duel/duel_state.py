@@ -16,12 +16,13 @@ from codedata.duel.judge_stats import JudgedTurn, same_family, statistics
 from codedata.duel.panel import SIDES, Panel, generators
 from codedata.duel.scoring import BOTH, KING_FIRST, DuelOutcome, decide, turn_score
 from codedata.errors import BrokenRecord
+from codedata.layouts import to_json, write_atomic
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, say
 from codedata.records import DUEL, Answer, Score
 from codedata.settings import EMBEDDED_MODEL, DuelSettings, Settings
 from codedata.states import Plan, States
-from codedata.store import Store, digest, to_json, write_atomic
+from codedata.store import Store, digest
 
 RULES = ("win_margin", "gate_alpha", "seed", "bootstrap", "bootstrap_resamples", "min_valid_turn_frac", "min_turns",
          "min_instances")

@@ -19,9 +19,10 @@ from codedata.duel.judge_stats import share
 from codedata.duel.panel import Panel
 from codedata.duel.prompt_texts import packaged_text
 from codedata.duel.scoring import combine_orders
+from codedata.layouts import to_json, write_atomic
 from codedata.records import METRICS, Answer, Probe, Sanity
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, to_json, write_atomic
+from codedata.store import Store, View
 
 SANITY_MIN_SCORE = 75.0   # a judge passes if the dataset's own turn gets at least this mean score, 0..100
 CONTRASTS = ("empty", "shuffled", "other")

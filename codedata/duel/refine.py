@@ -218,13 +218,13 @@ class RefineRun:
         answers.set_aside(stem)
         scores.set_aside(stem)
         made = answers.ledger.succeeded.get(("ch", stem))
-        known, found = answers.put(stem, answer, own=("challenger",), keep_edits=False)
+        known, found = answers.put(stem, answer, owned=("challenger",), keep_edits=False)
         answers.note(stem, stage="ch", state="done", instance_id=known.instance_id, read=made.read if made else "",
                      found=found, wrote={"challenger": known.digests["challenger"]}, size=known.size,
                      mtime_ns=known.mtime_ns, settings=made.settings if made else "", detail=detail)
         score = Score(**{f.name: getattr(attempt, f.name) for f in fields(Score)} | {"answer_file": f"{stem}.json"})
         parts, digests = self.panel.parts(), digests_of(answer)
-        known, found = scores.put(stem, score, own=tuple(f.name for f in fields(Score)), keep_edits=False)
+        known, found = scores.put(stem, score, owned=tuple(f.name for f in fields(Score)), keep_edits=False)
         scores.note(stem, stage="validate", state="done", instance_id=known.instance_id, found=found,
                     read=read_digest(digests, self.reads().fields), wrote=known.digests, size=known.size,
                     mtime_ns=known.mtime_ns, settings=NO_SETTINGS, parts=parts.of(score), view=parts.view,

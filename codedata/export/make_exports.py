@@ -24,6 +24,7 @@ from codedata.export.formats import FORMATS, Format, row_problem
 from codedata.export.provenance import Provenance, public, read_duel
 from codedata.export.similar import Conversation, read_conversations, similar_turns
 from codedata.export.split import SPLITS, TRAIN, VALIDATION, splits
+from codedata.layouts import to_json, write_atomic
 from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
 from codedata.llm.embedded import NOISE
@@ -31,7 +32,7 @@ from codedata.progress import named, plural, say
 from codedata.records import DUEL, Score
 from codedata.run_loop import check_root, run_whole
 from codedata.settings import Settings
-from codedata.store import check_directories, digest, to_json, write_atomic
+from codedata.store import check_directories, digest
 
 STAGE, LEFT_OUT = "export", "left_out.jsonl"
 COMPARED = ("against", "decontaminate")   # settings that name files

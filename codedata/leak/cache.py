@@ -14,6 +14,7 @@ import orjson
 
 from codedata.bounded import read_bounded
 from codedata.errors import BrokenRecord, ItemFailed
+from codedata.layouts import to_json, write_atomic
 from codedata.leak.facts import find_facts
 from codedata.leak.judge import findings_text, judge_settings, judge_turn, request, verdict_digest
 from codedata.llm import Models
@@ -33,7 +34,7 @@ from codedata.records import (
 )
 from codedata.settings import Settings
 from codedata.states import name_hash
-from codedata.store import Store, shards_of, to_json, write_atomic
+from codedata.store import Store, shards_of
 
 KEPT = "_leaks"            # the folder beside the answers
 CHALLENGER, KING = "challenger", "king"

@@ -107,7 +107,7 @@ class Buckets:
         if name in store:
             self._keep_edits(store, name)
             store.remove(name)
-        known, _ = store.put(name, record, own=tuple(f.name for f in fields(record)))
+        known, _ = store.put(name, record, owned=tuple(f.name for f in fields(record)))
         self._note(store, name, known, "done")
 
     def _note(self, store: Store, name: str, known: FileState, state: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from codedata.cli import RunOptions
 from codedata.duel.duel_state import summary_lines
 from codedata.errors import BrokenRecord, Trouble
+from codedata.layouts import write_atomic
 from codedata.leak.cache import NO_VERDICT
 from codedata.ledger import Ledger
 from codedata.llm.costs import costs_of, spent
@@ -24,7 +25,6 @@ from codedata.report.pr_effect import Section, worth
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_turns
 from codedata.run_loop import check_root, run_whole
 from codedata.settings import Settings
-from codedata.store import write_atomic
 from codedata.texts import terminal_safe
 
 REFUSED_FLAGS = ("only", "limit", "shard", "force", "refresh", "prune", "budget")

@@ -106,7 +106,8 @@ class PromptSampler:
         written = {stem: detail for by, stem in book.succeeded if by == STAGE and "to" in (
             detail := book.details.get((STAGE, stem), {}))}
         plan, last = SamplingPlan(), START
-        for stem in sorted({*written, *filter(OWN_NAME.fullmatch, self.lists.stats)}, key=natural):
+        stems = set(self.lists.stems())
+        for stem in sorted({*written, *filter(OWN_NAME.fullmatch, stems)}, key=natural):
             if stem not in written and stem in self.lists.broken_stems:
                 plan.edited.append(stem)
                 continue
@@ -114,26 +115,26 @@ class PromptSampler:
                 plan.adopted.append(stem)
                 plan.n_sampled += len(self.lists.names_in(stem))
                 continue
-            detail, made, stat = written[stem], book.succeeded[STAGE, stem], self.lists.stats.get(stem)
-            same, known = made.settings == self.identity, book.known[stem]
+            detail, made = written[stem], book.succeeded[STAGE, stem]
+            is_there, same = stem in stems, made.settings == self.identity
             plan.n_sampled += detail["n"]
             plan.n_files += 1
             plan.other_settings += not same
             if same:
                 last = max(last, tuple(detail["to"]))
                 plan.exhausted |= bool(detail.get("exhausted"))
-            if only(stem) and (stat is None or force or (refresh and not same)):
+            if only(stem) and (not is_there or force or (refresh and not same)):
                 plan.todo.append(File(stem, detail["n"], tuple(detail["from"]) if same else START))
-            elif stat and (stat.st_size, stat.st_mtime_ns) != (known.size, known.mtime_ns) and self.lists.edited(stem):
+            elif is_there and self.lists.is_edited(stem):
                 plan.edited.append(stem)
-            elif stat:
+            elif is_there:
                 plan.done.append(stem)
         missing = 0 if plan.exhausted else self.own.count - plan.n_sampled
         missing, k = min(missing, limit or missing), 0
         while missing > 0:
             k += 1
             stem = f"prompts_{self.own.count}_{k}"
-            if stem not in written and stem not in self.lists.stats:
+            if stem not in written and stem not in stems:
                 if only(stem):
                     plan.todo.append(File(stem, min(PER_FILE, missing), last))
                 missing -= PER_FILE
@@ -248,7 +249,7 @@ class PromptSampler:
     def _put(self, record: Commit) -> None:
         """Save the PR record unless one exists, as a person may have corrected that one."""
         if record.instance_id not in self.commits:
-            known, _ = self.commits.put(record.instance_id, record, own=tuple(asdict(record)))
+            known, _ = self.commits.put(record.instance_id, record, owned=tuple(asdict(record)))
             self.commits.note(record.instance_id, stage=STAGE, state="done", instance_id=record.instance_id,
                               wrote=known.digests, size=known.size, mtime_ns=known.mtime_ns)
 
@@ -275,13 +276,13 @@ class PromptSampler:
 
     def _note(self, instance_id: str, rule: str, **detail) -> None:
         if (STAGE, instance_id) not in self.lists.ledger.details:
-            self.lists.ledger.append(self.lists.directory, stage=STAGE, item=instance_id, state="excluded",
+            self.lists.note(instance_id, stage=STAGE, state="excluded",
                                      instance_id=instance_id, detail={"rule": rule, **detail})
 
     def _write(self, file: File, after: Cursor, chunk: list[Drawn], source) -> None:
-        if file.stem in self.lists.stats:
+        if file.stem in self.lists.stems():
             self.lists.set_aside(file.stem)
-        self.lists.put(file.stem, [replace(drawn.prompt, order=i) for i, drawn in enumerate(chunk, 1)],
+        self.lists.put_file(file.stem, [replace(drawn.prompt, order=i) for i, drawn in enumerate(chunk, 1)],
                        stage=STAGE, state="done", settings=self.identity, detail={
                            "n": len(chunk), "from": after, "to": chunk[-1].cursor, "source": source.name,
                            "seed": self.own.seed, "exhausted": len(chunk) < file.n, "notes": source.notes,
@@ -290,7 +291,7 @@ class PromptSampler:
 
 def run(prompts: PromptSampler, options: RunOptions, models) -> int:
     """Run prompt.py and return its exit code. --limit counts prompts, --only matches file names."""
-    lists, commits = prompts.lists.directory, prompts.settings.root / Commit.directory
+    lists, commits = prompts.lists.into, prompts.settings.root / Commit.directory
     return run_whole(STAGE, lists, options, lambda: _sample(prompts, options, models),
                      refuses=("prune", "shard"), ledgers=[lists, commits])
 
@@ -307,7 +308,7 @@ def _sample(prompts: PromptSampler, options: RunOptions, models) -> int:
         return 0
     if plan.mixes and not ("source" in dict(options.given) or selection.refresh or selection.force):
         raise Trouble("holds prompts that were drawn with other settings (source, seed, …); "
-                      f"{plan.n_wanted:,} more would come from these.", str(prompts.lists.directory),
+                      f"{plan.n_wanted:,} more would come from these.", str(prompts.lists.into),
                       "Give the settings they were drawn with (chain.toml in the root is a good place), another "
                       "--root, or --source to mix on purpose.")
     interrupted = threading.Event()
