@@ -63,6 +63,16 @@ class RunOptions:
         return shlex.join(words)
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Print a flag's value once, after its spellings."""
+
+    def _format_action_invocation(self, action):
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
+
+
 class _Parser(argparse.ArgumentParser):
     """Print no control characters, and note which flags were given."""
 
@@ -106,7 +116,7 @@ def parser(doc: str, *sections: str) -> argparse.ArgumentParser:
 
     `sections` names the sections of chain.toml that the script's own flags set.
     """
-    p = _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = _Parser(description=doc, formatter_class=_Formatter)
     p.set_defaults(sections=sections)
     add = p.add_argument_group("flags of every script").add_argument
     add("--root", "--output-root", "--output", default=".", metavar="DIR",
@@ -206,7 +216,7 @@ def main(run_script) -> None:
     sys.exit(code)
 
 
-class _Formatter(logging.Formatter):
+class _SafeFormatter(logging.Formatter):
     def format(self, record):
         return terminal_safe(super().format(record))
 
@@ -214,6 +224,6 @@ class _Formatter(logging.Formatter):
 def _start_log(level: str) -> None:
     """Send log lines to stderr from a level on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_SafeFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.getLogger("urllib3").setLevel(logging.WARNING)

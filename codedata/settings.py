@@ -163,7 +163,7 @@ class PromptSettings:
     split: str = "train"
     count: int = at_least(1, 2000)
     seed: int = at_least(0, 0)
-    turns: str = "random"                   # random | first | last | all
+    turns: str = one_of("random", "first", "last", "all")
     max_per_instance: int = at_least(0, 1)  # prompts of one PR; 0, or turns = "all": no limit
     max_chars: int = at_least(1, 200_000)   # a longer history + reference is skipped
     max_shown_share: float = between(0, 1, 1.0)   # of the patch that a history may have shown
