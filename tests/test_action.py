@@ -1,4 +1,4 @@
-"""action_style(): the style that a careful person would give to a command as agents write them, in linear time.
+"""Test action_style(): the style that a careful person would give to a command as agents write them.
 
 The rule: of several parts the strongest counts, submit > edit > test > other > explore. Looking is explore, and so is
 what only prints or goes somewhere; running code is a test, wherever its output goes; changing files is an edit, scratch
@@ -7,12 +7,16 @@ files too; what is none of it (installing, fetching, killing) is other.
 from __future__ import annotations
 
 import random
-import signal
-from contextlib import contextmanager
+import re
+import subprocess
+import sys
 
 import pytest
+from conftest import REPO, turn_of
+from scored import decide, write_answer, write_panel, write_score
 
-from codedata.code.commands import STYLES, action_style
+from codedata.code.commands import INSTALL, MAX_BYTES, STYLES, action_style
+from codedata.code.no_ops import LAST, repeated, stalls
 
 EXPLORE = r"""
 ls -la
@@ -363,76 +367,76 @@ git add -A && git diff --cached > patch.txt && echo COMPLETE_TASK_AND_SUBMIT_FIN
 submit
 """
 
-SEVERAL_LINES = [   # a style, then the command
-    ("explore", r"""
+SEVERAL_LINES = r"""
+%% explore
 # let me look at the parser first
 cat parser.py
-"""), ("explore", r"""
+%% explore
 # Let's see what's there (all of it)
 ls -R src
-"""), ("explore", r"""
+%% explore
 grep -rn \
     --include='*.py' \
     "class Meta" \
     django/
-"""), ("explore", r"""
+%% explore
 cat <<'EOF'
 just a note; rm -rf nothing > nowhere
 EOF
-"""), ("explore", r"""
+%% explore
 echo "first line
 rm second line > third"
 ls
-"""), ("edit", r"""
+%% edit
 # don't touch the tests
 sed -i 's/a/b/' src/x.py
-"""), ("edit", r"""
+%% edit
 cat > src/new.py <<'EOF'
 def f():
     return 1
 EOF
-"""), ("edit", r"""
+%% edit
 cat <<'EOF' > test_repro.py
 from a import b
 print("it's", b())
 EOF
 python test_repro.py
-"""), ("edit", r"""
+%% edit
 cat << "EOF" >> CHANGELOG.md
 - don't stop
 EOF
-"""), ("edit", r"""
+%% edit
 cat <<-EOF > Makefile
 	all:
 	EOF
-"""), ("edit", r"""
+%% edit
 cat > "$DIR/a b.txt" <<EOF
 $(date)
 EOF
-"""), ("edit", r"""
+%% edit
 cat > a.py <<'PY' && python a.py
 print(1)
 PY
-"""), ("edit", r"""
+%% edit
 cat <<EOF | tee config.yml
 a: 1
 EOF
-"""), ("edit", r"""
+%% edit
 tee src/a.ts > /dev/null <<'EOF'
 export const a = 1;
 EOF
-"""), ("edit", r"""
+%% edit
 cat <<'A' > a.txt; cat <<'B' > b.txt
 it's a
 A
 it's b
 B
-"""), ("edit", r"""
+%% edit
 patch -p0 <<'EOF'
 --- a/x.py
 +++ b/x.py
 EOF
-"""), ("edit", r"""
+%% edit
 apply_patch <<'PATCH'
 *** Begin Patch
 *** Update File: a.py
@@ -440,58 +444,58 @@ apply_patch <<'PATCH'
 +x = 2
 *** End Patch
 PATCH
-"""), ("edit", r"""
+%% edit
 git apply - <<'EOF'
 diff --git a/x b/x
 EOF
-"""), ("edit", r"""
+%% edit
 ed -s a.txt <<'EOF'
 1d
 w
 EOF
-"""), ("edit", r"""
+%% edit
 python3 - <<'PY'
 path = "a.py"
 text = open(path).read()
 open(path, "w").write(text.replace("a", "b"))
 PY
-"""), ("edit", r"""
+%% edit
 python - <<'EOF'
 from pathlib import Path
 p = Path("a.py")
 p.write_text(p.read_text().replace("it's", "its"))
 EOF
-"""), ("edit", r"""
+%% edit
 python3 << EOF
 import json
 with open('package.json', 'w') as f:
     json.dump({}, f)
 EOF
-"""), ("edit", r"""
+%% edit
 python -c "
 import json, os
 with open(os.path.join('a', 'b.json'), 'w') as f:
     json.dump({}, f)"
-"""), ("edit", r"""
+%% edit
 node - <<'JS'
 const fs = require('fs');
 fs.appendFileSync('a.txt', 'b');
 JS
-"""), ("edit", r"""
+%% edit
 ./calc <<< 5
 rm calc
-"""), ("edit", r"""
+%% edit
 echo $((1 << n))
 rm -rf build
-"""), ("edit", r"""
+%% edit
 grep -n "<<EOF" run.sh
 sed -i 's/a/b/' run.sh
-"""), ("edit", r"""
+%% edit
 sed \
   -i \
   's/a/b/' \
   x.py
-"""), ("edit", r"""
+%% edit
 cd src
 for f in *.c; do
     # it's one of ours
@@ -499,93 +503,92 @@ for f in *.c; do
         sed -i 's/old/new/' "$f"
     fi
 done
-"""), ("test", r"""
+%% test
 python -c "
 from inimoss import loads
 print(loads('[menu]\nsep = \" ; \"\n'))"
-"""), ("test", r"""
+%% test
 python3 - <<'PY'
 for n in range(1, 61):
     raw = b"name,n\xe9\n" + b"x" * n
     print(n, len(raw), raw.decode("latin-1"), "it's")
 PY
-"""), ("test", r"""
+%% test
 python3 <<'EOF'
 with open("a.txt") as f:
     print(f.read(), end="w")
 EOF
-"""), ("test", r"""
+%% test
 # run what we have; don't change it
 python -m pytest
-"""), ("test", r"""
+%% test
 python \
     -m pytest \
     -q
-"""), ("test", r"""
+%% test
 cat <<'EOF' | ./prog --stdin
 a > b
 EOF
-"""), ("other", r"""
+%% other
 pip install -q pytest
 ls
-""")]
+"""
 
-TABLE = [(style, line) for style, block in (("explore", EXPLORE), ("edit", EDIT), ("test", TEST), ("other", OTHER),
-                                            ("submit", SUBMIT)) for line in block.strip().split("\n")]
-TABLE += [(style, command[1:-1]) for style, command in SEVERAL_LINES]
-LONG = ["<<", "((", '"', "'", "\\", "\n", "$(", "`a", "a", "a=1 ", "<<E\n", ". ", 'python -c "open(']
-PIECES = [*LONG, *(command for _, command in TABLE), "sudo ", "# ", ">", "|", "&", ";", ")", "}", "{", "=", "$", "-",
-          "1", "é", "\x00", "\ud800", "\u2028", "EOF", "\nEOF\n", "[[ "]
-
-
-@pytest.mark.parametrize("style, command", TABLE)
-def test_a_command_has_the_style_that_a_careful_person_gives_it(style, command):
-    assert action_style(command) == style
+TABLE = {line: style for style, block in (("explore", EXPLORE), ("edit", EDIT), ("test", TEST), ("other", OTHER),
+                                          ("submit", SUBMIT)) for line in block.strip().split("\n")}
+TABLE |= {command: style for style, command in re.findall(r"^%% (\w+)\n(.*?)\n(?=%%|\Z)", SEVERAL_LINES, re.M | re.S)}
+LONG = ["<<", "((", '"', "'", "\\", "\n", "$(", "`a", "a", "a=1 ", "<<E\n", ". ", 'python -c "open(', "npx "]
+PIECES = [*LONG, *TABLE, "sudo ", "# ", ">", "|", "&", ";", ")", "}", "{", "=", "$", "-", "1", "é", "\x00", "\ud800",
+          "\u2028", "EOF", "\nEOF\n", "[[ "]
 
 
-def test_the_table_is_large_and_says_nothing_twice():
-    assert len({command for _, command in TABLE}) == len(TABLE) >= 120
-
-
-@pytest.mark.parametrize("command", ["", " ", "\n\n", "\t", "\\", "\r\n", "# nothing", "'", '"', "&&", "|", "<<", ">"])
-def test_what_is_no_command_has_a_style_all_the_same(command):
-    assert action_style(command) in STYLES
+def test_a_command_has_the_style_that_a_careful_person_gives_it():
+    assert {command: action_style(command) for command in TABLE} == TABLE
 
 
 def test_blanks_and_windows_line_ends_make_no_difference():
-    for _, command in TABLE:
+    for command in TABLE:
         if "<<" not in command and "\\\n" not in command:
             assert action_style(f"\n  {command}  \n\n".replace("\n", "\r\n")) == action_style(command), command
 
 
-def test_it_never_raises_whatever_the_text():
+def test_any_text_has_a_style():
     draw = random.Random(5)
-    for _ in range(2000):
-        assert action_style("".join(draw.choices(PIECES, k=draw.randint(1, 8)))) in STYLES
+    texts = ["".join(draw.choices(PIECES, k=draw.randint(1, 8))) for _ in range(2000)]
+    nothing = ["", " ", "\n\n", "\t", "\\", "\r\n", "# nothing", "'", '"', "&&", "|", "<<", ">"]
+    assert {action_style(text) for text in (*texts, *nothing, *(part * 100_000 for part in LONG))} <= {*STYLES}
 
 
-@contextmanager
-def cpu_limit(seconds: float):
-    """TimeoutError in the block as soon as this process has used more than that: other processes do not count."""
-    def over(*_):
-        raise TimeoutError(f"more than {seconds} s")
-    old = signal.signal(signal.SIGPROF, over)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, old)
+def test_of_a_long_command_the_beginning_is_read():
+    assert action_style("ls " + " " * (MAX_BYTES - 8) + "; rm a") == "edit"
+    assert action_style("ls " + " " * MAX_BYTES + "; rm a") == "explore"
 
 
-@pytest.mark.parametrize("part", LONG)
-def test_a_megabyte_of_anything_takes_less_than_two_seconds(part):
-    with cpu_limit(2.0):
-        assert action_style(part * (1_000_000 // len(part.encode()))) in STYLES
+@pytest.mark.parametrize("earlier, ago", [
+    (["make test"], 1), (["make  test\n"], 1), (["make test", "cat a", "ls"], 3), (["make test", "rm a", "ls"], 0),
+    (["make test", *["ls"] * (LAST - 1)], LAST), (["make test", *["ls"] * LAST], 0), (["make"], 0), ([], 0)])
+def test_a_command_is_a_repeat_unless_there_was_an_edit(earlier, ago):
+    messages = [message for command in earlier for message in (
+        {"role": "assistant", "content": turn_of(command)}, {"role": "user", "content": turn_of("make test")})]
+    assert repeated("make test", messages) == ago
 
 
-def test_a_megabyte_of_rubbish_behind_a_command_takes_less_than_two_seconds():
-    draw = random.Random(6)
-    text = "python - <<'EOF'\n" + "".join(draw.choices([*LONG, "x", " ", "open(", ", 'w'", "EOF"], k=350_000))
-    with cpu_limit(2.0):
-        assert action_style(text) in STYLES
+@pytest.mark.parametrize("command, is_idle", [
+    ("sleep 1", True), ("cd src && pwd; echo done", True), ("echo a > b", False), ("echo $(cat a)", False),
+    ("echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", False), ("", False), ("ls", False)])
+def test_a_command_stalls_if_it_neither_shows_nor_changes_anything(command, is_idle):
+    assert stalls(command) == is_idle
+
+
+def test_without_the_reader_of_bash_there_is_a_report_that_names_it(tmp_path):
+    write_panel(tmp_path, "a")
+    history = [{"role": "user", "content": "task"}, *(
+        {"role": "assistant", "content": turn_of(command)} for command in ("sleep 1", "ls"))]
+    write_answer(tmp_path, "t_1", king="ls", challenger="sleep 1", messages=history)
+    write_score(tmp_path, "t_1", {"a": [1] * 5})
+    decide(tmp_path)
+    program = "import sys; sys.modules['tree_sitter'] = None; import report; report.main(['--root', sys.argv[1]])"
+    subprocess.run([sys.executable, "-c", program, tmp_path], cwd=REPO, check=True)
+    text = (tmp_path / "report/report.md").read_text(encoding="utf-8")
+    assert "| unknown → unknown |" in text and "| king |" in text and INSTALL in text
+    assert INSTALL in (tmp_path / "report/report.html").read_text(encoding="utf-8")

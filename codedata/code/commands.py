@@ -1,238 +1,162 @@
-r"""Classify a bash command as explore, edit, test, submit or other, from the words that it uses.
+"""Classify a bash command as explore, edit, test, submit or other, from the words that it uses.
 
 The style is an aid for readers of a report, not a proof. A command of several parts has the
 strongest style that occurs in it, submit > edit > test > other > explore: "cd src && sed -i s/a/b/
 x.py && pytest" is an edit. Running code counts as a test, even without a test runner and wherever
-the output goes. Text in double quotes counts as literal text, even if the shell would run a command
-substitution in it.
+the output goes.
+
+tree-sitter-bash reads the command: the extra `code`. Without it the style is "unknown", unless it
+is submit. Only the first MAX_BYTES are read, because some texts take its parser quadratic time.
 """
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import dropwhile
 
 from codedata.texts import text_of
 
-EXPLORE, EDIT, TEST, SUBMIT, OTHER = STYLES = ("explore", "edit", "test", "submit", "other")
-STRENGTH = (SUBMIT, EDIT, TEST, OTHER, EXPLORE)
-SUBMIT_WORDS = ("COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "MINI_SWE_AGENT_FINAL_OUTPUT")
-INSTALLS = {("npm", "install"), ("npm", "i"), ("npm", "ci"), ("yarn", "add"), ("yarn", "install"), ("pnpm", "install"),
-            ("pnpm", "add"), ("go", "get"), ("go", "install"), ("cargo", "install"), ("cargo", "add"),
-            ("bundle", "install"), ("go", "mod"), ("composer", "install"), ("composer", "require"),
-            ("composer", "update")}
-FORMATS = {("cargo", "fmt"), ("go", "fmt"), ("mix", "format"), ("dart", "format"), ("dotnet", "format")}
-RUNS = {("uv", "run"), ("poetry", "run"), ("pipenv", "run"), ("hatch", "run"), ("pdm", "run"), ("conda", "run"),
-        ("coverage", "run"), ("pre-commit", "run"), ("bundle", "exec"), ("npm", "exec"), ("pnpm", "exec")}
-VERSIONS = ({"--version"}, {"-version"}, {"-V"})
-LOOKS = {("node", "-v"), ("npm", "-v"), ("php", "-v"), ("ruby", "-v"), ("go", "version"), ("npm", "ls"),
-         ("git", "stash list"), ("git", "stash show")}
-PIP_LOOKS = {"list", "show", "freeze", "check"}
-IN_PLACE = {"sed": r"-\w*i|--in-place", "perl": r"-[a-z\d]*i", "ruby": r"-[a-z\d]*i", "gofmt": r"-\w*w",
-            "awk": r"inplace", "prettier": r"--write|-w", "eslint": r"--fix", "ruff": r"--fix|format",
-            "clang-format": r"-i", "black": r"[^-]", "isort": r"[^-]", "find": r"-delete", "sort": r"-o",
-            "rubocop": r"-a|-A|--auto"}
-BEFORE = {"sudo", "time", "command", "exec", "nohup", "xargs", "env", "timeout", "then", "do", "else", "elif", "if",
-          "while", "until", "!", "{", "}", "{}", "fi", "done", "esac", "eval", "stdbuf", "nice", "$"}
-# assignments, flags and numbers that precede a program
-SKIPPED = re.compile(r"[A-Za-z_]\w*\+?=|-|\d[\d.]*[smhd]?\Z")
-BLANK = re.compile(r"(?:[ \t\r\f\v]|\\\r?\n)+")
-PLAIN = re.compile(r"""[^\s;&|()<>'"\\`]+|[^\S \t\r\f\v\n]+""")
-DOUBLE = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
-SPLITS = re.compile(r"[;&|\n]+")
-PARENTHESES = re.compile(r"\(+")
-ARITHMETIC = re.compile(r"\(\([^()\n]*\)\)")
-HEREDOC = re.compile(r"""<<-?[ \t]*(?:'([^'\n]*)'|"([^"\n]*)"|\\?([\w.+-]+))""")
-REDIRECT = re.compile(r"&?>[>|]?(&(?=[\d-]))?|<+&?")
-WRITES = re.compile(r"""\.write_(?:text|bytes)\(|(?<!stdout)(?<!stderr)\.write\(|writeFile|\.(?:unlink|touch)\(|"""
-                    r"""\bopen\([^\n]{0,120}?,\s{0,9}(?:mode=)?['"][wax]|\bos\.(?:rename|replace|remove)\(|"""
-                    r"""\bshutil\.(?:copy|move|rmtree)|File\.write|fs\.(?:append|rm|rename)""")
-NOWHERE = re.compile(r"/dev/(?:null|stdout|stderr|tty)\Z")
+SUBMIT, EDIT, TEST, OTHER, EXPLORE = STYLES = ("submit", "edit", "test", "other", "explore")
+UNKNOWN = "unknown"
+INSTALL = "pip install 'codedata[code]'"   # installs the reader of bash
+MAX_BYTES = 10_000
+MAX_WORDS = 200    # of a simple command
 
-
-REDIRECTED = ">\0"   # a word added to a command whose output goes into a file
-DEEP = 50            # a parenthesis that is nested deeper only ends a command
+REDIRECTED = ">"   # stands as a command of its own for a redirection into a file
+OUTPUTS = {REDIRECTED, "tee"}
+VERSIONS = (["--version"], ["-version"], ["-V"])
+CHECKS = {"--check", "--diff"}   # arguments with which a formatter changes nothing
+AT_LEAST = {"prefix": EXPLORE, "run": TEST}   # the style of programs that run another command
+SUBMITS = re.compile(r"COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT|MINI_SWE_AGENT_FINAL_OUTPUT|"
+                     r"\A\s*(?:submit|exit)\s*\Z")
+# assignments, flags, substitutions and numbers that precede a program
+SKIPPED = re.compile(r"[A-Za-z_]\w*\+?=|-|[$`]|\d[\d.]*[smhd]?\Z")
+GIT_OPTIONS = re.compile(r"^(?:-[cC] \S+ |-\S+ )+")
+INTO_A_FILE = re.compile(
+    r"[\d&]*>[>|]?(?!&[\d-]|&?\s*[\"']?/dev/(?:null|stdout|stderr|tty)\b)")
+WRITES = re.compile(
+    r"\.write_(?:text|bytes)\(|(?<!stdout)(?<!stderr)\.write\(|writeFile|\.(?:unlink|touch)\(|"
+    r"\bopen\([^\n]{0,120}?,\s{0,9}(?:mode=)?['\"][wax]|\bos\.(?:rename|replace|remove)\(|"
+    r"\bshutil\.(?:copy|move|rmtree)|File\.write|fs\.(?:append|rm|rename)")
+QUERY = """
+    [(command) (test_command) (declaration_command) (unset_command)
+     (variable_assignment)] @command
+    (file_redirect) @redirect
+    (heredoc_body) @script
+"""
+PIPELINE = {"pipeline", "redirected_statement", "heredoc_redirect"}
+NO_WORDS = {"variable_assignment", "variable_name", "herestring_redirect", "file_redirect"}
 
 
 def action_style(command: str) -> str:
-    """Return the style of a bash command, one of STYLES; "other" if no command is found in it."""
-    if any(word in command for word in SUBMIT_WORDS) or command.strip() in ("submit", "exit"):
+    """Return the style of a bash command, one of STYLES; "other" if no command is found in it.
+
+    Return UNKNOWN if the extra `code` is not installed.
+    """
+    if SUBMITS.search(command):
         return SUBMIT
-    pipelines, scripts = _pipelines(command)
-    styles, ran = set(), [*scripts]
+    if not _grammar():
+        return UNKNOWN
+    pipelines, code = _read(command)
+    styles = set()
     for pipeline in pipelines:
-        found = [_style([word for word in words if word != REDIRECTED]) for words in pipeline]
-        ran += [" ".join(words) for words, style in zip(pipeline, found, strict=True) if style == TEST]
-        for words, style in zip(pipeline, found, strict=True):
-            into_a_file = REDIRECTED in words or (words[0] == "tee" and style == EDIT)
-            styles.add((EXPLORE if words[0] == "tee" else style) if not into_a_file or TEST in found else EDIT)
-    if TEST in styles and any(WRITES.search(text) for text in ran):
-        styles.add(EDIT)   # the code that is run, in an argument or a heredoc, writes files
-    return next(style for style in STRENGTH if style in (styles or {OTHER}))
+        style_of = {words: _style(words) for words in pipeline}
+        runs_code = TEST in style_of.values()
+        styles |= {style for words, style in style_of.items()
+                   if not (runs_code and words[0] in OUTPUTS)}
+        code += [" ".join(words) for words, style in style_of.items() if style == TEST]
+    if TEST in styles and any(WRITES.search(text) for text in code):
+        return EDIT   # the code that is run, in an argument or a heredoc, writes files
+    return _strongest(styles or {OTHER})
 
 
 def simple_commands(command: str) -> list[tuple[str, ...]]:
-    """Return the words of each simple command, without duplicates and in no particular order.
+    """Return the words of each simple command, and (REDIRECTED,) for each redirection into a file.
 
-    A command whose output goes into a file also has the word REDIRECTED.
+    Return none if the extra `code` is not installed.
     """
-    return [words for pipeline in _pipelines(command)[0] for words in pipeline]
-
-
-def _pipelines(text: str) -> tuple[set[tuple[tuple[str, ...], ...]], list[str]]:
-    """Return (the set of pipelines, the bodies of the heredocs). A pipeline is a tuple of commands.
-
-    Each character is looked at once or twice.
-    """
-    done, scripts, waiting = set(), [], []
-    stack: list[tuple] = []          # states of commands that `(`, `$(` or a backtick interrupts
-    pipeline, words = [], []
-    word, is_word, target, in_test = [], False, "", False
-    at, n = 0, len(text)
-
-    def end_word():
-        nonlocal is_word, target, in_test
-        if is_word:
-            said = "".join(word)
-            if target:
-                words.extend([REDIRECTED] if ">" in target and not NOWHERE.search(said) else [])
-            else:
-                in_test = said == "[[" or (in_test and said != "]]")
-                words.append(said)
-            word.clear()
-            is_word, target = False, ""
-
-    def end_command(ends_pipeline=True):
-        nonlocal pipeline, words, target, in_test
-        end_word()
-        if words:
-            pipeline.append(tuple(words))
-            words = []
-        if ends_pipeline and pipeline:
-            done.add(tuple(pipeline))
-            pipeline = []
-        target, in_test = "", False
-
-    while at < n:
-        if found := PLAIN.match(text, at):
-            if found[0][0] == "#" and not is_word:
-                at = end if (end := text.find("\n", at)) >= 0 else n
-                continue
-            word.append(found[0])
-            is_word, at = True, found.end()
-            continue
-        if found := BLANK.match(text, at):
-            end_word()
-            at = found.end()
-            continue
-        c = text[at]
-        if c == "\\":
-            word.append(text[at + 1:at + 2])
-            is_word, at = True, at + 2
-        elif c == "'" or c == '"':
-            found = DOUBLE.match(text, at) if c == '"' else None
-            end = found.end() if found else text.find("'", at + 1) + 1 if c == "'" else 0
-            word.append(text[at + 1:end - 1] if end else c)   # an unclosed quote is literal
-            is_word, at = True, end or at + 1
-        elif c in "<>" or (c == "&" and text.startswith("&>", at)):
-            if in_test:
-                at += 1
-                continue
-            end_word()
-            if found := None if text.startswith("<<<", at) else HEREDOC.match(text, at):
-                waiting.append(found[1] or found[2] or found[3] or "")
-            else:
-                found = REDIRECT.match(text, at)
-                target = "" if found[1] or (found[0] == "<" and text.startswith("(", found.end())) else found[0]
-            at = found.end()
-        elif in_test and c in ";&|()":
-            at += 1
-        elif c in ";&|\n":
-            found = SPLITS.match(text, at)
-            end_command(found[0] not in ("|", "|&"))
-            at = found.end()
-            if waiting and "\n" in found[0]:
-                at = found.start() + found[0].index("\n") + 1
-                for delimiter in waiting:
-                    body_end = re.compile(rf"^[ \t]*{re.escape(delimiter)}[ \t\r]*$", re.MULTILINE).search(text, at)
-                    scripts.append(text[at:body_end.start() if body_end else n])
-                    at = body_end.end() if body_end else n
-                waiting = []
-        elif c == "(" and (found := ARITHMETIC.match(text, at)):
-            is_word, at = True, found.end()
-        elif c == "(" and len(stack) >= DEEP:
-            end_command()
-            at = PARENTHESES.match(text, at).end()
-        elif c == "(" or (c == "`" and not (stack and stack[-1][0] == "`")):
-            before = text[at - 1:at]
-            inside = c == "`" or (at and before in "$<>")   # the outer command continues after it
-            if text.startswith("()", at):                   # this defines a function
-                word.clear(), words.clear()
-                is_word = False
-            elif not inside:
-                end_command()
-            elif before == "$" and word:
-                word[-1:] = filter(None, [word[-1][:-1]])
-            stack.append((c, pipeline, words, word, bool(word), "", in_test))
-            pipeline, words, word, is_word, target, in_test = [], [], [], False, "", False
-            at += 1
-        else:   # ) or a closing backtick
-            end_command()
-            if stack:
-                _, pipeline, words, word, is_word, target, in_test = stack.pop()
-            at += 1
-    end_command()
-    while stack:   # close what the text leaves open
-        _, pipeline, words, word, is_word, target, in_test = stack.pop()
-        end_command()
-    return done, scripts
+    return [words for pipeline in _read(command)[0] for words in pipeline] if _grammar() else []
 
 
 @lru_cache
-def _programs() -> dict[str, str]:
-    """Return {program: style}, with keys "git <verb>" for git commands that change nothing."""
-    text = re.sub(r"^#.*\n|\n ", "", text_of("codedata.code", "programs.txt"), flags=re.MULTILINE)
-    kinds = dict(line.split(": ", 1) for line in text.splitlines())
-    git = {f"git {verb}": EXPLORE for verb in kinds.pop("git-explore").split()}
-    return git | {program: style for style, programs in kinds.items() for program in programs.split()}
+def _grammar():
+    """Return (parser, query cursor), or None if the extra `code` is not installed."""
+    try:
+        import tree_sitter
+        import tree_sitter_bash
+    except ImportError:
+        return None
+    language = tree_sitter.Language(tree_sitter_bash.language())
+    return tree_sitter.Parser(language), tree_sitter.QueryCursor(tree_sitter.Query(language, QUERY))
 
 
-def _style(words: list[str]) -> str:
-    start = next((i for i, word in enumerate(words) if not (word in BEFORE or SKIPPED.match(word))), len(words))
-    words = words[start:]
-    # the bodies of loops and functions are read as commands of their own
-    if not words or words[0] in ("for", "case", "function", "select"):
+def _read(command: str) -> tuple[list[list[tuple[str, ...]]], list[str]]:
+    """Return the pipelines, each a list of simple commands, and the bodies of the heredocs."""
+    parser, cursor = _grammar()
+    text = command.replace("\r\n", "\n").encode(errors="replace")[:MAX_BYTES]
+    found = defaultdict(list, cursor.captures(parser.parse(text).root_node))
+    pipelines = defaultdict(list)
+    for node in found["command"]:
+        words = [_text(child).strip("\"'\\") for child in node.children
+                 if child.type not in NO_WORDS]
+        pipelines[_pipeline_id(node)].append(tuple(words[:MAX_WORDS]) or ("",))
+    for node in found["redirect"]:
+        if INTO_A_FILE.match(_text(node)):
+            pipelines[_pipeline_id(node)].append((REDIRECTED,))
+    return list(pipelines.values()), [_text(node) for node in found["script"]]
+
+
+def _pipeline_id(node) -> int:
+    """Return the id of the outermost node of the pipeline that a command or redirection is in."""
+    parent = node.parent
+    # what is on the right in `cat > a.py <<E && python a.py` is a pipeline of its own
+    while parent and parent.type in PIPELINE and node != parent.child_by_field_name("right"):
+        node, parent = parent, parent.parent
+    return node.id
+
+
+def _text(node) -> str:
+    """Return the text of a node of the syntax tree."""
+    return node.text.decode(errors="replace")
+
+
+def _style(words: Sequence[str]) -> str:
+    """Return the style of one simple command."""
+    words = list(dropwhile(SKIPPED.match, words))
+    if not words:
         return EXPLORE
-    name, rest = words[0].rpartition("/")[2], words[1:]
-    first = rest[0] if rest else ""
-    # drop the version, as in python3.11 and g++-12
-    name = name if name in _programs() else name.rstrip("0123456789.-") or name
-    if set(rest) in VERSIONS or (name, " ".join(rest[:2])) in LOOKS or (name, first) in LOOKS:
-        return EXPLORE
+    table = _table()
+    name, args = words[0].rpartition("/")[2], words[1:]
+    if name not in table:   # drop the version, as in python3.11 and g++-12
+        name = name.rstrip("0123456789.-") or name
     if name == "git":
-        return _programs().get(f"git {_git_verb(rest)}", EDIT)
-    if name == "pip" or rest[:2] == ["-m", "pip"]:
-        return EXPLORE if PIP_LOOKS & set(rest[:3]) else OTHER
-    if (name, first) in RUNS or (name == "npx" and rest):
-        return EDIT if _style(rest[name != "npx":]) == EDIT else TEST
-    if name == "tee" and rest and all(NOWHERE.search(word) for word in rest):
+        args = GIT_OPTIONS.sub("", " ".join(args)).split()
+    if args in VERSIONS:
         return EXPLORE
-    is_check = any(word in ("--check", "--diff") for word in rest)
-    in_place = IN_PLACE.get(name)
-    if not is_check and ((in_place and any(re.match(in_place, word) for word in rest)) or (name, first) in FORMATS):
+    in_place = re.compile(table.get(f"{name}=", "$."))
+    if any(map(in_place.match, args)) and CHECKS.isdisjoint(args):
         return EDIT
-    if (name, first) in INSTALLS:
-        return OTHER
-    if name == "find" and "-exec" in rest:
-        return min(_style(rest[rest.index("-exec") + 1:]), EXPLORE, key=STRENGTH.index)
-    is_file = "/" in words[0] or name.endswith((".sh", ".py"))
-    return _programs().get(name, TEST if is_file else OTHER)
+    if name == "find" and "-exec" in args:
+        return _strongest([EXPLORE, _style(args[args.index("-exec") + 1:])])
+    for n in (3, 2, 1, 0):   # the program with its subcommand counts before the program alone
+        style = table.get("/".join([name, *args[:n]]))
+        if style in AT_LEAST:
+            return _strongest([AT_LEAST[style], _style(args[n:])])
+        if style:
+            return style
+    return TEST if "/" in words[0] or name.endswith((".sh", ".py")) else OTHER
 
 
-def _git_verb(rest: list[str]) -> str:
-    skip = False
-    for word in rest:
-        if skip or word.startswith("-"):
-            skip = not skip and word in ("-c", "-C")
-        else:
-            return word
-    return "help"
+def _strongest(styles: Iterable[str]) -> str:
+    return min(styles, key=STYLES.index)
+
+
+@lru_cache
+def _table() -> dict[str, str]:
+    """Return {program, or program/subcommand: style}, and {program=: its pattern of in-place}."""
+    text = re.sub(r"^#.*\n|\n ", "", text_of("codedata.code", "programs.txt"), flags=re.MULTILINE)
+    lines = [line.split(": ", 1) for line in text.splitlines()]
+    words = [(style, *word.partition("=")) for style, line in lines for word in line.split()]
+    return {program + sign: pattern or style for style, program, sign, pattern in words}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from codedata.code.commands import EDIT, REDIRECTED, SUBMIT, action_style, simple_commands
+from codedata.code.commands import EDIT, SUBMIT, UNKNOWN, action_style, simple_commands
 
 LAST = 10   # number of the agent's last turns that are compared
 BLOCK = re.compile(r"^```(?:bash|sh)?[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -16,19 +16,24 @@ IDLE = {"true", ":", "sleep", "wait", "pwd", "cd", "echo", "printf", "clear", "d
 def repeated(command: str, messages: list[dict]) -> int:
     """Return how many of the agent's turns ago the same command was last given: 1 to LAST, else 0.
 
-    Return 0 also after an edit in between, because that is a reason to give the command again.
+    Return 0 also after an edit in between, because that is a reason to give the command again, and
+    after a command whose style is not known.
     """
-    own = " ".join(command.split())
-    turns = [m["content"] for m in messages if m["role"] == "assistant"][-LAST:]
-    blocks = [BLOCK.findall(turn) for turn in reversed(turns)]
-    ago = next((i for i, of in enumerate(blocks, 1) if any(" ".join(b.split()) == own for b in of)), 0)
-    if any(action_style(block) == EDIT for of in blocks[:max(0, ago - 1)] for block in of):
-        return 0
-    return ago
+    turns = [message["content"] for message in messages if message["role"] == "assistant"]
+    between: list[str] = []
+    for ago, turn in enumerate(reversed(turns[-LAST:]), 1):
+        blocks = BLOCK.findall(turn)
+        if any(block.split() == command.split() for block in blocks):
+            has_edit = any(action_style(block) in (EDIT, UNKNOWN) for block in between)
+            return 0 if has_edit else ago
+        between += blocks
+    return 0
 
 
 def stalls(command: str) -> bool:
-    """Return whether no part of the command can show or change anything, as in `sleep 1`."""
-    parts = simple_commands(command)
-    return (bool(parts) and all(words[0] in IDLE and REDIRECTED not in words for words in parts)
-            and action_style(command) != SUBMIT)
+    """Return whether no part of the command can show or change anything, as in `sleep 1`.
+
+    Return False if the reader of bash is not installed.
+    """
+    programs = {words[0] for words in simple_commands(command)}
+    return bool(programs) and programs <= IDLE and action_style(command) != SUBMIT

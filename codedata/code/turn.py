@@ -31,16 +31,21 @@ from dataclasses import dataclass
 from codedata.records import text_problem
 
 TOOL_CALLS = "<|tool_calls_section_begin|>"
-THINKING = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("◁think▷", "◁/think▷"))
+CLOSING_TAGS = ("</think>", "</thinking>", "◁/think▷")
+# thinking at the start of a text; without a closing tag it goes on to the end
+THINKING = re.compile(r"(?:\s*(?:<(think(?:ing)?)>.*?(?:</\1>|\Z)|◁think▷.*?(?:◁/think▷|\Z)))*\s*",
+                      re.DOTALL)
 # this matches thinking tags and special tokens such as <|im_end|>
 TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")
-FENCE = re.compile(r" {0,3}(`{3,})([^`]*)\Z")
-BLANKS = re.compile(r"\s*")
-HARNESS_OPENING = re.compile(r"```bash[ \t]*\r?\n")
+FENCE = re.compile(r" {0,3}(`{3,})(.*)\Z")   # groups: its ticks, and what stands behind them
+# what a harness would run; takes linear time in a text that ends with a fence
+HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\n```", re.DOTALL)
 # repeats are bounded, so that a megabyte of stars or line ends does not take quadratic time
-LABEL = re.compile(r"[#*_ ]{0,8}THOUGHTS?[*_]{0,4}(?:[ ]{0,4}[:：][*_]{0,4}|[ ]{0,8}(?=\n|\Z))", re.IGNORECASE)
-OBSERVATION = re.compile(r"^[ \t>#*_]{0,8}(?:observations?[*_ ]{0,6}(?::|\r?$)|<(?:output|returncode|observation)\b)",
-                         re.IGNORECASE | re.MULTILINE)
+LABEL = re.compile(r"\A[#*_ ]{0,8}THOUGHTS?[*_]{0,4}"
+                   r"(?:[ ]{0,4}[:：][*_]{0,4}|[ ]{0,8}(?=\n|\Z))", re.IGNORECASE)
+OBSERVATION = re.compile(
+    r"^[ \t>#*_]{0,8}(?:observations?[*_ ]{0,6}(?::|\r?$)|<(?:output|returncode|observation)\b)",
+    re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -51,35 +56,21 @@ class Turn:
     command: str
 
 
-@dataclass(frozen=True)
-class _Block:
-    language: str
-    first: int    # line of the opening fence
-    last: int     # line of the closing one
-
-
 def clean(text: str) -> str:
     """Return the reply without leaked thinking and outer blanks, or "" if thinking has no end."""
-    text, at = text.strip(), 0
-    before_blocks = text.find("```")
-    for _, closing in THINKING:   # the opening tag may have been part of the prompt template
-        end = text.rfind(closing, 0, before_blocks if before_blocks >= 0 else len(text))
+    text = text.strip()
+    before_blocks = text.partition("```")[0]
+    start = 0
+    for tag in CLOSING_TAGS:   # the opening tag may have been part of the prompt template
+        end = before_blocks.rfind(tag)
         if end >= 0 and text[end - 1:end] != "`":
-            at = max(at, end + len(closing))
-    while True:
-        at = BLANKS.match(text, at).end()
-        closing = next((closing for opening, closing in THINKING if text.startswith(opening, at)), None)
-        if closing is None:
-            return text[at:]
-        end = text.find(closing, at)
-        if end < 0:
-            return ""
-        at = end + len(closing)
+            start = max(start, end + len(tag))
+    return text[THINKING.match(text, start).end():]
 
 
 def format_problem(text: str, truncated: bool = False) -> str | None:
     """Return in a few words why a reply is not a well-formed turn, or None if it is one."""
-    return "truncated at max_tokens" if truncated else read_turn(text)[1]
+    return "truncated at max_tokens" if truncated else _Reply(clean(text)).problem()
 
 
 def format_ok(text: str, truncated: bool = False) -> bool:
@@ -89,96 +80,99 @@ def format_ok(text: str, truncated: bool = False) -> bool:
 
 def parse_turn(text: str) -> Turn | None:
     """Return the thought and the command of a well-formed turn, else None."""
-    return read_turn(text)[0]
+    reply = _Reply(clean(text))
+    return None if reply.problem() else Turn(reply.thought, reply.command)
 
 
 def has_one_bash_block(text: str) -> bool:
     """Return whether a turn has exactly one non-empty bash block; check no other rule."""
-    lines = text.split("\n")
-    blocks, problem = _blocks(lines)
-    bash = [b for b in blocks if b.language == "bash"]
-    return not problem and len(bash) == 1 and bool("".join(lines[bash[0].first + 1:bash[0].last]).strip())
+    reply = _Reply(text)
+    return not reply.fault and len(reply.bash) == 1 and bool(reply.command.strip())
 
 
-def read_turn(text: str) -> tuple[Turn | None, str | None]:
-    """Return (turn, None), or (None, the reason) if the text is not a well-formed turn."""
-    text = clean(text)
-    if not text:
-        return None, "empty answer"
-    if problem := text_problem(text):
-        return None, f"the answer {problem}"
-    if text.startswith(TOOL_CALLS):
-        return None, "a tool call, not a bash block"
-    lines = text.split("\n")
-    blocks, problem = _blocks(lines)
-    bash = [b for b in blocks if b.language == "bash"]
-    if len(bash) > 1 or not (bash or problem):
-        return None, f"{len(bash)} bash blocks" if bash else "no bash block"
-    if bash and OBSERVATION.search("\n".join(lines[bash[0].last + 1:])):
-        return None, "an observation made up behind the bash block"
-    if problem:
-        return None, problem
-    command = "\n".join(lines[bash[0].first + 1:bash[0].last]).strip("\r\n")
-    if not command.strip():
-        return None, "an empty bash block"
-    if [found.strip("\r\n") for found in _harness_commands(text)] != [command]:
-        return None, "fences that a harness reads otherwise"
-    thought = _prose(lines, blocks, bash[0].first)
-    thought = thought[label.end():].strip() if (label := LABEL.match(thought)) else thought
-    if not any(c.isalnum() for c in thought):
-        return None, "no thought before the bash block"
-    if TAG.search(thought) or TAG.search("\n".join(lines[bash[0].last + 1:])):
-        return None, "thinking tags or special tokens in the prose"
-    return Turn(thought, command), None
+class _Reply:
+    """Hold a reply by its lines, and where its bash blocks are."""
 
+    def __init__(self, text: str):
+        """Read the blocks of a reply up to the first faulty fence."""
+        self.text = text
+        self.lines = text.split("\n")
+        self.in_blocks: set[int] = set()           # the lines of all blocks, with their fences
+        self.bash: list[tuple[int, int]] = []      # the lines of the fences of each bash block
+        self.fault = self._read_blocks()           # what is wrong with the faulty fence, or None
 
-def _blocks(lines: list[str]) -> tuple[list[_Block], str | None]:
-    """Return the fenced blocks up to the first faulty fence, and the fault or None."""
-    blocks: list[_Block] = []
-    start, ticks, language, has_bash = -1, 0, "", False
-    for i, line in enumerate(lines):
-        line = line.rstrip(" \t\r")
-        if language == "bash" and start >= 0:
-            if line == "```":
-                blocks.append(_Block("bash", start, i))
-                start, has_bash = -1, True
-            elif re.match(" {0,3}```", line):
-                return blocks, "a fence inside the bash block"
-            continue
-        fence = FENCE.match(line)
-        if not fence:
-            continue
-        n, info = len(fence[1]), fence[2].strip()
-        if start >= 0:
-            if not info and n >= ticks:
-                blocks.append(_Block(language, start, i))
-                start = -1
+    @property
+    def command(self) -> str:
+        """Return the text inside the first bash block."""
+        first, last = self.bash[0]
+        return "\n".join(self.lines[first + 1:last]).strip("\r\n")
+
+    @property
+    def thought(self) -> str:
+        """Return the text before the first bash block, without its label and blocks of code."""
+        first, _ = self.bash[0]
+        prose = [line for i, line in enumerate(self.lines[:first]) if i not in self.in_blocks]
+        return LABEL.sub("", "\n".join(prose).strip()).strip()
+
+    @property
+    def behind(self) -> str:
+        """Return the text behind the first bash block."""
+        _, last = self.bash[0]
+        return "\n".join(self.lines[last + 1:])
+
+    def problem(self) -> str | None:
+        """Return why this is not a well-formed turn, or None if it is one."""
+        if not self.text:
+            return "empty answer"
+        if problem := text_problem(self.text):
+            return f"the answer {problem}"
+        if self.text.startswith(TOOL_CALLS):
+            return "a tool call, not a bash block"
+        if not self.bash:
+            return self.fault or "no bash block"
+        if len(self.bash) > 1:
+            return f"{len(self.bash)} bash blocks"
+        if OBSERVATION.search(self.behind):
+            return "an observation made up behind the bash block"
+        if self.fault:
+            return self.fault
+        if not self.command.strip():
+            return "an empty bash block"
+        commands = HARNESS.findall(self.text[:self.text.rfind("\n```") + 4])
+        if [command.strip("\r\n") for command in commands] != [self.command]:
+            return "fences that a harness reads otherwise"
+        if not any(map(str.isalnum, self.thought)):
+            return "no thought before the bash block"
+        if TAG.search(self.thought) or TAG.search(self.behind):
+            return "thinking tags or special tokens in the prose"
+        return None
+
+    def _read_blocks(self) -> str | None:
+        """Find the blocks, and return what is wrong with the first faulty fence, or None."""
+        start, ticks, language = -1, "", ""   # of the open block: its line is -1 outside of blocks
+        for i, line in enumerate(self.lines):
+            line = line.rstrip(" \t\r")
+            fence = FENCE.match(line)
+            if not fence:
+                continue
+            info = fence[2].strip()
+            if start < 0:
+                if "`" in info:
+                    continue
+                if info.split()[:1] == ["bash"] and line != "```bash":
+                    return "a bash block that does not open with a line ```bash"
+                if not info and self.bash:
+                    return "a fence without a language behind the bash block"
+                start, ticks, language = i, fence[1], info
+            elif language == "bash" and line != "```":
+                return "a fence inside the bash block"
             elif line == "```bash":
-                return blocks, "a bash block inside another block"
-            continue
-        start, ticks, language = i, n, info or "(none)"
-        if info.split()[:1] == ["bash"] and line != "```bash":
-            return blocks, "a bash block that does not open with a line ```bash"
-        if not info and has_bash:
-            return blocks, "a fence without a language behind the bash block"
-    if start >= 0:
-        return blocks, "a bash block without an end" if language == "bash" else "a block without an end"
-    return blocks, None
-
-
-def _prose(lines: list[str], blocks: list[_Block], end: int) -> str:
-    """Return the text before line `end`, without blocks of code."""
-    inside = {i for b in blocks if b.first < end for i in range(b.first, b.last + 1)}
-    return "\n".join(line for i, line in enumerate(lines[:end]) if i not in inside).strip()
-
-
-def _harness_commands(text: str) -> list[str]:
-    """Return the commands that a harness would run. A single regex would take quadratic time."""
-    commands, at = [], 0
-    while opening := HARNESS_OPENING.search(text, at):
-        end = text.find("\n```", opening.end())
-        if end < 0:
-            break
-        commands.append(text[opening.end():end])
-        at = end + 4
-    return commands
+                return "a bash block inside another block"
+            elif not info and len(fence[1]) >= len(ticks):
+                self.in_blocks.update(range(start, i + 1))
+                if language == "bash":
+                    self.bash.append((start, i))
+                start = -1
+        if start < 0:
+            return None
+        return "a bash block without an end" if language == "bash" else "a block without an end"

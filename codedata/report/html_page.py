@@ -24,7 +24,7 @@ from codedata.records import METRICS, Answer, Score
 from codedata.report.buckets import BUCKETS
 from codedata.report.pr_effect import Section
 from codedata.report.turn_rows import TurnRow
-from codedata.report.verdict_codes import CHALLENGER, DRAW, READ, RIVAL, TURNED, letter
+from codedata.report.verdict_codes import READ, VerdictCode, letter
 from codedata.settings import EMBEDDED_MODEL, Settings
 from codedata.store import Store
 from codedata.texts import text_of
@@ -37,8 +37,10 @@ MAX_PATCH_CHARS = 20_000     # length limit in characters
 LABEL_CHARS = 120            # length limit for the name of a repository, language or instance
 BIN = 5                      # width in points of a column in the distribution of scores
 FINDINGS, PLACES = ("leaks", "injections"), ("start", "end")
-SAID = {CHALLENGER: "challenger", RIVAL: "{rival}", DRAW: "draw", TURNED: "changes with the order"}
-COLOURS = {CHALLENGER: "challenger", RIVAL: "rival", DRAW: "draw", TURNED: "turned"}
+SAID = {VerdictCode.CHALLENGER: "challenger", VerdictCode.RIVAL: "{rival}", VerdictCode.DRAW: "draw",
+        VerdictCode.TURNED: "changes with the order"}
+COLOURS = {VerdictCode.CHALLENGER: "challenger", VerdictCode.RIVAL: "rival", VerdictCode.DRAW: "draw",
+           VerdictCode.TURNED: "turned"}
 
 
 def html(settings: Settings, duel: dict, rows: list[TurnRow], *, read: Callable[[str], tuple[Answer, Score]],

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from codedata.code.commands import EXPLORE
+from codedata.code.commands import EXPLORE, INSTALL, UNKNOWN
 from codedata.duel.judge_stats import share
 from codedata.duel.scoring import cluster_means
 from codedata.progress import money, plural
@@ -40,7 +40,7 @@ def worth(rows: list[TurnRow], others: dict[str, list[TurnRow]], own: DuelSettin
     text.
     """
     sections = [_leaks(rows), _variants({how: rows, **others}, own, costs), _by_shown(rows, own), _length(rows, own),
-                *(_drift(name, of) for name, of in {how: rows, **others}.items()), _metrics(rows)]
+                *(_drift(name, of) for name, of in {how: rows, **others}.items()), _metrics(rows), _unknown_steps(rows)]
     return [section for section in sections if section and section[1]]
 
 
@@ -158,6 +158,13 @@ def _metrics(rows: list[TurnRow]) -> Section:
                           values, [row.metrics[other] for row in scored]) for other in METRICS)])
     return "Metrics", [(["metric", "draws", "with length", *METRICS], lines, "lrr" + "r" * len(METRICS)),
                        "Correlations over turns: with the challenger's additional length, and between the metrics."]
+
+
+def _unknown_steps(rows: list[TurnRow]) -> Section:
+    """Return a note if the commands of the turns could not be read."""
+    note = ("What the commands do is not known, nor are all that repeat or stall: the reader of bash is not installed. "
+            f"Run: {INSTALL}")
+    return "Steps", [note] if any(UNKNOWN in row.styles for row in rows) else []
 
 
 # figures

@@ -1,28 +1,46 @@
 """Encode the verdicts on a turn for tables and pages: for each judge, one letter per metric."""
 from __future__ import annotations
 
+from enum import Enum
+
 from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, combine_orders
 from codedata.records import METRICS
 
-# TURNED means that the verdict changes with the order, and so counts as a draw
-CHALLENGER, RIVAL, DRAW, TURNED, UNREAD = "crdt-"
-READ = (CHALLENGER, RIVAL, DRAW, TURNED)
+
+class VerdictCode(str, Enum):
+    """Name the letters: whom a judge prefers on a metric."""
+
+    CHALLENGER = "c"
+    RIVAL = "r"
+    DRAW = "d"
+    TURNED = "t"   # the verdict changes with the order, and so counts as a draw
+    UNREAD = "-"
+
+
+READ = [code for code in VerdictCode if code != VerdictCode.UNREAD]
+OF_VALUE = {1: VerdictCode.CHALLENGER, 0.5: VerdictCode.DRAW, 0: VerdictCode.RIVAL}
 
 
 def letters(judges: list[dict], panel: list[str], order: str) -> tuple[str, ...]:
     """Return each panel judge's letters, from the entries in Score.judges: ("crdtc", "-----")."""
-    return tuple(_letters([entry for entry in judges if entry["judge"] == name], order) for name in panel)
+    return tuple(_letters([entry for entry in judges if entry["judge"] == name], order)
+                 for name in panel)
 
 
 def letter(value: float) -> str:
     """Return the letter for a stored value of the challenger: 1, 0.5 or 0."""
-    return {1: CHALLENGER, 0.5: DRAW, 0: RIVAL}[value]
+    return OF_VALUE[value].value
 
 
 def _letters(entries: list[dict], order: str) -> str:
+    """Return the letters of one judge."""
     counted = combine_orders(entries, order)
     if counted is None:
-        return UNREAD * len(METRICS)
-    scores = {entry["order"] == CHALLENGER_FIRST: entry["scores"] for entry in entries if entry["parse_ok"]}
-    turned = {metric for metric in METRICS if order == BOTH and scores[True][metric] != scores[False][metric]}
-    return "".join(TURNED if metric in turned else letter(counted[metric]) for metric in METRICS)
+        return VerdictCode.UNREAD * len(METRICS)
+    codes = {metric: letter(counted[metric]) for metric in METRICS}
+    if order == BOTH:
+        scores = {entry["order"] == CHALLENGER_FIRST: entry["scores"]
+                  for entry in entries if entry["parse_ok"]}
+        codes |= {metric: VerdictCode.TURNED for metric in METRICS
+                  if scores[True][metric] != scores[False][metric]}
+    return "".join(codes.values())
