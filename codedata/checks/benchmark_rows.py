@@ -1,10 +1,11 @@
 """Read the rows of benchmarks from local files. These families are known:
 
-    SWE-bench family     rows with `instance_id` and `problem_statement` or `patch`: Verified, Lite, Multilingual, Pro,
-                         SWE-rebench, SWE-smith (its patch introduces the bug, so it is not read as a gold patch)
-    Multi-SWE-bench      rows with `org`, `repo`, `number` and `resolved_issues` or `fix_patch`
-    Terminal-Bench       rows with `task_id` and `instruction` or `problem_statement`; folders with task.yaml, or with
-                         instruction.md beside task.toml
+    SWE-bench family   rows with `instance_id` and `problem_statement` or `patch`: Verified, Lite,
+                       Multilingual, Pro, SWE-rebench, SWE-smith (its patch introduces the bug, so
+                       it is not read as a gold patch)
+    Multi-SWE-bench    rows with `org`, `repo`, `number` and `resolved_issues` or `fix_patch`
+    Terminal-Bench     rows with `task_id` and `instruction` or `problem_statement`; folders with
+                       task.yaml, or with instruction.md beside task.toml
 
 Rows are read from .json (a list), .jsonl, .jsonl.gz and .parquet, and from all of these in a
 folder. A row of any other kind raises Trouble, because nobody would notice that a skipped row was
@@ -25,10 +26,14 @@ import duckdb
 from codedata.errors import Trouble
 
 FORMS = (".parquet", ".jsonl", ".jsonl.gz", ".json")
-FAMILIES = ("`instance_id` with `problem_statement` or `patch` (SWE-bench), `org`, `repo`, `number` with "
-            "`resolved_issues` or `fix_patch` (Multi-SWE-bench), or `task_id` with `instruction` (Terminal-Bench)")
-COLUMNS = ("instance_id", "repo", "base_commit", "problem_statement", "patch", "test_patch", "image_name",
-           "org", "number", "base", "title", "body", "resolved_issues", "fix_patch", "task_id", "instruction")
+FAMILIES = (
+    "`instance_id` with `problem_statement` or `patch` (SWE-bench), `org`, `repo`, `number` with "
+    "`resolved_issues` or `fix_patch` (Multi-SWE-bench), or `task_id` with `instruction` "
+    "(Terminal-Bench)")
+COLUMNS = (
+    "instance_id", "repo", "base_commit", "problem_statement", "patch", "test_patch", "image_name",
+    "org", "number", "base", "title", "body", "resolved_issues", "fix_patch", "task_id",
+    "instruction")
 
 
 @dataclass(frozen=True)
@@ -54,23 +59,32 @@ def read_rows(path: str | Path) -> Iterator[Row]:
         yield from _folder_rows(path)
         return
     if not path.is_file():
-        raise Trouble("is no file and no folder.", str(path), "Give local files or folders of benchmarks.")
+        raise Trouble("is no file and no folder.", str(path),
+                      "Give local files or folders of benchmarks.")
     number = 0
     for number, raw in enumerate(_raw_rows(path), 1):
-        yield _row(raw, path, number)
+        try:
+            yield _row(raw, str(path))
+        except ValueError as e:
+            raise Trouble(f"{e}; a row of a benchmark has {FAMILIES}.", f"{path} row {number}",
+                          "Give the benchmark's own file, without other rows in it.") from None
     if not number:
-        raise Trouble("holds no rows: nothing would be found.", str(path), "Give a file with rows, or leave it out.")
+        raise Trouble("holds no rows: nothing would be found.", str(path),
+                      "Give a file with rows, or leave it out.")
 
 
 def _folder_rows(folder: Path) -> Iterator[Row]:
-    tasks = sorted({file.parent for name in ("task.yaml", "instruction.md") for file in folder.rglob(name)})
-    files = [] if tasks else sorted(file for file in folder.rglob("*") if file.name.endswith(FORMS) and file.is_file())
-    if not tasks and not files:
-        raise Trouble(f"holds no task (task.yaml, or instruction.md) and no {', '.join(FORMS)}.", str(folder),
+    instructions = [*folder.rglob("task.yaml"), *folder.rglob("instruction.md")]
+    files = [file for file in folder.rglob("*") if file.name.endswith(FORMS) and file.is_file()]
+    if instructions:   # then the files belong to the tasks
+        yield from map(_task, sorted({file.parent for file in instructions}))
+    elif files:
+        for file in sorted(files):
+            yield from read_rows(file)
+    else:
+        raise Trouble(f"holds no task (task.yaml, or instruction.md) and no {', '.join(FORMS)}.",
+                      str(folder),
                       "Give a folder of Terminal-Bench tasks, or one with files of rows.")
-    yield from map(_task, tasks)
-    for file in files:
-        yield from read_rows(file)
 
 
 # files
@@ -82,39 +96,46 @@ def _raw_rows(path: Path) -> Iterator:
         return _json_lines(path)
     if path.name.endswith(".json"):
         return iter(_json(path))
-    raise Trouble(f"is none of {', '.join(FORMS)}.", str(path), "Save the benchmark in one of these forms.")
+    raise Trouble(f"is none of {', '.join(FORMS)}.", str(path),
+                  "Save the benchmark in one of these forms.")
 
 
 def _parquet(path: Path) -> Iterator[dict]:
     name = [glob.escape(str(path))]   # escaped because duckdb expands globs
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
         try:
-            there = {column for column, *_ in database.execute("describe from read_parquet(?)", name).fetchall()}
-            columns = [column for column in COLUMNS if column in there]
+            table = database.execute("describe from read_parquet(?)", name).fetchall()
+            names = sorted(name for name, *_ in table)
+            columns = [column for column in COLUMNS if column in names]
             if not columns:
-                raise Trouble(f"has the columns {', '.join(sorted(there))}; a benchmark has {FAMILIES}.", str(path))
-            cursor = database.execute(f"select {', '.join(columns)} from read_parquet(?)", name)
-            while rows := cursor.fetchmany(1000):
-                for row in rows:
-                    yield dict(zip(columns, row, strict=True))
+                raise Trouble(f"has the columns {', '.join(names)}; a benchmark has {FAMILIES}.",
+                              str(path))
+            rows = database.execute(f"select {', '.join(columns)} from read_parquet(?)", name)
+            while row := rows.fetchone():
+                yield dict(zip(columns, row, strict=True))
         except duckdb.Error as e:
-            raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", str(path), "Fetch it again.") from e
+            reason = str(e).splitlines()[0]
+            raise Trouble(f"cannot be read: {reason}", str(path), "Fetch it again.") from e
 
 
 def _json_lines(path: Path) -> Iterator:
+    open_file = gzip.open if path.suffix == ".gz" else open
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+        with open_file(path, "rb") as lines:
             for number, line in enumerate(lines, 1):
                 if not line.isspace():
-                    yield _parsed(line, f"{path} line {number}", "Mend it, or fetch the file again.")
+                    where = f"{path} line {number}"
+                    yield _parsed(line, where, "Mend it, or fetch the file again.")
     except (gzip.BadGzipFile, EOFError) as e:
         raise Trouble(f"cannot be unpacked: {e}", str(path), "Fetch it again.") from e
 
 
 def _json(path: Path) -> list:
-    rows = _parsed(path.read_bytes(), str(path), "Mend it; a file with one object a line is called .jsonl.")
+    rows = _parsed(path.read_bytes(), str(path),
+                   "Mend it; a file with one object a line is called .jsonl.")
     if not isinstance(rows, list):
-        raise Trouble("is no list of rows.", str(path), "Save it as a list of objects, or one object a line as .jsonl.")
+        raise Trouble("is no list of rows.", str(path),
+                      "Save it as a list of objects, or one object a line as .jsonl.")
     return rows
 
 
@@ -127,41 +148,50 @@ def _parsed(data: bytes, where: str, todo: str):
 
 # rows
 
-def _row(raw, path: Path, number: int) -> Row:
-    try:
-        if not isinstance(raw, dict):
-            raise ValueError(f"is {json.dumps(raw)[:60]}, no object")
-        if raw.get("org") and raw.get("number") is not None and ("fix_patch" in raw or "resolved_issues" in raw):
-            return _multi_swe(raw, str(path))
-        if _text(raw, "instance_id") and ("problem_statement" in raw or "patch" in raw):
-            return _swe(raw, str(path))
-        if (task_id := _text(raw, "task_id")) and ("instruction" in raw or "problem_statement" in raw):
-            return Row(str(path), task_id, (task_id,), _text(raw, "instruction") or _text(raw, "problem_statement"))
-        raise ValueError(f"has {', '.join(sorted(key for key in raw if raw[key] is not None)) or 'no fields'}")
-    except ValueError as e:
-        raise Trouble(f"{e}; a row of a benchmark has {FAMILIES}.", f"{path} row {number}",
-                      "Give the benchmark's own file, without other rows in it.") from None
+def _row(raw, benchmark: str) -> Row:
+    """Return the task of a row. Raise ValueError with the reason if its family is not known."""
+    if not isinstance(raw, dict):
+        raise ValueError(f"is {json.dumps(raw)[:60]}, no object")
+    has_fix = "fix_patch" in raw or "resolved_issues" in raw
+    if raw.get("org") and raw.get("number") is not None and has_fix:
+        return _multi_swe(raw, benchmark)
+    if _text(raw, "instance_id") and ("problem_statement" in raw or "patch" in raw):
+        return _swe(raw, benchmark)
+    if (task_id := _text(raw, "task_id")) and ("instruction" in raw or "problem_statement" in raw):
+        instruction = _text(raw, "instruction") or _text(raw, "problem_statement")
+        return Row(benchmark, task_id, (task_id,), instruction)
+    fields = sorted(key for key, value in raw.items() if value is not None)
+    raise ValueError(f"has {', '.join(fields) or 'no fields'}")
 
 
 def _swe(raw: dict, benchmark: str) -> Row:
-    instance_id, repo, commit = (_text(raw, name) for name in ("instance_id", "repo", "base_commit"))
-    patch, test_patch = _text(raw, "patch"), _text(raw, "test_patch")
+    instance_id = _text(raw, "instance_id")
+    repo = _text(raw, "repo")
+    commit = _text(raw, "base_commit")
+    patch = _text(raw, "patch")
     if repo.startswith("swesmith/") or "swesmith" in _text(raw, "image_name"):
-        repo, _, short = repo.removeprefix("swesmith/").partition(".")   # swesmith/owner__name.1234abcd
-        repo, commit, patch = repo.replace("__", "/", 1), commit or short, ""
-    return Row(benchmark, instance_id, (instance_id,), _text(raw, "problem_statement"), repo, commit, patch, test_patch)
+        # swesmith/owner__name.1234abcd
+        repo, _, short_commit = repo.removeprefix("swesmith/").partition(".")
+        repo = repo.replace("__", "/", 1)
+        commit = commit or short_commit
+        patch = ""
+    return Row(benchmark, instance_id, (instance_id,), _text(raw, "problem_statement"), repo,
+               commit, patch, _text(raw, "test_patch"))
 
 
 def _multi_swe(raw: dict, benchmark: str) -> Row:
-    org, repo, number, base = _text(raw, "org"), _text(raw, "repo"), raw["number"], raw.get("base")
-    names = [f"{org}__{repo}-{number}", f"{org}/{repo}:pr-{number}"]
+    repo = f"{_text(raw, 'org')}/{_text(raw, 'repo')}"
+    names = [f"{repo.replace('/', '__', 1)}-{raw['number']}", f"{repo}:pr-{raw['number']}"]
     if instance_id := _text(raw, "instance_id"):
         names.insert(0, instance_id)
-    told = [raw, *(issue if isinstance(issue, dict) else {"body": str(issue)}
-                   for issue in raw.get("resolved_issues") or ())]
-    statement = "\n\n".join(filter(None, (_text(part, name) for part in told for name in ("title", "body"))))
-    return Row(benchmark, names[0], tuple(names), statement, f"{org}/{repo}",
-               _text(base, "sha") if isinstance(base, dict) else "", _text(raw, "fix_patch"), _text(raw, "test_patch"))
+    parts = [raw]
+    for issue in raw.get("resolved_issues") or ():
+        parts.append(issue if isinstance(issue, dict) else {"body": str(issue)})
+    texts = [_text(part, name) for part in parts for name in ("title", "body")]
+    base = raw.get("base")
+    commit = _text(base, "sha") if isinstance(base, dict) else ""
+    return Row(benchmark, names[0], tuple(names), "\n\n".join(filter(None, texts)), repo, commit,
+               _text(raw, "fix_patch"), _text(raw, "test_patch"))
 
 
 def _text(raw: dict, name: str) -> str:
@@ -179,10 +209,16 @@ def _task(folder: Path) -> Row:
     else:
         instruction = _yaml_text(_content(folder / "task.yaml"), "instruction")
     if not instruction.strip():
-        raise Trouble("has no instruction.", str(folder), "A task has instruction.md, or `instruction:` in task.yaml.")
-    solution, tests = (tuple(_content(file) for pattern in patterns for file in sorted(folder.glob(pattern))
-                             if file.is_file()) for patterns in (("solution.*", "solution/*"), ("tests/*.py",)))
-    return Row(str(folder), folder.name, (folder.name,), instruction, solution=solution, tests=tests)
+        raise Trouble("has no instruction.", str(folder),
+                      "A task has instruction.md, or `instruction:` in task.yaml.")
+    return Row(str(folder), folder.name, (folder.name,), instruction,
+               solution=_contents(folder, "solution.*", "solution/*"),
+               tests=_contents(folder, "tests/*.py"))
+
+
+def _contents(folder: Path, *patterns: str) -> tuple[str, ...]:
+    files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+    return tuple(_content(file) for file in files if file.is_file())
 
 
 def _content(file: Path) -> str:
@@ -191,6 +227,7 @@ def _content(file: Path) -> str:
 
 def _yaml_text(yaml: str, key: str) -> str:
     """Return the words of a top-level text, or "". The layout is lost: no YAML parser is needed."""
-    match = re.search(rf"^{key}:[ \t]*(?:[|>][-+\d]*[ \t]*$)?(.*(?:\n(?:[ \t].*)?$)*)", yaml, re.MULTILINE)
+    pattern = rf"^{key}:[ \t]*(?:[|>][-+\d]*[ \t]*$)?(.*(?:\n(?:[ \t].*)?$)*)"
+    match = re.search(pattern, yaml, re.MULTILINE)
     text = match[1].strip() if match else ""
     return re.sub(r"\\[nrt]|\\\n\s*", " ", text) if text.startswith('"') else text

@@ -4,11 +4,12 @@ benchmark_rows.py reads the benchmarks from local files.
 
 A sample is a hit by any of these:
 
-    instance_id                   the ids are equal, ignoring case
-    repository and base commit    both are equal; a full commit hash counts in forks, too
-    13-gram                       13 consecutive words of a problem statement, of the added lines of a gold patch or a
-                                  test patch, or of a terminal task's solution or tests, in one of the sample's texts
-    near-duplicate                one of the sample's texts is a near-duplicate of a problem statement
+    instance_id                  the ids are equal, ignoring case
+    repository and base commit   both are equal; a full commit hash counts in forks, too
+    13-gram                      one of the sample's texts has 13 consecutive words of a problem
+                                 statement, of the added lines of a gold patch or a test patch, or
+                                 of a terminal task's solution or tests
+    near-duplicate               one of the sample's texts is one of a problem statement
 
 duplicates.py defines words and near-duplicates. A 13-gram is no evidence, and does not count, if it
 
@@ -39,20 +40,31 @@ from pathlib import Path
 import numpy as np
 
 from codedata.checks.benchmark_rows import Row, read_rows
-from codedata.checks.duplicates import SHINGLE, Index, MinHash, WordHashes, runs, shingles, spans, words
+from codedata.checks.duplicates import (
+    SHINGLE_WORDS,
+    Index,
+    WordHashes,
+    ngram_hashes,
+    word_spans,
+    words,
+)
 from codedata.errors import Trouble
 
-GRAM = 13
-DISTINCT = 7             # words that a 13-gram needs; numbers and single letters do not count
-COMMON = 3               # instances; a 13-gram that more of them share is boilerplate
-EXCERPT = 300            # characters of the overlap that a hit shows
+GRAM_WORDS = 13
+MIN_DISTINCT_WORDS = 7   # of a 13-gram; numbers and single letters do not count
+MAX_INSTANCES = 3        # a 13-gram that more of them share is boilerplate
+MAX_EXCERPT_CHARS = 300  # of the overlap that a hit shows
 # The share of a patch's 13-grams that makes a hit. Measured on Ansible: of 600 older samples,
 # 171 PRs hit 46 if a single 13-gram is enough, and 3 with this share.
-SHARE = 0.02
-NEAR = 0.8               # Jaccard similarity from which two problem statements are near-duplicates
-PARTS = STATEMENT, PATCH, TEST_PATCH = "problem statement", "patch", "test patch"
-KINDS = SAME_ID, SAME_COMMIT, SAME_WORDS, NEARLY = ("instance_id", "repository and base commit", "13-gram",
-                                                    "near-duplicate")
+MIN_SHARE = 0.02
+MIN_SIMILARITY = 0.8     # Jaccard similarity from which two problem statements are near-duplicates
+STATEMENT = "problem statement"
+PARTS = (STATEMENT, "patch", "test patch")
+SAME_ID = "instance_id"
+SAME_COMMIT = "repository and base commit"
+SAME_WORDS = "13-gram"
+NEAR_DUPLICATE = "near-duplicate"
+KINDS = (SAME_ID, SAME_COMMIT, SAME_WORDS, NEAR_DUPLICATE)
 
 
 @dataclass(frozen=True)
@@ -67,9 +79,10 @@ class Material:
 
 def of_turn(turn, repo: str, base_commit: str, **texts: str) -> Material:
     """Return the Material of a turn. `texts` adds its issue, patches and answers."""
-    task = next((m["content"] for m in turn.messages if m["role"] == "user"), "")
-    return Material(turn.instance_id, repo, base_commit, {
-        "history": "\n".join(m["content"] for m in turn.messages), "task": task, "reference": turn.assistant, **texts})
+    history = "\n".join(message["content"] for message in turn.messages)
+    task = next((message["content"] for message in turn.messages if message["role"] == "user"), "")
+    return Material(turn.instance_id, repo, base_commit,
+                    {"history": history, "task": task, "reference": turn.assistant, **texts})
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,17 @@ class Hit:
         return f"{Path(self.benchmark).name} {self.row_id}, {self.kind}{part}: {self.overlap}"
 
 
+@dataclass(frozen=True)
+class Overlap:
+    """Locate the longest run of 13-grams that a text shares with a part of a row."""
+
+    row: int
+    part: str
+    first_word: int
+    n_words: int
+    share: float      # of the part's 13-grams, from 0 to 1
+
+
 class Benchmarks:
     """Index the rows of benchmarks.
 
@@ -96,120 +120,121 @@ class Benchmarks:
     """
 
     def __init__(self, rows: Iterable[Row]):
-        self._word_hashes, self._minhash = WordHashes(), MinHash(NEAR)
-        self._rows: list[tuple[str, str, str, str]] = []   # benchmark, row_id, repo, base commit
-        self._by_name, self._by_commit = defaultdict(list), defaultdict(list)
-        self._statements: list[int] = []                   # rows with a long enough statement
-        instances: dict[str, int] = {}                     # a row may be in several files
-        instance_of, grams, sources, own_shingles = [], [], [], []
+        self._word_hashes = WordHashes()
+        self._ids: list[tuple[str, str]] = []   # benchmark, row_id
+        self._by_name: dict[str, list[int]] = defaultdict(list)
+        # a commit's first 7 characters → (row, repo, commit)
+        self._by_commit: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
+        self._statements: dict[int, np.ndarray] = {}   # their shingles, where they are long enough
+        self._index = Index(MIN_SIMILARITY, self._statements.__getitem__)
+        instances: dict[str, int] = {}   # a row may be in several files
+        instance_of_row = []
+        grams = []                       # for each row those of each of PARTS
         for number, row in enumerate(rows):
-            self._rows.append((row.benchmark, row.row_id, row.repo.lower(), row.base_commit.lower()))
+            self._ids.append((row.benchmark, row.row_id))
             for name in {name.lower() for name in row.names}:
                 self._by_name[name].append(number)
             if _is_commit(row.base_commit):
-                self._by_commit[row.base_commit[:7].lower()].append(number)
-            instance_of.append(instances.setdefault(row.row_id.lower(), len(instances)))
-            for part, found in enumerate(self._telling_grams(row)):
-                grams.append(found)
-                sources.append(np.full(len(found), number * len(PARTS) + part, dtype=np.int32))
-            if len(words(row.statement)) >= SHINGLE:
-                self._statements.append(number)
-                own_shingles.append(shingles(row.statement, self._word_hashes))
-        self._grams, self._sources = _without_common(grams, sources, np.array(instance_of, dtype=np.int32))
-        self._n_grams = np.bincount(self._sources, minlength=len(self._rows) * len(PARTS))
-        sketches = [self._minhash.sketch(own) for own in own_shingles]
-        self._index = Index(NEAR, np.array([signature for _, signature in sketches], dtype=np.uint8))
-        for place, (keys, _) in enumerate(sketches):
-            self._index.add(place, own_shingles[place], keys.tolist())
+                commit = row.base_commit.lower()
+                self._by_commit[commit[:7]].append((number, row.repo.lower(), commit))
+            statement = _shingles(self._word_hashes.of(words(row.statement)))
+            if len(statement):
+                self._statements[number] = statement
+                self._index.add(number, self._index.sketch(statement))
+            instance_of_row.append(instances.setdefault(row.row_id.lower(), len(instances)))
+            grams += self._evidence(row)
+        self._grams, self._sources = _rare_grams(grams, instance_of_row)
+        self._n_grams = np.bincount(self._sources, minlength=len(grams))
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._ids)
 
     @classmethod
     def load(cls, paths: Iterable[str | Path]) -> Benchmarks:
         """Return the index of files and folders. Raise Trouble that names each unusable one."""
         return cls(_every_row(paths))
 
-    def hits(self, sample: Material, *, least_share: float = SHARE) -> list[Hit]:
+    def hits(self, sample: Material, *, min_share: float = MIN_SHARE) -> list[Hit]:
         """Return one hit for each row and kind, in the order of the rows; [] means clean.
 
-        A 13-gram hit quotes the longest overlap. `least_share`, from 0 to 1, applies to patches and
+        A 13-gram hit quotes the longest overlap. `min_share`, from 0 to 1, applies to patches and
         tests; a single 13-gram of a problem statement is enough.
         """
-        found: dict[tuple[int, str], tuple] = {}   # (row, kind) → the fields of a Hit after `kind`
-        for number in self._by_name.get(sample.instance_id.lower(), ()):
-            found[number, SAME_ID] = (sample.instance_id,)
-        for number in self._same_commit(sample.repo.lower(), sample.base_commit.lower()):
-            found[number, SAME_COMMIT] = (f"{sample.repo} {sample.base_commit}",)
-        longest: dict[int, tuple] = {}
+        hits: dict[tuple[int, int], Hit] = {}          # (row, place in KINDS) → the first hit
+        longest: dict[int, tuple[Overlap, str]] = {}   # row → its longest overlap, the text's name
+
+        def add(row: int, kind: str, *fields) -> None:
+            hits.setdefault((row, KINDS.index(kind)), Hit(*self._ids[row], kind, *fields))
+
+        for row in self._by_name.get(sample.instance_id.lower(), ()):
+            add(row, SAME_ID, sample.instance_id)
+        for row in self._same_commit(sample.repo.lower(), sample.base_commit.lower()):
+            add(row, SAME_COMMIT, f"{sample.repo} {sample.base_commit}")
         for where, text in sample.texts.items():
             hashes = self._word_hashes.of(words(text))
-            for number, part, first, n_words, share in self._overlaps(hashes):
-                enough = part == STATEMENT or share >= least_share
-                if enough and (number not in longest or n_words > longest[number][0]):
-                    longest[number] = n_words, first, part, where, share
-            for number, similarity in self._near(text, hashes):
-                found.setdefault((number, NEARLY), (text.strip()[:EXCERPT], STATEMENT, where, similarity))
-        for number, (n_words, first, *rest) in longest.items():
-            found[number, SAME_WORDS] = (_excerpt(sample.texts[rest[1]], first, n_words), *rest)
-        return [Hit(*self._rows[number][:2], kind, *found[number, kind])
-                for number, kind in sorted(found, key=lambda key: (key[0], KINDS.index(key[1])))]
+            for overlap in self._overlaps(hashes):
+                enough = overlap.part == STATEMENT or overlap.share >= min_share
+                best, _ = longest.get(overlap.row, (None, ""))
+                if enough and (best is None or overlap.n_words > best.n_words):
+                    longest[overlap.row] = overlap, where
+            for row, similarity in self._near_duplicates(hashes):
+                excerpt = text.strip()[:MAX_EXCERPT_CHARS]
+                add(row, NEAR_DUPLICATE, excerpt, STATEMENT, where, similarity)
+        for row, (overlap, where) in longest.items():
+            excerpt = _excerpt(sample.texts[where], overlap)
+            add(row, SAME_WORDS, excerpt, overlap.part, where, overlap.share)
+        return [hits[key] for key in sorted(hits)]
 
-    def _same_commit(self, repo: str, commit: str) -> list[int]:
+    def _same_commit(self, repo: str, commit: str) -> Iterator[int]:
         if not _is_commit(commit):
-            return []
-        out = []
-        for number in self._by_commit.get(commit[:7], ()):
-            other_repo, other = self._rows[number][2:]
+            return
+        for row, other_repo, other in self._by_commit.get(commit[:7], ()):
             same_start = commit.startswith(other) or other.startswith(commit)
             if same_start and (repo == other_repo or min(len(commit), len(other)) >= 40):
-                out.append(number)
-        return out
+                yield row
 
-    def _overlaps(self, hashes: np.ndarray) -> Iterator[tuple[int, str, int, int, float]]:
-        """Yield (row, part, first word, words, share) of each row and part that overlaps.
-
-        `first word` and `words` locate the longest run; `share` is from 0 to 1.
-        """
-        own, positions = np.unique(runs(hashes, GRAM), return_index=True)   # sorted for searchsorted
-        if not len(own) or not len(self._grams):
-            return
-        places = np.searchsorted(self._grams, own)
-        hit = self._grams[np.minimum(places, len(self._grams) - 1)] == own
+    def _overlaps(self, hashes: np.ndarray) -> Iterator[Overlap]:
+        """Yield the longest overlap with each part of each row."""
+        grams, positions = np.unique(ngram_hashes(hashes, GRAM_WORDS), return_index=True)
+        starts = np.searchsorted(self._grams, grams)
+        ends = np.searchsorted(self._grams, grams, side="right")
         positions_of = defaultdict(list)
-        for gram, position, place in zip(own[hit], positions[hit].tolist(), places[hit].tolist(), strict=True):
-            while place < len(self._grams) and self._grams[place] == gram:
-                positions_of[int(self._sources[place])].append(position)
-                place += 1
-        for source, found in positions_of.items():
-            ordered = np.sort(found)
-            longest = max(np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1), key=len)
-            yield (source // len(PARTS), PARTS[source % len(PARTS)], int(longest[0]), len(longest) + GRAM - 1,
-                   len(found) / int(self._n_grams[source]))
+        for place in np.flatnonzero(starts < ends):
+            for source in self._sources[starts[place]:ends[place]].tolist():
+                positions_of[source].append(positions[place])
+        for source, shared in positions_of.items():
+            shared.sort()
+            gaps = np.flatnonzero(np.diff(shared) > 1) + 1
+            longest = max(np.split(np.array(shared), gaps), key=len)
+            row, part = divmod(source, len(PARTS))
+            yield Overlap(row, PARTS[part], int(longest[0]), len(longest) + GRAM_WORDS - 1,
+                          len(shared) / int(self._n_grams[source]))
 
-    def _near(self, text: str, hashes: np.ndarray) -> list[tuple[int, float]]:
-        if len(hashes) < SHINGLE or not self._statements:
+    def _near_duplicates(self, hashes: np.ndarray) -> list[tuple[int, float]]:
+        text_shingles = _shingles(hashes)
+        if not len(text_shingles):
             return []
-        own = shingles(text, self._word_hashes)
-        keys, signature = self._minhash.sketch(own)
-        return [(self._statements[place], similarity)
-                for place, similarity in self._index.similar(own, keys.tolist(), signature)]
+        return self._index.similar(text_shingles, self._index.sketch(text_shingles))
 
-    def _telling_grams(self, row: Row) -> Iterator[np.ndarray]:
+    def _evidence(self, row: Row) -> Iterator[np.ndarray]:
         """Yield for each of PARTS the 13-grams that are evidence; common ones are removed later."""
-        added, old = added_and_old(row.patch)
-        added_tests, old_tests = added_and_old(row.test_patch)
-        before = self._grams_of(old + old_tests, least_distinct=0)
-        for texts in (statement_runs(row.statement),
-                      added + [run for text in row.solution for run in code_runs(text.splitlines())],
-                      added_tests + [run for text in row.tests for run in code_runs(text.splitlines())]):
-            yield np.setdiff1d(self._grams_of(texts, DISTINCT), before, assume_unique=True)
+        patch, old = added_and_old(row.patch)
+        test_patch, old_tests = added_and_old(row.test_patch)
+        for text in row.solution:
+            patch += code_runs(text.splitlines())
+        for text in row.tests:
+            test_patch += code_runs(text.splitlines())
+        before = self._grams_of(old + old_tests)
+        for texts in (statement_runs(row.statement), patch, test_patch):
+            grams = self._grams_of(texts, MIN_DISTINCT_WORDS)
+            yield np.setdiff1d(grams, before, assume_unique=True)
 
-    def _grams_of(self, texts: list[str], least_distinct: int) -> np.ndarray:
+    def _grams_of(self, texts: list[str], min_distinct: int = 0) -> np.ndarray:
         out = [np.empty(0, dtype=np.uint64)]
-        for found in map(words, texts):
-            if len(found) >= GRAM:
-                out.append(runs(self._word_hashes.of(found), GRAM)[_distinct(found) >= least_distinct])
+        for text_words in map(words, texts):
+            if len(text_words) >= GRAM_WORDS:
+                hashes = ngram_hashes(self._word_hashes.of(text_words), GRAM_WORDS)
+                out.append(hashes[_n_distinct(text_words) >= min_distinct])
         return np.unique(np.concatenate(out))
 
 
@@ -220,63 +245,78 @@ def _every_row(paths: Iterable[str | Path]) -> Iterator[Row]:
             yield from read_rows(path)
         except Trouble as e:
             troubles.append(e)
+    if len(troubles) == 1:
+        raise troubles[0]
     if troubles:
-        raise troubles[0] if len(troubles) == 1 else Trouble("\n".join(map(str, troubles)))
+        raise Trouble("\n".join(map(str, troubles)))
 
 
 def _is_commit(text: str) -> bool:
     return bool(re.fullmatch(r"[0-9a-fA-F]{7,64}", text))
 
 
-def _excerpt(text: str, first: int, n_words: int) -> str:
-    places = spans(text)
-    start = places[first][0]
-    return text[start:min(places[first + n_words - 1][1], start + EXCERPT)]
+def _excerpt(text: str, overlap: Overlap) -> str:
+    run = word_spans(text)[overlap.first_word:][:overlap.n_words]
+    return text[run[0][0]:run[-1][1]][:MAX_EXCERPT_CHARS]
 
 
-def _distinct(found: list[str]) -> np.ndarray:
+def _shingles(hashes: np.ndarray) -> np.ndarray:
+    """Return the distinct shingles of a text, none if it has fewer words than a shingle."""
+    return np.unique(ngram_hashes(hashes, SHINGLE_WORDS))
+
+
+def _n_distinct(text_words: list[str]) -> np.ndarray:
     """Return the number of distinct words in each 13-gram, without numbers and single letters."""
-    ids = dict.fromkeys(found)
-    for number, word in enumerate(ids, 1):
+    ids = {}
+    for number, word in enumerate(dict.fromkeys(text_words), 1):
         ids[word] = 0 if len(word) == 1 or word.isdigit() else number
-    windows = np.lib.stride_tricks.sliding_window_view(np.array([ids[word] for word in found]), GRAM)
-    windows = np.sort(windows, axis=1)
-    return (np.diff(windows, axis=1) > 0).sum(axis=1) + (windows[:, 0] > 0)
+    word_ids = np.array([ids[word] for word in text_words])
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(word_ids, GRAM_WORDS), axis=1)
+    return np.count_nonzero(np.diff(windows, axis=1, prepend=0), axis=1)
 
 
-def _without_common(grams: list[np.ndarray], sources: list[np.ndarray],
-                    instance_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (sorted 13-grams, their sources) without those of more than COMMON instances.
+def _rare_grams(grams: list[np.ndarray],
+                instance_of_row: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (sorted 13-grams, their sources) without those of more than MAX_INSTANCES.
 
-    A source is row number * len(PARTS) + part.
+    A source is a place in `grams`: row number * len(PARTS) + part.
     """
     every = np.concatenate([np.empty(0, dtype=np.uint64), *grams])
-    source = np.concatenate([np.empty(0, dtype=np.int32), *sources])
-    instance = instance_of[source // len(PARTS)]
-    order = np.lexsort((instance, every))
-    every, source, instance = every[order], source[order], instance[order]
-    other_gram = np.append(True, every[1:] != every[:-1])[:len(every)]
-    other_instance = other_gram | np.append(True, instance[1:] != instance[:-1])[:len(every)]
-    gram_number = np.cumsum(other_gram) - 1
-    rare = np.bincount(gram_number, weights=other_instance) <= COMMON
-    return every[rare[gram_number]], source[rare[gram_number]]
+    sizes = np.array([len(part_grams) for part_grams in grams], dtype=np.intp)
+    sources = np.repeat(np.arange(len(grams), dtype=np.int32), sizes)
+    instances = np.array(instance_of_row, dtype=np.int32)[sources // len(PARTS)]
+    order = np.lexsort((instances, every))
+    every, sources, instances = every[order], sources[order], instances[order]
+    is_new_gram = _differs_from_previous(every)
+    is_new_instance = is_new_gram | _differs_from_previous(instances)
+    gram_numbers = np.cumsum(is_new_gram) - 1
+    n_instances = np.bincount(gram_numbers, weights=is_new_instance)
+    rare = (n_instances <= MAX_INSTANCES)[gram_numbers]
+    return every[rare], sources[rare]
+
+
+def _differs_from_previous(values: np.ndarray) -> np.ndarray:
+    return np.append(True, values[1:] != values[:-1])[:len(values)]
 
 
 # the text of a row that is evidence
 
-LICENCE = re.compile(r"copyright (?:\(c\)|©|\d{4})|licensed under the|spdx-license-identifier|all rights reserved"
-                     r"|permission is hereby granted|redistribution and use in source|without (?:any )?warrant"
-                     r"|general public license|apache license", re.IGNORECASE)
-COMMENT = re.compile(r"\s*(?:#(?!include)|//|/?\*|;|--|<!--|%|\"\"\"|'''|rem\b|dnl\b|$)", re.IGNORECASE)
-IMPORT = re.compile(r"\s*(?:import|from|#\s*include|using|use|package|require)\b|.*\brequire\(['\"]")
-TEMPLATE = re.compile(r"\s*[-*+] \[[ xX]\]|\s*Traceback \(most recent call last\)|\s*File \".*\", line \d"
-                      r"|diff --git |index [0-9a-f]{7,}\.\.|@@ -\d|(?:---|\+\+\+) \S")
+LICENCE = re.compile(r"""(?ix) copyright\ (?:\(c\)|©|\d{4})|licensed\ under\ the
+    |spdx-license-identifier|all\ rights\ reserved|permission\ is\ hereby\ granted
+    |redistribution\ and\ use\ in\ source|without\ (?:any\ )?warrant|general\ public\ license
+    |apache\ license""")
+COMMENT = re.compile(r"""(?ix) \s*
+    (?:\#(?!include)|//|/?\*|;|--|<!--|%|\"\"\"|\'\'\'|rem\b|dnl\b|$)""")
+IMPORT = re.compile(r"""(?x) \s*(?:import|from|\#\s*include|using|use|package|require)\b
+    |.*\brequire\(['"]""")
+TEMPLATE = re.compile(r"""(?x) \s*[-*+]\ \[[ xX]\]|\s*Traceback\ \(most\ recent\ call\ last\)
+    |\s*File\ ".*",\ line\ \d|diff\ --git\ |index\ [0-9a-f]{7,}\.\.|@@\ -\d|(?:---|\+\+\+)\ \S""")
 CUT = "\n- [ ]\n"   # a line that matches TEMPLATE, so that the text is cut there
 HTML_COMMENT = re.compile(r"<!--.{0,5000}?-->", re.DOTALL)
 HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
-NO_CODE = re.compile(r"(?:.*/)?(?:(?:package-lock|npm-shrinkwrap|composer)\.(?:json|lock)|go\.sum|pnpm-lock\.yaml"
-                     r"|(?:yarn|cargo|poetry|uv|pdm|gemfile|pipfile|flake)\.lock|(?:licen[cs]e|copying|notice)\b.*)",
-                     re.IGNORECASE)
+NO_CODE = re.compile(r"""(?ix) (?:.*/)?
+    (?:(?:package-lock|npm-shrinkwrap|composer)\.(?:json|lock)|go\.sum|pnpm-lock\.yaml
+    |(?:yarn|cargo|poetry|uv|pdm|gemfile|pipfile|flake)\.lock|(?:licen[cs]e|copying|notice)\b.*)""")
 
 
 def statement_runs(statement: str) -> list[str]:
@@ -326,16 +366,21 @@ def _hunks(patch: str) -> Iterator[tuple[str, list[str]]]:
     The end of a hunk follows from its line counts, because a removed "-- x" looks like a file
     header.
     """
-    path, lines, old, new = "", [], 0, 0
+    path = ""
+    lines: list[str] = []
+    old = new = 0   # lines of the hunk that are still to come
     for line in patch.split("\n"):
         if old > 0 or new > 0:
             lines.append(line)
-            old -= not line.startswith(("+", "\\"))
-            new -= not line.startswith(("-", "\\"))
+            if not line.startswith(("+", "\\")):
+                old -= 1
+            if not line.startswith(("-", "\\")):
+                new -= 1
             if old <= 0 and new <= 0:
                 yield path, lines
         elif match := HUNK.match(line):
-            lines, (old, new) = [], (1 if n is None else int(n) for n in match.groups())
+            lines = []
+            old, new = (int(n or 1) for n in match.groups())
         elif line.startswith("+++ "):
             path = line[4:].partition("\t")[0].strip('"\r').removeprefix("b/")
     if old > 0 or new > 0:   # the diff ends within a hunk

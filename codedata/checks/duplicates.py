@@ -5,9 +5,10 @@ word is a run of letters, digits and underscores in lower case, or one Chinese o
 character, so layout and punctuation do not count. A single word matters much in a short text:
 changing one of 30 leaves 0.68.
 
-MinHash proposes candidates, which are then compared by their shingles, so no pair below the
-threshold is listed. MinHash misses at most 0.2 % of the pairs that are exactly at the threshold,
-and fewer above it. The result depends only on the texts, their order and the version of rensa.
+The package rensa proposes candidates by MinHash, which are then compared by their shingles, so no
+pair below the threshold is listed. MinHash misses at most 0.2 % of the pairs that are exactly at
+the threshold, and fewer above it. The result depends only on the texts, their order and the version
+of rensa.
 
 Paraphrases are not detected. The time grows with the number of texts and with the number of pairs
 close to the threshold. Remove text that all of them share, such as a long system prompt, or every
@@ -16,24 +17,25 @@ pair is close.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 
 import numpy as np
 
 from codedata.errors import Trouble
 
-SHINGLE = 5             # words
-SLOTS = 128             # of a MinHash signature
-FOUND = 0.998           # share of pairs at the threshold that become candidates, at least
-SEED = 20_240_613       # of the MinHash; a fixed number keeps results reproducible
-CACHED_WORDS = 1 << 20  # their hashes take 0.15 GB
-MAX_CACHED_CHARS = 64     # characters; longer words are mostly base64 and do not occur again
-WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")   # Chinese has no spaces
+SHINGLE_WORDS = 5
+MAX_SLOTS = 128          # of a MinHash sketch
+MIN_RECALL = 0.998       # the share of pairs at the threshold that become candidates
+SEED = 20_240_613        # a fixed seed keeps results reproducible
+MAX_CACHED_WORDS = 1 << 20   # their hashes take 0.15 GB
+MAX_CACHED_CHARS = 64    # longer words are mostly base64 and do not occur again
+# Chinese and Japanese have no spaces between words.
+WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
 ASCII_WORD = re.compile(r"[a-z0-9_]+")
-ODD = np.uint64(0x9E3779B97F4A7C15)
+HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)   # odd, so that multiplying loses no bit
 
 
 @dataclass(frozen=True)
@@ -50,32 +52,30 @@ def near_duplicates(texts: Iterable[tuple[str, str]], *, threshold: float = 0.8,
     """Return the near-duplicates of an earlier text or of one of `against`, in order.
 
     Both arguments are (name, text). A text is compared only with earlier texts that are kept, and
-    the most similar one is named. The memory holds all texts, about 1 kB more for each, and the
+    the most similar one is named. The memory holds all texts, about 3 kB more for each, and the
     shingles of those that have a candidate. Raise ValueError unless 0 < threshold <= 1, and Trouble
     without rensa.
     """
     known = list(against)
     every = [*known, *texts]
-    word_hashes, minhash = WordHashes(), MinHash(threshold)
-    keys = np.empty((len(every), minhash.n_bands), dtype=np.uint64)
-    signatures = np.empty((len(every), SLOTS), dtype=np.uint8)
-    for number, (_, text) in enumerate(every):
-        keys[number], signatures[number] = minhash.sketch(shingles(text, word_hashes))
-    _, place, times = np.unique(keys, return_inverse=True, return_counts=True)
-    shared = (times > 1)[place].reshape(keys.shape)   # a key that only one text has needs no index
-    index, found = Index(threshold, signatures), []
+    word_hashes = WordHashes()
+
+    @cache
+    def shingles_of(number: int) -> np.ndarray:
+        return shingles(every[number][1], word_hashes)
+
+    index = Index(threshold, shingles_of)
+    duplicates = []
     for number, (name, text) in enumerate(every):
-        own_keys = keys[number][shared[number]].tolist()
-        if not own_keys:
-            continue
-        own = shingles(text, word_hashes)   # computed again: keeping all takes too much memory
-        similar = index.similar(own, own_keys, signatures[number]) if number >= len(known) else []
+        text_shingles = shingles(text, word_hashes)   # not kept: all take too much memory
+        sketch = index.sketch(text_shingles)
+        similar = index.similar(text_shingles, sketch) if number >= len(known) else []
         if similar:
-            of, similarity = max(similar, key=lambda one: one[1])
-            found.append(Duplicate(name, every[of][0], similarity))
+            most_similar, similarity = max(similar, key=lambda match: match[1])
+            duplicates.append(Duplicate(name, every[most_similar][0], similarity))
         else:
-            index.add(number, own, own_keys)
-    return found
+            index.add(number, sketch)
+    return duplicates
 
 
 # words and shingles
@@ -85,45 +85,44 @@ def words(text: str) -> list[str]:
     text = without_escapes(text)
     if text.isascii():
         return ASCII_WORD.findall(text.lower())
-    found = WORD.findall(text)   # before lower(), which may add a combining mark that splits a word
-    return "\n".join(found).lower().split("\n") if found else []
+    # the text is split first, as lower() may add a combining mark that splits a word
+    return [word.lower() for word in WORD.findall(text)]
 
 
-def spans(text: str) -> list[tuple[int, int]]:
+def word_spans(text: str) -> list[tuple[int, int]]:
     """Return the (start, end) of each word of a text."""
     return [match.span() for match in WORD.finditer(without_escapes(text))]
 
 
 def without_escapes(text: str) -> str:
     """Return the text with two blanks for each escaped line break or tab; its length stays."""
-    return text.replace("\\n", "  ").replace("\\t", "  ") if "\\" in text else text
+    return text.replace("\\n", "  ").replace("\\t", "  ")
 
 
 class WordHashes(dict):
     """Map each word to a 64-bit hash that is the same in every process. A full cache is cleared."""
 
     def __missing__(self, word: str) -> int:
-        value = int.from_bytes(blake2b(word.encode(errors="surrogatepass"), digest_size=8).digest(), "little")
+        digest = blake2b(word.encode(errors="surrogatepass"), digest_size=8).digest()
+        value = int.from_bytes(digest, "little")
         if len(word) <= MAX_CACHED_CHARS:
-            if len(self) >= CACHED_WORDS:
+            if len(self) >= MAX_CACHED_WORDS:
                 self.clear()
             self[word] = value
         return value
 
-    def of(self, found: list[str]) -> np.ndarray:
+    def of(self, text_words: list[str]) -> np.ndarray:
         """Return the hashes of words, in their order, as uint64."""
-        return np.array([self[word] for word in found], dtype=np.uint64)
+        return np.array([self[word] for word in text_words], dtype=np.uint64)
 
 
-def runs(hashes: np.ndarray, length: int) -> np.ndarray:
-    """Return a 64-bit hash of every `length` consecutive words, none where there are fewer."""
-    n = len(hashes) - length + 1
-    if n <= 0:
-        return np.empty(0, dtype=np.uint64)
-    out = hashes[:n].copy()
-    for first in range(1, length):
-        out *= ODD
-        out += hashes[first:first + n]
+def ngram_hashes(hashes: np.ndarray, n: int) -> np.ndarray:
+    """Return a 64-bit hash of every `n` consecutive words, none where there are fewer."""
+    count = max(len(hashes) - n + 1, 0)
+    out = hashes[:count].copy()
+    for first in range(1, n):
+        out *= HASH_FACTOR
+        out += hashes[first:first + count]
     return out
 
 
@@ -133,7 +132,7 @@ def shingles(text: str, word_hashes: WordHashes) -> np.ndarray:
     The chance that any two of a million different shingles have the same hash is 1 in 30 million.
     """
     hashes = word_hashes.of(words(text) or [text.strip()])
-    return np.unique(runs(hashes, min(SHINGLE, len(hashes))))
+    return np.unique(ngram_hashes(hashes, min(SHINGLE_WORDS, len(hashes))))
 
 
 def jaccard(a: np.ndarray, b: np.ndarray) -> float:
@@ -144,55 +143,58 @@ def jaccard(a: np.ndarray, b: np.ndarray) -> float:
 
 # candidates
 
-class MinHash:
-    """Compute MinHash signatures.
+class Index:
+    """Look up the texts that are similar to a text. `shingles_of` returns those of a text's number.
 
-    The share of slots in which two texts agree estimates their similarity. A signature is cut into
-    bands with one key each. Similar texts share a key, and others rarely do.
+    A MinHash sketch is cut into bands. Texts that share a band are candidates. The share of slots
+    in which two sketches agree estimates the similarity, which costs less than comparing shingles.
     """
 
-    def __init__(self, threshold: float):
+    def __init__(self, threshold: float, shingles_of: Callable[[int], np.ndarray]):
         if not 0 < threshold <= 1:
             raise ValueError(f"threshold is {threshold}, not above 0 and at most 1")
         try:
-            from rensa import RMinHash
+            from rensa import RMinHash, RMinHashLSH
         except ImportError:
             raise Trouble("near-duplicates need the package rensa, which is not installed.",
-                          todo="pip install 'codedata[checks]', or pip install 'rensa>=0.5'") from None
-        self._digests = RMinHash.digest_matrix_from_flat_token_hashes
-        # longer bands are shared by chance less often; FOUND limits their length
-        n_rows = max(n for n in range(1, SLOTS + 1) if n == 1 or 1 - (1 - threshold ** n) ** (SLOTS // n) >= FOUND)
-        self.n_bands = SLOTS // n_rows
-        self._factors = runs(np.arange(1, n_rows + 2, dtype=np.uint64) * ODD, 2) | np.uint64(1)
-        self._salts = runs(np.arange(1, self.n_bands + 2, dtype=np.uint64) << np.uint64(17), 2)
-
-    def sketch(self, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (the key of each band, the last byte of each slot) for the shingles of a text."""
-        signature = np.array(self._digests(own, [0, len(own)], SLOTS, SEED).to_rows()[0], dtype=np.uint64)
-        bands = signature[:self.n_bands * len(self._factors)].reshape(self.n_bands, -1)
-        return (bands * self._factors).sum(axis=1) * ODD + self._salts, signature.astype(np.uint8)
-
-
-class Index:
-    """Look up texts by their band keys. A text's number is its row in `signatures`."""
-
-    def __init__(self, threshold: float, signatures: np.ndarray):
-        self._threshold, self._signatures = threshold, signatures
+                          "", "pip install 'codedata[checks]', or pip install 'rensa>=0.5'"
+                          ) from None
+        self._threshold = threshold
+        self._shingles_of = shingles_of
+        n_rows = _rows_of_a_band(threshold)
+        n_bands = MAX_SLOTS // n_rows
+        n_slots = n_rows * n_bands
+        self._new_sketch = lambda: RMinHash(n_slots, SEED)
+        self._bands = RMinHashLSH(threshold, n_slots, n_bands)
         # Four standard deviations lose 1 in 30,000 of the pairs at the threshold.
-        self._least = threshold - 4 * (threshold * (1 - threshold) / SLOTS) ** 0.5
-        self._shingles: dict[int, np.ndarray] = {}
-        self._numbers: dict[int, list[int]] = defaultdict(list)
+        self._min_estimate = threshold - 4 * (threshold * (1 - threshold) / n_slots) ** 0.5
+        self._sketches: dict[int, RMinHash] = {}
 
-    def add(self, number: int, own: np.ndarray, keys: Iterable[int]) -> None:
-        """Add a text with its shingles and band keys."""
-        self._shingles[number] = own
-        for key in keys:
-            self._numbers[key].append(number)
+    def sketch(self, text_shingles: np.ndarray):
+        """Return the MinHash sketch of the shingles of a text."""
+        sketch = self._new_sketch()
+        sketch.update(text_shingles.view("V8").tolist())   # as bytes
+        return sketch
 
-    def similar(self, own: np.ndarray, keys: Iterable[int], signature: np.ndarray) -> list[tuple[int, float]]:
+    def add(self, number: int, sketch) -> None:
+        """Add a text by its number and sketch."""
+        self._sketches[number] = sketch
+        self._bands.insert(number, sketch)
+
+    def similar(self, text_shingles: np.ndarray, sketch) -> list[tuple[int, float]]:
         """Return (number, similarity) of each text at or above the threshold, sorted by number."""
-        candidates = np.array(sorted({number for key in keys for number in self._numbers.get(key, ())}), dtype=np.intp)
-        agree = (self._signatures[candidates] == signature).mean(axis=1)   # costs a hundredth of comparing shingles
-        likely = candidates[agree >= self._least].tolist()
-        compared = [(number, jaccard(own, self._shingles[number])) for number in likely]
-        return [(number, similarity) for number, similarity in compared if similarity >= self._threshold]
+        out = []
+        for number in sorted(self._bands.query(sketch)):
+            if sketch.jaccard(self._sketches[number]) >= self._min_estimate:
+                similarity = jaccard(text_shingles, self._shingles_of(number))
+                if similarity >= self._threshold:
+                    out.append((number, similarity))
+        return out
+
+
+def _rows_of_a_band(threshold: float) -> int:
+    """Return the greatest number with MIN_RECALL: longer bands are shared by chance less often."""
+    for n in range(MAX_SLOTS, 1, -1):
+        if 1 - (1 - threshold ** n) ** (MAX_SLOTS // n) >= MIN_RECALL:
+            return n
+    return 1

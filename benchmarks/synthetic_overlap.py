@@ -43,12 +43,14 @@ HARD = [   # what patterns can trip over: long texts of nothing else
 
 
 class Draw(random.Random):
+    """Draw from a seed."""
+
     def of(self, alphabet: str, n: int) -> str:
         return "".join(self.choices(alphabet, k=n))
 
 
 def every(draw: Draw) -> Iterator[tuple[str, str, list[str], str]]:
-    """(shape, kind, what must go, text) of everything that is to be masked: one of each shape and place."""
+    """Yield (shape, kind, parts that must be masked, text) for each shape in each place."""
     for shape, (kind, credential) in named(draw).items():
         for place, text in SURROUNDINGS.items():
             yield f"{shape}, in {place}", kind, [credential], text.replace("{}", credential)
@@ -59,7 +61,7 @@ def every(draw: Draw) -> Iterator[tuple[str, str, list[str], str]]:
 
 
 def named(draw: Draw) -> dict[str, tuple[str, str]]:
-    """shape: (kind, a credential that is known by its own shape)."""
+    """Return {shape: (kind, credential)} for credentials that are known by their own shape."""
     return {
         "AWS long-term": ("AWS access key id", "AKIA" + draw.of(BASE32, 16)),
         "AWS temporary": ("AWS access key id", "ASIA" + draw.of(BASE32, 16)),
@@ -99,13 +101,13 @@ def named(draw: Draw) -> dict[str, tuple[str, str]]:
 
 
 def jwt(draw: Draw) -> str:
-    said = {"alg": "HS256", "typ": "JWT"}, {"sub": draw.of(LOWER, 9), "exp": draw.randrange(10**9, 2 * 10**9)}
-    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in said]
+    claims = {"alg": "HS256", "typ": "JWT"}, {"sub": draw.of(LOWER, 9), "exp": draw.randrange(10**9, 2 * 10**9)}
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in claims]
     return ".".join([*parts, draw.of(URL64, 43)])
 
 
 def placed(draw: Draw) -> dict[str, tuple[str, str, str]]:
-    """shape: (kind, credential, text with it) of what is known by what stands around it."""
+    """Return {shape: (kind, credential, text)} for credentials that are known by their context."""
     basic = base64.b64encode(f"deploy:{draw.of(STRONG, 14)}".encode()).decode()
     shapes = {
         "AWS secret, environment": ("AWS secret key", draw.of(BASE64, 40), "AWS_SECRET_ACCESS_KEY=@\nAWS_REGION=x"),
@@ -146,7 +148,7 @@ def placed(draw: Draw) -> dict[str, tuple[str, str, str]]:
 
 
 def private_keys(draw: Draw) -> dict[str, tuple[list[str], str]]:
-    """shape: (lines of the key, all of which must go, text)."""
+    """Return {shape: (lines of the key, all of which must be masked, text)}."""
     out = {}
     for name, length in (("RSA ", 1600), ("EC ", 164), ("OPENSSH ", 400), ("", 1620), ("ENCRYPTED ", 1700)):
         block = key_block(draw, name + "PRIVATE KEY", length)
@@ -178,11 +180,11 @@ def key_block(draw: Draw, label: str, length: int) -> str:
 
 
 def personal(draw: Draw) -> dict[str, tuple[str, str, str]]:
-    """shape: (kind, what must go, text)."""
+    """Return {shape: (kind, datum, text)}."""
     first, last = draw.choice(("mira", "tomas", "ines")), draw.choice(("holub", "sandqvist", "okoye"))
     mail = f"{first}.{last}@{draw.choice(('gmail.com', 'posteo.de', 'physics.ox.ac.uk', 'fastmail.fm'))}"
     address = f"{draw.randrange(80, 95)}.{draw.randrange(20, 200)}.{draw.randrange(255)}.{draw.randrange(1, 255)}"
-    said = {
+    shapes = {
         "git log": ("e-mail address", mail, f"commit {draw.of(HEX, 40)}\nAuthor: {first} {last} <@>\nDate: Mon"),
         "author": ("e-mail address", mail, f'__author__ = "{first} (@)"'),
         "setup": ("e-mail address", mail, "setup(name='x', author_email='@', version='1')"),
@@ -192,16 +194,12 @@ def personal(draw: Draw) -> dict[str, tuple[str, str, str]]:
         "sshd": ("IP address", address, "sshd[12]: Accepted publickey for app from @ port 4022 ssh2"),
         "nginx": ("IP address", address, "[error] 7#0: *1 open() failed, client: @, server: _"),
         "header": ("IP address", address, "X-Forwarded-For: @"),
-        "German phone": ("phone number", "+49 30 9018 2047", "call @ at night"),
-        "British phone": ("phone number", "+44 20 7183 8750", "Phone: @."),
-        "American phone": ("phone number", "+1 (415) 723-4416", '"phone": "@"'),
-        "French phone": ("phone number", "+33 1 42 68 53 00", "tel. @"),
     }
-    return {shape: (kind, what, text.replace("@", what, 1)) for shape, (kind, what, text) in said.items()}
+    return {shape: (kind, what, text.replace("@", what, 1)) for shape, (kind, what, text) in shapes.items()}
 
 
 def harmless(draw: Draw) -> dict[str, str]:
-    """Texts in which nothing is to be masked."""
+    """Return {shape: text} for texts in which nothing is to be masked."""
     sha, digest, uuid = draw.of(HEX, 40), draw.of(HEX, 64), "-".join(draw.of(HEX, n) for n in (8, 4, 4, 4, 12))
     return {
         "placeholder": "OPENAI_API_KEY=sk" + "-" + "x" * 40,
@@ -233,12 +231,13 @@ def harmless(draw: Draw) -> dict[str, str]:
         "URL without a secret": "postgres://postgres:postgres@localhost/x http://user:pass@proxy:3128 http://h:80/a@b",
         "versions": "from 4.18.0.193 to 5.4.0.1021, OID 1.3.6.1.4.1.311, pip 23.2.1.0 - -",
         "private addresses": "client: 192.168.1.20, from 10.0.0.7 port 22, 127.0.0.1 - - [x], 203.0.113.9 - - [x]",
+        "phone numbers": 'call +49 30 9018 2047 at night, "phone": "+1 (415) 723-4416", tel. +33 1 42 68 53 00',
         "numbers": "x = a +1 200 300\n+49 30 9018 2047\n+1 (555) 010-9999 1e+10 +1234567890",
     }
 
 
 def edited(draw: Draw, text: str, share: float) -> str:
-    """The text with about that share of its words changed, lost or doubled."""
+    """Return the text with about that share of its words changed, lost or doubled."""
     words = text.split(" ")
     for at in draw.sample(range(len(words)), round(share * len(words))):
         words[at] = draw.choice((draw.of(LOWER, 6), "", f"{words[at]} {words[at]}"))
