@@ -572,7 +572,8 @@ class _Run:
                 say(f"      {todo}")
         if quiet:
             return
-        if totals.n_calls and _is_embedded(self.models) and not any(NOISE in line for line in lines):
+        says_noise = any(NOISE in line for line in lines)
+        if totals.n_calls and _is_embedded(self.models) and not says_noise:
             lines = [*lines, f"      {NOISE}"]
         for line in [*lines, *self._next_commands(plan)]:
             say(line)
