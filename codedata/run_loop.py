@@ -140,7 +140,7 @@ def main(run_script) -> None:
 
 def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Reads, writes: Writes,
         joined: Reads | None = None, identity: dict | None = None, requests=None, bound: str = "", finish=None,
-        after: str = "", then: str = "") -> int:
+        after: str = "", then: str = "", command: str = "") -> int:
     """Make what is missing, stale or failed; returns the exit code.
 
     make(record) or make(record, joined record) returns a record, of which the `writes` fields are put on disk.
@@ -149,17 +149,19 @@ def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Re
     Where the output has `parts`, both are also given `name` and `old`. requests(record, …) gives (client, messages) of
     the calls that make() would send, for --dry-run; where nobody knows them before, `bound` says how many they can be.
     finish() is called when no more is written, and returns what is to be said. `after` and `then` are the scripts
-    before and behind this one.
+    before and behind this one. `command` is what starts this run, where it is not the script of the stage's name:
+    "refine.py --steps judge" has lines of the stage validate in its ledger.
     """
+    command = command or f"{stage}.py"
     start_log(args.log_level)
     if not settings.root.is_dir():
         first = "prompt" if after else stage
         raise Trouble("is not there.", str(settings.root), f"Check --root; {first}.py makes a new one.")
     states = States(stage, args, settings.exclude, reads, writes, joined, digest(identity or {}))
-    job = _Job(states, settings, models, make, finish)
-    with hold_directory(stage, settings.root / writes.store.cls.directory, args):
+    job = _Job(states, settings, models, make, finish, command)
+    with hold_directory(Path(command.split()[0]).stem, settings.root / writes.store.cls.directory, args):
         if args.compact:
-            return compact(stage, writes.store.open().directories)
+            return compact(job.label, writes.store.open().directories)
         plan = states.plan()
         job.print_plan(plan, after)
         if args.status or args.dry_run:
@@ -176,7 +178,9 @@ def run(stage: str, args, settings: Settings, models: Models, make, *, reads: Re
 class _Job:
     """One run of a stage: the workers and what they have come to."""
 
-    def __init__(self, states: States, settings: Settings, models: Models, make, finish):
+    def __init__(self, states: States, settings: Settings, models: Models, make, finish, command: str):
+        self.command, self.script = command, command.split()[0]
+        self.label = re.sub(r"\.py|--\S+ ", "", command)   # refine judge
         self.states, self.stage, self.args, self.settings = states, states.stage, states.args, settings
         self.reads, self.writes, self.joined = states.reads, states.writes, states.joined
         self.models, self.make, self.finish = models, make, finish
@@ -190,12 +194,12 @@ class _Job:
     def print_plan(self, plan: Plan, after: str) -> None:
         """Print what is there and what is to do, and every broken record with its fault."""
         for e in plan.broken.values():
-            say(f"{self.stage}.py: {e}")
+            say(f"{self.script}: {e}")
         if self.args.quiet and not (self.args.status or self.args.dry_run):
             return
         out = self.writes.store
         n = sum(len(names) for state, names in plan.names.items() if state != "orphan")
-        say(f"{self.stage}  {plan.line(self.reads.place, n, f'{out.into.relative_to(out.root)}/')}")
+        say(f"{self.label}  {plan.line(self.reads.place, n, f'{out.into.relative_to(out.root)}/')}")
         for spec in [c.spec for c in self.models.clients() if any(not item.no_call for item in plan.todo)]:
             name = f"{spec.role} ({spec.model})" if spec.is_judge and spec.role != spec.model else (
                 spec.model)
@@ -222,7 +226,7 @@ class _Job:
         if not self.args.dry_run:
             return
         if bound:
-            say(f"{self.stage}  to come: {bound}")
+            say(f"{self.label}  to come: {bound}")
             return
         if plan.todo and any(c.spec.endpoint.name == "embedded" for c in self.models.clients()):
             self.models.check()   # its tokens are counted by itself
@@ -245,7 +249,7 @@ class _Job:
                 tokens, most = client.estimate(messages)
                 n_calls, tokens_in, tokens_out = n_calls + 1, tokens_in + tokens, tokens_out + client.spec.max_tokens
                 cost, n_unpriced = cost + (most or 0.0), n_unpriced + (most is None)
-        say(f"{self.stage}  to come: {plural(n_calls, 'call')} (more where an answer has to be asked for again), about "
+        say(f"{self.label}  to come: {plural(n_calls, 'call')} (more where an answer has to be asked for again), about "
             f"{tokens_in:,} tokens in, at most {tokens_out:,} out, "
             f"{'cost unknown (no price)' if n_unpriced else f'at most {usd(cost)}'}"
             + (f"; {plural(n_unfit, 'item')} will fail: too long, or broken" if n_unfit else ""))
@@ -261,7 +265,7 @@ class _Job:
             out.set_aside(name)
             out.note(name, stage=self.stage, state="pruned")
             out.remove(name)
-        say(f"{self.stage}  moved {plural(len(orphans), 'orphan')} to _replaced/")
+        say(f"{self.label}  moved {plural(len(orphans), 'orphan')} to _replaced/")
         for line in self.finish() if self.finish else []:
             say(line)
 
@@ -270,8 +274,8 @@ class _Job:
         for name, read, intent in plan.adopted:
             self._adopt(name, read, intent)
         gc.freeze()   # the plan's objects stay to the end: no collection needs to look at them
-        bar = Bar(self.stage, len(plan.todo), self.args.quiet)
-        with signals(self.stage, self._interrupt, bar.say):
+        bar = Bar(self.label, len(plan.todo), self.args.quiet)
+        with signals(self.label, self._interrupt, bar.say):
             try:
                 self._round(plan.todo, bar)
                 if not self.last_attempt:
@@ -330,7 +334,7 @@ class _Job:
         except BrokenRecord as e:
             with self._lock:
                 self.outcome.broken[item.name] = str(e)
-            bar.say(f"{self.stage}.py: {e}")
+            bar.say(f"{self.script}: {e}")
         except ItemFailed as e:
             self._fail(item, calls, started, e)
         except Excluded as e:
@@ -468,7 +472,7 @@ class _Job:
         out, reason, args = self.outcome, self.reason, self.args
         n_left = len(plan.todo) - out.finished
         if reason is not None and not isinstance(reason, Interrupted):
-            say(f"{self.stage}.py: {reason}")
+            say(f"{self.script}: {reason}")
         parts = [f"wrote {out.wrote}"] if plan.todo else ["nothing to do"]
         parts += [f"brought {out.refreshed} up to date without a call"] if out.refreshed else []
         parts += [f"{plural(out.served, 'answer')} kept from an earlier run"] if out.served else []
@@ -482,7 +486,7 @@ class _Job:
             [f"{name} ({e.what.partition(chr(10))[0][:120]})" for name, e in failed])
         parts += [f"failed {len(failed)}: {why}"] if failed else []
         if not args.quiet or failed:
-            say(f"{self.stage}  {', '.join(parts)}" + (f"   {out.money()}" if out.calls else ""))
+            say(f"{self.label}  {', '.join(parts)}" + (f"   {out.money()}" if out.calls else ""))
             for todo in list(dict.fromkeys(e.todo for _, e in failed if e.todo))[:2]:
                 say(f"      {todo}")
         if not args.quiet:
@@ -494,9 +498,9 @@ class _Job:
             if n_left or failed or out.broken or plan.broken:
                 if self.writes.parts and not n_left:   # with --force it would ask for everything again
                     args = argparse.Namespace(**{**vars(args), "force": False})
-                say(f"      again: {resume_command(args, f'{self.stage}.py', same=True)}")
+                say(f"      again: {resume_command(args, self.command, same=True)}")
             elif plan.limited:
-                say(f"      {plural(plan.limited, 'more item')} to do: {resume_command(args, f'{self.stage}.py')}")
+                say(f"      {plural(plan.limited, 'more item')} to do: {resume_command(args, self.command)}")
             if then and reason is None and self.writes.store.names():
                 say(f"      next:  {resume_command(args, then)}")
         if self.interrupted:
@@ -513,7 +517,7 @@ def resume_command(args, script: str, same: bool = False) -> str:
     exe = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
     words = [exe if not exe.startswith("..") else "python", *script.split()]
     flags = ["root", "config", "mode", "workers", "llm", "model", "llm_base_url", "proxy", "budget"]
-    narrowed = ["only", "limit", "force", "refresh", "no_retry", "probe", "sanity", "refine", "defeat", "how",
+    narrowed = ["only", "limit", "force", "refresh", "no_retry", "turns", "defeat", "how",
                 "input", "repo", "ca_bundle", "keep_images", "stop_on_error"]
     own = [*narrowed, *(f for f in args.own_flags if f not in flags)] if same else []
     for flag in [*flags, *own]:

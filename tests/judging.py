@@ -73,12 +73,16 @@ def judged(root: Path, fake, n: int) -> Path:
     return root
 
 
+def script_here(main, root: Path, *flags):
+    """A script in this process: .returncode, .stderr."""
+    stderr = StringIO()
+    with redirect_stderr(stderr):
+        code = run_here(main, root, *flags)
+    return SimpleNamespace(returncode=code, stderr=stderr.getvalue())
+
+
 def validate_here(root: Path, *flags):
-    """validate.py in this process: .returncode, .stderr."""
-    said = StringIO()
-    with redirect_stderr(said):
-        code = run_here(validate.main, root, *flags)
-    return SimpleNamespace(returncode=code, stderr=said.getvalue())
+    return script_here(validate.main, root, *flags)
 
 
 # judges --------------------------------------------------------------------------------------------------------------

@@ -24,10 +24,11 @@ from conftest import (
 )
 from fake_llm import Say
 from judged import write_duel, write_turn
-from judging import edit, validate_here, verdict, write_answers
+from judging import edit, script_here, validate_here, verdict, write_answers
 from scored import decide, write_answer, write_panel, write_score
 
 import ch
+import check_judges
 import export
 import report
 
@@ -201,7 +202,7 @@ def test_attempts_of_refining_are_held_to_the_same_rule(judged_by, fake_llm):
     write_json(judged_by / "refined" / "prompts_1_1_1.json", {
         **answer, "score": 70, "metrics": {}, "reasons": reasons, "injections": [], "leaks": []})
     play(fake_llm, finds(LEAKY), LEAKY, OTHER_WORDS)
-    assert run_script("ch.py", judged_by, "--refine").returncode == 0
+    assert run_script("refine.py", judged_by, "--steps", "answer").returncode == 0
     attempt = json.loads((judged_by / "answer" / "_attempts" / "prompts_1_1_1.jsonl").read_text())
     assert attempt["challenger"] == OTHER_WORDS and "It guesses." in fake_llm.requests[-2].last
 
@@ -420,8 +421,8 @@ def test_false_alarms_are_reported_and_a_judge_that_finds_them_everywhere_is_not
     assert not [*tmp_path.glob("final/[!_]*.json")]
 
 
-def test_trials_of_the_judges_ask_no_leak_judge(duel, fake_llm):
+def test_checks_of_the_judges_ask_no_leak_judge(duel, fake_llm):
     panel_and_judges(duel, fake_llm)
-    done = validate_here(duel, "--sanity", "2")
+    done = script_here(check_judges.main, duel, "sanity", "--turns", 2)
     assert done.returncode == 0 and "for leaks" not in done.stderr and not leak_requests(fake_llm)
     assert "asks auditor at" in validate_here(duel).stderr and leak_requests(fake_llm)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from codedata.code.turn import clean, format_problem
 from codedata.duel.prompt_texts import packaged_text
@@ -12,6 +13,8 @@ from codedata.leak.cache import LeakCheck, Try, refused_text
 from codedata.leak.request import NONE, behind, with_pull_request
 from codedata.llm import Client, Reply
 from codedata.records import Answer, Commit, Message
+from codedata.states import Reads
+from codedata.store import Store
 from codedata.texts import fill
 
 DEFENCE = re.compile(r"\W*mine, because\b", re.IGNORECASE)
@@ -56,6 +59,12 @@ def placebo_messages(client: Client, answer: Answer) -> list[Message]:
     """Return the challenger's request without a pull request, as a control."""
     note = fill(packaged_text("challenger.md"), given=f"The pull request: {NONE}", form=form()).strip()
     return behind(client.fit(answer.messages, note).messages, note)
+
+
+def pull_requests(root: Path) -> Reads:
+    """Return the PR records and the fields of them that a challenger depends on."""
+    fields = ("repo", "language", "issue", "description", "files", "patch", "test_patch")
+    return Reads(Store(root, Commit), fields)
 
 
 def answer_knowing(client: Client, leaks: LeakCheck, answer: Answer, commit: Commit) -> Answer:

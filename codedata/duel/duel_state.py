@@ -46,7 +46,7 @@ class DuelState:
 
 def load_duel_state(settings: Settings, panel: Panel) -> DuelState:
     """Return the state of the turns on disk. Only records that the ledgers do not know are read."""
-    reads, writes = panel.reads(settings.root), panel.writes(settings.root)
+    reads, writes = panel.reads(), panel.writes()
     plan = States("validate", WHOLE, settings.exclude, reads, writes, None, NO_SETTINGS).plan()
     return DuelState(reads.store, writes.store, plan)
 

@@ -50,15 +50,17 @@ class Panel:
     """Score turns with the judges of one run. stage.run() calls judge() and requests()."""
 
     def __init__(self, settings: Settings, models: Models | None = None, refresh: bool = False,
-                 decided: dict | None = None, how: str = "", with_leaks: bool = True):
+                 decided: dict | None = None, how: str = "", cls: type | None = None, with_leaks: bool = True):
         """Choose the judges from the settings. Without `models` the panel cannot ask its judges.
 
         `refresh` is the flag --refresh: verdicts made with other settings are asked for again.
         `decided` is the content of a _duel.json, whose judges and order replace those of the
         settings. `how` says how the challenger was made; score_<how>/ is used if it differs from
-        [challenger] how. `with_leaks` is False where no challenger is judged, as in a trial of the
+        [challenger] how. `cls` is the class of the scores, which says where they go; by default that of
+        [duel] mode. `with_leaks` is False where no challenger is judged, as in a trial of the
         judges: then no leak judge is asked. Raise Trouble if [judge] exclude_self leaves no judge.
         """
+        self.root = settings.root
         self.rival, self.order = settings.duel.mode, settings.judge.order
         speakers = [] if decided else settings.judges()
         self.models = {spec.role: spec.model for spec in speakers}
@@ -68,7 +70,7 @@ class Panel:
             self._exclude(same_family(self.models, generators(settings.root)))
         self.names = list(self.models)
         self.how = how if how != settings.challenger.how else ""
-        score = SCORES[self.rival]
+        score = cls or SCORES[self.rival]
         self.cls = variant(score, self.how) if self.how else score   # the type that judge() returns
         self.clients: list[Client] = [c for c in models.judges() if c.spec.role in self.models] if models else []
         self.orders = (f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else []))
@@ -86,15 +88,15 @@ class Panel:
             raise Trouble("leaves no judge: all are of the family of a model that answered.", "[judge] exclude_self",
                           "Add a judge of another family, or take exclude_self away.")
 
-    def reads(self, root) -> Reads:
+    def reads(self) -> Reads:
         """Return the Answer fields that judging a turn depends on."""
         sides = (SIDES[self.rival], "challenger")
-        answers = Store(root, variant(Answer, self.how) if self.how else Answer)
+        answers = Store(self.root, variant(Answer, self.how) if self.how else Answer)
         return Reads(answers, fields=("messages", *sides), needs=sides, made_by="ch")
 
-    def writes(self, root) -> Writes:
+    def writes(self) -> Writes:
         """Return the score fields that judging a turn fills in."""
-        return Writes(Store(root, self.cls), fields=tuple(self.cls.__dataclass_fields__), copies=("instance_id",),
+        return Writes(Store(self.root, self.cls), fields=tuple(self.cls.__dataclass_fields__), copies=("instance_id",),
                       optional=("leaks",), parts=self.parts(), fault=self._fault)
 
     def parts(self) -> Parts:
