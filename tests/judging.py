@@ -136,10 +136,10 @@ def by_order(**replies):
 
 def asked(fake) -> list[tuple]:
     """(model, number of the turn, order) of each request since the last call, sorted."""
-    found = sorted((r.body["model"], int(re.search(r"user\]\]\ntask (\d+)", r.last, re.MULTILINE)[1]), order_of(r))
-                   for r in fake.requests)
+    requests = [request for request in fake.requests if request.body]   # a kill may have cut one short
     fake.requests.clear()
-    return found
+    return sorted((r.body["model"], int(re.search(r"user\]\]\ntask (\d+)", r.last, re.MULTILINE)[1]), order_of(r))
+                  for r in requests)
 
 
 def calls(models: str, *turns: int, orders=BOTH) -> list[tuple]:

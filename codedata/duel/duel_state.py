@@ -91,7 +91,7 @@ def duel_record(own: DuelSettings, panel: Panel, judged: list[JudgedTurn], turns
 
     def by(order: str) -> tuple[DuelOutcome, list]:
         turns = [turn_score(turn.judges, panel.names, order) for turn in judged]
-        return decide(turns, panel.names, clusters=clusters, turns_left=turns_left, **rules), turns
+        return decide(turns, panel.names, own, clusters, turns_left), turns
 
     (outcome, turns), rival = by(panel.order), panel.rival
     total = outcome.total

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass, replace
 
 from codedata import config
 from codedata.errors import BrokenRecord, Trouble
-from codedata.leak.facts import find_facts
-from codedata.leak.judge import judge_turn
+from codedata.leak.facts import certain_findings, find_facts
+from codedata.leak.judge import Suspect, judge_turn
 from codedata.llm import Client, Models
 from codedata.progress import say
 from codedata.records import Commit, Message, parse
@@ -80,9 +80,10 @@ def _verdict(text: str, where: str, judge: Client | None) -> dict:
     line = parse(AnswerLine, data, where)
     commit = _commit(data.get("pr"), f"{where} `pr`")
     facts = find_facts(line.messages, line.answer, commit)
-    findings = [{"quote": fact.text, "kind": fact.kind, "why": fact.why} for fact in facts if fact.certain]
     if judge:
-        findings = judge_turn(judge, line.messages, line.answer, commit).findings
+        findings = judge_turn(judge, Suspect(line.messages, line.answer, commit)).findings
+    else:
+        findings = certain_findings(line.messages, line.answer, commit)
     return {"id": line.id, "leak": bool(findings), "findings": findings, "facts": [*map(asdict, facts)]}
 
 

@@ -27,6 +27,7 @@ DEFINED = re.compile(r"\b(?:def|class|func|function|fn|struct|interface|trait|en
                      r"\s+(?:\([^)]{0,200}\)\s*)?([^\W\d]\w*)")
 TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t*&]+){1,5}([^\W\d]\w*)\(", re.MULTILINE)     # matches C-like languages
 ASSIGNED = re.compile(r"^[ \t]*([^\W\d]\w*)[ \t]*(?::[^=\n]{1,60})?(?::=|=(?!=))", re.MULTILINE)
+DEFINITIONS = (DEFINED, TYPED, ASSIGNED)
 LABEL = re.compile(r"""\b(?:it|test|describe|t\.Run)\(\s*["'`]([^"'`\n]{4,200})|\bname: *"([^"\n]{4,200})"|"""
                    r"""^(?:check|expect|run|ok|case)\w* ["']?(\w+_\w+)""", re.MULTILINE)
 QUOTED = re.compile(r'"((?:[^"\\\n]|\\.){6,200})"|\'((?:[^\'\\\n]|\\.){6,200})\'|`([^`\n]{6,200})`')
@@ -46,6 +47,12 @@ def find_facts(history: list[Message], turn: str, commit: Commit) -> list[Fact]:
     found = [fact for find in (_paths, _names, _literals, _lines, _code, _anchors)
              for fact in islice(find(turn, shown, hidden), MAX_FACTS)]
     return sorted(found, key=lambda fact: (fact.start, fact.end, fact.kind))
+
+
+def certain_findings(history: list[Message], turn: str, commit: Commit) -> list[dict]:
+    """Return the facts that bar a turn if no leak judge is set, as findings {quote, kind, why}."""
+    return [{"quote": fact.text, "kind": fact.kind, "why": fact.why}
+            for fact in find_facts(history, turn, commit) if fact.certain]
 
 
 def shown_share(history: list[Message], commit: Commit) -> float:
@@ -99,12 +106,13 @@ class Patch:
     @cached_property
     def names(self) -> dict[str, str]:
         """Return {defined name: source of the first hunk that defines it}."""
-        found: dict[str, str] = {}
+        names: dict[str, str] = {}
         for hunk in self.hunks:
             text = "\n".join((hunk.header, *hunk.old, *hunk.added))
-            for kind in (DEFINED, TYPED, ASSIGNED):
-                found |= dict.fromkeys((name for name in kind.findall(text) if name not in found), hunk.source)
-        return found
+            for pattern in DEFINITIONS:
+                for name in pattern.findall(text):
+                    names.setdefault(name, hunk.source)
+        return names
 
     @cached_property
     def labels(self) -> set[str]:
@@ -129,44 +137,46 @@ _read = lru_cache(maxsize=8)(Patch)
 # Each finder yields the facts of one kind.
 
 def _paths(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
-    own = {path.rpartition("/")[2] for path in WRITES.findall(turn)}
-    for match in _first(PATH.finditer(turn)):
+    written = {path.rpartition("/")[2] for path in WRITES.findall(turn)}
+    for match in _distinct(PATH.finditer(turn)):
         name = match[0].rpartition("/")[2]
         path = hidden.by_file.get(name)
-        if not path or not path.endswith(match[0]) or name in shown.files or name in own:
+        if not path or not path.endswith(match[0]) or name in shown.files or name in written:
             continue
-        stem = name.partition(".")[0]
-        is_code = hidden.paths[path] != "test_patch" and not name.endswith(PROSE) and stem not in ENTRY_POINTS
-        yield _fact("path", match, hidden.paths[path], "a file that was not shown",
-                    is_code and "." in name and stem.lower() not in shown.words)
+        stem, dot, _ = name.partition(".")
+        source = hidden.paths[path]
+        is_code = source != "test_patch" and not name.endswith(PROSE) and stem not in ENTRY_POINTS
+        certain = is_code and bool(dot) and stem.lower() not in shown.words
+        yield _fact("path", match[0], match.start(), source, "a file that was not shown", certain)
 
 
 def _names(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
     code = "\n".join(turn.split("```")[1::2])
-    own = {name for kind in (DEFINED, TYPED, ASSIGNED) for name in kind.findall(code)}
-    for match in _first(NAME.finditer(turn)):
-        name = match[0]
-        if name not in shown.names and (source := hidden.names.get(name)) and len(name) > 2:
+    defined = {name for pattern in DEFINITIONS for name in pattern.findall(code)}
+    for match in _distinct(NAME.finditer(turn)):
+        name, start = match[0], match.start()
+        if name in hidden.names and name not in shown.names and len(name) > 2:
             is_compound = "_" in name.strip("_") or not (name.islower() or name.istitle())
-            is_attribute = turn[:match.start()].endswith(".")   # it may belong to a library's object
-            yield _fact("name", match, source, "a name that was not shown",
-                        is_compound and not is_attribute and name not in own)
+            is_attribute = turn[:start].endswith(".")   # it may belong to a library's object
+            certain = is_compound and not is_attribute and name not in defined
+            yield _fact("name", name, start, hidden.names[name], "a name that was not shown", certain)
     for label in hidden.labels:
-        at = turn.find(label)
-        if at >= 0 and _squeezed(label) not in shown.squeezed:
-            yield Fact("test", label, at, at + len(label), "test_patch", "a test of the pull request",
-                       "_" in label or label.count(" ") >= 2)
+        if label in turn and _squeezed(label) not in shown.squeezed:
+            certain = "_" in label or label.count(" ") >= 2
+            yield _fact("test", label, turn.find(label), "test_patch", "a test of the pull request",
+                        certain)
 
 
 def _literals(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
     for hunk in hidden.hunks:
         for match in QUOTED.finditer("\n".join(hunk.added)):
             text = next(filter(None, match.groups()))
-            at = turn.find(text)
-            if at >= 0 and _squeezed(text) not in shown.squeezed:
-                yield Fact("literal", text, at, at + len(text), hunk.source, "a text of the pull request",
-                           (hunk.source == "test_patch" and "_" in text and text.isidentifier()) or (
-                               text.count(" ") >= 3 and not shown.shows(hunk)))
+            if text in turn and _squeezed(text) not in shown.squeezed:
+                is_test_id = hunk.source == "test_patch" and "_" in text and text.isidentifier()
+                is_sentence = text.count(" ") >= 3
+                certain = is_test_id or (is_sentence and not shown.shows(hunk))
+                yield _fact("literal", text, turn.find(text), hunk.source,
+                            "a text of the pull request", certain)
 
 
 def _lines(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
@@ -175,45 +185,50 @@ def _lines(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
         first, last = numbers[0], numbers[-1]
         if first <= 1 or last - first > MAX_RANGE_LINES:
             continue
-        named = {hidden.by_file.get(path.rpartition("/")[2]) for path in PATH.findall(turn)} - {None}
+        paths = {hidden.by_file.get(path.rpartition("/")[2]) for path in PATH.findall(turn)} - {None}
         for hunk in hidden.hunks:
-            is_there = first <= hunk.start + hunk.length + NEAR_LINES and last >= hunk.start - NEAR_LINES
-            name = hunk.path.rpartition("/")[2]
-            if hunk.length and is_there and hunk.path in named and not shown.shows(hunk):
-                yield _fact("line", match, hunk.source, f"lines of {hunk.path}, which were not shown",
-                            name not in shown.files and hunk.source == "patch")
+            end = hunk.start + hunk.length + NEAR_LINES
+            is_near = first <= end and last >= hunk.start - NEAR_LINES
+            if hunk.length and is_near and hunk.path in paths and not shown.shows(hunk):
+                is_new_file = hunk.path.rpartition("/")[2] not in shown.files
+                yield _fact("line", match[0], match.start(), hunk.source,
+                            f"lines of {hunk.path}, which were not shown",
+                            is_new_file and hunk.source == "patch")
                 break
 
 
 def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
-    said = _squeezed(turn)
+    squeezed_turn = _squeezed(turn)
     for hunk in hidden.hunks:
-        for lines, least, why in ((hunk.old, MIN_CODE_CHARS, "code that is there and was not shown"),
-                                  (hunk.added, MIN_NEW_CODE_CHARS, "code that the pull request adds")):
+        kinds = ((hunk.old, MIN_CODE_CHARS, "code that is there and was not shown"),
+                 (hunk.added, MIN_NEW_CODE_CHARS, "code that the pull request adds"))
+        for lines, min_chars, why in kinds:
             for line in lines:
                 squeezed = _squeezed(line)
-                if len(squeezed) < least or squeezed not in said or squeezed in shown.squeezed:
-                    continue
-                start = max(turn.find(line.strip()), 0)
-                yield Fact("code", line.strip(), start, start + len(line.strip()), hunk.source, why,
-                           lines is hunk.old and hunk.source == "patch" and len(NAME.findall(line)) >= 2)
+                if len(squeezed) >= min_chars and squeezed in squeezed_turn and (
+                        squeezed not in shown.squeezed):
+                    is_source = lines is hunk.old and hunk.source == "patch"
+                    yield _fact("code", line.strip(), max(turn.find(line.strip()), 0), hunk.source,
+                                why, is_source and len(NAME.findall(line)) >= 2)
 
 
 def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
     """Yield texts that an edit of the turn replaces or searches for but that nothing has shown."""
     thought, *rest = turn.split("```")
-    code, said = "\n".join(rest[::2]), _squeezed(thought)
-    for text in dict.fromkeys(match[2] for kind in (SUBSTITUTION, REPLACED) for match in kind.finditer(code)):
-        lines = (line.strip("^$").replace(".*", "") for line in map(_squeezed, re.split(r"\\n|\n", text)))
+    code, squeezed_thought = "\n".join(rest[::2]), _squeezed(thought)
+    matches = [match for pattern in (SUBSTITUTION, REPLACED) for match in pattern.finditer(code)]
+    for text in dict.fromkeys(match[2] for match in matches):
+        lines = (_squeezed(line).strip("^$").replace(".*", "") for line in re.split(r"\\n|\n", text))
         unseen = next((line for line in lines if len(line) >= MIN_ANCHOR_CHARS
-                       and line not in shown.squeezed and line not in said), None)
+                       and line not in shown.squeezed and line not in squeezed_thought), None)
         if unseen:
-            start, is_old = turn.find(text), unseen in hidden.old_squeezed
-            yield Fact("anchor", text, start, start + len(text), "patch" if is_old else "",
-                       "text to edit that was not shown", is_old and len(unseen) >= MIN_CODE_CHARS)
+            is_old = unseen in hidden.old_squeezed
+            yield _fact("anchor", text, turn.find(text), "patch" if is_old else "",
+                        "text to edit that was not shown",
+                        is_old and len(unseen) >= MIN_CODE_CHARS)
 
 
-def _first(matches: Iterable[re.Match]) -> Iterator[re.Match]:
+def _distinct(matches: Iterable[re.Match]) -> Iterator[re.Match]:
     """Yield the first match of each distinct text."""
     seen: set[str] = set()
     for match in matches:
@@ -222,8 +237,8 @@ def _first(matches: Iterable[re.Match]) -> Iterator[re.Match]:
             yield match
 
 
-def _fact(kind: str, match: re.Match, source: str, why: str, certain: bool) -> Fact:
-    return Fact(kind, match[0], match.start(), match.end(), source, why, certain)
+def _fact(kind: str, text: str, start: int, source: str, why: str, certain: bool) -> Fact:
+    return Fact(kind, text, start, start + len(text), source, why, certain)
 
 
 def _squeezed(text: str) -> str:
