@@ -10,9 +10,9 @@ from fake_llm import Status
 from judging import (
     by_model,
     prefers,
-    script_here,
+    run_main,
     shown,
-    validate_here,
+    validated,
     verdict,
     write_answers,
     write_panel,
@@ -38,9 +38,7 @@ def sensible(request):
 
 
 def check(root, *words, code: int = 0) -> str:
-    done = script_here(check_judges.main, root, *words)
-    assert done.returncode == code, done.stderr
-    return done.stderr
+    return run_main(check_judges.main, root, *words, code=code)
 
 
 def summary(root, name: str) -> dict:
@@ -122,7 +120,7 @@ def test_a_judge_that_fails_leaves_the_others_and_is_asked_again(root, fake_llm)
 
 def test_the_duel_s_own_scores_are_not_touched(root, fake_llm):
     fake_llm.always(verdict(2))
-    validate_here(root)
+    validated(root)
     before = {p.name: p.read_bytes() for p in (root / "score").iterdir() if p.is_file()}
     check(root, "--turns", 2)
     assert {p.name: p.read_bytes() for p in (root / "score").iterdir() if p.is_file()} == before

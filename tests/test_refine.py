@@ -9,14 +9,13 @@ import pytest
 from conftest import (
     kill,
     ledger_lines,
-    run_here,
     start_script,
     write_commits,
     write_prompts,
     write_toml,
 )
 from conftest import turn_of as command
-from judging import script_here, shown
+from judging import run_main, shown
 
 import ch
 import king
@@ -54,7 +53,7 @@ def root(tmp_path, fake_llm):
     toml(tmp_path, fake_llm)
     fake_llm.always(model(better=5))
     for script in (king, ch, validate, report):
-        assert run_here(script.main, tmp_path) == 0
+        run_main(script.main, tmp_path)
     assert len(list((tmp_path / "refined").glob("p*.json"))) == N
     fake_llm.requests.clear()
     return tmp_path
@@ -65,9 +64,7 @@ def toml(root, fake, more: str = "") -> None:
 
 
 def refine_here(root, *flags, code: int = 0) -> str:
-    done = script_here(refine.main, root, *flags)
-    assert done.returncode == code, done.stderr
-    return done.stderr
+    return run_main(refine.main, root, *flags, code=code)
 
 
 def name(i) -> str:
@@ -87,7 +84,7 @@ def test_a_better_attempt_goes_into_place_and_moves_to_final(root, fake_llm):
     refine_here(root)
     assert fake_llm.n_requests == N + 2 * N
     assert load(root, "answer")["challenger"] == turn("worth5") and load(root, "score")["score"] == 100
-    assert run_here(report.main, root) == 0
+    run_main(report.main, root)
     assert len(list((root / "final").glob("p*.json"))) == N and not list((root / "refined").glob("p*.json"))
     text = (root / "report" / "report.md").read_text()
     assert "4 turns replaced by a refined one: 30.0 points more on the mean, 4 of them in final/" in text
@@ -97,11 +94,11 @@ def test_a_better_attempt_goes_into_place_and_moves_to_final(root, fake_llm):
 
 def test_afterwards_every_script_has_nothing_to_do(root, fake_llm):
     refine_here(root)
-    run_here(report.main, root)
+    run_main(report.main, root)
     fake_llm.requests.clear()
     for script in (king, ch, validate, report, refine):
-        done = script_here(script.main, root)
-        assert done.returncode == 0 and "edited" not in done.stderr and "stale" not in done.stderr
+        said = run_main(script.main, root)
+        assert "edited" not in said and "stale" not in said
     assert fake_llm.n_requests == 0
 
 
@@ -151,7 +148,7 @@ def test_attempts_add_up_and_the_best_one_counts(root, fake_llm):
     refine_here(root)
     assert load(root, "score")["score"] == 80
     toml(root, fake_llm, "[report]\nfinal_min = 90.0\n")
-    run_here(report.main, root)     # refined again
+    run_main(report.main, root)     # refined again
     fake_llm.always(model(better=4))
     refine_here(root)
     assert [one["score_then"] for one in attempts(root)] == [70, 80] and load(root, "score")["score"] == 90
@@ -160,7 +157,7 @@ def test_attempts_add_up_and_the_best_one_counts(root, fake_llm):
 
 def test_defeat_is_refined_where_asked(root, fake_llm):
     toml(root, fake_llm, "[report]\ndefeat_min = 75.0\n")
-    run_here(report.main, root)
+    run_main(report.main, root)
     assert "refined/ has nothing" in refine_here(root) and fake_llm.n_requests == 0
     refine_here(root, "--defeat")
     assert fake_llm.n_requests == 3 * N
@@ -168,7 +165,7 @@ def test_defeat_is_refined_where_asked(root, fake_llm):
 
 def test_a_score_edited_by_hand_is_not_replaced(root, fake_llm):
     (root / "score" / f"{name(2)}.json").write_text(json.dumps({**load(root, "score", 2), "score": 71}))
-    run_here(report.main, root)
+    run_main(report.main, root)
     refine_here(root)
     assert load(root, "score", 2)["score"] == 71 and load(root, "answer", 2)["challenger"] == turn("worth2")
     assert load(root, "score", 1)["score"] == 100

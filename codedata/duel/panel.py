@@ -46,6 +46,7 @@ SCHEMA = {"name": "verdict", "strict": True, "schema": {
 USAGE = ("tokens_in", "tokens_out", "cost_usd", "tries", "timeouts", "throttled")
 SCORES = {"king": Score, "reference": ReferenceScore}   # the record class for each [duel] mode
 SIDES = {"king": "king", "reference": "assistant"}      # the Answer field of the challenger's rival
+MODEL = re.compile(r"\bmodel[ _]?([12])\b", re.IGNORECASE)
 ALL_DOWN = "Wait and run again, or take the judge out of [judge] models: that costs nothing."
 
 
@@ -312,8 +313,7 @@ class _Turn:
         if verdict:
             entry["verdict"], entry["scores"] = scores_of(verdict.picks, question.order, self.rival)
             sides = sides_shown(question.order, self.rival)
-            entry["reason"] = re.sub(r"\bmodel[ _]?([12])\b", lambda match: sides[int(match[1]) - 1],
-                                     verdict.reason, flags=re.IGNORECASE)
+            entry["reason"] = MODEL.sub(lambda match: sides[int(match[1]) - 1], verdict.reason)
             entry["parse_ok"] = True
         return entry
 

@@ -51,7 +51,8 @@ class TurnsToRefine(View):
 
     def __init__(self, root: Path, also_defeat: bool):
         super().__init__()
-        self._stores = [Store(root, cls) for cls in ((Refined, Defeat) if also_defeat else (Refined,))]
+        buckets = (Refined, Defeat) if also_defeat else (Refined,)
+        self._stores = [Store(root, bucket) for bucket in buckets]
         self._answers = Store(root, Answer)
         self._store_of: dict[str, Store] = {}
 

@@ -54,7 +54,8 @@ class Challenger:
     def __init__(self, how: str, settings: Settings, models: Models):
         self.how, self._n_candidates = how, settings.challenger.candidates
         self._client = models.client("challenger")
-        self._leaks = LeakCheck(settings, models, is_on="leak.md" in PROMPTS[how])   # others are blind
+        is_blind = how in ("chosen", "placebo")
+        self._leaks = LeakCheck(settings, models, is_on=not is_blind)
         king = models.client("king") if how == "chosen" else None
         self._blind = king and king.with_speaker(replace(king.spec, temperature=BLIND_TEMPERATURE))
 
@@ -79,7 +80,8 @@ class Challenger:
     def requests(self, answer: Answer, commit: Commit, **_):
         """Yield (client, messages) of the calls that are certain to be made, for --dry-run."""
         if self.how == "chosen":
-            yield from [(self._blind, king_messages(self._blind, answer.messages))] * self._n_candidates
+            candidate = self._blind, king_messages(self._blind, answer.messages)
+            yield from [candidate] * self._n_candidates
         if self.how == "placebo":
             yield self._client, placebo_messages(self._client, answer)
         else:

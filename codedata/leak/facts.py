@@ -1,8 +1,9 @@
 """List facts about a turn: texts shared with the pull request that the conversation has not shown.
 
-All facts come from comparing texts, never from interpreting a sentence: paths, names, literals, line numbers and code
-of the pull request, verbatim, and anchors, texts that an edit of the turn replaces or searches for. The leak judge gets
-the facts as hints; without a leak judge, `certain` ones reject a turn. Paraphrases are not detected.
+All facts come from comparing texts, never from interpreting a sentence: paths, names, literals, line
+numbers and code of the pull request, verbatim, and anchors, texts that an edit of the turn replaces
+or searches for. The leak judge gets the facts as hints; without a leak judge, `certain` ones reject
+a turn. Paraphrases are not detected.
 """
 from __future__ import annotations
 
@@ -23,22 +24,29 @@ NEAR_LINES = 3               # a range this close to a hunk matches it
 MAX_RANGE_LINES = 100        # a longer range just views the file
 NAME = re.compile(r"[^\W\d]\w*")
 PATH = re.compile(r"[\w@+~-][\w.@+~/-]*[\w]")
-DEFINED = re.compile(r"\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|const|let|var|#define)"
+DEFINED = re.compile(r"\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|const|"
+                     r"let|var|#define)"
                      r"\s+(?:\([^)]{0,200}\)\s*)?([^\W\d]\w*)")
-TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t*&]+){1,5}([^\W\d]\w*)\(", re.MULTILINE)     # matches C-like languages
+TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t*&]+){1,5}([^\W\d]\w*)\(", re.MULTILINE)   # C-like
 ASSIGNED = re.compile(r"^[ \t]*([^\W\d]\w*)[ \t]*(?::[^=\n]{1,60})?(?::=|=(?!=))", re.MULTILINE)
 DEFINITIONS = (DEFINED, TYPED, ASSIGNED)
-LABEL = re.compile(r"""\b(?:it|test|describe|t\.Run)\(\s*["'`]([^"'`\n]{4,200})|\bname: *"([^"\n]{4,200})"|"""
+LABEL = re.compile(r"""\b(?:it|test|describe|t\.Run)\(\s*["'`]([^"'`\n]{4,200})|"""
+                   r"""\bname: *"([^"\n]{4,200})"|"""
                    r"""^(?:check|expect|run|ok|case)\w* ["']?(\w+_\w+)""", re.MULTILINE)
 QUOTED = re.compile(r'"((?:[^"\\\n]|\\.){6,200})"|\'((?:[^\'\\\n]|\\.){6,200})\'|`([^`\n]{6,200})`')
-RANGE = re.compile(r"(?<![\w.])(\d{1,6}),(\d{1,6})p\b|\blines? (\d{1,6})(?: ?(?:-|to|and) ?(\d{1,6}))?|"
+RANGE = re.compile(r"(?<![\w.])(\d{1,6}),(\d{1,6})p\b|"
+                   r"\blines? (\d{1,6})(?: ?(?:-|to|and) ?(\d{1,6}))?|"
                    r"(?<=\.)\w{1,5}:(\d{1,6})\b")
-WRITES = re.compile(r"""(?:>>?|\btee(?: -a)?|\btouch|\bmkdir -p|\bmv \S+|\bcp \S+|open\()\s*["']?([\w./@+~-]+)""")
+WRITES = re.compile(r"""(?:>>?|\btee(?: -a)?|\btouch|\bmkdir -p|\bmv \S+|\bcp \S+|open\()\s*"""
+                    r"""["']?([\w./@+~-]+)""")
 SUBSTITUTION = re.compile(r"\bs([|/#,@!])((?:\\.|(?!\1)[^\n\\]){3,400})\1")
-REPLACED = re.compile(r"""(?:\.replace|\.index|\.find|\bold ?=|\bassert)\s*\(?\s*[rf]?("{3}|'{3}|"|')(.{3,2000}?)"""
+REPLACED = re.compile(r"""(?:\.replace|\.index|\.find|\bold ?=|\bassert)\s*\(?\s*[rf]?"""
+                      r"""("{3}|'{3}|"|')(.{3,2000}?)"""
                       r"""(?<!\\)\1""", re.DOTALL)
-PROSE = (".md", ".rst", ".txt", ".adoc", ".json", ".toml", ".cfg", ".ini", ".yml", ".yaml", ".lock", ".mod", ".sum")
-ENTRY_POINTS = {"__init__", "__main__", "index", "main", "mod", "lib", "setup", "conftest"}   # tools look for them
+PROSE = (".md", ".rst", ".txt", ".adoc", ".json", ".toml", ".cfg", ".ini", ".yml", ".yaml", ".lock",
+         ".mod", ".sum")
+# files that tools look for
+ENTRY_POINTS = {"__init__", "__main__", "index", "main", "mod", "lib", "setup", "conftest"}
 
 
 def find_facts(history: list[Message], turn: str, commit: Commit) -> list[Fact]:
@@ -56,11 +64,14 @@ def certain_findings(history: list[Message], turn: str, commit: Commit) -> list[
 
 
 def shown_share(history: list[Message], commit: Commit) -> float:
-    """Return the share (0 to 1) of the patch's removed and context lines that were shown; 0 without such lines."""
-    lines = [squeezed for hunk in patch_of(commit).hunks if hunk.source == "patch" for line in hunk.old
-             if len(squeezed := _squeezed(line)) >= MIN_SHOWN_LINE_CHARS]
+    """Return the share (0 to 1) of the patch's removed and context lines that were shown; 0 without
+    such lines.
+    """
+    lines = [_squeezed(line) for hunk in patch_of(commit).hunks if hunk.source == "patch"
+             for line in hunk.old]
+    lines = [line for line in lines if len(line) >= MIN_SHOWN_LINE_CHARS]
     shown = Shown(history)
-    return sum(line in shown.squeezed for line in lines) / len(lines) if lines else 0.0
+    return sum(line in shown.squeezed for line in lines) / max(1, len(lines))
 
 
 class Shown:
@@ -100,7 +111,8 @@ class Patch:
 
     def __init__(self, patch: str, test_patch: str, files: tuple[str, ...]):
         self.hunks = [*hunks_of(patch, "patch"), *hunks_of(test_patch, "test_patch")]
-        self.paths = {**dict.fromkeys(files, "files"), **{hunk.path: hunk.source for hunk in reversed(self.hunks)}}
+        sources = {hunk.path: hunk.source for hunk in reversed(self.hunks)}
+        self.paths = dict.fromkeys(files, "files") | sources
         self.by_file = {path.rpartition("/")[2]: path for path in self.paths}
 
     @cached_property
@@ -117,7 +129,8 @@ class Patch:
     @cached_property
     def labels(self) -> set[str]:
         """Return the labels (string names) of the tests that the pull request adds."""
-        added = "\n".join(line for hunk in self.hunks if hunk.source == "test_patch" for line in hunk.added)
+        added = "\n".join(line for hunk in self.hunks if hunk.source == "test_patch"
+                          for line in hunk.added)
         return {label for groups in LABEL.findall(added) for label in groups if label}
 
     @cached_property
@@ -127,7 +140,7 @@ class Patch:
 
 
 def patch_of(commit: Commit) -> Patch:
-    """Return the pull request's patches, cached so that consecutive turns of an instance share them."""
+    """Return the pull request's patches, cached so that turns of an instance share them."""
     return _read(commit.patch, commit.test_patch, tuple(commit.files))
 
 
@@ -159,7 +172,8 @@ def _names(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
             is_compound = "_" in name.strip("_") or not (name.islower() or name.istitle())
             is_attribute = turn[:start].endswith(".")   # it may belong to a library's object
             certain = is_compound and not is_attribute and name not in defined
-            yield _fact("name", name, start, hidden.names[name], "a name that was not shown", certain)
+            yield _fact("name", name, start, hidden.names[name], "a name that was not shown",
+                        certain)
     for label in hidden.labels:
         if label in turn and _squeezed(label) not in shown.squeezed:
             certain = "_" in label or label.count(" ") >= 2
@@ -185,7 +199,8 @@ def _lines(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
         first, last = numbers[0], numbers[-1]
         if first <= 1 or last - first > MAX_RANGE_LINES:
             continue
-        paths = {hidden.by_file.get(path.rpartition("/")[2]) for path in PATH.findall(turn)} - {None}
+        names = {path.rpartition("/")[2] for path in PATH.findall(turn)}
+        paths = {hidden.by_file[name] for name in names if name in hidden.by_file}
         for hunk in hidden.hunks:
             end = hunk.start + hunk.length + NEAR_LINES
             is_near = first <= end and last >= hunk.start - NEAR_LINES
@@ -218,7 +233,8 @@ def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
     code, squeezed_thought = "\n".join(rest[::2]), _squeezed(thought)
     matches = [match for pattern in (SUBSTITUTION, REPLACED) for match in pattern.finditer(code)]
     for text in dict.fromkeys(match[2] for match in matches):
-        lines = (_squeezed(line).strip("^$").replace(".*", "") for line in re.split(r"\\n|\n", text))
+        lines = (_squeezed(line).strip("^$").replace(".*", "")
+                 for line in re.split(r"\\n|\n", text))
         unseen = next((line for line in lines if len(line) >= MIN_ANCHOR_CHARS
                        and line not in shown.squeezed and line not in squeezed_thought), None)
         if unseen:
@@ -242,5 +258,5 @@ def _fact(kind: str, text: str, start: int, source: str, why: str, certain: bool
 
 
 def _squeezed(text: str) -> str:
-    """Return the text without whitespace and backslashes, so that shell-quoted code equals the file's."""
+    """Return the text without whitespace and backslashes: shell-quoted code equals the file's."""
     return "".join(text.split()).replace("\\", "")

@@ -2,11 +2,12 @@
 
 answer*/_leaks/ and score/ store a verdict as:
 
-    {judge, side: "challenger" | "king", of, attempt, leak, findings [{quote, kind, why}], hedged_claims, raw,
-     usage {tokens_in, tokens_out, cost_usd}, seconds, settings}
+    {judge, side: "challenger" | "king", of, attempt, leak, findings [{quote, kind, why}],
+     hedged_claims, raw, usage {tokens_in, tokens_out, cost_usd}, seconds, settings}
 
-`of` is a digest of history, turn and pull request: a verdict on other texts does not count. If a reply
-does not fit the schema or quotes text absent from the turn, ask once more; then the item fails.
+`of` is a digest of history, turn and pull request: a verdict on other texts does not count. If a
+reply does not fit the schema or quotes text absent from the turn, ask once more; then the item
+fails.
 """
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ KINDS = ("path", "name", "line", "literal", "test", "cause", "fix", "mention")
 ATTEMPTS = 2                 # limits the requests for a valid reply
 MAX_FINDINGS = 20            # findings kept per turn
 MAX_REPLY_CHARS = 60_000     # the verdict is searched in the last ones
-OPENING, MAX_OPENINGS = re.compile(r'\{\s{0,99}"'), 200   # starts of JSON objects; the last ones are tried
+OPENING = re.compile(r'\{\s{0,99}"')   # the start of a JSON object
+MAX_OPENINGS = 200           # the last ones are tried
 STRICT = {"type": "object", "additionalProperties": False}
 TEXT = {"type": "string"}
 FINDING = {"quote": TEXT, "kind": {**TEXT, "enum": [*KINDS]}, "why": TEXT}
@@ -68,13 +70,13 @@ class Suspect:
 
     @cached_property
     def digest(self) -> str:
-        """Return the digest of history, turn and pull request, which identifies a verdict's input."""
+        """Return the digest of history, turn and pull request, which identifies the input."""
         texts = (getattr(self.commit, name) for name in OF_COMMIT)
         return digest([self.history, self.turn, *texts])
 
 
 def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> LeakVerdict:
-    """Return a leak judge's verdict on a turn; raise ItemFailed after two invalid replies or none."""
+    """Return a leak judge's verdict; raise ItemFailed after two invalid replies or none."""
     problem = ""
     for attempt in range(1, ATTEMPTS + 1):
         reply = client.ask(request(client, suspect, attempt), schema=SCHEMA)
@@ -104,11 +106,12 @@ def request(client: Client, suspect: Suspect, attempt: int = 1) -> list[Message]
 
 def findings_text(findings: list[dict]) -> str:
     """Return the findings as text for a model, one per line."""
-    return "\n".join(f'- "{" ".join(one["quote"].split())}": {" ".join(one["why"].split())}' for one in findings)
+    lines = ((" ".join(one["quote"].split()), " ".join(one["why"].split())) for one in findings)
+    return "\n".join(f'- "{quote}": {why}' for quote, why in lines)
 
 
 def read_reply(text: str, turn: str) -> tuple[dict | None, str]:
-    """Return ({leak, findings, hedged_claims}, "") for a valid reply, else (None, what is wrong)."""
+    """Return ({leak, findings, hedged_claims}, "") for a valid reply, else (None, the problem)."""
     reply = _last_object(text)
     if reply is None:
         return None, "no JSON object with `findings` and `leak`"
