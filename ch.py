@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Answer every turn as the challenger: knowing the hidden pull request, under the blind-agent rule.
 
-A turn in which a leak judge finds what the conversation has not shown is asked for again, with what was found; where it
-still shows some after [challenger] leak_retries more tries, the item fails. --how says how the pull request is used.
+A turn in which a leak judge finds what the conversation has not shown is asked for again, with what
+was found; where it still shows some after [challenger] leak_retries more tries, the item fails.
+--how says how the pull request is used.
 
 reads   answer*/<source>_<order>.json   Answer, from king.py (its instance_id and messages)
         commit/<instance_id>.json       Commit, the PR record
@@ -33,7 +34,8 @@ def main(argv=None) -> int:
         challenger = variants.Challenger(how, settings, models)
         reads = variants.reads(settings.root)
         return run_loop.run(
-            "ch", args, settings, models, challenger.make, reads=reads, joined=pull_requests(settings.root),
+            "ch", args, settings, models, challenger.make, reads=reads,
+            joined=pull_requests(settings.root),
             writes=variants.writes(settings, how, reads.store), requests=challenger.requests,
             identity=challenger.identity(), after="king.py",
             then="validate.py" if how == settings.challenger.how else f"validate.py --how {how}")

@@ -32,8 +32,8 @@ def main(argv=None) -> int:
         return run_loop.run(
             "king", args, settings, models, answer,
             reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages")),
-            writes=Writes(Store(settings.root, Answer, into), fields=("instance_id", "messages", "assistant", "king"),
-                          copies=("assistant",)),
+            writes=Writes(Store(settings.root, Answer, into), copies=("assistant",),
+                          fields=("instance_id", "messages", "assistant", "king")),
             identity={**king.spec.identity(), "prompt": prompt_digest("form.md")},
             requests=lambda prompt: [(king, king_messages(king, prompt.messages))],
             after="prompt.py", then="ch.py")

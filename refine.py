@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Try the turns of refined/ once more: answer them, knowing what the judges said, and keep what is better.
+"""Try the turns of refined/ once more, knowing what the judges said, and keep what is better.
 
-Two steps, one after the other. `answer` makes an attempt at each turn, `judge` has the attempts judged; one that scores
-higher than its turn takes its place, in answer/ and score/, and what was there goes to _replaced/.
+Two steps, one after the other. `answer` makes an attempt at each turn, `judge` has the attempts
+judged; one that scores higher than its turn takes its place, in answer/ and score/, and what was
+there goes to _replaced/.
 
-reads   refined/<source>_<order>.json               Sample, from report.py (with --defeat: defeat/ too)
+reads   refined/<source>_<order>.json               Sample, from report.py (--defeat: defeat/ too)
         commit/<instance_id>.json                   Commit, the PR record
         answer*/, score/                            the turns that attempts are compared with
 writes  answer/_attempts/<source>_<order>.jsonl     Attempts, one a line (step answer)
@@ -29,17 +30,20 @@ from codedata.llm import Models
 def main(argv=None) -> int:
     parser = run_loop.parser(__doc__)
     add = parser.add_argument_group("flags of refine.py").add_argument
-    add("--steps", type=steps, default=[*STEPS], metavar="A,B", help="of answer,judge (default: both)")
+    add("--steps", type=steps, default=[*STEPS], metavar="A,B",
+        help="of answer,judge (default: both)")
     add("--defeat", action="store_true", help="the turns of defeat/ too")
     args = parser.parse_args(argv)
     settings = config.load(args)
     if "answer" in args.steps and settings.challenger.how != "informed":
-        raise Trouble("is not `informed`: refine.py tells the challenger what the judges said.", "[challenger] how")
+        raise Trouble("is not `informed`: refine.py tells the challenger what the judges said.",
+                      "[challenger] how")
     if "judge" in args.steps and settings.duel.mode != "king":
-        raise Trouble("is not `king`: refine.py is about the king.", "[duel] mode", "Unset DUEL_MODE, or set it to 0.")
+        raise Trouble("is not `king`: refine.py is about the king.", "[duel] mode",
+                      "Unset DUEL_MODE, or set it to 0.")
     codes = []
     for step in args.steps:
-        with Models(settings) as models:   # of its own: a step names and checks the models that it asks
+        with Models(settings) as models:   # a step names and checks the models that it asks
             codes.append(STEPS[step](args, settings, models))
         if codes[-1] > 1:
             break
@@ -57,20 +61,22 @@ def answer(args, settings: config.Settings, models: Models) -> int:
     """Make attempts; return the exit code."""
     refiner = Refiner(settings, models)
     return run_loop.run(
-        "ch", args, settings, models, refiner.make, reads=refiner.reads(args.defeat), writes=refiner.writes(),
-        joined=pull_requests(settings.root), identity=refiner.identity(), requests=refiner.requests,
-        after="report.py", then="" if "judge" in args.steps else "refine.py --steps judge",
+        "ch", args, settings, models, refiner.make, reads=refiner.reads(args.defeat),
+        writes=refiner.writes(), joined=pull_requests(settings.root), identity=refiner.identity(),
+        requests=refiner.requests, after="report.py",
+        then="" if "judge" in args.steps else "refine.py --steps judge",
         command="refine.py --steps answer")
 
 
 def judge(args, settings: config.Settings, models: Models) -> int:
     """Judge the attempts and put the better ones into place; return the exit code."""
     run = RefineRun(settings, models, args.refresh)
-    args = argparse.Namespace(**{**vars(args), "only": only_attempts(settings.root, args.only), "defeat": False})
+    only = only_attempts(settings.root, args.only)
+    args = argparse.Namespace(**{**vars(args), "only": only, "defeat": False})
     return run_loop.run(
-        "validate", args, settings, models, run.panel.judge, reads=run.reads(), writes=run.panel.writes(),
-        requests=run.panel.requests, finish=run.finish, after="refine.py --steps answer", then="report.py",
-        command="refine.py --steps judge")
+        "validate", args, settings, models, run.panel.judge, reads=run.reads(),
+        writes=run.panel.writes(), requests=run.panel.requests, finish=run.finish,
+        after="refine.py --steps answer", then="report.py", command="refine.py --steps judge")
 
 
 STEPS = {"answer": answer, "judge": judge}

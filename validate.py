@@ -5,13 +5,13 @@ reads   answer*/<source>_<order>.json   Answer, from king.py and ch.py
 writes  score/<source>_<order>.json     Score: each judge's verdict in each order, the turn's score
         score/_duel.json                the outcome: scores, margin, LCB, accepted or why not
         score/_ledger.jsonl             a line an attempt
-        (with --mode reference: score_reference/, the challenger against the data set's own turn; with --how and
-        another way than [challenger] how: from variants/<how>/ into score_<how>/)
+        (with --mode reference: score_reference/, the challenger against the data set's own turn;
+        with --how and another way than [challenger] how: from variants/<how>/ into score_<how>/)
 
   python validate.py --limit 3 --workers 1    # a taste
   python validate.py                          # judge what is missing, stale, incomplete or failed
   python validate.py --mode reference         # also DUEL_MODE=1
-  python validate.py --only '*_17' --force    # this turn again; the old score goes to score/_replaced/
+  python validate.py --only '*_17' --force    # this turn again; the old score to score/_replaced/
 """
 from functools import partial
 
@@ -25,8 +25,10 @@ from codedata.records import HOW
 def main(argv=None) -> int:
     parser = run_loop.parser(__doc__, "duel")
     add = parser.add_argument_group("flags of validate.py").add_argument
-    add("--mode", choices=["king", "reference"], help="whom the challenger is put against (default: king)")
-    add("--how", choices=HOW, help="the way in which the challenger was made (default: [challenger] how)")
+    add("--mode", choices=["king", "reference"],
+        help="whom the challenger is put against (default: king)")
+    add("--how", choices=HOW,
+        help="the way in which the challenger was made (default: [challenger] how)")
     args = parser.parse_args(argv)
     settings = config.load(args)
     how = args.how or settings.challenger.how
@@ -34,9 +36,10 @@ def main(argv=None) -> int:
         parser.error("--how is about the king: it goes without --mode reference")
     with Models(settings) as models:
         panel = Panel(settings, models, args.refresh, how=how)
-        return run_loop.run("validate", args, settings, models, panel.judge, reads=panel.reads(), writes=panel.writes(),
-                            requests=panel.requests, finish=partial(write_duel, settings, how), after="ch.py",
-                            then="report.py")
+        return run_loop.run(
+            "validate", args, settings, models, panel.judge, reads=panel.reads(),
+            writes=panel.writes(), requests=panel.requests,
+            finish=partial(write_duel, settings, how), after="ch.py", then="report.py")
 
 
 if __name__ == "__main__":

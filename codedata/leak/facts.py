@@ -52,9 +52,9 @@ ENTRY_POINTS = {"__init__", "__main__", "index", "main", "mod", "lib", "setup", 
 def find_facts(history: list[Message], turn: str, commit: Commit) -> list[Fact]:
     """Return the facts in a turn by position, at most MAX_FACTS from each finder."""
     shown, hidden = Shown(history), patch_of(commit)
-    found = [fact for find in (_paths, _names, _literals, _lines, _code, _anchors)
+    facts = [fact for find in (_paths, _names, _literals, _lines, _code, _anchors)
              for fact in islice(find(turn, shown, hidden), MAX_FACTS)]
-    return sorted(found, key=lambda fact: (fact.start, fact.end, fact.kind))
+    return sorted(facts, key=lambda fact: (fact.start, fact.end, fact.kind))
 
 
 def certain_findings(history: list[Message], turn: str, commit: Commit) -> list[dict]:
