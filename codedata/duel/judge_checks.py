@@ -106,8 +106,10 @@ class JudgeCheck:
     def __init__(self, name: str, n_turns: int, settings: Settings, models: Models, refresh: bool):
         self.name = name
         cls, make_pairs, self._summarize = CHECKS[name]
-        settings = replace(settings, duel=replace(settings.duel, mode="king"))   # the pairs' rival
-        self.panel = Panel(settings, models, refresh, cls=cls, with_leaks=False)
+        # the pairs have a king, and no challenger that could leak
+        settings = replace(settings, duel=replace(settings.duel, mode="king"),
+                           leak=replace(settings.leak, models=()))
+        self.panel = Panel(settings, models, refresh, cls=cls)
         self._pairs = CheckPairs(settings.root, n_turns, make_pairs)
 
     def reads(self) -> Reads:

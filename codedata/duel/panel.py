@@ -67,17 +67,14 @@ class Panel:
     """Score turns with the judges of one run. run_loop.run() calls judge() and requests()."""
 
     def __init__(self, settings: Settings, models: Models | None = None, refresh: bool = False,
-                 decided: dict | None = None, how: str = "", cls: type | None = None,
-                 with_leaks: bool = True):
+                 decided: dict | None = None, how: str = "", cls: type | None = None):
         """Choose the judges from the settings. Without `models` the panel cannot ask its judges.
 
         `refresh` is the flag --refresh: verdicts made with other settings are asked for again.
         `decided` is the content of a _duel.json, whose judges and order replace those of the
         settings. `how` says how the challenger was made; score_<how>/ is used if it differs from
         [challenger] how. `cls` is the class of the scores, whose directory they go to; by default
-        that of [duel] mode. `with_leaks` is False where no challenger is judged, as in a check of
-        the judges: then no leak judge is asked. Raise Trouble if [judge] exclude_self leaves no
-        judge.
+        that of [duel] mode. Raise Trouble if [judge] exclude_self leaves no judge.
         """
         self.root, self.rival, self.refresh = settings.root, settings.duel.mode, refresh
         specs = [] if decided else settings.judges()
@@ -100,7 +97,7 @@ class Panel:
         prompts = [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]
         self._made_with = {spec.role: digest([spec.identity(), prompts])[:8] for spec in specs}
         # a duel against the reference yields no training turns, and a decided one asks nobody
-        with_leaks = with_leaks and not decided and self.rival == "king" and settings.leak_judges()
+        with_leaks = not decided and self.rival == "king" and settings.leak_judges()
         self._leaks = LeakJudges(settings, models, not self.how) if with_leaks else None
         self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
 
