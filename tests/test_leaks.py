@@ -22,7 +22,7 @@ from conftest import (
 )
 from fake_llm import Say
 from judged import write_duel, write_turn
-from judging import asks, edit, report_text, run_main, validated, verdict, write_answers
+from judging import asks, edit, report_text, run_main, score, validated, verdict, write_answers
 from scored import decide, write_answer, write_panel, write_score
 
 import ch
@@ -150,8 +150,8 @@ def test_a_finding_may_be_contested_once_and_the_judge_weighs_it(judged_by, fake
     a_panel(fake_llm, lambda r: said("cable"))
     validated(judged_by)
     assert len(leak_requests(fake_llm)) == n_before
-    score = json.loads((judged_by / "score" / "prompts_1_1_1.json").read_text())
-    assert [one["leak"] for one in score["leaks"]] == [False]
+    record = score(judged_by, "prompts_1_1_1")
+    assert [one["leak"] for one in record["leaks"]] == [False]
     play(fake_llm, lambda r: said("cable"), LEAKY, defence, defence, HONEST)   # a second one is no turn
     run_main(ch.main, judged_by, "--force", code=1)
     asks = [r for r in fake_llm.requests if not is_leak_request(r)]
@@ -271,14 +271,14 @@ def duel(tmp_path, fake_llm):
 
 
 def leaks_in(root, i: int) -> list[dict] | None:
-    return json.loads((root / "score" / f"t_{i}.json").read_text())["leaks"]
+    return score(root, f"t_{i}")["leaks"]
 
 
 def test_without_a_leak_judge_an_earlier_root_is_left_as_it_was(duel, fake_llm):
     for i in (1, 2, 3):   # as a version without the field wrote them
         path = duel / "score" / f"t_{i}.json"
-        score = json.loads(path.read_text())
-        path.write_text(json.dumps({key: score[key] for key in score if key != "leaks"}))
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({key: record[key] for key in record if key != "leaks"}))
     before = everything_under(duel / "score")
     asks(duel, fake_llm)
     after = everything_under(duel / "score")
@@ -351,7 +351,7 @@ def test_a_leak_judge_that_fails_costs_its_own_verdict_alone(duel, fake_llm):
     a_panel(fake_llm, lambda request: "rubbish")
     done = validated(duel, code=1)
     assert "no verdict of leak auditor" in done
-    assert json.loads((duel / "score" / "t_1.json").read_text())["score"] == 50.0
+    assert score(duel, "t_1")["score"] == 50.0
     a_panel(fake_llm)
     validated(duel)
     assert len(leaks_in(duel, 1)) == 1
