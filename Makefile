@@ -5,7 +5,7 @@ ROOT ?= runs/demo
 ARGS ?=
 BIN = .venv/bin
 SCRIPTS = prompt king ch validate report export
-MORE = env_setup
+MORE = refine check_judges env_setup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-env images test test-trl check-all lint lock duel status clean samples $(SCRIPTS) $(MORE)
