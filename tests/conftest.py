@@ -1,6 +1,6 @@
-"""What the tests share: the fake endpoint, scripts run as processes of their own, and directories written by hand.
+"""What the tests share: the fake endpoint, scripts run in this process or as their own, directories written by hand.
 
-    from conftest import KING, read_answer, run_script, write_prompts
+    from conftest import read_answer, run_script, write_prompts
     from fake_llm import DROP
 
     def test_it(tmp_path, fake_llm):
@@ -13,12 +13,19 @@ Every test runs in an empty folder of its own (tmp_path) and with none of the us
 """
 from __future__ import annotations
 
+import gc
+import importlib
+import io
 import json
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,7 +37,7 @@ from fake_llm import FakeLLM  # noqa: E402
 
 from codedata import run_loop  # noqa: E402
 from codedata.config import LLM, Endpoint, Settings  # noqa: E402
-from codedata.errors import Trouble  # noqa: E402
+from codedata.errors import Trouble  # noqa: E402, F401
 from codedata.llm.calls import Calls, Money, counting  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:   # a background job: what it starts could not be interrupted
@@ -44,30 +51,32 @@ QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}   # [llm] of the tests: n
 
 
 def pytest_collection_modifyitems(items):
-    """What a test needs and this machine lacks has it skipped, or fails the run where CODEDATA_NEEDS_DOCKER is set.
-
-    Files with containers come first: they take the longest, and one that began last would be waited for.
-    """
-    slow = {item.path for item in items if item.get_closest_marker("docker")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Skip the tests that want an engine or pods where this machine has none."""
     for marker, missing in (("docker", _no_engine), ("pods", _no_pods)):
         wanting = [item for item in items if item.get_closest_marker(marker)]
-        if wanting and (why := missing()):
-            if os.environ.get("CODEDATA_NEEDS_DOCKER"):
-                raise pytest.UsageError(why)
-            for item in wanting:
-                item.add_marker(pytest.mark.skip(reason=why))
+        why = missing() if wanting else ""
+        for item in wanting if why else []:
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+def pytest_sessionfinish(session):
+    """Fail a run in which a test was skipped, where CODEDATA_SKIPS_NOTHING is set, as it is in .ci/run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CODEDATA_SKIPS_NOTHING") and reporter and reporter.stats.get("skipped"):
+        reporter.write_line("\nskipped tests are failures here: CODEDATA_SKIPS_NOTHING is set", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _no_engine() -> str:
-    """Why the tests with containers cannot run; "" where they can."""
+    """Return why the tests with containers cannot run, or ""."""
     asked = subprocess.run("docker image inspect codedata-base:bookworm", shell=True, capture_output=True, text=True)
-    return f"no Docker engine with codedata-base:bookworm (tools/docker-up): {asked.stderr.strip()}" * (
-        asked.returncode != 0)
+    if asked.returncode == 0:
+        return ""
+    return f"no Docker engine with codedata-base:bookworm (tools/docker-up): {asked.stderr.strip()}"
 
 
 def _no_pods() -> str:
-    """Why kube_server.py can make no pods here; "" where it can."""
+    """Return why kube_server.py can make no pods here, or ""."""
     from kube_server import can_make_pods  # with a server and its checks: not for tests that want none
     return "" if can_make_pods() else "this user may not make namespaces (unshare): no pods here"
 
@@ -97,14 +106,81 @@ def fake_llm():
         yield fake
 
 
+@pytest.fixture(scope="session")
+def _answered(tmp_path_factory):
+    """A root of five prompts that king.py and ch.py have answered."""
+    root = tmp_path_factory.mktemp("answered")
+    write_prompts(root, 5)
+    write_commits(root, 5)
+    write_toml(root)
+    with FakeLLM() as fake:
+        for script in ("king.py", "ch.py"):
+            assert run_script(script, root, *flags_for(fake)).returncode == 0
+    return root
+
+
+@pytest.fixture
+def answered_root(_answered, tmp_path):
+    """A copy, in tmp_path, of a root of five prompts answered by both. Its ledger knows the files: mtimes are kept."""
+    return shutil.copytree(_answered, tmp_path, dirs_exist_ok=True)
+
+
 # running scripts -----------------------------------------------------------------------------------------------------
 
+def run_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path | None = None,
+               timeout_s: float = 60.0) -> subprocess.CompletedProcess:
+    """`python NAME --root ROOT FLAGS`, in this process: its returncode, stdout and stderr.
+
+    As in run_process(), it runs in `cwd` (default: `root`, so that no other settings are found), and with nothing in
+    its environment but PATH, HOME and `env`.
+    """
+    words = [str(REPO / name), "--root", str(root), *map(str, flags)]
+    out, err = io.StringIO(), io.StringIO()
+    main, environment = importlib.import_module(Path(name).stem).main, _environment(root, env)
+    with _limit(timeout_s, words), pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd or root)
+        for key in list(os.environ):
+            patch.delenv(key)
+        for key, value in environment.items():
+            patch.setenv(key, value)
+        for where, what, value in ((sys, "argv", words), (sys, "stdout", out), (sys, "stderr", err), (
+                sys, "excepthook", None), (tempfile, "tempdir", None), (logging.root, "handlers", [])):
+            patch.setattr(where, what, value)
+        try:
+            run_loop.main(lambda: main(words[1:]))
+        except SystemExit as end:
+            code = end.code or 0
+        except Exception:   # a bug, shown as run_loop.main() has it shown
+            sys.excepthook(*sys.exc_info())
+            code = 1
+    gc.unfreeze()   # the run loop has frozen what it planned: a process would have ended with it
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def _limit(timeout_s: float, words: list[str]):
+    """Raise AssertionError after a time. The handlers of signals are afterwards what they were."""
+    def too_long(*_):
+        raise AssertionError(f"{words} still ran after {timeout_s} s")
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
+    signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _environment(root: Path, more: dict | None) -> dict:
+    return {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "LANG": "C.UTF-8", **(more or {})}
+
+
 def start_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path | None = None) -> subprocess.Popen:
-    """`python NAME --root ROOT FLAGS` with captured output, in `cwd` (default: `root`, so that no other settings are
-    found), and with nothing in its environment but PATH and `env`."""
-    command = [sys.executable, str(REPO / name), "--root", str(root), *map(str, flags)]
-    proxy_env = {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "LANG": "C.UTF-8", **(env or {})}
-    return subprocess.Popen(command, cwd=cwd or root, env=proxy_env, text=True, stdin=subprocess.DEVNULL,
+    """Start a script as a process of its own, with captured output: for kills, signals, locks and what is printed."""
+    return subprocess.Popen([sys.executable, str(REPO / name), "--root", str(root), *map(str, flags)],
+                            cwd=cwd or root, env=_environment(root, env), text=True, stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -119,10 +195,9 @@ def finish(process: subprocess.Popen, timeout_s: float = 60.0) -> subprocess.Com
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def run_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path | None = None,
-               timeout_s: float = 60.0) -> subprocess.CompletedProcess:
-    """start_script() and finish(): returncode, stdout, stderr."""
-    return finish(start_script(name, root, *flags, env=env, cwd=cwd), timeout_s)
+def run_process(name: str, root: Path, *flags, **kwargs) -> subprocess.CompletedProcess:
+    """start_script() and finish()."""
+    return finish(start_script(name, root, *flags, **kwargs))
 
 
 def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> subprocess.CompletedProcess:
@@ -132,7 +207,7 @@ def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> subprocess.
 
 
 def run_here(main, root: Path, *flags) -> int:
-    """The exit code of a script's main() in this process, as run_loop.main() gives it to the shell. Quicker."""
+    """The exit code of a script's main() in this process, in the test's own environment and folder."""
     with pytest.raises(SystemExit) as end:
         run_loop.main(lambda: main(["--root", str(root), *map(str, flags)]))
     return end.value.code or 0
@@ -252,7 +327,3 @@ def eventually(condition, timeout_s: float = 10.0) -> None:
         assert time.monotonic() < end, f"not so after {timeout_s} s"
         time.sleep(0.01)
 
-
-__all__ = ["KEY", "REPO", "Trouble", "a_prompt", "answers", "eventually", "everything_under", "finish", "flags_for",
-           "item_calls", "kill", "ledger_lines", "read_answer", "run_here", "run_script", "settings_for", "spent_usd",
-           "start_script", "write_commits", "write_prompts", "write_toml"]
