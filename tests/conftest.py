@@ -132,8 +132,10 @@ def run_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path
     """`python NAME --root ROOT FLAGS`, in this process: its returncode, stdout and stderr.
 
     As in run_process(), it runs in `cwd` (default: `root`, so that no other settings are found), and with nothing in
-    its environment but PATH, HOME and `env`.
+    its environment but PATH, HOME and `env`. A PYTHONPATH there asks for an interpreter of its own.
     """
+    if "PYTHONPATH" in (env or {}):
+        return run_process(name, root, *flags, env=env, cwd=cwd)
     words = [str(REPO / name), "--root", str(root), *map(str, flags)]
     out, err = io.StringIO(), io.StringIO()
     main, environment = importlib.import_module(Path(name).stem).main, _environment(root, env)
@@ -175,6 +177,21 @@ def _limit(timeout_s: float, words: list[str]):
 
 def _environment(root: Path, more: dict | None) -> dict:
     return {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "LANG": "C.UTF-8", **(more or {})}
+
+
+@pytest.fixture
+def run(tmp_path, fake_llm):
+    """run("king --limit 3", …): a script on tmp_path, with the fake as its endpoint and what else it is given."""
+    def run_words(words: str, *more, **kwargs) -> subprocess.CompletedProcess:
+        script, *flags = words.split()
+        return run_script(f"{script}.py", tmp_path, *flags_for(fake_llm), *flags, *more, **kwargs)
+    return run_words
+
+
+@pytest.fixture
+def status(run):
+    """status("king"): what a script prints with --status."""
+    return lambda script: run(f"{script} --status").stderr
 
 
 def start_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path | None = None) -> subprocess.Popen:
@@ -297,6 +314,13 @@ def read_answer(root: Path, name: str) -> dict:
 def answers(root: Path) -> list[str]:
     """The names of all answers on disk, sorted."""
     return sorted(p.stem for p in Path(root).glob("answer*/[!_]*.json"))
+
+
+def edit(path: Path, change) -> None:
+    """Change the record of a file by hand: change(record), in place."""
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
 
 
 def ledger_lines(directory: Path, **wanted) -> list[dict]:
