@@ -71,18 +71,28 @@ def test_a_call_is_given_the_sandbox_and_only_where_it_wants_one():
     assert Tool.of(submit)("the sandbox", {"answer": "a"}) == Stop("a")
 
 
-@pytest.mark.parametrize("arguments, problem", [
-    ({}, "`path` is missing"), ({"path": 7}, "`path` should be a string, not 7"),
-    ({"path": None}, "`path` should be a string, not None"), ({"path": "a\x00b"}, "`path` has a NUL byte"),
-    ({"path": "a", "mode": 1}, "there is no argument `mode`"), ({"path": "a", "unit": "bytes"}, "one of lines, words"),
-    ({"path": "a", "most": True}, "`most` should be a whole number or null, not True"),
-    ({"path": "a", "most": 1.5}, "`most` should be"), ({"path": "a", "names": "b"}, "`names` should be a list"),
-    ({"path": "a", "names": ["b", 1]}, "`names` [1] should be a string"), ({"path": {}}, "`path` should be a string"),
-    ({"path": "a", "ratio": "1"}, "`ratio` should be a number"), ({"path": "a", "deep": 1}, "true or false"),
-    ({"unit": "x", "y": 1}, "`path` is missing, there is no argument `y`, `unit` should be one of"),
-], ids=str)
-def test_what_is_wrong_with_a_call_is_said_with_what_it_takes(arguments, problem):
-    said = Tool.of(count).problem(arguments)
+PROBLEMS = r"""
+{} | `path` is missing
+{"path": 7} | `path` should be a string, not 7
+{"path": null} | `path` should be a string, not None
+{"path": "a\u0000b"} | `path` has a NUL byte
+{"path": "a", "mode": 1} | there is no argument `mode`
+{"path": "a", "unit": "bytes"} | one of lines, words
+{"path": "a", "most": true} | `most` should be a whole number or null, not True
+{"path": "a", "most": 1.5} | `most` should be
+{"path": "a", "names": "b"} | `names` should be a list
+{"path": "a", "names": ["b", 1]} | `names` [1] should be a string
+{"path": {}} | `path` should be a string
+{"path": "a", "ratio": "1"} | `ratio` should be a number
+{"path": "a", "deep": 1} | true or false
+{"unit": "x", "y": 1} | `path` is missing, there is no argument `y`, `unit` should be one of
+"""
+
+
+@pytest.mark.parametrize("case", PROBLEMS.strip().split("\n"))
+def test_what_is_wrong_with_a_call_is_said_with_what_it_takes(case):
+    arguments, problem = case.split(" | ")
+    said = Tool.of(count).problem(json.loads(arguments))
     assert problem in said and "It takes `path`, `unit`" in said
 
 
@@ -102,8 +112,7 @@ def many(*paths: str):
     """Any number."""
 
 
-@pytest.mark.parametrize("thing", [untyped, undescribed, many, lambda: 1, 7],
-                         ids=["untyped", "undescribed", "many", "lambda", "number"])
+@pytest.mark.parametrize("thing", [untyped, undescribed, many, lambda: 1, 7])
 def test_what_cannot_be_a_tool_is_refused(thing):
     with pytest.raises(Trouble):
         Tool.of(thing)
@@ -194,13 +203,19 @@ def test_edit_replaces_the_one_place_and_shows_it(sandbox):
     assert "     5\tdef g():\n     6\t    return 2" in said
 
 
-@pytest.mark.parametrize("old, said", [
-    ("return 1", "stands in a.py 2 times, at lines 2, 6. Add lines"), ("", "`old` is empty"),
-    ("  return  9", "     2\t    return 1"), ("zzz ???", "No line is like it"),
-    ("def f():\n\treturn 1", "Only its blanks differ from these lines:\n     1\tdef f()"),
-    ("def g():\n    return 7\n", "The nearest lines are:\n     5\tdef g():"),
-], ids=["twice", "empty", "alike", "nothing like it", "blanks", "nearest"])
-def test_an_edit_that_misses_says_why_and_changes_nothing(sandbox, old, said):
+MISSES = r"""
+"return 1" | "stands in a.py 2 times, at lines 2, 6. Add lines"
+"" | "`old` is empty"
+"  return  9" | "     2\t    return 1"
+"zzz ???" | "No line is like it"
+"def f():\n\treturn 1" | "Only its blanks differ from these lines:\n     1\tdef f()"
+"def g():\n    return 7\n" | "The nearest lines are:\n     5\tdef g():"
+"""
+
+
+@pytest.mark.parametrize("case", MISSES.strip().split("\n"))
+def test_an_edit_that_misses_says_why_and_changes_nothing(sandbox, case):
+    old, said = map(json.loads, case.split(" | "))
     put(sandbox, a_py=(text := "def f():\n    return 1\n\n\ndef g():\n    return 1\n"))
     result = edit_file(sandbox, "a.py", old, "new")
     assert isinstance(result, Failed) and said in result
