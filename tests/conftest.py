@@ -282,10 +282,7 @@ def a_prompt(i: int, **fields) -> dict:
 def write_prompts(root: Path, n: int, stem: str = "", **fields) -> list[str]:
     """ROOT/prompt/<stem>.json with `n` prompts (stem: prompts_<n>_1); the names of their items."""
     stem = stem or f"prompts_{n}_1"
-    directory = Path(root) / "prompt"
-    directory.mkdir(parents=True, exist_ok=True)
-    prompts = [a_prompt(i, **fields) for i in range(1, n + 1)]
-    (directory / f"{stem}.json").write_text(json.dumps(prompts), encoding="utf-8")
+    write_json(Path(root) / "prompt" / f"{stem}.json", [a_prompt(i, **fields) for i in range(1, n + 1)])
     return [f"{stem}_{i}" for i in range(1, n + 1)]
 
 
@@ -294,14 +291,12 @@ def write_commits(root: Path, n: int, **fields) -> None:
     """
     if not (Path(root) / "chain.toml").exists():
         (Path(root) / "chain.toml").write_text(NO_LEAK_JUDGE)
-    directory = Path(root) / "commit"
-    directory.mkdir(parents=True, exist_ok=True)
     for i in range(1, n + 1):
         record = {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python", "base_commit": "0" * 40,
                   "issue": f"issue {i}", "description": f"description {i}", "files": [f"src/file_{i}.py"],
                   "patch": f"diff --git a/src/file_{i}.py b/src/file_{i}.py\n+fix {i}\n",
                   "test_patch": f"test patch {i}", "created_at": "2024-01-02T03:04:05Z", "licence": None, **fields}
-        (directory / f"proj__repo-{i}.json").write_text(json.dumps(record), encoding="utf-8")
+        write_json(Path(root) / "commit" / f"proj__repo-{i}.json", record)
 
 
 def read_answer(root: Path, name: str) -> dict:

@@ -136,6 +136,15 @@ def turn_for(request: Request) -> str:
     return f"THOUGHT: I look at {key} before I change anything.\n\n```bash\ngrep -rn {key} .\n```"
 
 
+def part_of(whole: bytes | None, request: Request) -> Status:
+    """A file, or the range of it that is asked for."""
+    span = request.headers.get("range")
+    if whole is None or not span:
+        return Status(404, "not here") if whole is None else Status(200, whole)
+    start, end = map(int, span.removeprefix("bytes=").split("-"))
+    return Status(206, whole[start:end + 1], {"Content-Range": f"bytes {start}-{end}/{len(whole)}"})
+
+
 class FakeLLM:
     """See the module. A context manager; `port` to come up where something else was."""
 
@@ -297,8 +306,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._wait(None)
             return
         if reply is OK and request.method == "GET":
-            self._file(fake, request)
-            return
+            reply = part_of(fake.files.get(request.path.partition("?")[0]), request)
         if isinstance(reply, Flood):
             self.close_connection = True
             self.connection.sendall(_head(200, {"Content-Type": "application/json", **reply.headers}))
@@ -324,27 +332,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if reply.part == "chunked":
             head = head.replace(b"Content-Length: %d" % len(body), b"Transfer-Encoding: chunked")
-            drops = [b"1\r\n%c\r\n" % byte for byte in body] + [b"0\r\n\r\n"]
-        elif reply.part == "head":
-            head, drops = b"", [bytes([byte]) for byte in head + body]
-        else:
-            drops = [bytes([byte]) for byte in body]
-        self.connection.sendall(head)
-        for drop in drops:
+        at_once, slowly = (b"", head + body) if reply.part == "head" else (head, body)
+        self.connection.sendall(at_once)
+        for byte in slowly:
             if not self._wait(reply.every_s):
                 return
-            self.connection.sendall(drop)
-
-    def _file(self, fake: FakeLLM, request: Request) -> None:
-        whole = fake.files.get(request.path.partition("?")[0])
-        status, body, headers = 200, whole, {}
-        if whole is None:
-            status, body = 404, b"not here"
-        elif spec := request.headers.get("range"):
-            start, _, end = spec.removeprefix("bytes=").partition("-")
-            body, status = whole[int(start):int(end) + 1], 206
-            headers = {"Content-Range": f"bytes {start}-{int(start) + len(body) - 1}/{len(whole)}"}
-        self.connection.sendall(_head(status, {"Content-Length": len(body), **headers}) + body)
+            self.connection.sendall(b"1\r\n%c\r\n" % byte if reply.part == "chunked" else bytes([byte]))
+        self.connection.sendall(b"0\r\n\r\n" if reply.part == "chunked" else b"")
 
     def _wait(self, seconds: float | None) -> bool:
         """Wait (None: for ever). False as soon as the client has gone or the fake closes."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import duckdb
-from fake_llm import FakeLLM, Request, Status
+from fake_llm import FakeLLM, Request, Status, part_of
 
 
 class RowsServer(FakeLLM):
@@ -24,7 +24,7 @@ class RowsServer(FakeLLM):
         self.partial = self.shuffle = False
         self.page_limit = 100
         self.cut: set[int] = set()         # rows whose `messages` come truncated
-        self.slow_s = 0.0                  # before a good download
+        self.slow_s = 0.0                  # before a download
         self.down: dict[str, int] = {}
         self.fail: dict[str, list] = defaultdict(list)
         self.bytes_sent = 0
@@ -43,7 +43,9 @@ class RowsServer(FakeLLM):
         if status:
             return Status(status, {"error": "on request"}, {"Retry-After": "0.02"} if status == 429 else {})
         if url.path.startswith("/files/"):
-            answer = self._file(self.folder / url.path.removeprefix("/files/"), request.headers.get("range"))
+            path = self.folder / url.path.removeprefix("/files/")
+            time.sleep(self.slow_s)
+            answer = part_of(path.read_bytes() if path.is_file() else None, request)
         else:
             answer = self._json(url.path, dict(parse_qsl(url.query)))
         self.bytes_sent += len(answer.body)
@@ -75,14 +77,6 @@ class RowsServer(FakeLLM):
             {"dataset": self.name, "config": "default", "split": split, "url": f"{self.url}/files/{name}",
              "filename": name, "size": (self.folder / name).stat().st_size}
             for name in self.parquet for split in ("test", "train")]}
-
-    def _file(self, path: Path, span: str | None) -> Status:
-        if not path.is_file():
-            return Status(404)
-        time.sleep(self.slow_s)
-        whole = path.read_bytes()
-        start, _, end = (span or f"bytes=0-{len(whole) - 1}").removeprefix("bytes=").partition("-")
-        return Status(206, whole[int(start):int(end) + 1], {"Content-Range": f"bytes {start}-{end}/{len(whole)}"})
 
 
 def write_rows(path: Path, rows: list[dict]) -> Path:
