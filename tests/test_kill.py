@@ -3,6 +3,7 @@ import json
 import os
 import random
 import signal
+import threading
 from collections import Counter
 
 import pytest
@@ -14,7 +15,6 @@ from conftest import (
     kill,
     ledger_lines,
     read_answer,
-    run_process,
     spent_usd,
     start_script,
     write_commits,
@@ -127,14 +127,16 @@ def test_an_answer_made_again_and_killed_before_its_ledger_line_is_not_taken_for
     assert run("king").returncode == 0 and fake_llm.n_requests == 4 and "done 1" in status("king")
 
 
-def test_two_processes_on_one_directory_the_second_names_the_first(tmp_path, fake_llm, start):
+def test_two_processes_on_one_directory_the_second_names_the_first(tmp_path, fake_llm, run, start):
     write_prompts(tmp_path, 4)
-    fake_llm.latency_s = 3.0
+    go_on = threading.Event()
+    fake_llm.always(lambda request: go_on.wait(60) and None)
     first = start("king.py")
     fake_llm.wait_for(4, "in_flight")
-    for script in ("king.py", "ch.py"):
-        other = run_process(script, tmp_path, *flags_for(fake_llm))
+    for script in ("king", "ch"):
+        other = run(script)
         assert other.returncode == 2 and f"king.py (process {first.pid}" in other.stderr
+    go_on.set()
     assert finish(first).returncode == 0 and fake_llm.n_requests == 4
 
 
