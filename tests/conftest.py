@@ -83,7 +83,7 @@ def _no_pods() -> str:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    """(certificate, key) for 127.0.0.1, signed by itself."""
+    """Return (certificate, key) for 127.0.0.1, signed by itself."""
     folder = tmp_path_factory.mktemp("tls")
     cert, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
@@ -94,7 +94,7 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _nothing_of_the_user(tmp_path, monkeypatch):
-    """No key, endpoint or proxy of the user, and no chain.toml or .env in the current folder."""
+    """Hide the user's keys, endpoints and proxies, and any chain.toml or .env in the current folder."""
     monkeypatch.chdir(tmp_path)
     for name in SETTINGS_FROM:
         monkeypatch.delenv(name, raising=False)
@@ -108,7 +108,7 @@ def fake_llm():
 
 @pytest.fixture(scope="session")
 def _answered(tmp_path_factory):
-    """A root of five prompts that king.py and ch.py have answered."""
+    """Return a root of five prompts that king.py and ch.py have answered."""
     root = tmp_path_factory.mktemp("answered")
     write_prompts(root, 5)
     write_commits(root, 5)
@@ -121,7 +121,7 @@ def _answered(tmp_path_factory):
 
 @pytest.fixture
 def answered_root(_answered, tmp_path):
-    """A copy, in tmp_path, of a root of five prompts answered by both. Its ledger knows the files: mtimes are kept."""
+    """Copy a root of five prompts, answered by both, to tmp_path. It keeps the mtimes, which the ledger knows."""
     return shutil.copytree(_answered, tmp_path, dirs_exist_ok=True)
 
 
@@ -129,7 +129,7 @@ def answered_root(_answered, tmp_path):
 
 def run_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path | None = None,
                timeout_s: float = 60.0) -> subprocess.CompletedProcess:
-    """`python NAME --root ROOT FLAGS`, in this process: its returncode, stdout and stderr.
+    """Run `python NAME --root ROOT FLAGS` in this process; return its returncode, stdout and stderr.
 
     As in run_process(), it runs in `cwd` (default: `root`, so that no other settings are found), and with nothing in
     its environment but PATH, HOME and `env`. A PYTHONPATH there asks for an interpreter of its own.
@@ -181,7 +181,7 @@ def _environment(root: Path, more: dict | None) -> dict:
 
 @pytest.fixture
 def run(tmp_path, fake_llm):
-    """run("king --limit 3", …): a script on tmp_path, with the fake as its endpoint and what else it is given."""
+    """Return a function: run("king --limit 3", …) runs a script on tmp_path, with the fake as its endpoint."""
     def run_words(words: str, *more, **kwargs) -> subprocess.CompletedProcess:
         script, *flags = words.split()
         return run_script(f"{script}.py", tmp_path, *flags_for(fake_llm), *flags, *more, **kwargs)
@@ -190,7 +190,7 @@ def run(tmp_path, fake_llm):
 
 @pytest.fixture
 def status(run):
-    """status("king"): what a script prints with --status."""
+    """Return a function: status("king") is the text that a script prints with --status."""
     return lambda script: run(f"{script} --status").stderr
 
 
@@ -202,7 +202,7 @@ def start_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Pa
 
 
 def finish(process: subprocess.Popen, timeout_s: float = 60.0) -> subprocess.CompletedProcess:
-    """Wait for start_script()'s process; what it printed. Killed, and an error, after `timeout_s`."""
+    """Wait for start_script()'s process and return its output. It is killed, and an error, after `timeout_s`."""
     try:
         out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -213,7 +213,7 @@ def finish(process: subprocess.Popen, timeout_s: float = 60.0) -> subprocess.Com
 
 
 def run_process(name: str, root: Path, *flags, **kwargs) -> subprocess.CompletedProcess:
-    """start_script() and finish()."""
+    """Run a script as a process of its own, to its end."""
     return finish(start_script(name, root, *flags, **kwargs))
 
 
@@ -224,14 +224,14 @@ def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> subprocess.
 
 
 def run_here(main, root: Path, *flags) -> int:
-    """The exit code of a script's main() in this process, in the test's own environment and folder."""
+    """Return the exit code of a script's main(), called in the test's environment and folder."""
     with pytest.raises(SystemExit) as end:
         run_loop.main(lambda: main(["--root", str(root), *map(str, flags)]))
     return end.value.code or 0
 
 
 def flags_for(fake: FakeLLM, *more) -> list[str]:
-    """The flags that send a script to the fake."""
+    """Return the flags that send a script to the fake."""
     return ["--llm-base-url", fake.base_url, *map(str, more)]
 
 
@@ -241,7 +241,7 @@ NO_LEAK_JUDGE = "[leak]\nmodels = []\n"
 
 
 def write_toml(root: Path, llm: dict | None = None, more: str = "") -> Path:
-    """ROOT/chain.toml: [llm] with quick retries and `llm`, then `more` as it is; no leak judge unless it has one."""
+    """Write ROOT/chain.toml: [llm] with quick retries and `llm`, then `more`; no leak judge unless it has one."""
     more = more if "[leak]" in more else f"{NO_LEAK_JUDGE}\n{more}"
     lines = [f"{key} = {json.dumps(value)}" for key, value in {**QUICK, **(llm or {})}.items()]
     path = Path(root) / "chain.toml"
@@ -250,13 +250,13 @@ def write_toml(root: Path, llm: dict | None = None, more: str = "") -> Path:
 
 
 def settings_for(fake: FakeLLM, key: str = "", **llm) -> Settings:
-    """Settings that send every role to the fake, without any file."""
+    """Return settings that send every role to the fake, without any file."""
     llm = {"base_url": fake.base_url, "model": "m", "workers": 4, **QUICK, **llm}
     return Settings(llm=LLM(**llm), endpoints={"base_url": Endpoint("base_url", api_key=key)})
 
 
 def item_calls(root: Path, item: str = "p_1", stage_name: str = "king", counted=frozenset()):
-    """The calls of one item, as the run loop has them around an item function: `with item_calls(...) as calls`."""
+    """Record the calls of one item, as the run loop does around an item function: `with item_calls(...) as calls`."""
     return counting(Calls(Path(root) / "answer", stage_name, item, counted))
 
 
@@ -272,7 +272,7 @@ def write_json(path: Path, record) -> None:
 
 
 def a_prompt(i: int, **fields) -> dict:
-    """Prompt number `i` (from 1): its last message is `task i`, its reference `reference i`."""
+    """Return prompt number `i` (from 1): its last message is `task i`, its reference `reference i`."""
     messages = [{"role": "system", "content": "You are an agent. Answer with THOUGHT and one bash block."},
                 {"role": "user", "content": f"task {i}"}]
     return {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python", "turn": 0, "order": i,
@@ -280,14 +280,14 @@ def a_prompt(i: int, **fields) -> dict:
 
 
 def write_prompts(root: Path, n: int, stem: str = "", **fields) -> list[str]:
-    """ROOT/prompt/<stem>.json with `n` prompts (stem: prompts_<n>_1); the names of their items."""
+    """Write ROOT/prompt/<stem>.json with `n` prompts (stem: prompts_<n>_1); return the names of their items."""
     stem = stem or f"prompts_{n}_1"
     write_json(Path(root) / "prompt" / f"{stem}.json", [a_prompt(i, **fields) for i in range(1, n + 1)])
     return [f"{stem}_{i}" for i in range(1, n + 1)]
 
 
 def write_commits(root: Path, n: int, **fields) -> None:
-    """ROOT/commit/<instance_id>.json of the instances of write_prompts(root, n). No leak judge, where no chain.toml is.
+    """Write ROOT/commit/<instance_id>.json for write_prompts(root, n), and a chain.toml without a leak judge.
     """
     if not (Path(root) / "chain.toml").exists():
         (Path(root) / "chain.toml").write_text(NO_LEAK_JUDGE)
@@ -300,14 +300,14 @@ def write_commits(root: Path, n: int, **fields) -> None:
 
 
 def read_answer(root: Path, name: str) -> dict:
-    """The answer of an item, from answer/ or one of its shards."""
+    """Return the answer of an item, from answer/ or one of its shards."""
     found = list(Path(root).glob(f"answer*/{name}.json"))
     assert len(found) == 1, f"{name}: {found}"
     return json.loads(found[0].read_text(encoding="utf-8"))
 
 
 def answers(root: Path) -> list[str]:
-    """The names of all answers on disk, sorted."""
+    """Return the names of all answers on disk, sorted."""
     return sorted(p.stem for p in Path(root).glob("answer*/[!_]*.json"))
 
 
@@ -319,7 +319,7 @@ def edit(path: Path, change) -> None:
 
 
 def ledger_lines(directory: Path, **wanted) -> list[dict]:
-    """The lines of DIRECTORY/_ledger.jsonl whose fields are as `wanted` (stage="king", state="failed")."""
+    """Return the lines of DIRECTORY/_ledger.jsonl whose fields are as `wanted` (stage="king", state="failed")."""
     path = Path(directory) / "_ledger.jsonl"
     whole = path.read_text().rpartition("\n")[0] if path.exists() else ""   # a line may be under way
     lines = [json.loads(line) for line in whole.splitlines() if line]
@@ -327,20 +327,20 @@ def ledger_lines(directory: Path, **wanted) -> list[dict]:
 
 
 def spent_usd(root: Path, prices: dict | None = None) -> float:
-    """What the suite itself says was spent under a root."""
+    """Return the USD that the suite itself counts under a root."""
     money = Money(prices or {})
     money.add_up(Path(root))
     return money.spent_usd
 
 
 def everything_under(root: Path) -> str:
-    """All files of a directory, as one text."""
+    """Return all files of a directory as one text."""
     paths = sorted(p for p in Path(root).rglob("*") if p.is_file())
     return "\n".join(f"{p}\n{p.read_bytes().decode('utf-8', 'replace')}" for p in paths)
 
 
 def eventually(condition, timeout_s: float = 10.0) -> None:
-    """Wait till `condition()` holds; AssertionError after `timeout_s`."""
+    """Wait till `condition()` holds; raise AssertionError after `timeout_s`."""
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, f"not so after {timeout_s} s"

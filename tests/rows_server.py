@@ -80,7 +80,7 @@ class RowsServer(FakeLLM):
 
 
 def write_rows(path: Path, rows: list[dict]) -> Path:
-    """A .json, .jsonl or .parquet file of rows (Parquet in row groups of 2048, the smallest that duckdb writes)."""
+    """Write a .json, .jsonl or .parquet file of rows (Parquet in row groups of 2048, the smallest of duckdb)."""
     text = json.dumps(rows) if path.suffix == ".json" else "".join(json.dumps(row) + "\n" for row in rows)
     if path.suffix != ".parquet":
         path.write_text(text)

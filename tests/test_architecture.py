@@ -52,12 +52,12 @@ def module_of(path: Path) -> str:
 
 
 def room(module: str) -> str:
-    """The part of codedata that a module belongs to: codedata.llm.http is of llm."""
+    """Return the part of codedata that a module belongs to: llm for codedata.llm.http."""
     return (module.split(".") + [""])[1]
 
 
 def imported(tree: ast.AST) -> set[str]:
-    """Full names of what a file imports, wherever in it; `from codedata import x` counts as codedata.x."""
+    """Return the full names that a file imports, wherever in it; `from codedata import x` counts as codedata.x."""
     out = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -69,14 +69,14 @@ def imported(tree: ast.AST) -> set[str]:
 
 
 def wrong_direction(module: str, tree: ast.AST) -> list[str]:
-    """What a module imports against the levels, or by a relative name."""
-    own = room(module)
+    """Return the imports of a module that are against the levels, or relative."""
+    here = room(module)
     out = [name for name in imported(tree) if name.startswith(".")]
     for name in imported(tree):
-        other = room(name) if name.startswith("codedata.") else own
-        levels = LEVELS.get(own, 9), LEVELS.get(other, 9)
-        beside = levels[0] == levels[1] > 3 and (own, other) not in WITHIN_A_LEVEL
-        if own and other != own and (levels[0] < levels[1] or beside):
+        other = room(name) if name.startswith("codedata.") else here
+        levels = LEVELS.get(here, 9), LEVELS.get(other, 9)
+        beside = levels[0] == levels[1] > 3 and (here, other) not in WITHIN_A_LEVEL
+        if here and other != here and (levels[0] < levels[1] or beside):
             out.append(f"{module} {levels[0]} imports {name} {levels[1]}")
     return out
 
@@ -153,7 +153,7 @@ def test_importing_everything_prints_nothing_writes_nothing_and_starts_no_thread
 
 
 def reads_environment(tree: ast.AST) -> list[str]:
-    """What looks at the environment."""
+    """Return the names that look at the environment."""
     words = [node.attr if isinstance(node, ast.Attribute) else ast.unparse(node) for node in ast.walk(tree)
              if isinstance(node, (ast.Attribute, ast.Import, ast.ImportFrom))]
     return [word for word in words if re.search(r"\b(environb?|getenvb?|dotenv)\b", word)]
@@ -167,7 +167,7 @@ def test_only_config_looks_at_the_environment():
 
 
 def catches_everything(tree: ast.AST) -> list[int]:
-    """Lines with `except Exception`, `except BaseException`, a bare except, or suppress(Exception)."""
+    """Return the lines with `except Exception`, `except BaseException`, a bare except, or suppress(Exception)."""
     broad = re.compile(r"except:|(except |suppress)\(?.*\b(Base)?Exception\b")
     return [node.lineno for node in ast.walk(tree) if isinstance(node, (ast.ExceptHandler, ast.Call))
             and broad.match(ast.unparse(node).split("\n")[0].removeprefix("contextlib."))]
@@ -182,7 +182,7 @@ def test_only_the_run_loop_catches_everything():
 
 
 def long_texts(tree: ast.AST) -> list[str]:
-    """Texts in code, not docstrings, that are long enough to be a prompt."""
+    """Return the texts in code, not docstrings, that are long enough to be a prompt."""
     docs = {id(doc) for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef))
             for doc in figures.docstring(node)}
     inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}

@@ -178,14 +178,14 @@ def test_nul_bytes_and_lone_surrogates_break_their_record_and_fail_their_answer_
     assert king.returncode == 1 and king.stderr.count(fault) == 2 and answers(tmp_path) == ["p_1"]
 
 
-@pytest.mark.parametrize("fault, said", [(HTML, "Welcome to the portal"), (DROP, "connection failed"),
+@pytest.mark.parametrize("fault, reason", [(HTML, "Welcome to the portal"), (DROP, "connection failed"),
                                          (Say(""), "empty answer"), (Status(503, "busy"), "HTTP 503")])
-def test_an_answer_that_is_none_fails_its_item_alone(tmp_path, run, fake_llm, fault, said):
+def test_an_answer_that_is_none_fails_its_item_alone(tmp_path, run, fake_llm, fault, reason):
     write_prompts(tmp_path, 3)
     write_toml(tmp_path)
     fake_llm.always(lambda r: fault if r.task == "task 2" else None)
     king = run("king --workers 1")
-    assert king.returncode == 1 and said in king.stderr, king.stderr
+    assert king.returncode == 1 and reason in king.stderr, king.stderr
     assert answers(tmp_path) == ["prompts_3_1_1", "prompts_3_1_3"]
     fake_llm.always(None)
     assert run("king").returncode == 0

@@ -18,15 +18,15 @@ else:
     import tomli as tomllib
 
 
-def load(*flags, section="", own=()) -> config.Settings:
+def load(*flags, section="", flags_of_its=()) -> config.Settings:
     parser = run_loop.parser("a script", *section.split())
-    for name, kind in own:
+    for name, kind in flags_of_its:
         parser.add_argument(name, type=kind)
     return config.load(parser.parse_args([str(flag) for flag in flags]))
 
 
 def endpoint(*flags) -> config.Endpoint:
-    """The one that the king asks."""
+    """Return the endpoint that the king asks."""
     return load(*flags).model_spec("king").endpoint
 
 
@@ -70,10 +70,10 @@ def test_workers_flag_over_file_over_default():
 
 
 def test_a_scripts_own_flag_is_over_its_section():
-    own = [("--count", int), ("--turns", str)]
-    assert load(section="prompt", own=own).prompt.count == 2000
+    flags = [("--count", int), ("--turns", str)]
+    assert load(section="prompt", flags_of_its=flags).prompt.count == 2000
     toml('[prompt]\ncount = 30\nturns = "last"\n')
-    settings = load("--count", 40, section="prompt", own=own).prompt
+    settings = load("--count", 40, section="prompt", flags_of_its=flags).prompt
     assert (settings.count, settings.turns) == (40, "last")
 
 
@@ -196,7 +196,7 @@ worker = 3 | chain.toml worker |
 
 
 def lines_of(text: str) -> str:
-    """A setting that stands in one line, as chain.toml has it."""
+    """Return a setting written in one line as chain.toml has it."""
     return re.sub(r"^(\[.*?\]+) ", r"\1\n", text).replace("; ", "\n") + "\n"
 
 
@@ -312,7 +312,7 @@ def test_a_flag_that_is_none_is_wrong_usage(tmp_path, flags):
 # --show-config -------------------------------------------------------------------------------------------------------
 
 def shown(capsys, *flags) -> dict[str, tuple[str, str]]:
-    """{setting: (value, origin)} as --show-config prints them."""
+    """Return {setting: (value, origin)} as --show-config prints them."""
     with pytest.raises(SystemExit) as end:
         load("--show-config", *flags)
     assert end.value.code == 0
@@ -385,12 +385,12 @@ def test_excluded_ids_are_skipped_and_the_rule_named(tmp_path, run, fake_llm):
 # chain.toml itself ---------------------------------------------------------------------------------------------------
 
 def flat(sections: dict[str, dict]) -> set[str]:
-    """Every section and setting as a line, with its value and so its type."""
+    """Return every section and setting as a line, with its value and so its type."""
     return {f"[{name}] {key} = {value!r}" for name, keys in sections.items() for key, value in {"": "", **keys}.items()}
 
 
 def commented(text: str) -> set[str]:
-    """The settings in lines `# key = value`; one without a value is None. Sections that are comments are examples."""
+    """Return the settings in lines `# key = value`, None for no value. A section that is a comment is an example."""
     text = re.sub(r"^# \[.*\n(?:[^\[].*\n|\n)*", "", text, flags=re.MULTILINE)
     text = re.sub(r"^# (\w+) = *(#.*)?$", r"\1 = 'None'", text, flags=re.MULTILINE)
     found = tomllib.loads(re.sub(r"^# (?=\w+ =)", "", text, flags=re.MULTILINE))   # refuses what stands twice
@@ -399,7 +399,7 @@ def commented(text: str) -> set[str]:
 
 
 def built_in() -> set[str]:
-    """The same, of config.py."""
+    """Return the same of config.py."""
     def default(field):
         value = field.default if field.default is not MISSING else field.default_factory()
         return list(value) if isinstance(value, tuple) else value

@@ -30,7 +30,7 @@ PRICE = '[prices]\n"m" = { in = 1.0, out = 1.0 }\n'
 
 @pytest.fixture
 def start(tmp_path, fake_llm):
-    """start("king.py", …): a process on tmp_path."""
+    """Return a function: start("king.py", …) starts a process on tmp_path."""
     return lambda script, *more: start_script(
         script, tmp_path, *flags_for(fake_llm, "--model", "m", "--workers", WORKERS, *more))
 

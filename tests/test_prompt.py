@@ -50,7 +50,7 @@ def on_disk(root, directory: str = "prompt") -> dict[str, bytes]:
 
 
 def sample(root, *flags, code=0) -> str:
-    """prompt.py with the settings beside the root; what it prints. A text among the flags may hold several."""
+    """Run prompt.py with the settings beside the root; return what it prints. A text may hold several flags."""
     words = [word for flag in map(str, flags) for word in flag.split()]
     done = run_script("prompt.py", root, "--config", root.parent / "chain.toml", *words, cwd=root.parent)
     assert done.returncode == code, done.stderr
@@ -66,7 +66,7 @@ def _sources(tmp_path_factory):
 
 @pytest.fixture
 def a(_sources, tmp_path):
-    """A root whose sources, beside it, are of 450 PRs."""
+    """Return a root whose sources, beside it, have 450 PRs."""
     shutil.copytree(_sources, tmp_path, dirs_exist_ok=True)
     toml = tmp_path / "chain.toml"
     toml.write_text(toml.read_text().replace(str(_sources), str(tmp_path)))
@@ -75,7 +75,7 @@ def a(_sources, tmp_path):
 
 @pytest.fixture
 def whole(a):
-    """whole(440): another root beside `a`, with as many prompts drawn at once."""
+    """Return a function: whole(440) is another root beside `a`, with as many prompts drawn at once."""
     def draw(count: int):
         sample(a.with_name("whole"), "--count", count)
         return a.with_name("whole")
@@ -137,8 +137,8 @@ def test_a_later_larger_count_leaves_the_old_files_and_goes_on_behind_them(a, wh
 
 
 def test_a_source_with_fewer_turns_gives_all_it_has_and_says_so_once_and_for_all(a):
-    said = sample(a, "--count 2000")
-    assert "1,550 fewer" in said and len(ids(a)) == 450 == len(set(ids(a)))
+    printed = sample(a, "--count 2000")
+    assert "1,550 fewer" in printed and len(ids(a)) == 450 == len(set(ids(a)))
     assert "the source has no more" in sample(a, "--count 2000")
 
 
@@ -200,9 +200,9 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
     prs[9]["patch"] += "+" * 60_000   # of row 10
     prs[11]["base_commit"] = None     # of row 12
     write_sources(tmp_path, rows, prs, 'max_chars = 2000\n[exclude]\nids = ["own__repo-11"]\n')
-    said = sample(tmp_path / "a", "--count 50")
+    printed = sample(tmp_path / "a", "--count 50")
     assert ids(tmp_path / "a") == ["own__repo-0"]
-    assert [reason for reason in REASONS.strip().split("\n") if reason not in said] == [], said
+    assert [reason for reason in REASONS.strip().split("\n") if reason not in printed] == [], printed
     notes = {line["item"]: line["detail"] for line in ledger_lines(tmp_path / "a" / "prompt", state="excluded")}
     assert notes["own__repo-10"]["rule"] == "oversized PR" and notes["own__repo-10"]["patch_chars"] > 60_000
     assert "no PR record" in notes["own__repo-9"]["rule"] and "base_commit" in notes["own__repo-12"]["rule"]
@@ -210,15 +210,15 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
 
 def test_exact_duplicates_are_left_out(tmp_path):
     write_sources(tmp_path, [a_row(1, n_turns=1)] * 3 + [a_row(2)])
-    said = sample(tmp_path / "a", "--count 10 --max-per-instance 0")
-    assert sorted(ids(tmp_path / "a")) == ["own__repo-1", "own__repo-2"] and "2 (exact duplicate)" in said
+    printed = sample(tmp_path / "a", "--count 10 --max-per-instance 0")
+    assert sorted(ids(tmp_path / "a")) == ["own__repo-1", "own__repo-2"] and "2 (exact duplicate)" in printed
 
 
 def test_keep_unmatched_keeps_prompts_whose_pr_has_no_record(tmp_path):
     write_sources(tmp_path, [a_row(1), a_row(2)], [a_pr(1)])
-    said = sample(tmp_path / "a", "--count 10 --keep-unmatched")
+    printed = sample(tmp_path / "a", "--count 10 --keep-unmatched")
     assert {e["instance_id"]: e["language"] for e in prompts(tmp_path / "a")["prompts_10_1"]} == {
-        "own__repo-1": "python", "own__repo-2": "unknown"} and "no PR record" in said
+        "own__repo-1": "python", "own__repo-2": "unknown"} and "no PR record" in printed
 
 
 def test_a_hand_edited_pr_record_is_not_overwritten(a):
@@ -274,9 +274,9 @@ def test_a_deleted_pr_record_is_fetched_again_and_one_of_a_hand_made_prompt_too(
     one = prompts(a)["prompts_20_1"][0]
     mine = [{**one, "instance_id": name, "order": i} for i, name in enumerate(["own__repo-444", "nobody__x-1"], 1)]
     (a / "prompt" / "mine.json").write_text(json.dumps(mine))
-    said = sample(a, "--count 20")
+    printed = sample(a, "--count 20")
     assert was.items() <= on_disk(a, "commit").items() and "own__repo-444.json" in on_disk(a, "commit")
-    assert "nobody__x-1 has no PR record" in said
+    assert "nobody__x-1 has no PR record" in printed
     assert "nothing to do" in sample(a, "--count 20 --status")
 
 

@@ -13,7 +13,7 @@ from codedata.records import text_problem
 
 
 def statuses(reports: dict[str, bytes], text: str = "") -> dict[str, str]:
-    """{name: status} of what is read in reports and in a text."""
+    """Return {name: status} as read in reports and in a text."""
     return {case["name"]: case["status"] for case in parse(reports, text)}
 
 
@@ -26,7 +26,7 @@ def of_xml(report: bytes) -> dict[str, str]:
 
 
 def cases(lines: str) -> dict[str, str]:
-    """The same, written as lines of `status name`."""
+    """Return the same, written as lines of `status name`."""
     return {name: status for status, name in (line.split(" ", 1) for line in lines.strip().split("\n"))}
 
 

@@ -40,7 +40,7 @@ def root(answered_root):
 
 
 def edit_prompts(root, change) -> str:
-    """Change the list of prompts by hand; its text before."""
+    """Change the list of prompts by hand; return its text before."""
     path = root / "prompt" / f"{NAME}.json"
     before = path.read_text()
     edit(path, change)
@@ -64,7 +64,7 @@ def edit_answer(root, i: int, **fields) -> None:
 
 
 def asked(fake) -> list[str]:
-    """The tasks of the requests since the last call."""
+    """Return the tasks of the requests since the last call."""
     tasks = sorted(request.task for request in fake.requests)
     fake.requests.clear()
     return tasks
@@ -367,7 +367,7 @@ def test_a_failed_item_leaves_no_record_is_retried_and_later_stages_wait(tmp_pat
 
 
 def fail_at_the_king(root, run, fake) -> str:
-    """Change prompt 1 and its PR record, and let the king fail at it; the prompts before."""
+    """Change prompt 1 and its PR record, and let the king fail at it; return the prompts before."""
     before = change_task(root, 1)
     edit_commit(root, 1, issue="changed")
     fake.script("bad", "bad", "bad")
@@ -570,8 +570,8 @@ def test_lines_that_somebody_wrote_into_a_ledger_stop_nothing_and_lose_no_money(
     lines = [{"stage": "king", "item": name, "state": "failed", "calls": [{**CALL, "id": f"a-{i}"}], **line}
              for i, line in enumerate(odd)]
     (tmp_path / "answer").mkdir()
-    for folder, own in (("answer", {}), ("prompt", {"calls": []})):   # what compacting sums up has no ids
-        (tmp_path / folder / "_ledger.jsonl").write_text("".join(json.dumps(line | own) + "\n" for line in lines))
+    for folder, more in (("answer", {}), ("prompt", {"calls": []})):   # what compacting sums up has no ids
+        (tmp_path / folder / "_ledger.jsonl").write_text("".join(json.dumps(line | more) + "\n" for line in lines))
     paid = 0.25 * sum("calls" not in line for line in odd)
     for flag in ("--status", "--compact", "--compact", "", "--force", "--compact", "--dry-run"):
         done = run(f"king --model other {flag}")

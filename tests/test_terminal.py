@@ -23,7 +23,7 @@ UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def assert_shown(done: subprocess.CompletedProcess, shown: str = "\\x1b]52;c;ZWNobw==") -> None:
-    """No control character was printed, and the attack can be read."""
+    """Check that no control character was printed, and that the attack can be read."""
     for printed in (done.stdout, done.stderr):
         assert not UNSAFE.search(printed), printed
         assert "Traceback" not in printed
