@@ -20,7 +20,7 @@ figures = SimpleNamespace(**runpy.run_path(str(REPO / "tools" / "figures")))
 
 LEVELS = {   # imports run from a higher number to a lower one
     "errors": 0, "settings": 0, "config": 0, "records": 0, "texts": 0, "bounded": 0,
-    "ledger": 1, "store": 1, "layouts": 1, "progress": 1, "llm": 1, "sandbox": 1,
+    "ledger": 1, "ledger_compact": 1, "store": 1, "layouts": 1, "progress": 1, "llm": 1, "sandbox": 1,
     "states": 2, "cli": 2, "run_loop": 2,
     "agent": 3, "page": 3, "code": 3,
     "checks": 4, "leak": 4, "export": 4, "analysis": 4,
