@@ -75,6 +75,14 @@ def bash(command: str) -> dict:
 SUBMIT = {"calls": [["submit", {"answer": "x"}]]}
 
 
+def submit(answer: str) -> Stop | Failed:
+    """Hand in a number.
+
+    answer: a number
+    """
+    return Stop(answer) if answer.isdecimal() else Failed("not handed in: no number")
+
+
 def observations(result) -> list[str]:
     return [m["content"] for m in result.messages if m["role"] == "tool"]
 
@@ -94,6 +102,7 @@ def test_the_example_of_the_readme_runs_as_it_stands(capsys):
 def test_success_is_a_submitted_answer_with_all_that_was_said(sandbox):
     result = play("list_files", sandbox)
     assert (result.status, result.answer, result.error) == ("success", "These are the Python files.", "")
+    assert result.to_dict()["handed_in"] is True
     assert (result.iterations, result.malformed, result.protocol) == (2, 0, "native")
     assert [m["role"] for m in result.messages] == ["system", "user", "assistant", "tool", "assistant"]
     assert result.messages[:2] == [{"role": "system", "content": "You act."}, {"role": "user", "content": "do it"}]
@@ -184,11 +193,48 @@ def test_what_ends_more_than_a_run_is_raised_and_the_trajectory_says_running(tmp
     assert not (tmp_path / "t.json").exists()
 
 
+# an answer in prose ----------------------------------------------------------------------------------------------------
+
+PROSE = "There are no Python files."
+
+
+@pytest.mark.parametrize("protocol", ["auto", "native", "text"])
+def test_a_model_that_simply_answers_has_answered_once_it_was_told_how_to_hand_in(sandbox, protocol):
+    with Scenario(scene("Let me see.", {"after": "hand it in", "text": PROSE})) as model:
+        result = run(model, sandbox, protocol=protocol)
+    assert (result.status, result.answer, result.handed_in, result.error) == ("success", PROSE, False, "")
+    assert (result.iterations, result.malformed) == (2, 0)
+    assert [m["role"] for m in result.messages[2:]] == ["assistant", "user", "assistant"]
+    assert ("```bash" in result.messages[3]["content"]) is (protocol != "native")   # auto may go on in text
+
+
+@pytest.mark.parametrize("act", [bash("ls"), {"calls": [["bsh", {}]]}, {"calls": [["bash", "{"]]}, "```bash\nls",
+                                 {"text": "I go on", "finish_reason": "length"}, {"text": ""}],
+                         ids=["an action", "no such tool", "broken call", "open block", "cut", "empty"])
+def test_only_two_replies_in_prose_in_a_row_are_an_answer(sandbox, act):
+    with Scenario(scene(PROSE, act, PROSE, act, SUBMIT)) as model:
+        result = run(model, sandbox, protocol="native")
+    assert (result.status, result.answer, result.handed_in, result.iterations) == ("success", "x", True, 5)
+
+
+@pytest.mark.parametrize("block", ["T\n\n```bash\nls", "```bash\n\n```", "```sh\nls\n```", "```bash\na\n```\n```bash\nb\n```"])
+def test_a_malformed_block_is_no_answer(sandbox, block):
+    with Scenario(scene(block)) as model:
+        result = run(model, sandbox, protocol="text")
+    assert (result.status, result.malformed) == ("error", 8) and "8 malformed replies in a row" in result.error
+
+
+def test_submit_may_refuse_an_answer_in_prose(sandbox):
+    with Scenario(scene("So.", "many", {"after": "no number", "text": "more"}, {"after": "no number", "text": "7"})) as model:
+        result = run(model, sandbox, tools=[submit], protocol="native")
+    assert (result.status, result.answer, result.handed_in, result.iterations) == ("success", "7", False, 4)
+
+
 # malformed -----------------------------------------------------------------------------------------------------------
 
 def test_every_malformed_call_is_answered_with_what_was_wrong_and_counted(sandbox):
     result = play("malformed", sandbox)     # the scenario itself says what each answer has to hold
-    assert (result.status, result.malformed, result.iterations) == ("success", 7, 9), result.error
+    assert (result.status, result.malformed, result.iterations) == ("success", 6, 9), result.error
 
 
 def test_a_history_holds_no_call_that_an_endpoint_cannot_read(sandbox):
@@ -254,7 +300,7 @@ def test_the_same_action_that_works_is_not(sandbox):
 
 def test_text_where_the_endpoint_refuses_tools(sandbox):
     result = play("no_tools", sandbox)
-    assert (result.status, result.protocol, result.malformed) == ("success", "text", 4), result.error
+    assert (result.status, result.protocol, result.malformed) == ("success", "text", 3), result.error
     assert result.answer == "The folder is sub.\nIt is new." and result.tools == []
     assert {m["role"] for m in result.messages} == {"system", "user", "assistant"}
     assert result.messages[0]["content"].startswith("You act.\n\n") and "```bash" in result.messages[0]["content"]
@@ -276,9 +322,12 @@ def test_a_refusal_of_something_else_is_an_error(sandbox, fake_llm):
     assert (result.status, result.protocol) == ("error", "native") and fake_llm.n_requests == 1
 
 
-def test_text_where_the_model_never_calls(sandbox):
-    result = play("silent", sandbox)
-    assert (result.status, result.protocol, result.iterations, result.malformed) == ("success", "text", 4, 2)
+@pytest.mark.parametrize("first", ["prose", "empty"])
+def test_text_where_the_model_never_calls(sandbox, first):
+    result = play("silent", sandbox, task=first)
+    n_malformed = {"prose": 0, "empty": 2}[first]
+    assert (result.status, result.protocol, result.iterations, result.malformed) == (
+        "success", "text", 4 if first == "empty" else 3, n_malformed)
     assert "tool" not in json.dumps(result.messages)     # the trajectory is one in text from its beginning
 
 
@@ -302,23 +351,16 @@ def test_a_task_can_be_given_up_in_text_where_there_is_a_tool_for_it(sandbox):
 
 
 def test_submit_may_refuse_an_answer_in_text_as_well(sandbox):
-    def submit(answer: str) -> Stop | Failed:
-        """Hand in.
-
-        answer: a number
-        """
-        return Stop(answer) if answer.isdecimal() else Failed("not handed in: no number")
-
     def printed(answer: str) -> str:
         return f"T\n\n```bash\nprintf 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\\n{answer}\\n'\n```"
 
     with Scenario(scene(printed("many"), {"after": "no number", "text": printed("7")})) as model:
         result = run(model, sandbox, tools=[submit], protocol="text")
-    assert (result.status, result.answer, result.iterations) == ("success", "7", 2)
+    assert (result.status, result.answer, result.handed_in, result.iterations) == ("success", "7", True, 2)
 
 
 def test_native_stays_native_when_it_is_asked_for(sandbox):
-    result = play("silent", sandbox, protocol="native", max_iterations=5)
+    result = play("silent", sandbox, task="empty", protocol="native", max_iterations=5)
     assert (result.status, result.protocol, result.malformed) == ("max_iteration", "native", 5)
     assert "tool" in play("no_tools", sandbox, protocol="native").error
 

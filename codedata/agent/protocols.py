@@ -1,7 +1,8 @@
-"""Read the actions in a model's reply: native tool calls, or text with a THOUGHT and one bash block a turn.
+"""Read the actions in a model's reply: native tool calls, or text with a THOUGHT and one bash block.
 
-A reply is read into a AgentTurn: the message that goes into the history, and its actions. An action or turn that cannot
-be carried out has a `problem`, which is sent to the model.
+A reply is read into an AgentTurn: the message that goes into the history, and its actions. An action
+or turn that cannot be carried out has a `problem`, which is sent to the model. A text without any
+action, not even a malformed one, is prose, and may be the model's answer.
 """
 from __future__ import annotations
 
@@ -16,9 +17,10 @@ from codedata.texts import text_of
 
 BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^```bash\b", re.MULTILINE)
-THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the opening tag may be part of the chat template
+ATTEMPT = re.compile(r"^```(?:bash|sh|shell)\b|<tool_call>", re.MULTILINE)   # an action, valid or not
+THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the opening tag may be in the template
 EMPTY_REPLY = "(nothing)"   # endpoints refuse empty assistant messages
-ANSWER_CHARS = 60            # shown of an argument or name that is invalid
+SHOWN_CHARS = 60            # shown of an argument or name that is invalid
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class AgentTurn:
 
     message: dict
     actions: list[Action] = field(default_factory=list)
-    problem: str = ""        # the message to the model where there is no action
+    problem: str = ""        # the message to the model where its action is malformed or missing
+    is_prose: bool = False   # the reply is a whole text that attempts no action
 
 
 class ModelReply(Protocol):
@@ -53,48 +56,48 @@ class Native:
     """Read and write the native tool calls of the API."""
 
     name = "native"
+    instructions = ""
 
     def __init__(self, tools: dict[str, Tool]):
         self.tools = tools
         self.schemas = [tool.schema for tool in tools.values()]
 
-    def opening(self, system_prompt: str, task: str) -> list[dict]:
-        """Return the first messages of a run."""
-        return [{"role": "system", "content": system_prompt}, {"role": "user", "content": task}]
-
     def read(self, reply: ModelReply) -> AgentTurn:
-        """Return a reply as an AgentTurn; `problem` is set where it has no usable action."""
+        """Return a reply as an AgentTurn."""
         text = without_thinking(reply.text)
-        if reply.truncated or not reply.tool_calls:
-            problem = _packaged("cut_short.md") if reply.truncated else "your reply has no tool call in it"
-            return AgentTurn(said(text), problem=_packaged("native_again.md").replace("{problem}", problem))
+        message = {"role": "assistant", "content": text or EMPTY_REPLY}
+        if reply.truncated:
+            return AgentTurn(message, problem=self.again(packaged("cut_short.md")))
+        if not reply.tool_calls and is_prose(text):
+            return AgentTurn(message, is_prose=True)
+        if not reply.tool_calls:
+            return AgentTurn(message, problem=self.again("your reply has no tool call in it"))
         actions = [self._action(call) for call in reply.tool_calls]
-        calls = [{"id": action.id, "type": "function",
-                  "function": {"name": action.tool, "arguments": json.dumps(action.arguments, ensure_ascii=False)}}
-                 for action in actions]   # serialized again: endpoints refuse a history with invalid calls
-        return AgentTurn({"role": "assistant", "content": text or None, "tool_calls": storable(calls)}, actions)
+        calls = storable([_call(action) for action in actions])
+        return AgentTurn({**message, "content": text or None, "tool_calls": calls}, actions)
+
+    def again(self, problem: str) -> str:
+        """Return the message that asks for another reply because of a problem."""
+        return packaged("native_again.md").replace("{problem}", problem)
+
+    def how_to_hand_in(self, may_write_bash: bool) -> str:
+        """Return the message to a model that answered in prose; it may offer the text protocol."""
+        names = ["native_prose.md", "native_bash.md"] if may_write_bash else ["native_prose.md"]
+        return "\n\n".join(map(packaged, names))
 
     def observation(self, action: Action, text: str) -> dict:
         """Return the message with an action's result."""
         return {"role": "tool", "tool_call_id": action.id, "content": text}
 
     def _action(self, call: dict) -> Action:
-        name, raw = call["function"]["name"], call["function"]["arguments"]
+        name = call["function"]["name"]
         if name not in self.tools:
-            name = name if re.fullmatch(r"[\w-]{1,64}", name, re.ASCII) else "unknown"
-            return Action(name, {}, call["id"], f"There is no tool {call['function']['name'][:ANSWER_CHARS]!r}. "
-                          f"There are {', '.join(self.tools)}.")
-        try:
-            arguments = json.loads(raw or "{}", strict=False)   # accepts raw line ends in strings
-        except json.JSONDecodeError as e:
-            near = raw[max(0, e.pos - ANSWER_CHARS // 2):e.pos + ANSWER_CHARS // 2]
-            return Action(name, {}, call["id"], f"{name} was not called: its arguments are not valid JSON, {e.msg} at "
-                          f"character {e.pos}, near {near!r}.")
-        except (RecursionError, ValueError):
-            return Action(name, {}, call["id"], f"{name} was not called: its arguments are nested too deep, or hold a "
-                          "number that is too long.")
-        if not isinstance(arguments, dict):
-            return Action(name, {}, call["id"], f"{name} was not called: its arguments are not a JSON object.")
+            problem = f"There is no tool {name[:SHOWN_CHARS]!r}. There are {', '.join(self.tools)}."
+            safe = name if re.fullmatch(r"[\w-]{1,64}", name, re.ASCII) else "unknown"
+            return Action(safe, {}, call["id"], problem)
+        arguments = _arguments(call["function"]["arguments"] or "{}")
+        if isinstance(arguments, str):
+            return Action(name, {}, call["id"], f"{name} was not called: its arguments are {arguments}.")
         return Action(name, arguments, call["id"], self.tools[name].problem(arguments))
 
 
@@ -108,48 +111,80 @@ class Text:
     schemas: tuple = ()
 
     def __init__(self, tools: dict[str, Tool]):
-        self.can_stop = "stop" in tools
-
-    def opening(self, system_prompt: str, task: str) -> list[dict]:
-        """Return the first messages of a run."""
-        system_prompt += "\n\n" + _packaged("text.md") + ("\n\n" + _packaged("text_stop.md") if self.can_stop else "")
-        return [{"role": "system", "content": system_prompt}, {"role": "user", "content": task}]
+        names = ["text.md", "text_stop.md"] if "stop" in tools else ["text.md"]
+        self.instructions = "\n\n" + "\n\n".join(map(packaged, names))
 
     def read(self, reply: ModelReply) -> AgentTurn:
-        """Return a reply as an AgentTurn; `problem` is set where it has no usable action."""
+        """Return a reply as an AgentTurn."""
         text = without_thinking(reply.text)
+        message = {"role": "assistant", "content": text or EMPTY_REPLY}
         command, problem = one_command(text)
         if reply.truncated:
-            problem = _packaged("cut_short.md")
+            problem = packaged("cut_short.md")
+        elif is_prose(text):
+            return AgentTurn(message, is_prose=True)
         if problem:
-            return AgentTurn(said(text), problem=_packaged("text_again.md").replace("{problem}", problem))
-        return AgentTurn(said(text), [Action("bash", {"command": command})])
+            return AgentTurn(message, problem=self.again(problem))
+        return AgentTurn(message, [Action("bash", {"command": command})])
+
+    def again(self, problem: str) -> str:
+        """Return the message that asks for another reply because of a problem."""
+        return packaged("text_again.md").replace("{problem}", problem)
+
+    def how_to_hand_in(self, _) -> str:
+        """Return the message to a model that answered in prose."""
+        return packaged("text_prose.md")
 
     def observation(self, action: Action, text: str) -> dict:
         """Return the message with an action's result."""
         return {"role": "user", "content": text}
 
 
+def is_prose(text: str) -> bool:
+    """Return whether a text says something and attempts no action."""
+    return bool(text) and not ATTEMPT.search(text)
+
+
 def one_command(text: str) -> tuple[str, str]:
     """Return (the command of the only bash block, ''), or ('', what is wrong)."""
-    blocks, n_openings = BLOCK.findall(text), len(OPENING.findall(text))
+    n_openings = len(OPENING.findall(text))
+    if not n_openings:
+        return "", "there is no bash block in your reply"
     if n_openings > 1:
         return "", f"there are {n_openings} bash blocks in your reply"
-    if not blocks:
-        return "", "the bash block has no end" if n_openings else "there is no bash block in your reply"
-    return (blocks[0].strip("\r\n"), "") if blocks[0].strip() else ("", "the bash block is empty")
+    block = BLOCK.search(text)
+    if not block:
+        return "", "the bash block has no end"
+    if not block[1].strip():
+        return "", "the bash block is empty"
+    return block[1].strip("\r\n"), ""
 
 
 def without_thinking(text: str) -> str:
-    """Return the text without leading thinking; a closing tag inside a code block is part of the text."""
+    """Return the text without leading thinking; a closing tag inside a code block is part of it."""
     head, fence, rest = text.partition("```")
     return storable((THINKING.sub("", head) + fence + rest).strip())
 
 
-def said(text: str) -> dict:
-    """Return an assistant message; its content is never empty."""
-    return {"role": "assistant", "content": text or EMPTY_REPLY}
-
-
-def _packaged(name: str) -> str:
+def packaged(name: str) -> str:
+    """Return a prompt text of this package."""
     return text_of("codedata.agent", name).strip()
+
+
+def _arguments(raw: str) -> dict | str:
+    """Return the arguments of a call, or what is wrong with them."""
+    try:
+        arguments = json.loads(raw, strict=False)   # accepts raw line ends in strings
+    except json.JSONDecodeError as e:
+        near = raw[max(0, e.pos - SHOWN_CHARS // 2):e.pos + SHOWN_CHARS // 2]
+        return f"not valid JSON, {e.msg} at character {e.pos}, near {near!r}"
+    except (RecursionError, ValueError):
+        return "nested too deep, or hold a number that is too long"
+    return arguments if isinstance(arguments, dict) else "not a JSON object"
+
+
+def _call(action: Action) -> dict:
+    """Return a call for the history, serialized again: endpoints refuse invalid calls there."""
+    arguments = json.dumps(action.arguments, ensure_ascii=False)
+    return {"id": action.id, "type": "function",
+            "function": {"name": action.tool, "arguments": arguments}}
