@@ -1,7 +1,7 @@
-"""Run an agent: a model reasons and acts in turn (ReAct) until it answers or a limit is reached.
+"""Run an agent: a model reasons and acts in turn (ReAct) until it answers or meets a limit.
 
-    agent = Agent(system_prompt="…", tools=[ToolBashExecutor()], llm_server=llm_server, sandbox=sandbox)
-    result = agent.run("…")          # .status, .answer, .messages, .usage, …
+    agent = Agent("system prompt", [ToolBashExecutor()], llm_server, sandbox)
+    result = agent.run("task")       # .status, .answer, .messages, .usage, …
 
 Within `counting(Calls(…))` (codedata/llm/calls.py) every finished reply is kept. A re-run after a
 kill repeats the actions in a new sandbox and reads the kept replies as long as its requests are the
@@ -26,8 +26,10 @@ from codedata.agent.protocols import (
     ModelReply,
     Native,
     Text,
+    observation,
     one_command,
     packaged,
+    read_turn,
 )
 from codedata.agent.submit import submit
 from codedata.agent.tools import Failed, Stop, Tool
@@ -36,24 +38,20 @@ from codedata.records import storable
 from codedata.sandbox import Sandbox
 from codedata.store import to_json, write_atomic
 
-RUNNING = "running"
-SUCCESS = "success"
-MAX_ITERATION = "max_iteration"
-TOOL_STOP = "tool_stop"
-ERROR = "error"
 EMPTY_REPLIES = 2        # first replies without an action, after which the text protocol is used
 ANSWERS_IN_PROSE = 2     # in a row: the last one is taken as the answer
 SAME_FAILURES = 3        # in a row of one action: the model is advised, the action not run again
 MALFORMED_REPLIES = 8    # in a row: the run ends
 SAVED_IN = "~/agent_output"   # in the sandbox: whole texts of shortened observations
 REFUSES_TOOLS = re.compile("tool|function", re.IGNORECASE)
-TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,30}(?:tokens|length)", re.IGNORECASE)
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")   # colours, titles
-OVERWRITTEN = re.compile(r"^[^\n]*\r(?!\n|$)", re.MULTILINE)                        # progress bars
+TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,30}(?:tokens|length)",
+                      re.IGNORECASE)
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")   # as colours
+OVERWRITTEN = re.compile(r"^[^\n]*\r(?!\n|$)", re.MULTILINE)   # as progress bars
 
 
 class LLMServer(Protocol):
-    """Define the model interface of an agent; codedata.llm.Client and LLMServerHTTP implement it."""
+    """Define the model interface of an agent; Client and LLMServerHTTP of codedata.llm fit it."""
 
     def ask(self, messages: list[dict], *, tools: list[dict] | None = None) -> ModelReply:
         """Return one reply; raise HttpTrouble where the endpoint refuses, or another ItemFailed."""
@@ -64,7 +62,7 @@ class AgentResult:
     """Hold the outcome, the messages and the usage of a run.
 
     status          | the run ended because
-    ----------------|---------------------------------------------------------------------------------
+    ----------------|------------------------------------------------------------------------
     success         | the model submitted `answer` (`submit`, or the submit command of the text
                     | protocol), or answered in prose: twice in a row without any action
     max_iteration   | the model gave max_iterations replies without an answer
@@ -85,7 +83,7 @@ class AgentResult:
     protocol: str            # native | text
     messages: list[dict]     # whole, in the API's form
     tools: list[dict]        # the schemas sent with each request
-    left_out: list[dict]     # bodies that later requests omit: message, from_iteration, placeholder
+    left_out: list[dict]     # what later requests omit: message, from_iteration, placeholder
     usage: dict              # calls, tokens_in, tokens_out, cost_usd (null: not known), seconds
     handed_in: bool = False  # the answer was submitted; False for an answer in prose
 
@@ -102,14 +100,14 @@ class Agent:
                         `submit` is added
     max_iterations      limits the replies of the model
     max_seconds         limits the run time, max_tokens all requests and replies, max_usd the cost;
-                        0: no limit. Each is checked before a request, so a run exceeds it by at most
-                        one reply and its actions
+                        0: no limit. Each is checked before a request, so a run exceeds it by at
+                        most one reply and its actions
     max_context_tokens  limits a request, estimated at 3 bytes a token; above it, old observations
                         are left out
-    max_output_chars    limits an observation; a longer one loses its middle, and ~/agent_output/ has
-                        the whole text
-    protocol            native | text | auto: native, or text where the endpoint refuses tools or the
-                        model calls none
+    max_output_chars    limits an observation; a longer one loses its middle, and ~/agent_output/
+                        has the whole text
+    protocol            native | text | auto: native, or text where the endpoint refuses tools or
+                        the model calls none
     trajectory          names a JSON file with the result so far, written after every step
     """
 
@@ -133,9 +131,11 @@ class Agent:
         if len(set(names)) < len(names):
             raise Trouble("has two tools of one name.", f"Agent(tools): {', '.join(names)}")
         if self.protocol not in ("auto", "native", "text"):
-            raise Trouble(f"is {self.protocol!r}; it may be auto, native, text.", "Agent(protocol)")
+            raise Trouble(f"is {self.protocol!r}; it may be auto, native, text.",
+                          "Agent(protocol)")
         if self.protocol == "text" and "bash" not in names:
-            raise Trouble("acts by bash alone.", "Agent(protocol='text')", "Give it ToolBashExecutor().")
+            raise Trouble("acts by bash alone.", "Agent(protocol='text')",
+                          "Give it ToolBashExecutor().")
         self.tool_by_name = dict(zip(names, tools, strict=True))
         self.tool_by_name.setdefault("submit", Tool.of(submit))
 
@@ -147,7 +147,7 @@ class Agent:
             while run.goes_on():
                 run.step()
         except ItemFailed as e:   # a request failed for good, or SandboxDied
-            run.end(ERROR, error=str(e))
+            run.end("error", error=str(e))
         run.save()
         return run.result()
 
@@ -161,7 +161,7 @@ class _Run:
         self.tools = agent.tool_by_name
         self.started = time.monotonic()
         self.ended = 0.0
-        self.status = RUNNING
+        self.status = "running"
         self.answer = ""
         self.handed_in = False
         self.error = ""
@@ -184,23 +184,27 @@ class _Run:
 
     def goes_on(self) -> bool:
         """Return whether there is another step to take; end the run where a limit is reached."""
-        if self.status == RUNNING:
+        if self.status == "running":
             self._check_limits()
-        return self.status == RUNNING
+        return self.status == "running"
 
     def _check_limits(self) -> None:
-        for name, used in self._used().items():
+        usage = self._usage()
+        tokens = _total([usage["tokens_in"], usage["tokens_out"]])
+        used_by_limit = {"max_seconds": usage["seconds"], "max_tokens": tokens,
+                         "max_usd": usage["cost_usd"]}
+        for name, used in used_by_limit.items():
             limit = getattr(self.agent, name)
             if limit and used is None:
                 unknown = "price" if name == "max_usd" else "usage"
                 model = self.calls[-1]["model"]
-                self.end(ERROR, error=f"{name} cannot be kept: {model} has no known {unknown}")
+                self.end("error", error=f"{name} cannot be kept: {model} has no known {unknown}")
             elif limit and used >= limit:
-                self.end(TOOL_STOP, error=f"{name} is reached: {round(used, 6):,} of {limit:,}")
+                self.end("tool_stop", error=f"{name} is reached: {round(used, 6):,} of {limit:,}")
         if self.malformed_in_row >= MALFORMED_REPLIES:
-            self.end(ERROR, error=f"{self.malformed_in_row} malformed replies in a row")
+            self.end("error", error=f"{self.malformed_in_row} malformed replies in a row")
         if len(self.calls) >= self.agent.max_iterations:
-            self.end(MAX_ITERATION, error=f"{len(self.calls)} replies, and no answer")
+            self.end("max_iteration", error=f"{len(self.calls)} replies, and no answer")
 
     def step(self) -> None:
         """Let the model take one turn: think, act, observe."""
@@ -208,7 +212,7 @@ class _Run:
         if turn.is_prose:
             self.take_prose(turn.message["content"])
         elif turn.problem:
-            self._say(turn.problem)
+            self._ask_again(turn.problem)
         for action in turn.actions:
             outcome = self.act(action)
             if isinstance(outcome, Stop):
@@ -223,10 +227,10 @@ class _Run:
             self._begin(Text)
         reply = self._ask()
         self.calls.append(reply.call)
-        turn = self.protocol.read(reply)
+        turn = read_turn(reply, self.protocol)
         if self._may_fall_back() and turn.problem and one_command(turn.message["content"])[0]:
             self._begin(Text)   # the reply already follows the text protocol
-            turn = self.protocol.read(reply)
+            turn = read_turn(reply, self.protocol)
         self.history.say(turn.message)
         self._count(turn)
         return turn
@@ -238,10 +242,13 @@ class _Run:
 
     def _count(self, turn: AgentTurn) -> None:
         problems = [action.problem for action in turn.actions]
-        self.malformed += len([*filter(None, [turn.problem, *problems])])
-        self.malformed_in_row = 0 if "" in problems else self.malformed_in_row + 1
-        self.prose_in_row = self.prose_in_row + 1 if turn.is_prose else 0
         self.has_acted = self.has_acted or bool(problems)
+        self.malformed_in_row = 0 if "" in problems else self.malformed_in_row + 1
+        if turn.is_prose:
+            self.prose_in_row += 1
+        else:
+            self.prose_in_row = 0
+            self.malformed += len([*filter(None, [turn.problem, *problems])])
 
     def _ask(self) -> ModelReply:
         """Return a reply to the history, which is shortened where it is too long."""
@@ -273,12 +280,15 @@ class _Run:
         """Tell the model how to hand in; the next time, take its text as the answer, unless
         `submit` refuses it."""
         if self.prose_in_row < ANSWERS_IN_PROSE:
-            return self._say(self.protocol.how_to_hand_in(self._may_fall_back()))
+            notes = [f"{self.protocol.name}_prose.md"]
+            if self._may_fall_back():
+                notes.append("native_bash.md")
+            return self._say("\n\n".join(map(packaged, notes)))
         outcome = self._ending(Stop(text))
         if isinstance(outcome, Stop):
             self.stop(outcome, "submit", handed_in=False)
         else:
-            self._say(self.protocol.again(storable(outcome)))
+            self._ask_again(storable(outcome))
 
     def act(self, action: Action) -> str | Stop:
         """Return the tool's result; do not run an action again after SAME_FAILURES failures in a
@@ -317,19 +327,19 @@ class _Run:
             note = (f"[… {len(text) - limit:,} characters are left out here; the whole text is in "
                     f"{self._save_text(name, text)} …]")
             text = f"{text[:limit // 2]}\n{note}\n{text[-(limit // 2):]}"
-        self.history.observe(self.protocol.observation(action, text), name)
+        self.history.observe(observation(action, text), name)
 
     def stop(self, stop: Stop, tool: str, handed_in: bool = True) -> None:
         """End the run as a tool asks for it."""
         if stop.is_success:
             self.handed_in = handed_in
-            self.end(SUCCESS, stop.answer)
+            self.end("success", stop.answer)
         else:
-            self.end(TOOL_STOP, stop.answer, f"the tool {tool} asked to stop")
+            self.end("tool_stop", stop.answer, f"the tool {tool} asked to stop")
 
     def end(self, status: str, answer: str = "", error: str = "") -> None:
         """End the run with a status, unless it has ended already."""
-        if self.status == RUNNING:
+        if self.status == "running":
             self.status = status
             self.answer = storable(answer)
             self.error = storable(error)
@@ -354,11 +364,8 @@ class _Run:
         seconds = (self.ended or time.monotonic()) - self.started
         return {"calls": len(self.calls), **sums, "seconds": round(seconds, 3)}
 
-    def _used(self) -> dict:
-        """Return what was used so far by the name of its limit; None where it is not known."""
-        usage = self._usage()
-        tokens = _total([usage["tokens_in"], usage["tokens_out"]])
-        return {"max_seconds": usage["seconds"], "max_tokens": tokens, "max_usd": usage["cost_usd"]}
+    def _ask_again(self, problem: str) -> None:
+        self._say(packaged(f"{self.protocol.name}_again.md").replace("{problem}", problem))
 
     def _say(self, text: str) -> None:
         self.history.say({"role": "user", "content": text})

@@ -1,8 +1,8 @@
-"""Read the actions in a model's reply: native tool calls, or text with a THOUGHT and one bash block.
+"""Read the actions in a model's reply: native tool calls, or a THOUGHT and one bash block.
 
-A reply is read into an AgentTurn: the message that goes into the history, and its actions. An action
-or turn that cannot be carried out has a `problem`, which is sent to the model. A text without any
-action, not even a malformed one, is prose, and may be the model's answer.
+A reply is read into an AgentTurn: the message that goes into the history, and its actions. An
+action or turn that cannot be carried out has a `problem`, which the model is told. A text without
+any action, not even a malformed one, is prose, and may be the model's answer.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from codedata.texts import text_of
 
 BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^```bash\b", re.MULTILINE)
-ATTEMPT = re.compile(r"^```(?:bash|sh|shell)\b|<tool_call>", re.MULTILINE)   # an action, valid or not
+ATTEMPT = re.compile(r"^```(?:bash|sh|shell)\b|<tool_call>", re.MULTILINE)   # valid or not
 THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the opening tag may be in the template
 EMPTY_REPLY = "(nothing)"   # endpoints refuse empty assistant messages
 SHOWN_CHARS = 60            # shown of an argument or name that is invalid
@@ -29,7 +29,7 @@ class Action:
 
     tool: str
     arguments: dict
-    id: str = ""             # the call id of the native protocol
+    id: str = ""             # the call's id; empty in the text protocol
     problem: str = ""        # why it cannot be carried out
 
 
@@ -39,7 +39,7 @@ class AgentTurn:
 
     message: dict
     actions: list[Action] = field(default_factory=list)
-    problem: str = ""        # the message to the model where its action is malformed or missing
+    problem: str = ""        # why there is none
     is_prose: bool = False   # the reply is a whole text that attempts no action
 
 
@@ -53,7 +53,7 @@ class ModelReply(Protocol):
 
 
 class Native:
-    """Read and write the native tool calls of the API."""
+    """Find the actions in native tool calls of the API."""
 
     name = "native"
     instructions = ""
@@ -62,47 +62,24 @@ class Native:
         self.tools = tools
         self.schemas = [tool.schema for tool in tools.values()]
 
-    def read(self, reply: ModelReply) -> AgentTurn:
-        """Return a reply as an AgentTurn."""
-        text = without_thinking(reply.text)
-        message = {"role": "assistant", "content": text or EMPTY_REPLY}
-        if reply.truncated:
-            return AgentTurn(message, problem=self.again(packaged("cut_short.md")))
-        if not reply.tool_calls and is_prose(text):
-            return AgentTurn(message, is_prose=True)
-        if not reply.tool_calls:
-            return AgentTurn(message, problem=self.again("your reply has no tool call in it"))
-        actions = [self._action(call) for call in reply.tool_calls]
-        calls = storable([_call(action) for action in actions])
-        return AgentTurn({**message, "content": text or None, "tool_calls": calls}, actions)
+    def actions(self, text: str, tool_calls: list[dict]) -> tuple[list[Action], str]:
+        """Return (the actions of a reply, '' or why there is none)."""
+        actions = [self._action(call["id"], **call["function"]) for call in tool_calls]
+        return actions, "" if actions else "your reply has no tool call in it"
 
-    def again(self, problem: str) -> str:
-        """Return the message that asks for another reply because of a problem."""
-        return packaged("native_again.md").replace("{problem}", problem)
-
-    def how_to_hand_in(self, may_write_bash: bool) -> str:
-        """Return the message to a model that answered in prose; it may offer the text protocol."""
-        names = ["native_prose.md", "native_bash.md"] if may_write_bash else ["native_prose.md"]
-        return "\n\n".join(map(packaged, names))
-
-    def observation(self, action: Action, text: str) -> dict:
-        """Return the message with an action's result."""
-        return {"role": "tool", "tool_call_id": action.id, "content": text}
-
-    def _action(self, call: dict) -> Action:
-        name = call["function"]["name"]
+    def _action(self, call_id: str, name: str, arguments: str) -> Action:
         if name not in self.tools:
             problem = f"There is no tool {name[:SHOWN_CHARS]!r}. There are {', '.join(self.tools)}."
-            safe = name if re.fullmatch(r"[\w-]{1,64}", name, re.ASCII) else "unknown"
-            return Action(safe, {}, call["id"], problem)
-        arguments = _arguments(call["function"]["arguments"] or "{}")
-        if isinstance(arguments, str):
-            return Action(name, {}, call["id"], f"{name} was not called: its arguments are {arguments}.")
-        return Action(name, arguments, call["id"], self.tools[name].problem(arguments))
+            is_safe = re.fullmatch(r"[\w-]{1,64}", name, re.ASCII)
+            return Action(name if is_safe else "unknown", {}, call_id, problem)
+        parsed = _arguments(arguments or "{}")
+        if isinstance(parsed, str):
+            return Action(name, {}, call_id, f"{name} was not called: its arguments are {parsed}.")
+        return Action(name, parsed, call_id, self.tools[name].problem(parsed))
 
 
 class Text:
-    """Read and write a THOUGHT and one bash block, for models without tool calls.
+    """Find the one bash block of a reply, for models without tool calls.
 
     The only tool is `bash`; a command that prints an end marker ends the run.
     """
@@ -114,35 +91,32 @@ class Text:
         names = ["text.md", "text_stop.md"] if "stop" in tools else ["text.md"]
         self.instructions = "\n\n" + "\n\n".join(map(packaged, names))
 
-    def read(self, reply: ModelReply) -> AgentTurn:
-        """Return a reply as an AgentTurn."""
-        text = without_thinking(reply.text)
-        message = {"role": "assistant", "content": text or EMPTY_REPLY}
+    def actions(self, text: str, tool_calls: list[dict]) -> tuple[list[Action], str]:
+        """Return (the action of a reply, '' or why there is none)."""
         command, problem = one_command(text)
-        if reply.truncated:
-            problem = packaged("cut_short.md")
-        elif is_prose(text):
-            return AgentTurn(message, is_prose=True)
-        if problem:
-            return AgentTurn(message, problem=self.again(problem))
-        return AgentTurn(message, [Action("bash", {"command": command})])
-
-    def again(self, problem: str) -> str:
-        """Return the message that asks for another reply because of a problem."""
-        return packaged("text_again.md").replace("{problem}", problem)
-
-    def how_to_hand_in(self, _) -> str:
-        """Return the message to a model that answered in prose."""
-        return packaged("text_prose.md")
-
-    def observation(self, action: Action, text: str) -> dict:
-        """Return the message with an action's result."""
-        return {"role": "user", "content": text}
+        return ([], problem) if problem else ([Action("bash", {"command": command})], "")
 
 
-def is_prose(text: str) -> bool:
-    """Return whether a text says something and attempts no action."""
-    return bool(text) and not ATTEMPT.search(text)
+def read_turn(reply: ModelReply, protocol: Native | Text) -> AgentTurn:
+    """Return a reply as an AgentTurn."""
+    text = without_thinking(reply.text)
+    message = {"role": "assistant", "content": text or EMPTY_REPLY}
+    if reply.truncated:
+        return AgentTurn(message, problem=packaged("cut_short.md"))
+    actions, problem = protocol.actions(text, reply.tool_calls)
+    if problem:
+        return AgentTurn(message, [], problem, bool(text) and not ATTEMPT.search(text))
+    calls = [_call(action) for action in actions if action.id]
+    if calls:
+        message |= {"content": text or None, "tool_calls": storable(calls)}
+    return AgentTurn(message, actions)
+
+
+def observation(action: Action, text: str) -> dict:
+    """Return the message with an action's result."""
+    if action.id:
+        return {"role": "tool", "tool_call_id": action.id, "content": text}
+    return {"role": "user", "content": text}
 
 
 def one_command(text: str) -> tuple[str, str]:
