@@ -58,9 +58,9 @@ def run(model: FakeLLM, sandbox, task: str = "do it", tools=(), **options):
     return Agent("You act.", [ToolBashExecutor(), *tools], server, sandbox, **options).run(task)
 
 
-def play(scenario: str, sandbox, **options):
-    with Scenario(f"{scenario}.json") as model:
-        return run(model, sandbox, **options)
+def play(scenario: str | dict, sandbox, *args, **options):
+    with Scenario(scenario if isinstance(scenario, dict) else f"{scenario}.json") as model:
+        return run(model, sandbox, *args, **options)
 
 
 def scene(*replies, **more) -> dict:
@@ -162,15 +162,14 @@ def test_a_limit_that_cannot_be_kept_is_an_error(sandbox):
 
 def test_usage_adds_up_and_an_unknown_price_is_not_0(tmp_path, sandbox):
     result = play("list_files", sandbox)
-    assert 0 < result.usage.pop("seconds") < 10
+    assert result.usage.pop("seconds") > 0
     assert result.usage == {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": None}
     write_toml(tmp_path, more=PRICE)
     assert play("list_files", sandbox).usage["cost_usd"] == pytest.approx(0.004)
 
 
 def test_an_endpoint_that_gives_up_on_a_request_is_an_error_that_names_it(sandbox):
-    with Scenario(scene(bash("true"), {"status": 418, "body": "teapot"})) as model:
-        result = run(model, sandbox)
+    result = play(scene(bash("true"), {"status": 418, "body": "teapot"}), sandbox)
     assert (result.status, result.iterations) == ("error", 1) and "HTTP 418: teapot" in result.error
 
 
@@ -193,7 +192,7 @@ def test_what_ends_more_than_a_run_is_raised_and_the_trajectory_says_running(tmp
     assert not (tmp_path / "t.json").exists()
 
 
-# an answer in prose ----------------------------------------------------------------------------------------------------
+# an answer in prose --------------------------------------------------------------------------------------------------
 
 PROSE = "There are no Python files."
 
@@ -212,22 +211,20 @@ def test_a_model_that_simply_answers_has_answered_once_it_was_told_how_to_hand_i
                                  {"text": "I go on", "finish_reason": "length"}, {"text": ""}],
                          ids=["an action", "no such tool", "broken call", "open block", "cut", "empty"])
 def test_only_two_replies_in_prose_in_a_row_are_an_answer(sandbox, act):
-    with Scenario(scene(PROSE, act, PROSE, act, SUBMIT)) as model:
-        result = run(model, sandbox, protocol="native")
+    result = play(scene(PROSE, act, PROSE, act, SUBMIT), sandbox, protocol="native")
     assert (result.status, result.answer, result.handed_in, result.iterations) == ("success", "x", True, 5)
 
 
-@pytest.mark.parametrize("block", ["T\n\n```bash\nls", "```bash\n\n```", "```sh\nls\n```", "```bash\na\n```\n```bash\nb\n```"])
+@pytest.mark.parametrize("block", ["T\n\n```bash\nls", "```bash\n\n```", "```sh\nls\n```", 2 * "```bash\na\n```\n"],
+                         ids=["open", "empty", "sh", "two"])
 def test_a_malformed_block_is_no_answer(sandbox, block):
-    with Scenario(scene(block)) as model:
-        result = run(model, sandbox, protocol="text")
+    result = play(scene(block), sandbox, protocol="text")
     assert (result.status, result.malformed) == ("error", 8) and "8 malformed replies in a row" in result.error
 
 
 def test_submit_may_refuse_an_answer_in_prose(sandbox):
-    with Scenario(scene("So.", "many", {"after": "no number", "text": "more"}, {"after": "no number", "text": "7"})) as model:
-        result = run(model, sandbox, tools=[submit], protocol="native")
-    assert (result.status, result.answer, result.handed_in, result.iterations) == ("success", "7", False, 4)
+    result = play(scene("So.", "many", {"after": "no number", "text": "7"}), sandbox, tools=[submit], protocol="native")
+    assert (result.status, result.answer, result.handed_in, result.iterations) == ("success", "7", False, 3)
 
 
 # malformed -----------------------------------------------------------------------------------------------------------
@@ -247,14 +244,12 @@ def test_a_history_holds_no_call_that_an_endpoint_cannot_read(sandbox):
 
 def test_one_bad_call_among_good_ones_is_the_only_one_that_is_not_run(sandbox):
     calls = [["bash", {"command": "echo one"}], ["bsh", {}], ["bash", {"command": "echo three"}]]
-    with Scenario(scene({"calls": calls}, SUBMIT)) as model:
-        result = run(model, sandbox)
+    result = play(scene({"calls": calls}, SUBMIT), sandbox)
     assert result.malformed == 1 and ["one" in o or "three" in o for o in observations(result)] == [True, False, True]
 
 
 def test_a_reply_with_one_good_call_is_no_malformed_one(sandbox):
-    with Scenario(scene({"calls": [["bsh", {}], ["bash", {"command": "true"}]]})) as model:
-        result = run(model, sandbox, max_iterations=12)
+    result = play(scene({"calls": [["bsh", {}], ["bash", {"command": "true"}]]}), sandbox, max_iterations=12)
     assert (result.status, result.malformed) == ("max_iteration", 12)
 
 
@@ -273,9 +268,8 @@ def test_a_reply_that_was_cut_is_not_acted_on_and_told_so(sandbox, protocol):
 
 def test_what_cannot_be_stored_is_in_no_message(sandbox):   # a NUL byte, half a character; nor what a terminal hides
     command = {"command": "printf 'a\\0b\\033[31mred\\033[0m 10%%\\r20%%\\rdone\\n'"}
-    with Scenario(scene({"text": "a\x00\ud800", "calls": [["bash", command]]}, bash("echo \x00"), bash("echo \udfff"),
-                        SUBMIT)) as model:
-        result = run(model, sandbox, "do\x00 it \ud83d")
+    result = play(scene({"text": "a\x00\ud800", "calls": [["bash", command]]}, bash("echo \x00"), bash("echo \udfff"),
+                        SUBMIT), sandbox, "do\x00 it \ud83d")
     text = json.dumps(result.to_dict(), ensure_ascii=False)
     assert text.encode() and "\x00" not in text
     assert observations(result)[0] == "<returncode>0</returncode>\n<output>\ndone\n</output>"   # as a terminal shows it
@@ -354,8 +348,8 @@ def test_submit_may_refuse_an_answer_in_text_as_well(sandbox):
     def printed(answer: str) -> str:
         return f"T\n\n```bash\nprintf 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\\n{answer}\\n'\n```"
 
-    with Scenario(scene(printed("many"), {"after": "no number", "text": printed("7")})) as model:
-        result = run(model, sandbox, tools=[submit], protocol="text")
+    result = play(scene(printed("many"), {"after": "no number", "text": printed("7")}), sandbox,
+                  tools=[submit], protocol="text")
     assert (result.status, result.answer, result.handed_in, result.iterations) == ("success", "7", True, 2)
 
 
@@ -372,8 +366,8 @@ def test_a_command_that_only_shows_the_word_hands_in_nothing(sandbox):
 
 
 def test_leaked_thinking_is_no_part_of_a_turn(sandbox):
-    with Scenario(scene("<think>so</think>T\n\n```bash\necho '</think>'\n```")) as model:
-        result = run(model, sandbox, protocol="text", max_iterations=1)
+    result = play(scene("<think>so</think>T\n\n```bash\necho '</think>'\n```"), sandbox, protocol="text",
+                  max_iterations=1)
     assert result.messages[2]["content"] == "T\n\n```bash\necho '</think>'\n```"
     assert "</think>" in result.messages[3]["content"] and result.malformed == 0
 
@@ -398,8 +392,7 @@ def test_a_long_output_loses_its_middle_and_lies_whole_in_the_sandbox(sandbox):
 
 def test_an_output_that_could_not_be_saved_says_so_and_the_run_goes_on(sandbox):
     sandbox.run("touch ~/agent_output")
-    with Scenario(scene(bash("seq 9999"), SUBMIT)) as model:
-        result = run(model, sandbox)
+    result = play(scene(bash("seq 9999"), SUBMIT), sandbox)
     assert "whole text is in ~/agent_output/output_3.txt (it is not: ~/agent_output/output_3.txt cannot be written" in (
         observations(result)[0]) and result.status == "success"
 
@@ -450,8 +443,7 @@ def test_a_context_that_is_too_short_for_the_task_is_an_error(sandbox):
 def test_the_trajectory_is_on_disk_after_every_step(tmp_path, sandbox):
     path = tmp_path / "runs" / "t.json"
     look = {"calls": [["bash", {"command": f"cat {path}"}]]}
-    with Scenario(scene(bash("true"), look, SUBMIT)) as model:
-        result = run(model, sandbox, trajectory=path)
+    result = play(scene(bash("true"), look, SUBMIT), sandbox, trajectory=path)
     seen = json.loads(observations(result)[1].partition("<output>\n")[2].removesuffix("</output>"))
     assert (seen["status"], seen["iterations"], seen["usage"]["calls"]) == ("running", 1, 1)
     assert seen["messages"] == result.messages[:4] and seen["tools"] == result.tools
