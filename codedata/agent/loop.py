@@ -257,7 +257,7 @@ class _Run:
         while True:
             try:
                 return self.agent.llm_server.ask(self.history.request(),
-                                                 tools=list(self.protocol.schemas) or None)
+                                                 tools=self.protocol.schemas or None)
             except HttpTrouble as e:
                 if not self._adapts_to(e):
                     raise
@@ -355,7 +355,7 @@ class _Run:
         left_out = [asdict(message) for message in self.history.left_out.values()]
         return AgentResult(
             self.status, self.answer, self.error, len(self.calls), self.malformed,
-            self.protocol.name, self.history.messages, list(self.protocol.schemas), left_out,
+            self.protocol.name, self.history.messages, self.protocol.schemas, left_out,
             self._usage(), self.handed_in)
 
     def _usage(self) -> dict:

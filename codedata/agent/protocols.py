@@ -85,9 +85,9 @@ class Text:
     """
 
     name = "text"
-    schemas: tuple = ()
 
     def __init__(self, tools: dict[str, Tool]):
+        self.schemas = []
         names = ["text.md", "text_stop.md"] if "stop" in tools else ["text.md"]
         self.instructions = "\n\n" + "\n\n".join(map(packaged, names))
 

@@ -7,7 +7,6 @@ folder or link is refused. Bounds are checked while the archive is read.
 """
 from __future__ import annotations
 
-import io
 import os
 import tarfile
 import tempfile
@@ -105,7 +104,7 @@ def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0,
     return out
 
 
-def unpack(archive: BinaryIO, to: Path, bounds: Bounds = BOUNDS, strip: int = 0,
+def unpack(archive: BinaryIO | Stream, to: Path, bounds: Bounds = BOUNDS, strip: int = 0,
            wanted: Callable[[tuple[str, ...]], bool] = bool) -> None:
     """Extract a tar into the folder `to`: the members that are `wanted`, without the first `strip`
     parts of their names.
@@ -187,7 +186,7 @@ class _Unpacker:
 
 
 @contextmanager
-def read_tar(archive: BinaryIO) -> Iterator[tarfile.TarFile]:
+def read_tar(archive: BinaryIO | Stream) -> Iterator[tarfile.TarFile]:
     """Open a tar that is read once, from its beginning to its end. Raise UnsafeArchive where it
     cannot be read."""
     try:
@@ -222,28 +221,15 @@ def parts_of(name: str) -> tuple[str, ...]:
     return path.parts
 
 
-class Stream(io.RawIOBase):
-    """Present pieces of bytes as a file that is read once."""
+class Stream:
+    """Present pieces of bytes as a file that read_tar() and unpack() can read."""
 
     def __init__(self, pieces: Iterable[bytes]):
-        self._pieces = iter(pieces)
-        self._rest = memoryview(b"")   # a slice of it copies nothing
+        self._pieces = filter(None, pieces)
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readinto(self, into) -> int:
-        """Fill `into` and return the number of bytes, 0 at the end."""
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = memoryview(piece)
-        n = min(len(into), len(self._rest))
-        into[:n] = self._rest[:n]
-        self._rest = self._rest[n:]
-        return n
+    def read(self, _) -> bytes:
+        """Return the next piece, of any size; b"" at the end. tarfile asks again for more."""
+        return next(self._pieces, b"")
 
 
 def _check_target(target: str, depth: int, name: str) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import requests
 
@@ -100,11 +99,11 @@ class Files:
     def __init__(self, api, container_id: str):
         self._api, self._id = api, container_id
 
-    def all(self) -> BinaryIO:
+    def all(self) -> Stream:
         """Return a tar of all files except those in volumes."""
         return Stream(self._api.export(self._id))
 
-    def below(self, path: str) -> BinaryIO:
+    def below(self, path: str) -> Stream:
         """Return a tar of one folder or file."""
         return Stream(self._api.get_archive(self._id, path)[0])
 

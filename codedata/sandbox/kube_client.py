@@ -223,11 +223,12 @@ class Exec:
                 continue
             except (WebSocketException, OSError) as e:
                 return self._closed(f"lost its connection: {e}")
-            channel = frame.data[0] if code in MESSAGES and frame.data else None
+            is_message = code in MESSAGES and len(frame.data) > 1   # the first one is empty
+            channel = frame.data[0] if is_message else None
             if channel == STATUS:
                 self._status = json.loads(frame.data[1:])
                 end = time.monotonic() + LAST_S
-            elif channel in (STDOUT, STDERR) and len(frame.data) > 1:   # the first one is empty
+            elif channel in (STDOUT, STDERR):
                 yield channel, frame.data[1:]
             if code == ABNF.OPCODE_CLOSE:
                 return self._closed("was closed before its end")

@@ -188,28 +188,23 @@ def _ends(process: subprocess.Popen, timeout_s: float) -> bool:
 
 def _kill_marked(root: Path) -> None:
     """Kill everything that has the sandbox's mark in its environment."""
-    mark = f"{MARK}={root}\0".encode()
     for _ in range(MAX_ROUNDS):
-        marked = [pid for pid in _processes() if mark in _environment(pid)]
-        for pid in marked:
+        pids = _marked(f"{MARK}={root}\0".encode())
+        for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if not marked:
+        if not pids:
             break
 
 
-def _processes() -> list[int]:
-    """Return the ids of all processes; without /proc, none."""
-    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
-
-
-def _environment(pid: int) -> bytes:
-    """Return the environment of a process, with a NUL at its end; no bytes where it cannot be
-    read."""
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
-    except OSError:
-        return b""
+def _marked(mark: bytes) -> list[int]:
+    """Return the ids of the processes with a mark in their environment; without /proc, none."""
+    pids = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark in path.read_bytes() + b"\0":
+                pids.append(int(path.parent.name))
+    return pids
 
 
 def _remove(root: Path) -> str:
