@@ -92,7 +92,7 @@ class AgentResult:
         return asdict(self)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Agent:
     """Run a model with tools that act in a sandbox.
 
