@@ -132,8 +132,8 @@ def test_an_endless_writer_is_cut_and_ended_by_the_time_out(sandbox):
 
 
 def test_a_time_out_ends_daemons_too(sandbox):
-    daemon = "setsid bash -c '(trap \"\" TERM HUP; while :; do date +%s%N > beat; sleep 0.05; done) & disown' &"
-    result = sandbox.run(f"{daemon}\nsleep 60", timeout_s=1)
+    daemon = "setsid bash -c '(trap \"\" TERM HUP; while :; do date +%s%N > new; mv new beat; sleep 0.05; done) & disown' &"
+    result = sandbox.run(f"{daemon}\nsleep 60", timeout_s=3)
     assert result.timed_out
     beats = [sandbox.run("cat beat; sleep 0.2").output for _ in range(2)]
     assert beats[0] == beats[1] != ""
