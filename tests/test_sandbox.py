@@ -132,7 +132,8 @@ def test_an_endless_writer_is_cut_and_ended_by_the_time_out(sandbox):
 
 
 def test_a_time_out_ends_daemons_too(sandbox):
-    daemon = "setsid bash -c '(trap \"\" TERM HUP; while :; do date +%s%N > new; mv new beat; sleep 0.05; done) & disown' &"
+    beat = "while :; do date +%s%N > new; mv new beat; sleep 0.05; done"
+    daemon = f"setsid bash -c '(trap \"\" TERM HUP; {beat}) & disown' &"
     result = sandbox.run(f"{daemon}\nsleep 60", timeout_s=3)
     assert result.timed_out
     beats = [sandbox.run("cat beat; sleep 0.2").output for _ in range(2)]
