@@ -1,7 +1,7 @@
 """How many real projects does the recipe planner turn into an environment, without a model?
 
 Pinned releases with their tests in them (envs.toml) are fetched with the clients of their registries, checked, and
-given to the planner (codedata/env/recipes/planner.py): each in fresh containers, with the checks that env_setup.py makes. What it
+given to the planner (codedata/env/planner.py): each in fresh containers, with the checks that env_setup.py makes. What it
 says is verified is then verified a second time, from nothing in a new container; a disagreement is a false success.
 
   python benchmarks/envs.py --cache DIR                    # all of them: hours on 2 cores
@@ -28,8 +28,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codedata.env.causes import names as causes
+from codedata.env.planner import plan, project_of
 from codedata.env.recipes.package_index import tomllib
-from codedata.env.recipes.planner import plan, project_of
 from codedata.env.repository_facts import read_facts
 from codedata.env.verify import Limits, Verified, verify
 from codedata.errors import Trouble
@@ -86,8 +86,8 @@ def build(project: dict, args, engine) -> dict:
                "healthy": first.ok and first.healthy, "passed": first.n_passed, "cases": first.n_cases,
                "skipped": first.share_skipped, "flaky": len(first.flaky), "needs_network": len(first.needs_network),
                "failed": first.failed, "cause": first.cause.name, "evidence": first.cause.evidence,
-               "left_out": list(planned.left_out), "restored": first.restored,
-               "changed_by_tests": len(first.changed_by_tests), "silent": len(first.silent),
+               "left_out": list(planned.excluded_tests), "restored": first.restored,
+               "changed_by_tests": len(first.changed_by_tests), "silent": len(first.unreported_files),
                "pairs": len(planned.attempts), "seconds": took, "false_success": False}
         if first.ok:
             row["image_bytes"] = engine.inspect_image(first.image_id)["Size"] - engine.inspect_image(BASE)["Size"]

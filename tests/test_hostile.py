@@ -15,14 +15,14 @@ import pytest
 from conftest import REPO, run_script
 
 from codedata.env import causes
+from codedata.env.planner import plan, project_of
 from codedata.env.recipes import python_recipe
-from codedata.env.recipes.planner import plan, project_of
 from codedata.env.recipes.python_project import PythonProject
 from codedata.env.repository_facts import ALL_S, Facts, read_facts, recipes
 from codedata.env.verify import Limits
 
-PLANNING = ("ci", "declared", "node", "plain", "plan", "python_project", "python_recipe", "python_requirements",
-            "requirements", "facts", "script", "repair", "python_repair")
+PLANNING = [path for path in (REPO / "codedata" / "env").glob("recipes/*.py") if path.stem != "repository_files"] + [
+    REPO / "codedata" / "env" / f"{name}.py" for name in ("planner", "repository_facts")]
 TOUCHES = re.compile(r"\b(open|read_text|read_bytes|exists|is_file|is_dir|r?glob|iterdir|listdir|scandir|l?stat"
                      r"|readlink|read_bounded|open_regular)\Z")   # what only RepositoryFiles does
 
@@ -137,7 +137,7 @@ def test_links_within_a_repository_are_followed(tmp_path):
 def test_a_name_a_version_and_a_variable_stay_in_their_line():
     project = PythonProject(name="a\ntouch /x", version="1\rtouch /y", n_test_files=1,
                             env={"A;touch /z #": "1", "B": "$(touch /w)"}, tests=("c\ntouch /v",))
-    recipe = python_recipe.first(project)
+    recipe = python_recipe.initial(project)
     lines = (recipe.install_script() + recipe.test_script()).splitlines()
     assert not [line for line in lines if line.startswith("touch") or ";touch" in line]
     assert "export B='$(touch /w)'" in lines
@@ -159,9 +159,9 @@ def test_listings_end(tmp_path):
     assert "nested folders" in facts.unreadable["."] and facts.python.n_test_files == 1
 
 
-@pytest.mark.parametrize("module", PLANNING)
-def test_planning_opens_nothing_of_a_repository_beside_its_reader(module):
-    tree = ast.parse((REPO / "codedata" / "env" / f"{module}.py").read_text())
+@pytest.mark.parametrize("path", PLANNING, ids=lambda path: path.stem)
+def test_planning_opens_nothing_of_a_repository_beside_its_reader(path):
+    tree = ast.parse(path.read_text())
     calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not [call for call in calls if TOUCHES.search(call)]
 

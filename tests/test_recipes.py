@@ -23,10 +23,10 @@ from codedata.env.recipes.package_index import (
 )
 from codedata.env.recipes.python_project import read_python
 from codedata.env.recipes.repair import COMPILER, Log
+from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import expanded, from_poetry, merged, read_file
+from codedata.env.recipes.script import in_turn
 from codedata.env.repository_facts import read_facts, recipes
-from codedata.env.script import in_turn
-from codedata.env.source import RepositoryFiles
 
 SAMPLES = sorted(path for path in (REPO / "samples" / "repos").iterdir() if path.is_dir())
 
@@ -41,11 +41,11 @@ def write(folder: Path, **files: str) -> Path:
 
 
 def recipe_of(folder: Path):
-    return python_recipe.first(read_python(RepositoryFiles(folder)))
+    return python_recipe.initial(read_python(RepositoryFiles(folder)))
 
 
 def learn(recipe, text: str, phase: str = "test", **how):
-    return python_repair.learn(recipe, Log(phase, text, **how))
+    return python_repair.repair(recipe, Log(phase, text, **how))
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ speedups = ["orjson"]
 """, tests___test_a__py="")
     first = recipe_of(tmp_path)
     assert "responses" not in first.tests
-    wider = python_recipe.next_way(first, collected=True)
-    assert {"responses", "orjson"} < set(wider.tests) and python_recipe.next_way(wider, collected=True) is None
+    wider = python_recipe.fallback(first, collected=True)
+    assert {"responses", "orjson"} < set(wider.tests) and python_recipe.fallback(wider, collected=True) is None
 
 
 def test_poetry_pdm_uv_hatch_tox_nox_and_pipenv_are_read(tmp_path):
@@ -137,7 +137,7 @@ setup(name="heron", version="3", extras_require={"testing": tests + ["pytest-xdi
 """)
     project = read_python(RepositoryFiles(tmp_path))
     assert project.tests == ("nose2", "pytest-xdist") and project.native and project.version == "3"
-    assert set(COMPILER) <= set(python_recipe.first(project).system)
+    assert set(COMPILER) <= set(python_recipe.initial(project).system)
 
 
 def test_the_metadata_of_a_source_distribution_says_what_setup_py_computes(tmp_path):
@@ -356,7 +356,7 @@ def test_a_log_that_shows_nothing_new_teaches_nothing(package):
 def test_runners_follow_one_another_where_nothing_was_collected(package):
     write(package, tests___run__py="")
     ways = [recipe_of(package)]
-    while following := python_recipe.next_way(ways[-1], collected=False):
+    while following := python_recipe.fallback(ways[-1], collected=False):
         ways.append(following)
     assert [way.runner for way in ways] == ["pytest", "own", "unittest"]
     assert "python tests/run.py -v" in ways[1].test_script() and "xmlrunner discover" in ways[2].test_script()
@@ -373,7 +373,7 @@ def test_a_suite_put_together_by_functions_is_run_by_the_projects_own_runner(pac
 
 def node_recipe(folder: Path, **package):
     write(folder, package__json=json.dumps({"name": "wren", "version": "1.0.0", **package}))
-    return node.first(read_node(RepositoryFiles(folder)))
+    return node.initial(read_node(RepositoryFiles(folder)))
 
 
 def test_the_runner_is_found_behind_linters_and_coverage():
@@ -416,16 +416,16 @@ def test_unit_tests_are_preferred_and_an_unknown_chain_runs_as_it_stands(tmp_pat
 def test_commands_of_a_chain_that_nobody_knows_are_left_out_and_named(tmp_path):
     scripts = {"test": "eslint . && echo now && mocha --bail test/unit && ./run-integration.sh && karma start"}
     recipe = node_recipe(tmp_path, scripts=scripts)
-    assert recipe.left_out == ("./run-integration.sh", "karma start")
+    assert recipe.excluded_tests == ("./run-integration.sh", "karma start")
     assert "karma" not in recipe.test_script() and "--bail" not in recipe.test_script()
-    assert node_recipe(tmp_path, scripts={"test": "eslint . && mocha"}).left_out == ()
+    assert node_recipe(tmp_path, scripts={"test": "eslint . && mocha"}).excluded_tests == ()
 
 
 def test_a_suite_is_not_to_stop_at_its_first_failure_and_what_hangs_is_named(package):
     recipe = recipe_of(package)
-    assert "--maxfail=0" in recipe.test_script() and recipe.left_out == ()
+    assert "--maxfail=0" in recipe.test_script() and recipe.excluded_tests == ()
     hangs = learn(recipe, "tests/test_a.py::test_waits \n", timed_out=True)
-    assert hangs.left_out == ("tests/test_a.py::test_waits",)
+    assert hangs.excluded_tests == ("tests/test_a.py::test_waits",)
 
 
 def test_tests_in_the_package_are_run_beside_those_at_the_top(package):
@@ -442,12 +442,12 @@ def test_node_is_of_the_version_that_engines_allow(tmp_path, engines, major):
 
 def test_ranges_that_nothing_meets_are_relaxed_and_not_deleted(tmp_path):
     recipe = node_recipe(tmp_path, scripts={"test": "tape"}, devDependencies={"tape": "^99"})
-    better = node.learn(recipe, Log("install", "npm error notarget No matching version found for tape@^99."))
+    better = node.repair(recipe, Log("install", "npm error notarget No matching version found for tape@^99."))
     text = better.install_script()
     assert text.index("npm pkg set 'devDependencies[tape]=*'") < text.index("git checkout -q -- package.json")
-    better = node.learn(recipe, Log("install", "npm error code ERESOLVE"))
+    better = node.repair(recipe, Log("install", "npm error code ERESOLVE"))
     assert "--legacy-peer-deps" in better.install_script()
-    better = node.learn(recipe, Log("test", "Error: Cannot find module '@scope/x/y'\nsh: 1: nyc: not found"))
+    better = node.repair(recipe, Log("test", "Error: Cannot find module '@scope/x/y'\nsh: 1: nyc: not found"))
     assert better.added == ("@scope/x", "nyc")
 
 
@@ -464,15 +464,15 @@ def test_a_copy_of_the_project_that_a_dependency_brings_becomes_the_project(tmp_
 
 
 def test_build_files_bring_their_own_recipes(tmp_path):
-    assert generic.first(RepositoryFiles(tmp_path)) is None
+    assert generic.initial(RepositoryFiles(tmp_path)) is None
     write(tmp_path, Makefile="all:\n\ncheck: all\n\t./t.sh\n")
-    assert "make -k check" in generic.first(RepositoryFiles(tmp_path)).test_script()
+    assert "make -k check" in generic.initial(RepositoryFiles(tmp_path)).test_script()
     for file, sign in (("build.gradle", "gradle --no-daemon"), ("pom.xml", "mvn -B -o"),
                        ("Cargo.toml", "cargo test --offline"), ("go.mod", "go test")):
         (tmp_path / file).write_text("")
-        assert sign in generic.first(RepositoryFiles(tmp_path)).test_script()
+        assert sign in generic.initial(RepositoryFiles(tmp_path)).test_script()
     log = Log("install", "fatal error: openssl/ssl.h: No such file")
-    assert "libssl-dev" in generic.learn(generic.first(RepositoryFiles(tmp_path)), log).system
+    assert "libssl-dev" in generic.repair(generic.initial(RepositoryFiles(tmp_path)), log).system
 
 
 @pytest.mark.parametrize("line", [
@@ -482,10 +482,10 @@ def test_build_files_bring_their_own_recipes(tmp_path):
 ])
 def test_a_rust_that_is_too_old_makes_room_for_the_newest_of_debian(tmp_path, line):
     write(tmp_path, **{"Cargo.toml": ""})
-    recipe, log = generic.first(RepositoryFiles(tmp_path)), Log("install", line)
-    better = generic.learn(recipe, log)
+    recipe, log = generic.initial(RepositoryFiles(tmp_path)), Log("install", line)
+    better = generic.repair(recipe, log)
     assert {"cargo-web", "rustc-web"} <= {*better.system} and not {"cargo", "rustc"} & {*better.system}
-    assert generic.learn(better, log) is None and causes.cause_of("install", line).name == "language_version"
+    assert generic.repair(better, log) is None and causes.cause_of("install", line).name == "language_version"
 
 
 # tables --------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import os
 import pytest
 from conftest import REPO
 
-from codedata.env.recipes.planner import plan, project_of
+from codedata.env.planner import plan, project_of
 from codedata.env.repository_facts import read_facts
 from codedata.env.verify import Limits
 from codedata.sandbox import open_sandbox

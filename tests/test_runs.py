@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from codedata.env.runs import Run, compare, part_of_suite, silent, why_not_healthy
+from codedata.env.runs import Run, compare, part_of_suite, unreported_files, why_not_healthy
 
 
 def run(exit_code: int = 0, **outcomes: str) -> Run:
@@ -58,17 +58,17 @@ def of(*names: str) -> list[dict[str, str]]:
 ])
 def test_a_test_file_is_silent_of_which_no_name_tells(name, path):
     other = path.replace("wade", "reeds").replace("Wade", "Reeds")
-    assert silent([path, other, "README.md", "heron/wade.py"], of(name)) == ([other], 2)
+    assert unreported_files([path, other, "README.md", "heron/wade.py"], of(name)) == ([other], 2)
 
 
 def test_where_names_tell_of_no_file_nothing_is_silent():
     paths = ["test/wade.test.js", "test/reeds.test.js", "wade_test.go", "tests/test_wade.py"]
-    assert silent(paths, of("wading > is slow", "wading > is deep", "example.com/heron::TestWade")) == ([], 0)
+    assert unreported_files(paths, of("wading > is slow", "wading > is deep", "example.com/heron::TestWade")) == ([], 0)
 
 
 def test_a_case_of_the_same_name_does_not_speak_for_a_file():
     paths = ["tests/test_wade.py", "tests/test_reeds.py"]
-    assert silent(paths, of("tests/test_wade.py::test_reeds")) == (["tests/test_reeds.py"], 2)
+    assert unreported_files(paths, of("tests/test_wade.py::test_reeds")) == (["tests/test_reeds.py"], 2)
 
 
 def test_most_of_a_suite_has_to_be_heard():

@@ -100,8 +100,8 @@ def test_files_of_which_nothing_is_heard_are_listed(source):
     for name in ("reeds", "tide"):
         (source / "tests" / f"test_{name}.py").write_text("def test_it():\n    pass\n")
     found = check(source, test=f"{TESTS} tests/test_heron.py")
-    assert found.ok and (found.silent, found.n_test_files) == (["tests/test_reeds.py", "tests/test_tide.py"], 3)
-    assert check(source).silent == []
+    assert found.ok and (found.unreported_files, found.n_test_files) == (["tests/test_reeds.py", "tests/test_tide.py"], 3)
+    assert check(source).unreported_files == []
 
 
 def test_a_suite_whose_names_change_all_the_time_is_not_verified(source):

@@ -22,7 +22,7 @@ from codedata.env.recipes.ci import Workflows
 from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node import NodeProject, read_node
 from codedata.env.recipes.python_project import PythonProject, read_python
-from codedata.env.source import RepositoryFiles
+from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.errors import ItemFailed
 from codedata.texts import CONTROL
 
@@ -37,7 +37,7 @@ class Recipe(Protocol):
     """Describe a frozen way to install and test, from which both scripts are made."""
 
     planner: str
-    left_out: tuple[str, ...]
+    excluded_tests: tuple[str, ...]
 
     def install_script(self) -> str:
         """Return the bash script that installs the project."""
@@ -86,8 +86,8 @@ def recipes(facts: Facts) -> Iterator[Recipe]:
     """Return the first recipe of each kind that fits the facts, the likeliest kind first."""
     python, other = facts.python, facts.plain
     is_python = python.name or python.n_test_files or python.runner
-    of_python = python_recipe.first(python) if is_python else None
-    of_node = node.first(facts.node)
+    of_python = python_recipe.initial(python) if is_python else None
+    of_node = node.initial(facts.node)
     kinds: list[Recipe | None] = [of_python, of_node, other]
     if other and other.file != "Makefile" and not python.n_test_files:
         kinds = [other, of_node, of_python]
@@ -129,7 +129,7 @@ def child(folder: str, skipped: str) -> None:
 
     source = RepositoryFiles(Path(folder), json.loads(skipped), announce)
     python = read_python(source)
-    facts = Facts(python, read_node(source), generic.first(source, python.workflows.system),
+    facts = Facts(python, read_node(source), generic.initial(source, python.workflows.system),
                   source.has("package.json"), source.unreadable)
     for recipe in recipes(facts):   # making the recipes must stay within the limits, too
         announce("package.json" if recipe.planner == "node" else "pyproject.toml")

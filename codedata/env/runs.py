@@ -28,14 +28,14 @@ class Run:
     results: list[dict[str, str]]
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Return whether the suite ran to its end, all of it was collected, and exit code and
         cases agree."""
-        return not (self.timed_out or self.exit_code >= CRASHED or not_collected(self.results) or self.broken_off
+        return not (self.timed_out or self.exit_code >= CRASHED or not_collected(self.results) or self.truncated_at
                     or self.unexplained)
 
     @property
-    def broken_off(self) -> str:
+    def truncated_at(self) -> str:
         """Return the line in which a runner says that it stops early; it is empty where there is
         none."""
         return found[0].strip() if (found := STOPPED.search(self.text)) else ""
@@ -62,7 +62,7 @@ class Run:
     @property
     def healthy(self) -> bool:
         """Return whether the whole suite ran, enough cases passed and not too many were skipped."""
-        return self.whole and self.share_passed >= HEALTHY and self.share_skipped <= MAX_SKIPPED
+        return self.is_complete and self.share_passed >= HEALTHY and self.share_skipped <= MAX_SKIPPED
 
 
 def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
@@ -83,8 +83,8 @@ def why_not_healthy(run: Run, test_s: float) -> Cause:
         return Cause("time_limit", f"the tests took more than {test_s:g} s")
     if run.exit_code >= CRASHED:
         return Cause("crashed", f"exit code {run.exit_code}")
-    if run.broken_off and not not_collected(run.results):
-        return Cause("broken_off", run.broken_off)
+    if run.truncated_at and not not_collected(run.results):
+        return Cause("broken_off", run.truncated_at)
     n = counts(run.results)
     cause = cause_of("test", run.text, n["failed"] + n["error"])
     if cause.name == "other" and run.results:
@@ -96,7 +96,7 @@ def why_not_healthy(run: Run, test_s: float) -> Cause:
     return cause if run.results or cause.name != "other" else Cause("no_tests", cause.evidence)
 
 
-def silent(committed: list[str], results: list[dict[str, str]]) -> tuple[list[str], int]:
+def unreported_files(committed: list[str], results: list[dict[str, str]]) -> tuple[list[str], int]:
     """Return (committed test files that no case name refers to, number of test files).
 
     A name refers to a file by the file's name, or by its module or class. A language in which no
@@ -105,18 +105,18 @@ def silent(committed: list[str], results: list[dict[str, str]]) -> tuple[list[st
     of = [case["name"].rpartition("::")[0] or case["name"] for case in results]   # drops the case's own name
     told = {word for name in of for word in re.findall(r"[\w.-]+", name)}
     told |= {part for word in told for part in word.split(".")}
-    quiet, n_files = [], 0
+    unreported, n_files = [], 0
     for kind in TEST_FILES:
         files = [path for path in committed if kind.fullmatch(path.rpartition("/")[2])]
         unheard = [path for path in files if not told & set(kind.fullmatch(path.rpartition("/")[2]).group(0, 1))]
         if len(unheard) < len(files):
-            quiet, n_files = quiet + unheard, n_files + len(files)
-    return quiet, n_files
+            unreported, n_files = unreported + unheard, n_files + len(files)
+    return unreported, n_files
 
 
-def part_of_suite(quiet: list[str], n_files: int) -> Cause:
+def part_of_suite(unreported: list[str], n_files: int) -> Cause:
     """Return the cause for a test script that leaves out most test files; an empty Cause for any
     other."""
-    if len(quiet) <= n_files * MAX_UNREPORTED:
+    if len(unreported) <= n_files * MAX_UNREPORTED:
         return Cause()
-    return Cause("part_of_suite", f"no case of {len(quiet)} of {n_files} test files, such as {quiet[0]}")
+    return Cause("part_of_suite", f"no case of {len(unreported)} of {n_files} test files, such as {unreported[0]}")

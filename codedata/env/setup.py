@@ -18,7 +18,7 @@ from pathlib import Path
 from codedata.config import Settings
 from codedata.env.agents import SCRIPTS, Failure, Planner, ScriptsFound
 from codedata.env.inputs import Repository
-from codedata.env.recipes.planner import Planned, plan, project_of
+from codedata.env.planner import Planned, plan, project_of
 from codedata.env.repository_facts import read_facts
 from codedata.env.runs import part_of_suite
 from codedata.env.verify import Limits, Project, Verified, put_source, verify
@@ -53,7 +53,7 @@ class SetupOutcome:
     messages: list[dict] = field(default_factory=list)
     usage: dict = field(default_factory=dict)
     attempts: list[dict] = field(default_factory=list)
-    left_out: tuple[str, ...] = ()   # parts of the suite that the recipe excludes by name
+    excluded_tests: tuple[str, ...] = ()   # parts of the suite that the recipe excludes by name
     unreadable: dict[str, str] = field(default_factory=dict)   # file → why planning could not read it
 
 
@@ -133,7 +133,7 @@ class Setup:
                           self._limits.test_s)
         failures = [Failure(before.install_script, before.test_script, before.error, before.verified.log)
                     ] if before.install_script else []
-        outcome = replace(before, planner="agent", summary="", left_out=())
+        outcome = replace(before, planner="agent", summary="", excluded_tests=())
         for n in range(ROUNDS):
             with opener("", is_stateful=True) as sandbox:
                 if fault := put_source(sandbox, project)[1]:
@@ -142,11 +142,11 @@ class Setup:
                 self._tick("an agent is at work")
                 found = planner.mend(sandbox, repository.repo_name, failures[-1]) if n else planner.find(
                     sandbox, repository.repo_name, failures, in_two)
-            outcome = _with(outcome, found)
+            outcome = merge_agent_result(outcome, found)
             if found.status != SUCCESS:
                 return outcome
             self._tick("verifying what the agent handed in")
-            outcome = _judged(replace(outcome, verified=_heard(verify(
+            outcome = with_status(replace(outcome, verified=demote_partial_suite(verify(
                 opener, project, outcome.install_script, outcome.test_script, self._limits, image_name))))
             if outcome.status == SUCCESS:
                 return outcome
@@ -179,12 +179,12 @@ def _folder(repository: Repository, opener):
 
 def _of_recipe(planned: Planned) -> SetupOutcome:
     """Return the outcome of the recipe planner."""
-    return _judged(SetupOutcome("recipe", planned.install_script, planned.test_script, planned.verified,
+    return with_status(SetupOutcome("recipe", planned.install_script, planned.test_script, planned.verified,
                            summary=f"recipe: {planned.recipe or 'none'}", attempts=planned.attempts,
-                           left_out=planned.left_out))
+                           excluded_tests=planned.excluded_tests))
 
 
-def _with(outcome: SetupOutcome, found: ScriptsFound) -> SetupOutcome:
+def merge_agent_result(outcome: SetupOutcome, found: ScriptsFound) -> SetupOutcome:
     """Return the outcome with the result of an agent's run added."""
     usage = {key: None if None in (a := outcome.usage.get(key, 0), b := found.usage.get(key)) else a + b
              for key in found.usage}
@@ -193,14 +193,14 @@ def _with(outcome: SetupOutcome, found: ScriptsFound) -> SetupOutcome:
                    messages=outcome.messages + found.messages, usage=usage)
 
 
-def _heard(found: Verified) -> Verified:
+def demote_partial_suite(found: Verified) -> Verified:
     """Return the verification of an agent's scripts, not healthy where they leave out most test
     files: unlike a recipe, an agent may have picked the tests that pass."""
-    part = part_of_suite(found.silent, found.n_test_files)
+    part = part_of_suite(found.unreported_files, found.n_test_files)
     return replace(found, healthy=False, cause=part) if found.healthy and part.name else found
 
 
-def _judged(outcome: SetupOutcome) -> SetupOutcome:
+def with_status(outcome: SetupOutcome) -> SetupOutcome:
     """Return the outcome with its status set from its verification."""
     found = outcome.verified
     attempt = {"recipe": outcome.planner, "failed": found.failed, "cause": found.cause.name,
@@ -235,7 +235,7 @@ def _record(repository: Repository, base_image: str, outcome: SetupOutcome, seco
                 "n_passed": found.n_passed, "n_cases": found.n_cases, "share_passed": found.share_passed,
                 "share_collected": round(1 - len(found.not_collected) / found.n_cases, 4) if found.n_cases else 0.0,
                 "share_skipped": found.share_skipped, "not_collected": found.not_collected,
-                "silent": found.silent, "left_out": [*outcome.left_out],
+                "silent": found.unreported_files, "left_out": [*outcome.excluded_tests],
                 "unreadable": outcome.unreadable,
                 "needs_network": found.needs_network, "restored": found.restored,
                 "changed_by_tests": found.changed_by_tests, "network_was_off": network_was_off,

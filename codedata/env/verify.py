@@ -20,8 +20,8 @@ from codedata.code.test_results import Case, counts, not_collected, over, parse
 from codedata.env import outside
 from codedata.env.causes import Cause, cause_of
 from codedata.env.isolation import LOOK_S, TOOLS, history_after, now, restore, run_tool, shadows
-from codedata.env.runs import Run, compare, silent, why_not_healthy
-from codedata.env.script import RESULTS
+from codedata.env.recipes.script import RESULTS
+from codedata.env.runs import Run, compare, unreported_files, why_not_healthy
 from codedata.sandbox import Result, Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds, OverBounds, UnsafeArchive
 
@@ -61,7 +61,7 @@ class Verified:
     flaky: list[str] = field(default_factory=list)
     needs_network: list[str] = field(default_factory=list)
     not_collected: list[str] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)             # test files that no case name refers to
+    unreported_files: list[str] = field(default_factory=list)             # test files that no case name refers to
     n_test_files: int = 0
     restored: list[str] = field(default_factory=list)           # committed files that the install had changed
     changed_by_tests: list[str] = field(default_factory=list)   # committed files that the tests wrote, changed or not
@@ -119,7 +119,7 @@ def _verify(sandbox, open_sandbox, project, install_script, test_script, limits,
         return replace(found, failed="install", cause=cause, log=installed.output, timed_out=installed.timed_out)
     if image_name:
         found = replace(found, image_id=sandbox.commit(image_name, keep=False))
-    elif (left := with_remaining_time(found, sandbox, project, test_script)).failed:   # now, since tests may commit, too
+    elif (left := check_leftovers(found, sandbox, project, test_script)).failed:   # now, since tests may commit, too
         return left
     runs = [run_tests(sandbox, test_script, limits.test_s)]
     found = replace(found, log=runs[0].text, test_s=(runs[0].seconds,), **_figures(runs[0]))
@@ -130,7 +130,7 @@ def _verify(sandbox, open_sandbox, project, install_script, test_script, limits,
         return _repeated(sandbox, found, runs, test_script, limits)
     sandbox.close()
     with open_sandbox(image_name) as fresh:
-        found = with_remaining_time(found, fresh, project, test_script, image_name)
+        found = check_leftovers(found, fresh, project, test_script, image_name)
         if found.failed:
             return found
         fresh.network(True)
@@ -155,12 +155,12 @@ def _repeated(sandbox, found, runs, test_script, limits) -> Verified:
     alone = {case["name"]: case["status"] for case in run.results}
     results = [{"name": name, "status": alone[name]} for name in stable if name in alone]
     changed = [name for name, status in stable.items() if alone.get(name) != status]
-    quiet, n_files = silent(_committed(sandbox), run.results)
-    found = replace(found, results=results, needs_network=changed, silent=quiet, n_test_files=n_files)
+    unreported, n_files = unreported_files(_committed(sandbox), run.results)
+    found = replace(found, results=results, needs_network=changed, unreported_files=unreported, n_test_files=n_files)
     if not any(case["status"] == "passed" for case in results):
         cause = Cause("offline", cause_of("test", run.text).evidence)
         return replace(found, failed="offline", cause=cause, log=run.text)
-    bad = run if not run.healthy else next((before for before in runs if not before.whole), None)
+    bad = run if not run.healthy else next((before for before in runs if not before.is_complete), None)
     return replace(found, healthy=False, cause=why_not_healthy(bad, limits.test_s), log=bad.text) if bad else found
 
 
@@ -237,7 +237,7 @@ def _figures(run: Run) -> dict:
             "not_collected": not_collected(run.results), "timed_out": run.timed_out}
 
 
-def with_remaining_time(found: Verified, sandbox: Sandbox, project: Project, test_script: str,
+def check_leftovers(found: Verified, sandbox: Sandbox, project: Project, test_script: str,
                       image_name: str = "") -> Verified:
     """Return `found`, failed where the sandbox or its image holds another history or another
     copy of the project. Where the files can be read from outside, the sandbox's own git is not

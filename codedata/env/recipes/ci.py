@@ -8,7 +8,7 @@ from itertools import islice
 import yaml
 
 from codedata.env.recipes.package_index import table
-from codedata.env.source import RepositoryFiles
+from codedata.env.recipes.repository_files import RepositoryFiles
 
 NOT_FOR_TESTS = re.compile(
     r"-doc$|^(?:texlive|latexmk|clang-format|clang-tidy|cppcheck|shellcheck|lcov|gdb|valgrind|ccache|graphviz|pandoc|aspell"

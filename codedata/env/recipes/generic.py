@@ -4,9 +4,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from codedata.env import script
+from codedata.env.recipes import script
 from codedata.env.recipes.repair import COMPILER, SYSTEM, Log
-from codedata.env.source import RepositoryFiles
+from codedata.env.recipes.repository_files import RepositoryFiles
 
 BUILD = "/opt/build"
 COPY_JUNIT = f"find . -path '*{{}}*' -name '*.xml' -exec cp --parents -t {script.RESULTS} {{{{}}}} +"
@@ -42,7 +42,7 @@ class PlainRecipe:
     system: tuple[str, ...] = ()
     wished: tuple[str, ...] = ()
     target: str = ""                    # the make target that runs the tests
-    left_out: tuple[str, ...] = ()
+    excluded_tests: tuple[str, ...] = ()
 
     @property
     def planner(self) -> str:
@@ -65,7 +65,7 @@ class PlainRecipe:
             test or [f"make -k {self.target} 2>&1 | tee {script.RESULTS}/make.txt"])])
 
 
-def first(source: RepositoryFiles, wished: tuple[str, ...] = ()) -> PlainRecipe | None:
+def initial(source: RepositoryFiles, wished: tuple[str, ...] = ()) -> PlainRecipe | None:
     """Return the recipe for the first build file that exists, or None if there is none or if it is
     a Makefile without a test target."""
     file = next((name for name in TOOLS if source.has(name)), "")
@@ -81,7 +81,7 @@ def _target(text: str) -> str:
     return next((name for name in TARGETS if name in named), "")
 
 
-def learn(recipe: PlainRecipe, log: Log) -> PlainRecipe | None:
+def repair(recipe: PlainRecipe, log: Log) -> PlainRecipe | None:
     """Return the recipe with the system packages that the log suggests, or None for none."""
     better = recipe
     for rule in SYSTEM:
@@ -89,6 +89,6 @@ def learn(recipe: PlainRecipe, log: Log) -> PlainRecipe | None:
     return better if better != recipe else None
 
 
-def next_way(recipe: PlainRecipe, collected: bool) -> PlainRecipe | None:
+def fallback(recipe: PlainRecipe, collected: bool) -> PlainRecipe | None:
     """Return None, because a build tool offers only one way."""
     return None

@@ -12,7 +12,7 @@ import re
 from email.parser import HeaderParser
 
 from codedata.env.recipes.package_index import tomllib
-from codedata.env.source import MAX_BYTES, RepositoryFiles
+from codedata.env.recipes.repository_files import MAX_BYTES, RepositoryFiles
 
 
 def read_toml(source: RepositoryFiles, name: str) -> dict:

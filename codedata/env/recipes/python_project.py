@@ -26,8 +26,8 @@ from codedata.env.recipes.metadata import (
 )
 from codedata.env.recipes.package_index import normalized
 from codedata.env.recipes.python_requirements import TEST_FOLDERS, bare_requirements, requirements_by_use
+from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import merged, name_of, usable
-from codedata.env.source import RepositoryFiles
 
 NOT_MODULES = {"docs", "doc", "examples", "example", "build", "dist", "scripts", "tools", "benchmarks", "node_modules"}
 NOT_INSTALLED = {"setup", "conftest", "noxfile", "tasks", "fabfile", "manage", "tests", "test", "runtests", "run_tests",

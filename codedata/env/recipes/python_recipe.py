@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from codedata.env import script
+from codedata.env.recipes import script
 from codedata.env.recipes.package_index import brings_option, table
 from codedata.env.recipes.python_project import PythonProject
 from codedata.env.recipes.repair import COMPILER
@@ -41,7 +41,7 @@ class PythonRecipe:
     planner: str = "python"
 
     @property
-    def left_out(self) -> tuple[str, ...]:
+    def excluded_tests(self) -> tuple[str, ...]:
         """Return the tests that the test script does not run."""
         return self.deselected
 
@@ -108,7 +108,7 @@ class PythonRecipe:
         return f"{self.project.runner} -v -v"   # some runners print test names only with both -v
 
 
-def first(project: PythonProject) -> PythonRecipe:
+def initial(project: PythonProject) -> PythonRecipe:
     """Return the recipe that the project's own files describe."""
     scm = project.version_from_git and project.version
     env = dict(project.env)
@@ -147,7 +147,7 @@ def _runner_needs(runner: str) -> list[str]:
     return {"pytest": ["pytest", "pytest-timeout"], "unittest": ["unittest-xml-reporting"], "own": []}[runner]
 
 
-def next_way(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
+def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
     """Return the next more expensive recipe, or None if there is none: first one with all
     requirements of developers and features, then, if no test was collected, one with another
     runner."""

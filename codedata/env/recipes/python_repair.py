@@ -19,7 +19,7 @@ TOO_OLD = ('required field "lineno" missing from alias', 'required field "end_li
 NEWEST_PYTEST, OLDEST_PYTEST = 9, 6   # majors: pip's default, and the oldest that is tried
 
 
-def learn(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
+def repair(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
     """Return the recipe with every fix that the log suggests, or None if there is none."""
     better = recipe
     for rule in (*SYSTEM, *(IN_INSTALL if log.phase == "install" else IN_TESTS)):

@@ -17,8 +17,8 @@ from codedata.env.recipes.metadata import (
     value_of,
 )
 from codedata.env.recipes.package_index import is_developers_group, is_other_group, is_test_group, normalized
+from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import expanded, from_poetry, merged, name_of, read_file
-from codedata.env.source import RepositoryFiles
 
 Ini = configparser.ConfigParser
 TEST_FOLDERS = ("tests", "test", "Tests", "testing", "testsuite", "unittests", "t")

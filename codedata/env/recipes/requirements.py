@@ -7,7 +7,7 @@ from posixpath import dirname, join, normpath
 
 from codedata.env.recipes.metadata import strings_in
 from codedata.env.recipes.package_index import helps_tests, normalized
-from codedata.env.source import RepositoryFiles
+from codedata.env.recipes.repository_files import RepositoryFiles
 
 LOCAL = re.compile(r"@\s*file:|[\x00-\x08\x0a-\x1f\x7f]")   # local file, or control characters
 NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
@@ -33,10 +33,10 @@ def extras_of(requirement: str) -> list[str]:
 def merged(*lists: Iterable[str], without: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the usable requirements, the first for each name and marker, except those named in
     `without` and those that no test needs."""
-    left_out, found = {normalized(name) for name in without}, {}
+    excluded, found = {normalized(name) for name in without}, {}
     for requirement in (r.strip() for requirements in lists for r in requirements):
         name = name_of(requirement)
-        if usable(requirement) and name not in left_out and helps_tests(name):
+        if usable(requirement) and name not in excluded and helps_tests(name):
             key = (name, requirement.partition(";")[2].strip())   # a name may recur for other systems
             found.setdefault(key, requirement)
     return tuple(found.values())

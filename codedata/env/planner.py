@@ -37,7 +37,7 @@ class Planned:
     verified: Verified = NOT_TRIED
     recipe: str = ""               # the kind of recipe
     attempts: list[dict] = field(default_factory=list)   # each pair with its check, cause and figures
-    left_out: tuple[str, ...] = ()   # tests, and commands of a script, that the test script does not run
+    excluded_tests: tuple[str, ...] = ()   # tests, and commands of a script, that the test script does not run
     log: str = ""                  # log of the last failed attempt, where an agent would begin
     seconds: float = 0.0
 
@@ -50,22 +50,22 @@ def project_of(facts: Facts, source: Path | None = None, commit: str = "") -> Pr
 def learned(recipe: Recipe, log: Log) -> Recipe | None:
     """Return the recipe with the fixes that a log suggests, or None if there are none."""
     if isinstance(recipe, PythonRecipe):
-        return python_repair.learn(recipe, log)
-    return node.learn(recipe, log) if isinstance(recipe, NodeRecipe) else generic.learn(recipe, log)
+        return python_repair.repair(recipe, log)
+    return node.repair(recipe, log) if isinstance(recipe, NodeRecipe) else generic.repair(recipe, log)
 
 
-def next_way(recipe: Recipe, collected: bool) -> Recipe | None:
+def fallback(recipe: Recipe, collected: bool) -> Recipe | None:
     """Return the next more expensive recipe of the same kind, or None if there is none."""
     if isinstance(recipe, PythonRecipe):
-        return python_recipe.next_way(recipe, collected)
-    return node.next_way(recipe, collected) if isinstance(recipe, NodeRecipe) else generic.next_way(recipe, collected)
+        return python_recipe.fallback(recipe, collected)
+    return node.fallback(recipe, collected) if isinstance(recipe, NodeRecipe) else generic.fallback(recipe, collected)
 
 
 def propose(recipe: Recipe, log: Log, collected: bool) -> Recipe | None:
     """Return the recipe to try after an unhealthy one: with the fixes from its log, else the next
     one of its kind, or None. A failed install without a known fix would fail with more
     requirements, too."""
-    return learned(recipe, log) or (next_way(recipe, collected) if log.phase == "test" else None)
+    return learned(recipe, log) or (fallback(recipe, collected) if log.phase == "test" else None)
 
 
 def plan(open_sandbox: Opener, project: Project, facts: Facts, limits: Limits, image_name: str = "",
@@ -170,7 +170,7 @@ def _better(best: Planned, recipe: Recipe, verified: Verified) -> Planned:
     if _rank(verified) < _rank(best.verified) or (likelier and _rank(verified) == _rank(best.verified)):
         return replace(best, attempts=attempts, log=log)
     return Planned(recipe.install_script(), recipe.test_script(), verified, recipe.planner, attempts,
-                   recipe.left_out, log)
+                   recipe.excluded_tests, log)
 
 
 def _rank(verified: Verified) -> tuple:
