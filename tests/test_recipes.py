@@ -14,7 +14,7 @@ from codedata.env.recipes import generic, node, python_recipe, python_repair
 from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.node import chain, read_node
 from codedata.env.recipes.package_index import (
-    debian_by_beginning,
+    debian,
     distribution_of,
     helps_tests,
     is_developers_group,
@@ -86,8 +86,8 @@ speedups = ["orjson"]
 """, tests___test_a__py="")
     first = recipe_of(tmp_path)
     assert "responses" not in first.tests
-    wider = python_recipe.fallback(first, collected=True)
-    assert {"responses", "orjson"} < set(wider.tests) and python_recipe.fallback(wider, collected=True) is None
+    wider = python_repair.fallback(first, collected=True)
+    assert {"responses", "orjson"} < set(wider.tests) and python_repair.fallback(wider, collected=True) is None
 
 
 def test_poetry_pdm_uv_hatch_tox_nox_and_pipenv_are_read(tmp_path):
@@ -356,7 +356,7 @@ def test_a_log_that_shows_nothing_new_teaches_nothing(package):
 def test_runners_follow_one_another_where_nothing_was_collected(package):
     write(package, tests___run__py="")
     ways = [recipe_of(package)]
-    while following := python_recipe.fallback(ways[-1], collected=False):
+    while following := python_repair.fallback(ways[-1], collected=False):
         ways.append(following)
     assert [way.runner for way in ways] == ["pytest", "own", "unittest"]
     assert "python tests/run.py -v" in ways[1].test_script() and "xmlrunner discover" in ways[2].test_script()
@@ -492,17 +492,18 @@ def test_a_rust_that_is_too_old_makes_room_for_the_newest_of_debian(tmp_path, li
 
 def test_the_tables_say_only_what_a_package_manager_takes():
     packages = table("packages")
-    for kind in ("headers", "libraries", "shared", "binaries", "said"):
-        for name, brought in packages[kind].items():
-            assert all(re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", one) for one in brought.split()), name
+    lists = [brought for kind in ("headers", "libraries", "shared", "binaries") for brought in packages[kind].values()]
+    lists += [rule.get("system", "") for kind in ("system", "python") for rule in table("repairs")[kind]]
+    for brought in lists:
+        assert all(re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", one) for one in brought.split()), brought
     for kind in ("modules", "options", "settings", "fixtures", "marks"):
         for name, brought in packages[kind].items():
             assert re.fullmatch(r"(?:[A-Za-z0-9][\w.-]*(?:\[\w+\])?(?:<\d+)?)?", brought), name
 
 
 def test_the_longest_beginning_of_a_header_decides():
-    assert debian_by_beginning("headers", "openssl/ssl.h") == ("libssl-dev",)
-    assert debian_by_beginning("headers", "brinepan/pan.h") == ()
+    assert debian("headers", "openssl/ssl.h") == ["libssl-dev"]
+    assert debian("headers", "brinepan/pan.h") == []
     modules = ("google.protobuf.message", "some_thing.sub", "imp")
     assert tuple(map(distribution_of, modules)) == ("protobuf", "some-thing", "")
 

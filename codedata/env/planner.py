@@ -15,7 +15,8 @@ from pathlib import Path
 
 from codedata.code.test_results import counts, not_collected
 from codedata.env.causes import Cause
-from codedata.env.recipes import generic, node, python_recipe, python_repair
+from codedata.env.recipes import generic, node, python_repair
+from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node import NodeRecipe
 from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log
@@ -25,6 +26,7 @@ from codedata.sandbox import SandboxDied
 
 PAIRS = 3      # pairs of scripts that are verified for each kind of recipe, at most
 ROUNDS = 6     # draft rounds before each pair except the first
+REPAIRS = {PythonRecipe: python_repair, NodeRecipe: node, PlainRecipe: generic}
 NOT_TRIED = Verified(failed="recipe", cause=Cause("no_recipe", "nothing says how to install or test"))
 
 
@@ -47,25 +49,21 @@ def project_of(facts: Facts, source: Path | None = None, commit: str = "") -> Pr
     return Project(source, commit, facts.python.name, facts.python.packages, facts.node.name)
 
 
-def learned(recipe: Recipe, log: Log) -> Recipe | None:
+def repaired(recipe: Recipe, log: Log) -> Recipe | None:
     """Return the recipe with the fixes that a log suggests, or None if there are none."""
-    if isinstance(recipe, PythonRecipe):
-        return python_repair.repair(recipe, log)
-    return node.repair(recipe, log) if isinstance(recipe, NodeRecipe) else generic.repair(recipe, log)
+    return REPAIRS[type(recipe)].repair(recipe, log)
 
 
 def fallback(recipe: Recipe, collected: bool) -> Recipe | None:
     """Return the next more expensive recipe of the same kind, or None if there is none."""
-    if isinstance(recipe, PythonRecipe):
-        return python_recipe.fallback(recipe, collected)
-    return node.fallback(recipe, collected) if isinstance(recipe, NodeRecipe) else generic.fallback(recipe, collected)
+    return REPAIRS[type(recipe)].fallback(recipe, collected)
 
 
 def propose(recipe: Recipe, log: Log, collected: bool) -> Recipe | None:
     """Return the recipe to try after an unhealthy one: with the fixes from its log, else the next
     one of its kind, or None. A failed install without a known fix would fail with more
     requirements, too."""
-    return learned(recipe, log) or (fallback(recipe, collected) if log.phase == "test" else None)
+    return repaired(recipe, log) or (fallback(recipe, collected) if log.phase == "test" else None)
 
 
 def plan(open_sandbox: Opener, project: Project, facts: Facts, limits: Limits, image_name: str = "",
@@ -149,7 +147,7 @@ def _draft(recipe: Recipe, trial: _RecipeTrial, before: Verified) -> Recipe | No
                     collected = len(run.results) > len(not_collected(run.results))
                 else:
                     log, collected = Log("install", installed.output, installed.timed_out, True), False
-                following = learned(recipe, log) if reached[1] else propose(recipe, log, collected)
+                following = repaired(recipe, log) if reached[1] else propose(recipe, log, collected)
                 if following is None:
                     break
                 recipe = following
