@@ -1,8 +1,8 @@
 """How many real projects does the recipe planner turn into an environment, without a model?
 
 Pinned releases with their tests in them (envs.toml) are fetched with the clients of their registries, checked, and
-given to the planner (codedata/env/planner.py): each in fresh containers, with the checks that env_setup.py makes. What it
-says is verified is then verified a second time, from nothing in a new container; a disagreement is a false success.
+given to the planner (codedata/env/planner.py): each in fresh containers, with the checks that env_setup.py makes.
+What is verified is then verified a second time, from nothing in a new container; a disagreement is a false success.
 
   python benchmarks/envs.py --cache DIR                    # all of them: hours on 2 cores
   python benchmarks/envs.py --cache DIR --group npm        # pure, hard or npm
@@ -24,6 +24,7 @@ import tarfile
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -31,7 +32,7 @@ from codedata.env.causes import names as causes
 from codedata.env.planner import plan, project_of
 from codedata.env.recipes.package_index import tomllib
 from codedata.env.repository_facts import read_facts
-from codedata.env.verify import Limits, Verified, verify
+from codedata.env.verify import Limits, Verified, Verifier
 from codedata.errors import Trouble
 from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker_engine import connect, remove_images
@@ -43,7 +44,7 @@ TARGETS = {"pure": (0.90, 0.85), "hard": (0.0, 0.0), "npm": (5 / 8, 0.0)}   # sh
 
 
 def fetch(project: dict, cache: Path) -> Path:
-    """The archive of a project, as its registry's client brings it; Trouble where it is another one than was pinned."""
+    """Return the archive of a project from its registry's client. Raise Trouble where it is not the pinned one."""
     folder = cache / f"{project['name']}-{project['version']}"
     if not folder.is_dir():
         making = Path(tempfile.mkdtemp(dir=cache))
@@ -60,7 +61,7 @@ def fetch(project: dict, cache: Path) -> Path:
 
 
 def unpacked(archive: Path, to: Path) -> Path:
-    """The one folder that an archive holds."""
+    """Return the one folder that an archive holds."""
     with tarfile.open(archive) as tar:
         tar.extractall(to, filter="data")
     return next(path for path in to.iterdir() if path.is_dir())
@@ -76,14 +77,14 @@ def build(project: dict, args, engine) -> dict:
 
     with tempfile.TemporaryDirectory() as folder:
         source = unpacked(fetch(project, args.cache), Path(folder))
-        facts, limits = read_facts(source), Limits(args.install_s, args.test_s)
-        checked = project_of(facts, source)
-        planned = plan(opener, checked, facts, limits, image_name=f"codedata-benchmark/{label}",
-                       budget_s=args.budget_s)
+        facts = read_facts(source)
+        verifier = Verifier(opener, project_of(facts, source), Limits(args.install_s, args.test_s),
+                            f"codedata-benchmark/{label}")
+        planned = plan(verifier, facts, args.budget_s)
         took = round(time.monotonic() - started)
         first = planned.verified
         row = {"name": project["name"], "group": project["group"], "verified": first.ok,
-               "healthy": first.ok and first.healthy, "passed": first.n_passed, "cases": first.n_cases,
+               "healthy": first.is_healthy, "passed": first.n_passed, "cases": first.n_cases,
                "skipped": first.share_skipped, "flaky": len(first.flaky), "needs_network": len(first.needs_network),
                "failed": first.failed, "cause": first.cause.name, "evidence": first.cause.evidence,
                "left_out": list(planned.excluded_tests), "restored": first.restored,
@@ -91,7 +92,7 @@ def build(project: dict, args, engine) -> dict:
                "pairs": len(planned.attempts), "seconds": took, "false_success": False}
         if first.ok:
             row["image_bytes"] = engine.inspect_image(first.image_id)["Size"] - engine.inspect_image(BASE)["Size"]
-            again = verify(opener, checked, planned.install_script, planned.test_script, limits)
+            again = replace(verifier, image_name="").verify(planned.install_script, planned.test_script)
             row |= {"false_success": not agrees(first, again), "differing": len(differing(first, again)),
                     "again": again.failed}
         if args.log:
@@ -106,14 +107,14 @@ def build(project: dict, args, engine) -> dict:
 
 
 def agrees(first: Verified, again: Verified) -> bool:
-    """Whether a second verification says the same: it works, as well, and 99 of 100 cases came out alike."""
+    """Return whether a second verification agrees: it works, as well, and 99 of 100 cases came out alike."""
     return again.ok and again.healthy == first.healthy and len(differing(first, again)) <= len(first.results) / 100
 
 
 def differing(first: Verified, again: Verified) -> list[str]:
-    """Cases that passed for good in one of the two and did not in the other."""
-    told = [{case["name"] for case in v.results if case["status"] == "passed"} for v in (first, again)]
-    return sorted((told[0] ^ told[1]) - set(first.flaky) - set(again.flaky))
+    """Return the cases that passed for good in one of the two and did not in the other."""
+    passed = [{case["name"] for case in v.results if case["status"] == "passed"} for v in (first, again)]
+    return sorted((passed[0] ^ passed[1]) - set(first.flaky) - set(again.flaky))
 
 
 def keep(folder: Path, planned, row: dict) -> None:
@@ -170,13 +171,13 @@ def main() -> int:
     table(groups)
     print(json.dumps({"benchmark": "envs", "groups": groups, "projects": rows}))
     named = all(row["healthy"] or row["cause"] in causes() for row in rows)
-    return 0 if named and all(reached(group, found) for group, found in groups.items()) else 1
+    return 0 if named and all(reached(group, totals) for group, totals in groups.items()) else 1
 
 
-def reached(group: str, found: dict) -> bool:
+def reached(group: str, totals: dict) -> bool:
     verified, healthy = TARGETS[group]
-    return not found["false_successes"] and found["verified"] >= verified * found["n"] and (
-        found["healthy"] >= healthy * found["n"])
+    return not totals["false_successes"] and totals["verified"] >= verified * totals["n"] and (
+        totals["healthy"] >= healthy * totals["n"])
 
 
 def table(groups: dict) -> None:

@@ -19,7 +19,7 @@ from codedata.env.planner import plan, project_of
 from codedata.env.recipes import python_recipe
 from codedata.env.recipes.python_project import PythonProject
 from codedata.env.repository_facts import ALL_S, Facts, read_facts, recipes
-from codedata.env.verify import Limits
+from codedata.env.verify import Verifier
 
 PLANNING = [path for path in (REPO / "codedata" / "env").glob("recipes/*.py") if path.stem != "repository_files"] + [
     REPO / "codedata" / "env" / f"{name}.py" for name in ("planner", "repository_facts")]
@@ -66,7 +66,7 @@ def test_each_hostile_repository_ends_in_time_with_a_plan_or_a_named_cause(plann
     for name, (_, facts, seconds) in planned.items():
         assert seconds < ALL_S + 1, name
         if not list(recipes(facts)):
-            cause = plan(None, project_of(facts), facts, Limits()).verified.cause
+            cause = plan(Verifier(None, project_of(facts)), facts).verified.cause
             assert cause.name == ("manifest_unreadable" if facts.unreadable else "no_recipe"), name
             assert not facts.unreadable or next(iter(facts.unreadable)) in cause.evidence
 

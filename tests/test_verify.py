@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from codedata.env.isolation import history_after
-from codedata.env.verify import RESULTS, Limits, Project, put_source, verify
+from codedata.env.isolation import Project, history_after
+from codedata.env.verify import RESULTS, Limits, Verifier, put_source
 from codedata.sandbox import open_sandbox
 
 pytestmark = pytest.mark.docker
@@ -40,7 +40,8 @@ def add_test(source: Path, body: str) -> None:
 
 def check(source: Path, install: str = NOTHING, test: str = TESTS, **how):
     project = how.pop("project", Project(source, distribution="heron", modules=("heron",)))
-    return verify(opener, project, install, test, how.pop("limits", LIMITS), **how)
+    limits, image_name = how.pop("limits", LIMITS), how.pop("image_name", "")
+    return Verifier(opener, project, limits, image_name).verify(install, test, **how)
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_nothing_of_a_script_is_left_in_the_shell_for_the_next(source):
     def keeping(image: str):
         return open_sandbox("docker", image=image or BASE, workdir="/testbed", run_label=RUN)
     project = Project(source, distribution="heron", modules=("heron",))
-    found = verify(keeping, project, "cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", TESTS, LIMITS)
+    found = Verifier(keeping, project, LIMITS).verify("cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", TESTS)
     assert found.ok and found.healthy
 
 
@@ -100,7 +101,8 @@ def test_files_of_which_nothing_is_heard_are_listed(source):
     for name in ("reeds", "tide"):
         (source / "tests" / f"test_{name}.py").write_text("def test_it():\n    pass\n")
     found = check(source, test=f"{TESTS} tests/test_heron.py")
-    assert found.ok and (found.unreported_files, found.n_test_files) == (["tests/test_reeds.py", "tests/test_tide.py"], 3)
+    assert found.ok and found.n_test_files == 3
+    assert found.unreported_files == ["tests/test_reeds.py", "tests/test_tide.py"]
     assert check(source).unreported_files == []
 
 
@@ -377,7 +379,8 @@ def test_the_images_own_source_is_taken_where_no_folder_is_given(source, image_n
     with opener("") as sandbox:
         put_source(sandbox, Project(source))
         sandbox.commit(image_name)
-    found = verify(lambda image: opener(image or image_name), Project(modules=("heron",)), NOTHING, TESTS, LIMITS)
+    verifier = Verifier(lambda image: opener(image or image_name), Project(modules=("heron",)), LIMITS)
+    found = verifier.verify(NOTHING, TESTS)
     assert found.ok and found.healthy
 
 
