@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,17 +21,17 @@ from pathlib import Path
 from codedata.bounded import open_regular
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import Environment, safe_name, storable, text_problem
+from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.store import View, digest
 
 SOURCES = "_sources"
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
 SECRET = re.compile(r"(https?://)[^/\s'\"]*@|:[^/\s:'\"]*(@)")   # over HTTP a token may come without a name
-MAX_TREE = {"files and folders": 200_000, "bytes": 5_000_000_000, "nested folders": 100}   # limits of a repository
 FETCH_S, CHECKOUT_S, LOOK_S = 3600.0, 600.0, 30.0   # seconds for git to fetch, to check out, to query
-GIT_LINE = ("env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 git -c core.hooksPath=/dev/null -c core.fsmonitor=false "
+TREE = Bounds(max_bytes=5_000_000_000, max_files=200_000, max_depth=100, max_seconds=FETCH_S)   # of a repository
+GIT = ("env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 git -c core.hooksPath=/dev/null -c core.fsmonitor=false "
        "-c protocol.ext.allow=never -c submodule.recurse=false -c filter.lfs.smudge= -c filter.lfs.process= "
-       "-c filter.lfs.required=false")
-GIT = GIT_LINE.split()
+       "-c filter.lfs.required=false").split()
 NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
 
 
@@ -109,21 +108,23 @@ class Repositories(View):
         return self._index[name]
 
 
-def one_repository(named: str, root: Path, may_clone: bool = True) -> Repositories:
+def one_repository(argument: str, root: Path, may_clone: bool = True) -> Repositories:
     """Return the repository that --repo names: PATH or ADDRESS, each with an optional @COMMIT.
 
     Without `may_clone`, an address that was not cloned before has no source yet. Raise Trouble
-    where `named` is neither a folder nor an address, or where `root` lies in the source.
+    where `argument` is neither a folder nor an address, or where `root` lies in the source.
     """
-    has_commit = re.search(r"[^/:]@[\w.-]+\Z", named) and not re.fullmatch(r"\w+://[^/]*", named)
-    place, _, commit = named.rpartition("@") if has_commit and not os.path.exists(named) else (named, "", "")
-    address, named, place = place, without_secret(named), without_secret(place)
-    if place.startswith("-") or commit.startswith("-") or not (ADDRESS.match(place) or os.path.isdir(place)):
-        raise Trouble("is no folder and no git address.", named, "--repo takes PATH or GIT_URL, with @COMMIT behind.")
-    end = re.split("[/:]", re.sub(r"\.git/?\Z|/+\Z", "", place))[-1]
-    last = Path(place).resolve().name if os.path.isdir(place) else end
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", last).lstrip("._-")
-    row = {"repo": place, "repo_name": name or "repository"}
+    address, commit = argument, ""
+    has_commit = re.search(r"[^/:]@[\w.-]+\Z", argument) and not re.fullmatch(r"\w+://[^/]*", argument)
+    if has_commit and not os.path.exists(argument):
+        address, _, commit = argument.rpartition("@")
+    place, argument, is_folder = without_secret(address), without_secret(argument), os.path.isdir(address)
+    is_option = place.startswith("-") or commit.startswith("-")
+    if is_option or not (is_folder or ADDRESS.match(place)):
+        raise Trouble("is no folder and no git address.", argument, "--repo takes PATH or GIT_URL, with @COMMIT behind.")
+    last = re.split("[/:]", re.sub(r"\.git/?\Z|/+\Z", "", place))[-1]
+    name = Path(place).resolve().name if is_folder else last
+    row = {"repo": place, "repo_name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-") or "repository"}
     if commit or ADDRESS.match(place):
         clone = f"{row['repo_name']}-{digest(place)[:8]}"   # two addresses may end in the same name
         folder = root / Environment.directory / SOURCES / clone
@@ -134,7 +135,7 @@ def one_repository(named: str, root: Path, may_clone: bool = True) -> Repositori
                       "Give another --root.")
     else:
         row["reformat_path"] = str(Path(place).resolve())
-    return Repositories([(row, named)], Path(), row["repo_name"], is_all=False)
+    return Repositories([(row, argument)], Path(), row["repo_name"], is_all=False)
 
 
 def _loaded(line: str):
@@ -169,7 +170,7 @@ def _repository(row, where: str, folder: Path) -> Repository:
 
 def without_secret(text: str) -> str:
     """Return a text without the passwords and tokens of its addresses."""
-    return SECRET.sub(lambda found: found[1] or found[2], text)
+    return SECRET.sub(lambda match: match[1] or match[2], text)
 
 
 def _cloned(address: str, commit: str, to: Path) -> Path:
@@ -192,28 +193,19 @@ def _cloned(address: str, commit: str, to: Path) -> Path:
 
 
 def _refuse_large(clone: Path, commit: str) -> None:
-    """Raise BrokenRecord where a checkout would exceed MAX_TREE. A small tree may occur in
-    another one many times, so counting stops at the limit."""
-    end, n_bytes = time.monotonic() + LOOK_S, 0
+    """Raise BrokenRecord where a checkout would exceed TREE. A small tree may occur in another one
+    many times, so counting stops at the limit."""
+    count = TREE.meter()
     words = [*GIT, "ls-tree", "-r", "-t", "-l", commit]
     with subprocess.Popen(words, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as listing:
         try:
-            for n, line in enumerate(listing.stdout, 1):
-                size = line.split(maxsplit=4)[3]
-                n_bytes += int(size) if size.isdigit() else 0
-                check_size(str(clone), n, n_bytes, line.count(b"/"))
-                if time.monotonic() > end:
-                    raise BrokenRecord(f"takes more than {LOOK_S:g} s to be listed.", str(clone))
+            for line in listing.stdout:
+                size, name = line.decode(errors="replace").split(maxsplit=4)[3:]
+                count(name, int(size) if size.isdigit() else 0)
+        except OverBounds as e:
+            raise BrokenRecord(f"holds {e.what}.", str(clone), "It is not set up.") from e
         finally:
             listing.kill()
-
-
-def check_size(where: str, *counted: int) -> None:
-    """Raise BrokenRecord where a number exceeds its limit in MAX_TREE; both are in the same
-    order."""
-    for (what, most), n in zip(MAX_TREE.items(), counted, strict=True):
-        if n > most:
-            raise BrokenRecord(f"holds more than {most:,} {what}.", where, "It is not set up.")
 
 
 def _git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s: float = LOOK_S) -> str:
@@ -228,8 +220,8 @@ def _git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s
     except OSError as e:
         raise ItemFailed(f"git {words[0]}: {e}") from e
     if done.returncode and not may_fail:
-        said = without_secret(done.stderr.strip())
-        raise Trouble(f"git {words[0]} failed: {said[-500:]}", without_secret(words[-1]))
+        output = without_secret(done.stderr.strip())
+        raise Trouble(f"git {words[0]} failed: {output[-500:]}", without_secret(words[-1]))
     return "" if done.returncode else done.stdout.strip()
 
 
@@ -245,24 +237,19 @@ def base_commit(folder: str) -> str:
 @cache
 def tree_digest(folder: str) -> str:
     """Return a digest of the names and contents of all files below a folder, except .git. When
-    it changes, everything made from the folder is stale. Raise BrokenRecord where the folder
-    exceeds MAX_TREE."""
-    found, n_seen, n_bytes = [], 0, 0
+    it changes, everything made from the folder is stale. Raise OverBounds where the folder
+    exceeds TREE."""
+    entries, count = [], TREE.meter()
     for directory, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != ".git")
-        n_seen += len(folders) + len(files)
-        check_size(folder, n_seen, 0, os.path.relpath(directory, folder).count("/"))
-        for name in sorted(files + [name for name in folders if os.path.islink(os.path.join(directory, name))]):
-            path = os.path.join(directory, name)
-            relative = os.path.relpath(path, folder)
+        for path in (os.path.join(directory, name) for name in sorted([*folders, *files])):
+            stat, relative = os.lstat(path), os.path.relpath(path, folder)
+            count(relative, stat.st_size)
             if os.path.islink(path):
-                found.append([relative, "link", os.readlink(path)])
+                entries.append([relative, "link", os.readlink(path)])
             elif os.path.isfile(path):
-                stat = os.stat(path)
-                n_bytes += stat.st_size
-                check_size(folder, 0, n_bytes, 0)
-                found.append([relative, bool(stat.st_mode & 0o100), _digest_of(path)])
-    return digest(found)
+                entries.append([relative, bool(stat.st_mode & 0o100), _digest_of(path)])
+    return digest(entries)
 
 
 def _digest_of(path: str) -> str:
