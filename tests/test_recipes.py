@@ -24,7 +24,7 @@ from codedata.env.recipes.package_index import (
 from codedata.env.recipes.python_project import read_python
 from codedata.env.recipes.repair import COMPILER, Log
 from codedata.env.recipes.repository_files import RepositoryFiles
-from codedata.env.recipes.requirements import expanded, from_poetry, merged, read_file
+from codedata.env.recipes.requirements import Collector, expanded, from_poetry, merged
 from codedata.env.recipes.script import in_turn
 from codedata.env.repository_facts import read_facts, recipes
 
@@ -151,8 +151,9 @@ def test_requirements_files_are_followed_and_their_options_are_not(tmp_path):
     write(tmp_path, a__txt="-r b.txt\n--index-url https://x.example\n-e .[speed]\nsix  # why\n"
                            "foo @ https://x.example/foo.zip\n./local\n",
           b__txt="attrs\\\n>=22 --hash=sha256:0\n-r a.txt\n")
-    found, extras = read_file(RepositoryFiles(tmp_path), "a.txt")
-    assert set(found) == {"attrs >=22", "six"} and set(extras) == {"speed"}
+    found = Collector(RepositoryFiles(tmp_path))
+    found.add_file("a.txt")
+    assert set(found.requirements) == {"attrs >=22", "six"} and set(found.extras) == {"speed"}
 
 
 def test_versions_of_poetry_mean_what_poetry_means():
@@ -275,6 +276,19 @@ def test_the_projects_own_module_is_never_installed_from_elsewhere(package):
 def test_a_missing_module_comes_in_the_version_that_the_project_asks_for(package):
     write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\na = ["PyYAML>=6,<7"]\n')
     assert "PyYAML>=6,<7" in learn(recipe_of(package), "ModuleNotFoundError: No module named 'yaml'").tests
+
+
+@pytest.mark.parametrize("file, text", [
+    ("pyproject.toml", '[project]\nname = "h"\ndependencies = ["six>=1", "sphinx"]\n'),
+    ("pyproject.toml", '[tool.poetry]\nname = "h"\n[tool.poetry.dependencies]\nsix = ">=1"\nsphinx = "*"\n'),
+    ("setup.cfg", "[metadata]\nname = h\n[options]\ninstall_requires =\n  six>=1\n  sphinx\n"),
+    ("setup.py", "setup(name='h', install_requires=['six>=1', 'sphinx'])\n")])
+def test_a_source_that_pip_does_not_install_gets_what_the_project_requires(tmp_path, file, text):
+    (tmp_path / file).write_text(text)
+    assert " six" not in recipe_of(tmp_path).install_script()
+    better = learn(recipe_of(tmp_path), "error: Multiple top-level packages discovered in a flat-layout", "install")
+    assert "pip install -q 'six>=1' sphinx " in better.install_script() and " -e " not in better.install_script()
+    assert "PYTHONPATH=.:src" in better.test_script()
 
 
 def test_an_extra_that_the_project_itself_asks_for_in_a_message(package):

@@ -29,9 +29,11 @@ ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
 SECRET = re.compile(r"(https?://)[^/\s'\"]*@|:[^/\s:'\"]*(@)")   # over HTTP a token may come without a name
 FETCH_S, CHECKOUT_S, LOOK_S = 3600.0, 600.0, 30.0   # seconds for git to fetch, to check out, to query
 TREE = Bounds(max_bytes=5_000_000_000, max_files=200_000, max_depth=100, max_seconds=FETCH_S)   # of a repository
-GIT = ("env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 git -c core.hooksPath=/dev/null -c core.fsmonitor=false "
-       "-c protocol.ext.allow=never -c submodule.recurse=false -c filter.lfs.smudge= -c filter.lfs.process= "
-       "-c filter.lfs.required=false").split()
+GIT_LINE = """
+    env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 git -c core.hooksPath=/dev/null -c core.fsmonitor=false
+    -c protocol.ext.allow=never -c submodule.recurse=false -c filter.lfs.smudge= -c filter.lfs.process=
+    -c filter.lfs.required=false"""
+GIT = GIT_LINE.split()
 NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
 
 
@@ -121,7 +123,8 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Reposit
     place, argument, is_folder = without_secret(address), without_secret(argument), os.path.isdir(address)
     is_option = place.startswith("-") or commit.startswith("-")
     if is_option or not (is_folder or ADDRESS.match(place)):
-        raise Trouble("is no folder and no git address.", argument, "--repo takes PATH or GIT_URL, with @COMMIT behind.")
+        raise Trouble("is no folder and no git address.", argument,
+                      "--repo takes PATH or GIT_URL, with @COMMIT behind.")
     last = re.split("[/:]", re.sub(r"\.git/?\Z|/+\Z", "", place))[-1]
     name = Path(place).resolve().name if is_folder else last
     row = {"repo": place, "repo_name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-") or "repository"}

@@ -62,7 +62,8 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
         return [trouble]
     done = here.run(f"set -- . {commit}\n{text_of('codedata.env', 'check_history.sh')}", timeout_s=LOOK_S,
                     env=GIT)
-    remotes = re.findall(r"^\s*\[\s*remote\b[^\n]*", (git / "original").read_text(errors="replace"), re.MULTILINE | re.I)
+    settings = (git / "original").read_text(errors="replace")
+    remotes = re.findall(r"^\s*\[\s*remote\b[^\n]*", settings, re.MULTILINE | re.IGNORECASE)
     return [*done.output.splitlines(), *(f"a remote: {printable(line, 100)}" for line in remotes),
             *([] if done.ok else [f"looking for it ended with {done.exit_code}"])]
 

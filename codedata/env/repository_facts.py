@@ -67,16 +67,16 @@ class Facts:
 
 def read_facts(folder: Path) -> Facts:
     """Return the facts of the repository in a folder; only child processes open its files. Raise
-    ItemFailed if the child fails before it reads a file."""
+    ItemFailed if the first child ends before it reads a file."""
     skipped: dict[str, str] = {}
     end = time.monotonic() + ALL_S
     while (left_s := end - time.monotonic()) > 0:
-        lines, why = _asked(folder, skipped, left_s)
+        lines, why = _run_child(folder, skipped, left_s)
         if not why:
             return _loaded(lines[-1])
-        if not lines:   # no file of the repository can be the cause
+        if not lines and not skipped:   # no file of the repository can be the cause
             raise ItemFailed("what reads a repository ends before it reads a file")
-        if lines[-1] in skipped:
+        if not lines or lines[-1] in skipped:
             break
         skipped[lines[-1]] = why
     return Facts(unreadable=_frozen(skipped))
@@ -93,34 +93,37 @@ def recipes(facts: Facts) -> Iterator[Recipe]:
         kinds = [other, of_node, of_python]
     elif of_node and not python.n_test_files:
         kinds = [of_node, other, of_python]
-    return (recipe for recipe in kinds if recipe)
+    return filter(None, kinds)
 
 
-def _asked(folder: Path, skipped: dict[str, str], left_s: float) -> tuple[list, str]:
+def _run_child(folder: Path, skipped: dict[str, str], left_s: float) -> tuple[list, str]:
     """Return (JSON values that the child printed, one for each line; why it ended early, "" if it
     did not). The child gets none of this process's environment and imports nothing from the
     repository."""
     path = [str(Path(__file__).resolve().parents[2]), *map(os.path.abspath, filter(None, sys.path))]
-    words = [sys.executable, "-I", "-S", "-c", CHILD.format(path=path), str(folder.resolve())]
+    words = [sys.executable, "-I", "-S", "-c", CHILD.format(path=path), str(folder.resolve()), json.dumps(skipped)]
+    why = "ended what reads it"
     try:
-        done = subprocess.run([*words, json.dumps(skipped)], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=left_s, cwd="/",
-                              env={"LC_ALL": "C.UTF-8"}, start_new_session=True)
-        said, code = done.stdout, done.returncode
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              timeout=left_s, cwd="/", env={"LC_ALL": "C.UTF-8"}, start_new_session=True)
+        output, is_late = done.stdout, done.returncode == -signal.SIGALRM
     except subprocess.TimeoutExpired as e:
-        said, code = e.stdout or b"", -signal.SIGALRM
+        output, is_late = e.stdout or b"", True
     except OSError as e:
         raise ItemFailed(f"what reads a repository cannot be started: {e}") from e
-    whole = said.split(b"\n")[:-1]   # text after the last line break may be half a line
-    why = f"took more than {FILE_S} s" if code == -signal.SIGALRM else "ended what reads it"
-    return [json.loads(line) for line in whole], "" if whole[-1:] and whole[-1][:1] == b"{" else why
+    lines = output.split(b"\n")[:-1]   # text after the last line break may be half a line
+    if lines and lines[-1].startswith(b"{"):
+        why = ""
+    elif is_late:
+        why = f"took more than {FILE_S} s"
+    return [json.loads(line) for line in lines], why
 
 
 def child(folder: str, skipped: str) -> None:
     """Read a folder within limits and print its facts, after the names of the files it opened."""
     limits = {resource.RLIMIT_AS: MAX_MEMORY, resource.RLIMIT_CPU: int(ALL_S), resource.RLIMIT_CORE: 0}
-    for kind, most in limits.items():
-        resource.setrlimit(kind, (most, most))
+    for kind, limit in limits.items():
+        resource.setrlimit(kind, (limit, limit))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)   # ends the process, also within a C function
 
     def announce(name: str) -> None:
@@ -149,7 +152,7 @@ def _loaded(data: dict) -> Facts:
 def _frozen(value):
     """Return JSON data with lists as tuples, and control characters replaced by U+FFFD."""
     if isinstance(value, dict):
-        return {_frozen(key): _frozen(held) for key, held in value.items()}
+        return {_frozen(key): _frozen(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return tuple(map(_frozen, value))
     return CONTROL.sub("\ufffd", value) if isinstance(value, str) else value

@@ -60,29 +60,42 @@ def expanded(wanted: Iterable[str], extras: Mapping[str, list[str]], project: st
     return out
 
 
-def read_file(source: RepositoryFiles, name: str, seen: set[str] | None = None) -> tuple[list[str], list[str]]:
-    """Return (requirements, extras of the project itself) of a requirements file and of the files
-    that it includes. Each file is read once, and only inside the repository. Options, URLs and
-    paths are left out."""
-    found: list[str] = []
-    extras: list[str] = []
-    name, seen = normpath(name), set() if seen is None else seen
-    if name in seen:
-        return found, extras
-    seen.add(name)
-    text = source.text(name)
-    for line in re.sub(r"\\\n", " ", text).splitlines():
-        line = re.split(r"(?:^|\s)#", line)[0].strip()
-        if other := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
-            more, their_extras = read_file(source, join(dirname(name), other[1]), seen)
-            found, extras = found + more, extras + their_extras
-        elif own := re.match(r"(?:-e\s*)?\.{1,2}/?\[([^\]]+)\]", line):
-            extras += [extra.strip() for extra in own[1].split(",")]
-        elif line and not line.startswith(("-", ".", "/")) and "://" not in line.partition(" @")[0]:
-            line = re.split(r"\s--", line)[0].strip()   # options such as --hash=…
-            if name_of(line) and "://" not in line:
-                found.append(line)
-    return found, extras
+class Collector:
+    """Collect requirements in pip's syntax, with the extras of the project itself and the dependency
+    groups that they ask for. Files that are included are read once, and only inside the repository.
+    Options, URLs and paths are left out."""
+
+    def __init__(self, source: RepositoryFiles):
+        self.source = source
+        self.requirements: list[str] = []
+        self.extras: dict[str, None] = {}   # in the order in which they were asked for
+        self.groups: dict[str, None] = {}
+        self._read: set[str] = set()
+
+    def add(self, requirements=(), extras=(), groups=()) -> None:
+        """Add what lists of settings name; whatever is no list or no text is left out."""
+        self.requirements += strings_in(requirements)
+        self.extras |= dict.fromkeys(strings_in(extras))
+        self.groups |= dict.fromkeys(strings_in(groups))
+
+    def add_file(self, name: str) -> None:
+        """Add the lines of a requirements file."""
+        name = normpath(name)
+        if name in self._read:
+            return
+        self._read.add(name)
+        for line in re.sub(r"\\\n", " ", self.source.text(name)).splitlines():
+            self.add_line(re.split(r"(?:^|\s)#", line)[0].strip(), dirname(name))
+
+    def add_line(self, line: str, folder: str = "") -> None:
+        """Add a line of a requirements file that lies in a folder."""
+        if included := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
+            self.add_file(join(folder, included[1]))
+        elif extras := re.match(r"(?:-e\s*)?\.{1,2}/?\[([^\]]+)\]", line):
+            self.add(extras=[extra.strip() for extra in extras[1].split(",")])
+        elif not line.startswith(("-", ".", "/")) and "://" not in line and "{" not in line:
+            requirement = re.split(r"\s--", line)[0].strip()   # without options such as --hash=…
+            self.add([requirement] if name_of(requirement) else [])
 
 
 def from_poetry(table: Mapping) -> list[str]:
