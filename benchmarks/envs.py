@@ -40,7 +40,8 @@ from codedata.sandbox.docker_engine import connect, remove_images
 LIST = Path(__file__).with_suffix(".toml")
 BASE = "codedata-base:bookworm"
 RUN = f"envs-{time.strftime('%Y%m%d-%H%M%S')}"
-TARGETS = {"pure": (0.90, 0.85), "hard": (0.0, 0.0), "npm": (5 / 8, 0.0)}   # shares verified and healthy
+# shares verified and healthy
+TARGETS = {"pure": (0.90, 0.85), "hard": (0.0, 0.0), "npm": (5 / 8, 0.0)}
 
 
 def fetch(project: dict, cache: Path) -> Path:
@@ -50,13 +51,16 @@ def fetch(project: dict, cache: Path) -> Path:
         making = Path(tempfile.mkdtemp(dir=cache))
         pinned = f"{project['name']}=={project['version']}" if project["index"] == "pypi" else (
             f"{project['name']}@{project['version']}")
-        command = [sys.executable, "-m", "unearth", "--no-binary", pinned, "--download", str(making)] if (
+        command = [sys.executable, "-m", "unearth", "--no-binary", pinned, "--download",
+                   str(making)] if (
             project["index"] == "pypi") else ["npm", "pack", "--silent", "--ignore-scripts", pinned]
         subprocess.run(command, cwd=making, check=True, stdout=subprocess.DEVNULL)
         making.rename(folder)
-    archive = next(path for path in sorted(folder.iterdir()) if path.name.endswith((".tar.gz", ".tgz")))
+    archive = next(path for path in sorted(folder.iterdir())
+                   if path.name.endswith((".tar.gz", ".tgz")))
     if hashlib.sha256(archive.read_bytes()).hexdigest() != project["sha256"]:
-        raise Trouble("is not the archive that envs.toml names.", str(archive), "Delete it and run again.")
+        raise Trouble("is not the archive that envs.toml names.", str(archive),
+                      "Delete it and run again.")
     return archive
 
 
@@ -72,7 +76,8 @@ def build(project: dict, args, engine) -> dict:
     started, label = time.monotonic(), f"{RUN}-{project['name']}"
 
     def opener(image: str):
-        return open_sandbox("docker", image=image or BASE, workdir="/testbed", scripts=[], run_label=label,
+        return open_sandbox("docker", image=image or BASE, workdir="/testbed", scripts=[],
+                            run_label=label,
                             ca_bundle=args.ca_bundle)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -85,15 +90,19 @@ def build(project: dict, args, engine) -> dict:
         first = planned.verified
         row = {"name": project["name"], "group": project["group"], "verified": first.ok,
                "healthy": first.is_healthy, "passed": first.n_passed, "cases": first.n_cases,
-               "skipped": first.share_skipped, "flaky": len(first.flaky), "needs_network": len(first.needs_network),
+               "skipped": first.share_skipped, "flaky": len(first.flaky),
+               "needs_network": len(first.needs_network),
                "failed": first.failed, "cause": first.cause.name, "evidence": first.cause.evidence,
                "left_out": list(planned.excluded_tests), "restored": first.restored,
-               "changed_by_tests": len(first.changed_by_tests), "silent": len(first.unreported_files),
+               "changed_by_tests": len(first.changed_by_tests),
+               "silent": len(first.unreported_files),
                "pairs": len(planned.attempts), "seconds": took, "false_success": False}
         if first.ok:
             row["image_bytes"] = engine.inspect_image(first.image_id)["Size"] - engine.inspect_image(BASE)["Size"]
-            again = replace(verifier, image_name="").verify(planned.install_script, planned.test_script)
-            row |= {"false_success": not agrees(first, again), "differing": len(differing(first, again)),
+            again = replace(verifier, image_name="").verify(planned.install_script,
+                                                            planned.test_script)
+            row |= {"false_success": not agrees(first, again),
+                    "differing": len(differing(first, again)),
                     "again": again.failed}
         if args.log:
             keep(args.log / project["name"], planned, row)
@@ -108,18 +117,21 @@ def build(project: dict, args, engine) -> dict:
 
 def agrees(first: Verified, again: Verified) -> bool:
     """Return whether a second verification agrees: it works, as well, and 99 of 100 cases came out alike."""
-    return again.ok and again.healthy == first.healthy and len(differing(first, again)) <= len(first.results) / 100
+    return again.ok and again.healthy == first.healthy and len(differing(first,
+                                                                         again)) <= len(first.results) / 100
 
 
 def differing(first: Verified, again: Verified) -> list[str]:
     """Return the cases that passed for good in one of the two and did not in the other."""
-    passed = [{case["name"] for case in v.results if case["status"] == "passed"} for v in (first, again)]
+    passed = [{case["name"] for case in v.results if case["status"] == "passed"}
+              for v in (first, again)]
     return sorted((passed[0] ^ passed[1]) - set(first.flaky) - set(again.flaky))
 
 
 def keep(folder: Path, planned, row: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {"install.sh": planned.install_script, "test.sh": planned.test_script, "log.txt": planned.log,
+    texts = {"install.sh": planned.install_script, "test.sh": planned.test_script,
+             "log.txt": planned.log,
              "row.json": json.dumps(row | {"attempts": planned.attempts}, indent=1)}
     for name, text in texts.items():
         (folder / name).write_text(text)
@@ -134,7 +146,8 @@ def mark(row: dict) -> str:
 def summary(rows: list[dict], group: str) -> dict:
     rows = [row for row in rows if row["group"] == group]
     bytes_more = [row["image_bytes"] for row in rows if "image_bytes" in row] or [0]
-    totals = {key: sum(row[key] for row in rows) for key in ("verified", "healthy", "false_success")}
+    totals = {key: sum(row[key] for row in rows)
+              for key in ("verified", "healthy", "false_success")}
     return {"n": len(rows), "verified": totals["verified"], "healthy": totals["healthy"],
             "false_successes": totals["false_success"],
             "median_s": statistics.median(row["seconds"] for row in rows),
@@ -142,21 +155,27 @@ def summary(rows: list[dict], group: str) -> dict:
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--cache", type=Path, required=True, help="a folder for archives")
     p.add_argument("--group", choices=[*TARGETS], help="only these")
     p.add_argument("--only", default="*", metavar="GLOB", help="only projects of such a name")
     p.add_argument("--jobs", type=int, default=2, help="projects at the same time (%(default)s)")
-    p.add_argument("--install-s", type=float, default=600, help="for an install script (%(default)s)")
+    p.add_argument("--install-s", type=float, default=600,
+                   help="for an install script (%(default)s)")
     p.add_argument("--test-s", type=float, default=600, help="for a run of the tests (%(default)s)")
-    p.add_argument("--budget-s", type=float, default=1800, help="after which no further recipe is tried (%(default)s)")
-    p.add_argument("--ca-bundle", default="", metavar="FILE", help="certificate authorities, for the containers")
-    p.add_argument("--rows", type=Path, help="a file of a JSON line a project: of earlier runs, and of this one")
+    p.add_argument("--budget-s", type=float, default=1800,
+                   help="after which no further recipe is tried (%(default)s)")
+    p.add_argument("--ca-bundle", default="", metavar="FILE",
+                   help="certificate authorities, for the containers")
+    p.add_argument("--rows", type=Path,
+                   help="a file of a JSON line a project: of earlier runs, and of this one")
     p.add_argument("--log", type=Path, help="a folder for scripts and logs")
     args = p.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     projects = [project for project in tomllib.loads(LIST.read_text())["project"]
-                if fnmatch.fnmatch(project["name"], args.only) and args.group in (None, project["group"])]
+                if fnmatch.fnmatch(project["name"], args.only)
+                and args.group in (None, project["group"])]
     if not shutil.which("npm") and any(project["index"] == "npm" for project in projects):
         raise Trouble("npm is not there, and some projects are fetched with it.",
                       todo="Install it, or name another --group.")
@@ -165,9 +184,11 @@ def main() -> int:
     rows = [row for row in rows if row["name"] in {project["name"] for project in projects}]
     with ThreadPoolExecutor(args.jobs) as pool:
         for row in pool.map(lambda project: build(project, args, engine),
-                            [project for project in projects if project["name"] not in {row["name"] for row in rows}]):
+                            [project for project in projects
+                             if project["name"] not in {row["name"] for row in rows}]):
             rows.append(row)
-    groups = {group: summary(rows, group) for group in TARGETS if any(row["group"] == group for row in rows)}
+    groups = {group: summary(rows, group) for group in TARGETS
+              if any(row["group"] == group for row in rows)}
     table(groups)
     print(json.dumps({"benchmark": "envs", "groups": groups, "projects": rows}))
     named = all(row["healthy"] or row["cause"] in causes() for row in rows)

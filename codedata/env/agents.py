@@ -50,7 +50,8 @@ class Failure:
 class AgentRun:
     """Hold what an agent submitted and how its run ended."""
 
-    status: str                       # how the agent ended: success | max_iteration | tool_stop | error
+    # how the agent ended: success | max_iteration | tool_stop | error
+    status: str
     scripts: dict[str, str] = field(default_factory=dict)   # only those that it submitted
     summary: str = ""
     error: str = ""
@@ -75,9 +76,11 @@ class AgentPlanner:
     verified.
     """
 
-    def __init__(self, llm, limits: dict, iterations: tuple[int, int], trajectory: Callable[[int], Path],
+    def __init__(self, llm, limits: dict, iterations: tuple[int, int],
+                 trajectory: Callable[[int], Path],
                  script_s: float):
-        self._llm, self._limits, self._iterations, self._trajectory = llm, limits, iterations, trajectory
+        self._llm, self._limits = llm, limits
+        self._iterations, self._trajectory = iterations, trajectory
         self._system_prompt = _text("agent.md", minutes=f"{script_s / 60:g}")
         self._n = 0
 
@@ -100,12 +103,16 @@ class AgentPlanner:
 
     def mend(self, sandbox: Sandbox, repo: str, failure: Failure) -> AgentRun:
         """Return what the agent submits after the verification of its earlier scripts failed."""
-        return self._ask(sandbox, _text("agent_again.md", repo=repo, fault=failure.fault, log=end_of(failure.log),
-                                        **{name: getattr(failure, name) for name in SCRIPTS}), SCRIPTS)
+        scripts = {name: getattr(failure, name) for name in SCRIPTS}
+        task = _text("agent_again.md", repo=repo, fault=failure.fault, log=end_of(failure.log),
+                     **scripts)
+        return self._ask(sandbox, task, SCRIPTS)
 
-    def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...], stage: int = 0) -> AgentRun:
+    def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...],
+             stage: int = 0) -> AgentRun:
         agent = Agent(self._system_prompt, [*TOOLS, _submit(wanted)], self._llm, sandbox,
-                      max_iterations=self._iterations[stage], trajectory=self._trajectory(self._n), **self._limits)
+                      max_iterations=self._iterations[stage], trajectory=self._trajectory(self._n),
+                      **self._limits)
         self._n += 1
         result = agent.run(task)
         scripts = scripts_in(result.answer)
@@ -124,7 +131,9 @@ def _submit(wanted: tuple[str, ...]):
         answer: the scripts, each between its tags, behind a sentence or two on what was needed
         """
         missing = _missing(scripts_in(answer), wanted)
-        return Failed(f"not handed in: there is no <{missing}>…</{missing}> in it") if missing else Stop(answer)
+        if missing:
+            return Failed(f"not handed in: there is no <{missing}>…</{missing}> in it")
+        return Stop(answer)
     return submit
 
 
@@ -142,7 +151,8 @@ def scripts_in(answer: str) -> dict[str, str]:
 
 def _as_text(failure: Failure) -> str:
     """Return a failure as text for the agent."""
-    scripts = "\n".join(f"<{name}>\n{getattr(failure, name).strip()}\n</{name}>" for name in SCRIPTS)
+    scripts = "\n".join(f"<{name}>\n{getattr(failure, name).strip()}\n</{name}>"
+                        for name in SCRIPTS)
     return f"{scripts}\nIt failed: {failure.fault}\n{end_of(failure.log)}"
 
 
@@ -160,7 +170,8 @@ def end_of(log: str) -> str:
         lines += [line] * n if n < MAX_REPEATED else [line, f"(the line above {n} times)"]
     lines.reverse()
     n_chars = list(accumulate(len(line) + 1 for line in lines))
-    return "\n".join(reversed(lines[:max(1, bisect_right(n_chars, MAX_LOG_CHARS))]))[-MAX_LOG_CHARS:]
+    n_lines = max(1, bisect_right(n_chars, MAX_LOG_CHARS))
+    return "\n".join(reversed(lines[:n_lines]))[-MAX_LOG_CHARS:]
 
 
 def _text(name: str, **parts: str) -> str:

@@ -12,7 +12,8 @@ from codedata.sandbox import Result, Sandbox
 from codedata.texts import text_of
 
 TOOLS = "/tmp/codedata"    # holds this package's files in the sandbox while they are used
-PYTHON_IN = re.compile(r"(?:(?<!\S)|\bPATH=[\"']?)(/[^\s\"':]+)/bin(?:/(?:python[\d.]*|pytest)\b|[:\"'])")
+PYTHON_IN = re.compile(r"(?:(?<!\S)|\bPATH=[\"']?)(/[^\s\"':]+)/bin"
+                       r"(?:/(?:python[\d.]*|pytest)\b|[:\"'])")
 LOOK_S = 600               # seconds to copy the source, or to search it
 
 
@@ -27,11 +28,12 @@ class Project:
     node_package: str = ""
 
 
-def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash", before: str = "") -> Result:
+def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
+             before: str = "") -> Result:
     """Run one of this package's programs in the sandbox, remove it, and return its result."""
     sandbox.put({name: text_of("codedata.env", name).encode()}, TOOLS)
-    command = f"({before}{start} {TOOLS}/{name} {shlex.join(words)}); code=$?; rm -rf {TOOLS}; exit $code"
-    return sandbox.run(command, timeout_s=LOOK_S)
+    command = f"({before}{start} {TOOLS}/{name} {shlex.join(words)})"
+    return sandbox.run(f"{command}; code=$?; rm -rf {TOOLS}; exit $code", timeout_s=LOOK_S)
 
 
 def restore(sandbox: Sandbox, commit: str, since: str = "") -> tuple[list[str], str]:
@@ -39,7 +41,9 @@ def restore(sandbox: Sandbox, commit: str, since: str = "") -> tuple[list[str], 
     deleted, "") or ([], error message). With `since`, a time from now(), files written after it
     are listed, too."""
     done = run_tool(sandbox, "restore.sh", sandbox.workdir, commit, since)
-    return (done.output.splitlines(), "") if done.ok else ([], done.output.strip()[-500:] or "git failed")
+    if done.ok:
+        return done.output.splitlines(), ""
+    return [], done.output.strip()[-500:] or "git failed"
 
 
 def now(sandbox: Sandbox) -> str:
@@ -63,9 +67,11 @@ def shadows(sandbox: Sandbox, project: Project, test_script: str) -> list[str]:
     source."""
     copies: list[str] = []
     if project.modules or project.distribution:
-        venvs = sandbox.run("find \"$PWD\" -maxdepth 4 -name pyvenv.cfg -printf '%h\\n'").output.splitlines()
-        for start in [activation(test_script), *(f"PATH={shlex.quote(venv)}/bin:$PATH; " for venv in venvs)]:
-            done = run_tool(sandbox, "shadowed.py", sandbox.workdir, project.distribution, *project.modules,
+        done = sandbox.run("find \"$PWD\" -maxdepth 4 -name pyvenv.cfg -printf '%h\\n'")
+        venvs = [f"PATH={shlex.quote(venv)}/bin:$PATH; " for venv in done.output.splitlines()]
+        for start in [activation(test_script), *venvs]:
+            done = run_tool(sandbox, "shadowed.py", sandbox.workdir, project.distribution,
+                            *project.modules,
                             start="python3", before=f"{start}cd / && ")
             copies += done.output.splitlines()
     if project.node_package:

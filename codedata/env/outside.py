@@ -22,19 +22,23 @@ from codedata.texts import printable, text_of
 
 BOUNDS = Bounds(max_bytes=100_000_000_000, max_files=5_000_000, max_depth=1_000, max_seconds=LOOK_S)
 MAX_NOTED = 100_000   # paths that are kept of one file system
-# Replace refs would change what git reads from the objects, as would files that OF_GIT and `_take` leave out.
-GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1",
+# Replace refs would change what git reads from the objects, as would files that OF_GIT and `_take`
+# leave out.
+GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
+       "GIT_ATTR_NOSYSTEM": "1",
        "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g"}
 OF_GIT = re.compile(r"(?:\w*HEAD|packed-refs|shallow|refs|logs|objects|config)(?:/.*)?|modules")
 BARE = {"HEAD", "objects", "refs"}
 BUNDLE = re.compile(rb"# v\d+ git bundle")
-# A bare repository of a dependency, or one among the source's files, counts only if it has this history.
+# A bare repository of a dependency, or one among the source's files, counts only if it has this
+# history.
 OF_DEPENDENCIES = re.compile(r"/\.cargo/|/\.cache/|/pkg/mod/cache/")
 SETTINGS = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = {}\n"
 SITE = r"(?P<prefix>.+)/lib(?:64)?/python3[\d.]*/(?:site|dist)-packages"
 
 
-def look(files, workdir: str, commit: str, project: Project, test_script: str) -> tuple[list[str], list[str]]:
+def look(files, workdir: str, commit: str, project: Project,
+         test_script: str) -> tuple[list[str], list[str]]:
     """Return (traces of another history, copies of the project that would be imported instead of
     its source), with a line for each. Files that cannot be read count as a history."""
     source = workdir.strip("/")
@@ -52,7 +56,7 @@ def look(files, workdir: str, commit: str, project: Project, test_script: str) -
         return [f"the files cannot be looked through: {printable(str(e), 300)}"], []
 
 
-# repositories --------------------------------------------------------------------------------------------------------
+# repositories -------------------------------------------------------------------------------------
 
 def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
     """Copy the source's repository to this machine. Return a line for each trace of history that
@@ -60,7 +64,8 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
     git = Path(here.workdir, ".git")
     if trouble := _take(files, f"/{source}/.git", git, commit):
         return [trouble]
-    done = here.run(f"set -- . {commit}\n{text_of('codedata.env', 'check_history.sh')}", timeout_s=LOOK_S,
+    done = here.run(f"set -- . {commit}\n{text_of('codedata.env', 'check_history.sh')}",
+                    timeout_s=LOOK_S,
                     env=GIT)
     settings = (git / "original").read_text(errors="replace")
     remotes = re.findall(r"^\s*\[\s*remote\b[^\n]*", settings, re.MULTILINE | re.IGNORECASE)
@@ -72,7 +77,8 @@ def _take(files, place: str, to: Path, commit: str) -> str:
     """Copy the parts of a repository that git may read; its settings are kept as `original`. Return
     why it cannot be trusted, else an empty string."""
     shutil.rmtree(to, ignore_errors=True)
-    unpack(files.below(place), to, BOUNDS, strip=1, wanted=lambda parts: bool(OF_GIT.fullmatch("/".join(parts))))
+    unpack(files.below(place), to, BOUNDS, strip=1,
+           wanted=lambda parts: bool(OF_GIT.fullmatch("/".join(parts))))
     for path in to.rglob("*"):   # git on this machine would not see these objects
         if path.is_symlink() or path.match("objects/info/alternates") or (
                 path.suffix == ".pack" and not path.with_suffix(".idx").exists()):
@@ -96,7 +102,7 @@ def _knows(here: Sandbox, files, place: str, commit: str) -> bool:
                for known in here.run(ask, timeout_s=LOOK_S, env=GIT).output.split())
 
 
-# everything else -----------------------------------------------------------------------------------------------------
+# everything else ----------------------------------------------------------------------------------
 
 def _scan(files, source: str, copy: re.Pattern) -> tuple[list[str], list[str], dict[str, bytes]]:
     """Read all files once. Return (lines for repositories and bundles, bare repositories, {path
@@ -133,7 +139,8 @@ def _copy_pattern(source: str, project: Project) -> re.Pattern:
     top, package = re.escape(source), re.escape(project.node_package) or none
     return re.compile(rf"{SITE}/(?:(?:{modules})(?:/__init__)?\.(?:py|[\w.-]+\.so)|"
                       rf"(?i:{name})-[^/]+\.(?:dist|egg)-info(?:/direct_url\.json)?)|"
-                      rf"usr/local/bin/python3|{top}/(?:[^/]+/){{0,3}}pyvenv\.cfg|{top}/node_modules/{package}")
+                      rf"usr/local/bin/python3|{top}/(?:[^/]+/){{0,3}}pyvenv\.cfg|"
+                      rf"{top}/node_modules/{package}")
 
 
 def _copies(installed: dict[str, bytes], source: str, test_script: str) -> list[str]:
@@ -148,7 +155,8 @@ def _copies(installed: dict[str, bytes], source: str, test_script: str) -> list[
     else:
         prefixes = {"usr", "usr/local", "root/.local"}
     prefixes |= {posixpath.dirname(path) for path in installed if path.endswith("/pyvenv.cfg")}
-    there = [path for path in installed if (site := re.match(SITE, path)) and site["prefix"] in prefixes]
+    there = [path for path in installed if (site := re.match(SITE, path))
+             and site["prefix"] in prefixes]
     compiled = {re.sub(r"\.[^/]+$", ".py", path) for path in there if path.endswith(".so")}
     is_editable = any(b'"editable": true' in installed[path] for path in there)
     ends = (".py",) if is_editable else (".py", "-info")

@@ -29,7 +29,8 @@ from codedata.sandbox import Sandbox, SandboxDied
 PAIRS = 3      # pairs of scripts that are verified for each kind of recipe, at most
 ROUNDS = 6     # draft rounds before each pair except the first
 REPAIRS = {PythonRecipe: python_repair, NodeRecipe: node, PlainRecipe: generic}
-NOT_TRIED = Verified(failed="recipe", cause=Cause("no_recipe", "nothing says how to install or test"))
+NO_RECIPE = Cause("no_recipe", "nothing says how to install or test")
+NOT_TRIED = Verified(failed="recipe", cause=NO_RECIPE)
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,10 @@ class Planned:
     test_script: str = ""
     verified: Verified = NOT_TRIED
     recipe: str = ""               # the kind of recipe
-    attempts: list[dict] = field(default_factory=list)   # each pair with its check, cause and figures
-    excluded_tests: tuple[str, ...] = ()   # tests, and commands of a script, that the test script does not run
+    # each pair with its check, cause and figures
+    attempts: list[dict] = field(default_factory=list)
+    # tests, and commands of a script, that the test script does not run
+    excluded_tests: tuple[str, ...] = ()
     log: str = ""                  # log of the last failed attempt, where an agent would begin
     seconds: float = 0.0
 
@@ -167,9 +170,11 @@ def _better(best: Planned, recipe: Recipe, verified: Verified) -> Planned:
     attempts = [*best.attempts, verified.as_attempt(recipe.planner)]
     log = best.log if verified.is_healthy else verified.log
     is_other_kind = best.recipe not in ("", recipe.planner)
-    if _rank(verified) < _rank(best.verified) or (is_other_kind and _rank(verified) == _rank(best.verified)):
+    rank, best_rank = _rank(verified), _rank(best.verified)
+    if rank < best_rank or (is_other_kind and rank == best_rank):
         return replace(best, attempts=attempts, log=log)
-    return Planned(recipe.install_script(), recipe.test_script(), verified, recipe.planner, attempts,
+    return Planned(recipe.install_script(), recipe.test_script(), verified, recipe.planner,
+                   attempts,
                    recipe.excluded_tests, log)
 
 

@@ -30,7 +30,8 @@ MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
 FILE_S = 3                 # seconds for one file
 ALL_S = 9.0                # seconds in total, including restarts
-CHILD = "import sys; sys.path[:] = {path!r}; from codedata.env.repository_facts import child; child(*sys.argv[1:])"
+CHILD = """import sys; sys.path[:] = {path!r}
+from codedata.env.repository_facts import child; child(*sys.argv[1:])"""
 
 
 class Recipe(Protocol):
@@ -101,11 +102,14 @@ def _run_child(folder: Path, skipped: dict[str, str], left_s: float) -> tuple[li
     did not). The child gets none of this process's environment and imports nothing from the
     repository."""
     path = [str(Path(__file__).resolve().parents[2]), *map(os.path.abspath, filter(None, sys.path))]
-    words = [sys.executable, "-I", "-S", "-c", CHILD.format(path=path), str(folder.resolve()), json.dumps(skipped)]
+    words = [sys.executable, "-I", "-S", "-c", CHILD.format(path=path), str(folder.resolve()),
+             json.dumps(skipped)]
     why = "ended what reads it"
     try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                              timeout=left_s, cwd="/", env={"LC_ALL": "C.UTF-8"}, start_new_session=True)
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL,
+                              timeout=left_s, cwd="/", env={"LC_ALL": "C.UTF-8"},
+                              start_new_session=True)
         output, is_late = done.stdout, done.returncode == -signal.SIGALRM
     except subprocess.TimeoutExpired as e:
         output, is_late = e.stdout or b"", True
@@ -121,7 +125,8 @@ def _run_child(folder: Path, skipped: dict[str, str], left_s: float) -> tuple[li
 
 def child(folder: str, skipped: str) -> None:
     """Read a folder within limits and print its facts, after the names of the files it opened."""
-    limits = {resource.RLIMIT_AS: MAX_MEMORY, resource.RLIMIT_CPU: int(ALL_S), resource.RLIMIT_CORE: 0}
+    limits = {resource.RLIMIT_AS: MAX_MEMORY, resource.RLIMIT_CPU: int(ALL_S),
+              resource.RLIMIT_CORE: 0}
     for kind, limit in limits.items():
         resource.setrlimit(kind, (limit, limit))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)   # ends the process, also within a C function

@@ -32,7 +32,8 @@ from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.store import digest
 
 TRAJECTORIES = "_trajectories"
-ROUNDS = 2                  # runs of an agent: one to find scripts, one to fix them if they did not verify
+# runs of an agent: one to find scripts, one to fix them if they did not verify
+ROUNDS = 2
 PLAN_TIMEOUTS = 4           # times run_timeout, after which the recipe planner starts nothing new
 IMAGE_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 SUCCESS, ERROR = "success", "error"
@@ -40,7 +41,8 @@ IMAGES = "codedata-env/"
 
 
 # Fields of Verified that the record's `verified` has under the same name.
-RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected", "needs_network",
+RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected",
+            "needs_network",
             "restored", "changed_by_tests")
 
 
@@ -59,7 +61,7 @@ class SetupOutcome:
 
     @property
     def status(self) -> str:
-        """Return how an agent ended that handed in no scripts; else whether the scripts verified."""
+        """Return how an agent ended that handed in no scripts; else if the scripts verified."""
         if self.agent and self.agent.status != SUCCESS:
             return self.agent.status
         return SUCCESS if self.verified.ok else ERROR
@@ -85,27 +87,32 @@ class Setup:
     def make(self, repository: Repository) -> Environment:
         """Return the environment of a repository, verified or with the reason why it failed."""
         started, label = time.monotonic(), _label(repository.repo_name)
-        repository = replace(repository, base_image=repository.base_image or self._settings.sandbox.base_image)
+        repository = replace(repository, base_image=repository.base_image
+                             or self._settings.sandbox.base_image)
         has_image = self._host.makes_images and not self._settings.env.no_image
-        image_name = f"codedata-env-try/{label.rpartition('-')[2]}" if has_image else ""   # not verified yet
+        # not verified yet
+        image_name = f"codedata-env-try/{label.rpartition('-')[2]}" if has_image else ""
         workdir = WORKDIR if repository.path else self._host.workdir_of(repository.base_image)
 
         def opener(image: str, is_stateful: bool = False) -> Sandbox:
             return self._host.open(image or repository.base_image, label, workdir, is_stateful)
 
-        outcome, image_id = SetupOutcome(Planned(verified=Verified(failed="recipe"))), ""   # none was tried
+        # none was tried
+        outcome, image_id = SetupOutcome(Planned(verified=Verified(failed="recipe"))), ""
         try:
             with _folder(repository, opener) as folder:
                 facts = read_facts(folder)
                 project = project_of(facts, Path(repository.path) if repository.path else None)
                 verifier = Verifier(opener, project, self._limits, image_name)
                 if self._settings.env.planner != "agent":
-                    outcome = SetupOutcome(plan(verifier, facts, PLAN_TIMEOUTS * self._limits.test_s, self._tick))
+                    outcome = SetupOutcome(plan(verifier, facts,
+                                                PLAN_TIMEOUTS * self._limits.test_s, self._tick))
                 if self._agent and outcome.status != SUCCESS:
                     outcome = self._by_agent(repository.repo_name, verifier, outcome, facts.is_node)
         finally:
             if has_image and outcome.status == SUCCESS:
-                image_id = self._host.keep(outcome.verified.image_id, _image_of(repository, outcome))
+                image_id = self._host.keep(outcome.verified.image_id,
+                                           _image_of(repository, outcome))
             self._host.forget(label)
         verified = _verified(outcome, image_id) | {"unreadable": facts.unreadable,
                                                    "network_was_off": self._host.can_cut_off}
@@ -122,7 +129,8 @@ class Setup:
         """Return what a record depends on beside the repository. A change of it makes nothing
         stale."""
         sandbox = self._settings.sandbox
-        return {"planner": self._settings.env.planner, "base_image": sandbox.base_image, "sandbox": sandbox.sandbox,
+        return {"planner": self._settings.env.planner, "base_image": sandbox.base_image,
+                "sandbox": sandbox.sandbox,
                 **({"agent": self._agent.spec.identity()} if self._agent else {})}
 
     def bound(self) -> str:
@@ -132,31 +140,37 @@ class Setup:
             return "no calls: recipes ask no model"
         where = " where no recipe verifies" if settings.env.planner == "auto" else ""
         max_calls = settings.env.stage2_max_iterations + ROUNDS * settings.env.max_iterations
-        usd_each = f", {usd(settings.agent.max_usd * (ROUNDS + 1))}" if settings.agent.max_usd else ""
-        return f"an agent for each repository{where}: at most {max_calls} calls{usd_each}, most of them take far fewer"
+        max_usd = settings.agent.max_usd * (ROUNDS + 1)
+        cost = f", {usd(max_usd)}" if max_usd else ""
+        return (f"an agent for each repository{where}: at most {max_calls} calls{cost}, "
+                "most of them take far fewer")
 
-    def _by_agent(self, name: str, verifier: Verifier, outcome: SetupOutcome, in_two: bool) -> SetupOutcome:
+    def _by_agent(self, name: str, verifier: Verifier, outcome: SetupOutcome,
+                  in_two: bool) -> SetupOutcome:
         """Return the outcome of an agent, started where the recipes failed. Scripts that do not
         verify may be fixed once."""
         planner, failures = self._planner(name), []
         outcome = replace(outcome, planned=replace(outcome.planned, excluded_tests=()))
         for n in range(ROUNDS):
             if outcome.planned.install_script:
-                failures.append(Failure(outcome.planned.install_script, outcome.planned.test_script, outcome.error,
+                failures.append(Failure(outcome.planned.install_script, outcome.planned.test_script,
+                                        outcome.error,
                                         outcome.verified.log))
             with verifier.open_sandbox("", is_stateful=True) as sandbox:
                 if trouble := put_source(sandbox, verifier.project)[1]:
                     raise ItemFailed(f"its source cannot be used: {trouble}")
                 sandbox.network(True)
                 self._tick("an agent is at work")
-                run = planner.mend(sandbox, name, failures[-1]) if n else planner.find(sandbox, name, failures, in_two)
+                run = (planner.mend(sandbox, name, failures[-1]) if n
+                       else planner.find(sandbox, name, failures, in_two))
             outcome = merge_agent_result(outcome, run)
             if run.status != SUCCESS:
                 break
             self._tick("verifying what the agent handed in")
             verified = demote_partial_suite(verifier.verify(**run.scripts))
             attempts = [*outcome.planned.attempts, verified.as_attempt("agent")]
-            outcome = replace(outcome, planned=replace(outcome.planned, verified=verified, attempts=attempts))
+            outcome = replace(outcome, planned=replace(outcome.planned, verified=verified,
+                                                       attempts=attempts))
             if verified.ok:
                 break
         return outcome
@@ -166,9 +180,11 @@ class Setup:
         settings = self._settings
         trajectories = settings.root / Environment.directory / TRAJECTORIES
         n_before = len([*trajectories.glob(f"{glob.escape(name)}.*.json")])
-        return AgentPlanner(self._agent, {"max_seconds": settings.agent.max_seconds, "max_usd": settings.agent.max_usd},
+        return AgentPlanner(self._agent, {"max_seconds": settings.agent.max_seconds,
+                                          "max_usd": settings.agent.max_usd},
                             (settings.env.max_iterations, settings.env.stage2_max_iterations),
-                            lambda n: trajectories / f"{name}.{n_before + n}.json", self._limits.test_s)
+                            lambda n: trajectories / f"{name}.{n_before + n}.json",
+                            self._limits.test_s)
 
 
 def _label(repo_name: str) -> str:
@@ -206,7 +222,8 @@ def demote_partial_suite(verified: Verified) -> Verified:
     """Return the verification of an agent's scripts, not healthy where they leave out most test
     files: unlike a recipe, an agent may have picked the tests that pass."""
     part = part_of_suite(verified.unreported_files, verified.n_test_files)
-    return replace(verified, healthy=False, cause=part) if verified.healthy and part.name else verified
+    is_part = verified.healthy and part.name
+    return replace(verified, healthy=False, cause=part) if is_part else verified
 
 
 def image_name_of(repository: Repository) -> str:
@@ -230,17 +247,25 @@ def _verified(outcome: SetupOutcome, image_id: str) -> dict:
     result = outcome.verified
     collected = 1 - len(result.not_collected) / result.n_cases if result.n_cases else 0.0
     return {name: getattr(result, name) for name in RECORDED} | {
-        "cause": asdict(result.cause), "healthy": result.is_healthy, "share_collected": round(collected, 4),
-        "silent": result.unreported_files, "left_out": [*outcome.planned.excluded_tests], "image_id": image_id,
-        "install_s": round(result.install_s, 1), "test_s": [*result.test_s], "attempts": outcome.planned.attempts}
+        "cause": asdict(result.cause), "healthy": result.is_healthy,
+        "share_collected": round(collected, 4),
+        "silent": result.unreported_files, "left_out": [*outcome.planned.excluded_tests],
+        "image_id": image_id,
+        "install_s": round(result.install_s, 1), "test_s": [*result.test_s],
+        "attempts": outcome.planned.attempts}
 
 
-def _record(repository: Repository, outcome: SetupOutcome, verified: dict, seconds: float) -> Environment:
+def _record(repository: Repository, outcome: SetupOutcome, verified: dict,
+            seconds: float) -> Environment:
     """Return the record of an outcome."""
     result, planned = outcome.verified, outcome.planned
     agent = outcome.agent or AgentRun("", summary=f"recipe: {planned.recipe or 'none'}")
     return Environment(
-        repository.repo, repository.repo_name, repository.row, result.base_commit or repository.base_commit,
-        repository.base_image, _image_of(repository, outcome) if verified["image_id"] else "", outcome.status,
-        planned.install_script, planned.test_script, agent.summary, "agent" if outcome.agent else "recipe",
-        agent.messages, outcome.error, result.results, result.flaky, verified, agent.usage, round(seconds, 1))
+        repository.repo, repository.repo_name, repository.row,
+        result.base_commit or repository.base_commit,
+        repository.base_image, _image_of(repository, outcome) if verified["image_id"] else "",
+        outcome.status,
+        planned.install_script, planned.test_script, agent.summary,
+        "agent" if outcome.agent else "recipe",
+        agent.messages, outcome.error, result.results, result.flaky, verified, agent.usage,
+        round(seconds, 1))

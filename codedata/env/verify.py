@@ -19,15 +19,26 @@ from codedata.bounded import read_bounded
 from codedata.code.test_results import Case, counts, not_collected, over, parse
 from codedata.env import outside
 from codedata.env.causes import Cause, cause_of
-from codedata.env.isolation import LOOK_S, TOOLS, Project, history_after, now, restore, run_tool, shadows
+from codedata.env.isolation import (
+    LOOK_S,
+    TOOLS,
+    Project,
+    history_after,
+    now,
+    restore,
+    run_tool,
+    shadows,
+)
 from codedata.env.recipes.script import RESULTS
 from codedata.env.runs import Run, compare, unreported_files, why_not_healthy
 from codedata.sandbox import Result, Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds, OverBounds, UnsafeArchive
 
-CHECKS = ("source", "install", "tests", "repeat", "history", "shadow", "offline", "sandbox", "recipe")
+CHECKS = ("source", "install", "tests", "repeat", "history", "shadow", "offline", "sandbox",
+          "recipe")
 MIN_REPEATED = 0.8         # minimum share of a run's cases that must be the same in all three
-REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)   # for all reports of a run
+# for all reports of a run
+REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)
 Opener = Callable[[str], Sandbox]   # opens a fresh sandbox of an image; "" is the base image
 
 
@@ -46,24 +57,30 @@ class Verified:
 
     failed: str = ""                       # the check that failed, one of CHECKS
     cause: Cause = field(default_factory=Cause)
-    results: list[dict[str, str]] = field(default_factory=list)   # with the network off, without the flaky ones
+    # with the network off, without the flaky ones
+    results: list[dict[str, str]] = field(default_factory=list)
     flaky: list[str] = field(default_factory=list)
     needs_network: list[str] = field(default_factory=list)
     not_collected: list[str] = field(default_factory=list)
-    unreported_files: list[str] = field(default_factory=list)             # test files that no case name refers to
+    # test files that no case name refers to
+    unreported_files: list[str] = field(default_factory=list)
     n_test_files: int = 0
-    restored: list[str] = field(default_factory=list)           # committed files that the install had changed
-    changed_by_tests: list[str] = field(default_factory=list)   # committed files that the tests wrote, changed or not
+    # committed files that the install had changed
+    restored: list[str] = field(default_factory=list)
+    # committed files that the tests wrote, changed or not
+    changed_by_tests: list[str] = field(default_factory=list)
     n_passed: int = 0
     n_cases: int = 0                       # in the run with the network off, with the flaky ones
     share_passed: float = 0.0              # among the cases that ran
     share_skipped: float = 0.0             # among all cases
-    healthy: bool = False                  # the whole suite ran, ≥ 95 % passed, at most a fifth was skipped
+    # the whole suite ran, ≥ 95 % passed, at most a fifth was skipped
+    healthy: bool = False
     base_commit: str = ""
     image_id: str = ""
     install_s: float = 0.0
     test_s: tuple[float, ...] = ()         # seconds of each run
-    log: str = ""                          # output of the run that was not as it should be, else of the first test run
+    # output of the run that was not as it should be, else of the first test run
+    log: str = ""
     timed_out: bool = False
 
     @property
@@ -111,7 +128,8 @@ class Verifier:
                 return self._verify(sandbox, install_script, test_script, only_if)
         except SandboxDied as e:
             cause = cause_of("test", e.what)   # recognizes memory and disk limits
-            return Verified(failed="sandbox", cause=Cause("sandbox_died", e.what) if cause.name == "other" else cause)
+            return Verified(failed="sandbox", cause=Cause("sandbox_died", e.what)
+                            if cause.name == "other" else cause)
 
     def install(self, sandbox: Sandbox, commit: str, script: str) -> tuple[Result, list[str]]:
         """Run an install script. Return its result and the committed files that it changed. They
@@ -119,7 +137,8 @@ class Verifier:
         done = _run_script(sandbox, script, self.limits.install_s)
         restored, trouble = restore(sandbox, commit) if done.ok else ([], "")
         if trouble:
-            done = replace(done, exit_code=1, output=f"{done.output}\nthe source cannot be put back: {trouble}")
+            done = replace(done, exit_code=1,
+                           output=f"{done.output}\nthe source cannot be put back: {trouble}")
         return done, restored
 
     def test(self, sandbox: Sandbox, script: str) -> Run:
@@ -128,7 +147,8 @@ class Verifier:
         sandbox.run(f"rm -rf {RESULTS}")
         done = _run_script(sandbox, script, self.limits.test_s)
         reports, limit = _reports(sandbox)
-        return Run(done.exit_code, round(time.monotonic() - started, 2), done.timed_out, done.output,
+        return Run(done.exit_code, round(time.monotonic() - started, 2), done.timed_out,
+                   done.output,
                    parse(reports, done.output, limit))
 
     def _verify(self, sandbox: Sandbox, install_script: str, test_script: str, only_if) -> Verified:
@@ -142,8 +162,10 @@ class Verifier:
         if not installed.ok:
             cause = cause_of("install", installed.output)
             if installed.timed_out:
-                cause = Cause("time_limit", f"the install took more than {self.limits.install_s:g} s")
-            return replace(result, failed="install", cause=cause, log=installed.output, timed_out=installed.timed_out)
+                cause = Cause("time_limit",
+                              f"the install took more than {self.limits.install_s:g} s")
+            return replace(result, failed="install", cause=cause, log=installed.output,
+                           timed_out=installed.timed_out)
         if self.image_name:
             result = replace(result, image_id=sandbox.commit(self.image_name, keep=False))
         else:   # now, since tests may commit, too
@@ -153,7 +175,8 @@ class Verifier:
         runs = [self.test(sandbox, test_script)]
         result = replace(result, log=runs[0].text, test_s=(runs[0].seconds,), **_figures(runs[0]))
         if not result.n_passed or not only_if(runs[0]):
-            return replace(result, failed="tests", cause=why_not_healthy(runs[0], self.limits.test_s))
+            return replace(result, failed="tests",
+                           cause=why_not_healthy(runs[0], self.limits.test_s))
         runs.append(self.test(sandbox, test_script))
         if not self.image_name:
             return self._repeat(sandbox, result, runs, test_script)
@@ -165,7 +188,8 @@ class Verifier:
             fresh.network(True)
             return self._repeat(fresh, result, runs, test_script)
 
-    def _repeat(self, sandbox: Sandbox, result: Verified, runs: list[Run], test_script: str) -> Verified:
+    def _repeat(self, sandbox: Sandbox, result: Verified, runs: list[Run],
+                test_script: str) -> Verified:
         """Run the tests a third time and, where all three runs agree, once without network. Return
         the result."""
         began = now(sandbox)
@@ -173,15 +197,16 @@ class Verifier:
         stable, flaky = compare(runs)
         result = replace(result, flaky=flaky, test_s=tuple(run.seconds for run in runs),
                          changed_by_tests=restore(sandbox, result.base_commit, began)[0])
-        repeated = min(sum(case["name"] in stable for case in run.results) / max(len(run.results), 1) for run in runs)
+        repeated = min(sum(case["name"] in stable for case in run.results) / max(len(run.results),
+                                                                                 1) for run in runs)
         if repeated < MIN_REPEATED or "passed" not in stable.values():
             evidence = f"{len(flaky)} cases differ between {len(runs)} runs, such as {flaky[0]}"
             return replace(result, failed="repeat", cause=Cause("unstable", evidence))
         sandbox.network(False)
         run = self.test(sandbox, test_script)
         offline = {case["name"]: case["status"] for case in run.results}
-        committed = sandbox.run("git -c safe.directory='*' -c core.quotePath=false ls-files").output.splitlines()
-        unreported, n_files = unreported_files(committed, run.results)
+        committed = sandbox.run("git -c safe.directory='*' -c core.quotePath=false ls-files").output
+        unreported, n_files = unreported_files(committed.splitlines(), run.results)
         result = replace(
             result, test_s=(*result.test_s, run.seconds), **_figures(run),
             unreported_files=unreported, n_test_files=n_files,
@@ -193,7 +218,8 @@ class Verifier:
         bad = next((other for other in runs if not other.is_complete), None) if run.healthy else run
         if bad is None:
             return result
-        return replace(result, healthy=False, cause=why_not_healthy(bad, self.limits.test_s), log=bad.text)
+        return replace(result, healthy=False, cause=why_not_healthy(bad, self.limits.test_s),
+                       log=bad.text)
 
     def _check_leftovers(self, result: Verified, sandbox: Sandbox, test_script: str) -> Verified:
         """Return the result, failed where the sandbox or its image holds another history or another
@@ -201,7 +227,8 @@ class Verifier:
         trusted for the history."""
         if hasattr(sandbox, "files"):
             with sandbox.files(self.image_name) as files:
-                traces, copies = outside.look(files, sandbox.workdir, result.base_commit, self.project, test_script)
+                traces, copies = outside.look(files, sandbox.workdir, result.base_commit,
+                                              self.project, test_script)
         else:
             traces, copies = history_after(sandbox, result.base_commit), []
         if traces:
@@ -211,7 +238,7 @@ class Verifier:
         return result
 
 
-# the parts -----------------------------------------------------------------------------------------------------------
+# the parts ----------------------------------------------------------------------------------------
 
 def put_source(sandbox: Sandbox, project: Project) -> tuple[str, str]:
     """Put the source into the sandbox's working directory, as a repository whose history ends at
@@ -250,11 +277,14 @@ def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Case]]:
         except UnsafeArchive:   # a link leads out: no report counts
             return {}, []
         return {str(path.relative_to(folder)): read_bounded(path, REPORTS.max_bytes)
-                for path in sorted(Path(folder).rglob("*")) if path.is_file() and not path.is_symlink()}, []
+                for path in sorted(Path(folder).rglob("*")) if path.is_file()
+                and not path.is_symlink()}, []
 
 
 def _figures(run: Run) -> dict:
     """Return the fields of Verified that come from one run."""
-    return {"n_passed": counts(run.results)["passed"], "n_cases": len(run.results), "healthy": run.healthy,
-            "share_passed": round(run.share_passed, 4), "share_skipped": round(run.share_skipped, 4),
+    return {"n_passed": counts(run.results)["passed"], "n_cases": len(run.results),
+            "healthy": run.healthy,
+            "share_passed": round(run.share_passed, 4),
+            "share_skipped": round(run.share_skipped, 4),
             "not_collected": not_collected(run.results), "timed_out": run.timed_out}

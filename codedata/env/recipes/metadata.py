@@ -81,14 +81,16 @@ def section_of(ini: Ini, name: str) -> dict[str, str]:
 
 def lines_of(text: str) -> list[str]:
     """Return the stripped lines of a text without blank lines and comments."""
-    return [line.strip() for line in (text or "").splitlines() if line.strip() and not line.strip().startswith("#")]
+    return [line.strip() for line in (text or "").splitlines() if line.strip()
+            and not line.strip().startswith("#")]
 
 
 def strings_in(value) -> list[str]:
     """Return the strings in a list or tuple, a single string as a list, or [] for anything else."""
     if isinstance(value, str):
         return [value]
-    return [one for one in value if isinstance(one, str)] if isinstance(value, (list, tuple)) else []
+    values = value if isinstance(value, (list, tuple)) else []
+    return [one for one in values if isinstance(one, str)]
 
 
 def _arguments(text: str) -> dict:
@@ -109,9 +111,12 @@ def _arguments(text: str) -> dict:
             return left + right if type(left) is type(right) and left is not None else left or right
         return node.value if isinstance(node, ast.Constant) else None
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            known[node.targets[0].id] = value(node.value)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("setup", "dict"):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        is_setup = isinstance(node, ast.Call) and (
+            ast.unparse(node.func).split(".")[-1] in ("setup", "dict"))
+        if len(targets) == 1 and isinstance(targets[0], ast.Name):
+            known[targets[0].id] = value(node.value)
+        elif is_setup:
             for keyword in node.keywords:
                 got = value(keyword.value)
                 if keyword.arg and got is not None:
@@ -129,6 +134,9 @@ def _metadata(text: str) -> dict:
     for line in message.get_all("Requires-Dist", []):
         requirement, _, marker = line.partition(";")
         if found := re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker):
-            rest = re.sub(r"\s*(?:and\s+)?extra\s*==\s*['\"][^'\"]+['\"](?:\s+and)?\s*", "", marker).strip(" ()")
-            extras.setdefault(found[1], []).append(requirement.strip() + (f"; {rest}" if rest else ""))
-    return {"name": message.get("Name", ""), "version": message.get("Version", ""), "extras": extras}
+            rest = re.sub(r"\s*(?:and\s+)?extra\s*==\s*['\"][^'\"]+['\"](?:\s+and)?\s*", "",
+                          marker).strip(" ()")
+            extras.setdefault(found[1], []).append(requirement.strip()
+                                                   + (f"; {rest}" if rest else ""))
+    return {"name": message.get("Name", ""), "version": message.get("Version", ""),
+            "extras": extras}

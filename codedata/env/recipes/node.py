@@ -59,7 +59,8 @@ class NodeRecipe:
     def excluded_tests(self) -> tuple[str, ...]:
         """Return the commands that may test something but run no known test runner."""
         return () if self.unchanged else tuple(dict.fromkeys(
-            " ".join(step.words) for step in chain(self.project.scripts, self.label) if step.unknown))
+            " ".join(step.words) for step in chain(self.project.scripts, self.label)
+            if step.unknown))
 
     @property
     def from_debian(self) -> bool:
@@ -194,22 +195,25 @@ def read_node(source: RepositoryFiles) -> NodeProject:
 def _project(source: RepositoryFiles, package: dict) -> NodeProject:
     scripts = {name: str(text) for name, text in table_of(package, "scripts").items()}
     main = str(package.get("main") or "")
-    there = any(source.has(f"{main}{end}") for end in ("", ".js", ".json")) or source.matching(f"{main}/*")
-    missing = bool(main) and not there
+    is_file = any(source.has(f"{main}{end}") for end in ("", ".js", ".json"))
+    missing = bool(main) and not is_file and not source.matching(f"{main}/*")
     kinds = ("dependencies", "devDependencies", "optionalDependencies")
     return NodeProject(
-        name=str(package.get("name") or ""), version=str(package.get("version") or ""), scripts=scripts,
+        name=str(package.get("name") or ""), version=str(package.get("version") or ""),
+        scripts=scripts,
         dependencies=tuple(sorted({name for kind in kinds for name in table_of(package, kind)})),
         engine=_major(str(table_of(package, "engines").get("node", ""))),
         locked=source.has("package-lock.json"),
-        built=next((label for label in ("build", "compile", "prepare") if missing and label in scripts), ""),
+        built=next((label for label in ("build", "compile", "prepare")
+                    if missing and label in scripts), ""),
         native=source.has("binding.gyp"))
 
 
 def _major(engines: str) -> int:
     """Return the Node major to use: LATEST if `engines` allows it, else the newest one it names."""
     lowest = [int(n) for n in re.findall(r">=?\s*v?(\d{1,9})", engines)]
-    exact = re.findall(r"(?:^|\|\||[\s^~=])\s*v?(\d{1,9})(?:\.|\s|$)", engines) if ">" not in engines else []
+    exact = [] if ">" in engines else re.findall(
+        r"(?:^|\|\||[\s^~=])\s*v?(\d{1,9})(?:\.|\s|$)", engines)
     below = [int(n) for n in re.findall(r"<\s*v?(\d{1,9})", engines)]
     if exact and str(LATEST) not in exact:
         return max(map(int, exact))
@@ -223,8 +227,10 @@ def initial(project: NodeProject) -> NodeRecipe | None:
     none = "no test specified"
     labels = [label for label in table("tools")["node"]["scripts"]
               if none not in project.scripts.get(label, none)]
-    runs = {label: {step.words for step in chain(project.scripts, label) if step.runner} for label in labels}
-    usable = [label for label in labels if runs[label] and runs[label] >= runs.get("test", set())] or labels
+    runs = {label: {step.words for step in chain(project.scripts, label) if step.runner}
+            for label in labels}
+    usable = [label for label in labels if runs[label]
+              and runs[label] >= runs.get("test", set())] or labels
     if not usable:
         return None
     recipe = NodeRecipe(project, usable[0])
@@ -238,7 +244,8 @@ def fallback(recipe: NodeRecipe, collected: bool) -> NodeRecipe | None:
     if NO_SCRIPTS in recipe.flags and not recipe.from_debian:
         return with_scripts(recipe)
     if not recipe.unchanged and not collected:
-        return replace(recipe, unchanged=True, label="test" if "test" in recipe.project.scripts else recipe.label)
+        label = "test" if "test" in recipe.project.scripts else recipe.label
+        return replace(recipe, unchanged=True, label=label)
     return None
 
 

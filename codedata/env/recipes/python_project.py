@@ -22,7 +22,11 @@ from codedata.env.recipes.metadata import (
     value_of,
 )
 from codedata.env.recipes.package_index import normalized, table
-from codedata.env.recipes.python_requirements import TEST_FOLDERS, requirements_by_use, runtime_requirements
+from codedata.env.recipes.python_requirements import (
+    TEST_FOLDERS,
+    requirements_by_use,
+    runtime_requirements,
+)
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import merged, name_of, usable
 
@@ -42,7 +46,8 @@ class PythonProject:
     tests: tuple[str, ...] = ()          # requirements from groups and files for tests
     developers: tuple[str, ...] = ()     # requirements from groups and files for developers
     features: tuple[str, ...] = ()       # requirements from the other extras
-    extras: dict[str, tuple[str, ...]] = field(default_factory=dict)   # normalized name → its requirements
+    # normalized name → its requirements
+    extras: dict[str, tuple[str, ...]] = field(default_factory=dict)
     modules: tuple[str, ...] = ()        # its top-level modules, including tests
     packages: tuple[str, ...] = ()       # the modules that are installed
     native: bool = False                 # the build compiles code
@@ -62,22 +67,27 @@ def read_python(source: RepositoryFiles) -> PythonProject:
     manifests = read_manifests(source)
     files = source.walk(".py", tuple(table("skip")["python"]["not_looked_into"]), MAX_FILES)
     name = _declared(manifests, "name") or str(
-        manifests.table("tool", "flit", "metadata").get("dist-name") or manifests.info.get("name", ""))
+        manifests.table("tool", "flit", "metadata").get("dist-name")
+        or manifests.info.get("name", ""))
     required, extras = requirements_by_use(manifests, name)
-    build = manifests.table("build-system").get("requires", manifests.setup_py.get("setup_requires"))
+    build = manifests.table("build-system").get("requires",
+                                                manifests.setup_py.get("setup_requires"))
     build_requires = tuple(filter(usable, strings_in(build)))
     packages, pytest = _packages(source, files), _pytest_settings(manifests)
     return PythonProject(
         name=name if _is_installable(manifests) else "", build_requires=build_requires,
         version=str(manifests.info.get("version") or _declared(manifests, "version")),
         requires=runtime_requirements(manifests),
-        **{use: merged(required[use], without=[name]) for use in ("tests", "developers", "features")},
+        **{use: merged(required[use], without=[name])
+           for use in ("tests", "developers", "features")},
         extras={normalized(extra): merged(held, without=[name]) for extra, held in extras.items()},
         modules=tuple(sorted({*packages, *_top_modules(files)})), packages=packages,
-        native=_is_native(manifests, build_requires), version_from_git=_version_is_from_git(manifests),
+        native=_is_native(manifests, build_requires),
+        version_from_git=_version_is_from_git(manifests),
         addopts=tuple(_words(pytest.get("addopts"))), settings=tuple(pytest),
         test_paths=() if _words(pytest.get("testpaths")) else _test_paths(files),
-        n_test_files=len(_tests(files)), runner=_own_runner(source), unittest_in=_unittest_folder(files),
+        n_test_files=len(_tests(files)), runner=_own_runner(source),
+        unittest_in=_unittest_folder(files),
         env=_pytest_env(pytest.get("env")) | _tox_env(manifests), workflows=read_workflows(source))
 
 
@@ -90,7 +100,8 @@ def _declared(files: Manifests, key: str) -> str:
 
 def _is_installable(files: Manifests) -> bool:
     """Return whether the files describe a package that pip could install."""
-    return bool(files.table("project") or files.table("tool", "poetry") or files.table("build-system")
+    return bool(files.table("project") or files.table("tool", "poetry")
+                or files.table("build-system")
                 or value_of(files.setup_cfg, "metadata", "name") or files.source.has("setup.py"))
 
 
@@ -98,17 +109,20 @@ def _version_is_from_git(files: Manifests) -> bool:
     """Return whether the build derives the version from git tags."""
     build, tool = files.table("build-system"), files.table("tool")
     ways = str([build.get("requires"), build.get("build-backend"), files.setup_py])
-    return (any(sign in ways for sign in table("packages")["version_from_git"]) or "setuptools_scm" in tool
+    return (any(sign in ways for sign in table("packages")["version_from_git"])
+            or "setuptools_scm" in tool
             or table_of(tool, "pdm", "version").get("source") == "scm")
 
 
-# tests ---------------------------------------------------------------------------------------------------------------
+# tests --------------------------------------------------------------------------------------------
 
 def _pytest_settings(files: Manifests) -> dict:
     """Return the settings from the file that pytest would use."""
     pytest = files.table("tool", "pytest")
-    places = (*(section_of(read_ini(files.source, name), "pytest") for name in ("pytest.ini", ".pytest.ini")),
-              table_of(pytest, "ini_options") or {key: value for key, value in pytest.items() if key != "ini_options"},
+    older = table_of(pytest, "ini_options")
+    places = (section_of(read_ini(files.source, "pytest.ini"), "pytest"),
+              section_of(read_ini(files.source, ".pytest.ini"), "pytest"),
+              older or {key: value for key, value in pytest.items() if key != "ini_options"},
               section_of(files.tox_ini, "pytest"), section_of(files.setup_cfg, "tool:pytest"))
     return dict(next(filter(None, places), {}))
 
@@ -135,10 +149,13 @@ def _test_paths(files: list[PurePosixPath]) -> tuple[str, ...]:
     folders at the top and in packages; if no test folder is at the top, the folders that contain
     tests, or none if test files lie at the top."""
     tests, others = _tests(files), {*TEST_FOLDERS, *table("skip")["python"]["not_modules"]}
-    if at_top := {path.parts[0] for path in tests if path.parts[0] in TEST_FOLDERS and len(path.parts) > 1}:
+    if at_top := {path.parts[0] for path in tests if path.parts[0] in TEST_FOLDERS
+                  and len(path.parts) > 1}:
         inside = {"/".join(path.parts[:i + 1]) for path in tests if path.parts[0] not in others
-                  for i, part in enumerate(path.parts[1:-1], 1) if part in TEST_FOLDERS and part != "testing"}
-        outermost = {folder for folder in inside if not any(folder.startswith(f"{other}/") for other in inside)}
+                  for i, part in enumerate(path.parts[1:-1], 1) if part in TEST_FOLDERS
+                  and part != "testing"}
+        outermost = {folder for folder in inside
+                     if not any(folder.startswith(f"{other}/") for other in inside)}
         return tuple(sorted(at_top | outermost))
     if any(len(path.parts) == 1 for path in tests):
         return ()
@@ -150,7 +167,8 @@ def _own_runner(source: RepositoryFiles) -> str:
     """Return the command of the project's own test script, or "" if it has none."""
     if runner := next((path for path in table("packages")["own_runners"] if source.has(path)), ""):
         return f"python {runner}"
-    return next((f"python -m {name}" for name in TEST_FOLDERS if source.has(f"{name}/__main__.py")), "")
+    return next((f"python -m {name}" for name in TEST_FOLDERS if source.has(f"{name}/__main__.py")),
+                "")
 
 
 def _unittest_folder(files: list[PurePosixPath]) -> str:
@@ -167,17 +185,19 @@ def _tox_env(files: Manifests) -> dict[str, str]:
             if key.strip().isidentifier() and not key.startswith(("COVERAGE", "PYTEST_ADDOPTS"))}
 
 
-# code ----------------------------------------------------------------------------------------------------------------
+# code ---------------------------------------------------------------------------------------------
 
 def _packages(source: RepositoryFiles, files: list[PurePosixPath]) -> tuple[str, ...]:
     """Return the top-level modules that an installation provides, without tests and scripts."""
     skip = table("skip")["python"]
     roots = [root for root in ROOTS if any(path.parts[0] == root for path in files)
              and not source.has(f"{root}/__init__.py")]
-    inside = [path.relative_to(root) for root in roots for path in files if path.parts[0] == root] if roots else files
+    inside = [path.relative_to(root) for root in roots for path in files
+              if path.parts[0] == root] if roots else files
     packages = {path.parts[0] for path in inside if len(path.parts) > 1}
     if not roots:   # folders without __init__.py hold scripts
-        packages &= {path.parts[0] for path in inside if len(path.parts) == 2 and path.name == "__init__.py"}
+        packages &= {path.parts[0] for path in inside if len(path.parts) == 2
+                     and path.name == "__init__.py"}
     modules = {path.stem for path in inside if len(path.parts) == 1} - {*skip["not_installed"]}
     names = packages - {*skip["not_modules"], *TEST_FOLDERS, *ROOTS} | modules
     return tuple(sorted(filter(str.isidentifier, names)))
@@ -187,13 +207,15 @@ def _top_modules(files: list[PurePosixPath]) -> set[str]:
     """Return every name that an import could refer to: folders and files at the top level, in src
     and lib, and beside the tests."""
     names = {path.parts[0] for path in files}
-    names |= {path.parts[1] for path in files if len(path.parts) > 1 and path.parts[0] in (*ROOTS, *TEST_FOLDERS)}
+    names |= {path.parts[1] for path in files if len(path.parts) > 1
+              and path.parts[0] in (*ROOTS, *TEST_FOLDERS)}
     return set(filter(str.isidentifier, (name.removesuffix(".py") for name in names)))
 
 
 def _is_native(files: Manifests, build_requires: tuple[str, ...]) -> bool:
     """Return whether building the project compiles code."""
-    declared = files.setup_py.get("ext_modules") or "ext-modules" in files.table("tool", "setuptools")
+    setuptools = files.table("tool", "setuptools")
+    declared = files.setup_py.get("ext_modules") or "ext-modules" in setuptools
     written = files.source.has("meson.build") or "Extension(" in files.source.text("setup.py")
     compilers = {*table("packages")["compiled_by"]}
     return bool(declared or written or compilers & {name_of(r) for r in build_requires})

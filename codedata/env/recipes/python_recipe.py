@@ -12,10 +12,14 @@ from codedata.env.recipes.requirements import merged, name_of
 
 VENV = "/opt/venv"
 TEST_TIME_S = 120      # seconds after which a single test is stopped
-ALWAYS = {"LC_ALL": "C.UTF-8", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_CACHE_DIR": "1", "PIP_PROGRESS_BAR": "off",
+ALWAYS = {"LC_ALL": "C.UTF-8", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_CACHE_DIR": "1",
+          "PIP_PROGRESS_BAR": "off",
           "PIP_ROOT_USER_ACTION": "ignore"}
-RUNNERS = {"pytest": ["pytest", "pytest-timeout"], "own": [], "unittest": ["unittest-xml-reporting"]}   # → requirements
-WHILE_TESTING = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}   # keeps test names made from sets stable
+# → requirements
+RUNNERS = {"pytest": ["pytest", "pytest-timeout"], "own": [],
+           "unittest": ["unittest-xml-reporting"]}
+# keeps test names made from sets stable
+WHILE_TESTING = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,14 @@ class PythonRecipe:
         yield f"{pip} {what} \"${{tests[@]}}\" || {{   {script.ASIDE}"
         if what:
             yield f"    {pip} {what}"
-        yield f"    for one in \"${{tests[@]}}\"; do {pip} \"$one\" || echo \"left out: $one\"; done"
+        yield (f"    for one in \"${{tests[@]}}\"; "
+               f"do {pip} \"$one\" || echo \"left out: $one\"; done")
         yield "}"
         if self.not_root:
             tester = script.TESTER
             yield from (f"id {tester} >/dev/null 2>&1 || useradd --create-home {tester}",
-                        f"runuser -u {tester} -- git config --global --replace-all safe.directory '*'",
+                        f"runuser -u {tester} -- "
+                        "git config --global --replace-all safe.directory '*'",
                         f"chown -R {tester} .")
 
     def test_script(self) -> str:
@@ -91,18 +97,22 @@ class PythonRecipe:
         env = WHILE_TESTING | self.env
         if not self.is_installed:
             env["PYTHONPATH"] = ".:src"
-        command = {"pytest": self._pytest, "unittest": self._unittest, "own": self._own}[self.runner]()
+        command = {"pytest": self._pytest, "unittest": self._unittest,
+                   "own": self._own}[self.runner]()
         if self.not_root:
             command = (f"chown -R {script.TESTER} {script.RESULTS} .\n"
                        f"runuser -u {script.TESTER} -- {command}")
-        return script.text(script.test_head(env), [f". {VENV}/bin/activate"], script.empty_results(),
+        return script.text(script.test_head(env), [f". {VENV}/bin/activate"],
+                           script.empty_results(),
                            [script.only_ipv4()] if self.only_ipv4 else [],
                            script.start_services(self.services, self.databases), [command])
 
     def _pytest(self) -> str:
-        options = ["-v", "-rfEs", "--tb=short", "-o", "cache_dir=/tmp/pytest_cache", "-o", "junit_family=xunit1",
-                   f"--junitxml={script.RESULTS}/pytest.xml", "--continue-on-collection-errors", "--maxfail=0",
-                   f"--timeout={TEST_TIME_S}", *self.options, *(f"--deselect={name}" for name in self.deselected)]
+        options = ["-v", "-rfEs", "--tb=short", "-o", "cache_dir=/tmp/pytest_cache",
+                   "-o", "junit_family=xunit1", f"--junitxml={script.RESULTS}/pytest.xml",
+                   "--continue-on-collection-errors", "--maxfail=0",
+                   f"--timeout={TEST_TIME_S}", *self.options,
+                   *(f"--deselect={name}" for name in self.deselected)]
         if any(name_of(r) == "pytest-cov" for r in self.tests):
             options.append("--no-cov")
         return f"python -m pytest {script.words([*options, *self.project.test_paths])}"
@@ -122,8 +132,10 @@ def initial(project: PythonProject) -> PythonRecipe:
     env = dict(project.env)
     if scm:
         label = "".join(c if c.isalnum() else "_" for c in project.name).upper()
-        env |= {f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{label}": project.version, "PBR_VERSION": project.version,
-                "PDM_BUILD_SCM_VERSION": project.version, "POETRY_DYNAMIC_VERSIONING_BYPASS": project.version}
+        env |= {f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{label}": project.version,
+                "PBR_VERSION": project.version,
+                "PDM_BUILD_SCM_VERSION": project.version,
+                "POETRY_DYNAMIC_VERSIONING_BYPASS": project.version}
     runner = "pytest" if project.n_test_files or not project.runner else "own"
     build, system = _build_of(project)
     wanted = (project.tests or project.developers, configured(project), RUNNERS[runner])
@@ -140,12 +152,14 @@ def _build_of(project: PythonProject) -> tuple[tuple[str, ...], tuple[str, ...]]
     named = table("packages")["build"]
     system = {package for name in names for package in named.get(name, "").split()}
     rebuilds = names & {"meson-python", "scikit-build-core"}
-    build = (*project.build_requires, "ninja", *(["cmake"] if "scikit-build-core" in names else [])) if rebuilds else ()
+    cmake = ["cmake"] if "scikit-build-core" in names else []
+    build = (*project.build_requires, "ninja", *cmake) if rebuilds else ()
     return build, tuple(sorted({*system, *(COMPILER if project.native else ())}))
 
 
 def configured(project: PythonProject) -> list[str]:
     """Return the plugins without which pytest reports its own configuration as an error."""
     settings = table("packages")["settings"]
-    by_setting = [settings[key] for name in project.settings for key in settings if name.startswith(key)]
+    by_setting = [settings[key] for name in project.settings for key in settings
+                  if name.startswith(key)]
     return [name for name in (*map(brings_option, project.addopts), *by_setting) if name]

@@ -1,8 +1,8 @@
 """Repair Python recipes: return the recipe with fixes that its log suggests, or the next more
 expensive one.
 
-Fixes that need no more than a sign in the log stand in repairs.toml; the others are rules here, each
-of which looks for its own signs and returns the changed recipe, or the same one.
+Fixes that need no more than a sign in the log stand in repairs.toml; the others are rules here,
+each of which looks for its own signs and returns the changed recipe, or the same one.
 """
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
     return replace(recipe, runner=following[0], tests=tests)
 
 
-# in the install ------------------------------------------------------------------------------------------------------
+# in the install -----------------------------------------------------------------------------------
 
 def build_modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Return the recipe that preinstalls the modules that the build imports without requiring them,
@@ -96,7 +96,7 @@ def version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     return replace(recipe, env=recipe.env | {name: given, "PBR_VERSION": given})
 
 
-# in the tests --------------------------------------------------------------------------------------------------------
+# in the tests -------------------------------------------------------------------------------------
 
 def modules(recipe: PythonRecipe, log: Log, kind: str = "modules") -> PythonRecipe:
     """Return the recipe with the distributions or extras added of modules that tests failed to
@@ -121,7 +121,8 @@ def own_extras(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     for project, extras in ASKED_FOR.findall(log.text):
         if name_of(project) == name_of(recipe.project.name):
             for extra in extras.split(","):
-                recipe = with_tests(recipe, *recipe.project.extras.get(normalized(extra.strip()), ()))
+                recipe = with_tests(recipe,
+                                    *recipe.project.extras.get(normalized(extra.strip()), ()))
     return recipe
 
 
@@ -151,7 +152,8 @@ def pytest_version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     removed = [int(n) for n in log.names([r"PytestRemovedIn(\d+)Warning"])]
     bounds = [f"<{min(removed)}"] if removed else log.names([r"requires pytest(<[\d.]+)"])
     if not bounds and _shows(log, "pytest_too_new"):
-        tried = [int(r.removeprefix("pytest<")) for r in recipe.tests if re.fullmatch(r"pytest<\d+", r)]
+        tried = [int(r.removeprefix("pytest<")) for r in recipe.tests
+                 if re.fullmatch(r"pytest<\d+", r)]
         bounds = [f"<{tried[0] - 1 if tried else NEWEST_PYTEST}"]
     if _shows(log, "pytest_too_old"):
         bounds = [">=7,<8"]

@@ -17,9 +17,21 @@ from codedata.env.recipes.metadata import (
     table_of,
     value_of,
 )
-from codedata.env.recipes.package_index import is_developers_group, is_other_group, is_test_group, normalized
+from codedata.env.recipes.package_index import (
+    is_developers_group,
+    is_other_group,
+    is_test_group,
+    normalized,
+)
 from codedata.env.recipes.repository_files import RepositoryFiles
-from codedata.env.recipes.requirements import Collector, expanded, from_poetry, merged, name_of, usable
+from codedata.env.recipes.requirements import (
+    Collector,
+    expanded,
+    from_poetry,
+    merged,
+    name_of,
+    usable,
+)
 
 TEST_FOLDERS = ("tests", "test", "Tests", "testing", "testsuite", "unittests", "t")
 Lists = dict[str, list[str]]
@@ -42,13 +54,15 @@ def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
     for path in _requirement_files(files.source):
         listed = Collector(files.source)
         listed.add_file(str(path))
-        for_tests = path.parent.name in TEST_FOLDERS or is_test_group(path.stem) or is_test_group(path.parent.name)
+        folder = path.parent.name
+        for_tests = folder in TEST_FOLDERS or is_test_group(path.stem) or is_test_group(folder)
         found["tests" if for_tests else "developers"] += [
             *listed.requirements, *(r for extra in listed.extras for r in extras.get(extra, []))]
     pipfile = read_toml(files.source, "Pipfile")
     found["developers"] += from_poetry(table_of(pipfile, "dev-packages"))
     files.source.announce("pyproject.toml")   # endless extras are blamed on pyproject.toml
-    return tuple({key: expanded(held, extras, name) for key, held in lists.items()} for lists in (found, extras))
+    return tuple({key: expanded(held, extras, name) for key, held in lists.items()}
+                 for lists in (found, extras))
 
 
 def _first_of_each(*tables: dict) -> Lists:
@@ -71,7 +85,8 @@ def _extras(files: Manifests) -> Lists:
         {extra: [by_name.get(normalized(name), name) for name in strings_in(names)]
          for extra, names in table_of(poetry, "extras").items()},
         files.table("tool", "flit", "metadata", "requires-extra"),
-        {extra: lines_of(text) for extra, text in section_of(files.setup_cfg, "options.extras_require").items()},
+        {extra: lines_of(text)
+         for extra, text in section_of(files.setup_cfg, "options.extras_require").items()},
         table_of(files.setup_py, "extras_require"), files.info.get("extras", {}))
 
 
@@ -87,14 +102,18 @@ def _groups(files: Manifests) -> Lists:
             return []
         seen.add(name)
         entries = by_name.get(name, [])
-        included = [str(entry.get("include-group", "")) for entry in entries if isinstance(entry, dict)]
-        return [*strings_in(entries), *(r for group in included for r in in_group(normalized(group), seen))]
+        included = [str(entry.get("include-group", "")) for entry in entries
+                    if isinstance(entry, dict)]
+        return [*strings_in(entries), *(r for group in included
+                                        for r in in_group(normalized(group), seen))]
     poetry = files.table("tool", "poetry")
     return _first_of_each(
         {name: in_group(normalized(name), set()) for name in declared},
-        {name: from_poetry(table_of(group, "dependencies")) for name, group in table_of(poetry, "group").items()},
+        {name: from_poetry(table_of(group, "dependencies"))
+         for name, group in table_of(poetry, "group").items()},
         {"dev": from_poetry(table_of(poetry, "dev-dependencies"))},
-        files.table("tool", "pdm", "dev-dependencies"), {"dev": files.table("tool", "uv").get("dev-dependencies")})
+        files.table("tool", "pdm", "dev-dependencies"),
+        {"dev": files.table("tool", "uv").get("dev-dependencies")})
 
 
 def _of_tools(files: Manifests) -> Collector:
@@ -114,7 +133,8 @@ def _of_tools(files: Manifests) -> Collector:
         for section in ini.sections():
             if section == "testenv" or re.match(r"testenv:(?:py|test|unit)", section):
                 values = section_of(ini, section)
-                wanted.add((), _tox_lines(values.get("extras")), _tox_lines(values.get("dependency_groups")))
+                wanted.add((), _tox_lines(values.get("extras")),
+                           _tox_lines(values.get("dependency_groups")))
                 for line in _tox_lines(values.get("deps")):
                     wanted.add_line(line)
     for words in files.source.parsed("noxfile.py", _nox_installs, []):
@@ -165,7 +185,8 @@ def _requirement_files(source: RepositoryFiles) -> list[PurePosixPath]:
             whole = f"{path.parent.name}-{path.stem}"
             label = path.stem if folder in ("", "ci/") else whole
             is_list = path.suffix in (".txt", ".in", ".pip") and re.search("req|depend", whole)
-            if is_list and "constraint" not in path.stem and (is_test_group(label) or is_developers_group(label)):
+            is_wanted = is_test_group(label) or is_developers_group(label)
+            if is_list and is_wanted and "constraint" not in path.stem:
                 found.append(path)
     return sorted(found, key=lambda path: not is_test_group(f"{path.parent.name}-{path.stem}"))
 

@@ -56,7 +56,8 @@ def repaired(recipe: Recipe, log: Log, *rules: Callable[[Recipe, Log], Recipe]) 
 def fitting(kind: str, log: Log) -> list[dict]:
     """Return the rules in repairs.toml of this kind that apply to a log."""
     return [rule for rule in table("repairs")[kind]
-            if rule.get("phase", log.phase) == log.phase and (log.not_run or not rule.get("not_run"))
+            if rule.get("phase", log.phase) == log.phase
+            and (log.not_run or not rule.get("not_run"))
             and log.shows(rule["signs"]) and log.shows(rule.get("also", [""]))]
 
 

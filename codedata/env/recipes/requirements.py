@@ -27,7 +27,8 @@ def usable(requirement: str) -> bool:
 def extras_of(requirement: str) -> list[str]:
     """Return the extras in a requirement: name[a,b] gives [a, b]."""
     found = NAME.match(requirement)
-    return [extra.strip() for extra in (found[2] or "").strip("[]").split(",") if extra.strip()] if found else []
+    return [extra.strip() for extra in (found[2] or "").strip("[]").split(",")
+            if extra.strip()] if found else []
 
 
 def merged(*lists: Iterable[str], without: Iterable[str] = ()) -> tuple[str, ...]:
@@ -37,7 +38,8 @@ def merged(*lists: Iterable[str], without: Iterable[str] = ()) -> tuple[str, ...
     for requirement in (r.strip() for requirements in lists for r in requirements):
         name = name_of(requirement)
         if usable(requirement) and name not in excluded and helps_tests(name):
-            key = (name, requirement.partition(";")[2].strip())   # a name may recur for other systems
+            # a name may recur for other systems
+            key = (name, requirement.partition(";")[2].strip())
             found.setdefault(key, requirement)
     return tuple(found.values())
 
@@ -53,7 +55,8 @@ def expanded(wanted: Iterable[str], extras: Mapping[str, list[str]], project: st
                 for extra in map(normalized, extras_of(requirement)):
                     if extra not in seen:
                         seen.add(extra)
-                        add(next((held for name, held in extras.items() if normalized(name) == extra), []))
+                        add(next((held for name, held in extras.items()
+                                  if normalized(name) == extra), []))
             else:
                 out.append(requirement)
     add(wanted)
@@ -61,9 +64,9 @@ def expanded(wanted: Iterable[str], extras: Mapping[str, list[str]], project: st
 
 
 class Collector:
-    """Collect requirements in pip's syntax, with the extras of the project itself and the dependency
-    groups that they ask for. Files that are included are read once, and only inside the repository.
-    Options, URLs and paths are left out."""
+    """Collect requirements in pip's syntax, with the extras of the project itself and the
+    dependency groups that they ask for. Files that are included are read once, and only inside the
+    repository. Options, URLs and paths are left out."""
 
     def __init__(self, source: RepositoryFiles):
         self.source = source
@@ -110,7 +113,8 @@ def from_poetry(table: Mapping) -> list[str]:
                 continue
             extras = f"[{','.join(names)}]" if (names := strings_in(one.get("extras"))) else ""
             marker = one.get("markers") or _python_marker(str(one.get("python", "")))
-            found.append(f"{name}{extras}{_bounds(str(one['version']))}" + (f"; {marker}" if marker else ""))
+            found.append(f"{name}{extras}{_bounds(str(one['version']))}"
+                         + (f"; {marker}" if marker else ""))
     return found
 
 
@@ -132,7 +136,8 @@ def _bounds(version: str) -> str:
 def _next(version: str, caret: bool) -> str:
     """Return the first version above those that poetry's ^ (caret) or ~ allow."""
     numbers = [int(n) for n in re.findall(r"\d{1,9}", version)[:3]] or [0]
-    at = next((i for i, n in enumerate(numbers) if n), len(numbers) - 1) if caret else min(1, len(numbers) - 1)
+    last = len(numbers) - 1
+    at = next((i for i, n in enumerate(numbers) if n), last) if caret else min(1, last)
     return ".".join(map(str, [*numbers[:at], numbers[at] + 1]))
 
 
