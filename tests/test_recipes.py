@@ -175,7 +175,7 @@ def test_plugins_that_pytests_configuration_wants_are_there_from_the_first(packa
     assert {"pytest-cov", "pytest-xdist", "pytest-rerunfailures", "pytest-asyncio"} <= set(tests)
 
 
-def test_a_version_that_git_would_tell_is_told(package):
+def test_a_version_that_git_would_name_is_set(package):
     write(package, pyproject__toml='[project]\nname = "he-ron"\n[build-system]\nrequires = ["hatch-vcs"]\n',
           **{"PKG-INFO": "Name: he-ron\nVersion: 1.2\n"})
     assert "export SETUPTOOLS_SCM_PRETEND_VERSION_FOR_HE_RON=1.2" in recipe_of(package).install_script()
@@ -196,7 +196,7 @@ def test_tests_are_named_where_no_configuration_does(package, tmp_path_factory):
     assert not recipe_of(package).test_script().rstrip().endswith("tests")
 
 
-def test_workflows_and_dockerfiles_tell_packages_and_services(tmp_path):
+def test_workflows_and_dockerfiles_name_packages_and_services(tmp_path):
     write(tmp_path, **{"__github___workflows___ci__yml": """
 jobs:
   test:
@@ -341,23 +341,23 @@ def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(pack
     assert 'create database "heron_test"' in better.test_script()
 
 
-def test_localhost_is_ipv4_where_servers_could_not_listen_on_the_other(package):
-    log = "OSError: [Errno 99] error while attempting to bind on address ('::1', 0): Cannot assign requested address"
-    assert "grep -v '^::1' /etc/hosts" in learn(recipe_of(package), log).test_script()
-
-
-def test_warnings_as_errors_root_locales_and_file_names(package):
-    recipe = recipe_of(package)
-    assert "-W default" in learn(recipe, "E   DeprecationWarning: datetime.utcnow() is deprecated").test_script()
-    assert "runuser -u tester" in learn(recipe, "E   Failed: DID NOT RAISE <class 'PermissionError'>").test_script()
-    german = learn(recipe, "locale.Error: unsupported locale setting\n setlocale('de_DE.UTF-8')")
-    assert "localedef -i de_DE" in german.install_script()
-    assert "--import-mode=importlib" in learn(recipe, "import file mismatch:\nimported module 'test_a'").test_script()
-
-
-def test_a_setup_that_imports_what_nobody_installs_gets_it_first(package):
-    better = learn(recipe_of(package), "ModuleNotFoundError: No module named 'numpy'", "install")
-    assert better.build[0] == "numpy" and "--no-build-isolation" in better.install_script()
+@pytest.mark.parametrize("phase, log, sign", [
+    ("test", "E   DeprecationWarning: datetime.utcnow() is deprecated", "-W default"),
+    ("test", "E   Failed: DID NOT RAISE <class 'PermissionError'>", "runuser -u tester"),
+    ("test", "locale.Error: unsupported locale setting\n setlocale('de_DE.UTF-8')", "localedef -i de_DE"),
+    ("test", "import file mismatch:\nimported module 'test_a'", "--import-mode=importlib"),
+    ("test", "E       fixture 'testdir' not found", "-p pytester"),
+    ("test", "[Errno 99] error while attempting to bind on address ('::1', 0): Cannot assign requested address",
+     "grep -v '^::1' /etc/hosts"),
+    ("install", "ModuleNotFoundError: No module named 'numpy'", "numpy setuptools wheel\n"),
+    ("install", "ModuleNotFoundError: No module named 'numpy'", "--no-build-isolation"),
+    ("install", "The backend is missing the 'build_editable' hook", "install -q . "),
+    ("install", "error in setup command: use_2to3 is invalid", "'setuptools<58'"),
+    ("install", "LookupError: setuptools-scm was unable to detect version", "SETUPTOOLS_SCM_PRETEND_VERSION=1.0"),
+])
+def test_a_sign_in_a_log_changes_the_scripts(package, phase, log, sign):
+    better = learn(recipe_of(package), log, phase)
+    assert sign in better.install_script() + better.test_script()
 
 
 def test_a_log_that_shows_nothing_new_teaches_nothing(package):
@@ -522,7 +522,7 @@ def test_the_longest_beginning_of_a_header_decides():
     assert tuple(map(distribution_of, modules)) == ("protobuf", "some-thing", "")
 
 
-def test_groups_are_told_by_their_names():
+def test_groups_are_recognized_by_their_names():
     assert all(map(is_test_group, ("test", "tests", "testing", "unit-test", "requirements-tests", "test_extra")))
     assert not any(map(is_test_group, ("latest", "contest", "lint", "test-docs", "typing")))
     assert is_developers_group("dev") and not is_developers_group("docs")

@@ -97,7 +97,7 @@ def test_cases_that_differ_between_runs_are_listed_and_are_no_result(source):
     assert len(found.results) == 5 and all(case["status"] == "passed" for case in found.results)
 
 
-def test_files_of_which_nothing_is_heard_are_listed(source):
+def test_files_that_report_no_result_are_listed(source):
     for name in ("reeds", "tide"):
         (source / "tests" / f"test_{name}.py").write_text("def test_it():\n    pass\n")
     found = check(source, test=f"{TESTS} tests/test_heron.py")
@@ -171,7 +171,7 @@ def test_what_an_install_changes_of_the_source_is_put_back_before_the_tests(sour
     "echo '*.py filter=k' > .git/info/attributes && git config filter.k.clean 'git show HEAD:tests/test_heron.py'",
     "git update-index --skip-worktree tests/test_heron.py",
     "git config --global core.ignoreStat true; echo 'tests/*' >> .git/info/exclude"])
-def test_what_git_was_told_hides_no_change(source, hide):
+def test_settings_of_git_hide_no_change(source, hide):
     (source / "heron.py").write_text("def wade():\n    return 'fast'\n")
     found = check(source, install=f"{hide}\n{WEAKER}\n")
     assert found.failed == "tests" and found.restored == ["tests/test_heron.py"]
@@ -235,12 +235,17 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(["git", *me, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def commit_all(folder: Path) -> None:
+    """Make a repository of a folder, with one commit of all that is in it."""
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "one")
+
+
 @pytest.fixture
 def repository(source):
     """The same as a repository in which the fix lies after the base commit, in every corner that git has."""
-    git(source, "init", "-q", "-b", "main")
-    git(source, "add", "-A")
-    git(source, "commit", "-q", "-m", "first")
+    commit_all(source)
     git(source, "tag", "v1.0")
     (source / "heron.py").write_text("def wade():\n    return 'slowly'  # base\n")
     git(source, "commit", "-qam", "base")
@@ -264,7 +269,7 @@ def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
     with opener("") as sandbox:
         assert put_source(sandbox, Project(source, base)) == (base, "")
         assert history_after(sandbox, base) == []
-        assert sandbox.run("git log --all --format=%s").output.split() == ["base", "first"]
+        assert sandbox.run("git log --all --format=%s").output.split() == ["base", "one"]
         assert sandbox.run("git tag").output.split() == ["v1.0"]
         assert sandbox.run("cat heron.py").output.endswith("# base\n")
         assert not sandbox.run("git status --porcelain").output
@@ -310,9 +315,7 @@ def test_a_submodules_files_are_part_of_the_source(source, tmp_path):
     (tmp_path / "egret").mkdir()
     (tmp_path / "egret" / "egret.py").write_text("x = 1\n")
     for folder in (tmp_path / "egret", source):
-        git(folder, "init", "-q")
-        git(folder, "add", "-A")
-        git(folder, "commit", "-qm", "one")
+        commit_all(folder)
     git(source, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(tmp_path / "egret"), "egret")
     git(source, "commit", "-qm", "two")
     for change in ("", "\nx = 2\n"):
@@ -331,9 +334,7 @@ def test_a_submodules_files_are_part_of_the_source(source, tmp_path):
 
 def test_what_a_worktree_ignores_is_no_part_of_the_source(source, tmp_path):
     (source / ".gitignore").write_text(".env\n")
-    git(source, "init", "-q")
-    git(source, "add", "-A")
-    git(source, "commit", "-qm", "one")
+    commit_all(source)
     git(source, "worktree", "add", "-q", str(tmp_path / "tree"))
     (tmp_path / "tree" / ".env").write_text("KEY=1\n")
     with opener("") as sandbox:
@@ -419,6 +420,3 @@ def test_reports_that_are_too_much_are_named_in_what_was_found(source, make, cau
                   only_if=lambda run: run.healthy)
     assert (found.failed, found.cause.name) == ("tests", cause) and not found.healthy
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000   # kB
-
-
-# arithmetic, without a container -------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from codedata.env.recipes.repository_files import RepositoryFiles
 
 NOT_FOR_TESTS = re.compile(
     r"-doc$|^(?:texlive|latexmk|clang-format|clang-tidy|cppcheck|shellcheck|lcov|gdb|valgrind"
-    r"|ccache|graphviz|pandoc|aspell|sphinx|python3?(?:\.\d+)?(?:-.*)?|libpython.*|sudo|git|curl|wget"
-    r"|gpg|gnupg2?)")
+    r"|ccache|graphviz|pandoc|aspell|sphinx|python3?(?:\.\d+)?(?:-.*)?|libpython.*|sudo|git|curl"
+    r"|wget|gpg|gnupg2?)")
 PLACES = (".github/workflows/*.y*ml", ".gitlab-ci.yml", ".travis.yml", ".circleci/config.yml",
           "azure-pipelines.yml")
 DOCKERFILES = ("Dockerfile*", ".devcontainer/Dockerfile*")
