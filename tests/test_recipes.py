@@ -55,6 +55,11 @@ def package(tmp_path):
                  tests___test_heron__py="import heron\n")
 
 
+def test_recipes_import_nothing_of_the_modules_above_them():
+    for path in (REPO / "codedata" / "env" / "recipes").glob("*.py"):
+        assert not re.search(r"(?:from|import) codedata\.env(?!\.recipes)", path.read_text()), path.name
+
+
 # what a repository says ----------------------------------------------------------------------------------------------
 
 def test_extras_and_groups_for_tests_are_taken_and_linters_are_not(tmp_path):

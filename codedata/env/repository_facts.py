@@ -11,7 +11,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,8 +27,10 @@ from codedata.texts import CONTROL
 
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
-FILE_S = 3                 # seconds for one file
-ALL_S = 9.0                # seconds in total, including restarts
+FILE_S = 3                 # seconds of the processor for one file, also on a machine with much to do,
+ALL_S = 9                  # for all files of a child,
+CHILD_S = 30.0             # and by the clock
+MAX_CHILDREN = 4           # started for one repository
 CHILD = """import sys; sys.path[:] = {path!r}
 from codedata.env.repository_facts import child; child(*sys.argv[1:])"""
 
@@ -70,9 +71,8 @@ def read_facts(folder: Path) -> Facts:
     """Return the facts of the repository in a folder; only child processes open its files. Raise
     ItemFailed if the first child ends before it reads a file."""
     skipped: dict[str, str] = {}
-    end = time.monotonic() + ALL_S
-    while (left_s := end - time.monotonic()) > 0:
-        lines, why = _run_child(folder, skipped, left_s)
+    for _ in range(MAX_CHILDREN):
+        lines, why = _run_child(folder, skipped)
         if not why:
             return _loaded(lines[-1])
         if not lines and not skipped:   # no file of the repository can be the cause
@@ -97,7 +97,7 @@ def recipes(facts: Facts) -> Iterator[Recipe]:
     return filter(None, kinds)
 
 
-def _run_child(folder: Path, skipped: dict[str, str], left_s: float) -> tuple[list, str]:
+def _run_child(folder: Path, skipped: dict[str, str]) -> tuple[list, str]:
     """Return (JSON values that the child printed, one for each line; why it ended early, "" if it
     did not). The child gets none of this process's environment and imports nothing from the
     repository."""
@@ -108,9 +108,9 @@ def _run_child(folder: Path, skipped: dict[str, str], left_s: float) -> tuple[li
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL,
-                              timeout=left_s, cwd="/", env={"LC_ALL": "C.UTF-8"},
+                              timeout=CHILD_S, cwd="/", env={"LC_ALL": "C.UTF-8"},
                               start_new_session=True)
-        output, is_late = done.stdout, done.returncode == -signal.SIGALRM
+        output, is_late = done.stdout, done.returncode == -signal.SIGPROF
     except subprocess.TimeoutExpired as e:
         output, is_late = e.stdout or b"", True
     except OSError as e:
@@ -125,14 +125,14 @@ def _run_child(folder: Path, skipped: dict[str, str], left_s: float) -> tuple[li
 
 def child(folder: str, skipped: str) -> None:
     """Read a folder within limits and print its facts, after the names of the files it opened."""
-    limits = {resource.RLIMIT_AS: MAX_MEMORY, resource.RLIMIT_CPU: int(ALL_S),
+    limits = {resource.RLIMIT_AS: MAX_MEMORY, resource.RLIMIT_CPU: ALL_S,
               resource.RLIMIT_CORE: 0}
     for kind, limit in limits.items():
         resource.setrlimit(kind, (limit, limit))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)   # ends the process, also within a C function
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)   # ends the process, also within a C function
 
     def announce(name: str) -> None:
-        signal.alarm(FILE_S)
+        signal.setitimer(signal.ITIMER_PROF, FILE_S)
         print(json.dumps(name), flush=True)
 
     source = RepositoryFiles(Path(folder), json.loads(skipped), announce)

@@ -27,8 +27,8 @@ def usable(requirement: str) -> bool:
 def extras_of(requirement: str) -> list[str]:
     """Return the extras in a requirement: name[a,b] gives [a, b]."""
     found = NAME.match(requirement)
-    return [extra.strip() for extra in (found[2] or "").strip("[]").split(",")
-            if extra.strip()] if found else []
+    extras = found[2] if found and found[2] else ""
+    return [extra.strip() for extra in extras.strip("[]").split(",") if extra.strip()]
 
 
 def merged(*lists: Iterable[str], without: Iterable[str] = ()) -> tuple[str, ...]:
@@ -44,23 +44,20 @@ def merged(*lists: Iterable[str], without: Iterable[str] = ()) -> tuple[str, ...
     return tuple(found.values())
 
 
-def expanded(wanted: Iterable[str], extras: Mapping[str, list[str]], project: str) -> list[str]:
+def expanded(wanted: Iterable[str], extras: dict[str, list[str]], project: str) -> list[str]:
     """Return the requirements, with references to the project itself (name[a,b]) replaced by the
     requirements of those extras."""
-    out, seen = [], set()
-
-    def add(requirements: Iterable[str]) -> None:
-        for requirement in requirements:
-            if project and name_of(requirement) == normalized(project):
-                for extra in map(normalized, extras_of(requirement)):
-                    if extra not in seen:
-                        seen.add(extra)
-                        add(next((held for name, held in extras.items()
-                                  if normalized(name) == extra), []))
-            else:
-                out.append(requirement)
-    add(wanted)
-    return out
+    by_name = {normalized(extra): listed for extra, listed in reversed(extras.items())}
+    found, seen, left = [], set(), [*wanted]
+    while left:
+        requirement = left.pop(0)
+        if not project or name_of(requirement) != normalized(project):
+            found.append(requirement)
+            continue
+        new = [extra for extra in map(normalized, extras_of(requirement)) if extra not in seen]
+        seen.update(new)
+        left = [r for extra in new for r in by_name.get(extra, [])] + left
+    return found
 
 
 class Collector:
