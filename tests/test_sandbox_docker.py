@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import REPO, Trouble, eventually
+from conftest import REPO, eventually
 from listening import connects, host_address, listening
 
-from codedata.errors import ItemFailed
+from codedata.errors import ItemFailed, Trouble
 from codedata.sandbox import SandboxDied, docker_engine, process_labels
 from codedata.sandbox.docker import SandboxDocker
 
