@@ -14,13 +14,7 @@ writes  export/<format>/                data/*.parquet, train.jsonl, validation.
   python export.py --against old/export/dpo --against other/final
 """
 from codedata import config, run_loop
-from codedata.code.turn import clean, format_problem
 from codedata.export.make_exports import run
-
-
-def turn_problem(text: str) -> str | None:
-    """Why an answer is no turn to learn."""
-    return format_problem(text) or (None if clean(text) == text.strip() else "thinking that leaked")
 
 
 def main(argv=None) -> int:
@@ -30,7 +24,7 @@ def main(argv=None) -> int:
     add("--against", action="append", metavar="PATH", help="earlier training data: its turns are left out (repeatable)")
     add("--rejected-too", action="store_true", default=None, help="also where the duel was not accepted")
     args = parser.parse_args(argv)
-    return run(config.load(args), args, turn_problem)
+    return run(config.load(args), args)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,11 @@ from pathlib import Path
 from measure import PROJECT, machine
 
 sys.path.insert(0, str(PROJECT))
-from codedata.config import Settings
+from codedata.config import ReportSettings
 from codedata.page.builder import Packed, build
-from codedata.records import METRICS, Answer, Score
-from codedata.report import html_page
+from codedata.records import METRICS, Answer, Duel, Score
+from codedata.report.content import ReportContent
+from codedata.report.html_page import html as report_page
 from codedata.report.turn_rows import TurnRow
 from codedata.report.verdict_codes import letters
 
@@ -119,7 +120,8 @@ def a_page(args) -> bytes:
             "win_margin": 2.0, "gate_alpha": 0.05, "seed": 0, "resamples": 10_000, "classic": None, "panel": {},
             "metrics": metrics, "judges": {name: {"score": 60.0, "metrics": metrics, "parse_rate": 1.0, "model": name}
                                            for name in PANEL}}
-    return html_page.html(Settings(), duel, rows, read=read)
+    content = ReportContent(Duel.of(duel), rows, costs=[], counts=[], sections=[], trials=[], refined=[])
+    return report_page(content, ReportSettings(), read)
 
 
 def floor_of(html: bytes) -> bytes:

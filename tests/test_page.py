@@ -23,14 +23,15 @@ from urllib.parse import quote, urlencode
 import pytest
 from conftest import eventually, run_here, write_commits
 
-from codedata.config import EMBEDDED_MODEL, ReportSettings, Settings
+from codedata.config import EMBEDDED_MODEL, ReportSettings
 from codedata.duel.judge_stats import JudgedTurn, statistics
 from codedata.duel.scoring import turn_score
 from codedata.llm.costs import Cost
 from codedata.page import charts
 from codedata.page.builder import build, pack, visible
-from codedata.records import METRICS, Answer, Score
+from codedata.records import METRICS, Answer, Duel, Score
 from codedata.report import html_page
+from codedata.report.content import ReportContent
 from codedata.report.turn_rows import TurnRow
 from codedata.report.verdict_codes import letters
 
@@ -101,11 +102,11 @@ def a_duel(names: list[str] = PANEL, **fields) -> dict:
             "turns_judged": 60, "metrics": metrics, "judges": judges, "classic": None, "panel": {}, **fields}
 
 
-def a_page(turns: list, duel: dict | None = None, detail_turns: int = 1000, **arguments) -> bytes:
+def a_page(turns: list, duel: dict | None = None, detail_turns: int = 1000, **content) -> bytes:
     records = {row.name: (answer, score) for row, answer, score in turns}
-    settings = Settings(report=ReportSettings(detail_turns=detail_turns))
-    return html_page.html(settings, duel or a_duel(), [row for row, _, _ in turns], read=records.__getitem__,
-                     **{"costs": COSTS, "counts": COUNTS, **arguments})
+    given = {"costs": COSTS, "counts": COUNTS, "sections": [], "trials": [], "refined": [], **content}
+    return html_page.html(ReportContent(Duel.of(duel or a_duel()), [row for row, _, _ in turns], **given),
+                          ReportSettings(detail_turns=detail_turns), records.__getitem__)
 
 
 TURNS = [a_turn(i) for i in range(60)]
@@ -399,7 +400,7 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
     html = a_page([(row, answer, Score("i", "x", "king", True, 70.0, {}, bad("x"), scores))], duel,
                   counts=[(bad("count"), bad("number"))], detail_turns=detail_turns,
                   costs=[Cost(bad("stage"), bad("model"), 1, 1, 1, 1.0, 1.0, 0)],
-                  notes=[(bad("heading"), [bad("line")])])
+                  sections=[(bad("heading"), [bad("line")])], trials=[bad("trial")])
     tab = show(html)
     tab.click("tr[data-at='0']")
     tab.wait_for_selector("#reader[open]")
@@ -407,7 +408,7 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
     tab.wait_for_timeout(100)
     said = text_of(tab, "main") + text_of(tab, "#reader")
     fields = ["name", "step", "other step", "challenger's command", "judge", "kind", "evidence", "why", "count",
-              "number", "stage", "model", "heading", "line", "kin", "repeats"]
+              "number", "stage", "model", "heading", "line", "trial", "kin", "repeats"]
     in_full = ["raw", "reason", "unread", "error", "role", "content", "king", "challenger", "reference", "behind",
                "code"]
     for field in fields + (in_full if detail_turns else ["king's command"]):
@@ -536,12 +537,11 @@ def test_what_was_looked_for_and_found(show):
 def test_how_the_judges_judge(show):
     judged = [JudgedTurn(row.instance_id, score.judges, i) for i, (row, _, score) in enumerate(TURNS)]
     found = statistics(judged, PANEL, {PANEL[0]: ["king"]}, "both")
-    notes = [("Trials of the judges", ["a line of a trial"]), ("None", [])]
-    tab = show(a_page(TURNS, a_duel(panel=found), notes=notes))
+    tab = show(a_page(TURNS, a_duel(panel=found), trials=["a line of a trial"], sections=[("None", [])]))
     said = re.sub(r"\s+", " ", tab.inner_text("#panel"))
     changes, votes = found["judges"][PANEL[1]]["changes_with_order"], found["effective_votes"]
     assert f"{100 * changes['value']:.1f} % {100 * changes['low']:.1f} to {100 * changes['high']:.1f}" in said
-    assert "kin of king" in said and f"{found['alpha']['progress']:.2f}" in said and "a line of a trial" in said
+    assert "same family as the king’s model" in said and f"{found['alpha']['progress']:.2f}" in said and "a line of a trial" in said
     assert f"worth {votes:.2f} independent votes" in said and "None" not in said
 
 

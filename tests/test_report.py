@@ -256,7 +256,7 @@ def test_the_field_score_decides_also_edited_by_hand_and_the_report_counts_such(
     edit(score_path(root, "t_3"), score=99.5)
     said = rerun(root, capsys)
     assert in_buckets(root) == {"t_1": ["refined"], "t_2": ["final"], "t_3": ["final"]}
-    assert "t_1, t_3" in said and counts(root)["`score` edited: it is not what the verdicts say"] == "2"
+    assert "t_1, t_3" in said and counts(root)["`score` was edited: it is not what the verdicts give"] == "2"
     assert json.loads((root / "final" / "t_3.json").read_text())["score"] == 99.5
     assert [row["score"] for row in tables(root)["Turns"]] == ["70.0", "80.0", "99.5", "-"]
     assert "decided on" not in (root / "report" / "report.md").read_text()   # the verdicts are the same
@@ -392,7 +392,7 @@ def test_a_copy_without_its_ledger_line_is_adopted_and_not_called_an_edit_when_i
     ledger.write_text("".join(line for line in ledger.open() if '"t_1"' not in line))   # as a kill leaves it
     assert "unchanged 3" in rerun(root, capsys)
     edit(score_path(root, "t_1"), score=66)
-    assert "edited" not in rerun(root, capsys).replace("score edited", "") and not list(root.glob("*/_replaced"))
+    assert "edited" not in rerun(root, capsys).replace("score was edited", "") and not list(root.glob("*/_replaced"))
     assert in_buckets(root)["t_1"] == ["refined"]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 import pytest
 from judged import SYSTEM, history, turn_of
 
-import export
 from codedata.export.formats import FORMATS, row_problem
 
 USER, SAID = {"role": "user", "content": "task"}, {"role": "assistant", "content": turn_of("ls")}
@@ -19,7 +18,7 @@ def a_row(form: str, **fields) -> dict:
 
 
 def problem(form: str, row: dict, **more):
-    found = row_problem(FORMATS[form], row, export.turn_problem, **more)
+    found = row_problem(FORMATS[form], row, **more)
     return found and found[0]
 
 

@@ -1,7 +1,7 @@
 """Write report/, the report of a duel, and the buckets final/, refined/ and defeat/.
 
 Every number is computed from the directories as they are: the records give the turns, _duel.json
-the outcome, the ledgers the costs. ReportTurns that do not count (stale, orphaned, unparsed, not judged)
+the outcome, the ledgers the costs. Turns that do not count (stale, orphaned, unparsed, not judged)
 are counted by their state.
 """
 from __future__ import annotations
@@ -16,15 +16,18 @@ from codedata.leak.cache import NO_VERDICT
 from codedata.ledger import Ledger
 from codedata.llm.costs import costs_of, spent
 from codedata.progress import named, plural, say
-from codedata.records import DUEL, HOW, Answer, Commit, Prompt, Score, variant
-from codedata.report import html_page
-from codedata.report.buckets import BUCKETS, Buckets, Moves, copy_of
-from codedata.report.markdown import counts, huge_markdown, markdown, refined, trials
-from codedata.report.pr_effect import Section, worth
+from codedata.records import BUCKETS, DUEL, HOW, Answer, Commit, Prompt, Score, variant
+from codedata.report.buckets import Buckets, Moves, copy_of
+from codedata.report.content import Section, gather
+from codedata.report.html_page import html
+from codedata.report.markdown import huge_markdown, markdown
+from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_turns
 from codedata.run_loop import compact, hold_directory, resume_command, start_log
 from codedata.store import check_directories, write_atomic
 from codedata.texts import terminal_safe
+
+DOES_NOT_FIT = ("only", "limit", "shard", "force", "refresh", "prune", "budget")
 
 
 def run(settings: Settings, args) -> int:
@@ -33,72 +36,84 @@ def run(settings: Settings, args) -> int:
     if settings.report.defeat_min > settings.report.final_min:
         raise Trouble("is above final_min.", "[report] defeat_min",
                       "A turn is refined from defeat_min up to final_min.")
-    for flag in ("only", "limit", "shard", "force", "refresh", "prune", "budget"):
+    for flag in DOES_NOT_FIT:
         if getattr(args, flag):
-            raise Trouble(f"--{flag} does not go with report.py: a report is of all turns, and made again every time.")
-    if not settings.root.is_dir():
-        raise Trouble("is not there.", str(settings.root), "Check --root.")
-    mode = settings.duel.mode
-    directory = settings.root / ("report" if mode == "king" else f"report_{mode}")
+            raise Trouble(f"--{flag} does not go with report.py: a report is of all turns, and "
+                          "made again every time.")
+    root, mode = settings.root, settings.duel.mode
+    if not root.is_dir():
+        raise Trouble("is not there.", str(root), "Check --root.")
+    directory = root / ("report" if mode == "king" else f"report_{mode}")
     check_directories([directory])
     with hold_directory(STAGE, directory, args):
         if args.compact:
-            return compact(STAGE, [settings.root / cls.directory for cls in BUCKETS])
-        read_only = args.status or args.dry_run
-        turns = read_turns(settings, resume_command(args, "validate.py"))
-        moves = None if read_only or mode != "king" else fill_buckets(settings, turns)
-        if not read_only:
-            costs = costs_of(settings.root)
-            sections = worth_of(settings, turns, resume_command(args, "validate.py"))
-            write_atomic(directory / "report.md", terminal_safe(markdown(settings, turns, costs, sections)).encode())
-            write_atomic(directory / "report.html", html_page.html(
-                settings, turns.duel, turns.rows, costs=costs, counts=counts(turns, settings),
-                is_outdated=turns.outdated,
-                notes=[("Trials of the judges", trials(settings.root)), ("Refined turns", refined(turns)),
-                       *sections],
-                commits=turns.commits,
-                read=lambda name: (turns.now.answers.read(name), turns.now.scores.read(name))))
-        if not read_only and mode == "king":
-            huge = terminal_safe(huge_markdown(oversized(settings.root), settings))
-            write_atomic(directory / "hugePR.md", huge.encode())
-    print_summary(turns, moves, directory.name, args)
-    return 1 if turns.broken or turns.now.plan.broken else 0
+            return compact(STAGE, [root / cls.directory for cls in BUCKETS])
+        judge_again = resume_command(args, "validate.py")
+        turns = read_turns(settings, judge_again)
+        moves = None
+        if not (args.status or args.dry_run):
+            if mode == "king":
+                moves = fill_buckets(root, turns)
+            write_report(settings, turns, directory, judge_again)
+    if not args.quiet:
+        print_summary(turns, moves, directory.name, judge_again)
+    return 1 if turns.broken or turns.state.plan.broken else 0
 
 
-def worth_of(settings: Settings, turns: ReportTurns, judge_again: str) -> list[Section]:
+def write_report(settings: Settings, turns: ReportTurns, directory: Path, judge_again: str) -> None:
+    """Write report.md and report.html and, against the king, hugePR.md."""
+    root = settings.root
+    content = gather(turns, costs_of(root), effect_sections(settings, turns, judge_again), root,
+                     settings.report.keep_flagged)
+    texts = {"report.md": markdown(content, settings.report)}
+    if turns.duel.mode == "king":
+        texts["hugePR.md"] = huge_markdown(oversized(root), settings.exclude.max_patch_chars)
+    for name, text in texts.items():
+        write_atomic(directory / name, terminal_safe(text).encode())
+    page = html(content, settings.report, turns.read, turns.commits)
+    write_atomic(directory / "report.html", page)
+
+
+def effect_sections(settings: Settings, turns: ReportTurns, judge_again: str) -> list[Section]:
     """Return the sections on leaks, drift and length, for every variant that was judged."""
-    own, others, costs = settings.challenger.how, {}, {}
-    for how in HOW if turns.duel["mode"] == "king" else ():
-        directory = Answer.directory if how == own else variant(Answer, how).directory
-        costs[how] = spent(settings.root / directory, "ch")
-        if how != own and (settings.root / variant(Score, how).directory / DUEL).is_file():
+    root, main_how = settings.root, settings.challenger.how
+    others = {}
+    costs = {}
+    for how in HOW if turns.duel.mode == "king" else ():
+        directory = Answer.directory if how == main_how else variant(Answer, how).directory
+        costs[how] = spent(root / directory, "ch")
+        if how != main_how and (root / variant(Score, how).directory / DUEL).is_file():
             others[how] = with_draws(read_turns(settings, judge_again, how), turns)
-    return worth(turns.rows, others, settings.duel, costs, own)
+    return pr_effect(turns.rows, others, settings.duel, costs, main_how)
 
 
-def with_draws(turns: ReportTurns, own: ReportTurns) -> list[TurnRow]:
+def with_draws(turns: ReportTurns, main: ReportTurns) -> list[TurnRow]:
     """Return the rows of a variant, plus a draw for each turn where no candidate was chosen."""
-    left_out = {name for stage, name in turns.now.answers.ledger.excluded if stage == "ch"}
-    return [*turns.rows, *(replace(row, score=50.0, metrics={}, leaks=None) for row in own.rows
-                           if row.name in left_out - {row.name for row in turns.rows})]
+    ledger = turns.state.answers.ledger
+    drawn = {name for stage, name in ledger.excluded if stage == "ch"}
+    drawn -= {row.name for row in turns.rows}
+    return [*turns.rows, *(replace(row, score=50.0, metrics={}, leaks=None)
+                           for row in main.rows if row.name in drawn)]
 
 
-def fill_buckets(settings: Settings, turns: ReportTurns) -> Moves:
+def fill_buckets(root: Path, turns: ReportTurns) -> Moves:
     """Bring final/, refined/ and defeat/ up to date, and return the moves made."""
     by_name = {cls.directory: cls for cls in BUCKETS}
     rows = {row.name: row for row in turns.rows if row.bucket}
-    buckets = Buckets(settings.root)
+    buckets = Buckets(root)
     buckets.remove({name: by_name[row.bucket] for name, row in rows.items()})
     for name, row in rows.items():
         try:
-            answer, score = turns.now.answers.read(name), turns.now.scores.read(name)
+            answer, score = turns.read(name)
         except BrokenRecord as e:   # the file was edited after it was first read
-            say(f"{STAGE}.py: {e}")
-            turns.broken += 1
+            turns.report_broken(e)
             continue
         score = replace(score, score=row.score, metrics=row.metrics)
-        leaks = None if row.leaks is None else [*row.leaks, *([NO_VERDICT] if row.lacks_verdict else [])]
-        buckets.put(name, copy_of(answer, score, by_name[row.bucket], turns.panel, list(row.injections), leaks))
+        leaks = None if row.leaks is None else list(row.leaks)
+        if row.lacks_verdict:
+            leaks = [*(leaks or ()), NO_VERDICT]
+        buckets.put(name, copy_of(answer, score, by_name[row.bucket], turns.panel,
+                                  list(row.injections), leaks))
     buckets.close()
     for e in buckets.broken:
         say(f"{STAGE}.py: {e}")
@@ -107,30 +122,33 @@ def fill_buckets(settings: Settings, turns: ReportTurns) -> Moves:
 
 def oversized(root: Path) -> list[dict]:
     """Return the oversized PRs, largest first: {instance_id, repo, patch_chars, …}."""
-    details = Ledger(root / Prompt.directory, root / Commit.directory).details
-    found = {item: {"instance_id": item, **detail} for (_, item), detail in details.items()
-             if detail.get("rule") == "oversized PR" and not (root / Commit.directory / f"{item}.json").exists()}
-    return sorted(found.values(), key=lambda pr: (-pr.get("patch_chars", 0), pr["instance_id"]))
+    commits = root / Commit.directory
+    details = Ledger(root / Prompt.directory, commits).details
+    prs = {item: {"instance_id": item, **detail} for (_, item), detail in details.items()
+           if detail.get("rule") == "oversized PR" and not (commits / f"{item}.json").exists()}
+    return sorted(prs.values(), key=lambda pr: (-pr.get("patch_chars", 0), pr["instance_id"]))
 
 
-def print_summary(turns: ReportTurns, moves: Moves | None, directory: str, args) -> None:
-    """Print a summary of the run, unless --quiet is given."""
-    if args.quiet:
-        return
-    into = {cls.directory: turns.buckets[cls.directory] for cls in BUCKETS}
-    unread = sum(row.score is None for row in turns.rows)
-    parts = [f"{name}/ {n}" for name, n in into.items()] if turns.duel["mode"] == "king" else []
-    parts += [f"no verdict {unread}"] if unread else []
-    say(f"{STAGE}  {turns.now.scores.into.name}/ {len(turns.rows)} → {', '.join([f'{directory}/', *parts])}")
+def print_summary(turns: ReportTurns, moves: Moves | None, directory: str,
+                  judge_again: str) -> None:
+    """Print a summary of the run."""
+    state = turns.state
+    parts = [f"{directory}/"]
+    if turns.duel.mode == "king":
+        parts += [f"{cls.directory}/ {turns.buckets[cls.directory]}" for cls in BUCKETS]
+    if unread := sum(row.score is None for row in turns.rows):
+        parts.append(f"no verdict {unread}")
+    say(f"{STAGE}  {state.scores.into.name}/ {len(turns.rows)} → {', '.join(parts)}")
     for line in summary_lines(turns.duel, f"{directory}/report.md"):
         say(line)
     if turns.edited:
-        say(f"      score edited, not what the verdicts say: {named(turns.edited)}")
-    if turns.now.turns_left or turns.outdated:
-        left = f"{plural(turns.now.turns_left, 'turn')} not judged yet" if turns.now.turns_left else (
-            f"{DUEL} was made from other verdicts")
-        say(f"      {left}: {resume_command(args, 'validate.py')}")
+        say(f"      score was edited, it is not what the verdicts give: {named(turns.edited)}")
+    if state.turns_left:
+        say(f"      {plural(state.turns_left, 'turn')} not judged yet: {judge_again}")
+    elif turns.outdated:
+        say(f"      {DUEL} was made from other verdicts: {judge_again}")
     if moves:
-        say(f"      wrote {moves.written}, unchanged {moves.unchanged}, left their bucket {moves.left}")
+        say(f"      wrote {moves.written}, unchanged {moves.unchanged}, "
+            f"left their bucket {moves.left}")
         if moves.set_aside:
             say(f"      edited copies went to {named(list(moves.set_aside))}")
