@@ -6,7 +6,6 @@ edits. An edited folder that has to be replaced is copied to export/_replaced/ f
 """
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,11 +18,11 @@ from codedata.errors import RunStopped, Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card
 from codedata.export.collect import ExportTurn, ExportTurns
-from codedata.export.folders import CARD, MANIFEST, NEW, RowFiles
+from codedata.export.folders import CARD, MANIFEST, NEW, JsonLines
 from codedata.export.formats import FORMATS, Format, Problem, row_problem
 from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
-from codedata.export.split import SPLITS, TRAIN, VALIDATION, splits
+from codedata.export.split import SPLITS, TRAIN, VALIDATION
 from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
 from codedata.llm.embedded import NOISE
@@ -155,8 +154,7 @@ class Export:
         """Make and count every row. With `write` also write the files, to the folder in _tmp/."""
         form, settings = self.form, self.about.settings
         for split in SPLITS:
-            files = RowFiles(self.new, split, form.columns, settings.shard_rows,
-                             form.for_trainers) if write else None
+            lines = JsonLines(self.new, split)
             turns = [turn for turn in self.turns.turns if self.about.split_of[turn.repo] == split]
             for turn, side in form.pieces(turns):
                 row = form.make(turn, side, self.turns.record(turn))
@@ -164,11 +162,12 @@ class Export:
                     self.turns.left_out.add(turn.name, *problem, format=form.name)
                     continue
                 self.contents.count(turn, split, row)
-                if files:
-                    files.add(row)
-            if files:
-                files.close()
-                self.contents.n_bytes[split] = files.n_bytes
+                if write:
+                    lines.add(row)
+            lines.close()
+            self.contents.n_bytes[split] = lines.n_bytes
+            if form.for_trainers:
+                lines.to_parquet(form.columns, settings.shard_rows)
 
     def _problem(self, turn: ExportTurn, row: dict) -> Problem | None:
         """Return why a row is left out: the first flag of its turn, or what is wrong with it.

@@ -35,14 +35,19 @@ MAX_COMMAND_CHARS = 1000
 MAX_PATCH_CHARS = 20_000     # length limit in characters
 LABEL_CHARS = 120            # length limit for the name of a repository, language or instance
 BIN = 5                      # width in points of a column in the distribution of scores
-FINDINGS = ("leaks", "injections")
-PLACES = ("start", "end")    # keys of a finding that are not shown
 CODE_NAMES = {CHALLENGER: "challenger", RIVAL: "{rival}", DRAW: "draw",
               TURNED: "changes with the order"}
 COLOURS = {CHALLENGER: "challenger", RIVAL: "rival", DRAW: "draw", TURNED: "turned"}
-LABELLED = {"repo": lambda row: _label(row.repo), "language": lambda row: _label(row.language),
-            "bucket": lambda row: row.bucket, "rival": lambda row: row.styles[0],
-            "challenger": lambda row: row.styles[1]}   # columns of few values
+COLUMNS = {   # of the table; in pairs the rival is first
+    "name": lambda row: row.name, "instance": lambda row: _label(row.instance_id),
+    "repo": lambda row: _label(row.repo), "language": lambda row: _label(row.language),
+    "bucket": lambda row: row.bucket, "rival": lambda row: row.styles[0],
+    "challenger": lambda row: row.styles[1], "score": lambda row: _rounded(row.score, 2),
+    "metrics": lambda row: [_rounded(row.metrics.get(metric), 1) for metric in METRICS],
+    "verdicts": lambda row: "".join(row.verdicts), "chars": lambda row: row.chars,
+    "edited": lambda row: row.is_edited, "repeats": lambda row: row.repeats,
+    "files": lambda row: [path.rpartition("/")[0] for path in row.files],
+    "leaks": lambda row: row.leaks, "injections": lambda row: row.injections}
 
 
 def html(content: ReportContent, settings: ReportSettings,
@@ -126,33 +131,12 @@ def _searched_chars(rows: list[TurnRow]) -> int:
     return min(MAX_COMMAND_CHARS, SEARCHED_CHARS // (2 * max(len(rows), 1)))
 
 
-def _table(rows: list[TurnRow]) -> dict:
-    """Return the rows as columns {field: list}; a field of few values is indices into these."""
+def _table(rows: list[TurnRow]) -> dict[str, list]:
+    """Return the rows as columns. Findings are None where a turn was not checked."""
     max_chars = _searched_chars(rows)
-    columns = {
-        "name": [row.name for row in rows], "instance": [_label(row.instance_id) for row in rows],
-        "score": [_rounded(row.score, 2) for row in rows],
-        "metrics": [[_rounded(row.metrics.get(metric), 1) for row in rows] for metric in METRICS],
-        "verdicts": ["".join(row.verdicts) for row in rows],
-        "commands": [[row.commands[side][:max_chars] for row in rows] for side in (0, 1)],
-        "chars": [[row.chars[side] for row in rows] for side in (0, 1)],
-        "edited": [i for i, row in enumerate(rows) if row.is_edited],
-        "repeats": {i: row.repeats for i, row in enumerate(rows) if row.repeats},
-        "files": [[path.rpartition("/")[0] for path in row.files] for row in rows]}
-    for field, label_of in LABELLED.items():
-        labels = [label_of(row) for row in rows]
-        places = {label: i for i, label in enumerate(sorted(set(labels)))}
-        columns[field] = {"values": list(places), "of": [places[label] for label in labels]}
-    for field in FINDINGS:   # None means that the turn was not checked
-        findings = [getattr(row, field) for row in rows]
-        if any(one is not None for one in findings):
-            columns[field] = {i: [_shown(one) for one in of_row]
-                              for i, of_row in enumerate(findings) if of_row}
-    return columns
-
-
-def _shown(finding: dict) -> dict:
-    return {key: value for key, value in finding.items() if key not in PLACES}
+    columns = {name: [value_of(row) for row in rows] for name, value_of in COLUMNS.items()}
+    return {**columns, "commands": [[command[:max_chars] for command in row.commands]
+                                    for row in rows]}
 
 
 def _details(rows: list[TurnRow], rival: str, read, max_turns: int,

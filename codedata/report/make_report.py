@@ -11,13 +11,14 @@ from pathlib import Path
 
 from codedata.config import Settings
 from codedata.duel.duel_state import summary_lines
-from codedata.errors import BrokenRecord, Trouble
+from codedata.duel.panel import Panel
+from codedata.errors import Trouble
 from codedata.leak.cache import NO_VERDICT
 from codedata.ledger import Ledger
 from codedata.llm.costs import costs_of, spent
 from codedata.progress import named, plural, say
-from codedata.records import BUCKETS, DUEL, HOW, Answer, Commit, Prompt, Score, variant
-from codedata.report.buckets import Buckets, Moves, copy_of
+from codedata.records import BUCKETS, DUEL, HOW, Answer, Commit, Prompt, Sample, Score, variant
+from codedata.report.buckets import Moves, update_buckets
 from codedata.report.content import Section, gather
 from codedata.report.html_page import html
 from codedata.report.markdown import huge_markdown, markdown
@@ -100,24 +101,26 @@ def fill_buckets(root: Path, turns: ReportTurns) -> Moves:
     """Bring final/, refined/ and defeat/ up to date, and return the moves made."""
     by_name = {cls.directory: cls for cls in BUCKETS}
     rows = {row.name: row for row in turns.rows if row.bucket}
-    buckets = Buckets(root)
-    buckets.remove({name: by_name[row.bucket] for name, row in rows.items()})
-    for name, row in rows.items():
-        try:
-            answer, score = turns.read(name)
-        except BrokenRecord as e:   # the file was edited after it was first read
-            turns.report_broken(e)
-            continue
-        score = replace(score, score=row.score, metrics=row.metrics)
-        leaks = None if row.leaks is None else list(row.leaks)
-        if row.lacks_verdict:
-            leaks = [*(leaks or ()), NO_VERDICT]
-        buckets.put(name, copy_of(answer, score, by_name[row.bucket], turns.panel,
-                                  list(row.injections), leaks))
-    buckets.close()
-    for e in buckets.broken:
-        say(f"{STAGE}.py: {e}")
-    return buckets.moves
+
+    def make(name: str) -> Sample:
+        answer, score = turns.read(name)
+        return copy_of(answer, score, rows[name], by_name[rows[name].bucket], turns.panel)
+
+    moves = update_buckets(root, {name: by_name[row.bucket] for name, row in rows.items()}, make)
+    for e in moves.broken:
+        turns.report_broken(e)
+    return moves
+
+
+def copy_of(answer: Answer, score: Score, row: TurnRow, cls: type[Sample], panel: Panel) -> Sample:
+    """Return the bucket's record of a turn, a `cls`, with the reasons of the panel's judges."""
+    reasons = [{key: entry[key] for key in ("judge", "order", "reason")} for entry in score.judges
+               if entry.get("reason") and entry["judge"] in panel.names
+               and entry["order"] in panel.orders]
+    missing = [NO_VERDICT] if row.lacks_verdict else []
+    leaks = None if row.leaks is None else [*row.leaks, *missing]
+    return cls(**vars(answer), score=row.score, metrics=row.metrics, reasons=reasons,
+               injections=list(row.injections), leaks=leaks)
 
 
 def oversized(root: Path) -> list[dict]:
@@ -148,7 +151,8 @@ def print_summary(turns: ReportTurns, moves: Moves | None, directory: str,
     elif turns.outdated:
         say(f"      {DUEL} was made from other verdicts: {judge_again}")
     if moves:
-        say(f"      wrote {moves.written}, unchanged {moves.unchanged}, "
-            f"left their bucket {moves.left}")
+        n = moves.counts
+        say(f"      wrote {n['written']}, unchanged {n['unchanged']}, "
+            f"left their bucket {n['removed']}")
         if moves.set_aside:
-            say(f"      edited copies went to {named(list(moves.set_aside))}")
+            say(f"      edited copies went to {named(moves.set_aside)}")

@@ -73,7 +73,7 @@ def _leaks(rows: list[TurnRow]) -> list:
                f"kings in which the same is found (of {len(kings)}): false alarms"], lines, "lrr")]
     alarms = _share(kings, lambda row: bool(row.king_leaks))
     if 0 < len(kings) < MIN_KINGS:
-        items.append(f"Only {plural(len(kings), 'king')} were judged: too few to say how often the "
+        items.append(f"{plural(len(kings), 'king')} were looked at: too few to say how often the "
                      "leak judge is wrong.")
     elif alarms and alarms["low"] > MAX_FALSE_ALARMS:
         items.append("**The leak judge cannot be trusted: it finds leaks in kings, who know "

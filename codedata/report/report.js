@@ -10,15 +10,15 @@ const COLOURS = { c: "challenger", r: "rival", d: "draw", t: "turned", "-": "unr
 const READ = ["c", "r", "d", ...isBoth ? ["t"] : []];
 const KEYS = READ.map(code => [COLOURS[code], CODE_NAMES[code]]);
 
-const fieldOf = field => i => turns[field].values[turns[field].of[i]];
+const fieldOf = field => i => turns[field][i];
 const repoOf = fieldOf("repo"), languageOf = fieldOf("language"), bucketOf = fieldOf("bucket");
 const stepOf = { rival: fieldOf("rival"), challenger: fieldOf("challenger") };
 const codesOf = (i, j) => turns.verdicts[i].slice(j * metrics.length, (j + 1) * metrics.length);
-const commandOf = (i, side) => turns.commands[side][i];
-const edited = new Set(turns.edited);
-const CHECKED_FIELDS = ["leaks", "injections"].filter(field => turns[field]);
+const commandOf = (i, side) => turns.commands[i][side];
+const CHECKED_FIELDS = ["leaks", "injections"]
+  .filter(field => turns[field].some(one => one !== null));
 const findingsIn = (field, i) => turns[field][i] ?? [];
-const FOUND_FIELDS = CHECKED_FIELDS.filter(field => Object.keys(turns[field]).length);
+const FOUND_FIELDS = CHECKED_FIELDS.filter(field => turns[field].some(one => one?.length));
 const countFindings = i => CHECKED_FIELDS.reduce((sum, field) => sum + findingsIn(field, i).length, 0);
 const kindOf = finding => String(finding.kind || "other");
 
@@ -169,7 +169,7 @@ function howTheyJudge({ judges: found, alpha, effective_votes: votes }) {
 function findings() {
   return CHECKED_FIELDS.length > 0 && section("findings", titled(CHECKED_FIELDS.join(" and ")), CHECKED_FIELDS.map(field => {
     const kinds = new Map();
-    for (const ofTurn of Object.values(turns[field]))
+    for (const ofTurn of turns[field].filter(Boolean))
       for (const kind of new Set(ofTurn.map(kindOf))) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
     const rows = [...kinds].sort((a, b) => b[1] - a[1])
       .map(([kind, count]) => [shower(kind, { [field]: kind }), number(count)]);
@@ -228,7 +228,7 @@ const badge = name => name ? h("span", { class: `badge ${name}` }, name) : h("sp
 const columns = [
   { key: "score", title: "score", classes: "c-score number", falls: true, value: i => turns.score[i],
     cell: i => h("span", { class: "score" }, h("span", { class: `swatch ${bucketOf(i)}` }), number(turns.score[i], 1),
-      edited.has(i) && h("span", { class: "bad", title: "edited: not what the verdicts give" }, "*")) },
+      turns.edited[i] && h("span", { class: "bad", title: "edited: not what the verdicts give" }, "*")) },
   data.buckets.length && { key: "bucket", title: "bucket", classes: "c-bucket", cell: i => badge(bucketOf(i)),
     value: i => data.buckets.findIndex(bucket => bucket.name === bucketOf(i)) },
   { key: "name", title: "turn", classes: "c-turn", value: i => turns.name[i],
@@ -244,12 +244,12 @@ const columns = [
   { key: "verdicts", title: "verdicts", hint: "one column for each judge, one row for each metric", classes: "c-verdicts",
     cell: squares },
   ...metrics.map((metric, k) => ({ key: metric, title: `${metric.slice(0, 4)}.`, hint: metric, falls: true,
-    classes: "c-metric number", value: i => turns.metrics[k][i], cell: i => number(turns.metrics[k][i]) })),
+    classes: "c-metric number", value: i => turns.metrics[i][k], cell: i => number(turns.metrics[i][k]) })),
 ].filter(Boolean);
 
 const filters = [
   data.buckets.length && { key: "bucket", title: "Bucket", of: bucketOf, options: names(
-    [...data.buckets.map(bucket => bucket.name), ...turns.bucket.values.includes("") ? [NONE] : []]) },
+    [...data.buckets.map(bucket => bucket.name), ...turns.bucket.includes("") ? [NONE] : []]) },
   { key: "verdict", title: "Verdict", of: verdictOf, with: ["judge", "metric"],
     options: [...READ.map(code => [code, CODE_NAMES[code]]), ["split", "for both sides"], ["-", CODE_NAMES["-"]]] },
   { key: "judge", title: "… of the judge", any: "all together", options: panel.map(name => [name, short(name)]) },
@@ -258,11 +258,11 @@ const filters = [
   { key: "repo", title: "Repository", of: repoOf },
   { key: "rival", title: `The ${rival}’s step`, of: stepOf.rival },
   { key: "challenger", title: "The challenger’s step", of: stepOf.challenger },
-  Object.keys(turns.repeats).length > 0 && { key: "repeats", title: "Repeats or stalls",
-    of: i => turns.repeats[i] ?? NONE },
+  turns.repeats.some(one => one.length) && { key: "repeats", title: "Repeats or stalls",
+    of: i => turns.repeats[i].length ? turns.repeats[i] : NONE },
   ...FOUND_FIELDS.map(field => ({ key: field, title: titled(field),
     of: i => findingsIn(field, i).length ? findingsIn(field, i).map(kindOf) : NONE })),
-  edited.size > 0 && { key: "edited", title: "Score", of: i => edited.has(i) ? "edited" : "as judged" },
+  turns.edited.some(Boolean) && { key: "edited", title: "Score", of: i => turns.edited[i] ? "edited" : "as judged" },
 ].filter(Boolean);
 
 const list = n > 0 && listing({ n, noun: "turn", label: "Turns", columns, filters, open: openTurn,
@@ -324,7 +324,7 @@ function close() {
 function facts(i) {
   const files = turns.files[i].map(folder => `${folder}/${turns.name[i]}.json`);
   const listed = [
-    ["score", h("strong", {}, number(turns.score[i], 1)), edited.has(i) && " (edited: not what the verdicts give)"],
+    ["score", h("strong", {}, number(turns.score[i], 1)), turns.edited[i] && " (edited: not what the verdicts give)"],
     data.buckets.length && ["bucket", badge(bucketOf(i))],
     ["instance", isolated(turns.instance[i])], ["repository", isolated(repoOf(i))], ["language", isolated(languageOf(i))],
     files.length && ["files", files.map((path, k) => [k > 0 && ", ", fileLink("../", path)])]];
@@ -335,7 +335,7 @@ function facts(i) {
 /** Show both steps, one below the other. */
 const steps = i => plainTable("Steps", [["", ""], ["step", ""], ["characters", "number"], ["", "quiet"]],
   [[rival, stepOf.rival(i)], ["challenger", stepOf.challenger(i)]].map(([name, step], side) => [name, isolated(step),
-    number(turns.chars[side][i]), (turns.repeats[i] ?? []).includes(name) ? "repeats or stalls" : ""]));
+    number(turns.chars[i][side]), turns.repeats[i].includes(name) ? "repeats or stalls" : ""]));
 
 const part = (title, ...content) => h("section", { class: "part" }, h("h3", {}, title), content);
 
@@ -358,7 +358,7 @@ function grid(i, rowsOf) {
     k ? "" : judgeName(name), label,
     ...metrics.map((_, m) => chip(codes[m] ?? "-", codes[m] !== "t" && codesOf(i, j)[m] === "t"))]));
   return plainTable("Verdicts", [["judge", ""], ["", "quiet"], ...metrics.map(metric => [metric, ""])], rows,
-    turns.score[i] === null ? null : ["score", "", ...metrics.map((_, k) => tinted(turns.metrics[k][i]))]);
+    turns.score[i] === null ? null : ["score", "", ...metrics.map((_, k) => tinted(turns.metrics[i][k]))]);
 }
 
 const sides = content => h("div", { class: "sides" }, [rival, "challenger"].map((name, side) =>
