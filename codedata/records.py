@@ -521,8 +521,8 @@ def _messages(value):
     if not isinstance(value, list):
         return f"is {_kind(value)}, not a list of messages"
     try:   # all texts are checked at once, which is fast; only a fault is looked for one by one
-        texts = "".join([m["role"] + m["content"] for m in value])
-        if all(len(m) == 2 for m in value) and not text_problem(texts):
+        if all(len(m) == 2 for m in value) and not text_problem(
+                "".join([m["role"] + m["content"] for m in value])):
             return None
     except (TypeError, KeyError):
         pass

@@ -5,6 +5,7 @@ These facts are published, so names that are paths on this machine are cut to th
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
@@ -27,12 +28,25 @@ class Provenance:
         self._models: dict[Key, str] = {}   # the model of the newest call
         self._refined: set[str] = set()     # turns whose challenger is an attempt of ch.py --refine
         self._cut: set[Key] = set()         # what was answered from a shortened history
-        attempts = _Models(root / Attempts.directory, {})
+        attempts = {_key(line): calls[-1]["model"] for line in _lines(root / Attempts.directory)
+                    if (calls := calls_of(line))}
         for directory in shards_of(root / Answer.directory):
-            answers = _Models(directory, attempts.models)
-            self._models |= answers.models
-            self._refined |= answers.refined
-            self._cut |= answers.cut
+            for line in _lines(directory):
+                self._take(line, attempts)
+
+    def _take(self, line: dict, attempts: dict[Key, str]) -> None:
+        """Take over a ledger line. A refined answer has the model of its attempt."""
+        key = stage, item = _key(line)
+        if calls := calls_of(line):
+            self._models[key] = calls[-1]["model"]
+            self._cut.discard(key)
+            if line.get("cut"):
+                self._cut.add(key)
+            if stage == STAGES["challenger"]:
+                self._refined.discard(item)
+        elif (line.get("detail") or {}).get("refined"):
+            self._models[key] = attempts.get(key, UNKNOWN_SOURCE)
+            self._refined.add(item)
 
     def sources(self, turns: list[ExportTurn]) -> Counter:
         """Return {"data set, seed": number of turns}."""
@@ -59,27 +73,13 @@ class Provenance:
                    for turn in turns)
 
 
-class _Models:
-    """Read the ledger of a directory of answers. A refined answer has the model of its attempt."""
+def _lines(directory: Path) -> Iterator[dict]:
+    """Return the lines of a ledger that can be read."""
+    return filter(is_sound, read_lines(directory / LEDGER))
 
-    def __init__(self, directory: Path, attempts: dict[Key, str]):
-        self.models: dict[Key, str] = {}
-        self.refined: set[str] = set()
-        self.cut: set[Key] = set()
-        for line in read_lines(directory / LEDGER):
-            if not is_sound(line):
-                continue
-            key = stage, item = line["stage"], line["item"]
-            if calls := calls_of(line):
-                self.models[key] = calls[-1]["model"]
-                self.cut.discard(key)
-                if line.get("cut"):
-                    self.cut.add(key)
-                if stage == STAGES["challenger"]:
-                    self.refined.discard(item)
-            elif (line.get("detail") or {}).get("refined"):
-                self.models[key] = attempts.get(key, UNKNOWN_SOURCE)
-                self.refined.add(item)
+
+def _key(line: dict) -> Key:
+    return line["stage"], line["item"]
 
 
 def public(name: str) -> str:

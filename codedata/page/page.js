@@ -33,7 +33,8 @@ addEventListener("unhandledrejection", event => trouble(event.reason));
 
 // elements ------------------------------------------------------------------------------------------------------------
 
-/** Make an element. Attributes: a function listens, an object under `style` sets properties; null and false are left out. */
+/** Make an element. Attributes: a function listens, an object under `style` sets properties; null and false are
+ * left out. */
 function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -50,7 +51,8 @@ function h(tag, attributes = {}, ...children) {
 const isolated = (text, attributes = {}) => h("bdi", attributes, String(text));
 
 /** Make a link to a file beside the page. */
-const fileLink = (from, path) => h("a", { href: from + path.split("/").map(encodeURIComponent).join("/") }, isolated(path));
+const fileLink = (from, path) => h("a", { href: from + path.split("/").map(encodeURIComponent).join("/") },
+  isolated(path));
 
 const chart = name => document.getElementById(`chart-${name}`)?.content.cloneNode(true) ?? null;
 
@@ -65,7 +67,8 @@ const number = (value, digits = 0) => value === null || value === undefined ? "�
   { minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: "negative" });   // no "-0.00"
 const counted = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 
-/** Make a table to read. Columns are [title, class], rows lists of cells. The first cell names its row; "" is as above. */
+/** Make a table to read. Columns are [title, class], rows lists of cells. The first cell names its row; "" is as
+ * above. */
 function plainTable(caption, columns, rows, foot = null) {
   const line = cells => h("tr", { class: cells[0] === "" && "on" }, cells.map((cell, i) => h(i ? "td" : "th", {
     scope: i ? null : "row", class: columns[i][1] }, cell)));
@@ -123,7 +126,8 @@ function fencedText(text, isOutput = false) {
   const prose = (from, to) => text.slice(from, to).trim() && parts.push(
     h("div", { class: isOutput ? "output" : "prose" }, longText(text.slice(from, to).trim(), "text")));
   const code = (language, from, to) => parts.push(h("div", { class: "code" },
-    h("div", { class: "language" }, isolated(language || "code")), longText(text.slice(from, Math.max(from, to)), "text")));
+    h("div", { class: "language" }, isolated(language || "code")),
+    longText(text.slice(from, Math.max(from, to)), "text")));
   let done = 0, inside = null;   // inside: {language, from} of the block whose end is looked for
   for (let at = 0; at <= text.length;) {
     const end = text.indexOf("\n", at) < 0 ? text.length : text.indexOf("\n", at);
@@ -382,7 +386,8 @@ const collator = new Intl.Collator("en", { numeric: true });
 
 const reader = document.getElementById("reader");
 
-/** Show something over the page. `title`, `body`: nodes; `step(±1)`: to the next or back, if step.can(±1); `close()`: it was closed. */
+/** Show something over the page. `title` and `body` are nodes; `step(±1)` goes to the next or back, if step.can(±1);
+ * `close()` is called when it was closed. */
 function read({ title, body, position, step, close }) {
   const button = (name, hint, by) => h("button", { type: "button", title: hint, "aria-label": hint,
     disabled: !step.can(by), click: () => step(by) }, name);

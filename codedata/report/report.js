@@ -120,7 +120,8 @@ function tinted(value) {
 // the panel, what was found, costs ------------------------------------------------------------------------------------
 
 function judges() {
-  const rows = panel.map(name => [isolated(name), tinted(duel.judges[name].score), percent(duel.judges[name].parse_rate),
+  const rows = panel.map(name => [isolated(name), tinted(duel.judges[name].score),
+    percent(duel.judges[name].parse_rate),
     ...metrics.map(metric => tinted(duel.judges[name].metrics[metric]))]);
   const all = ["all", tinted(duel.challenger_score), percent(duel.parsed_frac),
     ...metrics.map(metric => tinted(duel.metrics[metric]))];
@@ -133,7 +134,8 @@ function judges() {
     h("div", { class: "cards" }, drawn.filter(Boolean).map(one => h("div", { class: "card" }, one))),
     duel.panel?.judges && howTheyJudge(duel.panel),
     data.notes.map(([heading, lines]) => [h("h3", {}, heading),
-      lines.map(line => typeof line === "string" ? h("p", { class: "lead" }, strong(line)) : noteTable(heading, line))]));
+      lines.map(line => typeof line === "string" ? h("p", { class: "lead" }, strong(line))
+        : noteTable(heading, line))]));
 }
 
 /** Make the **important** parts of a text bold. */
@@ -167,7 +169,8 @@ function howTheyJudge({ judges: found, alpha, effective_votes: votes }) {
 
 /** Count the findings in the answers by kind. There is no section for what was not checked. */
 function findings() {
-  return CHECKED_FIELDS.length > 0 && section("findings", titled(CHECKED_FIELDS.join(" and ")), CHECKED_FIELDS.map(field => {
+  if (!CHECKED_FIELDS.length) return null;
+  return section("findings", titled(CHECKED_FIELDS.join(" and ")), CHECKED_FIELDS.map(field => {
     const kinds = new Map();
     for (const ofTurn of turns[field].filter(Boolean))
       for (const kind of new Set(ofTurn.map(kindOf))) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
@@ -241,8 +244,8 @@ const columns = [
     cell: i => [isolated(stepOf.rival(i)), " → ", isolated(stepOf.challenger(i))] },
   FOUND_FIELDS.length && { key: "found", title: "found", hint: FOUND_FIELDS.join(" and "), classes: "c-found number",
     falls: true, value: countFindings, cell: i => countFindings(i) || "" },
-  { key: "verdicts", title: "verdicts", hint: "one column for each judge, one row for each metric", classes: "c-verdicts",
-    cell: squares },
+  { key: "verdicts", title: "verdicts", hint: "one column for each judge, one row for each metric",
+    classes: "c-verdicts", cell: squares },
   ...metrics.map((metric, k) => ({ key: metric, title: `${metric.slice(0, 4)}.`, hint: metric, falls: true,
     classes: "c-metric number", value: i => turns.metrics[i][k], cell: i => number(turns.metrics[i][k]) })),
 ].filter(Boolean);
@@ -326,7 +329,8 @@ function facts(i) {
   const listed = [
     ["score", h("strong", {}, number(turns.score[i], 1)), turns.edited[i] && " (edited: not what the verdicts give)"],
     data.buckets.length && ["bucket", badge(bucketOf(i))],
-    ["instance", isolated(turns.instance[i])], ["repository", isolated(repoOf(i))], ["language", isolated(languageOf(i))],
+    ["instance", isolated(turns.instance[i])], ["repository", isolated(repoOf(i))],
+    ["language", isolated(languageOf(i))],
     files.length && ["files", files.map((path, k) => [k > 0 && ", ", fileLink("../", path)])]];
   return [h("dl", { class: "facts" }, listed.filter(Boolean).map(([name, ...value]) =>
     h("div", {}, h("dt", {}, name), h("dd", {}, value)))), steps(i)];
@@ -406,7 +410,8 @@ function reply(entry) {
       && `${number(entry.tokens_in)} → ${number(entry.tokens_out)} tokens`,
     isNumber(entry.cost_usd) && `$${number(entry.cost_usd, 4)}`, entry.attempt > 1 && `attempt ${entry.attempt}`,
     entry.is_cut && "cut at the token limit", !panel.includes(entry.judge) && "not in the panel now"].filter(Boolean);
-  return h("article", { class: "reply" }, h("p", {}, h("strong", {}, isolated(entry.judge)), ", ", orderName(entry.order),
+  return h("article", { class: "reply" },
+    h("p", {}, h("strong", {}, isolated(entry.judge)), ", ", orderName(entry.order),
     h("span", { class: "quiet small" }, facts_.map(fact => ` · ${fact}`))),
   entry.error ? h("p", { class: "bad" }, "No reply: ", isolated(entry.error))
     : !entry.codes && h("p", { class: "bad" }, "No verdict could be read."),
