@@ -270,12 +270,12 @@ def _outcome(duel: Duel | None) -> str:
     outcome = "accepted" if duel.accepted else f"not accepted ({_reasons(duel)})"
     if duel.margin is None:
         return f"The duel was {outcome}."
-    return (f"Over {plural(duel.turns, 'turn')} the challenger scored {duel.challenger_score:.2f}, "
-            f"the king {duel.rival_score:.2f}: a margin of {duel.margin:.2f} with a lower "
-            f"confidence bound of {duel.lcb:.4f}. To be accepted, the margin has to be "
-            f"{duel.win_margin:g} or more, and the bound above 0; the bound is the "
-            f"{duel.gate_alpha:g} quantile of {duel.resamples:,} resamples. "
-            f"The duel was {outcome}.")
+    scores = (f"Over {plural(duel.turns, 'turn')} the challenger scored "
+              f"{duel.challenger_score:.2f}, the king {duel.rival_score:.2f}: a margin of "
+              f"{duel.margin:.2f} with a lower confidence bound of {duel.lcb:.4f}.")
+    rule = (f"To be accepted, the margin has to be {duel.win_margin:g} or more, and the bound "
+            f"above 0; the bound is the {duel.gate_alpha:g} quantile of {duel.resamples:,} resamples.")
+    return f"{scores} {rule} The duel was {outcome}."
 
 
 def _refined(n: int) -> str:

@@ -192,9 +192,11 @@ def _metrics(rows: list[TurnRow]) -> list:
     longer = [row.chars[1] - row.chars[0] for row in scored]
     values = {metric: [row.metrics[metric] for row in scored] for metric in METRICS}
     lines = []
-    for metric, own in values.items():
-        others = ["" if other == metric else _correlation(own, values[other]) for other in METRICS]
-        lines.append([metric, f"{100 * own.count(50) / len(own):.0f} %", _correlation(own, longer),
+    for metric, scores in values.items():
+        others = ["" if other == metric else _correlation(scores, values[other])
+                  for other in METRICS]
+        lines.append([metric, f"{100 * scores.count(50) / len(scores):.0f} %",
+                      _correlation(scores, longer),
                       *others])
     return [(["metric", "draws", "with length", *METRICS], lines, "lrr" + "r" * len(METRICS)),
             "The correlations are over turns: with the challenger's additional length, and between "
