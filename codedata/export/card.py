@@ -274,7 +274,8 @@ def _outcome(duel: Duel | None) -> str:
               f"{duel.challenger_score:.2f}, the king {duel.rival_score:.2f}: a margin of "
               f"{duel.margin:.2f} with a lower confidence bound of {duel.lcb:.4f}.")
     rule = (f"To be accepted, the margin has to be {duel.win_margin:g} or more, and the bound "
-            f"above 0; the bound is the {duel.gate_alpha:g} quantile of {duel.resamples:,} resamples.")
+            f"above 0; the bound is the {duel.gate_alpha:g} quantile of {duel.resamples:,} "
+            "resamples.")
     return f"{scores} {rule} The duel was {outcome}."
 
 
