@@ -36,6 +36,7 @@ import king
 import report
 import validate
 from codedata.export import folders
+from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS
 from codedata.export.split import splits
 from codedata.records import METRICS
@@ -100,7 +101,7 @@ def manifest(root, form: str = "dpo") -> dict:
 
 def tree(root) -> dict[str, str]:
     """{path: digest} of all that export.py wrote."""
-    return {path: found for path, found in folders.digests(root / "export").items()
+    return {path: found for path, found in FOLDER.digests(root / "export").items()
             if not path.startswith("_")}
 
 
@@ -338,7 +339,7 @@ def test_what_a_benchmark_holds_is_left_out_and_shown(root):
     assert words("gold", 40)[:100] in details[
         "t_3"] and "verified.jsonl django__django-11099" in details["t_3"]
     assert "| benchmarks: `verified.jsonl` | 4 left out |" in card(root)
-    digested = {"name": "verified.jsonl", "sha256": folders.sha256(root / "verified.jsonl")}
+    digested = {"name": "verified.jsonl", "sha256": FOLDER.sha256(root / "verified.jsonl")}
     assert manifest(root)["decontaminate"] == [digested]
 
 
@@ -608,7 +609,7 @@ def test_where_folders_cannot_be_exchanged_the_next_run_puts_back_what_a_kill_to
     moved = root / "export" / "_tmp" / "old.dpo"
     moved.parent.mkdir()
     (root / "export" / "dpo").rename(moved)   # killed between two renames
-    folders.clear_up(root / "export")
+    FOLDER.clear_up(root / "export")
     assert tree(root) == wanted and not (root / "export" / "_tmp").exists()
 
 

@@ -18,12 +18,12 @@ from codedata.errors import RunStopped, Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card
 from codedata.export.collect import ExportTurn, ExportTurns
-from codedata.export.folders import CARD, MANIFEST, NEW, JsonLines
+from codedata.export.folders import CARD, FOLDER, MANIFEST, RowsFile
 from codedata.export.formats import FORMATS, Format, Problem, row_problem
 from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
 from codedata.export.split import SPLITS, TRAIN, VALIDATION
-from codedata.layouts import to_json, write_atomic
+from codedata.layouts import NEW, to_json, write_atomic
 from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
 from codedata.llm.embedded import NOISE
@@ -67,7 +67,7 @@ def _export(settings: Settings, options: RunOptions, duel: Duel | None) -> int:
     root, read_only = settings.root, options.read_only
     directory = root / STAGE
     if not read_only:
-        folders.clear_up(directory)
+        FOLDER.clear_up(directory)
     turns = ExportTurns(root, settings.export, settings.exclude.ids).collect(options.quiet)
     _leave_out_similar(turns)
     about = Background(directory, settings.export, settings.report, duel, Provenance(root),
@@ -80,7 +80,7 @@ def _export(settings: Settings, options: RunOptions, duel: Duel | None) -> int:
         states = [export.state() if read_only else export.put(force) for export in exports]
         if not read_only:
             write_atomic(directory / LEFT_OUT, turns.left_out.lines())
-            folders.clear_up(directory)
+            FOLDER.clear_up(directory)
     except OSError as e:
         raise disk_trouble(e, e.filename or directory) from e
     if read_only or not options.quiet:
@@ -153,7 +153,7 @@ class Export:
         """Make and count every row. With `write` also write the files, to the folder in _tmp/."""
         form, settings = self.form, self.about.settings
         for split in SPLITS:
-            lines = JsonLines(self.new, split)
+            lines = RowsFile(self.new, split)
             turns = [turn for turn in self.turns.turns if self.about.split_of[turn.repo] == split]
             for turn, side in form.pieces(turns):
                 row = form.make(turn, side, self.turns.record(turn))
@@ -182,7 +182,7 @@ class Export:
     def inputs(self) -> dict:
         """Return the part of the manifest that says which inputs the rows come from."""
         of, about, duel = self.contents, self.about, self.about.duel
-        compared = {key: [{"name": public(path), "sha256": folders.sha256(Path(path))}
+        compared = {key: [{"name": public(path), "sha256": FOLDER.sha256(Path(path))}
                           for path in getattr(about.settings, key)] for key in COMPARED}
         return {
             "format": self.form.name, **compared, "rows": of.rows,
@@ -215,13 +215,14 @@ class Export:
         self.contents.n_file_bytes = sum(path.stat().st_size for path in self.new.rglob(pattern))
         (self.new / CARD).write_text(card(self.contents, self.about), encoding="utf-8")
         files = {path: {"sha256": sha256, "bytes": (self.new / path).stat().st_size}
-                 for path, sha256 in folders.digests(self.new).items()}
+                 for path, sha256 in FOLDER.digests(self.new).items()}
         (self.new / MANIFEST).write_bytes(to_json({**self.inputs(), "files": files}))
         edited = folders.changed_by_hand(self.place) if self.place.exists() else []
         is_same = folders.read_manifest(self.place) == folders.read_manifest(self.new)
         if self.place.is_dir() and is_same and not force:
             return f"edited: {named(edited)} (kept)" if edited else "unchanged"
-        copy = folders.put_in_place(self.new, self.place, keep_old=bool(edited))
+        copy = FOLDER.set_aside(self.place) if edited else None   # first: a kill would lose it
+        FOLDER.put(self.place, self.new)
         return f"wrote; the edited one is in {STAGE}/_replaced/{copy.name}/" if copy else "wrote"
 
 
