@@ -110,7 +110,6 @@ def _prompts_of(row: dict, settings: PromptSettings, row_number: int) -> tuple[l
         return [], "instance_id that cannot be a file name"
     if not (isinstance(messages, list) and all(map(_is_message, messages))):
         return [], "messages that are not {role, content}"
-    messages = [{"role": m["role"], "content": m["content"]} for m in messages]
     places = [i for i, m in enumerate(messages) if m["role"] == "assistant"]
     if not places:
         return [], "no assistant turn"
@@ -142,7 +141,9 @@ def _problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str 
         return "NUL bytes"
     if any(map(text_problem, texts)):
         return "lone surrogates"
-    return None if has_one_bash_block(prompt.assistant) else "reference without exactly one bash block"
+    if not has_one_bash_block(prompt.assistant):
+        return "reference without exactly one bash block"
+    return None
 
 
 def _prompt_digest(prompt: Prompt) -> str:

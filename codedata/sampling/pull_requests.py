@@ -16,7 +16,6 @@ from datetime import datetime, timedelta, timezone
 from codedata.errors import Trouble
 from codedata.sampling.row_files import JsonRows, ParquetFiles, find_files
 from codedata.sampling.trajectories import Hub
-from codedata.settings import PromptSettings
 
 FIELDS = {"instance_id": "instance_id", "repo": "repo", "language": "language",   # column: field
           "base_commit": "base_commit", "patch": "patch", "test_patch": "test_patch",
@@ -27,14 +26,13 @@ MAY_BE_EMPTY = ("test_patch", "problem_statement", "pr_description")   # or null
 SCAN = 1000   # number of JSON rows to parse at a time
 
 
-def fetch_prs(spec: str, instance_ids: Iterable[str], http, *, token: str | None = None,
-              hub_url: str = PromptSettings.hub_url) -> tuple[dict[str, dict], dict[str, str]]:
+def fetch_prs(spec: str, instance_ids: Iterable[str],
+              hub: Hub) -> tuple[dict[str, dict], dict[str, str]]:
     """Return ({id: record} of the usable rows, {id: reason} of the unusable ones).
 
     Ids without a row are in neither; of several rows with one id, the first counts. Raise Trouble
     if a column is missing.
     """
-    hub = Hub(http, token, hub_url, hub_url)
     ids = set(instance_ids)
     if spec.startswith("hf:"):
         format, names = "parquet", hub.list_parquet(spec[3:])
@@ -153,7 +151,8 @@ def iso_utc(value) -> str | None:
 # patches -----------------------------------------------------------------------------------------
 
 HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
-QUOTED = r'"(?:[^"\\]|\\.)*"'
+# one name twice: two different ones cannot be split, and other lines give them
+SAME_NAME = re.compile(r'diff --git ("?)(?:a/)?(.+)\1 \1(?:b/)?\2\1')
 
 
 def touched_files(patch: str) -> set[str]:
@@ -164,7 +163,8 @@ def touched_files(patch: str) -> set[str]:
         line = line.removesuffix("\r")
         if line.startswith("diff --git "):
             n_old = n_new = 0
-            files.update(_header_names(line[len("diff --git "):]))
+            if match := SAME_NAME.fullmatch(line):
+                files.add(_unquoted(match[1] + match[2] + match[1]))
         elif n_old > 0 or n_new > 0:
             if not line.startswith(("+", "\\")):
                 n_old -= 1
@@ -181,24 +181,9 @@ def touched_files(patch: str) -> set[str]:
     return files
 
 
-def _header_names(text: str) -> set[str]:
-    """Return the name in `a/NAME b/NAME`, or an empty set if the two names differ.
-
-    Different names cannot be split reliably, as each may hold a blank; the `---` and `rename` lines
-    give them.
-    """
-    half = len(text) // 2
-    quoted = re.fullmatch(rf"({QUOTED}) ({QUOTED})", text)
-    names = quoted.groups() if quoted else (text[:half], text[half + 1:])
-    old, new = map(_unquoted, names)
-    if old.startswith("a/") and new.startswith("b/"):
-        old, new = old[2:], new[2:]
-    return {old} if old == new else set()
-
-
 def _unquoted(name: str) -> str:
     """Return a file name without git's quotes and C escapes, which it uses for unusual names."""
-    if not re.fullmatch(QUOTED, name):
+    if not re.fullmatch('".*"', name):
         return name
     unescaped = name[1:-1].encode().decode("unicode_escape", "replace")   # each byte is a character
     return unescaped.encode("latin-1", "replace").decode("utf-8", "replace")

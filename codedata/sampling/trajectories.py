@@ -21,20 +21,18 @@ from codedata.settings import PromptSettings
 PAGE = 100         # the dataset server's maximum number of rows per request
 
 
-def open_source(spec: str, http, *, split: str = "train", config: str = "default",
-                token: str | None = None, rows_url: str = PromptSettings.rows_url,
-                hub_url: str = PromptSettings.hub_url) -> Trajectories:
-    """Return the source that `spec` names; send the token only to `rows_url` and `hub_url`."""
-    hub = Hub(http, token, rows_url, hub_url)
+def open_source(spec: str, hub: Hub, split: str = "train", config: str = "default") -> Trajectories:
+    """Return the source that `spec` names. `split` and `config` are those of a Hub data set."""
     kind, _, name = spec.partition(":")
     if kind == "hf":
-        return Trajectories(spec, HubRows(name, config, split, hub))
-    if kind == "datasets":
-        return Trajectories(spec, DatasetRows(name, config, split, token))
-    format, names = find_files(spec)
-    if format == "parquet":
-        return Trajectories(spec, ParquetRows(spec, names, hub))
-    return Trajectories(spec, JsonRows(format, names, hub))
+        rows = HubRows(name, config, split, hub)
+    elif kind == "datasets":
+        rows = DatasetRows(name, config, split, hub.token)
+    else:
+        format, names = find_files(spec)
+        rows = ParquetRows(spec, names, hub) if format == "parquet" else JsonRows(
+            format, names, hub)
+    return Trajectories(spec, rows)
 
 
 class Trajectories:
@@ -80,12 +78,12 @@ class Trajectories:
 
 @dataclass(frozen=True)
 class Hub:
-    """Wrap the caller's `http` and add the token to requests that go to the Hub."""
+    """Wrap the caller's `http` and add the token to requests that go to the Hub, to no others."""
 
     http: object
-    token: str | None
-    rows_url: str    # of the dataset server
-    hub_url: str
+    token: str | None = None
+    rows_url: str = PromptSettings.rows_url   # of the dataset server
+    hub_url: str = PromptSettings.hub_url
 
     def get_json(self, url: str, **params):
         """Return the decoded JSON response. Raise HttpTrouble if the request fails in any way."""
