@@ -134,12 +134,12 @@ def _problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str 
         return "[exclude] ids"
     if not prompt.messages:
         return "empty history"
-    texts = [prompt.assistant, *(m["content"] for m in prompt.messages)]
-    if sum(map(len, texts)) > settings.max_chars:
+    text = prompt.assistant + "".join(message["content"] for message in prompt.messages)
+    if len(text) > settings.max_chars:
         return "over max_chars"
-    if any("\x00" in text for text in texts):
+    if "\x00" in text:
         return "NUL bytes"
-    if any(map(text_problem, texts)):
+    if text_problem(text):
         return "lone surrogates"
     if not has_one_bash_block(prompt.assistant):
         return "reference without exactly one bash block"

@@ -35,7 +35,8 @@ def fetch_prs(spec: str, instance_ids: Iterable[str],
     """
     ids = set(instance_ids)
     if spec.startswith("hf:"):
-        format, names = "parquet", hub.list_parquet(spec[3:])
+        format = "parquet"
+        names = hub.list_parquet(spec.removeprefix("hf:"))
     else:
         format, names = find_files(spec)
     if format == "parquet":

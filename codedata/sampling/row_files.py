@@ -114,8 +114,8 @@ class ParquetFiles:
             raise Trouble(f"has row groups that do not fit into {MEMORY}.", self.spec,
                           "Download it, or write it again with smaller row groups.") from None
         except duckdb.Error as e:
-            trouble, self._http_files.trouble = self._http_files.trouble, None
-            if trouble:
+            if trouble := self._http_files.trouble:
+                self._http_files.trouble = None
                 raise trouble from None
             raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", self.spec,
                           "Check that each file is whole, is Parquet and has the same columns as "

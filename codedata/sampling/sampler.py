@@ -178,7 +178,7 @@ class PromptSampler:
         ids = {self.lists.facts(name).instance_id for name in self.lists.names()}
         if not (selection.force or selection.refresh):
             ids -= {item for stage, item in self.lists.ledger.details if stage == STAGE}
-        return sorted(instance_id for instance_id in ids if instance_id not in self.commits)
+        return sorted(ids.difference(self.commits.names()))
 
     # drawing
 
@@ -196,7 +196,7 @@ class PromptSampler:
         together = defaultdict(list)   # new files share one cursor: one draw, one query of PRs
         for file in plan.todo:
             together[file.after].append(file)
-        stems = {file.stem for file in plan.todo}
+        stems = {file.stem for file in plan.todo}   # still to be made
         n_written = 0
         for after, files in together.items():
             drawn = draw(source, settings, self.exclude, self._seen(stems), self.skipped, after)
@@ -204,10 +204,10 @@ class PromptSampler:
             for file in files:
                 chunk = list(islice(accepted, file.n))
                 if chunk:
-                    written = replace(file, n=len(chunk), after=after, last=chunk[-1].cursor)
-                    self._write(written, chunk, exhausted=len(chunk) < file.n, notes=source.notes)
-                    after = written.last
-                    n_written += written.n
+                    made = replace(file, n=len(chunk), after=after, last=chunk[-1].cursor)
+                    self._write(made, chunk, exhausted=len(chunk) < file.n, notes=source.notes)
+                    after = made.last
+                    n_written += made.n
                 stems.remove(file.stem)
         return n_written
 
@@ -290,7 +290,7 @@ class PromptSampler:
         """Return a reason if prompt or PR overlap with a benchmark; note the hits in the ledger."""
         if not self.benchmarks:
             return None
-        facts = defaultdict(str, vars(record) if record else {})
+        facts = defaultdict(str, vars(record) if record else {})   # "" without a record
         texts = {name: facts[name] for name in ("issue", "patch", "test_patch")}
         hits = self.benchmarks.hits(
             of_turn(prompt, prompt.repo or facts["repo"], facts["base_commit"], **texts))
