@@ -146,7 +146,7 @@ class Ledger:
             line["at"] = self._newest = max(now, self._newest)   # a clock that went back must not undo what came before
             data = to_line(line)
             if directory not in self._files:
-                self._files[directory] = _Appender(Path(directory) / LEDGER)
+                self._files[directory] = Appender(Path(directory) / LEDGER)
             self._files[directory].append(data)
             self._take(line)
 
@@ -158,7 +158,7 @@ class Ledger:
             self._files.clear()
 
 
-class _Appender:
+class Appender:
     """Append to a ledger file, which is opened at the first line."""
 
     def __init__(self, path: Path):

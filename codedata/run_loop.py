@@ -279,7 +279,6 @@ class _Job:
                     self._round(sorted(self.later, key=lambda item: natural(item.name)), bar)
             finally:
                 bar.close()
-                self.states.spares.close()
                 gc.unfreeze()
             try:
                 told = self.finish() if self.finish else []

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from codedata.config import Exclude
 from codedata.errors import BrokenRecord
 from codedata.ledger import LastAttempt
-from codedata.llm.calls import Calls, Spares
+from codedata.llm.calls import Calls
 from codedata.store import Store
 
 STATES = ("done", "adopted", "stale", "forced", "edited", "incomplete", "missing", "failed", "excluded", "waiting",
@@ -114,7 +114,6 @@ class States:
                  settings: str):
         self.stage, self.args, self.exclude, self.settings = stage, args, exclude, settings
         self.reads, self.writes, self.joined = reads, writes, joined
-        self.spares = Spares()
 
     def plan(self) -> Plan:
         """Return the state of every item. What no script left as it is gets read: all broken records are found."""
@@ -279,10 +278,9 @@ class States:
 
     def calls(self, name: str, state: str = "") -> Calls:
         """Return the item's kept replies, with which of them the ledger has counted."""
-        store, key = self.writes.store, (self.stage, name)
-        return Calls(store.path(name).parent, self.stage, name, store.ledger.counted.get(key, frozenset()),
-                     store.ledger.used.get(key, frozenset()), tuple(store.directories), self.spares,
-                     store.ledger.may_have_kept(name), self.writes.parts is not None and state != "stale")
+        store = self.writes.store
+        return Calls(store.path(name).parent, self.stage, name, store.ledger, tuple(store.directories),
+                     in_parts=self.writes.parts is not None and state != "stale")
 
     def _intent(self, name: str, there) -> dict | None:
         intent = self.calls(name).intent
