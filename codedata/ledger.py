@@ -90,7 +90,7 @@ class Ledger:
         self.n_unpriced = 0
         self.cost_usd = 0.0
         self._lock = threading.Lock()
-        self._files: dict[Path, _Appender] = {}
+        self._files: dict[Path, Appender] = {}
         self._newest = ""       # the newest time of a line
         self._parts: dict[tuple, tuple] = {(): ()}
         kept = [path for d in directories for path in (Path(d) / PARTIAL).glob("*.jsonl")]
@@ -168,7 +168,7 @@ class Ledger:
             line["at"] = self._newest
             data = to_line(line)
             if directory not in self._files:
-                self._files[directory] = _Appender(Path(directory) / LEDGER)
+                self._files[directory] = Appender(Path(directory) / LEDGER)
             self._files[directory].append(data)
             self._take(line)
 
@@ -180,7 +180,7 @@ class Ledger:
             self._files.clear()
 
 
-class _Appender:
+class Appender:
     """Append to a ledger file, which is opened at the first line."""
 
     def __init__(self, path: Path):

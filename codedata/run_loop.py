@@ -452,7 +452,6 @@ class _Run:
                     self._round(sorted(self.again, key=lambda item: natural(item.name)), n_workers)
             finally:
                 self.bar.close()
-                self.states.spares.close()
                 gc.unfreeze()
             lines = self._finish()
         self._print_summary(plan, lines)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from codedata.errors import BrokenRecord
 from codedata.ledger import FileState, LastAttempt
-from codedata.llm.calls import Calls, Spares
+from codedata.llm.calls import Calls
 from codedata.settings import Exclude
 from codedata.store import Store
 
@@ -178,7 +178,6 @@ class States:
         self.selection = selection or Selection()
         self.exclude = exclude
         self.settings = settings
-        self.spares = Spares()
 
     @property
     def _stores(self) -> list:
@@ -382,12 +381,9 @@ class States:
 
     def replies(self, item: str, state: str = "") -> Calls:
         """Return the item's kept replies, with which of them the ledger has billed."""
-        store, key = self.writes.store, (self.stage, item)
-        return Calls(store.path(item).parent, self.stage, item,
-                     store.ledger.counted.get(key, frozenset()),
-                     store.ledger.used.get(key, frozenset()), tuple(store.directories), self.spares,
-                     store.ledger.may_have_kept(item),
-                     self.writes.parts is not None and state != "stale")
+        store, in_parts = self.writes.store, self.writes.parts is not None and state != "stale"
+        return Calls(store.path(item).parent, self.stage, item, store.ledger,
+                     tuple(store.directories), in_parts)
 
     def _intent(self, name: str, there: FileState) -> Adoption | None:
         """Return what a killed run was about to write, if that is what is on disk."""

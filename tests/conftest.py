@@ -254,9 +254,9 @@ def settings_for(fake: FakeLLM, key: str = "", **llm) -> Settings:
     return Settings(llm=LLM(**llm), endpoints={"base_url": Endpoint("base_url", api_key=key)})
 
 
-def item_calls(root: Path, item: str = "p_1", stage_name: str = "king", counted=frozenset()):
-    """Record the calls of one item, as the run loop does around an item function: `with item_calls(...) as calls`."""
-    return counting(Calls(Path(root) / "answer", stage_name, item, counted))
+def item_calls(root: Path, item: str = "p_1", stage_name: str = "king"):
+    """The calls of one item, as the run loop has them around an item function: `with item_calls(...) as calls`."""
+    return counting(Calls(Path(root) / "answer", stage_name, item))
 
 
 # directories by hand -------------------------------------------------------------------------------------------------

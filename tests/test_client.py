@@ -1,4 +1,4 @@
-"""What a model says: reasoning, empty and cut answers, usage; replies that are kept; keys that turn up nowhere."""
+"""What a model says: reasoning, wrong answers, usage; kept replies; keys that turn up nowhere."""
 from __future__ import annotations
 
 import json
@@ -35,79 +35,97 @@ ASK = [{"role": "user", "content": "p"}]
 
 
 def chat(fake, root, accept=None, key="", **llm):
-    """(reply, the calls that were paid for) of one chat() as the king."""
+    """Return (reply, the calls that were paid for) of one chat() as the king."""
     with Models(settings_for(fake, key, **llm)) as models, item_calls(root) as calls:
-        return models.client("king").chat(ASK, accept), calls.uncounted
+        return models.client("king").chat(ASK, accept), calls.unbilled
 
 
-# what is in a reply --------------------------------------------------------------------------------------------------
-
-def test_a_request_carries_model_messages_and_sampling(tmp_path, fake_llm):
-    chat(fake_llm, tmp_path, model="some/model", temperature=0.3, max_tokens=77)
-    assert fake_llm.requests[0].path == "/v1/chat/completions"
-    assert fake_llm.requests[0].body == {"model": "some/model", "messages": ASK, "temperature": 0.3, "max_tokens": 77}
+def short(value) -> str:
+    return repr(value)[:40]
 
 
-def test_the_key_goes_with_each_call_and_without_a_key_none(tmp_path, fake_llm):
-    chat(fake_llm, tmp_path / "a", key=KEY)
-    chat(fake_llm, tmp_path / "b")
-    with_key, without = (request.headers for request in fake_llm.requests)
-    assert with_key["authorization"] == f"Bearer {KEY}" and "authorization" not in without
+def run_king(root, fake, *flags) -> int:
+    return run_here(king.main, root, *flags_for(fake, "--workers", 1, *flags))
 
 
-@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
-def test_reasoning_is_kept_apart_from_the_answer(tmp_path, fake_llm, name):
-    fake_llm.script({"choices": [{"message": {"content": "said", name: "thought"}, "finish_reason": "stop"}]})
+def answered_turn(root) -> str:
+    return read_answer(root, "prompts_1_1_1")["king"]
+
+
+def failure(root) -> str:
+    [line] = ledger_lines(root / "answer", state="failed")
+    return line["error"]
+
+
+def partial(root):
+    return root / "answer" / "_partial" / "prompts_1_1_1.jsonl"
+
+
+# what is in a reply -------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("key, header", [(KEY, f"Bearer {KEY}"), ("", None)], ids=["key", "no key"])
+def test_a_request_carries_model_messages_sampling_and_the_key(tmp_path, fake_llm, key, header):
+    chat(fake_llm, tmp_path, key=key, model="some/model", temperature=0.3, max_tokens=77)
+    [request] = fake_llm.requests
+    assert request.path == "/v1/chat/completions" and request.headers.get("authorization") == header
+    assert request.body == {"model": "some/model", "messages": ASK, "temperature": 0.3,
+                            "max_tokens": 77}
+
+
+PARTS = [{"type": "text", "text": "I "}, {"type": "image_url"}, {"type": "text", "text": "look"}]
+
+
+@pytest.mark.parametrize("message", [
+    {"content": "I look", "reasoning": "hm"}, {"content": "I look", "reasoning_content": "hm"},
+    {"content": PARTS, "reasoning": "hm"},
+], ids=short)
+def test_an_answer_is_put_together_and_kept_apart_from_reasoning(tmp_path, fake_llm, message):
+    fake_llm.script({"choices": [{"message": message, "finish_reason": "stop"}]})
     reply, _ = chat(fake_llm, tmp_path)
-    assert (reply.text, reply.reasoning) == ("said", "thought")
+    assert (reply.text, reply.reasoning) == ("I look", "hm")
 
 
 def test_reasoning_is_in_no_record(tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
     fake_llm.always(Say(TURN, reasoning="my secret plan"))
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 0
-    assert read_answer(tmp_path, "prompts_1_1_1")["king"] == TURN
+    assert run_king(tmp_path, fake_llm) == 0 and answered_turn(tmp_path) == TURN
     assert "my secret plan" not in everything_under(tmp_path)
 
 
-@pytest.mark.parametrize("empty", [EMPTY, Say(None), Say(" \n\t"), Say("", reasoning="I think long"), Say([]),
-                                   Say([{"type": "image_url"}]), Say([{"type": "text", "text": None}]), Say(7)],
-                         ids=["empty", "null", "blanks", "reasoning only", "no parts", "no text part", "null part",
-                              "number"])
-def test_an_empty_answer_is_asked_again(tmp_path, fake_llm, empty):
-    fake_llm.script(empty, TURN)
-    assert chat(fake_llm, tmp_path)[0].text == TURN
-    assert fake_llm.n_requests == 2
-
-
-def test_an_answer_that_stays_empty_fails_the_item_after_format_retries(tmp_path, fake_llm):
-    fake_llm.always(EMPTY)
-    with pytest.raises(ItemFailed, match="empty answer, 3 tries"):
-        chat(fake_llm, tmp_path)
+@pytest.mark.parametrize("wrong", [
+    EMPTY, "no", *map(Say, [None, " \n\t", [], [{"type": "image_url"}], 7]),
+    Say([{"type": "text", "text": None}]), Say("", reasoning="I think long"),
+], ids=short)
+def test_an_empty_or_rejected_answer_is_asked_again(tmp_path, fake_llm, wrong):
+    fake_llm.script(wrong, wrong, "yes")
+    reply, _ = chat(fake_llm, tmp_path, lambda reply: None if reply.text == "yes" else "not yes")
+    assert reply.text == "yes"
     assert fake_llm.n_requests == 3
 
 
-def test_an_answer_that_accept_rejects_is_asked_again(tmp_path, fake_llm):
-    fake_llm.script("no", "no", "yes")
-    assert chat(fake_llm, tmp_path, lambda reply: None if reply.text == "yes" else "not yes")[0].text == "yes"
-    fake_llm.always("no")
-    with pytest.raises(ItemFailed, match="not yes, 3 tries"):
-        chat(fake_llm, tmp_path / "2", lambda reply: "not yes")
-    assert fake_llm.n_requests == 6
+@pytest.mark.parametrize("text, accept, problem", [
+    ("", None, "empty answer"), ("no", lambda reply: "not yes", "not yes"),
+], ids=["empty", "rejected"])
+def test_an_answer_that_stays_wrong_fails_the_item_after_format_retries(
+        tmp_path, fake_llm, text, accept, problem):
+    fake_llm.always(Say(text))
+    with pytest.raises(ItemFailed, match=f"{problem}, 3 tries"):
+        chat(fake_llm, tmp_path, accept)
+    assert fake_llm.n_requests == 3
 
 
 def test_format_retries_is_the_number_of_further_tries(tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
     write_toml(tmp_path, more="[king]\nformat_retries = 0\n")
     fake_llm.script(NO_BLOCK)
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 1
+    assert run_king(tmp_path, fake_llm) == 1
     assert fake_llm.n_requests == 1 and answers(tmp_path) == []
 
 
 def test_a_truncated_answer_is_recorded_and_no_turn(tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
     fake_llm.script(truncated(TURN), truncated(TURN))
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 0
+    assert run_king(tmp_path, fake_llm) == 0
     [line] = ledger_lines(tmp_path / "answer", state="done")
     assert [call.get("truncated", False) for call in line["calls"]] == [True, True, False]
 
@@ -116,34 +134,23 @@ def test_thinking_that_used_up_max_tokens_is_called_truncated(tmp_path, fake_llm
     """What to mend is max_tokens, which `empty answer` does not tell."""
     write_prompts(tmp_path, 1)
     fake_llm.always(Say("", reasoning="I think and think", finish_reason="length"))
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 1
-    [line] = ledger_lines(tmp_path / "answer", state="failed")
-    assert "max_tokens" in line["error"]
+    assert run_king(tmp_path, fake_llm) == 1 and "max_tokens" in failure(tmp_path)
 
 
-def test_content_in_parts_is_put_together(tmp_path, fake_llm):
-    parts = [{"type": "text", "text": "THOUGHT: "}, {"type": "image_url"}, {"type": "text", "text": "I look"}]
-    fake_llm.script(Say(parts))
-    assert chat(fake_llm, tmp_path)[0].text == "THOUGHT: I look"
+def usage_of(tokens_in, tokens_out, details=ABSENT) -> dict:
+    usage = {"prompt_tokens": tokens_in, "completion_tokens": tokens_out}
+    return usage if details is ABSENT else {**usage, "prompt_tokens_details": details}
 
 
 @pytest.mark.parametrize("usage, tokens", [
-    ({"prompt_tokens": 7, "completion_tokens": 3}, (7, 3, 0)),
-    ({"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 5}}, (7, 3, 5)),
-    ({"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": None}, (7, 3, 0)),
-    ({"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": []}, (7, 3, 0)),
-    ({"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": "none"}, (7, 3, 0)),
-    ({"prompt_tokens": 7.0, "completion_tokens": 3.0}, (7, 3, 0)),
-    ({"prompt_tokens": "7", "completion_tokens": True}, (None, None, 0)),
-    ({"prompt_tokens": 10**399, "completion_tokens": -3}, (None, None, 0)),
-    ({"prompt_tokens": float("nan"), "completion_tokens": float("inf")}, (None, None, 0)),
-    ({"prompt_tokens": 7, "completion_tokens": 10**18, "prompt_tokens_details": {"cached_tokens": 10**300}},
-     (7, None, 0)),
-    (None, (None, None, 0)), (ABSENT, (None, None, 0)), ({}, (None, None, 0)), ([], (None, None, 0)),
-    ("x", (None, None, 0)),
-], ids=["plain", "cached", "details null", "details list", "details text", "floats", "no numbers",
-        "400 digits", "not finite", "more than anybody has", "null", "absent",
-        "empty", "list", "text"])
+    (usage_of(7, 3), (7, 3, 0)), (usage_of(7.0, 3.0), (7, 3, 0)),
+    (usage_of(7, 3, {"cached_tokens": 5}), (7, 3, 5)),
+    *((usage_of(7, 3, details), (7, 3, 0)) for details in (None, [], "none")),
+    *((usage_of(*pair), (None, None, 0))
+      for pair in [("7", True), (10**399, -3), (float("nan"), float("inf"))]),
+    (usage_of(7, 10**18, {"cached_tokens": 10**300}), (7, None, 0)),
+    *((usage, (None, None, 0)) for usage in (None, ABSENT, {}, [], "x")),
+])
 def test_usage_in_every_shape(tmp_path, fake_llm, usage, tokens):
     fake_llm.script(Say(TURN, usage=usage))
     reply, [call] = chat(fake_llm, tmp_path)
@@ -159,13 +166,12 @@ def test_a_call_is_booked_under_the_model_that_was_asked_for(tmp_path, fake_llm,
     assert call["model"] == "m"
 
 
-@pytest.mark.parametrize("body", [{"error": {"message": "overloaded"}}, {"choices": []}, {"choices": None},
-                                  {"choices": [None]}, {"choices": ["x"]}, {"choices": [{"message": None}]},
-                                  {"choices": [{"message": "x"}]}, {"choices": [{}]},
-                                  Status(200, "[]"), Status(200, "null"), Status(200, ""), HTML,
-                                  Status(200, b"\xff\xfe{"), Status(200, "[" * 100_000)],
-                         ids=["error", "no choice", "null choices", "null choice", "text choice", "null message",
-                              "text message", "no message", "list", "null", "nothing", "html", "bytes", "deep"])
+@pytest.mark.parametrize("body", [
+    {"error": {"message": "overloaded"}},
+    *({"choices": choices}
+      for choices in [[], None, [None], ["x"], [{"message": None}], [{"message": "x"}], [{}]]),
+    *(Status(200, body) for body in ["[]", "null", "", HTML.body, b"\xff\xfe{", "[" * 100_000]),
+], ids=short)
 def test_a_body_that_is_no_completion_is_asked_again_then_fails_the_item(tmp_path, fake_llm, body):
     fake_llm.script(body)
     assert "THOUGHT" in chat(fake_llm, tmp_path)[0].text
@@ -176,228 +182,224 @@ def test_a_body_that_is_no_completion_is_asked_again_then_fails_the_item(tmp_pat
 
 
 def spoilt(**message) -> dict:
-    return {"choices": [{"message": {"content": TURN, **message}, "finish_reason": {}}], "model": ["m"],
-            "usage": {"prompt_tokens": 70, "completion_tokens": 30}}
+    choice = {"message": {"content": TURN, **message}, "finish_reason": {}}
+    return {"choices": [choice], "model": ["m"],
+            "usage": usage_of(70, 30)}
+
+
+@pytest.mark.parametrize("body", [
+    *(spoilt(content=content) for content in ([{"text": 7}], [["x"]], ["x"], 7, {})),
+    {**spoilt(), "choices": {}}, {**spoilt(), "choices": [[]]},
+])
+def test_a_reply_of_the_wrong_shape_is_a_failed_call_that_stays_in_the_ledger(
+        tmp_path, fake_llm, body):
+    write_prompts(tmp_path, 2)
+    write_toml(tmp_path, {"retry_max": 1, "model": "m"},
+               '[prices]\n"m" = { in = 1000.0, out = 1000.0 }\n')
+    fake_llm.script(body, body, body)   # item 1 fails; item 2 is answered at its second try
+    assert run_king(tmp_path, fake_llm) == 1 and "without a chat completion" in failure(tmp_path)
+    lines = ledger_lines(tmp_path / "answer")
+    paid = [[call["tokens_in"] for call in line["calls"]] for line in lines]
+    assert paid == [[70, 70], [70, 100]]
+    assert spent_usd(tmp_path) == pytest.approx(0.1 * 3 + 0.12)
 
 
 DEEP = '[{"id": {}, "function": {"name": [1], "arguments": ' + "[" * 600 + "]" * 600 + "}}]"
 
 
-WRONG = ('[{"text": 7}]', '[["x"]]', '["x"]', "7", "{}")   # as the content
-
-
-@pytest.mark.parametrize("body", [*(spoilt(content=json.loads(text)) for text in WRONG), {**spoilt(), "choices": {}},
-                                  {**spoilt(), "choices": [[]]}], ids=[*WRONG, "choices", "choice"])
-def test_a_reply_of_the_wrong_shape_is_a_failed_call_that_stays_in_the_ledger(tmp_path, fake_llm, body):
-    write_prompts(tmp_path, 2)
-    write_toml(tmp_path, {"retry_max": 1, "model": "m"}, '[prices]\n"m" = { in = 1000.0, out = 1000.0 }\n')
-    fake_llm.script(body, body, body)   # the first item fails; the second is answered at its second try
-    done = run_script("king.py", tmp_path, *flags_for(fake_llm, "--workers", 1))
-    assert done.returncode == 1 and "Traceback" not in done.stderr and "without a chat completion" in done.stderr
-    paid = [[call["tokens_in"] for call in line["calls"]] for line in ledger_lines(tmp_path / "answer")]
-    assert paid == [[70, 70], [70, 100]]
-    assert spent_usd(tmp_path) == pytest.approx(0.1 * 3 + 0.12)
-
-
-@pytest.mark.parametrize("tool_calls", ["7", "[7, {}, {\"function\": []}]", DEEP, "9" * 5_000],
-                         ids=["number", "rubbish", "deep", "5,000 digits"])
+@pytest.mark.parametrize(
+    "tool_calls", ["7", '[7, {}, {"function": []}]', DEEP, "9" * 5_000], ids=short)
 def test_what_nobody_reads_in_a_reply_may_have_any_shape(tmp_path, fake_llm, tool_calls):
-    fake_llm.script(Status(200, json.dumps(spoilt(tool_calls="HERE")).replace('"HERE"', tool_calls)))
+    body = json.dumps(spoilt(tool_calls="HERE")).replace('"HERE"', tool_calls)
+    fake_llm.script(Status(200, body))
     reply, [call] = chat(fake_llm, tmp_path)
     assert (reply.text, reply.finish_reason, reply.model, call["tokens_out"]) == (TURN, "", "", 30)
 
 
-def test_a_spoilt_reply_of_a_killed_run_is_paid_for_by_the_next(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
-    fake_llm.script(spoilt(content=7), HANG)
-    process = start_script("king.py", tmp_path, *flags_for(fake_llm))
-    fake_llm.wait_for(2)
-    kill(process)
-    assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode == 0
-    [line] = ledger_lines(tmp_path / "answer")
-    assert [call["tokens_in"] for call in line["calls"]] == [70, 100]
-    assert not list((tmp_path / "answer" / "_partial").glob("*"))
-
-
-@pytest.mark.parametrize("code, says", [(400, "max_prompt_tokens"), (404, "--model"), (413, "max_prompt_tokens"),
+@pytest.mark.parametrize("code, says", [(400, "max_prompt_tokens"), (404, "--model"),
+                                        (413, "max_prompt_tokens"),
                                         (422, "field")])
 def test_a_refused_request_fails_its_item_and_says_what_to_mend(tmp_path, fake_llm, code, says):
     write_prompts(tmp_path, 2)
-    write_toml(tmp_path)
     fake_llm.script(Status(code, "because"))
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm, "--workers", 1)) == 1
-    [line] = ledger_lines(tmp_path / "answer", state="failed")
-    assert says in line["error"] and "because" in line["error"] and len(answers(tmp_path)) == 1
+    assert run_king(tmp_path, fake_llm) == 1 and len(answers(tmp_path)) == 1
+    assert says in failure(tmp_path) and "because" in failure(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["THOUGHT: half \ud800.\n\n```bash\nls\n```", "THOUGHT: a \x00.\n\n```bash\nls\n```"],
-                         ids=["surrogate", "NUL"])
-def test_a_reply_that_cannot_be_stored_fails_its_item_alone(tmp_path, fake_llm, text):
+@pytest.mark.parametrize("character", ["\ud800", "\x00"], ids=["surrogate", "NUL"])
+def test_a_reply_that_cannot_be_stored_fails_its_item_alone(tmp_path, fake_llm, character):
     write_prompts(tmp_path, 2)
-    fake_llm.script(*[text] * 3)
-    done = run_script("king.py", tmp_path, *flags_for(fake_llm, "--workers", 1))
-    assert done.returncode == 1 and "Traceback" not in done.stderr and answers(tmp_path) == ["prompts_2_1_2"]
+    fake_llm.script(*[TURN.replace("look", character)] * 3)
+    assert run_king(tmp_path, fake_llm) == 1 and answers(tmp_path) == ["prompts_2_1_2"]
 
 
 def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
-    write_toml(tmp_path, {"model": "wrong"}, '[king]\nendpoint = "mine"\nmodel = "own"\ntemperature = 0.5\n'
-               f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}/"\nheaders = {{ "X-Team" = "data" }}\n')
+    write_toml(tmp_path, {"model": "wrong"},
+               '[king]\nendpoint = "mine"\nmodel = "own"\ntemperature = 0.5\n'
+               f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}/"\n'
+               'headers = { "X-Team" = "data" }\n')
     assert run_here(king.main, tmp_path) == 0
     request = fake_llm.requests[0]
-    assert (request.body["model"], request.body["temperature"], request.headers["x-team"]) == ("own", 0.5, "data")
+    assert (request.body["model"], request.body["temperature"]) == ("own", 0.5)
+    assert request.headers["x-team"] == "data"
     assert request.path == "/v1/chat/completions"
 
 
-# kept replies --------------------------------------------------------------------------------------------------------
+# kept replies -------------------------------------------------------------------------------------
 
-def partial(root, name="prompts_1_1_1"):
-    path = root / "answer" / "_partial" / f"{name}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
-
-
-def test_a_reply_of_an_unfinished_item_is_not_asked_for_again(tmp_path, fake_llm):
+@pytest.fixture
+def interrupted(tmp_path, fake_llm):
+    """An item whose first reply was no turn and whose second request was refused."""
     write_prompts(tmp_path, 1)
     fake_llm.script(NO_BLOCK, Status(400, "no"))
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 1
-    assert [line["reply"]["text"] for line in partial(tmp_path)] == [NO_BLOCK]
+    assert run_king(tmp_path, fake_llm) == 1
+    return tmp_path
+
+
+def killed_at(root, fake, *replies) -> None:
+    """Run king.py on one prompt, and kill it at the call after these replies."""
+    write_prompts(root, 1)
+    fake.script(*replies, HANG)
+    process = start_script("king.py", root, *flags_for(fake))
+    fake.wait_for(len(replies) + 1)
+    kill(process)
+
+
+def test_a_reply_of_an_unfinished_item_is_not_asked_for_again(interrupted, fake_llm):
+    assert [json.loads(line)["reply"]["text"] for line in partial(interrupted).open()] == [NO_BLOCK]
     fake_llm.script(NO_BLOCK, TURN)   # tries 2 and 3: the first one is there already
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 0
-    assert fake_llm.n_requests == 4 and read_answer(tmp_path, "prompts_1_1_1")["king"] == TURN
+    assert run_king(interrupted, fake_llm) == 0
+    assert fake_llm.n_requests == 4 and answered_turn(interrupted) == TURN
 
 
-def test_a_good_reply_without_its_record_makes_the_record_without_a_call(tmp_path, fake_llm):
+def test_a_good_reply_without_its_record_makes_the_record_without_a_call(interrupted, fake_llm):
     """So a kill leaves it that comes between the reply and the record."""
-    write_prompts(tmp_path, 1)
-    fake_llm.script(NO_BLOCK, Status(400))
-    run_here(king.main, tmp_path, *flags_for(fake_llm))
-    path = tmp_path / "answer" / "_partial" / "prompts_1_1_1.jsonl"
+    path = partial(interrupted)
     path.write_text(path.read_text().replace(json.dumps(NO_BLOCK), json.dumps(TURN)))
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 0
-    assert fake_llm.n_requests == 2 and read_answer(tmp_path, "prompts_1_1_1")["king"] == TURN
+    assert run_king(interrupted, fake_llm) == 0
+    assert fake_llm.n_requests == 2 and answered_turn(interrupted) == TURN
 
 
 def test_kept_replies_are_gone_when_the_record_is_there(tmp_path, fake_llm):
     write_prompts(tmp_path, 2)
     fake_llm.script(NO_BLOCK)
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 0
-    assert [p.name for p in (tmp_path / "answer" / "_partial").glob("*")] == []
+    assert run_king(tmp_path, fake_llm) == 0
+    assert list((tmp_path / "answer" / "_partial").iterdir()) == []
 
 
 def test_after_a_kill_rejected_replies_count_as_tries(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
-    fake_llm.script(NO_BLOCK, NO_BLOCK, HANG)
-    run = start_script("king.py", tmp_path, *flags_for(fake_llm))
-    fake_llm.wait_for(3)
-    kill(run)
+    killed_at(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK)
     fake_llm.script(NO_BLOCK)   # the third and last try
-    again = run_script("king.py", tmp_path, *flags_for(fake_llm))
-    assert again.returncode == 1 and "3 tries" in again.stderr
+    assert run_king(tmp_path, fake_llm) == 1 and "3 tries" in failure(tmp_path)
     assert fake_llm.n_requests == 4
 
 
 def test_after_a_kill_a_try_that_is_left_is_used(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
-    fake_llm.script(NO_BLOCK, HANG)
-    run = start_script("king.py", tmp_path, *flags_for(fake_llm))
-    fake_llm.wait_for(2)
-    kill(run)
-    assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode == 0
+    killed_at(tmp_path, fake_llm, NO_BLOCK)
+    assert run_king(tmp_path, fake_llm) == 0
     assert fake_llm.n_requests == 3 and answers(tmp_path) == ["prompts_1_1_1"]
 
 
-def test_a_line_torn_by_a_kill_costs_no_other_reply(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
-    fake_llm.script(NO_BLOCK, Status(400))
-    run_here(king.main, tmp_path, *flags_for(fake_llm))
-    path = tmp_path / "answer" / "_partial" / "prompts_1_1_1.jsonl"
-    path.write_bytes(path.read_bytes() + b'{"stage":"king","req')
-    fake_llm.script(NO_BLOCK, Status(400))   # the second try is asked, and written behind the torn line
-    run_here(king.main, tmp_path, *flags_for(fake_llm))
+def test_a_spoilt_reply_of_a_killed_run_is_paid_for_by_the_next(tmp_path, fake_llm):
+    killed_at(tmp_path, fake_llm, spoilt(content=7))
+    assert run_king(tmp_path, fake_llm) == 0
+    [line] = ledger_lines(tmp_path / "answer")
+    assert [call["tokens_in"] for call in line["calls"]] == [70, 100]
+    assert not partial(tmp_path).exists()
+
+
+def test_a_line_torn_by_a_kill_costs_no_other_reply(interrupted, fake_llm):
+    with partial(interrupted).open("a") as file:
+        file.write('{"stage":"king","req')
+    fake_llm.script(NO_BLOCK, Status(400))   # the second try is written behind the torn line
+    run_king(interrupted, fake_llm)
     assert fake_llm.n_requests == 4
     fake_llm.script(NO_BLOCK)
-    run_here(king.main, tmp_path, *flags_for(fake_llm))   # both are served, the third and last try is asked
-    assert fake_llm.n_requests == 5 and answers(tmp_path) == []
+    run_king(interrupted, fake_llm)   # both are served, the third and last try is asked
+    assert fake_llm.n_requests == 5 and answers(interrupted) == []
 
 
 def test_after_a_failure_for_its_format_the_rerun_asks_anew(tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
     fake_llm.script(NO_BLOCK, NO_BLOCK, NO_BLOCK)
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 1
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 0
+    assert [run_king(tmp_path, fake_llm) for _ in range(2)] == [1, 0]
     assert fake_llm.n_requests == 4 and answers(tmp_path) == ["prompts_1_1_1"]
 
 
-def test_a_kept_reply_to_another_request_is_not_served(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
-    fake_llm.script(NO_BLOCK, Status(400))
-    run_here(king.main, tmp_path, *flags_for(fake_llm))
+def test_a_kept_reply_to_another_request_is_not_served(interrupted, fake_llm):
     fake_llm.script(NO_BLOCK, NO_BLOCK, TURN)
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm, "--model", "another")) == 0
+    assert run_king(interrupted, fake_llm, "--model", "another") == 0
     assert fake_llm.n_requests == 5
 
 
 def test_kept_replies_of_another_stage_survive(tmp_path, fake_llm):
     write_prompts(tmp_path, 1), write_commits(tmp_path, 1)
-    flags = flags_for(fake_llm)
-    run_here(king.main, tmp_path, *flags)
+    run_king(tmp_path, fake_llm)
     fake_llm.script(NO_BLOCK, Status(400))
-    assert run_here(ch.main, tmp_path, *flags) == 1
-    assert run_here(king.main, tmp_path, *flags, "--force") == 0
-    assert {line["stage"] for line in partial(tmp_path)} == {"ch"}
+    assert run_here(ch.main, tmp_path, *flags_for(fake_llm)) == 1
+    assert run_king(tmp_path, fake_llm, "--force") == 0
+    assert {json.loads(line)["stage"] for line in partial(tmp_path).open()} == {"ch"}
     n = fake_llm.n_requests
     fake_llm.script(NO_BLOCK, TURN)   # its tries 2 and 3
-    assert run_here(ch.main, tmp_path, *flags) == 0
-    assert fake_llm.n_requests == n + 2 and read_answer(tmp_path, "prompts_1_1_1")["challenger"] == TURN
+    assert run_here(ch.main, tmp_path, *flags_for(fake_llm)) == 0
+    assert fake_llm.n_requests == n + 2
+    assert read_answer(tmp_path, "prompts_1_1_1")["challenger"] == TURN
 
 
 def test_force_asks_again(tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
-    run_here(king.main, tmp_path, *flags_for(fake_llm))
+    run_king(tmp_path, fake_llm)
     fake_llm.script(TURN)
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm, "--force")) == 0
-    assert fake_llm.n_requests == 2 and read_answer(tmp_path, "prompts_1_1_1")["king"] == TURN
+    assert run_king(tmp_path, fake_llm, "--force") == 0
+    assert fake_llm.n_requests == 2 and answered_turn(tmp_path) == TURN
 
 
-# keys ----------------------------------------------------------------------------------------------------------------
+# keys ---------------------------------------------------------------------------------------------
+
+def assert_hidden(root, *runs) -> None:
+    assert not any(KEY in run.stdout + run.stderr for run in runs)
+    assert KEY not in everything_under(root)
+
 
 def echo(code):
-    """A server that says back what it was sent, the key among it."""
-    return lambda request: Status(code, f"bad request: {json.dumps(request.headers)}")
-
-
-def echo_alone(code):
+    """Return a reply that repeats the key."""
     return lambda request: Status(code, request.headers["authorization"])
 
 
-@pytest.mark.parametrize("reply", [echo_alone(400), echo(400), echo_alone(401), echo_alone(404), echo_alone(500),
-                                   echo_alone(200), lambda request: {"error": request.headers["authorization"]}],
-                         ids=["400", "400 headers", "401", "404", "500", "200", "200 json"])
+@pytest.mark.parametrize("reply", [*map(echo, [200, 400, 401, 404, 500]),
+                                   lambda request: Status(400, request.headers),
+                                   lambda request: {"error": request.headers["authorization"]}],
+                         ids=["200", "400", "401", "404", "500", "400 headers", "200 json"])
 def test_a_key_that_the_endpoint_says_back_is_nowhere(tmp_path, fake_llm, reply):
     write_prompts(tmp_path, 2)
     write_toml(tmp_path, {"retry_max": 1})
     fake_llm.script(OK)
     fake_llm.always(reply)
-    done = run_script("king.py", tmp_path, *flags_for(fake_llm, "--log-level", "debug", "--workers", 1),
+    flags = flags_for(fake_llm, "--log-level", "debug", "--workers", 1)
+    done = run_script("king.py", tmp_path, *flags,
                       env={"QIANFAN_BEARER_TOKEN": KEY})
     assert done.returncode == 1 and fake_llm.requests[0].headers["authorization"] == f"Bearer {KEY}"
-    assert KEY not in done.stdout + done.stderr + everything_under(tmp_path)
+    assert_hidden(tmp_path, done)
 
 
 @pytest.mark.parametrize("flags, env", [
     (["--llm-auth-token", KEY], {}), ([], {"QIANFAN_BEARER_TOKEN": KEY}),
-    (["--llm", "mine"], {"MY_KEY": KEY}), ([], {"QIANFAN_BEARER_TOKEN": KEY, "CHUTES_API_KEY": KEY, "HF_TOKEN": KEY}),
+    (["--llm", "mine"], {"MY_KEY": KEY}),
+    ([], {"QIANFAN_BEARER_TOKEN": KEY, "CHUTES_API_KEY": KEY, "HF_TOKEN": KEY}),
 ], ids=["flag", "environment", "endpoint", "all"])
 def test_a_key_is_in_no_output_of_a_whole_run(tmp_path, fake_llm, flags, env):
     write_prompts(tmp_path, 3)
-    write_toml(tmp_path, more=f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}"\napi_key_env = "MY_KEY"\n')
+    write_toml(tmp_path, more=f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}"\n'
+               'api_key_env = "MY_KEY"\n')
     fake_llm.script(NO_BLOCK, Status(400))   # a failed item and kept replies too
     to = [] if "--llm" in flags else flags_for(fake_llm)
-    done = run_script("king.py", tmp_path, *to, *flags, "--log-level", "debug", "--workers", 1, env=env)
+    done = run_script("king.py", tmp_path, *to, *flags, "--log-level", "debug", "--workers", 1,
+                      env=env)
     assert done.returncode == 1 and fake_llm.requests[0].headers["authorization"] == f"Bearer {KEY}"
     shown = run_script("king.py", tmp_path, *to, *flags, "--show-config", env=env)
     assert shown.returncode == 0 and fake_llm.base_url in shown.stdout
-    assert KEY not in done.stdout + done.stderr + shown.stdout + shown.stderr + everything_under(tmp_path)
+    assert_hidden(tmp_path, done, shown)
 
 
 def test_the_password_of_a_proxy_is_shown_nowhere(tmp_path, fake_llm):
@@ -405,29 +407,30 @@ def test_the_password_of_a_proxy_is_shown_nowhere(tmp_path, fake_llm):
     write_toml(tmp_path, {"retry_max": 0})
     proxy = fake_llm.url.replace("http://", f"http://me:{KEY}@")
     fake_llm.always(Status(503))
-    done = run_script("king.py", tmp_path, "--llm-base-url", "http://model.invalid/v1", "--proxy", proxy)
+    done = run_script("king.py", tmp_path, "--llm-base-url", "http://model.invalid/v1",
+                      "--proxy", proxy)
     shown = run_script("king.py", tmp_path, "--proxy", proxy, "--show-config")
     assert fake_llm.n_requests == 1 and "llm.proxy" in shown.stdout
-    assert KEY not in done.stdout + done.stderr + shown.stdout + shown.stderr + everything_under(tmp_path)
+    assert_hidden(tmp_path, done, shown)
 
 
-def test_no_key_is_an_error_that_names_the_ways_out(tmp_path):
+def test_no_key_is_an_error_that_names_the_ways_out(tmp_path, capsys):
     write_prompts(tmp_path, 1)
-    done = run_script("king.py", tmp_path)
-    assert done.returncode == 2 and answers(tmp_path) == []
-    for way in ("CHUTES_API_KEY", "--llm-base-url", "--llm embedded"):
-        assert way in done.stderr
+    assert run_here(king.main, tmp_path) == 2 and answers(tmp_path) == []
+    printed = capsys.readouterr().err
+    assert all(way in printed for way in ("CHUTES_API_KEY", "--llm-base-url", "--llm embedded"))
 
 
 @pytest.mark.parametrize("key", ["sk-\u00e9", "sk-a\nb", "sk-a\tb"])
-def test_a_key_that_cannot_be_sent_is_refused_before_the_first_call(tmp_path, fake_llm, key):
+def test_a_key_that_cannot_be_sent_is_refused_before_the_first_call(
+        tmp_path, fake_llm, capsys, monkeypatch, key):
     write_prompts(tmp_path, 1)
-    done = run_script("king.py", tmp_path, *flags_for(fake_llm), env={"QIANFAN_BEARER_TOKEN": key})
-    assert done.returncode == 2 and fake_llm.n_requests == 0 and key not in done.stderr
+    monkeypatch.setenv("QIANFAN_BEARER_TOKEN", key)
+    assert run_king(tmp_path, fake_llm) == 2
+    assert fake_llm.n_requests == 0 and key not in capsys.readouterr().err
 
 
 def test_a_wrong_key_is_told_without_a_traceback(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
     fake_llm.always(Status(401, "invalid api key"))
     with pytest.raises(RunStopped, match="refused the key"):
         chat(fake_llm, tmp_path, key=KEY)

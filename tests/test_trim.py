@@ -1,22 +1,32 @@
-"""Requests within max_prompt_tokens: what stays, what is cut first, what the cut says, when an item fails for it."""
+"""Requests within max_prompt_tokens: what stays, what is cut first, when an item fails for it."""
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import random
 import re
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
-from conftest import answers, flags_for, ledger_lines, run_here, settings_for, write_commits, write_prompts, write_toml
+from conftest import (
+    answers,
+    flags_for,
+    ledger_lines,
+    read_answer,
+    run_here,
+    settings_for,
+    write_commits,
+    write_prompts,
+    write_toml,
+)
 
 import ch
 import king
 from codedata.duel.answer import challenger_messages
 from codedata.errors import ItemFailed
 from codedata.llm import Client, Models
-from codedata.llm.trim import MESSAGE_TOKENS, SHORTEST_BODY, estimate_tokens, fit
+from codedata.llm.trim import MESSAGE_TOKENS, MIN_BODY_CHARS, estimate_tokens, fit
 from codedata.records import Answer, Commit
 
 MARKER = re.compile(r"\[… ([\d,]+) messages left out here: ([\d,]+) characters …\]")
@@ -26,13 +36,18 @@ BODY_MARKER = re.compile(r"\n\[… [\d,]+ characters left out here …\]\n")
 def size(messages, fixed="", patches=()) -> int:
     """Tokens of a whole request; what is fixed may have to be a message of its own."""
     return (sum(estimate_tokens(m["content"]) + MESSAGE_TOKENS for m in messages)
-            + (estimate_tokens(fixed) + MESSAGE_TOKENS if fixed else 0) + sum(map(estimate_tokens, patches)))
+            + (estimate_tokens(fixed) + MESSAGE_TOKENS if fixed else 0)
+            + sum(map(estimate_tokens, patches)))
 
 
 def history(*bodies, system="You are an agent.") -> list[dict]:
     """System message, then user and assistant in turn."""
     start = [{"role": "system", "content": system}] if system else []
-    return start + [{"role": ("user", "assistant")[i % 2], "content": body} for i, body in enumerate(bodies)]
+    roles = itertools.cycle(["user", "assistant"])
+    return start + [{"role": next(roles), "content": body} for body in bodies]
+
+
+SHORT = history("the task")
 
 
 def turns(n: int, chars: int = 300) -> list[dict]:
@@ -41,86 +56,50 @@ def turns(n: int, chars: int = 300) -> list[dict]:
 
 
 def patch_of(*files, lines=20) -> str:
-    return "".join(f"diff --git a/{f} b/{f}\n--- a/{f}\n+++ b/{f}\n" + f"+line of {f}\n" * lines for f in files)
+    return "".join(f"diff --git a/{f} b/{f}\n--- a/{f}\n+++ b/{f}\n" + f"+line of {f}\n" * lines
+                   for f in files)
 
 
-# what stays and what goes --------------------------------------------------------------------------------------------
+# what stays and what goes -------------------------------------------------------------------------
 
 def test_what_fits_is_left_as_it_is():
     long, patches = turns(10), (patch_of("a.py"), "")
     fitted = fit(long, size(long, "fixed", patches), fixed="fixed", patches=patches)
     assert (fitted.messages, fitted.patches, fitted.cut) == (long, list(patches), "")
+    assert fit(long, size(long) - 1).cut == "2 of 12 messages"   # one token less
 
 
-def test_one_token_less_and_the_middle_is_cut():
-    long = turns(10)
-    fitted = fit(long, size(long) - 1)
-    assert fitted.messages != long and fitted.cut == "2 of 12 messages"
-
-
-def test_system_task_and_the_last_two_messages_stay():
-    long = turns(20)
-    fitted = fit(long, 400)
-    assert fitted.messages[:2] == long[:2] and fitted.messages[-2:] == long[-2:]
-    assert size(fitted.messages) <= 400
-
-
-def test_the_newest_turns_are_kept_and_the_oldest_go():
-    long = turns(20)
-    fitted = fit(long, 1200)
-    kept = fitted.messages[4:]   # behind system, task and the two marker messages
-    assert 2 < len(kept) < 20 and kept == long[-len(kept):]
-
-
-def test_no_more_is_cut_than_needed():
+def test_the_newest_turns_that_fit_are_kept_and_a_marker_counts_the_rest():
     long = turns(20)
     for limit in range(400, size(long), 97):
         fitted = fit(long, limit)
-        room_for_a_turn = 2 * (100 + MESSAGE_TOKENS)
-        assert limit - room_for_a_turn - 10 <= size(fitted.messages) <= limit
-
-
-def test_a_marker_tells_how_much_is_left_out():
-    long = turns(20)
-    fitted = fit(long, 1000)
-    [(n, chars)] = MARKER.findall(json.dumps(fitted.messages, ensure_ascii=False))
-    left_out = [m for m in long if m not in fitted.messages]
-    assert int(n) == len(left_out) > 0
-    assert int(chars.replace(",", "")) == sum(len(m["content"]) for m in left_out)
-    assert fitted.cut == f"{n} of 22 messages"
-
-
-@pytest.mark.parametrize("n", [10, 11], ids=["ends with the user", "ends with the assistant"])
-@pytest.mark.parametrize("system", ["You are an agent.", ""], ids=["system", "no system"])
-def test_roles_go_on_alternating(n, system):
-    long = history("the task", *["x" * 300] * n, system=system)
-    for limit in range(320, size(long), 50):
-        roles = [m["role"] for m in fit(long, limit).messages]
-        assert all(a != b for a, b in pairwise(roles)), roles
-        assert roles[-1] == long[-1]["role"]
+        kept = fitted.messages[4:]   # behind system, task and the two marker messages
+        assert fitted.messages[:2] == long[:2] and kept == long[-len(kept):] and len(kept) >= 2
+        # no more is cut than needed
+        assert limit - size(long[-2:]) - 10 <= size(fitted.messages) <= limit
+        left_out = long[2:-len(kept)]
+        [(n, chars)] = MARKER.findall(json.dumps(fitted.messages, ensure_ascii=False))
+        assert int(chars.replace(",", "")) == sum(len(m["content"]) for m in left_out)
+        assert int(n) == len(left_out) and fitted.cut == f"{n} of 22 messages"
 
 
 def test_long_last_messages_lose_their_middle_not_their_ends():
-    long = history("the task", "old " * 500, "START" + "a" * 5000 + "END", "BEGIN" + "b" * 6000 + "FINISH")
+    long = history("the task", "old " * 500, "START" + "a" * 5000 + "END",
+                   "BEGIN" + "b" * 6000 + "FINISH")
     fitted = fit(long, 1500)
     first, last = fitted.messages[-2]["content"], fitted.messages[-1]["content"]
-    assert first.startswith("START") and first.endswith("END") and last.startswith("BEGIN") and last.endswith("FINISH")
+    assert first.startswith("START") and first.endswith("END") and last.startswith("BEGIN")
+    assert last.endswith("FINISH")
     assert BODY_MARKER.search(last) and size(fitted.messages) <= 1500
     assert "the middle of a last message" in fitted.cut
 
 
 def test_last_messages_are_whole_where_cutting_the_rest_is_enough():
     long = history("the task", "o" * 9000, "p" * 9000, "q" * 900, "r" * 900)
-    assert [m["content"] for m in fit(long, 900).messages[-2:]] == ["q" * 900, "r" * 900]
+    assert fit(long, 900).messages[-2:] == long[-2:]
 
 
-def test_system_and_task_are_never_cut():
-    long = history("task " * 400, "a" * 9000, "b" * 9000, system="system " * 300)
-    fitted = fit(long, 2000)
-    assert fitted.messages[:2] == long[:2]
-
-
-# patches -------------------------------------------------------------------------------------------------------------
+# patches ------------------------------------------------------------------------------------------
 
 def test_patches_are_cut_only_after_the_history():
     long, patch = turns(20), patch_of("a.py", "b.py", "c.py")
@@ -129,60 +108,64 @@ def test_patches_are_cut_only_after_the_history():
         fitted = fit(long, limit, patches=(patch,))
         assert fitted.patches == [patch] and fitted.messages != long
     fitted = fit(long, 250 + whole, patches=(patch,))
-    assert fitted.patches != [patch] and len(fitted.messages) == 6   # system, task, marker (2), the last two
+    # system, task, marker (2), the last two
+    assert fitted.patches != [patch] and len(fitted.messages) == 6
 
 
 def test_patches_are_cut_at_file_borders_from_the_end_and_say_which():
     files = [patch_of(f) for f in ("a.py", "dir/b.py", "c.py")]
-    short = history("the task")
-    fitted = fit(short, size(short, patches=files) - 1, patches=("".join(files),))
-    assert fitted.patches == [files[0] + files[1] + f"[the patch of c.py is left out: {len(files[2])} characters]\n"]
+    fitted = fit(SHORT, size(SHORT, patches=files) - 1, patches=("".join(files),))
+    note = f"[the patch of c.py is left out: {len(files[2])} characters]\n"
+    assert fitted.patches == [files[0] + files[1] + note]
     assert fitted.cut == "1 files of the patch"
-    fitted = fit(short, size(short, patches=files[:1]) + 60, patches=("".join(files),))
+    fitted = fit(SHORT, size(SHORT, patches=files[:1]) + 60, patches=("".join(files),))
     assert fitted.patches[0].startswith(files[0] + "[the patch of dir/b.py is left out")
 
 
 def test_the_last_patch_goes_first():
     patch, tests = patch_of("a.py"), patch_of("test_a.py", "test_b.py")
-    short = history("the task")
-    fitted = fit(short, size(short, patches=(patch, "")) + 60, patches=(patch, tests))
+    fitted = fit(SHORT, size(SHORT, patches=(patch, "")) + 60, patches=(patch, tests))
     assert fitted.patches[0] == patch and "+line" not in fitted.patches[1]
 
 
-def test_a_patch_without_file_headers_goes_as_a_whole():
-    short = history("the task")
-    fitted = fit(short, 100, patches=("@@ -1 +1 @@\n" + "-a\n+b\n" * 300,))
-    assert "+b" not in fitted.patches[0] and "left out" in fitted.patches[0]
+@pytest.mark.parametrize("patch, gone", [
+    ("@@ -1 +1 @@\n" + "-a\n+b\n" * 300, "+b"),
+    # looks like a border, and is none
+    ("diff --git a/x b/x\n" + "+    diff --git a/y b/y\n" * 50, "diff --git a/y"),
+], ids=["no header", "no border"])
+def test_a_patch_that_is_one_file_goes_as_a_whole(patch, gone):
+    [left] = fit(SHORT, 60, patches=(patch,)).patches
+    assert left.count("left out") == 1 and gone not in left
 
 
-def test_a_line_that_only_looks_like_a_file_border_is_none():
-    patch = "diff --git a/x b/x\n" + "+    diff --git a/y b/y\n" * 50
-    short = history("the task")
-    [left] = fit(short, 60, patches=(patch,)).patches
-    assert left.count("left out") == 1 and "diff --git a/y" not in left
-
-
-# when it does not fit ------------------------------------------------------------------------------------------------
+# when it does not fit -----------------------------------------------------------------------------
 
 @pytest.mark.parametrize("long, fixed", [
-    (history("task " * 300, "a", "b"), ""), (history("the task", "a", "b", system="system " * 300), ""),
-    (history("the task"), "rule " * 300), ([], "rule " * 300),
+    (history("task " * 300, "a", "b"), ""),
+    (history("the task", "a", "b", system="system " * 300), ""),
+    (SHORT, "rule " * 300), ([], "rule " * 300),
 ], ids=["task", "system", "fixed", "no history"])
 def test_what_may_not_be_cut_and_is_too_long_fails_the_item(long, fixed):
     with pytest.raises(ItemFailed, match="max_prompt_tokens"):
         fit(long, 300, fixed=fixed, patches=(patch_of("a.py"),))
 
 
+def split(messages) -> tuple[list, list]:
+    """Return (system and task, the rest)."""
+    n_head = next((i + 1 for i, m in enumerate(messages) if m["role"] != "system"), len(messages))
+    return messages[:n_head], messages[n_head:]
+
+
 def floor(messages, patches) -> int:
     """Tokens of the shortest request that may be made of these."""
-    head = next((i + 1 for i, m in enumerate(messages) if m["role"] != "system"), len(messages))
-    last = messages[head:][-2:]
-    marker = 2 * (MESSAGE_TOKENS + 30) if len(messages) - head > 2 else 0
-    half = SHORTEST_BODY // 2
+    head, rest = split(messages)
+    marker = 2 * (MESSAGE_TOKENS + 30) if len(rest) > 2 else 0
+    half = MIN_BODY_CHARS // 2
     bodies = [min(text, text[:half] + "…" * 20 + text[-half:], key=estimate_tokens)
-              for text in (m["content"] for m in last)]
-    n_files = [max(1, p.count("diff --git ")) * bool(p) for p in patches]
-    return size(messages[:head]) + marker + sum(estimate_tokens(b) + MESSAGE_TOKENS for b in bodies) + 40 * sum(n_files)
+              for text in (m["content"] for m in rest[-2:])]
+    n_files = sum(max(1, patch.count("diff --git ")) for patch in patches if patch)
+    n_bodies = sum(estimate_tokens(body) + MESSAGE_TOKENS for body in bodies)
+    return size(head) + marker + n_bodies + 40 * n_files
 
 
 def assert_fit(messages, limit, fixed="", patches=()):
@@ -197,14 +180,15 @@ def assert_fit(messages, limit, fixed="", patches=()):
     assert fit(messages, limit, fixed=fixed, patches=patches) == fitted
     assert size(fitted.messages, fixed, fitted.patches) <= limit
     assert bool(fitted.cut) == (fitted.messages != messages or fitted.patches != list(patches))
-    head = next((i + 1 for i, m in enumerate(messages) if m["role"] != "system"), len(messages))
-    assert fitted.messages[:head] == messages[:head]
-    assert [m["role"] for m in fitted.messages[-2:]] == [m["role"] for m in messages[-2:]]
+    head, _ = split(messages)
+    fitted_head, fitted_rest = fitted.messages[:len(head)], fitted.messages[len(head):]
+    roles = [m["role"] for m in fitted.messages]
+    assert fitted_head == head and all(a != b for a, b in itertools.pairwise(roles))
+    assert roles[-2:] == [m["role"] for m in messages[-2:]]
     if fitted.patches != list(patches):   # the history gave all it could
-        assert len(fitted.messages) <= head + 4
-        assert all(len(m["content"]) <= max(len(o["content"]) if len(o["content"]) <= SHORTEST_BODY + 60 else 0,
-                                            SHORTEST_BODY + 60)
-                   for m, o in zip(fitted.messages[head:][-2:], messages[head:][-2:], strict=True))
+        assert len(fitted_rest) <= 4
+        for cut in fitted_rest[-2:]:
+            assert len(cut["content"]) <= MIN_BODY_CHARS + 60
 
 
 TEXTS = {"ascii": "lorem ipsum ", "accents": "größe à côté ", "cjk": "数据训练", "emoji": "🙂🙃"}
@@ -217,9 +201,10 @@ def test_any_history_fits_whole_or_fails_rightly(seed):
     def body():
         text = TEXTS[rng.choice(list(TEXTS))]
         return text * int(rng.paretovariate(0.8))
-    messages = history(body()[:300], *[body()[:6000] for _ in range(2 * rng.randrange(12))],
+    messages = history(body()[:300], *[body()[:6000] for _ in range(rng.randrange(24))],
                        system=rng.choice(["", "You are an agent."]))
-    patches = tuple(patch_of(*[f"f{i}.py" for i in range(rng.randrange(5))], lines=rng.randrange(1, 60))
+    patches = tuple(patch_of(*[f"f{i}.py" for i in range(rng.randrange(5))],
+                             lines=rng.randrange(1, 60))
                     for _ in range(2))
     for _ in range(12):
         limit = rng.randrange(50, size(messages, patches=patches) + 100)
@@ -243,38 +228,31 @@ def test_tokens_are_counted_by_the_function_that_is_given():
         fit(long, 200, tokens=len)
 
 
-# in the scripts ------------------------------------------------------------------------------------------------------
+# in the scripts -----------------------------------------------------------------------------------
 
-def request_tokens(request) -> int:
-    return size(request.messages)
-
-
-def long_prompts(root, n=1):
-    write_prompts(root, n, messages=turns(30))
-
-
-def test_king_sends_what_fits_and_the_ledger_says_what_was_cut(tmp_path, fake_llm):
-    long_prompts(tmp_path)
-    write_toml(tmp_path, {"max_prompt_tokens": 900})
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 0
-    assert request_tokens(fake_llm.requests[0]) <= 900
-    assert "left out here" in fake_llm.requests[0].text
-    [line] = ledger_lines(tmp_path / "answer")
-    assert re.fullmatch(r"\d+ of 32 messages", line["cut"])
+@pytest.fixture
+def trimmed(tmp_path, fake_llm):
+    """A function: run a script on a prompt with a long history, and return its ledger line."""
+    def run(main, limit: int, **prompt) -> dict:
+        if main is king.main:
+            write_prompts(tmp_path, 1, **{"messages": turns(30), **prompt})
+        write_toml(tmp_path, {"max_prompt_tokens": limit})
+        run_here(main, tmp_path, *flags_for(fake_llm))
+        return ledger_lines(tmp_path / "answer")[-1]
+    return run
 
 
-def test_without_a_limit_nothing_is_cut(tmp_path, fake_llm):
-    long_prompts(tmp_path)
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 0
-    assert fake_llm.requests[0].messages[:-1] == turns(30)[:-1] and "cut" not in ledger_lines(tmp_path / "answer")[0]
+def test_king_sends_what_fits_and_the_ledger_says_what_was_cut_and_the_record_is_whole(
+        trimmed, tmp_path, fake_llm):
+    assert re.fullmatch(r"\d+ of 32 messages", trimmed(king.main, 900)["cut"])
+    [request] = fake_llm.requests
+    assert size(request.messages) <= 900 and "left out here" in request.text
+    assert read_answer(tmp_path, "prompts_1_1_1")["messages"] == turns(30)
 
 
-def test_the_record_keeps_the_whole_history(tmp_path, fake_llm):
-    long_prompts(tmp_path)
-    write_toml(tmp_path, {"max_prompt_tokens": 900})
-    run_here(king.main, tmp_path, *flags_for(fake_llm))
-    [path] = (tmp_path / "answer").glob("[!_]*.json")
-    assert json.loads(path.read_text())["messages"] == turns(30)
+def test_without_a_limit_nothing_is_cut(trimmed, fake_llm):
+    assert "cut" not in trimmed(king.main, 0)
+    assert fake_llm.requests[0].messages[:-1] == turns(30)[:-1]
 
 
 def test_a_prompt_that_cannot_be_made_to_fit_fails_its_item_without_a_call(tmp_path, fake_llm):
@@ -289,29 +267,33 @@ def test_a_prompt_that_cannot_be_made_to_fit_fails_its_item_without_a_call(tmp_p
 
 @pytest.fixture
 def challenger_request(fake_llm):
-    """A function: what ch.py would send within `limit` tokens."""
+    """A function: return what ch.py would send within `limit` tokens, [] if that cannot be."""
     with Models(settings_for(fake_llm)) as models:
         spec = models.settings.model_spec("challenger")
 
         def request(limit: int, messages: list[dict], commit: Commit) -> list[dict]:
             client = Client(replace(spec, max_prompt_tokens=limit), models)
-            return challenger_messages(client, Answer("i", messages, "a", "k"), commit)
+            try:
+                return challenger_messages(client, Answer("i", messages, "a", "k"), commit)
+            except ItemFailed:
+                return []
         yield request
 
 
 def test_ch_cuts_history_then_patch_and_never_issue_description_or_files(challenger_request):
     messages, files = turns(30), ["a.py", "b.py", "test_a.py"]
-    commit = Commit("i", "r", "python", "0", "ISSUE " * 100, "DESCRIPTION " * 50, files, patch_of("a.py", "b.py"),
+    commit = Commit("i", "r", "python", "0", "ISSUE " * 100, "DESCRIPTION " * 50, files,
+                    patch_of("a.py", "b.py"),
                     patch_of("test_a.py"))
     whole_patches = []
     for limit in range(4000, 0, -25):
-        try:
-            request = challenger_request(limit, messages, commit)
-        except ItemFailed:
+        request = challenger_request(limit, messages, commit)
+        if not request:
             break
         text = "\n".join(m["content"] for m in request)
         assert request[-1]["content"].startswith(messages[-1]["content"]) and "the task" in text
-        assert "ISSUE " * 100 in text and "DESCRIPTION " * 50 in text and "\na.py\nb.py\ntest_a.py\n" in text
+        assert "ISSUE " * 100 in text and "DESCRIPTION " * 50 in text
+        assert "\na.py\nb.py\ntest_a.py\n" in text
         left = [name for name in files if f"+line of {name}\n" in text]
         if left != files:
             assert len(request) == 6   # of the history there is no more to cut
@@ -320,35 +302,25 @@ def test_ch_cuts_history_then_patch_and_never_issue_description_or_files(challen
     assert whole_patches == [["a.py", "b.py", "test_a.py"], ["a.py", "b.py"], ["a.py"], []]
 
 
-def test_ch_notes_in_the_ledger_what_was_cut(tmp_path, fake_llm):
-    long_prompts(tmp_path)
-    write_commits(tmp_path, 1, patch=patch_of("a.py", "b.py", lines=200), test_patch=patch_of("test_a.py"))
-    run_here(king.main, tmp_path, *flags_for(fake_llm))
-    write_toml(tmp_path, {"max_prompt_tokens": 2400})
-    assert run_here(ch.main, tmp_path, *flags_for(fake_llm)) == 0
-    [line] = ledger_lines(tmp_path / "answer", stage="ch")
-    assert line["cut"] == "28 of 32 messages, 2 files of the patch"
+def test_ch_notes_in_the_ledger_what_was_cut(trimmed, tmp_path):
+    write_commits(tmp_path, 1, patch=patch_of("a.py", "b.py", lines=200),
+                  test_patch=patch_of("test_a.py"))
+    trimmed(king.main, 0)
+    assert trimmed(ch.main, 2400)["cut"] == "28 of 32 messages, 2 files of the patch"
 
 
-def test_ch_fails_the_item_where_issue_and_note_do_not_fit(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1), write_commits(tmp_path, 1, issue="issue " * 2000)
-    run_here(king.main, tmp_path, *flags_for(fake_llm))
-    write_toml(tmp_path, {"max_prompt_tokens": 2000})
-    assert run_here(ch.main, tmp_path, *flags_for(fake_llm)) == 1
-    [line] = ledger_lines(tmp_path / "answer", stage="ch")
-    assert "max_prompt_tokens" in line["error"] and fake_llm.n_requests == 1
+def test_ch_fails_the_item_where_issue_and_note_do_not_fit(trimmed, tmp_path, fake_llm):
+    write_commits(tmp_path, 1, issue="issue " * 2000)
+    trimmed(king.main, 0)
+    assert "max_prompt_tokens" in trimmed(ch.main, 2000)["error"] and fake_llm.n_requests == 1
 
 
 @pytest.mark.parametrize("system", ["You are an agent.", ""], ids=["system", "no system"])
-@pytest.mark.parametrize("patches", [("", ""), (patch_of("a.py"), "")], ids=["no patches", "one patch"])
+@pytest.mark.parametrize("patches", [("", ""), (patch_of("a.py"), "")],
+                         ids=["no patches", "one patch"])
 def test_the_limit_bounds_the_whole_request_to_the_token(challenger_request, system, patches):
-    messages, fitted = history("the task", *["y" * 100] * 4, system=system), 0
+    messages = history("the task", *["y" * 100] * 4, system=system)
     commit = Commit("i", "r", "python", "0", "issue", "description", ["a.py"], *patches)
-    for limit in range(600, 1100, 3):
-        try:
-            request = challenger_request(limit, messages, commit)
-        except ItemFailed:
-            continue
-        fitted += 1
-        assert size(request) <= limit
-    assert fitted > 100
+    requests = {limit: challenger_request(limit, messages, commit) for limit in range(600, 1100, 3)}
+    assert all(size(request) <= limit for limit, request in requests.items())
+    assert sum(map(bool, requests.values())) > 100

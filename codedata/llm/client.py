@@ -1,8 +1,8 @@
-"""Chat with a model over an OpenAI-compatible endpoint; no finished reply is lost or paid for twice.
+"""Chat with a model over an OpenAI-compatible endpoint; no finished reply is lost or paid twice.
 
-A script opens `Models` once; `client(role)` returns the client of a role. A reply and its cost are saved in the
-`Calls` of the current item (codedata/llm/calls.py) before they are used. `LLMServerHTTP` is the same client for
-use as a library, outside a script.
+A script opens `Models` once; `client(role)` returns the client of a role. A reply and its cost are
+saved in the `Calls` of the current item (codedata/llm/calls.py) before they are used.
+`LLMServerHTTP` is the same client for use as a library, outside a script.
 """
 from __future__ import annotations
 
@@ -19,17 +19,30 @@ from typing import NoReturn
 import orjson
 
 from codedata.config import PRICE_LINE, for_endpoint
+from codedata.config import PRICE_LINE, for_endpoint
+from codedata.settings import Endpoint, ModelSpec, Settings
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
-from codedata.llm.calls import Money, current
+from codedata.llm.calls import REPLY_TYPES, Calls, Money, current
 from codedata.llm.http import Http, Retry, Tries, read_json
 from codedata.llm.trim import Fitted, estimate_tokens, fit
 from codedata.settings import ModelSpec, Settings
 
 MAX_TOKENS = 10**12   # larger counts reported for a call are ignored
-WHAT_TO_DO = {400: "Read what the endpoint says; for a request that is too long, set max_prompt_tokens.",
-              404: "Check --model and the base URL: --show-config tells which are used.",
-              413: "The request is too long: set max_prompt_tokens.",
-              422: "The endpoint does not accept a field of the request; read what it says."}
+MIN_SECRET_CHARS = 8   # a header's value may be a key; to mask shorter ones would garble messages
+BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
+REFUSES_SCHEMA = (400, 422)   # statuses
+WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
+ADVICE = {   # by status
+    400: "Read what the endpoint says; for a request that is too long, set max_prompt_tokens.",
+    404: "Check --model and the base URL: --show-config tells which are used.",
+    413: "The request is too long: set max_prompt_tokens.",
+    422: "The endpoint does not accept a field of the request; read what it says.",
+}
+WAYS_OUT = """\
+Put the key into the environment or .env (CHUTES_API_KEY), or name another endpoint: \
+--llm-base-url URL [--llm-auth-token KEY],
+  [endpoints.NAME] in chain.toml with --llm NAME, or --llm embedded for a small model \
+on this machine (for trying only)."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +53,10 @@ class Reply:
     reasoning: str = ""
     finish_reason: str = ""
     model: str = ""
-    tool_calls: list[dict] = field(default_factory=list, hash=False)   # in the API's form: `arguments` is a string
-    call: dict = field(default_factory=dict, compare=False)   # as in the ledger: tokens, cost_usd, seconds, …
+    # in the API's form: `arguments` is a string
+    tool_calls: list[dict] = field(default_factory=list, hash=False)
+    # as in the ledger: tokens, cost_usd, seconds, …
+    call: dict = field(default_factory=dict, compare=False)
 
     @property
     def truncated(self) -> bool:
@@ -59,116 +74,100 @@ class Client:
     """Send the requests of one role to its model: chat(), ask(), and fit() to cut a request."""
 
     def __init__(self, spec: ModelSpec, models: Models):
-        self.spec, self._models = spec, models
-        self._embedded = spec.endpoint.name == "embedded"
-        self._alone_till, self.cool_down_reason = 0.0, ""
+        self.spec = spec
+        self.cool_down_reason = ""
+        self._left_alone_until = 0.0
+        self._models = models
+        endpoint = spec.endpoint
+        self._is_embedded = endpoint.name == "embedded"
         workers = models.settings.llm.workers
-        limit = min(workers, spec.endpoint.max_concurrency or workers)
-        self._line = models.http.line(spec.endpoint.name + " " + spec.endpoint.base_url, limit)
-        self._headers = {"Content-Type": "application/json", **spec.endpoint.headers}
-        if spec.endpoint.api_key:
-            self._headers["Authorization"] = f"Bearer {spec.endpoint.api_key}"
-        for value in (str(spec.endpoint.api_key), *spec.endpoint.headers.values()):
-            if len(value) >= 8:   # a header may hold a key; masking shorter values would garble messages
+        limit = min(workers, endpoint.max_concurrency or workers)
+        self._endpoint = models.http.endpoint(f"{endpoint.name} {endpoint.base_url}", limit)
+        self._headers = {"Content-Type": "application/json", **endpoint.headers}
+        if endpoint.api_key:
+            self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
+        for value in (str(endpoint.api_key), *endpoint.headers.values()):
+            if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
-
-    def chat(self, messages: list[dict], accept=None, grammar: str = "", tools: list[dict] | None = None,
-             once_more=None, schema: dict | None = None) -> Reply:
-        """Return a reply that `accept` approves; accept(reply) returns what is wrong, or None.
-
-        Ask up to 1 + format_retries times, then raise ItemFailed. A retry sends the messages that
-        once_more(what is wrong) returns, or the same ones. `grammar` (GBNF) is sent to the embedded model only:
-        other endpoints may not support it.
-        """
-        problem, requests = "", []
-        n_tries = 1 + self.spec.format_retries
-        for _ in range(n_tries):
-            again = once_more(problem) if once_more and problem else messages
-            requests.append(self._request(again, grammar, schema, tools))
-            reply = self.ask(again, grammar, schema, tools) if schema else self._reply(requests[-1])
-            if not reply.text.strip() and not reply.tool_calls:
-                problem = "empty answer" + (": max_tokens went into thinking" if reply.truncated else "")
-            else:
-                problem = accept(reply) if accept else None
-            if problem is None:
-                return reply
-        for request in requests:
-            current().useless(request.digest)
-        raise ItemFailed(f"{problem}, {n_tries} tries" if n_tries > 1 else problem)
 
     def with_speaker(self, spec: ModelSpec) -> Client:
         """Return a client with other settings; calls to the same endpoint share its limits."""
         return Client(spec, self._models)
 
+    def chat(self, messages: list[dict], accept=None, once_more=None, **options) -> Reply:
+        """Return a reply that `accept` approves; accept(reply) returns what is wrong, or None.
+
+        Ask up to 1 + format_retries times, then raise ItemFailed. A retry sends the messages that
+        once_more(what is wrong) returns, or the same ones. `options` are those of ask().
+        """
+        sent = [messages]
+        while True:
+            reply = self.ask(sent[-1], **options)
+            problem = _emptiness(reply)
+            if accept and not problem:
+                problem = accept(reply)
+            if not problem:
+                return reply
+            if len(sent) > self.spec.format_retries:
+                break
+            sent.append(once_more(problem) if once_more else messages)
+        for rejected in sent:
+            current().discard(self._request(rejected, **options).digest)
+        raise ItemFailed(f"{problem}, {len(sent)} tries" if len(sent) > 1 else problem)
+
     def give_up(self, problem: str) -> NoReturn:
         """Raise ItemFailed though the replies are well-formed; the next run requests new ones."""
-        current().useless()
+        current().discard()
         raise ItemFailed(problem)
 
     def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
             tools: list[dict] | None = None) -> Reply:
-        """Return one reply, whatever it says; send `schema` (JSON schema) where the endpoint accepts one.
+        """Return one reply, whatever it says.
 
-        An endpoint that refuses a schema (HTTP 400, 422) and answers without it gets none again in this run.
-        `tools` are always sent: a model without them needs other instructions.
+        `schema` (JSON schema) is sent where the endpoint accepts one: if it refuses a schema (HTTP
+        400, 422) and answers without it, it gets none again in this run. `tools` are always sent: a
+        model without them needs other instructions. `grammar` (GBNF) is sent to the embedded model
+        only: other endpoints may not support it.
         """
-        refuses, place = self._models.without_schema, (self.spec.endpoint.base_url, self.spec.model)
         plain = self._request(messages, grammar, tools=tools)
-        if schema is None or self._embedded:
+        if schema is None or self._is_embedded:
             return self._reply(plain)
-        with_schema, calls = self._request(messages, grammar, schema, tools), current()
-        if not calls.has_kept(with_schema.digest) and (place in refuses or calls.has_kept(plain.digest)):
+        calls = current()
+        place = self.spec.endpoint.base_url, self.spec.model
+        with_schema = self._request(messages, grammar, schema, tools)
+        was_refused = place in self._models.without_schema or calls.has_kept(plain.digest)
+        if was_refused and not calls.has_kept(with_schema.digest):
             return self._reply(plain)
         try:
             return self._reply(with_schema)
         except HttpTrouble as e:
-            if e.status not in (400, 422):
+            if e.status not in REFUSES_SCHEMA:
                 raise
         reply = self._reply(plain)
-        refuses.add(place)
+        self._models.without_schema.add(place)
         return reply
 
     def cool_down(self, seconds: float, why: str) -> None:
         """Send nothing for `seconds`: requests without a kept reply fail at once, with `why`."""
-        self._alone_till, self.cool_down_reason = time.monotonic() + seconds, why
+        self._left_alone_until = time.monotonic() + seconds
+        self.cool_down_reason = why
 
     @property
     def is_cooling_down(self) -> bool:
         """Return whether cool_down() is still in effect."""
-        return time.monotonic() < self._alone_till
-
-    def _request(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
-                 tools: list[dict] | None = None) -> _Request:
-        spec = self.spec
-        body = {"model": spec.model, "messages": messages, "temperature": spec.temperature,
-                "max_tokens": spec.max_tokens}
-        if grammar and self._embedded:
-            body["grammar"] = grammar
-        if schema:
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        if tools:
-            body["tools"] = tools
-        data = orjson.dumps(body)
-        return _Request(data, hashlib.blake2b(data, digest_size=8).hexdigest())
-
-    def _reply(self, request: _Request) -> Reply:
-        calls = current()
-        attempt, kept = calls.take(request.digest)
-        if kept:
-            return Reply(**kept["reply"], call=kept["call"])
-        if self.is_cooling_down:
-            raise HttpTrouble(self.cool_down_reason)
-        return self._ask(request, attempt, calls)
+        return time.monotonic() < self._left_alone_until
 
     def fit(self, history: list[dict], fixed: str = "", patches: tuple[str, ...] = ()) -> Fitted:
         """Return the request's parts cut to max_prompt_tokens; note for the ledger what was cut."""
-        spec, limit = self.spec, self.spec.max_prompt_tokens
-        if self._embedded:
-            room = self._models.embedded.CONTEXT - spec.max_tokens
+        limit = self.spec.max_prompt_tokens
+        tokens = estimate_tokens
+        if self._is_embedded:
+            embedded = self._models.embedded
+            room = embedded.CONTEXT - self.spec.max_tokens
             limit = min(limit or room, room)
+            tokens = embedded.tokens
         if not limit:
             return Fitted(history, list(patches))
-        tokens = self._models.embedded.tokens if self._embedded else estimate_tokens
         fitted = fit(history, limit, tokens, fixed, patches)
         if fitted.cut:
             current().cuts.append(fitted.cut)
@@ -180,8 +179,42 @@ class Client:
         tokens = min(tokens, self.spec.max_prompt_tokens or tokens)
         return tokens, self._models.money.cost(self.spec.model, tokens, self.spec.max_tokens)
 
-    def _ask(self, request: _Request, attempt: int, calls) -> Reply:
-        models, tries = self._models, Tries()
+    def _request(self, messages: list[dict], grammar="", schema=None, tools=None) -> _Request:
+        spec = self.spec
+        body = {"model": spec.model, "messages": messages, "temperature": spec.temperature,
+                "max_tokens": spec.max_tokens}
+        if grammar and self._is_embedded:
+            body["grammar"] = grammar
+        if schema:
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if tools:
+            body["tools"] = tools
+        data = orjson.dumps(body)
+        return _Request(data, hashlib.blake2b(data, digest_size=8).hexdigest())
+
+    def _reply(self, request: _Request) -> Reply:
+        """Return the kept reply to a request, or the endpoint's."""
+        calls = current()
+        attempt, kept = calls.next_attempt(request.digest)
+        if kept:
+            return Reply(**kept["reply"], call=kept["call"])
+        if self.is_cooling_down:
+            raise HttpTrouble(self.cool_down_reason)
+        tries = Tries()
+        reply, usage = self._send(request, tries, calls)
+        call = self._call(usage, tries)
+        if reply.truncated:
+            call["truncated"] = True
+        kept = {key: getattr(reply, key) for key in REPLY_TYPES}
+        if not reply.tool_calls:
+            del kept["tool_calls"]
+        calls.save(request.digest, attempt, kept, call)
+        self._models.money.add(call)
+        return replace(reply, call=call)
+
+    def _send(self, request: _Request, tries: Tries, calls: Calls) -> tuple[Reply, dict]:
+        """Return the endpoint's reply and its usage; save the cost of unusable replies."""
+        models = self._models
 
         def decode(status, headers, body):
             usage = {}
@@ -192,50 +225,53 @@ class Client:
             except WRONG_SHAPE as e:
                 if usage.get("tokens_in") or usage.get("tokens_out"):   # unusable, but billed
                     call = self._call(usage, tries)
-                    calls.keep(request.digest, f"useless {call['id']}", {}, call)
+                    calls.save(request.digest, f"useless {call['id']}", {}, call)
                     models.money.add(call)
                 raise ValueError("without a chat completion in it") from e
 
-        here = {"proxies": {}} if self._embedded else {}
-        url = (models.embedded.base_url() if self._embedded else self.spec.endpoint.base_url) + "/chat/completions"
+        base_url = self.spec.endpoint.base_url
+        options = {"data": request.data, "headers": self._headers}
+        if self._is_embedded:
+            base_url = models.embedded.base_url()
+            options["proxies"] = {}
         try:
-            reply, usage = models.http.send("POST", url, self._line, decode, tries=tries, gate=models.money.gate,
-                                            data=request.data, headers=self._headers, **here)
+            return models.http.send(f"{base_url}/chat/completions", self._endpoint, decode,
+                                    tries=tries, gate=models.money.gate, **options)
         except HttpTrouble as e:
-            raise HttpTrouble(e.what, f"{self.spec.model}:", WHAT_TO_DO.get(e.status, e.todo), e.status) from e
-        call = self._call(usage, tries)
-        if reply.truncated:
-            call["truncated"] = True
-        said = {"text": reply.text, "reasoning": reply.reasoning, "finish_reason": reply.finish_reason,
-                "model": reply.model, **({"tool_calls": reply.tool_calls} if reply.tool_calls else {})}
-        calls.keep(request.digest, attempt, said, call)
-        models.money.add(call)
-        return replace(reply, call=call)
-
+            todo = ADVICE.get(e.status, e.todo)
+            raise HttpTrouble(e.what, f"{self.spec.model}:", todo, e.status) from e
 
     def _call(self, usage: dict, tries: Tries) -> dict:
         """Return a call's entry for the ledger."""
         # The cost uses the requested model name, which has a price; the served name may add a date.
-        return {"id": self._models.next_id(), "model": self.spec.model, **usage,
-                "cost_usd": self._models.money.cost(self.spec.model, **usage), "seconds": round(tries.seconds, 3),
-                **{key: n for key, n in (("tries", tries.n), ("timeouts", tries.timeouts),
-                                         ("throttled", tries.throttled)) if n > (key == "tries")}}
+        model = self.spec.model
+        call = {"id": self._models.next_id(), "model": model, **usage,
+                "cost_usd": self._models.money.cost(model, **usage),
+                "seconds": round(tries.seconds, 3)}
+        if tries.n > 1:
+            call["tries"] = tries.n
+        if tries.timeouts:
+            call["timeouts"] = tries.timeouts
+        if tries.throttled:
+            call["throttled"] = tries.throttled
+        return call
 
 
 class LLMServerHTTP(Client):
     """Call a model behind an OpenAI-compatible endpoint from a library: ask() and chat().
 
     Other settings are read as in the scripts, from the environment, .env and chain.toml: the key
-    (QIANFAN_BEARER_TOKEN), proxy, certificates, retries and prices. A reply's `call` holds tokens, cost and
-    seconds. Nothing is kept on disk, except within `counting(Calls(...))`.
+    (QIANFAN_BEARER_TOKEN), proxy, certificates, retries and prices. A reply's `call` holds tokens,
+    cost and seconds. Nothing is kept on disk, except within `counting(Calls(...))`.
     """
 
-    def __init__(self, base_url: str, model: str, api_key: str = "", temperature: float = 1.0, max_tokens: int = 8192):
+    def __init__(self, base_url: str, model: str, api_key: str = "", temperature: float = 1.0,
+                 max_tokens: int = 8192):
         settings = for_endpoint(base_url, model, api_key)
         endpoint = replace(settings.endpoints["base_url"], base_url=base_url.rstrip("/"))
         models = Models(settings)
-        super().__init__(ModelSpec("agent", model, endpoint, temperature, max_tokens, max_prompt_tokens=0,
-                                 format_retries=0), models)
+        super().__init__(ModelSpec("agent", model, endpoint, temperature, max_tokens,
+                                 max_prompt_tokens=0, format_retries=0), models)
         models.check(self)
 
     def close(self) -> None:
@@ -253,18 +289,20 @@ class Models:
     """Hold what the calls of a run share: connections, limits, spending, the embedded model."""
 
     def __init__(self, settings: Settings):
-        self.settings, self.stop = settings, threading.Event()
+        self.settings = settings
+        self.stop = threading.Event()
         llm = settings.llm
-        self.http = Http(Retry(llm.retry_max, llm.retry_wait_s, llm.call_timeout_s, llm.max_429_wait_s,
-                               llm.max_429_total_s, llm.max_reply_bytes),
-                         llm.proxy, llm.ca_bundle, llm.workers, self.stop)
+        retry = Retry(llm.retry_max, llm.retry_wait_s, llm.call_timeout_s, llm.max_429_wait_s,
+                      llm.max_429_total_s, llm.max_reply_bytes)
+        self.http = Http(retry, llm.proxy, llm.ca_bundle, llm.workers, self.stop)
         if settings.hf_token:
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd)
-        self.without_schema: set[tuple[str, str]] = set()   # (base_url, model) that refused response_format
-        self._clients: dict[str, Client] = {}
+        self.without_schema = set()   # (base_url, model) that refused response_format
+        self._clients = {}            # by role
         self._embedded = None
-        self._run, self._count = secrets.token_hex(5), itertools.count(1)
+        self._run_id = secrets.token_hex(5)
+        self._call_numbers = itertools.count(1)
 
     @property
     def embedded(self):
@@ -276,18 +314,18 @@ class Models:
 
     def next_id(self) -> str:
         """Return a new unique id for a call."""
-        return f"{self._run}-{next(self._count)}"
+        return f"{self._run_id}-{next(self._call_numbers)}"
 
     def client(self, role: str) -> Client:
         """Return the client of a role."""
         return self._client(self.settings.model_spec(role))
 
     def judges(self) -> list[Client]:
-        """Return the panel's clients in the order of [judge] models; each is named by spec.role."""
+        """Return the panel's clients in the order of [judge] models; spec.role names each."""
         return [self._client(spec) for spec in self.settings.judges()]
 
     def leak_judges(self) -> list[Client]:
-        """Return the clients of [leak] models; a model that is also in the panel has a separate client."""
+        """Return the clients of [leak] models, apart from those of the panel."""
         return [self._client(spec, "leak ") for spec in self.settings.leak_judges()]
 
     def _client(self, spec: ModelSpec, kind: str = "") -> Client:
@@ -298,28 +336,18 @@ class Models:
         return list(self._clients.values())
 
     def check(self, *others: Client) -> None:
-        """Raise Trouble, before the first call, where a key, endpoint, extra or price for --budget is missing."""
+        """Raise Trouble before the first call where a key, endpoint, extra or price is missing."""
+        has_budget = self.money.budget_usd is not None
         for client in (*self._clients.values(), *others):
-            endpoint, model = client.spec.endpoint, client.spec.model
-            if endpoint.name == "embedded":
+            spec = client.spec
+            if spec.endpoint.name == "embedded":
                 self.embedded.check()
-            elif not endpoint.base_url:
-                raise Trouble("has no base_url.", f"[endpoints.{endpoint.name}]", WAYS_OUT)
-            elif not re.match(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)", endpoint.base_url):
-                raise Trouble("is no base URL of an endpoint.", repr(endpoint.base_url),
-                              "It looks like http://127.0.0.1:8000/v1 or https://host/v1.")
-            elif "@" in endpoint.base_url:
-                raise Trouble("has a password in its base_url.", f"[endpoints.{endpoint.name}]",
-                              "Addresses are printed. Put the key into the environment and name it: api_key_env.")
-            elif endpoint.api_key_env and not endpoint.api_key:
-                raise Trouble(f"no key for {endpoint.base_url}: {endpoint.api_key_env} is not set.", todo=WAYS_OUT)
-            if any(not "\x20" <= c < "\x7f" for c in endpoint.api_key):
-                raise Trouble("holds a character that cannot stand in a key.",
-                              endpoint.api_key_env or "--llm-auth-token",
-                              "Copy the key again, without line ends or quotes.")
-            if self.money.budget_usd is not None and model not in self.money.prices:
-                raise Trouble(f"--budget needs a price for {model!r}.", todo=PRICE_LINE.format(model=model))
-        if self.money.budget_usd is not None:
+            else:
+                _check_endpoint(spec.endpoint)
+            if has_budget and spec.model not in self.money.prices:
+                raise Trouble(f"--budget needs a price for {spec.model!r}.",
+                              todo=PRICE_LINE.format(model=spec.model))
+        if has_budget:
             self.money.add_up(self.settings.root)
 
     def __enter__(self):
@@ -331,12 +359,31 @@ class Models:
             self._embedded.close()
 
 
-WAYS_OUT = ("Put the key into the environment or .env (CHUTES_API_KEY), or name another endpoint: --llm-base-url URL "
-            "[--llm-auth-token KEY],\n  [endpoints.NAME] in chain.toml with --llm NAME, or --llm embedded for a small "
-            "model on this machine (for trying only).")
+def _check_endpoint(endpoint: Endpoint) -> None:
+    """Raise Trouble where calls to an endpoint would fail by its settings."""
+    where = f"[endpoints.{endpoint.name}]"
+    base_url = endpoint.base_url
+    if not base_url:
+        raise Trouble("has no base_url.", where, WAYS_OUT)
+    if not BASE_URL.match(base_url):
+        raise Trouble("is no base URL of an endpoint.", repr(base_url),
+                      "It looks like http://127.0.0.1:8000/v1 or https://host/v1.")
+    if "@" in base_url:
+        raise Trouble("has a password in its base_url.", where, "Addresses are printed. "
+                      "Put the key into the environment and name it: api_key_env.")
+    if endpoint.api_key_env and not endpoint.api_key:
+        raise Trouble(f"no key for {base_url}: {endpoint.api_key_env} is not set.", todo=WAYS_OUT)
+    if not all(" " <= char <= "~" for char in endpoint.api_key):
+        raise Trouble("holds a character that cannot stand in a key.",
+                      endpoint.api_key_env or "--llm-auth-token",
+                      "Copy the key again, without line ends or quotes.")
 
 
-WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
+def _emptiness(reply: Reply) -> str:
+    """Return how a reply is empty, or "" where it is not."""
+    if reply.text.strip() or reply.tool_calls:
+        return ""
+    return "empty answer: max_tokens went into thinking" if reply.truncated else "empty answer"
 
 
 def _decode(answer: dict) -> Reply:
@@ -344,12 +391,13 @@ def _decode(answer: dict) -> Reply:
     choice = answer["choices"][0]
     message = choice["message"]
     reasoning = message.get("reasoning_content") or message.get("reasoning")
-    return Reply(_content(message.get("content")), _text(reasoning), _text(choice.get("finish_reason")),
-                 _text(answer.get("model")), _tool_calls(message.get("tool_calls")))
+    return Reply(_content(message.get("content")), _typed(str, reasoning),
+                 _typed(str, choice.get("finish_reason")), _typed(str, answer.get("model")),
+                 _tool_calls(message.get("tool_calls")))
 
 
 def _content(content) -> str:
-    """Return a message's text from a string, None or a list of parts; raise TypeError on other types."""
+    """Return the text of a string, None or a list of parts; raise TypeError on other types."""
     if isinstance(content, list):
         content = "".join(part.get("text") or "" for part in content)
     if not isinstance(content, str | None):
@@ -357,32 +405,41 @@ def _content(content) -> str:
     return content or ""
 
 
-def _text(value) -> str:
-    return value if isinstance(value, str) else ""
+def _tool_calls(values) -> list[dict]:
+    """Return a message's tool calls in the API's form, with missing ids and arguments filled in."""
+    calls = []
+    for value in _typed(list, values):
+        call = _typed(dict, value)
+        function = call.get("function")
+        if not isinstance(function, dict):
+            continue
+        arguments = function.get("arguments")
+        if arguments is None:
+            arguments = {}
+        if not isinstance(arguments, str):
+            arguments = json.dumps(arguments)
+        name = str(function.get("name") or "")
+        call_id = str(call.get("id") or f"call_{secrets.token_hex(4)}")
+        calls.append({"id": call_id, "type": "function",
+                      "function": {"name": name, "arguments": arguments}})
+    return calls
 
 
 def _usage(answer: dict) -> dict:
     """Return a call's token counts; invalid ones are None (tokens_cached: 0)."""
-    usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    return {"tokens_in": _count(usage.get("prompt_tokens")), "tokens_out": _count(usage.get("completion_tokens")),
-            "tokens_cached": _count(cached) or 0}
-
-
-def _tool_calls(found) -> list[dict]:
-    """Return a message's tool calls in the API's form, with missing ids and arguments filled in."""
-    calls = []
-    for call in found if isinstance(found, list) else ():
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict):
-            arguments = function.get("arguments")
-            arguments = arguments if isinstance(arguments, str) else json.dumps({} if arguments is None else arguments)
-            calls.append({"id": str(call.get("id") or f"call_{secrets.token_hex(4)}"), "type": "function",
-                          "function": {"name": str(function.get("name") or ""), "arguments": arguments}})
-    return calls
+    usage = _typed(dict, answer.get("usage"))
+    details = _typed(dict, usage.get("prompt_tokens_details"))
+    return {"tokens_in": _count(usage.get("prompt_tokens")),
+            "tokens_out": _count(usage.get("completion_tokens")),
+            "tokens_cached": _count(details.get("cached_tokens")) or 0}
 
 
 def _count(value) -> int | None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < MAX_TOKENS
-    return int(value) if good else None
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < MAX_TOKENS:
+        return int(value)
+    return None
+
+
+def _typed(kind: type, value):
+    """Return a value of that type; an empty one in place of a value of another type."""
+    return value if isinstance(value, kind) else kind()

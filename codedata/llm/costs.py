@@ -1,59 +1,59 @@
 """Add up the costs of the calls under a root by stage and model, from ledgers and kept replies."""
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from codedata.llm.calls import kept_calls, ledger_calls, spending_directories
+from codedata.llm.calls import calls_under, ledger_calls
 from codedata.progress import money
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cost:
     """Hold the sums of one stage's calls to one model."""
 
     stage: str
     model: str
-    calls: int
-    tokens_in: int
-    tokens_out: int
-    seconds: float     # summed over all calls
-    cost_usd: float    # summed over the calls with a known cost
-    n_unpriced: int
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0    # summed over all calls
+    cost_usd: float = 0.0   # summed over the calls with a known cost
+    n_unpriced: int = 0
 
     @property
     def said(self) -> str:
         """Return the cost as text; unknown costs are named, not shown as 0."""
         return money(self.cost_usd, self.n_unpriced, self.calls)
 
+    def add(self, call: dict) -> None:
+        """Add a call, or the sum of several that compacting a ledger left."""
+        n_calls = call.get("n", 1)
+        self.calls += n_calls
+        if call["cost_usd"] is None:
+            self.n_unpriced += n_calls
+        for key in ("tokens_in", "tokens_out", "seconds", "cost_usd"):
+            setattr(self, key, getattr(self, key) + (call.get(key) or 0))
+
 
 def costs_of(root: Path) -> list[Cost]:
-    """Return the costs of all calls under the root by stage and model; calls with one id count once."""
-    sums: dict[tuple[str, str], Counter] = {}
-    seen: set[str] = set()
-
-    def count(stage: str, call: dict) -> None:
-        if call.get("id") in seen:
-            return
-        seen.update(filter(None, [call.get("id")]))
-        n, total = call.get("n", 1), sums.setdefault((stage, call["model"]), Counter())
-        total.update(calls=n, n_unpriced=n * (call.get("cost_usd") is None),
-                     **{key: call.get(key) or 0 for key in ("tokens_in", "tokens_out", "seconds", "cost_usd")})
-
-    for directory in spending_directories(root):
+    """Return the costs of all calls under a root by stage and model; calls of one id count once."""
+    costs: dict[tuple[str, str], Cost] = {}
+    for directory, stage, call in calls_under(root):
         place = directory.relative_to(root)
-        for stage, call in ledger_calls(directory):
-            count(stage or f"earlier ones in {place}/", call)
-        for call in kept_calls(directory):
-            count(f"unfinished in {place}/", call)
-    return [Cost(stage, model, **{key: total[key] for key in (
-        "calls", "tokens_in", "tokens_out", "seconds", "cost_usd", "n_unpriced")})
-        for (stage, model), total in sums.items()]
+        if stage is None:
+            stage = f"unfinished in {place}/"
+        elif not stage:
+            stage = f"earlier ones in {place}/"
+        key = stage, call["model"]
+        costs.setdefault(key, Cost(*key)).add(call)
+    return list(costs.values())
 
 
 def spent(directory: Path, stage: str) -> str:
     """Return the cost of a stage's calls in one directory as text; "" where there were none."""
-    calls = [call for by, call in ledger_calls(directory) if by == stage] if directory.is_dir() else []
-    known = [call["cost_usd"] for call in calls if call["cost_usd"] is not None]
-    return money(sum(known), len(calls) - len(known), len(calls)) if calls else ""
+    cost = Cost(stage, "")
+    for call_stage, call in ledger_calls(directory):
+        if call_stage == stage:
+            cost.add(call)
+    return cost.said if cost.calls else ""
