@@ -29,9 +29,9 @@ from codedata.errors import (
 )
 from codedata.ledger import LEDGER, FileState
 from codedata.ledger_compact import compact
-from codedata.llm.calls import Calls, counting
 from codedata.llm.client import Models
 from codedata.llm.embedded import NOISE
+from codedata.llm.reply_log import ReplyLog, recording
 from codedata.progress import (
     Bar,
     RunTotals,
@@ -335,7 +335,7 @@ class Journal:
         self.lock = threading.Lock()   # of `totals`
         self._writers = threading.Semaphore(MAX_WRITERS)
 
-    def commit(self, item: Item, inputs: Inputs, output, calls: Calls, seconds: float,
+    def commit(self, item: Item, inputs: Inputs, output, calls: ReplyLog, seconds: float,
                force: bool) -> None:
         """Put a record on disk with its ledger line, then drop its kept replies.
 
@@ -374,14 +374,14 @@ class Journal:
                            self.states.replies(item.name), 0.0)
 
     def _note_success(self, name: str, state: str, known: FileState, external: dict[str, str],
-                      made: Adoption, calls: Calls, seconds: float) -> None:
+                      made: Adoption, calls: ReplyLog, seconds: float) -> None:
         wrote = {f: known.digests[f] for f in self.stage.writes.fields if f in known.digests}
         self._note(name, calls, seconds, state=state, instance_id=known.instance_id,
                    read=made.read, found=external, wrote=wrote, size=known.size,
                    mtime_ns=known.mtime_ns, settings=made.settings, **calls.notes,
                    **_parts_fields(made))
 
-    def fail(self, item: Item, calls: Calls | None, seconds: float, error: Trouble) -> None:
+    def fail(self, item: Item, calls: ReplyLog | None, seconds: float, error: Trouble) -> None:
         """Write the ledger line of a failed attempt.
 
         What was made before from the same inputs still counts (`still`).
@@ -391,7 +391,7 @@ class Journal:
                    instance_id=item.instance_id, settings=self.states.settings,
                    error=str(error).replace("\n ", ""))
 
-    def exclude(self, item: Item, calls: Calls, seconds: float, rule: Excluded) -> None:
+    def exclude(self, item: Item, calls: ReplyLog, seconds: float, rule: Excluded) -> None:
         """Write the ledger line of an item that its item function leaves out."""
         facts = self.stage.reads.store.facts(item.name)
         self._note(item.name, calls, seconds, state="excluded", instance_id=item.instance_id,
@@ -399,7 +399,7 @@ class Journal:
         with self.lock:
             self.totals.excluded += 1
 
-    def _note(self, name: str, calls: Calls | None, seconds: float, **line) -> None:
+    def _note(self, name: str, calls: ReplyLog | None, seconds: float, **line) -> None:
         """Write one ledger line with the calls that it pays for, and count them."""
         paid = calls.to_count() if calls else []
         cut = "; ".join(calls.cuts) if calls else ""
@@ -435,7 +435,7 @@ class _Run:
         self.interrupted = False
         self.is_last_round = stage.writes.parts is None
         self.again: list[Item] = []     # of outputs in parts: items for a second round
-        self.in_flight: dict[str, Calls | None] = {}   # by item
+        self.in_flight: dict[str, ReplyLog | None] = {}   # by item
         self.bar: Bar | None = None
 
     def run(self, plan: Plan, n_workers: int) -> int:
@@ -508,7 +508,7 @@ class _Run:
 
         try:
             calls = self.in_flight[item.name] = self.states.replies(item.name, item.state)
-            with counting(calls):
+            with recording(calls):
                 self._make(item, calls, seconds)
         except BrokenRecord as e:
             with self.journal.lock:
@@ -526,7 +526,7 @@ class _Run:
         finally:
             del self.in_flight[item.name]
 
-    def _make(self, item: Item, calls: Calls, seconds: Callable[[], float]) -> None:
+    def _make(self, item: Item, calls: ReplyLog, seconds: Callable[[], float]) -> None:
         force = self.options.selection.force
         inputs = load(self.stage, item, force)
         output = make(self.stage, item, inputs)
@@ -545,7 +545,7 @@ class _Run:
         with self.journal.lock:
             self.again.append(item)
 
-    def _fail(self, item: Item, calls: Calls | None, seconds: float, error: Trouble) -> None:
+    def _fail(self, item: Item, calls: ReplyLog | None, seconds: float, error: Trouble) -> None:
         try:
             self.journal.fail(item, calls, seconds, error)
         except RunStopped as e:

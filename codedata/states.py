@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from codedata.errors import BrokenRecord
 from codedata.ledger import FileState, LastAttempt
-from codedata.llm.calls import Calls
+from codedata.llm.reply_log import ReplyLog
 from codedata.settings import Exclude
 from codedata.store import Store
 
@@ -379,10 +379,10 @@ class States:
         return read_digest(digests, self.reads.fields, joined,
                            self.joined.fields if self.joined else ())
 
-    def replies(self, item: str, state: str = "") -> Calls:
+    def replies(self, item: str, state: str = "") -> ReplyLog:
         """Return the item's kept replies, with which of them the ledger has billed."""
         store, in_parts = self.writes.store, self.writes.parts is not None and state != "stale"
-        return Calls(store.path(item).parent, self.stage, item, store.ledger,
+        return ReplyLog(store.path(item).parent, self.stage, item, store.ledger,
                      tuple(store.directories), in_parts)
 
     def _intent(self, name: str, there: FileState) -> Adoption | None:

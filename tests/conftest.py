@@ -36,7 +36,7 @@ sys.path.insert(0, str(REPO))   # the scripts, and codedata, which is not instal
 from fake_llm import FakeLLM  # noqa: E402
 
 from codedata import cli  # noqa: E402
-from codedata.llm.calls import Calls, Money, counting  # noqa: E402
+from codedata.llm.reply_log import Money, ReplyLog, recording  # noqa: E402
 from codedata.settings import LLM, Endpoint, Settings  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:   # a background job: what it starts could not be interrupted
@@ -256,7 +256,7 @@ def settings_for(fake: FakeLLM, key: str = "", **llm) -> Settings:
 
 def item_calls(root: Path, item: str = "p_1", stage_name: str = "king"):
     """The calls of one item, as the run loop has them around an item function: `with item_calls(...) as calls`."""
-    return counting(Calls(Path(root) / "answer", stage_name, item))
+    return recording(ReplyLog(Path(root) / "answer", stage_name, item))
 
 
 # directories by hand -------------------------------------------------------------------------------------------------

@@ -487,8 +487,8 @@ import sys
 sys.path[:0] = [{str(REPO)!r}, {str(REPO / 'tests')!r}]
 from pathlib import Path
 from codedata import SCRIPT_BASH_FUNC, Agent, LLMServerHTTP, SandboxLocal, ToolBashExecutor
-from codedata.llm.calls import Calls, counting
-with counting(Calls(Path("env"), "env_setup", "repo")), SandboxLocal(scripts=[SCRIPT_BASH_FUNC]) as box:
+from codedata.llm.reply_log import ReplyLog, recording
+with recording(ReplyLog(Path("env"), "env_setup", "repo")), SandboxLocal(scripts=[SCRIPT_BASH_FUNC]) as box:
     server = LLMServerHTTP(base_url=sys.argv[1], model="m")
     print(Agent("s", [ToolBashExecutor()], server, box, trajectory=Path("t.json")).run("do it").status)
 """

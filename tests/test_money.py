@@ -25,7 +25,7 @@ from fake_llm import ABSENT, DROP, HANG, OK, Say, Status
 import ch
 import king
 from codedata.errors import RunStopped
-from codedata.llm.calls import Money
+from codedata.llm.reply_log import Money
 from codedata.settings import Price
 
 NO_BLOCK = "I would run ls."

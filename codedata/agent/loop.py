@@ -3,7 +3,7 @@
     agent = Agent("system prompt", [ToolBashExecutor()], llm_server, sandbox)
     result = agent.run("task")       # .status, .answer, .messages, .usage, …
 
-Within `counting(Calls(…))` (codedata/llm/calls.py) every finished reply is kept. A re-run after a
+Within `recording(ReplyLog(…))` (codedata/llm/reply_log.py) every finished reply is kept. A re-run after a
 kill repeats the actions in a new sandbox and reads the kept replies as long as its requests are the
 same; after an observation that differs, the model is asked again. So no observation may contain a
 time or a generated address.

@@ -23,7 +23,7 @@ from codedata.env.runs import part_of_suite
 from codedata.env.verify import Limits, Verified, Verifier, put_source
 from codedata.errors import Interrupted, ItemFailed
 from codedata.llm import Models
-from codedata.llm.calls import current
+from codedata.llm.reply_log import current_reply_log
 from codedata.progress import usd
 from codedata.records import Environment
 from codedata.sandbox import Sandbox
@@ -121,7 +121,7 @@ class Setup:
     def _tick(self, what: str) -> None:
         """Show the next step, which may take minutes, in the progress bar. Raise Interrupted
         where the run is ending."""
-        current().doing = what
+        current_reply_log().doing = what
         if self._models.stop.is_set():
             raise Interrupted()
 

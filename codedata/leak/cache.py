@@ -19,7 +19,7 @@ from codedata.layouts import to_json, write_atomic
 from codedata.leak.facts import certain_findings
 from codedata.leak.judge import Suspect, findings_text, judge_settings, judge_turn, request
 from codedata.llm import Models
-from codedata.llm.calls import current
+from codedata.llm.reply_log import current_reply_log
 from codedata.records import (
     HOW,
     UNJUDGED,
@@ -118,7 +118,7 @@ class LeakCheck:
 
     def save(self, tries: list[Try]) -> None:
         """Write the current item's tries beside its record; note the retries in its ledger line."""
-        calls = current()
+        calls = current_reply_log()
         if len(tries) > 1:
             calls.notes["asked_again"] = len(tries) - 1
         if self._clients and calls.item:
@@ -177,7 +177,7 @@ class LeakJudges:
             try:
                 verdicts.append(stored or asdict(judge_turn(self._clients[judge], suspect, side)))
             except ItemFailed as e:
-                current().notes["leak_error"] = str(e)[:MAX_FINDINGS_CHARS]
+                current_reply_log().notes["leak_error"] = str(e)[:MAX_FINDINGS_CHARS]
         return verdicts
 
     def requests(self, answer: Answer, name: str, old: list[dict]):

@@ -1,7 +1,7 @@
 """Chat with a model over an OpenAI-compatible endpoint; no finished reply is lost or paid twice.
 
 A script opens `Models` once; `client(role)` returns the client of a role. A reply and its cost are
-saved in the `Calls` of the current item (codedata/llm/calls.py) before they are used.
+saved in the `ReplyLog` of the current item (codedata/llm/reply_log.py) before they are used.
 `LLMServerHTTP` is the same client for use as a library, outside a script.
 """
 from __future__ import annotations
@@ -19,13 +19,11 @@ from typing import NoReturn
 import orjson
 
 from codedata.config import PRICE_LINE, for_endpoint
-from codedata.config import PRICE_LINE, for_endpoint
-from codedata.settings import Endpoint, ModelSpec, Settings
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
-from codedata.llm.calls import REPLY_TYPES, Calls, Money, current
 from codedata.llm.http import Http, Retry, Tries, read_json
+from codedata.llm.reply_log import REPLY_TYPES, Money, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit
-from codedata.settings import ModelSpec, Settings
+from codedata.settings import Endpoint, ModelSpec, Settings
 
 MAX_TOKENS = 10**12   # larger counts reported for a call are ignored
 MIN_SECRET_CHARS = 8   # a header's value may be a key; to mask shorter ones would garble messages
@@ -112,12 +110,12 @@ class Client:
                 break
             sent.append(once_more(problem) if once_more else messages)
         for rejected in sent:
-            current().discard(self._request(rejected, **options).digest)
+            current_reply_log().discard(self._request(rejected, **options).digest)
         raise ItemFailed(f"{problem}, {len(sent)} tries" if len(sent) > 1 else problem)
 
     def give_up(self, problem: str) -> NoReturn:
         """Raise ItemFailed though the replies are well-formed; the next run requests new ones."""
-        current().discard()
+        current_reply_log().discard()
         raise ItemFailed(problem)
 
     def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
@@ -132,7 +130,7 @@ class Client:
         plain = self._request(messages, grammar, tools=tools)
         if schema is None or self._is_embedded:
             return self._reply(plain)
-        calls = current()
+        calls = current_reply_log()
         place = self.spec.endpoint.base_url, self.spec.model
         with_schema = self._request(messages, grammar, schema, tools)
         was_refused = place in self._models.without_schema or calls.has_kept(plain.digest)
@@ -170,7 +168,7 @@ class Client:
             return Fitted(history, list(patches))
         fitted = fit(history, limit, tokens, fixed, patches)
         if fitted.cut:
-            current().cuts.append(fitted.cut)
+            current_reply_log().cuts.append(fitted.cut)
         return fitted
 
     def estimate(self, messages: list[dict]) -> tuple[int, float | None]:
@@ -194,7 +192,7 @@ class Client:
 
     def _reply(self, request: _Request) -> Reply:
         """Return the kept reply to a request, or the endpoint's."""
-        calls = current()
+        calls = current_reply_log()
         attempt, kept = calls.next_attempt(request.digest)
         if kept:
             return Reply(**kept["reply"], call=kept["call"])
@@ -212,7 +210,7 @@ class Client:
         self._models.money.add(call)
         return replace(reply, call=call)
 
-    def _send(self, request: _Request, tries: Tries, calls: Calls) -> tuple[Reply, dict]:
+    def _send(self, request: _Request, tries: Tries, calls: ReplyLog) -> tuple[Reply, dict]:
         """Return the endpoint's reply and its usage; save the cost of unusable replies."""
         models = self._models
 
@@ -262,7 +260,7 @@ class LLMServerHTTP(Client):
 
     Other settings are read as in the scripts, from the environment, .env and chain.toml: the key
     (QIANFAN_BEARER_TOKEN), proxy, certificates, retries and prices. A reply's `call` holds tokens,
-    cost and seconds. Nothing is kept on disk, except within `counting(Calls(...))`.
+    cost and seconds. Nothing is kept on disk, except within `recording(ReplyLog(...))`.
     """
 
     def __init__(self, base_url: str, model: str, api_key: str = "", temperature: float = 1.0,

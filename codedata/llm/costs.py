@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from codedata.llm.calls import calls_under, ledger_calls
+from codedata.llm.reply_log import calls_under, ledger_calls
 from codedata.progress import money
 
 

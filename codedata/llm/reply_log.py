@@ -36,10 +36,10 @@ DIRECTORY = re.compile(rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(HOW)}))?")
 ATTEMPTS_AND_VARIANTS = ("_attempts", *HOW)   # directories within them that have ledgers, too
 REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str,
                "tool_calls": list}
-_current: ContextVar[Calls | None] = ContextVar("calls", default=None)
+_current: ContextVar[ReplyLog | None] = ContextVar("reply_log", default=None)
 
 
-class Calls:
+class ReplyLog:
     """Keep the replies of one item in one stage; the threads of the item may share it.
 
     Without a directory, as outside an item, nothing is kept and the caller adds up its costs.
@@ -207,7 +207,7 @@ def _is_intent(value) -> bool:
 
 
 @contextmanager
-def counting(calls: Calls):
+def recording(calls: ReplyLog):
     """Record every chat() that this thread makes within the block in `calls`."""
     token = _current.set(calls)
     try:
@@ -216,9 +216,9 @@ def counting(calls: Calls):
         _current.reset(token)
 
 
-def current() -> Calls:
-    """Return the current item's Calls, or one that keeps nothing outside an item."""
-    return _current.get() or Calls()
+def current_reply_log() -> ReplyLog:
+    """Return the current item's ReplyLog, or one that keeps nothing outside an item."""
+    return _current.get() or ReplyLog()
 
 
 def spending_directories(root: Path) -> list[Path]:
