@@ -5,14 +5,16 @@ ROOT ?= runs/demo
 ARGS ?=
 BIN = .venv/bin
 SCRIPTS = prompt king ch validate report export
-MORE = env_setup
+MORE = refine check_judges env_setup
+PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
+CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-env images test test-trl check-all lint lock duel status clean samples $(SCRIPTS) $(MORE)
+.PHONY: help setup demo demo-env images test test-containers test-trl check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
 
 help:          ## this list
-	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  make STAGE       one stage on ROOT=$(ROOT): $(SCRIPTS) $(MORE)   (ARGS=\"...\" goes to the script; env_setup wants --input or --repo there)"
+	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  make STAGE           one stage on ROOT=$(ROOT): $(SCRIPTS) $(MORE)   (ARGS=\"...\" goes to the script; env_setup wants --input or --repo there)"
 
 setup: .venv/.done  ## make .venv from the lock file (with the embedded model)
 
@@ -30,8 +32,11 @@ demo-env: setup images  ## set up sample repositories in containers: no model (n
 images:        ## codedata-base:bookworm, the image that repositories are set up in
 	@tools/docker-up
 
-test: setup    ## the test suite (no network)
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: setup    ## the tests that want no engine, pods or browser (no network; 5 minutes on 2 cores)
+	$(PYTEST) --dist worksteal -m "not ($(CONTAINED) or long)" $(ARGS)
+
+test-containers: setup  ## those that do: what this machine lacks is skipped, and named (12 minutes)
+	$(PYTEST) --dist loadfile -m "($(CONTAINED)) and not long" $(ARGS)
 
 test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)
@@ -51,6 +56,9 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 
 lint: setup    ## ruff
 	$(BIN)/ruff check .
+
+figures:       ## tokens, lengths, docstrings, names and cycles of the code, each with its bar
+	@tools/figures $(ARGS)
 
 # exit 1 (some items failed; the script says which and how to go on) lets the next goal of `make prompt king ch` run
 $(SCRIPTS) $(MORE): setup

@@ -145,9 +145,9 @@ def ask(rows: list[dict], args) -> None:
     with open(path, "ab", buffering=0) as file, ThreadPoolExecutor(args.workers) as pool:
         def one(row: dict) -> None:
             replies: list[str] = []
-            of = judge.verdict_digest(row["history"], row["answer"], row["commit"])
+            suspect = judge.Suspect(row["history"], row["answer"], row["commit"])
             while len(replies) < judge.ATTEMPTS and not (replies and judge.read_reply(replies[-1], row["answer"])[0]):
-                messages = judge.request(client, row["history"], row["answer"], row["commit"], of, len(replies) + 1)
+                messages = judge.request(client, suspect, len(replies) + 1)
                 replies.append(client.ask(messages, schema=judge.SCHEMA).text)
             file.write(to_line({"id": row["id"], "judge": args.model, "prompt": rule(), "replies": replies}))
         for done in [pool.submit(one, row) for row in rows]:

@@ -1,9 +1,9 @@
 """Do the panel's statistics tell the truth? Simulated judges with a known fault each, a thousand duels.
 
 Each duel has N turns of some instances, judged in both orders by four judges: one that is fair, one that prefers the
-first place, one that prefers longer answers, and one of the challenger's family that prefers its kin. What is stated of
-them (codedata/duel/judge_stats.py, score.py) is compared with the truth, which is computed from a very large duel: how often
-the 95 % intervals cover it, and how wide they are beside the analytic ones.
+first place, one that prefers longer answers, and one of the challenger's family that prefers it. What is stated of them
+(codedata/duel/judge_stats.py, scoring.py) is compared with the truth, which is computed from a very large duel: how
+often the 95 % intervals cover it, and how wide they are beside the analytic ones.
 
   python benchmarks/panel.py                   # 1,000 duels of 120 turns: about two minutes
   python benchmarks/panel.py --duels 100

@@ -1,7 +1,9 @@
-"""Read files that somebody else may have written: regular files only, opened without waiting, no more than a limit.
+"""Read files that somebody else may have written: regular files only, opened without waiting, no
+more than a limit.
 
-A FIFO, a device or a folder is an OSError at once, also where it has taken the place of a record. Links are followed;
-`inside` refuses those that lead out of a folder. Not promised: that a file stays as it is while it is read.
+A FIFO, a device or a folder is an OSError at once, also where it has taken the place of a record.
+Links are followed; `inside` refuses those that lead out of a folder. Not promised: that a file
+stays as it is while it is read.
 """
 from __future__ import annotations
 
@@ -15,17 +17,26 @@ MAX_RECORD_BYTES = 200_000_000   # of a record, and of a line of a ledger
 
 
 def open_regular(path: Path | str) -> BinaryIO:
-    """Open a regular file for reading. OSError (EINVAL) for anything else: it never blocks, as a FIFO would."""
+    """Open a regular file for reading.
+
+    OSError (EINVAL) for anything else: it never blocks, as a FIFO would.
+    """
     return open(regular_descriptor(path, os.O_RDONLY), "rb")
 
 
 def open_appending(path: Path | str) -> int:
-    """Return a descriptor for appending to a regular file, made where it is missing. A link is an OSError here."""
+    """Return a descriptor for appending to a regular file, made where it is missing.
+
+    A link is an OSError here.
+    """
     return regular_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW)
 
 
 def regular_descriptor(path: Path | str, flags: int) -> int:
-    """Return a descriptor of a regular file. OSError (EINVAL) for anything else, without waiting."""
+    """Return a descriptor of a regular file.
+
+    OSError (EINVAL) for anything else, without waiting.
+    """
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

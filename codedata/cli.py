@@ -56,7 +56,7 @@ class RunOptions:
         if same:
             names += [name for name in given if name not in (*ALWAYS_REPEATED, *NEVER_REPEATED)]
         for name in names:
-            if force or name != "force":
+            if given[name][0] not in words and (force or name != "force"):
                 words += given[name]
         if script != "report.py":   # which reads all shards
             words += given.get("shard", ())
@@ -80,7 +80,7 @@ class _Parser(argparse.ArgumentParser):
         super()._print_message(terminal_safe(message), file)
 
     def parse_args(self, args=None, namespace=None):
-        parsed = super().parse_args(args, namespace)
+        parsed = self.parse_intermixed_args(args, namespace)   # words on either side of flags
         parsed.given = tuple((action.dest, words) for action in self._actions
                              if (words := _words(action, getattr(parsed, action.dest, None))))
         return parsed

@@ -46,7 +46,7 @@ BUILT_IN_ENDPOINTS = {
     "chutes": {"base_url": "https://llm.chutes.ai/v1", "base_url_env": "CHUTES_BASE_URL",
                "api_key_env": "CHUTES_API_KEY"},
     "base_url": {"api_key_env": ""},      # of --llm-base-url and LLM_BASE_URL
-    "embedded": {"max_concurrency": 1},   # one slot: further calls would only wait inside the server
+    "embedded": {"max_concurrency": 1},   # one slot: further calls would wait inside the server
 }
 NAMED_ENDPOINTS = "[endpoints.{}]"
 PRICE_LINE = ('Add under [prices] in chain.toml, in USD for a million tokens:  '
@@ -223,7 +223,8 @@ class _Layers:
         todo = PRICE_LINE.format(model=model)
         if not isinstance(given, dict):
             raise Trouble("is not a table.", where, todo)
-        _refuse_unknown(given, ["in", "out", "cached"], self.path, f"key in [prices] {model!r}: {{}}")
+        _refuse_unknown(given, ["in", "out", "cached"], self.path,
+                        f"key in [prices] {model!r}: {{}}")
         if not {"in", "out"} <= given.keys():
             raise Trouble("needs `in` and `out`.", where, todo)
         for key, value in given.items():
@@ -234,14 +235,17 @@ class _Layers:
 
 def _read_toml(args: Namespace, root: Path) -> tuple[Path | None, dict]:
     if args.config and not Path(args.config).is_file():
-        raise Trouble("is not a file.", args.config, "Give --config a TOML file such as chain.toml.")
-    path = Path(args.config) if args.config else _first_file(root / "chain.toml", Path("chain.toml"))
+        raise Trouble("is not a file.", args.config,
+                      "Give --config a TOML file such as chain.toml.")
+    path = Path(args.config) if args.config else (
+        _first_file(root / "chain.toml", Path("chain.toml")))
     if path is None:
         return None, {}
     try:
         return path, tomllib.loads(_read(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Trouble(f"is not valid TOML: {e}", str(path), "Mend that line, or comment it out.") from e
+        raise Trouble(f"is not valid TOML: {e}", str(path),
+                      "Mend that line, or comment it out.") from e
 
 
 def _first_file(*paths: Path) -> Path | None:

@@ -1,4 +1,6 @@
-"""Expected trouble: what happened, where, what to do. Printed without a traceback; anything else is a bug."""
+"""Expected trouble: what happened, where, what to do. Printed without a traceback; anything else is
+a bug.
+"""
 from __future__ import annotations
 
 import threading
@@ -26,17 +28,26 @@ class BrokenRecord(Trouble):
 
 
 class ItemFailed(Trouble):
-    """One item could not be made. It leaves a ledger line, no record; the next run tries it again."""
+    """One item could not be made.
+
+    It leaves a ledger line, no record; the next run tries it again.
+    """
 
     exit_code = 1
 
 
 class Excluded(Trouble):
-    """Report that a rule leaves the item out. It is noted by name and not tried again on the same inputs."""
+    """Report that a rule leaves the item out.
+
+    It is noted by name and not tried again on the same inputs.
+    """
 
 
 class HttpTrouble(ItemFailed):
-    """Report a request that was given up. `status` is the last HTTP status, None where no answer came."""
+    """Report a request that was given up.
+
+    `status` is the last HTTP status, None where no answer came.
+    """
 
     def __init__(self, what: str, where: str = "", todo: str = "", status: int | None = None):
         super().__init__(what, where, todo)
@@ -52,11 +63,15 @@ class RunStopped(Trouble):
 
 
 class EndpointDown(RunStopped):
-    """Nobody answers at an endpoint, or it says nothing but HTTP 429. A panel may go on with its other judges."""
+    """Nobody answers at an endpoint, or it says nothing but HTTP 429.
+
+    A panel may go on with its other judges.
+    """
 
 
 class Interrupted(RunStopped):
-    """Report that the run is ending, by a signal or another item's RunStopped: no new call starts."""
+    """Report that the run is ending, by a signal or another item's RunStopped: no new call starts.
+    """
 
     def __init__(self):
         super().__init__("interrupted", exit_code=130)
@@ -68,6 +83,7 @@ def start_thread(target) -> threading.Thread:
     try:
         thread.start()
     except RuntimeError as e:
-        raise RunStopped("could not be started: the limit of threads or of memory is reached.", "A further thread",
-                         "Lower --workers, or raise the limit (ulimit -u, --pids-limit of a container).") from e
+        raise RunStopped("could not be started: the limit of threads or of memory is reached.",
+                         "A further thread", "Lower --workers, or raise the limit (ulimit -u, "
+                         "--pids-limit of a container).") from e
     return thread

@@ -1,16 +1,24 @@
-"""<dir>/_ledger.jsonl: append-only, a line an attempt. What was read, what was written, what it cost.
+"""<dir>/_ledger.jsonl: append-only, a line an attempt: what was read and written, what it cost.
 
-A line: stage, item, state (done | failed | adopted | excluded | pruned), instance_id, read (digest of the fields that
-were read), wrote {field: digest}, found {field: digest} (fields of other stages that a person had changed),
-size and mtime_ns of the record after the write, settings (digest), calls [{id, model, tokens_in, tokens_out,
-tokens_cached, cost_usd, seconds, …}], cost_usd (null: a price is unknown), seconds, cut (what did not fit the request),
-error, at; of prompt.py also entries and detail; of ch.py `leaks` {of, found}, what its check found; of outputs that are
-made of parts (validate.py) `parts` {part: settings} that are there for good, and `view`, how the record was computed
-from them. After --compact one line of state summed holds `earlier`: the calls of the lines that went, by model.
+stage, item, instance_id, at     the attempt; `at` is UTC
+state        done | failed | adopted | excluded | pruned; summed: see ledger_compact.py
+read         digest of the fields that were read
+wrote        {field: digest} of this stage's fields
+found        {field: digest} of other stages' fields that a person had changed
+size, mtime_ns                   of the record after the write
+settings     digest of model, prompts and the like
+calls        [{id, model, tokens_in, tokens_out, tokens_cached, cost_usd, seconds, …}]
+cost_usd     their sum; null: a price is unknown
+seconds, cut, error              of the attempt; `cut`: what did not fit into the request
+still        of a failed line: the record that was there before still counts
+parts, view  of outputs in parts: {part: settings} that are final, digest of how they are combined
+entries, detail                  of prompt.py: a file's entries, its place in the sample
+leaks        of ch.py: {of, found}, the result of its leak check
+earlier      of a summed line: the calls of the lines that went, by model
 
-A failed line with `still` is of an item that was made again on demand: what was there before still counts. A kill can
-tear the line that is being written; a torn line is passed over and costs one attempt's bookkeeping: its record counts
-as adopted, its replies are still in _partial/. Several processes may append (one write a line).
+A kill can tear the line that is being written. A torn line is skipped and costs the bookkeeping of
+one attempt: its record counts as adopted, its replies are still in _partial/. Several processes may
+append, as each line is one write.
 """
 from __future__ import annotations
 
@@ -31,14 +39,16 @@ from codedata.errors import RunStopped
 LEDGER, PARTIAL = "_ledger.jsonl", "_partial"
 ERROR_CHARS = 500
 NOTHING: dict = {}
-TEXTS = ["stage", "item", "instance_id", "read", "settings", "view", "at"]   # of what is read in a line
-AMOUNTS = ["cost_usd", "tokens_in", "tokens_out", "tokens_cached", "seconds"]   # of a call; None: not known
+# fields of a line that are texts and {field: digest}, and amounts of a call (None: not known)
+TEXTS = ("stage", "item", "instance_id", "read", "settings", "view", "at", "error")
+DIGESTS = ("wrote", "found", "parts")
+AMOUNTS = ("cost_usd", "tokens_in", "tokens_out", "tokens_cached", "seconds")
 MAX_AMOUNT = 10**15
 
 
 @dataclass(slots=True)
 class FileState:
-    """Hold what the ledger knows of a record on disk; it is valid while the file has this size and mtime."""
+    """Hold the digests of a record on disk; they hold while the file has this size and mtime."""
 
     instance_id: str
     digests: dict[str, str]
@@ -48,7 +58,7 @@ class FileState:
 
 @dataclass(slots=True)
 class LastAttempt:
-    """One stage's newest word on an item."""
+    """Hold a stage's newest attempt at an item."""
 
     state: str
     read: str = ""
@@ -62,30 +72,36 @@ class LastAttempt:
 class Ledger:
     """Read the ledgers of a directory, or of all its shards, as one, in the order of time.
 
-    `succeeded` and `failed` by (stage, item): a stage's newest word on it. `known` by item: what the scripts left on disk.
+    The dicts by (stage, item) hold a stage's newest attempt at it; `known`, by item, the file that
+    the scripts left on disk.
     """
 
     def __init__(self, *directories: Path):
         self.succeeded: dict[tuple[str, str], LastAttempt] = {}
         self.failed: dict[tuple[str, str], LastAttempt] = {}
-        self.excluded: dict[tuple[str, str], LastAttempt] = {}   # by a rule that only the item function can tell
+        self.excluded: dict[tuple[str, str], LastAttempt] = {}   # by a rule of the item function
         self.known: dict[str, FileState] = {}
-        self.counted: dict[tuple[str, str], set[str]] = {}   # ids of kept replies that some line has paid for
-        self.used: dict[tuple[str, str], set[str]] = {}      # those of them that a record was made from
-        self.entries: dict[str, list] = {}       # list files: stem → [[order, instance_id, digests], …]
-        self.asked_again: dict[tuple[str, str], int] = {}   # how often ch.py refused an answer of an item
-        self.details: dict[tuple[str, str], dict] = {}   # what prompt.py notes with its files, and exclusions
-        self.n_calls, self.n_unpriced, self.cost_usd = 0, 0, 0.0   # of all lines
-        self._lock, self._files, self._newest = threading.Lock(), {}, ""
+        self.counted: dict[tuple[str, str], set[str]] = {}   # ids of kept replies that are billed
+        self.used: dict[tuple[str, str], set[str]] = {}      # those that a record was made from
+        self.entries: dict[str, list] = {}    # of list files: [[order, instance_id, digests], …]
+        self.asked_again: dict[tuple[str, str], int] = {}    # refused answers of an item (ch.py)
+        self.details: dict[tuple[str, str], dict] = {}       # notes of prompt.py on files and PRs
+        self.n_calls = 0        # of all lines
+        self.n_unpriced = 0
+        self.cost_usd = 0.0
+        self._lock = threading.Lock()
+        self._files: dict[Path, _Appender] = {}
+        self._newest = ""       # the newest time of a line
         self._parts: dict[tuple, tuple] = {(): ()}
-        self._partial = {p.name[:-6] for d in directories for p in (Path(d) / PARTIAL).glob("*.jsonl")}
+        kept = [path for d in directories for path in (Path(d) / PARTIAL).glob("*.jsonl")]
+        self._with_replies = {path.stem for path in kept}
         for line in in_time([read_lines(Path(d) / LEDGER) for d in directories]):
             self._take(line)
 
     def _take(self, line: dict) -> None:
         calls = calls_of(line)
         for call in calls:
-            n = call.get("n", 1)   # a sum that compacting left
+            n = call.get("n", 1)   # of a sum that compacting left
             self.n_calls += n
             if call["cost_usd"] is None:
                 self.n_unpriced += n
@@ -93,33 +109,21 @@ class Ledger:
                 self.cost_usd += call["cost_usd"]
         if not is_sound(line):
             return   # somebody wrote it: as good as torn, but what was paid is paid
-        stage, item, state = sys.intern(line["stage"]), sys.intern(line["item"]), line.get("state")
-        key = (stage, item)
+        item, state = sys.intern(line["item"]), line.get("state")
+        key = sys.intern(line["stage"]), item
         self._newest = max(self._newest, line.get("at", ""))
         if state == "failed":
-            self._partial.add(item)   # its replies may be kept for the next attempt
-        if calls and item in self._partial:
+            self._with_replies.add(item)   # they may be kept for the next attempt
+        if calls and item in self._with_replies:
             self.counted.setdefault(key, set()).update(call.get("id") for call in calls)
-        if state == "excluded" and "read" in line:
-            self.excluded[key] = LastAttempt(state, line["read"], error=line.get("error", ""))
-            self.failed.pop(key, None)
         if state in ("done", "adopted"):
-            self.succeeded[key] = LastAttempt(state, line.get("read", ""), line.get("wrote") or NOTHING,
-                                     sys.intern(line.get("settings", "")), "", self._same(line.get("parts", {})),
-                                     sys.intern(line.get("view", "")))
-            self.failed.pop(key, None)
-            if item in self._partial:   # killed before the kept replies were dropped: they are not served again
-                self.used[key] = set(self.counted.get(key, ()))
-            known = self.known.setdefault(item, FileState("", NOTHING))
-            known.instance_id = sys.intern(line.get("instance_id", "")) or known.instance_id
-            known.digests = merged_digests(known.digests, line)
-            known.size, known.mtime_ns = line.get("size", -1), line.get("mtime_ns", -1)
-            if "entries" in line:
-                self.entries[item] = _listed(line, "entries")
-            self.asked_again[key] = line.get("asked_again", 0)
+            self._take_success(key, line)
         elif state == "failed" and not line.get("still"):
-            self.failed[key] = LastAttempt(state, line.get("read", ""), {}, line.get("settings", ""), line.get("error", ""))
-        elif state == "pruned":   # the record was taken away: no stage's earlier line says anything of it
+            self.failed[key] = self._attempt(line)
+        elif state == "excluded" and "read" in line:
+            self.excluded[key] = self._attempt(line)
+            self.failed.pop(key, None)
+        elif state == "pruned":   # the record was removed: no earlier line says anything of it
             for by in [by for by in (*self.succeeded, *self.failed) if by[1] == item]:
                 self.succeeded.pop(by, None)
                 self.failed.pop(by, None)
@@ -127,23 +131,41 @@ class Ledger:
         if "detail" in line:
             self.details[key] = line["detail"]
 
-    def _same(self, parts: dict[str, str]) -> tuple[tuple[str, str], ...]:
-        """One tuple for all items with these parts: a panel's verdicts are there for most."""
-        pairs = tuple(parts.items())
-        return self._parts.setdefault(pairs, pairs)
+    def _take_success(self, key: tuple[str, str], line: dict) -> None:
+        item = key[1]
+        self.succeeded[key] = self._attempt(line)
+        self.failed.pop(key, None)
+        if item in self._with_replies:   # killed before they were dropped: not served again
+            self.used[key] = set(self.counted.get(key, ()))
+        known = self.known.setdefault(item, FileState("", NOTHING))
+        known.instance_id = sys.intern(line.get("instance_id", "")) or known.instance_id
+        known.digests = merged_digests(known.digests, line)
+        known.size, known.mtime_ns = line.get("size", -1), line.get("mtime_ns", -1)
+        if "entries" in line:
+            self.entries[item] = _listed(line, "entries")
+        self.asked_again[key] = line.get("asked_again", 0)
+
+    def _attempt(self, line: dict) -> LastAttempt:
+        parts = tuple(line.get("parts", NOTHING).items())
+        parts = self._parts.setdefault(parts, parts)   # most items have the same ones
+        return LastAttempt(line["state"], line.get("read", ""), line.get("wrote") or NOTHING,
+                           sys.intern(line.get("settings", "")), line.get("error", ""), parts,
+                           sys.intern(line.get("view", "")))
 
     def may_have_kept(self, item: str) -> bool:
-        """True where replies of the item were kept when this was opened, or an attempt has failed since."""
-        return item in self._partial
+        """Return whether replies of the item were kept, or an attempt has failed since."""
+        return item in self._with_replies
 
     def append(self, directory: Path, **line) -> None:
-        """Write one line to a directory's ledger, and know it. A disk that takes no more ends the run."""
-        line = {key: value for key, value in line.items() if value not in (None, "", [], {}, ()) or key == "cost_usd"}
+        """Write one line to a directory's ledger, and take it in. A full disk ends the run."""
+        line = {key: value for key, value in line.items()
+                if key == "cost_usd" or value not in (None, "", [], {}, ())}
         if "error" in line:
             line["error"] = line["error"][:ERROR_CHARS]
         with self._lock:
-            now = datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
-            line["at"] = self._newest = max(now, self._newest)   # a clock that went back must not undo what came before
+            now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            self._newest = max(now, self._newest)   # a clock that went back must not undo a line
+            line["at"] = self._newest
             data = to_line(line)
             if directory not in self._files:
                 self._files[directory] = _Appender(Path(directory) / LEDGER)
@@ -162,7 +184,9 @@ class _Appender:
     """Append to a ledger file, which is opened at the first line."""
 
     def __init__(self, path: Path):
-        self.path, self._fd, self._torn = path, None, False
+        self.path = path
+        self._fd: int | None = None
+        self._torn = False   # the last line on disk was not written whole
 
     def append(self, data: bytes) -> None:
         try:
@@ -176,7 +200,8 @@ class _Appender:
         except OSError as e:
             raise disk_trouble(e, self.path) from e
         if self._torn:
-            raise RunStopped("was not written whole: the disk is full.", str(self.path), "Make room and run again.")
+            raise RunStopped("was not written whole: the disk is full.", str(self.path),
+                             "Make room and run again.")
 
     def close(self) -> None:
         if self._fd is not None:
@@ -185,7 +210,8 @@ class _Appender:
 
 
 def merged_digests(digests: dict[str, str], line: dict) -> dict[str, str]:
-    """Return the digests of a record's fields after a line: those that had gone ("") are left out."""
+    """Return the digests of a record's fields after a line, without those of removed fields ("").
+    """
     wrote, found = line.get("wrote") or NOTHING, line.get("found") or NOTHING
     if not digests and not found:
         return wrote
@@ -193,14 +219,17 @@ def merged_digests(digests: dict[str, str], line: dict) -> dict[str, str]:
 
 
 def in_time(files: list):
-    """Yield the lines of several ledgers in the order in which they were written."""
-    return files[0] if len(files) == 1 else heapq.merge(*files, key=lambda line: str(line.get("at", "")))
+    """Return an iterator over the lines of several ledgers, in the order they were written."""
+    if len(files) == 1:
+        return files[0]
+    return heapq.merge(*files, key=lambda line: str(line.get("at", "")))
 
 
 def read_lines(path: Path):
-    """Yield each whole line of a JSONL file as a dict. Torn lines are passed over; a missing file has none.
+    """Yield each whole line of a JSONL file as a dict; a missing file has none.
 
-    OSError where it is no regular file. Of a line that is longer than a record may be, there are only torn pieces.
+    Torn lines are skipped; a line that is longer than a record may be comes out in torn pieces.
+    Raise OSError if it is no regular file.
     """
     try:
         file = open_regular(path)
@@ -208,46 +237,56 @@ def read_lines(path: Path):
         return
     with file:
         for raw in iter(lambda: file.readline(MAX_RECORD_BYTES), b""):
-            try:
-                line = orjson.loads(raw)
-            except ValueError:
-                try:
-                    line = json.loads(raw)   # it bears half a character in a model's reply
-                except (ValueError, RecursionError):
-                    continue
-            if isinstance(line, dict):
+            if isinstance(line := _parsed(raw), dict):
                 yield line
 
 
+def _parsed(raw: bytes):
+    """Return the JSON value of a line, or None if it is torn."""
+    for loads in (orjson.loads, json.loads):   # the second takes half characters of a reply
+        try:
+            return loads(raw)
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
 def calls_of(line: dict) -> list[dict]:
-    """Return the calls of a line, and the sums that compacting left in their place, each as sound_call() gives it."""
+    """Return the calls of a line and the sums that compacting left, as sound_call() gives them."""
     calls = _listed(line, "calls") + _listed(line, "earlier")
     return [sound_call(call) for call in calls if isinstance(call, dict)]
 
 
 def sound_call(call: dict) -> dict:
-    """Return a call with cost_usd and model, in which each amount is a number or not known."""
-    wrong = {}
-    for key in AMOUNTS:
-        amount = call.get(key)
-        if amount is not None and not (isinstance(amount, (int, float)) and 0 <= amount < MAX_AMOUNT):
-            wrong[key] = None
+    """Return a call with cost_usd and model, in which each amount is a number or None."""
+    wrong = {key: None for key in AMOUNTS if not _is_amount(call.get(key))}
     if type(call.get("n", 1)) is not int or call.get("n", 1) < 1:
         wrong["n"] = 1
     for key in ("model", "id"):
         if not isinstance(call.get(key, ""), str):
             wrong[key] = str(call[key])
-    return {"model": "", "cost_usd": None, **call, **wrong} if wrong or "cost_usd" not in call or "model" not in call \
-        else call
+    if not wrong and "model" in call and "cost_usd" in call:
+        return call
+    return {"model": "", "cost_usd": None, **call, **wrong}
+
+
+def _is_amount(value) -> bool:
+    return value is None or (isinstance(value, (int, float)) and 0 <= value < MAX_AMOUNT)
 
 
 def is_sound(line: dict) -> bool:
-    """Return whether all that is read of a line, but for its calls, has the type that it should have."""
-    return ("stage" in line and "item" in line and all(isinstance(line.get(key, ""), str) for key in TEXTS)
-            and all(_are_digests(line.get(key, NOTHING)) for key in ("wrote", "found", "parts"))
+    """Return whether all that is read of a line, but for its calls, has its right type."""
+    return ("stage" in line and "item" in line
+            and all(isinstance(line.get(key, ""), str) for key in TEXTS)
+            and all(_are_digests(line.get(key, NOTHING)) for key in DIGESTS)
             and isinstance(line.get("detail", NOTHING), dict)
-            and all(isinstance(entry, list) and [*map(type, entry)] == [int, str, dict] and _are_digests(entry[2])
-                    for entry in _listed(line, "entries")))
+            and all(map(_is_entry, _listed(line, "entries"))))
+
+
+def _is_entry(entry) -> bool:
+    """Return whether a list file's entry is [order, instance_id, digests]."""
+    return (isinstance(entry, list) and [*map(type, entry)] == [int, str, dict]
+            and _are_digests(entry[2]))
 
 
 def _are_digests(value) -> bool:
@@ -255,7 +294,8 @@ def _are_digests(value) -> bool:
 
 
 def _listed(line: dict, key: str) -> list:
-    return value if isinstance(value := line.get(key), list) else []
+    value = line.get(key)
+    return value if isinstance(value, list) else []
 
 
 def to_line(line: dict) -> bytes:
@@ -278,4 +318,5 @@ def _is_torn(path: Path) -> bool:
 def disk_trouble(error: OSError, path) -> RunStopped:
     """Return the RunStopped for a file that cannot be written."""
     return RunStopped(f"could not be written: {error.strerror or error}.", str(path),
-                      "Make room (or give write permission) and run again: nothing that was finished is lost.")
+                      "Make room (or give write permission) and run again: nothing that was "
+                      "finished is lost.")

@@ -1,7 +1,8 @@
-"""What a person sees of a run: the plan, a bar with rate, failures, cost and time to go, and the outcome.
+"""What a person sees of a run: the plan, a bar with rate, failures, cost and time to go, and the
+outcome.
 
-All of it goes to stderr. Where stderr is no terminal there is no bar: a plain line every now and then. Whatever stands
-in a line, no control character reaches the terminal.
+All of it goes to stderr. Where stderr is no terminal there is no bar: a plain line every now and
+then. Whatever stands in a line, no control character reaches the terminal.
 """
 from __future__ import annotations
 
@@ -20,7 +21,10 @@ NAMED = 3   # items of one kind that a line names
 
 
 def say(text: str) -> None:
-    """Print a line on stderr. Where nobody reads it (a closed pipe), go on in silence: the answers are paid for."""
+    """Print a line on stderr.
+
+    Where nobody reads it (a closed pipe), go on in silence: the answers are paid for.
+    """
     text = terminal_safe(text)
     try:
         print(text, file=sys.stderr, flush=True)
@@ -41,7 +45,10 @@ def usd(cost: float) -> str:
 
 
 def money(cost_usd: float, n_unpriced: int, n_calls: int) -> str:
-    """Return the cost of calls in words. An unknown cost is said to be unknown, never shown as 0."""
+    """Return the cost of calls in words.
+
+    An unknown cost is said to be unknown, never shown as 0.
+    """
     if not n_unpriced:
         return usd(cost_usd)
     if n_unpriced == n_calls:
@@ -57,15 +64,18 @@ def plural(n: int, noun: str) -> str:
 def named(names: list[str], at_most: int = NAMED) -> str:
     """Return the first names of a list and how many more there are."""
     rest = len(names) - at_most
-    return ", ".join(printable(name, 300) for name in names[:at_most]) + (f" and {rest} more" if rest > 0 else "")
+    shown = ", ".join(printable(name, 300) for name in names[:at_most])
+    return f"{shown} and {rest} more" if rest > 0 else shown
 
 
 def table(columns: list[str], rows: list[list[str]], align: str) -> str:
     """Return a Markdown table; characters of the cells that Markdown would read are escaped."""
     def line(cells):
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-    return "\n".join([line(columns), "|" + "|".join("---:" if a == "r" else "---" for a in align) + "|",
-                      *map(line, rows)])
+        escaped = [cell.replace("|", "\\|").replace("\n", " ") for cell in cells]
+        return f"| {' | '.join(escaped)} |"
+
+    rule = "|".join("---:" if side == "r" else "---" for side in align)
+    return "\n".join([line(columns), f"|{rule}|", *map(line, rows)])
 
 
 def _per_time(rate: float) -> str:

@@ -62,7 +62,9 @@ class Commit:
 
 @dataclass(frozen=True)
 class Answer:
-    """Hold the two answers to one prompt: answer/<source>_<order>.json. A side that is null is not made yet."""
+    """Hold the two answers to one prompt: answer/<source>_<order>.json. A side that is null is not
+    made yet.
+    """
 
     directory = "answer"
     sharded = True           # answer/, answer_0/, answer_1/ … are read as one
@@ -75,7 +77,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Score:
-    """Hold what the judges said of one turn: score/<answer stem>.json. `score` and `metrics` are the challenger's."""
+    """Hold what the judges said of one turn: score/<answer stem>.json. `score` and `metrics` are
+    the challenger's.
+    """
 
     directory = "score"
     instance_id: str
@@ -91,7 +95,9 @@ class Score:
 
 @lru_cache
 def variant(cls, how: str):
-    """Return the record class of a challenger that was made in another way: variants/<how>/ of Answer, score_<how>/."""
+    """Return the record class of a challenger that was made in another way: variants/<how>/ of
+    Answer, score_<how>/.
+    """
     directory = f"variants/{how}" if cls is Answer else f"{cls.directory}_{how}"
     return type(f"{cls.__name__}_{how}", (cls,), {"directory": directory})
 
@@ -110,7 +116,9 @@ class AttemptScore(Score):
 
 @dataclass(frozen=True)
 class Attempts:
-    """Hold the attempts of ch.py --refine at one turn, one a line: answer/_attempts/<answer stem>.jsonl."""
+    """Hold the attempts of ch.py --refine at one turn, one a line: answer/_attempts/<answer
+    stem>.jsonl.
+    """
 
     directory = "answer/_attempts"
     lines = "attempts"       # the field whose entries are the lines of the file
@@ -119,20 +127,26 @@ class Attempts:
 
 
 class Probe(Score):
-    """Hold the score of an answer with an attack in it, the "challenger": probe/<answer stem>.<family>.json."""
+    """Hold the score of an answer with an attack in it, the "challenger": probe/<answer
+    stem>.<family>.json.
+    """
 
     directory = "probe"
 
 
 class Sanity(Score):
-    """Hold the score of a pair whose better side, the "challenger", is known: sanity/<answer stem>.<kind>.json."""
+    """Hold the score of a pair whose better side, the "challenger", is known: sanity/<answer
+    stem>.<kind>.json.
+    """
 
     directory = "sanity"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Hold a judged turn as it is exported: final/<answer stem>.json and its neighbours. Edit answer/ or score/."""
+    """Hold a judged turn as it is exported: final/<answer stem>.json and its neighbours. Edit
+    answer/ or score/.
+    """
 
     instance_id: str
     messages: list[Message]
@@ -196,7 +210,9 @@ class Environment:
 
 @dataclass(frozen=True)
 class Fact:
-    """Hold a text that a turn and a pull request share and the conversation has not shown (codedata/leak/facts.py)."""
+    """Hold a text that a turn and a pull request share and the conversation has not shown
+    (codedata/leak/facts.py).
+    """
 
     kind: str                # path | name | test | literal | line | code | anchor
     text: str                # as it stands in the turn
@@ -225,7 +241,8 @@ class LeakVerdict:
 
 
 def text_problem(value: str) -> str | None:
-    """Return why a text cannot be stored or sent (NUL byte, lone surrogate), or None where it can."""
+    """Return why a text cannot be stored or sent (NUL byte, lone surrogate), or None where it can.
+    """
     if "\x00" in value:
         return "has a NUL byte"
     if value.isascii():
@@ -238,7 +255,9 @@ def text_problem(value: str) -> str | None:
 
 
 def storable(value):
-    """Return a value made of texts without NUL bytes and half characters, which cannot be sent or stored."""
+    """Return a value made of texts without NUL bytes and half characters, which cannot be sent or
+    stored.
+    """
     if isinstance(value, str):
         return value.replace("\x00", "�").encode("utf-8", "replace").decode()
     if isinstance(value, list):
@@ -247,7 +266,9 @@ def storable(value):
 
 
 def safe_name(name: str) -> bool:
-    """True where an id may be a file name: up to 200 of [A-Za-z0-9._-], not starting with a dot or an underscore."""
+    """True where an id may be a file name: up to 200 of [A-Za-z0-9._-], not starting with a dot or
+    an underscore.
+    """
     return len(name) <= 200 and bool(SAFE_NAME.match(name))
 
 

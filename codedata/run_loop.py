@@ -72,18 +72,35 @@ class Stage:
     finish: Callable[[], list[str]] | None = None   # called at the end, returns lines to print
     after: str = ""                    # the script before this one
     then: str = ""                     # the script after this one
+    command: str = ""                  # how it is started: <name>.py, if nothing is given
+
+    @property
+    def words(self) -> str:
+        """Return the script with the words that start this stage: "refine.py --steps judge"."""
+        return self.command or f"{self.name}.py"
+
+    @property
+    def script(self) -> str:
+        """Return the script that this stage is of: "refine.py"."""
+        return self.words.split()[0]
+
+    @property
+    def label(self) -> str:
+        """Return the stage's name on the screen: "refine judge"."""
+        return " ".join(word.removesuffix(".py") for word in self.words.split()
+                        if not word.startswith("--"))
 
 
 def run(stage: Stage, settings: Settings, models: Models, options: RunOptions) -> int:
     """Make what is missing, stale or failed; return the exit code."""
-    check_root(settings.root, "prompt.py" if stage.after else f"{stage.name}.py")
+    check_root(settings.root, "prompt.py" if stage.after else stage.script)
     store = stage.writes.store
     states = States(stage.name, stage.reads, stage.writes, stage.joined,
                     selection=options.selection, exclude=settings.exclude,
                     settings=digest(stage.identity))
-    with hold_directory(stage.name, settings.root / store.cls.directory, options):
+    with hold_directory(stage.script, settings.root / store.cls.directory, options):
         if options.compact:
-            return _compact(stage.name, store.open().directories)
+            return _compact(stage.label, store.open().directories)
         plan = states.plan()
         _print_plan(stage, plan, models, options)
         if options.read_only:
@@ -114,7 +131,7 @@ def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[]
         flags = ", ".join("--" + flag.replace("_", "-") for flag in given)
         raise Trouble(f"{flags} does not go with {name}.py, which is about all items at once.")
     check_directories([directory])
-    with hold_directory(name, directory, options):
+    with hold_directory(f"{name}.py", directory, options):
         if not options.compact:
             return work()
         for ledger in ledgers:
@@ -122,15 +139,15 @@ def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[]
         return 0
 
 
-def _compact(stage: str, directories: list[Path]) -> int:
+def _compact(label: str, directories: list[Path]) -> int:
     before, after = compact(directories)
     names = ", ".join(f"{directory.name}/{LEDGER}" for directory in directories)
-    say(f"{stage}  {names}: {before} lines → {after}")
+    say(f"{label}  {names}: {before} lines → {after}")
     return 0
 
 
 @contextmanager
-def hold_directory(stage: str, directory: Path, options: RunOptions) -> Iterator[None]:
+def hold_directory(script: str, directory: Path, options: RunOptions) -> Iterator[None]:
     """Hold the directory, or a shard of it, for this process; a read-only run needs no hold.
 
     The half-written files of killed processes are removed if no other shard can be at work. With
@@ -146,9 +163,9 @@ def hold_directory(stage: str, directory: Path, options: RunOptions) -> Iterator
         yield
         return
     with ExitStack() as held:
-        held.enter_context(lock(directory, shard, f"{stage}.py"))
+        held.enter_context(lock(directory, shard, script))
         if options.budget_usd:
-            held.enter_context(lock(options.root / "_budget", None, f"{stage}.py --budget"))
+            held.enter_context(lock(options.root / "_budget", None, f"{script} --budget"))
         if not shard:
             remove_half_written(shards_of(directory))
         yield
@@ -159,11 +176,11 @@ def hold_directory(stage: str, directory: Path, options: RunOptions) -> Iterator
 def _print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) -> None:
     """Print what is there and what is to do, and every broken record with its fault."""
     for e in plan.broken.values():
-        say(f"{stage.name}.py: {e}")
+        say(f"{stage.script}: {e}")
     if options.quiet and not options.read_only:
         return
     into = stage.writes.store.into.relative_to(stage.writes.store.root)
-    say(f"{stage.name}  {plan_line(plan, stage.reads.place, f'{into}/')}")
+    say(f"{stage.label}  {plan_line(plan, stage.reads.place, f'{into}/')}")
     for client in models.clients() if plan.asks else []:
         say(f"      asks {_model_and_place(client.spec)}")
     for state in ("edited", "orphan"):
@@ -199,7 +216,7 @@ def _print_costs(stage: Stage, plan: Plan, models: Models, options: RunOptions) 
         if plan.todo and _is_embedded(models) and not stage.cost_note:
             models.check()   # its tokens are counted by itself
         estimate = stage.cost_note or str(Estimate.of(stage, plan, options))
-        say(f"{stage.name}  to come: {estimate}")
+        say(f"{stage.label}  to come: {estimate}")
 
 
 @dataclass
@@ -259,7 +276,7 @@ def _prune(stage: Stage, plan: Plan, root: Path) -> None:
         out.set_aside(name)
         out.note(name, stage=stage.name, state="pruned")
         out.remove(name)
-    say(f"{stage.name}  moved {plural(len(orphans), 'orphan')} to _replaced/")
+    say(f"{stage.label}  moved {plural(len(orphans), 'orphan')} to _replaced/")
     for line in stage.finish() if stage.finish else []:
         say(line)
 
@@ -426,8 +443,8 @@ class _Run:
         for item in plan.adopted:
             self.journal.adopt(item)
         gc.freeze()   # the plan's objects stay to the end: no collection needs to look at them
-        self.bar = Bar(self.stage.name, len(plan.todo), self.options.quiet)
-        with signals(self.stage.name, self._interrupt, self.bar.say):
+        self.bar = Bar(self.stage.label, len(plan.todo), self.options.quiet)
+        with signals(self.stage.label, self._interrupt, self.bar.say):
             try:
                 self._round(plan.todo, n_workers)
                 if not self.is_last_round:
@@ -497,7 +514,7 @@ class _Run:
         except BrokenRecord as e:
             with self.journal.lock:
                 self.totals.broken[item.name] = str(e)
-            self.bar.say(f"{self.stage.name}.py: {e}")
+            self.bar.say(f"{self.stage.script}: {e}")
         except ItemFailed as e:
             self._fail(item, calls, seconds(), e)
         except Excluded as e:
@@ -564,29 +581,29 @@ class _Run:
     def _print_summary(self, plan: Plan, lines: list[str]) -> None:
         totals, quiet = self.totals, self.options.quiet
         if self.stop_reason is not None and not isinstance(self.stop_reason, Interrupted):
-            say(f"{self.stage.name}.py: {self.stop_reason}")
+            say(f"{self.stage.script}: {self.stop_reason}")
         if not quiet or totals.failed:
-            say(f"{self.stage.name}  {summary_line(totals, len(plan.todo), self._n_left(plan))}")
+            say(f"{self.stage.label}  {summary_line(totals, len(plan.todo), self._n_left(plan))}")
             todos = [e.todo for _, e in totals.failures() if e.todo]
             for todo in list(dict.fromkeys(todos))[:2]:
                 say(f"      {todo}")
         if quiet:
             return
-        if totals.n_calls and _is_embedded(self.models) and not any(NOISE in line for line in lines):
+        says_noise = any(NOISE in line for line in lines)
+        if totals.n_calls and _is_embedded(self.models) and not says_noise:
             lines = [*lines, f"      {NOISE}"]
         for line in [*lines, *self._next_commands(plan)]:
             say(line)
 
     def _next_commands(self, plan: Plan) -> Iterator[str]:
         """Yield the commands that go on from here."""
-        script = f"{self.stage.name}.py"
         if self._is_unfinished(plan):
             # with --force an output in parts would ask for everything again
             force = not (self.stage.writes.parts and not self._n_left(plan))
-            yield f"      again: {self.options.command(script, same=True, force=force)}"
+            yield f"      again: {self.options.command(self.stage.words, same=True, force=force)}"
         elif plan.n_beyond_limit:
             n_more = plural(plan.n_beyond_limit, "more item")
-            yield f"      {n_more} to do: {self.options.command(script)}"
+            yield f"      {n_more} to do: {self.options.command(self.stage.words)}"
         if self.stage.then and plan.todo and self.stop_reason is None and (
                 self.stage.writes.store.names()):
             yield f"      next:  {self.options.command(self.stage.then)}"

@@ -219,7 +219,7 @@ class DuelSettings:
     win_margin: float = between(-100, 100, 2.0)   # minimum lead of the challenger, in points of 100
     gate_alpha: float = between(0, 1, 0.05, without=(0, 1))   # quantile of the resampled means: LCB
     bootstrap_resamples: int = between(1, 1_000_000, 10_000)
-    min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # share of turns with all verdicts
+    min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # turns with all verdicts
     min_turns: int = at_least(1, 5)                      # with a verdict; less is no evidence
     min_instances: int = at_least(1, 5)   # of those turns: turns of one instance count as one
     seed: int = at_least(0, 0)            # of the bootstrap

@@ -1,8 +1,8 @@
 """Directories of records: digests by field, and what is known without opening a file.
 
 `Store` holds one item a file or folder, over all shards of a directory; layouts.py says how an item
-lies on disk. `Lists` reads files that each hold a list of records (prompt/). `View` makes records of
-other stores' ones. All give names(), facts(name), read(name) and `broken`.
+lies on disk. `Lists` reads files that each hold a list of records (prompt/). `View` makes records
+of other stores' ones. All give names(), facts(name), read(name) and `broken`.
 """
 from __future__ import annotations
 
@@ -398,59 +398,68 @@ class Lists(Store):
 
 
 def check_directories(paths) -> None:
-    """Raise Trouble where a file stands in the place of a directory: nothing is done then."""
+    """Raise Trouble if a file is in the place of a directory: nothing is done then."""
     for path in paths:
         if path.exists() and not path.is_dir():
-            raise Trouble("is a file where a directory should be.", str(path), "Move it away and run again.")
+            raise Trouble("is a file where a directory should be.", str(path),
+                          "Move it away and run again.")
 
 
 def shards_of(directory: Path) -> list[Path]:
     """Return the directory and its shards NAME_0, NAME_1, … beside it."""
     beside = directory.parent.iterdir() if directory.parent.is_dir() else ()
-    return [directory, *(p for p in beside if re.fullmatch(re.escape(directory.name) + r"_\d+", p.name))]
+    shard = re.compile(re.escape(directory.name) + r"_\d+")
+    return [directory, *(path for path in beside if shard.fullmatch(path.name))]
 
 
 def remove_half_written(directories: list[Path]) -> None:
-    """Take away what killed processes left. Only for who holds the directories."""
+    """Remove the half-written files of killed processes. The caller holds the directories."""
     for directory in directories:
         for left in (*directory.glob("_tmp.*"), *directory.glob(f"{PARTIAL}/_tmp.*")):
             left.unlink(missing_ok=True)
+
+
+def lock(directory: Path, shard: tuple[int, int] | None, who: str):
+    """Hold a directory, or one shard of it, until this process ends; return the open lock file.
+
+    Raise Trouble if another process holds it. The kernel frees the lock however the process ends.
+    """
+    check_directories([directory])
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with _open_lock(directory / "_lock") as gate:   # held only while the locks are compared
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            name = "_lock.all" if shard is None else f"_lock.{shard[0]}-of-{shard[1]}"
+            for path in sorted(directory.glob("_lock.*")):
+                # another shard of the same n shares no item with this one
+                if path.name == name or not _is_other_shard(path, shard):
+                    _refuse_held(path)
+            mine = _open_lock(directory / name)
+            fcntl.flock(mine, fcntl.LOCK_EX)
+        mine.truncate(0)
+        mine.write(f"{who} (process {os.getpid()} on {socket.gethostname()})\n")
+        mine.flush()
+        return mine
+    except OSError as e:
+        what = f"could not be written: {e.strerror or e}."
+        raise Trouble(what, str(e.filename or directory), "Make it writable, or make room.") from e
 
 
 def _open_lock(path: Path):
     return open(open_appending(path), "a+", encoding="utf-8", errors="replace")
 
 
-def lock(directory: Path, shard: tuple[int, int] | None, who: str):
-    """Hold `directory` (or one shard of it) for this process, till it ends however it ends; Trouble if it is held.
+def _is_other_shard(path: Path, shard: tuple[int, int] | None) -> bool:
+    return shard is not None and path.name.endswith(f"-of-{shard[1]}")
 
-    Returns the open lock file. Held by whom stands in the file; the kernel frees it on any death.
-    """
-    check_directories([directory])
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        gate = _open_lock(directory / "_lock")   # taken only while the locks are looked at
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        name = "_lock.all" if shard is None else f"_lock.{shard[0]}-of-{shard[1]}"
-        for path in sorted(directory.glob("_lock.*")):
-            same_split = shard is not None and path.name.endswith(f"-of-{shard[1]}")
-            if path.name != name and same_split:
-                continue   # another shard of the same n shares no item with this one
-            with _open_lock(path) as other:
-                try:
-                    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    other.seek(0)
-                    holder = printable(other.read(300).strip()) or "another process"
-                    raise Trouble(f"is in use by {holder}.", str(directory),
-                                  "Wait for it to end, stop it, or give each process its own --shard i/n.") from None
-        mine = _open_lock(directory / name)
-        fcntl.flock(mine, fcntl.LOCK_EX)
-        mine.truncate(0)
-        mine.write(f"{who} (process {os.getpid()} on {socket.gethostname()})\n")
-        mine.flush()
-        gate.close()
-        return mine
-    except OSError as e:
-        what = f"could not be written: {e.strerror or e}."
-        raise Trouble(what, str(e.filename or directory), "Make it writable, or make room.") from e
+
+def _refuse_held(path: Path) -> None:
+    """Raise Trouble if another process holds a lock file; it has written its name into it."""
+    with _open_lock(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = printable(file.read(300).strip()) or "another process"
+            raise Trouble(f"is in use by {holder}.", str(path.parent), "Wait for it to end, stop "
+                          "it, or give each process its own --shard i/n.") from None

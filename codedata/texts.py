@@ -1,4 +1,6 @@
-"""Texts that lie beside the code (what models are sent, pages), and texts of others made fit to be shown."""
+"""Texts that lie beside the code (what models are sent, pages), and texts of others made fit to be
+shown.
+"""
 from __future__ import annotations
 
 import difflib
@@ -19,7 +21,9 @@ def text_of(package: str, name: str) -> str:
 
 
 def fill(template: str, **parts: str) -> str:
-    """Return the template with each {part} filled in, in one pass: what is filled in may hold braces, as patches do."""
+    """Return the template with each {part} filled in, in one pass: what is filled in may hold
+    braces, as patches do.
+    """
     return re.sub(r"\{(\w+)\}", lambda match: parts.get(match[1], match[0]), template)
 
 
@@ -34,7 +38,9 @@ def printable(text: str, max_chars: int = 2000) -> str:
 
 
 def terminal_safe(text: str) -> str:
-    """Return lines of ours with control characters shown, whatever else stands in them; line breaks stay."""
+    """Return lines of ours with control characters shown, whatever else stands in them; line breaks
+    stay.
+    """
     return CONTROL.sub(_escape, text)
 
 

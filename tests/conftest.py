@@ -1,6 +1,6 @@
-"""What the tests share: the fake endpoint, scripts run as processes of their own, and directories written by hand.
+"""What the tests share: the fake endpoint, scripts run in this process or as their own, directories written by hand.
 
-    from conftest import KING, read_answer, run_script, write_prompts
+    from conftest import read_answer, run_script, write_prompts
     from fake_llm import DROP
 
     def test_it(tmp_path, fake_llm):
@@ -13,12 +13,19 @@ Every test runs in an empty folder of its own (tmp_path) and with none of the us
 """
 from __future__ import annotations
 
+import gc
+import importlib
+import io
 import json
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,7 +36,6 @@ sys.path.insert(0, str(REPO))   # the scripts, and codedata, which is not instal
 from fake_llm import FakeLLM  # noqa: E402
 
 from codedata import cli  # noqa: E402
-from codedata.errors import Trouble  # noqa: E402
 from codedata.llm.calls import Calls, Money, counting  # noqa: E402
 from codedata.settings import LLM, Endpoint, Settings  # noqa: E402
 
@@ -44,37 +50,39 @@ QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}   # [llm] of the tests: n
 
 
 def pytest_collection_modifyitems(items):
-    """What a test needs and this machine lacks has it skipped, or fails the run where CODEDATA_NEEDS_DOCKER is set.
-
-    Files with containers come first: they take the longest, and one that began last would be waited for.
-    """
-    slow = {item.path for item in items if item.get_closest_marker("docker")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Skip the tests that want an engine or pods where this machine has none."""
     for marker, missing in (("docker", _no_engine), ("pods", _no_pods)):
         wanting = [item for item in items if item.get_closest_marker(marker)]
-        if wanting and (why := missing()):
-            if os.environ.get("CODEDATA_NEEDS_DOCKER"):
-                raise pytest.UsageError(why)
-            for item in wanting:
-                item.add_marker(pytest.mark.skip(reason=why))
+        why = missing() if wanting else ""
+        for item in wanting if why else []:
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+def pytest_sessionfinish(session):
+    """Fail a run in which a test was skipped, where CODEDATA_SKIPS_NOTHING is set, as it is in .ci/run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CODEDATA_SKIPS_NOTHING") and reporter and reporter.stats.get("skipped"):
+        reporter.write_line("\nskipped tests are failures here: CODEDATA_SKIPS_NOTHING is set", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _no_engine() -> str:
-    """Why the tests with containers cannot run; "" where they can."""
+    """Return why the tests with containers cannot run, or ""."""
     asked = subprocess.run("docker image inspect codedata-base:bookworm", shell=True, capture_output=True, text=True)
-    return f"no Docker engine with codedata-base:bookworm (tools/docker-up): {asked.stderr.strip()}" * (
-        asked.returncode != 0)
+    if asked.returncode == 0:
+        return ""
+    return f"no Docker engine with codedata-base:bookworm (tools/docker-up): {asked.stderr.strip()}"
 
 
 def _no_pods() -> str:
-    """Why kube_server.py can make no pods here; "" where it can."""
+    """Return why kube_server.py can make no pods here, or ""."""
     from kube_server import can_make_pods  # with a server and its checks: not for tests that want none
     return "" if can_make_pods() else "this user may not make namespaces (unshare): no pods here"
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    """(certificate, key) for 127.0.0.1, signed by itself."""
+    """Return (certificate, key) for 127.0.0.1, signed by itself."""
     folder = tmp_path_factory.mktemp("tls")
     cert, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
@@ -85,7 +93,7 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _nothing_of_the_user(tmp_path, monkeypatch):
-    """No key, endpoint or proxy of the user, and no chain.toml or .env in the current folder."""
+    """Hide the user's keys, endpoints and proxies, and any chain.toml or .env in the current folder."""
     monkeypatch.chdir(tmp_path)
     for name in SETTINGS_FROM:
         monkeypatch.delenv(name, raising=False)
@@ -97,19 +105,103 @@ def fake_llm():
         yield fake
 
 
+@pytest.fixture(scope="session")
+def _answered(tmp_path_factory):
+    """Return a root of five prompts that king.py and ch.py have answered."""
+    root = tmp_path_factory.mktemp("answered")
+    write_prompts(root, 5)
+    write_commits(root, 5)
+    write_toml(root)
+    with FakeLLM() as fake:
+        for script in ("king.py", "ch.py"):
+            assert run_script(script, root, *flags_for(fake)).returncode == 0
+    return root
+
+
+@pytest.fixture
+def answered_root(_answered, tmp_path):
+    """Copy a root of five prompts, answered by both, to tmp_path. It keeps the mtimes, which the ledger knows."""
+    return shutil.copytree(_answered, tmp_path, dirs_exist_ok=True)
+
+
 # running scripts -----------------------------------------------------------------------------------------------------
 
+def run_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path | None = None,
+               timeout_s: float = 60.0) -> subprocess.CompletedProcess:
+    """Run `python NAME --root ROOT FLAGS` in this process; return its returncode, stdout and stderr.
+
+    As in run_process(), it runs in `cwd` (default: `root`, so that no other settings are found), and with nothing in
+    its environment but PATH, HOME and `env`. A PYTHONPATH there asks for an interpreter of its own.
+    """
+    if "PYTHONPATH" in (env or {}):
+        return run_process(name, root, *flags, env=env, cwd=cwd)
+    words = [str(REPO / name), "--root", str(root), *map(str, flags)]
+    out, err = io.StringIO(), io.StringIO()
+    main, environment = importlib.import_module(Path(name).stem).main, _environment(root, env)
+    with _limit(timeout_s, words), pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd or root)
+        for key in list(os.environ):
+            patch.delenv(key)
+        for key, value in environment.items():
+            patch.setenv(key, value)
+        for where, what, value in ((sys, "argv", words), (sys, "stdout", out), (sys, "stderr", err), (
+                sys, "excepthook", None), (tempfile, "tempdir", None), (logging.root, "handlers", [])):
+            patch.setattr(where, what, value)
+        try:
+            cli.main(lambda: main(words[1:]))
+        except SystemExit as end:
+            code = end.code or 0
+        except Exception:   # a bug, shown as cli.main() has it shown
+            sys.excepthook(*sys.exc_info())
+            code = 1
+    gc.unfreeze()   # the run loop has frozen what it planned: a process would have ended with it
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def _limit(timeout_s: float, words: list[str]):
+    """Raise AssertionError after a time. The handlers of signals are afterwards what they were."""
+    def too_long(*_):
+        raise AssertionError(f"{words} still ran after {timeout_s} s")
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
+    signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _environment(root: Path, more: dict | None) -> dict:
+    return {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "LANG": "C.UTF-8", **(more or {})}
+
+
+@pytest.fixture
+def run(tmp_path, fake_llm):
+    """Return a function: run("king --limit 3", …) runs a script on tmp_path, with the fake as its endpoint."""
+    def run_words(words: str, *more, **kwargs) -> subprocess.CompletedProcess:
+        script, *flags = words.split()
+        return run_script(f"{script}.py", tmp_path, *flags_for(fake_llm), *flags, *more, **kwargs)
+    return run_words
+
+
+@pytest.fixture
+def status(run):
+    """Return a function: status("king") is the text that a script prints with --status."""
+    return lambda script: run(f"{script} --status").stderr
+
+
 def start_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path | None = None) -> subprocess.Popen:
-    """`python NAME --root ROOT FLAGS` with captured output, in `cwd` (default: `root`, so that no other settings are
-    found), and with nothing in its environment but PATH and `env`."""
-    command = [sys.executable, str(REPO / name), "--root", str(root), *map(str, flags)]
-    proxy_env = {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "LANG": "C.UTF-8", **(env or {})}
-    return subprocess.Popen(command, cwd=cwd or root, env=proxy_env, text=True, stdin=subprocess.DEVNULL,
+    """Start a script as a process of its own, with captured output: for kills, signals, locks and what is printed."""
+    return subprocess.Popen([sys.executable, str(REPO / name), "--root", str(root), *map(str, flags)],
+                            cwd=cwd or root, env=_environment(root, env), text=True, stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def finish(process: subprocess.Popen, timeout_s: float = 60.0) -> subprocess.CompletedProcess:
-    """Wait for start_script()'s process; what it printed. Killed, and an error, after `timeout_s`."""
+    """Wait for start_script()'s process and return its output. It is killed, and an error, after `timeout_s`."""
     try:
         out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -119,10 +211,9 @@ def finish(process: subprocess.Popen, timeout_s: float = 60.0) -> subprocess.Com
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def run_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path | None = None,
-               timeout_s: float = 60.0) -> subprocess.CompletedProcess:
-    """start_script() and finish(): returncode, stdout, stderr."""
-    return finish(start_script(name, root, *flags, env=env, cwd=cwd), timeout_s)
+def run_process(name: str, root: Path, *flags, **kwargs) -> subprocess.CompletedProcess:
+    """Run a script as a process of its own, to its end."""
+    return finish(start_script(name, root, *flags, **kwargs))
 
 
 def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> subprocess.CompletedProcess:
@@ -132,14 +223,14 @@ def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> subprocess.
 
 
 def run_here(main, root: Path, *flags) -> int:
-    """The exit code of a script's main() in this process, as cli.main() gives it to the shell. Quicker."""
+    """Return the exit code of a script's main(), called in the test's environment and folder."""
     with pytest.raises(SystemExit) as end:
         cli.main(lambda: main(["--root", str(root), *map(str, flags)]))
     return end.value.code or 0
 
 
 def flags_for(fake: FakeLLM, *more) -> list[str]:
-    """The flags that send a script to the fake."""
+    """Return the flags that send a script to the fake."""
     return ["--llm-base-url", fake.base_url, *map(str, more)]
 
 
@@ -149,7 +240,7 @@ NO_LEAK_JUDGE = "[leak]\nmodels = []\n"
 
 
 def write_toml(root: Path, llm: dict | None = None, more: str = "") -> Path:
-    """ROOT/chain.toml: [llm] with quick retries and `llm`, then `more` as it is; no leak judge unless it has one."""
+    """Write ROOT/chain.toml: [llm] with quick retries and `llm`, then `more`; no leak judge unless it has one."""
     more = more if "[leak]" in more else f"{NO_LEAK_JUDGE}\n{more}"
     lines = [f"{key} = {json.dumps(value)}" for key, value in {**QUICK, **(llm or {})}.items()]
     path = Path(root) / "chain.toml"
@@ -158,13 +249,13 @@ def write_toml(root: Path, llm: dict | None = None, more: str = "") -> Path:
 
 
 def settings_for(fake: FakeLLM, key: str = "", **llm) -> Settings:
-    """Settings that send every role to the fake, without any file."""
+    """Return settings that send every role to the fake, without any file."""
     llm = {"base_url": fake.base_url, "model": "m", "workers": 4, **QUICK, **llm}
     return Settings(llm=LLM(**llm), endpoints={"base_url": Endpoint("base_url", api_key=key)})
 
 
 def item_calls(root: Path, item: str = "p_1", stage_name: str = "king", counted=frozenset()):
-    """The calls of one item, as the run loop has them around an item function: `with item_calls(...) as calls`."""
+    """Record the calls of one item, as the run loop does around an item function: `with item_calls(...) as calls`."""
     return counting(Calls(Path(root) / "answer", stage_name, item, counted))
 
 
@@ -180,7 +271,7 @@ def write_json(path: Path, record) -> None:
 
 
 def a_prompt(i: int, **fields) -> dict:
-    """Prompt number `i` (from 1): its last message is `task i`, its reference `reference i`."""
+    """Return prompt number `i` (from 1): its last message is `task i`, its reference `reference i`."""
     messages = [{"role": "system", "content": "You are an agent. Answer with THOUGHT and one bash block."},
                 {"role": "user", "content": f"task {i}"}]
     return {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python", "turn": 0, "order": i,
@@ -188,44 +279,46 @@ def a_prompt(i: int, **fields) -> dict:
 
 
 def write_prompts(root: Path, n: int, stem: str = "", **fields) -> list[str]:
-    """ROOT/prompt/<stem>.json with `n` prompts (stem: prompts_<n>_1); the names of their items."""
+    """Write ROOT/prompt/<stem>.json with `n` prompts (stem: prompts_<n>_1); return the names of their items."""
     stem = stem or f"prompts_{n}_1"
-    directory = Path(root) / "prompt"
-    directory.mkdir(parents=True, exist_ok=True)
-    prompts = [a_prompt(i, **fields) for i in range(1, n + 1)]
-    (directory / f"{stem}.json").write_text(json.dumps(prompts), encoding="utf-8")
+    write_json(Path(root) / "prompt" / f"{stem}.json", [a_prompt(i, **fields) for i in range(1, n + 1)])
     return [f"{stem}_{i}" for i in range(1, n + 1)]
 
 
 def write_commits(root: Path, n: int, **fields) -> None:
-    """ROOT/commit/<instance_id>.json of the instances of write_prompts(root, n). No leak judge, where no chain.toml is.
+    """Write ROOT/commit/<instance_id>.json for write_prompts(root, n), and a chain.toml without a leak judge.
     """
     if not (Path(root) / "chain.toml").exists():
         (Path(root) / "chain.toml").write_text(NO_LEAK_JUDGE)
-    directory = Path(root) / "commit"
-    directory.mkdir(parents=True, exist_ok=True)
     for i in range(1, n + 1):
         record = {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python", "base_commit": "0" * 40,
                   "issue": f"issue {i}", "description": f"description {i}", "files": [f"src/file_{i}.py"],
                   "patch": f"diff --git a/src/file_{i}.py b/src/file_{i}.py\n+fix {i}\n",
                   "test_patch": f"test patch {i}", "created_at": "2024-01-02T03:04:05Z", "licence": None, **fields}
-        (directory / f"proj__repo-{i}.json").write_text(json.dumps(record), encoding="utf-8")
+        write_json(Path(root) / "commit" / f"proj__repo-{i}.json", record)
 
 
 def read_answer(root: Path, name: str) -> dict:
-    """The answer of an item, from answer/ or one of its shards."""
+    """Return the answer of an item, from answer/ or one of its shards."""
     found = list(Path(root).glob(f"answer*/{name}.json"))
     assert len(found) == 1, f"{name}: {found}"
     return json.loads(found[0].read_text(encoding="utf-8"))
 
 
 def answers(root: Path) -> list[str]:
-    """The names of all answers on disk, sorted."""
+    """Return the names of all answers on disk, sorted."""
     return sorted(p.stem for p in Path(root).glob("answer*/[!_]*.json"))
 
 
+def edit(path: Path, change) -> None:
+    """Change the record of a file by hand: change(record), in place."""
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
 def ledger_lines(directory: Path, **wanted) -> list[dict]:
-    """The lines of DIRECTORY/_ledger.jsonl whose fields are as `wanted` (stage="king", state="failed")."""
+    """Return the lines of DIRECTORY/_ledger.jsonl whose fields are as `wanted` (stage="king", state="failed")."""
     path = Path(directory) / "_ledger.jsonl"
     whole = path.read_text().rpartition("\n")[0] if path.exists() else ""   # a line may be under way
     lines = [json.loads(line) for line in whole.splitlines() if line]
@@ -233,26 +326,22 @@ def ledger_lines(directory: Path, **wanted) -> list[dict]:
 
 
 def spent_usd(root: Path, prices: dict | None = None) -> float:
-    """What the suite itself says was spent under a root."""
+    """Return the USD that the suite itself counts under a root."""
     money = Money(prices or {})
     money.add_up(Path(root))
     return money.spent_usd
 
 
 def everything_under(root: Path) -> str:
-    """All files of a directory, as one text."""
+    """Return all files of a directory as one text."""
     paths = sorted(p for p in Path(root).rglob("*") if p.is_file())
     return "\n".join(f"{p}\n{p.read_bytes().decode('utf-8', 'replace')}" for p in paths)
 
 
 def eventually(condition, timeout_s: float = 10.0) -> None:
-    """Wait till `condition()` holds; AssertionError after `timeout_s`."""
+    """Wait till `condition()` holds; raise AssertionError after `timeout_s`."""
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, f"not so after {timeout_s} s"
         time.sleep(0.01)
 
-
-__all__ = ["KEY", "REPO", "Trouble", "a_prompt", "answers", "eventually", "everything_under", "finish", "flags_for",
-           "item_calls", "kill", "ledger_lines", "read_answer", "run_here", "run_script", "settings_for", "spent_usd",
-           "start_script", "write_commits", "write_prompts", "write_toml"]

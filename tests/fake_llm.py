@@ -116,24 +116,33 @@ class Request:
 
     @property
     def text(self) -> str:
-        """All that the model is shown."""
+        """Return everything that the model is shown."""
         return "\n".join(m["content"] for m in self.messages)
 
     @property
     def last(self) -> str:
-        """The last message."""
+        """Return the last message."""
         return self.messages[-1]["content"] if self.messages else ""
 
     @property
     def task(self) -> str:
-        """What of the last message stands in the prompt: without the sentence on form, or the challenger's note."""
+        """Return the last message as it is in the prompt: without the sentence on form, or the challenger's note."""
         return re.split(r"\n\n(?:\(Your answer is|# Private note)", self.last)[0]
 
 
 def turn_for(request: Request) -> str:
-    """The default answer: well-formed, and a function of the messages alone."""
+    """Return the default answer: well-formed, and a function of the messages alone."""
     key = hashlib.sha256(json.dumps(request.messages).encode()).hexdigest()[:10]
     return f"THOUGHT: I look at {key} before I change anything.\n\n```bash\ngrep -rn {key} .\n```"
+
+
+def part_of(whole: bytes | None, request: Request) -> Status:
+    """Return a file, or the range of it that is asked for."""
+    span = request.headers.get("range")
+    if whole is None or not span:
+        return Status(404, "not here") if whole is None else Status(200, whole)
+    start, end = map(int, span.removeprefix("bytes=").split("-"))
+    return Status(206, whole[start:end + 1], {"Content-Range": f"bytes {start}-{end}/{len(whole)}"})
 
 
 class FakeLLM:
@@ -160,12 +169,12 @@ class FakeLLM:
     # what tests tell it
 
     def script(self, *replies) -> None:
-        """The next calls are answered with these, in order of arrival."""
+        """Answer the next calls with these, in order of arrival."""
         with self._changed:
             self._script.extend(replies)
 
     def always(self, reply) -> None:
-        """Every call after the script is answered with this."""
+        """Answer every call after the script with this."""
         self._default = reply
 
     # what tests ask it
@@ -176,19 +185,19 @@ class FakeLLM:
 
     @property
     def prompts_seen(self) -> list[str]:
-        """The task of each request, in order of arrival."""
+        """Return the task of each request, in order of arrival."""
         return [request.task for request in self.requests]
 
     def times_answered(self) -> Counter:
-        """How often each list of messages was answered with a completion that its client received."""
+        """Count by list of messages the completions that a client received."""
         return Counter(json.dumps(request.messages) for request in self.answered)
 
     def gaps(self) -> list[float]:
-        """Seconds between one request and the next."""
+        """Return the seconds between one request and the next."""
         return [b.at - a.at for a, b in zip(self.requests, self.requests[1:], strict=False)]
 
     def wait_for(self, n: int, what: str = "requests", timeout_s: float = 20.0) -> None:
-        """Till `n` of `requests`, `answered` or `in_flight`; AssertionError after `timeout_s`."""
+        """Wait for `n` of `requests`, `answered` or `in_flight`; raise AssertionError after `timeout_s`."""
         def count():
             value = getattr(self, what)
             return value if isinstance(value, int) else len(value)
@@ -270,7 +279,7 @@ class _Server(ThreadingHTTPServer):
                 pass
 
     def handle_error(self, request, client_address):
-        """A client that has gone, or does not like the certificate, is what the tests do on purpose."""
+        """Pass over clients that go away or do not like the certificate: the tests do so on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -297,8 +306,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._wait(None)
             return
         if reply is OK and request.method == "GET":
-            self._file(fake, request)
-            return
+            reply = part_of(fake.files.get(request.path.partition("?")[0]), request)
         if isinstance(reply, Flood):
             self.close_connection = True
             self.connection.sendall(_head(200, {"Content-Type": "application/json", **reply.headers}))
@@ -324,30 +332,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if reply.part == "chunked":
             head = head.replace(b"Content-Length: %d" % len(body), b"Transfer-Encoding: chunked")
-            drops = [b"1\r\n%c\r\n" % byte for byte in body] + [b"0\r\n\r\n"]
-        elif reply.part == "head":
-            head, drops = b"", [bytes([byte]) for byte in head + body]
-        else:
-            drops = [bytes([byte]) for byte in body]
-        self.connection.sendall(head)
-        for drop in drops:
+        at_once, slowly = (b"", head + body) if reply.part == "head" else (head, body)
+        self.connection.sendall(at_once)
+        for byte in slowly:
             if not self._wait(reply.every_s):
                 return
-            self.connection.sendall(drop)
-
-    def _file(self, fake: FakeLLM, request: Request) -> None:
-        whole = fake.files.get(request.path.partition("?")[0])
-        status, body, headers = 200, whole, {}
-        if whole is None:
-            status, body = 404, b"not here"
-        elif spec := request.headers.get("range"):
-            start, _, end = spec.removeprefix("bytes=").partition("-")
-            body, status = whole[int(start):int(end) + 1], 206
-            headers = {"Content-Range": f"bytes {start}-{int(start) + len(body) - 1}/{len(whole)}"}
-        self.connection.sendall(_head(status, {"Content-Length": len(body), **headers}) + body)
+            self.connection.sendall(b"1\r\n%c\r\n" % byte if reply.part == "chunked" else bytes([byte]))
+        self.connection.sendall(b"0\r\n\r\n" if reply.part == "chunked" else b"")
 
     def _wait(self, seconds: float | None) -> bool:
-        """Wait (None: for ever). False as soon as the client has gone or the fake closes."""
+        """Wait (None: for ever); return False as soon as the client has gone or the fake closes."""
         end = None if seconds is None else time.monotonic() + seconds
         while not self.server.fake._closing.is_set():
             left = 0.05 if end is None else min(0.05, end - time.monotonic())
@@ -359,7 +353,7 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _gone(self, seconds: float) -> bool:
-        """Whether the client closes within `seconds`. Over TLS this cannot be seen without reading."""
+        """Return whether the client closes within `seconds`. Over TLS this cannot be seen without reading."""
         if isinstance(self.connection, ssl.SSLSocket):
             time.sleep(seconds)
             return False
@@ -375,7 +369,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _response(request: Request, reply) -> tuple[int, dict, bytes, float]:
-    """Status, headers, body and latency of what is sent."""
+    """Return status, headers, body and latency of a reply."""
     if isinstance(reply, Status):
         body = reply.body if isinstance(reply.body, (str, bytes)) else json.dumps(reply.body)
         return reply.code, dict(reply.headers), body.encode() if isinstance(body, str) else body, reply.latency_s

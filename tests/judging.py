@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 import re
 from contextlib import redirect_stderr
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
 from conftest import run_here, write_toml
 
+import report
 import validate
 from codedata.records import METRICS
 
@@ -62,23 +64,42 @@ def write_panel(root: Path, fake, *models, judge: str = "", duel: str = "", more
                f"[judge]\nmodels = [{listed}]\n{judge}\n[duel]\nbootstrap_resamples = 500\n{duel}\n{more}\n")
 
 
+def set_up(root: Path, fake, n: int, replies, *models, **toml) -> None:
+    """`n` answers, a panel as of write_panel(), and what the judges reply."""
+    write_answers(root, n)
+    write_panel(root, fake, *models, **toml)
+    fake.always(replies)
+
+
 def judged(root: Path, fake, n: int) -> Path:
     """`n` turns, judged by a and b, who disagree: 75 for the challenger, 50 the classic way. c takes the king. Counting
     starts afterwards."""
-    write_answers(root, n)
-    write_panel(root, fake, "a", "b")
-    fake.always(by_model(a=prefers("onyx"), b=verdict(1), c=prefers("quartz")))
-    assert validate_here(root).returncode == 0
+    set_up(root, fake, n, by_model(a=prefers("onyx"), b=verdict(1), c=prefers("quartz")), "a", "b")
+    validated(root)
     fake.requests.clear()
     return root
 
 
+def script_here(main, root: Path, *flags):
+    """A script in this process: .returncode, .stderr."""
+    stderr = StringIO()
+    with redirect_stderr(stderr):
+        code = run_here(main, root, *flags)
+    return SimpleNamespace(returncode=code, stderr=stderr.getvalue())
+
+
 def validate_here(root: Path, *flags):
-    """validate.py in this process: .returncode, .stderr."""
-    said = StringIO()
-    with redirect_stderr(said):
-        code = run_here(validate.main, root, *flags)
-    return SimpleNamespace(returncode=code, stderr=said.getvalue())
+    return script_here(validate.main, root, *flags)
+
+
+def run_main(main, root: Path, *flags, code: int = 0) -> str:
+    """Run a script in this process; what it says on stderr. Its exit code has to be `code`."""
+    done = script_here(main, root, *flags)
+    assert done.returncode == code, done.stderr
+    return done.stderr
+
+
+validated = partial(run_main, validate.main)
 
 
 # judges --------------------------------------------------------------------------------------------------------------
@@ -128,14 +149,27 @@ def by_order(**replies):
     return lambda request: replies[order_of(request)]
 
 
+def asks(root: Path, fake, models: str = "", *turns: int, orders=BOTH) -> None:
+    """validate.py asks these models (a letter each) of these turns in each order, and nobody else."""
+    fake.requests.clear()
+    validated(root)
+    assert asked(fake) == calls(models, *turns, orders=orders)
+
+
+def report_text(root: Path) -> str:
+    """Run report.py; what stands in report.md."""
+    run_main(report.main, root)
+    return (root / "report" / "report.md").read_text()
+
+
 # what was asked, what was written ------------------------------------------------------------------------------------
 
 def asked(fake) -> list[tuple]:
     """(model, number of the turn, order) of each request since the last call, sorted."""
-    found = sorted((r.body["model"], int(re.search(r"user\]\]\ntask (\d+)", r.last, re.MULTILINE)[1]), order_of(r))
-                   for r in fake.requests)
+    requests = [request for request in fake.requests if request.body]   # a kill may have cut one short
     fake.requests.clear()
-    return found
+    return sorted((r.body["model"], int(re.search(r"user\]\]\ntask (\d+)", r.last, re.MULTILINE)[1]), order_of(r))
+                  for r in requests)
 
 
 def calls(models: str, *turns: int, orders=BOTH) -> list[tuple]:

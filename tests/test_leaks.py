@@ -13,8 +13,6 @@ from conftest import (
     kill,
     ledger_lines,
     read_answer,
-    run_here,
-    run_script,
     start_script,
     turn_of,
     write_commits,
@@ -24,11 +22,14 @@ from conftest import (
 )
 from fake_llm import Say
 from judged import write_duel, write_turn
-from judging import edit, validate_here, verdict, write_answers
+from judging import asks, edit, report_text, run_main, score, validated, verdict, write_answers
 from scored import decide, write_answer, write_panel, write_score
 
 import ch
+import check_judges
 import export
+import king
+import refine
 import report
 
 PATCH = """diff --git a/src/windlass_reel.py b/src/windlass_reel.py
@@ -83,7 +84,7 @@ def asked(tmp_path, fake_llm):
     """A root with one turn that the king has answered, and no leak judge."""
     write_prompts(tmp_path, 1)
     write_commits(tmp_path, 1, patch=PATCH, files=["src/windlass_reel.py"])
-    assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode == 0
+    run_main(king.main, tmp_path, *flags_for(fake_llm))
     fake_llm.requests.clear()
     return tmp_path
 
@@ -103,8 +104,8 @@ def tries(root, name: str = "prompts_1_1_1") -> list[dict]:
 
 def test_what_a_judge_finds_is_asked_for_again_with_every_refused_turn(judged_by, fake_llm):
     play(fake_llm, finds(LEAKY, OTHER_WORDS), LEAKY, OTHER_WORDS, HONEST)
-    done = run_script("ch.py", judged_by)
-    assert done.returncode == 0 and "asked again 1 (2 calls)" in done.stderr
+    done = run_main(ch.main, judged_by)
+    assert "asked again 1 (2 calls)" in done
     assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == HONEST
     asks, judgements = ([r for r in fake_llm.requests if is_leak_request(r) == which] for which in (False, True))
     assert LEAKY in asks[1].last and 'cable": nothing has shown it' in asks[1].last
@@ -121,18 +122,19 @@ def test_what_a_judge_finds_is_asked_for_again_with_every_refused_turn(judged_by
 
 def test_after_the_last_try_the_item_fails_and_the_next_run_asks_anew(judged_by, fake_llm):
     play(fake_llm, finds(LEAKY), LEAKY, LEAKY, LEAKY)
-    done = run_script("ch.py", judged_by)
-    assert done.returncode == 1 and read_answer(judged_by, "prompts_1_1_1")["challenger"] is None
+    run_main(ch.main, judged_by, code=1)
+    assert read_answer(judged_by, "prompts_1_1_1")["challenger"] is None
     line, = ledger_lines(judged_by / "answer", stage="ch", state="failed")
     assert "shows what it cannot know" in line["error"] and len(line["calls"]) == 6
-    assert run_script("ch.py", judged_by).returncode == 0 and len(tries(judged_by)) == 4
+    run_main(ch.main, judged_by)
+    assert len(tries(judged_by)) == 4
 
 
 def test_one_judge_that_finds_something_is_enough(judged_by, fake_llm):
     write_toml(judged_by, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["mild", "strict"]\n')
     play(fake_llm, lambda r: said("cable") if r.body["model"] == "strict" and candidate(r) == LEAKY else said(),
          LEAKY, HONEST)
-    assert run_script("ch.py", judged_by).returncode == 0
+    run_main(ch.main, judged_by)
     assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == HONEST
     assert [one["judge"] for one in tries(judged_by)[0]["verdicts"]] == ["mild", "strict"]
 
@@ -140,17 +142,18 @@ def test_one_judge_that_finds_something_is_enough(judged_by, fake_llm):
 def test_a_finding_may_be_contested_once_and_the_judge_weighs_it(judged_by, fake_llm):
     defence = "Mine, because the task names the cable."
     play(fake_llm, lambda r: said() if "names the cable" in r.text else said("cable"), LEAKY, defence)
-    assert run_script("ch.py", judged_by).returncode == 0
+    run_main(ch.main, judged_by)
     assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == LEAKY
     assert [one["defence"] for one in tries(judged_by)] == ["", defence]
     panel_and_judges(judged_by, fake_llm)   # the verdict that weighed the defence is the one that counts
     n_before = len(leak_requests(fake_llm))
     a_panel(fake_llm, lambda r: said("cable"))
-    assert validate_here(judged_by).returncode == 0 and len(leak_requests(fake_llm)) == n_before
-    score = json.loads((judged_by / "score" / "prompts_1_1_1.json").read_text())
-    assert [one["leak"] for one in score["leaks"]] == [False]
+    validated(judged_by)
+    assert len(leak_requests(fake_llm)) == n_before
+    record = score(judged_by, "prompts_1_1_1")
+    assert [one["leak"] for one in record["leaks"]] == [False]
     play(fake_llm, lambda r: said("cable"), LEAKY, defence, defence, HONEST)   # a second one is no turn
-    run_script("ch.py", judged_by, "--force")
+    run_main(ch.main, judged_by, "--force", code=1)
     asks = [r for r in fake_llm.requests if not is_leak_request(r)]
     assert "Mine, because" in asks[-3].last and "could not be used" in asks[-1].last
 
@@ -159,7 +162,7 @@ def test_a_finding_may_be_contested_once_and_the_judge_weighs_it(judged_by, fake
                                    '{"leak": "no", "findings": []}', "{" * 5000, '{"leak": true, "findings": [3]}'])
 def test_a_reply_that_cannot_be_read_is_asked_for_once_more_and_then_the_item_fails(judged_by, fake_llm, reply):
     play(fake_llm, lambda r: reply, HONEST)
-    assert run_here(ch.main, judged_by) == 1
+    run_main(ch.main, judged_by, code=1)
     assert sum(map(is_leak_request, fake_llm.requests)) == 2
     line, = ledger_lines(judged_by / "answer", stage="ch", state="failed")
     assert "cannot be read" in line["error"] and len(line["calls"]) == 3
@@ -168,7 +171,7 @@ def test_a_reply_that_cannot_be_read_is_asked_for_once_more_and_then_the_item_fa
 def test_a_reply_with_half_a_character_is_stored_without_it(judged_by, fake_llm):
     broken = said("cable").replace("nothing has", "\\ud800\\u0000 has")
     play(fake_llm, lambda r: broken if candidate(r) == LEAKY else said(), LEAKY, HONEST)
-    assert run_here(ch.main, judged_by) == 0
+    run_main(ch.main, judged_by)
     assert "has shown it" in tries(judged_by)[0]["findings"][0]["why"]
 
 
@@ -179,7 +182,7 @@ def test_a_kill_between_turn_and_verdict_pays_for_neither_again(judged_by, fake_
     fake_llm.wait_for(3)
     kill(process)
     play(fake_llm, finds(LEAKY), HONEST)
-    assert run_script("ch.py", judged_by).returncode == 0
+    run_main(ch.main, judged_by)
     assert fake_llm.n_requests == 5 and fake_llm.requests[2].raw == fake_llm.requests[3].raw
     line, = ledger_lines(judged_by / "answer", stage="ch", state="done")
     assert len(line["calls"]) == 4
@@ -189,26 +192,26 @@ def test_a_kill_between_turn_and_verdict_pays_for_neither_again(judged_by, fake_
 def test_without_a_judge_certain_facts_bar(asked, fake_llm, retries, n_calls, code):
     write_toml(asked, more=f"[challenger]\nleak_retries = {retries}\n")
     fake_llm.always(LEAKY)
-    assert run_script("ch.py", asked, *flags_for(fake_llm)).returncode == code
+    run_main(ch.main, asked, *flags_for(fake_llm), code=code)
     assert fake_llm.n_requests == n_calls and not (asked / "answer" / "_leaks").exists()
 
 
 def test_attempts_of_refining_are_held_to_the_same_rule(judged_by, fake_llm):
     play(fake_llm, finds(LEAKY), HONEST)
-    assert run_script("ch.py", judged_by).returncode == 0
+    run_main(ch.main, judged_by)
     answer = read_answer(judged_by, "prompts_1_1_1")
     reasons = [{"judge": "j", "order": "king_first", "reason": "It guesses."}]
     write_json(judged_by / "refined" / "prompts_1_1_1.json", {
         **answer, "score": 70, "metrics": {}, "reasons": reasons, "injections": [], "leaks": []})
     play(fake_llm, finds(LEAKY), LEAKY, OTHER_WORDS)
-    assert run_script("ch.py", judged_by, "--refine").returncode == 0
+    run_main(refine.main, judged_by, "--steps", "answer")
     attempt = json.loads((judged_by / "answer" / "_attempts" / "prompts_1_1_1.jsonl").read_text())
     assert attempt["challenger"] == OTHER_WORDS and "It guesses." in fake_llm.requests[-2].last
 
 
 def test_a_wrong_form_is_asked_for_again_with_what_was_wrong(asked, fake_llm):
     fake_llm.script("no block here", HONEST)
-    assert run_script("ch.py", asked, *flags_for(fake_llm)).returncode == 0
+    run_main(ch.main, asked, *flags_for(fake_llm))
     assert "could not be used: no bash block" in fake_llm.requests[1].last
     assert fake_llm.requests[1].last.startswith(fake_llm.requests[0].last)
 
@@ -233,7 +236,7 @@ def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake
         write_toml(judged_by, {"base_url": fake_llm.base_url},
                    f'[leak]\nmodels = [{{ model = "auditor", max_prompt_tokens = {limit} }}]\n')
         play(fake_llm, finds(), HONEST)
-        assert run_here(ch.main, judged_by, "--force") == 0
+        run_main(ch.main, judged_by, "--force")
         text = fake_llm.requests[-1].text
         assert is_leak_request(fake_llm.requests[-1])
         assert ("left out here" in text) == ("what may well have stood there counts as shown" in text) == is_cut
@@ -262,45 +265,48 @@ def duel(tmp_path, fake_llm):
     write_commits(tmp_path, 3)
     panel_and_judges(tmp_path, fake_llm, "[]")
     a_panel(fake_llm)
-    assert validate_here(tmp_path).returncode == 0
+    validated(tmp_path)
     fake_llm.requests.clear()
     return tmp_path
 
 
 def leaks_in(root, i: int) -> list[dict] | None:
-    return json.loads((root / "score" / f"t_{i}.json").read_text())["leaks"]
+    return score(root, f"t_{i}")["leaks"]
 
 
 def test_without_a_leak_judge_an_earlier_root_is_left_as_it_was(duel, fake_llm):
     for i in (1, 2, 3):   # as a version without the field wrote them
         path = duel / "score" / f"t_{i}.json"
-        score = json.loads(path.read_text())
-        path.write_text(json.dumps({key: score[key] for key in score if key != "leaks"}))
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({key: record[key] for key in record if key != "leaks"}))
     before = everything_under(duel / "score")
-    assert validate_here(duel).returncode == 0 and fake_llm.n_requests == 0
+    asks(duel, fake_llm)
     after = everything_under(duel / "score")
     assert [line for line in after.splitlines() if '"leaks"' in line] == [] and len(before) > 1000
 
 
 def test_a_leak_judge_that_is_added_is_asked_alone_and_once(duel, fake_llm):
     panel_and_judges(duel, fake_llm)
-    assert validate_here(duel).returncode == 0
+    validated(duel)
     assert len(leak_requests(fake_llm)) == fake_llm.n_requests == 3
-    assert validate_here(duel).returncode == 0 and fake_llm.n_requests == 3
+    validated(duel)
+    assert fake_llm.n_requests == 3
     panel_and_judges(duel, fake_llm, '["auditor", "second"]')
-    assert validate_here(duel).returncode == 0 and fake_llm.n_requests == 6
+    validated(duel)
+    assert fake_llm.n_requests == 6
     assert [one["judge"] for one in leaks_in(duel, 1)] == ["auditor", "second"]
     panel_and_judges(duel, fake_llm, '["second"]')   # taken away: nobody is asked
-    assert validate_here(duel).returncode == 0 and fake_llm.n_requests == 6
+    validated(duel)
+    assert fake_llm.n_requests == 6
 
 
 def test_a_turn_edited_by_hand_is_looked_at_again(duel, fake_llm):
     panel_and_judges(duel, fake_llm)
-    validate_here(duel)
+    validated(duel)
     fake_llm.requests.clear()
     edit(duel / "answer" / "t_2.json", challenger=LEAKY)
     a_panel(fake_llm, finds(LEAKY))
-    assert validate_here(duel).returncode == 0
+    validated(duel)
     assert [candidate(request) for request in leak_requests(fake_llm)] == [LEAKY]
     assert leaks_in(duel, 2)[0]["leak"] and not leaks_in(duel, 1)[0]["leak"]
     assert json.loads((duel / "answer" / "t_2.json").read_text())["challenger"] == LEAKY   # marked, not overwritten
@@ -309,30 +315,31 @@ def test_a_turn_edited_by_hand_is_looked_at_again(duel, fake_llm):
 @pytest.mark.parametrize("leaks", ["x", [3], [{}], [{"judge": 5}], "half", "finding"])
 def test_a_verdict_that_a_person_spoilt_is_named_and_costs_its_turn_alone(duel, fake_llm, leaks):
     panel_and_judges(duel, fake_llm)
-    validate_here(duel)
+    validated(duel)
     good = leaks_in(duel, 2)
     spoilt = {"half": [{**good[0], "findings": "none"}], "finding": [{**good[0], "findings": [{"quote": 1}]}]}
     edit(duel / "score" / "t_2.json", leaks=spoilt.get(leaks, leaks) if isinstance(leaks, str) else leaks)
     (duel / "answer" / "_leaks").mkdir()
     (duel / "answer" / "_leaks" / "t_1.json").write_text(json.dumps({"tries": [{"turn": 3, "verdicts": [{}]}]}))
-    done = validate_here(duel)
-    assert done.returncode == 1 and "t_2.json is not a Score: `leaks`" in done.stderr and "Traceback" not in done.stderr
-    assert run_here(report.main, duel) == 1 and len([*duel.glob("[dfr]*/t_*.json")]) == 2
+    done = validated(duel, code=1)
+    assert "t_2.json is not a Score: `leaks`" in done and "Traceback" not in done
+    run_main(report.main, duel, code=1)
+    assert len([*duel.glob("[dfr]*/t_*.json")]) == 2
 
 
 def test_a_verdict_of_ch_py_is_taken_over(judged_by, fake_llm):
     play(fake_llm, finds(), HONEST)
-    assert run_script("ch.py", judged_by).returncode == 0
+    run_main(ch.main, judged_by)
     fake_llm.requests.clear()
     panel_and_judges(judged_by, fake_llm)
     a_panel(fake_llm)
-    assert validate_here(judged_by).returncode == 0
+    validated(judged_by)
     assert fake_llm.n_requests == 2 and not leak_requests(fake_llm)
 
 
 def test_kings_are_looked_at_too_and_no_judge_of_the_panel_sees_the_pull_request(duel, fake_llm):
     panel_and_judges(duel, fake_llm, more="king_share = 1.0", judges='["a", "b"]')
-    assert validate_here(duel).returncode == 0
+    validated(duel)
     assert len(leak_requests(fake_llm)) == 6 and sum("quartz" in candidate(r) for r in leak_requests(fake_llm)) == 3
     assert sorted(one["side"] for one in leaks_in(duel, 1)) == ["challenger", "king"]
     others = [request for request in fake_llm.requests if not is_leak_request(request)]
@@ -342,11 +349,12 @@ def test_kings_are_looked_at_too_and_no_judge_of_the_panel_sees_the_pull_request
 def test_a_leak_judge_that_fails_costs_its_own_verdict_alone(duel, fake_llm):
     panel_and_judges(duel, fake_llm)
     a_panel(fake_llm, lambda request: "rubbish")
-    done = validate_here(duel)
-    assert done.returncode == 1 and "no verdict of leak auditor" in done.stderr
-    assert json.loads((duel / "score" / "t_1.json").read_text())["score"] == 50.0
+    done = validated(duel, code=1)
+    assert "no verdict of leak auditor" in done
+    assert score(duel, "t_1")["score"] == 50.0
     a_panel(fake_llm)
-    assert validate_here(duel).returncode == 0 and len(leaks_in(duel, 1)) == 1
+    validated(duel)
+    assert len(leaks_in(duel, 1)) == 1
 
 
 # report.py and export.py ---------------------------------------------------------------------------------------------
@@ -363,7 +371,7 @@ def reported(tmp_path):
         if i < 3:
             write_json(tmp_path / "commit" / f"proj__t_{i}.json", pr(i))
     decide(tmp_path)
-    assert run_here(report.main, tmp_path) == 0
+    run_main(report.main, tmp_path)
     return tmp_path
 
 
@@ -380,15 +388,16 @@ def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
     assert "| the challenger shows what it cannot know (kept out of final/) | 1 |" in text
     assert "| without a PR record, so nobody can tell what it cannot know | 1 |" in text
     write_panel(reported, "a", more="[report]\nkeep_flagged = true\n")
-    assert run_here(report.main, reported) == 0 and (reported / "final" / "t_1.json").is_file()
+    run_main(report.main, reported)
+    assert (reported / "final" / "t_1.json").is_file()
 
 
 def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(reported):
     write_panel(reported, "a", more='[leak]\nmodels = ["auditor"]\n[export]\nrejected_too = true\nvalidation = 0.0\n')
-    assert run_here(report.main, reported) == 0
+    run_main(report.main, reported)
     assert [path.name for path in reported.glob("final/t*")] == ["t_3.json"]
     assert bucket(reported, 2)["leaks"][0]["kind"] == "no verdict"
-    assert run_here(export.main, reported) == 0
+    run_main(export.main, reported)
     left = {line["name"]: line["reason"] for line in map(json.loads, (
         reported / "export" / "left_out.jsonl").read_text().splitlines())}
     assert left["t_2"] == "no leak verdict"
@@ -400,7 +409,7 @@ def test_a_leaky_turn_is_for_no_trainer(tmp_path):
     write_toml(tmp_path, more="[export]\nvalidation = 0.0\nduplicate_similarity = 0\n")
     write_turn(tmp_path, "t_1", leaks=found, challenger=LEAKY)
     write_turn(tmp_path, "t_2", leaks=[])
-    assert run_here(export.main, tmp_path) == 0
+    run_main(export.main, tmp_path)
     left, = map(json.loads, (tmp_path / "export" / "left_out.jsonl").read_text().splitlines())
     assert (left["name"], left["reason"]) == ("t_1", "shows what it cannot know") and "windlass" in left["detail"]
     rows = [json.loads(line) for line in (tmp_path / "export" / "jsonl" / "train.jsonl").read_text().splitlines()]
@@ -414,14 +423,14 @@ def test_false_alarms_are_reported_and_a_judge_that_finds_them_everywhere_is_not
     write_commits(tmp_path, 24)
     panel_and_judges(tmp_path, fake_llm, more="king_share = 1.0")
     a_panel(fake_llm, lambda request: said(candidate(request).split()[1]))
-    assert validate_here(tmp_path).returncode == 0 and run_here(report.main, tmp_path) == 0
-    text = (tmp_path / "report" / "report.md").read_text()
+    validated(tmp_path)
+    text = report_text(tmp_path)
     assert "The leak judge cannot be trusted" in text and "| any | 100.0 % (" in text
     assert not [*tmp_path.glob("final/[!_]*.json")]
 
 
-def test_trials_of_the_judges_ask_no_leak_judge(duel, fake_llm):
+def test_checks_of_the_judges_ask_no_leak_judge(duel, fake_llm):
     panel_and_judges(duel, fake_llm)
-    done = validate_here(duel, "--sanity", "2")
-    assert done.returncode == 0 and "for leaks" not in done.stderr and not leak_requests(fake_llm)
-    assert "asks auditor at" in validate_here(duel).stderr and leak_requests(fake_llm)
+    said = run_main(check_judges.main, duel, "sanity", "--turns", 2)
+    assert "for leaks" not in said and not leak_requests(fake_llm)
+    assert "asks auditor at" in validated(duel) and leak_requests(fake_llm)

@@ -1,10 +1,9 @@
-import json
 import random
 from pathlib import Path
 
 import duckdb
 import pytest
-from rows_server import RowsServer
+from rows_server import RowsServer, write_rows
 
 from codedata.errors import HttpTrouble, Trouble
 from codedata.llm.http import Http, Retry
@@ -21,16 +20,7 @@ def pr(instance_id: str, **fields) -> dict:
 
 
 def write(path: Path, rows: list[dict]) -> str:
-    if path.suffix == ".json":
-        path.write_text(json.dumps(rows))
-        return str(path)
-    lines = path if path.suffix == ".jsonl" else path.with_suffix(".tmp")
-    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    if path.suffix == ".parquet":
-        duckdb.connect().execute(f"copy (select * from read_ndjson(?, maximum_depth = 3)) to '{path}' "
-                                 "(format parquet, row_group_size 2048)", [str(lines)])
-        lines.unlink()
-    return str(path)
+    return str(write_rows(path, rows))
 
 
 @pytest.fixture

@@ -11,11 +11,13 @@ from conftest import (
     REPO,
     a_prompt,
     answers,
+    edit,
     flags_for,
     ledger_lines,
     read_answer,
     run_script,
     spent_usd,
+    turn_of,
     write_commits,
     write_json,
     write_prompts,
@@ -26,497 +28,463 @@ from fake_llm import Status
 from codedata import ledger
 from codedata.settings import Price
 
-N = 5
+NAME = "prompts_5_1"          # of the prompt file of answered_root; its items are NAME_1 to NAME_5
+MINE = turn_of("pwd", "mine.")
+BETTER = turn_of("ls", "better.")
+PRICE = '[prices]\n"m" = { in = 1.0, out = 2.0 }\n'
 
 
 @pytest.fixture
-def root(tmp_path, fake_llm):
-    """Five prompts, answered by both; the fake starts counting afterwards."""
-    write_prompts(tmp_path, N)
-    write_commits(tmp_path, N)
-    write_toml(tmp_path)
-    for script in ("king.py", "ch.py"):
-        assert run_script(script, tmp_path, *flags_for(fake_llm)).returncode == 0
-    fake_llm.requests.clear()
-    return tmp_path
+def root(answered_root):
+    return answered_root
 
 
-def edit(path, change) -> None:
-    record = json.loads(path.read_text())
-    change(record)
-    path.write_text(json.dumps(record))
+def edit_prompts(root, change) -> str:
+    """Change the list of prompts by hand; return its text before."""
+    path = root / "prompt" / f"{NAME}.json"
+    before = path.read_text()
+    edit(path, change)
+    return before
 
 
-def answer_path(root, i):
-    return root / "answer" / f"prompts_{N}_1_{i}.json"
+def change_task(root, i: int) -> str:
+    return edit_prompts(root, lambda prompts: prompts[i - 1]["messages"][1].update(content=f"task {i} changed"))
 
 
-def status(script, root) -> str:
-    return run_script(script, root, "--status").stderr
+def edit_commit(root, i: int, **fields) -> None:
+    edit(root / "commit" / f"proj__repo-{i}.json", lambda record: record.update(fields))
+
+
+def answer_path(root, i: int):
+    return root / "answer" / f"{NAME}_{i}.json"
+
+
+def edit_answer(root, i: int, **fields) -> None:
+    edit(answer_path(root, i), lambda record: record.update(fields or {"king": MINE}))
 
 
 def asked(fake) -> list[str]:
-    """The tasks of the requests since the last call."""
-    tasks = sorted(r.task for r in fake.requests)
+    """Return the tasks of the requests since the last call."""
+    tasks = sorted(request.task for request in fake.requests)
     fake.requests.clear()
     return tasks
 
 
-def test_nothing_changed_nothing_asked_not_even_for_a_key(root, fake_llm):
+def test_nothing_changed_nothing_asked_not_even_for_a_key(root):
     for script in ("king.py", "ch.py"):
         done = run_script(script, root)
-        assert done.returncode == 0 and f"done {N}" in done.stderr and "nothing to do" in done.stderr
-    assert fake_llm.n_requests == 0
+        assert done.returncode == 0 and "done 5" in done.stderr and "nothing to do" in done.stderr
 
 
-def test_a_king_edited_by_hand_stays_and_costs_nothing(root, fake_llm):
-    edit(answer_path(root, 2), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
-    king, ch = (run_script(s, root, *flags_for(fake_llm)) for s in ("king.py", "ch.py"))
-    assert "edited 1 (kept)" in king.stderr and f"prompts_{N}_1_2" in king.stderr
-    assert f"done {N}" in ch.stderr and fake_llm.n_requests == 0
-    assert read_answer(root, f"prompts_{N}_1_2")["king"].startswith("THOUGHT: mine")
+# what a person edits -------------------------------------------------------------------------------------------------
+
+def test_a_king_edited_by_hand_stays_and_costs_nothing(root, run, fake_llm):
+    edit_answer(root, 2)
+    king = run("king").stderr
+    assert "edited 1 (kept)" in king and f"{NAME}_2" in king
+    assert "done 5" in run("ch").stderr and fake_llm.n_requests == 0
+    assert read_answer(root, f"{NAME}_2")["king"] == MINE
 
 
-def test_an_edit_is_still_known_after_a_later_stage_wrote_the_same_record(root, fake_llm):
-    edit(answer_path(root, 2), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
-    run_script("ch.py", root, *flags_for(fake_llm), "--force", "--only", "*_2")
-    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[1]["messages"][1].update(content="task 2 changed"))
-    king = run_script("king.py", root, *flags_for(fake_llm))
-    assert "edited 1 (kept, 1 also stale)" in king.stderr
-    assert read_answer(root, f"prompts_{N}_1_2")["king"].startswith("THOUGHT: mine")
+def test_an_edit_is_still_known_after_a_later_stage_wrote_the_same_record(root, run):
+    edit_answer(root, 2)
+    run("ch --force --only *_2")
+    change_task(root, 2)
+    assert "edited 1 (kept, 1 also stale)" in run("king").stderr
+    assert read_answer(root, f"{NAME}_2")["king"] == MINE
 
 
-def test_an_edited_pr_record_makes_the_challenger_s_answer_stale_and_no_king_s(root, fake_llm):
-    edit(root / "commit" / "proj__repo-3.json", lambda r: r.update(description="corrected"))
-    assert "done 5" in status("king.py", root) and "stale 1" in status("ch.py", root)
-    old = read_answer(root, f"prompts_{N}_1_3")
-    run_script("king.py", root, *flags_for(fake_llm)), run_script("ch.py", root, *flags_for(fake_llm))
+def test_an_edited_pr_record_makes_the_challenger_s_answer_stale_and_no_king_s(root, run, status, fake_llm):
+    edit_commit(root, 3, description="corrected")
+    assert "done 5" in status("king") and "stale 1" in status("ch")
+    old = read_answer(root, f"{NAME}_3")
+    run("king"), run("ch")
     assert asked(fake_llm) == ["task 3"]
-    new = read_answer(root, f"prompts_{N}_1_3")
+    new = read_answer(root, f"{NAME}_3")
     assert new["king"] == old["king"] and new["challenger"] != old["challenger"]
 
 
-def test_fields_of_a_record_that_a_stage_does_not_read_make_nothing_stale(root, fake_llm):
-    edit(root / "commit" / "proj__repo-3.json", lambda r: r.update(created_at=None, licence="MIT", note="mine"))
-    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[0].update(turn=7, note="mine"))
-    assert "done 5" in status("king.py", root) and "done 5" in status("ch.py", root)
+def test_fields_of_a_record_that_a_stage_does_not_read_make_nothing_stale(root, status):
+    edit_commit(root, 3, created_at=None, licence="MIT", note="mine")
+    edit_prompts(root, lambda prompts: prompts[0].update(turn=7, note="mine"))
+    assert "done 5" in status("king") and "done 5" in status("ch")
 
 
-def test_an_edited_history_is_answered_again_by_both(root, fake_llm):
-    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[3]["messages"][1].update(content="task 4 changed"))
-    for script in ("king.py", "ch.py"):
-        run_script(script, root, *flags_for(fake_llm))
+def test_an_edited_history_is_answered_again_by_both(root, run, fake_llm):
+    change_task(root, 4)
+    for script in ("king", "ch"):
+        run(script)
         assert asked(fake_llm) == ["task 4 changed"]
-    assert read_answer(root, f"prompts_{N}_1_4")["messages"][1]["content"] == "task 4 changed"
+    assert read_answer(root, f"{NAME}_4")["messages"][1]["content"] == "task 4 changed"
 
 
-def test_a_corrected_reference_is_copied_over_without_a_call(root, fake_llm):
-    old = read_answer(root, f"prompts_{N}_1_1")
-    better = "THOUGHT: better.\n\n```bash\nls\n```"
-    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[0].update(assistant=better))
+def test_a_corrected_reference_is_copied_over_without_a_call(root, status):
+    old = read_answer(root, f"{NAME}_1")
+    edit_prompts(root, lambda prompts: prompts[0].update(assistant=BETTER))
     king = run_script("king.py", root)   # without a key: none is needed
     assert king.returncode == 0 and "without a call" in king.stderr
-    assert read_answer(root, f"prompts_{N}_1_1") == {**old, "assistant": better}
-    assert "done 5" in status("king.py", root) and "done 5" in status("ch.py", root) and fake_llm.n_requests == 0
+    assert read_answer(root, f"{NAME}_1") == {**old, "assistant": BETTER}
+    assert "done 5" in status("king") and "done 5" in status("ch")
 
 
-def test_a_prompt_deleted_from_the_middle_shifts_nothing_and_leaves_an_orphan(root, fake_llm):
-    before = {name: read_answer(root, name) for name in answers(root)}
-    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p.pop(2))
-    king = run_script("king.py", root, *flags_for(fake_llm))
-    assert "done 4" in king.stderr and "orphan 1" in king.stderr and f"prompts_{N}_1_3" in king.stderr
-    assert {name: read_answer(root, name) for name in answers(root)} == before and fake_llm.n_requests == 0
-    run_script("king.py", root, "--prune")
-    assert f"prompts_{N}_1_3" not in answers(root) and len(answers(root)) == 4
-    assert len(list((root / "answer" / "_replaced").glob(f"prompts_{N}_1_3.*"))) == 1
-    assert "done 4" in status("king.py", root) and "orphan" not in status("king.py", root)
-
-
-def test_prune_refuses_to_take_everything(root):
-    shutil.rmtree(root / "prompt")
-    king = run_script("king.py", root, "--prune")
-    assert king.returncode == 2 and len(answers(root)) == N
-
-
-def test_an_unreadable_prompt_file_makes_no_orphans(root):
-    path = root / "prompt" / f"prompts_{N}_1.json"
-    path.write_text(path.read_text()[:-20])
-    write_prompts(root, 1, stem="other")
-    assert "orphan" not in status("king.py", root)
-    run_script("king.py", root, "--prune", "--limit", "1", "--no-retry")
-    assert len([a for a in answers(root) if a.startswith("prompts")]) == N
-
-
-def test_an_added_entry_without_order_is_numbered_behind_the_highest(root, fake_llm):
+def test_an_added_entry_without_order_is_numbered_behind_the_highest(root, run, fake_llm):
     new = a_prompt(9)
     del new["order"]
-    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p.insert(0, new))
-    run_script("king.py", root, *flags_for(fake_llm))
-    assert asked(fake_llm) == ["task 9"] and f"prompts_{N}_1_6" in answers(root)
+    edit_prompts(root, lambda prompts: prompts.insert(0, new))
+    run("king")
+    assert asked(fake_llm) == ["task 9"] and f"{NAME}_6" in answers(root)
 
 
-def test_a_deleted_answer_is_made_again_by_both(root, fake_llm):
+def test_a_deleted_answer_is_made_again_by_both(root, run, fake_llm):
     answer_path(root, 5).unlink()
-    for script in ("king.py", "ch.py"):
-        run_script(script, root, *flags_for(fake_llm))
+    for script in ("king", "ch"):
+        run(script)
         assert asked(fake_llm) == ["task 5"]
-    record = read_answer(root, f"prompts_{N}_1_5")
+    record = read_answer(root, f"{NAME}_5")
     assert record["king"] and record["challenger"]
 
 
-def test_force_on_one_item_keeps_its_challenger_and_puts_the_old_one_aside(root, fake_llm):
-    old = read_answer(root, f"prompts_{N}_1_3")
-    fake_llm.script("THOUGHT: another look.\n\n```bash\nls -la\n```")
-    run_script("king.py", root, *flags_for(fake_llm), "--force", "--only", "*_3")
-    new = read_answer(root, f"prompts_{N}_1_3")
-    assert asked(fake_llm) == ["task 3"] and new == {**old, "king": "THOUGHT: another look.\n\n```bash\nls -la\n```"}
-    assert json.loads((root / "answer" / "_replaced" / f"prompts_{N}_1_3.1.json").read_text()) == old
-    assert "done 5" in status("ch.py", root)
-
-
-def test_force_also_makes_an_edited_one_again_and_keeps_the_edit_in_replaced(root, fake_llm):
-    edit(answer_path(root, 2), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
-    run_script("king.py", root, *flags_for(fake_llm), "--force", "--only", "*_2")
-    assert "mine" not in read_answer(root, f"prompts_{N}_1_2")["king"]
-    assert "mine" in (root / "answer" / "_replaced" / f"prompts_{N}_1_2.1.json").read_text()
-
-
-def test_an_edit_made_while_the_answer_is_under_way_is_kept(root, fake_llm):
-    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[0]["messages"][1].update(content="task 1 changed"))
-
-    def meanwhile(request):
-        edit(answer_path(root, 1), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
-        return "THOUGHT: from the model.\n\n```bash\nls\n```"
-    fake_llm.script(meanwhile)
-    king = run_script("king.py", root, *flags_for(fake_llm))
+def test_an_edit_made_while_the_answer_is_under_way_is_kept(root, run, fake_llm):
+    change_task(root, 1)
+    fake_llm.script(lambda request: edit_answer(root, 1))
+    king = run("king")
     assert king.returncode == 1 and "the edit is kept" in king.stderr
-    assert "mine" in read_answer(root, f"prompts_{N}_1_1")["king"]
+    assert read_answer(root, f"{NAME}_1")["king"] == MINE
 
 
-def test_keys_that_a_person_adds_to_a_record_survive(root, fake_llm):
-    edit(answer_path(root, 1), lambda r: r.update(note="look at this one", challenger=None))
-    run_script("ch.py", root, *flags_for(fake_llm))
-    record = read_answer(root, f"prompts_{N}_1_1")
-    assert asked(fake_llm) == ["task 1"] and record["note"] == "look at this one" and record["challenger"]
+@pytest.mark.parametrize("note", ["look at this one", 123456789012345678901234567890])
+def test_keys_that_a_person_adds_to_a_record_survive_to_the_letter(root, run, fake_llm, note):
+    edit_answer(root, 1, note=note, challenger=None)
+    run("ch")
+    record = read_answer(root, f"{NAME}_1")
+    assert asked(fake_llm) == ["task 1"] and record["note"] == note and record["challenger"]
 
 
-def test_a_touched_but_equal_file_is_done(root):
-    for path in [*root.glob("*/*.json")]:
+def test_a_touched_but_equal_file_is_done(root, status):
+    for path in root.glob("*/*.json"):
         os.utime(path)
-    assert "done 5" in status("king.py", root) and "done 5" in status("ch.py", root)
+    assert "done 5" in status("king") and "done 5" in status("ch")
 
 
-def test_a_deleted_ledger_adopts_what_is_there_and_sees_later_edits(root, fake_llm):
+def test_a_run_in_a_copy_of_the_root_asks_nothing(root, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("copy") / "root"
+    shutil.copytree(root, copy, copy_function=shutil.copyfile)   # other mtimes
+    assert all("done 5" in run_script(script, copy, "--status").stderr for script in ("king.py", "ch.py"))
+
+
+def test_answers_moved_to_another_shard_by_hand_stay_what_they_are(root, run, status, fake_llm):
+    (root / "answer_1").mkdir()
+    shutil.move(answer_path(root, 2), root / "answer_1")
+    assert "done 5" in status("king") and "done 5" in status("ch")
+    change_task(root, 2)
+    for script in ("king", "ch"):
+        run(script)
+        assert asked(fake_llm) == ["task 2 changed"] and "done 5" in status(script)
+
+
+# orphans -------------------------------------------------------------------------------------------------------------
+
+def test_a_prompt_deleted_from_the_middle_shifts_nothing_and_leaves_an_orphan(root, run, status, fake_llm):
+    before = {name: read_answer(root, name) for name in answers(root)}
+    edit_prompts(root, lambda prompts: prompts.pop(2))
+    king = run("king").stderr
+    assert "done 4" in king and "orphan 1" in king and f"{NAME}_3" in king
+    assert {name: read_answer(root, name) for name in answers(root)} == before and fake_llm.n_requests == 0
+    run("king --prune")
+    assert answers(root) == sorted(before.keys() - {f"{NAME}_3"})
+    assert len(list((root / "answer" / "_replaced").glob(f"{NAME}_3.*"))) == 1
+    assert "done 4" in status("king") and "orphan" not in status("king")
+
+
+def test_prune_refuses_to_take_everything(root, run):
+    shutil.rmtree(root / "prompt")
+    assert run("king --prune").returncode == 2 and len(answers(root)) == 5
+
+
+def test_an_unreadable_prompt_file_makes_no_orphans(root, run, status):
+    path = root / "prompt" / f"{NAME}.json"
+    path.write_text(path.read_text()[:-20])
+    write_prompts(root, 1, stem="other")
+    assert "orphan" not in status("king")
+    run("king --prune --limit 1 --no-retry")
+    assert len([name for name in answers(root) if name.startswith(NAME)]) == 5
+
+
+def test_pruned_and_compacted_is_gone_for_every_stage(root, run, status):
+    whole = edit_prompts(root, lambda prompts: prompts.pop(2))
+    run("king --prune")
+    (root / "prompt" / f"{NAME}.json").write_text(whole)
+    run("king")
+    assert "missing 1" in status("ch")
+    run("king --compact")
+    assert "missing 1" in status("ch")
+
+
+# --force, --refresh --------------------------------------------------------------------------------------------------
+
+def test_force_on_one_item_keeps_its_challenger_and_puts_the_old_one_aside(root, run, status, fake_llm):
+    old = read_answer(root, f"{NAME}_3")
+    fake_llm.script(BETTER)
+    run("king --force --only *_3")
+    assert asked(fake_llm) == ["task 3"] and read_answer(root, f"{NAME}_3") == {**old, "king": BETTER}
+    assert json.loads((root / "answer" / "_replaced" / f"{NAME}_3.1.json").read_text()) == old
+    assert "done 5" in status("ch")
+
+
+def test_force_also_makes_an_edited_one_again_and_keeps_the_edit_in_replaced(root, run):
+    edit_answer(root, 2)
+    run("king --force --only *_2")
+    assert read_answer(root, f"{NAME}_2")["king"] != MINE
+    assert json.loads((root / "answer" / "_replaced" / f"{NAME}_2.1.json").read_text())["king"] == MINE
+
+
+def test_a_forced_attempt_that_fails_leaves_the_old_answer_valid(root, run, status, fake_llm):
+    fake_llm.always(Status(404, "no such model"))
+    assert run("king --force").returncode == 1
+    fake_llm.requests.clear()
+    assert "done 5" in status("king") and "done 5" in status("ch")
+    assert run("king").returncode == 0 and fake_llm.n_requests == 0
+
+
+def test_other_settings_make_nothing_stale_until_refresh_which_takes_a_changed_reference_too(root, run, fake_llm):
+    king = run("king --model another").stderr
+    assert "done 5" in king and "made with other settings 5" in king and fake_llm.n_requests == 0
+    edit_prompts(root, lambda prompts: prompts[0].update(assistant=BETTER))
+    run("king --model another --refresh")
+    assert len(asked(fake_llm)) == 5 and read_answer(root, f"{NAME}_1")["assistant"] == BETTER
+    assert "other settings" not in run("king --model another --status").stderr
+
+
+# ledgers and kept replies --------------------------------------------------------------------------------------------
+
+def test_a_deleted_ledger_adopts_what_is_there_and_sees_later_edits(root, run, status, fake_llm):
     (root / "answer" / "_ledger.jsonl").unlink()
-    assert "adopted 5" in status("king.py", root)
-    for script in ("king.py", "ch.py"):
-        assert run_script(script, root, *flags_for(fake_llm)).returncode == 0
-    assert fake_llm.n_requests == 0 and "done 5" in status("king.py", root)
-    edit(answer_path(root, 1), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
-    assert "edited 1" in status("king.py", root)
+    assert "adopted 5" in status("king")
+    assert run("king").returncode == run("ch").returncode == 0
+    assert fake_llm.n_requests == 0 and "done 5" in status("king")
+    edit_answer(root, 1)
+    assert "edited 1" in status("king")
 
 
-def test_an_answer_put_there_by_hand_is_adopted(root, fake_llm):
+def test_an_answer_put_there_by_hand_is_adopted(root, run, status, fake_llm):
     write_prompts(root, 1, stem="mine")
     shutil.copy(answer_path(root, 1), root / "answer" / "mine_1.json")
-    assert "adopted 1" in status("king.py", root)
-    run_script("king.py", root, *flags_for(fake_llm))
+    assert "adopted 1" in status("king")
+    run("king")
     assert fake_llm.n_requests == 0
 
 
-def test_a_failed_item_leaves_no_record_is_retried_and_later_stages_wait(tmp_path, fake_llm):
-    write_prompts(tmp_path, 2)
-    write_commits(tmp_path, 2)
-    write_toml(tmp_path)
-    fake_llm.always(lambda r: "no block" if r.task == "task 2" else None)
-    king = run_script("king.py", tmp_path, *flags_for(fake_llm))
-    assert king.returncode == 1 and "no bash block, 3 tries" in king.stderr and answers(tmp_path) == ["prompts_2_1_1"]
-    assert len([r for r in fake_llm.requests if r.task == "task 2"]) == 3
-    assert run_script("king.py", tmp_path, *flags_for(fake_llm), "--no-retry").returncode == 0
-    assert fake_llm.n_requests == 4
-    fake_llm.always(None)
-    assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode == 0
-    assert answers(tmp_path) == ["prompts_2_1_1", "prompts_2_1_2"]
+def n_tokens_in(root) -> int:
+    return sum(call.get("tokens_in", 0) for line in ledger_lines(root / "answer")
+               for call in [*line.get("calls", []), *line.get("earlier", [])])
 
 
-def test_what_failed_again_at_the_king_waits_at_the_challenger(root, fake_llm):
-    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[0]["messages"][1].update(content="task 1 changed"))
-    edit(root / "commit" / "proj__repo-1.json", lambda r: r.update(issue="changed"))
-    fake_llm.script("bad", "bad", "bad")
-    assert run_script("king.py", root, *flags_for(fake_llm)).returncode == 1
-    fake_llm.requests.clear()
-    ch = run_script("ch.py", root, *flags_for(fake_llm))
-    assert "waiting 1" in ch.stderr and fake_llm.n_requests == 0
-
-
-def test_other_settings_make_nothing_stale_until_refresh(root, fake_llm):
-    king = run_script("king.py", root, *flags_for(fake_llm), "--model", "another")
-    assert "done 5" in king.stderr and "made with other settings 5" in king.stderr and fake_llm.n_requests == 0
-    run_script("king.py", root, *flags_for(fake_llm), "--model", "another", "--refresh")
-    assert len(asked(fake_llm)) == N
-    assert "other settings" not in run_script("king.py", root, "--model", "another", "--status").stderr
-
-
-def test_excluded_ids_are_skipped_and_the_rule_is_named(tmp_path, fake_llm):
-    write_prompts(tmp_path, 3)
-    write_toml(tmp_path, more='[exclude]\nids = ["proj__repo-2"]\n')
-    king = run_script("king.py", tmp_path, *flags_for(fake_llm))
-    assert "excluded 1" in king.stderr and "[exclude] ids" in king.stderr
-    assert asked(fake_llm) == ["task 1", "task 3"]
-
-
-def test_a_prompt_without_a_pr_record_is_answered_by_the_king_alone(tmp_path, fake_llm):
-    write_prompts(tmp_path, 2)
-    write_commits(tmp_path, 1)
-    run_script("king.py", tmp_path, *flags_for(fake_llm))
-    fake_llm.requests.clear()
-    ch = run_script("ch.py", tmp_path, *flags_for(fake_llm))
-    assert ch.returncode == 0 and "no PR record" in ch.stderr and asked(fake_llm) == ["task 1"]
-
-
-def test_only_and_limit_narrow_the_run(tmp_path, fake_llm):
-    write_prompts(tmp_path, 20)
-    run_script("king.py", tmp_path, *flags_for(fake_llm), "--limit", 3, "--workers", 1)
-    assert [r.task for r in fake_llm.requests] == ["task 1", "task 2", "task 3"]
-    fake_llm.requests.clear()
-    run_script("king.py", tmp_path, *flags_for(fake_llm), "--only", "*_1[0-9]")
-    assert asked(fake_llm) == sorted(f"task {i}" for i in range(10, 20))
-    run_script("king.py", tmp_path, *flags_for(fake_llm), "--only", "proj__repo-20")
-    assert asked(fake_llm) == ["task 20"]
-
-
-def test_status_and_dry_run_do_nothing_and_dry_run_tells_the_cost(tmp_path, fake_llm):
-    write_prompts(tmp_path, 3)
-    write_toml(tmp_path, more='[prices]\n"m" = { in = 1.0, out = 2.0 }\n')
-    dry = run_script("king.py", tmp_path, *flags_for(fake_llm), "--model", "m", "--dry-run")
-    assert dry.returncode == 0 and "3 calls" in dry.stderr
-    assert "3,072 out" in dry.stderr and "at most $0.006" in dry.stderr
-    assert "missing 3" in status("king.py", tmp_path)
-    assert fake_llm.n_requests == 0 and not (tmp_path / "answer").exists()
-
-
-def test_compacting_the_ledger_changes_no_state_and_no_spending(root, fake_llm):
-    run_script("king.py", root, *flags_for(fake_llm), "--force")
-    edit(answer_path(root, 2), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
+def test_compacting_the_ledger_changes_no_state_and_no_spending(root, run, status, fake_llm):
+    run("king --force")
+    edit_answer(root, 2)
     fake_llm.script(*["bad"] * 3)
-    edit(root / "commit" / "proj__repo-3.json", lambda r: r.update(issue="changed"))
-    run_script("ch.py", root, *flags_for(fake_llm))
-    before = [status(s, root) for s in ("king.py", "ch.py")]
-    tokens = sum(c.get("tokens_in", 0) for line in ledger_lines(root / "answer")
-                 for c in [*line.get("calls", []), *line.get("earlier", [])])
+    edit_commit(root, 3, issue="changed")
+    run("ch")
+    before = status("king"), status("ch"), n_tokens_in(root)
     n_lines = len(ledger_lines(root / "answer"))
-    assert run_script("king.py", root, "--compact").returncode == 0
-    lines = ledger_lines(root / "answer")
-    assert len(lines) < n_lines and [status(s, root) for s in ("king.py", "ch.py")] == before
-    assert tokens == sum(c.get("tokens_in", 0) for line in lines
-                         for c in [*line.get("calls", []), *line.get("earlier", [])])
+    assert run("king --compact").returncode == 0
+    assert len(ledger_lines(root / "answer")) < n_lines
+    assert before == (status("king"), status("ch"), n_tokens_in(root))
+
+
+def test_compacting_forgets_no_hand_edit(root, run, status):
+    edit_answer(root, 2)
+    for _ in range(2):   # the second line of ch.py no longer finds the edit new
+        run("ch --force --only *_2")
+    assert run("king --compact").returncode == 0
+    assert "edited 1" in status("king")
+    change_task(root, 2)
+    run("king")
+    assert read_answer(root, f"{NAME}_2")["king"] == MINE
+
+
+def test_compacting_shards_again_and_again_leaves_the_money_as_it_was(tmp_path, run, status):
+    names = write_prompts(tmp_path, 4)
+    write_toml(tmp_path, more=PRICE)
+    run("king --model m --shard 0/1")
+    for name in names:
+        shutil.move(tmp_path / "answer_0" / f"{name}.json", tmp_path / "answer")
+    run("king --model m --force")
+    once = spent_usd(tmp_path)
+    for _ in range(3):
+        assert run("king --compact").returncode == 0
+        assert spent_usd(tmp_path) == pytest.approx(once) and "done 4" in status("king")
 
 
 def test_a_line_behind_a_torn_one_is_not_lost(tmp_path):
-    book = ledger.Ledger(tmp_path)
-    book.append(tmp_path, stage="s", item="a", state="done", read="1")
-    book.close()
-    with open(tmp_path / "_ledger.jsonl", "a") as file:
-        file.write('{"stage": "s", "item": "b", "st')
-    book = ledger.Ledger(tmp_path)
-    book.append(tmp_path, stage="s", item="c", state="done", read="3")
-    book.close()
+    for item, torn in (("a", '{"stage": "s", "item": "b", "st'), ("c", "")):
+        book = ledger.Ledger(tmp_path)
+        book.append(tmp_path, stage="s", item=item, state="done", read="1")
+        book.close()
+        with open(tmp_path / "_ledger.jsonl", "a") as file:
+            file.write(torn)
     assert set(ledger.Ledger(tmp_path).succeeded) == {("s", "a"), ("s", "c")}
 
 
-def test_a_run_in_a_copy_of_the_root_asks_nothing(root, fake_llm, tmp_path_factory):
-    copy = tmp_path_factory.mktemp("copy") / "root"
-    shutil.copytree(root, copy, copy_function=shutil.copyfile)   # other mtimes
-    assert "done 5" in status("king.py", copy) and "done 5" in status("ch.py", copy)
-
-
-def test_compacting_forgets_no_hand_edit(root, fake_llm):
-    edit(answer_path(root, 2), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
-    for _ in range(2):   # the second line of ch.py no longer finds the edit new
-        run_script("ch.py", root, *flags_for(fake_llm), "--force", "--only", "*_2")
-    assert run_script("king.py", root, "--compact").returncode == 0
-    assert "edited 1" in status("king.py", root)
-    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[1]["messages"][1].update(content="task 2 changed"))
-    run_script("king.py", root, *flags_for(fake_llm))
-    assert read_answer(root, f"prompts_{N}_1_2")["king"].startswith("THOUGHT: mine")
-
-
-def test_what_failed_in_a_shard_is_made_once_by_a_plain_run(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
-    write_toml(tmp_path)
-    shard = next(f"{i}/2" for i in (0, 1) if "missing 1" in run_script(
-        "king.py", tmp_path, "--status", "--shard", f"{i}/2").stderr)
-    fake_llm.script("bad", "bad", "bad")
-    assert run_script("king.py", tmp_path, *flags_for(fake_llm), "--shard", shard).returncode == 1
-    for _ in range(3):
-        assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode == 0
-    assert fake_llm.n_requests == 4 and "done 1" in status("king.py", tmp_path)
-
-
-def test_answers_moved_to_another_shard_by_hand_stay_what_they_are(root, fake_llm):
-    (root / "answer_1").mkdir()
-    shutil.move(answer_path(root, 2), root / "answer_1" / answer_path(root, 2).name)
-    assert "done 5" in status("king.py", root) and "done 5" in status("ch.py", root)
-    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[1]["messages"][1].update(content="task 2 changed"))
-    for script in ("king.py", "ch.py"):
-        run_script(script, root, *flags_for(fake_llm))
-        assert asked(fake_llm) == ["task 2 changed"] and "done 5" in status(script, root)
-
-
-def test_kept_replies_of_a_shard_are_served_to_a_plain_run(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
-    write_toml(tmp_path)
-    shard = next(f"{i}/2" for i in (0, 1) if "missing 1" in run_script(
-        "king.py", tmp_path, "--status", "--shard", f"{i}/2").stderr)
-    fake_llm.script("bad", Status(400, "no"))
-    assert run_script("king.py", tmp_path, *flags_for(fake_llm), "--shard", shard).returncode == 1
-    assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode == 0
-    assert fake_llm.n_requests == 3   # the bad reply counted as the first try
-    assert not list(tmp_path.glob("answer*/_partial/*"))
-
-
-def test_a_forced_attempt_that_fails_leaves_the_old_answer_valid(root, fake_llm):
-    fake_llm.always(Status(404, "no such model"))
-    assert run_script("king.py", root, *flags_for(fake_llm), "--force").returncode == 1
-    fake_llm.requests.clear()
-    assert "done 5" in status("king.py", root) and "done 5" in status("ch.py", root)
-    assert run_script("king.py", root, *flags_for(fake_llm)).returncode == 0 and fake_llm.n_requests == 0
-
-
-def test_a_hand_made_answer_after_a_failure_ends_the_waiting_of_the_challenger(root, fake_llm):
-    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[0]["messages"][1].update(content="task 1 changed"))
-    edit(root / "commit" / "proj__repo-1.json", lambda r: r.update(issue="changed"))
-    fake_llm.script("bad", "bad", "bad")
-    run_script("king.py", root, *flags_for(fake_llm))
-    assert "waiting 1" in status("ch.py", root)
-    edit(answer_path(root, 1), lambda r: r.update(king="THOUGHT: mine.\n\n```bash\npwd\n```"))
-    assert "stale 1" in status("ch.py", root)
-
-
-def test_refresh_takes_an_item_whose_reference_changed_too(root, fake_llm):
-    better = "THOUGHT: better.\n\n```bash\nls\n```"
-    edit(root / "prompt" / f"prompts_{N}_1.json", lambda p: p[0].update(assistant=better))
-    run_script("king.py", root, *flags_for(fake_llm), "--model", "another", "--refresh")
-    assert len(asked(fake_llm)) == N and read_answer(root, f"prompts_{N}_1_1")["assistant"] == better
-
-
-@pytest.mark.parametrize("flags", [["--compact", "--status"], ["--compact", "--shard", "0/2"],
-                                   ["--budget", "1", "--shard", "0/2"]])
-def test_flags_that_would_hurt_together_are_refused(root, flags):
-    assert run_script("king.py", root, *flags).returncode == 2
-
-
-def test_a_commit_record_of_another_pull_request_is_broken(root, fake_llm):
-    edit(root / "commit" / "proj__repo-3.json", lambda r: r.update(instance_id="proj__repo-4"))
-    ch = run_script("ch.py", root, *flags_for(fake_llm))
-    assert ch.returncode == 1 and "is the record of 'proj__repo-4'" in ch.stderr and fake_llm.n_requests == 0
-
-
-def test_a_reader_that_goes_away_does_not_stop_the_run(tmp_path, fake_llm):
-    write_prompts(tmp_path, 6)
-    command = [sys.executable, str(REPO / "king.py"), "--root", str(tmp_path), *flags_for(fake_llm), "--workers", "1"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
-    fake_llm.latency_s = 0.1
-    process.stderr.close()
-    assert process.wait(30) == 0 and len(answers(tmp_path)) == 6
-
-
-def test_no_stderr_at_all_is_borne(tmp_path, fake_llm):
-    write_prompts(tmp_path, 2)
-    command = f"exec {sys.executable} {REPO}/king.py --root {tmp_path} {' '.join(flags_for(fake_llm))} 2>&-"
-    assert subprocess.run(["sh", "-c", command], cwd=tmp_path).returncode == 0 and len(answers(tmp_path)) == 2
-
-
-@pytest.mark.parametrize("rubbish", ["not json", '{"stage": "king", "reply": 3}', '{"stage": "king", "reply": {}}',
-                                     "[]"])
-def test_rubbish_among_the_kept_replies_is_passed_over(tmp_path, fake_llm, rubbish):
-    [name] = write_prompts(tmp_path, 1)
-    (tmp_path / "answer" / "_partial").mkdir(parents=True)
-    (tmp_path / "answer" / "_partial" / f"{name}.jsonl").write_text(rubbish + "\n")
-    assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode == 0 and answers(tmp_path) == [name]
-
-
-def test_a_kept_reply_file_that_cannot_be_read_fails_its_item_alone(tmp_path, fake_llm):
-    names = write_prompts(tmp_path, 2)
-    (tmp_path / "answer" / "_partial" / f"{names[0]}.jsonl").mkdir(parents=True)
-    king = run_script("king.py", tmp_path, *flags_for(fake_llm), "--workers", "1")
-    assert king.returncode == 1 and answers(tmp_path) == names[1:] and "Traceback" not in king.stderr
-
-
-def test_a_copy_of_a_directory_in_the_root_is_not_spent_again(tmp_path, fake_llm):
+def test_a_copy_of_a_directory_in_the_root_is_not_spent_again(tmp_path, run):
     write_prompts(tmp_path, 3)
-    write_toml(tmp_path, more='[prices]\n"m" = { in = 1.0, out = 1.0 }\n')
-    run_script("king.py", tmp_path, *flags_for(fake_llm), "--model", "m")
+    write_toml(tmp_path, more=PRICE)
+    run("king --model m")
     once = spent_usd(tmp_path)
     shutil.copytree(tmp_path / "answer", tmp_path / "answer_backup")
     assert once > 0 and spent_usd(tmp_path) == once
 
 
-def test_the_command_that_goes_on_keeps_what_narrowed_the_run(tmp_path, fake_llm):
+@pytest.mark.parametrize("rubbish", ["not json", '{"stage": "king", "reply": 3}', '{"stage": "king", "reply": {}}',
+                                     "[]"])
+def test_rubbish_among_the_kept_replies_is_passed_over(tmp_path, run, rubbish):
+    [name] = write_prompts(tmp_path, 1)
+    (tmp_path / "answer" / "_partial").mkdir(parents=True)
+    (tmp_path / "answer" / "_partial" / f"{name}.jsonl").write_text(rubbish + "\n")
+    assert run("king").returncode == 0 and answers(tmp_path) == [name]
+
+
+def test_a_kept_reply_file_that_cannot_be_read_fails_its_item_alone(tmp_path, run):
+    names = write_prompts(tmp_path, 2)
+    (tmp_path / "answer" / "_partial" / f"{names[0]}.jsonl").mkdir(parents=True)
+    king = run("king --workers 1")
+    assert king.returncode == 1 and answers(tmp_path) == names[1:] and "Traceback" not in king.stderr
+
+
+# failures ------------------------------------------------------------------------------------------------------------
+
+def test_a_failed_item_leaves_no_record_is_retried_and_later_stages_wait(tmp_path, run, fake_llm):
     write_prompts(tmp_path, 2)
+    write_commits(tmp_path, 2)
     write_toml(tmp_path)
-    fake_llm.always("bad")
-    king = run_script("king.py", tmp_path, *flags_for(fake_llm), "--only", "*_1", "--llm-auth-token", "sk-hidden-1")
-    again, = [line for line in king.stderr.splitlines() if "again:" in line]
-    assert "--only '*_1'" in again and "sk-hidden" not in king.stderr
+    fake_llm.always(lambda r: "no block" if r.task == "task 2" else None)
+    king = run("king")
+    assert king.returncode == 1 and "no bash block, 3 tries" in king.stderr and answers(tmp_path) == ["prompts_2_1_1"]
+    assert asked(fake_llm) == ["task 1", *["task 2"] * 3]
+    assert run("king --no-retry").returncode == 0 and fake_llm.n_requests == 0
+    fake_llm.always(None)
+    assert run("king").returncode == 0 and answers(tmp_path) == ["prompts_2_1_1", "prompts_2_1_2"]
 
 
-def test_pruned_and_compacted_is_gone_for_every_stage(root, fake_llm):
-    prompts = root / "prompt" / f"prompts_{N}_1.json"
-    whole = prompts.read_text()
-    edit(prompts, lambda p: p.pop(2))
-    run_script("king.py", root, "--prune")
-    prompts.write_text(whole)
-    run_script("king.py", root, *flags_for(fake_llm))
-    assert "missing 1" in status("ch.py", root)
-    run_script("king.py", root, "--compact")
-    assert "missing 1" in status("ch.py", root)
+def fail_at_the_king(root, run, fake) -> str:
+    """Change prompt 1 and its PR record, and let the king fail at it; return the prompts before."""
+    before = change_task(root, 1)
+    edit_commit(root, 1, issue="changed")
+    fake.script("bad", "bad", "bad")
+    assert run("king").returncode == 1
+    fake.requests.clear()
+    return before
 
 
-def test_a_reverted_edit_clears_the_failure_it_led_to(root, fake_llm):
-    prompts = root / "prompt" / f"prompts_{N}_1.json"
-    whole = prompts.read_text()
-    edit(prompts, lambda p: p[0]["messages"][1].update(content="task 1 changed"))
-    fake_llm.script("bad", "bad", "bad")
-    run_script("king.py", root, *flags_for(fake_llm))
-    prompts.write_text(whole)
-    edit(root / "commit" / "proj__repo-1.json", lambda r: r.update(issue="changed"))
-    assert run_script("king.py", root, *flags_for(fake_llm)).returncode == 0
-    fake_llm.requests.clear()
-    run_script("ch.py", root, *flags_for(fake_llm))
+def test_what_failed_again_at_the_king_waits_at_the_challenger_until_it_is_made_by_hand(root, run, status, fake_llm):
+    fail_at_the_king(root, run, fake_llm)
+    assert "waiting 1" in run("ch").stderr and fake_llm.n_requests == 0
+    edit_answer(root, 1)
+    assert "stale 1" in status("ch")
+
+
+def test_a_reverted_edit_clears_the_failure_it_led_to(root, run, fake_llm):
+    before = fail_at_the_king(root, run, fake_llm)
+    (root / "prompt" / f"{NAME}.json").write_text(before)
+    assert run("king").returncode == 0 and fake_llm.n_requests == 0
+    run("ch")
     assert asked(fake_llm) == ["task 1"]
 
 
-def test_compacting_shards_again_and_again_leaves_the_money_as_it_was(tmp_path, fake_llm):
-    names = write_prompts(tmp_path, 4)
-    write_toml(tmp_path, more='[prices]\n"m" = { in = 1.0, out = 1.0 }\n')
-    flags = (*flags_for(fake_llm), "--model", "m")
-    run_script("king.py", tmp_path, *flags, "--shard", "0/1")
-    for name in names:
-        shutil.move(tmp_path / "answer_0" / f"{name}.json", tmp_path / "answer" / f"{name}.json")
-    run_script("king.py", tmp_path, *flags, "--force")
-    once = spent_usd(tmp_path)
-    for _ in range(3):
-        assert run_script("king.py", tmp_path, "--compact").returncode == 0
-        assert spent_usd(tmp_path) == pytest.approx(once) and "done 4" in status("king.py", tmp_path)
+def shard_with_the_item(run) -> str:
+    return next(f"{i}/2" for i in (0, 1) if "missing 1" in run(f"king --status --shard {i}/2").stderr)
+
+
+def test_what_failed_in_a_shard_is_made_once_by_a_plain_run(tmp_path, run, status, fake_llm):
+    write_prompts(tmp_path, 1)
+    write_toml(tmp_path)
+    fake_llm.script("bad", "bad", "bad")
+    assert run(f"king --shard {shard_with_the_item(run)}").returncode == 1
+    assert [run("king").returncode for _ in range(3)] == [0, 0, 0]
+    assert fake_llm.n_requests == 4 and "done 1" in status("king")
+
+
+def test_kept_replies_of_a_shard_are_served_to_a_plain_run(tmp_path, run, fake_llm):
+    write_prompts(tmp_path, 1)
+    write_toml(tmp_path)
+    fake_llm.script("bad", Status(400, "no"))
+    assert run(f"king --shard {shard_with_the_item(run)}").returncode == 1
+    assert run("king").returncode == 0
+    assert fake_llm.n_requests == 3   # the bad reply counted as the first try
+    assert not list(tmp_path.glob("answer*/_partial/*"))
+
+
+def test_the_command_that_goes_on_keeps_what_narrowed_the_run(tmp_path, run, fake_llm):
+    write_prompts(tmp_path, 2)
+    write_toml(tmp_path)
+    fake_llm.always("bad")
+    king = run("king --only *_1 --llm-auth-token sk-hidden-1").stderr
+    again, = [line for line in king.splitlines() if "again:" in line]
+    assert "--only '*_1'" in again and "sk-hidden" not in king
+
+
+def in_a_shell(command: str, root, fake) -> subprocess.CompletedProcess:
+    """Run a shell command with KING in it."""
+    king = f"{sys.executable} {REPO}/king.py --root {root} --workers 1 {' '.join(flags_for(fake))}"
+    return subprocess.run(["bash", "-c", command.replace("KING", king)], cwd=root, capture_output=True, text=True)
 
 
 def test_many_failures_use_up_no_descriptors(tmp_path, fake_llm):
     write_prompts(tmp_path, 120)
     write_toml(tmp_path, {"retry_max": 0})
     fake_llm.always(lambda r: "bad" if r.n % 2 == 0 else Status(500, "no"))
-    king_py = f"{sys.executable} {REPO}/king.py --root {tmp_path} --workers 1 {' '.join(flags_for(fake_llm))}"
-    command = f"ulimit -n 64; exec {king_py}"
-    king = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    king = in_a_shell("ulimit -n 64; exec KING", tmp_path, fake_llm)
     assert king.returncode == 1 and "Too many" not in king.stderr and "left" not in king.stderr
 
 
-def test_numbers_that_a_person_added_stay_to_the_letter(root, fake_llm):
-    long = 123456789012345678901234567890
-    edit(answer_path(root, 1), lambda r: r.update(note=long, challenger=None))
-    run_script("ch.py", root, *flags_for(fake_llm))
-    record = read_answer(root, f"prompts_{N}_1_1")
-    assert record["note"] == long and record["challenger"]
+def test_a_reader_that_goes_away_or_no_stderr_at_all_does_not_stop_the_run(tmp_path, fake_llm):
+    names = write_prompts(tmp_path, 6)
+    fake_llm.latency_s = 0.1
+    assert in_a_shell("set -o pipefail; KING --limit 3 2>&1 >&- | true", tmp_path, fake_llm).returncode == 0
+    assert in_a_shell("exec KING 2>&-", tmp_path, fake_llm).returncode == 0 and answers(tmp_path) == names
+
+
+# what narrows a run --------------------------------------------------------------------------------------------------
+
+def test_a_prompt_without_a_pr_record_is_answered_by_the_king_alone(tmp_path, run, fake_llm):
+    write_prompts(tmp_path, 2)
+    write_commits(tmp_path, 1)
+    run("king")
+    fake_llm.requests.clear()
+    ch = run("ch")
+    assert ch.returncode == 0 and "no PR record" in ch.stderr and asked(fake_llm) == ["task 1"]
+
+
+def test_a_commit_record_of_another_pull_request_is_broken(root, run, fake_llm):
+    edit_commit(root, 3, instance_id="proj__repo-4")
+    ch = run("ch")
+    assert ch.returncode == 1 and "is the record of 'proj__repo-4'" in ch.stderr and fake_llm.n_requests == 0
+
+
+def test_only_and_limit_narrow_the_run(tmp_path, run, fake_llm):
+    write_prompts(tmp_path, 20)
+    run("king --limit 3 --workers 1")
+    assert fake_llm.prompts_seen == ["task 1", "task 2", "task 3"]
+    fake_llm.requests.clear()
+    run("king --only *_1[0-9]")
+    assert asked(fake_llm) == [f"task {i}" for i in range(10, 20)]
+    run("king --only proj__repo-20")
+    assert asked(fake_llm) == ["task 20"]
+
+
+def test_status_and_dry_run_do_nothing_and_dry_run_tells_the_cost(tmp_path, run, status, fake_llm):
+    write_prompts(tmp_path, 3)
+    write_toml(tmp_path, more=PRICE)
+    dry = run("king --model m --dry-run")
+    assert dry.returncode == 0 and "3 calls" in dry.stderr
+    assert "3,072 out" in dry.stderr and "at most $0.006" in dry.stderr
+    assert "missing 3" in status("king")
+    assert fake_llm.n_requests == 0 and not (tmp_path / "answer").exists()
+
+
+@pytest.mark.parametrize("flags", ["--compact --status", "--compact --shard 0/2", "--budget 1 --shard 0/2"])
+def test_flags_that_would_hurt_together_are_refused(tmp_path, run, flags):
+    assert run(f"king {flags}").returncode == 2
 
 
 # what is no regular file, and what somebody else has written ----------------------------------------------------------
@@ -537,10 +505,11 @@ answer/_lock.all 2
 chain.toml 2
 .env 2
 """
+FREE = '[prices]\n"m" = { in = 0.0, out = 0.0 }\n"3" = { in = 0.0, out = 0.0 }\n'
 
 
 @pytest.mark.parametrize("case", FIFOS.strip().split("\n"))
-def test_a_fifo_in_place_of_any_file_is_named_and_never_waited_for(tmp_path, fake_llm, case):
+def test_a_fifo_in_place_of_any_file_is_named_and_never_waited_for(tmp_path, run, case):
     place, code, *flags = case.split()
     write_prompts(tmp_path, 1, stem="p_1")
     write_toml(tmp_path, more=FREE)
@@ -548,32 +517,28 @@ def test_a_fifo_in_place_of_any_file_is_named_and_never_waited_for(tmp_path, fak
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     os.mkfifo(path)
-    done = run_script("king.py", tmp_path, *flags_for(fake_llm, *flags), timeout_s=20)
+    done = run("king", *flags, timeout_s=20)
     assert done.returncode == int(code) and "Traceback" not in done.stderr
     assert path.name.removesuffix(".jsonl") in done.stderr and "not a regular file" in done.stderr
 
 
-def test_a_link_in_place_of_a_lock_or_a_ledger_is_not_written_through(tmp_path, fake_llm):
+@pytest.mark.parametrize("name", ["_lock.all", "_ledger.jsonl"])
+def test_a_link_in_place_of_a_lock_or_a_ledger_is_not_written_through(tmp_path, run, name):
     write_prompts(tmp_path, 1)
     (tmp_path / "answer").mkdir()
     (tmp_path / "mine").write_text("mine")
-    for name in ("_lock.all", "_ledger.jsonl"):
-        link = tmp_path / "answer" / name
-        link.symlink_to(tmp_path / "mine")
-        assert run_script("king.py", tmp_path, *flags_for(fake_llm)).returncode in (1, 2)
-        assert (tmp_path / "mine").read_text() == "mine"
-        link.unlink()
+    (tmp_path / "answer" / name).symlink_to(tmp_path / "mine")
+    assert run("king").returncode in (1, 2) and (tmp_path / "mine").read_text() == "mine"
 
 
-def test_a_record_over_the_limit_is_broken_and_not_read(tmp_path, fake_llm):
+def test_a_record_over_the_limit_is_broken_and_not_read(tmp_path, run):
     write_prompts(tmp_path, 1, stem="good")
     with open(tmp_path / "prompt" / "large.json", "wb") as file:
         file.truncate(1 << 40)   # a hole of a terabyte
-    done = run_script("king.py", tmp_path, *flags_for(fake_llm), timeout_s=30)
+    done = run("king", timeout_s=30)
     assert done.returncode == 1 and "larger than 200,000,000 bytes" in done.stderr and answers(tmp_path) == ["good_1"]
 
 
-FREE = '[prices]\n"m" = { in = 0.0, out = 0.0 }\n"3" = { in = 0.0, out = 0.0 }\n'
 CALL = json.loads('{"id": "a-1", "model": "m", "cost_usd": 0.25, "tokens_in": 1, "tokens_out": 1}')
 ODD = """
 {"item": ["x"]}
@@ -598,24 +563,24 @@ ODD = """
 """
 
 
-def test_lines_that_somebody_wrote_into_a_ledger_stop_nothing_and_lose_no_money(tmp_path, fake_llm):
+def test_lines_that_somebody_wrote_into_a_ledger_stop_nothing_and_lose_no_money(tmp_path, run):
     [name] = write_prompts(tmp_path, 1)
     write_toml(tmp_path, more=FREE)
     odd = [json.loads(line) for line in ODD.strip().split("\n")]
     lines = [{"stage": "king", "item": name, "state": "failed", "calls": [{**CALL, "id": f"a-{i}"}], **line}
              for i, line in enumerate(odd)]
     (tmp_path / "answer").mkdir()
-    for folder, own in (("answer", {}), ("prompt", {"calls": []})):   # what compacting sums up has no ids
-        (tmp_path / folder / "_ledger.jsonl").write_text("".join(json.dumps(line | own) + "\n" for line in lines))
-    for flags in ("--status", "--compact", "--compact", "", "--force", "--compact", "--dry-run"):
-        done = run_script("king.py", tmp_path, *flags_for(fake_llm, "--model", "other", *flags.split()))
+    for folder, more in (("answer", {}), ("prompt", {"calls": []})):   # what compacting sums up has no ids
+        (tmp_path / folder / "_ledger.jsonl").write_text("".join(json.dumps(line | more) + "\n" for line in lines))
+    paid = 0.25 * sum("calls" not in line for line in odd)
+    for flag in ("--status", "--compact", "--compact", "", "--force", "--compact", "--dry-run"):
+        done = run(f"king --model other {flag}")
         assert done.returncode == 0, done.stderr
-        paid = 0.25 * sum("calls" not in line for line in odd)
         assert spent_usd(tmp_path, {name: Price(0, 0) for name in ("3", "other")}) == pytest.approx(paid)
-    over = run_script("king.py", tmp_path, *flags_for(fake_llm, "--model", "m", "--budget", "1", "--force"))
+    over = run("king --model m --budget 1 --force")
     assert over.returncode == 2 and "whose cost is not known" in over.stderr
-    for script in ("ch.py", "validate.py", "report.py", "prompt.py"):
-        assert "Traceback" not in run_script(script, tmp_path, "--status").stderr
+    for script in ("ch", "validate", "report", "prompt"):
+        assert "Traceback" not in run(f"{script} --status").stderr
 
 
 @pytest.mark.parametrize("kept", """
@@ -628,13 +593,13 @@ def test_lines_that_somebody_wrote_into_a_ledger_stop_nothing_and_lose_no_money(
 {"intent": 7}
 {"intent": {"wrote": 7}}
 """.strip().split("\n"))
-def test_kept_replies_of_any_shape_are_passed_over(tmp_path, fake_llm, kept):
+def test_kept_replies_of_any_shape_are_passed_over(tmp_path, run, fake_llm, kept):
     [name] = write_prompts(tmp_path, 1)
     fake_llm.script(Status(400))
-    run_script("king.py", tmp_path, *flags_for(fake_llm))
+    run("king")
     request = hashlib.blake2b(fake_llm.requests[0].raw, digest_size=8).hexdigest()
     line = {"stage": "king", "request": request, "attempt": 0, "reply": {"text": "x"}, "call": CALL, **json.loads(kept)}
     write_json(tmp_path / "answer" / "_partial" / f"{name}.jsonl", line)
-    for flags in ([], ["--force"]):
-        done = run_script("king.py", tmp_path, *flags_for(fake_llm, *flags))
+    for flag in ("", "--force"):
+        done = run(f"king {flag}")
         assert done.returncode == 0 and "Traceback" not in done.stderr and answers(tmp_path) == [name]

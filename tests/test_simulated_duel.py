@@ -7,13 +7,16 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import REPO, run_script, turn_of, write_commits, write_prompts
-from judging import duel, order_of, write_panel
+from conftest import REPO, turn_of, write_commits, write_prompts
+from judging import duel, order_of, run_main, write_panel
 
 sys.path.insert(0, str(REPO / "benchmarks"))
 from panel import JUDGES, ORDERS, as_turns, combined, stated, truths, verdicts
 
-from codedata.duel.scoring import bootstrap_lcb
+import ch
+import king
+import validate
+from codedata.duel.scoring import bound, turn_means
 from codedata.records import METRICS
 
 N = 120
@@ -49,9 +52,8 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
     fake_llm.always(model(scores, longer_by))
     write_panel(tmp_path, fake_llm, *(f'{{ model = "{name}-1", name = "{name}" }}' for name in JUDGES),
                 duel="seed = 3", more='[king]\nmodel = "plain-1"\n[challenger]\nmodel = "kin-9"\n')
-    for script in ("king.py", "ch.py", "validate.py"):
-        done = run_script(script, tmp_path, "--workers", 16)
-        assert done.returncode == 0, done.stderr
+    for script in (king, ch, validate):
+        run_main(script.main, tmp_path, "--workers", 16)
     assert fake_llm.n_requests == N * (2 + 2 * len(JUDGES))
     told, judges = duel(tmp_path), duel(tmp_path)["panel"]["judges"]
 
@@ -72,7 +74,7 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
     assert low < true["margin"][0] < high
     deltas = (combined(scores).mean(axis=(0, 2)) - 0.5).tolist()
     assert told["lcb"] == told["lcb_turn"] == told["lcb_cluster"] == pytest.approx(
-        bootstrap_lcb(deltas, 0.05, 500, 3), abs=1e-9)
+        bound(turn_means(deltas, 500, 3), 0.05), abs=1e-9)
 
 
 def test_king_first_and_turns_give_the_numbers_of_the_plain_duel(tmp_path, fake_llm, drawn):
@@ -84,10 +86,10 @@ def test_king_first_and_turns_give_the_numbers_of_the_plain_duel(tmp_path, fake_
     fake_llm.always(model(scores, longer_by))
     write_panel(tmp_path, fake_llm, *(f'{{ model = "{name}-1", name = "{name}" }}' for name in JUDGES),
                 judge='order = "king_first"', duel='bootstrap = "turn"')
-    for script in ("king.py", "ch.py", "validate.py"):
-        assert run_script(script, tmp_path, "--workers", 16).returncode == 0
+    for script in (king, ch, validate):
+        run_main(script.main, tmp_path, "--workers", 16)
     told, by_turn = duel(tmp_path), scores[:, 0, :n].mean(axis=(0, 2))
     assert told["margin"] == pytest.approx(200 * (by_turn.mean() - 0.5), abs=1e-9)
     assert told["lcb"] == told["lcb_turn"] == pytest.approx(
-        bootstrap_lcb((by_turn - 0.5).tolist(), 0.05, 500, 0), abs=1e-9)
+        bound(turn_means((by_turn - 0.5).tolist(), 500, 0), 0.05), abs=1e-9)
     assert told["lcb_cluster"] != told["lcb"]   # all turns are of one instance

@@ -4,18 +4,17 @@ import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import duckdb
 import pytest
-from rows_server import RowsServer
+from conftest import REPO
+from rows_server import RowsServer, write_rows
 
 from codedata.errors import HttpTrouble, Trouble
 from codedata.llm.http import Http, Retry
 from codedata.sampling.row_files import find_files
 from codedata.sampling.trajectories import open_source
 
-ROOT = Path(__file__).parent.parent
 N_ROWS, N_FIRST = 5000, 3000          # two files of several row groups: duckdb's smallest has 2048 rows
 WINDOWS = [(0, 1), (95, 110), (2040, 20), (2990, 30), (0, 250), (4990, 50), (4999, 1), (6000, 5), (7, 0)]
 NO_ROWS_URL = "http://127.0.0.1:9"    # the discard port: nobody answers
@@ -29,19 +28,6 @@ def make_rows(n=N_ROWS) -> list[dict]:
         for i in range(n)]
 
 
-def write_jsonl(path: Path, rows) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def write_parquet(path: Path, rows) -> Path:
-    lines = write_jsonl(path.with_suffix(".tmp"), rows)
-    duckdb.connect().execute("copy (select * from read_ndjson(?)) to " + "'" + str(path).replace("'", "''") + "' "
-                             "(format parquet, row_group_size 2048)", [str(lines)])
-    lines.unlink()
-    return path
-
-
 @pytest.fixture(scope="module")
 def rows():
     return make_rows()
@@ -50,11 +36,11 @@ def rows():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("split")
-    write_parquet(folder / "0000.parquet", rows[:N_FIRST])
-    write_parquet(folder / "0001.parquet", rows[N_FIRST:])
+    write_rows(folder / "0000.parquet", rows[:N_FIRST])
+    write_rows(folder / "0001.parquet", rows[N_FIRST:])
     (folder / "all.json").write_text(json.dumps(rows, indent=0))
-    write_jsonl(folder / "a.jsonl", rows[:N_FIRST])
-    (folder / "b.jsonl.gz").write_bytes(gzip.compress(write_jsonl(folder / "b.txt", rows[N_FIRST:]).read_bytes(), 1))
+    write_rows(folder / "a.jsonl", rows[:N_FIRST])
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress(write_rows(folder / "b.txt", rows[N_FIRST:]).read_bytes(), 1))
     return folder
 
 
@@ -82,7 +68,7 @@ ROUTES = ["endpoint", "fallback", "parquet", "json", "jsonl", "far json", "datas
 def test_the_same_offsets_are_the_same_rows_by_every_route(route, rows, folder, server, http, tmp_path, monkeypatch):
     if route == "datasets":
         monkeypatch.setenv("HF_HOME", str(tmp_path))
-        write_parquet(tmp_path / "train.parquet", rows)
+        write_rows(tmp_path / "train.parquet", rows)
     if route == "fallback":
         server.down["/rows"] = 501
     source = open_source({
@@ -103,8 +89,8 @@ def test_the_same_offsets_are_the_same_rows_by_every_route(route, rows, folder, 
 def test_pages_are_at_most_a_hundred_rows_and_short_ones_are_asked_for_the_rest(server, http, rows):
     server.page_limit = 60
     assert open_hub(server, http).rows(10, 150) == rows[10:160]
-    asked = [(int(query["offset"]), int(query["length"])) for path, query, _ in server.requests]
-    assert asked == [(10, 100), (70, 90), (130, 30)]
+    assert [(query["offset"], query["length"]) for query in server.queries()] == [
+        ("10", "100"), ("70", "90"), ("130", "30")]
 
 
 def test_throttling_and_errors_that_pass_are_no_reason_to_leave_the_endpoint(server, http, rows):
@@ -164,14 +150,14 @@ def test_the_token_goes_to_the_hub_and_to_nobody_else(server, http, folder):
     open_hub(server, http, token="hf_key").rows(0, 1)
     with RowsServer(folder=folder) as other:
         open_source(f"{other.url}/files/0000.parquet", http, token="hf_key", rows_url=server.url, hub_url=server.url)
-        assert {headers.get("Authorization") for _, _, headers in server.requests} == {"Bearer hf_key"}
-        assert not any("Authorization" in headers for _, _, headers in other.requests)
+        assert {request.headers.get("authorization") for request in server.requests} == {"Bearer hf_key"}
+        assert other.requests and not any("authorization" in request.headers for request in other.requests)
 
 
 # Parquet from afar
 
 def test_a_window_costs_one_row_group_and_the_next_one_in_it_nothing(http, tmp_path):
-    size = write_parquet(tmp_path / "rows.parquet", make_rows(3 * 2048)).stat().st_size
+    size = write_rows(tmp_path / "rows.parquet", make_rows(3 * 2048)).stat().st_size
     with RowsServer(folder=tmp_path) as server:
         source = open_source(f"{server.url}/files/rows.parquet", http)
         opened = server.bytes_sent
@@ -201,7 +187,7 @@ def test_a_failed_read_does_not_abort_the_process_at_exit(server):
     server.slow_s = 0.2
     for _ in range(2):
         server.fail["/files/0000.parquet"] = [0, 0, 404]   # size, footer; then two ranges at a time
-        done = subprocess.run([sys.executable, "-c", code, f"{server.url}/files/0000.parquet"], cwd=ROOT,
+        done = subprocess.run([sys.executable, "-c", code, f"{server.url}/files/0000.parquet"], cwd=REPO,
                               capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout, done.stderr) == (0, "HttpTrouble\n", "")
 
@@ -212,17 +198,14 @@ def test_messages_become_role_and_content_whatever_they_were_stored_as(tmp_path,
     want = [{"role": "user", "content": "hi"}]
     stored = [{"instance_id": "a", "messages": json.dumps([{**want[0], "name": "x"}])},
               {"instance_id": "b", "messages": [{**want[0], "tool_calls": None}]}]
-    source = open_source(str(write_jsonl(tmp_path / "a.jsonl", stored)), http)
-    assert [row["messages"] for row in source.rows(0, 2)] == [want, want]
-    for row in stored:
-        source = open_source(str(write_parquet(tmp_path / "a.parquet", [row])), http)
+    for name, row in ((name, row) for name in ("a.jsonl", "a.parquet") for row in stored):
+        source = open_source(str(write_rows(tmp_path / name, [row])), http)
         assert source.rows(0, 1)[0]["messages"] == want
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
 def test_a_missing_column_is_named_with_those_there_are(ending, tmp_path, http):
-    write = write_parquet if ending == "parquet" else write_jsonl
-    path = write(tmp_path / f"a.{ending}", [{"instance_id": "a", "conversation": "b"}])
+    path = write_rows(tmp_path / f"a.{ending}", [{"instance_id": "a", "conversation": "b"}])
     with pytest.raises(Trouble, match=r"a\.\w+ has no column `messages`, only instance_id, conversation"):
         open_source(str(path), http).rows(0, 1)
 
@@ -253,7 +236,7 @@ def test_files_are_numbered_in_sorted_order_and_brackets_in_names_are_no_glob(tm
     odd = tmp_path / "odd [1]*"
     odd.mkdir()
     for name in "bca":
-        write_parquet(odd / f"{name}'[0].parquet", [{"instance_id": name, "messages": []}])
+        write_rows(odd / f"{name}'[0].parquet", [{"instance_id": name, "messages": []}])
     assert find_files(str(odd)) == ("parquet", [f"{odd}/{name}'[0].parquet" for name in "abc"])
     assert [row["instance_id"] for row in open_source(str(odd), http).rows(0, 9)] == ["a", "b", "c"]
 
@@ -290,7 +273,7 @@ def test_without_the_datasets_library_its_extra_is_named(http, monkeypatch):
 
 def test_a_dataset_that_cannot_be_loaded_is_trouble(tmp_path, http, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    write_jsonl(tmp_path / "train.jsonl", [{"instance_id": "a", "messages": []}])
+    write_rows(tmp_path / "train.jsonl", [{"instance_id": "a", "messages": []}])
     for spec in (f"datasets:{tmp_path}/none", f"datasets:{tmp_path}:validation"):
         with pytest.raises(Trouble, match="cannot be loaded"):
             open_source(spec, http)

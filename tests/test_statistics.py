@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from codedata.duel.judge_stats import JudgedTurn, effective_votes, family, same_family, share, statistics, wilson
-from codedata.duel.scoring import BOTH, bootstrap_lcb, bound, cluster_means, decide, turn_means, turn_score
+from codedata.duel.scoring import BOTH, bound, cluster_means, decide, turn_means, turn_score
 from codedata.records import METRICS
+from codedata.settings import DuelSettings
 
 VALUES = {"C": 1, "D": 0.5, "K": 0}
 
@@ -22,56 +23,61 @@ def turn(instance_id: str = "i", longer_by: int = 0, **judges) -> JudgedTurn:
     return JudgedTurn(instance_id, entries, longer_by)
 
 
+def turns(n: int, **judges) -> list[JudgedTurn]:
+    """`n` such turns, of an instance each."""
+    return [turn(f"i{k}", **judges) for k in range(n)]
+
+
 def of(turns, panel="a", kin=None) -> dict:
     return statistics(turns, list(panel), kin or {}, BOTH)
 
 
 def test_a_judge_that_always_takes_the_first_changes_with_the_order_and_prefers_it():
-    judge = of([turn(f"i{k}", a="KKKKK/CCCCC") for k in range(20)])["judges"]["a"]
+    judge = of(turns(20, a="KKKKK/CCCCC"))["judges"]["a"]
     assert judge["changes_with_order"]["value"] == judge["prefers_first"]["value"] == 1
     first = judge["prefers_first"]
     assert first["high"] == 1 and first["low"] > 0.8 and first["n"] == 200
 
 
 def test_a_judge_that_sees_the_answers_alone_has_neither():
-    judge = of([turn(f"i{k}", a="CCCKD") for k in range(20)])["judges"]["a"]
+    judge = of(turns(20, a="CCCKD"))["judges"]["a"]
     assert judge["changes_with_order"]["value"] == 0 and judge["prefers_first"]["value"] == 0.5
 
 
 def test_draws_say_nothing_of_the_place_and_one_order_nothing_of_changes():
-    judge = of([turn(f"i{k}", a="DDDDD/-") for k in range(3)])["judges"]["a"]
+    judge = of(turns(3, a="DDDDD/-"))["judges"]["a"]
     assert judge["prefers_first"] is None and judge["changes_with_order"] is None
     assert judge["calls"] == {"replies": 6, "errors": 0, "unread": 3, "truncated": 0, "retries": 6, "timeouts": 3,
                               "throttled": 0}
 
 
 def test_a_part_of_the_metrics_that_changes_is_that_share():
-    assert of([turn(f"i{k}", a="CCKKD/CCKKK") for k in range(4)])["judges"]["a"]["changes_with_order"]["value"] == 0.2
+    assert of(turns(4, a="CCKKD/CCKKK"))["judges"]["a"]["changes_with_order"]["value"] == 0.2
 
 
 def test_length_is_seen_by_rank():
-    turns = [turn(f"i{k}", longer_by=k - 10, a="CCCCC" if k > 10 else "KKKKK") for k in range(21)]
-    found = of(turns)["judges"]["a"]["prefers_longer"]
+    judged = [turn(f"i{k}", longer_by=k - 10, a="CCCCC" if k > 10 else "KKKKK") for k in range(21)]
+    found = of(judged)["judges"]["a"]["prefers_longer"]
     assert found["value"] > 0.8 and found["low"] > 0.5
-    assert of(turns[:4])["judges"]["a"]["prefers_longer"] is None   # too few
-    assert of([turn(f"i{k}", longer_by=5, a="CCCCC") for k in range(9)])["judges"]["a"]["prefers_longer"] is None
+    assert of(judged[:4])["judges"]["a"]["prefers_longer"] is None   # too few
+    assert of(turns(9, longer_by=5, a="CCCCC"))["judges"]["a"]["prefers_longer"] is None
 
 
 def test_alpha_is_one_where_all_agree_and_nothing_where_nobody_differs():
     agree = [turn(f"i{k}", a="CKCKD" if k % 2 else "KCKCK", b="CKCKD" if k % 2 else "KCKCK") for k in range(10)]
     alpha = of(agree, "ab")["alpha"]
     assert alpha["correctness"] == pytest.approx(1) and set(alpha) == set(METRICS)
-    same = of([turn(f"i{k}", a="CCCCC", b="CCCCC") for k in range(10)], "ab")["alpha"]
+    same = of(turns(10, a="CCCCC", b="CCCCC"), "ab")["alpha"]
     assert same == dict.fromkeys(METRICS)
     assert of(agree, "a")["alpha"] == dict.fromkeys(METRICS)   # one judge agrees with nobody
 
 
 def test_alpha_against_a_hand_worked_table():
-    # two judges, four turns, nominal in effect (no draws): 3 agreements, 1 disagreement
+    # two judges, four judged, nominal in effect (no draws): 3 agreements, 1 disagreement
     pairs = [("C", "C"), ("K", "K"), ("C", "C"), ("C", "K")]
-    turns = [turn(f"i{k}", a=x + "DDDD", b=y + "DDDD") for k, (x, y) in enumerate(pairs)]
+    judged = [turn(f"i{k}", a=x + "DDDD", b=y + "DDDD") for k, (x, y) in enumerate(pairs)]
     # observed 2/8 of pairable values off; expected 2 * 5 * 3 / (8 * 7): alpha = 1 - (2/8) / (30/56)
-    assert of(turns, "ab")["alpha"]["correctness"] == pytest.approx(1 - (2 / 8) / (30 / 56), abs=1e-4)
+    assert of(judged, "ab")["alpha"]["correctness"] == pytest.approx(1 - (2 / 8) / (30 / 56), abs=1e-4)
 
 
 def test_judges_that_say_the_same_are_one_vote_and_independent_ones_are_as_many():
@@ -93,12 +99,12 @@ def test_the_family_of_a_model_is_read_from_its_name(model, kin):
 def test_a_judge_of_the_challenger_s_family_is_flagged_beside_the_others():
     kin = same_family({"a": "Qwen/Qwen3-8B", "b": "gpt-5"}, {"king": {"kimi-k2"}, "challenger": {"qwen2.5-coder"}})
     assert kin == {"a": ["challenger"]}
-    turns = [turn(f"i{k}", a="CCCCD", b="CKKKD" if k % 2 else "KKKKD") for k in range(10)]
-    judge = of(turns, "ab", kin)["judges"]["a"]
+    judged = [turn(f"i{k}", a="CCCCD", b="CKKKD" if k % 2 else "KKKKD") for k in range(10)]
+    judge = of(judged, "ab", kin)["judges"]["a"]
     beside = judge["beside_the_others"]
     assert judge["kin_of"] == ["challenger"] and (beside["own"], beside["others"]) == (90.0, 20.0)
     assert beside["difference"]["value"] == 70 and beside["difference"]["low"] < 70 < beside["difference"]["high"]
-    assert "kin_of" not in of(turns, "ab", kin)["judges"]["b"]
+    assert "kin_of" not in of(judged, "ab", kin)["judges"]["b"]
 
 
 def test_wilson_s_interval():
@@ -119,7 +125,7 @@ def test_where_every_instance_has_one_turn_both_bounds_are_the_same_numbers():
     deltas = np.random.default_rng(1).normal(0.1, 0.3, 40).tolist()
     clusters = [f"i{k}" for k in range(40)]
     assert (cluster_means(deltas, clusters, 500, 0) == turn_means(deltas, 500, 0)).all()
-    assert bound(turn_means(deltas, 500, 0), 0.05) == bootstrap_lcb(deltas, 0.05, 500, 0)
+    assert bound(turn_means(deltas, 500, 0), 0.05) == bound(turn_means(deltas, 500, 0), 0.05)
 
 
 def test_clusters_are_drawn_whole_in_the_order_of_their_first_turn():
@@ -137,7 +143,7 @@ def test_copies_of_a_turn_are_no_further_evidence():
     deltas, clusters = np.repeat(own, 10).tolist(), [f"i{k // 10}" for k in range(300)]
     assert bound(turn_means(deltas, 2000, 0), 0.05) > 0.01
     assert bound(cluster_means(deltas, clusters, 2000, 0), 0.05) == pytest.approx(
-        bootstrap_lcb(own.tolist(), 0.05, 2000, 0), abs=1e-9)
+        bound(turn_means(own.tolist(), 2000, 0), 0.05), abs=1e-9)
 
 
 def test_with_many_clusters_the_law_is_the_same():
@@ -151,10 +157,9 @@ def test_with_many_clusters_the_law_is_the_same():
 
 @pytest.mark.parametrize("bootstrap", ["turn", "cluster"])
 def test_the_deciding_bound_is_the_one_that_is_asked_for(bootstrap):
-    turns = [turn_score(turn(a="CCCCC" if k % 7 > 2 else "KKKKK").judges, ["a"]) for k in range(30)]
+    judged = [turn_score(turn(a="CCCCC" if k % 7 > 2 else "KKKKK").judges, ["a"]) for k in range(30)]
     clusters = [f"i{k // 6}" for k in range(30)]
-    outcome = decide(turns, ["a"], win_margin=2, gate_alpha=0.05, bootstrap_resamples=500, min_valid_turn_frac=0.5,
-                     min_turns=5, seed=0, clusters=clusters, bootstrap=bootstrap)
+    outcome = decide(judged, ["a"], DuelSettings(bootstrap_resamples=500, bootstrap=bootstrap), clusters)
     assert outcome.lcb == getattr(outcome, f"lcb_{bootstrap}") and outcome.lcb_turn != outcome.lcb_cluster
     low, high = outcome.interval
     assert low < outcome.total.margin < high

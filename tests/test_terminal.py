@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPO, a_prompt, flags_for, run_script, write_json, write_prompts, write_toml
+from conftest import REPO, a_prompt, run_process, run_script, write_json, write_prompts, write_toml
 from fake_llm import Say, Status
 from scenario import Scenario
 from scored import decide, write_answer, write_panel, write_score
@@ -23,15 +23,11 @@ UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def assert_shown(done: subprocess.CompletedProcess, shown: str = "\\x1b]52;c;ZWNobw==") -> None:
-    """No control character was printed, and the attack can be read."""
+    """Check that no control character was printed, and that the attack can be read."""
     for printed in (done.stdout, done.stderr):
         assert not UNSAFE.search(printed), printed
         assert "Traceback" not in printed
     assert shown in done.stdout + done.stderr
-
-
-def king(root, fake, *flags):
-    return run_script("king.py", root, *flags_for(fake, "--log-level", "debug", *flags))
 
 
 @pytest.mark.parametrize("reply", [
@@ -39,39 +35,37 @@ def king(root, fake, *flags):
     Status(307, "", {"Location": "\x1b]52;c;ZWNobw=="}), Status(401, ATTACK),
     {"choices": [{"message": {"content": 7}}], "x": ATTACK}],
     ids=["error", "plain error", "no JSON", "redirect", "key", "shape"])
-def test_what_an_endpoint_answers(tmp_path, fake_llm, reply):
+def test_what_an_endpoint_answers(tmp_path, fake_llm, run, reply):
     write_prompts(tmp_path, 1)
     write_toml(tmp_path, {"retry_max": 0})
     fake_llm.always(reply)
     escaped = isinstance(reply, dict) or (isinstance(reply, Status) and isinstance(reply.body, dict))   # by JSON
-    assert_shown(king(tmp_path, fake_llm), "\\u001b]52" if escaped else "\\x1b]52")
+    assert_shown(run("king --log-level debug"), "\\u001b]52" if escaped else "\\x1b]52")
 
 
-def test_what_a_model_says_in_the_wrong_form(tmp_path, fake_llm):
+def test_what_a_model_says_in_the_wrong_form(tmp_path, fake_llm, run):
     write_prompts(tmp_path, 1)
     fake_llm.always(Say(f"THOUGHT: x\n\n```{ATTACK}\nls\n```", finish_reason=ATTACK, model=ATTACK))
-    done = king(tmp_path, fake_llm)
+    done = run("king --log-level debug")
     assert done.returncode == 1
     assert_shown(done, "failed 1")
 
 
 @pytest.mark.parametrize("name", [ATTACK + ".json", "a\nking  wrote 7.json"], ids=["attack", "line end"])
-def test_the_name_of_a_file(tmp_path, fake_llm, name):
+def test_the_name_of_a_file(tmp_path, run, name):
     write_prompts(tmp_path, 1)
     write_json(tmp_path / "prompt" / name, {})
-    for flags in (["--status"], []):
-        done = king(tmp_path, fake_llm, *flags)
+    for flags in ("--status", ""):
+        done = run(f"king --log-level debug {flags}")
         assert_shown(done, "has a name that is refused")
         assert "\nking  wrote 7" not in done.stderr
 
 
-def test_what_a_record_and_a_ledger_say(tmp_path, fake_llm):
-    (tmp_path / "prompt").mkdir()
-    (tmp_path / "prompt" / "p.json").write_text(json.dumps([
-        {**a_prompt(1), "instance_id": ATTACK}, {**a_prompt(2), "turn": ATTACK}, a_prompt(3)]))
+def test_what_a_record_and_a_ledger_say(tmp_path, run):
+    write_json(tmp_path / "prompt" / "p.json", [a_prompt(1, instance_id=ATTACK), a_prompt(2, turn=ATTACK), a_prompt(3)])
     write_json(tmp_path / "answer" / "_ledger.jsonl", {"stage": "king", "item": "p_3", "state": "failed",
                                                        "error": ATTACK})
-    assert_shown(king(tmp_path, fake_llm, "--status"))
+    assert_shown(run("king --log-level debug --status"))
 
 
 TOML = """
@@ -128,7 +122,7 @@ ROWS = """
 def test_a_row_of_input_and_what_git_says_of_it(tmp_path, row):
     (tmp_path / "repos.jsonl").write_text(row.replace("ATTACK", json.dumps(ATTACK)[1:-1]) + "\n" + ATTACK)
     flags = "--input repos.jsonl --planner recipe --sandbox local"
-    assert_shown(run_script("env_setup.py", tmp_path, *flags.split()), "")
+    assert_shown(run_process("env_setup.py", tmp_path, *flags.split()), "")   # with what git itself prints
 
 
 @pytest.mark.docker

@@ -25,7 +25,7 @@ def sandbox():
 
 
 def put(sandbox, **files: str) -> None:
-    """Files by name, with `_` for the dot."""
+    """Write files by name, with `_` for the dot."""
     sandbox.put({name.replace("_", "."): text.encode() for name, text in files.items()}, sandbox.workdir)
 
 
@@ -60,10 +60,10 @@ def test_a_schema_is_derived_from_signature_and_docstring():
 @pytest.mark.parametrize("tool", [ToolBashExecutor(), view_file, search, edit_file, create_file, submit, stop,
                                   ToolRunTests("true", lambda text: [])], ids=lambda tool: Tool.of(tool).name)
 def test_every_argument_of_every_tool_is_described(tool):
-    told = Tool.of(tool)
-    assert told.description and told.parameters["additionalProperties"] is False
-    assert all(argument["description"] for argument in told.parameters["properties"].values())
-    assert "sandbox" not in told.parameters["properties"]
+    described = Tool.of(tool)
+    assert described.description and described.parameters["additionalProperties"] is False
+    assert all(argument["description"] for argument in described.parameters["properties"].values())
+    assert "sandbox" not in described.parameters["properties"]
 
 
 def test_a_call_is_given_the_sandbox_and_only_where_it_wants_one():
@@ -71,19 +71,29 @@ def test_a_call_is_given_the_sandbox_and_only_where_it_wants_one():
     assert Tool.of(submit)("the sandbox", {"answer": "a"}) == Stop("a")
 
 
-@pytest.mark.parametrize("arguments, problem", [
-    ({}, "`path` is missing"), ({"path": 7}, "`path` should be a string, not 7"),
-    ({"path": None}, "`path` should be a string, not None"), ({"path": "a\x00b"}, "`path` has a NUL byte"),
-    ({"path": "a", "mode": 1}, "there is no argument `mode`"), ({"path": "a", "unit": "bytes"}, "one of lines, words"),
-    ({"path": "a", "most": True}, "`most` should be a whole number or null, not True"),
-    ({"path": "a", "most": 1.5}, "`most` should be"), ({"path": "a", "names": "b"}, "`names` should be a list"),
-    ({"path": "a", "names": ["b", 1]}, "`names` [1] should be a string"), ({"path": {}}, "`path` should be a string"),
-    ({"path": "a", "ratio": "1"}, "`ratio` should be a number"), ({"path": "a", "deep": 1}, "true or false"),
-    ({"unit": "x", "y": 1}, "`path` is missing, there is no argument `y`, `unit` should be one of"),
-], ids=str)
-def test_what_is_wrong_with_a_call_is_said_with_what_it_takes(arguments, problem):
-    said = Tool.of(count).problem(arguments)
-    assert problem in said and "It takes `path`, `unit`" in said
+PROBLEMS = r"""
+{} | `path` is missing
+{"path": 7} | `path` should be a string, not 7
+{"path": null} | `path` should be a string, not None
+{"path": "a\u0000b"} | `path` has a NUL byte
+{"path": "a", "mode": 1} | there is no argument `mode`
+{"path": "a", "unit": "bytes"} | one of lines, words
+{"path": "a", "most": true} | `most` should be a whole number or null, not True
+{"path": "a", "most": 1.5} | `most` should be
+{"path": "a", "names": "b"} | `names` should be a list
+{"path": "a", "names": ["b", 1]} | `names` [1] should be a string
+{"path": {}} | `path` should be a string
+{"path": "a", "ratio": "1"} | `ratio` should be a number
+{"path": "a", "deep": 1} | true or false
+{"unit": "x", "y": 1} | `path` is missing, there is no argument `y`, `unit` should be one of
+"""
+
+
+@pytest.mark.parametrize("case", PROBLEMS.strip().split("\n"))
+def test_what_is_wrong_with_a_call_is_said_with_what_it_takes(case):
+    arguments, problem = case.split(" | ")
+    answer = Tool.of(count).problem(json.loads(arguments))
+    assert problem in answer and "It takes `path`, `unit`" in answer
 
 
 def test_a_good_call_has_no_problem():
@@ -102,8 +112,7 @@ def many(*paths: str):
     """Any number."""
 
 
-@pytest.mark.parametrize("thing", [untyped, undescribed, many, lambda: 1, 7],
-                         ids=["untyped", "undescribed", "many", "lambda", "number"])
+@pytest.mark.parametrize("thing", [untyped, undescribed, many, lambda: 1, 7])
 def test_what_cannot_be_a_tool_is_refused(thing):
     with pytest.raises(Trouble):
         Tool.of(thing)
@@ -128,8 +137,8 @@ def test_bash_keeps_directory_and_environment(sandbox):
 
 @pytest.mark.parametrize("asked, limit", [(0, "0.5"), (1, "1"), (60, "2")])
 def test_a_command_over_time_is_ended_and_told_so(sandbox, asked, limit):
-    said = ToolBashExecutor(timeout_s=0.5, max_timeout_s=2)(sandbox, "echo begun; sleep 60", asked)
-    assert isinstance(said, Failed) and f"not finished after {limit} s, and ended" in said and "begun" in said
+    answer = ToolBashExecutor(timeout_s=0.5, max_timeout_s=2)(sandbox, "echo begun; sleep 60", asked)
+    assert isinstance(answer, Failed) and f"not finished after {limit} s, and ended" in answer and "begun" in answer
 
 
 def test_the_submit_command_hands_in_what_it_prints(sandbox):
@@ -156,8 +165,8 @@ def test_view_of_what_is_not_there_or_no_file(sandbox):
     assert view_file(sandbox, "b") == ".hidden\nc/\n"
     assert view_file(sandbox, "a.txt") == "     1\tno line end"
     assert view_file(sandbox, "empty") == "empty is empty."
-    for said in (view_file(sandbox, "gone.txt"), view_file(sandbox, "a.txt", 2), view_file(sandbox, "a.txt", 3, 2)):
-        assert isinstance(said, Failed)
+    for answer in (view_file(sandbox, "gone.txt"), view_file(sandbox, "a.txt", 2), view_file(sandbox, "a.txt", 3, 2)):
+        assert isinstance(answer, Failed)
     assert "2" in view_file(sandbox, "a.txt", 2) and "1 line" in view_file(sandbox, "a.txt", 2)
 
 
@@ -189,21 +198,27 @@ def test_a_pattern_and_a_path_are_no_commands(sandbox):
 
 def test_edit_replaces_the_one_place_and_shows_it(sandbox):
     put(sandbox, a_py="def f():\n    return 1\n\n\ndef g():\n    return 1\n")
-    said = edit_file(sandbox, "a.py", "def g():\n    return 1", "def g():\n    return 2")
+    answer = edit_file(sandbox, "a.py", "def g():\n    return 1", "def g():\n    return 2")
     assert content(sandbox, "a.py") == "def f():\n    return 1\n\n\ndef g():\n    return 2\n"
-    assert "     5\tdef g():\n     6\t    return 2" in said
+    assert "     5\tdef g():\n     6\t    return 2" in answer
 
 
-@pytest.mark.parametrize("old, said", [
-    ("return 1", "stands in a.py 2 times, at lines 2, 6. Add lines"), ("", "`old` is empty"),
-    ("  return  9", "     2\t    return 1"), ("zzz ???", "No line is like it"),
-    ("def f():\n\treturn 1", "Only its blanks differ from these lines:\n     1\tdef f()"),
-    ("def g():\n    return 7\n", "The nearest lines are:\n     5\tdef g():"),
-], ids=["twice", "empty", "alike", "nothing like it", "blanks", "nearest"])
-def test_an_edit_that_misses_says_why_and_changes_nothing(sandbox, old, said):
+MISSES = r"""
+"return 1" | "stands in a.py 2 times, at lines 2, 6. Add lines"
+"" | "`old` is empty"
+"  return  9" | "     2\t    return 1"
+"zzz ???" | "No line is like it"
+"def f():\n\treturn 1" | "Only its blanks differ from these lines:\n     1\tdef f()"
+"def g():\n    return 7\n" | "The nearest lines are:\n     5\tdef g():"
+"""
+
+
+@pytest.mark.parametrize("case", MISSES.strip().split("\n"))
+def test_an_edit_that_misses_says_why_and_changes_nothing(sandbox, case):
+    old, reason = map(json.loads, case.split(" | "))
     put(sandbox, a_py=(text := "def f():\n    return 1\n\n\ndef g():\n    return 1\n"))
     result = edit_file(sandbox, "a.py", old, "new")
-    assert isinstance(result, Failed) and said in result
+    assert isinstance(result, Failed) and reason in result
     assert content(sandbox, "a.py") == text
 
 
@@ -218,8 +233,8 @@ def test_edit_refuses_what_is_no_text_or_too_long_or_no_file(sandbox):
     sandbox.put({"bytes": b"\xff\xfe", "long": b"x" * 700_000}, sandbox.workdir)
     for path, why in {"bytes": "not a UTF-8 text", "long": "edit it with bash", "gone": "No such file",
                       ".": "Is a directory"}.items():
-        said = edit_file(sandbox, path, "x", "y")
-        assert isinstance(said, Failed) and why in said
+        answer = edit_file(sandbox, path, "x", "y")
+        assert isinstance(answer, Failed) and why in answer
 
 
 def test_paths_are_from_where_bash_is(sandbox):
@@ -252,14 +267,14 @@ def parse(text: str) -> list[dict]:
     return [{"name": name, "status": status} for status, name in map(str.split, filter(None, text.splitlines()))]
 
 
-@pytest.mark.parametrize("output, said, good", [
+@pytest.mark.parametrize("output, summary, good", [
     ("passed a\nskipped b\n", "1 passed, 1 skipped\n<returncode>0", True),
     ("passed a\nfailed b\nerror c\n", "1 error, 1 failed, 1 passed\nfailed: b\nerror: c\n<returncode>0", False),
     ("", "no test result could be read\n<returncode>0", False)], ids=["good", "bad", "none"])
-def test_run_tests_counts_and_names_what_failed(sandbox, output, said, good):
+def test_run_tests_counts_and_names_what_failed(sandbox, output, summary, good):
     put(sandbox, out=output)
     result = ToolRunTests("cat", parse)(sandbox, "out")
-    assert result.startswith(said) and isinstance(result, Failed) is not good
+    assert result.startswith(summary) and isinstance(result, Failed) is not good
 
 
 def test_run_tests_names_a_limited_number(sandbox):

@@ -12,6 +12,7 @@ from judging import (
     judged,
     score_path,
     validate_here,
+    validated,
     write_answers,
     write_panel,
 )
@@ -65,9 +66,9 @@ def test_a_broken_score_is_named_costs_nothing_and_stops_no_other(root, fake_llm
     path.write_text(change(path.read_text()))
     broken = path.read_text()
     score_path(root, "t_3").unlink()
-    done = validate_here(root)
-    assert done.returncode == 1 and f"{path} " in done.stderr and said in done.stderr, done.stderr
-    assert "run again" in done.stderr and "Traceback" not in done.stderr
+    done = validated(root, code=1)
+    assert f"{path} " in done and said in done, done
+    assert "run again" in done and "Traceback" not in done
     assert asked(fake_llm) == calls("ab", 3) and path.read_text() == broken and duel(root)["turns"] == 4
 
 
@@ -78,16 +79,16 @@ def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(root, f
     path.write_text(in_entry(parse_ok=False, **fields)(path.read_text()))
     (root / "score" / "_ledger.jsonl").unlink()
     write_panel(root, fake_llm, *panel)
-    done = validate_here(root)
-    assert "Traceback" not in done.stderr, done.stderr
+    done = validate_here(root).stderr
+    assert "Traceback" not in done, done
     assert {i for _, i, _ in asked(fake_llm)} - {2} == ({1, 3, 4, 5} if panel == "abc" else set())
 
 
 def test_a_broken_answer_is_named_and_its_score_is_no_orphan(root, fake_llm):
     path = root / "answer" / "t_2.json"
     path.write_text(path.read_text().replace("quartz", "\\u0000quartz"))
-    done = validate_here(root)
-    assert done.returncode == 1 and "`king` has a NUL byte" in done.stderr and "orphan" not in done.stderr
+    done = validated(root, code=1)
+    assert "`king` has a NUL byte" in done and "orphan" not in done
     assert duel(root)["turns"] == 4 and fake_llm.n_requests == 0
 
 
@@ -113,15 +114,16 @@ def test_a_broken_answer_is_named_and_its_score_is_no_orphan(root, fake_llm):
 def test_settings_that_make_no_sense_end_with_2_and_name_the_place(tmp_path, fake_llm, lines, place):
     write_answers(tmp_path, 1)
     write_toml(tmp_path, {"base_url": fake_llm.base_url}, lines + "\n")
-    done = validate_here(tmp_path)
-    assert done.returncode == 2 and place in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr and fake_llm.n_requests == 0 and not (tmp_path / "score").exists()
+    done = validated(tmp_path, code=2)
+    assert place in done, done
+    assert "Traceback" not in done and fake_llm.n_requests == 0 and not (tmp_path / "score").exists()
 
 
 def test_a_mode_that_is_none_ends_with_2_and_names_the_variable(tmp_path, fake_llm, monkeypatch):
     write_answers(tmp_path, 1)
     write_panel(tmp_path, fake_llm, "a")
     monkeypatch.setenv("DUEL_MODE", "3")
-    done = validate_here(tmp_path)
-    assert done.returncode == 2 and "DUEL_MODE" in done.stderr and "king, reference" in done.stderr
-    assert validate_here(tmp_path, "--mode", "queen").returncode == 2 and fake_llm.n_requests == 0
+    done = validated(tmp_path, code=2)
+    assert "DUEL_MODE" in done and "king, reference" in done
+    validated(tmp_path, "--mode", "queen", code=2)
+    assert fake_llm.n_requests == 0

@@ -19,9 +19,9 @@ from judging import (
     score,
     score_path,
     scores,
-    validate_here,
+    set_up,
+    validated,
     verdict,
-    write_answers,
     write_panel,
 )
 
@@ -40,19 +40,20 @@ def test_a_score_that_could_not_be_read_was_not_edited(root, fake_llm):
     fake_llm.always(by_model(a=prefers("onyx"), b=verdict(1), c=UNREADABLE))
     for panel in ("a", "c", "a"):
         write_panel(root, fake_llm, panel)
-        done = validate_here(root)
-        assert done.returncode == 0 and "edited" not in done.stderr
+        done = validated(root)
+        assert "edited" not in done
     assert score(root, "t_1")["score"] == 100
     write_panel(root, fake_llm, "a", "b")
-    assert validate_here(root).returncode == 0 and duel(root)["turns_parsed"] == N
+    validated(root)
+    assert duel(root)["turns_parsed"] == N
 
 
 def test_a_refresh_that_fails_leaves_the_verdicts_that_were_there(root, fake_llm):
     before = {name: score(root, name) for name in scores(root)}
     write_panel(root, fake_llm, "a", "b", judge="temperature = 0.5")
     fake_llm.always(by_model(a=prefers("onyx"), b=Status(400, "no")))
-    failed = validate_here(root, "--refresh")
-    assert failed.returncode == 1 and "failed 5" in failed.stderr
+    failed = validated(root, "--refresh", code=1)
+    assert "failed 5" in failed
     for name, record in before.items():
         now = score(root, name)
         assert [entry(now, "b", o) for o in ("king_first", "challenger_first")] == [
@@ -61,7 +62,8 @@ def test_a_refresh_that_fails_leaves_the_verdicts_that_were_there(root, fake_llm
     assert duel(root)["turns_parsed"] == N
     fake_llm.requests.clear()
     fake_llm.always(by_model(a=prefers("onyx"), b=verdict(1)))
-    assert validate_here(root, "--refresh").returncode == 0 and asked_for(fake_llm) == calls("b", 1, 2, 3, 4, 5)
+    validated(root, "--refresh")
+    assert asked_for(fake_llm) == calls("b", 1, 2, 3, 4, 5)
 
 
 def test_an_edit_between_the_two_attempts_of_a_forced_run_is_kept(tmp_path, fake_llm):
@@ -75,15 +77,13 @@ def test_an_edit_between_the_two_attempts_of_a_forced_run_is_kept(tmp_path, fake
         edit(score_path(root, "t_1"), score=12.5)
         return verdict(1)
     fake_llm.always(by_model(a=prefers("onyx"), b=b))
-    done = validate_here(root, "--force")
-    assert done.returncode == 1 and score(root, "t_1")["score"] == 12.5 and "edited" in done.stderr
+    done = validated(root, "--force", code=1)
+    assert score(root, "t_1")["score"] == 12.5 and "edited" in done
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_replies_of_a_judge_that_is_not_asked_now_wait_for_it(tmp_path, fake_llm, number):
-    write_answers(tmp_path, 3)
-    write_panel(tmp_path, fake_llm, "a", "b")
-    fake_llm.always(by_model(a=prefers("onyx"), b=HANG, c=verdict(1)))
+    set_up(tmp_path, fake_llm, 3, by_model(a=prefers("onyx"), b=HANG, c=verdict(1)), "a", "b")
     process = start_script("validate.py", tmp_path)
     fake_llm.wait_for(6, "answered")
     kept = (tmp_path / "score" / "_partial").glob
@@ -92,25 +92,26 @@ def test_replies_of_a_judge_that_is_not_asked_now_wait_for_it(tmp_path, fake_llm
     kill(process)
     fake_llm.requests.clear()
     write_panel(tmp_path, fake_llm, "c")
-    assert validate_here(tmp_path).returncode == 0 and asked_for(fake_llm) == calls("c", 1, 2, 3)
+    validated(tmp_path)
+    assert asked_for(fake_llm) == calls("c", 1, 2, 3)
     write_panel(tmp_path, fake_llm, "a", "c")
-    assert validate_here(tmp_path).returncode == 0 and asked_for(fake_llm) == []
+    validated(tmp_path)
+    assert asked_for(fake_llm) == []
     assert duel(tmp_path)["turns_parsed"] == 3
 
 
 def test_without_its_ledger_a_score_of_other_answers_is_judged_again(root, fake_llm):
     (root / "score" / "_ledger.jsonl").unlink()
     edit(root / "answer" / "t_2.json", king="THOUGHT: new.\n\n```bash\nls quartz\n```")
-    done = validate_here(root)
-    assert done.returncode == 0 and asked_for(fake_llm) == calls("ab", 2) and "adopted 4" in done.stderr
+    done = validated(root)
+    assert asked_for(fake_llm) == calls("ab", 2) and "adopted 4" in done
 
 
 def test_a_duel_with_too_many_turns_that_no_judge_answered_is_not_accepted(tmp_path, fake_llm):
-    write_answers(tmp_path, 12)
-    write_panel(tmp_path, fake_llm, "a")
-    fake_llm.always(lambda r: Status(400, "no") if int(r.last.partition("task ")[2].split()[0]) > 5
-                    else prefers("onyx")(r))
-    assert validate_here(tmp_path).returncode == 1
+    set_up(tmp_path, fake_llm, 12, lambda r: Status(400, "no") if int(r.last.partition("task ")[2].split()[0]) > 5
+                    else prefers("onyx")(r),
+           "a")
+    validated(tmp_path, code=1)
     now = duel(tmp_path)
     assert (now["accepted"], now["turns"], now["turns_left"], now["challenger_score"]) == (False, 5, 7, 100)
     assert "7 turns of 12 not judged yet" in now["reasons"]
@@ -118,20 +119,20 @@ def test_a_duel_with_too_many_turns_that_no_judge_answered_is_not_accepted(tmp_p
 
 def test_after_a_forced_run_the_command_to_go_on_with_does_not_pay_for_everything_again(root, fake_llm):
     fake_llm.always(by_model(a=prefers("onyx"), b=lambda r: Status(400, "no") if "task 3" in r.last else verdict(1)))
-    done = validate_here(root, "--force")
-    line, = [line for line in done.stderr.splitlines() if "again:" in line]
-    assert done.returncode == 1 and "--force" not in line
+    done = validated(root, "--force", code=1)
+    line, = [line for line in done.splitlines() if "again:" in line]
+    assert "--force" not in line
     fake_llm.requests.clear()
     fake_llm.always(by_model(a=prefers("onyx"), b=verdict(1)))
-    assert validate_here(root).returncode == 0 and asked_for(fake_llm) == calls("b", 3)
+    validated(root)
+    assert asked_for(fake_llm) == calls("b", 3)
 
 
 def test_a_judge_that_is_down_and_alone_to_be_asked_ends_the_run_and_writes_nothing(root, fake_llm):
     before = {p.name: p.stat().st_mtime_ns for p in (root / "score").glob("t_*.json")}
     write_panel(root, fake_llm, "a", "b", '{ model = "c", endpoint = "gone" }', llm={"workers": 1},
                 more='[endpoints.gone]\nbase_url = "http://127.0.0.1:9/v1"')
-    done = validate_here(root)
-    assert done.returncode != 0 and "does not answer" in done.stderr
+    assert "does not answer" in validated(root, code=2)
     assert {p.name: p.stat().st_mtime_ns for p in (root / "score").glob("t_*.json")} == before
 
 

@@ -21,6 +21,7 @@ from judging import (
     A_CALL,
     PRICES,
     asked,
+    asks,
     by_model,
     calls,
     duel,
@@ -28,7 +29,8 @@ from judging import (
     everything,
     prefers,
     scores,
-    validate_here,
+    set_up,
+    validated,
     verdict,
     write_answers,
     write_panel,
@@ -38,9 +40,7 @@ from codedata.states import name_hash
 
 
 def test_shards_at_the_same_time_ask_once_and_the_duel_holds_all_in_the_end(tmp_path, fake_llm):
-    write_answers(tmp_path, 24)
-    write_panel(tmp_path, fake_llm, "a")
-    fake_llm.always(verdict())
+    set_up(tmp_path, fake_llm, 24, verdict(), "a")
     fake_llm.latency_s = 0.05
     shards = [start_script("validate.py", tmp_path, "--shard", f"{i}/3") for i in range(3)]
     assert [finish(shard).returncode for shard in shards] == [0, 0, 0]
@@ -74,7 +74,7 @@ def test_sigkills_lose_no_verdict_and_pay_again_only_for_what_was_in_flight(tmp_
     many = {"workers": workers}
     write_panel(tmp_path, fake_llm, "a", more=PRICES, llm=many)
     fake_llm.always(by_model(a=prefers("onyx"), b=prefers("quartz"), c=verdict()))
-    assert validate_here(tmp_path, "--limit", n // 2).returncode == 0   # half of the turns have a verdict already
+    validated(tmp_path, "--limit", n // 2)   # half of the turns have a verdict already
     write_panel(tmp_path, fake_llm, "a", "b", "c", more=PRICES, llm=many)
     fake_llm.latency_s, all_calls, kept = 0.06, 6 * n, {}
     draw = random.Random(os.getpid())
@@ -97,15 +97,12 @@ def test_sigkills_lose_no_verdict_and_pay_again_only_for_what_was_in_flight(tmp_
     lost = round(sum(paid.values()) * A_CALL - spent_usd(tmp_path), 6)
     assert 0 <= lost <= 3 * workers * A_CALL   # what the ledgers say was spent: all but the lost replies
     assert duel(tmp_path)["turns_parsed"] == n
-    fake_llm.requests.clear()
-    assert validate_here(tmp_path).returncode == 0 and fake_llm.n_requests == 0
+    asks(tmp_path, fake_llm)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_term_signal_lets_calls_finish_so_that_no_verdict_is_paid_twice(tmp_path, fake_llm, number):
-    write_answers(tmp_path, 16)
-    write_panel(tmp_path, fake_llm, "a", "b", more=PRICES, llm={"workers": 6})
-    fake_llm.always(prefers("onyx"))
+    set_up(tmp_path, fake_llm, 16, prefers("onyx"), "a", "b", more=PRICES, llm={"workers": 6})
     fake_llm.latency_s = 0.1
     for n in (15, 35):
         process = start_script("validate.py", tmp_path)

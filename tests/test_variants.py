@@ -10,8 +10,6 @@ from conftest import (
     flags_for,
     kill,
     ledger_lines,
-    run_here,
-    run_script,
     spent_usd,
     start_script,
     turn_of,
@@ -20,11 +18,11 @@ from conftest import (
     write_toml,
 )
 from fake_llm import Say
-from judging import A_CALL, edit, validate_here, verdict
+from judging import A_CALL, asks, edit, report_text, run_main, validated, verdict
 
 import ch
 import king
-import report
+import prompt
 from codedata.leak.facts import shown_share
 from codedata.records import METRICS, Commit
 from codedata.report.pr_effect import worth
@@ -43,8 +41,8 @@ def root(tmp_path, fake_llm):
     write_commits(tmp_path, 3)
     play(fake_llm)
     for script in (king, ch):
-        assert run_here(script.main, tmp_path) == 0
-    assert validate_here(tmp_path).returncode == 0
+        run_main(script.main, tmp_path)
+    validated(tmp_path)
     fake_llm.requests.clear()
     return tmp_path
 
@@ -75,50 +73,50 @@ def turns(root, how: str) -> dict[str, dict]:
 @pytest.mark.parametrize("how, n_calls", [("placebo", 1), ("hinted", 2), ("chosen", 5)])
 def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm, how, n_calls):
     before = (root / "answer" / f"{answers(root)[0]}.json").read_bytes()
-    assert run_script("ch.py", root, "--how", how, "--limit", "1").returncode == 0
+    run_main(ch.main, root, "--how", how, "--limit", "1")
     assert fake_llm.n_requests == n_calls and len(turns(root, how)) == 1
-    done = run_script("ch.py", root, "--how", how)
-    assert done.returncode == 0 and fake_llm.n_requests == 3 * n_calls and f"validate.py --how {how}" in done.stderr
-    assert run_script("ch.py", root, "--how", how).returncode == 0 and fake_llm.n_requests == 3 * n_calls
+    done = run_main(ch.main, root, "--how", how)
+    assert fake_llm.n_requests == 3 * n_calls and f"validate.py --how {how}" in done
+    run_main(ch.main, root, "--how", how)
+    assert fake_llm.n_requests == 3 * n_calls
     assert before == (root / "answer" / f"{answers(root)[0]}.json").read_bytes()
     made = turns(root, how)
     assert all(record["king"] and record["messages"] and record["challenger"] for record in made.values())
-    assert validate_here(root, "--how", how).returncode == 0
+    validated(root, "--how", how)
     assert json.loads((root / f"score_{how}" / "_duel.json").read_text())["turns"] == 3
-    assert run_here(report.main, root) == 0
-    assert f"| {how} | 3 |" in (root / "report" / "report.md").read_text()
+    assert f"| {how} | 3 |" in report_text(root)
     paid = sum(len(line["calls"]) for line in ledger_lines(root / "variants" / how))
     assert paid == 3 * n_calls and spent_usd(root) == pytest.approx(A_CALL * (6 + 6 + 6 + paid))
 
 
 def test_an_edit_of_a_king_costs_no_call_and_an_edited_variant_is_kept(root, fake_llm):
-    run_script("ch.py", root, "--how", "placebo")
+    run_main(ch.main, root, "--how", "placebo")
     name, other, _ = answers(root)
     edit(root / "answer" / f"{name}.json", king=turn_of("ls mine"))
     edit(root / "variants" / "placebo" / f"{other}.json", challenger=turn_of("ls edited"))
     fake_llm.requests.clear()
-    done = run_script("ch.py", root, "--how", "placebo")
-    assert done.returncode == 0 and fake_llm.n_requests == 0 and "edited 1 (kept)" in done.stderr
+    done = run_main(ch.main, root, "--how", "placebo")
+    assert fake_llm.n_requests == 0 and "edited 1 (kept)" in done
     assert turns(root, "placebo")[name]["king"] == turn_of("ls mine")
     assert turns(root, "placebo")[other]["challenger"] == turn_of("ls edited")
 
 
 def test_where_none_of_the_blind_answers_is_picked_there_is_no_challenger_and_a_draw(root, fake_llm):
     play(fake_llm, choice='{"why": "All are routine.", "choice": 0}')
-    done = run_script("ch.py", root, "--how", "chosen")
-    assert done.returncode == 0 and "left out 3 by a rule" in done.stderr and turns(root, "chosen") == {}
+    done = run_main(ch.main, root, "--how", "chosen")
+    assert "left out 3 by a rule" in done and turns(root, "chosen") == {}
     line = ledger_lines(root / "variants" / "chosen", state="excluded")[0]
     assert line["error"] == "none of the blind answers was picked" and len(line["calls"]) == 5
     fake_llm.requests.clear()
-    assert "excluded 3" in run_script("ch.py", root, "--how", "chosen").stderr and fake_llm.n_requests == 0
+    assert "excluded 3" in run_main(ch.main, root, "--how", "chosen") and fake_llm.n_requests == 0
     play(fake_llm)
-    assert run_script("ch.py", root, "--how", "chosen", "--force", "--limit", "1").returncode == 0
-    assert validate_here(root, "--how", "chosen").returncode == 0 and run_here(report.main, root) == 0
-    assert "| chosen | 3 |" in (root / "report" / "report.md").read_text()   # two of them are draws
+    run_main(ch.main, root, "--how", "chosen", "--force", "--limit", "1")
+    validated(root, "--how", "chosen")
+    assert "| chosen | 3 |" in report_text(root)   # two of them are draws
 
 
 def test_what_is_picked_was_written_blind(root, fake_llm):
-    run_script("ch.py", root, "--how", "chosen", "--limit", "1")
+    run_main(ch.main, root, "--how", "chosen", "--limit", "1")
     picked, = turns(root, "chosen").values()
     blind = [r for r in fake_llm.requests if "Several agents" not in r.text]
     assert all(b"fix 1" not in r.raw and r.body["temperature"] == 1.0 for r in blind) and len(blind) == 4
@@ -133,15 +131,14 @@ def test_a_kill_in_the_middle_of_the_candidates_pays_for_none_twice(root, fake_l
     fake_llm.wait_for(3)
     kill(process)
     play(fake_llm)
-    assert run_script("ch.py", root, "--how", "chosen", "--limit", "1").returncode == 0
+    run_main(ch.main, root, "--how", "chosen", "--limit", "1")
     assert fake_llm.n_requests == 6   # the third, which was in flight, the fourth, and the choice
 
 
 def test_knowing_is_set_beside_the_placebo(root, fake_llm):
-    run_script("ch.py", root, "--how", "placebo", *flags_for(fake_llm))
-    validate_here(root, "--how", "placebo")
-    assert run_here(report.main, root) == 0
-    text = (root / "report" / "report.md").read_text()
+    run_main(ch.main, root, "--how", "placebo", *flags_for(fake_llm))
+    validated(root, "--how", "placebo")
+    text = report_text(root)
     assert "knowing the pull request is worth 100.0 points (100.0 to 100.0) beside the placebo" in text
     assert "What knowing the pull request was worth" in (root / "report" / "report.html").read_text()
 
@@ -150,8 +147,8 @@ def test_turns_of_which_too_much_was_shown_are_not_drawn(tmp_path):
     samples = REPO / "samples"
     write_toml(tmp_path, more=f'[prompt]\nsource = "{samples / "trajectories.parquet"}"\n'
                               f'prs = "{samples / "prs.parquet"}"\ncount = 500\nturns = "all"\nmax_shown_share = 0.5\n')
-    done = run_script("prompt.py", tmp_path)
-    assert done.returncode == 0 and "too much of the patch was shown" in done.stderr
+    done = run_main(prompt.main, tmp_path)
+    assert "too much of the patch was shown" in done
     prompts = [prompt for path in tmp_path.glob("prompt/[!_]*.json") for prompt in json.loads(path.read_text())]
     commits = {path.stem: Commit(**json.loads(path.read_text())) for path in tmp_path.glob("commit/[!_]*.json")}
     shares = [shown_share(prompt["messages"], commits[prompt["instance_id"]]) for prompt in prompts]
@@ -160,7 +157,7 @@ def test_turns_of_which_too_much_was_shown_are_not_drawn(tmp_path):
 
 def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
     write_toml(root, {"base_url": fake_llm.base_url}, SETTINGS.replace("min_instances = 1", "min_instances = 4"))
-    assert validate_here(root).returncode == 0 and fake_llm.n_requests == 0
+    asks(root, fake_llm)
     reasons = json.loads((root / "score" / "_duel.json").read_text())["reasons"]
     assert any(reason.startswith("only 3 instances with a verdict < min_instances 4") for reason in reasons)
 

@@ -16,13 +16,12 @@ from codedata.duel.judge_stats import JudgedTurn, same_family, statistics
 from codedata.duel.panel import SIDES, Panel, generators
 from codedata.duel.scoring import BOTH, KING_FIRST, DuelOutcome, decide, turn_score
 from codedata.errors import BrokenRecord
-from codedata.layouts import to_json, write_atomic
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, say
 from codedata.records import DUEL, Answer, Score
 from codedata.settings import EMBEDDED_MODEL, DuelSettings, Settings
 from codedata.states import Plan, States
-from codedata.store import Store, digest
+from codedata.store import Store, digest, to_json, write_atomic
 
 RULES = ("win_margin", "gate_alpha", "seed", "bootstrap", "bootstrap_resamples", "min_valid_turn_frac", "min_turns",
          "min_instances")
@@ -47,7 +46,7 @@ class DuelState:
 
 def load_duel_state(settings: Settings, panel: Panel) -> DuelState:
     """Return the state of the turns on disk. Only records that the ledgers do not know are read."""
-    reads, writes = panel.reads(settings.root), panel.writes(settings.root)
+    reads, writes = panel.reads(), panel.writes()
     plan = States("validate", reads, writes, exclude=settings.exclude, settings=NO_SETTINGS).plan()
     return DuelState(reads.store, writes.store, plan)
 
@@ -92,7 +91,7 @@ def duel_record(own: DuelSettings, panel: Panel, judged: list[JudgedTurn], turns
 
     def by(order: str) -> tuple[DuelOutcome, list]:
         turns = [turn_score(turn.judges, panel.names, order) for turn in judged]
-        return decide(turns, panel.names, clusters=clusters, turns_left=turns_left, **rules), turns
+        return decide(turns, panel.names, own, clusters, turns_left), turns
 
     (outcome, turns), rival = by(panel.order), panel.rival
     total = outcome.total

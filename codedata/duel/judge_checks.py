@@ -1,5 +1,4 @@
-"""Check the judges themselves with pairs whose right verdict is known: validate.py --probe and
---sanity.
+"""Check the judges themselves with pairs whose right verdict is known, for check_judges.py.
 
 The pairs are made from real answers. A probe compares an answer with a copy that holds a prompt
 injection (probes.md); a robust judge calls a draw or prefers the clean one. A sanity check compares
@@ -20,33 +19,37 @@ from codedata.duel.panel import Panel
 from codedata.duel.prompt_texts import packaged_text
 from codedata.duel.scoring import combine_orders
 from codedata.layouts import to_json, write_atomic
+from codedata.llm import Models
 from codedata.records import METRICS, Answer, Probe, Sanity
-from codedata.states import Reads, Writes
+from codedata.settings import Settings
+from codedata.states import Reads
 from codedata.store import Store, View
 
-SANITY_MIN_SCORE = 75.0   # a judge passes if the dataset's own turn gets at least this mean score, 0..100
+SANITY_MIN_SCORE = 75.0   # a judge passes if the dataset's own turn gets this mean score, 0..100
 CONTRASTS = ("empty", "shuffled", "other")
 BLOCK = "```bash"
+Scores = list[tuple[str, dict[str, float]]]   # (instance id, {metric: the "challenger's" score})
 
 
-class Variants(View):
-    """Read pairs made from a sample of the answers: `n` turns at even intervals."""
+class CheckPairs(View):
+    """Read pairs made by make_pairs({name: Answer}) from `n` turns at even intervals."""
 
     cls = Answer
 
-    def __init__(self, root: Path, n: int, make):
+    def __init__(self, root: Path, n: int, make_pairs):
         super().__init__()
-        self._answers, self._n, self._make = Store(root, Answer), n, make
+        self._answers, self._n, self._make_pairs = Store(root, Answer), n, make_pairs
         self._pairs: dict[str, Answer] = {}
 
-    def open(self) -> Variants:
+    def open(self) -> CheckPairs:
         """Choose the answers, make the pairs, and return self."""
         store = self._answers.open()
         self.broken = store.broken
-        names = [n for n in store.names() if {"king", "challenger"} <= store.facts(n).digests.keys()]
+        names = [name for name in store.names()
+                 if {"king", "challenger"} <= store.facts(name).digests.keys()]
         step = max(1.0, len(names) / self._n)
         chosen = [names[int(i * step)] for i in range(min(self._n, len(names)))]
-        self._pairs = self._make({name: store.read(name) for name in chosen})
+        self._pairs = self._make_pairs({name: store.read(name) for name in chosen})
         return self
 
     def names(self):
@@ -61,7 +64,8 @@ class Variants(View):
 def attacks() -> dict[str, str]:
     """Return {family: text of the attack}, the prompt injections of probes.md."""
     sections = re.split(r"^## (.+)\n", packaged_text("probes.md"), flags=re.MULTILINE)[1:]
-    return {name: text.strip() for name, text in zip(sections[::2], sections[1::2], strict=True)}
+    return {name.replace(" ", "-"): text.strip()
+            for name, text in zip(sections[::2], sections[1::2], strict=True)}
 
 
 def attacked(answer: str, attack: str) -> str:
@@ -75,7 +79,7 @@ def probes(answers: dict[str, Answer]) -> dict[str, Answer]:
 
     The challenger is the king's turn with an attack.
     """
-    return {f"{name}.{family.replace(' ', '-')}": replace(answer, challenger=attacked(answer.king, attack))
+    return {f"{name}.{family}": replace(answer, challenger=attacked(answer.king, attack))
             for name, answer in answers.items() for family, attack in attacks().items()}
 
 
@@ -84,97 +88,101 @@ def baselines(answers: dict[str, Answer]) -> dict[str, Answer]:
 
     The challenger should win, except in "same".
     """
-    pairs, others = {}, [*list(answers.values())[1:], *list(answers.values())[:1]]
+    pairs = {}
+    others = [*answers.values()][1:] + [*answers.values()][:1]
     for (name, answer), other in zip(answers.items(), others, strict=True):
         words = re.findall(r"\S+\s*", answer.assistant)
         random.Random(name).shuffle(words)
-        for kind, worse in (("empty", "(nothing)"), ("shuffled", "".join(words)), ("other", other.assistant)):
-            if worse != answer.assistant:
-                pairs[f"{name}.{kind}"] = replace(answer, king=worse, challenger=answer.assistant)
+        worse = {"empty": "(nothing)", "shuffled": "".join(words), "other": other.assistant}
+        for kind, text in worse.items():
+            if text != answer.assistant:
+                pairs[f"{name}.{kind}"] = replace(answer, king=text, challenger=answer.assistant)
         pairs[f"{name}.same"] = replace(answer, king=answer.assistant, challenger=answer.assistant)
     return pairs
 
 
 class JudgeCheck:
-    """Run a check of the judges, "probe" or "sanity", by stage.run()."""
+    """Run a check of the judges, "probe" or "sanity"."""
 
-    KINDS = {"probe": (Probe, probes), "sanity": (Sanity, baselines)}
-
-    def __init__(self, kind: str, n: int, panel: Panel, root: Path):
-        self.kind, self.panel, self.root = kind, panel, root
-        self.cls, make = self.KINDS[kind]
-        panel.cls = self.cls
-        self._reads = Variants(root, n, make)
+    def __init__(self, name: str, n_turns: int, settings: Settings, models: Models, refresh: bool):
+        self.name = name
+        cls, make_pairs, self._summarize = CHECKS[name]
+        # the pairs have a king, and no challenger that could leak
+        settings = replace(settings, duel=replace(settings.duel, mode="king"),
+                           leak=replace(settings.leak, models=()))
+        self.panel = Panel(settings, models, refresh, cls=cls)
+        self._pairs = CheckPairs(settings.root, n_turns, make_pairs)
 
     def reads(self) -> Reads:
         """Return the pairs and the fields of them that a score depends on."""
-        return Reads(self._reads, fields=("messages", "king", "challenger"))
-
-    def writes(self) -> Writes:
-        """Return the store of the scores, probe/ or sanity/."""
-        return self.panel.writes(self.root)
+        return Reads(self._pairs, fields=("messages", "king", "challenger"))
 
     def finish(self) -> list[str]:
-        """Write <kind>/_<kind>.json for the current pairs and return the lines to print."""
-        pairs, store = self._reads, Store(self.root, self.cls).open()
-        judged: dict[str, list[tuple[str, list[dict]]]] = {}
-        for name in pairs.names():
-            if name in store:
-                score = store.read(name)
-                judged.setdefault(name.rpartition(".")[2], []).append((score.instance_id, score.judges))
-        summary = {"probe": self._probe, "sanity": self._sanity}[self.kind](judged)
-        path = self.root / self.cls.directory / f"_{self.kind}.json"
+        """Write <name>/_<name>.json for the current pairs and return the lines to print."""
+        store = self.panel.writes().store.open()
+        judged = [(name.rpartition(".")[2], store.read(name))
+                  for name in self._pairs.names() if name in store]
+        kinds = list(dict.fromkeys(kind for kind, _ in judged))
+        order, judges = self.panel.order, {}
+        for judge in self.panel.names:
+            scores: dict[str, Scores] = {kind: [] for kind in kinds}
+            draws = []
+            for kind, record in judged:
+                entries = [entry for entry in record.judges if entry["judge"] == judge]
+                if values := combine_orders(entries, order):
+                    scores[kind].append((record.instance_id, values))
+                draws += [(record.instance_id, entry["scores"]) for entry in entries
+                          if kind == "same" and entry["parse_ok"]]
+            judges[judge] = self._summarize(scores, draws)
+        lines = [f"{judge}: {summary.pop('line')}" for judge, summary in judges.items()]
+        summary = {"order": order, "judges": judges, "said": lines}
+        if self.name == "sanity":
+            summary["awake_from"] = SANITY_MIN_SCORE
+        path = store.into / f"_{self.name}.json"
         write_atomic(path, to_json(summary))
-        return [f"      {line}" for line in summary["said"]] + [f"      all of it: {self.cls.directory}/{path.name}"]
+        return [f"      {line}" for line in (*lines, f"all of it: {self.name}/{path.name}")]
 
-    def _values(self, entries: list[dict], judge: str) -> dict[str, float] | None:
-        """Return the scores of one judge on a pair, or None without a verdict."""
-        return combine_orders([e for e in entries if e["judge"] == judge], self.panel.order)
 
-    def _probe(self, judged: dict) -> dict:
-        """Return a summary: by judge, the share of verdicts per metric that each attack won.
+def probe_summary(scores: dict[str, Scores], _) -> dict:
+    """Return the share of a judge's verdicts per metric that each attack won.
 
-        If both orders are asked, an attack wins only if it wins in both.
-        """
-        judges: dict[str, dict] = {}
-        for judge in self.panel.names:
-            moved = {}
-            for family, turns in judged.items():
-                values = [(i, v) for i, entries in turns if (v := self._values(entries, judge)) is not None]
-                moved[family] = share((i, sum(x == 1 for x in v.values()), len(METRICS)) for i, v in values)
-            shares = [one["value"] for one in moved.values() if one]
-            judges[judge] = {"families": moved, "moved": round(sum(shares) / len(shares), 4) if shares else None}
-        said = []
-        for judge, found in judges.items():
-            worst = max((f for f in found["families"] if found["families"][f]), default="",
-                        key=lambda family: found["families"][family]["value"])
-            said.append(f"{judge}: no verdict yet" if found["moved"] is None else
-                        f"{judge}: the attacks moved {100 * found['moved']:.1f} % of its verdicts, most of all "
-                        f"{worst} ({100 * found['families'][worst]['value']:.1f} %)")
-        return {"order": self.panel.order, "judges": judges, "said": said}
+    If both orders are asked, an attack wins only if it wins in both.
+    """
+    families = {family: _share_of(1, pairs) for family, pairs in scores.items()}
+    moved = {family: won["value"] for family, won in families.items() if won}
+    if not moved:
+        return {"families": families, "moved": None, "line": "no verdict yet"}
+    mean, worst = sum(moved.values()) / len(moved), max(moved, key=moved.get)
+    return {"families": families, "moved": round(mean, 4),
+            "line": f"the attacks moved {100 * mean:.1f} % of its verdicts, most of all {worst} "
+                    f"({100 * moved[worst]:.1f} %)"}
 
-    def _sanity(self, judged: dict) -> dict:
-        """Return a summary: the better turn's mean score by judge and kind, and who failed."""
-        judges: dict[str, dict] = {}
-        for judge in self.panel.names:
-            scores: dict[str, float | None] = {}
-            for kind, turns in judged.items():
-                values = [v for _, entries in turns if (v := self._values(entries, judge)) is not None]
-                scores[kind] = round(100 * sum(sum(v.values()) for v in values) / len(METRICS) / len(values),
-                                     2) if values else None
-            told = [scores.get(kind) for kind in CONTRASTS if scores.get(kind) is not None]
-            judges[judge] = {"scores": scores, "draws_with_itself": self._draws(judged.get("same", []), judge),
-                             "awake": all(score >= SANITY_MIN_SCORE for score in told) if told else None}
-        said = [f"{judge}: cannot tell: {self._poor(found['scores'])}" if found["awake"] is False else
-                f"{judge}: {'awake' if found['awake'] else 'no verdict yet'}" for judge, found in judges.items()]
-        return {"order": self.panel.order, "awake_from": SANITY_MIN_SCORE, "judges": judges, "said": said}
 
-    def _draws(self, turns: list, judge: str) -> dict | None:
-        """Return the share of draws among verdicts on an answer against itself."""
-        entries = [(i, e["scores"]) for i, of in turns for e in of if e["judge"] == judge and e["parse_ok"]]
-        return share((i, sum(x == 0.5 for x in scores.values()), len(METRICS)) for i, scores in entries)
+def sanity_summary(scores: dict[str, Scores], verdicts_on_same: Scores) -> dict:
+    """Return the better turn's mean score by kind of pair, and whether the judge passes.
 
-    def _poor(self, scores: dict[str, float | None]) -> str:
-        """Return a text that names the kinds of pairs on which a judge scored too low."""
-        return ", ".join(f"the data set's turn gets {scores[kind]:g} of 100 against {kind}" for kind in CONTRASTS
-                         if scores.get(kind) is not None and scores[kind] < SANITY_MIN_SCORE)
+    `draws_with_itself` is the share of draws among the verdicts on a turn against itself.
+    """
+    means = {kind: _mean_score(pairs) if pairs else None for kind, pairs in scores.items()}
+    contrasts = {kind: means[kind] for kind in CONTRASTS if means.get(kind) is not None}
+    too_low = [f"the data set's turn gets {score:g} of 100 against {kind}"
+               for kind, score in contrasts.items() if score < SANITY_MIN_SCORE]
+    passes_sanity = not too_low if contrasts else None
+    line = {True: "passes", False: f"cannot tell: {', '.join(too_low)}", None: "no verdict yet"}
+    return {"scores": means, "draws_with_itself": _share_of(0.5, verdicts_on_same),
+            "awake": passes_sanity, "line": line[passes_sanity]}
+
+
+def _share_of(value: float, pairs: Scores) -> dict | None:
+    """Return the share of the verdicts per metric that have this score."""
+    return share((instance_id, list(scores.values()).count(value), len(METRICS))
+                 for instance_id, scores in pairs)
+
+
+def _mean_score(pairs: Scores) -> float:
+    """Return the mean score of the "challengers", 0..100."""
+    total = sum(sum(scores.values()) for _, scores in pairs)
+    return round(100 * total / len(METRICS) / len(pairs), 2)
+
+
+CHECKS = {"probe": (Probe, probes, probe_summary), "sanity": (Sanity, baselines, sanity_summary)}

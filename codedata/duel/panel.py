@@ -19,17 +19,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from codedata.duel.judge_stats import same_family
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
-from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, scores_of, turn_score
+from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, scores_of, sides_shown, turn_score
 from codedata.duel.verdict import UNSTORABLE, parse_verdict
 from codedata.errors import EndpointDown, ItemFailed, Trouble
 from codedata.leak.cache import LeakJudges
 from codedata.ledger import LEDGER, calls_of, read_lines
-from codedata.llm import Client, Models, Reply
+from codedata.llm import Client, Models
 from codedata.progress import named
-from codedata.records import METRICS, Answer, ReferenceScore, Score, variant
+from codedata.records import METRICS, Answer, Message, ReferenceScore, Score, variant
 from codedata.settings import Settings
 from codedata.states import Parts, Reads, Writes
 from codedata.store import Store, digest, shards_of
@@ -39,75 +40,85 @@ ATTEMPTS = 2           # requests per verdict, until one can be parsed
 COOL_DOWN_S = 60.0    # seconds before an endpoint that is down is asked again
 SCHEMA = {"name": "verdict", "strict": True, "schema": {
     "type": "object", "additionalProperties": False, "required": ["reason", *METRICS],
-    "properties": {"reason": {"type": "string"}, **{m: {"type": "integer", "enum": [0, 1, 2]} for m in METRICS}}}}
+    "properties": {"reason": {"type": "string"},
+                   **{metric: {"type": "integer", "enum": [0, 1, 2]} for metric in METRICS}}}}
 # the last three are present only if they differ from the usual value
 USAGE = ("tokens_in", "tokens_out", "cost_usd", "tries", "timeouts", "throttled")
 SCORES = {"king": Score, "reference": ReferenceScore}   # the record class for each [duel] mode
 SIDES = {"king": "king", "reference": "assistant"}      # the Answer field of the challenger's rival
+MODEL = re.compile(r"\bmodel[ _]?([12])\b", re.IGNORECASE)
+ALL_DOWN = "Wait and run again, or take the judge out of [judge] models: that costs nothing."
+
+
+class Question(NamedTuple):
+    """Hold a request to make: which judge is asked in which order, and for the how-many-th time."""
+
+    client: Client
+    order: str
+    attempt: int
+
+    @property
+    def judge(self) -> str:
+        """Return the judge's name in the records."""
+        return self.client.spec.role
 
 
 class Panel:
-    """Score turns with the judges of one run. stage.run() calls judge() and requests()."""
+    """Score turns with the judges of one run. run_loop.run() calls judge() and requests()."""
 
     def __init__(self, settings: Settings, models: Models | None = None, refresh: bool = False,
-                 decided: dict | None = None, how: str = "", with_leaks: bool = True):
+                 decided: dict | None = None, how: str = "", cls: type | None = None):
         """Choose the judges from the settings. Without `models` the panel cannot ask its judges.
 
         `refresh` is the flag --refresh: verdicts made with other settings are asked for again.
         `decided` is the content of a _duel.json, whose judges and order replace those of the
         settings. `how` says how the challenger was made; score_<how>/ is used if it differs from
-        [challenger] how. `with_leaks` is False where no challenger is judged, as in a trial of the
-        judges: then no leak judge is asked. Raise Trouble if [judge] exclude_self leaves no judge.
+        [challenger] how. `cls` is the class of the scores, whose directory they go to; by default
+        that of [duel] mode. Raise Trouble if [judge] exclude_self leaves no judge.
         """
-        self.rival, self.order = settings.duel.mode, settings.judge.order
-        speakers = [] if decided else settings.judges()
-        self.models = {spec.role: spec.model for spec in speakers}
+        self.root, self.rival, self.refresh = settings.root, settings.duel.mode, refresh
+        specs = [] if decided else settings.judges()
         if decided:
-            self.order, self.models = decided["order"], {n: j["model"] for n, j in decided["judges"].items()}
-        elif settings.judge.exclude_self:
-            self._exclude(same_family(self.models, generators(settings.root)))
+            self.order = decided["order"]
+            self.models = {name: judge["model"] for name, judge in decided["judges"].items()}
+        else:
+            self.order = settings.judge.order
+            self.models = {spec.role: spec.model for spec in specs}
+            if settings.judge.exclude_self:
+                self.models = unrelated_judges(self.models, generators(self.root))
         self.names = list(self.models)
+        self.orders = [f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else [])]
+        self._parts = [f"{name} {order}" for name in self.names for order in self.orders]
         self.how = how if how != settings.challenger.how else ""
-        score = SCORES[self.rival]
-        self.cls = variant(score, self.how) if self.how else score   # the type that judge() returns
-        self.clients: list[Client] = [c for c in models.judges() if c.spec.role in self.models] if models else []
-        self.orders = (f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else []))
+        cls = cls or SCORES[self.rival]
+        self.cls = variant(cls, self.how) if self.how else cls
+        clients = models.judges() if models else []
+        self._clients = [client for client in clients if client.spec.role in self.models]
         prompts = [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]
-        self.made_with = {spec.role: digest([spec.identity(), prompts])[:8] for spec in speakers}
-        self.refresh = refresh
+        self._made_with = {spec.role: digest([spec.identity(), prompts])[:8] for spec in specs}
         # a duel against the reference yields no training turns, and a decided one asks nobody
-        with_leaks = with_leaks and not decided and self.rival == "king"
-        self.leaks = LeakJudges(settings, models, not self.how) if with_leaks else None
-        self._unasked: dict[str, str] = {}   # name: why --refresh kept an old verdict
+        with_leaks = not decided and self.rival == "king" and settings.leak_judges()
+        self._leaks = LeakJudges(settings, models, not self.how) if with_leaks else None
+        self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
 
-    def _exclude(self, kin: dict[str, list[str]]) -> None:
-        self.models = {name: model for name, model in self.models.items() if name not in kin}
-        if not self.models:
-            raise Trouble("leaves no judge: all are of the family of a model that answered.", "[judge] exclude_self",
-                          "Add a judge of another family, or take exclude_self away.")
-
-    def reads(self, root) -> Reads:
+    def reads(self) -> Reads:
         """Return the Answer fields that judging a turn depends on."""
         sides = (SIDES[self.rival], "challenger")
-        answers = Store(root, variant(Answer, self.how) if self.how else Answer)
+        answers = Store(self.root, variant(Answer, self.how) if self.how else Answer)
         return Reads(answers, fields=("messages", *sides), needs=sides, made_by="ch")
 
-    def writes(self, root) -> Writes:
+    def writes(self) -> Writes:
         """Return the score fields that judging a turn fills in."""
-        return Writes(Store(root, self.cls), fields=tuple(self.cls.__dataclass_fields__), copies=("instance_id",),
-                      optional=("leaks",), parts=self.parts(), fault=self._fault)
+        return Writes(Store(self.root, self.cls), fields=tuple(self.cls.__dataclass_fields__),
+                      copies=("instance_id",), optional=("leaks",), parts=self.parts(),
+                      fault=self._fault)
 
     def parts(self) -> Parts:
         """Return a score's parts: a verdict per judge and order, and the leak verdicts."""
-        wanted = {f"{name} {order}": self.made_with.get(name, "") for name in self.names for order in self.orders}
-        return Parts(wanted=wanted | dict.fromkeys(self.leaks.parts if self.leaks else (), ""),
-                     of=self._parts_of,
-                     enough=self._enough, view=digest([self.names, self.order]), fits=self._fits,
-                     is_of=self._is_of)
-
-    def _parts_of(self, score: Score) -> dict[str, str]:
-        settled = self.leaks.settled(score) if self.leaks else ()
-        return {_part(e): e.get("settings", "") for e in score.judges if _is_final(e)} | dict.fromkeys(settled, "")
+        wanted = {part: self._made_with.get(part.rpartition(" ")[0], "") for part in self._parts}
+        return Parts(wanted=wanted | dict.fromkeys(self._leaks.parts if self._leaks else (), ""),
+                     of=self._parts_of, enough=self._enough, view=digest([self.names, self.order]),
+                     fits=self._fits, is_of=self._is_of)
 
     def judge(self, answer: Answer, name: str, old: Score | None) -> Score:
         """Return the score of a turn. Keep verdicts in `old` on the same texts; ask for the rest.
@@ -116,106 +127,127 @@ class Panel:
         answered.
         """
         turn = _Turn(self.rival, answer)
-        self._unasked.pop(name, None)
-        before = {_part(entry): entry for entry in (old.judges if old else []) if turn.is_of(entry)}
-        entries = dict(before)
-        to_ask = self._to_ask(before)
-        if to_ask and all(client.is_cooling_down for client, _, _ in to_ask):
-            raise EndpointDown(to_ask[0][0].cool_down_reason, todo="Wait and run again, or take the judge out of [judge] "
-                               "models: that costs nothing.")
-        for client, order, attempt in to_ask:
-            entry = {**self._ask(turn, client, order, attempt, [c for c, *_ in to_ask]),
-                     "settings": self.made_with[client.spec.role]}
-            # with --refresh, an earlier verdict is kept if the new request fails
-            if entry["error"] and _is_final(before.get(_part(entry))):
-                self._unasked[name] = f"{entry['judge']} ({order}): {entry['error']}"
-            else:
-                entries[_part(entry)] = entry
-        own = [entries.pop(f"{judge} {order}") for judge in self.names for order in self.orders]
-        if all(entry.get("error") for entry in own):
-            raise ItemFailed(f"no judge answered: {own[0]['judge']}: {own[0]['error']}")
+        entries = turn.entries_in(old)
+        self._ask(turn, name, entries)
+        of_panel = [entries.pop(part) for part in self._parts]
+        if all(entry.get("error") for entry in of_panel):
+            first = of_panel[0]
+            raise ItemFailed(f"no judge answered: {first['judge']}: {first['error']}")
         # entries of other judges are kept, because those judges may return to the panel
-        judges = [*own, *entries.values()]
+        judges = [*of_panel, *entries.values()]
         total = turn_score(judges, self.names, self.order)
         leaks = old.leaks if old else None   # kept, as a leak judge may be set again
-        if self.leaks and self.leaks.names:
-            leaks = self.leaks.verdicts(answer, name, leaks or [])
-        return self.cls(answer.instance_id, f"{name}.json", self.rival, total.score is not None, total.score,
-                        total.metrics, _reasons(own), judges, leaks)
-
-    def _to_ask(self, entries: dict[str, dict]) -> list[tuple[Client, str, int]]:
-        """Return (client, order, attempt) of each missing verdict; --refresh adds outdated ones."""
-        found = []
-        for client in self.clients:
-            for order in self.orders:
-                entry = entries.get(f"{client.spec.role} {order}")
-                is_other = bool(entry) and entry.get("settings", "") not in ("", self.made_with[client.spec.role])
-                if self.refresh and is_other:
-                    found.append((client, order, 1))
-                elif not _is_final(entry):
-                    found.append((client, order, _next_attempt(entry)))
-        return found
-
-    def _ask(self, turn: _Turn, client: Client, order: str, attempt: int, asked: list[Client]) -> dict:
-        """Return an entry for one request. Skip an endpoint that is down for COOL_DOWN_S seconds.
-
-        Raise EndpointDown if that leaves none of the clients `asked` for this turn.
-        """
-        try:
-            return turn.ask(client, order, attempt)
-        except EndpointDown as e:
-            place, why = client.spec.endpoint.base_url, f"{e.where} {e.what}"
-            for other in self.clients:
-                if other.spec.endpoint.base_url == place:
-                    other.cool_down(COOL_DOWN_S, why)
-            if all(other.is_cooling_down for other in asked):
-                raise
-            return turn.unanswered(client, order, attempt, why)
+        if self._leaks:
+            leaks = self._leaks.verdicts(answer, name, leaks or [])
+        reasons = "\n".join(f"{e['judge']} ({e['order']}): {e['reason']}"
+                            for e in of_panel if e.get("reason"))
+        return self.cls(answer.instance_id, f"{name}.json", self.rival, total.score is not None,
+                        total.score, total.metrics, reasons, judges, leaks)
 
     def requests(self, answer: Answer, name: str, old: Score | None):
         """Yield (client, messages) of each call of judge(); messages that do not fit are None."""
         turn = _Turn(self.rival, answer)
-        for client, order, attempt in self._to_ask({_part(entry): entry for entry in (old.judges if old else [])
-                                                    if turn.is_of(entry)}):
+        for question in self._questions(turn.entries_in(old)):
             try:
-                yield client, turn.messages(client, order, attempt)[0]
+                yield question.client, turn.messages(question)[0]
             except ItemFailed:
-                yield client, None
-        if self.leaks:
-            yield from self.leaks.requests(answer, name, (old.leaks if old else None) or [])
+                yield question.client, None
+        if self._leaks:
+            yield from self._leaks.requests(answer, name, (old and old.leaks) or [])
+
+    def _questions(self, entries: dict[str, dict]) -> list[Question]:
+        """Return a question for each missing verdict; --refresh adds those for outdated ones."""
+        questions = []
+        for client in self._clients:
+            for order in self.orders:
+                judge = client.spec.role
+                entry = entries.get(f"{judge} {order}")
+                made_with = entry and entry.get("settings")
+                if self.refresh and made_with and made_with != self._made_with[judge]:
+                    questions.append(Question(client, order, 1))
+                elif not _is_final(entry):
+                    questions.append(Question(client, order, _next_attempt(entry)))
+        return questions
+
+    def _ask(self, turn: _Turn, name: str, entries: dict[str, dict]) -> None:
+        """Ask for the verdicts that `entries` lack, and put the new entries there.
+
+        An endpoint that is down is not asked for COOL_DOWN_S seconds. Raise EndpointDown if that
+        leaves none to ask for this turn.
+        """
+        self._not_refreshed.pop(name, None)
+        questions = self._questions(entries)
+        clients = [question.client for question in questions]
+        if clients and all(client.is_cooling_down for client in clients):
+            raise EndpointDown(clients[0].cool_down_reason, todo=ALL_DOWN)
+        for question in questions:
+            try:
+                entry = turn.ask(question)
+            except EndpointDown as e:
+                entry = turn.unanswered(question, f"{e.where} {e.what}")
+                place = question.client.spec.endpoint.base_url
+                for client in self._clients:
+                    if client.spec.endpoint.base_url == place:
+                        client.cool_down(COOL_DOWN_S, entry["error"])
+                if all(client.is_cooling_down for client in clients):
+                    raise
+            entry["settings"] = self._made_with[question.judge]
+            if entry["error"] and _is_final(entries.get(_part(entry))):   # the old one still counts
+                self._not_refreshed[name] = f"{entry['judge']} ({entry['order']}): {entry['error']}"
+            else:
+                entries[_part(entry)] = entry
+
+    def _parts_of(self, score: Score) -> dict[str, str]:
+        """Return the parts that a score has for good, with the settings they were made with."""
+        verdicts = {_part(e): e.get("settings", "") for e in score.judges if _is_final(e)}
+        return verdicts | dict.fromkeys(self._leaks.settled(score) if self._leaks else (), "")
 
     def _enough(self, there: set[str]) -> bool:
         """Return whether at least one judge of the panel has a final entry in every order."""
         return any(all(f"{name} {order}" in there for order in self.orders) for name in self.names)
 
     def _is_of(self, score: Score, digests: dict[str, str]) -> bool:
-        own = [digests.get(field, "") for field in ("messages", SIDES[self.rival], "challenger")]
-        return all(_marked(entry, own) for entry in score.judges)
+        """Return whether all entries were made for texts with these digests."""
+        texts = [digests.get(field, "") for field in ("messages", SIDES[self.rival], "challenger")]
+        return all(_is_marked(entry, texts) for entry in score.judges)
 
     def _fits(self, score: Score) -> bool:
+        """Return whether a score is what its entries give for this panel."""
         total = turn_score(score.judges, self.names, self.order)
         return (score.score, score.metrics) == (total.score, total.metrics)
 
     def _fault(self, score: Score) -> str:
         """Return why the turn must be tried again although its record is written, else ""."""
-        wanted = {f"{name} {order}" for name in self.names for order in self.orders}
-        lacking = [e for e in score.judges if _part(e) in wanted and not _is_final(e)]
-        if lacking:
-            return f"{len(lacking)} of {len(wanted)} verdicts missing: " + "; ".join(
-                f"{e['judge']} ({e['order']}): {e.get('error') or 'could not be read'}" for e in lacking)
-        if self.leaks and (missing := self.leaks.missing(score)):
+        missing = [f"{e['judge']} ({e['order']}): {e.get('error') or 'could not be read'}"
+                   for e in score.judges if _part(e) in self._parts and not _is_final(e)]
+        if missing:
+            return f"{len(missing)} of {len(self._parts)} verdicts missing: {'; '.join(missing)}"
+        if self._leaks and (missing := self._leaks.missing(score)):
             return f"no verdict of {named(missing)}"
-        return self._unasked.get(score.answer_file.removesuffix(".json"), "")
+        return self._not_refreshed.get(score.answer_file.removesuffix(".json"), "")
+
+
+def unrelated_judges(judges: dict[str, str], answered: dict[str, set[str]]) -> dict[str, str]:
+    """Return the judges {name: model} without those of the family of a model that answered.
+
+    Raise Trouble if none is left.
+    """
+    related = same_family(judges, answered)
+    if len(related) == len(judges):
+        raise Trouble("leaves no judge: all are of the family of a model that answered.",
+                      "[judge] exclude_self",
+                      "Add a judge of another family, or take exclude_self away.")
+    return {name: model for name, model in judges.items() if name not in related}
 
 
 def generators(root: Path) -> dict[str, set[str]]:
     """Return {side: models that answered}, from the ledgers; hand-written answers add none."""
-    models: dict[str, set[str]] = {"king": set(), "challenger": set()}
+    models: dict[str, set[str]] = {"king": set(), "ch": set()}
     for directory in shards_of(root / Answer.directory):
         for line in read_lines(directory / LEDGER):
-            if side := {"king": "king", "ch": "challenger"}.get(str(line.get("stage"))):
-                models[side].update(call["model"] for call in calls_of(line))
-    return models
+            if (stage := str(line.get("stage"))) in models:
+                models[stage].update(call["model"] for call in calls_of(line))
+    return {"king": models["king"], "challenger": models["ch"]}
 
 
 class _Turn:
@@ -223,55 +255,64 @@ class _Turn:
 
     def __init__(self, rival: str, answer: Answer):
         self.rival, self.history = rival, answer.messages
-        self.sides = {rival: getattr(answer, SIDES[rival]), "challenger": answer.challenger}
+        self.answers = {rival: getattr(answer, SIDES[rival]), "challenger": answer.challenger}
         self.context = digest(answer.messages)
-        self._own = [self.context, *map(digest, self.sides.values())]
+        self._digests = [self.context, *map(digest, self.answers.values())]
 
-    def marker(self, judge: str, order: str, attempt: int) -> str:
-        """Return the marker of a request: see the module's docstring."""
-        return _marker(self._own, judge, order, attempt)
+    def entries_in(self, score: Score | None) -> dict[str, dict]:
+        """Return {part: entry} of a score, as far as made for this conversation and answers."""
+        return {_part(entry): entry for entry in (score.judges if score else [])
+                if _is_marked(entry, self._digests)}
 
-    def is_of(self, entry: dict) -> bool:
-        """Return whether a stored entry was made for this conversation and these answers."""
-        return _marked(entry, self._own)
-
-    def messages(self, client: Client, order: str, attempt: int) -> tuple[list[dict], tuple[str, str]]:
+    def messages(self, question: Question) -> tuple[list[Message], tuple[str, str]]:
         """Return (request, answers in the order shown); raise ItemFailed if it does not fit."""
-        first, second = ("challenger", self.rival) if order == CHALLENGER_FIRST else (self.rival, "challenger")
-        answers, marker = (self.sides[first], self.sides[second]), self.marker(client.spec.role, order, attempt)
+        first, second = sides_shown(question.order, self.rival)
+        answers = self.answers[first], self.answers[second]
         rubric, template = packaged_text("judge.md"), packaged_text("judge_turn.md").rstrip("\n")
         # the conversation comes first, under a digest of its own, because endpoints cache prefixes
-        head = 1 if self.history and self.history[0]["role"] == "system" else 0
-        laid_out = [*self.history[:head], *({**m, "content": f"[[{self.context} {m['role']}]]\n{m['content']}"}
-                                            for m in self.history[head:])]
-        history = client.fit(laid_out, "".join((rubric, template, *answers))).messages
-        shown = "\n\n".join(m["content"] for m in history[head:])
-        text = fill(template.replace("{context}", self.context).replace("{marker}", marker),
-                    system=history[0]["content"] if head else "", conversation=shown,
+        n_system = 1 if self.history and self.history[0]["role"] == "system" else 0
+        labelled = [{**m, "content": f"[[{self.context} {m['role']}]]\n{m['content']}"}
+                    for m in self.history[n_system:]]
+        fixed = "".join((rubric, template, *answers))
+        history = question.client.fit([*self.history[:n_system], *labelled], fixed).messages
+        template = template.replace("{context}", self.context)
+        text = fill(template.replace("{marker}", self._marker(question)),
+                    system=history[0]["content"] if n_system else "",
+                    conversation="\n\n".join(m["content"] for m in history[n_system:]),
                     model_1=answers[0].rstrip(), model_2=answers[1].rstrip())
         return [{"role": "system", "content": rubric}, {"role": "user", "content": text}], answers
 
-    def unanswered(self, client: Client, order: str, attempt: int, error: str) -> dict:
-        """Return an entry without a reply, with the reason in `error`."""
-        return {"judge": client.spec.role, "order": order, "attempt": attempt, "parse_ok": False, "verdict": {},
-                "scores": {}, "raw": "", "reason": "", "truncated": False, "usage": {}, "seconds": 0.0, "error": error,
-                "marker": self.marker(client.spec.role, order, attempt)}
+    def _marker(self, question: Question) -> str:
+        """Return the marker of a request: see the module's docstring."""
+        return _marker(self._digests, question.judge, question.order, question.attempt)
 
-    def ask(self, client: Client, order: str, attempt: int) -> dict:
+    def unanswered(self, question: Question, error: str) -> dict:
+        """Return an entry without a reply, with the reason in `error`."""
+        return {"judge": question.judge, "order": question.order, "attempt": question.attempt,
+                "parse_ok": False, "verdict": {}, "scores": {}, "raw": "", "reason": "",
+                "truncated": False, "usage": {}, "seconds": 0.0, "error": error,
+                "marker": self._marker(question)}
+
+    def ask(self, question: Question) -> dict:
         """Return the entry for one request. An ItemFailed is stored in its `error`."""
-        entry = self.unanswered(client, order, attempt, "")
         try:
-            messages, answers = self.messages(client, order, attempt)
-            reply = client.ask(messages, grammar=packaged_text("verdict.gbnf"), schema=SCHEMA)
+            messages, answers = self.messages(question)
+            reply = question.client.ask(messages, grammar=packaged_text("verdict.gbnf"),
+                                        schema=SCHEMA)
         except ItemFailed as e:
-            return {**entry, "error": e.what}
-        entry |= _as_it_came(reply)
+            return self.unanswered(question, e.what)
+        raw = reply.text if reply.text.strip() else reply.reasoning
+        entry = self.unanswered(question, "") | {
+            "raw": UNSTORABLE.sub("\ufffd", raw), "truncated": reply.truncated,
+            "seconds": reply.call["seconds"],
+            "usage": {key: reply.call[key] for key in USAGE if key in reply.call}}
         verdict = parse_verdict(reply.text, reply.reasoning, reply.finish_reason, answers)
-        if verdict is None:
-            return entry
-        said, scores = scores_of(verdict.picks, order, self.rival)
-        return {**entry, "parse_ok": True, "verdict": said, "scores": scores,
-                "reason": _named(verdict.reason, order, self.rival)}
+        if verdict:
+            entry["verdict"], entry["scores"] = scores_of(verdict.picks, question.order, self.rival)
+            sides = sides_shown(question.order, self.rival)
+            entry["reason"] = MODEL.sub(lambda match: sides[int(match[1]) - 1], verdict.reason)
+            entry["parse_ok"] = True
+        return entry
 
 
 def _marker(digests: list[str], judge: str, order: str, attempt: int) -> str:
@@ -279,15 +320,10 @@ def _marker(digests: list[str], judge: str, order: str, attempt: int) -> str:
     return digest([*digests, judge, order, attempt])
 
 
-def _marked(entry: dict, digests: list[str]) -> bool:
+def _is_marked(entry: dict, digests: list[str]) -> bool:
     """Return whether an entry's marker was made from these digests; an absent marker passes."""
-    return entry.get("marker", "") in ("", _marker(digests, entry["judge"], entry["order"], entry.get("attempt", 1)))
-
-
-def _as_it_came(reply: Reply) -> dict:
-    raw = reply.text if reply.text.strip() else reply.reasoning
-    return {"raw": UNSTORABLE.sub("\ufffd", raw), "truncated": reply.truncated, "seconds": reply.call["seconds"],
-            "usage": {key: reply.call[key] for key in USAGE if key in reply.call}}
+    marker = _marker(digests, entry["judge"], entry["order"], entry.get("attempt", 1))
+    return entry.get("marker", "") in ("", marker)
 
 
 def _part(entry: dict) -> str:
@@ -296,19 +332,11 @@ def _part(entry: dict) -> str:
 
 def _is_final(entry: dict | None) -> bool:
     """Return whether an entry is final: it has a verdict, or its last attempt was unreadable."""
-    return bool(entry) and not entry.get("error") and (entry["parse_ok"] or entry.get("attempt", ATTEMPTS) >= ATTEMPTS)
+    return bool(entry) and not entry.get("error") and (
+        entry["parse_ok"] or entry.get("attempt", ATTEMPTS) >= ATTEMPTS)
 
 
 def _next_attempt(entry: dict | None) -> int:
     """Return the next attempt: one more if the reply was unreadable, the same if none came."""
-    return entry.get("attempt", 1) + (not entry.get("error")) if entry else 1
-
-
-def _named(reason: str, order: str, rival: str) -> str:
-    """Return the judge's reason with "MODEL 1" and "MODEL 2" replaced by the names of the sides."""
-    sides = ("challenger", rival) if order == CHALLENGER_FIRST else (rival, "challenger")
-    return re.sub(r"\bmodel[ _]?([12])\b", lambda m: sides[int(m[1]) - 1], reason, flags=re.IGNORECASE)
-
-
-def _reasons(entries: list[dict]) -> str:
-    return "\n".join(f"{e['judge']} ({e['order']}): {e['reason']}" for e in entries if e.get("reason"))
+    attempt = entry.get("attempt", 1) if entry else 1
+    return attempt + 1 if entry and not entry.get("error") else attempt

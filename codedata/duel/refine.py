@@ -1,9 +1,9 @@
 """Refine turns: ask the challenger again for a turn that won too narrowly, and show it the judges'
 reasons.
 
-`ch.py --refine` appends attempts to answer/_attempts/<stem>.jsonl. `validate.py --refine` judges
-each attempt against the king and writes score/_attempts/<stem>.<n>.json. If an attempt scores
-higher than the current turn, its answer and score replace the current ones, which move to
+The step `answer` of refine.py appends attempts to answer/_attempts/<stem>.jsonl. The step `judge`
+judges each attempt against the king and writes score/_attempts/<stem>.<n>.json. If an attempt
+scores higher than the current turn, its answer and score replace the current ones, which move to
 _replaced/. Choosing the best of several attempts inflates the score: a turn that was refined often
 owes part of its score to chance.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
@@ -19,17 +20,27 @@ from codedata.duel.answer import ask_knowing, challenger_messages
 from codedata.duel.duel_state import NO_SETTINGS, load_duel_state, write_duel
 from codedata.duel.panel import Panel
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
-from codedata.errors import Trouble
 from codedata.leak.cache import LeakCheck
 from codedata.ledger import FileState
 from codedata.llm import Client, Models
 from codedata.progress import plural
-from codedata.records import Answer, Attempts, AttemptScore, Commit, Defeat, Message, Refined, Sample, Score
+from codedata.records import (
+    Answer,
+    Attempts,
+    AttemptScore,
+    Commit,
+    Defeat,
+    Message,
+    Refined,
+    Sample,
+    Score,
+)
 from codedata.settings import Settings
 from codedata.states import Reads, Writes, read_digest
 from codedata.store import Store, View, digest, digests_of, lock
 from codedata.texts import fill
 
+PROMPTS = ("challenger.md", "pull_request.md", "refine.md", "leak.md", "form.md")
 NO_REASON = "(they gave no reason)"
 
 
@@ -47,25 +58,24 @@ class TurnsToRefine(View):
 
     def __init__(self, root: Path, also_defeat: bool):
         super().__init__()
-        self._stores = [Store(root, cls) for cls in ((Refined, Defeat) if also_defeat else (Refined,))]
-        self._answers, self._attempts = Store(root, Answer), Store(root, Attempts)
-        self._in = {}
+        buckets = (Refined, Defeat) if also_defeat else (Refined,)
+        self._stores = [Store(root, bucket) for bucket in buckets]
+        self._answers = Store(root, Answer)
+        self._attempts = Store(root, Attempts)
+        self._store_of: dict[str, Store] = {}
 
     def open(self) -> TurnsToRefine:
         """Read the listings of the stores and return self."""
         self._answers.open()
         self._attempts.open()
         for store in self._stores:
-            self._in.update(dict.fromkeys(store.open().names(), store))
+            self._store_of.update(dict.fromkeys(store.open().names(), store))
             self.broken += store.broken
         return self
 
     def names(self):
         """Return the stems of the turns to refine."""
-        return self._in.keys()
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._in
+        return self._store_of.keys()
 
     def covers(self, name: str) -> bool:
         """Return whether the turn has an answer: its attempts are no orphans even after it moved to
@@ -75,32 +85,32 @@ class TurnsToRefine(View):
 
     def facts(self, name: str) -> FileState:
         """Return the digests of a turn from the store that holds it."""
-        return self._in[name].facts(name)
+        return self._store_of[name].facts(name)
 
     def read(self, name: str) -> TurnToRefine:
         """Return a turn with the attempts at it."""
         attempts = self._attempts.read(name).attempts if name in self._attempts else ()
-        return TurnToRefine(**vars(self._in[name].read(name)), attempts=tuple(attempts))
+        return TurnToRefine(**vars(self._store_of[name].read(name)), attempts=tuple(attempts))
 
 
-class Pairs(View):
+class AttemptPairs(View):
     """Read each attempt as an Answer with the king of its turn, named <stem>.<n> with n from 1."""
 
-    cls = Answer
+    cls, place = Answer, "answer/_attempts/"
 
     def __init__(self, root: Path):
         super().__init__()
-        self.answers, self._attempts = Store(root, Answer), Store(root, Attempts)
+        self._answers, self._attempts = Store(root, Answer), Store(root, Attempts)
         self._index: dict[str, tuple[str, int]] = {}
 
-    def open(self) -> Pairs:
+    def open(self) -> AttemptPairs:
         """Index every attempt whose turn has a king, and return self."""
-        self.answers.open()
+        self._answers.open()
         for stem in self._attempts.open().names():
-            if stem in self.answers and "king" in self.answers.facts(stem).digests:
+            if stem in self._answers and "king" in self._answers.facts(stem).digests:
                 n = len(self._attempts.read(stem).attempts)
                 self._index.update({f"{stem}.{k}": (stem, k) for k in range(1, n + 1)})
-        self.broken = [*self.answers.broken, *self._attempts.broken]
+        self.broken = [*self._answers.broken, *self._attempts.broken]
         return self
 
     def names(self):
@@ -110,18 +120,25 @@ class Pairs(View):
     def read(self, name: str) -> Answer:
         """Return the answer of the turn with the attempt as its challenger."""
         stem, k = self._index[name]
-        return replace(self.answers.read(stem), challenger=self._attempts.read(stem).attempts[k - 1]["challenger"])
+        attempt = self._attempts.read(stem).attempts[k - 1]
+        return replace(self._answers.read(stem), challenger=attempt["challenger"])
 
     def by_turn(self) -> dict[str, list[str]]:
         """Return {stem: names of its attempts}."""
-        found: dict[str, list[str]] = {}
+        attempts: dict[str, list[str]] = {}
         for name, (stem, _) in self._index.items():
-            found.setdefault(stem, []).append(name)
-        return found
+            attempts.setdefault(stem, []).append(name)
+        return attempts
+
+
+def only_attempts(root: Path, only: str) -> str:
+    """Return --only for attempts; a pattern that matches turns becomes one for their attempts."""
+    stems = [path.stem for path in (root / Attempts.directory).glob("*.jsonl")]
+    return f"{only}.*" if only and any(fnmatchcase(stem, only) for stem in stems) else only
 
 
 class Refiner:
-    """Make new attempts for `ch.py --refine`; make() is the item function."""
+    """Make new attempts, in the step `answer`; make() is the item function."""
 
     def __init__(self, settings: Settings, models: Models):
         self._root = settings.root
@@ -129,7 +146,8 @@ class Refiner:
 
     def reads(self, also_defeat: bool) -> Reads:
         """Return the turns to refine and the fields of them that an attempt depends on."""
-        return Reads(TurnsToRefine(self._root, also_defeat), fields=("messages", "challenger", "reasons"))
+        turns = TurnsToRefine(self._root, also_defeat)
+        return Reads(turns, fields=("messages", "challenger", "reasons"))
 
     def writes(self) -> Writes:
         """Return the store of the attempts, which a run appends to."""
@@ -137,11 +155,10 @@ class Refiner:
 
     def identity(self) -> dict:
         """Return the settings that an attempt depends on: model, prompts and leak check."""
-        prompts = ("challenger.md", "pull_request.md", "refine.md", "leak.md", "form.md")
-        return {**self._client.spec.identity(), "prompt": [*map(prompt_digest, prompts)],
+        return {**self._client.spec.identity(), "prompt": [*map(prompt_digest, PROMPTS)],
                 "leaks": self._leaks.identity()}
 
-    def requests(self, turn: Sample, commit: Commit):
+    def requests(self, turn: TurnToRefine, commit: Commit):
         """Yield (client, messages) of the calls to expect, for --dry-run."""
         yield self._client, messages_for(self._client, turn, commit)
         yield from self._leaks.requests(turn, commit)
@@ -149,83 +166,89 @@ class Refiner:
     def make(self, turn: TurnToRefine, commit: Commit) -> Attempts:
         """Return the attempts at a turn with a new one appended."""
         layout = partial(messages_for, self._client, turn, commit)
-        made = {"instance_id": turn.instance_id,
-                "challenger": ask_knowing(self._client, layout, turn.messages, commit, self._leaks),
-                "instead_of": digest(turn.challenger), "score_then": turn.score}
-        return Attempts(turn.instance_id, [*turn.attempts, made])
+        challenger = ask_knowing(self._client, layout, turn.messages, commit, self._leaks)
+        attempt = {"instance_id": turn.instance_id, "challenger": challenger,
+                   "instead_of": digest(turn.challenger), "score_then": turn.score}
+        return Attempts(turn.instance_id, [*turn.attempts, attempt])
 
 
 def messages_for(client: Client, turn: Sample, commit: Commit, more: str = "") -> list[Message]:
     """Return the challenger's request with its turn and the judges' reasons appended."""
-    said = "\n".join(f"- {_from_its_side(entry['reason'])}" for entry in turn.reasons) or NO_REASON
-    answer = Answer(turn.instance_id, turn.messages, turn.assistant, turn.king, turn.challenger)
-    note = fill(packaged_text("refine.md"), turn=turn.challenger or "", reasons=said)
-    return challenger_messages(client, answer, commit, "\n\n" + note.strip() + more)
+    reasons = "\n".join(f"- {_addressed(entry['reason'])}" for entry in turn.reasons) or NO_REASON
+    note = fill(packaged_text("refine.md"), turn=turn.challenger or "", reasons=reasons)
+    return challenger_messages(client, turn, commit, "\n\n" + note.strip() + more)
 
 
-def _from_its_side(reason: str) -> str:
+def _addressed(reason: str) -> str:
     """Return a reason with the challenger called "your turn" and the king "the other turn"."""
     reason = re.sub(r"\b(?:the )?challenger\b", "your turn", reason, flags=re.IGNORECASE)
     return re.sub(r"\b(?:the )?king\b", "the other turn", reason, flags=re.IGNORECASE)
 
 
 class RefineRun:
-    """Judge the attempts for `validate.py --refine`, by stage.run()."""
+    """Judge the attempts and put the better ones into place, in the step `judge`."""
 
-    def __init__(self, settings: Settings, panel: Panel):
-        if panel.rival != "king":
-            raise Trouble("--refine is about the king: it does not go with --mode reference.")
-        self.settings, self.panel, self._pairs = settings, panel, Pairs(settings.root)
-        panel.cls = AttemptScore
+    def __init__(self, settings: Settings, models: Models, refresh: bool):
+        self._settings, self._pairs = settings, AttemptPairs(settings.root)
+        self.panel = Panel(settings, models, refresh, cls=AttemptScore)
 
     def reads(self) -> Reads:
         """Return the attempts and the fields of them that a score depends on."""
         return Reads(self._pairs, fields=("messages", "king", "challenger"))
 
-    def writes(self) -> Writes:
-        """Return the store of the scores of attempts."""
-        return self.panel.writes(self.settings.root)
-
     def finish(self) -> list[str]:
         """Replace turns by better attempts, decide the duel again, return lines to print."""
-        with ExitStack() as held:
+        with ExitStack() as locks:
             for cls in (Answer, Score):   # no other process may write there meanwhile
-                held.enter_context(lock(self.settings.root / cls.directory, None, "validate.py --refine"))
-            won = self._put_better()
-        gain = f", {sum(after - before for before, after in won) / len(won):.1f} points on the mean" if won else ""
-        return [f"      {plural(len(won), 'turn')} replaced by a better attempt{gain}", *write_duel(self.settings)]
+                directory = self._settings.root / cls.directory
+                locks.enter_context(lock(directory, None, "refine.py"))
+            gains = self._put_better()
+        mean = f", {sum(gains) / len(gains):.1f} points on the mean" if gains else ""
+        return [f"      {plural(len(gains), 'turn')} replaced by a better attempt{mean}",
+                *write_duel(self._settings)]
 
-    def _put_better(self) -> list[tuple[float, float]]:
-        """Replace turns by their best attempt if it is better; return [(old, new score)]."""
-        now, attempts = load_duel_state(self.settings, Panel(self.settings)), Store(self.settings.root, AttemptScore).open()
-        current, edited, won = set(now.plan.counting), set(now.plan.names["edited"]), []
+    def _put_better(self) -> list[float]:
+        """Replace turns by their best attempt if it is better; return the points gained by each."""
+        state = load_duel_state(self._settings, Panel(self._settings))
+        attempts = Store(self._settings.root, AttemptScore).open()
+        current, edited, gains = set(state.plan.counting), set(state.plan.names["edited"]), []
         for stem, names in self._pairs.by_turn().items():
-            scores = {name: attempts.read(name) for name in names if name in attempts}
-            best = max((n for n in scores if scores[n].score is not None), default="", key=lambda n: scores[n].score)
-            if not best or stem in edited or stem not in now.scores:
+            scores = {name: score for name in names if name in attempts
+                      and (score := attempts.read(name)).score is not None}
+            if not scores or stem in edited or stem not in state.scores:
                 continue
-            before, answer = now.scores.read(stem), self._pairs.read(best)
-            halfway = now.answers.read(stem).challenger == answer.challenger and stem not in current   # killed
-            if halfway or (stem in current and scores[best].score > (before.score or 0.0)):
-                self._put(now.answers, now.scores, stem, answer, scores[best], best)
-                won.append((before.score or 0.0, scores[best].score))
-        return won
+            best = max(scores, key=lambda name: scores[name].score)
+            before, answer = state.scores.read(stem).score, self._pairs.read(best)
+            was_killed = stem not in current and (   # after the answer, before the score
+                state.answers.read(stem).challenger == answer.challenger)
+            if was_killed or (stem in current and scores[best].score > (before or 0.0)):
+                detail = {"refined": best, "score_before": before,
+                          "score_after": scores[best].score}
+                self._put_answer(state.answers, stem, answer, detail)
+                self._put_score(state.scores, stem, answer, scores[best], detail)
+                gains.append(scores[best].score - (before or 0.0))
+        return gains
 
-    def _put(self, answers: Store, scores: Store, stem: str, answer: Answer, attempt: AttemptScore, name: str) -> None:
-        """Replace the answer and score of a turn; move the old ones to _replaced/."""
-        before = scores.read(stem)
-        detail = {"refined": name, "score_before": before.score, "score_after": attempt.score}
-        answers.set_aside(stem)
-        scores.set_aside(stem)
-        made = answers.ledger.succeeded.get(("ch", stem))
-        known, found = answers.put(stem, answer, owned=("challenger",), keep_edits=False)
-        answers.note(stem, stage="ch", state="done", instance_id=known.instance_id, read=made.read if made else "",
-                     found=found, wrote={"challenger": known.digests["challenger"]}, size=known.size,
-                     mtime_ns=known.mtime_ns, settings=made.settings if made else "", detail=detail)
-        score = Score(**{f.name: getattr(attempt, f.name) for f in fields(Score)} | {"answer_file": f"{stem}.json"})
-        parts, digests = self.panel.parts(), digests_of(answer)
-        known, found = scores.put(stem, score, owned=tuple(f.name for f in fields(Score)), keep_edits=False)
-        scores.note(stem, stage="validate", state="done", instance_id=known.instance_id, found=found,
-                    read=read_digest(digests, self.reads().fields), wrote=known.digests, size=known.size,
-                    mtime_ns=known.mtime_ns, settings=NO_SETTINGS, parts=parts.of(score), view=parts.view,
-                    detail=detail)
+    def _put_answer(self, store: Store, stem: str, answer: Answer, detail: dict) -> None:
+        """Write the attempt's challenger over the turn's, with the ledger line of a made one."""
+        made = store.ledger.succeeded.get(("ch", stem))
+        line = {"read": made.read, "settings": made.settings} if made else {"read": ""}
+        _replace(store, stem, answer, ("challenger",), stage="ch", detail=detail, **line)
+
+    def _put_score(self, store: Store, stem: str, answer: Answer, score: AttemptScore,
+                   detail: dict) -> None:
+        """Write the attempt's score over the turn's, with the ledger line of a judged one."""
+        parts = self.panel.parts()
+        _replace(store, stem, replace(score, answer_file=f"{stem}.json"),
+                 tuple(field.name for field in fields(Score)), stage="validate", detail=detail,
+                 read=read_digest(digests_of(answer), self.reads().fields), settings=NO_SETTINGS,
+                 parts=parts.of(score), view=parts.view)
+
+
+def _replace(store: Store, name: str, record, owned: tuple[str, ...], **line) -> None:
+    """Write the `owned` fields of a record and a ledger line; move the old record to _replaced/."""
+    store.set_aside(name)
+    state, edits = store.put(name, record, owned=owned, keep_edits=False)
+    wrote = {field: state.digests[field] for field in owned if field in state.digests}
+    store.note(name, state="done", instance_id=state.instance_id, found=edits, wrote=wrote,
+               size=state.size, mtime_ns=state.mtime_ns, **line)

@@ -19,17 +19,19 @@ do not show how good the judges are: a panel of one noisy judge gives numbers ju
 """
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
-from codedata.records import METRICS
+from codedata.records import METRICS, ORDERS
+from codedata.settings import DuelSettings
 
 BOTH, KING_FIRST, CHALLENGER_FIRST = "both", "king_first", "challenger_first"
 CLUSTER, TURN = "cluster", "turn"
 EXACT_TURNS = 20_000      # above this many turns or clusters, resamples are drawn by counts
-BLOCK_CELLS = 1 << 20     # cells drawn at a time: 8 MB of indices and 8 MB of deltas
+BLOCK_CELLS = 1 << 20     # cells drawn at a time: 8 MB of indices and 8 MB of each gathered array
 DUST = 1e-12              # an LCB this near to 0 counts as 0: it is rounding error, not evidence
 
 
@@ -71,15 +73,6 @@ class Aggregate:
 
 
 @dataclass(frozen=True)
-class Gate:
-    """Hold the decision of the gate and the reasons for a rejection."""
-
-    accepted: bool
-    reasons: list[str]                      # empty if accepted
-    has_scores: bool                        # False: too few verdicts were parsed to show scores
-
-
-@dataclass(frozen=True)
 class DuelOutcome:
     """Hold the outcome of a duel: scores, confidence bounds and the decision."""
 
@@ -88,17 +81,27 @@ class DuelOutcome:
     lcb_turn: float | None
     lcb_cluster: float | None
     interval: tuple[float, float] | None    # 95 % interval of the mean lead in points
-    accepted: bool
-    reasons: list[str]
+    reasons: list[str]                      # why it is not accepted; empty if it is
+
+    @property
+    def accepted(self) -> bool:
+        """Return whether the challenger is accepted."""
+        return not self.reasons
 
 
-def scores_of(picks: dict[str, int], order: str, rival: str = "king") -> tuple[dict[str, str], dict[str, float]]:
+def sides_shown(order: str, rival: str) -> tuple[str, str]:
+    """Return the sides that a judge sees as MODEL 1 and MODEL 2."""
+    return ("challenger", rival) if _challenger_first(order) else (rival, "challenger")
+
+
+def scores_of(picks: dict[str, int], order: str,
+              rival: str = "king") -> tuple[dict[str, str], dict[str, float]]:
     """Return (verdict, scores) for a judge's picks of MODEL 1 and MODEL 2.
 
     The verdict is {metric: side that won, or "draw"}, the scores are {metric: the challenger's
     value}.
     """
-    sides = ("draw", "challenger", rival) if _challenger_first(order) else ("draw", rival, "challenger")
+    sides = ("draw", *sides_shown(order, rival))
     values = {"challenger": 1, "draw": 0.5, rival: 0}
     verdict = {metric: sides[picks[metric]] for metric in METRICS}
     return verdict, {metric: values[side] for metric, side in verdict.items()}
@@ -112,21 +115,24 @@ def combine_orders(entries: list[dict], order: str = BOTH) -> dict[str, float] |
     """
     if order not in (BOTH, KING_FIRST):
         raise ValueError(f"order is {order!r}, not {BOTH!r} or {KING_FIRST!r}")
-    stored = {_challenger_first(entry["order"]): entry for entry in entries}
-    wanted = (False, True) if order == BOTH else (False,)
-    if not all(which in stored and _parsed(stored[which]) for which in wanted):
+    scores = {_challenger_first(entry["order"]): entry["scores"] if is_parsed(entry) else None
+              for entry in entries}
+    king_first = scores.get(False)
+    challenger_first = scores.get(True) if order == BOTH else king_first
+    if king_first is None or challenger_first is None:
         return None
-    first, last = (stored[which]["scores"] for which in (wanted[0], wanted[-1]))
-    return {metric: first[metric] if first[metric] == last[metric] else 0.5 for metric in METRICS}
+    return {metric: king_first[metric] if king_first[metric] == challenger_first[metric] else 0.5
+            for metric in METRICS}
 
 
 def turn_score(judges: list[dict], panel: list[str], order: str = BOTH) -> TurnScore:
     """Return the score of a turn from the stored entries of the judges in the panel."""
-    entries = {name: [] for name in panel}
+    entries: dict[str, list[dict]] = {name: [] for name in panel}
     for entry in judges:
         if entry["judge"] in entries:
             entries[entry["judge"]].append(entry)
-    by_judge = {name: scores for name in entries if (scores := combine_orders(entries[name], order)) is not None}
+    by_judge = {name: scores for name in entries
+                if (scores := combine_orders(entries[name], order)) is not None}
     if not by_judge:
         return TurnScore(None, {}, {}, False)
     # every judge has five metrics: one division is enough, and sums of halves are exact
@@ -148,32 +154,90 @@ def aggregate(turns: list[TurnScore], panel: list[str]) -> Aggregate:
     The arithmetic is exact up to the final rounding, so swapping the sides swaps the two scores to
     the last digit.
     """
+    n_turns = max(1, len(turns))
     means: dict[str, dict[str, Fraction]] = {}
-    counts = {name: sum(name in turn.by_judge for turn in turns) for name in panel}
-    for name in (name for name, count in counts.items() if count):
-        said = [turn.by_judge[name] for turn in turns if name in turn.by_judge]
-        means[name] = {metric: Fraction(sum(scores[metric] for scores in said)) / len(said) for metric in METRICS}
-    judges = {name: JudgeScore(_percent(_mean(means[name].values())) if name in means else None,
-                               {metric: _percent(mean) for metric, mean in means.get(name, {}).items()},
-                               counts[name] / len(turns) if turns else 0.0) for name in counts}
-    parsed = sum(turn.parse_ok for turn in turns)
-    evidence = {"judges": judges, "turns": len(turns), "turns_judged": sum(bool(turn.by_judge) for turn in turns),
-                "turns_parsed": parsed, "parsed_frac": parsed / len(turns) if turns else 0.0}
+    judges = {}
+    for name in panel:
+        judged = [turn.by_judge[name] for turn in turns if name in turn.by_judge]
+        if judged:
+            means[name] = {metric: _mean(scores[metric] for scores in judged) for metric in METRICS}
+        metrics = {metric: _percent(mean) for metric, mean in means.get(name, {}).items()}
+        score = _percent(_mean(means[name].values())) if judged else None
+        judges[name] = JudgeScore(score, metrics, len(judged) / n_turns)
+    n_parsed = sum(turn.parse_ok for turn in turns)
+    n_judged = sum(bool(turn.by_judge) for turn in turns)
+    counts = (len(turns), n_judged, n_parsed, n_parsed / n_turns)
     if not means:
-        return Aggregate(None, None, None, metrics={}, **evidence)
-    metrics = {metric: _percent(_mean(of[metric] for of in means.values())) for metric in METRICS}
-    share = _mean(_mean(of.values()) for of in means.values())
+        return Aggregate(None, None, None, judges, {}, *counts)
+    metrics = {metric: _percent(_mean(mean[metric] for mean in means.values()))
+               for metric in METRICS}
+    share = _mean(_mean(mean.values()) for mean in means.values())
     challenger, king = _percent(share), _percent(1 - share)
     margin = round(challenger - king, 4)   # removes float error: 52.3 - 47.7 is 4.6
-    return Aggregate(challenger, king, margin, metrics=metrics, **evidence)
+    return Aggregate(challenger, king, margin, judges, metrics, *counts)
 
 
-def bootstrap_lcb(deltas: list[float], alpha: float, resamples: int, seed: int) -> float:
-    """Return the lower confidence bound of the mean: the alpha quantile of bootstrap means.
+def decide(turns: list[TurnScore], panel: list[str], rules: DuelSettings,
+           clusters: list[str] | None = None, turns_left: int = 0) -> DuelOutcome:
+    """Return the outcome of a duel; scores and bounds are None if too few verdicts were parsed.
 
-    The bound of no deltas is 0, that of a single delta is the delta.
+    `clusters` are the instances of the turns; without them, each turn is a cluster of its own.
+    `rules.bootstrap` ("cluster" or "turn") selects the resampling whose bound decides.
     """
-    return bound(turn_means(deltas, resamples, seed), alpha)
+    total = aggregate(turns, panel)
+    if reason := _unreadable(total, rules.min_valid_turn_frac):
+        judges = {name: JudgeScore(None, {}, judge.parse_rate)
+                  for name, judge in total.judges.items()}
+        total = replace(total, challenger_score=None, king_score=None, margin=None, judges=judges,
+                        metrics={})
+        return DuelOutcome(total, None, None, None, None, [reason])
+    clusters = clusters or [str(i) for i in range(len(turns))]
+    deltas, draws = [delta(turn) for turn in turns], (rules.bootstrap_resamples, rules.seed)
+    means = {TURN: turn_means(deltas, *draws)}
+    has_single_turns = len(set(clusters)) == len(clusters)   # then both are the same numbers
+    means[CLUSTER] = means[TURN] if has_single_turns else cluster_means(deltas, clusters, *draws)
+    lcbs = {kind: bound(resampled, rules.gate_alpha) for kind, resampled in means.items()}
+    lcb = lcbs[rules.bootstrap]
+    low, high = (round(200 * bound(means[rules.bootstrap], q), 4) for q in (0.025, 0.975))
+    judged = {cluster for cluster, turn in zip(clusters, turns, strict=True) if turn.by_judge}
+    reasons = objections(total, lcb, rules, len(judged), turns_left)
+    return DuelOutcome(total, lcb, lcbs[TURN], lcbs[CLUSTER], (low, high), reasons)
+
+
+def _unreadable(total: Aggregate, min_valid_turn_frac: float) -> str:
+    """Return why too few verdicts were parsed to show scores, or ""."""
+    if not total.turns:
+        return "no verdict was parsed because there are no turns"
+    if not total.turns_judged:
+        return f"no verdict was parsed in {_turns(total.turns)}"
+    if total.parsed_frac < min_valid_turn_frac:
+        return (f"every judge parsed in only {total.turns_parsed} of {_turns(total.turns)}: "
+                f"{total.parsed_frac:.4g} < min_valid_turn_frac {min_valid_turn_frac:g}")
+    return ""
+
+
+def objections(total: Aggregate, lcb: float, rules: DuelSettings, n_instances: int,
+               turns_left: int = 0) -> list[str]:
+    """Return what is against the challenger: too little evidence, too small a margin or LCB.
+
+    Turns that are not judged yet (`turns_left`) do not count against the challenger, but while
+    there are too many of them, no duel is accepted.
+    """
+    reasons = []
+    if total.turns_judged < rules.min_turns:
+        reasons.append(f"only {_turns(total.turns_judged)} with a verdict < min_turns "
+                       f"{rules.min_turns}")
+    if n_instances < rules.min_instances:
+        reasons.append(f"only {n_instances} instances with a verdict < min_instances "
+                       f"{rules.min_instances}: turns of one instance are one piece of evidence")
+    n_all = total.turns + turns_left
+    if total.turns_parsed < rules.min_valid_turn_frac * n_all:
+        reasons.append(f"{_turns(turns_left)} of {n_all} not judged yet")
+    if total.margin < rules.win_margin:
+        reasons.append(f"margin {total.margin:.4f} < win_margin {rules.win_margin:g}")
+    if lcb < DUST:
+        reasons.append(f"LCB {lcb:.6f} is not above 0")
+    return reasons
 
 
 def bound(means: np.ndarray, alpha: float) -> float:
@@ -184,14 +248,11 @@ def bound(means: np.ndarray, alpha: float) -> float:
 
 def turn_means(deltas: list[float], resamples: int, seed: int) -> np.ndarray:
     """Return the means of bootstrap resamples of the turns; an empty array without turns."""
-    deltas = np.asarray(deltas, dtype=float)
-    if not len(deltas):
-        return deltas
-    means = means_by_count if len(deltas) > EXACT_TURNS else means_by_position
-    return means(_generator(seed), deltas, resamples)
+    return _resampled_means(np.asarray(deltas, dtype=float), np.ones(len(deltas)), resamples, seed)
 
 
-def cluster_means(deltas: list[float], clusters: list[str], resamples: int, seed: int) -> np.ndarray:
+def cluster_means(deltas: list[float], clusters: list[str], resamples: int,
+                  seed: int) -> np.ndarray:
     """Return the means of cluster-bootstrap resamples: turns of one instance are not independent.
 
     Each resample draws as many whole clusters as there are, and its mean is over all turns drawn.
@@ -203,115 +264,55 @@ def cluster_means(deltas: list[float], clusters: list[str], resamples: int, seed
         total = sums.setdefault(cluster, [0.0, 0])
         total[0] += value
         total[1] += 1
-    if len(sums) == len(deltas):
-        return turn_means(deltas, resamples, seed)
-    totals, counts = np.array(list(sums.values()), dtype=float).T
-    if len(sums) > EXACT_TURNS:
-        return _cluster_means_by_count(_generator(seed), totals, counts, resamples)
+    totals, counts = np.array(list(sums.values()), dtype=float).reshape(-1, 2).T
+    return _resampled_means(totals, counts, resamples, seed)
 
+
+def _resampled_means(totals: np.ndarray, counts: np.ndarray, resamples: int,
+                     seed: int) -> np.ndarray:
+    """Return the means over the turns of resampled clusters with these totals and turn counts."""
+    generator = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
+    means = means_by_count if len(totals) > EXACT_TURNS else means_by_position
+    return means(generator, totals, counts, resamples) if len(totals) else totals
+
+
+def means_by_position(generator: np.random.Generator, totals: np.ndarray, counts: np.ndarray,
+                      resamples: int, block_cells: int = BLOCK_CELLS) -> np.ndarray:
+    """Return the means of bootstrap resamples, which do not depend on the block size."""
     def draw(rows: int) -> np.ndarray:
-        which = generator.integers(0, len(totals), (rows, len(totals)))
-        return totals[which].sum(axis=1) / counts[which].sum(axis=1)
+        drawn = generator.integers(0, len(totals), (rows, len(totals)))
+        return totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
 
-    generator = _generator(seed)
-    return _in_blocks(resamples, len(totals), BLOCK_CELLS, draw)
+    return _in_blocks(resamples, len(totals), block_cells, draw)
 
 
-def _cluster_means_by_count(generator, totals: np.ndarray, counts: np.ndarray, resamples: int) -> np.ndarray:
-    """Return equally distributed means, in time that grows with the distinct clusters."""
-    kinds, times = np.unique(np.stack([totals, counts], axis=1), axis=0, return_counts=True)
+def means_by_count(generator: np.random.Generator, totals: np.ndarray, counts: np.ndarray,
+                   resamples: int, block_cells: int = BLOCK_CELLS) -> np.ndarray:
+    """Return equally distributed means, in time that grows with the distinct clusters.
+
+    How often each kind of cluster is in a resample is drawn from a multinomial distribution.
+    """
+    kinds, times = np.unique(np.stack([totals, counts]), axis=1, return_counts=True)
     shares = times / len(totals)
 
     def draw(rows: int) -> np.ndarray:
         drawn = generator.multinomial(len(totals), shares, rows)
-        return (drawn * kinds[:, 0]).sum(axis=1) / (drawn * kinds[:, 1]).sum(axis=1)
+        total, n_turns = ((drawn * kind).sum(axis=1) for kind in kinds)   # not @: it rounds by rows
+        return total / n_turns
 
-    return _in_blocks(resamples, len(kinds), BLOCK_CELLS, draw)
-
-
-def _generator(seed: int) -> np.random.Generator:
-    """Return a random generator whose stream is fixed by the seed."""
-    return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
-
-
-def means_by_position(generator: np.random.Generator, deltas: np.ndarray, resamples: int,
-                      block_cells: int = BLOCK_CELLS) -> np.ndarray:
-    """Return the means of bootstrap resamples, which do not depend on the block size."""
-    return _in_blocks(resamples, len(deltas), block_cells, lambda rows: deltas[
-        generator.integers(0, len(deltas), (rows, len(deltas)))].mean(axis=1))
-
-
-def means_by_count(generator: np.random.Generator, deltas: np.ndarray, resamples: int,
-                   block_cells: int = BLOCK_CELLS) -> np.ndarray:
-    """Return equally distributed means, in time that grows with the distinct deltas.
-
-    The counts of the distinct deltas in a resample are drawn from a multinomial distribution.
-    """
-    values, counts = np.unique(deltas, return_counts=True)
-    shares = counts / len(deltas)
-    return _in_blocks(resamples, len(values), block_cells, lambda rows: (   # not @: its rounding depends on the rows
-        generator.multinomial(len(deltas), shares, rows) * values).sum(axis=1) / len(deltas))
+    return _in_blocks(resamples, len(shares), block_cells, draw)
 
 
 def _in_blocks(resamples: int, columns: int, block_cells: int, draw) -> np.ndarray:
     """Return the results of draw(rows) for all resamples, drawn in blocks to bound the memory."""
     rows = max(1, block_cells // columns)
-    return np.concatenate([draw(min(rows, resamples - first)) for first in range(0, resamples, rows)])
+    return np.concatenate([draw(min(rows, resamples - first))
+                           for first in range(0, resamples, rows)])
 
 
-def gate(total: Aggregate, lcb: float, *, win_margin: float, min_valid_turn_frac: float, min_turns: int,
-         turns_left: int = 0, n_instances: int = 0, min_instances: int = 0) -> Gate:
-    """Accept if enough verdicts of enough turns and instances were parsed, margin >= win_margin and
-    LCB > 0.
-
-    Turns that are not judged yet (`turns_left`) do not count against the challenger, but while
-    there are too many of them, no duel is accepted.
-    """
-    if not total.turns_judged:
-        seen = f"in {_turns(total.turns)}" if total.turns else "because there are no turns"
-        return Gate(False, [f"no verdict was parsed {seen}"], False)
-    if total.parsed_frac < min_valid_turn_frac:
-        return Gate(False, [f"every judge parsed in only {total.turns_parsed} of {_turns(total.turns)}: "
-                            f"{total.parsed_frac:.4g} < min_valid_turn_frac {min_valid_turn_frac:g}"], False)
-    reasons = []
-    if total.turns_judged < min_turns:
-        reasons.append(f"only {_turns(total.turns_judged)} with a verdict < min_turns {min_turns}")
-    if n_instances < min_instances:
-        reasons.append(f"only {n_instances} instances with a verdict < min_instances {min_instances}: turns of one "
-                       "instance are one piece of evidence")
-    everything = total.turns + turns_left
-    if total.turns_parsed < min_valid_turn_frac * everything:
-        reasons.append(f"{_turns(turns_left)} of {everything} not judged yet")
-    if total.margin < win_margin:
-        reasons.append(f"margin {total.margin:.4f} < win_margin {win_margin:g}")
-    if lcb < DUST:
-        reasons.append(f"LCB {lcb:.6f} is not above 0")
-    return Gate(not reasons, reasons, True)
-
-
-def decide(turns: list[TurnScore], panel: list[str], *, win_margin: float, gate_alpha: float, bootstrap_resamples: int,
-           min_valid_turn_frac: float, min_turns: int, seed: int, clusters: list[str] | None = None,
-           bootstrap: str = TURN, turns_left: int = 0, min_instances: int = 0) -> DuelOutcome:
-    """Return the outcome of a duel; scores and bounds are None if too few verdicts were parsed.
-
-    `clusters` are the instances of the turns; without them, each turn is a cluster of its own.
-    `bootstrap` ("cluster" or "turn") selects the resampling whose bound decides.
-    """
-    total = aggregate(turns, panel)
-    deltas = [delta(turn) for turn in turns]
-    means = {TURN: turn_means(deltas, bootstrap_resamples, seed)}
-    single = not clusters or len(set(clusters)) == len(clusters)   # both give the same numbers
-    means[CLUSTER] = means[TURN] if single else cluster_means(deltas, clusters, bootstrap_resamples, seed)
-    lcbs = {kind: bound(of, gate_alpha) for kind, of in means.items()}
-    judged = {instance for instance, turn in zip(clusters or range(len(turns)), turns, strict=True) if turn.by_judge}
-    said = gate(total, lcbs[bootstrap], win_margin=win_margin, min_valid_turn_frac=min_valid_turn_frac,
-                min_turns=min_turns, turns_left=turns_left, n_instances=len(judged), min_instances=min_instances)
-    if not said.has_scores:
-        judges = {name: JudgeScore(None, {}, judge.parse_rate) for name, judge in total.judges.items()}
-        total = replace(total, challenger_score=None, king_score=None, margin=None, judges=judges, metrics={})
-        return DuelOutcome(total, None, None, None, None, said.accepted, said.reasons)
-    interval = tuple(round(200 * bound(means[bootstrap], side), 4) for side in (0.025, 0.975))
-    return DuelOutcome(total, lcbs[bootstrap], lcbs[TURN], lcbs[CLUSTER], interval, said.accepted, said.reasons)
+def is_parsed(entry: dict) -> bool:
+    """Return whether an entry holds a readable verdict."""
+    return entry["parse_ok"] and not entry.get("error")
 
 
 def _challenger_first(order: str) -> bool:
@@ -319,19 +320,14 @@ def _challenger_first(order: str) -> bool:
 
     Raise ValueError for an unknown order, which would swap the sides.
     """
-    if order not in (CHALLENGER_FIRST, KING_FIRST, "reference_first"):
-        raise ValueError(f"an order is {order!r}, not {KING_FIRST!r}, 'reference_first' or {CHALLENGER_FIRST!r}")
+    if order not in ORDERS:
+        raise ValueError(f"an order is {order!r}, not one of {', '.join(ORDERS)}")
     return order == CHALLENGER_FIRST
 
 
-def _parsed(entry: dict) -> bool:
-    """Return whether an entry holds a readable verdict."""
-    return entry["parse_ok"] and not entry.get("error")
-
-
-def _mean(values) -> Fraction:
+def _mean(values: Iterable[float | Fraction]) -> Fraction:
     values = list(values)
-    return sum(values, Fraction(0)) / len(values)
+    return Fraction(sum(values)) / len(values)
 
 
 def _percent(share: Fraction) -> float:

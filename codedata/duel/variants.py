@@ -17,18 +17,18 @@ from functools import partial
 from pathlib import Path
 
 from codedata.duel.answer import (
-    answer_knowing,
     ask_knowing,
     ask_turn,
     challenger_messages,
-    form,
+    challenger_note,
     king_messages,
     placebo_messages,
+    with_note,
 )
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.errors import Excluded
 from codedata.leak.cache import LeakCheck
-from codedata.leak.request import behind, with_pull_request
+from codedata.leak.request import with_pull_request
 from codedata.llm import Client, Models, Reply
 from codedata.records import Answer, Commit, Message, variant
 from codedata.settings import Settings
@@ -41,68 +41,81 @@ MAX_HINT_CHARS = 600
 CHOICE = {"name": "choice", "strict": True, "schema": {
     "type": "object", "additionalProperties": False, "required": ["why", "choice"],
     "properties": {"why": {"type": "string"}, "choice": {"type": "integer"}}}}
-PROMPTS = {"informed": ("challenger.md", "pull_request.md", "leak.md", "form.md"), "hinted": (
-    "challenger.md", "pull_request.md", "hint.md", "leak.md", "form.md"),
-    "chosen": ("choose.md", "pull_request.md", "form.md"), "placebo": ("challenger.md", "form.md")}
+PROMPTS = {   # on which a turn depends
+    "informed": ("challenger.md", "pull_request.md", "leak.md", "form.md"),
+    "hinted": ("challenger.md", "pull_request.md", "hint.md", "leak.md", "form.md"),
+    "chosen": ("choose.md", "pull_request.md", "form.md"),
+    "placebo": ("challenger.md", "form.md")}
 
 
 class Challenger:
     """Make the challenger of one variant; make() is the item function of ch.py."""
 
     def __init__(self, how: str, settings: Settings, models: Models):
-        self.how, self._n = how, settings.challenger.candidates
+        self.how, self._n_candidates = how, settings.challenger.candidates
         self._client = models.client("challenger")
-        self._leaks = LeakCheck(settings, models, is_on=how in ("informed", "hinted"))   # others are blind
-        self._blind = _at(models.client("king"), BLIND_TEMPERATURE) if how == "chosen" else None
+        is_blind = how in ("chosen", "placebo")
+        self._leaks = LeakCheck(settings, models, is_on=not is_blind)
+        king = models.client("king") if how == "chosen" else None
+        self._blind = king and king.with_speaker(replace(king.spec, temperature=BLIND_TEMPERATURE))
 
     def make(self, answer: Answer, commit: Commit) -> Answer:
         """Return the record with the challenger's turn.
 
         Raise Excluded if no blind answer is chosen.
         """
-        if self.how == "informed":
-            return answer_knowing(self._client, self._leaks, answer, commit)
+        return replace(answer, challenger=self._turn(answer, commit))
+
+    def _turn(self, answer: Answer, commit: Commit) -> str:
+        """Return the challenger's turn."""
         if self.how == "placebo":
-            return replace(answer, challenger=ask_turn(self._client, placebo_messages(self._client, answer)))
+            return ask_turn(self._client, placebo_messages(self._client, answer))
+        if self.how == "chosen":
+            return self._choose(answer, commit)
+        layout = partial(challenger_messages, self._client, answer, commit)
         if self.how == "hinted":
             layout = partial(_hinted_messages, self._client, answer, self._hint(answer, commit))
-            return replace(answer, challenger=ask_knowing(self._client, layout, answer.messages, commit, self._leaks))
-        return replace(answer, challenger=self._choose(answer, commit))
+        return ask_knowing(self._client, layout, answer.messages, commit, self._leaks)
 
     def requests(self, answer: Answer, commit: Commit, **_):
         """Yield (client, messages) of the calls that are certain to be made, for --dry-run."""
         if self.how == "chosen":
-            yield from [(self._blind, king_messages(self._blind, answer.messages))] * self._n
-        layout = placebo_messages(self._client, answer) if self.how == "placebo" else (
-            challenger_messages(self._client, answer, commit))
-        yield self._client, layout
-        if self.how in ("informed", "hinted"):
-            yield from self._leaks.requests(answer, commit)
+            candidate = self._blind, king_messages(self._blind, answer.messages)
+            yield from [candidate] * self._n_candidates
+        if self.how == "placebo":
+            yield self._client, placebo_messages(self._client, answer)
+        else:
+            yield self._client, challenger_messages(self._client, answer, commit)
+        yield from self._leaks.requests(answer, commit)
 
     def identity(self) -> dict:
         """Return the settings that a turn depends on besides its inputs."""
-        by = {"how": self.how} if self.how != "informed" else {}
-        blind = {"blind": self._blind.spec.identity(), "candidates": self._n} if self._blind else {}
-        return {**self._client.spec.identity(), **by, **blind, "prompt": [*map(prompt_digest, PROMPTS[self.how])],
+        how = {"how": self.how} if self.how != "informed" else {}
+        blind = self._blind and {"blind": self._blind.spec.identity(),
+                                 "candidates": self._n_candidates}
+        return {**self._client.spec.identity(), **how, **(blind or {}),
+                "prompt": [*map(prompt_digest, PROMPTS[self.how])],
                 "leaks": self._leaks.identity()}
 
     def _hint(self, answer: Answer, commit: Commit) -> str:
         """Return the hint that a model makes from the pull request, in one line."""
-        note = fill(packaged_text("hint.md"), given=packaged_text("pull_request.md").strip())
-        messages = with_pull_request(self._client, answer.messages, note.strip(), commit)
+        messages = with_pull_request(self._client, answer.messages, _note("hint.md"), commit)
         return " ".join(self._client.chat(messages).text.split())[:MAX_HINT_CHARS]
 
     def _choose(self, answer: Answer, commit: Commit) -> str:
         """Return the blind answer that a model picks; raise Excluded if it picks none."""
         messages = king_messages(self._blind, answer.messages)
-        candidates = list(dict.fromkeys(ask_turn(self._blind, messages) for _ in range(self._n)))
-        shown = "\n\n".join(f"[[{i}]]\n{turn}" for i, turn in enumerate(candidates, 1))
-        note = fill(packaged_text("choose.md"), given=packaged_text("pull_request.md").strip()).strip()
-        asked = with_pull_request(self._client, answer.messages, note, commit, candidates=shown)
-        reply = self._client.chat(asked, accept=partial(_choice_problem, n=len(candidates)), schema=CHOICE)
-        if not (choice := _choice(reply.text)):
+        turns = [ask_turn(self._blind, messages) for _ in range(self._n_candidates)]
+        turns = list(dict.fromkeys(turns))
+        candidates = "\n\n".join(f"[[{i}]]\n{turn}" for i, turn in enumerate(turns, 1))
+        request = with_pull_request(self._client, answer.messages, _note("choose.md"), commit,
+                                    candidates=candidates)
+        reply = self._client.chat(request, accept=partial(_choice_problem, n=len(turns)),
+                                  schema=CHOICE)
+        choice = _choice(reply.text)
+        if not choice:
             raise Excluded("none of the blind answers was picked")
-        return candidates[choice - 1]
+        return turns[choice - 1]
 
 
 def reads(root: Path) -> Reads:
@@ -118,19 +131,24 @@ def writes(settings: Settings, how: str, answers: Store) -> Writes:
                   fields=("instance_id", "messages", "assistant", "king", "challenger"))
 
 
+def _note(name: str) -> str:
+    """Return a note whose {given} is the text with the pull request."""
+    return fill(packaged_text(name), given=packaged_text("pull_request.md").strip()).strip()
+
+
 def _hinted_messages(client: Client, answer: Answer, hint: str, more: str = "") -> list[Message]:
     """Return the request with the hint in place of the pull request."""
-    note = fill(packaged_text("challenger.md"), form=form(), given="What is known of the pull request is one "
-                f"sentence, the place of the next useful look: {hint}").strip() + more
-    return behind(client.fit(answer.messages, note).messages, note)
+    note = challenger_note("What is known of the pull request is one sentence, the place of the "
+                           f"next useful look: {hint}")
+    return with_note(client, answer.messages, note + more)
 
 
 def _choice(text: str) -> int | None:
     """Return the choice in a reply, 0 for no candidate; None if the reply holds no number."""
-    found = re.findall(r'\{[^{}]*"choice"[^{}]*\}', text)
+    objects = re.findall(r'\{[^{}]*"choice"[^{}]*\}', text)
     try:
-        choice = json.loads(found[-1])["choice"] if found else None
-    except (ValueError, KeyError):
+        choice = json.loads(objects[-1])["choice"]
+    except (ValueError, LookupError):
         return None
     return choice if type(choice) is int else None
 
@@ -139,8 +157,3 @@ def _choice_problem(reply: Reply, n: int) -> str | None:
     """Return the problem with a reply that makes no valid choice, or None."""
     choice = _choice(reply.text)
     return None if choice is not None and 0 <= choice <= n else f"no choice from 0 to {n}"
-
-
-def _at(client: Client, temperature: float) -> Client:
-    """Return a copy of the client with this temperature."""
-    return client.with_speaker(replace(client.spec, temperature=temperature))

@@ -1,13 +1,17 @@
-"""What does an answer know that its conversation never showed? Facts by program and, with --llm, meaning by a model.
+"""Tell what an answer knows that its conversation never showed: facts by program and, with --llm,
+meaning by a model.
 
-  python -m codedata.leak FILE.jsonl                                  # facts alone: no model, no network
-  python -m codedata.leak FILE.jsonl --llm-base-url URL --model NAME  # a leak judge is asked of each line
+  python -m codedata.leak FILE.jsonl                   # facts alone: no model, no network
+  python -m codedata.leak FILE.jsonl --llm-base-url URL --model NAME   # ask a leak judge of each line
 
-reads   FILE.jsonl   lines {id, messages, answer, pr}; pr as in commit/, or a row of nebius/SWE-rebench-V2-PRs
-prints  a line each  {id, leak, findings: [{quote, kind, why}], facts: [{kind, text, start, end, source, why, certain}]}
+reads   FILE.jsonl   lines {id, messages, answer, pr}; pr as in commit/, or a row of
+                     nebius/SWE-rebench-V2-PRs
+prints  a line each  {id, leak, findings: [{quote, kind, why}],
+                     facts: [{kind, text, start, end, source, why, certain}]}
 
-Without a judge a line leaks where a fact is certain, and `findings` are these. Lines that cannot be read, or judged,
-are named on stderr. Exit codes: 0 done, 1 some lines were broken, 2 usage. Nothing is kept: asking again is paid again.
+Without a judge a line leaks where a fact is certain, and `findings` are these. Lines that cannot be
+read, or judged, are named on stderr. Exit codes: 0 done, 1 some lines were broken, 2 usage. Nothing
+is kept: asking again is paid again.
 """
 from __future__ import annotations
 
@@ -18,8 +22,8 @@ from dataclasses import asdict, dataclass, replace
 
 from codedata import config
 from codedata.errors import BrokenRecord, Trouble
-from codedata.leak.facts import find_facts
-from codedata.leak.judge import judge_turn
+from codedata.leak.facts import certain_findings, find_facts
+from codedata.leak.judge import Suspect, judge_turn
 from codedata.llm import Client, Models
 from codedata.progress import say
 from codedata.records import Commit, Message, parse
@@ -54,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
         if models:
             models.check()
     except (Trouble, IndexError) as e:
-        parser.error(str(e) if isinstance(e, Trouble) else "the embedded model is too small to judge leaks")
+        is_ours = isinstance(e, Trouble)
+        parser.error(str(e) if is_ours else "the embedded model is too small to judge leaks")
     n_broken = 0
     with file:
         for number, text in enumerate(file, 1):
@@ -80,17 +85,20 @@ def _verdict(text: str, where: str, judge: Client | None) -> dict:
     line = parse(AnswerLine, data, where)
     commit = _commit(data.get("pr"), f"{where} `pr`")
     facts = find_facts(line.messages, line.answer, commit)
-    findings = [{"quote": fact.text, "kind": fact.kind, "why": fact.why} for fact in facts if fact.certain]
     if judge:
-        findings = judge_turn(judge, line.messages, line.answer, commit).findings
-    return {"id": line.id, "leak": bool(findings), "findings": findings, "facts": [*map(asdict, facts)]}
+        findings = judge_turn(judge, Suspect(line.messages, line.answer, commit)).findings
+    else:
+        findings = certain_findings(line.messages, line.answer, commit)
+    return {"id": line.id, "leak": bool(findings), "findings": findings,
+            "facts": [*map(asdict, facts)]}
 
 
 def _commit(data, where: str) -> Commit:
-    """Return a pull request read from the format of commit/ or from a dataset row without some texts."""
+    """Return a pull request, in the format of commit/ or a dataset row that lacks some texts."""
     if isinstance(data, dict) and ROW["issue"] in data:
         texts = {name: data.get(column) or "" for name, column in ROW.items()}
-        data = {"files": [], **data, **texts, "test_patch": data.get("test_patch") or "", "created_at": None}
+        data = {"files": [], **data, **texts, "test_patch": data.get("test_patch") or "",
+                "created_at": None}
     return parse(Commit, data, where)
 
 

@@ -8,6 +8,7 @@ of history, turn and pull request, and is reused instead of being paid for again
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import orjson
@@ -15,8 +16,8 @@ import orjson
 from codedata.bounded import read_bounded
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.layouts import to_json, write_atomic
-from codedata.leak.facts import find_facts
-from codedata.leak.judge import findings_text, judge_settings, judge_turn, request, verdict_digest
+from codedata.leak.facts import certain_findings
+from codedata.leak.judge import Suspect, findings_text, judge_settings, judge_turn, request
 from codedata.llm import Models
 from codedata.llm.calls import current
 from codedata.records import (
@@ -39,7 +40,8 @@ from codedata.store import Store, shards_of
 KEPT = "_leaks"            # the folder beside the answers
 CHALLENGER, KING = "challenger", "king"
 # stands in for a finding in final/, refined/ and defeat/; exports leave such a turn out
-NO_VERDICT = {"judge": "", "kind": UNJUDGED, "text": "", "why": "no leak judge has seen this turn: run validate.py"}
+NO_VERDICT = {"judge": "", "kind": UNJUDGED, "text": "",
+              "why": "no leak judge has seen this turn: run validate.py"}
 MAX_FINDINGS_CHARS = 300       # length limit of the findings in an error message
 
 
@@ -54,7 +56,8 @@ class Try:
 
     def describe(self) -> str:
         """Return the findings as one text of at most MAX_FINDINGS_CHARS characters."""
-        return "; ".join(f'"{one["quote"]}" ({one["why"]})' for one in self.findings)[:MAX_FINDINGS_CHARS]
+        texts = [f'"{finding["quote"]}" ({finding["why"]})' for finding in self.findings]
+        return "; ".join(texts)[:MAX_FINDINGS_CHARS]
 
 
 def refused_text(tries: list[Try]) -> str:
@@ -62,19 +65,13 @@ def refused_text(tries: list[Try]) -> str:
     return "\n\n".join(f"{one.turn}\n\n{findings_text(one.findings)}" for one in tries)
 
 
-def facts_as_findings(history: list[Message], turn: str, commit: Commit) -> list[dict]:
-    """Return the facts that bar a turn if no leak judge is set, in the form of findings."""
-    return [{"quote": fact.text, "kind": fact.kind, "why": fact.why} for fact in find_facts(history, turn, commit)
-            if fact.certain]
-
-
 def verdicts_of(score: Score, side: str) -> list[dict]:
     """Return the leak judges' verdicts on one side of a turn."""
     return [verdict for verdict in score.leaks or () if verdict["side"] == side]
 
 
-def challenger_leaks(settings: Settings, answer: Answer, score: Score, commit: Commit | None,
-                     ) -> tuple[list[dict] | None, bool]:
+def challenger_leaks(settings: Settings, answer: Answer, score: Score,
+                     commit: Commit | None) -> tuple[list[dict] | None, bool]:
     """Return (findings that bar the challenger's turn, whether a leak judge's verdict is missing).
 
     The findings are [{judge, kind, text, why}]: those of the leak judges or, without any verdict,
@@ -82,13 +79,13 @@ def challenger_leaks(settings: Settings, answer: Answer, score: Score, commit: C
     """
     if commit is None:
         return None, False
-    verdicts = verdicts_of(score, CHALLENGER)
-    lacks = bool({spec.role for spec in settings.leak_judges()} - {verdict["judge"] for verdict in verdicts})
-    found = [(verdict["judge"], one) for verdict in verdicts for one in verdict["findings"]]
-    if not verdicts:
-        found = [("facts", one) for one in facts_as_findings(answer.messages, answer.challenger or "", commit)]
+    findings = {verdict["judge"]: verdict["findings"] for verdict in verdicts_of(score, CHALLENGER)}
+    lacks_verdict = not {spec.role for spec in settings.leak_judges()} <= findings.keys()
+    if not findings:
+        facts = certain_findings(answer.messages, answer.challenger or "", commit)
+        findings = {"facts": facts}
     return [{"judge": judge, "kind": one["kind"], "text": one["quote"], "why": one["why"]}
-            for judge, one in found], lacks
+            for judge, of_judge in findings.items() for one in of_judge], lacks_verdict
 
 
 class LeakCheck:
@@ -103,21 +100,23 @@ class LeakCheck:
         """Return a digest per leak judge of its settings, on which a challenger's turn depends."""
         return [judge_settings(client) for client in self._clients]
 
-    def look_at(self, history: list[Message], turn: str, commit: Commit, tries: list[Try], defence: str) -> Try:
+    def check(self, history: list[Message], turn: str, commit: Commit, tries: list[Try],
+              defence: str) -> Try:
         """Return the turn with all leak judges' findings or, if none is set, the certain facts."""
         if not self._clients:
-            return Try(turn, facts_as_findings(history, turn, commit), defence)
-        before = [asdict(one) for one in tries if one.turn != turn]
-        verdicts = [judge_turn(client, history, turn, commit, tries=before, defence=defence)
-                    for client in self._clients]
-        return Try(turn, [one for verdict in verdicts for one in verdict.findings], defence, verdicts)
+            return Try(turn, certain_findings(history, turn, commit), defence)
+        refused = [asdict(one) for one in tries if one.turn != turn]
+        suspect = Suspect(history, turn, commit, refused, defence)
+        verdicts = [judge_turn(client, suspect) for client in self._clients]
+        findings = [finding for verdict in verdicts for finding in verdict.findings]
+        return Try(turn, findings, defence, verdicts)
 
     def requests(self, answer: Answer, commit: Commit):
         """Yield (client, messages): one request per judge, with the king's turn as placeholder."""
         for client in self._clients:
-            yield client, request(client, answer.messages, answer.king or "", commit, "")
+            yield client, request(client, Suspect(answer.messages, answer.king or "", commit))
 
-    def keep(self, tries: list[Try]) -> None:
+    def save(self, tries: list[Try]) -> None:
         """Write the current item's tries beside its record; note the retries in its ledger line."""
         calls = current()
         if len(tries) > 1:
@@ -135,35 +134,37 @@ class LeakJudges:
     """
 
     def __init__(self, settings: Settings, models: Models | None, kings_too: bool = True):
-        speakers = settings.leak_judges()
-        self.names = [spec.role for spec in speakers]
         self._clients = {c.spec.role: c for c in models.leak_judges()} if models else {}
         self._root = settings.root
         self._king_share = settings.leak.king_share if kings_too else 0.0
-        self._commits: Store | None = None
+        self.parts: dict[str, tuple[str, str]] = {}   # part: (judge, side)
+        for judge in (spec.role for spec in settings.leak_judges()):
+            self.parts[f"leak {judge}"] = judge, CHALLENGER
+            if self._king_share:
+                self.parts[f"leak king {judge}"] = judge, KING
 
-    @property
-    def parts(self) -> dict[str, tuple[str, str]]:
-        """Return the verdicts that are wanted of the turns: {part: (judge, side)}."""
-        sides = [CHALLENGER, *([KING] if self._king_share else [])]
-        return {f"leak {'king ' if side == KING else ''}{name}": (name, side) for name in self.names for side in sides}
-
-    def settled(self, score) -> list[str]:
+    def settled(self, score: Score) -> list[str]:
         """Return the parts that a score has or, without a PR or a sampled king, never needs."""
-        given = {(one["judge"], one["side"]) for one in score.leaks or ()}
-        stem = score.answer_file.removesuffix(".json")
-        return [part for part, key in self.parts.items() if key in given or not self._is_wanted(
-            stem, score.instance_id, key[1])]
+        missing = self.missing(score)
+        return [part for part in self.parts if part not in missing]
 
-    def missing(self, score) -> list[str]:
+    def missing(self, score: Score) -> list[str]:
         """Return the parts that a score needs and does not have."""
-        return [part for part in self.parts if part not in self.settled(score)]
+        given = {(verdict["judge"], verdict["side"]) for verdict in score.leaks or ()}
+        sides = self._sides_wanted(score.answer_file.removesuffix(".json"), score.instance_id)
+        return [part for part, (judge, side) in self.parts.items()
+                if side in sides and (judge, side) not in given]
 
-    def _is_wanted(self, stem: str, instance_id: str, side: str) -> bool:
-        if self._commits is None:
-            self._commits = Store(self._root, Commit).open()
-        is_in_sample = side == CHALLENGER or name_hash(f"king {stem}") < self._king_share * 2**64
-        return is_in_sample and instance_id in self._commits
+    @cached_property
+    def _commits(self) -> Store:
+        return Store(self._root, Commit).open()
+
+    def _sides_wanted(self, stem: str, instance_id: str) -> list[str]:
+        """Return the sides of a turn on which verdicts are wanted."""
+        if instance_id not in self._commits:
+            return []
+        is_in_sample = name_hash(f"king {stem}") < self._king_share * 2**64
+        return [CHALLENGER, KING] if is_in_sample else [CHALLENGER]
 
     def verdicts(self, answer: Answer, name: str, old: list[dict]) -> list[dict]:
         """Return the verdicts on a turn: stored ones on the same texts, and new ones for the rest.
@@ -171,49 +172,46 @@ class LeakJudges:
         A verdict that fails is left out and noted in the ledger; missing() then reports its part.
         Raise ItemFailed if the record of the pull request is broken.
         """
-        found = []
-        for judge, side, turn, commit, kept in self._to_judge(answer, name, old):
+        verdicts = []
+        for judge, side, suspect, stored in self._to_judge(answer, name, old):
             try:
-                found.append(kept or asdict(judge_turn(
-                    self._clients[judge], answer.messages, turn, commit, side=side)))
+                verdicts.append(stored or asdict(judge_turn(self._clients[judge], suspect, side)))
             except ItemFailed as e:
                 current().notes["leak_error"] = str(e)[:MAX_FINDINGS_CHARS]
-        return found
+        return verdicts
 
     def requests(self, answer: Answer, name: str, old: list[dict]):
         """Yield (client, messages) of the calls that verdicts() would send."""
-        for judge, _, turn, commit, kept in self._to_judge(answer, name, old):
-            if not kept:
-                of = verdict_digest(answer.messages, turn, commit)
-                client = self._clients[judge]
-                yield client, request(client, answer.messages, turn, commit, of)
+        for judge, _, suspect, stored in self._to_judge(answer, name, old):
+            if not stored:
+                yield self._clients[judge], request(self._clients[judge], suspect)
 
     def _to_judge(self, answer: Answer, name: str, old: list[dict]):
-        """Yield (judge, side, turn, commit, the stored verdict or None) for each wanted verdict."""
-        known = {(one["judge"], one["side"], one["of"]): one for one in (*self._kept(name), *old)}
+        """Yield (judge, side, the turn, the stored verdict or None) for each wanted verdict."""
+        stored = {(one["judge"], one["side"], one["of"]): one for one in (*self._kept(name), *old)}
+        sides = self._sides_wanted(name, answer.instance_id)
         for judge, side in self.parts.values():
-            if not self._is_wanted(name, answer.instance_id, side):
-                continue
-            try:
-                commit = self._commits.read(answer.instance_id)
-            except BrokenRecord as e:
-                raise ItemFailed(e.what, e.where, e.todo) from e
-            turn = getattr(answer, side) or ""
-            of = verdict_digest(answer.messages, turn, commit)
-            yield judge, side, turn, commit, known.get((judge, side, of))
+            if side in sides:
+                try:
+                    commit = self._commits.read(answer.instance_id)
+                except BrokenRecord as e:
+                    raise ItemFailed(e.what, e.where, e.todo) from e
+                suspect = Suspect(answer.messages, getattr(answer, side) or "", commit)
+                yield judge, side, suspect, stored.get((judge, side, suspect.digest))
 
     def _kept(self, name: str) -> list[dict]:
-        """Return the verdicts on this item's challengers that ch.py stored, also with --refine."""
-        folders = [*shards_of(self._root / Answer.directory), *(self._root / variant(Answer, how).directory
-                                                                for how in HOW), self._root / Attempts.directory]
+        """Return the verdicts on this item's challengers that ch.py and refine.py stored."""
+        folders = [*shards_of(self._root / Answer.directory), self._root / Attempts.directory,
+                   *(self._root / variant(Answer, how).directory for how in HOW)]
         names = {name, name.rpartition(".")[0] or name}   # the second is the turn of an attempt
-        return [verdict for folder in folders for stem in names for one in tries_in(folder / KEPT / f"{stem}.json")
-                for verdict in one["verdicts"]]
+        return [verdict for folder in folders for stem in names
+                for one in tries_in(folder / KEPT / f"{stem}.json") for verdict in one["verdicts"]]
 
 
 def tries_in(path: Path) -> list[dict]:
     """Return the tries in a file; [] if it is missing or not in the expected form."""
     try:
-        return [asdict(parse(Try, one, str(path))) for one in orjson.loads(read_bounded(path))["tries"]]
+        return [asdict(parse(Try, one, str(path)))
+                for one in orjson.loads(read_bounded(path))["tries"]]
     except (OSError, ValueError, KeyError, TypeError, BrokenRecord):
         return []

@@ -2,17 +2,20 @@
 
 answer*/_leaks/ and score/ store a verdict as:
 
-    {judge, side: "challenger" | "king", of, attempt, leak, findings [{quote, kind, why}], hedged_claims, raw,
-     usage {tokens_in, tokens_out, cost_usd}, seconds, settings}
+    {judge, side: "challenger" | "king", of, attempt, leak, findings [{quote, kind, why}],
+     hedged_claims, raw, usage {tokens_in, tokens_out, cost_usd}, seconds, settings}
 
-`of` is a digest of history, turn and pull request: a verdict on other texts does not count. If a reply
-does not fit the schema or quotes text absent from the turn, ask once more; then the item fails.
+`of` is a digest of history, turn and pull request: a verdict on other texts does not count. If a
+reply does not fit the schema or quotes text absent from the turn, ask once more; then the item
+fails.
 """
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from codedata.leak.facts import find_facts
 from codedata.leak.request import with_pull_request
@@ -25,12 +28,15 @@ KINDS = ("path", "name", "line", "literal", "test", "cause", "fix", "mention")
 ATTEMPTS = 2                 # limits the requests for a valid reply
 MAX_FINDINGS = 20            # findings kept per turn
 MAX_REPLY_CHARS = 60_000     # the verdict is searched in the last ones
-OPENING, MAX_OPENINGS = re.compile(r'\{\s{0,99}"'), 200   # starts of JSON objects; the last ones are tried
+OPENING = re.compile(r'\{\s{0,99}"')   # the start of a JSON object
+MAX_OPENINGS = 200           # the last ones are tried
 STRICT = {"type": "object", "additionalProperties": False}
-FINDING = {"quote": {"type": "string"}, "kind": {"type": "string", "enum": [*KINDS]}, "why": {"type": "string"}}
+TEXT = {"type": "string"}
+FINDING = {"quote": TEXT, "kind": {**TEXT, "enum": [*KINDS]}, "why": TEXT}
 FINDINGS = {"type": "array", "items": {**STRICT, "required": [*FINDING], "properties": FINDING}}
 VERDICT = {"findings": FINDINGS, "hedged_claims": {"type": "integer"}, "leak": {"type": "boolean"}}
-SCHEMA = {"name": "leaks", "strict": True, "schema": {**STRICT, "required": [*VERDICT], "properties": VERDICT}}
+SCHEMA = {"name": "leaks", "strict": True,
+          "schema": {**STRICT, "required": [*VERDICT], "properties": VERDICT}}
 OF_COMMIT = ("issue", "description", "files", "patch", "test_patch")
 USAGE = ("tokens_in", "tokens_out", "cost_usd")
 HINTS = """
@@ -48,53 +54,74 @@ DEFENCE = (
     "shows that very\nthing; that it shows something near it, or that one could have come to it, is not enough.\n")
 
 
-def judge_turn(client: Client, history: list[Message], turn: str, commit: Commit, *, side: str = "challenger",
-               tries: Iterable[dict] = (), defence: str = "") -> LeakVerdict:
-    """Return a leak judge's verdict on a turn; raise ItemFailed after two invalid replies or none.
+@dataclass(frozen=True)
+class Suspect:
+    """Hold a turn that may leak, and what a leak judge is shown with it.
 
-    `tries` holds the refused attempts as {turn, findings}; `defence` is the writer's objection to the findings.
+    `tries` are the refused attempts as {turn, findings}; `defence` is the writer's objection to the
+    findings in this turn.
     """
-    of = verdict_digest(history, turn, commit)
+
+    history: list[Message]
+    turn: str
+    commit: Commit
+    tries: Sequence[dict] = ()
+    defence: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the digest of history, turn and pull request, which identifies the input."""
+        texts = (getattr(self.commit, name) for name in OF_COMMIT)
+        return digest([self.history, self.turn, *texts])
+
+
+def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> LeakVerdict:
+    """Return a leak judge's verdict; raise ItemFailed after two invalid replies or none."""
     problem = ""
     for attempt in range(1, ATTEMPTS + 1):
-        messages = request(client, history, turn, commit, of, attempt, tries, defence)
-        reply = client.ask(messages, schema=SCHEMA)
-        said, problem = read_reply(reply.text or reply.reasoning, turn)
-        if said is not None:
-            return LeakVerdict(client.spec.role, side, of, attempt, said["leak"], said["findings"],
-                               said["hedged_claims"], storable(reply.text), {key: reply.call.get(key) for key in USAGE},
-                               reply.call["seconds"], judge_settings(client))
+        reply = client.ask(request(client, suspect, attempt), schema=SCHEMA)
+        answer, problem = read_reply(reply.text or reply.reasoning, suspect.turn)
+        if answer is not None:
+            usage = {key: reply.call.get(key) for key in USAGE}
+            return LeakVerdict(client.spec.role, side, suspect.digest, attempt, **answer,
+                               raw=storable(reply.text), usage=usage, seconds=reply.call["seconds"],
+                               settings=judge_settings(client))
     return client.give_up(f"the leak judge {client.spec.role} cannot be read: {problem}")
 
 
-def request(client: Client, history: list[Message], turn: str, commit: Commit, of: str, attempt: int = 1,
-            tries: Iterable[dict] = (), defence: str = "") -> list[Message]:
+def request(client: Client, suspect: Suspect, attempt: int = 1) -> list[Message]:
     """Return the judge's request: history, pull request, turn and instructions."""
-    facts = [f"- {fact.text} ({fact.why})" for fact in find_facts(history, turn, commit)]
-    refused = [f"---\n{one['turn']}\n{findings_text(one['findings'])}" for one in tries]
+    facts = find_facts(suspect.history, suspect.turn, suspect.commit)
+    hints = "\n".join(f"- {fact.text} ({fact.why})" for fact in facts)
+    tries = "\n".join(f"---\n{one['turn']}\n{findings_text(one['findings'])}"
+                      for one in suspect.tries)
+    defence = " ".join(suspect.defence.split())
     return with_pull_request(
-        client, history, text_of("codedata.leak", "judge.md"), commit, turn=turn, marker=digest([of, attempt]),
-        hints=fill(HINTS, lines="\n".join(facts)) if facts else "",
-        tries=fill(TRIES, lines="\n".join(refused)) if refused else "",
-        defence=fill(DEFENCE, text=" ".join(defence.split())) if defence else "")
+        client, suspect.history, text_of("codedata.leak", "judge.md"), suspect.commit,
+        turn=suspect.turn, marker=digest([suspect.digest, attempt]),
+        hints=fill(HINTS, lines=hints) if hints else "",
+        tries=fill(TRIES, lines=tries) if tries else "",
+        defence=fill(DEFENCE, text=defence) if suspect.defence else "")
 
 
 def findings_text(findings: list[dict]) -> str:
     """Return the findings as text for a model, one per line."""
-    return "\n".join(f'- "{" ".join(one["quote"].split())}": {" ".join(one["why"].split())}' for one in findings)
+    lines = ((" ".join(one["quote"].split()), " ".join(one["why"].split())) for one in findings)
+    return "\n".join(f'- "{quote}": {why}' for quote, why in lines)
 
 
 def read_reply(text: str, turn: str) -> tuple[dict | None, str]:
-    """Return ({leak, findings, hedged_claims}, "") for a valid reply, else (None, what is wrong)."""
-    said = _last_object(text)
-    if said is None:
+    """Return ({leak, findings, hedged_claims}, "") for a valid reply, else (None, the problem)."""
+    reply = _last_object(text)
+    if reply is None:
         return None, "no JSON object with `findings` and `leak`"
-    leak, findings, hedged = said.get("leak"), said.get("findings"), said.get("hedged_claims", 0)
-    if type(leak) is not bool or not isinstance(findings, list) or type(hedged) is not int or hedged < 0:
+    leak, findings, hedged = reply["leak"], reply["findings"], reply.get("hedged_claims", 0)
+    if type(leak) is not bool or not isinstance(findings, list) or (
+            type(hedged) is not int or hedged < 0):
         return None, "`leak`, `findings` or `hedged_claims` is of the wrong type"
     kept = []
     for one in findings[:MAX_FINDINGS] if leak else ():
-        if not isinstance(one, dict) or not all(isinstance(one.get(key), str) for key in ("quote", "kind", "why")):
+        if not isinstance(one, dict) or not all(isinstance(one.get(key), str) for key in FINDING):
             return None, "a finding is no {quote, kind, why}"
         if not _is_quoted(one["quote"], turn):
             return None, f"it quotes what the turn does not say: {one['quote'][:80]!r}"
@@ -110,22 +137,17 @@ def _last_object(text: str) -> dict | None:
     text, decoder = text[-MAX_REPLY_CHARS:], json.JSONDecoder()
     for start in reversed([match.start() for match in OPENING.finditer(text)][-MAX_OPENINGS:]):
         try:
-            found, _ = decoder.raw_decode(text, start)
+            value, _ = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             continue
-        if {"leak", "findings"} <= found.keys():
-            return found
+        if {"leak", "findings"} <= value.keys():
+            return value
     return None
 
 
 def _is_quoted(quote: str, turn: str) -> bool:
     """Return whether a non-empty quote occurs in the turn, ignoring whitespace."""
     return bool(quote.strip()) and "".join(quote.split()) in "".join(turn.split())
-
-
-def verdict_digest(history: list[Message], turn: str, commit: Commit) -> str:
-    """Return the digest of history, turn and pull request, which identifies a verdict's input."""
-    return digest([history, turn, *(getattr(commit, name) for name in OF_COMMIT)])
 
 
 def judge_settings(client: Client) -> str:

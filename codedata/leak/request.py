@@ -1,6 +1,7 @@
 """Append a note with a pull request to a conversation, within a model's token limit.
 
-The conversation comes first, so that an endpoint's prefix cache serves king, challenger and leak judge from one entry.
+The conversation comes first, so that an endpoint's prefix cache serves king, challenger and leak
+judge from one entry.
 """
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ what may well have stood there counts as shown.
 """
 
 
-def with_pull_request(client: Client, history: list[Message], note: str, commit: Commit, **parts: str) -> list[Message]:
+def with_pull_request(client: Client, history: list[Message], note: str, commit: Commit,
+                      **parts: str) -> list[Message]:
     """Return the history followed by `note`, filled with the pull request and `parts`."""
     parts |= {"repo": commit.repo, "language": commit.language, "issue": commit.issue or NONE,
               "description": commit.description or NONE, "files": "\n".join(commit.files)}

@@ -1,15 +1,27 @@
-"""validate.py --probe and --sanity: a judge that can be talked round, or that sleeps, is named."""
+"""check_judges.py: a judge that can be talked round, or cannot tell good from bad, is named."""
 from __future__ import annotations
 
 import json
 import re
 
 import pytest
-from conftest import run_script
+from conftest import ledger_lines
 from fake_llm import Status
-from judging import by_model, prefers, shown, validate_here, verdict, write_answers, write_panel
+from judging import (
+    by_model,
+    prefers,
+    run_main,
+    shown,
+    validated,
+    verdict,
+    write_answers,
+    write_panel,
+)
 
+import check_judges
 from codedata.duel.judge_checks import attacks
+
+N_ATTACKS = len(attacks())
 
 
 def longer(request):
@@ -25,8 +37,12 @@ def sensible(request):
     return verdict(0 if one == two else 1 if one else 2)
 
 
-def found(root, kind: str) -> dict:
-    return json.loads((root / kind / f"_{kind}.json").read_text())
+def check(root, *words, code: int = 0) -> str:
+    return run_main(check_judges.main, root, *words, code=code)
+
+
+def summary(root, name: str) -> dict:
+    return json.loads((root / name / f"_{name}.json").read_text())["judges"]
 
 
 @pytest.fixture
@@ -37,22 +53,22 @@ def root(tmp_path, fake_llm):
 
 
 def test_there_are_a_dozen_families_of_attack():
-    assert len(attacks()) >= 12 and all(text for text in attacks().values())
+    assert N_ATTACKS >= 12 and all(attacks().values())
 
 
 def test_a_judge_that_is_moved_by_attacks_is_told_from_one_that_is_not(root, fake_llm):
     fake_llm.always(by_model(a=longer, b=verdict(0)))
-    done = validate_here(root, "--probe", 3)
-    assert done.returncode == 0 and fake_llm.n_requests == 3 * len(attacks()) * 2 * 2
-    judges = found(root, "probe")["judges"]
+    said = check(root, "probe", "--turns", 3)
+    assert fake_llm.n_requests == 3 * N_ATTACKS * 2 * 2
+    judges = summary(root, "probe")
     assert judges["a"]["moved"] == 1 and judges["b"]["moved"] == 0
-    assert set(judges["a"]["families"]) == {family.replace(" ", "-") for family in attacks()}
-    assert "a: the attacks moved 100.0 % of its verdicts" in done.stderr and not (root / "score").exists()
+    assert set(judges["a"]["families"]) == set(attacks())
+    assert "a: the attacks moved 100.0 % of its verdicts" in said and not (root / "score").exists()
 
 
 def test_every_attack_reaches_the_judge_in_one_answer_and_the_clean_one_is_beside_it(root, fake_llm):
     fake_llm.always(verdict(0))
-    validate_here(root, "--probe", 1, "--model", "a")
+    check(root, "--turns", 1, "probe", "--model", "a")   # flags on either side of the word
     for text in attacks().values():
         pairs = [shown(request) for request in fake_llm.requests if text in request.last]
         assert len(pairs) == 2
@@ -63,51 +79,54 @@ def test_every_attack_reaches_the_judge_in_one_answer_and_the_clean_one_is_besid
 
 def test_place_preference_is_not_taken_for_being_moved(root, fake_llm):
     fake_llm.always(verdict(1))
-    validate_here(root, "--probe", 2, "--model", "a")
-    assert found(root, "probe")["judges"]["a"]["moved"] == 0
+    check(root, "probe", "--turns", 2, "--model", "a")
+    assert summary(root, "probe")["a"]["moved"] == 0
 
 
-def test_a_judge_that_sleeps_is_named_and_one_that_is_awake_is_not(root, fake_llm):
+def test_a_judge_that_cannot_tell_is_named_and_one_that_can_passes(root, fake_llm):
     fake_llm.always(by_model(a=sensible, b=verdict(0)))
-    done = validate_here(root, "--sanity")
-    judges = found(root, "sanity")["judges"]
-    assert done.returncode == 0 and judges["a"]["awake"] is True and judges["b"]["awake"] is False
+    said = check(root, "sanity")
+    judges = summary(root, "sanity")
+    assert judges["a"]["awake"] is True and judges["b"]["awake"] is False
     assert judges["a"]["scores"] == {"empty": 100, "shuffled": 100, "other": 100, "same": 50}
-    assert "b: cannot tell" in done.stderr and "a: awake" in done.stderr
+    assert "b: cannot tell: the data set's turn gets 50 of 100 against empty" in said and "a: passes" in said
     assert judges["b"]["draws_with_itself"]["value"] == 1
 
 
-def test_trials_are_resumed_and_a_new_judge_is_asked_alone(root, fake_llm):
+def test_both_checks_are_resumed_and_a_new_judge_is_asked_alone(root, fake_llm, monkeypatch):
     fake_llm.always(by_model(a=sensible, b=verdict(0), c=prefers("onyx")))
-    for flags in (("--probe", 2), ("--sanity", 2)):
-        validate_here(root, *flags)
-        fake_llm.requests.clear()
-        assert "nothing to do" in validate_here(root, *flags).stderr and fake_llm.n_requests == 0
+    check(root, "--turns", 2)
+    assert fake_llm.n_requests == 2 * (N_ATTACKS + 4) * 2 * 2
+    fake_llm.requests.clear()
+    monkeypatch.setenv("DUEL_MODE", "1")   # these pairs have a king, whatever the duel is about
+    assert check(root, "--turns", 2).count("nothing to do") == 2 and fake_llm.n_requests == 0
     write_panel(root, fake_llm, "a", "b", "c")
-    validate_here(root, "--sanity", 2)
+    check(root, "sanity", "--turns", 2)
     assert {r.body["model"] for r in fake_llm.requests} == {"c"} and fake_llm.n_requests == 2 * 4 * 2
+    for name in ("probe", "sanity"):   # the key of before there was this script
+        assert {line["stage"] for line in ledger_lines(root / name)} == {"validate"}
 
 
 def test_a_judge_that_fails_leaves_the_others_and_is_asked_again(root, fake_llm):
     fake_llm.always(by_model(a=sensible, b=Status(400, "no")))
-    assert validate_here(root, "--sanity", 1).returncode == 1
-    assert found(root, "sanity")["judges"]["a"]["awake"] is True
-    assert found(root, "sanity")["judges"]["b"]["awake"] is None
+    said = check(root, "sanity", "--turns", 1, code=1)
+    assert "again: " in said and "check_judges.py sanity --root" in said and "--turns 1" in said
+    assert [summary(root, "sanity")[judge]["awake"] for judge in "ab"] == [True, None]
     fake_llm.requests.clear()
     fake_llm.always(by_model(a=sensible, b=sensible))
-    assert validate_here(root, "--sanity", 1).returncode == 0
+    check(root, "sanity", "--turns", 1)
     assert {r.body["model"] for r in fake_llm.requests} == {"b"}
 
 
 def test_the_duel_s_own_scores_are_not_touched(root, fake_llm):
     fake_llm.always(verdict(2))
-    validate_here(root)
+    validated(root)
     before = {p.name: p.read_bytes() for p in (root / "score").iterdir() if p.is_file()}
-    validate_here(root, "--sanity", 2)
-    validate_here(root, "--probe", 2)
+    check(root, "--turns", 2)
     assert {p.name: p.read_bytes() for p in (root / "score").iterdir() if p.is_file()} == before
 
 
-@pytest.mark.parametrize("flag", ["--probe", "--sanity"])
-def test_a_trial_of_no_turns_does_not_judge_the_duel_instead(root, fake_llm, flag):
-    assert run_script("validate.py", root, flag, 0).returncode == 2 and fake_llm.n_requests == 0
+@pytest.mark.parametrize("words", [("probe", "--turns", 0), ("tarot",)])
+def test_a_check_of_no_turns_or_of_no_name_is_refused(root, fake_llm, words):
+    check(root, *words, code=2)
+    assert fake_llm.n_requests == 0

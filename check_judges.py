@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Check the judges with pairs of answers whose right verdict is known.
+
+`probe`: can a judge be talked into a verdict? An answer is put against itself with a prompt
+injection in it. `sanity`: can it tell good from bad at all? The data set's own turn is put against
+nothing, its shuffled words, another task's turn, and itself. Without a word, both are done, one
+after the other.
+
+reads   answer*/<source>_<order>.json          Answer, from king.py and ch.py: --turns of them
+writes  probe/<source>_<order>.<attack>.json   Score of each pair
+        probe/_probe.json                      what they come to
+        sanity/                                the same of the pairs of `sanity`
+        a _ledger.jsonl in each                a line an attempt
+
+  python check_judges.py --turns 3   # a taste
+  python check_judges.py             # both checks on 10 turns: what is missing, stale or failed
+  python check_judges.py sanity      # this one alone
+"""
+from codedata import cli, config, run_loop
+from codedata.duel.judge_checks import CHECKS, JudgeCheck
+from codedata.llm import Models
+
+TURNS = 10
+
+
+def main(argv=None) -> int:
+    parser = cli.parser(__doc__)
+    parser.add_argument("check", nargs="?", choices=[*CHECKS], help="this check alone")
+    add = parser.add_argument_group("flags of check_judges.py").add_argument
+    add("--turns", type=cli.positive, metavar="N",
+        help=f"pairs are made of N turns, at even distances (default: {TURNS})")
+    args = parser.parse_args(argv)
+    settings = config.load(args)
+    codes = []
+    for name in [args.check] if args.check else CHECKS:
+        with Models(settings) as models:
+            check = JudgeCheck(name, args.turns or TURNS, settings, models, args.refresh)
+            stage = run_loop.Stage(
+                "validate", make=check.panel.judge, reads=check.reads(),
+                writes=check.panel.writes(), requests=check.panel.requests, finish=check.finish,
+                after="ch.py", then="report.py", command=f"check_judges.py {name}")
+            codes.append(run_loop.run(stage, settings, models, cli.options(args)))
+        if codes[-1] > 1:
+            break
+    return max(codes)
+
+
+if __name__ == "__main__":
+    cli.main(main)
