@@ -1,8 +1,8 @@
 """How many real projects does the recipe planner turn into an environment, without a model?
 
 Pinned releases with their tests in them (envs.toml) are fetched with the clients of their registries, checked, and
-given to the planner (codedata/env/recipes/planner.py): each in fresh containers, with the checks that env_setup.py makes. What it
-says is verified is then verified a second time, from nothing in a new container; a disagreement is a false success.
+given to the planner (codedata/env/planner.py): each in fresh containers, with the checks that env_setup.py makes.
+What is verified is then verified a second time, from nothing in a new container; a disagreement is a false success.
 
   python benchmarks/envs.py --cache DIR                    # all of them: hours on 2 cores
   python benchmarks/envs.py --cache DIR --group npm        # pure, hard or npm
@@ -24,14 +24,15 @@ import tarfile
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codedata.env.causes import names as causes
+from codedata.env.planner import plan, project_of
 from codedata.env.recipes.package_index import tomllib
-from codedata.env.recipes.planner import plan, project_of
 from codedata.env.repository_facts import read_facts
-from codedata.env.verify import Limits, Verified, verify
+from codedata.env.verify import Limits, Verified, Verifier
 from codedata.errors import Trouble
 from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker_engine import connect, remove_images
@@ -39,28 +40,32 @@ from codedata.sandbox.docker_engine import connect, remove_images
 LIST = Path(__file__).with_suffix(".toml")
 BASE = "codedata-base:bookworm"
 RUN = f"envs-{time.strftime('%Y%m%d-%H%M%S')}"
-TARGETS = {"pure": (0.90, 0.85), "hard": (0.0, 0.0), "npm": (5 / 8, 0.0)}   # shares verified and healthy
+# shares verified and healthy
+TARGETS = {"pure": (0.90, 0.85), "hard": (0.0, 0.0), "npm": (5 / 8, 0.0)}
 
 
 def fetch(project: dict, cache: Path) -> Path:
-    """The archive of a project, as its registry's client brings it; Trouble where it is another one than was pinned."""
+    """Return the archive of a project from its registry's client. Raise Trouble where it is not the pinned one."""
     folder = cache / f"{project['name']}-{project['version']}"
     if not folder.is_dir():
         making = Path(tempfile.mkdtemp(dir=cache))
         pinned = f"{project['name']}=={project['version']}" if project["index"] == "pypi" else (
             f"{project['name']}@{project['version']}")
-        command = [sys.executable, "-m", "unearth", "--no-binary", pinned, "--download", str(making)] if (
+        command = [sys.executable, "-m", "unearth", "--no-binary", pinned, "--download",
+                   str(making)] if (
             project["index"] == "pypi") else ["npm", "pack", "--silent", "--ignore-scripts", pinned]
         subprocess.run(command, cwd=making, check=True, stdout=subprocess.DEVNULL)
         making.rename(folder)
-    archive = next(path for path in sorted(folder.iterdir()) if path.name.endswith((".tar.gz", ".tgz")))
+    archive = next(path for path in sorted(folder.iterdir())
+                   if path.name.endswith((".tar.gz", ".tgz")))
     if hashlib.sha256(archive.read_bytes()).hexdigest() != project["sha256"]:
-        raise Trouble("is not the archive that envs.toml names.", str(archive), "Delete it and run again.")
+        raise Trouble("is not the archive that envs.toml names.", str(archive),
+                      "Delete it and run again.")
     return archive
 
 
 def unpacked(archive: Path, to: Path) -> Path:
-    """The one folder that an archive holds."""
+    """Return the one folder that an archive holds."""
     with tarfile.open(archive) as tar:
         tar.extractall(to, filter="data")
     return next(path for path in to.iterdir() if path.is_dir())
@@ -71,28 +76,33 @@ def build(project: dict, args, engine) -> dict:
     started, label = time.monotonic(), f"{RUN}-{project['name']}"
 
     def opener(image: str):
-        return open_sandbox("docker", image=image or BASE, workdir="/testbed", scripts=[], run_label=label,
+        return open_sandbox("docker", image=image or BASE, workdir="/testbed", scripts=[],
+                            run_label=label,
                             ca_bundle=args.ca_bundle)
 
     with tempfile.TemporaryDirectory() as folder:
         source = unpacked(fetch(project, args.cache), Path(folder))
-        facts, limits = read_facts(source), Limits(args.install_s, args.test_s)
-        checked = project_of(facts, source)
-        planned = plan(opener, checked, facts, limits, image_name=f"codedata-benchmark/{label}",
-                       budget_s=args.budget_s)
+        facts = read_facts(source)
+        verifier = Verifier(opener, project_of(facts, source), Limits(args.install_s, args.test_s),
+                            f"codedata-benchmark/{label}")
+        planned = plan(verifier, facts, args.budget_s)
         took = round(time.monotonic() - started)
         first = planned.verified
         row = {"name": project["name"], "group": project["group"], "verified": first.ok,
-               "healthy": first.ok and first.healthy, "passed": first.n_passed, "cases": first.n_cases,
-               "skipped": first.share_skipped, "flaky": len(first.flaky), "needs_network": len(first.needs_network),
+               "healthy": first.is_healthy, "passed": first.n_passed, "cases": first.n_cases,
+               "skipped": first.share_skipped, "flaky": len(first.flaky),
+               "needs_network": len(first.needs_network),
                "failed": first.failed, "cause": first.cause.name, "evidence": first.cause.evidence,
-               "left_out": list(planned.left_out), "restored": first.restored,
-               "changed_by_tests": len(first.changed_by_tests), "silent": len(first.silent),
+               "left_out": list(planned.excluded_tests), "restored": first.restored,
+               "changed_by_tests": len(first.changed_by_tests),
+               "silent": len(first.unreported_files),
                "pairs": len(planned.attempts), "seconds": took, "false_success": False}
         if first.ok:
             row["image_bytes"] = engine.inspect_image(first.image_id)["Size"] - engine.inspect_image(BASE)["Size"]
-            again = verify(opener, checked, planned.install_script, planned.test_script, limits)
-            row |= {"false_success": not agrees(first, again), "differing": len(differing(first, again)),
+            again = replace(verifier, image_name="").verify(planned.install_script,
+                                                            planned.test_script)
+            row |= {"false_success": not agrees(first, again),
+                    "differing": len(differing(first, again)),
                     "again": again.failed}
         if args.log:
             keep(args.log / project["name"], planned, row)
@@ -106,19 +116,22 @@ def build(project: dict, args, engine) -> dict:
 
 
 def agrees(first: Verified, again: Verified) -> bool:
-    """Whether a second verification says the same: it works, as well, and 99 of 100 cases came out alike."""
-    return again.ok and again.healthy == first.healthy and len(differing(first, again)) <= len(first.results) / 100
+    """Return whether a second verification agrees: it works, as well, and 99 of 100 cases came out alike."""
+    return again.ok and again.healthy == first.healthy and len(differing(first,
+                                                                         again)) <= len(first.results) / 100
 
 
 def differing(first: Verified, again: Verified) -> list[str]:
-    """Cases that passed for good in one of the two and did not in the other."""
-    told = [{case["name"] for case in v.results if case["status"] == "passed"} for v in (first, again)]
-    return sorted((told[0] ^ told[1]) - set(first.flaky) - set(again.flaky))
+    """Return the cases that passed for good in one of the two and did not in the other."""
+    passed = [{case["name"] for case in v.results if case["status"] == "passed"}
+              for v in (first, again)]
+    return sorted((passed[0] ^ passed[1]) - set(first.flaky) - set(again.flaky))
 
 
 def keep(folder: Path, planned, row: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {"install.sh": planned.install_script, "test.sh": planned.test_script, "log.txt": planned.log,
+    texts = {"install.sh": planned.install_script, "test.sh": planned.test_script,
+             "log.txt": planned.log,
              "row.json": json.dumps(row | {"attempts": planned.attempts}, indent=1)}
     for name, text in texts.items():
         (folder / name).write_text(text)
@@ -133,7 +146,8 @@ def mark(row: dict) -> str:
 def summary(rows: list[dict], group: str) -> dict:
     rows = [row for row in rows if row["group"] == group]
     bytes_more = [row["image_bytes"] for row in rows if "image_bytes" in row] or [0]
-    totals = {key: sum(row[key] for row in rows) for key in ("verified", "healthy", "false_success")}
+    totals = {key: sum(row[key] for row in rows)
+              for key in ("verified", "healthy", "false_success")}
     return {"n": len(rows), "verified": totals["verified"], "healthy": totals["healthy"],
             "false_successes": totals["false_success"],
             "median_s": statistics.median(row["seconds"] for row in rows),
@@ -141,21 +155,27 @@ def summary(rows: list[dict], group: str) -> dict:
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--cache", type=Path, required=True, help="a folder for archives")
     p.add_argument("--group", choices=[*TARGETS], help="only these")
     p.add_argument("--only", default="*", metavar="GLOB", help="only projects of such a name")
     p.add_argument("--jobs", type=int, default=2, help="projects at the same time (%(default)s)")
-    p.add_argument("--install-s", type=float, default=600, help="for an install script (%(default)s)")
+    p.add_argument("--install-s", type=float, default=600,
+                   help="for an install script (%(default)s)")
     p.add_argument("--test-s", type=float, default=600, help="for a run of the tests (%(default)s)")
-    p.add_argument("--budget-s", type=float, default=1800, help="after which no further recipe is tried (%(default)s)")
-    p.add_argument("--ca-bundle", default="", metavar="FILE", help="certificate authorities, for the containers")
-    p.add_argument("--rows", type=Path, help="a file of a JSON line a project: of earlier runs, and of this one")
+    p.add_argument("--budget-s", type=float, default=1800,
+                   help="after which no further recipe is tried (%(default)s)")
+    p.add_argument("--ca-bundle", default="", metavar="FILE",
+                   help="certificate authorities, for the containers")
+    p.add_argument("--rows", type=Path,
+                   help="a file of a JSON line a project: of earlier runs, and of this one")
     p.add_argument("--log", type=Path, help="a folder for scripts and logs")
     args = p.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     projects = [project for project in tomllib.loads(LIST.read_text())["project"]
-                if fnmatch.fnmatch(project["name"], args.only) and args.group in (None, project["group"])]
+                if fnmatch.fnmatch(project["name"], args.only)
+                and args.group in (None, project["group"])]
     if not shutil.which("npm") and any(project["index"] == "npm" for project in projects):
         raise Trouble("npm is not there, and some projects are fetched with it.",
                       todo="Install it, or name another --group.")
@@ -164,19 +184,21 @@ def main() -> int:
     rows = [row for row in rows if row["name"] in {project["name"] for project in projects}]
     with ThreadPoolExecutor(args.jobs) as pool:
         for row in pool.map(lambda project: build(project, args, engine),
-                            [project for project in projects if project["name"] not in {row["name"] for row in rows}]):
+                            [project for project in projects
+                             if project["name"] not in {row["name"] for row in rows}]):
             rows.append(row)
-    groups = {group: summary(rows, group) for group in TARGETS if any(row["group"] == group for row in rows)}
+    groups = {group: summary(rows, group) for group in TARGETS
+              if any(row["group"] == group for row in rows)}
     table(groups)
     print(json.dumps({"benchmark": "envs", "groups": groups, "projects": rows}))
     named = all(row["healthy"] or row["cause"] in causes() for row in rows)
-    return 0 if named and all(reached(group, found) for group, found in groups.items()) else 1
+    return 0 if named and all(reached(group, totals) for group, totals in groups.items()) else 1
 
 
-def reached(group: str, found: dict) -> bool:
+def reached(group: str, totals: dict) -> bool:
     verified, healthy = TARGETS[group]
-    return not found["false_successes"] and found["verified"] >= verified * found["n"] and (
-        found["healthy"] >= healthy * found["n"])
+    return not totals["false_successes"] and totals["verified"] >= verified * totals["n"] and (
+        totals["healthy"] >= healthy * totals["n"])
 
 
 def table(groups: dict) -> None:

@@ -24,7 +24,8 @@ from codedata.sandbox.docker import SandboxDocker
 
 RUN = "benchmark-sandbox"
 RATIO = 1.5       # the most that run() may take of what `docker exec` takes
-AT_ONCE, EXECS = 8, 20
+MAX_PARALLEL = 8  # sandboxes
+COMMANDS = 20     # in each of them
 WORK = "python3 -c 'print(sum(range(10**6)))' > sum; cat sum"
 
 
@@ -35,38 +36,42 @@ def seconds(call) -> float:
 
 
 def exec_overhead(n: int) -> dict:
-    ours, theirs = [], []
+    ours = []
+    theirs = []
     with SandboxDocker(run_label=RUN) as sandbox:
         plain = ["docker", "exec", sandbox.id, "true"]
         for _ in range(n):
             theirs.append(seconds(lambda: subprocess.run(plain, check=True)))
             ours.append(seconds(lambda: sandbox.run("true")))
-    found = {"docker_exec_ms": 1000 * statistics.median(theirs), "run_ms": 1000 * statistics.median(ours)}
-    return {**found, "ratio": found["run_ms"] / found["docker_exec_ms"], "n": n}
+    docker_exec_ms = 1000 * statistics.median(theirs)
+    run_ms = 1000 * statistics.median(ours)
+    return {"docker_exec_ms": docker_exec_ms, "run_ms": run_ms, "ratio": run_ms / docker_exec_ms, "n": n}
 
 
 def at_once() -> dict:
-    """Eight sandboxes: seconds till all were open, their commands a second, seconds till all were closed."""
+    """Return for sandboxes at once: seconds to open and close all, and their commands a second."""
     boxes = []
 
     def work(box: SandboxDocker) -> bool:
-        return all(box.run(WORK).output == "499999500000\n" for _ in range(EXECS))
+        return all(box.run(WORK).output == "499999500000\n" for _ in range(COMMANDS))
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(MAX_PARALLEL) as pool:
         try:
-            open_s = seconds(lambda: boxes.extend(pool.map(lambda _: SandboxDocker(run_label=RUN), range(AT_ONCE))))
-            begun = time.perf_counter()
-            good = all(list(pool.map(work, boxes)))
-            work_s = time.perf_counter() - begun
+            opened = (pool.submit(SandboxDocker, run_label=RUN) for _ in range(MAX_PARALLEL))
+            open_s = seconds(lambda: boxes.extend(one.result() for one in list(opened)))
+            good = []
+            work_s = seconds(lambda: good.extend(pool.map(work, boxes)))
         finally:
             close_s = seconds(lambda: list(pool.map(SandboxDocker.close, boxes)))
-    return {"sandboxes": AT_ONCE, "open_s": open_s, "commands_per_s": AT_ONCE * EXECS / work_s, "close_s": close_s,
-            "all_right": good}
+    return {"sandboxes": MAX_PARALLEL, "open_s": open_s, "close_s": close_s,
+            "commands_per_s": MAX_PARALLEL * COMMANDS / work_s,
+            "all_right": all(good)}
 
 
 def left() -> int:
-    """Containers and networks that carry the benchmark's label."""
-    api, ours = docker_engine.connect(), {"label": f"{process_labels.RUN}={RUN}"}
+    """Return the number of containers and networks that carry the benchmark's label."""
+    api = docker_engine.connect()
+    ours = {"label": f"{process_labels.RUN}={RUN}"}
     return len(api.containers(all=True, filters=ours)) + len(api.networks(filters=ours))
 
 
@@ -85,7 +90,7 @@ def main() -> int:
 def table(report: dict) -> None:
     print(f"\n  docker exec true {report['docker_exec_ms']:8.1f} ms   (median of {report['n']})\n"
           f"  run('true')      {report['run_ms']:8.1f} ms   {report['ratio']:.2f} x (target: at most {RATIO})\n"
-          f"  {AT_ONCE} at once: open {report['open_s']:.1f} s, {report['commands_per_s']:.1f} commands a second, "
+          f"  {MAX_PARALLEL} at once: open {report['open_s']:.1f} s, {report['commands_per_s']:.1f} commands a second, "
           f"close {report['close_s']:.1f} s, left behind {report['left']}\n", file=sys.stderr)
 
 

@@ -30,6 +30,7 @@ from uuid import uuid4
 
 import kubernetes_validate
 from aiohttp import WSMsgType, web
+from kubernetes.utils.quantity import parse_quantity
 
 VERSION = "1.34"
 NAMESPACES = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
@@ -40,7 +41,6 @@ PARAMETERS = {"fieldValidation", "labelSelector", "limit", "continue", "gracePer
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 KILLED = 137
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-QUANTITY = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
 LABEL_KEY = re.compile(r"([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 LABEL = re.compile(r"([A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
 
@@ -100,7 +100,6 @@ class KubeServer:
         self.forget_after_create = False           # the next POST is done, and its answer lost
         self.pods: dict[str, Pod] = {}
         self.policies: dict[str, dict] = {}
-        self.requests: list[tuple[str, str]] = []  # method, path
         self.posted: list[dict] = []               # bodies as they came
         self.n_execs = 0                           # that were begun
         self._tasks: list[asyncio.Task] = []
@@ -112,7 +111,7 @@ class KubeServer:
         self._to_fail.extend(faults)
 
     def fail_exec(self, *faults: int | str) -> None:
-        """The same for the next execs; also "hang": no answer."""
+        """The same for the next execs."""
         self._to_fail_exec.extend(faults)
 
     def end(self, name: str, reason: str, message: str = "") -> None:
@@ -150,8 +149,7 @@ class KubeServer:
         app.add_routes([
             web.post(PODS, self._create_pod), web.get(PODS, self._list_pods), web.get(PODS + "/{name}", self._get_pod),
             web.delete(PODS + "/{name}", self._delete_pod), web.get(PODS + "/{name}/exec", self._exec),
-            web.post(POLICIES, self._create_policy), web.get(POLICIES, self._list_policies),
-            web.delete(POLICIES + "/{name}", self._delete_policy)])
+            web.post(POLICIES, self._create_policy), web.delete(POLICIES + "/{name}", self._delete_policy)])
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         tls = None
@@ -167,13 +165,10 @@ class KubeServer:
     @web.middleware
     async def _door(self, request: web.Request, handler):
         """Who may come in, with which words; every refusal as a Status."""
-        self.requests.append((request.method, request.path))
         faults = self._to_fail_exec if request.path.endswith("/exec") else self._to_fail
         try:
             if faults:
                 fault = faults.popleft()
-                if fault == "hang":
-                    await asyncio.sleep(600)
                 if fault == "reset":
                     request.transport.abort()
                     return web.Response()
@@ -313,10 +308,6 @@ class KubeServer:
         self.policies[body["metadata"]["name"]] = body
         return web.json_response(body, status=201)
 
-    async def _list_policies(self, request: web.Request) -> web.Response:
-        return web.json_response({"kind": "NetworkPolicyList", "apiVersion": "networking.k8s.io/v1", "metadata": {},
-                                  "items": list(self.policies.values())})
-
     async def _delete_policy(self, request: web.Request) -> web.Response:
         if self.policies.pop(request.match_info["name"], None) is None:
             raise Refused(404, "NotFound", "networkpolicies not found")
@@ -453,21 +444,15 @@ def check_pod(body: dict) -> None:
         _check(image and image == image.strip(), "spec.containers.image", image)
         folder, resources = container.get("workingDir", "/"), container.get("resources", {})
         _check(folder.startswith("/"), "spec.containers.workingDir", folder)
-        for kind in ("requests", "limits"):
+        amounts = {}
+        for kind in ("limits", "requests"):
             for name, value in resources.get(kind, {}).items():
-                _check(QUANTITY.fullmatch(value), f"spec.containers.resources.{kind}.{name}", value)
-        for name, value in resources.get("requests", {}).items():
-            limit = resources.get("limits", {}).get(name)
-            _check(limit is None or amount(value) <= amount(limit), f"spec.containers.resources.requests.{name}", value)
-
-
-def amount(quantity: str) -> float:
-    number, unit = re.fullmatch(r"([-+.\d]+)(.*)", quantity).groups()
-    if unit.endswith("i"):
-        return float(number) * 1024 ** ("KMGTPE".index(unit[0]) + 1)
-    return float(number) * (float(f"1{unit}") if unit[:1] in ("e", "E") and unit[1:] else
-                            {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
-                             "P": 1e15, "E": 1e18}[unit])
+                where = f"spec.containers.resources.{kind}.{name}"
+                with suppress(ValueError):
+                    amounts[where] = parse_quantity(value)
+                _check(where in amounts, where, value)
+                limit = amounts.get(f"spec.containers.resources.limits.{name}")
+                _check(limit is None or amounts[where] <= limit, where, value)
 
 
 def _check(holds, field_name: str, value) -> None:

@@ -58,9 +58,9 @@ def run(model: FakeLLM, sandbox, task: str = "do it", tools=(), **options):
     return Agent("You act.", [ToolBashExecutor(), *tools], server, sandbox, **options).run(task)
 
 
-def play(scenario: str, sandbox, **options):
-    with Scenario(f"{scenario}.json") as model:
-        return run(model, sandbox, **options)
+def play(scenario: str | dict, sandbox, *args, **options):
+    with Scenario(scenario if isinstance(scenario, dict) else f"{scenario}.json") as model:
+        return run(model, sandbox, *args, **options)
 
 
 def scene(*replies, **more) -> dict:
@@ -73,6 +73,14 @@ def bash(command: str) -> dict:
 
 
 SUBMIT = {"calls": [["submit", {"answer": "x"}]]}
+
+
+def submit(answer: str) -> Stop | Failed:
+    """Hand in a number.
+
+    answer: a number
+    """
+    return Stop(answer) if answer.isdecimal() else Failed("not handed in: no number")
 
 
 def observations(result) -> list[str]:
@@ -94,6 +102,7 @@ def test_the_example_of_the_docs_runs_as_it_stands(capsys):
 def test_success_is_a_submitted_answer_with_all_that_was_said(sandbox):
     result = play("list_files", sandbox)
     assert (result.status, result.answer, result.error) == ("success", "These are the Python files.", "")
+    assert result.to_dict()["handed_in"] is True
     assert (result.iterations, result.malformed, result.protocol) == (2, 0, "native")
     assert [m["role"] for m in result.messages] == ["system", "user", "assistant", "tool", "assistant"]
     assert result.messages[:2] == [{"role": "system", "content": "You act."}, {"role": "user", "content": "do it"}]
@@ -153,15 +162,14 @@ def test_a_limit_that_cannot_be_kept_is_an_error(sandbox):
 
 def test_usage_adds_up_and_an_unknown_price_is_not_0(tmp_path, sandbox):
     result = play("list_files", sandbox)
-    assert 0 < result.usage.pop("seconds") < 10
+    assert result.usage.pop("seconds") > 0
     assert result.usage == {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": None}
     write_toml(tmp_path, more=PRICE)
     assert play("list_files", sandbox).usage["cost_usd"] == pytest.approx(0.004)
 
 
 def test_an_endpoint_that_gives_up_on_a_request_is_an_error_that_names_it(sandbox):
-    with Scenario(scene(bash("true"), {"status": 418, "body": "teapot"})) as model:
-        result = run(model, sandbox)
+    result = play(scene(bash("true"), {"status": 418, "body": "teapot"}), sandbox)
     assert (result.status, result.iterations) == ("error", 1) and "HTTP 418: teapot" in result.error
 
 
@@ -184,11 +192,46 @@ def test_what_ends_more_than_a_run_is_raised_and_the_trajectory_says_running(tmp
     assert not (tmp_path / "t.json").exists()
 
 
+# an answer in prose --------------------------------------------------------------------------------------------------
+
+PROSE = "There are no Python files."
+
+
+@pytest.mark.parametrize("protocol", ["auto", "native", "text"])
+def test_a_model_that_simply_answers_has_answered_once_it_was_told_how_to_hand_in(sandbox, protocol):
+    with Scenario(scene("Let me see.", {"after": "hand it in", "text": PROSE})) as model:
+        result = run(model, sandbox, protocol=protocol)
+    assert (result.status, result.answer, result.handed_in, result.error) == ("success", PROSE, False, "")
+    assert (result.iterations, result.malformed) == (2, 0)
+    assert [m["role"] for m in result.messages[2:]] == ["assistant", "user", "assistant"]
+    assert ("```bash" in result.messages[3]["content"]) is (protocol != "native")   # auto may go on in text
+
+
+@pytest.mark.parametrize("act", [bash("ls"), {"calls": [["bsh", {}]]}, {"calls": [["bash", "{"]]}, "```bash\nls",
+                                 {"text": "I go on", "finish_reason": "length"}, {"text": ""}],
+                         ids=["an action", "no such tool", "broken call", "open block", "cut", "empty"])
+def test_only_two_replies_in_prose_in_a_row_are_an_answer(sandbox, act):
+    result = play(scene(PROSE, act, PROSE, act, SUBMIT), sandbox, protocol="native")
+    assert (result.status, result.answer, result.handed_in, result.iterations) == ("success", "x", True, 5)
+
+
+@pytest.mark.parametrize("block", ["T\n\n```bash\nls", "```bash\n\n```", "```sh\nls\n```", 2 * "```bash\na\n```\n"],
+                         ids=["open", "empty", "sh", "two"])
+def test_a_malformed_block_is_no_answer(sandbox, block):
+    result = play(scene(block), sandbox, protocol="text")
+    assert (result.status, result.malformed) == ("error", 8) and "8 malformed replies in a row" in result.error
+
+
+def test_submit_may_refuse_an_answer_in_prose(sandbox):
+    result = play(scene("So.", "many", {"after": "no number", "text": "7"}), sandbox, tools=[submit], protocol="native")
+    assert (result.status, result.answer, result.handed_in, result.iterations) == ("success", "7", False, 3)
+
+
 # malformed -----------------------------------------------------------------------------------------------------------
 
 def test_every_malformed_call_is_answered_with_what_was_wrong_and_counted(sandbox):
     result = play("malformed", sandbox)     # the scenario itself says what each answer has to hold
-    assert (result.status, result.malformed, result.iterations) == ("success", 7, 9), result.error
+    assert (result.status, result.malformed, result.iterations) == ("success", 6, 9), result.error
 
 
 def test_a_history_holds_no_call_that_an_endpoint_cannot_read(sandbox):
@@ -201,14 +244,12 @@ def test_a_history_holds_no_call_that_an_endpoint_cannot_read(sandbox):
 
 def test_one_bad_call_among_good_ones_is_the_only_one_that_is_not_run(sandbox):
     calls = [["bash", {"command": "echo one"}], ["bsh", {}], ["bash", {"command": "echo three"}]]
-    with Scenario(scene({"calls": calls}, SUBMIT)) as model:
-        result = run(model, sandbox)
+    result = play(scene({"calls": calls}, SUBMIT), sandbox)
     assert result.malformed == 1 and ["one" in o or "three" in o for o in observations(result)] == [True, False, True]
 
 
 def test_a_reply_with_one_good_call_is_no_malformed_one(sandbox):
-    with Scenario(scene({"calls": [["bsh", {}], ["bash", {"command": "true"}]]})) as model:
-        result = run(model, sandbox, max_iterations=12)
+    result = play(scene({"calls": [["bsh", {}], ["bash", {"command": "true"}]]}), sandbox, max_iterations=12)
     assert (result.status, result.malformed) == ("max_iteration", 12)
 
 
@@ -227,9 +268,8 @@ def test_a_reply_that_was_cut_is_not_acted_on_and_told_so(sandbox, protocol):
 
 def test_what_cannot_be_stored_is_in_no_message(sandbox):   # a NUL byte, half a character; nor what a terminal hides
     command = {"command": "printf 'a\\0b\\033[31mred\\033[0m 10%%\\r20%%\\rdone\\n'"}
-    with Scenario(scene({"text": "a\x00\ud800", "calls": [["bash", command]]}, bash("echo \x00"), bash("echo \udfff"),
-                        SUBMIT)) as model:
-        result = run(model, sandbox, "do\x00 it \ud83d")
+    result = play(scene({"text": "a\x00\ud800", "calls": [["bash", command]]}, bash("echo \x00"), bash("echo \udfff"),
+                        SUBMIT), sandbox, "do\x00 it \ud83d")
     text = json.dumps(result.to_dict(), ensure_ascii=False)
     assert text.encode() and "\x00" not in text
     assert observations(result)[0] == "<returncode>0</returncode>\n<output>\ndone\n</output>"   # as a terminal shows it
@@ -254,7 +294,7 @@ def test_the_same_action_that_works_is_not(sandbox):
 
 def test_text_where_the_endpoint_refuses_tools(sandbox):
     result = play("no_tools", sandbox)
-    assert (result.status, result.protocol, result.malformed) == ("success", "text", 4), result.error
+    assert (result.status, result.protocol, result.malformed) == ("success", "text", 3), result.error
     assert result.answer == "The folder is sub.\nIt is new." and result.tools == []
     assert {m["role"] for m in result.messages} == {"system", "user", "assistant"}
     assert result.messages[0]["content"].startswith("You act.\n\n") and "```bash" in result.messages[0]["content"]
@@ -276,9 +316,12 @@ def test_a_refusal_of_something_else_is_an_error(sandbox, fake_llm):
     assert (result.status, result.protocol) == ("error", "native") and fake_llm.n_requests == 1
 
 
-def test_text_where_the_model_never_calls(sandbox):
-    result = play("silent", sandbox)
-    assert (result.status, result.protocol, result.iterations, result.malformed) == ("success", "text", 4, 2)
+@pytest.mark.parametrize("first", ["prose", "empty"])
+def test_text_where_the_model_never_calls(sandbox, first):
+    result = play("silent", sandbox, task=first)
+    n_malformed = {"prose": 0, "empty": 2}[first]
+    assert (result.status, result.protocol, result.iterations, result.malformed) == (
+        "success", "text", 4 if first == "empty" else 3, n_malformed)
     assert "tool" not in json.dumps(result.messages)     # the trajectory is one in text from its beginning
 
 
@@ -302,23 +345,16 @@ def test_a_task_can_be_given_up_in_text_where_there_is_a_tool_for_it(sandbox):
 
 
 def test_submit_may_refuse_an_answer_in_text_as_well(sandbox):
-    def submit(answer: str) -> Stop | Failed:
-        """Hand in.
-
-        answer: a number
-        """
-        return Stop(answer) if answer.isdecimal() else Failed("not handed in: no number")
-
     def printed(answer: str) -> str:
         return f"T\n\n```bash\nprintf 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\\n{answer}\\n'\n```"
 
-    with Scenario(scene(printed("many"), {"after": "no number", "text": printed("7")})) as model:
-        result = run(model, sandbox, tools=[submit], protocol="text")
-    assert (result.status, result.answer, result.iterations) == ("success", "7", 2)
+    result = play(scene(printed("many"), {"after": "no number", "text": printed("7")}), sandbox,
+                  tools=[submit], protocol="text")
+    assert (result.status, result.answer, result.handed_in, result.iterations) == ("success", "7", True, 2)
 
 
 def test_native_stays_native_when_it_is_asked_for(sandbox):
-    result = play("silent", sandbox, protocol="native", max_iterations=5)
+    result = play("silent", sandbox, task="empty", protocol="native", max_iterations=5)
     assert (result.status, result.protocol, result.malformed) == ("max_iteration", "native", 5)
     assert "tool" in play("no_tools", sandbox, protocol="native").error
 
@@ -330,8 +366,8 @@ def test_a_command_that_only_shows_the_word_hands_in_nothing(sandbox):
 
 
 def test_leaked_thinking_is_no_part_of_a_turn(sandbox):
-    with Scenario(scene("<think>so</think>T\n\n```bash\necho '</think>'\n```")) as model:
-        result = run(model, sandbox, protocol="text", max_iterations=1)
+    result = play(scene("<think>so</think>T\n\n```bash\necho '</think>'\n```"), sandbox, protocol="text",
+                  max_iterations=1)
     assert result.messages[2]["content"] == "T\n\n```bash\necho '</think>'\n```"
     assert "</think>" in result.messages[3]["content"] and result.malformed == 0
 
@@ -356,8 +392,7 @@ def test_a_long_output_loses_its_middle_and_lies_whole_in_the_sandbox(sandbox):
 
 def test_an_output_that_could_not_be_saved_says_so_and_the_run_goes_on(sandbox):
     sandbox.run("touch ~/agent_output")
-    with Scenario(scene(bash("seq 9999"), SUBMIT)) as model:
-        result = run(model, sandbox)
+    result = play(scene(bash("seq 9999"), SUBMIT), sandbox)
     assert "whole text is in ~/agent_output/output_3.txt (it is not: ~/agent_output/output_3.txt cannot be written" in (
         observations(result)[0]) and result.status == "success"
 
@@ -408,8 +443,7 @@ def test_a_context_that_is_too_short_for_the_task_is_an_error(sandbox):
 def test_the_trajectory_is_on_disk_after_every_step(tmp_path, sandbox):
     path = tmp_path / "runs" / "t.json"
     look = {"calls": [["bash", {"command": f"cat {path}"}]]}
-    with Scenario(scene(bash("true"), look, SUBMIT)) as model:
-        result = run(model, sandbox, trajectory=path)
+    result = play(scene(bash("true"), look, SUBMIT), sandbox, trajectory=path)
     seen = json.loads(observations(result)[1].partition("<output>\n")[2].removesuffix("</output>"))
     assert (seen["status"], seen["iterations"], seen["usage"]["calls"]) == ("running", 1, 1)
     assert seen["messages"] == result.messages[:4] and seen["tools"] == result.tools

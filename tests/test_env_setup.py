@@ -7,12 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import finish, kill, ledger_lines, run_script, start_script
+from conftest import finish, kill, ledger_lines, run_here, run_script, start_script
 from scenario import Scenario
 
 from codedata.env.agents import MAX_LOG_CHARS, end_of, listing, scripts_in
 from codedata.env.inputs import Repository
 from codedata.env.setup import IMAGE_NAME, image_name_of
+from env_setup import main
 
 CA_BUNDLE = os.environ.get("REQUESTS_CA_BUNDLE", "")
 INSTALL = "#!/bin/bash\nset -e\ntouch /opt/installed\n"
@@ -56,6 +57,17 @@ def set_up(root: Path, *flags, model: Scenario | None = None):
 
 def record(root: Path, name: str = "birds__heron") -> dict:
     return json.loads((root / "env" / f"{name}.json").read_text())
+
+
+def by_agent(root: Path, *replies, flags=("--no-image",), **scenes):
+    """Run with a model that gives these replies: (what ended, the model)."""
+    with Scenario(scenario(*replies, **scenes)) as model:
+        return set_up(root, *flags, model=model), model
+
+
+def names_of(root: Path) -> dict[str, str]:
+    """{function: status} of the record's cases."""
+    return {case["name"].rpartition("::")[2]: case["status"] for case in record(root)["test_case_result"]}
 
 
 def made_here(kind: str, *more) -> list[str]:
@@ -103,22 +115,19 @@ def test_every_name_makes_an_image_name_of_its_own(name):
     assert of("Foo") != of("foo") == "foo"
 
 
-def test_what_is_there_is_told_without_an_engine(heron):
-    said = set_up(heron, "--status").stderr
-    assert "missing 1" in said and not (heron / "env").exists()
+def test_what_is_there_is_shown_without_an_engine(heron, capsys):
+    rows = ["--input", heron / "repos.jsonl"]
+    assert run_here(main, heron, *rows, "--planner", "recipe", "--status") == 0
+    assert "missing 1" in capsys.readouterr().err and not (heron / "env").exists()
+    assert run_here(main, heron) == 2 and "--input" in capsys.readouterr().err   # one of --input and --repo is needed
 
 
-def test_an_address_is_not_cloned_to_look_on(tmp_path):
-    said = run_script("env_setup.py", tmp_path, "--repo", "https://127.0.0.1:9/birds/heron.git", "--dry-run")
-    assert said.returncode == 0 and "missing 1" in said.stderr and "at most 260 calls" in said.stderr
-    nowhere = run_script("env_setup.py", tmp_path, "--root", "new", "--repo", "git://127.0.0.1/a", "--status")
-    assert nowhere.returncode == 2 and "env_setup.py makes a new one" in nowhere.stderr
-    assert not [*tmp_path.iterdir()]
-
-
-def test_one_of_input_and_repo_is_needed(heron):
-    done = run_script("env_setup.py", heron)
-    assert done.returncode == 2 and "--input" in done.stderr
+def test_an_address_is_not_cloned_to_look_on(tmp_path, capsys):
+    assert run_here(main, tmp_path, "--repo", "https://127.0.0.1:9/birds/heron.git", "--dry-run") == 0
+    seen = capsys.readouterr().err
+    assert "missing 1" in seen and "at most 260 calls" in seen
+    assert run_here(main, tmp_path / "new", "--repo", "git://127.0.0.1/a", "--status") == 2
+    assert "env_setup.py makes a new one" in capsys.readouterr().err and not [*tmp_path.iterdir()]
 
 
 # in containers -------------------------------------------------------------------------------------------------------
@@ -137,8 +146,7 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image(heron):
     assert (found["status"], found["planner"], found["error"]) == ("success", "agent", "")
     assert (found["install_script"], found["test_script"]) == (INSTALL, TEST)
     assert found["summary"] == "It needs nothing."
-    assert {case["name"].rpartition("::")[2]: case["status"] for case in found["test_case_result"]} == {
-        "test_wade": "passed", "test_name": "passed"}
+    assert names_of(heron) == {"test_wade": "passed", "test_name": "passed"}
     assert found["row"]["stars"] == 3 and found["usage"]["calls"] == 2 and found["verified"]["healthy"]
     assert found["messages"][0]["role"] == "system" and found["image_name"].startswith(
         "codedata-env/birds__heron:")
@@ -154,19 +162,16 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image(heron):
 
 @pytest.mark.docker
 def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(heron):
-    with Scenario(scenario(handed_in(test=WRONG), again=("that failed: not verified: tests", [handed_in()]))) as model:
-        assert set_up(heron, "--no-image", model=model).returncode == 0
-        assert "/opt/other" in model.requests[1].text and model.n_requests == 2
-    assert record(heron)["status"] == "success" and record(heron)["image_name"] == ""
-    assert record(heron)["verified"]["network_was_off"]
-    assert [attempt["failed"] for attempt in record(heron)["verified"]["attempts"]] == ["tests", ""]
-    with Scenario(scenario(handed_in(test=WRONG))) as model:
-        done = set_up(heron, "--no-image", "--force", model=model)
-        assert done.returncode == 1 and "not verified: tests" in done.stderr
-        assert record(heron)["status"] == "error" and record(heron)["test_script"] == WRONG
-        assert "failed 1" in set_up(heron, "--status", model=model).stderr
-    with Scenario(scenario(handed_in())) as model:   # a failure is tried again
-        assert set_up(heron, "--no-image", model=model).returncode == 0
+    done, model = by_agent(heron, handed_in(test=WRONG), again=("that failed: not verified: tests", [handed_in()]))
+    assert done.returncode == 0 and "/opt/other" in model.requests[1].text and model.n_requests == 2
+    found = record(heron)
+    assert found["status"] == "success" and found["image_name"] == "" and found["verified"]["network_was_off"]
+    assert [attempt["failed"] for attempt in found["verified"]["attempts"]] == ["tests", ""]
+    done, _ = by_agent(heron, handed_in(test=WRONG), flags=["--no-image", "--force"])
+    assert done.returncode == 1 and "not verified: tests" in done.stderr
+    assert record(heron)["status"] == "error" and record(heron)["test_script"] == WRONG
+    assert "failed 1" in set_up(heron, "--status").stderr
+    assert by_agent(heron, handed_in())[0].returncode == 0   # a failure is tried again
     assert record(heron)["status"] == "success" and "done 1" in set_up(heron, "--status").stderr
 
 
@@ -174,8 +179,7 @@ def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(he
 def test_an_agent_that_picks_tests_gets_no_healthy_environment(heron):
     for name in ("reeds", "tide"):
         (heron / "heron" / f"test_{name}.py").write_text("def test_it():\n    pass\n")
-    with Scenario(scenario(handed_in(test=TEST.replace("pytest -q", "pytest -q test_heron.py")))) as model:
-        assert set_up(heron, "--no-image", model=model).returncode == 0
+    assert by_agent(heron, handed_in(test=TEST.replace("pytest -q", "pytest -q test_heron.py")))[0].returncode == 0
     seen = record(heron)["verified"]
     assert not seen["healthy"] and seen["silent"] == ["test_reeds.py", "test_tide.py"] and seen["n_passed"] == 2
     assert seen["cause"] == {"name": "part_of_suite",
@@ -183,16 +187,16 @@ def test_an_agent_that_picks_tests_gets_no_healthy_environment(heron):
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("replies, flags, status, says", [
-    ([{"calls": [["bash", {"command": "ls"}]]}], ["--max-iterations", "3"], "max_iteration", "3 replies"),
-    ([{"calls": [["stop", {"reason": "it wants a licence key"}]]}], [], "tool_stop", "stop"),
-    ([{"calls": [["submit", {"answer": "done"}]]}], ["--max-iterations", "3"], "max_iteration", "3 replies")],
+@pytest.mark.parametrize("tool, arguments, status, says", [
+    ("bash", {"command": "ls"}, "max_iteration", "3 replies"),
+    ("stop", {"reason": "it wants a licence key"}, "tool_stop", "stop"),
+    ("submit", {"answer": "done"}, "max_iteration", "3 replies")],
     ids=["over the limit", "gives up", "hands in nothing"])
-def test_how_an_agent_ends_is_the_record_s_status(heron, replies, flags, status, says):
-    with Scenario(scenario(*replies)) as model:
-        assert set_up(heron, *flags, model=model).returncode == 1
-    assert record(heron)["status"] == status and says in record(heron)["error"]
-    assert record(heron)["messages"] and "image_id" in record(heron)["verified"]
+def test_how_an_agent_ends_is_the_record_s_status(heron, tool, arguments, status, says):
+    done, _ = by_agent(heron, {"calls": [[tool, arguments]]}, flags=["--max-iterations", "3"])
+    found = record(heron)
+    assert done.returncode == 1 and found["status"] == status and says in found["error"]
+    assert found["messages"] and "image_id" in found["verified"]
 
 
 @pytest.mark.docker
@@ -202,8 +206,7 @@ def test_what_is_not_committed_is_set_up_too(heron):
         subprocess.run([*git, *words], check=True)
     (heron / "heron" / "test_more.py").write_text("def test_more():\n    pass\n")
     assert set_up(heron, "--no-image").returncode == 0
-    assert {case["name"].rpartition("::")[2] for case in record(heron)["test_case_result"]} == {
-        "test_wade", "test_name", "test_more"}
+    assert names_of(heron).keys() == {"test_wade", "test_name", "test_more"}
 
 
 @pytest.mark.docker
@@ -229,10 +232,9 @@ def test_two_stages_for_javascript(tmp_path):
     test_script = TEST.replace("-q", "-q spec.py")
     first = {"calls": [["submit", {"answer": f"<install_script>\n{INSTALL}</install_script>"}]]}
     second = {"calls": [["submit", {"answer": f"<test_script>\n{test_script}</test_script>"}]]}
-    with Scenario(scenario(second, one=("the tests come next", [first]))) as model:
-        done = set_up(tmp_path, "--no-image", model=model)
-        assert done.returncode == 0, done.stderr
-        assert "It is installed here by this script" in model.requests[1].text
+    done, model = by_agent(tmp_path, second, one=("the tests come next", [first]))
+    assert done.returncode == 0, done.stderr
+    assert "It is installed here by this script" in model.requests[1].text
     assert record(tmp_path, "tern")["install_script"] == INSTALL
     assert record(tmp_path, "tern")["test_script"] == test_script
 
@@ -240,37 +242,37 @@ def test_two_stages_for_javascript(tmp_path):
 @pytest.mark.docker
 def test_one_stage_for_python_also_beside_a_package_json(heron):
     (heron / "heron" / "package.json").write_text('{"devDependencies": {"prettier": "*"}}')
-    with Scenario(scenario(handed_in())) as model:
-        done = set_up(heron, "--no-image", model=model)
-        assert done.returncode == 0 and len(model.requests) == 1, done.stderr
+    done, model = by_agent(heron, handed_in())
+    assert done.returncode == 0 and model.n_requests == 1, done.stderr
+
+
+def started(root: Path, model: Scenario):
+    """A process that has asked the model once, and its label."""
+    with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
+    process = start_script("env_setup.py", root, "--input", root / "repos.jsonl", "--planner", "agent",
+                           "--llm-base-url", model.base_url, *with_ca)
+    model.wait_for(1)
+    return process, ("--filter", f"label=codedata.pid={process.pid}")
 
 
 @pytest.mark.docker
 def test_a_kill_leaves_nothing_after_the_next_start(heron):
-    slow = {"calls": [["bash", {"command": "sleep 60"}]]}
-    with Scenario(scenario(slow)) as model:
-        with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
-        process = start_script("env_setup.py", heron, "--input", heron / "repos.jsonl", "--planner", "agent",
-                               "--llm-base-url", model.base_url, *with_ca)
-        model.wait_for(1)
-        left = made_here("container", "--filter", f"label=codedata.pid={process.pid}")
+    with Scenario(scenario({"calls": [["bash", {"command": "sleep 60"}]]})) as model:
+        process, label = started(heron, model)
+        left = made_here("container", *label)
         kill(process)
-    assert left
-    assert run_script("env_setup.py", heron, "--reap").returncode == 0
-    for kind in ("container", "network", "image"):
-        assert not made_here(kind, "--filter", f"label=codedata.pid={process.pid}"), kind
+    assert left and run_script("env_setup.py", heron, "--reap").returncode == 0
+    assert not [kind for kind in ("container", "network", "image") if made_here(kind, *label)]
 
 
 @pytest.mark.docker
 def test_ctrl_c_ends_with_the_step_in_hand(heron):
     with Scenario(scenario({"calls": [["bash", {"command": "sleep 2"}]]})) as model:
-        process = start_script("env_setup.py", heron, "--input", heron / "repos.jsonl", "--planner", "agent",
-                               "--llm-base-url", model.base_url)
-        model.wait_for(1)
+        process, label = started(heron, model)
         process.send_signal(2)
         done = finish(process)
     assert done.returncode == 130 and not (heron / "env" / "birds__heron.json").exists()
-    assert not made_here("container", "--filter", f"label=codedata.pid={process.pid}")
+    assert not made_here("container", *label)
 
 
 @pytest.mark.docker

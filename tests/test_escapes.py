@@ -7,8 +7,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,10 +46,9 @@ def processes_of(sandbox: SandboxDocker) -> list[str]:
                                   "python3 -c 'import os\nwhile 1:\n  try: os.fork()\n  except OSError: pass'"],
                          ids=["pipes", "sleepers", "python"])
 def test_a_fork_bomb_meets_the_limit_and_ends_with_its_time(sandbox, bomb):
-    begun = time.monotonic()
     result = sandbox.run(bomb, timeout_s=3)
     assert result.timed_out and result.limit_hit == "too many processes: 80 allowed"
-    assert subprocess.run(["true"]).returncode == 0 and time.monotonic() - begun < 20
+    assert subprocess.run(["true"]).returncode == 0
     assert len(processes_of(sandbox)) <= 2 and works(sandbox)
 
 
@@ -58,9 +57,8 @@ def test_a_fork_bomb_left_in_the_background_ends_with_the_next_time_out_or_with_
     assert any(sandbox.run("sleep 60", timeout_s=2).timed_out for _ in range(10))   # a full container may not start it
     assert len(processes_of(sandbox)) <= 2 and works(sandbox)
     sandbox.run("f() { f | f & }; f", timeout_s=5)
-    begun = time.monotonic()
     sandbox.close()
-    assert time.monotonic() - begun < 15
+    assert not docker_engine.connect().containers(all=True, filters={"id": sandbox.id})
 
 
 DAEMON = """python3 - <<'END'
@@ -166,7 +164,8 @@ def test_nothing_of_the_hosts_environment_is_inside(sandbox, monkeypatch):
             seen = box.run("env; cat /proc/*/environ | tr '\\0' '\\n'; cat /proc/1/cmdline").output
             assert "sk-escape" not in seen and str(os.getpid()) not in box.run("ls /proc").output.split()
             assert Path.cwd().name not in seen
-    of_the_image = {line.split("=")[0] for line in docker_engine.connect().inspect_image(sandbox.image)["Config"]["Env"]}
+    image = docker_engine.connect().inspect_image(sandbox.image)
+    of_the_image = {line.split("=")[0] for line in image["Config"]["Env"]}
     assert set(sandbox.run("env | cut -d= -f1").output.split()) == {
         "HOME", "HOSTNAME", "OLDPWD", "PATH", "PWD", "SHLVL", "_", *of_the_image}
 
@@ -265,12 +264,8 @@ def test_several_hostile_sandboxes_at_once_leave_the_host_well():
 
     bombs = ["f() { f | f & }; f; sleep 60", "python3 -c 'x = [bytearray(10**7) for _ in range(10**4)]'",
              "head -c 10G /dev/zero > big", "yes"]
-    threads = [threading.Thread(target=attack, args=[bomb]) for bomb in bombs]
-    for thread in threads:
-        thread.start()
-    slowest = 0.0
-    while any(thread.is_alive() for thread in threads):
-        begun = time.monotonic()
-        subprocess.run([sys.executable, "-c", "sum(range(10**6))"], check=True)
-        slowest = max(slowest, time.monotonic() - begun)
-    assert slowest < 10
+    with ThreadPoolExecutor(4) as pool:
+        attacks = [pool.submit(attack, bomb) for bomb in bombs]
+        while not all(one.done() for one in attacks):
+            subprocess.run([sys.executable, "-c", "sum(range(10**6))"], check=True, timeout=60)
+    assert [one.result() for one in attacks] == [None] * 4

@@ -12,10 +12,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import eventually, run_script
+from conftest import eventually, run_here
 
 from codedata.env.inputs import Repositories, one_repository, tree_digest
 from codedata.errors import BrokenRecord, Trouble
+from env_setup import main
 
 
 def git(folder, *words) -> str:
@@ -44,12 +45,13 @@ def rows_of(tmp_path, *rows) -> Repositories:
 
 def test_a_row_is_named_by_its_repo_and_keeps_what_else_it_holds(tmp_path, project):
     found = rows_of(tmp_path, {"repo": "ann/reel", "reformat_path": "served/reel", "stars": 3, "image_name": "deb:x"},
-                    {"repo": "bob/x y", "repo_name": "x_y"})
-    assert list(found.names()) == ["ann__reel", "x_y"] and found.broken == []
+                    {"repo": "bob/x y", "repo_name": "x_y"}, '{"repo": "a/b", "note": "one\u2028two"}')
+    assert list(found.names()) == ["ann__reel", "x_y", "a__b"] and found.broken == []
     reel, other = found.read("ann__reel"), found.read("x_y")
     assert (reel.repo, reel.base_image, reel.path) == ("ann/reel", "deb:x", str(project.resolve()))
     assert reel.base_commit == git(project, "rev-parse", "HEAD") and reel.row["stars"] == 3
     assert (other.path, other.base_commit, other.base_image) == ("", "", "")
+    assert found.read("a__b").row["note"] == "one\u2028two"   # a separator within a text ends no line
 
 
 def test_every_line_that_is_no_row_is_named_and_the_others_go_on(tmp_path):
@@ -57,9 +59,6 @@ def test_every_line_that_is_no_row_is_named_and_the_others_go_on(tmp_path):
                     {"repo": "d/e", "reformat_path": "gone"}, {"repo": "f/g", "repo_name": 7}, {"repo": "z/z"})
     assert list(found.names()) == ["a__b", "z__z"]
     assert [e.where.rpartition(":")[2] for e in found.broken] == ["2", "3", "4", "5", "6", "8", "9"]
-
-
-def test_a_file_that_is_not_there_is_trouble(tmp_path):
     with pytest.raises(Trouble, match="cannot be read"):
         Repositories.of(tmp_path / "gone.jsonl")
 
@@ -72,11 +71,6 @@ def test_what_is_in_the_folder_is_an_input(tmp_path, project):
     linked = tree_digest.__wrapped__(str(project))
     (project / "a.txt").chmod(0o755)
     assert len({before, linked, tree_digest.__wrapped__(str(project))}) == 3
-
-
-def test_a_folder_by_its_path(tmp_path, project):
-    found = one_repository(str(project), tmp_path / "root").open()
-    assert list(found.names()) == ["reel"] and found.read("reel").path == str(project.resolve())
 
 
 @pytest.fixture
@@ -110,21 +104,15 @@ def test_an_address_is_cloned_once_at_the_commit_that_is_asked_for(tmp_path, pro
     assert one_repository(f"{url}@{latest}", root).open().read("reel").base_commit == latest   # it is fetched
 
 
-@pytest.mark.parametrize("named, says", [("no/such/folder", "no folder"), ("file:///no/such/place.git", "git clone")])
-def test_what_cannot_be_fetched_is_trouble(tmp_path, named, says):
+@pytest.mark.parametrize("named, says", [
+    ("no/such/folder", "no folder"), ("file:///no/such/place.git", "git clone"),
+    ("file://{project}@0123456789abcdef", "git"),
+    # the user in an address is no commit
+    ("ssh://git@127.0.0.1/o/r.git", "git clone"), ("git@127.0.0.1:o/r.git", "git clone"),
+    ("https://token@127.0.0.1/o/r", "git clone")])
+def test_what_cannot_be_fetched_is_trouble(tmp_path, project, named, says):
     with pytest.raises(Trouble, match=says):
-        one_repository(named, tmp_path)
-
-
-def test_a_commit_that_is_not_there_is_trouble(tmp_path, project):
-    with pytest.raises(Trouble, match="git"):
-        one_repository(f"file://{project}@0123456789abcdef", tmp_path)
-
-
-@pytest.mark.parametrize("named", ["ssh://git@host/o/r.git", "git@host:o/r.git", "https://token@host/o/r"])
-def test_the_user_in_an_address_is_no_commit(tmp_path, named):
-    with pytest.raises(Trouble, match="git clone"):
-        one_repository(named.replace("host", "127.0.0.1"), tmp_path)
+        one_repository(named.replace("{project}", str(project)), tmp_path)
 
 
 def test_two_addresses_that_end_alike_have_a_clone_each(tmp_path, project):
@@ -136,18 +124,12 @@ def test_two_addresses_that_end_alike_have_a_clone_each(tmp_path, project):
     assert {(Path(path) / "a.txt").read_text() for path in paths} == {"two", "others"}
 
 
-def test_the_root_may_not_lie_in_the_source(project):
+def test_a_folder_by_its_path(tmp_path, project):
+    found = one_repository(str(project), tmp_path / "root").open()
+    assert list(found.names()) == ["reel"] and found.read("reel").path == str(project.resolve())
+    assert found.covers("another") and not rows_of(tmp_path, {"repo": "a/b"}).covers("another")   # no orphans
     with pytest.raises(Trouble, match="lies in the source"):
         one_repository(str(project), project / "runs")
-
-
-def test_a_separator_within_a_text_ends_no_line(tmp_path):
-    assert rows_of(tmp_path, '{"repo": "a/b", "note": "one\u2028two"}').read("a__b").row["note"] == "one\u2028two"
-
-
-def test_one_repository_makes_no_orphans_of_the_others(tmp_path, project):
-    assert one_repository(str(project), tmp_path / "root").open().covers("another")
-    assert not rows_of(tmp_path, {"repo": "a/b"}).covers("another")
 
 
 # repositories and rows that nobody has read --------------------------------------------------------------------------
@@ -189,7 +171,7 @@ def bomb(folder, levels: int, wide: int, blob: bytes) -> None:
 
 
 @pytest.mark.parametrize("levels, wide, blob, says", [
-    (9, 10, b"x", "files and folders"), (4, 10, b"x" * 600_000, "bytes"), (150, 1, b"x", "nested folders")])
+    (9, 10, b"x", "files"), (4, 10, b"x" * 600_000, "bytes"), (150, 1, b"x", "folders deep")])
 def test_a_clone_that_would_write_without_end_is_refused_before_it_does(tmp_path, project, levels, wide, blob, says):
     bomb(project, levels, wide, blob)
     with pytest.raises(BrokenRecord, match=says):
@@ -220,11 +202,12 @@ def test_an_address_or_a_commit_is_no_option(tmp_path, named):
 
 
 @pytest.mark.parametrize("flags", [[], ["--status"]])
-def test_the_password_of_an_address_is_kept_and_shown_nowhere(tmp_path, flags):
-    done = run_script("env_setup.py", tmp_path, "--repo", "http://ann:p4ssw0rd@127.0.0.1:9/o/reel.git", "--planner",
-                      "recipe", *flags)
-    texts = [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
-    assert "reel" in done.stdout + done.stderr and "p4ssw0rd" not in "".join([done.stdout, done.stderr, *texts])
+def test_the_password_of_an_address_is_kept_and_shown_nowhere(tmp_path, capsys, flags):
+    address = "http://ann:p4ssw0rd@127.0.0.1:9/o/reel.git"
+    run_here(main, tmp_path, "--repo", address, "--planner", "recipe", *flags)
+    texts = "".join(capsys.readouterr())
+    texts += "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
+    assert "reel" in texts and "p4ssw0rd" not in texts
 
 
 def test_a_clone_keeps_no_password(tmp_path, project):

@@ -14,7 +14,7 @@ from codedata.env.recipes import generic, node, python_recipe, python_repair
 from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.node import chain, read_node
 from codedata.env.recipes.package_index import (
-    debian_by_beginning,
+    debian,
     distribution_of,
     helps_tests,
     is_developers_group,
@@ -23,10 +23,10 @@ from codedata.env.recipes.package_index import (
 )
 from codedata.env.recipes.python_project import read_python
 from codedata.env.recipes.repair import COMPILER, Log
-from codedata.env.recipes.requirements import expanded, from_poetry, merged, read_file
+from codedata.env.recipes.repository_files import RepositoryFiles
+from codedata.env.recipes.requirements import Collector, expanded, from_poetry, merged
+from codedata.env.recipes.script import in_turn
 from codedata.env.repository_facts import read_facts, recipes
-from codedata.env.script import in_turn
-from codedata.env.source import RepositoryFiles
 
 SAMPLES = sorted(path for path in (REPO / "samples" / "repos").iterdir() if path.is_dir())
 
@@ -41,11 +41,11 @@ def write(folder: Path, **files: str) -> Path:
 
 
 def recipe_of(folder: Path):
-    return python_recipe.first(read_python(RepositoryFiles(folder)))
+    return python_recipe.initial(read_python(RepositoryFiles(folder)))
 
 
 def learn(recipe, text: str, phase: str = "test", **how):
-    return python_repair.learn(recipe, Log(phase, text, **how))
+    return python_repair.repair(recipe, Log(phase, text, **how))
 
 
 @pytest.fixture
@@ -53,6 +53,11 @@ def package(tmp_path):
     """A Python package as small as they come."""
     return write(tmp_path, pyproject__toml='[project]\nname = "heron"\nversion = "1.0"\n', heron______init____py="",
                  tests___test_heron__py="import heron\n")
+
+
+def test_recipes_import_nothing_of_the_modules_above_them():
+    for path in (REPO / "codedata" / "env" / "recipes").glob("*.py"):
+        assert not re.search(r"(?:from|import) codedata\.env(?!\.recipes)", path.read_text()), path.name
 
 
 # what a repository says ----------------------------------------------------------------------------------------------
@@ -86,8 +91,8 @@ speedups = ["orjson"]
 """, tests___test_a__py="")
     first = recipe_of(tmp_path)
     assert "responses" not in first.tests
-    wider = python_recipe.next_way(first, collected=True)
-    assert {"responses", "orjson"} < set(wider.tests) and python_recipe.next_way(wider, collected=True) is None
+    wider = python_repair.fallback(first, collected=True)
+    assert {"responses", "orjson"} < set(wider.tests) and python_repair.fallback(wider, collected=True) is None
 
 
 def test_poetry_pdm_uv_hatch_tox_nox_and_pipenv_are_read(tmp_path):
@@ -137,7 +142,7 @@ setup(name="heron", version="3", extras_require={"testing": tests + ["pytest-xdi
 """)
     project = read_python(RepositoryFiles(tmp_path))
     assert project.tests == ("nose2", "pytest-xdist") and project.native and project.version == "3"
-    assert set(COMPILER) <= set(python_recipe.first(project).system)
+    assert set(COMPILER) <= set(python_recipe.initial(project).system)
 
 
 def test_the_metadata_of_a_source_distribution_says_what_setup_py_computes(tmp_path):
@@ -151,8 +156,9 @@ def test_requirements_files_are_followed_and_their_options_are_not(tmp_path):
     write(tmp_path, a__txt="-r b.txt\n--index-url https://x.example\n-e .[speed]\nsix  # why\n"
                            "foo @ https://x.example/foo.zip\n./local\n",
           b__txt="attrs\\\n>=22 --hash=sha256:0\n-r a.txt\n")
-    found, extras = read_file(RepositoryFiles(tmp_path), "a.txt")
-    assert set(found) == {"attrs >=22", "six"} and set(extras) == {"speed"}
+    found = Collector(RepositoryFiles(tmp_path))
+    found.add_file("a.txt")
+    assert set(found.requirements) == {"attrs >=22", "six"} and set(found.extras) == {"speed"}
 
 
 def test_versions_of_poetry_mean_what_poetry_means():
@@ -174,7 +180,7 @@ def test_plugins_that_pytests_configuration_wants_are_there_from_the_first(packa
     assert {"pytest-cov", "pytest-xdist", "pytest-rerunfailures", "pytest-asyncio"} <= set(tests)
 
 
-def test_a_version_that_git_would_tell_is_told(package):
+def test_a_version_that_git_would_name_is_set(package):
     write(package, pyproject__toml='[project]\nname = "he-ron"\n[build-system]\nrequires = ["hatch-vcs"]\n',
           **{"PKG-INFO": "Name: he-ron\nVersion: 1.2\n"})
     assert "export SETUPTOOLS_SCM_PRETEND_VERSION_FOR_HE_RON=1.2" in recipe_of(package).install_script()
@@ -195,7 +201,7 @@ def test_tests_are_named_where_no_configuration_does(package, tmp_path_factory):
     assert not recipe_of(package).test_script().rstrip().endswith("tests")
 
 
-def test_workflows_and_dockerfiles_tell_packages_and_services(tmp_path):
+def test_workflows_and_dockerfiles_name_packages_and_services(tmp_path):
     write(tmp_path, **{"__github___workflows___ci__yml": """
 jobs:
   test:
@@ -277,6 +283,19 @@ def test_a_missing_module_comes_in_the_version_that_the_project_asks_for(package
     assert "PyYAML>=6,<7" in learn(recipe_of(package), "ModuleNotFoundError: No module named 'yaml'").tests
 
 
+@pytest.mark.parametrize("file, text", [
+    ("pyproject.toml", '[project]\nname = "h"\ndependencies = ["six>=1", "sphinx"]\n'),
+    ("pyproject.toml", '[tool.poetry]\nname = "h"\n[tool.poetry.dependencies]\nsix = ">=1"\nsphinx = "*"\n'),
+    ("setup.cfg", "[metadata]\nname = h\n[options]\ninstall_requires =\n  six>=1\n  sphinx\n"),
+    ("setup.py", "setup(name='h', install_requires=['six>=1', 'sphinx'])\n")])
+def test_a_source_that_pip_does_not_install_gets_what_the_project_requires(tmp_path, file, text):
+    (tmp_path / file).write_text(text)
+    assert " six" not in recipe_of(tmp_path).install_script()
+    better = learn(recipe_of(tmp_path), "error: Multiple top-level packages discovered in a flat-layout", "install")
+    assert "pip install -q 'six>=1' sphinx " in better.install_script() and " -e " not in better.install_script()
+    assert "PYTHONPATH=.:src" in better.test_script()
+
+
 def test_an_extra_that_the_project_itself_asks_for_in_a_message(package):
     write(package, pyproject__toml='[project]\nname = "he-ron"\n[project.optional-dependencies]\nart = ["pillow>=9"]\n')
     assert "pillow>=9" in learn(recipe_of(package), "E   Exception: must ``pip install He_Ron[art]`` to draw").tests
@@ -327,23 +346,23 @@ def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(pack
     assert 'create database "heron_test"' in better.test_script()
 
 
-def test_localhost_is_ipv4_where_servers_could_not_listen_on_the_other(package):
-    log = "OSError: [Errno 99] error while attempting to bind on address ('::1', 0): Cannot assign requested address"
-    assert "grep -v '^::1' /etc/hosts" in learn(recipe_of(package), log).test_script()
-
-
-def test_warnings_as_errors_root_locales_and_file_names(package):
-    recipe = recipe_of(package)
-    assert "-W default" in learn(recipe, "E   DeprecationWarning: datetime.utcnow() is deprecated").test_script()
-    assert "runuser -u tester" in learn(recipe, "E   Failed: DID NOT RAISE <class 'PermissionError'>").test_script()
-    german = learn(recipe, "locale.Error: unsupported locale setting\n setlocale('de_DE.UTF-8')")
-    assert "localedef -i de_DE" in german.install_script()
-    assert "--import-mode=importlib" in learn(recipe, "import file mismatch:\nimported module 'test_a'").test_script()
-
-
-def test_a_setup_that_imports_what_nobody_installs_gets_it_first(package):
-    better = learn(recipe_of(package), "ModuleNotFoundError: No module named 'numpy'", "install")
-    assert better.build[0] == "numpy" and "--no-build-isolation" in better.install_script()
+@pytest.mark.parametrize("phase, log, sign", [
+    ("test", "E   DeprecationWarning: datetime.utcnow() is deprecated", "-W default"),
+    ("test", "E   Failed: DID NOT RAISE <class 'PermissionError'>", "runuser -u tester"),
+    ("test", "locale.Error: unsupported locale setting\n setlocale('de_DE.UTF-8')", "localedef -i de_DE"),
+    ("test", "import file mismatch:\nimported module 'test_a'", "--import-mode=importlib"),
+    ("test", "E       fixture 'testdir' not found", "-p pytester"),
+    ("test", "[Errno 99] error while attempting to bind on address ('::1', 0): Cannot assign requested address",
+     "grep -v '^::1' /etc/hosts"),
+    ("install", "ModuleNotFoundError: No module named 'numpy'", "numpy setuptools wheel\n"),
+    ("install", "ModuleNotFoundError: No module named 'numpy'", "--no-build-isolation"),
+    ("install", "The backend is missing the 'build_editable' hook", "install -q . "),
+    ("install", "error in setup command: use_2to3 is invalid", "'setuptools<58'"),
+    ("install", "LookupError: setuptools-scm was unable to detect version", "SETUPTOOLS_SCM_PRETEND_VERSION=1.0"),
+])
+def test_a_sign_in_a_log_changes_the_scripts(package, phase, log, sign):
+    better = learn(recipe_of(package), log, phase)
+    assert sign in better.install_script() + better.test_script()
 
 
 def test_a_log_that_shows_nothing_new_teaches_nothing(package):
@@ -356,7 +375,7 @@ def test_a_log_that_shows_nothing_new_teaches_nothing(package):
 def test_runners_follow_one_another_where_nothing_was_collected(package):
     write(package, tests___run__py="")
     ways = [recipe_of(package)]
-    while following := python_recipe.next_way(ways[-1], collected=False):
+    while following := python_repair.fallback(ways[-1], collected=False):
         ways.append(following)
     assert [way.runner for way in ways] == ["pytest", "own", "unittest"]
     assert "python tests/run.py -v" in ways[1].test_script() and "xmlrunner discover" in ways[2].test_script()
@@ -373,7 +392,7 @@ def test_a_suite_put_together_by_functions_is_run_by_the_projects_own_runner(pac
 
 def node_recipe(folder: Path, **package):
     write(folder, package__json=json.dumps({"name": "wren", "version": "1.0.0", **package}))
-    return node.first(read_node(RepositoryFiles(folder)))
+    return node.initial(read_node(RepositoryFiles(folder)))
 
 
 def test_the_runner_is_found_behind_linters_and_coverage():
@@ -416,16 +435,16 @@ def test_unit_tests_are_preferred_and_an_unknown_chain_runs_as_it_stands(tmp_pat
 def test_commands_of_a_chain_that_nobody_knows_are_left_out_and_named(tmp_path):
     scripts = {"test": "eslint . && echo now && mocha --bail test/unit && ./run-integration.sh && karma start"}
     recipe = node_recipe(tmp_path, scripts=scripts)
-    assert recipe.left_out == ("./run-integration.sh", "karma start")
+    assert recipe.excluded_tests == ("./run-integration.sh", "karma start")
     assert "karma" not in recipe.test_script() and "--bail" not in recipe.test_script()
-    assert node_recipe(tmp_path, scripts={"test": "eslint . && mocha"}).left_out == ()
+    assert node_recipe(tmp_path, scripts={"test": "eslint . && mocha"}).excluded_tests == ()
 
 
 def test_a_suite_is_not_to_stop_at_its_first_failure_and_what_hangs_is_named(package):
     recipe = recipe_of(package)
-    assert "--maxfail=0" in recipe.test_script() and recipe.left_out == ()
+    assert "--maxfail=0" in recipe.test_script() and recipe.excluded_tests == ()
     hangs = learn(recipe, "tests/test_a.py::test_waits \n", timed_out=True)
-    assert hangs.left_out == ("tests/test_a.py::test_waits",)
+    assert hangs.excluded_tests == ("tests/test_a.py::test_waits",)
 
 
 def test_tests_in_the_package_are_run_beside_those_at_the_top(package):
@@ -442,12 +461,12 @@ def test_node_is_of_the_version_that_engines_allow(tmp_path, engines, major):
 
 def test_ranges_that_nothing_meets_are_relaxed_and_not_deleted(tmp_path):
     recipe = node_recipe(tmp_path, scripts={"test": "tape"}, devDependencies={"tape": "^99"})
-    better = node.learn(recipe, Log("install", "npm error notarget No matching version found for tape@^99."))
+    better = node.repair(recipe, Log("install", "npm error notarget No matching version found for tape@^99."))
     text = better.install_script()
     assert text.index("npm pkg set 'devDependencies[tape]=*'") < text.index("git checkout -q -- package.json")
-    better = node.learn(recipe, Log("install", "npm error code ERESOLVE"))
+    better = node.repair(recipe, Log("install", "npm error code ERESOLVE"))
     assert "--legacy-peer-deps" in better.install_script()
-    better = node.learn(recipe, Log("test", "Error: Cannot find module '@scope/x/y'\nsh: 1: nyc: not found"))
+    better = node.repair(recipe, Log("test", "Error: Cannot find module '@scope/x/y'\nsh: 1: nyc: not found"))
     assert better.added == ("@scope/x", "nyc")
 
 
@@ -464,15 +483,15 @@ def test_a_copy_of_the_project_that_a_dependency_brings_becomes_the_project(tmp_
 
 
 def test_build_files_bring_their_own_recipes(tmp_path):
-    assert generic.first(RepositoryFiles(tmp_path)) is None
+    assert generic.initial(RepositoryFiles(tmp_path)) is None
     write(tmp_path, Makefile="all:\n\ncheck: all\n\t./t.sh\n")
-    assert "make -k check" in generic.first(RepositoryFiles(tmp_path)).test_script()
+    assert "make -k check" in generic.initial(RepositoryFiles(tmp_path)).test_script()
     for file, sign in (("build.gradle", "gradle --no-daemon"), ("pom.xml", "mvn -B -o"),
                        ("Cargo.toml", "cargo test --offline"), ("go.mod", "go test")):
         (tmp_path / file).write_text("")
-        assert sign in generic.first(RepositoryFiles(tmp_path)).test_script()
+        assert sign in generic.initial(RepositoryFiles(tmp_path)).test_script()
     log = Log("install", "fatal error: openssl/ssl.h: No such file")
-    assert "libssl-dev" in generic.learn(generic.first(RepositoryFiles(tmp_path)), log).system
+    assert "libssl-dev" in generic.repair(generic.initial(RepositoryFiles(tmp_path)), log).system
 
 
 @pytest.mark.parametrize("line", [
@@ -482,32 +501,33 @@ def test_build_files_bring_their_own_recipes(tmp_path):
 ])
 def test_a_rust_that_is_too_old_makes_room_for_the_newest_of_debian(tmp_path, line):
     write(tmp_path, **{"Cargo.toml": ""})
-    recipe, log = generic.first(RepositoryFiles(tmp_path)), Log("install", line)
-    better = generic.learn(recipe, log)
+    recipe, log = generic.initial(RepositoryFiles(tmp_path)), Log("install", line)
+    better = generic.repair(recipe, log)
     assert {"cargo-web", "rustc-web"} <= {*better.system} and not {"cargo", "rustc"} & {*better.system}
-    assert generic.learn(better, log) is None and causes.cause_of("install", line).name == "language_version"
+    assert generic.repair(better, log) is None and causes.cause_of("install", line).name == "language_version"
 
 
 # tables --------------------------------------------------------------------------------------------------------------
 
 def test_the_tables_say_only_what_a_package_manager_takes():
     packages = table("packages")
-    for kind in ("headers", "libraries", "shared", "binaries", "said"):
-        for name, brought in packages[kind].items():
-            assert all(re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", one) for one in brought.split()), name
+    lists = [brought for kind in ("headers", "libraries", "shared", "binaries") for brought in packages[kind].values()]
+    lists += [rule.get("system", "") for kind in ("system", "python") for rule in table("repairs")[kind]]
+    for brought in lists:
+        assert all(re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", one) for one in brought.split()), brought
     for kind in ("modules", "options", "settings", "fixtures", "marks"):
         for name, brought in packages[kind].items():
             assert re.fullmatch(r"(?:[A-Za-z0-9][\w.-]*(?:\[\w+\])?(?:<\d+)?)?", brought), name
 
 
 def test_the_longest_beginning_of_a_header_decides():
-    assert debian_by_beginning("headers", "openssl/ssl.h") == ("libssl-dev",)
-    assert debian_by_beginning("headers", "brinepan/pan.h") == ()
+    assert debian("headers", "openssl/ssl.h") == ["libssl-dev"]
+    assert debian("headers", "brinepan/pan.h") == []
     modules = ("google.protobuf.message", "some_thing.sub", "imp")
     assert tuple(map(distribution_of, modules)) == ("protobuf", "some-thing", "")
 
 
-def test_groups_are_told_by_their_names():
+def test_groups_are_recognized_by_their_names():
     assert all(map(is_test_group, ("test", "tests", "testing", "unit-test", "requirements-tests", "test_extra")))
     assert not any(map(is_test_group, ("latest", "contest", "lint", "test-docs", "typing")))
     assert is_developers_group("dev") and not is_developers_group("docs")

@@ -6,9 +6,9 @@ import os
 import pytest
 from conftest import REPO
 
-from codedata.env.recipes.planner import plan, project_of
+from codedata.env.planner import plan, project_of
 from codedata.env.repository_facts import read_facts
-from codedata.env.verify import Limits
+from codedata.env.verify import Limits, Verifier
 from codedata.sandbox import open_sandbox
 
 pytestmark = pytest.mark.docker
@@ -34,7 +34,7 @@ def planned(name: str):
         return open_sandbox("docker", image=image or "codedata-base:bookworm", workdir="/testbed", scripts=[],
                             run_label="test-repos", ca_bundle=CA_BUNDLE)
     facts = read_facts(FOLDER / name)
-    return plan(opener, project_of(facts, FOLDER / name), facts, Limits(600, 300))
+    return plan(Verifier(opener, project_of(facts, FOLDER / name), Limits(600, 300)), facts)
 
 
 def test_every_sample_is_looked_at():

@@ -1,9 +1,9 @@
-"""What runs of a test script say, by themselves."""
+"""Single runs of a test script are judged: complete, healthy, and which test files report nothing."""
 from __future__ import annotations
 
 import pytest
 
-from codedata.env.runs import Run, compare, part_of_suite, silent, why_not_healthy
+from codedata.env.runs import Run, compare, part_of_suite, unreported_files, why_not_healthy
 
 
 def run(exit_code: int = 0, **outcomes: str) -> Run:
@@ -29,12 +29,12 @@ def test_a_suite_that_says_it_stops_is_not_whole(line):
     results = [{"name": f"t{i}", "status": "passed"} for i in range(40)] + [{"name": "x", "status": "failed"}]
     stopped = Run(1, 1.0, False, f"t1 ok\n{line}\nthe end\n", results)
     assert not stopped.healthy and why_not_healthy(stopped, 60).evidence == line
-    assert Run(1, 1.0, False, f"t1 ok\nsaid: {line}\n", results).healthy
+    assert Run(1, 1.0, False, f"t1 ok\nprinted: {line}\n", results).healthy
 
 
 def test_a_failure_that_no_case_explains_is_the_cause():
-    broken_off = Run(3, 1.0, False, "a: ok\nINTERNAL: out of ideas\n", [{"name": "a", "status": "passed"}])
-    cause = why_not_healthy(broken_off, 60)
+    stopped = Run(3, 1.0, False, "a: ok\nINTERNAL: out of ideas\n", [{"name": "a", "status": "passed"}])
+    cause = why_not_healthy(stopped, 60)
     assert cause.name == "exit_code" and "exit code 3" in cause.evidence and "out of ideas" in cause.evidence
 
 
@@ -56,22 +56,22 @@ def of(*names: str) -> list[dict[str, str]]:
     ("src/wade.test.ts::depth > is measured", "packages/heron/src/wade.test.ts"),    # jest, vitest
     ("org.heron.WadeTest::isMeasured", "src/test/java/org/heron/WadeTest.java"),     # Maven, Gradle
 ])
-def test_a_test_file_is_silent_of_which_no_name_tells(name, path):
+def test_a_test_file_that_no_case_name_refers_to_is_unreported(name, path):
     other = path.replace("wade", "reeds").replace("Wade", "Reeds")
-    assert silent([path, other, "README.md", "heron/wade.py"], of(name)) == ([other], 2)
+    assert unreported_files([path, other, "README.md", "heron/wade.py"], of(name)) == ([other], 2)
 
 
-def test_where_names_tell_of_no_file_nothing_is_silent():
+def test_where_names_refer_to_no_file_nothing_is_unreported():
     paths = ["test/wade.test.js", "test/reeds.test.js", "wade_test.go", "tests/test_wade.py"]
-    assert silent(paths, of("wading > is slow", "wading > is deep", "example.com/heron::TestWade")) == ([], 0)
+    assert unreported_files(paths, of("wading > is slow", "wading > is deep", "example.com/heron::TestWade")) == ([], 0)
 
 
 def test_a_case_of_the_same_name_does_not_speak_for_a_file():
     paths = ["tests/test_wade.py", "tests/test_reeds.py"]
-    assert silent(paths, of("tests/test_wade.py::test_reeds")) == (["tests/test_reeds.py"], 2)
+    assert unreported_files(paths, of("tests/test_wade.py::test_reeds")) == (["tests/test_reeds.py"], 2)
 
 
-def test_most_of_a_suite_has_to_be_heard():
+def test_most_of_a_suite_has_to_report_results():
     assert part_of_suite(["test_a.py"], 2).name == ""
     assert part_of_suite(["test_a.py", "test_b.py"], 3).name == "part_of_suite"
     assert part_of_suite([], 0).name == ""

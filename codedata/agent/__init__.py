@@ -6,5 +6,6 @@ from codedata.agent.run_tests import ToolRunTests
 from codedata.agent.submit import stop, submit
 from codedata.agent.tools import Failed, Stop, Tool
 
-__all__ = ["Agent", "AgentResult", "Failed", "LLMServer", "Stop", "Tool", "ToolBashExecutor", "ToolRunTests",
-           "create_file", "edit_file", "search", "stop", "submit", "view_file"]
+__all__ = ["Agent", "AgentResult", "Failed", "LLMServer", "Stop", "Tool",
+           "ToolBashExecutor", "ToolRunTests", "create_file", "edit_file", "search", "stop",
+           "submit", "view_file"]

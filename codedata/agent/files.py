@@ -1,29 +1,32 @@
-"""View, search and edit files of a sandbox. Paths are absolute, in ~/, or relative to bash's directory.
+"""View, search and edit files of a sandbox. Paths are absolute, in ~/, or from bash's folder on.
 
-Commands of the sandbox read and write the files, so a tool has no more rights than the sandbox's user. Texts are
-UTF-8; edits are for files up to MAX_BYTES. Nothing is promised where two agents edit one file.
+Commands of the sandbox read and write the files, so a tool has no more rights than the sandbox's
+user. Texts are UTF-8; edits are for files up to MAX_BYTES. It is not guaranteed that two agents may
+edit one file at the same time.
 """
 from __future__ import annotations
 
 import base64
-import difflib
 import re
+from difflib import SequenceMatcher, get_close_matches
+from itertools import islice
 from shlex import quote
 
 from codedata.agent.tools import Failed
 from codedata.sandbox import Sandbox
 
-VIEWED = 250              # lines shown by default
-FOUND = 100               # matches shown of a search
-FOUND_CHARS = 300         # characters shown of a matching line
-MAX_BYTES = 600_000      # largest file: its base64 still fits into the output that a sandbox keeps
+VIEW_LINES = 250          # lines shown by default
+MAX_MATCHES = 100         # matches shown of a search
+MAX_LINE_CHARS = 300      # characters shown of a matching line
+MAX_BYTES = 600_000       # largest file: its base64 still fits into the output that a sandbox keeps
 CHUNK_BYTES = 200_000     # bytes written by one command
-AROUND = 3                # lines shown on either side of an edit
-LISTED = 10               # line numbers listed where a text occurs more than once
+CONTEXT_LINES = 3         # lines shown before and after an edit
+MAX_PLACES = 10           # line numbers listed where a text occurs more than once
 READ = "(set -o pipefail; head -c {n} < {path} | base64 -w 0)"
 VIEW = """if [ -d {path} ]; then echo 0; ls -1Ap -- {path}
 else awk 'END {{print NR}}' < {path} && sed -n '{start},{end}p' < {path}; fi"""
 WRITE = """mkdir -p -- "$(dirname -- {path})" && printf %s {part} | base64 -d {how} {path}"""
+SEARCH = "grep -rnHIE --exclude-dir=.git {only}-e {pattern} -- {path}"
 
 
 def view_file(sandbox: Sandbox, path: str, start: int = 1, end: int = 0) -> str:
@@ -34,42 +37,48 @@ def view_file(sandbox: Sandbox, path: str, start: int = 1, end: int = 0) -> str:
     end: the last line; 0: 250 lines from the start
     """
     start = max(1, start)
-    end = end if end > 0 else start + VIEWED - 1
+    if end <= 0:
+        end = start + VIEW_LINES - 1
     if end < start:
         return Failed(f"`end` ({end}) is before `start` ({start}).")
     result = sandbox.run(VIEW.format(path=_quoted(path), start=start, end=end))
     first, _, body = result.output.partition("\n")
     if not result.ok or not first.isdecimal():
         return Failed(f"{path} cannot be shown: {result.output.strip()}")
-    n_lines, lines = int(first), body.removesuffix("\n").split("\n")
+    n_lines = int(first)
     if n_lines == 0:
         return body or f"{path} is empty."
     if start > n_lines:
         return Failed(f"{path} has {n_lines} lines; there is no line {start}.")
     more = f"\n({n_lines - end} more lines follow)" if end < n_lines else ""
-    return _numbered(lines, start) + more
+    return _numbered(body.removesuffix("\n").split("\n"), start) + more
 
 
 def search(sandbox: Sandbox, pattern: str, path: str = ".", files: str = "") -> str:
-    """Find lines that match a regular expression (grep -E), in a file or in all files below a folder.
+    """Find lines that match a regular expression (grep -E), in a file or in all files below
+    a folder.
 
     pattern: the expression
     path: the file or folder
     files: only files with such names, for example *.py
     """
     only = f"--include={quote(files)} " if files else ""
-    result = sandbox.run(f"grep -rnHIE --exclude-dir=.git {only}-e {quote(pattern)} -- {_quoted(path)}")
-    found = [line for line in result.output.splitlines() if not line.startswith("grep: ")]
-    if result.exit_code not in (0, 1) and not found:
+    result = sandbox.run(SEARCH.format(only=only, pattern=quote(pattern), path=_quoted(path)))
+    matches = [line for line in result.output.splitlines() if not line.startswith("grep: ")]
+    if result.exit_code not in (0, 1) and not matches:
         return Failed(result.output.strip() or f"grep ended with {result.exit_code}.")
-    found.sort(key=_place)   # the order of a folder's files differs between machines
-    lines = [line if len(line) <= FOUND_CHARS else line[:FOUND_CHARS] + " …" for line in found[:FOUND]]
-    more = [f"({len(found) - FOUND} more: narrow the search)"] if len(found) > FOUND else []
-    return "\n".join(lines + more) or "No line matches."
+    matches.sort(key=_place)   # the order of a folder's files differs between machines
+    lines = []
+    for line in matches[:MAX_MATCHES]:
+        lines.append(line if len(line) <= MAX_LINE_CHARS else line[:MAX_LINE_CHARS] + " …")
+    if len(matches) > MAX_MATCHES:
+        lines.append(f"({len(matches) - MAX_MATCHES} more: narrow the search)")
+    return "\n".join(lines) or "No line matches."
 
 
 def edit_file(sandbox: Sandbox, path: str, old: str, new: str) -> str:
-    """Replace a text in a file. It has to stand there exactly once, to the letter, with its blanks and line ends.
+    """Replace a text in a file. It has to stand there exactly once, to the letter, with its
+    blanks and line ends.
 
     path: of the file
     old: the text to replace, with as many lines around it as make it the only one
@@ -79,22 +88,26 @@ def edit_file(sandbox: Sandbox, path: str, old: str, new: str) -> str:
     if isinstance(text, Failed):
         return text
     if "\r\n" in text and "\r\n" not in old:   # a model sees and writes LF line ends
-        old, new = old.replace("\n", "\r\n"), new.replace("\n", "\r\n")
-    if not old or old == new:
-        return Failed("`old` is empty: nothing to look for." if not old else "`old` and `new` are the same.")
+        old = old.replace("\n", "\r\n")
+        new = new.replace("\n", "\r\n")
+    if not old:
+        return Failed("`old` is empty: nothing to look for.")
+    if old == new:
+        return Failed("`old` and `new` are the same.")
     n = text.count(old)
     if n == 0:
-        return Failed(f"`old` does not stand in {path}. {_nearest(text.splitlines(), old.splitlines())}")
+        nearest = _nearest(text.splitlines(), old.splitlines())
+        return Failed(f"`old` does not stand in {path}. {nearest}")
     if n > 1:
         return Failed(f"`old` stands in {path} {n} times, at lines {_places(text, old)}. "
                       "Add lines around it, so that it is the only one.")
-    before, _, after = text.partition(old)
-    if problem := write(sandbox, path, (before + new + after).encode()):
+    first = text[:text.index(old)].count("\n") + 1
+    text = text.replace(old, new)
+    if problem := write(sandbox, path, text.encode()):
         return problem
-    first = before.count("\n") + 1
-    start = max(1, first - AROUND)
-    lines = (before + new + after).splitlines()[start - 1:first + new.count("\n") + AROUND]
-    return f"{path} is edited:\n{_numbered(lines, start)}"
+    start = max(1, first - CONTEXT_LINES)
+    end = first + new.count("\n") + CONTEXT_LINES
+    return f"{path} is edited:\n{_numbered(text.splitlines()[start - 1:end], start)}"
 
 
 def create_file(sandbox: Sandbox, path: str, content: str) -> str:
@@ -108,7 +121,8 @@ def create_file(sandbox: Sandbox, path: str, content: str) -> str:
 
 
 def write(sandbox: Sandbox, path: str, data: bytes) -> Failed | None:
-    """Write a file, keeping the mode and owner of an existing one; return None, or Failed with the reason."""
+    """Write a file, keeping the mode and owner of an existing one; return None, or Failed with
+    the reason."""
     for at in range(0, max(len(data), 1), CHUNK_BYTES):
         part = base64.b64encode(data[at:at + CHUNK_BYTES]).decode()
         result = sandbox.run(WRITE.format(path=_quoted(path), part=part, how=">>" if at else ">"))
@@ -142,33 +156,35 @@ def _numbered(lines: list[str], start: int) -> str:
 
 def _place(line: str) -> tuple[str, int]:
     """Return the file and line number of a line of grep output."""
-    found = re.match(r"(.*?):(\d+):", line)
-    return (found[1], int(found[2])) if found else (line, 0)
+    match = re.match(r"(.*?):(\d+):", line)
+    return (match[1], int(match[2])) if match else (line, 0)
 
 
 def _places(text: str, old: str) -> str:
-    lines, at = [], text.find(old)
-    while at >= 0 and len(lines) < LISTED:
-        lines.append(str(text.count("\n", 0, at) + 1))
-        at = text.find(old, at + len(old))
-    return ", ".join(lines) + (", …" if at >= 0 else "")
+    """Return the numbers of the first lines where `old` begins."""
+    matches = islice(re.finditer(re.escape(old), text), MAX_PLACES + 1)
+    lines = [str(text.count("\n", 0, match.start()) + 1) for match in matches]
+    if len(lines) > MAX_PLACES:
+        lines[MAX_PLACES:] = "…"
+    return ", ".join(lines)
 
 
 def _nearest(lines: list[str], wanted: list[str]) -> str:
     """Describe to a model the lines of a file that are most similar to `wanted`."""
-    stripped, sought = [line.strip() for line in lines], [line.strip() for line in wanted]
-    lines_sought = {line for line in sought if line}
-    scores = {at: sum(a == b != "" for a, b in zip(stripped[at:], sought, strict=False)) for at in range(len(lines))
-              if not lines_sought.isdisjoint(stripped[at:at + len(sought)])}
-    if scores:
-        at = max(scores, key=scores.get)
-        shown = _numbered(lines[at:at + len(wanted)], at + 1)
-        if stripped[at:at + len(sought)] == sought:
+    stripped = [line.strip() for line in lines]
+    sought = [line.strip() for line in wanted]
+    same = SequenceMatcher(None, stripped, sought, autojunk=False).find_longest_match()
+    if any(stripped[same.a:same.a + same.size]):
+        start = max(0, same.a - same.b)
+        end = start + len(wanted)
+        shown = _numbered(lines[start:end], start + 1)
+        if stripped[start:end] == sought:
             return f"Only its blanks differ from these lines:\n{shown}"
         return f"The nearest lines are:\n{shown}"
-    alike = [line for line in wanted if line.strip()][:1]
-    near = difflib.get_close_matches(alike[0].strip(), stripped, 3, 0.6) if alike else []
-    found = [(i, line) for i, line in enumerate(lines, 1) if line.strip() in near]
-    if not found:
+    first = next(filter(None, sought), "")
+    near = get_close_matches(first, stripped, 3)
+    numbers = [i for i, line in enumerate(stripped) if line and line in near][:3]
+    shown = "\n".join(_numbered([lines[i]], i + 1) for i in numbers)
+    if not shown:
         return "No line is like it: look at the file first."
-    return "The nearest lines are:\n" + "\n".join(f"{i:6}\t{line}" for i, line in found[:3])
+    return f"The nearest lines are:\n{shown}"

@@ -1,8 +1,8 @@
-"""Keep the messages of a run and build its requests, where needed without the bodies of old observations.
+"""Keep the messages of a run and build its requests, where needed without old observations.
 
-The messages stay whole. Where a request would be too long, its oldest observations are replaced by lines that state
-their length and where the model finds them in the sandbox. System prompt, task, the model's own messages and
-observations that it has not seen yet are never shortened.
+The messages stay whole. Where a request would be too long, its oldest observations are replaced by
+lines that state their length and where the model finds them in the sandbox. System prompt, task,
+the model's own messages and observations that it has not seen yet are never shortened.
 """
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from codedata.llm.trim import MESSAGE_TOKENS, estimate_tokens
 
-SHORTEST_BODY = 1000     # characters: replacing shorter ones saves too little
-DOWN_TO = 0.75           # share of the limit that leaves room, so that the cached prefix rarely changes
+MIN_BODY = 1000          # characters: replacing shorter observations saves too little
+TARGET_SHARE = 0.75      # share of the limit: with this room, the cached prefix rarely changes
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class History:
     """Hold the messages of a run and which bodies its requests leave out."""
 
     messages: list[dict]
-    left_out: dict[int, LeftOut] = field(default_factory=dict)
-    _observations: dict[int, str] = field(default_factory=dict)   # index → name
+    left_out: dict[int, LeftOut] = field(default_factory=dict)    # by index in the messages
+    _names: dict[int, str] = field(default_factory=dict)          # of the observations, by index
 
     def say(self, message: dict) -> None:
         """Append a message that is never shortened."""
@@ -39,34 +39,39 @@ class History:
 
     def observe(self, message: dict, name: str) -> None:
         """Append an observation; `name` is its file name if its body is left out later."""
-        self._observations[len(self.messages)] = name
+        self._names[len(self.messages)] = name
         self.messages.append(message)
 
     def request(self) -> list[dict]:
         """Return the messages to send, with placeholders for the bodies left out."""
-        return [{**message, "content": self.left_out[i].placeholder} if i in self.left_out else message
-                for i, message in enumerate(self.messages)]
+        messages = list(self.messages)
+        for i, left_out in self.left_out.items():
+            messages[i] = {**messages[i], "content": left_out.placeholder}
+        return messages
 
     def size(self) -> int:
         """Return the estimated tokens of the next request, rather too many than too few."""
         return sum(map(_tokens, self.request()))
 
     def shorten(self, limit: int, iteration: int, save: Callable[[str, str], str]) -> bool:
-        """Leave out old bodies until a request fits well within `limit`; return whether any was left out.
+        """Leave out old bodies until a request fits well within `limit`; return whether any was
+        left out.
 
         save(name, text) stores a body where the model can read it and returns its path.
         """
-        size, n_before = self.size(), len(self.left_out)
-        last_reply = max((i for i, message in enumerate(self.messages) if message["role"] == "assistant"), default=0)
-        for i in self._observations:
+        size = self.size()
+        n_before = len(self.left_out)
+        seen = max((i for i, m in enumerate(self.messages) if m["role"] == "assistant"), default=0)
+        for i, name in self._names.items():
             body = self.messages[i]["content"]
-            if size <= limit * DOWN_TO or i > last_reply:
+            if size <= limit * TARGET_SHARE or i > seen:
                 break
-            if i not in self.left_out and len(body) >= SHORTEST_BODY:
-                place = save(self._observations[i], body)
-                line = f"[{len(body):,} characters of an earlier observation are left out here; they are in {place}]"
-                size -= estimate_tokens(body) - estimate_tokens(line)
-                self.left_out[i] = LeftOut(i, iteration, line)
+            if i in self.left_out or len(body) < MIN_BODY:
+                continue
+            line = (f"[{len(body):,} characters of an earlier observation are left out here; they "
+                    f"are in {save(name, body)}]")
+            size -= estimate_tokens(body) - estimate_tokens(line)
+            self.left_out[i] = LeftOut(i, iteration, line)
         return len(self.left_out) > n_before
 
 

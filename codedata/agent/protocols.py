@@ -1,7 +1,8 @@
-"""Read the actions in a model's reply: native tool calls, or text with a THOUGHT and one bash block a turn.
+"""Read the actions in a model's reply: native tool calls, or a THOUGHT and one bash block.
 
-A reply is read into a AgentTurn: the message that goes into the history, and its actions. An action or turn that cannot
-be carried out has a `problem`, which is sent to the model.
+A reply is read into an AgentTurn: the message that goes into the history, and its actions. An
+action or turn that cannot be carried out has a `problem`, which the model is told. A text without
+any action, not even a malformed one, is prose, and may be the model's answer.
 """
 from __future__ import annotations
 
@@ -16,9 +17,10 @@ from codedata.texts import text_of
 
 BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^```bash\b", re.MULTILINE)
-THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the opening tag may be part of the chat template
+ATTEMPT = re.compile(r"^```(?:bash|sh|shell)\b|<tool_call>", re.MULTILINE)   # valid or not
+THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the opening tag may be in the template
 EMPTY_REPLY = "(nothing)"   # endpoints refuse empty assistant messages
-ANSWER_CHARS = 60            # shown of an argument or name that is invalid
+SHOWN_CHARS = 60            # shown of an argument or name that is invalid
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Action:
 
     tool: str
     arguments: dict
-    id: str = ""             # the call id of the native protocol
+    id: str = ""             # the call's id; empty in the text protocol
     problem: str = ""        # why it cannot be carried out
 
 
@@ -37,7 +39,8 @@ class AgentTurn:
 
     message: dict
     actions: list[Action] = field(default_factory=list)
-    problem: str = ""        # the message to the model where there is no action
+    problem: str = ""        # why there is none
+    is_prose: bool = False   # the reply is a whole text that attempts no action
 
 
 class ModelReply(Protocol):
@@ -50,106 +53,112 @@ class ModelReply(Protocol):
 
 
 class Native:
-    """Read and write the native tool calls of the API."""
+    """Find the actions in native tool calls of the API."""
 
     name = "native"
+    instructions = ""
 
     def __init__(self, tools: dict[str, Tool]):
         self.tools = tools
         self.schemas = [tool.schema for tool in tools.values()]
 
-    def opening(self, system_prompt: str, task: str) -> list[dict]:
-        """Return the first messages of a run."""
-        return [{"role": "system", "content": system_prompt}, {"role": "user", "content": task}]
+    def actions(self, text: str, tool_calls: list[dict]) -> tuple[list[Action], str]:
+        """Return (the actions of a reply, '' or why there is none)."""
+        actions = [self._action(call["id"], **call["function"]) for call in tool_calls]
+        return actions, "" if actions else "your reply has no tool call in it"
 
-    def read(self, reply: ModelReply) -> AgentTurn:
-        """Return a reply as an AgentTurn; `problem` is set where it has no usable action."""
-        text = without_thinking(reply.text)
-        if reply.truncated or not reply.tool_calls:
-            problem = _packaged("cut_short.md") if reply.truncated else "your reply has no tool call in it"
-            return AgentTurn(said(text), problem=_packaged("native_again.md").replace("{problem}", problem))
-        actions = [self._action(call) for call in reply.tool_calls]
-        calls = [{"id": action.id, "type": "function",
-                  "function": {"name": action.tool, "arguments": json.dumps(action.arguments, ensure_ascii=False)}}
-                 for action in actions]   # serialized again: endpoints refuse a history with invalid calls
-        return AgentTurn({"role": "assistant", "content": text or None, "tool_calls": storable(calls)}, actions)
-
-    def observation(self, action: Action, text: str) -> dict:
-        """Return the message with an action's result."""
-        return {"role": "tool", "tool_call_id": action.id, "content": text}
-
-    def _action(self, call: dict) -> Action:
-        name, raw = call["function"]["name"], call["function"]["arguments"]
+    def _action(self, call_id: str, name: str, arguments: str) -> Action:
         if name not in self.tools:
-            name = name if re.fullmatch(r"[\w-]{1,64}", name, re.ASCII) else "unknown"
-            return Action(name, {}, call["id"], f"There is no tool {call['function']['name'][:ANSWER_CHARS]!r}. "
-                          f"There are {', '.join(self.tools)}.")
-        try:
-            arguments = json.loads(raw or "{}", strict=False)   # accepts raw line ends in strings
-        except json.JSONDecodeError as e:
-            near = raw[max(0, e.pos - ANSWER_CHARS // 2):e.pos + ANSWER_CHARS // 2]
-            return Action(name, {}, call["id"], f"{name} was not called: its arguments are not valid JSON, {e.msg} at "
-                          f"character {e.pos}, near {near!r}.")
-        except (RecursionError, ValueError):
-            return Action(name, {}, call["id"], f"{name} was not called: its arguments are nested too deep, or hold a "
-                          "number that is too long.")
-        if not isinstance(arguments, dict):
-            return Action(name, {}, call["id"], f"{name} was not called: its arguments are not a JSON object.")
-        return Action(name, arguments, call["id"], self.tools[name].problem(arguments))
+            problem = f"There is no tool {name[:SHOWN_CHARS]!r}. There are {', '.join(self.tools)}."
+            is_safe = re.fullmatch(r"[\w-]{1,64}", name, re.ASCII)
+            return Action(name if is_safe else "unknown", {}, call_id, problem)
+        parsed = _arguments(arguments or "{}")
+        if isinstance(parsed, str):
+            return Action(name, {}, call_id, f"{name} was not called: its arguments are {parsed}.")
+        return Action(name, parsed, call_id, self.tools[name].problem(parsed))
 
 
 class Text:
-    """Read and write a THOUGHT and one bash block, for models without tool calls.
+    """Find the one bash block of a reply, for models without tool calls.
 
     The only tool is `bash`; a command that prints an end marker ends the run.
     """
 
     name = "text"
-    schemas: tuple = ()
 
     def __init__(self, tools: dict[str, Tool]):
-        self.can_stop = "stop" in tools
+        self.schemas = []
+        names = ["text.md", "text_stop.md"] if "stop" in tools else ["text.md"]
+        self.instructions = "\n\n" + "\n\n".join(map(packaged, names))
 
-    def opening(self, system_prompt: str, task: str) -> list[dict]:
-        """Return the first messages of a run."""
-        system_prompt += "\n\n" + _packaged("text.md") + ("\n\n" + _packaged("text_stop.md") if self.can_stop else "")
-        return [{"role": "system", "content": system_prompt}, {"role": "user", "content": task}]
-
-    def read(self, reply: ModelReply) -> AgentTurn:
-        """Return a reply as an AgentTurn; `problem` is set where it has no usable action."""
-        text = without_thinking(reply.text)
+    def actions(self, text: str, tool_calls: list[dict]) -> tuple[list[Action], str]:
+        """Return (the action of a reply, '' or why there is none)."""
         command, problem = one_command(text)
-        if reply.truncated:
-            problem = _packaged("cut_short.md")
-        if problem:
-            return AgentTurn(said(text), problem=_packaged("text_again.md").replace("{problem}", problem))
-        return AgentTurn(said(text), [Action("bash", {"command": command})])
+        return ([], problem) if problem else ([Action("bash", {"command": command})], "")
 
-    def observation(self, action: Action, text: str) -> dict:
-        """Return the message with an action's result."""
-        return {"role": "user", "content": text}
+
+def read_turn(reply: ModelReply, protocol: Native | Text) -> AgentTurn:
+    """Return a reply as an AgentTurn."""
+    text = without_thinking(reply.text)
+    message = {"role": "assistant", "content": text or EMPTY_REPLY}
+    if reply.truncated:
+        return AgentTurn(message, problem=packaged("cut_short.md"))
+    actions, problem = protocol.actions(text, reply.tool_calls)
+    if problem:
+        return AgentTurn(message, [], problem, bool(text) and not ATTEMPT.search(text))
+    calls = [_call(action) for action in actions if action.id]
+    if calls:
+        message |= {"content": text or None, "tool_calls": storable(calls)}
+    return AgentTurn(message, actions)
+
+
+def observation(action: Action, text: str) -> dict:
+    """Return the message with an action's result."""
+    if action.id:
+        return {"role": "tool", "tool_call_id": action.id, "content": text}
+    return {"role": "user", "content": text}
 
 
 def one_command(text: str) -> tuple[str, str]:
     """Return (the command of the only bash block, ''), or ('', what is wrong)."""
-    blocks, n_openings = BLOCK.findall(text), len(OPENING.findall(text))
+    n_openings = len(OPENING.findall(text))
+    if not n_openings:
+        return "", "there is no bash block in your reply"
     if n_openings > 1:
         return "", f"there are {n_openings} bash blocks in your reply"
-    if not blocks:
-        return "", "the bash block has no end" if n_openings else "there is no bash block in your reply"
-    return (blocks[0].strip("\r\n"), "") if blocks[0].strip() else ("", "the bash block is empty")
+    block = BLOCK.search(text)
+    if not block:
+        return "", "the bash block has no end"
+    if not block[1].strip():
+        return "", "the bash block is empty"
+    return block[1].strip("\r\n"), ""
 
 
 def without_thinking(text: str) -> str:
-    """Return the text without leading thinking; a closing tag inside a code block is part of the text."""
+    """Return the text without leading thinking; a closing tag inside a code block is part of it."""
     head, fence, rest = text.partition("```")
     return storable((THINKING.sub("", head) + fence + rest).strip())
 
 
-def said(text: str) -> dict:
-    """Return an assistant message; its content is never empty."""
-    return {"role": "assistant", "content": text or EMPTY_REPLY}
-
-
-def _packaged(name: str) -> str:
+def packaged(name: str) -> str:
+    """Return a prompt text of this package."""
     return text_of("codedata.agent", name).strip()
+
+
+def _arguments(raw: str) -> dict | str:
+    """Return the arguments of a call, or what is wrong with them."""
+    try:
+        arguments = json.loads(raw, strict=False)   # accepts raw line ends in strings
+    except json.JSONDecodeError as e:
+        near = raw[max(0, e.pos - SHOWN_CHARS // 2):e.pos + SHOWN_CHARS // 2]
+        return f"not valid JSON, {e.msg} at character {e.pos}, near {near!r}"
+    except (RecursionError, ValueError):
+        return "nested too deep, or hold a number that is too long"
+    return arguments if isinstance(arguments, dict) else "not a JSON object"
+
+
+def _call(action: Action) -> dict:
+    """Return a call for the history, serialized again: endpoints refuse invalid calls there."""
+    arguments = json.dumps(action.arguments, ensure_ascii=False)
+    return {"id": action.id, "type": "function",
+            "function": {"name": action.tool, "arguments": arguments}}

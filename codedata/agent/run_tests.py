@@ -8,7 +8,7 @@ from codedata.agent.bash import shown
 from codedata.agent.tools import Failed
 from codedata.sandbox import Sandbox
 
-NAMED = 50            # failed tests that are listed
+MAX_NAMED = 50            # failed tests that are listed
 GOOD = ("passed", "skipped")
 
 
@@ -18,7 +18,9 @@ class ToolRunTests:
     name = "run_tests"
 
     def __init__(self, command: str, parse: Callable[[str], list[dict]], timeout_s: float = 1800.0):
-        self.command, self.parse, self.timeout_s = command, parse, timeout_s
+        self.command = command
+        self.parse = parse
+        self.timeout_s = timeout_s
 
     def __call__(self, sandbox: Sandbox, selection: str = "") -> str:
         """Run the project's tests: how many passed, which did not, and what was printed.
@@ -28,8 +30,10 @@ class ToolRunTests:
         result = sandbox.run(f"{self.command} {selection}".strip(), timeout_s=self.timeout_s)
         cases = self.parse(result.output)
         counts = Counter(case["status"] for case in cases)
-        lines = [", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "no test result could be read"]
         bad = [f"{case['status']}: {case['name']}" for case in cases if case["status"] not in GOOD]
-        lines += bad[:NAMED] + [f"… and {len(bad) - NAMED} more"] * (len(bad) > NAMED)
-        is_good = result.ok and counts["passed"] and not bad
-        return (str if is_good else Failed)("\n".join([*lines, shown(result, self.timeout_s)]))
+        summary = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
+        lines = [summary or "no test result could be read", *bad[:MAX_NAMED]]
+        if len(bad) > MAX_NAMED:
+            lines.append(f"… and {len(bad) - MAX_NAMED} more")
+        text = "\n".join([*lines, shown(result, self.timeout_s)])
+        return text if result.ok and counts["passed"] and not bad else Failed(text)

@@ -1,4 +1,4 @@
-'''Turn typed functions into tools; the model's description comes from the signature and the docstring.
+'''Turn typed functions into tools; the model's description comes from signature and docstring.
 
     def count(sandbox: Sandbox, path: str, unit: Literal["lines", "words"] = "lines") -> str:
         """Count what is in a file.
@@ -6,9 +6,10 @@
         path: of the file
         """
 
-The agent passes `sandbox`, which the model does not see. The docstring's first paragraph describes the tool; lines
-"name: …" below it describe its arguments. A tool returns a text for the model, Failed(text) where it did not work,
-or Stop(answer). Its exceptions are not caught, except ItemFailed (and so SandboxDied), which ends the run as `error`.
+The agent passes `sandbox`, which the model does not see. The docstring's first paragraph describes
+the tool; lines "name: …" below it describe its arguments. A tool returns a text for the model,
+Failed(text) where it did not work, or Stop(answer). Its exceptions are not caught, except
+ItemFailed (and so SandboxDied), which ends the run as `error`.
 '''
 from __future__ import annotations
 
@@ -23,10 +24,12 @@ from codedata.errors import Trouble
 from codedata.records import text_problem
 from codedata.sandbox import Sandbox
 
-NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
-SAID = {"string": "a string", "integer": "a whole number", "number": "a number", "boolean": "true or false",
-        "array": "a list", "null": "null"}
-NOT_GIVEN = inspect.Parameter.empty
+JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null",
+              list: "array"}
+DESCRIBED = {"string": "a string", "integer": "a whole number", "number": "a number",
+             "boolean": "true or false", "array": "a list", "null": "null"}
+Parameter = inspect.Parameter
+NOT_NAMED = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD, Parameter.POSITIONAL_ONLY)
 
 
 class Failed(str):
@@ -53,77 +56,93 @@ class Tool:
 
     @classmethod
     def of(cls, thing: Callable | Tool) -> Tool:
-        """Return a tool for a function or a named callable object; raise Trouble where it cannot be one."""
+        """Return a tool for a function or a named callable object; raise Trouble where it cannot
+        be one."""
         if isinstance(thing, Tool):
             return thing
         function = thing if inspect.isroutine(thing) else type(thing).__call__
         name = getattr(thing, "name", "") or getattr(thing, "__name__", "")
-        if not re.fullmatch(r"[A-Za-z_]\w{0,63}", name) or not inspect.getdoc(function):
+        docstring = inspect.getdoc(function)
+        if not re.fullmatch(r"[A-Za-z_]\w{0,63}", name) or not docstring:
             raise Trouble("is no tool: it needs a name and a docstring.", repr(thing))
-        description, _, rest = inspect.getdoc(function).partition("\n\n")
-        said = dict(re.findall(r"^(\w+): (.+)$", rest, re.MULTILINE))
-        hints, properties, required = get_type_hints(function), {}, []
-        signature = inspect.signature(thing).parameters
-        for key, parameter in signature.items():
-            if key == "sandbox":
-                continue
-            where = f"{name}({key})"
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-                raise Trouble("is not an argument that a model can name.", where)
-            properties[key] = {**_schema(hints.get(key), where), **({"description": said[key]} if key in said else {})}
-            if parameter.default is NOT_GIVEN:
-                required.append(key)
-            else:
-                properties[key]["default"] = parameter.default
-        parameters = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-        return cls(name, " ".join(description.split()), parameters, thing, "sandbox" in signature)
+        description, _, rest = docstring.partition("\n\n")
+        arguments = dict(inspect.signature(thing).parameters)
+        wants_sandbox = arguments.pop("sandbox", None) is not None
+        texts = dict(re.findall(r"^(\w+): (.+)$", rest, re.MULTILINE))
+        hints = get_type_hints(function)
+        properties = {key: _property(f"{name}({key})", argument, hints.get(key), texts.get(key))
+                      for key, argument in arguments.items()}
+        required = [key for key, schema in properties.items() if "default" not in schema]
+        parameters = {"type": "object", "properties": properties, "required": required,
+                      "additionalProperties": False}
+        return cls(name, " ".join(description.split()), parameters, thing, wants_sandbox)
 
     @property
     def schema(self) -> dict:
         """Return the tool in the form of a request's `tools`."""
-        return {"type": "function", "function": {"name": self.name, "description": self.description,
-                                                 "parameters": self.parameters}}
+        function = {"name": self.name, "description": self.description,
+                    "parameters": self.parameters}
+        return {"type": "function", "function": function}
 
     def problem(self, arguments: dict) -> str:
         """Return what is wrong with the arguments of a call, or ''."""
         known = self.parameters["properties"]
-        faults = [f"`{key}` is missing" for key in self.parameters["required"] if key not in arguments]
+        required = self.parameters["required"]
+        faults = [f"`{key}` is missing" for key in required if key not in arguments]
         faults += [f"there is no argument `{key}`" for key in arguments if key not in known]
         faults += [f"`{key}` {fault}" for key, value in arguments.items()
                    if key in known and (fault := _fault(known[key], value))]
+        if not faults:
+            return ""
         takes = ", ".join(f"`{key}`" for key in known) or "no arguments"
-        return f"{self.name} was not called: {', '.join(faults)}. It takes {takes}." if faults else ""
+        return f"{self.name} was not called: {', '.join(faults)}. It takes {takes}."
 
     def __call__(self, sandbox: Sandbox, arguments: dict) -> str | Stop:
         """Call the function and return its result."""
-        return self.function(**({"sandbox": sandbox} if self.wants_sandbox else {}), **arguments)
+        if self.wants_sandbox:
+            return self.function(sandbox=sandbox, **arguments)
+        return self.function(**arguments)
 
 
-def _schema(kind: Any, where: str) -> dict:
+def _property(where: str, argument: Parameter, hint: Any, description: str | None) -> dict:
+    """Return the schema of an argument; raise Trouble where a model cannot give it."""
+    if argument.kind in NOT_NAMED:
+        raise Trouble("is not an argument that a model can name.", where)
+    schema = _schema(hint, where)
+    if description:
+        schema["description"] = description
+    if argument.default is not Parameter.empty:
+        schema["default"] = argument.default
+    return schema
+
+
+def _schema(hint: Any, where: str) -> dict:
     """Return the JSON schema of a type; raise Trouble for an unsupported type."""
-    if kind in NAMES:
-        return {"type": NAMES[kind]}
-    origin, of = get_origin(kind), get_args(kind)
-    if origin is Literal and all(isinstance(choice, str) for choice in of):
-        return {"type": "string", "enum": list(of)}
-    if origin is list and of:
-        return {"type": "array", "items": _schema(of[0], where)}
-    if origin in (Union, UnionType) and len(of) == 2 and NoneType in of:
-        found = _schema(next(kind for kind in of if kind is not NoneType), where)
-        return {**found, "type": [found["type"], "null"]}
-    raise Trouble(f"has a type that no schema is derived from: {kind!r}.", where,
+    origin = get_origin(hint)
+    args = get_args(hint)
+    if origin is Literal and all(isinstance(choice, str) for choice in args):
+        return {"type": "string", "enum": list(args)}
+    if origin is list:
+        return {"type": "array", "items": _schema(args[0], where)}
+    if origin in (Union, UnionType) and len(args) == 2 and NoneType in args:
+        inner = _schema(args[0] if args[1] is NoneType else args[1], where)
+        return {**inner, "type": [inner["type"], "null"]}
+    if hint in JSON_TYPES and hint is not list:
+        return {"type": JSON_TYPES[hint]}
+    raise Trouble(f"has a type that no schema is derived from: {hint!r}.", where,
                   "There are str, int, float, bool, Literal of texts, list[…] and … | None.")
 
 
 def _fault(schema: dict, value: Any) -> str:
     """Return why a value does not fit a schema, or ''."""
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    kind = NAMES.get(type(value)) or ("array" if isinstance(value, list) else "an object")
-    if kind not in kinds and not (kind == "integer" and "number" in kinds):
-        return f"should be {' or '.join(SAID[kind] for kind in kinds)}, not {repr(value)[:60]}"
+    allowed = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    kind = JSON_TYPES.get(type(value), "an object")
+    if kind not in allowed and (kind, allowed[0]) != ("integer", "number"):
+        wanted = " or ".join(DESCRIBED[kind] for kind in allowed)
+        return f"should be {wanted}, not {repr(value)[:60]}"
+    if kind == "string" and value not in schema.get("enum", [value]):
+        return f"should be one of {', '.join(schema['enum'])}, not {value[:60]!r}"
     if kind == "string":
-        if "enum" in schema and value not in schema["enum"]:
-            return f"should be one of {', '.join(schema['enum'])}, not {value[:60]!r}"
         return text_problem(value) or ""
     if kind == "array":
         faults = ((i, _fault(schema["items"], entry)) for i, entry in enumerate(value))

@@ -1,1 +1,1 @@
-"""A repository becomes an environment: what it says of itself, scripts made from that, and the proof that they work."""
+"""Turn a repository into an environment: read its files, make scripts, verify them."""

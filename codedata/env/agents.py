@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from pathlib import Path
 
 from codedata.agent import (
     Agent,
-    AgentResult,
     Failed,
     Stop,
     ToolBashExecutor,
@@ -30,10 +29,11 @@ from codedata.sandbox import Sandbox
 from codedata.texts import fill, text_of
 
 SCRIPTS = ("install_script", "test_script")
+SCRIPT = re.compile(rf"<({'|'.join(SCRIPTS)})>(.*?)</\1>", re.DOTALL)
 TOOLS = (ToolBashExecutor(), view_file, search, edit_file, create_file, stop)
 MAX_FILES = 300
 MAX_LOG_CHARS = 6000   # characters of a failure that the agent is shown
-SAME_LINES = 3    # from this many equal lines in a row on, one is shown
+MAX_REPEATED = 3       # from this many equal lines in a row on, one is shown
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,28 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class ScriptsFound:
+class AgentRun:
     """Hold what an agent submitted and how its run ended."""
 
-    status: str                       # how the agent ended: success | max_iteration | tool_stop | error
+    # how the agent ended: success | max_iteration | tool_stop | error
+    status: str
     scripts: dict[str, str] = field(default_factory=dict)   # only those that it submitted
     summary: str = ""
     error: str = ""
     messages: list[dict] = field(default_factory=list)
     usage: dict = field(default_factory=dict)
 
+    def followed_by(self, later: AgentRun) -> AgentRun:
+        """Return the later run with the messages and the usage of both; an amount that is not
+        known for one of them is None."""
+        usage = {}
+        for key in later.usage:
+            amounts = self.usage.get(key, 0), later.usage[key]
+            usage[key] = None if None in amounts else sum(amounts)
+        return replace(later, messages=self.messages + later.messages, usage=usage)
 
-class Planner:
+
+class AgentPlanner:
     """Ask an agent for the scripts of a repository.
 
     `limits` are arguments of Agent, and `iterations` the limits of the two stages. `trajectory(n)`
@@ -66,35 +76,51 @@ class Planner:
     verified.
     """
 
-    def __init__(self, llm, limits: dict, iterations: tuple[int, int], trajectory: Callable[[int], Path],
+    def __init__(self, llm, limits: dict, iterations: tuple[int, int],
+                 trajectory: Callable[[int], Path],
                  script_s: float):
-        self._llm, self._limits, self._iterations, self._trajectory = llm, limits, iterations, trajectory
+        self._llm, self._limits = llm, limits
+        self._iterations, self._trajectory = iterations, trajectory
         self._system_prompt = _text("agent.md", minutes=f"{script_s / 60:g}")
         self._n = 0
 
-    def find(self, sandbox: Sandbox, repo: str, failures: list[Failure], in_two: bool) -> ScriptsFound:
+    def find(self, sandbox: Sandbox, repo: str, failures: list[Failure], in_two: bool) -> AgentRun:
         """Return the scripts that the agent finds for the source in the sandbox, given earlier
         failures. With `in_two` it works in two stages."""
         files = sandbox.run(listing()).output.strip() or "(nothing)"
-        known = _text("agent_known.md", tried="\n\n".join(map(_told, failures))) if failures else ""
+        tried = "\n\n".join(map(_as_text, failures))
+        known = _text("agent_known.md", tried=tried) if failures else ""
+        parts = {"repo": repo, "files": files, "known": known}
         if not in_two:
-            return self._ask(sandbox, _text("agent_task.md", repo=repo, files=files, known=known), SCRIPTS)
-        first = self._ask(sandbox, _text("agent_install.md", repo=repo, files=files, known=known), SCRIPTS[:1])
-        if first.status != "success":
-            return first
-        task = _text("agent_tests.md", repo=repo, install_script=first.scripts["install_script"])
-        return _joined(first, self._ask(sandbox, task, SCRIPTS[1:], stage=1))
+            return self._ask(sandbox, _text("agent_task.md", **parts), SCRIPTS)
+        install = self._ask(sandbox, _text("agent_install.md", **parts), SCRIPTS[:1])
+        if install.status != "success":
+            return install
+        task = _text("agent_tests.md", repo=repo, install_script=install.scripts["install_script"])
+        tests = self._ask(sandbox, task, SCRIPTS[1:], stage=1)
+        return replace(install.followed_by(tests), scripts=install.scripts | tests.scripts,
+                       summary="\n\n".join(filter(None, (install.summary, tests.summary))))
 
-    def mend(self, sandbox: Sandbox, repo: str, failure: Failure) -> ScriptsFound:
+    def mend(self, sandbox: Sandbox, repo: str, failure: Failure) -> AgentRun:
         """Return what the agent submits after the verification of its earlier scripts failed."""
-        return self._ask(sandbox, _text("agent_again.md", repo=repo, fault=failure.fault, log=end_of(failure.log),
-                                        **{name: getattr(failure, name) for name in SCRIPTS}), SCRIPTS)
+        scripts = {name: getattr(failure, name) for name in SCRIPTS}
+        task = _text("agent_again.md", repo=repo, fault=failure.fault, log=end_of(failure.log),
+                     **scripts)
+        return self._ask(sandbox, task, SCRIPTS)
 
-    def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...], stage: int = 0) -> ScriptsFound:
+    def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...],
+             stage: int = 0) -> AgentRun:
         agent = Agent(self._system_prompt, [*TOOLS, _submit(wanted)], self._llm, sandbox,
-                      max_iterations=self._iterations[stage], trajectory=self._trajectory(self._n), **self._limits)
+                      max_iterations=self._iterations[stage], trajectory=self._trajectory(self._n),
+                      **self._limits)
         self._n += 1
-        return _found(agent.run(task), wanted)
+        result = agent.run(task)
+        scripts = scripts_in(result.answer)
+        status, error = result.status, result.error
+        if status == "success" and (missing := _missing(scripts, wanted)):
+            status, error = "error", f"handed in no <{missing}>"
+        summary = SCRIPT.sub("", result.answer).strip()
+        return AgentRun(status, scripts, summary, error, result.messages, result.usage)
 
 
 def _submit(wanted: tuple[str, ...]):
@@ -104,60 +130,48 @@ def _submit(wanted: tuple[str, ...]):
 
         answer: the scripts, each between its tags, behind a sentence or two on what was needed
         """
-        missing = [name for name in wanted if name not in scripts_in(answer)]
-        return Failed(f"not handed in: there is no <{missing[0]}>…</{missing[0]}> in it") if missing else Stop(answer)
+        missing = _missing(scripts_in(answer), wanted)
+        if missing:
+            return Failed(f"not handed in: there is no <{missing}>…</{missing}> in it")
+        return Stop(answer)
     return submit
 
 
-def _found(result: AgentResult, wanted: tuple[str, ...]) -> ScriptsFound:
-    scripts = scripts_in(result.answer)
-    status, error = result.status, result.error
-    if status == "success" and (missing := [name for name in wanted if name not in scripts]):
-        status, error = "error", f"handed in no <{missing[0]}>"
-    summary = re.sub(rf"<({'|'.join(SCRIPTS)})>.*?</\1>", "", result.answer, flags=re.DOTALL).strip()
-    return ScriptsFound(status, scripts, summary, error, result.messages, result.usage)
+def _missing(scripts: dict[str, str], wanted: tuple[str, ...]) -> str:
+    """Return the name of the first script that is wanted and missing, else an empty string."""
+    return next((name for name in wanted if name not in scripts), "")
 
 
 def scripts_in(answer: str) -> dict[str, str]:
     """Return {name: bash script} of the scripts in an answer; the last one of a name counts."""
-    found = {}
-    for name, text in re.findall(rf"<({'|'.join(SCRIPTS)})>(.*?)</\1>", answer, re.DOTALL):
-        text = re.sub(r"\A\s*```\w*\n|\n```\s*\Z", "", text).strip()
-        if text:
-            found[name] = text + "\n"
-    return found
+    scripts = {name: re.sub(r"\A\s*```\w*\n|\n```\s*\Z", "", text).strip()
+               for name, text in SCRIPT.findall(answer)}
+    return {name: text + "\n" for name, text in scripts.items() if text}
 
 
-def _joined(first: ScriptsFound, second: ScriptsFound) -> ScriptsFound:
-    """Return the results of the two stages as one, with their usage summed up."""
-    usage = {key: None if None in (a := first.usage.get(key), b := second.usage.get(key)) else a + b
-             for key in first.usage}
-    summary = "\n\n".join(filter(None, (first.summary, second.summary)))
-    return ScriptsFound(second.status, first.scripts | second.scripts, summary, second.error,
-                 first.messages + second.messages, usage)
-
-
-def _told(failure: Failure) -> str:
+def _as_text(failure: Failure) -> str:
     """Return a failure as text for the agent."""
-    scripts = "\n".join(f"<{name}>\n{getattr(failure, name).strip()}\n</{name}>" for name in SCRIPTS)
+    scripts = "\n".join(f"<{name}>\n{getattr(failure, name).strip()}\n</{name}>"
+                        for name in SCRIPTS)
     return f"{scripts}\nIt failed: {failure.fault}\n{end_of(failure.log)}"
 
 
 def listing() -> str:
     """Return the command that lists up to MAX_FILES files of a repository."""
-    return _text("list_files.sh", most=str(MAX_FILES))
+    return _text("list_files.sh", max_files=str(MAX_FILES))
 
 
 def end_of(log: str) -> str:
     """Return the last lines of a log, at most MAX_LOG_CHARS characters. A line that repeats
-    SAME_LINES times or more is shown once, with its count."""
+    MAX_REPEATED times or more is shown once, with its count."""
     lines = []
     for line, same in groupby(plain(log).strip().splitlines()):
         n = len(list(same))
-        lines += [line] * n if n < SAME_LINES else [line, f"(the line above {n} times)"]
+        lines += [line] * n if n < MAX_REPEATED else [line, f"(the line above {n} times)"]
     lines.reverse()
     n_chars = list(accumulate(len(line) + 1 for line in lines))
-    return "\n".join(reversed(lines[:max(1, bisect_right(n_chars, MAX_LOG_CHARS))]))[-MAX_LOG_CHARS:]
+    n_lines = max(1, bisect_right(n_chars, MAX_LOG_CHARS))
+    return "\n".join(reversed(lines[:n_lines]))[-MAX_LOG_CHARS:]
 
 
 def _text(name: str, **parts: str) -> str:

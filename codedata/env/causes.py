@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from codedata.env.recipes.package_index import table
 
-# These causes come in addition to those in causes.toml, which are found by patterns in a log.
-BESIDE = ("no_recipe", "manifest_unreadable", "time_limit", "crashed", "broken_off", "exit_code",
-          "tests_fail", "part_of_suite", "unstable", "offline", "history", "shadowed", "sandbox_died",
-          "source", "results_too_large", "results_too_many", "results_too_deep", "results_too_slow", "other")
-LONGEST = 300        # characters of the evidence that are kept
+# The causes that checks name; those in causes.toml are found by patterns in a log.
+FROM_CHECKS = ("no_recipe", "manifest_unreadable", "time_limit", "crashed", "broken_off",
+               "exit_code", "tests_fail", "part_of_suite", "unstable", "offline", "history",
+               "shadowed", "sandbox_died", "source", "results_too_large", "results_too_many",
+               "results_too_deep", "results_too_slow", "other")
+MAX_CHARS = 300      # characters of the evidence that are kept
 MIN_SHARE = 0.05   # matching lines that are needed for each failed case
 
 
@@ -25,7 +26,7 @@ class Cause:
 
 def names() -> tuple[str, ...]:
     """Return the names of all causes."""
-    return (*(cause["name"] for cause in table("causes")["cause"]), *BESIDE)
+    return (*(cause["name"] for cause in table("causes")["cause"]), *FROM_CHECKS)
 
 
 def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
@@ -54,8 +55,9 @@ def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
 
 def _line_of(text: str, at: int) -> str:
     start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
-    return text[start:end if end >= 0 else None].strip()[:LONGEST]
+    return text[start:end if end >= 0 else None].strip()[:MAX_CHARS]
 
 
 def _last_line(text: str) -> str:
-    return next((line.strip()[:LONGEST] for line in reversed(text.splitlines()) if line.strip()), "")
+    return next((line.strip()[:MAX_CHARS] for line in reversed(text.splitlines()) if line.strip()),
+                "")

@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,16 +21,21 @@ from pathlib import Path
 from codedata.bounded import open_regular
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import Environment, safe_name, storable, text_problem
+from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.store import View, digest
 
 SOURCES = "_sources"
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
-SECRET = re.compile(r"(https?://)[^/\s'\"]*@|:[^/\s:'\"]*(@)")   # over HTTP a token may come without a name
-MAX_TREE = {"files and folders": 200_000, "bytes": 5_000_000_000, "nested folders": 100}   # limits of a repository
-FETCH_S, CHECKOUT_S, LOOK_S = 3600.0, 600.0, 30.0   # seconds for git to fetch, to check out, to query
-GIT_LINE = ("env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 git -c core.hooksPath=/dev/null -c core.fsmonitor=false "
-       "-c protocol.ext.allow=never -c submodule.recurse=false -c filter.lfs.smudge= -c filter.lfs.process= "
-       "-c filter.lfs.required=false")
+# over HTTP a token may come without a name
+SECRET = re.compile(r"(https?://)[^/\s'\"]*@|:[^/\s:'\"]*(@)")
+# seconds for git to fetch, to check out, to query
+FETCH_S, CHECKOUT_S, LOOK_S = 3600.0, 600.0, 30.0
+# of a repository
+TREE = Bounds(max_bytes=5_000_000_000, max_files=200_000, max_depth=100, max_seconds=FETCH_S)
+GIT_LINE = """
+    env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 git -c core.hooksPath=/dev/null
+    -c core.fsmonitor=false -c protocol.ext.allow=never -c submodule.recurse=false
+    -c filter.lfs.smudge= -c filter.lfs.process= -c filter.lfs.required=false"""
 GIT = GIT_LINE.split()
 NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
 
@@ -74,9 +78,10 @@ class Repositories(View):
             with open_regular(path) as file:
                 lines = file.read().decode().split("\n")   # splitlines() would cut texts at U+2028
         except (OSError, UnicodeDecodeError) as e:
-            raise Trouble(f"cannot be read: {e}", str(path), "--input takes JSON lines with `repo`.") from e
-        return cls([(_loaded(line), f"{path}:{i}") for i, line in enumerate(lines, 1) if line.strip()], path.parent,
-                   path.name)
+            raise Trouble(f"cannot be read: {e}", str(path),
+                          "--input takes JSON lines with `repo`.") from e
+        rows = [(_loaded(line), f"{path}:{i}") for i, line in enumerate(lines, 1) if line.strip()]
+        return cls(rows, path.parent, path.name)
 
     def open(self) -> Repositories:
         """Read all rows, put the faulty ones into `broken`, and return self."""
@@ -84,13 +89,16 @@ class Repositories(View):
             try:
                 repository = _repository(row, where, self._folder)
                 if repository.repo_name in self._index:
-                    raise BrokenRecord(f"has the repo_name of an earlier row, {repository.repo_name}.", where,
+                    raise BrokenRecord("has the repo_name of an earlier row, "
+                                       f"{repository.repo_name}.", where,
                                        "Give one of them another `repo_name`.")
                 self._index[repository.repo_name] = repository
             except BrokenRecord as e:
                 self.broken.append(e)
-            except (OSError, ValueError, RuntimeError, ItemFailed) as e:   # raised for a malformed path
-                self.broken.append(BrokenRecord(f"names what cannot be read: {e}"[:500], where, "Mend the row."))
+            # raised for a malformed path
+            except (OSError, ValueError, RuntimeError, ItemFailed) as e:
+                self.broken.append(BrokenRecord(f"names what cannot be read: {e}"[:500], where,
+                                                "Mend the row."))
         return self
 
     def names(self):
@@ -109,32 +117,38 @@ class Repositories(View):
         return self._index[name]
 
 
-def one_repository(named: str, root: Path, may_clone: bool = True) -> Repositories:
+def one_repository(argument: str, root: Path, may_clone: bool = True) -> Repositories:
     """Return the repository that --repo names: PATH or ADDRESS, each with an optional @COMMIT.
 
     Without `may_clone`, an address that was not cloned before has no source yet. Raise Trouble
-    where `named` is neither a folder nor an address, or where `root` lies in the source.
+    where `argument` is neither a folder nor an address, or where `root` lies in the source.
     """
-    has_commit = re.search(r"[^/:]@[\w.-]+\Z", named) and not re.fullmatch(r"\w+://[^/]*", named)
-    place, _, commit = named.rpartition("@") if has_commit and not os.path.exists(named) else (named, "", "")
-    address, named, place = place, without_secret(named), without_secret(place)
-    if place.startswith("-") or commit.startswith("-") or not (ADDRESS.match(place) or os.path.isdir(place)):
-        raise Trouble("is no folder and no git address.", named, "--repo takes PATH or GIT_URL, with @COMMIT behind.")
-    end = re.split("[/:]", re.sub(r"\.git/?\Z|/+\Z", "", place))[-1]
-    last = Path(place).resolve().name if os.path.isdir(place) else end
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", last).lstrip("._-")
-    row = {"repo": place, "repo_name": name or "repository"}
+    address, commit = argument, ""
+    is_host = re.fullmatch(r"\w+://[^/]*", argument)   # with a user before it
+    if re.search(r"[^/:]@[\w.-]+\Z", argument) and not (is_host or os.path.exists(argument)):
+        address, _, commit = argument.rpartition("@")
+    place, argument = without_secret(address), without_secret(argument)
+    is_folder = os.path.isdir(address)
+    is_option = place.startswith("-") or commit.startswith("-")
+    if is_option or not (is_folder or ADDRESS.match(place)):
+        raise Trouble("is no folder and no git address.", argument,
+                      "--repo takes PATH or GIT_URL, with @COMMIT behind.")
+    last = re.split("[/:]", re.sub(r"\.git/?\Z|/+\Z", "", place))[-1]
+    name = Path(place).resolve().name if is_folder else last
+    repo_name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-") or "repository"
+    row = {"repo": place, "repo_name": repo_name}
     if commit or ADDRESS.match(place):
-        clone = f"{row['repo_name']}-{digest(place)[:8]}"   # two addresses may end in the same name
+        clone = f"{repo_name}-{digest(place)[:8]}"   # two addresses may end in the same name
         folder = root / Environment.directory / SOURCES / clone
         if may_clone or folder.exists():
             row["reformat_path"] = str(_cloned(address, commit, folder))
     elif root.resolve().is_relative_to(Path(place).resolve()):
-        raise Trouble(f"lies in the source, {place}: what is written there would be part of it.", str(root),
+        raise Trouble(f"lies in the source, {place}: what is written there would be part of it.",
+                      str(root),
                       "Give another --root.")
     else:
         row["reformat_path"] = str(Path(place).resolve())
-    return Repositories([(row, named)], Path(), row["repo_name"], is_all=False)
+    return Repositories([(row, argument)], Path(), repo_name, is_all=False)
 
 
 def _loaded(line: str):
@@ -157,19 +171,22 @@ def _repository(row, where: str, folder: Path) -> Repository:
         raise BrokenRecord("has a NUL byte or half a character in it.", where, "Mend the row.")
     name = row.get("repo_name") or row["repo"].replace("/", "__")
     if not safe_name(name):
-        raise BrokenRecord(f"has a name that is refused as a file name: {name[:80]!r}.", where, NAMES)
+        raise BrokenRecord(f"has a name that is refused as a file name: {name[:80]!r}.", where,
+                           NAMES)
     path = row.get("reformat_path") or ""
     source = folder / path
     if path and not source.is_dir():
-        raise BrokenRecord(f"names a folder that is not there: {path}.", where, "Mend its `reformat_path`.")
+        raise BrokenRecord(f"names a folder that is not there: {path}.", where,
+                           "Mend its `reformat_path`.")
     path = str(source.resolve()) if path else ""
-    return Repository(row["repo"], name, row.get("image_name") or "", path, base_commit(path) if path else "",
+    return Repository(row["repo"], name, row.get("image_name") or "", path,
+                      base_commit(path) if path else "",
                       tree_digest(path) if path else "", row)
 
 
 def without_secret(text: str) -> str:
     """Return a text without the passwords and tokens of its addresses."""
-    return SECRET.sub(lambda found: found[1] or found[2], text)
+    return SECRET.sub(lambda match: match[1] or match[2], text)
 
 
 def _cloned(address: str, commit: str, to: Path) -> Path:
@@ -179,10 +196,12 @@ def _cloned(address: str, commit: str, to: Path) -> Path:
         to.parent.mkdir(parents=True, exist_ok=True)
         half = to.with_name(f"_tmp.{to.name}")
         shutil.rmtree(half, ignore_errors=True)
-        _git("clone", "--quiet", "--no-checkout", "--template=", "--", address, str(half), timeout_s=FETCH_S)
+        _git("clone", "--quiet", "--no-checkout", "--template=", "--", address, str(half),
+             timeout_s=FETCH_S)
         _git("remote", "set-url", "origin", without_secret(address), cwd=half)
         os.rename(half, to)
-    if commit and _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", cwd=to, may_fail=True) == "":
+    if commit and _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", cwd=to,
+                       may_fail=True) == "":
         heads = "+refs/heads/*:refs/remotes/origin/*"
         _git("fetch", "--quiet", "--tags", "--", address, heads, cwd=to, timeout_s=FETCH_S)
     wanted = commit or "origin/HEAD"
@@ -192,44 +211,38 @@ def _cloned(address: str, commit: str, to: Path) -> Path:
 
 
 def _refuse_large(clone: Path, commit: str) -> None:
-    """Raise BrokenRecord where a checkout would exceed MAX_TREE. A small tree may occur in
-    another one many times, so counting stops at the limit."""
-    end, n_bytes = time.monotonic() + LOOK_S, 0
+    """Raise BrokenRecord where a checkout would exceed TREE. A small tree may occur in another one
+    many times, so counting stops at the limit."""
+    count = TREE.meter()
     words = [*GIT, "ls-tree", "-r", "-t", "-l", commit]
-    with subprocess.Popen(words, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as listing:
+    with subprocess.Popen(words, cwd=clone, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL) as listing:
         try:
-            for n, line in enumerate(listing.stdout, 1):
-                size = line.split(maxsplit=4)[3]
-                n_bytes += int(size) if size.isdigit() else 0
-                check_size(str(clone), n, n_bytes, line.count(b"/"))
-                if time.monotonic() > end:
-                    raise BrokenRecord(f"takes more than {LOOK_S:g} s to be listed.", str(clone))
+            for line in listing.stdout:
+                size, name = line.decode(errors="replace").split(maxsplit=4)[3:]
+                count(name, int(size) if size.isdigit() else 0)
+        except OverBounds as e:
+            raise BrokenRecord(f"holds {e.what}.", str(clone), "It is not set up.") from e
         finally:
             listing.kill()
 
 
-def check_size(where: str, *counted: int) -> None:
-    """Raise BrokenRecord where a number exceeds its limit in MAX_TREE; both are in the same
-    order."""
-    for (what, most), n in zip(MAX_TREE.items(), counted, strict=True):
-        if n > most:
-            raise BrokenRecord(f"holds more than {most:,} {what}.", where, "It is not set up.")
-
-
-def _git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s: float = LOOK_S) -> str:
+def _git(*words: str, cwd: Path | None = None, may_fail: bool = False,
+         timeout_s: float = LOOK_S) -> str:
     """Return what git prints; with `may_fail`, an empty string where it fails. Git never asks
     for a password. Raise Trouble where it fails, ItemFailed where it takes too long or cannot be
     run."""
     try:
-        done = subprocess.run([*GIT, *words], cwd=cwd, capture_output=True, text=True, errors="replace",
+        done = subprocess.run([*GIT, *words], cwd=cwd, capture_output=True, text=True,
+                              errors="replace",
                               timeout=timeout_s)
     except subprocess.TimeoutExpired:   # its message contains the address
         raise ItemFailed(f"git {words[0]} took more than {timeout_s:g} s") from None
     except OSError as e:
         raise ItemFailed(f"git {words[0]}: {e}") from e
     if done.returncode and not may_fail:
-        said = without_secret(done.stderr.strip())
-        raise Trouble(f"git {words[0]} failed: {said[-500:]}", without_secret(words[-1]))
+        output = without_secret(done.stderr.strip())
+        raise Trouble(f"git {words[0]} failed: {output[-500:]}", without_secret(words[-1]))
     return "" if done.returncode else done.stdout.strip()
 
 
@@ -239,30 +252,26 @@ def base_commit(folder: str) -> str:
     if os.path.exists(head):
         open_regular(head).close()   # git would block on a FIFO
     top = _git("rev-parse", "--show-toplevel", cwd=Path(folder), may_fail=True)
-    return _git("rev-parse", "HEAD", cwd=Path(folder), may_fail=True) if top and Path(top) == Path(folder) else ""
+    is_top = top and Path(top) == Path(folder)
+    return _git("rev-parse", "HEAD", cwd=Path(folder), may_fail=True) if is_top else ""
 
 
 @cache
 def tree_digest(folder: str) -> str:
     """Return a digest of the names and contents of all files below a folder, except .git. When
-    it changes, everything made from the folder is stale. Raise BrokenRecord where the folder
-    exceeds MAX_TREE."""
-    found, n_seen, n_bytes = [], 0, 0
+    it changes, everything made from the folder is stale. Raise OverBounds where the folder
+    exceeds TREE."""
+    entries, count = [], TREE.meter()
     for directory, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != ".git")
-        n_seen += len(folders) + len(files)
-        check_size(folder, n_seen, 0, os.path.relpath(directory, folder).count("/"))
-        for name in sorted(files + [name for name in folders if os.path.islink(os.path.join(directory, name))]):
-            path = os.path.join(directory, name)
-            relative = os.path.relpath(path, folder)
+        for path in (os.path.join(directory, name) for name in sorted([*folders, *files])):
+            stat, relative = os.lstat(path), os.path.relpath(path, folder)
+            count(relative, stat.st_size)
             if os.path.islink(path):
-                found.append([relative, "link", os.readlink(path)])
+                entries.append([relative, "link", os.readlink(path)])
             elif os.path.isfile(path):
-                stat = os.stat(path)
-                n_bytes += stat.st_size
-                check_size(folder, 0, n_bytes, 0)
-                found.append([relative, bool(stat.st_mode & 0o100), _digest_of(path)])
-    return digest(found)
+                entries.append([relative, bool(stat.st_mode & 0o100), _digest_of(path)])
+    return digest(entries)
 
 
 def _digest_of(path: str) -> str:

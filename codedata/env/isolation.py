@@ -5,20 +5,35 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import dataclass
+from pathlib import Path
 
 from codedata.sandbox import Result, Sandbox
 from codedata.texts import text_of
 
 TOOLS = "/tmp/codedata"    # holds this package's files in the sandbox while they are used
-PYTHON_IN = re.compile(r"(?:(?<!\S)|\bPATH=[\"']?)(/[^\s\"':]+)/bin(?:/(?:python[\d.]*|pytest)\b|[:\"'])")
+PYTHON_IN = re.compile(r"(?:(?<!\S)|\bPATH=[\"']?)(/[^\s\"':]+)/bin"
+                       r"(?:/(?:python[\d.]*|pytest)\b|[:\"'])")
 LOOK_S = 600               # seconds to copy the source, or to search it
 
 
-def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash", before: str = "") -> Result:
+@dataclass(frozen=True)
+class Project:
+    """Hold what the checks have to know about the source."""
+
+    source: Path | None = None      # a folder of the host; None: the image's working directory
+    commit: str = ""                # the end of the history; "": HEAD with uncommitted changes
+    distribution: str = ""          # the names under which another copy could be installed
+    modules: tuple[str, ...] = ()
+    node_package: str = ""
+
+
+def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
+             before: str = "") -> Result:
     """Run one of this package's programs in the sandbox, remove it, and return its result."""
     sandbox.put({name: text_of("codedata.env", name).encode()}, TOOLS)
-    command = f"({before}{start} {TOOLS}/{name} {shlex.join(words)}); code=$?; rm -rf {TOOLS}; exit $code"
-    return sandbox.run(command, timeout_s=LOOK_S)
+    command = f"({before}{start} {TOOLS}/{name} {shlex.join(words)})"
+    return sandbox.run(f"{command}; code=$?; rm -rf {TOOLS}; exit $code", timeout_s=LOOK_S)
 
 
 def restore(sandbox: Sandbox, commit: str, since: str = "") -> tuple[list[str], str]:
@@ -26,7 +41,9 @@ def restore(sandbox: Sandbox, commit: str, since: str = "") -> tuple[list[str], 
     deleted, "") or ([], error message). With `since`, a time from now(), files written after it
     are listed, too."""
     done = run_tool(sandbox, "restore.sh", sandbox.workdir, commit, since)
-    return (done.output.splitlines(), "") if done.ok else ([], done.output.strip()[-500:] or "git failed")
+    if done.ok:
+        return done.output.splitlines(), ""
+    return [], done.output.strip()[-500:] or "git failed"
 
 
 def now(sandbox: Sandbox) -> str:
@@ -36,35 +53,38 @@ def now(sandbox: Sandbox) -> str:
 
 def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
     """Return a line for each trace of a history other than the base commit's in the sandbox."""
-    found = []
+    traces = []
     for tool in ("check_history.sh", "find_history.sh"):
         done = run_tool(sandbox, tool, sandbox.workdir, base_commit)
-        found += done.output.splitlines() + ([] if done.ok else [f"looking for it ended with {done.exit_code}"])
-    return found
+        traces += done.output.splitlines()
+        if not done.ok:
+            traces.append(f"looking for it ended with {done.exit_code}")
+    return traces
 
 
-def shadows(sandbox: Sandbox, distribution: str, modules: tuple[str, ...], node_package: str,
-            test_script: str) -> list[str]:
+def shadows(sandbox: Sandbox, project: Project, test_script: str) -> list[str]:
     """Return a line for each installed copy of the project that would be imported instead of its
     source."""
-    found: list[str] = []
-    if modules or distribution:
-        inside = sandbox.run("find \"$PWD\" -maxdepth 4 -name pyvenv.cfg -printf '%h\\n'").output.splitlines()
-        for start in [activation(test_script), *(f"PATH={shlex.quote(venv)}/bin:$PATH; " for venv in inside)]:
-            found += run_tool(sandbox, "shadowed.py", sandbox.workdir, distribution, *modules, start="python3",
-                              before=f"{start}cd / && ").output.splitlines()
-    if node_package:
-        place = shlex.quote(f"node_modules/{node_package}")
+    copies: list[str] = []
+    if project.modules or project.distribution:
+        done = sandbox.run("find \"$PWD\" -maxdepth 4 -name pyvenv.cfg -printf '%h\\n'")
+        venvs = [f"PATH={shlex.quote(venv)}/bin:$PATH; " for venv in done.output.splitlines()]
+        for start in [activation(test_script), *venvs]:
+            done = run_tool(sandbox, "shadowed.py", sandbox.workdir, project.distribution,
+                            *project.modules,
+                            start="python3", before=f"{start}cd / && ")
+            copies += done.output.splitlines()
+    if project.node_package:
+        place = shlex.quote(f"node_modules/{project.node_package}")
         look = f"[ ! -e {place} ] || [ -L {place} ] || echo {place} is a copy of the project itself"
-        found += sandbox.run(look).output.splitlines()
-    return found
+        copies += sandbox.run(look).output.splitlines()
+    return copies
 
 
 def activation(test_script: str) -> str:
     """Return the shell prefix that activates the environment in which a test script runs Python;
     it is empty for the system's Python."""
-    if used := re.search(r"(?:^|[\s;])(?:\.|source)\s+(\S+/bin/activate)\b", test_script):
-        return f". {used[1]}; "
-    if named := PYTHON_IN.search(test_script):
-        return f"PATH={named[1]}/bin:$PATH; " if named[1] != "/usr" else ""
-    return ""
+    if script := re.search(r"(?:^|[\s;])(?:\.|source)\s+(\S+/bin/activate)\b", test_script):
+        return f". {script[1]}; "
+    prefix = PYTHON_IN.search(test_script)
+    return f"PATH={prefix[1]}/bin:$PATH; " if prefix and prefix[1] != "/usr" else ""

@@ -4,5 +4,5 @@ if git rev-parse --git-dir >/dev/null 2>&1; then
 else
     find . -type f -not -path './.git/*' | cut -c3- | sort
 fi | awk -F/ '{ print NF "\t" $0 }' | sort -s -n -k1,1 | cut -f2- | awk '
-    NR <= {most}
-    END { if (NR > {most}) print "… and " NR - {most} " more" }'
+    NR <= {max_files}
+    END { if (NR > {max_files}) print "… and " NR - {max_files} " more" }'

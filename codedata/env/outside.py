@@ -14,7 +14,7 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 
-from codedata.env.isolation import LOOK_S, activation
+from codedata.env.isolation import LOOK_S, Project, activation
 from codedata.errors import ItemFailed
 from codedata.sandbox import Sandbox, open_sandbox
 from codedata.sandbox.archives import PIECE, Bounds, UnsafeArchive, members, read_tar, unpack
@@ -22,76 +22,72 @@ from codedata.texts import printable, text_of
 
 BOUNDS = Bounds(max_bytes=100_000_000_000, max_files=5_000_000, max_depth=1_000, max_seconds=LOOK_S)
 MAX_NOTED = 100_000   # paths that are kept of one file system
-# Replace refs would change what git reads from the objects, as would files that OF_GIT and `_take` leave out.
-GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1",
+# Replace refs would change what git reads from the objects, as would files that OF_GIT and `_take`
+# leave out.
+GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
+       "GIT_ATTR_NOSYSTEM": "1",
        "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g"}
 OF_GIT = re.compile(r"(?:\w*HEAD|packed-refs|shallow|refs|logs|objects|config)(?:/.*)?|modules")
 BARE = {"HEAD", "objects", "refs"}
 BUNDLE = re.compile(rb"# v\d+ git bundle")
-# A bare repository of a dependency, or one among the source's files, counts only if it has this history.
+# A bare repository of a dependency, or one among the source's files, counts only if it has this
+# history.
 OF_DEPENDENCIES = re.compile(r"/\.cargo/|/\.cache/|/pkg/mod/cache/")
 SETTINGS = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = {}\n"
-SITES = r"/lib(?:64)?/python3[\d.]*/(?:site|dist)-packages"
+SITE = r"(?P<prefix>.+)/lib(?:64)?/python3[\d.]*/(?:site|dist)-packages"
 
 
-def look(files, workdir: str, commit: str, distribution: str, modules: tuple[str, ...], node_package: str,
+def look(files, workdir: str, commit: str, project: Project,
          test_script: str) -> tuple[list[str], list[str]]:
     """Return (traces of another history, copies of the project that would be imported instead of
     its source), with a line for each. Files that cannot be read count as a history."""
-    own = workdir.strip("/")
-    name = re.sub("[-_.]+", "[-_.]+", distribution) or "(?!)"
-    module = _any(module.replace(".", "/") for module in modules)
-    copy = re.compile(rf"(?P<site>.+{SITES})/(?:(?:{module})(?:/__init__)?\.(?:py|[\w.-]+\.so)|"
-                      rf"(?i:{name})-[^/]+\.(?:dist|egg)-info(?:/direct_url\.json)?)|usr/local/bin/python3|"
-                      rf"{_any([own])}/(?:[^/]+/){{0,3}}pyvenv\.cfg|"
-                      rf"{_any([own])}/node_modules/(?:{_any(filter(None, [node_package]))})")
+    source = workdir.strip("/")
     try:
         with open_sandbox("local", scripts=[]) as here:
-            if left := _own_history(here, files, own, commit):
-                return left, []
-            left, bare, installed = _scan(files, own, copy)
+            if traces := _own_history(here, files, source, commit):
+                return traces, []
+            traces, bare, installed = _scan(files, source, _copy_pattern(source, project))
             for place in bare:
-                is_of_others = place.startswith(f"/{own}/") or OF_DEPENDENCIES.search(place)
+                is_of_others = place.startswith(f"/{source}/") or OF_DEPENDENCIES.search(place)
                 if not is_of_others or _knows(here, files, place, commit):
-                    left.append(f"another repository: {place}")
-            return left, _copies(installed, own, copy, test_script)
+                    traces.append(f"another repository: {place}")
+            return traces, _copies(installed, source, test_script)
     except (ItemFailed, OSError) as e:
         return [f"the files cannot be looked through: {printable(str(e), 300)}"], []
 
 
-def _any(names) -> str:
-    """Return a pattern that matches any of the names, or nothing where there are none."""
-    return "|".join(map(re.escape, names)) or "(?!)"
+# repositories -------------------------------------------------------------------------------------
 
-
-# repositories --------------------------------------------------------------------------------------------------------
-
-def _own_history(here: Sandbox, files, own: str, commit: str) -> list[str]:
+def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
     """Copy the source's repository to this machine. Return a line for each trace of history that
     is not the commit's, and for each remote."""
-    if wrong := _take(files, f"/{own}/.git", git := Path(here.workdir, ".git"), commit):
-        return [wrong]
-    done = here.run(f"set -- . {commit}\n{text_of('codedata.env', 'check_history.sh')}", timeout_s=LOOK_S,
+    git = Path(here.workdir, ".git")
+    if trouble := _take(files, f"/{source}/.git", git, commit):
+        return [trouble]
+    done = here.run(f"set -- . {commit}\n{text_of('codedata.env', 'check_history.sh')}",
+                    timeout_s=LOOK_S,
                     env=GIT)
-    remotes = re.findall(r"^\s*\[\s*remote\b[^\n]*", (git / "told").read_text(errors="replace"), re.MULTILINE | re.I)
+    settings = (git / "original").read_text(errors="replace")
+    remotes = re.findall(r"^\s*\[\s*remote\b[^\n]*", settings, re.MULTILINE | re.IGNORECASE)
     return [*done.output.splitlines(), *(f"a remote: {printable(line, 100)}" for line in remotes),
             *([] if done.ok else [f"looking for it ended with {done.exit_code}"])]
 
 
 def _take(files, place: str, to: Path, commit: str) -> str:
-    """Copy the parts of a repository that git may read. Return why it cannot be trusted, else an
-    empty string."""
+    """Copy the parts of a repository that git may read; its settings are kept as `original`. Return
+    why it cannot be trusted, else an empty string."""
     shutil.rmtree(to, ignore_errors=True)
-    unpack(files.below(place), to, BOUNDS, strip=1, wanted=lambda parts: bool(OF_GIT.fullmatch("/".join(parts))))
-    bad = [path.name for path in to.rglob("*") if path.is_symlink() or path.match("objects/info/alternates")
-           or (path.suffix == ".pack" and not path.with_suffix(".idx").exists())]
-    if bad:   # git on this machine would not see these objects
-        return f"objects are taken from elsewhere in {place}: {bad[0]}"
+    unpack(files.below(place), to, BOUNDS, strip=1,
+           wanted=lambda parts: bool(OF_GIT.fullmatch("/".join(parts))))
+    for path in to.rglob("*"):   # git on this machine would not see these objects
+        if path.is_symlink() or path.match("objects/info/alternates") or (
+                path.suffix == ".pack" and not path.with_suffix(".idx").exists()):
+            return f"objects are taken from elsewhere in {place}: {path.name}"
     shutil.rmtree(to / "objects/info", ignore_errors=True)
     for index in to.glob("objects/pack/multi-pack-index*"):
         index.unlink()
     (to / "config").touch()
-    (to / "config").rename(to / "told")
+    (to / "config").rename(to / "original")
     (to / "config").write_text(SETTINGS.format("sha256" if len(commit) == 64 else "sha1"))
     return ""
 
@@ -106,45 +102,64 @@ def _knows(here: Sandbox, files, place: str, commit: str) -> bool:
                for known in here.run(ask, timeout_s=LOOK_S, env=GIT).output.split())
 
 
-# everything else -----------------------------------------------------------------------------------------------------
+# everything else ----------------------------------------------------------------------------------
 
-def _scan(files, own: str, copy: re.Pattern) -> tuple[list[str], list[str], dict[str, bytes]]:
+def _scan(files, source: str, copy: re.Pattern) -> tuple[list[str], list[str], dict[str, bytes]]:
     """Read all files once. Return (lines for repositories and bundles, bare repositories, {path
-    that shows a copy of the project: its text})."""
-    left, bare, installed = [], defaultdict(set), {}
+    that `copy` matches: the text of a direct_url.json})."""
+    traces, bare, installed = [], defaultdict(set), {}
     count = BOUNDS.meter()
     with read_tar(files.all()) as tar:
         for member in members(tar):
             name = member.name.strip("/")
             count(name, member.size)
             folder, _, last = name.rpartition("/")
-            if f"{name}/".startswith(f"{own}/.git/"):
+            if f"{name}/".startswith(f"{source}/.git/"):
                 continue
             if last == ".git":
-                left.append(f"another repository: /{name}")
+                traces.append(f"another repository: /{name}")
             elif last in BARE and not folder.endswith("/.git"):
                 bare[f"/{folder}"].add(last)
             elif copy.fullmatch(name) and (last == "python3" or not member.issym()):
                 is_text = last == "direct_url.json" and member.isreg() and member.size <= PIECE
                 installed[name] = tar.extractfile(member).read() if is_text else b""
             elif member.isreg() and BUNDLE.match(tar.extractfile(member).read(20)):
-                left.append(f"a bundle of a repository: /{name}")
-            if len(left) + len(bare) + len(installed) > MAX_NOTED:
+                traces.append(f"a bundle of a repository: /{name}")
+            if len(traces) + len(bare) + len(installed) > MAX_NOTED:
                 raise UnsafeArchive(f"has more than {MAX_NOTED:,} paths that have to be looked at")
-    return left, [place for place, has in bare.items() if has == BARE], installed
+    return traces, [place for place, names in bare.items() if names == BARE], installed
 
 
-def _copies(installed: dict[str, bytes], own: str, copy: re.Pattern, test_script: str) -> list[str]:
+def _copy_pattern(source: str, project: Project) -> re.Pattern:
+    """Return the pattern of the paths from which _copies() sees which Python environments there
+    are, and what of the project is installed in them."""
+    none = "(?!)"   # matches nothing
+    modules = "|".join(re.escape(module.replace(".", "/")) for module in project.modules) or none
+    name = re.sub("[-_.]+", "[-_.]+", project.distribution) or none
+    top, package = re.escape(source), re.escape(project.node_package) or none
+    return re.compile(rf"{SITE}/(?:(?:{modules})(?:/__init__)?\.(?:py|[\w.-]+\.so)|"
+                      rf"(?i:{name})-[^/]+\.(?:dist|egg)-info(?:/direct_url\.json)?)|"
+                      rf"usr/local/bin/python3|{top}/(?:[^/]+/){{0,3}}pyvenv\.cfg|"
+                      rf"{top}/node_modules/{package}")
+
+
+def _copies(installed: dict[str, bytes], source: str, test_script: str) -> list[str]:
     """Return a line for each copy of the project in the environment that the tests use, and in
-    those among the files of the source."""
-    named = re.match(r"(?:\. |PATH=)([^\s$]+)/bin[/:]", activation(test_script))
-    system = ["usr/local"] if "usr/local/bin/python3" in installed else ["usr", "usr/local", "root/.local"]
-    prefixes = [posixpath.join(f"/{own}", named[1]).strip("/")] if named else system
-    prefixes += [posixpath.dirname(path) for path in installed if path.endswith("/pyvenv.cfg")]
-    site = re.compile(rf"(?:{_any(prefixes)}){SITES}")
-    there = [path for path in installed if site.fullmatch(copy.fullmatch(path)["site"] or "")]
-    compiled = tuple(re.sub(r"\.[^/]+$", ".py", path) for path in there if path.endswith(".so"))
-    ends = (".py",) if any(b'"editable": true' in installed[path] for path in there) else (".py", "-info")
+    those among the files of the source. Beside a compiled module its source is no copy, and an
+    editable install leaves metadata."""
+    used = re.match(r"(?:\. |PATH=)([^\s$]+)/bin[/:]", activation(test_script))
+    if used:
+        prefixes = {posixpath.join(f"/{source}", used[1]).strip("/")}
+    elif "usr/local/bin/python3" in installed:
+        prefixes = {"usr/local"}
+    else:
+        prefixes = {"usr", "usr/local", "root/.local"}
+    prefixes |= {posixpath.dirname(path) for path in installed if path.endswith("/pyvenv.cfg")}
+    there = [path for path in installed if (site := re.match(SITE, path))
+             and site["prefix"] in prefixes]
+    compiled = {re.sub(r"\.[^/]+$", ".py", path) for path in there if path.endswith(".so")}
+    is_editable = any(b'"editable": true' in installed[path] for path in there)
+    ends = (".py",) if is_editable else (".py", "-info")
     copies = [path for path in there if path.endswith(ends) and path not in compiled]
-    copies += [path for path in installed if path.startswith(f"{own}/node_modules/")]
+    copies += [path for path in installed if path.startswith(f"{source}/node_modules/")]
     return [f"a copy of the project itself: /{path}" for path in copies]

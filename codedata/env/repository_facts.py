@@ -11,7 +11,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,22 +21,25 @@ from codedata.env.recipes.ci import Workflows
 from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node import NodeProject, read_node
 from codedata.env.recipes.python_project import PythonProject, read_python
-from codedata.env.source import RepositoryFiles
+from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.errors import ItemFailed
 from codedata.texts import CONTROL
 
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
-FILE_S = 3                 # seconds for one file
-ALL_S = 9.0                # seconds in total, including restarts
-CHILD = "import sys; sys.path[:] = {path!r}; from codedata.env.repository_facts import child; child(*sys.argv[1:])"
+FILE_S = 3                 # seconds of the processor for one file, also on a machine with much to do,
+ALL_S = 9                  # for all files of a child,
+CHILD_S = 30.0             # and by the clock
+MAX_CHILDREN = 4           # started for one repository
+CHILD = """import sys; sys.path[:] = {path!r}
+from codedata.env.repository_facts import child; child(*sys.argv[1:])"""
 
 
 class Recipe(Protocol):
     """Describe a frozen way to install and test, from which both scripts are made."""
 
     planner: str
-    left_out: tuple[str, ...]
+    excluded_tests: tuple[str, ...]
 
     def install_script(self) -> str:
         """Return the bash script that installs the project."""
@@ -67,16 +69,15 @@ class Facts:
 
 def read_facts(folder: Path) -> Facts:
     """Return the facts of the repository in a folder; only child processes open its files. Raise
-    ItemFailed if the child fails before it reads a file."""
+    ItemFailed if the first child ends before it reads a file."""
     skipped: dict[str, str] = {}
-    end = time.monotonic() + ALL_S
-    while (left_s := end - time.monotonic()) > 0:
-        lines, why = _asked(folder, skipped, left_s)
+    for _ in range(MAX_CHILDREN):
+        lines, why = _run_child(folder, skipped)
         if not why:
             return _loaded(lines[-1])
-        if not lines:   # no file of the repository can be the cause
+        if not lines and not skipped:   # no file of the repository can be the cause
             raise ItemFailed("what reads a repository ends before it reads a file")
-        if lines[-1] in skipped:
+        if not lines or lines[-1] in skipped:
             break
         skipped[lines[-1]] = why
     return Facts(unreadable=_frozen(skipped))
@@ -86,50 +87,57 @@ def recipes(facts: Facts) -> Iterator[Recipe]:
     """Return the first recipe of each kind that fits the facts, the likeliest kind first."""
     python, other = facts.python, facts.plain
     is_python = python.name or python.n_test_files or python.runner
-    of_python = python_recipe.first(python) if is_python else None
-    of_node = node.first(facts.node)
+    of_python = python_recipe.initial(python) if is_python else None
+    of_node = node.initial(facts.node)
     kinds: list[Recipe | None] = [of_python, of_node, other]
     if other and other.file != "Makefile" and not python.n_test_files:
         kinds = [other, of_node, of_python]
     elif of_node and not python.n_test_files:
         kinds = [of_node, other, of_python]
-    return (recipe for recipe in kinds if recipe)
+    return filter(None, kinds)
 
 
-def _asked(folder: Path, skipped: dict[str, str], left_s: float) -> tuple[list, str]:
+def _run_child(folder: Path, skipped: dict[str, str]) -> tuple[list, str]:
     """Return (JSON values that the child printed, one for each line; why it ended early, "" if it
     did not). The child gets none of this process's environment and imports nothing from the
     repository."""
     path = [str(Path(__file__).resolve().parents[2]), *map(os.path.abspath, filter(None, sys.path))]
-    words = [sys.executable, "-I", "-S", "-c", CHILD.format(path=path), str(folder.resolve())]
+    words = [sys.executable, "-I", "-S", "-c", CHILD.format(path=path), str(folder.resolve()),
+             json.dumps(skipped)]
+    why = "ended what reads it"
     try:
-        done = subprocess.run([*words, json.dumps(skipped)], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=left_s, cwd="/",
-                              env={"LC_ALL": "C.UTF-8"}, start_new_session=True)
-        said, code = done.stdout, done.returncode
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL,
+                              timeout=CHILD_S, cwd="/", env={"LC_ALL": "C.UTF-8"},
+                              start_new_session=True)
+        output, is_late = done.stdout, done.returncode == -signal.SIGPROF
     except subprocess.TimeoutExpired as e:
-        said, code = e.stdout or b"", -signal.SIGALRM
+        output, is_late = e.stdout or b"", True
     except OSError as e:
         raise ItemFailed(f"what reads a repository cannot be started: {e}") from e
-    whole = said.split(b"\n")[:-1]   # text after the last line break may be half a line
-    why = f"took more than {FILE_S} s" if code == -signal.SIGALRM else "ended what reads it"
-    return [json.loads(line) for line in whole], "" if whole[-1:] and whole[-1][:1] == b"{" else why
+    lines = output.split(b"\n")[:-1]   # text after the last line break may be half a line
+    if lines and lines[-1].startswith(b"{"):
+        why = ""
+    elif is_late:
+        why = f"took more than {FILE_S} s"
+    return [json.loads(line) for line in lines], why
 
 
 def child(folder: str, skipped: str) -> None:
     """Read a folder within limits and print its facts, after the names of the files it opened."""
-    limits = {resource.RLIMIT_AS: MAX_MEMORY, resource.RLIMIT_CPU: int(ALL_S), resource.RLIMIT_CORE: 0}
-    for kind, most in limits.items():
-        resource.setrlimit(kind, (most, most))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)   # ends the process, also within a C function
+    limits = {resource.RLIMIT_AS: MAX_MEMORY, resource.RLIMIT_CPU: ALL_S,
+              resource.RLIMIT_CORE: 0}
+    for kind, limit in limits.items():
+        resource.setrlimit(kind, (limit, limit))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)   # ends the process, also within a C function
 
     def announce(name: str) -> None:
-        signal.alarm(FILE_S)
+        signal.setitimer(signal.ITIMER_PROF, FILE_S)
         print(json.dumps(name), flush=True)
 
     source = RepositoryFiles(Path(folder), json.loads(skipped), announce)
     python = read_python(source)
-    facts = Facts(python, read_node(source), generic.first(source, python.workflows.system),
+    facts = Facts(python, read_node(source), generic.initial(source, python.workflows.system),
                   source.has("package.json"), source.unreadable)
     for recipe in recipes(facts):   # making the recipes must stay within the limits, too
         announce("package.json" if recipe.planner == "node" else "pyproject.toml")
@@ -149,7 +157,7 @@ def _loaded(data: dict) -> Facts:
 def _frozen(value):
     """Return JSON data with lists as tuples, and control characters replaced by U+FFFD."""
     if isinstance(value, dict):
-        return {_frozen(key): _frozen(held) for key, held in value.items()}
+        return {_frozen(key): _frozen(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return tuple(map(_frozen, value))
     return CONTROL.sub("\ufffd", value) if isinstance(value, str) else value

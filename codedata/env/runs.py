@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from codedata.code.test_results import OVER, counts, not_collected
 from codedata.env.causes import Cause, cause_of
 
-HEALTHY, MAX_SKIPPED, MAX_UNREPORTED = 0.95, 0.2, 0.5
-STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*|INTERNALERROR> .*)$",
-                     re.MULTILINE)
+MIN_PASSED = 0.95          # of a healthy suite: minimum share of passed cases among those that ran,
+MAX_SKIPPED = 0.2          # and maximum share of skipped cases among all
+MAX_UNREPORTED = 0.5       # maximum share of test files that an agent's script may leave out
+STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*"
+                     r"|INTERNALERROR> .*)$", re.MULTILINE)
 CRASHED = 128              # exit codes from here on mean that a signal ended the runner
-# The patterns of test files, one for each language; group 1 is the name that its runners use for a file.
-TEST_FILES = (re.compile(r"(test_[\w-]+|[\w-]+_tests?)\.py"), re.compile(r"([\w.-]+\.(?:test|spec)\.[cm]?[jt]sx?)"),
+# The patterns of test files, one for each language; group 1 is the name that its runners use for a
+# file.
+TEST_FILES = (re.compile(r"(test_[\w-]+|[\w-]+_tests?)\.py"),
+              re.compile(r"([\w.-]+\.(?:test|spec)\.[cm]?[jt]sx?)"),
               re.compile(r"(Test\w+|\w+(?:Tests?|TestCase|IT))\.(?:java|kt)"))
 
 
@@ -28,17 +32,19 @@ class Run:
     results: list[dict[str, str]]
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Return whether the suite ran to its end, all of it was collected, and exit code and
         cases agree."""
-        return not (self.timed_out or self.exit_code >= CRASHED or not_collected(self.results) or self.broken_off
+        return not (self.timed_out or self.exit_code >= CRASHED or not_collected(self.results)
+                    or self.truncated_at
                     or self.unexplained)
 
     @property
-    def broken_off(self) -> str:
+    def truncated_at(self) -> str:
         """Return the line in which a runner says that it stops early; it is empty where there is
         none."""
-        return found[0].strip() if (found := STOPPED.search(self.text)) else ""
+        line = STOPPED.search(self.text)
+        return line[0].strip() if line else ""
 
     @property
     def unexplained(self) -> bool:
@@ -52,7 +58,8 @@ class Run:
     def share_passed(self) -> float:
         """Return the share of passed cases among those that ran; 0.0 where none ran."""
         n = counts(self.results)
-        return n["passed"] / ran if (ran := len(self.results) - n["skipped"]) else 0.0
+        n_run = len(self.results) - n["skipped"]
+        return n["passed"] / n_run if n_run else 0.0
 
     @property
     def share_skipped(self) -> float:
@@ -62,14 +69,16 @@ class Run:
     @property
     def healthy(self) -> bool:
         """Return whether the whole suite ran, enough cases passed and not too many were skipped."""
-        return self.whole and self.share_passed >= HEALTHY and self.share_skipped <= MAX_SKIPPED
+        has_run = self.share_passed >= MIN_PASSED and self.share_skipped <= MAX_SKIPPED
+        return self.is_complete and has_run
 
 
 def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
     """Return ({name: status} of cases with one status in all runs, sorted names of all other
     cases)."""
     outcomes = [{case["name"]: case["status"] for case in run.results} for run in runs]
-    stable = {name: status for name, status in outcomes[0].items() if all(run.get(name) == status for run in outcomes)}
+    stable = {name: status for name, status in outcomes[0].items()
+              if all(run.get(name) == status for run in outcomes)}
     return stable, sorted({name for run in outcomes for name in run} - set(stable))
 
 
@@ -83,12 +92,13 @@ def why_not_healthy(run: Run, test_s: float) -> Cause:
         return Cause("time_limit", f"the tests took more than {test_s:g} s")
     if run.exit_code >= CRASHED:
         return Cause("crashed", f"exit code {run.exit_code}")
-    if run.broken_off and not not_collected(run.results):
-        return Cause("broken_off", run.broken_off)
+    if run.truncated_at and not not_collected(run.results):
+        return Cause("broken_off", run.truncated_at)
     n = counts(run.results)
     cause = cause_of("test", run.text, n["failed"] + n["error"])
     if cause.name == "other" and run.results:
-        failed = next((case["name"] for case in run.results if case["status"] in ("failed", "error")), "")
+        failed = next((case["name"] for case in run.results
+                       if case["status"] in ("failed", "error")), "")
         if run.unexplained:
             how = "no case failed" if run.exit_code else f"a case failed, {failed}"
             return Cause("exit_code", f"exit code {run.exit_code}, though {how}: {cause.evidence}")
@@ -96,27 +106,30 @@ def why_not_healthy(run: Run, test_s: float) -> Cause:
     return cause if run.results or cause.name != "other" else Cause("no_tests", cause.evidence)
 
 
-def silent(committed: list[str], results: list[dict[str, str]]) -> tuple[list[str], int]:
+def unreported_files(committed: list[str], results: list[dict[str, str]]) -> tuple[list[str], int]:
     """Return (committed test files that no case name refers to, number of test files).
 
     A name refers to a file by the file's name, or by its module or class. A language in which no
     file is referred to is left out, since some runners print only titles.
     """
-    of = [case["name"].rpartition("::")[0] or case["name"] for case in results]   # drops the case's own name
-    told = {word for name in of for word in re.findall(r"[\w.-]+", name)}
-    told |= {part for word in told for part in word.split(".")}
-    quiet, n_files = [], 0
-    for kind in TEST_FILES:
-        files = [path for path in committed if kind.fullmatch(path.rpartition("/")[2])]
-        unheard = [path for path in files if not told & set(kind.fullmatch(path.rpartition("/")[2]).group(0, 1))]
-        if len(unheard) < len(files):
-            quiet, n_files = quiet + unheard, n_files + len(files)
-    return quiet, n_files
+    suites = [case["name"].rpartition("::")[0] or case["name"] for case in results]
+    words = {word for name in suites for word in re.findall(r"[\w.-]+", name)}
+    words |= {part for word in words for part in word.split(".")}
+    unreported, n_files = [], 0
+    for pattern in TEST_FILES:
+        matches = {path: pattern.fullmatch(path.rpartition("/")[2]) for path in committed}
+        files = {path: match.group(0, 1) for path, match in matches.items() if match}
+        missing = [path for path, names in files.items() if words.isdisjoint(names)]
+        if len(missing) < len(files):
+            unreported += missing
+            n_files += len(files)
+    return unreported, n_files
 
 
-def part_of_suite(quiet: list[str], n_files: int) -> Cause:
+def part_of_suite(unreported: list[str], n_files: int) -> Cause:
     """Return the cause for a test script that leaves out most test files; an empty Cause for any
     other."""
-    if len(quiet) <= n_files * MAX_UNREPORTED:
+    if len(unreported) <= n_files * MAX_UNREPORTED:
         return Cause()
-    return Cause("part_of_suite", f"no case of {len(quiet)} of {n_files} test files, such as {quiet[0]}")
+    return Cause("part_of_suite",
+                 f"no case of {len(unreported)} of {n_files} test files, such as {unreported[0]}")

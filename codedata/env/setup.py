@@ -12,15 +12,15 @@ import secrets
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from codedata.env.agents import SCRIPTS, Failure, Planner, ScriptsFound
+from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, Failure
 from codedata.env.inputs import Repository
-from codedata.env.recipes.planner import Planned, plan, project_of
+from codedata.env.planner import Planned, plan, project_of
 from codedata.env.repository_facts import read_facts
 from codedata.env.runs import part_of_suite
-from codedata.env.verify import Limits, Project, Verified, put_source, verify
+from codedata.env.verify import Limits, Verified, Verifier, put_source
 from codedata.errors import Interrupted, ItemFailed
 from codedata.llm import Models
 from codedata.llm.calls import current
@@ -32,29 +32,48 @@ from codedata.settings import Settings
 from codedata.store import digest
 
 TRAJECTORIES = "_trajectories"
-ROUNDS = 2                  # runs of an agent: one to find scripts, one to fix them if they did not verify
+# runs of an agent: one to find scripts, one to fix them if they did not verify
+ROUNDS = 2
 PLAN_TIMEOUTS = 4           # times run_timeout, after which the recipe planner starts nothing new
 IMAGE_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 SUCCESS, ERROR = "success", "error"
 IMAGES = "codedata-env/"
 
 
+# Fields of Verified that the record's `verified` has under the same name.
+RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected",
+            "needs_network",
+            "restored", "changed_by_tests")
+
+
 @dataclass(frozen=True)
 class SetupOutcome:
-    """Hold the result of the planners so far."""
+    """Hold the result of the planners so far: the scripts with their verification, and the agent's
+    runs where one was asked."""
 
-    planner: str
-    install_script: str = ""
-    test_script: str = ""
-    verified: Verified = field(default_factory=lambda: Verified(failed="recipe"))
-    status: str = ERROR
-    summary: str = ""
-    error: str = ""
-    messages: list[dict] = field(default_factory=list)
-    usage: dict = field(default_factory=dict)
-    attempts: list[dict] = field(default_factory=list)
-    left_out: tuple[str, ...] = ()   # parts of the suite that the recipe excludes by name
-    unreadable: dict[str, str] = field(default_factory=dict)   # file → why planning could not read it
+    planned: Planned
+    agent: AgentRun | None = None
+
+    @property
+    def verified(self) -> Verified:
+        """Return the verification of the scripts."""
+        return self.planned.verified
+
+    @property
+    def status(self) -> str:
+        """Return how an agent ended that handed in no scripts; else if the scripts verified."""
+        if self.agent and self.agent.status != SUCCESS:
+            return self.agent.status
+        return SUCCESS if self.verified.ok else ERROR
+
+    @property
+    def error(self) -> str:
+        """Return why the status is not success; an empty string where it is."""
+        if self.agent and self.agent.status != SUCCESS:
+            return self.agent.error
+        cause = self.verified.cause
+        why = ": ".join(filter(None, (self.verified.failed, cause.name, cause.evidence)))
+        return "" if self.verified.ok else f"not verified: {why}"
 
 
 class Setup:
@@ -68,33 +87,36 @@ class Setup:
     def make(self, repository: Repository) -> Environment:
         """Return the environment of a repository, verified or with the reason why it failed."""
         started, label = time.monotonic(), _label(repository.repo_name)
-        base_image = repository.base_image or self._settings.sandbox.base_image
+        repository = replace(repository, base_image=repository.base_image
+                             or self._settings.sandbox.base_image)
         has_image = self._host.makes_images and not self._settings.env.no_image
-        image_name = f"codedata-env-try/{label.rpartition('-')[2]}" if has_image else ""   # not verified yet
-        workdir = WORKDIR if repository.path else self._host.workdir_of(base_image)
+        # not verified yet
+        image_name = f"codedata-env-try/{label.rpartition('-')[2]}" if has_image else ""
+        workdir = WORKDIR if repository.path else self._host.workdir_of(repository.base_image)
 
         def opener(image: str, is_stateful: bool = False) -> Sandbox:
-            return self._host.open(image or base_image, label, workdir, is_stateful)
+            return self._host.open(image or repository.base_image, label, workdir, is_stateful)
 
-        outcome = SetupOutcome("recipe")
+        # none was tried
+        outcome, image_id = SetupOutcome(Planned(verified=Verified(failed="recipe"))), ""
         try:
             with _folder(repository, opener) as folder:
                 facts = read_facts(folder)
                 project = project_of(facts, Path(repository.path) if repository.path else None)
+                verifier = Verifier(opener, project, self._limits, image_name)
                 if self._settings.env.planner != "agent":
-                    planned = plan(opener, project, facts, self._limits, image_name,
-                                   budget_s=PLAN_TIMEOUTS * self._limits.test_s, say=self._tick)
-                    outcome = _of_recipe(planned)
+                    outcome = SetupOutcome(plan(verifier, facts,
+                                                PLAN_TIMEOUTS * self._limits.test_s, self._tick))
                 if self._agent and outcome.status != SUCCESS:
-                    outcome = self._by_agent(repository, project, opener, image_name, outcome, facts.is_node)
+                    outcome = self._by_agent(repository.repo_name, verifier, outcome, facts.is_node)
         finally:
-            image_id = ""
             if has_image and outcome.status == SUCCESS:
-                image_id = self._host.keep(outcome.verified.image_id, _image_of(repository, base_image, outcome))
+                image_id = self._host.keep(outcome.verified.image_id,
+                                           _image_of(repository, outcome))
             self._host.forget(label)
-        outcome = replace(outcome, verified=replace(outcome.verified, image_id=image_id),
-                          unreadable=facts.unreadable)
-        return _record(repository, base_image, outcome, time.monotonic() - started, self._host.can_cut_off)
+        verified = _verified(outcome, image_id) | {"unreadable": facts.unreadable,
+                                                   "network_was_off": self._host.can_cut_off}
+        return _record(repository, outcome, verified, time.monotonic() - started)
 
     def _tick(self, what: str) -> None:
         """Show the next step, which may take minutes, in the progress bar. Raise Interrupted
@@ -106,52 +128,63 @@ class Setup:
     def identity(self) -> dict:
         """Return what a record depends on beside the repository. A change of it makes nothing
         stale."""
-        own = self._settings
-        return {"planner": own.env.planner, "base_image": own.sandbox.base_image, "sandbox": own.sandbox.sandbox,
+        sandbox = self._settings.sandbox
+        return {"planner": self._settings.env.planner, "base_image": sandbox.base_image,
+                "sandbox": sandbox.sandbox,
                 **({"agent": self._agent.spec.identity()} if self._agent else {})}
 
     def bound(self) -> str:
         """Return a line that says how many calls there can be, and what they can cost."""
-        own = self._settings
+        settings = self._settings
         if not self._agent:
             return "no calls: recipes ask no model"
-        where = " where no recipe verifies" if own.env.planner == "auto" else ""
-        at_most = own.env.stage2_max_iterations + ROUNDS * own.env.max_iterations
-        usd_each = f", {usd(own.agent.max_usd * (ROUNDS + 1))}" if own.agent.max_usd else ""
-        return f"an agent for each repository{where}: at most {at_most} calls{usd_each}, most of them take far fewer"
+        where = " where no recipe verifies" if settings.env.planner == "auto" else ""
+        max_calls = settings.env.stage2_max_iterations + ROUNDS * settings.env.max_iterations
+        max_usd = settings.agent.max_usd * (ROUNDS + 1)
+        cost = f", {usd(max_usd)}" if max_usd else ""
+        return (f"an agent for each repository{where}: at most {max_calls} calls{cost}, "
+                "most of them take far fewer")
 
-    def _by_agent(self, repository: Repository, project: Project, opener, image_name: str, before: SetupOutcome,
+    def _by_agent(self, name: str, verifier: Verifier, outcome: SetupOutcome,
                   in_two: bool) -> SetupOutcome:
         """Return the outcome of an agent, started where the recipes failed. Scripts that do not
         verify may be fixed once."""
-        own = self._settings
-        trajectories = own.root / Environment.directory / TRAJECTORIES
-        n_before = len([*trajectories.glob(f"{glob.escape(repository.repo_name)}.*.json")])   # earlier attempts
-        planner = Planner(self._agent, {"max_seconds": own.agent.max_seconds, "max_usd": own.agent.max_usd},
-                          (own.env.max_iterations, own.env.stage2_max_iterations),
-                          lambda n: trajectories / f"{repository.repo_name}.{n_before + n}.json",
-                          self._limits.test_s)
-        failures = [Failure(before.install_script, before.test_script, before.error, before.verified.log)
-                    ] if before.install_script else []
-        outcome = replace(before, planner="agent", summary="", left_out=())
+        planner, failures = self._planner(name), []
+        outcome = replace(outcome, planned=replace(outcome.planned, excluded_tests=()))
         for n in range(ROUNDS):
-            with opener("", is_stateful=True) as sandbox:
-                if fault := put_source(sandbox, project)[1]:
-                    raise ItemFailed(f"its source cannot be used: {fault}")
+            if outcome.planned.install_script:
+                failures.append(Failure(outcome.planned.install_script, outcome.planned.test_script,
+                                        outcome.error,
+                                        outcome.verified.log))
+            with verifier.open_sandbox("", is_stateful=True) as sandbox:
+                if trouble := put_source(sandbox, verifier.project)[1]:
+                    raise ItemFailed(f"its source cannot be used: {trouble}")
                 sandbox.network(True)
                 self._tick("an agent is at work")
-                found = planner.mend(sandbox, repository.repo_name, failures[-1]) if n else planner.find(
-                    sandbox, repository.repo_name, failures, in_two)
-            outcome = _with(outcome, found)
-            if found.status != SUCCESS:
-                return outcome
+                run = (planner.mend(sandbox, name, failures[-1]) if n
+                       else planner.find(sandbox, name, failures, in_two))
+            outcome = merge_agent_result(outcome, run)
+            if run.status != SUCCESS:
+                break
             self._tick("verifying what the agent handed in")
-            outcome = _judged(replace(outcome, verified=_heard(verify(
-                opener, project, outcome.install_script, outcome.test_script, self._limits, image_name))))
-            if outcome.status == SUCCESS:
-                return outcome
-            failures.append(Failure(outcome.install_script, outcome.test_script, outcome.error, outcome.verified.log))
+            verified = demote_partial_suite(verifier.verify(**run.scripts))
+            attempts = [*outcome.planned.attempts, verified.as_attempt("agent")]
+            outcome = replace(outcome, planned=replace(outcome.planned, verified=verified,
+                                                       attempts=attempts))
+            if verified.ok:
+                break
         return outcome
+
+    def _planner(self, name: str) -> AgentPlanner:
+        """Return the agent planner, whose trajectories do not replace those of earlier attempts."""
+        settings = self._settings
+        trajectories = settings.root / Environment.directory / TRAJECTORIES
+        n_before = len([*trajectories.glob(f"{glob.escape(name)}.*.json")])
+        return AgentPlanner(self._agent, {"max_seconds": settings.agent.max_seconds,
+                                          "max_usd": settings.agent.max_usd},
+                            (settings.env.max_iterations, settings.env.stage2_max_iterations),
+                            lambda n: trajectories / f"{name}.{n_before + n}.json",
+                            self._limits.test_s)
 
 
 def _label(repo_name: str) -> str:
@@ -177,72 +210,62 @@ def _folder(repository: Repository, opener):
         yield Path(folder)
 
 
-def _of_recipe(planned: Planned) -> SetupOutcome:
-    """Return the outcome of the recipe planner."""
-    return _judged(SetupOutcome("recipe", planned.install_script, planned.test_script, planned.verified,
-                           summary=f"recipe: {planned.recipe or 'none'}", attempts=planned.attempts,
-                           left_out=planned.left_out))
+def merge_agent_result(outcome: SetupOutcome, run: AgentRun) -> SetupOutcome:
+    """Return the outcome with an agent's run added. Its scripts count only together: one alone
+    would go with an older one."""
+    scripts = run.scripts if len(run.scripts) == len(SCRIPTS) else {}
+    return replace(outcome, planned=replace(outcome.planned, **scripts),
+                   agent=outcome.agent.followed_by(run) if outcome.agent else run)
 
 
-def _with(outcome: SetupOutcome, found: ScriptsFound) -> SetupOutcome:
-    """Return the outcome with the result of an agent's run added."""
-    usage = {key: None if None in (a := outcome.usage.get(key, 0), b := found.usage.get(key)) else a + b
-             for key in found.usage}
-    scripts = found.scripts if len(found.scripts) == len(SCRIPTS) else {}   # one alone would go with an older one
-    return replace(outcome, **scripts, status=found.status, summary=found.summary, error=found.error,
-                   messages=outcome.messages + found.messages, usage=usage)
-
-
-def _heard(found: Verified) -> Verified:
+def demote_partial_suite(verified: Verified) -> Verified:
     """Return the verification of an agent's scripts, not healthy where they leave out most test
     files: unlike a recipe, an agent may have picked the tests that pass."""
-    part = part_of_suite(found.silent, found.n_test_files)
-    return replace(found, healthy=False, cause=part) if found.healthy and part.name else found
-
-
-def _judged(outcome: SetupOutcome) -> SetupOutcome:
-    """Return the outcome with its status set from its verification."""
-    found = outcome.verified
-    attempt = {"recipe": outcome.planner, "failed": found.failed, "cause": found.cause.name,
-               "evidence": found.cause.evidence, "n_passed": found.n_passed, "n_cases": found.n_cases,
-               "healthy": found.ok and found.healthy}
-    attempts = outcome.attempts if outcome.planner == "recipe" else [*outcome.attempts, attempt]
-    if found.ok:
-        return replace(outcome, status=SUCCESS, error="", attempts=attempts)
-    why = ": ".join(filter(None, (found.failed, found.cause.name, found.cause.evidence)))
-    return replace(outcome, status=ERROR, error=f"not verified: {why}", attempts=attempts)
+    part = part_of_suite(verified.unreported_files, verified.n_test_files)
+    is_part = verified.healthy and part.name
+    return replace(verified, healthy=False, cause=part) if is_part else verified
 
 
 def image_name_of(repository: Repository) -> str:
     """Return an image name that Docker accepts. A repo_name that has to be changed for this gets
     a digest, so that similar names stay distinct."""
-    own = repository.repo_name
-    name = own if IMAGE_NAME.fullmatch(own) else re.sub(r"[^a-z0-9]+", "-", own.lower()).strip("-") or "repository"
-    return IMAGES + (name if name == own else f"{name}-{digest(own)[:6]}")
+    name = repository.repo_name
+    if IMAGE_NAME.fullmatch(name):
+        return IMAGES + name
+    valid = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "repository"
+    return f"{IMAGES}{valid}-{digest(name)[:6]}"
 
 
-def _image_of(repository: Repository, base_image: str, outcome: SetupOutcome) -> str:
+def _image_of(repository: Repository, outcome: SetupOutcome) -> str:
     """Return the image's name with a tag that no other result of the same repository gets."""
-    made_of = [outcome.verified.base_commit, base_image, outcome.install_script]
+    made_of = [outcome.verified.base_commit, repository.base_image, outcome.planned.install_script]
     return f"{image_name_of(repository)}:{digest(made_of)[:12]}"
 
 
-def _record(repository: Repository, base_image: str, outcome: SetupOutcome, seconds: float,
-            network_was_off: bool) -> Environment:
+def _verified(outcome: SetupOutcome, image_id: str) -> dict:
+    """Return the record's `verified`: the figures of the verification."""
+    result = outcome.verified
+    collected = 1 - len(result.not_collected) / result.n_cases if result.n_cases else 0.0
+    return {name: getattr(result, name) for name in RECORDED} | {
+        "cause": asdict(result.cause), "healthy": result.is_healthy,
+        "share_collected": round(collected, 4),
+        "silent": result.unreported_files, "left_out": [*outcome.planned.excluded_tests],
+        "image_id": image_id,
+        "install_s": round(result.install_s, 1), "test_s": [*result.test_s],
+        "attempts": outcome.planned.attempts}
+
+
+def _record(repository: Repository, outcome: SetupOutcome, verified: dict,
+            seconds: float) -> Environment:
     """Return the record of an outcome."""
-    found = outcome.verified
-    verified = {"failed": found.failed, "cause": asdict(found.cause), "healthy": found.ok and found.healthy,
-                "n_passed": found.n_passed, "n_cases": found.n_cases, "share_passed": found.share_passed,
-                "share_collected": round(1 - len(found.not_collected) / found.n_cases, 4) if found.n_cases else 0.0,
-                "share_skipped": found.share_skipped, "not_collected": found.not_collected,
-                "silent": found.silent, "left_out": [*outcome.left_out],
-                "unreadable": outcome.unreadable,
-                "needs_network": found.needs_network, "restored": found.restored,
-                "changed_by_tests": found.changed_by_tests, "network_was_off": network_was_off,
-                "image_id": found.image_id, "install_s": round(found.install_s, 1), "test_s": list(found.test_s),
-                "attempts": outcome.attempts}
+    result, planned = outcome.verified, outcome.planned
+    agent = outcome.agent or AgentRun("", summary=f"recipe: {planned.recipe or 'none'}")
     return Environment(
-        repository.repo, repository.repo_name, repository.row, found.base_commit or repository.base_commit, base_image,
-        _image_of(repository, base_image, outcome) if found.image_id else "", outcome.status, outcome.install_script,
-        outcome.test_script, outcome.summary, outcome.planner,
-        outcome.messages, outcome.error, found.results, found.flaky, verified, outcome.usage, round(seconds, 1))
+        repository.repo, repository.repo_name, repository.row,
+        result.base_commit or repository.base_commit,
+        repository.base_image, _image_of(repository, outcome) if verified["image_id"] else "",
+        outcome.status,
+        planned.install_script, planned.test_script, agent.summary,
+        "agent" if outcome.agent else "recipe",
+        agent.messages, outcome.error, result.results, result.flaky, verified, agent.usage,
+        round(seconds, 1))

@@ -1,6 +1,6 @@
 """Run commands in a sandbox: one small interface, and implementations that are chosen by name.
 
-    with open_sandbox("docker", image="codedata-base:bookworm", scripts=[SCRIPT_BASH_FUNC]) as sandbox:
+    with open_sandbox("docker", image="codedata-base:bookworm") as sandbox:
         sandbox.put(Path("src"), "/testbed")
         result = sandbox.run("make test", timeout_s=600)
 
@@ -18,6 +18,7 @@ from codedata.errors import ItemFailed, Trouble
 from codedata.sandbox.archives import BOUNDS, Bounds
 from codedata.texts import text_of
 
+TIMED_OUT = 124            # the exit code of a command that ran out of time
 OUTPUT_BYTES = 1_000_000   # kept of a command's output: half from its beginning, half from its end
 
 
@@ -30,12 +31,12 @@ class SandboxDied(ItemFailed):
 class Result:
     """Hold the result of a command."""
 
-    exit_code: int             # 124 for a command that ran out of time
-    output: str                # stdout and stderr as they arrived, at most OUTPUT_BYTES of them; can be stored: no NUL
+    exit_code: int             # TIMED_OUT for a command that ran out of time
+    output: str                # stdout and stderr as they arrived, at most OUTPUT_BYTES; has no NUL
     seconds: float
     timed_out: bool = False    # it ran out of time and was ended with all that it had started
     n_bytes: int = 0           # size of the whole output, with what was cut out of the middle
-    limit_hit: str = ""        # the limit that a failed command ran into: "out of memory: 5Gi allowed"
+    limit_hit: str = ""        # what a failed command ran into: "out of memory: 5Gi allowed"
 
     @property
     def ok(self) -> bool:
@@ -57,7 +58,8 @@ class Sandbox(Protocol):
     name: str                  # "local", "docker", "kubernetes"
     workdir: str               # the folder where commands start, an absolute path
 
-    def run(self, command: str, *, timeout_s: float = 120.0, env: dict[str, str] | None = None) -> Result:
+    def run(self, command: str, *, timeout_s: float = 120.0,
+            env: dict[str, str] | None = None) -> Result:
         """Return the result of a bash command. Raise SandboxDied where the sandbox is gone."""
 
     def put(self, source: Path | dict[str, bytes], to: str) -> None:

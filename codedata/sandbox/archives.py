@@ -7,16 +7,14 @@ folder or link is refused. Bounds are checked while the archive is read.
 """
 from __future__ import annotations
 
-import io
 import os
-import stat
 import tarfile
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -24,7 +22,7 @@ from codedata.errors import ItemFailed
 from codedata.texts import printable
 
 PIECE = 1 << 20
-MAX_HEADER_BYTES = 1 << 20   # limit of a name, a link's target or attributes, which are read into memory at once
+MAX_HEADER_BYTES = 1 << 20   # limit of a name, a link's target or attributes, read at once
 
 
 class UnsafeArchive(ItemFailed):
@@ -36,7 +34,7 @@ class OverBounds(UnsafeArchive):
     too_slow."""
 
     def __init__(self, kind: str, what: str, where: str):
-        super().__init__(what, where)
+        super().__init__(what, printable(where, 200))
         self.kind = kind
 
 
@@ -50,50 +48,54 @@ class Bounds:
     max_seconds: float = 900.0
 
     def meter(self) -> Callable[..., None]:
-        """Return a function that takes each name with its size, and raises OverBounds when a
-        limit is exceeded."""
-        end, n_bytes, n_files = time.monotonic() + self.max_seconds, 0, 0
+        """Return a function that takes each name with its size, and raises OverBounds when a limit
+        is exceeded."""
+        end = time.monotonic() + self.max_seconds
+        total = Counter()
 
         def count(name: str, size: int, n: int = 1) -> None:
-            nonlocal n_bytes, n_files
-            n_bytes, n_files = n_bytes + size, n_files + n
-            for kind, is_over, what in (
-                    ("too_large", n_bytes > self.max_bytes, f"more than {self.max_bytes:,} bytes"),
-                    ("too_many", n_files > self.max_files, f"more than {self.max_files:,} files"),
-                    ("too_deep", name.count("/") > self.max_depth, f"more than {self.max_depth:,} folders deep"),
-                    ("too_slow", time.monotonic() > end, f"more than {self.max_seconds:g} seconds")):
-                if is_over:
-                    raise OverBounds(kind, what, printable(name, 200))
+            total.update(n_bytes=size, n_files=n)
+            if total["n_bytes"] > self.max_bytes:
+                raise OverBounds("too_large", f"more than {self.max_bytes:,} bytes", name)
+            if total["n_files"] > self.max_files:
+                raise OverBounds("too_many", f"more than {self.max_files:,} files", name)
+            if name.count("/") > self.max_depth:
+                raise OverBounds("too_deep", f"more than {self.max_depth:,} folders deep", name)
+            if time.monotonic() > end:
+                raise OverBounds("too_slow", f"more than {self.max_seconds:g} seconds", name)
         return count
 
 
 BOUNDS = Bounds()
 
 
-def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0, bounds: Bounds = BOUNDS) -> BinaryIO:
+def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0,
+         bounds: Bounds = BOUNDS) -> BinaryIO:
     """Return a tar of a file, of a folder's content, or of {relative path: content}, owned by uid
     and gid.
 
     Links are packed as links, never followed; sockets, pipes and devices are left out.
     """
+    if isinstance(source, dict):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in source.items():
+                place = Path(folder, *parts_of(name))
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+            return pack(Path(folder), uid, gid, bounds)
     count = bounds.meter()
 
     def owned(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
         count(member.name, member.size)
-        member.uid, member.gid, member.uname, member.gname = uid, gid, "", ""
-        return member if member.isreg() or member.isdir() or member.issym() or member.islnk() else None
+        member.uid = uid
+        member.gid = gid
+        member.uname = member.gname = ""
+        is_kept = member.isreg() or member.isdir() or member.issym() or member.islnk()
+        return member if is_kept else None
 
     out = tempfile.TemporaryFile()
     with tarfile.open(fileobj=out, mode="w") as tar:
-        if isinstance(source, dict):
-            texts = {parts_of(name): content for name, content in source.items()}
-            folders = {parts[:n] for parts in texts for n in range(1, len(parts))}   # else the engine would own them
-            for parts in sorted({*texts, *folders}):
-                member, content = tarfile.TarInfo("/".join(parts)), texts.get(parts, b"")
-                member.type, member.mode = (tarfile.DIRTYPE, 0o755) if parts in folders else (tarfile.REGTYPE, 0o644)
-                member.size, member.mtime = len(content), int(time.time())   # zip cannot store the year 1970
-                tar.addfile(owned(member), io.BytesIO(content))
-        elif source.is_dir():
+        if source.is_dir():
             for entry in sorted(source.iterdir()):
                 tar.add(entry, entry.name, filter=owned)
         else:
@@ -102,7 +104,7 @@ def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0, bounds: Bo
     return out
 
 
-def unpack(archive: BinaryIO, to: Path, bounds: Bounds = BOUNDS, strip: int = 0,
+def unpack(archive: BinaryIO | Stream, to: Path, bounds: Bounds = BOUNDS, strip: int = 0,
            wanted: Callable[[tuple[str, ...]], bool] = bool) -> None:
     """Extract a tar into the folder `to`: the members that are `wanted`, without the first `strip`
     parts of their names.
@@ -112,39 +114,79 @@ def unpack(archive: BinaryIO, to: Path, bounds: Bounds = BOUNDS, strip: int = 0,
     Links are made last, so that no member goes through one.
     """
     to.mkdir(parents=True, exist_ok=True)
-    links: list[tuple[Path, str, str]] = []
-    sizes: dict[Path, int] = {}     # sizes of the files so far
-    folders = {to}
-    count = bounds.meter()
+    unpacker = _Unpacker(to, bounds.meter())
     with read_tar(archive) as tar:
         for member in members(tar):
-            origin = to.joinpath(*parts_of(member.linkname)[strip:]) if member.islnk() else to
-            count(member.name, sizes.get(origin, 0) or member.size)
-            if not wanted(parts := parts_of(member.name)[strip:]):
-                continue
-            place = to.joinpath(*parts)
-            _make_folders(to, parts if member.isdir() else parts[:-1], member.name, folders)
-            if member.isreg():
-                _write(tar.extractfile(member), place, member.mode, partial(count, member.name, 0, 0))
-                sizes[place] = member.size
-            elif member.issym():
-                _check_target(member.linkname, len(parts) - 1, member.name)
-                links.append((place, member.linkname, member.name))
-            elif member.islnk():
-                if origin not in sizes:
-                    raise UnsafeArchive("is a hard link to what is not in the archive", member.name)
-                _remove(place, member.name)
-                os.link(origin, place)
-                sizes[place] = sizes[origin]
-            elif not member.isdir():
-                raise UnsafeArchive("is a device, a pipe or something else that is no file", member.name)
-    for place, target, name in links:
-        _remove(place, name)
-        os.symlink(target, place)
+            parts = parts_of(member.name)[strip:]
+            origin = to.joinpath(*parts_of(member.linkname)[strip:]) if member.islnk() else None
+            unpacker.count(member.name, unpacker.sizes.get(origin, member.size))
+            if wanted(parts):
+                unpacker.extract(tar, member, parts, origin)
+    unpacker.make_links()
+
+
+class _Unpacker:
+    """Extract the members of a tar one by one into the folder `to`."""
+
+    def __init__(self, to: Path, count: Callable[..., None]):
+        self.count = count
+        self.sizes: dict[Path, int] = {}                      # of the files so far
+        self._to = to
+        self._folders = {to}                                  # those that were checked
+        self._links: list[tuple[Path, tarfile.TarInfo]] = []
+
+    def extract(self, tar: tarfile.TarFile, member: tarfile.TarInfo, parts: tuple[str, ...],
+                origin: Path | None) -> None:
+        """Extract a member to the path `parts`; `origin` is the file of a hard link."""
+        place = self._to.joinpath(*parts)
+        self._make_folder(parts if member.isdir() else parts[:-1], member.name)
+        if member.isreg():
+            self._write(tar.extractfile(member), place, member)
+        elif member.issym():
+            _check_target(member.linkname, len(parts) - 1, member.name)
+            self._links.append((place, member))
+        elif member.islnk():
+            if origin not in self.sizes:
+                raise UnsafeArchive("is a hard link to what is not in the archive", member.name)
+            _remove(place, member.name)
+            os.link(origin, place)
+            self.sizes[place] = self.sizes[origin]
+        elif not member.isdir():
+            raise UnsafeArchive("is a device, a pipe or something else that is no file",
+                                member.name)
+
+    def make_links(self) -> None:
+        """Make the symbolic links of the members so far."""
+        for place, member in self._links:
+            _remove(place, member.name)
+            os.symlink(member.linkname, place)
+
+    def _make_folder(self, parts: tuple[str, ...], name: str) -> None:
+        """Create a folder. Raise UnsafeArchive where a part of its path is a link or a file."""
+        place = self._to
+        if place.joinpath(*parts) in self._folders:
+            return
+        for part in parts:
+            place = place / part
+            with suppress(FileExistsError):
+                place.mkdir()
+            if place.is_symlink() or not place.is_dir():
+                raise UnsafeArchive("goes through a link or a file", name)
+        self._folders.add(place)
+
+    def _write(self, content: BinaryIO, place: Path, member: tarfile.TarInfo) -> None:
+        """Write a new file, in place of the one that is there."""
+        _remove(place, member.name)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with open(os.open(place, flags, 0o600 | member.mode & 0o777), "wb") as file:
+            while piece := content.read(PIECE):
+                file.write(piece)
+                self.count(member.name, 0, 0)   # checks the time
+        self.sizes[place] = member.size
 
 
 @contextmanager
-def read_tar(archive: BinaryIO) -> Iterator[tarfile.TarFile]:
+def read_tar(archive: BinaryIO | Stream) -> Iterator[tarfile.TarFile]:
     """Open a tar that is read once, from its beginning to its end. Raise UnsafeArchive where it
     cannot be read."""
     try:
@@ -179,44 +221,15 @@ def parts_of(name: str) -> tuple[str, ...]:
     return path.parts
 
 
-class Stream(io.RawIOBase):
-    """Present pieces of bytes as a file that is read once."""
+class Stream:
+    """Present pieces of bytes as a file that read_tar() and unpack() can read."""
 
     def __init__(self, pieces: Iterable[bytes]):
-        self._pieces, self._rest = iter(pieces), b""
+        self._pieces = filter(None, pieces)
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readinto(self, into) -> int:
-        """Fill `into` and return the number of bytes, 0 at the end."""
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = memoryview(piece)   # a slice of it copies nothing
-        n = min(len(into), len(self._rest))
-        into[:n], self._rest = self._rest[:n], self._rest[n:]
-        return n
-
-
-def _make_folders(to: Path, parts: tuple[str, ...], name: str, made: set[Path]) -> None:
-    """Create the folders `parts` in `to`. Raise UnsafeArchive where one of them is a link or a
-    file. Those in `made` were checked before."""
-    if (place := to.joinpath(*parts)) in made:
-        return
-    made.add(place)
-    place = to
-    for part in parts:
-        place = place / part
-        try:
-            mode = place.lstat().st_mode
-        except FileNotFoundError:
-            place.mkdir()
-            continue
-        if not stat.S_ISDIR(mode):
-            raise UnsafeArchive("goes through a link or a file", name)
+    def read(self, _) -> bytes:
+        """Return the next piece, of any size; b"" at the end. tarfile asks again for more."""
+        return next(self._pieces, b"")
 
 
 def _check_target(target: str, depth: int, name: str) -> None:
@@ -229,21 +242,9 @@ def _check_target(target: str, depth: int, name: str) -> None:
         raise UnsafeArchive(f"is a link that leads out, to {target!r}", name)
 
 
-def _write(content: BinaryIO, place: Path, mode: int, check_time: Callable[[], None]) -> None:
-    """Write a new file, in place of the one that is there."""
-    _remove(place, str(place))
-    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 | mode & 0o777)
-    with open(descriptor, "wb") as file:
-        while piece := content.read(PIECE):
-            file.write(piece)
-            check_time()
-
-
 def _remove(place: Path, name: str) -> None:
     """Remove the file or link at `place`. Raise UnsafeArchive where it is a folder."""
     try:
-        place.unlink()
-    except FileNotFoundError:
-        pass
+        place.unlink(missing_ok=True)
     except (IsADirectoryError, PermissionError):
         raise UnsafeArchive("takes the place of a folder", name) from None

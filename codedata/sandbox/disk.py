@@ -2,12 +2,9 @@
 left."""
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
-import stat
+import subprocess
 import threading
-from functools import partial
 from pathlib import Path
 
 import requests
@@ -15,10 +12,10 @@ import requests
 from codedata.errors import Interrupted, ItemFailed
 from codedata.progress import say
 
-FASTEST = 2_000_000_000    # bytes a second: the assumed maximum write speed, which sets the time of the next look
-SOONEST_S, LATEST_S = 0.5, 10.0
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-ROOM_S = 5.0               # between two looks at the host's free space
+MAX_BYTES_PER_S = 2_000_000_000   # assumed write speed, which sets the time of the next look
+MIN_WAIT_S = 0.5
+MAX_WAIT_S = 10.0
+LOOK_S = 5.0               # between two looks at the host's free space
 
 _waiting = threading.Lock()   # lets one of the waiting threads at a time look and report
 
@@ -31,9 +28,10 @@ def start(*threads: threading.Thread) -> None:
             thread.start()
     except RuntimeError as e:
         for thread in threads:
-            getattr(thread, "cancel", lambda: None)()
-        raise ItemFailed(f"no further thread can be started: {e}", "sandbox:", "Fewer --workers, or a higher "
-                         "limit of processes (ulimit -u).") from e
+            if isinstance(thread, threading.Timer):
+                thread.cancel()
+        raise ItemFailed(f"no further thread can be started: {e}", "sandbox:",
+                         "Fewer --workers, or a higher limit of processes (ulimit -u).") from e
 
 
 class DiskWatch(threading.Thread):
@@ -46,60 +44,43 @@ class DiskWatch(threading.Thread):
 
     def __init__(self, api, container_id: str, limit: int):
         super().__init__(daemon=True)
-        self.over = 0          # bytes that were written when it was ended
-        self._api, self._id, self._limit, self._stop_it = api, container_id, limit, threading.Event()
+        self.n_over = 0        # bytes that were written when it was ended
+        self._api = api
+        self._id = container_id
+        self._limit = limit
+        self._stopped = threading.Event()
 
     def run(self) -> None:
         """Watch the container until it is gone, over the limit, or no longer to be watched."""
-        wait_s = SOONEST_S
-        while not self._stop_it.wait(wait_s):
+        wait_s = MIN_WAIT_S
+        while not self._stopped.wait(wait_s):
             try:
-                found = self._api.containers(size=True, filters={"id": self._id})
-                if not found:
+                listed = self._api.containers(size=True, filters={"id": self._id})
+                if not listed:
                     return
-                n_bytes = found[0].get("SizeRw") or 0
+                n_bytes = listed[0].get("SizeRw") or 0
                 if n_bytes > self._limit:
-                    self.over = n_bytes
+                    self.n_over = n_bytes
                     self._api.kill(self._id)
                     return
             except requests.RequestException:
                 continue   # the engine is busy or gone, which commands will report
-            wait_s = min(max((self._limit - n_bytes) / FASTEST, SOONEST_S), LATEST_S)
+            wait_s = min(max((self._limit - n_bytes) / MAX_BYTES_PER_S, MIN_WAIT_S), MAX_WAIT_S)
 
     def stop(self) -> None:
         """Stop watching."""
-        self._stop_it.set()
+        self._stopped.set()
 
 
 def remove_tree(root: Path) -> None:
-    """Remove a folder, however deep it is: what lies two levels down is moved up first, so that
-    no path gets long and nothing recurses. Raise OSError where something cannot be removed.
-    Nothing may write there meanwhile."""
-    top = os.open(root, FOLDER)
-    try:
-        os.fchmod(top, 0o700)   # read-only folders, such as those of Go's module cache, cannot be emptied
-        while names := os.listdir(top):
-            for name in filter(partial(_is_folder, top), names):
-                os.chmod(name, 0o700, dir_fd=top)
-                child = os.open(name, FOLDER, dir_fd=top)
-                try:
-                    for inner in filter(partial(_is_folder, child), os.listdir(child)):
-                        os.chmod(inner, 0o700, dir_fd=child)
-                        os.rename(inner, secrets.token_hex(16), src_dir_fd=child, dst_dir_fd=top)
-                finally:
-                    os.close(child)
-                os.rmdir(name, dir_fd=top)
-    finally:
-        os.close(top)
-    os.rmdir(root)
-
-
-def _is_folder(parent: int, name: str) -> bool:
-    """Return whether a name is a folder; remove it where it is not."""
-    if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-        return True
-    os.unlink(name, dir_fd=parent)
-    return False
+    """Remove a folder, however deep it is, and read-only ones in it. Raise OSError where something
+    cannot be removed. Nothing may write there meanwhile."""
+    if not root.is_dir():
+        return
+    for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):   # which recurse without a limit
+        done = subprocess.run([*command, "--", root], capture_output=True, text=True)
+    if root.exists():
+        raise OSError(done.stderr.strip())
 
 
 def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event | None = None) -> None:
@@ -108,14 +89,16 @@ def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event | None = 
 
     Raise Interrupted when `stop` is set meanwhile.
     """
-    stop, has_said = stop or threading.Event(), False
+    stop = stop or threading.Event()
+    waits = False
     with _waiting:
         while (free := shutil.disk_usage(place).free) < floor_bytes:
-            if not has_said:
-                say(f"{place}: {free / 1e9:.1f} GB free, under the floor of {floor_bytes / 1e9:.1f} GB: new work waits "
-                    "till there is more (images that are not needed: docker image ls)")
-                has_said = True
-            if stop.wait(ROOM_S):
+            if not waits:
+                say(f"{place}: {free / 1e9:.1f} GB free, under the floor of "
+                    f"{floor_bytes / 1e9:.1f} GB: new work waits till there is more (images that "
+                    "are not needed: docker image ls)")
+            waits = True
+            if stop.wait(LOOK_S):
                 raise Interrupted()
-    if has_said:
+    if waits:
         say(f"{place}: {free / 1e9:.1f} GB free, work goes on")

@@ -17,6 +17,7 @@ import secrets
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
@@ -28,21 +29,31 @@ import urllib3
 
 from codedata.errors import ItemFailed, Trouble
 from codedata.progress import say
-from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, docker_engine
+from codedata.sandbox import (
+    SCRIPT_BASH_FUNC,
+    TIMED_OUT,
+    Result,
+    SandboxDied,
+    Script,
+    docker_engine,
+)
 from codedata.sandbox.archives import BOUNDS, Bounds, Stream, pack, unpack
 from codedata.sandbox.disk import DiskWatch, start
 from codedata.sandbox.output import Output
 from codedata.sandbox.process_labels import labels
-from codedata.sandbox.shell import PART, bash, proxy_env, secrets_of
+from codedata.sandbox.shell import PART, bash, given_env, proxy_env, secrets_of
 from codedata.sandbox.sizes import bytes_of
 
-FOLDER = "/run/codedata"   # scripts, state and CA bundle: in memory, so that no image made of the container holds them
+FOLDER = "/run/codedata"   # scripts, state, CA bundle: in memory, so that images do not hold them
 CA_PATH = f"{FOLDER}/ca.pem"
-# As root, apt, dpkg and pip give files away, write to others' files and become another user; KILL can end those.
+# As root, apt, dpkg and pip give files away, write to others' files and become another user; KILL
+# can end those.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
-# The container's first process takes in orphans, cannot be killed from inside, and at the engine's signal ends all
-# others. `kill` and `read` are bash builtins, so this needs no new process where their limit is reached.
-INIT = """trap "" HUP INT QUIT ILL TRAP ABRT BUS FPE SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM PROF USR2
+# The container's first process takes in orphans, cannot be killed from inside, and at the engine's
+# signal ends all others. `kill` and `read` are bash builtins, so this needs no new process where
+# their limit is reached.
+INIT = """
+trap "" HUP INT QUIT ILL TRAP ABRT BUS FPE SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM PROF USR2
 trap "kill -KILL -1" USR1
 exec {idle}<> <(:)
 while :; do read -r -t 0.1 -u "$idle"; done"""
@@ -51,16 +62,23 @@ LIMITS = """cd /sys/fs/cgroup
 for file in memory.events pids.events memory/memory.oom_control pids/pids.events; do
     [ ! -r $file ] || while read -r line; do echo "${file%%[./]*} $line"; done < $file
 done"""
-HITS = {"memory oom_kill": "out of memory: {memory} allowed", "pids max": "too many processes: {pids} allowed"}
-# Without network each look-up at the engine's name server takes 20 s; without a name server it fails at once.
+HITS = {"memory oom_kill": "out of memory: {memory} allowed",
+        "pids max": "too many processes: {pids} allowed"}
+# Without network each look-up at the engine's name server takes 20 s; without a name server it
+# fails at once.
 NAMES_AWAY = f"cp /etc/resolv.conf {FOLDER}/resolv.conf; : > /etc/resolv.conf"
-NAMES_BACK = f"if [ -e {FOLDER}/resolv.conf ]; then cat {FOLDER}/resolv.conf > /etc/resolv.conf; fi"
+NAMES_BACK = (f"if [ -e {FOLDER}/resolv.conf ]; then cat {FOLDER}/resolv.conf > /etc/resolv.conf; "
+              "fi")
+WRITE = 'printf %s "${@:2}" > "$1"'
+MAKE_WORKDIR = 'mkdir -p "$1" && { [ "$2" = 0 ] || chown "$2" "$1"; }'
 CPU_PERIOD_US = 100_000
 END_ALL = "USR1"           # the signal on which the first process kills all others
+OWN_S = 60                 # seconds for a command of this module
 END_S = 15                 # seconds for killed processes to be gone
-SETTLE_S = 0.3             # seconds for the first process to reap killed ones, which count as processes until then
-CANNOT_RUN, NOT_STARTED = 126, "OCI runtime exec failed"   # the engine's answer where a process could not start
-MORE_STARTS = 3            # further starts after such an answer
+SETTLE_S = 0.3             # seconds for the first process to reap killed ones
+CANNOT_RUN = 126           # the engine's exit code where a process could not start
+NOT_STARTED = "OCI runtime exec failed"   # its message then
+MAX_STARTS = 4             # attempts after such an answer
 LOST = (requests.RequestException, urllib3.exceptions.HTTPError)
 IS_FOLDER = 1 << 31        # in the engine's file modes
 
@@ -77,22 +95,32 @@ class SandboxDocker:
     name = "docker"
 
     def __init__(self, image: str = "codedata-base:bookworm", workdir: str = "/testbed",
-                 scripts: list[Script] | tuple[Script, ...] = (SCRIPT_BASH_FUNC,), *, cpus: float = 2,
-                 memory: str = "5Gi", pids: int = 512, disk_limit: str = "10GB", network: bool = False,
-                 run_label: str = "", proxy: str = "", ca_bundle: str = "", user: str = ""):
-        self.image, self.workdir, self.scripts, self.user = image, workdir, list(scripts), user or "0"
-        self._memory, self._pids, self._disk_bytes = memory, pids, bytes_of(disk_limit)
-        self._surroundings = proxy_env(proxy, CA_PATH if ca_bundle else "")
+                 scripts: list[Script] | tuple[Script, ...] = (SCRIPT_BASH_FUNC,), *,
+                 cpus: float = 2, memory: str = "5Gi", pids: int = 512, disk_limit: str = "10GB",
+                 network: bool = False, run_label: str = "", proxy: str = "", ca_bundle: str = "",
+                 user: str = ""):
+        address = urlsplit(proxy)
+        if address.hostname in ("localhost", "127.0.0.1", "::1"):
+            raise Trouble("is out of a container's reach.",
+                          f"the proxy {address.netloc.rpartition('@')[2]}",
+                          "Let it listen on an address of this machine's network, and name "
+                          "that one.")
+        self.image = image
+        self.workdir = workdir
+        self.scripts = list(scripts)
+        self.user = user or "0"
+        self._memory = memory
+        self._pids = pids
+        self._disk_bytes = bytes_of(disk_limit)
+        self._proxy_env = proxy_env(proxy, CA_PATH if ca_bundle else "")
         self._hidden = secrets_of(proxy)
         self._labels = labels(run_label) | {docker_engine.KEEP: ""}
-        self._networks: list[str] = []          # the networks it is connected to: one or none
-        self._hits: dict[str, int] = {}         # how often a limit was hit so far
-        if urlsplit(proxy).hostname in ("localhost", "127.0.0.1", "::1"):
-            raise Trouble("is out of a container's reach.", f"the proxy {urlsplit(proxy).netloc.rpartition('@')[2]}",
-                          "Let it listen on an address of this machine's network, and name that one.")
+        self._networks: list[str] = []          # it is connected to: one or none
+        self._hits = Counter()                  # how often a limit was hit so far
         self._api = docker_engine.connect()
         self.id = self._create(cpus, bytes_of(memory))
-        self._remove = weakref.finalize(self, _remove, self._api, self.id, self._networks)   # also at interpreter exit
+        self._remove = weakref.finalize(   # also at interpreter exit
+            self, _remove, self._api, self.id, self._networks)
         self._disk = DiskWatch(self._api, self.id, self._disk_bytes)
         with ExitStack() as undo:
             undo.callback(self.close)
@@ -101,49 +129,55 @@ class SandboxDocker:
             undo.pop_all()
 
     def _create(self, cpus: float, memory: int) -> str:
-        api = self._api
-        limits = api.create_host_config(
-            cap_drop=["ALL"], cap_add=CAPABILITIES, security_opt=["no-new-privileges"], pids_limit=self._pids,
-            mem_limit=memory, memswap_limit=memory, cpu_period=CPU_PERIOD_US, cpu_quota=int(cpus * CPU_PERIOD_US),
-            oom_score_adj=500,                  # when the host runs out of memory, sandboxes are killed first
-            network_mode="none", tmpfs={FOLDER: "mode=1777,size=16m"}, ulimits=[{"Name": "core", "Soft": 0, "Hard": 0}],
+        limits = self._api.create_host_config(
+            cap_drop=["ALL"], cap_add=CAPABILITIES, security_opt=["no-new-privileges"],
+            pids_limit=self._pids, mem_limit=memory, memswap_limit=memory,
+            cpu_period=CPU_PERIOD_US, cpu_quota=int(cpus * CPU_PERIOD_US),
+            oom_score_adj=500,                  # sandboxes are killed first if the host is short
+            network_mode="none", tmpfs={FOLDER: "mode=1777,size=16m"},
+            ulimits=[{"Name": "core", "Soft": 0, "Hard": 0}],
             log_config={"Type": "none"})        # output to /proc/1/fd/1 would fill the host's disk
         try:
             return docker_engine.create(
-                api, self.image, entrypoint=[], command=["bash", "-c", INIT], user="0", working_dir="/",
-                hostname="sandbox", name=f"codedata-{secrets.token_hex(6)}", labels=self._labels, host_config=limits,
-                use_config_proxy=False)         # the client's own proxy would be in the container's record
+                self._api, self.image, entrypoint=[], command=["bash", "-c", INIT], user="0",
+                working_dir="/", hostname="sandbox", name=f"codedata-{secrets.token_hex(6)}",
+                labels=self._labels, host_config=limits,
+                use_config_proxy=False)         # the client's proxy would be in its record
         except LOST as e:
             raise ItemFailed(f"no container can be made: {docker_engine.reason(e)}", self.image,
-                             "Check the image's name; codedata-base:bookworm is made by tools/docker-up.") from e
+                             "Check the image's name; codedata-base:bookworm is made by "
+                             "tools/docker-up.") from e
 
     def _start(self, ca_bundle: str) -> None:
         try:
             self._api.start(self.id)
         except LOST as e:
-            raise ItemFailed(f"does not start: {docker_engine.reason(e)}", self.image, "The image needs bash.") from e
+            raise ItemFailed(f"does not start: {docker_engine.reason(e)}", self.image,
+                             "The image needs bash.") from e
         start(self._disk)
-        files = {script.name: script.text for script in self.scripts} | ({"ca.pem": ca_bundle} if ca_bundle else {})
+        files = {script.name: script.text for script in self.scripts}
+        if ca_bundle:
+            files["ca.pem"] = ca_bundle
         for name, text in files.items():
             parts = [text[i:i + PART] for i in range(0, len(text), PART)]
-            self._must(["bash", "-c", 'printf %s "${@:2}" > "$1"', "bash", f"{FOLDER}/{name}", *parts], user="0")
-        self._must(["bash", "-c", 'mkdir -p "$1" && { [ "$2" = 0 ] || chown "$2" "$1"; }', "bash", self.workdir,
-                    self.user], user="0")
-        self._uid, self._gid = map(int, self._must(["bash", "-c", "id -u; id -g"]).split())
+            self._bash(WRITE, f"{FOLDER}/{name}", *parts)
+        self._bash(MAKE_WORKDIR, self.workdir, self.user)
+        self._uid, self._gid = map(int, self._bash("id -u; id -g", user=self.user).split())
 
-    def run(self, command: str, *, timeout_s: float = 120.0, env: dict[str, str] | None = None) -> Result:
+    def run(self, command: str, *, timeout_s: float = 120.0,
+            env: dict[str, str] | None = None) -> Result:
         """Return the result of a bash command; see Sandbox.run."""
-        given = {**self._surroundings, **(env or {})}
-        given["CODEDATA_ENV"] = " ".join(given)
-        result = self._exec(bash(command, self.workdir, FOLDER, self.scripts), timeout_s, given, self.user)
-        if result.ok or not (hit := self._limit_hit()):
+        argv = bash(command, self.workdir, FOLDER, self.scripts)
+        result = self._exec(argv, timeout_s, given_env(self._proxy_env, env), self.user)
+        hit = "" if result.ok else self._limit_hit()
+        if not hit:
             return result
         return replace(result, limit_hit=hit, output=f"{result.output}\n[{hit}]\n")
 
     def put(self, source: Path | dict[str, bytes], to: str) -> None:
         """Copy files of the host into the container; see Sandbox.put."""
         place = posixpath.join(self.workdir, to)
-        self._must(["mkdir", "-p", "--", place])
+        self._bash('mkdir -p -- "$1"', place, user=self.user)
         with pack(source, self._uid, self._gid) as archive, self._named_end():
             self._api.put_archive(self.id, place, archive)
 
@@ -154,13 +188,14 @@ class SandboxDocker:
         place = posixpath.join(self.workdir, path)
         with self._named_end():
             try:
-                pieces, found = self._api.get_archive(self.id, place)
+                pieces, about = self._api.get_archive(self.id, place)
             except requests.HTTPError as e:
                 if e.response.status_code == 404 and self._state().get("Running"):
                     raise ItemFailed("is not there", place) from e
                 raise
             with closing(pieces):
-                unpack(Stream(pieces), Path(to), bounds, strip=1 if found["mode"] & IS_FOLDER else 0)
+                is_folder = about["mode"] & IS_FOLDER
+                unpack(Stream(pieces), Path(to), bounds, strip=1 if is_folder else 0)
 
     def network(self, is_on: bool) -> None:
         """Switch the network on or off, with name resolution."""
@@ -168,16 +203,14 @@ class SandboxDocker:
             return
         with self._named_end():
             if is_on:
-                with suppress(requests.HTTPError):   # a container of "none" takes no other beside it
+                with suppress(requests.HTTPError):   # "none" takes no other network beside it
                     self._api.disconnect_container_from_network(self.id, "none")
                 self._networks.append(docker_engine.join_network(self._api, self.id, self._labels))
-                self._must(["bash", "-c", NAMES_BACK], user="0")
+                self._bash(NAMES_BACK)
             else:
-                network = self._networks[0]
-                self._api.disconnect_container_from_network(self.id, network)
-                self._networks.clear()
-                docker_engine.drop_network(self._api, network)
-                self._must(["bash", "-c", NAMES_AWAY], user="0")
+                self._api.disconnect_container_from_network(self.id, self._networks[0])
+                docker_engine.drop_network(self._api, self._networks.pop())
+                self._bash(NAMES_AWAY)
 
     def commit(self, image_name: str, keep: bool = True) -> str:
         """Make an image of the container's current files and return its id. Without `keep` it is
@@ -195,18 +228,16 @@ class SandboxDocker:
     def files(self, image_name: str = "") -> Iterator[docker_engine.Files]:
         """Yield the container's files while nothing in it runs, or those of an image, in a
         container that never ran."""
-        with self._named_end():
-            if not image_name:
-                self._api.pause(self.id)
-            looked_at = self.id if not image_name else self._api.create_container(
-                image_name, ["bash"], labels=self._labels)["Id"]
-            try:
-                yield docker_engine.Files(self._api, looked_at)
-            finally:
-                if image_name:
-                    docker_engine.remove_container(self._api, looked_at)
-                else:
-                    self._api.unpause(self.id)
+        api = self._api
+        with self._named_end(), ExitStack() as undo:
+            if image_name:
+                container = api.create_container(image_name, ["bash"], labels=self._labels)["Id"]
+                undo.callback(docker_engine.remove_container, api, container)
+            else:
+                container = self.id
+                api.pause(container)
+                undo.callback(api.unpause, container)
+            yield docker_engine.Files(api, container)
 
     def close(self) -> None:
         """Remove the container, and its network if nobody is on it."""
@@ -221,30 +252,31 @@ class SandboxDocker:
 
     # an exec
 
-    def _must(self, argv: list[str], user: str = "") -> str:
-        """Return the output of a command of this module. Raise ItemFailed where it fails."""
-        result = self._exec(argv, 60, {}, user or self.user)
+    def _bash(self, script: str, *args: str, user: str = "0") -> str:
+        """Return the output of a script of this module. Raise ItemFailed where it fails."""
+        result = self._exec(["bash", "-c", script, "bash", *args], OWN_S, {}, user)
         if not result.ok:
-            raise ItemFailed(f"exit code {result.exit_code}: {result.output.strip()[-300:]}", f"sandbox, {argv[0]}:")
+            raise ItemFailed(_failure(result), f"sandbox, {script}:")
         return result.output
 
     def _limit_hit(self) -> str:
         """Return the limits that were hit since the last call; an empty string for none."""
-        told = self._exec(["bash", "-c", LIMITS], 60, {}, "0")
-        for _ in range(MORE_STARTS):
-            if told.exit_code != CANNOT_RUN or NOT_STARTED not in told.output:
+        for _ in range(MAX_STARTS):
+            result = self._exec(["bash", "-c", LIMITS], OWN_S, {}, "0")
+            if result.exit_code != CANNOT_RUN or NOT_STARTED not in result.output:
                 break
             self._end_all()   # it is so full of processes that no other can start
-            told = self._exec(["bash", "-c", LIMITS], 60, {}, "0")
-        if not told.ok:   # the container is being ended
-            raise SandboxDied(self._why(f"exit code {told.exit_code}: {told.output.strip()[-300:]}"))
-        before, self._hits = self._hits, {}
-        for line in told.output.splitlines():
+        if not result.ok:     # the container is being ended
+            raise SandboxDied(self._why(_failure(result)))
+        hits = Counter()
+        for line in result.output.splitlines():
             name, _, n = line.rpartition(" ")
             if name in HITS:
-                self._hits[name] = int(n)
-        return "; ".join(text.format(memory=self._memory, pids=self._pids) for name, text in HITS.items()
-                         if self._hits.get(name, 0) > before.get(name, 0))
+                hits[name] = int(n)
+        new = hits - self._hits   # of those alone that have grown
+        self._hits = hits
+        return "; ".join(text.format(memory=self._memory, pids=self._pids)
+                         for name, text in HITS.items() if name in new)
 
     def _end_all(self, signal: str = END_ALL) -> None:
         """End everything in the container but its first process; with KILL that, too."""
@@ -253,32 +285,56 @@ class SandboxDocker:
         time.sleep(SETTLE_S)
 
     def _exec(self, argv: list[str], timeout_s: float, env: dict[str, str], user: str) -> Result:
-        api, output, started = self._api, Output(self._hidden), time.monotonic()
+        api = self._api
+        output = Output(self._hidden)
         with self._named_end():
             exec_id = api.exec_create(self.id, argv, environment=env, user=user, workdir="/")["Id"]
-            # api.exec_start() is not used: it bypasses the buffer through which the reply's head was read, and loses
-            # output that came with the head. A silence longer than this time-out means that the engine is gone.
+            # api.exec_start() is not used: it bypasses the buffer through which the reply head was
+            # read, and loses output that came with the head. A silence longer than this time-out
+            # means that the engine is gone.
             reply = api.post(f"{api.base_url}/v{api.api_version}/exec/{exec_id}/start", stream=True,
                              json={"Detach": False, "Tty": False}, timeout=timeout_s + 4 * END_S)
-            with closing(reply), _Deadline(self, timeout_s) as deadline:
+            with closing(reply), self._deadline(timeout_s) as is_over:
                 if not reply.ok:
                     raise requests.HTTPError(reply.text)
                 for piece in _pieces(reply.raw):
                     output.add(piece)
                 exit_code = self._exit_code(exec_id)
-        seconds = time.monotonic() - started
-        if deadline.is_over:
-            return Result(124, output.text(), seconds, True, output.n_bytes)
-        return Result(exit_code, output.text(), seconds, n_bytes=output.n_bytes)
+        if is_over.is_set():
+            return output.result(TIMED_OUT, True)
+        return output.result(exit_code)
 
     def _exit_code(self, exec_id: str) -> int:
         """Wait until an exec has ended, which may be after its output has, and return its exit
         code."""
         wait_s = 0.001
-        while (found := self._api.exec_inspect(exec_id))["Running"]:
+        while (state := self._api.exec_inspect(exec_id))["Running"]:
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, 0.25)
-        return found["ExitCode"]
+        return state["ExitCode"]
+
+    @contextmanager
+    def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
+        """End everything in the container when the time is over, and the container itself where
+        that does not help. Yield an event that is set then."""
+        is_over = threading.Event()
+
+        def end(signal: str) -> None:
+            is_over.set()
+            self._end_all(signal)
+
+        timers = [threading.Timer(timeout_s, end, [END_ALL]),
+                  threading.Timer(timeout_s + END_S, end, ["KILL"])]
+        for timer in timers:
+            timer.daemon = True
+        start(*timers)
+        try:
+            yield is_over
+        finally:
+            for timer in timers:
+                timer.cancel()
+            for timer in timers:
+                timer.join()   # a signal that is under way must not hit the next command
 
     @contextmanager
     def _named_end(self) -> Iterator[None]:
@@ -288,17 +344,19 @@ class SandboxDocker:
         except LOST as e:
             raise SandboxDied(self._why(docker_engine.reason(e))) from e
 
-    def _why(self, said: str) -> str:
-        """Return why commands do not run any more; `said` where no better reason is known."""
-        if self._disk.over:
-            return f"over the disk limit: {self._disk.over:,} bytes written, {self._disk_bytes:,} allowed"
-        if not (state := self._state()):
-            return f"the container is gone: {said}"
+    def _why(self, error: str) -> str:
+        """Return why commands do not run any more; `error` where no better reason is known."""
+        if self._disk.n_over:
+            return (f"over the disk limit: {self._disk.n_over:,} bytes written, "
+                    f"{self._disk_bytes:,} allowed")
+        state = self._state()
+        if not state:
+            return f"the container is gone: {error}"
         if state["OOMKilled"]:
             return f"out of memory: {self._memory} allowed"
         if not state["Running"]:
             return f"the container ended with exit code {state['ExitCode']}"
-        return said
+        return error
 
     def _state(self) -> dict:
         """Return the container's state from the engine; {} where there is no container."""
@@ -308,31 +366,8 @@ class SandboxDocker:
             return {}
 
 
-class _Deadline:
-    """End everything in the container when the time is over, and the container itself where that
-    does not help."""
-
-    def __init__(self, sandbox: SandboxDocker, timeout_s: float):
-        self.is_over = False
-        self._sandbox = sandbox
-        self._timers = [threading.Timer(timeout_s, self._end, [END_ALL]),
-                        threading.Timer(timeout_s + END_S, self._end, ["KILL"])]
-
-    def _end(self, signal: str) -> None:
-        self.is_over = True
-        self._sandbox._end_all(signal)
-
-    def __enter__(self) -> _Deadline:
-        for timer in self._timers:
-            timer.daemon = True
-        start(*self._timers)
-        return self
-
-    def __exit__(self, *exc) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        for timer in self._timers:
-            timer.join()   # a signal that is under way must not hit the next command
+def _failure(result: Result) -> str:
+    return f"exit code {result.exit_code}: {result.output.strip()[-300:]}"
 
 
 def _pieces(raw) -> Iterator[bytes]:

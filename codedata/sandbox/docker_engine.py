@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import requests
 
@@ -20,15 +19,19 @@ from codedata.sandbox.archives import Stream
 from codedata.sandbox.disk import remove_tree
 from codedata.texts import printable
 
-INSTALL = "pip install 'codedata[docker]', or choose another sandbox: --sandbox local, --sandbox kubernetes."
-START = "Start it (tools/docker-up does on Debian), or choose another sandbox: --sandbox local, --sandbox kubernetes."
-KEEP, KEPT = "codedata.keep", "1"   # the label of images that outlive their run
-MEND = "Stop the engine, remove its folder of the container, start it, and run: python env_setup.py --reap"
+OTHERS = "choose another sandbox: --sandbox local, --sandbox kubernetes."
+INSTALL = f"pip install 'codedata[docker]', or {OTHERS}"
+START = f"Start it (tools/docker-up does on Debian), or {OTHERS}"
+REMOVE_BY_HAND = ("Stop the engine, remove its folder of the container, start it, and run: "
+                  "python env_setup.py --reap")
+KEEP = "codedata.keep"     # the label of images that outlive their run, with the value KEPT
+KEPT = "1"
 TIMEOUT_S = 300            # seconds for a request, since a commit writes gigabytes
-NOT_AMONG_THEMSELVES = {"com.docker.network.bridge.enable_icc": "false"}
+ISOLATED = {"com.docker.network.bridge.enable_icc": "false"}   # containers reach no other
 
-# No other thread may remove the network between looking for it and joining it. The lock is reentrant because garbage
-# collection of a sandbox that was not closed may remove a network in the same thread.
+# No other thread may remove the network between looking for it and joining it. The lock is
+# reentrant because garbage collection of a sandbox that was not closed may remove a network in the
+# same thread.
 _network_lock = threading.RLock()
 
 
@@ -74,9 +77,10 @@ def join_network(api, container_id: str, labels: dict[str, str]) -> str:
     """Connect a container to this process's bridge network, on which containers cannot reach one
     another. Return the network's id."""
     with _network_lock:
-        found = api.networks(filters={"label": [f"{name}={value}" for name, value in labels.items()]})
-        network = found[0]["Id"] if found else api.create_network(
-            f"codedata-{secrets.token_hex(6)}", driver="bridge", options=NOT_AMONG_THEMSELVES, labels=labels)["Id"]
+        joined = [f"{name}={value}" for name, value in labels.items()]
+        networks = api.networks(filters={"label": joined}) or [api.create_network(
+            f"codedata-{secrets.token_hex(6)}", driver="bridge", options=ISOLATED, labels=labels)]
+        network = networks[0]["Id"]
         api.connect_container_to_network(container_id, network)
     return network
 
@@ -95,11 +99,11 @@ class Files:
     def __init__(self, api, container_id: str):
         self._api, self._id = api, container_id
 
-    def all(self) -> BinaryIO:
+    def all(self) -> Stream:
         """Return a tar of all files except those in volumes."""
         return Stream(self._api.export(self._id))
 
-    def below(self, path: str) -> BinaryIO:
+    def below(self, path: str) -> Stream:
         """Return a tar of one folder or file."""
         return Stream(self._api.get_archive(self._id, path)[0])
 
@@ -112,13 +116,51 @@ def reap(api=None) -> tuple[list[str], list[str]]:
     be removed)."""
     api = api or connect()
     ours = {"label": process_labels.PID}
-    found = [(c["Names"][0].lstrip("/"), c["Labels"], partial(remove_container, api, c["Id"]))
-             for c in api.containers(all=True, filters=ours)]
-    found += [(n["Name"], n["Labels"], partial(api.remove_network, n["Id"])) for n in api.networks(filters=ours)]
-    found += [(name, i["Labels"], partial(api.remove_image, name)) for i in api.images(filters=ours)
-              for name in _names_of(i)]
-    return _removed(api, ((name, remove) for name, labels, remove in found
-                          if process_labels.is_gone(labels) and labels.get(KEEP) != KEPT))
+    things = [(thing["Names"][0].lstrip("/"), thing["Labels"],
+               partial(remove_container, api, thing["Id"]))
+              for thing in api.containers(all=True, filters=ours)]
+    things += [(thing["Name"], thing["Labels"], partial(api.remove_network, thing["Id"]))
+               for thing in api.networks(filters=ours)]
+    things += _images(api, ours)
+    return _removed(api, [thing for thing in things if process_labels.is_gone(thing[1])])
+
+
+def remove_images(run_label: str, api=None) -> list[str]:
+    """Remove the images that a run has made, except those that were to be kept. Return their
+    names."""
+    api = api or connect()
+    images = _images(api, {"label": f"{process_labels.RUN}={run_label}"})
+    removed, left = _removed(api, images)
+    for line in left:
+        say(line)
+    return removed
+
+
+def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
+    """Return (name, labels, function that removes the name) of images. One without a tag, for which
+    older engines list a placeholder, has its id as its name."""
+    images = []
+    for image in api.images(filters=filters):
+        tags = [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
+        images += [(name, image["Labels"], partial(api.remove_image, name))
+                   for name in tags or [image["Id"]]]
+    return images
+
+
+def _removed(api, things: list[tuple[str, dict, Callable]]) -> tuple[list[str], list[str]]:
+    """Remove things, each given by its name, its labels and the function that removes it, except
+    those that were to be kept. Return (names of what is removed, lines for what is not)."""
+    names = []
+    left = []
+    for name, labels, remove in things:
+        if labels.get(KEEP) == KEPT:
+            continue
+        try:
+            remove()
+            names.append(name)
+        except (requests.RequestException, OSError) as e:
+            left.append(not_removed(api, name, e))
+    return names, [*filter(None, left)]
 
 
 def remove_container(api, container_id: str) -> None:
@@ -128,7 +170,8 @@ def remove_container(api, container_id: str) -> None:
     except requests.HTTPError as e:
         if e.response.status_code < 500:
             raise
-        upper = Path(api.inspect_container(container_id)["GraphDriver"]["Data"].get("UpperDir", ""))
+        driver = api.inspect_container(container_id)["GraphDriver"]["Data"]
+        upper = Path(driver.get("UpperDir", ""))
         if not (upper.is_absolute() and os.access(upper, os.W_OK)):
             raise   # the engine is on another machine, or we have no right to
         remove_tree(upper)
@@ -140,21 +183,20 @@ def not_removed(api, name: str, e: Exception) -> str:
     an empty string where it is gone or still in use."""
     if getattr(getattr(e, "response", None), "status_code", 0) in (403, 404, 409):
         return ""
-    n_bytes = -1
+    size = "of unknown size"
     with suppress(requests.RequestException, LookupError):
         n_bytes = api.containers(all=True, size=True, filters={"name": name})[0].get("SizeRw", 0)
-    return (f"{name} ({f'{n_bytes:,} bytes' if n_bytes >= 0 else 'of unknown size'}) cannot be removed: "
-            f"{printable(reason(e), 200)}. {MEND}")
+        size = f"{n_bytes:,} bytes"
+    return f"{name} ({size}) cannot be removed: {printable(reason(e), 200)}. {REMOVE_BY_HAND}"
 
 
 def workdir_of(image: str) -> str:
     """Return the working directory that a local image names; an empty string where it names
     none."""
     try:
-        found = connect().inspect_image(image)["Config"]["WorkingDir"]
+        return connect().inspect_image(image)["Config"]["WorkingDir"].rstrip("/")
     except requests.RequestException:
         return ""
-    return found if found not in ("", "/") else ""
 
 
 def keep_image(image_id: str, image_name: str, api=None) -> str:
@@ -173,34 +215,3 @@ def split_name(image_name: str) -> tuple[str, str]:
     tag."""
     repository, colon, tag = image_name.rpartition(":")
     return (repository, tag) if colon and "/" not in tag else (image_name, "latest")
-
-
-def remove_images(run_label: str, api=None) -> list[str]:
-    """Remove the images that a run has made, except those that were to be kept. Return their
-    names."""
-    api = api or connect()
-    removed, left = _removed(api, ((name, partial(api.remove_image, name))
-                                   for image in api.images(filters={"label": f"{process_labels.RUN}={run_label}"})
-                                   if image["Labels"].get(KEEP) != KEPT for name in _names_of(image)))
-    for line in left:
-        say(line)
-    return removed
-
-
-def _names_of(image: dict) -> list[str]:
-    """Return an image's tags; its id where it has none, for which older engines list a
-    placeholder."""
-    return [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"] or [image["Id"]]
-
-
-def _removed(api, found: Iterable[tuple[str, Callable]]) -> tuple[list[str], list[str]]:
-    """Call each function that removes something. Return (names of what is removed, lines for
-    what is not)."""
-    names, left = [], []
-    for name, remove in found:
-        try:
-            remove()
-            names.append(name)
-        except (requests.RequestException, OSError) as e:
-            left.append(not_removed(api, name, e))
-    return names, [*filter(None, left)]

@@ -15,7 +15,7 @@ from codedata.settings import Settings
 from codedata.texts import printable
 
 WORKDIR = "/testbed"
-SCRIPTS_A_POD = 6   # scripts may take their full time before the cluster ends the pod: an install, tests, a few more
+SCRIPTS_A_POD = 6   # may take their full time before the cluster ends a pod: install, tests, more
 
 
 class SandboxFactory:
@@ -23,10 +23,14 @@ class SandboxFactory:
     to begin."""
 
     def __init__(self, settings: Settings, stop: threading.Event, keep_images: bool = False):
-        self._own, self._llm, self._stop, self._keep_images = settings.sandbox, settings.llm, stop, keep_images
-        self.name = self._own.sandbox
+        self._settings = settings.sandbox
+        self._llm = settings.llm
+        self._stop = stop
+        self._keep_images = keep_images
+        self.name = self._settings.sandbox
         self.makes_images = self.name == "docker"
-        self.can_cut_off = self.name == "docker" or (self.name == "kubernetes" and self._own.network_policy)
+        has_policy = self.name == "kubernetes" and self._settings.network_policy
+        self.can_cut_off = self.makes_images or has_policy
 
     def reap(self) -> list[str]:
         """Remove what killed runs have left, and print it. Return a line for each thing that
@@ -34,15 +38,16 @@ class SandboxFactory:
         left = []
         if self.name == "kubernetes":
             from codedata.sandbox.kubernetes import reap
-            found = reap(self._own.namespace, kubeconfig=self._own.kubeconfig)
+            removed = reap(self._settings.namespace, kubeconfig=self._settings.kubeconfig)
         elif self.name == "docker":
             from codedata.sandbox.docker_engine import reap
-            found, left = reap()
+            removed, left = reap()
         else:
             from codedata.sandbox.local import reap
-            found, left = reap()
-        if found:
-            say(f"      removed what killed runs have left: {plural(len(found), 'thing')} ({printable(named(found))})")
+            removed, left = reap()
+        if removed:
+            say(f"      removed what killed runs have left: {plural(len(removed), 'thing')} "
+                f"({printable(named(removed))})")
         for line in left:
             say(f"      {line}")
         return left
@@ -55,7 +60,8 @@ class SandboxFactory:
         from codedata.sandbox.docker_engine import workdir_of
         return workdir_of(image) or WORKDIR
 
-    def open(self, image: str, label: str, workdir: str = WORKDIR, is_stateful: bool = False) -> Sandbox:
+    def open(self, image: str, label: str, workdir: str = WORKDIR,
+             is_stateful: bool = False) -> Sandbox:
         """Return a fresh sandbox of an image, once there is room for it. Raise Interrupted where
         the run is ending.
 
@@ -64,19 +70,22 @@ class SandboxFactory:
         """
         if self._stop.is_set():
             raise Interrupted()
-        own, common = self._own, {"run_label": label, "proxy": self._llm.proxy, "ca_bundle": self._llm.ca_bundle,
-                                   "scripts": [SCRIPT_BASH_FUNC] if is_stateful else []}
+        settings = self._settings
+        options = {"run_label": label, "proxy": self._llm.proxy, "ca_bundle": self._llm.ca_bundle,
+                   "scripts": [SCRIPT_BASH_FUNC] if is_stateful else []}
         if self.name == "local":
-            return open_sandbox("local", **common)
-        common |= {"image": image, "workdir": workdir, "disk_limit": own.disk_limit}
+            return open_sandbox("local", **options)
+        options |= {"image": image, "workdir": workdir, "disk_limit": settings.disk_limit}
         if self.name == "docker":
             self._wait_for_room()
-            return open_sandbox("docker", **common, cpus=own.cpu_request, memory=own.memory_request,
-                                pids=own.pids_limit)
-        return open_sandbox("kubernetes", **common, namespace=own.namespace, pod_prefix=own.pod_prefix,
-                            cpu_request=f"{own.cpu_request:g}", memory_request=own.memory_request,
-                            run_timeout=SCRIPTS_A_POD * own.run_timeout, kubeconfig=own.kubeconfig,
-                            network_policy=own.network_policy)
+            return open_sandbox("docker", **options, cpus=settings.cpu_request,
+                                memory=settings.memory_request, pids=settings.pids_limit)
+        return open_sandbox("kubernetes", **options, namespace=settings.namespace,
+                            pod_prefix=settings.pod_prefix, kubeconfig=settings.kubeconfig,
+                            cpu_request=f"{settings.cpu_request:g}",
+                            memory_request=settings.memory_request,
+                            run_timeout=SCRIPTS_A_POD * settings.run_timeout,
+                            network_policy=settings.network_policy)
 
     def keep(self, image_id: str, image_name: str) -> str:
         """Keep an image under this name and return its new id. Images that are not kept are
@@ -93,4 +102,5 @@ class SandboxFactory:
     def _wait_for_room(self) -> None:
         """Wait until the engine's disk has as much free space as [sandbox] disk_floor."""
         from codedata.sandbox import disk, docker_engine
-        disk.wait_for_room(docker_engine.folder(docker_engine.connect()), bytes_of(self._own.disk_floor), self._stop)
+        folder = docker_engine.folder(docker_engine.connect())
+        disk.wait_for_room(folder, bytes_of(self._settings.disk_floor), self._stop)

@@ -27,11 +27,18 @@ from pathlib import Path
 
 from codedata.errors import ItemFailed
 from codedata.progress import say
-from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, process_labels
+from codedata.sandbox import (
+    SCRIPT_BASH_FUNC,
+    TIMED_OUT,
+    Result,
+    SandboxDied,
+    Script,
+    process_labels,
+)
 from codedata.sandbox.archives import BOUNDS, Bounds, Stream, pack, unpack
 from codedata.sandbox.kube_client import PIECE, STDOUT, Cluster, Cut, Exec, template
 from codedata.sandbox.output import Output
-from codedata.sandbox.shell import bash, proxy_env, secrets_of
+from codedata.sandbox.shell import bash, given_env, proxy_env, secrets_of
 from codedata.sandbox.sizes import bytes_of
 from codedata.texts import text_of
 
@@ -41,11 +48,16 @@ POD = "codedata.pod"         # the label by which a policy finds its pod
 END_S = 15.0                 # seconds for an exec to end after its command has ended or was killed
 COPY_S = 900.0               # seconds for a copy in or out
 STATUS_S = 5.0               # seconds that a pod's status may lag behind its end
-TIMED_OUT = 124
-NO_START = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError",
-            "CreateContainerError", "RunContainerError")
-WHAT_TO_DO = {"ImagePullBackOff": "Check the image's name, and that the cluster's nodes may pull it.",
-              "Unschedulable": "Smaller --cpu-request and --memory-request, fewer --workers, or more nodes."}
+MAX_DISK_REQUEST = 1 << 30   # bytes
+NO_START = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
+            "CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+ADVICE = {
+    "ImagePullBackOff": "Check the image's name, and that the cluster's nodes may pull it.",
+    "Unschedulable": "Smaller --cpu-request and --memory-request, fewer --workers, or more nodes.",
+}
+GET = """place={place}
+if [ -d "$place" ]; then tar -C "$place" -cf - .
+else tar -C "$(dirname "$place")" -cf - "$(basename "$place")"; fi"""
 
 
 class SandboxK8s:
@@ -61,32 +73,41 @@ class SandboxK8s:
 
     name = "kubernetes"
 
-    def __init__(self, image: str, *, namespace: str = "data-synthesis", pod_prefix: str = "code-data-env-agent",
-                 cpu_request: str = "2", memory_request: str = "5Gi", cpu_limit: str = "", memory_limit: str = "",
+    def __init__(self, image: str, *, namespace: str = "data-synthesis",
+                 pod_prefix: str = "code-data-env-agent", cpu_request: str = "2",
+                 memory_request: str = "5Gi", cpu_limit: str = "", memory_limit: str = "",
                  disk_limit: str = "10GB", run_timeout: int = 1800, start_timeout: float = 600.0,
-                 workdir: str = "/testbed", scripts: tuple[Script, ...] | list[Script] = (SCRIPT_BASH_FUNC,),
-                 proxy: str = "", ca_bundle: str = "", network_policy: bool = False, run_label: str = "",
-                 labels: dict[str, str] | None = None, kubeconfig: str = "", context: str = ""):
-        self.image, self.workdir, self.scripts = image, workdir, list(scripts)
+                 workdir: str = "/testbed",
+                 scripts: tuple[Script, ...] | list[Script] = (SCRIPT_BASH_FUNC,),
+                 proxy: str = "", ca_bundle: str = "", network_policy: bool = False,
+                 run_label: str = "", labels: dict[str, str] | None = None, kubeconfig: str = "",
+                 context: str = ""):
+        self.image = image
+        self.workdir = workdir
+        self.scripts = list(scripts)
         self.pod = f"{pod_prefix}-{secrets.token_hex(5)}"
-        self._most_bytes, self._has_policy, self._over = bytes_of(disk_limit), network_policy, ""
-        self._hide, self._one_at_a_time = secrets_of(proxy), threading.RLock()
-        self._surroundings = proxy_env(proxy, CA_FILE if ca_bundle else "")
+        self._disk_bytes = bytes_of(disk_limit)
+        self._has_policy = network_policy
+        self._hidden = secrets_of(proxy)
+        self._proxy_env = proxy_env(proxy, CA_FILE if ca_bundle else "")
+        self._one_at_a_time = threading.RLock()
+        self._end = ""       # why the pod runs no more
         self._cluster = Cluster(namespace, kubeconfig, context)
         files = {script.name: script.text.encode() for script in self.scripts}
         if ca_bundle:
             files[Path(CA_FILE).name] = Path(ca_bundle).read_bytes()
 
-        whose = process_labels.labels(run_label)
         body = template("pod.yaml")
-        body["metadata"] = {"name": self.pod, "annotations": whose,   # a host's name may not be allowed in a label
-                            "labels": {**(labels or {}), POD: self.pod, process_labels.RUN: whose[process_labels.RUN]}}
+        about = process_labels.labels(run_label)
+        run = {process_labels.RUN: about[process_labels.RUN]}
+        body["metadata"] = {"name": self.pod, "labels": {**(labels or {}), POD: self.pod, **run},
+                            "annotations": about}   # a host's name may not be allowed in a label
         body["spec"]["activeDeadlineSeconds"] = int(run_timeout)
-        body["spec"]["containers"][0].update(image=image, workingDir=workdir, resources={
-            "requests": {"cpu": cpu_request, "memory": memory_request,
-                         "ephemeral-storage": str(min(self._most_bytes, 1 << 30))},
-            "limits": {"cpu": cpu_limit or cpu_request, "memory": memory_limit or memory_request,
-                       "ephemeral-storage": str(self._most_bytes)}})
+        disk_request = min(self._disk_bytes, MAX_DISK_REQUEST)
+        resources = {"requests": _amounts(cpu_request, memory_request, disk_request),
+                     "limits": _amounts(cpu_limit or cpu_request, memory_limit or memory_request,
+                                        self._disk_bytes)}
+        body["spec"]["containers"][0].update(image=image, workingDir=workdir, resources=resources)
         self._uid = self._cluster.create_pod(body)
         with ExitStack() as undo:
             undo.callback(self.close)
@@ -102,60 +123,57 @@ class SandboxK8s:
     def __exit__(self, *exc) -> None:
         self.close()
 
-    def run(self, command: str, *, timeout_s: float = 120.0, env: dict[str, str] | None = None) -> Result:
+    def run(self, command: str, *, timeout_s: float = 120.0,
+            env: dict[str, str] | None = None) -> Result:
         """Return the result of a bash command; see Sandbox.run."""
-        began, token, output = time.monotonic(), secrets.token_hex(16), Output(self._hide)
-        given = {**self._surroundings, **(env or {})}
-        given["CODEDATA_ENV"] = " ".join(given)
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in given.items()]
-        lines += [f"token={token}", f"argv=({shlex.join(bash(command, self.workdir, FOLDER, self.scripts))})",
+        token = secrets.token_hex(16)
+        output = Output(self._hidden)
+        argv = bash(command, self.workdir, FOLDER, self.scripts)
+        variables = given_env(self._proxy_env, env)
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+        lines += [f"token={token}", f"argv=({shlex.join(argv)})",
                   text_of("codedata.sandbox", "pod_run.sh")]
-        with self._talking(), self._exec("\n".join(lines)) as exec_:
+        with self._exec("\n".join(lines)) as exec_:
             try:
                 is_whole = _read(exec_, output, timeout_s, token.encode())
             except TimeoutError:
                 self._end_all()
                 with suppress(Cut):
                     _read(exec_, output, END_S)     # output that was on its way
-                return Result(TIMED_OUT, output.text(), time.monotonic() - began, True, output.n_bytes)
-            if is_whole:
-                exec_.send(b"\n")
-            else:                                   # killed with its shell: by itself, or because the pod is ending
-                self._stay_alive(STATUS_S)
-                self._end_all()
-            code = exec_.exit_code(END_S)
-        return Result(code, output.text(), time.monotonic() - began, n_bytes=output.n_bytes)
+                return output.result(TIMED_OUT, True)
+            return output.result(self._exit_code(exec_, is_whole))
 
     def put(self, source: Path | dict[str, bytes], to: str) -> None:
         """Copy a file or folder of the host, or {relative path: content}, into the folder `to`,
         which is created if needed."""
+        place = self._place(to)
+        errors = Output()
         with pack(source) as archive:
             size = archive.seek(0, 2)
             archive.seek(0)
-            text = f"mkdir -p {(place := self._place(to))} && head -c {size} | tar -C {place} -xof -"
-            with self._talking(), self._exec(text) as exec_:
-                said = Output()
+            text = f"mkdir -p {place} && head -c {size} | tar -C {place} -xof -"
+            with self._exec(text) as exec_:
                 with suppress(Cut):                 # tar may have ended already, and then says why
                     while piece := archive.read(PIECE):
                         exec_.send(piece)
-                _read(exec_, said, COPY_S)
-                if exec_.exit_code(END_S) != 0:
-                    raise ItemFailed(f"cannot be written in the pod: {said.text().strip()}", to)
+                _read(exec_, errors, COPY_S)
+                code = exec_.exit_code(END_S)
+        if code != 0:
+            raise ItemFailed(f"cannot be written in the pod: {errors.text().strip()}", to)
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
         """Copy a file, or the content of a folder, into the folder `to` of the host. The disk
         limit bounds its size, too."""
-        place = self._place(path)
-        bounds = replace(bounds, max_bytes=min(bounds.max_bytes, self._most_bytes))
-        text = (f'place={place}\nif [ -d "$place" ]; then tar -C "$place" -cf - .\n'
-                'else tar -C "$(dirname "$place")" -cf - "$(basename "$place")"; fi')
-        with self._talking(), self._exec(text) as exec_:
-            said = Output()
-            pieces = _stdout(exec_, said)
-            if (first := next(pieces, None)) is not None:
+        bounds = replace(bounds, max_bytes=min(bounds.max_bytes, self._disk_bytes))
+        errors = Output()
+        with self._exec(GET.format(place=self._place(path))) as exec_:
+            pieces = _stdout(exec_, errors)
+            first = next(pieces, None)
+            if first is not None:
                 unpack(Stream(chain([first], pieces)), to, bounds)
-            if exec_.exit_code(END_S) > 1:          # 1: a file was written to while it was read
-                raise ItemFailed(f"cannot be read in the pod: {said.text().strip()}", path)
+            code = exec_.exit_code(END_S)
+        if code > 1:                                # 1: a file was written to while it was read
+            raise ItemFailed(f"cannot be read in the pod: {errors.text().strip()}", path)
 
     def network(self, is_on: bool) -> None:
         """Switch the network on or off by a policy around the pod that lets nothing through.
@@ -164,8 +182,8 @@ class SandboxK8s:
             self._cluster.delete_policy(self.pod)
         elif self._has_policy:
             body = template("pod_policy.yaml")
-            body["metadata"] = {"name": self.pod, "ownerReferences": [
-                {"apiVersion": "v1", "kind": "Pod", "name": self.pod, "uid": self._uid}]}
+            owner = {"apiVersion": "v1", "kind": "Pod", "name": self.pod, "uid": self._uid}
+            body["metadata"] = {"name": self.pod, "ownerReferences": [owner]}
             body["spec"]["podSelector"] = {"matchLabels": {POD: self.pod}}
             self._cluster.create_policy(body)
         elif not is_on:
@@ -173,59 +191,70 @@ class SandboxK8s:
 
     def close(self) -> None:
         """Delete the pod at once."""
-        self._over = self._over or "was closed"
+        self._end = self._end or "was closed"
         self._cluster.delete_pod(self.pod)
 
     # the pod's life
 
     def _wait_for_start(self, timeout_s: float) -> None:
         """Return when the pod runs. Raise ItemFailed or SandboxDied where it does not start."""
-        end, wait_s = time.monotonic() + timeout_s, 0.05
-        while True:
-            pod = self._cluster.read_pod(self.pod)
-            if fate := _fate(pod):
-                raise self._died(fate)
-            if pod["status"].get("phase") == "Running":
-                return
+        end = time.monotonic() + timeout_s
+        wait_s = 0.05
+        while (pod := self._living_pod())["status"].get("phase") != "Running":
             reason, message = _waiting_for(pod)
             if reason in NO_START or time.monotonic() > end:
-                raise ItemFailed(f"the pod does not start: {reason}: {message}", f"image {self.image}:", WHAT_TO_DO.get(
-                    reason, f"`kubectl -n {self._cluster.namespace} describe pods` says more while one waits."))
+                describe = f"kubectl -n {self._cluster.namespace} describe pods"
+                raise ItemFailed(f"the pod does not start: {reason}: {message}",
+                                 f"image {self.image}:",
+                                 ADVICE.get(reason, f"`{describe}` says more while one waits."))
             time.sleep(wait_s)
             wait_s = min(1.0, wait_s * 1.5)
+
+    def _living_pod(self) -> dict:
+        """Return the pod. Raise SandboxDied where it has ended."""
+        pod = self._cluster.read_pod(self.pod)
+        if end := _end_of(pod):
+            raise self._died(end)
+        return pod
 
     def _stay_alive(self, watch_s: float = 0.0) -> None:
         """Raise SandboxDied where the pod has ended, or ends while it is watched."""
         end = time.monotonic() + watch_s
-        while True:
-            if fate := _fate(self._cluster.read_pod(self.pod)):
-                raise self._died(fate)
-            if time.monotonic() >= end:
-                return
+        self._living_pod()
+        while time.monotonic() < end:
             time.sleep(0.25)
+            self._living_pod()
 
     def _died(self, what: str) -> SandboxDied:
         """Return the exception for a pod that has ended, and remember its reason."""
-        self._over = what
+        self._end = what
         return SandboxDied(what, f"the pod {self.pod}")
 
     @contextmanager
-    def _talking(self) -> Iterator[None]:
-        """Guard one exec. Where it does not end normally, raise SandboxDied: with the pod's own
-        end as the reason, or after deleting the pod."""
+    def _exec(self, text: str) -> Iterator[Exec]:
+        """Yield an exec that runs `text`, one at a time. Where it does not end normally, raise
+        SandboxDied: with the pod's own end as the reason, or after deleting the pod."""
         with self._one_at_a_time:
-            if self._over:
-                raise self._died(self._over)
+            if self._end:
+                raise self._died(self._end)
             try:
-                yield
+                with self._cluster.exec(self.pod, text, self._stay_alive) as exec_:
+                    yield exec_
             except (Cut, TimeoutError) as e:
-                self._over = f"was given up: a command in it {str(e) or 'does not end'}. How far it came is not known"
+                self._end = (f"was given up: a command in it {str(e) or 'does not end'}. "
+                             "How far it came is not known")
                 self._stay_alive(STATUS_S)
                 self._cluster.delete_pod(self.pod)
-                raise self._died(self._over) from e
+                raise self._died(self._end) from e
 
-    def _exec(self, text: str) -> Exec:
-        return self._cluster.exec(self.pod, text, self._stay_alive)
+    def _exit_code(self, exec_: Exec, is_whole: bool) -> int:
+        """Return the exit code of a command whose output was read, whole or until it broke off."""
+        if is_whole:
+            exec_.send(b"\n")
+        else:                # killed with its shell: by itself, or because the pod is ending
+            self._stay_alive(STATUS_S)
+            self._end_all()
+        return exec_.exit_code(END_S)
 
     def _end_all(self) -> None:
         """End everything in the pod but its first process, which cannot be killed from inside,
@@ -239,16 +268,23 @@ class SandboxK8s:
         return shlex.quote(posixpath.join(self.workdir, path))
 
 
-def reap(namespace: str = "data-synthesis", run_label: str = "", kubeconfig: str = "", context: str = "") -> list[str]:
+def reap(namespace: str = "data-synthesis", run_label: str = "", kubeconfig: str = "",
+         context: str = "") -> list[str]:
     """Delete the pods that killed processes of this host have left; with `run_label`, all pods
     of that run, from any host. Return their names."""
     cluster = Cluster(namespace, kubeconfig, context)
-    found = cluster.list_pods(f"{process_labels.RUN}={run_label}" if run_label else process_labels.RUN)
-    names = [pod["metadata"]["name"] for pod in found
-             if run_label or process_labels.is_gone(pod["metadata"].get("annotations", {}))]
-    for name in names:
-        cluster.delete_pod(name)
+    names = []
+    label = process_labels.RUN
+    for pod in cluster.list_pods(f"{label}={run_label}" if run_label else label):
+        about = pod["metadata"]
+        if run_label or process_labels.is_gone(about.get("annotations", {})):
+            cluster.delete_pod(about["name"])
+            names.append(about["name"])
     return names
+
+
+def _amounts(cpu: str, memory: str, disk_bytes: int) -> dict[str, str]:
+    return {"cpu": cpu, "memory": memory, "ephemeral-storage": str(disk_bytes)}
 
 
 # output of an exec
@@ -263,10 +299,11 @@ def _read(exec_: Exec, output: Output, timeout_s: float, token: bytes = b"") -> 
                 output.add(data)
                 continue
             held += data
-            if (at := held.find(token)) >= 0:
-                held = held[:at]
+            before, found, _ = held.partition(token)
+            if found:
+                held = before
                 return True
-            n_sure = max(0, len(held) - len(token) + 1)   # the rest may be the beginning of the token
+            n_sure = max(0, len(held) - len(token) + 1)   # the rest may be the token's beginning
             output.add(held[:n_sure])
             held = held[n_sure:]
         return False
@@ -274,40 +311,44 @@ def _read(exec_: Exec, output: Output, timeout_s: float, token: bytes = b"") -> 
         output.add(held)
 
 
-def _stdout(exec_: Exec, said: Output) -> Iterator[bytes]:
-    """Yield the pieces of stdout; add stderr to `said`."""
+def _stdout(exec_: Exec, errors: Output) -> Iterator[bytes]:
+    """Yield the pieces of stdout; add stderr to `errors`."""
     for channel, data in exec_.frames(COPY_S):
         if channel == STDOUT:
             yield data
         else:
-            said.add(data)
+            errors.add(data)
 
 
 # status of a pod
 
-def _fate(pod: dict | None) -> str:
+def _end_of(pod: dict | None) -> str:
     """Return why a pod runs no more; an empty string while it runs, or may still start."""
     if pod is None:
         return "was deleted by somebody else"
     status = pod["status"]
-    state = _container(pod).get("state", {}).get("terminated", {})
-    why = _condition(pod, "DisruptionTarget", "True")
+    ended = _container(pod).get("state", {}).get("terminated", {})
+    disruption = _condition(pod, "DisruptionTarget", "True")
     if status.get("reason") == "DeadlineExceeded":
         return f"was ended after run_timeout ({pod['spec']['activeDeadlineSeconds']} s)"
-    if state.get("reason") == "OOMKilled":
-        return f"was ended: out of memory (limit {pod['spec']['containers'][0]['resources']['limits']['memory']})"
-    if pod["metadata"].get("deletionTimestamp") or why or status.get("phase") in ("Failed", "Succeeded") or state:
-        told = [status.get("reason") or why.get("reason") or state.get("reason") or "deleted by somebody else",
-                status.get("message") or why.get("message") or state.get("message") or ""]
-        return f"was ended: {': '.join(filter(None, told))}"
-    return ""
+    if ended.get("reason") == "OOMKilled":
+        limits = pod["spec"]["containers"][0]["resources"]["limits"]
+        return f"was ended: out of memory (limit {limits['memory']})"
+    is_deleted = pod["metadata"].get("deletionTimestamp")
+    if not (ended or disruption or is_deleted or status.get("phase") in ("Failed", "Succeeded")):
+        return ""
+    why = {**ended, **disruption, **status}
+    reason = why.get("reason") or "deleted by somebody else"
+    return f"was ended: {': '.join(filter(None, [reason, why.get('message')]))}"
 
 
 def _waiting_for(pod: dict) -> tuple[str, str]:
     """Return (reason, message) of what keeps a pod from running."""
     waiting = _container(pod).get("state", {}).get("waiting", {})
-    found = waiting or _condition(pod, "PodScheduled", "False") or {"reason": pod["status"].get("phase", "")}
-    return found.get("reason", ""), found.get("message", "no more is told")
+    cause = waiting or _condition(pod, "PodScheduled", "False")
+    if not cause:
+        cause = {"reason": pod["status"].get("phase", "")}
+    return cause.get("reason", ""), cause.get("message", "no more is told")
 
 
 def _container(pod: dict) -> dict:
@@ -317,4 +358,5 @@ def _container(pod: dict) -> dict:
 
 def _condition(pod: dict, kind: str, status: str) -> dict:
     """Return the pod's condition of this type and status; {} where there is none."""
-    return next((c for c in pod["status"].get("conditions", []) if c["type"] == kind and c["status"] == status), {})
+    conditions = pod["status"].get("conditions", [])
+    return next((c for c in conditions if (c["type"], c["status"]) == (kind, status)), {})

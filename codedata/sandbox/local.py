@@ -23,18 +23,19 @@ from pathlib import Path
 
 from codedata.errors import ItemFailed, Trouble
 from codedata.progress import say
-from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script, process_labels
+from codedata.sandbox import SCRIPT_BASH_FUNC, TIMED_OUT, Result, Script, process_labels
 from codedata.sandbox.archives import BOUNDS, Bounds, pack, unpack
 from codedata.sandbox.disk import remove_tree
 from codedata.sandbox.output import Output
-from codedata.sandbox.shell import bash, proxy_env, secrets_of
+from codedata.sandbox.shell import bash, given_env, proxy_env, secrets_of
 from codedata.texts import printable
 
-PREFIX, OWNER = "codedata-", "process_labels.json"   # prefix of the folders, and a file in each of them
-MARK = "CODEDATA_SANDBOX"                   # the variable that marks processes of a sandbox
-PIPE_BYTES = 65536                          # capacity of a pipe
+PREFIX = "codedata-"            # of the folders
+LABELS = "process_labels.json"  # a file in each of them
+MARK = "CODEDATA_SANDBOX"       # the variable that marks processes of a sandbox
+PIPE_BYTES = 65536              # capacity of a pipe
 POLL_S = 0.05
-ROUNDS = 50                                 # rounds of looking for processes that started while others were ended
+MAX_ROUNDS = 50                 # of looking for processes that started while others were ended
 
 
 class SandboxLocal:
@@ -47,47 +48,59 @@ class SandboxLocal:
 
     name = "local"
 
-    def __init__(self, python_bin: str = "python3", scripts: list[Script] | tuple[Script, ...] = (SCRIPT_BASH_FUNC,),
-                 source: Path | None = None, *, run_label: str = "", proxy: str = "", ca_bundle: str = ""):
-        python = shutil.which(python_bin)
-        if not python or not shutil.which("bash"):
-            raise Trouble("is not there.", "bash" if python else python_bin, "Install it, or name another python_bin.")
-        self.scripts, self._hidden = list(scripts), secrets_of(proxy)
+    def __init__(self, python_bin: str = "python3",
+                 scripts: list[Script] | tuple[Script, ...] = (SCRIPT_BASH_FUNC,),
+                 source: Path | None = None, *, run_label: str = "", proxy: str = "",
+                 ca_bundle: str = ""):
+        paths = {program: shutil.which(program) for program in (python_bin, "bash")}
+        for program, path in paths.items():
+            if not path:
+                raise Trouble("is not there.", program, "Install it, or name another python_bin.")
+        self.scripts = list(scripts)
+        self._hidden = secrets_of(proxy)
         root = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
-        self._root, self.workdir = root, str(root / "work")
+        self._root = root
+        self.workdir = str(root / "work")
         self._remove = weakref.finalize(self, _close, root)   # also when the interpreter ends
-        (root / OWNER).write_text(json.dumps(process_labels.labels(run_label)))
+        (root / LABELS).write_text(json.dumps(process_labels.labels(run_label)))
         for name in ("bin", "home", "run", "work"):
             (root / name).mkdir()
-        for name in ("python", "python3"):   # a link would hide from Python that it is in a virtual environment
-            (root / "bin" / name).write_text(f'#!/bin/sh\nexec {shlex.quote(python)} "$@"\n')
-            (root / "bin" / name).chmod(0o755)
+        for name in ("python", "python3"):   # a link would hide a virtual environment from Python
+            program = root / "bin" / name
+            program.write_text(f'#!/bin/sh\nexec {shlex.quote(paths[python_bin])} "$@"\n')
+            program.chmod(0o755)
         for script in self.scripts:
             (root / "run" / script.name).write_text(script.text)
-        self._env = {"PATH": os.pathsep.join([str(root / "bin"), *os.get_exec_path()]), "HOME": str(root / "home"),
-                     "LANG": "C.UTF-8", MARK: str(root)}
-        self._surroundings = proxy_env(proxy, str(Path(ca_bundle).resolve()) if ca_bundle else "")
+        path = os.pathsep.join([str(root / "bin"), *os.get_exec_path()])
+        self._env = {"PATH": path, "HOME": str(root / "home"), "LANG": "C.UTF-8", MARK: str(root)}
+        self._proxy_env = proxy_env(proxy, str(Path(ca_bundle).resolve()) if ca_bundle else "")
         if source:
             self.put(Path(source), self.workdir)
 
-    def run(self, command: str, *, timeout_s: float = 120.0, env: dict[str, str] | None = None) -> Result:
+    def run(self, command: str, *, timeout_s: float = 120.0,
+            env: dict[str, str] | None = None) -> Result:
         """Return the result of a bash command; see Sandbox.run."""
-        given = {**self._surroundings, **(env or {})}
         argv = bash(command, self.workdir, str(self._root / "run"), self.scripts)
-        started, output = time.monotonic(), Output(self._hidden)
-        process = subprocess.Popen(argv, env={**self._env, **given, "CODEDATA_ENV": " ".join(given)}, cwd=self._root,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   start_new_session=True)
+        end = time.monotonic() + timeout_s
+        output = Output(self._hidden)
+        process = subprocess.Popen(
+            argv, env={**self._env, **given_env(self._proxy_env, env)}, cwd=self._root,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True)
         with process.stdout:
             is_over = True   # also where we are interrupted
             try:
-                is_over = not _read(process, output, started + timeout_s)
+                is_over = not _read(process, output, end)
             finally:
                 if is_over:
-                    _end(self._root, process)
-        code = 124 if is_over else process.returncode
-        return Result(code if code >= 0 else 128 - code, output.text(), time.monotonic() - started, is_over,
-                      output.n_bytes)
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    _kill_marked(self._root)
+                    process.wait()
+        if is_over:
+            return output.result(TIMED_OUT, True)
+        code = process.returncode
+        return output.result(code if code >= 0 else 128 - code)   # below 0: ended by a signal
 
     def put(self, source: Path | dict[str, bytes], to: str) -> None:
         """Copy files as Sandbox.put does. Raise ItemFailed where `to` is outside the working
@@ -125,18 +138,20 @@ class SandboxLocal:
 def reap() -> tuple[list[str], list[str]]:
     """Remove the folders of processes that are gone, and end what still runs of them. Return
     (their names, a line for each that cannot be removed)."""
-    removed, left = [], []
+    removed = []
+    left = []
     for root in Path(tempfile.gettempdir()).resolve().glob(f"{PREFIX}*"):
         try:
-            labels = json.loads((root / OWNER).read_text())
+            labels = json.loads((root / LABELS).read_text())
             is_ours = root.lstat().st_uid == os.getuid()
         except (OSError, ValueError):
             continue
-        if is_ours and isinstance(labels, dict) and process_labels.is_gone(labels):
-            if line := _remove(root):
-                left.append(line)
-            else:
-                removed.append(str(root))
+        if not is_ours or not isinstance(labels, dict) or not process_labels.is_gone(labels):
+            continue
+        if line := _remove(root):
+            left.append(line)
+        else:
+            removed.append(str(root))
     return removed, left
 
 
@@ -152,63 +167,60 @@ def _read(process: subprocess.Popen, output: Output, end: float) -> bool:
         selector.register(pipe, selectors.EVENT_READ)
         while (left := end - time.monotonic()) > 0:
             has_ended = process.poll() is not None
-            if selector.select(0 if has_ended else min(left, POLL_S)):
-                data = os.read(pipe, PIPE_BYTES)   # all that is left in it if the command has ended
-                output.add(data)
-                if not data and not has_ended:     # it has closed its output, and may go on
-                    with suppress(subprocess.TimeoutExpired):
-                        process.wait(left)
-                    return process.returncode is not None
+            is_ready = selector.select(0 if has_ended else min(left, POLL_S))
+            data = os.read(pipe, PIPE_BYTES) if is_ready else b""   # all of it if it has ended
+            output.add(data)
+            if is_ready and not data:   # the command has closed its output, and may go on
+                return _ends(process, left)
             if has_ended:
                 return True
     return False
 
 
-def _end(root: Path, process: subprocess.Popen | None = None) -> None:
-    """Kill a command's process group and everything that has the sandbox's mark."""
-    if process is not None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    mark = f"{MARK}={root}\0".encode()
-    for _ in range(ROUNDS):
-        found = [pid for pid in _processes() if mark in _environment(pid)]
-        for pid in found:
+def _ends(process: subprocess.Popen, timeout_s: float) -> bool:
+    """Wait for the end of a process; return False where it does not end in time."""
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _kill_marked(root: Path) -> None:
+    """Kill everything that has the sandbox's mark in its environment."""
+    for _ in range(MAX_ROUNDS):
+        pids = _marked(f"{MARK}={root}\0".encode())
+        for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if not found:
+        if not pids:
             break
-    if process is not None:
-        process.wait()
 
 
-def _processes() -> list[int]:
-    """Return the ids of all processes; without /proc, none."""
-    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
-
-
-def _environment(pid: int) -> bytes:
-    """Return the environment of a process, with a NUL at its end; no bytes where it cannot be
-    read."""
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
-    except OSError:
-        return b""
+def _marked(mark: bytes) -> list[int]:
+    """Return the ids of the processes with a mark in their environment; without /proc, none."""
+    pids = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark in path.read_bytes() + b"\0":
+                pids.append(int(path.parent.name))
+    return pids
 
 
 def _remove(root: Path) -> str:
     """End what runs in a sandbox's folder and remove it. Return a line where it cannot be
     removed, else an empty string."""
-    _end(root)
-    whose = (root / OWNER).read_bytes() if (root / OWNER).is_file() else b""
+    _kill_marked(root)
+    labels = (root / LABELS).read_bytes() if (root / LABELS).is_file() else b""
     try:
         remove_tree(root)
-    except FileNotFoundError:
-        pass
     except OSError as e:
         with suppress(OSError):
-            (root / OWNER).write_bytes(whose)   # the next start finds the folder by this file
-        kb = subprocess.run(["du", "-sk", root], capture_output=True, text=True).stdout.partition("\t")[0]
-        return f"{root} ({kb or '?'} kB) cannot be removed: {printable(str(e), 200)}. Remove it by hand."
+            (root / LABELS).write_bytes(labels)   # the next start finds the folder by this file
+        done = subprocess.run(["du", "-sk", root], capture_output=True, text=True)
+        kb = done.stdout.partition("\t")[0] or "?"
+        return (f"{root} ({kb} kB) cannot be removed: "
+                f"{printable(str(e), 200)}. Remove it by hand.")
     return ""
 
 

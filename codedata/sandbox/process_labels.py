@@ -6,7 +6,10 @@ import os
 import platform
 from pathlib import Path
 
-RUN, HOST, PID, STARTED = "codedata.run", "codedata.host", "codedata.pid", "codedata.started"
+RUN = "codedata.run"
+HOST = "codedata.host"
+PID = "codedata.pid"
+STARTED = "codedata.started"
 
 
 def labels(run: str) -> dict[str, str]:
@@ -15,12 +18,13 @@ def labels(run: str) -> dict[str, str]:
     return {RUN: run or f"pid-{pid}", HOST: platform.node(), PID: str(pid), STARTED: _started(pid)}
 
 
-def is_gone(found: dict[str, str]) -> bool:
+def is_gone(labels: dict[str, str]) -> bool:
     """Return whether labels() were written on this host by a process that is no longer there.
     Labels of another host never count as gone."""
-    pid = found.get(PID, "")
-    return found.get(HOST) == platform.node() and pid.isdecimal() and (
-        not _is_alive(int(pid)) or _started(int(pid)) != found.get(STARTED))
+    pid = labels.get(PID, "")
+    if labels.get(HOST) != platform.node() or not pid.isdecimal():
+        return False
+    return not _is_alive(int(pid)) or _started(int(pid)) != labels.get(STARTED)
 
 
 def _is_alive(pid: int) -> bool:
@@ -42,4 +46,5 @@ def _started(pid: int) -> str:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return f"{boot}.{stat.rpartition(')')[2].split()[19]}"   # the name before it may contain blanks and brackets
+    fields = stat.rpartition(")")[2].split()   # the name before it may contain blanks and brackets
+    return f"{boot}.{fields[19]}"

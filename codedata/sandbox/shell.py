@@ -18,26 +18,40 @@ CA_NAMES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE",
 def bash(command: str, workdir: str, folder: str, scripts: list[Script]) -> list[str]:
     """Return the arguments that run a command in `workdir` after sourcing the scripts, which lie
     in `folder`. Raise ItemFailed for a command of more than COMMAND_BYTES."""
-    command = command.replace("\0", "").encode(errors="replace").decode()   # bash drops a NUL, too
-    if len(command.encode()) > COMMAND_BYTES:
-        raise ItemFailed(f"a command of {len(command):,} characters is too long.", todo="Put it into a file first.")
+    data = command.replace("\0", "").encode(errors="replace")   # bash drops a NUL, too
+    command = data.decode()
+    if len(data) > COMMAND_BYTES:
+        raise ItemFailed(f"a command of {len(command):,} characters is too long.",
+                         todo="Put it into a file first.")
     sources = "".join(f". {shlex.quote(f'{folder}/{script.name}')}; " for script in scripts)
-    start = f'cd {shlex.quote(workdir)} 2>/dev/null; {sources}printf -v __command %s "$@"; set --; eval "$__command"'
+    start = (f'cd {shlex.quote(workdir)} 2>/dev/null; {sources}'
+             'printf -v __command %s "$@"; set --; eval "$__command"')
     parts = [command[i:i + PART] for i in range(0, len(command), PART)]
     return ["bash", "-c", start, "bash", *parts]
+
+
+def given_env(proxy: dict[str, str], env: dict[str, str] | None) -> dict[str, str]:
+    """Return the variables of one command, and CODEDATA_ENV, which names them for bash_func.sh."""
+    given = {**proxy, **(env or {})}
+    return {**given, "CODEDATA_ENV": " ".join(given)}
 
 
 def proxy_env(proxy: str, ca_path: str) -> dict[str, str]:
     """Return the variables by which programs find a proxy and a CA bundle; {} where there is
     neither."""
-    found = dict.fromkeys(PROXY_NAMES, proxy) | {"no_proxy": NO_PROXY, "NO_PROXY": NO_PROXY} if proxy else {}
-    return found | (dict.fromkeys(CA_NAMES, ca_path) if ca_path else {})
+    env = {}
+    if proxy:
+        env |= dict.fromkeys(PROXY_NAMES, proxy) | dict.fromkeys(("no_proxy", "NO_PROXY"), NO_PROXY)
+    if ca_path:
+        env |= dict.fromkeys(CA_NAMES, ca_path)
+    return env
 
 
 def secrets_of(proxy: str) -> list[str]:
     """Return the texts that must not be printed, longest first: the proxy's address, its host,
     its password."""
     parts = urlsplit(proxy)
-    host = parts.hostname if "." in (parts.hostname or "") else ""   # a plain word may occur for other reasons
-    found = {proxy, parts.netloc, parts.netloc.rpartition("@")[2], parts.password, host}
-    return sorted(filter(None, found), key=len, reverse=True)
+    texts = {proxy, parts.netloc, parts.netloc.rpartition("@")[2], parts.password}
+    if parts.hostname and "." in parts.hostname:   # a plain word may occur for other reasons
+        texts.add(parts.hostname)
+    return sorted(filter(None, texts), key=len, reverse=True)

@@ -8,12 +8,14 @@ from itertools import islice
 import yaml
 
 from codedata.env.recipes.package_index import table
-from codedata.env.source import RepositoryFiles
+from codedata.env.recipes.repository_files import RepositoryFiles
 
 NOT_FOR_TESTS = re.compile(
-    r"-doc$|^(?:texlive|latexmk|clang-format|clang-tidy|cppcheck|shellcheck|lcov|gdb|valgrind|ccache|graphviz|pandoc|aspell"
-    r"|sphinx|python3?(?:\.\d+)?(?:-.*)?|libpython.*|sudo|git|curl|wget|gpg|gnupg2?)")
-PLACES = (".github/workflows/*.y*ml", ".gitlab-ci.yml", ".travis.yml", ".circleci/config.yml", "azure-pipelines.yml")
+    r"-doc$|^(?:texlive|latexmk|clang-format|clang-tidy|cppcheck|shellcheck|lcov|gdb|valgrind"
+    r"|ccache|graphviz|pandoc|aspell|sphinx|python3?(?:\.\d+)?(?:-.*)?|libpython.*|sudo|git|curl"
+    r"|wget|gpg|gnupg2?)")
+PLACES = (".github/workflows/*.y*ml", ".gitlab-ci.yml", ".travis.yml", ".circleci/config.yml",
+          "azure-pipelines.yml")
 DOCKERFILES = ("Dockerfile*", ".devcontainer/Dockerfile*")
 MAX_NODES = 100_000   # per workflow: YAML aliases let a small text repeat one list many times
 APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
@@ -50,9 +52,9 @@ def _of_workflow(text: str) -> tuple[list[str], list[str]]:
         if key in ("run", "script", "before_install", "before_script", "install", "command"):
             system += _installed(value)
         elif key in ("services", "image") or key in known:
-            said = str(value).lower()
+            images = str(value).lower()
             services += [name for name, service in known.items() for image in service["images"]
-                         if re.search(rf"\b{image}\b", said)]
+                         if re.search(rf"\b{image}\b", images)]
     return system, services
 
 
@@ -72,4 +74,5 @@ def _installed(script) -> list[str]:
     text = "\n".join(map(str, script)) if isinstance(script, list) else str(script)
     words = [word for line in re.sub(r"\\\n", " ", text).splitlines() if (found := APT.search(line))
              for word in re.split(r"&&|;|\|", found[1])[0].split()]
-    return [word for word in words if re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", word) and not NOT_FOR_TESTS.search(word)]
+    return [word for word in words if re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", word)
+            and not NOT_FOR_TESTS.search(word)]

@@ -4,33 +4,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from codedata.env import script
-from codedata.env.recipes.repair import COMPILER, SYSTEM, Log
-from codedata.env.source import RepositoryFiles
+from codedata.env.recipes import script
+from codedata.env.recipes.package_index import table
+from codedata.env.recipes.repair import Log, repaired
+from codedata.env.recipes.repository_files import RepositoryFiles
+from codedata.texts import fill
 
-BUILD = "/opt/build"
-COPY_JUNIT = f"find . -path '*{{}}*' -name '*.xml' -exec cp --parents -t {script.RESULTS} {{{{}}}} +"
-JDK = "default-jdk-headless"
-GRADLE = "--no-daemon --offline --continue test --rerun-tasks"
-TOOLS = {   # file → (Debian packages, lines that install, environment of both scripts, lines that test)
-    "go.mod": (("golang-go", "gcc", "libc6-dev"),
-               ("[ -d vendor ] || go mod download",
-                "go test -count=1 -run '^$' ./... >/dev/null || true   # compiled here, with the network on"),
-               {"GOTOOLCHAIN": "local"}, (f"go test -count=1 -json ./... >{script.RESULTS}/go.json",)),
-    "Cargo.toml": (("cargo", "gcc", "libc6-dev", "pkg-config"), ("cargo fetch", "cargo test --no-run"),
-                   {"CARGO_TARGET_DIR": BUILD},
-                   (f"cargo test --offline --no-fail-fast 2>&1 | tee {script.RESULTS}/cargo.txt",)),
-    "pom.xml": (("maven", JDK), ("mvn -B -q dependency:go-offline", "mvn -B -q test -DskipTests"), {},
-                ("mvn -B -o -fae test", COPY_JUNIT.format("/surefire-reports/"))),
-    "gradlew": ((JDK,), ("sh ./gradlew --no-daemon testClasses",), {},
-                (f"sh ./gradlew {GRADLE}", COPY_JUNIT.format("/test-results/"))),
-    "build.gradle": (("gradle", JDK), ("gradle --no-daemon testClasses",), {},
-                     (f"gradle {GRADLE}", COPY_JUNIT.format("/test-results/"))),
-    "CMakeLists.txt": ((*COMPILER, "cmake"), (f"cmake -S . -B {BUILD}", f"cmake --build {BUILD} -j 2"), {},
-                       (f"cmake --build {BUILD} -j 2",
-                        f"ctest --test-dir {BUILD} --output-junit {script.RESULTS}/ctest.xml")),
-    "Makefile": (COMPILER, ("make",), {}, ()),
-}
 TARGETS = ("check", "test", "tests")   # test targets in Makefiles
 
 
@@ -38,11 +17,11 @@ TARGETS = ("check", "test", "tests")   # test targets in Makefiles
 class PlainRecipe:
     """Describe one way to install and test a project with its build tool."""
 
-    file: str                           # a key of TOOLS
+    file: str                           # a build file in tools.toml
     system: tuple[str, ...] = ()
     wished: tuple[str, ...] = ()
     target: str = ""                    # the make target that runs the tests
-    left_out: tuple[str, ...] = ()
+    excluded_tests: tuple[str, ...] = ()
 
     @property
     def planner(self) -> str:
@@ -51,44 +30,39 @@ class PlainRecipe:
 
     def install_script(self) -> str:
         """Return the bash script that installs the build tool and the dependencies."""
-        _, install, env, _ = TOOLS[self.file]
-        lines = script.head(f"Install what {self.file} asks for: {script.WHERE_INSTALLED}", strict=True)
-        lines += script.exports(env | {"DEBIAN_FRONTEND": "noninteractive"})
-        return script.text([*lines, *script.apt(self.system, self.wished), *script.git_user(), *install])
+        tool = table("tools")["files"][self.file]
+        return script.text(script.install_head(f"what {self.file} asks for", tool.get("env", {})),
+                           script.apt(self.system, self.wished), script.git_user(), tool["install"])
 
     def test_script(self) -> str:
         """Return the bash script that runs the tests and writes reports to script.RESULTS."""
-        _, _, env, test = TOOLS[self.file]
-        lines = script.head(f"Run the tests: in the source folder. Reports go to {script.RESULTS}.", strict=False)
-        lines += [*script.exports(env), *script.empty_results()]
-        return script.text([*lines, *script.in_turn(
-            test or [f"make -k {self.target} 2>&1 | tee {script.RESULTS}/make.txt"])])
+        tool = table("tools")["files"][self.file]
+        commands = [fill(line, target=self.target, results=script.RESULTS) for line in tool["test"]]
+        return script.text(script.test_head(tool.get("env", {})), script.empty_results(),
+                           script.in_turn(commands))
 
 
-def first(source: RepositoryFiles, wished: tuple[str, ...] = ()) -> PlainRecipe | None:
+def initial(source: RepositoryFiles, wished: tuple[str, ...] = ()) -> PlainRecipe | None:
     """Return the recipe for the first build file that exists, or None if there is none or if it is
     a Makefile without a test target."""
-    file = next((name for name in TOOLS if source.has(name)), "")
+    tools = table("tools")["files"]
+    file = next(filter(source.has, tools), "")
     target = source.parsed(file, _target, "") if file == "Makefile" else ""
     if not file or (file == "Makefile" and not target):
         return None
-    return PlainRecipe(file, TOOLS[file][0], wished, target)
+    return PlainRecipe(file, tuple(tools[file]["system"]), wished, target)
 
 
 def _target(text: str) -> str:
     """Return the test target of a Makefile, or "" if it has none."""
-    named = re.findall(r"^([\w-]+)\s*:(?!=)", text, re.MULTILINE)
-    return next((name for name in TARGETS if name in named), "")
+    targets = re.findall(r"^([\w-]+)\s*:(?!=)", text, re.MULTILINE)
+    return next((name for name in TARGETS if name in targets), "")
 
 
-def learn(recipe: PlainRecipe, log: Log) -> PlainRecipe | None:
+def repair(recipe: PlainRecipe, log: Log) -> PlainRecipe | None:
     """Return the recipe with the system packages that the log suggests, or None for none."""
-    better = recipe
-    for rule in SYSTEM:
-        better = rule(better, log)
-    return better if better != recipe else None
+    return repaired(recipe, log)
 
 
-def next_way(recipe: PlainRecipe, collected: bool) -> PlainRecipe | None:
+def fallback(recipe: PlainRecipe, collected: bool) -> None:
     """Return None, because a build tool offers only one way."""
-    return None

@@ -9,10 +9,36 @@ from __future__ import annotations
 import ast
 import configparser
 import re
+from dataclasses import dataclass
 from email.parser import HeaderParser
 
 from codedata.env.recipes.package_index import tomllib
-from codedata.env.source import MAX_BYTES, RepositoryFiles
+from codedata.env.recipes.repository_files import MAX_BYTES, RepositoryFiles
+
+Ini = configparser.ConfigParser
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """Hold the parsed files in which a Python project declares metadata."""
+
+    source: RepositoryFiles
+    pyproject: dict
+    setup_cfg: Ini
+    setup_py: dict      # arguments of setup(…)
+    tox_ini: Ini
+    info: dict          # name, version and extras of PKG-INFO
+
+    def table(self, *keys: str) -> dict:
+        """Return a table of pyproject.toml, or an empty dict if there is none."""
+        return table_of(self.pyproject, *keys)
+
+
+def read_manifests(source: RepositoryFiles) -> Manifests:
+    """Return the parsed files; each is empty if it is missing or unreadable."""
+    return Manifests(source, read_toml(source, "pyproject.toml"), read_ini(source, "setup.cfg"),
+                     source.parsed("setup.py", _arguments, {}), read_ini(source, "tox.ini"),
+                     source.parsed("PKG-INFO", _metadata, {}))
 
 
 def read_toml(source: RepositoryFiles, name: str) -> dict:
@@ -27,27 +53,27 @@ def table_of(tree, *keys: str) -> dict:
     return tree if isinstance(tree, dict) else {}
 
 
-def empty_ini() -> configparser.ConfigParser:
+def empty_ini() -> Ini:
     """Return an empty INI parser that keeps the case of keys and does not interpolate values."""
-    ini = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
+    ini = Ini(interpolation=None, strict=False, allow_no_value=True)
     ini.optionxform = str
     return ini
 
 
-def read_ini(source: RepositoryFiles, name: str) -> configparser.ConfigParser:
+def read_ini(source: RepositoryFiles, name: str) -> Ini:
     """Return a parsed INI file; after a syntax error it holds what was read before the error."""
     ini = empty_ini()
     source.parsed(name, ini.read_string, None)
     return ini
 
 
-def value_of(ini: configparser.ConfigParser, section: str, key: str) -> str:
+def value_of(ini: Ini, section: str, key: str) -> str:
     """Return an INI value as text, or "" if it is missing."""
     value = ini.get(section, key, fallback="")
     return value if isinstance(value, str) else ""   # the parser leaves a list if reading broke off
 
 
-def section_of(ini: configparser.ConfigParser, name: str) -> dict[str, str]:
+def section_of(ini: Ini, name: str) -> dict[str, str]:
     """Return an INI section as a dict from keys to texts; it is empty if the section is missing."""
     keys = ini.options(name) if ini.has_section(name) else []
     return {key: value_of(ini, name, key) for key in keys}
@@ -55,22 +81,21 @@ def section_of(ini: configparser.ConfigParser, name: str) -> dict[str, str]:
 
 def lines_of(text: str) -> list[str]:
     """Return the stripped lines of a text without blank lines and comments."""
-    return [line.strip() for line in (text or "").splitlines() if line.strip() and not line.strip().startswith("#")]
+    return [line.strip() for line in (text or "").splitlines() if line.strip()
+            and not line.strip().startswith("#")]
 
 
 def strings_in(value) -> list[str]:
     """Return the strings in a list or tuple, a single string as a list, or [] for anything else."""
-    values = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else []
+    if isinstance(value, str):
+        return [value]
+    values = value if isinstance(value, (list, tuple)) else []
     return [one for one in values if isinstance(one, str)]
 
 
-def setup_arguments(source: RepositoryFiles) -> dict:
-    """Return the arguments of setup(…) that are literals or names of literals in setup.py.
-    `ext_modules` is True if extension modules are declared in a way that cannot be read."""
-    return source.parsed("setup.py", _arguments, {})
-
-
 def _arguments(text: str) -> dict:
+    """Return the arguments of setup(…) that are literals or names of literals. `ext_modules` is
+    True if extension modules are declared in a way that cannot be read."""
     known, found = {}, {}
 
     def value(node):
@@ -86,9 +111,12 @@ def _arguments(text: str) -> dict:
             return left + right if type(left) is type(right) and left is not None else left or right
         return node.value if isinstance(node, ast.Constant) else None
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            known[node.targets[0].id] = value(node.value)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("setup", "dict"):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        is_setup = isinstance(node, ast.Call) and (
+            ast.unparse(node.func).split(".")[-1] in ("setup", "dict"))
+        if len(targets) == 1 and isinstance(targets[0], ast.Name):
+            known[targets[0].id] = value(node.value)
+        elif is_setup:
             for keyword in node.keywords:
                 got = value(keyword.value)
                 if keyword.arg and got is not None:
@@ -100,16 +128,15 @@ def _arguments(text: str) -> dict:
     return found
 
 
-def read_metadata(source: RepositoryFiles) -> dict:
-    """Return the name, version and extras from PKG-INFO, or {} if it is missing or unreadable."""
-    return source.parsed("PKG-INFO", _metadata, {})
-
-
 def _metadata(text: str) -> dict:
+    """Return the name, the version and the extras of PKG-INFO."""
     message, extras = HeaderParser().parsestr(text), {}
     for line in message.get_all("Requires-Dist", []):
         requirement, _, marker = line.partition(";")
         if found := re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker):
-            rest = re.sub(r"\s*(?:and\s+)?extra\s*==\s*['\"][^'\"]+['\"](?:\s+and)?\s*", "", marker).strip(" ()")
-            extras.setdefault(found[1], []).append(requirement.strip() + (f"; {rest}" if rest else ""))
-    return {"name": message.get("Name", ""), "version": message.get("Version", ""), "extras": extras}
+            rest = re.sub(r"\s*(?:and\s+)?extra\s*==\s*['\"][^'\"]+['\"](?:\s+and)?\s*", "",
+                          marker).strip(" ()")
+            extras.setdefault(found[1], []).append(requirement.strip()
+                                                   + (f"; {rest}" if rest else ""))
+    return {"name": message.get("Name", ""), "version": message.get("Version", ""),
+            "extras": extras}

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
 
 from codedata.texts import text_of
@@ -19,36 +20,34 @@ def table(name: str) -> dict:
     return tomllib.loads(text_of("codedata.env.recipes", f"{name}.toml"))
 
 
-def debian(kind: str, name: str) -> tuple[str, ...]:
-    """Return the Debian packages that provide a header, library or binary, or () if unlisted."""
-    return tuple(table("packages")[kind].get(name, "").split())
-
-
-def debian_by_beginning(kind: str, name: str) -> tuple[str, ...]:
-    """Return the Debian packages of the longest entry that is a prefix of the name, or ()."""
-    fits = [key for key in table("packages")[kind] if name == key or (
-        name.startswith(key) and (kind == "shared" or key.endswith("/")))]
-    return debian(kind, max(fits, key=len)) if fits else ()
+def debian(kind: str, name: str) -> list[str]:
+    """Return the Debian packages that provide a header, library or command, or [] if unlisted. The
+    longest entry counts that is the name or a folder of it; of a shared library, which may come
+    without its `lib`, the longest that is a prefix of it."""
+    if is_shared := kind == "shared":
+        name = f"lib{name.removeprefix('lib')}"
+    packages = table("packages")[kind]
+    fits = (key for key in packages if key == name or (
+        (is_shared or key.endswith("/")) and name.startswith(key)))
+    return packages.get(_longest(fits), "").split()
 
 
 def distribution_of(module: str) -> str:
     """Return the distribution that provides a missing module, or "" if none can. A module that is
     not in the table is assumed to have the name of its distribution."""
-    modules, parts = table("packages")["modules"], module.split(".")
-    for n in range(len(parts), 0, -1):
-        if (found := modules.get(".".join(parts[:n]))) is not None:
-            return found
-    return parts[0].replace("_", "-")
+    modules = table("packages")["modules"]
+    listed = _longest(key for key in modules if f"{module}.".startswith(f"{key}."))
+    return modules[listed] if listed else module.partition(".")[0].replace("_", "-")
 
 
 def brings_option(option: str) -> str:
     """Return the pytest plugin that provides a command line option, or "" if none is known."""
-    name = option.partition("=")[0]
-    options = table("packages")["options"]
-    if not name.startswith("--"):
-        return options.get(name[:2], "")
-    return options[max(fits, key=len)] if (fits := [key for key in options if name.startswith(key)
-                                                    and key.startswith("--")]) else ""
+    options, name = table("packages")["options"], option.partition("=")[0]
+    return options.get(_longest(key for key in options if name.startswith(key)), "")
+
+
+def _longest(keys: Iterable[str]) -> str:
+    return max(keys, key=len, default="")
 
 
 def normalized(name: str) -> str:
@@ -70,18 +69,20 @@ def helps_node_tests(package: str) -> bool:
 
 def is_test_group(name: str) -> bool:
     """Return whether an extra, group, tox environment or file is for tests, by its name."""
-    return _is_group(r"(?:unit)?-?(?:tests?|testing|pytest|tst)", name)
+    return _is_group("tests", name)
 
 
 def is_developers_group(name: str) -> bool:
     """Return whether a group holds requirements of tests among others, by its name."""
-    return _is_group(r"(?:dev|devel|develop|development|ci|all|full|complete|check|qa)", name)
+    return _is_group("developers", name)
 
 
 def is_other_group(name: str) -> bool:
     """Return whether a group is for linting, documentation or releases, by its name."""
-    return bool(re.search(table("skip")["groups"], name.lower()))
+    return bool(re.search(table("skip")["groups"]["others"], name.lower()))
 
 
-def _is_group(words: str, name: str) -> bool:
-    return bool(re.search(rf"(?:^|[^a-z]){words}(?:$|[^a-z])", name.lower())) and not is_other_group(name)
+def _is_group(use: str, name: str) -> bool:
+    words = table("skip")["groups"][use]
+    return not is_other_group(name) and bool(
+        re.search(rf"(?:^|[^a-z])(?:{words})(?:$|[^a-z])", name.lower()))

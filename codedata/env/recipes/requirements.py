@@ -7,7 +7,7 @@ from posixpath import dirname, join, normpath
 
 from codedata.env.recipes.metadata import strings_in
 from codedata.env.recipes.package_index import helps_tests, normalized
-from codedata.env.source import RepositoryFiles
+from codedata.env.recipes.repository_files import RepositoryFiles
 
 LOCAL = re.compile(r"@\s*file:|[\x00-\x08\x0a-\x1f\x7f]")   # local file, or control characters
 NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
@@ -27,62 +27,75 @@ def usable(requirement: str) -> bool:
 def extras_of(requirement: str) -> list[str]:
     """Return the extras in a requirement: name[a,b] gives [a, b]."""
     found = NAME.match(requirement)
-    return [extra.strip() for extra in (found[2] or "").strip("[]").split(",") if extra.strip()] if found else []
+    extras = found[2] if found and found[2] else ""
+    return [extra.strip() for extra in extras.strip("[]").split(",") if extra.strip()]
 
 
 def merged(*lists: Iterable[str], without: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the usable requirements, the first for each name and marker, except those named in
     `without` and those that no test needs."""
-    left_out, found = {normalized(name) for name in without}, {}
+    excluded, found = {normalized(name) for name in without}, {}
     for requirement in (r.strip() for requirements in lists for r in requirements):
         name = name_of(requirement)
-        if usable(requirement) and name not in left_out and helps_tests(name):
-            key = (name, requirement.partition(";")[2].strip())   # a name may recur for other systems
+        if usable(requirement) and name not in excluded and helps_tests(name):
+            # a name may recur for other systems
+            key = (name, requirement.partition(";")[2].strip())
             found.setdefault(key, requirement)
     return tuple(found.values())
 
 
-def expanded(wanted: Iterable[str], extras: Mapping[str, list[str]], project: str) -> list[str]:
+def expanded(wanted: Iterable[str], extras: dict[str, list[str]], project: str) -> list[str]:
     """Return the requirements, with references to the project itself (name[a,b]) replaced by the
     requirements of those extras."""
-    out, seen = [], set()
-
-    def add(requirements: Iterable[str]) -> None:
-        for requirement in requirements:
-            if project and name_of(requirement) == normalized(project):
-                for extra in map(normalized, extras_of(requirement)):
-                    if extra not in seen:
-                        seen.add(extra)
-                        add(next((held for name, held in extras.items() if normalized(name) == extra), []))
-            else:
-                out.append(requirement)
-    add(wanted)
-    return out
+    by_name = {normalized(extra): listed for extra, listed in reversed(extras.items())}
+    found, seen, left = [], set(), [*wanted]
+    while left:
+        requirement = left.pop(0)
+        if not project or name_of(requirement) != normalized(project):
+            found.append(requirement)
+            continue
+        new = [extra for extra in map(normalized, extras_of(requirement)) if extra not in seen]
+        seen.update(new)
+        left = [r for extra in new for r in by_name.get(extra, [])] + left
+    return found
 
 
-def read_file(source: RepositoryFiles, name: str, seen: set[str] | None = None) -> tuple[list[str], list[str]]:
-    """Return (requirements, extras of the project itself) of a requirements file and of the files
-    that it includes. Each file is read once, and only inside the repository. Options, URLs and
-    paths are left out."""
-    found: list[str] = []
-    extras: list[str] = []
-    name, seen = normpath(name), set() if seen is None else seen
-    if name in seen:
-        return found, extras
-    seen.add(name)
-    text = source.text(name)
-    for line in re.sub(r"\\\n", " ", text).splitlines():
-        line = re.split(r"(?:^|\s)#", line)[0].strip()
-        if other := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
-            more, their_extras = read_file(source, join(dirname(name), other[1]), seen)
-            found, extras = found + more, extras + their_extras
-        elif own := re.match(r"(?:-e\s*)?\.{1,2}/?\[([^\]]+)\]", line):
-            extras += [extra.strip() for extra in own[1].split(",")]
-        elif line and not line.startswith(("-", ".", "/")) and "://" not in line.partition(" @")[0]:
-            line = re.split(r"\s--", line)[0].strip()   # options such as --hash=…
-            if name_of(line) and "://" not in line:
-                found.append(line)
-    return found, extras
+class Collector:
+    """Collect requirements in pip's syntax, with the extras of the project itself and the
+    dependency groups that they ask for. Files that are included are read once, and only inside the
+    repository. Options, URLs and paths are left out."""
+
+    def __init__(self, source: RepositoryFiles):
+        self.source = source
+        self.requirements: list[str] = []
+        self.extras: dict[str, None] = {}   # in the order in which they were asked for
+        self.groups: dict[str, None] = {}
+        self._read: set[str] = set()
+
+    def add(self, requirements=(), extras=(), groups=()) -> None:
+        """Add what lists of settings name; whatever is no list or no text is left out."""
+        self.requirements += strings_in(requirements)
+        self.extras |= dict.fromkeys(strings_in(extras))
+        self.groups |= dict.fromkeys(strings_in(groups))
+
+    def add_file(self, name: str) -> None:
+        """Add the lines of a requirements file."""
+        name = normpath(name)
+        if name in self._read:
+            return
+        self._read.add(name)
+        for line in re.sub(r"\\\n", " ", self.source.text(name)).splitlines():
+            self.add_line(re.split(r"(?:^|\s)#", line)[0].strip(), dirname(name))
+
+    def add_line(self, line: str, folder: str = "") -> None:
+        """Add a line of a requirements file that lies in a folder."""
+        if included := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
+            self.add_file(join(folder, included[1]))
+        elif extras := re.match(r"(?:-e\s*)?\.{1,2}/?\[([^\]]+)\]", line):
+            self.add(extras=[extra.strip() for extra in extras[1].split(",")])
+        elif not line.startswith(("-", ".", "/")) and "://" not in line and "{" not in line:
+            requirement = re.split(r"\s--", line)[0].strip()   # without options such as --hash=…
+            self.add([requirement] if name_of(requirement) else [])
 
 
 def from_poetry(table: Mapping) -> list[str]:
@@ -97,7 +110,8 @@ def from_poetry(table: Mapping) -> list[str]:
                 continue
             extras = f"[{','.join(names)}]" if (names := strings_in(one.get("extras"))) else ""
             marker = one.get("markers") or _python_marker(str(one.get("python", "")))
-            found.append(f"{name}{extras}{_bounds(str(one['version']))}" + (f"; {marker}" if marker else ""))
+            found.append(f"{name}{extras}{_bounds(str(one['version']))}"
+                         + (f"; {marker}" if marker else ""))
     return found
 
 
@@ -119,7 +133,8 @@ def _bounds(version: str) -> str:
 def _next(version: str, caret: bool) -> str:
     """Return the first version above those that poetry's ^ (caret) or ~ allow."""
     numbers = [int(n) for n in re.findall(r"\d{1,9}", version)[:3]] or [0]
-    at = next((i for i, n in enumerate(numbers) if n), len(numbers) - 1) if caret else min(1, len(numbers) - 1)
+    last = len(numbers) - 1
+    at = next((i for i, n in enumerate(numbers) if n), last) if caret else min(1, last)
     return ".".join(map(str, [*numbers[:at], numbers[at] + 1]))
 
 

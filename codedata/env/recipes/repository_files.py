@@ -30,7 +30,8 @@ MAX_NAMED = 50            # files that are recorded as unreadable
 MAX_WHY = 200             # characters in a reason
 LISTING = "."             # stands for the directory listing in place of a file name
 ABSENT = (FileNotFoundError, NotADirectoryError)
-UNREADABLE = (OSError, ValueError, RuntimeError)   # raised for paths, e.g. NUL bytes or circular links
+# raised for paths, e.g. NUL bytes or circular links
+UNREADABLE = (OSError, ValueError, RuntimeError)
 RUBBISH = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
            MemoryError, SyntaxError, configparser.Error, yaml.YAMLError)   # raised by parsers
 Parsed = TypeVar("Parsed")
@@ -112,7 +113,8 @@ class RepositoryFiles:
             folder = PurePosixPath(os.path.relpath(place, self._folder))
             n_left -= len(folders) + len(files)
             if n_left < 0 or len(folder.parts) > MAX_DEPTH or len(found) > max_found:
-                self.refuse(LISTING, f"more than {MAX_ENTRIES:,} files or {MAX_DEPTH} nested folders")
+                self.refuse(LISTING,
+                            f"more than {MAX_ENTRIES:,} files or {MAX_DEPTH} nested folders")
                 break
             self.announce(LISTING)
             folders[:] = [name for name in folders if name[0] != "." and name not in not_into]

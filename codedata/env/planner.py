@@ -15,17 +15,22 @@ from pathlib import Path
 
 from codedata.code.test_results import counts, not_collected
 from codedata.env.causes import Cause
-from codedata.env.recipes import generic, node, python_recipe, python_repair
+from codedata.env.isolation import Project
+from codedata.env.recipes import generic, node, python_repair
+from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node import NodeRecipe
 from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log
 from codedata.env.repository_facts import Facts, Recipe, recipes
-from codedata.env.verify import Limits, Opener, Project, Verified, put_source, run_install, run_tests, verify
-from codedata.sandbox import SandboxDied
+from codedata.env.runs import Run
+from codedata.env.verify import Verified, Verifier, put_source
+from codedata.sandbox import Sandbox, SandboxDied
 
 PAIRS = 3      # pairs of scripts that are verified for each kind of recipe, at most
 ROUNDS = 6     # draft rounds before each pair except the first
-NOT_TRIED = Verified(failed="recipe", cause=Cause("no_recipe", "nothing says how to install or test"))
+REPAIRS = {PythonRecipe: python_repair, NodeRecipe: node, PlainRecipe: generic}
+NO_RECIPE = Cause("no_recipe", "nothing says how to install or test")
+NOT_TRIED = Verified(failed="recipe", cause=NO_RECIPE)
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,10 @@ class Planned:
     test_script: str = ""
     verified: Verified = NOT_TRIED
     recipe: str = ""               # the kind of recipe
-    attempts: list[dict] = field(default_factory=list)   # each pair with its check, cause and figures
-    left_out: tuple[str, ...] = ()   # tests, and commands of a script, that the test script does not run
+    # each pair with its check, cause and figures
+    attempts: list[dict] = field(default_factory=list)
+    # tests, and commands of a script, that the test script does not run
+    excluded_tests: tuple[str, ...] = ()
     log: str = ""                  # log of the last failed attempt, where an agent would begin
     seconds: float = 0.0
 
@@ -47,38 +54,35 @@ def project_of(facts: Facts, source: Path | None = None, commit: str = "") -> Pr
     return Project(source, commit, facts.python.name, facts.python.packages, facts.node.name)
 
 
-def learned(recipe: Recipe, log: Log) -> Recipe | None:
+def repaired(recipe: Recipe, log: Log) -> Recipe | None:
     """Return the recipe with the fixes that a log suggests, or None if there are none."""
-    if isinstance(recipe, PythonRecipe):
-        return python_repair.learn(recipe, log)
-    return node.learn(recipe, log) if isinstance(recipe, NodeRecipe) else generic.learn(recipe, log)
+    return REPAIRS[type(recipe)].repair(recipe, log)
 
 
-def next_way(recipe: Recipe, collected: bool) -> Recipe | None:
+def fallback(recipe: Recipe, collected: bool) -> Recipe | None:
     """Return the next more expensive recipe of the same kind, or None if there is none."""
-    if isinstance(recipe, PythonRecipe):
-        return python_recipe.next_way(recipe, collected)
-    return node.next_way(recipe, collected) if isinstance(recipe, NodeRecipe) else generic.next_way(recipe, collected)
+    return REPAIRS[type(recipe)].fallback(recipe, collected)
 
 
 def propose(recipe: Recipe, log: Log, collected: bool) -> Recipe | None:
     """Return the recipe to try after an unhealthy one: with the fixes from its log, else the next
     one of its kind, or None. A failed install without a known fix would fail with more
     requirements, too."""
-    return learned(recipe, log) or (next_way(recipe, collected) if log.phase == "test" else None)
+    return repaired(recipe, log) or (fallback(recipe, collected) if log.phase == "test" else None)
 
 
-def plan(open_sandbox: Opener, project: Project, facts: Facts, limits: Limits, image_name: str = "",
-         budget_s: float = 3600.0, say: Callable[[str], None] = lambda text: None) -> Planned:
+def plan(verifier: Verifier, facts: Facts, budget_s: float = 3600.0,
+         say: Callable[[str], None] = lambda text: None) -> Planned:
     """Return the best scripts for the project with these facts. Each kind of recipe gets up to
     PAIRS pairs of scripts, until one is verified or `budget_s` seconds have passed."""
     started, best = time.monotonic(), Planned()
+    trial = _RecipeTrial(verifier, started + budget_s, say)
     if facts.unreadable:
-        told = ": ".join(next(iter(facts.unreadable.items())))
-        best = Planned(verified=replace(NOT_TRIED, cause=Cause("manifest_unreadable", told)))
+        cause = Cause("manifest_unreadable", ": ".join(next(iter(facts.unreadable.items()))))
+        best = Planned(verified=replace(NOT_TRIED, cause=cause))
     for recipe in recipes(facts):
-        best = _of_kind(recipe, best, _RecipeTrial(open_sandbox, project, limits, image_name, started + budget_s, say))
-        if best.verified.ok or time.monotonic() > started + budget_s:
+        best = _of_kind(recipe, best, trial)
+        if best.verified.ok or trial.is_over():
             break
     return replace(best, seconds=round(time.monotonic() - started, 1))
 
@@ -87,18 +91,29 @@ def plan(open_sandbox: Opener, project: Project, facts: Facts, limits: Limits, i
 class _RecipeTrial:
     """Hold the settings that all attempts share."""
 
-    open_sandbox: Opener
-    project: Project
-    limits: Limits
-    image_name: str
+    verifier: Verifier
     end: float
     say: Callable[[str], None]
+
+    def is_over(self) -> bool:
+        """Return whether the time for planning has passed."""
+        return time.monotonic() > self.end
 
     def verify(self, recipe: Recipe, only_healthy: bool) -> Verified:
         """Verify a recipe; if `only_healthy`, stop early when the tests are unhealthy."""
         self.say(f"verifying a {recipe.planner} recipe")
-        return verify(self.open_sandbox, self.project, recipe.install_script(), recipe.test_script(), self.limits,
-                      self.image_name, only_if=lambda run: run.healthy or not only_healthy)
+        return self.verifier.verify(recipe.install_script(), recipe.test_script(),
+                                    only_if=lambda run: run.healthy or not only_healthy)
+
+    def draft(self, recipe: Recipe, sandbox: Sandbox, commit: str) -> tuple[Log, Run | None]:
+        """Run a recipe in a scratch container. Return the log and, where the install worked, the
+        run of the tests."""
+        self.say("trying a draft")
+        installed, _ = self.verifier.install(sandbox, commit, recipe.install_script())
+        if not installed.ok:
+            return Log("install", installed.output, installed.timed_out, True), None
+        run = self.verifier.test(sandbox, recipe.test_script())
+        return Log("test", run.text, run.timed_out, not run.results), run
 
 
 def _of_kind(recipe: Recipe, best: Planned, trial: _RecipeTrial) -> Planned:
@@ -108,9 +123,10 @@ def _of_kind(recipe: Recipe, best: Planned, trial: _RecipeTrial) -> Planned:
         verified = trial.verify(recipe, only_healthy=n == 0)
         best = _better(best, recipe, verified)
         settled = verified.failed not in ("", "install", "tests")   # logs explain no other failures
-        if settled or (verified.ok and verified.healthy) or n == PAIRS - 1 or time.monotonic() > trial.end:
+        if settled or verified.is_healthy or n == PAIRS - 1 or trial.is_over():
             break
-        following = propose(recipe, _log_of(verified), verified.n_cases > len(verified.not_collected))
+        log = Log(verified.phase, verified.log, verified.timed_out, not verified.n_cases)
+        following = propose(recipe, log, verified.n_cases > len(verified.not_collected))
         better = _draft(following, trial, verified) if following else None
         if better is None and (n or not verified.n_passed):
             break
@@ -118,61 +134,50 @@ def _of_kind(recipe: Recipe, best: Planned, trial: _RecipeTrial) -> Planned:
     return best
 
 
-def _log_of(verified: Verified) -> Log:
-    return Log(verified.phase, verified.log, verified.timed_out, not verified.n_cases)
-
-
 def _draft(recipe: Recipe, trial: _RecipeTrial, before: Verified) -> Recipe | None:
     """Improve the recipe in one scratch container and return its best version, or None if none
     passes more tests than the verified one. If nothing could be installed, return the version with
     the most fixes."""
-    best, reached = None, (before.failed != "install", before.n_passed)
+    best, is_installed, n_passed = None, before.failed != "install", before.n_passed
     try:
-        with trial.open_sandbox("") as sandbox:
-            commit, trouble = put_source(sandbox, trial.project)
+        with trial.verifier.open_sandbox("") as sandbox:
+            commit, trouble = put_source(sandbox, trial.verifier.project)
             if trouble:
                 return None
             sandbox.network(True)
             for _ in range(ROUNDS):
-                if time.monotonic() > trial.end:
+                if trial.is_over():
                     break
-                trial.say("trying a draft")
-                installed, _ = run_install(sandbox, commit, recipe.install_script(), trial.limits.install_s)
-                if installed.ok:
-                    run = run_tests(sandbox, recipe.test_script(), trial.limits.test_s)
-                    passed = counts(run.results)["passed"]
-                    if run.healthy:
-                        return recipe
-                    if (True, passed) > reached:
-                        best, reached = recipe, (True, passed)
-                    log = Log("test", run.text, run.timed_out, not run.results)
-                    collected = len(run.results) > len(not_collected(run.results))
-                else:
-                    log, collected = Log("install", installed.output, installed.timed_out, True), False
-                following = learned(recipe, log) if reached[1] else propose(recipe, log, collected)
+                log, run = trial.draft(recipe, sandbox, commit)
+                if run and run.healthy:
+                    return recipe
+                passed = counts(run.results)["passed"] if run else 0
+                if run and (passed > n_passed or not is_installed):
+                    best, is_installed, n_passed = recipe, True, passed
+                collected = bool(run) and len(run.results) > len(not_collected(run.results))
+                following = repaired(recipe, log) if n_passed else propose(recipe, log, collected)
                 if following is None:
                     break
                 recipe = following
     except SandboxDied:
         pass   # verification will report which limit was exceeded
-    return best or (None if reached[0] else recipe)
+    return best or (None if is_installed else recipe)
 
 
 def _better(best: Planned, recipe: Recipe, verified: Verified) -> Planned:
-    """Return the better result: verified first, then healthy, then with more passed tests."""
-    healthy = verified.ok and verified.healthy
-    attempt = {"recipe": recipe.planner, "failed": verified.failed, "cause": verified.cause.name,
-               "evidence": verified.cause.evidence, "n_passed": verified.n_passed, "n_cases": verified.n_cases,
-               "healthy": healthy}
-    attempts = [*best.attempts, attempt]
-    log = best.log if healthy else verified.log
-    likelier = best.recipe not in ("", recipe.planner)   # at a tie, the better fitting kind is kept
-    if _rank(verified) < _rank(best.verified) or (likelier and _rank(verified) == _rank(best.verified)):
+    """Return the better result: verified first, then healthy, then with more passed tests. At a tie
+    the kind of recipe that fits better is kept, and of one kind the later pair."""
+    attempts = [*best.attempts, verified.as_attempt(recipe.planner)]
+    log = best.log if verified.is_healthy else verified.log
+    is_other_kind = best.recipe not in ("", recipe.planner)
+    rank, best_rank = _rank(verified), _rank(best.verified)
+    if rank < best_rank or (is_other_kind and rank == best_rank):
         return replace(best, attempts=attempts, log=log)
-    return Planned(recipe.install_script(), recipe.test_script(), verified, recipe.planner, attempts,
-                   recipe.left_out, log)
+    return Planned(recipe.install_script(), recipe.test_script(), verified, recipe.planner,
+                   attempts,
+                   recipe.excluded_tests, log)
 
 
 def _rank(verified: Verified) -> tuple:
-    tried = verified.failed != NOT_TRIED.failed
-    return verified.ok, verified.ok and verified.healthy, verified.n_passed, verified.n_cases, tried
+    return (verified.ok, verified.is_healthy, verified.n_passed, verified.n_cases,
+            verified.failed != NOT_TRIED.failed)

@@ -33,16 +33,20 @@ def main():
 
     def inside(path):
         path = os.path.realpath(path)
-        return path.startswith(source + os.sep) and "site-packages" not in path[len(source):].split(os.sep)
+        return path.startswith(source
+                               + os.sep) and "site-packages" not in path[len(source):].split(os.sep)
 
     def of_source(path):
-        git = ["git", "-c", "safe.directory=*", "-C", source, "ls-files", "--error-unmatch", os.path.realpath(path)]
+        git = ["git", "-c", "safe.directory=*", "-C", source, "ls-files", "--error-unmatch",
+               os.path.realpath(path)]
         return os.path.isdir(path) or subprocess.run(git, capture_output=True).returncode == 0
 
-    sys.path += [source, os.path.join(source, "src"), os.path.join(source, "lib")]   # it may not be installed
+    # it may not be installed
+    sys.path += [source, os.path.join(source, "src"), os.path.join(source, "lib")]
     for module in modules:
         found = places(module)
-        compiled = any(path.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)) for path in found)
+        compiled = any(path.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES))
+                       for path in found)
         if found and not compiled and not any(map(inside, found)):
             print(f"{module} is imported from {found[0]}")
         elif not compiled and any(inside(path) and not of_source(path) for path in found):
@@ -54,7 +58,8 @@ def main():
     if installed is not None and not inside(str(installed.locate_file(""))):
         origin = json.loads(installed.read_text("direct_url.json") or "{}")
         if not origin.get("dir_info", {}).get("editable"):
-            print(f"a copy of {distribution} {installed.version} is installed in {installed.locate_file('')}")
+            place = installed.locate_file("")
+            print(f"a copy of {distribution} {installed.version} is installed in {place}")
 
 
 if __name__ == "__main__":

@@ -6,28 +6,33 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from codedata.env.recipes.package_index import table
-from codedata.texts import printable
+from codedata.texts import fill, printable
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 RESULTS = "/tmp/results"          # where test scripts write reports, outside the source folder
 TESTER = "tester"                 # the user for suites that must not run as root
-WHERE_INSTALLED = "in the source folder, as root, with the network on."
 VENV_THERE = ("python3 -c 'import ensurepip' 2>/dev/null || "
               "{ apt-get update -qq; apt-get install -qq -y python3-venv >/dev/null; }")
 ASIDE = "# one that cannot be had must not cost the rest"
 
 
-def head(what: str, strict: bool) -> list[str]:
-    """Return the first lines of a script. If `strict`, the script ends at its first failure, as
-    install scripts do; otherwise it continues, as test scripts do."""
-    first = f"# {printable(what)}"   # on one line; a second one would be executed
-    return ["#!/usr/bin/env bash", first, "set -euo pipefail" if strict else "set -uo pipefail"]
+def install_head(what: str, env: Mapping[str, str]) -> list[str]:
+    """Return the first lines of an install script, which ends at its first failure."""
+    return _head(f"Install {what}: in the source folder, as root, with the network on.", "-euo",
+                 {**env, "DEBIAN_FRONTEND": "noninteractive"})
 
 
-def exports(env: Mapping[str, str]) -> list[str]:
-    """Return sorted `export` lines for the variables whose names bash allows."""
-    return [f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())
-            if VARIABLE.fullmatch(name)]
+def test_head(env: Mapping[str, str]) -> list[str]:
+    """Return the first lines of a test script, which continues after a failure."""
+    return _head(f"Run the tests: in the source folder. Reports go to {RESULTS}.", "-uo", env)
+
+
+def _head(what: str, options: str, env: Mapping[str, str]) -> list[str]:
+    """Return the first lines of a script: the comment on one line, since a second one would be
+    executed, and the variables whose names bash allows, sorted."""
+    return ["#!/usr/bin/env bash", f"# {printable(what)}", f"set {options} pipefail",
+            *(f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())
+              if VARIABLE.fullmatch(name))]
 
 
 def apt(needed: Iterable[str], wished: Iterable[str] = ()) -> list[str]:
@@ -46,7 +51,8 @@ def apt(needed: Iterable[str], wished: Iterable[str] = ()) -> list[str]:
 def git_user() -> list[str]:
     """Return lines that configure git, because some test suites make commits."""
     return ["git config --global user.name >/dev/null || git config --global user.name tests",
-            "git config --global user.email >/dev/null || git config --global user.email tests@example.org",
+            "git config --global user.email >/dev/null || "
+            "git config --global user.email tests@example.org",
             "git config --global --replace-all safe.directory '*'"]
 
 
@@ -55,15 +61,17 @@ def empty_results() -> list[str]:
     return [f"rm -rf {RESULTS}", f"mkdir -p {RESULTS}"]
 
 
-def only_ipv4() -> list[str]:
+def only_ipv4() -> str:
     """Return a line that removes the IPv6 address of localhost from /etc/hosts if no interface has
     IPv6, as in some containers."""
-    return ["[ -s /proc/net/if_inet6 ] || { hosts=$(grep -v '^::1' /etc/hosts); echo \"$hosts\" >/etc/hosts; }"]
+    return ("[ -s /proc/net/if_inet6 ] || "
+            "{ hosts=$(grep -v '^::1' /etc/hosts); echo \"$hosts\" >/etc/hosts; }")
 
 
-def install_services(services: Iterable[str]) -> tuple[str, ...]:
+def install_services(services: Iterable[str]) -> list[str]:
     """Return the Debian packages of the named services."""
-    return tuple(package for name in services for package in table("packages")["services"][name]["packages"].split())
+    known = table("packages")["services"]
+    return [package for name in services for package in known[name]["packages"].split()]
 
 
 def start_services(services: Iterable[str], databases: Iterable[str] = ()) -> list[str]:
@@ -71,23 +79,16 @@ def start_services(services: Iterable[str], databases: Iterable[str] = ()) -> li
     superuser role for the current user."""
     lines = []
     for name in services:
-        lines.append(f"service {name} start >/dev/null")
-        if name == "postgresql":
-            lines += ["until runuser -u postgres -- pg_isready -q; do sleep 0.2; done",
-                      "as_postgres() { runuser -u postgres -- psql -qc \"$1\" 2>/dev/null || true; }   # may be there",
-                      "as_postgres \"create role $(id -un) superuser login password 'postgres'\"",
-                      "as_postgres \"alter role postgres password 'postgres'\"",
-                      *(f"as_postgres 'create database \"{database}\"'" for database in ("root", "test", *databases))]
-        if name == "mariadb":
-            lines += ["mysql -e \"create database if not exists test\"",
-                      *(f"mysql -e 'create database if not exists `{database}`'" for database in databases)]
+        service = table("packages")["services"][name]
+        lines += [f"service {name} start >/dev/null", *service.get("prepare", ())]
+        lines += [fill(service["database"], name=database) for database in (
+            *service.get("databases", ()), *databases) if "database" in service]
     return lines
 
 
-def in_turn(commands: Iterable[str]) -> list[str]:
+def in_turn(commands: list[str]) -> list[str]:
     """Return lines that run all commands in order, even after a failure. The script then exits with
     the code of the last command that failed, or 0."""
-    commands = list(commands)
     if len(commands) < 2:
         return commands
     return ["code=0", *(f"{command} || code=$?" for command in commands), "exit $code"]
@@ -98,6 +99,6 @@ def words(parts: Iterable[str]) -> str:
     return " ".join(map(shlex.quote, parts))
 
 
-def text(lines: Iterable[str]) -> str:
-    """Return the script as text, ending in a line break."""
-    return "\n".join(lines) + "\n"
+def text(*parts: Iterable[str]) -> str:
+    """Return the script of these lines as text, ending in a line break."""
+    return "\n".join(line for lines in parts for line in lines) + "\n"
