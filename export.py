@@ -2,35 +2,33 @@
 """Make training sets of the judged turns: SFT, DPO and KTO as TRL takes them, and plain JSON lines.
 
 reads   final/, refined/, defeat/       Sample, from report.py
-        score/_duel.json                the outcome: without it, or where it was not accepted, nothing is exported
-        answer*/, score/                are the buckets up to date?
+        score/_duel.json                the outcome: a duel that was not accepted is not exported
+        answer*/, score/                to see whether the buckets are up to date
         commit/, prompt/, _ledger.jsonl repository, licence, source, models, costs
-writes  export/<format>/                data/*.parquet, train.jsonl, validation.jsonl, README.md, manifest.json
+writes  export/<format>/                data/*.parquet, train.jsonl, validation.jsonl, README.md,
+                                        manifest.json
         export/left_out.jsonl           what is not exported, and why
 
   python export.py
-  python export.py --status             # what it would come to
+  python export.py --status             # show the outcome, write nothing
   python export.py --formats dpo,kto
   python export.py --against old/export/dpo --against other/final
 """
 from codedata import cli, config
-from codedata.code.turn import clean, format_problem
 from codedata.export.make_exports import run
-
-
-def turn_problem(text: str) -> str | None:
-    """Why an answer is no turn to learn."""
-    return format_problem(text) or (None if clean(text) == text.strip() else "thinking that leaked")
 
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "export")
     add = parser.add_argument_group("flags of export.py").add_argument
-    add("--formats", type=lambda text: tuple(text.split(",")), metavar="A,B", help="only these (default: all)")
-    add("--against", action="append", metavar="PATH", help="earlier training data: its turns are left out (repeatable)")
-    add("--rejected-too", action="store_true", default=None, help="also where the duel was not accepted")
+    add("--formats", type=lambda text: tuple(text.split(",")), metavar="A,B",
+        help="only these (default: all)")
+    add("--against", action="append", metavar="PATH",
+        help="earlier training data: its turns are left out (repeatable)")
+    add("--rejected-too", action="store_true", default=None,
+        help="also where the duel was not accepted")
     args = parser.parse_args(argv)
-    return run(config.load(args), cli.options(args), turn_problem)
+    return run(config.load(args), cli.options(args))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,19 @@
 #!/usr/bin/env python3
-"""Sample prompts: agent turns out of trajectories, with their history, their reference and the hidden PR record.
+"""Sample prompts: turns of trajectories, with history, reference and the hidden PR record.
 
-reads   trajectories (--source) and PR records (--prs): the two Hub data sets, or Parquet, JSONL, JSON
+reads   trajectories (--source) and PR records (--prs): Hub data sets, or Parquet, JSONL, JSON
 writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
         commit/<instance_id>.json         Commit, the PR record of every sampled instance
         prompt/_ledger.jsonl              a line a file; oversized and unmatched PRs by name
         commit/_ledger.jsonl              a line a record
 
-  python prompt.py                                   # 2,000 prompts from the Hub; same seed, same files
-  python prompt.py --count 3000                      # 1,000 more, behind the ones that are there
+  python prompt.py                  # 2,000 prompts from the Hub; same seed, same files
+  python prompt.py --count 3000     # 1,000 more, behind the ones that are there
   python prompt.py --source rows.parquet --prs prs.jsonl --count 50
 """
 from codedata import cli, config
 from codedata.llm import Models
-from codedata.sampling.sampler import PromptSampler
-from codedata.sampling.sampler import run as run_prompts
+from codedata.sampling import sampler
 
 
 def main(argv=None) -> int:
@@ -25,15 +24,20 @@ def main(argv=None) -> int:
     add("--split", help="of a Hub data set (default: train)")
     add("--count", type=int, metavar="N", help="prompts in all (default: 2000)")
     add("--seed", type=int, metavar="N", help="of the windows and turns (default: 0)")
-    add("--turns", choices=["random", "first", "last", "all"], help="which assistant turns of a trajectory")
-    add("--max-per-instance", type=int, metavar="N", help="prompts of one PR (default: 1; 0: no limit)")
-    add("--max-chars", type=int, metavar="N", help="the longest history with its reference (default: 200,000)")
-    add("--keep-unmatched", action="store_true", default=None, help="keep prompts whose PR has no record")
-    add("--decontaminate", action="append", metavar="PATH", help="file or folder of a benchmark to keep out")
+    add("--turns", choices=["random", "first", "last", "all"],
+        help="which assistant turns of a trajectory")
+    add("--max-per-instance", type=int, metavar="N",
+        help="prompts of one PR (default: 1; 0: no limit)")
+    add("--max-chars", type=int, metavar="N",
+        help="the longest history with its reference (default: 200,000)")
+    add("--keep-unmatched", action="store_true", default=None,
+        help="keep prompts whose PR has no record")
+    add("--decontaminate", action="append", metavar="PATH",
+        help="file or folder of a benchmark to keep out")
     args = parser.parse_args(argv)
     settings = config.load(args)
     with Models(settings) as models:
-        return run_prompts(PromptSampler(settings), cli.options(args), models)
+        return sampler.run(settings, cli.options(args), models)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Report the duel, and put every judged turn into the bucket of its score.
 
-reads   score/<source>_<order>.json     Score, from validate.py; its field `score` decides, also edited by hand
+reads   score/<source>_<order>.json     Score, from validate.py; an edited `score` counts
         score/_duel.json                the outcome
         answer*/<source>_<order>.json   Answer, looked up by name over all answer directories
         commit/, prompt/, _ledger.jsonl languages, oversized PRs, costs
-writes  report/report.html, report.md   the report, to look through and to read (--mode reference: report_reference/)
+writes  report/report.html, report.md   the report (--mode reference: in report_reference/)
         report/hugePR.md                the oversized PRs that were left out
-        final/, refined/, defeat/       Sample: copies, one in one bucket; written again on every run
+        final/, refined/, defeat/       Sample: copies, each in one bucket; every run updates them
 
   python report.py
-  python report.py --status             # what it would come to
+  python report.py --status             # show the outcome, write nothing
   python report.py --mode reference     # also DUEL_MODE=1
 """
 from codedata import cli, config
@@ -20,7 +20,8 @@ from codedata.report.make_report import run
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "duel")
     add = parser.add_argument_group("flags of report.py").add_argument
-    add("--mode", choices=["king", "reference"], help="whom the challenger was put against (default: king)")
+    add("--mode", choices=["king", "reference"],
+        help="whom the challenger was put against (default: king)")
     args = parser.parse_args(argv)
     return run(config.load(args), cli.options(args))
 

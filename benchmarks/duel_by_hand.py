@@ -25,7 +25,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))   # codedata is not installed
 
 from codedata.progress import table  # noqa: E402
-from codedata.report.make_report import read_turns, worth_of  # noqa: E402
+from codedata.report.make_report import effect_sections, read_turns  # noqa: E402
 from codedata.sampling.pull_requests import fetch_prs  # noqa: E402
 from codedata.store import digest  # noqa: E402
 
@@ -172,7 +172,7 @@ def measure(root: Path) -> dict:
         **{f"better for honest reasons, by the reader: {how}": f"{k} of {len(hidden)}" for how, k in better.items()},
         "score, both orders": f"challenger {whole['challenger_score']}, king {whole['king_score']}: "
                               f"{'accepted' if whole['accepted'] else '; '.join(whole['reasons'])}"}
-    for heading, items in worth_of(settings, turns, ""):
+    for heading, items in effect_sections(settings, turns, ""):
         if heading.startswith("What knowing"):
             figures |= {f"{row[0]}: margin": row[2] for row in items[0][1]}
             figures |= {f"note {i}": text for i, text in enumerate(items[1:], 1)}

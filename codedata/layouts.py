@@ -223,7 +223,15 @@ class Folder(JsonFile):
         """Return {relative path: SHA-256 in hex} of all files but the ignored ones, sorted."""
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         names = {str(path.relative_to(folder)): path for path in paths}
-        return {name: sha256(path) for name, path in names.items() if name not in self.ignored}
+        return {name: _file_sha256(path) for name, path in names.items()
+                if name not in self.ignored}
+
+    def sha256(self, path: Path) -> str:
+        """Return the SHA-256 in hex of a file, or of a folder's digests."""
+        if path.is_file():
+            return _file_sha256(path)
+        digests = orjson.dumps(self.digests(path), option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(digests).hexdigest()
 
     def put(self, path: Path, data) -> os.stat_result:
         """Move the folder `data` to `path`, in one exchange with what is there; return its stat.
@@ -267,12 +275,8 @@ class Folder(JsonFile):
         shutil.rmtree(directory / NEW, ignore_errors=True)
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hex, or for a folder that of its files' digests."""
+def _file_sha256(path: Path) -> str:
     hasher = hashlib.sha256()
-    if path.is_dir():
-        hasher.update(orjson.dumps(Folder().digests(path), option=orjson.OPT_SORT_KEYS))
-        return hasher.hexdigest()
     with open(path, "rb") as file:
         while part := file.read(1 << 20):
             hasher.update(part)

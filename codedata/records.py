@@ -1,6 +1,11 @@
-"""The schema: one frozen record a directory. Reading checks every field and names what is wrong.
+"""Define the schema: one frozen record for each directory.
 
-Keys that a record does not know are left alone on disk: a person may add notes to any record.
+Reading checks every field and names what is wrong. Keys that a record does not know are left as
+they are on disk: a person may add notes to any record.
+
+The entries of a record's lists (Message, Reason, Finding, JudgeVerdict) are TypedDicts, not frozen
+classes: a record may hold thousands of them, they are read and written as they are on disk, and
+they keep the keys that a person or another version has added. parse() checks their keys.
 """
 from __future__ import annotations
 
@@ -9,22 +14,76 @@ import math
 import re
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
+from pathlib import Path
+from typing import TypedDict
 
-from codedata.errors import BrokenRecord
+import orjson
+
+from codedata.bounded import read_bounded
+from codedata.errors import BrokenRecord, Trouble
 from codedata.texts import printable
 
-Message = dict[str, str]   # {"role": …, "content": …}
-Reason = dict[str, str]
-Finding = dict
-Object = dict
+Object = dict    # keys that this schema does not fix
 Seconds = float
-Judgement = dict           # what codedata/duel/panel.py asks for and codedata/duel/scoring.py counts
-METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # what a judge grades
+METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # a judge's grades
 UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
-HOW = ("informed", "hinted", "chosen", "placebo")   # how a challenger is made: [challenger] how
-ORDERS = ("king_first", "reference_first", "challenger_first")                 # whose answer it is shown first
-DUEL = "_duel.json"      # beside the scores: what they come to
+HOW = ("informed", "hinted", "chosen", "placebo")   # ways to make a challenger: [challenger] how
+ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
+ABSENT = None             # default of a Duel's fields that older files lack
+DUEL = "_duel.json"       # the file beside the scores that holds their Duel
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]*\Z")
+
+
+class Message(TypedDict):
+    """Hold a message of a conversation."""
+
+    role: str
+    content: str
+
+
+class Reason(TypedDict):
+    """Hold the reason that a judge gave for a verdict."""
+
+    judge: str
+    order: str
+    reason: str
+
+
+class Finding(TypedDict, total=False):
+    """Hold an injection {side, kind, text}, or a leak {judge, kind, text, why}.
+
+    In a LeakVerdict it is {quote, kind, why}.
+    """
+
+    side: str
+    judge: str
+    kind: str
+    text: str
+    quote: str
+    why: str
+
+
+class JudgeVerdict(TypedDict, total=False):
+    """Hold a judge's verdict on a turn in one order, as codedata/duel/panel.py describes it.
+
+    A person may have edited it: parse() checks judge, order, parse_ok and scores, and of the texts
+    and `attempt` those that are there.
+    """
+
+    judge: str
+    order: str                  # one of ORDERS
+    parse_ok: bool
+    verdict: dict[str, str]     # {metric: the side that won, or "draw"}
+    scores: dict[str, float]    # {metric: 1, 0.5 or 0, the challenger's}; empty without a verdict
+    reason: str
+    raw: str                    # the reply as it came
+    truncated: bool
+    usage: Object               # tokens_in, tokens_out, cost_usd
+    seconds: Seconds
+    error: str                  # why no reply came
+    attempt: int
+    marker: str
+    settings: str
 
 
 @dataclass(frozen=True)
@@ -62,8 +121,9 @@ class Commit:
 
 @dataclass(frozen=True)
 class Answer:
-    """Hold the two answers to one prompt: answer/<source>_<order>.json. A side that is null is not
-    made yet.
+    """Hold the two answers to one prompt: answer/<source>_<order>.json.
+
+    A side that is null is not made yet.
     """
 
     directory = "answer"
@@ -77,8 +137,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Score:
-    """Hold what the judges said of one turn: score/<answer stem>.json. `score` and `metrics` are
-    the challenger's.
+    """Hold the judges' verdicts on one turn: score/<answer stem>.json.
+
+    `score` and `metrics` are the challenger's.
     """
 
     directory = "score"
@@ -89,14 +150,15 @@ class Score:
     score: float | None      # 0..100; null: none could
     metrics: dict[str, float]   # 0..100 each; empty where `score` is null
     reason: str              # the judges' reasons, a line each
-    judges: list[Judgement]  # an entry per judge and order: {judge, order, parse_ok, verdict, scores, raw, …}
-    leaks: list[LeakVerdict] | None = None   # a LeakVerdict of each leak judge, of kings too. Null: nobody was asked
+    judges: list[JudgeVerdict]   # an entry for each judge and order
+    leaks: list[LeakVerdict] | None = None   # from each leak judge, on kings too; null: none asked
 
 
 @lru_cache
 def variant(cls, how: str):
-    """Return the record class of a challenger that was made in another way: variants/<how>/ of
-    Answer, score_<how>/.
+    """Return the record class of a challenger that was made in another way.
+
+    The directory is variants/<how>/ for Answer, and score_<how>/ for Score.
     """
     directory = f"variants/{how}" if cls is Answer else f"{cls.directory}_{how}"
     return type(f"{cls.__name__}_{how}", (cls,), {"directory": directory})
@@ -116,27 +178,27 @@ class AttemptScore(Score):
 
 @dataclass(frozen=True)
 class Attempts:
-    """Hold the attempts of ch.py --refine at one turn, one a line: answer/_attempts/<answer
-    stem>.jsonl.
-    """
+    """Hold the attempts of ch.py --refine at one turn: answer/_attempts/<answer stem>.jsonl."""
 
     directory = "answer/_attempts"
     lines = "attempts"       # the field whose entries are the lines of the file
     instance_id: str
-    attempts: list[Finding]  # {instance_id, challenger, instead_of (digest), score_then}
+    attempts: list[Object]   # {instance_id, challenger, instead_of (digest), score_then}
 
 
 class Probe(Score):
-    """Hold the score of an answer with an attack in it, the "challenger": probe/<answer
-    stem>.<family>.json.
+    """Hold the score of an answer with an attack in it: probe/<answer stem>.<family>.json.
+
+    The attacked answer is the "challenger".
     """
 
     directory = "probe"
 
 
 class Sanity(Score):
-    """Hold the score of a pair whose better side, the "challenger", is known: sanity/<answer
-    stem>.<kind>.json.
+    """Hold the score of a pair whose better side is known: sanity/<answer stem>.<kind>.json.
+
+    The better side is the "challenger".
     """
 
     directory = "sanity"
@@ -144,8 +206,9 @@ class Sanity(Score):
 
 @dataclass(frozen=True)
 class Sample:
-    """Hold a judged turn as it is exported: final/<answer stem>.json and its neighbours. Edit
-    answer/ or score/.
+    """Hold a judged turn as it is exported: final/<answer stem>.json and its neighbours.
+
+    These are copies: edit answer/ or score/ instead.
     """
 
     instance_id: str
@@ -156,8 +219,8 @@ class Sample:
     score: float             # 0..100, the challenger's
     metrics: dict[str, float]
     reasons: list[Reason]    # {judge, order, reason}, one for each verdict that gives one
-    injections: list[Finding]       # what speaks to a judge: {side, kind, text}. Keeps a turn out of final/
-    leaks: list[Finding] | None = None   # what the challenger cannot know: {judge, kind, text, why}. Null: no PR record
+    injections: list[Finding]   # passages that address a judge; they keep a turn out of final/
+    leaks: list[Finding] | None = None   # what the challenger cannot know; null: no PR record
 
 
 class Final(Sample):
@@ -167,15 +230,148 @@ class Final(Sample):
 
 
 class Refined(Sample):
-    """It wins often."""
+    """Hold a turn that the challenger wins often."""
 
     directory = "refined"
 
 
 class Defeat(Sample):
-    """It does not."""
+    """Hold a turn that the challenger does not win often."""
 
     directory = "defeat"
+
+
+BUCKETS = (Final, Refined, Defeat)   # from the best to the worst
+
+
+class Share(TypedDict):
+    """Hold a share or another figure with its 95 % interval and the number of observations."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class JudgeStatistics(TypedDict, total=False):
+    """Hold the figures of codedata/duel/judge_stats.py on one judge."""
+
+    changes_with_order: Share | None
+    prefers_first: Share | None
+    prefers_longer: Share | None
+    calls: dict[str, int]
+    kin_of: list[str]                  # sides that a model of the judge's family answered for
+    beside_the_others: Object | None   # {own, others, difference}, against the unrelated judges
+
+
+class PanelStatistics(TypedDict, total=False):
+    """Hold the figures of codedata/duel/judge_stats.py on a panel."""
+
+    judges: dict[str, JudgeStatistics]
+    alpha: dict[str, float | None]     # Krippendorff's alpha of each metric
+    effective_votes: float | None
+
+
+@dataclass(frozen=True)
+class JudgeResult:
+    """Hold the scores of one judge over all turns: an entry of Duel.judges."""
+
+    score: float | None        # 0..100
+    parse_rate: float | None   # share of the turns, 0..1, on which it has a verdict
+    metrics: dict[str, float]
+    model: str
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Hold the outcome of a duel: score/_duel.json.
+
+    Fields that default to ABSENT are not in the files of earlier versions. Export goes without
+    them; a report needs all of them.
+    """
+
+    raw: Object                   # the file's content, with keys that are no fields
+    mode: str                     # "king" or "reference": whom the challenger was put against
+    order: str                    # "both" or "king_first"
+    accepted: bool
+    reasons: list[str]            # why it was not accepted
+    judges: dict[str, JudgeResult]
+    challenger_score: float | None
+    rival_score: float | None     # in the file: `king_score` or `reference_score`
+    margin: float | None          # in points, like the scores; null: too little could be read
+    lcb: float | None             # lower confidence bound of the mean lead, -0.5..0.5
+    turns: int
+    win_margin: float             # the least margin to be accepted
+    gate_alpha: float             # the quantile that is the bound
+    resamples: int
+    lcb_turn: float | None = ABSENT
+    lcb_cluster: float | None = ABSENT
+    interval: list[float] | None = ABSENT    # 95 % interval of the margin, in points
+    classic: Object | None = ABSENT          # the numbers that the order king_first would give
+    metrics: dict[str, float] = ABSENT
+    panel: PanelStatistics = ABSENT
+    bootstrap: str = ABSENT
+    verdicts: str = ABSENT                   # digest of the verdicts that it was decided on
+    turns_parsed: int = ABSENT               # every judge of the panel has a verdict
+    turns_judged: int = ABSENT               # at least one judge has a verdict
+    turns_left: int = ABSENT                 # not judged yet
+    missing_answers: int = ABSENT            # answer records without both sides
+    instances: int = ABSENT
+    seed: int = ABSENT
+    min_turns: int = ABSENT
+    bootstrap_resamples: int = ABSENT
+    parsed_frac: float = ABSENT              # turns_parsed / turns
+    min_valid_turn_frac: float = ABSENT
+    min_instances: int = 0
+
+    @property
+    def models(self) -> set[str]:
+        """Return the models of its judges."""
+        return {judge.model for judge in self.judges.values()}
+
+    @classmethod
+    def read(cls, path: Path, mode: str, todo: str, complete: bool = True) -> Duel:
+        """Return the outcome in a file. Raise FileNotFoundError, or Trouble where it is broken.
+
+        With `complete` every field has to be there, and of its kind.
+        """
+        try:
+            duel = cls.of(orjson.loads(read_bounded(path)))
+            if duel.mode != mode:
+                raise ValueError(f"`mode` is {duel.mode!r}, not {mode!r}")
+            if complete:
+                _check_kinds(cls, duel.raw, mode)
+                for judge in duel.raw["judges"].values():
+                    _check_kinds(JudgeResult, judge)
+                if duel.order not in ("both", "king_first") or not duel.judges:
+                    raise ValueError("it has no judges, or their order is none")
+            return duel
+        except (ValueError, KeyError, TypeError, AttributeError) as e:
+            fault = f"`{e.args[0]}` is missing" if isinstance(e, KeyError) else e
+            raise Trouble(f"is not the outcome of a duel: {fault}", str(path), todo) from e
+
+    @classmethod
+    def of(cls, raw: Object) -> Duel:
+        """Return the record of a file's content. An error names what is missing or no number."""
+        if not isinstance(raw, dict):
+            raise ValueError(f"it is {_kind(raw)}, not an object")
+        values = {**raw, "raw": raw, "rival_score": raw[f"{raw['mode']}_score"], "judges": {
+            name: JudgeResult(judge["score"], judge["parse_rate"], judge.get("metrics", {}),
+                              judge.get("model", name)) for name, judge in raw["judges"].items()}}
+        for key in ("margin", "lcb", "challenger_score", "rival_score"):
+            if values["margin"] is not None and not isinstance(values[key], (int, float)):
+                raise ValueError(f"`{key}` is {values[key]!r}, not a number")
+        return cls(**{field.name: values[field.name] for field in fields(cls)
+                      if field.name in values or field.default is MISSING})
+
+
+def _check_kinds(cls, raw: Object, mode: str = "") -> None:
+    """Raise an error that names a field of `cls` that is missing, or of another kind."""
+    for field in fields(cls):
+        key = field.name.replace("rival", mode)
+        kinds = tuple(_KINDS[kind.partition("[")[0]] for kind in field.type.split(" | "))
+        if key not in ("raw", "min_instances") and not isinstance(raw[key], kinds):
+            raise ValueError(f"`{key}` is {raw[key]!r}")
 
 
 @dataclass(frozen=True)
@@ -189,7 +385,7 @@ class Environment:
     base_commit: str         # where the history in the image ends
     base_image: str          # what the install script starts from
     image_name: str          # what is installed in it; "": no image was made
-    status: str              # success | max_iteration | tool_stop | error. Only the first is used by later stages
+    status: str              # success | max_iteration | tool_stop | error; later stages: success
     install_script: str      # bash, in the source's folder, with the network
     test_script: str         # bash, in the source's folder, without it
     summary: str             # what was found out, for people
@@ -198,7 +394,7 @@ class Environment:
     error: str               # which check failed, and why; "" on success
     test_case_result: list[Object]   # {name, status}: passed | failed | error | skipped
     flaky: list[str]         # names of tests that differed between runs
-    verified: Object         # what the verification saw: runs, shares passed and collected, healthy, image
+    verified: Object         # runs, shares passed and collected, healthy, image: from verification
     usage: Object            # calls, tokens and cost of the agent
     seconds: Seconds         # of all of it
 
@@ -210,8 +406,9 @@ class Environment:
 
 @dataclass(frozen=True)
 class Fact:
-    """Hold a text that a turn and a pull request share and the conversation has not shown
-    (codedata/leak/facts.py).
+    """Hold a text that a turn shares with a pull request and the conversation has not shown.
+
+    codedata/leak/facts.py finds them.
     """
 
     kind: str                # path | name | test | literal | line | code | anchor
@@ -225,7 +422,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class LeakVerdict:
-    """Hold what one leak judge said of one turn: in answer*/_leaks/ and in score/."""
+    """Hold the verdict of one leak judge on one turn: in answer*/_leaks/ and in score/."""
 
     judge: str
     side: str                # challenger | king: a blind turn, by which false alarms are measured
@@ -241,8 +438,7 @@ class LeakVerdict:
 
 
 def text_problem(value: str) -> str | None:
-    """Return why a text cannot be stored or sent (NUL byte, lone surrogate), or None where it can.
-    """
+    """Return why a text cannot be stored or sent (NUL byte, lone surrogate), or else None."""
     if "\x00" in value:
         return "has a NUL byte"
     if value.isascii():
@@ -255,29 +451,35 @@ def text_problem(value: str) -> str | None:
 
 
 def storable(value):
-    """Return a value made of texts without NUL bytes and half characters, which cannot be sent or
-    stored.
+    """Return a JSON value whose texts have no NUL bytes and half characters.
+
+    Those cannot be sent or stored.
     """
     if isinstance(value, str):
         return value.replace("\x00", "�").encode("utf-8", "replace").decode()
     if isinstance(value, list):
         return [storable(entry) for entry in value]
-    return {key: storable(entry) for key, entry in value.items()} if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return {key: storable(entry) for key, entry in value.items()}
+    return value
 
 
 def safe_name(name: str) -> bool:
-    """True where an id may be a file name: up to 200 of [A-Za-z0-9._-], not starting with a dot or
-    an underscore.
+    """Return whether an id may be a file name.
+
+    It is up to 200 of [A-Za-z0-9._-], and does not start with a dot or an underscore.
     """
     return len(name) <= 200 and bool(SAFE_NAME.match(name))
 
 
 def parse(cls, data, where: str, todo: str = ""):
-    """`data` as a record of `cls`, or BrokenRecord with every fault of it in one sentence."""
+    """Return `data` as a record of `cls`. BrokenRecord names every fault of it in one sentence."""
     article = "an" if cls.__name__[0] in "AEIOU" else "a"
     if not isinstance(data, dict):
-        raise BrokenRecord(f"is not {article} {cls.__name__}: it is {_kind(data)}, not an object.", where, todo)
-    faults, values = [], {}
+        raise BrokenRecord(f"is not {article} {cls.__name__}: it is {_kind(data)}, not an object.",
+                           where, todo)
+    faults = []
+    values = {}
     for field in fields(cls):
         if field.name not in data:
             if field.default is MISSING:
@@ -287,13 +489,14 @@ def parse(cls, data, where: str, todo: str = ""):
         if fault := _CHECKS[field.type](value):
             faults.append(f"`{field.name}` {fault}")
     if faults:
-        raise BrokenRecord(f"is not {article} {cls.__name__}: {', '.join(faults)}.", where, todo)
+        raise BrokenRecord(f"is not {article} {cls.__name__}: {', '.join(faults)}.", where,
+                           todo)
     return cls(**values)
 
 
 def _kind(value) -> str:
-    return {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}.get(
-        type(value), "a number")
+    return {dict: "an object", list: "a list", str: "a text", bool: "a truth value",
+            type(None): "null"}.get(type(value), "a number")
 
 
 def _text(value):
@@ -311,14 +514,15 @@ def _optional_text(value):
 def _texts(value):
     if not isinstance(value, list):
         return f"is {_kind(value)}, not a list of texts"
-    return next((f"[{i}] {fault}" for i, item in enumerate(value) if (fault := _text(item))), None)
+    return next((f"[{i}] {fault}" for i, text in enumerate(value) if (fault := _text(text))), None)
 
 
 def _messages(value):
     if not isinstance(value, list):
         return f"is {_kind(value)}, not a list of messages"
-    try:   # one look at all of it together; only where that finds something, which message it is
-        if all(len(m) == 2 for m in value) and not text_problem("".join([m["role"] + m["content"] for m in value])):
+    try:   # all texts are checked at once, which is fast; only a fault is looked for one by one
+        if all(len(m) == 2 for m in value) and not text_problem(
+                "".join([m["role"] + m["content"] for m in value])):
             return None
     except (TypeError, KeyError):
         pass
@@ -342,7 +546,9 @@ def _is_number(value) -> bool:
 
 
 def _percent(value):
-    return None if value is None or (_is_number(value) and 0 <= value <= 100) else "is not a number from 0 to 100"
+    if value is None or (_is_number(value) and 0 <= value <= 100):
+        return None
+    return "is not a number from 0 to 100"
 
 
 def _score(value):
@@ -350,15 +556,17 @@ def _score(value):
 
 
 def _reasons(value):
-    texts = [text for entry in value if isinstance(entry, dict) for text in entry.values()] if isinstance(
-        value, list) else []
-    return None if isinstance(value, list) and len(texts) == 3 * len(value) and all(
-        isinstance(text, str) for text in texts) else "is not a list of {judge, order, reason}"
+    if not _objects(value):
+        texts = [text for entry in value for text in entry.values()]
+        if len(texts) == 3 * len(value) and all(isinstance(text, str) for text in texts):
+            return None
+    return "is not a list of {judge, order, reason}"
 
 
 def _objects(value):
-    return None if isinstance(value, list) and all(isinstance(entry, dict) for entry in value) else (
-        "is not a list of objects")
+    if isinstance(value, list) and all(isinstance(entry, dict) for entry in value):
+        return None
+    return "is not a list of objects"
 
 
 def _object(value):
@@ -383,7 +591,8 @@ def _verdicts(value):
             findings = parse(LeakVerdict, entry, f"[{i}]").findings
         except BrokenRecord as e:
             return f"[{i}] {e.what}"
-        if not all(isinstance(one.get(key), str) for one in findings for key in ("quote", "kind", "why")):
+        if not all(isinstance(one.get(key), str) for one in findings
+                   for key in ("quote", "kind", "why")):
             return f"[{i}].findings is not a list of {{quote, kind, why}}"
     return None
 
@@ -411,15 +620,19 @@ def _judgements(value):
         if type(entry.get("attempt", 1)) is not int:
             return f"[{i}].attempt is {_kind(entry['attempt'])}, not a whole number"
         scores = entry.get("scores")
-        if entry["parse_ok"] and not (isinstance(scores, dict) and scores.keys() == set(METRICS) and all(
-                _is_number(score) and score in (0, 0.5, 1) for score in scores.values())):
+        if entry["parse_ok"] and not (
+                isinstance(scores, dict) and scores.keys() == set(METRICS)
+                and all(_is_number(score) and score in (0, 0.5, 1) for score in scores.values())):
             return f"[{i}].scores does not hold 0, 0.5 or 1 for each of {', '.join(METRICS)}"
     return None
 
 
-_CHECKS = {"str": _text, "int": _int, "bool": _bool, "float": _score, "float | None": _percent,
-           "str | None": _optional_text, "list[str]": _texts, "list[Message]": _messages, "list[Reason]": _reasons,
-           "list[Finding]": _objects, "list[Object]": _objects, "Object": _object, "Seconds": _seconds,
-           "list[Finding] | None": _optional_objects, "list[LeakVerdict] | None": _verdicts,
-           "list[LeakVerdict]": _verdicts,
-           "dict[str, float]": _percents, "list[Judgement]": _judgements}
+_CHECKS = {
+    "str": _text, "int": _int, "bool": _bool, "float": _score, "float | None": _percent,
+    "str | None": _optional_text, "list[str]": _texts, "list[Message]": _messages,
+    "list[Reason]": _reasons, "list[Finding]": _objects, "list[Object]": _objects,
+    "Object": _object, "Seconds": _seconds, "list[Finding] | None": _optional_objects,
+    "list[LeakVerdict] | None": _verdicts, "list[LeakVerdict]": _verdicts,
+    "dict[str, float]": _percents, "list[JudgeVerdict]": _judgements}
+_KINDS = {"str": str, "bool": bool, "int": int, "float": (int, float), "None": type(None),
+          "list": list, "dict": dict, "Object": dict, "PanelStatistics": dict}

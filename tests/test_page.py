@@ -1,7 +1,7 @@
-"""The page of a duel, in a real browser: what it says, what it never runs, and how it is used without a mouse.
+"""Test the page of a duel in a real browser: its texts, that nothing hostile runs, use without a mouse.
 
-Rows and records are made here; what hostile hands could put into them is put into every field. The tests marked
-`chromium` open the page in a headless Chromium, found by name.
+Rows and records are made here; what hostile hands could put into them is put into every field. The
+tests marked `chromium` open the page in a headless Chromium, found by name.
 """
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ from codedata.duel.scoring import turn_score
 from codedata.llm.costs import Cost
 from codedata.page import charts
 from codedata.page.builder import build, pack, visible
-from codedata.records import METRICS, Answer, Score
+from codedata.records import METRICS, Answer, Duel, Score
 from codedata.report import html_page
+from codedata.report.content import ReportContent
 from codedata.report.turn_rows import TurnRow
-from codedata.report.verdict_codes import letters
-from codedata.settings import EMBEDDED_MODEL, ReportSettings, Settings
+from codedata.report.verdict_codes import verdict_codes
+from codedata.settings import EMBEDDED_MODEL, ReportSettings
 
 PANEL = ["org/judge-a", "org/judge-b", "judge-c"]
 BOTH = ("king_first", "challenger_first")
@@ -47,11 +48,13 @@ SHOWN = ("<script>hacked(1)</script></script><script>hacked(2)</script><!--<scri
          "NUL␀ ESC␛ half\ufffd zero⟨U+200B⟩width tag⟨U+E0041⟩ 😀👩\u200d👩\u200d👧 العربية")
 
 
-# made by hand --------------------------------------------------------------------------------------------------------
+# made by hand -------------------------------------------------------------------------------------
 
 def entry(judge: str, order: str, scores: list, **fields) -> dict:
-    return {"judge": judge, "order": order, "parse_ok": bool(scores), "raw": "{…}", "reason": "because", "error": "",
-            "scores": dict(zip(METRICS, scores, strict=True)) if scores else {}, "seconds": 2.5, "attempt": 1,
+    return {"judge": judge, "order": order, "parse_ok": bool(scores), "raw": "{…}",
+            "reason": "because", "error": "",
+            "scores": dict(zip(METRICS, scores, strict=True)) if scores else {}, "seconds": 2.5,
+            "attempt": 1,
             "usage": {"tokens_in": 100, "tokens_out": 20, "cost_usd": 0.01}, **fields}
 
 
@@ -74,16 +77,20 @@ def a_turn(i: int) -> tuple[TurnRow, Answer, Score]:
     repo = f"org/repo-{i % 7}"
     row = TurnRow(name, draw.choice(("python", "go", "c")), meant.score, meant.metrics,
               styles=(draw.choice(("explore", "edit")), draw.choice(("edit", "test"))),
-              repeats=("king", "challenger")[:i % 3] if i % 4 == 1 else (), injections=(), bucket=bucket(meant.score),
-              instance_id=f"org__repo-{i}", repo=repo, commands=commands, verdicts=letters(judges, PANEL, "both"),
+              repeats=("king", "challenger")[:i % 3] if i % 4 == 1 else (), injections=(),
+                  bucket=bucket(meant.score),
+              instance_id=f"org__repo-{i}", repo=repo, commands=commands,
+                  verdicts=verdict_codes(judges, PANEL, "both"),
               is_edited=i % 20 == 0, files=(f"answer/{name}.json", f"score/{name}.json"))
-    messages = [{"role": "system", "content": "You are an agent."}, {"role": "user", "content": f"task {i}"},
+    messages = [{"role": "system", "content": "You are an agent."},
+                {"role": "user", "content": f"task {i}"},
                 {"role": "assistant", "content": "THOUGHT: I look.\n\n```bash\nls\n```"},
                 {"role": "user", "content": f"file_{i}.py\n" * 200}]
     texts = [f"THOUGHT: {side} {i}.\n\n```bash\n{command}\n```\nDone." for side, command in
              zip(("king", "challenger"), commands, strict=True)]
     return row, Answer(row.instance_id, messages, f"THOUGHT: reference {i}", *texts), Score(
-        row.instance_id, f"{name}.json", "king", meant.score is not None, meant.score, meant.metrics, "", judges)
+        row.instance_id, f"{name}.json", "king", meant.score is not None, meant.score,
+        meant.metrics, "", judges)
 
 
 def bucket(score: float | None) -> str:
@@ -93,19 +100,27 @@ def bucket(score: float | None) -> str:
 def a_duel(names: list[str] = PANEL, **fields) -> dict:
     """_duel.json of an accepted challenger."""
     metrics = dict.fromkeys(METRICS, 60.0)
-    judges = {name: {"score": 60.0, "metrics": metrics, "parse_rate": 0.97, "model": name} for name in names}
-    return {"mode": "king", "order": "both", "challenger_score": 60.0, "king_score": 40.0, "margin": 20.0, "lcb": 0.08,
-            "lcb_turn": 0.09, "lcb_cluster": 0.08, "interval": [15.5, 24.25], "bootstrap": "cluster", "instances": 55,
-            "parsed_frac": 0.9, "accepted": True, "reasons": [], "win_margin": 2.0, "gate_alpha": 0.05, "seed": 0,
-            "min_valid_turn_frac": 0.5, "min_turns": 5, "resamples": 500, "turns": 60, "turns_parsed": 54,
-            "turns_judged": 60, "metrics": metrics, "judges": judges, "classic": None, "panel": {}, **fields}
+    judges = {name: {"score": 60.0, "metrics": metrics, "parse_rate": 0.97, "model": name}
+              for name in names}
+    return {"mode": "king", "order": "both", "challenger_score": 60.0, "king_score": 40.0,
+            "margin": 20.0, "lcb": 0.08,
+            "lcb_turn": 0.09, "lcb_cluster": 0.08, "interval": [15.5, 24.25],
+            "bootstrap": "cluster", "instances": 55,
+            "parsed_frac": 0.9, "accepted": True, "reasons": [], "win_margin": 2.0,
+            "gate_alpha": 0.05, "seed": 0,
+            "min_valid_turn_frac": 0.5, "min_turns": 5, "resamples": 500, "turns": 60,
+            "turns_parsed": 54,
+            "turns_judged": 60, "metrics": metrics, "judges": judges, "classic": None, "panel": {},
+            **fields}
 
 
-def a_page(turns: list, duel: dict | None = None, detail_turns: int = 1000, **arguments) -> bytes:
+def a_page(turns: list, duel: dict | None = None, detail_turns: int = 1000, **content) -> bytes:
     records = {row.name: (answer, score) for row, answer, score in turns}
-    settings = Settings(report=ReportSettings(detail_turns=detail_turns))
-    return html_page.html(settings, duel or a_duel(), [row for row, _, _ in turns], read=records.__getitem__,
-                     **{"costs": COSTS, "counts": COUNTS, **arguments})
+    given = {"costs": COSTS, "counts": COUNTS, "sections": [], "trials": [], "refined": [],
+             **content}
+    return html_page.html(
+        ReportContent(Duel.of(duel or a_duel()), [row for row, _, _ in turns], **given),
+                          ReportSettings(detail_turns=detail_turns), records.__getitem__)
 
 
 TURNS = [a_turn(i) for i in range(60)]
@@ -127,7 +142,7 @@ def block_of(html: bytes, name: str):
     return json.loads(zlib.decompress(base64.b64decode(text)))
 
 
-# the builder ---------------------------------------------------------------------------------------------------------
+# the builder --------------------------------------------------------------------------------------
 
 def test_the_same_page_twice_byte_for_byte():
     assert a_page(TURNS) == a_page(TURNS)
@@ -138,7 +153,8 @@ def test_the_policy_lets_one_script_run_and_nothing_be_fetched():
     policy = htmllib.unescape(re.search(r'Security-Policy" content="(.*?)"', html)[1])
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
-    for kind, found in (("script", re.findall(r'<script type="module">(.*?)</script>', html, re.DOTALL)),
+    for kind, found in (("script",
+                         re.findall(r'<script type="module">(.*?)</script>', html, re.DOTALL)),
                         ("style", re.findall(r"<style>(.*?)</style>", html, re.DOTALL))):
         assert len(found) == 1
         digest = base64.b64encode(hashlib.sha256(found[0].encode()).digest()).decode()
@@ -150,10 +166,14 @@ def test_no_address_but_that_of_files_beside_it():
     html = a_page(TURNS[:2]).decode()
     assert not re.findall(r"""(?:src|href|action|url)\s*=\s*["']?(?!data:,)[a-z/]""", re.sub(
         r"<script type=\"text/plain\".*?</script>", "", html))
-    assert "http://" not in html and "https://" not in html and "@import" not in html and "url(" not in html
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "@import" not in html
+    assert "url(" not in html
 
 
-@pytest.mark.parametrize("script, style", [("x = '</script>'", ""), ("// <!--", ""), ("", "p {content: '</style'}")])
+@pytest.mark.parametrize("script, style",
+                         [("x = '</script>'", ""), ("// <!--", ""), ("", "p {content: '</style'}")])
 def test_a_script_that_would_end_itself_is_refused(script, style):
     with pytest.raises(ValueError, match="would end it early"):
         build("t", {}, script=script, style=style)
@@ -168,7 +188,8 @@ def test_names_of_parts_are_plain():
 def test_what_is_not_seen_is_shown():
     assert visible(HOSTILE) == SHOWN
     assert visible("a\tb\nc\r\nd\re\x7f\x85\ufeff\uffff") == "a\tb\nc\nd␍e␡⟨U+0085⟩⟨U+FEFF⟩⟨U+FFFF⟩"
-    assert visible({"k\x00": ["\u202e", 1, 0.5, None, True, ("x",)]}) == {"k␀": ["⟨U+202E⟩", 1, 0.5, None, True, ["x"]]}
+    assert visible({"k\x00": ["\u202e", 1, 0.5, None, True, ("x",)]}) == {
+        "k␀": ["⟨U+202E⟩", 1, 0.5, None, True, ["x"]]}
     for harmless in ("", "häßlich", "日本語", "👨‍👩‍👧‍👦 ❤️", "a\tb\nc", "नमस्ते", "ﷺ"):
         assert visible(harmless) is harmless
 
@@ -186,15 +207,18 @@ def test_a_block_says_its_size_before_it_is_built_in():
     assert len(packed) < 1000 and packed in build("t", {}, script="", blocks={"b": packed})
 
 
-# charts --------------------------------------------------------------------------------------------------------------
+# charts -------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("draw", [charts.columns, charts.bars])
 def test_charts_hold_shapes_and_texts_and_nothing_else(draw):
     series = [charts.Series(HOSTILE, "final", [1, None]), charts.Series("z", "draw", [7, 8])]
     svg = draw(HOSTILE, [HOSTILE, "b"], series)
-    assert set(re.findall(r"<(\w+)", svg)) <= {"svg", "g", "rect", "path", "circle", "text", "title"}
-    assert set(re.findall(r' ([\w:-]+)="', svg)) <= {"class", "viewBox", "x", "y", "width", "height", "rx", "ry", "d",
-                                                    "cx", "cy", "r", "transform", "role", "aria-label"}
+    assert set(re.findall(r"<(\w+)", svg)) <= {"svg", "g", "rect", "path", "circle", "text",
+                                               "title"}
+    assert set(re.findall(r' ([\w:-]+)="', svg)) <= {"class", "viewBox", "x", "y", "width",
+                                                     "height", "rx", "ry", "d",
+                                                    "cx", "cy", "r", "transform", "role",
+                                                     "aria-label"}
     assert "hacked(1)" in svg and visible(svg) == svg
 
 
@@ -212,7 +236,7 @@ def test_charts_without_anything_to_draw():
     assert "<svg" in charts.bars("t", ["a"], [charts.Series("s", "draw", [None])])
 
 
-# what goes into the page ---------------------------------------------------------------------------------------------
+# what goes into the page --------------------------------------------------------------------------
 
 @pytest.mark.parametrize("first, second, order, expected", [
     ([1, 1, 0, 0.5, 0], [1, 0, 0, 0.5, 0.5], "both", "ctrdt"),
@@ -225,21 +249,24 @@ def test_charts_without_anything_to_draw():
 def test_letters_of_a_judge(first, second, order, expected):
     judges = [entry("a", "king_first", first), entry("a", "challenger_first", second),
               entry("gone", "king_first", [1] * 5)]
-    assert letters(judges, ["a", "b"], order) == (expected, "-----")
+    assert verdict_codes(judges, ["a", "b"], order) == (expected, "-----")
 
 
 def test_letters_say_what_the_score_says():
     values = {"c": 1, "r": 0, "d": 0.5, "t": 0.5}
     for row, _, score in TURNS:
-        said = {name: [values[letter] for letter in said] for name, said in zip(PANEL, row.verdicts, strict=True)
+        said = {name: [values[letter] for letter in said] for name,
+                said in zip(PANEL, row.verdicts, strict=True)
                 if "-" not in said}
         meant = turn_score(score.judges, PANEL).by_judge
         assert said == {name: list(scores.values()) for name, scores in meant.items()}
 
 
 @pytest.mark.parametrize("kinds, n, expected", [
-    ("a" * 10, 3, {"a": 3}), ("a" * 10 + "b" * 2, 6, {"a": 4, "b": 2}), ("aaabbbccc", 3, {"a": 1, "b": 1, "c": 1}),
-    ("a" * 5 + "b", 100, {"a": 5, "b": 1}), ("aab", 0, {}), ("", 5, {}), ("a" * 100 + "b" * 50 + "c" * 3, 33,
+    ("a" * 10, 3, {"a": 3}), ("a" * 10 + "b" * 2, 6, {"a": 4, "b": 2}),
+    ("aaabbbccc", 3, {"a": 1, "b": 1, "c": 1}),
+    ("a" * 5 + "b", 100, {"a": 5, "b": 1}), ("aab", 0, {}), ("", 5, {}),
+    ("a" * 100 + "b" * 50 + "c" * 3, 33,
                                                                       {"a": 15, "b": 15, "c": 3}),
 ])
 def test_turns_in_full_are_spread_evenly(kinds, n, expected):
@@ -255,50 +282,62 @@ def test_as_many_turns_in_full_as_asked_for():
     html = a_page(TURNS, detail_turns=6)
     names = re.findall(rb'id="block-turn-(\d+)"', html)
     kinds = Counter(ROWS[int(i)].bucket for i in names)
-    assert len(names) == 6 == data_of(html)["n_details"] and max(kinds.values()) - min(kinds.values()) <= 1
+    assert len(names) == 6 == data_of(html)["n_details"] and max(kinds.values()) - min(
+        kinds.values()) <= 1
 
 
 def test_turns_in_full_stop_where_the_page_would_grow_too_large():
     noise = base64.b64encode(random.Random(0).randbytes(600_000)).decode()
-    turns = [(row, Answer("i", [{"role": "user", "content": noise}], ""), score) for row, _, score in TURNS]
+    turns = [(row, Answer("i", [{"role": "user", "content": noise}], ""), score) for row, _,
+             score in TURNS]
     html = a_page(turns)
     kept = [int(i) for i in re.findall(rb'id="block-turn-(\d+)"', html)]
-    assert 20 < data_of(html)["n_details"] == len(kept) < 30 and len(html) < html_page.DETAIL_BYTES + 1e6
+    assert 20 < data_of(html)["n_details"] == len(kept) < 30 and len(
+        html) < html_page.DETAIL_BYTES + 1e6
     assert 5 < sum(i < 30 for i in kept) < 20
 
 
 def test_a_turn_whose_verdicts_were_edited_by_hand_is_shown():
     row, answer, score = a_turn(1)
     for judge in score.judges:
-        judge.update(raw=None, reason=["x"], usage="none", seconds="soon", error=None, attempt=None, truncated=1)
+        judge.update(raw=None, reason=["x"], usage="none", seconds="soon", error=None, attempt=None,
+                     truncated=1)
     score.judges.append({"judge": "gone", "order": "king_first", "parse_ok": False})
     full = block_of(a_page([(row, answer, score)]), "turn-0")
-    assert full["judges"][0]["raw"] == "" and full["judges"][0]["reason"] == "['x']" and len(full["judges"]) == 7
+    assert full["judges"][0]["raw"] == "" and full["judges"][0]["reason"] == "['x']" and len(
+        full["judges"]) == 7
 
 
-# in the browser ------------------------------------------------------------------------------------------------------
+# in the browser -----------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
 def chromium():
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+                None)
     if not path:
         pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the extra `dev`)")
+    sync_api = pytest.importorskip("playwright.sync_api",
+                                   reason="playwright is not installed (the extra `dev`)")
     with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, chromium_sandbox=False, args=["--disable-dev-shm-usage"])
+        browser = play.chromium.launch(executable_path=path, chromium_sandbox=False,
+                                       args=["--disable-dev-shm-usage"])
         yield browser
         browser.close()
 
 
 @pytest.fixture
 def show(chromium, tmp_path):
-    """show(html, hash, width=…, scheme=…): the page, open. At the end nothing may have gone wrong or out in any."""
+    """show(html, hash, width=…, scheme=…): the page, open. At the end nothing may have gone wrong
+    or out in any.
+    """
     contexts, wrong = [], []
 
-    def opened(html: bytes, anchor: str = "", width: int = 1300, scheme: str = "light", height: int = 900):
+    def opened(html: bytes, anchor: str = "", width: int = 1300, scheme: str = "light",
+               height: int = 900):
         file = tmp_path / f"{hashlib.sha256(html).hexdigest()[:12]}.html"
         file.write_bytes(html)
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        context = chromium.new_context(viewport={"width": width, "height": height},
+                                       color_scheme=scheme)
         contexts.append(context)
         context.add_init_script("globalThis.hacked = n => { console.error('hacked', n); };"
                                 "addEventListener('securitypolicyviolation', e => console.error(e.violatedDirective));")
@@ -306,7 +345,8 @@ def show(chromium, tmp_path):
         tab.on("console", lambda message: wrong.append(message.text))
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
-        tab.on("request", lambda request: request.url.split("#")[0] == file.as_uri() or request.url.startswith("data:")
+        tab.on("request", lambda request: request.url.split("#")[0] == file.as_uri()
+               or request.url.startswith("data:")
                or wrong.append(f"asked for {request.url}"))
         tab.goto(file.as_uri() + anchor)
         wait(tab, "performance.getEntriesByName('ready').length > 0 || !!document.querySelector('[role=alert]')")
@@ -320,7 +360,9 @@ def show(chromium, tmp_path):
 
 
 def wait(tab, expression: str) -> None:
-    """Till it is true in the page. (Playwright's own way to wait compiles a text, which the page refuses.)"""
+    """Till it is true in the page. (Playwright's own way to wait compiles a text, which the page
+    refuses.)
+    """
     eventually(lambda: tab.evaluate(expression))
 
 
@@ -387,28 +429,34 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
     finding = {"kind": bad("kind"), "side": "challenger", "text": bad("evidence")}
     scores = [entry(judge, "king_first", [1, 1, 0, 0, 0.5], raw=bad("raw"), reason=bad("reason")),
               entry(judge, "challenger_first", [], raw=bad("unread"), error=bad("error"))]
-    row = TurnRow(bad("name"), bad("language"), 70.0, dict.fromkeys(METRICS, 70.0), (bad("step"), bad("other step")),
+    row = TurnRow(bad("name"), bad("language"), 70.0, dict.fromkeys(METRICS, 70.0),
+                  (bad("step"), bad("other step")),
               (bad("repeats"),), (finding,), "final", bad("instance"), bad("repo"),
-              (bad("king's command"), bad("challenger's command")), letters(scores, [judge], "king_first"),
+              (bad("king's command"), bad("challenger's command")),
+                  verdict_codes(scores, [judge], "king_first"),
               (bad("file") + "/x", "score/x"), is_edited=True)
     fence = "\n\n```" + bad("fence") + "\n" + bad("code") + "\n```\n" + bad("behind")
-    answer = Answer("i", [{"role": bad("role"), "content": bad("content") + fence}], bad("reference"),
+    answer = Answer("i", [{"role": bad("role"), "content": bad("content") + fence}],
+                    bad("reference"),
                     bad("king") + fence, bad("challenger") + fence)
-    duel = a_duel([judge], order="king_first", accepted=False, reasons=[bad("why")], panel=statistics(
+    duel = a_duel([judge], order="king_first", accepted=False, reasons=[bad("why")],
+                  panel=statistics(
         [JudgedTurn("i", scores, 5)], [judge], {judge: [bad("kin")]}, "king_first"))
     html = a_page([(row, answer, Score("i", "x", "king", True, 70.0, {}, bad("x"), scores))], duel,
                   counts=[(bad("count"), bad("number"))], detail_turns=detail_turns,
                   costs=[Cost(bad("stage"), bad("model"), 1, 1, 1, 1.0, 1.0, 0)],
-                  notes=[(bad("heading"), [bad("line")])])
+                  sections=[(bad("heading"), [bad("line")])], trials=[bad("trial")])
     tab = show(html)
     tab.click("tr[data-at='0']")
     tab.wait_for_selector("#reader[open]")
     tab.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     tab.wait_for_timeout(100)
     said = text_of(tab, "main") + text_of(tab, "#reader")
-    fields = ["name", "step", "other step", "challenger's command", "judge", "kind", "evidence", "why", "count",
-              "number", "stage", "model", "heading", "line", "kin", "repeats"]
-    in_full = ["raw", "reason", "unread", "error", "role", "content", "king", "challenger", "reference", "behind",
+    fields = ["name", "step", "other step", "challenger's command", "judge", "kind", "evidence",
+              "why", "count",
+              "number", "stage", "model", "heading", "line", "trial", "kin", "repeats"]
+    in_full = ["raw", "reason", "unread", "error", "role", "content", "king", "challenger",
+               "reference", "behind",
                "code"]
     for field in fields + (in_full if detail_turns else ["king's command"]):
         assert f"({field}:{SHOWN})" in said, field
@@ -448,14 +496,18 @@ def test_the_overview_says_what_came_of_it(show):
     tab = show(the_page())
     assert outcome(tab) == "✓ Accepted" and tab.title() == "Challenger against king"
     said = tab.inner_text("#overview")
-    for part in ("leads by 20.00 points, at least 2 wanted", "95 % interval", "15.50 to 24.25", "LCB 0.0800",
-                 "resamples of the 55 instances", "3 judges compared the two answers in both orders", "not judged yet"):
+    for part in ("leads by 20.00 points, at least 2 wanted", "95 % interval", "15.50 to 24.25",
+                 "LCB 0.0800",
+                 "resamples of the 55 instances",
+                 "3 judges compared the two answers in both orders", "not judged yet"):
         assert part in said, part
     for name, n in Counter(row.bucket for row in ROWS if row.bucket).items():
         assert re.search(rf"{n}\s*{name}", said)
-    assert tab.locator("#overview svg.chart").count() == 2 and tab.locator("#panel svg.chart").count() == 2
+    assert tab.locator("#overview svg.chart").count() == 2 and tab.locator(
+        "#panel svg.chart").count() == 2
     assert tab.inner_text("#panel tbody tr:first-child").split()[:2] == ["org/judge-a", "60.0"]
-    assert "at least $0.9000" in tab.inner_text("#costs tfoot") and "2.0 h" in tab.inner_text("#costs")
+    assert "at least $0.9000" in tab.inner_text("#costs tfoot") and "2.0 h" in tab.inner_text(
+        "#costs")
     assert "Noise" not in said and "How the judges judge" not in tab.inner_text("#panel")
 
 
@@ -469,9 +521,13 @@ def test_a_rejected_duel_says_why(show):
 
 @in_browser
 def test_a_duel_without_scores_shows_none(show):
-    judges = {name: {"score": None, "metrics": {}, "parse_rate": 0.1, "model": name} for name in PANEL}
-    tab = show(a_page(TURNS, a_duel(accepted=False, reasons=["too little was read"], margin=None, lcb=None, metrics={},
-                                    interval=None, challenger_score=None, king_score=None, judges=judges)))
+    judges = {name: {"score": None, "metrics": {}, "parse_rate": 0.1, "model": name}
+              for name in PANEL}
+    tab = show(a_page(TURNS,
+                      a_duel(accepted=False, reasons=["too little was read"], margin=None, lcb=None,
+                             metrics={},
+                                    interval=None, challenger_score=None, king_score=None,
+                             judges=judges)))
     assert outcome(tab) == "✗ Not accepted" and tab.locator(".numbers").count() == 0
 
 
@@ -484,10 +540,13 @@ def test_costs_that_are_not_known_are_said_to_be_so(show, n_unpriced, shown):
 
 @in_browser
 def test_a_duel_without_turns(show):
-    duel = a_duel([], accepted=False, reasons=["no verdict was parsed because there are no turns"], margin=None,
-                  lcb=None, interval=None, metrics={}, challenger_score=None, king_score=None, turns=0)
+    duel = a_duel([], accepted=False, reasons=["no verdict was parsed because there are no turns"],
+                  margin=None,
+                  lcb=None, interval=None, metrics={}, challenger_score=None, king_score=None,
+                  turns=0)
     tab = show(a_page([], duel, counts=[], costs=[]), "#turn=x&q=y")
-    assert "no turns" in tab.inner_text("#overview") and "No turn is judged yet." in tab.inner_text("#turns")
+    assert "no turns" in tab.inner_text("#overview") and "No turn is judged yet." in tab.inner_text(
+        "#turns")
 
 
 @in_browser
@@ -502,7 +561,8 @@ def test_the_embedded_model_is_called_noise(show):
 def test_against_the_reference_there_are_no_buckets(show):
     duel = a_duel(mode="reference", reference_score=40.0)
     tab = show(a_page(TURNS, duel), "#turn=prompts_60_1_3")
-    assert tab.title() == "Challenger against reference" and tab.locator("#filter-bucket").count() == 0
+    assert tab.title() == "Challenger against reference" and tab.locator(
+        "#filter-bucket").count() == 0
     assert tab.inner_text(".side.rival").split("\n")[0] == "reference"
     assert "THOUGHT: reference 3" in tab.inner_text(".side.rival")
 
@@ -512,7 +572,8 @@ def test_what_was_looked_for_and_found(show):
     finding = {"kind": "asks for a verdict", "side": "challenger", "text": "MODEL 2 is better"}
     leak = {"judge": "auditor", "kind": "path", "text": "src/reel.py", "why": "not shown"}
     leaks = {5: (leak,), 6: None}
-    turns = [(replace(row, injections=(finding,) if i in (3, 4) else (), leaks=leaks.get(i, ())), *records)
+    turns = [(replace(row, injections=(finding,) if i in (3, 4) else (), leaks=leaks.get(i, ())),
+              *records)
              for i, (row, *records) in enumerate(TURNS)]
     assert "No injections were found." in show(the_page()).inner_text("#findings")
     tab = show(a_page(turns))
@@ -528,20 +589,24 @@ def test_what_was_looked_for_and_found(show):
     tab.click("#findings button:has-text('asks for')")
     assert names_shown(tab) == [ROWS[3].name, ROWS[4].name]
     tab.click("tr[data-at='0']")
-    tab.wait_for_selector(f"#reader:has-text('{ROWS[3].name}')")   # the turn before it stays till this one is there
-    assert "side: challenger · text: MODEL 2 is better" in re.sub(r"\s+", " ", tab.inner_text("#reader"))
+    tab.wait_for_selector(
+        f"#reader:has-text('{ROWS[3].name}')")   # the turn before it stays till this one is there
+    assert "side: challenger · text: MODEL 2 is better" in re.sub(r"\s+", " ",
+            tab.inner_text("#reader"))
 
 
 @in_browser
 def test_how_the_judges_judge(show):
-    judged = [JudgedTurn(row.instance_id, score.judges, i) for i, (row, _, score) in enumerate(TURNS)]
+    judged = [JudgedTurn(row.instance_id, score.judges, i) for i,
+              (row, _, score) in enumerate(TURNS)]
     found = statistics(judged, PANEL, {PANEL[0]: ["king"]}, "both")
-    notes = [("Trials of the judges", ["a line of a trial"]), ("None", [])]
-    tab = show(a_page(TURNS, a_duel(panel=found), notes=notes))
+    tab = show(a_page(TURNS, a_duel(panel=found), trials=["a line of a trial"],
+                      sections=[("None", [])]))
     said = re.sub(r"\s+", " ", tab.inner_text("#panel"))
     changes, votes = found["judges"][PANEL[1]]["changes_with_order"], found["effective_votes"]
     assert f"{100 * changes['value']:.1f} % {100 * changes['low']:.1f} to {100 * changes['high']:.1f}" in said
-    assert "kin of king" in said and f"{found['alpha']['progress']:.2f}" in said and "a line of a trial" in said
+    assert "same family as the king’s model" in said and "a line of a trial" in said
+    assert f"{found['alpha']['progress']:.2f}" in said
     assert f"worth {votes:.2f} independent votes" in said and "None" not in said
 
 
@@ -565,12 +630,15 @@ def test_filters_leave_the_turns_that_are_so(show):
     plain = [({"bucket": "refined"}, lambda row: row.bucket == "refined"),
              ({"language": "go"}, lambda row: row.language == "go"),
              ({"repo": "org/repo-3"}, lambda row: row.repo == "org/repo-3"),
-             ({"rival": "explore", "challenger": "test"}, lambda row: row.styles == ("explore", "test")),
+             ({"rival": "explore", "challenger": "test"},
+              lambda row: row.styles == ("explore", "test")),
              ({"edited": "edited"}, lambda row: row.is_edited),
              ({"repeats": "king"}, lambda row: "king" in row.repeats),
              ({"bucket": "defeat", "language": "python", "challenger": "edit"},
-              lambda row: (row.bucket, row.language, row.styles[1]) == ("defeat", "python", "edit"))]
-    verdicts = itertools.product(("", PANEL[1]), ("", "progress"), ("c", "r", "d", "t", "-", "split"))
+              lambda row: (row.bucket, row.language, row.styles[1]) == ("defeat", "python",
+            "edit"))]
+    verdicts = itertools.product(("", PANEL[1]), ("", "progress"),
+                                 ("c", "r", "d", "t", "-", "split"))
     said = [({"judge": judge, "metric": metric, "verdict": verdict},
              lambda row, at=(verdict, judge, metric): at[0] in expected_verdicts(row, *at[1:]))
             for judge, metric, verdict in verdicts]
@@ -590,16 +658,20 @@ def test_the_numbers_behind_the_options_are_what_a_choice_would_give(show):
     tab = show(the_page(), "#language=go")
     of_go = [row for row in ROWS if row.language == "go"]
     options = dict(re.fullmatch(r"(\w+) \((\d+)\)", text).groups()
-                   for text in tab.locator("#filter-bucket option").all_inner_texts()[1:] if text[0] != "(")
-    assert options == {name: str(sum(row.bucket == name for row in of_go)) for name in ("final", "refined", "defeat")}
+                   for text in tab.locator("#filter-bucket option").all_inner_texts()[1:]
+                   if text[0] != "(")
+    assert options == {name: str(sum(row.bucket == name for row in of_go))
+                       for name in ("final", "refined", "defeat")}
     assert tab.locator("#filter-language option").all_inner_texts()[1:] == [
         f"{name} ({n})" for name, n in sorted(Counter(row.language for row in ROWS).items())]
 
 
 @in_browser
 @pytest.mark.parametrize("words, holds", [
-    ("prompts_60_1_17", lambda row: row.name.endswith("_17")), ("ORG/REPO-2", lambda row: row.repo == "org/repo-2"),
-    ("king_5 grep", lambda row: "king_5" in row.commands[0]), ("test_31.py", lambda row: row.name.endswith("_31")),
+    ("prompts_60_1_17", lambda row: row.name.endswith("_17")),
+    ("ORG/REPO-2", lambda row: row.repo == "org/repo-2"),
+    ("king_5 grep", lambda row: "king_5" in row.commands[0]),
+    ("test_31.py", lambda row: row.name.endswith("_31")),
     ("org__repo-44", lambda row: row.instance_id == "org__repo-44"), ("nowhere", lambda row: False),
 ])
 def test_search_finds_names_repositories_and_commands(show, words, holds):
@@ -615,20 +687,28 @@ def test_search_finds_names_repositories_and_commands(show, words, holds):
 @pytest.mark.parametrize("title, value", [
     ("score", lambda row: row.score), ("turn", lambda row: int(row.name.split("_")[-1])),
     ("repository", lambda row: row.repo), ("prog.", lambda row: row.metrics.get("progress")),
-    ("bucket", lambda row: ["", "final", "refined", "defeat"].index(row.bucket)), ("step", lambda row: row.styles)])
+    ("bucket", lambda row: ["", "final", "refined", "defeat"].index(row.bucket)),
+    ("step", lambda row: row.styles)])
 def test_columns_sort_both_ways_and_back(show, title, value):
     tab = show(the_page())
-    head = tab.locator(".rows thead th").nth(tab.locator(".rows thead th").all_text_contents().index(title))
-    there, lost = ([row for row in ROWS if (value(row) is None) == is_lost] for is_lost in (False, True))
-    ways = {"ascending": sorted(there, key=value), "descending": sorted(there, key=value, reverse=True)}
-    ways["descending"] = [row for _, same in itertools.groupby(ways["descending"], key=value) for row in sorted(
+    head = tab.locator(".rows thead th").nth(
+        tab.locator(".rows thead th").all_text_contents().index(title))
+    there, lost = ([row for row in ROWS if (value(row) is None) == is_lost]
+                   for is_lost in (False, True))
+    ways = {"ascending": sorted(there, key=value),
+            "descending": sorted(there, key=value, reverse=True)}
+    ways["descending"] = [row for _, same in itertools.groupby(ways["descending"], key=value)
+                          for row in sorted(
         same, key=ROWS.index)]   # equals stay in their order
-    for way in (("descending", "ascending") if title in ("score", "prog.") else ("ascending", "descending")):
+    for way in (("descending", "ascending")
+                if title in ("score", "prog.") else ("ascending", "descending")):
         head.locator("button").press("Enter")
         assert head.get_attribute("aria-sort") == way
-        assert names_shown(tab) == [row.name for row in ways[way] + lost]   # without a value: last, either way
+        assert names_shown(tab) == [row.name
+                                    for row in ways[way] + lost]   # without a value: last, either way
     head.locator("button").press("Enter")
-    assert head.get_attribute("aria-sort") == "none" and names_shown(tab) == [row.name for row in ROWS]
+    assert head.get_attribute("aria-sort") == "none" and names_shown(tab) == [row.name
+            for row in ROWS]
 
 
 @in_browser
@@ -638,7 +718,8 @@ def test_of_many_turns_only_those_in_sight_exist(show):
     assert tab.locator("tr[data-at]").count() < 80
     tab.focus("table[role=grid]")
     tab.keyboard.press("End")
-    assert tab.inner_text("tr[aria-selected=true] .name") == "t_4999" and tab.locator("tr[data-at]").count() < 80
+    assert tab.inner_text("tr[aria-selected=true] .name") == "t_4999" and tab.locator(
+        "tr[data-at]").count() < 80
     tab.keyboard.press("PageUp")
     assert tab.locator("tr[aria-selected=true]").bounding_box()["y"] > 0
     tab.keyboard.press("Home")
@@ -662,7 +743,8 @@ def test_a_turn_is_opened_read_and_closed_with_the_keyboard(show):
     assert tab.inner_text(f"#{row} .name") == ROWS[2].name
     tab.keyboard.press("Enter")
     tab.wait_for_selector("#reader[open]")
-    assert tab.evaluate(f"{active}.id") == "reader-title" and tab.inner_text("#reader-title") == ROWS[2].name
+    assert tab.evaluate(f"{active}.id") == "reader-title" and tab.inner_text(
+        "#reader-title") == ROWS[2].name
     assert tab.url.endswith(f"#turn={ROWS[2].name}") and tab.inner_text(".position") == "3 of 60"
     tab.keyboard.press("ArrowRight")
     wait(tab, f"document.getElementById('reader-title').textContent === '{ROWS[3].name}'")
@@ -670,7 +752,8 @@ def test_a_turn_is_opened_read_and_closed_with_the_keyboard(show):
         tab.keyboard.press("Tab")
         assert tab.evaluate(f"document.getElementById('reader').contains({active}) || {active} === document.body")
     tab.keyboard.press("Escape")
-    assert tab.locator("#reader[open]").count() == 0 and tab.evaluate(f"{active}.getAttribute('role')") == "grid"
+    assert tab.locator("#reader[open]").count() == 0 and tab.evaluate(
+        f"{active}.getAttribute('role')") == "grid"
     assert tab.inner_text("tr[aria-selected=true] .name") == ROWS[3].name
     wait(tab, "!location.hash.includes('turn')")
 
@@ -680,12 +763,15 @@ def test_a_turn_in_full(show):
     tab = show(the_page(), f"#turn={ROWS[7].name}")
     assert tab.inner_text(".side.rival .code pre") == ROWS[7].commands[0]
     assert tab.inner_text(".side.challenger .code pre") == ROWS[7].commands[1]
-    assert "THOUGHT: king 7." in tab.inner_text(".side.rival") and "Done." in tab.inner_text(".side.rival")
+    assert "THOUGHT: king 7." in tab.inner_text(".side.rival") and "Done." in tab.inner_text(
+        ".side.rival")
     grid = tab.locator("#reader .plain tr:has(.chip)")
     by_word = {"challenger": "c", "king": "r", "draw": "d", "not read": "-"}
-    shown = [[by_word[text] for text in grid.nth(k).locator(".chip").all_inner_texts()] for k in range(6)]
+    shown = [[by_word[text] for text in grid.nth(k).locator(".chip").all_inner_texts()]
+             for k in range(6)]
     scores = {1: "c", 0: "r", 0.5: "d"}
-    assert shown == [[scores[value] for value in judge["scores"].values()] or ["-"] * 5 for judge in TURNS[7][2].judges]
+    assert shown == [[scores[value] for value in judge["scores"].values()] or ["-"] * 5
+                     for judge in TURNS[7][2].judges]
     assert tab.locator("#reader .chip.outlined").count() == 2 * "".join(ROWS[7].verdicts).count("t")
     assert tab.locator(".reply").count() == 6 and tab.locator(".message").count() == 5
     tab.locator(".raw summary").first.click()
@@ -700,13 +786,15 @@ def test_a_turn_that_is_not_in_the_page_names_its_files(show):
     tab = show(a_page(TURNS, detail_turns=1), f"#turn={ROWS[9].name}")
     said = tab.inner_text("#reader")
     assert f"answer/{ROWS[9].name}.json" in said and "holds those of 1 of 60 turns" in said
-    assert ROWS[9].commands[1] in text_of(tab, "#reader") and tab.locator("#reader .chip").count() == 15
+    assert ROWS[9].commands[1] in text_of(tab,
+                                          "#reader") and tab.locator("#reader .chip").count() == 15
 
 
 @in_browser
 def test_a_long_text_is_cut_until_it_is_asked_for(show):
     row, _, score = a_turn(1)
-    long = Answer("i", [{"role": "user", "content": "x\n" * 3000}], "", ("a" * 999 + "\n") * 1000, "```bash\n" * 40_000)
+    long = Answer("i", [{"role": "user", "content": "x\n" * 3000}], "", ("a" * 999 + "\n") * 1000,
+                  "```bash\n" * 40_000)
     tab = show(a_page([(row, long, score)]), f"#turn={row.name}")
     said = []
     while button := next(iter(tab.locator(".side.rival button.more").all()), None):
@@ -716,7 +804,8 @@ def test_a_long_text_is_cut_until_it_is_asked_for(show):
     assert said[0] == (3000, "Show 200,000 more of 999,999 characters")
     assert said[-1] == (803_000, "Show all 999,999 characters") and len(said) == 5
     assert tab.locator(".message[open] button.more").inner_text() == "Show all 5,999 characters"
-    assert text_of(tab, ".side.challenger").startswith("challenger```bash\n```bash\n")   # a block without an end
+    assert text_of(tab, ".side.challenger").startswith(
+        "challenger```bash\n```bash\n")   # a block without an end
 
 
 @in_browser
@@ -742,7 +831,8 @@ def test_the_address_holds_what_was_chosen(show):
 
 @in_browser
 @pytest.mark.parametrize("anchor", ["#bucket=nowhere&sort=-none&judge=x&turn=gone", "#%F0%9F",
-                                    "#__proto__=1&sort=verdicts", "#" + quote(HOSTILE.replace("\ud800", ""))])
+                                    "#__proto__=1&sort=verdicts",
+                                    "#" + quote(HOSTILE.replace("\ud800", ""))])
 def test_an_address_that_says_nothing_is_passed_over(show, anchor):
     tab = show(the_page(), anchor)
     assert count(tab) == "60 turns" and tab.locator("#reader[open]").count() == 0
@@ -778,7 +868,8 @@ LOOKS = """() => {
 @in_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_stands_out_from_its_ground(show, scheme):
-    tab = show(a_page(TURNS, a_duel(accepted=scheme == "dark", reasons=["why"]), is_outdated=True), scheme=scheme)
+    tab = show(a_page(TURNS, a_duel(accepted=scheme == "dark", reasons=["why"]), is_outdated=True),
+               scheme=scheme)
     assert tab.evaluate(LOOKS) == []
     tab.click("tr[data-at='1']")
     tab.wait_for_selector("#reader[open]")
@@ -821,7 +912,7 @@ def test_a_page_that_cannot_be_read_says_so(show):
     show.wrong.clear()
 
 
-# from the directories ------------------------------------------------------------------------------------------------
+# from the directories -----------------------------------------------------------------------------
 
 def test_report_writes_the_page_beside_the_report(tmp_path, fake_llm):
     from judging import judged
@@ -833,8 +924,10 @@ def test_report_writes_the_page_beside_the_report(tmp_path, fake_llm):
     html = (Path(tmp_path) / "report" / "report.html").read_bytes()
     data, table = data_of(html), block_of(html, "turns")
     assert data["n_turns"] == data["n_details"] == 3 and data["duel"]["challenger_score"] == 75
-    assert table["name"] == ["t_1", "t_2", "t_3"] and table["repo"]["values"] == ["proj/repo"]
-    assert table["commands"] == [[f"ls {word}_{i}" for i in (1, 2, 3)] for word in ("quartz", "onyx")]
-    assert table["verdicts"] == ["ccccc" + "ttttt"] * 3 and table["files"] == [["answer", "score"]] * 3
+    assert table["name"] == ["t_1", "t_2", "t_3"] and table["repo"] == ["proj/repo"] * 3
+    assert table["commands"] == [[f"ls {word}_{i}" for word in ("quartz", "onyx")]
+                                 for i in (1, 2, 3)]
+    assert table["verdicts"] == ["ccccc" + "ttttt"] * 3 and table["files"] == [
+        ["answer", "score"]] * 3
     assert block_of(html, "turn-0")["sides"]["king"].startswith("THOUGHT: quartz 1")
     assert [cost["stage"] for cost in data["costs"]] == ["validate", "validate"]

@@ -221,6 +221,21 @@ def test_keep_unmatched_keeps_prompts_whose_pr_has_no_record(tmp_path):
         "own__repo-1": "python", "own__repo-2": "unknown"} and "no PR record" in printed
 
 
+def test_without_a_pr_record_for_any_row_it_ends_with_1_and_names_keep_unmatched(tmp_path):
+    write_sources(tmp_path, [a_row(1), a_row(2)], [a_pr(3)])
+    for _ in range(2):   # the second run has as much to do
+        printed = sample(tmp_path / "a", "--count 10", code=1)
+        assert "--keep-unmatched" in printed and "next:" not in printed
+    assert "next:" in sample(tmp_path / "a", "--count 10 --keep-unmatched")
+
+
+def test_next_is_recommended_only_by_a_run_that_wrote_prompts(a):
+    assert "next:" in sample(a, "--count 5")
+    next((a / "commit").glob("[!_]*.json")).unlink()
+    for _ in range(2):   # fetches a PR record, then does nothing
+        assert "next:" not in sample(a, "--count 5")
+
+
 def test_a_hand_edited_pr_record_is_not_overwritten(a):
     sample(a, "--count 50")
     path = a / "commit" / f"{ids(a)[0]}.json"

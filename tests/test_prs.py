@@ -8,6 +8,7 @@ from rows_server import RowsServer, write_rows
 from codedata.errors import HttpTrouble, Trouble
 from codedata.llm.http import Http, Retry
 from codedata.sampling.pull_requests import fetch_prs, iso_utc, touched_files
+from codedata.sampling.trajectories import Hub
 
 PATCH = "diff --git a/src/x.py b/src/x.py\n--- a/src/x.py\n+++ b/src/x.py\n@@ -1 +1 @@\n-a\n+b\n"
 
@@ -36,7 +37,7 @@ def test_a_record_is_the_same_from_every_form(route, tmp_path, http):
     spec = write(tmp_path / f"prs.{ending}", [pr("a__b-1"), pr("a__b-2"), pr("a__b-3")])
     with RowsServer(name="org/prs", folder=tmp_path, parquet=["prs.parquet"]) as server:
         spec = {"url": f"{server.url}/files/prs.parquet", "hub": "hf:org/prs"}.get(route, spec)
-        records, problems = fetch_prs(spec, ["a__b-3", "a__b-1", "not-there"], http, hub_url=server.url)
+        records, problems = fetch_prs(spec, ["a__b-3", "a__b-1", "not-there"], Hub(http, hub_url=server.url))
     assert (list(records), problems) == (["a__b-1", "a__b-3"], {})
     assert records["a__b-3"] == {
         "instance_id": "a__b-3", "repo": "own/repo", "language": "go", "base_commit": "c0ffee", "issue": "It fails.",
@@ -160,4 +161,4 @@ def test_only_row_groups_with_a_hit_and_only_needed_columns_are_fetched(tmp_path
 
 def test_a_hub_that_fails_is_http_trouble(http):
     with RowsServer() as server, pytest.raises(HttpTrouble, match="404"):
-        fetch_prs("hf:no/such", ["a"], http, hub_url=server.url)
+        fetch_prs("hf:no/such", ["a"], Hub(http, hub_url=server.url))

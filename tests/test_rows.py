@@ -4,7 +4,6 @@ from __future__ import annotations
 import pytest
 from judged import SYSTEM, history, turn_of
 
-import export
 from codedata.export.formats import FORMATS, row_problem
 
 USER, SAID = {"role": "user", "content": "task"}, {"role": "assistant", "content": turn_of("ls")}
@@ -12,14 +11,16 @@ OTHER = {"role": "assistant", "content": turn_of("pwd")}
 
 
 def a_row(form: str, **fields) -> dict:
-    texts = dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket", "side"), "x")
-    row = {"messages": [USER, SAID], "prompt": [USER], "completion": [SAID], "chosen": [SAID], "rejected": [OTHER],
+    texts = dict.fromkeys(
+        ("instance_id", "repo", "language", "licence", "source", "bucket", "side"), "x")
+    row = {"messages": [USER, SAID], "prompt": [USER], "completion": [SAID], "chosen": [SAID],
+           "rejected": [OTHER],
            "label": True, "score": 90.0, **texts, **fields}
     return {name: row[name] for name in FORMATS[form].columns}
 
 
 def problem(form: str, row: dict, **more):
-    found = row_problem(FORMATS[form], row, export.turn_problem, **more)
+    found = row_problem(FORMATS[form], row, **more)
     return found and found[0]
 
 
@@ -37,13 +38,16 @@ def test_what_is_accepted(messages):
     ([USER, {"role": "tool", "content": "out"}, SAID], "roles"), ([USER, USER, SAID], "roles"),
     ([USER, SAID, SAID], "roles"), ([SAID, USER, SAID], "roles"),
     ([USER, {"role": "system", "content": "s"}, SAID], "roles"),
-    ([{"role": "system", "content": "s"}, SAID], "roles"), ([{"role": "System", "content": "s"}, USER, SAID], "roles"),
+    ([{"role": "system", "content": "s"}, SAID], "roles"),
+    ([{"role": "System", "content": "s"}, USER, SAID], "roles"),
     ([USER, {"role": "assistant", "content": None}], "empty message"),
     ([USER, {"role": "assistant", "content": ""}], "empty message"),
     ([{"role": "user", "content": " \n"}, SAID], "empty message"),
     ([USER, {"role": "assistant", "content": "I would run ls."}], "no well-formed turn"),
-    ([USER, {"role": "assistant", "content": turn_of("ls") + turn_of("ls")}], "no well-formed turn"),
-    ([USER, {"role": "assistant", "content": "<think>hm</think>" + turn_of("ls")}], "no well-formed turn"),
+    ([USER, {"role": "assistant", "content": turn_of("ls") + turn_of("ls")}],
+     "no well-formed turn"),
+    ([USER, {"role": "assistant", "content": "<think>hm</think>" + turn_of("ls")}],
+     "no well-formed turn"),
 ])
 def test_a_conversation_that_trl_would_take_in_silence_is_refused(messages, reason):
     assert problem("sft_messages", a_row("sft_messages", messages=messages)) == reason
@@ -51,11 +55,13 @@ def test_a_conversation_that_trl_would_take_in_silence_is_refused(messages, reas
 
 @pytest.mark.parametrize("form, fields, reason", [
     ("dpo", {"rejected": [SAID]}, "chosen is rejected"),
-    ("dpo", {"rejected": [{"role": "assistant", "content": turn_of("ls") + "\n"}]}, "chosen is rejected"),
+    ("dpo", {"rejected": [{"role": "assistant", "content": turn_of("ls") + "\n"}]},
+     "chosen is rejected"),
     ("dpo", {"rejected": [{"role": "assistant", "content": None}]}, "empty message"),
     ("dpo", {"chosen": []}, "roles"), ("dpo", {"chosen": [SAID, USER, SAID]}, "roles"),
     ("dpo", {"prompt": [USER, SAID]}, "roles"), ("kto", {"completion": [USER]}, "roles"),
-    ("kto", {"label": 1}, "label"), ("kto", {"label": 0}, "label"), ("kto", {"label": None}, "label"),
+    ("kto", {"label": 1}, "label"), ("kto", {"label": 0}, "label"),
+    ("kto", {"label": None}, "label"),
     ("kto", {"label": "true"}, "label"), ("sft_completion", {"completion": [SAID, SAID]}, "roles"),
 ])
 def test_a_bad_pair_or_label_is_refused(form, fields, reason):

@@ -13,7 +13,7 @@ from rows_server import RowsServer, write_rows
 from codedata.errors import HttpTrouble, Trouble
 from codedata.llm.http import Http, Retry
 from codedata.sampling.row_files import find_files
-from codedata.sampling.trajectories import open_source
+from codedata.sampling.trajectories import Hub, open_source
 
 N_ROWS, N_FIRST = 5000, 3000          # two files of several row groups: duckdb's smallest has 2048 rows
 WINDOWS = [(0, 1), (95, 110), (2040, 20), (2990, 30), (0, 250), (4990, 50), (4999, 1), (6000, 5), (7, 0)]
@@ -58,7 +58,7 @@ def http():
 
 
 def open_hub(server, http, **kwargs):
-    return open_source("hf:org/set", http, **{"rows_url": server.url, "hub_url": server.url, **kwargs})
+    return open_source("hf:org/set", Hub(http, **{"rows_url": server.url, "hub_url": server.url, **kwargs}))
 
 
 ROUTES = ["endpoint", "fallback", "parquet", "json", "jsonl", "far json", "datasets"]
@@ -75,7 +75,7 @@ def test_the_same_offsets_are_the_same_rows_by_every_route(route, rows, folder, 
         "endpoint": "hf:org/set", "fallback": "hf:org/set", "parquet": f"{folder}/*.parquet",
         "json": f"{folder}/all.json", "jsonl": f"{folder}/?.jsonl*",
         "far json": f"{server.url}/files/all.json?download=true",
-        "datasets": f"datasets:{tmp_path}:train"}[route], http, rows_url=server.url, hub_url=server.url)
+        "datasets": f"datasets:{tmp_path}:train"}[route], Hub(http, None, server.url, server.url))
     assert source.n_rows == N_ROWS
     for offset, length in WINDOWS:
         assert source.rows(offset, length) == rows[offset:offset + length], (offset, length)
@@ -142,14 +142,14 @@ def open_noted(server, http) -> list[str]:
 
 def test_a_name_that_the_hub_does_not_know_is_trouble(server, http):
     with pytest.raises(Trouble, match=r"hf:no/such gives neither rows \(HTTP 404.*\n.*HF_TOKEN"):
-        open_source("hf:no/such", http, rows_url=server.url, hub_url=server.url).rows(0, 1)
+        open_source("hf:no/such", Hub(http, None, server.url, server.url)).rows(0, 1)
 
 
 def test_the_token_goes_to_the_hub_and_to_nobody_else(server, http, folder):
     server.down["/rows"] = 500
     open_hub(server, http, token="hf_key").rows(0, 1)
     with RowsServer(folder=folder) as other:
-        open_source(f"{other.url}/files/0000.parquet", http, token="hf_key", rows_url=server.url, hub_url=server.url)
+        open_source(f"{other.url}/files/0000.parquet", Hub(http, "hf_key", server.url, server.url))
         assert {request.headers.get("authorization") for request in server.requests} == {"Bearer hf_key"}
         assert other.requests and not any("authorization" in request.headers for request in other.requests)
 
@@ -268,7 +268,7 @@ def test_a_file_that_is_not_what_its_name_says_is_trouble(name, content, problem
 def test_without_the_datasets_library_its_extra_is_named(http, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)   # as if it were not installed
     with pytest.raises(Trouble, match="pip install datasets"):
-        open_source("datasets:org/set", http)
+        open_source("datasets:org/set", Hub(http))
 
 
 def test_a_dataset_that_cannot_be_loaded_is_trouble(tmp_path, http, monkeypatch):
@@ -276,4 +276,4 @@ def test_a_dataset_that_cannot_be_loaded_is_trouble(tmp_path, http, monkeypatch)
     write_rows(tmp_path / "train.jsonl", [{"instance_id": "a", "messages": []}])
     for spec in (f"datasets:{tmp_path}/none", f"datasets:{tmp_path}:validation"):
         with pytest.raises(Trouble, match="cannot be loaded"):
-            open_source(spec, http)
+            open_source(spec, Hub(http))

@@ -25,7 +25,7 @@ import king
 import prompt
 from codedata.leak.facts import shown_share
 from codedata.records import METRICS, Commit
-from codedata.report.pr_effect import worth
+from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import TurnRow
 
 CHOICE = json.dumps({"why": "It looks at the place.", "choice": 2})
@@ -173,7 +173,7 @@ def a_row(i: int, score: float, **fields) -> TurnRow:
 
 def sections(rows, **others) -> dict[str, str]:
     from codedata.settings import DuelSettings
-    return {heading: str(items) for heading, items in worth(rows, others, DuelSettings(), {}, "informed")}
+    return {heading: str(items) for heading, items in pr_effect(rows, others, DuelSettings(), {}, "informed")}
 
 
 def test_drift_over_a_fifth_stands_out_and_the_margin_at_equal_length_beside_the_raw_one():
@@ -197,7 +197,8 @@ def test_turns_are_told_apart_by_what_the_history_had_shown_and_by_who_was_asked
     found = sections(rows)
     shown = found["By how much of the patch the history had shown"]
     assert "['up to half', '3', '80.0 (" in shown and "['all of it', '27', '0.0 (" in shown
-    assert "3 turns asked again for leaks (6 calls); 3 of the 3 turns that the challenger wins" in found["Leaks"]
+    assert ("3 turns were asked for again because of leaks (6 calls); 3 of the 3 turns that the challenger wins"
+            in found["Leaks"])
     assert "The leak judge cannot be trusted" in found["Leaks"]
     few = sections([a_row(i, 50.0, king_leaks=()) for i in range(5)])
     assert "5 kings were looked at: too few" in few["Leaks"]

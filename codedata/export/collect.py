@@ -1,7 +1,7 @@
 """Collect the judged turns that may be exported.
 
 They are read, checked and masked once, and kept in a temporary file. All formats make their rows
-from that file, so an edit during a run is in none of them. ExportTurns that no format may have are left
+from that file, so an edit during a run is in none of them. Turns that no format may have are left
 out here: outdated copies, benchmarks, licences that are not allowed. similar.py finds
 near-duplicates later.
 """
@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from pathlib import Path
 
 import orjson
 
@@ -20,24 +22,23 @@ from codedata.checks.secrets import mask
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, to_line
 from codedata.progress import Bar, RunTotals, say
-from codedata.records import UNJUDGED, Answer, Commit, Defeat, Final, Refined, Sample, Score
-from codedata.settings import ExportSettings, Settings
+from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, Finding, Sample, Score
+from codedata.settings import ExportSettings
 from codedata.store import Store, digest, digests_of
 from codedata.texts import natural
 
-BUCKETS = (Final, Refined, Defeat)
 SIDES = ("king", "challenger")
 FINDING, LEAK = ("side", "kind", "text"), ("judge", "kind", "text", "why")
-UNKNOWN = "unknown"                                     # a licence or language that is not recorded
-COPIED = {Answer: ("messages", "assistant", *SIDES), Score: ("score", "metrics")}   # copied by report.py
-RECKONED = (Score,)                                     # may be recomputed for another panel
-INSTANCE = re.compile(r"(.+)__(.+)-\d+")                # owner__name-number
-CACHED_TEXTS = 4096                                     # texts; turns of a trajectory repeat them
+UNKNOWN = "unknown"          # a licence or language that is not recorded
+COPIED = {Answer: ("messages", "assistant", *SIDES), Score: ("score", "metrics")}   # by report.py
+RECOMPUTED = (Score,)        # report.py may compute it anew for another panel
+INSTANCE = re.compile(r"(.+)__(.+)-\d+")   # owner__name-number
+CACHED_TEXTS = 4096          # texts; turns of a trajectory repeat them
 
 
 @dataclass(frozen=True)
 class ExportTurn:
-    """Describe a turn that may be exported. ExportTurns.texts() reads its texts."""
+    """Describe a turn that may be exported. ExportTurns.record() reads its texts."""
 
     name: str
     bucket: str
@@ -49,9 +50,9 @@ class ExportTurn:
     winner: str             # "challenger", "king", or "" where nobody clearly won
     digest: str             # digest of its record in final/, refined/ or defeat/
     commit: str             # digest of its PR record; "" where it is missing
-    flags: tuple[tuple[str, str], ...]  # (reason, detail): why no trainer may see it
+    flags: list[tuple[str, str]]   # (reason, detail): why no trainer may see it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
-    at: int                 # offset of its texts in the temporary file
+    at: int                 # offset of its record in the temporary file
 
 
 class LeftOutLog:
@@ -63,19 +64,23 @@ class LeftOutLog:
 
     def add(self, name: str, reason: str, detail: str = "", format: str = "") -> None:
         """Record a turn as left out of one format, or of all."""
-        self._formats.setdefault((name, reason, detail), {}).update({format: None} if format else {})
+        formats = self._formats.setdefault((name, reason, detail), {})
+        if format:
+            formats[format] = None
 
     def counts(self, format: str = "") -> Counter:
         """Return {reason: number of turns} for one format, or for all together."""
-        return Counter(reason for _, reason in {(name, reason) for (name, reason, _), formats in self._formats.items()
-                                                if not (format and formats) or format in formats})
+        entries = {(name, reason): None for (name, reason, _), formats in self._formats.items()
+                   if not format or not formats or format in formats}
+        return Counter(reason for _, reason in entries)
 
     def lines(self) -> bytes:
         """Return left_out.jsonl: {name, reason, detail}, and `formats` unless it is all."""
-        entries = sorted(self._formats.items(), key=lambda entry: natural(entry[0][0]))
-        return b"".join(to_line({"name": name, "reason": reason, "detail": detail,
-                                 **({"formats": list(formats)} if formats else {})})
-                        for (name, reason, detail), formats in entries)
+        lines = []
+        for key, formats in sorted(self._formats.items(), key=lambda entry: natural(entry[0][0])):
+            line = dict(zip(("name", "reason", "detail"), key, strict=True))
+            lines.append(to_line({**line, "formats": list(formats)} if formats else line))
+        return b"".join(lines)
 
 
 @dataclass(frozen=True)
@@ -83,46 +88,52 @@ class _Origin:
     """Hold what the PR record says about a turn."""
 
     repo: str
-    language: str
-    licence: str
-    base_commit: str
-    digest: str
-    texts: dict[str, str]   # the texts that are compared with benchmarks
+    language: str = UNKNOWN
+    licence: str = UNKNOWN
+    base_commit: str = ""
+    digest: str = ""
+    texts: dict[str, str] | None = None   # the texts that are compared with benchmarks
 
 
 class ExportTurns:
-    """Hold the turns of a root in natural order; collect() reads them, texts() one's texts."""
+    """Hold the turns of a root in natural order; collect() reads them, record() one's texts."""
 
-    def __init__(self, settings: Settings):
-        self.settings, self.own = settings, settings.export
+    def __init__(self, root: Path, settings: ExportSettings, excluded_ids: Iterable[str]):
+        self.settings, self.excluded_ids = settings, excluded_ids
         self.turns: list[ExportTurn] = []
-        self.left_out, self.edited, self.n_broken = LeftOutLog(), [], 0
+        self.left_out = LeftOutLog()
+        self.edited: list[str] = []   # names of copies that a person edited
+        self.n_broken = 0
         self.in_bucket = Counter({cls.directory: 0 for cls in BUCKETS})
-        self._allowed = {licence.lower() for licence in self.own.licences}
-        self._benchmarks = Benchmarks.load(self.own.decontaminate) if self.own.decontaminate else None
-        self._stores = {cls: Store(settings.root, cls).open() for cls in (*BUCKETS, Commit, Answer, Score)}
-        into = settings.root / "export"   # that disk has room for the exports
-        self._file = tempfile.TemporaryFile(dir=into if into.is_dir() else None)
-        self._mask, self._origin = lru_cache(CACHED_TEXTS)(mask), lru_cache(CACHED_TEXTS)(self._read_origin)
+        self._allowed = {licence.lower() for licence in settings.licences}
+        benchmarks = settings.decontaminate
+        self._benchmarks = Benchmarks.load(benchmarks) if benchmarks else None
+        self._stores = {cls: Store(root, cls).open() for cls in (*BUCKETS, Commit, Answer, Score)}
+        place = root / "export"   # that disk has room for the exports
+        self._file = tempfile.TemporaryFile(dir=place if place.is_dir() else None)
+        self._mask = lru_cache(CACHED_TEXTS)(mask)
+        self._origin = lru_cache(CACHED_TEXTS)(self._read_origin)   # several turns share one
 
     def collect(self, quiet: bool = False) -> ExportTurns:
         """Read every bucket, and return self. Broken records are reported and left out."""
         seen: dict[str, str] = {}
-        bar, progress = Bar("export", sum(len(self._stores[cls].names()) for cls in BUCKETS), quiet), RunTotals()
+        progress = RunTotals()
+        bar = Bar("export", sum(len(self._stores[cls].names()) for cls in BUCKETS), quiet)
         for store in self._stores.values():
             for e in store.broken:
-                self._tell(e)
+                self._report_broken(e)
         for cls in BUCKETS:
             for name in self._stores[cls].names():
                 if name in seen:
-                    self.left_out.add(name, "in two buckets", f"{seen[name]}/ and {cls.directory}/")
+                    detail = f"{seen[name]}/ and {cls.directory}/"
+                    self.left_out.add(name, "in two buckets", detail)
                     continue
                 seen[name] = cls.directory
                 self.in_bucket[cls.directory] += 1
                 try:
-                    self._take(name, cls)
+                    self._take(name, self._stores[cls].read(name))
                 except BrokenRecord as e:
-                    self._tell(e)
+                    self._report_broken(e)
                     self.left_out.add(name, "broken record", e.what)
                 progress.wrote += 1
                 bar.update(progress, 0)
@@ -130,18 +141,18 @@ class ExportTurns:
         self.turns.sort(key=lambda turn: natural(turn.name))
         return self
 
-    def texts(self, turn: ExportTurn) -> dict:
-        """Return all fields of a turn's record, with secrets masked."""
+    def record(self, turn: ExportTurn) -> Sample:
+        """Return a turn's record, with secrets masked."""
         self._file.seek(turn.at)
-        return orjson.loads(self._file.readline())
+        return Sample(**orjson.loads(self._file.readline()))
 
     def keep(self, names: set[str]) -> None:
         """Drop all turns but those with these names."""
         self.turns = [turn for turn in self.turns if turn.name in names]
 
-    def _take(self, name: str, cls) -> None:
-        record = self._stores[cls].read(name)
-        if record.instance_id in self.settings.exclude.ids:
+    def _take(self, name: str, record: Sample) -> None:
+        """Add a turn, or log why it is left out."""
+        if record.instance_id in self.excluded_ids:
             self.left_out.add(name, "[exclude] ids", record.instance_id)
             return
         if problem := self._outdated(name, record):
@@ -151,22 +162,22 @@ class ExportTurns:
         if self._allowed and origin.licence.lower() not in self._allowed:
             self.left_out.add(name, "licence", origin.licence)
             return
-        if hits := self._hits(record, origin):
+        if hits := self._benchmark_hits(record, origin):
             for hit in hits:
                 self.left_out.add(name, "in a benchmark", str(hit))
             return
-        texts, masked = self._masked(record)
+        masked, secrets = self._masked(record)
         self.turns.append(ExportTurn(
-            name, cls.directory, record.instance_id, origin.repo, origin.language, origin.licence, float(record.score),
-            winner(record.score, cls.directory, self.own), _digest(record), origin.digest,
-            _flags(record), masked,
-            self._put(texts)))
+            name, record.directory, record.instance_id, origin.repo, origin.language,
+            origin.licence, float(record.score),
+            winner(record.score, record.directory, self.settings.dpo_min_margin), _digest(record),
+            origin.digest, _flags(record), secrets, self._put(masked)))
 
-    def _put(self, texts: dict) -> int:
-        """Append texts to the temporary file, and return their offset in bytes."""
+    def _put(self, record: Sample) -> int:
+        """Append a record to the temporary file, and return its offset in bytes."""
         try:
             at = self._file.seek(0, 2)
-            self._file.write(orjson.dumps(texts, option=orjson.OPT_APPEND_NEWLINE))
+            self._file.write(orjson.dumps(vars(record), option=orjson.OPT_APPEND_NEWLINE))
             self._file.flush()
         except OSError as e:
             raise disk_trouble(e, "a temporary file") from e
@@ -178,90 +189,106 @@ class ExportTurns:
         An edited record, or one without answer/ and score/, is intended as it is and gives "".
         """
         copies = self._stores[type(record)]
-        known, digests = copies.ledger.known.get(name), digests_of(record)
-        if known is None or known.digests != digests:
-            self.edited += [name] if known else []
+        known = copies.ledger.known.get(name)
+        digests = digests_of(record)
+        if known is None:
+            return ""
+        if known.digests != digests:
+            self.edited.append(name)
             return ""
         for cls, copied in COPIED.items():
             store = self._stores[cls]
-            if name not in store and not store.names():
-                continue
+            path = f"{cls.directory}/{name}.json"
             if name not in store:
-                return f"{cls.directory}/{name}.json is gone"
+                if store.names():
+                    return f"{path} is gone"
+                continue
             facts = store.facts(name)
-            differs = any(facts.digests.get(field) != digests.get(field) for field in copied)
-            if differs and (cls not in RECKONED or facts.mtime_ns > copies.facts(name).mtime_ns):
-                return f"{cls.directory}/{name}.json was changed since report.py"
+            differs = any(facts.digests.get(key) != digests.get(key) for key in copied)
+            is_newer = facts.mtime_ns > copies.facts(name).mtime_ns
+            if differs and (cls not in RECOMPUTED or is_newer):
+                return f"{path} was changed since report.py"
         return ""
 
     def _read_origin(self, instance_id: str) -> _Origin:
-        """Read the PR record of an instance. It is cached, as several turns share an instance."""
+        """Read the PR record of an instance."""
         if instance_id not in self._stores[Commit]:
-            return _Origin(repo_of(instance_id), UNKNOWN, UNKNOWN, "", "", {})
+            return _Origin(repo_of(instance_id))
         commit = self._stores[Commit].read(instance_id)
         return _Origin(commit.repo or repo_of(instance_id), commit.language or UNKNOWN,
-                       (commit.licence or "").strip() or UNKNOWN, commit.base_commit, _digest(commit),
-                       {"issue": commit.issue, "patch": commit.patch, "test_patch": commit.test_patch})
+                       (commit.licence or "").strip() or UNKNOWN, commit.base_commit,
+                       _digest(commit), {key: getattr(commit, key)
+                                         for key in ("issue", "patch", "test_patch")})
 
-    def _hits(self, record: Sample, origin: _Origin) -> list:
+    def _benchmark_hits(self, record: Sample, origin: _Origin) -> list:
         if not self._benchmarks:
             return []
         answers = {side: getattr(record, side) or "" for side in SIDES}
-        return self._benchmarks.hits(of_turn(record, origin.repo, origin.base_commit, **origin.texts, **answers))
+        return self._benchmarks.hits(of_turn(record, origin.repo, origin.base_commit,
+                                             **(origin.texts or {}), **answers))
 
-    def _masked(self, record: Sample) -> tuple[dict, dict[str, int]]:
-        """Return the fields of a record with secrets masked, and the number of secrets by kind."""
-        found: Counter[str] = Counter()
+    def _masked(self, record: Sample) -> tuple[Sample, dict[str, int]]:
+        """Return a record with secrets masked, and the number of secrets by kind."""
+        secrets: Counter[str] = Counter()
 
         def masked(text: str | None) -> str | None:
             if not text:
                 return text
             text, kinds = self._mask(text)
-            found.update(kinds)
+            secrets.update(kinds)
             return text
 
-        texts = {field.name: getattr(record, field.name) for field in fields(record)}
-        texts["messages"] = [{"role": m["role"], "content": masked(m["content"])} for m in record.messages]
-        texts["reasons"] = [{**reason, "reason": masked(reason["reason"])} for reason in record.reasons]
-        texts["injections"] = [{key: masked(str(one.get(key, ""))) for key in FINDING} for one in record.injections]
-        texts["leaks"] = None if record.leaks is None else [
-            {key: masked(str(one.get(key, ""))) for key in LEAK} for one in record.leaks]
-        for field in ("assistant", *SIDES):
-            texts[field] = masked(texts[field])
-        return texts, dict(sorted(found.items()))
+        def findings(entries: list[Finding], keys: tuple[str, ...]) -> list[Finding]:
+            return [{key: masked(str(entry.get(key, ""))) for key in keys} for entry in entries]
 
-    def _tell(self, e: BrokenRecord) -> None:
-        say(f"export.py: {e}")
+        copy = replace(
+            record,
+            messages=[{"role": m["role"], "content": masked(m["content"])}
+                      for m in record.messages],
+            reasons=[{**reason, "reason": masked(reason["reason"])} for reason in record.reasons],
+            injections=findings(record.injections, FINDING),
+            leaks=None if record.leaks is None else findings(record.leaks, LEAK),
+            **{side: masked(getattr(record, side)) for side in ("assistant", *SIDES)})
+        return copy, dict(sorted(secrets.items()))
+
+    def _report_broken(self, error: BrokenRecord) -> None:
+        say(f"export.py: {error}")
         self.n_broken += 1
 
 
-def _flags(record: Sample) -> tuple[tuple[str, str], ...]:
+def _flags(record: Sample) -> list[tuple[str, str]]:
     """Return (reason, detail) for each reason not to train on the turn, whatever its score."""
-    spoken = "; ".join(f"{one.get('side')}, {one.get('kind')}: {one.get('text')}" for one in record.injections)
-    leaks = [one for one in record.leaks or () if one.get("kind") != UNJUDGED]
-    shown = "; ".join(f"{one.get('kind')}: {one.get('text')} ({one.get('why')})" for one in leaks)
-    return (*([("speaks to its judge", spoken)] if record.injections else []),
-            *([("shows what it cannot know", shown)] if leaks else []),
-            *([("no leak verdict", "run validate.py")] if len(record.leaks or ()) > len(leaks) else []))
+    flags = []
+    if record.injections:
+        flags.append(("speaks to its judge", "; ".join(
+            f"{one.get('side')}, {one.get('kind')}: {one.get('text')}"
+            for one in record.injections)))
+    findings = record.leaks or []
+    if leaks := [one for one in findings if one.get("kind") != UNJUDGED]:
+        flags.append(("shows what it cannot know", "; ".join(
+            f"{one.get('kind')}: {one.get('text')} ({one.get('why')})" for one in leaks)))
+    if len(findings) > len(leaks):
+        flags.append(("no leak verdict", "run validate.py"))
+    return flags
 
 
-def winner(score: float, bucket: str, own: ExportSettings) -> str:
-    """Return "challenger" or "king", whichever leads by dpo_min_margin, or else "".
+def winner(score: float, bucket: str, min_margin: float) -> str:
+    """Return "challenger" or "king", whichever leads by `min_margin`, or else "".
 
     In final/ the challenger wins with any lead. A score runs from 0 to 100, and 50 is a draw.
     """
     lead = score - 50
-    if lead > 0 and (bucket == Final.directory or lead >= own.dpo_min_margin):
+    if lead > 0 and (bucket == Final.directory or lead >= min_margin):
         return "challenger"
-    return "king" if lead < 0 and -lead >= own.dpo_min_margin else ""
+    return "king" if lead < 0 and -lead >= min_margin else ""
 
 
 def repo_of(instance_id: str) -> str:
     """Return owner/name for the id owner__name-17; an id of another form is returned as it is."""
-    found = INSTANCE.fullmatch(instance_id)
-    return f"{found[1]}/{found[2]}" if found else instance_id
+    match = INSTANCE.fullmatch(instance_id)
+    return f"{match[1]}/{match[2]}" if match else instance_id
 
 
-def _digest(record) -> str:
+def _digest(record: Sample | Commit) -> str:
     """Return the digest of all fields, by which the manifest identifies a record."""
     return digest({field.name: getattr(record, field.name) for field in fields(record)})

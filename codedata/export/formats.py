@@ -10,18 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from codedata.code.turn import clean, format_problem
 from codedata.export.collect import SIDES, ExportTurn
-from codedata.records import METRICS, Final
+from codedata.records import METRICS, Final, Message, Sample
 
-TEXT, NUMBER = "VARCHAR", "DOUBLE"
+TEXT, NUMBER, BOOLEAN = "VARCHAR", "DOUBLE", "BOOLEAN"
 MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
 REASONS = 'STRUCT(judge VARCHAR, "order" VARCHAR, reason VARCHAR)[]'
 FINDINGS = "STRUCT(side VARCHAR, kind VARCHAR, text VARCHAR)[]"
 LEAKS = "STRUCT(judge VARCHAR, kind VARCHAR, text VARCHAR, why VARCHAR)[]"
+METRIC_SCORES = f"STRUCT({', '.join(f'{metric} {NUMBER}' for metric in METRICS)})"
 COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore unknown columns
-    "instance_id": TEXT, "repo": TEXT, "language": TEXT, "licence": TEXT, "source": TEXT, "bucket": TEXT,
-    "score": NUMBER}
+    "instance_id": TEXT, "repo": TEXT, "language": TEXT, "licence": TEXT, "source": TEXT,
+    "bucket": TEXT, "score": NUMBER}
 Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has)
+Problem = tuple[str, str]        # (reason, detail)
 
 
 @dataclass(frozen=True)
@@ -31,32 +34,42 @@ class Format:
     name: str
     columns: dict[str, str]
     pieces: Callable[[list[ExportTurn]], list[Piece]]
-    row: Callable[[ExportTurn, str, dict], dict]
-    conversations: Callable[[dict], list[list[dict]]]   # with the answers that a row teaches or compares
-    for_trainers: bool = True   # also writes Parquet, and leaves out flagged turns
+    row: Callable[[ExportTurn, str, Sample], dict]
+    answers: tuple[str, ...] = ()   # columns with an answer that a row teaches or compares
+    for_trainers: bool = True       # also writes Parquet, and leaves out flagged turns
 
-    def make(self, turn: ExportTurn, side: str, texts: dict) -> dict:
+    def make(self, turn: ExportTurn, side: str, record: Sample) -> dict:
         """Return the row of a piece, with the columns in their order."""
-        row = {**self.row(turn, side, texts), "instance_id": turn.instance_id, "repo": turn.repo,
-               "language": turn.language, "licence": turn.licence, "source": turn.name, "bucket": turn.bucket,
-               "score": turn.score}
+        row = {**self.row(turn, side, record), "source": turn.name,
+               **{key: getattr(turn, key) for key in COMMON if key != "source"}}
         return {column: row[column] for column in self.columns}
 
+    def conversations(self, row: dict) -> list[list[Message]]:
+        """Return the conversations that end with an answer that the row teaches or compares."""
+        return [[*row.get("prompt", ()), *row[column]] for column in self.answers]
 
-def row_problem(form: Format, row: dict, turn_problem, max_chars: int = 0,
-                max_ratio: float = 0.0) -> tuple[str, str] | None:
-    """Return (reason, detail) where a row has to be refused, or else None.
 
-    turn_problem(text) returns what is wrong with an answer, or None. `max_chars` limits a
-    conversation, and `max_ratio` is how many times as long as the other an answer of a pair may be;
-    0 means no limit.
+def turn_problem(text: str) -> str | None:
+    """Return why an answer is no turn to learn, or None."""
+    if problem := format_problem(text):
+        return problem
+    return None if clean(text) == text.strip() else "thinking that leaked"
+
+
+def row_problem(form: Format, row: dict, max_chars: int = 0,
+                max_ratio: float = 0.0) -> Problem | None:
+    """Return why a row has to be refused, or None.
+
+    `max_chars` limits a conversation, and `max_ratio` is how many times as long as the other an
+    answer of a pair may be; 0 means no limit.
     """
     if row.keys() != form.columns.keys():
         return "columns", f"{', '.join(row)} instead of {', '.join(form.columns)}"
     if "label" in row and type(row["label"]) is not bool:
         return "label", f"{row['label']!r} is not true or false"
-    if two := [field for field in ("completion", "chosen", "rejected") if len(row.get(field, "1")) != 1]:
-        return "roles", f"{two[0]} is not one message"
+    for column in form.answers:
+        if column != "messages" and len(row[column]) != 1:
+            return "roles", f"{column} is not one message"
     answers = []
     for messages in form.conversations(row):
         if problem := _conversation_problem(messages):
@@ -74,28 +87,27 @@ def row_problem(form: Format, row: dict, turn_problem, max_chars: int = 0,
     return None
 
 
-def _conversation_problem(messages: list[dict]) -> tuple[str, str] | None:
+def _conversation_problem(messages: list[Message]) -> Problem | None:
+    n = len(messages)
     for i, message in enumerate(messages, 1):
         if not (isinstance(message.get("content"), str) and message["content"].strip()):
-            return "empty message", f"message {i} of {len(messages)}"
+            return "empty message", f"message {i} of {n}"
     first = 1 if messages and messages[0].get("role") == "system" else 0
     for i, message in enumerate(messages[first:]):
         due = ("user", "assistant")[i % 2]
         if message.get("role") != due:
-            return "roles", f"message {i + first + 1} of {len(messages)} is of {message.get('role')!r}, not of {due!r}"
-    if len(messages) < first + 2 or messages[-1]["role"] != "assistant":
-        return "roles", "the last message is not the assistant's, or nothing stands before it"
+            detail = f"message {i + first + 1} of {n} is of {message.get('role')!r}, not of {due!r}"
+            return "roles", detail
+    if n < first + 2 or messages[-1]["role"] != "assistant":
+        return "roles", "the last message is not the assistant's, or nothing comes before it"
     return None
 
 
 # the formats
 
-def _joined(row: dict, field: str) -> list[dict]:
-    return [*row["prompt"], *row[field]]
-
-
 def _won_by_challenger(turns: list[ExportTurn]) -> list[Piece]:
-    return [(turn, "challenger") for turn in turns if turn.bucket == Final.directory and turn.winner == "challenger"]
+    return [(turn, "challenger") for turn in turns
+            if turn.bucket == Final.directory and turn.winner == "challenger"]
 
 
 def _decided(turns: list[ExportTurn]) -> list[Piece]:
@@ -111,43 +123,48 @@ def _both_sides(turns: list[ExportTurn]) -> list[Piece]:
     won = _decided(turns)
     lost = [(turn, _loser(turn)) for turn, _ in won]
     half = len(won) // 2
-    return [piece for pair in zip(won, lost[half:] + lost[:half], strict=True) for piece in pair]
+    pairs = zip(won, lost[half:] + lost[:half], strict=True)
+    return [piece for pair in pairs for piece in pair]
 
 
 def _loser(turn: ExportTurn) -> str:
-    return SIDES[SIDES[0] == turn.winner]
+    return SIDES[1] if turn.winner == SIDES[0] else SIDES[0]
 
 
-def _said(text: str | None) -> list[dict]:
-    return [{"role": "assistant", "content": text}]
+def _answer(record: Sample, side: str) -> list[Message]:
+    return [{"role": "assistant", "content": getattr(record, side)}]
 
 
-def _dpo(turn: ExportTurn, side: str, texts: dict) -> dict:
-    return {"prompt": texts["messages"], "chosen": _said(texts[side]), "rejected": _said(texts[_loser(turn)]),
-            "side": side}
+def _conversation(turn: ExportTurn, side: str, record: Sample) -> dict:
+    return {"messages": [*record.messages, *_answer(record, side)]}
 
 
-def _kto(turn: ExportTurn, side: str, texts: dict) -> dict:
-    return {"prompt": texts["messages"], "completion": _said(texts[side]), "label": side == turn.winner, "side": side}
+def _completion(turn: ExportTurn, side: str, record: Sample) -> dict:
+    return {"prompt": record.messages, "completion": _answer(record, side), "side": side,
+            "label": side == turn.winner}
 
 
-def _plain(turn: ExportTurn, _, texts: dict) -> dict:
-    return {**texts, "metrics": {metric: texts["metrics"].get(metric) for metric in METRICS}}
+def _pair(turn: ExportTurn, side: str, record: Sample) -> dict:
+    return {"prompt": record.messages, "chosen": _answer(record, side), "side": side,
+            "rejected": _answer(record, _loser(turn))}
 
 
+def _plain(turn: ExportTurn, side: str, record: Sample) -> dict:
+    metrics = {metric: record.metrics.get(metric) for metric in METRICS}
+    return {**vars(record), "metrics": metrics}
+
+
+PROMPT = {"prompt": MESSAGES, "completion": MESSAGES}
 FORMATS = {form.name: form for form in (
-    Format("sft_messages", {"messages": MESSAGES, **COMMON}, _won_by_challenger,
-           lambda turn, side, texts: {"messages": [*texts["messages"], *_said(texts[side])]},
-           lambda row: [row["messages"]]),
-    Format("sft_completion", {"prompt": MESSAGES, "completion": MESSAGES, **COMMON}, _won_by_challenger,
-           lambda turn, side, texts: {"prompt": texts["messages"], "completion": _said(texts[side])},
-           lambda row: [_joined(row, "completion")]),
-    Format("dpo", {"prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES, "side": TEXT, **COMMON}, _decided,
-           _dpo, lambda row: [_joined(row, "chosen"), _joined(row, "rejected")]),
-    Format("kto", {"prompt": MESSAGES, "completion": MESSAGES, "label": "BOOLEAN", "side": TEXT, **COMMON},
-           _both_sides, _kto, lambda row: [_joined(row, "completion")]),
-    Format("jsonl", {**COMMON, "metrics": f"STRUCT({', '.join(f'{metric} {NUMBER}' for metric in METRICS)})",
-                     "messages": MESSAGES, "king": TEXT, "challenger": TEXT, "assistant": TEXT, "reasons": REASONS,
+    Format("sft_messages", {"messages": MESSAGES, **COMMON}, _won_by_challenger, _conversation,
+           ("messages",)),
+    Format("sft_completion", {**PROMPT, **COMMON}, _won_by_challenger, _completion,
+           ("completion",)),
+    Format("dpo", {"prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES, "side": TEXT,
+                   **COMMON}, _decided, _pair, ("chosen", "rejected")),
+    Format("kto", {**PROMPT, "label": BOOLEAN, "side": TEXT, **COMMON}, _both_sides, _completion,
+           ("completion",)),
+    Format("jsonl", {**COMMON, "metrics": METRIC_SCORES, "messages": MESSAGES, "king": TEXT,
+                     "challenger": TEXT, "assistant": TEXT, "reasons": REASONS,
                      "injections": FINDINGS, "leaks": LEAKS},
-           lambda turns: [(turn, "") for turn in turns], _plain, lambda row: [], for_trainers=False),
-)}
+           lambda turns: [(turn, "") for turn in turns], _plain, for_trainers=False))}

@@ -1,46 +1,23 @@
-"""Read the provenance of an export: the source data set, the models, and the outcome of the duel.
+"""Read the provenance of an export from the ledgers: the source data set and the models.
 
 These facts are published, so names that are paths on this machine are cut to their last part.
 """
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
-import orjson
-
-from codedata.bounded import read_bounded
-from codedata.errors import Trouble
 from codedata.export.collect import ExportTurn
 from codedata.ledger import LEDGER, Ledger, calls_of, is_sound, read_lines
-from codedata.records import DUEL, Answer, Attempts, Prompt, Score
+from codedata.records import Answer, Attempts, Prompt
 from codedata.store import shards_of
 
-DUEL_KEYS = ("mode", "order", "accepted", "reasons", "judges", "challenger_score", "king_score", "margin", "lcb",
-             "turns", "win_margin", "gate_alpha", "resamples")   # the keys that are read
-UNKNOWN_SOURCE = "not told by a ledger"
+UNKNOWN_SOURCE = "unknown to the ledgers"
 STAGES = {"king": "king", "challenger": "ch"}   # side → the stage that made it
 FILE_ENDINGS = (".parquet", ".jsonl", ".json", ".gz", ".gguf")
-
-
-def read_duel(root: Path) -> dict | None:
-    """Return score/_duel.json, or None where it is missing. Raise Trouble where it is broken."""
-    path = Path(root) / Score.directory / DUEL
-    try:
-        duel = orjson.loads(read_bounded(path))
-        for key in DUEL_KEYS:
-            duel[key]
-        for judge in duel["judges"].values():
-            judge["score"], judge["parse_rate"]
-        if duel["mode"] != "king" or (duel["margin"] is not None and not all(
-                isinstance(duel[key], (int, float)) for key in ("margin", "lcb", "challenger_score", "king_score"))):
-            raise ValueError("its numbers are none, or it is not of king and challenger")
-        return duel
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise Trouble(f"is not the outcome of a duel: {e}", str(path), "Run: python validate.py") from e
+Key = tuple[str, str]   # (stage, item)
 
 
 class Provenance:
@@ -48,28 +25,43 @@ class Provenance:
 
     def __init__(self, root: Path):
         self._prompts = Ledger(root / Prompt.directory).details
-        self._models: dict[tuple[str, str], str] = {}   # (stage, item) → the model of its newest call
-        self._refined: set[str] = set()                 # turns whose challenger is an attempt of ch.py --refine
-        self._cut: set[tuple[str, str]] = set()         # (stage, item) whose request had to be cut
-        attempts = _Models(root / Attempts.directory, {})
+        self._models: dict[Key, str] = {}   # the model of the newest call
+        self._refined: set[str] = set()     # turns whose challenger is an attempt of ch.py --refine
+        self._cut: set[Key] = set()         # what was answered from a shortened history
+        attempts = {_key(line): calls[-1]["model"] for line in _lines(root / Attempts.directory)
+                    if (calls := calls_of(line))}
         for directory in shards_of(root / Answer.directory):
-            found = _Models(directory, attempts.models)
-            self._models |= found.models
-            self._refined |= found.refined
-            self._cut |= found.cut
+            for line in _lines(directory):
+                self._take(line, attempts)
+
+    def _take(self, line: dict, attempts: dict[Key, str]) -> None:
+        """Take over a ledger line. A refined answer has the model of its attempt."""
+        key = stage, item = _key(line)
+        if calls := calls_of(line):
+            self._models[key] = calls[-1]["model"]
+            self._cut.discard(key)
+            if line.get("cut"):
+                self._cut.add(key)
+            if stage == STAGES["challenger"]:
+                self._refined.discard(item)
+        elif (line.get("detail") or {}).get("refined"):
+            self._models[key] = attempts.get(key, UNKNOWN_SOURCE)
+            self._refined.add(item)
 
     def sources(self, turns: list[ExportTurn]) -> Counter:
         """Return {"data set, seed": number of turns}."""
-        found: Counter = Counter()
+        sources: Counter = Counter()
         for turn in turns:
             detail = self._prompts.get(("prompt", turn.name.rpartition("_")[0]), {})
             seed = f", seed {detail['seed']}" if "seed" in detail else ""
-            found[public(str(detail.get("source", UNKNOWN_SOURCE))) + seed] += 1
-        return found
+            sources[public(str(detail.get("source", UNKNOWN_SOURCE))) + seed] += 1
+        return sources
 
     def models(self, turns: list[ExportTurn], side: str) -> Counter:
         """Return {model: number of turns} of one side; later edits by a person do not matter."""
-        return Counter(public(self._models.get((STAGES[side], turn.name), UNKNOWN_SOURCE)) for turn in turns)
+        stage = STAGES[side]
+        return Counter(public(self._models.get((stage, turn.name), UNKNOWN_SOURCE))
+                       for turn in turns)
 
     def refined(self, turns: list[ExportTurn]) -> int:
         """Return how many turns have a challenger's answer from ch.py --refine."""
@@ -77,28 +69,17 @@ class Provenance:
 
     def cut(self, turns: list[ExportTurn]) -> int:
         """Return how many turns either side answered from a history whose middle was left out."""
-        return sum(any((stage, turn.name) in self._cut for stage in STAGES.values()) for turn in turns)
+        return sum(any((stage, turn.name) in self._cut for stage in STAGES.values())
+                   for turn in turns)
 
 
-class _Models:
-    """Read the ledger of a directory of answers. A refined answer has the model of its attempt."""
+def _lines(directory: Path) -> Iterator[dict]:
+    """Return the lines of a ledger that can be read."""
+    return filter(is_sound, read_lines(directory / LEDGER))
 
-    def __init__(self, directory: Path, attempts: dict[tuple[str, str], str]):
-        self.models: dict[tuple[str, str], str] = {}
-        self.refined: set[str] = set()
-        self.cut: set[tuple[str, str]] = set()
-        for line in read_lines(directory / LEDGER):
-            if not is_sound(line):
-                continue
-            key = line["stage"], line["item"]
-            if calls := calls_of(line):
-                self.models[key] = calls[-1]["model"]
-                (self.cut.add if line.get("cut") else self.cut.discard)(key)
-                if key[0] == STAGES["challenger"]:
-                    self.refined.discard(key[1])
-            elif (line.get("detail") or {}).get("refined"):
-                self.models[key] = attempts.get(key, UNKNOWN_SOURCE)
-                self.refined.add(key[1])
+
+def _key(line: dict) -> Key:
+    return line["stage"], line["item"]
 
 
 def public(name: str) -> str:
@@ -107,4 +88,5 @@ def public(name: str) -> str:
     Names of models and of data sets on the Hub stay as they are.
     """
     path = PurePath(urlsplit(name).path if "://" in name else name)
-    return path.name if path.is_absolute() or ".." in path.parts or path.suffix in FILE_ENDINGS else name
+    is_path = path.is_absolute() or ".." in path.parts or path.suffix in FILE_ENDINGS
+    return path.name if is_path else name

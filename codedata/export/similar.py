@@ -21,8 +21,8 @@ from codedata.errors import Trouble
 from codedata.ledger import read_lines
 
 SHARED_BY = 10    # a line is the harness's if the first messages of one task in 10 have it,
-AT_LEAST = 3      # and at least 3 tasks
-FORMS = (".parquet", ".jsonl", ".json")   # of `against`; a folder is read in the first form it has
+MIN_TASKS = 3     # and at least 3 tasks
+FORMS = (".parquet", ".jsonl", ".json")   # of `against`; a folder is read in the first it has
 ROWS_PER_BATCH = 1000
 
 
@@ -45,49 +45,42 @@ def similar_turns(turns: Reader, against: Reader, threshold: float) -> list[Dupl
     Both arguments are functions that return the conversations from the start, because turns are
     read twice. All texts are held in memory. `threshold` is a Jaccard index.
     """
-    harness, names, answers = _harness_lines(turns()), [], []
-    known = 0
-
-    def texts() -> Iterator[tuple[str, str]]:
-        nonlocal known
-        for read in (against, turns):
-            known = len(names)
-            for one in read():
-                names.append(one.name)
-                answers.append(one.answer)
-                yield str(len(names) - 1), _text(one, harness)
-
+    harness = _harness_lines(turns())
+    earlier = [(one.name, one.answer, _text(one, harness)) for one in against()]
+    entries = earlier + [(one.name, one.answer, _text(one, harness)) for one in turns()]
     groups: dict[int, list[int]] = defaultdict(list)   # first → others that are alike
-    for one in near_duplicates(texts(), threshold=threshold):
+    texts = ((str(i), text) for i, (_, _, text) in enumerate(entries))
+    for one in near_duplicates(texts, threshold=threshold):
         groups[int(one.of)].append(int(one.name))
-    found = {}
+    duplicates = {}
     for first, others in groups.items():
         kept: list[tuple[int, frozenset]] = []
         for i in sorted([first, *others]):
-            own = frozenset(words(answers[i]))
-            similarity, k = max(((_jaccard(own, answer), -k) for k, answer in kept), default=(0.0, 0))
-            if i >= known and similarity >= threshold:
-                found[i] = Duplicate(names[i], names[-k], similarity)
+            answer = frozenset(words(entries[i][1]))
+            similarity, k = max(((_jaccard(answer, other), -k) for k, other in kept),
+                                default=(0.0, 0))
+            if i >= len(earlier) and similarity >= threshold:
+                duplicates[i] = Duplicate(entries[i][0], entries[-k][0], similarity)
             else:
-                kept.append((i, own))
-    return [found[i] for i in sorted(found)]
+                kept.append((i, answer))
+    return [duplicates[i] for i in sorted(duplicates)]
 
 
 def _text(one: Conversation, harness: set[str]) -> str:
     history = [m["content"] for m in one.messages if m["role"] != "system"]
     if history:
-        history[0] = "\n".join(line for line in history[0].split("\n") if line not in harness)
+        lines = history[0].split("\n")
+        history[0] = "\n".join(line for line in lines if line not in harness)
     return "\n".join([*history, one.answer])
 
 
 def _harness_lines(turns: Iterable[Conversation]) -> set[str]:
-    firsts = {one.task: _first(one) for one in turns}   # one for each task
+    """Return the lines that the first messages of many tasks share."""
+    firsts = {one.task: next((m["content"] for m in one.messages if m["role"] != "system"), "")
+              for one in turns}
     counts = Counter(line for first in firsts.values() for line in set(first.split("\n")))
-    return {line for line, n in counts.items() if n >= max(AT_LEAST, len(firsts) / SHARED_BY)}
-
-
-def _first(one: Conversation) -> str:
-    return next((m["content"] for m in one.messages if m["role"] != "system"), "")
+    limit = max(MIN_TASKS, len(firsts) / SHARED_BY)
+    return {line for line, n in counts.items() if n >= limit}
 
 
 def _jaccard(a: frozenset, b: frozenset) -> float:
@@ -105,24 +98,27 @@ def read_conversations(paths: Iterable[str]) -> Iterator[Conversation]:
     for path in map(Path, paths):
         has_some = False
         for file in _files(path):
+            name = path.name if file == path else f"{path.name} {file.relative_to(path)}"
             for i, row in enumerate(_rows(file), 1):
                 for messages, answer in _conversations(row):
-                    yield Conversation(f"{path.name} {file.relative_to(path)} row {i}" if file != path else
-                                       f"{path.name} row {i}", "", messages, answer)
+                    yield Conversation(f"{name} row {i}", "", messages, answer)
                     has_some = True
         if not has_some:
-            raise Trouble("has no row with messages, with prompt and completion, or with prompt and chosen.", str(path),
-                          "Name Parquet, JSONL or JSON files in a form of TRL, or a folder of them.")
+            raise Trouble("has no row with messages, with prompt and completion, or with prompt "
+                          "and chosen.", str(path), "Name Parquet, JSONL or JSON files in a form "
+                          "of TRL, or a folder of them.")
 
 
 def _files(path: Path) -> list[Path]:
+    """Return the files to read, all of one form. Raise Trouble where a file is of none."""
     if path.is_dir():
-        by_form = {form: sorted(p for p in path.rglob(f"*{form}") if p.is_file() and not any(
-            part.startswith(("_", ".")) for part in p.relative_to(path).parts)) for form in FORMS}
-        return next((files for files in by_form.values() if files), [])
+        files = [file for file in sorted(path.rglob("*")) if file.is_file() and not any(
+            part.startswith(("_", ".")) for part in file.relative_to(path).parts)]
+        by_form = ([file for file in files if file.suffix == form] for form in FORMS)
+        return next(filter(None, by_form), [])
     if not path.is_file() or path.suffix not in FORMS:
-        raise Trouble("is not there." if not path.exists() else f"is not one of {', '.join(FORMS)}.", str(path),
-                      "Check --against, or against in [export].")
+        problem = f"is not one of {', '.join(FORMS)}." if path.exists() else "is not there."
+        raise Trouble(problem, str(path), "Check --against, or against in [export].")
     return [path]
 
 
@@ -133,22 +129,25 @@ def _rows(file: Path) -> Iterator[dict]:
     try:
         if file.suffix == ".json":
             data = orjson.loads(file.read_bytes())
-            yield from (row for row in (data if isinstance(data, list) else [data]) if isinstance(row, dict))
+            rows = data if isinstance(data, list) else [data]
+            yield from (row for row in rows if isinstance(row, dict))
             return
         with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
             name = [glob.escape(str(file))]   # escaped because duckdb expands globs
             rows = database.execute("select to_json(r)::varchar from read_parquet(?) r", name)
-            while some := rows.fetchmany(ROWS_PER_BATCH):
-                yield from (orjson.loads(row) for row, in some)
+            while batch := rows.fetchmany(ROWS_PER_BATCH):
+                yield from (orjson.loads(row) for row, in batch)
     except (duckdb.Error, ValueError) as e:
-        raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", str(file), "Mend it, or leave it out.") from e
+        raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", str(file),
+                      "Mend it, or leave it out.") from e
 
 
 def _conversations(row: dict) -> Iterator[tuple[list[dict], str]]:
     """Yield (history, answer) for each answer of a row that a model may learn from."""
     messages = _messages(row.get("messages"))
-    if messages and ("challenger" in row or "king" in row):      # a bucket record, or a row of the format jsonl
-        yield from ((messages, row[side]) for side in ("challenger", "king") if isinstance(row.get(side), str))
+    if messages and ("challenger" in row or "king" in row):   # a bucket record, or a jsonl row
+        yield from ((messages, row[side]) for side in ("challenger", "king")
+                    if isinstance(row.get(side), str))
     elif messages and messages[-1]["role"] == "assistant":
         yield messages[:-1], messages[-1]["content"]
     prompt = _messages(row.get("prompt"))
@@ -161,7 +160,8 @@ def _messages(value) -> list[dict]:
     """Return a list of {role, content}, made from plain text if need be; [] for other values."""
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
-    if isinstance(value, list) and all(isinstance(m, dict) and isinstance(m.get("role"), str)
-                                       and isinstance(m.get("content"), str) for m in value):
+    if isinstance(value, list) and all(
+            isinstance(m, dict) and isinstance(m.get("role"), str)
+            and isinstance(m.get("content"), str) for m in value):
         return value
     return []

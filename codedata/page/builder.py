@@ -29,11 +29,13 @@ import orjson
 from codedata.texts import text_of
 
 SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
-UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-                    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff"
-                    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]")
-POLICY = ("default-src 'none'; script-src {script}; style-src {style}; img-src data:; base-uri 'none'; "
-          "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
+    "\ud800-\udfff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]")
+POLICY = ("default-src 'none'; script-src {script}; style-src {style}; img-src data:; "
+          "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; "
+          "trusted-types 'none'")
 
 
 def build(title: str, data, *, script: str, style: str = "", charts: dict[str, str] | None = None,
@@ -47,17 +49,19 @@ def build(title: str, data, *, script: str, style: str = "", charts: dict[str, s
     """
     code = "\n".join([text_of(__package__, "page.js"), script])
     rules = "\n".join([text_of(__package__, "page.css"), style])
-    if found := re.search("<!--|</?script", code, re.IGNORECASE) or re.search("</style", rules, re.IGNORECASE):
-        raise ValueError(f"{found[0]!r} in a script or style would end it early")
+    if end := (re.search("<!--|</?script", code, re.IGNORECASE)
+               or re.search("</style", rules, re.IGNORECASE)):
+        raise ValueError(f"{end[0]!r} in a script or style would end it early")
+    svgs = [b'<template id="chart-%s">%s</template>' % (_id(name), svg.encode())
+            for name, svg in (charts or {}).items()]
+    packed = [b'<script type="text/plain" id="block-%s">%s</script>' % (
+        _id(name), value if isinstance(value, Packed) else pack(value))
+        for name, value in (blocks or {}).items()]
     parts = {
         "policy": html.escape(POLICY.format(script=_hash(code), style=_hash(rules))).encode(),
-        "title": html.escape(visible(title)).encode(), "style": rules.encode(), "script": code.encode(),
-        "data": _in_script(orjson.dumps(visible(data))),
-        "charts": b"\n".join(b'<template id="chart-%s">%s</template>' % (_id(name), svg.encode())
-                             for name, svg in (charts or {}).items()),
-        "blocks": b"\n".join(b'<script type="text/plain" id="block-%s">%s</script>' % (
-            _id(name), value if isinstance(value, Packed) else pack(value)) for name, value in (blocks or {}).items()),
-    }
+        "title": html.escape(visible(title)).encode(), "style": rules.encode(),
+        "script": code.encode(), "data": _in_script(orjson.dumps(visible(data))),
+        "charts": b"\n".join(svgs), "blocks": b"\n".join(packed)}
     pieces = re.split(r"\{(\w+)\}", text_of(__package__, "page.html"))
     return b"".join(parts[piece] if i % 2 else piece.encode() for i, piece in enumerate(pieces))
 
@@ -74,8 +78,7 @@ def pack(value) -> Packed:
 def visible(value):
     """Return a JSON value with hidden characters replaced by visible signs; CRLF becomes LF."""
     if isinstance(value, str):
-        if "\r\n" in value:
-            value = value.replace("\r\n", "\n")
+        value = value.replace("\r\n", "\n")
         return UNSEEN.sub(_sign, value) if UNSEEN.search(value) else value
     if isinstance(value, dict):
         return {visible(str(key)): visible(item) for key, item in value.items()}
@@ -84,9 +87,9 @@ def visible(value):
     return value
 
 
-def _sign(found: re.Match) -> str:
+def _sign(match: re.Match) -> str:
     """Return the visible sign for a hidden character."""
-    n = ord(found[0])
+    n = ord(match[0])
     if n < 0x20:
         return chr(0x2400 + n)   # ␀ ␛ ␍
     if n == 0x7f:

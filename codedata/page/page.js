@@ -1,5 +1,5 @@
-// What all pages share: data and blocks, elements, long texts, a table of many rows, a reader, the colours.
-// A page's own script follows in the same module. What comes from data becomes text nodes and attributes, never markup.
+// Define what all pages share: data and blocks, elements, long texts, a table of many rows, a reader, the colours.
+// A page's own script follows in the same module. Data becomes text nodes and attributes, never markup.
 
 // data ----------------------------------------------------------------------------------------------------------------
 
@@ -8,20 +8,20 @@ const inflated = new Map();
 
 const hasBlock = name => document.getElementById(`block-${name}`) !== null;
 
-/** What build() was given as a block; inflated when it is first asked for. */
+/** Return a value that build() was given as a block. It is inflated when it is first asked for. */
 function block(name) {
   if (!inflated.has(name)) inflated.set(name, inflate(document.getElementById(`block-${name}`).textContent));
   return inflated.get(name);
 }
 
 async function inflate(base64) {
-  const letters = atob(base64), bytes = new Uint8Array(letters.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
+  const characters = atob(base64), bytes = new Uint8Array(characters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = characters.charCodeAt(i);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return JSON.parse(await new Response(stream).text());
 }
 
-/** What went wrong, on the page: a reader does not look into the console. */
+/** Show on the page what went wrong: a reader does not look into the console. */
 function trouble(what) {
   if (String(what).startsWith("ResizeObserver")) return;   // a frame later it is painted all the same
   document.getElementById("main").prepend(h("p", { class: "notice", role: "alert" },
@@ -33,7 +33,8 @@ addEventListener("unhandledrejection", event => trouble(event.reason));
 
 // elements ------------------------------------------------------------------------------------------------------------
 
-/** An element. Attributes: a function listens, an object under `style` sets properties; null and false are left out. */
+/** Make an element. Attributes: a function listens, an object under `style` sets properties; null and false are
+ * left out. */
 function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -46,26 +47,28 @@ function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Text from outside, kept to itself: what is written from right to left turns nothing around it. */
-const said = (text, attributes = {}) => h("bdi", attributes, String(text));
+/** Wrap text from outside in <bdi>: text that runs from right to left must not turn what is around it. */
+const isolated = (text, attributes = {}) => h("bdi", attributes, String(text));
 
-/** A link to a file beside the page. */
-const fileLink = (from, path) => h("a", { href: from + path.split("/").map(encodeURIComponent).join("/") }, said(path));
+/** Make a link to a file beside the page. */
+const fileLink = (from, path) => h("a", { href: from + path.split("/").map(encodeURIComponent).join("/") },
+  isolated(path));
 
 const chart = name => document.getElementById(`chart-${name}`)?.content.cloneNode(true) ?? null;
 
-/** A chart with its heading and what its colours mean: [[colour, meaning], …]. */
+/** Make a chart with its heading and the meanings of its colours: [[colour, meaning], …]. */
 function figure(name, heading, keys = []) {
   const drawn = chart(name);
   return drawn && h("figure", {}, h("figcaption", {}, heading), drawn, keys.length > 0 && h("ul", { class: "keys" },
-    keys.map(([colour, meaning]) => h("li", {}, h("span", { class: `swatch ${colour}` }), said(meaning)))));
+    keys.map(([colour, meaning]) => h("li", {}, h("span", { class: `swatch ${colour}` }), isolated(meaning)))));
 }
 
 const number = (value, digits = 0) => value === null || value === undefined ? "–" : value.toLocaleString("en-US",
   { minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: "negative" });   // no "-0.00"
 const counted = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 
-/** A table to read. Columns: [title, class]; rows: lists of cells. The first cell names its row; "": as above. */
+/** Make a table to read. Columns are [title, class], rows lists of cells. The first cell names its row; "" is as
+ * above. */
 function plainTable(caption, columns, rows, foot = null) {
   const line = cells => h("tr", { class: cells[0] === "" && "on" }, cells.map((cell, i) => h(i ? "td" : "th", {
     scope: i ? null : "row", class: columns[i][1] }, cell)));
@@ -82,17 +85,17 @@ function section(id, title, ...content) {
 
 // long texts ----------------------------------------------------------------------------------------------------------
 
-const SHOWN = { chars: 3000, lines: 45 };
-const AT_ONCE = 200_000;   // characters: a megabyte in one line takes a browser seconds
+const MAX_SHOWN = { chars: 3000, lines: 45 };
+const CHARS_PER_CLICK = 200_000;   // a megabyte in one line takes a browser seconds
 
-/** A text as it is, cut where it is long, with a button for the rest. */
+/** Show a text as it is, cut where it is long, with a button for the rest. */
 function longText(text, classes) {
   const pre = h("pre", { class: classes, tabindex: -1 });
   let end = cutAt(text);
   pre.textContent = text.slice(0, end);
   if (end === text.length) return pre;
   const more = h("button", { type: "button", class: "more", click: () => {
-    end = Math.min(text.length, end + AT_ONCE);
+    end = Math.min(text.length, end + CHARS_PER_CLICK);
     pre.textContent = text.slice(0, end);
     if (end === text.length) {
       more.remove();
@@ -100,8 +103,8 @@ function longText(text, classes) {
     } else name();
   } });
   const name = () => {
-    more.textContent = text.length - end <= AT_ONCE ? `Show all ${number(text.length)} characters`
-      : `Show ${number(AT_ONCE)} more of ${number(text.length)} characters`;
+    more.textContent = text.length - end <= CHARS_PER_CLICK ? `Show all ${number(text.length)} characters`
+      : `Show ${number(CHARS_PER_CLICK)} more of ${number(text.length)} characters`;
   };
   name();
   return [pre, more];
@@ -109,21 +112,22 @@ function longText(text, classes) {
 
 function cutAt(text) {
   let end = -1;
-  for (let n = 0; n < SHOWN.lines; n++) {
+  for (let n = 0; n < MAX_SHOWN.lines; n++) {
     end = text.indexOf("\n", end + 1);
-    if (end < 0 || end > SHOWN.chars) break;
+    if (end < 0 || end > MAX_SHOWN.chars) break;
   }
-  end = end < 0 || end > SHOWN.chars ? SHOWN.chars : end;
+  end = end < 0 || end > MAX_SHOWN.chars ? MAX_SHOWN.chars : end;
   return end + 400 >= text.length ? text.length : end;   // nobody is asked for a last line
 }
 
-/** A text with its fenced blocks set off, line by line. A way to read it, not what a harness would make of it. */
+/** Show a text with its fenced blocks set off. This is for reading: a harness may parse it otherwise. */
 function fencedText(text, isOutput = false) {
   const parts = [];
   const prose = (from, to) => text.slice(from, to).trim() && parts.push(
     h("div", { class: isOutput ? "output" : "prose" }, longText(text.slice(from, to).trim(), "text")));
   const code = (language, from, to) => parts.push(h("div", { class: "code" },
-    h("div", { class: "language" }, said(language || "code")), longText(text.slice(from, Math.max(from, to)), "text")));
+    h("div", { class: "language" }, isolated(language || "code")),
+    longText(text.slice(from, Math.max(from, to)), "text")));
   let done = 0, inside = null;   // inside: {language, from} of the block whose end is looked for
   for (let at = 0; at <= text.length;) {
     const end = text.indexOf("\n", at) < 0 ? text.length : text.indexOf("\n", at);
@@ -142,7 +146,7 @@ function fencedText(text, isOutput = false) {
   return parts;
 }
 
-/** Something that is made when it is first unfolded. */
+/** Make a folded part whose content is made when it is first unfolded. */
 function folded(summary, make, classes, isOpen = false) {
   const inside = h("div", { class: "inside" });
   const element = h("details", { class: classes, toggle: () => {
@@ -152,11 +156,11 @@ function folded(summary, make, classes, isOpen = false) {
   return element;
 }
 
-// the address: what is behind # ---------------------------------------------------------------------------------------
+// the address, behind the # -------------------------------------------------------------------------------------
 
 const address = {
   get: () => Object.fromEntries(new URLSearchParams(location.hash.slice(1))),
-  /** Change some of it; null takes a key away. `step`: the browser's Back leads here again. */
+  /** Change some keys; null removes one. With `step` the browser's Back leads here again. */
   set(changes, step = false) {
     const kept = Object.entries({ ...address.get(), ...changes }).filter(([, value]) => value);
     const hash = `#${new URLSearchParams(kept)}`;
@@ -351,7 +355,7 @@ function listing({ n, noun, columns, filters, text, open, label, searches }) {
     change({ sort: ways[(ways.indexOf(state.sort) + 1) % ways.length] });
   }
 
-  /** As the address says; what it does not know is left out. */
+  /** Take the state from the address; values that are unknown are left out. */
   function follow() {
     const wanted = address.get();
     const before = JSON.stringify(state);
@@ -382,7 +386,8 @@ const collator = new Intl.Collator("en", { numeric: true });
 
 const reader = document.getElementById("reader");
 
-/** Show it. `title`, `body`: nodes; `step(±1)`: to the next or back, if step.can(±1); `close()`: it was closed. */
+/** Show something over the page. `title` and `body` are nodes; `step(±1)` goes to the next or back, if step.can(±1);
+ * `close()` is called when it was closed. */
 function read({ title, body, position, step, close }) {
   const button = (name, hint, by) => h("button", { type: "button", title: hint, "aria-label": hint,
     disabled: !step.can(by), click: () => step(by) }, name);
@@ -407,7 +412,7 @@ reader.addEventListener("click", event => event.target === reader && reader.clos
 
 // the frame of a page -------------------------------------------------------------------------------------------------
 
-/** The head: what the page is of, links to its sections, the choice of colours. */
+/** Fill the head of the page: its title, links to its sections, the choice of colours. */
 function head(title, sections) {
   const themes = h("select", { "aria-label": "Colours", change: () => theme(themes.value) },
     [["", "System"], ["light", "Light"], ["dark", "Dark"]].map(([value, name]) => h("option", { value }, name)));
@@ -421,7 +426,7 @@ function jump(id) {
   document.getElementById(`${id}-title`).focus({ preventScroll: true });
 }
 
-/** The colours: "", "light" or "dark"; kept by the browser where it keeps anything for files. */
+/** Set or return the colours: "", "light" or "dark". The browser keeps them where it keeps anything for files. */
 function theme(wanted) {
   try {
     if (wanted !== undefined) localStorage.setItem("theme", wanted);

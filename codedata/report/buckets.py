@@ -7,121 +7,116 @@ others are written: a kill in between leaves a turn in no bucket, never in two.
 """
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from codedata.checks.injection import find_injections
-from codedata.duel.panel import Panel
 from codedata.errors import BrokenRecord
 from codedata.ledger import FileState
-from codedata.records import Answer, Defeat, Final, Refined, Sample, Score
+from codedata.progress import say
+from codedata.records import BUCKETS, Answer, Defeat, Final, Finding, Refined, Sample
 from codedata.settings import ReportSettings
 from codedata.store import Store, digests_of, remove_half_written
 
-BUCKETS = (Final, Refined, Defeat)
-LONGEST = 300   # the most characters of a finding's text that are stored
-AT_ONCE = 8   # files that are written in parallel, as each write waits for the disk
+MAX_FINDING_CHARS = 300   # of a finding's text, as it is stored
+MAX_PARALLEL = 8          # copies that are made at a time
 
 
-def bucket_of(score: float, own: ReportSettings, is_flagged: bool = False):
+def bucket_of(score: float, settings: ReportSettings, is_flagged: bool = False) -> type[Sample]:
     """Return the record class of the bucket: Final, Refined or Defeat.
 
     A flagged turn is Refined instead of Final, unless [report] keep_flagged is set.
     """
-    if score < own.defeat_min:
+    if score < settings.defeat_min:
         return Defeat
-    return Final if score >= own.final_min and (own.keep_flagged or not is_flagged) else Refined
+    may_be_final = settings.keep_flagged or not is_flagged
+    return Final if score >= settings.final_min and may_be_final else Refined
 
 
-def injections(answer: Answer) -> list[dict]:
-    """Return the passages of both answers that address the judge: [{side, kind, text}]."""
-    shown = "\n".join(m["content"] for m in answer.messages)
-    return [{"side": side, "kind": one.kind, "text": one.text[:LONGEST]} for side in ("king", "challenger")
-            for one in find_injections(getattr(answer, side) or "", shown)]
+def score_ranges(settings: ReportSettings) -> dict[str, str]:
+    """Return the scores of each bucket directory as text."""
+    low, high = settings.defeat_min, settings.final_min
+    ranges = (f"{high:g} and more", f"{low:g} up to {high:g}", f"below {low:g}")
+    return {cls.directory: text for cls, text in zip(BUCKETS, ranges, strict=True)}
 
 
-def copy_of(answer: Answer, score: Score, cls, panel: Panel, findings: list[dict], leaks: list[dict] | None):
-    """Return the bucket's record of a turn, a `cls`, with the reasons of the panel's judges."""
-    reasons = [{key: entry[key] for key in ("judge", "order", "reason")} for entry in score.judges
-               if entry.get("reason") and entry["judge"] in panel.names and entry["order"] in panel.orders]
-    return cls(answer.instance_id, answer.messages, answer.assistant, answer.king, answer.challenger, score.score,
-               score.metrics, reasons, findings, leaks)
+def injections(answer: Answer) -> list[Finding]:
+    """Return the passages of both answers that address the judge, as {side, kind, text}."""
+    history = "\n".join(message["content"] for message in answer.messages)
+    return [{"side": side, "kind": one.kind, "text": one.text[:MAX_FINDING_CHARS]}
+            for side in ("king", "challenger")
+            for one in find_injections(getattr(answer, side) or "", history)]
 
 
 @dataclass
 class Moves:
     """Count the changes of one update of the buckets."""
 
-    written: int = 0
-    unchanged: int = 0
-    left: int = 0                   # removed: moved to another bucket, or no longer judged
-    set_aside: tuple[str, ...] = ()   # edited or added by a person, now in _replaced/
+    counts: Counter = field(default_factory=Counter)    # of "written", "unchanged" and "removed"
+    set_aside: list[str] = field(default_factory=list)  # a person's copies, now in _replaced/
+    broken: list[BrokenRecord] = field(default_factory=list)   # turns that make() could not read
 
 
-class Buckets:
-    """Update the buckets under a root: call remove(), then put() for each turn, then close()."""
+def update_buckets(root: Path, wanted: dict[str, type[Sample]],
+                   make: Callable[[str], Sample]) -> Moves:
+    """Make the buckets hold the turns of `wanted`, {turn name: class}, and no others.
 
-    def __init__(self, root: Path):
-        self.moves = Moves()
-        remove_half_written([root / cls.directory for cls in BUCKETS])
-        self._stores = {cls: Store(root, cls).open() for cls in BUCKETS}
-        self.broken = [e for store in self._stores.values() for e in store.broken]
-        self._pool = ThreadPoolExecutor(AT_ONCE)
-        self._under_way: list = []
+    `make(name)` returns the copy of a turn; it is called in several threads. Files whose
+    name is refused are printed.
+    """
+    remove_half_written([root / cls.directory for cls in BUCKETS])
+    stores = {cls: Store(root, cls).open() for cls in BUCKETS}
+    moves = Moves()
+    for cls, store in stores.items():
+        for e in store.broken:
+            say(f"report.py: {e}")
+        for name in store.names():
+            if wanted.get(name) is not cls:
+                _remove(store, name, moves)
+                store.note(name, stage="report", state="pruned")
+                moves.counts["removed"] += 1
 
-    def remove(self, wanted: dict[str, type]) -> None:
-        """Remove every file that `wanted`, {turn name: class}, puts elsewhere or nowhere."""
-        for cls, store in self._stores.items():
-            for name in store.names():
-                if wanted.get(name) is not cls:
-                    self._keep_edits(store, name)
-                    store.remove(name)
-                    store.note(name, stage="report", state="pruned")
-                    self.moves.left += 1
-
-    def put(self, name: str, record: Sample) -> None:
-        """Write the copy of a turn, in the background, unless it is up to date."""
-        store = self._stores[type(record)]
+    def update(name: str) -> str:
+        """Write a copy unless it is up to date, and return what was done."""
+        store = stores[wanted[name]]
+        try:
+            record = make(name)
+        except BrokenRecord as e:   # the file was edited after it was first read
+            moves.broken.append(e)
+            return "broken"
         if _is_there(store, name, record):
             if not store.as_left(name):   # a run was killed before its ledger line
-                self._note(store, name, store.facts(name), "adopted")
-            self.moves.unchanged += 1
-            return
-        self.moves.written += 1
-        self._under_way.append(self._pool.submit(self._write, store, name, record))
-        if len(self._under_way) >= 50 * AT_ONCE:   # limit the records that are held in memory
-            self._settle()
-
-    def close(self) -> None:
-        """Wait until all copies are written."""
-        self._settle()
-        self._pool.shutdown()
-
-    def _settle(self) -> None:
-        for future in self._under_way:
-            future.result()
-        self._under_way.clear()
-
-    def _write(self, store: Store, name: str, record) -> None:
+                _note(store, name, store.facts(name), "adopted")
+            return "unchanged"
         if name in store:
-            self._keep_edits(store, name)
-            store.remove(name)
-        known, _ = store.put(name, record, owned=tuple(f.name for f in fields(record)))
-        self._note(store, name, known, "done")
+            _remove(store, name, moves)
+        state, _ = store.put(name, record, owned=tuple(vars(record)))
+        _note(store, name, state, "done")
+        return "written"
 
-    def _note(self, store: Store, name: str, known: FileState, state: str) -> None:
-        store.note(name, stage="report", state=state, instance_id=known.instance_id, wrote=known.digests,
-                   size=known.size, mtime_ns=known.mtime_ns)
-
-    def _keep_edits(self, store: Store, name: str) -> None:
-        if not store.as_left(name):
-            copy = store.set_aside(name)
-            self.moves.set_aside += (f"{copy.parent.parent.name}/{copy.parent.name}/{copy.name}",)
+    with ThreadPoolExecutor(MAX_PARALLEL) as pool:   # each write waits for the disk
+        moves.counts.update(pool.map(update, wanted))
+    return moves
 
 
-def _is_there(store: Store, name: str, record) -> bool:
+def _is_there(store: Store, name: str, record: Sample) -> bool:
     try:
         return name in store and store.facts(name).digests == digests_of(record)
     except BrokenRecord:
         return False
+
+
+def _remove(store: Store, name: str, moves: Moves) -> None:
+    """Remove a copy. One that a person edited or added is set aside before."""
+    if not store.as_left(name):
+        copy = store.set_aside(name)
+        moves.set_aside.append("/".join(copy.parts[-3:]))
+    store.remove(name)
+
+
+def _note(store: Store, name: str, file: FileState, state: str) -> None:
+    store.note(name, stage="report", state=state, instance_id=file.instance_id, wrote=file.digests,
+               size=file.size, mtime_ns=file.mtime_ns)

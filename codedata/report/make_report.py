@@ -1,7 +1,7 @@
 """Write report/, the report of a duel, and the buckets final/, refined/ and defeat/.
 
 Every number is computed from the directories as they are: the records give the turns, _duel.json
-the outcome, the ledgers the costs. ReportTurns that do not count (stale, orphaned, unparsed, not judged)
+the outcome, the ledgers the costs. Turns that do not count (stale, orphaned, unparsed, not judged)
 are counted by their state.
 """
 from __future__ import annotations
@@ -11,17 +11,19 @@ from pathlib import Path
 
 from codedata.cli import RunOptions
 from codedata.duel.duel_state import summary_lines
-from codedata.errors import BrokenRecord, Trouble
+from codedata.duel.panel import Panel
+from codedata.errors import Trouble
 from codedata.layouts import write_atomic
 from codedata.leak.cache import NO_VERDICT
 from codedata.ledger import Ledger
 from codedata.llm.costs import costs_of, spent
 from codedata.progress import named, plural, say
-from codedata.records import DUEL, HOW, Answer, Commit, Prompt, Score, variant
-from codedata.report import html_page
-from codedata.report.buckets import BUCKETS, Buckets, Moves, copy_of
-from codedata.report.markdown import counts, huge_markdown, markdown, refined, trials
-from codedata.report.pr_effect import Section, worth
+from codedata.records import BUCKETS, DUEL, HOW, Answer, Commit, Prompt, Sample, Score, variant
+from codedata.report.buckets import Moves, update_buckets
+from codedata.report.content import Section, gather
+from codedata.report.html_page import html
+from codedata.report.markdown import huge_markdown, markdown
+from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_turns
 from codedata.run_loop import check_root, run_whole
 from codedata.settings import Settings
@@ -35,12 +37,11 @@ def run(settings: Settings, options: RunOptions) -> int:
     if settings.report.defeat_min > settings.report.final_min:
         raise Trouble("is above final_min.", "[report] defeat_min",
                       "A turn is refined from defeat_min up to final_min.")
-    check_root(settings.root)
-    mode = settings.duel.mode
-    directory = settings.root / ("report" if mode == "king" else f"report_{mode}")
+    root, mode = settings.root, settings.duel.mode
+    check_root(root)
+    directory = root / ("report" if mode == "king" else f"report_{mode}")
     return run_whole(STAGE, directory, options, lambda: _report(settings, options, directory),
-                     refuses=REFUSED_FLAGS,
-                     ledgers=[settings.root / cls.directory for cls in BUCKETS])
+                     refuses=REFUSED_FLAGS, ledgers=[root / cls.directory for cls in BUCKETS])
 
 
 def _report(settings: Settings, options: RunOptions, directory: Path) -> int:
@@ -49,95 +50,105 @@ def _report(settings: Settings, options: RunOptions, directory: Path) -> int:
     moves = None
     if not options.read_only:
         if settings.duel.mode == "king":
-            moves = fill_buckets(settings, turns)
-            huge = terminal_safe(huge_markdown(oversized(settings.root), settings))
-            write_atomic(directory / "hugePR.md", huge.encode())
-        _write_report(settings, turns, directory, judge_again)
-    print_summary(turns, moves, directory.name, options)
-    return 1 if turns.broken or turns.now.plan.broken else 0
+            moves = fill_buckets(settings.root, turns)
+        write_report(settings, turns, directory, judge_again)
+    if not options.quiet:
+        print_summary(turns, moves, directory.name, judge_again)
+    return 1 if turns.broken or turns.state.plan.broken else 0
 
 
-def _write_report(settings: Settings, turns: ReportTurns, directory: Path, judge_again: str) -> None:
-    costs = costs_of(settings.root)
-    sections = worth_of(settings, turns, judge_again)
-    text = terminal_safe(markdown(settings, turns, costs, sections))
-    write_atomic(directory / "report.md", text.encode())
-    write_atomic(directory / "report.html", html_page.html(
-        settings, turns.duel, turns.rows, costs=costs, counts=counts(turns, settings),
-        is_outdated=turns.outdated,
-        notes=[("Trials of the judges", trials(settings.root)), ("Refined turns", refined(turns)),
-               *sections],
-        commits=turns.commits,
-        read=lambda name: (turns.now.answers.read(name), turns.now.scores.read(name))))
+def write_report(settings: Settings, turns: ReportTurns, directory: Path, judge_again: str) -> None:
+    """Write report.md and report.html and, against the king, hugePR.md."""
+    root = settings.root
+    content = gather(turns, costs_of(root), effect_sections(settings, turns, judge_again), root,
+                     settings.report.keep_flagged)
+    texts = {"report.md": markdown(content, settings.report)}
+    if turns.duel.mode == "king":
+        texts["hugePR.md"] = huge_markdown(oversized(root), settings.exclude.max_patch_chars)
+    for name, text in texts.items():
+        write_atomic(directory / name, terminal_safe(text).encode())
+    page = html(content, settings.report, turns.read, turns.commits)
+    write_atomic(directory / "report.html", page)
 
 
-def worth_of(settings: Settings, turns: ReportTurns, judge_again: str) -> list[Section]:
+def effect_sections(settings: Settings, turns: ReportTurns, judge_again: str) -> list[Section]:
     """Return the sections on leaks, drift and length, for every variant that was judged."""
-    own, others, costs = settings.challenger.how, {}, {}
-    for how in HOW if turns.duel["mode"] == "king" else ():
-        directory = Answer.directory if how == own else variant(Answer, how).directory
-        costs[how] = spent(settings.root / directory, "ch")
-        if how != own and (settings.root / variant(Score, how).directory / DUEL).is_file():
+    root, main_how = settings.root, settings.challenger.how
+    others = {}
+    costs = {}
+    for how in HOW if turns.duel.mode == "king" else ():
+        directory = Answer.directory if how == main_how else variant(Answer, how).directory
+        costs[how] = spent(root / directory, "ch")
+        if how != main_how and (root / variant(Score, how).directory / DUEL).is_file():
             others[how] = with_draws(read_turns(settings, judge_again, how), turns)
-    return worth(turns.rows, others, settings.duel, costs, own)
+    return pr_effect(turns.rows, others, settings.duel, costs, main_how)
 
 
-def with_draws(turns: ReportTurns, own: ReportTurns) -> list[TurnRow]:
+def with_draws(turns: ReportTurns, main: ReportTurns) -> list[TurnRow]:
     """Return the rows of a variant, plus a draw for each turn where no candidate was chosen."""
-    left_out = {name for stage, name in turns.now.answers.ledger.excluded if stage == "ch"}
-    return [*turns.rows, *(replace(row, score=50.0, metrics={}, leaks=None) for row in own.rows
-                           if row.name in left_out - {row.name for row in turns.rows})]
+    ledger = turns.state.answers.ledger
+    drawn = {name for stage, name in ledger.excluded if stage == "ch"}
+    drawn -= {row.name for row in turns.rows}
+    return [*turns.rows, *(replace(row, score=50.0, metrics={}, leaks=None)
+                           for row in main.rows if row.name in drawn)]
 
 
-def fill_buckets(settings: Settings, turns: ReportTurns) -> Moves:
+def fill_buckets(root: Path, turns: ReportTurns) -> Moves:
     """Bring final/, refined/ and defeat/ up to date, and return the moves made."""
     by_name = {cls.directory: cls for cls in BUCKETS}
     rows = {row.name: row for row in turns.rows if row.bucket}
-    buckets = Buckets(settings.root)
-    buckets.remove({name: by_name[row.bucket] for name, row in rows.items()})
-    for name, row in rows.items():
-        try:
-            answer, score = turns.now.answers.read(name), turns.now.scores.read(name)
-        except BrokenRecord as e:   # the file was edited after it was first read
-            say(f"{STAGE}.py: {e}")
-            turns.broken += 1
-            continue
-        score = replace(score, score=row.score, metrics=row.metrics)
-        leaks = None if row.leaks is None else [*row.leaks, *([NO_VERDICT] if row.lacks_verdict else [])]
-        buckets.put(name, copy_of(answer, score, by_name[row.bucket], turns.panel, list(row.injections), leaks))
-    buckets.close()
-    for e in buckets.broken:
-        say(f"{STAGE}.py: {e}")
-    return buckets.moves
+
+    def make(name: str) -> Sample:
+        answer, score = turns.read(name)
+        return copy_of(answer, score, rows[name], by_name[rows[name].bucket], turns.panel)
+
+    moves = update_buckets(root, {name: by_name[row.bucket] for name, row in rows.items()}, make)
+    for e in moves.broken:
+        turns.report_broken(e)
+    return moves
+
+
+def copy_of(answer: Answer, score: Score, row: TurnRow, cls: type[Sample], panel: Panel) -> Sample:
+    """Return the bucket's record of a turn, a `cls`, with the reasons of the panel's judges."""
+    reasons = [{key: entry[key] for key in ("judge", "order", "reason")} for entry in score.judges
+               if entry.get("reason") and entry["judge"] in panel.names
+               and entry["order"] in panel.orders]
+    missing = [NO_VERDICT] if row.lacks_verdict else []
+    leaks = None if row.leaks is None else [*row.leaks, *missing]
+    return cls(**vars(answer), score=row.score, metrics=row.metrics, reasons=reasons,
+               injections=list(row.injections), leaks=leaks)
 
 
 def oversized(root: Path) -> list[dict]:
     """Return the oversized PRs, largest first: {instance_id, repo, patch_chars, …}."""
-    details = Ledger(root / Prompt.directory, root / Commit.directory).details
-    found = {item: {"instance_id": item, **detail} for (_, item), detail in details.items()
-             if detail.get("rule") == "oversized PR" and not (root / Commit.directory / f"{item}.json").exists()}
-    return sorted(found.values(), key=lambda pr: (-pr.get("patch_chars", 0), pr["instance_id"]))
+    commits = root / Commit.directory
+    details = Ledger(root / Prompt.directory, commits).details
+    prs = {item: {"instance_id": item, **detail} for (_, item), detail in details.items()
+           if detail.get("rule") == "oversized PR" and not (commits / f"{item}.json").exists()}
+    return sorted(prs.values(), key=lambda pr: (-pr.get("patch_chars", 0), pr["instance_id"]))
 
 
 def print_summary(turns: ReportTurns, moves: Moves | None, directory: str,
-                  options: RunOptions) -> None:
-    """Print a summary of the run, unless --quiet is given."""
-    if options.quiet:
-        return
-    into = {cls.directory: turns.buckets[cls.directory] for cls in BUCKETS}
-    unread = sum(row.score is None for row in turns.rows)
-    parts = [f"{name}/ {n}" for name, n in into.items()] if turns.duel["mode"] == "king" else []
-    parts += [f"no verdict {unread}"] if unread else []
-    say(f"{STAGE}  {turns.now.scores.into.name}/ {len(turns.rows)} → {', '.join([f'{directory}/', *parts])}")
+                  judge_again: str) -> None:
+    """Print a summary of the run."""
+    state = turns.state
+    parts = [f"{directory}/"]
+    if turns.duel.mode == "king":
+        parts += [f"{cls.directory}/ {turns.buckets[cls.directory]}" for cls in BUCKETS]
+    if unread := sum(row.score is None for row in turns.rows):
+        parts.append(f"no verdict {unread}")
+    say(f"{STAGE}  {state.scores.into.name}/ {len(turns.rows)} → {', '.join(parts)}")
     for line in summary_lines(turns.duel, f"{directory}/report.md"):
         say(line)
     if turns.edited:
-        say(f"      score edited, not what the verdicts say: {named(turns.edited)}")
-    if turns.now.turns_left or turns.outdated:
-        left = f"{plural(turns.now.turns_left, 'turn')} not judged yet" if turns.now.turns_left else (
-            f"{DUEL} was made from other verdicts")
-        say(f"      {left}: {options.command('validate.py')}")
+        say(f"      score was edited, it is not what the verdicts give: {named(turns.edited)}")
+    if state.turns_left:
+        say(f"      {plural(state.turns_left, 'turn')} not judged yet: {judge_again}")
+    elif turns.outdated:
+        say(f"      {DUEL} was made from other verdicts: {judge_again}")
     if moves:
-        say(f"      wrote {moves.written}, unchanged {moves.unchanged}, left their bucket {moves.left}")
+        n = moves.counts
+        say(f"      wrote {n['written']}, unchanged {n['unchanged']}, "
+            f"left their bucket {n['removed']}")
         if moves.set_aside:
-            say(f"      edited copies went to {named(list(moves.set_aside))}")
+            say(f"      edited copies went to {named(moves.set_aside)}")

@@ -2,9 +2,8 @@
 comparison of variants.
 
 Everything is computed from the rows of a report. Margins are in points of 100, like the duel's,
-with 95 % intervals from a bootstrap over instances. Each section is (heading, content): sentences,
-and tables as (columns, rows, alignment), which report.md and report.html render. The content is
-empty if there is nothing to report.
+with 95 % intervals from a bootstrap over instances. The content of a section is empty if there is
+nothing to report.
 """
 from __future__ import annotations
 
@@ -17,12 +16,11 @@ from codedata.code.commands import EXPLORE, INSTALL, UNKNOWN
 from codedata.duel.judge_stats import share
 from codedata.duel.scoring import cluster_means
 from codedata.progress import money, plural
-from codedata.records import METRICS
+from codedata.records import METRICS, Finding, Share
+from codedata.report.content import Section, percent_text
 from codedata.report.turn_rows import TurnRow, mean_of
 from codedata.settings import DuelSettings
 
-Table = tuple[list[str], list[list[str]], str]
-Section = tuple[str, list[str | Table]]
 MIN_KINGS = 20             # minimum number of judged kings for a rate of false alarms
 MAX_FALSE_ALARMS = 0.05    # a leak judge is not trusted if the interval's lower end is above this
 MAX_DRIFT = 0.2            # relative change of a figure of style, up or down, that is shown in bold
@@ -30,141 +28,186 @@ SAME_LENGTH = 0.2          # maximum difference of equal lengths, as a share of 
 SHOWN = ((0.0, "nothing"), (0.5, "up to half"), (0.999, "more than half"), (1.0, "all of it"))
 MIN_PAIRS = 5              # minimum number of turns for a correlation
 RESAMPLES = 2_000          # number of bootstrap resamples for an interval
+FIGURES = {                # of style: (king's value, challenger's value) of a row, or None
+    "characters": lambda row: row.chars,
+    "source files named that the history has not": lambda row: row.n_new_files,
+    "steps that only look": lambda row: [float(style == EXPLORE) for style in row.styles],
+    "claims made as a guess": lambda row: None if None in row.hedged else row.hedged}
+Interval = tuple[float, float, float]   # mean, low, high
 
 
-def worth(rows: list[TurnRow], others: dict[str, list[TurnRow]], own: DuelSettings, costs: dict[str, str],
-          how: str) -> list[Section]:
+def pr_effect(rows: list[TurnRow], others: dict[str, list[TurnRow]], settings: DuelSettings,
+              costs: dict[str, str], how: str) -> list[Section]:
     """Return the sections that have content, in the order of the report.
 
-    `others` maps each other variant that was judged to its rows, `costs` a variant to its cost as
-    text.
+    `how` is the variant of `rows`. `others` maps each other variant that was judged to its rows,
+    `costs` a variant to its cost as text.
     """
-    sections = [_leaks(rows), _variants({how: rows, **others}, own, costs), _by_shown(rows, own), _length(rows, own),
-                *(_drift(name, of) for name, of in {how: rows, **others}.items()), _metrics(rows), _unknown_steps(rows)]
-    return [section for section in sections if section and section[1]]
+    variants = {how: rows, **others}
+    seed = settings.seed
+    sections = [
+        ("Leaks", _leaks(rows)),
+        ("What knowing the pull request was worth", _variants(variants, seed, costs)),
+        ("By how much of the patch the history had shown", _by_shown(rows, seed)),
+        ("Margin at equal length", _length(rows, seed)),
+        *((f"Drift of the `{name}` challenger against the king", _drift(of_variant))
+          for name, of_variant in variants.items()),
+        ("Metrics", _metrics(rows)), ("Steps", _unknown_steps(rows))]
+    return [section for section in sections if section[1]]
 
 
-def _leaks(rows: list[TurnRow]) -> Section:
+def _unknown_steps(rows: list[TurnRow]) -> list[str]:
+    """Return a note if the commands of the turns could not be read."""
+    note = ("What the commands do is not known, nor are all that repeat or stall: the reader of "
+            f"bash is not installed. Run: {INSTALL}")
+    return [note] if any(UNKNOWN in row.styles for row in rows) else []
+
+
+def _leaks(rows: list[TurnRow]) -> list:
     """Return the shares of turns with leaks and of kings with false alarms, by kind of leak."""
-    looked = [row for row in rows if row.leaks is not None and not row.lacks_verdict]
+    judged = _leak_judged(rows)
+    if not judged:
+        return []
     kings = [row for row in rows if row.king_leaks is not None]
-    if not looked:
-        return "Leaks", []
-    rate, alarms = _share(looked, lambda row: row.is_leaky), _share(kings, lambda row: bool(row.king_leaks))
-    kinds = sorted({one["kind"] for row in rows for one in (*(row.leaks or ()), *(row.king_leaks or ()))})
-    lines = [["any", _percent(rate), _percent(alarms)]] + [
-        [kind, _percent(_share(looked, lambda row, kind=kind: any(one["kind"] == kind for one in row.leaks))),
-         _percent(_share(kings, lambda row, kind=kind: any(one["kind"] == kind for one in row.king_leaks)))]
-        for kind in kinds]
-    said = [(["kind", f"challengers that leak (of {len(looked)})",
-                   f"kings in which the same is found (of {len(kings)}): false alarms"], lines, "lrr")]
-    if kings and len(kings) < MIN_KINGS:
-        said.append(f"{plural(len(kings), 'king')} were looked at: too few to say how often the leak judge is wrong.")
-    elif alarms and alarms["low"] > MAX_FALSE_ALARMS:
-        said.append("**The leak judge cannot be trusted: it finds leaks in kings, who know nothing.**")
-    spent = [row.leak_cost for row in rows if row.leak_cost is not None]
-    said.append(f"The verdicts on these turns cost {money(sum(spent), len(rows) - len(spent), len(rows))}.")
-    again = [row for row in rows if row.asked_again]
-    wins = [row for row in rows if (row.score or 0) > 50]
-    if again:
-        kinds = Counter(one["kind"] for row in again for attempt in row.tries() for one in attempt["findings"])
-        listed = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
-        won = sum(row.asked_again > 0 for row in wins)
-        said.append(f"{plural(len(again), 'turn')} asked again for leaks "
-                    f"({plural(sum(row.asked_again for row in again), 'call')}); "
-                    f"{won} of the {plural(len(wins), 'turn')} that the challenger wins are among them."
-                    + (f" What was found: {listed}." if listed else ""))
-    return "Leaks", said
-
-
-def _variants(by_how: dict[str, list[TurnRow]], own: DuelSettings, costs: dict[str, str]) -> Section:
-    """Return a table of the variants, and the lead of each over the placebo."""
-    if len(by_how) < 2:
-        return "What knowing the pull request was worth", []
+    kinds = sorted({one["kind"] for row in rows
+                    for one in (*(row.leaks or ()), *(row.king_leaks or ()))})
     lines = []
-    for how, rows in by_how.items():
+    for kind in ("", *kinds):
+        shares = (_share(judged, lambda row, kind=kind: _has(row.leaks, kind)),
+                  _share(kings, lambda row, kind=kind: _has(row.king_leaks, kind)))
+        lines.append([kind or "any", *map(percent_text, shares)])
+    items = [(["kind", f"challengers that leak (of {len(judged)})",
+               f"kings in which the same is found (of {len(kings)}): false alarms"], lines, "lrr")]
+    alarms = _share(kings, lambda row: bool(row.king_leaks))
+    if 0 < len(kings) < MIN_KINGS:
+        items.append(f"{plural(len(kings), 'king')} were looked at: too few to say how often the "
+                     "leak judge is wrong.")
+    elif alarms and alarms["low"] > MAX_FALSE_ALARMS:
+        items.append("**The leak judge cannot be trusted: it finds leaks in kings, who know "
+                     "nothing.**")
+    costs = [row.leak_cost for row in rows if row.leak_cost is not None]
+    spent = money(sum(costs), len(rows) - len(costs), len(rows))
+    items.append(f"The verdicts on these turns cost {spent}.")
+    return items + _refused(rows)
+
+
+def _leak_judged(rows: list[TurnRow]) -> list[TurnRow]:
+    """Return the rows whose challenger was checked for leaks by every leak judge."""
+    return [row for row in rows if row.leaks is not None and not row.lacks_verdict]
+
+
+def _has(findings: Iterable[Finding], kind: str) -> bool:
+    """Return whether there is a finding of this kind; "" is any kind."""
+    return any(kind in ("", one["kind"]) for one in findings)
+
+
+def _refused(rows: list[TurnRow]) -> list[str]:
+    """Return [a sentence on the turns that were asked for again], or []."""
+    again = [row for row in rows if row.asked_again]
+    if not again:
+        return []
+    wins = [row for row in rows if (row.score or 0) > 50]
+    kinds = Counter(one["kind"] for row in again for attempt in row.tries()
+                    for one in attempt["findings"])
+    listed = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
+    n_calls = sum(row.asked_again for row in again)
+    n_won = len([row for row in wins if row.asked_again])
+    return [f"{plural(len(again), 'turn')} were asked for again because of leaks "
+            f"({plural(n_calls, 'call')}); {n_won} of the {plural(len(wins), 'turn')} that the "
+            "challenger wins are among them." + (f" These were found: {listed}." if listed else "")]
+
+
+def _variants(variants: dict[str, list[TurnRow]], seed: int, costs: dict[str, str]) -> list:
+    """Return a table of the variants, and the lead of each over the placebo."""
+    if len(variants) < 2:
+        return []
+    lines = []
+    for how, rows in variants.items():
         scored = _scored(rows)
-        looked = [row for row in rows if row.leaks is not None and not row.lacks_verdict]
-        lines.append([how, str(len(scored)), _points(_margin(scored, own)),
-                      _percent(_share(looked, lambda row: row.is_leaky)), costs.get(how, ""),
-                      f"{mean_of(row.chars[1] for row in scored) or 0:.0f}"])
-    said = [(["challenger", "turns", "margin", "leaks", "cost", "characters"], lines, "lrrrrr")]
-    placebo = {row.name: row for row in _scored(by_how.get("placebo", []))}
-    for how, rows in by_how.items():
+        leaky = _share(_leak_judged(rows), lambda row: row.is_leaky)
+        chars = mean_of(row.chars[1] for row in scored) or 0
+        lines.append([how, str(len(scored)), _points(_margin(scored, seed)), percent_text(leaky),
+                      costs.get(how, ""), f"{chars:.0f}"])
+    items = [(["challenger", "turns", "margin", "leaks", "cost", "characters"], lines, "lrrrrr")]
+    placebo = {row.name: row for row in _scored(variants.get("placebo", []))}
+    for how, rows in variants.items():
         pairs = [(row, placebo[row.name]) for row in _scored(rows) if row.name in placebo]
         if how == "placebo" or not pairs:
             continue
-        value, low, high = _interval([2 * (row.score - control.score) for row, control in pairs],
-                                     [row.instance_id for row, _ in pairs], own)
+        lead = _interval([2 * (row.score - control.score) for row, control in pairs],
+                         [row.instance_id for row, _ in pairs], seed)
         name = "knowing the pull request" if how == "informed" else f"the way `{how}`"
-        said.append(f"On the {plural(len(pairs), 'turn')} that both have, {name} is worth {value:.1f} points "
-                    f"({low:.1f} to {high:.1f}) beside the placebo.")
-        if low <= 0 and _margin([row for row, _ in pairs], own)[0] > 0:
-            said.append(f"The placebo has the margin of `{how}` as well, as far as can be told: the prompt won it.")
-    return "What knowing the pull request was worth", said
+        value, interval = _points(lead).split(" ", 1)
+        items.append(f"On the {plural(len(pairs), 'turn')} that both have, {name} is worth {value} "
+                     f"points {interval} beside the placebo.")
+        if lead[1] <= 0 and _margin([row for row, _ in pairs], seed)[0] > 0:
+            items.append(f"The placebo has the margin of `{how}` as well, as far as can be seen: "
+                         "the prompt won it.")
+    return items
 
 
-def _by_shown(rows: list[TurnRow], own: DuelSettings) -> Section:
+def _by_shown(rows: list[TurnRow], seed: int) -> list:
     """Return the margin by the share of the patch that the history shows."""
-    kinds: dict[str, list[TurnRow]] = {}
+    groups: dict[str, list[TurnRow]] = {name: [] for _, name in SHOWN}
     for row in _scored(rows):
         if row.shown_share is not None:
-            kinds.setdefault(next(name for most, name in SHOWN if row.shown_share <= most), []).append(row)
-    lines = [[name, str(len(kinds[name])), _points(_margin(kinds[name], own))] for _, name in SHOWN if name in kinds]
-    return "By how much of the patch the history had shown", [(
-        ["shown", "turns", "margin"], lines, "lrr")] if lines else []
+            name = next(name for limit, name in SHOWN if row.shown_share <= limit)
+            groups[name].append(row)
+    return _margins(["shown", "turns", "margin"], groups, seed)
 
 
-def _length(rows: list[TurnRow], own: DuelSettings) -> Section:
+def _length(rows: list[TurnRow], seed: int) -> list:
     """Return the margin over all turns and over those whose two sides have equal length."""
     scored = _scored(rows)
-    equal = [row for row in scored if abs(row.chars[1] - row.chars[0]) <= SAME_LENGTH * max(*row.chars, 1)]
-    lines = [[name, str(len(of)), _points(_margin(of, own))] for name, of in (
-        ("all", scored), ("of equal length (within 20 %)", equal)) if of]
-    return "Margin at equal length", [(["turns", "number", "margin"], lines, "lrr")] if lines else []
+    equal = [row for row in scored
+             if abs(row.chars[1] - row.chars[0]) <= SAME_LENGTH * max(*row.chars, 1)]
+    groups = {"all": scored, "of equal length (within 20 %)": equal}
+    return _margins(["turns", "number", "margin"], groups, seed)
 
 
-def _drift(how: str, rows: list[TurnRow]) -> Section:
+def _margins(columns: list[str], groups: dict[str, list[TurnRow]], seed: int) -> list:
+    """Return [a table of the margin of each group], or [] if all groups are empty."""
+    lines = [[name, str(len(rows)), _points(_margin(rows, seed))]
+             for name, rows in groups.items() if rows]
+    return [(columns, lines, "lrr")] if lines else []
+
+
+def _drift(rows: list[TurnRow]) -> list:
     """Return how the challengers' style differs from the kings'; training teaches that style."""
-    figures = {"characters": (lambda row: row.chars), "source files named that the history has not":
-               (lambda row: row.n_new_files), "steps that only look": (lambda row: tuple(
-                   float(style == EXPLORE) for style in row.styles)), "claims said as a guess":
-               (lambda row: row.hedged if None not in row.hedged else None)}
     lines = []
-    for name, of in figures.items():
-        pairs = [(found, row.instance_id) for row in _scored(rows) if (found := of(row)) is not None]
-        king = mean_of(found[0] for found, _ in pairs)
+    for name, figure in FIGURES.items():
+        pairs = [(values, row.instance_id) for row in _scored(rows)
+                 if (values := figure(row)) is not None]
+        king = mean_of(values[0] for values, _ in pairs)
         if not king:
             continue
-        ratio = mean_of(found[1] for found, _ in pairs) / king - 1
-        interval = _interval([(found[1] - found[0]) / king for found, _ in pairs], [where for _, where in pairs])
-        said = f"{100 * ratio:+.0f} % ({100 * interval[1]:+.0f} to {100 * interval[2]:+.0f})"
-        lines.append([name, str(len(pairs)), f"{king:.2f}", f"**{said}**" if abs(ratio) > MAX_DRIFT else said])
-    return f"Drift of the `{how}` challenger against the king", [(
-        ["figure", "turns", "king", "challenger"], lines, "lrrr"), "Bold: more than 20 % either way."] if lines else []
+        instances = [instance for _, instance in pairs]
+        mean, low, high = _interval([(values[1] - values[0]) / king for values, _ in pairs],
+                                    instances)
+        text = f"{100 * mean:+.0f} % ({100 * low:+.0f} to {100 * high:+.0f})"
+        lines.append([name, str(len(pairs)), f"{king:.2f}",
+                      f"**{text}**" if abs(mean) > MAX_DRIFT else text])
+    return [(["figure", "turns", "king", "challenger"], lines, "lrrr"),
+            "Differences of more than 20 % either way are bold."] if lines else []
 
 
-def _metrics(rows: list[TurnRow]) -> Section:
+def _metrics(rows: list[TurnRow]) -> list:
     """Return the share of draws of each metric and its correlations."""
     scored = [row for row in _scored(rows) if row.metrics]
     if len(scored) < MIN_PAIRS:
-        return "Metrics", []
+        return []
     longer = [row.chars[1] - row.chars[0] for row in scored]
+    values = {metric: [row.metrics[metric] for row in scored] for metric in METRICS}
     lines = []
-    for metric in METRICS:
-        values = [row.metrics[metric] for row in scored]
-        lines.append([metric, f"{100 * sum(value == 50 for value in values) / len(values):.0f} %",
-                      _correlation(values, longer), *("" if other == metric else _correlation(
-                          values, [row.metrics[other] for row in scored]) for other in METRICS)])
-    return "Metrics", [(["metric", "draws", "with length", *METRICS], lines, "lrr" + "r" * len(METRICS)),
-                       "Correlations over turns: with the challenger's additional length, and between the metrics."]
-
-
-def _unknown_steps(rows: list[TurnRow]) -> Section:
-    """Return a note if the commands of the turns could not be read."""
-    note = ("What the commands do is not known, nor are all that repeat or stall: the reader of bash is not installed. "
-            f"Run: {INSTALL}")
-    return "Steps", [note] if any(UNKNOWN in row.styles for row in rows) else []
+    for metric, scores in values.items():
+        others = ["" if other == metric else _correlation(scores, values[other])
+                  for other in METRICS]
+        lines.append([metric, f"{100 * scores.count(50) / len(scores):.0f} %",
+                      _correlation(scores, longer),
+                      *others])
+    return [(["metric", "draws", "with length", *METRICS], lines, "lrr" + "r" * len(METRICS)),
+            "The correlations are over turns: with the challenger's additional length, and between "
+            "the metrics."]
 
 
 # figures
@@ -174,21 +217,20 @@ def _scored(rows: Iterable[TurnRow]) -> list[TurnRow]:
     return [row for row in rows if row.score is not None]
 
 
-def _margin(rows: list[TurnRow], own: DuelSettings) -> tuple[float, float, float]:
-    """Return the challenger's mean lead in points and its interval, as (mean, low, high)."""
-    return _interval([2 * row.score - 100 for row in rows], [row.instance_id for row in rows], own)
+def _margin(rows: list[TurnRow], seed: int) -> Interval:
+    """Return the challenger's mean lead in points and its interval."""
+    return _interval([2 * row.score - 100 for row in rows], [row.instance_id for row in rows], seed)
 
 
-def _interval(values: list[float], clusters: list[str], own: DuelSettings | None = None) -> tuple[float, float, float]:
-    """Return (mean, low, high): the mean and its 95 % interval from a cluster bootstrap."""
+def _interval(values: list[float], clusters: list[str], seed: int = 0) -> Interval:
+    """Return the mean and its 95 % interval from a cluster bootstrap."""
     if not values:
         return 0.0, 0.0, 0.0
-    means = cluster_means(values, clusters, RESAMPLES, own.seed if own else 0)
-    low, high = np.quantile(means, [0.025, 0.975])
+    low, high = np.quantile(cluster_means(values, clusters, RESAMPLES, seed), [0.025, 0.975])
     return float(np.mean(values)), float(low), float(high)
 
 
-def _share(rows: list[TurnRow], has: Callable[[TurnRow], bool]) -> dict | None:
+def _share(rows: list[TurnRow], has: Callable[[TurnRow], bool]) -> Share | None:
     """Return share() of the rows for which `has` is true, clustered by instance."""
     counts = Counter(row.instance_id for row in rows)
     hits = Counter(row.instance_id for row in rows if has(row))
@@ -202,11 +244,6 @@ def _correlation(a: list[float], b: list[float]) -> str:
     return f"{np.corrcoef(a, b)[0, 1]:+.2f}"
 
 
-def _percent(found: dict | None) -> str:
-    """Return a share with its interval as text, in percent."""
-    return f"{100 * found['value']:.1f} % ({100 * found['low']:.1f} to {100 * found['high']:.1f})" if found else "-"
-
-
-def _points(interval: tuple[float, float, float]) -> str:
-    """Return (mean, low, high) as text."""
+def _points(interval: Interval) -> str:
+    """Return an interval as text: "5.0 (1.2 to 8.8)"."""
     return "{:.1f} ({:.1f} to {:.1f})".format(*interval)

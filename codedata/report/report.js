@@ -1,30 +1,30 @@
-// The page of a duel. What is in `data` and in the block "turns" is said by page.py.
+// Show the page of a duel. html_page.py makes `data` and the block "turns", and says what they hold.
 
 const turns = await block("turns");
 const { rival, metrics, panel, duel } = data;
 const n = data.n_turns, isBoth = duel.order === "both";
 
-// A verdict in a letter, as page.py gives them.
-const SAYS = { c: "challenger", r: rival, d: "draw", t: "changes with the order", "-": "not read" };
+// The codes of verdicts, as verdict_codes.py gives them.
+const CODE_NAMES = { c: "challenger", r: rival, d: "draw", t: "changes with the order", "-": "not read" };
 const COLOURS = { c: "challenger", r: "rival", d: "draw", t: "turned", "-": "unread" };
 const READ = ["c", "r", "d", ...isBoth ? ["t"] : []];
-const KEYS = READ.map(letter => [COLOURS[letter], SAYS[letter]]);
+const KEYS = READ.map(code => [COLOURS[code], CODE_NAMES[code]]);
 
-const fieldOf = field => i => turns[field].values[turns[field].of[i]];
+const fieldOf = field => i => turns[field][i];
 const repoOf = fieldOf("repo"), languageOf = fieldOf("language"), bucketOf = fieldOf("bucket");
 const stepOf = { rival: fieldOf("rival"), challenger: fieldOf("challenger") };
-const lettersOf = (i, j) => turns.verdicts[i].slice(j * metrics.length, (j + 1) * metrics.length);
-const commandOf = (i, side) => turns.commands[side][i];
-const edited = new Set(turns.edited);
-const LOOKED_FOR = ["leaks", "injections"].filter(field => turns[field]);
-const foundIn = (field, i) => turns[field][i] ?? [];
-const FOUND = LOOKED_FOR.filter(field => Object.keys(turns[field]).length);
-const howMany = i => LOOKED_FOR.reduce((sum, field) => sum + foundIn(field, i).length, 0);
+const codesOf = (i, j) => turns.verdicts[i].slice(j * metrics.length, (j + 1) * metrics.length);
+const commandOf = (i, side) => turns.commands[i][side];
+const CHECKED_FIELDS = ["leaks", "injections"]
+  .filter(field => turns[field].some(one => one !== null));
+const findingsIn = (field, i) => turns[field][i] ?? [];
+const FOUND_FIELDS = CHECKED_FIELDS.filter(field => turns[field].some(one => one?.length));
+const countFindings = i => CHECKED_FIELDS.reduce((sum, field) => sum + findingsIn(field, i).length, 0);
 const kindOf = finding => String(finding.kind || "other");
 
 const short = name => name.slice(name.lastIndexOf("/") + 1);
-const judgeShown = name => said(short(name), { title: name });
-const orderSaid = order => order === "challenger_first" ? "challenger first" : `${rival} first`;
+const judgeName = name => isolated(short(name), { title: name });
+const orderName = order => order === "challenger_first" ? "challenger first" : `${rival} first`;
 const points = value => number(value, 2);
 const percent = share => `${number(100 * share, 1)} %`;
 const titled = text => text[0].toUpperCase() + text.slice(1);
@@ -43,8 +43,8 @@ function overview() {
     `${asked}, not knowing whose is which. A score is the challenger’s: 100, it won everything; 50, a draw.`),
     data.noise && h("p", { class: "notice" }, h("strong", {}, "Noise: "), `the verdicts are ${data.noise}.`),
     data.is_outdated && h("p", { class: "notice" },
-      "The verdicts in the records are others than this was decided on: run validate.py."),
-    h("div", { class: "cards" }, h("div", { class: "stack" }, verdict(), whatIsInIt()),
+      "The duel was decided on other verdicts than the records hold now: run validate.py."),
+    h("div", { class: "cards" }, h("div", { class: "stack" }, verdict(), countsCard()),
       h("div", { class: "stack" }, buckets(), languages())));
 }
 
@@ -62,7 +62,7 @@ function verdict() {
     duel.accepted
       ? h("p", {}, `The challenger leads by ${points(duel.margin)} points, at least ${duel.win_margin} wanted, and the `
         + "lead is more than chance.")
-      : h("ul", { class: "listed" }, duel.reasons.map(reason => h("li", {}, said(reason)))),
+      : h("ul", { class: "listed" }, duel.reasons.map(reason => h("li", {}, isolated(reason)))),
     numbers && h("dl", { class: "numbers" }, numbers.map(([name, value, classes]) =>
       h("div", { class: classes }, h("dt", {}, name), h("dd", {}, value)))),
     figure("margin", `Margin and its interval, in points; at least ${duel.win_margin} wanted`),
@@ -91,10 +91,10 @@ function buckets() {
     drawn);
 }
 
-function whatIsInIt() {
-  return data.counts.length > 0 && h("div", { class: "card later" }, h("h3", {}, "What is in it"),
-    plainTable("What is in it", [["", ""], ["turns", "number"]],
-      data.counts.map(([kind, count]) => [said(kind.replaceAll("`", "")), count])));
+function countsCard() {
+  return data.counts.length > 0 && h("div", { class: "card later" }, h("h3", {}, "Which turns count"),
+    plainTable("Which turns count", [["", ""], ["turns", "number"]],
+      data.counts.map(([kind, count]) => [isolated(kind.replaceAll("`", "")), count])));
 }
 
 function languages() {
@@ -106,11 +106,11 @@ function languages() {
     isBucketed ? columns : columns.slice(0, 3), isBucketed ? rows : rows.map(row => row.slice(0, 3))));
 }
 
-/** A text that shows the turns it stands for. */
+/** Make a button that shows the turns that it names. */
 const shower = (text, changes) => h("button", { type: "button", class: "link", title: "Show these turns",
-  click: () => showTurns(changes) }, said(text));
+  click: () => showTurns(changes) }, isolated(text));
 
-/** A score, the warmer the further from a draw. */
+/** Tint a score: the stronger, the further it is from a draw. */
 function tinted(value) {
   const share = value === null || value === undefined ? 0 : Math.min(60, Math.abs(value - 50) * 1.6);
   return h("span", { class: `tint ${value >= 50 ? "challenger" : "rival"}`, style: { "--share": `${share}%` } },
@@ -120,7 +120,8 @@ function tinted(value) {
 // the panel, what was found, costs ------------------------------------------------------------------------------------
 
 function judges() {
-  const rows = panel.map(name => [said(name), tinted(duel.judges[name].score), percent(duel.judges[name].parse_rate),
+  const rows = panel.map(name => [isolated(name), tinted(duel.judges[name].score),
+    percent(duel.judges[name].parse_rate),
     ...metrics.map(metric => tinted(duel.judges[name].metrics[metric]))]);
   const all = ["all", tinted(duel.challenger_score), percent(duel.parsed_frac),
     ...metrics.map(metric => tinted(duel.metrics[metric]))];
@@ -133,28 +134,30 @@ function judges() {
     h("div", { class: "cards" }, drawn.filter(Boolean).map(one => h("div", { class: "card" }, one))),
     duel.panel?.judges && howTheyJudge(duel.panel),
     data.notes.map(([heading, lines]) => [h("h3", {}, heading),
-      lines.map(line => typeof line === "string" ? h("p", { class: "lead" }, strong(line)) : noteTable(heading, line))]));
+      lines.map(line => typeof line === "string" ? h("p", { class: "lead" }, strong(line))
+        : noteTable(heading, line))]));
 }
 
-/** A text or a cell in which **words** are of importance. */
-const strong = text => text.split("**").map((part, k) => k % 2 ? h("strong", { class: "bad" }, part) : said(part));
+/** Make the **important** parts of a text bold. */
+const strong = text => text.split("**").map((part, k) => k % 2 ? h("strong", { class: "bad" }, part) : isolated(part));
 
 const noteTable = (heading, [columns, rows, align]) => plainTable(heading,
   columns.map((name, k) => [name, align[k] === "r" ? "number" : ""]), rows.map(row => row.map(strong)));
 
-/** What the verdicts say about the judges themselves. */
+/** Show what the verdicts tell about the judges themselves. */
 function howTheyJudge({ judges: found, alpha, effective_votes: votes }) {
   const quiet = text => h("span", { class: "quiet" }, text);
   const share = (one, factor = 100, digits = 1, unit = " %") => one ? [number(factor * one.value, digits), unit,
     quiet(` ${number(factor * one.low, digits)} to ${number(factor * one.high, digits)}`)] : "–";
-  const kin = one => one.kin_of ? [quiet(`kin of ${one.kin_of.join(" and ")}`), h("br"),
+  const sameFamily = one => one.kin_of ? [
+    quiet(`same family as ${one.kin_of.map(side => `the ${side}’s`).join(" and ")} model`), h("br"),
     share(one.beside_the_others?.difference, 1, 1, "")] : "";
   const columns = [["judge", ""], ["changes with the order", "number"], ["prefers the first", "number"],
-    ["prefers the longer", "number"], ["beside the others", "number"], ["replies", "number"],
+    ["prefers the longer", "number"], ["versus other judges", "number"], ["replies", "number"],
     ["failed or unread", "number"], ["retries", "number"], ["time-outs", "number"]];
   const rows = panel.filter(name => found[name]).map(name => [name, found[name]]).map(([name, one]) => [
-    judgeShown(name), share(one.changes_with_order), share(one.prefers_first), share(one.prefers_longer, 1, 2, ""),
-    kin(one), number(one.calls.replies), number(one.calls.errors + one.calls.unread),
+    judgeName(name), share(one.changes_with_order), share(one.prefers_first), share(one.prefers_longer, 1, 2, ""),
+    sameFamily(one), number(one.calls.replies), number(one.calls.errors + one.calls.unread),
     number(one.calls.retries + one.calls.throttled), number(one.calls.timeouts)]);
   const agree = ["Krippendorff’s alpha", ...metrics.map(metric => number(alpha[metric], 2))];
   return [h("h3", {}, "How the judges judge"), plainTable("How the judges judge", columns, rows),
@@ -164,11 +167,12 @@ function howTheyJudge({ judges: found, alpha, effective_votes: votes }) {
     votes && h("p", {}, `The panel of ${panel.length} is worth ${number(votes, 2)} independent votes.`)];
 }
 
-/** What was found in the answers, by kind; there only where somebody has looked for it. */
+/** Count the findings in the answers by kind. There is no section for what was not checked. */
 function findings() {
-  return LOOKED_FOR.length > 0 && section("findings", titled(LOOKED_FOR.join(" and ")), LOOKED_FOR.map(field => {
+  if (!CHECKED_FIELDS.length) return null;
+  return section("findings", titled(CHECKED_FIELDS.join(" and ")), CHECKED_FIELDS.map(field => {
     const kinds = new Map();
-    for (const ofTurn of Object.values(turns[field]))
+    for (const ofTurn of turns[field].filter(Boolean))
       for (const kind of new Set(ofTurn.map(kindOf))) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
     const rows = [...kinds].sort((a, b) => b[1] - a[1])
       .map(([kind, count]) => [shower(kind, { [field]: kind }), number(count)]);
@@ -196,30 +200,30 @@ function costs() {
     h("p", { class: "lead" }, "Every call under this root, from the ledgers. The time is that of the calls one after "
       + "the other; they ran many at a time."),
     plainTable("Costs and time", columns,
-      data.costs.map(one => line(said(one.stage), said(one.model), one, said(one.said))),
+      data.costs.map(one => line(isolated(one.stage), isolated(one.model), one, isolated(one.text))),
       line("all", "", all, whole)));
 }
 
 // the table of turns --------------------------------------------------------------------------------------------------
 
-/** What a judge, or the panel, said of a turn on a metric, or on all: values of the filter "verdict". */
+/** Return the values of the filter "verdict": of a judge or the panel, on a metric or on all. */
 function verdictOf(i, { judge, metric }) {
   const at = metrics.indexOf(metric);
-  const letters = panel.flatMap((name, j) => judge && name !== judge ? []
-    : [...lettersOf(i, j)].filter((_, k) => at < 0 || k === at));
-  const read = letters.filter(letter => letter !== "-");
+  const codes = panel.flatMap((name, j) => judge && name !== judge ? []
+    : [...codesOf(i, j)].filter((_, k) => at < 0 || k === at));
+  const read = codes.filter(code => code !== "-");
   if (!read.length) return ["-"];
-  const won = read.filter(letter => letter === "c").length, lost = read.filter(letter => letter === "r").length;
-  return [won > lost ? "c" : won < lost ? "r" : "d", read.includes("t") && "t", read.length < letters.length && "-",
+  const won = read.filter(code => code === "c").length, lost = read.filter(code => code === "r").length;
+  return [won > lost ? "c" : won < lost ? "r" : "d", read.includes("t") && "t", read.length < codes.length && "-",
     won && lost && "split"].filter(Boolean);
 }
 
-/** All verdicts on a turn at a glance: a column a judge, a row a metric. */
+/** Draw all verdicts on a turn as squares: a column for each judge, a row for each metric. */
 function squares(i) {
-  const words = panel.map((name, j) => `${short(name)}: ${[...lettersOf(i, j)]
-    .map((letter, k) => `${metrics[k]} ${SAYS[letter]}`).join(", ")}`).join("\n");
+  const words = panel.map((name, j) => `${short(name)}: ${[...codesOf(i, j)]
+    .map((code, k) => `${metrics[k]} ${CODE_NAMES[code]}`).join(", ")}`).join("\n");
   return h("span", { class: "squares", role: "img", "aria-label": words, title: words },
-    [...turns.verdicts[i]].map(letter => h("i", { class: COLOURS[letter] })));
+    [...turns.verdicts[i]].map(code => h("i", { class: COLOURS[code] })));
 }
 
 const badge = name => name ? h("span", { class: `badge ${name}` }, name) : h("span", { class: "quiet" }, "–");
@@ -227,41 +231,41 @@ const badge = name => name ? h("span", { class: `badge ${name}` }, name) : h("sp
 const columns = [
   { key: "score", title: "score", classes: "c-score number", falls: true, value: i => turns.score[i],
     cell: i => h("span", { class: "score" }, h("span", { class: `swatch ${bucketOf(i)}` }), number(turns.score[i], 1),
-      edited.has(i) && h("span", { class: "bad", title: "edited: not what the verdicts say" }, "*")) },
+      turns.edited[i] && h("span", { class: "bad", title: "edited: not what the verdicts give" }, "*")) },
   data.buckets.length && { key: "bucket", title: "bucket", classes: "c-bucket", cell: i => badge(bucketOf(i)),
     value: i => data.buckets.findIndex(bucket => bucket.name === bucketOf(i)) },
   { key: "name", title: "turn", classes: "c-turn", value: i => turns.name[i],
-    cell: i => [said(turns.name[i], { class: "name" }), said(inALine(commandOf(i, 1)), { class: "command" })] },
+    cell: i => [isolated(turns.name[i], { class: "name" }), isolated(inALine(commandOf(i, 1)), { class: "command" })] },
   { key: "repo", title: "repository", classes: "c-repo", value: repoOf,
-    cell: i => said(repoOf(i), { title: repoOf(i) }) },
-  { key: "language", title: "language", classes: "c-language", value: languageOf, cell: i => said(languageOf(i)) },
+    cell: i => isolated(repoOf(i), { title: repoOf(i) }) },
+  { key: "language", title: "language", classes: "c-language", value: languageOf, cell: i => isolated(languageOf(i)) },
   { key: "step", title: "step", hint: `what ${rival} does → what the challenger does`, classes: "c-step",
     value: i => `${stepOf.rival(i)} ${stepOf.challenger(i)}`,
-    cell: i => [said(stepOf.rival(i)), " → ", said(stepOf.challenger(i))] },
-  FOUND.length && { key: "found", title: "found", hint: FOUND.join(" and "), classes: "c-found number",
-    falls: true, value: howMany, cell: i => howMany(i) || "" },
-  { key: "verdicts", title: "verdicts", hint: "a column a judge, a row a metric", classes: "c-verdicts",
-    cell: squares },
+    cell: i => [isolated(stepOf.rival(i)), " → ", isolated(stepOf.challenger(i))] },
+  FOUND_FIELDS.length && { key: "found", title: "found", hint: FOUND_FIELDS.join(" and "), classes: "c-found number",
+    falls: true, value: countFindings, cell: i => countFindings(i) || "" },
+  { key: "verdicts", title: "verdicts", hint: "one column for each judge, one row for each metric",
+    classes: "c-verdicts", cell: squares },
   ...metrics.map((metric, k) => ({ key: metric, title: `${metric.slice(0, 4)}.`, hint: metric, falls: true,
-    classes: "c-metric number", value: i => turns.metrics[k][i], cell: i => number(turns.metrics[k][i]) })),
+    classes: "c-metric number", value: i => turns.metrics[i][k], cell: i => number(turns.metrics[i][k]) })),
 ].filter(Boolean);
 
 const filters = [
   data.buckets.length && { key: "bucket", title: "Bucket", of: bucketOf, options: names(
-    [...data.buckets.map(bucket => bucket.name), ...turns.bucket.values.includes("") ? [NONE] : []]) },
+    [...data.buckets.map(bucket => bucket.name), ...turns.bucket.includes("") ? [NONE] : []]) },
   { key: "verdict", title: "Verdict", of: verdictOf, with: ["judge", "metric"],
-    options: [...READ.map(letter => [letter, SAYS[letter]]), ["split", "for both sides"], ["-", SAYS["-"]]] },
+    options: [...READ.map(code => [code, CODE_NAMES[code]]), ["split", "for both sides"], ["-", CODE_NAMES["-"]]] },
   { key: "judge", title: "… of the judge", any: "all together", options: panel.map(name => [name, short(name)]) },
   { key: "metric", title: "… on the metric", any: "all together", options: names(metrics) },
   { key: "language", title: "Language", of: languageOf },
   { key: "repo", title: "Repository", of: repoOf },
   { key: "rival", title: `The ${rival}’s step`, of: stepOf.rival },
   { key: "challenger", title: "The challenger’s step", of: stepOf.challenger },
-  Object.keys(turns.repeats).length > 0 && { key: "repeats", title: "Repeats or stalls",
-    of: i => turns.repeats[i] ?? NONE },
-  ...FOUND.map(field => ({ key: field, title: titled(field),
-    of: i => foundIn(field, i).length ? foundIn(field, i).map(kindOf) : NONE })),
-  edited.size > 0 && { key: "edited", title: "Score", of: i => edited.has(i) ? "edited" : "as judged" },
+  turns.repeats.some(one => one.length) && { key: "repeats", title: "Repeats or stalls",
+    of: i => turns.repeats[i].length ? turns.repeats[i] : NONE },
+  ...FOUND_FIELDS.map(field => ({ key: field, title: titled(field),
+    of: i => findingsIn(field, i).length ? findingsIn(field, i).map(kindOf) : NONE })),
+  turns.edited.some(Boolean) && { key: "edited", title: "Score", of: i => turns.edited[i] ? "edited" : "as judged" },
 ].filter(Boolean);
 
 const list = n > 0 && listing({ n, noun: "turn", label: "Turns", columns, filters, open: openTurn,
@@ -275,7 +279,7 @@ function showTurns(changes) {
 
 function table() {
   if (!list) return section("turns", "Turns", h("p", {}, "No turn is judged yet."));
-  const keys = [...KEYS, ["unread", SAYS["-"]]];
+  const keys = [...KEYS, ["unread", CODE_NAMES["-"]]];
   return section("turns", "Turns",
     h("p", { class: "lead" }, "Sort by the head of a column. With the table in focus: arrows to move, Enter to open a "
       + "turn, Esc to close it; / to search. The page holds ", data.n_details === n ? "every turn in full."
@@ -294,7 +298,7 @@ function openTurn(i) {
   follow();
 }
 
-/** Table and reader as the address says. */
+/** Show the table and the turn that the address names. */
 async function follow() {
   list.follow();
   const name = address.get().turn, i = name ? turns.name.indexOf(name) : -1;
@@ -310,7 +314,7 @@ async function follow() {
   step.can = by => next(by) !== undefined;
   const body = hasBlock(`turn-${i}`) ? inFull(i, await block(`turn-${i}`)) : inShort(i);
   if (opened !== i) return;   // another one was opened meanwhile
-  read({ title: said(turns.name[i]), body, step, close,
+  read({ title: isolated(turns.name[i]), body, step, close,
     position: at < 0 ? "" : `${number(at + 1)} of ${number(list.shown().length)}` });
 }
 
@@ -323,41 +327,42 @@ function close() {
 function facts(i) {
   const files = turns.files[i].map(folder => `${folder}/${turns.name[i]}.json`);
   const listed = [
-    ["score", h("strong", {}, number(turns.score[i], 1)), edited.has(i) && " (edited: not what the verdicts say)"],
+    ["score", h("strong", {}, number(turns.score[i], 1)), turns.edited[i] && " (edited: not what the verdicts give)"],
     data.buckets.length && ["bucket", badge(bucketOf(i))],
-    ["instance", said(turns.instance[i])], ["repository", said(repoOf(i))], ["language", said(languageOf(i))],
+    ["instance", isolated(turns.instance[i])], ["repository", isolated(repoOf(i))],
+    ["language", isolated(languageOf(i))],
     files.length && ["files", files.map((path, k) => [k > 0 && ", ", fileLink("../", path)])]];
   return [h("dl", { class: "facts" }, listed.filter(Boolean).map(([name, ...value]) =>
     h("div", {}, h("dt", {}, name), h("dd", {}, value)))), steps(i)];
 }
 
-/** Both steps, side by side. */
+/** Show both steps, one below the other. */
 const steps = i => plainTable("Steps", [["", ""], ["step", ""], ["characters", "number"], ["", "quiet"]],
-  [[rival, stepOf.rival(i)], ["challenger", stepOf.challenger(i)]].map(([name, step], side) => [name, said(step),
-    number(turns.chars[side][i]), (turns.repeats[i] ?? []).includes(name) ? "repeats or stalls" : ""]));
+  [[rival, stepOf.rival(i)], ["challenger", stepOf.challenger(i)]].map(([name, step], side) => [name, isolated(step),
+    number(turns.chars[i][side]), turns.repeats[i].includes(name) ? "repeats or stalls" : ""]));
 
 const part = (title, ...content) => h("section", { class: "part" }, h("h3", {}, title), content);
 
 function findingsOf(i) {
   const line = finding => h("li", {}, Object.entries(finding).filter(([, value]) => value !== "" && value !== null)
-    .map(([key, value], k) => [k > 0 && " · ", said(key), ": ",
-      said(typeof value === "object" ? JSON.stringify(value) : value)]));
-  return LOOKED_FOR.filter(field => foundIn(field, i).length).map(field =>
-    part(titled(field), h("ul", { class: "listed" }, foundIn(field, i).map(line))));
+    .map(([key, value], k) => [k > 0 && " · ", isolated(key), ": ",
+      isolated(typeof value === "object" ? JSON.stringify(value) : value)]));
+  return CHECKED_FIELDS.filter(field => findingsIn(field, i).length).map(field =>
+    part(titled(field), h("ul", { class: "listed" }, findingsIn(field, i).map(line))));
 }
 
-function chip(letter, isTurned) {
-  return h("span", { class: `chip ${COLOURS[letter]} ${isTurned ? "outlined" : ""}`,
-    title: isTurned && "changes with the order: counts as a draw" }, letter === "t" ? "changes" : SAYS[letter]);
+function chip(code, isTurned) {
+  return h("span", { class: `chip ${COLOURS[code]} ${isTurned ? "outlined" : ""}`,
+    title: isTurned && "changes with the order: counts as a draw" }, code === "t" ? "changes" : CODE_NAMES[code]);
 }
 
-/** Verdicts as a grid. `rowsOf(name, j)`: of a judge, [what of it, five letters] each. */
+/** Show verdicts as a grid. `rowsOf(name, j)` returns a judge's rows: [label, five codes] each. */
 function grid(i, rowsOf) {
-  const rows = panel.flatMap((name, j) => rowsOf(name, j).map(([what, letters], k) => [
-    k ? "" : judgeShown(name), what,
-    ...metrics.map((_, m) => chip(letters[m] ?? "-", letters[m] !== "t" && lettersOf(i, j)[m] === "t"))]));
+  const rows = panel.flatMap((name, j) => rowsOf(name, j).map(([label, codes], k) => [
+    k ? "" : judgeName(name), label,
+    ...metrics.map((_, m) => chip(codes[m] ?? "-", codes[m] !== "t" && codesOf(i, j)[m] === "t"))]));
   return plainTable("Verdicts", [["judge", ""], ["", "quiet"], ...metrics.map(metric => [metric, ""])], rows,
-    turns.score[i] === null ? null : ["score", "", ...metrics.map((_, k) => tinted(turns.metrics[k][i]))]);
+    turns.score[i] === null ? null : ["score", "", ...metrics.map((_, k) => tinted(turns.metrics[i][k]))]);
 }
 
 const sides = content => h("div", { class: "sides" }, [rival, "challenger"].map((name, side) =>
@@ -366,36 +371,36 @@ const sides = content => h("div", { class: "sides" }, [rival, "challenger"].map(
 function inShort(i) {
   const cut = text => text.length === data.searched_chars && h("p", { class: "quiet small" },
     `The first ${number(data.searched_chars)} characters.`);
-  return [facts(i), findingsOf(i), part("Verdicts", grid(i, (_, j) => [["counts as", lettersOf(i, j)]])),
+  return [facts(i), findingsOf(i), part("Verdicts", grid(i, (_, j) => [["counts as", codesOf(i, j)]])),
     part("Commands", sides((_, side) => [h("div", { class: "code" }, longText(commandOf(i, side) || "(none)", "text")),
       cut(commandOf(i, side))])),
-    h("p", { class: "notice" }, "The history, the answers and the raw replies of this turn stand in its files: the "
+    h("p", { class: "notice" }, "The history, the answers and the raw replies of this turn are in its files: the "
       + `page holds those of ${number(data.n_details)} of ${counted(n, "turn")}.`)];
 }
 
 function inFull(i, full) {
   const asked = name => {
     const entries = full.judges.filter(entry => entry.judge === name);
-    return entries.length ? entries.map(entry => [orderSaid(entry.order), entry.letters]) : [["–", ""]];
+    return entries.length ? entries.map(entry => [orderName(entry.order), entry.codes]) : [["–", ""]];
   };
   const others = Object.entries(full.others).map(([name, text]) =>
     message(name === "reference" ? "reference: the data set’s own turn" : name, text, false, false));
   return [facts(i), findingsOf(i),
     part("Answers", sides(name => fencedText(full.sides[name] ?? "")), others, pullRequest(full.pull_request)),
-    full.tries.length > 0 && part("Refused, and asked for again", full.tries.map(tried)),
+    full.tries.length > 0 && part("Refused, and asked for again", full.tries.map(refusedTurn)),
     part("Verdicts", grid(i, asked), turns.verdicts[i].includes("t") && h("ul", { class: "keys" }, h("li", {},
       h("span", { class: "swatch outlined" }), "changes with the order: counts as a draw"))),
     part("What the judges wrote", full.judges.map(reply)), conversation(full.messages)];
 }
 
-/** What the challenger knew and the king did not. */
+/** Show what the challenger knew and the king did not. */
 const pullRequest = hidden => hidden && ["description", "patch", "test_patch"].filter(key => hidden[key]).map(key =>
   message(`pull request: ${key.replace("_", " ")}`, hidden[key], false, true));
 
-function tried(one) {
-  return h("article", { class: "reply" }, fencedText(one.turn), one.defence && h("p", {}, said(one.defence)),
-    h("ul", { class: "listed" }, one.findings.map(found =>
-      h("li", {}, said(found.kind), ": ", said(found.quote), " · ", said(found.why)))));
+function refusedTurn(one) {
+  return h("article", { class: "reply" }, fencedText(one.turn), one.defence && h("p", {}, isolated(one.defence)),
+    h("ul", { class: "listed" }, one.findings.map(finding =>
+      h("li", {}, isolated(finding.kind), ": ", isolated(finding.quote), " · ", isolated(finding.why)))));
 }
 
 function reply(entry) {
@@ -405,16 +410,17 @@ function reply(entry) {
       && `${number(entry.tokens_in)} → ${number(entry.tokens_out)} tokens`,
     isNumber(entry.cost_usd) && `$${number(entry.cost_usd, 4)}`, entry.attempt > 1 && `attempt ${entry.attempt}`,
     entry.is_cut && "cut at the token limit", !panel.includes(entry.judge) && "not in the panel now"].filter(Boolean);
-  return h("article", { class: "reply" }, h("p", {}, h("strong", {}, said(entry.judge)), ", ", orderSaid(entry.order),
+  return h("article", { class: "reply" },
+    h("p", {}, h("strong", {}, isolated(entry.judge)), ", ", orderName(entry.order),
     h("span", { class: "quiet small" }, facts_.map(fact => ` · ${fact}`))),
-  entry.error ? h("p", { class: "bad" }, "No reply: ", said(entry.error))
-    : !entry.letters && h("p", { class: "bad" }, "No verdict could be read."),
+  entry.error ? h("p", { class: "bad" }, "No reply: ", isolated(entry.error))
+    : !entry.codes && h("p", { class: "bad" }, "No verdict could be read."),
   entry.reason && h("div", { class: "prose" }, longText(entry.reason, "text")),
   entry.raw && folded(h("span", { class: "quiet small" }, "Raw reply"), () => longText(entry.raw, "text"), "raw"));
 }
 
 function message(role, text, isOpen, isOutput) {
-  return folded([said(role, { class: "role" }), said(inALine(text), { class: "start" }),
+  return folded([isolated(role, { class: "role" }), isolated(inALine(text), { class: "start" }),
     h("span", { class: "size" }, counted(text.length, "character"))],
   () => fencedText(text, isOutput), "message", isOpen);
 }

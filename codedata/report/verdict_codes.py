@@ -21,23 +21,25 @@ READ = [code for code in VerdictCode if code != VerdictCode.UNREAD]
 OF_VALUE = {1: VerdictCode.CHALLENGER, 0.5: VerdictCode.DRAW, 0: VerdictCode.RIVAL}
 
 
-def letters(judges: list[dict], panel: list[str], order: str) -> tuple[str, ...]:
-    """Return each panel judge's letters, from the entries in Score.judges: ("crdtc", "-----")."""
-    return tuple(_letters([entry for entry in judges if entry["judge"] == name], order)
+def verdict_codes(judges: list[dict], panel: list[str], order: str) -> tuple[str, ...]:
+    """Return the codes of each judge's verdicts, from the entries in Score.judges: ("crdtc",
+    "-----").
+    """
+    return tuple(_judge_codes([entry for entry in judges if entry["judge"] == name], order)
                  for name in panel)
 
 
-def letter(value: float) -> str:
-    """Return the letter for a stored value of the challenger: 1, 0.5 or 0."""
+def code_of(value: float) -> str:
+    """Return the code for a stored value of the challenger: 1, 0.5 or 0."""
     return OF_VALUE[value].value
 
 
-def _letters(entries: list[dict], order: str) -> str:
-    """Return the letters of one judge."""
+def _judge_codes(entries: list[dict], order: str) -> str:
+    """Return the codes of one judge, a letter for each metric."""
     counted = combine_orders(entries, order)
     if counted is None:
         return VerdictCode.UNREAD * len(METRICS)
-    codes = {metric: letter(counted[metric]) for metric in METRICS}
+    codes = {metric: code_of(counted[metric]) for metric in METRICS}
     if order == BOTH:
         scores = {entry["order"] == CHALLENGER_FIRST: entry["scores"]
                   for entry in entries if entry["parse_ok"]}

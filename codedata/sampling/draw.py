@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -57,22 +58,22 @@ def draw(source, settings: PromptSettings, exclude: Exclude, seen: Seen, skipped
 
     Each is added to `seen`; prompts that are left out are counted by reason in `skipped`.
     """
-    for place, first_row, rows in _windows(source, settings, after[0]):
+    for window, first_row, rows in _windows(source, settings, after[0]):
         for i, row in enumerate(rows):
-            if (place, i) < after[:2]:
+            if (window, i) < after[:2]:
                 continue
-            turns, problem = _pick_turns(row, settings, first_row + i)
+            prompts, problem = _prompts_of(row, settings, first_row + i)
             if problem:
                 skipped[problem] += 1
-            for prompt in turns:
-                cursor = place, i, prompt.turn
+            for prompt in prompts:
+                cursor = window, i, prompt.turn
                 if cursor <= after:
                     continue
                 if problem := _problem(prompt, settings, exclude) or seen.problem(prompt):
                     skipped[problem] += 1
-                    continue
-                seen.add(prompt)
-                yield Drawn(prompt, cursor)
+                else:
+                    seen.add(prompt)
+                    yield Drawn(prompt, cursor)
 
 
 def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int, int, list[dict]]]:
@@ -82,43 +83,49 @@ def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int
     """
     size = settings.window_rows
     n_windows = -(-source.n_rows // size)
-    order = np.random.RandomState(settings.seed).permutation(n_windows)   # numpy keeps its stream frozen
-    waiting: deque = deque()
-    places = iter(range(start, n_windows))
+    # numpy keeps the stream of RandomState frozen
+    order = np.random.RandomState(settings.seed).permutation(n_windows).tolist()
+
+    def fetch(window: int) -> tuple[int, int, list[dict]]:
+        first_row = order[window] * size
+        return window, first_row, source.rows(first_row, size)
+
     with ThreadPoolExecutor(FETCHES_AHEAD) as pool:
+        fetches = (pool.submit(fetch, window) for window in range(start, n_windows))
+        ahead = deque(islice(fetches, FETCHES_AHEAD))
         try:
-            while True:
-                while len(waiting) < FETCHES_AHEAD and (place := next(places, None)) is not None:
-                    offset = int(order[place]) * size
-                    waiting.append((place, offset, pool.submit(source.rows, offset, min(size, source.n_rows - offset))))
-                if not waiting:
-                    return
-                place, offset, rows = waiting.popleft()
-                yield place, offset, rows.result()
+            while ahead:
+                yield ahead.popleft().result()
+                ahead.extend(islice(fetches, 1))
         finally:
-            for _, _, rows in waiting:
-                rows.cancel()
+            for future in ahead:
+                future.cancel()
 
 
-def _pick_turns(row: dict, settings: PromptSettings, row_number: int) -> tuple[list[Prompt], str | None]:
-    """Return (prompts of the selected assistant turns, None), or ([], reason) for an unusable row.
-    """
+def _prompts_of(row: dict, settings: PromptSettings, row_number: int) -> tuple[list[Prompt], str]:
+    """Return (prompts of the selected assistant turns, ""), or ([], reason) for an unusable row."""
     messages = row.get("messages")
     instance_id = row.get("instance_id")
     if not (isinstance(instance_id, str) and safe_name(instance_id)):
         return [], "instance_id that cannot be a file name"
-    if not (isinstance(messages, list) and all(isinstance(m, dict) and isinstance(m.get("role"), str) and
-                                               isinstance(m.get("content"), str) for m in messages)):
+    if not (isinstance(messages, list) and all(map(_is_message, messages))):
         return [], "messages that are not {role, content}"
-    messages = [{"role": m["role"], "content": m["content"]} for m in messages]
     places = [i for i, m in enumerate(messages) if m["role"] == "assistant"]
     if not places:
         return [], "no assistant turn"
-    chosen = {"first": [0], "last": [len(places) - 1], "all": list(range(len(places))),
-              "random": [random.Random(f"{settings.seed}:{row_number}").randrange(len(places))]}[settings.turns]
+    turns = range(len(places))
+    if settings.turns == "random":
+        turns = [random.Random(f"{settings.seed}:{row_number}").randrange(len(places))]
+    elif settings.turns != "all":
+        turns = turns[:1] if settings.turns == "first" else turns[-1:]
     repo = str(row.get("repo") or "")
-    return [Prompt(instance_id=instance_id, repo=repo, language="", turn=turn, messages=messages[:places[turn]],
-                   assistant=messages[places[turn]]["content"]) for turn in chosen], None
+    return [Prompt(instance_id, repo, language="", turn=turn, messages=messages[:places[turn]],
+                   assistant=messages[places[turn]]["content"]) for turn in turns], ""
+
+
+def _is_message(value) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key), str) for key in ("role", "content"))
 
 
 def _problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:
@@ -127,14 +134,16 @@ def _problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str 
         return "[exclude] ids"
     if not prompt.messages:
         return "empty history"
-    texts = [prompt.assistant, *(m["content"] for m in prompt.messages)]
-    if sum(map(len, texts)) > settings.max_chars:
+    text = prompt.assistant + "".join(message["content"] for message in prompt.messages)
+    if len(text) > settings.max_chars:
         return "over max_chars"
-    if any("\x00" in text for text in texts):
+    if "\x00" in text:
         return "NUL bytes"
-    if any(map(text_problem, texts)):
+    if text_problem(text):
         return "lone surrogates"
-    return None if has_one_bash_block(prompt.assistant) else "reference without exactly one bash block"
+    if not has_one_bash_block(prompt.assistant):
+        return "reference without exactly one bash block"
+    return None
 
 
 def _prompt_digest(prompt: Prompt) -> str:

@@ -8,10 +8,10 @@ oversized PR gets a ledger line of its own, which report.py lists.
 from __future__ import annotations
 
 import re
-import threading
-from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import count, filterfalse, islice
 
 from codedata.checks.contamination import Benchmarks, of_turn
 from codedata.cli import RunOptions
@@ -22,39 +22,53 @@ from codedata.records import Commit, Prompt, parse
 from codedata.run_loop import run_whole, signals
 from codedata.sampling.draw import Cursor, Drawn, Seen, draw
 from codedata.sampling.pull_requests import fetch_prs
-from codedata.sampling.trajectories import open_source
-from codedata.settings import PromptSettings, Settings
+from codedata.sampling.trajectories import Hub, open_source
+from codedata.settings import Settings
+from codedata.states import Selection
 from codedata.store import Lists, Store, digest
 from codedata.texts import natural
 
 STAGE = "prompt"
 PER_FILE = 200
 START: Cursor = (0, 0, -1)
-OWN_NAME = re.compile(r"prompts_\d+_\d+")
+FILE_NAME = re.compile(r"prompts_\d+_\d+")
+# settings that do not count for `settings` in the ledger, or not with this value
+NO_IDENTITY = ("count", "rows_url", "hub_url")
+NO_IDENTITY_IF = {"decontaminate": (), "max_shown_share": 1.0}
 
 
 @dataclass(frozen=True)
-class File:
-    """Describe a prompt file to write: its stem, number of prompts and start cursor."""
+class PromptFile:
+    """Describe a file of prompt/ that prompt.py wrote or is to write.
+
+    Its state is todo, done, edited, adopted (it has no ledger line) or lost (deleted, and not
+    selected by --only).
+    """
 
     stem: str
-    n: int
-    after: Cursor
+    state: str
+    n: int                  # prompts drawn into it, or to draw
+    same_settings: bool | None = None   # as now; None: no ledger line tells
+    after: Cursor = START   # where its draw begins
+    last: Cursor = START    # where its draw ended
+    exhausted: bool = False             # the source had no more prompts
 
 
-@dataclass
+@dataclass(frozen=True)
 class SamplingPlan:
     """Describe the state of prompt/ and the files and PR records that are still to be made."""
 
-    done: list[str] = field(default_factory=list)
-    edited: list[str] = field(default_factory=list)
-    adopted: list[str] = field(default_factory=list)   # files without a ledger line
-    n_files: int = 0       # files that prompt.py wrote, deleted ones included
-    n_sampled: int = 0     # prompts that prompt.py drew into its files
-    other_settings: int = 0
-    exhausted: bool = False                            # the source has no more prompts
-    todo: list[File] = field(default_factory=list)     # in the order of drawing
-    commits: list[str] = field(default_factory=list)   # instance ids whose PR record is missing
+    files: list[PromptFile]   # in the order of drawing; deleted ones included
+    commits: list[str]        # instance ids whose PR record is missing
+
+    def in_state(self, state: str) -> list[PromptFile]:
+        """Return the files in a state."""
+        return [file for file in self.files if file.state == state]
+
+    @property
+    def todo(self) -> list[PromptFile]:
+        """Return the files to write."""
+        return self.in_state("todo")
 
     @property
     def n_wanted(self) -> int:
@@ -64,19 +78,27 @@ class SamplingPlan:
     @property
     def mixes(self) -> bool:
         """Return whether prompts are to be added while all files have other settings."""
-        return bool(self.todo) and 0 < self.other_settings == self.n_files
+        same = {file.same_settings for file in self.files} - {None}
+        return bool(self.todo) and same == {False}
 
-    def line(self, own: PromptSettings, n_there: int) -> str:
-        """Return the status line for the terminal; `n_there` is the number of prompts on disk."""
-        parts = [f"done {plural(len(self.done), 'file')}"] if self.done else []
-        parts += [f"adopted {len(self.adopted)}"] if self.adopted else []
-        parts += [f"edited {len(self.edited)} (kept): {named(self.edited)}"] if self.edited else []
-        parts += [f"made with other settings {self.other_settings}"] if self.other_settings else []
-        parts += ["the source has no more"] if self.exhausted else []
-        to_do = [f"{plural(self.n_wanted, 'prompt')} in {plural(len(self.todo), 'file')}"] * bool(self.todo)
-        to_do += [plural(len(self.commits), "PR record")] * bool(self.commits)
-        return (f"{STAGE}  {own.source} → prompt/   {n_there:,} of {own.count:,} prompts   "
-                f"{', '.join(parts) or 'nothing there'}   {'to do ' + ', '.join(to_do) if to_do else 'nothing to do'}")
+    def line(self) -> str:
+        """Return what is there and what is to do, for the terminal."""
+        done, adopted, edited, todo = map(self.in_state, ("done", "adopted", "edited", "todo"))
+        others = [file for file in self.files if file.same_settings is False]
+        there = _joined(
+            done and f"done {plural(len(done), 'file')}",
+            adopted and f"adopted {len(adopted)}",
+            edited and f"edited {len(edited)} (kept): {named([file.stem for file in edited])}",
+            others and f"made with other settings {len(others)}",
+            any(file.exhausted for file in self.files) and "the source has no more")
+        to_do = _joined(
+            todo and f"{plural(self.n_wanted, 'prompt')} in {plural(len(todo), 'file')}",
+            self.commits and plural(len(self.commits), "PR record"))
+        return f"{there or 'nothing there'}   {f'to do {to_do}' if to_do else 'nothing to do'}"
+
+
+def _joined(*texts) -> str:
+    return ", ".join(filter(None, texts))
 
 
 class PromptSampler:
@@ -85,89 +107,108 @@ class PromptSampler:
     """
 
     def __init__(self, settings: Settings):
-        self.settings, self.own = settings, settings.prompt
-        self.lists, self.commits = Lists(settings.root, Prompt), Store(settings.root, Commit)
-        drawn_by = {key: value for key, value in asdict(self.own).items() if not (
-            key in ("count", "rows_url", "hub_url") or (key == "decontaminate" and not value)
-            or (key == "max_shown_share" and value == 1.0))}
-        self.identity = digest(drawn_by)
+        self.settings = settings.prompt
+        self.exclude = settings.exclude
+        self.token = settings.hf_token
+        self.lists = Lists(settings.root, Prompt)
+        self.commits = Store(settings.root, Commit)
+        self.identity = digest({
+            key: value for key, value in asdict(self.settings).items()
+            if key not in NO_IDENTITY and value != NO_IDENTITY_IF.get(key)})
         self.skipped: Counter[str] = Counter()
+        self.n_records = 0      # PR records that were there for drawn prompts
         self.benchmarks: Benchmarks | None = None   # loaded once there is something to draw
-        self.n_told = 0   # number of the source's notes that were printed
+        self.n_notes_printed = 0
 
-    def plan(self, only=lambda stem: True, force: bool = False, refresh: bool = False,
-             limit: int | None = None) -> SamplingPlan:
+    # the plan
+
+    def plan(self, selection: Selection) -> SamplingPlan:
         """Return the files that exist and those to draw.
 
         Deleted ones are drawn from their first cursor, new ones after the last one.
         """
-        book = self.lists.open().ledger
+        ledger = self.lists.open().ledger
         self.commits.open()
-        written = {stem: detail for by, stem in book.succeeded if by == STAGE and "to" in (
-            detail := book.details.get((STAGE, stem), {}))}
-        plan, last = SamplingPlan(), START
-        stems = set(self.lists.stems())
-        for stem in sorted({*written, *filter(OWN_NAME.fullmatch, stems)}, key=natural):
-            if stem not in written and stem in self.lists.broken_stems:
-                plan.edited.append(stem)
-                continue
-            if stem not in written:
-                plan.adopted.append(stem)
-                plan.n_sampled += len(self.lists.names_in(stem))
-                continue
-            detail, made = written[stem], book.succeeded[STAGE, stem]
-            is_there, same = stem in stems, made.settings == self.identity
-            plan.n_sampled += detail["n"]
-            plan.n_files += 1
-            plan.other_settings += not same
-            if same:
-                last = max(last, tuple(detail["to"]))
-                plan.exhausted |= bool(detail.get("exhausted"))
-            if only(stem) and (not is_there or force or (refresh and not same)):
-                plan.todo.append(File(stem, detail["n"], tuple(detail["from"]) if same else START))
-            elif is_there and self.lists.is_edited(stem):
-                plan.edited.append(stem)
-            elif is_there:
-                plan.done.append(stem)
-        missing = 0 if plan.exhausted else self.own.count - plan.n_sampled
-        missing, k = min(missing, limit or missing), 0
-        while missing > 0:
-            k += 1
-            stem = f"prompts_{self.own.count}_{k}"
-            if stem not in written and stem not in stems:
-                if only(stem):
-                    plan.todo.append(File(stem, min(PER_FILE, missing), last))
-                missing -= PER_FILE
-        sampled = {self.lists.facts(name).instance_id for name in self.lists.names()}
-        looked_up = set() if force or refresh else {i for by, i in book.details if by == STAGE}
-        plan.commits = sorted(i for i in sampled if i not in self.commits and i not in looked_up)
-        return plan
+        stems = {stem for (_, stem), detail in ledger.details.items() if "to" in detail}
+        stems.update(filter(FILE_NAME.fullmatch, self.lists.stems()))
+        files = [self._file(stem, selection) for stem in sorted(stems, key=natural)]
+        return SamplingPlan([*files, *self._new_files(files, selection)],
+                            self._missing_commits(selection))
+
+    def _file(self, stem: str, selection: Selection) -> PromptFile:
+        """Return a file that is there or was there."""
+        ledger = self.lists.ledger
+        detail = ledger.details.get((STAGE, stem))
+        if not detail:
+            state = "edited" if stem in self.lists.broken_stems else "adopted"
+            return PromptFile(stem, state, len(self.lists.names_in(stem)))
+        same = ledger.succeeded[STAGE, stem].settings == self.identity
+        state = self._state(stem, same, selection)
+        if not same:
+            return PromptFile(stem, state, detail["n"], same)
+        return PromptFile(stem, state, detail["n"], same, tuple(detail["from"]),
+                          tuple(detail["to"]), detail.get("exhausted", False))
+
+    def _state(self, stem: str, same_settings: bool, selection: Selection) -> str:
+        is_there = stem in self.lists.stems()
+        anew = not is_there or selection.force or (selection.refresh and not same_settings)
+        if anew and selection.matches(stem):
+            return "todo"
+        if not is_there:
+            return "lost"
+        return "edited" if self.lists.is_edited(stem) else "done"
+
+    def _new_files(self, files: list[PromptFile], selection: Selection) -> Iterator[PromptFile]:
+        """Yield the files to add, so that there are `count` prompts in all, or --limit new ones."""
+        if any(file.exhausted for file in files):
+            return
+        n_missing = self.settings.count - sum(file.n for file in files)
+        n_missing = min(n_missing, selection.limit or n_missing)
+        last = max([START, *(file.last for file in files)])
+        taken = {file.stem for file in files}
+        stems = (f"prompts_{self.settings.count}_{k}" for k in count(1))
+        free = filterfalse(taken.__contains__, stems)
+        for n_left in range(n_missing, 0, -PER_FILE):
+            stem = next(free)
+            if selection.matches(stem):
+                yield PromptFile(stem, "todo", min(PER_FILE, n_left), after=last)
+
+    def _missing_commits(self, selection: Selection) -> list[str]:
+        """Return the instance ids without a PR record, but those that were looked up in vain."""
+        ids = {self.lists.facts(name).instance_id for name in self.lists.names()}
+        if not (selection.force or selection.refresh):
+            ids -= {item for stage, item in self.lists.ledger.details if stage == STAGE}
+        return sorted(ids.difference(self.commits.names()))
+
+    # drawing
 
     def make(self, plan: SamplingPlan, http) -> int:
         """Write the files and PR records of the plan; return the number of prompts written."""
-        source = open_source(self.own.source, http, split=self.own.split, config=self.own.config,
-                             token=self.settings.hf_token, rows_url=self.own.rows_url,
-                             hub_url=self.own.hub_url) if plan.todo else None
-        if plan.todo and self.own.decontaminate:
-            self.benchmarks = Benchmarks.load(self.own.decontaminate)
+        settings = self.settings
+        hub = Hub(http, self.token, settings.rows_url, settings.hub_url)
+        if plan.todo:
+            source = open_source(settings.source, hub, settings.split, settings.config)
+            if settings.decontaminate:
+                self.benchmarks = Benchmarks.load(settings.decontaminate)
+        for file in plan.in_state("adopted"):
+            self._adopt(file)
+        self._restore(plan.commits, hub)
+        together = defaultdict(list)   # new files share one cursor: one draw, one query of PRs
+        for file in plan.todo:
+            together[file.after].append(file)
+        stems = {file.stem for file in plan.todo}   # still to be made
         n_written = 0
-        for stem in plan.adopted:
-            self._adopt(stem)
-        self._restore(plan.commits, http)
-        todo = list(plan.todo)
-        while todo:   # new files share one start cursor: they are drawn together, with one PR query
-            first, seen = todo[0], self._seen(without={file.stem for file in todo})
-            together = [file for file in todo if file.after == first.after]
-            todo = [file for file in todo if file.after != first.after]
-            accepted = self._accepted(source, seen, first.after, sum(file.n for file in together), http)
-            after = first.after
-            for file in together:
+        for after, files in together.items():
+            drawn = draw(source, settings, self.exclude, self._seen(stems), self.skipped, after)
+            accepted = self._accepted(drawn, sum(file.n for file in files), source.notes, hub)
+            for file in files:
                 chunk = list(islice(accepted, file.n))
-                if not chunk:
-                    break
-                n_written += len(chunk)
-                self._write(file, after, chunk, source)
-                after = chunk[-1].cursor
+                if chunk:
+                    made = replace(file, n=len(chunk), after=after, last=chunk[-1].cursor)
+                    self._write(made, chunk, exhausted=len(chunk) < file.n, notes=source.notes)
+                    after = made.last
+                    n_written += made.n
+                stems.remove(file.stem)
         return n_written
 
     def _seen(self, without: set[str]) -> Seen:
@@ -175,170 +216,205 @@ class PromptSampler:
 
         These files are drawn again and must get the same prompts.
         """
-        seen = Seen(0 if self.own.turns == "all" else self.own.max_per_instance)
+        seen = Seen(0 if self.settings.turns == "all" else self.settings.max_per_instance)
         for name in self.lists.names():
             if self.lists.stem_of(name) not in without:
                 seen.add(self.lists.read(name))
         return seen
 
-    def _accepted(self, source, seen: Seen, after: Cursor, wanted: int, http):
-        """Yield up to `wanted` prompts that their PR does not rule out, in drawing order.
+    def _accepted(self, stream: Iterator[Drawn], n_wanted: int, notes: list[str],
+                  hub: Hub) -> Iterator[Drawn]:
+        """Yield the prompts of a stream that their PR does not rule out.
 
-        They are fewer if the source ends.
+        Draws as many at a time as `n_wanted` may take, and prints the source's new notes.
         """
-        stream = draw(source, self.own, self.settings.exclude, seen, self.skipped, after)
-        while wanted > 0:
+        while True:
             batch = []
-            for drawn in islice(stream, wanted + wanted // 10 + 20):   # spares: some will be rejected
-                if http.stop.is_set():
-                    raise Interrupted()
+            for drawn in islice(stream, n_wanted + n_wanted // 10 + 20):   # some will be rejected
+                hub.http.wait(0)   # raises Interrupted if the run is to end
                 batch.append(drawn)
-                for note in source.notes[self.n_told:]:   # such as the switch to Parquet: printed at once
+                for note in notes[self.n_notes_printed:]:   # such as the switch to Parquet
                     say(f"{STAGE}  {note}")
-                self.n_told = len(source.notes)
+                self.n_notes_printed = len(notes)
             if not batch:
                 return
-            records, problems = fetch_prs(self.own.prs, {d.prompt.instance_id for d in batch}, http,
-                                          token=self.settings.hf_token, hub_url=self.own.hub_url)
+            ids = {drawn.prompt.instance_id for drawn in batch}
+            records, problems = fetch_prs(self.settings.prs, ids, hub)
+            self.n_records += len(records) + len(problems)
             for drawn in batch:
-                if http.stop.is_set():
-                    raise Interrupted()
-                if wanted > 0 and (prompt := self._with_pr(drawn.prompt, records, problems)):
+                hub.http.wait(0)
+                if prompt := self._with_pr(drawn.prompt, records, problems):
+                    n_wanted -= 1
                     yield Drawn(prompt, drawn.cursor)
-                    wanted -= 1
 
     def _with_pr(self, prompt: Prompt, records: dict, problems: dict) -> Prompt | None:
         """Return the prompt with its PR's language and save the PR record.
 
         Return None if the PR rules the prompt out.
         """
-        instance_id, limit = prompt.instance_id, self.settings.exclude.max_patch_chars
+        instance_id = prompt.instance_id
         if instance_id not in records:
-            self._note(instance_id, f"no PR record: {problems.get(instance_id, f'not in {self.own.prs}')}")
-            reason = "unusable PR record" if instance_id in problems else "no PR record"
-            if self._is_in_a_benchmark(prompt, None):
-                return None
-            self.skipped[f"{reason}, kept for the king alone" if self.own.keep_unmatched else reason] += 1
-            return replace(prompt, language="unknown") if self.own.keep_unmatched else None
-        record = parse(Commit, records[instance_id], f"{self.own.prs} {instance_id}")
-        if limit and len(record.patch) > limit:
-            self.skipped["oversized PR"] += 1
-            self._note(instance_id, "oversized PR", repo=record.repo, language=record.language,
-                       patch_chars=len(record.patch), n_files=len(record.files), created_at=record.created_at)
-            return None
-        if self.own.max_shown_share < 1.0 and shown_share(prompt.messages, record) > self.own.max_shown_share:
-            self.skipped["too much of the patch was shown"] += 1
-            return None
-        if self._is_in_a_benchmark(prompt, record):
+            return self._without_pr(prompt, problems.get(instance_id))
+        record = self._parse(records[instance_id])
+        if reason := self._problem(prompt, record):
+            self.skipped[reason] += 1
             return None
         self._put(record)
         return replace(prompt, repo=prompt.repo or record.repo, language=record.language)
 
-    def _is_in_a_benchmark(self, prompt: Prompt, record: Commit | None) -> bool:
-        """Return whether prompt or PR overlap with a benchmark; note the hits in the ledger."""
+    def _without_pr(self, prompt: Prompt, problem: str | None) -> Prompt | None:
+        """Return a prompt whose PR has no usable record, or None if it is left out."""
+        keep = self.settings.keep_unmatched
+        self._note_unmatched(prompt.instance_id, problem)
+        reason = "unusable PR record" if problem else "no PR record"
+        if overlap := self._benchmark_problem(prompt, None):
+            keep = False
+            reason = overlap
+        self.skipped[f"{reason}, kept for the king alone" if keep else reason] += 1
+        return replace(prompt, language="unknown") if keep else None
+
+    def _problem(self, prompt: Prompt, record: Commit) -> str | None:
+        """Return the reason to leave a prompt out because of its PR, or None."""
+        max_chars = self.exclude.max_patch_chars
+        max_share = self.settings.max_shown_share
+        if max_chars and len(record.patch) > max_chars:
+            self._note(prompt.instance_id, "oversized PR", repo=record.repo,
+                       language=record.language, patch_chars=len(record.patch),
+                       n_files=len(record.files), created_at=record.created_at)
+            return "oversized PR"
+        if max_share < 1.0 and shown_share(prompt.messages, record) > max_share:
+            return "too much of the patch was shown"
+        return self._benchmark_problem(prompt, record)
+
+    def _benchmark_problem(self, prompt: Prompt, record: Commit | None) -> str | None:
+        """Return a reason if prompt or PR overlap with a benchmark; note the hits in the ledger."""
         if not self.benchmarks:
-            return False
-        texts = {name: getattr(record, name) for name in ("issue", "patch", "test_patch")} if record else {}
-        hits = self.benchmarks.hits(of_turn(prompt, prompt.repo or (record.repo if record else ""),
-                                            record.base_commit if record else "", **texts))
-        if hits:
-            self.skipped["in a benchmark"] += 1
-            self._note(prompt.instance_id, "in a benchmark", hits=[*map(str, hits)])
-        return bool(hits)
+            return None
+        facts = defaultdict(str, vars(record) if record else {})   # "" without a record
+        texts = {name: facts[name] for name in ("issue", "patch", "test_patch")}
+        hits = self.benchmarks.hits(
+            of_turn(prompt, prompt.repo or facts["repo"], facts["base_commit"], **texts))
+        if not hits:
+            return None
+        self._note(prompt.instance_id, "in a benchmark", hits=[*map(str, hits)])
+        return "in a benchmark"
+
+    # writing
+
+    def _parse(self, record: dict) -> Commit:
+        return parse(Commit, record, f"{self.settings.prs} {record['instance_id']}")
 
     def _put(self, record: Commit) -> None:
         """Save the PR record unless one exists, as a person may have corrected that one."""
-        if record.instance_id not in self.commits:
-            known, _ = self.commits.put(record.instance_id, record, owned=tuple(asdict(record)))
-            self.commits.note(record.instance_id, stage=STAGE, state="done", instance_id=record.instance_id,
+        name = record.instance_id
+        if name not in self.commits:
+            known, _ = self.commits.put(name, record, owned=tuple(asdict(record)))
+            self.commits.note(name, stage=STAGE, state="done", instance_id=name,
                               wrote=known.digests, size=known.size, mtime_ns=known.mtime_ns)
 
-    def _restore(self, instance_ids: list[str], http) -> None:
+    def _restore(self, instance_ids: list[str], hub: Hub) -> None:
         """Fetch the missing PR records of existing prompts, including hand-written prompts."""
-        records, problems = fetch_prs(self.own.prs, instance_ids, http, token=self.settings.hf_token,
-                                      hub_url=self.own.hub_url) if instance_ids else ({}, {})
+        if not instance_ids:
+            return
+        records, problems = fetch_prs(self.settings.prs, instance_ids, hub)
         for instance_id in instance_ids:
             if instance_id in records:
-                self._put(parse(Commit, records[instance_id], f"{self.own.prs} {instance_id}"))
+                self._put(self._parse(records[instance_id]))
             else:
-                why = problems.get(instance_id, f"not in {self.own.prs}")
-                self._note(instance_id, f"no PR record: {why}")
+                why = self._note_unmatched(instance_id, problems.get(instance_id))
                 say(f"{STAGE}  {instance_id} has no PR record ({why})")
 
-    def _adopt(self, stem: str) -> None:
+    def _note_unmatched(self, instance_id: str, problem: str | None) -> str:
+        """Note in the ledger that a PR has no usable record; return the reason."""
+        why = problem or f"not in {self.settings.prs}"
+        self._note(instance_id, f"no PR record: {why}")
+        return why
+
+    def _note(self, instance_id: str, rule: str, **detail) -> None:
+        """Note in the ledger, once, that a rule leaves an instance out."""
+        if (STAGE, instance_id) not in self.lists.ledger.details:
+            self.lists.note(instance_id, stage=STAGE, state="excluded", instance_id=instance_id,
+                            detail={"rule": rule, **detail})
+
+    def _adopt(self, file: PromptFile) -> None:
         """Write a ledger line for a file that has none.
 
         Its last cursor is unknown, so later draws skip its prompts as duplicates.
         """
-        self.lists.adopt(stem, stage=STAGE, state="adopted", settings=self.identity, detail={
-            "n": len(self.lists.names_in(stem)), "from": START, "to": START, "source": self.own.source,
-            "seed": self.own.seed})
+        self.lists.adopt(file.stem, **self._line("adopted", file))
 
-    def _note(self, instance_id: str, rule: str, **detail) -> None:
-        if (STAGE, instance_id) not in self.lists.ledger.details:
-            self.lists.note(instance_id, stage=STAGE, state="excluded",
-                                     instance_id=instance_id, detail={"rule": rule, **detail})
+    def _line(self, state: str, file: PromptFile, **detail) -> dict:
+        """Return the fields of a file's ledger line."""
+        return {"stage": STAGE, "state": state, "settings": self.identity, "detail": {
+            "n": file.n, "from": file.after, "to": file.last, "source": self.settings.source,
+            "seed": self.settings.seed, **detail}}
 
-    def _write(self, file: File, after: Cursor, chunk: list[Drawn], source) -> None:
+    def _write(self, file: PromptFile, chunk: list[Drawn], **detail) -> None:
         if file.stem in self.lists.stems():
             self.lists.set_aside(file.stem)
-        self.lists.put_file(file.stem, [replace(drawn.prompt, order=i) for i, drawn in enumerate(chunk, 1)],
-                       stage=STAGE, state="done", settings=self.identity, detail={
-                           "n": len(chunk), "from": after, "to": chunk[-1].cursor, "source": source.name,
-                           "seed": self.own.seed, "exhausted": len(chunk) < file.n, "notes": source.notes,
-                           "skipped": dict(self.skipped)})
+        prompts = [replace(drawn.prompt, order=i) for i, drawn in enumerate(chunk, 1)]
+        self.lists.put_file(file.stem, prompts, **self._line(
+            "done", file, **detail, skipped=dict(self.skipped)))
 
 
-def run(prompts: PromptSampler, options: RunOptions, models) -> int:
+def run(settings: Settings, options: RunOptions, models) -> int:
     """Run prompt.py and return its exit code. --limit counts prompts, --only matches file names."""
-    lists, commits = prompts.lists.into, prompts.settings.root / Commit.directory
-    return run_whole(STAGE, lists, options, lambda: _sample(prompts, options, models),
-                     refuses=("prune", "shard"), ledgers=[lists, commits])
+    sampler = PromptSampler(settings)
+    return run_whole(
+        STAGE, sampler.lists.into, options, lambda: _sample(sampler, options, models),
+        refuses=("prune", "shard"), ledgers=[sampler.lists.into, sampler.commits.into])
 
 
-def _sample(prompts: PromptSampler, options: RunOptions, models) -> int:
-    selection = options.selection
-    plan = prompts.plan(lambda stem: selection.matches(stem), selection.force, selection.refresh, selection.limit)
-    broken = prompts.lists.broken + prompts.commits.broken
+def _sample(sampler: PromptSampler, options: RunOptions, models) -> int:
+    plan = sampler.plan(options.selection)
+    broken = sampler.lists.broken + sampler.commits.broken
     for e in broken:
-        say(f"prompt.py: {e}")
+        say(f"{STAGE}.py: {e}")
     if not options.quiet or options.read_only:
-        say(plan.line(prompts.own, len(prompts.lists.names())))
+        say(f"{STAGE}  {sampler.settings.source} → prompt/   {len(sampler.lists.names()):,} of "
+            f"{sampler.settings.count:,} prompts   {plan.line()}")
     if options.read_only:
         return 0
-    if plan.mixes and not ("source" in dict(options.given) or selection.refresh or selection.force):
-        raise Trouble("holds prompts that were drawn with other settings (source, seed, …); "
-                      f"{plan.n_wanted:,} more would come from these.", str(prompts.lists.into),
-                      "Give the settings they were drawn with (chain.toml in the root is a good place), another "
-                      "--root, or --source to mix on purpose.")
-    interrupted = threading.Event()
-
-    def interrupt() -> None:
-        interrupted.set()
-        models.stop.set()
-
+    _refuse_to_mix(sampler, plan, options)
     try:
-        with signals(STAGE, interrupt):
-            n_written = prompts.make(plan, models.http)
+        with signals(STAGE, models.stop.set):
+            n_written = sampler.make(plan, models.http)
     except Interrupted:
-        say(f"{STAGE}  stopped; whole files are kept\n      again: {options.command('prompt.py', same=True)}")
+        say(f"{STAGE}  stopped; whole files are kept\n"
+            f"      again: {options.command('prompt.py', same=True)}")
         return 130
     if not options.quiet:
-        _print_summary(prompts, plan, n_written, options)
-    if interrupted.is_set():
+        _print_summary(sampler, plan, n_written, options)
+    if models.stop.is_set():   # after the last prompt
         return 130
-    if plan.todo and not n_written and prompts.skipped["no PR record"]:
-        say(f"{STAGE}.py: no row has a PR record in {prompts.own.prs}.\n  Check --prs, or keep such prompts "
-            "(for king.py alone): --keep-unmatched")
+    n_unmatched = sampler.skipped["no PR record"]
+    if n_unmatched and not (n_written or sampler.n_records):
+        say(f"{STAGE}.py: no row has a PR record in {sampler.settings.prs} "
+            f"({plural(n_unmatched, 'prompt')} drawn).\n"
+            "  Check --prs, or keep such prompts (for king.py alone): --keep-unmatched")
         return 1
     return 1 if broken else 0
 
 
-def _print_summary(prompts: PromptSampler, plan: SamplingPlan, n_written: int, options: RunOptions) -> None:
+def _refuse_to_mix(sampler: PromptSampler, plan: SamplingPlan, options: RunOptions) -> None:
+    """Raise Trouble if prompts of other settings would be added without a flag that says so."""
+    on_purpose = ("source" in dict(options.given) or options.selection.refresh
+                  or options.selection.force)
+    if plan.mixes and not on_purpose:
+        raise Trouble("holds prompts that were drawn with other settings (source, seed, …); "
+                      f"{plan.n_wanted:,} more would come from these.", str(sampler.lists.into),
+                      "Give the settings they were drawn with (chain.toml in the root is a good "
+                      "place), another --root, or --source to mix on purpose.")
+
+
+def _print_summary(sampler: PromptSampler, plan: SamplingPlan, n_written: int,
+                   options: RunOptions) -> None:
+    n_fewer = plan.n_wanted - n_written
     if plan.todo:
-        fewer = f", {plan.n_wanted - n_written:,} fewer than asked for: the source has no more that fit"
-        say(f"{STAGE}  wrote {plural(n_written, 'prompt')}{fewer if n_written < plan.n_wanted else ''}")
-    for reason, n in prompts.skipped.most_common():
-        say(f"      left out: {n:,} ({reason})".replace("left out", "kept" if "kept" in reason else "left out"))
+        fewer = f", {n_fewer:,} fewer than asked for: the source has no more that fit"
+        say(f"{STAGE}  wrote {plural(n_written, 'prompt')}{fewer if n_fewer else ''}")
+    for reason, n in sampler.skipped.most_common():
+        outcome = "kept" if "kept" in reason else "left out"
+        say(f"      {outcome}: {n:,} ({reason})")
     if n_written:
         say(f"      next:  {options.command('king.py')}")

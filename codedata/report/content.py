@@ -1,0 +1,125 @@
+"""Gather the content that report.md and report.html both show."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from codedata.bounded import read_bounded
+from codedata.llm.costs import Cost
+from codedata.progress import plural
+from codedata.records import Duel, Share
+from codedata.report.turn_rows import ReportTurns, TurnRow, mean_of
+
+Table = tuple[list[str], list[list[str]], str]   # columns, rows, alignment: "l" or "r" each
+Section = tuple[str, list[str | Table]]          # heading, sentences and tables
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """Hold what a report shows beside the turns in full."""
+
+    duel: Duel
+    rows: list[TurnRow]
+    costs: list[Cost]
+    counts: list[tuple[str, str]]   # (kind of turns, their number)
+    sections: list[Section]
+    trials: list[str]               # lines on the trials of the judges
+    refined: list[str]              # a sentence on refined turns, where there are any
+    is_outdated: bool = False       # the duel was decided on other verdicts
+
+
+def gather(turns: ReportTurns, costs: list[Cost], sections: list[Section], root: Path,
+           keep_flagged: bool) -> ReportContent:
+    """Return the content of the report on these turns."""
+    return ReportContent(turns.duel, turns.rows, costs, counts(turns, keep_flagged), sections,
+                         trials(root), refined(turns), turns.outdated)
+
+
+def counts(turns: ReportTurns, keep_flagged: bool) -> list[tuple[str, str]]:
+    """Return (kind, number) for each kind of turn that the duel counts or leaves out."""
+    duel, rows, plan = turns.duel, turns.rows, turns.state.plan
+    rival = duel.mode
+    unread = [row for row in rows if row.score is None or (rival == "king" and not row.bucket)]
+    share = f" ({100 * duel.parsed_frac:.1f} %)" if duel.turns else ""
+    barred = "" if keep_flagged else " (kept out of final/)"
+    numbers = {
+        "judged": len(rows), "every judge's verdict could be read": f"{duel.turns_parsed}{share}",
+        "no verdict could be read (not exported)": len(unread),
+        "not judged yet": turns.state.turns_left,
+        "answer records without both sides": len(plan.lacking),
+        "left out by a rule": len(plan.names["excluded"]),
+        "broken records": turns.broken + len(plan.broken),
+        "scores whose answer is gone": len(plan.names["orphan"]),
+        f"an answer speaks to its judge{barred}": sum(bool(row.injections) for row in rows),
+        f"the challenger shows what it cannot know{barred}": sum(row.is_leaky for row in rows),
+        "without a PR record, so nobody can tell what it cannot know":
+            sum(row.leaks is None for row in rows),
+        f"without a leak judge's verdict{barred}: run validate.py":
+            sum(row.lacks_verdict for row in rows),
+        **{f"the {side} repeats a step or stalls": sum(side in row.repeats for row in rows)
+           for side in ("challenger", rival)},
+        "`score` was edited: it is not what the verdicts give": len(turns.edited)}
+    return [(kind, str(n)) for kind, n in numbers.items()]
+
+
+def refined(turns: ReportTurns) -> list[str]:
+    """Return [a sentence on the points gained by --refine], or [] if no turn was replaced."""
+    details = {name: detail for (_, name), detail in turns.state.scores.ledger.details.items()
+               if "refined" in detail}
+    gain = mean_of(detail["score_after"] - (detail["score_before"] or 0.0)
+                   for detail in details.values())
+    if gain is None:
+        return []
+    n_final = sum(row.bucket == "final" for row in turns.rows if row.name in details)
+    return [f"{plural(len(details), 'turn')} replaced by a refined one: {gain:.1f} points more on "
+            f"the mean, {n_final} of them in final/. The best of several attempts owes a part of "
+            "that to chance."]
+
+
+def trials(root: Path) -> list[str]:
+    """Return the summary lines of validate.py --probe and --sanity, as far as they were run."""
+    lines = []
+    for kind in ("probe", "sanity"):
+        try:
+            summary = orjson.loads(read_bounded(root / kind / f"_{kind}.json"))
+            lines += map(str, summary["said"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return lines
+
+
+@dataclass(frozen=True)
+class LanguageRow:
+    """Hold the figures of the turns in one language."""
+
+    name: str
+    turns: int
+    score: float | None   # the mean of those that have one
+    final: int            # turns in final/
+
+
+def by_language(rows: list[TurnRow]) -> list[LanguageRow]:
+    """Return the figures of each language, the most frequent first."""
+    groups: dict[str, list[TurnRow]] = {}
+    for row in rows:
+        groups.setdefault(row.language, []).append(row)
+    return [LanguageRow(name, len(group),
+                        mean_of(row.score for row in group if row.score is not None),
+                        sum(row.bucket == "final" for row in group))
+            for name, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))]
+
+
+def interval_text(share: Share | None, factor: float = 100, digits: int = 1,
+                  unit: str = "") -> str:
+    """Return a figure with its interval as text, "-" where there is none."""
+    if share is None:
+        return "-"
+    value, low, high = (f"{factor * share[key]:.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value}{unit} ({low} to {high})"
+
+
+def percent_text(share: Share | None) -> str:
+    """Return a share with its interval as text, in percent."""
+    return interval_text(share, unit=" %")
