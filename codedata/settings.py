@@ -16,7 +16,7 @@ MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
 
 
 @dataclass(frozen=True)
-class Bounds:
+class NumberRange:
     """The numbers that a setting may have: low ≤ value ≤ high."""
 
     low: float
@@ -34,12 +34,12 @@ class Bounds:
 
 def at_least(low: float, default):
     """Return a field of a section whose number is `low` or more."""
-    return field(default=default, metadata={"bounds": Bounds(low)})
+    return field(default=default, metadata={"bounds": NumberRange(low)})
 
 
 def between(low: float, high: float, default, without: tuple[float, ...] = ()):
     """Return a field of a section whose number is from `low` to `high`."""
-    return field(default=default, metadata={"bounds": Bounds(low, high, without)})
+    return field(default=default, metadata={"bounds": NumberRange(low, high, without)})
 
 
 def one_of(default: str, *others: str, aliases: dict[str, str] | None = None):

@@ -204,7 +204,8 @@ def test_every_prompt_file_is_used_and_packaged():
     beside = {path.parent: "".join(p.read_text(encoding="utf-8") for p in path.parent.glob("*.py")) for path in prompts}
     assert len(prompts) > 10
     for path in prompts:
-        assert f'"{path.name}"' in beside[path.parent], f"{path.name} is not used"
+        spellings = (f'"{path.name}"', f'}}_{path.name.partition("_")[2]}"')   # f"{name}_prose.md"
+        assert any(text in beside[path.parent] for text in spellings), f"{path.name} is not used"
         assert re.search(rf'^"{module_of(path.parent / "__init__.py")}" = .*"\*{path.suffix}"', packaged, re.MULTILINE)
 
 

@@ -153,6 +153,6 @@ def test_turns_that_only_another_panel_has_scored_are_not_called_edited(root, fa
     assert run_script("validate.py", root, "--limit", 2).returncode == 0   # 3 of 5 still have the score of a and b
     assert run_here(report.main, root) == 0
     text = (root / "report" / "report.md").read_text()
-    assert "| `score` edited: it is not what the verdicts say | 0 |" in text
+    assert "| `score` was edited: it is not what the verdicts give | 0 |" in text
     assert len(list((root / "final").glob("t_*.json"))) == N and json.loads(
         (root / "final" / "t_5.json").read_text())["score"] == 100

@@ -1,0 +1,1 @@
+"""Prompts drawn out of trajectories, with the records of their pull requests: prompt.py."""

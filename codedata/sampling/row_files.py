@@ -216,7 +216,7 @@ class JsonRows:
     """Read the rows of JSON files by number."""
 
     def __init__(self, format: str, names: list[str], http):
-        opened = JsonLines if format == "jsonl" else _read_list
+        opened = JsonlFile if format == "jsonl" else _read_list
         self._files = [opened(name, _on_disk(name, http, self)) for name in names]
         self._counts = list(map(len, self._files))
         self.n_rows = sum(self._counts)
@@ -227,7 +227,7 @@ class JsonRows:
                 for row in self._files[file][first:end]]
 
 
-class JsonLines:
+class JsonlFile:
     """Index the lines of a .jsonl file and leave it on disk: a slice parses only its own lines."""
 
     def __init__(self, name: str, path: str):
