@@ -27,7 +27,7 @@ from codedata.agent import Failed, Stop, create_file, edit_file, search, stop, v
 from codedata.errors import RunStopped, Trouble
 from codedata.llm import Models
 
-README = (REPO / "README.md").read_text(encoding="utf-8")
+PAGE = (REPO / "docs" / "agents.md").read_text(encoding="utf-8")
 EXAMPLE = '''
 from codedata import Agent, LLMServerHTTP, SandboxLocal, SCRIPT_BASH_FUNC, ToolBashExecutor
 sandbox = SandboxLocal(python_bin="python3", scripts=[SCRIPT_BASH_FUNC])
@@ -89,9 +89,9 @@ def observations(result) -> list[str]:
 
 # what comes of it ----------------------------------------------------------------------------------------------------
 
-def test_the_example_of_the_readme_runs_as_it_stands(capsys):
+def test_the_example_of_the_docs_runs_as_it_stands(capsys):
     with Scenario("list_files.json") as model:
-        assert EXAMPLE.strip() in README
+        assert EXAMPLE.strip() in PAGE
         exec(EXAMPLE.replace("https://api.example.com/v2", model.base_url), said := {})
         assert [tool["function"]["name"] for tool in model.requests[0].body["tools"]] == ["bash", "submit"]
     assert said["result"].status == "success" and said["result"].answer == "These are the Python files."

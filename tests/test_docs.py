@@ -1,0 +1,75 @@
+"""Pages: links and anchors lead somewhere, commands exist, generated pages are as the code says, README is short."""
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import REPO
+
+LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
+FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^ *```python.*?^ *```", re.MULTILINE | re.DOTALL)   # examples, of scripts that are not here
+SCRIPT = re.compile(r"(?<![\w/.-])((?:\w+/)*\w+\.py)(?=[\s`])")
+TOOL = re.compile(r"(?<![\w/.])(tools/[\w-]+)")
+MAKE = re.compile(r"(?:^|[`&;]) ?make ([a-z_-]+(?: [a-z_-]+)*)", re.MULTILINE)
+NOT_OURS = re.compile(r"codedata/|samples/(?:projects|repos)/")   # prompts, and files of sample projects
+
+listed = subprocess.check_output(["git", "ls-files", "*.md"], cwd=REPO, text=True).split()
+PAGES = [name for name in listed if not NOT_OURS.match(name)]
+FOR_USERS = [name for name in PAGES if name.startswith(("README", "CONTRIBUTING", "docs/"))]
+
+
+def read(name: str) -> str:
+    return (REPO / name).read_text(encoding="utf-8")
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def broken_links(page) -> list[str]:
+    """Return the links of a page that lead to no file, or to no heading of it."""
+    broken = []
+    for link in LINK.findall(FENCED.sub("", page.read_text(encoding="utf-8"))):
+        place, _, anchor = link.partition("#")
+        target = page.parent / place if place else page
+        leads = target.exists() and (not anchor or anchor in anchors(target.read_text(encoding="utf-8")))
+        if not leads and not re.match("https?:", link):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_leads_to_a_file_and_a_heading(name):
+    assert broken_links(REPO / name) == []
+
+
+def test_that_check_sees_broken_links(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A `b` c\n[1](page.md#a-b-c) [2](#a-b-c) [3](none.md) [4](#none)\n```\n[5](none)\n```\n")
+    assert broken_links(page) == ["none.md", "#none"]
+
+
+def test_every_script_tool_and_target_that_a_page_names_exists():
+    paths = ["/" + path for path in subprocess.check_output(["git", "ls-files"], cwd=REPO, text=True).split()]
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE)) | {
+        path.stem for path in REPO.glob("*.py")}
+    for name in FOR_USERS:
+        text = PYTHON.sub("", read(name))
+        for script in (*SCRIPT.findall(text), *TOOL.findall(text)):   # named from a folder that the page is about
+            assert any(path.endswith(f"/{script}") for path in paths), f"{name}: {script}"
+        for target in " ".join(MAKE.findall(text)).split():
+            assert target in targets, f"{name}: make {target}"
+
+
+def test_the_readme_has_at_most_100_lines():
+    assert len(read("README.md").splitlines()) <= 100
+
+
+def test_settings_and_flags_stand_in_the_docs_as_in_the_code():
+    done = subprocess.run([sys.executable, REPO / "tools" / "reference", "--check"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
