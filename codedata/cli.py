@@ -142,7 +142,7 @@ def parser(doc: str, *sections: str) -> argparse.ArgumentParser:
         help="an endpoint of chain.toml, or `embedded`: a small model on this machine")
     add("--model", metavar="NAME", help="the model to ask")
     add("--llm-base-url", metavar="URL", help="an OpenAI-compatible endpoint")
-    add("--llm-auth-token", metavar="KEY", help="its key (better in .env: see README)")
+    add("--llm-auth-token", metavar="KEY", help="its key (better in .env: docs/design.md)")
     add("--proxy", metavar="URL", help="a proxy for calls and downloads")
     add("--budget", type=_usd, metavar="USD",
         help="the most to spend under this root, over all runs")
