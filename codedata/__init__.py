@@ -4,8 +4,9 @@ share.
 from importlib import import_module
 
 __version__ = "0.1.0"
-PLACES = {"Agent": "codedata.agent", "AgentResult": "codedata.agent", "ToolBashExecutor": "codedata.agent",
-          "ToolRunTests": "codedata.agent", "LLMServerHTTP": "codedata.llm", "SCRIPT_BASH_FUNC": "codedata.sandbox",
+PLACES = {"Agent": "codedata.agent", "AgentResult": "codedata.agent",
+          "ToolBashExecutor": "codedata.agent", "ToolRunTests": "codedata.agent",
+          "LLMServerHTTP": "codedata.llm", "SCRIPT_BASH_FUNC": "codedata.sandbox",
           "SandboxLocal": "codedata.sandbox.local", "SandboxDocker": "codedata.sandbox.docker",
           "SandboxK8s": "codedata.sandbox.kubernetes"}
 __all__ = [*PLACES]

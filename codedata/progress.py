@@ -259,4 +259,6 @@ def _time_to_go(seconds: float) -> str:
     """Return the time that the rate of the whole run leaves, in words; "" at its end."""
     if not seconds:
         return ""
-    return f"about {seconds / 60:.0f} min to go" if seconds >= 90 else f"about {seconds:.0f} s to go"
+    if seconds >= 90:
+        return f"about {seconds / 60:.0f} min to go"
+    return f"about {seconds:.0f} s to go"

@@ -8,8 +8,10 @@ import re
 from functools import lru_cache
 from importlib.resources import files
 
-# C0 but for tab and line feed, DEL, C1, marks and overrides of direction, line separators, halves of characters
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# C0 but for tab and line feed, DEL, C1, marks and overrides of direction, line separators, halves
+# of characters
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e"
+                     "\u2066-\u2069\ud800-\udfff]")
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -28,10 +30,10 @@ def fill(template: str, **parts: str) -> str:
 
 
 def printable(text: str, max_chars: int = 2000) -> str:
-    """Return a text that our own code did not write, as it may stand in one line on a terminal or in a log.
+    """Return somebody's text as it may stand in one line on a terminal or in a log.
 
-    Control characters and those that turn the direction of a line are shown as \\x1b or \\u202e, line breaks are
-    blanks; what is longer than `max_chars` is cut.
+    Control characters and those that turn the direction of a line are shown as \\x1b or \\u202e,
+    line breaks are blanks; what is longer than `max_chars` is cut.
     """
     cut = text if len(text) <= max_chars else f"{text[:max_chars]}…"
     return CONTROL.sub(_escape, " ".join(cut.split("\n")))
