@@ -7,7 +7,7 @@ from itertools import islice
 
 import yaml
 
-from codedata.env.recipes.package_index import table
+from codedata.env.recipes.package_index import Strings, table
 from codedata.env.recipes.repository_files import RepositoryFiles
 
 NOT_FOR_TESTS = re.compile(
@@ -25,8 +25,8 @@ APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
 class Workflows:
     """Hold the parts of CI workflows and Dockerfiles that a recipe can take over."""
 
-    system: tuple[str, ...] = ()     # Debian packages that they install
-    services: tuple[str, ...] = ()   # service names as in packages.toml
+    system: Strings = ()     # Debian packages that they install
+    services: Strings = ()   # service names as in packages.toml
 
 
 def read_workflows(source: RepositoryFiles) -> Workflows:

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from codedata.env.recipes import script
-from codedata.env.recipes.package_index import table
+from codedata.env.recipes.package_index import Strings, table
 from codedata.env.recipes.repair import Log, repaired
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.texts import fill
@@ -18,10 +18,10 @@ class PlainRecipe:
     """Describe one way to install and test a project with its build tool."""
 
     file: str                           # a build file in tools.toml
-    system: tuple[str, ...] = ()
-    wished: tuple[str, ...] = ()
+    system: Strings = ()
+    wished: Strings = ()
     target: str = ""                    # the make target that runs the tests
-    excluded_tests: tuple[str, ...] = ()
+    excluded_tests: Strings = ()
 
     @property
     def planner(self) -> str:
@@ -42,7 +42,7 @@ class PlainRecipe:
                            script.in_turn(commands))
 
 
-def initial(source: RepositoryFiles, wished: tuple[str, ...] = ()) -> PlainRecipe | None:
+def initial(source: RepositoryFiles, wished: Strings = ()) -> PlainRecipe | None:
     """Return the recipe for the first build file that exists, or None if there is none or if it is
     a Makefile without a test target."""
     tools = table("tools")["files"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from codedata.env.recipes import script
 from codedata.env.recipes.metadata import table_of
-from codedata.env.recipes.package_index import helps_node_tests, table
+from codedata.env.recipes.package_index import Strings, helps_node_tests, table
 from codedata.env.recipes.repair import COMPILER, Log, repaired, with_system
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.texts import fill
@@ -35,7 +35,7 @@ class NodeProject:
     name: str = ""
     version: str = ""
     scripts: dict[str, str] = field(default_factory=dict)
-    dependencies: tuple[str, ...] = ()   # names, including development dependencies
+    dependencies: Strings = ()   # names, including development dependencies
     engine: int = LATEST                 # the required Node major
     locked: bool = False
     built: str = ""                      # the script that builds the missing file of `main`
@@ -48,15 +48,15 @@ class NodeRecipe:
 
     project: NodeProject
     label: str                           # the script that runs the tests
-    system: tuple[str, ...] = ()
-    added: tuple[str, ...] = ()          # packages in addition to those in package.json
-    relaxed: tuple[str, ...] = ()        # packages that are installed in any version
-    flags: tuple[str, ...] = (NO_SCRIPTS,)
+    system: Strings = ()
+    added: Strings = ()          # packages in addition to those in package.json
+    relaxed: Strings = ()        # packages that are installed in any version
+    flags: Strings = (NO_SCRIPTS,)
     unchanged: bool = False                 # run the script unchanged
     planner: str = "node"
 
     @property
-    def excluded_tests(self) -> tuple[str, ...]:
+    def excluded_tests(self) -> Strings:
         """Return the commands that may test something but run no known test runner."""
         return () if self.unchanged else tuple(dict.fromkeys(
             " ".join(step.words) for step in chain(self.project.scripts, self.label)
@@ -125,7 +125,7 @@ class NodeRecipe:
 class Step:
     """Describe a command in a chain of scripts that runs tests or builds what they need."""
 
-    words: tuple[str, ...]   # unchanged, with their quotes
+    words: Strings   # unchanged, with their quotes
     runner: str = ""
     unknown: bool = False    # not run, but listed in excluded_tests
 
@@ -256,7 +256,7 @@ def repair(recipe: NodeRecipe, log: Log) -> NodeRecipe | None:
 
 def modules(recipe: NodeRecipe, log: Log) -> NodeRecipe:
     """Return the recipe with the packages added that the log reports as missing."""
-    new = [name for name in log.names(table("repairs")["node_names"]["modules"])
+    new = [name for name in log.matches("node_modules")
            if name not in (recipe.project.name, "npm", "node") and not name.startswith(".")]
     return replace(recipe, added=tuple(dict.fromkeys([*recipe.added, *new])))
 
@@ -264,7 +264,7 @@ def modules(recipe: NodeRecipe, log: Log) -> NodeRecipe:
 def versions(recipe: NodeRecipe, log: Log) -> NodeRecipe:
     """Return the recipe that accepts any version of packages without a matching one, and that
     ignores conflicts between peer dependencies."""
-    names = log.names(table("repairs")["node_names"]["versions"])
+    names = log.matches("node_versions")
     new = ["--legacy-peer-deps"] if "ERESOLVE" in log.text else []
     return replace(recipe, relaxed=tuple(dict.fromkeys([*recipe.relaxed, *names])),
                    flags=tuple(dict.fromkeys([*recipe.flags, *new])))
@@ -272,8 +272,7 @@ def versions(recipe: NodeRecipe, log: Log) -> NodeRecipe:
 
 def native(recipe: NodeRecipe, log: Log) -> NodeRecipe:
     """Return the recipe with install scripts enabled if native addons were not built."""
-    is_missing = log.shows(table("repairs")["node_signs"]["native"])
-    return with_scripts(recipe) if is_missing else recipe
+    return with_scripts(recipe) if log.matches("native") else recipe
 
 
 def with_scripts(recipe: NodeRecipe) -> NodeRecipe:

@@ -21,7 +21,7 @@ from codedata.env.recipes.metadata import (
     table_of,
     value_of,
 )
-from codedata.env.recipes.package_index import normalized, table
+from codedata.env.recipes.package_index import Strings, normalized, table
 from codedata.env.recipes.python_requirements import (
     TEST_FOLDERS,
     requirements_by_use,
@@ -41,20 +41,20 @@ class PythonProject:
 
     name: str = ""                       # the distribution; "" if the project cannot be installed
     version: str = ""                    # only if it is written down as text
-    build_requires: tuple[str, ...] = ()
-    requires: tuple[str, ...] = ()       # of the project itself, for when it is not installed
-    tests: tuple[str, ...] = ()          # requirements from groups and files for tests
-    developers: tuple[str, ...] = ()     # requirements from groups and files for developers
-    features: tuple[str, ...] = ()       # requirements from the other extras
+    build_requires: Strings = ()
+    requires: Strings = ()       # of the project itself, for when it is not installed
+    tests: Strings = ()          # requirements from groups and files for tests
+    developers: Strings = ()     # requirements from groups and files for developers
+    features: Strings = ()       # requirements from the other extras
     # normalized name → its requirements
-    extras: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    modules: tuple[str, ...] = ()        # its top-level modules, including tests
-    packages: tuple[str, ...] = ()       # the modules that are installed
+    extras: dict[str, Strings] = field(default_factory=dict)
+    modules: Strings = ()        # its top-level modules, including tests
+    packages: Strings = ()       # the modules that are installed
     native: bool = False                 # the build compiles code
     version_from_git: bool = False
-    addopts: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()       # option names in pytest's configuration
-    test_paths: tuple[str, ...] = ()     # for pytest; () if its configuration names them
+    addopts: Strings = ()
+    settings: Strings = ()       # option names in pytest's configuration
+    test_paths: Strings = ()     # for pytest; () if its configuration names them
     n_test_files: int = 0
     runner: str = ""                     # the command of the project's own test script
     unittest_in: str = ""                # the folder in which unittest discovers tests
@@ -144,7 +144,7 @@ def _tests(files: list[PurePosixPath]) -> list[PurePosixPath]:
     return [path for path in files if TEST_FILE.match(path.name)]
 
 
-def _test_paths(files: list[PurePosixPath]) -> tuple[str, ...]:
+def _test_paths(files: list[PurePosixPath]) -> Strings:
     """Return the paths for pytest's command line where its configuration names none: the test
     folders at the top and in packages; if no test folder is at the top, the folders that contain
     tests, or none if test files lie at the top."""
@@ -187,7 +187,7 @@ def _tox_env(files: Manifests) -> dict[str, str]:
 
 # code ---------------------------------------------------------------------------------------------
 
-def _packages(source: RepositoryFiles, files: list[PurePosixPath]) -> tuple[str, ...]:
+def _packages(source: RepositoryFiles, files: list[PurePosixPath]) -> Strings:
     """Return the top-level modules that an installation provides, without tests and scripts."""
     skip = table("skip")["python"]
     roots = [root for root in ROOTS if any(path.parts[0] == root for path in files)
@@ -212,7 +212,7 @@ def _top_modules(files: list[PurePosixPath]) -> set[str]:
     return set(filter(str.isidentifier, (name.removesuffix(".py") for name in names)))
 
 
-def _is_native(files: Manifests, build_requires: tuple[str, ...]) -> bool:
+def _is_native(files: Manifests, build_requires: Strings) -> bool:
     """Return whether building the project compiles code."""
     setuptools = files.table("tool", "setuptools")
     declared = files.setup_py.get("ext_modules") or "ext-modules" in setuptools

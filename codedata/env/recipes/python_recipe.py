@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from codedata.env.recipes import script
-from codedata.env.recipes.package_index import brings_option, table
+from codedata.env.recipes.package_index import Strings, brings_option, table
 from codedata.env.recipes.python_project import PythonProject
 from codedata.env.recipes.repair import COMPILER
 from codedata.env.recipes.requirements import merged, name_of
@@ -27,26 +27,26 @@ class PythonRecipe:
     """Describe one way to install and test a Python project."""
 
     project: PythonProject
-    tests: tuple[str, ...] = ()          # requirements in addition to the project's own
-    system: tuple[str, ...] = ()         # Debian packages
-    wished: tuple[str, ...] = ()         # Debian packages that may be left out
-    build: tuple[str, ...] = ()          # build requirements, in the environment itself
+    tests: Strings = ()          # requirements in addition to the project's own
+    system: Strings = ()         # Debian packages
+    wished: Strings = ()         # Debian packages that may be left out
+    build: Strings = ()          # build requirements, in the environment itself
     env: dict[str, str] = field(default_factory=dict)
     editable: bool = True
     installed: bool = True               # False: the source is only put on the path
     runner: str = "pytest"               # pytest | unittest | own
-    options: tuple[str, ...] = ()        # options for pytest
-    deselected: tuple[str, ...] = ()     # tests that hang and are not run
-    services: tuple[str, ...] = ()
-    databases: tuple[str, ...] = ()
-    locales: tuple[str, ...] = ()
+    options: Strings = ()        # options for pytest
+    deselected: Strings = ()     # tests that hang and are not run
+    services: Strings = ()
+    databases: Strings = ()
+    locales: Strings = ()
     not_root: bool = False
     only_ipv4: bool = False              # localhost is only 127.0.0.1
     widened: bool = False                # requirements of developers and features are added
     planner: str = "python"
 
     @property
-    def excluded_tests(self) -> tuple[str, ...]:
+    def excluded_tests(self) -> Strings:
         """Return the tests that the test script does not run."""
         return self.deselected
 
@@ -144,7 +144,7 @@ def initial(project: PythonProject) -> PythonRecipe:
                         services=project.workflows.services)
 
 
-def _build_of(project: PythonProject) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _build_of(project: PythonProject) -> tuple[Strings, Strings]:
     """Return (build requirements for the environment, Debian packages). An editable install by
     meson-python or scikit-build-core rebuilds at import, so the environment must keep the build
     requirements."""
