@@ -31,15 +31,15 @@ class Workflows:
 
 def read_workflows(source: RepositoryFiles) -> Workflows:
     """Return the packages and services of all readable CI files and Dockerfiles."""
-    system: dict[str, None] = {}
-    services: dict[str, None] = {}
-    for name in sorted(name for place in PLACES for name in source.matching(place)):
-        packages, servers = source.parsed(name, _of_workflow, ([], []))
-        system |= dict.fromkeys(packages)
-        services |= dict.fromkeys(servers)
-    for name in sorted(name for place in DOCKERFILES for name in source.matching(place)):
-        system |= dict.fromkeys(source.parsed(name, _installed, []))
-    return Workflows(tuple(system), tuple(services))
+    system: list[str] = []
+    services: list[str] = []
+    for places, parse in ((PLACES, _of_workflow),
+                          (DOCKERFILES, lambda text: (_installed(text), []))):
+        for name in sorted(name for place in places for name in source.matching(place)):
+            packages, servers = source.parsed(name, parse, ([], []))
+            system += packages
+            services += servers
+    return Workflows(tuple(dict.fromkeys(system)), tuple(dict.fromkeys(services)))
 
 
 def _of_workflow(text: str) -> tuple[list[str], list[str]]:

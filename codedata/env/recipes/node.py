@@ -76,7 +76,7 @@ class NodeRecipe:
         named = " ".join(filter(None, (project.name or "the project", project.version)))
         return script.text(
             script.install_head(f"{named} for its tests", {}), script.apt([*self.system, *debians]),
-            script.git_user(), [] if self.from_debian else self._install_lines())
+            script.GIT_USER, [] if self.from_debian else self._install_lines())
 
     def _install_lines(self) -> Iterator[str]:
         """Yield the lines that install Node from PyPI, and the packages without those that no test
@@ -118,7 +118,7 @@ class NodeRecipe:
         node = "" if self.from_debian else f"{NODE}/bin:"
         return script.text(script.test_head({}), [
             f"export PATH={node}$PWD/node_modules/.bin:$PATH", "export CI=1 NO_COLOR=1"],
-            script.empty_results(), commands)
+            script.EMPTY_RESULTS, commands)
 
 
 @dataclass(frozen=True)
@@ -161,29 +161,29 @@ def chain(scripts: dict[str, str], label: str, depth: int = 0,
         yield from (step for step in before if not step.runner and not step.unknown)
     for part in re.split(r"&&|;|\|\|", scripts[label]):
         words = re.findall(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+""", part.split(" | ")[0])
-        yield from _steps(scripts, label, words, depth, turns)
+        step = _step(label, words)
+        if isinstance(step, str):
+            yield from chain(scripts, step, depth + 1, turns)
+        elif step:
+            yield step
 
 
-def _steps(scripts: dict[str, str], label: str, words: list[str], depth: int,
-           turns: Iterator[int]) -> Iterator[Step]:
-    """Yield the steps of one command of a script."""
+def _step(label: str, words: list[str]) -> Step | str | None:
+    """Return the step of one command of a script, or the name of the script that it calls, or None
+    if it neither builds nor tests."""
     node = table("tools")["node"]
     names = [word.strip("\"'").rpartition("/")[2] for word in words]
     at = next((i for i, name in enumerate(names)
                if name in (*node["runners"], *node["builders"], *node["managers"])), None)
     if at is None:
-        if names and names[0] not in node["no_tests"] and helps_node_tests(names[0]):
-            yield Step(tuple(words), unknown=True)
-    elif names[at] in node["managers"]:
-        called = [name for name in names[at + 1:]
-                  if name not in ("run", "run-script", "-s", "--silent")]
-        if called and not re.search(r"lint|format|types?$|audit|cover", called[0]):
-            yield from chain(scripts, called[0], depth + 1, turns)
-    elif names[at] in node["builders"] or (names[at] == "node" and BUILD_LABEL.search(label)):
-        if "--noEmit" not in words:
-            yield Step(tuple(words[at:]))
-    else:
-        yield Step((names[at], *words[at + 1:]), names[at])
+        may_test = names and names[0] not in node["no_tests"] and helps_node_tests(names[0])
+        return Step(tuple(words), unknown=True) if may_test else None
+    if names[at] in node["managers"]:
+        called = next((name for name in names[at + 1:] if name not in node["run_words"]), None)
+        return None if re.search(r"lint|format|types?$|audit|cover", called or "") else called
+    if names[at] in node["builders"] or (names[at] == "node" and BUILD_LABEL.search(label)):
+        return None if "--noEmit" in words else Step(tuple(words[at:]))
+    return Step((names[at], *words[at + 1:]), names[at])
 
 
 def read_node(source: RepositoryFiles) -> NodeProject:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from codedata.env.recipes.package_index import brings_option, distribution_of, normalized, table
-from codedata.env.recipes.python_recipe import RUNNERS, PythonRecipe
+from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log, fitting, repaired, with_system
 from codedata.env.recipes.requirements import merged, name_of
 
@@ -25,7 +25,8 @@ def repair(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
     if log.phase == "install":
         return repaired(recipe, log, build_modules, by_table, version)
     return repaired(recipe, log, own_runner, modules, own_extras, plugins, pytest_version, by_table,
-                    locales, servers, hanging) or repaired(recipe, log, partial(modules, kind="skipped"))
+                    locales, servers, hanging) or repaired(
+                        recipe, log, partial(modules, kind="skipped"))
 
 
 def by_table(recipe: PythonRecipe, log: Log) -> PythonRecipe:
@@ -57,11 +58,12 @@ def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
     wider = merged(recipe.tests, project.developers, project.features, without=[project.name])
     if not recipe.widened and wider != recipe.tests:
         return replace(recipe, tests=wider, widened=True)
-    runners = [name for name in RUNNERS if name != "own" or project.runner]
-    following = runners[runners.index(recipe.runner) + 1:]
+    runners = table("tools")["python"]["runners"]
+    names = [name for name in runners if name != "own" or project.runner]
+    following = names[names.index(recipe.runner) + 1:]
     if collected or not following:
         return None
-    tests = merged(recipe.tests, RUNNERS[following[0]], without=[project.name])
+    tests = merged(recipe.tests, runners[following[0]]["requirements"], without=[project.name])
     return replace(recipe, runner=following[0], tests=tests)
 
 
