@@ -7,7 +7,7 @@ from itertools import islice
 
 import yaml
 
-from codedata.env.recipes.package_index import table
+from codedata.env.recipes.package_index import Strings, table
 from codedata.env.recipes.repository_files import RepositoryFiles
 
 NOT_FOR_TESTS = re.compile(
@@ -25,21 +25,21 @@ APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
 class Workflows:
     """Hold the parts of CI workflows and Dockerfiles that a recipe can take over."""
 
-    system: tuple[str, ...] = ()     # Debian packages that they install
-    services: tuple[str, ...] = ()   # service names as in packages.toml
+    system: Strings = ()     # Debian packages that they install
+    services: Strings = ()   # service names as in packages.toml
 
 
 def read_workflows(source: RepositoryFiles) -> Workflows:
     """Return the packages and services of all readable CI files and Dockerfiles."""
-    system: dict[str, None] = {}
-    services: dict[str, None] = {}
-    for name in sorted(name for place in PLACES for name in source.matching(place)):
-        packages, servers = source.parsed(name, _of_workflow, ([], []))
-        system |= dict.fromkeys(packages)
-        services |= dict.fromkeys(servers)
-    for name in sorted(name for place in DOCKERFILES for name in source.matching(place)):
-        system |= dict.fromkeys(source.parsed(name, _installed, []))
-    return Workflows(tuple(system), tuple(services))
+    system: list[str] = []
+    services: list[str] = []
+    for places, parse in ((PLACES, _of_workflow),
+                          (DOCKERFILES, lambda text: (_installed(text), []))):
+        for name in sorted(name for place in places for name in source.matching(place)):
+            packages, servers = source.parsed(name, parse, ([], []))
+            system += packages
+            services += servers
+    return Workflows(tuple(dict.fromkeys(system)), tuple(dict.fromkeys(services)))
 
 
 def _of_workflow(text: str) -> tuple[list[str], list[str]]:

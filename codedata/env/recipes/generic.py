@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from codedata.env.recipes import script
-from codedata.env.recipes.package_index import table
+from codedata.env.recipes.package_index import Strings, table
 from codedata.env.recipes.repair import Log, repaired
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.texts import fill
@@ -18,10 +18,10 @@ class PlainRecipe:
     """Describe one way to install and test a project with its build tool."""
 
     file: str                           # a build file in tools.toml
-    system: tuple[str, ...] = ()
-    wished: tuple[str, ...] = ()
+    system: Strings = ()
+    wished: Strings = ()
     target: str = ""                    # the make target that runs the tests
-    excluded_tests: tuple[str, ...] = ()
+    excluded_tests: Strings = ()
 
     @property
     def planner(self) -> str:
@@ -32,17 +32,17 @@ class PlainRecipe:
         """Return the bash script that installs the build tool and the dependencies."""
         tool = table("tools")["files"][self.file]
         return script.text(script.install_head(f"what {self.file} asks for", tool.get("env", {})),
-                           script.apt(self.system, self.wished), script.git_user(), tool["install"])
+                           script.apt(self.system, self.wished), script.GIT_USER, tool["install"])
 
     def test_script(self) -> str:
         """Return the bash script that runs the tests and writes reports to script.RESULTS."""
         tool = table("tools")["files"][self.file]
         commands = [fill(line, target=self.target, results=script.RESULTS) for line in tool["test"]]
-        return script.text(script.test_head(tool.get("env", {})), script.empty_results(),
+        return script.text(script.test_head(tool.get("env", {})), script.EMPTY_RESULTS,
                            script.in_turn(commands))
 
 
-def initial(source: RepositoryFiles, wished: tuple[str, ...] = ()) -> PlainRecipe | None:
+def initial(source: RepositoryFiles, wished: Strings = ()) -> PlainRecipe | None:
     """Return the recipe for the first build file that exists, or None if there is none or if it is
     a Makefile without a test target."""
     tools = table("tools")["files"]

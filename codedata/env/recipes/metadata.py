@@ -9,41 +9,51 @@ from __future__ import annotations
 import ast
 import configparser
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from email.parser import HeaderParser
 
 from codedata.env.recipes.package_index import tomllib
 from codedata.env.recipes.repository_files import MAX_BYTES, RepositoryFiles
 
-Ini = configparser.ConfigParser
+INI_FILES = ("setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini")
 
 
 @dataclass(frozen=True)
 class Manifests:
-    """Hold the parsed files in which a Python project declares metadata."""
+    """Hold the parsed files in which a Python project declares metadata: of setup.py the arguments
+    of setup(…), of PKG-INFO its name, version and extras, of an INI file its sections. The text
+    `legacy_tox_ini` in pyproject.toml is the file of that name."""
 
     source: RepositoryFiles
-    pyproject: dict
-    setup_cfg: Ini
-    setup_py: dict      # arguments of setup(…)
-    tox_ini: Ini
-    info: dict          # name, version and extras of PKG-INFO
+    files: dict[str, dict]
 
-    def table(self, *keys: str) -> dict:
-        """Return a table of pyproject.toml, or an empty dict if there is none."""
-        return table_of(self.pyproject, *keys)
+    def table(self, path: str) -> dict:
+        """Return the table under a path of keys, such as pyproject.toml/tool/poetry, or an empty
+        dict if there is none."""
+        return table_of(self.files, *path.split("/"))
+
+    def value(self, path: str):
+        """Return the value under a path of keys, or None if there is none."""
+        table, _, key = path.rpartition("/")
+        return self.table(table).get(key)
 
 
 def read_manifests(source: RepositoryFiles) -> Manifests:
-    """Return the parsed files; each is empty if it is missing or unreadable."""
-    return Manifests(source, read_toml(source, "pyproject.toml"), read_ini(source, "setup.cfg"),
-                     source.parsed("setup.py", _arguments, {}), read_ini(source, "tox.ini"),
-                     source.parsed("PKG-INFO", _metadata, {}))
-
-
-def read_toml(source: RepositoryFiles, name: str) -> dict:
-    """Return a TOML file as a dict; it is empty if the file is missing or unreadable."""
-    return source.parsed(name, tomllib.loads, {})
+    """Return the parsed files; each is empty if it is missing or unreadable, except for INI files,
+    which hold what was read before a syntax error."""
+    parsers = {"pyproject.toml": tomllib.loads, "setup.py": _arguments, "PKG-INFO": _metadata,
+               "tox.toml": tomllib.loads, "Pipfile": tomllib.loads}
+    files = {name: source.parsed(name, parse, {}) for name, parse in parsers.items()}
+    for name in INI_FILES:
+        ini = _ini()
+        source.parsed(name, ini.read_string, None)
+        files[name] = _sections(ini)
+    legacy, tox = _ini(), table_of(files, "pyproject.toml", "tool", "tox")
+    source.announce("pyproject.toml")   # which is blamed for an endless text in it
+    with suppress(configparser.Error):
+        legacy.read_string(str(tox.get("legacy_tox_ini", "")))
+    return Manifests(source, files | {"legacy_tox_ini": _sections(legacy)})
 
 
 def table_of(tree, *keys: str) -> dict:
@@ -53,30 +63,18 @@ def table_of(tree, *keys: str) -> dict:
     return tree if isinstance(tree, dict) else {}
 
 
-def empty_ini() -> Ini:
+def _ini() -> configparser.ConfigParser:
     """Return an empty INI parser that keeps the case of keys and does not interpolate values."""
-    ini = Ini(interpolation=None, strict=False, allow_no_value=True)
+    ini = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
     ini.optionxform = str
     return ini
 
 
-def read_ini(source: RepositoryFiles, name: str) -> Ini:
-    """Return a parsed INI file; after a syntax error it holds what was read before the error."""
-    ini = empty_ini()
-    source.parsed(name, ini.read_string, None)
-    return ini
-
-
-def value_of(ini: Ini, section: str, key: str) -> str:
-    """Return an INI value as text, or "" if it is missing."""
-    value = ini.get(section, key, fallback="")
-    return value if isinstance(value, str) else ""   # the parser leaves a list if reading broke off
-
-
-def section_of(ini: Ini, name: str) -> dict[str, str]:
-    """Return an INI section as a dict from keys to texts; it is empty if the section is missing."""
-    keys = ini.options(name) if ini.has_section(name) else []
-    return {key: value_of(ini, name, key) for key in keys}
+def _sections(ini: configparser.ConfigParser) -> dict[str, dict[str, str]]:
+    """Return the sections as dicts from keys to texts. A value that is no text, as the parser
+    leaves it where reading broke off, is empty."""
+    return {name: {key: value if isinstance(value, str) else "" for key, value in ini.items(name)}
+            for name in ini.sections()}
 
 
 def lines_of(text: str) -> list[str]:
@@ -99,30 +97,32 @@ def _arguments(text: str) -> dict:
     known, found = {}, {}
 
     def value(node):
-        if isinstance(node, ast.Name):
-            return known.get(node.id)
-        if isinstance(node, (ast.List, ast.Tuple)):
-            return [v for v in map(value, node.elts) if v is not None]
-        if isinstance(node, ast.Dict):
-            pairs = zip(node.keys, map(value, node.values), strict=True)
-            return {value(k): held for k, held in pairs if k is not None and held is not None}
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            left, right = value(node.left), value(node.right)
-            return left + right if type(left) is type(right) and left is not None else left or right
-        return node.value if isinstance(node, ast.Constant) else None
+        match node:
+            case ast.Name(id=name):
+                return known.get(name)
+            case ast.List(elts=parts) | ast.Tuple(elts=parts):
+                return [v for v in map(value, parts) if v is not None]
+            case ast.Dict(keys=keys, values=values):
+                pairs = zip(keys, map(value, values), strict=True)
+                return {value(k): v for k, v in pairs if k is not None and v is not None}
+            case ast.BinOp(op=ast.Add()):
+                left, right = value(node.left), value(node.right)
+                joins = type(left) is type(right) and left is not None
+                return left + right if joins else left or right
+            case ast.Constant():
+                return node.value
+
     for node in ast.walk(ast.parse(text)):
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        is_setup = isinstance(node, ast.Call) and (
-            ast.unparse(node.func).split(".")[-1] in ("setup", "dict"))
-        if len(targets) == 1 and isinstance(targets[0], ast.Name):
-            known[targets[0].id] = value(node.value)
-        elif is_setup:
-            for keyword in node.keywords:
-                got = value(keyword.value)
-                if keyword.arg and got is not None:
-                    found.setdefault(keyword.arg, got)
-                elif keyword.arg in ("ext_modules", "cffi_modules", "rust_extensions"):
-                    found["ext_modules"] = True
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                known[name] = value(node.value)
+            case ast.Call() if ast.unparse(node.func).split(".")[-1] in ("setup", "dict"):
+                for keyword in node.keywords:
+                    got = value(keyword.value)
+                    if keyword.arg and got is not None:
+                        found.setdefault(keyword.arg, got)
+                    elif keyword.arg in ("ext_modules", "cffi_modules", "rust_extensions"):
+                        found["ext_modules"] = True
     if len(repr(found)) > MAX_BYTES:   # nested references to one list become huge when expanded
         raise ValueError("its literals come to more than a file may hold")
     return found

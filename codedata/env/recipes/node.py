@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from codedata.env.recipes import script
 from codedata.env.recipes.metadata import table_of
-from codedata.env.recipes.package_index import helps_node_tests, table
+from codedata.env.recipes.package_index import Strings, helps_node_tests, table
 from codedata.env.recipes.repair import COMPILER, Log, repaired, with_system
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.texts import fill
@@ -35,7 +35,7 @@ class NodeProject:
     name: str = ""
     version: str = ""
     scripts: dict[str, str] = field(default_factory=dict)
-    dependencies: tuple[str, ...] = ()   # names, including development dependencies
+    dependencies: Strings = ()   # names, including development dependencies
     engine: int = LATEST                 # the required Node major
     locked: bool = False
     built: str = ""                      # the script that builds the missing file of `main`
@@ -48,15 +48,15 @@ class NodeRecipe:
 
     project: NodeProject
     label: str                           # the script that runs the tests
-    system: tuple[str, ...] = ()
-    added: tuple[str, ...] = ()          # packages in addition to those in package.json
-    relaxed: tuple[str, ...] = ()        # packages that are installed in any version
-    flags: tuple[str, ...] = (NO_SCRIPTS,)
+    system: Strings = ()
+    added: Strings = ()          # packages in addition to those in package.json
+    relaxed: Strings = ()        # packages that are installed in any version
+    flags: Strings = (NO_SCRIPTS,)
     unchanged: bool = False                 # run the script unchanged
     planner: str = "node"
 
     @property
-    def excluded_tests(self) -> tuple[str, ...]:
+    def excluded_tests(self) -> Strings:
         """Return the commands that may test something but run no known test runner."""
         return () if self.unchanged else tuple(dict.fromkeys(
             " ".join(step.words) for step in chain(self.project.scripts, self.label)
@@ -76,7 +76,7 @@ class NodeRecipe:
         named = " ".join(filter(None, (project.name or "the project", project.version)))
         return script.text(
             script.install_head(f"{named} for its tests", {}), script.apt([*self.system, *debians]),
-            script.git_user(), [] if self.from_debian else self._install_lines())
+            script.GIT_USER, [] if self.from_debian else self._install_lines())
 
     def _install_lines(self) -> Iterator[str]:
         """Yield the lines that install Node from PyPI, and the packages without those that no test
@@ -118,14 +118,14 @@ class NodeRecipe:
         node = "" if self.from_debian else f"{NODE}/bin:"
         return script.text(script.test_head({}), [
             f"export PATH={node}$PWD/node_modules/.bin:$PATH", "export CI=1 NO_COLOR=1"],
-            script.empty_results(), commands)
+            script.EMPTY_RESULTS, commands)
 
 
 @dataclass(frozen=True)
 class Step:
     """Describe a command in a chain of scripts that runs tests or builds what they need."""
 
-    words: tuple[str, ...]   # unchanged, with their quotes
+    words: Strings   # unchanged, with their quotes
     runner: str = ""
     unknown: bool = False    # not run, but listed in excluded_tests
 
@@ -161,29 +161,29 @@ def chain(scripts: dict[str, str], label: str, depth: int = 0,
         yield from (step for step in before if not step.runner and not step.unknown)
     for part in re.split(r"&&|;|\|\|", scripts[label]):
         words = re.findall(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+""", part.split(" | ")[0])
-        yield from _steps(scripts, label, words, depth, turns)
+        step = _step(label, words)
+        if isinstance(step, str):
+            yield from chain(scripts, step, depth + 1, turns)
+        elif step:
+            yield step
 
 
-def _steps(scripts: dict[str, str], label: str, words: list[str], depth: int,
-           turns: Iterator[int]) -> Iterator[Step]:
-    """Yield the steps of one command of a script."""
+def _step(label: str, words: list[str]) -> Step | str | None:
+    """Return the step of one command of a script, or the name of the script that it calls, or None
+    if it neither builds nor tests."""
     node = table("tools")["node"]
     names = [word.strip("\"'").rpartition("/")[2] for word in words]
     at = next((i for i, name in enumerate(names)
                if name in (*node["runners"], *node["builders"], *node["managers"])), None)
     if at is None:
-        if names and names[0] not in node["no_tests"] and helps_node_tests(names[0]):
-            yield Step(tuple(words), unknown=True)
-    elif names[at] in node["managers"]:
-        called = [name for name in names[at + 1:]
-                  if name not in ("run", "run-script", "-s", "--silent")]
-        if called and not re.search(r"lint|format|types?$|audit|cover", called[0]):
-            yield from chain(scripts, called[0], depth + 1, turns)
-    elif names[at] in node["builders"] or (names[at] == "node" and BUILD_LABEL.search(label)):
-        if "--noEmit" not in words:
-            yield Step(tuple(words[at:]))
-    else:
-        yield Step((names[at], *words[at + 1:]), names[at])
+        may_test = names and names[0] not in node["no_tests"] and helps_node_tests(names[0])
+        return Step(tuple(words), unknown=True) if may_test else None
+    if names[at] in node["managers"]:
+        called = next((name for name in names[at + 1:] if name not in node["run_words"]), None)
+        return None if re.search(r"lint|format|types?$|audit|cover", called or "") else called
+    if names[at] in node["builders"] or (names[at] == "node" and BUILD_LABEL.search(label)):
+        return None if "--noEmit" in words else Step(tuple(words[at:]))
+    return Step((names[at], *words[at + 1:]), names[at])
 
 
 def read_node(source: RepositoryFiles) -> NodeProject:
@@ -256,7 +256,7 @@ def repair(recipe: NodeRecipe, log: Log) -> NodeRecipe | None:
 
 def modules(recipe: NodeRecipe, log: Log) -> NodeRecipe:
     """Return the recipe with the packages added that the log reports as missing."""
-    new = [name for name in log.names(table("repairs")["node_names"]["modules"])
+    new = [name for name in log.matches("node_modules")
            if name not in (recipe.project.name, "npm", "node") and not name.startswith(".")]
     return replace(recipe, added=tuple(dict.fromkeys([*recipe.added, *new])))
 
@@ -264,7 +264,7 @@ def modules(recipe: NodeRecipe, log: Log) -> NodeRecipe:
 def versions(recipe: NodeRecipe, log: Log) -> NodeRecipe:
     """Return the recipe that accepts any version of packages without a matching one, and that
     ignores conflicts between peer dependencies."""
-    names = log.names(table("repairs")["node_names"]["versions"])
+    names = log.matches("node_versions")
     new = ["--legacy-peer-deps"] if "ERESOLVE" in log.text else []
     return replace(recipe, relaxed=tuple(dict.fromkeys([*recipe.relaxed, *names])),
                    flags=tuple(dict.fromkeys([*recipe.flags, *new])))
@@ -272,8 +272,7 @@ def versions(recipe: NodeRecipe, log: Log) -> NodeRecipe:
 
 def native(recipe: NodeRecipe, log: Log) -> NodeRecipe:
     """Return the recipe with install scripts enabled if native addons were not built."""
-    is_missing = log.shows(table("repairs")["node_signs"]["native"])
-    return with_scripts(recipe) if is_missing else recipe
+    return with_scripts(recipe) if log.matches("native") else recipe
 
 
 def with_scripts(recipe: NodeRecipe) -> NodeRecipe:

@@ -13,6 +13,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+Strings = tuple[str, ...]
+
 
 @lru_cache
 def table(name: str) -> dict:

@@ -7,21 +7,17 @@ configuration, and the CI workflows.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from codedata.env.recipes.ci import Workflows, read_workflows
 from codedata.env.recipes.metadata import (
     Manifests,
     lines_of,
-    read_ini,
     read_manifests,
-    section_of,
     strings_in,
-    table_of,
-    value_of,
 )
-from codedata.env.recipes.package_index import normalized, table
+from codedata.env.recipes.package_index import Strings, normalized, table
 from codedata.env.recipes.python_requirements import (
     TEST_FOLDERS,
     requirements_by_use,
@@ -32,7 +28,9 @@ from codedata.env.recipes.requirements import merged, name_of, usable
 
 TEST_FILE = re.compile(r"(?:test_.*|.*_test)\.py\Z")
 MAX_FILES = 20_000   # Python files that are listed in a repository, at most
+TOX_VARIABLE = re.compile(r"(?!COVERAGE|PYTEST_ADDOPTS)[^\W\d]\w*\s*=[^{]*\Z")
 ROOTS = ("src", "lib")   # folders that hold packages, unless they are packages themselves
+Paths = list[Strings]    # of Python files: their parts
 
 
 @dataclass(frozen=True)
@@ -41,20 +39,20 @@ class PythonProject:
 
     name: str = ""                       # the distribution; "" if the project cannot be installed
     version: str = ""                    # only if it is written down as text
-    build_requires: tuple[str, ...] = ()
-    requires: tuple[str, ...] = ()       # of the project itself, for when it is not installed
-    tests: tuple[str, ...] = ()          # requirements from groups and files for tests
-    developers: tuple[str, ...] = ()     # requirements from groups and files for developers
-    features: tuple[str, ...] = ()       # requirements from the other extras
+    build_requires: Strings = ()
+    requires: Strings = ()       # of the project itself, for when it is not installed
+    tests: Strings = ()          # requirements from groups and files for tests
+    developers: Strings = ()     # requirements from groups and files for developers
+    features: Strings = ()       # requirements from the other extras
     # normalized name → its requirements
-    extras: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    modules: tuple[str, ...] = ()        # its top-level modules, including tests
-    packages: tuple[str, ...] = ()       # the modules that are installed
+    extras: dict[str, Strings] = field(default_factory=dict)
+    modules: Strings = ()        # its top-level modules, including tests
+    packages: Strings = ()       # the modules that are installed
     native: bool = False                 # the build compiles code
     version_from_git: bool = False
-    addopts: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()       # option names in pytest's configuration
-    test_paths: tuple[str, ...] = ()     # for pytest; () if its configuration names them
+    addopts: Strings = ()
+    settings: Strings = ()       # option names in pytest's configuration
+    test_paths: Strings = ()     # for pytest; () if its configuration names them
     n_test_files: int = 0
     runner: str = ""                     # the command of the project's own test script
     unittest_in: str = ""                # the folder in which unittest discovers tests
@@ -65,18 +63,17 @@ class PythonProject:
 def read_python(source: RepositoryFiles) -> PythonProject:
     """Return the facts about the project in a folder; unreadable files count as missing."""
     manifests = read_manifests(source)
-    files = source.walk(".py", tuple(table("skip")["python"]["not_looked_into"]), MAX_FILES)
-    name = _declared(manifests, "name") or str(
-        manifests.table("tool", "flit", "metadata").get("dist-name")
-        or manifests.info.get("name", ""))
+    skipped = tuple(table("skip")["python"]["not_looked_into"])
+    files = [path.parts for path in source.walk(".py", skipped, MAX_FILES)]
+    name = _declared(manifests, "name")
     required, extras = requirements_by_use(manifests, name)
-    build = manifests.table("build-system").get("requires",
-                                                manifests.setup_py.get("setup_requires"))
+    build = manifests.table("pyproject.toml/build-system").get(
+        "requires", manifests.value("setup.py/setup_requires"))
     build_requires = tuple(filter(usable, strings_in(build)))
     packages, pytest = _packages(source, files), _pytest_settings(manifests)
     return PythonProject(
         name=name if _is_installable(manifests) else "", build_requires=build_requires,
-        version=str(manifests.info.get("version") or _declared(manifests, "version")),
+        version=_declared(manifests, "version"),
         requires=runtime_requirements(manifests),
         **{use: merged(required[use], without=[name])
            for use in ("tests", "developers", "features")},
@@ -91,40 +88,39 @@ def read_python(source: RepositoryFiles) -> PythonProject:
         env=_pytest_env(pytest.get("env")) | _tox_env(manifests), workflows=read_workflows(source))
 
 
-def _declared(files: Manifests, key: str) -> str:
-    """Return the first non-empty value of a metadata key, or "" if there is none."""
-    values = (files.table("project").get(key), files.table("tool", "poetry").get(key),
-              value_of(files.setup_cfg, "metadata", key), files.setup_py.get(key))
-    return str(next(filter(None, values), ""))
+def _declared(files: Manifests, kind: str) -> str:
+    """Return the first non-empty value among the places in packages.toml that declare a name or a
+    version, or "" if there is none."""
+    places = table("packages")["declared"][kind]
+    return str(next(filter(None, map(files.value, places)), ""))
 
 
 def _is_installable(files: Manifests) -> bool:
     """Return whether the files describe a package that pip could install."""
-    return bool(files.table("project") or files.table("tool", "poetry")
-                or files.table("build-system")
-                or value_of(files.setup_cfg, "metadata", "name") or files.source.has("setup.py"))
+    tables = table("packages")["declared"]["installable"]
+    return bool(any(map(files.table, tables)) or files.value("setup.cfg/metadata/name")
+                or files.source.has("setup.py"))
 
 
 def _version_is_from_git(files: Manifests) -> bool:
     """Return whether the build derives the version from git tags."""
-    build, tool = files.table("build-system"), files.table("tool")
-    ways = str([build.get("requires"), build.get("build-backend"), files.setup_py])
+    build = files.table("pyproject.toml/build-system")
+    ways = str([build.get("requires"), build.get("build-backend"), files.files["setup.py"]])
     return (any(sign in ways for sign in table("packages")["version_from_git"])
-            or "setuptools_scm" in tool
-            or table_of(tool, "pdm", "version").get("source") == "scm")
+            or "setuptools_scm" in files.table("pyproject.toml/tool")
+            or files.value("pyproject.toml/tool/pdm/version/source") == "scm")
 
 
 # tests --------------------------------------------------------------------------------------------
 
 def _pytest_settings(files: Manifests) -> dict:
     """Return the settings from the file that pytest would use."""
-    pytest = files.table("tool", "pytest")
-    older = table_of(pytest, "ini_options")
-    places = (section_of(read_ini(files.source, "pytest.ini"), "pytest"),
-              section_of(read_ini(files.source, ".pytest.ini"), "pytest"),
+    pytest = files.table("pyproject.toml/tool/pytest")
+    older = files.table("pyproject.toml/tool/pytest/ini_options")
+    places = (files.table("pytest.ini/pytest"), files.table(".pytest.ini/pytest"),
               older or {key: value for key, value in pytest.items() if key != "ini_options"},
-              section_of(files.tox_ini, "pytest"), section_of(files.setup_cfg, "tool:pytest"))
-    return dict(next(filter(None, places), {}))
+              files.table("tox.ini/pytest"), files.table("setup.cfg/tool:pytest"))
+    return next(filter(None, places), {})
 
 
 def _words(value) -> list[str]:
@@ -132,90 +128,90 @@ def _words(value) -> list[str]:
     return value.split() if isinstance(value, str) else strings_in(value)
 
 
-def _pytest_env(value) -> dict[str, str]:
-    """Return the variables that pytest-env would set."""
-    lines = lines_of(value) if isinstance(value, str) else strings_in(value)
-    pairs = (re.sub(r"^(?:[DR]:)+", "", line).partition("=") for line in lines)
+def _variables(lines: Iterable[str]) -> dict[str, str]:
+    """Return the variables that lines `name = value` set."""
+    pairs = (line.partition("=") for line in lines)
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _tests(files: list[PurePosixPath]) -> list[PurePosixPath]:
-    """Return the test files."""
-    return [path for path in files if TEST_FILE.match(path.name)]
-
-
-def _test_paths(files: list[PurePosixPath]) -> tuple[str, ...]:
-    """Return the paths for pytest's command line where its configuration names none: the test
-    folders at the top and in packages; if no test folder is at the top, the folders that contain
-    tests, or none if test files lie at the top."""
-    tests, others = _tests(files), {*TEST_FOLDERS, *table("skip")["python"]["not_modules"]}
-    if at_top := {path.parts[0] for path in tests if path.parts[0] in TEST_FOLDERS
-                  and len(path.parts) > 1}:
-        inside = {"/".join(path.parts[:i + 1]) for path in tests if path.parts[0] not in others
-                  for i, part in enumerate(path.parts[1:-1], 1) if part in TEST_FOLDERS
-                  and part != "testing"}
-        outermost = {folder for folder in inside
-                     if not any(folder.startswith(f"{other}/") for other in inside)}
-        return tuple(sorted(at_top | outermost))
-    if any(len(path.parts) == 1 for path in tests):
-        return ()
-    return tuple(sorted({"/".join(path.parts[:2 if path.parts[0] in ROOTS else 1]) for path in tests
-                         if path.parts[0] not in table("skip")["python"]["not_modules"]}))
-
-
-def _own_runner(source: RepositoryFiles) -> str:
-    """Return the command of the project's own test script, or "" if it has none."""
-    if runner := next((path for path in table("packages")["own_runners"] if source.has(path)), ""):
-        return f"python {runner}"
-    return next((f"python -m {name}" for name in TEST_FOLDERS if source.has(f"{name}/__main__.py")),
-                "")
-
-
-def _unittest_folder(files: list[PurePosixPath]) -> str:
-    """Return the first test folder at the top level, or "." if there is none."""
-    tops = {path.parts[0] for path in files if len(path.parts) > 1}
-    return next((name for name in TEST_FOLDERS if name in tops), ".")
+def _pytest_env(value) -> dict[str, str]:
+    """Return the variables that pytest-env would set."""
+    lines = lines_of(value) if isinstance(value, str) else strings_in(value)
+    return _variables(re.sub(r"^(?:[DR]:)+", "", line) for line in lines)
 
 
 def _tox_env(files: Manifests) -> dict[str, str]:
     """Return the variables of tox's setenv that do not depend on tox substitutions."""
-    lines = lines_of(value_of(files.tox_ini, "testenv", "setenv"))
-    pairs = (line.partition("=") for line in lines if "=" in line and "{" not in line)
-    return {key.strip(): value.strip() for key, _, value in pairs
-            if key.strip().isidentifier() and not key.startswith(("COVERAGE", "PYTEST_ADDOPTS"))}
+    lines = lines_of(files.value("tox.ini/testenv/setenv"))
+    return _variables(filter(TOX_VARIABLE.match, lines))
+
+
+def _tests(files: Paths) -> Paths:
+    """Return the test files."""
+    return [path for path in files if TEST_FILE.match(path[-1])]
+
+
+def _test_paths(files: Paths) -> Strings:
+    """Return the paths for pytest's command line where its configuration names none: the test
+    folders at the top and in packages; if no test folder is at the top, the folders that contain
+    tests, or none if test files lie at the top."""
+    tests = _tests(files)
+    not_modules = table("skip")["python"]["not_modules"]
+    if at_top := {path[0] for path in tests if path[0] in TEST_FOLDERS and len(path) > 1}:
+        inside = {"/".join(path[:i + 1]) for path in tests
+                  if path[0] not in (*TEST_FOLDERS, *not_modules)
+                  for i, part in enumerate(path[1:-1], 1)
+                  if part in TEST_FOLDERS and part != "testing"}
+        outermost = {folder for folder in inside
+                     if not any(folder.startswith(f"{other}/") for other in inside)}
+        return tuple(sorted(at_top | outermost))
+    if any(len(path) == 1 for path in tests):
+        return ()
+    return tuple(sorted({"/".join(path[:2 if path[0] in ROOTS else 1]) for path in tests
+                         if path[0] not in not_modules}))
+
+
+def _own_runner(source: RepositoryFiles) -> str:
+    """Return the command of the project's own test script, or "" if it has none."""
+    runners = table("packages")["own_runners"]
+    return next((runners[path] for path in runners if source.has(path)), "")
+
+
+def _unittest_folder(files: Paths) -> str:
+    """Return the first test folder at the top level, or "." if there is none."""
+    tops = {path[0] for path in files if len(path) > 1}
+    return next(filter(tops.__contains__, TEST_FOLDERS), ".")
 
 
 # code ---------------------------------------------------------------------------------------------
 
-def _packages(source: RepositoryFiles, files: list[PurePosixPath]) -> tuple[str, ...]:
+def _packages(source: RepositoryFiles, files: Paths) -> Strings:
     """Return the top-level modules that an installation provides, without tests and scripts."""
     skip = table("skip")["python"]
-    roots = [root for root in ROOTS if any(path.parts[0] == root for path in files)
-             and not source.has(f"{root}/__init__.py")]
-    inside = [path.relative_to(root) for root in roots for path in files
-              if path.parts[0] == root] if roots else files
-    packages = {path.parts[0] for path in inside if len(path.parts) > 1}
-    if not roots:   # folders without __init__.py hold scripts
-        packages &= {path.parts[0] for path in inside if len(path.parts) == 2
-                     and path.name == "__init__.py"}
-    modules = {path.stem for path in inside if len(path.parts) == 1} - {*skip["not_installed"]}
-    names = packages - {*skip["not_modules"], *TEST_FOLDERS, *ROOTS} | modules
+    roots = [root for root in {path[0] for path in files}.intersection(ROOTS)
+             if not source.has(f"{root}/__init__.py")]
+    inside = [path[1:] for path in files if path[0] in roots] if roots else files
+    # without roots, folders that have no __init__.py hold scripts
+    packages = {path[0] for path in inside
+                if len(path) > 1 and (roots or path[1:] == ("__init__.py",))}
+    modules = {path[0].removesuffix(".py") for path in inside if len(path) == 1}
+    names = (packages - {*skip["not_modules"], *TEST_FOLDERS, *ROOTS}
+             | modules - {*skip["not_installed"]})
     return tuple(sorted(filter(str.isidentifier, names)))
 
 
-def _top_modules(files: list[PurePosixPath]) -> set[str]:
+def _top_modules(files: Paths) -> set[str]:
     """Return every name that an import could refer to: folders and files at the top level, in src
     and lib, and beside the tests."""
-    names = {path.parts[0] for path in files}
-    names |= {path.parts[1] for path in files if len(path.parts) > 1
-              and path.parts[0] in (*ROOTS, *TEST_FOLDERS)}
-    return set(filter(str.isidentifier, (name.removesuffix(".py") for name in names)))
+    names = {name.removesuffix(".py") for path in files
+             for name in path[:2 if path[0] in (*ROOTS, *TEST_FOLDERS) else 1]}
+    return set(filter(str.isidentifier, names))
 
 
-def _is_native(files: Manifests, build_requires: tuple[str, ...]) -> bool:
+def _is_native(files: Manifests, build_requires: Strings) -> bool:
     """Return whether building the project compiles code."""
-    setuptools = files.table("tool", "setuptools")
-    declared = files.setup_py.get("ext_modules") or "ext-modules" in setuptools
+    setuptools = files.table("pyproject.toml/tool/setuptools")
+    declared = files.value("setup.py/ext_modules") or "ext-modules" in setuptools
     written = files.source.has("meson.build") or "Extension(" in files.source.text("setup.py")
     compilers = {*table("packages")["compiled_by"]}
     return bool(declared or written or compilers & {name_of(r) for r in build_requires})

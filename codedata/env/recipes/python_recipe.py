@@ -5,21 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from codedata.env.recipes import script
-from codedata.env.recipes.package_index import brings_option, table
+from codedata.env.recipes.package_index import Strings, brings_option, table
 from codedata.env.recipes.python_project import PythonProject
 from codedata.env.recipes.repair import COMPILER
 from codedata.env.recipes.requirements import merged, name_of
+from codedata.texts import fill
 
 VENV = "/opt/venv"
-TEST_TIME_S = 120      # seconds after which a single test is stopped
-ALWAYS = {"LC_ALL": "C.UTF-8", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_CACHE_DIR": "1",
-          "PIP_PROGRESS_BAR": "off",
-          "PIP_ROOT_USER_ACTION": "ignore"}
-# → requirements
-RUNNERS = {"pytest": ["pytest", "pytest-timeout"], "own": [],
-           "unittest": ["unittest-xml-reporting"]}
-# keeps test names made from sets stable
-WHILE_TESTING = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
 
 
 @dataclass(frozen=True)
@@ -27,26 +19,26 @@ class PythonRecipe:
     """Describe one way to install and test a Python project."""
 
     project: PythonProject
-    tests: tuple[str, ...] = ()          # requirements in addition to the project's own
-    system: tuple[str, ...] = ()         # Debian packages
-    wished: tuple[str, ...] = ()         # Debian packages that may be left out
-    build: tuple[str, ...] = ()          # build requirements, in the environment itself
+    tests: Strings = ()          # requirements in addition to the project's own
+    system: Strings = ()         # Debian packages
+    wished: Strings = ()         # Debian packages that may be left out
+    build: Strings = ()          # build requirements, in the environment itself
     env: dict[str, str] = field(default_factory=dict)
     editable: bool = True
     installed: bool = True               # False: the source is only put on the path
     runner: str = "pytest"               # pytest | unittest | own
-    options: tuple[str, ...] = ()        # options for pytest
-    deselected: tuple[str, ...] = ()     # tests that hang and are not run
-    services: tuple[str, ...] = ()
-    databases: tuple[str, ...] = ()
-    locales: tuple[str, ...] = ()
+    options: Strings = ()        # options for pytest
+    deselected: Strings = ()     # tests that hang and are not run
+    services: Strings = ()
+    databases: Strings = ()
+    locales: Strings = ()
     not_root: bool = False
     only_ipv4: bool = False              # localhost is only 127.0.0.1
     widened: bool = False                # requirements of developers and features are added
     planner: str = "python"
 
     @property
-    def excluded_tests(self) -> tuple[str, ...]:
+    def excluded_tests(self) -> Strings:
         """Return the tests that the test script does not run."""
         return self.deselected
 
@@ -61,10 +53,11 @@ class PythonRecipe:
         packages = [*self.system, *script.install_services(self.services),
                     *(["locales"] if self.locales else [])]
         return script.text(
-            script.install_head(f"{named} for its tests", ALWAYS | self.env),
+            script.install_head(f"{named} for its tests",
+                                table("tools")["python"]["install_env"] | self.env),
             script.apt(packages, self.wished), [script.VENV_THERE],
             (f"localedef -i {name.partition('.')[0]} -f UTF-8 {name}" for name in self.locales),
-            script.git_user(), self._install_lines())
+            script.GIT_USER, self._install_lines())
 
     def _install_lines(self) -> Iterator[str]:
         """Yield the lines that make the environment and install the project. A requirement of the
@@ -94,57 +87,49 @@ class PythonRecipe:
 
     def test_script(self) -> str:
         """Return the bash script that runs the tests and writes reports to script.RESULTS."""
-        env = WHILE_TESTING | self.env
+        env = table("tools")["python"]["test_env"] | self.env
         if not self.is_installed:
             env["PYTHONPATH"] = ".:src"
-        command = {"pytest": self._pytest, "unittest": self._unittest,
-                   "own": self._own}[self.runner]()
+        command = self._command()
         if self.not_root:
             command = (f"chown -R {script.TESTER} {script.RESULTS} .\n"
                        f"runuser -u {script.TESTER} -- {command}")
         return script.text(script.test_head(env), [f". {VENV}/bin/activate"],
-                           script.empty_results(),
-                           [script.only_ipv4()] if self.only_ipv4 else [],
+                           script.EMPTY_RESULTS,
+                           [script.ONLY_IPV4] if self.only_ipv4 else [],
                            script.start_services(self.services, self.databases), [command])
 
-    def _pytest(self) -> str:
-        options = ["-v", "-rfEs", "--tb=short", "-o", "cache_dir=/tmp/pytest_cache",
-                   "-o", "junit_family=xunit1", f"--junitxml={script.RESULTS}/pytest.xml",
-                   "--continue-on-collection-errors", "--maxfail=0",
-                   f"--timeout={TEST_TIME_S}", *self.options,
-                   *(f"--deselect={name}" for name in self.deselected)]
+    def _command(self) -> str:
+        """Return the command of the runner."""
+        options = [*self.options, *(f"--deselect={name}" for name in self.deselected)]
         if any(name_of(r) == "pytest-cov" for r in self.tests):
             options.append("--no-cov")
-        return f"python -m pytest {script.words([*options, *self.project.test_paths])}"
-
-    def _unittest(self) -> str:
         folder = self.project.unittest_in
-        start = f" -s {folder} -t ." if folder != "." else ""
-        return f"python -m xmlrunner discover -v{start} -o {script.RESULTS}"
-
-    def _own(self) -> str:
-        return f"{self.project.runner} -v -v"   # some runners print test names only with both -v
+        return fill(
+            table("tools")["python"]["runners"][self.runner]["command"],
+            results=script.RESULTS, own=self.project.runner,
+            start="" if folder == "." else f" -s {folder} -t .",
+            options=script.words([*options, *self.project.test_paths])).rstrip()
 
 
 def initial(project: PythonProject) -> PythonRecipe:
     """Return the recipe that the project's own files describe."""
-    scm = project.version_from_git and project.version
-    env = dict(project.env)
-    if scm:
+    env = project.env
+    if project.version_from_git and project.version:
         label = "".join(c if c.isalnum() else "_" for c in project.name).upper()
-        env |= {f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{label}": project.version,
-                "PBR_VERSION": project.version,
-                "PDM_BUILD_SCM_VERSION": project.version,
-                "POETRY_DYNAMIC_VERSIONING_BYPASS": project.version}
+        names = [f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{label}", "PBR_VERSION",
+                 "PDM_BUILD_SCM_VERSION", "POETRY_DYNAMIC_VERSIONING_BYPASS"]
+        env = env | dict.fromkeys(names, project.version)
     runner = "pytest" if project.n_test_files or not project.runner else "own"
     build, system = _build_of(project)
-    wanted = (project.tests or project.developers, configured(project), RUNNERS[runner])
+    wanted = (project.tests or project.developers, configured(project),
+              table("tools")["python"]["runners"][runner]["requirements"])
     return PythonRecipe(project, tests=merged(*wanted, without=[project.name]), system=system,
                         wished=project.workflows.system, build=build, env=env, runner=runner,
                         services=project.workflows.services)
 
 
-def _build_of(project: PythonProject) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _build_of(project: PythonProject) -> tuple[Strings, Strings]:
     """Return (build requirements for the environment, Debian packages). An editable install by
     meson-python or scikit-build-core rebuilds at import, so the environment must keep the build
     requirements."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 
 from codedata.env.recipes.package_index import brings_option, distribution_of, normalized, table
-from codedata.env.recipes.python_recipe import RUNNERS, PythonRecipe
+from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log, fitting, repaired, with_system
 from codedata.env.recipes.requirements import merged, name_of
 
@@ -24,7 +25,8 @@ def repair(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
     if log.phase == "install":
         return repaired(recipe, log, build_modules, by_table, version)
     return repaired(recipe, log, own_runner, modules, own_extras, plugins, pytest_version, by_table,
-                    locales, servers, hanging) or repaired(recipe, log, skipped)
+                    locales, servers, hanging) or repaired(
+                        recipe, log, partial(modules, kind="skipped"))
 
 
 def by_table(recipe: PythonRecipe, log: Log) -> PythonRecipe:
@@ -48,14 +50,6 @@ def with_tests(recipe: PythonRecipe, *requirements: str) -> PythonRecipe:
     return replace(recipe, tests=(*recipe.tests, *dict.fromkeys(new)))
 
 
-def _names(log: Log, kind: str) -> list[str]:
-    return log.names(table("repairs")["python_names"][kind])
-
-
-def _shows(log: Log, kind: str) -> bool:
-    return log.shows(table("repairs")["python_signs"][kind])
-
-
 def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
     """Return the next more expensive recipe, or None if there is none: first one with all
     requirements of developers and features, then, if no test was collected, one with another
@@ -64,11 +58,12 @@ def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
     wider = merged(recipe.tests, project.developers, project.features, without=[project.name])
     if not recipe.widened and wider != recipe.tests:
         return replace(recipe, tests=wider, widened=True)
-    runners = [name for name in RUNNERS if name != "own" or project.runner]
-    following = runners[runners.index(recipe.runner) + 1:]
+    runners = table("tools")["python"]["runners"]
+    names = [name for name in runners if name != "own" or project.runner]
+    following = names[names.index(recipe.runner) + 1:]
     if collected or not following:
         return None
-    tests = merged(recipe.tests, RUNNERS[following[0]], without=[project.name])
+    tests = merged(recipe.tests, runners[following[0]]["requirements"], without=[project.name])
     return replace(recipe, runner=following[0], tests=tests)
 
 
@@ -78,7 +73,7 @@ def build_modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Return the recipe that preinstalls the modules that the build imports without requiring them,
     in the environment, which the build then uses without isolation."""
     present = {name_of(r) for r in recipe.build}
-    names = [distribution_of(module) for module in _names(log, "build_modules")
+    names = [distribution_of(module) for module in log.matches("build_modules")
              if module.partition(".")[0] not in recipe.project.modules]
     new = [name for name in names if name and name_of(name) not in present]
     if not new:
@@ -90,7 +85,7 @@ def build_modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 def version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Return the recipe that sets the version if the build needs a git tag that is missing."""
     name = "SETUPTOOLS_SCM_PRETEND_VERSION"
-    if name in recipe.env or not _shows(log, "no_version"):
+    if name in recipe.env or not log.matches("no_version"):
         return recipe
     given = recipe.project.version or "999.0"
     return replace(recipe, env=recipe.env | {name: given, "PBR_VERSION": given})
@@ -103,17 +98,12 @@ def modules(recipe: PythonRecipe, log: Log, kind: str = "modules") -> PythonReci
     import. The project's own modules are added only if packages.toml lists them, since an unrelated
     distribution may have the same name."""
     known, extras = table("packages")["modules"], recipe.project.extras
-    for name in _names(log, kind):
+    for name in log.matches(kind):
         top = name.partition(".")[0]
         if top in known or top not in recipe.project.modules:
             recipe = with_tests(recipe, *extras.get(normalized(name), ())   # an extra of its name
                                 or [_as_declared(recipe, distribution_of(name))])
     return recipe
-
-
-def skipped(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe with modules added whose absence skips tests."""
-    return modules(recipe, log, "skipped")
 
 
 def own_extras(recipe: PythonRecipe, log: Log) -> PythonRecipe:
@@ -134,10 +124,10 @@ def _as_declared(recipe: PythonRecipe, distribution: str) -> str:
 
 def plugins(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Return the recipe with the pytest plugins whose options, fixtures or marks are missing."""
-    names = [brings_option(option) for line in _names(log, "options") for option in line.split()]
+    names = [brings_option(option) for line in log.matches("options") for option in line.split()]
     for kind in ("fixtures", "marks"):
-        names += [table("packages")[kind].get(name, "") for name in _names(log, kind)]
-    names += [name.strip() for line in _names(log, "plugins") for name in line.split(",")]
+        names += [table("packages")[kind].get(name, "") for name in log.matches(kind)]
+    names += [name.strip() for line in log.matches("plugins") for name in line.split(",")]
     if "async def functions are not natively supported" in log.text:
         declared = " ".join((*recipe.project.developers, *recipe.project.features)).lower()
         has_anyio = "anyio" in declared and "pytest-asyncio" not in declared
@@ -149,13 +139,13 @@ def pytest_version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Return the recipe with another pytest version. It is older if the suite uses removed
     features: below the version that the log names, or else one major version less. It is newer if
     the required version is too old for this Python."""
-    removed = [int(n) for n in log.names([r"PytestRemovedIn(\d+)Warning"])]
-    bounds = [f"<{min(removed)}"] if removed else log.names([r"requires pytest(<[\d.]+)"])
-    if not bounds and _shows(log, "pytest_too_new"):
+    removed = [int(n) for n in log.matches("pytest_removals")]
+    bounds = [f"<{min(removed)}"] if removed else log.matches("pytest_bounds")
+    if not bounds and log.matches("pytest_too_new"):
         tried = [int(r.removeprefix("pytest<")) for r in recipe.tests
                  if re.fullmatch(r"pytest<\d+", r)]
         bounds = [f"<{tried[0] - 1 if tried else NEWEST_PYTEST}"]
-    if _shows(log, "pytest_too_old"):
+    if log.matches("pytest_too_old"):
         bounds = [">=7,<8"]
     wanted = "".join(f"pytest{bound}" for bound in bounds[:1])
     if wanted in ("", *recipe.tests, f"pytest<{OLDEST_PYTEST}"):
@@ -165,20 +155,20 @@ def pytest_version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 def locales(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Return the recipe with the locales added that the tests need."""
-    if not _shows(log, "no_locale"):
+    if not log.matches("no_locale"):
         return recipe
-    wanted = {f"{name}.UTF-8" for name in ("en_US", *_names(log, "locales"))}
+    wanted = {f"{name}.UTF-8" for name in ("en_US", *log.matches("locales"))}
     return replace(recipe, locales=tuple(sorted({*recipe.locales, *wanted})))
 
 
 def servers(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Return the recipe with the servers and databases added that the log shows as missing."""
     wanted = {*recipe.services}
-    if log.shows(["(?i:refused|no such file|can't connect|failed)"]):
+    if log.matches("no_connection"):
         wanted |= {name for name, service in table("packages")["services"].items()
                    if any(sign in log.text for sign in service["signs"])
                    and log.shows(["socket", *map(str, service["ports"])])}
-    databases = {*recipe.databases, *_names(log, "databases")}
+    databases = {*recipe.databases, *log.matches("databases")}
     return replace(recipe, services=tuple(sorted(wanted)), databases=tuple(sorted(databases)))
 
 
@@ -186,7 +176,7 @@ def hanging(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Return the recipe without the test that was running when time ran out or when pytest-timeout
     ended the process. The second time that the same test hangs with other parameters, all its
     parameters are left out."""
-    if recipe.runner != "pytest" or not (log.timed_out or log.shows([r"\+{5,} Timeout \+{5,}"])):
+    if recipe.runner != "pytest" or not (log.timed_out or log.matches("timeout")):
         return recipe
     outcome = r"(?: (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*)?"
     started = re.findall(rf"^(\S+\.py::\S.*?){outcome}$", log.text, re.MULTILINE)

@@ -2,20 +2,14 @@
 from __future__ import annotations
 
 import ast
-import configparser
-import contextlib
 import re
 from pathlib import PurePosixPath
 
 from codedata.env.recipes.metadata import (
     Manifests,
-    empty_ini,
     lines_of,
-    read_toml,
-    section_of,
     strings_in,
     table_of,
-    value_of,
 )
 from codedata.env.recipes.package_index import (
     is_developers_group,
@@ -49,8 +43,8 @@ def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
             found["developers"] += requirements
         elif label in extras and not is_other_group(label):
             found["features"] += requirements
-    found["tests"] += [*wanted.requirements, *strings_in(files.setup_py.get("tests_require")),
-                       *lines_of(value_of(files.setup_cfg, "options", "tests_require"))]
+    found["tests"] += [*wanted.requirements, *strings_in(files.value("setup.py/tests_require")),
+                       *lines_of(files.value("setup.cfg/options/tests_require"))]
     for path in _requirement_files(files.source):
         listed = Collector(files.source)
         listed.add_file(str(path))
@@ -58,8 +52,7 @@ def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
         for_tests = folder in TEST_FOLDERS or is_test_group(path.stem) or is_test_group(folder)
         found["tests" if for_tests else "developers"] += [
             *listed.requirements, *(r for extra in listed.extras for r in extras.get(extra, []))]
-    pipfile = read_toml(files.source, "Pipfile")
-    found["developers"] += from_poetry(table_of(pipfile, "dev-packages"))
+    found["developers"] += from_poetry(files.table("Pipfile/dev-packages"))
     files.source.announce("pyproject.toml")   # endless extras are blamed on pyproject.toml
     return tuple({key: expanded(held, extras, name) for key, held in lists.items()}
                  for lists in (found, extras))
@@ -76,23 +69,22 @@ def _first_of_each(*tables: dict) -> Lists:
 
 def _extras(files: Manifests) -> Lists:
     """Return the requirements of every extra that any of the project's files declares."""
-    poetry = files.table("tool", "poetry")
     optional = {name: {**value, "optional": False} if isinstance(value, dict) else value
-                for name, value in table_of(poetry, "dependencies").items()}
+                for name, value in files.table("pyproject.toml/tool/poetry/dependencies").items()}
     by_name = {normalized(name_of(r)): r for r in from_poetry(optional)}
     return _first_of_each(
-        files.table("project", "optional-dependencies"),
+        files.table("pyproject.toml/project/optional-dependencies"),
         {extra: [by_name.get(normalized(name), name) for name in strings_in(names)]
-         for extra, names in table_of(poetry, "extras").items()},
-        files.table("tool", "flit", "metadata", "requires-extra"),
+         for extra, names in files.table("pyproject.toml/tool/poetry/extras").items()},
+        files.table("pyproject.toml/tool/flit/metadata/requires-extra"),
         {extra: lines_of(text)
-         for extra, text in section_of(files.setup_cfg, "options.extras_require").items()},
-        table_of(files.setup_py, "extras_require"), files.info.get("extras", {}))
+         for extra, text in files.table("setup.cfg/options.extras_require").items()},
+        files.table("setup.py/extras_require"), files.table("PKG-INFO/extras"))
 
 
 def _groups(files: Manifests) -> Lists:
     """Return dependency groups from PEP 735, including nested ones, and from poetry, pdm and uv."""
-    declared = files.table("dependency-groups")
+    declared = files.table("pyproject.toml/dependency-groups")
     by_name = {normalized(name): entries for name, entries in reversed(declared.items())
                if isinstance(entries, list)}
 
@@ -106,33 +98,28 @@ def _groups(files: Manifests) -> Lists:
                     if isinstance(entry, dict)]
         return [*strings_in(entries), *(r for group in included
                                         for r in in_group(normalized(group), seen))]
-    poetry = files.table("tool", "poetry")
     return _first_of_each(
         {name: in_group(normalized(name), set()) for name in declared},
         {name: from_poetry(table_of(group, "dependencies"))
-         for name, group in table_of(poetry, "group").items()},
-        {"dev": from_poetry(table_of(poetry, "dev-dependencies"))},
-        files.table("tool", "pdm", "dev-dependencies"),
-        {"dev": files.table("tool", "uv").get("dev-dependencies")})
+         for name, group in files.table("pyproject.toml/tool/poetry/group").items()},
+        {"dev": from_poetry(files.table("pyproject.toml/tool/poetry/dev-dependencies"))},
+        files.table("pyproject.toml/tool/pdm/dev-dependencies"),
+        {"dev": files.value("pyproject.toml/tool/uv/dev-dependencies")})
 
 
 def _of_tools(files: Manifests) -> Collector:
     """Return the extras, groups and requirements that hatch, tox and nox install for the tests."""
     wanted = Collector(files.source)
-    for name, env in files.table("tool", "hatch", "envs").items():
+    for name, env in files.table("pyproject.toml/tool/hatch/envs").items():
         if isinstance(env, dict) and (name == "default" or is_test_group(name)):
             wanted.add(env.get("dependencies"), env.get("features"), env.get("dependency-groups"))
             wanted.add(env.get("extra-dependencies"))
-    tox, legacy = files.table("tool", "tox"), empty_ini()
-    with contextlib.suppress(configparser.Error):   # what was read before the error is kept
-        legacy.read_string(str(tox.get("legacy_tox_ini", "")))
-    for table in (tox, read_toml(files.source, "tox.toml")):
-        env = table_of(table, "env_run_base")
+    for place in ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base"):
+        env = files.table(place)
         wanted.add(env.get("deps"), env.get("extras"), env.get("dependency_groups"))
-    for ini in (files.tox_ini, legacy):
-        for section in ini.sections():
-            if section == "testenv" or re.match(r"testenv:(?:py|test|unit)", section):
-                values = section_of(ini, section)
+    for name in ("tox.ini", "legacy_tox_ini"):
+        for section, values in files.table(name).items():
+            if re.match(r"testenv(?:\Z|:(?:py|test|unit))", section):
                 wanted.add((), _tox_lines(values.get("extras")),
                            _tox_lines(values.get("dependency_groups")))
                 for line in _tox_lines(values.get("deps")):
@@ -158,11 +145,15 @@ def _tox_lines(text: str | None) -> list[str]:
 
 def _nox_installs(text: str) -> list[list[str]]:
     """Return the constant arguments of each session.install(…) in the sessions that run tests."""
-    calls = [node for function in ast.walk(ast.parse(text))
-             if isinstance(function, ast.FunctionDef) and not is_other_group(function.name)
-             for node in ast.walk(function) if isinstance(node, ast.Call)]
-    return [[str(arg.value) for arg in call.args if isinstance(arg, ast.Constant)] for call in calls
-            if isinstance(call.func, ast.Attribute) and call.func.attr == "install"]
+    found = []
+    for function in ast.walk(ast.parse(text)):
+        if isinstance(function, ast.FunctionDef) and not is_other_group(function.name):
+            for node in ast.walk(function):
+                match node:
+                    case ast.Call(func=ast.Attribute(attr="install"), args=args):
+                        found.append([str(arg.value) for arg in args
+                                      if isinstance(arg, ast.Constant)])
+    return found
 
 
 def _add_words(wanted: Collector, words: list[str]) -> None:
@@ -195,13 +186,12 @@ def runtime_requirements(files: Manifests) -> tuple[str, ...]:
     """Return what the project itself needs, for a source that is only put on the path: as it
     declares, else as requirements.txt or Pipfile list it."""
     declared = tuple(filter(usable, [
-        *strings_in(files.table("project").get("dependencies")),
-        *from_poetry(files.table("tool", "poetry", "dependencies")),
-        *lines_of(value_of(files.setup_cfg, "options", "install_requires")),
-        *strings_in(files.setup_py.get("install_requires"))]))
+        *strings_in(files.value("pyproject.toml/project/dependencies")),
+        *from_poetry(files.table("pyproject.toml/tool/poetry/dependencies")),
+        *lines_of(files.value("setup.cfg/options/install_requires")),
+        *strings_in(files.value("setup.py/install_requires"))]))
     listed = Collector(files.source)
     for name in ("requirements.txt", "requirements.in"):
         if not (declared or listed.requirements):
             listed.add_file(name)
-    pipfile = table_of(read_toml(files.source, "Pipfile"), "packages")
-    return declared or merged(listed.requirements, from_poetry(pipfile))
+    return declared or merged(listed.requirements, from_poetry(files.table("Pipfile/packages")))

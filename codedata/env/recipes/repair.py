@@ -30,10 +30,12 @@ class Log:
         """Return whether any of the patterns matches."""
         return any(re.search(sign, self.text, re.MULTILINE) for sign in signs)
 
-    def names(self, patterns: Iterable[str]) -> list[str]:
-        """Return the first group of every match of any pattern, each once, in order."""
-        return list(dict.fromkeys(match[1] for pattern in patterns
-                                  for match in re.finditer(pattern, self.text, re.MULTILINE)))
+    def matches(self, kind: str) -> list[str]:
+        """Return what the patterns of a kind in repairs.toml match, each once, in order: their
+        group, such as the name of what is missing, or the whole match where they have none."""
+        return list(dict.fromkeys(
+            match[match.re.groups] for pattern in table("repairs")["patterns"][kind]
+            for match in re.finditer(pattern, self.text, re.MULTILINE)))
 
 
 class WithSystem(Protocol):
@@ -69,11 +71,10 @@ def with_system(recipe: Recipe, packages: Iterable[str]) -> Recipe:
 def missing_packages(recipe: Recipe, log: Log) -> Recipe:
     """Return the recipe with the Debian packages added that the log shows as missing, in any
     language."""
-    rules = table("repairs")
-    packages = [*COMPILER] if log.shows(rules["compiler"]) else []
-    for missing in rules["missing"]:
-        for name in log.names(missing["names"]):
-            packages += debian(missing["table"], name)
+    packages = [*COMPILER] if log.matches("compiler") else []
+    for kind in ("headers", "libraries", "shared", "binaries"):
+        for name in log.matches(kind):
+            packages += debian(kind, name)
     for rule in fitting("system", log):
         packages += rule["system"].split()
     return with_system(recipe, packages)
@@ -83,6 +84,6 @@ def newer_rust(recipe: Recipe, log: Log) -> Recipe:
     """Return the recipe with the newer Rust that Debian packages for its browsers, if the usual one
     is too old. Both cannot be installed together."""
     others = set(recipe.system) - {*OLD_RUST}
-    if len(others) == len(recipe.system) or not log.shows(table("repairs")["old_rust"]):
+    if len(others) == len(recipe.system) or not log.matches("old_rust"):
         return recipe
     return with_system(replace(recipe, system=()), (*others, *NEW_RUST))

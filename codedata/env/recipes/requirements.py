@@ -121,20 +121,20 @@ def _bounds(version: str) -> str:
     for part in (p.strip().replace(" ", "") for p in version.split(",")):
         if part in ("", "*"):
             continue
-        if part[0] == "^":
-            out += [f">={part[1:]}", f"<{_next(part[1:], caret=True)}"]
-        elif part[0] == "~" and part[1:2] != "=":
-            out += [f">={part[1:]}", f"<{_next(part[1:], caret=False)}"]
+        if re.match(r"\^|~(?!=)", part):
+            out += [f">={part[1:]}", f"<{_next(part)}"]
         else:
             out.append(part if part[0] in "<>=!~" else f"=={part}")
     return ",".join(out)
 
 
-def _next(version: str, caret: bool) -> str:
-    """Return the first version above those that poetry's ^ (caret) or ~ allow."""
+def _next(version: str) -> str:
+    """Return the first version above those that poetry's ^1.2 or ~1.2 allow."""
     numbers = [int(n) for n in re.findall(r"\d{1,9}", version)[:3]] or [0]
     last = len(numbers) - 1
-    at = next((i for i, n in enumerate(numbers) if n), last) if caret else min(1, last)
+    at = min(1, last)
+    if version[0] == "^":
+        at = next((i for i, n in enumerate(numbers) if n), last)
     return ".".join(map(str, [*numbers[:at], numbers[at] + 1]))
 
 

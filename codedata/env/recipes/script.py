@@ -13,6 +13,15 @@ RESULTS = "/tmp/results"          # where test scripts write reports, outside th
 TESTER = "tester"                 # the user for suites that must not run as root
 VENV_THERE = ("python3 -c 'import ensurepip' 2>/dev/null || "
               "{ apt-get update -qq; apt-get install -qq -y python3-venv >/dev/null; }")
+# Lines that configure git, because some test suites make commits
+GIT_USER = ("git config --global user.name >/dev/null || git config --global user.name tests",
+            "git config --global user.email >/dev/null || "
+            "git config --global user.email tests@example.org",
+            "git config --global --replace-all safe.directory '*'")
+EMPTY_RESULTS = (f"rm -rf {RESULTS}", f"mkdir -p {RESULTS}")
+# Removes the IPv6 address of localhost if no interface has IPv6, as in some containers
+ONLY_IPV4 = ("[ -s /proc/net/if_inet6 ] || "
+             "{ hosts=$(grep -v '^::1' /etc/hosts); echo \"$hosts\" >/etc/hosts; }")
 ASIDE = "# one that cannot be had must not cost the rest"
 
 
@@ -46,26 +55,6 @@ def apt(needed: Iterable[str], wished: Iterable[str] = ()) -> list[str]:
         lines += [f"for one in {words(wished)}; do   {ASIDE}",
                   f"    {install} \"$one\" >/dev/null || echo \"left out: $one\"", "done"]
     return lines
-
-
-def git_user() -> list[str]:
-    """Return lines that configure git, because some test suites make commits."""
-    return ["git config --global user.name >/dev/null || git config --global user.name tests",
-            "git config --global user.email >/dev/null || "
-            "git config --global user.email tests@example.org",
-            "git config --global --replace-all safe.directory '*'"]
-
-
-def empty_results() -> list[str]:
-    """Return lines that make RESULTS an empty folder."""
-    return [f"rm -rf {RESULTS}", f"mkdir -p {RESULTS}"]
-
-
-def only_ipv4() -> str:
-    """Return a line that removes the IPv6 address of localhost from /etc/hosts if no interface has
-    IPv6, as in some containers."""
-    return ("[ -s /proc/net/if_inet6 ] || "
-            "{ hosts=$(grep -v '^::1' /etc/hosts); echo \"$hosts\" >/etc/hosts; }")
 
 
 def install_services(services: Iterable[str]) -> list[str]:
