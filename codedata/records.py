@@ -613,7 +613,8 @@ _MAX = sys.float_info.max
 _CHECKS = {
     "str": _text, "int": _is_int, "bool": _is_bool,
     "float": _is_from(0, 100, "a number from 0 to 100"),
-    "Seconds": _is_from(0, _MAX, "a number of seconds"), "Number": _is_from(-_MAX, _MAX, "a number"),
+    "Seconds": _is_from(0, _MAX, "a number of seconds"),
+    "Number": _is_from(-_MAX, _MAX, "a number"),
     **dict.fromkeys(("Object", "Finding", "PanelStatistics"), _is_object),
     "list[Message]": _entries("role", "content"), "JudgeVerdict": _judge_verdict,
     "list[Reason]": _entries("judge", "order", "reason"),

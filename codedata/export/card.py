@@ -121,7 +121,7 @@ def card(of: Contents, about: Background) -> str:
                             for label in sorted(of.labels, reverse=True)) or "none",
         "rows": _rows(of), "languages": _cells(languages),
         "licences": _cells(licences), "columns": _columns(form),
-        "by_licence": ", ".join(f"{name} ({n})" for name, n in licences) or "none",
+        "by_licence": ", ".join(f"{name} ({n:,})" for name, n in licences) or "none",
         "sources": _listed(origins.sources(turns)),
         **{side: _listed(origins.models(turns, side)) for side in SIDES},
         "n_turns": plural(duel.turns, "turn") if duel else "",
@@ -210,7 +210,8 @@ def _lengths(of: Contents) -> dict:
     lengths = sorted(of.lengths) or [0]
     means = {column: f"{statistics.fmean(answers):,.0f}" if answers else "no"
              for column, answers in of.answer_lengths.items()}
-    return {"longest": lengths[-1], "median": statistics.median_low(lengths), "chars": CHARS_A_TOKEN,
+    return {"longest": lengths[-1], "median": statistics.median_low(lengths),
+            "chars": CHARS_A_TOKEN,
             "long": lengths[min(len(lengths) - 1, len(lengths) * 95 // 100)],
             "tokens": -(-lengths[-1] // CHARS_A_TOKEN // TOKENS) * TOKENS or TOKENS, **means}
 
@@ -248,7 +249,8 @@ def _buckets(of: Contents, about: Background) -> str:
         turns = [turn for turn in about.turns.turns if turn.bucket == bucket]
         won = Counter(turn.winner for turn in turns)
         n_rows = sum(k for name, k in of.rows_of.items() if of.turns[name].bucket == bucket)
-        rows.append([f"{bucket}/", n, n - len(turns), won["challenger"], won["king"], won[""], n_rows])
+        rows.append([f"{bucket}/", n, n - len(turns), won["challenger"], won["king"], won[""],
+                     n_rows])
     return _cells(rows)
 
 
