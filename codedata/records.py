@@ -10,9 +10,10 @@ they keep the keys that a person or another version has added. parse() checks th
 from __future__ import annotations
 
 import json
-import math
 import re
-from dataclasses import MISSING, dataclass, fields
+import sys
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TypedDict
@@ -20,11 +21,12 @@ from typing import TypedDict
 import orjson
 
 from codedata.bounded import read_bounded
-from codedata.errors import BrokenRecord, Trouble
+from codedata.errors import BrokenRecord
 from codedata.texts import printable
 
 Object = dict    # keys that this schema does not fix
 Seconds = float
+Number = float    # of any size; a field that is a plain `float` goes from 0 to 100
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # a judge's grades
 UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
 HOW = ("informed", "hinted", "chosen", "placebo")   # ways to make a challenger: [challenger] how
@@ -50,16 +52,20 @@ class Reason(TypedDict):
 
 
 class Finding(TypedDict, total=False):
-    """Hold an injection {side, kind, text}, or a leak {judge, kind, text, why}.
-
-    In a LeakVerdict it is {quote, kind, why}.
-    """
+    """Hold an injection {side, kind, text}, or a leak {judge, kind, text, why}."""
 
     side: str
     judge: str
     kind: str
     text: str
+    why: str
+
+
+class Quote(TypedDict):
+    """Hold a leak as its judge names it: a finding of a LeakVerdict."""
+
     quote: str
+    kind: str
     why: str
 
 
@@ -148,7 +154,7 @@ class Score:
     mode: str                # "king" or "reference": whom the challenger was put against
     parse_ok: bool           # some judge's verdict could be read, so there is a score
     score: float | None      # 0..100; null: none could
-    metrics: dict[str, float]   # 0..100 each; empty where `score` is null
+    metrics: dict[str, float | None]   # 0..100 each; empty where `score` is null
     reason: str              # the judges' reasons, a line each
     judges: list[JudgeVerdict]   # an entry for each judge and order
     leaks: list[LeakVerdict] | None = None   # from each leak judge, on kings too; null: none asked
@@ -217,7 +223,7 @@ class Sample:
     king: str | None
     challenger: str | None
     score: float             # 0..100, the challenger's
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     reasons: list[Reason]    # {judge, order, reason}, one for each verdict that gives one
     injections: list[Finding]   # passages that address a judge; they keep a turn out of final/
     leaks: list[Finding] | None = None   # what the challenger cannot know; null: no PR record
@@ -277,9 +283,9 @@ class JudgeResult:
     """Hold the scores of one judge over all turns: an entry of Duel.judges."""
 
     score: float | None        # 0..100
-    parse_rate: float | None   # share of the turns, 0..1, on which it has a verdict
-    metrics: dict[str, float]
-    model: str
+    parse_rate: Number | None   # share of the turns, 0..1, on which it has a verdict
+    metrics: dict[str, float | None] = ABSENT
+    model: str = ABSENT
 
 
 @dataclass(frozen=True)
@@ -290,6 +296,7 @@ class Duel:
     them; a report needs all of them.
     """
 
+    title = "the outcome of a duel"
     raw: Object                   # the file's content, with keys that are no fields
     mode: str                     # "king" or "reference": whom the challenger was put against
     order: str                    # "both" or "king_first"
@@ -297,18 +304,17 @@ class Duel:
     reasons: list[str]            # why it was not accepted
     judges: dict[str, JudgeResult]
     challenger_score: float | None
-    rival_score: float | None     # in the file: `king_score` or `reference_score`
-    margin: float | None          # in points, like the scores; null: too little could be read
-    lcb: float | None             # lower confidence bound of the mean lead, -0.5..0.5
+    margin: Number | None         # in points, like the scores; null: too little could be read
+    lcb: Number | None            # lower confidence bound of the mean lead, -0.5..0.5
     turns: int
-    win_margin: float             # the least margin to be accepted
-    gate_alpha: float             # the quantile that is the bound
+    win_margin: Number            # the least margin to be accepted
+    gate_alpha: Number            # the quantile that is the bound
     resamples: int
-    lcb_turn: float | None = ABSENT
-    lcb_cluster: float | None = ABSENT
-    interval: list[float] | None = ABSENT    # 95 % interval of the margin, in points
+    lcb_turn: Number | None = ABSENT
+    lcb_cluster: Number | None = ABSENT
+    interval: list[Number] | None = ABSENT   # 95 % interval of the margin, in points
     classic: Object | None = ABSENT          # the numbers that the order king_first would give
-    metrics: dict[str, float] = ABSENT
+    metrics: dict[str, float | None] = ABSENT
     panel: PanelStatistics = ABSENT
     bootstrap: str = ABSENT
     verdicts: str = ABSENT                   # digest of the verdicts that it was decided on
@@ -320,58 +326,51 @@ class Duel:
     seed: int = ABSENT
     min_turns: int = ABSENT
     bootstrap_resamples: int = ABSENT
-    parsed_frac: float = ABSENT              # turns_parsed / turns
-    min_valid_turn_frac: float = ABSENT
+    parsed_frac: Number = ABSENT             # turns_parsed / turns
+    min_valid_turn_frac: Number = ABSENT
     min_instances: int = 0
 
     @property
     def models(self) -> set[str]:
         """Return the models of its judges."""
-        return {judge.model for judge in self.judges.values()}
+        return {judge.model or name for name, judge in self.judges.items()}
+
+    @property
+    def rival_score(self) -> float | None:
+        """Return the score of whom the challenger was put against: king or reference."""
+        return self.raw.get(f"{self.mode}_score")
 
     @classmethod
     def read(cls, path: Path, mode: str, todo: str, complete: bool = True) -> Duel:
-        """Return the outcome in a file. Raise FileNotFoundError, or Trouble where it is broken.
+        """Return the outcome in a file. Raise FileNotFoundError, or BrokenRecord for a fault.
 
-        With `complete` every field has to be there, and of its kind.
+        With `complete` every field has to be there.
         """
+        faults = []
         try:
-            duel = cls.of(orjson.loads(read_bounded(path)))
+            duel = cls.of(orjson.loads(read_bounded(path)), str(path), todo, complete)
+        except ValueError as e:
+            faults.append(str(e))
+        else:
             if duel.mode != mode:
-                raise ValueError(f"`mode` is {duel.mode!r}, not {mode!r}")
-            if complete:
-                _check_kinds(cls, duel.raw, mode)
-                for judge in duel.raw["judges"].values():
-                    _check_kinds(JudgeResult, judge)
-                if duel.order not in ("both", "king_first") or not duel.judges:
-                    raise ValueError("it has no judges, or their order is none")
-            return duel
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
-            fault = f"`{e.args[0]}` is missing" if isinstance(e, KeyError) else e
-            raise Trouble(f"is not the outcome of a duel: {fault}", str(path), todo) from e
+                faults.append(f"`mode` is {duel.mode!r}, not {mode!r}")
+            if complete and (duel.order not in ("both", "king_first") or not duel.judges):
+                faults.append("it has no judges, or their order is none")
+        _refuse(cls, faults, str(path), todo)
+        return duel
 
     @classmethod
-    def of(cls, raw: Object) -> Duel:
-        """Return the record of a file's content. An error names what is missing or no number."""
-        if not isinstance(raw, dict):
-            raise ValueError(f"it is {_kind(raw)}, not an object")
-        values = {**raw, "raw": raw, "rival_score": raw[f"{raw['mode']}_score"], "judges": {
-            name: JudgeResult(judge["score"], judge["parse_rate"], judge.get("metrics", {}),
-                              judge.get("model", name)) for name, judge in raw["judges"].items()}}
-        for key in ("margin", "lcb", "challenger_score", "rival_score"):
-            if values["margin"] is not None and not isinstance(values[key], (int, float)):
-                raise ValueError(f"`{key}` is {values[key]!r}, not a number")
-        return cls(**{field.name: values[field.name] for field in fields(cls)
-                      if field.name in values or field.default is MISSING})
-
-
-def _check_kinds(cls, raw: Object, mode: str = "") -> None:
-    """Raise an error that names a field of `cls` that is missing, or of another kind."""
-    for field in fields(cls):
-        key = field.name.replace("rival", mode)
-        kinds = tuple(_KINDS[kind.partition("[")[0]] for kind in field.type.split(" | "))
-        if key not in ("raw", "min_instances") and not isinstance(raw[key], kinds):
-            raise ValueError(f"`{key}` is {raw[key]!r}")
+    def of(cls, raw: Object, where: str = DUEL, todo: str = "", complete: bool = False) -> Duel:
+        """Return the record of a file's content. BrokenRecord names every fault."""
+        data = {**raw, "raw": raw} if isinstance(raw, dict) else raw
+        duel = parse(cls, data, where, todo, complete)
+        if duel.margin is not None:
+            scores = {key: (" is missing", _check("Number"))
+                      for key in ("lcb", "challenger_score", f"{duel.mode}_score")}
+            _refuse(cls, _named_faults(scores, raw), where, todo)
+        return replace(duel, judges={
+            name: parse(JudgeResult, judge, f"{where}[{printable(name, 200)}]", todo, complete)
+            for name, judge in duel.judges.items()})
 
 
 @dataclass(frozen=True)
@@ -429,7 +428,7 @@ class LeakVerdict:
     of: str                  # digest of history, turn and pull request
     attempt: int             # 2: the first reply could not be read
     leak: bool
-    findings: list[Finding]  # {quote, kind, why}; empty where nothing leaks
+    findings: list[Quote]    # empty where nothing leaks
     hedged_claims: int       # claims of the thought that are said as a guess
     raw: str                 # the reply as it came
     usage: Object            # tokens_in, tokens_out, cost_usd
@@ -472,167 +471,154 @@ def safe_name(name: str) -> bool:
     return len(name) <= 200 and bool(SAFE_NAME.match(name))
 
 
-def parse(cls, data, where: str, todo: str = ""):
-    """Return `data` as a record of `cls`. BrokenRecord names every fault of it in one sentence."""
-    article = "an" if cls.__name__[0] in "AEIOU" else "a"
-    if not isinstance(data, dict):
-        raise BrokenRecord(f"is not {article} {cls.__name__}: it is {_kind(data)}, not an object.",
-                           where, todo)
-    faults = []
-    values = {}
-    for field in fields(cls):
-        if field.name not in data:
-            if field.default is MISSING:
-                faults.append(f"`{field.name}` is missing")
-            continue
-        values[field.name] = value = data[field.name]
-        if fault := _CHECKS[field.type](value):
-            faults.append(f"`{field.name}` {fault}")
+def parse(cls, data, where: str, todo: str = "", complete: bool = False):
+    """Return `data` as a record of `cls`. BrokenRecord names every fault of it in one sentence.
+
+    With `complete` the fields whose default is ABSENT have to be there too.
+    """
+    keys = _keys(cls, complete)
+    faults = [f"it is {_kind(data)}, not an object"]
+    if type(data) is dict:
+        faults = _named_faults(keys, data)
+    _refuse(cls, faults, where, todo)
+    return cls(**{name: data[name] for name in keys if name in data})
+
+
+def _refuse(cls, faults: list[str], where: str, todo: str) -> None:
+    """Raise BrokenRecord if there are faults."""
     if faults:
-        raise BrokenRecord(f"is not {article} {cls.__name__}: {', '.join(faults)}.", where,
-                           todo)
-    return cls(**values)
+        article = "an" if cls.__name__[0] in "AEIOU" else "a"
+        title = getattr(cls, "title", f"{article} {cls.__name__}")
+        raise BrokenRecord(f"is not {title}: {', '.join(faults)}.", where, todo)
+
+
+# the checks; one returns what is wrong with a value, or None. A fault goes on from the name of the
+# value: " is null, not a text", "[0].role is null, not a text"
+
+@lru_cache
+def _keys(cls, complete: bool = False) -> dict:
+    """Return {key: (the fault where it is missing, the check of its value)} of a record."""
+    needed = (MISSING, ABSENT) if complete else (MISSING,)
+    return {field.name: (" is missing" if field.default in needed else "", _check(field.type))
+            for field in fields(cls)}
+
+
+def _faults(keys: dict, data: dict) -> Iterator[tuple[str, str]]:
+    """Yield (key, fault) for each key that is missing or wrong."""
+    for name, (missing, check) in keys.items():
+        if fault := check(data[name]) if name in data else missing:
+            yield name, fault
+
+
+def _named_faults(keys: dict, data: dict) -> list[str]:
+    return [f"`{name}`{fault}" for name, fault in _faults(keys, data)]
+
+
+@lru_cache
+def _check(kind: str):
+    """Return the check of a type, by its name."""
+    if kind in _CHECKS:
+        return _CHECKS[kind]
+    if kind.endswith(" | None"):
+        check = _check(kind.removesuffix(" | None"))
+        return lambda value: None if value is None else check(value)
+    outer, _, inner = kind.removesuffix("]").partition("[")
+    if not inner:
+        return _has(_keys(globals()[kind]))
+    return _each({"list": list, "dict": dict}[outer], _check(inner.removeprefix("str, ")))
+
+
+def _is_a(kind: type):
+    return lambda value: None if type(value) is kind else f" is {_kind(value)}, not {_NAMES[kind]}"
+
+
+def _is_from(low: float, high: float, name: str):
+    return lambda value: (None if type(value) in (int, float) and low <= value <= high
+                          else f" is not {name}")
+
+
+def _each(kind: type, check):
+    """Return the check of a list or an object all of whose entries pass `check`."""
+    def fault_of(value):
+        if type(value) is not kind:
+            return _is_a(kind)(value)
+        for key, entry in value.items() if kind is dict else enumerate(value):
+            if fault := check(entry):
+                return f"[{printable(str(key), 200)}]{fault}"
+        return None
+    return fault_of
+
+
+def _has(keys: dict):
+    """Return the check of an object that has these keys, and maybe others."""
+    def fault_of(value):
+        if fault := _is_object(value):
+            return fault
+        return next((f".{name}{fault}" for name, fault in _faults(keys, value)), None)
+    return fault_of
+
+
+def _texts(*names: str, missing: str = " is missing") -> dict:
+    return dict.fromkeys(names, (missing, _text))
+
+
+def _entries(*names: str):
+    """Return the check of a list of objects that have these texts."""
+    has_texts = _has(_texts(*names))
+
+    def entry_fault(entry):   # it may have other keys
+        return has_texts(entry) or _text(json.dumps(entry, ensure_ascii=False))
+
+    def fault_of(value):
+        try:   # all texts are checked at once, which is fast; only a fault is looked for one by one
+            if type(value) is list and {*map(len, value)} <= {len(names)} and not text_problem(
+                    "".join([entry[name] for entry in value for name in names])):
+                return None
+        except (TypeError, KeyError):
+            pass
+        return _each(list, entry_fault)(value)
+    return fault_of
+
+
+_NAMES = {dict: "an object", list: "a list", str: "a text", bool: "true or false",
+          int: "a whole number", type(None): "null"}
 
 
 def _kind(value) -> str:
-    return {dict: "an object", list: "a list", str: "a text", bool: "a truth value",
-            type(None): "null"}.get(type(value), "a number")
+    return "a number" if type(value) is int else _NAMES.get(type(value), "a number")
 
 
 def _text(value):
-    return text_problem(value) if isinstance(value, str) else f"is {_kind(value)}, not a text"
+    fault = text_problem(value) if type(value) is str else _is_text(value)
+    return fault and f" {fault.lstrip()}"
 
 
-def _int(value):
-    return None if type(value) is int else f"is {_kind(value)}, not a whole number"
+def _order(value):
+    return None if value in ORDERS else f" is {value!r}, not one of {', '.join(ORDERS)}"
 
 
-def _optional_text(value):
-    return None if value is None else _text(value)
-
-
-def _texts(value):
-    if not isinstance(value, list):
-        return f"is {_kind(value)}, not a list of texts"
-    return next((f"[{i}] {fault}" for i, text in enumerate(value) if (fault := _text(text))), None)
-
-
-def _messages(value):
-    if not isinstance(value, list):
-        return f"is {_kind(value)}, not a list of messages"
-    try:   # all texts are checked at once, which is fast; only a fault is looked for one by one
-        if all(len(m) == 2 for m in value) and not text_problem(
-                "".join([m["role"] + m["content"] for m in value])):
-            return None
-    except (TypeError, KeyError):
-        pass
-    for i, message in enumerate(value):
-        if not isinstance(message, dict):
-            return f"[{i}] is {_kind(message)}, not a message"
-        for key in ("role", "content"):
-            if fault := _text(message.get(key)):
-                return f"[{i}].{key} {fault}"
-        if len(message) > 2 and (fault := text_problem(json.dumps(message, ensure_ascii=False))):
-            return f"[{i}] {fault}"
-    return None
-
-
-def _bool(value):
-    return None if type(value) is bool else f"is {_kind(value)}, not true or false"
-
-
-def _is_number(value) -> bool:
-    return type(value) is int or (type(value) is float and math.isfinite(value))
-
-
-def _percent(value):
-    if value is None or (_is_number(value) and 0 <= value <= 100):
-        return None
-    return "is not a number from 0 to 100"
-
-
-def _score(value):
-    return "is null, not a number from 0 to 100" if value is None else _percent(value)
-
-
-def _reasons(value):
-    if not _objects(value):
-        texts = [text for entry in value for text in entry.values()]
-        if len(texts) == 3 * len(value) and all(isinstance(text, str) for text in texts):
-            return None
-    return "is not a list of {judge, order, reason}"
-
-
-def _objects(value):
-    if isinstance(value, list) and all(isinstance(entry, dict) for entry in value):
-        return None
-    return "is not a list of objects"
-
-
-def _object(value):
-    return None if isinstance(value, dict) else f"is {_kind(value)}, not an object"
-
-
-def _seconds(value):
-    return None if _is_number(value) and value >= 0 else "is not a number of seconds"
-
-
-def _optional_objects(value):
-    return None if value is None else _objects(value)
-
-
-def _verdicts(value):
-    if value is None:
-        return None
-    if fault := _objects(value):
+def _judge_verdict(value):
+    if fault := _VERDICT(value):
         return fault
-    for i, entry in enumerate(value):
-        try:
-            findings = parse(LeakVerdict, entry, f"[{i}]").findings
-        except BrokenRecord as e:
-            return f"[{i}] {e.what}"
-        if not all(isinstance(one.get(key), str) for one in findings
-                   for key in ("quote", "kind", "why")):
-            return f"[{i}].findings is not a list of {{quote, kind, why}}"
+    scores = value.get("scores")
+    if value["parse_ok"] and not (
+            type(scores) is dict and scores.keys() == set(METRICS)
+            and all(type(score) is not bool and score in (0, 0.5, 1) for score in scores.values())):
+        return f".scores does not hold 0, 0.5 or 1 for each of {', '.join(METRICS)}"
     return None
 
 
-def _percents(value):
-    if not isinstance(value, dict):
-        return f"is {_kind(value)}, not an object"
-    return next((f".{printable(key, 200)} {fault}" for key, number in value.items()
-                 if (fault := _percent(number))), None)
-
-
-def _judgements(value):
-    if not isinstance(value, list):
-        return f"is {_kind(value)}, not a list of judgements"
-    for i, entry in enumerate(value):
-        if not isinstance(entry, dict):
-            return f"[{i}] is {_kind(entry)}, not a judgement"
-        for key in ("judge", "order", "reason", "error", "marker", "settings"):
-            if fault := _text(entry.get(key, "" if key not in ("judge", "order") else None)):
-                return f"[{i}].{key} {fault}"
-        if entry["order"] not in ORDERS:
-            return f"[{i}].order is {entry['order']!r}, not one of {', '.join(ORDERS)}"
-        if type(entry.get("parse_ok")) is not bool:
-            return f"[{i}].parse_ok is {_kind(entry.get('parse_ok'))}, not true or false"
-        if type(entry.get("attempt", 1)) is not int:
-            return f"[{i}].attempt is {_kind(entry['attempt'])}, not a whole number"
-        scores = entry.get("scores")
-        if entry["parse_ok"] and not (
-                isinstance(scores, dict) and scores.keys() == set(METRICS)
-                and all(_is_number(score) and score in (0, 0.5, 1) for score in scores.values())):
-            return f"[{i}].scores does not hold 0, 0.5 or 1 for each of {', '.join(METRICS)}"
-    return None
-
-
+_is_object, _is_text, _is_int, _is_bool = map(_is_a, (dict, str, int, bool))
+_MAX = sys.float_info.max
 _CHECKS = {
-    "str": _text, "int": _int, "bool": _bool, "float": _score, "float | None": _percent,
-    "str | None": _optional_text, "list[str]": _texts, "list[Message]": _messages,
-    "list[Reason]": _reasons, "list[Finding]": _objects, "list[Object]": _objects,
-    "Object": _object, "Seconds": _seconds, "list[Finding] | None": _optional_objects,
-    "list[LeakVerdict] | None": _verdicts, "list[LeakVerdict]": _verdicts,
-    "dict[str, float]": _percents, "list[JudgeVerdict]": _judgements}
-_KINDS = {"str": str, "bool": bool, "int": int, "float": (int, float), "None": type(None),
-          "list": list, "dict": dict, "Object": dict, "PanelStatistics": dict}
+    "str": _text, "int": _is_int, "bool": _is_bool,
+    "float": _is_from(0, 100, "a number from 0 to 100"),
+    "Seconds": _is_from(0, _MAX, "a number of seconds"),
+    "Number": _is_from(-_MAX, _MAX, "a number"),
+    **dict.fromkeys(("Object", "Finding", "PanelStatistics"), _is_object),
+    "list[Message]": _entries("role", "content"), "JudgeVerdict": _judge_verdict,
+    "list[Reason]": _entries("judge", "order", "reason"),
+    "list[Quote]": _entries("quote", "kind", "why")}
+_VERDICT = _has({
+    **_texts("judge"), "order": (" is missing", _order), "parse_ok": (" is missing", _is_bool),
+    **_texts("reason", "error", "marker", "settings", missing=""), "attempt": ("", _is_int)})

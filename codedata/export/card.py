@@ -10,14 +10,12 @@ import json
 import re
 import statistics
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from string import Template
 
 import codedata
-from codedata.export.collect import FINDING, LEAK, SIDES, ExportTurn, ExportTurns
+from codedata.export.collect import FINDING, LEAK, REASON, SIDES, ExportTurn, ExportTurns
 from codedata.export.formats import (
     BOOLEAN,
     FINDINGS,
@@ -42,25 +40,9 @@ MARKUP = re.compile(r"[\\`*\[\]]")
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
 CHARS_A_TOKEN = 3         # for code and logs; few tokenizers need more tokens
 TOKENS = 1024             # token counts are rounded up to a multiple of this
-MEANINGS = {
-    "messages": "the history, and the answer where it is to be learnt",
-    "prompt": "the history, as the agent saw it",
-    "completion": "the answer, one message of the assistant", "chosen": "the answer that won",
-    "rejected": "the answer that lost", "label": "true: it won", "side": "`challenger` or `king`",
-    "instance_id": "the pull request that the trajectory worked on", "repo": "of the pull request",
-    "language": "of the repository",
-    "licence": "of the repository, SPDX where its source has it, or `unknown`",
-    "source": "the turn's name in `manifest.json`", "bucket": "`final`, `refined` or `defeat`",
-    "score": "the challenger's, from 0 to 100", "metrics": "the score by metric",
-    "king": "the king's answer", "challenger": "the challenger's answer",
-    "assistant": "the data set's own next turn", "reasons": "the reasons that judges gave",
-    "injections": "passages of the answers that address a judge",
-    "leaks": "what the challenger's answer shows that the history does not; null: there is no pull "
-             "request to compare with"}
-SCALARS = {TEXT: ("string", "text"), NUMBER: ("float64", "number"),
-           BOOLEAN: ("bool", "true or false")}   # SQL type → (data type, words)
-LISTS = {MESSAGES: ("role", "content"), REASONS: ("judge", "order", "reason"), FINDINGS: FINDING,
-         LEAKS: LEAK}
+DTYPES = {TEXT: "string", NUMBER: "float64", BOOLEAN: "bool"}   # SQL type → data type
+LISTS = {MESSAGES: ("role", "content"), REASONS: REASON, FINDINGS: FINDING, LEAKS: LEAK}
+
 
 
 @dataclass
@@ -92,20 +74,20 @@ class Background:
                                                 for side in SIDES))
 
 
-@dataclass
 class Contents:
     """Count the contents of one format."""
 
-    form: Format
-    rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))      # by split
-    n_bytes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))   # by split
-    n_file_bytes: int = 0
-    turns: dict[str, ExportTurn] = field(default_factory=dict)   # name → turn with a row
-    split_of: dict[str, str] = field(default_factory=dict)       # turn → split
-    rows_of: Counter = field(default_factory=Counter)            # turn → rows
-    lengths: list[int] = field(default_factory=list)             # of rows, in characters
-    answer_lengths: dict[str, list[int]] = field(default_factory=dict)   # by column
-    labels: Counter = field(default_factory=Counter)
+    def __init__(self, form: Format):
+        self.form = form
+        self.rows = dict.fromkeys(SPLITS, 0)      # by split
+        self.n_bytes = dict.fromkeys(SPLITS, 0)   # by split
+        self.n_file_bytes = 0
+        self.turns: dict[str, ExportTurn] = {}    # name → turn with a row
+        self.split_of: dict[str, str] = {}        # turn → split
+        self.rows_of = Counter()                  # turn → rows
+        self.lengths: list[int] = []              # of rows, in characters
+        self.answer_lengths = {"chosen": [], "rejected": []}   # in characters
+        self.labels = Counter()
 
     def count(self, turn: ExportTurn, split: str, row: dict) -> None:
         """Add a row of a turn."""
@@ -116,177 +98,127 @@ class Contents:
         conversations = self.form.conversations(row) or [row["messages"]]
         self.lengths.append(max(sum(len(m["content"]) for m in messages)
                                 for messages in conversations))
-        for column in ("chosen", "rejected"):
-            if column in row:
-                length = len(row[column][0]["content"])
-                self.answer_lengths.setdefault(column, []).append(length)
+        for column in self.answer_lengths.keys() & row.keys():
+            self.answer_lengths[column].append(len(row[column][0]["content"]))
         if "label" in row:
-            self.labels[str(row["label"]).lower()] += 1
+            self.labels[json.dumps(row["label"])] += 1
 
 
 def card(of: Contents, about: Background) -> str:
-    """Return the text of README.md for one format."""
-    settings, duel, origins = about.settings, about.duel, about.origins
-    title, text = _texts()[of.form.name]
-    lengths = _lengths(of)
-    length_text = _texts()["cut" if of.form.for_trainers else "lengths"][1]
+    """Return the text of README.md for one format.
+
+    The templates pick what they show, and how many digits of it, from these values.
+    """
+    form, settings, duel, origins = of.form, about.settings, about.duel, about.origins
     turns = list(of.turns.values())
-    labels = ", ".join(f"{label} {n:,}" for label, n in sorted(of.labels.items(), reverse=True))
-    about_format = Template(text).substitute(
-        path="PATH", tokens=lengths["tokens"].replace(",", "_"), labels=labels or "none",
-        margin=f"{settings.dpo_min_margin:g}", chosen_chars=_mean(of, "chosen"),
-        rejected_chars=_mean(of, "rejected"))
-    parts = {
-        "head": "\n".join(_yaml(_head(of, settings.licence, title))), "title": title,
-        "warnings": _warnings(of, about), "about": about_format, "rows": _rows(of),
-        "spread": _spread(turns), "length": Template(length_text).substitute(lengths),
-        "columns": _columns(of.form), "sources": _listed(origins.sources(turns)),
-        "order": _order(duel), "outcome": _outcome(duel), "cut": _cut(origins.cut(turns)),
-        "refined": _refined(origins.refined(turns)),
+    languages = _most_common(shown(turn.language) for turn in turns)
+    licences = _most_common(shown(turn.licence) for turn in turns)
+    values = {
+        "settings": settings, "buckets": about.buckets, "duel": duel, "noise": NOISE,
+        "title": _texts()[form.name][0], "version": codedata.__version__, **_lengths(of),
+        "licence": json.dumps(settings.licence),
+        "labels": ", ".join(f"{label} {of.labels[label]:,}"
+                            for label in sorted(of.labels, reverse=True)) or "none",
+        "rows": _rows(of), "languages": _cells(languages),
+        "licences": _cells(licences), "columns": _columns(form),
+        "by_licence": ", ".join(f"{name} ({n:,})" for name, n in licences) or "none",
+        "sources": _listed(origins.sources(turns)),
         **{side: _listed(origins.models(turns, side)) for side in SIDES},
-        "final_min": f"{about.buckets.final_min:g}", "defeat_min": f"{about.buckets.defeat_min:g}",
-        "judges": _judges(duel), "buckets": _buckets(of, about), "seed": str(settings.seed),
-        "share": f"{settings.validation:g}", "costs": _costs(about.costs),
-        "checks": _checks(of, about), "licences": _licences(turns, settings.licence),
-        "version": codedata.__version__}
-    return terminal_safe(Template(text_of("codedata.export", "card.md")).substitute(parts))
+        "n_turns": plural(duel.turns, "turn") if duel else "",
+        "reasons": "; ".join(map(shown, duel.reasons)) if duel else "",
+        "n_refined": plural(origins.refined(turns), "answer"),
+        "n_cut": plural(origins.cut(turns), "turn"),
+        "judges": _judges(duel), "in_buckets": _buckets(of, about), "costs": _costs(about.costs),
+        "checks": _checks(of, about), "configs": _configs(of),
+        "tags": f"\n- trl\n- {form.name.partition('_')[0]}" if form.for_trainers else "",
+        "licence_name": "license_name: by-row\n" if settings.licence == "other" else "",
+        "size": next((size for limit, size in SIZES.items() if sum(of.rows.values()) < limit),
+                     "1M<n<10M")}
+
+    def fill(name: str, form: str = "{}") -> str:
+        """Return a text of formats.md filled in, within `form`; "" for no name."""
+        return name and form.format(_texts()[name][1].format_map(values))
+
+    values |= {
+        "about": fill(form.name), "length": fill("lengths_cut" if form.for_trainers else "lengths"),
+        "warnings": "".join(fill(name, "> **{}**\n\n") for name in _warnings(of, about)),
+        "order": fill("order_king_first" if duel and duel.order != "both" else "order_both"),
+        "outcome": " ".join(map(fill, _outcome(duel))),
+        "refined": fill("refined" if origins.refined(turns) else "", " {}"),
+        "cut": fill("cut" if origins.cut(turns) else "", "{}\n"),
+        "set_licence": fill("" if settings.licence == "other" else "one_licence", "{} ")}
+    return terminal_safe(text_of("codedata.export", "card.md").format_map(values))
 
 
 # the YAML head
 
-def _head(of: Contents, licence: str, title: str) -> dict:
-    """Return the head for _yaml(). Texts are written as JSON, which is valid YAML."""
-    n = sum(of.rows.values())
-    name = of.form.name
-    trainer_tags = ["trl", name.partition("_")[0]] if of.form.for_trainers else []
-    head = {"pretty_name": json.dumps(title), "license": json.dumps(licence)}
-    if licence == "other":
-        head["license_name"] = "by-row"
-    head |= {"language": ["en"], "task_categories": ["text-generation"],
-             "tags": ["code", "agent", *trainer_tags],
-             "size_categories": [next((size for limit, size in SIZES.items() if n < limit),
-                                      "1M<n<10M")]}
+def _configs(of: Contents) -> str:
+    """Return the entries on files and columns as JSON, which is valid YAML."""
     filled = [split for split in SPLITS if of.rows[split]]
     if not filled:   # without rows there is no file for a loader to open
-        return head
+        return ""
     pattern = "data/{}-*.parquet" if of.form.for_trainers else "{}.jsonl"
-    return {
-        **head,
-        "configs": [{"config_name": name, "data_files": [
-            {"split": split, "path": pattern.format(split)} for split in filled]}],
-        "dataset_info": [{
-            "config_name": name,
-            "features": [_feature(*column) for column in of.form.columns.items()],
-            "splits": [{"name": split, "num_bytes": of.n_bytes[split],
-                        "num_examples": of.rows[split]} for split in filled],
-            "download_size": of.n_file_bytes, "dataset_size": sum(of.n_bytes.values())}]}
+    configs = {"config_name": of.form.name, "data_files": [
+        {"split": split, "path": pattern.format(split)} for split in filled]}
+    contents = {
+        "config_name": of.form.name,
+        "features": [_feature(*column) for column in of.form.columns.items()],
+        "splits": [{"name": split, "num_bytes": of.n_bytes[split], "num_examples": of.rows[split]}
+                   for split in filled],
+        "download_size": of.n_file_bytes, "dataset_size": sum(of.n_bytes.values())}
+    return f"configs: {json.dumps([configs])}\ndataset_info: {json.dumps([contents])}\n"
 
 
 def _feature(name: str, kind: str) -> dict:
     """Return the description of a column."""
-    if kind in SCALARS:
-        return {"name": name, "dtype": SCALARS[kind][0]}
+    if kind in DTYPES:
+        return {"name": name, "dtype": DTYPES[kind]}
     if kind == METRIC_SCORES:
         return {"name": name, "struct": [_feature(metric, NUMBER) for metric in METRICS]}
     return {"name": name, "list": [_feature(key, TEXT) for key in LISTS[kind]]}
 
 
-def _yaml(value: dict | list, indent: str = "") -> Iterator[str]:
-    """Yield the lines of a dict or list of plain values, dicts and lists."""
-    for key in value:
-        item = value[key] if isinstance(value, dict) else key
-        if isinstance(value, list):
-            first, *others = _yaml(item, indent + "  ") if isinstance(item, dict) else [item]
-            yield f"{indent}- {first.lstrip()}"
-            yield from others
-        elif isinstance(item, list):
-            yield f"{indent}{key}:"
-            yield from _yaml(item, indent)
-        else:
-            yield f"{indent}{key}: {item}"
-
-
 # the parts of the text
 
-def _warnings(of: Contents, about: Background) -> str:
+def _warnings(of: Contents, about: Background) -> list[str]:
+    """Return the names of the warnings that the card begins with."""
     duel = about.duel
-    lines = []
-    if about.is_noise(list(of.turns.values())):
-        lines.append(f"Noise, not for training: answers or verdicts were {NOISE}.")
+    warnings = {"noise": about.is_noise(list(of.turns.values())), "undecided": duel is None,
+                "rejected": duel and not duel.accepted, "empty": not sum(of.rows.values())}
+    return [name for name, holds in warnings.items() if holds]
+
+
+def _outcome(duel: Duel | None) -> list[str]:
+    """Return the names of the sentences on the duel."""
     if duel is None:
-        lines.append("Nobody decided the duel that these turns come from.")
-    elif not duel.accepted:
-        lines.append("The duel that these turns come from was not accepted: the challenger was not "
-                     f"shown to be better than the king ({_reasons(duel)}).")
-    if not sum(of.rows.values()):
-        lines.append("There is no row in this set: no turn came through.")
-    return "".join(f"> **{line}**\n\n" for line in lines)
+        return ["outcome_unknown"]
+    numbers = [] if duel.margin is None else ["numbers"]
+    return [*numbers, "outcome_accepted" if duel.accepted else "outcome_rejected"]
 
 
 def _rows(of: Contents) -> str:
     rows = []
     for split in SPLITS:
         turns = [of.turns[name] for name, where in of.split_of.items() if where == split]
-        numbers = (of.rows[split], len(turns), len({turn.repo for turn in turns}),
-                   len({turn.instance_id for turn in turns}))
-        rows.append([split, *_thousands(numbers)])
-    return table(["split", "rows", "turns", "repositories", "pull requests"], rows, "lrrrr")
+        rows.append([split, of.rows[split], len(turns), len({turn.repo for turn in turns}),
+                     len({turn.instance_id for turn in turns})])
+    return _cells(rows)
 
 
-def _spread(turns: list[ExportTurn]) -> str:
-    """Return two tables: turns by language, and turns by licence."""
-    return "\n\n".join(
-        table([kind, "turns"], _most_common(Counter(getattr(turn, kind) for turn in turns)), "lr")
-        for kind in ("language", "licence"))
-
-
-def _lengths(of: Contents) -> dict[str, str]:
-    """Return row lengths in characters and tokens for the longest row, formatted as texts."""
+def _lengths(of: Contents) -> dict:
+    """Return row lengths in characters, in tokens for the longest row, and means of the answers."""
     lengths = sorted(of.lengths) or [0]
-    tokens = -(-lengths[-1] // CHARS_A_TOKEN // TOKENS) * TOKENS or TOKENS
-    percentile_95 = lengths[min(len(lengths) - 1, len(lengths) * 95 // 100)]
-    numbers = {"longest": lengths[-1], "median": statistics.median_low(lengths),
-               "long": percentile_95, "tokens": tokens, "chars": CHARS_A_TOKEN}
-    return {name: f"{n:,}" for name, n in numbers.items()}
+    means = {column: f"{statistics.fmean(answers):,.0f}" if answers else "no"
+             for column, answers in of.answer_lengths.items()}
+    return {"longest": lengths[-1], "median": statistics.median_low(lengths),
+            "chars": CHARS_A_TOKEN,
+            "long": lengths[min(len(lengths) - 1, len(lengths) * 95 // 100)],
+            "tokens": -(-lengths[-1] // CHARS_A_TOKEN // TOKENS) * TOKENS or TOKENS, **means}
 
 
 def _columns(form: Format) -> str:
-    kinds = {METRIC_SCORES: "object of five numbers",
-             **{kind: words for kind, (_, words) in SCALARS.items()},
-             **{kind: f"list of {{{', '.join(keys)}}}" for kind, keys in LISTS.items()}}
-    return "\n".join(f"| `{name}` | {kinds[kind]} | {MEANINGS[name]} |"
-                     for name, kind in form.columns.items())
-
-
-def _order(duel: Duel | None) -> str:
-    if duel is None or duel.order == "both":
-        return "each in both orders: a verdict that turned with the order counts as a draw"
-    return "each once, the king's answer first"
-
-
-def _outcome(duel: Duel | None) -> str:
-    if duel is None:
-        return "The duel has no outcome: its file was not there."
-    outcome = "accepted" if duel.accepted else f"not accepted ({_reasons(duel)})"
-    if duel.margin is None:
-        return f"The duel was {outcome}."
-    scores = (f"Over {plural(duel.turns, 'turn')} the challenger scored "
-              f"{duel.challenger_score:.2f}, the king {duel.rival_score:.2f}: a margin of "
-              f"{duel.margin:.2f} with a lower confidence bound of {duel.lcb:.4f}.")
-    rule = (f"To be accepted, the margin has to be {duel.win_margin:g} or more, and the bound "
-            f"above 0; the bound is the {duel.gate_alpha:g} quantile of {duel.resamples:,} "
-            "resamples.")
-    return f"{scores} {rule} The duel was {outcome}."
-
-
-def _refined(n: int) -> str:
-    return (f" {plural(n, 'answer')} of the challenger came about by refining: written again with "
-            "the judges' reasons, the best of several attempts.") if n else ""
-
-
-def _cut(n: int) -> str:
-    return (f"- {plural(n, 'turn')} of these did not fit a model that answered: the model saw the "
-            "history without its middle, which is whole here.\n") if n else ""
+    lines = {line.split("`")[1]: line for line in _texts()["columns"][1].splitlines()}
+    return "\n".join(lines[name] for name in form.columns)
 
 
 def _judges(duel: Duel | None) -> str:
@@ -298,13 +230,7 @@ def _judges(duel: Duel | None) -> str:
                      _percent(judge.parse_rate), *(
                          _percent((shares.get(key) or {}).get("value"))
                          for key in ("changes_with_order", "prefers_first"))])
-    columns = ["judge", "challenger's score", "verdicts read", "change with the order",
-               "for the first shown"]
-    return table(columns, rows, "lrrrr")
-
-
-def _reasons(duel: Duel) -> str:
-    return "; ".join(shown(str(reason)) for reason in duel.reasons)
+    return _cells(rows)
 
 
 def shown(text: str) -> str:
@@ -317,23 +243,20 @@ def _percent(share: float | None) -> str:
 
 
 def _buckets(of: Contents, about: Background) -> str:
-    """Return a table that counts the turns of each bucket by outcome."""
+    """Count the turns of each bucket by outcome."""
     rows = []
     for bucket, n in about.turns.in_bucket.items():
         turns = [turn for turn in about.turns.turns if turn.bucket == bucket]
         won = Counter(turn.winner for turn in turns)
         n_rows = sum(k for name, k in of.rows_of.items() if of.turns[name].bucket == bucket)
-        numbers = (n, n - len(turns), won["challenger"], won["king"], won[""], n_rows)
-        rows.append([f"{bucket}/", *_thousands(numbers)])
-    columns = ["bucket", "turns", "left out", "challenger won", "king won", "neither", "rows here"]
-    return table(columns, rows, "lrrrrrr")
+        rows.append([f"{bucket}/", n, n - len(turns), won["challenger"], won["king"], won[""],
+                     n_rows])
+    return _cells(rows)
 
 
 def _costs(costs: list[Cost]) -> str:
-    rows = [[shown(cost.stage), shown(public(cost.model)),
-             *_thousands((cost.calls, cost.tokens_in, cost.tokens_out)), cost.said]
-            for cost in costs]
-    return table(["stage", "model", "calls", "tokens in", "tokens out", "cost"], rows, "llrrrr")
+    return _cells([shown(cost.stage), shown(public(cost.model)), cost.calls, cost.tokens_in,
+                   cost.tokens_out, cost.said] for cost in costs)
 
 
 def _checks(of: Contents, about: Background) -> str:
@@ -347,38 +270,25 @@ def _checks(of: Contents, about: Background) -> str:
         "in a benchmark": f"benchmarks: {benchmarks or 'not looked for'}",
         "licence": f"licences: {', '.join(map(shown, settings.licences)) or 'all'}"}
     rows = [[check, f"{reasons.pop(reason, 0):,} left out"] for reason, check in checks.items()]
-    rows += [[f"turns left out: {reason}", f"{n:,}"] for reason, n in sorted(reasons.items())]
-    masked = [[f"masked: {kind}", f"{n:,}"] for kind, n in sorted(about.masked().items())]
-    return table(["check", "found"], rows + (masked or [["masked", "nothing"]]), "lr")
-
-
-def _licences(turns: list[ExportTurn], licence: str) -> str:
-    counts = _most_common(Counter(turn.licence for turn in turns))
-    listed = ", ".join(f"{name} ({n})" for name, n in counts) or "none"
-    of_set = "" if licence == "other" else f"The set itself is under `{licence}`. "
-    return (f"{of_set}The histories quote repositories; the column `licence` names the licence of "
-            f"each, as its source gives it. Turns by licence: {listed}. The terms of the source "
-            "data set and of the models that answered hold too.")
+    rows += [[f"turns left out: {reason}", n] for reason, n in sorted(reasons.items())]
+    masked = [[f"masked: {kind}", n] for kind, n in sorted(about.masked().items())]
+    return _cells(rows + (masked or [["masked", "nothing"]]))
 
 
 def _listed(counts: Counter) -> str:
     """Return "m-1 (3 turns), m-2 (1 turn)", the most frequent first."""
-    return ", ".join(f"{name} ({n} turn{'' if n == '1' else 's'})"
+    return ", ".join(f"{shown(name)} ({plural(n, 'turn')})"
                      for name, n in _most_common(counts)) or "nobody"
 
 
-def _most_common(counts: Counter) -> list[list[str]]:
-    entries = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    return [[shown(name), f"{n:,}"] for name, n in entries]
+def _most_common(counts) -> list[tuple[str, int]]:
+    return sorted(Counter(counts).items(), key=lambda entry: (-entry[1], entry[0]))
 
 
-def _thousands(numbers) -> list[str]:
-    return [f"{n:,}" for n in numbers]
-
-
-def _mean(of: Contents, column: str) -> str:
-    lengths = of.answer_lengths.get(column)
-    return f"{sum(lengths) / len(lengths):,.0f}" if lengths else "no"
+def _cells(rows) -> str:
+    """Return the lines of a table below its head, each after a line break."""
+    texts = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
+    return table([], texts, "").removeprefix("|  |\n||")
 
 
 @lru_cache

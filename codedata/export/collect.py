@@ -22,12 +22,13 @@ from codedata.checks.secrets import mask
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, to_line
 from codedata.progress import Bar, RunTotals, say
-from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, Finding, Sample, Score
+from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, Sample, Score
 from codedata.settings import ExportSettings
 from codedata.store import Store, digest, digests_of
 from codedata.texts import natural
 
 SIDES = ("king", "challenger")
+REASON = ("judge", "order", "reason")
 FINDING, LEAK = ("side", "kind", "text"), ("judge", "kind", "text", "why")
 UNKNOWN = "unknown"          # a licence or language that is not recorded
 COPIED = {Answer: ("messages", "assistant", *SIDES), Score: ("score", "metrics")}   # by report.py
@@ -152,26 +153,32 @@ class ExportTurns:
 
     def _take(self, name: str, record: Sample) -> None:
         """Add a turn, or log why it is left out."""
-        if record.instance_id in self.excluded_ids:
-            self.left_out.add(name, "[exclude] ids", record.instance_id)
-            return
-        if problem := self._outdated(name, record):
-            self.left_out.add(name, "not up to date", problem)
+        if reasons := self._reasons_against(name, record):
+            for reason, detail in reasons:
+                self.left_out.add(name, reason, detail)
             return
         origin = self._origin(record.instance_id)
-        if self._allowed and origin.licence.lower() not in self._allowed:
-            self.left_out.add(name, "licence", origin.licence)
-            return
-        if hits := self._benchmark_hits(record, origin):
-            for hit in hits:
-                self.left_out.add(name, "in a benchmark", str(hit))
-            return
         masked, secrets = self._masked(record)
         self.turns.append(ExportTurn(
             name, record.directory, record.instance_id, origin.repo, origin.language,
             origin.licence, float(record.score),
             winner(record.score, record.directory, self.settings.dpo_min_margin), _digest(record),
             origin.digest, _flags(record), secrets, self._put(masked)))
+
+    def _reasons_against(self, name: str, record: Sample) -> list[tuple[str, str]]:
+        """Return (reason, detail) for the first check that leaves a turn out of all formats."""
+        if record.instance_id in self.excluded_ids:
+            return [("[exclude] ids", record.instance_id)]
+        if problem := self._outdated(name, record):
+            return [("not up to date", problem)]
+        origin = self._origin(record.instance_id)
+        if self._allowed and origin.licence.lower() not in self._allowed:
+            return [("licence", origin.licence)]
+        if not self._benchmarks:
+            return []
+        answers = {side: getattr(record, side) or "" for side in SIDES}
+        turn = of_turn(record, origin.repo, origin.base_commit, **(origin.texts or {}), **answers)
+        return [("in a benchmark", str(hit)) for hit in self._benchmarks.hits(turn)]
 
     def _put(self, record: Sample) -> int:
         """Append a record to the temporary file, and return its offset in bytes."""
@@ -220,13 +227,6 @@ class ExportTurns:
                        _digest(commit), {key: getattr(commit, key)
                                          for key in ("issue", "patch", "test_patch")})
 
-    def _benchmark_hits(self, record: Sample, origin: _Origin) -> list:
-        if not self._benchmarks:
-            return []
-        answers = {side: getattr(record, side) or "" for side in SIDES}
-        return self._benchmarks.hits(of_turn(record, origin.repo, origin.base_commit,
-                                             **(origin.texts or {}), **answers))
-
     def _masked(self, record: Sample) -> tuple[Sample, dict[str, int]]:
         """Return a record with secrets masked, and the number of secrets by kind."""
         secrets: Counter[str] = Counter()
@@ -238,16 +238,16 @@ class ExportTurns:
             secrets.update(kinds)
             return text
 
-        def findings(entries: list[Finding], keys: tuple[str, ...]) -> list[Finding]:
+        def entries_of(entries: list[dict], keys: tuple[str, ...]) -> list[dict]:
             return [{key: masked(str(entry.get(key, ""))) for key in keys} for entry in entries]
 
         copy = replace(
             record,
             messages=[{"role": m["role"], "content": masked(m["content"])}
                       for m in record.messages],
-            reasons=[{**reason, "reason": masked(reason["reason"])} for reason in record.reasons],
-            injections=findings(record.injections, FINDING),
-            leaks=None if record.leaks is None else findings(record.leaks, LEAK),
+            reasons=entries_of(record.reasons, REASON),
+            injections=entries_of(record.injections, FINDING),
+            leaks=None if record.leaks is None else entries_of(record.leaks, LEAK),
             **{side: masked(getattr(record, side)) for side in ("assistant", *SIDES)})
         return copy, dict(sorted(secrets.items()))
 
