@@ -32,7 +32,7 @@ from codedata.settings import DuelSettings
 BOTH, KING_FIRST, CHALLENGER_FIRST = "both", "king_first", "challenger_first"
 CLUSTER, TURN = "cluster", "turn"
 EXACT_TURNS = 20_000      # above this many turns or clusters, resamples are drawn by counts
-BLOCK_CELLS = 1 << 20     # cells drawn at a time: 8 MB of indices and 8 MB of each gathered array
+BLOCK_CELLS = 1 << 20     # cells drawn at a time: 8 MB for each array of indices or gathered values
 DUST = 1e-12              # an LCB this near to 0 counts as 0: it is rounding error, not evidence
 
 
