@@ -79,10 +79,10 @@ class Panel:
         self._parts = [f"{name} {order}" for name in self.names for order in self.orders]
         self.how = how if how != settings.challenger.how else ""
         self.cls = cls or SCORES[self.rival]
-        answers = Answer
+        self._answer_cls = Answer
         if self.how:
-            self.cls, answers = variant(self.cls, self.how), variant(Answer, self.how)
-        self._answers = Store(self.root, answers)
+            self.cls = variant(self.cls, self.how)
+            self._answer_cls = variant(Answer, self.how)
         self._clients = [client for client in (models.judges() if models else ())
                          if client.spec.role in self.models]
         prompts = [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]
@@ -93,7 +93,10 @@ class Panel:
         self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
 
     def _exclude_related(self) -> None:
-        """Leave out the judges of the family of a model that answered."""
+        """Leave out the judges of the family of a model that answered.
+
+        Raise Trouble if none is left.
+        """
         related = same_family(self.models, generators(self.root))
         if len(related) == len(self.models):
             raise Trouble("leaves no judge: all are of the family of a model that answered.",
@@ -105,7 +108,8 @@ class Panel:
     def reads(self) -> Reads:
         """Return the Answer fields that judging a turn depends on."""
         sides = (SIDES[self.rival], "challenger")
-        return Reads(self._answers, fields=("messages", *sides), needs=sides, made_by="ch")
+        return Reads(Store(self.root, self._answer_cls), fields=("messages", *sides), needs=sides,
+                     made_by="ch")
 
     def writes(self) -> Writes:
         """Return the score fields that judging a turn fills in."""
