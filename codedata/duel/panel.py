@@ -18,8 +18,9 @@ gave which answer.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from codedata.duel.judge_stats import same_family
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
@@ -50,19 +51,6 @@ MODEL = re.compile(r"\bmodel[ _]?([12])\b", re.IGNORECASE)
 ALL_DOWN = "Wait and run again, or take the judge out of [judge] models: that costs nothing."
 
 
-class Question(NamedTuple):
-    """Hold a request to make: which judge is asked in which order, and for the how-many-th time."""
-
-    client: Client
-    order: str
-    attempt: int
-
-    @property
-    def judge(self) -> str:
-        """Return the judge's name in the records."""
-        return self.client.spec.role
-
-
 class Panel:
     """Score turns with the judges of one run. run_loop.run() calls judge() and requests()."""
 
@@ -85,15 +73,18 @@ class Panel:
             self.order = settings.judge.order
             self.models = {spec.role: spec.model for spec in specs}
             if settings.judge.exclude_self:
-                self.models = unrelated_judges(self.models, generators(self.root))
+                self._exclude_related()
         self.names = list(self.models)
         self.orders = [f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else [])]
         self._parts = [f"{name} {order}" for name in self.names for order in self.orders]
         self.how = how if how != settings.challenger.how else ""
-        cls = cls or SCORES[self.rival]
-        self.cls = variant(cls, self.how) if self.how else cls
-        clients = models.judges() if models else []
-        self._clients = [client for client in clients if client.spec.role in self.models]
+        self.cls = cls or SCORES[self.rival]
+        self._answer_cls = Answer
+        if self.how:
+            self.cls = variant(self.cls, self.how)
+            self._answer_cls = variant(Answer, self.how)
+        self._clients = [client for client in (models.judges() if models else ())
+                         if client.spec.role in self.models]
         prompts = [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]
         self._made_with = {spec.role: digest([spec.identity(), prompts])[:8] for spec in specs}
         # a duel against the reference yields no training turns, and a decided one asks nobody
@@ -101,11 +92,24 @@ class Panel:
         self._leaks = LeakJudges(settings, models, not self.how) if with_leaks else None
         self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
 
+    def _exclude_related(self) -> None:
+        """Leave out the judges of the family of a model that answered.
+
+        Raise Trouble if none is left.
+        """
+        related = same_family(self.models, generators(self.root))
+        if len(related) == len(self.models):
+            raise Trouble("leaves no judge: all are of the family of a model that answered.",
+                          "[judge] exclude_self",
+                          "Add a judge of another family, or take exclude_self away.")
+        for name in related:
+            del self.models[name]
+
     def reads(self) -> Reads:
         """Return the Answer fields that judging a turn depends on."""
         sides = (SIDES[self.rival], "challenger")
-        answers = Store(self.root, variant(Answer, self.how) if self.how else Answer)
-        return Reads(answers, fields=("messages", *sides), needs=sides, made_by="ch")
+        return Reads(Store(self.root, self._answer_cls), fields=("messages", *sides), needs=sides,
+                     made_by="ch")
 
     def writes(self) -> Writes:
         """Return the score fields that judging a turn fills in."""
@@ -147,27 +151,33 @@ class Panel:
     def requests(self, answer: Answer, name: str, old: Score | None):
         """Yield (client, messages) of each call of judge(); messages that do not fit are None."""
         turn = _Turn(self.rival, answer)
-        for question in self._questions(turn.entries_in(old)):
+        for client, entry in self._questions(turn, turn.entries_in(old)):
             try:
-                yield question.client, turn.messages(question)[0]
+                yield client, turn.messages(client, entry)
             except ItemFailed:
-                yield question.client, None
+                yield client, None
         if self._leaks:
             yield from self._leaks.requests(answer, name, (old and old.leaks) or [])
 
-    def _questions(self, entries: dict[str, dict]) -> list[Question]:
-        """Return a question for each missing verdict; --refresh adds those for outdated ones."""
-        questions = []
+    def _questions(self, turn: _Turn, entries: dict[str, dict]) -> Iterator[tuple[Client, dict]]:
+        """Yield (client, entry to fill in) for each missing verdict; --refresh adds those for
+        outdated ones.
+
+        An unreadable reply counts as an attempt, one that did not come does not.
+        """
         for client in self._clients:
             for order in self.orders:
                 judge = client.spec.role
-                entry = entries.get(f"{judge} {order}")
-                made_with = entry and entry.get("settings")
-                if self.refresh and made_with and made_with != self._made_with[judge]:
-                    questions.append(Question(client, order, 1))
-                elif not _is_final(entry):
-                    questions.append(Question(client, order, _next_attempt(entry)))
-        return questions
+                settings = self._made_with[judge]
+                old = entries.get(f"{judge} {order}") or {"error": "not asked"}
+                attempt = old.get("attempt", 1)
+                if self.refresh and old.get("settings", "") not in ("", settings):
+                    attempt = 1
+                elif _is_final(old):
+                    continue
+                elif not old.get("error"):
+                    attempt += 1
+                yield client, turn.entry(judge, order, attempt) | {"settings": settings}
 
     def _ask(self, turn: _Turn, name: str, entries: dict[str, dict]) -> None:
         """Ask for the verdicts that `entries` lack, and put the new entries there.
@@ -176,22 +186,22 @@ class Panel:
         leaves none to ask for this turn.
         """
         self._not_refreshed.pop(name, None)
-        questions = self._questions(entries)
-        clients = [question.client for question in questions]
+        questions = list(self._questions(turn, entries))
+        clients = [client for client, _ in questions]
         if clients and all(client.is_cooling_down for client in clients):
             raise EndpointDown(clients[0].cool_down_reason, todo=ALL_DOWN)
-        for question in questions:
+        for client, entry in questions:
             try:
-                entry = turn.ask(question)
+                entry |= turn.reply(client, entry)
+            except ItemFailed as e:
+                entry["error"] = e.what
             except EndpointDown as e:
-                entry = turn.unanswered(question, f"{e.where} {e.what}")
-                place = question.client.spec.endpoint.base_url
-                for client in self._clients:
-                    if client.spec.endpoint.base_url == place:
-                        client.cool_down(COOL_DOWN_S, entry["error"])
-                if all(client.is_cooling_down for client in clients):
+                entry["error"] = f"{e.where} {e.what}"
+                for other in self._clients:
+                    if other.spec.endpoint.base_url == client.spec.endpoint.base_url:
+                        other.cool_down(COOL_DOWN_S, entry["error"])
+                if all(asked.is_cooling_down for asked in clients):
                     raise
-            entry["settings"] = self._made_with[question.judge]
             if entry["error"] and _is_final(entries.get(_part(entry))):   # the old one still counts
                 self._not_refreshed[name] = f"{entry['judge']} ({entry['order']}): {entry['error']}"
             else:
@@ -227,26 +237,12 @@ class Panel:
         return self._not_refreshed.get(score.answer_file.removesuffix(".json"), "")
 
 
-def unrelated_judges(judges: dict[str, str], answered: dict[str, set[str]]) -> dict[str, str]:
-    """Return the judges {name: model} without those of the family of a model that answered.
-
-    Raise Trouble if none is left.
-    """
-    related = same_family(judges, answered)
-    if len(related) == len(judges):
-        raise Trouble("leaves no judge: all are of the family of a model that answered.",
-                      "[judge] exclude_self",
-                      "Add a judge of another family, or take exclude_self away.")
-    return {name: model for name, model in judges.items() if name not in related}
-
-
 def generators(root: Path) -> dict[str, set[str]]:
     """Return {side: models that answered}, from the ledgers; hand-written answers add none."""
-    models: dict[str, set[str]] = {"king": set(), "ch": set()}
+    models = defaultdict(set)   # {stage: models}
     for directory in shards_of(root / Answer.directory):
         for line in read_lines(directory / LEDGER):
-            if (stage := str(line.get("stage"))) in models:
-                models[stage].update(call["model"] for call in calls_of(line))
+            models[str(line.get("stage"))].update(call["model"] for call in calls_of(line))
     return {"king": models["king"], "challenger": models["ch"]}
 
 
@@ -256,73 +252,62 @@ class _Turn:
     def __init__(self, rival: str, answer: Answer):
         self.rival, self.history = rival, answer.messages
         self.answers = {rival: getattr(answer, SIDES[rival]), "challenger": answer.challenger}
-        self.context = digest(answer.messages)
-        self._digests = [self.context, *map(digest, self.answers.values())]
+        self._digests = [digest(answer.messages), *map(digest, self.answers.values())]
 
     def entries_in(self, score: Score | None) -> dict[str, dict]:
         """Return {part: entry} of a score, as far as made for this conversation and answers."""
         return {_part(entry): entry for entry in (score.judges if score else [])
                 if _is_marked(entry, self._digests)}
 
-    def messages(self, question: Question) -> tuple[list[Message], tuple[str, str]]:
-        """Return (request, answers in the order shown); raise ItemFailed if it does not fit."""
-        first, second = sides_shown(question.order, self.rival)
-        answers = self.answers[first], self.answers[second]
+    def entry(self, judge: str, order: str, attempt: int) -> dict:
+        """Return the entry of a request before its reply."""
+        return {"judge": judge, "order": order, "attempt": attempt, "parse_ok": False,
+                "verdict": {}, "scores": {}, "raw": "", "reason": "", "truncated": False,
+                "usage": {}, "seconds": 0.0, "error": "",
+                "marker": digest([*self._digests, judge, order, attempt])}
+
+    def messages(self, client: Client, entry: dict) -> list[Message]:
+        """Return the request for an entry; raise ItemFailed if it does not fit."""
+        first, second = self._answers_shown(entry)
         rubric, template = packaged_text("judge.md"), packaged_text("judge_turn.md").rstrip("\n")
         # the conversation comes first, under a digest of its own, because endpoints cache prefixes
+        context = self._digests[0]
         n_system = 1 if self.history and self.history[0]["role"] == "system" else 0
-        labelled = [{**m, "content": f"[[{self.context} {m['role']}]]\n{m['content']}"}
+        labelled = [{**m, "content": f"[[{context} {m['role']}]]\n{m['content']}"}
                     for m in self.history[n_system:]]
-        fixed = "".join((rubric, template, *answers))
-        history = question.client.fit([*self.history[:n_system], *labelled], fixed).messages
-        template = template.replace("{context}", self.context)
-        text = fill(template.replace("{marker}", self._marker(question)),
-                    system=history[0]["content"] if n_system else "",
-                    conversation="\n\n".join(m["content"] for m in history[n_system:]),
-                    model_1=answers[0].rstrip(), model_2=answers[1].rstrip())
-        return [{"role": "system", "content": rubric}, {"role": "user", "content": text}], answers
+        history = client.fit([*self.history[:n_system], *labelled],
+                             "".join((rubric, template, first, second))).messages
+        texts = [m["content"] for m in history]
+        text = fill(template, context=context, marker=entry["marker"],
+                    system="".join(texts[:n_system]), conversation="\n\n".join(texts[n_system:]),
+                    model_1=first.rstrip(), model_2=second.rstrip())
+        return [{"role": "system", "content": rubric}, {"role": "user", "content": text}]
 
-    def _marker(self, question: Question) -> str:
-        """Return the marker of a request: see the module's docstring."""
-        return _marker(self._digests, question.judge, question.order, question.attempt)
+    def _answers_shown(self, entry: dict) -> tuple[str, ...]:
+        return tuple(self.answers[side] for side in sides_shown(entry["order"], self.rival))
 
-    def unanswered(self, question: Question, error: str) -> dict:
-        """Return an entry without a reply, with the reason in `error`."""
-        return {"judge": question.judge, "order": question.order, "attempt": question.attempt,
-                "parse_ok": False, "verdict": {}, "scores": {}, "raw": "", "reason": "",
-                "truncated": False, "usage": {}, "seconds": 0.0, "error": error,
-                "marker": self._marker(question)}
-
-    def ask(self, question: Question) -> dict:
-        """Return the entry for one request. An ItemFailed is stored in its `error`."""
-        try:
-            messages, answers = self.messages(question)
-            reply = question.client.ask(messages, grammar=packaged_text("verdict.gbnf"),
-                                        schema=SCHEMA)
-        except ItemFailed as e:
-            return self.unanswered(question, e.what)
+    def reply(self, client: Client, entry: dict) -> dict:
+        """Return the fields of an entry that the judge's reply fills in."""
+        reply = client.ask(self.messages(client, entry), grammar=packaged_text("verdict.gbnf"),
+                           schema=SCHEMA)
         raw = reply.text if reply.text.strip() else reply.reasoning
-        entry = self.unanswered(question, "") | {
-            "raw": UNSTORABLE.sub("\ufffd", raw), "truncated": reply.truncated,
-            "seconds": reply.call["seconds"],
-            "usage": {key: reply.call[key] for key in USAGE if key in reply.call}}
-        verdict = parse_verdict(reply.text, reply.reasoning, reply.finish_reason, answers)
+        fields = {"raw": UNSTORABLE.sub("\ufffd", raw), "truncated": reply.truncated,
+                  "seconds": reply.call["seconds"],
+                  "usage": {key: reply.call[key] for key in USAGE if key in reply.call}}
+        verdict = parse_verdict(reply.text, reply.reasoning, reply.finish_reason,
+                                self._answers_shown(entry))
         if verdict:
-            entry["verdict"], entry["scores"] = scores_of(verdict.picks, question.order, self.rival)
-            sides = sides_shown(question.order, self.rival)
-            entry["reason"] = MODEL.sub(lambda match: sides[int(match[1]) - 1], verdict.reason)
-            entry["parse_ok"] = True
-        return entry
-
-
-def _marker(digests: list[str], judge: str, order: str, attempt: int) -> str:
-    """Return the marker for digests of the conversation, rival's answer and challenger's."""
-    return digest([*digests, judge, order, attempt])
+            sides = sides_shown(entry["order"], self.rival)
+            fields["verdict"], fields["scores"] = scores_of(verdict.picks, entry["order"],
+                                                            self.rival)
+            fields["reason"] = MODEL.sub(lambda match: sides[int(match[1]) - 1], verdict.reason)
+            fields["parse_ok"] = True
+        return fields
 
 
 def _is_marked(entry: dict, digests: list[str]) -> bool:
     """Return whether an entry's marker was made from these digests; an absent marker passes."""
-    marker = _marker(digests, entry["judge"], entry["order"], entry.get("attempt", 1))
+    marker = digest([*digests, entry["judge"], entry["order"], entry.get("attempt", 1)])
     return entry.get("marker", "") in ("", marker)
 
 
@@ -334,9 +319,3 @@ def _is_final(entry: dict | None) -> bool:
     """Return whether an entry is final: it has a verdict, or its last attempt was unreadable."""
     return bool(entry) and not entry.get("error") and (
         entry["parse_ok"] or entry.get("attempt", ATTEMPTS) >= ATTEMPTS)
-
-
-def _next_attempt(entry: dict | None) -> int:
-    """Return the next attempt: one more if the reply was unreadable, the same if none came."""
-    attempt = entry.get("attempt", 1) if entry else 1
-    return attempt + 1 if entry and not entry.get("error") else attempt

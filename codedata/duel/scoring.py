@@ -19,9 +19,10 @@ do not show how good the judges are: a panel of one noisy judge gives numbers ju
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from statistics import mean
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from codedata.settings import DuelSettings
 BOTH, KING_FIRST, CHALLENGER_FIRST = "both", "king_first", "challenger_first"
 CLUSTER, TURN = "cluster", "turn"
 EXACT_TURNS = 20_000      # above this many turns or clusters, resamples are drawn by counts
-BLOCK_CELLS = 1 << 20     # cells drawn at a time: 8 MB of indices and 8 MB of each gathered array
+BLOCK_CELLS = 1 << 20     # cells drawn at a time: 8 MB for each array of indices or gathered values
 DUST = 1e-12              # an LCB this near to 0 counts as 0: it is rounding error, not evidence
 
 
@@ -115,31 +116,26 @@ def combine_orders(entries: list[dict], order: str = BOTH) -> dict[str, float] |
     """
     if order not in (BOTH, KING_FIRST):
         raise ValueError(f"order is {order!r}, not {BOTH!r} or {KING_FIRST!r}")
-    scores = {_challenger_first(entry["order"]): entry["scores"] if is_parsed(entry) else None
+    scores = {_challenger_first(entry["order"]): is_parsed(entry) and entry["scores"]
               for entry in entries}
-    king_first = scores.get(False)
-    challenger_first = scores.get(True) if order == BOTH else king_first
-    if king_first is None or challenger_first is None:
+    one = scores.get(False)
+    other = scores.get(True) if order == BOTH else one
+    if not one or not other:
         return None
-    return {metric: king_first[metric] if king_first[metric] == challenger_first[metric] else 0.5
-            for metric in METRICS}
+    return {metric: one[metric] if one[metric] == other[metric] else 0.5 for metric in METRICS}
 
 
 def turn_score(judges: list[dict], panel: list[str], order: str = BOTH) -> TurnScore:
     """Return the score of a turn from the stored entries of the judges in the panel."""
-    entries: dict[str, list[dict]] = {name: [] for name in panel}
-    for entry in judges:
-        if entry["judge"] in entries:
-            entries[entry["judge"]].append(entry)
-    by_judge = {name: scores for name in entries
-                if (scores := combine_orders(entries[name], order)) is not None}
+    by_judge = {name: scores for name in panel if (scores := combine_orders(
+        [entry for entry in judges if entry["judge"] == name], order))}
     if not by_judge:
         return TurnScore(None, {}, {}, False)
     # every judge has five metrics: one division is enough, and sums of halves are exact
     totals = {metric: sum(scores[metric] for scores in by_judge.values()) for metric in METRICS}
     return TurnScore(100 * sum(totals.values()) / (len(METRICS) * len(by_judge)),
                      {metric: 100 * total / len(by_judge) for metric, total in totals.items()},
-                     by_judge, len(by_judge) == len(entries))
+                     by_judge, len(by_judge) == len(panel))
 
 
 def delta(turn: TurnScore) -> float:
@@ -147,55 +143,64 @@ def delta(turn: TurnScore) -> float:
     return -0.5 if turn.score is None else turn.score / 100 - 0.5
 
 
-def aggregate(turns: list[TurnScore], panel: list[str]) -> Aggregate:
+def aggregate(turns: list[TurnScore], panel: list[str],
+              min_valid_turn_frac: float = 0.0) -> Aggregate:
     """Return the scores of a duel: means over turns per judge and metric, then metrics, then
     judges.
 
-    The arithmetic is exact up to the final rounding, so swapping the sides swaps the two scores to
-    the last digit.
+    No score is shown if the share of turns on which every judge has a verdict is below
+    `min_valid_turn_frac`. The arithmetic is exact up to the final rounding, so swapping the sides
+    swaps the two scores to the last digit.
     """
     n_turns = max(1, len(turns))
-    means: dict[str, dict[str, Fraction]] = {}
-    judges = {}
+    n_judged = sum(bool(turn.by_judge) for turn in turns)
+    n_parsed = sum(turn.parse_ok for turn in turns)
+    parsed_frac = n_parsed / n_turns
+    judges, shares = {}, []
     for name in panel:
         judged = [turn.by_judge[name] for turn in turns if name in turn.by_judge]
-        if judged:
-            means[name] = {metric: _mean(scores[metric] for scores in judged) for metric in METRICS}
-        metrics = {metric: _percent(mean) for metric, mean in means.get(name, {}).items()}
-        score = _percent(_mean(means[name].values())) if judged else None
+        of_judge = []
+        if judged and parsed_frac >= min_valid_turn_frac:
+            of_judge = [{metric: Fraction(sum(scores[metric] for scores in judged)) / len(judged)
+                         for metric in METRICS}]
+        score, _, metrics = _scores_over(of_judge)
         judges[name] = JudgeScore(score, metrics, len(judged) / n_turns)
-    n_parsed = sum(turn.parse_ok for turn in turns)
-    n_judged = sum(bool(turn.by_judge) for turn in turns)
-    counts = (len(turns), n_judged, n_parsed, n_parsed / n_turns)
-    if not means:
-        return Aggregate(None, None, None, judges, {}, *counts)
-    metrics = {metric: _percent(_mean(mean[metric] for mean in means.values()))
-               for metric in METRICS}
-    share = _mean(_mean(mean.values()) for mean in means.values())
-    challenger, king = _percent(share), _percent(1 - share)
-    margin = round(challenger - king, 4)   # removes float error: 52.3 - 47.7 is 4.6
-    return Aggregate(challenger, king, margin, judges, metrics, *counts)
+        shares += of_judge
+    challenger, king, metrics = _scores_over(shares)
+    # rounding removes float error: 52.3 - 47.7 is 4.6
+    margin = round(challenger - king, 4) if shares else None
+    return Aggregate(challenger, king, margin, judges, metrics, len(turns), n_judged, n_parsed,
+                     parsed_frac)
+
+
+def _scores_over(
+        shares: list[dict[str, Fraction]]) -> tuple[float | None, float | None, dict[str, float]]:
+    """Return (challenger's score, king's score, {metric: challenger's}) as means over judges.
+
+    `shares` holds each judge's {metric: mean score, 0..1}; without one, return (None, None, {}).
+    """
+    if not shares:
+        return None, None, {}
+    share = mean(mean(of_judge.values()) for of_judge in shares)
+    return _percent(share), _percent(1 - share), {
+        metric: _percent(mean(of_judge[metric] for of_judge in shares)) for metric in METRICS}
 
 
 def decide(turns: list[TurnScore], panel: list[str], rules: DuelSettings,
-           clusters: list[str] | None = None, turns_left: int = 0) -> DuelOutcome:
+           clusters: Sequence | None = None, turns_left: int = 0) -> DuelOutcome:
     """Return the outcome of a duel; scores and bounds are None if too few verdicts were parsed.
 
     `clusters` are the instances of the turns; without them, each turn is a cluster of its own.
     `rules.bootstrap` ("cluster" or "turn") selects the resampling whose bound decides.
     """
-    total = aggregate(turns, panel)
-    if reason := _unreadable(total, rules.min_valid_turn_frac):
-        judges = {name: JudgeScore(None, {}, judge.parse_rate)
-                  for name, judge in total.judges.items()}
-        total = replace(total, challenger_score=None, king_score=None, margin=None, judges=judges,
-                        metrics={})
-        return DuelOutcome(total, None, None, None, None, [reason])
-    clusters = clusters or [str(i) for i in range(len(turns))]
+    total = aggregate(turns, panel, rules.min_valid_turn_frac)
+    if total.margin is None:
+        return DuelOutcome(total, None, None, None, None, [_unreadable(total, rules)])
+    clusters = clusters or range(len(turns))
     deltas, draws = [delta(turn) for turn in turns], (rules.bootstrap_resamples, rules.seed)
-    means = {TURN: turn_means(deltas, *draws)}
-    has_single_turns = len(set(clusters)) == len(clusters)   # then both are the same numbers
-    means[CLUSTER] = means[TURN] if has_single_turns else cluster_means(deltas, clusters, *draws)
+    means = dict.fromkeys((TURN, CLUSTER), turn_means(deltas, *draws))
+    if len(set(clusters)) < len(clusters):   # otherwise both are the same numbers
+        means[CLUSTER] = cluster_means(deltas, clusters, *draws)
     lcbs = {kind: bound(resampled, rules.gate_alpha) for kind, resampled in means.items()}
     lcb = lcbs[rules.bootstrap]
     low, high = (round(200 * bound(means[rules.bootstrap], q), 4) for q in (0.025, 0.975))
@@ -204,16 +209,14 @@ def decide(turns: list[TurnScore], panel: list[str], rules: DuelSettings,
     return DuelOutcome(total, lcb, lcbs[TURN], lcbs[CLUSTER], (low, high), reasons)
 
 
-def _unreadable(total: Aggregate, min_valid_turn_frac: float) -> str:
-    """Return why too few verdicts were parsed to show scores, or ""."""
+def _unreadable(total: Aggregate, rules: DuelSettings) -> str:
+    """Return why too few verdicts were parsed to show scores."""
     if not total.turns:
         return "no verdict was parsed because there are no turns"
     if not total.turns_judged:
         return f"no verdict was parsed in {_turns(total.turns)}"
-    if total.parsed_frac < min_valid_turn_frac:
-        return (f"every judge parsed in only {total.turns_parsed} of {_turns(total.turns)}: "
-                f"{total.parsed_frac:.4g} < min_valid_turn_frac {min_valid_turn_frac:g}")
-    return ""
+    return (f"every judge parsed in only {total.turns_parsed} of {_turns(total.turns)}: "
+            f"{total.parsed_frac:.4g} < min_valid_turn_frac {rules.min_valid_turn_frac:g}")
 
 
 def objections(total: Aggregate, lcb: float, rules: DuelSettings, n_instances: int,
@@ -223,21 +226,19 @@ def objections(total: Aggregate, lcb: float, rules: DuelSettings, n_instances: i
     Turns that are not judged yet (`turns_left`) do not count against the challenger, but while
     there are too many of them, no duel is accepted.
     """
-    reasons = []
-    if total.turns_judged < rules.min_turns:
-        reasons.append(f"only {_turns(total.turns_judged)} with a verdict < min_turns "
-                       f"{rules.min_turns}")
-    if n_instances < rules.min_instances:
-        reasons.append(f"only {n_instances} instances with a verdict < min_instances "
-                       f"{rules.min_instances}: turns of one instance are one piece of evidence")
     n_all = total.turns + turns_left
-    if total.turns_parsed < rules.min_valid_turn_frac * n_all:
-        reasons.append(f"{_turns(turns_left)} of {n_all} not judged yet")
-    if total.margin < rules.win_margin:
-        reasons.append(f"margin {total.margin:.4f} < win_margin {rules.win_margin:g}")
-    if lcb < DUST:
-        reasons.append(f"LCB {lcb:.6f} is not above 0")
-    return reasons
+    checks = (
+        (total.turns_judged < rules.min_turns,
+         f"only {_turns(total.turns_judged)} with a verdict < min_turns {rules.min_turns}"),
+        (n_instances < rules.min_instances,
+         f"only {n_instances} instances with a verdict < min_instances {rules.min_instances}: "
+         "turns of one instance are one piece of evidence"),
+        (total.turns_parsed < rules.min_valid_turn_frac * n_all,
+         f"{_turns(turns_left)} of {n_all} not judged yet"),
+        (total.margin < rules.win_margin,
+         f"margin {total.margin:.4f} < win_margin {rules.win_margin:g}"),
+        (lcb < DUST, f"LCB {lcb:.6f} is not above 0"))
+    return [reason for applies, reason in checks if applies]
 
 
 def bound(means: np.ndarray, alpha: float) -> float:
@@ -246,12 +247,12 @@ def bound(means: np.ndarray, alpha: float) -> float:
     return 0.0 if abs(value) < DUST else value
 
 
-def turn_means(deltas: list[float], resamples: int, seed: int) -> np.ndarray:
+def turn_means(deltas: Sequence[float], resamples: int, seed: int) -> np.ndarray:
     """Return the means of bootstrap resamples of the turns; an empty array without turns."""
-    return _resampled_means(np.asarray(deltas, dtype=float), np.ones(len(deltas)), resamples, seed)
+    return cluster_means(deltas, range(len(deltas)), resamples, seed)
 
 
-def cluster_means(deltas: list[float], clusters: list[str], resamples: int,
+def cluster_means(deltas: Sequence[float], clusters: Sequence, resamples: int,
                   seed: int) -> np.ndarray:
     """Return the means of cluster-bootstrap resamples: turns of one instance are not independent.
 
@@ -259,31 +260,27 @@ def cluster_means(deltas: list[float], clusters: list[str], resamples: int,
     The clusters are ordered by their first turn. If every cluster has one turn, the result equals
     that of turn_means().
     """
-    sums: dict[str, list[float]] = {}
-    for cluster, value in zip(clusters, deltas, strict=True):
-        total = sums.setdefault(cluster, [0.0, 0])
-        total[0] += value
-        total[1] += 1
-    totals, counts = np.array(list(sums.values()), dtype=float).reshape(-1, 2).T
-    return _resampled_means(totals, counts, resamples, seed)
-
-
-def _resampled_means(totals: np.ndarray, counts: np.ndarray, resamples: int,
-                     seed: int) -> np.ndarray:
-    """Return the means over the turns of resampled clusters with these totals and turn counts."""
+    totals, counts = cluster_sums(clusters, deltas, np.ones(len(deltas)))
     generator = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
     means = means_by_count if len(totals) > EXACT_TURNS else means_by_position
     return means(generator, totals, counts, resamples) if len(totals) else totals
 
 
+def cluster_sums(clusters: Sequence, *columns: Sequence[float]) -> list[np.ndarray]:
+    """Return the sums of each column over each cluster. Clusters are ordered by first occurrence.
+    """
+    positions: dict = {}
+    where = [positions.setdefault(cluster, len(positions)) for cluster in clusters]
+    return [np.bincount(where, column) for column in columns]
+
+
 def means_by_position(generator: np.random.Generator, totals: np.ndarray, counts: np.ndarray,
                       resamples: int, block_cells: int = BLOCK_CELLS) -> np.ndarray:
     """Return the means of bootstrap resamples, which do not depend on the block size."""
-    def draw(rows: int) -> np.ndarray:
-        drawn = generator.integers(0, len(totals), (rows, len(totals)))
-        return totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-
-    return _in_blocks(resamples, len(totals), block_cells, draw)
+    n = len(totals)
+    draws = (generator.integers(0, n, (rows, n)) for rows in _blocks(resamples, n, block_cells))
+    return np.concatenate([totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+                           for drawn in draws])
 
 
 def means_by_count(generator: np.random.Generator, totals: np.ndarray, counts: np.ndarray,
@@ -293,21 +290,18 @@ def means_by_count(generator: np.random.Generator, totals: np.ndarray, counts: n
     How often each kind of cluster is in a resample is drawn from a multinomial distribution.
     """
     kinds, times = np.unique(np.stack([totals, counts]), axis=1, return_counts=True)
-    shares = times / len(totals)
-
-    def draw(rows: int) -> np.ndarray:
-        drawn = generator.multinomial(len(totals), shares, rows)
-        total, n_turns = ((drawn * kind).sum(axis=1) for kind in kinds)   # not @: it rounds by rows
-        return total / n_turns
-
-    return _in_blocks(resamples, len(shares), block_cells, draw)
+    n = len(totals)
+    draws = (generator.multinomial(n, times / n, rows)
+             for rows in _blocks(resamples, len(times), block_cells))
+    # not @: it rounds by rows
+    return np.concatenate([np.divide(*((drawn * kind).sum(axis=1) for kind in kinds))
+                           for drawn in draws])
 
 
-def _in_blocks(resamples: int, columns: int, block_cells: int, draw) -> np.ndarray:
-    """Return the results of draw(rows) for all resamples, drawn in blocks to bound the memory."""
+def _blocks(resamples: int, columns: int, block_cells: int) -> list[int]:
+    """Return the numbers of rows to draw at a time, which bound the memory."""
     rows = max(1, block_cells // columns)
-    return np.concatenate([draw(min(rows, resamples - first))
-                           for first in range(0, resamples, rows)])
+    return [min(rows, resamples - first) for first in range(0, resamples, rows)]
 
 
 def is_parsed(entry: dict) -> bool:
@@ -323,11 +317,6 @@ def _challenger_first(order: str) -> bool:
     if order not in ORDERS:
         raise ValueError(f"an order is {order!r}, not one of {', '.join(ORDERS)}")
     return order == CHALLENGER_FIRST
-
-
-def _mean(values: Iterable[float | Fraction]) -> Fraction:
-    values = list(values)
-    return Fraction(sum(values)) / len(values)
 
 
 def _percent(share: Fraction) -> float:

@@ -82,8 +82,7 @@ def challenger_leaks(settings: Settings, answer: Answer, score: Score,
     findings = {verdict["judge"]: verdict["findings"] for verdict in verdicts_of(score, CHALLENGER)}
     lacks_verdict = not {spec.role for spec in settings.leak_judges()} <= findings.keys()
     if not findings:
-        facts = certain_findings(answer.messages, answer.challenger or "", commit)
-        findings = {"facts": facts}
+        findings["facts"] = certain_findings(answer.messages, answer.challenger or "", commit)
     return [{"judge": judge, "kind": one["kind"], "text": one["quote"], "why": one["why"]}
             for judge, of_judge in findings.items() for one in of_judge], lacks_verdict
 
@@ -151,20 +150,20 @@ class LeakJudges:
     def missing(self, score: Score) -> list[str]:
         """Return the parts that a score needs and does not have."""
         given = {(verdict["judge"], verdict["side"]) for verdict in score.leaks or ()}
-        sides = self._sides_wanted(score.answer_file.removesuffix(".json"), score.instance_id)
-        return [part for part, (judge, side) in self.parts.items()
-                if side in sides and (judge, side) not in given]
+        wanted = self._wanted(score.answer_file.removesuffix(".json"), score.instance_id)
+        return [part for part, judge_and_side in wanted.items() if judge_and_side not in given]
 
     @cached_property
     def _commits(self) -> Store:
         return Store(self._root, Commit).open()
 
-    def _sides_wanted(self, stem: str, instance_id: str) -> list[str]:
-        """Return the sides of a turn on which verdicts are wanted."""
+    def _wanted(self, stem: str, instance_id: str) -> dict[str, tuple[str, str]]:
+        """Return the parts that the score of a turn needs, as {part: (judge, side)}."""
         if instance_id not in self._commits:
-            return []
+            return {}
         is_in_sample = name_hash(f"king {stem}") < self._king_share * 2**64
-        return [CHALLENGER, KING] if is_in_sample else [CHALLENGER]
+        return {part: (judge, side) for part, (judge, side) in self.parts.items()
+                if side == CHALLENGER or is_in_sample}
 
     def verdicts(self, answer: Answer, name: str, old: list[dict]) -> list[dict]:
         """Return the verdicts on a turn: stored ones on the same texts, and new ones for the rest.
@@ -189,15 +188,13 @@ class LeakJudges:
     def _to_judge(self, answer: Answer, name: str, old: list[dict]):
         """Yield (judge, side, the turn, the stored verdict or None) for each wanted verdict."""
         stored = {(one["judge"], one["side"], one["of"]): one for one in (*self._kept(name), *old)}
-        sides = self._sides_wanted(name, answer.instance_id)
-        for judge, side in self.parts.values():
-            if side in sides:
-                try:
-                    commit = self._commits.read(answer.instance_id)
-                except BrokenRecord as e:
-                    raise ItemFailed(e.what, e.where, e.todo) from e
-                suspect = Suspect(answer.messages, getattr(answer, side) or "", commit)
-                yield judge, side, suspect, stored.get((judge, side, suspect.digest))
+        for judge, side in self._wanted(name, answer.instance_id).values():
+            try:
+                commit = self._commits.read(answer.instance_id)
+            except BrokenRecord as e:
+                raise ItemFailed(e.what, e.where, e.todo) from e
+            suspect = Suspect(answer.messages, getattr(answer, side) or "", commit)
+            yield judge, side, suspect, stored.get((judge, side, suspect.digest))
 
     def _kept(self, name: str) -> list[dict]:
         """Return the verdicts on this item's challengers that ch.py and refine.py stored."""

@@ -52,8 +52,10 @@ ENTRY_POINTS = {"__init__", "__main__", "index", "main", "mod", "lib", "setup", 
 def find_facts(history: list[Message], turn: str, commit: Commit) -> list[Fact]:
     """Return the facts in a turn by position, at most MAX_FACTS from each finder."""
     shown, hidden = Shown(history), patch_of(commit)
-    facts = [fact for find in (_paths, _names, _literals, _lines, _code, _anchors)
-             for fact in islice(find(turn, shown, hidden), MAX_FACTS)]
+    facts = [Fact(kind, text, start, start + len(text), source, why, certain)
+             for find in (_paths, _names, _literals, _lines, _code, _anchors)
+             for kind, text, start, source, why, certain in islice(find(turn, shown, hidden),
+                                                                   MAX_FACTS)]
     return sorted(facts, key=lambda fact: (fact.start, fact.end, fact.kind))
 
 
@@ -67,11 +69,8 @@ def shown_share(history: list[Message], commit: Commit) -> float:
     """Return the share (0 to 1) of the patch's removed and context lines that were shown; 0 without
     such lines.
     """
-    lines = [_squeezed(line) for hunk in patch_of(commit).hunks if hunk.source == "patch"
-             for line in hunk.old]
-    lines = [line for line in lines if len(line) >= MIN_SHOWN_LINE_CHARS]
-    shown = Shown(history)
-    return sum(line in shown.squeezed for line in lines) / max(1, len(lines))
+    lines = [line for hunk in patch_of(commit).hunks if hunk.source == "patch" for line in hunk.old]
+    return Shown(history).share(lines, MIN_SHOWN_LINE_CHARS)
 
 
 class Shown:
@@ -93,17 +92,23 @@ class Shown:
     @cached_property
     def files(self) -> set[str]:
         """Return the base names of the paths in the conversation."""
-        return {path.rpartition("/")[2] for path in PATH.findall(self.text)}
+        return _base_names(PATH.findall(self.text))
 
     @cached_property
     def squeezed(self) -> str:
         """Return the conversation without whitespace and backslashes."""
         return _squeezed(self.text)
 
+    def share(self, lines: list[str], min_chars: int) -> float:
+        """Return the share (0 to 1) of the lines of at least `min_chars` characters that were
+        shown; 0 without such lines. Whitespace and backslashes do not count.
+        """
+        counted = [line for line in map(_squeezed, lines) if len(line) >= min_chars]
+        return sum(line in self.squeezed for line in counted) / max(1, len(counted))
+
     def shows(self, hunk: Hunk) -> bool:
         """Return whether at least a third of a hunk's old code lines was shown."""
-        lines = [line for line in map(_squeezed, hunk.old) if len(line) >= MIN_CODE_CHARS]
-        return bool(lines) and 3 * sum(line in self.squeezed for line in lines) >= len(lines)
+        return self.share(hunk.old, MIN_CODE_CHARS) >= 1 / 3
 
 
 class Patch:
@@ -118,13 +123,8 @@ class Patch:
     @cached_property
     def names(self) -> dict[str, str]:
         """Return {defined name: source of the first hunk that defines it}."""
-        names: dict[str, str] = {}
-        for hunk in self.hunks:
-            text = "\n".join((hunk.header, *hunk.old, *hunk.added))
-            for pattern in DEFINITIONS:
-                for name in pattern.findall(text):
-                    names.setdefault(name, hunk.source)
-        return names
+        return {name: hunk.source for hunk in reversed(self.hunks)
+                for name in _defined("\n".join((hunk.header, *hunk.old, *hunk.added)))}
 
     @cached_property
     def labels(self) -> set[str]:
@@ -147,41 +147,39 @@ def patch_of(commit: Commit) -> Patch:
 _read = lru_cache(maxsize=8)(Patch)
 
 
-# Each finder yields the facts of one kind.
+# Each finder yields facts as (kind, text, start, source, why, certain).
 
-def _paths(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
-    written = {path.rpartition("/")[2] for path in WRITES.findall(turn)}
+def _paths(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
+    written = _base_names(WRITES.findall(turn))
     for match in _distinct(PATH.finditer(turn)):
         name = match[0].rpartition("/")[2]
-        path = hidden.by_file.get(name)
-        if not path or not path.endswith(match[0]) or name in shown.files or name in written:
+        path = hidden.by_file.get(name, "")
+        if not path.endswith(match[0]) or name in shown.files or name in written:
             continue
         stem, dot, _ = name.partition(".")
         source = hidden.paths[path]
         is_code = source != "test_patch" and not name.endswith(PROSE) and stem not in ENTRY_POINTS
         certain = is_code and bool(dot) and stem.lower() not in shown.words
-        yield _fact("path", match[0], match.start(), source, "a file that was not shown", certain)
+        yield "path", match[0], match.start(), source, "a file that was not shown", certain
 
 
-def _names(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
-    code = "\n".join(turn.split("```")[1::2])
-    defined = {name for pattern in DEFINITIONS for name in pattern.findall(code)}
+def _names(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
+    defined = _defined("\n".join(turn.split("```")[1::2]))
     for match in _distinct(NAME.finditer(turn)):
         name, start = match[0], match.start()
         if name in hidden.names and name not in shown.names and len(name) > 2:
             is_compound = "_" in name.strip("_") or not (name.islower() or name.istitle())
             is_attribute = turn[:start].endswith(".")   # it may belong to a library's object
             certain = is_compound and not is_attribute and name not in defined
-            yield _fact("name", name, start, hidden.names[name], "a name that was not shown",
-                        certain)
+            yield "name", name, start, hidden.names[name], "a name that was not shown", certain
     for label in hidden.labels:
         if label in turn and _squeezed(label) not in shown.squeezed:
             certain = "_" in label or label.count(" ") >= 2
-            yield _fact("test", label, turn.find(label), "test_patch", "a test of the pull request",
-                        certain)
+            yield ("test", label, turn.find(label), "test_patch", "a test of the pull request",
+                   certain)
 
 
-def _literals(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
+def _literals(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
     for hunk in hidden.hunks:
         for match in QUOTED.finditer("\n".join(hunk.added)):
             text = next(filter(None, match.groups()))
@@ -189,30 +187,30 @@ def _literals(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
                 is_test_id = hunk.source == "test_patch" and "_" in text and text.isidentifier()
                 is_sentence = text.count(" ") >= 3
                 certain = is_test_id or (is_sentence and not shown.shows(hunk))
-                yield _fact("literal", text, turn.find(text), hunk.source,
-                            "a text of the pull request", certain)
+                yield ("literal", text, turn.find(text), hunk.source, "a text of the pull request",
+                       certain)
 
 
-def _lines(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
+def _lines(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
+    paths = {hidden.by_file.get(name) for name in _base_names(PATH.findall(turn))}
+    hunks = [hunk for hunk in hidden.hunks if hunk.length and hunk.path in paths]
     for match in RANGE.finditer(turn):
         numbers = sorted(int(group) for group in match.groups() if group)
         first, last = numbers[0], numbers[-1]
         if first <= 1 or last - first > MAX_RANGE_LINES:
             continue
-        names = {path.rpartition("/")[2] for path in PATH.findall(turn)}
-        paths = {hidden.by_file[name] for name in names if name in hidden.by_file}
-        for hunk in hidden.hunks:
+        for hunk in hunks:
             end = hunk.start + hunk.length + NEAR_LINES
             is_near = first <= end and last >= hunk.start - NEAR_LINES
-            if hunk.length and is_near and hunk.path in paths and not shown.shows(hunk):
+            if is_near and not shown.shows(hunk):
                 is_new_file = hunk.path.rpartition("/")[2] not in shown.files
-                yield _fact("line", match[0], match.start(), hunk.source,
-                            f"lines of {hunk.path}, which were not shown",
-                            is_new_file and hunk.source == "patch")
+                yield ("line", match[0], match.start(), hunk.source,
+                       f"lines of {hunk.path}, which were not shown",
+                       is_new_file and hunk.source == "patch")
                 break
 
 
-def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
+def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
     squeezed_turn = _squeezed(turn)
     for hunk in hidden.hunks:
         kinds = ((hunk.old, MIN_CODE_CHARS, "code that is there and was not shown"),
@@ -223,11 +221,11 @@ def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
                 if len(squeezed) >= min_chars and squeezed in squeezed_turn and (
                         squeezed not in shown.squeezed):
                     is_source = lines is hunk.old and hunk.source == "patch"
-                    yield _fact("code", line.strip(), max(turn.find(line.strip()), 0), hunk.source,
-                                why, is_source and len(NAME.findall(line)) >= 2)
+                    yield ("code", line.strip(), max(turn.find(line.strip()), 0), hunk.source,
+                           why, is_source and len(NAME.findall(line)) >= 2)
 
 
-def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
+def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
     """Yield texts that an edit of the turn replaces or searches for but that nothing has shown."""
     thought, *rest = turn.split("```")
     code, squeezed_thought = "\n".join(rest[::2]), _squeezed(thought)
@@ -239,9 +237,8 @@ def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
                        and line not in shown.squeezed and line not in squeezed_thought), None)
         if unseen:
             is_old = unseen in hidden.old_squeezed
-            yield _fact("anchor", text, turn.find(text), "patch" if is_old else "",
-                        "text to edit that was not shown",
-                        is_old and len(unseen) >= MIN_CODE_CHARS)
+            yield ("anchor", text, turn.find(text), "patch" if is_old else "",
+                   "text to edit that was not shown", is_old and len(unseen) >= MIN_CODE_CHARS)
 
 
 def _distinct(matches: Iterable[re.Match]) -> Iterator[re.Match]:
@@ -253,8 +250,13 @@ def _distinct(matches: Iterable[re.Match]) -> Iterator[re.Match]:
             yield match
 
 
-def _fact(kind: str, text: str, start: int, source: str, why: str, certain: bool) -> Fact:
-    return Fact(kind, text, start, start + len(text), source, why, certain)
+def _base_names(paths: list[str]) -> set[str]:
+    return {path.rpartition("/")[2] for path in paths}
+
+
+def _defined(text: str) -> set[str]:
+    """Return the names that a text defines."""
+    return {name for pattern in DEFINITIONS for name in pattern.findall(text)}
 
 
 def _squeezed(text: str) -> str:
