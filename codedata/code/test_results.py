@@ -108,8 +108,8 @@ def _decoded(data: bytes) -> str:
 def _junit(path: str, text: str) -> list[Case]:
     """Return the cases of JUnit XML in the order in which they end. A report that was cut short
     gives its complete cases. No tree is built."""
-    cases: list[Case] = []
-    elements: list[tuple[str, dict[str, str], set[str]]] = []   # open: tag, attributes, statuses
+    cases = []
+    elements = []   # (tag, attributes, statuses) of each open one
 
     def refuse(kind: str, what: str) -> None:
         cases.append(over(kind, f"{path} {what}"))
@@ -155,8 +155,7 @@ def _junit_name(case: dict[str, str], suites: list[str]) -> str:
         return file + group[len(module):].replace(".", "::") + "::" + name
     if group == "test":   # node writes this; only the suites tell its cases apart
         return " > ".join([*suites, name])
-    if not group:
-        group = next((suite for suite in reversed(suites) if suite != "pytest"), "")
+    group = group or "".join([suite for suite in suites if suite != "pytest"][-1:])
     return f"{group}::{name}" if group not in ("", name) else name
 
 
@@ -250,8 +249,8 @@ def _listed(lines: list[str], **patterns: re.Pattern) -> list[Case]:
 def _sections(lines: Iterable[str], heading: re.Pattern) -> Iterator[tuple[dict, list[str]]]:
     """Yield (groups of a heading, lines below it); for the lines above the first heading, the
     groups are empty."""
-    groups: dict[str, str] = {}
-    below: list[str] = []
+    groups = {}
+    below = []
     for line in lines:
         if found := heading.match(line):
             yield groups, below
@@ -307,8 +306,8 @@ def _tap(lines, file, plan, case, comment) -> Iterator[Case]:
     used = set()
     for heading, below in _sections(lines, file):
         path = [*heading.values()]
-        subtests: dict[int, str] = {}   # by their indentation
-        groups: dict[int, str] = {}
+        subtests = {}   # by their indentation
+        groups = {}
         n = 0
         for line in below:
             if not (found := case.match(line) or comment.match(line)):
@@ -321,7 +320,8 @@ def _tap(lines, file, plan, case, comment) -> Iterator[Case]:
                 name = " > ".join(filter(None, [*path, *outer.values(), groups.get(depth), name]))
                 yield f"{name} ({found['number']})" if name in used else name, _status(found)
                 used.add(name)
-                n += not depth
+                if depth == 0:
+                    n += 1
             elif found["subtest"]:
                 subtests = outer | {depth: name}
                 groups = _outer(groups, depth)
@@ -345,7 +345,7 @@ def _marks(lines, case, stop, total) -> Iterator[Case]:
     print such marks, so without totals there is no case."""
     if not _matches(total, lines):
         return
-    suites: dict[int, str] = {}   # by their indentation
+    suites = {}   # by their indentation
     marked = False
     for line in lines:
         if marked and stop.match(line):
