@@ -189,6 +189,7 @@ class Appender:
         self._torn = False   # the last line on disk was not written whole
 
     def append(self, data: bytes) -> None:
+        """Write one line. Raise RunStopped if the disk takes no more."""
         try:
             if self._fd is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -204,6 +205,7 @@ class Appender:
                              "Make room and run again.")
 
     def close(self) -> None:
+        """Close the file."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
