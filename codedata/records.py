@@ -362,7 +362,8 @@ class Duel:
     @classmethod
     def of(cls, raw: Object, where: str = DUEL, todo: str = "", complete: bool = False) -> Duel:
         """Return the record of a file's content. BrokenRecord names every fault."""
-        data = {**raw, "raw": raw} if isinstance(raw, dict) else raw
+        # a judge's name or reason may hold anything: it is shown, not stored
+        data = {**storable(raw), "raw": raw} if isinstance(raw, dict) else raw
         duel = parse(cls, data, where, todo, complete)
         if duel.margin is not None:
             scores = {key: (" is missing", _check("Number"))
