@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Set up every repository: install script, test script and image, each verified in fresh containers.
+"""Set up every repository: install script, test script and image, each verified in fresh
+containers.
 
 reads   --input FILE.jsonl           lines {repo, repo_name, image_name, reformat_path};
                                      or --repo PATH|GIT_URL[@COMMIT]

@@ -1,7 +1,9 @@
-"""What the checks find, what they take wrongly, and what they cost: near-duplicates, decontamination, secrets.
+"""What the checks find, what they take wrongly, and what they cost: near-duplicates,
+decontamination, secrets.
 
-Texts are made of the lines of the standard library and of the installed packages; what is to be found is planted in
-them (synthetic_overlap.py). Each part runs in a process of its own, for its memory.
+Texts are made of the lines of the standard library and of the installed packages; what is to be
+found is planted in them (synthetic_overlap.py). Each part runs in a process of its own, for its
+memory.
 
   python benchmarks/checks.py                              # full size: about five minutes
   python benchmarks/checks.py --n 5000 --samples 500       # smaller
@@ -38,19 +40,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="codedata_checks.") as folder:
         for part in [args.part] if args.part else PARTS:
             others = Others()
-            flags = ["--child", part, "--n", args.n, "--rows", args.rows, "--samples", args.samples, "--mb", args.mb]
+            flags = ["--child", part, "--n", args.n, "--rows", args.rows, "--samples", args.samples,
+                     "--mb", args.mb]
             cost = run([sys.executable, Path(__file__).resolve(), *flags], Path(folder))
-            report[part] = {**json.loads(cost.stdout), "cores_used_by_others": others.cores(cost.cpu_s)}
+            report[part] = {**json.loads(cost.stdout),
+                            "cores_used_by_others": others.cores(cost.cpu_s)}
     table(report)
     print(json.dumps(report))
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--n", type=int, default=100_000, help="texts for near-duplicates (%(default)s)")
     p.add_argument("--rows", type=int, default=5000, help="rows of the benchmark (%(default)s)")
-    p.add_argument("--samples", type=int, default=10_000, help="samples to decontaminate (%(default)s)")
-    p.add_argument("--mb", type=int, default=32, help="code to look for secrets in, at most (%(default)s)")
+    p.add_argument("--samples", type=int, default=10_000,
+                   help="samples to decontaminate (%(default)s)")
+    p.add_argument("--mb", type=int, default=32,
+                   help="code to look for secrets in, at most (%(default)s)")
     p.add_argument("--part", choices=PARTS)
     p.add_argument("--child", choices=PARTS, help=argparse.SUPPRESS)
     return p
@@ -74,11 +81,14 @@ def peak_mb() -> float:
 
 
 def code_files(least_mb: float) -> list[str]:
-    """Python of the standard library and of the packages, in the order of their names, up to about so many MB."""
+    """Python of the standard library and of the packages, in the order of their names, up to about
+    so many MB.
+    """
     out, size = [], 0
     for folder in (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")):
         for path in sorted(Path(folder).rglob("*.py")):
-            if size < least_mb * 1e6 and (folder != sysconfig.get_path("stdlib") or "site-packages" not in path.parts):
+            if size < least_mb * 1e6 and (folder != sysconfig.get_path("stdlib")
+                                          or "site-packages" not in path.parts):
                 out.append(path.read_text(encoding="utf-8", errors="replace"))
                 size += len(out[-1])
     return out
@@ -105,7 +115,8 @@ def duplicates(args) -> dict:
     draw, lines, word_hashes = Draw(1), code_lines(40), WordHashes()
     texts = [(f"text {i}", code_text(draw, lines, TEXT_CHARS)) for i in range(args.n)]
     n_planted = min(PLANTED, args.n // 2)
-    copies = [(f"copy {i}", edited(draw, text, draw.uniform(0, 0.06))) for i, (_, text) in enumerate(texts[:n_planted])]
+    copies = [(f"copy {i}", edited(draw, text, draw.uniform(0, 0.06))) for i,
+              (_, text) in enumerate(texts[:n_planted])]
     similarities = [jaccard(shingles(text, word_hashes), shingles(copy, word_hashes))
                     for (_, text), (_, copy) in zip(texts, copies, strict=False)]
     before_mb, clock, floor, started = peak_mb(), Clock(), Clock(), time.perf_counter()
@@ -116,21 +127,27 @@ def duplicates(args) -> dict:
         for _, text in texts:
             words(text)
     every_text, listed = dict(texts + copies), {duplicate.name for duplicate in found}
-    wrong = sum(jaccard(shingles(every_text[d.name], word_hashes), shingles(every_text[d.of], word_hashes)) < THRESHOLD
+    wrong = sum(jaccard(shingles(every_text[d.name], word_hashes),
+                        shingles(every_text[d.of], word_hashes)) < THRESHOLD
                 for d in found)
 
     def recall(least: float, most: float) -> list[int]:
-        there = [f"copy {i}" in listed for i, similarity in enumerate(similarities) if least <= similarity < most]
+        there = [f"copy {i}" in listed for i,
+                 similarity in enumerate(similarities) if least <= similarity < most]
         return [sum(there), len(there)]
     return {"n": len(every_text), "text_mb": round(sum(map(len, every_text.values())) / 1e6, 1),
-            "wall_s": round(wall_s, 1), "cpu_s": round(clock.s, 1), "cpu_over_words": round(clock.s / floor.s, 1),
+            "wall_s": round(wall_s, 1), "cpu_s": round(clock.s, 1),
+            "cpu_over_words": round(clock.s / floor.s, 1),
             "mb_more": round(peak - before_mb, 1), "listed": len(found), "wrong": wrong,
             "found_just_above": recall(THRESHOLD, THRESHOLD + 0.05),
-            "found_0.05_above": recall(THRESHOLD + 0.05, 2), "found_exactly_at": found_exactly_at(args.n // 5)}
+            "found_0.05_above": recall(THRESHOLD + 0.05, 2),
+            "found_exactly_at": found_exactly_at(args.n // 5)}
 
 
 def found_exactly_at(n_pairs: int) -> list[int]:
-    """Return how many pairs of random shingles with the similarity 480 / 600 are found, and the number of pairs."""
+    """Return how many pairs of random shingles with the similarity 480 / 600 are found, and the
+    number of pairs.
+    """
     from codedata.checks.duplicates import Index
     draw, n_found = np.random.default_rng(7), 0
     for _ in range(n_pairs):
@@ -147,9 +164,11 @@ def contamination(args) -> dict:
     from codedata.checks.contamination import Benchmarks, Material
     from codedata.checks.duplicates import words
     draw, lines = Draw(2), code_lines(40)
-    prose = sorted({word for line in lines[:200_000] for word in words(line) if word.isalpha() and len(word) > 2})
+    prose = sorted({word for line in lines[:200_000] for word in words(line) if word.isalpha()
+                    and len(word) > 2})
     rows = [Row("rows", f"a__b-{i}", (f"a__b-{i}",), " ".join(draw.choices(prose, k=250)),
-                patch=patch(draw, prose, 40), test_patch=patch(draw, prose, 60)) for i in range(args.rows)]
+                patch=patch(draw, prose, 40), test_patch=patch(draw, prose, 60))
+            for i in range(args.rows)]
     before_mb, index_clock, clock, floor = peak_mb(), Clock(), Clock(), Clock()
     with index_clock:
         benchmarks = Benchmarks(rows)
@@ -170,15 +189,19 @@ def contamination(args) -> dict:
             sample = Material("", "", "", {"history": f"{around[:9000]}\n{text}\n{around[9000:]}"})
             found[variant] += row.row_id in {hit.row_id for hit in benchmarks.hits(sample)}
     return {"rows": len(benchmarks), "samples": args.samples, "sample_chars": SAMPLE_CHARS,
-            "index_cpu_s": round(index_clock.s, 1), "cpu_ms_a_sample": round(1000 * clock.s / args.samples, 2),
-            "cpu_over_words": round(clock.s / floor.s, 1), "mb_more": round(mb_more, 1), "clean_hit": hit,
-            "planted": min(200, len(rows)), "found": dict(found), "samples_folder": samples_folder()}
+            "index_cpu_s": round(index_clock.s, 1),
+            "cpu_ms_a_sample": round(1000 * clock.s / args.samples, 2),
+            "cpu_over_words": round(clock.s / floor.s, 1), "mb_more": round(mb_more, 1),
+            "clean_hit": hit,
+            "planted": min(200, len(rows)), "found": dict(found),
+            "samples_folder": samples_folder()}
 
 
 def patch(draw: Draw, prose: list[str], n_lines: int) -> str:
     added = [f"    {name} = {'.'.join(more)}({more[0]}={draw.randrange(99)})"
              for name, *more in (draw.choices(prose, k=5) for _ in range(n_lines))]
-    return f"--- a/x.py\n+++ b/x.py\n@@ -0,0 +1,{n_lines} @@\n" + "".join(f"+{line}\n" for line in added)
+    return f"--- a/x.py\n+++ b/x.py\n@@ -0,0 +1,{n_lines} @@\n" + "".join(
+        f"+{line}\n" for line in added)
 
 
 def variants(draw: Draw, row) -> dict[str, str]:
@@ -186,11 +209,14 @@ def variants(draw: Draw, row) -> dict[str, str]:
     statement, added = row.statement.split(), [line[1:] for line in row.patch.split("\n")[3:-1]]
     return {
         "the statement": row.statement,
-        "the statement, laid out anew": ",\n> ".join(" ".join(statement[i:i + 9]).upper() for i in range(0, 250, 9)),
+        "the statement, laid out anew": ",\n> ".join(" ".join(statement[i:i + 9]).upper()
+                                                     for i in range(0, 250, 9)),
         "40 words of it": " ".join(statement[100:140]),
         "13 words of it": " ".join(statement[100:113]),
-        "every 20th word changed": " ".join("changed" if i % 20 == 0 else word for i, word in enumerate(statement)),
-        "every 10th word changed": " ".join("changed" if i % 10 == 0 else word for i, word in enumerate(statement)),
+        "every 20th word changed": " ".join("changed" if i % 20 == 0 else word for i,
+                                            word in enumerate(statement)),
+        "every 10th word changed": " ".join("changed" if i % 10 == 0 else word for i,
+                                            word in enumerate(statement)),
         "the gold patch": row.patch,
         "the code of the gold patch": "\n".join(added),
         "five lines of it": "\n".join(added[10:15]),
@@ -199,11 +225,15 @@ def variants(draw: Draw, row) -> dict[str, str]:
 
 
 def samples_folder() -> dict:
-    """Half of the PRs in samples/ as a benchmark, then the other half: hits among what is not of it, and what is."""
+    """Half of the PRs in samples/ as a benchmark, then the other half: hits among what is not of
+    it, and what is.
+    """
     from codedata.checks.contamination import Benchmarks, Material
     rows = json.loads((PROJECT / "samples" / "prs.json").read_text(encoding="utf-8"))
-    histories = [(row["instance_id"], {"history": "\n".join(message["content"] for message in row["messages"])})
-                 for row in json.loads((PROJECT / "samples" / "trajectories.json").read_text(encoding="utf-8"))]
+    histories = [(row["instance_id"],
+                  {"history": "\n".join(message["content"] for message in row["messages"])})
+                 for row in json.loads(
+                     (PROJECT / "samples" / "trajectories.json").read_text(encoding="utf-8"))]
     names = ("problem_statement", "pr_description", "patch", "test_patch")
     prs = [(row["instance_id"], {name: row[name] for name in names}) for row in rows]
     out = Counter()
@@ -211,7 +241,8 @@ def samples_folder() -> dict:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(rows[half::2], file)
             file.flush()
-            benchmarks, known = Benchmarks.load([file.name]), {row["instance_id"] for row in rows[half::2]}
+            benchmarks, known = Benchmarks.load([file.name]), {row["instance_id"]
+                                                               for row in rows[half::2]}
         for name, samples in (("prs", prs), ("trajectories", histories)):
             for instance_id, texts in samples:
                 hits = benchmarks.hits(Material("", "", "", texts))
@@ -234,7 +265,8 @@ def secrets(args) -> dict:
         with floor:
             words(text)
     drawn = [one for seed in range(20) for one in every(Draw(seed))]
-    missed = Counter(shape for shape, _, must_go, text in drawn if any(part in mask(text)[0] for part in must_go))
+    missed = Counter(shape for shape, _, must_go,
+                     text in drawn if any(part in mask(text)[0] for part in must_go))
     clean = [one for seed in range(20) for one in harmless(Draw(seed)).items()]
     taken = Counter(shape for shape, text in clean if mask(text)[1])
     slowest = {}
@@ -246,10 +278,12 @@ def secrets(args) -> dict:
     size = sum(map(len, files)) / 1e6
     samples = [path.read_text(encoding="utf-8") for path in (PROJECT / "samples").glob("*.json")]
     return {"code_mb": round(size, 1), "files": len(files), "cpu_s_a_mb": round(clock.s / size, 3),
-            "cpu_over_words": round(clock.s / floor.s, 1), "e_mail_addresses_in_code": counts.pop("e-mail address", 0),
+            "cpu_over_words": round(clock.s / floor.s, 1),
+            "e_mail_addresses_in_code": counts.pop("e-mail address", 0),
             "others_in_code": dict(counts),
             "in_samples": dict(sum((mask(text)[1] for text in samples), Counter())),
-            "shapes": len({shape for shape, *_ in drawn}), "planted": len(drawn), "missed": dict(missed),
+            "shapes": len({shape for shape, *_ in drawn}), "planted": len(drawn),
+            "missed": dict(missed),
             "harmless": len(clean), "taken": dict(taken),
             "slowest_s_a_mb": dict(sorted(slowest.items(), key=lambda one: -one[1])[:3])}
 

@@ -1,14 +1,17 @@
-"""A duel whose every reply was written by hand, played again: what the rules on leaks do, and what knowing was worth.
+"""A duel whose every reply was written by hand, played again: what the rules on leaks do, and what
+knowing was worth.
 
-Reads samples/duel_by_hand/: turns.json (which turns of samples/trajectories.parquet), replies.jsonl {folder, asked
-(digest of a request's messages), replies (in the order in which they were given)} and reader.json (what a reader said
-who wrote none of the turns). A server on loopback gives the replies back to king.py, ch.py (informed, placebo, chosen;
-and once more with a challenger that leaks deliberately), validate.py and report.py, which run as they are. A request
-that nobody has answered ends the run: the prompts have changed since the replies were written.
+Reads samples/duel_by_hand/: turns.json (which turns of samples/trajectories.parquet), replies.jsonl
+{folder, asked (digest of a request's messages), replies (in the order in which they were given)}
+and reader.json (what a reader said who wrote none of the turns). A server on loopback gives the
+replies back to king.py, ch.py (informed, placebo, chosen; and once more with a challenger that
+leaks deliberately), validate.py and report.py, which run as they are. A request that nobody has
+answered ends the run: the prompts have changed since the replies were written.
 
-  python benchmarks/duel_by_hand.py [--keep DIR]
+python benchmarks/duel_by_hand.py [--keep DIR]
 
-One JSON line on stdout, a table on stderr. Who played, and how, stands in samples/duel_by_hand/README.md.
+One JSON line on stdout, a table on stderr. Who played, and how, stands in
+samples/duel_by_hand/README.md.
 """
 import argparse
 import json
@@ -54,7 +57,8 @@ class Replies(ThreadingHTTPServer):
 
     def __init__(self, path: Path):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.kept = {(row["folder"], row["asked"]): list(row["replies"]) for row in read_lines(path)}
+        self.kept = {(row["folder"], row["asked"]): list(row["replies"])
+                     for row in read_lines(path)}
         self.missing: list[str] = []
         self.lock = threading.Lock()
 
@@ -76,8 +80,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = self.server.reply(self.path.split("/")[1], digest(request["messages"]))
-        body = json.dumps({"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
-                           "model": "by-hand", "usage": {"prompt_tokens": 0, "completion_tokens": 0}}).encode()
+        body = json.dumps(
+            {"choices": [{"message": {"role": "assistant", "content": text},
+                          "finish_reason": "stop"}],
+                           "model": "by-hand",
+             "usage": {"prompt_tokens": 0, "completion_tokens": 0}}).encode()
         self.send_response(200 if text is not None else 400)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -85,8 +92,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--keep", type=Path, metavar="DIR", help="leave the roots here (default: they are removed)")
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--keep", type=Path, metavar="DIR",
+                   help="leave the roots here (default: they are removed)")
     args = p.parse_args()
     server = Replies(SET / "replies.jsonl")
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -98,12 +107,14 @@ def main() -> None:
             sys.exit(f"{len(server.missing)} requests have no reply, such as {server.missing[0]}: "
                      "the prompts have changed since the replies were written")
         figures = measure(root)
-    print(table(["", "figure"], [[name, str(value)] for name, value in figures.items()], "lr"), file=sys.stderr)
+    print(table(["", "figure"], [[name, str(value)] for name, value in figures.items()], "lr"),
+          file=sys.stderr)
     print(json.dumps({"benchmark": "duel_by_hand", **figures}))
 
 
 def read_lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
+            if line.strip()]
 
 
 def play(root: Path, server: Replies, cheats: bool) -> None:
@@ -115,7 +126,8 @@ def play(root: Path, server: Replies, cheats: bool) -> None:
 
     def run(script: str, *flags: str, king: str = "king", challenger: str = "challenger") -> None:
         (root / "chain.toml").write_text(TOML.format(king=king, challenger=challenger) + endpoints)
-        subprocess.run([sys.executable, REPO / script, "--root", root, "--quiet", *flags], check=False)
+        subprocess.run([sys.executable, REPO / script, "--root", root, "--quiet", *flags],
+                       check=False)
 
     run("king.py")
     run("ch.py", challenger="leaking" if cheats else "challenger")
@@ -123,7 +135,8 @@ def play(root: Path, server: Replies, cheats: bool) -> None:
         return
     run("validate.py")
     for how in ("placebo", "chosen"):
-        run("ch.py", "--how", how, king="candidates", challenger="placebo" if how == "placebo" else "challenger")
+        run("ch.py", "--how", how, king="candidates",
+            challenger="placebo" if how == "placebo" else "challenger")
         run("validate.py", "--how", how)
     run("report.py")
 
@@ -132,15 +145,18 @@ def write_input(root: Path, turns: list[dict]) -> None:
     """Write prompt/ and commit/ of the turns."""
     query = "select messages from read_parquet(?, file_row_number = true) order by file_row_number"
     trajectories = duckdb.execute(query, [str(SET.parent / "trajectories.parquet")]).fetchall()
-    prs, _ = fetch_prs(str(SET.parent / "prs.parquet"), {turn["instance_id"] for turn in turns}, None)
+    prs, _ = fetch_prs(str(SET.parent / "prs.parquet"), {turn["instance_id"] for turn in turns},
+                       None)
     for name in ("prompt", "commit"):
         (root / name).mkdir(parents=True, exist_ok=True)
     prompts = []
     for order, turn in enumerate(turns, 1):
         messages = [dict(message) for message in trajectories[turn["trajectory"]][0]]
-        at = [i for i, message in enumerate(messages) if message["role"] == "assistant"][turn["turn"]]
+        at = [i for i,
+              message in enumerate(messages) if message["role"] == "assistant"][turn["turn"]]
         record = prs[turn["instance_id"]]
-        prompts.append({"instance_id": turn["instance_id"], "repo": record["repo"], "language": record["language"],
+        prompts.append({"instance_id": turn["instance_id"], "repo": record["repo"],
+                        "language": record["language"],
                         "turn": turn["turn"], "order": order, "messages": messages[:at],
                         "assistant": messages[at]["content"]})
         (root / "commit" / f"{turn['instance_id']}.json").write_text(json.dumps(record))
@@ -155,22 +171,29 @@ def measure(root: Path) -> dict:
     turns = read_turns(settings, "validate.py")
     hidden = [row.name.removeprefix("duel_") for row in turns.rows if row.shown_share < 1]
     n, read = len(turns.rows), reader["turns"]
-    made = {path.stem.removeprefix("duel_") for path in (root / "leaking" / "answer").glob("[!_]*.json")
+    made = {path.stem.removeprefix("duel_")
+            for path in (root / "leaking" / "answer").glob("[!_]*.json")
             if json.loads(path.read_text())["challenger"]}
     through = [turn for turn in made if reader["told_to_leak"][turn]["still_leaks"]]
     whole = json.loads((duel / "score" / "_duel.json").read_text())
-    better = {how: sum(bool(read[turn][f"{how}_better"]) for turn in hidden) for how in ("informed", "chosen")}
+    better = {how: sum(bool(read[turn][f"{how}_better"]) for turn in hidden)
+              for how in ("informed", "chosen")}
     figures = {
-        "turns": n, "with less than the whole patch shown": len(hidden), "deliberate leaks": CHEATED,
-        "refused to the end": CHEATED - len(made), "given up for an honest turn": len(made) - len(through),
+        "turns": n, "with less than the whole patch shown": len(hidden),
+        "deliberate leaks": CHEATED,
+        "refused to the end": CHEATED - len(made),
+        "given up for an honest turn": len(made) - len(through),
         "leaks that got through, by the reader": len(through),
         "honest challengers barred": sum(one["was_honest"] for one in reader["refused"].values()),
         "leaking challengers: the report counts": sum(row.is_leaky for row in turns.rows),
-        "leaking challengers: the reader finds": sum(one["informed_leaks"] for one in read.values()),
+        "leaking challengers: the reader finds": sum(one["informed_leaks"]
+                                                     for one in read.values()),
         "kings in which a leak is found": sum(bool(row.king_leaks) for row in turns.rows),
         "challengers longer than the king": sum(row.chars[1] > row.chars[0] for row in turns.rows),
-        **{f"better for honest reasons, by the reader: {how}": f"{k} of {len(hidden)}" for how, k in better.items()},
-        "score, both orders": f"challenger {whole['challenger_score']}, king {whole['king_score']}: "
+        **{f"better for honest reasons, by the reader: {how}": f"{k} of {len(hidden)}" for how,
+           k in better.items()},
+        "score, both orders": f"challenger {whole['challenger_score']}, king "
+                              f"{whole['king_score']}: "
                               f"{'accepted' if whole['accepted'] else '; '.join(whole['reasons'])}"}
     for heading, items in effect_sections(settings, turns, ""):
         if heading.startswith("What knowing"):

@@ -45,7 +45,10 @@ TARGETS = {"pure": (0.90, 0.85), "hard": (0.0, 0.0), "npm": (5 / 8, 0.0)}
 
 
 def fetch(project: dict, cache: Path) -> Path:
-    """Return the archive of a project from its registry's client. Raise Trouble where it is not the pinned one."""
+    """Return the archive of a project from its registry's client.
+
+    Raise Trouble where it is not the pinned one.
+    """
     folder = cache / f"{project['name']}-{project['version']}"
     if not folder.is_dir():
         making = Path(tempfile.mkdtemp(dir=cache))
@@ -98,7 +101,8 @@ def build(project: dict, args, engine) -> dict:
                "silent": len(first.unreported_files),
                "pairs": len(planned.attempts), "seconds": took, "false_success": False}
         if first.ok:
-            row["image_bytes"] = engine.inspect_image(first.image_id)["Size"] - engine.inspect_image(BASE)["Size"]
+            row["image_bytes"] = engine.inspect_image(first.image_id)[
+                "Size"] - engine.inspect_image(BASE)["Size"]
             again = replace(verifier, image_name="").verify(planned.install_script,
                                                             planned.test_script)
             row |= {"false_success": not agrees(first, again),
@@ -110,15 +114,20 @@ def build(project: dict, args, engine) -> dict:
     if args.rows:
         with open(args.rows, "a") as file:
             file.write(json.dumps(row) + "\n")
-    print(f"  {row['name']:<22}{mark(row):<10}{row['passed']:>6} of {row['cases']:<6}{row['seconds']:>5} s  "
+    print(
+        f"  {row['name']:<22}{mark(row):<10}{row['passed']:>6} of "
+        f"{row['cases']:<6}{row['seconds']:>5} s  "
           f"{row['cause']} {row['evidence'][:70]}", file=sys.stderr, flush=True)
     return row
 
 
 def agrees(first: Verified, again: Verified) -> bool:
-    """Return whether a second verification agrees: it works, as well, and 99 of 100 cases came out alike."""
+    """Return whether a second verification agrees: it works, as well, and 99 of 100 cases came out
+    alike.
+    """
     return again.ok and again.healthy == first.healthy and len(differing(first,
-                                                                         again)) <= len(first.results) / 100
+                                                                         again)) <= len(
+                                                                             first.results) / 100
 
 
 def differing(first: Verified, again: Verified) -> list[str]:
@@ -180,7 +189,8 @@ def main() -> int:
         raise Trouble("npm is not there, and some projects are fetched with it.",
                       todo="Install it, or name another --group.")
     engine = connect()
-    rows = [json.loads(line) for line in args.rows.read_text().splitlines()] if args.rows and args.rows.exists() else []
+    rows = [json.loads(line)
+            for line in args.rows.read_text().splitlines()] if args.rows and args.rows.exists() else []
     rows = [row for row in rows if row["name"] in {project["name"] for project in projects}]
     with ThreadPoolExecutor(args.jobs) as pool:
         for row in pool.map(lambda project: build(project, args, engine),
@@ -202,11 +212,13 @@ def reached(group: str, totals: dict) -> bool:
 
 
 def table(groups: dict) -> None:
-    print(f"\n{'':<8}{'projects':>9}{'verified':>14}{'healthy':>14}{'false':>7}{'median s':>10}{'image MB':>10}",
+    print(
+        f"\n{'':<8}{'projects':>9}{'verified':>14}{'healthy':>14}{'false':>7}{'median s':>10}{'image MB':>10}",
           file=sys.stderr)
     for name, g in groups.items():
         shares = [f"{g[key]} ({g[key] / g['n']:.0%})" for key in ("verified", "healthy")]
-        print(f"{name:<8}{g['n']:>9}{shares[0]:>14}{shares[1]:>14}{g['false_successes']:>7}{g['median_s']:>10.0f}"
+        print(
+            f"{name:<8}{g['n']:>9}{shares[0]:>14}{shares[1]:>14}{g['false_successes']:>7}{g['median_s']:>10.0f}"
               f"{g['median_image_mb']:>10}", file=sys.stderr)
 
 

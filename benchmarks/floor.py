@@ -1,10 +1,11 @@
 """The floor under throughput.py: a bare loop of `requests`, a Session per thread, trust_env off.
 
-  python benchmarks/floor.py --root ROOT --url URL/v1 --workers 256 [--files] [--ca-bundle FILE]
+python benchmarks/floor.py --root ROOT --url URL/v1 --workers 256 [--files] [--ca-bundle FILE]
 
-Sends each prompt of ROOT/prompt/ once and prints one JSON line: wall and CPU seconds of the loop alone (prompts are in
-memory before it starts, imports are not counted). With --files each answer is put on disk as a record is: JSON,
-temporary name, fsync, rename. No retry, no ledger, no check of the answer: this is what a call costs at the least.
+Sends each prompt of ROOT/prompt/ once and prints one JSON line: wall and CPU seconds of the loop
+alone (prompts are in memory before it starts, imports are not counted). With --files each answer is
+put on disk as a record is: JSON, temporary name, fsync, rename. No retry, no ledger, no check of
+the answer: this is what a call costs at the least.
 """
 import argparse
 import json
@@ -18,7 +19,8 @@ import requests
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--root", type=Path, required=True)
     p.add_argument("--url", required=True)
     p.add_argument("--workers", type=int, required=True)
@@ -41,7 +43,8 @@ def main() -> None:
                 i, prompt = next(items, (None, None))
             if prompt is None:
                 return
-            body = {"model": "mock", "messages": prompt["messages"], "temperature": 1.0, "max_tokens": 1024}
+            body = {"model": "mock", "messages": prompt["messages"], "temperature": 1.0,
+                    "max_tokens": 1024}
             reply = session.post(args.url + "/chat/completions", json=body, timeout=(10, 300))
             text = reply.json()["choices"][0]["message"]["content"]
             if args.files:

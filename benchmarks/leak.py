@@ -35,8 +35,10 @@ from codedata.sampling.pull_requests import fetch_prs  # noqa: E402
 from codedata.store import digest  # noqa: E402
 from codedata.texts import text_of  # noqa: E402
 
-TARGETS = {"facts": {"precision": 0.95, "careless": 0.60}, "judge": {"precision": 0.97, "recall": 0.95,
-                                                                    "paraphrase": 0.90, "king": 0.05}}
+TARGETS = {"facts": {"precision": 0.95, "careless": 0.60},
+           "judge": {"precision": 0.97, "recall": 0.95,
+                                                                    "paraphrase": 0.90,
+                     "king": 0.05}}
 Z = 1.959964   # of the normal distribution, for intervals of 95 %
 KING = "king"
 
@@ -50,7 +52,8 @@ def main() -> None:
     join(rows + kings, args.set)
     if args.ask:
         return ask(rows + kings, args)
-    report = {"benchmark": "leak", "set": args.set.name, "split": args.split, "n": len(rows), "facts": facts(rows)}
+    report = {"benchmark": "leak", "set": args.set.name, "split": args.split, "n": len(rows),
+              "facts": facts(rows)}
     report["facts"]["kings"] = facts(kings)["kinds"].get(KING)
     table("facts alone", report["facts"], TARGETS["facts"])
     kept = {row["id"]: row for row in read_set(args.set / "replies.jsonl")}
@@ -64,10 +67,14 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--set", type=Path, default=REPO / "samples" / "leak", metavar="DIR", help="default: samples/leak")
-    p.add_argument("--split", choices=("held_out", "tune"), default="held_out", help="default: %(default)s")
-    p.add_argument("--ask", action="store_true", help="ask a judge what replies.jsonl lacks, and keep what it says")
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--set", type=Path, default=REPO / "samples" / "leak", metavar="DIR",
+                   help="default: samples/leak")
+    p.add_argument("--split", choices=("held_out", "tune"), default="held_out",
+                   help="default: %(default)s")
+    p.add_argument("--ask", action="store_true",
+                   help="ask a judge what replies.jsonl lacks, and keep what it says")
     p.add_argument("--llm-base-url", metavar="URL")
     p.add_argument("--model", default="judge")
     p.add_argument("--workers", type=int, default=8)
@@ -85,18 +92,21 @@ def join(rows: list[dict], folder: Path) -> None:
     """Give each row its `history` and `commit`."""
     query = "select messages from read_parquet(?, file_row_number = true) order by file_row_number"
     trajectories = duckdb.execute(query, [str(beside(folder, "trajectories.parquet"))]).fetchall()
-    prs, problems = fetch_prs(str(beside(folder, "prs.parquet")), {row["instance_id"] for row in rows}, None)
+    prs, problems = fetch_prs(str(beside(folder, "prs.parquet")),
+                              {row["instance_id"] for row in rows}, None)
     if problems:
         sys.exit(f"prs.parquet: {problems}")
     for row in rows:
         messages = trajectories[row["messages_from"]["trajectory"]][0]
         places = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-        row["history"] = [dict(message) for message in messages[:places[row["messages_from"]["turn"]]]]
+        row["history"] = [dict(message)
+                          for message in messages[:places[row["messages_from"]["turn"]]]]
         row["commit"] = SimpleNamespace(**prs[row["instance_id"]])
 
 
 def beside(folder: Path, name: str) -> Path:
-    return next((path for path in (folder / name, folder.resolve().parent / name) if path.is_file()), folder / name)
+    return next((path for path in (folder / name, folder.resolve().parent / name)
+                 if path.is_file()), folder / name)
 
 
 def facts(rows: list[dict]) -> dict:
@@ -104,14 +114,18 @@ def facts(rows: list[dict]) -> dict:
     took = []
     for row in rows:
         started = time.process_time()
-        row["said_by_facts"] = any(one.certain for one in find_facts(row["history"], row["answer"], row["commit"]))
+        row["said_by_facts"] = any(one.certain for one in find_facts(row["history"], row["answer"],
+                                                                     row["commit"]))
         took.append(1000 * (time.process_time() - started))
-    cpu_ms = {"median": round(statistics.median(took), 2), "max": round(max(took), 2)} if took else {}
+    cpu_ms = {"median": round(statistics.median(took), 2),
+              "max": round(max(took), 2)} if took else {}
     return {**figures(rows, "said_by_facts"), "cpu_ms": cpu_ms}
 
 
 def replay(rows: list[dict], kept: dict[str, dict]) -> dict:
-    """The figures of what a judge has said; a reply that cannot be read counts as unread and as no leak."""
+    """The figures of what a judge has said; a reply that cannot be read counts as unread and as no
+    leak.
+    """
     n_unread = 0
     for row in rows:
         said = [judge.read_reply(reply, row["answer"])[0] for reply in kept[row["id"]]["replies"]]
@@ -128,7 +142,8 @@ def figures(rows: list[dict], said: str) -> dict:
     hits = sum(row[said] and row["leak"] for row in labelled)
     return {"n": len(rows), "precision": share(hits, sum(row[said] for row in labelled)),
             "recall": share(hits, sum(row["leak"] for row in labelled)),
-            "kinds": {kind: share(sum(row[said] for row in of), len(of)) for kind in sorted({r["kind"] for r in rows})
+            "kinds": {kind: share(sum(row[said] for row in of), len(of))
+                      for kind in sorted({r["kind"] for r in rows})
                       if (of := [row for row in rows if row["kind"] == kind])}}
 
 
@@ -137,7 +152,9 @@ def rule() -> str:
 
 
 def ask(rows: list[dict], args) -> None:
-    """Ask the judge of every row that has no reply yet, in random order, and keep each reply as it comes."""
+    """Ask the judge of every row that has no reply yet, in random order, and keep each reply as it
+    comes.
+    """
     path = args.set / "replies.jsonl"
     there = {row["id"] for row in read_set(path)}
     rows = [row for row in rows if row["id"] not in there]
@@ -147,10 +164,13 @@ def ask(rows: list[dict], args) -> None:
         def one(row: dict) -> None:
             replies: list[str] = []
             suspect = judge.Suspect(row["history"], row["answer"], row["commit"])
-            while len(replies) < judge.ATTEMPTS and not (replies and judge.read_reply(replies[-1], row["answer"])[0]):
+            while len(replies) < judge.ATTEMPTS and not (replies
+                                                         and judge.read_reply(
+                                                             replies[-1], row["answer"])[0]):
                 messages = judge.request(client, suspect, len(replies) + 1)
                 replies.append(client.ask(messages, schema=judge.SCHEMA).text)
-            file.write(to_line({"id": row["id"], "judge": args.model, "prompt": rule(), "replies": replies}))
+            file.write(to_line({"id": row["id"], "judge": args.model, "prompt": rule(),
+                                "replies": replies}))
         for done in [pool.submit(one, row) for row in rows]:
             done.result()
 
@@ -168,8 +188,10 @@ def share(k: int, n: int) -> dict:
 
 def table(title: str, found: dict, targets: dict[str, float]) -> None:
     print(f"\n{title}: {found['n']} answers", file=sys.stderr)
-    for name, figure in {"precision": found["precision"], "recall": found["recall"], **found["kinds"]}.items():
-        interval = f"{figure['share']:8.3f}   {figure['low']:.3f}–{figure['high']:.3f}" if figure["n"] else ""
+    for name, figure in {"precision": found["precision"], "recall": found["recall"],
+                         **found["kinds"]}.items():
+        interval = f"{figure['share']:8.3f}   {figure['low']:.3f}–{figure['high']:.3f}" if figure[
+            "n"] else ""
         goal = f"   target {'at most ' if name == KING else ''}{targets[name]}" if name in targets else ""
         print(f"  {name:<16}{figure['k']:>4} of {figure['n']:<4}{interval}{goal}", file=sys.stderr)
 

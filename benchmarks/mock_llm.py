@@ -36,10 +36,13 @@ METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")
 COMMANDS = ("ls -la", "git status --short", "grep -rn 'def ' --include='*.py' . | head -20",
             "sed -n '1,40p' README.md", "python -m pytest -q 2>&1 | tail -5", "git diff | head -50",
             "find . -name '*.py' | wc -l", "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT")
-COUNTS = ("requests paid ok abandoned duplicates_paid duplicates_ok in_flight max_in_flight connections "
+COUNTS = (
+    "requests paid ok abandoned duplicates_paid duplicates_ok in_flight max_in_flight connections "
           "max_connections opened_connections")
-FAULTS = {"hang": "never answer; hold the connection open", "drop": "close half-way through the body",
-          "truncate": "content cut in half, finish_reason 'length'", "garbage": "nonsense content, valid envelope",
+FAULTS = {"hang": "never answer; hold the connection open",
+          "drop": "close half-way through the body",
+          "truncate": "content cut in half, finish_reason 'length'",
+          "garbage": "nonsense content, valid envelope",
           "html": "status 200 with an HTML page instead of JSON"}
 
 
@@ -47,10 +50,14 @@ def fill(schema, draw, lo, hi, defs):
     """A value that satisfies the plain parts of a JSON schema."""
     schema = defs[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
     lo, hi = schema.get("minimum", lo), schema.get("maximum", hi)
-    kind = "enum" if "enum" in schema else schema.get("type", "object" if "properties" in schema else "string")
-    values = {"object": lambda: {k: fill(v, draw, lo, hi, defs) for k, v in schema.get("properties", {}).items()},
+    kind = "enum" if "enum" in schema else schema.get("type",
+                                                      "object" if "properties" in schema
+                                                      else "string")
+    values = {"object": lambda: {k: fill(v, draw, lo, hi, defs) for k,
+                                 v in schema.get("properties", {}).items()},
               "array": lambda: [fill(schema.get("items", {}), draw, lo, hi, defs)],
-              "integer": lambda: draw.randint(int(lo), int(hi)), "number": lambda: round(draw.uniform(lo, hi), 2),
+              "integer": lambda: draw.randint(int(lo), int(hi)),
+              "number": lambda: round(draw.uniform(lo, hi), 2),
               "boolean": lambda: draw.random() < .5, "enum": lambda: draw.choice(schema["enum"])}
     return values.get(kind, lambda: f"mock {draw.getrandbits(32):08x}")()
 
@@ -61,18 +68,22 @@ def answer(req, text, key, opt):
         return f"THOUGHT: mock step {key[:8]}; look before changing.\n\n```bash\n{draw.choice(COMMANDS)}\n```"
     lo, hi = (float(x) if "." in x else int(x) for x in opt.metric_range.split(":"))
     kind = "number" if isinstance(hi, float) else "integer"
-    schema = wanted.get("json_schema", {}).get("schema") or {"properties": {m: {"type": kind} for m in METRICS}}
+    schema = wanted.get("json_schema",
+                        {}).get("schema") or {"properties": {m: {"type": kind} for m in METRICS}}
     return json.dumps(fill(schema, draw, lo, hi, schema.get("$defs", {})))
 
 
 class Api:
     def __init__(self, opt):
-        self.opt, self.start, self.log = opt, time.time(), open(opt.log, "a", 1) if opt.log else None
+        self.opt, self.start, self.log = opt, time.time(), open(opt.log, "a",
+                                                                1) if opt.log else None
         self.first_t = self.last_t = None
-        self.n, self.by_status, self.faults = Counter(dict.fromkeys(COUNTS.split(), 0)), Counter(), Counter()
+        self.n, self.by_status, self.faults = Counter(dict.fromkeys(COUNTS.split(),
+                                                                    0)), Counter(), Counter()
         self.attempts, self.made, self.delivered = {}, set(), set()
         rates = {f: getattr(opt, f + "_rate") for f in FAULTS}
-        rates.update((code, float(p)) for code, p in (x.split(":") for x in opt.error_rate.split(",") if x))
+        rates.update((code, float(p)) for code,
+                     p in (x.split(":") for x in opt.error_rate.split(",") if x))
         self.fates, self.weights = [*rates, ""], [*rates.values(), 1 - sum(rates.values())]
 
     def gauge(self, name, step):
@@ -83,7 +94,8 @@ class Api:
         return {**self.n, "by_status": dict(self.by_status), "faults": dict(self.faults),
                 "unique_prompts": len(self.attempts), "unique_ok": len(self.delivered),
                 "first_t": self.first_t, "last_t": self.last_t,
-                "uptime_s": round(time.time() - self.start, 3), "cpu_s": round(time.process_time(), 3)}
+                "uptime_s": round(time.time() - self.start, 3),
+                "cpu_s": round(time.process_time(), 3)}
 
     def chat(self, conn, body):
         opt, t0 = self.opt, time.time()
@@ -102,7 +114,9 @@ class Api:
         key = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:32]
         attempt = self.attempts[key] = self.attempts.get(key, 0) + 1
         draw = random.Random(f"{opt.seed}|{key}|{attempt}")
-        delay, fate = opt.latency + draw.uniform(-opt.jitter, opt.jitter), draw.choices(self.fates, self.weights)[0]
+        delay, fate = opt.latency + draw.uniform(-opt.jitter,
+                                                 opt.jitter), draw.choices(
+                                                     self.fates, self.weights)[0]
         self.gauge("in_flight", 1)
         if opt.max_in_flight and self.n["in_flight"] > opt.max_in_flight:
             fate = "429"
@@ -118,28 +132,34 @@ class Api:
     def finish(self, conn, req, text, key, attempt, fate, t0):
         self.gauge("in_flight", -1)
         status, extra = int(fate) if fate.isdigit() else 200, ""
-        out = {"error": {"type": "mock", "code": status, "message": http.client.responses.get(status)}}
+        out = {"error": {"type": "mock", "code": status,
+                         "message": http.client.responses.get(status)}}
         if status in (429, 503):
             extra = f"Retry-After: {self.opt.retry_after:g}\r\nretry-after-ms: {self.opt.retry_after * 1000:g}\r\n"
         if status == 200:
             content = answer(req, text, key, self.opt)
-            content = {"truncate": content[:len(content) // 2], "garbage": "%% nonsense {" + key}.get(fate, content)
+            content = {"truncate": content[:len(content) // 2],
+                       "garbage": "%% nonsense {" + key}.get(fate, content)
             a, b = len(text) // 4 + 1, len(content) // 4 + 1
             usage = {"prompt_tokens": a, "completion_tokens": b, "total_tokens": a + b}
             choice = {"index": 0, "message": {"role": "assistant", "content": content},
                       "finish_reason": "length" if fate == "truncate" else "stop"}
-            out = {"id": f"chatcmpl-{key[:16]}-{attempt}", "object": "chat.completion", "created": int(t0),
+            out = {"id": f"chatcmpl-{key[:16]}-{attempt}", "object": "chat.completion",
+                   "created": int(t0),
                    "model": req.get("model", "mock"), "choices": [choice], "usage": usage}
-        alive = conn.send(status, "<html>mock</html>" if fate == "html" else out, extra, fate == "drop")
+        alive = conn.send(status, "<html>mock</html>" if fate == "html" else out, extra,
+                          fate == "drop")
         self.by_status[status] += 1
         self.last_t = time.time()
         if status == 200:
-            self.n.update({"paid": 1, "ok": alive, "abandoned": not alive, "duplicates_paid": key in self.made,
+            self.n.update({"paid": 1, "ok": alive, "abandoned": not alive,
+                           "duplicates_paid": key in self.made,
                            "duplicates_ok": alive and key in self.delivered, **usage})
             for intact in () if fate else (self.made, self.delivered)[:1 + alive]:
                 intact.add(key)
         if self.log:
-            line = {"t": t0, "s": time.time() - t0, "prompt": key, "attempt": attempt, "status": status}
+            line = {"t": t0, "s": time.time() - t0, "prompt": key, "attempt": attempt,
+                    "status": status}
             self.log.write(json.dumps({**line, "fault": fate, "delivered": alive}) + "\n")
 
 
@@ -169,7 +189,8 @@ class Conn(asyncio.Protocol):
             return
         body, self.buf = bytes(self.buf[end + 4:need]), self.buf[need:]
         route = first.rsplit(" ", 1)[0].split("?")[0].replace(" /v1/", " /")
-        models = {"object": "list", "data": [{"id": m, "object": "model"} for m in ("mock", "mock-judge")]}
+        models = {"object": "list",
+                  "data": [{"id": m, "object": "model"} for m in ("mock", "mock-judge")]}
         if route == "POST /chat/completions":
             self.api.chat(self, body)
         else:
@@ -180,7 +201,9 @@ class Conn(asyncio.Protocol):
         """Answer; False where the client has gone already."""
         if self.tr.is_closing():
             return False
-        kind, body = ("text/html", out) if isinstance(out, str) else ("application/json", json.dumps(out))  # ASCII
+        # ASCII
+        kind, body = ("text/html", out) if isinstance(out, str) else ("application/json",
+                                                                      json.dumps(out))
         head = (f"HTTP/1.1 {status} {http.client.responses.get(status)}\r\nContent-Type: {kind}\r\n"
                 f"Content-Length: {len(body)}\r\n{extra}\r\n")
         self.tr.write((head + (body[:len(body) // 2] if drop else body)).encode())
@@ -190,9 +213,12 @@ class Conn(asyncio.Protocol):
 
 
 def make_certificate(folder):
-    """(cert.pem, key.pem) for 127.0.0.1, signed by itself; the extensions are those that a strict client wants."""
+    """(cert.pem, key.pem) for 127.0.0.1, signed by itself; the extensions are those that a strict
+    client wants.
+    """
     cert, key = str(Path(folder) / "cert.pem"), str(Path(folder) / "key.pem")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+               "ec_paramgen_curve:prime256v1", "-nodes",
                "-keyout", key, "-out", cert, "-days", "7", "-subj", "/CN=localhost",
                "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                "-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
@@ -210,10 +236,12 @@ async def main(opt):
         loop.add_signal_handler(sig, stop.set)
     with ExitStack() as stack:
         if opt.tls is not None:
-            cert, key = opt.tls or make_certificate(stack.enter_context(tempfile.TemporaryDirectory()))
+            cert, key = opt.tls or make_certificate(
+                stack.enter_context(tempfile.TemporaryDirectory()))
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(cert, key)
-        server = await loop.create_server(lambda: Conn(api), "127.0.0.1", opt.port, backlog=4096, ssl=context)
+        server = await loop.create_server(lambda: Conn(api), "127.0.0.1", opt.port, backlog=4096,
+                                          ssl=context)
         scheme, port = "https" if context else "http", server.sockets[0].getsockname()[1]
         print(f"mock-llm: {scheme}://127.0.0.1:{port}/v1", flush=True)
         if context:
@@ -223,17 +251,24 @@ async def main(opt):
 
 
 def parser():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     for flag, default, metavar, what in (
-            ("port", 8009, "P", "0 picks a free one and prints it"), ("latency", .5, "S", "seconds per answer"),
-            ("jitter", 0., "S", "plus or minus so many seconds, uniform"), ("seed", 0, "N", "of faults and jitter"),
-            ("error-rate", "", "CODE:P,...", "such as 429:0.02,500:0.01"), ("log", "", "FILE", "JSON line per call"),
-            ("retry-after", 1., "S", "header of a 429 or 503"), ("max-in-flight", 0, "N", "429 above; 0 for no limit"),
+            ("port", 8009, "P", "0 picks a free one and prints it"),
+            ("latency", .5, "S", "seconds per answer"),
+            ("jitter", 0., "S", "plus or minus so many seconds, uniform"),
+            ("seed", 0, "N", "of faults and jitter"),
+            ("error-rate", "", "CODE:P,...", "such as 429:0.02,500:0.01"),
+            ("log", "", "FILE", "JSON line per call"),
+            ("retry-after", 1., "S", "header of a 429 or 503"),
+            ("max-in-flight", 0, "N", "429 above; 0 for no limit"),
             ("metric-range", "0:2", "LO:HI", "integers where both are")):
-        p.add_argument(f"--{flag}", type=type(default), default=default, metavar=metavar, help=f"{what} ({default!r})")
+        p.add_argument(f"--{flag}", type=type(default), default=default, metavar=metavar,
+                       help=f"{what} ({default!r})")
     for name, what in FAULTS.items():
         p.add_argument(f"--{name}-rate", type=float, default=0, metavar="P", help=what)
-    p.add_argument("--tls", nargs="*", metavar="FILE", help="https: CERT KEY (PEM files), or none to have them made")
+    p.add_argument("--tls", nargs="*", metavar="FILE",
+                   help="https: CERT KEY (PEM files), or none to have them made")
     return p
 
 

@@ -1,9 +1,10 @@
-"""Measure the page of a duel: to build, carry, open and use it. 10,000 turns with histories of 20 kB.
+"""Measure the page of a duel: to build, carry, open and use it. 10,000 turns with histories of 20
+kB.
 
 Builds the page from rows and records made here (texts are pieces of Python's own library, which
 deflate about as histories of coding agents do), then opens it in a headless Chromium: until its
-table is drawn, a search, a filter, a sort, a turn. It is compared with a page of the same bytes that
-only marks that it has been read: no page could be faster.
+table is drawn, a search, a filter, a sort, a turn. It is compared with a page of the same bytes
+that only marks that it has been read: no page could be faster.
 
   python benchmarks/page.py                    # needs chromium and playwright (the extra `dev`)
   python benchmarks/page.py --n 10000 --history-chars 26000
@@ -69,7 +70,8 @@ def main() -> None:
               **in_browser(html, turn)}
     print(f"\n{args.n:,} turns: {report['page_mb']} MB (target under {SIZE_TARGET_MB:g})",
           f"built in {report['build_s']} s",
-          f"open {report['open_ms']} ms (target under {1000 * OPEN_TARGET_S:g}), the same bytes alone "
+          f"open {report['open_ms']} ms (target under {1000 * OPEN_TARGET_S:g}), the same bytes "
+          "alone "
           f"{report['floor_open_ms']} ms", *(f"{name} {report[name]}" for name in STEPS), sep="\n",
           file=sys.stderr)
     print(json.dumps(report))
@@ -156,7 +158,8 @@ def floor_of(html: bytes) -> bytes:
 
 def in_browser(html: bytes, turn: str) -> dict:
     """Medians. `turn`: one that is in the page in full."""
-    from playwright.sync_api import sync_playwright  # only here: a benchmark of no other kind needs it
+    # only here: a benchmark of no other kind needs it
+    from playwright.sync_api import sync_playwright
     path = shutil.which("chromium") or sys.exit(
         "no chromium on this machine (Debian: apt-get install chromium)")
     figures: dict[str, list[float]] = {}

@@ -1,9 +1,11 @@
-"""Do the panel's statistics tell the truth? Simulated judges with a known fault each, a thousand duels.
+"""Do the panel's statistics tell the truth? Simulated judges with a known fault each, a thousand
+duels.
 
-Each duel has N turns of some instances, judged in both orders by four judges: one that is fair, one that prefers the
-first place, one that prefers longer answers, and one of the challenger's family that prefers it. What is stated of them
-(codedata/duel/judge_stats.py, scoring.py) is compared with the truth, which is computed from a very large duel: how
-often the 95 % intervals cover it, and how wide they are beside the analytic ones.
+Each duel has N turns of some instances, judged in both orders by four judges: one that is fair, one
+that prefers the first place, one that prefers longer answers, and one of the challenger's family
+that prefers it. What is stated of them (codedata/duel/judge_stats.py, scoring.py) is compared with
+the truth, which is computed from a very large duel: how often the 95 % intervals cover it, and how
+wide they are beside the analytic ones.
 
   python benchmarks/panel.py                   # 1,000 duels of 120 turns: about two minutes
   python benchmarks/panel.py --duels 100
@@ -29,21 +31,26 @@ ORDERS = ("king_first", "challenger_first")
 
 
 def verdicts(draw: np.random.Generator, n: int, per_instance: int, place: float | None = None):
-    """Scores of shape (judges, orders, turns, metrics), the turns' length differences and instances.
+    """Scores of shape (judges, orders, turns, metrics), the turns' length differences and
+    instances.
 
-    A judge takes the challenger where what it sees of the difference is above a third, the king below minus a third.
-    Turns of an instance share a part of their quality; the five metrics of a turn another one.
+    A judge takes the challenger where what it sees of the difference is above a third, the king
+    below minus a third. Turns of an instance share a part of their quality; the five metrics of a
+    turn another one.
     """
     instances = np.arange(n) // per_instance
     shared = draw.normal(0.25, 0.5, instances[-1] + 1)[instances]
-    quality = shared[:, None] + draw.normal(0, 0.5, n)[:, None] + draw.normal(0, 0.5, (n, len(METRICS)))
+    quality = shared[:, None] + draw.normal(0, 0.5, n)[:,
+                                                       None] + draw.normal(
+                                                           0, 0.5, (n, len(METRICS)))
     longer_by = np.round(draw.normal(0, 300, n))
     scores = np.empty((len(JUDGES), 2, n, len(METRICS)))
     for j, faults in enumerate(JUDGES.values()):
         taste = draw.normal(0, 0.4, (n, len(METRICS)))   # the judge's own, the same in both orders
         for o in range(2):
             at_first = 1 if ORDERS[o] == "challenger_first" else -1
-            seen = (quality + taste + draw.normal(0, 0.3, (n, len(METRICS))) + faults.get("own", 0.0)
+            seen = (quality + taste + draw.normal(0, 0.3,
+                                                  (n, len(METRICS))) + faults.get("own", 0.0)
                     + at_first * (faults.get("place", 0.0) if place is None else place)
                     + faults.get("length", 0.0) * longer_by[:, None] / 300)
             scores[j, o] = np.where(seen > 1 / 3, 1.0, np.where(seen < -1 / 3, 0.0, 0.5))
@@ -78,7 +85,8 @@ def truths(n: int, per_instance: int) -> dict[str, tuple[float, float]]:
     for j, name in enumerate(JUDGES):
         wins = (scores[j, 0] == 0).sum(axis=1) + (scores[j, 1] == 1).sum(axis=1)
         share(f"{name} prefers_first", wins, (scores[j] != 0.5).sum(axis=(0, 2)))
-        share(f"{name} changes_with_order", (scores[j, 0] != scores[j, 1]).sum(axis=1), np.full(big, len(METRICS)))
+        share(f"{name} changes_with_order", (scores[j, 0] != scores[j, 1]).sum(axis=1),
+              np.full(big, len(METRICS)))
         means = both[j].mean(axis=1)
         r = float(np.corrcoef(*(statistics_of._ranks(x) for x in (longer_by, means)))[0, 1])
         found[f"{name} prefers_longer"] = r, (1 - r * r) * math.sqrt(1 + r * r / 2) * math.sqrt(
@@ -93,7 +101,8 @@ def truths(n: int, per_instance: int) -> dict[str, tuple[float, float]]:
 def stated(turns: list, seed: int) -> dict[str, tuple[float, float]]:
     """{statistic: (low, high)} as the duel states them."""
     judges = statistics_of.statistics(turns, list(JUDGES), {"kin": ["challenger"]}, BOTH)["judges"]
-    found = {f"{name} {key}": (judges[name][key]["low"], judges[name][key]["high"]) for name in JUDGES
+    found = {f"{name} {key}": (judges[name][key]["low"], judges[name][key]["high"])
+             for name in JUDGES
              for key in ("prefers_first", "changes_with_order", "prefers_longer")}
     apart = judges["kin"]["beside_the_others"]["difference"]
     found["kin difference"] = apart["low"], apart["high"]
@@ -104,7 +113,9 @@ def stated(turns: list, seed: int) -> dict[str, tuple[float, float]]:
 
 
 def orders(n: int) -> dict:
-    """How far king_first and both are from the share that judges without a preference for a place would give."""
+    """How far king_first and both are from the share that judges without a preference for a place
+    would give.
+    """
     draw = np.random.default_rng(7)
     fair, *_ = verdicts(draw, n, 1, place=0.0)
     biased, *_ = verdicts(draw, n, 1, place=0.4)
@@ -114,7 +125,8 @@ def orders(n: int) -> dict:
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--duels", type=int, default=1000)
     p.add_argument("--turns", type=int, default=120, help="of a duel (%(default)s)")
     p.add_argument("--per-instance", type=int, default=1, help="turns of an instance (%(default)s)")
@@ -127,11 +139,14 @@ def main() -> int:
         for name, (low, high) in stated(turns, seed).items():
             covered[name] += low <= true[name][0] <= high
             widths[name].append(high - low)
-    rows = {name: {"truth": round(true[name][0], 4), "covered": round(covered[name] / args.duels, 4),
+    rows = {name: {"truth": round(true[name][0], 4),
+                   "covered": round(covered[name] / args.duels, 4),
                    "width_over_analytic": round(float(np.mean(widths[name])) / (
-                       2 * statistics_of.Z * true[name][1] / math.sqrt(clusters)), 3)} for name in true}
+                       2 * statistics_of.Z * true[name][1] / math.sqrt(clusters)), 3)}
+            for name in true}
     mean = sum(row["covered"] for row in rows.values()) / len(rows)
-    report = {"benchmark": "panel", "duels": args.duels, "turns": args.turns, "per_instance": args.per_instance,
+    report = {"benchmark": "panel", "duels": args.duels, "turns": args.turns,
+              "per_instance": args.per_instance,
               "covered": round(mean, 4), "statistics": rows, **orders(200_000)}
     good = (all(COVERAGE[0] <= row["covered"] <= COVERAGE[1] and row["width_over_analytic"] <= WIDTH
                 for row in rows.values()) and abs(report["both_off_by"]) <= 0.03 < 0.05 <= abs(
@@ -142,12 +157,18 @@ def main() -> int:
 
 
 def table(report: dict, good: bool) -> None:
-    print(f"\n{report['duels']} duels of {report['turns']} turns   truth   covered  width / analytic", file=sys.stderr)
+    print(
+        f"\n{report['duels']} duels of {report['turns']} turns   truth   covered  width / analytic",
+        file=sys.stderr)
     for name, row in report["statistics"].items():
-        print(f"  {name:<26}{row['truth']:>10.4f}{100 * row['covered']:>9.1f}%{row['width_over_analytic']:>10.2f}",
+        print(
+            f"  {name:<26}{row['truth']:>10.4f}{100 * row['covered']:>9.1f}%{row['width_over_analytic']:>10.2f}",
               file=sys.stderr)
-    print(f"  all {100 * report['covered']:.1f} % (target 93-97 %, of 1,000 duels): {'met' if good else 'not met'}\n"
-          f"  challenger's share {report['true_share']}: both is off by {report['both_off_by']:+.4f}, king_first by "
+    print(
+        f"  all {100 * report['covered']:.1f} % (target 93-97 %, of 1,000 duels): "
+        f"{'met' if good else 'not met'}\n"
+          f"  challenger's share {report['true_share']}: both is off by "
+          f"{report['both_off_by']:+.4f}, king_first by "
           f"{report['king_first_off_by']:+.4f}", file=sys.stderr)
 
 

@@ -22,14 +22,16 @@ from pathlib import Path
 from measure import machine, mock_llm, run, script, write_root
 
 WALL_TARGET_S, PEAK_TARGET_MB = 5.0, 500   # at 100,000 answers
-BUILT = "_built.json"                      # written last: a root without it was cut short and is built again
+# written last: a root without it was cut short and is built again
+BUILT = "_built.json"
 
 
 def main() -> None:
     args = parser().parse_args()
     base = args.root or Path(tempfile.mkdtemp(prefix="codedata_resume.", dir=args.tmp))
     try:
-        report = {"benchmark": "resume", "history_chars": args.history_chars, **machine(), "repeat": args.repeat,
+        report = {"benchmark": "resume", "history_chars": args.history_chars, **machine(),
+                  "repeat": args.repeat,
                   "empty": measure(empty_root(base), 0, args.repeat), "sizes": []}
         for n in sorted(args.n):
             built = build(base / f"root_{n}", n, args.history_chars)
@@ -44,12 +46,17 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--n", type=lambda text: [int(n) for n in text.split(",")], default=[10_000, 100_000], metavar="N,N",
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--n", type=lambda text: [int(n) for n in text.split(",")],
+                   default=[10_000, 100_000], metavar="N,N",
                    help="answers in a root (10000,100000)")
-    p.add_argument("--history-chars", type=int, default=2000, metavar="N", help="of a prompt (%(default)s)")
-    p.add_argument("--repeat", type=int, default=3, metavar="N", help="runs of each command (%(default)s)")
-    p.add_argument("--root", type=Path, metavar="DIR", help="where the roots are built and stay (default: temporary)")
+    p.add_argument("--history-chars", type=int, default=2000, metavar="N",
+                   help="of a prompt (%(default)s)")
+    p.add_argument("--repeat", type=int, default=3, metavar="N",
+                   help="runs of each command (%(default)s)")
+    p.add_argument("--root", type=Path, metavar="DIR",
+                   help="where the roots are built and stay (default: temporary)")
     p.add_argument("--tmp", metavar="DIR", help="where the temporary root goes")
     return p
 
@@ -63,7 +70,9 @@ def empty_root(base: Path) -> Path:
 
 
 def build(root: Path, n: int, chars: int) -> dict:
-    """Prompts, PR records and both answers; returns the seconds that king.py and ch.py took for them."""
+    """Prompts, PR records and both answers; returns the seconds that king.py and ch.py took for
+    them.
+    """
     if (root / BUILT).exists():
         return json.loads((root / BUILT).read_text())
     shutil.rmtree(root, ignore_errors=True)
@@ -72,12 +81,14 @@ def build(root: Path, n: int, chars: int) -> dict:
     built = {"history_chars": chars, "write_root_s": round(time.monotonic() - started, 1)}
     for name in ("king", "ch"):
         with mock_llm("--latency", 0) as mock:
-            (root / "chain.toml").write_text(f'[llm]\nbase_url = "{mock.base_url}"\nmodel = "mock"\n'
+            (root / "chain.toml").write_text(
+                f'[llm]\nbase_url = "{mock.base_url}"\nmodel = "mock"\n'
                                              "[leak]\nmodels = []\n")
             cost = run(script(f"{name}.py", root, "--workers", 64), root)
         if mock.stats["paid"] != n:
             sys.exit(f"{name}.py paid {mock.stats['paid']} calls for {n} answers\n{cost.stderr}")
-        built[name] = {"wall_s": round(cost.wall_s, 1), "cpu_ms_a_call": round(1000 * cost.cpu_s / n, 2),
+        built[name] = {"wall_s": round(cost.wall_s, 1),
+                       "cpu_ms_a_call": round(1000 * cost.cpu_s / n, 2),
                        "peak_mb": round(cost.peak_mb)}
     (root / BUILT).write_text(json.dumps(built))
     return built
@@ -99,23 +110,30 @@ def measure(root: Path, n: int, repeat: int) -> dict:
 
 
 def growth(report: dict) -> dict:
-    """From the smallest to the largest root, over what start-up alone takes: 1.0 is linear, in each figure."""
+    """From the smallest to the largest root, over what start-up alone takes: 1.0 is linear, in each
+    figure.
+    """
     small, large = report["sizes"][0], report["sizes"][-1]
     factor = large["n"] / small["n"]
     return {command: {key: round((figures[key] - report["empty"][command][key])
-                                 / max(0.01, small["costs"][command][key] - report["empty"][command][key]) / factor, 2)
+                                 / max(0.01,
+                                       small["costs"][command][key] - report["empty"][command][
+                                           key]) / factor, 2)
                       for key in figures} for command, figures in large["costs"].items()}
 
 
 def table(report: dict) -> None:
     def row(name, figures):
-        print(f"  {name:<18}" + "".join(f"{figures[k]:>9.2f}" for k in ("wall_s", "cpu_s", "peak_mb")), file=sys.stderr)
+        print(f"  {name:<18}" + "".join(f"{figures[k]:>9.2f}"
+                                        for k in ("wall_s", "cpu_s", "peak_mb")), file=sys.stderr)
 
     for size in [{"n": 0, "costs": report["empty"]}, *report["sizes"]]:
         print(f"\n{size['n']:>7,} answers          wall s    CPU s  peak MB", file=sys.stderr)
         for name, figures in size["costs"].items():
             row(name, figures)
-    print(f"\ntargets at 100,000: < {WALL_TARGET_S:g} s, < {PEAK_TARGET_MB} MB; growth over start-up, 1.00 is linear:",
+    print(
+        f"\ntargets at 100,000: < {WALL_TARGET_S:g} s, < {PEAK_TARGET_MB} MB; growth over "
+        "start-up, 1.00 is linear:",
           file=sys.stderr)
     for name, figures in report["growth"].items():
         row(name, figures)

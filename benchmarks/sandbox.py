@@ -45,7 +45,8 @@ def exec_overhead(n: int) -> dict:
             ours.append(seconds(lambda: sandbox.run("true")))
     docker_exec_ms = 1000 * statistics.median(theirs)
     run_ms = 1000 * statistics.median(ours)
-    return {"docker_exec_ms": docker_exec_ms, "run_ms": run_ms, "ratio": run_ms / docker_exec_ms, "n": n}
+    return {"docker_exec_ms": docker_exec_ms, "run_ms": run_ms, "ratio": run_ms / docker_exec_ms,
+            "n": n}
 
 
 def at_once() -> dict:
@@ -76,11 +77,13 @@ def left() -> int:
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--n", type=int, default=50, help="commands each way (%(default)s)")
     args = p.parse_args()
     report = {"benchmark": "sandbox", **exec_overhead(args.n), **at_once(), "left": left()}
-    report = {key: round(value, 3) if isinstance(value, float) else value for key, value in report.items()}
+    report = {key: round(value, 3) if isinstance(value, float) else value for key,
+              value in report.items()}
     good = report["ratio"] <= RATIO and report["all_right"] and not report["left"]
     table(report)
     print(json.dumps(report))
@@ -89,8 +92,10 @@ def main() -> int:
 
 def table(report: dict) -> None:
     print(f"\n  docker exec true {report['docker_exec_ms']:8.1f} ms   (median of {report['n']})\n"
-          f"  run('true')      {report['run_ms']:8.1f} ms   {report['ratio']:.2f} x (target: at most {RATIO})\n"
-          f"  {MAX_PARALLEL} at once: open {report['open_s']:.1f} s, {report['commands_per_s']:.1f} commands a second, "
+          f"  run('true')      {report['run_ms']:8.1f} ms   {report['ratio']:.2f} x (target: at "
+          f"most {RATIO})\n"
+          f"  {MAX_PARALLEL} at once: open {report['open_s']:.1f} s, "
+          f"{report['commands_per_s']:.1f} commands a second, "
           f"close {report['close_s']:.1f} s, left behind {report['left']}\n", file=sys.stderr)
 
 

@@ -28,23 +28,29 @@ def main() -> None:
     base = Path(tempfile.mkdtemp(prefix="codedata_throughput.", dir=args.tmp))
     try:
         write_root(base / "prompts", args.n, args.history_chars)
-        report = {"benchmark": "throughput", "scheme": "https" if args.https else "http", "n": args.n,
-                  "latency_s": args.latency, "history_chars": args.history_chars, **machine(), "runs": []}
+        report = {"benchmark": "throughput", "scheme": "https" if args.https else "http",
+                  "n": args.n,
+                  "latency_s": args.latency, "history_chars": args.history_chars, **machine(),
+                  "runs": []}
         for workers in args.workers:
             figures = king(base, workers, args)
             floor = [sys.executable, HERE / "floor.py"]
             figures["floor"] = peer("floor", floor, base, workers, args)
             if args.floor_files:
-                figures["floor_files"] = peer("floor_files", [*floor, "--files"], base, workers, args)
-            figures["cpu_over_floor"] = round(figures["cpu_ms_a_call"] / figures["floor"]["cpu_ms_a_call"], 2)
+                figures["floor_files"] = peer("floor_files", [*floor, "--files"], base, workers,
+                                              args)
+            figures["cpu_over_floor"] = round(
+                figures["cpu_ms_a_call"] / figures["floor"]["cpu_ms_a_call"], 2)
             report["runs"].append(figures)
         if args.curator:
             workers = max(args.workers)
             curator = [args.curator_python, HERE / "curator_client.py"]
             report["curator"] = peer("curator", curator, base, workers, args, https=False)
             ours = report["runs"][args.workers.index(workers)]
-            report["curator"]["wall_over_king"] = round(report["curator"]["wall_s"] / ours["wall_s"], 2)
-            report["curator"]["cpu_over_king"] = round(report["curator"]["cpu_ms_a_call"] / ours["cpu_ms_a_call"], 2)
+            report["curator"]["wall_over_king"] = round(
+                report["curator"]["wall_s"] / ours["wall_s"], 2)
+            report["curator"]["cpu_over_king"] = round(
+                report["curator"]["cpu_ms_a_call"] / ours["cpu_ms_a_call"], 2)
     finally:
         if args.keep:
             print(f"kept: {base}", file=sys.stderr)
@@ -55,50 +61,69 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--n", type=int, default=5000, help="prompts, each one call (%(default)s)")
-    p.add_argument("--workers", type=lambda text: [int(w) for w in text.split(",")], default=[32, 128, 256],
+    p.add_argument("--workers", type=lambda text: [int(w) for w in text.split(",")],
+                   default=[32, 128, 256],
                    metavar="N,N", help="calls in flight, one run each (32,128,256)")
-    p.add_argument("--latency", type=float, default=0.5, metavar="S", help="of an answer (%(default)s)")
-    p.add_argument("--history-chars", type=int, default=4000, metavar="N", help="of a prompt (%(default)s)")
+    p.add_argument("--latency", type=float, default=0.5, metavar="S",
+                   help="of an answer (%(default)s)")
+    p.add_argument("--history-chars", type=int, default=4000, metavar="N",
+                   help="of a prompt (%(default)s)")
     p.add_argument("--https", action="store_true", help="the same over TLS")
-    p.add_argument("--floor-files", action="store_true", help="also the floor with one synced file an answer")
-    p.add_argument("--curator", action="store_true", help="also bespokelabs-curator, over http, at the most workers")
-    p.add_argument("--curator-python", default=sys.executable, metavar="PATH", help="of the environment that has it")
-    p.add_argument("--tmp", metavar="DIR", help="where the temporary root goes: its file system is part of the figures")
+    p.add_argument("--floor-files", action="store_true",
+                   help="also the floor with one synced file an answer")
+    p.add_argument("--curator", action="store_true",
+                   help="also bespokelabs-curator, over http, at the most workers")
+    p.add_argument("--curator-python", default=sys.executable, metavar="PATH",
+                   help="of the environment that has it")
+    p.add_argument("--tmp", metavar="DIR",
+                   help="where the temporary root goes: its file system is part of the figures")
     p.add_argument("--keep", action="store_true", help="leave the temporary root")
     return p
 
 
 def fresh_root(base: Path, name: str) -> Path:
-    """The prompts in a root of their own. Nothing is deleted between two runs: on ext4 each file that was deleted
-    within the last minutes makes every new one dearer."""
+    """The prompts in a root of their own.
+
+    Nothing is deleted between two runs: on ext4 each file that was deleted within the last minutes
+    makes every new one dearer.
+    """
     return Path(shutil.copytree(base / "prompts", base / name))
 
 
 def king(base: Path, workers: int, args) -> dict:
     """king.py over all prompts, none answered yet: figures of its calls phase."""
     root = fresh_root(base, f"king_{workers}")
-    idle = run(script("king.py", root, "--status"), root)   # start-up: interpreter, imports, settings, plan of N items
+    # start-up: interpreter, imports, settings, plan of N items
+    idle = run(script("king.py", root, "--status"), root)
     load, others = os.getloadavg()[0], Others()
     with mock_llm("--latency", args.latency, tls=args.https) as mock:
         settings = f'[llm]\nbase_url = "{mock.base_url}"\nmodel = "mock"\nca_bundle = "{mock.ca_bundle}"\n'
         (root / "chain.toml").write_text(settings)
         cost = run(script("king.py", root, "--workers", workers), root)
-    figures = calls_phase(cost.ended_t - mock.stats["first_t"], cost.cpu_s - idle.cpu_s, workers, args, mock.stats)
+    figures = calls_phase(cost.ended_t - mock.stats["first_t"], cost.cpu_s - idle.cpu_s, workers,
+                          args, mock.stats)
     n_files = sum(1 for p in (root / "answer").iterdir() if p.name[0] != "_")
     with open(root / "answer" / "_ledger.jsonl", "rb") as book:
         n_lines = sum(1 for _ in book)
     if not n_files == n_lines == mock.stats["paid"] == args.n:
-        sys.exit(f"{n_files} answers, {n_lines} ledger lines, {mock.stats['paid']} calls of {args.n}\n{cost.stderr}")
+        sys.exit(
+            f"{n_files} answers, {n_lines} ledger lines, {mock.stats['paid']} calls of "
+            f"{args.n}\n{cost.stderr}")
     return {"workers": workers, **figures, "start_up_cpu_s": round(idle.cpu_s, 2),
             "whole_wall_s": round(cost.wall_s, 2), "whole_cpu_s": round(cost.cpu_s, 2),
             "system_share": round(cost.system_s / cost.cpu_s, 2), "peak_mb": round(cost.peak_mb),
-            "load_1m_before": round(load, 2), "cores_used_by_others": others.cores(cost.cpu_s + mock.stats["cpu_s"])}
+            "load_1m_before": round(load, 2),
+            "cores_used_by_others": others.cores(cost.cpu_s + mock.stats["cpu_s"])}
 
 
-def peer(name: str, command: list, base: Path, workers: int, args, https: bool | None = None) -> dict:
-    """Figures of another client on a fresh server with the same prompts; it counts its own loop alone."""
+def peer(name: str, command: list, base: Path, workers: int, args,
+         https: bool | None = None) -> dict:
+    """Figures of another client on a fresh server with the same prompts; it counts its own loop
+    alone.
+    """
     root = fresh_root(base, f"{name}_{workers}")
     with mock_llm("--latency", args.latency, tls=args.https if https is None else https) as mock:
         flags = ["--root", root, "--url", mock.base_url, "--workers", workers]
@@ -107,13 +132,16 @@ def peer(name: str, command: list, base: Path, workers: int, args, https: bool |
     own = json.loads(cost.stdout.splitlines()[-1])
     if own["n_ok"] != args.n:
         sys.exit(f"{name}: {own['n_ok']} of {args.n} answers\n{cost.stderr[-2000:]}")
-    return {**calls_phase(own["wall_s"], own["cpu_s"], workers, args, mock.stats), "peak_mb": round(cost.peak_mb)}
+    return {**calls_phase(own["wall_s"], own["cpu_s"], workers, args, mock.stats),
+            "peak_mb": round(cost.peak_mb)}
 
 
 def calls_phase(wall_s: float, cpu_s: float, workers: int, args, stats: dict) -> dict:
     ideal_s = args.n * args.latency / workers
-    return {"ideal_s": round(ideal_s, 2), "wall_s": round(wall_s, 2), "wall_over_ideal": round(wall_s / ideal_s, 3),
-            "cpu_ms_a_call": round(1000 * cpu_s / args.n, 3), "max_in_flight": stats["max_in_flight"],
+    return {"ideal_s": round(ideal_s, 2), "wall_s": round(wall_s, 2),
+            "wall_over_ideal": round(wall_s / ideal_s, 3),
+            "cpu_ms_a_call": round(1000 * cpu_s / args.n, 3),
+            "max_in_flight": stats["max_in_flight"],
             "connections": stats["opened_connections"],
             "server_cpu_ms_a_call": round(1000 * stats["cpu_s"] / args.n, 3)}
 
@@ -123,10 +151,15 @@ def table(report: dict) -> None:
         print(text, file=sys.stderr)
 
     def row(name, f, targets=("", "")):
-        say(f"{name:<16}{f['ideal_s']:>8.1f}{f['wall_s']:>8.1f}{f['wall_over_ideal']:>8.3f} {targets[0]:<8}"
-            f"{f['cpu_ms_a_call']:>7.2f} {targets[1]:<8}{f['peak_mb']:>6}{f['server_cpu_ms_a_call']:>8.2f}")
+        say(
+            f"{name:<16}{f['ideal_s']:>8.1f}{f['wall_s']:>8.1f}{f['wall_over_ideal']:>8.3f} "
+            f"{targets[0]:<8}"
+            f"{f['cpu_ms_a_call']:>7.2f} "
+            f"{targets[1]:<8}{f['peak_mb']:>6}{f['server_cpu_ms_a_call']:>8.2f}")
 
-    say(f"\n{report['scheme']}, {report['n']} calls of {report['latency_s']:g} s, load {report['load_1m']} before")
+    say(
+        f"\n{report['scheme']}, {report['n']} calls of {report['latency_s']:g} s, load "
+        f"{report['load_1m']} before")
     say(" " * 17 + "ideal s  wall s   ratio target  ms/call target      MB  server")
     for figures in report["runs"]:
         workers = figures["workers"]
@@ -139,7 +172,9 @@ def table(report: dict) -> None:
             f"{figures['cores_used_by_others']} of {report['cores']} cores")
     if curator := report.get("curator"):
         row("curator", curator)
-        say(f"{'':<16}curator / king: wall {curator['wall_over_king']}, CPU {curator['cpu_over_king']}")
+        say(
+            f"{'':<16}curator / king: wall {curator['wall_over_king']}, CPU "
+            f"{curator['cpu_over_king']}")
 
 
 if __name__ == "__main__":

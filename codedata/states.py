@@ -255,7 +255,7 @@ class States:
             return f"no PR record in {self.joined.store.cls.directory}/"
         return ""
 
-    # the three digests -------------------------------------------------------------------------
+    # the three digests ---------------------------------------------------------------------------
 
     def _compared(self, name: str, facts: FileState) -> Item:
         """Return an item with the state that the three digests give it."""
@@ -337,7 +337,7 @@ class States:
             if self.selection.refresh and item.state in ("done", "stale", "incomplete"):
                 _force(item)
 
-    # what earlier attempts came to -------------------------------------------------------------
+    # what earlier attempts came to ---------------------------------------------------------------
 
     def _apply_attempts(self, item: Item, facts: FileState) -> None:
         """Take into account that the last attempt failed, or that a rule excluded the item."""
@@ -367,7 +367,7 @@ class States:
         if before := self.reads.store.failed(self.reads.made_by, item.name):
             item.state, item.reason = "waiting", f"{self.reads.made_by} failed: {before.error}"
 
-    # digests and replies -----------------------------------------------------------------------
+    # digests and replies -------------------------------------------------------------------------
 
     def read_of(self, facts: FileState) -> str:
         """Return the digest of what the item would be made from now."""

@@ -9,9 +9,10 @@ writes  trajectories.json, .parquet         messages, with what the commands rea
   python samples/make.py           # all of it, about a minute
   python samples/make.py --check   # write nothing; name the rows that came out differently, exit 1
 
-Made on Debian 12 with its packages git gcc golang-go nodejs (18.15 or later) python3 python3-pytest,
-and duckdb from PyPI (below Python 3.11 also tomli). Other versions of the tools print other words, so a few
-observations will differ there. Commands run without any isolation, one after another, in /tmp/testbed.
+Made on Debian 12 with its packages git gcc golang-go nodejs (18.15 or later) python3
+python3-pytest, and duckdb from PyPI (below Python 3.11 also tomli). Other versions of the tools
+print other words, so a few observations will differ there. Commands run without any isolation, one
+after another, in /tmp/testbed.
 """
 import argparse
 import json
@@ -69,27 +70,33 @@ BLOCK = re.compile(r"^```bash\n(.*?)\n```", re.DOTALL | re.MULTILINE)
 TESTS = {
     "python": ("python3 -m pytest -rA", "pytest", r"^PASSED (\S+)", r"^(?:FAILED|ERROR) (\S+)"),
     "javascript": (
-        'for f in test/*.test.js; do echo "file $f"; node --test --test-reporter=tap $f; done', "node-tap",
+        'for f in test/*.test.js; do echo "file $f"; node --test --test-reporter=tap $f; done',
+        "node-tap",
         r"^ *ok \d+ - (.+)", r"^ *not ok \d+ - (.+)"),
     "go": ("go test -count=1 -v ./...", "gotest", r"^ *--- PASS: (\S+)", r"^ *--- FAIL: (\S+)"),
     "c": ("sh tests/run.sh", "ok-lines", r"^ok (.+)", r"^not ok (.+)"),
 }
 TRAJECTORY_COLUMNS = {
-    "instance_id": "VARCHAR", "repo": "VARCHAR", "messages": "STRUCT(role VARCHAR, content VARCHAR)[]",
+    "instance_id": "VARCHAR", "repo": "VARCHAR",
+    "messages": "STRUCT(role VARCHAR, content VARCHAR)[]",
     "trajectory_format": "VARCHAR", "exit_status": "VARCHAR", "duration_sec": "DOUBLE"}
 PR_COLUMNS = {
     "instance_id": "VARCHAR", "repo": "VARCHAR", "base_commit": "VARCHAR", "created_at": "BIGINT",
-    "patch": "VARCHAR", "test_patch": "VARCHAR", "pr_description": "VARCHAR", "problem_statement": "VARCHAR",
+    "patch": "VARCHAR", "test_patch": "VARCHAR", "pr_description": "VARCHAR",
+    "problem_statement": "VARCHAR",
     "language": "VARCHAR", "interface": "VARCHAR",
     "meta": "STRUCT(num_modified_files BIGINT, num_modified_lines BIGINT)",
-    "install_config": "STRUCT(install VARCHAR, test_cmd VARCHAR, log_parser VARCHAR)", "image_name": "VARCHAR",
+    "install_config": "STRUCT(install VARCHAR, test_cmd VARCHAR, log_parser VARCHAR)",
+    "image_name": "VARCHAR",
     "FAIL_TO_PASS": "VARCHAR[]", "PASS_TO_PASS": "VARCHAR[]", "license": "VARCHAR"}
 
 
 def run(command):
     """Exit code and merged output of a shell command in the testbed."""
-    child = subprocess.Popen(["/bin/bash", "-c", command], cwd=TESTBED, env=ENV, stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    child = subprocess.Popen(["/bin/bash", "-c", command], cwd=TESTBED, env=ENV,
+                             stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             start_new_session=True)
     try:
         output, _ = child.communicate(timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -107,7 +114,8 @@ def must(command):
 
 
 def check_out(project, *patches):
-    """A fresh repository of the project in the testbed, with the patches applied; its base commit."""
+    """A fresh repository of the project in the testbed, with the patches applied; its base commit.
+    """
     shutil.rmtree(TESTBED, ignore_errors=True)
     shutil.copytree(HERE / "projects" / project, TESTBED, ignore=LEFTOVERS)
     must("chmod -R u=rwX,go=rX .")   # the umask of the checkout is none of the commit's business
@@ -148,7 +156,9 @@ def make_pr(folder, projects, wrong):
     pass_to_pass = sorted(name for name in after if after[name] and before.get(name))
     failing = sorted(name for name in before.keys() | after.keys() if not after.get(name))
     if failing or not fail_to_pass or not pass_to_pass:
-        wrong.append(f"{folder.name}: after the gold patch {failing} fail, {len(fail_to_pass)} went from failing "
+        wrong.append(
+            f"{folder.name}: after the gold patch {failing} fail, {len(fail_to_pass)} went from "
+            "failing "
                      f"to passing, {len(pass_to_pass)} stayed")
     changed = re.findall(r"^[+-](?!\+\+ |-- )", gold.read_text(), re.MULTILINE)
     return {
@@ -156,7 +166,8 @@ def make_pr(folder, projects, wrong):
         "created_at": int(pr["created_at"].timestamp() * 1000),
         "patch": gold.read_text(), "test_patch": test.read_text(),
         "pr_description": f"{pr['title']}\n\n{pr['pr_description'].strip()}",
-        "problem_statement": pr["problem_statement"].strip(), "language": language, "interface": pr["interface"],
+        "problem_statement": pr["problem_statement"].strip(), "language": language,
+        "interface": pr["interface"],
         "meta": {"num_modified_files": gold.read_text().count("\ndiff --git") + 1,
                  "num_modified_lines": len(changed)},
         "install_config": {"install": project["install"], "test_cmd": TESTS[language][0],
@@ -166,10 +177,13 @@ def make_pr(folder, projects, wrong):
 
 
 def make_trajectory(path, pr, project):
-    """The row of a trajectory; its commands run in order in one testbed, each in a shell of its own."""
+    """The row of a trajectory; its commands run in order in one testbed, each in a shell of its
+    own.
+    """
     source = tomllib.loads(path.read_text())
     check_out(project)
-    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": TASK.format(**pr)}]
+    messages = [{"role": "system", "content": SYSTEM},
+                {"role": "user", "content": TASK.format(**pr)}]
     for turn in source["turns"]:
         if "content" in turn:   # written out whole: malformed on purpose
             content = turn["content"].strip()
@@ -219,7 +233,8 @@ def write_table(name, rows):
         db.execute("SET threads = 1")   # more of them write row groups in no fixed order
         db.execute(f"CREATE TABLE made AS SELECT {parquet_columns(name)} FROM {rows_of_json(name)}")
         # A row group ends where a chunk does, and a chunk where a branch of the union does.
-        parts = [f"(FROM made LIMIT {GROUP_ROWS} OFFSET {start})" for start in range(0, len(rows), GROUP_ROWS)]
+        parts = [f"(FROM made LIMIT {GROUP_ROWS} OFFSET {start})"
+                 for start in range(0, len(rows), GROUP_ROWS)]
         db.execute(f"""COPY ({" UNION ALL ".join(parts)}) TO '{HERE / name}.parquet'
             (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP_ROWS})""")
 
@@ -236,7 +251,8 @@ def parquet_columns(name):
 def differing(name, rows):
     """Names of the rows that are not the same on disk, in the JSON or in the Parquet."""
     kept = json.loads((HERE / f"{name}.json").read_text())
-    names = [f"{name}.json: row {n}, {new['instance_id']}" for n, new in enumerate(rows) if kept[n:n + 1] != [new]]
+    names = [f"{name}.json: row {n}, {new['instance_id']}" for n,
+             new in enumerate(rows) if kept[n:n + 1] != [new]]
     if len(kept) > len(rows):
         names.append(f"{name}.json: {len(kept)} rows instead of {len(rows)}")
     with duckdb.connect() as db:
@@ -248,16 +264,20 @@ def differing(name, rows):
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing, compare with what is there")
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true",
+                        help="write nothing, compare with what is there")
     args = parser.parse_args(argv)
-    missing = [tool for tool in ("git", "gcc", "go", "node", "pytest-3") if not shutil.which(tool, path=ENV["PATH"])]
+    missing = [tool for tool in ("git", "gcc", "go", "node", "pytest-3")
+               if not shutil.which(tool, path=ENV["PATH"])]
     if missing:
         sys.exit(f"make.py: not in {ENV['PATH']}: {', '.join(missing)}\n"
                  "  apt-get install git gcc golang-go nodejs python3-pytest")
     for path in (HOME, TESTBED):
         if path.exists():
-            sys.exit(f"make.py: {path} is there already. Remove it, unless another make.py is running.")
+            sys.exit(
+                f"make.py: {path} is there already. Remove it, unless another make.py is running.")
     HOME.mkdir()
     try:
         tables, wrong = make_rows()
@@ -271,7 +291,8 @@ def main(argv=None) -> int:
             write_table(name, rows)
     for line in wrong:
         print(f"make.py: {line}", file=sys.stderr)
-    turns = sum(message["role"] == "assistant" for row in tables["trajectories"] for message in row["messages"])
+    turns = sum(message["role"] == "assistant" for row in tables["trajectories"]
+                for message in row["messages"])
     print(f"{len(tables['prs'])} PRs, {len(tables['trajectories'])} trajectories, {turns} turns: "
           + ("NOT as they should be" if wrong else "all as they should be"), file=sys.stderr)
     return 1 if wrong else 0

@@ -1,15 +1,14 @@
-"""What the tests share: the fake endpoint, scripts run in this process or as their own, directories written by hand.
+"""What the tests share: the fake endpoint, scripts run in this process or as their own, directories
+written by hand.
 
-    from conftest import read_answer, run_script, write_prompts
-    from fake_llm import DROP
+from conftest import read_answer, run_script, write_prompts from fake_llm import DROP
 
-    def test_it(tmp_path, fake_llm):
-        write_prompts(tmp_path, 3)
-        fake_llm.script(DROP)
-        done = run_script("king.py", tmp_path, *flags_for(fake_llm))
-        assert done.returncode == 0 and read_answer(tmp_path, "prompts_3_1_1")["king"]
+def test_it(tmp_path, fake_llm): write_prompts(tmp_path, 3) fake_llm.script(DROP) done =
+run_script("king.py", tmp_path, *flags_for(fake_llm)) assert done.returncode == 0 and
+read_answer(tmp_path, "prompts_3_1_1")["king"]
 
-Every test runs in an empty folder of its own (tmp_path) and with none of the user's keys or settings.
+Every test runs in an empty folder of its own (tmp_path) and with none of the user's keys or
+settings.
 """
 from __future__ import annotations
 
@@ -39,36 +38,31 @@ from codedata import cli  # noqa: E402
 from codedata.llm.reply_log import Money, ReplyLog, recording  # noqa: E402
 from codedata.settings import LLM, Endpoint, Settings  # noqa: E402
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:   # a background job: what it starts could not be interrupted
+# a background job: what it starts could not be interrupted
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KEY = "sk-test-4f9a1c77b2"   # a key that must turn up nowhere
-SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_BEARER_TOKEN", "PIPELINE_PROXY",
+SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_BEARER_TOKEN",
+                 "PIPELINE_PROXY",
                  "HF_TOKEN", "HUGGINGFACE_API_KEY", "REQUESTS_CA_BUNDLE", "DUEL_MODE", "HTTP_PROXY",
                  "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
-QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}   # [llm] of the tests: nobody waits for a second try
+# [llm] of the tests: nobody waits for a second try
+QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}
 
 
+@pytest.hookimpl(trylast=True)   # behind the choice by -m
 def pytest_collection_modifyitems(items):
-    """Skip the tests that want an engine or pods where this machine has none."""
+    """End the run where a test wants an engine or pods that this machine lacks: none is skipped."""
     for marker, missing in (("docker", _no_engine), ("pods", _no_pods)):
-        wanting = [item for item in items if item.get_closest_marker(marker)]
-        why = missing() if wanting else ""
-        for item in wanting if why else []:
-            item.add_marker(pytest.mark.skip(reason=why))
-
-
-def pytest_sessionfinish(session):
-    """Fail a run in which a test was skipped, where CODEDATA_SKIPS_NOTHING is set, as it is in .ci/run."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("CODEDATA_SKIPS_NOTHING") and reporter and reporter.stats.get("skipped"):
-        reporter.write_line("\nskipped tests are failures here: CODEDATA_SKIPS_NOTHING is set", red=True)
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if any(item.get_closest_marker(marker) for item in items) and (why := missing()):
+            raise pytest.UsageError(f"{why}\n`make test` has the tests that want neither.")
 
 
 def _no_engine() -> str:
     """Return why the tests with containers cannot run, or ""."""
-    asked = subprocess.run("docker image inspect codedata-base:bookworm", shell=True, capture_output=True, text=True)
+    asked = subprocess.run("docker image inspect codedata-base:bookworm", shell=True,
+                           capture_output=True, text=True)
     if asked.returncode == 0:
         return ""
     return f"no Docker engine with codedata-base:bookworm (tools/docker-up): {asked.stderr.strip()}"
@@ -76,7 +70,8 @@ def _no_engine() -> str:
 
 def _no_pods() -> str:
     """Return why kube_server.py can make no pods here, or ""."""
-    from kube_server import can_make_pods  # with a server and its checks: not for tests that want none
+    # with a server and its checks: not for tests that want none
+    from kube_server import can_make_pods
     return "" if can_make_pods() else "this user may not make namespaces (unshare): no pods here"
 
 
@@ -85,15 +80,19 @@ def certificate(tmp_path_factory):
     """Return (certificate, key) for 127.0.0.1, signed by itself."""
     folder = tmp_path_factory.mktemp("tls")
     cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-days", "2", "-subj", "/CN=codedata test", "-addext", "subjectAltName=IP:127.0.0.1",
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-days", "2", "-subj", "/CN=codedata test", "-addext",
+                    "subjectAltName=IP:127.0.0.1",
                     "-keyout", key, "-out", cert], check=True, capture_output=True)
     return str(cert), str(key)
 
 
 @pytest.fixture(autouse=True)
 def _nothing_of_the_user(tmp_path, monkeypatch):
-    """Hide the user's keys, endpoints and proxies, and any chain.toml or .env in the current folder."""
+    """Hide the user's keys, endpoints and proxies, and any chain.toml or .env in the current
+    folder.
+    """
     monkeypatch.chdir(tmp_path)
     for name in SETTINGS_FROM:
         monkeypatch.delenv(name, raising=False)
@@ -120,18 +119,23 @@ def _answered(tmp_path_factory):
 
 @pytest.fixture
 def answered_root(_answered, tmp_path):
-    """Copy a root of five prompts, answered by both, to tmp_path. It keeps the mtimes, which the ledger knows."""
+    """Copy a root of five prompts, answered by both, to tmp_path.
+
+    It keeps the mtimes, which the ledger knows.
+    """
     return shutil.copytree(_answered, tmp_path, dirs_exist_ok=True)
 
 
-# running scripts -----------------------------------------------------------------------------------------------------
+# running scripts ---------------------------------------------------------------------------------
 
 def run_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path | None = None,
                timeout_s: float = 60.0) -> subprocess.CompletedProcess:
-    """Run `python NAME --root ROOT FLAGS` in this process; return its returncode, stdout and stderr.
+    """Run `python NAME --root ROOT FLAGS` in this process; return its returncode, stdout and
+    stderr.
 
-    As in run_process(), it runs in `cwd` (default: `root`, so that no other settings are found), and with nothing in
-    its environment but PATH, HOME and `env`. A PYTHONPATH there asks for an interpreter of its own.
+    As in run_process(), it runs in `cwd` (default: `root`, so that no other settings are found),
+    and with nothing in its environment but PATH, HOME and `env`. A PYTHONPATH there asks for an
+    interpreter of its own.
     """
     if "PYTHONPATH" in (env or {}):
         return run_process(name, root, *flags, env=env, cwd=cwd)
@@ -144,8 +148,10 @@ def run_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path
             patch.delenv(key)
         for key, value in environment.items():
             patch.setenv(key, value)
-        for where, what, value in ((sys, "argv", words), (sys, "stdout", out), (sys, "stderr", err), (
-                sys, "excepthook", None), (tempfile, "tempdir", None), (logging.root, "handlers", [])):
+        for where, what, value in ((sys, "argv", words), (sys, "stdout", out), (sys, "stderr", err),
+                                   (
+                sys, "excepthook", None), (tempfile, "tempdir", None),
+                                   (logging.root, "handlers", [])):
             patch.setattr(where, what, value)
         try:
             cli.main(lambda: main(words[1:]))
@@ -175,12 +181,15 @@ def _limit(timeout_s: float, words: list[str]):
 
 
 def _environment(root: Path, more: dict | None) -> dict:
-    return {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "LANG": "C.UTF-8", **(more or {})}
+    return {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "LANG": "C.UTF-8",
+            **(more or {})}
 
 
 @pytest.fixture
 def run(tmp_path, fake_llm):
-    """Return a function: run("king --limit 3", …) runs a script on tmp_path, with the fake as its endpoint."""
+    """Return a function: run("king --limit 3", …) runs a script on tmp_path, with the fake as its
+    endpoint.
+    """
     def run_words(words: str, *more, **kwargs) -> subprocess.CompletedProcess:
         script, *flags = words.split()
         return run_script(f"{script}.py", tmp_path, *flags_for(fake_llm), *flags, *more, **kwargs)
@@ -193,21 +202,30 @@ def status(run):
     return lambda script: run(f"{script} --status").stderr
 
 
-def start_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path | None = None) -> subprocess.Popen:
-    """Start a script as a process of its own, with captured output: for kills, signals, locks and what is printed."""
-    return subprocess.Popen([sys.executable, str(REPO / name), "--root", str(root), *map(str, flags)],
-                            cwd=cwd or root, env=_environment(root, env), text=True, stdin=subprocess.DEVNULL,
+def start_script(name: str, root: Path, *flags, env: dict | None = None,
+                 cwd: Path | None = None) -> subprocess.Popen:
+    """Start a script as a process of its own, with captured output: for kills, signals, locks and
+    what is printed.
+    """
+    return subprocess.Popen([sys.executable, str(REPO / name), "--root", str(root),
+                             *map(str, flags)],
+                            cwd=cwd or root, env=_environment(root, env), text=True,
+                            stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def finish(process: subprocess.Popen, timeout_s: float = 60.0) -> subprocess.CompletedProcess:
-    """Wait for start_script()'s process and return its output. It is killed, and an error, after `timeout_s`."""
+    """Wait for start_script()'s process and return its output.
+
+    It is killed, and an error, after `timeout_s`.
+    """
     try:
         out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
-        raise AssertionError(f"{process.args} still ran after {timeout_s} s:\n{out}\n{err}") from None
+        raise AssertionError(
+            f"{process.args} still ran after {timeout_s} s:\n{out}\n{err}") from None
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
@@ -234,13 +252,15 @@ def flags_for(fake: FakeLLM, *more) -> list[str]:
     return ["--llm-base-url", fake.base_url, *map(str, more)]
 
 
-# settings ------------------------------------------------------------------------------------------------------------
+# settings ----------------------------------------------------------------------------------------
 
 NO_LEAK_JUDGE = "[leak]\nmodels = []\n"
 
 
 def write_toml(root: Path, llm: dict | None = None, more: str = "") -> Path:
-    """Write ROOT/chain.toml: [llm] with quick retries and `llm`, then `more`; no leak judge unless it has one."""
+    """Write ROOT/chain.toml: [llm] with quick retries and `llm`, then `more`; no leak judge unless
+    it has one.
+    """
     more = more if "[leak]" in more else f"{NO_LEAK_JUDGE}\n{more}"
     lines = [f"{key} = {json.dumps(value)}" for key, value in {**QUICK, **(llm or {})}.items()]
     path = Path(root) / "chain.toml"
@@ -255,11 +275,13 @@ def settings_for(fake: FakeLLM, key: str = "", **llm) -> Settings:
 
 
 def item_calls(root: Path, item: str = "p_1", stage_name: str = "king"):
-    """The calls of one item, as the run loop has them around an item function: `with item_calls(...) as calls`."""
+    """The calls of one item, as the run loop has them around an item function: `with
+    item_calls(...) as calls`.
+    """
     return recording(ReplyLog(Path(root) / "answer", stage_name, item))
 
 
-# directories by hand -------------------------------------------------------------------------------------------------
+# directories by hand -----------------------------------------------------------------------------
 
 def turn_of(command: str, thought: str = "I go on.") -> str:
     return f"THOUGHT: {thought}\n\n```bash\n{command}\n```"
@@ -271,30 +293,41 @@ def write_json(path: Path, record) -> None:
 
 
 def a_prompt(i: int, **fields) -> dict:
-    """Return prompt number `i` (from 1): its last message is `task i`, its reference `reference i`."""
-    messages = [{"role": "system", "content": "You are an agent. Answer with THOUGHT and one bash block."},
+    """Return prompt number `i` (from 1): its last message is `task i`, its reference `reference i`.
+    """
+    messages = [{"role": "system",
+                 "content": "You are an agent. Answer with THOUGHT and one bash block."},
                 {"role": "user", "content": f"task {i}"}]
-    return {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python", "turn": 0, "order": i,
-            "messages": messages, "assistant": f"THOUGHT: reference {i}\n\n```bash\ntrue\n```", **fields}
+    return {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python", "turn": 0,
+            "order": i,
+            "messages": messages, "assistant": f"THOUGHT: reference {i}\n\n```bash\ntrue\n```",
+            **fields}
 
 
 def write_prompts(root: Path, n: int, stem: str = "", **fields) -> list[str]:
-    """Write ROOT/prompt/<stem>.json with `n` prompts (stem: prompts_<n>_1); return the names of their items."""
+    """Write ROOT/prompt/<stem>.json with `n` prompts (stem: prompts_<n>_1); return the names of
+    their items.
+    """
     stem = stem or f"prompts_{n}_1"
-    write_json(Path(root) / "prompt" / f"{stem}.json", [a_prompt(i, **fields) for i in range(1, n + 1)])
+    write_json(Path(root) / "prompt" / f"{stem}.json",
+               [a_prompt(i, **fields) for i in range(1, n + 1)])
     return [f"{stem}_{i}" for i in range(1, n + 1)]
 
 
 def write_commits(root: Path, n: int, **fields) -> None:
-    """Write ROOT/commit/<instance_id>.json for write_prompts(root, n), and a chain.toml without a leak judge.
+    """Write ROOT/commit/<instance_id>.json for write_prompts(root, n), and a chain.toml without a
+    leak judge.
     """
     if not (Path(root) / "chain.toml").exists():
         (Path(root) / "chain.toml").write_text(NO_LEAK_JUDGE)
     for i in range(1, n + 1):
-        record = {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python", "base_commit": "0" * 40,
-                  "issue": f"issue {i}", "description": f"description {i}", "files": [f"src/file_{i}.py"],
+        record = {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python",
+                  "base_commit": "0" * 40,
+                  "issue": f"issue {i}", "description": f"description {i}",
+                  "files": [f"src/file_{i}.py"],
                   "patch": f"diff --git a/src/file_{i}.py b/src/file_{i}.py\n+fix {i}\n",
-                  "test_patch": f"test patch {i}", "created_at": "2024-01-02T03:04:05Z", "licence": None, **fields}
+                  "test_patch": f"test patch {i}", "created_at": "2024-01-02T03:04:05Z",
+                  "licence": None, **fields}
         write_json(Path(root) / "commit" / f"proj__repo-{i}.json", record)
 
 
@@ -318,9 +351,12 @@ def edit(path: Path, change) -> None:
 
 
 def ledger_lines(directory: Path, **wanted) -> list[dict]:
-    """Return the lines of DIRECTORY/_ledger.jsonl whose fields are as `wanted` (stage="king", state="failed")."""
+    """Return the lines of DIRECTORY/_ledger.jsonl whose fields are as `wanted` (stage="king",
+    state="failed").
+    """
     path = Path(directory) / "_ledger.jsonl"
-    whole = path.read_text().rpartition("\n")[0] if path.exists() else ""   # a line may be under way
+    # a line may be under way
+    whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
     lines = [json.loads(line) for line in whole.splitlines() if line]
     return [line for line in lines if all(line.get(key) == value for key, value in wanted.items())]
 

@@ -38,7 +38,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}   # of every answer: a call's cost is known
+# of every answer: a call's cost is known
+USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
 ABSENT = object()   # Say(usage=ABSENT): no such key in the body
 
 
@@ -85,7 +86,8 @@ class Fault(str):
 
 
 OK, DROP, CUT, HANG, HANG_IN_BODY = map(Fault, ("OK", "DROP", "CUT", "HANG", "HANG_IN_BODY"))
-HTML = Status(200, "<!DOCTYPE html><html><body>Welcome to the portal</body></html>", {"Content-Type": "text/html"})
+HTML = Status(200, "<!DOCTYPE html><html><body>Welcome to the portal</body></html>",
+              {"Content-Type": "text/html"})
 EMPTY = Say("")
 
 
@@ -126,7 +128,9 @@ class Request:
 
     @property
     def task(self) -> str:
-        """Return the last message as it is in the prompt: without the sentence on form, or the challenger's note."""
+        """Return the last message as it is in the prompt: without the sentence on form, or the
+        challenger's note.
+        """
         return re.split(r"\n\n(?:\(Your answer is|# Private note)", self.last)[0]
 
 
@@ -148,13 +152,16 @@ def part_of(whole: bytes | None, request: Request) -> Status:
 class FakeLLM:
     """See the module. A context manager; `port` to come up where something else was."""
 
-    def __init__(self, port: int = 0, latency_s: float = 0.0, certificate: tuple[str, str] | None = None):
+    def __init__(self, port: int = 0, latency_s: float = 0.0,
+                 certificate: tuple[str, str] | None = None):
         self.latency_s = latency_s            # of every answer; may be changed at any time
         self.files: dict[str, bytes] = {}     # what a GET of a path gives
         self.requests: list[Request] = []
-        self.answered: list[Request] = []     # those whose completion was sent whole, the client being still there
+        # those whose completion was sent whole, the client being still there
+        self.answered: list[Request] = []
         self.in_flight = self.max_in_flight = self.n_connections = 0
-        self._done: set[int] = set()          # numbers of the requests that are not in flight any more
+        # numbers of the requests that are not in flight any more
+        self._done: set[int] = set()
         self._script: deque = deque()
         self._default: object = OK
         self._changed = threading.Condition()
@@ -163,7 +170,8 @@ class FakeLLM:
         self.port = self._server.server_address[1]
         self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
         self.base_url = self.url + "/v1"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,),
+                                        daemon=True)
         self._thread.start()
 
     # what tests tell it
@@ -197,7 +205,9 @@ class FakeLLM:
         return [b.at - a.at for a, b in zip(self.requests, self.requests[1:], strict=False)]
 
     def wait_for(self, n: int, what: str = "requests", timeout_s: float = 20.0) -> None:
-        """Wait for `n` of `requests`, `answered` or `in_flight`; raise AssertionError after `timeout_s`."""
+        """Wait for `n` of `requests`, `answered` or `in_flight`; raise AssertionError after
+        `timeout_s`.
+        """
         def count():
             value = getattr(self, what)
             return value if isinstance(value, int) else len(value)
@@ -228,14 +238,18 @@ class FakeLLM:
             self.in_flight += 1
             self.max_in_flight = max(self.max_in_flight, self.in_flight)
             request = Request(len(self.requests), time.monotonic(), handler.command, handler.path,
-                              {k.lower(): v for k, v in handler.headers.items()}, raw, self.in_flight)
+                              {k.lower(): v for k, v in handler.headers.items()}, raw,
+                              self.in_flight)
             self.requests.append(request)
             reply = self._script.popleft() if self._script else self._default
             self._changed.notify_all()
         return request, reply
 
     def _left(self, request: Request, answered: bool) -> None:
-        """Count a request as done with. Right before the last byte goes out: nobody can be quicker than the count."""
+        """Count a request as done with.
+
+        Right before the last byte goes out: nobody can be quicker than the count.
+        """
         with self._changed:
             if request.n in self._done:
                 return
@@ -262,7 +276,8 @@ class _Server(ThreadingHTTPServer):
         connection, address = super().get_request()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.tls:   # the handshake comes with the first read, in the connection's own thread
-            connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            connection = self.tls.wrap_socket(connection, server_side=True,
+                                              do_handshake_on_connect=False)
         self.open.add(connection)
         self.fake.n_connections += 1
         return connection, address
@@ -279,7 +294,9 @@ class _Server(ThreadingHTTPServer):
                 pass
 
     def handle_error(self, request, client_address):
-        """Pass over clients that go away or do not like the certificate: the tests do so on purpose."""
+        """Pass over clients that go away or do not like the certificate: the tests do so on
+        purpose.
+        """
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -309,14 +326,16 @@ class _Handler(BaseHTTPRequestHandler):
             reply = part_of(fake.files.get(request.path.partition("?")[0]), request)
         if isinstance(reply, Flood):
             self.close_connection = True
-            self.connection.sendall(_head(200, {"Content-Type": "application/json", **reply.headers}))
+            self.connection.sendall(_head(200,
+                                          {"Content-Type": "application/json", **reply.headers}))
             while not fake._closing.is_set():   # sendall() raises when the client has gone
                 self.connection.sendall(reply.piece)
             return
         status, headers, body, latency_s = _response(request, reply)
         if not self._wait(fake.latency_s + latency_s):
             return
-        head = _head(status, {"Content-Type": "application/json", "Content-Length": len(body), **headers})
+        head = _head(status,
+                     {"Content-Type": "application/json", "Content-Length": len(body), **headers})
         if isinstance(reply, Drip):
             self._drip(reply, head, body)
         elif reply is DROP or reply is HANG_IN_BODY:
@@ -337,7 +356,8 @@ class _Handler(BaseHTTPRequestHandler):
         for byte in slowly:
             if not self._wait(reply.every_s):
                 return
-            self.connection.sendall(b"1\r\n%c\r\n" % byte if reply.part == "chunked" else bytes([byte]))
+            self.connection.sendall(b"1\r\n%c\r\n" % byte if reply.part == "chunked"
+                                    else bytes([byte]))
         self.connection.sendall(b"0\r\n\r\n" if reply.part == "chunked" else b"")
 
     def _wait(self, seconds: float | None) -> bool:
@@ -353,7 +373,10 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _gone(self, seconds: float) -> bool:
-        """Return whether the client closes within `seconds`. Over TLS this cannot be seen without reading."""
+        """Return whether the client closes within `seconds`.
+
+        Over TLS this cannot be seen without reading.
+        """
         if isinstance(self.connection, ssl.SSLSocket):
             time.sleep(seconds)
             return False
@@ -372,7 +395,8 @@ def _response(request: Request, reply) -> tuple[int, dict, bytes, float]:
     """Return status, headers, body and latency of a reply."""
     if isinstance(reply, Status):
         body = reply.body if isinstance(reply.body, (str, bytes)) else json.dumps(reply.body)
-        return reply.code, dict(reply.headers), body.encode() if isinstance(body, str) else body, reply.latency_s
+        return reply.code, dict(reply.headers), body.encode() if isinstance(
+            body, str) else body, reply.latency_s
     if isinstance(reply, dict):
         return 200, {}, json.dumps(reply).encode(), 0.0
     if isinstance(reply, (Fault, Drip)):
@@ -384,12 +408,14 @@ def _response(request: Request, reply) -> tuple[int, dict, bytes, float]:
         message["reasoning_content"] = reply.reasoning
     answer = {"id": f"chatcmpl-{request.n}", "object": "chat.completion",
               "model": request.body.get("model") if reply.model is None else reply.model,
-              "choices": [{"index": 0, "message": message, "finish_reason": reply.finish_reason}], "usage": reply.usage}
+              "choices": [{"index": 0, "message": message, "finish_reason": reply.finish_reason}],
+              "usage": reply.usage}
     if reply.usage is ABSENT:
         del answer["usage"]
     return 200, {}, json.dumps(answer).encode(), reply.latency_s
 
 
 def _head(status: int, headers: dict) -> bytes:
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+             *(f"{k}: {v}" for k, v in headers.items())]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"

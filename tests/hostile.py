@@ -1,8 +1,10 @@
-"""Repositories whose manifests harm who reads them: links, FIFOs, devices, noise, and texts that grow without end.
+"""Repositories whose manifests harm who reads them: links, FIFOs, devices, noise, and texts that
+grow without end.
 
-`make(place, seed)` writes one repository for each way in which every manifest is no file, one for each way in which its
-bytes are rubbish, and as many as TEXTS has for one file. What lies in `place/outside` must be in nothing that comes of
-them: SECRET is a requirement's name there, so that a reader that went out would take it.
+`make(place, seed)` writes one repository for each way in which every manifest is no file, one for
+each way in which its bytes are rubbish, and as many as TEXTS has for one file. What lies in
+`place/outside` must be in nothing that comes of them: SECRET is a requirement's name there, so that
+a reader that went out would take it.
 """
 
 from __future__ import annotations
@@ -82,9 +84,11 @@ TEXTS = {
         '[project]\nname = "a"\n[project.optional-dependencies]\n'
         + "".join(f'test{n} = ["a[test{n + 1}]"]\n' for n in range(3000)),
         '[project]\nname="a"\n'
-        'optional-dependencies.test = ["b @ file:///etc/passwd", "-r ../x", "c\\n-r /x", "d\\u0000"]\n',
+        'optional-dependencies.test = ["b @ file:///etc/passwd", "-r ../x", "c\\n-r /x", '
+        '"d\\u0000"]\n',
         POETRY
-        + "extras = [1]\ngroup = {test = 3}\n[tool.poetry.dependencies]\nb = {version = {}, extras = 5}\n",
+        + "extras = [1]\ngroup = {test = 3}\n[tool.poetry.dependencies]\nb = {version = {}, "
+          "extras = 5}\n",
         POETRY + '[tool.poetry.dev-dependencies]\nb = "^' + "9" * 5000 + '"\nc = ["^1", 2, {}]\n',
         "[tool]\nflit = 1\nhatch = {envs = 2}\ntox = {legacy_tox_ini = 3, env_run_base = []}\n"
         "pdm = []\nuv = {dev-dependencies = 1}\n",
@@ -122,7 +126,8 @@ TEXTS = {
         "[testenv]\ndeps = -rtests/../.git/config\n -r /proc/self/environ\n",
     ],
     "tox.toml": [
-        '[env_run_base]\ndeps = ["-r {outside}/secret.txt", "-e ../outside", "x @ file://{outside}"]\nextras = {}\n'
+        '[env_run_base]\ndeps = ["-r {outside}/secret.txt", "-e ../outside", "x @ '
+        'file://{outside}"]\nextras = {}\n'
     ],
     "noxfile.py": [
         "def test(s):\n    s.install('-r', '{outside}/secret.txt', '--group', 3, '-r')\n",
@@ -160,9 +165,11 @@ TEXTS = {
         '{"scripts": {"test": ["mocha"]}, "main": ["x"]}',
         '{"name": "a\\ntouch /tmp/owned", "version": "\\n\\nx", "scripts": {"test": "mocha"}}',
         '{"scripts": {"test": "%s", "a": "%s"}}' % (("npm run a && " * 2000,) * 2),
-        '{"engines": {"node": "%s"}, "main": "../../outside/secret.txt", "scripts": {"test": "mocha"}}'
+        '{"engines": {"node": "%s"}, "main": "../../outside/secret.txt", "scripts": {"test": '
+        '"mocha"}}'
         % ("9" * 9000),
-        '{"scripts": {"test": "mocha"}, "dependencies": {"$(touch x)": "1", "a\\nb": "2", "-g": "3"}}',
+        '{"scripts": {"test": "mocha"}, "dependencies": {"$(touch x)": "1", "a\\nb": "2", "-g": '
+        '"3"}}',
     ],
     "Makefile": [
         "a" * 900_000 + "\ntest:\n",

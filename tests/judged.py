@@ -1,4 +1,5 @@
-"""The buckets as report.py leaves them, written by hand, with what stands beside them: no model and no judge is asked.
+"""The buckets as report.py leaves them, written by hand, with what stands beside them: no model and
+no judge is asked.
 
     write_duel(root)                                        # accepted
     write_turn(root, "t_1", repo="ann/one")                 # final/, score 90
@@ -23,49 +24,63 @@ SYSTEM = "You fix issues by running one bash command at a time."
 def words(seed: str, n: int = 40) -> str:
     """`n` made-up words that follow from the seed."""
     draw = random.Random(seed)
-    return " ".join("".join(draw.choices("bcdfghklmnprstvw", k=3)) + draw.choice("aeiou") for _ in range(n))
+    return " ".join("".join(draw.choices("bcdfghklmnprstvw", k=3)) + draw.choice("aeiou")
+                    for _ in range(n))
 
 
 def history(seed: str, n_turns: int = 2) -> list[dict]:
     """system, then user and assistant in turn, `n_turns` of the assistant, ending with the user."""
-    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"Issue: {words(seed)}"}]
+    messages = [{"role": "system", "content": SYSTEM},
+                {"role": "user", "content": f"Issue: {words(seed)}"}]
     for i in range(n_turns):
         messages += [{"role": "assistant", "content": turn_of(f"cat {i}", words(f"{seed} {i}"))},
                      {"role": "user", "content": f"Observation: {words(f'{seed} seen {i}')}"}]
     return messages
 
 
-def write_turn(root: Path, name: str, bucket: str = "final", score: float | None = None, repo: str = "ann/one",
+def write_turn(root: Path, name: str, bucket: str = "final", score: float | None = None,
+               repo: str = "ann/one",
                licence: str | None = "MIT", **fields) -> dict:
     """ROOT/<bucket>/<name>.json, and the PR record of its instance."""
     score = SCORES[bucket] if score is None else float(score)
-    record = {"instance_id": f"{repo.replace('/', '__')}-{name.rpartition('_')[2]}", "messages": history(name),
-              "assistant": turn_of("ls", words(f"{name} reference")), "king": turn_of("pwd", words(f"{name} king")),
+    record = {"instance_id": f"{repo.replace('/', '__')}-{name.rpartition('_')[2]}",
+              "messages": history(name),
+              "assistant": turn_of("ls", words(f"{name} reference")),
+              "king": turn_of("pwd", words(f"{name} king")),
               "challenger": turn_of("make test", words(f"{name} challenger")), "score": score,
               "metrics": dict.fromkeys(METRICS, score),
-              "reasons": [{"judge": "j", "order": "king_first", "reason": words(f"{name} reason", 8)}],
+              "reasons": [{"judge": "j", "order": "king_first",
+                           "reason": words(f"{name} reason", 8)}],
               "injections": [], "leaks": None, **fields}
     write_json(root / bucket / f"{name}.json", record)
     write_pr(root, record["instance_id"], repo, licence)
     return record
 
 
-def write_pr(root: Path, instance_id: str, repo: str, licence: str | None = "MIT", **fields) -> None:
+def write_pr(root: Path, instance_id: str, repo: str, licence: str | None = "MIT",
+             **fields) -> None:
     write_json(root / "commit" / f"{instance_id}.json", {
-        "instance_id": instance_id, "repo": repo, "language": "python", "base_commit": words(repo, 1) * 10,
-        "issue": words(f"{instance_id} issue"), "description": "", "files": ["a.py"], "patch": "", "test_patch": "",
+        "instance_id": instance_id, "repo": repo, "language": "python",
+        "base_commit": words(repo, 1) * 10,
+        "issue": words(f"{instance_id} issue"), "description": "", "files": ["a.py"], "patch": "",
+        "test_patch": "",
         "created_at": None, "licence": licence, **fields})
 
 
 def write_duel(root: Path, accepted: bool = True, judges=("j",), **fields) -> None:
     """ROOT/score/_duel.json."""
     if isinstance(judges, tuple):
-        judges = {name: {"score": 58.25, "parse_rate": 1.0, "metrics": {}, "model": name} for name in judges}
+        judges = {name: {"score": 58.25, "parse_rate": 1.0, "metrics": {}, "model": name}
+                  for name in judges}
     write_json(root / "score" / "_duel.json", {
-        "mode": "king", "order": "both", "challenger_score": 58.25, "king_score": 41.75, "margin": 16.5, "lcb": 0.0312,
-        "parsed_frac": 1.0, "accepted": accepted, "reasons": [] if accepted else ["margin 1.00 is below 2"],
-        "win_margin": 2.0, "gate_alpha": 0.05, "seed": 0, "min_valid_turn_frac": 0.5, "min_turns": 5,
-        "resamples": 10000, "turns": 40, "turns_parsed": 40, "turns_judged": 40, "metrics": {}, "classic": None,
+        "mode": "king", "order": "both", "challenger_score": 58.25, "king_score": 41.75,
+        "margin": 16.5, "lcb": 0.0312,
+        "parsed_frac": 1.0, "accepted": accepted,
+        "reasons": [] if accepted else ["margin 1.00 is below 2"],
+        "win_margin": 2.0, "gate_alpha": 0.05, "seed": 0, "min_valid_turn_frac": 0.5,
+        "min_turns": 5,
+        "resamples": 10000, "turns": 40, "turns_parsed": 40, "turns_judged": 40, "metrics": {},
+        "classic": None,
         "judges": judges,
         "missing_answers": 0, "turns_left": 0, **fields})
 
@@ -75,6 +90,7 @@ def write_root(root: Path, n: int = 24, n_repos: int = 8) -> list[str]:
     write_duel(root)
     names = [f"prompts_{n}_1_{i}" for i in range(1, n + 1)]
     for i, name in enumerate(names):
-        bucket, score = [("final", 100), ("final", 80), ("refined", 70), ("defeat", 50), ("defeat", 20)][i % 5]
+        bucket, score = [("final", 100), ("final", 80), ("refined", 70), ("defeat", 50),
+                         ("defeat", 20)][i % 5]
         write_turn(root, name, bucket, score, repo=f"owner/repo{i % n_repos}")
     return names

@@ -1,12 +1,13 @@
-"""What the tests of validate.py share: answers written by hand, judges for the fake endpoint, and what was asked.
+"""What the tests of validate.py share: answers written by hand, judges for the fake endpoint, and
+what was asked.
 
-    names = write_answers(tmp_path, 3)
-    write_panel(tmp_path, fake_llm, "a", "b")
-    fake_llm.always(by_model(a=prefers("onyx"), b=verdict("12021")))
-    done = validate_here(tmp_path)
-    assert done.returncode == 0 and asked(fake_llm) == calls("ab", 1, 2, 3) and duel(tmp_path)["turns"] == 3
+names = write_answers(tmp_path, 3) write_panel(tmp_path, fake_llm, "a", "b")
+fake_llm.always(by_model(a=prefers("onyx"), b=verdict("12021"))) done = validate_here(tmp_path)
+assert done.returncode == 0 and asked(fake_llm) == calls("ab", 1, 2, 3) and duel(tmp_path)["turns"]
+== 3
 
-The sides' texts do not tell whose they are: quartz is the king, onyx the challenger, amber the reference.
+The sides' texts do not tell whose they are: quartz is the king, onyx the challenger, amber the
+reference.
 """
 from __future__ import annotations
 
@@ -34,12 +35,17 @@ def turn(word: str, i: int) -> str:
     return f"THOUGHT: {word} {i} comes next.\n\n```bash\nls {word}_{i}\n```"
 
 
-def write_answers(root: Path, n: int, first: int = 1, directory: str = "answer", **fields) -> list[str]:
-    """ROOT/answer/t_<i>.json with both sides, `n` of them; their names. Their last message is `task <i>`."""
+def write_answers(root: Path, n: int, first: int = 1, directory: str = "answer",
+                  **fields) -> list[str]:
+    """ROOT/answer/t_<i>.json with both sides, `n` of them; their names.
+
+    Their last message is `task <i>`.
+    """
     folder = Path(root) / directory
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(first, first + n):
-        record = {"instance_id": f"proj__repo-{i}", **{side: turn(word, i) for side, word in TEXTS.items()},
+        record = {"instance_id": f"proj__repo-{i}",
+                  **{side: turn(word, i) for side, word in TEXTS.items()},
                   "messages": [{"role": "system", "content": "You are an agent in a shell."},
                                {"role": "user", "content": f"task {i}"}], **fields}
         (folder / f"t_{i}.json").write_text(json.dumps(record), encoding="utf-8")
@@ -55,13 +61,17 @@ def edit(path: Path, change=None, **fields) -> None:
     path.write_text(json.dumps(record), encoding="utf-8")
 
 
-def write_panel(root: Path, fake, *models, judge: str = "", duel: str = "", more: str = "", llm=None) -> None:
-    """ROOT/chain.toml: the panel `models` (names, or texts of TOML tables) at the fake, further lines of sections."""
+def write_panel(root: Path, fake, *models, judge: str = "", duel: str = "", more: str = "",
+                llm=None) -> None:
+    """ROOT/chain.toml: the panel `models` (names, or texts of TOML tables) at the fake, further
+    lines of sections.
+    """
     if "min_instances" not in duel:
         duel += "\nmin_instances = 1"
     listed = ", ".join(m if m.startswith("{") else json.dumps(m) for m in models)
     write_toml(root, {"base_url": fake.base_url, "workers": 4, **(llm or {})},
-               f"[judge]\nmodels = [{listed}]\n{judge}\n[duel]\nbootstrap_resamples = 500\n{duel}\n{more}\n")
+               f"[judge]\nmodels = [{listed}]\n{judge}\n[duel]\nbootstrap_resamples = "
+               f"500\n{duel}\n{more}\n")
 
 
 def set_up(root: Path, fake, n: int, replies, *models, **toml) -> None:
@@ -72,8 +82,9 @@ def set_up(root: Path, fake, n: int, replies, *models, **toml) -> None:
 
 
 def judged(root: Path, fake, n: int) -> Path:
-    """`n` turns, judged by a and b, who disagree: 75 for the challenger, 50 the classic way. c takes the king. Counting
-    starts afterwards."""
+    """`n` turns, judged by a and b, who disagree: 75 for the challenger, 50 the classic way. c
+    takes the king. Counting starts afterwards.
+    """
     set_up(root, fake, n, by_model(a=prefers("onyx"), b=verdict(1), c=prefers("quartz")), "a", "b")
     validated(root)
     fake.requests.clear()
@@ -102,16 +113,19 @@ def run_main(main, root: Path, *flags, code: int = 0) -> str:
 validated = partial(run_main, validate.main)
 
 
-# judges --------------------------------------------------------------------------------------------------------------
+# judges ------------------------------------------------------------------------------------------
 
 def verdict(picks="00000", reason: str = "because", **more) -> str:
     """A verdict as the judges are asked to write it: "12021", or one pick for all five."""
     picks = str(picks) * 5 if len(str(picks)) == 1 else picks
-    return json.dumps({"reason": reason, **dict(zip(METRICS, map(int, picks), strict=True)), **more})
+    return json.dumps({"reason": reason, **dict(zip(METRICS, map(int, picks), strict=True)),
+                       **more})
 
 
 def marker(request) -> str:
-    """The digest that stands around the answers of a request: no candidate has a word behind the last line of it."""
+    """The digest that stands around the answers of a request: no candidate has a word behind the
+    last line of it.
+    """
     return re.findall(r"^\[\[(\w+) end of MODEL 2\]\]$", request.last, re.MULTILINE)[-1]
 
 
@@ -150,7 +164,8 @@ def by_order(**replies):
 
 
 def asks(root: Path, fake, models: str = "", *turns: int, orders=BOTH) -> None:
-    """validate.py asks these models (a letter each) of these turns in each order, and nobody else."""
+    """validate.py asks these models (a letter each) of these turns in each order, and nobody else.
+    """
     fake.requests.clear()
     validated(root)
     assert asked(fake) == calls(models, *turns, orders=orders)
@@ -162,18 +177,22 @@ def report_text(root: Path) -> str:
     return (root / "report" / "report.md").read_text()
 
 
-# what was asked, what was written ------------------------------------------------------------------------------------
+# what was asked, what was written ----------------------------------------------------------------
 
 def asked(fake) -> list[tuple]:
     """(model, number of the turn, order) of each request since the last call, sorted."""
-    requests = [request for request in fake.requests if request.body]   # a kill may have cut one short
+    # a kill may have cut one short
+    requests = [request for request in fake.requests if request.body]
     fake.requests.clear()
-    return sorted((r.body["model"], int(re.search(r"user\]\]\ntask (\d+)", r.last, re.MULTILINE)[1]), order_of(r))
+    return sorted((r.body["model"],
+                   int(re.search(r"user\]\]\ntask (\d+)", r.last, re.MULTILINE)[1]), order_of(r))
                   for r in requests)
 
 
 def calls(models: str, *turns: int, orders=BOTH) -> list[tuple]:
-    """What asked() gives where each of the models (a letter each) was asked for each of these turns in each order."""
+    """What asked() gives where each of the models (a letter each) was asked for each of these turns
+    in each order.
+    """
     return sorted((model, i, order) for model in models for i in turns for order in orders)
 
 

@@ -1,14 +1,16 @@
-"""A Kubernetes API server of the tests' own: pods, network policies and exec over websockets, on loopback.
+"""A Kubernetes API server of the tests' own: pods, network policies and exec over websockets, on
+loopback.
 
     with KubeServer(tmp_path / "cluster") as kube:
         kube.fail(503, "reset")                         # the next REST requests; then good answers
         sandbox = SandboxK8s("debian:bookworm", kubeconfig=str(kube.kubeconfig))
         kube.end(sandbox.pod, "OOMKilled")              # what befalls a pod
 
-It refuses what a real one refuses: unknown fields (the published schemas, strict), wrong values (check_pod), unknown
-paths and parameters, a wrong token. As far as commands go a pod is real: its container's command is process 1 of a pid
-namespace, in a root folder of its own under `folder` (`Pod.root`), and exec runs commands beside it (kube_pod.sh; who
-is not root needs user namespaces). It is no jail: limits, capabilities and policies are kept, and not enforced.
+It refuses what a real one refuses: unknown fields (the published schemas, strict), wrong values
+(check_pod), unknown paths and parameters, a wrong token. As far as commands go a pod is real: its
+container's command is process 1 of a pid namespace, in a root folder of its own under `folder`
+(`Pod.root`), and exec runs commands beside it (kube_pod.sh; who is not root needs user namespaces).
+It is no jail: limits, capabilities and policies are kept, and not enforced.
 """
 from __future__ import annotations
 
@@ -36,12 +38,14 @@ VERSION = "1.34"
 NAMESPACES = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
 PODS = "/api/v1/namespaces/{ns}/pods"
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/{ns}/networkpolicies"
-PARAMETERS = {"fieldValidation", "labelSelector", "limit", "continue", "gracePeriodSeconds", "propagationPolicy",
+PARAMETERS = {"fieldValidation", "labelSelector", "limit", "continue", "gracePeriodSeconds",
+              "propagationPolicy",
               "command", "container", "stdin", "stdout", "stderr", "tty"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 KILLED = 137
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-LABEL_KEY = re.compile(r"([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
+LABEL_KEY = re.compile(
+    r"([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 LABEL = re.compile(r"([A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
 
 
@@ -56,7 +60,8 @@ def can_make_pods() -> bool:
 
 @dataclass
 class Pod:
-    body: dict                                     # as it was posted, with what the server adds to metadata
+    # as it was posted, with what the server adds to metadata
+    body: dict
     root: Path
     status: dict
     init: subprocess.Popen | None = None
@@ -73,7 +78,8 @@ class Pod:
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {e["name"]: e.get("value", "") for e in self.body["spec"]["containers"][0].get("env", [])}
+        own = {e["name"]: e.get("value", "")
+               for e in self.body["spec"]["containers"][0].get("env", [])}
         return {"PATH": PATH, "HOME": "/root", "HOSTNAME": self.body["metadata"]["name"], **own}
 
 
@@ -94,9 +100,11 @@ class KubeServer:
         self.start_s = 0.02                        # from scheduled to running
         self.status_lag_s = 0.05                   # from a pod's end to the status that says so
         self.protocols = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-        self.forbidden = ""                        # words of the paths that the token's owner may not go
+        # words of the paths that the token's owner may not go
+        self.forbidden = ""
         self.closes = True                         # the connection, when an exec has ended
-        self.cut_after = -1                        # bytes of the next exec's output, then its connection is reset
+        # bytes of the next exec's output, then its connection is reset
+        self.cut_after = -1
         self.forget_after_create = False           # the next POST is done, and its answer lost
         self.pods: dict[str, Pod] = {}
         self.policies: dict[str, dict] = {}
@@ -107,7 +115,9 @@ class KubeServer:
         self._to_fail_exec: deque = deque()
 
     def fail(self, *faults: int | str) -> None:
-        """The next REST requests get these statuses, or "reset": the connection is closed without an answer."""
+        """The next REST requests get these statuses, or "reset": the connection is closed without
+        an answer.
+        """
         self._to_fail.extend(faults)
 
     def fail_exec(self, *faults: int | str) -> None:
@@ -115,24 +125,30 @@ class KubeServer:
         self._to_fail_exec.extend(faults)
 
     def end(self, name: str, reason: str, message: str = "") -> None:
-        """End a pod's container: OOMKilled, Evicted, PreemptionByScheduler, Deleted (by somebody), Error."""
-        asyncio.run_coroutine_threadsafe(self._end(self.pods[name], reason, message), self._loop).result(10)
+        """End a pod's container: OOMKilled, Evicted, PreemptionByScheduler, Deleted (by somebody),
+        Error.
+        """
+        asyncio.run_coroutine_threadsafe(self._end(self.pods[name], reason, message),
+                                         self._loop).result(10)
 
     # the server
 
     def __enter__(self) -> KubeServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)), daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)),
+                                        daemon=True)
         self._thread.start()
         assert started.wait(10)
         self.kubeconfig = self.folder / "kubeconfig"
         self.kubeconfig.write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "tests",
             "clusters": [{"name": "c", "cluster": {
-                "server": self.url, **({"certificate-authority": self.certificate[0]} if self.certificate else {})}}],
+                "server": self.url,
+                **({"certificate-authority": self.certificate[0]} if self.certificate else {})}}],
             "users": [{"name": "u", "user": {"token": self.token}}],
-            "contexts": [{"name": "tests", "context": {"cluster": "c", "user": "u"}}]}), encoding="utf-8")
+            "contexts": [{"name": "tests", "context": {"cluster": "c", "user": "u"}}]}),
+                                   encoding="utf-8")
         return self
 
     def __exit__(self, *_) -> None:
@@ -147,9 +163,12 @@ class KubeServer:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application(middlewares=[self._door], client_max_size=1 << 24)
         app.add_routes([
-            web.post(PODS, self._create_pod), web.get(PODS, self._list_pods), web.get(PODS + "/{name}", self._get_pod),
-            web.delete(PODS + "/{name}", self._delete_pod), web.get(PODS + "/{name}/exec", self._exec),
-            web.post(POLICIES, self._create_policy), web.delete(POLICIES + "/{name}", self._delete_policy)])
+            web.post(PODS, self._create_pod), web.get(PODS, self._list_pods),
+            web.get(PODS + "/{name}", self._get_pod),
+            web.delete(PODS + "/{name}", self._delete_pod),
+            web.get(PODS + "/{name}/exec", self._exec),
+            web.post(POLICIES, self._create_policy),
+            web.delete(POLICIES + "/{name}", self._delete_policy)])
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         tls = None
@@ -176,7 +195,8 @@ class KubeServer:
             if request.headers.get("Authorization") != f"Bearer {self.token}":
                 raise Refused(401, "Unauthorized", "Unauthorized")
             if self.forbidden and self.forbidden in request.path:
-                raise Refused(403, "Forbidden", f'{self.forbidden} is forbidden: User "u" cannot {request.method} it')
+                raise Refused(403, "Forbidden",
+                              f'{self.forbidden} is forbidden: User "u" cannot {request.method} it')
             if unknown := set(request.query) - PARAMETERS:
                 raise Refused(400, "BadRequest", f"unknown parameters: {sorted(unknown)}")
             ns = request.match_info.get("ns")
@@ -187,9 +207,12 @@ class KubeServer:
             refused = Refused(404, "NotFound", "the server could not find the requested resource")
         except Refused as e:
             refused = e
-        return web.json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                                  "message": refused.message, "reason": refused.reason, "code": refused.code},
-                                 status=refused.code, headers={"Retry-After": "0"} if refused.code == 429 else {})
+        return web.json_response({"kind": "Status", "apiVersion": "v1", "metadata": {},
+                                  "status": "Failure",
+                                  "message": refused.message, "reason": refused.reason,
+                                  "code": refused.code},
+                                 status=refused.code,
+                                 headers={"Retry-After": "0"} if refused.code == 429 else {})
 
     # pods
 
@@ -200,10 +223,14 @@ class KubeServer:
         if name in self.pods:
             raise Refused(409, "AlreadyExists", f'pods "{name}" already exists')
         if len(self.pods) >= self.pod_limit:
-            raise Refused(403, "Forbidden", f'pods "{name}" is forbidden: exceeded quota: compute, requested: pods=1, '
-                                            f'used: pods={len(self.pods)}, limited: pods={self.pod_limit}')
+            raise Refused(403, "Forbidden",
+                          f'pods "{name}" is forbidden: exceeded quota: compute, requested: '
+                          'pods=1, '
+                                            f'used: pods={len(self.pods)}, limited: '
+                                            f'pods={self.pod_limit}')
         body["metadata"].update(_born(), namespace=request.match_info["ns"])
-        pod = self.pods[name] = Pod(body, self.folder / name, {"phase": "Pending", "conditions": []})
+        pod = self.pods[name] = Pod(body, self.folder / name,
+                                    {"phase": "Pending", "conditions": []})
         self._tasks.append(asyncio.create_task(self._start(pod)))
         if self.forget_after_create:
             self.forget_after_create = False
@@ -213,7 +240,8 @@ class KubeServer:
     async def _list_pods(self, request: web.Request) -> web.Response:
         selector = request.query.get("labelSelector", "")
         items = [pod.as_json for pod in self.pods.values() if selected(pod.body, selector)]
-        return web.json_response({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+        return web.json_response({"kind": "PodList", "apiVersion": "v1", "metadata": {},
+                                  "items": items})
 
     async def _get_pod(self, request: web.Request) -> web.Response:
         return web.json_response(self._pod(request).as_json)
@@ -234,18 +262,21 @@ class KubeServer:
     async def _start(self, pod: Pod) -> None:
         """From Pending to Running, as scheduler and kubelet would."""
         if self.unschedulable:
-            pod.status["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            pod.status["conditions"] = [{"type": "PodScheduled", "status": "False",
+                                         "reason": "Unschedulable",
                                          "message": self.unschedulable}]
             return
         pod.status["conditions"] = [{"type": "PodScheduled", "status": "True"}]
         spec = pod.body["spec"]["containers"][0]
         if spec["image"] not in self.images:
             for reason in ("ErrImagePull", "ImagePullBackOff"):
-                state = {"reason": reason, "message": f'failed to pull and unpack image "{spec["image"]}": not found'}
+                state = {"reason": reason,
+                         "message": f'failed to pull and unpack image "{spec["image"]}": not found'}
                 pod.status["containerStatuses"] = [_container(spec, {"waiting": state})]
                 await asyncio.sleep(self.start_s)
             return
-        pod.status["containerStatuses"] = [_container(spec, {"waiting": {"reason": "ContainerCreating"}})]
+        pod.status["containerStatuses"] = [_container(spec,
+                                                      {"waiting": {"reason": "ContainerCreating"}})]
         await asyncio.sleep(self.start_s)
         pod.root.mkdir()
         for mount in spec.get("volumeMounts", []):
@@ -253,21 +284,26 @@ class KubeServer:
         command = [*spec.get("command", []), *spec.get("args", [])]
         pod.init = subprocess.Popen(
             ["unshare", *NAMESPACES, "--mount", "--pid", "--fork", "--kill-child", "sh",
-             str(Path(__file__).with_name("kube_pod.sh")), str(pod.root), *command], env=pod.environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+             str(Path(__file__).with_name("kube_pod.sh")), str(pod.root), *command],
+             env=pod.environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True)
         children = Path(f"/proc/{pod.init.pid}/task/{pod.init.pid}/children")
-        while not (pod.init_pid and os.path.samefile(f"/proc/{pod.init_pid}/root", pod.root)):   # chroot comes last
+        # chroot comes last
+        while not (pod.init_pid and os.path.samefile(f"/proc/{pod.init_pid}/root", pod.root)):
             await asyncio.sleep(0.005)
             pod.init_pid = int((children.read_text().split() or [0])[0])
         (pod.root / pod.folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
         running = _container(spec, {"running": {"startedAt": _now()}}, True)
         pod.status.update(phase="Running", containerStatuses=[running])
-        self._loop.call_later(pod.body["spec"].get("activeDeadlineSeconds", 10**6), self._deadline, pod)
+        self._loop.call_later(pod.body["spec"].get("activeDeadlineSeconds", 10**6), self._deadline,
+                              pod)
 
     def _deadline(self, pod: Pod) -> None:
         if pod.status["phase"] == "Running":
             self._tasks.append(asyncio.create_task(
-                self._end(pod, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline")))
+                self._end(pod, "DeadlineExceeded",
+                          "Pod was active on the node longer than the specified deadline")))
 
     async def _end(self, pod: Pod, reason: str, message: str) -> None:
         _kill(pod)
@@ -277,9 +313,11 @@ class KubeServer:
         spec = pod.body["spec"]["containers"][0]
         why = reason if reason in ("OOMKilled", "Error") else "Error"
         pod.status.update(phase="Failed", containerStatuses=[
-            _container(spec, {"terminated": {"reason": why, "exitCode": KILLED, "finishedAt": _now()}})])
+            _container(spec,
+                       {"terminated": {"reason": why, "exitCode": KILLED, "finishedAt": _now()}})])
         if reason == "PreemptionByScheduler":
-            pod.status["conditions"].append({"type": "DisruptionTarget", "status": "True", "reason": reason,
+            pod.status["conditions"].append({"type": "DisruptionTarget", "status": "True",
+                                             "reason": reason,
                                              "message": message})
         elif why != reason:
             pod.status.update(reason=reason, message=message)
@@ -288,7 +326,8 @@ class KubeServer:
         name, uid = pod.body["metadata"]["name"], pod.body["metadata"]["uid"]
         pod.body["metadata"].update(deletionTimestamp=_now(), deletionGracePeriodSeconds=grace_s)
         if grace_s and pod.init_pid:
-            return                                 # it goes on till the grace is over: who wants it gone says 0
+            # it goes on till the grace is over: who wants it gone says 0
+            return
         _kill(pod)
         self.pods.pop(name, None)
         for policy in [p for p in self.policies.values() if any(
@@ -303,7 +342,8 @@ class KubeServer:
         check_known_fields(body, "NetworkPolicy", "networking.k8s.io/v1")
         check_metadata(body["metadata"])
         if body["metadata"]["name"] in self.policies:
-            raise Refused(409, "AlreadyExists", f'networkpolicies "{body["metadata"]["name"]}" already exists')
+            raise Refused(409, "AlreadyExists",
+                          f'networkpolicies "{body["metadata"]["name"]}" already exists')
         body["metadata"].update(_born(), namespace=request.match_info["ns"])
         self.policies[body["metadata"]["name"]] = body
         return web.json_response(body, status=201)
@@ -311,7 +351,8 @@ class KubeServer:
     async def _delete_policy(self, request: web.Request) -> web.Response:
         if self.policies.pop(request.match_info["name"], None) is None:
             raise Refused(404, "NotFound", "networkpolicies not found")
-        return web.json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
+        return web.json_response({"kind": "Status", "apiVersion": "v1", "metadata": {},
+                                  "status": "Success"})
 
     async def _posted(self, request: web.Request) -> dict:
         body = await request.json()
@@ -325,7 +366,8 @@ class KubeServer:
         if pod.status["phase"] != "Running":
             raise Refused(400, "BadRequest", f"pod is not running: {pod.status['phase']}")
         if not request.query.getall("command", []):
-            raise Refused(400, "BadRequest", "you must specify at least 1 command for the container")
+            raise Refused(400, "BadRequest",
+                          "you must specify at least 1 command for the container")
         if pod.init.poll() is not None:            # its status is not there yet
             raise Refused(500, "InternalError", "container not found")
         channels = web.WebSocketResponse(protocols=self.protocols, max_msg_size=1 << 26)
@@ -335,20 +377,25 @@ class KubeServer:
             return channels
         self.n_execs += 1
         await channels.send_bytes(b"\x01")         # as a real one does: it is open
-        command = ["nsenter", "--target", str(pod.init_pid), *(["--user", "--preserve-credentials"] * bool(NAMESPACES)),
+        command = ["nsenter", "--target", str(pod.init_pid),
+                   *(["--user", "--preserve-credentials"] * bool(NAMESPACES)),
                    "--mount", "--pid", "--root", f"--wd=/proc/{pod.init_pid}/root{pod.folder}",
                    *request.query.getall("command")]
         process = await asyncio.create_subprocess_exec(
-            *command, env=pod.environment, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            *command, env=pod.environment, stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE)
         reading = asyncio.create_task(self._read_stdin(channels, process))
         cut_after, self.cut_after = self.cut_after, -1
         try:
             await asyncio.gather(self._send(channels, 1, process.stdout, request, cut_after),
                                  self._send(channels, 2, process.stderr, request))
-            code = await process.wait()            # behind the pipes: a real one, too, waits for all who hold them
+            # behind the pipes: a real one, too, waits for all who hold them
+            code = await process.wait()
             if not channels.closed:
-                await channels.send_bytes(b"\x03" + json.dumps(_exit(code if code >= 0 else 128 - code)).encode())
+                await channels.send_bytes(b"\x03"
+                                          + json.dumps(_exit(code if code >= 0
+                                                             else 128 - code)).encode())
                 await (channels.close() if self.closes else asyncio.sleep(60))
         except (ConnectionError, asyncio.CancelledError):
             pass                                   # the client has gone; the command goes on
@@ -379,7 +426,8 @@ class KubeServer:
 
 def _kill(pod: Pod) -> None:
     if pod.init is not None and pod.init.poll() is None:
-        os.killpg(pod.init.pid, signal.SIGKILL)    # unshare; with it goes process 1, and with that all of its namespace
+        # unshare; with it goes process 1, and with that all of its namespace
+        os.killpg(pod.init.pid, signal.SIGKILL)
         pod.init.wait()
 
 
@@ -392,7 +440,8 @@ def _exit(code: int) -> dict:
 
 
 def _container(spec: dict, state: dict, is_ready: bool = False) -> dict:
-    return {"name": spec["name"], "image": spec["image"], "imageID": "", "ready": is_ready, "restartCount": 0,
+    return {"name": spec["name"], "image": spec["image"], "imageID": "", "ready": is_ready,
+            "restartCount": 0,
             "state": state}
 
 
@@ -422,13 +471,15 @@ def check_known_fields(body: dict, kind: str, version: str) -> None:
     try:
         kubernetes_validate.validate(body, VERSION, strict=True)
     except kubernetes_validate.ValidationError as e:
-        raise Refused(400, "BadRequest", f"strict decoding error: {e.message} at {list(e.path)}") from e
+        raise Refused(400, "BadRequest",
+                      f"strict decoding error: {e.message} at {list(e.path)}") from e
 
 
 def check_metadata(metadata: dict) -> None:
     _check(NAME.fullmatch(metadata.get("name", "")), "metadata.name", metadata.get("name"))
     for key, value in metadata.get("labels", {}).items():
-        _check(LABEL_KEY.fullmatch(key) and LABEL.fullmatch(value), "metadata.labels", f"{key}={value}")
+        _check(LABEL_KEY.fullmatch(key) and LABEL.fullmatch(value), "metadata.labels",
+               f"{key}={value}")
 
 
 def check_pod(body: dict) -> None:
@@ -436,7 +487,8 @@ def check_pod(body: dict) -> None:
     check_known_fields(body, "Pod", "v1")
     check_metadata(body["metadata"])
     spec = body["spec"]
-    _check(spec.get("restartPolicy", "Always") in ("Always", "OnFailure", "Never"), "spec.restartPolicy",
+    _check(spec.get("restartPolicy", "Always") in ("Always", "OnFailure", "Never"),
+           "spec.restartPolicy",
            spec.get("restartPolicy"))
     for container in spec["containers"]:
         _check(NAME.fullmatch(container["name"]), "spec.containers.name", container["name"])

@@ -27,7 +27,8 @@ def _accept(server: socket.socket) -> None:
 
 def connects(sandbox, host: str, port: int) -> bool:
     """Return whether a command in a sandbox reaches host:port."""
-    return sandbox.run(f"python3 -c {json.dumps(CONNECT)} {host} {port}", timeout_s=30).output == "reached\n"
+    return sandbox.run(f"python3 -c {json.dumps(CONNECT)} {host} {port}",
+                       timeout_s=30).output == "reached\n"
 
 
 def host_address() -> str:

@@ -1,7 +1,9 @@
-"""A dataset server and a Hub on loopback: /rows, /size, /parquet, the Hub's own list, downloads by byte range.
+"""A dataset server and a Hub on loopback: /rows, /size, /parquet, the Hub's own list, downloads by
+byte range.
 
-It counts what it sends and misbehaves on request: `fail` answers the next requests of a path with those statuses,
-`page_limit` shortens pages, `cut` and `shuffle` spoil rows, `down` is a path that always gives that status.
+It counts what it sends and misbehaves on request: `fail` answers the next requests of a path with
+those statuses, `page_limit` shortens pages, `cut` and `shuffle` spoil rows, `down` is a path that
+always gives that status.
 """
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ from fake_llm import FakeLLM, Request, Status, part_of
 
 
 class RowsServer(FakeLLM):
-    """See the module. `folder` is what /files/NAME serves; `parquet` are the names in the listings, in row order."""
+    """See the module.
+
+    `folder` is what /files/NAME serves; `parquet` are the names in the listings, in row order.
+    """
 
     def __init__(self, rows=(), folder: Path | None = None, parquet=(), name: str = "org/set"):
         super().__init__()
@@ -41,7 +46,8 @@ class RowsServer(FakeLLM):
         status = next((code for path, code in self.down.items() if url.path.startswith(path)), 0)
         status = status or (self.fail[url.path].pop(0) if self.fail[url.path] else 0)
         if status:
-            return Status(status, {"error": "on request"}, {"Retry-After": "0.02"} if status == 429 else {})
+            return Status(status, {"error": "on request"},
+                          {"Retry-After": "0.02"} if status == 429 else {})
         if url.path.startswith("/files/"):
             path = self.folder / url.path.removeprefix("/files/")
             time.sleep(self.slow_s)
@@ -57,31 +63,41 @@ class RowsServer(FakeLLM):
             return Status(200, json.dumps([f"{self.url}/files/{name}" for name in self.parquet]))
         if give is None or query["dataset"] != self.name or int(query.get("length", 0)) > 100:
             return Status(404, '{"error": "not there"}')
-        return Status(200, json.dumps({"partial": self.partial, "pending": [], "failed": [], **give(query)}))
+        return Status(200,
+                      json.dumps({"partial": self.partial, "pending": [], "failed": [],
+                                  **give(query)}))
 
     def _rows(self, query: dict) -> dict:
         offset = int(query["offset"])
-        page = [{"row_idx": i, "row": row, "truncated_cells": []} for i, row in enumerate(self.rows)]
+        page = [{"row_idx": i, "row": row, "truncated_cells": []} for i,
+                row in enumerate(self.rows)]
         page = page[offset:offset + min(int(query["length"]), self.page_limit)]
         for entry in page:
             if entry["row_idx"] in self.cut:
                 entry.update(row={**entry["row"], "messages": "[{"}, truncated_cells=["messages"])
-        return {"features": [], "rows": page[::-1] if self.shuffle else page, "num_rows_total": len(self.rows),
+        return {"features": [], "rows": page[::-1] if self.shuffle else page,
+                "num_rows_total": len(self.rows),
                 "num_rows_per_page": 100}
 
     def _size(self, query: dict) -> dict:
-        return {"size": {"splits": [{"config": "default", "split": "train", "num_rows": len(self.rows)}]}}
+        return {
+            "size": {"splits": [{"config": "default", "split": "train",
+                                 "num_rows": len(self.rows)}]}}
 
     def _parquet(self, query: dict) -> dict:
         return {"parquet_files": [
-            {"dataset": self.name, "config": "default", "split": split, "url": f"{self.url}/files/{name}",
+            {"dataset": self.name, "config": "default", "split": split,
+             "url": f"{self.url}/files/{name}",
              "filename": name, "size": (self.folder / name).stat().st_size}
             for name in self.parquet for split in ("test", "train")]}
 
 
 def write_rows(path: Path, rows: list[dict]) -> Path:
-    """Write a .json, .jsonl or .parquet file of rows (Parquet in row groups of 2048, the smallest of duckdb)."""
-    text = json.dumps(rows) if path.suffix == ".json" else "".join(json.dumps(row) + "\n" for row in rows)
+    """Write a .json, .jsonl or .parquet file of rows (Parquet in row groups of 2048, the smallest
+    of duckdb).
+    """
+    text = json.dumps(rows) if path.suffix == ".json" else "".join(json.dumps(row) + "\n"
+                                                                   for row in rows)
     if path.suffix != ".parquet":
         path.write_text(text)
         return path

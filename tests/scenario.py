@@ -40,7 +40,8 @@ class Scenario(FakeLLM):
     def __init__(self, scenario: str | Path | dict, port: int = 0):
         super().__init__(port)
         is_read = isinstance(scenario, dict)
-        self.scenario = scenario if is_read else json.loads((SCENARIOS / scenario).read_text(encoding="utf-8"))
+        self.scenario = scenario if is_read else json.loads(
+            (SCENARIOS / scenario).read_text(encoding="utf-8"))
         self.always(self._play)
 
     def _play(self, request: Request):
@@ -51,7 +52,8 @@ class Scenario(FakeLLM):
         if n_chars > self.scenario.get("context", n_chars):
             return _error(f"This model's maximum context length is exceeded: {n_chars} characters.")
         task = next(message["content"] for message in messages if message["role"] == "user")
-        scene = next((scene for scene in self.scenario["scenes"] if scene.get("when", "") in task), {})
+        scene = next((scene for scene in self.scenario["scenes"] if scene.get("when", "") in task),
+                     {})
         replies = scene.get("native" if "tools" in body else "text")
         if not replies:
             return _error(f"the scenario has no reply to {task[:80]!r}")
@@ -59,7 +61,8 @@ class Scenario(FakeLLM):
         reply = replies[min(n, len(replies) - 1)]
         reply = {"text": reply} if isinstance(reply, str) else reply
         if reply.get("after", "") not in (messages[-1]["content"] or ""):
-            return _error(f"reply {n} comes after {reply['after']!r}, not after {messages[-1]['content']!r}")
+            return _error(
+                f"reply {n} comes after {reply['after']!r}, not after {messages[-1]['content']!r}")
         return _completion(reply, n)
 
 
@@ -82,7 +85,8 @@ def _error(said: str) -> Status:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenario", type=Path, help="the file")
     parser.add_argument("--port", type=int, default=0, help="0: any; the address is printed")
     args = parser.parse_args()

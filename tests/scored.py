@@ -23,38 +23,51 @@ def write_panel(root: Path, *judges: str, more: str = "") -> None:
     write_toml(root, more=f"[judge]\nmodels = {json.dumps(judges)}\n{more}")
 
 
-def write_answer(root: Path, name: str, king: str | None = "ls", challenger: str | None = "make test",
+def write_answer(root: Path, name: str, king: str | None = "ls",
+                 challenger: str | None = "make test",
                  directory: str = "answer", **fields) -> dict:
     """ROOT/<directory>/<name>.json with two commands; None: that side is not made yet."""
     king, challenger = (command and turn_of(command) for command in (king, challenger))
-    record = {"instance_id": f"proj__{name}", "messages": [{"role": "user", "content": f"task of {name}"}],
+    record = {"instance_id": f"proj__{name}",
+              "messages": [{"role": "user", "content": f"task of {name}"}],
               "assistant": turn_of("npm ci"), "king": king, "challenger": challenger, **fields}
     write_json(root / directory / f"{name}.json", record)
     return record
 
 
 def entries(judge: str, values, rival: str = "king") -> list[dict]:
-    """The two entries of a judge: five values of one kind for both orders, a pair of such lists, or None."""
+    """The two entries of a judge: five values of one kind for both orders, a pair of such lists, or
+    None.
+    """
     first, second = values if values and isinstance(values[0], (list, tuple)) else (values, values)
-    return [_entry(judge, f"{rival}_first", first, rival), _entry(judge, "challenger_first", second, rival)]
+    return [_entry(judge, f"{rival}_first", first, rival),
+            _entry(judge, "challenger_first", second, rival)]
 
 
 def _entry(judge: str, order: str, values, rival: str) -> dict:
     said = {1: "challenger", 0.5: "draw", 0: rival}
     scores = dict(zip(METRICS, values, strict=True)) if values is not None else {}
-    return {"judge": judge, "order": order, "attempt": 2, "parse_ok": values is not None, "scores": scores,
-            "verdict": {metric: said[value] for metric, value in scores.items()}, "raw": "as it came", "error": "",
-            "reason": f"{judge} says so, {order}" if values is not None else "", "truncated": False, "usage": {},
+    return {"judge": judge, "order": order, "attempt": 2, "parse_ok": values is not None,
+            "scores": scores,
+            "verdict": {metric: said[value] for metric, value in scores.items()},
+            "raw": "as it came", "error": "",
+            "reason": f"{judge} says so, {order}" if values is not None else "", "truncated": False,
+            "usage": {},
             "seconds": 1.0, "marker": ""}
 
 
 def write_score(root: Path, name: str, verdicts: dict, rival: str = "king", **fields) -> dict:
-    """ROOT/score/<name>.json with these verdicts and what follows from them by the rule: a metric on which a judge's
-    two orders differ is a draw, a judge counts where both were read, the score is the mean over judges and metrics."""
-    judges = [entry for judge, values in verdicts.items() for entry in entries(judge, values, rival)]
+    """ROOT/score/<name>.json with these verdicts and what follows from them by the rule: a metric
+    on which a judge's two orders differ is a draw, a judge counts where both were read, the score
+    is the mean over judges and metrics.
+    """
+    judges = [entry for judge,
+              values in verdicts.items() for entry in entries(judge, values, rival)]
     score, metrics = score_of(judges)
-    record = {"instance_id": f"proj__{name}", "answer_file": f"{name}.json", "mode": rival, "score": score,
-              "parse_ok": score is not None, "metrics": metrics, "reason": "", "judges": judges, **fields}
+    record = {"instance_id": f"proj__{name}", "answer_file": f"{name}.json", "mode": rival,
+              "score": score,
+              "parse_ok": score is not None, "metrics": metrics, "reason": "", "judges": judges,
+              **fields}
     write_json(score_path(root, name, rival), record)
     return record
 
@@ -64,10 +77,12 @@ def score_of(judges: list[dict]) -> tuple[float | None, dict[str, float]]:
     read = []
     for first, second in zip(judges[::2], judges[1::2], strict=True):
         if first["parse_ok"] and second["parse_ok"]:
-            read.append([a if a == b else 0.5 for a, b in ((first["scores"][m], second["scores"][m]) for m in METRICS)])
+            read.append([a if a == b else 0.5 for a,
+                         b in ((first["scores"][m], second["scores"][m]) for m in METRICS)])
     if not read:
         return None, {}
-    metrics = {m: 100 * sum(values[i] for values in read) / len(read) for i, m in enumerate(METRICS)}
+    metrics = {m: 100 * sum(values[i] for values in read) / len(read) for i,
+               m in enumerate(METRICS)}
     return 100 * sum(map(sum, read)) / (5 * len(read)), metrics
 
 

@@ -1,6 +1,7 @@
 """Check the directions of imports and the other lines that CONTRIBUTING draws, on the code itself.
 
-Each test looks at all files and reports every fault. The test behind it shows that the check sees one.
+Each test looks at all files and reports every fault. The test behind it shows that the check sees
+one.
 """
 from __future__ import annotations
 
@@ -20,16 +21,19 @@ figures = SimpleNamespace(**runpy.run_path(str(REPO / "tools" / "figures")))
 
 LEVELS = {   # imports run from a higher number to a lower one
     "errors": 0, "settings": 0, "config": 0, "records": 0, "texts": 0, "bounded": 0,
-    "ledger": 1, "ledger_compact": 1, "store": 1, "layouts": 1, "progress": 1, "llm": 1, "sandbox": 1,
+    "ledger": 1, "ledger_compact": 1, "store": 1, "layouts": 1, "progress": 1, "llm": 1,
+    "sandbox": 1,
     "states": 2, "cli": 2, "run_loop": 2,
     "agent": 3, "page": 3, "code": 3,
     "checks": 4, "leak": 4, "export": 4, "analysis": 4,
     "sampling": 5, "duel": 5, "report": 5, "env": 5, "bugs": 5, "nl2repo": 5, "datapoints": 5,
 }
 WITHIN_A_LEVEL = {   # above level 3, where folders of one level know nothing of each other
-    ("export", "checks"), ("export", "leak"), ("analysis", "checks"), ("analysis", "leak"), ("report", "duel")}
+    ("export", "checks"), ("export", "leak"), ("analysis", "checks"), ("analysis", "leak"),
+    ("report", "duel")}
 EARLIER_NAME = "codedata.checks.leak"   # of `python -m codedata.leak`
-MAY_BE_LONGER = [   # files with texts for models or patterns whose lines may have more than 100 characters
+# files with texts for models or patterns whose lines may have more than 100 characters
+MAY_BE_LONGER = [
     "codedata/agent/loop.py",
     "codedata/agent/run_tests.py",
     "codedata/checks/injection.py",
@@ -42,9 +46,11 @@ MAY_BE_LONGER = [   # files with texts for models or patterns whose lines may ha
     "env_setup.py"]
 MAY_LACK_A_DOCSTRING = [   # patterns of names: a script's docstring says what main() does
     "*.main", "codedata.sampling.row_files.*File*.*"]
-MAX_WORDS = 45                # of a text in code: messages to a person are shorter, prompts are longer
+# of a text in code: messages to a person are shorter, prompts are longer
+MAX_WORDS = 45
 
-PACKAGE = {REPO / path: text for path, text in figures.read_files("codedata", ":(glob)*.py").items()}
+PACKAGE = {REPO / path: text for path,
+           text in figures.read_files("codedata", ":(glob)*.py").items()}
 TREES = {path: ast.parse(text) for path, text in PACKAGE.items()}
 SCRIPTS = [path for path in PACKAGE if path.parent == REPO]
 MODULES = [path for path in PACKAGE if path.parent != REPO]
@@ -65,14 +71,17 @@ def room(module: str) -> str:
 
 
 def imported(tree: ast.AST) -> set[str]:
-    """Return the full names that a file imports, wherever in it; `from codedata import x` counts as codedata.x."""
+    """Return the full names that a file imports, wherever in it; `from codedata import x` counts as
+    codedata.x.
+    """
     out = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             out |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = f"{'.' * node.level}{node.module or ''}"
-            out |= {f"{base}.{alias.name}" for alias in node.names} if base == "codedata" else {base}
+            out |= {f"{base}.{alias.name}"
+                    for alias in node.names} if base == "codedata" else {base}
     return out
 
 
@@ -100,12 +109,16 @@ def test_every_module_has_a_level_and_imports_run_from_a_higher_one_to_a_lower_o
 def test_that_check_sees_a_wrong_direction():
     for module, line in {
             "llm.http": "from codedata.run_loop import run", "errors": "import codedata.store",
-            "llm.client": "def f():\n    from codedata import run_loop", "llm.calls": "from ..run_loop import run",
-            "duel.answer": "from codedata.bugs.inject import x", "checks.secrets": "import codedata.leak.judge",
-            "duel.panel": "import codedata.report.buckets", "sandbox.local": "from .. import run_loop",
+            "llm.client": "def f():\n    from codedata import run_loop",
+            "llm.calls": "from ..run_loop import run",
+            "duel.answer": "from codedata.bugs.inject import x",
+            "checks.secrets": "import codedata.leak.judge",
+            "duel.panel": "import codedata.report.buckets",
+            "sandbox.local": "from .. import run_loop",
             "store": "from codedata.llm import Client\nfrom codedata import duel"}.items():
         assert wrong_direction(f"codedata.{module}", ast.parse(line)), line
-    assert wrong_direction("codedata.report.html_page", ast.parse("import codedata.duel.panel")) == []
+    assert wrong_direction("codedata.report.html_page",
+                           ast.parse("import codedata.duel.panel")) == []
 
 
 def test_the_levels_are_those_of_contributing():
@@ -117,7 +130,8 @@ def test_the_levels_are_those_of_contributing():
 
 def test_no_modules_import_each_other_in_a_circle():
     assert figures.find_cycle({module_of(path): tree for path, tree in TREES.items()}) == []
-    circle = {"a": ast.parse("from b import x"), "b": ast.parse("import c"), "c": ast.parse("import a")}
+    circle = {"a": ast.parse("from b import x"), "b": ast.parse("import c"),
+              "c": ast.parse("import a")}
     assert set(figures.find_cycle(circle)) == {"a", "b", "c"}
 
 
@@ -132,71 +146,92 @@ def measured() -> dict:
 
 
 def test_every_module_and_every_public_function_and_class_has_a_docstring():
-    names = measured()["modules without a docstring"] + measured()["public names without a docstring"]
-    assert [name for name in names if not any(fnmatch(name, pattern) for pattern in MAY_LACK_A_DOCSTRING)] == []
+    names = measured()["modules without a docstring"] + measured()[
+        "public names without a docstring"]
+    assert [name for name in names
+            if not any(fnmatch(name, pattern) for pattern in MAY_LACK_A_DOCSTRING)] == []
 
 
 def test_lines_are_at_most_100_characters():
     lines = measured()["files with lines over 100"]
-    assert [line for line in lines if not any(fnmatch(line, f"{pattern}: *") for pattern in MAY_BE_LONGER)] == []
+    assert [line for line in lines
+            if not any(fnmatch(line, f"{pattern}: *") for pattern in MAY_BE_LONGER)] == []
 
 
 def test_a_script_is_about_a_screen_says_what_it_reads_and_writes_and_does_nothing_at_import():
-    definitions = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+    definitions = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign,
+                   ast.AnnAssign)
     for path in SCRIPTS:
         tree, lines = TREES[path], PACKAGE[path].split("\n")
-        assert len(lines) <= 121 and {"reads ", "writes "} <= {line[:6].rstrip() + " " for line in lines}, path
+        assert len(lines) <= 121 and {"reads ",
+                                      "writes "} <= {line[:6].rstrip() + " "
+                                                     for line in lines}, path
         main, = (node for node in tree.body if getattr(node, "name", "") == "main")
-        assert [arg.arg for arg in main.args.args] == ["argv"] and len(main.args.defaults) == 1, path
+        assert [arg.arg
+                for arg in main.args.args] == ["argv"] and len(main.args.defaults) == 1, path
         rest = [ast.unparse(node) for node in tree.body[1:] if not isinstance(node, definitions)]
         assert len(rest) == 1 and rest[0].startswith("if __name__ == '__main__':"), (path, rest)
 
 
 def test_importing_everything_prints_nothing_writes_nothing_and_starts_no_thread(tmp_path):
-    program = (f"import importlib, threading\nfor name in {[*map(module_of, PACKAGE)]}: importlib.import_module(name)\n"
+    program = (
+        f"import importlib, threading\nfor name in {[*map(module_of, PACKAGE)]}: "
+        "importlib.import_module(name)\n"
                "print(threading.active_count())")
-    done = subprocess.run([sys.executable, "-B", "-c", program], cwd=tmp_path, env={"PYTHONPATH": str(REPO)},
+    done = subprocess.run([sys.executable, "-B", "-c", program], cwd=tmp_path,
+                          env={"PYTHONPATH": str(REPO)},
                           capture_output=True, text=True)
     assert (done.stdout, done.stderr, list(tmp_path.iterdir())) == ("1\n", "", [])
 
 
 def reads_environment(tree: ast.AST) -> list[str]:
     """Return the names that look at the environment."""
-    words = [node.attr if isinstance(node, ast.Attribute) else ast.unparse(node) for node in ast.walk(tree)
+    words = [node.attr if isinstance(node, ast.Attribute) else ast.unparse(node)
+             for node in ast.walk(tree)
              if isinstance(node, (ast.Attribute, ast.Import, ast.ImportFrom))]
     return [word for word in words if re.search(r"\b(environb?|getenvb?|dotenv)\b", word)]
 
 
 def test_only_config_looks_at_the_environment():
     config = REPO / "codedata" / "config.py"
-    assert faults_in(PACKAGE.keys() - {config}, reads_environment) == [] != reads_environment(TREES[config])
-    for line in ("os.environ['X']", "import os as o; o.getenv('X')", "from os import environ", "import dotenv"):
+    assert faults_in(PACKAGE.keys() - {config},
+                     reads_environment) == [] != reads_environment(TREES[config])
+    for line in ("os.environ['X']", "import os as o; o.getenv('X')", "from os import environ",
+                 "import dotenv"):
         assert reads_environment(ast.parse(line)), line
 
 
 def catches_everything(tree: ast.AST) -> list[int]:
-    """Return the lines with `except Exception`, `except BaseException`, a bare except, or suppress(Exception)."""
+    """Return the lines with `except Exception`, `except BaseException`, a bare except, or
+    suppress(Exception).
+    """
     broad = re.compile(r"except:|(except |suppress)\(?.*\b(Base)?Exception\b")
-    return [node.lineno for node in ast.walk(tree) if isinstance(node, (ast.ExceptHandler, ast.Call))
+    return [node.lineno for node in ast.walk(tree)
+            if isinstance(node, (ast.ExceptHandler, ast.Call))
             and broad.match(ast.unparse(node).split("\n")[0].removeprefix("contextlib."))]
 
 
 def test_only_the_run_loop_catches_everything():
     run_loop = REPO / "codedata" / "run_loop.py"
-    assert faults_in(PACKAGE.keys() - {run_loop}, catches_everything) == [] != catches_everything(TREES[run_loop])
-    for line in ("except: pass", "except BaseException: pass", "except (OSError, Exception) as e: pass",
+    assert faults_in(PACKAGE.keys() - {run_loop},
+                     catches_everything) == [] != catches_everything(TREES[run_loop])
+    for line in ("except: pass", "except BaseException: pass",
+                 "except (OSError, Exception) as e: pass",
                  "finally: suppress(Exception)"):
         assert catches_everything(ast.parse(f"try: pass\n{line}")), line
 
 
 def long_texts(tree: ast.AST) -> list[str]:
     """Return the texts in code, not docstrings, that are long enough to be a prompt."""
-    docs = {id(doc) for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef))
+    docs = {id(doc) for node in ast.walk(tree)
+            if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef))
             for doc in figures.docstring(node)}
-    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
+             for part in node.values}
     texts = [ast.unparse(node) for node in ast.walk(tree) if id(node) not in docs | inner and (
         isinstance(node, ast.JoinedStr) or isinstance(getattr(node, "value", None), str))]
-    return [text for text in texts if len(text.split()) > MAX_WORDS or re.search(r"\bYou are an? ", text)]
+    return [text for text in texts if len(text.split()) > MAX_WORDS
+            or re.search(r"\bYou are an? ", text)]
 
 
 def test_prompts_are_files_and_not_texts_in_code():
@@ -209,15 +244,18 @@ def test_prompts_are_files_and_not_texts_in_code():
 def test_every_prompt_file_is_used_and_packaged():
     prompts = [path for path in (REPO / "codedata").rglob("*") if path.suffix in (".md", ".gbnf")]
     packaged = (REPO / "pyproject.toml").read_text(encoding="utf-8")
-    beside = {path.parent: "".join(p.read_text(encoding="utf-8") for p in path.parent.glob("*.py")) for path in prompts}
+    beside = {path.parent: "".join(p.read_text(encoding="utf-8") for p in path.parent.glob("*.py"))
+              for path in prompts}
     assert len(prompts) > 10
     for path in prompts:
         spellings = (f'"{path.name}"', f'}}_{path.name.partition("_")[2]}"')   # f"{name}_prose.md"
         assert any(text in beside[path.parent] for text in spellings), f"{path.name} is not used"
-        assert re.search(rf'^"{module_of(path.parent / "__init__.py")}" = .*"\*{path.suffix}"', packaged, re.MULTILINE)
+        assert re.search(rf'^"{module_of(path.parent / "__init__.py")}" = .*"\*{path.suffix}"',
+                         packaged, re.MULTILINE)
 
 
 def test_tests_never_patch_our_own_functions():
     patch = re.compile("mock[.]patch|monkeypatch[.]setattr|Magic[M]ock")
-    found = {path.name: patch.findall(path.read_text(encoding="utf-8")) for path in (REPO / "tests").glob("*.py")}
+    found = {path.name: patch.findall(path.read_text(encoding="utf-8"))
+             for path in (REPO / "tests").glob("*.py")}
     assert {name for name, words in found.items() if words} == set()

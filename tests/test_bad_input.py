@@ -33,7 +33,9 @@ def king_of_chutes(root, fake):
 def test_no_key_is_said_with_the_ways_out(tmp_path):
     write_prompts(tmp_path, 2)
     king = run_script("king.py", tmp_path)
-    assert king.returncode == 2 and "CHUTES_API_KEY" in king.stderr and "--llm embedded" in king.stderr
+    assert king.returncode == 2
+    assert "CHUTES_API_KEY" in king.stderr
+    assert "--llm embedded" in king.stderr
     assert "Traceback" not in king.stderr and not answers(tmp_path)
 
 
@@ -84,7 +86,8 @@ def test_every_broken_record_is_named_at_once_with_its_fields(tmp_path, run):
     king = run("king")
     assert king.returncode == 1 and answers(tmp_path) == ["p_1"] and "broken 5" in king.stderr
     for fault in ("p.json[1] is not a Prompt: `messages` is a text, not a list", "`turn` is a text",
-                  "`assistant` is missing", "p.json[4] is not a Prompt: it is a number", "../../etc"):
+                  "`assistant` is missing", "p.json[4] is not a Prompt: it is a number",
+                  "../../etc"):
         assert fault in king.stderr
 
 
@@ -97,7 +100,8 @@ def test_a_broken_answer_is_left_as_it_is_by_both(answered_root, run, fake_llm):
     for script, calls in (("king", 0), ("ch", 1)):
         done = run(script)
         assert done.returncode == 1 and "broken 2" in done.stderr and fake_llm.n_requests == calls
-        assert "prompts_5_1_1.json is not readable JSON" in done.stderr and "`messages` is missing" in done.stderr
+        assert "prompts_5_1_1.json is not readable JSON" in done.stderr
+        assert "`messages` is missing" in done.stderr
     assert before == (half.read_text(), lacking.read_text())
 
 
@@ -108,13 +112,15 @@ def test_a_broken_pr_record_is_named_once_and_its_prompts_wait(tmp_path, run):
     run("king")
     ch = run("ch")
     assert ch.returncode == 1 and ch.stderr.count("proj__repo-2.json is not readable JSON") == 1
-    assert [bool(read_answer(tmp_path, f"prompts_3_1_{i}")["challenger"]) for i in (1, 2, 3)] == [True, False, True]
+    assert [bool(read_answer(tmp_path, f"prompts_3_1_{i}")["challenger"])
+            for i in (1, 2, 3)] == [True, False, True]
 
 
 def test_one_stem_in_two_answer_directories_ends_with_2(answered_root, run):
     write_json(answered_root / "answer_3" / "prompts_5_1_1.json", {})
     king = run("king")
-    assert king.returncode == 2 and "answer/prompts_5_1_1.json and answer_3/prompts_5_1_1.json" in king.stderr
+    assert king.returncode == 2
+    assert "answer/prompts_5_1_1.json and answer_3/prompts_5_1_1.json" in king.stderr
 
 
 @pytest.mark.parametrize("name", ["prompt", "answer", "commit", "answer_0"])
@@ -123,63 +129,80 @@ def test_a_file_where_a_directory_should_be_ends_with_2(tmp_path, run, fake_llm,
         write_prompts(tmp_path, 1)
     (tmp_path / name).write_text("")
     done = run("ch" if name == "commit" else "king")
-    assert done.returncode == 2 and "is a file where a directory should be" in done.stderr and name in done.stderr
+    assert done.returncode == 2
+    assert "is a file where a directory should be" in done.stderr
+    assert name in done.stderr
     assert fake_llm.n_requests == 0
 
 
 def test_a_full_disk_is_named_and_what_was_written_stays(tmp_path, run, fake_llm):
-    """A file-size limit stands in for the full disk: mounts need rights that a test may not have."""
+    """A file-size limit stands in for the full disk: mounts need rights that a test may not have.
+    """
     entries = [a_prompt(i) for i in (1, 2)]
     entries[1]["messages"][0]["content"] = "x" * 100_000
     write_json(tmp_path / "prompt" / "p.json", entries)
     king = subprocess.run(
-        [sys.executable, REPO / "king.py", "--root", tmp_path, *flags_for(fake_llm), "--workers", "1"],
+        [sys.executable, REPO / "king.py", "--root", tmp_path, *flags_for(fake_llm), "--workers",
+         "1"],
         capture_output=True, text=True, cwd=tmp_path,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)))
-    assert king.returncode == 1 and "could not be written" in king.stderr and "Traceback" not in king.stderr
+    assert king.returncode == 1
+    assert "could not be written" in king.stderr
+    assert "Traceback" not in king.stderr
     assert answers(tmp_path) == ["p_1"] and not list((tmp_path / "answer").glob("_tmp*"))
     assert run("king").returncode == 0   # there is room again
-    assert answers(tmp_path) == ["p_1", "p_2"] and fake_llm.n_requests == 2   # the kept reply was served
+    # the kept reply was served
+    assert answers(tmp_path) == ["p_1", "p_2"] and fake_llm.n_requests == 2
 
 
 def test_a_prompt_longer_than_the_context_fails_alone_and_says_what_to_do(tmp_path, run, fake_llm):
     write_prompts(tmp_path, 2)
     write_toml(tmp_path)
-    fake_llm.always(lambda r: Status(400, {"error": {"message": "context length 8192 exceeded"}}) if "task 1" in r.text
+    fake_llm.always(lambda r: Status(400, {"error": {"message": "context length 8192 exceeded"}})
+                    if "task 1" in r.text
                     else None)
     king = run("king")
-    assert king.returncode == 1 and answers(tmp_path) == ["prompts_2_1_2"] and fake_llm.n_requests == 2
+    assert king.returncode == 1 and answers(tmp_path) == [
+        "prompts_2_1_2"] and fake_llm.n_requests == 2
     line, = ledger_lines(tmp_path / "answer", state="failed")
     assert "context length 8192" in line["error"] and "max_prompt_tokens" in line["error"]
 
 
 def test_a_history_over_max_prompt_tokens_is_cut_and_the_ledger_says_so(tmp_path, run, fake_llm):
-    middle = [m for i in range(10) for m in ({"role": "assistant", "content": f"step {i} " + "y" * 300},
-                                             {"role": "user", "content": f"Observation: {i} " + "z" * 300})]
-    messages = [{"role": "system", "content": "the rules"}, {"role": "user", "content": "the task"}, *middle]
+    middle = [m for i in range(10)
+              for m in ({"role": "assistant", "content": f"step {i} " + "y" * 300},
+                                             {"role": "user",
+                                              "content": f"Observation: {i} " + "z" * 300})]
+    messages = [{"role": "system", "content": "the rules"}, {"role": "user", "content": "the task"},
+                *middle]
     write_prompts(tmp_path, 1, messages=messages)
     write_toml(tmp_path, {"max_prompt_tokens": 700})
     king = run("king")
     assert king.returncode == 0 and "cut to fit" in king.stderr
     sent = fake_llm.requests[0].messages
-    assert sent[0] == messages[0] and sent[1]["content"].startswith("the task") and len(sent) < len(messages)
+    assert sent[0] == messages[0] and sent[1]["content"].startswith("the task") and len(sent) < len(
+        messages)
     assert sent[-2] == messages[-2] and sent[-1]["content"].startswith(messages[-1]["content"])
     assert "left out here" in fake_llm.requests[0].text and len(fake_llm.requests[0].text) < 2100
     assert "of 22 messages" in ledger_lines(tmp_path / "answer")[0]["cut"]
-    assert read_answer(tmp_path, "prompts_1_1_1")["messages"] == messages   # the record keeps the whole history
+    # the record keeps the whole history
+    assert read_answer(tmp_path, "prompts_1_1_1")["messages"] == messages
 
 
 @pytest.mark.parametrize("rubbish, fault", [("a\x00b", "NUL"), ("a\ud800b", "lone surrogate")])
 def test_nul_bytes_and_lone_surrogates_break_their_record_and_fail_their_answer_alone(
         tmp_path, run, fake_llm, rubbish, fault):
-    write_json(tmp_path / "prompt" / "p.json", [a_prompt(1), a_prompt(2, assistant=rubbish), a_prompt(3)])
+    write_json(tmp_path / "prompt" / "p.json",
+               [a_prompt(1), a_prompt(2, assistant=rubbish), a_prompt(3)])
     fake_llm.always(lambda r: turn_of("ls", rubbish) if r.task == "task 3" else None)
     king = run("king")
     assert king.returncode == 1 and king.stderr.count(fault) == 2 and answers(tmp_path) == ["p_1"]
 
 
-@pytest.mark.parametrize("fault, reason", [(HTML, "Welcome to the portal"), (DROP, "connection failed"),
-                                         (Say(""), "empty answer"), (Status(503, "busy"), "HTTP 503")])
+@pytest.mark.parametrize("fault, reason",
+                         [(HTML, "Welcome to the portal"), (DROP, "connection failed"),
+                                         (Say(""), "empty answer"),
+                          (Status(503, "busy"), "HTTP 503")])
 def test_an_answer_that_is_none_fails_its_item_alone(tmp_path, run, fake_llm, fault, reason):
     write_prompts(tmp_path, 3)
     write_toml(tmp_path)
@@ -191,7 +214,8 @@ def test_an_answer_that_is_none_fails_its_item_alone(tmp_path, run, fake_llm, fa
     assert run("king").returncode == 0
 
 
-# root has no such limit: as another user, without the two capabilities that lift it. It counts all threads of a user
+# root has no such limit: as another user, without the two capabilities that lift it. It counts all
+# threads of a user
 WITH_THREADS = """
 if [ $(id -u) = 0 ]
 then exec setpriv --ruid=61234 --bounding-set=-sys_admin,-sys_resource prlimit --nproc=$1 "${@:2}"
@@ -205,11 +229,15 @@ def test_a_machine_that_gives_no_more_threads_is_trouble_and_what_is_in_flight_i
         tmp_path, run, fake_llm, n_threads):
     write_prompts(tmp_path, 60)
     fake_llm.latency_s = 0.5
-    command = [sys.executable, REPO / "king.py", "--root", tmp_path, *flags_for(fake_llm, "--workers", 50)]
+    command = [sys.executable, REPO / "king.py", "--root", tmp_path,
+               *flags_for(fake_llm, "--workers", 50)]
     king = subprocess.run(["bash", "-c", WITH_THREADS, "bash", str(n_threads), *command],
                           capture_output=True, text=True, timeout=60)
-    assert king.returncode == 1 and "Lower --workers" in king.stderr and "Traceback" not in king.stderr
-    assert len(answers(tmp_path)) == fake_llm.n_requests and not ledger_lines(tmp_path / "answer", state="failed")
+    assert king.returncode == 1
+    assert "Lower --workers" in king.stderr
+    assert "Traceback" not in king.stderr
+    assert len(answers(tmp_path)) == fake_llm.n_requests and not ledger_lines(
+        tmp_path / "answer", state="failed")
     assert run("king").returncode == 0
 
 

@@ -1,4 +1,6 @@
-"""tools/chain: the stages one after the other, with what was asked of them. A stand-in for python notes its words."""
+"""tools/chain: the stages one after the other, with what was asked of them. A stand-in for python
+notes its words.
+"""
 from __future__ import annotations
 
 import os
@@ -15,15 +17,19 @@ def chain(tmp_path):
     def run(stages: str, *flags: str, fails: str = "", code: int = 0):
         (tmp_path / "python").write_text(NOTES)
         (tmp_path / "python").chmod(0o755)
-        env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FAILS": fails, "CODE": str(code)}
-        done = subprocess.run([REPO / "tools" / "chain", stages, *flags], cwd=tmp_path, env=env, capture_output=True,
+        env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FAILS": fails,
+                            "CODE": str(code)}
+        done = subprocess.run([REPO / "tools" / "chain", stages, *flags], cwd=tmp_path, env=env,
+                              capture_output=True,
                               text=True, timeout=30)
-        return done, [line.split("|")[:-1] for line in (tmp_path / "called").read_text().splitlines()]
+        return done, [line.split("|")[:-1]
+                      for line in (tmp_path / "called").read_text().splitlines()]
     return run
 
 
 def test_what_narrows_goes_to_no_stage_that_is_of_all(chain):
-    done, called = chain("king report export", "--root", "a b", "--limit", "3", "--only=x*", "--only", "y z", "--quiet")
+    done, called = chain("king report export", "--root", "a b", "--limit", "3", "--only=x*",
+                         "--only", "y z", "--quiet")
     assert done.returncode == 0 and called == [
         ["king.py", "--root", "a b", "--limit", "3", "--only=x*", "--only", "y z", "--quiet"],
         ["report.py", "--root", "a b", "--quiet"], ["export.py", "--root", "a b", "--quiet"]]

@@ -32,7 +32,8 @@ def longer(request):
 
 def sensible(request):
     """Nothing and disorder lose; an answer that is no turn of this task too."""
-    one, two = (bool(re.fullmatch(r"THOUGHT: (\w+) (\d+) comes next\.\n\n```bash\nls \1_\2\n```", text)
+    one, two = (bool(re.fullmatch(r"THOUGHT: (\w+) (\d+) comes next\.\n\n```bash\nls \1_\2\n```",
+                                  text)
                      and f"task {text.split()[2]}\n" in request.last) for text in shown(request))
     return verdict(0 if one == two else 1 if one else 2)
 
@@ -66,7 +67,8 @@ def test_a_judge_that_is_moved_by_attacks_is_told_from_one_that_is_not(root, fak
     assert "a: the attacks moved 100.0 % of its verdicts" in said and not (root / "score").exists()
 
 
-def test_every_attack_reaches_the_judge_in_one_answer_and_the_clean_one_is_beside_it(root, fake_llm):
+def test_every_attack_reaches_the_judge_in_one_answer_and_the_clean_one_is_beside_it(
+        root, fake_llm):
     fake_llm.always(verdict(0))
     check(root, "--turns", 1, "probe", "--model", "a")   # flags on either side of the word
     for text in attacks().values():
@@ -89,7 +91,8 @@ def test_a_judge_that_cannot_tell_is_named_and_one_that_can_passes(root, fake_ll
     judges = summary(root, "sanity")
     assert judges["a"]["awake"] is True and judges["b"]["awake"] is False
     assert judges["a"]["scores"] == {"empty": 100, "shuffled": 100, "other": 100, "same": 50}
-    assert "b: cannot tell: the data set's turn gets 50 of 100 against empty" in said and "a: passes" in said
+    assert "b: cannot tell: the data set's turn gets 50 of 100 against empty" in said
+    assert "a: passes" in said
     assert judges["b"]["draws_with_itself"]["value"] == 1
 
 
@@ -102,7 +105,8 @@ def test_both_checks_are_resumed_and_a_new_judge_is_asked_alone(root, fake_llm, 
     assert check(root, "--turns", 2).count("nothing to do") == 2 and fake_llm.n_requests == 0
     write_panel(root, fake_llm, "a", "b", "c")
     check(root, "sanity", "--turns", 2)
-    assert {r.body["model"] for r in fake_llm.requests} == {"c"} and fake_llm.n_requests == 2 * 4 * 2
+    assert {r.body["model"]
+            for r in fake_llm.requests} == {"c"} and fake_llm.n_requests == 2 * 4 * 2
     for name in ("probe", "sanity"):   # the key of before there was this script
         assert {line["stage"] for line in ledger_lines(root / name)} == {"validate"}
 

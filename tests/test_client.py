@@ -61,7 +61,7 @@ def partial(root):
     return root / "answer" / "_partial" / "prompts_1_1_1.jsonl"
 
 
-# what is in a reply -------------------------------------------------------------------------------
+# what is in a reply ------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("key, header", [(KEY, f"Bearer {KEY}"), ("", None)], ids=["key", "no key"])
 def test_a_request_carries_model_messages_sampling_and_the_key(tmp_path, fake_llm, key, header):
@@ -246,7 +246,7 @@ def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
     assert request.path == "/v1/chat/completions"
 
 
-# kept replies -------------------------------------------------------------------------------------
+# kept replies ------------------------------------------------------------------------------------
 
 @pytest.fixture
 def interrupted(tmp_path, fake_llm):
@@ -355,7 +355,7 @@ def test_force_asks_again(tmp_path, fake_llm):
     assert fake_llm.n_requests == 2 and answered_turn(tmp_path) == TURN
 
 
-# keys ---------------------------------------------------------------------------------------------
+# keys --------------------------------------------------------------------------------------------
 
 def assert_hidden(root, *runs) -> None:
     assert not any(KEY in run.stdout + run.stderr for run in runs)

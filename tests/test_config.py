@@ -1,4 +1,6 @@
-"""Settings: which source wins, where files are looked for, what is refused, --show-config, chain.toml itself."""
+"""Settings: which source wins, where files are looked for, what is refused, --show-config,
+chain.toml itself.
+"""
 from __future__ import annotations
 
 import re
@@ -40,9 +42,11 @@ def dotenv(text: str, folder: Path = Path()) -> None:
     toml(text, folder, ".env")
 
 
-# flag > environment > .env > chain.toml > default --------------------------------------------------------------------
+# flag > environment > .env > chain.toml > default ------------------------------------------------
 
-@pytest.mark.parametrize("name, env, flag", [("base_url", "LLM_BASE_URL", None), ("proxy", "PIPELINE_PROXY", "--proxy"),
+@pytest.mark.parametrize("name, env, flag",
+                         [("base_url", "LLM_BASE_URL", None),
+                          ("proxy", "PIPELINE_PROXY", "--proxy"),
                                              ("ca_bundle", "REQUESTS_CA_BUNDLE", None)])
 def test_flag_over_environment_over_dotenv_over_file_over_default(name, env, flag, monkeypatch):
     def value(*flags):
@@ -81,7 +85,8 @@ def test_a_scripts_own_flag_is_over_its_section():
 def test_model_flag_over_the_roles_section_over_llm_over_default():
     assert load().model_spec("king").model == "moonshotai/Kimi-K2.6-TEE"
     toml('[llm]\nmodel = "all"\n[king]\nmodel = "own"\n')
-    assert load().model_spec("king").model == "own" and load().model_spec("challenger").model == "all"
+    assert load().model_spec("king").model == "own" and load().model_spec(
+        "challenger").model == "all"
     settings = load("--model", "flag")
     assert settings.model_spec("king").model == settings.model_spec("challenger").model == "flag"
 
@@ -90,7 +95,8 @@ def test_model_flag_over_the_roles_section_over_llm_over_default():
                                                 ("max_prompt_tokens", 0, 99)])
 def test_a_role_has_its_own_settings_also_where_they_are_zero(key, value, in_llm):
     toml(f"[llm]\n{key} = {in_llm}\n[king]\n{key} = {value}\n")
-    assert getattr(load().model_spec("king"), key) == value and getattr(load().model_spec("challenger"), key) == in_llm
+    assert getattr(load().model_spec("king"),
+                   key) == value and getattr(load().model_spec("challenger"), key) == in_llm
 
 
 def test_the_default_endpoint_and_its_key_come_from_the_environment(monkeypatch):
@@ -105,7 +111,9 @@ def test_the_default_endpoint_and_its_key_come_from_the_environment(monkeypatch)
 
 
 def test_which_endpoint_answers(monkeypatch):
-    toml('[llm]\nendpoint = "a"\n[endpoints.a]\nbase_url = "http://a"\n[endpoints.b]\nbase_url = "http://b"\n')
+    toml(
+        '[llm]\nendpoint = "a"\n[endpoints.a]\nbase_url = "http://a"\n[endpoints.b]\nbase_url = '
+        '"http://b"\n')
 
     def url(*flags):
         return endpoint(*flags).base_url
@@ -134,7 +142,7 @@ def test_the_hubs_token_has_two_names(name, monkeypatch):
     assert load().hf_token == "hf"
 
 
-# where files are looked for ------------------------------------------------------------------------------------------
+# where files are looked for ----------------------------------------------------------------------
 
 def test_chain_toml_of_root_before_that_of_the_current_folder_and_never_both(tmp_path):
     root = tmp_path / "run"
@@ -179,7 +187,7 @@ def test_the_environment_is_not_changed_by_dotenv(tmp_path, monkeypatch):
     assert "CHUTES_API_KEY" not in os.environ
 
 
-# what is refused -----------------------------------------------------------------------------------------------------
+# what is refused ---------------------------------------------------------------------------------
 
 UNKNOWN = """
 [lmm] workers = 3 | chain.toml lmm | llm
@@ -310,7 +318,8 @@ def test_a_flag_that_is_none_is_wrong_usage(tmp_path, flags):
     assert run_script("king.py", tmp_path, *flags.split()).returncode == 2
 
 
-# --show-config -------------------------------------------------------------------------------------------------------
+# --show-config
+# -------------------------------------------------------------------------------------------------------
 
 def shown(capsys, *flags) -> dict[str, tuple[str, str]]:
     """Return {setting: (value, origin)} as --show-config prints them."""
@@ -326,10 +335,12 @@ def test_show_config_prints_every_setting_with_its_origin(capsys, monkeypatch):
     dotenv("LLM_BASE_URL=http://dotenv\n")
     monkeypatch.setenv("PIPELINE_PROXY", "http://environment")
     found = shown(capsys, "--workers", "7")
-    assert found["llm.max_tokens"] == ("77", "chain.toml") and found["king.model"] == ("own", "chain.toml")
+    assert found["llm.max_tokens"] == ("77", "chain.toml")
+    assert found["king.model"] == ("own", "chain.toml")
     assert found["llm.proxy"] == ("http://environment", "environment PIPELINE_PROXY")
     assert found["llm.base_url"] == ("http://dotenv", ".env LLM_BASE_URL")
-    assert found["llm.workers"] == ("7", "flag --workers") and found["llm.retry_max"] == ("3", "default")
+    assert found["llm.workers"] == ("7", "flag --workers")
+    assert found["llm.retry_max"] == ("3", "default")
     assert found["prices.m"][1] == "chain.toml" and found["endpoints.chutes"][1] == "default"
     for name, cls in config.SECTIONS.items():
         for field in fields(cls) if cls else []:
@@ -373,7 +384,7 @@ def test_show_config_does_nothing_else(tmp_path, run, fake_llm):
     assert sorted(tmp_path.rglob("*")) == before and fake_llm.n_requests == 0
 
 
-# [exclude] -----------------------------------------------------------------------------------------------------------
+# [exclude] ---------------------------------------------------------------------------------------
 
 def test_excluded_ids_are_skipped_and_the_rule_named(tmp_path, run, fake_llm):
     write_prompts(tmp_path, 3)
@@ -383,7 +394,7 @@ def test_excluded_ids_are_skipped_and_the_rule_named(tmp_path, run, fake_llm):
     assert fake_llm.prompts_seen == ["task 1", "task 3"]
 
 
-# chain.toml itself ---------------------------------------------------------------------------------------------------
+# chain.toml itself -------------------------------------------------------------------------------
 
 def flat(sections: dict[str, dict]) -> set[str]:
     """Return every section and setting as a line, with its value and so its type."""
@@ -391,7 +402,10 @@ def flat(sections: dict[str, dict]) -> set[str]:
 
 
 def commented(text: str) -> set[str]:
-    """Return the settings in lines `# key = value`, None for no value. A section that is a comment is an example."""
+    """Return the settings in lines `# key = value`, None for no value.
+
+    A section that is a comment is an example.
+    """
     text = re.sub(r"^# \[.*\n(?:[^\[].*\n|\n)*", "", text, flags=re.MULTILINE)
     text = re.sub(r"^# (\w+) = *(#.*)?$", r"\1 = 'None'", text, flags=re.MULTILINE)
     found = tomllib.loads(re.sub(r"^# (?=\w+ =)", "", text, flags=re.MULTILINE))   # refuses what stands twice

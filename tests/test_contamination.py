@@ -1,4 +1,6 @@
-"""Decontamination: what a sample shares with a benchmark is found and named, what any two tasks share is not."""
+"""Decontamination: what a sample shares with a benchmark is found and named, what any two tasks
+share is not.
+"""
 from __future__ import annotations
 
 import gzip
@@ -15,8 +17,6 @@ from conftest import REPO
 from codedata.checks.benchmark_rows import Row
 from codedata.checks.contamination import SAME_COMMIT, SAME_ID, Benchmarks, Hit, Material, added_and_old, statement_runs
 from codedata.errors import Trouble
-
-pytest.importorskip("rensa", reason="near-duplicates need rensa: pip install 'rensa>=0.5'")
 
 COMMIT = "1a" * 20
 STATEMENT = """Comments eat the values of a settings file
@@ -58,16 +58,22 @@ TEST_PATCH = '''diff --git a/tests/test_loader.py b/tests/test_loader.py
 +    path.write_text("sep = ';' ; the real comment")
 +    assert load(path)["sep"] == ";"
 '''
-ROW = {"instance_id": "acme__settings-12", "repo": "acme/settings", "base_commit": COMMIT, "version": "1.0",
-       "problem_statement": STATEMENT, "patch": PATCH, "test_patch": TEST_PATCH, "FAIL_TO_PASS": "[]"}
-SWE_ROW = Row("bench", ROW["instance_id"], (ROW["instance_id"],), STATEMENT, ROW["repo"], COMMIT, PATCH, TEST_PATCH)
+ROW = {"instance_id": "acme__settings-12", "repo": "acme/settings", "base_commit": COMMIT,
+       "version": "1.0",
+       "problem_statement": STATEMENT, "patch": PATCH, "test_patch": TEST_PATCH,
+       "FAIL_TO_PASS": "[]"}
+SWE_ROW = Row("bench", ROW["instance_id"], (ROW["instance_id"],), STATEMENT, ROW["repo"], COMMIT,
+              PATCH, TEST_PATCH)
 SWE = Benchmarks([SWE_ROW])
 OTHER_TEXT = " ".join(random.Random(1).choices(
-    ["the", "agent", "looks", "at", "files", "of", "its", "own", "and", "finds", "nothing", "odd", "in"], k=900)) + "\n"
+    ["the", "agent", "looks", "at", "files", "of", "its", "own", "and", "finds", "nothing", "odd",
+     "in"], k=900)) + "\n"
 
 
-def a_sample(*texts: str, instance_id: str = "", repo: str = "", base_commit: str = "", **named: str) -> Material:
-    return Material(instance_id, repo, base_commit, {**{f"text {i}": text for i, text in enumerate(texts, 1)}, **named})
+def a_sample(*texts: str, instance_id: str = "", repo: str = "", base_commit: str = "",
+             **named: str) -> Material:
+    return Material(instance_id, repo, base_commit,
+                    {**{f"text {i}": text for i, text in enumerate(texts, 1)}, **named})
 
 
 def hits_of(benchmarks: Benchmarks, *texts: str, **fields: str) -> list[Hit]:
@@ -80,11 +86,13 @@ def kinds(benchmarks: Benchmarks, *texts: str, **fields: str) -> list[str]:
 
 def added(*lines: str, path: str = "x.py") -> str:
     """A patch that adds lines."""
-    return f"--- a/{path}\n+++ b/{path}\n@@ -1,0 +1,{len(lines)} @@\n" + "".join(f"+{line}\n" for line in lines)
+    return f"--- a/{path}\n+++ b/{path}\n@@ -1,0 +1,{len(lines)} @@\n" + "".join(
+        f"+{line}\n" for line in lines)
 
 
 def added_lines(patch: str) -> str:
-    return "\n".join(line[1:] for line in patch.splitlines() if line.startswith("+") and "+++" not in line)
+    return "\n".join(line[1:] for line in patch.splitlines() if line.startswith("+")
+                     and "+++" not in line)
 
 
 def rows_of(*statements: str, patch: str = "") -> Benchmarks:
@@ -99,12 +107,14 @@ def rows_of(*statements: str, patch: str = "") -> Benchmarks:
     ("acme__settings-1", "", "", []), ("", "", "", []),
     ("", "Acme/Settings", COMMIT, [SAME_COMMIT]), ("", "acme/settings", COMMIT[:10], [SAME_COMMIT]),
     ("", "a-fork/settings", COMMIT, [SAME_COMMIT]),   # in full
-    ("", "a-fork/settings", COMMIT[:10], []), ("", "acme/settings", "2b" * 20, []), ("", "acme/settings", "", []),
+    ("", "a-fork/settings", COMMIT[:10], []), ("", "acme/settings", "2b" * 20, []),
+    ("", "acme/settings", "", []),
     ("acme__settings-12", "acme/settings", COMMIT, [SAME_ID, SAME_COMMIT]),
 ])
 def test_ids_and_commits(instance_id, repo, base_commit, found):
     hits = hits_of(SWE, OTHER_TEXT, instance_id=instance_id, repo=repo, base_commit=base_commit)
-    assert [(hit.benchmark, hit.row_id, hit.kind) for hit in hits] == [("bench", "acme__settings-12", k) for k in found]
+    assert [(hit.benchmark, hit.row_id, hit.kind)
+            for hit in hits] == [("bench", "acme__settings-12", k) for k in found]
 
 
 # ---- 13 words
@@ -112,7 +122,8 @@ def test_ids_and_commits(instance_id, repo, base_commit, found):
 def test_a_statement_in_a_long_history_is_found_and_shown_as_it_stands_there():
     history = f"{OTHER_TEXT}\n> **{STATEMENT.upper().replace(' ', '  ')}**\n{OTHER_TEXT}"
     [hit] = hits_of(SWE, issue="another issue", history=history)
-    assert (hit.kind, hit.part, hit.where, hit.share) == ("13-gram", "problem statement", "history", 1.0)
+    assert (hit.kind, hit.part, hit.where, hit.share) == ("13-gram", "problem statement", "history",
+                                                          1.0)
     assert hit.overlap.startswith("COMMENTS  EAT  THE  VALUES") and len(hit.overlap) == 300
 
 
@@ -126,13 +137,17 @@ def test_thirteen_words_are_enough_and_twelve_are_not():
 @pytest.mark.parametrize("patch, part", [(PATCH, "patch"), (TEST_PATCH, "test patch")])
 def test_the_added_lines_of_a_patch_are_found_as_code_and_as_a_diff(patch, part):
     code = added_lines(patch)
-    for text in (code, patch, code.replace("    ", "\t"), f"```python\n{code}\n```", json.dumps(code)):
-        assert [(hit.kind, hit.part) for hit in hits_of(SWE, OTHER_TEXT + text)] == [("13-gram", part)]
+    for text in (code, patch, code.replace("    ", "\t"), f"```python\n{code}\n```",
+                 json.dumps(code)):
+        assert [(hit.kind, hit.part)
+                for hit in hits_of(SWE, OTHER_TEXT + text)] == [("13-gram", part)]
 
 
 def test_the_repository_without_the_patch_is_no_hit():
-    """What a sample quotes of the same files: headers, context and removed lines, and other code."""
-    quoted = "\n".join(line[1:] for line in (PATCH + TEST_PATCH).splitlines() if not line.startswith("+"))
+    """What a sample quotes of the same files: headers, context and removed lines, and other code.
+    """
+    quoted = "\n".join(line[1:] for line in (PATCH + TEST_PATCH).splitlines()
+                       if not line.startswith("+"))
     assert hits_of(SWE, quoted * 3, PATCH.split("+        quote")[0]) == []
 
 
@@ -148,8 +163,10 @@ def test_a_removed_line_that_looks_like_a_header_is_one_of_its_hunk():
     assert added_and_old(patch) == (["++ a new comment"], ["-- an old comment\nsame"])
 
 
-LICENCE = ["# Copyright (c) 2019 Some Body", "# Permission is hereby granted, free of charge, to everybody who has a",
-           "# copy of these files, to use, sell and change them as they like, as long as this notice goes with them"]
+LICENCE = ["# Copyright (c) 2019 Some Body",
+           "# Permission is hereby granted, free of charge, to everybody who has a",
+           "# copy of these files, to use, sell and change them as they like, as long as this "
+           "notice goes with them"]
 IMPORTS = """import argparse
 import json
 import logging
@@ -180,35 +197,42 @@ TRACEBACK = """Traceback (most recent call last):
     (" ".join("abcdefghijklmnopqrstuvwxyz"), ""),           # single letters
 ], ids=lambda text: text[:20])
 def test_boilerplate_is_no_evidence(statement, patch):
-    assert "13-gram" not in kinds(rows_of(statement, patch=patch), statement, added_lines(patch), patch)
+    assert "13-gram" not in kinds(rows_of(statement, patch=patch), statement, added_lines(patch),
+                                  patch)
 
 
 def test_a_statement_with_a_template_around_it_still_counts():
     assert statement_runs(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}") == [STATEMENT]
-    assert kinds(rows_of(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}"), OTHER_TEXT + STATEMENT) == ["13-gram"]
+    assert kinds(rows_of(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}"),
+                 OTHER_TEXT + STATEMENT) == ["13-gram"]
 
 
 @pytest.mark.parametrize("n, hits", [(1, 1), (3, 3), (4, 0)])
 def test_what_more_than_three_instances_share_is_no_evidence(n, hits):
     shared = "every template of this organisation asks first of all whether the newest release was tried"
-    rows = rows_of(*(f"{' '.join(random.Random(i).choices(STATEMENT.split(), k=30))} {shared}" for i in range(n)))
+    rows = rows_of(*(f"{' '.join(random.Random(i).choices(STATEMENT.split(), k=30))} {shared}"
+                     for i in range(n)))
     assert kinds(rows, f"{OTHER_TEXT} {shared}") == ["13-gram"] * hits
 
 
 def test_one_instance_in_five_files_is_one_instance_and_named_for_each():
     rows = [replace(SWE_ROW, benchmark=f"file {i}") for i in range(5)]
     found = hits_of(Benchmarks(rows), OTHER_TEXT + STATEMENT)
-    assert [(hit.benchmark, hit.kind) for hit in found] == [(f"file {i}", "13-gram") for i in range(5)]
+    assert [(hit.benchmark, hit.kind) for hit in found] == [(f"file {i}", "13-gram")
+                                                            for i in range(5)]
 
 
 def test_a_habit_of_the_project_in_a_large_patch_is_no_hit_unless_asked_for():
     draw = random.Random(2)
     habit = "for key in self.argument_spec: setattr(self, key, parameters[key] if key in parameters else default)"
     lines = [f"call_{i}({', '.join(draw.choices(STATEMENT.split(), k=9))})" for i in range(200)]
-    benchmarks, sample = rows_of("", patch=added(*lines, "", habit)), a_sample(f"{OTHER_TEXT}\n{habit}\n")
+    benchmarks, sample = rows_of("",
+                                 patch=added(*lines, "",
+                                             habit)), a_sample(f"{OTHER_TEXT}\n{habit}\n")
     assert benchmarks.hits(sample) == []
     [hit] = benchmarks.hits(sample, min_share=0)
-    assert hit.part == "patch" and 0 < hit.share < 0.02 and hit.overlap.startswith("for key in self.argument_spec")
+    assert hit.part == "patch" and 0 < hit.share < 0.02 and hit.overlap.startswith(
+        "for key in self.argument_spec")
     assert [round(hit.share, 1) for hit in hits_of(benchmarks, "\n".join(lines[:100]))] == [0.5]
 
 
@@ -220,15 +244,18 @@ def test_a_habit_of_the_project_in_a_large_patch_is_no_hit_unless_asked_for():
 ])
 def test_a_short_statement_is_found_as_a_near_duplicate(issue, found):
     rows = rows_of("The loader loses values that hold a semicolon", "", "loses")
-    assert [(hit.kind, hit.where, hit.overlap, hit.share) for hit in hits_of(rows, OTHER_TEXT, issue=issue)] == [
+    assert [(hit.kind, hit.where, hit.overlap, hit.share)
+            for hit in hits_of(rows, OTHER_TEXT, issue=issue)] == [
         ("near-duplicate", "issue", issue, 1.0)] * found
 
 
 def test_every_kind_at_once_in_the_order_of_the_rows():
     rows = Benchmarks([SWE_ROW, Row("bench", "x", ("x",), "", test_patch=TEST_PATCH)])
-    found = hits_of(rows, STATEMENT, TEST_PATCH, instance_id=SWE_ROW.row_id, repo=SWE_ROW.repo, base_commit=COMMIT)
+    found = hits_of(rows, STATEMENT, TEST_PATCH, instance_id=SWE_ROW.row_id, repo=SWE_ROW.repo,
+                    base_commit=COMMIT)
     assert [(hit.row_id, hit.kind) for hit in found] == [
-        *((SWE_ROW.row_id, kind) for kind in (SAME_ID, SAME_COMMIT, "13-gram", "near-duplicate")), ("x", "13-gram")]
+        *((SWE_ROW.row_id, kind) for kind in (SAME_ID, SAME_COMMIT, "13-gram", "near-duplicate")),
+        ("x", "13-gram")]
 
 
 def test_no_rows_and_no_texts():
@@ -239,16 +266,20 @@ def test_no_rows_and_no_texts():
 # ---- reading
 
 MULTI = {"org": "acme", "repo": "settings", "number": 12, "title": "Keep marks", "body": None,
-         "base": {"label": "acme:main", "ref": "main", "sha": COMMIT}, "fix_patch": PATCH, "test_patch": TEST_PATCH,
+         "base": {"label": "acme:main", "ref": "main", "sha": COMMIT}, "fix_patch": PATCH,
+         "test_patch": TEST_PATCH,
          "resolved_issues": [{"number": 11, "title": STATEMENT.split("\n")[0], "body": STATEMENT}]}
-SMITH = {"instance_id": "acme__settings.1a1a1a1a.lm_rewrite__x", "repo": "swesmith/acme__settings.1a1a1a1a",
-         "image_name": "swesmith.x86_64.acme", "patch": PATCH, "problem_statement": STATEMENT, "FAIL_TO_PASS": ["a"]}
+SMITH = {"instance_id": "acme__settings.1a1a1a1a.lm_rewrite__x",
+         "repo": "swesmith/acme__settings.1a1a1a1a",
+         "image_name": "swesmith.x86_64.acme", "patch": PATCH, "problem_statement": STATEMENT,
+         "FAIL_TO_PASS": ["a"]}
 TERMINAL = {"task_id": "keep-marks", "instruction": STATEMENT, "archive": None}
 
 
 def write(path: Path, rows) -> Path:
     """Rows in the form that the name says."""
-    text = json.dumps(rows) if path.suffix == ".json" else "".join(json.dumps(row) + "\n\n" for row in rows)
+    text = json.dumps(rows) if path.suffix == ".json" else "".join(json.dumps(row) + "\n\n"
+                                                                   for row in rows)
     path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
     if path.suffix == ".parquet":
         copy = path.rename(path.with_name("rows.ndjson"))
@@ -263,7 +294,8 @@ def write(path: Path, rows) -> Path:
     (MULTI, "acme/settings:pr-12", True, True),
     (SMITH, SMITH["instance_id"], True, False),   # its patch makes the bug
     (TERMINAL, "keep-marks", False, False)])
-def test_every_family_is_read_from_every_form(tmp_path, name, family, instance_id, has_repo, has_gold_patch):
+def test_every_family_is_read_from_every_form(tmp_path, name, family, instance_id, has_repo,
+                                              has_gold_patch):
     path = write(tmp_path / name, [family])
     benchmarks = Benchmarks.load([path])
     hits = hits_of(benchmarks, OTHER_TEXT + STATEMENT, instance_id=instance_id)
@@ -274,7 +306,8 @@ def test_every_family_is_read_from_every_form(tmp_path, name, family, instance_i
 
 
 YAML = [   # literal, folded, double and single quotes, plain
-    "instruction: |-\n" + "".join(f"  {line}\n" if line else "\n" for line in STATEMENT.split("\n")),
+    "instruction: |-\n" + "".join(f"  {line}\n" if line else "\n"
+                                  for line in STATEMENT.split("\n")),
     "instruction: >2\n" + "".join(f"  {line}\n" for line in STATEMENT.split("\n")),
     f"instruction: {json.dumps(STATEMENT)}\n",
     "instruction: '" + STATEMENT.replace("\n", "\n\n  ") + "'\n",
@@ -285,13 +318,15 @@ YAML = [   # literal, folded, double and single quotes, plain
 @pytest.mark.parametrize("yaml", YAML)
 def test_a_folder_of_terminal_tasks(tmp_path, yaml):
     write_files(tmp_path, {
-        "keep-marks/task.yaml": f"# a comment\nauthor_name: x\n{yaml}difficulty: easy\ntags:\n  - files\n",
+        "keep-marks/task.yaml": f"# a comment\nauthor_name: x\n{yaml}difficulty: easy\ntags:\n  - "
+                                "files\n",
         "keep-marks/tests/data.json": "[]",   # a task's own file, no rows
         "other/instruction.md": "Write a haiku about semicolons into /app/haiku.txt",
         "other/task.toml": 'schema_version = "1.4"\n'})
     benchmarks = Benchmarks.load([tmp_path])
     [hit] = hits_of(benchmarks, OTHER_TEXT + STATEMENT)
-    assert (hit.benchmark, hit.row_id, hit.share) == (str(tmp_path / "keep-marks"), "keep-marks", 1.0)
+    assert (hit.benchmark, hit.row_id, hit.share) == (str(tmp_path / "keep-marks"), "keep-marks",
+                                                      1.0)
     assert kinds(benchmarks, instance_id="other") == [SAME_ID] and len(benchmarks) == 2
 
 
@@ -304,9 +339,11 @@ def write_files(folder: Path, texts: dict[str, str]) -> None:
 def test_the_solution_and_the_tests_of_a_terminal_task_count(tmp_path):
     solution = "cut -d= -f2 /app/settings | grep -v semicolon | sort --unique --reverse > /app/sorted_values.txt && wc"
     test = "lines = open('/app/sorted_values.txt').read().splitlines()\nassert lines == list(reversed(expected)), 'x'"
-    write_files(tmp_path / "sort", {"instruction.md": "Sort it.", "solution/solve.sh": solution, "tests/it.py": test})
+    write_files(tmp_path / "sort",
+                {"instruction.md": "Sort it.", "solution/solve.sh": solution, "tests/it.py": test})
     for text, part in ((solution, "patch"), (test, "test patch")):
-        assert [hit.part for hit in hits_of(Benchmarks.load([tmp_path]), OTHER_TEXT + text)] == [part]
+        assert [hit.part for hit in hits_of(Benchmarks.load([tmp_path]),
+                                            OTHER_TEXT + text)] == [part]
 
 
 def test_a_folder_of_files_is_read_whole(tmp_path):
@@ -316,7 +353,8 @@ def test_a_folder_of_files_is_read_whole(tmp_path):
 
 
 @pytest.mark.parametrize("name, content, reported", [
-    ("a.json", [{"prompt": "x", "answer": "y"}], "row 1 .*answer, prompt.*instance_id"),   # another kind of row
+    # another kind of row
+    ("a.json", [{"prompt": "x", "answer": "y"}], "row 1 .*answer, prompt.*instance_id"),
     ("a.jsonl", [ROW, {"id": 1}], "a.jsonl row 2 .*`task_id` with `instruction`"),
     ("a.json", ["x"], 'row 1 is "x", no object'),
     ("a.json", {"rows": []}, "is no list of rows"),
@@ -343,7 +381,8 @@ def test_what_is_no_benchmark_is_refused_with_its_name(tmp_path, name, content, 
 def test_every_file_that_is_no_use_is_named_at_once(tmp_path):
     good, bad = write(tmp_path / "good.json", [ROW]), write(tmp_path / "bad.json", [{"x": 1}])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Trouble, match=r"(?s)missing.json is no file.*bad.json row 1.*empty holds no task") as trouble:
+    with pytest.raises(Trouble,
+                       match=r"(?s)missing.json is no file.*bad.json row 1.*empty holds no task") as trouble:
         Benchmarks.load([tmp_path / "missing.json", good, bad, str(tmp_path / "empty")])
     assert "good.json" not in str(trouble.value)
 
@@ -378,4 +417,5 @@ def test_of_the_samples_the_benchmark_is_found_without_ids_and_the_others_are_cl
         else:
             others.add(instance_id)
             false_hits |= {(*sorted((instance_id, hit.row_id)), hit.part) for hit in hits}
-    assert len(others) >= 12 and false_hits == {("stonecrop__lrupot-3", "stonecrop__lrupot-7", "test patch")}
+    assert len(others) >= 12 and false_hits == {("stonecrop__lrupot-3", "stonecrop__lrupot-7",
+                                                 "test patch")}

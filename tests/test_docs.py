@@ -1,4 +1,6 @@
-"""Pages: links and anchors lead somewhere, commands exist, generated pages are as the code says, README is short."""
+"""Pages: links and anchors lead somewhere, commands exist, generated pages are as the code says,
+README is short.
+"""
 from __future__ import annotations
 
 import re
@@ -10,11 +12,13 @@ from conftest import REPO
 
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
-PYTHON = re.compile(r"^ *```python.*?^ *```", re.MULTILINE | re.DOTALL)   # examples, of scripts that are not here
+# examples, of scripts that are not here
+PYTHON = re.compile(r"^ *```python.*?^ *```", re.MULTILINE | re.DOTALL)
 SCRIPT = re.compile(r"(?<![\w/.-])((?:\w+/)*\w+\.py)(?=[\s`])")
 TOOL = re.compile(r"(?<![\w/.])(tools/[\w-]+)")
 MAKE = re.compile(r"(?:^|[`&;]) ?make ([a-z_-]+(?: [a-z_-]+)*)", re.MULTILINE)
-NOT_OURS = re.compile(r"codedata/|samples/(?:projects|repos)/")   # prompts, and files of sample projects
+# prompts, and files of sample projects
+NOT_OURS = re.compile(r"codedata/|samples/(?:projects|repos)/")
 
 listed = subprocess.check_output(["git", "ls-files", "*.md"], cwd=REPO, text=True).split()
 PAGES = [name for name in listed if not NOT_OURS.match(name)]
@@ -28,7 +32,8 @@ def read(name: str) -> str:
 def anchors(text: str) -> set[str]:
     """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+            for heading in headings}
 
 
 def broken_links(page) -> list[str]:
@@ -37,7 +42,8 @@ def broken_links(page) -> list[str]:
     for link in LINK.findall(FENCED.sub("", page.read_text(encoding="utf-8"))):
         place, _, anchor = link.partition("#")
         target = page.parent / place if place else page
-        leads = target.exists() and (not anchor or anchor in anchors(target.read_text(encoding="utf-8")))
+        leads = target.exists() and (not anchor
+                                     or anchor in anchors(target.read_text(encoding="utf-8")))
         if not leads and not re.match("https?:", link):
             broken.append(link)
     return broken
@@ -50,17 +56,20 @@ def test_every_link_leads_to_a_file_and_a_heading(name):
 
 def test_that_check_sees_broken_links(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("# A `b` c\n[1](page.md#a-b-c) [2](#a-b-c) [3](none.md) [4](#none)\n```\n[5](none)\n```\n")
+    page.write_text(
+        "# A `b` c\n[1](page.md#a-b-c) [2](#a-b-c) [3](none.md) [4](#none)\n```\n[5](none)\n```\n")
     assert broken_links(page) == ["none.md", "#none"]
 
 
 def test_every_script_tool_and_target_that_a_page_names_exists():
-    paths = ["/" + path for path in subprocess.check_output(["git", "ls-files"], cwd=REPO, text=True).split()]
+    paths = ["/" + path for path in subprocess.check_output(["git", "ls-files"], cwd=REPO,
+                                                            text=True).split()]
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE)) | {
         path.stem for path in REPO.glob("*.py")}
     for name in FOR_USERS:
         text = PYTHON.sub("", read(name))
-        for script in (*SCRIPT.findall(text), *TOOL.findall(text)):   # named from a folder that the page is about
+        # named from a folder that the page is about
+        for script in (*SCRIPT.findall(text), *TOOL.findall(text)):
             assert any(path.endswith(f"/{script}") for path in paths), f"{name}: {script}"
         for target in " ".join(MAKE.findall(text)).split():
             assert target in targets, f"{name}: make {target}"
@@ -71,5 +80,6 @@ def test_the_readme_has_at_most_100_lines():
 
 
 def test_settings_and_flags_stand_in_the_docs_as_in_the_code():
-    done = subprocess.run([sys.executable, REPO / "tools" / "reference", "--check"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, REPO / "tools" / "reference", "--check"],
+                          capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

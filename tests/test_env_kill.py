@@ -1,4 +1,6 @@
-"""env_setup.py killed at ten random moments: no record is lost, no finished reply paid for twice, nothing is left."""
+"""env_setup.py killed at ten random moments: no record is lost, no finished reply paid for twice,
+nothing is left.
+"""
 from __future__ import annotations
 
 import json
@@ -13,7 +15,8 @@ from test_env_setup import handed_in, made_here, scenario, write_rows
 
 pytestmark = pytest.mark.docker
 KILLS, NAMES, AT_ONCE = 10, ("crane", "stork", "ibis"), 2
-STEPS = [{"text": f"Step {n}.", "calls": [["bash", {"command": f"echo {n} >> /tmp/steps; cat /tmp/steps"}]]}
+STEPS = [{"text": f"Step {n}.",
+          "calls": [["bash", {"command": f"echo {n} >> /tmp/steps; cat /tmp/steps"}]]}
          for n in range(4)]
 
 
@@ -25,7 +28,8 @@ def test_ten_kills_at_random_moments(tmp_path):
     draw, pids = random.Random(5), []
     with Scenario(scenario(*STEPS, handed_in())) as model:
         model.latency_s = 0.2
-        flags = ["--input", tmp_path / "repos.jsonl", "--planner", "agent", "--no-image", "--workers", AT_ONCE,
+        flags = ["--input", tmp_path / "repos.jsonl", "--planner", "agent", "--no-image",
+                 "--workers", AT_ONCE,
                  "--llm-base-url", model.base_url]
         for _ in range(KILLS):
             process = start_script("env_setup.py", tmp_path, *flags)
@@ -34,13 +38,17 @@ def test_ten_kills_at_random_moments(tmp_path):
             kill(process)
         done = run_script("env_setup.py", tmp_path, *flags, timeout_s=300)
         assert done.returncode == 0, done.stderr
-        records = {name: json.loads((tmp_path / "env" / f"{name}.json").read_text()) for name in NAMES}
+        records = {name: json.loads((tmp_path / "env" / f"{name}.json").read_text())
+                   for name in NAMES}
         assert {found["status"] for found in records.values()} == {"success"}
         assert model.n_requests <= len(NAMES) * (len(STEPS) + 1) + KILLS * AT_ONCE
-        paid = [call["id"] for line in ledger_lines(tmp_path / "env") for call in line.get("calls", ())]
-        assert len(paid) == len(set(paid)) and len(NAMES) * (len(STEPS) + 1) <= len(paid) <= model.n_requests
+        paid = [call["id"] for line in ledger_lines(tmp_path / "env")
+                for call in line.get("calls", ())]
+        assert len(paid) == len(set(paid)) and len(NAMES) * (len(STEPS)
+                                                             + 1) <= len(paid) <= model.n_requests
     for pid in pids:
         for kind in ("container", "network", "image"):
             assert not made_here(kind, "--filter", f"label=codedata.pid={pid}"), kind
-    assert not subprocess.run(["docker", "volume", "ls", "-q", "--filter", "label=codedata.run"], capture_output=True,
+    assert not subprocess.run(["docker", "volume", "ls", "-q", "--filter", "label=codedata.run"],
+                              capture_output=True,
                               text=True).stdout

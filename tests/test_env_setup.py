@@ -1,4 +1,6 @@
-"""env_setup.py: rows in, records out, in real containers; a model played from a scenario; killed, edited, run again."""
+"""env_setup.py: rows in, records out, in real containers; a model played from a scenario; killed,
+edited, run again.
+"""
 from __future__ import annotations
 
 import json
@@ -18,7 +20,8 @@ from env_setup import main
 CA_BUNDLE = os.environ.get("REQUESTS_CA_BUNDLE", "")
 INSTALL = "#!/bin/bash\nset -e\ntouch /opt/installed\n"
 TEST = ("#!/bin/bash\nmkdir -p /tmp/results\ntest -e /opt/installed || exit 3\n"
-        "python3 -m pytest -q -p no:cacheprovider -o junit_family=xunit1 --junitxml=/tmp/results/pytest.xml\n")
+        "python3 -m pytest -q -p no:cacheprovider -o junit_family=xunit1 "
+        "--junitxml=/tmp/results/pytest.xml\n")
 WRONG = TEST.replace("/opt/installed", "/opt/other")
 
 
@@ -39,7 +42,8 @@ def heron(tmp_path):
     folder = tmp_path / "heron"
     folder.mkdir()
     (folder / "heron.py").write_text("def wade():\n    return 'slowly'\n")
-    (folder / "test_heron.py").write_text("import heron\n\ndef test_wade():\n    assert heron.wade() == 'slowly'\n\n"
+    (folder / "test_heron.py").write_text(
+        "import heron\n\ndef test_wade():\n    assert heron.wade() == 'slowly'\n\n"
                                           "def test_name():\n    assert heron.__name__ == 'heron'\n")
     write_rows(tmp_path, {"repo": "birds/heron", "reformat_path": "heron", "stars": 3})
     return tmp_path
@@ -51,8 +55,10 @@ def write_rows(root: Path, *rows) -> None:
 
 def set_up(root: Path, *flags, model: Scenario | None = None):
     with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
-    at = ["--llm-base-url", model.base_url, "--planner", "agent"] if model else ["--planner", "recipe"]
-    return run_script("env_setup.py", root, "--input", root / "repos.jsonl", *with_ca, *at, *flags, timeout_s=300)
+    at = ["--llm-base-url", model.base_url, "--planner",
+          "agent"] if model else ["--planner", "recipe"]
+    return run_script("env_setup.py", root, "--input", root / "repos.jsonl", *with_ca, *at, *flags,
+                      timeout_s=300)
 
 
 def record(root: Path, name: str = "birds__heron") -> dict:
@@ -67,7 +73,8 @@ def by_agent(root: Path, *replies, flags=("--no-image",), **scenes):
 
 def names_of(root: Path) -> dict[str, str]:
     """{function: status} of the record's cases."""
-    return {case["name"].rpartition("::")[2]: case["status"] for case in record(root)["test_case_result"]}
+    return {case["name"].rpartition("::")[2]: case["status"]
+            for case in record(root)["test_case_result"]}
 
 
 def made_here(kind: str, *more) -> list[str]:
@@ -77,10 +84,11 @@ def made_here(kind: str, *more) -> list[str]:
     return said.stdout.split()
 
 
-# without containers --------------------------------------------------------------------------------------------------
+# without containers ------------------------------------------------------------------------------
 
 def test_the_scripts_of_an_answer_are_the_last_ones_without_fences():
-    answer = ("Old:\n<install_script>\nfalse\n</install_script>\nBetter:\n<install_script>\n```bash\n#!/bin/bash\n"
+    answer = (
+        "Old:\n<install_script>\nfalse\n</install_script>\nBetter:\n<install_script>\n```bash\n#!/bin/bash\n"
               "true\n```\n</install_script><test_script> </test_script>")
     assert scripts_in(answer) == {"install_script": "#!/bin/bash\ntrue\n"}
 
@@ -90,7 +98,8 @@ def test_an_agent_is_shown_the_end_of_a_log_in_whole_lines_and_none_again_and_ag
     assert end_of("start\n" + "retrying\n" * 400 + "gave up\n") == again
     assert end_of("10 %\r50 %\r\x1b[1mdone\x1b[0m\n") == "done" and end_of("") == ""
     shown = end_of("\n".join(f"line {i} {'x' * 90}" for i in range(200)))
-    assert MAX_LOG_CHARS - 100 < len(shown) <= MAX_LOG_CHARS and shown.startswith("line 14") and shown.endswith("x")
+    assert MAX_LOG_CHARS - 100 < len(shown) <= MAX_LOG_CHARS and shown.startswith(
+        "line 14") and shown.endswith("x")
     assert len(end_of("y" * 9000)) == MAX_LOG_CHARS
 
 
@@ -102,15 +111,19 @@ def test_an_agent_is_shown_what_lies_on_top_first(tmp_path):
     for name in ("tox.ini", "tests/test_a.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    said = subprocess.run(["bash", "-c", listing()], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(["bash", "-c", listing()], cwd=tmp_path, capture_output=True, text=True,
+                          check=True).stdout
     lines = said.splitlines()
-    assert lines[:3] == ["tox.ini", "tests/test_a.py", "docs/pages/0.md"] and lines[-1] == "… and 102 more"
+    assert lines[:3] == ["tox.ini", "tests/test_a.py",
+                         "docs/pages/0.md"] and lines[-1] == "… and 102 more"
 
 
-@pytest.mark.parametrize("name", ["heron", "a__b", "Foo", "foo", "owner__.github", "x___y", "foo-", "a..b", "A.b_C"])
+@pytest.mark.parametrize("name", ["heron", "a__b", "Foo", "foo", "owner__.github", "x___y", "foo-",
+                                  "a..b", "A.b_C"])
 def test_every_name_makes_an_image_name_of_its_own(name):
     def of(repo_name):
-        return image_name_of(Repository("r", repo_name, "", "", "", "", {})).removeprefix("codedata-env/")
+        return image_name_of(Repository("r", repo_name, "", "", "", "",
+                                        {})).removeprefix("codedata-env/")
     assert IMAGE_NAME.fullmatch(of(name)) and (of(name) == name or of(name)[-7] == "-")
     assert of("Foo") != of("foo") == "foo"
 
@@ -119,18 +132,20 @@ def test_what_is_there_is_shown_without_an_engine(heron, capsys):
     rows = ["--input", heron / "repos.jsonl"]
     assert run_here(main, heron, *rows, "--planner", "recipe", "--status") == 0
     assert "missing 1" in capsys.readouterr().err and not (heron / "env").exists()
-    assert run_here(main, heron) == 2 and "--input" in capsys.readouterr().err   # one of --input and --repo is needed
+    # one of --input and --repo is needed
+    assert run_here(main, heron) == 2 and "--input" in capsys.readouterr().err
 
 
 def test_an_address_is_not_cloned_to_look_on(tmp_path, capsys):
-    assert run_here(main, tmp_path, "--repo", "https://127.0.0.1:9/birds/heron.git", "--dry-run") == 0
+    assert run_here(main, tmp_path, "--repo", "https://127.0.0.1:9/birds/heron.git",
+                    "--dry-run") == 0
     seen = capsys.readouterr().err
     assert "missing 1" in seen and "at most 260 calls" in seen
     assert run_here(main, tmp_path / "new", "--repo", "git://127.0.0.1/a", "--status") == 2
     assert "env_setup.py makes a new one" in capsys.readouterr().err and not [*tmp_path.iterdir()]
 
 
-# in containers -------------------------------------------------------------------------------------------------------
+# in containers -----------------------------------------------------------------------------------
 
 @pytest.mark.docker
 def test_an_agent_s_scripts_are_verified_and_make_an_image(heron):
@@ -141,20 +156,23 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image(heron):
         assert model.n_requests == 2
         system_prompt, task = (message["content"] for message in model.requests[0].messages[:2])
         assert "ended after 30 minutes" in system_prompt and "Repository: birds__heron\n" in task
-        assert set_up(heron, model=model).returncode == 0 and model.n_requests == 2   # nothing to do
+        # nothing to do
+        assert set_up(heron, model=model).returncode == 0 and model.n_requests == 2
     found = record(heron)
     assert (found["status"], found["planner"], found["error"]) == ("success", "agent", "")
     assert (found["install_script"], found["test_script"]) == (INSTALL, TEST)
     assert found["summary"] == "It needs nothing."
     assert names_of(heron) == {"test_wade": "passed", "test_name": "passed"}
-    assert found["row"]["stars"] == 3 and found["usage"]["calls"] == 2 and found["verified"]["healthy"]
+    assert found["row"]["stars"] == 3 and found["usage"]["calls"] == 2 and found["verified"][
+        "healthy"]
     assert found["messages"][0]["role"] == "system" and found["image_name"].startswith(
         "codedata-env/birds__heron:")
     trajectory, = (heron / "env" / "_trajectories").iterdir()
     assert json.loads(trajectory.read_text())["messages"] == found["messages"]
     line, = ledger_lines(heron / "env", state="done")
     assert len(line["calls"]) == 2
-    ran = subprocess.run(["docker", "run", "--rm", "--network", "none", found["image_name"], "bash", "-c", TEST],
+    ran = subprocess.run(["docker", "run", "--rm", "--network", "none", found["image_name"], "bash",
+                          "-c", TEST],
                          capture_output=True, text=True)
     assert "2 passed" in ran.stdout
     subprocess.run(["docker", "rmi", "-f", found["image_name"]], capture_output=True, check=True)
@@ -162,10 +180,12 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image(heron):
 
 @pytest.mark.docker
 def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(heron):
-    done, model = by_agent(heron, handed_in(test=WRONG), again=("that failed: not verified: tests", [handed_in()]))
+    done, model = by_agent(heron, handed_in(test=WRONG),
+                           again=("that failed: not verified: tests", [handed_in()]))
     assert done.returncode == 0 and "/opt/other" in model.requests[1].text and model.n_requests == 2
     found = record(heron)
-    assert found["status"] == "success" and found["image_name"] == "" and found["verified"]["network_was_off"]
+    assert found["status"] == "success" and found["image_name"] == "" and found["verified"][
+        "network_was_off"]
     assert [attempt["failed"] for attempt in found["verified"]["attempts"]] == ["tests", ""]
     done, _ = by_agent(heron, handed_in(test=WRONG), flags=["--no-image", "--force"])
     assert done.returncode == 1 and "not verified: tests" in done.stderr
@@ -179,9 +199,12 @@ def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(he
 def test_an_agent_that_picks_tests_gets_no_healthy_environment(heron):
     for name in ("reeds", "tide"):
         (heron / "heron" / f"test_{name}.py").write_text("def test_it():\n    pass\n")
-    assert by_agent(heron, handed_in(test=TEST.replace("pytest -q", "pytest -q test_heron.py")))[0].returncode == 0
+    assert by_agent(heron,
+                    handed_in(test=TEST.replace("pytest -q", "pytest -q test_heron.py")))[
+                        0].returncode == 0
     seen = record(heron)["verified"]
-    assert not seen["healthy"] and seen["silent"] == ["test_reeds.py", "test_tide.py"] and seen["n_passed"] == 2
+    assert not seen["healthy"] and seen["silent"] == ["test_reeds.py",
+                                                      "test_tide.py"] and seen["n_passed"] == 2
     assert seen["cause"] == {"name": "part_of_suite",
                              "evidence": "no case of 2 of 3 test files, such as test_reeds.py"}
 
@@ -212,14 +235,18 @@ def test_what_is_not_committed_is_set_up_too(heron):
 @pytest.mark.docker
 def test_the_image_s_own_source_is_where_the_image_says(heron):
     """A row without a folder: the source lies in the image's working directory."""
-    (heron / "Dockerfile").write_text("FROM codedata-base:bookworm\nWORKDIR /testbed\nCOPY heron /testbed\n")
-    subprocess.run(["docker", "build", "-q", "-t", "codedata-test/heron", str(heron)], check=True, capture_output=True)
+    (heron / "Dockerfile").write_text(
+        "FROM codedata-base:bookworm\nWORKDIR /testbed\nCOPY heron /testbed\n")
+    subprocess.run(["docker", "build", "-q", "-t", "codedata-test/heron", str(heron)], check=True,
+                   capture_output=True)
     try:
         write_rows(heron, {"repo": "birds/heron", "image_name": "codedata-test/heron"})
         assert set_up(heron, "--no-image").returncode == 0
-        assert len(record(heron)["test_case_result"]) == 2 and record(heron)["base_image"] == "codedata-test/heron"
+        assert len(record(heron)["test_case_result"]) == 2 and record(heron)[
+            "base_image"] == "codedata-test/heron"
     finally:
-        subprocess.run(["docker", "rmi", "-f", "codedata-test/heron"], capture_output=True, check=True)
+        subprocess.run(["docker", "rmi", "-f", "codedata-test/heron"], capture_output=True,
+                       check=True)
 
 
 @pytest.mark.docker
@@ -249,7 +276,8 @@ def test_one_stage_for_python_also_beside_a_package_json(heron):
 def started(root: Path, model: Scenario):
     """A process that has asked the model once, and its label."""
     with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
-    process = start_script("env_setup.py", root, "--input", root / "repos.jsonl", "--planner", "agent",
+    process = start_script("env_setup.py", root, "--input", root / "repos.jsonl", "--planner",
+                           "agent",
                            "--llm-base-url", model.base_url, *with_ca)
     model.wait_for(1)
     return process, ("--filter", f"label=codedata.pid={process.pid}")
@@ -279,8 +307,10 @@ def test_ctrl_c_ends_with_the_step_in_hand(heron):
 def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(heron):
     (heron / "empty").mkdir()
     (heron / "empty" / "notes.txt").write_text("nothing to test")
-    write_rows(heron, {"repo": "birds/heron", "reformat_path": "heron"}, {"repo": "empty", "reformat_path": "empty"})
+    write_rows(heron, {"repo": "birds/heron", "reformat_path": "heron"},
+               {"repo": "empty", "reformat_path": "empty"})
     done = set_up(heron, "--no-image")
     assert done.returncode == 1 and "wrote 1, failed 1: empty" in done.stderr
     assert record(heron)["status"] == "success" and record(heron)["planner"] == "recipe"
-    assert record(heron, "empty")["status"] == "error" and "no_recipe" in record(heron, "empty")["error"]
+    assert record(heron,
+                  "empty")["status"] == "error" and "no_recipe" in record(heron, "empty")["error"]

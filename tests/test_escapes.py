@@ -1,6 +1,7 @@
 """What hostile commands in a container come to: the host stays well, and the reason is named.
 
-Limits are small here, so that reaching them takes seconds: what is shown does not depend on their size.
+Limits are small here, so that reaching them takes seconds: what is shown does not depend on their
+size.
 """
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ MB = 1_000_000
 
 @pytest.fixture
 def sandbox():
-    with SandboxDocker(run_label="tests-escapes", pids=80, memory="300Mi", disk_limit="300MB") as sandbox:
+    with SandboxDocker(run_label="tests-escapes", pids=80, memory="300Mi",
+                       disk_limit="300MB") as sandbox:
         yield sandbox
 
 
@@ -40,10 +42,11 @@ def processes_of(sandbox: SandboxDocker) -> list[str]:
     return [row[-1] for row in docker_engine.connect().top(sandbox.id)["Processes"]]
 
 
-# processes -----------------------------------------------------------------------------------------------------------
+# processes ---------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("bomb", ["f() { f | f & }; f; sleep 60", "while :; do sleep 60 & done",
-                                  "python3 -c 'import os\nwhile 1:\n  try: os.fork()\n  except OSError: pass'"],
+                                  "python3 -c 'import os\nwhile 1:\n  try: os.fork()\n  except "
+                                  "OSError: pass'"],
                          ids=["pipes", "sleepers", "python"])
 def test_a_fork_bomb_meets_the_limit_and_ends_with_its_time(sandbox, bomb):
     result = sandbox.run(bomb, timeout_s=3)
@@ -52,9 +55,11 @@ def test_a_fork_bomb_meets_the_limit_and_ends_with_its_time(sandbox, bomb):
     assert len(processes_of(sandbox)) <= 2 and works(sandbox)
 
 
-def test_a_fork_bomb_left_in_the_background_ends_with_the_next_time_out_or_with_the_sandbox(sandbox):
+def test_a_fork_bomb_left_in_the_background_ends_with_the_next_time_out_or_with_the_sandbox(
+        sandbox):
     sandbox.run("f() { f | f & }; f", timeout_s=5)
-    assert any(sandbox.run("sleep 60", timeout_s=2).timed_out for _ in range(10))   # a full container may not start it
+    # a full container may not start it
+    assert any(sandbox.run("sleep 60", timeout_s=2).timed_out for _ in range(10))
     assert len(processes_of(sandbox)) <= 2 and works(sandbox)
     sandbox.run("f() { f | f & }; f", timeout_s=5)
     sandbox.close()
@@ -78,13 +83,15 @@ END
 
 def test_a_daemon_without_a_trace_of_its_origin_ends_with_the_time_out(sandbox):
     sandbox.run(DAEMON + "sleep 0.3")
-    assert "quiet 4711" in processes_of(sandbox), "in the background of a command that ended, it may go on"
+    assert "quiet 4711" in processes_of(
+        sandbox), "in the background of a command that ended, it may go on"
     assert sandbox.run(DAEMON + "sleep 60", timeout_s=2).timed_out
     assert not [p for p in processes_of(sandbox) if "4711" in p]
 
 
 def test_a_daemon_of_another_user_ends_with_the_time_out(sandbox):
-    sandbox.run("su nobody -s /bin/sh -c 'setsid sleep 4711 >/dev/null 2>&1 &'; sleep 60", timeout_s=2)
+    sandbox.run("su nobody -s /bin/sh -c 'setsid sleep 4711 >/dev/null 2>&1 &'; sleep 60",
+                timeout_s=2)
     assert not [p for p in processes_of(sandbox) if "4711" in p]
 
 
@@ -95,31 +102,40 @@ def test_a_daemon_left_behind_ends_with_the_sandbox(sandbox):
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
-@pytest.mark.parametrize("attack", ["kill -9 -1", "kill -9 1", "for s in $(seq 64); do [ $s = 10 ] || kill -$s 1; done",
+@pytest.mark.parametrize("attack",
+                         ["kill -9 -1", "kill -9 1",
+                          "for s in $(seq 64); do [ $s = 10 ] || kill -$s 1; done",
                                     "pkill -9 bash; pkill -9 sleep", "kill -USR1 1"])
 def test_the_container_cannot_be_ended_from_inside(sandbox, attack):
     sandbox.run(attack, timeout_s=10)
     assert works(sandbox) and sandbox.run("sleep 60", timeout_s=1).timed_out and works(sandbox)
 
 
-# memory and disk -----------------------------------------------------------------------------------------------------
+# memory and disk ---------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("bomb", ["python3 -c 'x = [bytearray(10_000_000) for _ in range(1000)]'",
-                                  "x=y; while :; do x=$x$x; done", "head -c 2G /dev/zero > /dev/shm/x; tail /dev/zero",
-                                  "head -c 1G /dev/zero | tail"], ids=["python", "bash", "shm", "tail"])
+                                  "x=y; while :; do x=$x$x; done",
+                                  "head -c 2G /dev/zero > /dev/shm/x; tail /dev/zero",
+                                  "head -c 1G /dev/zero | tail"],
+                         ids=["python", "bash", "shm", "tail"])
 def test_a_memory_bomb_is_ended_and_named(sandbox, bomb):
     result = sandbox.run(bomb, timeout_s=60)
-    assert not result.ok and not result.timed_out and result.limit_hit == "out of memory: 300Mi allowed"
+    assert not result.ok
+    assert not result.timed_out
+    assert result.limit_hit == "out of memory: 300Mi allowed"
     assert works(sandbox)
 
 
 @pytest.mark.parametrize("writer", [
-    "head -c 10G /dev/zero > /var/big", "for i in $(seq 1000); do head -c 10M /dev/urandom > $i; done",
-    "mkdir t; cd t; for i in $(seq 100); do cp -r /usr u$i; done", "yes | tee a b c d e f > /dev/null",
+    "head -c 10G /dev/zero > /var/big",
+    "for i in $(seq 1000); do head -c 10M /dev/urandom > $i; done",
+    "mkdir t; cd t; for i in $(seq 100); do cp -r /usr u$i; done",
+    "yes | tee a b c d e f > /dev/null",
     "nohup sh -c 'yes > background' >/dev/null 2>&1 & sleep 60"],
     ids=["one file", "many files", "trees", "several", "background"])
 def test_who_writes_over_the_disk_limit_is_stopped_before_two_gigabytes_more(sandbox, writer):
-    with pytest.raises(SandboxDied, match=r"over the disk limit: .* bytes written, 300,000,000 allowed") as died:
+    with pytest.raises(SandboxDied,
+                       match=r"over the disk limit: .* bytes written, 300,000,000 allowed") as died:
         sandbox.run(writer, timeout_s=120)
         sandbox.run("true")
     assert 300 * MB < int(died.value.what.split()[4].replace(",", "")) < 2300 * MB
@@ -135,7 +151,8 @@ def test_the_containers_log_does_not_fill_the_hosts_disk(sandbox):
 
 
 def test_a_huge_sparse_file_does_not_come_to_the_host(sandbox, tmp_path):
-    sandbox.run("truncate -s 200M big; ln big hard; mkdir d; for i in 1 2 3; do ln -s ../big d/$i; done")
+    sandbox.run(
+        "truncate -s 200M big; ln big hard; mkdir d; for i in 1 2 3; do ln -s ../big d/$i; done")
     with pytest.raises((UnsafeArchive, SandboxDied)):
         sandbox.run("truncate -s 1T bigger")
         sandbox.get("bigger", tmp_path)
@@ -155,14 +172,15 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-# the host ------------------------------------------------------------------------------------------------------------
+# the host ----------------------------------------------------------------------------------------
 
 def test_nothing_of_the_hosts_environment_is_inside(sandbox, monkeypatch):
     monkeypatch.setenv("QIANFAN_BEARER_TOKEN", "sk-escape-7731")
     with SandboxDocker(run_label="tests-escapes") as fresh:
         for box in (sandbox, fresh):
             seen = box.run("env; cat /proc/*/environ | tr '\\0' '\\n'; cat /proc/1/cmdline").output
-            assert "sk-escape" not in seen and str(os.getpid()) not in box.run("ls /proc").output.split()
+            assert "sk-escape" not in seen and str(os.getpid()) not in box.run(
+                "ls /proc").output.split()
             assert Path.cwd().name not in seen
     image = docker_engine.connect().inspect_image(sandbox.image)
     of_the_image = {line.split("=")[0] for line in image["Config"]["Env"]}
@@ -198,9 +216,11 @@ def test_nothing_outside_of_the_container_can_be_written(sandbox, tmp_path):
 
 def test_the_hosts_loopback_is_out_of_reach_with_the_network_on_and_off(sandbox):
     with listening("127.0.0.1") as port:
-        assert not connects(sandbox, "127.0.0.1", port) and not connects(sandbox, host_address(), port)
+        assert not connects(sandbox, "127.0.0.1",
+                            port) and not connects(sandbox, host_address(), port)
         sandbox.network(True)
-        for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", host_address(), gateway(sandbox), "172.17.0.1",
+        for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", host_address(), gateway(sandbox),
+                     "172.17.0.1",
                      "host.docker.internal"):
             assert not connects(sandbox, host, port), host
 
@@ -215,7 +235,7 @@ def test_what_the_host_offers_to_all_is_out_of_reach_while_the_network_is_off(sa
             assert not connects(sandbox, host, port), host
 
 
-# archives ------------------------------------------------------------------------------------------------------------
+# archives ----------------------------------------------------------------------------------------
 
 def test_links_in_the_container_never_lead_a_copy_to_the_host(sandbox, tmp_path):
     (tmp_path / "secret").write_text("secret of the host")
@@ -231,26 +251,33 @@ def test_links_in_the_container_never_lead_a_copy_to_the_host(sandbox, tmp_path)
     sandbox.run(f"rm -rf d; ln -s {tmp_path} d")
     with pytest.raises(UnsafeArchive):
         sandbox.get("d", here / "linked")
-    sandbox.run("rm -rf d; mkdir d; ln /etc/hostname d/hard 2>/dev/null || cp /etc/hostname d/hard; chmod 6777 d/hard")
+    sandbox.run(
+        "rm -rf d; mkdir d; ln /etc/hostname d/hard 2>/dev/null || cp /etc/hostname d/hard; chmod "
+        "6777 d/hard")
     sandbox.get("d", here / "hard")
-    assert (here / "hard" / "hard").read_text() == "sandbox\n" and (here / "hard" / "hard").stat().st_mode & 0o7000 == 0
-    assert "secret of the host" not in "".join(p.read_text() for p in here.rglob("*") if p.is_file())
+    assert (here / "hard" / "hard").read_text() == "sandbox\n" and (
+        here / "hard" / "hard").stat().st_mode & 0o7000 == 0
+    assert "secret of the host" not in "".join(p.read_text() for p in here.rglob("*")
+                                               if p.is_file())
 
 
 def test_a_link_in_the_container_never_leads_what_is_put_to_the_host(sandbox, tmp_path):
-    sandbox.run(f"mkdir -p {tmp_path}; ln -s {tmp_path} out; ln -s / root; ln -s ../../../../../../.. up")
+    sandbox.run(
+        f"mkdir -p {tmp_path}; ln -s {tmp_path} out; ln -s / root; ln -s ../../../../../../.. up")
     for to in ("out", f"root{tmp_path}", f"up{tmp_path}", str(tmp_path)):
         sandbox.put({"planted": b"x"}, to)
     assert list(tmp_path.iterdir()) == [] and sandbox.run(f"cat {tmp_path}/planted").output == "x"
 
 
 def test_a_copy_in_a_race_with_links_stays_inside(sandbox, tmp_path):
-    """The place is exchanged for a link to the host's path again and again while files come and go."""
+    """The place is exchanged for a link to the host's path again and again while files come and go.
+    """
     swap = f"rm -rf p; ln -s {tmp_path} p; rm -f p; mkdir p"
     sandbox.run(f"mkdir -p {tmp_path}; nohup sh -c 'while :; do {swap}; done' > /dev/null 2>&1 &")
     stop = time.monotonic() + 3
     while time.monotonic() < stop:
-        for move in (lambda: sandbox.put({"x": b"x"}, "p"), lambda: sandbox.get("p", tmp_path.parent / "race")):
+        for move in (lambda: sandbox.put({"x": b"x"}, "p"),
+                     lambda: sandbox.get("p", tmp_path.parent / "race")):
             with suppress(ItemFailed):   # whether it comes to pass is not the point
                 move()
     assert list(tmp_path.iterdir()) == []
@@ -258,11 +285,13 @@ def test_a_copy_in_a_race_with_links_stays_inside(sandbox, tmp_path):
 
 def test_several_hostile_sandboxes_at_once_leave_the_host_well():
     def attack(bomb: str) -> None:
-        with SandboxDocker(run_label="tests-escapes", pids=80, memory="200Mi", disk_limit="200MB") as box:
+        with SandboxDocker(run_label="tests-escapes", pids=80, memory="200Mi",
+                           disk_limit="200MB") as box:
             with suppress(SandboxDied):
                 box.run(bomb, timeout_s=6)
 
-    bombs = ["f() { f | f & }; f; sleep 60", "python3 -c 'x = [bytearray(10**7) for _ in range(10**4)]'",
+    bombs = ["f() { f | f & }; f; sleep 60",
+             "python3 -c 'x = [bytearray(10**7) for _ in range(10**4)]'",
              "head -c 10G /dev/zero > big", "yes"]
     with ThreadPoolExecutor(4) as pool:
         attacks = [pool.submit(attack, bomb) for bomb in bombs]

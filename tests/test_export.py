@@ -105,7 +105,7 @@ def tree(root) -> dict[str, str]:
             if not path.startswith("_")}
 
 
-# who won ------------------------------------------------------------------------------------------
+# who won -----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("case, winner", [
     *((case, "challenger")
@@ -169,7 +169,7 @@ def test_kto_rows_take_turns_and_the_two_of_a_turn_stand_apart(root):
     assert min(b - a for a, b in places.values()) > 20 and len(places) == 30
 
 
-# rows that are refused ----------------------------------------------------------------------------
+# rows that are refused ---------------------------------------------------------------------------
 
 def test_refused_rows_are_listed_with_the_formats_they_are_refused_for(root):
     good = write_turn(root, "t_1")
@@ -224,7 +224,7 @@ def test_one_label_alone_is_said(root, capsys):
     assert "every label is true" in capsys.readouterr().err
 
 
-# near-duplicates ----------------------------------------------------------------------------------
+# near-duplicates ---------------------------------------------------------------------------------
 
 def reworded(text: str, every: int = 80) -> str:
     """The same text with one word in so many replaced."""
@@ -267,7 +267,8 @@ def test_what_the_harness_tells_every_task_makes_no_two_tasks_alike(root):
     for i in range(1, 13):
         write_turn(root, f"t_{i}", repo=f"owner/repo{i}", challenger=look, messages=[
             {"role": "system", "content": frame},
-            {"role": "user", "content": f"{frame}\nThe issue: {words(f'issue {i}', 12)}\n{words('the end', 100)}"}])
+            {"role": "user",
+             "content": f"{frame}\nThe issue: {words(f'issue {i}', 12)}\n{words('the end', 100)}"}])
     make(root)
     assert left_out(root) == {}
 
@@ -314,7 +315,7 @@ def test_without_the_check_copies_stay(root):
     assert len(sources(root, "jsonl")) == 2 and "near-duplicates: not looked for" in card(root)
 
 
-# benchmarks, secrets, licences --------------------------------------------------------------------
+# benchmarks, secrets, licences -------------------------------------------------------------------
 
 def test_what_a_benchmark_holds_is_left_out_and_shown(root):
     head = "diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1,1 +1,2 @@\n x\n+"
@@ -362,7 +363,8 @@ def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root, caps
     text = everything_under(root / "export")
     assert not [word for word in (token, key, mail) if word in text]
     for form in ("sft_messages", "sft_completion", "dpo", "kto", "jsonl"):
-        data = duckdb.sql(f"select * from '{root}/export/{form}/data/*.parquet'").fetchall() if form != "jsonl" else []
+        data = duckdb.sql(
+            f"select * from '{root}/export/{form}/data/*.parquet'").fetchall() if form != "jsonl" else []
         assert not [word for word in (token, key, mail) if word in str(data)]
         masked = {turn["name"]: turn["masked"] for turn in manifest(root, form)["turns"]}
         assert sum(masked["t_1"].values()) == 15 and masked["t_2"] == {}
@@ -394,7 +396,7 @@ def test_a_turn_without_a_pr_record_is_of_an_unknown_licence_and_of_the_reposito
     assert manifest(root)["turns"][0]["commit_digest"] == ""
 
 
-# train and validation -----------------------------------------------------------------------------
+# train and validation ----------------------------------------------------------------------------
 
 def test_a_repository_never_moves_when_others_come():
     draw = random.Random(4)
@@ -430,7 +432,7 @@ def test_no_repository_is_in_both_splits(tmp_path):
                     for row in rows(tmp_path, "jsonl", split)}
 
 
-# files --------------------------------------------------------------------------------------------
+# files -------------------------------------------------------------------------------------------
 
 @pytest.fixture
 def load(monkeypatch, tmp_path):
@@ -438,7 +440,7 @@ def load(monkeypatch, tmp_path):
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    datasets = pytest.importorskip("datasets")
+    import datasets  # reads the environment that is set above
     return lambda *args: datasets.load_dataset(*map(str, args), cache_dir=str(tmp_path / "cache"))
 
 
@@ -613,7 +615,7 @@ def test_where_folders_cannot_be_exchanged_the_next_run_puts_back_what_a_kill_to
     assert tree(root) == wanted and not (root / "export" / "_tmp").exists()
 
 
-# the gate -----------------------------------------------------------------------------------------
+# the gate ----------------------------------------------------------------------------------------
 
 def test_of_a_duel_that_was_not_accepted_nothing_is_exported(root, capsys):
     write_turn(root, "t_1")
@@ -700,7 +702,7 @@ def test_an_empty_set_comes_out_well(root, capsys, load):
     assert len(load(root / "export" / "dpo")["train"]) == 1
 
 
-# what people do in between ------------------------------------------------------------------------
+# what people do in between -----------------------------------------------------------------------
 
 @pytest.fixture
 def judged(tmp_path, fake_llm):
@@ -715,9 +717,12 @@ def judged(tmp_path, fake_llm):
                            **dict.fromkeys(METRICS, 2 if king_first else 1)})
 
     fake_llm.always(reply)
-    write_toml(tmp_path, more='[judge]\nmodels = ["wise"]\n[duel]\nmin_turns = 1\nmin_instances = 1\n[export]\n'
+    write_toml(tmp_path,
+               more='[judge]\nmodels = ["wise"]\n[duel]\nmin_turns = 1\nmin_instances = '
+                    '1\n[export]\n'
                               'validation = 0.0\n'
-                              '[prices]\n"m" = { in = 80.0, out = 100.0 }\n"wise" = { in = 80.0, out = 100.0 }\n')
+                              '[prices]\n"m" = { in = 80.0, out = 100.0 }\n"wise" = { in = 80.0, '
+                              'out = 100.0 }\n')
     write_prompts(tmp_path, 4)
     write_commits(tmp_path, 4, licence="MIT")
     for script in (king, ch):

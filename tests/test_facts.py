@@ -1,6 +1,8 @@
-"""Facts about a turn: what stands in it and in the pull request and nowhere in the conversation. No model is asked.
+"""Facts about a turn: what stands in it and in the pull request and nowhere in the conversation. No
+model is asked.
 
-BLIND is a conversation that has shown the task and nothing else, LISTED also the names of files, READ also the code.
+BLIND is a conversation that has shown the task and nothing else, LISTED also the names of files,
+READ also the code.
 """
 from __future__ import annotations
 
@@ -46,11 +48,15 @@ PR = Commit(
     issue="Payments vanish", description="Revive dormant accounts before booking",
     files=["brook/ledger.py", "tests/test_ledger.py"], patch=PATCH, test_patch=TEST_PATCH)
 TASK = "Payments vanish: we pay Ann 5 crowns with `brook pay ann 5`; `brook show ann` still says 0."
-BLIND = [{"role": "system", "content": "You fix issues with bash."}, {"role": "user", "content": TASK}]
+BLIND = [{"role": "system", "content": "You fix issues with bash."},
+         {"role": "user", "content": TASK}]
 LISTED = [*BLIND, {"role": "assistant", "content": "I list the files.\n\n```bash\nls -R\n```"},
-          {"role": "user", "content": "README.md\nbrook:\n__init__.py\ncli.py\nledger.py\n\ntests:\ntest_ledger.py"}]
+          {"role": "user",
+           "content": "README.md\nbrook:\n__init__.py\ncli.py\nledger.py\n\ntests:\ntest_ledger.py"}]
 CODE = "\n".join(line[1:] for line in PATCH.split("\n")[5:15] if line[:1] in (" ", "-"))
-READ = [*LISTED, {"role": "assistant", "content": "Now the code.\n\n```bash\nsed -n 130,142p brook/ledger.py\n```"},
+READ = [*LISTED,
+        {"role": "assistant",
+         "content": "Now the code.\n\n```bash\nsed -n 130,142p brook/ledger.py\n```"},
         {"role": "user", "content": CODE}]
 
 
@@ -64,21 +70,30 @@ def certain(history, thought: str, command: str = "ls") -> list[tuple[str, str]]
 @pytest.mark.parametrize("thought, command, kind, text", [
     ("I open it.", "cat brook/ledger.py", "path", "brook/ledger.py"),
     ("I look at settle_account next.", "git grep -n settle", "name", "settle_account"),
-    ("I run one test.", "pytest -k test_settle_revives_dormant_account", "name", "test_settle_revives_dormant_account"),
+    ("I run one test.", "pytest -k test_settle_revives_dormant_account", "name",
+     "test_settle_revives_dormant_account"),
     ("These lines matter.", "sed -n 131,139p brook/ledger.py", "line", "131,139p"),
-    ("I search for it.", "grep -rn 'entry = self.open_entry(name)' .", "code", "entry = self.open_entry(name)"),
-    ("I mend it.", "sed -i 's/if entry is None:/if not entry:/' brook/*.py", "anchor", "if entry is None:"),
+    ("I search for it.", "grep -rn 'entry = self.open_entry(name)' .", "code",
+     "entry = self.open_entry(name)"),
+    ("I mend it.", "sed -i 's/if entry is None:/if not entry:/' brook/*.py", "anchor",
+     "if entry is None:"),
 ])
-def test_what_only_the_pull_request_has_is_certain_before_it_was_shown(thought, command, kind, text):
+def test_what_only_the_pull_request_has_is_certain_before_it_was_shown(
+        thought, command, kind, text):
     assert (kind, text) in certain(BLIND, thought, command)
 
 
 @pytest.mark.parametrize("history, thought, command", [
-    (LISTED, "I open the ledger that was listed.", "cat brook/ledger.py; sed -n 1,80p tests/test_ledger.py"),
-    (READ, "settle_account opens an entry for a new name; open_entry is next.", "grep -n open_entry brook/ledger.py"),
-    (READ, "I mend the condition.", "sed -i 's/if entry is None:/if entry is None or entry.frozen:/' brook/ledger.py"),
-    (BLIND, "I write a test of my own.", "cat > test_pay.py <<'E'\ndef test_pay_ann():\n    assert 5\nE\npytest -q"),
-    (BLIND, "README first.", "cat README.md setup.py; git log --oneline | head -3; ls tests brook/__init__.py"),
+    (LISTED, "I open the ledger that was listed.",
+     "cat brook/ledger.py; sed -n 1,80p tests/test_ledger.py"),
+    (READ, "settle_account opens an entry for a new name; open_entry is next.",
+     "grep -n open_entry brook/ledger.py"),
+    (READ, "I mend the condition.",
+     "sed -i 's/if entry is None:/if entry is None or entry.frozen:/' brook/ledger.py"),
+    (BLIND, "I write a test of my own.",
+     "cat > test_pay.py <<'E'\ndef test_pay_ann():\n    assert 5\nE\npytest -q"),
+    (BLIND, "README first.",
+     "cat README.md setup.py; git log --oneline | head -3; ls tests brook/__init__.py"),
     (BLIND, "A note of mine.", "echo notes > ledger.py && cat ledger.py"),
 ])
 def test_what_was_shown_or_is_the_turn_s_own_is_not(history, thought, command):
@@ -94,27 +109,38 @@ def test_how_much_of_the_patch_was_shown():
     assert shown_share(BLIND, PR) == shown_share(LISTED, PR) == 0.0 and shown_share(READ, PR) == 1.0
     half = [*LISTED, {"role": "user", "content": "\n".join(CODE.split("\n")[:3])}]
     assert 0.3 < shown_share(half, PR) < 0.7
-    own_edit = [*LISTED, {"role": "assistant", "content": turn_of(f"cat > x <<'E'\n{CODE}\nE", "I copy it.")}]
+    own_edit = [*LISTED,
+                {"role": "assistant",
+                 "content": turn_of(f"cat > x <<'E'\n{CODE}\nE", "I copy it.")}]
     assert shown_share(own_edit, PR) == 1.0
     assert shown_share(READ, replace(PR, patch="")) == 0.0
 
 
 def test_torn_and_endless_texts_come_to_an_end():
-    for text in ("{" * 100_000, "a/" * 50_000, "s|" * 50_000, '"' * 100_001, "x_" * 50_000, ".replace('" * 20_000):
+    for text in ("{" * 100_000, "a/" * 50_000, "s|" * 50_000, '"' * 100_001, "x_" * 50_000,
+                 ".replace('" * 20_000):
         find_facts(BLIND, turn_of(text, text), PR)
-        find_facts([{"role": "user", "content": text}], turn_of("ls", "x"), replace(PR, patch=PATCH + text))
+        find_facts([{"role": "user", "content": text}], turn_of("ls", "x"),
+                   replace(PR, patch=PATCH + text))
 
 
 def test_alone_on_lines_from_anywhere_it_names_facts_and_broken_lines(tmp_path):
-    row = {"id": "a", "messages": BLIND, "answer": turn_of("cat brook/ledger.py", "I open it."), "pr": asdict(PR)}
+    row = {"id": "a", "messages": BLIND, "answer": turn_of("cat brook/ledger.py", "I open it."),
+           "pr": asdict(PR)}
     listed = {**row, "id": "b", "messages": LISTED}
-    from_hub = {**row, "id": "c", "pr": {"problem_statement": "p", **{key: value for key, value in asdict(PR).items()
-                                                                      if key not in ("issue", "description", "files")}}}
+    from_hub = {**row, "id": "c",
+                "pr": {"problem_statement": "p", **{key: value for key, value in asdict(PR).items()
+                                                                      if key not in ("issue",
+                                                                                     "description",
+                                                                                     "files")}}}
     path = tmp_path / "in.jsonl"
     path.write_text("\n".join([*map(json.dumps, (row, listed, from_hub)), "{", '{"id": 3}']))
     for name in ("codedata.leak", "codedata.checks.leak"):
-        done = subprocess.run([sys.executable, "-m", name, path], cwd=REPO, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-m", name, path], cwd=REPO, capture_output=True,
+                              text=True)
         found = [json.loads(line) for line in done.stdout.splitlines()]
-        assert [(one["id"], one["leak"]) for one in found] == [("a", True), ("b", False), ("c", True)]
-        assert found[0]["findings"][0]["quote"] == "brook/ledger.py" and found[0]["facts"][0]["kind"] == "path"
+        assert [(one["id"], one["leak"]) for one in found] == [("a", True), ("b", False),
+                                                               ("c", True)]
+        assert found[0]["findings"][0]["quote"] == "brook/ledger.py" and found[0]["facts"][0][
+            "kind"] == "path"
         assert done.returncode == 1 and ":4" in done.stderr and ":5" in done.stderr

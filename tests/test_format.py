@@ -1,6 +1,7 @@
 """Test what counts as a turn: replies in the shapes that models really give, each with its verdict.
 
-The rules stand in codedata/code/turn.py. Accepted turns are also read the way an agent's harness reads them.
+The rules stand in codedata/code/turn.py. Accepted turns are also read the way an agent's harness
+reads them.
 """
 from __future__ import annotations
 
@@ -14,9 +15,11 @@ from conftest import REPO
 
 from codedata.code.turn import clean, format_ok, format_problem, parse_turn
 
-# mini-swe-agent and others like it run the only match of this in the message. None or several are sent back.
+# mini-swe-agent and others like it run the only match of this in the message. None or several are
+# sent back.
 HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\r?\n```", re.DOTALL)
-KIMI_CALL = ("<|tool_calls_section_begin|><|tool_call_begin|>functions.bash:0<|tool_call_argument_begin|>"
+KIMI_CALL = (
+    "<|tool_calls_section_begin|><|tool_call_begin|>functions.bash:0<|tool_call_argument_begin|>"
              '{"command": "ls -la"}<|tool_call_end|><|tool_calls_section_end|>')
 LS = "```bash\nls\n```"
 
@@ -40,7 +43,8 @@ PLAIN = {
     "inline code at the start of a line": f"```ls``` is what I run.\n\n{LS}",
     "the word bash in the prose": f"Write ```bash blocks, they said.\n\n{LS}",
     "thinking before": f"<think>\nHm, the user wants…\n</think>\n\nTHOUGHT: Look.\n\n{LS}",
-    "thinking with a block of its own": f"<think>I could\n```bash\nrm -rf /\n```\nno</think>THOUGHT: Look.\n\n{LS}",
+    "thinking with a block of its own": f"<think>I could\n```bash\nrm -rf "
+                                        f"/\n```\nno</think>THOUGHT: Look.\n\n{LS}",
     "thinking without its opening tag": f"Okay, I should look.\n</think>\n\nTHOUGHT: Look.\n\n{LS}",
     "thinking long": f"<thinking>hm</thinking>\nLook.\n{LS}",
     "thinking of Kimi": f"◁think▷hm◁/think▷THOUGHT: Look.\n\n{LS}",
@@ -49,7 +53,8 @@ PLAIN = {
     "html in the prose": f"The `<output>` element is wrong.\n\n{LS}",
     "observation in the prose": f"Observation: the test fails. So I look.\n\n{LS}",
     "the word observation behind": f"I look.\n\n{LS}\n\nMy observation will tell whether it worked.",
-    "a closing think tag in the prose": f"THOUGHT: The tokenizer drops `</think>`, so I look.\n\n{LS}",
+    "a closing think tag in the prose": f"THOUGHT: The tokenizer drops `</think>`, so I "
+                                        f"look.\n\n{LS}",
 }
 # name: (reply, the command of the turn)
 GOOD = {name: (reply, "ls") for name, reply in PLAIN.items()} | {
@@ -57,7 +62,8 @@ GOOD = {name: (reply, "ls") for name, reply in PLAIN.items()} | {
     "prose without a label": (
         "I'll start by looking at the parser.\n\n```bash\nsed -n '1,80p' parser.py\n```",
         "sed -n '1,80p' parser.py"),
-    "label in bold": ("**THOUGHT:** The test fails on windows.\n\n```bash\npytest -x\n```", "pytest -x"),
+    "label in bold": ("**THOUGHT:** The test fails on windows.\n\n```bash\npytest -x\n```",
+                      "pytest -x"),
     "CRLF": ("THOUGHT: Look.\r\n\r\n```bash\r\nls -la\r\npwd\r\n```\r\n", "ls -la\r\npwd"),
     "block of several lines": (
         "I edit it.\n\n```bash\ncd /testbed && \\\n  sed -i 's/a/b/' x.py\ngit diff\n```",
@@ -66,7 +72,8 @@ GOOD = {name: (reply, "ls") for name, reply in PLAIN.items()} | {
         "I write a script.\n\n```bash\ncat > t.py <<'EOF'\nprint('```')\nEOF\npython t.py\n```",
         "cat > t.py <<'EOF'\nprint('```')\nEOF\npython t.py"),
     "backticks in the command": ("Count.\n\n```bash\necho `ls | wc -l`\n```", "echo `ls | wc -l`"),
-    "unicode": ("THOUGHT: Größe prüfen — 数据 🙂.\n\n```bash\ngrep -rn 'größe' .\n```", "grep -rn 'größe' ."),
+    "unicode": ("THOUGHT: Größe prüfen — 数据 🙂.\n\n```bash\ngrep -rn 'größe' .\n```",
+                "grep -rn 'größe' ."),
     "line separators of unicode": (
         "THOUGHT: a\u2028b\x0bc\x0cd\x85e.\n\n```bash\necho 'a\u2028b'\n```",
         "echo 'a\u2028b'"),
@@ -97,7 +104,8 @@ BAD = {
         "prose alone": "I would now run ls.",
         "label and prose alone": "THOUGHT: I would now run ls.",
         "tool call of Kimi behind prose": f"THOUGHT: Look.\n{KIMI_CALL}",
-        "tool call in XML": '<tool_call>\n{"name": "bash", "arguments": {"cmd": "ls"}}\n</tool_call>',
+        "tool call in XML": '<tool_call>\n{"name": "bash", "arguments": {"cmd": '
+                            '"ls"}}\n</tool_call>',
         "JSON": '{"thought": "look", "command": "ls"}',
         "a refusal": "I'm sorry, but I can't help with that.",
         "sh": "Look.\n\n```sh\nls\n```",
@@ -134,7 +142,8 @@ BAD = {
     "2 bash blocks": {
         "two bash blocks": f"Look.\n\n{LS}\n\nand\n\n```bash\npwd\n```",
         "the same block twice": f"Look.\n\n{LS}\n\n{LS}",
-        "made-up observation, another turn": f"Look.\n\n{LS}\n\nObservation: a.py\n\nSo.\n\n```bash\npwd\n```",
+        "made-up observation, another turn": f"Look.\n\n{LS}\n\nObservation: "
+                                             "a.py\n\nSo.\n\n```bash\npwd\n```",
     },
     "3 bash blocks": {
         "three bash blocks": "Look.\n" + "\n".join([LS] * 3),
@@ -156,12 +165,16 @@ BAD = {
     "a fence inside the bash block": {
         "end of another language": "Look.\n\n```bash\nls\n```bash",
         "indented end": "Look.\n\n```bash\nls\n  ```",
-        "heredoc with a python fence": "I write.\n\n```bash\ncat > a.md <<'E'\n```python\nx\n```\nE\n```",
-        "heredoc with indented fences": "I write.\n\n```bash\ncat > a.md <<'E'\n1.\n   ```\n   make\n   ```\nE\n```",
-        "heredoc with a bash fence": "I write.\n\n```bash\ncat > a.md <<'E'\n```bash\nx\n```\nE\n```",
+        "heredoc with a python fence": "I write.\n\n```bash\ncat > a.md "
+                                       "<<'E'\n```python\nx\n```\nE\n```",
+        "heredoc with indented fences": "I write.\n\n```bash\ncat > a.md <<'E'\n1.\n   ```\n   "
+                                        "make\n   ```\nE\n```",
+        "heredoc with a bash fence": "I write.\n\n```bash\ncat > a.md "
+                                     "<<'E'\n```bash\nx\n```\nE\n```",
     },
     "a fence without a language behind the bash block": {
-        "heredoc with plain fences": "I write.\n\n```bash\ncat > a.md <<'E'\nUsage:\n```\npip install x\n```\nE\n```",
+        "heredoc with plain fences": "I write.\n\n```bash\ncat > a.md <<'E'\nUsage:\n```\npip "
+                                     "install x\n```\nE\n```",
     },
     "a bash block inside another block": {
         "bash block inside another": "I write.\n\n```markdown\n```bash\nls\n```\n```",
@@ -196,7 +209,8 @@ def test_a_turn_passes_and_a_harness_runs_the_very_command(name):
 
 @pytest.mark.parametrize("reason", BAD)
 def test_what_is_no_turn_is_refused_with_the_reason(reason):
-    assert {name: format_problem(reply) for name, reply in BAD[reason].items()} == dict.fromkeys(BAD[reason], reason)
+    assert {name: format_problem(reply) for name,
+            reply in BAD[reason].items()} == dict.fromkeys(BAD[reason], reason)
     assert not any(format_ok(reply) or parse_turn(reply) for reply in BAD[reason].values())
 
 
@@ -204,8 +218,10 @@ def test_what_is_no_turn_is_refused_with_the_reason(reason):
 def test_whatever_passes_has_just_one_command_for_a_harness(seed):
     """Check random arrangements of what replies are made of."""
     rng = random.Random(seed)
-    parts = ["THOUGHT: I look.", "", "prose", "```bash", "```", "ls", "```python", "  ```", "   ```bash", "``` bash",
-             "EOF", "cat > a <<'EOF'", "~~~", "</think>", "Observation: x", "```bash ls```", "\t", "````", "`a`"]
+    parts = ["THOUGHT: I look.", "", "prose", "```bash", "```", "ls", "```python", "  ```",
+             "   ```bash", "``` bash",
+             "EOF", "cat > a <<'EOF'", "~~~", "</think>", "Observation: x", "```bash ls```", "\t",
+             "````", "`a`"]
     accepted = 0
     for _ in range(1500):
         core = ["THOUGHT: I look.", "```bash", "ls", "```"] if rng.random() < 0.7 else []
@@ -238,16 +254,21 @@ def test_the_thought_of_a_turn_is_without_its_label(reply, thought):
 
 
 @pytest.mark.parametrize("reply, cleaned", [
-    ("<think>a</think>\n\nTHOUGHT: b", "THOUGHT: b"), ("a\n</think>\n\nb", "b"), ("<think>a", ""), ("  b \n", "b"),
+    ("<think>a</think>\n\nTHOUGHT: b", "THOUGHT: b"), ("a\n</think>\n\nb", "b"), ("<think>a", ""),
+    ("  b \n", "b"),
     ("b", "b"),
-    ("<think>a</think><think>b</think>c", "c"), ("<thinking>a</thinking>\n<think>b</think>\nc", "c"),
+    ("<think>a</think><think>b</think>c", "c"),
+    ("<thinking>a</thinking>\n<think>b</think>\nc", "c"),
     ("<think>a</think>\n<thinking>b</thinking>\nc", "c"),
-], ids=["before", "no opening tag", "no end", "blanks", "none", "twice", "two kinds", "two kinds turned round"])
+], ids=["before", "no opening tag", "no end", "blanks", "none", "twice", "two kinds",
+        "two kinds turned round"])
 def test_leaked_thinking_is_cut_off(reply, cleaned):
     assert clean(reply) == cleaned
 
 
-@pytest.mark.parametrize("behind", ["<think>That should do.</think>", "<think>That should do.</think>\n\nBye.",
+@pytest.mark.parametrize("behind",
+                         ["<think>That should do.</think>",
+                          "<think>That should do.</think>\n\nBye.",
                                     "<think>or should I"])
 def test_thinking_behind_the_block_is_in_no_record_either(behind):
     reply = f"THOUGHT: I look.\n\n{LS}\n\n{behind}"
@@ -265,8 +286,10 @@ def test_cleaning_twice_changes_nothing():
 
 
 HUGE = [before + part * (1_000_000 // len(part)) + behind for before, part, behind in (
-    ("", "word ", f"\n{LS}"), ("", "THOUGHT ", f"\n{LS}"), ("THOUGHT: ", "look at it. ", f"\n{LS}\n\nand then"),
-    ("Look.", " ", f"x\n{LS}"), ("Look.", "\n", f"x\n{LS}"), ("Look.", "*", f"\n{LS}"), ("Look.", "* ", f"\n{LS}"),
+    ("", "word ", f"\n{LS}"), ("", "THOUGHT ", f"\n{LS}"),
+    ("THOUGHT: ", "look at it. ", f"\n{LS}\n\nand then"),
+    ("Look.", " ", f"x\n{LS}"), ("Look.", "\n", f"x\n{LS}"), ("Look.", "*", f"\n{LS}"),
+    ("Look.", "* ", f"\n{LS}"),
     (f"Look.\n{LS}", "\n", "x"), (f"Look.\n{LS}\n", " ", "x"), (f"Look.\n{LS}\n", "*", "x"),
     ("Look.\n", f"{LS}\n", ""), ("Look.\n```bash\n", "ls\n", "```"), ("", "```bash\n", ""),
     ("Look.\n", "```\n", LS), ("Look.\n", "`", f"\n{LS}"),

@@ -1,4 +1,6 @@
-"""Repositories that nobody has read: planning ends, within limits, and takes nothing from outside of them."""
+"""Repositories that nobody has read: planning ends, within limits, and takes nothing from outside
+of them.
+"""
 from __future__ import annotations
 
 import ast
@@ -20,14 +22,17 @@ from codedata.env.recipes.python_project import PythonProject
 from codedata.env.repository_facts import Facts, read_facts, recipes
 from codedata.env.verify import Verifier
 
-PLANNING = [path for path in (REPO / "codedata" / "env").glob("recipes/*.py") if path.stem != "repository_files"] + [
+PLANNING = [path for path in (REPO / "codedata" / "env").glob("recipes/*.py")
+            if path.stem != "repository_files"] + [
     REPO / "codedata" / "env" / f"{name}.py" for name in ("planner", "repository_facts")]
-TOUCHES = re.compile(r"\b(open|read_text|read_bytes|exists|is_file|is_dir|r?glob|iterdir|listdir|scandir|l?stat"
+TOUCHES = re.compile(
+    r"\b(open|read_text|read_bytes|exists|is_file|is_dir|r?glob|iterdir|listdir|scandir|l?stat"
                      r"|readlink|read_bounded|open_regular)\Z")   # what only RepositoryFiles does
 
 
 def scripts_of(facts: Facts) -> list[str]:
-    return [text for recipe in recipes(facts) for text in (recipe.install_script(), recipe.test_script())]
+    return [text for recipe in recipes(facts) for text in (recipe.install_script(),
+                                                           recipe.test_script())]
 
 
 def written(folder: Path, **files: str) -> Path:
@@ -36,7 +41,7 @@ def written(folder: Path, **files: str) -> Path:
     return folder
 
 
-# every reader, every kind of harm ------------------------------------------------------------------------------------
+# every reader, every kind of harm ----------------------------------------------------------------
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
@@ -53,7 +58,8 @@ def planned(tmp_path_factory):
 
 def test_there_are_manifests_and_links_of_every_reader(tmp_path):
     repositories = hostile.make(tmp_path / "all")
-    n_by_file = {file: sum(os.path.lexists(repository / file) for repository in repositories) for file in hostile.FILES}
+    n_by_file = {file: sum(os.path.lexists(repository / file) for repository in repositories)
+                 for file in hostile.FILES}
     assert min(n_by_file.values()) >= 20 and sum(n_by_file.values()) >= 600
 
 
@@ -72,12 +78,16 @@ def test_what_lies_outside_is_in_no_script_and_no_fact(planned):
         assert not [text for text in texts if hostile.SECRET in text or "@ file:" in text], name
 
 
-def test_every_proposed_script_is_bash_that_runs_nothing_of_a_manifest_by_its_name_or_version(planned):
+def test_every_proposed_script_is_bash_that_runs_nothing_of_a_manifest_by_its_name_or_version(
+        planned):
     for name, facts in planned.items():
         for text in scripts_of(facts):
-            assert not subprocess.run(["bash", "-n"], input=text.encode(), capture_output=True).stderr, name
-            assert not [line for line in text.splitlines() if line.startswith(("touch", "rm -rf /tmp/x"))], name
-            assert "touch /tmp" not in "".join(line for line in text.splitlines() if line.startswith("export")
+            assert not subprocess.run(["bash", "-n"], input=text.encode(),
+                                      capture_output=True).stderr, name
+            assert not [line for line in text.splitlines()
+                        if line.startswith(("touch", "rm -rf /tmp/x"))], name
+            assert "touch /tmp" not in "".join(line for line in text.splitlines()
+                                               if line.startswith("export")
                                                and "'" not in line), name
 
 
@@ -89,7 +99,7 @@ def test_what_is_no_file_of_the_repository_is_named(planned, kind):
     assert not missing and not scripts_of(planned[kind])
 
 
-# single ones ---------------------------------------------------------------------------------------------------------
+# single ones -------------------------------------------------------------------------------------
 
 def test_one_reader_without_end_costs_its_file_and_the_others_serve(planned):
     facts = planned["text-1"]
@@ -102,11 +112,15 @@ def test_literals_that_double_are_stopped_by_the_memory_of_the_child_alone(plann
 
 
 @pytest.mark.parametrize("file, text", [
-    ("requirements-test.txt", "-r ../outside.txt"), ("requirements-test.txt", "--requirement=../outside.txt"),
+    ("requirements-test.txt", "-r ../outside.txt"),
+    ("requirements-test.txt", "--requirement=../outside.txt"),
     ("requirements-test.txt", "-r{outside}"), ("requirements-test.txt", "-r link/outside.txt"),
-    ("tox.ini", "[testenv]\ndeps = -r {outside}"), ("tox.ini", "[testenv]\ndeps = -r {toxinidir}/../outside.txt"),
-    ("tox.ini", "[testenv]\ndeps = -rsub/../../outside.txt"), ("requirements-test.txt", "-r .git/config"),
-    ("noxfile.py", "def test(s): s.install('-r', '{outside}')"), ("requirements-test.txt", "-r a.txt"),
+    ("tox.ini", "[testenv]\ndeps = -r {outside}"),
+    ("tox.ini", "[testenv]\ndeps = -r {toxinidir}/../outside.txt"),
+    ("tox.ini", "[testenv]\ndeps = -rsub/../../outside.txt"),
+    ("requirements-test.txt", "-r .git/config"),
+    ("noxfile.py", "def test(s): s.install('-r', '{outside}')"),
+    ("requirements-test.txt", "-r a.txt"),
 ])
 def test_requirements_are_followed_inside_the_folder_only(tmp_path, file, text):
     outside, folder = tmp_path / "outside.txt", tmp_path / "repository"
@@ -119,7 +133,8 @@ def test_requirements_are_followed_inside_the_folder_only(tmp_path, file, text):
     (folder / "test_a.py").write_text("")
     facts = read_facts(folder)
     assert hostile.SECRET not in "".join(scripts_of(facts)) + repr(facts)
-    assert {*facts.unreadable.values()} <= {"leads out of the folder", "lies in .git"} and facts.unreadable
+    assert {*facts.unreadable.values()} <= {"leads out of the folder",
+                                            "lies in .git"} and facts.unreadable
 
 
 def test_links_within_a_repository_are_followed(tmp_path):
@@ -140,7 +155,8 @@ def test_a_name_a_version_and_a_variable_stay_in_their_line():
 
 def test_a_repository_is_nowhere_on_the_path_of_the_child(tmp_path, monkeypatch):
     for name in ("yaml", "json", "sitecustomize", "tomllib", "codedata"):
-        (tmp_path / f"{name}.py").write_text("import pathlib\npathlib.Path(__file__ + '.run').touch()\n")
+        (tmp_path / f"{name}.py").write_text(
+            "import pathlib\npathlib.Path(__file__ + '.run').touch()\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert read_facts(Path()).python.modules and not [*tmp_path.glob("*.run")]
@@ -166,17 +182,23 @@ def test_nothing_from_outside_reaches_a_container_or_the_root(tmp_path):
     folder, outside = tmp_path / "repository", tmp_path / "outside.txt"
     folder.mkdir()
     outside.write_text(f"{hostile.SECRET}\n")
-    written(folder, tox__ini=f"[testenv]\ndeps = -r {outside}\n", test_a__py="def test_a():\n    pass\n",
-            pyproject__toml="[project\n", noxfile__py=f"def test(s): s.install('-r', '{outside}')\n")
+    written(folder, tox__ini=f"[testenv]\ndeps = -r {outside}\n",
+            test_a__py="def test_a():\n    pass\n",
+            pyproject__toml="[project\n",
+            noxfile__py=f"def test(s): s.install('-r', '{outside}')\n")
     (folder / "requirements-test.txt").symlink_to(outside)
     os.mkfifo(folder / "Makefile")
     root = tmp_path / "root"
     root.mkdir()
-    (root / "rows.jsonl").write_text(json.dumps({"repo": "a/b", "reformat_path": str(folder)}) + "\n")
-    done = run_script("env_setup.py", root, "--input", root / "rows.jsonl", "--planner", "recipe", "--run-timeout", 2,
-                      timeout_s=300, env={"HOSTILE_PASSWORD": hostile.SECRET})   # the install is broken off
+    (root / "rows.jsonl").write_text(json.dumps({"repo": "a/b", "reformat_path": str(folder)})
+                                     + "\n")
+    done = run_script("env_setup.py", root, "--input", root / "rows.jsonl", "--planner", "recipe",
+                      "--run-timeout", 2,
+                      # the install is broken off
+                      timeout_s=300, env={"HOSTILE_PASSWORD": hostile.SECRET})
     record = json.loads((root / "env" / "a__b.json").read_text())
-    assert {"pyproject.toml", "requirements-test.txt", "Makefile"} < {*record["verified"]["unreadable"]}
+    assert {"pyproject.toml", "requirements-test.txt",
+            "Makefile"} < {*record["verified"]["unreadable"]}
     assert record["install_script"] and "pytest" in record["test_script"]
     texts = [path.read_text(errors="replace") for path in root.rglob("*") if path.is_file()]
     assert hostile.SECRET not in "".join([done.stdout, done.stderr, *texts])

@@ -64,7 +64,7 @@ def failed_items(root) -> list[str]:
     return [line["item"] for line in ledger_lines(root / "answer", state="failed")]
 
 
-# what is tried again ------------------------------------------------------------------------------
+# what is tried again -----------------------------------------------------------------------------
 
 @pytest.mark.parametrize("fault", [
     Status(500), Status(503, "busy"), Status(502), Status(408), DROP, CUT, HTML,
@@ -136,7 +136,7 @@ def test_never_more_calls_in_flight_than_the_endpoint_allows(fake_llm):
     assert fake_llm.max_in_flight == 3
 
 
-# how much is read ---------------------------------------------------------------------------------
+# how much is read --------------------------------------------------------------------------------
 
 CHUNKED = {"Transfer-Encoding": "chunked"}
 GZIP = {"Content-Encoding": "gzip"}
@@ -183,7 +183,7 @@ def test_a_body_too_large_is_named_and_not_asked_for_again(tmp_path, fake_llm, c
     assert len(answers(tmp_path)) == 1 and fake_llm.n_requests == 2
 
 
-# HTTP 429 -----------------------------------------------------------------------------------------
+# HTTP 429 ----------------------------------------------------------------------------------------
 
 def http_date(seconds: float) -> str:
     return format_datetime(datetime.now(timezone.utc) + timedelta(seconds=seconds), usegmt=True)
@@ -256,7 +256,7 @@ def test_a_success_in_between_starts_the_429_clock_anew(fake_llm):
         assert ask(client, fake_llm.base_url)
 
 
-# time-outs ----------------------------------------------------------------------------------------
+# time-outs ---------------------------------------------------------------------------------------
 
 SLOW = {"hang": HANG, "hang in the body": HANG_IN_BODY, "body drips": Drip(0.02, "body"),
         "chunked body drips": Drip(0.02, "chunked"), "head drips": Drip(0.02, "head"),
@@ -337,7 +337,7 @@ def test_hanging_answers_fail_their_items_but_do_not_stop_the_run(tmp_path, fake
     assert len(failed) == 25 and all("timeout" in line["error"] for line in failed)
 
 
-# when a run stops ---------------------------------------------------------------------------------
+# when a run stops --------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("code", [401, 402, 403])
 @pytest.mark.parametrize("n_good", [0, 2], ids=["at the first call", "in mid-run"])
@@ -422,7 +422,7 @@ def test_a_stop_ends_the_wait_for_a_place_and_the_call_in_flight_finishes(fake_l
         assert "THOUGHT" in first.result(60) and fake_llm.n_requests == 1
 
 
-# TLS and proxies ----------------------------------------------------------------------------------
+# TLS and proxies ---------------------------------------------------------------------------------
 
 def test_a_certificate_of_nobody_is_accepted_with_ca_bundle_alone_and_for_its_host_alone(
         certificate):
@@ -472,7 +472,7 @@ def test_proxies_and_netrc_of_the_environment_are_not_used(fake_llm, tmp_path, m
     assert "authorization" not in fake_llm.requests[0].headers
 
 
-# what the data-set sources use --------------------------------------------------------------------
+# what the data-set sources use -------------------------------------------------------------------
 
 def test_get_json_sends_its_parameters_and_is_tried_again(fake_llm):
     fake_llm.files["/rows"] = b'{"rows": [1, 2]}'

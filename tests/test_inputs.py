@@ -20,8 +20,10 @@ from env_setup import main
 
 
 def git(folder, *words) -> str:
-    who = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    done = subprocess.run(["git", *words], cwd=folder, env={**os.environ, **who}, check=True, capture_output=True)
+    who = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER")
+           for what in ("NAME", "EMAIL")}
+    done = subprocess.run(["git", *words], cwd=folder, env={**os.environ, **who}, check=True,
+                          capture_output=True)
     return done.stdout.decode().strip()
 
 
@@ -39,24 +41,30 @@ def project(tmp_path):
 
 def rows_of(tmp_path, *rows) -> Repositories:
     path = tmp_path / "repos.jsonl"
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n"
+                            for row in rows))
     return Repositories.of(path).open()
 
 
 def test_a_row_is_named_by_its_repo_and_keeps_what_else_it_holds(tmp_path, project):
-    found = rows_of(tmp_path, {"repo": "ann/reel", "reformat_path": "served/reel", "stars": 3, "image_name": "deb:x"},
-                    {"repo": "bob/x y", "repo_name": "x_y"}, '{"repo": "a/b", "note": "one\u2028two"}')
+    found = rows_of(tmp_path, {"repo": "ann/reel", "reformat_path": "served/reel", "stars": 3,
+                               "image_name": "deb:x"},
+                    {"repo": "bob/x y", "repo_name": "x_y"},
+                    '{"repo": "a/b", "note": "one\u2028two"}')
     assert list(found.names()) == ["ann__reel", "x_y", "a__b"] and found.broken == []
     reel, other = found.read("ann__reel"), found.read("x_y")
     assert (reel.repo, reel.base_image, reel.path) == ("ann/reel", "deb:x", str(project.resolve()))
     assert reel.base_commit == git(project, "rev-parse", "HEAD") and reel.row["stars"] == 3
     assert (other.path, other.base_commit, other.base_image) == ("", "", "")
-    assert found.read("a__b").row["note"] == "one\u2028two"   # a separator within a text ends no line
+    # a separator within a text ends no line
+    assert found.read("a__b").row["note"] == "one\u2028two"
 
 
 def test_every_line_that_is_no_row_is_named_and_the_others_go_on(tmp_path):
-    found = rows_of(tmp_path, {"repo": "a/b"}, "{half", {"name": "x"}, "[1]", {"repo": "../c"}, {"repo": "a/b"}, "",
-                    {"repo": "d/e", "reformat_path": "gone"}, {"repo": "f/g", "repo_name": 7}, {"repo": "z/z"})
+    found = rows_of(tmp_path, {"repo": "a/b"}, "{half", {"name": "x"}, "[1]", {"repo": "../c"},
+                    {"repo": "a/b"}, "",
+                    {"repo": "d/e", "reformat_path": "gone"}, {"repo": "f/g", "repo_name": 7},
+                    {"repo": "z/z"})
     assert list(found.names()) == ["a__b", "z__z"]
     assert [e.where.rpartition(":")[2] for e in found.broken] == ["2", "3", "4", "5", "6", "8", "9"]
     with pytest.raises(Trouble, match="cannot be read"):
@@ -79,7 +87,8 @@ def address(tmp_path, project):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    daemon = subprocess.Popen(["git", "daemon", "--export-all", f"--base-path={project.parent}", "--listen=127.0.0.1",
+    daemon = subprocess.Popen(["git", "daemon", "--export-all", f"--base-path={project.parent}",
+                               "--listen=127.0.0.1",
                                f"--port={port}", "--reuseaddr"], start_new_session=True)
     try:
         eventually(lambda: subprocess.run(["git", "ls-remote", f"git://127.0.0.1:{port}/reel"],
@@ -91,7 +100,8 @@ def address(tmp_path, project):
 
 
 @pytest.mark.parametrize("served", [True, False])
-def test_an_address_is_cloned_once_at_the_commit_that_is_asked_for(tmp_path, project, address, served):
+def test_an_address_is_cloned_once_at_the_commit_that_is_asked_for(tmp_path, project, address,
+                                                                   served):
     url, root = address if served else f"file://{project}", tmp_path / "root"
     first = git(project, "rev-parse", "HEAD~1")
     newest = one_repository(url, root).open().read("reel")
@@ -101,7 +111,8 @@ def test_an_address_is_cloned_once_at_the_commit_that_is_asked_for(tmp_path, pro
     (project / "a.txt").write_text("three")
     git(project, "commit", "-qam", "three")
     latest = git(project, "rev-parse", "HEAD")
-    assert one_repository(f"{url}@{latest}", root).open().read("reel").base_commit == latest   # it is fetched
+    # it is fetched
+    assert one_repository(f"{url}@{latest}", root).open().read("reel").base_commit == latest
 
 
 @pytest.mark.parametrize("named, says", [
@@ -120,25 +131,29 @@ def test_two_addresses_that_end_alike_have_a_clone_each(tmp_path, project):
     shutil.copytree(project, other)
     (other / "a.txt").write_text("others")
     git(other, "commit", "-qam", "others")
-    paths = {one_repository(f"file://{one}", tmp_path / "root").open().read("reel").path for one in (project, other)}
+    paths = {one_repository(f"file://{one}", tmp_path / "root").open().read("reel").path
+             for one in (project, other)}
     assert {(Path(path) / "a.txt").read_text() for path in paths} == {"two", "others"}
 
 
 def test_a_folder_by_its_path(tmp_path, project):
     found = one_repository(str(project), tmp_path / "root").open()
     assert list(found.names()) == ["reel"] and found.read("reel").path == str(project.resolve())
-    assert found.covers("another") and not rows_of(tmp_path, {"repo": "a/b"}).covers("another")   # no orphans
+    # no orphans
+    assert found.covers("another") and not rows_of(tmp_path, {"repo": "a/b"}).covers("another")
     with pytest.raises(Trouble, match="lies in the source"):
         one_repository(str(project), project / "runs")
 
 
-# repositories and rows that nobody has read --------------------------------------------------------------------------
+# repositories and rows that nobody has read ------------------------------------------------------
 
 def test_a_row_whose_path_is_no_path_is_broken_and_the_others_go_on(tmp_path):
     deep = json.dumps({"repo": "e/f", "x": 0}).replace("0", "[" * 900 + "]" * 900)
     (tmp_path / "loop").symlink_to("loop")
-    found = rows_of(tmp_path, {"repo": "a/b", "reformat_path": "x" * 5000}, {"repo": "c/d", "reformat_path": "a\0b"},
-                    deep, {"repo": "g/h", "reformat_path": "loop"}, {"repo": "i/j", "repo_name": {"a": 1}},
+    found = rows_of(tmp_path, {"repo": "a/b", "reformat_path": "x" * 5000},
+                    {"repo": "c/d", "reformat_path": "a\0b"},
+                    deep, {"repo": "g/h", "reformat_path": "loop"},
+                    {"repo": "i/j", "repo_name": {"a": 1}},
                     {"repo": "z/z"})
     assert "z__z" in found.names() and {"a__b", "c__d", "g__h", "i__j"}.isdisjoint(found.names())
     assert len(found.broken) + len(found.names()) == 6
@@ -160,19 +175,22 @@ def test_a_folder_that_cannot_be_looked_through_is_a_broken_row(tmp_path, projec
 def bomb(folder, levels: int, wide: int, blob: bytes) -> None:
     """Commit a tree in which one blob stands wide ** levels times."""
     def stored(kind: str, content: bytes) -> str:
-        return subprocess.run(["git", "hash-object", "-w", "--stdin", "-t", kind], cwd=folder, input=content,
+        return subprocess.run(["git", "hash-object", "-w", "--stdin", "-t", kind], cwd=folder,
+                              input=content,
                               capture_output=True, check=True).stdout.decode().strip()
     tree, mode = stored("blob", blob), b"100644"
     for _ in range(levels):
         names = sorted(f"{n}".encode() for n in range(wide))
-        tree = stored("tree", b"".join(mode + b" " + name + b"\0" + bytes.fromhex(tree) for name in names))
+        tree = stored("tree",
+                      b"".join(mode + b" " + name + b"\0" + bytes.fromhex(tree) for name in names))
         mode = b"40000"
     git(folder, "update-ref", "HEAD", git(folder, "commit-tree", "-m", "bomb", tree))
 
 
 @pytest.mark.parametrize("levels, wide, blob, says", [
     (9, 10, b"x", "files"), (4, 10, b"x" * 600_000, "bytes"), (150, 1, b"x", "folders deep")])
-def test_a_clone_that_would_write_without_end_is_refused_before_it_does(tmp_path, project, levels, wide, blob, says):
+def test_a_clone_that_would_write_without_end_is_refused_before_it_does(
+        tmp_path, project, levels, wide, blob, says):
     bomb(project, levels, wide, blob)
     with pytest.raises(BrokenRecord, match=says):
         one_repository(f"file://{project}", tmp_path / "root")
@@ -183,19 +201,25 @@ def test_git_runs_nothing_that_a_repository_names(tmp_path, project):
     script, ran = tmp_path / "run.sh", tmp_path / "ran"
     script.write_text(f"#!/bin/sh\ntouch {ran}\ncat\n")
     script.chmod(0o755)
-    git(project, "config", "core.fsmonitor", str(script)), git(project, "config", "core.hooksPath", str(tmp_path))
+    git(project, "config", "core.fsmonitor", str(script)), git(project, "config", "core.hooksPath",
+                                                               str(tmp_path))
     (tmp_path / "post-checkout").symlink_to("run.sh")
     (project / ".gitattributes").write_text("* filter=lfs\n")
-    git(project, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/", "commit", "-qam", "x", "--allow-empty")
-    assert rows_of(tmp_path, {"repo": "a/b", "reformat_path": str(project)}).read("a__b").base_commit
+    git(project, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/", "commit", "-qam", "x",
+        "--allow-empty")
+    assert rows_of(tmp_path,
+                   {"repo": "a/b", "reformat_path": str(project)}).read("a__b").base_commit
     one_repository(f"file://{project}", tmp_path / "root")
     clone = next((tmp_path / "root" / "env" / "_sources").iterdir())
-    git(clone, "config", "core.fsmonitor", str(script)), git(clone, "config", "core.hooksPath", str(tmp_path))
+    git(clone, "config", "core.fsmonitor", str(script)), git(clone, "config", "core.hooksPath",
+                                                             str(tmp_path))
     one_repository(f"file://{project}", tmp_path / "root").open()
     assert not ran.exists()
 
 
-@pytest.mark.parametrize("named", ["--upload-pack=touch x", "-x@host:y", "file:///x@--detach", "ext::sh -c id"])
+@pytest.mark.parametrize("named",
+                         ["--upload-pack=touch x", "-x@host:y", "file:///x@--detach",
+                          "ext::sh -c id"])
 def test_an_address_or_a_commit_is_no_option(tmp_path, named):
     with pytest.raises(Trouble, match="no folder and no git address"):
         one_repository(named, tmp_path)
@@ -206,7 +230,8 @@ def test_the_password_of_an_address_is_kept_and_shown_nowhere(tmp_path, capsys, 
     address = "http://ann:p4ssw0rd@127.0.0.1:9/o/reel.git"
     run_here(main, tmp_path, "--repo", address, "--planner", "recipe", *flags)
     texts = "".join(capsys.readouterr())
-    texts += "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
+    texts += "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*")
+                     if path.is_file())
     assert "reel" in texts and "p4ssw0rd" not in texts
 
 

@@ -62,21 +62,27 @@ def test_three_sigkills_lose_no_record_and_pay_again_only_for_what_was_in_flight
     assert sorted(made) == sorted(names) and all(made.values()) and made.items() >= kept.items()
     paid = Counter(request.raw for request in fake_llm.answered[done_before:])
     paid_again = sum(n - 1 for n in paid.values())
-    assert len(paid) == N and paid_again <= 3 * WORKERS   # each worker had at most one answer that was not on disk
+    # each worker had at most one answer that was not on disk
+    assert len(paid) == N and paid_again <= 3 * WORKERS
     lost_usd = round((done_before + N + paid_again) * USD_A_CALL - spent_usd(tmp_path), 9)
-    assert 0 <= lost_usd <= 3 * WORKERS * USD_A_CALL      # what the ledgers say was spent: all but the lost replies
-    assert run(to_the_end).returncode == 0 and len(fake_llm.answered) == done_before + N + paid_again
+    # what the ledgers say was spent: all but the lost replies
+    assert 0 <= lost_usd <= 3 * WORKERS * USD_A_CALL
+    assert run(to_the_end).returncode == 0 and len(
+        fake_llm.answered) == done_before + N + paid_again
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_term_signal_lets_calls_finish_so_that_none_is_paid_twice(tmp_path, fake_llm, run, start, number):
+def test_a_term_signal_lets_calls_finish_so_that_none_is_paid_twice(tmp_path, fake_llm, run, start,
+                                                                    number):
     write_prompts(tmp_path, 120)
     fake_llm.latency_s = 0.2
     for n in (20, 70):
         process = start("king.py")
         fake_llm.wait_for(n, "answered")
         stopped = kill(process, number)
-        assert stopped.returncode == 130 and "stopping" in stopped.stderr and "again:" in stopped.stderr
+        assert stopped.returncode == 130
+        assert "stopping" in stopped.stderr
+        assert "again:" in stopped.stderr
         assert len(answers(tmp_path)) == len(fake_llm.answered) == fake_llm.n_requests
     assert run("king --model m").returncode == 0
     assert fake_llm.n_requests == 120 == len(answers(tmp_path))
@@ -92,14 +98,17 @@ def test_a_second_signal_ends_at_once(tmp_path, fake_llm, start):
     assert kill(process, signal.SIGTERM).returncode == 130
 
 
-def test_a_kill_between_record_and_ledger_line_is_adopted_and_its_cost_counted(tmp_path, fake_llm, run, status):
+def test_a_kill_between_record_and_ledger_line_is_adopted_and_its_cost_counted(
+        tmp_path, fake_llm, run, status):
     [name] = write_prompts(tmp_path, 1)
     write_toml(tmp_path, more=PRICE)
     run("king --model m")
     line, = ledger_lines(tmp_path / "answer")
     kept = {"stage": "king", "request": "r", "attempt": 0, "call": line["calls"][0],
             "reply": {"text": "x", "reasoning": "", "finish_reason": "stop", "model": "m"}}
-    (tmp_path / "answer" / "_ledger.jsonl").write_text('{"stage": "king", "item": "prompts_1_1_1", "sta')   # torn
+    # torn
+    (tmp_path / "answer" / "_ledger.jsonl").write_text(
+        '{"stage": "king", "item": "prompts_1_1_1", "sta')
     partial = tmp_path / "answer" / "_partial" / f"{name}.jsonl"
     partial.parent.mkdir(exist_ok=True)
     partial.write_text(json.dumps(kept) + "\n")
@@ -118,7 +127,8 @@ def test_an_answer_made_again_and_killed_before_its_ledger_line_is_not_taken_for
     fake_llm.script("bad", Status(400))
     run("king")                                    # fails, and keeps the first reply
     before, partial = ledger.read_text(), tmp_path / "answer" / "_partial" / f"{name}.jsonl"
-    os.link(partial, tmp_path / "kept")            # also shows what is appended before the file is removed
+    # also shows what is appended before the file is removed
+    os.link(partial, tmp_path / "kept")
     run("king")
     ledger.write_text(before)                      # as a kill would have left it
     os.rename(tmp_path / "kept", partial)
@@ -146,8 +156,10 @@ def test_shards_share_a_root_and_together_ask_once_for_each_prompt(tmp_path, fak
     shards = [start("king.py", "--shard", f"{i}/3") for i in range(3)]
     assert [finish(process).returncode for process in shards] == [0, 0, 0]
     assert fake_llm.n_requests == 60 and sorted(answers(tmp_path)) == sorted(names)
-    assert {p.name for p in tmp_path.glob("answer*")} == {"answer", "answer_0", "answer_1", "answer_2"}
+    assert {p.name for p in tmp_path.glob("answer*")} == {"answer", "answer_0", "answer_1",
+                                                          "answer_2"}
     assert run("king --model m").returncode == 0 and fake_llm.n_requests == 60
     write_commits(tmp_path, 60)
     assert run("ch --model m").returncode == 0
-    assert all(read_answer(tmp_path, name)["challenger"] for name in names) and fake_llm.n_requests == 120
+    assert all(read_answer(tmp_path, name)["challenger"]
+               for name in names) and fake_llm.n_requests == 120

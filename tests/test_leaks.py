@@ -1,4 +1,6 @@
-"""A turn that knows too much: leak judges find it, ch.py asks again, validate.py completes, report and exports bar."""
+"""A turn that knows too much: leak judges find it, ch.py asks again, validate.py completes, report
+and exports bar.
+"""
 from __future__ import annotations
 
 import json
@@ -41,7 +43,8 @@ PATCH = """diff --git a/src/windlass_reel.py b/src/windlass_reel.py
 +    return turns * reel.pitch_of_thread
 """
 HONEST = turn_of("git grep -n 'task 1'", "I do not know the project yet, so I look around.")
-LEAKY = turn_of("sed -n 205,225p src/windlass_reel.py", "`unspool_cable` multiplies with PITCH_OF_THREAD.")
+LEAKY = turn_of("sed -n 205,225p src/windlass_reel.py",
+                "`unspool_cable` multiplies with PITCH_OF_THREAD.")
 OTHER_WORDS = turn_of("git grep -n cable", "The length is off by the constant of the thread.")
 WON = [1, 1, 1, 1, 1]
 
@@ -68,14 +71,19 @@ def finds(*leaky: str, quote: str = "cable"):
 
 
 def play(fake, judge, *turns) -> None:
-    """Have the fake endpoint answer as leak judge, and as challenger with `turns`, one after the other."""
+    """Have the fake endpoint answer as leak judge, and as challenger with `turns`, one after the
+    other.
+    """
     left = list(turns)
-    fake.always(lambda request: judge(request) if is_leak_request(request) else left.pop(0) if left else HONEST)
+    fake.always(lambda request: judge(request) if is_leak_request(request) else left.pop(0) if left
+                else HONEST)
 
 
 def pr(i: int = 1, **fields) -> dict:
-    return {"instance_id": f"proj__t_{i}", "repo": "proj/repo", "language": "python", "base_commit": "0" * 40,
-            "issue": "", "description": "", "files": ["src/windlass_reel.py"], "patch": PATCH, "test_patch": "",
+    return {"instance_id": f"proj__t_{i}", "repo": "proj/repo", "language": "python",
+            "base_commit": "0" * 40,
+            "issue": "", "description": "", "files": ["src/windlass_reel.py"], "patch": PATCH,
+            "test_patch": "",
             "created_at": None, "licence": "MIT", **fields}
 
 
@@ -100,20 +108,22 @@ def tries(root, name: str = "prompts_1_1_1") -> list[dict]:
     return json.loads((root / "answer" / "_leaks" / f"{name}.json").read_text())["tries"]
 
 
-# ch.py ---------------------------------------------------------------------------------------------------------------
+# ch.py -------------------------------------------------------------------------------------------
 
 def test_what_a_judge_finds_is_asked_for_again_with_every_refused_turn(judged_by, fake_llm):
     play(fake_llm, finds(LEAKY, OTHER_WORDS), LEAKY, OTHER_WORDS, HONEST)
     done = run_main(ch.main, judged_by)
     assert "asked again 1 (2 calls)" in done
     assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == HONEST
-    asks, judgements = ([r for r in fake_llm.requests if is_leak_request(r) == which] for which in (False, True))
+    asks, judgements = ([r for r in fake_llm.requests if is_leak_request(r) == which]
+                        for which in (False, True))
     assert LEAKY in asks[1].last and 'cable": nothing has shown it' in asks[1].last
     assert LEAKY in asks[2].last and OTHER_WORDS in asks[2].last
     assert [candidate(r) for r in judgements] == [LEAKY, OTHER_WORDS, HONEST]
     assert "same knowledge in other words" not in judgements[0].text
     assert "The same knowledge in other words" in judgements[1].text and LEAKY in judgements[1].text
-    assert LEAKY in judgements[2].text and OTHER_WORDS in judgements[2].text and PATCH.strip() in judgements[0].text
+    assert LEAKY in judgements[2].text and OTHER_WORDS in judgements[
+        2].text and PATCH.strip() in judgements[0].text
     assert "src/windlass_reel.py (a file that was not shown)" in judgements[0].text   # a hint
     assert [len(one["findings"]) for one in tries(judged_by)] == [1, 1, 0]
     line, = ledger_lines(judged_by / "answer", stage="ch", state="done")
@@ -132,7 +142,8 @@ def test_after_the_last_try_the_item_fails_and_the_next_run_asks_anew(judged_by,
 
 def test_one_judge_that_finds_something_is_enough(judged_by, fake_llm):
     write_toml(judged_by, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["mild", "strict"]\n')
-    play(fake_llm, lambda r: said("cable") if r.body["model"] == "strict" and candidate(r) == LEAKY else said(),
+    play(fake_llm, lambda r: said("cable") if r.body["model"] == "strict" and candidate(r) == LEAKY
+         else said(),
          LEAKY, HONEST)
     run_main(ch.main, judged_by)
     assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == HONEST
@@ -141,26 +152,33 @@ def test_one_judge_that_finds_something_is_enough(judged_by, fake_llm):
 
 def test_a_finding_may_be_contested_once_and_the_judge_weighs_it(judged_by, fake_llm):
     defence = "Mine, because the task names the cable."
-    play(fake_llm, lambda r: said() if "names the cable" in r.text else said("cable"), LEAKY, defence)
+    play(fake_llm, lambda r: said() if "names the cable" in r.text else said("cable"), LEAKY,
+         defence)
     run_main(ch.main, judged_by)
     assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == LEAKY
     assert [one["defence"] for one in tries(judged_by)] == ["", defence]
-    panel_and_judges(judged_by, fake_llm)   # the verdict that weighed the defence is the one that counts
+    # the verdict that weighed the defence is the one that counts
+    panel_and_judges(judged_by, fake_llm)
     n_before = len(leak_requests(fake_llm))
     a_panel(fake_llm, lambda r: said("cable"))
     validated(judged_by)
     assert len(leak_requests(fake_llm)) == n_before
     record = score(judged_by, "prompts_1_1_1")
     assert [one["leak"] for one in record["leaks"]] == [False]
-    play(fake_llm, lambda r: said("cable"), LEAKY, defence, defence, HONEST)   # a second one is no turn
+    # a second one is no turn
+    play(fake_llm, lambda r: said("cable"), LEAKY, defence, defence, HONEST)
     run_main(ch.main, judged_by, "--force", code=1)
     asks = [r for r in fake_llm.requests if not is_leak_request(r)]
     assert "Mine, because" in asks[-3].last and "could not be used" in asks[-1].last
 
 
-@pytest.mark.parametrize("reply", ["no idea", said("words that are not there"), '{"leak": true, "findings": []}',
-                                   '{"leak": "no", "findings": []}', "{" * 5000, '{"leak": true, "findings": [3]}'])
-def test_a_reply_that_cannot_be_read_is_asked_for_once_more_and_then_the_item_fails(judged_by, fake_llm, reply):
+@pytest.mark.parametrize("reply",
+                         ["no idea", said("words that are not there"),
+                          '{"leak": true, "findings": []}',
+                                   '{"leak": "no", "findings": []}', "{" * 5000,
+                          '{"leak": true, "findings": [3]}'])
+def test_a_reply_that_cannot_be_read_is_asked_for_once_more_and_then_the_item_fails(
+        judged_by, fake_llm, reply):
     play(fake_llm, lambda r: reply, HONEST)
     run_main(ch.main, judged_by, code=1)
     assert sum(map(is_leak_request, fake_llm.requests)) == 2
@@ -217,21 +235,28 @@ def test_a_wrong_form_is_asked_for_again_with_what_was_wrong(asked, fake_llm):
 
 
 def test_the_command_asks_a_judge_too(tmp_path, fake_llm):
-    lines = [{"id": name, "messages": [{"role": "user", "content": "task"}], "answer": text, "pr": pr()}
+    lines = [{"id": name, "messages": [{"role": "user", "content": "task"}], "answer": text,
+              "pr": pr()}
              for name, text in (("a", LEAKY), ("b", HONEST))]
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
     fake_llm.always(finds(LEAKY))
-    done = subprocess.run([sys.executable, "-m", "codedata.leak", tmp_path / "in.jsonl", "--llm-base-url",
-                           fake_llm.base_url, "--model", "auditor"], cwd=REPO, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "codedata.leak", tmp_path / "in.jsonl",
+                           "--llm-base-url",
+                           fake_llm.base_url, "--model", "auditor"], cwd=REPO, capture_output=True,
+                          text=True)
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(one["leak"], len(one["findings"])) for one in found] == [(True, 1), (False, 0)] and done.returncode == 0
+    assert [(one["leak"], len(one["findings"])) for one in found] == [(True, 1),
+                                                                      (False,
+                                                                       0)] and done.returncode == 0
     assert fake_llm.n_requests == 2 and fake_llm.requests[0].body["model"] == "auditor"
 
 
 def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake_llm):
-    middle = [{"role": role, "content": f"{role} {i} " + "y" * 400} for i in range(8) for role in ("assistant", "user")]
+    middle = [{"role": role, "content": f"{role} {i} " + "y" * 400} for i in range(8)
+              for role in ("assistant", "user")]
     edit(judged_by / "answer" / "prompts_1_1_1.json",
-         messages=[{"role": "system", "content": "rules"}, {"role": "user", "content": "task"}, *middle])
+         messages=[{"role": "system", "content": "rules"}, {"role": "user", "content": "task"},
+                   *middle])
     for limit, is_cut in ((0, False), (2600, True)):
         write_toml(judged_by, {"base_url": fake_llm.base_url},
                    f'[leak]\nmodels = [{{ model = "auditor", max_prompt_tokens = {limit} }}]\n')
@@ -239,14 +264,17 @@ def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake
         run_main(ch.main, judged_by, "--force")
         text = fake_llm.requests[-1].text
         assert is_leak_request(fake_llm.requests[-1])
-        assert ("left out here" in text) == ("what may well have stood there counts as shown" in text) == is_cut
+        assert ("left out here" in text) == (
+            "what may well have stood there counts as shown" in text) == is_cut
 
 
-# validate.py ---------------------------------------------------------------------------------------------------------
+# validate.py -------------------------------------------------------------------------------------
 
-def panel_and_judges(root, fake, leak: str = '["auditor"]', more: str = "king_share = 0.0", judges: str = '["a"]'):
+def panel_and_judges(root, fake, leak: str = '["auditor"]', more: str = "king_share = 0.0",
+                     judges: str = '["a"]'):
     write_toml(root, {"base_url": fake.base_url, "workers": 4},
-               f"[leak]\nmodels = {leak}\n{more}\n[judge]\nmodels = {judges}\n[duel]\nmin_instances = 1\n"
+               f"[leak]\nmodels = {leak}\n{more}\n[judge]\nmodels = "
+               f"{judges}\n[duel]\nmin_instances = 1\n"
                "bootstrap_resamples = 500\n")
 
 
@@ -309,7 +337,8 @@ def test_a_turn_edited_by_hand_is_looked_at_again(duel, fake_llm):
     validated(duel)
     assert [candidate(request) for request in leak_requests(fake_llm)] == [LEAKY]
     assert leaks_in(duel, 2)[0]["leak"] and not leaks_in(duel, 1)[0]["leak"]
-    assert json.loads((duel / "answer" / "t_2.json").read_text())["challenger"] == LEAKY   # marked, not overwritten
+    # marked, not overwritten
+    assert json.loads((duel / "answer" / "t_2.json").read_text())["challenger"] == LEAKY
 
 
 @pytest.mark.parametrize("leaks", ["x", [3], [{}], [{"judge": 5}], "half", "finding"])
@@ -317,10 +346,13 @@ def test_a_verdict_that_a_person_spoilt_is_named_and_costs_its_turn_alone(duel, 
     panel_and_judges(duel, fake_llm)
     validated(duel)
     good = leaks_in(duel, 2)
-    spoilt = {"half": [{**good[0], "findings": "none"}], "finding": [{**good[0], "findings": [{"quote": 1}]}]}
-    edit(duel / "score" / "t_2.json", leaks=spoilt.get(leaks, leaks) if isinstance(leaks, str) else leaks)
+    spoilt = {"half": [{**good[0], "findings": "none"}],
+              "finding": [{**good[0], "findings": [{"quote": 1}]}]}
+    edit(duel / "score" / "t_2.json", leaks=spoilt.get(leaks, leaks) if isinstance(leaks, str)
+         else leaks)
     (duel / "answer" / "_leaks").mkdir()
-    (duel / "answer" / "_leaks" / "t_1.json").write_text(json.dumps({"tries": [{"turn": 3, "verdicts": [{}]}]}))
+    (duel / "answer" / "_leaks" / "t_1.json").write_text(
+        json.dumps({"tries": [{"turn": 3, "verdicts": [{}]}]}))
     done = validated(duel, code=1)
     assert "t_2.json is not a Score: `leaks`" in done and "Traceback" not in done
     run_main(report.main, duel, code=1)
@@ -340,7 +372,8 @@ def test_a_verdict_of_ch_py_is_taken_over(judged_by, fake_llm):
 def test_kings_are_looked_at_too_and_no_judge_of_the_panel_sees_the_pull_request(duel, fake_llm):
     panel_and_judges(duel, fake_llm, more="king_share = 1.0", judges='["a", "b"]')
     validated(duel)
-    assert len(leak_requests(fake_llm)) == 6 and sum("quartz" in candidate(r) for r in leak_requests(fake_llm)) == 3
+    assert len(leak_requests(fake_llm)) == 6 and sum("quartz" in candidate(r)
+                                                     for r in leak_requests(fake_llm)) == 3
     assert sorted(one["side"] for one in leaks_in(duel, 1)) == ["challenger", "king"]
     others = [request for request in fake_llm.requests if not is_leak_request(request)]
     assert others and not any("fix 1" in request.text for request in others)
@@ -357,7 +390,7 @@ def test_a_leak_judge_that_fails_costs_its_own_verdict_alone(duel, fake_llm):
     assert len(leaks_in(duel, 1)) == 1
 
 
-# report.py and export.py ---------------------------------------------------------------------------------------------
+# report.py and export.py -------------------------------------------------------------------------
 
 @pytest.fixture
 def reported(tmp_path):
@@ -381,7 +414,8 @@ def bucket(root, i: int) -> dict:
 
 def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
     assert sorted(path.name for path in reported.glob("final/t*")) == ["t_2.json", "t_3.json"]
-    assert {"judge": "facts", "kind": "path", "text": "src/windlass_reel.py", "why": "a file that was not shown"} in (
+    assert {"judge": "facts", "kind": "path", "text": "src/windlass_reel.py",
+            "why": "a file that was not shown"} in (
         bucket(reported, 1)["leaks"])
     assert bucket(reported, 2)["leaks"] == [] and bucket(reported, 3)["leaks"] is None
     text = (reported / "report" / "report.md").read_text()
@@ -393,7 +427,9 @@ def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
 
 
 def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(reported):
-    write_panel(reported, "a", more='[leak]\nmodels = ["auditor"]\n[export]\nrejected_too = true\nvalidation = 0.0\n')
+    write_panel(reported, "a",
+                more='[leak]\nmodels = ["auditor"]\n[export]\nrejected_too = true\nvalidation = '
+                     '0.0\n')
     run_main(report.main, reported)
     assert [path.name for path in reported.glob("final/t*")] == ["t_3.json"]
     assert bucket(reported, 2)["leaks"][0]["kind"] == "no verdict"
@@ -404,21 +440,25 @@ def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(
 
 
 def test_a_leaky_turn_is_for_no_trainer(tmp_path):
-    found = [{"judge": "auditor", "kind": "cause", "text": "the windlass", "why": "nothing has shown it"}]
+    found = [{"judge": "auditor", "kind": "cause", "text": "the windlass",
+              "why": "nothing has shown it"}]
     write_duel(tmp_path)
     write_toml(tmp_path, more="[export]\nvalidation = 0.0\nduplicate_similarity = 0\n")
     write_turn(tmp_path, "t_1", leaks=found, challenger=LEAKY)
     write_turn(tmp_path, "t_2", leaks=[])
     run_main(export.main, tmp_path)
     left, = map(json.loads, (tmp_path / "export" / "left_out.jsonl").read_text().splitlines())
-    assert (left["name"], left["reason"]) == ("t_1", "shows what it cannot know") and "windlass" in left["detail"]
-    rows = [json.loads(line) for line in (tmp_path / "export" / "jsonl" / "train.jsonl").read_text().splitlines()]
+    assert (left["name"],
+            left["reason"]) == ("t_1", "shows what it cannot know") and "windlass" in left["detail"]
+    rows = [json.loads(line)
+            for line in (tmp_path / "export" / "jsonl" / "train.jsonl").read_text().splitlines()]
     assert [row["source"] for row in rows if row["leaks"]] == ["t_1"]
     for name in ("sft_messages", "dpo", "kto"):
         assert "windlass" not in (tmp_path / "export" / name / "train.jsonl").read_text()
 
 
-def test_false_alarms_are_reported_and_a_judge_that_finds_them_everywhere_is_not_trusted(tmp_path, fake_llm):
+def test_false_alarms_are_reported_and_a_judge_that_finds_them_everywhere_is_not_trusted(
+        tmp_path, fake_llm):
     write_answers(tmp_path, 24)
     write_commits(tmp_path, 24)
     panel_and_judges(tmp_path, fake_llm, more="king_share = 1.0")

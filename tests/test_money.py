@@ -60,7 +60,7 @@ def costs(root) -> list:
     return [line["cost_usd"] for line in ledger_lines(root / "answer")]
 
 
-# what a call costs --------------------------------------------------------------------------------
+# what a call costs -------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("price, tokens, usd", [
     (Price(0.5, 2.0), (1_000_000, 1_000_000), 2.5),
@@ -135,7 +135,7 @@ def test_what_a_dry_run_says_is_to_come_bounds_what_it_costs(tmp_path, fake_llm,
     assert 3 * 20 * 100 / 1e6 <= float(printed.partition("at most $")[2].split()[0]) < 0.1
 
 
-# each call counts once ----------------------------------------------------------------------------
+# each call counts once ---------------------------------------------------------------------------
 
 def assert_counted_once(root, fake, n_calls: int | None = None):
     """The suite's own sum is what the server answered."""
@@ -248,7 +248,7 @@ def test_each_call_counts_once_over_faults_kills_and_reruns(tmp_path, fake_llm, 
     assert_counted_once(tmp_path, fake_llm)
 
 
-# the budget ---------------------------------------------------------------------------------------
+# the budget --------------------------------------------------------------------------------------
 
 def test_a_budget_is_kept_but_for_the_calls_in_flight_over_all_restarts(tmp_path, fake_llm, priced):
     write_prompts(tmp_path, 30)

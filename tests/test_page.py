@@ -1,4 +1,5 @@
-"""Test the page of a duel in a real browser: its texts, that nothing hostile runs, use without a mouse.
+"""Test the page of a duel in a real browser: its texts, that nothing hostile runs, use without a
+mouse.
 
 Rows and records are made here; what hostile hands could put into them is put into every field. The
 tests marked `chromium` open the page in a headless Chromium, found by name.
@@ -40,15 +41,21 @@ BOTH = ("king_first", "challenger_first")
 COUNTS = [("judged", "60"), ("not judged yet", "3")]
 COSTS = [Cost("king", "m-1", 60, 6000, 1200, 180.0, 0.9, 0),
          Cost("validate", "m-2", 360, 36000, 7200, 7200.0, 0.0, 360)]
-HOSTILE = ("<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x onerror=hacked(3)>"
-           "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> \u202eesrever\u2066 \u2028"
+HOSTILE = (
+    "<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x "
+    "onerror=hacked(3)>"
+           "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
+           "\u202eesrever\u2066 \u2028"
            "NUL\x00 ESC\x1b half\ud800 zero\u200bwidth tag\U000e0041 😀👩\u200d👩\u200d👧 العربية")
-SHOWN = ("<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x onerror=hacked(3)>"
-         "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> ⟨U+202E⟩esrever⟨U+2066⟩ ⟨U+2028⟩"
+SHOWN = (
+    "<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x "
+    "onerror=hacked(3)>"
+         "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
+         "⟨U+202E⟩esrever⟨U+2066⟩ ⟨U+2028⟩"
          "NUL␀ ESC␛ half\ufffd zero⟨U+200B⟩width tag⟨U+E0041⟩ 😀👩\u200d👩\u200d👧 العربية")
 
 
-# made by hand -------------------------------------------------------------------------------------
+# made by hand ------------------------------------------------------------------------------------
 
 def entry(judge: str, order: str, scores: list, **fields) -> dict:
     return {"judge": judge, "order": order, "parse_ok": bool(scores), "raw": "{…}",
@@ -142,7 +149,7 @@ def block_of(html: bytes, name: str):
     return json.loads(zlib.decompress(base64.b64decode(text)))
 
 
-# the builder --------------------------------------------------------------------------------------
+# the builder -------------------------------------------------------------------------------------
 
 def test_the_same_page_twice_byte_for_byte():
     assert a_page(TURNS) == a_page(TURNS)
@@ -207,7 +214,7 @@ def test_a_block_says_its_size_before_it_is_built_in():
     assert len(packed) < 1000 and packed in build("t", {}, script="", blocks={"b": packed})
 
 
-# charts -------------------------------------------------------------------------------------------
+# charts ------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("draw", [charts.columns, charts.bars])
 def test_charts_hold_shapes_and_texts_and_nothing_else(draw):
@@ -236,7 +243,7 @@ def test_charts_without_anything_to_draw():
     assert "<svg" in charts.bars("t", ["a"], [charts.Series("s", "draw", [None])])
 
 
-# what goes into the page --------------------------------------------------------------------------
+# what goes into the page -------------------------------------------------------------------------
 
 @pytest.mark.parametrize("first, second, order, expected", [
     ([1, 1, 0, 0.5, 0], [1, 0, 0, 0.5, 0.5], "both", "ctrdt"),
@@ -308,17 +315,15 @@ def test_a_turn_whose_verdicts_were_edited_by_hand_is_shown():
         full["judges"]) == 7
 
 
-# in the browser -----------------------------------------------------------------------------------
+# in the browser ----------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
 def chromium():
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
                 None)
-    if not path:
-        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api",
-                                   reason="playwright is not installed (the extra `dev`)")
-    with sync_api.sync_playwright() as play:
+    assert path, "no chromium on this machine (Debian: apt-get install chromium)"
+    from playwright.sync_api import sync_playwright  # for these tests alone
+    with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=path, chromium_sandbox=False,
                                        args=["--disable-dev-shm-usage"])
         yield browser
@@ -340,7 +345,8 @@ def show(chromium, tmp_path):
                                        color_scheme=scheme)
         contexts.append(context)
         context.add_init_script("globalThis.hacked = n => { console.error('hacked', n); };"
-                                "addEventListener('securitypolicyviolation', e => console.error(e.violatedDirective));")
+                                "addEventListener('securitypolicyviolation', e => "
+                                "console.error(e.violatedDirective));")
         tab = context.new_page()
         tab.on("console", lambda message: wrong.append(message.text))
         tab.on("pageerror", lambda error: wrong.append(str(error)))
@@ -349,7 +355,9 @@ def show(chromium, tmp_path):
                or request.url.startswith("data:")
                or wrong.append(f"asked for {request.url}"))
         tab.goto(file.as_uri() + anchor)
-        wait(tab, "performance.getEntriesByName('ready').length > 0 || !!document.querySelector('[role=alert]')")
+        wait(tab,
+             "performance.getEntriesByName('ready').length > 0 || "
+             "!!document.querySelector('[role=alert]')")
         return tab
 
     opened.wrong = wrong
@@ -705,7 +713,8 @@ def test_columns_sort_both_ways_and_back(show, title, value):
         head.locator("button").press("Enter")
         assert head.get_attribute("aria-sort") == way
         assert names_shown(tab) == [row.name
-                                    for row in ways[way] + lost]   # without a value: last, either way
+                                    # without a value: last, either way
+                                    for row in ways[way] + lost]
     head.locator("button").press("Enter")
     assert head.get_attribute("aria-sort") == "none" and names_shown(tab) == [row.name
             for row in ROWS]
@@ -750,7 +759,8 @@ def test_a_turn_is_opened_read_and_closed_with_the_keyboard(show):
     wait(tab, f"document.getElementById('reader-title').textContent === '{ROWS[3].name}'")
     for _ in range(40):   # the focus does not leave the reader
         tab.keyboard.press("Tab")
-        assert tab.evaluate(f"document.getElementById('reader').contains({active}) || {active} === document.body")
+        assert tab.evaluate(
+            f"document.getElementById('reader').contains({active}) || {active} === document.body")
     tab.keyboard.press("Escape")
     assert tab.locator("#reader[open]").count() == 0 and tab.evaluate(
         f"{active}.getAttribute('role')") == "grid"
@@ -777,7 +787,8 @@ def test_a_turn_in_full(show):
     tab.locator(".raw summary").first.click()
     assert tab.locator(".raw pre").first.inner_text() == "{…}"
     assert tab.locator(".message[open]").count() == 1   # the last one of the history
-    assert tab.evaluate("[...document.querySelectorAll('.facts a')].map(a => a.getAttribute('href'))") == [
+    assert tab.evaluate(
+        "[...document.querySelectorAll('.facts a')].map(a => a.getAttribute('href'))") == [
         f"../answer/{ROWS[7].name}.json", f"../score/{ROWS[7].name}.json"]
 
 
@@ -897,10 +908,12 @@ def test_nothing_is_wider_than_the_window(show, width):
     tab = show(the_page(), width=width)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     tab.evaluate("document.getElementById('turns').scrollIntoView()")
-    assert tab.evaluate("document.querySelector('.rows').scrollWidth <= document.querySelector('.rows').clientWidth")
+    assert tab.evaluate(
+        "document.querySelector('.rows').scrollWidth <= document.querySelector('.rows').clientWidth")
     tab.locator("tr[data-at='1']").click()
     tab.wait_for_selector("#reader[open]")
-    assert tab.evaluate("(reader => reader.scrollWidth <= reader.clientWidth)(document.getElementById('reader'))")
+    assert tab.evaluate(
+        "(reader => reader.scrollWidth <= reader.clientWidth)(document.getElementById('reader'))")
 
 
 @in_browser
@@ -912,7 +925,7 @@ def test_a_page_that_cannot_be_read_says_so(show):
     show.wrong.clear()
 
 
-# from the directories -----------------------------------------------------------------------------
+# from the directories ----------------------------------------------------------------------------
 
 def test_report_writes_the_page_beside_the_report(tmp_path, fake_llm):
     from judging import judged

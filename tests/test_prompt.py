@@ -1,4 +1,6 @@
-"""prompt.py: a fixed sequence for a source and a seed, cut into files that can be edited, lost and continued."""
+"""prompt.py: a fixed sequence for a source and a seed, cut into files that can be edited, lost and
+continued.
+"""
 import json
 import shutil
 import signal
@@ -14,15 +16,19 @@ def a_row(i: int, n_turns: int = 3, **fields) -> dict:
     for t in range(n_turns):
         messages += [{"role": "assistant", "content": TURN.format(f"row{i}turn{t}")},
                      {"role": "user", "content": f"Observation: {i} {t}"}]
-    return {"instance_id": f"own__repo-{i}", "repo": "own/repo", "messages": messages, "exit_status": "LimitsExceeded",
+    return {"instance_id": f"own__repo-{i}", "repo": "own/repo", "messages": messages,
+            "exit_status": "LimitsExceeded",
             "trajectory_format": "mini-swe-agent-1", "duration_sec": 1.0, **fields}
 
 
 def a_pr(i: int, **fields) -> dict:
     patch = f"diff --git a/src/f{i}.py b/src/f{i}.py\n--- a/src/f{i}.py\n+++ b/src/f{i}.py\n@@ -1 +1 @@\n-a\n+b\n"
-    return {"instance_id": f"own__repo-{i}", "repo": "own/repo", "base_commit": "c" * 40, "created_at": 1700000000000,
-            "patch": patch, "test_patch": "", "pr_description": f"fixes {i}", "problem_statement": f"broken {i}",
-            "language": "python", "interface": "", "meta": {}, "install_config": {}, "image_name": "",
+    return {"instance_id": f"own__repo-{i}", "repo": "own/repo", "base_commit": "c" * 40,
+            "created_at": 1700000000000,
+            "patch": patch, "test_patch": "", "pr_description": f"fixes {i}",
+            "problem_statement": f"broken {i}",
+            "language": "python", "interface": "", "meta": {}, "install_config": {},
+            "image_name": "",
             "FAIL_TO_PASS": [], "PASS_TO_PASS": [], **fields}
 
 
@@ -34,7 +40,8 @@ def write_sources(folder, rows, prs=None, more=""):
     write_jsonl(folder / "rows.jsonl", rows)
     prs = [a_pr(int(row["instance_id"].rpartition("-")[2])) for row in rows] if prs is None else prs
     (folder / "prs.json").write_text(json.dumps(prs))
-    write_toml(folder, more=f'[prompt]\nsource = "{folder}/rows.jsonl"\nprs = "{folder}/prs.json"\n{more}')
+    write_toml(folder,
+               more=f'[prompt]\nsource = "{folder}/rows.jsonl"\nprs = "{folder}/prs.json"\n{more}')
 
 
 def prompts(root) -> dict[str, list[dict]]:
@@ -50,9 +57,13 @@ def on_disk(root, directory: str = "prompt") -> dict[str, bytes]:
 
 
 def sample(root, *flags, code=0) -> str:
-    """Run prompt.py with the settings beside the root; return what it prints. A text may hold several flags."""
+    """Run prompt.py with the settings beside the root; return what it prints.
+
+    A text may hold several flags.
+    """
     words = [word for flag in map(str, flags) for word in flag.split()]
-    done = run_script("prompt.py", root, "--config", root.parent / "chain.toml", *words, cwd=root.parent)
+    done = run_script("prompt.py", root, "--config", root.parent / "chain.toml", *words,
+                      cwd=root.parent)
     assert done.returncode == code, done.stderr
     return done.stderr
 
@@ -75,7 +86,8 @@ def a(_sources, tmp_path):
 
 @pytest.fixture
 def whole(a):
-    """Return a function: whole(440) is another root beside `a`, with as many prompts drawn at once."""
+    """Return a function: whole(440) is another root beside `a`, with as many prompts drawn at once.
+    """
     def draw(count: int):
         sample(a.with_name("whole"), "--count", count)
         return a.with_name("whole")
@@ -89,13 +101,15 @@ def test_the_same_seed_gives_the_same_files_byte_for_byte_and_another_one_others
         found.append(on_disk(a.with_name(name)))
     assert found[0] == found[1] != found[2]
     assert found[0].keys() == found[2].keys() == {"prompts_250_1.json", "prompts_250_2.json"}
-    assert [len(entries) for entries in prompts(a).values()] == [200, 50] and len(set(ids(a))) == 250
+    assert [len(entries) for entries in prompts(a).values()] == [200,
+                                                                 50] and len(set(ids(a))) == 250
 
 
 def test_an_entry_is_a_turn_with_the_history_before_it(a):
     sample(a, "--count 60")
     entries = prompts(a)["prompts_60_1"]
-    assert [e["order"] for e in entries] == list(range(1, 61)) and {e["turn"] for e in entries} == {0, 1, 2}
+    assert [e["order"] for e in entries] == list(range(1, 61)) and {e["turn"]
+                                                                    for e in entries} == {0, 1, 2}
     for e in entries:
         row = a_row(int(e["instance_id"].rpartition("-")[2]))["messages"]
         place = 2 + 2 * e["turn"]
@@ -105,7 +119,8 @@ def test_an_entry_is_a_turn_with_the_history_before_it(a):
     number = entries[0]["instance_id"].rpartition("-")[2]
     commit = json.loads(commits[f"own__repo-{number}.json"])
     assert commit["issue"] == f"broken {number}" and commit["files"] == [f"src/f{number}.py"]
-    assert commit["created_at"] == "2023-11-14T22:13:20Z" and commit["licence"] is None and len(commits) == 60
+    assert commit["created_at"] == "2023-11-14T22:13:20Z" and commit["licence"] is None and len(
+        commits) == 60
 
 
 @pytest.mark.parametrize("turns, expected", [("first", {0}), ("last", {2}), ("all", {0, 1, 2})])
@@ -126,12 +141,14 @@ def test_max_per_instance(tmp_path):
 
 def test_a_later_larger_count_leaves_the_old_files_and_goes_on_behind_them(a, whole):
     def files():
-        return {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in (a / "prompt").glob("*.json")}
+        return {p.name: (p.read_bytes(), p.stat().st_mtime_ns)
+                for p in (a / "prompt").glob("*.json")}
     sample(a, "--count 210")
     before = files()
     assert "100" not in sample(a, "--count 210").replace(str(a.parent), "")
     sample(a, "--count 320")
-    assert before.items() <= files().items() and files().keys() - before.keys() == {"prompts_320_1.json"}
+    assert before.items() <= files().items() and files().keys() - before.keys() == {
+        "prompts_320_1.json"}
     assert len(prompts(a)["prompts_320_1"]) == 110 and len(set(ids(a))) == 320
     assert ids(whole(320)) == ids(a)   # the same sequence, cut elsewhere
 
@@ -202,16 +219,21 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
     write_sources(tmp_path, rows, prs, 'max_chars = 2000\n[exclude]\nids = ["own__repo-11"]\n')
     printed = sample(tmp_path / "a", "--count 50")
     assert ids(tmp_path / "a") == ["own__repo-0"]
-    assert [reason for reason in REASONS.strip().split("\n") if reason not in printed] == [], printed
-    notes = {line["item"]: line["detail"] for line in ledger_lines(tmp_path / "a" / "prompt", state="excluded")}
-    assert notes["own__repo-10"]["rule"] == "oversized PR" and notes["own__repo-10"]["patch_chars"] > 60_000
-    assert "no PR record" in notes["own__repo-9"]["rule"] and "base_commit" in notes["own__repo-12"]["rule"]
+    assert [reason for reason in REASONS.strip().split("\n")
+            if reason not in printed] == [], printed
+    notes = {line["item"]: line["detail"] for line in ledger_lines(tmp_path / "a" / "prompt",
+                                                                   state="excluded")}
+    assert notes["own__repo-10"]["rule"] == "oversized PR" and notes["own__repo-10"][
+        "patch_chars"] > 60_000
+    assert "no PR record" in notes["own__repo-9"]["rule"] and "base_commit" in notes[
+        "own__repo-12"]["rule"]
 
 
 def test_exact_duplicates_are_left_out(tmp_path):
     write_sources(tmp_path, [a_row(1, n_turns=1)] * 3 + [a_row(2)])
     printed = sample(tmp_path / "a", "--count 10 --max-per-instance 0")
-    assert sorted(ids(tmp_path / "a")) == ["own__repo-1", "own__repo-2"] and "2 (exact duplicate)" in printed
+    assert sorted(ids(tmp_path / "a")) == ["own__repo-1",
+                                           "own__repo-2"] and "2 (exact duplicate)" in printed
 
 
 def test_keep_unmatched_keeps_prompts_whose_pr_has_no_record(tmp_path):
@@ -253,10 +275,12 @@ def test_force_samples_again_and_keeps_the_old_files_aside(a):
     assert (a / "prompt" / "_replaced" / "prompts_50_1.1.json").read_bytes() == was
 
 
-@pytest.mark.parametrize("number, code, n_times", [(signal.SIGKILL, -9, 3), (signal.SIGINT, 130, 1)])
+@pytest.mark.parametrize("number, code, n_times",
+                         [(signal.SIGKILL, -9, 3), (signal.SIGINT, 130, 1)])
 def test_ended_in_the_middle_it_comes_to_the_same_files(a, whole, number, code, n_times):
     for _ in range(n_times):
-        process = start_script("prompt.py", a, "--config", a.parent / "chain.toml", "--count", 440, cwd=a.parent)
+        process = start_script("prompt.py", a, "--config", a.parent / "chain.toml", "--count", 440,
+                               cwd=a.parent)
         while process.poll() is None and not list(a.glob("commit/*.json")):
             pass
         assert kill(process, number).returncode in (code, 0)
@@ -287,10 +311,12 @@ def test_a_deleted_pr_record_is_fetched_again_and_one_of_a_hand_made_prompt_too(
     was = on_disk(a, "commit")
     (a / "commit" / f"{ids(a)[0]}.json").unlink()
     one = prompts(a)["prompts_20_1"][0]
-    mine = [{**one, "instance_id": name, "order": i} for i, name in enumerate(["own__repo-444", "nobody__x-1"], 1)]
+    mine = [{**one, "instance_id": name, "order": i} for i,
+            name in enumerate(["own__repo-444", "nobody__x-1"], 1)]
     (a / "prompt" / "mine.json").write_text(json.dumps(mine))
     printed = sample(a, "--count 20")
-    assert was.items() <= on_disk(a, "commit").items() and "own__repo-444.json" in on_disk(a, "commit")
+    assert was.items() <= on_disk(a,
+                                  "commit").items() and "own__repo-444.json" in on_disk(a, "commit")
     assert "nobody__x-1 has no PR record" in printed
     assert "nothing to do" in sample(a, "--count 20 --status")
 
@@ -333,17 +359,22 @@ def test_what_a_benchmark_holds_is_not_drawn(tmp_path):
     write_sources(tmp_path, rows, prs)
     write_jsonl(tmp_path / "verified.jsonl", [
         {"instance_id": "own__repo-1", "problem_statement": "another"},
-        {"instance_id": "x__y-2", "repo": "own/repo", "base_commit": f"{2:040x}", "problem_statement": "a third"},
+        {"instance_id": "x__y-2", "repo": "own/repo", "base_commit": f"{2:040x}",
+         "problem_statement": "a third"},
         {"instance_id": "x__y-3", "problem_statement": statement}])
     a = tmp_path / "a"
-    assert "left out: 4 (in a benchmark)" in sample(a, "--count 20 --decontaminate", tmp_path / "verified.jsonl")
+    assert "left out: 4 (in a benchmark)" in sample(a, "--count 20 --decontaminate",
+                                                    tmp_path / "verified.jsonl")
     assert sorted(ids(a)) == sorted(f"own__repo-{i}" for i in (0, *range(5, 20)))
-    notes = {line["instance_id"]: line["detail"] for line in ledger_lines(a / "prompt", state="excluded")}
+    notes = {line["instance_id"]: line["detail"]
+             for line in ledger_lines(a / "prompt", state="excluded")}
     assert notes.keys() == {f"own__repo-{i}" for i in range(1, 5)}
     assert notes["own__repo-3"]["rule"] == "in a benchmark"
-    assert notes["own__repo-3"]["hits"][0].startswith("verified.jsonl x__y-3, 13-gram (problem statement): broken0 ")
+    assert notes["own__repo-3"]["hits"][0].startswith(
+        "verified.jsonl x__y-3, 13-gram (problem statement): broken0 ")
     assert "own__repo-4.json" not in on_disk(a, "commit")
 
 
 def test_a_benchmark_that_cannot_be_read_ends_it_before_anything_is_drawn(a):
-    assert "gone.jsonl" in sample(a, "--count 5 --decontaminate", a / "gone.jsonl", code=2) and ids(a) == []
+    assert "gone.jsonl" in sample(a, "--count 5 --decontaminate", a / "gone.jsonl",
+                                  code=2) and ids(a) == []

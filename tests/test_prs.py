@@ -14,9 +14,11 @@ PATCH = "diff --git a/src/x.py b/src/x.py\n--- a/src/x.py\n+++ b/src/x.py\n@@ -1
 
 
 def pr(instance_id: str, **fields) -> dict:
-    return {"instance_id": instance_id, "repo": "own/repo", "language": "go", "base_commit": "c0ffee",
+    return {"instance_id": instance_id, "repo": "own/repo", "language": "go",
+            "base_commit": "c0ffee",
             "patch": PATCH, "test_patch": PATCH.replace("src/x", "test/x"),
-            "problem_statement": "It fails.", "pr_description": "Mends it.", "created_at": 1714564800000,
+            "problem_statement": "It fails.", "pr_description": "Mends it.",
+            "created_at": 1714564800000,
             "interface": "none", "meta": {"license": "MIT", "stars": 1}, **fields}
 
 
@@ -37,25 +39,30 @@ def test_a_record_is_the_same_from_every_form(route, tmp_path, http):
     spec = write(tmp_path / f"prs.{ending}", [pr("a__b-1"), pr("a__b-2"), pr("a__b-3")])
     with RowsServer(name="org/prs", folder=tmp_path, parquet=["prs.parquet"]) as server:
         spec = {"url": f"{server.url}/files/prs.parquet", "hub": "hf:org/prs"}.get(route, spec)
-        records, problems = fetch_prs(spec, ["a__b-3", "a__b-1", "not-there"], Hub(http, hub_url=server.url))
+        records, problems = fetch_prs(spec, ["a__b-3", "a__b-1", "not-there"],
+                                      Hub(http, hub_url=server.url))
     assert (list(records), problems) == (["a__b-1", "a__b-3"], {})
     assert records["a__b-3"] == {
-        "instance_id": "a__b-3", "repo": "own/repo", "language": "go", "base_commit": "c0ffee", "issue": "It fails.",
+        "instance_id": "a__b-3", "repo": "own/repo", "language": "go", "base_commit": "c0ffee",
+        "issue": "It fails.",
         "description": "Mends it.", "files": ["src/x.py", "test/x.py"], "patch": PATCH,
-        "test_patch": PATCH.replace("src/x", "test/x"), "created_at": "2024-05-01T12:00:00Z", "licence": "MIT"}
+        "test_patch": PATCH.replace("src/x", "test/x"), "created_at": "2024-05-01T12:00:00Z",
+        "licence": "MIT"}
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
 def test_texts_may_be_empty_but_a_record_without_patch_or_repo_is_a_problem(ending, tmp_path, http):
     spec = write(tmp_path / f"prs.{ending}", [
         pr("texts", problem_statement=None, pr_description=None, test_patch=None),
-        pr("dates", created_at=None, meta=None), pr("patch", patch=None), pr("repo", repo=None, language=" "),
+        pr("dates", created_at=None, meta=None), pr("patch", patch=None),
+        pr("repo", repo=None, language=" "),
         pr("fine"), pr("never-asked-for", patch=None)])
     records, problems = fetch_prs(spec, ["texts", "dates", "patch", "repo", "fine"], http)
     assert list(records) == ["texts", "dates", "fine"]
     assert {records["texts"][name] for name in ("issue", "description", "test_patch")} == {""}
     assert records["dates"]["created_at"] is records["dates"]["licence"] is None
-    assert problems == {"patch": "its row has no text in patch", "repo": "its row has no text in repo, language"}
+    assert problems == {"patch": "its row has no text in patch",
+                        "repo": "its row has no text in repo, language"}
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl", "json"])
@@ -73,12 +80,14 @@ def test_of_two_rows_of_one_id_the_first_counts_over_all_files(ending, tmp_path,
 def test_missing_columns_are_named(ending, tmp_path, http):
     row = pr("a")
     del row["patch"], row["pr_description"]
-    with pytest.raises(Trouble, match=r"prs\.\w+ has no column `patch`, `pr_description`, only base_commit, "):
+    with pytest.raises(Trouble,
+                       match=r"prs\.\w+ has no column `patch`, `pr_description`, only base_commit, "):
         fetch_prs(write(tmp_path / f"prs.{ending}", [row]), ["a"], http)
 
 
 @pytest.mark.parametrize("fields, licence", [
-    ({"meta": {"license_name": "Apache-2.0"}}, "Apache-2.0"), ({"meta": '{"licence": "BSD-3-Clause"}'}, "BSD-3-Clause"),
+    ({"meta": {"license_name": "Apache-2.0"}}, "Apache-2.0"),
+    ({"meta": '{"licence": "BSD-3-Clause"}'}, "BSD-3-Clause"),
     ({"license": "GPL-3.0"}, "GPL-3.0"), ({"license": None}, "MIT"), ({"license_name": ""}, "MIT"),
     ({"meta": "no json"}, None), ({"meta": {"license": {"spdx": "MIT"}}}, None)])
 def test_the_licence_is_looked_for_in_the_row_and_in_meta(fields, licence, tmp_path, http):
@@ -90,7 +99,8 @@ def test_the_licence_is_looked_for_in_the_row_and_in_meta(fields, licence, tmp_p
 @pytest.mark.parametrize("value, date", [
     *((noon, "2024-05-01T12:00:00Z") for noon in (
         1714564800, "1714564800", 1714564800.5, 1714564800000, "1714564800123", 1714564800123456789,
-        "2024-05-01T12:00:00Z", "2024-05-01T12:00:00", "2024-05-01 12:00:00 UTC", "2024-05-01 14:00:00.123456+02",
+        "2024-05-01T12:00:00Z", "2024-05-01T12:00:00", "2024-05-01 12:00:00 UTC",
+        "2024-05-01 14:00:00.123456+02",
         "2024-05-01T06:30:00-0530", "2024-05-01T17:45+05:45")),
     ("2024-05-01", "2024-05-01T00:00:00Z"), ("2023-12-31T23:30:00-01:00", "2024-01-01T00:30:00Z"),
     (None, None), ("", None)])
@@ -98,9 +108,11 @@ def test_dates_become_iso_utc(value, date):
     assert iso_utc(value) == date
 
 
-@pytest.mark.parametrize("value", ["yesterday", "2024-13-01", "nan", "inf", 10**30, [2024], "2024-05-01T25:00:00"])
+@pytest.mark.parametrize("value", ["yesterday", "2024-13-01", "nan", "inf", 10**30, [2024],
+                                   "2024-05-01T25:00:00"])
 def test_what_is_no_date_is_a_problem_of_its_row(value, tmp_path, http):
-    records, problems = fetch_prs(write(tmp_path / "a.json", [pr("a", created_at=value), pr("b")]), ["a", "b"], http)
+    records, problems = fetch_prs(write(tmp_path / "a.json", [pr("a", created_at=value), pr("b")]),
+                                  ["a", "b"], http)
     assert list(records) == ["b"] and "`created_at` is no date" in problems["a"]
 
 
@@ -109,26 +121,38 @@ def test_what_is_no_date_is_a_problem_of_its_row(value, tmp_path, http):
     "timestamp_ns '2024-05-01 12:00:00.000000001'", "1714564800000.0::double"])
 def test_dates_of_every_parquet_type_are_read(sql, tmp_path, http):
     path = write(tmp_path / "a.parquet", [pr("a")])
-    duckdb.connect().execute(f"copy (select * replace ({sql} as created_at) from '{path}') to '{tmp_path}/b.parquet'")
-    assert fetch_prs(f"{tmp_path}/b.parquet", ["a"], http)[0]["a"]["created_at"] == "2024-05-01T12:00:00Z"
+    duckdb.connect().execute(
+        f"copy (select * replace ({sql} as created_at) from '{path}') to '{tmp_path}/b.parquet'")
+    assert fetch_prs(f"{tmp_path}/b.parquet", ["a"],
+                     http)[0]["a"]["created_at"] == "2024-05-01T12:00:00Z"
 
 
 @pytest.mark.parametrize("patch, files", [
     (PATCH, {"src/x.py"}),
     (PATCH.replace("\n", "\r\n"), {"src/x.py"}),
-    ("diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+x\n", {"new"}),
-    ("diff --git a/old b/old\ndeleted file mode 100644\n--- a/old\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n", {"old"}),
-    ("diff --git a/a b b/c d\nsimilarity index 100%\nrename from a b\nrename to c d\n", {"a b", "c d"}),
-    ("diff --git a/bin b.png b/bin b.png\nBinary files a/bin b.png and b/bin b.png differ\n", {"bin b.png"}),
+    ("diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+x\n",
+     {"new"}),
+    ("diff --git a/old b/old\ndeleted file mode 100644\n--- a/old\n+++ /dev/null\n@@ -1 +0,0 "
+     "@@\n-x\n", {"old"}),
+    ("diff --git a/a b b/c d\nsimilarity index 100%\nrename from a b\nrename to c d\n",
+     {"a b", "c d"}),
+    ("diff --git a/bin b.png b/bin b.png\nBinary files a/bin b.png and b/bin b.png differ\n",
+     {"bin b.png"}),
     ("diff --git a/run.sh b/run.sh\nold mode 100644\nnew mode 100755\n", {"run.sh"}),
-    ('diff --git "a/\\303\\251\\t\\"q\\".txt" "b/\\303\\251\\t\\"q\\".txt"\n--- "a/\\303\\251\\t\\"q\\".txt"\n'
+    ('diff --git "a/\\303\\251\\t\\"q\\".txt" "b/\\303\\251\\t\\"q\\".txt"\n--- '
+     '"a/\\303\\251\\t\\"q\\".txt"\n'
      '+++ "b/\\303\\251\\t\\"q\\".txt"\n@@ -1 +1 @@\n-a\n+b\n', {'é\t"q".txt'}),
-    ('diff --git a/plain "b/\\302\\265"\nrename from plain\nrename to "\\302\\265"\n', {"plain", "µ"}),
-    ('diff --git "a/\\303\\251" "b/\\303\\251"\nnew file mode 100644\nindex 0000000..e69de29\n', {"é"}),
-    ("--- a/sp ace.py\t2024-05-01 12:00:00\n+++ b/sp ace.py\t2024-05-01\n@@ -1 +1 @@\n-a\n+b\n", {"sp ace.py"}),
-    ("diff --git a/q.sql b/q.sql\n--- a/q.sql\n+++ b/q.sql\n@@ -1,2 +1,2 @@\n x\n--- a/comment.sql\n+++ b/plus.sql\n"
+    ('diff --git a/plain "b/\\302\\265"\nrename from plain\nrename to "\\302\\265"\n',
+     {"plain", "µ"}),
+    ('diff --git "a/\\303\\251" "b/\\303\\251"\nnew file mode 100644\nindex 0000000..e69de29\n',
+     {"é"}),
+    ("--- a/sp ace.py\t2024-05-01 12:00:00\n+++ b/sp ace.py\t2024-05-01\n@@ -1 +1 @@\n-a\n+b\n",
+     {"sp ace.py"}),
+    ("diff --git a/q.sql b/q.sql\n--- a/q.sql\n+++ b/q.sql\n@@ -1,2 +1,2 @@\n x\n--- "
+     "a/comment.sql\n+++ b/plus.sql\n"
      "diff --git a/z b/z\nnew file mode 100644\n", {"q.sql", "z"}),
-    ("--- a/n\n+++ b/n\n@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+b\n--- a/m\n+++ b/m\n", {"n", "m"}),
+    ("--- a/n\n+++ b/n\n@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+b\n--- a/m\n+++ b/m\n",
+     {"n", "m"}),
     ("diff --git x.py x.py\n--- x.py\n+++ x.py\n@@ -1 +1 @@\n-a\n+b\n", {"x.py"}),
     ("", set()), ("no patch\n", set())])
 def test_files_are_those_that_the_headers_name(patch, files):
@@ -156,7 +180,8 @@ def test_only_row_groups_with_a_hit_and_only_needed_columns_are_fetched(tmp_path
         ids = [f"a__b-{i}" for i in range(2100, 2200)]
         records, _ = fetch_prs(f"{server.url}/files/prs.parquet", ids, http)
         assert list(records) == ids
-        assert server.bytes_sent < size / 4       # a third of the rows, about half of the bytes of each
+        # a third of the rows, about half of the bytes of each
+        assert server.bytes_sent < size / 4
 
 
 def test_a_hub_that_fails_is_http_trouble(http):

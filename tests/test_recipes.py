@@ -1,4 +1,6 @@
-"""Recipes: what a repository says becomes scripts that a person can read, and a failed log becomes a better recipe."""
+"""Recipes: what a repository says becomes scripts that a person can read, and a failed log becomes
+a better recipe.
+"""
 from __future__ import annotations
 
 import json
@@ -51,16 +53,18 @@ def learn(recipe, text: str, phase: str = "test", **how):
 @pytest.fixture
 def package(tmp_path):
     """A Python package as small as they come."""
-    return write(tmp_path, pyproject__toml='[project]\nname = "heron"\nversion = "1.0"\n', heron______init____py="",
+    return write(tmp_path, pyproject__toml='[project]\nname = "heron"\nversion = "1.0"\n',
+                 heron______init____py="",
                  tests___test_heron__py="import heron\n")
 
 
 def test_recipes_import_nothing_of_the_modules_above_them():
     for path in (REPO / "codedata" / "env" / "recipes").glob("*.py"):
-        assert not re.search(r"(?:from|import) codedata\.env(?!\.recipes)", path.read_text()), path.name
+        assert not re.search(r"(?:from|import) codedata\.env(?!\.recipes)",
+                             path.read_text()), path.name
 
 
-# what a repository says ----------------------------------------------------------------------------------------------
+# what a repository says --------------------------------------------------------------------------
 
 def test_extras_and_groups_for_tests_are_taken_and_linters_are_not(tmp_path):
     write(tmp_path, pyproject__toml="""
@@ -77,7 +81,8 @@ lint = ["flake8-bugbear"]
 tests = ["trustme", {include-group = "lint"}, {include-group = "More_Tests"}]
 more-tests = ["freezegun"]
 """)
-    assert read_python(RepositoryFiles(tmp_path)).tests == ("trustme", "freezegun", "hypothesis>=6", "numpy")
+    assert read_python(RepositoryFiles(tmp_path)).tests == ("trustme", "freezegun", "hypothesis>=6",
+                                                            "numpy")
 
 
 def test_what_is_for_developers_waits_for_the_second_recipe(tmp_path):
@@ -92,7 +97,8 @@ speedups = ["orjson"]
     first = recipe_of(tmp_path)
     assert "responses" not in first.tests
     wider = python_repair.fallback(first, collected=True)
-    assert {"responses", "orjson"} < set(wider.tests) and python_repair.fallback(wider, collected=True) is None
+    assert {"responses",
+            "orjson"} < set(wider.tests) and python_repair.fallback(wider, collected=True) is None
 
 
 def test_poetry_pdm_uv_hatch_tox_nox_and_pipenv_are_read(tmp_path):
@@ -127,7 +133,8 @@ def docs(session):
     session.install("myst-nb")
 """, Pipfile='[dev-packages]\nfactory-boy = "*"\n')
     project = read_python(RepositoryFiles(tmp_path))
-    assert set(project.tests) == {"pytest-mock>=3.10,<4", "pyfakefs", "respx", "time-machine", "dirty-equals==0.7",
+    assert set(project.tests) == {"pytest-mock>=3.10,<4", "pyfakefs", "respx", "time-machine",
+                                  "dirty-equals==0.7",
                                   "aiofiles", "anyio", "coverage"}
     assert project.developers == ("factory-boy",) and project.version == "2.1"
 
@@ -147,7 +154,8 @@ setup(name="heron", version="3", extras_require={"testing": tests + ["pytest-xdi
 
 def test_the_metadata_of_a_source_distribution_says_what_setup_py_computes(tmp_path):
     write(tmp_path, setup__py="", **{"PKG-INFO": "Name: heron\nVersion: 4.5\nRequires-Dist: six\n"
-                                                 "Requires-Dist: ddt ; (python_version > '3') and extra == 'test'\n"})
+                                                 "Requires-Dist: ddt ; (python_version > '3') and "
+                                                 "extra == 'test'\n"})
     project = read_python(RepositoryFiles(tmp_path))
     assert (project.version, project.tests) == ("4.5", ("ddt; python_version > '3'",))
 
@@ -163,33 +171,44 @@ def test_requirements_files_are_followed_and_their_options_are_not(tmp_path):
 
 def test_versions_of_poetry_mean_what_poetry_means():
     assert from_poetry({
-        "a": "^1.2.3", "b": "^0.3", "c": "~2.1", "d": "*", "e": {"version": ">=1,<3", "extras": ["x"]}, "f": "1.5",
-        "python": "^3.9", "g": {"git": "https://x.example"}, "h": {"version": "^2", "python": "<3.11"}}) == [
-        "a>=1.2.3,<2", "b>=0.3,<0.4", "c>=2.1,<2.2", "d", "e[x]>=1,<3", "f==1.5", "h>=2,<3; python_version < '3.11'"]
+        "a": "^1.2.3", "b": "^0.3", "c": "~2.1", "d": "*",
+        "e": {"version": ">=1,<3", "extras": ["x"]}, "f": "1.5",
+        "python": "^3.9", "g": {"git": "https://x.example"},
+        "h": {"version": "^2", "python": "<3.11"}}) == [
+        "a>=1.2.3,<2", "b>=0.3,<0.4", "c>=2.1,<2.2", "d", "e[x]>=1,<3", "f==1.5",
+        "h>=2,<3; python_version < '3.11'"]
 
 
 def test_the_first_of_each_name_is_kept_and_the_project_is_none_of_its_requirements():
     others = ["pytest-mock", "heron", "tox", "sphinx-rtd-theme"]
     assert merged(["Pytest_Mock>3"], others, without=["Heron"]) == ("Pytest_Mock>3",)
-    assert expanded(["heron[a]", "six"], {"a": ["x", "heron[b]"], "b": ["y"]}, "Heron") == ["x", "y", "six"]
+    assert expanded(["heron[a]", "six"], {"a": ["x", "heron[b]"], "b": ["y"]},
+                    "Heron") == ["x", "y", "six"]
 
 
 def test_plugins_that_pytests_configuration_wants_are_there_from_the_first(package):
-    write(package, pytest__ini="[pytest]\naddopts = -ra --cov=heron -n auto --reruns 2\nasyncio_mode = auto\n")
+    write(package,
+          pytest__ini="[pytest]\naddopts = -ra --cov=heron -n auto --reruns 2\nasyncio_mode = "
+                      "auto\n")
     tests = recipe_of(package).tests
     assert {"pytest-cov", "pytest-xdist", "pytest-rerunfailures", "pytest-asyncio"} <= set(tests)
 
 
 def test_a_version_that_git_would_name_is_set(package):
-    write(package, pyproject__toml='[project]\nname = "he-ron"\n[build-system]\nrequires = ["hatch-vcs"]\n',
+    write(package,
+          pyproject__toml='[project]\nname = "he-ron"\n[build-system]\nrequires = ["hatch-vcs"]\n',
           **{"PKG-INFO": "Name: he-ron\nVersion: 1.2\n"})
-    assert "export SETUPTOOLS_SCM_PRETEND_VERSION_FOR_HE_RON=1.2" in recipe_of(package).install_script()
+    assert "export SETUPTOOLS_SCM_PRETEND_VERSION_FOR_HE_RON=1.2" in recipe_of(
+        package).install_script()
 
 
 def test_meson_is_installed_where_its_build_environment_stays(package):
-    write(package, pyproject__toml='[project]\nname = "heron"\n[build-system]\nrequires = ["meson-python"]\n')
+    write(package,
+          pyproject__toml='[project]\nname = "heron"\n[build-system]\nrequires = ["meson-python"]\n')
     text = recipe_of(package).install_script()
-    assert "pip install -q meson-python ninja" in text and "--no-build-isolation -e ." in text and "g++" in text
+    assert "pip install -q meson-python ninja" in text
+    assert "--no-build-isolation -e ." in text
+    assert "g++" in text
 
 
 def test_tests_are_named_where_no_configuration_does(package, tmp_path_factory):
@@ -214,7 +233,8 @@ jobs:
       - run: sudo apt install texlive-latex-base
 """, "Dockerfile": "FROM debian\nRUN apt-get update && apt-get install -y libffi-dev git\n"})
     found = read_workflows(RepositoryFiles(tmp_path))
-    assert found.system == ("libxml2-dev", "zlib1g-dev", "libffi-dev") and found.services == ("postgresql", "redis")
+    assert found.system == ("libxml2-dev", "zlib1g-dev",
+                            "libffi-dev") and found.services == ("postgresql", "redis")
 
 
 def test_a_broken_file_counts_as_not_there(tmp_path):
@@ -222,7 +242,8 @@ def test_a_broken_file_counts_as_not_there(tmp_path):
           setup__py="def (:\n", package__json="{", noxfile__py="(",
           **{"__github___workflows___x__yml": "a: [", "requirements-test__txt": "\x00"})
     read_python(RepositoryFiles(tmp_path))
-    assert read_node(RepositoryFiles(tmp_path)).scripts == {} and read_workflows(RepositoryFiles(tmp_path)).system == ()
+    assert read_node(RepositoryFiles(tmp_path)).scripts == {} and read_workflows(
+        RepositoryFiles(tmp_path)).system == ()
 
 
 @pytest.mark.parametrize("folder", SAMPLES, ids=lambda path: path.name)
@@ -232,23 +253,28 @@ def test_every_sample_has_a_recipe_whose_scripts_are_bash(folder):
     for recipe in found:
         for text in (recipe.install_script(), recipe.test_script()):
             assert text.startswith("#!/usr/bin/env bash\n# ")
-            assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).stderr == ""
+            assert subprocess.run(["bash", "-n"], input=text, text=True,
+                                  capture_output=True).stderr == ""
 
 
-# what logs teach -----------------------------------------------------------------------------------------------------
+# what logs teach ---------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("line, brought", [
     ("E   ModuleNotFoundError: No module named 'yaml'", "pyyaml"),
     ("ImportError: No module named dateutil.parser", "python-dateutil"),
-    ("SKIPPED [1] tests/test_a.py:3: could not import 'flask_login': No module named 'flask_login'", "flask-login"),
-    ("SKIPPED [8] t.py:7: Could not import it: ModuleNotFoundError(\"No module named 'OpenSSL'\")", "pyopenssl"),
+    ("SKIPPED [1] tests/test_a.py:3: could not import 'flask_login': No module named 'flask_login'",
+     "flask-login"),
+    ("SKIPPED [8] t.py:7: Could not import it: ModuleNotFoundError(\"No module named 'OpenSSL'\")",
+     "pyopenssl"),
     ("pytest: error: unrecognized arguments: --benchmark-disable", "pytest-benchmark"),
     ("E       fixture 'mocker' not found", "pytest-mock"),
     ("'django_db' not found in `markers` configuration option", "pytest-django"),
-    ("tests/a.py:1: PytestUnknownMarkWarning: Unknown pytest.mark.trio - is this a typo?", "pytest-trio"),
+    ("tests/a.py:1: PytestUnknownMarkWarning: Unknown pytest.mark.trio - is this a typo?",
+     "pytest-trio"),
     ("ERROR: Missing required plugins: pytest-homeassistant", "pytest-homeassistant"),
     ("async def functions are not natively supported.", "pytest-asyncio"),
-    ("zoneinfo._common.ZoneInfoNotFoundError: 'No time zone found with key Europe/Paris'", "tzdata"),
+    ("zoneinfo._common.ZoneInfoNotFoundError: 'No time zone found with key Europe/Paris'",
+     "tzdata"),
 ])
 def test_a_distribution_is_named_by(package, line, brought):
     assert brought in learn(recipe_of(package), line).tests
@@ -260,11 +286,15 @@ def test_a_distribution_is_named_by(package, line, brought):
     ("error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory", "gcc"),
     ("../meson.build:1:0: ERROR: Unknown compiler(s): [['cc'], ['gcc']]", "g++"),
     ("/usr/bin/ld: cannot find -lpq: No such file or directory", "libpq-dev"),
-    ("Package libffi was not found in the pkg-config search path.\nNo package 'libffi' found", "libffi-dev"),
+    ("Package libffi was not found in the pkg-config search path.\nNo package 'libffi' found",
+     "libffi-dev"),
     ("Error: pg_config executable not found.", "libpq-dev"),
-    ("Error: Please make sure the libxml2 and libxslt development packages are installed.", "libxslt1-dev"),
-    ("OSError: libmagic.so.1: cannot open shared object file: No such file or directory", "libmagic1"),
-    ("OSError: cannot load library 'libsndfile.so': libsndfile.so: cannot open shared object file", "libsndfile1"),
+    ("Error: Please make sure the libxml2 and libxslt development packages are installed.",
+     "libxslt1-dev"),
+    ("OSError: libmagic.so.1: cannot open shared object file: No such file or directory",
+     "libmagic1"),
+    ("OSError: cannot load library 'libsndfile.so': libsndfile.so: cannot open shared object file",
+     "libsndfile1"),
     ("E   FileNotFoundError: [Errno 2] No such file or directory: 'hg'", "mercurial"),
     ("/bin/sh: 1: cmake: not found", "cmake"),
 ])
@@ -279,42 +309,57 @@ def test_the_projects_own_module_is_never_installed_from_elsewhere(package):
 
 
 def test_a_missing_module_comes_in_the_version_that_the_project_asks_for(package):
-    write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\na = ["PyYAML>=6,<7"]\n')
-    assert "PyYAML>=6,<7" in learn(recipe_of(package), "ModuleNotFoundError: No module named 'yaml'").tests
+    write(package,
+          pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\na = '
+                          '["PyYAML>=6,<7"]\n')
+    assert "PyYAML>=6,<7" in learn(recipe_of(package),
+                                   "ModuleNotFoundError: No module named 'yaml'").tests
 
 
 @pytest.mark.parametrize("file, text", [
     ("pyproject.toml", '[project]\nname = "h"\ndependencies = ["six>=1", "sphinx"]\n'),
-    ("pyproject.toml", '[tool.poetry]\nname = "h"\n[tool.poetry.dependencies]\nsix = ">=1"\nsphinx = "*"\n'),
+    ("pyproject.toml",
+     '[tool.poetry]\nname = "h"\n[tool.poetry.dependencies]\nsix = ">=1"\nsphinx = "*"\n'),
     ("setup.cfg", "[metadata]\nname = h\n[options]\ninstall_requires =\n  six>=1\n  sphinx\n"),
     ("setup.py", "setup(name='h', install_requires=['six>=1', 'sphinx'])\n")])
 def test_a_source_that_pip_does_not_install_gets_what_the_project_requires(tmp_path, file, text):
     (tmp_path / file).write_text(text)
     assert " six" not in recipe_of(tmp_path).install_script()
-    better = learn(recipe_of(tmp_path), "error: Multiple top-level packages discovered in a flat-layout", "install")
-    assert "pip install -q 'six>=1' sphinx " in better.install_script() and " -e " not in better.install_script()
+    better = learn(recipe_of(tmp_path),
+                   "error: Multiple top-level packages discovered in a flat-layout", "install")
+    assert "pip install -q 'six>=1' sphinx " in better.install_script()
+    assert " -e " not in better.install_script()
     assert "PYTHONPATH=.:src" in better.test_script()
 
 
 def test_an_extra_that_the_project_itself_asks_for_in_a_message(package):
-    write(package, pyproject__toml='[project]\nname = "he-ron"\n[project.optional-dependencies]\nart = ["pillow>=9"]\n')
-    assert "pillow>=9" in learn(recipe_of(package), "E   Exception: must ``pip install He_Ron[art]`` to draw").tests
-    assert learn(recipe_of(package), "E   Exception: must ``pip install egret[art]`` to draw") is None
+    write(package,
+          pyproject__toml='[project]\nname = "he-ron"\n[project.optional-dependencies]\nart = '
+                          '["pillow>=9"]\n')
+    assert "pillow>=9" in learn(recipe_of(package),
+                                "E   Exception: must ``pip install He_Ron[art]`` to draw").tests
+    assert learn(recipe_of(package),
+                 "E   Exception: must ``pip install egret[art]`` to draw") is None
 
 
 def test_a_module_that_an_extra_is_named_like_comes_as_the_extra_says(package):
-    write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\nquill = ["goose"]\n')
-    assert "goose" in learn(recipe_of(package), "ModuleNotFoundError: No module named 'quill'").tests
+    write(package,
+          pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\nquill = '
+                          '["goose"]\n')
+    assert "goose" in learn(recipe_of(package),
+                            "ModuleNotFoundError: No module named 'quill'").tests
 
 
 def test_a_suite_for_an_older_pytest_gets_one(package):
-    better = learn(recipe_of(package), "E   pytest.PytestRemovedIn9Warning: The (path: py.path.local) argument …")
+    better = learn(recipe_of(package),
+                   "E   pytest.PytestRemovedIn9Warning: The (path: py.path.local) argument …")
     assert "pytest<9" in better.tests and "pytest" not in better.tests
 
 
 def test_a_pytest_too_old_for_this_python_makes_room_for_a_newer_one(package):
     asked = "pytest>=5.4,<6; os_name == 'posix'"
-    write(package, pyproject__toml=f'[project]\nname = "h"\n[dependency-groups]\ntest = ["{asked}"]\n')
+    write(package,
+          pyproject__toml=f'[project]\nname = "h"\n[dependency-groups]\ntest = ["{asked}"]\n')
     better = learn(recipe_of(package), 'TypeError: required field "lineno" missing from alias')
     assert [r for r in better.tests if "pytest" in r and "timeout" not in r] == ["pytest>=7,<8"]
 
@@ -323,7 +368,8 @@ def test_commands_of_a_chain_run_in_turn_and_one_that_fails_is_the_code_of_the_s
     text = node_recipe(tmp_path, scripts={"test": "mocha a && jest b"}).test_script()
     commands = text.partition("code=0\n")[2]
     assert [line.partition(" ")[0] for line in commands.splitlines()] == ["mocha", "jest", "exit"]
-    for first, second, code in (("true", "true", 0), ("(exit 7)", "true", 7), ("true", "(exit 3)", 3)):
+    for first, second, code in (("true", "true", 0), ("(exit 7)", "true", 7),
+                                ("true", "(exit 3)", 3)):
         script = "\n".join(in_turn([first, second]))
         assert subprocess.run(["bash", "-c", script]).returncode == code
 
@@ -349,16 +395,20 @@ def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(pack
 @pytest.mark.parametrize("phase, log, sign", [
     ("test", "E   DeprecationWarning: datetime.utcnow() is deprecated", "-W default"),
     ("test", "E   Failed: DID NOT RAISE <class 'PermissionError'>", "runuser -u tester"),
-    ("test", "locale.Error: unsupported locale setting\n setlocale('de_DE.UTF-8')", "localedef -i de_DE"),
+    ("test", "locale.Error: unsupported locale setting\n setlocale('de_DE.UTF-8')",
+     "localedef -i de_DE"),
     ("test", "import file mismatch:\nimported module 'test_a'", "--import-mode=importlib"),
     ("test", "E       fixture 'testdir' not found", "-p pytester"),
-    ("test", "[Errno 99] error while attempting to bind on address ('::1', 0): Cannot assign requested address",
+    ("test",
+     "[Errno 99] error while attempting to bind on address ('::1', 0): Cannot assign requested "
+     "address",
      "grep -v '^::1' /etc/hosts"),
     ("install", "ModuleNotFoundError: No module named 'numpy'", "numpy setuptools wheel\n"),
     ("install", "ModuleNotFoundError: No module named 'numpy'", "--no-build-isolation"),
     ("install", "The backend is missing the 'build_editable' hook", "install -q . "),
     ("install", "error in setup command: use_2to3 is invalid", "'setuptools<58'"),
-    ("install", "LookupError: setuptools-scm was unable to detect version", "SETUPTOOLS_SCM_PRETEND_VERSION=1.0"),
+    ("install", "LookupError: setuptools-scm was unable to detect version",
+     "SETUPTOOLS_SCM_PRETEND_VERSION=1.0"),
 ])
 def test_a_sign_in_a_log_changes_the_scripts(package, phase, log, sign):
     better = learn(recipe_of(package), log, phase)
@@ -378,7 +428,8 @@ def test_runners_follow_one_another_where_nothing_was_collected(package):
     while following := python_repair.fallback(ways[-1], collected=False):
         ways.append(following)
     assert [way.runner for way in ways] == ["pytest", "own", "unittest"]
-    assert "python tests/run.py -v" in ways[1].test_script() and "xmlrunner discover" in ways[2].test_script()
+    assert "python tests/run.py -v" in ways[1].test_script() and "xmlrunner discover" in ways[
+        2].test_script()
 
 
 def test_a_suite_put_together_by_functions_is_run_by_the_projects_own_runner(package):
@@ -388,7 +439,7 @@ def test_a_suite_put_together_by_functions_is_run_by_the_projects_own_runner(pac
     assert learn(recipe_of(package), log).test_script().endswith("\npython test.py -v -v\n")
 
 
-# Node and the others -------------------------------------------------------------------------------------------------
+# Node and the others -----------------------------------------------------------------------------
 
 def node_recipe(folder: Path, **package):
     write(folder, package__json=json.dumps({"name": "wren", "version": "1.0.0", **package}))
@@ -396,7 +447,8 @@ def node_recipe(folder: Path, **package):
 
 
 def test_the_runner_is_found_behind_linters_and_coverage():
-    scripts = {"test": "npm run lint && npm run unit && npm run test:types", "lint": "eslint .", "test:types": "tsd",
+    scripts = {"test": "npm run lint && npm run unit && npm run test:types", "lint": "eslint .",
+               "test:types": "tsd",
                "unit": "c8 --check-coverage --lines 90 npm run mocha",
                "mocha": "cross-env NODE_ENV=test ./node_modules/.bin/mocha -R dot 'test/**/*.js'"}
     steps = list(chain(scripts, "test"))
@@ -410,30 +462,37 @@ def test_the_runner_is_found_behind_linters_and_coverage():
     ("jest --coverage", "jest --ci --coverage=false --json --outputFile=/tmp/results/jest-1.json"),
     ("vitest --watch", "vitest run --reporter=junit --outputFile=/tmp/results/vitest-1.xml"),
     ("standard && ava", "ava --tap | tee /tmp/results/ava-1.tap"),
-    ("node --test", "node --test --test-reporter=junit --test-reporter-destination=/tmp/results/node-1.junit"),
-    ("borp --coverage --check-coverage --lines 95", "borp --reporter=junit:/tmp/results/borp-1.xml"),
+    ("node --test",
+     "node --test --test-reporter=junit --test-reporter-destination=/tmp/results/node-1.junit"),
+    ("borp --coverage --check-coverage --lines 95",
+     "borp --reporter=junit:/tmp/results/borp-1.xml"),
 ])
 def test_a_runner_is_asked_for_a_report(command, line):
     assert [step.line(1, 22) for step in chain({"test": command}, "test")] == [line]
 
 
 def test_what_tests_need_built_is_built():
-    steps = list(chain({"pretest": "npm run build", "build": "tsc -p .", "test": "mocha dist"}, "test"))
+    steps = list(chain({"pretest": "npm run build", "build": "tsc -p .", "test": "mocha dist"},
+                       "test"))
     assert [step.words for step in steps] == [("tsc", "-p", "."), ("mocha", "dist")]
 
 
 def test_unit_tests_are_preferred_and_an_unknown_chain_runs_as_it_stands(tmp_path):
     whole = {"test": "nyc npm run tests-only", "tests-only": "tape test"}
     assert node_recipe(tmp_path, scripts=whole).label == "tests-only"
-    part = {"test": "npm run test:unit && npm run more", "test:unit": "mocha test/unit", "more": "mocha test/more"}
+    part = {"test": "npm run test:unit && npm run more", "test:unit": "mocha test/unit",
+            "more": "mocha test/more"}
     text = node_recipe(tmp_path, scripts=part).test_script()
     assert "mocha test/unit" in text and "mocha test/more" in text
     assert "npm run test" in node_recipe(tmp_path, scripts={"test": "./check.sh"}).test_script()
-    assert node_recipe(tmp_path, scripts={"test": 'echo "Error: no test specified" && exit 1'}) is None
+    assert node_recipe(tmp_path,
+                       scripts={"test": 'echo "Error: no test specified" && exit 1'}) is None
 
 
 def test_commands_of_a_chain_that_nobody_knows_are_left_out_and_named(tmp_path):
-    scripts = {"test": "eslint . && echo now && mocha --bail test/unit && ./run-integration.sh && karma start"}
+    scripts = {
+        "test": "eslint . && echo now && mocha --bail test/unit && ./run-integration.sh && karma "
+                "start"}
     recipe = node_recipe(tmp_path, scripts=scripts)
     assert recipe.excluded_tests == ("./run-integration.sh", "karma start")
     assert "karma" not in recipe.test_script() and "--bail" not in recipe.test_script()
@@ -448,37 +507,49 @@ def test_a_suite_is_not_to_stop_at_its_first_failure_and_what_hangs_is_named(pac
 
 
 def test_tests_in_the_package_are_run_beside_those_at_the_top(package):
-    write(package, tests___test_small__py="", heron___tests___test_big__py="", heron___tests___more___test_c__py="",
+    write(package, tests___test_small__py="", heron___tests___test_big__py="",
+          heron___tests___more___test_c__py="",
           examples___tests___test_x__py="", heron___testing___test_helper__py="")
     assert read_python(RepositoryFiles(package)).test_paths == ("heron/tests", "tests")
 
 
-@pytest.mark.parametrize("engines, major", [("", 22), (">=18", 22), (">= 0.4", 22), ("^20.1.0 || >=22", 22),
-                                            (">=24", 24), ("^18.0.0", 18), ("20.x", 20), (">=14 <19", 18), ("*", 22)])
+@pytest.mark.parametrize("engines, major",
+                         [("", 22), (">=18", 22), (">= 0.4", 22), ("^20.1.0 || >=22", 22),
+                                            (">=24", 24), ("^18.0.0", 18), ("20.x", 20),
+                          (">=14 <19", 18), ("*", 22)])
 def test_node_is_of_the_version_that_engines_allow(tmp_path, engines, major):
-    assert node_recipe(tmp_path, scripts={"test": "tape"}, engines={"node": engines}).project.engine == major
+    assert node_recipe(tmp_path, scripts={"test": "tape"},
+                       engines={"node": engines}).project.engine == major
 
 
 def test_ranges_that_nothing_meets_are_relaxed_and_not_deleted(tmp_path):
     recipe = node_recipe(tmp_path, scripts={"test": "tape"}, devDependencies={"tape": "^99"})
-    better = node.repair(recipe, Log("install", "npm error notarget No matching version found for tape@^99."))
+    better = node.repair(recipe,
+                         Log("install",
+                             "npm error notarget No matching version found for tape@^99."))
     text = better.install_script()
-    assert text.index("npm pkg set 'devDependencies[tape]=*'") < text.index("git checkout -q -- package.json")
+    assert text.index("npm pkg set 'devDependencies[tape]=*'") < text.index(
+        "git checkout -q -- package.json")
     better = node.repair(recipe, Log("install", "npm error code ERESOLVE"))
     assert "--legacy-peer-deps" in better.install_script()
-    better = node.repair(recipe, Log("test", "Error: Cannot find module '@scope/x/y'\nsh: 1: nyc: not found"))
+    better = node.repair(recipe,
+                         Log("test",
+                             "Error: Cannot find module '@scope/x/y'\nsh: 1: nyc: not found"))
     assert better.added == ("@scope/x", "nyc")
 
 
 def test_linters_are_left_out_and_package_json_stays_as_it_is(tmp_path):
     wanted = dict.fromkeys(("eslint", "@x/eslint-config", "nyc", "tape"), "1")
-    text = node_recipe(tmp_path, scripts={"test": "nyc tape"}, devDependencies=wanted).install_script()
+    text = node_recipe(tmp_path, scripts={"test": "nyc tape"},
+                       devDependencies=wanted).install_script()
     assert "npm pkg delete 'devDependencies[@x/eslint-config]' 'devDependencies[eslint]' 'devDependencies[nyc]'" in text
-    assert text.index("npm pkg delete") < text.index("npm install") < text.index("git checkout -q -- package.json")
+    assert text.index("npm pkg delete") < text.index("npm install") < text.index(
+        "git checkout -q -- package.json")
 
 
 def test_a_copy_of_the_project_that_a_dependency_brings_becomes_the_project(tmp_path):
-    text = node_recipe(tmp_path, scripts={"test": "tape"}, dependencies={"tape": "1"}).install_script()
+    text = node_recipe(tmp_path, scripts={"test": "tape"},
+                       dependencies={"tape": "1"}).install_script()
     assert '[ ! -d node_modules/wren ] || { rm -rf node_modules/wren; ln -s "$PWD" node_modules/wren; }' in text
 
 
@@ -496,23 +567,28 @@ def test_build_files_bring_their_own_recipes(tmp_path):
 
 @pytest.mark.parametrize("line", [
     "error: Rust 1.63.0 does not match extension requirement >=1.64.0",
-    "error: package `tern v1.2.0` cannot be built because it requires rustc 1.74 or newer, while the …",
+    "error: package `tern v1.2.0` cannot be built because it requires rustc 1.74 or newer, while "
+    "the …",
     "  feature `edition2024` is required",
 ])
 def test_a_rust_that_is_too_old_makes_room_for_the_newest_of_debian(tmp_path, line):
     write(tmp_path, **{"Cargo.toml": ""})
     recipe, log = generic.initial(RepositoryFiles(tmp_path)), Log("install", line)
     better = generic.repair(recipe, log)
-    assert {"cargo-web", "rustc-web"} <= {*better.system} and not {"cargo", "rustc"} & {*better.system}
-    assert generic.repair(better, log) is None and causes.cause_of("install", line).name == "language_version"
+    assert {"cargo-web", "rustc-web"} <= {*better.system} and not {"cargo",
+                                                                   "rustc"} & {*better.system}
+    assert generic.repair(better, log) is None and causes.cause_of("install",
+                                                                   line).name == "language_version"
 
 
-# tables --------------------------------------------------------------------------------------------------------------
+# tables ------------------------------------------------------------------------------------------
 
 def test_the_tables_say_only_what_a_package_manager_takes():
     packages = table("packages")
-    lists = [brought for kind in ("headers", "libraries", "shared", "binaries") for brought in packages[kind].values()]
-    lists += [rule.get("system", "") for kind in ("system", "python") for rule in table("repairs")[kind]]
+    lists = [brought for kind in ("headers", "libraries", "shared", "binaries")
+             for brought in packages[kind].values()]
+    lists += [rule.get("system", "") for kind in ("system", "python")
+              for rule in table("repairs")[kind]]
     for brought in lists:
         assert all(re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", one) for one in brought.split()), brought
     for kind in ("modules", "options", "settings", "fixtures", "marks"):
@@ -528,22 +604,29 @@ def test_the_longest_beginning_of_a_header_decides():
 
 
 def test_groups_are_recognized_by_their_names():
-    assert all(map(is_test_group, ("test", "tests", "testing", "unit-test", "requirements-tests", "test_extra")))
+    assert all(map(is_test_group,
+                   ("test", "tests", "testing", "unit-test", "requirements-tests", "test_extra")))
     assert not any(map(is_test_group, ("latest", "contest", "lint", "test-docs", "typing")))
     assert is_developers_group("dev") and not is_developers_group("docs")
-    assert helps_tests("pytest-mock") and not helps_tests("Flake8_Bugbear") and not helps_tests("sphinx")
+    assert helps_tests("pytest-mock") and not helps_tests("Flake8_Bugbear") and not helps_tests(
+        "sphinx")
 
 
 @pytest.mark.parametrize("phase, log, name", [
     ("install", "x\npan.c:2:10: fatal error: brinepan/pan.h: No such file or directory\n"
                 "error: command '/usr/bin/gcc' failed with exit code 1", "missing_header"),
     ("install", "ERROR: No matching distribution found for heron==9\n", "unmet_requirement"),
-    ("install", "ERROR: Package 'heron' requires a different Python: 3.11.2 not in '>=3.13'", "language_version"),
+    ("install", "ERROR: Package 'heron' requires a different Python: 3.11.2 not in '>=3.13'",
+     "language_version"),
     ("install", "error: command 'gcc' failed: No such file or directory", "missing_compiler"),
-    ("install", "W: Failed to fetch http://x.example/  Temporary failure resolving 'x.example'", "download_failed"),
-    ("test", "E  fixture 'mocker' not found\nE  fixture 'mocker' not found\nE  No module named 'x'", "missing_fixture"),
-    ("test", "redis.exceptions.ConnectionError: Error 111 connecting to localhost:6379.", "needs_service"),
-    ("test", "E   socket.gaierror: [Errno -3] Temporary failure in name resolution", "needs_network"),
+    ("install", "W: Failed to fetch http://x.example/  Temporary failure resolving 'x.example'",
+     "download_failed"),
+    ("test", "E  fixture 'mocker' not found\nE  fixture 'mocker' not found\nE  No module named 'x'",
+     "missing_fixture"),
+    ("test", "redis.exceptions.ConnectionError: Error 111 connecting to localhost:6379.",
+     "needs_service"),
+    ("test", "E   socket.gaierror: [Errno -3] Temporary failure in name resolution",
+     "needs_network"),
     ("test", "collected 0 items\n\n=== no tests ran in 0.01s ===", "no_tests"),
     ("test", "E   assert 1 == 2", "other"),
 ])

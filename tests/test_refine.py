@@ -32,7 +32,9 @@ def turn(word: str) -> str:
 
 
 def model(better: int):
-    """King, challenger, refiner and judge in one: "worth<k>" wins k metrics over what is worth less."""
+    """King, challenger, refiner and judge in one: "worth<k>" wins k metrics over what is worth
+    less.
+    """
     def answer(request):
         if "MODEL 1" not in request.text:
             if "You have answered this turn before" in request.text:
@@ -83,9 +85,11 @@ def attempts(root, i: int = 1) -> list[dict]:
 def test_a_better_attempt_goes_into_place_and_moves_to_final(root, fake_llm):
     refine_here(root)
     assert fake_llm.n_requests == N + 2 * N
-    assert load(root, "answer")["challenger"] == turn("worth5") and load(root, "score")["score"] == 100
+    assert load(root,
+                "answer")["challenger"] == turn("worth5") and load(root, "score")["score"] == 100
     run_main(report.main, root)
-    assert len(list((root / "final").glob("p*.json"))) == N and not list((root / "refined").glob("p*.json"))
+    assert len(list((root / "final").glob("p*.json"))) == N and not list(
+        (root / "refined").glob("p*.json"))
     text = (root / "report" / "report.md").read_text()
     assert "4 turns replaced by a refined one: 30.0 points more on the mean, 4 of them in final/" in text
     assert load(root / "answer", "_replaced", "1.1")["challenger"] == turn("worth2")
@@ -115,7 +119,8 @@ def test_a_turn_that_is_picked_out_goes_through_both_steps(root, fake_llm):
     refine_here(root, "--only", "*_2")
     assert fake_llm.n_requests == 3 and load(root, "score", 2)["score"] == 100
     refine_here(root, "--only", "proj__repo-3")
-    assert fake_llm.n_requests == 6 and [load(root, "score", i)["score"] for i in (1, 2, 3)] == [70, 100, 100]
+    assert fake_llm.n_requests == 6 and [load(root, "score", i)["score"]
+                                         for i in (1, 2, 3)] == [70, 100, 100]
 
 
 def test_the_ledgers_have_the_keys_of_before_there_was_this_script(root):
@@ -139,7 +144,8 @@ def test_the_challenger_is_told_its_turn_and_the_reasons_from_its_side(root, fak
     for request in fake_llm.requests:
         before, _, note = request.last.partition("You have answered this turn before")
         assert turn("worth2") in note and "your turn reads, the other turn guesses" in note
-        assert not re.search(r"\bking\b|\bchallenger\b", note) and "fix " in before   # and the PR, under its rule
+        # and the PR, under its rule
+        assert not re.search(r"\bking\b|\bchallenger\b", note) and "fix " in before
         assert turn("worth0") not in request.text
 
 
@@ -151,7 +157,9 @@ def test_attempts_add_up_and_the_best_one_counts(root, fake_llm):
     run_main(report.main, root)     # refined again
     fake_llm.always(model(better=4))
     refine_here(root)
-    assert [one["score_then"] for one in attempts(root)] == [70, 80] and load(root, "score")["score"] == 90
+    assert [one["score_then"] for one in attempts(root)] == [70,
+                                                             80] and load(root, "score")[
+                                                                 "score"] == 90
     assert len(list((root / "score" / "_attempts").glob("p*.json"))) == 2 * N
 
 
@@ -164,15 +172,18 @@ def test_defeat_is_refined_where_asked(root, fake_llm):
 
 
 def test_a_score_edited_by_hand_is_not_replaced(root, fake_llm):
-    (root / "score" / f"{name(2)}.json").write_text(json.dumps({**load(root, "score", 2), "score": 71}))
+    (root / "score" / f"{name(2)}.json").write_text(json.dumps({**load(root, "score", 2),
+                                                                "score": 71}))
     run_main(report.main, root)
     refine_here(root)
-    assert load(root, "score", 2)["score"] == 71 and load(root, "answer", 2)["challenger"] == turn("worth2")
+    assert load(root, "score", 2)["score"] == 71 and load(root, "answer",
+                                                          2)["challenger"] == turn("worth2")
     assert load(root, "score", 1)["score"] == 100
 
 
 @pytest.mark.parametrize("step, calls", [("answer", N), ("judge", 2 * N)])
-def test_killed_and_run_again_it_pays_for_nothing_twice_but_what_was_in_flight(root, fake_llm, step, calls):
+def test_killed_and_run_again_it_pays_for_nothing_twice_but_what_was_in_flight(
+        root, fake_llm, step, calls):
     if step == "judge":
         refine_here(root, "--steps", "answer")
     fake_llm.requests.clear()
@@ -187,8 +198,11 @@ def test_killed_and_run_again_it_pays_for_nothing_twice_but_what_was_in_flight(r
         assert [load(root, "score", i)["score"] for i in range(1, N + 1)] == [100] * N
 
 
-@pytest.mark.parametrize("more, place", [("[duel]\nmode = 'reference'\n", "[duel] mode is not `king`"),
-                                         ("[challenger]\nhow = 'placebo'\n", "[challenger] how is not `informed`")])
-def test_what_refining_has_no_meaning_for_is_refused_before_anybody_is_asked(root, fake_llm, more, place):
+@pytest.mark.parametrize("more, place",
+                         [("[duel]\nmode = 'reference'\n", "[duel] mode is not `king`"),
+                                         ("[challenger]\nhow = 'placebo'\n",
+                                          "[challenger] how is not `informed`")])
+def test_what_refining_has_no_meaning_for_is_refused_before_anybody_is_asked(
+        root, fake_llm, more, place):
     toml(root, fake_llm, more)
     assert place in refine_here(root, code=2) and fake_llm.n_requests == 0

@@ -122,7 +122,7 @@ def files(root, *directories) -> dict:
             for d in directories for p in (root / d).glob("[!_]*") if p.is_file()}
 
 
-# the report ---------------------------------------------------------------------------------------
+# the report --------------------------------------------------------------------------------------
 
 def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
     a, b = "org/judge|a", "b*_c"
@@ -188,7 +188,7 @@ def test_verdicts_of_the_embedded_model_are_called_noise(tmp_path, capsys):
     assert "embedded" in rerun(tmp_path, capsys) and "**Noise" in report_text(tmp_path)
 
 
-# the buckets --------------------------------------------------------------------------------------
+# the buckets -------------------------------------------------------------------------------------
 
 def test_a_bucket_s_copy_is_the_answer_with_score_metrics_and_the_judges_reasons(tmp_path):
     made(tmp_path, {"t_1": {"a": [WON, EIGHTY], "b": None}}, "ab",
@@ -322,7 +322,7 @@ def test_answers_without_both_sides_are_counted(root):
         "not judged yet"] == "0"
 
 
-# a person in the buckets --------------------------------------------------------------------------
+# a person in the buckets -------------------------------------------------------------------------
 
 def test_a_copy_that_a_person_edited_is_put_aside_and_named_before_it_is_written_over(root, capsys):
     copy = root / "final" / "t_1.json"
@@ -490,7 +490,7 @@ def test_killed_at_any_moment_no_turn_is_in_two_buckets_and_the_next_run_mends(t
     assert f"wrote 0, unchanged {len(wanted)}" in run_script("report.py", tmp_path).stderr
 
 
-# what is wrong ------------------------------------------------------------------------------------
+# what is wrong -----------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("flags", [("--only", "*_1"), ("--limit", "2"), ("--shard", "0/2")])
 def test_a_report_of_a_part_is_refused(root, capsys, flags):
@@ -602,7 +602,7 @@ def test_looking_on_changes_nothing_and_says_what_would_be(root, capsys, flag):
     assert files(root, *BUCKETS, "report") == before
 
 
-# against the reference ----------------------------------------------------------------------------
+# against the reference ---------------------------------------------------------------------------
 
 def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(root, capsys):
     before = files(root, *BUCKETS, "report", "score")
@@ -637,7 +637,7 @@ def test_what_is_left_to_judge_against_the_reference_is_asked_for_in_that_mode(r
     assert "validate.py" in line and "--mode reference" in line
 
 
-# costs --------------------------------------------------------------------------------------------
+# costs -------------------------------------------------------------------------------------------
 
 def a_call(i, model="m", cost=0.01, tokens=(100, 20)) -> dict:
     return {"id": f"c{i}", "model": model, "tokens_in": tokens[0], "tokens_out": tokens[1],
@@ -729,7 +729,7 @@ def by_model(root, model) -> list:
     return [*map(sum, zip(*(row[:3] for row in rows), strict=True)), pytest.approx(usd), unpriced]
 
 
-# oversized pull requests --------------------------------------------------------------------------
+# oversized pull requests -------------------------------------------------------------------------
 
 def test_the_pull_requests_that_prompt_py_left_out_for_their_size_are_listed(tmp_path):
     sizes = {i: 60_000 + 1000 * i for i in range(0, 30, 3)}
@@ -771,7 +771,7 @@ def test_without_oversized_pull_requests_the_list_is_empty(root):
     assert (root / "report" / "hugePR.md").read_text().rstrip().endswith(": 0.")
 
 
-# judged by the real script ------------------------------------------------------------------------
+# judged by the real script -----------------------------------------------------------------------
 
 def test_from_prompts_to_buckets(tmp_path, fake_llm):
     write_toml(tmp_path, {"model": "m"}, '[judge]\nmodels = ["a", "b"]\n')

@@ -1,4 +1,6 @@
-"""Test reports: what each runner writes, recorded or as its documentation gives it, comes out as the same list."""
+"""Test reports: what each runner writes, recorded or as its documentation gives it, comes out as
+the same list.
+"""
 from __future__ import annotations
 
 import json
@@ -27,7 +29,8 @@ def of_xml(report: bytes) -> dict[str, str]:
 
 def cases(lines: str) -> dict[str, str]:
     """Return the same, written as lines of `status name`."""
-    return {name: status for status, name in (line.split(" ", 1) for line in lines.strip().split("\n"))}
+    return {name: status for status,
+            name in (line.split(" ", 1) for line in lines.strip().split("\n"))}
 
 
 SUITE = '''
@@ -71,7 +74,8 @@ def suite(tmp_path):
 
 
 def run_pytest(folder, *flags) -> str:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--continue-on-collection-errors", *flags]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider",
+               "--continue-on-collection-errors", *flags]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
 
 
@@ -132,8 +136,11 @@ failed top
 
 def test_reports_of_mocha_vitest_and_surefire():
     mocha = b'<testsuite name="Mocha Tests"><testcase classname="sum adds" name="two" time="0"/></testsuite>'
-    vitest = (b'<testsuites><testsuite name="a.test.ts"><testcase classname="a.test.ts" name="sum &gt; adds"/>'
-              b'</testsuite><testsuite name="b.test.ts"><testcase classname="b.test.ts" name="b.test.ts"><error/>'
+    vitest = (
+        b'<testsuites><testsuite name="a.test.ts"><testcase classname="a.test.ts" name="sum &gt; '
+        b'adds"/>'
+              b'</testsuite><testsuite name="b.test.ts"><testcase classname="b.test.ts" '
+              b'name="b.test.ts"><error/>'
               b'</testcase></testsuite></testsuites>')
     surefire = b'<testsuite><testcase name="adds" classname="org.x.SumTest"><error>at</error></testcase></testsuite>'
     found = {"m.xml": mocha, "v.xml": vitest, "s.xml": surefire}
@@ -219,7 +226,8 @@ class T(unittest.TestCase):
     @unittest.skip("so")
     def test_three(self): pass
 """)
-    done = subprocess.run([sys.executable, "-m", "unittest", "-v"], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
+    done = subprocess.run([sys.executable, "-m", "unittest", "-v"], cwd=tmp_path, text=True,
+                          stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     assert of_text(done.stdout) == cases("""
 passed test_u.T::test_one
@@ -367,7 +375,8 @@ def test_where_nothing_says_how_tests_ended_there_are_none():
 
 
 def test_counts_name_every_status():
-    assert counts(parse({}, "PASS: a\nFAIL: b\n")) == {"passed": 1, "skipped": 0, "failed": 1, "error": 0}
+    assert counts(parse({}, "PASS: a\nFAIL: b\n")) == {"passed": 1, "skipped": 0, "failed": 1,
+                                                       "error": 0}
 
 
 def test_tap_of_prove_is_by_file_and_unnamed_or_repeated_tests_keep_their_number():
@@ -396,7 +405,9 @@ error t/20_more.t
 
 
 def test_cases_without_a_class_are_by_their_suite_and_a_byte_that_is_no_text_cuts_nothing():
-    report = (b'<testsuites><testsuite name="one"><testcase name="a"/><testcase name="b \xf6"><failure/></testcase>'
+    report = (
+        b'<testsuites><testsuite name="one"><testcase name="a"/><testcase name="b '
+        b'\xf6"><failure/></testcase>'
               b'</testsuite><testsuite name="two"><testcase name="a"/></testsuite></testsuites>')
     assert of_xml(report) == cases("""
 passed one::a
@@ -420,8 +431,10 @@ def test_output_that_ends_before_its_end_is_no_whole_run(text):
 
 
 def test_marks_of_programs_that_test_nothing_are_no_cases():
-    assert of_text("vite v5.4.0 building for production...\n✓ 34 modules transformed.\n✓ built in 1.23s\n") == {}
-    assert of_text("  ✔ one\n  ✔ two\n  ─\n\n  2 tests passed\n") == {"one": "passed", "two": "passed"}
+    assert of_text(
+        "vite v5.4.0 building for production...\n✓ 34 modules transformed.\n✓ built in 1.23s\n") == {}
+    assert of_text("  ✔ one\n  ✔ two\n  ─\n\n  2 tests passed\n") == {"one": "passed",
+                                                                      "two": "passed"}
 
 
 def test_cases_that_a_report_says_did_not_run_are_skipped():
@@ -436,16 +449,20 @@ def test_packages_and_crates_with_files_of_one_name_are_told_apart():
     report = {"testResults": [file(f"/x/packages/{name}/src/__tests__/index.js") for name in "ab"]}
     assert list(statuses({"j.json": json.dumps(report).encode()})) == [
         "a/src/__tests__/index.js::works", "b/src/__tests__/index.js::works"]
-    crates = "".join(f"     Running unittests src/lib.rs (target/debug/deps/{name}-0d4e9c1b22aa7f10)\n\n"
+    crates = "".join(
+        f"     Running unittests src/lib.rs (target/debug/deps/{name}-0d4e9c1b22aa7f10)\n\n"
                      f"running 1 test\ntest tests::it_works ... {how}\n\ntest result: {how}\n"
                      for name, how in (("a", "ok"), ("b", "FAILED")))
-    assert of_text(crates) == {"a/src/lib.rs::tests::it_works": "passed", "b/src/lib.rs::tests::it_works": "failed"}
+    assert of_text(crates) == {"a/src/lib.rs::tests::it_works": "passed",
+                               "b/src/lib.rs::tests::it_works": "failed"}
 
 
 @pytest.mark.parametrize("data", [
     b'{"testResults": null}', b'{"testResults": 5}', b'{"testResults": [1]}', b'{"Action": []}\n{}',
-    b'{"Action": "pass", "Package": 1, "Test": "a"}\n{"Action": "fail", "Package": 1}', b'{"a":' * 200_000,
-    b'<?xml version="1.0" encoding="idna"?><testsuite/>', b'<?xml version="1.0" encoding="undefined"?><testsuite/>',
+    b'{"Action": "pass", "Package": 1, "Test": "a"}\n{"Action": "fail", "Package": 1}',
+    b'{"a":' * 200_000,
+    b'<?xml version="1.0" encoding="idna"?><testsuite/>',
+    b'<?xml version="1.0" encoding="undefined"?><testsuite/>',
     b"\xff\xfe<\x00", b'{"testResults": [{"assertionResults": [{"title": 5}]}]}'])
 def test_what_is_no_report_raises_nothing(data):
     parse({"r.json": data})
@@ -461,10 +478,11 @@ def test_names_can_be_stored_whatever_a_runner_wrote():
 
 
 def test_long_lines_are_read_in_linear_time():
-    parse({"a.txt": ("✓ x" + " " * 1_000_000 + "y\n1 passing\n").encode()})   # in quadratic time this takes hours
+    # in quadratic time this takes hours
+    parse({"a.txt": ("✓ x" + " " * 1_000_000 + "y\n1 passing\n").encode()})
 
 
-# reports that would fill the memory -----------------------------------------------------------------------------------
+# reports that would fill the memory --------------------------------------------------------------
 
 ENTITIES = ('<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(
     f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)) +
@@ -474,20 +492,29 @@ LARGE = {   # what a report holds → the limit that is named
     "deep XML": ("r.xml", "<testsuite>" + "<a>" * 300_000, "too_deep"),
     "deep JSON": ("r.json", '{"a":' * 300_000, "too_deep"),
     "large JSON": ("r.json", '{"testResults": [' + "{}," * 8_000_000 + "{}]}", "too_large"),
-    "cases": ("r.xml", "<testsuite>" + '<testcase name="t"/>' * 1_000_000 + "</testsuite>", "too_many"),
-    "elements": ("r.xml", '<testsuite><testcase name="t"/>' + "<a/>" * 5_000_000 + "</testsuite>", ""),
-    "paths": ("r.json", json.dumps({"testResults": [{"name": top + "/x" * 100_000} for top in "ab"]}), "")}
+    "cases": ("r.xml", "<testsuite>" + '<testcase name="t"/>' * 1_000_000 + "</testsuite>",
+              "too_many"),
+    "elements": ("r.xml", '<testsuite><testcase name="t"/>' + "<a/>" * 5_000_000 + "</testsuite>",
+                 ""),
+    "paths": ("r.json",
+              json.dumps({"testResults": [{"name": top + "/x" * 100_000} for top in "ab"]}), "")}
 
 
 @pytest.mark.parametrize("name", LARGE)
 def test_a_report_made_to_fill_the_memory_is_refused_by_name(tmp_path, name):
     path, text, limit = LARGE[name]
     (tmp_path / path).write_text(text)
-    code = ("import resource, sys\nfrom pathlib import Path\nfrom codedata.code.test_results import parse\n"
-            "data = Path(sys.argv[1]).read_bytes()\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-            "print(*(case['name'] for case in parse({sys.argv[1]: data}) if 'results_' in case['name']))\n"
+    code = (
+        "import resource, sys\nfrom pathlib import Path\nfrom codedata.code.test_results import "
+        "parse\n"
+            "data = Path(sys.argv[1]).read_bytes()\nbefore = "
+            "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+            "print(*(case['name'] for case in parse({sys.argv[1]: data}) if 'results_' in "
+            "case['name']))\n"
             "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)")
-    done = subprocess.run([sys.executable, "-c", code, path], cwd=tmp_path, env={"PYTHONPATH": str(REPO)},
+    done = subprocess.run([sys.executable, "-c", code, path], cwd=tmp_path,
+                          env={"PYTHONPATH": str(REPO)},
                           capture_output=True, text=True, timeout=60)
     named, grown_mb = done.stdout.split("\n")[:2]
-    assert (f"results_{limit}:" in named if limit else not named) and int(grown_mb) < 300, done.stdout
+    assert (f"results_{limit}:" in named if limit
+            else not named) and int(grown_mb) < 300, done.stdout

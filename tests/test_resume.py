@@ -1,4 +1,6 @@
-"""The state table: what a re-run makes again, keeps, names or leaves, after a person has been at the directories."""
+"""The state table: what a re-run makes again, keeps, names or leaves, after a person has been at
+the directories.
+"""
 import hashlib
 import json
 import os
@@ -48,7 +50,9 @@ def edit_prompts(root, change) -> str:
 
 
 def change_task(root, i: int) -> str:
-    return edit_prompts(root, lambda prompts: prompts[i - 1]["messages"][1].update(content=f"task {i} changed"))
+    return edit_prompts(root,
+                        lambda prompts: prompts[i - 1]["messages"][1].update(
+                            content=f"task {i} changed"))
 
 
 def edit_commit(root, i: int, **fields) -> None:
@@ -76,7 +80,7 @@ def test_nothing_changed_nothing_asked_not_even_for_a_key(root):
         assert done.returncode == 0 and "done 5" in done.stderr and "nothing to do" in done.stderr
 
 
-# what a person edits -------------------------------------------------------------------------------------------------
+# what a person edits -----------------------------------------------------------------------------
 
 def test_a_king_edited_by_hand_stays_and_costs_nothing(root, run, fake_llm):
     edit_answer(root, 2)
@@ -94,7 +98,8 @@ def test_an_edit_is_still_known_after_a_later_stage_wrote_the_same_record(root, 
     assert read_answer(root, f"{NAME}_2")["king"] == MINE
 
 
-def test_an_edited_pr_record_makes_the_challenger_s_answer_stale_and_no_king_s(root, run, status, fake_llm):
+def test_an_edited_pr_record_makes_the_challenger_s_answer_stale_and_no_king_s(
+        root, run, status, fake_llm):
     edit_commit(root, 3, description="corrected")
     assert "done 5" in status("king") and "stale 1" in status("ch")
     old = read_answer(root, f"{NAME}_3")
@@ -169,7 +174,8 @@ def test_a_touched_but_equal_file_is_done(root, status):
 def test_a_run_in_a_copy_of_the_root_asks_nothing(root, tmp_path_factory):
     copy = tmp_path_factory.mktemp("copy") / "root"
     shutil.copytree(root, copy, copy_function=shutil.copyfile)   # other mtimes
-    assert all("done 5" in run_script(script, copy, "--status").stderr for script in ("king.py", "ch.py"))
+    assert all("done 5" in run_script(script, copy, "--status").stderr
+               for script in ("king.py", "ch.py"))
 
 
 def test_answers_moved_to_another_shard_by_hand_stay_what_they_are(root, run, status, fake_llm):
@@ -182,14 +188,16 @@ def test_answers_moved_to_another_shard_by_hand_stay_what_they_are(root, run, st
         assert asked(fake_llm) == ["task 2 changed"] and "done 5" in status(script)
 
 
-# orphans -------------------------------------------------------------------------------------------------------------
+# orphans -----------------------------------------------------------------------------------------
 
-def test_a_prompt_deleted_from_the_middle_shifts_nothing_and_leaves_an_orphan(root, run, status, fake_llm):
+def test_a_prompt_deleted_from_the_middle_shifts_nothing_and_leaves_an_orphan(
+        root, run, status, fake_llm):
     before = {name: read_answer(root, name) for name in answers(root)}
     edit_prompts(root, lambda prompts: prompts.pop(2))
     king = run("king").stderr
     assert "done 4" in king and "orphan 1" in king and f"{NAME}_3" in king
-    assert {name: read_answer(root, name) for name in answers(root)} == before and fake_llm.n_requests == 0
+    assert {name: read_answer(root, name)
+            for name in answers(root)} == before and fake_llm.n_requests == 0
     run("king --prune")
     assert answers(root) == sorted(before.keys() - {f"{NAME}_3"})
     assert len(list((root / "answer" / "_replaced").glob(f"{NAME}_3.*"))) == 1
@@ -220,13 +228,16 @@ def test_pruned_and_compacted_is_gone_for_every_stage(root, run, status):
     assert "missing 1" in status("ch")
 
 
-# --force, --refresh --------------------------------------------------------------------------------------------------
+# --force, --refresh
+# --------------------------------------------------------------------------------------------------
 
-def test_force_on_one_item_keeps_its_challenger_and_puts_the_old_one_aside(root, run, status, fake_llm):
+def test_force_on_one_item_keeps_its_challenger_and_puts_the_old_one_aside(
+        root, run, status, fake_llm):
     old = read_answer(root, f"{NAME}_3")
     fake_llm.script(BETTER)
     run("king --force --only *_3")
-    assert asked(fake_llm) == ["task 3"] and read_answer(root, f"{NAME}_3") == {**old, "king": BETTER}
+    assert asked(fake_llm) == ["task 3"] and read_answer(root,
+                                                         f"{NAME}_3") == {**old, "king": BETTER}
     assert json.loads((root / "answer" / "_replaced" / f"{NAME}_3.1.json").read_text()) == old
     assert "done 5" in status("ch")
 
@@ -235,7 +246,8 @@ def test_force_also_makes_an_edited_one_again_and_keeps_the_edit_in_replaced(roo
     edit_answer(root, 2)
     run("king --force --only *_2")
     assert read_answer(root, f"{NAME}_2")["king"] != MINE
-    assert json.loads((root / "answer" / "_replaced" / f"{NAME}_2.1.json").read_text())["king"] == MINE
+    assert json.loads((root / "answer" / "_replaced" / f"{NAME}_2.1.json").read_text())[
+        "king"] == MINE
 
 
 def test_a_forced_attempt_that_fails_leaves_the_old_answer_valid(root, run, status, fake_llm):
@@ -246,7 +258,8 @@ def test_a_forced_attempt_that_fails_leaves_the_old_answer_valid(root, run, stat
     assert run("king").returncode == 0 and fake_llm.n_requests == 0
 
 
-def test_other_settings_make_nothing_stale_until_refresh_which_takes_a_changed_reference_too(root, run, fake_llm):
+def test_other_settings_make_nothing_stale_until_refresh_which_takes_a_changed_reference_too(
+        root, run, fake_llm):
     king = run("king --model another").stderr
     assert "done 5" in king and "made with other settings 5" in king and fake_llm.n_requests == 0
     edit_prompts(root, lambda prompts: prompts[0].update(assistant=BETTER))
@@ -255,7 +268,7 @@ def test_other_settings_make_nothing_stale_until_refresh_which_takes_a_changed_r
     assert "other settings" not in run("king --model another --status").stderr
 
 
-# ledgers and kept replies --------------------------------------------------------------------------------------------
+# ledgers and kept replies ------------------------------------------------------------------------
 
 def test_a_deleted_ledger_adopts_what_is_there_and_sees_later_edits(root, run, status, fake_llm):
     (root / "answer" / "_ledger.jsonl").unlink()
@@ -335,7 +348,9 @@ def test_a_copy_of_a_directory_in_the_root_is_not_spent_again(tmp_path, run):
     assert once > 0 and spent_usd(tmp_path) == once
 
 
-@pytest.mark.parametrize("rubbish", ["not json", '{"stage": "king", "reply": 3}', '{"stage": "king", "reply": {}}',
+@pytest.mark.parametrize("rubbish",
+                         ["not json", '{"stage": "king", "reply": 3}',
+                          '{"stage": "king", "reply": {}}',
                                      "[]"])
 def test_rubbish_among_the_kept_replies_is_passed_over(tmp_path, run, rubbish):
     [name] = write_prompts(tmp_path, 1)
@@ -348,10 +363,11 @@ def test_a_kept_reply_file_that_cannot_be_read_fails_its_item_alone(tmp_path, ru
     names = write_prompts(tmp_path, 2)
     (tmp_path / "answer" / "_partial" / f"{names[0]}.jsonl").mkdir(parents=True)
     king = run("king --workers 1")
-    assert king.returncode == 1 and answers(tmp_path) == names[1:] and "Traceback" not in king.stderr
+    assert king.returncode == 1 and answers(tmp_path) == names[
+        1:] and "Traceback" not in king.stderr
 
 
-# failures ------------------------------------------------------------------------------------------------------------
+# failures ----------------------------------------------------------------------------------------
 
 def test_a_failed_item_leaves_no_record_is_retried_and_later_stages_wait(tmp_path, run, fake_llm):
     write_prompts(tmp_path, 2)
@@ -359,7 +375,8 @@ def test_a_failed_item_leaves_no_record_is_retried_and_later_stages_wait(tmp_pat
     write_toml(tmp_path)
     fake_llm.always(lambda r: "no block" if r.task == "task 2" else None)
     king = run("king")
-    assert king.returncode == 1 and "no bash block, 3 tries" in king.stderr and answers(tmp_path) == ["prompts_2_1_1"]
+    assert king.returncode == 1 and "no bash block, 3 tries" in king.stderr and answers(
+        tmp_path) == ["prompts_2_1_1"]
     assert asked(fake_llm) == ["task 1", *["task 2"] * 3]
     assert run("king --no-retry").returncode == 0 and fake_llm.n_requests == 0
     fake_llm.always(None)
@@ -376,7 +393,8 @@ def fail_at_the_king(root, run, fake) -> str:
     return before
 
 
-def test_what_failed_again_at_the_king_waits_at_the_challenger_until_it_is_made_by_hand(root, run, status, fake_llm):
+def test_what_failed_again_at_the_king_waits_at_the_challenger_until_it_is_made_by_hand(
+        root, run, status, fake_llm):
     fail_at_the_king(root, run, fake_llm)
     assert "waiting 1" in run("ch").stderr and fake_llm.n_requests == 0
     edit_answer(root, 1)
@@ -392,7 +410,8 @@ def test_a_reverted_edit_clears_the_failure_it_led_to(root, run, fake_llm):
 
 
 def shard_with_the_item(run) -> str:
-    return next(f"{i}/2" for i in (0, 1) if "missing 1" in run(f"king --status --shard {i}/2").stderr)
+    return next(f"{i}/2" for i in (0, 1)
+                if "missing 1" in run(f"king --status --shard {i}/2").stderr)
 
 
 def test_what_failed_in_a_shard_is_made_once_by_a_plain_run(tmp_path, run, status, fake_llm):
@@ -426,7 +445,8 @@ def test_the_command_that_goes_on_keeps_what_narrowed_the_run(tmp_path, run, fak
 def in_a_shell(command: str, root, fake) -> subprocess.CompletedProcess:
     """Run a shell command with KING in it."""
     king = f"{sys.executable} {REPO}/king.py --root {root} --workers 1 {' '.join(flags_for(fake))}"
-    return subprocess.run(["bash", "-c", command.replace("KING", king)], cwd=root, capture_output=True, text=True)
+    return subprocess.run(["bash", "-c", command.replace("KING", king)], cwd=root,
+                          capture_output=True, text=True)
 
 
 def test_many_failures_use_up_no_descriptors(tmp_path, fake_llm):
@@ -440,11 +460,13 @@ def test_many_failures_use_up_no_descriptors(tmp_path, fake_llm):
 def test_a_reader_that_goes_away_or_no_stderr_at_all_does_not_stop_the_run(tmp_path, fake_llm):
     names = write_prompts(tmp_path, 6)
     fake_llm.latency_s = 0.1
-    assert in_a_shell("set -o pipefail; KING --limit 3 2>&1 >&- | true", tmp_path, fake_llm).returncode == 0
-    assert in_a_shell("exec KING 2>&-", tmp_path, fake_llm).returncode == 0 and answers(tmp_path) == names
+    assert in_a_shell("set -o pipefail; KING --limit 3 2>&1 >&- | true", tmp_path,
+                      fake_llm).returncode == 0
+    assert in_a_shell("exec KING 2>&-", tmp_path,
+                      fake_llm).returncode == 0 and answers(tmp_path) == names
 
 
-# what narrows a run --------------------------------------------------------------------------------------------------
+# what narrows a run ------------------------------------------------------------------------------
 
 def test_a_prompt_without_a_pr_record_is_answered_by_the_king_alone(tmp_path, run, fake_llm):
     write_prompts(tmp_path, 2)
@@ -458,7 +480,9 @@ def test_a_prompt_without_a_pr_record_is_answered_by_the_king_alone(tmp_path, ru
 def test_a_commit_record_of_another_pull_request_is_broken(root, run, fake_llm):
     edit_commit(root, 3, instance_id="proj__repo-4")
     ch = run("ch")
-    assert ch.returncode == 1 and "is the record of 'proj__repo-4'" in ch.stderr and fake_llm.n_requests == 0
+    assert ch.returncode == 1
+    assert "is the record of 'proj__repo-4'" in ch.stderr
+    assert fake_llm.n_requests == 0
 
 
 def test_only_and_limit_narrow_the_run(tmp_path, run, fake_llm):
@@ -482,12 +506,13 @@ def test_status_and_dry_run_do_nothing_and_dry_run_tells_the_cost(tmp_path, run,
     assert fake_llm.n_requests == 0 and not (tmp_path / "answer").exists()
 
 
-@pytest.mark.parametrize("flags", ["--compact --status", "--compact --shard 0/2", "--budget 1 --shard 0/2"])
+@pytest.mark.parametrize("flags",
+                         ["--compact --status", "--compact --shard 0/2", "--budget 1 --shard 0/2"])
 def test_flags_that_would_hurt_together_are_refused(tmp_path, run, flags):
     assert run(f"king {flags}").returncode == 2
 
 
-# what is no regular file, and what somebody else has written ----------------------------------------------------------
+# what is no regular file, and what somebody else has written -------------------------------------
 
 FIFOS = """
 prompt/p_2.json 1
@@ -536,7 +561,8 @@ def test_a_record_over_the_limit_is_broken_and_not_read(tmp_path, run):
     with open(tmp_path / "prompt" / "large.json", "wb") as file:
         file.truncate(1 << 40)   # a hole of a terabyte
     done = run("king", timeout_s=30)
-    assert done.returncode == 1 and "larger than 200,000,000 bytes" in done.stderr and answers(tmp_path) == ["good_1"]
+    assert done.returncode == 1 and "larger than 200,000,000 bytes" in done.stderr and answers(
+        tmp_path) == ["good_1"]
 
 
 CALL = json.loads('{"id": "a-1", "model": "m", "cost_usd": 0.25, "tokens_in": 1, "tokens_out": 1}')
@@ -567,16 +593,20 @@ def test_lines_that_somebody_wrote_into_a_ledger_stop_nothing_and_lose_no_money(
     [name] = write_prompts(tmp_path, 1)
     write_toml(tmp_path, more=FREE)
     odd = [json.loads(line) for line in ODD.strip().split("\n")]
-    lines = [{"stage": "king", "item": name, "state": "failed", "calls": [{**CALL, "id": f"a-{i}"}], **line}
+    lines = [{"stage": "king", "item": name, "state": "failed", "calls": [{**CALL, "id": f"a-{i}"}],
+              **line}
              for i, line in enumerate(odd)]
     (tmp_path / "answer").mkdir()
-    for folder, more in (("answer", {}), ("prompt", {"calls": []})):   # what compacting sums up has no ids
-        (tmp_path / folder / "_ledger.jsonl").write_text("".join(json.dumps(line | more) + "\n" for line in lines))
+    # what compacting sums up has no ids
+    for folder, more in (("answer", {}), ("prompt", {"calls": []})):
+        (tmp_path / folder / "_ledger.jsonl").write_text("".join(json.dumps(line | more) + "\n"
+                                                                 for line in lines))
     paid = 0.25 * sum("calls" not in line for line in odd)
     for flag in ("--status", "--compact", "--compact", "", "--force", "--compact", "--dry-run"):
         done = run(f"king --model other {flag}")
         assert done.returncode == 0, done.stderr
-        assert spent_usd(tmp_path, {name: Price(0, 0) for name in ("3", "other")}) == pytest.approx(paid)
+        assert spent_usd(tmp_path,
+                         {name: Price(0, 0) for name in ("3", "other")}) == pytest.approx(paid)
     over = run("king --model m --budget 1 --force")
     assert over.returncode == 2 and "whose cost is not known" in over.stderr
     for script in ("ch", "validate", "report", "prompt"):
@@ -598,8 +628,10 @@ def test_kept_replies_of_any_shape_are_passed_over(tmp_path, run, fake_llm, kept
     fake_llm.script(Status(400))
     run("king")
     request = hashlib.blake2b(fake_llm.requests[0].raw, digest_size=8).hexdigest()
-    line = {"stage": "king", "request": request, "attempt": 0, "reply": {"text": "x"}, "call": CALL, **json.loads(kept)}
+    line = {"stage": "king", "request": request, "attempt": 0, "reply": {"text": "x"}, "call": CALL,
+            **json.loads(kept)}
     write_json(tmp_path / "answer" / "_partial" / f"{name}.jsonl", line)
     for flag in ("", "--force"):
         done = run(f"king {flag}")
-        assert done.returncode == 0 and "Traceback" not in done.stderr and answers(tmp_path) == [name]
+        assert done.returncode == 0 and "Traceback" not in done.stderr and answers(tmp_path) == [
+            name]

@@ -34,7 +34,8 @@ PROXY = "http://me:hunter22@proxy.example:3128"
                         pytest.param("kubernetes", marks=pytest.mark.pods)])
 def sandbox(request, tmp_path_factory):
     with ExitStack() as stack:
-        options = {"docker": {"run_label": "tests", "pids": 200, "memory": "500Mi"}}.get(request.param, {})
+        options = {"docker": {"run_label": "tests", "pids": 200,
+                              "memory": "500Mi"}}.get(request.param, {})
         if request.param == "kubernetes":
             from kube_server import KubeServer
             kube = stack.enter_context(KubeServer(tmp_path_factory.mktemp("cluster")))
@@ -42,23 +43,28 @@ def sandbox(request, tmp_path_factory):
         yield stack.enter_context(open_sandbox(request.param, proxy=PROXY, **options))
 
 
-# commands ------------------------------------------------------------------------------------------------------------
+# commands ----------------------------------------------------------------------------------------
 
 def test_a_command_gives_its_output_and_its_exit_code(sandbox):
     result = sandbox.run("echo one; echo two >&2; sleep 0.1; echo three; exit 7")
     assert (result.exit_code, result.ok, result.timed_out) == (7, False, False)
-    assert sorted(result.output.split()) == ["one", "three", "two"] and result.output.endswith("three\n")
-    assert result.n_bytes == 14 and result.limit_hit == "" and sandbox.run("kill -9 $$").exit_code == 137
-    assert [sandbox.run(f"exit {code}").exit_code for code in (0, 1, 126, 127, 255)] == [0, 1, 126, 127, 255]
+    assert sorted(result.output.split()) == ["one", "three",
+                                             "two"] and result.output.endswith("three\n")
+    assert result.n_bytes == 14 and result.limit_hit == "" and sandbox.run(
+        "kill -9 $$").exit_code == 137
+    assert [sandbox.run(f"exit {code}").exit_code for code in (0, 1, 126, 127,
+                                                               255)] == [0, 1, 126, 127, 255]
 
 
 def test_stdout_and_stderr_come_in_the_order_they_were_written(sandbox):
-    output = sandbox.run("for i in 1 2 3 4 5; do echo o$i; sleep 0.03; echo e$i >&2; sleep 0.03; done").output
+    output = sandbox.run(
+        "for i in 1 2 3 4 5; do echo o$i; sleep 0.03; echo e$i >&2; sleep 0.03; done").output
     assert output.split() == [f"{kind}{i}" for i in range(1, 6) for kind in "oe"]
 
 
 def test_directory_variables_and_functions_last_from_one_command_to_the_next(sandbox):
-    sandbox.run("mkdir -p 'a b'; cd 'a b'; export X=$'1\\n\"2\" $3' Y=y; greet() { echo \"hello $1\"; }")
+    sandbox.run(
+        "mkdir -p 'a b'; cd 'a b'; export X=$'1\\n\"2\" $3' Y=y; greet() { echo \"hello $1\"; }")
     result = sandbox.run('pwd; printf "%s|%s|" "$X" "$Y"; greet you; cd - >/dev/null; pwd')
     work = sandbox.workdir
     assert result.output == f'{work}/a b\n1\n"2" $3|y|hello you\n{work}\n'
@@ -66,8 +72,11 @@ def test_directory_variables_and_functions_last_from_one_command_to_the_next(san
     assert sandbox.run('pwd; echo "${X-unset}${Y-unset}"').output == "/\nunsety\n"
 
 
-@pytest.mark.parametrize("end", ["false", "exit 3", "set -eu; cat /nowhere", "set -e; echo $nothing; false",
-                                 "kill -INT $$; exit 1", "{ fi; }", "nosuchcommand", "exec 2>&-; false"])
+@pytest.mark.parametrize("end",
+                         ["false", "exit 3", "set -eu; cat /nowhere",
+                          "set -e; echo $nothing; false",
+                                 "kill -INT $$; exit 1", "{ fi; }", "nosuchcommand",
+                          "exec 2>&-; false"])
 def test_the_state_lasts_also_when_a_command_fails(sandbox, end):
     sandbox.run("mkdir there")
     assert not sandbox.run(f"cd there; export X=kept\n{end}").ok or end.startswith("kill")
@@ -96,7 +105,8 @@ def test_given_variables_are_for_one_command_and_stronger_than_what_is_kept(sand
 def test_a_directory_that_was_deleted_leads_back_to_the_start(sandbox):
     sandbox.run("mkdir gone; cd gone; rmdir ../gone")
     lines = {f"{sandbox.workdir}/gone is gone: now in {sandbox.workdir}", sandbox.workdir}
-    assert set(sandbox.run("pwd").output.splitlines()) == lines   # the two streams come in any order
+    # the two streams come in any order
+    assert set(sandbox.run("pwd").output.splitlines()) == lines
     if sandbox.name != "kubernetes":   # an exec in a pod has to start in the working directory
         sandbox.run(f"cd /; rm -rf {sandbox.workdir}")
         assert sandbox.run("pwd").output == "/\n"
@@ -142,7 +152,8 @@ def test_a_time_out_ends_daemons_too(sandbox):
 
 
 def test_what_runs_in_the_background_goes_on_and_ends_with_the_next_time_out(sandbox):
-    sandbox.run("(while :; do echo $((n++)) > beat.new; mv beat.new beat; sleep 0.02; done) & echo started")
+    sandbox.run(
+        "(while :; do echo $((n++)) > beat.new; mv beat.new beat; sleep 0.02; done) & echo started")
     beats = [sandbox.run("cat beat; sleep 0.2").output for _ in range(2)]
     assert beats[0] != beats[1]
     assert sandbox.run("sleep 60", timeout_s=0.5).timed_out
@@ -152,17 +163,19 @@ def test_what_runs_in_the_background_goes_on_and_ends_with_the_next_time_out(san
 
 def test_a_background_process_that_keeps_the_output_open_holds_nothing_up(sandbox):
     result = sandbox.run("sleep 3000 & echo started", timeout_s=60)
-    assert (result.output, result.ok, sandbox.run("echo next").output) == ("started\n", True, "next\n")
+    assert (result.output, result.ok,
+            sandbox.run("echo next").output) == ("started\n", True, "next\n")
 
 
 def test_a_proxy_is_given_to_commands_and_not_printed(sandbox):
-    output = sandbox.run('case $https_proxy in *hunter2*) echo yes; esac; env; echo "$http_proxy$http_proxy"\n'
+    output = sandbox.run(
+        'case $https_proxy in *hunter2*) echo yes; esac; env; echo "$http_proxy$http_proxy"\n'
                          "echo ${http_proxy#http} ${http_proxy#*@} ${http_proxy:7:11}").output
     assert output.startswith("yes\n") and "<hidden>" in output and "localhost" in output
     assert "hunter2" not in output and "proxy.example" not in output
 
 
-# files ---------------------------------------------------------------------------------------------------------------
+# files -------------------------------------------------------------------------------------------
 
 def test_files_go_in_and_come_out_as_they_were(sandbox, tmp_path):
     source = tmp_path / "source"
@@ -175,9 +188,11 @@ def test_files_go_in_and_come_out_as_they_were(sandbox, tmp_path):
     assert sandbox.run("cd in/here; ./run.sh; sub/link; id -u; stat -c %u run.sh").output == (
         "it runs\nit runs\n" + 2 * sandbox.run("id -u").output)
     sandbox.get("in/here", tmp_path / "out")
-    assert (tmp_path / "out" / "sub" / "ä b.bin").read_bytes() == (source / "sub" / "ä b.bin").read_bytes()
+    assert (tmp_path / "out" / "sub" / "ä b.bin").read_bytes() == (
+        source / "sub" / "ä b.bin").read_bytes()
     assert os.readlink(tmp_path / "out" / "sub" / "link") == "../run.sh"
-    assert (tmp_path / "out" / "sub" / "empty").is_dir() and os.access(tmp_path / "out" / "run.sh", os.X_OK)
+    assert (tmp_path / "out" / "sub" / "empty").is_dir() and os.access(
+        tmp_path / "out" / "run.sh", os.X_OK)
 
 
 def test_single_files_and_texts_go_in_and_out(sandbox, tmp_path):
@@ -198,7 +213,8 @@ def test_what_is_not_there_is_said(sandbox, tmp_path):
 
 
 def test_a_link_that_leads_out_is_not_brought_to_the_host(sandbox, tmp_path):
-    for name, target in [("absolute", "/etc/hostname"), ("up", "../../../etc/hostname"), ("self", "../d/../../x")]:
+    for name, target in [("absolute", "/etc/hostname"), ("up", "../../../etc/hostname"),
+                         ("self", "../d/../../x")]:
         sandbox.run(f"rm -rf d; mkdir d; ln -s {target} d/{name}")
         with pytest.raises(UnsafeArchive, match=f"{name} is a link that leads out"):
             sandbox.get("d", tmp_path / name)
@@ -211,10 +227,11 @@ def test_names_that_lead_out_are_not_put(sandbox):
             sandbox.put({name: b""}, ".")
 
 
-# the local sandbox ---------------------------------------------------------------------------------------------------
+# the local sandbox -------------------------------------------------------------------------------
 
 def test_the_local_sandbox_says_that_it_isolates_nothing():
-    assert "isolates nothing" in inspect.getdoc(SandboxLocal) and "Isolates nothing" in local.__doc__
+    assert "isolates nothing" in inspect.getdoc(
+        SandboxLocal) and "Isolates nothing" in local.__doc__
 
 
 def test_the_local_sandbox_is_a_copy_that_leaves_nothing_behind(tmp_path):
@@ -230,7 +247,8 @@ def test_the_local_sandbox_is_a_copy_that_leaves_nothing_behind(tmp_path):
 def test_python_bin_is_what_python_means(tmp_path):
     with SandboxLocal(python_bin=sys.executable) as sandbox:
         for name in ("python", "python3"):
-            assert sandbox.run(f"{name} -c 'import sys; print(sys.prefix)'").output.strip() == sys.prefix
+            assert sandbox.run(
+                f"{name} -c 'import sys; print(sys.prefix)'").output.strip() == sys.prefix
     with pytest.raises(Trouble, match="no-such-python"):
         SandboxLocal(python_bin="no-such-python")
 
@@ -259,16 +277,20 @@ def test_files_are_put_into_the_local_folder_only(tmp_path):
 
 def test_a_killed_process_leaves_no_local_sandbox_after_the_next_reap(tmp_path):
     opens = ("from codedata.sandbox.local import SandboxLocal\nsandbox = SandboxLocal()\n"
-             "found = sandbox.run('pwd; setsid sleep 300 >/dev/null 2>&1 & echo $!').output.split()\n"
+             "found = sandbox.run('pwd; setsid sleep 300 >/dev/null 2>&1 & echo "
+             "$!').output.split()\n"
              "print(found, flush=True)\ninput()")
     reaps = "from codedata.sandbox import local; print(local.reap())"
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPO), "TMPDIR": str(tmp_path)}
-    killed, alive = [subprocess.Popen([sys.executable, "-c", opens], env=env, stdin=subprocess.PIPE, text=True,
+    killed, alive = [subprocess.Popen([sys.executable, "-c", opens], env=env, stdin=subprocess.PIPE,
+                                      text=True,
                                       stdout=subprocess.PIPE) for _ in range(2)]
-    folders, pids = zip(*(ast.literal_eval(process.stdout.readline()) for process in (killed, alive)), strict=True)
+    folders, pids = zip(*(ast.literal_eval(process.stdout.readline())
+                          for process in (killed, alive)), strict=True)
     killed.kill()
     killed.communicate()
-    reaped = subprocess.run([sys.executable, "-c", reaps], env=env, capture_output=True, text=True).stdout
+    reaped = subprocess.run([sys.executable, "-c", reaps], env=env, capture_output=True,
+                            text=True).stdout
     assert ast.literal_eval(reaped) == ([str(Path(folders[0]).parent)], [])
     eventually(lambda: not Path(f"/proc/{pids[0]}").exists())
     assert Path(f"/proc/{pids[1]}").exists() and Path(folders[1]).is_dir()
@@ -279,9 +301,11 @@ def test_a_killed_process_leaves_no_local_sandbox_after_the_next_reap(tmp_path):
 
 def test_a_folder_that_is_5000_deep_goes_with_the_local_sandbox(tmp_path, capsys):
     with SandboxLocal() as sandbox:
-        assert sandbox.run("python3 -c 'import os\nfor i in range(5000): os.mkdir(\"d\"); os.chdir(\"d\")'").ok
+        assert sandbox.run(
+            "python3 -c 'import os\nfor i in range(5000): os.mkdir(\"d\"); os.chdir(\"d\")'").ok
         sandbox.run(f"mkdir closed; touch closed/x; chmod 0 closed; ln -s {tmp_path} out")
-    assert not Path(sandbox.workdir).parent.exists() and tmp_path.is_dir() and not capsys.readouterr().err
+    assert not Path(
+        sandbox.workdir).parent.exists() and tmp_path.is_dir() and not capsys.readouterr().err
 
 
 def test_what_cannot_be_removed_is_named_and_reap_ends_with_1(tmp_path):
@@ -290,7 +314,8 @@ def test_what_cannot_be_removed_is_named_and_reap_ends_with_1(tmp_path):
     folder.mkdir()
     gone = {**process_labels.labels("r"), process_labels.STARTED: "another.1"}
     (folder / "process_labels.json").write_text(json.dumps(gone))
-    close, open_ = (["chattr", "+i", str(folder)], ["chattr", "-i", str(folder)]) if os.getuid() == 0 else (
+    close, open_ = (["chattr", "+i", str(folder)],
+                    ["chattr", "-i", str(folder)]) if os.getuid() == 0 else (
         ["chmod", "555", str(tmp_path)], ["chmod", "755", str(tmp_path)])
     root = tmp_path / "root"
     root.mkdir()
@@ -300,7 +325,9 @@ def test_what_cannot_be_removed_is_named_and_reap_ends_with_1(tmp_path):
         done = run_script("env_setup.py", root, *flags, env={"TMPDIR": str(tmp_path)})
     finally:
         subprocess.run(open_, check=True)
-    assert done.returncode == 1 and "codedata-stays (" in done.stderr and "cannot be removed" in done.stderr
+    assert done.returncode == 1
+    assert "codedata-stays (" in done.stderr
+    assert "cannot be removed" in done.stderr
     assert run_script("env_setup.py", root, *flags, env={"TMPDIR": str(tmp_path)}).returncode == 0
     assert not folder.exists()
 
@@ -320,7 +347,7 @@ def test_an_unknown_sandbox_names_those_there_are():
         open_sandbox("dokcer")
 
 
-# archives ------------------------------------------------------------------------------------------------------------
+# archives ----------------------------------------------------------------------------------------
 
 def tar_of(*members) -> io.BytesIO:
     """A tar by hand: (name, type, link name or content)."""
@@ -344,7 +371,8 @@ HOSTILE = {
     "absolute": [("/{out}/x", FILE, b"x")],
     "up": [("a/../../x", FILE, b"x")],
     "through a link": [("l", LINK, "{out}"), ("l/x", FILE, b"x")],
-    "through a link that is inside": [("d", FOLDER, b""), ("l", LINK, "d"), ("l/x", FILE, b"x"), ("l", LINK, "{out}")],
+    "through a link that is inside": [("d", FOLDER, b""), ("l", LINK, "d"), ("l/x", FILE, b"x"),
+                                      ("l", LINK, "{out}")],
     "absolute link": [("l", LINK, "{out}/secret")],
     "link up": [("a/l", LINK, "../../secret")],
     "link down and up": [("d", LINK, "."), ("l", LINK, "d/d/../../secret")],
@@ -370,14 +398,17 @@ def test_an_archive_cannot_write_or_read_outside_of_its_folder(tmp_path, name):
     (tmp_path / "secret").write_text("secret")
     to.mkdir()
     (to / "there").write_text("there")
-    archive = tar_of(*((n.format(out=out), kind, rest.format(out=out) if isinstance(rest, str) else rest)
+    archive = tar_of(*((n.format(out=out), kind,
+                        rest.format(out=out) if isinstance(rest, str) else rest)
                        for n, kind, rest in HOSTILE[name]))
     with pytest.raises((UnsafeArchive, FileNotFoundError)):
         unpack(archive, to, Bounds(10_000))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "secret", "to"]
-    assert [p.name for p in out.iterdir()] == ["secret"] and (out / "secret").read_text() == "secret"
+    assert [p.name
+            for p in out.iterdir()] == ["secret"] and (out / "secret").read_text() == "secret"
     leads_out = [p for p in to.rglob("*") if not p.resolve().is_relative_to(to)]
-    assert leads_out == [] and "secret" not in "".join(p.read_text() for p in to.rglob("*") if p.is_file())
+    assert leads_out == [] and "secret" not in "".join(p.read_text() for p in to.rglob("*")
+                                                       if p.is_file())
 
 
 def test_a_folder_of_the_host_that_holds_a_link_is_not_written_through(tmp_path):
@@ -386,14 +417,17 @@ def test_a_folder_of_the_host_that_holds_a_link_is_not_written_through(tmp_path)
     (tmp_path / "to" / "l").symlink_to(tmp_path / "out")
     with pytest.raises(UnsafeArchive, match="goes through a link"):
         unpack(tar_of(("l/x", FILE, b"x")), tmp_path / "to", Bounds(10))
-    unpack(tar_of(("l", FILE, b"new")), tmp_path / "to", Bounds(10))   # the link itself is taken away, not followed
+    # the link itself is taken away, not followed
+    unpack(tar_of(("l", FILE, b"new")), tmp_path / "to", Bounds(10))
     assert list((tmp_path / "out").iterdir()) == [] and (tmp_path / "to" / "l").read_text() == "new"
 
 
 def test_links_that_stay_inside_are_kept(tmp_path):
-    unpack(tar_of(("a/b/f", FILE, b"f"), ("a/l", LINK, "b/f"), ("a/b/up", LINK, "../../a/b"), ("h", HARD, "a/b/f"),
+    unpack(tar_of(("a/b/f", FILE, b"f"), ("a/l", LINK, "b/f"), ("a/b/up", LINK, "../../a/b"),
+                  ("h", HARD, "a/b/f"),
                   ("here", LINK, ".")), tmp_path, Bounds(10))
-    assert (tmp_path / "a/l").read_text() == (tmp_path / "h").read_text() == (tmp_path / "a/b/up/f").read_text() == "f"
+    assert (tmp_path / "a/l").read_text() == (tmp_path / "h").read_text() == (
+        tmp_path / "a/b/up/f").read_text() == "f"
 
 
 def test_no_more_comes_out_than_is_allowed(tmp_path):
@@ -402,7 +436,8 @@ def test_no_more_comes_out_than_is_allowed(tmp_path):
 
 
 @pytest.mark.parametrize("kind, bounds, members", [
-    ("too_large", Bounds(max_bytes=1000), [("a", FILE, b"x" * 400), ("b", HARD, "a"), ("c", HARD, "a")]),
+    ("too_large", Bounds(max_bytes=1000),
+     [("a", FILE, b"x" * 400), ("b", HARD, "a"), ("c", HARD, "a")]),
     ("too_many", Bounds(max_files=100), [(f"f{i}", FILE, b"") for i in range(101)]),
     ("too_deep", Bounds(max_depth=20), [("d/" * 22, FOLDER, b"")]),
     ("too_slow", Bounds(max_seconds=0), [("a", FILE, b"")])])
@@ -432,7 +467,9 @@ def test_no_sandbox_hands_over_more_than_was_asked_for(sandbox, tmp_path, limit,
     assert found.value.kind == limit
 
 
-@pytest.mark.parametrize("data", [b"", b"x" * 511, b"x" * 5000, tar_of(("a", FILE, b"x" * 2000)).getvalue()[:1500]])
+@pytest.mark.parametrize("data",
+                         [b"", b"x" * 511, b"x" * 5000,
+                          tar_of(("a", FILE, b"x" * 2000)).getvalue()[:1500]])
 def test_what_is_no_archive_is_said(tmp_path, data):
     with pytest.raises(UnsafeArchive, match="no archive"):
         unpack(Stream([data]), tmp_path, Bounds(10_000))
@@ -448,10 +485,11 @@ def test_packing_follows_no_link_and_takes_no_pipe(tmp_path):
     with pack(source, 5, 6) as archive:
         data = archive.read()
     members = tarfile.open(fileobj=io.BytesIO(data)).getmembers()
-    assert [(m.name, m.type, m.uid, m.gid) for m in members] == [("folder", LINK, 5, 6), ("link", LINK, 5, 6)]
+    assert [(m.name, m.type, m.uid, m.gid) for m in members] == [("folder", LINK, 5, 6),
+                                                                 ("link", LINK, 5, 6)]
 
 
-# what they are made of -----------------------------------------------------------------------------------------------
+# what they are made of ---------------------------------------------------------------------------
 
 def test_output_keeps_both_ends_and_says_what_was_cut():
     output = Output(limit=20)
@@ -462,10 +500,12 @@ def test_output_keeps_both_ends_and_says_what_was_cut():
 
 @pytest.mark.parametrize("size", [1, 3, 7, 100])
 def test_a_secret_is_hidden_wherever_it_is_split(size):
-    output, data = Output(["hunter22", "http://hunter22@p"]), b"a hunter22 b http://hunter22@p c hunter2 hunter22"
+    output, data = Output(["hunter22",
+                           "http://hunter22@p"]), b"a hunter22 b http://hunter22@p c hunter2 hunter22"
     for i in range(0, len(data), size):
         output.add(data[i:i + size])
-    assert output.text() == "a <hidden> b <hidden> c hunter2 <hidden>" and output.n_bytes == len(data)
+    assert output.text() == "a <hidden> b <hidden> c hunter2 <hidden>" and output.n_bytes == len(
+        data)
 
 
 def test_no_part_of_a_secret_stands_beside_the_cut():
@@ -477,7 +517,8 @@ def test_no_part_of_a_secret_stands_beside_the_cut():
 
 
 def test_sizes():
-    sizes = {"10GB": 10**10, "5Gi": 5 * 2**30, "300 MB": 3 * 10**8, "1.5k": 1500, "512": 512, "2TiB": 2**41}
+    sizes = {"10GB": 10**10, "5Gi": 5 * 2**30, "300 MB": 3 * 10**8, "1.5k": 1500, "512": 512,
+             "2TiB": 2**41}
     assert {size: bytes_of(size) for size in sizes} == sizes
     for size in ("", "ten", "10i", "-5GB", "5 XB", "1e9"):
         with pytest.raises(Trouble, match="is no size"):
@@ -490,7 +531,8 @@ def test_a_process_is_gone_when_it_has_ended():
     labels = process_labels.labels("r")
     assert labels[process_labels.RUN] == "r"
     for change, is_gone in [({}, False), ({process_labels.PID: str(ended.pid)}, True),
-                            ({process_labels.STARTED: "another.1"}, True),   # the id was given to another process
+                            # the id was given to another process
+                            ({process_labels.STARTED: "another.1"}, True),
                             ({process_labels.PID: "1", process_labels.HOST: "another"}, False)]:
         assert process_labels.is_gone({**labels, **change}) is is_gone, change
     assert not process_labels.is_gone({})

@@ -47,12 +47,13 @@ def volumes(api) -> set[str]:
     return {v["Name"] for v in api.volumes()["Volumes"] or []}
 
 
-# how a container is set up -------------------------------------------------------------------------------------------
+# how a container is set up -----------------------------------------------------------------------
 
 def test_the_container_has_the_limits_and_no_more_rights_than_it_needs(sandbox, api):
     found = api.inspect_container(sandbox.id)
     host = found["HostConfig"]
-    assert host["CapDrop"] == ["ALL"] and host["SecurityOpt"] == ["no-new-privileges"] and not host["Privileged"]
+    assert host["CapDrop"] == ["ALL"] and host["SecurityOpt"] == ["no-new-privileges"] and not host[
+        "Privileged"]
     assert host["PidsLimit"] == 100 and host["Memory"] == host["MemorySwap"] == 300 * 2**20
     assert host["CpuQuota"] == 2 * host["CpuPeriod"]
     assert host["NetworkMode"] == "none" and host["LogConfig"]["Type"] == "none"
@@ -71,14 +72,19 @@ def test_package_managers_can_do_what_they_do_as_root(sandbox):
             > p/DEBIAN/control
         dpkg-deb -b p i5.deb; dpkg -i i5.deb; stat -c '%U:%G %a' /usr/share/i5/f; stat -c %a /usr/share/i5
         su nobody -s /bin/sh -c id; rm -r p/usr; mkdir t; mv i5.deb t; chmod 000 t; cat t/i5.deb | wc -c""")
-    assert result.ok and "nobody:games 4644\n2750\n" in result.output and "uid=65534(nobody)" in result.output
+    assert result.ok
+    assert "nobody:games 4644\n2750\n" in result.output
+    assert "uid=65534(nobody)" in result.output
 
 
 def test_another_user_than_root_owns_what_it_works_on(tmp_path):
     with SandboxDocker(run_label=RUN, user="nobody") as sandbox:
         sandbox.put({"a/b": b"b"}, ".")
-        assert sandbox.run("id -un; stat -c %U a a/b .; cd a; touch c; export X=1").output.split() == ["nobody"] * 4
-        assert sandbox.run("pwd; echo $X; touch /etc/x 2>&1").output.startswith("/testbed/a\n1\ntouch: cannot touch")
+        assert sandbox.run(
+            "id -un; stat -c %U a a/b .; cd a; touch c; export X=1").output.split() == [
+                "nobody"] * 4
+        assert sandbox.run("pwd; echo $X; touch /etc/x 2>&1").output.startswith(
+            "/testbed/a\n1\ntouch: cannot touch")
         sandbox.get("a", tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "c"]
 
@@ -117,7 +123,7 @@ def test_a_proxy_on_the_loopback_is_refused():
     assert "secret" not in str(found.value)
 
 
-# commands ------------------------------------------------------------------------------------------------------------
+# commands ----------------------------------------------------------------------------------------
 
 def test_eight_sandboxes_work_at_once():
     def one(i: int) -> str:
@@ -137,7 +143,8 @@ def test_a_container_that_is_taken_away_is_a_sandbox_that_died(sandbox, api):
     threading.Timer(0.5, lambda: api.remove_container(sandbox.id, force=True)).start()
     with pytest.raises(SandboxDied):
         sandbox.run("sleep 30")
-    for call in (lambda: sandbox.run("true"), lambda: sandbox.put({"x": b""}, "."), lambda: sandbox.network(True),
+    for call in (lambda: sandbox.run("true"), lambda: sandbox.put({"x": b""}, "."),
+                 lambda: sandbox.network(True),
                  lambda: sandbox.commit("codedata-tests:never")):
         with pytest.raises(SandboxDied, match=r"gone|ended"):
             call()
@@ -151,7 +158,7 @@ def test_what_is_killed_for_its_memory_is_named_and_the_sandbox_goes_on(sandbox)
     assert (again.output, again.limit_hit) == ("fine\n", "")
 
 
-# network -------------------------------------------------------------------------------------------------------------
+# network -----------------------------------------------------------------------------------------
 
 def test_the_network_is_off_till_it_is_put_on_and_off_again_after(sandbox):
     with listening("0.0.0.0") as port:
@@ -164,7 +171,8 @@ def test_the_network_is_off_till_it_is_put_on_and_off_again_after(sandbox):
 def test_without_network_look_ups_fail_at_once_and_the_own_loopback_works(sandbox):
     sandbox.run("python3 -m http.server 8000 >/dev/null 2>&1 &")
     for _ in range(2):
-        assert not sandbox.run("getent hosts name.example", timeout_s=10).timed_out   # it would take 20 s
+        # it would take 20 s
+        assert not sandbox.run("getent hosts name.example", timeout_s=10).timed_out
         eventually(lambda: connects(sandbox, "localhost", 8000))
         sandbox.network(True)
         sandbox.network(False)
@@ -183,7 +191,8 @@ def test_sandboxes_do_not_reach_one_another(sandbox):
 def test_the_network_goes_with_the_last_sandbox_on_it(api):
     with SandboxDocker(run_label=RUN, network=True) as one:
         with SandboxDocker(run_label=RUN, network=True) as other:
-            networks = [list(api.inspect_container(box.id)["NetworkSettings"]["Networks"]) for box in (one, other)]
+            networks = [list(api.inspect_container(box.id)["NetworkSettings"]["Networks"])
+                        for box in (one, other)]
             assert networks[0] == networks[1] and len(networks[0]) == 1
         assert len(api.networks(filters={"label": f"{process_labels.RUN}={RUN}"})) == 1
         one.network(False)
@@ -192,7 +201,7 @@ def test_the_network_goes_with_the_last_sandbox_on_it(api):
     assert left(api, RUN) == []
 
 
-# images --------------------------------------------------------------------------------------------------------------
+# images ------------------------------------------------------------------------------------------
 
 def test_an_image_holds_the_files_and_neither_proxy_nor_certificates_nor_state(api, tmp_path):
     ca, proxy = tmp_path / "ca.pem", "http://me:pass-5512@proxy-6620.example:3128"
@@ -204,13 +213,16 @@ def test_an_image_holds_the_files_and_neither_proxy_nor_certificates_nor_state(a
             assert f"{len(proxy)} /run" in sandbox.run("echo ${#https_proxy} $PIP_CERT").output
             image = sandbox.commit("codedata-tests:made", keep=False)
         config = api.inspect_image(image)["Config"]
-        assert config["WorkingDir"] == "/testbed" and config["Cmd"] == ["bash"] and not config["Entrypoint"]
+        assert config["WorkingDir"] == "/testbed" and config["Cmd"] == ["bash"] and not config[
+            "Entrypoint"]
         told = json.dumps([api.inspect_image(image), api.history(image)])
         layers = b"".join(api.get_image("codedata-tests:made"))
         for secret in ("pass-5512", "proxy-6620", "marker-8841", "state-9127", str(ca)):
             assert secret not in told and secret.encode() not in layers, secret
         with SandboxDocker("codedata-tests:made", run_label=RUN) as sandbox:
-            assert sandbox.run("cat file; echo ${MINE-none}; pwd; cat /etc/resolv.conf | wc -l; ls -A /run/codedata"
+            assert sandbox.run(
+                "cat file; echo ${MINE-none}; pwd; cat /etc/resolv.conf | wc -l; ls -A "
+                "/run/codedata"
                                ).output.startswith("made\nnone\n/testbed\n")
             assert docker_engine.remove_images(RUN, api) == [], "a sandbox uses it"
     finally:
@@ -226,7 +238,8 @@ def test_images_that_are_kept_outlive_their_run_and_those_made_from_them_need_no
         subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(REPO)})
         removed, _ = docker_engine.reap(api)
         assert "codedata-tests:passing" in removed and "codedata-tests:kept" not in removed
-        assert docker_engine.remove_images(RUN, api) == [] and api.inspect_image("codedata-tests:kept")
+        assert docker_engine.remove_images(RUN,
+                                           api) == [] and api.inspect_image("codedata-tests:kept")
     finally:
         api.remove_image("codedata-tests:kept")
 
@@ -241,7 +254,7 @@ def test_an_image_that_lost_its_tag_to_a_later_one_goes_as_well(api):
     assert not {image["Id"] for image in api.images(all=True)} & set(made)
 
 
-# kills ---------------------------------------------------------------------------------------------------------------
+# kills -------------------------------------------------------------------------------------------
 
 HOLDS_THREE = """
 import sys
@@ -262,14 +275,16 @@ def test_a_killed_process_leaves_nothing_after_the_next_start(api, number):
     dockerfile = b'FROM codedata-base:bookworm\nVOLUME /data\nENTRYPOINT ["false"]\nCMD ["x"]\n'
     list(api.build(fileobj=io.BytesIO(dockerfile), tag=image, rm=True))
     try:
-        process = subprocess.Popen([sys.executable, "-c", HOLDS_THREE, image, run], env={"PYTHONPATH": str(REPO)},
+        process = subprocess.Popen([sys.executable, "-c", HOLDS_THREE, image, run],
+                                   env={"PYTHONPATH": str(REPO)},
                                    text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout.readline() == "ready\n", process.stderr.read()
         docker_engine.reap(api)
         assert len(left(api, run)) == 5 and len(volumes(api) - before) == 3, "its process lives"
         process.send_signal(number)
         process.communicate()
-        assert len(left(api, run)) == (5 if number == signal.SIGKILL else 1), "an interrupt leaves the image only"
+        assert len(left(api, run)) == (5 if number == signal.SIGKILL
+                                       else 1), "an interrupt leaves the image only"
         assert "codedata-tests:orphan" in docker_engine.reap(api)[0]
         assert left(api, run) == [] and volumes(api) == before
     finally:
@@ -277,13 +292,15 @@ def test_a_killed_process_leaves_nothing_after_the_next_start(api, number):
 
 
 def test_what_belongs_to_others_is_never_removed(api, sandbox):
-    theirs = {**process_labels.labels("theirs"), process_labels.HOST: "another-host", process_labels.PID: "1"}
+    theirs = {**process_labels.labels("theirs"), process_labels.HOST: "another-host",
+              process_labels.PID: "1"}
     network = api.create_network("codedata-tests-theirs", labels=theirs)["Id"]
     plain = api.create_network("codedata-tests-plain")["Id"]
     try:
         removed = docker_engine.reap(api)[0] + docker_engine.remove_images("no-such-run", api)
         assert not {"codedata-tests-theirs", "codedata-tests-plain"} & set(removed)
-        assert sandbox.run("true").ok and api.inspect_network(network) and api.inspect_network(plain)
+        assert sandbox.run("true").ok and api.inspect_network(network) and api.inspect_network(
+            plain)
     finally:
         api.remove_network(network)
         api.remove_network(plain)
@@ -310,14 +327,17 @@ def test_a_folder_too_deep_for_the_engine_goes_with_its_container(api, capsys):
         assert sandbox.id[:12] in said and "cannot be removed" in said and "--reap" in said
 
 
-@pytest.mark.parametrize("when", ["box = SandboxDocker(run_label=sys.argv[1]); full(); box.run('true')",
-                                  "full(); SandboxDocker(run_label=sys.argv[1])"], ids=["command", "start"])
+@pytest.mark.parametrize("when",
+                         ["box = SandboxDocker(run_label=sys.argv[1]); full(); box.run('true')",
+                                  "full(); SandboxDocker(run_label=sys.argv[1])"],
+                         ids=["command", "start"])
 def test_a_machine_without_a_thread_to_spare_fails_the_item_and_keeps_no_container(api, when):
     code = ("import sys, threading\nfrom codedata.errors import ItemFailed\n"
             "from codedata.sandbox.docker import SandboxDocker\n"
             "full = lambda: threading.stack_size(1 << 46)   # more than an address space has\n"
             f"try:\n    {when}\nexcept ItemFailed as e: print(e)")
-    done = subprocess.run([sys.executable, "-c", code, f"{RUN}-threads"], env={"PYTHONPATH": str(REPO)},
+    done = subprocess.run([sys.executable, "-c", code, f"{RUN}-threads"],
+                          env={"PYTHONPATH": str(REPO)},
                           capture_output=True, text=True, timeout=60)
     assert "no further thread can be started" in done.stdout, done.stderr
     assert left(api, f"{RUN}-threads") == []

@@ -1,4 +1,6 @@
-"""SandboxK8s against kube_server.py: its pods are processes of this machine, its refusals those of a real server."""
+"""SandboxK8s against kube_server.py: its pods are processes of this machine, its refusals those of
+a real server.
+"""
 from __future__ import annotations
 
 import os
@@ -41,7 +43,7 @@ def body_of(kube: KubeServer, box: SandboxK8s) -> dict:
     return kube.pods[box.pod].body
 
 
-# commands ------------------------------------------------------------------------------------------------------------
+# commands ----------------------------------------------------------------------------------------
 
 def test_stdout_and_stderr_come_in_the_order_in_which_they_were_written(sandbox):
     result = sandbox.run("for i in {1..300}; do echo out $i; echo err $i >&2; done")
@@ -54,7 +56,7 @@ def test_nothing_of_this_machines_environment_is_inside(kube, monkeypatch):
         assert "sk-of-the-host" not in box.run("env; cat /proc/*/environ").output
 
 
-# time-outs -----------------------------------------------------------------------------------------------------------
+# time-outs ---------------------------------------------------------------------------------------
 
 def test_a_time_out_ends_all_that_the_command_started(sandbox):
     daemon = "env -i setsid bash -c 'setsid sleep 7771 & setsid sleep 7772' > /dev/null 2>&1 &"
@@ -65,14 +67,16 @@ def test_a_time_out_ends_all_that_the_command_started(sandbox):
 
 
 def test_processes_that_keep_changing_into_new_ones_are_ended_by_the_time_out(sandbox):
-    hop = "hop() { sleep 0.01; hop & }; for i in {1..20}; do hop & done; sleep 60"   # always about 40, never the same
+    # always about 40, never the same
+    hop = "hop() { sleep 0.01; hop & }; for i in {1..20}; do hop & done; sleep 60"
     assert sandbox.run(hop, timeout_s=1).timed_out
     eventually(lambda: int(sandbox.run("ls -d /proc/[0-9]* | wc -l").output) < 15)
 
 
 def test_a_command_that_kills_all_it_can_reach_ends_itself_alone(sandbox):
     assert sandbox.run("kill -KILL -1; sleep 7775", timeout_s=20).exit_code == 137
-    assert "7775" not in sandbox.run("cat /proc/[0-9]*/cmdline 2>/dev/null | grep -ac '777[5]'; echo still here").output
+    assert "7775" not in sandbox.run(
+        "cat /proc/[0-9]*/cmdline 2>/dev/null | grep -ac '777[5]'; echo still here").output
     assert sandbox.run("echo still here").output == "still here\n"
 
 
@@ -82,7 +86,7 @@ def test_no_zombies_are_left(sandbox):
     assert sandbox.run("sleep 0.2; grep -l '^State:.Z' /proc/[0-9]*/status | wc -l").output == "0\n"
 
 
-# files ---------------------------------------------------------------------------------------------------------------
+# files -------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("protocol", ["v5.channel.k8s.io", "v4.channel.k8s.io"])
 def test_five_megabytes_arrive_in_either_direction(kube, tmp_path, protocol):
@@ -100,7 +104,8 @@ def test_the_same_over_tls_with_the_clusters_own_authority(tmp_path, certificate
     with KubeServer(tmp_path / "cluster", certificate) as kube, open_(kube) as box:
         assert kube.url.startswith("https://")
         box.put({"big.bin": content}, "/testbed")
-        assert box.run("sha256sum < big.bin; for i in {1..2000}; do echo $i; done").output.endswith("1999\n2000\n")
+        assert box.run("sha256sum < big.bin; for i in {1..2000}; do echo $i; done").output.endswith(
+            "1999\n2000\n")
         box.get("big.bin", tmp_path / "out")
         assert (tmp_path / "out" / "big.bin").read_bytes() == content
 
@@ -113,17 +118,20 @@ def test_a_path_that_is_not_there_is_named_and_the_pod_goes_on(sandbox, tmp_path
     assert sandbox.run("echo goes on").output == "goes on\n"
 
 
-# the pod -------------------------------------------------------------------------------------------------------------
+# the pod -----------------------------------------------------------------------------------------
 
 def test_the_pod_is_as_it_was_asked_for(kube):
-    with open_(kube, cpu_request="500m", memory_request="1Gi", memory_limit="2Gi", disk_limit="400MB", run_timeout=900,
+    with open_(kube, cpu_request="500m", memory_request="1Gi", memory_limit="2Gi",
+               disk_limit="400MB", run_timeout=900,
                pod_prefix="mine", run_label="run-7", labels={"team": "a"}, workdir="/src") as box:
         pod = body_of(kube, box)
         container = pod["spec"]["containers"][0]
         assert pod["metadata"]["name"] == box.pod and box.pod.startswith("mine-")
-        assert pod["metadata"]["labels"] == {"team": "a", "codedata.run": "run-7", "codedata.pod": box.pod}
+        assert pod["metadata"]["labels"] == {"team": "a", "codedata.run": "run-7",
+                                             "codedata.pod": box.pod}
         assert pod["metadata"]["annotations"]["codedata.pid"] == str(os.getpid())
-        assert pod["spec"]["activeDeadlineSeconds"] == 900 and container["image"] == "debian:bookworm"
+        assert pod["spec"]["activeDeadlineSeconds"] == 900 and container[
+            "image"] == "debian:bookworm"
         assert container["resources"] == {
             "requests": {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "400000000"},
             "limits": {"cpu": "500m", "memory": "2Gi", "ephemeral-storage": "400000000"}}
@@ -137,7 +145,8 @@ def test_nothing_of_the_template_is_dropped_on_its_way(kube, sandbox):
             return [m for key, value in wanted.items() for m in (
                 missing(value, found[key], f"{path}.{key}") if key in found else [f"{path}.{key}"])]
         if isinstance(wanted, list) and wanted and isinstance(wanted[0], dict):
-            return [m for i, value in enumerate(wanted) for m in missing(value, found[i], f"{path}[{i}]")]
+            return [m for i,
+                    value in enumerate(wanted) for m in missing(value, found[i], f"{path}[{i}]")]
         return [] if wanted == found else [path]
 
     template = yaml.safe_load((REPO / "codedata/sandbox/pod.yaml").read_text())
@@ -150,15 +159,18 @@ def test_the_pod_has_no_token_no_privileges_and_a_bounded_life(kube, sandbox):
     assert spec["activeDeadlineSeconds"] == 1800
     assert spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
     context = spec["containers"][0]["securityContext"]
-    assert context["allowPrivilegeEscalation"] is False and context["capabilities"]["drop"] == ["ALL"]
-    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec) and not any("hostPath" in v for v in spec["volumes"])
+    assert context["allowPrivilegeEscalation"] is False and context["capabilities"]["drop"] == [
+        "ALL"]
+    assert not {"hostNetwork", "hostPID",
+                "hostIPC"} & set(spec) and not any("hostPath" in v for v in spec["volumes"])
 
 
 def test_proxy_and_ca_bundle_reach_commands_and_no_object_of_the_cluster(kube, tmp_path):
     (tmp_path / "ca.pem").write_text("-----the bundle-----")
     proxy = "http://me:pass-4711@proxy.example:3128"
     with open_(kube, proxy=proxy, ca_bundle=str(tmp_path / "ca.pem")) as box:
-        assert box.run('[ "$https_proxy" = "$HTTP_PROXY" ] && echo ${#https_proxy}; cat $SSL_CERT_FILE').output == (
+        assert box.run(
+            '[ "$https_proxy" = "$HTTP_PROXY" ] && echo ${#https_proxy}; cat $SSL_CERT_FILE').output == (
             f"{len(proxy)}\n-----the bundle-----")
         assert "pass-4711" not in box.run("env").output
         assert "4711" not in str(kube.posted)
@@ -172,7 +184,8 @@ def test_eight_pods_work_at_once(kube):
 
     with ThreadPoolExecutor(8) as pool:
         done = list(pool.map(one, range(8)))
-    assert [out for _, out in done] == [str(i) for i in range(8)] and len({pod for pod, _ in done}) == 8
+    assert [out for _,
+            out in done] == [str(i) for i in range(8)] and len({pod for pod, _ in done}) == 8
     assert kube.pods == {}
 
 
@@ -193,7 +206,7 @@ def test_close_deletes_the_pod_at_once_and_may_be_called_twice(kube):
         box.run("true")
 
 
-# the network ---------------------------------------------------------------------------------------------------------
+# the network -------------------------------------------------------------------------------------
 
 def test_with_policies_a_pod_starts_with_no_network_and_its_policy_goes_with_it(kube):
     with open_(kube, network_policy=True) as box:
@@ -211,13 +224,15 @@ def test_with_policies_a_pod_starts_with_no_network_and_its_policy_goes_with_it(
 
 def test_without_policies_it_is_said_that_the_network_stays(kube, sandbox, capsys):
     sandbox.network(False)
-    assert f"the pod {sandbox.pod} keeps the cluster's network" in capsys.readouterr().err and kube.policies == {}
+    assert f"the pod {sandbox.pod} keeps the cluster's network" in capsys.readouterr().err
+    assert kube.policies == {}
 
 
-# what goes wrong at the start ----------------------------------------------------------------------------------------
+# what goes wrong at the start --------------------------------------------------------------------
 
 def test_an_image_that_cannot_be_pulled_is_named_and_its_pod_removed(kube):
-    with pytest.raises(ItemFailed, match=r"no/such:image: the pod does not start: ImagePullBackOff: .*not found"):
+    with pytest.raises(ItemFailed,
+                       match=r"no/such:image: the pod does not start: ImagePullBackOff: .*not found"):
         open_(kube, image="no/such:image")
     assert kube.pods == {}
 
@@ -237,7 +252,8 @@ def test_a_quota_that_is_used_up_fails_the_item_and_says_so(kube, sandbox):
 
 
 def test_a_namespace_that_is_not_there_stops_with_the_command_that_makes_it(kube):
-    with pytest.raises(Trouble, match=r"(?s)namespace nowhere.*kubectl create namespace nowhere") as e:
+    with pytest.raises(Trouble,
+                       match=r"(?s)namespace nowhere.*kubectl create namespace nowhere") as e:
         open_(kube, namespace="nowhere")
     assert e.value.exit_code == 2 and not isinstance(e.value, ItemFailed)
 
@@ -254,8 +270,10 @@ def test_missing_rights_and_a_wrong_token_are_told_apart(kube):
 
 
 @pytest.mark.parametrize("option, said", [
-    ({"memory_request": "5 gigs"}, "memory"), ({"cpu_request": "4", "cpu_limit": "2"}, "requests.cpu"),
-    ({"image": " "}, "image"), ({"pod_prefix": "Not_A_Name"}, "metadata.name"), ({"workdir": "src"}, "workingDir"),
+    ({"memory_request": "5 gigs"}, "memory"),
+    ({"cpu_request": "4", "cpu_limit": "2"}, "requests.cpu"),
+    ({"image": " "}, "image"), ({"pod_prefix": "Not_A_Name"}, "metadata.name"),
+    ({"workdir": "src"}, "workingDir"),
     ({"labels": {"a": "no blanks"}}, "labels")])
 def test_wrong_values_are_refused_with_the_clusters_words(kube, option, said):
     with pytest.raises(Trouble, match=f"(?s)422.*{said}.*Check the settings"):
@@ -278,17 +296,20 @@ def test_a_kubeconfig_that_is_not_there_is_named(tmp_path):
 def test_who_has_no_cluster_is_told_so(tmp_path):
     program = f"import sys; sys.path.insert(0, {str(REPO)!r}); from codedata.sandbox import *\n" \
               "try: open_sandbox('kubernetes', image='debian:bookworm')\nexcept Trouble as e: print(e)"
-    done = subprocess.run([sys.executable, "-c", program], env={"HOME": str(tmp_path)}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], env={"HOME": str(tmp_path)},
+                          capture_output=True, text=True)
     assert "no way to a cluster is known" in done.stdout and "--kubeconfig" in done.stdout, done.stderr
 
 
-# what goes wrong on the way ------------------------------------------------------------------------------------------
+# what goes wrong on the way ----------------------------------------------------------------------
 
 @pytest.mark.parametrize("reason, message, said", [
-    ("OOMKilled", "", r"out of memory \(limit 5Gi\)"), ("Evicted", "The node was low on memory.", "Evicted: The node"),
+    ("OOMKilled", "", r"out of memory \(limit 5Gi\)"),
+    ("Evicted", "The node was low on memory.", "Evicted: The node"),
     ("PreemptionByScheduler", "for a more important pod", "PreemptionByScheduler: for a more"),
     ("Deleted", "", "deleted"), ("Error", "", "Error")])
-def test_a_pod_that_ends_in_mid_command_is_sandbox_died_with_the_reason(kube, sandbox, reason, message, said):
+def test_a_pod_that_ends_in_mid_command_is_sandbox_died_with_the_reason(
+        kube, sandbox, reason, message, said):
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(sandbox.run, "touch begun; sleep 60")
         eventually((kube.pods[sandbox.pod].root / "testbed" / "begun").exists)
@@ -300,7 +321,8 @@ def test_a_pod_that_ends_in_mid_command_is_sandbox_died_with_the_reason(kube, sa
 
 
 def test_a_pod_over_its_run_timeout_says_so(kube):
-    with open_(kube, run_timeout=2) as box, pytest.raises(SandboxDied, match=r"run_timeout \(2 s\)"):
+    with open_(kube, run_timeout=2) as box, pytest.raises(SandboxDied,
+                                                          match=r"run_timeout \(2 s\)"):
         box.run("sleep 60")
 
 
@@ -310,10 +332,12 @@ def test_a_pod_that_died_between_two_commands_is_sandbox_died(kube, sandbox):
         sandbox.run("true")
 
 
-def test_a_connection_that_is_cut_in_mid_command_is_no_result_and_the_command_is_not_repeated(kube, sandbox):
+def test_a_connection_that_is_cut_in_mid_command_is_no_result_and_the_command_is_not_repeated(
+        kube, sandbox):
     root, before = kube.pods[sandbox.pod].root, kube.n_execs
     kube.cut_after = 200
-    with pytest.raises(SandboxDied, match=r"(?s)lost its connection.*How far it came is not\s+known"):
+    with pytest.raises(SandboxDied,
+                       match=r"(?s)lost its connection.*How far it came is not\s+known"):
         sandbox.run("echo x >> /tmp/times; sleep 0.3; seq 1000; sleep 60", timeout_s=30)
     assert kube.n_execs == before + 1 and kube.pods == {} and not root.exists()
 
@@ -342,13 +366,16 @@ def test_a_pod_whose_creation_went_unanswered_is_not_made_twice(kube):
         assert list(kube.pods) == [box.pod] and box.run("echo ok").output == "ok\n"
 
 
-@pytest.mark.parametrize("sent, said", [("echo half; echo", ""), ("echo half; echo whole\n# whole", "half\nwhole\n")])
+@pytest.mark.parametrize("sent, said",
+                         [("echo half; echo", ""),
+                          ("echo half; echo whole\n# whole", "half\nwhole\n")])
 def test_of_a_command_that_was_cut_on_its_way_in_nothing_is_run(sent, said):
-    done = subprocess.run(["bash", "-c", RECEIVE, "bash", "29", WHOLE], input=sent, capture_output=True, text=True)
+    done = subprocess.run(["bash", "-c", RECEIVE, "bash", "29", WHOLE], input=sent,
+                          capture_output=True, text=True)
     assert done.stdout == said
 
 
-# what a killed process leaves ----------------------------------------------------------------------------------------
+# what a killed process leaves --------------------------------------------------------------------
 
 OWNER = """
 import sys, time
@@ -379,7 +406,7 @@ def test_reap_of_a_run_takes_its_pods_wherever_they_came_from(kube, sandbox):
         assert list(kube.pods) == [sandbox.pod]
 
 
-# the server itself ---------------------------------------------------------------------------------------------------
+# the server itself -------------------------------------------------------------------------------
 
 def a_pod() -> dict:
     container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}
@@ -397,11 +424,14 @@ def changed(body: dict, path: str, value) -> dict:
 
 
 @pytest.mark.parametrize("path, value, code", [
-    ("spec.restartPolcy", "Never", 400), ("spec.containers.0.imagee", "i", 400), ("kind", "Pot", 400),
+    ("spec.restartPolcy", "Never", 400), ("spec.containers.0.imagee", "i", 400),
+    ("kind", "Pot", 400),
     ("spec.containers.0.securityContext", {"capabilities": {"dropp": ["ALL"]}}, 400),
     ("spec.activeDeadlineSeconds", "30", 400), ("spec.restartPolicy", "Sometimes", 422),
-    ("spec.containers.0.image", "", 422), ("spec.containers.0.name", "C_1", 422), ("metadata.name", "P", 422),
-    ("spec.containers.0.resources.requests.cpu", "two", 422), ("metadata.labels", {"a b": "c"}, 422),
+    ("spec.containers.0.image", "", 422), ("spec.containers.0.name", "C_1", 422),
+    ("metadata.name", "P", 422),
+    ("spec.containers.0.resources.requests.cpu", "two", 422),
+    ("metadata.labels", {"a b": "c"}, 422),
     ("spec.containers.0.resources.limits", {"cpu": "500m"}, 422)])
 def test_the_server_refuses_unknown_fields_and_wrong_values(path, value, code):
     check_pod(a_pod())

@@ -35,7 +35,8 @@ BY_HAND = (Path(__file__).parent / "score_cases.txt").read_text(encoding="utf-8"
 def by_hand(heading: str) -> list:
     """The cases below a [heading] of score_cases.txt."""
     lines = BY_HAND.partition(f"[{heading}]\n")[2].partition("\n[")[0].splitlines()
-    cells = [[cell.strip() for cell in line.split("|")] for line in lines if line.strip() and line[0] != "#"]
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines if line.strip()
+             and line[0] != "#"]
     return [pytest.param(*row[1:], id=row[0]) for row in cells]
 
 
@@ -46,7 +47,8 @@ def number(text: str) -> float | None:
 
 def expand(names: str) -> list[str]:
     """["a", "b", "c"] of "abc" or "a-c"."""
-    return [chr(i) for i in range(ord(names[0]), ord(names[2]) + 1)] if "-" in names else list(names)
+    return [chr(i) for i in range(ord(names[0]),
+                                  ord(names[2]) + 1)] if "-" in names else list(names)
 
 
 def values(letters: str) -> dict[str, float]:
@@ -57,35 +59,42 @@ def entry(judge: str, order: str, letters: str) -> dict:
     """A stored entry."""
     is_read = letters not in ("-", "!")
     scores = values(letters) if is_read else {}
-    return {"judge": judge, "order": order, "parse_ok": is_read, "error": "HTTP 500" if letters == "!" else "",
+    return {"judge": judge, "order": order, "parse_ok": is_read,
+            "error": "HTTP 500" if letters == "!" else "",
             "scores": scores, "raw": "{…}"}
 
 
 def asked(judges: str) -> list[dict]:
-    """The entries of a turn: asked("a=CCCCC/DDDDD b=-"): king first / challenger first, or the same in both."""
+    """The entries of a turn: asked("a=CCCCC/DDDDD b=-"): king first / challenger first, or the same
+    in both.
+    """
     letters: dict[str, str] = {}
     for names, _, both in (judge.partition("=") for judge in judges.split()):
         letters |= dict.fromkeys(expand(names), both)
     return [entry(name, order, one) for name, both in letters.items()
-            for order, one in zip(("king_first", "challenger_first"), (both.split("/") * 2)[:2], strict=True)]
+            for order,
+            one in zip(("king_first", "challenger_first"), (both.split("/") * 2)[:2], strict=True)]
 
 
 def turns_of(turns: str, panel: str, order: str = "both") -> list:
     """turns_of("3 x a=CCCCC, 1 x a=-", "a")."""
     kinds = [kind.partition(" x ") for kind in turns.split(", ") if kind]
-    return [turn_score(asked(judges), expand(panel), order) for n, _, judges in kinds for _ in range(int(n))]
+    return [turn_score(asked(judges), expand(panel), order) for n, _,
+            judges in kinds for _ in range(int(n))]
 
 
 # ---- one verdict
 
 @pytest.mark.parametrize("order, rival, verdict", [
     # MODEL 1 was the king: 1 is the king's, 2 the challenger's
-    ("king_first", "king", "KCDKC"), ("challenger_first", "king", "CKDCK"), ("king_first", "reference", "KCDKC"),
+    ("king_first", "king", "KCDKC"), ("challenger_first", "king", "CKDCK"),
+    ("king_first", "reference", "KCDKC"),
     ("reference_first", "reference", "KCDKC"), ("challenger_first", "reference", "CKDCK")])
 def test_picks_become_sides_and_values(order, rival, verdict):
     picks = dict(zip(METRICS, (1, 2, 0, 1, 2), strict=True))
     sides = [rival if letter == "K" else WORDS[letter][0] for letter in verdict]
-    assert scores_of(picks, order, rival) == (dict(zip(METRICS, sides, strict=True)), values(verdict))
+    assert scores_of(picks, order, rival) == (dict(zip(METRICS, sides, strict=True)),
+                                              values(verdict))
 
 
 def test_a_misspelt_order_raises_and_turns_no_verdict_round():
@@ -110,18 +119,22 @@ def test_a_misspelt_order_raises_and_turns_no_verdict_round():
     ("-/-", None, None)])
 def test_the_two_orders_of_a_judge(both, combined, classic):
     entries = asked(f"a={both}")
-    assert combine_orders(entries) == combine_orders(entries[::-1]) == (combined and values(combined))
+    assert combine_orders(entries) == combine_orders(entries[::-1]) == (
+        combined and values(combined))
     assert combine_orders(entries, "king_first") == (classic and values(classic))
 
 
 def test_which_entries_of_a_judge_count():
     won, both = dict.fromkeys(METRICS, 1), asked("a=CCCCC")
-    assert combine_orders(both[:1]) is combine_orders(both[1:], "king_first") is combine_orders([]) is None
+    assert combine_orders(both[:1]) is combine_orders(both[1:],
+                                                      "king_first") is combine_orders([]) is None
     assert combine_orders(both[:1], "king_first") == won
     assert combine_orders([*asked("a=-"), *both]) == won   # the last one of an order
-    both[0]["order"] = "reference_first"                   # the reference may give its name to the order
+    # the reference may give its name to the order
+    both[0]["order"] = "reference_first"
     assert combine_orders(both) == combine_orders(both, "king_first") == won
-    both[0]["error"] = "timeout"                           # beats a parse_ok that someone left standing
+    # beats a parse_ok that someone left standing
+    both[0]["error"] = "timeout"
     assert combine_orders(both) is None
 
 
@@ -132,35 +145,44 @@ def test_a_turn(judges, panel, order, score, metrics, parsed):
     turn = turn_score(asked(judges), list(panel), order)
     assert turn.score == number(score) and list(turn.by_judge) == list(parsed)
     assert turn.parse_ok is (parsed == panel != "")
-    assert [*turn.metrics.values()] == [*map(number, metrics.split())] and set(turn.metrics) <= set(METRICS)
+    assert [*turn.metrics.values()] == [*map(number,
+                                             metrics.split())] and set(turn.metrics) <= set(METRICS)
 
 
 @pytest.mark.parametrize("judges, expected", [
-    ("a=CCCCC", 0.5), ("a=KKKKK", -0.5), ("a=DDDDD", 0.0), ("a=-", -0.5), ("a=CCDDD", 0.2)])   # (2 + 1.5) / 5 = 0.7
+    # (2 + 1.5) / 5 = 0.7
+    ("a=CCCCC", 0.5), ("a=KKKKK", -0.5), ("a=DDDDD", 0.0), ("a=-", -0.5), ("a=CCDDD", 0.2)])
 def test_a_turn_without_a_verdict_counts_as_lost(judges, expected):
     assert delta(turn_score(asked(judges), ["a"])) == pytest.approx(expected, abs=1e-15)
 
 
-@pytest.mark.parametrize("turns, panel, order, changed, challenger, king, margin, lcb, reasons", by_hand("duels"))
+@pytest.mark.parametrize("turns, panel, order, changed, challenger, king, margin, lcb, reasons",
+                         by_hand("duels"))
 def test_a_duel(turns, panel, order, changed, challenger, king, margin, lcb, reasons):
-    rules = replace(RULES, **{key: float(value) for key, value in re.findall(r"(\w+)=(\S+)", changed)})
+    rules = replace(RULES,
+                    **{key: float(value) for key, value in re.findall(r"(\w+)=(\S+)", changed)})
     rules = replace(rules, min_turns=int(rules.min_turns))
     outcome = decide(turns_of(turns, panel, order), expand(panel), rules)
     total = outcome.total
-    assert [total.challenger_score, total.king_score, total.margin] == [*map(number, (challenger, king, margin))]
+    assert [total.challenger_score, total.king_score,
+            total.margin] == [*map(number, (challenger, king, margin))]
     assert outcome.lcb == (None if lcb == "-" else pytest.approx(number(lcb), abs=1e-12))
     wanted = [reason for reason in reasons.split("; ") if reason]
     assert outcome.accepted is (not wanted) and len(outcome.reasons) == len(wanted), outcome.reasons
-    assert all(part in reason for part, reason in zip(wanted, outcome.reasons, strict=True)), outcome.reasons
+    assert all(part in reason for part,
+               reason in zip(wanted, outcome.reasons, strict=True)), outcome.reasons
 
 
 def test_the_numbers_by_judge_and_by_metric():
     turns = turns_of("1 x a=CCKDD b=KKKKK, 1 x a=CKKDC b=-, 1 x a=CKKDK b=!", "abc")
     total = aggregate(turns, ["a", "b", "c"])
-    # a: 3 / 3, 1 / 3, 0, 1.5 / 3, 1.5 / 3 and their mean 7 / 15; b: 0 in its one turn; c: never asked
-    judges = [(judge.score, [*judge.metrics.values()], judge.parse_rate) for judge in total.judges.values()]
+    # a: 3 / 3, 1 / 3, 0, 1.5 / 3, 1.5 / 3 and their mean 7 / 15; b: 0 in its one turn; c: never
+    # asked
+    judges = [(judge.score, [*judge.metrics.values()], judge.parse_rate)
+              for judge in total.judges.values()]
     assert judges == [(46.6667, [100, 33.3333, 0, 50, 50], 1), (0, [0] * 5, 1 / 3), (None, [], 0)]
-    # over the judges that have a verdict: (1 + 0) / 2, (1/3 + 0) / 2, 0, (0.5 + 0) / 2 …; 7 / 30 in all
+    # over the judges that have a verdict: (1 + 0) / 2, (1/3 + 0) / 2, 0, (0.5 + 0) / 2 …; 7 / 30 in
+    # all
     assert total.metrics == dict(zip(METRICS, (50, 16.6667, 0, 25, 25), strict=True))
     assert (total.challenger_score, total.king_score, total.margin) == (23.3333, 76.6667, -53.3334)
     assert (total.turns, total.turns_judged, total.turns_parsed, total.parsed_frac) == (3, 3, 0, 0)
@@ -172,10 +194,12 @@ def test_too_little_parsed_shows_no_score_anywhere_but_says_who_was_unreadable()
     outcome = decide(turns_of("1 x a=CCCCC b=CCCCC, 3 x a=CCCCC b=-", "ab"), ["a", "b"], RULES)
     assert outcome.total.metrics == {} and outcome.total.parsed_frac == 0.25 and outcome.lcb is None
     assert {name: asdict(judge) for name, judge in outcome.total.judges.items()} == {
-        name: {"score": None, "metrics": {}, "parse_rate": rate} for name, rate in (("a", 1), ("b", 0.25))}
+        name: {"score": None, "metrics": {}, "parse_rate": rate} for name,
+        rate in (("a", 1), ("b", 0.25))}
 
 
-@pytest.mark.parametrize("lcb, accepted", [(0.0, False), (1e-13, False), (-1e-13, False), (1e-11, True),
+@pytest.mark.parametrize("lcb, accepted",
+                         [(0.0, False), (1e-13, False), (-1e-13, False), (1e-11, True),
                                            (-1e-11, False)])
 def test_dust_does_not_decide(lcb, accepted):
     total = aggregate(turns_of("6 x a=CCCCC", "a"), ["a"])
@@ -185,13 +209,15 @@ def test_dust_does_not_decide(lcb, accepted):
 # ---- swap the sides
 
 def random_duel(draw: random.Random, n: int, names: str) -> list[str]:
-    """Turns of letters: judges with a lean, who now and then contradict themselves or say nothing."""
+    """Turns of letters: judges with a lean, who now and then contradict themselves or say nothing.
+    """
     turns = []
     for _ in range(n):
         judges = []
         for name in names:
             first = "".join(draw.choices("CKD", (5, 3, 2), k=5))
-            last = "".join(letter if draw.random() < 0.8 else draw.choice("CKD") for letter in first)
+            last = "".join(letter if draw.random() < 0.8 else draw.choice("CKD")
+                           for letter in first)
             both = ("-" if draw.random() < 0.05 else letters for letters in (first, last))
             judges.append(f"{name}={'/'.join(both)}")
         turns.append(" ".join(judges))
@@ -199,8 +225,11 @@ def random_duel(draw: random.Random, n: int, names: str) -> list[str]:
 
 
 def swapped(judges: str, order: str) -> str:
-    """The same replies if the two sides change places. Each letter turns round; and the call that showed the old king
-    first is the one that shows the new challenger first. The classic way has no other order to change with."""
+    """The same replies if the two sides change places.
+
+    Each letter turns round; and the call that showed the old king first is the one that shows the
+    new challenger first. The classic way has no other order to change with.
+    """
     turned = judges.translate(str.maketrans("CK", "KC"))
     return re.sub(r"=(\S+)/(\S+)", r"=\2/\1", turned) if order == "both" else turned
 
@@ -214,7 +243,9 @@ def test_swap_the_sides_and_the_verdict_mirrors(seed, order):
     there, back = ([turn_score(asked(judges), names, order) for judges in turns]
                    for turns in (duel, [swapped(judges, order) for judges in duel]))
     a, b = aggregate(there, names), aggregate(back, names)
-    assert (a.challenger_score, a.king_score, a.margin) == (b.king_score, b.challenger_score, -b.margin)   # exactly
+    # exactly
+    assert (a.challenger_score, a.king_score, a.margin) == (b.king_score, b.challenger_score,
+                                                            -b.margin)
     assert (a.turns, a.turns_judged, a.parsed_frac) == (b.turns, b.turns_judged, b.parsed_frac)
     for name in names:
         assert a.judges[name].parse_rate == b.judges[name].parse_rate
@@ -222,10 +253,13 @@ def test_swap_the_sides_and_the_verdict_mirrors(seed, order):
     for one, other in zip(there, back, strict=True):
         assert one.parse_ok == other.parse_ok and (one.score is None) == (other.score is None)
         assert one.score is None or one.score == pytest.approx(100 - other.score, abs=1e-12)
-    # a turn without any verdict counts against whoever is the challenger; over the others, the lower bound of the one
+    # a turn without any verdict counts against whoever is the challenger; over the others, the
+    # lower bound of the one
     # is the upper bound of the other, from the same draws
-    judged, lost = ([delta(turn) for turn in turns if turn.score is not None] for turns in (there, back))
-    assert lcb_of(judged, 0.05, 500, seed) == pytest.approx(-lcb_of(lost, 0.95, 500, seed), abs=1e-12)
+    judged, lost = ([delta(turn) for turn in turns if turn.score is not None]
+                    for turns in (there, back))
+    assert lcb_of(judged, 0.05, 500, seed) == pytest.approx(-lcb_of(lost, 0.95, 500, seed),
+                                                            abs=1e-12)
     assert not (decide(there, names, RULES).accepted and decide(back, names, RULES).accepted)
 
 
@@ -234,8 +268,10 @@ def test_a_won_duel_swapped_is_lost_and_the_other_way_round():
     there, back = (decide(turns_of(f"10 x {one}", "ab"), ["a", "b"], RULES)
                    for one in (judges, swapped(judges, "both")))
     # a: 1, 1, 1, 0.5, 0.5 = 0.8; b: 1, 1, 0.5, 0.5, 0.5 = 0.7
-    assert (there.total.challenger_score, there.lcb, there.accepted) == (75, pytest.approx(0.25), True)
-    assert (back.total.challenger_score, back.lcb, back.accepted) == (25, pytest.approx(-0.25), False)
+    assert (there.total.challenger_score, there.lcb,
+            there.accepted) == (75, pytest.approx(0.25), True)
+    assert (back.total.challenger_score, back.lcb, back.accepted) == (25, pytest.approx(-0.25),
+                                                                      False)
 
 
 # ---- the bootstrap
@@ -253,9 +289,12 @@ def some_deltas(n: int) -> np.ndarray:
     return generator().integers(0, 31, n) / 30 - 0.5
 
 
-@pytest.mark.parametrize("deltas, expected", [([], 0.0), ([0.3], 0.3), ([-0.5], -0.5), ([0.0], 0.0), ([0.2] * 9, 0.2),
-                                              ([1e-13] * 9, 0.0), ([-1e-13], 0.0), ([0.1 + 0.2 - 0.3] * 4, 0.0),
-                                              ([-0.5, 0.5], -0.5)])   # a quarter of the resamples is -0.5, -0.5
+@pytest.mark.parametrize("deltas, expected",
+                         [([], 0.0), ([0.3], 0.3), ([-0.5], -0.5), ([0.0], 0.0), ([0.2] * 9, 0.2),
+                                              ([1e-13] * 9, 0.0), ([-1e-13], 0.0),
+                          ([0.1 + 0.2 - 0.3] * 4, 0.0),
+                                              # a quarter of the resamples is -0.5, -0.5
+                                              ([-0.5, 0.5], -0.5)])
 def test_small_samples(deltas, expected):
     assert lcb_of(deltas, resamples=1000) == pytest.approx(expected, abs=1e-15)
 
@@ -287,13 +326,16 @@ def test_seed_order_and_alpha_matter():
     assert bounds[2] == pytest.approx(deltas.mean(), abs=0.02)
 
 
-@pytest.mark.parametrize("deltas", [some_deltas(300), np.array([0.5] * 90 + [-0.5] * 10), np.array([0.1] * 50)],
+@pytest.mark.parametrize("deltas",
+                         [some_deltas(300), np.array([0.5] * 90 + [-0.5] * 10),
+                          np.array([0.1] * 50)],
                          ids=["many values", "wins and losses", "one value"])
 def test_counting_draws_from_the_same_law(deltas):
     resamples, n = 20_000, len(deltas)
     one, other = (means(generator(i), deltas, np.ones(n), resamples)
                   for i, means in enumerate((means_by_position, means_by_count)))
-    error = deltas.std() / np.sqrt(n)   # of a mean; over `resamples` means, a moment or quantile is 100 times surer
+    # of a mean; over `resamples` means, a moment or quantile is 100 times surer
+    error = deltas.std() / np.sqrt(n)
     assert abs(one.mean() - other.mean()) <= 5 * error * np.sqrt(2 / resamples) + 1e-12
     assert one.std() == pytest.approx(other.std(), rel=0.03, abs=1e-12)
     # wins and losses: means lie on a grid of 1 / n, so two quantiles may be one step apart
@@ -307,7 +349,8 @@ def test_beyond_the_limit_the_bound_is_where_theory_has_it():
     deltas = some_deltas(EXACT_TURNS + 1)
     error = deltas.std() / np.sqrt(len(deltas))
     for seed in range(3):
-        assert (deltas.mean() - lcb_of(deltas, 0.05, 10_000, seed)) / error == pytest.approx(1.645, abs=0.1)
+        assert (deltas.mean() - lcb_of(deltas, 0.05, 10_000,
+                                       seed)) / error == pytest.approx(1.645, abs=0.1)
     assert lcb_of(deltas[::-1]) == lcb_of(deltas)   # positions no more
     exact = means_by_position(generator(), deltas[:EXACT_TURNS], np.ones(EXACT_TURNS), 300)
     assert lcb_of(deltas[:EXACT_TURNS], resamples=300) == np.quantile(exact, 0.05)

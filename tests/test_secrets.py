@@ -1,4 +1,5 @@
-"""Secrets: every shape in every surrounding is found, what only looks like one is left alone, and time is linear.
+"""Secrets: every shape in every surrounding is found, what only looks like one is left alone, and
+time is linear.
 
 No key stands in this file: benchmarks/synthetic_overlap.py draws them.
 """
@@ -35,29 +36,37 @@ def test_every_shape_is_found_wherever_it_stands():
 
 
 def test_few_of_many_draws_are_missed():
-    """A password of 20 letters without a digit is none; what begins like a key is found whatever it is."""
+    """A password of 20 letters without a digit is none; what begins like a key is found whatever it
+    is.
+    """
     drawn = [one for seed in range(10, 16) for one in every(Draw(seed))]
-    missed = [shape for shape, _, must_go, text in drawn if any(part in mask(text)[0] for part in must_go)]
+    missed = [shape for shape, _, must_go,
+              text in drawn if any(part in mask(text)[0] for part in must_go)]
     assert len(missed) <= len(drawn) / 500, missed
 
 
 def test_what_only_looks_like_a_secret_is_left_alone():
-    assert [shape for shape, text in harmless(Draw(2)).items() if mask(text) != (text, Counter())] == []
+    assert [shape for shape,
+            text in harmless(Draw(2)).items() if mask(text) != (text, Counter())] == []
 
 
 def test_the_other_text_is_untouched_and_the_places_are_right():
     text = f"å before\t{GITHUB}\r\nbetween \x00 {GITHUB};after\n"
     assert find_secrets(text) == [Secret("GitHub token", 9, 49), Secret("GitHub token", 61, 101)]
-    assert mask(text) == ("å before\t[masked: GitHub token]\r\nbetween \x00 [masked: GitHub token];after\n",
+    assert mask(text) == (
+        "å before\t[masked: GitHub token]\r\nbetween \x00 [masked: GitHub token];after\n",
                           {"GitHub token": 2})
 
 
 @pytest.mark.parametrize("text, masked", [   # the names in braces are filled in
     ('api_key = "{GITHUB}"', 'api_key = "[masked: GitHub token]"'),   # its own shape names it
     ('headers = {{"X-Api-Key": "{VALUE}"}}', 'headers = {{"X-Api-Key": "[masked: API key]"}}'),
-    ("postgres://app:{VALUE}@db-1.else.dev/x", "postgres://app:[masked: password in a URL]@db-1.else.dev/x"),
-    ('İİİ PASSWORD = "{VALUE}" İ', 'İİİ PASSWORD = "[masked: password]" İ'),   # İ: two characters in lower case
-    (r'{{"out": "a\n{GITHUB}\nb"}}', r'{{"out": "a\n[masked: GitHub token]\nb"}}'),   # n is no part of the key
+    ("postgres://app:{VALUE}@db-1.else.dev/x",
+     "postgres://app:[masked: password in a URL]@db-1.else.dev/x"),
+    # İ: two characters in lower case
+    ('İİİ PASSWORD = "{VALUE}" İ', 'İİİ PASSWORD = "[masked: password]" İ'),
+    # n is no part of the key
+    (r'{{"out": "a\n{GITHUB}\nb"}}', r'{{"out": "a\n[masked: GitHub token]\nb"}}'),
     ("xn{GITHUB}", "xn{GITHUB}"),
 ])
 def test_exactly_the_secret_is_masked(text, masked):
@@ -67,13 +76,16 @@ def test_exactly_the_secret_is_masked(text, masked):
 def test_what_looks_random():
     assert all(map(is_random, (Draw(6).of(BASE62, 24), Draw(6).of(HEX, 32))))
     assert not [value for value in (
-        "0" * 32, "ab" * 16, "correct-horse-battery-staple", "AutoModelForConditionalGeneration", "abcdefghijklmnop",
-        "getUserTokenByIdV2", "YOUR_API_KEY_HERE_123", "${API_KEY_1}", "snake_case_2") if is_random(value)]
+        "0" * 32, "ab" * 16, "correct-horse-battery-staple", "AutoModelForConditionalGeneration",
+        "abcdefghijklmnop",
+        "getUserTokenByIdV2", "YOUR_API_KEY_HERE_123", "${API_KEY_1}", "snake_case_2")
+                if is_random(value)]
 
 
 SHORT = r"""sk- ghp_ eyJ . \n = : " password token api_key @ :// a A1b2C3d4 é İ 93.1.2.3 AccountKey= sig= & ] [
             , :AA gmail.com Zq8xV2nM4kLp0RtY7wUe + - … 0 ( mira.holub@posteo.de -----END"""
-FRAGMENTS = [*SHORT.split(), "-----BEGIN ", "PRIVATE KEY-----", "\n", " ", "\t", "Bearer ", "Basic ", "+49 30 ",
+FRAGMENTS = [*SHORT.split(), "-----BEGIN ", "PRIVATE KEY-----", "\n", " ", "\t", "Bearer ",
+             "Basic ", "+49 30 ",
              "client: ", "[masked: x]", GITHUB]
 
 
@@ -83,7 +95,8 @@ def test_masking_twice_changes_nothing_and_takes_nothing_else():
         text = "".join(draw.choices(FRAGMENTS, k=draw.randrange(120)))
         masked, counts = mask(text)
         assert mask(masked) == (masked, Counter()) and bool(counts) == (masked != text)
-        kept = re.split(r"\[masked: [^]]*\]", masked)   # a fragment looks like a mask: it is cut out of both
+        # a fragment looks like a mask: it is cut out of both
+        kept = re.split(r"\[masked: [^]]*\]", masked)
         position = 0
         for part in kept:
             position = text.index(part, position) + len(part)
@@ -95,11 +108,13 @@ def test_time_is_linear_whatever_the_text(piece):
     text = (piece * (1_000_000 // len(piece) + 1))[:1_000_000]
     before = time.thread_time()
     mask(text)
-    assert time.thread_time() - before < 20   # 0.2 to 1 s, more on a busy machine; quadratic, it is hours
+    # 0.2 to 1 s, more on a busy machine; quadratic, it is hours
+    assert time.thread_time() - before < 20
 
 
 def kinds_in(paths) -> set[str]:
-    return {kind for path in paths for kind in mask(path.read_text(encoding="utf-8", errors="replace"))[1]}
+    return {kind for path in paths
+            for kind in mask(path.read_text(encoding="utf-8", errors="replace"))[1]}
 
 
 def test_nothing_but_addresses_of_persons_is_found_in_the_standard_library_and_nothing_in_the_samples():
@@ -110,5 +125,6 @@ def test_nothing_but_addresses_of_persons_is_found_in_the_standard_library_and_n
 
 def test_no_file_here_holds_a_key():
     """Secret scanners of code hosts would stop the push."""
-    files = ("tests/test_secrets.py", "benchmarks/synthetic_overlap.py", "codedata/checks/secrets.toml")
+    files = ("tests/test_secrets.py", "benchmarks/synthetic_overlap.py",
+             "codedata/checks/secrets.toml")
     assert kinds_in(REPO / name for name in files) <= {"e-mail address", "IP address"}

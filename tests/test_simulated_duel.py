@@ -1,4 +1,6 @@
-"""One duel over the server with the simulated judges of benchmarks/panel.py: what it states is what is so."""
+"""One duel over the server with the simulated judges of benchmarks/panel.py: what it states is what
+is so.
+"""
 from __future__ import annotations
 
 import json
@@ -23,14 +25,18 @@ N = 120
 
 
 def model(draw_scores: np.ndarray, longer_by: np.ndarray):
-    """King, challenger and judges in one: each judge says of each turn and order what was drawn for it."""
+    """King, challenger and judges in one: each judge says of each turn and order what was drawn for
+    it.
+    """
     def answer(request):
         i = int(re.findall(r"task (\d+)$", request.text, re.MULTILINE)[-1]) - 1
         side, _, _ = request.body["model"].partition("-")
         if side not in JUDGES or "MODEL 1" not in request.text:
             length = 2000 + (int(longer_by[i]) if "Private note" in request.text else 0)
             word = "onyx" if "Private note" in request.text else "quartz"
-            return turn_of("ls", (f"{word} " * length)[:length - len(turn_of("ls", ""))].rstrip() + "." * 9)
+            return turn_of("ls",
+                           (f"{word} " * length)[:length - len(turn_of("ls", ""))].rstrip()
+                           + "." * 9)
         order = order_of(request)
         for_challenger = "1" if order == "challenger_first" else "2"
         scores = draw_scores[list(JUDGES).index(side), ORDERS.index(order), i]
@@ -50,7 +56,8 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
     write_prompts(tmp_path, N)
     write_commits(tmp_path, N)
     fake_llm.always(model(scores, longer_by))
-    write_panel(tmp_path, fake_llm, *(f'{{ model = "{name}-1", name = "{name}" }}' for name in JUDGES),
+    write_panel(tmp_path, fake_llm,
+                *(f'{{ model = "{name}-1", name = "{name}" }}' for name in JUDGES),
                 duel="seed = 3", more='[king]\nmodel = "plain-1"\n[challenger]\nmodel = "kin-9"\n')
     for script in (king, ch, validate):
         run_main(script.main, tmp_path, "--workers", 16)
@@ -61,9 +68,11 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
     meant = stated(as_turns(scores, longer_by, instances), 3)
     for name in JUDGES:
         for key in ("prefers_first", "changes_with_order", "prefers_longer"):
-            assert (judges[name][key]["low"], judges[name][key]["high"]) == meant[f"{name} {key}"], (name, key)
+            assert (judges[name][key]["low"],
+                    judges[name][key]["high"]) == meant[f"{name} {key}"], (name, key)
     apart = judges["kin"]["beside_the_others"]["difference"]
-    assert (apart["low"], apart["high"]) == meant["kin difference"] and judges["kin"]["kin_of"] == ["challenger"]
+    assert (apart["low"],
+            apart["high"]) == meant["kin difference"] and judges["kin"]["kin_of"] == ["challenger"]
 
     # and they are so
     true = truths(N, 1)
@@ -78,13 +87,15 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
 
 
 def test_king_first_and_turns_give_the_numbers_of_the_plain_duel(tmp_path, fake_llm, drawn):
-    """Asking once and drawing turns: margin and bound by the formulas that every duel began with."""
+    """Asking once and drawing turns: margin and bound by the formulas that every duel began with.
+    """
     scores, longer_by, _ = drawn
     n = 40
     write_prompts(tmp_path, n, instance_id="proj__repo-1")
     write_commits(tmp_path, 1)
     fake_llm.always(model(scores, longer_by))
-    write_panel(tmp_path, fake_llm, *(f'{{ model = "{name}-1", name = "{name}" }}' for name in JUDGES),
+    write_panel(tmp_path, fake_llm,
+                *(f'{{ model = "{name}-1", name = "{name}" }}' for name in JUDGES),
                 judge='order = "king_first"', duel='bootstrap = "turn"')
     for script in (king, ch, validate):
         run_main(script.main, tmp_path, "--workers", 16)

@@ -1,4 +1,6 @@
-"""What a panel's verdicts say about the judges, worked by hand; and the bound from instances drawn whole."""
+"""What a panel's verdicts say about the judges, worked by hand; and the bound from instances drawn
+whole.
+"""
 from __future__ import annotations
 
 import numpy as np
@@ -16,9 +18,12 @@ def turn(instance_id: str = "i", longer_by: int = 0, **judges) -> JudgedTurn:
     """turn(a="CCCCC/KKKKK"): what a says king first / challenger first; "-" could not be read."""
     entries = []
     for name, both in judges.items():
-        for order, letters in zip(("king_first", "challenger_first"), (both.split("/") * 2)[:2], strict=True):
-            scores = {} if letters == "-" else {m: VALUES[c] for m, c in zip(METRICS, letters, strict=True)}
-            entries.append({"judge": name, "order": order, "parse_ok": bool(scores), "scores": scores, "error": "",
+        for order, letters in zip(("king_first", "challenger_first"), (both.split("/") * 2)[:2],
+                                  strict=True):
+            scores = {} if letters == "-" else {m: VALUES[c] for m,
+                                                c in zip(METRICS, letters, strict=True)}
+            entries.append({"judge": name, "order": order, "parse_ok": bool(scores),
+                            "scores": scores, "error": "",
                             "usage": {"tries": 3, "timeouts": 1} if letters == "-" else {}})
     return JudgedTurn(instance_id, entries, longer_by)
 
@@ -47,7 +52,8 @@ def test_a_judge_that_sees_the_answers_alone_has_neither():
 def test_draws_say_nothing_of_the_place_and_one_order_nothing_of_changes():
     judge = of(turns(3, a="DDDDD/-"))["judges"]["a"]
     assert judge["prefers_first"] is None and judge["changes_with_order"] is None
-    assert judge["calls"] == {"replies": 6, "errors": 0, "unread": 3, "truncated": 0, "retries": 6, "timeouts": 3,
+    assert judge["calls"] == {"replies": 6, "errors": 0, "unread": 3, "truncated": 0, "retries": 6,
+                              "timeouts": 3,
                               "throttled": 0}
 
 
@@ -64,7 +70,8 @@ def test_length_is_seen_by_rank():
 
 
 def test_alpha_is_one_where_all_agree_and_nothing_where_nobody_differs():
-    agree = [turn(f"i{k}", a="CKCKD" if k % 2 else "KCKCK", b="CKCKD" if k % 2 else "KCKCK") for k in range(10)]
+    agree = [turn(f"i{k}", a="CKCKD" if k % 2 else "KCKCK", b="CKCKD" if k % 2 else "KCKCK")
+             for k in range(10)]
     alpha = of(agree, "ab")["alpha"]
     assert alpha["correctness"] == pytest.approx(1) and set(alpha) == set(METRICS)
     same = of(turns(10, a="CCCCC", b="CCCCC"), "ab")["alpha"]
@@ -77,7 +84,8 @@ def test_alpha_against_a_hand_worked_table():
     pairs = [("C", "C"), ("K", "K"), ("C", "C"), ("C", "K")]
     judged = [turn(f"i{k}", a=x + "DDDD", b=y + "DDDD") for k, (x, y) in enumerate(pairs)]
     # observed 2/8 of pairable values off; expected 2 * 5 * 3 / (8 * 7): alpha = 1 - (2/8) / (30/56)
-    assert of(judged, "ab")["alpha"]["correctness"] == pytest.approx(1 - (2 / 8) / (30 / 56), abs=1e-4)
+    assert of(judged, "ab")["alpha"]["correctness"] == pytest.approx(1 - (2 / 8) / (30 / 56),
+                                                                     abs=1e-4)
 
 
 def test_judges_that_say_the_same_are_one_vote_and_independent_ones_are_as_many():
@@ -90,20 +98,24 @@ def test_judges_that_say_the_same_are_one_vote_and_independent_ones_are_as_many(
 
 @pytest.mark.parametrize("model, kin", [("Qwen/Qwen3-235B-A22B-Thinking-2507", "qwen"),
                                         ("moonshotai/Kimi-K2.6-TEE", "kimi"),
-                                        ("deepseek-ai/DeepSeek-V3.2-TEE", "deepseek"), ("gpt-5-mini", "gpt"),
-                                        ("meta-llama/Llama-4-Scout", "llama"), ("claude-sonnet-4-5", "claude")])
+                                        ("deepseek-ai/DeepSeek-V3.2-TEE", "deepseek"),
+                                        ("gpt-5-mini", "gpt"),
+                                        ("meta-llama/Llama-4-Scout", "llama"),
+                                        ("claude-sonnet-4-5", "claude")])
 def test_the_family_of_a_model_is_read_from_its_name(model, kin):
     assert family(model) == kin
 
 
 def test_a_judge_of_the_challenger_s_family_is_flagged_beside_the_others():
-    kin = same_family({"a": "Qwen/Qwen3-8B", "b": "gpt-5"}, {"king": {"kimi-k2"}, "challenger": {"qwen2.5-coder"}})
+    kin = same_family({"a": "Qwen/Qwen3-8B", "b": "gpt-5"},
+                      {"king": {"kimi-k2"}, "challenger": {"qwen2.5-coder"}})
     assert kin == {"a": ["challenger"]}
     judged = [turn(f"i{k}", a="CCCCD", b="CKKKD" if k % 2 else "KKKKD") for k in range(10)]
     judge = of(judged, "ab", kin)["judges"]["a"]
     beside = judge["beside_the_others"]
     assert judge["kin_of"] == ["challenger"] and (beside["own"], beside["others"]) == (90.0, 20.0)
-    assert beside["difference"]["value"] == 70 and beside["difference"]["low"] < 70 < beside["difference"]["high"]
+    assert beside["difference"]["value"] == 70 and beside["difference"]["low"] < 70 < beside[
+        "difference"]["high"]
     assert "kin_of" not in of(judged, "ab", kin)["judges"]["b"]
 
 
@@ -119,7 +131,7 @@ def test_turns_of_one_instance_do_not_make_an_interval_narrower():
     assert copies["high"] - copies["low"] > 1.6 * (apart["high"] - apart["low"])
 
 
-# the bound -----------------------------------------------------------------------------------------------------------
+# the bound ---------------------------------------------------------------------------------------
 
 def test_where_every_instance_has_one_turn_both_bounds_are_the_same_numbers():
     deltas = np.random.default_rng(1).normal(0.1, 0.3, 40).tolist()
@@ -157,9 +169,12 @@ def test_with_many_clusters_the_law_is_the_same():
 
 @pytest.mark.parametrize("bootstrap", ["turn", "cluster"])
 def test_the_deciding_bound_is_the_one_that_is_asked_for(bootstrap):
-    judged = [turn_score(turn(a="CCCCC" if k % 7 > 2 else "KKKKK").judges, ["a"]) for k in range(30)]
+    judged = [turn_score(turn(a="CCCCC" if k % 7 > 2 else "KKKKK").judges, ["a"])
+              for k in range(30)]
     clusters = [f"i{k // 6}" for k in range(30)]
-    outcome = decide(judged, ["a"], DuelSettings(bootstrap_resamples=500, bootstrap=bootstrap), clusters)
-    assert outcome.lcb == getattr(outcome, f"lcb_{bootstrap}") and outcome.lcb_turn != outcome.lcb_cluster
+    outcome = decide(judged, ["a"], DuelSettings(bootstrap_resamples=500, bootstrap=bootstrap),
+                     clusters)
+    assert outcome.lcb == getattr(outcome,
+                                  f"lcb_{bootstrap}") and outcome.lcb_turn != outcome.lcb_cluster
     low, high = outcome.interval
     assert low < outcome.total.margin < high

@@ -1,7 +1,8 @@
-"""What did not come from our own code reaches a terminal, a log or a Markdown page with its control characters shown.
+"""What did not come from our own code reaches a terminal, a log or a Markdown page with its control
+characters shown.
 
-Each test puts ATTACK (the clipboard by OSC 52, the title, a cleared screen, a C1 control, a turned line) into a place
-that somebody else writes, and looks at every byte that a script prints.
+Each test puts ATTACK (the clipboard by OSC 52, the title, a cleared screen, a C1 control, a turned
+line) into a place that somebody else writes, and looks at every byte that a script prints.
 """
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ def test_what_an_endpoint_answers(tmp_path, fake_llm, run, reply):
     write_prompts(tmp_path, 1)
     write_toml(tmp_path, {"retry_max": 0})
     fake_llm.always(reply)
-    escaped = isinstance(reply, dict) or (isinstance(reply, Status) and isinstance(reply.body, dict))   # by JSON
+    # by JSON
+    escaped = isinstance(reply,
+                         dict) or (isinstance(reply, Status) and isinstance(reply.body, dict))
     assert_shown(run("king --log-level debug"), "\\u001b]52" if escaped else "\\x1b]52")
 
 
@@ -51,7 +54,8 @@ def test_what_a_model_says_in_the_wrong_form(tmp_path, fake_llm, run):
     assert_shown(done, "failed 1")
 
 
-@pytest.mark.parametrize("name", [ATTACK + ".json", "a\nking  wrote 7.json"], ids=["attack", "line end"])
+@pytest.mark.parametrize("name", [ATTACK + ".json", "a\nking  wrote 7.json"],
+                         ids=["attack", "line end"])
 def test_the_name_of_a_file(tmp_path, run, name):
     write_prompts(tmp_path, 1)
     write_json(tmp_path / "prompt" / name, {})
@@ -62,8 +66,10 @@ def test_the_name_of_a_file(tmp_path, run, name):
 
 
 def test_what_a_record_and_a_ledger_say(tmp_path, run):
-    write_json(tmp_path / "prompt" / "p.json", [a_prompt(1, instance_id=ATTACK), a_prompt(2, turn=ATTACK), a_prompt(3)])
-    write_json(tmp_path / "answer" / "_ledger.jsonl", {"stage": "king", "item": "p_3", "state": "failed",
+    write_json(tmp_path / "prompt" / "p.json",
+               [a_prompt(1, instance_id=ATTACK), a_prompt(2, turn=ATTACK), a_prompt(3)])
+    write_json(tmp_path / "answer" / "_ledger.jsonl",
+               {"stage": "king", "item": "p_3", "state": "failed",
                                                        "error": ATTACK})
     assert_shown(run("king --log-level debug --status"))
 
@@ -81,7 +87,8 @@ ATTACK = 7
 @pytest.mark.parametrize("toml", TOML.strip().split("\n"))
 def test_what_stands_in_settings(tmp_path, toml):
     write_prompts(tmp_path, 1)
-    (tmp_path / "chain.toml").write_text(toml.replace("] ", "]\n").replace("ATTACK", json.dumps(ATTACK)))
+    (tmp_path / "chain.toml").write_text(toml.replace("] ",
+                                                      "]\n").replace("ATTACK", json.dumps(ATTACK)))
     assert_shown(run_script("king.py", tmp_path), "\\x1b]52")
 
 
@@ -99,13 +106,16 @@ ATTACK = { in = 0, out = 0 }
 
 def test_show_config_and_the_plan_show_names_of_settings(tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
-    (tmp_path / "chain.toml").write_text(SHOWN.replace("ATTACK", json.dumps(ATTACK)).replace("URL", fake_llm.base_url))
+    (tmp_path / "chain.toml").write_text(SHOWN.replace("ATTACK",
+                                                       json.dumps(ATTACK)).replace(
+                                                           "URL", fake_llm.base_url))
     for flags in ("--show-config", "--status", "--dry-run", "--limit 1"):
         assert_shown(run_script("king.py", tmp_path, *flags.split()))
 
 
 def test_flags_and_what_argparse_says_of_them(tmp_path):
-    for flags in (["--workers", ATTACK], ["--only", ATTACK, "--status"], [ATTACK], ["--config", ATTACK]):
+    for flags in (["--workers", ATTACK], ["--only", ATTACK, "--status"], [ATTACK],
+                  ["--config", ATTACK]):
         assert_shown(run_script("king.py", tmp_path, *flags), "")
 
 
@@ -120,9 +130,11 @@ ROWS = """
 
 @pytest.mark.parametrize("row", ROWS.strip().split("\n"))
 def test_a_row_of_input_and_what_git_says_of_it(tmp_path, row):
-    (tmp_path / "repos.jsonl").write_text(row.replace("ATTACK", json.dumps(ATTACK)[1:-1]) + "\n" + ATTACK)
+    (tmp_path / "repos.jsonl").write_text(row.replace("ATTACK", json.dumps(ATTACK)[1:-1]) + "\n"
+                                          + ATTACK)
     flags = "--input repos.jsonl --planner recipe --sandbox local"
-    assert_shown(run_process("env_setup.py", tmp_path, *flags.split()), "")   # with what git itself prints
+    # with what git itself prints
+    assert_shown(run_process("env_setup.py", tmp_path, *flags.split()), "")
 
 
 @pytest.mark.docker
@@ -145,7 +157,7 @@ def test_markdown_that_is_looked_at_in_a_terminal(tmp_path):
     assert not UNSAFE.search(page) and "\\x1b]52" in page
 
 
-# the net: what every line passes -------------------------------------------------------------------------------------
+# the net: what every line passes -----------------------------------------------------------------
 
 BAR = f"""
 import sys, time
@@ -161,7 +173,8 @@ bar.close()
 
 def test_the_bar_on_a_terminal_shows_what_an_item_is_at():
     here, there = os.openpty()
-    done = subprocess.run([sys.executable, "-c", BAR], cwd=REPO, stderr=there, stdout=subprocess.PIPE, timeout=30,
+    done = subprocess.run([sys.executable, "-c", BAR], cwd=REPO, stderr=there,
+                          stdout=subprocess.PIPE, timeout=30,
                           env={**os.environ, "TERM": "xterm", "COLUMNS": "200"})
     os.close(there)
     printed = os.read(here, 1 << 20).decode()
@@ -190,4 +203,5 @@ cli.main(run)
 def test_a_log_line_a_message_and_the_traceback_of_a_bug():
     done = subprocess.run([sys.executable, "-c", NET], cwd=REPO, capture_output=True, text=True)
     assert done.returncode == 1 and not UNSAFE.search(done.stderr) and "\nb" not in done.stderr
-    assert done.stderr.count("ValueError: \\x1b]52") == 2 and "ERROR x: said \\x1b]52" in done.stderr
+    assert done.stderr.count(
+        "ValueError: \\x1b]52") == 2 and "ERROR x: said \\x1b]52" in done.stderr

@@ -1,4 +1,6 @@
-"""Tools: what a model is told of one, what is wrong with a call, and what each does in a sandbox; calls in replies."""
+"""Tools: what a model is told of one, what is wrong with a call, and what each does in a sandbox;
+calls in replies.
+"""
 from __future__ import annotations
 
 import json
@@ -15,7 +17,8 @@ from codedata.llm import Models
 from codedata.sandbox import Sandbox
 
 ASK = [{"role": "user", "content": "p"}]
-CALL = {"id": "call_1", "type": "function", "function": {"name": "bash", "arguments": '{"command": "ls"}'}}
+CALL = {"id": "call_1", "type": "function",
+        "function": {"name": "bash", "arguments": '{"command": "ls"}'}}
 
 
 @pytest.fixture
@@ -26,16 +29,18 @@ def sandbox():
 
 def put(sandbox, **files: str) -> None:
     """Write files by name, with `_` for the dot."""
-    sandbox.put({name.replace("_", "."): text.encode() for name, text in files.items()}, sandbox.workdir)
+    sandbox.put({name.replace("_", "."): text.encode() for name, text in files.items()},
+                sandbox.workdir)
 
 
 def content(sandbox, path: str) -> str:
     return sandbox.run(f"cat {path}").output
 
 
-# what a model is told ------------------------------------------------------------------------------------------------
+# what a model is told ----------------------------------------------------------------------------
 
-def count(sandbox: Sandbox, path: str, unit: Literal["lines", "words"] = "lines", most: int | None = None,
+def count(sandbox: Sandbox, path: str, unit: Literal["lines", "words"] = "lines",
+          most: int | None = None,
           names: list[str] = (), ratio: float = 0.5, deep: bool = False) -> str:
     """Count what is
     in a file.
@@ -52,13 +57,18 @@ def test_a_schema_is_derived_from_signature_and_docstring():
             "type": "object", "additionalProperties": False, "required": ["path"], "properties": {
                 "path": {"type": "string", "description": "of the file"},
                 "unit": {"type": "string", "enum": ["lines", "words"], "default": "lines"},
-                "most": {"type": ["integer", "null"], "description": "where to end", "default": None},
+                "most": {"type": ["integer", "null"], "description": "where to end",
+                         "default": None},
                 "names": {"type": "array", "items": {"type": "string"}, "default": ()},
-                "ratio": {"type": "number", "default": 0.5}, "deep": {"type": "boolean", "default": False}}}}}
+                "ratio": {"type": "number", "default": 0.5},
+                "deep": {"type": "boolean", "default": False}}}}}
 
 
-@pytest.mark.parametrize("tool", [ToolBashExecutor(), view_file, search, edit_file, create_file, submit, stop,
-                                  ToolRunTests("true", lambda text: [])], ids=lambda tool: Tool.of(tool).name)
+@pytest.mark.parametrize("tool",
+                         [ToolBashExecutor(), view_file, search, edit_file, create_file, submit,
+                          stop,
+                                  ToolRunTests("true", lambda text: [])],
+                         ids=lambda tool: Tool.of(tool).name)
 def test_every_argument_of_every_tool_is_described(tool):
     described = Tool.of(tool)
     assert described.description and described.parameters["additionalProperties"] is False
@@ -97,7 +107,8 @@ def test_what_is_wrong_with_a_call_is_said_with_what_it_takes(case):
 
 
 def test_a_good_call_has_no_problem():
-    assert Tool.of(count).problem({"path": "", "most": None, "names": ["a"], "ratio": 1, "deep": True}) == ""
+    assert Tool.of(count).problem({"path": "", "most": None, "names": ["a"], "ratio": 1,
+                                   "deep": True}) == ""
 
 
 def untyped(path):
@@ -118,13 +129,15 @@ def test_what_cannot_be_a_tool_is_refused(thing):
         Tool.of(thing)
 
 
-# bash ----------------------------------------------------------------------------------------------------------------
+# bash --------------------------------------------------------------------------------------------
 
 def test_bash_shows_exit_code_and_output(sandbox):
     bash = ToolBashExecutor()
-    assert bash(sandbox, "echo one; echo two >&2") == "<returncode>0</returncode>\n<output>\none\ntwo\n</output>"
+    assert bash(sandbox,
+                "echo one; echo two >&2") == "<returncode>0</returncode>\n<output>\none\ntwo\n</output>"
     failed = bash(sandbox, "printf no; exit 3")
-    assert failed == "<returncode>3</returncode>\n<output>\nno\n</output>" and isinstance(failed, Failed)
+    assert failed == "<returncode>3</returncode>\n<output>\nno\n</output>" and isinstance(
+        failed, Failed)
     assert bash(sandbox, "true") == "<returncode>0</returncode>\n<output>\n</output>"
 
 
@@ -137,8 +150,10 @@ def test_bash_keeps_directory_and_environment(sandbox):
 
 @pytest.mark.parametrize("asked, limit", [(0, "0.5"), (1, "1"), (60, "2")])
 def test_a_command_over_time_is_ended_and_told_so(sandbox, asked, limit):
-    answer = ToolBashExecutor(timeout_s=0.5, max_timeout_s=2)(sandbox, "echo begun; sleep 60", asked)
-    assert isinstance(answer, Failed) and f"not finished after {limit} s, and ended" in answer and "begun" in answer
+    answer = ToolBashExecutor(timeout_s=0.5, max_timeout_s=2)(sandbox, "echo begun; sleep 60",
+                                                              asked)
+    assert isinstance(answer,
+                      Failed) and f"not finished after {limit} s, and ended" in answer and "begun" in answer
 
 
 def test_the_submit_command_hands_in_what_it_prints(sandbox):
@@ -149,14 +164,16 @@ def test_the_submit_command_hands_in_what_it_prints(sandbox):
     assert isinstance(bash(sandbox, f"echo {word}; false"), Failed)
 
 
-# files ---------------------------------------------------------------------------------------------------------------
+# files -------------------------------------------------------------------------------------------
 
 def test_view_shows_numbered_lines(sandbox):
     put(sandbox, a_txt="".join(f"line {i}\n" for i in range(1, 301)))
     whole = view_file(sandbox, "a.txt")
-    assert whole.startswith("     1\tline 1\n") and "   250\tline 250\n(50 more lines follow)" in whole
+    assert whole.startswith(
+        "     1\tline 1\n") and "   250\tline 250\n(50 more lines follow)" in whole
     assert view_file(sandbox, "a.txt", 299, 999) == "   299\tline 299\n   300\tline 300"
-    assert view_file(sandbox, "a.txt", 5, 6) == "     5\tline 5\n     6\tline 6\n(294 more lines follow)"
+    assert view_file(sandbox, "a.txt", 5,
+                     6) == "     5\tline 5\n     6\tline 6\n(294 more lines follow)"
 
 
 def test_view_of_what_is_not_there_or_no_file(sandbox):
@@ -165,18 +182,22 @@ def test_view_of_what_is_not_there_or_no_file(sandbox):
     assert view_file(sandbox, "b") == ".hidden\nc/\n"
     assert view_file(sandbox, "a.txt") == "     1\tno line end"
     assert view_file(sandbox, "empty") == "empty is empty."
-    for answer in (view_file(sandbox, "gone.txt"), view_file(sandbox, "a.txt", 2), view_file(sandbox, "a.txt", 3, 2)):
+    for answer in (view_file(sandbox, "gone.txt"), view_file(sandbox, "a.txt", 2),
+                   view_file(sandbox, "a.txt", 3, 2)):
         assert isinstance(answer, Failed)
     assert "2" in view_file(sandbox, "a.txt", 2) and "1 line" in view_file(sandbox, "a.txt", 2)
 
 
 def test_search_finds_lines_in_the_order_of_files_and_numbers(sandbox):
-    sandbox.put({"b.py": b"x = 1\ny = 2\n" + b"\n" * 9 + b"x = 3\n", "a.py": b"x = 4\n", "c.txt": b"x = 5\n",
+    sandbox.put({"b.py": b"x = 1\ny = 2\n" + b"\n" * 9 + b"x = 3\n", "a.py": b"x = 4\n",
+                 "c.txt": b"x = 5\n",
                  "d.py": b"\x00x = 6\n", ".git/e.py": b"x = 7\n"}, sandbox.workdir)
-    assert search(sandbox, "^x = [0-9]", files="*.py") == "./a.py:1:x = 4\n./b.py:1:x = 1\n./b.py:12:x = 3"
+    assert search(sandbox, "^x = [0-9]",
+                  files="*.py") == "./a.py:1:x = 4\n./b.py:1:x = 1\n./b.py:12:x = 3"
     assert search(sandbox, "x =", "c.txt") == "c.txt:1:x = 5"
     assert search(sandbox, "nowhere") == "No line matches."
-    assert isinstance(search(sandbox, "("), Failed) and isinstance(search(sandbox, "x", "gone"), Failed)
+    assert isinstance(search(sandbox, "("), Failed) and isinstance(search(sandbox, "x", "gone"),
+                                                                   Failed)
 
 
 def test_search_shows_no_more_than_can_be_read(sandbox):
@@ -226,12 +247,14 @@ def test_edit_keeps_mode_line_ends_and_links(sandbox):
     put(sandbox, run_sh="echo a\r\necho b\r\n")
     sandbox.run("chmod 755 run.sh; ln -s run.sh link")
     assert "is edited" in edit_file(sandbox, "link", "echo a\necho b", "echo c\necho d")
-    assert sandbox.run("stat -c %a run.sh; test -L link && cat -A run.sh").output == "755\necho c^M$\necho d^M$\n"
+    assert sandbox.run(
+        "stat -c %a run.sh; test -L link && cat -A run.sh").output == "755\necho c^M$\necho d^M$\n"
 
 
 def test_edit_refuses_what_is_no_text_or_too_long_or_no_file(sandbox):
     sandbox.put({"bytes": b"\xff\xfe", "long": b"x" * 700_000}, sandbox.workdir)
-    for path, why in {"bytes": "not a UTF-8 text", "long": "edit it with bash", "gone": "No such file",
+    for path, why in {"bytes": "not a UTF-8 text", "long": "edit it with bash",
+                      "gone": "No such file",
                       ".": "Is a directory"}.items():
         answer = edit_file(sandbox, path, "x", "y")
         assert isinstance(answer, Failed) and why in answer
@@ -244,10 +267,13 @@ def test_paths_are_from_where_bash_is(sandbox):
     assert edit_file(sandbox, f"{sandbox.workdir}/deep/new/a.txt", "one", "two").endswith("1\ttwo")
     assert content(sandbox, f"{sandbox.workdir}/deep/new/a.txt") == "two\n"
     create_file(sandbox, "~/at home.txt", "three")
-    assert view_file(sandbox, "~/at home.txt") == "     1\tthree" and content(sandbox, "~/'at home.txt'") == "three"
+    assert view_file(sandbox,
+                     "~/at home.txt") == "     1\tthree" and content(sandbox,
+                                                                     "~/'at home.txt'") == "three"
 
 
-@pytest.mark.parametrize("text", ["", "no line end", "a\n\n\n", "quote ' \" $HOME `x` \\ \n", "é — 漢\n",
+@pytest.mark.parametrize("text",
+                         ["", "no line end", "a\n\n\n", "quote ' \" $HOME `x` \\ \n", "é — 漢\n",
                                   "x" * 200_000 + "\n"],
                          ids=["empty", "no end", "blank lines", "quotes", "wide", "long"])
 def test_what_is_created_is_what_was_given(sandbox, tmp_path, text):
@@ -261,15 +287,17 @@ def test_what_cannot_be_written_says_so(sandbox):
     assert isinstance(create_file(sandbox, ".", "x"), Failed)
 
 
-# tests ---------------------------------------------------------------------------------------------------------------
+# tests -------------------------------------------------------------------------------------------
 
 def parse(text: str) -> list[dict]:
-    return [{"name": name, "status": status} for status, name in map(str.split, filter(None, text.splitlines()))]
+    return [{"name": name, "status": status} for status,
+            name in map(str.split, filter(None, text.splitlines()))]
 
 
 @pytest.mark.parametrize("output, summary, good", [
     ("passed a\nskipped b\n", "1 passed, 1 skipped\n<returncode>0", True),
-    ("passed a\nfailed b\nerror c\n", "1 error, 1 failed, 1 passed\nfailed: b\nerror: c\n<returncode>0", False),
+    ("passed a\nfailed b\nerror c\n",
+     "1 error, 1 failed, 1 passed\nfailed: b\nerror: c\n<returncode>0", False),
     ("", "no test result could be read\n<returncode>0", False)], ids=["good", "bad", "none"])
 def test_run_tests_counts_and_names_what_failed(sandbox, output, summary, good):
     put(sandbox, out=output)
@@ -283,10 +311,11 @@ def test_run_tests_names_a_limited_number(sandbox):
     assert "failed: t49\n… and 30 more\n<returncode>" in result
 
 
-# calls in replies ----------------------------------------------------------------------------------------------------
+# calls in replies --------------------------------------------------------------------------------
 
 def reply_with(calls) -> dict:
-    return {"choices": [{"message": {"content": None, "tool_calls": calls}, "finish_reason": "tool_calls"}]}
+    return {"choices": [{"message": {"content": None, "tool_calls": calls},
+                         "finish_reason": "tool_calls"}]}
 
 
 def test_tools_go_with_a_request_and_calls_come_with_the_reply(fake_llm):
@@ -294,13 +323,16 @@ def test_tools_go_with_a_request_and_calls_come_with_the_reply(fake_llm):
     with LLMServerHTTP(fake_llm.base_url, "m", temperature=0.2, max_tokens=99) as server:
         reply = server.ask(ASK, tools=[Tool.of(submit).schema])
     assert (reply.text, reply.tool_calls) == ("", [CALL])
-    assert fake_llm.requests[0].body == {"model": "m", "messages": ASK, "temperature": 0.2, "max_tokens": 99,
+    assert fake_llm.requests[0].body == {"model": "m", "messages": ASK, "temperature": 0.2,
+                                         "max_tokens": 99,
                                          "tools": [Tool.of(submit).schema]}
 
 
 @pytest.mark.parametrize("found, calls", [
-    ([{"function": {"name": "bash", "arguments": {"command": "ls"}}}], [("bash", '{"command": "ls"}')]),
-    ([{"id": None, "function": {"name": "bash"}}], [("bash", "{}")]), ([{"function": {"arguments": "{"}}], [("", "{")]),
+    ([{"function": {"name": "bash", "arguments": {"command": "ls"}}}],
+     [("bash", '{"command": "ls"}')]),
+    ([{"id": None, "function": {"name": "bash"}}], [("bash", "{}")]),
+    ([{"function": {"arguments": "{"}}], [("", "{")]),
     ([None, 7, {}, {"function": "x"}], []), (None, []), ("x", []), ({}, []),
 ], ids=["parsed arguments", "no arguments", "no name", "rubbish", "null", "text", "object"])
 def test_calls_in_the_forms_that_endpoints_give_them(fake_llm, found, calls):
@@ -315,11 +347,12 @@ def test_a_reply_of_calls_alone_is_not_empty_and_is_kept(tmp_path, fake_llm):
     fake_llm.script(reply_with([CALL]))
     for _ in range(2):
         with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
-            assert models.client("king").chat(ASK, tools=[Tool.of(submit).schema]).tool_calls == [CALL]
+            assert models.client("king").chat(ASK,
+                                              tools=[Tool.of(submit).schema]).tool_calls == [CALL]
     assert fake_llm.n_requests == 1
 
 
-# the client without a script -----------------------------------------------------------------------------------------
+# the client without a script ---------------------------------------------------------------------
 
 def test_it_asks_without_an_item_and_tells_what_it_took(tmp_path, fake_llm):
     write_toml(tmp_path, more="[prices]\nm = { in = 10.0, out = 50.0 }\n")
@@ -327,10 +360,12 @@ def test_it_asks_without_an_item_and_tells_what_it_took(tmp_path, fake_llm):
         call = server.ask(ASK).call
         assert server.chat(ASK).text
     assert (call["model"], call["tokens_in"], call["tokens_out"]) == ("m", 100, 20)
-    assert call["cost_usd"] == pytest.approx(0.002) and fake_llm.requests[0].path == "/v1/chat/completions"
+    assert call["cost_usd"] == pytest.approx(0.002) and fake_llm.requests[
+        0].path == "/v1/chat/completions"
 
 
-def test_the_key_is_the_one_given_else_the_environments_else_the_files(tmp_path, fake_llm, monkeypatch):
+def test_the_key_is_the_one_given_else_the_environments_else_the_files(
+        tmp_path, fake_llm, monkeypatch):
     (tmp_path / ".env").write_text("QIANFAN_BEARER_TOKEN=from-the-file\n")
     LLMServerHTTP(fake_llm.base_url, "m").ask(ASK)
     monkeypatch.setenv("QIANFAN_BEARER_TOKEN", "from-the-environment")

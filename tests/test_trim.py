@@ -60,7 +60,7 @@ def patch_of(*files, lines=20) -> str:
                    for f in files)
 
 
-# what stays and what goes -------------------------------------------------------------------------
+# what stays and what goes ------------------------------------------------------------------------
 
 def test_what_fits_is_left_as_it_is():
     long, patches = turns(10), (patch_of("a.py"), "")
@@ -99,7 +99,7 @@ def test_last_messages_are_whole_where_cutting_the_rest_is_enough():
     assert fit(long, 900).messages[-2:] == long[-2:]
 
 
-# patches ------------------------------------------------------------------------------------------
+# patches -----------------------------------------------------------------------------------------
 
 def test_patches_are_cut_only_after_the_history():
     long, patch = turns(20), patch_of("a.py", "b.py", "c.py")
@@ -138,7 +138,7 @@ def test_a_patch_that_is_one_file_goes_as_a_whole(patch, gone):
     assert left.count("left out") == 1 and gone not in left
 
 
-# when it does not fit -----------------------------------------------------------------------------
+# when it does not fit ----------------------------------------------------------------------------
 
 @pytest.mark.parametrize("long, fixed", [
     (history("task " * 300, "a", "b"), ""),
@@ -228,7 +228,7 @@ def test_tokens_are_counted_by_the_function_that_is_given():
         fit(long, 200, tokens=len)
 
 
-# in the scripts -----------------------------------------------------------------------------------
+# in the scripts ----------------------------------------------------------------------------------
 
 @pytest.fixture
 def trimmed(tmp_path, fake_llm):

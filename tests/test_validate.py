@@ -1,4 +1,6 @@
-"""validate.py on directories: the outcome, what is judged again, kept, named and left out, and what it costs."""
+"""validate.py on directories: the outcome, what is judged again, kept, named and left out, and what
+it costs.
+"""
 from __future__ import annotations
 
 import json
@@ -49,7 +51,7 @@ def root(tmp_path, fake_llm):
     return judged(tmp_path, fake_llm, N)
 
 
-# the outcome ---------------------------------------------------------------------------------------------------------
+# the outcome -------------------------------------------------------------------------------------
 
 def test_three_answers_in_three_scores_and_the_duel_out(tmp_path, fake_llm):
     names = write_answers(tmp_path, 3)
@@ -61,13 +63,18 @@ def test_three_answers_in_three_scores_and_the_duel_out(tmp_path, fake_llm):
         "_duel.json", "_ledger.jsonl", "t_1.json", "t_2.json", "t_3.json"]
     for name in names:
         record = score(tmp_path, name)
-        assert (record["instance_id"], record["answer_file"]) == (f"proj__repo-{name[2:]}", f"{name}.json")
+        assert (record["instance_id"], record["answer_file"]) == (f"proj__repo-{name[2:]}",
+                                                                  f"{name}.json")
         assert (record["mode"], record["score"], record["parse_ok"]) == ("king", 75, True)
     said = duel(tmp_path)
-    assert (said["challenger_score"], said["king_score"], said["margin"], said["accepted"]) == (75, 25, 50, True)
-    assert (said["mode"], said["order"], said["turns"], said["turns_parsed"]) == ("king", "both", 3, 3)
+    assert (said["challenger_score"], said["king_score"], said["margin"],
+            said["accepted"]) == (75, 25, 50, True)
+    assert (said["mode"], said["order"], said["turns"],
+            said["turns_parsed"]) == ("king", "both", 3, 3)
     assert {name: judge["score"] for name, judge in said["judges"].items()} == {"a": 100, "b": 50}
-    assert "accepted" in done.stderr and "margin 50.00" in done.stderr and "report.py" in done.stderr
+    assert "accepted" in done.stderr
+    assert "margin 50.00" in done.stderr
+    assert "report.py" in done.stderr
 
 
 def test_nothing_changed_nobody_is_asked_not_even_for_a_key(root, fake_llm):
@@ -85,13 +92,15 @@ def test_the_classic_numbers_are_those_of_asking_once_and_are_had_without_a_call
     asks(root, fake_llm)
     said = duel(root)
     assert {key: said[key] for key in classic} == classic and said["classic"] is None
-    assert [score(root, f"t_{i}")["score"] for i in range(1, N + 1)] == [50] * N   # the records follow
+    # the records follow
+    assert [score(root, f"t_{i}")["score"] for i in range(1, N + 1)] == [50] * N
     write_panel(root, fake_llm, "a", "b")
     asks(root, fake_llm)
     assert duel(root)["challenger_score"] == 75 == score(root, "t_1")["score"]
 
 
-def test_what_was_read_in_one_order_alone_counts_the_classic_way_and_not_in_both(tmp_path, fake_llm):
+def test_what_was_read_in_one_order_alone_counts_the_classic_way_and_not_in_both(
+        tmp_path, fake_llm):
     set_up(tmp_path, fake_llm, N, by_order(king_first=verdict(2), challenger_first="hm"), "a")
     validated(tmp_path)
     said = duel(tmp_path)
@@ -101,7 +110,8 @@ def test_what_was_read_in_one_order_alone_counts_the_classic_way_and_not_in_both
 
 def test_other_numbers_for_the_gate_cost_nothing_and_touch_no_record(root, fake_llm):
     before = {name: score_path(root, name).stat() for name in scores(root)}
-    for line, accepted in (("win_margin = 60.0", False), ("min_turns = 6", False), ("seed = 3", True)):
+    for line, accepted in (("win_margin = 60.0", False), ("min_turns = 6", False),
+                           ("seed = 3", True)):
         write_panel(root, fake_llm, "a", "b", duel=line)
         validated(root)
         assert duel(root)["accepted"] == accepted
@@ -137,7 +147,7 @@ def test_shards_of_answer_are_one_duel(tmp_path, fake_llm):
     assert duel(tmp_path)["turns"] == 4
 
 
-# another panel -------------------------------------------------------------------------------------------------------
+# another panel -----------------------------------------------------------------------------------
 
 def test_a_judge_that_is_added_is_asked_alone_and_one_that_left_may_come_back(root, fake_llm):
     two = everything(root)
@@ -146,7 +156,8 @@ def test_a_judge_that_is_added_is_asked_alone_and_one_that_left_may_come_back(ro
     assert "incomplete 5" in dry and "to come: 10 calls" in dry
     asks(root, fake_llm, "c", *range(1, N + 1))
     three = everything(root)
-    assert three["t_1"]["score"] == 50 and all(e in three["t_1"]["judges"] for e in two["t_1"]["judges"])
+    assert three["t_1"]["score"] == 50 and all(e in three["t_1"]["judges"]
+                                               for e in two["t_1"]["judges"])
     for panel, total in (("b", 50), ("cb", 25), ("ab", 75), ("abc", 50)):
         write_panel(root, fake_llm, *panel)
         asks(root, fake_llm)
@@ -184,7 +195,8 @@ def test_a_turn_that_was_asked_about_in_one_order_of_two_is_left_and_not_lost(tm
 
 
 @pytest.mark.parametrize("loss", ["compacted", "deleted", "copied"])
-def test_what_is_known_of_verdicts_survives_the_loss_of_ledger_and_times(root, fake_llm, tmp_path_factory, loss):
+def test_what_is_known_of_verdicts_survives_the_loss_of_ledger_and_times(
+        root, fake_llm, tmp_path_factory, loss):
     if loss == "compacted":
         validated(root, "--compact")
     elif loss == "deleted":
@@ -207,7 +219,9 @@ def test_the_scores_follow_the_panel_also_after_the_loss_of_the_ledger(root, fak
     validated(root, *(["--compact"] if loss == "compacted" else []))
     write_panel(root, fake_llm, "a")
     asks(root, fake_llm)
-    assert duel(root)["challenger_score"] == 100 and {record["score"] for record in everything(root).values()} == {100}
+    assert duel(root)["challenger_score"] == 100 and {record["score"]
+                                                      for record in everything(root).values()} == {
+                                                          100}
 
 
 def test_a_record_made_again_and_killed_before_its_ledger_line_is_no_hand_edit(root, fake_llm):
@@ -229,7 +243,7 @@ def test_a_record_made_again_and_killed_before_its_ledger_line_is_no_hand_edit(r
     assert score(root, "t_1")["score"] == 100
 
 
-# after a person has been there ---------------------------------------------------------------------------------------
+# after a person has been there -------------------------------------------------------------------
 
 def test_a_changed_answer_is_judged_again_alone(root, fake_llm):
     before = everything(root)
@@ -272,7 +286,8 @@ def test_an_edited_score_is_kept_and_named_and_the_duel_goes_by_the_verdicts(roo
             edited["scores"] = dict.fromkeys(edited["scores"], 1)
     edit(score_path(root, "t_2"), b_says_it_won)
     asks(root, fake_llm)
-    assert duel(root)["challenger_score"] == said["challenger_score"] + 5 and score(root, "t_2")["score"] == 12.5
+    assert duel(root)["challenger_score"] == said["challenger_score"] + 5 and score(root, "t_2")[
+        "score"] == 12.5
     write_panel(root, fake_llm, "a", "b", "c")
     asks(root, fake_llm, "c", 1, 3, 4, 5)   # it stays as it is
 
@@ -340,7 +355,7 @@ def test_a_judge_whose_own_settings_changed_is_told_too(root, fake_llm):
     assert "made with other settings 5" in validated(root, "--status")
 
 
-# flags ---------------------------------------------------------------------------------------------------------------
+# flags -------------------------------------------------------------------------------------------
 
 def test_limit_and_only_narrow_the_run_and_what_is_left_is_counted(tmp_path, fake_llm):
     set_up(tmp_path, fake_llm, 12, verdict(), "a")
@@ -360,7 +375,9 @@ def test_status_and_dry_run_do_nothing_and_dry_run_tells_what_comes(tmp_path, fa
     most = float(dry.partition("at most $")[2].split()[0])
     assert "missing 3" in validated(tmp_path, "--status")
     assert fake_llm.n_requests == 0 and not (tmp_path / "score").exists()
-    fake_llm.always(by_model(a=verdict(), b=by_order(king_first=verdict(), challenger_first=Status(404, "gone"))))
+    fake_llm.always(by_model(a=verdict(),
+                             b=by_order(king_first=verdict(),
+                                        challenger_first=Status(404, "gone"))))
     validated(tmp_path, code=1)
     assert spent_usd(tmp_path) + 3 * A_CALL <= most
     assert "to come: 3 calls" in validated(tmp_path, "--dry-run")

@@ -1,4 +1,6 @@
-"""Rubbish in score/, answer/ and the settings of validate.py: named with its place, and nothing else is lost."""
+"""Rubbish in score/, answer/ and the settings of validate.py: named with its place, and nothing
+else is lost.
+"""
 from __future__ import annotations
 
 import json
@@ -55,11 +57,13 @@ def in_scores(**fields):
     (in_scores(progress=0.7), "[0].scores does not hold 0, 0.5 or 1 for each of correctness"),
     (in_scores(progress=True), "[0].scores does not hold"),
     (in_scores(style=1), "[0].scores does not hold"),
-    (in_record(lambda record: record["judges"][0]["scores"].pop("progress")), "[0].scores does not hold"),
+    (in_record(lambda record: record["judges"][0]["scores"].pop("progress")),
+     "[0].scores does not hold"),
     (in_entry(order="kings_first"), "[0].order is 'kings_first', not one of king_first"),
     (in_entry(parse_ok="yes"), "[0].parse_ok is a text"),
     (in_entry(judge=None), "[0].judge is null"),
-], ids=["half", "list", "huge", "NaN", "text", "judges gone", "metrics", "judges", "0.7", "true", "a sixth", "four",
+], ids=["half", "list", "huge", "NaN", "text", "judges gone", "metrics", "judges", "0.7", "true",
+        "a sixth", "four",
         "order", "parse_ok", "judge"])
 def test_a_broken_score_is_named_costs_nothing_and_stops_no_other(root, fake_llm, change, said):
     path = score_path(root, "t_2")
@@ -69,12 +73,16 @@ def test_a_broken_score_is_named_costs_nothing_and_stops_no_other(root, fake_llm
     done = validated(root, code=1)
     assert f"{path} " in done and said in done, done
     assert "run again" in done and "Traceback" not in done
-    assert asked(fake_llm) == calls("ab", 3) and path.read_text() == broken and duel(root)["turns"] == 4
+    assert asked(fake_llm) == calls("ab",
+                                    3) and path.read_text() == broken and duel(root)["turns"] == 4
 
 
-@pytest.mark.parametrize("fields", [{"attempt": "2"}, {"attempt": None}, {"marker": ["x"]}, {"error": 5}], ids=str)
+@pytest.mark.parametrize("fields",
+                         [{"attempt": "2"}, {"attempt": None}, {"marker": ["x"]}, {"error": 5}],
+                         ids=str)
 @pytest.mark.parametrize("panel", ["ab", "abc"])
-def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(root, fake_llm, panel, fields):
+def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(
+        root, fake_llm, panel, fields):
     path = score_path(root, "t_2")
     path.write_text(in_entry(parse_ok=False, **fields)(path.read_text()))
     (root / "score" / "_ledger.jsonl").unlink()
@@ -97,7 +105,8 @@ def test_a_broken_answer_is_named_and_its_score_is_no_orphan(root, fake_llm):
     ('[judge]\nmodels = "a"', "[judge] models should be a list"),
     ('[judge]\nmodels = ["a", 7]', "[judge] models[1] should be"),
     ('[judge]\nmodels = [{ name = "a" }]', "[judge] models[0] should be"),
-    ('[judge]\nmodels = [{ model = "a", temprature = 1.0 }]', "models[0] has an unknown key: temprature"),
+    ('[judge]\nmodels = [{ model = "a", temprature = 1.0 }]',
+     "models[0] has an unknown key: temprature"),
     ('[judge]\nmodels = [{ model = "a", max_tokens = 0 }]', "[judge] models[0] max_tokens is 0"),
     ('[judge]\nmodels = [{ model = "a", endpoint = "nowhere" }]', "'nowhere'"),
     ('[judge]\nmodels = ["a", "b", "a"]', "[judge] models names 'a' twice"),
@@ -111,12 +120,14 @@ def test_a_broken_answer_is_named_and_its_score_is_no_orphan(root, fake_llm):
     ("[duel]\nbootstrap_resamples = 0", "[duel] bootstrap_resamples"),
     ("[duel]\nmin_turn = 3", "min_turns?"),
 ])
-def test_settings_that_make_no_sense_end_with_2_and_name_the_place(tmp_path, fake_llm, lines, place):
+def test_settings_that_make_no_sense_end_with_2_and_name_the_place(tmp_path, fake_llm, lines,
+                                                                   place):
     write_answers(tmp_path, 1)
     write_toml(tmp_path, {"base_url": fake_llm.base_url}, lines + "\n")
     done = validated(tmp_path, code=2)
     assert place in done, done
-    assert "Traceback" not in done and fake_llm.n_requests == 0 and not (tmp_path / "score").exists()
+    assert "Traceback" not in done and fake_llm.n_requests == 0 and not (
+        tmp_path / "score").exists()
 
 
 def test_a_mode_that_is_none_ends_with_2_and_names_the_variable(tmp_path, fake_llm, monkeypatch):

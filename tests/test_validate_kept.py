@@ -1,4 +1,6 @@
-"""What was paid for and what a person wrote stays: over panels that change, judges that fail, kills, lost ledgers."""
+"""What was paid for and what a person wrote stays: over panels that change, judges that fail,
+kills, lost ledgers.
+"""
 from __future__ import annotations
 
 import json
@@ -58,7 +60,8 @@ def test_a_refresh_that_fails_leaves_the_verdicts_that_were_there(root, fake_llm
         now = score(root, name)
         assert [entry(now, "b", o) for o in ("king_first", "challenger_first")] == [
             entry(record, "b", o) for o in ("king_first", "challenger_first")]
-        assert entry(now, "a", "king_first")["settings"] != entry(record, "a", "king_first")["settings"]
+        assert entry(now, "a", "king_first")["settings"] != entry(record, "a",
+                                                                  "king_first")["settings"]
     assert duel(root)["turns_parsed"] == N
     fake_llm.requests.clear()
     fake_llm.always(by_model(a=prefers("onyx"), b=verdict(1)))
@@ -108,17 +111,21 @@ def test_without_its_ledger_a_score_of_other_answers_is_judged_again(root, fake_
 
 
 def test_a_duel_with_too_many_turns_that_no_judge_answered_is_not_accepted(tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 12, lambda r: Status(400, "no") if int(r.last.partition("task ")[2].split()[0]) > 5
+    set_up(tmp_path, fake_llm, 12,
+           lambda r: Status(400, "no") if int(r.last.partition("task ")[2].split()[0]) > 5
                     else prefers("onyx")(r),
            "a")
     validated(tmp_path, code=1)
     now = duel(tmp_path)
-    assert (now["accepted"], now["turns"], now["turns_left"], now["challenger_score"]) == (False, 5, 7, 100)
+    assert (now["accepted"], now["turns"], now["turns_left"],
+            now["challenger_score"]) == (False, 5, 7, 100)
     assert "7 turns of 12 not judged yet" in now["reasons"]
 
 
-def test_after_a_forced_run_the_command_to_go_on_with_does_not_pay_for_everything_again(root, fake_llm):
-    fake_llm.always(by_model(a=prefers("onyx"), b=lambda r: Status(400, "no") if "task 3" in r.last else verdict(1)))
+def test_after_a_forced_run_the_command_to_go_on_with_does_not_pay_for_everything_again(
+        root, fake_llm):
+    fake_llm.always(by_model(a=prefers("onyx"),
+                             b=lambda r: Status(400, "no") if "task 3" in r.last else verdict(1)))
     done = validated(root, "--force", code=1)
     line, = [line for line in done.splitlines() if "again:" in line]
     assert "--force" not in line
@@ -136,9 +143,10 @@ def test_a_judge_that_is_down_and_alone_to_be_asked_ends_the_run_and_writes_noth
     assert {p.name: p.stat().st_mtime_ns for p in (root / "score").glob("t_*.json")} == before
 
 
-# report.py -----------------------------------------------------------------------------------------------------------
+# report.py ---------------------------------------------------------------------------------------
 
-def test_the_report_goes_by_the_panel_that_decided_whatever_the_settings_say(root, fake_llm, capsys):
+def test_the_report_goes_by_the_panel_that_decided_whatever_the_settings_say(
+        root, fake_llm, capsys):
     assert run_here(report.main, root) == 0
     before = sorted(p.name for p in root.glob("[fdr]*/t_*.json"))
     write_panel(root, fake_llm, "somebody-else", judge='order = "king_first"')
@@ -150,7 +158,8 @@ def test_the_report_goes_by_the_panel_that_decided_whatever_the_settings_say(roo
 def test_turns_that_only_another_panel_has_scored_are_not_called_edited(root, fake_llm):
     fake_llm.always(by_model(a=prefers("onyx")))
     write_panel(root, fake_llm, "a")
-    assert run_script("validate.py", root, "--limit", 2).returncode == 0   # 3 of 5 still have the score of a and b
+    # 3 of 5 still have the score of a and b
+    assert run_script("validate.py", root, "--limit", 2).returncode == 0
     assert run_here(report.main, root) == 0
     text = (root / "report" / "report.md").read_text()
     assert "| `score` was edited: it is not what the verdicts give | 0 |" in text

@@ -1,4 +1,6 @@
-"""validate.py killed and stopped at any moment, and several at the same time: no verdict lost, none paid twice."""
+"""validate.py killed and stopped at any moment, and several at the same time: no verdict lost, none
+paid twice.
+"""
 from __future__ import annotations
 
 import os
@@ -53,9 +55,11 @@ def test_a_shard_that_is_slow_to_decide_does_not_take_back_what_another_decided(
     n_slow = sum(name_hash(name) % 2 == 0 for name in names)
     write_panel(tmp_path, fake_llm, "a")
     quick_toml = (tmp_path / "chain.toml").read_text()
-    (tmp_path / "slow.toml").write_text(quick_toml.replace("resamples = 500", "resamples = 1_000_000"))
+    (tmp_path / "slow.toml").write_text(quick_toml.replace("resamples = 500",
+                                                           "resamples = 1_000_000"))
     fake_llm.always(verdict())
-    slow = start_script("validate.py", tmp_path, "--shard", "0/2", "--config", tmp_path / "slow.toml")
+    slow = start_script("validate.py", tmp_path, "--shard", "0/2", "--config",
+                        tmp_path / "slow.toml")
     eventually(lambda: len(ledger_lines(tmp_path / "score")) == n_slow)
     time.sleep(0.2)
     slow.send_signal(signal.SIGSTOP)   # it has read the scores, and draws its resamples
@@ -91,17 +95,20 @@ def test_sigkills_lose_no_verdict_and_pay_again_only_for_what_was_in_flight(tmp_
     assert last.returncode == 0, last.stderr
     after = everything(tmp_path)
     assert sorted(after) == sorted(names) and {r["score"] for r in after.values()} == {50}
-    assert all(entry(after[name], judge, order) == one for (name, judge, order), one in kept.items())
+    assert all(entry(after[name], judge, order) == one for (name, judge, order),
+               one in kept.items())
     paid = Counter(r.raw for r in fake_llm.answered)
     assert len(paid) == all_calls and sum(paid.values()) - all_calls <= 3 * workers
     lost = round(sum(paid.values()) * A_CALL - spent_usd(tmp_path), 6)
-    assert 0 <= lost <= 3 * workers * A_CALL   # what the ledgers say was spent: all but the lost replies
+    # what the ledgers say was spent: all but the lost replies
+    assert 0 <= lost <= 3 * workers * A_CALL
     assert duel(tmp_path)["turns_parsed"] == n
     asks(tmp_path, fake_llm)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_term_signal_lets_calls_finish_so_that_no_verdict_is_paid_twice(tmp_path, fake_llm, number):
+def test_a_term_signal_lets_calls_finish_so_that_no_verdict_is_paid_twice(
+        tmp_path, fake_llm, number):
     set_up(tmp_path, fake_llm, 16, prefers("onyx"), "a", "b", more=PRICES, llm={"workers": 6})
     fake_llm.latency_s = 0.1
     for n in (15, 35):
@@ -110,6 +117,10 @@ def test_a_term_signal_lets_calls_finish_so_that_no_verdict_is_paid_twice(tmp_pa
         stopped = kill(process, number)
         assert stopped.returncode == 130 and "again:" in stopped.stderr
         assert len(fake_llm.answered) == fake_llm.n_requests < 64
-        assert duel(tmp_path)["turns"] == len(scores(tmp_path)) == 16 - duel(tmp_path)["turns_left"] < 16
+        assert duel(tmp_path)["turns"] == len(scores(tmp_path)) == 16 - duel(tmp_path)[
+            "turns_left"] < 16
     assert run_script("validate.py", tmp_path).returncode == 0
-    assert asked(fake_llm) == calls("ab", *range(1, 17)) and spent_usd(tmp_path) == pytest.approx(64 * A_CALL)
+    assert asked(fake_llm) == calls("ab",
+                                    *range(1,
+                                           17)) and spent_usd(tmp_path) == pytest.approx(
+                                               64 * A_CALL)

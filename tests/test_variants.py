@@ -1,4 +1,6 @@
-"""The ways in which a challenger is made: where they go, what they are asked, and what the report makes of them."""
+"""The ways in which a challenger is made: where they go, what they are asked, and what the report
+makes of them.
+"""
 from __future__ import annotations
 
 import json
@@ -29,7 +31,9 @@ from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import TurnRow
 
 CHOICE = json.dumps({"why": "It looks at the place.", "choice": 2})
-SETTINGS = ("[judge]\nmodels = [\"a\"]\n[duel]\nmin_turns = 1\nmin_instances = 1\nbootstrap_resamples = 500\n"
+SETTINGS = (
+    "[judge]\nmodels = [\"a\"]\n[duel]\nmin_turns = 1\nmin_instances = 1\nbootstrap_resamples = "
+    "500\n"
             "[prices]\nm = { in = 50.0, out = 250.0 }\na = { in = 50.0, out = 250.0 }\n")
 
 
@@ -48,7 +52,9 @@ def root(tmp_path, fake_llm):
 
 
 def play(fake, choice: str = CHOICE, hint: str = "Look where the task says.") -> None:
-    """Have the endpoint play every role; of blind candidates no two are alike, and the second is `ls 2`."""
+    """Have the endpoint play every role; of blind candidates no two are alike, and the second is
+    `ls 2`.
+    """
     n = iter(range(1, 1000))
 
     def reply(request):
@@ -58,7 +64,8 @@ def play(fake, choice: str = CHOICE, hint: str = "Look where the task says.") ->
             return hint
         if "MODEL 1" in request.text:
             informed_second = "informed" in request.last.partition("MODEL 2")[2]
-            return verdict("22222" if informed_second else "11111") if "informed" in request.last else verdict("00000")
+            return verdict("22222" if informed_second
+                           else "11111") if "informed" in request.last else verdict("00000")
         if "The pull request (for your eyes only)" in request.text:
             return turn_of("ls informed", "I know where to look.")
         return turn_of(f"ls {next(n)}", "I look around.")
@@ -81,7 +88,8 @@ def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm
     assert fake_llm.n_requests == 3 * n_calls
     assert before == (root / "answer" / f"{answers(root)[0]}.json").read_bytes()
     made = turns(root, how)
-    assert all(record["king"] and record["messages"] and record["challenger"] for record in made.values())
+    assert all(record["king"] and record["messages"] and record["challenger"]
+               for record in made.values())
     validated(root, "--how", how)
     assert json.loads((root / f"score_{how}" / "_duel.json").read_text())["turns"] == 3
     assert f"| {how} | 3 |" in report_text(root)
@@ -101,7 +109,8 @@ def test_an_edit_of_a_king_costs_no_call_and_an_edited_variant_is_kept(root, fak
     assert turns(root, "placebo")[other]["challenger"] == turn_of("ls edited")
 
 
-def test_where_none_of_the_blind_answers_is_picked_there_is_no_challenger_and_a_draw(root, fake_llm):
+def test_where_none_of_the_blind_answers_is_picked_there_is_no_challenger_and_a_draw(
+        root, fake_llm):
     play(fake_llm, choice='{"why": "All are routine.", "choice": 0}')
     done = run_main(ch.main, root, "--how", "chosen")
     assert "left out 3 by a rule" in done and turns(root, "chosen") == {}
@@ -119,7 +128,8 @@ def test_what_is_picked_was_written_blind(root, fake_llm):
     run_main(ch.main, root, "--how", "chosen", "--limit", "1")
     picked, = turns(root, "chosen").values()
     blind = [r for r in fake_llm.requests if "Several agents" not in r.text]
-    assert all(b"fix 1" not in r.raw and r.body["temperature"] == 1.0 for r in blind) and len(blind) == 4
+    assert all(b"fix 1" not in r.raw and r.body["temperature"] == 1.0
+               for r in blind) and len(blind) == 4
     asked = next(r for r in fake_llm.requests if "Several agents" in r.text)
     assert f"[[2]]\n{picked['challenger']}" in asked.text and "fix 1" in asked.text
 
@@ -140,47 +150,59 @@ def test_knowing_is_set_beside_the_placebo(root, fake_llm):
     validated(root, "--how", "placebo")
     text = report_text(root)
     assert "knowing the pull request is worth 100.0 points (100.0 to 100.0) beside the placebo" in text
-    assert "What knowing the pull request was worth" in (root / "report" / "report.html").read_text()
+    assert "What knowing the pull request was worth" in (
+        root / "report" / "report.html").read_text()
 
 
 def test_turns_of_which_too_much_was_shown_are_not_drawn(tmp_path):
     samples = REPO / "samples"
     write_toml(tmp_path, more=f'[prompt]\nsource = "{samples / "trajectories.parquet"}"\n'
-                              f'prs = "{samples / "prs.parquet"}"\ncount = 500\nturns = "all"\nmax_shown_share = 0.5\n')
+                              f'prs = "{samples / "prs.parquet"}"\ncount = 500\nturns = '
+                              '"all"\nmax_shown_share = 0.5\n')
     done = run_main(prompt.main, tmp_path)
     assert "too much of the patch was shown" in done
-    prompts = [prompt for path in tmp_path.glob("prompt/[!_]*.json") for prompt in json.loads(path.read_text())]
-    commits = {path.stem: Commit(**json.loads(path.read_text())) for path in tmp_path.glob("commit/[!_]*.json")}
+    prompts = [prompt for path in tmp_path.glob("prompt/[!_]*.json")
+               for prompt in json.loads(path.read_text())]
+    commits = {path.stem: Commit(**json.loads(path.read_text()))
+               for path in tmp_path.glob("commit/[!_]*.json")}
     shares = [shown_share(prompt["messages"], commits[prompt["instance_id"]]) for prompt in prompts]
-    assert len(shares) > 30 and max(shares) <= 0.5 and not any("shown_share" in prompt for prompt in prompts)
+    assert len(shares) > 30 and max(shares) <= 0.5 and not any("shown_share" in prompt
+                                                               for prompt in prompts)
 
 
 def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
-    write_toml(root, {"base_url": fake_llm.base_url}, SETTINGS.replace("min_instances = 1", "min_instances = 4"))
+    write_toml(root, {"base_url": fake_llm.base_url},
+               SETTINGS.replace("min_instances = 1", "min_instances = 4"))
     asks(root, fake_llm)
     reasons = json.loads((root / "score" / "_duel.json").read_text())["reasons"]
-    assert any(reason.startswith("only 3 instances with a verdict < min_instances 4") for reason in reasons)
+    assert any(reason.startswith("only 3 instances with a verdict < min_instances 4")
+               for reason in reasons)
 
 
-# the figures ---------------------------------------------------------------------------------------------------------
+# the figures -------------------------------------------------------------------------------------
 
 def a_row(i: int, score: float, **fields) -> TurnRow:
-    row = {"name": f"t_{i}", "language": "python", "metrics": dict.fromkeys(METRICS, score), "bucket": "final",
-           "styles": ("explore", "edit"), "repeats": (), "injections": (), "instance_id": f"i_{i}", "leaks": (),
+    row = {"name": f"t_{i}", "language": "python", "metrics": dict.fromkeys(METRICS, score),
+           "bucket": "final",
+           "styles": ("explore", "edit"), "repeats": (), "injections": (), "instance_id": f"i_{i}",
+           "leaks": (),
            "chars": (100, 200), **fields}
     return TurnRow(score=score, **row)
 
 
 def sections(rows, **others) -> dict[str, str]:
     from codedata.settings import DuelSettings
-    return {heading: str(items) for heading, items in pr_effect(rows, others, DuelSettings(), {}, "informed")}
+    return {heading: str(items) for heading,
+            items in pr_effect(rows, others, DuelSettings(), {}, "informed")}
 
 
 def test_drift_over_a_fifth_stands_out_and_the_margin_at_equal_length_beside_the_raw_one():
-    rows = [a_row(i, 100.0) for i in range(6)] + [a_row(i, 50.0, chars=(100, 110)) for i in range(6, 12)]
+    rows = [a_row(i, 100.0) for i in range(6)] + [a_row(i, 50.0, chars=(100, 110))
+                                                  for i in range(6, 12)]
     found = sections(rows)
     assert "**+55 %" in found["Drift of the `informed` challenger against the king"]
-    assert "'50.0 (" in found["Margin at equal length"] and "'0.0 (0.0 to 0.0)'" in found["Margin at equal length"]
+    assert "'50.0 (" in found["Margin at equal length"] and "'0.0 (0.0 to 0.0)'" in found[
+        "Margin at equal length"]
 
 
 def test_a_margin_that_the_placebo_has_too_was_won_by_the_prompt():
@@ -197,7 +219,9 @@ def test_turns_are_told_apart_by_what_the_history_had_shown_and_by_who_was_asked
     found = sections(rows)
     shown = found["By how much of the patch the history had shown"]
     assert "['up to half', '3', '80.0 (" in shown and "['all of it', '27', '0.0 (" in shown
-    assert ("3 turns were asked for again because of leaks (6 calls); 3 of the 3 turns that the challenger wins"
+    assert (
+        "3 turns were asked for again because of leaks (6 calls); 3 of the 3 turns that the "
+        "challenger wins"
             in found["Leaks"])
     assert "The leak judge cannot be trusted" in found["Leaks"]
     few = sections([a_row(i, 50.0, king_leaks=()) for i in range(5)])

@@ -1,4 +1,6 @@
-"""Verification in real containers: what is verified works from nothing, offline, without a look at the future."""
+"""Verification in real containers: what is verified works from nothing, offline, without a look at
+the future.
+"""
 from __future__ import annotations
 
 import resource
@@ -19,7 +21,8 @@ LIMITS = Limits(install_s=60, test_s=60)
 
 
 def opener(image: str):
-    return open_sandbox("docker", image=image or BASE, workdir="/testbed", scripts=[], run_label=RUN)
+    return open_sandbox("docker", image=image or BASE, workdir="/testbed", scripts=[],
+                        run_label=RUN)
 
 
 @pytest.fixture
@@ -57,7 +60,8 @@ def test_what_works_is_verified_case_by_case(source):
     assert found.ok and not found.healthy and (found.n_passed, found.n_cases) == (1, 2)
     assert found.results == [{"name": "tests/test_heron.py::test_it_fails", "status": "failed"},
                              {"name": "tests/test_heron.py::test_wade", "status": "passed"}]
-    assert (found.cause.name, found.cause.evidence) == ("tests_fail", "tests/test_heron.py::test_it_fails")
+    assert (found.cause.name, found.cause.evidence) == ("tests_fail",
+                                                        "tests/test_heron.py::test_it_fails")
     assert len(found.test_s) == 4
 
 
@@ -66,12 +70,15 @@ def test_nothing_of_a_script_is_left_in_the_shell_for_the_next(source):
     def keeping(image: str):
         return open_sandbox("docker", image=image or BASE, workdir="/testbed", run_label=RUN)
     project = Project(source, distribution="heron", modules=("heron",))
-    found = Verifier(keeping, project, LIMITS).verify("cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", TESTS)
+    found = Verifier(keeping, project,
+                     LIMITS).verify("cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", TESTS)
     assert found.ok and found.healthy
 
 
 def test_an_install_that_fails_is_named_with_its_line(source):
-    found = check(source, install="echo start\necho 'x.c:1:10: fatal error: pan.h: No such file' >&2\nexit 1\n")
+    found = check(source,
+                  install="echo start\necho 'x.c:1:10: fatal error: pan.h: No such file' "
+                          ">&2\nexit 1\n")
     assert (found.failed, found.cause.name, found.phase) == ("install", "missing_header", "install")
     assert "pan.h" in found.cause.evidence
 
@@ -90,8 +97,11 @@ def test_time_is_limited_and_the_cause_says_so(source):
 def test_cases_that_differ_between_runs_are_listed_and_are_no_result(source):
     for n in range(4):
         add_test(source, f"def test_steady_{n}():\n    pass")
-    add_test(source, "def test_toggles():\n    from pathlib import Path\n    seen = Path('/tmp/seen').exists()\n"
-                     "    Path('/tmp/seen').unlink() if seen else Path('/tmp/seen').touch()\n    assert not seen")
+    add_test(source,
+             "def test_toggles():\n    from pathlib import Path\n    seen = "
+             "Path('/tmp/seen').exists()\n"
+                     "    Path('/tmp/seen').unlink() if seen else Path('/tmp/seen').touch()\n    "
+                     "assert not seen")
     found = check(source)
     assert found.ok and found.flaky == ["tests/test_heron.py::test_toggles"]
     assert len(found.results) == 5 and all(case["status"] == "passed" for case in found.results)
@@ -114,15 +124,19 @@ def test_a_suite_whose_names_change_all_the_time_is_not_verified(source):
 
 
 def test_what_holds_only_with_a_network_is_listed(source):
-    add_test(source, "def test_needs_a_network():\n    import socket\n    assert len(socket.if_nameindex()) > 1")
+    add_test(source,
+             "def test_needs_a_network():\n    import socket\n    assert "
+             "len(socket.if_nameindex()) > 1")
     found = check(source)
     assert found.ok and found.needs_network == ["tests/test_heron.py::test_needs_a_network"]
-    assert {"name": "tests/test_heron.py::test_needs_a_network", "status": "failed"} in found.results
+    assert {"name": "tests/test_heron.py::test_needs_a_network",
+            "status": "failed"} in found.results
     assert check(source, test=f"{TESTS} -k network").failed == "offline"
 
 
 def test_the_image_holds_the_install_and_passes_offline(source, image_name):
-    add_test(source, "def test_installed():\n    assert open('/opt/made').read() == 'by install\\n'")
+    add_test(source,
+             "def test_installed():\n    assert open('/opt/made').read() == 'by install\\n'")
     found = check(source, install="echo 'by install' > /opt/made", image_name=image_name)
     assert found.ok and found.healthy and found.image_id.startswith("sha256:")
     with opener(image_name) as sandbox:
@@ -156,19 +170,23 @@ WEAKER = "sed -i 's/slowly/fast/' tests/test_heron.py"
 def test_what_an_install_changes_of_the_source_is_put_back_before_the_tests(source, image_name):
     (source / "heron.py").write_text("def wade():\n    return 'fast'\n")
     (source / "run.sh").write_text("exit 0\n")
-    found = check(source, install=f"{WEAKER}\ngit update-index --assume-unchanged tests/test_heron.py\n")
+    found = check(source,
+                  install=f"{WEAKER}\ngit update-index --assume-unchanged tests/test_heron.py\n")
     assert found.failed == "tests" and found.restored == ["tests/test_heron.py"]
     found = check(source, test=f"{WEAKER}; {TESTS}", image_name=image_name,
                   install="rm heron.py\ntouch made.py\ngit add made.py\nchmod +x run.sh\n")
-    assert found.ok and found.restored == ["heron.py"] and found.changed_by_tests == ["tests/test_heron.py"]
+    assert found.ok and found.restored == ["heron.py"] and found.changed_by_tests == [
+        "tests/test_heron.py"]
     with opener(image_name) as sandbox:
-        assert sandbox.run("git diff HEAD --stat -- '*.py'; git status --porcelain").output == " M run.sh\n?? made.py\n"
+        assert sandbox.run(
+            "git diff HEAD --stat -- '*.py'; git status --porcelain").output == " M run.sh\n?? made.py\n"
         assert sandbox.run("[ -x run.sh ]").ok
 
 
 @pytest.mark.parametrize("hide", [
     "mkdir /opt/p && cp -r heron.py tests /opt/p && git config core.worktree /opt/p",
-    "echo '*.py filter=k' > .git/info/attributes && git config filter.k.clean 'git show HEAD:tests/test_heron.py'",
+    "echo '*.py filter=k' > .git/info/attributes && git config filter.k.clean 'git show "
+    "HEAD:tests/test_heron.py'",
     "git update-index --skip-worktree tests/test_heron.py",
     "git config --global core.ignoreStat true; echo 'tests/*' >> .git/info/exclude"])
 def test_settings_of_git_hide_no_change(source, hide):
@@ -196,13 +214,17 @@ def test_what_runs_only_where_it_was_installed_is_not_verified(source, image_nam
 
 
 def test_what_an_install_puts_before_a_module_of_the_source_is_found(source):
-    found = check(source, install="mkdir heron\necho \"def wade(): return 'slowly'\" > heron/__init__.py\n",
+    found = check(source,
+                  install="mkdir heron\necho \"def wade(): return 'slowly'\" > heron/__init__.py\n",
                   test=f"export PYTHONPATH=.\n{TESTS}")
-    assert (found.failed, found.cause.name) == ("shadow", "shadowed") and "heron/__init__.py" in found.cause.evidence
+    assert (found.failed, found.cause.name) == ("shadow",
+                                                "shadowed") and "heron/__init__.py" in found.cause.evidence
 
 
 def test_an_installed_copy_is_found_whatever_way_its_environment_is_named(source):
-    install = ("python3 -m venv --without-pip /opt/venv\ncp heron.py /opt/venv/lib/python3*/site-packages/\n"
+    install = (
+        "python3 -m venv --without-pip /opt/venv\ncp heron.py "
+        "/opt/venv/lib/python3*/site-packages/\n"
                "cd / && python3 -m venv --without-pip /opt/other\n")
     found = check(source, install=install, test=f"export PATH=/opt/venv/bin:$PATH\n{TESTS}")
     assert found.failed == "shadow", found.cause
@@ -228,11 +250,12 @@ def test_a_source_that_cannot_be_put_back_fails_the_install(source):
     assert found.failed == "install" and "the source cannot be put back" in found.log
 
 
-# history -------------------------------------------------------------------------------------------------------------
+# history -----------------------------------------------------------------------------------------
 
 def git(folder: Path, *words: str) -> str:
     me = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-    return subprocess.run(["git", *me, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(["git", *me, *words], cwd=folder, check=True, capture_output=True,
+                          text=True).stdout.strip()
 
 
 def commit_all(folder: Path) -> None:
@@ -244,7 +267,9 @@ def commit_all(folder: Path) -> None:
 
 @pytest.fixture
 def repository(source):
-    """The same as a repository in which the fix lies after the base commit, in every corner that git has."""
+    """The same as a repository in which the fix lies after the base commit, in every corner that
+    git has.
+    """
     commit_all(source)
     git(source, "tag", "v1.0")
     (source / "heron.py").write_text("def wade():\n    return 'slowly'  # base\n")
@@ -273,8 +298,10 @@ def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
         assert sandbox.run("git tag").output.split() == ["v1.0"]
         assert sandbox.run("cat heron.py").output.endswith("# base\n")
         assert not sandbox.run("git status --porcelain").output
-        assert "the fix of 2f8c" not in sandbox.run("git cat-file --batch-all-objects --batch --unordered").output
-        assert not sandbox.run("grep -rsl 'the fix of 2f8c' / --exclude-dir=proc --exclude-dir=sys").output
+        assert "the fix of 2f8c" not in sandbox.run(
+            "git cat-file --batch-all-objects --batch --unordered").output
+        assert not sandbox.run(
+            "grep -rsl 'the fix of 2f8c' / --exclude-dir=proc --exclude-dir=sys").output
 
 
 @pytest.mark.parametrize("leave, sign", [
@@ -284,9 +311,11 @@ def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
     ("git commit -q --allow-empty -m later", "HEAD is not at"),
     ("echo x >> heron.py && git stash -q", "refs/stash leads past it"),
     ("git commit -q --allow-empty -m later && git reset -q --hard HEAD~1", "the reflog names"),
-    ("git commit -q --allow-empty -m later && git reset -q --hard HEAD~1 && rm -rf .git/logs .git/ORIG_HEAD",
+    ("git commit -q --allow-empty -m later && git reset -q --hard HEAD~1 && rm -rf .git/logs "
+     ".git/ORIG_HEAD",
      "a commit that nothing leads to"),
-    ("git commit -q --allow-empty -m later && git update-ref FETCH_HEAD HEAD; git reset -q --hard HEAD~1",
+    ("git commit -q --allow-empty -m later && git update-ref FETCH_HEAD HEAD; git reset -q --hard "
+     "HEAD~1",
      "left over: .git/"),
     ("mkdir -p .git/objects/info && echo /elsewhere/objects > .git/objects/info/alternates",
      "objects are taken from elsewhere"),
@@ -316,7 +345,8 @@ def test_a_submodules_files_are_part_of_the_source(source, tmp_path):
     (tmp_path / "egret" / "egret.py").write_text("x = 1\n")
     for folder in (tmp_path / "egret", source):
         commit_all(folder)
-    git(source, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(tmp_path / "egret"), "egret")
+    git(source, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add",
+        str(tmp_path / "egret"), "egret")
     git(source, "commit", "-qm", "two")
     for change in ("", "\nx = 2\n"):
         with open(source / "heron.py", "a") as file:
@@ -352,8 +382,10 @@ def test_changes_that_were_not_committed_are_part_of_the_source(repository):
     with opener("") as sandbox:
         base, trouble = put_source(sandbox, Project(source))
         assert not trouble and base != head
-        assert sandbox.run("cat heron.py new.py; ls tests").output.startswith("changed = True\nnew = True\n")
-        assert not sandbox.run("test -e tests/test_heron.py").ok and history_after(sandbox, base) == []
+        assert sandbox.run("cat heron.py new.py; ls tests").output.startswith(
+            "changed = True\nnew = True\n")
+        assert not sandbox.run("test -e tests/test_heron.py").ok and history_after(
+            sandbox, base) == []
 
 
 def test_a_folder_without_a_history_gives_the_same_commit_every_time(source):
@@ -373,14 +405,16 @@ def test_a_folder_without_a_history_gives_the_same_commit_every_time(source):
 def test_a_commit_that_is_not_there_is_trouble_with_the_source(repository):
     source, _ = repository
     found = check(source, project=Project(source, "0" * 40))
-    assert (found.failed, found.cause.name) == ("source", "source") and "is not in the source" in found.cause.evidence
+    assert (found.failed, found.cause.name) == ("source",
+                                                "source") and "is not in the source" in found.cause.evidence
 
 
 def test_the_images_own_source_is_taken_where_no_folder_is_given(source, image_name):
     with opener("") as sandbox:
         put_source(sandbox, Project(source))
         sandbox.commit(image_name)
-    verifier = Verifier(lambda image: opener(image or image_name), Project(modules=("heron",)), LIMITS)
+    verifier = Verifier(lambda image: opener(image or image_name), Project(modules=("heron",)),
+                        LIMITS)
     found = verifier.verify(NOTHING, TESTS)
     assert found.ok and found.healthy
 
@@ -398,25 +432,35 @@ LATER = "git -c user.name=a -c user.email=a@b.c commit -q --allow-empty -m later
 
 @pytest.mark.parametrize("hide, sign", [
     ("git clone -q --bare . /opt/all.git", "another repository: /opt/all.git"),
-    (f"{LATER}; git reset -q --hard HEAD~1; rm -rf .git/logs .git/ORIG_HEAD", "a commit that nothing leads to"),
-    (f"{LATER}; git bundle create -q /opt/notes.txt HEAD; git reset -q --hard HEAD~1; rm -rf .git/logs .git/ORIG_HEAD; "
+    (f"{LATER}; git reset -q --hard HEAD~1; rm -rf .git/logs .git/ORIG_HEAD",
+     "a commit that nothing leads to"),
+    (f"{LATER}; git bundle create -q /opt/notes.txt HEAD; git reset -q --hard HEAD~1; rm -rf "
+     ".git/logs .git/ORIG_HEAD; "
      "git -c gc.reflogExpire=now gc -q --prune=now", "a bundle of a repository: /opt/notes.txt"),
-    ("cp heron.py /usr/lib/python3/dist-packages/", "a copy of the project itself: /usr/lib/python3/dist-packages/")
+    ("cp heron.py /usr/lib/python3/dist-packages/",
+     "a copy of the project itself: /usr/lib/python3/dist-packages/")
 ], ids=["bare clone", "dangling commit", "bundle", "copy"])
 def test_an_image_whose_tools_lie_is_seen_through(source, image_name, hide, sign):
-    """A script that prints TAP is a suite, and the install puts liars in the place of the tools that look."""
-    found = check(source, install=f"{hide}\n{LIARS}\n", test="echo 1..1; echo ok 1 - wades", image_name=image_name)
-    assert found.failed == ("shadow" if "copy" in sign else "history") and found.cause.evidence.startswith(sign)
+    """A script that prints TAP is a suite, and the install puts liars in the place of the tools
+    that look.
+    """
+    found = check(source, install=f"{hide}\n{LIARS}\n", test="echo 1..1; echo ok 1 - wades",
+                  image_name=image_name)
+    assert found.failed == ("shadow" if "copy" in sign
+                            else "history") and found.cause.evidence.startswith(sign)
 
 
 @pytest.mark.parametrize("make, cause", [
-    ("head -c 45000000 /dev/zero > $R/a.xml; for i in $(seq 40); do ln $R/a.xml $R/$i.xml; done", "results_too_large"),
+    ("head -c 45000000 /dev/zero > $R/a.xml; for i in $(seq 40); do ln $R/a.xml $R/$i.xml; done",
+     "results_too_large"),
     ("cd $R; seq 20000 | xargs touch", "results_too_many"),
-    ("python3 -c 'import os; os.chdir(\"'$R'\")\nfor i in range(2500): os.mkdir(\"d\"); os.chdir(\"d\")'",
+    ("python3 -c 'import os; os.chdir(\"'$R'\")\nfor i in range(2500): os.mkdir(\"d\"); "
+     "os.chdir(\"d\")'",
      "results_too_deep")])
 def test_reports_that_are_too_much_are_named_in_what_was_found(source, make, cause):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = check(source, test=f"R={RESULTS}; mkdir -p $R; ({make}); echo '1..1'; echo 'ok 1 - wades'",
+    found = check(source,
+                  test=f"R={RESULTS}; mkdir -p $R; ({make}); echo '1..1'; echo 'ok 1 - wades'",
                   only_if=lambda run: run.healthy)
     assert (found.failed, found.cause.name) == ("tests", cause) and not found.healthy
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000   # kB

@@ -1,7 +1,9 @@
-"""The exports in TRL's own trainers: prepared and trained on by a tokenizer and a model that are made here.
+"""The exports in TRL's own trainers: prepared and trained on by a tokenizer and a model that are
+made here.
 
-`make test-trl` runs this in an environment of its own. What is asked of TRL beside "no error": that it keeps every row,
-that it learns the answer and nothing else, and that it behaves as the dataset cards say.
+`make test-trl` runs this in an environment of its own. What is asked of TRL beside "no error": that
+it keeps every row, that it learns the answer and nothing else, and that it behaves as the dataset
+cards say.
 """
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")   # before the imports: they look at it once
+# before the imports: they look at it once
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
 
 import pytest
 from datasets import load_dataset
@@ -25,8 +28,10 @@ from judged import write_root  # noqa: E402
 
 N, MAX_LENGTH = 60, 8192
 TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' %}{% generation %}"
-    "{{ m['content'] }}<|im_end|>{% endgeneration %}{% else %}{{ m['content'] }}<|im_end|>{% endif %}\n{% endfor %}"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' %}{% "
+    "generation %}"
+    "{{ m['content'] }}<|im_end|>{% endgeneration %}{% else %}{{ m['content'] }}<|im_end|>{% "
+    "endif %}\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
 
 
@@ -50,20 +55,26 @@ def tokenizer():
     raw.train_from_iterator(["x"], trainers.BpeTrainer(
         vocab_size=300, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         special_tokens=["<pad>", "<|im_start|>", "<|im_end|>"]))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<|im_end|>")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>",
+                                        eos_token="<|im_end|>")
     tokenizer.chat_template = TEMPLATE
     return tokenizer
 
 
 @pytest.fixture
 def train(tokenizer, exports, tmp_path):
-    """train(Trainer, Config, format) trains two steps; returns the trainer and the rows as they were exported."""
+    """train(Trainer, Config, format) trains two steps; returns the trainer and the rows as they
+    were exported.
+    """
     def run(trainer, config, format, steps: int = 2, **settings):
         rows = load_dataset(str(exports / format), cache_dir=str(tmp_path / "cache"))
-        how = {"output_dir": str(tmp_path), "report_to": "none", "max_steps": steps, "per_device_train_batch_size": 2,
-               "use_cpu": True, "bf16": False, "save_strategy": "no", "disable_tqdm": True, "max_length": MAX_LENGTH}
+        how = {"output_dir": str(tmp_path), "report_to": "none", "max_steps": steps,
+               "per_device_train_batch_size": 2,
+               "use_cpu": True, "bf16": False, "save_strategy": "no", "disable_tqdm": True,
+               "max_length": MAX_LENGTH}
         more = {} if trainer is SFTTrainer else {"ref_model": tiny(tokenizer)}
-        made = trainer(model=tiny(tokenizer), args=config(**{**how, **settings}), train_dataset=rows["train"],
+        made = trainer(model=tiny(tokenizer), args=config(**{**how, **settings}),
+                       train_dataset=rows["train"],
                        eval_dataset=rows["validation"], processing_class=tokenizer, **more)
         if steps:
             made.train()
@@ -73,8 +84,10 @@ def train(tokenizer, exports, tmp_path):
 
 def tiny(tokenizer):
     return Qwen2ForCausalLM(Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=1, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id))
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1, pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id))
 
 
 def learnt(tokenizer, row) -> str:
@@ -106,7 +119,8 @@ def test_dpo_compares_the_two_answers(train, tokenizer):
     assert len(trainer.train_dataset) == len(rows)
     for prepared, row in zip(trainer.train_dataset, rows, strict=True):
         for side in ("chosen", "rejected"):
-            assert tokenizer.decode(prepared[f"{side}_ids"]) == row[side][0]["content"] + "<|im_end|>"
+            assert tokenizer.decode(prepared[f"{side}_ids"]) == row[side][0][
+                "content"] + "<|im_end|>"
 
 
 def test_kto_has_both_labels_and_no_neighbours_of_one_prompt(train, tokenizer):
@@ -114,13 +128,16 @@ def test_kto_has_both_labels_and_no_neighbours_of_one_prompt(train, tokenizer):
     prepared = trainer.train_dataset
     assert len(prepared) == len(rows) and prepared["label"] == rows["label"]
     assert sum(rows["label"]) * 2 == len(rows)
-    for size in (2, 4, 8):   # the completions that TRL takes for a divergence come from the same batch
+    # the completions that TRL takes for a divergence come from the same batch
+    for size in (2, 4, 8):
         batches = [rows["source"][i:i + size] for i in range(0, len(rows), size)]
         assert all(len(set(batch)) == len(batch) for batch in batches)
 
 
 @pytest.mark.parametrize("trainer, config, format", [
-    (SFTTrainer, SFTConfig, "sft_completion"), (DPOTrainer, DPOConfig, "dpo"), (KTOTrainer, KTOConfig, "kto")])
-def test_rows_over_max_length_are_dropped_without_an_error_as_the_cards_say(train, trainer, config, format):
+    (SFTTrainer, SFTConfig, "sft_completion"), (DPOTrainer, DPOConfig, "dpo"),
+    (KTOTrainer, KTOConfig, "kto")])
+def test_rows_over_max_length_are_dropped_without_an_error_as_the_cards_say(
+        train, trainer, config, format):
     made, rows = train(trainer, config, format, steps=0, max_length=64)
     assert len(made.train_dataset) == 0 < len(rows)

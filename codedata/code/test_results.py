@@ -76,7 +76,7 @@ def counts(results: list[dict[str, str]]) -> dict[str, int]:
     return {status: sum(case["status"] == status for case in results) for status in STATUSES}
 
 
-# files --------------------------------------------------------------------------------------------
+# files -------------------------------------------------------------------------------------------
 
 def _file(path: str, data: bytes) -> list[Case]:
     """Return the cases of one file; none where it is not a report."""
@@ -217,7 +217,7 @@ def _go_json(text: str) -> list[Case]:
     return cases + [(package, "error") for package in failed if package not in blamed]
 
 
-# printed output -----------------------------------------------------------------------------------
+# printed output ----------------------------------------------------------------------------------
 
 def _text(text: str) -> list[Case]:
     """Return the cases of printed output, by the reader that finds most of them."""

@@ -56,7 +56,7 @@ def look(files, workdir: str, commit: str, project: Project,
         return [f"the files cannot be looked through: {printable(str(e), 300)}"], []
 
 
-# repositories -------------------------------------------------------------------------------------
+# repositories ------------------------------------------------------------------------------------
 
 def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
     """Copy the source's repository to this machine. Return a line for each trace of history that
@@ -102,7 +102,7 @@ def _knows(here: Sandbox, files, place: str, commit: str) -> bool:
                for known in here.run(ask, timeout_s=LOOK_S, env=GIT).output.split())
 
 
-# everything else ----------------------------------------------------------------------------------
+# everything else ---------------------------------------------------------------------------------
 
 def _scan(files, source: str, copy: re.Pattern) -> tuple[list[str], list[str], dict[str, bytes]]:
     """Read all files once. Return (lines for repositories and bundles, bare repositories, {path

@@ -238,7 +238,7 @@ class Verifier:
         return result
 
 
-# the parts ----------------------------------------------------------------------------------------
+# the parts ---------------------------------------------------------------------------------------
 
 def put_source(sandbox: Sandbox, project: Project) -> tuple[str, str]:
     """Put the source into the sandbox's working directory, as a repository whose history ends at

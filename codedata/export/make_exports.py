@@ -226,7 +226,7 @@ class Export:
         return f"wrote; the edited one is in {STAGE}/_replaced/{copy.name}/" if copy else "wrote"
 
 
-# the terminal -------------------------------------------------------------------------------------
+# the terminal ------------------------------------------------------------------------------------
 
 def _print_summary(about: Background, exports: list[Export], states: list[str]) -> None:
     turns = about.turns

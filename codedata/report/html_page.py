@@ -81,7 +81,7 @@ def html(content: ReportContent, settings: ReportSettings,
                  blocks={"turns": _table(rows), **details})
 
 
-# the overview -------------------------------------------------------------------------------------
+# the overview ------------------------------------------------------------------------------------
 
 def _charts(duel: Duel, rows: list[TurnRow], panel: list[str]) -> dict[str, str]:
     drawn = {}
@@ -126,7 +126,7 @@ def _shares(title: str, counts: dict[str, Counter], rival: str) -> str:
         for code in READ], percent=True)
 
 
-# the turns ----------------------------------------------------------------------------------------
+# the turns ---------------------------------------------------------------------------------------
 
 def _searched_chars(rows: list[TurnRow]) -> int:
     return min(MAX_COMMAND_CHARS, SEARCHED_CHARS // (2 * max(len(rows), 1)))

@@ -111,7 +111,7 @@ def _version_is_from_git(files: Manifests) -> bool:
             or files.value("pyproject.toml/tool/pdm/version/source") == "scm")
 
 
-# tests --------------------------------------------------------------------------------------------
+# tests -------------------------------------------------------------------------------------------
 
 def _pytest_settings(files: Manifests) -> dict:
     """Return the settings from the file that pytest would use."""
@@ -183,7 +183,7 @@ def _unittest_folder(files: Paths) -> str:
     return next(filter(tops.__contains__, TEST_FOLDERS), ".")
 
 
-# code ---------------------------------------------------------------------------------------------
+# code --------------------------------------------------------------------------------------------
 
 def _packages(source: RepositoryFiles, files: Paths) -> Strings:
     """Return the top-level modules that an installation provides, without tests and scripts."""

@@ -67,7 +67,7 @@ def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
     return replace(recipe, runner=following[0], tests=tests)
 
 
-# in the install -----------------------------------------------------------------------------------
+# in the install ----------------------------------------------------------------------------------
 
 def build_modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Return the recipe that preinstalls the modules that the build imports without requiring them,
@@ -91,7 +91,7 @@ def version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     return replace(recipe, env=recipe.env | {name: given, "PBR_VERSION": given})
 
 
-# in the tests -------------------------------------------------------------------------------------
+# in the tests ------------------------------------------------------------------------------------
 
 def modules(recipe: PythonRecipe, log: Log, kind: str = "modules") -> PythonRecipe:
     """Return the recipe with the distributions or extras added of modules that tests failed to
