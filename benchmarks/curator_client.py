@@ -1,7 +1,6 @@
-"""The peer beside throughput.py: bespokelabs-curator over the same prompts, at the same
-concurrency.
+"""Run bespokelabs-curator, throughput.py's peer, over the same prompts at the same concurrency.
 
-CURATOR_PYTHON benchmarks/curator_client.py --root ROOT --url URL/v1 --workers 256
+  CURATOR_PYTHON benchmarks/curator_client.py --root ROOT --url URL/v1 --workers 256
 
 Run by the Python of the environment where curator is installed. Prints one JSON line as its last:
 wall and CPU seconds of the call that answers the data set (its import and set-up, 4 to 15 s, are

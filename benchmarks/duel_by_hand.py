@@ -1,5 +1,4 @@
-"""A duel whose every reply was written by hand, played again: what the rules on leaks do, and what
-knowing was worth.
+"""Replay a duel whose replies were written by hand, and measure its leaks and what knowing is worth.
 
 Reads samples/duel_by_hand/: turns.json (which turns of samples/trajectories.parquet), replies.jsonl
 {folder, asked (digest of a request's messages), replies (in the order in which they were given)}
@@ -8,7 +7,7 @@ replies back to king.py, ch.py (informed, placebo, chosen; and once more with a 
 leaks deliberately), validate.py and report.py, which run as they are. A request that nobody has
 answered ends the run: the prompts have changed since the replies were written.
 
-python benchmarks/duel_by_hand.py [--keep DIR]
+  python benchmarks/duel_by_hand.py [--keep DIR]
 
 One JSON line on stdout, a table on stderr. Who played, and how, stands in
 samples/duel_by_hand/README.md.

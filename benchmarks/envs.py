@@ -117,7 +117,7 @@ def build(project: dict, args, engine) -> dict:
     print(
         f"  {row['name']:<22}{mark(row):<10}{row['passed']:>6} of "
         f"{row['cases']:<6}{row['seconds']:>5} s  "
-          f"{row['cause']} {row['evidence'][:70]}", file=sys.stderr, flush=True)
+        f"{row['cause']} {row['evidence'][:70]}", file=sys.stderr, flush=True)
     return row
 
 
@@ -219,7 +219,7 @@ def table(groups: dict) -> None:
         shares = [f"{g[key]} ({g[key] / g['n']:.0%})" for key in ("verified", "healthy")]
         print(
             f"{name:<8}{g['n']:>9}{shares[0]:>14}{shares[1]:>14}{g['false_successes']:>7}{g['median_s']:>10.0f}"
-              f"{g['median_image_mb']:>10}", file=sys.stderr)
+            f"{g['median_image_mb']:>10}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The floor under throughput.py: a bare loop of `requests`, a Session per thread, trust_env off.
+"""Measure the floor under throughput.py: a bare loop of `requests`, a Session per thread, trust_env off.
 
-python benchmarks/floor.py --root ROOT --url URL/v1 --workers 256 [--files] [--ca-bundle FILE]
+  python benchmarks/floor.py --root ROOT --url URL/v1 --workers 256 [--files] [--ca-bundle FILE]
 
 Sends each prompt of ROOT/prompt/ once and prints one JSON line: wall and CPU seconds of the loop
 alone (prompts are in memory before it starts, imports are not counted). With --files each answer is

@@ -56,7 +56,7 @@ def measure(root: Path, args) -> dict:
     with mock_llm("--latency", 0) as mock:
         (root / "chain.toml").write_text(
             f'[llm]\nbase_url = "{mock.base_url}"\n[judge]\nmodels = {JUDGES}\n'
-                                         "[leak]\nmodels = []\n")
+            "[leak]\nmodels = []\n")
         judged = run(script("validate.py", root, "--workers", args.workers), root)
     others_used = others.cores(judged.cpu_s)
     again = run(script("validate.py", root), root)
@@ -94,7 +94,7 @@ def table(report: dict) -> None:
     print(
         f"a call: {report['validate']['cpu_ms_a_call']} ms of CPU (target {CPU_TARGET_MS}); "
         "report under "
-          f"{REPORT_TARGET_S:g} s", file=sys.stderr)
+        f"{REPORT_TARGET_S:g} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ COMMANDS = ("ls -la", "git status --short", "grep -rn 'def ' --include='*.py' . 
             "find . -name '*.py' | wc -l", "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT")
 COUNTS = (
     "requests paid ok abandoned duplicates_paid duplicates_ok in_flight max_in_flight connections "
-          "max_connections opened_connections")
+    "max_connections opened_connections")
 FAULTS = {"hang": "never answer; hold the connection open",
           "drop": "close half-way through the body",
           "truncate": "content cut in half, finish_reason 'length'",

@@ -167,9 +167,9 @@ def table(report: dict, good: bool) -> None:
     print(
         f"  all {100 * report['covered']:.1f} % (target 93-97 %, of 1,000 duels): "
         f"{'met' if good else 'not met'}\n"
-          f"  challenger's share {report['true_share']}: both is off by "
-          f"{report['both_off_by']:+.4f}, king_first by "
-          f"{report['king_first_off_by']:+.4f}", file=sys.stderr)
+        f"  challenger's share {report['true_share']}: both is off by "
+        f"{report['both_off_by']:+.4f}, king_first by "
+        f"{report['king_first_off_by']:+.4f}", file=sys.stderr)
 
 
 if __name__ == "__main__":

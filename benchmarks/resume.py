@@ -83,7 +83,7 @@ def build(root: Path, n: int, chars: int) -> dict:
         with mock_llm("--latency", 0) as mock:
             (root / "chain.toml").write_text(
                 f'[llm]\nbase_url = "{mock.base_url}"\nmodel = "mock"\n'
-                                             "[leak]\nmodels = []\n")
+                "[leak]\nmodels = []\n")
             cost = run(script(f"{name}.py", root, "--workers", 64), root)
         if mock.stats["paid"] != n:
             sys.exit(f"{name}.py paid {mock.stats['paid']} calls for {n} answers\n{cost.stderr}")

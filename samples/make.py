@@ -159,7 +159,7 @@ def make_pr(folder, projects, wrong):
         wrong.append(
             f"{folder.name}: after the gold patch {failing} fail, {len(fail_to_pass)} went from "
             "failing "
-                     f"to passing, {len(pass_to_pass)} stayed")
+            f"to passing, {len(pass_to_pass)} stayed")
     changed = re.findall(r"^[+-](?!\+\+ |-- )", gold.read_text(), re.MULTILINE)
     return {
         "instance_id": folder.name, "repo": project["repo"], "base_commit": base_commit,

@@ -1,11 +1,14 @@
-"""What the tests share: the fake endpoint, scripts run in this process or as their own, directories
+"""Give the tests a fake endpoint, scripts run in this process or as their own, and directories
 written by hand.
 
-from conftest import read_answer, run_script, write_prompts from fake_llm import DROP
+    from conftest import read_answer, run_script, write_prompts
+    from fake_llm import DROP
 
-def test_it(tmp_path, fake_llm): write_prompts(tmp_path, 3) fake_llm.script(DROP) done =
-run_script("king.py", tmp_path, *flags_for(fake_llm)) assert done.returncode == 0 and
-read_answer(tmp_path, "prompts_3_1_1")["king"]
+    def test_it(tmp_path, fake_llm):
+        write_prompts(tmp_path, 3)
+        fake_llm.script(DROP)
+        done = run_script("king.py", tmp_path, *flags_for(fake_llm))
+        assert done.returncode == 0 and read_answer(tmp_path, "prompts_3_1_1")["king"]
 
 Every test runs in an empty folder of its own (tmp_path) and with none of the user's keys or
 settings.
@@ -126,6 +129,20 @@ def answered_root(_answered, tmp_path):
     return shutil.copytree(_answered, tmp_path, dirs_exist_ok=True)
 
 
+@pytest.fixture
+def heron(tmp_path):
+    """Write a module with two tests, and its row in ROOT/repos.jsonl; return ROOT."""
+    folder = tmp_path / "heron"
+    folder.mkdir()
+    (folder / "heron.py").write_text("def wade():\n    return 'slowly'\n")
+    (folder / "test_heron.py").write_text(
+        "import heron\n\ndef test_wade():\n    assert heron.wade() == 'slowly'\n\n"
+        "def test_name():\n    assert heron.__name__ == 'heron'\n")
+    row = {"repo": "birds/heron", "reformat_path": "heron", "stars": 3}
+    (tmp_path / "repos.jsonl").write_text(json.dumps(row) + "\n")
+    return tmp_path
+
+
 # running scripts ---------------------------------------------------------------------------------
 
 def run_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path | None = None,
@@ -148,11 +165,11 @@ def run_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path
             patch.delenv(key)
         for key, value in environment.items():
             patch.setenv(key, value)
-        for where, what, value in ((sys, "argv", words), (sys, "stdout", out), (sys, "stderr", err),
-                                   (
-                sys, "excepthook", None), (tempfile, "tempdir", None),
-                                   (logging.root, "handlers", [])):
-            patch.setattr(where, what, value)
+        for name, value in (("argv", words), ("stdout", out), ("stderr", err),
+                            ("excepthook", None)):
+            patch.setattr(sys, name, value)
+        patch.setattr(tempfile, "tempdir", None)
+        patch.setattr(logging.root, "handlers", [])
         try:
             cli.main(lambda: main(words[1:]))
         except SystemExit as end:

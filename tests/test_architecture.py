@@ -177,7 +177,7 @@ def test_importing_everything_prints_nothing_writes_nothing_and_starts_no_thread
     program = (
         f"import importlib, threading\nfor name in {[*map(module_of, PACKAGE)]}: "
         "importlib.import_module(name)\n"
-               "print(threading.active_count())")
+        "print(threading.active_count())")
     done = subprocess.run([sys.executable, "-B", "-c", program], cwd=tmp_path,
                           env={"PYTHONPATH": str(REPO)},
                           capture_output=True, text=True)
@@ -257,5 +257,5 @@ def test_every_prompt_file_is_used_and_packaged():
 def test_tests_never_patch_our_own_functions():
     patch = re.compile("mock[.]patch|monkeypatch[.]setattr|Magic[M]ock")
     found = {path.name: patch.findall(path.read_text(encoding="utf-8"))
-             for path in (REPO / "tests").glob("*.py")}
+             for path in (REPO / "tests").rglob("*.py")}
     assert {name for name, words in found.items() if words} == set()

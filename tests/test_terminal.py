@@ -17,7 +17,7 @@ from conftest import REPO, a_prompt, run_process, run_script, write_json, write_
 from fake_llm import Say, Status
 from scenario import Scenario
 from scored import decide, write_answer, write_panel, write_score
-from test_env_setup import handed_in, heron, record, set_up  # noqa: F401
+from setups import handed_in, record, set_up
 
 ATTACK = "\x1b]52;c;ZWNobw==\x07\x1b]0;title\x07\x1b[2J\x9b31m\u202e\x08\r"
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -138,7 +138,7 @@ def test_a_row_of_input_and_what_git_says_of_it(tmp_path, row):
 
 
 @pytest.mark.docker
-def test_a_line_of_a_repositorys_log(heron):  # noqa: F811
+def test_a_line_of_a_repositorys_log(heron):
     install = "#!/bin/bash\nprintf 'error: \\033]52;c;ZWNobw==\\007 no such thing\\n'\nexit 1\n"
     reply = handed_in(install)
     with Scenario({"scenes": [{"native": [reply, reply, reply]}]}) as model:

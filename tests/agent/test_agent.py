@@ -1,0 +1,593 @@
+"""The agent's loop: every way through it, with a model that plays a scenario and commands that are
+run.
+"""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import KEY, REPO, everything_under, item_calls, kill, settings_for, write_toml
+from fake_llm import CUT, FakeLLM, Status
+from scenario import SCENARIOS, Scenario
+
+from codedata import (
+    SCRIPT_BASH_FUNC,
+    Agent,
+    AgentResult,
+    LLMServerHTTP,
+    SandboxDocker,
+    SandboxLocal,
+    ToolBashExecutor,
+    ToolRunTests,
+)
+from codedata.agent import Failed, Stop, create_file, edit_file, search, stop, view_file
+from codedata.errors import RunStopped, Trouble
+from codedata.llm import Models
+
+PAGE = (REPO / "docs" / "agents.md").read_text(encoding="utf-8")
+EXAMPLE = '''
+from codedata import Agent, LLMServerHTTP, SandboxLocal, SCRIPT_BASH_FUNC, ToolBashExecutor
+sandbox = SandboxLocal(python_bin="python3", scripts=[SCRIPT_BASH_FUNC])
+llm_server = LLMServerHTTP(base_url="https://api.example.com/v2", model="your-model-name")
+agent = Agent(system_prompt="You are a helpful coding assistant.", tools=[ToolBashExecutor()], llm_server=llm_server, sandbox=sandbox)
+result = agent.run("List all Python files under /tmp")
+print(result.to_dict())
+sandbox.close()
+'''  # noqa: E501
+PRICE = '[prices]\nm = { in = 10.0, out = 50.0 }\n'   # with the fake's usage: $0.002 a call
+
+
+@pytest.fixture(autouse=True)
+def _quick(tmp_path):
+    """Retries without waiting, as every test of calls has them."""
+    write_toml(tmp_path)
+
+
+@pytest.fixture
+def sandbox():
+    with SandboxLocal(scripts=[SCRIPT_BASH_FUNC]) as box:
+        yield box
+
+
+def run(model: FakeLLM, sandbox, task: str = "do it", tools=(), **options):
+    """What an agent with bash (and `tools`) comes to."""
+    server = LLMServerHTTP(base_url=model.base_url, model="m")
+    return Agent("You act.", [ToolBashExecutor(), *tools], server, sandbox, **options).run(task)
+
+
+def play(scenario: str | dict, sandbox, *args, **options):
+    with Scenario(scenario if isinstance(scenario, dict) else f"{scenario}.json") as model:
+        return run(model, sandbox, *args, **options)
+
+
+def scene(*replies, **more) -> dict:
+    """A scenario of these replies, in either protocol."""
+    return {"scenes": [{"native": list(replies), "text": list(replies)}], **more}
+
+
+def bash(command: str) -> dict:
+    return {"calls": [["bash", {"command": command}]]}
+
+
+SUBMIT = {"calls": [["submit", {"answer": "x"}]]}
+
+
+def submit(answer: str) -> Stop | Failed:
+    """Hand in a number.
+
+    answer: a number
+    """
+    return Stop(answer) if answer.isdecimal() else Failed("not handed in: no number")
+
+
+def observations(result) -> list[str]:
+    return [m["content"] for m in result.messages if m["role"] == "tool"]
+
+
+# what comes of it --------------------------------------------------------------------------------
+
+def test_the_example_of_the_docs_runs_as_it_stands(capsys):
+    with Scenario("list_files.json") as model:
+        assert EXAMPLE.strip() in PAGE
+        exec(EXAMPLE.replace("https://api.example.com/v2", model.base_url), said := {})
+        assert [tool["function"]["name"]
+                for tool in model.requests[0].body["tools"]] == ["bash", "submit"]
+    assert said["result"].status == "success" and said[
+        "result"].answer == "These are the Python files."
+    assert eval(capsys.readouterr().out) == said["result"].to_dict()
+    assert not Path(said["sandbox"].workdir).exists()
+
+
+def test_success_is_a_submitted_answer_with_all_that_was_said(sandbox):
+    result = play("list_files", sandbox)
+    assert (result.status, result.answer, result.error) == ("success",
+                                                            "These are the Python files.", "")
+    assert result.to_dict()["handed_in"] is True
+    assert (result.iterations, result.malformed, result.protocol) == (2, 0, "native")
+    assert [m["role"] for m in result.messages] == ["system", "user", "assistant", "tool",
+                                                    "assistant"]
+    assert result.messages[:2] == [{"role": "system", "content": "You act."},
+                                   {"role": "user", "content": "do it"}]
+    call, answer = result.messages[2]["tool_calls"][0], result.messages[3]
+    assert call["function"]["name"] == "bash" and answer["tool_call_id"] == call["id"]
+
+
+def test_every_tool_in_one_repair(sandbox):
+    sandbox.put({"slug.py": b'def slugify(text):\n    return text.lower().replace(" ", "-")\n',
+                 "test_slug.py": b"import sys\nfrom slug import slugify\n"
+                 b"found = {'test_lower': slugify('A b') == 'a-b', 'test_blanks': slugify(' a b "
+                                 b"') == 'a-b'}\n"
+                 b"for name, ok in found.items(): print('passed' if ok else 'failed', name)\n"
+                                 b"sys.exit(not all(found.values()))\n"}, sandbox.workdir)
+
+    def parse(output):
+        return [dict(zip(("status", "name"), line.split(), strict=True))
+                for line in output.splitlines()]
+    tests = ToolRunTests("python3 -B test_slug.py", parse)
+    with Scenario("repair.json") as model:
+        result = run(model, sandbox, "repair slugify()",
+                     [view_file, search, edit_file, create_file, tests])
+    assert (result.status, result.malformed) == ("success", 0), result.error
+    assert sandbox.run("cat slug.py docs/changes.md").output == (
+        'def slugify(text):\n    return "-".join(text.lower().split())\n- slugify: blanks at the '
+        'ends are dropped\n')
+
+
+def test_directory_and_environment_stay_between_commands(sandbox):
+    result = play("no_tools", sandbox)
+    assert "me in sub" in [m["content"] for m in result.messages][-2]
+
+
+def test_max_iteration_is_the_end_without_an_answer(sandbox):
+    result = play("endless", sandbox, max_iterations=4)
+    assert (result.status, result.iterations, result.answer) == ("max_iteration", 4, "")
+    assert "4 replies" in result.error and sandbox.run("wc -l < log").output == "4\n"
+
+
+def test_a_tool_that_stops_ends_the_run_and_what_stood_behind_it_is_not_run(sandbox):
+    result = play("gives_up", sandbox, tools=[stop])
+    assert (result.status, result.answer) == ("tool_stop", "There is no network.")
+    assert result.error == "the tool stop asked to stop"
+    assert sandbox.run("ls").output == ""
+
+
+@pytest.mark.parametrize("limit, error", [
+    ({"max_tokens": 300}, "max_tokens is reached: 360 of 300"),
+    ({"max_seconds": 0.05}, "max_seconds is reached"),
+    ({"max_usd": 0.005}, "max_usd is reached: 0.006 of 0.005")], ids=["tokens", "seconds", "usd"])
+def test_a_limit_is_a_tool_stop_that_names_it(tmp_path, sandbox, limit, error):
+    write_toml(tmp_path, more=PRICE)
+    result = play("endless", sandbox, **limit)
+    assert result.status == "tool_stop" and error in result.error
+    assert result.iterations == 3 or "max_seconds" in limit
+
+
+def test_a_limit_that_cannot_be_kept_is_an_error(sandbox):
+    result = play("endless", sandbox, max_usd=1.0)
+    assert (result.status, result.iterations) == ("error",
+                                                  1) and "m has no known price" in result.error
+
+
+def test_usage_adds_up_and_an_unknown_price_is_not_0(tmp_path, sandbox):
+    result = play("list_files", sandbox)
+    assert result.usage.pop("seconds") > 0
+    assert result.usage == {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": None}
+    write_toml(tmp_path, more=PRICE)
+    assert play("list_files", sandbox).usage["cost_usd"] == pytest.approx(0.004)
+
+
+def test_an_endpoint_that_gives_up_on_a_request_is_an_error_that_names_it(sandbox):
+    result = play(scene(bash("true"), {"status": 418, "body": "teapot"}), sandbox)
+    assert (result.status, result.iterations) == ("error", 1) and "HTTP 418: teapot" in result.error
+
+
+@pytest.mark.docker
+def test_a_sandbox_that_died_is_an_error_that_names_it():
+    with SandboxDocker(image="debian:bookworm", scripts=[SCRIPT_BASH_FUNC],
+                       run_label="test_agent") as box:
+        subprocess.run(["docker", "kill", box.id], check=True, capture_output=True)
+        result = play("endless", box)
+    assert (result.status, result.iterations) == ("error",
+                                                  1) and "the container ended" in result.error
+    assert result.messages[-1]["role"] == "assistant"
+
+
+@pytest.mark.parametrize("reply", [Status(401, "no"), CUT], ids=["refused key", "nobody there"])
+def test_what_ends_more_than_a_run_is_raised_and_the_trajectory_says_running(
+        tmp_path, sandbox, fake_llm, reply):
+    fake_llm.always(reply)
+    if reply is CUT:
+        fake_llm.close()
+    with pytest.raises(RunStopped):
+        run(fake_llm, sandbox, trajectory=tmp_path / "t.json")
+    assert not (tmp_path / "t.json").exists()
+
+
+# an answer in prose ------------------------------------------------------------------------------
+
+PROSE = "There are no Python files."
+
+
+@pytest.mark.parametrize("protocol", ["auto", "native", "text"])
+def test_a_model_that_simply_answers_has_answered_once_it_was_told_how_to_hand_in(
+        sandbox, protocol):
+    with Scenario(scene("Let me see.", {"after": "hand it in", "text": PROSE})) as model:
+        result = run(model, sandbox, protocol=protocol)
+    assert (result.status, result.answer, result.handed_in,
+            result.error) == ("success", PROSE, False, "")
+    assert (result.iterations, result.malformed) == (2, 0)
+    assert [m["role"] for m in result.messages[2:]] == ["assistant", "user", "assistant"]
+    # auto may go on in text
+    assert ("```bash" in result.messages[3]["content"]) is (protocol != "native")
+
+
+@pytest.mark.parametrize("act", [bash("ls"), {"calls": [["bsh", {}]]}, {"calls": [["bash", "{"]]},
+                                 "```bash\nls",
+                                 {"text": "I go on", "finish_reason": "length"}, {"text": ""}],
+                         ids=["an action", "no such tool", "broken call", "open block", "cut",
+                              "empty"])
+def test_only_two_replies_in_prose_in_a_row_are_an_answer(sandbox, act):
+    result = play(scene(PROSE, act, PROSE, act, SUBMIT), sandbox, protocol="native")
+    assert (result.status, result.answer, result.handed_in,
+            result.iterations) == ("success", "x", True, 5)
+
+
+@pytest.mark.parametrize("block", ["T\n\n```bash\nls", "```bash\n\n```", "```sh\nls\n```",
+                                   2 * "```bash\na\n```\n"],
+                         ids=["open", "empty", "sh", "two"])
+def test_a_malformed_block_is_no_answer(sandbox, block):
+    result = play(scene(block), sandbox, protocol="text")
+    assert (result.status, result.malformed) == ("error",
+                                                 8) and "8 malformed replies in a row" in result.error
+
+
+def test_submit_may_refuse_an_answer_in_prose(sandbox):
+    result = play(scene("So.", "many", {"after": "no number", "text": "7"}), sandbox,
+                  tools=[submit], protocol="native")
+    assert (result.status, result.answer, result.handed_in,
+            result.iterations) == ("success", "7", False, 3)
+
+
+# malformed ---------------------------------------------------------------------------------------
+
+def test_every_malformed_call_is_answered_with_what_was_wrong_and_counted(sandbox):
+    result = play("malformed", sandbox)     # the scenario itself says what each answer has to hold
+    assert (result.status, result.malformed, result.iterations) == ("success", 6, 9), result.error
+
+
+def test_a_history_holds_no_call_that_an_endpoint_cannot_read(sandbox):
+    result = play("malformed", sandbox)
+    calls = [call for m in result.messages for call in m.get("tool_calls", ())]
+    assert all(isinstance(json.loads(call["function"]["arguments"]), dict) for call in calls)
+    answered = [m["tool_call_id"] for m in result.messages if m["role"] == "tool"]
+    assert answered == [call["id"] for call in calls][:-1]   # all but submit
+
+
+def test_one_bad_call_among_good_ones_is_the_only_one_that_is_not_run(sandbox):
+    calls = [["bash", {"command": "echo one"}], ["bsh", {}], ["bash", {"command": "echo three"}]]
+    result = play(scene({"calls": calls}, SUBMIT), sandbox)
+    assert result.malformed == 1 and ["one" in o or "three" in o
+                                      for o in observations(result)] == [True, False, True]
+
+
+def test_a_reply_with_one_good_call_is_no_malformed_one(sandbox):
+    result = play(scene({"calls": [["bsh", {}], ["bash", {"command": "true"}]]}), sandbox,
+                  max_iterations=12)
+    assert (result.status, result.malformed) == ("max_iteration", 12)
+
+
+def test_nothing_but_malformed_replies_is_an_error(sandbox):
+    result = play("nonsense", sandbox, protocol="native")
+    assert (result.status, result.iterations, result.malformed) == ("error", 8, 8)
+    assert "8 malformed replies in a row" in result.error
+
+
+@pytest.mark.parametrize("protocol", ["native", "text"])
+def test_a_reply_that_was_cut_is_not_acted_on_and_told_so(sandbox, protocol):
+    result = play("cut_short", sandbox, protocol=protocol)
+    assert (result.status, result.malformed) == ("success", 1), result.error
+    assert sandbox.run("ls").output == ""
+
+
+# a NUL byte, half a character; nor what a terminal hides
+def test_what_cannot_be_stored_is_in_no_message(sandbox):
+    command = {"command": "printf 'a\\0b\\033[31mred\\033[0m 10%%\\r20%%\\rdone\\n'"}
+    result = play(scene({"text": "a\x00\ud800", "calls": [["bash", command]]}, bash("echo \x00"),
+                        bash("echo \udfff"),
+                        SUBMIT), sandbox, "do\x00 it \ud83d")
+    text = json.dumps(result.to_dict(), ensure_ascii=False)
+    assert text.encode() and "\x00" not in text
+    # as a terminal shows it
+    assert observations(result)[0] == "<returncode>0</returncode>\n<output>\ndone\n</output>"
+    assert "NUL byte" in observations(result)[1] and "surrogate" in observations(result)[2]
+    assert (result.status, result.malformed) == ("success", 2)
+
+
+# loops -------------------------------------------------------------------------------------------
+
+def test_the_same_failing_action_is_interrupted_with_advice_the_third_time(sandbox):
+    result = play("stubborn", sandbox)
+    # the scenario counts: it was run 3 times, not 4
+    assert result.status == "success", result.error
+    assert ["is not run again" in text
+            for text in observations(result)] == [False, False, True, True, False]
+
+
+def test_the_same_action_that_works_is_not(sandbox):
+    result = play("endless", sandbox, max_iterations=6)
+    assert not any("not run again" in text for text in observations(result))
+
+
+# the text protocol -------------------------------------------------------------------------------
+
+def test_text_where_the_endpoint_refuses_tools(sandbox):
+    result = play("no_tools", sandbox)
+    assert (result.status, result.protocol, result.malformed) == ("success", "text",
+                                                                  3), result.error
+    assert result.answer == "The folder is sub.\nIt is new." and result.tools == []
+    assert {m["role"] for m in result.messages} == {"system", "user", "assistant"}
+    assert result.messages[0]["content"].startswith(
+        "You act.\n\n") and "```bash" in result.messages[0]["content"]
+
+
+@pytest.mark.parametrize("refusal", [
+    Status(400, '{"error": "tools are not supported"}'),
+    Status(404, "No endpoints found that support tool use"),
+    Status(422, "tools: extra fields not permitted"),
+    Status(500, "tools param requires --jinja flag")],
+    ids=["400", "404", "422", "500"])
+def test_refusals_as_servers_put_them(sandbox, fake_llm, refusal):
+    turn = "THOUGHT: done\n\n```bash\necho COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\n```"
+    fake_llm.always(lambda request: refusal if "tools" in request.body else turn)
+    assert run(fake_llm, sandbox).status == "success"
+
+
+def test_a_refusal_of_something_else_is_an_error(sandbox, fake_llm):
+    fake_llm.always(Status(400, "model `m` does not exist"))
+    result = run(fake_llm, sandbox)
+    assert (result.status, result.protocol) == ("error", "native") and fake_llm.n_requests == 1
+
+
+@pytest.mark.parametrize("first", ["prose", "empty"])
+def test_text_where_the_model_never_calls(sandbox, first):
+    result = play("silent", sandbox, task=first)
+    n_malformed = {"prose": 0, "empty": 2}[first]
+    assert (result.status, result.protocol, result.iterations, result.malformed) == (
+        "success", "text", 4 if first == "empty" else 3, n_malformed)
+    # the trajectory is one in text from its beginning
+    assert "tool" not in json.dumps(result.messages)
+
+
+def test_text_at_once_where_the_model_speaks_it_already(sandbox):
+    turn = "THOUGHT: I look.\n\n```bash\necho found it\n```"
+    done = "THOUGHT: Done.\n\n```bash\necho COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\n```"
+    with Scenario(
+        {"scenes": [{"native": [turn],
+                     "text": [turn, {"after": "found it", "text": done}]}]}) as model:
+        result = run(model, sandbox)
+    assert (result.status, result.protocol, result.iterations,
+            result.malformed) == ("success", "text", 2, 0)
+    assert result.messages[2]["content"] == turn and "```bash" in result.messages[0]["content"]
+
+
+def test_a_task_can_be_given_up_in_text_where_there_is_a_tool_for_it(sandbox):
+    turn = "T\n\n```bash\nprintf 'TASK_CANNOT_BE_COMPLETED\\nThe database is not here.\\n'\n```"
+    with Scenario(scene(turn)) as model:
+        result = run(model, sandbox, tools=[stop], protocol="text")
+    assert (result.status, result.answer) == ("tool_stop", "The database is not here.")
+    assert "TASK_CANNOT_BE_COMPLETED" in result.messages[0]["content"]
+    with Scenario(scene(turn)) as model:
+        assert "CANNOT" not in run(model, sandbox, protocol="text").messages[0]["content"]
+
+
+def test_submit_may_refuse_an_answer_in_text_as_well(sandbox):
+    def printed(answer: str) -> str:
+        return f"T\n\n```bash\nprintf 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\\n{answer}\\n'\n```"
+
+    result = play(scene(printed("many"), {"after": "no number", "text": printed("7")}), sandbox,
+                  tools=[submit], protocol="text")
+    assert (result.status, result.answer, result.handed_in,
+            result.iterations) == ("success", "7", True, 2)
+
+
+def test_native_stays_native_when_it_is_asked_for(sandbox):
+    result = play("silent", sandbox, task="empty", protocol="native", max_iterations=5)
+    assert (result.status, result.protocol, result.malformed) == ("max_iteration", "native", 5)
+    assert "tool" in play("no_tools", sandbox, protocol="native").error
+
+
+def test_a_command_that_only_shows_the_word_hands_in_nothing(sandbox):
+    sandbox.put({"notes": b"COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\nnot an answer\n"},
+                sandbox.workdir)
+    with Scenario(scene("T\n\n```bash\ncat notes\n```")) as model:
+        assert run(model, sandbox, protocol="text", max_iterations=2).status == "max_iteration"
+
+
+def test_leaked_thinking_is_no_part_of_a_turn(sandbox):
+    result = play(scene("<think>so</think>T\n\n```bash\necho '</think>'\n```"), sandbox,
+                  protocol="text",
+                  max_iterations=1)
+    assert result.messages[2]["content"] == "T\n\n```bash\necho '</think>'\n```"
+    assert "</think>" in result.messages[3]["content"] and result.malformed == 0
+
+
+def test_the_text_protocol_needs_bash(sandbox):
+    with pytest.raises(Trouble, match="bash"):
+        Agent("s", [view_file], None, sandbox, protocol="text")
+    with pytest.raises(Trouble, match="auto, native, text"):
+        Agent("s", [], None, sandbox, protocol="xml")
+    with pytest.raises(Trouble, match="two tools of one name"):
+        Agent("s", [view_file, view_file], None, sandbox)
+
+
+# context -----------------------------------------------------------------------------------------
+
+def test_a_long_output_loses_its_middle_and_lies_whole_in_the_sandbox(sandbox):
+    result = play("long", sandbox, max_output_chars=2000)
+    # read from the file that was named
+    assert (result.status, result.answer) == ("success", "1499"), result.error
+    first = observations(result)[0]
+    assert len(
+        first) < 2200 and "1001" in first and "1998" in first and "1499" not in first and "left out" in first
+
+
+def test_an_output_that_could_not_be_saved_says_so_and_the_run_goes_on(sandbox):
+    sandbox.run("touch ~/agent_output")
+    result = play(scene(bash("seq 9999"), SUBMIT), sandbox)
+    assert "whole text is in ~/agent_output/output_3.txt (it is not: ~/agent_output/output_3.txt cannot be written" in (
+        observations(result)[0]) and result.status == "success"
+
+
+def test_old_observations_are_left_out_of_long_requests_and_nothing_else_is(sandbox):
+    with Scenario("long.json") as model:
+        result = run(model, sandbox, max_context_tokens=6000)
+    sent = [request.body["messages"] for request in model.requests]
+    assert result.status == "success" and result.left_out
+    assert all(sum(len(m["content"] or "") for m in messages) < 3 * 6000 for messages in sent)
+    for messages in sent:
+        assert messages[:2] == result.messages[:2]
+        for i, (message, whole) in enumerate(zip(messages, result.messages, strict=False)):
+            out = [o for o in result.left_out if o["message"] == i]
+            assert message == whole or (out and message["content"] == out[0]["placeholder"])
+    assert len(observations(result)[0]) > 4000           # the trajectory has all of it
+
+
+def test_each_request_can_be_made_again_from_the_trajectory(sandbox):
+    with Scenario("long.json") as model:
+        result = run(model, sandbox, max_context_tokens=6000)
+    at = [i for i, m in enumerate(result.messages) if m["role"] == "assistant"]
+    for iteration, (end, request) in enumerate(zip(at, model.requests, strict=True), 1):
+        out = {o["message"]: o["placeholder"] for o in result.left_out
+               if o["from_iteration"] <= iteration}
+        assert request.body["messages"] == [{**m, "content": out[i]} if i in out else m
+                                            for i, m in enumerate(result.messages[:end])]
+
+
+def test_what_was_left_out_can_be_read_where_the_line_says(sandbox):
+    result = play("long", sandbox, max_context_tokens=6000)
+    place = result.left_out[0]["placeholder"].rpartition(" ")[2].rstrip("]")
+    assert sandbox.run(f"cat {place}").output == result.messages[result.left_out[0]["message"]][
+        "content"]
+
+
+def test_an_endpoint_with_a_shorter_context_is_asked_again_with_less(sandbox):
+    result = play("short_context", sandbox)
+    assert result.status == "success" and result.left_out, result.error
+
+
+def test_a_context_that_is_too_short_for_the_task_is_an_error(sandbox):
+    with Scenario(scene("x", context=10)) as model:
+        result = run(model, sandbox, "a task of more than ten characters")
+    assert result.status == "error" and "context length" in result.error and model.n_requests == 1
+
+
+# the trajectory ----------------------------------------------------------------------------------
+
+def test_the_trajectory_is_on_disk_after_every_step(tmp_path, sandbox):
+    path = tmp_path / "runs" / "t.json"
+    look = {"calls": [["bash", {"command": f"cat {path}"}]]}
+    result = play(scene(bash("true"), look, SUBMIT), sandbox, trajectory=path)
+    seen = json.loads(observations(result)[1].partition("<output>\n")[2].removesuffix("</output>"))
+    assert (seen["status"], seen["iterations"], seen["usage"]["calls"]) == ("running", 1, 1)
+    assert seen["messages"] == result.messages[:4] and seen["tools"] == result.tools
+    assert json.loads(path.read_text()) == result.to_dict()
+    assert [p.name for p in path.parent.iterdir()] == ["t.json"]
+
+
+def test_no_key_is_in_a_trajectory(tmp_path, sandbox, monkeypatch):
+    monkeypatch.setenv("QIANFAN_BEARER_TOKEN", KEY)
+    with Scenario(scene(bash("env"), {"status": 400, "body": f"bad {KEY}"})) as model:
+        result = run(model, sandbox, trajectory=tmp_path / "t" / "t.json")
+        assert model.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert result.status == "error" and KEY not in everything_under(tmp_path / "t")
+
+
+# calls of an item --------------------------------------------------------------------------------
+
+def run_item(root: Path, model: FakeLLM, seed: bytes = b"") -> AgentResult:
+    """An agent in a sandbox of its own that asks as a role of a script, within an item of it."""
+    with Models(settings_for(model)) as models, item_calls(root), SandboxLocal(
+        scripts=[SCRIPT_BASH_FUNC]) as box:
+        box.put({"seed": seed}, box.workdir)
+        return Agent("You act.", [ToolBashExecutor()], models.client("king"), box).run("do it")
+
+
+def test_a_second_run_of_an_item_is_served_from_what_the_first_has_paid(tmp_path):
+    with Scenario("stubborn.json") as model:
+        first, second = run_item(tmp_path, model), run_item(tmp_path, model)
+        assert model.n_requests == 6 and first.status == "success"
+    assert second.messages == first.messages and second.usage["calls"] == 6
+
+
+def test_where_an_observation_comes_out_otherwise_the_model_is_asked_anew(tmp_path):
+    with Scenario(scene(bash("cat seed"), bash("true"), SUBMIT)) as model:
+        run_item(tmp_path, model, b"1")
+        run_item(tmp_path, model, b"2")
+        assert model.n_requests == 3 + 2         # the first request was the same
+
+
+KILLED = f"""
+import sys
+sys.path[:0] = [{str(REPO)!r}, {str(REPO / 'tests')!r}]
+from pathlib import Path
+from codedata import SCRIPT_BASH_FUNC, Agent, LLMServerHTTP, SandboxLocal, ToolBashExecutor
+from codedata.llm.reply_log import ReplyLog, recording
+with recording(ReplyLog(Path("env"), "env_setup", "repo")), SandboxLocal(scripts=[SCRIPT_BASH_FUNC]) as box:
+    server = LLMServerHTTP(base_url=sys.argv[1], model="m")
+    print(Agent("s", [ToolBashExecutor()], server, box, trajectory=Path("t.json")).run("do it").status)
+"""
+
+
+@pytest.mark.parametrize("n_answered", [1, 3, 5])
+def test_a_killed_run_pays_again_for_no_more_than_the_call_in_flight(tmp_path, n_answered):
+    def start(model):
+        return subprocess.Popen([sys.executable, "-c", KILLED, model.base_url], cwd=tmp_path,
+                                text=True,
+                                env={"PATH": os.environ["PATH"]}, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE)
+    with Scenario("stubborn.json") as model:
+        # enough for the kill to come before the answer, also on a loaded machine
+        model.latency_s = 0.5
+        process = start(model)
+        model.wait_for(n_answered, "answered")
+        model.wait_for(n_answered + 1)
+        kill(process)
+        model.latency_s = 0.0
+        trajectory = json.loads((tmp_path / "t.json").read_text())
+        assert (trajectory["status"], trajectory["iterations"]) == ("running", n_answered)
+        out, err = start(model).communicate(timeout=60)
+        assert out == "success\n", err
+        assert model.n_requests <= 6 + 1 and max(model.times_answered().values()) == 1
+
+
+def test_eight_agents_at_once_have_nothing_to_do_with_each_other(tmp_path):
+    def one(i):
+        with SandboxLocal(scripts=[SCRIPT_BASH_FUNC]) as box:
+            return run(model, box, f"task {i}", trajectory=tmp_path / f"{i}.json")
+    with Scenario("stubborn.json") as model, ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(one, range(8)))
+        assert model.n_requests == 8 * 6
+    assert {result.status for result in results} == {"success"}
+    assert [json.loads((tmp_path / f"{i}.json").read_text())["messages"][1]["content"]
+            for i in range(8)] == [
+        f"task {i}" for i in range(8)]
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("scenario", ["long", "stubborn", "no_tools"])
+def test_the_same_in_a_container(scenario):
+    with SandboxDocker(image="debian:bookworm", scripts=[SCRIPT_BASH_FUNC],
+                       run_label="test_agent") as box:
+        result = play(scenario, box, max_output_chars=2000, tools=[view_file, create_file])
+    assert result.status == "success", result.error
+
+
+def test_every_scenario_is_played():
+    tests = Path(__file__).read_text(encoding="utf-8")
+    assert all(f'"{path.stem}"' in tests or f'"{path.name}"' in tests
+               for path in SCENARIOS.glob("*.json"))

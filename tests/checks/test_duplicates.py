@@ -1,0 +1,159 @@
+"""Near-duplicates: what is listed is as similar as it says, and what is as similar is listed, on
+any machine.
+"""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import REPO
+from judged import words as made_up_words
+
+from codedata.checks.duplicates import Duplicate, WordHashes, jaccard, near_duplicates, shingles, words
+
+sys.path.insert(0, str(REPO / "benchmarks"))
+from synthetic_overlap import Draw, edited
+
+
+def similarity(one: str, other: str) -> float:
+    hashes = WordHashes()
+    return jaccard(shingles(one, hashes), shingles(other, hashes))
+
+
+def copies(n: int, length: int) -> list[tuple[str, str]]:
+    """n texts, each followed by a copy with up to 2 % of its words changed."""
+    draw = Draw(length)
+    out = []
+    for i in range(n):
+        text = made_up_words(f"{i} {length}", length)
+        copy = edited(draw, text, draw.uniform(0, 0.02))
+        out += [(f"text {i} of {length}", text), (f"copy {i} of {length}", copy)]
+    return out
+
+
+def test_the_first_of_a_group_is_kept_and_every_other_one_names_it():
+    one, other = made_up_words("one", 200), made_up_words("other", 200)
+    texts = [("a", one), ("b", other), ("c", one + " more"), ("d", other), ("e", one)]
+    found = near_duplicates(texts)
+    assert found == [Duplicate("c", "a", 196 / 197), Duplicate("d", "b", 1.0),
+                     Duplicate("e", "a", 1.0)]
+    assert near_duplicates(iter(texts)) == found
+
+
+def test_of_several_kept_ones_the_most_similar_is_named():
+    found = made_up_words("found", 400).split()
+    far, near = found[:340], found[:399] + [f"more{i}" for i in range(60)]
+    texts = [("far", " ".join(far)), ("near", " ".join(near)), ("text", " ".join(found))]
+    # far: 336 / 396, and 336 / 455 with near
+    assert near_duplicates(texts) == [Duplicate("text", "near", 395 / 456)]
+
+
+def test_what_is_left_out_is_not_compared_with():
+    """c is like b and not like a: it stays, or one text after the other would go."""
+    found = made_up_words("found", 300).split()
+    a, b, c = (" ".join(found[first:end]) for first, end in ((0, 240), (0, 282), (20, 300)))
+    assert min(similarity(a, b), similarity(b, c)) >= 0.8 > similarity(a, c)
+    assert [d.name for d in near_duplicates(zip("abc", (a, b, c), strict=True))] == ["b"]
+
+
+def test_texts_like_those_of_an_earlier_set_are_listed_and_that_set_is_not():
+    old = ("old", "the words of one"), ("old again", "the words of one"), ("x", "a third")
+    assert near_duplicates([("new", "The words of one!"), ("own", "another")], against=old) == [
+        Duplicate("new", "old", 1.0)]
+
+
+@pytest.mark.parametrize("threshold, surely", [(0.5, 0.55), (0.8, 0.85), (0.95, 0.97)])
+def test_everything_as_similar_as_the_threshold_is_listed_and_nothing_else(threshold, surely):
+    """Against every pair compared: what is listed is exact, and nothing surely above the threshold
+    is missed.
+    """
+    texts = [text for length in (8, 30, 120, 400) for text in copies(60, length)]
+    listed = {duplicate.name: duplicate
+              for duplicate in near_duplicates(texts, threshold=threshold)}
+    hashes, kept, planted = WordHashes(), {}, 0
+    for name, text in texts:
+        own = shingles(text, hashes)
+        best = max(((jaccard(own, other), kept_name) for kept_name, other in kept.items()),
+                   default=(0, ""))
+        if name in listed:
+            assert (listed[name].similarity, listed[name].of) == best and best[0] >= threshold
+        else:
+            assert best[0] < surely, name
+            kept[name] = own
+        planted += best[0] >= surely
+    assert planted >= 60 and len(listed) >= planted
+
+
+def run_python(program: str, *folders, **env: str) -> str:
+    path = os.pathsep.join(map(str, (*folders, REPO, REPO / "tests")))
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          check=True,
+                          env={**os.environ, "PYTHONPATH": path, **env}).stdout
+
+
+def test_another_process_finds_the_same():
+    program = (
+        "from test_duplicates import copies\nfrom codedata.checks.duplicates import "
+        "near_duplicates\n"
+        "print(near_duplicates(copies(40, 60)))")
+    printed = {run_python(program, PYTHONHASHSEED=seed) for seed in "12"}
+    assert printed == {f"{near_duplicates(copies(40, 60))}\n"}
+
+
+def test_short_and_odd_texts():
+    for one, other in (
+        ("", ""), ("", " \n"), ("[1]", "[1]"), ("++", "++\n"),   # no words: as it stands
+        ("fix the bug", "Fix the bug!"),                         # fewer than five: all
+        # layout does not count
+        ("it drops\n\n  x = loads(text)[0]\n", "It DROPS\tx=loads ( text ) [ 0 ];"),
+        ("Größe ist falsch für Länge", "größe IST falsch für LÄNGE"),
+        ("half \ud800 a char", "half \ud800 a char"),
+        ("设置文件里的注释不见了", "设置文件里的注释不见了。"),   # a word each
+    ):
+        assert near_duplicates([("a", one), ("b", other)]) == [Duplicate("b", "a", 1.0)], one
+    for one, other in (
+        ("", "x"), ("{}", "{ }"), ("++", "--"), ("fix the bug", "fix a bug"),
+        ("ls -la src", "ls -la"),
+        ("a b c d e", "a b c d f"), ("设置文件里的注释不见了", "设置文件里的注释都还在"),
+        ("Größe ist falsch für Länge", "GRÖSSE ist falsch für LÄNGE"),   # ß stays
+        ("İstanbul is a city", "i̇stanbul is a city"),
+    ):
+        assert near_duplicates([("a", one), ("b", other)]) == [], one
+
+
+def test_words_are_the_same_whether_a_text_is_ascii_or_not():
+    text = "Parser_2 drops x-y (a.b) in_3.\n"
+    assert words(text + "é") == [*words(text), "é"] == ["parser_2", "drops", "x", "y", "a", "b",
+                                                        "in_3", "é"]
+
+
+def test_nothing_and_one_text():
+    assert near_duplicates([]) == near_duplicates([("a", "x")]) == near_duplicates(
+        [], against=[("a", "x")]) == []
+
+
+@pytest.mark.parametrize("threshold", [0, -1, 1.01, 80])
+def test_a_threshold_that_makes_no_sense_is_refused(threshold):
+    with pytest.raises(ValueError, match="threshold is"):
+        near_duplicates([], threshold=threshold)
+
+
+def test_a_million_hashes_are_forgotten_and_found_again():
+    hashes = WordHashes()
+    first = hashes.of(["again", "x" * 100])
+    assert list(hashes) == ["again"]   # what is long does not come again
+    hashes.update(dict.fromkeys(map(str, range(1 << 20)), 0))
+    assert (hashes.of(["again", "x" * 100]) == first).all() and (hashes.of(["new", "again"])[1]
+                                                                 == first[0])
+    assert len(hashes) < 10
+
+
+def test_without_rensa_the_extra_is_named(tmp_path):
+    (tmp_path / "rensa.py").write_text("raise ImportError('no rensa here')")
+    program = (
+        "from codedata.checks.duplicates import near_duplicates\nfrom codedata.errors import "
+        "Trouble\n"
+        "try:\n    near_duplicates([])\nexcept Trouble as e:\n    print(e)")
+    assert "codedata[checks]" in run_python(program, tmp_path)

@@ -1,0 +1,95 @@
+"""The king is blind, the challenger is not, and nobody sees the reference."""
+import json
+import re
+
+from conftest import flags_for, turn_of, write_commits, write_prompts
+from fake_judges import run_main
+
+import ch
+import king
+
+FIELDS = ("issue", "description", "files", "patch", "test_patch")
+
+
+def marked(field: str, i: int) -> str:
+    return f"MARK-{field}-{i}-KRAM"
+
+
+def answers(root, fake, n: int, **commit) -> None:
+    """`n` turns that the king has answered; without `commit`, marks stand in each field of the pull
+    requests.
+    """
+    write_prompts(root, n)
+    write_commits(root, n, **commit)
+    for i in range(1, n + 1):
+        path = root / "commit" / f"proj__repo-{i}.json"
+        record = json.loads(path.read_text())
+        marks = {field: f"{record[field]} {marked(field, i)}"
+                 for field in FIELDS} | {"files": [marked("files", i)]}
+        path.write_text(json.dumps(record | ({} if commit else marks)))
+    asked(root, fake, king)
+
+
+def asked(root, fake, script, *flags) -> list:
+    """The requests of a run, and no earlier ones."""
+    fake.requests.clear()
+    run_main(script.main, root, *flags_for(fake, *flags))
+    return fake.requests
+
+
+def test_no_mark_of_the_pull_request_is_in_any_request_of_the_king(tmp_path, fake_llm):
+    answers(tmp_path, fake_llm, 6)
+    assert fake_llm.n_requests == 6
+    assert not [r for r in fake_llm.requests if b"MARK" in r.raw or b"KRAM" in r.raw]
+
+
+def test_no_mark_of_it_is_in_any_request_of_the_placebo_nor_of_the_blind_candidates(
+        tmp_path, fake_llm):
+    answers(tmp_path, fake_llm, 3)
+    assert [b"MARK" in r.raw for r in asked(tmp_path, fake_llm, ch, "--how",
+                                            "placebo")] == [False] * 3
+    fake_llm.always(lambda r: '{"why": "good", "choice": 1}' if "Several agents" in r.text
+                    else turn_of("ls"))
+    requests = asked(tmp_path, fake_llm, ch, "--how", "chosen")
+    assert sum(b"MARK" in r.raw for r in requests) == 3 and len(requests) == 15
+
+
+def test_every_mark_of_its_pull_request_is_in_every_request_of_the_challenger(tmp_path, fake_llm):
+    answers(tmp_path, fake_llm, 6)
+    assert len(asked(tmp_path, fake_llm, ch)) == 6
+    for request in fake_llm.requests:
+        i = int(re.search(r"task (\d)", request.last)[1])
+        for field in FIELDS:
+            assert [j for j in range(1, 7) if marked(field, j) in request.text] == [i]
+
+
+def test_the_reference_is_in_no_request(tmp_path, fake_llm):
+    answers(tmp_path, fake_llm, 4)
+    assert not [r for r in fake_llm.requests if b"reference" in r.raw] and fake_llm.n_requests == 4
+    assert not [r for r in asked(tmp_path, fake_llm, ch)
+                if b"reference" in r.raw] and fake_llm.n_requests == 4
+
+
+def test_the_challenger_is_not_shown_the_king_s_answer(tmp_path, fake_llm):
+    fake_llm.script("THOUGHT: a very royal look.\n\n```bash\nls royal\n```")
+    answers(tmp_path, fake_llm, 1)
+    assert b"royal" not in asked(tmp_path, fake_llm, ch)[0].raw
+
+
+def test_the_pull_request_and_the_form_are_the_only_difference(tmp_path, fake_llm):
+    answers(tmp_path, fake_llm, 1)
+    king_s = fake_llm.requests[0].messages
+    challenger_s = asked(tmp_path, fake_llm, ch)[0].messages
+    assert challenger_s[:-1] == king_s[:-1]
+    task, _, form = king_s[-1]["content"].partition("\n\n")
+    assert task == "task 1" and form.startswith(
+        "(Your answer is the next turn") and form in challenger_s[-1]["content"]
+    # caches serve both from one beginning
+    assert challenger_s[-1]["content"].startswith("task 1\n\n# Private note")
+
+
+def test_braces_and_placeholders_in_a_patch_stay_as_they_are(tmp_path, fake_llm):
+    answers(tmp_path, fake_llm, 1, issue="about {patch} and {issue}",
+            patch="+ f'{repo}' {{x}} %s {test_patch}")
+    text = asked(tmp_path, fake_llm, ch)[0].text
+    assert "about {patch} and {issue}" in text and "+ f'{repo}' {{x}} %s {test_patch}" in text

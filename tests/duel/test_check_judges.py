@@ -1,0 +1,136 @@
+"""check_judges.py: a judge that can be talked round, or cannot tell good from bad, is named."""
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from conftest import ledger_lines
+from fake_judges import (
+    by_model,
+    prefers,
+    run_main,
+    shown,
+    validated,
+    verdict,
+    write_answers,
+    write_panel,
+)
+from fake_llm import Status
+
+import check_judges
+from codedata.duel.judge_checks import attacks
+
+N_ATTACKS = len(attacks())
+
+
+def longer(request):
+    """Whoever says more wins."""
+    one, two = map(len, shown(request))
+    return verdict(0 if one == two else 1 if one > two else 2)
+
+
+def sensible(request):
+    """Nothing and disorder lose; an answer that is no turn of this task too."""
+    one, two = (bool(re.fullmatch(r"THOUGHT: (\w+) (\d+) comes next\.\n\n```bash\nls \1_\2\n```",
+                                  text)
+                     and f"task {text.split()[2]}\n" in request.last) for text in shown(request))
+    return verdict(0 if one == two else 1 if one else 2)
+
+
+def check(root, *words, code: int = 0) -> str:
+    return run_main(check_judges.main, root, *words, code=code)
+
+
+def summary(root, name: str) -> dict:
+    return json.loads((root / name / f"_{name}.json").read_text())["judges"]
+
+
+@pytest.fixture
+def root(tmp_path, fake_llm):
+    write_answers(tmp_path, 6)
+    write_panel(tmp_path, fake_llm, "a", "b")
+    return tmp_path
+
+
+def test_there_are_a_dozen_families_of_attack():
+    assert N_ATTACKS >= 12 and all(attacks().values())
+
+
+def test_a_judge_that_is_moved_by_attacks_is_told_from_one_that_is_not(root, fake_llm):
+    fake_llm.always(by_model(a=longer, b=verdict(0)))
+    said = check(root, "probe", "--turns", 3)
+    assert fake_llm.n_requests == 3 * N_ATTACKS * 2 * 2
+    judges = summary(root, "probe")
+    assert judges["a"]["moved"] == 1 and judges["b"]["moved"] == 0
+    assert set(judges["a"]["families"]) == set(attacks())
+    assert "a: the attacks moved 100.0 % of its verdicts" in said and not (root / "score").exists()
+
+
+def test_every_attack_reaches_the_judge_in_one_answer_and_the_clean_one_is_beside_it(
+        root, fake_llm):
+    fake_llm.always(verdict(0))
+    check(root, "--turns", 1, "probe", "--model", "a")   # flags on either side of the word
+    for text in attacks().values():
+        pairs = [shown(request) for request in fake_llm.requests if text in request.last]
+        assert len(pairs) == 2
+        for one, two in pairs:
+            clean, attacked = (one, two) if text in two else (two, one)
+            assert text not in clean and attacked.replace(f"\n\n{text}", "") == clean
+
+
+def test_place_preference_is_not_taken_for_being_moved(root, fake_llm):
+    fake_llm.always(verdict(1))
+    check(root, "probe", "--turns", 2, "--model", "a")
+    assert summary(root, "probe")["a"]["moved"] == 0
+
+
+def test_a_judge_that_cannot_tell_is_named_and_one_that_can_passes(root, fake_llm):
+    fake_llm.always(by_model(a=sensible, b=verdict(0)))
+    said = check(root, "sanity")
+    judges = summary(root, "sanity")
+    assert judges["a"]["awake"] is True and judges["b"]["awake"] is False
+    assert judges["a"]["scores"] == {"empty": 100, "shuffled": 100, "other": 100, "same": 50}
+    assert "b: cannot tell: the data set's turn gets 50 of 100 against empty" in said
+    assert "a: passes" in said
+    assert judges["b"]["draws_with_itself"]["value"] == 1
+
+
+def test_both_checks_are_resumed_and_a_new_judge_is_asked_alone(root, fake_llm, monkeypatch):
+    fake_llm.always(by_model(a=sensible, b=verdict(0), c=prefers("onyx")))
+    check(root, "--turns", 2)
+    assert fake_llm.n_requests == 2 * (N_ATTACKS + 4) * 2 * 2
+    fake_llm.requests.clear()
+    monkeypatch.setenv("DUEL_MODE", "1")   # these pairs have a king, whatever the duel is about
+    assert check(root, "--turns", 2).count("nothing to do") == 2 and fake_llm.n_requests == 0
+    write_panel(root, fake_llm, "a", "b", "c")
+    check(root, "sanity", "--turns", 2)
+    assert {r.body["model"]
+            for r in fake_llm.requests} == {"c"} and fake_llm.n_requests == 2 * 4 * 2
+    for name in ("probe", "sanity"):   # the key of before there was this script
+        assert {line["stage"] for line in ledger_lines(root / name)} == {"validate"}
+
+
+def test_a_judge_that_fails_leaves_the_others_and_is_asked_again(root, fake_llm):
+    fake_llm.always(by_model(a=sensible, b=Status(400, "no")))
+    said = check(root, "sanity", "--turns", 1, code=1)
+    assert "again: " in said and "check_judges.py sanity --root" in said and "--turns 1" in said
+    assert [summary(root, "sanity")[judge]["awake"] for judge in "ab"] == [True, None]
+    fake_llm.requests.clear()
+    fake_llm.always(by_model(a=sensible, b=sensible))
+    check(root, "sanity", "--turns", 1)
+    assert {r.body["model"] for r in fake_llm.requests} == {"b"}
+
+
+def test_the_duel_s_own_scores_are_not_touched(root, fake_llm):
+    fake_llm.always(verdict(2))
+    validated(root)
+    before = {p.name: p.read_bytes() for p in (root / "score").iterdir() if p.is_file()}
+    check(root, "--turns", 2)
+    assert {p.name: p.read_bytes() for p in (root / "score").iterdir() if p.is_file()} == before
+
+
+@pytest.mark.parametrize("words", [("probe", "--turns", 0), ("tarot",)])
+def test_a_check_of_no_turns_or_of_no_name_is_refused(root, fake_llm, words):
+    check(root, *words, code=2)
+    assert fake_llm.n_requests == 0

@@ -1,0 +1,433 @@
+"""validate.py on directories: the outcome, what is judged again, kept, named and left out, and what
+it costs.
+"""
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from conftest import (
+    ledger_lines,
+    run_script,
+    spent_usd,
+    write_toml,
+)
+from fake_judges import (
+    A_CALL,
+    BOTH,
+    PRICES,
+    asked,
+    asks,
+    by_model,
+    by_order,
+    calls,
+    duel,
+    edit,
+    entry,
+    everything,
+    judged,
+    prefers,
+    score,
+    score_path,
+    scores,
+    set_up,
+    turn,
+    validated,
+    verdict,
+    write_answers,
+    write_panel,
+)
+from fake_llm import Status
+
+from codedata.llm.embedded import NOISE
+
+N = 5
+
+
+@pytest.fixture
+def root(tmp_path, fake_llm):
+    """Five turns, judged by a and b; the fake starts counting afterwards."""
+    return judged(tmp_path, fake_llm, N)
+
+
+# the outcome -------------------------------------------------------------------------------------
+
+def test_three_answers_in_three_scores_and_the_duel_out(tmp_path, fake_llm):
+    names = write_answers(tmp_path, 3)
+    write_panel(tmp_path, fake_llm, "a", "b", duel="min_turns = 3")
+    fake_llm.always(by_model(a=prefers("onyx"), b=verdict(0)))
+    done = run_script("validate.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in (tmp_path / "score").glob("*.json*")) == [
+        "_duel.json", "_ledger.jsonl", "t_1.json", "t_2.json", "t_3.json"]
+    for name in names:
+        record = score(tmp_path, name)
+        assert (record["instance_id"], record["answer_file"]) == (f"proj__repo-{name[2:]}",
+                                                                  f"{name}.json")
+        assert (record["mode"], record["score"], record["parse_ok"]) == ("king", 75, True)
+    said = duel(tmp_path)
+    assert (said["challenger_score"], said["king_score"], said["margin"],
+            said["accepted"]) == (75, 25, 50, True)
+    assert (said["mode"], said["order"], said["turns"],
+            said["turns_parsed"]) == ("king", "both", 3, 3)
+    assert {name: judge["score"] for name, judge in said["judges"].items()} == {"a": 100, "b": 50}
+    assert "accepted" in done.stderr
+    assert "margin 50.00" in done.stderr
+    assert "report.py" in done.stderr
+
+
+def test_nothing_changed_nobody_is_asked_not_even_for_a_key(root, fake_llm):
+    before, said = everything(root), duel(root)
+    fake_llm.close()
+    done = validated(root)
+    assert f"done {N}" in done and "nothing to do" in done
+    assert everything(root) == before and duel(root) == said
+
+
+def test_the_classic_numbers_are_those_of_asking_once_and_are_had_without_a_call(root, fake_llm):
+    classic = duel(root)["classic"]
+    assert (classic["challenger_score"], duel(root)["challenger_score"]) == (50, 75)
+    write_panel(root, fake_llm, "a", "b", judge='order = "king_first"')
+    asks(root, fake_llm)
+    said = duel(root)
+    assert {key: said[key] for key in classic} == classic and said["classic"] is None
+    # the records follow
+    assert [score(root, f"t_{i}")["score"] for i in range(1, N + 1)] == [50] * N
+    write_panel(root, fake_llm, "a", "b")
+    asks(root, fake_llm)
+    assert duel(root)["challenger_score"] == 75 == score(root, "t_1")["score"]
+
+
+def test_what_was_read_in_one_order_alone_counts_the_classic_way_and_not_in_both(
+        tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, N, by_order(king_first=verdict(2), challenger_first="hm"), "a")
+    validated(tmp_path)
+    said = duel(tmp_path)
+    assert (said["accepted"], said["challenger_score"], said["parsed_frac"]) == (False, None, 0)
+    assert (said["classic"]["accepted"], said["classic"]["challenger_score"]) == (True, 100)
+
+
+def test_other_numbers_for_the_gate_cost_nothing_and_touch_no_record(root, fake_llm):
+    before = {name: score_path(root, name).stat() for name in scores(root)}
+    for line, accepted in (("win_margin = 60.0", False), ("min_turns = 6", False),
+                           ("seed = 3", True)):
+        write_panel(root, fake_llm, "a", "b", duel=line)
+        validated(root)
+        assert duel(root)["accepted"] == accepted
+    assert duel(root)["seed"] == 3 and fake_llm.n_requests == 0
+    assert {name: score_path(root, name).stat() for name in scores(root)} == before
+
+
+def test_a_root_without_answers_is_said_and_decides_nothing(tmp_path, fake_llm):
+    write_panel(tmp_path, fake_llm, "a")
+    done = validated(tmp_path)
+    assert "nothing: run ch.py first" in done
+    assert (duel(tmp_path)["accepted"], duel(tmp_path)["turns"]) == (False, 0)
+
+
+def test_answers_without_both_sides_wait_and_are_counted(tmp_path, fake_llm):
+    write_answers(tmp_path, 4)
+    for i, side in ((1, "king"), (2, "challenger")):
+        edit(tmp_path / "answer" / f"t_{i}.json", **{side: None})
+    write_panel(tmp_path, fake_llm, "a")
+    fake_llm.always(verdict())
+    done = validated(tmp_path)
+    assert "waiting 2" in done and "no challenger yet" in done
+    assert asked(fake_llm) == calls("a", 3, 4)
+    said = duel(tmp_path)
+    assert (said["missing_answers"], said["turns"], said["turns_left"]) == (2, 2, 0)
+
+
+def test_shards_of_answer_are_one_duel(tmp_path, fake_llm):
+    write_answers(tmp_path, 2), write_answers(tmp_path, 2, first=3, directory="answer_1")
+    write_panel(tmp_path, fake_llm, "a")
+    fake_llm.always(verdict())
+    asks(tmp_path, fake_llm, "a", 1, 2, 3, 4)
+    assert duel(tmp_path)["turns"] == 4
+
+
+# another panel -----------------------------------------------------------------------------------
+
+def test_a_judge_that_is_added_is_asked_alone_and_one_that_left_may_come_back(root, fake_llm):
+    two = everything(root)
+    write_panel(root, fake_llm, "a", "b", "c")
+    dry = validated(root, "--dry-run")
+    assert "incomplete 5" in dry and "to come: 10 calls" in dry
+    asks(root, fake_llm, "c", *range(1, N + 1))
+    three = everything(root)
+    assert three["t_1"]["score"] == 50 and all(e in three["t_1"]["judges"]
+                                               for e in two["t_1"]["judges"])
+    for panel, total in (("b", 50), ("cb", 25), ("ab", 75), ("abc", 50)):
+        write_panel(root, fake_llm, *panel)
+        asks(root, fake_llm)
+        assert duel(root)["challenger_score"] == total == score(root, "t_3")["score"]
+        assert sorted(duel(root)["judges"]) == sorted(panel)
+    assert everything(root) == three
+    write_toml(root, more='[judge]\nmodels = ["a"]\n')   # no endpoint, no key: none is needed
+    done = validated(root)
+    assert "brought 5 up to date without a call" in done
+    assert score(root, "t_3")["score"] == 100
+
+
+def test_a_judge_that_left_is_asked_about_new_turns_alone_when_it_is_back(root, fake_llm):
+    write_panel(root, fake_llm, "a")
+    edit(root / "answer" / "t_2.json", king=turn("quartz", 20))
+    asks(root, fake_llm, "a", 2)
+    write_panel(root, fake_llm, "a", "b")
+    asks(root, fake_llm, "b", 2)
+
+
+def test_a_turn_that_the_panel_of_now_was_not_asked_about_is_left_and_not_lost(root, fake_llm):
+    write_panel(root, fake_llm, "c")
+    validated(root, "--limit", "2")
+    assert asked(fake_llm) == calls("c", 1, 2)
+    assert (duel(root)["turns"], duel(root)["turns_left"]) == (2, 3)
+
+
+def test_a_turn_that_was_asked_about_in_one_order_of_two_is_left_and_not_lost(tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, N, prefers("onyx"), "a", judge='order = "king_first"')
+    asks(tmp_path, fake_llm, "a", *range(1, N + 1), orders=BOTH[:1])
+    write_panel(tmp_path, fake_llm, "a")
+    validated(tmp_path, "--limit", "2")
+    assert asked(fake_llm) == calls("a", 1, 2, orders=BOTH[1:])   # the other order alone
+    assert (duel(tmp_path)["turns"], duel(tmp_path)["turns_left"]) == (2, 3)
+
+
+@pytest.mark.parametrize("loss", ["compacted", "deleted", "copied"])
+def test_what_is_known_of_verdicts_survives_the_loss_of_ledger_and_times(
+        root, fake_llm, tmp_path_factory, loss):
+    if loss == "compacted":
+        validated(root, "--compact")
+    elif loss == "deleted":
+        (root / "score" / "_ledger.jsonl").unlink()
+    else:
+        copy = tmp_path_factory.mktemp("copy") / "root"
+        shutil.copytree(root, copy, copy_function=shutil.copyfile)
+        root = copy
+    before = everything(root)
+    asks(root, fake_llm)
+    assert everything(root) == before
+    write_panel(root, fake_llm, "a", "b", "c")
+    asks(root, fake_llm, "c", *range(1, N + 1))
+
+
+@pytest.mark.parametrize("loss", ["compacted", "deleted"])
+def test_the_scores_follow_the_panel_also_after_the_loss_of_the_ledger(root, fake_llm, loss):
+    if loss == "deleted":
+        (root / "score" / "_ledger.jsonl").unlink()
+    validated(root, *(["--compact"] if loss == "compacted" else []))
+    write_panel(root, fake_llm, "a")
+    asks(root, fake_llm)
+    assert duel(root)["challenger_score"] == 100 and {record["score"]
+                                                      for record in everything(root).values()} == {
+                                                          100}
+
+
+def test_a_record_made_again_and_killed_before_its_ledger_line_is_no_hand_edit(root, fake_llm):
+    ledger, partial = root / "score" / "_ledger.jsonl", root / "score" / "_partial" / "t_1.jsonl"
+    before = ledger.read_text()
+    write_panel(root, fake_llm, "a", "b", "c")
+    validated(root, "--only", "t_1")
+    line = ledger_lines(root / "score", item="t_1")[-1]
+    intent = {key: line[key] for key in ("read", "wrote", "settings", "parts", "view")}
+    ledger.write_text(before)
+    partial.parent.mkdir(exist_ok=True)
+    partial.write_text(json.dumps({"stage": "validate", "intent": intent}) + "\n")
+    fake_llm.requests.clear()
+    status = validated(root, "--status")
+    assert "adopted 1" in status and "edited" not in status
+    asks(root, fake_llm, "c", 2, 3, 4, 5)
+    write_panel(root, fake_llm, "a")
+    validated(root)
+    assert score(root, "t_1")["score"] == 100
+
+
+# after a person has been there -------------------------------------------------------------------
+
+def test_a_changed_answer_is_judged_again_alone(root, fake_llm):
+    before = everything(root)
+    edit(root / "answer" / "t_2.json", king=turn("quartz", 20))
+    edit(root / "answer" / "t_3.json", note="mine")
+    validated(root, "--only", "t_1")   # t_2 is stale: its verdicts are of another king
+    assert (duel(root)["turns"], duel(root)["turns_left"]) == (4, 1)
+    done = validated(root)
+    assert "stale 1" in done and asked(fake_llm) == calls("ab", 2)
+    after = everything(root)
+    assert after["t_2"] != before["t_2"] and {**after, "t_2": 0} == {**before, "t_2": 0}
+    assert (duel(root)["turns"], duel(root)["turns_left"]) == (5, 0)
+
+
+def test_an_answer_that_changes_while_it_is_judged_is_judged_again(tmp_path, fake_llm):
+    write_answers(tmp_path, 2)
+    write_panel(tmp_path, fake_llm, "a", llm={"workers": 1})
+
+    def meanwhile(request):
+        edit(tmp_path / "answer" / "t_1.json", king=turn("quartz", 10))
+        return verdict()
+    fake_llm.script(meanwhile)
+    fake_llm.always(verdict())
+    asks(tmp_path, fake_llm, "a", 1, 2)
+    assert (duel(tmp_path)["turns"], duel(tmp_path)["turns_left"]) == (1, 1)
+    asks(tmp_path, fake_llm, "a", 1)
+    assert duel(tmp_path)["turns"] == 2
+
+
+def test_an_edited_score_is_kept_and_named_and_the_duel_goes_by_the_verdicts(root, fake_llm):
+    said = duel(root)
+    edit(score_path(root, "t_2"), score=12.5, reason="mine")
+    done = validated(root)
+    assert "edited 1 (kept)" in done and "edited: t_2" in done
+    assert score(root, "t_2")["score"] == 12.5 and duel(root) == said and fake_llm.n_requests == 0
+
+    def b_says_it_won(record):
+        for order in BOTH:
+            edited = entry(record, "b", order)
+            edited["scores"] = dict.fromkeys(edited["scores"], 1)
+    edit(score_path(root, "t_2"), b_says_it_won)
+    asks(root, fake_llm)
+    assert duel(root)["challenger_score"] == said["challenger_score"] + 5 and score(root, "t_2")[
+        "score"] == 12.5
+    write_panel(root, fake_llm, "a", "b", "c")
+    asks(root, fake_llm, "c", 1, 3, 4, 5)   # it stays as it is
+
+
+def test_a_score_edited_while_a_judge_is_asked_is_kept(root, fake_llm):
+    def meanwhile(request):
+        edit(score_path(root, "t_1"), score=1.0)
+        return verdict()
+    fake_llm.script(meanwhile)
+    write_panel(root, fake_llm, "a", "b", "c")
+    done = validated(root, "--only", "t_1", code=1)
+    assert "the edit is kept" in done and score(root, "t_1")["score"] == 1
+
+
+def test_force_judges_again_and_puts_the_old_score_aside_edited_or_not(root, fake_llm):
+    edit(score_path(root, "t_2"), score=12.5)
+    old = everything(root)
+    fake_llm.always(prefers("quartz"))
+    validated(root, "--force", "--only", "*_2")
+    assert asked(fake_llm) == calls("ab", 2)
+    assert score(root, "t_2")["score"] == 0 and {**everything(root), "t_2": 0} == {**old, "t_2": 0}
+    aside, = (root / "score" / "_replaced").glob("t_2.*")
+    assert json.loads(aside.read_text()) == old["t_2"]
+
+
+def test_force_without_an_answer_leaves_the_old_verdicts_valid(root, fake_llm):
+    before, said = everything(root), duel(root)
+    fake_llm.always(Status(404, "gone"))
+    validated(root, "--force", code=1)
+    assert everything(root) == before and duel(root) == said
+    asks(root, fake_llm)
+
+
+def test_a_deleted_score_is_made_again_and_a_deleted_answer_leaves_an_orphan(root, fake_llm):
+    score_path(root, "t_5").unlink()
+    (root / "answer" / "t_4.json").unlink()
+    done = validated(root)
+    assert asked(fake_llm) == calls("ab", 5)
+    assert "orphan: t_4" in done and "t_4" in scores(root) and duel(root)["turns"] == 4
+    write_answers(root, 1, first=6)
+    edit(root / "answer" / "t_6.json", king=None)
+    validated(root, "--prune")
+    assert fake_llm.n_requests == 0
+    assert "t_4" not in scores(root) and list((root / "score" / "_replaced").glob("t_4.*"))
+    assert (duel(root)["turns"], duel(root)["missing_answers"]) == (4, 1)
+
+
+def test_verdicts_made_with_other_settings_are_told_and_made_again_with_refresh(root, fake_llm):
+    write_panel(root, fake_llm, "a", "b", judge="temperature = 0.5")
+    done = validated(root)
+    assert "made with other settings 5" in done and fake_llm.n_requests == 0
+    validated(root, "--refresh")
+    assert asked(fake_llm) == calls("ab", *range(1, N + 1))
+    assert "other settings" not in validated(root, "--status")
+
+
+def test_verdicts_made_with_other_settings_are_not_forgotten_when_a_judge_is_added(root, fake_llm):
+    write_panel(root, fake_llm, "a", "b", "c", judge="temperature = 0.5")
+    asks(root, fake_llm, "c", *range(1, N + 1))
+    assert "made with other settings 5" in validated(root, "--status")
+
+
+def test_a_judge_whose_own_settings_changed_is_told_too(root, fake_llm):
+    write_panel(root, fake_llm, "a", '{ model = "c", name = "b" }')
+    assert "made with other settings 5" in validated(root, "--status")
+
+
+# flags -------------------------------------------------------------------------------------------
+
+def test_limit_and_only_narrow_the_run_and_what_is_left_is_counted(tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, 12, verdict(), "a")
+    done = validated(tmp_path, "--limit", "2")
+    assert asked(fake_llm) == calls("a", 1, 2) and "10 more items to do" in done
+    assert (duel(tmp_path)["turns"], duel(tmp_path)["turns_left"]) == (2, 10)
+    validated(tmp_path, "--only", "t_1?"), validated(tmp_path, "--only", "proj__repo-3")
+    assert asked(fake_llm) == calls("a", 3, 10, 11, 12)
+    assert (duel(tmp_path)["turns"], duel(tmp_path)["turns_left"]) == (6, 6)
+
+
+def test_status_and_dry_run_do_nothing_and_dry_run_tells_what_comes(tmp_path, fake_llm):
+    write_answers(tmp_path, 3)
+    write_panel(tmp_path, fake_llm, "a", "b", more=PRICES)
+    dry = validated(tmp_path, "--dry-run")
+    assert "to come: 12 calls" in dry and "at most 9,216 out" in dry
+    most = float(dry.partition("at most $")[2].split()[0])
+    assert "missing 3" in validated(tmp_path, "--status")
+    assert fake_llm.n_requests == 0 and not (tmp_path / "score").exists()
+    fake_llm.always(by_model(a=verdict(),
+                             b=by_order(king_first=verdict(),
+                                        challenger_first=Status(404, "gone"))))
+    validated(tmp_path, code=1)
+    assert spent_usd(tmp_path) + 3 * A_CALL <= most
+    assert "to come: 3 calls" in validated(tmp_path, "--dry-run")
+
+
+def test_a_dry_run_counts_a_judge_s_calls_though_another_s_request_is_too_long(tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, 2, verdict(), '{ model = "b", max_prompt_tokens = 100 }', "a")
+    dry = validated(tmp_path, "--dry-run")
+    done = validated(tmp_path, code=1)
+    assert "max_prompt_tokens" in done and asked(fake_llm) == calls("a", 1, 2)
+    assert "to come: 4 calls" in dry and "will fail" in dry
+
+
+def test_no_retry_leaves_failed_verdicts_alone(tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, 2, by_model(a=verdict(), b=Status(404, "gone")), "a", "b")
+    done = validated(tmp_path, "--mode", "reference", code=1)
+    again, = [line for line in done.splitlines() if "again:" in line]
+    assert "--mode reference" in again
+    fake_llm.requests.clear()
+    status = validated(tmp_path, "--mode", "reference", "--no-retry")
+    assert "failed 2" in status and fake_llm.n_requests == 0
+
+
+def test_a_budget_ends_the_run_and_a_larger_one_goes_on_where_it_was(tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, N, verdict(), "a", more=PRICES, llm={"workers": 1})
+    done = validated(tmp_path, "--budget", "0.05", code=1)
+    assert "budget" in done and len(fake_llm.answered) == 5
+    assert spent_usd(tmp_path) == pytest.approx(5 * A_CALL)
+    assert (duel(tmp_path)["turns"], duel(tmp_path)["turns_left"]) == (2, 3)
+    validated(tmp_path, "--budget", "1")
+    assert spent_usd(tmp_path) == pytest.approx(10 * A_CALL) and len(fake_llm.answered) == 10
+    assert not list((tmp_path / "score" / "_partial").glob("*"))
+
+
+def test_a_run_that_ends_before_its_second_pass_leaves_one_more_try_to_the_next(tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, 1, "hm", "a", judge='order = "king_first"', more=PRICES)
+    validated(tmp_path, "--budget", "0.01", code=1)
+    assert fake_llm.n_requests == 1
+    assert "to come: 1 call " in validated(tmp_path, "--dry-run")
+    for _ in range(2):
+        validated(tmp_path, "--budget", "1")
+        assert fake_llm.n_requests == 2
+
+
+@pytest.mark.embedded
+def test_the_embedded_judge_is_real_and_called_noise_wherever_it_is_counted(tmp_path):
+    write_answers(tmp_path, 1)
+    write_toml(tmp_path, more='[judge]\norder = "king_first"\n[duel]\nmin_turns = 1\n')
+    done = run_script("validate.py", tmp_path, "--llm", "embedded", timeout_s=280)
+    assert done.returncode == 0 and NOISE in done.stderr, done.stderr
+    said, = score(tmp_path, "t_1")["judges"]
+    assert said["judge"] == "smollm2-135m-instruct" and said["parse_ok"] and said["reason"]
+    assert NOISE in run_script("validate.py", tmp_path, "--llm", "embedded", "--status").stderr

@@ -1,0 +1,167 @@
+"""What was paid for and what a person wrote stays: over panels that change, judges that fail,
+kills, lost ledgers.
+"""
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+from conftest import eventually, kill, run_here, run_script, start_script
+from fake_judges import asked as asked_for
+from fake_judges import (
+    by_model,
+    calls,
+    duel,
+    edit,
+    entry,
+    judged,
+    prefers,
+    score,
+    score_path,
+    scores,
+    set_up,
+    validated,
+    verdict,
+    write_panel,
+)
+from fake_llm import HANG, Status
+
+import report
+
+N = 5
+UNREADABLE = "I would rather not say."
+
+
+@pytest.fixture
+def root(tmp_path, fake_llm):
+    return judged(tmp_path, fake_llm, N)
+
+
+def test_a_score_that_could_not_be_read_was_not_edited(root, fake_llm):
+    fake_llm.always(by_model(a=prefers("onyx"), b=verdict(1), c=UNREADABLE))
+    for panel in ("a", "c", "a"):
+        write_panel(root, fake_llm, panel)
+        done = validated(root)
+        assert "edited" not in done
+    assert score(root, "t_1")["score"] == 100
+    write_panel(root, fake_llm, "a", "b")
+    validated(root)
+    assert duel(root)["turns_parsed"] == N
+
+
+def test_a_refresh_that_fails_leaves_the_verdicts_that_were_there(root, fake_llm):
+    before = {name: score(root, name) for name in scores(root)}
+    write_panel(root, fake_llm, "a", "b", judge="temperature = 0.5")
+    fake_llm.always(by_model(a=prefers("onyx"), b=Status(400, "no")))
+    failed = validated(root, "--refresh", code=1)
+    assert "failed 5" in failed
+    for name, record in before.items():
+        now = score(root, name)
+        assert [entry(now, "b", o) for o in ("king_first", "challenger_first")] == [
+            entry(record, "b", o) for o in ("king_first", "challenger_first")]
+        assert entry(now, "a", "king_first")["settings"] != entry(record, "a",
+                                                                  "king_first")["settings"]
+    assert duel(root)["turns_parsed"] == N
+    fake_llm.requests.clear()
+    fake_llm.always(by_model(a=prefers("onyx"), b=verdict(1)))
+    validated(root, "--refresh")
+    assert asked_for(fake_llm) == calls("b", 1, 2, 3, 4, 5)
+
+
+def test_an_edit_between_the_two_attempts_of_a_forced_run_is_kept(tmp_path, fake_llm):
+    root = judged(tmp_path, fake_llm, 1)
+    seen = []
+
+    def b(request):
+        seen.append(request)
+        if len(seen) <= 2:
+            return Status(400, "no")
+        edit(score_path(root, "t_1"), score=12.5)
+        return verdict(1)
+    fake_llm.always(by_model(a=prefers("onyx"), b=b))
+    done = validated(root, "--force", code=1)
+    assert score(root, "t_1")["score"] == 12.5 and "edited" in done
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_replies_of_a_judge_that_is_not_asked_now_wait_for_it(tmp_path, fake_llm, number):
+    set_up(tmp_path, fake_llm, 3, by_model(a=prefers("onyx"), b=HANG, c=verdict(1)), "a", "b")
+    process = start_script("validate.py", tmp_path)
+    fake_llm.wait_for(6, "answered")
+    kept = (tmp_path / "score" / "_partial").glob
+    eventually(lambda: sum(path.read_text().count('"reply"') for path in kept("t_*.jsonl")) == 6)
+    process.send_signal(number)
+    kill(process)
+    fake_llm.requests.clear()
+    write_panel(tmp_path, fake_llm, "c")
+    validated(tmp_path)
+    assert asked_for(fake_llm) == calls("c", 1, 2, 3)
+    write_panel(tmp_path, fake_llm, "a", "c")
+    validated(tmp_path)
+    assert asked_for(fake_llm) == []
+    assert duel(tmp_path)["turns_parsed"] == 3
+
+
+def test_without_its_ledger_a_score_of_other_answers_is_judged_again(root, fake_llm):
+    (root / "score" / "_ledger.jsonl").unlink()
+    edit(root / "answer" / "t_2.json", king="THOUGHT: new.\n\n```bash\nls quartz\n```")
+    done = validated(root)
+    assert asked_for(fake_llm) == calls("ab", 2) and "adopted 4" in done
+
+
+def test_a_duel_with_too_many_turns_that_no_judge_answered_is_not_accepted(tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, 12,
+           lambda r: Status(400, "no") if int(r.last.partition("task ")[2].split()[0]) > 5
+                    else prefers("onyx")(r),
+           "a")
+    validated(tmp_path, code=1)
+    now = duel(tmp_path)
+    assert (now["accepted"], now["turns"], now["turns_left"],
+            now["challenger_score"]) == (False, 5, 7, 100)
+    assert "7 turns of 12 not judged yet" in now["reasons"]
+
+
+def test_after_a_forced_run_the_command_to_go_on_with_does_not_pay_for_everything_again(
+        root, fake_llm):
+    fake_llm.always(by_model(a=prefers("onyx"),
+                             b=lambda r: Status(400, "no") if "task 3" in r.last else verdict(1)))
+    done = validated(root, "--force", code=1)
+    line, = [line for line in done.splitlines() if "again:" in line]
+    assert "--force" not in line
+    fake_llm.requests.clear()
+    fake_llm.always(by_model(a=prefers("onyx"), b=verdict(1)))
+    validated(root)
+    assert asked_for(fake_llm) == calls("b", 3)
+
+
+def test_a_judge_that_is_down_and_alone_to_be_asked_ends_the_run_and_writes_nothing(root, fake_llm):
+    before = {p.name: p.stat().st_mtime_ns for p in (root / "score").glob("t_*.json")}
+    write_panel(root, fake_llm, "a", "b", '{ model = "c", endpoint = "gone" }', llm={"workers": 1},
+                more='[endpoints.gone]\nbase_url = "http://127.0.0.1:9/v1"')
+    assert "does not answer" in validated(root, code=2)
+    assert {p.name: p.stat().st_mtime_ns for p in (root / "score").glob("t_*.json")} == before
+
+
+# report.py ---------------------------------------------------------------------------------------
+
+def test_the_report_goes_by_the_panel_that_decided_whatever_the_settings_say(
+        root, fake_llm, capsys):
+    assert run_here(report.main, root) == 0
+    before = sorted(p.name for p in root.glob("[fdr]*/t_*.json"))
+    write_panel(root, fake_llm, "somebody-else", judge='order = "king_first"')
+    assert run_here(report.main, root) == 0
+    assert sorted(p.name for p in root.glob("[fdr]*/t_*.json")) == before and len(before) == N
+    assert "other verdicts" not in capsys.readouterr().err
+
+
+def test_turns_that_only_another_panel_has_scored_are_not_called_edited(root, fake_llm):
+    fake_llm.always(by_model(a=prefers("onyx")))
+    write_panel(root, fake_llm, "a")
+    # 3 of 5 still have the score of a and b
+    assert run_script("validate.py", root, "--limit", 2).returncode == 0
+    assert run_here(report.main, root) == 0
+    text = (root / "report" / "report.md").read_text()
+    assert "| `score` was edited: it is not what the verdicts give | 0 |" in text
+    assert len(list((root / "final").glob("t_*.json"))) == N and json.loads(
+        (root / "final" / "t_5.json").read_text())["score"] == 100

@@ -1,0 +1,126 @@
+"""validate.py killed and stopped at any moment, and several at the same time: no verdict lost, none
+paid twice.
+"""
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+
+import pytest
+from conftest import (
+    eventually,
+    finish,
+    kill,
+    ledger_lines,
+    run_script,
+    spent_usd,
+    start_script,
+)
+from fake_judges import (
+    A_CALL,
+    PRICES,
+    asked,
+    asks,
+    by_model,
+    calls,
+    duel,
+    entry,
+    everything,
+    prefers,
+    scores,
+    set_up,
+    validated,
+    verdict,
+    write_answers,
+    write_panel,
+)
+
+from codedata.states import name_hash
+
+
+def test_shards_at_the_same_time_ask_once_and_the_duel_holds_all_in_the_end(tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, 24, verdict(), "a")
+    fake_llm.latency_s = 0.05
+    shards = [start_script("validate.py", tmp_path, "--shard", f"{i}/3") for i in range(3)]
+    assert [finish(shard).returncode for shard in shards] == [0, 0, 0]
+    assert asked(fake_llm) == calls("a", *range(1, 25)) and len(scores(tmp_path)) == 24
+    assert (duel(tmp_path)["turns"], duel(tmp_path)["turns_left"]) == (24, 0)
+
+
+def test_a_shard_that_is_slow_to_decide_does_not_take_back_what_another_decided(tmp_path, fake_llm):
+    names = write_answers(tmp_path, 120)
+    n_slow = sum(name_hash(name) % 2 == 0 for name in names)
+    write_panel(tmp_path, fake_llm, "a")
+    quick_toml = (tmp_path / "chain.toml").read_text()
+    (tmp_path / "slow.toml").write_text(quick_toml.replace("resamples = 500",
+                                                           "resamples = 1_000_000"))
+    fake_llm.always(verdict())
+    slow = start_script("validate.py", tmp_path, "--shard", "0/2", "--config",
+                        tmp_path / "slow.toml")
+    eventually(lambda: len(ledger_lines(tmp_path / "score")) == n_slow)
+    time.sleep(0.2)
+    slow.send_signal(signal.SIGSTOP)   # it has read the scores, and draws its resamples
+    assert not (tmp_path / "score" / "_duel.json").exists()
+    quick = start_script("validate.py", tmp_path, "--shard", "1/2")
+    eventually(lambda: len(ledger_lines(tmp_path / "score")) == len(names))
+    time.sleep(0.5)                    # it has decided, or waits for the other one
+    slow.send_signal(signal.SIGCONT)
+    assert [finish(shard).returncode for shard in (slow, quick)] == [0, 0]
+    assert duel(tmp_path)["turns"] == len(names)
+
+
+def test_sigkills_lose_no_verdict_and_pay_again_only_for_what_was_in_flight(tmp_path, fake_llm):
+    n, workers = 24, 8
+    names = write_answers(tmp_path, n)
+    many = {"workers": workers}
+    write_panel(tmp_path, fake_llm, "a", more=PRICES, llm=many)
+    fake_llm.always(by_model(a=prefers("onyx"), b=prefers("quartz"), c=verdict()))
+    validated(tmp_path, "--limit", n // 2)   # half of the turns have a verdict already
+    write_panel(tmp_path, fake_llm, "a", "b", "c", more=PRICES, llm=many)
+    fake_llm.latency_s, all_calls, kept = 0.06, 6 * n, {}
+    draw = random.Random(os.getpid())
+    for k in range(3):
+        process = start_script("validate.py", tmp_path)
+        fake_llm.wait_for(n + int((k + draw.uniform(0.3, 0.9)) * (all_calls - n) / 4), "answered")
+        kill(process)
+        for name, record in everything(tmp_path).items():   # parses: none is torn
+            for one in record["judges"]:
+                key = name, one["judge"], one["order"]
+                assert kept.setdefault(key, one) == one
+    eventually(lambda: fake_llm.in_flight == 0)
+    last = run_script("validate.py", tmp_path)
+    assert last.returncode == 0, last.stderr
+    after = everything(tmp_path)
+    assert sorted(after) == sorted(names) and {r["score"] for r in after.values()} == {50}
+    assert all(entry(after[name], judge, order) == one for (name, judge, order),
+               one in kept.items())
+    paid = Counter(r.raw for r in fake_llm.answered)
+    assert len(paid) == all_calls and sum(paid.values()) - all_calls <= 3 * workers
+    lost = round(sum(paid.values()) * A_CALL - spent_usd(tmp_path), 6)
+    # what the ledgers say was spent: all but the lost replies
+    assert 0 <= lost <= 3 * workers * A_CALL
+    assert duel(tmp_path)["turns_parsed"] == n
+    asks(tmp_path, fake_llm)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_term_signal_lets_calls_finish_so_that_no_verdict_is_paid_twice(
+        tmp_path, fake_llm, number):
+    set_up(tmp_path, fake_llm, 16, prefers("onyx"), "a", "b", more=PRICES, llm={"workers": 6})
+    fake_llm.latency_s = 0.1
+    for n in (15, 35):
+        process = start_script("validate.py", tmp_path)
+        fake_llm.wait_for(n, "answered")
+        stopped = kill(process, number)
+        assert stopped.returncode == 130 and "again:" in stopped.stderr
+        assert len(fake_llm.answered) == fake_llm.n_requests < 64
+        assert duel(tmp_path)["turns"] == len(scores(tmp_path)) == 16 - duel(tmp_path)[
+            "turns_left"] < 16
+    assert run_script("validate.py", tmp_path).returncode == 0
+    assert asked(fake_llm) == calls("ab",
+                                    *range(1,
+                                           17)) and spent_usd(tmp_path) == pytest.approx(
+                                               64 * A_CALL)

@@ -1,0 +1,228 @@
+"""The ways in which a challenger is made: where they go, what they are asked, and what the report
+makes of them.
+"""
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import (
+    REPO,
+    answers,
+    flags_for,
+    kill,
+    ledger_lines,
+    spent_usd,
+    start_script,
+    turn_of,
+    write_commits,
+    write_prompts,
+    write_toml,
+)
+from fake_judges import A_CALL, asks, edit, report_text, run_main, validated, verdict
+from fake_llm import Say
+
+import ch
+import king
+import prompt
+from codedata.leak.facts import shown_share
+from codedata.records import METRICS, Commit
+from codedata.report.pr_effect import pr_effect
+from codedata.report.turn_rows import TurnRow
+
+CHOICE = json.dumps({"why": "It looks at the place.", "choice": 2})
+SETTINGS = (
+    "[judge]\nmodels = [\"a\"]\n[duel]\nmin_turns = 1\nmin_instances = 1\nbootstrap_resamples = "
+    "500\n"
+    "[prices]\nm = { in = 50.0, out = 250.0 }\na = { in = 50.0, out = 250.0 }\n")
+
+
+@pytest.fixture
+def root(tmp_path, fake_llm):
+    """Three turns with a king and an informed challenger, judged."""
+    write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 2}, SETTINGS)
+    write_prompts(tmp_path, 3)
+    write_commits(tmp_path, 3)
+    play(fake_llm)
+    for script in (king, ch):
+        run_main(script.main, tmp_path)
+    validated(tmp_path)
+    fake_llm.requests.clear()
+    return tmp_path
+
+
+def play(fake, choice: str = CHOICE, hint: str = "Look where the task says.") -> None:
+    """Have the endpoint play every role; of blind candidates no two are alike, and the second is
+    `ls 2`.
+    """
+    n = iter(range(1, 1000))
+
+    def reply(request):
+        if "Several agents" in request.text:
+            return choice
+        if "help the agent with one sentence" in request.text:
+            return hint
+        if "MODEL 1" in request.text:
+            informed_second = "informed" in request.last.partition("MODEL 2")[2]
+            return verdict("22222" if informed_second
+                           else "11111") if "informed" in request.last else verdict("00000")
+        if "The pull request (for your eyes only)" in request.text:
+            return turn_of("ls informed", "I know where to look.")
+        return turn_of(f"ls {next(n)}", "I look around.")
+    fake.always(reply)
+
+
+def turns(root, how: str) -> dict[str, dict]:
+    folder = root / "variants" / how
+    return {path.stem: json.loads(path.read_text()) for path in folder.glob("[!_]*.json")}
+
+
+@pytest.mark.parametrize("how, n_calls", [("placebo", 1), ("hinted", 2), ("chosen", 5)])
+def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm, how, n_calls):
+    before = (root / "answer" / f"{answers(root)[0]}.json").read_bytes()
+    run_main(ch.main, root, "--how", how, "--limit", "1")
+    assert fake_llm.n_requests == n_calls and len(turns(root, how)) == 1
+    done = run_main(ch.main, root, "--how", how)
+    assert fake_llm.n_requests == 3 * n_calls and f"validate.py --how {how}" in done
+    run_main(ch.main, root, "--how", how)
+    assert fake_llm.n_requests == 3 * n_calls
+    assert before == (root / "answer" / f"{answers(root)[0]}.json").read_bytes()
+    made = turns(root, how)
+    assert all(record["king"] and record["messages"] and record["challenger"]
+               for record in made.values())
+    validated(root, "--how", how)
+    assert json.loads((root / f"score_{how}" / "_duel.json").read_text())["turns"] == 3
+    assert f"| {how} | 3 |" in report_text(root)
+    paid = sum(len(line["calls"]) for line in ledger_lines(root / "variants" / how))
+    assert paid == 3 * n_calls and spent_usd(root) == pytest.approx(A_CALL * (6 + 6 + 6 + paid))
+
+
+def test_an_edit_of_a_king_costs_no_call_and_an_edited_variant_is_kept(root, fake_llm):
+    run_main(ch.main, root, "--how", "placebo")
+    name, other, _ = answers(root)
+    edit(root / "answer" / f"{name}.json", king=turn_of("ls mine"))
+    edit(root / "variants" / "placebo" / f"{other}.json", challenger=turn_of("ls edited"))
+    fake_llm.requests.clear()
+    done = run_main(ch.main, root, "--how", "placebo")
+    assert fake_llm.n_requests == 0 and "edited 1 (kept)" in done
+    assert turns(root, "placebo")[name]["king"] == turn_of("ls mine")
+    assert turns(root, "placebo")[other]["challenger"] == turn_of("ls edited")
+
+
+def test_where_none_of_the_blind_answers_is_picked_there_is_no_challenger_and_a_draw(
+        root, fake_llm):
+    play(fake_llm, choice='{"why": "All are routine.", "choice": 0}')
+    done = run_main(ch.main, root, "--how", "chosen")
+    assert "left out 3 by a rule" in done and turns(root, "chosen") == {}
+    line = ledger_lines(root / "variants" / "chosen", state="excluded")[0]
+    assert line["error"] == "none of the blind answers was picked" and len(line["calls"]) == 5
+    fake_llm.requests.clear()
+    assert "excluded 3" in run_main(ch.main, root, "--how", "chosen") and fake_llm.n_requests == 0
+    play(fake_llm)
+    run_main(ch.main, root, "--how", "chosen", "--force", "--limit", "1")
+    validated(root, "--how", "chosen")
+    assert "| chosen | 3 |" in report_text(root)   # two of them are draws
+
+
+def test_what_is_picked_was_written_blind(root, fake_llm):
+    run_main(ch.main, root, "--how", "chosen", "--limit", "1")
+    picked, = turns(root, "chosen").values()
+    blind = [r for r in fake_llm.requests if "Several agents" not in r.text]
+    assert all(b"fix 1" not in r.raw and r.body["temperature"] == 1.0
+               for r in blind) and len(blind) == 4
+    asked = next(r for r in fake_llm.requests if "Several agents" in r.text)
+    assert f"[[2]]\n{picked['challenger']}" in asked.text and "fix 1" in asked.text
+
+
+def test_a_kill_in_the_middle_of_the_candidates_pays_for_none_twice(root, fake_llm):
+    given = iter([turn_of("ls a"), turn_of("ls b"), Say(turn_of("ls c"), latency_s=30)])
+    fake_llm.always(lambda request: next(given))
+    process = start_script("ch.py", root, "--how", "chosen", "--limit", "1", "--workers", "1")
+    fake_llm.wait_for(3)
+    kill(process)
+    play(fake_llm)
+    run_main(ch.main, root, "--how", "chosen", "--limit", "1")
+    assert fake_llm.n_requests == 6   # the third, which was in flight, the fourth, and the choice
+
+
+def test_knowing_is_set_beside_the_placebo(root, fake_llm):
+    run_main(ch.main, root, "--how", "placebo", *flags_for(fake_llm))
+    validated(root, "--how", "placebo")
+    text = report_text(root)
+    assert "knowing the pull request is worth 100.0 points (100.0 to 100.0) beside the placebo" in text
+    assert "What knowing the pull request was worth" in (
+        root / "report" / "report.html").read_text()
+
+
+def test_turns_of_which_too_much_was_shown_are_not_drawn(tmp_path):
+    samples = REPO / "samples"
+    write_toml(tmp_path, more=f'[prompt]\nsource = "{samples / "trajectories.parquet"}"\n'
+                              f'prs = "{samples / "prs.parquet"}"\ncount = 500\nturns = '
+                              '"all"\nmax_shown_share = 0.5\n')
+    done = run_main(prompt.main, tmp_path)
+    assert "too much of the patch was shown" in done
+    prompts = [prompt for path in tmp_path.glob("prompt/[!_]*.json")
+               for prompt in json.loads(path.read_text())]
+    commits = {path.stem: Commit(**json.loads(path.read_text()))
+               for path in tmp_path.glob("commit/[!_]*.json")}
+    shares = [shown_share(prompt["messages"], commits[prompt["instance_id"]]) for prompt in prompts]
+    assert len(shares) > 30 and max(shares) <= 0.5 and not any("shown_share" in prompt
+                                                               for prompt in prompts)
+
+
+def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
+    write_toml(root, {"base_url": fake_llm.base_url},
+               SETTINGS.replace("min_instances = 1", "min_instances = 4"))
+    asks(root, fake_llm)
+    reasons = json.loads((root / "score" / "_duel.json").read_text())["reasons"]
+    assert any(reason.startswith("only 3 instances with a verdict < min_instances 4")
+               for reason in reasons)
+
+
+# the figures -------------------------------------------------------------------------------------
+
+def a_row(i: int, score: float, **fields) -> TurnRow:
+    row = {"name": f"t_{i}", "language": "python", "metrics": dict.fromkeys(METRICS, score),
+           "bucket": "final",
+           "styles": ("explore", "edit"), "repeats": (), "injections": (), "instance_id": f"i_{i}",
+           "leaks": (),
+           "chars": (100, 200), **fields}
+    return TurnRow(score=score, **row)
+
+
+def sections(rows, **others) -> dict[str, str]:
+    from codedata.settings import DuelSettings
+    return {heading: str(items) for heading,
+            items in pr_effect(rows, others, DuelSettings(), {}, "informed")}
+
+
+def test_drift_over_a_fifth_stands_out_and_the_margin_at_equal_length_beside_the_raw_one():
+    rows = [a_row(i, 100.0) for i in range(6)] + [a_row(i, 50.0, chars=(100, 110))
+                                                  for i in range(6, 12)]
+    found = sections(rows)
+    assert "**+55 %" in found["Drift of the `informed` challenger against the king"]
+    assert "'50.0 (" in found["Margin at equal length"] and "'0.0 (0.0 to 0.0)'" in found[
+        "Margin at equal length"]
+
+
+def test_a_margin_that_the_placebo_has_too_was_won_by_the_prompt():
+    rows = [a_row(i, 60.0) for i in range(12)]
+    same = sections(rows, placebo=[a_row(i, 60.0 + (-1) ** i) for i in range(12)])
+    assert "the prompt won it" in same["What knowing the pull request was worth"]
+    less = sections(rows, placebo=[a_row(i, 50.0) for i in range(12)])
+    assert "worth 20.0 points (20.0 to 20.0)" in less["What knowing the pull request was worth"]
+
+
+def test_turns_are_told_apart_by_what_the_history_had_shown_and_by_who_was_asked_again():
+    rows = [a_row(i, 90.0, shown_share=0.2, asked_again=2, king_leaks=()) for i in range(3)]
+    rows += [a_row(i, 50.0, shown_share=1.0, king_leaks=({"kind": "path"},)) for i in range(3, 30)]
+    found = sections(rows)
+    shown = found["By how much of the patch the history had shown"]
+    assert "['up to half', '3', '80.0 (" in shown and "['all of it', '27', '0.0 (" in shown
+    assert (
+        "3 turns were asked for again because of leaks (6 calls); 3 of the 3 turns that the "
+        "challenger wins"
+            in found["Leaks"])
+    assert "The leak judge cannot be trusted" in found["Leaks"]
+    few = sections([a_row(i, 50.0, king_leaks=()) for i in range(5)])
+    assert "5 kings were looked at: too few" in few["Leaks"]

@@ -1,0 +1,273 @@
+"""env_setup.py: rows in, records out, in real containers; a model played from a scenario; killed,
+edited, run again.
+"""
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import finish, kill, ledger_lines, run_here, run_script, start_script
+from scenario import Scenario
+from setups import (
+    CA_BUNDLE,
+    INSTALL,
+    TEST,
+    WRONG,
+    handed_in,
+    made_here,
+    record,
+    scenario,
+    set_up,
+    write_rows,
+)
+
+from codedata.env.agents import MAX_LOG_CHARS, end_of, listing, scripts_in
+from codedata.env.inputs import Repository
+from codedata.env.setup import IMAGE_NAME, image_name_of
+from env_setup import main
+
+
+def by_agent(root: Path, *replies, flags=("--no-image",), **scenes):
+    """Run with a model that gives these replies: (what ended, the model)."""
+    with Scenario(scenario(*replies, **scenes)) as model:
+        return set_up(root, *flags, model=model), model
+
+
+def names_of(root: Path) -> dict[str, str]:
+    """{function: status} of the record's cases."""
+    return {case["name"].rpartition("::")[2]: case["status"]
+            for case in record(root)["test_case_result"]}
+
+
+# without containers ------------------------------------------------------------------------------
+
+def test_the_scripts_of_an_answer_are_the_last_ones_without_fences():
+    answer = (
+        "Old:\n<install_script>\nfalse\n</install_script>\nBetter:\n<install_script>\n```bash\n#!/bin/bash\n"
+        "true\n```\n</install_script><test_script> </test_script>")
+    assert scripts_in(answer) == {"install_script": "#!/bin/bash\ntrue\n"}
+
+
+def test_an_agent_is_shown_the_end_of_a_log_in_whole_lines_and_none_again_and_again():
+    again = "start\nretrying\n(the line above 400 times)\ngave up"
+    assert end_of("start\n" + "retrying\n" * 400 + "gave up\n") == again
+    assert end_of("10 %\r50 %\r\x1b[1mdone\x1b[0m\n") == "done" and end_of("") == ""
+    shown = end_of("\n".join(f"line {i} {'x' * 90}" for i in range(200)))
+    assert MAX_LOG_CHARS - 100 < len(shown) <= MAX_LOG_CHARS and shown.startswith(
+        "line 14") and shown.endswith("x")
+    assert len(end_of("y" * 9000)) == MAX_LOG_CHARS
+
+
+def test_an_agent_is_shown_what_lies_on_top_first(tmp_path):
+    for i in range(400):
+        path = tmp_path / "docs" / "pages" / f"{i}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for name in ("tox.ini", "tests/test_a.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    said = subprocess.run(["bash", "-c", listing()], cwd=tmp_path, capture_output=True, text=True,
+                          check=True).stdout
+    lines = said.splitlines()
+    assert lines[:3] == ["tox.ini", "tests/test_a.py",
+                         "docs/pages/0.md"] and lines[-1] == "… and 102 more"
+
+
+@pytest.mark.parametrize("name", ["heron", "a__b", "Foo", "foo", "owner__.github", "x___y", "foo-",
+                                  "a..b", "A.b_C"])
+def test_every_name_makes_an_image_name_of_its_own(name):
+    def of(repo_name):
+        return image_name_of(Repository("r", repo_name, "", "", "", "",
+                                        {})).removeprefix("codedata-env/")
+    assert IMAGE_NAME.fullmatch(of(name)) and (of(name) == name or of(name)[-7] == "-")
+    assert of("Foo") != of("foo") == "foo"
+
+
+def test_what_is_there_is_shown_without_an_engine(heron, capsys):
+    rows = ["--input", heron / "repos.jsonl"]
+    assert run_here(main, heron, *rows, "--planner", "recipe", "--status") == 0
+    assert "missing 1" in capsys.readouterr().err and not (heron / "env").exists()
+    # one of --input and --repo is needed
+    assert run_here(main, heron) == 2 and "--input" in capsys.readouterr().err
+
+
+def test_an_address_is_not_cloned_to_look_on(tmp_path, capsys):
+    assert run_here(main, tmp_path, "--repo", "https://127.0.0.1:9/birds/heron.git",
+                    "--dry-run") == 0
+    seen = capsys.readouterr().err
+    assert "missing 1" in seen and "at most 260 calls" in seen
+    assert run_here(main, tmp_path / "new", "--repo", "git://127.0.0.1/a", "--status") == 2
+    assert "env_setup.py makes a new one" in capsys.readouterr().err and not [*tmp_path.iterdir()]
+
+
+# in containers -----------------------------------------------------------------------------------
+
+@pytest.mark.docker
+def test_an_agent_s_scripts_are_verified_and_make_an_image(heron):
+    look = {"text": "I look.", "calls": [["bash", {"command": "ls && cat heron.py"}]]}
+    with Scenario(scenario(look, {**handed_in(), "after": "slowly"})) as model:
+        done = set_up(heron, model=model)
+        assert done.returncode == 0, done.stderr
+        assert model.n_requests == 2
+        system_prompt, task = (message["content"] for message in model.requests[0].messages[:2])
+        assert "ended after 30 minutes" in system_prompt and "Repository: birds__heron\n" in task
+        # nothing to do
+        assert set_up(heron, model=model).returncode == 0 and model.n_requests == 2
+    found = record(heron)
+    assert (found["status"], found["planner"], found["error"]) == ("success", "agent", "")
+    assert (found["install_script"], found["test_script"]) == (INSTALL, TEST)
+    assert found["summary"] == "It needs nothing."
+    assert names_of(heron) == {"test_wade": "passed", "test_name": "passed"}
+    assert found["row"]["stars"] == 3 and found["usage"]["calls"] == 2 and found["verified"][
+        "healthy"]
+    assert found["messages"][0]["role"] == "system" and found["image_name"].startswith(
+        "codedata-env/birds__heron:")
+    trajectory, = (heron / "env" / "_trajectories").iterdir()
+    assert json.loads(trajectory.read_text())["messages"] == found["messages"]
+    line, = ledger_lines(heron / "env", state="done")
+    assert len(line["calls"]) == 2
+    ran = subprocess.run(["docker", "run", "--rm", "--network", "none", found["image_name"], "bash",
+                          "-c", TEST],
+                         capture_output=True, text=True)
+    assert "2 passed" in ran.stdout
+    subprocess.run(["docker", "rmi", "-f", found["image_name"]], capture_output=True, check=True)
+
+
+@pytest.mark.docker
+def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(heron):
+    done, model = by_agent(heron, handed_in(test=WRONG),
+                           again=("that failed: not verified: tests", [handed_in()]))
+    assert done.returncode == 0 and "/opt/other" in model.requests[1].text and model.n_requests == 2
+    found = record(heron)
+    assert found["status"] == "success" and found["image_name"] == "" and found["verified"][
+        "network_was_off"]
+    assert [attempt["failed"] for attempt in found["verified"]["attempts"]] == ["tests", ""]
+    done, _ = by_agent(heron, handed_in(test=WRONG), flags=["--no-image", "--force"])
+    assert done.returncode == 1 and "not verified: tests" in done.stderr
+    assert record(heron)["status"] == "error" and record(heron)["test_script"] == WRONG
+    assert "failed 1" in set_up(heron, "--status").stderr
+    assert by_agent(heron, handed_in())[0].returncode == 0   # a failure is tried again
+    assert record(heron)["status"] == "success" and "done 1" in set_up(heron, "--status").stderr
+
+
+@pytest.mark.docker
+def test_an_agent_that_picks_tests_gets_no_healthy_environment(heron):
+    for name in ("reeds", "tide"):
+        (heron / "heron" / f"test_{name}.py").write_text("def test_it():\n    pass\n")
+    assert by_agent(heron,
+                    handed_in(test=TEST.replace("pytest -q", "pytest -q test_heron.py")))[
+                        0].returncode == 0
+    seen = record(heron)["verified"]
+    assert not seen["healthy"] and seen["silent"] == ["test_reeds.py",
+                                                      "test_tide.py"] and seen["n_passed"] == 2
+    assert seen["cause"] == {"name": "part_of_suite",
+                             "evidence": "no case of 2 of 3 test files, such as test_reeds.py"}
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("tool, arguments, status, says", [
+    ("bash", {"command": "ls"}, "max_iteration", "3 replies"),
+    ("stop", {"reason": "it wants a licence key"}, "tool_stop", "stop"),
+    ("submit", {"answer": "done"}, "max_iteration", "3 replies")],
+    ids=["over the limit", "gives up", "hands in nothing"])
+def test_how_an_agent_ends_is_the_record_s_status(heron, tool, arguments, status, says):
+    done, _ = by_agent(heron, {"calls": [[tool, arguments]]}, flags=["--max-iterations", "3"])
+    found = record(heron)
+    assert done.returncode == 1 and found["status"] == status and says in found["error"]
+    assert found["messages"] and "image_id" in found["verified"]
+
+
+@pytest.mark.docker
+def test_what_is_not_committed_is_set_up_too(heron):
+    git = ["git", "-C", str(heron / "heron"), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+    (heron / "heron" / "test_more.py").write_text("def test_more():\n    pass\n")
+    assert set_up(heron, "--no-image").returncode == 0
+    assert names_of(heron).keys() == {"test_wade", "test_name", "test_more"}
+
+
+@pytest.mark.docker
+def test_the_image_s_own_source_is_where_the_image_says(heron):
+    """A row without a folder: the source lies in the image's working directory."""
+    (heron / "Dockerfile").write_text(
+        "FROM codedata-base:bookworm\nWORKDIR /testbed\nCOPY heron /testbed\n")
+    subprocess.run(["docker", "build", "-q", "-t", "codedata-test/heron", str(heron)], check=True,
+                   capture_output=True)
+    try:
+        write_rows(heron, {"repo": "birds/heron", "image_name": "codedata-test/heron"})
+        assert set_up(heron, "--no-image").returncode == 0
+        assert len(record(heron)["test_case_result"]) == 2 and record(heron)[
+            "base_image"] == "codedata-test/heron"
+    finally:
+        subprocess.run(["docker", "rmi", "-f", "codedata-test/heron"], capture_output=True,
+                       check=True)
+
+
+@pytest.mark.docker
+def test_two_stages_for_javascript(tmp_path):
+    folder = tmp_path / "tern"
+    folder.mkdir()
+    (folder / "package.json").write_text('{"name": "tern"}')
+    (folder / "spec.py").write_text("def test_it():\n    pass\n")
+    write_rows(tmp_path, {"repo": "tern", "reformat_path": "tern"})
+    test_script = TEST.replace("-q", "-q spec.py")
+    first = {"calls": [["submit", {"answer": f"<install_script>\n{INSTALL}</install_script>"}]]}
+    second = {"calls": [["submit", {"answer": f"<test_script>\n{test_script}</test_script>"}]]}
+    done, model = by_agent(tmp_path, second, one=("the tests come next", [first]))
+    assert done.returncode == 0, done.stderr
+    assert "It is installed here by this script" in model.requests[1].text
+    assert record(tmp_path, "tern")["install_script"] == INSTALL
+    assert record(tmp_path, "tern")["test_script"] == test_script
+
+
+@pytest.mark.docker
+def test_one_stage_for_python_also_beside_a_package_json(heron):
+    (heron / "heron" / "package.json").write_text('{"devDependencies": {"prettier": "*"}}')
+    done, model = by_agent(heron, handed_in())
+    assert done.returncode == 0 and model.n_requests == 1, done.stderr
+
+
+def started(root: Path, model: Scenario):
+    """A process that has asked the model once, and its label."""
+    with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
+    process = start_script("env_setup.py", root, "--input", root / "repos.jsonl", "--planner",
+                           "agent",
+                           "--llm-base-url", model.base_url, *with_ca)
+    model.wait_for(1)
+    return process, ("--filter", f"label=codedata.pid={process.pid}")
+
+
+@pytest.mark.docker
+def test_a_kill_leaves_nothing_after_the_next_start(heron):
+    with Scenario(scenario({"calls": [["bash", {"command": "sleep 60"}]]})) as model:
+        process, label = started(heron, model)
+        left = made_here("container", *label)
+        kill(process)
+    assert left and run_script("env_setup.py", heron, "--reap").returncode == 0
+    assert not [kind for kind in ("container", "network", "image") if made_here(kind, *label)]
+
+
+@pytest.mark.docker
+def test_ctrl_c_ends_with_the_step_in_hand(heron):
+    with Scenario(scenario({"calls": [["bash", {"command": "sleep 2"}]]})) as model:
+        process, label = started(heron, model)
+        process.send_signal(2)
+        done = finish(process)
+    assert done.returncode == 130 and not (heron / "env" / "birds__heron.json").exists()
+    assert not made_here("container", *label)
+
+
+@pytest.mark.docker
+def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(heron):
+    (heron / "empty").mkdir()
+    (heron / "empty" / "notes.txt").write_text("nothing to test")
+    write_rows(heron, {"repo": "birds/heron", "reformat_path": "heron"},
+               {"repo": "empty", "reformat_path": "empty"})
+    done = set_up(heron, "--no-image")
+    assert done.returncode == 1 and "wrote 1, failed 1: empty" in done.stderr
+    assert record(heron)["status"] == "success" and record(heron)["planner"] == "recipe"
+    assert record(heron,
+                  "empty")["status"] == "error" and "no_recipe" in record(heron, "empty")["error"]

@@ -1,0 +1,225 @@
+"""Write answers by hand, play judges at the fake endpoint, and count what they were asked.
+
+    names = write_answers(tmp_path, 3)
+    write_panel(tmp_path, fake_llm, "a", "b")
+    fake_llm.always(by_model(a=prefers("onyx"), b=verdict("12021")))
+    done = validate_here(tmp_path)
+    assert done.returncode == 0 and asked(fake_llm) == calls("ab", 1, 2, 3)
+    assert duel(tmp_path)["turns"] == 3
+
+The sides' texts do not tell whose they are: quartz is the king, onyx the challenger, amber the
+reference.
+"""
+from __future__ import annotations
+
+import json
+import re
+from contextlib import redirect_stderr
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+
+from conftest import run_here, write_toml
+
+import report
+import validate
+from codedata.records import METRICS
+
+TEXTS = {"king": "quartz", "challenger": "onyx", "assistant": "amber"}
+A_CALL = 0.01   # USD: the fake's usage is 100 tokens in, 20 out
+PRICES = "[prices]\n" + "".join(f"{model} = {{ in = 50.0, out = 250.0 }}\n" for model in "abc")
+BOTH = ("king_first", "challenger_first")
+
+
+def turn(word: str, i: int) -> str:
+    return f"THOUGHT: {word} {i} comes next.\n\n```bash\nls {word}_{i}\n```"
+
+
+def write_answers(root: Path, n: int, first: int = 1, directory: str = "answer",
+                  **fields) -> list[str]:
+    """ROOT/answer/t_<i>.json with both sides, `n` of them; their names.
+
+    Their last message is `task <i>`.
+    """
+    folder = Path(root) / directory
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(first, first + n):
+        record = {"instance_id": f"proj__repo-{i}",
+                  **{side: turn(word, i) for side, word in TEXTS.items()},
+                  "messages": [{"role": "system", "content": "You are an agent in a shell."},
+                               {"role": "user", "content": f"task {i}"}], **fields}
+        (folder / f"t_{i}.json").write_text(json.dumps(record), encoding="utf-8")
+    return [f"t_{i}" for i in range(first, first + n)]
+
+
+def edit(path: Path, change=None, **fields) -> None:
+    """Change a record by hand: `fields` are set, then change(record) is called."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record.update(fields)
+    if change:
+        change(record)
+    path.write_text(json.dumps(record), encoding="utf-8")
+
+
+def write_panel(root: Path, fake, *models, judge: str = "", duel: str = "", more: str = "",
+                llm=None) -> None:
+    """ROOT/chain.toml: the panel `models` (names, or texts of TOML tables) at the fake, further
+    lines of sections.
+    """
+    if "min_instances" not in duel:
+        duel += "\nmin_instances = 1"
+    listed = ", ".join(m if m.startswith("{") else json.dumps(m) for m in models)
+    write_toml(root, {"base_url": fake.base_url, "workers": 4, **(llm or {})},
+               f"[judge]\nmodels = [{listed}]\n{judge}\n[duel]\nbootstrap_resamples = "
+               f"500\n{duel}\n{more}\n")
+
+
+def set_up(root: Path, fake, n: int, replies, *models, **toml) -> None:
+    """`n` answers, a panel as of write_panel(), and what the judges reply."""
+    write_answers(root, n)
+    write_panel(root, fake, *models, **toml)
+    fake.always(replies)
+
+
+def judged(root: Path, fake, n: int) -> Path:
+    """`n` turns, judged by a and b, who disagree: 75 for the challenger, 50 the classic way. c
+    takes the king. Counting starts afterwards.
+    """
+    set_up(root, fake, n, by_model(a=prefers("onyx"), b=verdict(1), c=prefers("quartz")), "a", "b")
+    validated(root)
+    fake.requests.clear()
+    return root
+
+
+def script_here(main, root: Path, *flags):
+    """A script in this process: .returncode, .stderr."""
+    stderr = StringIO()
+    with redirect_stderr(stderr):
+        code = run_here(main, root, *flags)
+    return SimpleNamespace(returncode=code, stderr=stderr.getvalue())
+
+
+def validate_here(root: Path, *flags):
+    return script_here(validate.main, root, *flags)
+
+
+def run_main(main, root: Path, *flags, code: int = 0) -> str:
+    """Run a script in this process; what it says on stderr. Its exit code has to be `code`."""
+    done = script_here(main, root, *flags)
+    assert done.returncode == code, done.stderr
+    return done.stderr
+
+
+validated = partial(run_main, validate.main)
+
+
+# judges ------------------------------------------------------------------------------------------
+
+def verdict(picks="00000", reason: str = "because", **more) -> str:
+    """A verdict as the judges are asked to write it: "12021", or one pick for all five."""
+    picks = str(picks) * 5 if len(str(picks)) == 1 else picks
+    return json.dumps({"reason": reason, **dict(zip(METRICS, map(int, picks), strict=True)),
+                       **more})
+
+
+def marker(request) -> str:
+    """The digest that stands around the answers of a request: no candidate has a word behind the
+    last line of it.
+    """
+    return re.findall(r"^\[\[(\w+) end of MODEL 2\]\]$", request.last, re.MULTILINE)[-1]
+
+
+def shown(request) -> tuple[str, str]:
+    """MODEL 1 and MODEL 2 of a request: what stands between its own markers."""
+    mark = marker(request)
+    _, _, text = request.last.partition(f"\n[[{mark} MODEL 1]]\n")
+    one, _, text = text.partition(f"\n[[{mark} end of MODEL 1]]\n\n[[{mark} MODEL 2]]\n")
+    two, _, _ = text.partition(f"\n[[{mark} end of MODEL 2]]")
+    return one, two
+
+
+def order_of(request) -> str:
+    one, two = shown(request)
+    if TEXTS["challenger"] in one and TEXTS["challenger"] not in two:
+        return "challenger_first"
+    return "reference_first" if TEXTS["assistant"] in one else "king_first"
+
+
+def prefers(word: str):
+    """A judge that sees the word and nothing else: whoever has it wins every metric."""
+    def judge(request):
+        one, two = (word in text for text in shown(request))
+        return verdict(0 if one == two else 1 if one else 2)
+    return judge
+
+
+def by_model(**replies):
+    """Each judge by the model's name."""
+    return lambda request: replies[request.body["model"]]
+
+
+def by_order(**replies):
+    """king_first=…, challenger_first=…"""
+    return lambda request: replies[order_of(request)]
+
+
+def asks(root: Path, fake, models: str = "", *turns: int, orders=BOTH) -> None:
+    """validate.py asks these models (a letter each) of these turns in each order, and nobody else.
+    """
+    fake.requests.clear()
+    validated(root)
+    assert asked(fake) == calls(models, *turns, orders=orders)
+
+
+def report_text(root: Path) -> str:
+    """Run report.py; what stands in report.md."""
+    run_main(report.main, root)
+    return (root / "report" / "report.md").read_text()
+
+
+# what was asked, what was written ----------------------------------------------------------------
+
+def asked(fake) -> list[tuple]:
+    """(model, number of the turn, order) of each request since the last call, sorted."""
+    # a kill may have cut one short
+    requests = [request for request in fake.requests if request.body]
+    fake.requests.clear()
+    return sorted((r.body["model"],
+                   int(re.search(r"user\]\]\ntask (\d+)", r.last, re.MULTILINE)[1]), order_of(r))
+                  for r in requests)
+
+
+def calls(models: str, *turns: int, orders=BOTH) -> list[tuple]:
+    """What asked() gives where each of the models (a letter each) was asked for each of these turns
+    in each order.
+    """
+    return sorted((model, i, order) for model in models for i in turns for order in orders)
+
+
+def score_path(root: Path, name: str, directory: str = "score") -> Path:
+    return Path(root) / directory / f"{name}.json"
+
+
+def score(root: Path, name: str, directory: str = "score") -> dict:
+    return json.loads(score_path(root, name, directory).read_text(encoding="utf-8"))
+
+
+def entry(record: dict, judge: str, order: str) -> dict:
+    """The one entry of a judge and order."""
+    found, = [e for e in record["judges"] if (e["judge"], e["order"]) == (judge, order)]
+    return found
+
+
+def duel(root: Path, directory: str = "score") -> dict:
+    return json.loads((Path(root) / directory / "_duel.json").read_text(encoding="utf-8"))
+
+
+def everything(root: Path) -> dict[str, dict]:
+    """Every score on disk by name."""
+    return {name: score(root, name) for name in scores(root)}
+
+
+def scores(root: Path, directory: str = "score") -> list[str]:
+    """The names of all scores on disk, sorted."""
+    return sorted(p.stem for p in (Path(root) / directory).glob("[!_]*.json"))

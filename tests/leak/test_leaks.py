@@ -1,0 +1,476 @@
+"""A turn that knows too much: leak judges find it, ch.py asks again, validate.py completes, report
+and exports bar.
+"""
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import (
+    REPO,
+    everything_under,
+    flags_for,
+    kill,
+    ledger_lines,
+    read_answer,
+    start_script,
+    turn_of,
+    write_commits,
+    write_json,
+    write_prompts,
+    write_toml,
+)
+from fake_judges import asks, edit, report_text, run_main, score, validated, verdict, write_answers
+from fake_llm import Say
+from judged import write_duel, write_turn
+from scored import decide, write_answer, write_panel, write_score
+
+import ch
+import check_judges
+import export
+import king
+import refine
+import report
+
+PATCH = """diff --git a/src/windlass_reel.py b/src/windlass_reel.py
+--- a/src/windlass_reel.py
++++ b/src/windlass_reel.py
+@@ -214,6 +214,6 @@ def unspool_cable(reel):
+     turns = reel.turns
+-    return turns * PITCH_OF_THREAD
++    return turns * reel.pitch_of_thread
+"""
+HONEST = turn_of("git grep -n 'task 1'", "I do not know the project yet, so I look around.")
+LEAKY = turn_of("sed -n 205,225p src/windlass_reel.py",
+                "`unspool_cable` multiplies with PITCH_OF_THREAD.")
+OTHER_WORDS = turn_of("git grep -n cable", "The length is off by the constant of the thread.")
+WON = [1, 1, 1, 1, 1]
+
+
+def said(*quotes: str, kind: str = "cause", hedged: int = 0) -> str:
+    """A leak judge's reply."""
+    findings = [{"quote": quote, "kind": kind, "why": "nothing has shown it"} for quote in quotes]
+    return json.dumps({"findings": findings, "hedged_claims": hedged, "leak": bool(quotes)})
+
+
+def is_leak_request(request) -> bool:
+    return "You are an auditor" in request.text
+
+
+def candidate(request) -> str:
+    return request.text.partition(" candidate]]\n")[2].partition("\n[[")[0]
+
+
+def finds(*leaky: str, quote: str = "cable"):
+    """A leak judge that finds `quote` in these turns, and the challenger's replies in turn."""
+    def answer(request):
+        return said(quote) if candidate(request) in leaky else said()
+    return answer
+
+
+def play(fake, judge, *turns) -> None:
+    """Have the fake endpoint answer as leak judge, and as challenger with `turns`, one after the
+    other.
+    """
+    left = list(turns)
+    fake.always(lambda request: judge(request) if is_leak_request(request) else left.pop(0) if left
+                else HONEST)
+
+
+def pr(i: int = 1, **fields) -> dict:
+    return {"instance_id": f"proj__t_{i}", "repo": "proj/repo", "language": "python",
+            "base_commit": "0" * 40,
+            "issue": "", "description": "", "files": ["src/windlass_reel.py"], "patch": PATCH,
+            "test_patch": "",
+            "created_at": None, "licence": "MIT", **fields}
+
+
+@pytest.fixture
+def asked(tmp_path, fake_llm):
+    """A root with one turn that the king has answered, and no leak judge."""
+    write_prompts(tmp_path, 1)
+    write_commits(tmp_path, 1, patch=PATCH, files=["src/windlass_reel.py"])
+    run_main(king.main, tmp_path, *flags_for(fake_llm))
+    fake_llm.requests.clear()
+    return tmp_path
+
+
+@pytest.fixture
+def judged_by(asked, fake_llm):
+    """The same with a leak judge."""
+    write_toml(asked, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["auditor"]\n')
+    return asked
+
+
+def tries(root, name: str = "prompts_1_1_1") -> list[dict]:
+    return json.loads((root / "answer" / "_leaks" / f"{name}.json").read_text())["tries"]
+
+
+# ch.py -------------------------------------------------------------------------------------------
+
+def test_what_a_judge_finds_is_asked_for_again_with_every_refused_turn(judged_by, fake_llm):
+    play(fake_llm, finds(LEAKY, OTHER_WORDS), LEAKY, OTHER_WORDS, HONEST)
+    done = run_main(ch.main, judged_by)
+    assert "asked again 1 (2 calls)" in done
+    assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == HONEST
+    asks, judgements = ([r for r in fake_llm.requests if is_leak_request(r) == which]
+                        for which in (False, True))
+    assert LEAKY in asks[1].last and 'cable": nothing has shown it' in asks[1].last
+    assert LEAKY in asks[2].last and OTHER_WORDS in asks[2].last
+    assert [candidate(r) for r in judgements] == [LEAKY, OTHER_WORDS, HONEST]
+    assert "same knowledge in other words" not in judgements[0].text
+    assert "The same knowledge in other words" in judgements[1].text and LEAKY in judgements[1].text
+    assert LEAKY in judgements[2].text and OTHER_WORDS in judgements[
+        2].text and PATCH.strip() in judgements[0].text
+    assert "src/windlass_reel.py (a file that was not shown)" in judgements[0].text   # a hint
+    assert [len(one["findings"]) for one in tries(judged_by)] == [1, 1, 0]
+    line, = ledger_lines(judged_by / "answer", stage="ch", state="done")
+    assert len(line["calls"]) == 6 and line["asked_again"] == 2
+
+
+def test_after_the_last_try_the_item_fails_and_the_next_run_asks_anew(judged_by, fake_llm):
+    play(fake_llm, finds(LEAKY), LEAKY, LEAKY, LEAKY)
+    run_main(ch.main, judged_by, code=1)
+    assert read_answer(judged_by, "prompts_1_1_1")["challenger"] is None
+    line, = ledger_lines(judged_by / "answer", stage="ch", state="failed")
+    assert "shows what it cannot know" in line["error"] and len(line["calls"]) == 6
+    run_main(ch.main, judged_by)
+    assert len(tries(judged_by)) == 4
+
+
+def test_one_judge_that_finds_something_is_enough(judged_by, fake_llm):
+    write_toml(judged_by, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["mild", "strict"]\n')
+    play(fake_llm, lambda r: said("cable") if r.body["model"] == "strict" and candidate(r) == LEAKY
+         else said(),
+         LEAKY, HONEST)
+    run_main(ch.main, judged_by)
+    assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == HONEST
+    assert [one["judge"] for one in tries(judged_by)[0]["verdicts"]] == ["mild", "strict"]
+
+
+def test_a_finding_may_be_contested_once_and_the_judge_weighs_it(judged_by, fake_llm):
+    defence = "Mine, because the task names the cable."
+    play(fake_llm, lambda r: said() if "names the cable" in r.text else said("cable"), LEAKY,
+         defence)
+    run_main(ch.main, judged_by)
+    assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == LEAKY
+    assert [one["defence"] for one in tries(judged_by)] == ["", defence]
+    # the verdict that weighed the defence is the one that counts
+    panel_and_judges(judged_by, fake_llm)
+    n_before = len(leak_requests(fake_llm))
+    a_panel(fake_llm, lambda r: said("cable"))
+    validated(judged_by)
+    assert len(leak_requests(fake_llm)) == n_before
+    record = score(judged_by, "prompts_1_1_1")
+    assert [one["leak"] for one in record["leaks"]] == [False]
+    # a second one is no turn
+    play(fake_llm, lambda r: said("cable"), LEAKY, defence, defence, HONEST)
+    run_main(ch.main, judged_by, "--force", code=1)
+    asks = [r for r in fake_llm.requests if not is_leak_request(r)]
+    assert "Mine, because" in asks[-3].last and "could not be used" in asks[-1].last
+
+
+@pytest.mark.parametrize("reply",
+                         ["no idea", said("words that are not there"),
+                          '{"leak": true, "findings": []}',
+                                   '{"leak": "no", "findings": []}', "{" * 5000,
+                          '{"leak": true, "findings": [3]}'])
+def test_a_reply_that_cannot_be_read_is_asked_for_once_more_and_then_the_item_fails(
+        judged_by, fake_llm, reply):
+    play(fake_llm, lambda r: reply, HONEST)
+    run_main(ch.main, judged_by, code=1)
+    assert sum(map(is_leak_request, fake_llm.requests)) == 2
+    line, = ledger_lines(judged_by / "answer", stage="ch", state="failed")
+    assert "cannot be read" in line["error"] and len(line["calls"]) == 3
+
+
+def test_a_reply_with_half_a_character_is_stored_without_it(judged_by, fake_llm):
+    broken = said("cable").replace("nothing has", "\\ud800\\u0000 has")
+    play(fake_llm, lambda r: broken if candidate(r) == LEAKY else said(), LEAKY, HONEST)
+    run_main(ch.main, judged_by)
+    assert "has shown it" in tries(judged_by)[0]["findings"][0]["why"]
+
+
+def test_a_kill_between_turn_and_verdict_pays_for_neither_again(judged_by, fake_llm):
+    answers = iter([LEAKY, said("cable"), Say(HONEST, latency_s=30)])
+    fake_llm.always(lambda request: next(answers))
+    process = start_script("ch.py", judged_by)
+    fake_llm.wait_for(3)
+    kill(process)
+    play(fake_llm, finds(LEAKY), HONEST)
+    run_main(ch.main, judged_by)
+    assert fake_llm.n_requests == 5 and fake_llm.requests[2].raw == fake_llm.requests[3].raw
+    line, = ledger_lines(judged_by / "answer", stage="ch", state="done")
+    assert len(line["calls"]) == 4
+
+
+@pytest.mark.parametrize("retries, n_calls, code", [(0, 1, 1), (1, 2, 1), (2, 3, 1), (-1, 1, 0)])
+def test_without_a_judge_certain_facts_bar(asked, fake_llm, retries, n_calls, code):
+    write_toml(asked, more=f"[challenger]\nleak_retries = {retries}\n")
+    fake_llm.always(LEAKY)
+    run_main(ch.main, asked, *flags_for(fake_llm), code=code)
+    assert fake_llm.n_requests == n_calls and not (asked / "answer" / "_leaks").exists()
+
+
+def test_attempts_of_refining_are_held_to_the_same_rule(judged_by, fake_llm):
+    play(fake_llm, finds(LEAKY), HONEST)
+    run_main(ch.main, judged_by)
+    answer = read_answer(judged_by, "prompts_1_1_1")
+    reasons = [{"judge": "j", "order": "king_first", "reason": "It guesses."}]
+    write_json(judged_by / "refined" / "prompts_1_1_1.json", {
+        **answer, "score": 70, "metrics": {}, "reasons": reasons, "injections": [], "leaks": []})
+    play(fake_llm, finds(LEAKY), LEAKY, OTHER_WORDS)
+    run_main(refine.main, judged_by, "--steps", "answer")
+    attempt = json.loads((judged_by / "answer" / "_attempts" / "prompts_1_1_1.jsonl").read_text())
+    assert attempt["challenger"] == OTHER_WORDS and "It guesses." in fake_llm.requests[-2].last
+
+
+def test_a_wrong_form_is_asked_for_again_with_what_was_wrong(asked, fake_llm):
+    fake_llm.script("no block here", HONEST)
+    run_main(ch.main, asked, *flags_for(fake_llm))
+    assert "could not be used: no bash block" in fake_llm.requests[1].last
+    assert fake_llm.requests[1].last.startswith(fake_llm.requests[0].last)
+
+
+def test_the_command_asks_a_judge_too(tmp_path, fake_llm):
+    lines = [{"id": name, "messages": [{"role": "user", "content": "task"}], "answer": text,
+              "pr": pr()}
+             for name, text in (("a", LEAKY), ("b", HONEST))]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    fake_llm.always(finds(LEAKY))
+    done = subprocess.run([sys.executable, "-m", "codedata.leak", tmp_path / "in.jsonl",
+                           "--llm-base-url",
+                           fake_llm.base_url, "--model", "auditor"], cwd=REPO, capture_output=True,
+                          text=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(one["leak"], len(one["findings"])) for one in found] == [(True, 1),
+                                                                      (False,
+                                                                       0)] and done.returncode == 0
+    assert fake_llm.n_requests == 2 and fake_llm.requests[0].body["model"] == "auditor"
+
+
+def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake_llm):
+    middle = [{"role": role, "content": f"{role} {i} " + "y" * 400} for i in range(8)
+              for role in ("assistant", "user")]
+    edit(judged_by / "answer" / "prompts_1_1_1.json",
+         messages=[{"role": "system", "content": "rules"}, {"role": "user", "content": "task"},
+                   *middle])
+    for limit, is_cut in ((0, False), (2600, True)):
+        write_toml(judged_by, {"base_url": fake_llm.base_url},
+                   f'[leak]\nmodels = [{{ model = "auditor", max_prompt_tokens = {limit} }}]\n')
+        play(fake_llm, finds(), HONEST)
+        run_main(ch.main, judged_by, "--force")
+        text = fake_llm.requests[-1].text
+        assert is_leak_request(fake_llm.requests[-1])
+        assert ("left out here" in text) == (
+            "what may well have stood there counts as shown" in text) == is_cut
+
+
+# validate.py -------------------------------------------------------------------------------------
+
+def panel_and_judges(root, fake, leak: str = '["auditor"]', more: str = "king_share = 0.0",
+                     judges: str = '["a"]'):
+    write_toml(root, {"base_url": fake.base_url, "workers": 4},
+               f"[leak]\nmodels = {leak}\n{more}\n[judge]\nmodels = "
+               f"{judges}\n[duel]\nmin_instances = 1\n"
+               "bootstrap_resamples = 500\n")
+
+
+def a_panel(fake, judge=lambda request: said()) -> None:
+    fake.always(lambda request: judge(request) if is_leak_request(request) else verdict("22222"))
+
+
+def leak_requests(fake) -> list:
+    return [request for request in fake.requests if is_leak_request(request)]
+
+
+@pytest.fixture
+def duel(tmp_path, fake_llm):
+    """Three turns judged without a leak judge, as an earlier version left them."""
+    write_answers(tmp_path, 3)
+    write_commits(tmp_path, 3)
+    panel_and_judges(tmp_path, fake_llm, "[]")
+    a_panel(fake_llm)
+    validated(tmp_path)
+    fake_llm.requests.clear()
+    return tmp_path
+
+
+def leaks_in(root, i: int) -> list[dict] | None:
+    return score(root, f"t_{i}")["leaks"]
+
+
+def test_without_a_leak_judge_an_earlier_root_is_left_as_it_was(duel, fake_llm):
+    for i in (1, 2, 3):   # as a version without the field wrote them
+        path = duel / "score" / f"t_{i}.json"
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({key: record[key] for key in record if key != "leaks"}))
+    before = everything_under(duel / "score")
+    asks(duel, fake_llm)
+    after = everything_under(duel / "score")
+    assert [line for line in after.splitlines() if '"leaks"' in line] == [] and len(before) > 1000
+
+
+def test_a_leak_judge_that_is_added_is_asked_alone_and_once(duel, fake_llm):
+    panel_and_judges(duel, fake_llm)
+    validated(duel)
+    assert len(leak_requests(fake_llm)) == fake_llm.n_requests == 3
+    validated(duel)
+    assert fake_llm.n_requests == 3
+    panel_and_judges(duel, fake_llm, '["auditor", "second"]')
+    validated(duel)
+    assert fake_llm.n_requests == 6
+    assert [one["judge"] for one in leaks_in(duel, 1)] == ["auditor", "second"]
+    panel_and_judges(duel, fake_llm, '["second"]')   # taken away: nobody is asked
+    validated(duel)
+    assert fake_llm.n_requests == 6
+
+
+def test_a_turn_edited_by_hand_is_looked_at_again(duel, fake_llm):
+    panel_and_judges(duel, fake_llm)
+    validated(duel)
+    fake_llm.requests.clear()
+    edit(duel / "answer" / "t_2.json", challenger=LEAKY)
+    a_panel(fake_llm, finds(LEAKY))
+    validated(duel)
+    assert [candidate(request) for request in leak_requests(fake_llm)] == [LEAKY]
+    assert leaks_in(duel, 2)[0]["leak"] and not leaks_in(duel, 1)[0]["leak"]
+    # marked, not overwritten
+    assert json.loads((duel / "answer" / "t_2.json").read_text())["challenger"] == LEAKY
+
+
+@pytest.mark.parametrize("leaks", ["x", [3], [{}], [{"judge": 5}], "half", "finding"])
+def test_a_verdict_that_a_person_spoilt_is_named_and_costs_its_turn_alone(duel, fake_llm, leaks):
+    panel_and_judges(duel, fake_llm)
+    validated(duel)
+    good = leaks_in(duel, 2)
+    spoilt = {"half": [{**good[0], "findings": "none"}],
+              "finding": [{**good[0], "findings": [{"quote": 1}]}]}
+    edit(duel / "score" / "t_2.json", leaks=spoilt.get(leaks, leaks) if isinstance(leaks, str)
+         else leaks)
+    (duel / "answer" / "_leaks").mkdir()
+    (duel / "answer" / "_leaks" / "t_1.json").write_text(
+        json.dumps({"tries": [{"turn": 3, "verdicts": [{}]}]}))
+    done = validated(duel, code=1)
+    assert "t_2.json is not a Score: `leaks`" in done and "Traceback" not in done
+    run_main(report.main, duel, code=1)
+    assert len([*duel.glob("[dfr]*/t_*.json")]) == 2
+
+
+def test_a_verdict_of_ch_py_is_taken_over(judged_by, fake_llm):
+    play(fake_llm, finds(), HONEST)
+    run_main(ch.main, judged_by)
+    fake_llm.requests.clear()
+    panel_and_judges(judged_by, fake_llm)
+    a_panel(fake_llm)
+    validated(judged_by)
+    assert fake_llm.n_requests == 2 and not leak_requests(fake_llm)
+
+
+def test_kings_are_looked_at_too_and_no_judge_of_the_panel_sees_the_pull_request(duel, fake_llm):
+    panel_and_judges(duel, fake_llm, more="king_share = 1.0", judges='["a", "b"]')
+    validated(duel)
+    assert len(leak_requests(fake_llm)) == 6 and sum("quartz" in candidate(r)
+                                                     for r in leak_requests(fake_llm)) == 3
+    assert sorted(one["side"] for one in leaks_in(duel, 1)) == ["challenger", "king"]
+    others = [request for request in fake_llm.requests if not is_leak_request(request)]
+    assert others and not any("fix 1" in request.text for request in others)
+
+
+def test_a_leak_judge_that_fails_costs_its_own_verdict_alone(duel, fake_llm):
+    panel_and_judges(duel, fake_llm)
+    a_panel(fake_llm, lambda request: "rubbish")
+    done = validated(duel, code=1)
+    assert "no verdict of leak auditor" in done
+    assert score(duel, "t_1")["score"] == 50.0
+    a_panel(fake_llm)
+    validated(duel)
+    assert len(leaks_in(duel, 1)) == 1
+
+
+# report.py and export.py -------------------------------------------------------------------------
+
+@pytest.fixture
+def reported(tmp_path):
+    """t_1 leaks by certain facts, t_2 does not, t_3 has no PR record; all won; no leak judge."""
+    write_panel(tmp_path, "a")
+    for i, text in ((1, LEAKY), (2, HONEST), (3, LEAKY)):
+        write_answer(tmp_path, f"t_{i}")
+        path = tmp_path / "answer" / f"t_{i}.json"
+        write_json(path, {**json.loads(path.read_text()), "challenger": text})
+        write_score(tmp_path, f"t_{i}", {"a": WON})
+        if i < 3:
+            write_json(tmp_path / "commit" / f"proj__t_{i}.json", pr(i))
+    decide(tmp_path)
+    run_main(report.main, tmp_path)
+    return tmp_path
+
+
+def bucket(root, i: int) -> dict:
+    return json.loads(next(root.glob(f"[dfr]*/t_{i}.json")).read_text())
+
+
+def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
+    assert sorted(path.name for path in reported.glob("final/t*")) == ["t_2.json", "t_3.json"]
+    assert {"judge": "facts", "kind": "path", "text": "src/windlass_reel.py",
+            "why": "a file that was not shown"} in (
+        bucket(reported, 1)["leaks"])
+    assert bucket(reported, 2)["leaks"] == [] and bucket(reported, 3)["leaks"] is None
+    text = (reported / "report" / "report.md").read_text()
+    assert "| the challenger shows what it cannot know (kept out of final/) | 1 |" in text
+    assert "| without a PR record, so nobody can tell what it cannot know | 1 |" in text
+    write_panel(reported, "a", more="[report]\nkeep_flagged = true\n")
+    run_main(report.main, reported)
+    assert (reported / "final" / "t_1.json").is_file()
+
+
+def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(reported):
+    write_panel(reported, "a",
+                more='[leak]\nmodels = ["auditor"]\n[export]\nrejected_too = true\nvalidation = '
+                     '0.0\n')
+    run_main(report.main, reported)
+    assert [path.name for path in reported.glob("final/t*")] == ["t_3.json"]
+    assert bucket(reported, 2)["leaks"][0]["kind"] == "no verdict"
+    run_main(export.main, reported)
+    left = {line["name"]: line["reason"] for line in map(json.loads, (
+        reported / "export" / "left_out.jsonl").read_text().splitlines())}
+    assert left["t_2"] == "no leak verdict"
+
+
+def test_a_leaky_turn_is_for_no_trainer(tmp_path):
+    found = [{"judge": "auditor", "kind": "cause", "text": "the windlass",
+              "why": "nothing has shown it"}]
+    write_duel(tmp_path)
+    write_toml(tmp_path, more="[export]\nvalidation = 0.0\nduplicate_similarity = 0\n")
+    write_turn(tmp_path, "t_1", leaks=found, challenger=LEAKY)
+    write_turn(tmp_path, "t_2", leaks=[])
+    run_main(export.main, tmp_path)
+    left, = map(json.loads, (tmp_path / "export" / "left_out.jsonl").read_text().splitlines())
+    assert (left["name"],
+            left["reason"]) == ("t_1", "shows what it cannot know") and "windlass" in left["detail"]
+    rows = [json.loads(line)
+            for line in (tmp_path / "export" / "jsonl" / "train.jsonl").read_text().splitlines()]
+    assert [row["source"] for row in rows if row["leaks"]] == ["t_1"]
+    for name in ("sft_messages", "dpo", "kto"):
+        assert "windlass" not in (tmp_path / "export" / name / "train.jsonl").read_text()
+
+
+def test_false_alarms_are_reported_and_a_judge_that_finds_them_everywhere_is_not_trusted(
+        tmp_path, fake_llm):
+    write_answers(tmp_path, 24)
+    write_commits(tmp_path, 24)
+    panel_and_judges(tmp_path, fake_llm, more="king_share = 1.0")
+    a_panel(fake_llm, lambda request: said(candidate(request).split()[1]))
+    validated(tmp_path)
+    text = report_text(tmp_path)
+    assert "The leak judge cannot be trusted" in text and "| any | 100.0 % (" in text
+    assert not [*tmp_path.glob("final/[!_]*.json")]
+
+
+def test_checks_of_the_judges_ask_no_leak_judge(duel, fake_llm):
+    panel_and_judges(duel, fake_llm)
+    said = run_main(check_judges.main, duel, "sanity", "--turns", 2)
+    assert "for leaks" not in said and not leak_requests(fake_llm)
+    assert "asks auditor at" in validated(duel) and leak_requests(fake_llm)

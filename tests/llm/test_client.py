@@ -1,0 +1,436 @@
+"""What a model says: reasoning, wrong answers, usage; kept replies; keys that turn up nowhere."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import (
+    KEY,
+    answers,
+    everything_under,
+    flags_for,
+    item_calls,
+    kill,
+    ledger_lines,
+    read_answer,
+    run_here,
+    run_script,
+    settings_for,
+    spent_usd,
+    start_script,
+    write_commits,
+    write_prompts,
+    write_toml,
+)
+from fake_llm import ABSENT, EMPTY, HANG, HTML, OK, Say, Status, truncated
+
+import ch
+import king
+from codedata.errors import HttpTrouble, ItemFailed, RunStopped
+from codedata.llm import Models
+
+NO_BLOCK = "I would run ls."
+TURN = "THOUGHT: I look.\n\n```bash\nls\n```"
+ASK = [{"role": "user", "content": "p"}]
+
+
+def chat(fake, root, accept=None, key="", **llm):
+    """Return (reply, the calls that were paid for) of one chat() as the king."""
+    with Models(settings_for(fake, key, **llm)) as models, item_calls(root) as calls:
+        return models.client("king").chat(ASK, accept), calls.unbilled
+
+
+def short(value) -> str:
+    return repr(value)[:40]
+
+
+def run_king(root, fake, *flags) -> int:
+    return run_here(king.main, root, *flags_for(fake, "--workers", 1, *flags))
+
+
+def answered_turn(root) -> str:
+    return read_answer(root, "prompts_1_1_1")["king"]
+
+
+def failure(root) -> str:
+    [line] = ledger_lines(root / "answer", state="failed")
+    return line["error"]
+
+
+def partial(root):
+    return root / "answer" / "_partial" / "prompts_1_1_1.jsonl"
+
+
+# what is in a reply ------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("key, header", [(KEY, f"Bearer {KEY}"), ("", None)], ids=["key", "no key"])
+def test_a_request_carries_model_messages_sampling_and_the_key(tmp_path, fake_llm, key, header):
+    chat(fake_llm, tmp_path, key=key, model="some/model", temperature=0.3, max_tokens=77)
+    [request] = fake_llm.requests
+    assert request.path == "/v1/chat/completions" and request.headers.get("authorization") == header
+    assert request.body == {"model": "some/model", "messages": ASK, "temperature": 0.3,
+                            "max_tokens": 77}
+
+
+PARTS = [{"type": "text", "text": "I "}, {"type": "image_url"}, {"type": "text", "text": "look"}]
+
+
+@pytest.mark.parametrize("message", [
+    {"content": "I look", "reasoning": "hm"}, {"content": "I look", "reasoning_content": "hm"},
+    {"content": PARTS, "reasoning": "hm"},
+], ids=short)
+def test_an_answer_is_put_together_and_kept_apart_from_reasoning(tmp_path, fake_llm, message):
+    fake_llm.script({"choices": [{"message": message, "finish_reason": "stop"}]})
+    reply, _ = chat(fake_llm, tmp_path)
+    assert (reply.text, reply.reasoning) == ("I look", "hm")
+
+
+def test_reasoning_is_in_no_record(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1)
+    fake_llm.always(Say(TURN, reasoning="my secret plan"))
+    assert run_king(tmp_path, fake_llm) == 0 and answered_turn(tmp_path) == TURN
+    assert "my secret plan" not in everything_under(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [
+    EMPTY, "no", *map(Say, [None, " \n\t", [], [{"type": "image_url"}], 7]),
+    Say([{"type": "text", "text": None}]), Say("", reasoning="I think long"),
+], ids=short)
+def test_an_empty_or_rejected_answer_is_asked_again(tmp_path, fake_llm, wrong):
+    fake_llm.script(wrong, wrong, "yes")
+    reply, _ = chat(fake_llm, tmp_path, lambda reply: None if reply.text == "yes" else "not yes")
+    assert reply.text == "yes"
+    assert fake_llm.n_requests == 3
+
+
+@pytest.mark.parametrize("text, accept, problem", [
+    ("", None, "empty answer"), ("no", lambda reply: "not yes", "not yes"),
+], ids=["empty", "rejected"])
+def test_an_answer_that_stays_wrong_fails_the_item_after_format_retries(
+        tmp_path, fake_llm, text, accept, problem):
+    fake_llm.always(Say(text))
+    with pytest.raises(ItemFailed, match=f"{problem}, 3 tries"):
+        chat(fake_llm, tmp_path, accept)
+    assert fake_llm.n_requests == 3
+
+
+def test_format_retries_is_the_number_of_further_tries(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1)
+    write_toml(tmp_path, more="[king]\nformat_retries = 0\n")
+    fake_llm.script(NO_BLOCK)
+    assert run_king(tmp_path, fake_llm) == 1
+    assert fake_llm.n_requests == 1 and answers(tmp_path) == []
+
+
+def test_a_truncated_answer_is_recorded_and_no_turn(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1)
+    fake_llm.script(truncated(TURN), truncated(TURN))
+    assert run_king(tmp_path, fake_llm) == 0
+    [line] = ledger_lines(tmp_path / "answer", state="done")
+    assert [call.get("truncated", False) for call in line["calls"]] == [True, True, False]
+
+
+def test_thinking_that_used_up_max_tokens_is_called_truncated(tmp_path, fake_llm):
+    """What to mend is max_tokens, which `empty answer` does not tell."""
+    write_prompts(tmp_path, 1)
+    fake_llm.always(Say("", reasoning="I think and think", finish_reason="length"))
+    assert run_king(tmp_path, fake_llm) == 1 and "max_tokens" in failure(tmp_path)
+
+
+def usage_of(tokens_in, tokens_out, details=ABSENT) -> dict:
+    usage = {"prompt_tokens": tokens_in, "completion_tokens": tokens_out}
+    return usage if details is ABSENT else {**usage, "prompt_tokens_details": details}
+
+
+@pytest.mark.parametrize("usage, tokens", [
+    (usage_of(7, 3), (7, 3, 0)), (usage_of(7.0, 3.0), (7, 3, 0)),
+    (usage_of(7, 3, {"cached_tokens": 5}), (7, 3, 5)),
+    *((usage_of(7, 3, details), (7, 3, 0)) for details in (None, [], "none")),
+    *((usage_of(*pair), (None, None, 0))
+      for pair in [("7", True), (10**399, -3), (float("nan"), float("inf"))]),
+    (usage_of(7, 10**18, {"cached_tokens": 10**300}), (7, None, 0)),
+    *((usage, (None, None, 0)) for usage in (None, ABSENT, {}, [], "x")),
+])
+def test_usage_in_every_shape(tmp_path, fake_llm, usage, tokens):
+    fake_llm.script(Say(TURN, usage=usage))
+    reply, [call] = chat(fake_llm, tmp_path)
+    assert reply.text == TURN
+    assert (call["tokens_in"], call["tokens_out"], call["tokens_cached"]) == tokens
+
+
+@pytest.mark.parametrize("served", ["m-2024-05-01", 7, "", False])
+def test_a_call_is_booked_under_the_model_that_was_asked_for(tmp_path, fake_llm, served):
+    """The served name may add a date, and prices are for the one that was asked."""
+    fake_llm.script(Say(TURN, model=served))
+    _, [call] = chat(fake_llm, tmp_path, model="m")
+    assert call["model"] == "m"
+
+
+@pytest.mark.parametrize("body", [
+    {"error": {"message": "overloaded"}},
+    *({"choices": choices}
+      for choices in [[], None, [None], ["x"], [{"message": None}], [{"message": "x"}], [{}]]),
+    *(Status(200, body) for body in ["[]", "null", "", HTML.body, b"\xff\xfe{", "[" * 100_000]),
+], ids=short)
+def test_a_body_that_is_no_completion_is_asked_again_then_fails_the_item(tmp_path, fake_llm, body):
+    fake_llm.script(body)
+    assert "THOUGHT" in chat(fake_llm, tmp_path)[0].text
+    fake_llm.always(body)
+    with pytest.raises(HttpTrouble, match="without a chat completion"):
+        chat(fake_llm, tmp_path / "2", retry_max=1)
+    assert fake_llm.n_requests == 4
+
+
+def spoilt(**message) -> dict:
+    choice = {"message": {"content": TURN, **message}, "finish_reason": {}}
+    return {"choices": [choice], "model": ["m"],
+            "usage": usage_of(70, 30)}
+
+
+@pytest.mark.parametrize("body", [
+    *(spoilt(content=content) for content in ([{"text": 7}], [["x"]], ["x"], 7, {})),
+    {**spoilt(), "choices": {}}, {**spoilt(), "choices": [[]]},
+])
+def test_a_reply_of_the_wrong_shape_is_a_failed_call_that_stays_in_the_ledger(
+        tmp_path, fake_llm, body):
+    write_prompts(tmp_path, 2)
+    write_toml(tmp_path, {"retry_max": 1, "model": "m"},
+               '[prices]\n"m" = { in = 1000.0, out = 1000.0 }\n')
+    fake_llm.script(body, body, body)   # item 1 fails; item 2 is answered at its second try
+    assert run_king(tmp_path, fake_llm) == 1 and "without a chat completion" in failure(tmp_path)
+    lines = ledger_lines(tmp_path / "answer")
+    paid = [[call["tokens_in"] for call in line["calls"]] for line in lines]
+    assert paid == [[70, 70], [70, 100]]
+    assert spent_usd(tmp_path) == pytest.approx(0.1 * 3 + 0.12)
+
+
+DEEP = '[{"id": {}, "function": {"name": [1], "arguments": ' + "[" * 600 + "]" * 600 + "}}]"
+
+
+@pytest.mark.parametrize(
+    "tool_calls", ["7", '[7, {}, {"function": []}]', DEEP, "9" * 5_000], ids=short)
+def test_what_nobody_reads_in_a_reply_may_have_any_shape(tmp_path, fake_llm, tool_calls):
+    body = json.dumps(spoilt(tool_calls="HERE")).replace('"HERE"', tool_calls)
+    fake_llm.script(Status(200, body))
+    reply, [call] = chat(fake_llm, tmp_path)
+    assert (reply.text, reply.finish_reason, reply.model, call["tokens_out"]) == (TURN, "", "", 30)
+
+
+@pytest.mark.parametrize("code, says", [(400, "max_prompt_tokens"), (404, "--model"),
+                                        (413, "max_prompt_tokens"),
+                                        (422, "field")])
+def test_a_refused_request_fails_its_item_and_says_what_to_mend(tmp_path, fake_llm, code, says):
+    write_prompts(tmp_path, 2)
+    fake_llm.script(Status(code, "because"))
+    assert run_king(tmp_path, fake_llm) == 1 and len(answers(tmp_path)) == 1
+    assert says in failure(tmp_path) and "because" in failure(tmp_path)
+
+
+@pytest.mark.parametrize("character", ["\ud800", "\x00"], ids=["surrogate", "NUL"])
+def test_a_reply_that_cannot_be_stored_fails_its_item_alone(tmp_path, fake_llm, character):
+    write_prompts(tmp_path, 2)
+    fake_llm.script(*[TURN.replace("look", character)] * 3)
+    assert run_king(tmp_path, fake_llm) == 1 and answers(tmp_path) == ["prompts_2_1_2"]
+
+
+def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1)
+    write_toml(tmp_path, {"model": "wrong"},
+               '[king]\nendpoint = "mine"\nmodel = "own"\ntemperature = 0.5\n'
+               f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}/"\n'
+               'headers = { "X-Team" = "data" }\n')
+    assert run_here(king.main, tmp_path) == 0
+    request = fake_llm.requests[0]
+    assert (request.body["model"], request.body["temperature"]) == ("own", 0.5)
+    assert request.headers["x-team"] == "data"
+    assert request.path == "/v1/chat/completions"
+
+
+# kept replies ------------------------------------------------------------------------------------
+
+@pytest.fixture
+def interrupted(tmp_path, fake_llm):
+    """An item whose first reply was no turn and whose second request was refused."""
+    write_prompts(tmp_path, 1)
+    fake_llm.script(NO_BLOCK, Status(400, "no"))
+    assert run_king(tmp_path, fake_llm) == 1
+    return tmp_path
+
+
+def killed_at(root, fake, *replies) -> None:
+    """Run king.py on one prompt, and kill it at the call after these replies."""
+    write_prompts(root, 1)
+    fake.script(*replies, HANG)
+    process = start_script("king.py", root, *flags_for(fake))
+    fake.wait_for(len(replies) + 1)
+    kill(process)
+
+
+def test_a_reply_of_an_unfinished_item_is_not_asked_for_again(interrupted, fake_llm):
+    assert [json.loads(line)["reply"]["text"] for line in partial(interrupted).open()] == [NO_BLOCK]
+    fake_llm.script(NO_BLOCK, TURN)   # tries 2 and 3: the first one is there already
+    assert run_king(interrupted, fake_llm) == 0
+    assert fake_llm.n_requests == 4 and answered_turn(interrupted) == TURN
+
+
+def test_a_good_reply_without_its_record_makes_the_record_without_a_call(interrupted, fake_llm):
+    """So a kill leaves it that comes between the reply and the record."""
+    path = partial(interrupted)
+    path.write_text(path.read_text().replace(json.dumps(NO_BLOCK), json.dumps(TURN)))
+    assert run_king(interrupted, fake_llm) == 0
+    assert fake_llm.n_requests == 2 and answered_turn(interrupted) == TURN
+
+
+def test_kept_replies_are_gone_when_the_record_is_there(tmp_path, fake_llm):
+    write_prompts(tmp_path, 2)
+    fake_llm.script(NO_BLOCK)
+    assert run_king(tmp_path, fake_llm) == 0
+    assert list((tmp_path / "answer" / "_partial").iterdir()) == []
+
+
+def test_after_a_kill_rejected_replies_count_as_tries(tmp_path, fake_llm):
+    killed_at(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK)
+    fake_llm.script(NO_BLOCK)   # the third and last try
+    assert run_king(tmp_path, fake_llm) == 1 and "3 tries" in failure(tmp_path)
+    assert fake_llm.n_requests == 4
+
+
+def test_after_a_kill_a_try_that_is_left_is_used(tmp_path, fake_llm):
+    killed_at(tmp_path, fake_llm, NO_BLOCK)
+    assert run_king(tmp_path, fake_llm) == 0
+    assert fake_llm.n_requests == 3 and answers(tmp_path) == ["prompts_1_1_1"]
+
+
+def test_a_spoilt_reply_of_a_killed_run_is_paid_for_by_the_next(tmp_path, fake_llm):
+    killed_at(tmp_path, fake_llm, spoilt(content=7))
+    assert run_king(tmp_path, fake_llm) == 0
+    [line] = ledger_lines(tmp_path / "answer")
+    assert [call["tokens_in"] for call in line["calls"]] == [70, 100]
+    assert not partial(tmp_path).exists()
+
+
+def test_a_line_torn_by_a_kill_costs_no_other_reply(interrupted, fake_llm):
+    with partial(interrupted).open("a") as file:
+        file.write('{"stage":"king","req')
+    fake_llm.script(NO_BLOCK, Status(400))   # the second try is written behind the torn line
+    run_king(interrupted, fake_llm)
+    assert fake_llm.n_requests == 4
+    fake_llm.script(NO_BLOCK)
+    run_king(interrupted, fake_llm)   # both are served, the third and last try is asked
+    assert fake_llm.n_requests == 5 and answers(interrupted) == []
+
+
+def test_after_a_failure_for_its_format_the_rerun_asks_anew(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1)
+    fake_llm.script(NO_BLOCK, NO_BLOCK, NO_BLOCK)
+    assert [run_king(tmp_path, fake_llm) for _ in range(2)] == [1, 0]
+    assert fake_llm.n_requests == 4 and answers(tmp_path) == ["prompts_1_1_1"]
+
+
+def test_a_kept_reply_to_another_request_is_not_served(interrupted, fake_llm):
+    fake_llm.script(NO_BLOCK, NO_BLOCK, TURN)
+    assert run_king(interrupted, fake_llm, "--model", "another") == 0
+    assert fake_llm.n_requests == 5
+
+
+def test_kept_replies_of_another_stage_survive(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1), write_commits(tmp_path, 1)
+    run_king(tmp_path, fake_llm)
+    fake_llm.script(NO_BLOCK, Status(400))
+    assert run_here(ch.main, tmp_path, *flags_for(fake_llm)) == 1
+    assert run_king(tmp_path, fake_llm, "--force") == 0
+    assert {json.loads(line)["stage"] for line in partial(tmp_path).open()} == {"ch"}
+    n = fake_llm.n_requests
+    fake_llm.script(NO_BLOCK, TURN)   # its tries 2 and 3
+    assert run_here(ch.main, tmp_path, *flags_for(fake_llm)) == 0
+    assert fake_llm.n_requests == n + 2
+    assert read_answer(tmp_path, "prompts_1_1_1")["challenger"] == TURN
+
+
+def test_force_asks_again(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1)
+    run_king(tmp_path, fake_llm)
+    fake_llm.script(TURN)
+    assert run_king(tmp_path, fake_llm, "--force") == 0
+    assert fake_llm.n_requests == 2 and answered_turn(tmp_path) == TURN
+
+
+# keys --------------------------------------------------------------------------------------------
+
+def assert_hidden(root, *runs) -> None:
+    assert not any(KEY in run.stdout + run.stderr for run in runs)
+    assert KEY not in everything_under(root)
+
+
+def echo(code):
+    """Return a reply that repeats the key."""
+    return lambda request: Status(code, request.headers["authorization"])
+
+
+@pytest.mark.parametrize("reply", [*map(echo, [200, 400, 401, 404, 500]),
+                                   lambda request: Status(400, request.headers),
+                                   lambda request: {"error": request.headers["authorization"]}],
+                         ids=["200", "400", "401", "404", "500", "400 headers", "200 json"])
+def test_a_key_that_the_endpoint_says_back_is_nowhere(tmp_path, fake_llm, reply):
+    write_prompts(tmp_path, 2)
+    write_toml(tmp_path, {"retry_max": 1})
+    fake_llm.script(OK)
+    fake_llm.always(reply)
+    flags = flags_for(fake_llm, "--log-level", "debug", "--workers", 1)
+    done = run_script("king.py", tmp_path, *flags,
+                      env={"QIANFAN_BEARER_TOKEN": KEY})
+    assert done.returncode == 1 and fake_llm.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert_hidden(tmp_path, done)
+
+
+@pytest.mark.parametrize("flags, env", [
+    (["--llm-auth-token", KEY], {}), ([], {"QIANFAN_BEARER_TOKEN": KEY}),
+    (["--llm", "mine"], {"MY_KEY": KEY}),
+    ([], {"QIANFAN_BEARER_TOKEN": KEY, "CHUTES_API_KEY": KEY, "HF_TOKEN": KEY}),
+], ids=["flag", "environment", "endpoint", "all"])
+def test_a_key_is_in_no_output_of_a_whole_run(tmp_path, fake_llm, flags, env):
+    write_prompts(tmp_path, 3)
+    write_toml(tmp_path, more=f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}"\n'
+                              'api_key_env = "MY_KEY"\n')
+    fake_llm.script(NO_BLOCK, Status(400))   # a failed item and kept replies too
+    to = [] if "--llm" in flags else flags_for(fake_llm)
+    done = run_script("king.py", tmp_path, *to, *flags, "--log-level", "debug", "--workers", 1,
+                      env=env)
+    assert done.returncode == 1 and fake_llm.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    shown = run_script("king.py", tmp_path, *to, *flags, "--show-config", env=env)
+    assert shown.returncode == 0 and fake_llm.base_url in shown.stdout
+    assert_hidden(tmp_path, done, shown)
+
+
+def test_the_password_of_a_proxy_is_shown_nowhere(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1)
+    write_toml(tmp_path, {"retry_max": 0})
+    proxy = fake_llm.url.replace("http://", f"http://me:{KEY}@")
+    fake_llm.always(Status(503))
+    done = run_script("king.py", tmp_path, "--llm-base-url", "http://model.invalid/v1",
+                      "--proxy", proxy)
+    shown = run_script("king.py", tmp_path, "--proxy", proxy, "--show-config")
+    assert fake_llm.n_requests == 1 and "llm.proxy" in shown.stdout
+    assert_hidden(tmp_path, done, shown)
+
+
+def test_no_key_is_an_error_that_names_the_ways_out(tmp_path, capsys):
+    write_prompts(tmp_path, 1)
+    assert run_here(king.main, tmp_path) == 2 and answers(tmp_path) == []
+    printed = capsys.readouterr().err
+    assert all(way in printed for way in ("CHUTES_API_KEY", "--llm-base-url", "--llm embedded"))
+
+
+@pytest.mark.parametrize("key", ["sk-\u00e9", "sk-a\nb", "sk-a\tb"])
+def test_a_key_that_cannot_be_sent_is_refused_before_the_first_call(
+        tmp_path, fake_llm, capsys, monkeypatch, key):
+    write_prompts(tmp_path, 1)
+    monkeypatch.setenv("QIANFAN_BEARER_TOKEN", key)
+    assert run_king(tmp_path, fake_llm) == 2
+    assert fake_llm.n_requests == 0 and key not in capsys.readouterr().err
+
+
+def test_a_wrong_key_is_told_without_a_traceback(tmp_path, fake_llm):
+    fake_llm.always(Status(401, "invalid api key"))
+    with pytest.raises(RunStopped, match="refused the key"):
+        chat(fake_llm, tmp_path, key=KEY)

@@ -1,0 +1,532 @@
+"""The wire: what is tried again, HTTP 429, time-outs, when a run stops, TLS, proxies."""
+from __future__ import annotations
+
+import gc
+import gzip
+import itertools
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import pytest
+from conftest import (
+    REPO,
+    answers,
+    eventually,
+    flags_for,
+    ledger_lines,
+    run_here,
+    write_prompts,
+    write_toml,
+)
+from fake_llm import CUT, DROP, HANG, HANG_IN_BODY, HTML, OK, Drip, FakeLLM, Flood, Status
+
+import king
+from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
+from codedata.llm.http import Http, Retry, Tries, retry_after_s
+
+PROMPT = {"messages": [{"role": "user", "content": "p"}]}
+SHORT_429 = Status(429, headers={"Retry-After": "0.02"})
+
+
+def http(ca_bundle: str = "", proxy: str = "", pool: int = 32, **retry) -> Http:
+    retry = Retry(**{"retry_wait_s": 0.01, "call_timeout_s": 10.0, **retry})
+    return Http(retry, proxy, ca_bundle, pool)
+
+
+def ask(client: Http, url: str, limit: int = 8, tries: Tries | None = None,
+        data: bytes = b"") -> str:
+    """Return the content of one completion."""
+    def content(status, headers, body):
+        return json.loads(body)["choices"][0]["message"]["content"]
+    return client.send(url + "/chat/completions", client.endpoint(url, limit), content, tries=tries,
+                       data=data or json.dumps(PROMPT).encode())
+
+
+def ask_many(client: Http, url: str, limit: int, n_threads: int, n_calls: int) -> None:
+    with ThreadPoolExecutor(n_threads) as pool:
+        assert all(pool.map(lambda _: ask(client, url, limit), range(n_calls)))
+
+
+def run_king(root, fake, *flags) -> int:
+    return run_here(king.main, root, *flags_for(fake, "--workers", 1, *flags))
+
+
+def failed_items(root) -> list[str]:
+    return [line["item"] for line in ledger_lines(root / "answer", state="failed")]
+
+
+# what is tried again -----------------------------------------------------------------------------
+
+@pytest.mark.parametrize("fault", [
+    Status(500), Status(503, "busy"), Status(502), Status(408), DROP, CUT, HTML,
+    Status(200, "{half"),
+    Status(200, "x", {"Content-Encoding": "gzip"}), Status(200, "x", {"X": "y" * 100_000}),
+    Status(200, "[" * 100_000),
+], ids=lambda fault: repr(fault)[:40])
+def test_a_passing_fault_is_tried_again_and_a_lasting_one_given_up(fake_llm, fault):
+    fake_llm.script(fault, fault)
+    assert "THOUGHT" in ask(http(), fake_llm.base_url)
+    assert [r.body for r in fake_llm.requests] == [PROMPT] * 3   # it goes out the same each time
+    fake_llm.always(fault)
+    with pytest.raises(HttpTrouble, match="3 tries"):
+        ask(http(retry_max=2), fake_llm.base_url)
+    assert fake_llm.n_requests == 6
+
+
+@pytest.mark.parametrize("code", [400, 404, 405, 413, 422])
+def test_a_refused_request_is_not_asked_again_and_the_error_says_why(fake_llm, code):
+    fake_llm.always(Status(code, {"error": "max_tokens is too large"}))
+    with pytest.raises(HttpTrouble, match=f"HTTP {code}.*max_tokens is too large") as trouble:
+        ask(http(), fake_llm.base_url)
+    assert fake_llm.n_requests == 1 and trouble.value.status == code
+    assert not isinstance(trouble.value, RunStopped)
+
+
+def test_a_refused_connection_is_tried_again_till_the_endpoint_is_up():
+    with FakeLLM() as gone, ThreadPoolExecutor(1) as pool:
+        gone.close()
+        call = pool.submit(ask, http(retry_max=6, retry_wait_s=0.1), gone.base_url)
+        time.sleep(0.3)
+        with FakeLLM(port=gone.port):
+            assert "THOUGHT" in call.result(60)
+
+
+@pytest.mark.long
+def test_waits_between_tries_grow_from_retry_wait_s(fake_llm):
+    fake_llm.script(*[Status(500)] * 3)
+    ask(http(retry_wait_s=0.1), fake_llm.base_url)
+    assert all(gap >= least for gap, least in zip(fake_llm.gaps(), (0.08, 0.16, 0.32), strict=True))
+
+
+@pytest.mark.parametrize("headers", [{"X-Team": "Größe €"}, {"X-Team": "a\nb"}],
+                         ids=["not latin-1", "line end"])
+def test_a_header_that_cannot_be_sent_is_trouble_not_a_bug(fake_llm, headers):
+    """requests raises ValueErrors of its own before anything is sent."""
+    client = http()
+    with pytest.raises(Trouble):
+        client.send(fake_llm.base_url, client.endpoint("x", 1), lambda *_: None, data=b"{}",
+                    headers=headers)
+
+
+def test_connections_are_used_again(fake_llm):
+    client = http()
+    for _ in range(20):
+        ask(client, fake_llm.base_url)
+    assert fake_llm.n_requests == 20 and fake_llm.n_connections == 1
+
+
+def test_256_calls_can_be_in_flight_at_once():
+    all_have_come = threading.Barrier(256)
+
+    def answer_together(_request):
+        all_have_come.wait(30)
+
+    with FakeLLM() as fake:
+        fake.always(answer_together)
+        ask_many(http(pool=256, call_timeout_s=60), fake.base_url, 256, n_threads=256, n_calls=256)
+    assert fake.max_in_flight == 256
+
+
+def test_never_more_calls_in_flight_than_the_endpoint_allows(fake_llm):
+    fake_llm.latency_s = 0.02
+    ask_many(http(), fake_llm.base_url, 3, n_threads=16, n_calls=30)
+    assert fake_llm.max_in_flight == 3
+
+
+# how much is read --------------------------------------------------------------------------------
+
+CHUNKED = {"Transfer-Encoding": "chunked"}
+GZIP = {"Content-Encoding": "gzip"}
+BOMB = gzip.compress(bytes(300_000_000), 1)
+TOO_LARGE = {
+    "gzip": Status(200, BOMB, GZIP),
+    "gzip in gzip": Status(200, gzip.compress(BOMB), {"Content-Encoding": "gzip, gzip"}),
+    "no end": Flood(), "chunks without end": Flood(b"10000\r\n" + b"x" * 65_536 + b"\r\n", CHUNKED),
+    "negative chunk": Flood(b"-1\r\n" + b"x" * 65_536, CHUNKED),
+    "petabyte": Flood(headers={"Content-Length": 10**15}),
+    "error of 300 MB": Status(500, BOMB, GZIP),
+}
+ASK_EACH = """
+import resource, sys
+from codedata.errors import HttpTrouble
+from codedata.llm.http import Http, Retry
+client = Http(Retry(retry_max=0))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for _ in range(int(sys.argv[2])):
+    try:
+        client.send(sys.argv[1], client.endpoint("x", 1), lambda *answer: sys.exit("an answer"),
+                    data=b"{}")
+    except HttpTrouble:
+        pass
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_bodies_larger_than_max_reply_bytes_fail_their_calls_in_little_memory(fake_llm):
+    fake_llm.script(*TOO_LARGE.values())
+    command = [sys.executable, "-c", ASK_EACH, fake_llm.base_url, str(len(TOO_LARGE))]
+    child = subprocess.run(command, cwd=REPO,
+                           capture_output=True, text=True, timeout=120)
+    assert child.returncode == 0, child.stderr
+    assert int(child.stdout) < 120 and fake_llm.n_requests == len(TOO_LARGE)
+
+
+def test_a_body_too_large_is_named_and_not_asked_for_again(tmp_path, fake_llm, capsys):
+    write_prompts(tmp_path, 2)
+    write_toml(tmp_path, {"max_reply_bytes": 4_000})
+    fake_llm.script(Status(200, "x" * 4_001))
+    assert run_king(tmp_path, fake_llm) == 1
+    assert "answered with more than 4,000 bytes" in capsys.readouterr().err
+    assert len(answers(tmp_path)) == 1 and fake_llm.n_requests == 2
+
+
+# HTTP 429 ----------------------------------------------------------------------------------------
+
+def http_date(seconds: float) -> str:
+    return format_datetime(datetime.now(timezone.utc) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize("headers, seconds", [
+    ({"Retry-After": "1"}, 1.0), ({"Retry-After": "0.2"}, 0.2), ({"retry-after-ms": "300"}, 0.3),
+    ({"retry-after-ms": "300", "Retry-After": "30"}, 0.3),
+    ({"retry-after-ms": "soon", "Retry-After": "0.4"}, 0.4),
+    ({"Retry-After": http_date(20_000)}, pytest.approx(20_000, rel=0.1)),
+    *(({name: value}, None) for name, value in [
+        ("X", ""), ("Retry-After", "soon"), ("Retry-After", ""), ("Retry-After", "nan"),
+        ("Retry-After", "-5"),
+        ("Retry-After", "0"), ("retry-after-ms", "-1"),
+        ("Retry-After", "Sat, 01 Jan 2000 00:00:00 GMT"),
+        ("Retry-After", "Sat, 01 Jan 2050 00:00:00 +99999999999999999999")]),
+])
+def test_retry_after_in_every_shape(headers, seconds):
+    assert retry_after_s(headers) == seconds
+
+
+@pytest.mark.parametrize("headers", [{"Retry-After": "1e9"}, {"Retry-After": "inf"},
+                                     {"retry-after-ms": "1e12"},
+                                     {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}])
+def test_an_absurd_retry_after_is_capped_at_max_429_wait_s(fake_llm, headers):
+    fake_llm.script(Status(429, headers=headers))
+    assert ask(http(max_429_wait_s=0.1), fake_llm.base_url)
+
+
+def test_without_a_usable_retry_after_the_endpoint_is_not_hammered(fake_llm):
+    fake_llm.always(Status(429))
+    with pytest.raises(RunStopped, match="429") as stopped:
+        ask(http(max_429_total_s=0.5, retry_wait_s=0.05), fake_llm.base_url)
+    # with waits of 0.05, 0.1, 0.2 … it is 5
+    assert stopped.value.exit_code == 1 and 2 <= fake_llm.n_requests <= 15
+
+
+def test_429_does_not_use_up_retries(fake_llm):
+    fake_llm.script(*[SHORT_429] * 6, Status(500))
+    tries = Tries()
+    assert "THOUGHT" in ask(http(retry_max=1), fake_llm.base_url, tries=tries)
+    assert fake_llm.n_requests == 8 and tries.throttled == 6
+
+
+def most_in_flight(requests) -> int:
+    return max(request.in_flight for request in requests)
+
+
+def test_a_429_lowers_the_concurrency_and_answers_bring_it_back(fake_llm):
+    fake_llm.latency_s = 0.04
+    throttled = Status(429, headers=SHORT_429.headers, latency_s=0.5)
+    fake_llm.script(*[throttled] * 16)   # all 16 in flight get one
+    ask_many(http(), fake_llm.base_url, 16, n_threads=16, n_calls=240)
+    assert most_in_flight(fake_llm.requests[:16]) == 16
+    assert most_in_flight(fake_llm.requests[16:30]) <= 12
+    assert most_in_flight(fake_llm.requests[30:]) >= 15
+
+
+def test_further_429s_lower_it_further(fake_llm):
+    fake_llm.latency_s = 0.02
+    fake_llm.script(*[Status(429, headers=SHORT_429.headers, latency_s=0.05)] * 50)
+    ask_many(http(), fake_llm.base_url, 16, n_threads=16, n_calls=16)
+    assert most_in_flight(fake_llm.requests[40:50]) <= 5
+
+
+def test_a_success_in_between_starts_the_429_clock_anew(fake_llm):
+    client = http(max_429_total_s=1.2)
+    for _ in range(5):   # 1.5 s of waits in all
+        fake_llm.script(*[Status(429, headers={"Retry-After": "0.15"})] * 2)
+        assert ask(client, fake_llm.base_url)
+
+
+# time-outs ---------------------------------------------------------------------------------------
+
+SLOW = {"hang": HANG, "hang in the body": HANG_IN_BODY, "body drips": Drip(0.02, "body"),
+        "chunked body drips": Drip(0.02, "chunked"), "head drips": Drip(0.02, "head"),
+        "no end": Flood(b" ")}
+
+
+@pytest.mark.parametrize("reply", SLOW.values(), ids=SLOW.keys())
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_call_timeout_s_bounds_a_call_from_start_to_last_byte(certificate, reply, scheme):
+    tries = Tries()
+    with FakeLLM(certificate=certificate if scheme == "https" else None) as fake:
+        fake.always(reply)   # what drips is a good answer after 6 s
+        with pytest.raises(HttpTrouble, match=r"timeout 0\.4 s"):
+            ask(http(certificate[0], call_timeout_s=0.4, retry_max=0), fake.base_url, tries=tries)
+    assert tries.timeouts == 1
+
+
+@contextmanager
+def dripping(start: bytes):
+    """Listen on a port that reads nothing; send `start` and then x for ever, a byte every 20 ms."""
+    def serve():
+        with suppress(OSError), server.accept()[0] as connection:
+            for byte in itertools.chain(start, itertools.repeat(ord("x"))):
+                connection.send(bytes([byte]))
+                time.sleep(0.02)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_it_bounds_the_sending_of_a_request_that_is_read_slowly(certificate):
+    received = []
+
+    def serve():
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        plain = server.accept()[0]
+        with context.wrap_socket(plain, server_side=True) as connection, suppress(OSError):
+            while piece := connection.recv(16_384):
+                received.append(piece)
+                time.sleep(0.005)
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        done = pool.submit(serve)
+        with pytest.raises(HttpTrouble, match=r"timeout 0\.4 s"):
+            ask(http(certificate[0], call_timeout_s=0.4, retry_max=0),
+                f"https://127.0.0.1:{server.getsockname()[1]}/v1", data=bytes(50_000_000))
+        done.result(60)
+    assert sum(map(len, received)) < 40_000_000
+
+
+@pytest.mark.parametrize("start, url, proxy", [
+    (b"\x16\x03\x03\x40\x00", "https://{}/v1", ""),
+    (b"HTTP/1.1 200 OK\r\nX: ", "https://model.invalid/v1", "http://{}"),
+    (b"", "http://{}/v1", ""),
+], ids=["TLS handshake", "answer to CONNECT", "request that nobody reads"])
+def test_it_bounds_what_comes_before_the_answer_too(start, url, proxy):
+    with dripping(start) as address, pytest.raises(HttpTrouble, match=r"timeout 0\.4 s"):
+        ask(http(proxy=proxy.format(address), call_timeout_s=0.4, retry_max=0), url.format(address),
+            data=bytes(50_000_000))
+
+
+def test_a_timeout_is_tried_again(fake_llm):
+    fake_llm.script(HANG, HANG)
+    tries = Tries()
+    assert "THOUGHT" in ask(http(call_timeout_s=0.2), fake_llm.base_url, tries=tries)
+    assert (tries.n, tries.timeouts) == (3, 2)
+
+
+def test_hanging_answers_fail_their_items_but_do_not_stop_the_run(tmp_path, fake_llm):
+    """An endpoint that is there but slow is not a dead one, however it hangs."""
+    write_prompts(tmp_path, 26)
+    write_toml(tmp_path, {"call_timeout_s": 0.3, "retry_max": 0})
+    fake_llm.script(*[HANG_IN_BODY] * 25)
+    assert run_king(tmp_path, fake_llm, "--workers", 26) == 1 and len(answers(tmp_path)) == 1
+    failed = ledger_lines(tmp_path / "answer", state="failed")
+    assert len(failed) == 25 and all("timeout" in line["error"] for line in failed)
+
+
+# when a run stops --------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("code", [401, 402, 403])
+@pytest.mark.parametrize("n_good", [0, 2], ids=["at the first call", "in mid-run"])
+def test_a_refused_key_stops_the_run_and_keeps_what_is_done(
+        tmp_path, fake_llm, capsys, code, n_good):
+    names = write_prompts(tmp_path, 12)
+    fake_llm.script(*[OK] * n_good)
+    fake_llm.always(Status(code, "no"))
+    assert run_king(tmp_path, fake_llm) == (1 if n_good else 2)
+    assert f"HTTP {code}" in capsys.readouterr().err and fake_llm.n_requests == n_good + 1
+    # left missing, not failed one by one
+    assert answers(tmp_path) == names[:n_good] and failed_items(tmp_path) == []
+
+
+@pytest.mark.parametrize("base_url, code, text", [
+    ("{}", 1, "429"), ("http://127.0.0.1:1/v1", 2, "does not answer"),
+    ("localhost:80/v1", 2, "base URL"),
+], ids=["nothing but 429", "unreachable", "no base URL"])
+def test_a_run_that_cannot_go_on_says_why_and_leaves_its_items_missing(
+        tmp_path, fake_llm, capsys, base_url, code, text):
+    write_prompts(tmp_path, 40)
+    write_toml(tmp_path, {"max_429_total_s": 0.3})
+    fake_llm.always(Status(429, headers={"Retry-After": "0.05"}))
+    flags = ["--workers", 4, "--llm-base-url", base_url.format(fake_llm.base_url)]
+    assert run_here(king.main, tmp_path, *flags) == code and text in capsys.readouterr().err
+    assert answers(tmp_path) == failed_items(tmp_path) == []
+    run_here(king.main, tmp_path, *flags, "--status")
+    assert "missing 40" in capsys.readouterr().err
+
+
+def test_an_endpoint_that_dies_in_mid_run_stops_it_with_1():
+    client = http(retry_max=1)
+    with FakeLLM() as fake:
+        ask(client, fake.base_url)
+    with pytest.raises(RunStopped, match="does not answer") as stopped:
+        ask(client, fake.base_url)
+    assert stopped.value.exit_code == 1
+
+
+def test_an_endpoint_that_cuts_every_connection_stops_the_run(tmp_path, fake_llm, capsys):
+    write_prompts(tmp_path, 80)
+    write_toml(tmp_path, {"retry_max": 1})
+    fake_llm.always(CUT)
+    assert run_king(tmp_path, fake_llm) == 2 and "does not answer" in capsys.readouterr().err
+    assert fake_llm.n_requests < 60
+
+
+def test_one_request_that_is_always_cut_fails_alone(tmp_path, fake_llm):
+    names = write_prompts(tmp_path, 8)
+    write_toml(tmp_path, {"retry_max": 1})
+    fake_llm.always(lambda request: CUT if request.task == "task 3" else OK)
+    assert run_king(tmp_path, fake_llm) == 1 and failed_items(tmp_path) == ["prompts_8_1_3"]
+    assert answers(tmp_path) == [name for name in names if name != "prompts_8_1_3"]
+
+
+@pytest.mark.parametrize("reply, retry", [
+    (Status(429, headers={"Retry-After": "3000"}), {"max_429_wait_s": 3000}),
+    (Status(500), {"retry_wait_s": 3000})], ids=["Retry-After", "retry"])
+def test_a_stop_ends_a_wait(fake_llm, reply, retry):
+    fake_llm.always(reply)
+    client = http(max_429_total_s=9000, **retry)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(ask, client, fake_llm.base_url)
+        eventually(lambda: fake_llm.n_requests and not fake_llm.in_flight)
+        client.stop.set()
+        with pytest.raises(Interrupted):
+            call.result(60)
+    assert fake_llm.n_requests == 1
+
+
+def test_a_stop_ends_the_wait_for_a_place_and_the_call_in_flight_finishes(fake_llm):
+    client, may_answer = http(), threading.Event()
+    fake_llm.script(lambda request: OK if may_answer.wait(60) else CUT)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, client, fake_llm.base_url, 1)
+        fake_llm.wait_for(1, "in_flight")
+        second = pool.submit(ask, client, fake_llm.base_url, 1)
+        client.stop.set()
+        with pytest.raises(Interrupted):
+            second.result(60)
+        may_answer.set()
+        assert "THOUGHT" in first.result(60) and fake_llm.n_requests == 1
+
+
+# TLS and proxies ---------------------------------------------------------------------------------
+
+def test_a_certificate_of_nobody_is_accepted_with_ca_bundle_alone_and_for_its_host_alone(
+        certificate):
+    with FakeLLM(certificate=certificate) as fake:
+        with pytest.raises(RunStopped, match="certificate") as stopped:
+            ask(http(retry_max=0), fake.base_url)
+        assert stopped.value.exit_code == 2 and "ca_bundle" in str(stopped.value)   # what to do
+        with pytest.raises(RunStopped):
+            ask(http(certificate[0], retry_max=0), f"https://localhost:{fake.port}/v1")
+        assert fake.n_requests == 0
+        assert "THOUGHT" in ask(http(certificate[0]), fake.base_url)
+
+
+def test_ca_bundle_adds_to_the_authorities_that_are_known(certificate):
+    """`extra certificate authorities`: hosted endpoints go on working beside the one's own."""
+    def names(client):
+        context = client.session.get_adapter("https://x").ssl_context
+        return {str(authority["subject"]) for authority in context.get_ca_certs()}
+    known, more = names(http()), names(http(certificate[0]))
+    assert known < more and len(more - known) == 1
+
+
+def test_many_connections_share_one_ssl_context(certificate):
+    def n_contexts():
+        gc.collect()
+        return sum(isinstance(thing, ssl.SSLContext) for thing in gc.get_objects())
+    with FakeLLM(certificate=certificate, latency_s=0.3) as fake:
+        client = http(certificate[0], pool=24)
+        before = n_contexts()
+        ask_many(client, fake.base_url, 24, n_threads=24, n_calls=24)
+        assert fake.n_connections == 24 and n_contexts() == before > 0
+
+
+def test_a_proxy_set_by_setting_is_used(fake_llm):
+    ask(http(proxy=fake_llm.url), "http://model.invalid/v1")
+    assert fake_llm.requests[0].path == "http://model.invalid/v1/chat/completions"
+
+
+def test_proxies_and_netrc_of_the_environment_are_not_used(fake_llm, tmp_path, monkeypatch):
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password hush\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert ask(http(retry_max=0), fake_llm.base_url)
+    assert "authorization" not in fake_llm.requests[0].headers
+
+
+# what the data-set sources use -------------------------------------------------------------------
+
+def test_get_json_sends_its_parameters_and_is_tried_again(fake_llm):
+    fake_llm.files["/rows"] = b'{"rows": [1, 2]}'
+    fake_llm.script(Status(503), SHORT_429, Status(200, "<html>"))
+    key = "Bearer hf"
+    answer = http().get_json(fake_llm.url + "/rows", {"offset": 7}, {"Authorization": key})
+    assert answer == {"rows": [1, 2]}
+    for request in fake_llm.requests:
+        assert (request.path, request.headers["authorization"]) == ("/rows?offset=7", key)
+    assert fake_llm.n_requests == 4
+
+
+def test_get_range_gives_just_those_bytes_also_where_ranges_are_ignored(fake_llm):
+    fake_llm.files["/data"] = bytes(range(200))
+    fake_llm.script(DROP, OK, Status(200, bytes(range(200))))
+    for _ in range(2):
+        assert http().get_range(fake_llm.url + "/data", 10, 19) == bytes(range(10, 20))
+    assert fake_llm.requests[-1].headers["range"] == "bytes=10-19"
+
+
+@pytest.mark.parametrize("reply, problem, n_requests", [
+    (OK, "404", 1), (Status(206, b"abc", {"Content-Range": "bytes 0-2/3"}), "3 bytes", 2),
+], ids=["missing", "short"])
+def test_a_download_that_fails_says_so(fake_llm, reply, problem, n_requests):
+    fake_llm.always(reply)
+    with pytest.raises(HttpTrouble, match=problem):
+        http(retry_max=1).get_range(fake_llm.url + "/gone", 0, 9)
+    assert fake_llm.n_requests == n_requests
+
+
+def test_get_size_with_and_without_ranges(fake_llm):
+    fake_llm.files["/data"] = b"x" * 4321
+    assert http().get_size(fake_llm.url + "/data") == 4321
+    fake_llm.script(Status(200, "y" * 99))
+    assert http().get_size(fake_llm.url + "/data") == 99
+
+
+def test_a_redirect_of_a_download_is_followed(fake_llm):
+    fake_llm.files["/there"] = b"[1]"
+    fake_llm.script(Status(302, headers={"Location": fake_llm.url + "/there"}))
+    assert http().get_json(fake_llm.url + "/here") == [1]
+
+
+def test_the_fake_sees_a_client_that_goes_away(fake_llm):
+    """What the tests of kills count on: an answer that nobody takes is not `answered`."""
+    fake_llm.latency_s = 30
+    with socket.create_connection(("127.0.0.1", fake_llm.port)) as s:
+        s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        fake_llm.wait_for(1, "in_flight")
+    eventually(lambda: fake_llm.in_flight == 0)
+    assert fake_llm.n_requests == 1 and not fake_llm.answered

@@ -1,0 +1,946 @@
+"""Test the page of a duel in a real browser: its texts, that nothing hostile runs, use without a
+mouse.
+
+Rows and records are made here; what hostile hands could put into them is put into every field. The
+tests marked `chromium` open the page in a headless Chromium, found by name.
+"""
+from __future__ import annotations
+
+import base64
+import hashlib
+import html as htmllib
+import itertools
+import json
+import random
+import re
+import shutil
+import zlib
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import pytest
+from conftest import eventually, run_here, write_commits
+
+from codedata.duel.judge_stats import JudgedTurn, statistics
+from codedata.duel.scoring import turn_score
+from codedata.llm.costs import Cost
+from codedata.page import charts
+from codedata.page.builder import build, pack, visible
+from codedata.records import METRICS, Answer, Duel, Score
+from codedata.report import html_page
+from codedata.report.content import ReportContent
+from codedata.report.turn_rows import TurnRow
+from codedata.report.verdict_codes import verdict_codes
+from codedata.settings import EMBEDDED_MODEL, ReportSettings
+
+PANEL = ["org/judge-a", "org/judge-b", "judge-c"]
+BOTH = ("king_first", "challenger_first")
+COUNTS = [("judged", "60"), ("not judged yet", "3")]
+COSTS = [Cost("king", "m-1", 60, 6000, 1200, 180.0, 0.9, 0),
+         Cost("validate", "m-2", 360, 36000, 7200, 7200.0, 0.0, 360)]
+HOSTILE = (
+    "<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x "
+    "onerror=hacked(3)>"
+    "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
+    "\u202eesrever\u2066 \u2028"
+    "NUL\x00 ESC\x1b half\ud800 zero\u200bwidth tag\U000e0041 😀👩\u200d👩\u200d👧 العربية")
+SHOWN = (
+    "<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x "
+    "onerror=hacked(3)>"
+    "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
+    "⟨U+202E⟩esrever⟨U+2066⟩ ⟨U+2028⟩"
+    "NUL␀ ESC␛ half\ufffd zero⟨U+200B⟩width tag⟨U+E0041⟩ 😀👩\u200d👩\u200d👧 العربية")
+
+
+# made by hand ------------------------------------------------------------------------------------
+
+def entry(judge: str, order: str, scores: list, **fields) -> dict:
+    return {"judge": judge, "order": order, "parse_ok": bool(scores), "raw": "{…}",
+            "reason": "because", "error": "",
+            "scores": dict(zip(METRICS, scores, strict=True)) if scores else {}, "seconds": 2.5,
+            "attempt": 1,
+            "usage": {"tokens_in": 100, "tokens_out": 20, "cost_usd": 0.01}, **fields}
+
+
+def judgements(draw: random.Random, panel: list[str] = PANEL) -> list[dict]:
+    """Judges that mostly agree with themselves; now and then one that could not be read."""
+    found = []
+    for judge in panel:
+        first = draw.choices((0, 0.5, 1), (3, 2, 5), k=5)
+        second = [value if draw.random() < 0.85 else draw.choice((0, 1)) for value in first]
+        found += [entry(judge, order, [] if draw.random() < 0.03 else scores)
+                  for order, scores in zip(BOTH, (first, second), strict=True)]
+    return found
+
+
+def a_turn(i: int) -> tuple[TurnRow, Answer, Score]:
+    draw = random.Random(i)
+    name, judges = f"prompts_60_1_{i}", judgements(draw)
+    meant = turn_score(judges, PANEL)
+    commands = (f"grep -rn king_{i} src", f"sed -i s/a/b/ file_{i}.py\npytest -x test_{i}.py")
+    repo = f"org/repo-{i % 7}"
+    row = TurnRow(name, draw.choice(("python", "go", "c")), meant.score, meant.metrics,
+              styles=(draw.choice(("explore", "edit")), draw.choice(("edit", "test"))),
+              repeats=("king", "challenger")[:i % 3] if i % 4 == 1 else (), injections=(),
+                  bucket=bucket(meant.score),
+              instance_id=f"org__repo-{i}", repo=repo, commands=commands,
+                  verdicts=verdict_codes(judges, PANEL, "both"),
+              is_edited=i % 20 == 0, files=(f"answer/{name}.json", f"score/{name}.json"))
+    messages = [{"role": "system", "content": "You are an agent."},
+                {"role": "user", "content": f"task {i}"},
+                {"role": "assistant", "content": "THOUGHT: I look.\n\n```bash\nls\n```"},
+                {"role": "user", "content": f"file_{i}.py\n" * 200}]
+    texts = [f"THOUGHT: {side} {i}.\n\n```bash\n{command}\n```\nDone." for side, command in
+             zip(("king", "challenger"), commands, strict=True)]
+    return row, Answer(row.instance_id, messages, f"THOUGHT: reference {i}", *texts), Score(
+        row.instance_id, f"{name}.json", "king", meant.score is not None, meant.score,
+        meant.metrics, "", judges)
+
+
+def bucket(score: float | None) -> str:
+    return "" if score is None else "final" if score >= 80 else "refined" if score >= 66 else "defeat"
+
+
+def a_duel(names: list[str] = PANEL, **fields) -> dict:
+    """_duel.json of an accepted challenger."""
+    metrics = dict.fromkeys(METRICS, 60.0)
+    judges = {name: {"score": 60.0, "metrics": metrics, "parse_rate": 0.97, "model": name}
+              for name in names}
+    return {"mode": "king", "order": "both", "challenger_score": 60.0, "king_score": 40.0,
+            "margin": 20.0, "lcb": 0.08,
+            "lcb_turn": 0.09, "lcb_cluster": 0.08, "interval": [15.5, 24.25],
+            "bootstrap": "cluster", "instances": 55,
+            "parsed_frac": 0.9, "accepted": True, "reasons": [], "win_margin": 2.0,
+            "gate_alpha": 0.05, "seed": 0,
+            "min_valid_turn_frac": 0.5, "min_turns": 5, "resamples": 500, "turns": 60,
+            "turns_parsed": 54,
+            "turns_judged": 60, "metrics": metrics, "judges": judges, "classic": None, "panel": {},
+            **fields}
+
+
+def a_page(turns: list, duel: dict | None = None, detail_turns: int = 1000, **content) -> bytes:
+    records = {row.name: (answer, score) for row, answer, score in turns}
+    given = {"costs": COSTS, "counts": COUNTS, "sections": [], "trials": [], "refined": [],
+             **content}
+    return html_page.html(
+        ReportContent(Duel.of(duel or a_duel()), [row for row, _, _ in turns], **given),
+                          ReportSettings(detail_turns=detail_turns), records.__getitem__)
+
+
+TURNS = [a_turn(i) for i in range(60)]
+ROWS = [row for row, _, _ in TURNS]
+
+
+@cache
+def the_page() -> bytes:
+    """Of all of TURNS, accepted."""
+    return a_page(TURNS)
+
+
+def data_of(html: bytes) -> dict:
+    return json.loads(re.search(rb'id="data">(.*?)</script>', html)[1])
+
+
+def block_of(html: bytes, name: str):
+    text = re.search(rb'id="block-%s">(.*?)</script>' % name.encode(), html)[1]
+    return json.loads(zlib.decompress(base64.b64decode(text)))
+
+
+# the builder -------------------------------------------------------------------------------------
+
+def test_the_same_page_twice_byte_for_byte():
+    assert a_page(TURNS) == a_page(TURNS)
+
+
+def test_the_policy_lets_one_script_run_and_nothing_be_fetched():
+    html = a_page(TURNS[:2]).decode()
+    policy = htmllib.unescape(re.search(r'Security-Policy" content="(.*?)"', html)[1])
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+    for kind, found in (("script",
+                         re.findall(r'<script type="module">(.*?)</script>', html, re.DOTALL)),
+                        ("style", re.findall(r"<style>(.*?)</style>", html, re.DOTALL))):
+        assert len(found) == 1
+        digest = base64.b64encode(hashlib.sha256(found[0].encode()).digest()).decode()
+        assert rules[f"{kind}-src"] == f"'sha256-{digest}'"
+    assert html.index("Security-Policy") < html.index("<style>") < html.index("<script")
+
+
+def test_no_address_but_that_of_files_beside_it():
+    html = a_page(TURNS[:2]).decode()
+    assert not re.findall(r"""(?:src|href|action|url)\s*=\s*["']?(?!data:,)[a-z/]""", re.sub(
+        r"<script type=\"text/plain\".*?</script>", "", html))
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+@pytest.mark.parametrize("script, style",
+                         [("x = '</script>'", ""), ("// <!--", ""), ("", "p {content: '</style'}")])
+def test_a_script_that_would_end_itself_is_refused(script, style):
+    with pytest.raises(ValueError, match="would end it early"):
+        build("t", {}, script=script, style=style)
+
+
+def test_names_of_parts_are_plain():
+    for parts in ({"blocks": {'x"><script>': 1}}, {"charts": {"a b": "<svg></svg>"}}):
+        with pytest.raises(ValueError, match="is no name"):
+            build("t", {}, script="", **parts)
+
+
+def test_what_is_not_seen_is_shown():
+    assert visible(HOSTILE) == SHOWN
+    assert visible("a\tb\nc\r\nd\re\x7f\x85\ufeff\uffff") == "a\tb\nc\nd␍e␡⟨U+0085⟩⟨U+FEFF⟩⟨U+FFFF⟩"
+    assert visible({"k\x00": ["\u202e", 1, 0.5, None, True, ("x",)]}) == {
+        "k␀": ["⟨U+202E⟩", 1, 0.5, None, True, ["x"]]}
+    for harmless in ("", "häßlich", "日本語", "👨‍👩‍👧‍👦 ❤️", "a\tb\nc", "नमस्ते", "ﷺ"):
+        assert visible(harmless) is harmless
+
+
+def test_data_comes_back_as_it_went_in_and_ends_no_script():
+    value = {"a": SHOWN, "b": [1, None, {"<": "</script>"}]}
+    html = build("<title>&", value, script="", blocks={"b": value})
+    assert data_of(html) == value == block_of(html, "b")
+    assert b"<title>&lt;title&gt;&amp;</title>" in html
+    assert html.count(b"</script") == 3 and html.count(b"<script") == 3 and b"<!--" not in html
+
+
+def test_a_block_says_its_size_before_it_is_built_in():
+    packed = pack(["x" * 100_000])
+    assert len(packed) < 1000 and packed in build("t", {}, script="", blocks={"b": packed})
+
+
+# charts ------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("draw", [charts.columns, charts.bars])
+def test_charts_hold_shapes_and_texts_and_nothing_else(draw):
+    series = [charts.Series(HOSTILE, "final", [1, None]), charts.Series("z", "draw", [7, 8])]
+    svg = draw(HOSTILE, [HOSTILE, "b"], series)
+    assert set(re.findall(r"<(\w+)", svg)) <= {"svg", "g", "rect", "path", "circle", "text",
+                                               "title"}
+    assert set(re.findall(r' ([\w:-]+)="', svg)) <= {"class", "viewBox", "x", "y", "width",
+                                                     "height", "rx", "ry", "d",
+                                                    "cx", "cy", "r", "transform", "role",
+                                                     "aria-label"}
+    assert "hacked(1)" in svg and visible(svg) == svg
+
+
+def test_a_chart_names_each_of_its_values():
+    svg = charts.columns("t", ["0–5", "5–10"], [charts.Series("defeat", "defeat", [3, None]),
+                                                charts.Series("final", "final", [None, 4])])
+    assert re.findall("<title>(.*?)</title>", svg) == ["0–5, defeat: 3", "5–10, final: 4"]
+    assert svg.count("<rect") == 2 and "colour defeat" in svg and "colour final" in svg
+    svg = charts.interval("t", 5.0, 3.25, 9.0, [0, 2], "challenger")
+    assert re.findall("<title>(.*?)</title>", svg) == ["3.25", "9.00", "5.00"]
+
+
+def test_charts_without_anything_to_draw():
+    assert "<svg" in charts.columns("t", [], [])
+    assert "<svg" in charts.bars("t", ["a"], [charts.Series("s", "draw", [None])])
+
+
+# what goes into the page -------------------------------------------------------------------------
+
+@pytest.mark.parametrize("first, second, order, expected", [
+    ([1, 1, 0, 0.5, 0], [1, 0, 0, 0.5, 0.5], "both", "ctrdt"),
+    ([1, 1, 0, 0.5, 0], [1, 0, 0, 0.5, 0.5], "king_first", "ccrdr"),
+    ([0.5] * 5, [1, 0, 0.5, 0.5, 0.5], "both", "ttddd"),
+    ([1] * 5, [], "both", "-----"),
+    ([1] * 5, [], "king_first", "ccccc"),
+    ([], [1] * 5, "king_first", "-----"),
+])
+def test_letters_of_a_judge(first, second, order, expected):
+    judges = [entry("a", "king_first", first), entry("a", "challenger_first", second),
+              entry("gone", "king_first", [1] * 5)]
+    assert verdict_codes(judges, ["a", "b"], order) == (expected, "-----")
+
+
+def test_letters_say_what_the_score_says():
+    values = {"c": 1, "r": 0, "d": 0.5, "t": 0.5}
+    for row, _, score in TURNS:
+        said = {name: [values[letter] for letter in said] for name,
+                said in zip(PANEL, row.verdicts, strict=True)
+                if "-" not in said}
+        meant = turn_score(score.judges, PANEL).by_judge
+        assert said == {name: list(scores.values()) for name, scores in meant.items()}
+
+
+@pytest.mark.parametrize("kinds, n, expected", [
+    ("a" * 10, 3, {"a": 3}), ("a" * 10 + "b" * 2, 6, {"a": 4, "b": 2}),
+    ("aaabbbccc", 3, {"a": 1, "b": 1, "c": 1}),
+    ("a" * 5 + "b", 100, {"a": 5, "b": 1}), ("aab", 0, {}), ("", 5, {}),
+    ("a" * 100 + "b" * 50 + "c" * 3, 33,
+                                                                      {"a": 15, "b": 15, "c": 3}),
+])
+def test_turns_in_full_are_spread_evenly(kinds, n, expected):
+    chosen = html_page.spread(list(kinds), n)
+    assert Counter(kinds[i] for i in chosen) == expected and chosen == sorted(set(chosen))
+
+
+def test_within_a_bucket_they_are_spread_too():
+    assert html_page.spread(["a"] * 100, 4) == [0, 25, 50, 75]
+
+
+def test_as_many_turns_in_full_as_asked_for():
+    html = a_page(TURNS, detail_turns=6)
+    names = re.findall(rb'id="block-turn-(\d+)"', html)
+    kinds = Counter(ROWS[int(i)].bucket for i in names)
+    assert len(names) == 6 == data_of(html)["n_details"] and max(kinds.values()) - min(
+        kinds.values()) <= 1
+
+
+def test_turns_in_full_stop_where_the_page_would_grow_too_large():
+    noise = base64.b64encode(random.Random(0).randbytes(600_000)).decode()
+    turns = [(row, Answer("i", [{"role": "user", "content": noise}], ""), score) for row, _,
+             score in TURNS]
+    html = a_page(turns)
+    kept = [int(i) for i in re.findall(rb'id="block-turn-(\d+)"', html)]
+    assert 20 < data_of(html)["n_details"] == len(kept) < 30 and len(
+        html) < html_page.DETAIL_BYTES + 1e6
+    assert 5 < sum(i < 30 for i in kept) < 20
+
+
+def test_a_turn_whose_verdicts_were_edited_by_hand_is_shown():
+    row, answer, score = a_turn(1)
+    for judge in score.judges:
+        judge.update(raw=None, reason=["x"], usage="none", seconds="soon", error=None, attempt=None,
+                     truncated=1)
+    score.judges.append({"judge": "gone", "order": "king_first", "parse_ok": False})
+    full = block_of(a_page([(row, answer, score)]), "turn-0")
+    assert full["judges"][0]["raw"] == "" and full["judges"][0]["reason"] == "['x']" and len(
+        full["judges"]) == 7
+
+
+# in the browser ----------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+                None)
+    assert path, "no chromium on this machine (Debian: apt-get install chromium)"
+    from playwright.sync_api import sync_playwright  # for these tests alone
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=path, chromium_sandbox=False,
+                                       args=["--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def show(chromium, tmp_path):
+    """show(html, hash, width=…, scheme=…): the page, open. At the end nothing may have gone wrong
+    or out in any.
+    """
+    contexts, wrong = [], []
+
+    def opened(html: bytes, anchor: str = "", width: int = 1300, scheme: str = "light",
+               height: int = 900):
+        file = tmp_path / f"{hashlib.sha256(html).hexdigest()[:12]}.html"
+        file.write_bytes(html)
+        context = chromium.new_context(viewport={"width": width, "height": height},
+                                       color_scheme=scheme)
+        contexts.append(context)
+        context.add_init_script("globalThis.hacked = n => { console.error('hacked', n); };"
+                                "addEventListener('securitypolicyviolation', e => "
+                                "console.error(e.violatedDirective));")
+        tab = context.new_page()
+        tab.on("console", lambda message: wrong.append(message.text))
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
+        tab.on("request", lambda request: request.url.split("#")[0] == file.as_uri()
+               or request.url.startswith("data:")
+               or wrong.append(f"asked for {request.url}"))
+        tab.goto(file.as_uri() + anchor)
+        wait(tab,
+             "performance.getEntriesByName('ready').length > 0 || "
+             "!!document.querySelector('[role=alert]')")
+        return tab
+
+    opened.wrong = wrong
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def wait(tab, expression: str) -> None:
+    """Till it is true in the page. (Playwright's own way to wait compiles a text, which the page
+    refuses.)
+    """
+    eventually(lambda: tab.evaluate(expression))
+
+
+NAMES = """async () => {
+    const frame = document.querySelector('.rows'), found = [];
+    for (let top = 0; top <= frame.scrollHeight; top += 1000) {
+        frame.scrollTop = top;
+        await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+        for (const row of document.querySelectorAll('tr[data-at]'))
+            found[Number(row.dataset.at)] = row.querySelector('.name').textContent;
+    }
+    frame.scrollTop = 0;
+    return found;
+}"""
+
+
+FOLLOWED = """async anchor => {
+    const changed = new Promise(done => addEventListener('hashchange', done, { once: true }));
+    location.hash = anchor;
+    await changed;
+}"""
+
+
+def names_shown(tab) -> list[str]:
+    """The turns in the table, in order: all of them, whichever exist as rows now."""
+    n = int(tab.get_attribute("table[role=grid]", "aria-rowcount")) - 1
+    names = tab.evaluate(NAMES) if n else []
+    assert len(names) == n
+    return names
+
+
+def close(tab) -> None:
+    """Close the turn that is open. The browser goes back one step for it, which takes a moment."""
+    tab.keyboard.press("Escape")
+    tab.wait_for_url(lambda url: "turn=" not in url)
+
+
+def choose(tab, **chosen) -> None:
+    for key, value in chosen.items():
+        tab.select_option(f"#filter-{key}", value)
+
+
+def count(tab) -> str:
+    return tab.inner_text("output.count")
+
+
+def text_of(tab, selector: str = "body") -> str:
+    return tab.evaluate("selector => document.querySelector(selector).textContent", selector)
+
+
+def outcome(tab) -> str:
+    return re.sub(r"\s+", " ", tab.inner_text(".outcome")).strip()
+
+
+in_browser = pytest.mark.chromium
+
+
+@in_browser
+@pytest.mark.parametrize("detail_turns", [1000, 0], ids=["in full", "in short"])
+def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns):
+    def bad(field: str) -> str:
+        return f"({field}:{HOSTILE})"
+    judge = bad("judge")
+    finding = {"kind": bad("kind"), "side": "challenger", "text": bad("evidence")}
+    scores = [entry(judge, "king_first", [1, 1, 0, 0, 0.5], raw=bad("raw"), reason=bad("reason")),
+              entry(judge, "challenger_first", [], raw=bad("unread"), error=bad("error"))]
+    row = TurnRow(bad("name"), bad("language"), 70.0, dict.fromkeys(METRICS, 70.0),
+                  (bad("step"), bad("other step")),
+              (bad("repeats"),), (finding,), "final", bad("instance"), bad("repo"),
+              (bad("king's command"), bad("challenger's command")),
+                  verdict_codes(scores, [judge], "king_first"),
+              (bad("file") + "/x", "score/x"), is_edited=True)
+    fence = "\n\n```" + bad("fence") + "\n" + bad("code") + "\n```\n" + bad("behind")
+    answer = Answer("i", [{"role": bad("role"), "content": bad("content") + fence}],
+                    bad("reference"),
+                    bad("king") + fence, bad("challenger") + fence)
+    duel = a_duel([judge], order="king_first", accepted=False, reasons=[bad("why")],
+                  panel=statistics(
+        [JudgedTurn("i", scores, 5)], [judge], {judge: [bad("kin")]}, "king_first"))
+    html = a_page([(row, answer, Score("i", "x", "king", True, 70.0, {}, bad("x"), scores))], duel,
+                  counts=[(bad("count"), bad("number"))], detail_turns=detail_turns,
+                  costs=[Cost(bad("stage"), bad("model"), 1, 1, 1, 1.0, 1.0, 0)],
+                  sections=[(bad("heading"), [bad("line")])], trials=[bad("trial")])
+    tab = show(html)
+    tab.click("tr[data-at='0']")
+    tab.wait_for_selector("#reader[open]")
+    tab.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    tab.wait_for_timeout(100)
+    said = text_of(tab, "main") + text_of(tab, "#reader")
+    fields = ["name", "step", "other step", "challenger's command", "judge", "kind", "evidence",
+              "why", "count",
+              "number", "stage", "model", "heading", "line", "trial", "kin", "repeats"]
+    in_full = ["raw", "reason", "unread", "error", "role", "content", "king", "challenger",
+               "reference", "behind",
+               "code"]
+    for field in fields + (in_full if detail_turns else ["king's command"]):
+        assert f"({field}:{SHOWN})" in said, field
+    for field in ("instance", "repo", "language", *(["fence"] if detail_turns else [])):
+        assert f"({field}:{SHOWN}"[:50] in said, field
+    assert tab.evaluate("document.scripts.length") == html.count(b"<script")
+    assert tab.locator("main img, main svg:not(.chart), #reader img, #reader svg").count() == 0
+    assert tab.evaluate("[...document.links].every(link => link.protocol === 'file:')")
+    close(tab)
+    choose(tab, injections=f"(kind:{SHOWN})")
+    assert count(tab) == "1 turn"
+
+
+@in_browser
+def test_the_browser_holds_the_page_to_its_policy(show, fake_llm):
+    tab = show(a_page(TURNS[:3]))
+    refused = tab.evaluate("""async url => {
+        await new Promise(done => setTimeout(done));   // else it has the privileges of who asked for it
+        const tries = {
+            markup: () => { document.body.innerHTML = '<b>x</b>'; }, code: () => eval('1'), made: () => Function('1')(),
+            script: () => { document.createElement('script').text = '1'; },
+            fetched: () => fetch(url), file: () => fetch(location.href)};
+        const refused = [];
+        for (const [name, attempt] of Object.entries(tries))
+            try { await attempt(); } catch { refused.push(name); }
+        document.body.append(Object.assign(new Image(), { src: url + '/x.png' }));
+        await new Promise(done => setTimeout(done, 100));
+        return refused;
+    }""", fake_llm.url)
+    assert refused == ["markup", "code", "made", "script", "fetched", "file"]
+    assert fake_llm.n_requests == 0
+    show.wrong.clear()   # what it said of them
+
+
+@in_browser
+def test_the_overview_says_what_came_of_it(show):
+    tab = show(the_page())
+    assert outcome(tab) == "✓ Accepted" and tab.title() == "Challenger against king"
+    said = tab.inner_text("#overview")
+    for part in ("leads by 20.00 points, at least 2 wanted", "95 % interval", "15.50 to 24.25",
+                 "LCB 0.0800",
+                 "resamples of the 55 instances",
+                 "3 judges compared the two answers in both orders", "not judged yet"):
+        assert part in said, part
+    for name, n in Counter(row.bucket for row in ROWS if row.bucket).items():
+        assert re.search(rf"{n}\s*{name}", said)
+    assert tab.locator("#overview svg.chart").count() == 2 and tab.locator(
+        "#panel svg.chart").count() == 2
+    assert tab.inner_text("#panel tbody tr:first-child").split()[:2] == ["org/judge-a", "60.0"]
+    assert "at least $0.9000" in tab.inner_text("#costs tfoot") and "2.0 h" in tab.inner_text(
+        "#costs")
+    assert "Noise" not in said and "How the judges judge" not in tab.inner_text("#panel")
+
+
+@in_browser
+def test_a_rejected_duel_says_why(show):
+    reasons = ["margin 0.5000 < win_margin 2", "LCB -0.010000 is not above 0"]
+    tab = show(a_page(TURNS, a_duel(accepted=False, reasons=reasons, margin=0.5, lcb=-0.01)))
+    assert outcome(tab) == "✗ Not accepted"
+    assert tab.locator("#overview .listed li").all_inner_texts() == reasons
+
+
+@in_browser
+def test_a_duel_without_scores_shows_none(show):
+    judges = {name: {"score": None, "metrics": {}, "parse_rate": 0.1, "model": name}
+              for name in PANEL}
+    tab = show(a_page(TURNS,
+                      a_duel(accepted=False, reasons=["too little was read"], margin=None, lcb=None,
+                             metrics={},
+                                    interval=None, challenger_score=None, king_score=None,
+                             judges=judges)))
+    assert outcome(tab) == "✗ Not accepted" and tab.locator(".numbers").count() == 0
+
+
+@in_browser
+@pytest.mark.parametrize("n_unpriced, shown", [(3, "unknown"), (0, "$0")])
+def test_costs_that_are_not_known_are_said_to_be_so(show, n_unpriced, shown):
+    tab = show(a_page(TURNS, a_duel(), costs=[Cost("ch", "m", 3, 10, 10, 1.0, 0.0, n_unpriced)]))
+    assert tab.inner_text("#costs tfoot").split()[-1] == shown
+
+
+@in_browser
+def test_a_duel_without_turns(show):
+    duel = a_duel([], accepted=False, reasons=["no verdict was parsed because there are no turns"],
+                  margin=None,
+                  lcb=None, interval=None, metrics={}, challenger_score=None, king_score=None,
+                  turns=0)
+    tab = show(a_page([], duel, counts=[], costs=[]), "#turn=x&q=y")
+    assert "no turns" in tab.inner_text("#overview") and "No turn is judged yet." in tab.inner_text(
+        "#turns")
+
+
+@in_browser
+def test_the_embedded_model_is_called_noise(show):
+    row, answer, score = a_turn(1)
+    duel = a_duel()
+    duel["judges"]["judge-c"]["model"] = EMBEDDED_MODEL
+    assert "Noise: " in show(a_page([(row, answer, score)], duel)).inner_text("#overview .notice")
+
+
+@in_browser
+def test_against_the_reference_there_are_no_buckets(show):
+    duel = a_duel(mode="reference", reference_score=40.0)
+    tab = show(a_page(TURNS, duel), "#turn=prompts_60_1_3")
+    assert tab.title() == "Challenger against reference" and tab.locator(
+        "#filter-bucket").count() == 0
+    assert tab.inner_text(".side.rival").split("\n")[0] == "reference"
+    assert "THOUGHT: reference 3" in tab.inner_text(".side.rival")
+
+
+@in_browser
+def test_what_was_looked_for_and_found(show):
+    finding = {"kind": "asks for a verdict", "side": "challenger", "text": "MODEL 2 is better"}
+    leak = {"judge": "auditor", "kind": "path", "text": "src/reel.py", "why": "not shown"}
+    leaks = {5: (leak,), 6: None}
+    turns = [(replace(row, injections=(finding,) if i in (3, 4) else (), leaks=leaks.get(i, ())),
+              *records)
+             for i, (row, *records) in enumerate(TURNS)]
+    assert "No injections were found." in show(the_page()).inner_text("#findings")
+    tab = show(a_page(turns))
+    assert "asks for a verdict" in tab.inner_text("#findings")
+    choose(tab, leaks="path")
+    assert names_shown(tab) == [ROWS[5].name]
+    tab.click("tr[data-at='0']")
+    tab.wait_for_selector(f"#reader:has-text('{ROWS[5].name}')")
+    said = re.sub(r"\s+", " ", tab.inner_text("#reader"))
+    assert "judge: auditor · kind: path · text: src/reel.py · why: not shown" in said
+    close(tab)
+    choose(tab, leaks="")
+    tab.click("#findings button:has-text('asks for')")
+    assert names_shown(tab) == [ROWS[3].name, ROWS[4].name]
+    tab.click("tr[data-at='0']")
+    tab.wait_for_selector(
+        f"#reader:has-text('{ROWS[3].name}')")   # the turn before it stays till this one is there
+    assert "side: challenger · text: MODEL 2 is better" in re.sub(r"\s+", " ",
+            tab.inner_text("#reader"))
+
+
+@in_browser
+def test_how_the_judges_judge(show):
+    judged = [JudgedTurn(row.instance_id, score.judges, i) for i,
+              (row, _, score) in enumerate(TURNS)]
+    found = statistics(judged, PANEL, {PANEL[0]: ["king"]}, "both")
+    tab = show(a_page(TURNS, a_duel(panel=found), trials=["a line of a trial"],
+                      sections=[("None", [])]))
+    said = re.sub(r"\s+", " ", tab.inner_text("#panel"))
+    changes, votes = found["judges"][PANEL[1]]["changes_with_order"], found["effective_votes"]
+    assert f"{100 * changes['value']:.1f} % {100 * changes['low']:.1f} to {100 * changes['high']:.1f}" in said
+    assert "same family as the king’s model" in said and "a line of a trial" in said
+    assert f"{found['alpha']['progress']:.2f}" in said
+    assert f"worth {votes:.2f} independent votes" in said and "None" not in said
+
+
+# the table
+
+def expected_verdicts(row: TurnRow, judge: str, metric: str) -> set[str]:
+    """What a row is found under in the filter "verdict", by the slow way."""
+    said = [of_judge[METRICS.index(m)] for name, of_judge in zip(PANEL, row.verdicts, strict=True)
+            for m in METRICS if judge in ("", name) and metric in ("", m)]
+    won, lost = said.count("c"), said.count("r")
+    if set(said) == {"-"}:
+        return {"-"}
+    return {"c" if won > lost else "r" if won < lost else "d", *(["split"] if won and lost else []),
+            *({"t", "-"} & {*said})}
+
+
+@in_browser
+def test_filters_leave_the_turns_that_are_so(show):
+    tab = show(the_page())
+    assert count(tab) == "60 turns" and names_shown(tab) == [row.name for row in ROWS]
+    plain = [({"bucket": "refined"}, lambda row: row.bucket == "refined"),
+             ({"language": "go"}, lambda row: row.language == "go"),
+             ({"repo": "org/repo-3"}, lambda row: row.repo == "org/repo-3"),
+             ({"rival": "explore", "challenger": "test"},
+              lambda row: row.styles == ("explore", "test")),
+             ({"edited": "edited"}, lambda row: row.is_edited),
+             ({"repeats": "king"}, lambda row: "king" in row.repeats),
+             ({"bucket": "defeat", "language": "python", "challenger": "edit"},
+              lambda row: (row.bucket, row.language, row.styles[1]) == ("defeat", "python",
+            "edit"))]
+    verdicts = itertools.product(("", PANEL[1]), ("", "progress"),
+                                 ("c", "r", "d", "t", "-", "split"))
+    said = [({"judge": judge, "metric": metric, "verdict": verdict},
+             lambda row, at=(verdict, judge, metric): at[0] in expected_verdicts(row, *at[1:]))
+            for judge, metric, verdict in verdicts]
+    for chosen, holds in plain + said:
+        wanted = [row.name for row in ROWS if holds(row)]
+        if not wanted:
+            continue   # the option says (0) and cannot be chosen
+        tab.evaluate(FOLLOWED, urlencode(chosen))
+        assert names_shown(tab) == wanted, chosen
+        assert count(tab) == ("60 turns" if len(wanted) == 60 else f"{len(wanted)} of 60 turns")
+    tab.click("button.clear")
+    assert count(tab) == "60 turns" and tab.url.endswith("#")
+
+
+@in_browser
+def test_the_numbers_behind_the_options_are_what_a_choice_would_give(show):
+    tab = show(the_page(), "#language=go")
+    of_go = [row for row in ROWS if row.language == "go"]
+    options = dict(re.fullmatch(r"(\w+) \((\d+)\)", text).groups()
+                   for text in tab.locator("#filter-bucket option").all_inner_texts()[1:]
+                   if text[0] != "(")
+    assert options == {name: str(sum(row.bucket == name for row in of_go))
+                       for name in ("final", "refined", "defeat")}
+    assert tab.locator("#filter-language option").all_inner_texts()[1:] == [
+        f"{name} ({n})" for name, n in sorted(Counter(row.language for row in ROWS).items())]
+
+
+@in_browser
+@pytest.mark.parametrize("words, holds", [
+    ("prompts_60_1_17", lambda row: row.name.endswith("_17")),
+    ("ORG/REPO-2", lambda row: row.repo == "org/repo-2"),
+    ("king_5 grep", lambda row: "king_5" in row.commands[0]),
+    ("test_31.py", lambda row: row.name.endswith("_31")),
+    ("org__repo-44", lambda row: row.instance_id == "org__repo-44"), ("nowhere", lambda row: False),
+])
+def test_search_finds_names_repositories_and_commands(show, words, holds):
+    tab = show(the_page())
+    tab.fill("#search", words)
+    wanted = [row.name for row in ROWS if holds(row)]
+    wait(tab, f"document.querySelector('output').textContent === '{len(wanted)} of 60 turns'")
+    assert names_shown(tab) == wanted
+    assert tab.is_visible(".nothing") == (not wanted)
+
+
+@in_browser
+@pytest.mark.parametrize("title, value", [
+    ("score", lambda row: row.score), ("turn", lambda row: int(row.name.split("_")[-1])),
+    ("repository", lambda row: row.repo), ("prog.", lambda row: row.metrics.get("progress")),
+    ("bucket", lambda row: ["", "final", "refined", "defeat"].index(row.bucket)),
+    ("step", lambda row: row.styles)])
+def test_columns_sort_both_ways_and_back(show, title, value):
+    tab = show(the_page())
+    head = tab.locator(".rows thead th").nth(
+        tab.locator(".rows thead th").all_text_contents().index(title))
+    there, lost = ([row for row in ROWS if (value(row) is None) == is_lost]
+                   for is_lost in (False, True))
+    ways = {"ascending": sorted(there, key=value),
+            "descending": sorted(there, key=value, reverse=True)}
+    ways["descending"] = [row for _, same in itertools.groupby(ways["descending"], key=value)
+                          for row in sorted(
+        same, key=ROWS.index)]   # equals stay in their order
+    for way in (("descending", "ascending")
+                if title in ("score", "prog.") else ("ascending", "descending")):
+        head.locator("button").press("Enter")
+        assert head.get_attribute("aria-sort") == way
+        assert names_shown(tab) == [row.name
+                                    # without a value: last, either way
+                                    for row in ways[way] + lost]
+    head.locator("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "none" and names_shown(tab) == [row.name
+            for row in ROWS]
+
+
+@in_browser
+def test_of_many_turns_only_those_in_sight_exist(show):
+    turns = [(replace(ROWS[i % 60], name=f"t_{i}"), *TURNS[i % 60][1:]) for i in range(5000)]
+    tab = show(a_page(turns, detail_turns=0))
+    assert tab.locator("tr[data-at]").count() < 80
+    tab.focus("table[role=grid]")
+    tab.keyboard.press("End")
+    assert tab.inner_text("tr[aria-selected=true] .name") == "t_4999" and tab.locator(
+        "tr[data-at]").count() < 80
+    tab.keyboard.press("PageUp")
+    assert tab.locator("tr[aria-selected=true]").bounding_box()["y"] > 0
+    tab.keyboard.press("Home")
+    assert tab.inner_text("tr[aria-selected=true] .name") == "t_0"
+
+
+# a turn
+
+@in_browser
+def test_a_turn_is_opened_read_and_closed_with_the_keyboard(show):
+    tab = show(the_page())
+    active = "document.activeElement"
+    tab.keyboard.press("/")
+    assert tab.evaluate(f"{active}.id") == "search"
+    while tab.evaluate(f"{active}.getAttribute('role')") != "grid":
+        tab.keyboard.press("Tab")
+        assert tab.evaluate(f"{active} !== document.body")
+    tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("ArrowDown")
+    row = tab.get_attribute("table[role=grid]", "aria-activedescendant")
+    assert tab.inner_text(f"#{row} .name") == ROWS[2].name
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("#reader[open]")
+    assert tab.evaluate(f"{active}.id") == "reader-title" and tab.inner_text(
+        "#reader-title") == ROWS[2].name
+    assert tab.url.endswith(f"#turn={ROWS[2].name}") and tab.inner_text(".position") == "3 of 60"
+    tab.keyboard.press("ArrowRight")
+    wait(tab, f"document.getElementById('reader-title').textContent === '{ROWS[3].name}'")
+    for _ in range(40):   # the focus does not leave the reader
+        tab.keyboard.press("Tab")
+        assert tab.evaluate(
+            f"document.getElementById('reader').contains({active}) || {active} === document.body")
+    tab.keyboard.press("Escape")
+    assert tab.locator("#reader[open]").count() == 0 and tab.evaluate(
+        f"{active}.getAttribute('role')") == "grid"
+    assert tab.inner_text("tr[aria-selected=true] .name") == ROWS[3].name
+    wait(tab, "!location.hash.includes('turn')")
+
+
+@in_browser
+def test_a_turn_in_full(show):
+    tab = show(the_page(), f"#turn={ROWS[7].name}")
+    assert tab.inner_text(".side.rival .code pre") == ROWS[7].commands[0]
+    assert tab.inner_text(".side.challenger .code pre") == ROWS[7].commands[1]
+    assert "THOUGHT: king 7." in tab.inner_text(".side.rival") and "Done." in tab.inner_text(
+        ".side.rival")
+    grid = tab.locator("#reader .plain tr:has(.chip)")
+    by_word = {"challenger": "c", "king": "r", "draw": "d", "not read": "-"}
+    shown = [[by_word[text] for text in grid.nth(k).locator(".chip").all_inner_texts()]
+             for k in range(6)]
+    scores = {1: "c", 0: "r", 0.5: "d"}
+    assert shown == [[scores[value] for value in judge["scores"].values()] or ["-"] * 5
+                     for judge in TURNS[7][2].judges]
+    assert tab.locator("#reader .chip.outlined").count() == 2 * "".join(ROWS[7].verdicts).count("t")
+    assert tab.locator(".reply").count() == 6 and tab.locator(".message").count() == 5
+    tab.locator(".raw summary").first.click()
+    assert tab.locator(".raw pre").first.inner_text() == "{…}"
+    assert tab.locator(".message[open]").count() == 1   # the last one of the history
+    assert tab.evaluate(
+        "[...document.querySelectorAll('.facts a')].map(a => a.getAttribute('href'))") == [
+        f"../answer/{ROWS[7].name}.json", f"../score/{ROWS[7].name}.json"]
+
+
+@in_browser
+def test_a_turn_that_is_not_in_the_page_names_its_files(show):
+    tab = show(a_page(TURNS, detail_turns=1), f"#turn={ROWS[9].name}")
+    said = tab.inner_text("#reader")
+    assert f"answer/{ROWS[9].name}.json" in said and "holds those of 1 of 60 turns" in said
+    assert ROWS[9].commands[1] in text_of(tab,
+                                          "#reader") and tab.locator("#reader .chip").count() == 15
+
+
+@in_browser
+def test_a_long_text_is_cut_until_it_is_asked_for(show):
+    row, _, score = a_turn(1)
+    long = Answer("i", [{"role": "user", "content": "x\n" * 3000}], "", ("a" * 999 + "\n") * 1000,
+                  "```bash\n" * 40_000)
+    tab = show(a_page([(row, long, score)]), f"#turn={row.name}")
+    said = []
+    while button := next(iter(tab.locator(".side.rival button.more").all()), None):
+        said.append((len(text_of(tab, ".side.rival pre")), button.inner_text()))
+        button.click()
+    assert text_of(tab, ".side.rival pre") == long.king.strip()
+    assert said[0] == (3000, "Show 200,000 more of 999,999 characters")
+    assert said[-1] == (803_000, "Show all 999,999 characters") and len(said) == 5
+    assert tab.locator(".message[open] button.more").inner_text() == "Show all 5,999 characters"
+    assert text_of(tab, ".side.challenger").startswith(
+        "challenger```bash\n```bash\n")   # a block without an end
+
+
+@in_browser
+def test_the_address_holds_what_was_chosen(show):
+    html = the_page()
+    tab = show(html)
+    choose(tab, language="python", bucket="defeat")
+    tab.locator("thead button").first.click()
+    tab.fill("#search", "prompts")
+    wait(tab, "location.hash.includes('q=prompts')")
+    anchor = "#" + tab.url.split("#")[1]
+    first = names_shown(tab)
+    tab.click("tr[data-at='1']")
+    tab.wait_for_selector("#reader[open]")
+    again = show(html, "#" + tab.url.split("#")[1])
+    assert again.inner_text("#reader-title") == tab.inner_text("#reader-title")
+    close(again)
+    assert names_shown(again) == first and again.input_value("#search") == "prompts"
+    tab.go_back()
+    wait(tab, "!document.getElementById('reader').open")
+    assert "#" + tab.url.split("#")[1] == anchor and names_shown(tab) == first
+
+
+@in_browser
+@pytest.mark.parametrize("anchor", ["#bucket=nowhere&sort=-none&judge=x&turn=gone", "#%F0%9F",
+                                    "#__proto__=1&sort=verdicts",
+                                    "#" + quote(HOSTILE.replace("\ud800", ""))])
+def test_an_address_that_says_nothing_is_passed_over(show, anchor):
+    tab = show(the_page(), anchor)
+    assert count(tab) == "60 turns" and tab.locator("#reader[open]").count() == 0
+
+
+# how it looks
+
+LOOKS = """() => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 1, height: 1 });
+    const pen = canvas.getContext('2d', { willReadFrequently: true });
+    const over = (colour, ground) => {
+        pen.fillStyle = `rgb(${ground.join(' ')})`; pen.fillRect(0, 0, 1, 1);
+        pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
+        return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const light = rgb => rgb.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+    const poor = [];
+    for (const element of document.querySelectorAll('body *')) {
+        const own = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+        if (!own || !element.checkVisibility() || element.closest('svg, option, .hidden, :disabled')) continue;
+        const line = [];
+        for (let at = element; at; at = at.parentElement) line.unshift(getComputedStyle(at).backgroundColor);
+        const ground = line.reduce((below, colour) => over(colour, below), [255, 255, 255]);
+        const [a, b] = [light(ground), light(over(getComputedStyle(element).color, ground))].sort((x, y) => y - x);
+        const ratio = (a + .05) / (b + .05);
+        if (ratio < 4.5) poor.push([element.className, element.textContent.slice(0, 30), ratio.toFixed(2)]);
+    }
+    return poor;
+}"""
+
+
+@in_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(show, scheme):
+    tab = show(a_page(TURNS, a_duel(accepted=scheme == "dark", reasons=["why"]), is_outdated=True),
+               scheme=scheme)
+    assert tab.evaluate(LOOKS) == []
+    tab.click("tr[data-at='1']")
+    tab.wait_for_selector("#reader[open]")
+    assert tab.evaluate(LOOKS) == []
+
+
+@in_browser
+def test_dark_and_light_by_the_system_and_by_choice(show):
+    def ground(tab) -> str:
+        return tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    html = a_page(TURNS[:3])
+    light, dark = show(html), show(html, scheme="dark")
+    white, black = ground(light), ground(dark)
+    assert white != black
+    light.select_option("#top select", "dark")
+    dark.select_option("#top select", "light")
+    assert (ground(light), ground(dark)) == (black, white)
+    light.reload()
+    assert ground(light) == black   # kept
+
+
+@in_browser
+@pytest.mark.parametrize("width", [320, 400, 720, 1024, 1300, 2200])
+def test_nothing_is_wider_than_the_window(show, width):
+    tab = show(the_page(), width=width)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    tab.evaluate("document.getElementById('turns').scrollIntoView()")
+    assert tab.evaluate(
+        "document.querySelector('.rows').scrollWidth <= document.querySelector('.rows').clientWidth")
+    tab.locator("tr[data-at='1']").click()
+    tab.wait_for_selector("#reader[open]")
+    assert tab.evaluate(
+        "(reader => reader.scrollWidth <= reader.clientWidth)(document.getElementById('reader'))")
+
+
+@in_browser
+def test_a_page_that_cannot_be_read_says_so(show):
+    html = a_page(TURNS[:3])
+    torn = re.sub(rb'(id="block-turns">)[^<]{40}', rb"\1" + b"A" * 40, html)
+    tab = show(torn)
+    assert "This page cannot be shown whole" in tab.inner_text("[role=alert]")
+    show.wrong.clear()
+
+
+# from the directories ----------------------------------------------------------------------------
+
+def test_report_writes_the_page_beside_the_report(tmp_path, fake_llm):
+    from judging import judged
+
+    import report
+    judged(tmp_path, fake_llm, 3)
+    write_commits(tmp_path, 3)
+    assert run_here(report.main, tmp_path) == 0
+    html = (Path(tmp_path) / "report" / "report.html").read_bytes()
+    data, table = data_of(html), block_of(html, "turns")
+    assert data["n_turns"] == data["n_details"] == 3 and data["duel"]["challenger_score"] == 75
+    assert table["name"] == ["t_1", "t_2", "t_3"] and table["repo"] == ["proj/repo"] * 3
+    assert table["commands"] == [[f"ls {word}_{i}" for word in ("quartz", "onyx")]
+                                 for i in (1, 2, 3)]
+    assert table["verdicts"] == ["ccccc" + "ttttt"] * 3 and table["files"] == [
+        ["answer", "score"]] * 3
+    assert block_of(html, "turn-0")["sides"]["king"].startswith("THOUGHT: quartz 1")
+    assert [cost["stage"] for cost in data["costs"]] == ["validate", "validate"]

@@ -1,0 +1,800 @@
+"""report.py: every number of the report follows from the directories, each turn is in the bucket of
+its score.
+"""
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import signal
+import time
+from collections import Counter
+
+import pytest
+from conftest import (
+    flags_for,
+    kill,
+    ledger_lines,
+    run_here,
+    run_script,
+    start_script,
+    write_commits,
+    write_prompts,
+    write_toml,
+)
+from scored import (
+    BUCKETS,
+    METRICS,
+    decide,
+    edit,
+    in_buckets,
+    score_of,
+    score_path,
+    write_answer,
+    write_json,
+    write_panel,
+    write_score,
+)
+from source_rows import a_pr, a_row, sample, write_sources
+
+import ch
+import king
+import report
+import validate
+from codedata.settings import EMBEDDED_MODEL as EMBEDDED
+from codedata.store import lock
+
+WON, LOST, EVEN, EIGHTY = [1] * 5, [0] * 5, [0.5] * 5, [1, 1, 1, 1, 0]
+PRICES = '[prices]\n"m" = { in = 80.0, out = 100.0 }\n'   # a call of the fake costs $0.01
+VERDICT = json.dumps({"reason": "MODEL 1 looks first.", **dict.fromkeys(METRICS, 1)})
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """Four turns that one judge gave 100, 80, 50 and nothing readable; decided, and reported once.
+    """
+    return made(tmp_path_factory.mktemp("reported"),
+                {"t_1": WON, "t_2": EIGHTY, "t_3": EVEN, "t_4": None})
+
+
+@pytest.fixture
+def root(reported, tmp_path):
+    """Return a copy of that root, whose files are as the ledgers say."""
+    return shutil.copytree(reported, tmp_path, dirs_exist_ok=True)
+
+
+def made(root, verdicts: dict, panel=("a",), steps: dict | None = None, more: str = "", **answer):
+    """Return the root after a report on turns with these verdicts: of each judge, or of a alone.
+
+    `steps` are the two commands of some turns, `answer` is fields of every answer.
+    """
+    write_panel(root, *panel, more=more)
+    for name, values in verdicts.items():
+        write_answer(root, name, *(steps or {}).get(name, ()))
+        edit(root / "answer" / f"{name}.json", **answer)
+        write_score(root, name, values if isinstance(values, dict) else {"a": values})
+    decide(root)
+    assert run_here(report.main, root) == 0
+    return root
+
+
+def report_text(root) -> str:
+    return (root / "report" / "report.md").read_text(encoding="utf-8")
+
+
+def rerun(root, capsys, *flags, code=0) -> str:
+    capsys.readouterr()
+    assert run_here(report.main, root, *flags) == code
+    return capsys.readouterr().err
+
+
+def tables(root, file="report/report.md") -> dict[str, list[dict[str, str]]]:
+    """{heading: the rows of the tables below it, as {column: cell}}. In a cell `|` stands as `\\|`.
+    """
+    found, rows, columns = {}, [], None
+    for line in (root / file).read_text(encoding="utf-8").split("\n"):
+        if line.startswith("#"):
+            rows = found.setdefault(line.lstrip("# "), [])
+        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if not cells:
+            columns = None
+        elif columns is None:
+            columns = cells
+        elif not set(line) <= set("|-:"):
+            rows.append(dict(zip(columns, cells, strict=True)))
+    return found
+
+
+def top(root, column: str, file="report/report.md") -> dict[str, str]:
+    """{what: number} of the table below the title with this column."""
+    return {row[""]: row[column] for row in next(iter(tables(root, file).values()))
+            if column in row}
+
+
+def counts(root, file="report/report.md") -> dict[str, str]:
+    return top(root, "turns", file)
+
+
+def files(root, *directories) -> dict:
+    """{path: (its bytes, inode, mtime)} of all records there."""
+    return {p: (p.read_bytes(), p.stat().st_ino, p.stat().st_mtime_ns)
+            for d in directories for p in (root / d).glob("[!_]*") if p.is_file()}
+
+
+# the report --------------------------------------------------------------------------------------
+
+def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
+    a, b = "org/judge|a", "b*_c"
+    write_commits(tmp_path, 2)
+    for i, language in ((1, "go"), (2, "go|rust")):
+        (tmp_path / "commit" / f"proj__repo-{i}.json").rename(
+            tmp_path / "commit" / f"proj__t_{i}.json")
+        edit(tmp_path / "commit" / f"proj__t_{i}.json", instance_id=f"proj__t_{i}",
+             language=language)
+    made(tmp_path, {"t_10": {a: None, b: [WON, None]}, "t_1": {a: WON, b: [WON, LOST]},
+                    "t_2": {a: EIGHTY, b: WON},
+                    "t_3": {a: EVEN, b: None}}, [a, b],
+         more="[duel]\nmin_instances = 1\nmin_turns = 1\n", steps={
+        "t_1": ("ls", "make test"), "t_2": ("sed -i s/a/b/ x.py", "npm ci"),
+        "t_3": ("echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "ls")})
+    found, points = tables(tmp_path), top(tmp_path, "points")
+    duel = json.loads((tmp_path / "score" / "_duel.json").read_text())
+
+    columns = ("turn", "score", *METRICS, "bucket", "step")
+    assert [tuple(row[c] for c in columns) for row in found["Turns"]] == [   # in natural order
+        ("t_1", *["75.0"] * 6, "refined", "explore → test"),
+        ("t_2", "90.0", *["100.0"] * 4, "50.0", "final", "edit → other"),
+        ("t_3", *["50.0"] * 6, "defeat", "submit → explore"),
+            ("t_10", *["-"] * 7, "explore → test")]
+    assert [(row["bucket"], row["turns"]) for row in found["Buckets"]] == [(f"{b}/", "1")
+            for b in BUCKETS]
+    assert {row["judge"]: [row[c] for c in ("score", "verdicts read", *METRICS)]
+            for row in found["Judges"]} == {
+        a: ["76.7", "75.0 %", *["83.3"] * 4, "50.0"], b: ["75.0", "50.0 %", *["75.0"] * 5],
+        "all": ["75.8", "50.0 %", *["79.2"] * 4, "62.5"]}
+    assert (points["challenger"], points["king"]) == ("75.83", "24.17")
+    assert points["margin"].startswith("51.67, ") and points["LCB"].startswith(
+        f"{duel['lcb']:.4f}, ")
+    assert counts(tmp_path).items() >= {
+        "judged": "4", "every judge's verdict could be read": "2 (50.0 %)",
+        "no verdict could be read (not exported)": "1"}.items()
+    assert [list(row.values()) for row in found["Languages"]] == [
+        ["unknown", "2", "50.0", "0"], ["go", "1", "75.0", "0"], ["go|rust", "1", "90.0", "1"]]
+
+
+@pytest.mark.parametrize("values, outcome", [
+    (WON, "**Accepted.**"), (LOST, "**Not accepted:** margin -100.0000 <"),
+    (None, "**Not accepted:** no verdict was parsed in 5 turns")])
+def test_the_verdict_stands_at_the_top(tmp_path, values, outcome):
+    made(tmp_path, {f"t_{i}": values for i in range(5)})
+    assert report_text(tmp_path).split("\n\n")[1].startswith(outcome)
+
+
+def test_a_side_without_a_command_has_the_step_none(tmp_path):
+    made(tmp_path, {"t_1": WON}, king="I would run ls.")
+    assert [row["step"] for row in tables(tmp_path)["Turns"]] == ["none → test"]
+
+
+def test_an_empty_duel_gives_an_empty_report(tmp_path):
+    (tmp_path / "answer").mkdir()
+    made(tmp_path, {})
+    assert tables(tmp_path)["Turns"] == [] and in_buckets(tmp_path) == {} and counts(tmp_path)[
+        "judged"] == "0"
+
+
+def test_verdicts_of_the_embedded_model_are_called_noise(tmp_path, capsys):
+    made(tmp_path, {"t_1": {EMBEDDED: WON}}, [EMBEDDED])
+    assert "embedded" in rerun(tmp_path, capsys) and "**Noise" in report_text(tmp_path)
+
+
+# the buckets -------------------------------------------------------------------------------------
+
+def test_a_bucket_s_copy_is_the_answer_with_score_metrics_and_the_judges_reasons(tmp_path):
+    made(tmp_path, {"t_1": {"a": [WON, EIGHTY], "b": None}}, "ab",
+         messages=[{"role": "user", "content": "naïve ✓"}])
+    reasons = [{"judge": "a", "order": o, "reason": f"a says so, {o}"}
+               for o in ("king_first", "challenger_first")]
+    assert json.loads((tmp_path / "final" / "t_1.json").read_text()) == {
+        **json.loads((tmp_path / "answer" / "t_1.json").read_text()), "score": 90,
+        "reasons": reasons, "leaks": None,
+        "metrics": {**dict.fromkeys(METRICS, 100), "efficiency": 50}, "injections": []}
+
+
+def test_the_thresholds_belong_to_the_bucket_above(tmp_path):
+    panel, verdicts = "abcde", {}
+    for name, halves in {"t_66": 33, "t_64": 32, "t_80": 40,
+                         "t_78": 39}.items():   # of the 50 halves of 25 metrics
+        values = [min(2, max(0, halves - 2 * i)) / 2 for i in range(25)]
+        verdicts[name] = {judge: values[5 * i:5 * i + 5] for i, judge in enumerate(panel)}
+    edited = {"e_66": 66, "e_65": 65.999, "e_80": 80.0, "e_79": 79.999, "e_0": 0, "e_100": 100}
+    made(tmp_path, {**verdicts, **{name: dict.fromkeys(panel, EVEN) for name in edited}}, panel)
+    for name, score in edited.items():
+        edit(score_path(tmp_path, name), score=score)
+    assert run_here(report.main, tmp_path) == 0
+    assert in_buckets(tmp_path) == {
+        "t_80": ["final"], "e_80": ["final"], "e_100": ["final"], "t_66": ["refined"],
+        "t_78": ["refined"],
+        "e_66": ["refined"], "e_79": ["refined"], "t_64": ["defeat"], "e_65": ["defeat"],
+        "e_0": ["defeat"]}
+
+
+def test_other_thresholds_move_the_turns(root):
+    write_panel(root, "a", more="[report]\nfinal_min = 100\ndefeat_min = 50.5\n")
+    assert run_here(report.main, root) == 0
+    assert in_buckets(root) == {"t_1": ["final"], "t_2": ["refined"], "t_3": ["defeat"]}
+    assert [row["score"] for row in tables(root)["Buckets"]] == ["100 and more", "50.5 up to 100",
+            "below 50.5"]
+
+
+def test_thresholds_in_the_wrong_order_are_refused(root, capsys):
+    write_panel(root, "a", more="[report]\nfinal_min = 60\n")
+    before = files(root, *BUCKETS, "report")
+    assert "defeat_min" in rerun(root, capsys, code=2) and files(root, *BUCKETS, "report") == before
+
+
+def test_the_field_score_decides_also_edited_by_hand_and_the_report_counts_such(root, capsys):
+    edit(score_path(root, "t_1"), score=70)
+    edit(score_path(root, "t_3"), score=99.5)
+    said = rerun(root, capsys)
+    assert in_buckets(root) == {"t_1": ["refined"], "t_2": ["final"], "t_3": ["final"]}
+    assert "t_1, t_3" in said and counts(root)[
+        "`score` was edited: it is not what the verdicts give"] == "2"
+    assert json.loads((root / "final" / "t_3.json").read_text())["score"] == 99.5
+    assert [row["score"] for row in tables(root)["Turns"]] == ["70.0", "80.0", "99.5", "-"]
+    assert "decided on" not in report_text(root)   # the verdicts are the same
+    edit(score_path(root, "t_1"), score=None)
+    rerun(root, capsys)
+    assert "t_1" not in in_buckets(root)
+
+
+def test_what_could_not_be_read_is_counted_and_not_exported(root):
+    assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
+    assert counts(root)["judged"] == "4" and counts(root)[
+        "no verdict could be read (not exported)"] == "1"
+    assert tables(root)["Turns"][3]["bucket"] == tables(root)["Turns"][3]["score"] == "-"
+
+
+def test_a_turn_that_only_part_of_the_panel_scored_is_exported(tmp_path):
+    made(tmp_path, {"t_1": {"a": EIGHTY, "b": [WON, None]}}, "ab")
+    assert in_buckets(tmp_path) == {"t_1": ["final"]}
+    assert counts(tmp_path)["every judge's verdict could be read"] == "0 (0.0 %)"
+
+
+def test_answers_are_looked_up_over_all_answer_directories(root):
+    for i, directory in (2, "answer_0"), (3, "answer_12"):
+        (root / directory).mkdir()
+        shutil.move(root / "answer" / f"t_{i}.json", root / directory / f"t_{i}.json")
+    before = files(root, *BUCKETS)
+    assert run_here(report.main, root) == 0 and files(root, *BUCKETS) == before
+
+
+def test_a_second_run_touches_no_copy_and_a_changed_score_moves_just_that_one(root, capsys):
+    before, told = files(root, *BUCKETS), (root / "report" / "report.md").read_bytes()
+    assert "wrote 0, unchanged 3, left their bucket 0" in rerun(root, capsys) and files(root,
+            *BUCKETS) == before
+    assert (root / "report" / "report.md").read_bytes() == told
+    edit(score_path(root, "t_1"), score=1)
+    assert "wrote 1, unchanged 2, left their bucket 1" in rerun(root, capsys)
+    after = files(root, *BUCKETS)
+    assert in_buckets(root) == {"t_1": ["defeat"], "t_2": ["final"], "t_3": ["defeat"]}
+    assert len(before.items() & after.items()) == 2 and not list(root.glob("*/_replaced"))
+
+
+def test_a_changed_answer_or_reason_is_written_again_into_the_same_bucket(root):
+    edit(root / "answer" / "t_2.json", assistant="another reference")   # no judge was shown it
+    judges = json.loads(score_path(root, "t_1").read_text())["judges"]
+    edit(score_path(root, "t_1"), judges=[{**judges[0], "reason": "mine"}, judges[1]])
+    assert run_here(report.main, root) == 0
+    assert json.loads((root / "final" / "t_2.json").read_text())["assistant"] == "another reference"
+    assert json.loads((root / "final" / "t_1.json").read_text())["reasons"][0]["reason"] == "mine"
+    assert not list(root.glob("*/_replaced"))
+
+
+def test_orphans_and_turns_without_a_score_leave_their_bucket(root, capsys):
+    (root / "answer" / "t_1.json").unlink()
+    score_path(root, "t_2").unlink()
+    assert "left their bucket 2" in rerun(root, capsys) and in_buckets(root) == {"t_3": ["defeat"]}
+    assert counts(root)["scores whose answer is gone"] == "1" and counts(root)[
+        "not judged yet"] == "1"
+    assert not list(root.glob("*/_replaced")) and score_path(root, "t_1").exists()
+
+
+def test_an_excluded_turn_leaves_its_bucket(root):
+    write_panel(root, "a", more='[exclude]\nids = ["proj__t_1"]\n')
+    assert run_here(report.main, root) == 0
+    assert "t_1" not in in_buckets(root) and counts(root)["left out by a rule"] == "1"
+
+
+def test_a_turn_whose_answer_changed_since_counts_as_not_judged_yet(root, capsys):
+    write_answer(root, "t_1", challenger="make all")
+    said = rerun(root, capsys)
+    assert in_buckets(root) == {"t_2": ["final"],
+                                "t_3": ["defeat"]} and counts(root)["not judged yet"] == "1"
+    assert "1 turn not judged yet" in said and "validate.py" in said
+    assert [row["turn"] for row in tables(root)["Turns"]] == ["t_2", "t_3", "t_4"]
+
+
+def test_answers_without_both_sides_are_counted(root):
+    write_answer(root, "t_5", challenger=None), write_answer(root, "t_6", king=None)
+    assert run_here(report.main, root) == 0
+    assert counts(root)["answer records without both sides"] == "2" and counts(root)[
+        "not judged yet"] == "0"
+
+
+# a person in the buckets -------------------------------------------------------------------------
+
+def test_a_copy_that_a_person_edited_is_put_aside_and_named_before_it_is_written_over(root, capsys):
+    copy = root / "final" / "t_1.json"
+    good = copy.read_bytes()
+    for k in (1, 2):
+        edit(copy, score=99, king=f"mine {k}")
+        mine = copy.read_bytes()
+        said = rerun(root, capsys)
+        assert f"final/_replaced/t_1.{k}.json" in said and copy.read_bytes() == good
+        assert (root / "final" / "_replaced" / f"t_1.{k}.json").read_bytes() == mine
+
+
+def test_an_edited_copy_whose_turn_moves_or_leaves_is_put_aside_in_the_bucket_that_it_was_in(root,
+        capsys):
+    for i, name in (1, "final"), (3, "defeat"):
+        edit(root / name / f"t_{i}.json", king="mine")
+    edit(score_path(root, "t_1"), score=66)
+    (root / "answer" / "t_3.json").unlink()
+    said = rerun(root, capsys)
+    assert in_buckets(root) == {"t_1": ["refined"], "t_2": ["final"]}
+    for path in ("final/_replaced/t_1.1.json", "defeat/_replaced/t_3.1.json"):
+        assert path in said and json.loads((root / path).read_text())["king"] == "mine"
+
+
+def test_what_a_person_put_into_a_bucket_is_put_aside_whatever_it_is(root, capsys):
+    whole = (root / "final" / "t_2.json").read_text()
+    mine = {"final/t_3.json": "{}", "refined/t_1.json": "half of {",
+            "defeat/other_1.json": '{"note": "mine"}',
+            "final/t_2.json": whole[:50]}
+    (root / "refined").mkdir(exist_ok=True)
+    for path, text in mine.items():
+        (root / path).write_text(text)
+    said = rerun(root, capsys)
+    assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
+    assert (root / "final" / "t_2.json").read_text() == whole
+    asides = [path.replace("/", "/_replaced/").replace(".json", ".1.json") for path in mine]
+    assert [(root / aside).read_text() for aside in asides] == list(mine.values())
+    assert sum(aside in said for aside in asides) == 3 and "and 1 more" in said
+
+
+def test_a_file_whose_name_is_refused_is_named(root, capsys):
+    (root / "final" / "my copy.json").write_text("{}")
+    capsys.readouterr(), run_here(report.main, root)
+    assert "my copy" in capsys.readouterr().err
+
+
+def test_a_copy_without_its_ledger_line_is_adopted_and_not_called_an_edit_when_it_moves(root,
+        capsys):
+    ledger = root / "final" / "_ledger.jsonl"
+    ledger.write_text("".join(line for line in ledger.open()
+                              if '"t_1"' not in line))   # as a kill leaves it
+    assert "unchanged 3" in rerun(root, capsys)
+    edit(score_path(root, "t_1"), score=66)
+    assert "edited" not in rerun(root, capsys).replace("score was edited",
+                                                       "") and not list(root.glob("*/_replaced"))
+    assert in_buckets(root)["t_1"] == ["refined"]
+
+
+def test_a_deleted_copy_and_a_deleted_bucket_are_made_again(root):
+    before = in_buckets(root)
+    (root / "final" / "t_1.json").unlink()
+    shutil.rmtree(root / "defeat")
+    assert run_here(report.main, root) == 0 and in_buckets(root) == before
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_after_any_edits_the_buckets_hold_the_turns_with_the_right_scores(tmp_path, seed):
+    draw, names = random.Random(seed), [f"t_{i}" for i in range(10)]
+    write_panel(tmp_path, "a")
+    scores = {}       # of each turn
+    gone = set()      # what has no answer or no score now
+    kept_aside = []   # what a person wrote
+    for name in names:
+        scores[name] = 50.0
+        write_answer(tmp_path, name), write_score(tmp_path, name, {"a": EVEN})
+    decide(tmp_path)
+    (tmp_path / "aside").mkdir()
+
+    def by_hand(path, data: bytes) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        kept_aside.append((path, data))
+
+    def change(kind: str, name: str) -> None:
+        paths = {"answer": tmp_path / "answer" / f"{name}.json",
+                 "score": score_path(tmp_path, name)}
+        bucket = tmp_path / draw.choice(BUCKETS)
+        if kind == "grade" and ("score", name) not in gone:
+            scores[name] = draw.choice([0, 65.9999, 66, 70.5, 79.9999, 80, 100, None])
+            edit(paths["score"], score=scores[name])
+        elif kind in paths and (kind, name) in gone:
+            shutil.move(tmp_path / "aside" / f"{kind}_{name}", paths[kind])
+            gone.remove((kind, name))
+        elif kind in paths:
+            shutil.move(paths[kind], tmp_path / "aside" / f"{kind}_{name}")
+            gone.add((kind, name))
+        elif kind == "put":
+            by_hand(bucket / f"{draw.choice([name, 'x_1', 'x_2'])}.json",
+                    draw.choice([b"{}", b"", b"[1, 2", b'"x"']))
+        elif kind == "edit" and (there := sorted(bucket.glob("t_*.json"))):
+            path = draw.choice(there)
+            by_hand(path, path.read_bytes().replace(b'"messages"', b'"message"', 1))
+        elif kind == "lose" and (there := sorted(bucket.glob("[!_]*.json"))):
+            draw.choice(there).unlink()
+        elif kind == "forget":
+            (bucket / "_ledger.jsonl").unlink(missing_ok=True)
+
+    for step in range(30):
+        for _ in range(draw.randint(1, 4)):
+            change(draw.choice(["grade", "grade", "answer", "score", "put", "edit", "lose",
+                                "forget"]),
+                   draw.choice(names))
+        written = {path: data for path, data in kept_aside if path.exists()
+                   and path.read_bytes() == data}
+        assert run_here(report.main, tmp_path, "--quiet") == 0
+        counted = {name: scores[name] for name in names
+                   if not {("answer", name), ("score", name)} & gone}
+        assert in_buckets(tmp_path) == {
+            name: ["final" if score >= 80 else "refined" if score >= 66 else "defeat"]
+            for name, score in counted.items() if score is not None}, step
+        for name, [bucket] in in_buckets(tmp_path).items():
+            copy = json.loads((tmp_path / bucket / f"{name}.json").read_text())
+            answer = json.loads((tmp_path / "answer" / f"{name}.json").read_text())
+            assert copy["score"] == scores[name] and copy.items() >= answer.items()
+        for path, data in written.items():
+            aside = (path.parent / "_replaced").glob(f"{path.stem}.*.json")
+            assert any(p.read_bytes() == data for p in aside), (step, path)
+
+
+def test_killed_at_any_moment_no_turn_is_in_two_buckets_and_the_next_run_mends(tmp_path):
+    n, draw = 400, random.Random()
+    names = [f"t_{i}" for i in range(n)]
+    write_panel(tmp_path, "a")
+    for i, name in enumerate(names):
+        write_answer(tmp_path, name), write_score(tmp_path, name,
+                                                  {"a": None if i % 10 == 9 else EVEN})
+    decide(tmp_path)
+    cycle = {"final": 90, "refined": 70, "defeat": 10}
+    in_between = 0
+    for k in range(4):   # each time all of them have to move
+        wanted = {name: BUCKETS[(i + k) % 3] for i, name in enumerate(names) if i % 10 != 9}
+        for name, bucket in wanted.items():
+            edit(score_path(tmp_path, name), score=cycle[bucket])
+        stats = [(tmp_path / b).stat().st_mtime_ns if (tmp_path / b).exists() else 0
+                 for b in BUCKETS]
+        process = start_script("report.py", tmp_path)
+        while process.poll() is None and stats == [
+                (tmp_path / b).stat().st_mtime_ns if (tmp_path / b).exists() else 0
+            for b in BUCKETS]:
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.12))
+        done = kill(process, signal.SIGTERM if k == 3 else signal.SIGKILL)
+        assert done.returncode in (0, -signal.SIGKILL, 130) and "Traceback" not in done.stderr
+        found = in_buckets(tmp_path)   # reads every copy
+        assert all(len(buckets) == 1 for buckets in found.values())
+        in_between += found != {name: [bucket] for name, bucket in wanted.items()}
+    assert in_between   # else nothing was seen of a run in the middle
+    last = run_script("report.py", tmp_path)
+    assert last.returncode == 0 and in_buckets(tmp_path) == {name: [b] for name,
+            b in wanted.items()}
+    assert not [p for b in BUCKETS for p in (tmp_path / b).glob("_tmp*")]
+    for name, bucket in wanted.items():
+        assert json.loads((tmp_path / bucket / f"{name}.json").read_text())["score"] == cycle[
+            bucket]
+    assert f"wrote 0, unchanged {len(wanted)}" in run_script("report.py", tmp_path).stderr
+
+
+# what is wrong -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("flags", [("--only", "*_1"), ("--limit", "2"), ("--shard", "0/2")])
+def test_a_report_of_a_part_is_refused(root, capsys, flags):
+    before = files(root, *BUCKETS, "report")
+    edit(score_path(root, "t_1"), score=1)
+    assert flags[0] in rerun(root, capsys, *flags, code=2) and files(root, *BUCKETS,
+            "report") == before
+
+
+@pytest.mark.parametrize("mode", ["king", "reference"])
+def test_without_a_duel_nothing_is_done_and_the_command_to_run_is_named(root, capsys, mode):
+    before = files(root, *BUCKETS, "report")
+    (root / "score" / "_duel.json").unlink()
+    said = rerun(root, capsys, "--mode", mode, code=2)
+    assert "validate.py" in said and "_duel.json is not there" in said and files(root, *BUCKETS,
+            "report") == before
+    assert not (root / "report_reference" / "report.md").exists()
+    command = said[said.index("validate.py"):].split("\n")[0]
+    assert f"--root {root}" in command and ("--mode reference" in command) == (mode == "reference")
+
+
+def test_a_duel_that_lacks_something_is_named_not_a_traceback(root, capsys):
+    path = root / "score" / "_duel.json"
+    whole = json.loads(path.read_text())
+    for key in whole:
+        write_json(path, {k: v for k, v in whole.items() if k != key})
+        capsys.readouterr()
+        code = run_here(report.main, root)
+        assert code == 0 or (code == 2 and "_duel.json" in capsys.readouterr().err), key
+    for text in ("", "[]", "null", '{"mode": "king"}', json.dumps({**whole, "judges": ["a"]})):
+        path.write_text(text)
+        assert "_duel.json" in rerun(root, capsys, code=2)
+
+
+@pytest.mark.parametrize("change", [{3: WON}, {1: [0, 1, 1, 1, 1]}, {0: LOST, 2: WON}, {}], ids=[
+    "one verdict", "two metrics exchanged", "two turns exchanged", "a turn gone"])
+def test_verdicts_other_than_the_duel_was_decided_on_are_pointed_out(tmp_path, capsys, change):
+    made(tmp_path, {f"t_{i}": values for i,
+                    values in enumerate([WON, EIGHTY, LOST, EVEN, WON, WON])})
+    assert "decided on" not in said_at_the_top(tmp_path, capsys)
+    for i, values in change.items():
+        write_score(tmp_path, f"t_{i}", {"a": values})
+    if not change:
+        score_path(tmp_path, "t_5").unlink()
+    assert "decided on" in said_at_the_top(tmp_path, capsys)
+    if change:   # else the turn would have to be judged
+        decide(tmp_path)
+        assert "decided on" not in said_at_the_top(tmp_path, capsys)
+
+
+def said_at_the_top(root, capsys) -> str:
+    rerun(root, capsys)
+    return report_text(root).partition("\n## ")[0]
+
+
+def test_broken_records_are_named_the_others_go_on_and_the_exit_code_is_1(root, capsys):
+    answer, score = root / "answer" / "t_1.json", score_path(root, "t_3")
+    whole = answer.read_text(), score.read_text()
+    answer.write_text(whole[0][:-9])
+    edit(score, score="high")
+    said = rerun(root, capsys, code=1)
+    assert str(answer) in said and str(score) in said and "`score`" in said
+    assert in_buckets(root) == {"t_2": ["final"]} and counts(root)["broken records"] == "2"
+    answer.write_text(whole[0]), score.write_text(whole[1])
+    rerun(root, capsys)
+    assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
+
+
+def test_a_broken_pr_record_costs_a_turn_its_language_and_not_its_bucket(root, capsys):
+    broken = root / "commit" / "proj__t_1.json"
+    write_json(broken, "not a record")
+    said = rerun(root, capsys, code=1)
+    assert str(broken) in said and in_buckets(root) == {"t_1": ["final"], "t_2": ["final"],
+                                                        "t_3": ["defeat"]}
+    assert "decided on" not in report_text(root)
+
+
+def test_a_root_that_is_not_there_is_not_made(tmp_path, capsys):
+    assert str(tmp_path / "typo") in rerun(tmp_path / "typo", capsys,
+                                           code=2) and not (tmp_path / "typo").exists()
+
+
+def test_a_file_where_a_bucket_should_be_stops_it_before_anything_is_done(root, capsys):
+    shutil.rmtree(root / "defeat")
+    (root / "defeat").write_text("mine")
+    before = files(root, "final", "refined", "report")
+    edit(score_path(root, "t_1"), score=66)
+    assert "defeat" in rerun(root, capsys, code=2) and files(root, "final", "refined",
+            "report") == before
+
+
+def test_one_stem_in_two_answer_directories_stops_it(root, capsys):
+    shutil.copytree(root / "answer", root / "answer_1")
+    before = files(root, *BUCKETS)
+    assert "answer_1/t_1.json" in rerun(root, capsys, code=2) and files(root, *BUCKETS) == before
+
+
+def test_a_second_report_at_the_same_time_is_refused(root):
+    with lock(root / "report", None, "another"):
+        done = run_script("report.py", root)
+    assert done.returncode == 2 and "in use by another" in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--status", "--dry-run"])
+def test_looking_on_changes_nothing_and_says_what_would_be(root, capsys, flag):
+    edit(score_path(root, "t_1"), score=66)
+    before = files(root, *BUCKETS, "report")
+    assert "final/ 1, refined/ 1, defeat/ 1" in rerun(root, capsys, flag)
+    assert files(root, *BUCKETS, "report") == before
+
+
+# against the reference ---------------------------------------------------------------------------
+
+def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(root, capsys):
+    before = files(root, *BUCKETS, "report", "score")
+    for name, values in {"t_1": LOST, "t_2": WON, "t_3": None, "t_4": EVEN}.items():
+        write_score(root, name, {"a": values}, rival="reference")
+    decide(root, "--mode", "reference")
+    rerun(root, capsys, "--mode", "reference")
+    assert files(root, *BUCKETS, "report", "score") == before
+    assert sorted(p.name for p in (root / "report_reference").glob("[!_]*")) == ["report.html",
+            "report.md"]
+    found = tables(root, "report_reference/report.md")
+    assert [(row["turn"], row["score"], row["step"]) for row in found["Turns"]] == [
+        ("t_1", "0.0", "other → test"), ("t_2", "100.0", "other → test"),
+        ("t_3", "-", "other → test"),
+        ("t_4", "50.0", "other → test")]
+    assert "Buckets" not in found and "Challenger against reference" in found
+    assert counts(root, "report_reference/report.md")[
+        "no verdict could be read (not exported)"] == "1"
+    shutil.rmtree(root / "report_reference")
+    assert run_script("report.py", root, env={"DUEL_MODE": "1"}).returncode == 0
+    assert tables(root, "report_reference/report.md") == found
+
+
+def test_what_is_left_to_judge_against_the_reference_is_asked_for_in_that_mode(root, capsys):
+    write_score(root, "t_1", {"a": WON}, rival="reference")
+    for i in (2, 3, 4):
+        shutil.move(root / "answer" / f"t_{i}.json", root / f"t_{i}.json")
+    decide(root, "--mode", "reference")
+    shutil.move(root / "t_2.json", root / "answer" / "t_2.json")
+    said = rerun(root, capsys, "--mode", "reference")
+    [line] = [line for line in said.split("\n") if "not judged yet" in line]
+    assert "validate.py" in line and "--mode reference" in line
+
+
+# costs -------------------------------------------------------------------------------------------
+
+def a_call(i, model="m", cost=0.01, tokens=(100, 20)) -> dict:
+    return {"id": f"c{i}", "model": model, "tokens_in": tokens[0], "tokens_out": tokens[1],
+            "tokens_cached": 0,
+            "cost_usd": cost, "seconds": 0.1}
+
+
+def write_ledger(root, directory, stage: str, *calls: dict, item: str = "t_1",
+                 state: str = "done") -> None:
+    (root / directory).mkdir(exist_ok=True)
+    with open(root / directory / "_ledger.jsonl", "a") as file:
+        file.write(json.dumps(
+            {"stage": stage, "item": item, "state": state, "calls": calls}) + "\n")
+
+
+def costs(root) -> dict[tuple[str, str], tuple]:
+    """{(stage, model): (calls, tokens in, tokens out, cost)} as the report has it."""
+    whole = ("calls", "tokens in", "tokens out")
+    return {(row["stage"], row["model"]): (*(int(row[column].replace(",", "")) for column in whole),
+                                           row["cost"])
+            for row in tables(root)["Costs"]}
+
+
+def test_costs_are_by_stage_and_model_from_all_ledgers_each_call_once(root, capsys):
+    write_ledger(root, "answer", "king", a_call(1), a_call(2))
+    write_ledger(root, "answer", "ch", a_call(3), state="failed")
+    write_ledger(root, "answer", "king", a_call(4, "other|m", 1.25, (4000, 5000)), item="t_2")
+    write_ledger(root, "answer_1", "king", a_call(2), a_call(5))
+    write_ledger(root, "score", "validate", a_call(6, "a", None), a_call(7, "a", None))
+    write_ledger(root, "score", "validate", a_call(8, "b", None), a_call(9, "b", 0.5), item="t_2")
+    partial = root / "answer" / "_partial" / "t_3.jsonl"
+    partial.parent.mkdir()
+    partial.write_text("".join(json.dumps({"stage": "king", "call": call}) + "\n"
+                               for call in (a_call(3), a_call(10))))
+    rerun(root, capsys)
+    expected = {
+        ("king", "m"): (3, 300, 60, "$0.0300"), ("ch", "m"): (1, 100, 20, "$0.0100"),
+        ("king", "other|m"): (1, 4000, 5000, "$1.25"),
+        ("unfinished in answer/", "m"): (1, 100, 20, "$0.0100"),
+        ("validate", "a"): (2, 200, 40, "cost unknown (no price)"),
+        ("validate", "b"): (2, 200, 40, "$0.5000 + 1 call without a price")}
+    assert costs(root) == expected
+    shutil.copytree(root / "score", root / "before"), shutil.copytree(root / "answer",
+            root / "answer_backup")
+    with open(root / "answer" / "_ledger.jsonl", "a") as file:
+        file.write('{"stage": "king", "calls": [{"id": "c11", "mod')   # torn
+    rerun(root, capsys)
+    assert costs(root) == expected
+
+
+def test_after_compacting_the_sums_of_each_model_stay(tmp_path, fake_llm, capsys):
+    write_toml(tmp_path, {"model": "m", "base_url": fake_llm.base_url},
+               PRICES + '[judge]\nmodels = ["j"]\n')
+    write_prompts(tmp_path, 3), write_commits(tmp_path, 3)
+    fake_llm.always(lambda request: VERDICT if request.body["model"] == "j" else None)
+    for main, *flags in ([king.main], [ch.main], [king.main, "--force"], [ch.main], [validate.main],
+                         [validate.main, "--force"]):
+        assert run_here(main, tmp_path, *flags) == 0
+    rerun(tmp_path, capsys)
+    before, sums = {model: by_model(tmp_path, model) for model in "mj"}, costs(tmp_path)
+    asked = Counter(request.body["model"] for request in fake_llm.requests)
+    assert {key: of[0] for key, of in sums.items()} == {
+        ("king", "m"): 6, ("ch", "m"): asked["m"] - 6, ("validate", "j"): asked["j"]}
+    assert sums["king", "m"][3] == "$0.0600" and "unknown" in sums["validate", "j"][3]
+    for main in (king.main, validate.main):
+        assert run_here(main, tmp_path, "--compact") == 0
+    assert "summed" in {line["state"] for line in ledger_lines(tmp_path / "answer")}
+    rerun(tmp_path, capsys)
+    assert {model: by_model(tmp_path, model) for model in "mj"} == before
+
+
+def test_compacting_loses_no_known_cost_beside_an_unknown_one(root, capsys):
+    for i, cost in enumerate((0.5, None, 0.25, 0.125)):
+        write_ledger(root, "answer", "king", a_call(i, "m", cost))
+    rerun(root, capsys)
+    assert costs(root) == {("king", "m"): (4, 400, 80, "$0.8750 + 1 call without a price")}
+    before = by_model(root, "m")
+    assert run_here(king.main, root, "--compact") == 0
+    rerun(root, capsys)
+    assert by_model(root, "m") == before
+
+
+def by_model(root, model) -> list:
+    """Return [calls, tokens in, tokens out, USD, calls without a price] over all stages."""
+    rows = [sums for (_, of), sums in costs(root).items() if of == model]
+    usd = sum(float(cost) for *_, text in rows for cost in re.findall(r"\$([\d.]+)", text))
+    unpriced = sum(n if "unknown" in text else sum(map(int, re.findall(r"\+ (\d+) call", text)))
+                   for n, _, _, text in rows)
+    return [*map(sum, zip(*(row[:3] for row in rows), strict=True)), pytest.approx(usd), unpriced]
+
+
+# oversized pull requests -------------------------------------------------------------------------
+
+def test_the_pull_requests_that_prompt_py_left_out_for_their_size_are_listed(tmp_path):
+    sizes = {i: 60_000 + 1000 * i for i in range(0, 30, 3)}
+    prs = [a_pr(i, language="a|b") for i in range(30)]
+    for i, size in sizes.items():
+        prs[i]["patch"] += "+" * (size - len(prs[i]["patch"]))
+    write_sources(tmp_path, [a_row(i) for i in range(30)], prs)
+    root = tmp_path / "run"
+    sample(root, "--count", 30, code=0)
+    for i in (1, 2):
+        write_answer(root, f"t_{i}"), write_score(root, f"t_{i}", {"a": WON})
+    write_panel(root, "a", more="[exclude]\nmax_patch_chars = 70_000\n")
+    decide(root)
+    assert run_here(report.main, root) == 0
+    text = (root / "report" / "hugePR.md").read_text()
+    assert f"(70,000 now): {len(sizes)}." in text
+    rows = tables(root, "report/hugePR.md")["Oversized pull requests"]
+    assert rows == [{"instance": f"own__repo-{i}", "repository": "own/repo", "language": "a|b",
+                     "characters": f"{size:,}", "files": "1", "created": "2023-11-14T22:13:20Z"}
+                    for i, size in sorted(sizes.items(), reverse=True)]
+
+
+def test_a_pull_request_that_a_larger_limit_lets_in_is_listed_no_more(root):
+    prs = [a_pr(i) for i in range(3)]
+    prs[1]["patch"] += "+" * 60_000
+    write_sources(root, [a_row(i) for i in range(3)], prs)
+    sample(root / "run", "--count", 3)
+    write_panel(root, "a", more="[exclude]\nmax_patch_chars = 100_000\n"
+                f'[prompt]\nsource = "{root}/rows.jsonl"\nprs = "{root}/prs.json"\n')
+    sample(root / "run", "--count", 3, "--force")
+    assert (root / "run" / "commit" / "own__repo-1.json").exists()
+    (root / "run" / "answer").mkdir()
+    for script in ("validate.py", "report.py"):
+        assert run_script(script, root / "run", "--config", root / "chain.toml").returncode == 0
+    assert "own__repo-1" not in (root / "run" / "report" / "hugePR.md").read_text()
+
+
+def test_without_oversized_pull_requests_the_list_is_empty(root):
+    assert (root / "report" / "hugePR.md").read_text().rstrip().endswith(": 0.")
+
+
+# judged by the real script -----------------------------------------------------------------------
+
+def test_from_prompts_to_buckets(tmp_path, fake_llm):
+    write_toml(tmp_path, {"model": "m"}, '[judge]\nmodels = ["a", "b"]\n')
+    names = write_prompts(tmp_path, 12)
+    write_commits(tmp_path, 12)
+    for main in (king.main, ch.main):
+        assert run_here(main, tmp_path, *flags_for(fake_llm)) == 0
+    draw = random.Random(3)
+
+    def judge(request):
+        return "I cannot say." if draw.random() < 0.2 else json.dumps(
+            {"reason": "so", **{metric: draw.choice([0, 1, 2]) for metric in METRICS}})
+    fake_llm.always(judge)
+    assert run_here(validate.main, tmp_path, "--llm-base-url", fake_llm.base_url) == 0
+    done = run_script("report.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = {}
+    for name in names:
+        record = json.loads(score_path(tmp_path, name).read_text())
+        score, metrics = score_of(record["judges"])
+        assert record["score"] == pytest.approx(score) and record["metrics"] == pytest.approx(
+            metrics)
+        if score is not None:
+            expected[name] = ["final" if score >= 80 else "refined" if score >= 66 else "defeat"]
+    assert in_buckets(tmp_path) == expected
+    assert done.stdout == "" and not list(tmp_path.glob("*/_replaced"))

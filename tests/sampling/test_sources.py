@@ -1,0 +1,300 @@
+import gzip
+import json
+import random
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import duckdb
+import pytest
+from conftest import REPO
+from rows_server import RowsServer, write_rows
+
+from codedata.errors import HttpTrouble, Trouble
+from codedata.llm.http import Http, Retry
+from codedata.sampling.row_files import find_files
+from codedata.sampling.trajectories import Hub, open_source
+
+# two files of several row groups: duckdb's smallest has 2048 rows
+N_ROWS, N_FIRST = 5000, 3000
+WINDOWS = [(0, 1), (95, 110), (2040, 20), (2990, 30), (0, 250), (4990, 50), (4999, 1), (6000, 5),
+           (7, 0)]
+NO_ROWS_URL = "http://127.0.0.1:9"    # the discard port: nobody answers
+
+
+def make_rows(n=N_ROWS) -> list[dict]:
+    rng = random.Random(0)
+    return [{"instance_id": f"own__repo-{i}", "repo": "own/repo", "messages": [
+        {"role": "system", "content": "é \U0001f600 \u2028 \x00 \\ \" \r\n"},
+        {"role": "assistant", "content": rng.randbytes(400).hex()}], "exit_status": None,
+             "duration_sec": i / 8}
+        for i in range(n)]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return make_rows()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("split")
+    write_rows(folder / "0000.parquet", rows[:N_FIRST])
+    write_rows(folder / "0001.parquet", rows[N_FIRST:])
+    (folder / "all.json").write_text(json.dumps(rows, indent=0))
+    write_rows(folder / "a.jsonl", rows[:N_FIRST])
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress(write_rows(folder / "b.txt",
+                                                                 rows[N_FIRST:]).read_bytes(), 1))
+    return folder
+
+
+@pytest.fixture
+def server(folder, rows):
+    with RowsServer(rows=rows, folder=folder, parquet=["0000.parquet", "0001.parquet"]) as server:
+        yield server
+
+
+@pytest.fixture
+def http():
+    http = Http(Retry(retry_max=2, retry_wait_s=0.01, max_429_total_s=5))
+    yield http
+    http.close()
+
+
+def open_hub(server, http, **kwargs):
+    return open_source("hf:org/set",
+                       Hub(http, **{"rows_url": server.url, "hub_url": server.url, **kwargs}))
+
+
+ROUTES = ["endpoint", "fallback", "parquet", "json", "jsonl", "far json", "datasets"]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_the_same_offsets_are_the_same_rows_by_every_route(route, rows, folder, server, http,
+                                                           tmp_path, monkeypatch):
+    if route == "datasets":
+        monkeypatch.setenv("HF_HOME", str(tmp_path))
+        write_rows(tmp_path / "train.parquet", rows)
+    if route == "fallback":
+        server.down["/rows"] = 501
+    source = open_source({
+        "endpoint": "hf:org/set", "fallback": "hf:org/set", "parquet": f"{folder}/*.parquet",
+        "json": f"{folder}/all.json", "jsonl": f"{folder}/?.jsonl*",
+        "far json": f"{server.url}/files/all.json?download=true",
+        "datasets": f"datasets:{tmp_path}:train"}[route], Hub(http, None, server.url, server.url))
+    assert source.n_rows == N_ROWS
+    for offset, length in WINDOWS:
+        assert source.rows(offset, length) == rows[offset:offset + length], (offset, length)
+    with ThreadPoolExecutor(8) as pool:
+        offsets = random.Random(1).sample(range(N_ROWS), 60)
+        assert list(pool.map(lambda at: source.rows(at, 12),
+                             offsets)) == [rows[at:at + 12] for at in offsets]
+
+
+# the rows endpoint
+
+def test_pages_are_at_most_a_hundred_rows_and_short_ones_are_asked_for_the_rest(server, http, rows):
+    server.page_limit = 60
+    assert open_hub(server, http).rows(10, 150) == rows[10:160]
+    assert [(query["offset"], query["length"]) for query in server.queries()] == [
+        ("10", "100"), ("70", "90"), ("130", "30")]
+
+
+def test_throttling_and_errors_that_pass_are_no_reason_to_leave_the_endpoint(server, http, rows):
+    server.fail["/rows"] = [429, 500, 429, 503]
+    source = open_hub(server, http)
+    assert source.rows(0, 5) == rows[:5] and source.notes == []
+
+
+@pytest.mark.parametrize("trouble",
+                         ["500 for ever", "404", "cut cells", "wrong order", "empty pages",
+                          "no page"])
+def test_an_endpoint_that_fails_midway_hands_over_to_parquet_once_and_says_why(
+        trouble, server, http, rows):
+    source = open_hub(server, http)
+    assert source.n_rows == N_ROWS and source.rows(0, 3) == rows[:3]
+    if trouble in ("500 for ever", "404"):
+        server.down["/rows"] = int(trouble[:3])
+    server.cut, server.shuffle = {
+        1005} if trouble == "cut cells" else set(), trouble == "wrong order"
+    server.page_limit = 0 if trouble == "empty pages" else 100
+    if trouble == "no page":
+        server.down["/rows"] = 200
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda at: source.rows(at, 10), range(1000, 1080, 10))) == \
+            [rows[at:at + 10] for at in range(1000, 1080, 10)]
+    note, = source.notes
+    assert "Parquet" in note and {"500 for ever": "500", "cut cells": "cut", "wrong order": "order",
+                                  "empty pages": "no row"}.get(trouble, "") in note
+    server.requests.clear()
+    assert source.rows(0, 3) == rows[:3] and "/rows" not in server.paths()
+
+
+def test_when_the_dataset_server_is_dead_the_hub_lists_the_files(server, http, rows):
+    source = open_hub(server, http, rows_url=NO_ROWS_URL)
+    assert source.n_rows == N_ROWS and source.rows(2999, 2) == rows[2999:3001]
+    assert "/parquet" not in server.paths() and "does not answer" in source.notes[0]
+
+
+def test_other_row_counts_and_partial_conversions_are_told(server, http, rows):
+    server.partial = True
+    source = open_hub(server, http)
+    assert source.n_rows == N_ROWS and "first 5000" in source.notes[0]
+    server.down["/rows"], server.parquet = 500, ["0000.parquet"]
+    assert source.rows(2998, 5) == rows[2998:3000]
+    assert "3000 rows" in source.notes[-1]
+    assert "first 3000" in open_noted(server, http)[-1]
+
+
+def open_noted(server, http) -> list[str]:
+    source = open_hub(server, http)
+    return source.notes if source.n_rows else []
+
+
+def test_a_name_that_the_hub_does_not_know_is_trouble(server, http):
+    with pytest.raises(Trouble, match=r"hf:no/such gives neither rows \(HTTP 404.*\n.*HF_TOKEN"):
+        open_source("hf:no/such", Hub(http, None, server.url, server.url)).rows(0, 1)
+
+
+def test_the_token_goes_to_the_hub_and_to_nobody_else(server, http, folder):
+    server.down["/rows"] = 500
+    open_hub(server, http, token="hf_key").rows(0, 1)
+    with RowsServer(folder=folder) as other:
+        open_source(f"{other.url}/files/0000.parquet", Hub(http, "hf_key", server.url, server.url))
+        assert {request.headers.get("authorization")
+                for request in server.requests} == {"Bearer hf_key"}
+        assert other.requests and not any("authorization" in request.headers
+                                          for request in other.requests)
+
+
+# Parquet from afar
+
+def test_a_window_costs_one_row_group_and_the_next_one_in_it_nothing(http, tmp_path):
+    size = write_rows(tmp_path / "rows.parquet", make_rows(3 * 2048)).stat().st_size
+    with RowsServer(folder=tmp_path) as server:
+        source = open_source(f"{server.url}/files/rows.parquet", http)
+        opened = server.bytes_sent
+        source.rows(2500, 10)
+        fetched = server.bytes_sent
+        assert opened < size / 20 and fetched - opened < size * 0.4
+        assert len(source.rows(2600, 20)) == 20 and server.bytes_sent == fetched
+
+
+def test_a_download_that_fails_is_the_http_trouble_itself(server, http):
+    source = open_source(f"{server.url}/files/0000.parquet", http)
+    server.down["/files"] = 403
+    with pytest.raises(Trouble, match="refused access"):
+        source.rows(0, 1)
+    server.down["/files"] = 500
+    with pytest.raises(HttpTrouble, match="HTTP 500"):
+        source.rows(0, 1)
+    server.down.clear()
+    assert len(source.rows(0, 1)) == 1
+
+
+def test_a_failed_read_does_not_abort_the_process_at_exit(server):
+    code = (
+        "import sys; from codedata.llm.http import Http; from codedata.sampling.trajectories "
+        "import open_source\n"
+        "source = open_source(sys.argv[1], Http())\n"
+        "try: source.rows(0, 3000)\n"
+        "except Exception as e: print(type(e).__name__)")
+    server.slow_s = 0.2
+    for _ in range(2):
+        server.fail["/files/0000.parquet"] = [0, 0, 404]   # size, footer; then two ranges at a time
+        done = subprocess.run([sys.executable, "-c", code, f"{server.url}/files/0000.parquet"],
+                              cwd=REPO,
+                              capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "HttpTrouble\n", "")
+
+
+# rows
+
+def test_messages_become_role_and_content_whatever_they_were_stored_as(tmp_path, http):
+    want = [{"role": "user", "content": "hi"}]
+    stored = [{"instance_id": "a", "messages": json.dumps([{**want[0], "name": "x"}])},
+              {"instance_id": "b", "messages": [{**want[0], "tool_calls": None}]}]
+    for name, row in ((name, row) for name in ("a.jsonl", "a.parquet") for row in stored):
+        source = open_source(str(write_rows(tmp_path / name, [row])), http)
+        assert source.rows(0, 1)[0]["messages"] == want
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_a_missing_column_is_named_with_those_there_are(ending, tmp_path, http):
+    path = write_rows(tmp_path / f"a.{ending}", [{"instance_id": "a", "conversation": "b"}])
+    with pytest.raises(Trouble,
+                       match=r"a\.\w+ has no column `messages`, only instance_id, conversation"):
+        open_source(str(path), http).rows(0, 1)
+
+
+def test_values_that_json_has_no_word_for_come_as_text(tmp_path, http):
+    path = tmp_path / "a.parquet"
+    duckdb.connect().execute(
+        "copy (select 'a' instance_id, '[]' messages, date '2024-05-01' d, 1.5::decimal(9, 2) n, "
+        f"timestamptz '2024-05-01 12:00:00+02' \"at\") to '{path}'")
+    assert open_source(str(path), http).rows(0, 1) == [
+        {"instance_id": "a", "messages": [], "d": "2024-05-01", "n": 1.5,
+         "at": "2024-05-01 10:00:00+00"}]
+
+
+# files
+
+@pytest.mark.parametrize("spec, problem", [
+    ("none.parquet", "no file"), ("*.jsonl", "no file"), ("empty", "no file"),
+    ("notes.txt", "notes.txt"),
+    ("mixed", "json, jsonl"), ("https://host/data.csv?a=.json", "data.csv")])
+def test_what_is_no_source_is_named_with_what_would_be(spec, problem, tmp_path, http):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "mixed").mkdir()
+    for name in ("notes.txt", "mixed/a.json", "mixed/b.jsonl", "mixed/README.md"):
+        (tmp_path / name).write_text("[]")
+    with pytest.raises(Trouble, match=rf"{problem}.*one form.\n  Give hf:NAME"):
+        open_source(spec if "://" in spec else f"{tmp_path}/{spec}", http)
+
+
+def test_files_are_numbered_in_sorted_order_and_brackets_in_names_are_no_glob(tmp_path, http):
+    odd = tmp_path / "odd [1]*"
+    odd.mkdir()
+    for name in "bca":
+        write_rows(odd / f"{name}'[0].parquet", [{"instance_id": name, "messages": []}])
+    assert find_files(str(odd)) == ("parquet", [f"{odd}/{name}'[0].parquet" for name in "abc"])
+    assert [row["instance_id"] for row in open_source(str(odd), http).rows(0, 9)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("bad", [b'{"instance_id": ', b"[1]", b'{"a": "\xff"}'])
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
+def test_a_broken_line_is_named_and_costs_only_its_own_window(bad, ending, tmp_path, http):
+    good = b'{"instance_id": "a", "messages": []}'
+    path = tmp_path / f"rows{ending}"
+    lines = b"\n".join([good, b"", good, bad, b"  ", good])
+    path.write_bytes(gzip.compress(lines) if ending.endswith("gz") else lines)
+    source = open_source(str(path), http)
+    assert source.n_rows == 4 and len(source.rows(0, 2)) == 2 and len(source.rows(3, 1)) == 1
+    with pytest.raises(Trouble, match=rf"rows{ending} line 4 is broken"):
+        source.rows(0, 4)
+
+
+@pytest.mark.parametrize("name, content, problem", [
+    ("a.json", b'[\n{"a": 1},\n{]', "line 3"), ("a.json", b"{}", "no list"),
+    ("a.jsonl.gz", b"plain", "unpacked"),
+    ("a.jsonl.gz", gzip.compress(b"x" * 9999, mtime=0)[:-9], "unpacked"),
+    ("a.parquet", b"PAR1 no more", "cannot be read")])
+def test_a_file_that_is_not_what_its_name_says_is_trouble(name, content, problem, tmp_path, http):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Trouble, match=problem) as e:
+        open_source(str(tmp_path / name), http)
+    assert name in str(e.value)
+
+
+def test_without_the_datasets_library_its_extra_is_named(http, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)   # as if it were not installed
+    with pytest.raises(Trouble, match="pip install datasets"):
+        open_source("datasets:org/set", Hub(http))
+
+
+def test_a_dataset_that_cannot_be_loaded_is_trouble(tmp_path, http, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    write_rows(tmp_path / "train.jsonl", [{"instance_id": "a", "messages": []}])
+    for spec in (f"datasets:{tmp_path}/none", f"datasets:{tmp_path}:validation"):
+        with pytest.raises(Trouble, match="cannot be loaded"):
+            open_source(spec, Hub(http))

@@ -1,0 +1,549 @@
+"""Sandboxes: what each of them promises (local, docker, kubernetes), and what they are made of."""
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from conftest import REPO, eventually, run_script
+
+from codedata.errors import Interrupted, ItemFailed, Trouble
+from codedata.sandbox import OUTPUT_BYTES, SCRIPT_BASH_FUNC, Script, local, open_sandbox, process_labels
+from codedata.sandbox.archives import Bounds, OverBounds, Stream, UnsafeArchive, pack, unpack
+from codedata.sandbox.disk import wait_for_room
+from codedata.sandbox.local import SandboxLocal
+from codedata.sandbox.output import Output
+from codedata.sandbox.shell import COMMAND_BYTES
+from codedata.sandbox.sizes import bytes_of
+
+PROXY = "http://me:hunter22@proxy.example:3128"
+
+
+@pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker),
+                        pytest.param("kubernetes", marks=pytest.mark.pods)])
+def sandbox(request, tmp_path_factory):
+    with ExitStack() as stack:
+        options = {"docker": {"run_label": "tests", "pids": 200,
+                              "memory": "500Mi"}}.get(request.param, {})
+        if request.param == "kubernetes":
+            from kube_server import KubeServer
+            kube = stack.enter_context(KubeServer(tmp_path_factory.mktemp("cluster")))
+            options = {"image": "debian:bookworm", "kubeconfig": str(kube.kubeconfig)}
+        yield stack.enter_context(open_sandbox(request.param, proxy=PROXY, **options))
+
+
+# commands ----------------------------------------------------------------------------------------
+
+def test_a_command_gives_its_output_and_its_exit_code(sandbox):
+    result = sandbox.run("echo one; echo two >&2; sleep 0.1; echo three; exit 7")
+    assert (result.exit_code, result.ok, result.timed_out) == (7, False, False)
+    assert sorted(result.output.split()) == ["one", "three",
+                                             "two"] and result.output.endswith("three\n")
+    assert result.n_bytes == 14 and result.limit_hit == "" and sandbox.run(
+        "kill -9 $$").exit_code == 137
+    assert [sandbox.run(f"exit {code}").exit_code for code in (0, 1, 126, 127,
+                                                               255)] == [0, 1, 126, 127, 255]
+
+
+def test_stdout_and_stderr_come_in_the_order_they_were_written(sandbox):
+    output = sandbox.run(
+        "for i in 1 2 3 4 5; do echo o$i; sleep 0.03; echo e$i >&2; sleep 0.03; done").output
+    assert output.split() == [f"{kind}{i}" for i in range(1, 6) for kind in "oe"]
+
+
+def test_directory_variables_and_functions_last_from_one_command_to_the_next(sandbox):
+    sandbox.run(
+        "mkdir -p 'a b'; cd 'a b'; export X=$'1\\n\"2\" $3' Y=y; greet() { echo \"hello $1\"; }")
+    result = sandbox.run('pwd; printf "%s|%s|" "$X" "$Y"; greet you; cd - >/dev/null; pwd')
+    work = sandbox.workdir
+    assert result.output == f'{work}/a b\n1\n"2" $3|y|hello you\n{work}\n'
+    sandbox.run("unset X; cd /")
+    assert sandbox.run('pwd; echo "${X-unset}${Y-unset}"').output == "/\nunsety\n"
+
+
+@pytest.mark.parametrize("end",
+                         ["false", "exit 3", "set -eu; cat /nowhere",
+                          "set -e; echo $nothing; false",
+                                 "kill -INT $$; exit 1", "{ fi; }", "nosuchcommand",
+                          "exec 2>&-; false"])
+def test_the_state_lasts_also_when_a_command_fails(sandbox, end):
+    sandbox.run("mkdir there")
+    assert not sandbox.run(f"cd there; export X=kept\n{end}").ok or end.startswith("kill")
+    if end != "{ fi; }":   # bash reads a command whole before it runs any of it
+        assert sandbox.run("pwd; echo $X").output == f"{sandbox.workdir}/there\nkept\n"
+
+
+def test_of_a_killed_command_nothing_is_kept(sandbox):
+    sandbox.run("export X=before")
+    assert sandbox.run("cd /; export X=after; sleep 60", timeout_s=0.5).timed_out
+    assert sandbox.run("pwd; echo $X").output == f"{sandbox.workdir}\nbefore\n"
+
+
+def test_options_of_one_command_are_not_those_of_the_next(sandbox):
+    sandbox.run("set -euxo pipefail; shopt -s nullglob")
+    assert sandbox.run("false; echo $nothing on").output == "on\n"
+
+
+def test_given_variables_are_for_one_command_and_stronger_than_what_is_kept(sandbox):
+    sandbox.run("export X=kept")
+    assert sandbox.run("echo $X $Z", env={"X": "given", "Z": "a b"}).output == "given a b\n"
+    assert sandbox.run("echo ${Z-none}").output == "none\n"
+    assert "CODEDATA" not in sandbox.run("env | grep -v ^CODEDATA_SANDBOX=").output
+
+
+def test_a_directory_that_was_deleted_leads_back_to_the_start(sandbox):
+    sandbox.run("mkdir gone; cd gone; rmdir ../gone")
+    lines = {f"{sandbox.workdir}/gone is gone: now in {sandbox.workdir}", sandbox.workdir}
+    # the two streams come in any order
+    assert set(sandbox.run("pwd").output.splitlines()) == lines
+    if sandbox.name != "kubernetes":   # an exec in a pod has to start in the working directory
+        sandbox.run(f"cd /; rm -rf {sandbox.workdir}")
+        assert sandbox.run("pwd").output == "/\n"
+
+
+def test_messages_are_those_of_a_plain_bash(sandbox):
+    assert sandbox.run("nosuchcommand").output == "bash: line 1: nosuchcommand: command not found\n"
+    assert sandbox.run("echo $0 $# $*").output == "bash 0\n"
+
+
+def test_standard_input_is_empty(sandbox):
+    assert sandbox.run("cat; read -r line; echo $?", timeout_s=20).output == "1\n"
+
+
+def test_long_and_odd_commands_arrive_whole(sandbox):
+    text = "ä€𝄞'\"\\`$x\n" * 20_000
+    result = sandbox.run(f"cat > big <<'END'\n{text}END\nwc -c < big\n# whole\n")
+    assert result.output.split() == [str(len(text.encode()))]
+    assert sandbox.run("echo a\0b\ud800").output == "ab?\n"
+    with pytest.raises(ItemFailed, match="too long"):
+        sandbox.run("x" * (COMMAND_BYTES + 1))
+
+
+def test_output_of_any_bytes_is_text(sandbox):
+    result = sandbox.run(r"printf 'a\xff\xfe\0b\r\n\x1b[1m'")
+    assert result.output == "a\ufffd\ufffd\ufffdb\r\n\x1b[1m"
+
+
+def test_an_endless_writer_is_cut_and_ended_by_the_time_out(sandbox):
+    result = sandbox.run("echo first; yes", timeout_s=1)
+    assert (result.exit_code, result.timed_out) == (124, True)
+    assert OUTPUT_BYTES < len(result.output) < OUTPUT_BYTES + 100 < result.n_bytes
+    assert result.output.startswith("first\ny\n") and "bytes cut ...]\n" in result.output
+
+
+def test_a_time_out_ends_daemons_too(sandbox):
+    beat = "while :; do date +%s%N > new; mv new beat; sleep 0.05; done"
+    daemon = f"setsid bash -c '(trap \"\" TERM HUP; {beat}) & disown' &"
+    result = sandbox.run(f"{daemon}\nsleep 60", timeout_s=3)
+    assert result.timed_out
+    beats = [sandbox.run("cat beat; sleep 0.2").output for _ in range(2)]
+    assert beats[0] == beats[1] != ""
+
+
+def test_what_runs_in_the_background_goes_on_and_ends_with_the_next_time_out(sandbox):
+    sandbox.run(
+        "(while :; do echo $((n++)) > beat.new; mv beat.new beat; sleep 0.02; done) & echo started")
+    beats = [sandbox.run("cat beat; sleep 0.2").output for _ in range(2)]
+    assert beats[0] != beats[1]
+    assert sandbox.run("sleep 60", timeout_s=0.5).timed_out
+    beats = [sandbox.run("cat beat; sleep 0.2").output for _ in range(2)]
+    assert beats[0] == beats[1]
+
+
+def test_a_background_process_that_keeps_the_output_open_holds_nothing_up(sandbox):
+    result = sandbox.run("sleep 3000 & echo started", timeout_s=60)
+    assert (result.output, result.ok,
+            sandbox.run("echo next").output) == ("started\n", True, "next\n")
+
+
+def test_a_proxy_is_given_to_commands_and_not_printed(sandbox):
+    output = sandbox.run(
+        'case $https_proxy in *hunter2*) echo yes; esac; env; echo "$http_proxy$http_proxy"\n'
+        "echo ${http_proxy#http} ${http_proxy#*@} ${http_proxy:7:11}").output
+    assert output.startswith("yes\n") and "<hidden>" in output and "localhost" in output
+    assert "hunter2" not in output and "proxy.example" not in output
+
+
+# files -------------------------------------------------------------------------------------------
+
+def test_files_go_in_and_come_out_as_they_were(sandbox, tmp_path):
+    source = tmp_path / "source"
+    (source / "sub" / "empty").mkdir(parents=True)
+    (source / "run.sh").write_text("#!/bin/sh\necho it runs\n")
+    (source / "run.sh").chmod(0o755)
+    (source / "sub" / "ä b.bin").write_bytes(os.urandom(3_000_000))
+    (source / "sub" / "link").symlink_to("../run.sh")
+    sandbox.put(source, "in/here")
+    assert sandbox.run("cd in/here; ./run.sh; sub/link; id -u; stat -c %u run.sh").output == (
+        "it runs\nit runs\n" + 2 * sandbox.run("id -u").output)
+    sandbox.get("in/here", tmp_path / "out")
+    assert (tmp_path / "out" / "sub" / "ä b.bin").read_bytes() == (
+        source / "sub" / "ä b.bin").read_bytes()
+    assert os.readlink(tmp_path / "out" / "sub" / "link") == "../run.sh"
+    assert (tmp_path / "out" / "sub" / "empty").is_dir() and os.access(
+        tmp_path / "out" / "run.sh", os.X_OK)
+
+
+def test_single_files_and_texts_go_in_and_out(sandbox, tmp_path):
+    (tmp_path / "one.txt").write_text("one")
+    sandbox.put(tmp_path / "one.txt", sandbox.workdir)
+    sandbox.put({"two.txt": b"two", "deep/er/three.txt": b"three"}, ".")
+    assert sandbox.run("cat one.txt two.txt deep/er/three.txt").output == "onetwothree"
+    sandbox.put({"two.txt": b"2"}, sandbox.workdir)
+    sandbox.get(f"{sandbox.workdir}/two.txt", tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["two.txt"]
+    assert (tmp_path / "out" / "two.txt").read_text() == "2"
+
+
+def test_what_is_not_there_is_said(sandbox, tmp_path):
+    with pytest.raises(ItemFailed, match=r"not there|No such file"):
+        sandbox.get("nowhere", tmp_path / "out")
+    assert sandbox.run("echo on").ok
+
+
+def test_a_link_that_leads_out_is_not_brought_to_the_host(sandbox, tmp_path):
+    for name, target in [("absolute", "/etc/hostname"), ("up", "../../../etc/hostname"),
+                         ("self", "../d/../../x")]:
+        sandbox.run(f"rm -rf d; mkdir d; ln -s {target} d/{name}")
+        with pytest.raises(UnsafeArchive, match=f"{name} is a link that leads out"):
+            sandbox.get("d", tmp_path / name)
+        assert not (tmp_path / name / name).is_symlink()
+
+
+def test_names_that_lead_out_are_not_put(sandbox):
+    for name in ("../x", "/x", "a/../../x", "a\0b"):
+        with pytest.raises(UnsafeArchive):
+            sandbox.put({name: b""}, ".")
+
+
+# the local sandbox -------------------------------------------------------------------------------
+
+def test_the_local_sandbox_says_that_it_isolates_nothing():
+    assert "isolates nothing" in inspect.getdoc(
+        SandboxLocal) and "Isolates nothing" in local.__doc__
+
+
+def test_the_local_sandbox_is_a_copy_that_leaves_nothing_behind(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with SandboxLocal(source=tmp_path) as sandbox:
+        assert sandbox.run("cat file; echo yours > file").output == "mine"
+        pid = int(sandbox.run("setsid sleep 60 > /dev/null 2>&1 & echo $!").output)
+        sandbox.run("mkdir ro; touch ro/x; chmod 500 ro")
+    eventually(lambda: not Path(f"/proc/{pid}").exists())
+    assert (tmp_path / "file").read_text() == "mine" and not Path(sandbox.workdir).parent.exists()
+
+
+def test_python_bin_is_what_python_means(tmp_path):
+    with SandboxLocal(python_bin=sys.executable) as sandbox:
+        for name in ("python", "python3"):
+            assert sandbox.run(
+                f"{name} -c 'import sys; print(sys.prefix)'").output.strip() == sys.prefix
+    with pytest.raises(Trouble, match="no-such-python"):
+        SandboxLocal(python_bin="no-such-python")
+
+
+def test_the_local_sandbox_passes_no_variable_of_the_user_on(monkeypatch):
+    monkeypatch.setenv("MY_API_KEY", "sk-local-1234")
+    with SandboxLocal() as sandbox:
+        assert "sk-local" not in sandbox.run("env").output
+        assert str(Path.home()) != sandbox.run("echo $HOME").output.strip()
+
+
+def test_the_local_sandbox_says_that_it_cannot_take_the_network_away(capsys):
+    with SandboxLocal() as sandbox:
+        sandbox.network(False)
+    assert "keep the network" in capsys.readouterr().err
+
+
+def test_files_are_put_into_the_local_folder_only(tmp_path):
+    with SandboxLocal() as sandbox:
+        sandbox.run(f"ln -s {tmp_path} out")
+        for to in ("..", str(tmp_path), "out", "out/deeper"):
+            with pytest.raises(ItemFailed, match="outside"):
+                sandbox.put({"x": b""}, to)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_process_leaves_no_local_sandbox_after_the_next_reap(tmp_path):
+    opens = ("from codedata.sandbox.local import SandboxLocal\nsandbox = SandboxLocal()\n"
+             "found = sandbox.run('pwd; setsid sleep 300 >/dev/null 2>&1 & echo "
+             "$!').output.split()\n"
+             "print(found, flush=True)\ninput()")
+    reaps = "from codedata.sandbox import local; print(local.reap())"
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPO), "TMPDIR": str(tmp_path)}
+    killed, alive = [subprocess.Popen([sys.executable, "-c", opens], env=env, stdin=subprocess.PIPE,
+                                      text=True,
+                                      stdout=subprocess.PIPE) for _ in range(2)]
+    folders, pids = zip(*(ast.literal_eval(process.stdout.readline())
+                          for process in (killed, alive)), strict=True)
+    killed.kill()
+    killed.communicate()
+    reaped = subprocess.run([sys.executable, "-c", reaps], env=env, capture_output=True,
+                            text=True).stdout
+    assert ast.literal_eval(reaped) == ([str(Path(folders[0]).parent)], [])
+    eventually(lambda: not Path(f"/proc/{pids[0]}").exists())
+    assert Path(f"/proc/{pids[1]}").exists() and Path(folders[1]).is_dir()
+    alive.communicate("\n")   # ends as usual, without close()
+    eventually(lambda: not Path(f"/proc/{pids[1]}").exists())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_5000_deep_goes_with_the_local_sandbox(tmp_path, capsys):
+    with SandboxLocal() as sandbox:
+        assert sandbox.run(
+            "python3 -c 'import os\nfor i in range(5000): os.mkdir(\"d\"); os.chdir(\"d\")'").ok
+        sandbox.run(f"mkdir closed; touch closed/x; chmod 0 closed; ln -s {tmp_path} out")
+    assert not Path(
+        sandbox.workdir).parent.exists() and tmp_path.is_dir() and not capsys.readouterr().err
+
+
+def test_what_cannot_be_removed_is_named_and_reap_ends_with_1(tmp_path):
+    """Immutable for root; for anybody else in a folder that cannot be written."""
+    folder = tmp_path / "codedata-stays"
+    folder.mkdir()
+    gone = {**process_labels.labels("r"), process_labels.STARTED: "another.1"}
+    (folder / "process_labels.json").write_text(json.dumps(gone))
+    close, open_ = (["chattr", "+i", str(folder)],
+                    ["chattr", "-i", str(folder)]) if os.getuid() == 0 else (
+        ["chmod", "555", str(tmp_path)], ["chmod", "755", str(tmp_path)])
+    root = tmp_path / "root"
+    root.mkdir()
+    flags = ("--reap", "--sandbox", "local")
+    subprocess.run(close, check=True)
+    try:
+        done = run_script("env_setup.py", root, *flags, env={"TMPDIR": str(tmp_path)})
+    finally:
+        subprocess.run(open_, check=True)
+    assert done.returncode == 1
+    assert "codedata-stays (" in done.stderr
+    assert "cannot be removed" in done.stderr
+    assert run_script("env_setup.py", root, *flags, env={"TMPDIR": str(tmp_path)}).returncode == 0
+    assert not folder.exists()
+
+
+def test_other_scripts_are_sourced_in_their_order():
+    extra = Script("extra.sh", "shout() { echo \"$1!\"; }\nexport FROM_SCRIPT=yes\n")
+    with SandboxLocal(scripts=[SCRIPT_BASH_FUNC, extra]) as sandbox:
+        assert sandbox.run("cd /; shout $FROM_SCRIPT").output == "yes!\n"
+        assert sandbox.run("pwd").output == "/\n"
+    with SandboxLocal(scripts=[]) as sandbox:
+        sandbox.run("cd /")
+        assert sandbox.run("pwd; echo $X", env={"X": "x"}).output == f"{sandbox.workdir}\nx\n"
+
+
+def test_an_unknown_sandbox_names_those_there_are():
+    with pytest.raises(Trouble, match=r"local, docker, kubernetes"):
+        open_sandbox("dokcer")
+
+
+# archives ----------------------------------------------------------------------------------------
+
+def tar_of(*members) -> io.BytesIO:
+    """A tar by hand: (name, type, link name or content)."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, kind, rest in members:
+            member = tarfile.TarInfo(name)
+            member.type = kind
+            if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+                member.linkname = rest
+                tar.addfile(member)
+            else:
+                member.size = len(rest)
+                tar.addfile(member, io.BytesIO(rest))
+    out.seek(0)
+    return out
+
+
+FILE, LINK, HARD, FOLDER = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
+HOSTILE = {
+    "absolute": [("/{out}/x", FILE, b"x")],
+    "up": [("a/../../x", FILE, b"x")],
+    "through a link": [("l", LINK, "{out}"), ("l/x", FILE, b"x")],
+    "through a link that is inside": [("d", FOLDER, b""), ("l", LINK, "d"), ("l/x", FILE, b"x"),
+                                      ("l", LINK, "{out}")],
+    "absolute link": [("l", LINK, "{out}/secret")],
+    "link up": [("a/l", LINK, "../../secret")],
+    "link down and up": [("d", LINK, "."), ("l", LINK, "d/d/../../secret")],
+    "link over a folder": [("d/x", FILE, b"x"), ("d", LINK, "{out}")],
+    "empty link": [("l", LINK, "")],
+    "hard link to the host": [("h", HARD, "{out}/secret")],
+    "hard link up": [("h", HARD, "../secret")],
+    "hard link through a link": [("l", LINK, "{out}/secret"), ("h", HARD, "l")],
+    "hard link to what was there": [("h", HARD, "there")],
+    "character device": [("d", tarfile.CHRTYPE, b"")],
+    "block device": [("d", tarfile.BLKTYPE, b"")],
+    "pipe": [("p", tarfile.FIFOTYPE, b"")],
+    "file over a folder": [("d/x", FILE, b"x"), ("d", FILE, b"x")],
+    "a file as a folder": [("f", FILE, b"x"), ("f/x", FILE, b"x")],
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_an_archive_cannot_write_or_read_outside_of_its_folder(tmp_path, name):
+    out, to = tmp_path / "out", tmp_path / "to"
+    out.mkdir()
+    (out / "secret").write_text("secret")
+    (tmp_path / "secret").write_text("secret")
+    to.mkdir()
+    (to / "there").write_text("there")
+    archive = tar_of(*((n.format(out=out), kind,
+                        rest.format(out=out) if isinstance(rest, str) else rest)
+                       for n, kind, rest in HOSTILE[name]))
+    with pytest.raises((UnsafeArchive, FileNotFoundError)):
+        unpack(archive, to, Bounds(10_000))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "secret", "to"]
+    assert [p.name
+            for p in out.iterdir()] == ["secret"] and (out / "secret").read_text() == "secret"
+    leads_out = [p for p in to.rglob("*") if not p.resolve().is_relative_to(to)]
+    assert leads_out == [] and "secret" not in "".join(p.read_text() for p in to.rglob("*")
+                                                       if p.is_file())
+
+
+def test_a_folder_of_the_host_that_holds_a_link_is_not_written_through(tmp_path):
+    (tmp_path / "to").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "to" / "l").symlink_to(tmp_path / "out")
+    with pytest.raises(UnsafeArchive, match="goes through a link"):
+        unpack(tar_of(("l/x", FILE, b"x")), tmp_path / "to", Bounds(10))
+    # the link itself is taken away, not followed
+    unpack(tar_of(("l", FILE, b"new")), tmp_path / "to", Bounds(10))
+    assert list((tmp_path / "out").iterdir()) == [] and (tmp_path / "to" / "l").read_text() == "new"
+
+
+def test_links_that_stay_inside_are_kept(tmp_path):
+    unpack(tar_of(("a/b/f", FILE, b"f"), ("a/l", LINK, "b/f"), ("a/b/up", LINK, "../../a/b"),
+                  ("h", HARD, "a/b/f"),
+                  ("here", LINK, ".")), tmp_path, Bounds(10))
+    assert (tmp_path / "a/l").read_text() == (tmp_path / "h").read_text() == (
+        tmp_path / "a/b/up/f").read_text() == "f"
+
+
+def test_no_more_comes_out_than_is_allowed(tmp_path):
+    with pytest.raises(UnsafeArchive, match="more than 1,000 bytes"):
+        unpack(tar_of(("a", FILE, b"x" * 600), ("b", FILE, b"x" * 600)), tmp_path, Bounds(1000))
+
+
+@pytest.mark.parametrize("kind, bounds, members", [
+    ("too_large", Bounds(max_bytes=1000),
+     [("a", FILE, b"x" * 400), ("b", HARD, "a"), ("c", HARD, "a")]),
+    ("too_many", Bounds(max_files=100), [(f"f{i}", FILE, b"") for i in range(101)]),
+    ("too_deep", Bounds(max_depth=20), [("d/" * 22, FOLDER, b"")]),
+    ("too_slow", Bounds(max_seconds=0), [("a", FILE, b"")])])
+def test_each_limit_has_a_name_and_hard_links_count_each_time(tmp_path, kind, bounds, members):
+    with pytest.raises(OverBounds) as found:
+        unpack(tar_of(*members), tmp_path, bounds)
+    assert found.value.kind == kind
+
+
+def test_a_header_that_is_read_at_once_is_limited(tmp_path):
+    member = tarfile.TarInfo("././@LongLink")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, 5 * 10**9
+    pieces = (b"x" * 2**20 for _ in range(100))
+    with pytest.raises(UnsafeArchive, match="header of 5,000,000,000 bytes"):
+        unpack(Stream(chain([member.tobuf()], pieces)), tmp_path)
+    assert sum(1 for _ in pieces) > 90, "no more than its head was read"
+
+
+@pytest.mark.parametrize("limit, make", [
+    ("too_large", "head -c 400 /dev/zero > d/a; for i in 1 2 3; do ln d/a d/$i; done"),
+    ("too_many", "cd d; seq 2000 | xargs touch"),
+    ("too_deep", "mkdir -p d$(printf /d%.0s {1..300})")])
+def test_no_sandbox_hands_over_more_than_was_asked_for(sandbox, tmp_path, limit, make):
+    sandbox.run(f"mkdir d; {make}")
+    with pytest.raises(OverBounds) as found:
+        sandbox.get("d", tmp_path / "out", Bounds(max_bytes=1000, max_files=1000, max_depth=32))
+    assert found.value.kind == limit
+
+
+@pytest.mark.parametrize("data",
+                         [b"", b"x" * 511, b"x" * 5000,
+                          tar_of(("a", FILE, b"x" * 2000)).getvalue()[:1500]])
+def test_what_is_no_archive_is_said(tmp_path, data):
+    with pytest.raises(UnsafeArchive, match="no archive"):
+        unpack(Stream([data]), tmp_path, Bounds(10_000))
+
+
+def test_packing_follows_no_link_and_takes_no_pipe(tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "link").symlink_to(tmp_path / "secret")
+    (source / "folder").symlink_to(tmp_path)
+    os.mkfifo(source / "pipe")
+    with pack(source, 5, 6) as archive:
+        data = archive.read()
+    members = tarfile.open(fileobj=io.BytesIO(data)).getmembers()
+    assert [(m.name, m.type, m.uid, m.gid) for m in members] == [("folder", LINK, 5, 6),
+                                                                 ("link", LINK, 5, 6)]
+
+
+# what they are made of ---------------------------------------------------------------------------
+
+def test_output_keeps_both_ends_and_says_what_was_cut():
+    output = Output(limit=20)
+    for i in range(10_000):
+        output.add(b"%d," % i)
+    assert output.text() == "0,1,2,3,4,\n[... 48,870 bytes cut ...]\n9998,9999,"
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+def test_a_secret_is_hidden_wherever_it_is_split(size):
+    output, data = Output(["hunter22",
+                           "http://hunter22@p"]), b"a hunter22 b http://hunter22@p c hunter2 hunter22"
+    for i in range(0, len(data), size):
+        output.add(data[i:i + size])
+    assert output.text() == "a <hidden> b <hidden> c hunter2 <hidden>" and output.n_bytes == len(
+        data)
+
+
+def test_no_part_of_a_secret_stands_beside_the_cut():
+    for n in range(60):
+        output = Output(["XYZZY"], limit=20)
+        for byte in b"." * n + b"XYZZY" + b"." * (60 - n):
+            output.add(bytes([byte]))
+        assert not set("XYZ") & set(output.text()) and "45 bytes cut" in output.text()
+
+
+def test_sizes():
+    sizes = {"10GB": 10**10, "5Gi": 5 * 2**30, "300 MB": 3 * 10**8, "1.5k": 1500, "512": 512,
+             "2TiB": 2**41}
+    assert {size: bytes_of(size) for size in sizes} == sizes
+    for size in ("", "ten", "10i", "-5GB", "5 XB", "1e9"):
+        with pytest.raises(Trouble, match="is no size"):
+            bytes_of(size)
+
+
+def test_a_process_is_gone_when_it_has_ended():
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    labels = process_labels.labels("r")
+    assert labels[process_labels.RUN] == "r"
+    for change, is_gone in [({}, False), ({process_labels.PID: str(ended.pid)}, True),
+                            # the id was given to another process
+                            ({process_labels.STARTED: "another.1"}, True),
+                            ({process_labels.PID: "1", process_labels.HOST: "another"}, False)]:
+        assert process_labels.is_gone({**labels, **change}) is is_gone, change
+    assert not process_labels.is_gone({})
+
+
+def test_work_waits_for_room_with_one_line(tmp_path, capsys):
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(wait_for_room, Path("/"), 10**18, stop) for _ in range(4)]
+    assert all(isinstance(one.exception(), Interrupted) for one in waiting)
+    assert capsys.readouterr().err.count("GB free") == 4
+    wait_for_room(tmp_path, 1)
+    assert capsys.readouterr().err == ""

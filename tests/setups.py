@@ -1,0 +1,51 @@
+"""Run env_setup.py on a small repository with a model that plays a scenario."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from conftest import run_script
+from scenario import Scenario
+
+CA_BUNDLE = os.environ.get("REQUESTS_CA_BUNDLE", "")
+INSTALL = "#!/bin/bash\nset -e\ntouch /opt/installed\n"
+TEST = ("#!/bin/bash\nmkdir -p /tmp/results\ntest -e /opt/installed || exit 3\n"
+        "python3 -m pytest -q -p no:cacheprovider -o junit_family=xunit1 "
+        "--junitxml=/tmp/results/pytest.xml\n")
+WRONG = TEST.replace("/opt/installed", "/opt/other")
+
+
+def handed_in(install: str = INSTALL, test: str = TEST) -> dict:
+    answer = f"It needs nothing.\n<install_script>\n{install}</install_script>\n<test_script>\n{test}</test_script>"
+    return {"calls": [["submit", {"answer": answer}]]}
+
+
+def scenario(*replies, **scenes) -> dict:
+    """Return a scenario: `replies` to any task, scene=(word, replies) to a task with that word."""
+    found = [{"when": when, "native": list(native)} for when, native in scenes.values()]
+    return {"scenes": [*found, {"native": list(replies)}]}
+
+
+def write_rows(root: Path, *rows) -> None:
+    (root / "repos.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def set_up(root: Path, *flags, model: Scenario | None = None):
+    with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
+    at = ["--llm-base-url", model.base_url, "--planner",
+          "agent"] if model else ["--planner", "recipe"]
+    return run_script("env_setup.py", root, "--input", root / "repos.jsonl", *with_ca, *at, *flags,
+                      timeout_s=300)
+
+
+def record(root: Path, name: str = "birds__heron") -> dict:
+    return json.loads((root / "env" / f"{name}.json").read_text())
+
+
+def made_here(kind: str, *more) -> list[str]:
+    """Return the ids of the containers, images or networks that carry a run's label."""
+    said = subprocess.run(["docker", kind, "ls", "-q", "--filter", "label=codedata.run", *more],
+                          capture_output=True, text=True, check=True)
+    return said.stdout.split()
