@@ -176,7 +176,9 @@ class PromptSettings:
 
 @dataclass(frozen=True)
 class Judge:
-    """A table in [judge] models: a judge with what it has of its own. A field that is None is taken from [judge] or [llm]."""
+    """A table in [judge] models: a judge with settings of its own. A field that is None is taken
+    from [judge] or [llm].
+    """
 
     model: str
     name: str | None = None             # in the records; default: the model's
