@@ -35,7 +35,6 @@ from codedata.llm.reply_log import ReplyLog, recording
 from codedata.progress import (
     Bar,
     RunTotals,
-    money,
     named,
     plan_line,
     plural,
@@ -206,10 +205,9 @@ def _is_embedded(models: Models) -> bool:
 
 def _print_costs(stage: Stage, plan: Plan, models: Models, options: RunOptions) -> None:
     """Print what this directory has cost and, with --dry-run, an estimate of the calls to come."""
-    ledger = stage.writes.store.ledger
-    if ledger.n_calls:
-        cost = money(ledger.cost_usd, ledger.n_unpriced, ledger.n_calls)
-        say(f"      so far {plural(ledger.n_calls, 'call')}, {cost}")
+    spent = stage.writes.store.ledger.spent
+    if spent.n_calls:
+        say(f"      so far {plural(spent.n_calls, 'call')}, {spent}")
     if _is_embedded(models):
         say(f"      {NOISE}")
     if options.dry_run:
@@ -589,7 +587,7 @@ class _Run:
         if quiet:
             return
         says_noise = any(NOISE in line for line in lines)
-        if totals.n_calls and _is_embedded(self.models) and not says_noise:
+        if totals.spent.n_calls and _is_embedded(self.models) and not says_noise:
             lines = [*lines, f"      {NOISE}"]
         for line in [*lines, *self._next_commands(plan)]:
             say(line)
