@@ -57,6 +57,14 @@ class FileState:
     size: int = -1
     mtime_ns: int = -1
 
+    def line(self, owned: tuple[str, ...] = ()) -> dict:
+        """Return the fields of the record's ledger line; `owned` are its fields that a stage wrote,
+        by default all.
+        """
+        wrote = {f: self.digests[f] for f in owned or self.digests if f in self.digests}
+        return {"instance_id": self.instance_id, "wrote": wrote, "size": self.size,
+                "mtime_ns": self.mtime_ns}
+
 
 @dataclass(slots=True)
 class LastAttempt:
@@ -161,9 +169,8 @@ class Ledger:
             self._newest = max(now, self._newest)   # a clock that went back must not undo a line
             line["at"] = self._newest
             data = to_line(line)
-            if directory not in self._files:
-                self._files[directory] = Appender(Path(directory) / LEDGER)
-            self._files[directory].append(data)
+            file = self._files.setdefault(directory, Appender(Path(directory) / LEDGER))
+            file.append(data)
             self._take(line)
 
 

@@ -76,7 +76,7 @@ class Stage:
     identity: dict = field(default_factory=dict)   # model, prompts: a change makes nothing stale
     requests: Callable | None = None   # make()'s arguments → (client, messages) of its calls
     cost_note: str = ""                # for --dry-run, where requests are not known before
-    finish: Callable[[], list[str]] | None = None   # called at the end, returns lines to print
+    finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
     after: str = ""                    # the script before this one
     then: str = ""                     # the script after this one
     command: str = ""                  # how it is started: <name>.py, if nothing is given
@@ -133,7 +133,7 @@ def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[]
     `refuses` names the flags that say nothing here: Trouble if one is given. `ledgers` are the
     directories that --compact shortens.
     """
-    if given := [flag for flag, _ in options.given if flag in refuses]:
+    if given := [flag for flag in options.given if flag in refuses]:
         flags = ", ".join("--" + flag.replace("_", "-") for flag in given)
         raise Trouble(f"{flags} does not go with {name}.py, which is about all items at once.")
     check_directories([directory])
@@ -165,15 +165,13 @@ def hold_directory(script: str, directory: Path, options: RunOptions) -> Iterato
     if options.budget_usd and shard:
         raise Trouble("--budget does not go with --shard: n processes would each spend it.",
                       todo="Run without --shard, or give each part a root of its own.")
-    if options.read_only:
-        yield
-        return
     with ExitStack() as held:
-        held.enter_context(lock(directory, shard, script))
-        if options.budget_usd:
-            held.enter_context(lock(options.root / "_budget", None, f"{script} --budget"))
-        if not shard:
-            remove_half_written(shards_of(directory))
+        if not options.read_only:
+            held.enter_context(lock(directory, shard, script))
+            if options.budget_usd:
+                held.enter_context(lock(options.root / "_budget", None, f"{script} --budget"))
+            if not shard:
+                remove_half_written(shards_of(directory))
         yield
 
 
@@ -270,7 +268,7 @@ def _prune(stage: Stage, plan: Plan, root: Path) -> None:
         out.note(name, stage=stage.name, state="pruned")
         out.remove(name)
     say(f"{stage.label}  moved {plural(len(orphans), 'orphan')} to _replaced/")
-    for line in stage.finish() if stage.finish else []:
+    for line in stage.finish():
         say(line)
 
 
@@ -357,9 +355,8 @@ class Journal:
 
     def _note_success(self, attempt: Attempt, state: str, known: FileState,
                       external: dict[str, str], made: dict) -> None:
-        wrote = {f: known.digests[f] for f in self.stage.writes.fields if f in known.digests}
-        self._note(attempt, state, instance_id=known.instance_id, **made, found=external,
-                   wrote=wrote, size=known.size, mtime_ns=known.mtime_ns, **attempt.calls.notes)
+        self._note(attempt, state, **known.line(self.stage.writes.fields), **made, found=external,
+                   **attempt.calls.notes)
 
     def fail(self, attempt: Attempt, error: Trouble) -> None:
         """Write the ledger line of a failed attempt.
@@ -437,7 +434,7 @@ class _Run:
 
     def _finish(self) -> list[str]:
         try:
-            return self.stage.finish() if self.stage.finish else []
+            return self.stage.finish()
         except Trouble as e:
             self._stop(e)
             return []

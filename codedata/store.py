@@ -18,6 +18,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import fields
+from functools import lru_cache, partial
 from operator import attrgetter, itemgetter
 from pathlib import Path
 
@@ -68,7 +69,12 @@ class Store:
 
     def open(self) -> Store:
         """List what is there. Call it once, after the directory's lock is taken."""
-        self.directories = self._directories()
+        directories = [self.root / self.cls.directory]
+        if getattr(self.cls, "sharded", False):
+            directories = shards_of(directories[0])
+        check_directories(directories)
+        self.directories = sorted(filter(Path.exists, directories),
+                                  key=lambda path: natural(path.name))
         self.ledger = Ledger(*self.directories)
         twice = []
         for directory in self.directories:
@@ -82,14 +88,6 @@ class Store:
             raise Trouble("stand in two directories: " + ", ".join(sorted(twice)[:5]),
                           str(self.root), "Keep one of each, delete the other.")
         return self
-
-    def _directories(self) -> list[Path]:
-        directories = [self.root / self.cls.directory]
-        if getattr(self.cls, "sharded", False):
-            directories = shards_of(directories[0])
-        check_directories(directories)
-        existing = [path for path in directories if path.exists()]
-        return sorted(existing, key=lambda path: natural(path.name))
 
     def names(self) -> list[str]:
         """Return the names of all items in natural order."""
@@ -254,7 +252,8 @@ class Lists(Store):
         self._entries: dict[str, dict[str, FileState]] = {}   # by stem, then by name
         self._broken_names: set[str] = set()
         self.broken_stems: set[str] = set()
-        self._files: dict[str, dict[str, object]] = {}    # stem → {name: record}, the last few
+        # its errors are known from open()
+        self._read_file = lru_cache(self.KEPT_FILES)(partial(self._parse_file, broken=[]))
 
     def open(self) -> Lists:
         """List the files and their entries; call it once."""
@@ -322,16 +321,11 @@ class Lists(Store):
         """Return an entry. Raise BrokenRecord if it is gone since the run began."""
         stem = self.stem_of(name)
         with self._lock:   # one thread parses, the others wait for its result
-            records = self._files.pop(stem, None)
-            if records is None:
-                records = self._parse_file(stem, broken=[])
-            self._files[stem] = records
-            while len(self._files) > self.KEPT_FILES:
-                self._files.pop(next(iter(self._files)))
-        if name not in records:
+            record = self._read_file(stem).get(name)
+        if record is None:
             raise BrokenRecord("is gone or broken since the run began.",
                                f"{self.path(stem)} ({name})", "Run again.")
-        return records[name]
+        return record
 
     def covers(self, name: str) -> bool:
         """Return whether `name` is there, or may stand in a file that cannot be read."""
@@ -368,7 +362,7 @@ class Lists(Store):
         stat = write_atomic(self.path(stem), to_json(data))
         self._at[stem] = self.path(stem).parent, stat.st_size, stat.st_mtime_ns
         self._take_records(stem, records)
-        self._files.pop(stem, None)
+        self._read_file.cache_clear()
         self._note_file(stem, data, line)
 
     def _note_file(self, stem: str, data: list, line: dict) -> None:
