@@ -256,6 +256,4 @@ def _replace(store: Store, name: str, record, owned: tuple[str, ...], **line) ->
     """Write the `owned` fields of a record and a ledger line; move the old record to _replaced/."""
     store.set_aside(name)
     state, edits = store.put(name, record, owned=owned, keep_edits=False)
-    wrote = {field: state.digests[field] for field in owned if field in state.digests}
-    store.note(name, state="done", instance_id=state.instance_id, found=edits, wrote=wrote,
-               size=state.size, mtime_ns=state.mtime_ns, **line)
+    store.note(name, state="done", found=edits, **state.line(owned), **line)
