@@ -140,7 +140,8 @@ def parser(doc: str, *sections: str) -> argparse.ArgumentParser:
     add("--engine", choices=["threads"], default="threads", help="where items run")
     add("--llm", metavar="NAME",
         help="an endpoint of chain.toml, or `embedded`: a small model on this machine")
-    add("--model", metavar="NAME", help="the model to ask")
+    add("--model", metavar="NAME",
+        help="the model that every role asks; in validate.py the whole panel")
     add("--llm-base-url", metavar="URL", help="an OpenAI-compatible endpoint")
     add("--llm-auth-token", metavar="KEY", help="its key (better in .env: docs/design.md)")
     add("--proxy", metavar="URL", help="a proxy for calls and downloads")

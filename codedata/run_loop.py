@@ -192,9 +192,12 @@ def _print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) -
             say(f"      {state}: {named(names)}")
     print_reasons([plan.reasons[name] for name in plan.names["excluded"] + plan.names["waiting"]])
     if not plan.n_read and not plan.broken:
-        only = options.selection.only
-        first = f": run {stage.after} first" if stage.after else ""
-        say(f"      {stage.reads.place} has nothing{f' that matches {only}' if only else first}")
+        what = f": run {stage.after} first" if stage.after else ""
+        if options.selection.shard:
+            what = " of this shard"
+        if options.selection.only:
+            what = f" that matches {options.selection.only}"
+        say(f"      {stage.reads.place} has nothing{what}")
 
 
 def _model_and_place(spec: ModelSpec) -> str:
@@ -211,9 +214,9 @@ def _is_embedded(models: Models) -> bool:
 def _print_costs(stage: Stage, states: States, plan: Plan, models: Models,
                  options: RunOptions) -> None:
     """Print what this directory has cost and, with --dry-run, an estimate of the calls to come."""
-    spent = stage.writes.store.ledger.spent
+    spent, directory = stage.writes.store.ledger.spent, stage.writes.store.cls.directory
     if spent.n_calls:
-        say(f"      so far {plural(spent.n_calls, 'call')}, {spent}")
+        say(f"      so far in {directory}/: {plural(spent.n_calls, 'call')}, {spent}")
     if _is_embedded(models):
         say(f"      {NOISE}")
     if options.dry_run:
@@ -237,6 +240,8 @@ def _calls_to_come(stage: Stage, states: States, plan: Plan) -> str:
                 to_come.add({"cost_usd": max_usd})
                 tokens_in += tokens
                 max_tokens_out += client.spec.max_tokens
+    if not to_come.n_calls and not n_unfit:
+        return "no calls"
     cost = f"at most {usd(to_come.cost_usd)}"
     if to_come.n_unpriced:
         cost = "cost unknown (no price)"
@@ -326,10 +331,9 @@ class Journal:
         item, store, writes = attempt.item, self.store, self.stage.writes
         if item.anew and item.name in store:
             store.set_aside(item.name)
-        before = store.ledger.succeeded.get((self.stage.name, item.name))
         made = {"read": attempt.read, "settings": self.states.settings}
         if item.copies_only:
-            made["settings"] = before.settings
+            made["settings"] = store.ledger.succeeded[self.stage.name, item.name].settings
         if writes.parts:
             made |= {"parts": writes.parts.of(output), "view": writes.parts.view}
 
@@ -339,7 +343,7 @@ class Journal:
         with self._writers:
             known, external = store.put(
                 item.name, output, writes.fields, keep_edits=not item.anew,
-                about_to_write=note_intent if before else None)
+                about_to_write=note_intent)
             self._note_success(attempt, "done", known, external, made)
 
     def adopt(self, item: Item) -> None:
@@ -479,8 +483,6 @@ class _Run:
             self.bar.say(f"{self.stage.script}: {e}")
         except ItemFailed as e:
             self._fail(attempt, e)
-        except Excluded as e:
-            self.journal.exclude(attempt, e)
         except Trouble as e:   # RunStopped, and what no other item would be spared
             self._stop(e)
         except Exception as e:   # a bug of ours: its traceback is welcome, the other items go on
@@ -492,7 +494,11 @@ class _Run:
     def _make(self, attempt: Attempt) -> None:
         item, writes = attempt.item, self.stage.writes
         inputs, attempt.read = load(self.stage, self.states, item)
-        output = make(self.stage, item, inputs)
+        try:
+            output = make(self.stage, item, inputs)
+        except Excluded as e:
+            self.journal.exclude(attempt, e)
+            return
         self.journal.commit(attempt, output)
         fault = writes.fault and writes.fault(output)
         if not fault:

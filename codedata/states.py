@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from codedata.errors import BrokenRecord
+from codedata.errors import BrokenRecord, ItemFailed
 from codedata.ledger import NOTHING, FileState, LastAttempt
 from codedata.llm.reply_log import ReplyLog
 from codedata.settings import Exclude
@@ -253,10 +253,7 @@ class States:
         if there is None:
             return item
         made = self.writes.store.ledger.succeeded.get((self.stage, name))
-        if made is None:
-            self._compare_without_line(item, facts)
-        else:
-            self._compare_with_line(item, facts, there, made)
+        self._compare_digests(item, facts, there, made)
         if item.state != "stale" or item.copies_only:
             item.same_inputs = item.counts = True
             if self.writes.parts and item.state != "edited":
@@ -273,23 +270,26 @@ class States:
         needed = set(writes.fields).difference(writes.copies, writes.optional)
         return there if needed <= there.digests.keys() else None
 
-    def _compare_without_line(self, item: Item, facts: FileState) -> None:
-        """Adopt an output that has no ledger line, unless its parts say that it is stale."""
-        parts = self.writes.parts
-        if parts and not parts.is_of(self.writes.store.read(item.name), facts.digests):
+    def _compare_digests(self, item: Item, facts: FileState, there: FileState,
+                         made: LastAttempt | None) -> None:
+        """Compare what is read and what is on disk with the ledger's last line, if there is one.
+
+        Without one, or where it is of another record, a killed run may have noted what it was about
+        to write: between rename and ledger line that is what is on disk.
+        """
+        read, parts = self.read_of(facts), self.writes.parts
+        if made and all(there.digests.get(f) == made.wrote.get(f) for f in self.writes.fields):
+            item.state, made_read = "done", made.read
+        elif intent := self._intent(item.name, there):
+            item.state, item.adoption, made_read = "adopted", intent, intent["read"]
+        elif made:
+            item.state, made_read = "edited", made.read
+        elif parts and not parts.is_of(self.writes.store.read(item.name), facts.digests):
             item.state = "stale"
             return
-        item.state = "adopted"
-        item.adoption = {"read": self.read_of(facts)}
-
-    def _compare_with_line(self, item: Item, facts: FileState, there: FileState,
-                           made: LastAttempt) -> None:
-        read, made_read = self.read_of(facts), made.read
-        item.state = "done"
-        if any(there.digests.get(f) != made.wrote.get(f) for f in self.writes.fields):
-            item.state = "edited"
-            if intent := self._intent(item.name, there):   # killed between rename and ledger line
-                item.state, item.adoption, made_read = "adopted", intent, intent["read"]
+        else:   # put there by hand
+            item.state, item.adoption = "adopted", {"read": read}
+            return
         is_stale = made_read != read
         copies_only = not is_stale and any(
             f in facts.digests and there.digests.get(f) != facts.digests[f]
@@ -331,7 +331,9 @@ class States:
         if (item.state == "adopted" or (failed and item.state == "done")) and (
                 fault := self._fault(item)):
             item.state, item.reason, item.counts, item.adoption = "failed", fault, False, None
-        if item.state == "missing" and excluded and not self.selection.force and (
+        is_anew = self.selection.force or (
+            self.selection.refresh and excluded and excluded.settings != self.settings)
+        if item.state == "missing" and excluded and not is_anew and (
                 excluded.read == self.read_of(facts)):
             item.state, item.reason = "excluded", excluded.error
         elif failed and item.state in ("missing", "stale", "incomplete") and not item.copies_only:
@@ -375,7 +377,10 @@ class States:
 
     def _intent(self, name: str, there: FileState) -> dict | None:
         """Return what a killed run was about to write, if that is what is on disk."""
-        intent = self.replies(name).intent
+        try:
+            intent = self.replies(name).intent
+        except ItemFailed as e:
+            raise BrokenRecord(e.what, e.where, e.todo) from e
         if not intent or any(there.digests.get(f) != d for f, d in intent["wrote"].items()):
             return None
         return {"settings": "", **{field: intent[field] for field in INTENT if field in intent}}

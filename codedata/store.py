@@ -28,7 +28,7 @@ from codedata import layouts
 from codedata.bounded import open_appending, read_bounded
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.layouts import to_json, write_atomic
-from codedata.ledger import PARTIAL, FileState, Ledger, to_line
+from codedata.ledger import FileState, Ledger, to_line
 from codedata.records import parse, safe_name
 from codedata.texts import natural, printable
 
@@ -153,8 +153,8 @@ class Store:
         """Write the `owned` fields of `record`; the rest of a file that is there stays as it is.
 
         Return what is on disk then, and the external edits of other fields (see external_edits).
-        Raise ItemFailed if an owned field was edited since this store looked. Before the rename of
-        an old file, about_to_write({field: digest}) is called.
+        Raise ItemFailed if an owned field was edited since this store looked. Right before the
+        rename, about_to_write({field: digest}) is called.
         """
         path = self._place(name)
         is_there = path.exists()
@@ -168,7 +168,7 @@ class Store:
             data |= {field: getattr(record, field) for field in owned}
         digests = digests_of(self._parsed(data, path))
         external = self.external_edits(name, digests, owned)
-        if about_to_write and name in self._at:
+        if about_to_write:
             about_to_write({f: digests[f] for f in owned if f in digests})
         stat = self._write(path, data)
         with self._lock:
@@ -410,7 +410,7 @@ def shards_of(directory: Path) -> list[Path]:
 def remove_half_written(directories: list[Path]) -> None:
     """Remove the half-written files of killed processes. The caller holds the directories."""
     for directory in directories:
-        for left in (*directory.glob("_tmp.*"), *directory.glob(f"{PARTIAL}/_tmp.*")):
+        for left in (*directory.glob("_tmp.*"), *directory.glob("_*/_tmp.*")):
             left.unlink(missing_ok=True)
 
 

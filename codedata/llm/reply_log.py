@@ -29,6 +29,7 @@ from codedata.ledger import (
     sound_call,
     to_line,
 )
+from codedata.progress import usd
 from codedata.records import HOW
 
 # matches the suite's directories, but not a user's answer_backup
@@ -280,8 +281,8 @@ class Money:
     def gate(self) -> None:
         """Raise RunStopped where the budget is used up; called before each call."""
         if self.budget_usd is not None and self.spent_usd >= self.budget_usd:
-            raise RunStopped(f"the budget of ${self.budget_usd:g} is used up "
-                             f"(${self.spent_usd:.4f} spent under this root).",
+            raise RunStopped(f"the budget of {usd(self.budget_usd)} is used up "
+                             f"({usd(self.spent_usd)} spent under this root).",
                              todo="Give a larger --budget to go on: what is done is kept.")
 
     def add(self, call: dict) -> None:
