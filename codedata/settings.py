@@ -3,7 +3,7 @@ default and its bounds. config.py fills them in.
 """
 from __future__ import annotations
 
-from dataclasses import Field, dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, replace
 from math import inf
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from codedata.records import HOW
 from codedata.texts import did_you_mean
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
+BY_CODE = {"by_code": True}   # metadata of a field that no table of chain.toml may have
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
 
 
@@ -25,7 +26,7 @@ class NumberRange:
 
     def problem(self, value: float) -> str | None:
         """Return why a number is out of bounds, as the end of a sentence, or None."""
-        if self.low <= value <= self.high and value not in (*self.without, inf):
+        if self.low <= value <= self.high and value not in self.without:
             return None
         if self.high == inf:
             return f"is {value}; it must be {self.low:g} or more."
@@ -34,7 +35,7 @@ class NumberRange:
 
 def at_least(low: float, default):
     """Return a field of a section whose number is `low` or more."""
-    return field(default=default, metadata={"bounds": NumberRange(low)})
+    return between(low, inf, default)
 
 
 def between(low: float, high: float, default, without: tuple[float, ...] = ()):
@@ -46,19 +47,6 @@ def one_of(default: str, *others: str, aliases: dict[str, str] | None = None):
     """Return a field of a section that has one of a few texts. `aliases` maps further spellings."""
     choices = {name: name for name in (default, *others)}
     return field(default=default, metadata={"choices": {**choices, **(aliases or {})}})
-
-
-def checked(key: Field, value, where: str):
-    """Return a value of a field, spelt as in its choices. Raise Trouble if it is out of bounds."""
-    choices = key.metadata.get("choices")
-    bounds = key.metadata.get("bounds")
-    if choices:
-        if value not in choices:
-            raise Trouble(f"is {value!r}; it may be {', '.join(choices)}.", where)
-        return choices[value]
-    if bounds and value is not None and (problem := bounds.problem(value)):
-        raise Trouble(problem, where)
-    return value
 
 
 class ApiKey(str):
@@ -175,15 +163,10 @@ class PromptSettings:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Hold an entry of [judge] models. A field that is None is taken from [judge] or [llm]."""
+class Judge(RoleSettings):
+    """An entry of [judge] models. A field that is None is taken from [judge] or [llm]."""
 
-    model: str
     name: str | None = None             # in the records; default: the model's
-    endpoint: str | None = None
-    temperature: float | None = at_least(0, None)
-    max_tokens: int | None = at_least(1, None)
-    max_prompt_tokens: int | None = at_least(0, None)
 
 
 @dataclass(frozen=True)
@@ -267,22 +250,22 @@ class Exclude:
 class Price:
     """USD for a million tokens."""
 
-    input: float
-    output: float
-    cached: float | None = None         # of cached prompt tokens; None: as `input`
+    in_: float = at_least(0, MISSING)
+    out: float = at_least(0, MISSING)
+    cached: float | None = at_least(0, None)   # of cached prompt tokens; None: as `in`
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """[endpoints.NAME]: where a model is served."""
 
-    name: str
+    name: str = field(metadata=BY_CODE)
     base_url: str = ""
     base_url_env: str = ""              # environment variable that wins over base_url
     api_key_env: str = ""               # environment variable of the key; empty: no key needed
     max_concurrency: int = 0            # calls in flight; 0: as many as there are workers
     headers: dict[str, str] = field(default_factory=dict)
-    api_key: ApiKey = field(default=ApiKey(""), repr=False)
+    api_key: ApiKey = field(default=ApiKey(""), repr=False, metadata=BY_CODE)
 
 
 @dataclass(frozen=True)
@@ -357,7 +340,7 @@ class Settings:
     def _panel(self, models: tuple[str | Judge, ...], where: str) -> list[ModelSpec]:
         panel = {}
         for entry in models:
-            spec = self._judge_spec(Judge(entry) if isinstance(entry, str) else entry)
+            spec = self._judge_spec(Judge(model=entry) if isinstance(entry, str) else entry)
             if spec.role in panel and spec.endpoint.name != "embedded":
                 raise Trouble(f"names {spec.role!r} twice.", where,
                               "Give one of them a `name` of its own.")
@@ -380,9 +363,7 @@ class Settings:
             _first_set(judge.max_prompt_tokens, self.llm.max_prompt_tokens), is_judge=True))
 
     def _endpoint(self, name: str | None) -> Endpoint:
-        if name is None and self.llm.base_url:
-            return replace(self.endpoints["base_url"], base_url=self.llm.base_url.rstrip("/"))
-        name = name or self.llm.endpoint
+        name = name or ("base_url" if self.llm.base_url else self.llm.endpoint)
         if name in self.endpoints:
             return self.endpoints[name]
         raise Trouble(f"no endpoint is called {name!r}.",

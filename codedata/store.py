@@ -26,7 +26,7 @@ from codedata.ledger import PARTIAL, FileState, Ledger
 from codedata.records import parse, safe_name
 from codedata.texts import natural, printable
 
-NULLABLE = "float | None"
+NULLABLE = "Points | None"
 
 
 def digest(value) -> str:

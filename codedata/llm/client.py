@@ -11,7 +11,6 @@ import itertools
 import json
 import re
 import secrets
-import threading
 import time
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
@@ -20,7 +19,7 @@ import orjson
 
 from codedata.config import PRICE_LINE, for_endpoint
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
-from codedata.llm.http import Http, Retry, Tries, read_json
+from codedata.llm.http import Http, Tries, read_json
 from codedata.llm.reply_log import REPLY_TYPES, Money, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit
 from codedata.settings import Endpoint, ModelSpec, Settings
@@ -266,10 +265,9 @@ class LLMServerHTTP(Client):
     def __init__(self, base_url: str, model: str, api_key: str = "", temperature: float = 1.0,
                  max_tokens: int = 8192):
         settings = for_endpoint(base_url, model, api_key)
-        endpoint = replace(settings.endpoints["base_url"], base_url=base_url.rstrip("/"))
         models = Models(settings)
-        super().__init__(ModelSpec("agent", model, endpoint, temperature, max_tokens,
-                                 max_prompt_tokens=0, format_retries=0), models)
+        super().__init__(ModelSpec("agent", model, settings.endpoints["base_url"], temperature,
+                                   max_tokens, max_prompt_tokens=0), models)
         models.check(self)
 
     def close(self) -> None:
@@ -288,11 +286,8 @@ class Models:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self.stop = threading.Event()
-        llm = settings.llm
-        retry = Retry(llm.retry_max, llm.retry_wait_s, llm.call_timeout_s, llm.max_429_wait_s,
-                      llm.max_429_total_s, llm.max_reply_bytes)
-        self.http = Http(retry, llm.proxy, llm.ca_bundle, llm.workers, self.stop)
+        self.http = Http(settings.llm)
+        self.stop = self.http.stop
         if settings.hf_token:
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd)

@@ -273,9 +273,9 @@ class Money:
         if price is None or tokens_in is None or tokens_out is None:
             return None
         cached = min(tokens_cached or 0, tokens_in)
-        cached_price = price.input if price.cached is None else price.cached
+        cached_price = price.in_ if price.cached is None else price.cached
         uncached = tokens_in - cached
-        return (uncached * price.input + cached * cached_price + tokens_out * price.output) / 1e6
+        return (uncached * price.in_ + cached * cached_price + tokens_out * price.out) / 1e6
 
     def gate(self) -> None:
         """Raise RunStopped where the budget is used up; called before each call."""
