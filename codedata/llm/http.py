@@ -167,7 +167,7 @@ class Http:
         good answer is larger than `max_bytes`; 0: max_reply_bytes), RunStopped when the endpoint as
         a whole is unusable, Interrupted when the run ends.
         """
-        tries = Tries() if tries is None else tries
+        tries = tries or Tries()
         answers_before = endpoint.n_answers
         n_failures = 0
         while True:
@@ -198,7 +198,7 @@ class Http:
                 if endpoint.n_answers > answers_before:
                     failure.is_down = False
                 raise _last_error(failure, url, endpoint, n_failures)
-            wait_s = min(retry_after_s(failure.headers) or 0.0, self.llm.max_429_wait_s)
+            wait_s = min(retry_after_s(failure.headers), self.llm.max_429_wait_s)
             self.wait(max(wait_s, self._back_off_s(n_failures - 1)))
 
     def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int, kwargs: dict):
@@ -480,22 +480,20 @@ def read_json(body: bytes):
     return json.loads(body, parse_int=lambda digits: int(digits[:MAX_INT_DIGITS]))
 
 
-def retry_after_s(headers) -> float | None:
-    """Return the seconds to wait by retry-after-ms or Retry-After (a number or a date), or None."""
+def retry_after_s(headers) -> float:
+    """Return the seconds to wait by retry-after-ms or Retry-After (a number or a date), or 0."""
     for name, a_second in (("retry-after-ms", 1000), ("Retry-After", 1)):
         seconds = _seconds(headers.get(name)) / a_second
         if seconds > 0:   # 0 or NaN would hammer an endpoint that just complained
             return seconds
-    return None
+    return 0.0
 
 
 def _seconds(value: str | None) -> float:
     """Return a number, or the seconds until a date; 0 where the value is neither."""
-    try:
-        return float(value)
-    except (ValueError, TypeError):
-        pass
-    try:
-        return urllib3.Retry().parse_retry_after(value)
-    except (urllib3.exceptions.InvalidHeader, ValueError, TypeError, OverflowError):
-        return 0.0
+    for read in (float, urllib3.Retry().parse_retry_after):
+        try:
+            return read(value)
+        except (urllib3.exceptions.InvalidHeader, ValueError, TypeError, OverflowError):
+            continue
+    return 0.0

@@ -202,7 +202,7 @@ def http_date(seconds: float) -> str:
     ({"retry-after-ms": "300", "Retry-After": "30"}, 0.3),
     ({"retry-after-ms": "soon", "Retry-After": "0.4"}, 0.4),
     ({"Retry-After": http_date(20_000)}, pytest.approx(20_000, rel=0.1)),
-    *(({name: value}, None) for name, value in [
+    *(({name: value}, 0.0) for name, value in [
         ("X", ""), ("Retry-After", "soon"), ("Retry-After", ""), ("Retry-After", "nan"),
         ("Retry-After", "-5"),
         ("Retry-After", "0"), ("retry-after-ms", "-1"),
