@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from argparse import Namespace
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from io import StringIO
@@ -28,12 +27,7 @@ from codedata.settings import (
     RoleSettings,
     Settings,
 )
-from codedata.texts import did_you_mean, printable
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from codedata.texts import did_you_mean, printable, tomllib
 
 SECTIONS = {key.name: type(key.default) for key in fields(Settings) if is_dataclass(key.default)}
 ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY",
