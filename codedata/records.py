@@ -33,7 +33,7 @@ HOW = ("informed", "hinted", "chosen", "placebo")   # ways to make a challenger:
 ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
 ABSENT = None             # default of a Duel's fields that older files lack
 DUEL = "_duel.json"       # the file beside the scores that holds their Duel
-SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]*\Z")
+SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 
 
 class Message(TypedDict):
@@ -469,7 +469,7 @@ def safe_name(name: str) -> bool:
 
     It is up to 200 of [A-Za-z0-9._-], and does not start with a dot or an underscore.
     """
-    return len(name) <= 200 and bool(SAFE_NAME.match(name))
+    return bool(SAFE_NAME.fullmatch(name))
 
 
 def parse(cls, data, where: str, todo: str = "", complete: bool = False):

@@ -313,11 +313,8 @@ class Settings:
     def model_spec(self, role: str) -> ModelSpec:
         """Return the model of "king", "challenger" or "agent": its section over [llm]."""
         section = getattr(self, role)
-        spec = _embedded_if_so(ModelSpec(
-            role, section.model or self.llm.model, self._endpoint(section.endpoint),
-            **{key: _first_set(getattr(section, key), getattr(self.llm, key))
-               for key in MODEL_LIMITS},
-            format_retries=getattr(section, "format_retries", 0)))
+        spec = self._spec(role, section, vars(self.llm),
+                          format_retries=getattr(section, "format_retries", 0))
         if spec.max_tokens == LLM.max_tokens and spec.model in self.judge.thinking_models:
             return replace(spec, max_tokens=self.judge.thinking_max_tokens)
         return spec
@@ -348,19 +345,24 @@ class Settings:
         return list(panel.values())
 
     def _judge_spec(self, judge: Judge) -> ModelSpec:
+        if self._endpoint(judge.endpoint).name == "embedded":
+            judge = replace(judge, model=EMBEDDED_MODEL, max_tokens=None)
         thinks = judge.model in self.judge.thinking_models
-        max_tokens = self.judge.thinking_max_tokens if thinks else self.judge.score_max_tokens
-        endpoint = self._endpoint(judge.endpoint)
-        name = judge.model
+        general = {
+            "temperature": self.judge.temperature,
+            "max_tokens": self.judge.thinking_max_tokens if thinks else self.judge.score_max_tokens,
+            "max_prompt_tokens": self.llm.max_prompt_tokens}
+        return self._spec(judge.name or judge.model, judge, general, is_judge=True)
+
+    def _spec(self, role: str, own: RoleSettings, general: dict, **further) -> ModelSpec:
+        """Return a role's model, with its own limits over the general ones."""
+        endpoint = self._endpoint(own.endpoint)
+        model = own.model or self.llm.model
         if endpoint.name == "embedded":
-            name = EMBEDDED_MODEL
-            max_tokens = self.judge.score_max_tokens
-        elif judge.max_tokens:
-            max_tokens = judge.max_tokens
-        return _embedded_if_so(ModelSpec(
-            judge.name or name, judge.model, endpoint,
-            _first_set(judge.temperature, self.judge.temperature), max_tokens,
-            _first_set(judge.max_prompt_tokens, self.llm.max_prompt_tokens), is_judge=True))
+            model = EMBEDDED_MODEL
+        limits = {key: general[key] if getattr(own, key) is None else getattr(own, key)
+                  for key in MODEL_LIMITS}
+        return ModelSpec(role, model, endpoint, **limits, **further)
 
     def _endpoint(self, name: str | None) -> Endpoint:
         name = name or ("base_url" if self.llm.base_url else self.llm.endpoint)
@@ -368,11 +370,3 @@ class Settings:
             return self.endpoints[name]
         raise Trouble(f"no endpoint is called {name!r}.",
                       todo=did_you_mean(name, self.endpoints, "[endpoints.{}]"))
-
-
-def _first_set(*values):
-    return next(value for value in values if value is not None)
-
-
-def _embedded_if_so(spec: ModelSpec) -> ModelSpec:
-    return replace(spec, model=EMBEDDED_MODEL) if spec.endpoint.name == "embedded" else spec
