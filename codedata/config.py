@@ -35,6 +35,8 @@ ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY",
 # the flags of every script: they set [llm] and the sections of roles
 FLAGS = {"endpoint": "llm", "base_url": "llm_base_url", "model": "model", "workers": "workers",
          "proxy": "proxy", "ca_bundle": "ca_bundle"}
+NO_FLAGS = {"root": ".", "config": None, "sections": (), "show_config": False, "budget": None,
+            "llm": None, "llm_base_url": None, "llm_auth_token": None, "model": None}
 BUILT_IN_ENDPOINTS = {
     "chutes": {"base_url": "https://llm.chutes.ai/v1", "base_url_env": "CHUTES_BASE_URL",
                "api_key_env": "CHUTES_API_KEY"},
@@ -48,10 +50,11 @@ MAX_SETTINGS_BYTES = 10_000_000
 
 
 def load(args: Namespace) -> Settings:
-    """Return the settings of one run of a script.
+    """Return the settings of one run of a script; a flag that `args` lacks was not given.
 
     Print them and end the script if --show-config was given. Raise Trouble for what is wrong.
     """
+    args = Namespace(**{**NO_FLAGS, **vars(args)})
     if args.llm and args.llm_base_url:
         raise Trouble("--llm and --llm-base-url name two endpoints.", todo="Give one of them.")
     root = Path(args.root)
@@ -69,15 +72,6 @@ def load(args: Namespace) -> Settings:
         _show(settings, layers.origin)
         raise SystemExit(0)
     return settings
-
-
-def for_endpoint(base_url: str, model: str, key: str = "") -> Settings:
-    """Return settings for one model at one endpoint, for use outside a script.
-
-    Everything else comes from the usual places.
-    """
-    return load(Namespace(root=".", config=None, sections=(), show_config=False, llm=None,
-                          model=model, llm_base_url=base_url, llm_auth_token=key, budget=None))
 
 
 def _environment(root: Path) -> dict[str, tuple[str, str]]:
@@ -254,6 +248,8 @@ def _checked(key: Field, value, where: str):
         return _judges(value, where)
     if kind == "float" and type(value) is int:
         value = float(value)
+    if isinstance(value, tuple):   # of a flag such as --formats A,B
+        value = list(value)
     if fault := check_of(kind.replace("tuple", "list").replace(", ...", ""))(value):
         raise Trouble(f"{fault.lstrip()}.", where)
     choices = key.metadata.get("choices")

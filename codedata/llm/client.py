@@ -11,13 +11,14 @@ import json
 import re
 import secrets
 import time
+from argparse import Namespace
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NoReturn
 
 import orjson
 
-from codedata.config import PRICE_LINE, for_endpoint
+from codedata.config import PRICE_LINE, load
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.http import Http, Tries, read_json
 from codedata.llm.reply_log import REPLY_TYPES, Money, ReplyLog, current_reply_log
@@ -261,7 +262,7 @@ class LLMServerHTTP(Client):
 
     def __init__(self, base_url: str, model: str, api_key: str = "", temperature: float = 1.0,
                  max_tokens: int = 8192):
-        settings = for_endpoint(base_url, model, api_key)
+        settings = load(Namespace(llm_base_url=base_url, llm_auth_token=api_key, model=model))
         models = Models(settings)
         super().__init__(ModelSpec("agent", model, settings.endpoints["base_url"], temperature,
                                    max_tokens, max_prompt_tokens=0), models)
