@@ -90,14 +90,14 @@ class RoleSettings:
 
 @dataclass(frozen=True)
 class KingSettings(RoleSettings):
-    """[king]."""
+    """[king]: the model that answers from the history alone."""
 
     format_retries: int = at_least(0, 2)   # further tries if it is not THOUGHT + one bash block
 
 
 @dataclass(frozen=True)
 class ChallengerSettings(KingSettings):
-    """[challenger]."""
+    """[challenger]: the model that answers knowing the pull request."""
 
     leak_retries: int = at_least(-1, 2)   # further tries if it shows the PR; -1: no check
     how: str = one_of(*HOW)               # how the PR is used (docs/concepts.md)
@@ -164,7 +164,9 @@ class PromptSettings:
 
 @dataclass(frozen=True)
 class Judge(RoleSettings):
-    """An entry of [judge] models. A field that is None is taken from [judge] or [llm]."""
+    """A table in [judge] models: a judge with settings of its own. A field that is None is taken
+    from [judge] or [llm].
+    """
 
     name: str | None = None             # in the records; default: the model's
 
