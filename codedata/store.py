@@ -32,7 +32,7 @@ from codedata.ledger import FileState, Ledger, to_line
 from codedata.records import parse, safe_name
 from codedata.texts import natural, printable
 
-NULLABLE = "float | None"
+NULLABLE = "Points | None"
 
 
 def digest(value) -> str:

@@ -290,7 +290,8 @@ def write_toml(root: Path, llm: dict | None = None, more: str = "") -> Path:
 def settings_for(fake: FakeLLM, key: str = "", **llm) -> Settings:
     """Return settings that send every role to the fake, without any file."""
     llm = {"base_url": fake.base_url, "model": "m", "workers": 4, **QUICK, **llm}
-    return Settings(llm=LLM(**llm), endpoints={"base_url": Endpoint("base_url", api_key=key)})
+    return Settings(llm=LLM(**llm),
+                    endpoints={"base_url": Endpoint("base_url", fake.base_url, api_key=key)})
 
 
 def item_calls(root: Path, item: str = "p_1", stage_name: str = "king"):

@@ -57,7 +57,8 @@ class Challenger:
         is_blind = how in ("chosen", "placebo")
         self._leaks = LeakCheck(settings, models, is_on=not is_blind)
         king = models.client("king") if how == "chosen" else None
-        self._blind = king and king.with_speaker(replace(king.spec, temperature=BLIND_TEMPERATURE))
+        self._blind = king and Client(
+            replace(king.spec, temperature=BLIND_TEMPERATURE), models)
 
     def make(self, answer: Answer, commit: Commit) -> Answer:
         """Return the record with the challenger's turn.

@@ -72,8 +72,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _models(args) -> Models:
-    where = {"root": ".", "config": None, "sections": (), "show_config": False, "budget": None}
-    settings = config.load(argparse.Namespace(**where, **vars(args)))
+    settings = config.load(args)
     return Models(replace(settings, leak=replace(settings.leak, models=settings.judge.models[:1])))
 
 

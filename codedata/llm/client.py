@@ -7,20 +7,20 @@ saved in the `ReplyLog` of the current item (codedata/llm/reply_log.py) before t
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import re
 import secrets
-import threading
 import time
+from argparse import Namespace
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NoReturn
 
 import orjson
 
-from codedata.config import PRICE_LINE, for_endpoint
+from codedata.config import PRICE_LINE, load
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
-from codedata.llm.http import Http, Retry, Tries, read_json
+from codedata.llm.http import Http, Tries, read_json
 from codedata.llm.reply_log import REPLY_TYPES, Money, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit
 from codedata.settings import Endpoint, ModelSpec, Settings
@@ -70,7 +70,10 @@ class _Request:
 
 
 class Client:
-    """Send the requests of one role to its model: chat(), ask(), and fit() to cut a request."""
+    """Send the requests of one role to its model: chat(), ask(), and fit() to cut a request.
+
+    All clients of the same Models share the limits of an endpoint.
+    """
 
     def __init__(self, spec: ModelSpec, models: Models):
         self.spec = spec
@@ -88,10 +91,6 @@ class Client:
         for value in (str(endpoint.api_key), *endpoint.headers.values()):
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
-
-    def with_speaker(self, spec: ModelSpec) -> Client:
-        """Return a client with other settings; calls to the same endpoint share its limits."""
-        return Client(spec, self._models)
 
     def chat(self, messages: list[dict], accept=None, once_more=None, **options) -> Reply:
         """Return a reply that `accept` approves; accept(reply) returns what is wrong, or None.
@@ -209,8 +208,6 @@ class Client:
         if reply.truncated:
             call["truncated"] = True
         kept = {key: getattr(reply, key) for key in REPLY_TYPES}
-        if not reply.tool_calls:
-            del kept["tool_calls"]
         calls.save(request.digest, attempt, kept, call)
         self._models.money.add(call)
         return replace(reply, call=call, request=request.digest)
@@ -248,7 +245,7 @@ class Client:
         """Return a call's entry for the ledger."""
         # The cost uses the requested model name, which has a price; the served name may add a date.
         model = self.spec.model
-        call = {"id": self._models.next_id(), "model": model, **usage,
+        call = {"id": secrets.token_hex(8), "model": model, **usage,
                 "cost_usd": self._models.money.cost(model, **usage),
                 "seconds": round(tries.seconds, 3)}
         if tries.n > 1:
@@ -270,11 +267,10 @@ class LLMServerHTTP(Client):
 
     def __init__(self, base_url: str, model: str, api_key: str = "", temperature: float = 1.0,
                  max_tokens: int = 8192):
-        settings = for_endpoint(base_url, model, api_key)
-        endpoint = replace(settings.endpoints["base_url"], base_url=base_url.rstrip("/"))
+        settings = load(Namespace(llm_base_url=base_url, llm_auth_token=api_key, model=model))
         models = Models(settings)
-        super().__init__(ModelSpec("agent", model, endpoint, temperature, max_tokens,
-                                 max_prompt_tokens=0, format_retries=0), models)
+        super().__init__(ModelSpec("agent", model, settings.endpoints["base_url"], temperature,
+                                   max_tokens, max_prompt_tokens=0), models)
         models.check(self)
 
     def close(self) -> None:
@@ -293,31 +289,19 @@ class Models:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self.stop = threading.Event()
-        llm = settings.llm
-        retry = Retry(llm.retry_max, llm.retry_wait_s, llm.call_timeout_s, llm.max_429_wait_s,
-                      llm.max_429_total_s, llm.max_reply_bytes)
-        self.http = Http(retry, llm.proxy, llm.ca_bundle, llm.workers, self.stop)
+        self.http = Http(settings.llm)
+        self.stop = self.http.stop
         if settings.hf_token:
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd)
         self.without_schema = set()   # (base_url, model) that refused response_format
         self._clients = {}            # by role
-        self._embedded = None
-        self._run_id = secrets.token_hex(5)
-        self._call_numbers = itertools.count(1)
 
-    @property
+    @cached_property
     def embedded(self):
         """Return the embedded model's manager; its process starts with the first call."""
-        if self._embedded is None:
-            from codedata.llm.embedded import Embedded  # an optional extra, imported on first use
-            self._embedded = Embedded()
-        return self._embedded
-
-    def next_id(self) -> str:
-        """Return a new unique id for a call."""
-        return f"{self._run_id}-{next(self._call_numbers)}"
+        from codedata.llm.embedded import Embedded  # an optional extra, imported on first use
+        return Embedded()
 
     def client(self, role: str) -> Client:
         """Return the client of a role."""
@@ -358,8 +342,8 @@ class Models:
 
     def __exit__(self, *_):
         self.http.close()
-        if self._embedded is not None:
-            self._embedded.close()
+        if "embedded" in vars(self):
+            self.embedded.close()
 
 
 def _check_endpoint(endpoint: Endpoint) -> None:
