@@ -500,7 +500,7 @@ class _Run:
             self.journal.exclude(attempt, e)
             return
         self.journal.commit(attempt, output)
-        fault = writes.fault and writes.fault(output)
+        fault = writes.fault and writes.fault(output)   # it is on disk all the same, for its parts
         if not fault:
             with self.journal.lock:
                 self.totals.refreshed += int(item.copies_only)

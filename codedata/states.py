@@ -98,8 +98,8 @@ class Item:
     state: str
     reason: str = ""               # why it is excluded, failed or waiting
     copies_only: bool = False      # only fields that are passed through have changed: no call
-    same_inputs: bool = False      # what is on disk was made from the inputs as they are
-    counts: bool = False           # what is on disk has the same inputs, or a person edited it
+    same_inputs: bool = False      # what is on disk may be kept in parts: its inputs are the same
+    counts: bool = False           # what is on disk is used by later stages as it is
     adoption: dict | None = None   # of an output without ledger line: `read` and further fields
     anew: bool = False             # with --force: nothing of what is on disk is kept
     forced_from: str = ""          # the state without --force or --refresh
@@ -217,6 +217,8 @@ class States:
     def _item(self, name: str) -> Item | None:
         """Return an item with its state, or None if --only leaves it out.
 
+        An excluded item and one that lacks a field are not compared. Else the three digests give a
+        state, which earlier attempts, --force and a failed input may replace, in this order.
         Raise BrokenRecord if it cannot be read.
         """
         facts = self.reads.store.facts(name)
