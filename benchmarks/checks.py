@@ -1,4 +1,4 @@
-"""What the checks find, what they take wrongly, and what they cost: near-duplicates,
+"""Measure the checks: what they find, what they take wrongly, what they cost. Near-duplicates,
 decontamination, secrets.
 
 Texts are made of the lines of the standard library and of the installed packages; what is to be
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 class Clock:
-    """CPU seconds of the pieces of code that it stands around."""
+    """Count the CPU seconds of the pieces of code that it stands around."""
 
     def __init__(self):
         self.s = 0.0
@@ -81,8 +81,8 @@ def peak_mb() -> float:
 
 
 def code_files(least_mb: float) -> list[str]:
-    """Python of the standard library and of the packages, in the order of their names, up to about
-    so many MB.
+    """Read Python of the standard library and of the packages, in the order of their names, up to
+    about so many MB.
     """
     out, size = [], 0
     for folder in (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")):
@@ -99,7 +99,7 @@ def code_lines(least_mb: float) -> list[str]:
 
 
 def code_text(draw: random.Random, lines: list[str], chars: int) -> str:
-    """Runs of eight lines from anywhere, up to so many characters."""
+    """Draw runs of eight lines from anywhere, up to so many characters."""
     out, size = [], 0
     while size < chars:
         at = draw.randrange(len(lines))
@@ -205,7 +205,7 @@ def patch(draw: Draw, prose: list[str], n_lines: int) -> str:
 
 
 def variants(draw: Draw, row) -> dict[str, str]:
-    """What a leak looks like."""
+    """Return the forms that a leak may have."""
     statement, added = row.statement.split(), [line[1:] for line in row.patch.split("\n")[3:-1]]
     return {
         "the statement": row.statement,
@@ -225,8 +225,8 @@ def variants(draw: Draw, row) -> dict[str, str]:
 
 
 def samples_folder() -> dict:
-    """Half of the PRs in samples/ as a benchmark, then the other half: hits among what is not of
-    it, and what is.
+    """Take half of the PRs in samples/ as a benchmark, then the other half: hits among what is not
+    of it, and what is.
     """
     from codedata.checks.contamination import Benchmarks, Material
     rows = json.loads((PROJECT / "samples" / "prs.json").read_text(encoding="utf-8"))

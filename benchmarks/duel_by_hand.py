@@ -1,4 +1,4 @@
-"""Replay a duel whose replies were written by hand, and measure its leaks and what knowing is worth.
+"""Replay a duel whose replies were written by hand; measure its leaks and what knowing is worth.
 
 Reads samples/duel_by_hand/: turns.json (which turns of samples/trajectories.parquet), replies.jsonl
 {folder, asked (digest of a request's messages), replies (in the order in which they were given)}
@@ -52,7 +52,7 @@ FOLDERS = ("king", "candidates", "challenger", "leaking", "placebo", "leak", "pa
 
 
 class Replies(ThreadingHTTPServer):
-    """Gives kept replies back. `missing` are requests that nobody has answered."""
+    """Give kept replies back. `missing` are requests that nobody has answered."""
 
     def __init__(self, path: Path):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -163,7 +163,7 @@ def write_input(root: Path, turns: list[dict]) -> None:
 
 
 def measure(root: Path) -> dict:
-    """The figures of the table."""
+    """Return the figures of the table."""
     from codedata import cli, config
     duel, reader = root / "duel", json.loads((SET / "reader.json").read_text())
     settings = config.load(cli.parser("").parse_args(["--root", str(duel)]))

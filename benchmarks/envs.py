@@ -1,4 +1,4 @@
-"""How many real projects does the recipe planner turn into an environment, without a model?
+"""Measure how many real projects the recipe planner turns into an environment without a model.
 
 Pinned releases with their tests in them (envs.toml) are fetched with the clients of their registries, checked, and
 given to the planner (codedata/env/planner.py): each in fresh containers, with the checks that env_setup.py makes.

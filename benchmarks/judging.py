@@ -1,5 +1,5 @@
-"""What judging costs: validate.py by the call, a re-run with nothing to do, and report.py, on
-10,000 judged turns.
+"""Measure what judging costs: validate.py by the call, a re-run with nothing to do, and report.py,
+on 10,000 judged turns.
 
 Writes N turns with both answers, has validate.py judge them (three judges, both orders, answered by
 mock_llm.py without latency), then runs it again, then report.py twice.

@@ -1,4 +1,5 @@
-"""How well leaks are found: by facts alone, and by a leak judge, against labels that were made without either.
+"""Measure how well leaks are found: by facts alone, and by a leak judge, with labels that were made
+without either.
 
 Reads answers.jsonl of a labelled set: lines {id, instance_id, language, kind, leak, why, split, messages_from:
 {trajectory, turn}, answer}, and kings.jsonl: {id, instance_id, messages_from, answer}, turns written blind, in which
@@ -110,7 +111,7 @@ def beside(folder: Path, name: str) -> Path:
 
 
 def facts(rows: list[dict]) -> dict:
-    """The figures of the facts that are certain; each row gets `said_by_facts`."""
+    """Return the figures of the facts that are certain; each row gets `said_by_facts`."""
     took = []
     for row in rows:
         started = time.process_time()
@@ -123,8 +124,8 @@ def facts(rows: list[dict]) -> dict:
 
 
 def replay(rows: list[dict], kept: dict[str, dict]) -> dict:
-    """The figures of what a judge has said; a reply that cannot be read counts as unread and as no
-    leak.
+    """Return the figures of what a judge has said; a reply that cannot be read counts as unread and
+    as no leak.
     """
     n_unread = 0
     for row in rows:
@@ -176,7 +177,7 @@ def ask(rows: list[dict], args) -> None:
 
 
 def share(k: int, n: int) -> dict:
-    """k of n with the 95 % interval of Wilson; no share of nothing."""
+    """Return k of n with the 95 % interval of Wilson; no share of nothing."""
     if not n:
         return {"k": 0, "n": 0, "share": None, "low": None, "high": None}
     p, spread = k / n, Z * Z / n

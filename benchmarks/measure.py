@@ -1,4 +1,4 @@
-"""What the benchmarks share: a child process with its cost, the mock server, prompts to answer.
+"""Give the benchmarks a child process with its cost, the mock server and prompts to answer.
 
 Costs come from wait4(), so they are those of the one process: all its threads, its start and its
 end. Peak memory of a child is at least what this process holds when it starts it, so this module
@@ -30,7 +30,7 @@ WORDS = ["parser", "token", "cache", "index", "return", "value", "error", "confi
 
 @dataclass
 class Cost:
-    """What one process took."""
+    """Hold what one process took."""
 
     wall_s: float
     user_s: float
@@ -47,9 +47,7 @@ class Cost:
 
 
 def run(command: list, cwd: Path, want: tuple[int, ...] = (0,)) -> Cost:
-    """The cost of a command, run to its end; ends this script where its exit code is not a wanted
-    one.
-    """
+    """Run a command and return its cost; end this script where its exit code isn't a wanted one."""
     environment = {k: v for k, v in os.environ.items() if k not in SETTINGS_FROM_OUTSIDE}
     # pipes would have to be read
     with open(cwd / "_stdout", "w+") as out, open(cwd / "_stderr", "w+") as err:
@@ -69,7 +67,7 @@ def run(command: list, cwd: Path, want: tuple[int, ...] = (0,)) -> Cost:
 
 
 def script(name: str, root: Path, *flags) -> list:
-    """The command of a script of the project over `root`."""
+    """Return the command of a script of the project over `root`."""
     return [sys.executable, PROJECT / name, "--root", root, "--config", root / "chain.toml", *flags]
 
 
@@ -82,7 +80,7 @@ class Mock:
 
 @contextmanager
 def mock_llm(*options, tls: bool = False):
-    """benchmarks/mock_llm.py in a process of its own, on a free port."""
+    """Run benchmarks/mock_llm.py as a process, on a free port."""
     command = [sys.executable, HERE / "mock_llm.py", "--port", "0", *options,
                *(["--tls"] if tls else [])]
     with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True) as server:
@@ -100,8 +98,7 @@ def mock_llm(*options, tls: bool = False):
 
 def write_root(root: Path, n: int, chars: int, commits: bool = False,
                answers: bool = False) -> None:
-    """A root with `n` prompts, each with a history of about `chars` characters, as prompt.py leaves
-    them.
+    """Write a root of `n` prompts with histories of about `chars` characters, as prompt.py does.
 
     `commits`: also a PR record for each; `answers`: also two answers to each. Written in a process
     of its own, see this module's docstring.
@@ -160,8 +157,8 @@ def _put(store, name: str, record, stages: tuple[str, ...]) -> None:
 
 
 def history(i: int, chars: int) -> list[dict]:
-    """System message, task, and turns of an agent up to about `chars` characters: the same for the
-    same i.
+    """Return system message, task, and turns of an agent up to about `chars` characters, always
+    alike for an i.
     """
     draw = random.Random(i)
     messages = [{"role": "system",
@@ -188,7 +185,7 @@ def _sentence(draw: random.Random, n: int = 12) -> str:
 
 
 class Others:
-    """Cores that other processes used meanwhile, from /proc/stat; None where there is none.
+    """Return the cores that other processes used meanwhile, by /proc/stat; None where it's absent.
 
     Tells a noisy run.
     """
@@ -214,7 +211,7 @@ class Others:
 
 
 def machine() -> dict:
-    """What figures of two runs need to be compared at all."""
+    """Return what figures of two runs need to be compared at all."""
     return {"python": ".".join(map(str, sys.version_info[:3])),
             "cores": len(os.sched_getaffinity(0))
             if hasattr(os, "sched_getaffinity") else os.cpu_count(),

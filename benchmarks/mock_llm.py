@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A local stand-in for an OpenAI-compatible chat API, for tests and load runs.
+"""Stand in locally for an OpenAI-compatible chat API, for tests and load runs.
 
   python benchmarks/mock_llm.py --port 8009 --latency 0.5 --error-rate 429:0.02,500:0.01
   python benchmarks/mock_llm.py --port 0 --tls            # https, with a certificate made by the openssl command
@@ -47,7 +47,7 @@ FAULTS = {"hang": "never answer; hold the connection open",
 
 
 def fill(schema, draw, lo, hi, defs):
-    """A value that satisfies the plain parts of a JSON schema."""
+    """Return a value that satisfies the plain parts of a JSON schema."""
     schema = defs[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
     lo, hi = schema.get("minimum", lo), schema.get("maximum", hi)
     kind = "enum" if "enum" in schema else schema.get("type",
@@ -164,7 +164,7 @@ class Api:
 
 
 class Conn(asyncio.Protocol):
-    """One keep-alive HTTP/1.1 connection, one request at a time."""
+    """Serve one keep-alive HTTP/1.1 connection, one request at a time."""
 
     def __init__(self, api):
         self.api, self.buf, self.hanging = api, bytearray(), 0
@@ -198,7 +198,7 @@ class Conn(asyncio.Protocol):
             self.send(200 if page else 404, page() if page else {"error": {"message": route}})
 
     def send(self, status, out, extra="", drop=False):
-        """Answer; False where the client has gone already."""
+        """Answer; return False where the client has gone already."""
         if self.tr.is_closing():
             return False
         # ASCII
@@ -213,8 +213,8 @@ class Conn(asyncio.Protocol):
 
 
 def make_certificate(folder):
-    """(cert.pem, key.pem) for 127.0.0.1, signed by itself; the extensions are those that a strict
-    client wants.
+    """Return (cert.pem, key.pem) for 127.0.0.1, signed by itself; the extensions are those that a
+    strict client wants.
     """
     cert, key = str(Path(folder) / "cert.pem"), str(Path(folder) / "key.pem")
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",

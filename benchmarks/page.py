@@ -148,7 +148,7 @@ def a_page(args) -> bytes:
 
 
 def floor_of(html: bytes) -> bytes:
-    """The same data and blocks, and nothing done with them."""
+    """Return a page with the same data and blocks that does nothing with them."""
     data = re.search(rb'id="data">(.*?)</script>', html)[1]
     blocks = re.findall(rb'id="block-([^"]+)">([^<]*)</script>', html)
     return build("floor", json.loads(data),
@@ -157,7 +157,7 @@ def floor_of(html: bytes) -> bytes:
 
 
 def in_browser(html: bytes, turn: str) -> dict:
-    """Medians. `turn`: one that is in the page in full."""
+    """Return medians. `turn`: one that is in the page in full."""
     # only here: a benchmark of no other kind needs it
     from playwright.sync_api import sync_playwright
     path = shutil.which("chromium") or sys.exit(

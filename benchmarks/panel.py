@@ -1,5 +1,5 @@
-"""Do the panel's statistics tell the truth? Simulated judges with a known fault each, a thousand
-duels.
+"""Measure whether the panel's statistics tell the truth: simulated judges with a known fault each,
+a thousand duels.
 
 Each duel has N turns of some instances, judged in both orders by four judges: one that is fair, one
 that prefers the first place, one that prefers longer answers, and one of the challenger's family
@@ -31,7 +31,7 @@ ORDERS = ("king_first", "challenger_first")
 
 
 def verdicts(draw: np.random.Generator, n: int, per_instance: int, place: float | None = None):
-    """Scores of shape (judges, orders, turns, metrics), the turns' length differences and
+    """Draw scores (judges, orders, turns, metrics), and the turns' length differences and
     instances.
 
     A judge takes the challenger where what it sees of the difference is above a third, the king
@@ -58,7 +58,7 @@ def verdicts(draw: np.random.Generator, n: int, per_instance: int, place: float 
 
 
 def as_turns(scores: np.ndarray, longer_by: np.ndarray, instances: np.ndarray) -> list:
-    """The same as validate.py stores it."""
+    """Return the duel as validate.py stores it."""
     return [statistics_of.JudgedTurn(f"i{instances[t]}", [
         {"judge": name, "order": order, "parse_ok": True, "error": "",
          "scores": dict(zip(METRICS, scores[j, o, t].tolist(), strict=True))}
@@ -67,12 +67,12 @@ def as_turns(scores: np.ndarray, longer_by: np.ndarray, instances: np.ndarray) -
 
 
 def combined(scores: np.ndarray) -> np.ndarray:
-    """(judges, turns, metrics): the two orders as one."""
+    """Return (judges, turns, metrics): the two orders as one."""
     return np.where(scores[:, 0] == scores[:, 1], scores[:, 0], 0.5)
 
 
 def truths(n: int, per_instance: int) -> dict[str, tuple[float, float]]:
-    """{statistic: (true value, analytic standard error at one cluster)} from a very large duel."""
+    """Return {statistic: (true value, analytic standard error at one cluster)} of a large duel."""
     big = 400_000 // per_instance * per_instance
     scores, longer_by, _ = verdicts(np.random.default_rng(99), big, per_instance)
     both, found = combined(scores), {}
@@ -99,7 +99,7 @@ def truths(n: int, per_instance: int) -> dict[str, tuple[float, float]]:
 
 
 def stated(turns: list, seed: int) -> dict[str, tuple[float, float]]:
-    """{statistic: (low, high)} as the duel states them."""
+    """Return {statistic: (low, high)} as the duel states them."""
     judges = statistics_of.statistics(turns, list(JUDGES), {"kin": ["challenger"]}, BOTH)["judges"]
     found = {f"{name} {key}": (judges[name][key]["low"], judges[name][key]["high"])
              for name in JUDGES
@@ -113,8 +113,8 @@ def stated(turns: list, seed: int) -> dict[str, tuple[float, float]]:
 
 
 def orders(n: int) -> dict:
-    """How far king_first and both are from the share that judges without a preference for a place
-    would give.
+    """Return how far king_first and both are from the share that judges without a preference for a
+    place would give.
     """
     draw = np.random.default_rng(7)
     fair, *_ = verdicts(draw, n, 1, place=0.0)

@@ -1,4 +1,4 @@
-"""What a command in a Docker sandbox costs beside `docker exec`, and eight sandboxes at once.
+"""Measure a command in a Docker sandbox beside `docker exec`, and eight sandboxes at once.
 
 `true` is run N times each way, in turns and in the same container: by `docker exec` itself, and by SandboxDocker.run(),
 which also keeps directory and environment, caps the output and watches the time. Then eight sandboxes are opened, work

@@ -1,5 +1,4 @@
-"""What checks.py and the tests plant: credentials in realistic surroundings, and near-copies of
-texts.
+"""Make the credentials in realistic surroundings and near-copies of texts that are planted.
 
 All of it is drawn at run time and put together from parts: the secret scanners of code hosts would
 stop a file with a whole key in it, even an invented one.

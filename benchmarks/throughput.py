@@ -1,4 +1,4 @@
-"""How close king.py comes to what its workers could do at the best, and what a call costs the client.
+"""Measure how close king.py comes to its workers' best, and what a call costs the client.
 
 Starts mock_llm.py (0.5 s an answer), writes N prompts into a temporary root, runs king.py over them for each number of
 workers, and beside it, on the same server with the same prompts, the floor: a bare loop of `requests` (floor.py).
@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def fresh_root(base: Path, name: str) -> Path:
-    """The prompts in a root of their own.
+    """Write the prompts into a root for this run.
 
     Nothing is deleted between two runs: on ext4 each file that was deleted within the last minutes
     makes every new one dearer.
@@ -94,7 +94,7 @@ def fresh_root(base: Path, name: str) -> Path:
 
 
 def king(base: Path, workers: int, args) -> dict:
-    """king.py over all prompts, none answered yet: figures of its calls phase."""
+    """Run king.py over all prompts, none answered yet; return figures of its calls phase."""
     root = fresh_root(base, f"king_{workers}")
     # start-up: interpreter, imports, settings, plan of N items
     idle = run(script("king.py", root, "--status"), root)
@@ -121,8 +121,7 @@ def king(base: Path, workers: int, args) -> dict:
 
 def peer(name: str, command: list, base: Path, workers: int, args,
          https: bool | None = None) -> dict:
-    """Figures of another client on a fresh server with the same prompts; it counts its own loop
-    alone.
+    """Return figures of another client on a fresh server with the same prompts, by its own clock.
     """
     root = fresh_root(base, f"{name}_{workers}")
     with mock_llm("--latency", args.latency, tls=args.https if https is None else https) as mock:

@@ -92,7 +92,7 @@ PR_COLUMNS = {
 
 
 def run(command):
-    """Exit code and merged output of a shell command in the testbed."""
+    """Return exit code and merged output of a shell command in the testbed."""
     child = subprocess.Popen(["/bin/bash", "-c", command], cwd=TESTBED, env=ENV,
                              stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -114,8 +114,7 @@ def must(command):
 
 
 def check_out(project, *patches):
-    """A fresh repository of the project in the testbed, with the patches applied; its base commit.
-    """
+    """Make a new repository of the project with the patches applied; return its base commit."""
     shutil.rmtree(TESTBED, ignore_errors=True)
     shutil.copytree(HERE / "projects" / project, TESTBED, ignore=LEFTOVERS)
     must("chmod -R u=rwX,go=rX .")   # the umask of the checkout is none of the commit's business
@@ -126,7 +125,7 @@ def check_out(project, *patches):
 
 
 def test_status(language):
-    """Every test by name, and whether it passed; a build that fails has none."""
+    """Return every test by name, and whether it passed; a build that fails has none."""
     command, _, good, bad = TESTS[language]
     status, folder = {}, ""
     for line in run(command)[1].splitlines():
@@ -140,7 +139,7 @@ def test_status(language):
 
 
 def make_pr(folder, projects, wrong):
-    """The row of a PR; what is wrong with its tests is added to the list."""
+    """Return the row of a PR; what is wrong with its tests is added to the list."""
     pr = tomllib.loads((folder / "pr.toml").read_text())
     project = projects[pr["project"]]
     language = project["language"]
@@ -177,9 +176,7 @@ def make_pr(folder, projects, wrong):
 
 
 def make_trajectory(path, pr, project):
-    """The row of a trajectory; its commands run in order in one testbed, each in a shell of its
-    own.
-    """
+    """Return the row of a trajectory; its commands run in order, each in a shell of its own."""
     source = tomllib.loads(path.read_text())
     check_out(project)
     messages = [{"role": "system", "content": SYSTEM},
@@ -201,7 +198,7 @@ def make_trajectory(path, pr, project):
 
 
 def observe(commands):
-    """The answer to a turn: the output of its command, or why there is none."""
+    """Return the answer to a turn: the output of its command, or why there is none."""
     if len(commands) != 1:
         return "Observation: " + MALFORMED.format(n=len(commands) or "no")
     code, output = run(commands[0])
@@ -213,7 +210,7 @@ def observe(commands):
 
 
 def make_rows():
-    """Both tables, and a list of what is wrong with them."""
+    """Return both tables, and a list of what is wrong with them."""
     projects = tomllib.loads((HERE / "projects.toml").read_text())
     wrong, prs, trajectories = [], [], []
     for folder in sorted((HERE / "prs").iterdir()):
@@ -249,7 +246,7 @@ def parquet_columns(name):
 
 
 def differing(name, rows):
-    """Names of the rows that are not the same on disk, in the JSON or in the Parquet."""
+    """Return the names of the rows that are not the same on disk, in the JSON or in the Parquet."""
     kept = json.loads((HERE / f"{name}.json").read_text())
     names = [f"{name}.json: row {n}, {new['instance_id']}" for n,
              new in enumerate(rows) if kept[n:n + 1] != [new]]

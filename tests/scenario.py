@@ -1,4 +1,4 @@
-"""A model played from a file: an OpenAI-compatible server on 127.0.0.1 whose replies stand in a scenario.
+"""Play a model by a scenario: an OpenAI-compatible server on 127.0.0.1 gives the replies of a file.
 
     with Scenario("success.json") as model:          # a file of tests/scenarios/
         ... an agent of model.base_url ...
@@ -35,7 +35,7 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 
 
 class Scenario(FakeLLM):
-    """See the module. `scenario`: the name of a file, or what would stand in one."""
+    """Serve a scenario: the name of a file, or what would stand in one."""
 
     def __init__(self, scenario: str | Path | dict, port: int = 0):
         super().__init__(port)

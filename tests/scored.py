@@ -1,4 +1,4 @@
-"""Answers and scores as ch.py and validate.py leave them, written by hand: no judge is asked.
+"""Write answers and scores as ch.py and validate.py leave them: no judge is asked.
 
     write_panel(root, "a", "b")                           # [judge] models
     write_answer(root, "t_1", king="ls", challenger="make test")
@@ -19,14 +19,14 @@ BUCKETS = ("final", "refined", "defeat")
 
 
 def write_panel(root: Path, *judges: str, more: str = "") -> None:
-    """ROOT/chain.toml with this panel."""
+    """Write ROOT/chain.toml with this panel."""
     write_toml(root, more=f"[judge]\nmodels = {json.dumps(judges)}\n{more}")
 
 
 def write_answer(root: Path, name: str, king: str | None = "ls",
                  challenger: str | None = "make test",
                  directory: str = "answer", **fields) -> dict:
-    """ROOT/<directory>/<name>.json with two commands; None: that side is not made yet."""
+    """Write ROOT/<directory>/<name>.json with two commands; None: that side is not made yet."""
     king, challenger = (command and turn_of(command) for command in (king, challenger))
     record = {"instance_id": f"proj__{name}",
               "messages": [{"role": "user", "content": f"task of {name}"}],
@@ -36,8 +36,8 @@ def write_answer(root: Path, name: str, king: str | None = "ls",
 
 
 def entries(judge: str, values, rival: str = "king") -> list[dict]:
-    """The two entries of a judge: five values of one kind for both orders, a pair of such lists, or
-    None.
+    """Return the two entries of a judge, from five values of one kind for both orders, a pair of
+    such lists, or None.
     """
     first, second = values if values and isinstance(values[0], (list, tuple)) else (values, values)
     return [_entry(judge, f"{rival}_first", first, rival),
@@ -57,9 +57,9 @@ def _entry(judge: str, order: str, values, rival: str) -> dict:
 
 
 def write_score(root: Path, name: str, verdicts: dict, rival: str = "king", **fields) -> dict:
-    """ROOT/score/<name>.json with these verdicts and what follows from them by the rule: a metric
-    on which a judge's two orders differ is a draw, a judge counts where both were read, the score
-    is the mean over judges and metrics.
+    """Write ROOT/score/<name>.json with these verdicts and what follows from them by the rule: a
+    metric on which a judge's two orders differ is a draw, a judge counts where both were read, the
+    score is the mean over judges and metrics.
     """
     judges = [entry for judge,
               values in verdicts.items() for entry in entries(judge, values, rival)]
@@ -73,7 +73,7 @@ def write_score(root: Path, name: str, verdicts: dict, rival: str = "king", **fi
 
 
 def score_of(judges: list[dict]) -> tuple[float | None, dict[str, float]]:
-    """(score, metrics) of a turn, worked out anew: the tests' own arithmetic."""
+    """Return (score, metrics) of a turn, computed again by the tests themselves."""
     read = []
     for first, second in zip(judges[::2], judges[1::2], strict=True):
         if first["parse_ok"] and second["parse_ok"]:
@@ -91,12 +91,12 @@ def score_path(root: Path, name: str, rival: str = "king") -> Path:
 
 
 def decide(root: Path, *flags) -> None:
-    """validate.py, for which nothing is left to ask."""
+    """Run validate.py, for which nothing is left to ask."""
     assert run_here(validate.main, root, *flags) == 0
 
 
 def in_buckets(root: Path) -> dict[str, list[str]]:
-    """{turn: [the buckets that it is in]}; every copy is read, so a torn one is an error."""
+    """Return {turn: [the buckets that it is in]}; every copy is read, so a torn one is an error."""
     found: dict[str, list[str]] = {}
     for bucket in BUCKETS:
         for path in (root / bucket).glob("[!_]*.json"):

@@ -202,9 +202,7 @@ def test_only_config_looks_at_the_environment():
 
 
 def catches_everything(tree: ast.AST) -> list[int]:
-    """Return the lines with `except Exception`, `except BaseException`, a bare except, or
-    suppress(Exception).
-    """
+    """Return the lines that catch Exception or BaseException, by except or suppress()."""
     broad = re.compile(r"except:|(except |suppress)\(?.*\b(Base)?Exception\b")
     return [node.lineno for node in ast.walk(tree)
             if isinstance(node, (ast.ExceptHandler, ast.Call))

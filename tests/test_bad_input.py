@@ -1,4 +1,4 @@
-"""Rubbish in: a named error and exit code 2, or one failed item; nothing else is lost."""
+"""Check that rubbish gives a named error and exit code 2, or one failed item."""
 import resource
 import socket
 import subprocess
@@ -136,8 +136,7 @@ def test_a_file_where_a_directory_should_be_ends_with_2(tmp_path, run, fake_llm,
 
 
 def test_a_full_disk_is_named_and_what_was_written_stays(tmp_path, run, fake_llm):
-    """A file-size limit stands in for the full disk: mounts need rights that a test may not have.
-    """
+    """Set a file-size limit in place of a full disk: a mount needs rights that a test may lack."""
     entries = [a_prompt(i) for i in (1, 2)]
     entries[1]["messages"][0]["content"] = "x" * 100_000
     write_json(tmp_path / "prompt" / "p.json", entries)

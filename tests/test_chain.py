@@ -1,6 +1,4 @@
-"""tools/chain: the stages one after the other, with what was asked of them. A stand-in for python
-notes its words.
-"""
+"""Check that tools/chain runs the stages in order with their flags; a fake python notes them."""
 from __future__ import annotations
 
 import os

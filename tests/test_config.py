@@ -1,6 +1,4 @@
-"""Settings: which source wins, where files are looked for, what is refused, --show-config,
-chain.toml itself.
-"""
+"""Check which settings win, where files are looked for, what is refused, and chain.toml."""
 from __future__ import annotations
 
 import re
@@ -279,7 +277,7 @@ NO_USE = """
 
 @pytest.mark.parametrize("text", NO_USE.strip().split("\n"))
 def test_a_value_that_no_run_can_use_is_refused(tmp_path, run, text):
-    """Else a run ends with nothing done and exit code 0, or with a traceback."""
+    """Otherwise a run ends with nothing done and exit code 0, or with a traceback."""
     toml(lines_of(text))
     write_prompts(tmp_path, 1)
     assert run("king").returncode == 2
@@ -414,7 +412,7 @@ def commented(text: str) -> set[str]:
 
 
 def built_in() -> set[str]:
-    """Return the same of config.py."""
+    """Return the sections, settings and defaults of config.py in that form."""
     def default(field):
         value = field.default if field.default is not MISSING else field.default_factory()
         return list(value) if isinstance(value, tuple) else value

@@ -1,6 +1,4 @@
-"""Pages: links and anchors lead somewhere, commands exist, generated pages are as the code says,
-README is short.
-"""
+"""Check the pages: links and anchors, commands, generated pages, a short README."""
 from __future__ import annotations
 
 import re

@@ -1,4 +1,4 @@
-"""Killed at any moment, a run loses nothing and pays twice for no more than what was in flight."""
+"""Check that a killed run loses nothing, and pays twice for no more than what was in flight."""
 import json
 import os
 import random

@@ -1,6 +1,4 @@
-"""The state table: what a re-run makes again, keeps, names or leaves, after a person has been at
-the directories.
-"""
+"""Test the state table: what a re-run makes, keeps, names or leaves, after a person's changes."""
 import hashlib
 import json
 import os

@@ -1,5 +1,4 @@
-"""What did not come from our own code reaches a terminal, a log or a Markdown page with its control
-characters shown.
+"""Check that terminals, logs and Markdown show the control characters of others' text.
 
 Each test puts ATTACK (the clipboard by OSC 52, the title, a cleared screen, a C1 control, a turned
 line) into a place that somebody else writes, and looks at every byte that a script prints.

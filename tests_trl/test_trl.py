@@ -1,5 +1,4 @@
-"""The exports in TRL's own trainers: prepared and trained on by a tokenizer and a model that are
-made here.
+"""Check that TRL's own trainers take the exports; tokenizer and model are made here.
 
 `make test-trl` runs this in an environment of its own. What is asked of TRL beside "no error": that
 it keeps every row, that it learns the answer and nothing else, and that it behaves as the dataset
@@ -37,7 +36,7 @@ TEMPLATE = (
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory) -> Path:
-    """The folder export/ of a root with 60 turns."""
+    """Return the folder export/ of a root with 60 turns."""
     root = tmp_path_factory.mktemp("root")
     write_root(root, N)
     (root / "chain.toml").write_text("[export]\nvalidation = 0.3\n", encoding="utf-8")
@@ -63,8 +62,8 @@ def tokenizer():
 
 @pytest.fixture
 def train(tokenizer, exports, tmp_path):
-    """train(Trainer, Config, format) trains two steps; returns the trainer and the rows as they
-    were exported.
+    """Return train(Trainer, Config, format), which trains two steps and returns the trainer and the
+    rows as exported.
     """
     def run(trainer, config, format, steps: int = 2, **settings):
         rows = load_dataset(str(exports / format), cache_dir=str(tmp_path / "cache"))

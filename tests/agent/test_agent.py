@@ -1,6 +1,4 @@
-"""The agent's loop: every way through it, with a model that plays a scenario and commands that are
-run.
-"""
+"""Test every way through the agent's loop, with scripted models and commands that are run."""
 from __future__ import annotations
 
 import json
@@ -44,7 +42,7 @@ PRICE = '[prices]\nm = { in = 10.0, out = 50.0 }\n'   # with the fake's usage: $
 
 @pytest.fixture(autouse=True)
 def _quick(tmp_path):
-    """Retries without waiting, as every test of calls has them."""
+    """Let every test of calls retry without waiting."""
     write_toml(tmp_path)
 
 
@@ -55,7 +53,7 @@ def sandbox():
 
 
 def run(model: FakeLLM, sandbox, task: str = "do it", tools=(), **options):
-    """What an agent with bash (and `tools`) comes to."""
+    """Run an agent with bash (and `tools`); return its result."""
     server = LLMServerHTTP(base_url=model.base_url, model="m")
     return Agent("You act.", [ToolBashExecutor(), *tools], server, sandbox, **options).run(task)
 
@@ -66,7 +64,7 @@ def play(scenario: str | dict, sandbox, *args, **options):
 
 
 def scene(*replies, **more) -> dict:
-    """A scenario of these replies, in either protocol."""
+    """Return a scenario of these replies, in either protocol."""
     return {"scenes": [{"native": list(replies), "text": list(replies)}], **more}
 
 
@@ -510,7 +508,7 @@ def test_no_key_is_in_a_trajectory(tmp_path, sandbox, monkeypatch):
 # calls of an item --------------------------------------------------------------------------------
 
 def run_item(root: Path, model: FakeLLM, seed: bytes = b"") -> AgentResult:
-    """An agent in a sandbox of its own that asks as a role of a script, within an item of it."""
+    """Open an agent in a sandbox that asks as a role of a script, within an item of it."""
     with Models(settings_for(model)) as models, item_calls(root), SandboxLocal(
         scripts=[SCRIPT_BASH_FUNC]) as box:
         box.put({"seed": seed}, box.workdir)

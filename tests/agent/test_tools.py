@@ -1,5 +1,4 @@
-"""Tools: what a model is told of one, what is wrong with a call, and what each does in a sandbox;
-calls in replies.
+"""Test tools: their descriptions, faults in a call, their effects in a sandbox, calls in replies.
 """
 from __future__ import annotations
 
@@ -37,7 +36,7 @@ def content(sandbox, path: str) -> str:
     return sandbox.run(f"cat {path}").output
 
 
-# what a model is told ----------------------------------------------------------------------------
+# the description of a tool ----------------------------------------------------------------------------
 
 def count(sandbox: Sandbox, path: str, unit: Literal["lines", "words"] = "lines",
           most: int | None = None,

@@ -1,6 +1,4 @@
-"""Decontamination: what a sample shares with a benchmark is found and named, what any two tasks
-share is not.
-"""
+"""Check that text shared with a benchmark is found and named, and that common text is not."""
 from __future__ import annotations
 
 import gzip
@@ -85,7 +83,7 @@ def kinds(benchmarks: Benchmarks, *texts: str, **fields: str) -> list[str]:
 
 
 def added(*lines: str, path: str = "x.py") -> str:
-    """A patch that adds lines."""
+    """Return a patch that adds lines."""
     return f"--- a/{path}\n+++ b/{path}\n@@ -1,0 +1,{len(lines)} @@\n" + "".join(
         f"+{line}\n" for line in lines)
 
@@ -144,8 +142,7 @@ def test_the_added_lines_of_a_patch_are_found_as_code_and_as_a_diff(patch, part)
 
 
 def test_the_repository_without_the_patch_is_no_hit():
-    """What a sample quotes of the same files: headers, context and removed lines, and other code.
-    """
+    """Quote of the same files headers, context and removed lines, and other code."""
     quoted = "\n".join(line[1:] for line in (PATCH + TEST_PATCH).splitlines()
                        if not line.startswith("+"))
     assert hits_of(SWE, quoted * 3, PATCH.split("+        quote")[0]) == []
@@ -277,7 +274,7 @@ TERMINAL = {"task_id": "keep-marks", "instruction": STATEMENT, "archive": None}
 
 
 def write(path: Path, rows) -> Path:
-    """Rows in the form that the name says."""
+    """Write rows in the form that the name says."""
     text = json.dumps(rows) if path.suffix == ".json" else "".join(json.dumps(row) + "\n\n"
                                                                    for row in rows)
     path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
@@ -394,7 +391,7 @@ def sample_rows(name: str) -> list[dict]:
 
 
 def all_samples() -> Iterator[tuple[str, Material]]:
-    """(instance id, sample) of each PR and trajectory."""
+    """Yield (instance id, sample) of each PR and trajectory."""
     for row in sample_rows("prs"):
         names = ("problem_statement", "pr_description", "patch", "test_patch")
         yield row["instance_id"], a_sample(*(row[name] for name in names))
@@ -405,7 +402,7 @@ def all_samples() -> Iterator[tuple[str, Material]]:
 
 @pytest.mark.parametrize("half", [0, 1])
 def test_of_the_samples_the_benchmark_is_found_without_ids_and_the_others_are_clean(tmp_path, half):
-    """All but two PRs of one project, whose tests begin with the same lines."""
+    """Allow a hit between two PRs of one project alone, whose tests begin with the same lines."""
     rows = sample_rows("prs")[half::2]
     known = {row["instance_id"] for row in rows}
     benchmarks = Benchmarks.load([write(tmp_path / "known.parquet", rows)])

@@ -1,6 +1,4 @@
-"""Near-duplicates: what is listed is as similar as it says, and what is as similar is listed, on
-any machine.
-"""
+"""Check that near-duplicates, and nothing less similar, are listed, on any machine."""
 from __future__ import annotations
 
 import os
@@ -23,7 +21,7 @@ def similarity(one: str, other: str) -> float:
 
 
 def copies(n: int, length: int) -> list[tuple[str, str]]:
-    """n texts, each followed by a copy with up to 2 % of its words changed."""
+    """Return n texts, each followed by a copy with up to 2 % of its words changed."""
     draw = Draw(length)
     out = []
     for i in range(n):
@@ -66,8 +64,7 @@ def test_texts_like_those_of_an_earlier_set_are_listed_and_that_set_is_not():
 
 @pytest.mark.parametrize("threshold, surely", [(0.5, 0.55), (0.8, 0.85), (0.95, 0.97)])
 def test_everything_as_similar_as_the_threshold_is_listed_and_nothing_else(threshold, surely):
-    """Against every pair compared: what is listed is exact, and nothing surely above the threshold
-    is missed.
+    """Compare with every pair: similarities are exact, and nothing above the threshold is missed.
     """
     texts = [text for length in (8, 30, 120, 400) for text in copies(60, length)]
     listed = {duplicate.name: duplicate

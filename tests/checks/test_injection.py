@@ -1,6 +1,4 @@
-"""Text that speaks to the judge is found; text that works in a shell, or talks about judges' code,
-is not.
-"""
+"""Check that text that speaks to a judge is found, and text of a shell or on judges is not."""
 import base64
 import codecs
 import random

@@ -1,5 +1,4 @@
-"""Secrets: every shape in every surrounding is found, what only looks like one is left alone, and
-time is linear.
+"""Check that secrets of every shape are found, look-alikes are left alone, and time is linear.
 
 No key stands in this file: benchmarks/synthetic_overlap.py draws them.
 """

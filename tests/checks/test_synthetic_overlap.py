@@ -1,6 +1,4 @@
-"""One set with near-duplicates, benchmark tasks and secrets planted: each found, each counted,
-nothing else taken.
-"""
+"""Check that all near-duplicates, benchmark tasks and secrets planted in a set are found."""
 from __future__ import annotations
 
 import json
@@ -22,7 +20,7 @@ SECRETS = list(every(Draw(4)))
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """The export of all that is planted."""
+    """Export all that is planted."""
     root, draw = tmp_path_factory.mktemp("planted"), Draw(5)
     write_toml(root,
                more='[export]\nvalidation = 0.0\ndecontaminate = ["%s"]\n' % (
@@ -52,7 +50,7 @@ def task(text: str) -> list[dict]:
 
 
 def write_tasks(root) -> None:
-    """A benchmark, and for each of its rows a turn that has the statement, a piece of it, its
+    """Write a benchmark, and for each of its rows a turn that has the statement, a piece of it, its
     patch, id or commit.
     """
     rows = []

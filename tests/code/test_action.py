@@ -1,5 +1,4 @@
-"""Test action_style(): the style that a careful person would give to a command as agents write
-them.
+"""Check action_style(): the style that a careful person would give to commands of agents.
 
 The rule: of several parts the strongest counts, submit > edit > test > other > explore. Looking is
 explore, and so is what only prints or goes somewhere; running code is a test, wherever its output

@@ -1,4 +1,4 @@
-"""Test what counts as a turn: replies in the shapes that models really give, each with its verdict.
+"""Test the form of a turn on replies in the shapes that models really give.
 
 The rules stand in codedata/code/turn.py. Accepted turns are also read the way an agent's harness
 reads them.
@@ -299,6 +299,6 @@ HUGE = [before + part * (1_000_000 // len(part)) + behind for before, part, behi
 
 @pytest.mark.long
 def test_a_megabyte_of_anything_is_judged():
-    """Do it in a process that can be ended: where it is not linear, it takes hours."""
+    """Run it in a process that can be ended: where it is not linear, it takes hours."""
     program = "import test_format; list(map(test_format.format_problem, test_format.HUGE))"
     subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=True, timeout=100)

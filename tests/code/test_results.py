@@ -1,6 +1,4 @@
-"""Test reports: what each runner writes, recorded or as its documentation gives it, comes out as
-the same list.
-"""
+"""Check that reports of each runner, recorded or as documented, come out as the same list."""
 from __future__ import annotations
 
 import json
@@ -28,7 +26,7 @@ def of_xml(report: bytes) -> dict[str, str]:
 
 
 def cases(lines: str) -> dict[str, str]:
-    """Return the same, written as lines of `status name`."""
+    """Return the {name: status} that is written as lines of `status name`."""
     return {name: status for status,
             name in (line.split(" ", 1) for line in lines.strip().split("\n"))}
 

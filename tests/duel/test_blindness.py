@@ -1,4 +1,4 @@
-"""The king is blind, the challenger is not, and nobody sees the reference."""
+"""Check that the king is blind, the challenger is not, and nobody sees the reference."""
 import json
 import re
 
@@ -16,8 +16,8 @@ def marked(field: str, i: int) -> str:
 
 
 def answers(root, fake, n: int, **commit) -> None:
-    """`n` turns that the king has answered; without `commit`, marks stand in each field of the pull
-    requests.
+    """Write `n` turns that the king has answered; without `commit`, marks stand in each field of
+    the pull requests.
     """
     write_prompts(root, n)
     write_commits(root, n, **commit)
@@ -31,7 +31,7 @@ def answers(root, fake, n: int, **commit) -> None:
 
 
 def asked(root, fake, script, *flags) -> list:
-    """The requests of a run, and no earlier ones."""
+    """Return the requests of a run, and no earlier ones."""
     fake.requests.clear()
     run_main(script.main, root, *flags_for(fake, *flags))
     return fake.requests

@@ -1,4 +1,4 @@
-"""check_judges.py: a judge that can be talked round, or cannot tell good from bad, is named."""
+"""Check that check_judges.py names judges that are talked round or can't tell good from bad."""
 from __future__ import annotations
 
 import json
@@ -25,13 +25,13 @@ N_ATTACKS = len(attacks())
 
 
 def longer(request):
-    """Whoever says more wins."""
+    """Let the longer answer win."""
     one, two = map(len, shown(request))
     return verdict(0 if one == two else 1 if one > two else 2)
 
 
 def sensible(request):
-    """Nothing and disorder lose; an answer that is no turn of this task too."""
+    """Let nothing and disorder lose, and an answer that is no turn of this task too."""
     one, two = (bool(re.fullmatch(r"THOUGHT: (\w+) (\d+) comes next\.\n\n```bash\nls \1_\2\n```",
                                   text)
                      and f"task {text.split()[2]}\n" in request.last) for text in shown(request))

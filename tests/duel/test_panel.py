@@ -1,6 +1,4 @@
-"""The panel: what a judge is shown, what is made of its reply, and what happens to one that gives
-none.
-"""
+"""Test the panel: a judge's request, the reading of its reply, and judges that give none."""
 from __future__ import annotations
 
 import json
@@ -255,7 +253,7 @@ def test_with_the_sides_swapped_the_scores_swap_to_the_last_digit(tmp_path, fake
     taste = {"a": "quartz", "b": "onyx", "c": "quartz"}
 
     def judge(request):
-        """Looks at the words and at the number of the turn, so that no mean is a round one."""
+        """Pick by the words and by the number of the turn, so that no mean is a round one."""
         i, likes = int(re.search(r"_(\d+)", request.last)[1]), taste[request.body["model"]]
         better = 1 if (likes in shown(request)[0]) != (i % 3 == 0) else 2
         return "unreadable" if (i, request.body["model"]) == (5, "c") else verdict(

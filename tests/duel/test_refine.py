@@ -1,4 +1,4 @@
-"""refine.py: better attempts go into place, nothing is asked or paid for twice."""
+"""Check that refine.py puts better attempts into place, and asks and pays for nothing twice."""
 from __future__ import annotations
 
 import json
@@ -32,9 +32,7 @@ def turn(word: str) -> str:
 
 
 def model(better: int):
-    """King, challenger, refiner and judge in one: "worth<k>" wins k metrics over what is worth
-    less.
-    """
+    """Play all roles: "worth<k>" wins k metrics over what is worth less."""
     def answer(request):
         if "MODEL 1" not in request.text:
             if "You have answered this turn before" in request.text:
@@ -49,7 +47,7 @@ def model(better: int):
 
 @pytest.fixture
 def root(tmp_path, fake_llm):
-    """Four turns in refined/, with 70 points each."""
+    """Write four turns in refined/, with 70 points each."""
     write_prompts(tmp_path, N)
     write_commits(tmp_path, N)
     toml(tmp_path, fake_llm)

@@ -1,4 +1,4 @@
-"""The numbers of a duel, worked by hand (score_cases.txt), and what has to hold for any duel."""
+"""Check a duel's numbers, worked by hand (score_cases.txt), and what holds for any duel."""
 from __future__ import annotations
 
 import random
@@ -33,7 +33,7 @@ BY_HAND = (Path(__file__).parent / "score_cases.txt").read_text(encoding="utf-8"
 
 
 def by_hand(heading: str) -> list:
-    """The cases below a [heading] of score_cases.txt."""
+    """Return the cases below a [heading] of score_cases.txt."""
     lines = BY_HAND.partition(f"[{heading}]\n")[2].partition("\n[")[0].splitlines()
     cells = [[cell.strip() for cell in line.split("|")] for line in lines if line.strip()
              and line[0] != "#"]
@@ -46,7 +46,7 @@ def number(text: str) -> float | None:
 
 
 def expand(names: str) -> list[str]:
-    """["a", "b", "c"] of "abc" or "a-c"."""
+    """Return ["a", "b", "c"] of "abc" or "a-c"."""
     return [chr(i) for i in range(ord(names[0]),
                                   ord(names[2]) + 1)] if "-" in names else list(names)
 
@@ -56,7 +56,7 @@ def values(letters: str) -> dict[str, float]:
 
 
 def entry(judge: str, order: str, letters: str) -> dict:
-    """A stored entry."""
+    """Return a stored entry."""
     is_read = letters not in ("-", "!")
     scores = values(letters) if is_read else {}
     return {"judge": judge, "order": order, "parse_ok": is_read,
@@ -65,8 +65,8 @@ def entry(judge: str, order: str, letters: str) -> dict:
 
 
 def asked(judges: str) -> list[dict]:
-    """The entries of a turn: asked("a=CCCCC/DDDDD b=-"): king first / challenger first, or the same
-    in both.
+    """Return the entries of a turn: asked("a=CCCCC/DDDDD b=-") has king first / challenger first,
+    or one text for both.
     """
     letters: dict[str, str] = {}
     for names, _, both in (judge.partition("=") for judge in judges.split()):
@@ -77,7 +77,7 @@ def asked(judges: str) -> list[dict]:
 
 
 def turns_of(turns: str, panel: str, order: str = "both") -> list:
-    """turns_of("3 x a=CCCCC, 1 x a=-", "a")."""
+    """Return the turns of a text: turns_of("3 x a=CCCCC, 1 x a=-", "a")."""
     kinds = [kind.partition(" x ") for kind in turns.split(", ") if kind]
     return [turn_score(asked(judges), expand(panel), order) for n, _,
             judges in kinds for _ in range(int(n))]
@@ -209,8 +209,7 @@ def test_dust_does_not_decide(lcb, accepted):
 # ---- swap the sides
 
 def random_duel(draw: random.Random, n: int, names: str) -> list[str]:
-    """Turns of letters: judges with a lean, who now and then contradict themselves or say nothing.
-    """
+    """Return turns of letters by judges with a lean, who at times contradict themselves or fail."""
     turns = []
     for _ in range(n):
         judges = []
@@ -225,7 +224,7 @@ def random_duel(draw: random.Random, n: int, names: str) -> list[str]:
 
 
 def swapped(judges: str, order: str) -> str:
-    """The same replies if the two sides change places.
+    """Return these replies after the two sides change places.
 
     Each letter turns round; and the call that showed the old king first is the one that shows the
     new challenger first. The classic way has no other order to change with.
@@ -285,7 +284,7 @@ def generator(seed: int = 0) -> np.random.Generator:
 
 
 def some_deltas(n: int) -> np.ndarray:
-    """As three judges of five metrics give them: multiples of 1 / 30."""
+    """Return scores as three judges of five metrics give them: multiples of 1 / 30."""
     return generator().integers(0, 31, n) / 30 - 0.5
 
 
@@ -301,7 +300,7 @@ def test_small_samples(deltas, expected):
 
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 1000, 15_000])
 def test_the_bound_is_that_of_one_draw(n):
-    """As the issue writes it, in one piece. 15,000 turns are more than one block."""
+    """Compare with a bootstrap in one piece. 15,000 turns are more than one block."""
     deltas = some_deltas(n)
     means = deltas[generator(5).integers(0, n, (300, n))].mean(axis=1)
     assert lcb_of(list(deltas), 0.05, 300, 5) == np.quantile(means, 0.05)

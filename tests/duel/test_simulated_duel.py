@@ -1,5 +1,4 @@
-"""One duel over the server with the simulated judges of benchmarks/panel.py: what it states is what
-is so.
+"""Check that a duel over the server with simulated judges (benchmarks/panel.py) states the truth.
 """
 from __future__ import annotations
 
@@ -25,9 +24,7 @@ N = 120
 
 
 def model(draw_scores: np.ndarray, longer_by: np.ndarray):
-    """King, challenger and judges in one: each judge says of each turn and order what was drawn for
-    it.
-    """
+    """Play all roles: each judge says of each turn and order what was drawn for it."""
     def answer(request):
         i = int(re.findall(r"task (\d+)$", request.text, re.MULTILINE)[-1]) - 1
         side, _, _ = request.body["model"].partition("-")
@@ -87,7 +84,8 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
 
 
 def test_king_first_and_turns_give_the_numbers_of_the_plain_duel(tmp_path, fake_llm, drawn):
-    """Asking once and drawing turns: margin and bound by the formulas that every duel began with.
+    """Check that asking once and drawing turns gives margin and bound by the formulas that every
+    duel began with.
     """
     scores, longer_by, _ = drawn
     n = 40

@@ -1,6 +1,4 @@
-"""What a panel's verdicts say about the judges, worked by hand; and the bound from instances drawn
-whole.
-"""
+"""Check statistics about judges, worked by hand, and the bound from instances drawn whole."""
 from __future__ import annotations
 
 import numpy as np
@@ -15,7 +13,9 @@ VALUES = {"C": 1, "D": 0.5, "K": 0}
 
 
 def turn(instance_id: str = "i", longer_by: int = 0, **judges) -> JudgedTurn:
-    """turn(a="CCCCC/KKKKK"): what a says king first / challenger first; "-" could not be read."""
+    """Return a turn: turn(a="CCCCC/KKKKK") has a's verdicts king first / challenger first; "-"
+    could not be read.
+    """
     entries = []
     for name, both in judges.items():
         for order, letters in zip(("king_first", "challenger_first"), (both.split("/") * 2)[:2],
@@ -29,7 +29,7 @@ def turn(instance_id: str = "i", longer_by: int = 0, **judges) -> JudgedTurn:
 
 
 def turns(n: int, **judges) -> list[JudgedTurn]:
-    """`n` such turns, of an instance each."""
+    """Return `n` such turns, of an instance each."""
     return [turn(f"i{k}", **judges) for k in range(n)]
 
 

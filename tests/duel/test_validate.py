@@ -1,6 +1,4 @@
-"""validate.py on directories: the outcome, what is judged again, kept, named and left out, and what
-it costs.
-"""
+"""Test validate.py: the outcome, what is judged again, kept, named and left out, and its costs."""
 from __future__ import annotations
 
 import json
@@ -47,7 +45,7 @@ N = 5
 
 @pytest.fixture
 def root(tmp_path, fake_llm):
-    """Five turns, judged by a and b; the fake starts counting afterwards."""
+    """Write five turns, judged by a and b; the fake starts counting afterwards."""
     return judged(tmp_path, fake_llm, N)
 
 

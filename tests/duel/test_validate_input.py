@@ -1,6 +1,4 @@
-"""Rubbish in score/, answer/ and the settings of validate.py: named with its place, and nothing
-else is lost.
-"""
+"""Check that rubbish in score/, answer/ and the settings is named with its place."""
 from __future__ import annotations
 
 import json
@@ -24,12 +22,12 @@ N = 5
 
 @pytest.fixture
 def root(tmp_path, fake_llm):
-    """Five turns, judged by a and b; the fake starts counting afterwards."""
+    """Write five turns, judged by a and b; the fake starts counting afterwards."""
     return judged(tmp_path, fake_llm, N)
 
 
 def in_record(change):
-    """A change of a record as one of its text."""
+    """Make a change of a record one of its text."""
     def changed(text):
         record = json.loads(text)
         change(record)

@@ -1,5 +1,5 @@
-"""What was paid for and what a person wrote stays: over panels that change, judges that fail,
-kills, lost ledgers.
+"""Check that what was paid for and what a person wrote stays: over panels that change, judges that
+fail, kills, lost ledgers.
 """
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""validate.py killed and stopped at any moment, and several at the same time: no verdict lost, none
-paid twice.
+"""Check that validate.py killed or stopped at any moment, or run several times at once, loses no
+verdict and pays for none twice.
 """
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The ways in which a challenger is made: where they go, what they are asked, and what the report
-makes of them.
+"""Test the variants of a challenger: their folders, their requests, and their part of the report.
 """
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ SETTINGS = (
 
 @pytest.fixture
 def root(tmp_path, fake_llm):
-    """Three turns with a king and an informed challenger, judged."""
+    """Write three turns with a king and an informed challenger, judged."""
     write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 2}, SETTINGS)
     write_prompts(tmp_path, 3)
     write_commits(tmp_path, 3)
@@ -52,9 +51,7 @@ def root(tmp_path, fake_llm):
 
 
 def play(fake, choice: str = CHOICE, hint: str = "Look where the task says.") -> None:
-    """Have the endpoint play every role; of blind candidates no two are alike, and the second is
-    `ls 2`.
-    """
+    """Play every role; of blind candidates no two are alike, and the second is `ls 2`."""
     n = iter(range(1, 1000))
 
     def reply(request):

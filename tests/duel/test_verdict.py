@@ -1,5 +1,4 @@
-"""Test how a judge's reply is read: in the shapes that models really give, and in those meant to
-break the reader.
+"""Test the reading of judges' replies, as models really give them and as made to break it.
 
 The rules stand in codedata/duel/verdict.py.
 """
@@ -19,15 +18,13 @@ from codedata.duel.verdict import MAX_CHARS, MAX_OBJECTS, METRICS, Verdict, pars
 
 
 def verdict(picks: str, tail: str = "") -> str:
-    """Return a verdict as the judge is asked to write it, the five metrics in order:
-    verdict("12021").
-    """
+    """Return a verdict as asked of a judge, the five metrics in order: verdict("12021")."""
     return "{" + ", ".join(f'"{metric}": {pick}' for metric,
                            pick in zip(METRICS, picks, strict=True)) + tail + "}"
 
 
 def five(*literals: str) -> str:
-    """Return the same with any JSON literals."""
+    """Return a verdict with any JSON literals."""
     return "{" + ",".join(f'"{metric}":{literal}' for metric,
                           literal in zip(METRICS, literals, strict=True)) + "}"
 

@@ -1,5 +1,4 @@
-"""Repositories whose manifests harm who reads them: links, FIFOs, devices, noise, and texts that
-grow without end.
+"""Make repositories whose manifests harm whoever reads them: links, FIFOs, noise, endless texts.
 
 `make(place, seed)` writes one repository for each way in which every manifest is no file, one for
 each way in which its bytes are rubbish, and as many as TEXTS has for one file. What lies in
@@ -195,7 +194,7 @@ TEXTS = {
 
 
 def make(place: Path, seed: int = 0) -> list[Path]:
-    """The repositories, below `place`."""
+    """Write the repositories below `place`."""
     rng, outside = random.Random(seed), place / "outside"
     outside.mkdir(parents=True)
     (outside / "secret.txt").write_text(f"{SECRET}==1.0\nPASSWORD={SECRET}\n")

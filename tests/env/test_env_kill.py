@@ -1,5 +1,5 @@
-"""env_setup.py killed at ten random moments: no record is lost, no finished reply paid for twice,
-nothing is left.
+"""Check that env_setup.py killed at ten random moments loses no record, pays for no finished reply
+twice and leaves nothing behind.
 """
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""env_setup.py: rows in, records out, in real containers; a model played from a scenario; killed,
-edited, run again.
-"""
+"""Test env_setup.py in real containers, with scripted models; kill it, edit records, run again."""
 from __future__ import annotations
 
 import json
@@ -30,13 +28,13 @@ from env_setup import main
 
 
 def by_agent(root: Path, *replies, flags=("--no-image",), **scenes):
-    """Run with a model that gives these replies: (what ended, the model)."""
+    """Run with a model that gives these replies; return (the ended process, the model)."""
     with Scenario(scenario(*replies, **scenes)) as model:
         return set_up(root, *flags, model=model), model
 
 
 def names_of(root: Path) -> dict[str, str]:
-    """{function: status} of the record's cases."""
+    """Return {function: status} of the record's cases."""
     return {case["name"].rpartition("::")[2]: case["status"]
             for case in record(root)["test_case_result"]}
 
@@ -191,7 +189,7 @@ def test_what_is_not_committed_is_set_up_too(heron):
 
 @pytest.mark.docker
 def test_the_image_s_own_source_is_where_the_image_says(heron):
-    """A row without a folder: the source lies in the image's working directory."""
+    """Check a row without a folder: the source lies in the image's working directory."""
     (heron / "Dockerfile").write_text(
         "FROM codedata-base:bookworm\nWORKDIR /testbed\nCOPY heron /testbed\n")
     subprocess.run(["docker", "build", "-q", "-t", "codedata-test/heron", str(heron)], check=True,
@@ -231,7 +229,7 @@ def test_one_stage_for_python_also_beside_a_package_json(heron):
 
 
 def started(root: Path, model: Scenario):
-    """A process that has asked the model once, and its label."""
+    """Yield a process that has asked the model once, and its label."""
     with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
     process = start_script("env_setup.py", root, "--input", root / "repos.jsonl", "--planner",
                            "agent",

@@ -1,6 +1,4 @@
-"""Repositories that nobody has read: planning ends, within limits, and takes nothing from outside
-of them.
-"""
+"""Check that planning hostile repositories ends, within limits, and takes nothing from outside."""
 from __future__ import annotations
 
 import ast
@@ -45,7 +43,7 @@ def written(folder: Path, **files: str) -> Path:
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
-    """{name: facts} of all hostile repositories, with the secret in the environment, too."""
+    """Return {name: facts} of all hostile repositories, with the secret in the environment, too."""
     os.environ["HOSTILE_PASSWORD"] = hostile.SECRET
     try:
         with ThreadPoolExecutor(3) as pool:

@@ -1,4 +1,4 @@
-"""The rows that env_setup.py is given, and repositories by path and address."""
+"""Check the rows that env_setup.py is given, and repositories by path and address."""
 from __future__ import annotations
 
 import json
@@ -29,7 +29,7 @@ def git(folder, *words) -> str:
 
 @pytest.fixture
 def project(tmp_path):
-    """A git repository with two commits, a.txt in both."""
+    """Make a git repository with two commits, a.txt in both."""
     folder = tmp_path / "served" / "reel"
     folder.mkdir(parents=True)
     git(folder, "init", "-q", "-b", "main")
@@ -83,7 +83,7 @@ def test_what_is_in_the_folder_is_an_input(tmp_path, project):
 
 @pytest.fixture
 def address(tmp_path, project):
-    """git:// on loopback."""
+    """Serve a repository as git:// on loopback."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]

@@ -1,6 +1,4 @@
-"""Recipes: what a repository says becomes scripts that a person can read, and a failed log becomes
-a better recipe.
-"""
+"""Check that repositories become readable scripts, and failed logs better recipes."""
 from __future__ import annotations
 
 import json
@@ -34,7 +32,7 @@ SAMPLES = sorted(path for path in (REPO / "samples" / "repos").iterdir() if path
 
 
 def write(folder: Path, **files: str) -> Path:
-    """Files by their names, in which __ stands for a dot and ___ for a slash."""
+    """Write files by their names, in which __ stands for a dot and ___ for a slash."""
     for name, text in files.items():
         path = folder / name.replace("___", "/").replace("__", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +50,7 @@ def learn(recipe, text: str, phase: str = "test", **how):
 
 @pytest.fixture
 def package(tmp_path):
-    """A Python package as small as they come."""
+    """Write a minimal Python package."""
     return write(tmp_path, pyproject__toml='[project]\nname = "heron"\nversion = "1.0"\n',
                  heron______init____py="",
                  tests___test_heron__py="import heron\n")

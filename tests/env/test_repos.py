@@ -1,6 +1,4 @@
-"""samples/repos, each planned without a model and verified in real containers; packages come from
-their registries.
-"""
+"""Check samples/repos, planned without a model and verified in real containers with registries."""
 from __future__ import annotations
 
 import os

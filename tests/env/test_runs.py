@@ -1,5 +1,4 @@
-"""Single runs of a test script are judged: complete, healthy, and which test files report nothing.
-"""
+"""Check the judgement of single test runs: complete, healthy, and which files report nothing."""
 from __future__ import annotations
 
 import pytest

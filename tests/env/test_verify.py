@@ -1,6 +1,4 @@
-"""Verification in real containers: what is verified works from nothing, offline, without a look at
-the future.
-"""
+"""Check that what is verified works from nothing, offline, without a look at the future."""
 from __future__ import annotations
 
 import resource
@@ -27,7 +25,7 @@ def opener(image: str):
 
 @pytest.fixture
 def source(tmp_path):
-    """A small module with a test, as a folder without a history."""
+    """Write a small module with a test, as a folder without a history."""
     folder = tmp_path / "heron"
     (folder / "tests").mkdir(parents=True)
     (folder / "heron.py").write_text("def wade():\n    return 'slowly'\n")
@@ -66,7 +64,7 @@ def test_what_works_is_verified_case_by_case(source):
 
 
 def test_nothing_of_a_script_is_left_in_the_shell_for_the_next(source):
-    """Also in a sandbox that keeps directory and environment between commands."""
+    """Run it also in a sandbox that keeps directory and environment between commands."""
     def keeping(image: str):
         return open_sandbox("docker", image=image or BASE, workdir="/testbed", run_label=RUN)
     project = Project(source, distribution="heron", modules=("heron",))
@@ -204,7 +202,7 @@ def test_a_change_that_the_test_script_takes_back_is_named(source):
 
 
 def test_what_runs_only_where_it_was_installed_is_not_verified(source, image_name):
-    """A server that the install started is in no image."""
+    """Check that a server that the install started is in no image."""
     for n in range(8):
         add_test(source, f"def test_asks_{n}():\n    import socket\n"
                          "    socket.create_connection(('127.0.0.1', 8123)).close()")
@@ -267,9 +265,7 @@ def commit_all(folder: Path) -> None:
 
 @pytest.fixture
 def repository(source):
-    """The same as a repository in which the fix lies after the base commit, in every corner that
-    git has.
-    """
+    """Make a repository with the fix after the base commit, in every corner that git has."""
     commit_all(source)
     git(source, "tag", "v1.0")
     (source / "heron.py").write_text("def wade():\n    return 'slowly'  # base\n")
@@ -441,8 +437,7 @@ LATER = "git -c user.name=a -c user.email=a@b.c commit -q --allow-empty -m later
      "a copy of the project itself: /usr/lib/python3/dist-packages/")
 ], ids=["bare clone", "dangling commit", "bundle", "copy"])
 def test_an_image_whose_tools_lie_is_seen_through(source, image_name, hide, sign):
-    """A script that prints TAP is a suite, and the install puts liars in the place of the tools
-    that look.
+    """Take a script that prints TAP as a suite; the install replaces the tools that look by liars.
     """
     found = check(source, install=f"{hide}\n{LIARS}\n", test="echo 1..1; echo ok 1 - wades",
                   image_name=image_name)

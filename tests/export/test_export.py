@@ -1,6 +1,4 @@
-"""export.py: which turns become which rows, what is left out, and files that are whole, equal and
-open everywhere.
-"""
+"""Check which turns become which rows, and that files are whole, equal and open everywhere."""
 from __future__ import annotations
 
 import json
@@ -48,7 +46,7 @@ TRAINERS = ("sft_messages", "sft_completion", "dpo", "kto")
 
 @pytest.fixture
 def root(tmp_path):
-    """A root with an accepted duel, no turns yet, and no validation split."""
+    """Return a root with an accepted duel, no turns yet, and no validation split."""
     setting(tmp_path, "")
     write_duel(tmp_path)
     return tmp_path
@@ -100,7 +98,7 @@ def manifest(root, form: str = "dpo") -> dict:
 
 
 def tree(root) -> dict[str, str]:
-    """{path: digest} of all that export.py wrote."""
+    """Return {path: digest} of all that export.py wrote."""
     return {path: found for path, found in FOLDER.digests(root / "export").items()
             if not path.startswith("_")}
 
@@ -227,7 +225,7 @@ def test_one_label_alone_is_said(root, capsys):
 # near-duplicates ---------------------------------------------------------------------------------
 
 def reworded(text: str, every: int = 80) -> str:
-    """The same text with one word in so many replaced."""
+    """Return the text with one word in so many replaced."""
     parts = text.split(" ")
     return " ".join("changed" if i % every == every - 1 else part for i, part in enumerate(parts))
 
@@ -261,7 +259,7 @@ def test_turns_of_one_trajectory_and_equal_steps_of_two_tasks_are_no_copies(root
 
 
 def test_what_the_harness_tells_every_task_makes_no_two_tasks_alike(root):
-    """One short issue in a long frame, and answers that begin as answers do."""
+    """Write one short issue in a long frame, and answers that begin as answers do."""
     frame, look = words("the harness's instructions", 600), turn_of("find . -type f | head",
             "I look around first.")
     for i in range(1, 13):
@@ -436,7 +434,7 @@ def test_no_repository_is_in_both_splits(tmp_path):
 
 @pytest.fixture
 def load(monkeypatch, tmp_path):
-    """datasets.load_dataset, offline and with a cache of its own."""
+    """Load with datasets.load_dataset, offline and with a cache for the test alone."""
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
@@ -491,7 +489,7 @@ def test_parquet_comes_in_shards(root):
 
 
 def touched(root) -> dict:
-    """{file: when it was last written} in the folders of the formats."""
+    """Return {file: when it was last written} in the folders of the formats."""
     return {path: path.stat().st_mtime_ns for path in (root / "export").glob("[!_]*/**/*")
             if path.is_file()}
 
@@ -574,8 +572,8 @@ def test_a_set_can_be_traced_to_its_records(root):
 
 
 def test_a_kill_leaves_the_old_export_or_the_new_one(tmp_path):
-    """Killed while it writes, then as soon as the first, the third and the last of the five folders
-    is the new one.
+    """Kill it while it writes, then as soon as the first, the third and the last of the five
+    folders is the new one.
     """
     write_root(tmp_path, 60, n_repos=30)
     write_toml(tmp_path, more="[export]\nduplicate_similarity = 0.0\n")
@@ -706,7 +704,7 @@ def test_an_empty_set_comes_out_well(root, capsys, load):
 
 @pytest.fixture
 def judged(tmp_path, fake_llm):
-    """A root that went through all scripts: four turns, all of which the challenger won."""
+    """Return a root that went through all scripts: four turns, all of which the challenger won."""
     def reply(request):
         if "MODEL 1" not in request.text:
             who = "challenger" if "description" in request.text else "king"
@@ -746,8 +744,7 @@ def test_the_card_tells_models_judges_numbers_and_costs(judged):
 
 
 def test_the_card_tells_how_many_answers_were_refined_and_how_many_histories_cut(judged):
-    """As `validate.py --refine` leaves it: the attempt's answer in place, without a call of its
-    own.
+    """Write as `validate.py --refine` does: the attempt's answer in place, without a call for it.
     """
     call = {"id": "x", "model": "refiner", "tokens_in": 1, "tokens_out": 1, "cost_usd": 0.5}
     line = {"stage": "ch", "item": "prompts_4_1_1", "state": "done", "at": "2999-01-01T00:00:00Z"}

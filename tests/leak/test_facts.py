@@ -1,5 +1,4 @@
-"""Facts about a turn: what stands in it and in the pull request and nowhere in the conversation. No
-model is asked.
+"""Check the words that a turn shares with its pull request and not with its conversation.
 
 BLIND is a conversation that has shown the task and nothing else, LISTED also the names of files,
 READ also the code.

@@ -1,5 +1,4 @@
-"""A turn that knows too much: leak judges find it, ch.py asks again, validate.py completes, report
-and exports bar.
+"""Check that turns that know too much are found, made again, and barred from buckets and exports.
 """
 from __future__ import annotations
 
@@ -50,7 +49,7 @@ WON = [1, 1, 1, 1, 1]
 
 
 def said(*quotes: str, kind: str = "cause", hedged: int = 0) -> str:
-    """A leak judge's reply."""
+    """Return a leak judge's reply."""
     findings = [{"quote": quote, "kind": kind, "why": "nothing has shown it"} for quote in quotes]
     return json.dumps({"findings": findings, "hedged_claims": hedged, "leak": bool(quotes)})
 
@@ -64,16 +63,14 @@ def candidate(request) -> str:
 
 
 def finds(*leaky: str, quote: str = "cable"):
-    """A leak judge that finds `quote` in these turns, and the challenger's replies in turn."""
+    """Play a leak judge that finds `quote` in these turns."""
     def answer(request):
         return said(quote) if candidate(request) in leaky else said()
     return answer
 
 
 def play(fake, judge, *turns) -> None:
-    """Have the fake endpoint answer as leak judge, and as challenger with `turns`, one after the
-    other.
-    """
+    """Have the fake answer as leak judge, and as challenger with `turns`, one after the other."""
     left = list(turns)
     fake.always(lambda request: judge(request) if is_leak_request(request) else left.pop(0) if left
                 else HONEST)
@@ -89,7 +86,7 @@ def pr(i: int = 1, **fields) -> dict:
 
 @pytest.fixture
 def asked(tmp_path, fake_llm):
-    """A root with one turn that the king has answered, and no leak judge."""
+    """Return a root with one turn that the king has answered, and no leak judge."""
     write_prompts(tmp_path, 1)
     write_commits(tmp_path, 1, patch=PATCH, files=["src/windlass_reel.py"])
     run_main(king.main, tmp_path, *flags_for(fake_llm))
@@ -99,7 +96,7 @@ def asked(tmp_path, fake_llm):
 
 @pytest.fixture
 def judged_by(asked, fake_llm):
-    """The same with a leak judge."""
+    """Return that root with a leak judge."""
     write_toml(asked, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["auditor"]\n')
     return asked
 
@@ -288,7 +285,7 @@ def leak_requests(fake) -> list:
 
 @pytest.fixture
 def duel(tmp_path, fake_llm):
-    """Three turns judged without a leak judge, as an earlier version left them."""
+    """Write three turns judged without a leak judge, as an earlier version left them."""
     write_answers(tmp_path, 3)
     write_commits(tmp_path, 3)
     panel_and_judges(tmp_path, fake_llm, "[]")
@@ -394,7 +391,9 @@ def test_a_leak_judge_that_fails_costs_its_own_verdict_alone(duel, fake_llm):
 
 @pytest.fixture
 def reported(tmp_path):
-    """t_1 leaks by certain facts, t_2 does not, t_3 has no PR record; all won; no leak judge."""
+    """Write t_1, which leaks by certain facts, t_2, which does not, and t_3 without a PR record;
+    all won; there is no leak judge.
+    """
     write_panel(tmp_path, "a")
     for i, text in ((1, LEAKY), (2, HONEST), (3, LEAKY)):
         write_answer(tmp_path, f"t_{i}")

@@ -1,5 +1,4 @@
-"""Test the page of a duel in a real browser: its texts, that nothing hostile runs, use without a
-mouse.
+"""Test the page of a duel in a real browser: its texts, use by keyboard, safety.
 
 Rows and records are made here; what hostile hands could put into them is put into every field. The
 tests marked `chromium` open the page in a headless Chromium, found by name.
@@ -66,7 +65,7 @@ def entry(judge: str, order: str, scores: list, **fields) -> dict:
 
 
 def judgements(draw: random.Random, panel: list[str] = PANEL) -> list[dict]:
-    """Judges that mostly agree with themselves; now and then one that could not be read."""
+    """Return judges that mostly agree with themselves; now and then one could not be read."""
     found = []
     for judge in panel:
         first = draw.choices((0, 0.5, 1), (3, 2, 5), k=5)
@@ -105,7 +104,7 @@ def bucket(score: float | None) -> str:
 
 
 def a_duel(names: list[str] = PANEL, **fields) -> dict:
-    """_duel.json of an accepted challenger."""
+    """Return _duel.json of an accepted challenger."""
     metrics = dict.fromkeys(METRICS, 60.0)
     judges = {name: {"score": 60.0, "metrics": metrics, "parse_rate": 0.97, "model": name}
               for name in names}
@@ -136,7 +135,7 @@ ROWS = [row for row, _, _ in TURNS]
 
 @cache
 def the_page() -> bytes:
-    """Of all of TURNS, accepted."""
+    """Write the page of all of TURNS, accepted."""
     return a_page(TURNS)
 
 
@@ -332,8 +331,8 @@ def chromium():
 
 @pytest.fixture
 def show(chromium, tmp_path):
-    """show(html, hash, width=…, scheme=…): the page, open. At the end nothing may have gone wrong
-    or out in any.
+    """Return show(html, hash, width=…, scheme=…), which opens a page. At the end nothing may have
+    gone wrong or out in any.
     """
     contexts, wrong = [], []
 
@@ -368,8 +367,8 @@ def show(chromium, tmp_path):
 
 
 def wait(tab, expression: str) -> None:
-    """Till it is true in the page. (Playwright's own way to wait compiles a text, which the page
-    refuses.)
+    """Wait till it is true in the page. (Playwright's own way to wait compiles a text, which the
+    page refuses.)
     """
     eventually(lambda: tab.evaluate(expression))
 
@@ -395,7 +394,7 @@ FOLLOWED = """async anchor => {
 
 
 def names_shown(tab) -> list[str]:
-    """The turns in the table, in order: all of them, whichever exist as rows now."""
+    """Return the turns in the table, in order: all of them, whichever exist as rows now."""
     n = int(tab.get_attribute("table[role=grid]", "aria-rowcount")) - 1
     names = tab.evaluate(NAMES) if n else []
     assert len(names) == n
@@ -621,7 +620,7 @@ def test_how_the_judges_judge(show):
 # the table
 
 def expected_verdicts(row: TurnRow, judge: str, metric: str) -> set[str]:
-    """What a row is found under in the filter "verdict", by the slow way."""
+    """Return what a row is found under in the filter "verdict", by the slow way."""
     said = [of_judge[METRICS.index(m)] for name, of_judge in zip(PANEL, row.verdicts, strict=True)
             for m in METRICS if judge in ("", name) and metric in ("", m)]
     won, lost = said.count("c"), said.count("r")

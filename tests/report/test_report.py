@@ -1,6 +1,4 @@
-"""report.py: every number of the report follows from the directories, each turn is in the bucket of
-its score.
-"""
+"""Check that report.py's numbers follow from the directories, and turns go by their scores."""
 from __future__ import annotations
 
 import json
@@ -52,7 +50,7 @@ VERDICT = json.dumps({"reason": "MODEL 1 looks first.", **dict.fromkeys(METRICS,
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory):
-    """Four turns that one judge gave 100, 80, 50 and nothing readable; decided, and reported once.
+    """Write four turns that a judge gave 100, 80, 50 and nothing readable; decide and report once.
     """
     return made(tmp_path_factory.mktemp("reported"),
                 {"t_1": WON, "t_2": EIGHTY, "t_3": EVEN, "t_4": None})
@@ -90,8 +88,7 @@ def rerun(root, capsys, *flags, code=0) -> str:
 
 
 def tables(root, file="report/report.md") -> dict[str, list[dict[str, str]]]:
-    """{heading: the rows of the tables below it, as {column: cell}}. In a cell `|` stands as `\\|`.
-    """
+    r"""Return {heading: rows of the tables below it, as {column: cell}}; `|` is `\|` in a cell."""
     found, rows, columns = {}, [], None
     for line in (root / file).read_text(encoding="utf-8").split("\n"):
         if line.startswith("#"):
@@ -107,7 +104,7 @@ def tables(root, file="report/report.md") -> dict[str, list[dict[str, str]]]:
 
 
 def top(root, column: str, file="report/report.md") -> dict[str, str]:
-    """{what: number} of the table below the title with this column."""
+    """Return {what: number} of the table below the title with this column."""
     return {row[""]: row[column] for row in next(iter(tables(root, file).values()))
             if column in row}
 
@@ -117,7 +114,7 @@ def counts(root, file="report/report.md") -> dict[str, str]:
 
 
 def files(root, *directories) -> dict:
-    """{path: (its bytes, inode, mtime)} of all records there."""
+    """Return {path: (its bytes, inode, mtime)} of all records there."""
     return {p: (p.read_bytes(), p.stat().st_ino, p.stat().st_mtime_ns)
             for d in directories for p in (root / d).glob("[!_]*") if p.is_file()}
 
@@ -654,7 +651,7 @@ def write_ledger(root, directory, stage: str, *calls: dict, item: str = "t_1",
 
 
 def costs(root) -> dict[tuple[str, str], tuple]:
-    """{(stage, model): (calls, tokens in, tokens out, cost)} as the report has it."""
+    """Return {(stage, model): (calls, tokens in, tokens out, cost)} as the report has it."""
     whole = ("calls", "tokens in", "tokens out")
     return {(row["stage"], row["model"]): (*(int(row[column].replace(",", "")) for column in whole),
                                            row["cost"])

@@ -1,5 +1,4 @@
-"""A dataset server and a Hub on loopback: /rows, /size, /parquet, the Hub's own list, downloads by
-byte range.
+"""Serve a dataset server and a Hub on loopback: rows, sizes, Parquet, downloads by byte range.
 
 It counts what it sends and misbehaves on request: `fail` answers the next requests of a path with
 those statuses, `page_limit` shortens pages, `cut` and `shuffle` spoil rows, `down` is a path that
@@ -18,7 +17,7 @@ from fake_llm import FakeLLM, Request, Status, part_of
 
 
 class RowsServer(FakeLLM):
-    """See the module.
+    """Run the server, as a context manager.
 
     `folder` is what /files/NAME serves; `parquet` are the names in the listings, in row order.
     """
@@ -93,9 +92,7 @@ class RowsServer(FakeLLM):
 
 
 def write_rows(path: Path, rows: list[dict]) -> Path:
-    """Write a .json, .jsonl or .parquet file of rows (Parquet in row groups of 2048, the smallest
-    of duckdb).
-    """
+    """Write a .json, .jsonl or .parquet file (in row groups of 2048, the smallest of duckdb)."""
     text = json.dumps(rows) if path.suffix == ".json" else "".join(json.dumps(row) + "\n"
                                                                    for row in rows)
     if path.suffix != ".parquet":

@@ -1,6 +1,4 @@
-"""prompt.py: a fixed sequence for a source and a seed, cut into files that can be edited, lost and
-continued.
-"""
+"""Check that prompt.py gives a fixed sequence, in files that can be edited, lost and continued."""
 import json
 import shutil
 import signal
@@ -40,8 +38,7 @@ def a(_sources, tmp_path):
 
 @pytest.fixture
 def whole(a):
-    """Return a function: whole(440) is another root beside `a`, with as many prompts drawn at once.
-    """
+    """Return a function: whole(440) is another root beside `a`, with its prompts drawn at once."""
     def draw(count: int):
         sample(a.with_name("whole"), "--count", count)
         return a.with_name("whole")

@@ -1,3 +1,5 @@
+"""Check that one record comes from every form of a pull request, and lacks are named."""
+
 import random
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Check the sources of rows: files, the dataset server and Parquet give the same windows."""
+
 import gzip
 import json
 import random

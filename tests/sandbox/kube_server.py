@@ -1,5 +1,4 @@
-"""A Kubernetes API server of the tests' own: pods, network policies and exec over websockets, on
-loopback.
+"""Serve the tests as a Kubernetes API: pods, network policies and exec over websockets.
 
     with KubeServer(tmp_path / "cluster") as kube:
         kube.fail(503, "reset")                         # the next REST requests; then good answers
@@ -50,7 +49,7 @@ LABEL = re.compile(r"([A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
 
 
 def can_make_pods() -> bool:
-    """Does this machine let us make namespaces?"""
+    """Return whether this machine lets us make namespaces."""
     command = ["unshare", *NAMESPACES, "--mount", "--pid", "--fork", "true"]
     try:
         return subprocess.run(command, capture_output=True).returncode == 0
@@ -84,7 +83,7 @@ class Pod:
 
 
 class Refused(Exception):
-    """An answer that is a Status."""
+    """End a request with a Status as its answer."""
 
     def __init__(self, code: int, reason: str, message: str):
         self.code, self.reason, self.message = code, reason, message
@@ -115,19 +114,16 @@ class KubeServer:
         self._to_fail_exec: deque = deque()
 
     def fail(self, *faults: int | str) -> None:
-        """The next REST requests get these statuses, or "reset": the connection is closed without
-        an answer.
+        """Give the next REST requests these statuses, or "reset": a connection closed unanswered.
         """
         self._to_fail.extend(faults)
 
     def fail_exec(self, *faults: int | str) -> None:
-        """The same for the next execs."""
+        """Give the next execs these statuses."""
         self._to_fail_exec.extend(faults)
 
     def end(self, name: str, reason: str, message: str = "") -> None:
-        """End a pod's container: OOMKilled, Evicted, PreemptionByScheduler, Deleted (by somebody),
-        Error.
-        """
+        """End a pod's container: OOMKilled, Evicted, PreemptionByScheduler, Deleted, Error."""
         asyncio.run_coroutine_threadsafe(self._end(self.pods[name], reason, message),
                                          self._loop).result(10)
 
@@ -183,7 +179,7 @@ class KubeServer:
 
     @web.middleware
     async def _door(self, request: web.Request, handler):
-        """Who may come in, with which words; every refusal as a Status."""
+        """Check who may come in, with which words; give every refusal as a Status."""
         faults = self._to_fail_exec if request.path.endswith("/exec") else self._to_fail
         try:
             if faults:
@@ -260,7 +256,7 @@ class KubeServer:
         return self.pods[name]
 
     async def _start(self, pod: Pod) -> None:
-        """From Pending to Running, as scheduler and kubelet would."""
+        """Take a pod from Pending to Running, as scheduler and kubelet would."""
         if self.unschedulable:
             pod.status["conditions"] = [{"type": "PodScheduled", "status": "False",
                                          "reason": "Unschedulable",
@@ -454,7 +450,7 @@ def _born() -> dict:
 
 
 def selected(body: dict, selector: str) -> bool:
-    """Does a labelSelector take it: `a=b`, `a`, joined by commas."""
+    """Return whether a labelSelector takes it: `a=b`, `a`, joined by commas."""
     labels = body["metadata"].get("labels", {})
     for term in filter(None, selector.split(",")):
         key, is_equal, value = term.partition("=")
@@ -483,7 +479,7 @@ def check_metadata(metadata: dict) -> None:
 
 
 def check_pod(body: dict) -> None:
-    """What the schemas leave open: names, labels, image, restart policy, quantities."""
+    """Check what the schemas leave open: names, labels, image, restart policy, quantities."""
     check_known_fields(body, "Pod", "v1")
     check_metadata(body["metadata"])
     spec = body["spec"]

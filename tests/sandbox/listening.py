@@ -1,4 +1,4 @@
-"""A server on the host for tests of who reaches it, and the addresses by which it may be tried."""
+"""Serve on the host for tests of who reaches it, and find the addresses to try."""
 from __future__ import annotations
 
 import json

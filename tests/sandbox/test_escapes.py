@@ -1,4 +1,4 @@
-"""What hostile commands in a container come to: the host stays well, and the reason is named.
+"""Check hostile commands in a container: the host stays well, and the reason is named.
 
 Limits are small here, so that reaching them takes seconds: what is shown does not depend on their
 size.
@@ -38,7 +38,7 @@ def works(sandbox: SandboxDocker) -> bool:
 
 
 def processes_of(sandbox: SandboxDocker) -> list[str]:
-    """What runs in the container, as the engine sees it."""
+    """List the processes in the container, as the engine sees it."""
     return [row[-1] for row in docker_engine.connect().top(sandbox.id)["Processes"]]
 
 
@@ -270,8 +270,7 @@ def test_a_link_in_the_container_never_leads_what_is_put_to_the_host(sandbox, tm
 
 
 def test_a_copy_in_a_race_with_links_stays_inside(sandbox, tmp_path):
-    """The place is exchanged for a link to the host's path again and again while files come and go.
-    """
+    """Exchange the place for a link to the host's path again and again while files come and go."""
     swap = f"rm -rf p; ln -s {tmp_path} p; rm -f p; mkdir p"
     sandbox.run(f"mkdir -p {tmp_path}; nohup sh -c 'while :; do {swap}; done' > /dev/null 2>&1 &")
     stop = time.monotonic() + 3

@@ -1,4 +1,4 @@
-"""Sandboxes: what each of them promises (local, docker, kubernetes), and what they are made of."""
+"""Test the promises of each sandbox (local, docker, kubernetes), and their parts."""
 from __future__ import annotations
 
 import ast
@@ -309,7 +309,7 @@ def test_a_folder_that_is_5000_deep_goes_with_the_local_sandbox(tmp_path, capsys
 
 
 def test_what_cannot_be_removed_is_named_and_reap_ends_with_1(tmp_path):
-    """Immutable for root; for anybody else in a folder that cannot be written."""
+    """Make it immutable for root; for anybody else, put it in a folder that cannot be written."""
     folder = tmp_path / "codedata-stays"
     folder.mkdir()
     gone = {**process_labels.labels("r"), process_labels.STARTED: "another.1"}
@@ -350,7 +350,7 @@ def test_an_unknown_sandbox_names_those_there_are():
 # archives ----------------------------------------------------------------------------------------
 
 def tar_of(*members) -> io.BytesIO:
-    """A tar by hand: (name, type, link name or content)."""
+    """Return a tar made by hand of (name, type, link name or content)."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, kind, rest in members:

@@ -1,4 +1,4 @@
-"""The Docker sandbox: containment's settings, network, images, limits, and what a kill leaves."""
+"""Test the Docker sandbox: containment, network, images, limits, and what a kill leaves."""
 from __future__ import annotations
 
 import io
@@ -36,7 +36,7 @@ def sandbox():
 
 
 def left(api, run: str) -> list[str]:
-    """Names of what carries a run's label."""
+    """Return the names of what carries a run's label."""
     of_run = {"label": f"{process_labels.RUN}={run}"}
     return ([c["Names"][0] for c in api.containers(all=True, filters=of_run)]
             + [n["Name"] for n in api.networks(filters=of_run)]

@@ -1,6 +1,4 @@
-"""SandboxK8s against kube_server.py: its pods are processes of this machine, its refusals those of
-a real server.
-"""
+"""Test SandboxK8s with kube_server.py: its pods are processes, its refusals a real server's."""
 from __future__ import annotations
 
 import os
