@@ -79,11 +79,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = self.server.reply(self.path.split("/")[1], digest(request["messages"]))
-        body = json.dumps(
-            {"choices": [{"message": {"role": "assistant", "content": text},
-                          "finish_reason": "stop"}],
+        body = json.dumps({"choices": [{"message": {"role": "assistant", "content": text},
+                                        "finish_reason": "stop"}],
                            "model": "by-hand",
-             "usage": {"prompt_tokens": 0, "completion_tokens": 0}}).encode()
+                           "usage": {"prompt_tokens": 0, "completion_tokens": 0}}).encode()
         self.send_response(200 if text is not None else 400)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -151,13 +150,12 @@ def write_input(root: Path, turns: list[dict]) -> None:
     prompts = []
     for order, turn in enumerate(turns, 1):
         messages = [dict(message) for message in trajectories[turn["trajectory"]][0]]
-        at = [i for i,
-              message in enumerate(messages) if message["role"] == "assistant"][turn["turn"]]
+        at = [i for i, message in enumerate(messages)
+              if message["role"] == "assistant"][turn["turn"]]
         record = prs[turn["instance_id"]]
         prompts.append({"instance_id": turn["instance_id"], "repo": record["repo"],
-                        "language": record["language"],
-                        "turn": turn["turn"], "order": order, "messages": messages[:at],
-                        "assistant": messages[at]["content"]})
+                        "language": record["language"], "turn": turn["turn"], "order": order,
+                        "messages": messages[:at], "assistant": messages[at]["content"]})
         (root / "commit" / f"{turn['instance_id']}.json").write_text(json.dumps(record))
     (root / "prompt" / "duel.json").write_text(json.dumps(prompts))
 

@@ -114,10 +114,9 @@ def build(project: dict, args, engine) -> dict:
     if args.rows:
         with open(args.rows, "a") as file:
             file.write(json.dumps(row) + "\n")
-    print(
-        f"  {row['name']:<22}{mark(row):<10}{row['passed']:>6} of "
-        f"{row['cases']:<6}{row['seconds']:>5} s  "
-        f"{row['cause']} {row['evidence'][:70]}", file=sys.stderr, flush=True)
+    print(f"  {row['name']:<22}{mark(row):<10}{row['passed']:>6} of "
+          f"{row['cases']:<6}{row['seconds']:>5} s  "
+          f"{row['cause']} {row['evidence'][:70]}", file=sys.stderr, flush=True)
     return row
 
 
@@ -125,9 +124,8 @@ def agrees(first: Verified, again: Verified) -> bool:
     """Return whether a second verification agrees: it works, as well, and 99 of 100 cases came out
     alike.
     """
-    return again.ok and again.healthy == first.healthy and len(differing(first,
-                                                                         again)) <= len(
-                                                                             first.results) / 100
+    return again.ok and again.healthy == first.healthy and len(differing(first, again)) <= len(
+        first.results) / 100
 
 
 def differing(first: Verified, again: Verified) -> list[str]:

@@ -37,9 +37,7 @@ from codedata.store import digest  # noqa: E402
 from codedata.texts import text_of  # noqa: E402
 
 TARGETS = {"facts": {"precision": 0.95, "careless": 0.60},
-           "judge": {"precision": 0.97, "recall": 0.95,
-                                                                    "paraphrase": 0.90,
-                     "king": 0.05}}
+           "judge": {"precision": 0.97, "recall": 0.95, "paraphrase": 0.90, "king": 0.05}}
 Z = 1.959964   # of the normal distribution, for intervals of 95 %
 KING = "king"
 
@@ -115,8 +113,8 @@ def facts(rows: list[dict]) -> dict:
     took = []
     for row in rows:
         started = time.process_time()
-        row["said_by_facts"] = any(one.certain for one in find_facts(row["history"], row["answer"],
-                                                                     row["commit"]))
+        row["said_by_facts"] = any(
+            one.certain for one in find_facts(row["history"], row["answer"], row["commit"]))
         took.append(1000 * (time.process_time() - started))
     cpu_ms = {"median": round(statistics.median(took), 2),
               "max": round(max(took), 2)} if took else {}
@@ -165,9 +163,8 @@ def ask(rows: list[dict], args) -> None:
         def one(row: dict) -> None:
             replies: list[str] = []
             suspect = judge.Suspect(row["history"], row["answer"], row["commit"])
-            while len(replies) < judge.ATTEMPTS and not (replies
-                                                         and judge.read_reply(
-                                                             replies[-1], row["answer"])[0]):
+            while len(replies) < judge.ATTEMPTS and not (
+                    replies and judge.read_reply(replies[-1], row["answer"])[0]):
                 messages = judge.request(client, suspect, len(replies) + 1)
                 replies.append(client.ask(messages, schema=judge.SCHEMA).text)
             file.write(to_line({"id": row["id"], "judge": args.model, "prompt": rule(),

@@ -23,9 +23,8 @@ LIST_LENGTH = 200   # prompts a file, as prompt.py writes them
 SETTINGS_FROM_OUTSIDE = ("LLM_BASE_URL", "PIPELINE_PROXY", "REQUESTS_CA_BUNDLE", "CHUTES_BASE_URL",
                          "CHUTES_API_KEY")
 WORDS = ["parser", "token", "cache", "index", "return", "value", "error", "config", "buffer",
-         "stream", "module",
-         "import", "test", "assert", "path", "file", "line", "offset", "branch", "commit", "merge",
-         "table"]
+         "stream", "module", "import", "test", "assert", "path", "file", "line", "offset", "branch",
+         "commit", "merge", "table"]
 
 
 @dataclass
@@ -59,8 +58,7 @@ def run(command: list, cwd: Path, want: tuple[int, ...] = (0,)) -> Cost:
         child.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0), err.seek(0)
         cost = Cost(wall_s, usage.ru_utime, usage.ru_stime, usage.ru_maxrss / 1024,
-                    child.returncode, ended_t,
-                    out.read(), err.read())
+                    child.returncode, ended_t, out.read(), err.read())
     if cost.exit_code not in want:
         sys.exit(f"exit {cost.exit_code}: {' '.join(map(str, command))}\n{cost.stderr[-3000:]}")
     return cost
@@ -121,8 +119,7 @@ def _write_root(root: Path, n: int, chars: int, commits: bool, answers: bool) ->
     lists = Lists(root, Prompt).open()
     for first in range(0, n, LIST_LENGTH):
         prompts = [Prompt(instance_id=_instance(i), repo="bench/repo", language="python", turn=3,
-                          order=i - first + 1,
-                          messages=history(i, chars),
+                          order=i - first + 1, messages=history(i, chars),
                           assistant="THOUGHT: I look.\n\n```bash\nls\n```")
                    for i in range(first, min(n, first + LIST_LENGTH))]
         lists.put_file(f"prompts_{n}_{first // LIST_LENGTH + 1}", prompts, stage="prompt",
@@ -131,8 +128,7 @@ def _write_root(root: Path, n: int, chars: int, commits: bool, answers: bool) ->
     for i in range(n if answers else 0):
         turns = [
             f"THOUGHT: {_sentence(random.Random(f'{side} {i}'))}\n\n```bash\ngrep -rn m{i} src | "
-            f"head -{k}\n```"
-                 for k, side in enumerate(("king", "challenger"), 1)]
+            f"head -{k}\n```" for k, side in enumerate(("king", "challenger"), 1)]
         record = Answer(_instance(i), history(i, chars), "THOUGHT: I look.\n\n```bash\nls\n```",
                         *turns)
         _put(store, f"prompts_{n}_{i // LIST_LENGTH + 1}_{i % LIST_LENGTH + 1}", record,
@@ -140,11 +136,10 @@ def _write_root(root: Path, n: int, chars: int, commits: bool, answers: bool) ->
     store = Store(root, Commit).open()
     for i in range(n if commits else 0):
         draw = random.Random(i)
-        patch = f"diff --git a/src/m{i}.py b/src/m{i}.py\n" + "".join(f"+{_sentence(draw)}\n"
-                                                                      for _ in range(12))
+        patch = f"diff --git a/src/m{i}.py b/src/m{i}.py\n" + "".join(
+            f"+{_sentence(draw)}\n" for _ in range(12))
         commit = Commit(_instance(i), "bench/repo", "python", f"{i:040x}", _sentence(draw, 60),
-                        _sentence(draw, 20),
-                        [f"src/m{i}.py"], patch, patch)
+                        _sentence(draw, 20), [f"src/m{i}.py"], patch, patch)
         _put(store, commit.instance_id, commit, stages=("prompt",))
 
 
@@ -152,8 +147,7 @@ def _put(store, name: str, record, stages: tuple[str, ...]) -> None:
     known, _ = store.put(name, record, tuple(record.__dataclass_fields__))
     for stage in stages:
         store.note(name, stage=stage, state="done", instance_id=record.instance_id,
-                   wrote=known.digests,
-                   size=known.size, mtime_ns=known.mtime_ns)
+                   wrote=known.digests, size=known.size, mtime_ns=known.mtime_ns)
 
 
 def history(i: int, chars: int) -> list[dict]:
@@ -169,7 +163,7 @@ def history(i: int, chars: int) -> list[dict]:
         turn = f"THOUGHT: {_sentence(draw)}\n\n```bash\ngrep -rn '{draw.choice(WORDS)}' src | head\n```"
         seen = "Observation: " + "\n".join(
             f"src/{draw.choice(WORDS)}.py:{draw.randrange(900)}: {_sentence(draw, 6)}"
-                                           for _ in range(8))
+            for _ in range(8))
         seen = seen[:max(40, left - len(turn))]
         messages += [{"role": "assistant", "content": turn}, {"role": "user", "content": seen}]
         left -= len(turn) + len(seen)
@@ -196,15 +190,14 @@ class Others:
     def cores(self, ours_s: float) -> float | None:
         if self.busy_s is None:
             return None
-        return round(max(0.0,
-                         (self._busy_s() - self.busy_s - ours_s) / (time.monotonic() - self.t)), 2)
+        return round(
+            max(0.0, (self._busy_s() - self.busy_s - ours_s) / (time.monotonic() - self.t)), 2)
 
     @staticmethod
     def _busy_s() -> float | None:
         try:
-            user, nice, system, _, _, irq, softirq, steal = map(int,
-                                                                Path(
-                                                                    "/proc/stat").read_text().split()[1:9])
+            user, nice, system, _, _, irq, softirq, steal = map(
+                int, Path("/proc/stat").read_text().split()[1:9])
         except OSError:
             return None
         return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
@@ -213,6 +206,5 @@ class Others:
 def machine() -> dict:
     """Return what figures of two runs need to be compared at all."""
     return {"python": ".".join(map(str, sys.version_info[:3])),
-            "cores": len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            "load_1m": round(os.getloadavg()[0], 2)}
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+                     else os.cpu_count(), "load_1m": round(os.getloadavg()[0], 2)}

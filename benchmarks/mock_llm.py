@@ -50,11 +50,10 @@ def fill(schema, draw, lo, hi, defs):
     """Return a value that satisfies the plain parts of a JSON schema."""
     schema = defs[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
     lo, hi = schema.get("minimum", lo), schema.get("maximum", hi)
-    kind = "enum" if "enum" in schema else schema.get("type",
-                                                      "object" if "properties" in schema
-                                                      else "string")
-    values = {"object": lambda: {k: fill(v, draw, lo, hi, defs) for k,
-                                 v in schema.get("properties", {}).items()},
+    kind = "enum" if "enum" in schema else schema.get("type", "object" if "properties" in schema
+                                                              else "string")
+    values = {"object": lambda: {k: fill(v, draw, lo, hi, defs)
+                                 for k, v in schema.get("properties", {}).items()},
               "array": lambda: [fill(schema.get("items", {}), draw, lo, hi, defs)],
               "integer": lambda: draw.randint(int(lo), int(hi)),
               "number": lambda: round(draw.uniform(lo, hi), 2),
@@ -68,8 +67,8 @@ def answer(req, text, key, opt):
         return f"THOUGHT: mock step {key[:8]}; look before changing.\n\n```bash\n{draw.choice(COMMANDS)}\n```"
     lo, hi = (float(x) if "." in x else int(x) for x in opt.metric_range.split(":"))
     kind = "number" if isinstance(hi, float) else "integer"
-    schema = wanted.get("json_schema",
-                        {}).get("schema") or {"properties": {m: {"type": kind} for m in METRICS}}
+    schema = wanted.get("json_schema", {}).get("schema") or {"properties": {m: {"type": kind}
+                                                                            for m in METRICS}}
     return json.dumps(fill(schema, draw, lo, hi, schema.get("$defs", {})))
 
 
@@ -82,8 +81,8 @@ class Api:
                                                                     0)), Counter(), Counter()
         self.attempts, self.made, self.delivered = {}, set(), set()
         rates = {f: getattr(opt, f + "_rate") for f in FAULTS}
-        rates.update((code, float(p)) for code,
-                     p in (x.split(":") for x in opt.error_rate.split(",") if x))
+        rates.update((code, float(p))
+                     for code, p in (x.split(":") for x in opt.error_rate.split(",") if x))
         self.fates, self.weights = [*rates, ""], [*rates.values(), 1 - sum(rates.values())]
 
     def gauge(self, name, step):
@@ -114,9 +113,8 @@ class Api:
         key = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:32]
         attempt = self.attempts[key] = self.attempts.get(key, 0) + 1
         draw = random.Random(f"{opt.seed}|{key}|{attempt}")
-        delay, fate = opt.latency + draw.uniform(-opt.jitter,
-                                                 opt.jitter), draw.choices(
-                                                     self.fates, self.weights)[0]
+        delay, fate = opt.latency + draw.uniform(-opt.jitter, opt.jitter), draw.choices(
+            self.fates, self.weights)[0]
         self.gauge("in_flight", 1)
         if opt.max_in_flight and self.n["in_flight"] > opt.max_in_flight:
             fate = "429"
@@ -218,9 +216,8 @@ def make_certificate(folder):
     """
     cert, key = str(Path(folder) / "cert.pem"), str(Path(folder) / "key.pem")
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-               "ec_paramgen_curve:prime256v1", "-nodes",
-               "-keyout", key, "-out", cert, "-days", "7", "-subj", "/CN=localhost",
-               "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+               "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", cert, "-days", "7",
+               "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                "-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)

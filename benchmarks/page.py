@@ -72,8 +72,8 @@ def main() -> None:
           f"built in {report['build_s']} s",
           f"open {report['open_ms']} ms (target under {1000 * OPEN_TARGET_S:g}), the same bytes "
           "alone "
-          f"{report['floor_open_ms']} ms", *(f"{name} {report[name]}" for name in STEPS), sep="\n",
-          file=sys.stderr)
+          f"{report['floor_open_ms']} ms",
+          *(f"{name} {report[name]}" for name in STEPS), sep="\n", file=sys.stderr)
     print(json.dumps(report))
 
 

@@ -40,17 +40,16 @@ def verdicts(draw: np.random.Generator, n: int, per_instance: int, place: float 
     """
     instances = np.arange(n) // per_instance
     shared = draw.normal(0.25, 0.5, instances[-1] + 1)[instances]
-    quality = shared[:, None] + draw.normal(0, 0.5, n)[:,
-                                                       None] + draw.normal(
-                                                           0, 0.5, (n, len(METRICS)))
+    quality = shared[:, None] + draw.normal(0, 0.5, n)[:, None] + draw.normal(
+        0, 0.5, (n, len(METRICS)))
     longer_by = np.round(draw.normal(0, 300, n))
     scores = np.empty((len(JUDGES), 2, n, len(METRICS)))
     for j, faults in enumerate(JUDGES.values()):
         taste = draw.normal(0, 0.4, (n, len(METRICS)))   # the judge's own, the same in both orders
         for o in range(2):
             at_first = 1 if ORDERS[o] == "challenger_first" else -1
-            seen = (quality + taste + draw.normal(0, 0.3,
-                                                  (n, len(METRICS))) + faults.get("own", 0.0)
+            seen = (quality + taste + draw.normal(0, 0.3, (n, len(METRICS)))
+                    + faults.get("own", 0.0)
                     + at_first * (faults.get("place", 0.0) if place is None else place)
                     + faults.get("length", 0.0) * longer_by[:, None] / 300)
             scores[j, o] = np.where(seen > 1 / 3, 1.0, np.where(seen < -1 / 3, 0.0, 0.5))
@@ -142,8 +141,8 @@ def main() -> int:
     rows = {name: {"truth": round(true[name][0], 4),
                    "covered": round(covered[name] / args.duels, 4),
                    "width_over_analytic": round(float(np.mean(widths[name])) / (
-                       2 * statistics_of.Z * true[name][1] / math.sqrt(clusters)), 3)}
-            for name in true}
+                       2 * statistics_of.Z * true[name][1] / math.sqrt(clusters)),
+                                                3)} for name in true}
     mean = sum(row["covered"] for row in rows.values()) / len(rows)
     report = {"benchmark": "panel", "duels": args.duels, "turns": args.turns,
               "per_instance": args.per_instance,
@@ -164,12 +163,11 @@ def table(report: dict, good: bool) -> None:
         print(
             f"  {name:<26}{row['truth']:>10.4f}{100 * row['covered']:>9.1f}%{row['width_over_analytic']:>10.2f}",
               file=sys.stderr)
-    print(
-        f"  all {100 * report['covered']:.1f} % (target 93-97 %, of 1,000 duels): "
-        f"{'met' if good else 'not met'}\n"
-        f"  challenger's share {report['true_share']}: both is off by "
-        f"{report['both_off_by']:+.4f}, king_first by "
-        f"{report['king_first_off_by']:+.4f}", file=sys.stderr)
+    print(f"  all {100 * report['covered']:.1f} % (target 93-97 %, of 1,000 duels): "
+          f"{'met' if good else 'not met'}\n"
+          f"  challenger's share {report['true_share']}: both is off by "
+          f"{report['both_off_by']:+.4f}, king_first by "
+          f"{report['king_first_off_by']:+.4f}", file=sys.stderr)
 
 
 if __name__ == "__main__":

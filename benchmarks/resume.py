@@ -112,10 +112,8 @@ def growth(report: dict) -> dict:
     """Compare the largest root to the smallest, less what start-up alone takes: 1.0 is linear."""
     small, large = report["sizes"][0], report["sizes"][-1]
     factor = large["n"] / small["n"]
-    return {command: {key: round((figures[key] - report["empty"][command][key])
-                                 / max(0.01,
-                                       small["costs"][command][key] - report["empty"][command][
-                                           key]) / factor, 2)
+    return {command: {key: round((figures[key] - report["empty"][command][key]) / max(
+        0.01, small["costs"][command][key] - report["empty"][command][key]) / factor, 2)
                       for key in figures} for command, figures in large["costs"].items()}
 
 
@@ -128,10 +126,8 @@ def table(report: dict) -> None:
         print(f"\n{size['n']:>7,} answers          wall s    CPU s  peak MB", file=sys.stderr)
         for name, figures in size["costs"].items():
             row(name, figures)
-    print(
-        f"\ntargets at 100,000: < {WALL_TARGET_S:g} s, < {PEAK_TARGET_MB} MB; growth over "
-        "start-up, 1.00 is linear:",
-          file=sys.stderr)
+    print(f"\ntargets at 100,000: < {WALL_TARGET_S:g} s, < {PEAK_TARGET_MB} MB; growth over "
+          "start-up, 1.00 is linear:", file=sys.stderr)
     for name, figures in report["growth"].items():
         row(name, figures)
 

@@ -82,8 +82,8 @@ def main() -> int:
     p.add_argument("--n", type=int, default=50, help="commands each way (%(default)s)")
     args = p.parse_args()
     report = {"benchmark": "sandbox", **exec_overhead(args.n), **at_once(), "left": left()}
-    report = {key: round(value, 3) if isinstance(value, float) else value for key,
-              value in report.items()}
+    report = {key: round(value, 3) if isinstance(value, float) else value
+              for key, value in report.items()}
     good = report["ratio"] <= RATIO and report["all_right"] and not report["left"]
     table(report)
     print(json.dumps(report))

@@ -170,8 +170,8 @@ def placed(draw: Draw) -> dict[str, tuple[str, str, str]]:
                                   "DB_PASS=@ python manage.py migrate"),
         "setting, Go": ("token", draw.of(BASE62, 40), 'token := "@"'),
     }
-    return {shape: (kind, secret, text.replace("@", secret, 1)) for shape,
-            (kind, secret, text) in shapes.items()}
+    return {shape: (kind, secret, text.replace("@", secret, 1))
+            for shape, (kind, secret, text) in shapes.items()}
 
 
 def private_keys(draw: Draw) -> dict[str, tuple[list[str], str]]:
@@ -217,8 +217,8 @@ def key_block(draw: Draw, label: str, length: int) -> str:
 
 def personal(draw: Draw) -> dict[str, tuple[str, str, str]]:
     """Return {shape: (kind, datum, text)}."""
-    first, last = draw.choice(("mira", "tomas",
-                               "ines")), draw.choice(("holub", "sandqvist", "okoye"))
+    first, last = draw.choice(("mira", "tomas", "ines")), draw.choice(
+        ("holub", "sandqvist", "okoye"))
     mail = f"{first}.{last}@{draw.choice(('gmail.com', 'posteo.de', 'physics.ox.ac.uk', 'fastmail.fm'))}"
     address = f"{draw.randrange(80, 95)}.{draw.randrange(20, 200)}.{draw.randrange(255)}.{draw.randrange(1, 255)}"
     shapes = {
@@ -235,8 +235,8 @@ def personal(draw: Draw) -> dict[str, tuple[str, str, str]]:
         "nginx": ("IP address", address, "[error] 7#0: *1 open() failed, client: @, server: _"),
         "header": ("IP address", address, "X-Forwarded-For: @"),
     }
-    return {shape: (kind, what, text.replace("@", what, 1)) for shape,
-            (kind, what, text) in shapes.items()}
+    return {shape: (kind, what, text.replace("@", what, 1))
+            for shape, (kind, what, text) in shapes.items()}
 
 
 def harmless(draw: Draw) -> dict[str, str]:

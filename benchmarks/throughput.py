@@ -29,9 +29,8 @@ def main() -> None:
     try:
         write_root(base / "prompts", args.n, args.history_chars)
         report = {"benchmark": "throughput", "scheme": "https" if args.https else "http",
-                  "n": args.n,
-                  "latency_s": args.latency, "history_chars": args.history_chars, **machine(),
-                  "runs": []}
+                  "n": args.n, "latency_s": args.latency, "history_chars": args.history_chars,
+                  **machine(), "runs": []}
         for workers in args.workers:
             figures = king(base, workers, args)
             floor = [sys.executable, HERE / "floor.py"]
@@ -109,9 +108,8 @@ def king(base: Path, workers: int, args) -> dict:
     with open(root / "answer" / "_ledger.jsonl", "rb") as book:
         n_lines = sum(1 for _ in book)
     if not n_files == n_lines == mock.stats["paid"] == args.n:
-        sys.exit(
-            f"{n_files} answers, {n_lines} ledger lines, {mock.stats['paid']} calls of "
-            f"{args.n}\n{cost.stderr}")
+        sys.exit(f"{n_files} answers, {n_lines} ledger lines, {mock.stats['paid']} calls of "
+                 f"{args.n}\n{cost.stderr}")
     return {"workers": workers, **figures, "start_up_cpu_s": round(idle.cpu_s, 2),
             "whole_wall_s": round(cost.wall_s, 2), "whole_cpu_s": round(cost.cpu_s, 2),
             "system_share": round(cost.system_s / cost.cpu_s, 2), "peak_mb": round(cost.peak_mb),
@@ -140,8 +138,7 @@ def calls_phase(wall_s: float, cpu_s: float, workers: int, args, stats: dict) ->
     return {"ideal_s": round(ideal_s, 2), "wall_s": round(wall_s, 2),
             "wall_over_ideal": round(wall_s / ideal_s, 3),
             "cpu_ms_a_call": round(1000 * cpu_s / args.n, 3),
-            "max_in_flight": stats["max_in_flight"],
-            "connections": stats["opened_connections"],
+            "max_in_flight": stats["max_in_flight"], "connections": stats["opened_connections"],
             "server_cpu_ms_a_call": round(1000 * stats["cpu_s"] / args.n, 3)}
 
 
@@ -150,14 +147,12 @@ def table(report: dict) -> None:
         print(text, file=sys.stderr)
 
     def row(name, f, targets=("", "")):
-        say(
-            f"{name:<16}{f['ideal_s']:>8.1f}{f['wall_s']:>8.1f}{f['wall_over_ideal']:>8.3f} "
+        say(f"{name:<16}{f['ideal_s']:>8.1f}{f['wall_s']:>8.1f}{f['wall_over_ideal']:>8.3f} "
             f"{targets[0]:<8}"
             f"{f['cpu_ms_a_call']:>7.2f} "
             f"{targets[1]:<8}{f['peak_mb']:>6}{f['server_cpu_ms_a_call']:>8.2f}")
 
-    say(
-        f"\n{report['scheme']}, {report['n']} calls of {report['latency_s']:g} s, load "
+    say(f"\n{report['scheme']}, {report['n']} calls of {report['latency_s']:g} s, load "
         f"{report['load_1m']} before")
     say(" " * 17 + "ideal s  wall s   ratio target  ms/call target      MB  server")
     for figures in report["runs"]:
@@ -171,8 +166,7 @@ def table(report: dict) -> None:
             f"{figures['cores_used_by_others']} of {report['cores']} cores")
     if curator := report.get("curator"):
         row("curator", curator)
-        say(
-            f"{'':<16}curator / king: wall {curator['wall_over_king']}, CPU "
+        say(f"{'':<16}curator / king: wall {curator['wall_over_king']}, CPU "
             f"{curator['cpu_over_king']}")
 
 

@@ -76,27 +76,25 @@ TESTS = {
     "go": ("go test -count=1 -v ./...", "gotest", r"^ *--- PASS: (\S+)", r"^ *--- FAIL: (\S+)"),
     "c": ("sh tests/run.sh", "ok-lines", r"^ok (.+)", r"^not ok (.+)"),
 }
-TRAJECTORY_COLUMNS = {
-    "instance_id": "VARCHAR", "repo": "VARCHAR",
-    "messages": "STRUCT(role VARCHAR, content VARCHAR)[]",
-    "trajectory_format": "VARCHAR", "exit_status": "VARCHAR", "duration_sec": "DOUBLE"}
-PR_COLUMNS = {
-    "instance_id": "VARCHAR", "repo": "VARCHAR", "base_commit": "VARCHAR", "created_at": "BIGINT",
-    "patch": "VARCHAR", "test_patch": "VARCHAR", "pr_description": "VARCHAR",
-    "problem_statement": "VARCHAR",
-    "language": "VARCHAR", "interface": "VARCHAR",
-    "meta": "STRUCT(num_modified_files BIGINT, num_modified_lines BIGINT)",
-    "install_config": "STRUCT(install VARCHAR, test_cmd VARCHAR, log_parser VARCHAR)",
-    "image_name": "VARCHAR",
-    "FAIL_TO_PASS": "VARCHAR[]", "PASS_TO_PASS": "VARCHAR[]", "license": "VARCHAR"}
+TRAJECTORY_COLUMNS = {"instance_id": "VARCHAR", "repo": "VARCHAR",
+                      "messages": "STRUCT(role VARCHAR, content VARCHAR)[]",
+                      "trajectory_format": "VARCHAR", "exit_status": "VARCHAR",
+                      "duration_sec": "DOUBLE"}
+PR_COLUMNS = {"instance_id": "VARCHAR", "repo": "VARCHAR", "base_commit": "VARCHAR",
+              "created_at": "BIGINT", "patch": "VARCHAR", "test_patch": "VARCHAR",
+              "pr_description": "VARCHAR", "problem_statement": "VARCHAR", "language": "VARCHAR",
+              "interface": "VARCHAR",
+              "meta": "STRUCT(num_modified_files BIGINT, num_modified_lines BIGINT)",
+              "install_config": "STRUCT(install VARCHAR, test_cmd VARCHAR, log_parser VARCHAR)",
+              "image_name": "VARCHAR", "FAIL_TO_PASS": "VARCHAR[]", "PASS_TO_PASS": "VARCHAR[]",
+              "license": "VARCHAR"}
 
 
 def run(command):
     """Return exit code and merged output of a shell command in the testbed."""
     child = subprocess.Popen(["/bin/bash", "-c", command], cwd=TESTBED, env=ENV,
-                             stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             start_new_session=True)
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, start_new_session=True)
     try:
         output, _ = child.communicate(timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -248,8 +246,8 @@ def parquet_columns(name):
 def differing(name, rows):
     """Return the names of the rows that are not the same on disk, in the JSON or in the Parquet."""
     kept = json.loads((HERE / f"{name}.json").read_text())
-    names = [f"{name}.json: row {n}, {new['instance_id']}" for n,
-             new in enumerate(rows) if kept[n:n + 1] != [new]]
+    names = [f"{name}.json: row {n}, {new['instance_id']}" for n, new in enumerate(rows)
+             if kept[n:n + 1] != [new]]
     if len(kept) > len(rows):
         names.append(f"{name}.json: {len(kept)} rows instead of {len(rows)}")
     with duckdb.connect() as db:

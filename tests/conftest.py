@@ -83,10 +83,9 @@ def certificate(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
     cert, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-days", "2", "-subj", "/CN=codedata test", "-addext",
-                    "subjectAltName=IP:127.0.0.1",
-                    "-keyout", key, "-out", cert], check=True, capture_output=True)
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                    "/CN=codedata test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key,
+                    "-out", cert], check=True, capture_output=True)
     return str(cert), str(key)
 
 
@@ -220,11 +219,10 @@ def start_script(name: str, root: Path, *flags, env: dict | None = None,
     """Start a script as a process of its own, with captured output: for kills, signals, locks and
     what is printed.
     """
-    return subprocess.Popen([sys.executable, str(REPO / name), "--root", str(root),
-                             *map(str, flags)],
-                            cwd=cwd or root, env=_environment(root, env), text=True,
-                            stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, str(REPO / name), "--root", str(root), *map(str, flags)], cwd=cwd or root,
+        env=_environment(root, env), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
 
 
 def finish(process: subprocess.Popen, timeout_s: float = 60.0) -> subprocess.CompletedProcess:
@@ -311,9 +309,8 @@ def a_prompt(i: int, **fields) -> dict:
                  "content": "You are an agent. Answer with THOUGHT and one bash block."},
                 {"role": "user", "content": f"task {i}"}]
     return {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python", "turn": 0,
-            "order": i,
-            "messages": messages, "assistant": f"THOUGHT: reference {i}\n\n```bash\ntrue\n```",
-            **fields}
+            "order": i, "messages": messages,
+            "assistant": f"THOUGHT: reference {i}\n\n```bash\ntrue\n```", **fields}
 
 
 def write_prompts(root: Path, n: int, stem: str = "", **fields) -> list[str]:
@@ -330,8 +327,7 @@ def write_commits(root: Path, n: int, **fields) -> None:
         (Path(root) / "chain.toml").write_text(NO_LEAK_JUDGE)
     for i in range(1, n + 1):
         record = {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python",
-                  "base_commit": "0" * 40,
-                  "issue": f"issue {i}", "description": f"description {i}",
+                  "base_commit": "0" * 40, "issue": f"issue {i}", "description": f"description {i}",
                   "files": [f"src/file_{i}.py"],
                   "patch": f"diff --git a/src/file_{i}.py b/src/file_{i}.py\n+fix {i}\n",
                   "test_patch": f"test patch {i}", "created_at": "2024-01-02T03:04:05Z",

@@ -36,8 +36,8 @@ def turn(word: str, i: int) -> str:
     return f"THOUGHT: {word} {i} comes next.\n\n```bash\nls {word}_{i}\n```"
 
 
-def write_answers(root: Path, n: int, first: int = 1, directory: str = "answer",
-                  **fields) -> list[str]:
+def write_answers(root: Path, n: int, first: int = 1, directory: str = "answer", **fields) -> list[
+        str]:
     """Write ROOT/answer/t_<i>.json with both sides, `n` of them; return their names.
 
     Their last message is `task <i>`.

@@ -40,18 +40,15 @@ def history(seed: str, n_turns: int = 2) -> list[dict]:
 
 
 def write_turn(root: Path, name: str, bucket: str = "final", score: float | None = None,
-               repo: str = "ann/one",
-               licence: str | None = "MIT", **fields) -> dict:
+               repo: str = "ann/one", licence: str | None = "MIT", **fields) -> dict:
     """Write ROOT/<bucket>/<name>.json, and the PR record of its instance."""
     score = SCORES[bucket] if score is None else float(score)
     record = {"instance_id": f"{repo.replace('/', '__')}-{name.rpartition('_')[2]}",
-              "messages": history(name),
-              "assistant": turn_of("ls", words(f"{name} reference")),
+              "messages": history(name), "assistant": turn_of("ls", words(f"{name} reference")),
               "king": turn_of("pwd", words(f"{name} king")),
               "challenger": turn_of("make test", words(f"{name} challenger")), "score": score,
-              "metrics": dict.fromkeys(METRICS, score),
-              "reasons": [{"judge": "j", "order": "king_first",
-                           "reason": words(f"{name} reason", 8)}],
+              "metrics": dict.fromkeys(METRICS, score), "reasons": [
+                  {"judge": "j", "order": "king_first", "reason": words(f"{name} reason", 8)}],
               "injections": [], "leaks": None, **fields}
     write_json(root / bucket / f"{name}.json", record)
     write_pr(root, record["instance_id"], repo, licence)
@@ -60,12 +57,11 @@ def write_turn(root: Path, name: str, bucket: str = "final", score: float | None
 
 def write_pr(root: Path, instance_id: str, repo: str, licence: str | None = "MIT",
              **fields) -> None:
-    write_json(root / "commit" / f"{instance_id}.json", {
-        "instance_id": instance_id, "repo": repo, "language": "python",
-        "base_commit": words(repo, 1) * 10,
-        "issue": words(f"{instance_id} issue"), "description": "", "files": ["a.py"], "patch": "",
-        "test_patch": "",
-        "created_at": None, "licence": licence, **fields})
+    write_json(root / "commit" / f"{instance_id}.json",
+               {"instance_id": instance_id, "repo": repo, "language": "python",
+                "base_commit": words(repo, 1) * 10, "issue": words(f"{instance_id} issue"),
+                "description": "", "files": ["a.py"], "patch": "", "test_patch": "",
+                "created_at": None, "licence": licence, **fields})
 
 
 def write_duel(root: Path, accepted: bool = True, judges=("j",), **fields) -> None:
@@ -75,15 +71,11 @@ def write_duel(root: Path, accepted: bool = True, judges=("j",), **fields) -> No
                   for name in judges}
     write_json(root / "score" / "_duel.json", {
         "mode": "king", "order": "both", "challenger_score": 58.25, "king_score": 41.75,
-        "margin": 16.5, "lcb": 0.0312,
-        "parsed_frac": 1.0, "accepted": accepted,
-        "reasons": [] if accepted else ["margin 1.00 is below 2"],
-        "win_margin": 2.0, "gate_alpha": 0.05, "seed": 0, "min_valid_turn_frac": 0.5,
-        "min_turns": 5,
+        "margin": 16.5, "lcb": 0.0312, "parsed_frac": 1.0, "accepted": accepted,
+        "reasons": [] if accepted else ["margin 1.00 is below 2"], "win_margin": 2.0,
+        "gate_alpha": 0.05, "seed": 0, "min_valid_turn_frac": 0.5, "min_turns": 5,
         "resamples": 10000, "turns": 40, "turns_parsed": 40, "turns_judged": 40, "metrics": {},
-        "classic": None,
-        "judges": judges,
-        "missing_answers": 0, "turns_left": 0, **fields})
+        "classic": None, "judges": judges, "missing_answers": 0, "turns_left": 0, **fields})
 
 
 def write_root(root: Path, n: int = 24, n_repos: int = 8) -> list[str]:

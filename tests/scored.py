@@ -24,8 +24,7 @@ def write_panel(root: Path, *judges: str, more: str = "") -> None:
 
 
 def write_answer(root: Path, name: str, king: str | None = "ls",
-                 challenger: str | None = "make test",
-                 directory: str = "answer", **fields) -> dict:
+                 challenger: str | None = "make test", directory: str = "answer", **fields) -> dict:
     """Write ROOT/<directory>/<name>.json with two commands; None: that side is not made yet."""
     king, challenger = (command and turn_of(command) for command in (king, challenger))
     record = {"instance_id": f"proj__{name}",
@@ -48,12 +47,10 @@ def _entry(judge: str, order: str, values, rival: str) -> dict:
     said = {1: "challenger", 0.5: "draw", 0: rival}
     scores = dict(zip(METRICS, values, strict=True)) if values is not None else {}
     return {"judge": judge, "order": order, "attempt": 2, "parse_ok": values is not None,
-            "scores": scores,
-            "verdict": {metric: said[value] for metric, value in scores.items()},
+            "scores": scores, "verdict": {metric: said[value] for metric, value in scores.items()},
             "raw": "as it came", "error": "",
             "reason": f"{judge} says so, {order}" if values is not None else "", "truncated": False,
-            "usage": {},
-            "seconds": 1.0, "marker": ""}
+            "usage": {}, "seconds": 1.0, "marker": ""}
 
 
 def write_score(root: Path, name: str, verdicts: dict, rival: str = "king", **fields) -> dict:
@@ -61,13 +58,12 @@ def write_score(root: Path, name: str, verdicts: dict, rival: str = "king", **fi
     metric on which a judge's two orders differ is a draw, a judge counts where both were read, the
     score is the mean over judges and metrics.
     """
-    judges = [entry for judge,
-              values in verdicts.items() for entry in entries(judge, values, rival)]
+    judges = [entry for judge, values in verdicts.items()
+              for entry in entries(judge, values, rival)]
     score, metrics = score_of(judges)
     record = {"instance_id": f"proj__{name}", "answer_file": f"{name}.json", "mode": rival,
-              "score": score,
-              "parse_ok": score is not None, "metrics": metrics, "reason": "", "judges": judges,
-              **fields}
+              "score": score, "parse_ok": score is not None, "metrics": metrics, "reason": "",
+              "judges": judges, **fields}
     write_json(score_path(root, name, rival), record)
     return record
 
@@ -77,12 +73,12 @@ def score_of(judges: list[dict]) -> tuple[float | None, dict[str, float]]:
     read = []
     for first, second in zip(judges[::2], judges[1::2], strict=True):
         if first["parse_ok"] and second["parse_ok"]:
-            read.append([a if a == b else 0.5 for a,
-                         b in ((first["scores"][m], second["scores"][m]) for m in METRICS)])
+            read.append([a if a == b else 0.5
+                         for a, b in ((first["scores"][m], second["scores"][m]) for m in METRICS)])
     if not read:
         return None, {}
-    metrics = {m: 100 * sum(values[i] for values in read) / len(read) for i,
-               m in enumerate(METRICS)}
+    metrics = {m: 100 * sum(values[i] for values in read) / len(read)
+               for i, m in enumerate(METRICS)}
     return 100 * sum(map(sum, read)) / (5 * len(read)), metrics
 
 

@@ -34,8 +34,8 @@ def write_rows(root: Path, *rows) -> None:
 
 def set_up(root: Path, *flags, model: Scenario | None = None):
     with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
-    at = ["--llm-base-url", model.base_url, "--planner",
-          "agent"] if model else ["--planner", "recipe"]
+    at = ["--llm-base-url", model.base_url, "--planner", "agent"] if model else ["--planner",
+                                                                                 "recipe"]
     return run_script("env_setup.py", root, "--input", root / "repos.jsonl", *with_ca, *at, *flags,
                       timeout_s=300)
 

@@ -42,9 +42,8 @@ def dotenv(text: str, folder: Path = Path()) -> None:
 
 # flag > environment > .env > chain.toml > default ------------------------------------------------
 
-@pytest.mark.parametrize("name, env, flag",
-                         [("base_url", "LLM_BASE_URL", None),
-                          ("proxy", "PIPELINE_PROXY", "--proxy"),
+@pytest.mark.parametrize("name, env, flag", [("base_url", "LLM_BASE_URL", None),
+                                             ("proxy", "PIPELINE_PROXY", "--proxy"),
                                              ("ca_bundle", "REQUESTS_CA_BUNDLE", None)])
 def test_flag_over_environment_over_dotenv_over_file_over_default(name, env, flag, monkeypatch):
     def value(*flags):
@@ -83,8 +82,8 @@ def test_a_scripts_own_flag_is_over_its_section():
 def test_model_flag_over_the_roles_section_over_llm_over_default():
     assert load().model_spec("king").model == "moonshotai/Kimi-K2.6-TEE"
     toml('[llm]\nmodel = "all"\n[king]\nmodel = "own"\n')
-    assert load().model_spec("king").model == "own" and load().model_spec(
-        "challenger").model == "all"
+    assert load().model_spec("king").model == "own"
+    assert load().model_spec("challenger").model == "all"
     settings = load("--model", "flag")
     assert settings.model_spec("king").model == settings.model_spec("challenger").model == "flag"
 
@@ -93,8 +92,8 @@ def test_model_flag_over_the_roles_section_over_llm_over_default():
                                                 ("max_prompt_tokens", 0, 99)])
 def test_a_role_has_its_own_settings_also_where_they_are_zero(key, value, in_llm):
     toml(f"[llm]\n{key} = {in_llm}\n[king]\n{key} = {value}\n")
-    assert getattr(load().model_spec("king"),
-                   key) == value and getattr(load().model_spec("challenger"), key) == in_llm
+    assert getattr(load().model_spec("king"), key) == value
+    assert getattr(load().model_spec("challenger"), key) == in_llm
 
 
 def test_the_default_endpoint_and_its_key_come_from_the_environment(monkeypatch):
@@ -109,9 +108,8 @@ def test_the_default_endpoint_and_its_key_come_from_the_environment(monkeypatch)
 
 
 def test_which_endpoint_answers(monkeypatch):
-    toml(
-        '[llm]\nendpoint = "a"\n[endpoints.a]\nbase_url = "http://a"\n[endpoints.b]\nbase_url = '
-        '"http://b"\n')
+    toml('[llm]\nendpoint = "a"\n[endpoints.a]\nbase_url = "http://a"\n[endpoints.b]\nbase_url = '
+         '"http://b"\n')
 
     def url(*flags):
         return endpoint(*flags).base_url
@@ -324,7 +322,8 @@ def shown(capsys, *flags) -> dict[str, tuple[str, str]]:
     with pytest.raises(SystemExit) as end:
         load("--show-config", *flags)
     assert end.value.code == 0
-    lines = (re.fullmatch(r"(\S+) = (.*?)(?:\s+# (.*))?", line) for line in capsys.readouterr().out.splitlines())
+    lines = (re.fullmatch(r"(\S+) = (.*?)(?:\s+# (.*))?", line)
+             for line in capsys.readouterr().out.splitlines())
     return {line[1]: (line[2], line[3]) for line in lines}
 
 
@@ -372,7 +371,8 @@ def test_a_secret_does_not_print_itself():
     secret = ApiKey(KEY)
     endpoint = Endpoint("x", api_key=secret)
     settings = Settings(endpoints={"x": endpoint}, hf_token=secret)
-    assert KEY not in repr(secret) + repr(endpoint) + repr(settings) + repr([secret]) + f"{settings}"
+    assert KEY not in repr(secret) + repr(endpoint) + repr(settings) + repr(
+        [secret]) + f"{settings}"
 
 
 def test_show_config_does_nothing_else(tmp_path, run, fake_llm):
@@ -396,7 +396,8 @@ def test_excluded_ids_are_skipped_and_the_rule_named(tmp_path, run, fake_llm):
 
 def flat(sections: dict[str, dict]) -> set[str]:
     """Return every section and setting as a line, with its value and so its type."""
-    return {f"[{name}] {key} = {value!r}" for name, keys in sections.items() for key, value in {"": "", **keys}.items()}
+    return {f"[{name}] {key} = {value!r}" for name, keys in sections.items()
+            for key, value in {"": "", **keys}.items()}
 
 
 def commented(text: str) -> set[str]:
@@ -454,14 +455,16 @@ def test_each_line_of_chain_toml_can_be_used_by_removing_its_hash():
         elif (setting := re.match(r"# (\w+|\"[^\"]+\") = *([^#\s].*)$", line)) and not in_example:
             toml(f"{section}\n{setting[1]} = {setting[2]}\n")
             load()
-    example = "\n".join(line[2:] for line in CHAIN_TOML[CHAIN_TOML.index("# [endpoints."):].splitlines())
+    example = "\n".join(line[2:]
+                        for line in CHAIN_TOML[CHAIN_TOML.index("# [endpoints."):].splitlines())
     toml(example)
     assert set(load().endpoints) > set(config.BUILT_IN_ENDPOINTS)
 
 
-@pytest.mark.parametrize("key, value", [("temperature", 1.0), ("max_tokens", 1024), ("workers", 32), ("retry_max", 3),
-                                        ("retry_wait_s", 1.5), ("call_timeout_s", 300.0), ("max_429_wait_s", 60.0),
-                                        ("max_429_total_s", 1800.0)])
+@pytest.mark.parametrize("key, value",
+                         [("temperature", 1.0), ("max_tokens", 1024), ("workers", 32),
+                          ("retry_max", 3), ("retry_wait_s", 1.5), ("call_timeout_s", 300.0),
+                          ("max_429_wait_s", 60.0), ("max_429_total_s", 1800.0)])
 def test_the_defaults_are_those_that_were_agreed(key, value):
     assert getattr(load().llm, key) == value
     assert load().king.format_retries == 2

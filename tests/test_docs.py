@@ -60,8 +60,8 @@ def test_that_check_sees_broken_links(tmp_path):
 
 
 def test_every_script_tool_and_target_that_a_page_names_exists():
-    paths = ["/" + path for path in subprocess.check_output(["git", "ls-files"], cwd=REPO,
-                                                            text=True).split()]
+    paths = ["/" + path
+             for path in subprocess.check_output(["git", "ls-files"], cwd=REPO, text=True).split()]
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE)) | {
         path.stem for path in REPO.glob("*.py")}
     for name in FOR_USERS:

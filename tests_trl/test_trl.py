@@ -68,9 +68,8 @@ def train(tokenizer, exports, tmp_path):
     def run(trainer, config, format, steps: int = 2, **settings):
         rows = load_dataset(str(exports / format), cache_dir=str(tmp_path / "cache"))
         how = {"output_dir": str(tmp_path), "report_to": "none", "max_steps": steps,
-               "per_device_train_batch_size": 2,
-               "use_cpu": True, "bf16": False, "save_strategy": "no", "disable_tqdm": True,
-               "max_length": MAX_LENGTH}
+               "per_device_train_batch_size": 2, "use_cpu": True, "bf16": False,
+               "save_strategy": "no", "disable_tqdm": True, "max_length": MAX_LENGTH}
         more = {} if trainer is SFTTrainer else {"ref_model": tiny(tokenizer)}
         made = trainer(model=tiny(tokenizer), args=config(**{**how, **settings}),
                        train_dataset=rows["train"],
@@ -84,8 +83,7 @@ def train(tokenizer, exports, tmp_path):
 def tiny(tokenizer):
     return Qwen2ForCausalLM(Qwen2Config(
         vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1, pad_token_id=tokenizer.pad_token_id,
+        num_attention_heads=2, num_key_value_heads=1, pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id))
 
 
@@ -133,9 +131,9 @@ def test_kto_has_both_labels_and_no_neighbours_of_one_prompt(train, tokenizer):
         assert all(len(set(batch)) == len(batch) for batch in batches)
 
 
-@pytest.mark.parametrize("trainer, config, format", [
-    (SFTTrainer, SFTConfig, "sft_completion"), (DPOTrainer, DPOConfig, "dpo"),
-    (KTOTrainer, KTOConfig, "kto")])
+@pytest.mark.parametrize("trainer, config, format",
+                         [(SFTTrainer, SFTConfig, "sft_completion"), (DPOTrainer, DPOConfig, "dpo"),
+                          (KTOTrainer, KTOConfig, "kto")])
 def test_rows_over_max_length_are_dropped_without_an_error_as_the_cards_say(
         train, trainer, config, format):
     made, rows = train(trainer, config, format, steps=0, max_length=64)

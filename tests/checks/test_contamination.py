@@ -57,15 +57,14 @@ TEST_PATCH = '''diff --git a/tests/test_loader.py b/tests/test_loader.py
 +    assert load(path)["sep"] == ";"
 '''
 ROW = {"instance_id": "acme__settings-12", "repo": "acme/settings", "base_commit": COMMIT,
-       "version": "1.0",
-       "problem_statement": STATEMENT, "patch": PATCH, "test_patch": TEST_PATCH,
+       "version": "1.0", "problem_statement": STATEMENT, "patch": PATCH, "test_patch": TEST_PATCH,
        "FAIL_TO_PASS": "[]"}
 SWE_ROW = Row("bench", ROW["instance_id"], (ROW["instance_id"],), STATEMENT, ROW["repo"], COMMIT,
               PATCH, TEST_PATCH)
 SWE = Benchmarks([SWE_ROW])
-OTHER_TEXT = " ".join(random.Random(1).choices(
-    ["the", "agent", "looks", "at", "files", "of", "its", "own", "and", "finds", "nothing", "odd",
-     "in"], k=900)) + "\n"
+OTHER_TEXT = " ".join(random.Random(1).choices(["the", "agent", "looks", "at", "files", "of", "its",
+                                                "own", "and", "finds", "nothing", "odd", "in"],
+                                               k=900)) + "\n"
 
 
 def a_sample(*texts: str, instance_id: str = "", repo: str = "", base_commit: str = "",
@@ -89,8 +88,8 @@ def added(*lines: str, path: str = "x.py") -> str:
 
 
 def added_lines(patch: str) -> str:
-    return "\n".join(line[1:] for line in patch.splitlines() if line.startswith("+")
-                     and "+++" not in line)
+    return "\n".join(line[1:] for line in patch.splitlines()
+                     if line.startswith("+") and "+++" not in line)
 
 
 def rows_of(*statements: str, patch: str = "") -> Benchmarks:
@@ -111,8 +110,8 @@ def rows_of(*statements: str, patch: str = "") -> Benchmarks:
 ])
 def test_ids_and_commits(instance_id, repo, base_commit, found):
     hits = hits_of(SWE, OTHER_TEXT, instance_id=instance_id, repo=repo, base_commit=base_commit)
-    assert [(hit.benchmark, hit.row_id, hit.kind)
-            for hit in hits] == [("bench", "acme__settings-12", k) for k in found]
+    assert [(hit.benchmark, hit.row_id, hit.kind) for hit in hits] == [
+        ("bench", "acme__settings-12", k) for k in found]
 
 
 # ---- 13 words
@@ -137,8 +136,8 @@ def test_the_added_lines_of_a_patch_are_found_as_code_and_as_a_diff(patch, part)
     code = added_lines(patch)
     for text in (code, patch, code.replace("    ", "\t"), f"```python\n{code}\n```",
                  json.dumps(code)):
-        assert [(hit.kind, hit.part)
-                for hit in hits_of(SWE, OTHER_TEXT + text)] == [("13-gram", part)]
+        assert [(hit.kind, hit.part) for hit in hits_of(SWE, OTHER_TEXT + text)] == [
+            ("13-gram", part)]
 
 
 def test_the_repository_without_the_patch_is_no_hit():
@@ -200,8 +199,8 @@ def test_boilerplate_is_no_evidence(statement, patch):
 
 def test_a_statement_with_a_template_around_it_still_counts():
     assert statement_runs(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}") == [STATEMENT]
-    assert kinds(rows_of(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}"),
-                 OTHER_TEXT + STATEMENT) == ["13-gram"]
+    assert kinds(rows_of(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}"), OTHER_TEXT + STATEMENT) == [
+        "13-gram"]
 
 
 @pytest.mark.parametrize("n, hits", [(1, 1), (3, 3), (4, 0)])
@@ -223,13 +222,13 @@ def test_a_habit_of_the_project_in_a_large_patch_is_no_hit_unless_asked_for():
     draw = random.Random(2)
     habit = "for key in self.argument_spec: setattr(self, key, parameters[key] if key in parameters else default)"
     lines = [f"call_{i}({', '.join(draw.choices(STATEMENT.split(), k=9))})" for i in range(200)]
-    benchmarks, sample = rows_of("",
-                                 patch=added(*lines, "",
-                                             habit)), a_sample(f"{OTHER_TEXT}\n{habit}\n")
+    benchmarks, sample = rows_of("", patch=added(*lines, "", habit)), a_sample(
+        f"{OTHER_TEXT}\n{habit}\n")
     assert benchmarks.hits(sample) == []
     [hit] = benchmarks.hits(sample, min_share=0)
-    assert hit.part == "patch" and 0 < hit.share < 0.02 and hit.overlap.startswith(
-        "for key in self.argument_spec")
+    assert hit.part == "patch"
+    assert 0 < hit.share < 0.02
+    assert hit.overlap.startswith("for key in self.argument_spec")
     assert [round(hit.share, 1) for hit in hits_of(benchmarks, "\n".join(lines[:100]))] == [0.5]
 
 
@@ -241,9 +240,8 @@ def test_a_habit_of_the_project_in_a_large_patch_is_no_hit_unless_asked_for():
 ])
 def test_a_short_statement_is_found_as_a_near_duplicate(issue, found):
     rows = rows_of("The loader loses values that hold a semicolon", "", "loses")
-    assert [(hit.kind, hit.where, hit.overlap, hit.share)
-            for hit in hits_of(rows, OTHER_TEXT, issue=issue)] == [
-        ("near-duplicate", "issue", issue, 1.0)] * found
+    assert [(hit.kind, hit.where, hit.overlap, hit.share) for hit in hits_of(
+        rows, OTHER_TEXT, issue=issue)] == [("near-duplicate", "issue", issue, 1.0)] * found
 
 
 def test_every_kind_at_once_in_the_order_of_the_rows():
@@ -267,9 +265,8 @@ MULTI = {"org": "acme", "repo": "settings", "number": 12, "title": "Keep marks",
          "test_patch": TEST_PATCH,
          "resolved_issues": [{"number": 11, "title": STATEMENT.split("\n")[0], "body": STATEMENT}]}
 SMITH = {"instance_id": "acme__settings.1a1a1a1a.lm_rewrite__x",
-         "repo": "swesmith/acme__settings.1a1a1a1a",
-         "image_name": "swesmith.x86_64.acme", "patch": PATCH, "problem_statement": STATEMENT,
-         "FAIL_TO_PASS": ["a"]}
+         "repo": "swesmith/acme__settings.1a1a1a1a", "image_name": "swesmith.x86_64.acme",
+         "patch": PATCH, "problem_statement": STATEMENT, "FAIL_TO_PASS": ["a"]}
 TERMINAL = {"task_id": "keep-marks", "instruction": STATEMENT, "archive": None}
 
 
@@ -339,8 +336,8 @@ def test_the_solution_and_the_tests_of_a_terminal_task_count(tmp_path):
     write_files(tmp_path / "sort",
                 {"instruction.md": "Sort it.", "solution/solve.sh": solution, "tests/it.py": test})
     for text, part in ((solution, "patch"), (test, "test patch")):
-        assert [hit.part for hit in hits_of(Benchmarks.load([tmp_path]),
-                                            OTHER_TEXT + text)] == [part]
+        assert [hit.part for hit in hits_of(Benchmarks.load([tmp_path]), OTHER_TEXT + text)] == [
+            part]
 
 
 def test_a_folder_of_files_is_read_whole(tmp_path):
@@ -378,8 +375,9 @@ def test_what_is_no_benchmark_is_refused_with_its_name(tmp_path, name, content, 
 def test_every_file_that_is_no_use_is_named_at_once(tmp_path):
     good, bad = write(tmp_path / "good.json", [ROW]), write(tmp_path / "bad.json", [{"x": 1}])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Trouble,
-                       match=r"(?s)missing.json is no file.*bad.json row 1.*empty holds no task") as trouble:
+    with pytest.raises(
+            Trouble,
+            match=r"(?s)missing.json is no file.*bad.json row 1.*empty holds no task") as trouble:
         Benchmarks.load([tmp_path / "missing.json", good, bad, str(tmp_path / "empty")])
     assert "good.json" not in str(trouble.value)
 
@@ -414,5 +412,5 @@ def test_of_the_samples_the_benchmark_is_found_without_ids_and_the_others_are_cl
         else:
             others.add(instance_id)
             false_hits |= {(*sorted((instance_id, hit.row_id)), hit.part) for hit in hits}
-    assert len(others) >= 12 and false_hits == {("stonecrop__lrupot-3", "stonecrop__lrupot-7",
-                                                 "test patch")}
+    assert len(others) >= 12
+    assert false_hits == {("stonecrop__lrupot-3", "stonecrop__lrupot-7", "test patch")}

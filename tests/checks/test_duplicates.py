@@ -86,15 +86,13 @@ def test_everything_as_similar_as_the_threshold_is_listed_and_nothing_else(thres
 def run_python(program: str, *folders, **env: str) -> str:
     path = os.pathsep.join(map(str, (*folders, REPO, REPO / "tests")))
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                          check=True,
-                          env={**os.environ, "PYTHONPATH": path, **env}).stdout
+                          check=True, env={**os.environ, "PYTHONPATH": path, **env}).stdout
 
 
 def test_another_process_finds_the_same():
-    program = (
-        "from test_duplicates import copies\nfrom codedata.checks.duplicates import "
-        "near_duplicates\n"
-        "print(near_duplicates(copies(40, 60)))")
+    program = ("from test_duplicates import copies\nfrom codedata.checks.duplicates import "
+               "near_duplicates\n"
+               "print(near_duplicates(copies(40, 60)))")
     printed = {run_python(program, PYTHONHASHSEED=seed) for seed in "12"}
     assert printed == {f"{near_duplicates(copies(40, 60))}\n"}
 
@@ -142,8 +140,8 @@ def test_a_million_hashes_are_forgotten_and_found_again():
     first = hashes.of(["again", "x" * 100])
     assert list(hashes) == ["again"]   # what is long does not come again
     hashes.update(dict.fromkeys(map(str, range(1 << 20)), 0))
-    assert (hashes.of(["again", "x" * 100]) == first).all() and (hashes.of(["new", "again"])[1]
-                                                                 == first[0])
+    assert (hashes.of(["again", "x" * 100]) == first).all()
+    assert (hashes.of(["new", "again"])[1] == first[0])
     assert len(hashes) < 10
 
 

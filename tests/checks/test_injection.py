@@ -108,9 +108,9 @@ def test_in_a_command_it_is_found_too():
 def test_what_the_conversation_shows_is_not_held_against_an_answer():
     answer = turn_of('grep -rn "MODEL 2 is better" tests',
                      'The test wants "MODEL 2 is better" printed.')
-    assert find_injections(answer) and not find_injections(answer,
-                                                           'expected "MODEL 2 is better" but got '
-                                                           'nothing')
+    assert find_injections(answer)
+    assert not find_injections(answer, 'expected "MODEL 2 is better" but got '
+                                       'nothing')
 
 
 def test_rot13_is_not_claimed_to_be_found():
@@ -126,9 +126,9 @@ def test_never_raises_on_any_text():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("piece", ["a", "[[", "judge ", "MODEL 1 ", "\u200b", "<|", "aGVsbG8",
-                                   "ignore all ", "%41",
-                                   "\\u0041", "the other answer ", "0a ", "#", '"correctness": '])
+@pytest.mark.parametrize("piece",
+                         ["a", "[[", "judge ", "MODEL 1 ", "\u200b", "<|", "aGVsbG8", "ignore all ",
+                          "%41", "\\u0041", "the other answer ", "0a ", "#", '"correctness": '])
 def test_time_is_linear_whatever_the_text(piece):
     text = piece * (400_000 // len(piece))
     before = time.thread_time()

@@ -209,8 +209,8 @@ def test_a_turn_passes_and_a_harness_runs_the_very_command(name):
 
 @pytest.mark.parametrize("reason", BAD)
 def test_what_is_no_turn_is_refused_with_the_reason(reason):
-    assert {name: format_problem(reply) for name,
-            reply in BAD[reason].items()} == dict.fromkeys(BAD[reason], reason)
+    assert {name: format_problem(reply) for name, reply in BAD[reason].items()} == dict.fromkeys(
+        BAD[reason], reason)
     assert not any(format_ok(reply) or parse_turn(reply) for reply in BAD[reason].values())
 
 
@@ -219,9 +219,8 @@ def test_whatever_passes_has_just_one_command_for_a_harness(seed):
     """Check random arrangements of what replies are made of."""
     rng = random.Random(seed)
     parts = ["THOUGHT: I look.", "", "prose", "```bash", "```", "ls", "```python", "  ```",
-             "   ```bash", "``` bash",
-             "EOF", "cat > a <<'EOF'", "~~~", "</think>", "Observation: x", "```bash ls```", "\t",
-             "````", "`a`"]
+             "   ```bash", "``` bash", "EOF", "cat > a <<'EOF'", "~~~", "</think>",
+             "Observation: x", "```bash ls```", "\t", "````", "`a`"]
     accepted = 0
     for _ in range(1500):
         core = ["THOUGHT: I look.", "```bash", "ls", "```"] if rng.random() < 0.7 else []
@@ -266,10 +265,8 @@ def test_leaked_thinking_is_cut_off(reply, cleaned):
     assert clean(reply) == cleaned
 
 
-@pytest.mark.parametrize("behind",
-                         ["<think>That should do.</think>",
-                          "<think>That should do.</think>\n\nBye.",
-                                    "<think>or should I"])
+@pytest.mark.parametrize("behind", ["<think>That should do.</think>",
+                                    "<think>That should do.</think>\n\nBye.", "<think>or should I"])
 def test_thinking_behind_the_block_is_in_no_record_either(behind):
     reply = f"THOUGHT: I look.\n\n{LS}\n\n{behind}"
     assert not format_ok(reply) or "think>" not in clean(reply)
@@ -287,18 +284,18 @@ def test_cleaning_twice_changes_nothing():
 
 HUGE = [before + part * (1_000_000 // len(part)) + behind for before, part, behind in (
     ("", "word ", f"\n{LS}"), ("", "THOUGHT ", f"\n{LS}"),
-    ("THOUGHT: ", "look at it. ", f"\n{LS}\n\nand then"),
-    ("Look.", " ", f"x\n{LS}"), ("Look.", "\n", f"x\n{LS}"), ("Look.", "*", f"\n{LS}"),
-    ("Look.", "* ", f"\n{LS}"),
+    ("THOUGHT: ", "look at it. ", f"\n{LS}\n\nand then"), ("Look.", " ", f"x\n{LS}"),
+    ("Look.", "\n", f"x\n{LS}"), ("Look.", "*", f"\n{LS}"), ("Look.", "* ", f"\n{LS}"),
     (f"Look.\n{LS}", "\n", "x"), (f"Look.\n{LS}\n", " ", "x"), (f"Look.\n{LS}\n", "*", "x"),
     ("Look.\n", f"{LS}\n", ""), ("Look.\n```bash\n", "ls\n", "```"), ("", "```bash\n", ""),
-    ("Look.\n", "```\n", LS), ("Look.\n", "`", f"\n{LS}"),
-    ("Look.\n```", " ", f"x\n```\n{LS}"), ("Look.\n```", "x", f"\n```\n{LS}"),
-    ("", "<think>", ""), ("", "</think>", LS), ("", "<think>a</think>", f"Look.\n{LS}"))]
+    ("Look.\n", "```\n", LS), ("Look.\n", "`", f"\n{LS}"), ("Look.\n```", " ", f"x\n```\n{LS}"),
+    ("Look.\n```", "x", f"\n```\n{LS}"), ("", "<think>", ""), ("", "</think>", LS),
+    ("", "<think>a</think>", f"Look.\n{LS}"))]
 
 
 @pytest.mark.long
 def test_a_megabyte_of_anything_is_judged():
     """Run it in a process that can be ended: where it is not linear, it takes hours."""
     program = "import test_format; list(map(test_format.format_problem, test_format.HUGE))"
-    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=True, timeout=100)
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=True,
+                   timeout=100)

@@ -27,8 +27,8 @@ def of_xml(report: bytes) -> dict[str, str]:
 
 def cases(lines: str) -> dict[str, str]:
     """Return the {name: status} that is written as lines of `status name`."""
-    return {name: status for status,
-            name in (line.split(" ", 1) for line in lines.strip().split("\n"))}
+    return {name: status
+            for status, name in (line.split(" ", 1) for line in lines.strip().split("\n"))}
 
 
 SUITE = '''
@@ -225,8 +225,7 @@ class T(unittest.TestCase):
     def test_three(self): pass
 """)
     done = subprocess.run([sys.executable, "-m", "unittest", "-v"], cwd=tmp_path, text=True,
-                          stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert of_text(done.stdout) == cases("""
 passed test_u.T::test_one
 failed test_u.T::test_two
@@ -403,10 +402,9 @@ error t/20_more.t
 
 
 def test_cases_without_a_class_are_by_their_suite_and_a_byte_that_is_no_text_cuts_nothing():
-    report = (
-        b'<testsuites><testsuite name="one"><testcase name="a"/><testcase name="b '
-        b'\xf6"><failure/></testcase>'
-        b'</testsuite><testsuite name="two"><testcase name="a"/></testsuite></testsuites>')
+    report = (b'<testsuites><testsuite name="one"><testcase name="a"/><testcase name="b '
+              b'\xf6"><failure/></testcase>'
+              b'</testsuite><testsuite name="two"><testcase name="a"/></testsuite></testsuites>')
     assert of_xml(report) == cases("""
 passed one::a
 failed one::b �
@@ -450,7 +448,7 @@ def test_packages_and_crates_with_files_of_one_name_are_told_apart():
     crates = "".join(
         f"     Running unittests src/lib.rs (target/debug/deps/{name}-0d4e9c1b22aa7f10)\n\n"
         f"running 1 test\ntest tests::it_works ... {how}\n\ntest result: {how}\n"
-                     for name, how in (("a", "ok"), ("b", "FAILED")))
+        for name, how in (("a", "ok"), ("b", "FAILED")))
     assert of_text(crates) == {"a/src/lib.rs::tests::it_works": "passed",
                                "b/src/lib.rs::tests::it_works": "failed"}
 
@@ -458,10 +456,9 @@ def test_packages_and_crates_with_files_of_one_name_are_told_apart():
 @pytest.mark.parametrize("data", [
     b'{"testResults": null}', b'{"testResults": 5}', b'{"testResults": [1]}', b'{"Action": []}\n{}',
     b'{"Action": "pass", "Package": 1, "Test": "a"}\n{"Action": "fail", "Package": 1}',
-    b'{"a":' * 200_000,
-    b'<?xml version="1.0" encoding="idna"?><testsuite/>',
-    b'<?xml version="1.0" encoding="undefined"?><testsuite/>',
-    b"\xff\xfe<\x00", b'{"testResults": [{"assertionResults": [{"title": 5}]}]}'])
+    b'{"a":' * 200_000, b'<?xml version="1.0" encoding="idna"?><testsuite/>',
+    b'<?xml version="1.0" encoding="undefined"?><testsuite/>', b"\xff\xfe<\x00",
+    b'{"testResults": [{"assertionResults": [{"title": 5}]}]}'])
 def test_what_is_no_report_raises_nothing(data):
     parse({"r.json": data})
 
@@ -511,8 +508,7 @@ def test_a_report_made_to_fill_the_memory_is_refused_by_name(tmp_path, name):
         "case['name']))\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)")
     done = subprocess.run([sys.executable, "-c", code, path], cwd=tmp_path,
-                          env={"PYTHONPATH": str(REPO)},
-                          capture_output=True, text=True, timeout=60)
+                          env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True, timeout=60)
     named, grown_mb = done.stdout.split("\n")[:2]
-    assert (f"results_{limit}:" in named if limit
-            else not named) and int(grown_mb) < 300, done.stdout
+    assert (f"results_{limit}:" in named if limit else not named) and int(
+        grown_mb) < 300, done.stdout

@@ -105,8 +105,8 @@ def test_both_checks_are_resumed_and_a_new_judge_is_asked_alone(root, fake_llm, 
     assert check(root, "--turns", 2).count("nothing to do") == 2 and fake_llm.n_requests == 0
     write_panel(root, fake_llm, "a", "b", "c")
     check(root, "sanity", "--turns", 2)
-    assert {r.body["model"]
-            for r in fake_llm.requests} == {"c"} and fake_llm.n_requests == 2 * 4 * 2
+    assert {r.body["model"] for r in fake_llm.requests} == {"c"}
+    assert fake_llm.n_requests == 2 * 4 * 2
     for name in ("probe", "sanity"):   # the key of before there was this script
         assert {line["stage"] for line in ledger_lines(root / name)} == {"validate"}
 

@@ -83,11 +83,11 @@ def attempts(root, i: int = 1) -> list[dict]:
 def test_a_better_attempt_goes_into_place_and_moves_to_final(root, fake_llm):
     refine_here(root)
     assert fake_llm.n_requests == N + 2 * N
-    assert load(root,
-                "answer")["challenger"] == turn("worth5") and load(root, "score")["score"] == 100
+    assert load(root, "answer")["challenger"] == turn("worth5")
+    assert load(root, "score")["score"] == 100
     run_main(report.main, root)
-    assert len(list((root / "final").glob("p*.json"))) == N and not list(
-        (root / "refined").glob("p*.json"))
+    assert len(list((root / "final").glob("p*.json"))) == N
+    assert not list((root / "refined").glob("p*.json"))
     text = (root / "report" / "report.md").read_text()
     assert "4 turns replaced by a refined one: 30.0 points more on the mean, 4 of them in final/" in text
     assert load(root / "answer", "_replaced", "1.1")["challenger"] == turn("worth2")
@@ -117,8 +117,8 @@ def test_a_turn_that_is_picked_out_goes_through_both_steps(root, fake_llm):
     refine_here(root, "--only", "*_2")
     assert fake_llm.n_requests == 3 and load(root, "score", 2)["score"] == 100
     refine_here(root, "--only", "proj__repo-3")
-    assert fake_llm.n_requests == 6 and [load(root, "score", i)["score"]
-                                         for i in (1, 2, 3)] == [70, 100, 100]
+    assert fake_llm.n_requests == 6
+    assert [load(root, "score", i)["score"] for i in (1, 2, 3)] == [70, 100, 100]
 
 
 def test_the_ledgers_have_the_keys_of_before_there_was_this_script(root):
@@ -155,9 +155,8 @@ def test_attempts_add_up_and_the_best_one_counts(root, fake_llm):
     run_main(report.main, root)     # refined again
     fake_llm.always(model(better=4))
     refine_here(root)
-    assert [one["score_then"] for one in attempts(root)] == [70,
-                                                             80] and load(root, "score")[
-                                                                 "score"] == 90
+    assert [one["score_then"] for one in attempts(root)] == [70, 80]
+    assert load(root, "score")["score"] == 90
     assert len(list((root / "score" / "_attempts").glob("p*.json"))) == 2 * N
 
 
@@ -174,8 +173,8 @@ def test_a_score_edited_by_hand_is_not_replaced(root, fake_llm):
                                                                 "score": 71}))
     run_main(report.main, root)
     refine_here(root)
-    assert load(root, "score", 2)["score"] == 71 and load(root, "answer",
-                                                          2)["challenger"] == turn("worth2")
+    assert load(root, "score", 2)["score"] == 71
+    assert load(root, "answer", 2)["challenger"] == turn("worth2")
     assert load(root, "score", 1)["score"] == 100
 
 
@@ -196,10 +195,9 @@ def test_killed_and_run_again_it_pays_for_nothing_twice_but_what_was_in_flight(
         assert [load(root, "score", i)["score"] for i in range(1, N + 1)] == [100] * N
 
 
-@pytest.mark.parametrize("more, place",
-                         [("[duel]\nmode = 'reference'\n", "[duel] mode is not `king`"),
-                                         ("[challenger]\nhow = 'placebo'\n",
-                                          "[challenger] how is not `informed`")])
+@pytest.mark.parametrize("more, place", [
+    ("[duel]\nmode = 'reference'\n", "[duel] mode is not `king`"),
+    ("[challenger]\nhow = 'placebo'\n", "[challenger] how is not `informed`")])
 def test_what_refining_has_no_meaning_for_is_refused_before_anybody_is_asked(
         root, fake_llm, more, place):
     toml(root, fake_llm, more)

@@ -31,9 +31,8 @@ def model(draw_scores: np.ndarray, longer_by: np.ndarray):
         if side not in JUDGES or "MODEL 1" not in request.text:
             length = 2000 + (int(longer_by[i]) if "Private note" in request.text else 0)
             word = "onyx" if "Private note" in request.text else "quartz"
-            return turn_of("ls",
-                           (f"{word} " * length)[:length - len(turn_of("ls", ""))].rstrip()
-                           + "." * 9)
+            return turn_of(
+                "ls", (f"{word} " * length)[:length - len(turn_of("ls", ""))].rstrip() + "." * 9)
         order = order_of(request)
         for_challenger = "1" if order == "challenger_first" else "2"
         scores = draw_scores[list(JUDGES).index(side), ORDERS.index(order), i]
@@ -65,11 +64,11 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
     meant = stated(as_turns(scores, longer_by, instances), 3)
     for name in JUDGES:
         for key in ("prefers_first", "changes_with_order", "prefers_longer"):
-            assert (judges[name][key]["low"],
-                    judges[name][key]["high"]) == meant[f"{name} {key}"], (name, key)
+            assert (judges[name][key]["low"], judges[name][key]["high"]) == meant[
+                f"{name} {key}"], (name, key)
     apart = judges["kin"]["beside_the_others"]["difference"]
-    assert (apart["low"],
-            apart["high"]) == meant["kin difference"] and judges["kin"]["kin_of"] == ["challenger"]
+    assert (apart["low"], apart["high"]) == meant["kin difference"]
+    assert judges["kin"]["kin_of"] == ["challenger"]
 
     # and they are so
     true = truths(N, 1)

@@ -65,10 +65,10 @@ def test_three_answers_in_three_scores_and_the_duel_out(tmp_path, fake_llm):
                                                                   f"{name}.json")
         assert (record["mode"], record["score"], record["parse_ok"]) == ("king", 75, True)
     said = duel(tmp_path)
-    assert (said["challenger_score"], said["king_score"], said["margin"],
-            said["accepted"]) == (75, 25, 50, True)
-    assert (said["mode"], said["order"], said["turns"],
-            said["turns_parsed"]) == ("king", "both", 3, 3)
+    assert (said["challenger_score"], said["king_score"], said["margin"], said["accepted"]) == (
+        75, 25, 50, True)
+    assert (said["mode"], said["order"], said["turns"], said["turns_parsed"]) == ("king", "both", 3,
+                                                                                  3)
     assert {name: judge["score"] for name, judge in said["judges"].items()} == {"a": 100, "b": 50}
     assert "accepted" in done.stderr
     assert "margin 50.00" in done.stderr
@@ -154,8 +154,8 @@ def test_a_judge_that_is_added_is_asked_alone_and_one_that_left_may_come_back(ro
     assert "incomplete 5" in dry and "to come: 10 calls" in dry
     asks(root, fake_llm, "c", *range(1, N + 1))
     three = everything(root)
-    assert three["t_1"]["score"] == 50 and all(e in three["t_1"]["judges"]
-                                               for e in two["t_1"]["judges"])
+    assert three["t_1"]["score"] == 50
+    assert all(e in three["t_1"]["judges"] for e in two["t_1"]["judges"])
     for panel, total in (("b", 50), ("cb", 25), ("ab", 75), ("abc", 50)):
         write_panel(root, fake_llm, *panel)
         asks(root, fake_llm)
@@ -217,9 +217,8 @@ def test_the_scores_follow_the_panel_also_after_the_loss_of_the_ledger(root, fak
     validated(root, *(["--compact"] if loss == "compacted" else []))
     write_panel(root, fake_llm, "a")
     asks(root, fake_llm)
-    assert duel(root)["challenger_score"] == 100 and {record["score"]
-                                                      for record in everything(root).values()} == {
-                                                          100}
+    assert duel(root)["challenger_score"] == 100
+    assert {record["score"] for record in everything(root).values()} == {100}
 
 
 def test_a_record_made_again_and_killed_before_its_ledger_line_is_no_hand_edit(root, fake_llm):
@@ -284,8 +283,8 @@ def test_an_edited_score_is_kept_and_named_and_the_duel_goes_by_the_verdicts(roo
             edited["scores"] = dict.fromkeys(edited["scores"], 1)
     edit(score_path(root, "t_2"), b_says_it_won)
     asks(root, fake_llm)
-    assert duel(root)["challenger_score"] == said["challenger_score"] + 5 and score(root, "t_2")[
-        "score"] == 12.5
+    assert duel(root)["challenger_score"] == said["challenger_score"] + 5
+    assert score(root, "t_2")["score"] == 12.5
     write_panel(root, fake_llm, "a", "b", "c")
     asks(root, fake_llm, "c", 1, 3, 4, 5)   # it stays as it is
 
@@ -373,9 +372,8 @@ def test_status_and_dry_run_do_nothing_and_dry_run_tells_what_comes(tmp_path, fa
     most = float(dry.partition("at most $")[2].split()[0])
     assert "missing 3" in validated(tmp_path, "--status")
     assert fake_llm.n_requests == 0 and not (tmp_path / "score").exists()
-    fake_llm.always(by_model(a=verdict(),
-                             b=by_order(king_first=verdict(),
-                                        challenger_first=Status(404, "gone"))))
+    fake_llm.always(by_model(
+        a=verdict(), b=by_order(king_first=verdict(), challenger_first=Status(404, "gone"))))
     validated(tmp_path, code=1)
     assert spent_usd(tmp_path) + 3 * A_CALL <= most
     assert "to come: 3 calls" in validated(tmp_path, "--dry-run")

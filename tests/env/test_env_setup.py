@@ -53,8 +53,9 @@ def test_an_agent_is_shown_the_end_of_a_log_in_whole_lines_and_none_again_and_ag
     assert end_of("start\n" + "retrying\n" * 400 + "gave up\n") == again
     assert end_of("10 %\r50 %\r\x1b[1mdone\x1b[0m\n") == "done" and end_of("") == ""
     shown = end_of("\n".join(f"line {i} {'x' * 90}" for i in range(200)))
-    assert MAX_LOG_CHARS - 100 < len(shown) <= MAX_LOG_CHARS and shown.startswith(
-        "line 14") and shown.endswith("x")
+    assert MAX_LOG_CHARS - 100 < len(shown) <= MAX_LOG_CHARS
+    assert shown.startswith("line 14")
+    assert shown.endswith("x")
     assert len(end_of("y" * 9000)) == MAX_LOG_CHARS
 
 
@@ -69,16 +70,16 @@ def test_an_agent_is_shown_what_lies_on_top_first(tmp_path):
     said = subprocess.run(["bash", "-c", listing()], cwd=tmp_path, capture_output=True, text=True,
                           check=True).stdout
     lines = said.splitlines()
-    assert lines[:3] == ["tox.ini", "tests/test_a.py",
-                         "docs/pages/0.md"] and lines[-1] == "… and 102 more"
+    assert lines[:3] == ["tox.ini", "tests/test_a.py", "docs/pages/0.md"]
+    assert lines[-1] == "… and 102 more"
 
 
 @pytest.mark.parametrize("name", ["heron", "a__b", "Foo", "foo", "owner__.github", "x___y", "foo-",
                                   "a..b", "A.b_C"])
 def test_every_name_makes_an_image_name_of_its_own(name):
     def of(repo_name):
-        return image_name_of(Repository("r", repo_name, "", "", "", "",
-                                        {})).removeprefix("codedata-env/")
+        return image_name_of(Repository("r", repo_name, "", "", "", "", {})).removeprefix(
+            "codedata-env/")
     assert IMAGE_NAME.fullmatch(of(name)) and (of(name) == name or of(name)[-7] == "-")
     assert of("Foo") != of("foo") == "foo"
 
@@ -118,8 +119,9 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image(heron):
     assert (found["install_script"], found["test_script"]) == (INSTALL, TEST)
     assert found["summary"] == "It needs nothing."
     assert names_of(heron) == {"test_wade": "passed", "test_name": "passed"}
-    assert found["row"]["stars"] == 3 and found["usage"]["calls"] == 2 and found["verified"][
-        "healthy"]
+    assert found["row"]["stars"] == 3
+    assert found["usage"]["calls"] == 2
+    assert found["verified"]["healthy"]
     assert found["messages"][0]["role"] == "system" and found["image_name"].startswith(
         "codedata-env/birds__heron:")
     trajectory, = (heron / "env" / "_trajectories").iterdir()
@@ -127,8 +129,7 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image(heron):
     line, = ledger_lines(heron / "env", state="done")
     assert len(line["calls"]) == 2
     ran = subprocess.run(["docker", "run", "--rm", "--network", "none", found["image_name"], "bash",
-                          "-c", TEST],
-                         capture_output=True, text=True)
+                          "-c", TEST], capture_output=True, text=True)
     assert "2 passed" in ran.stdout
     subprocess.run(["docker", "rmi", "-f", found["image_name"]], capture_output=True, check=True)
 
@@ -139,8 +140,9 @@ def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(he
                            again=("that failed: not verified: tests", [handed_in()]))
     assert done.returncode == 0 and "/opt/other" in model.requests[1].text and model.n_requests == 2
     found = record(heron)
-    assert found["status"] == "success" and found["image_name"] == "" and found["verified"][
-        "network_was_off"]
+    assert found["status"] == "success"
+    assert found["image_name"] == ""
+    assert found["verified"]["network_was_off"]
     assert [attempt["failed"] for attempt in found["verified"]["attempts"]] == ["tests", ""]
     done, _ = by_agent(heron, handed_in(test=WRONG), flags=["--no-image", "--force"])
     assert done.returncode == 1 and "not verified: tests" in done.stderr
@@ -154,12 +156,12 @@ def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(he
 def test_an_agent_that_picks_tests_gets_no_healthy_environment(heron):
     for name in ("reeds", "tide"):
         (heron / "heron" / f"test_{name}.py").write_text("def test_it():\n    pass\n")
-    assert by_agent(heron,
-                    handed_in(test=TEST.replace("pytest -q", "pytest -q test_heron.py")))[
-                        0].returncode == 0
+    assert by_agent(heron, handed_in(test=TEST.replace("pytest -q", "pytest -q test_heron.py")))[
+        0].returncode == 0
     seen = record(heron)["verified"]
-    assert not seen["healthy"] and seen["silent"] == ["test_reeds.py",
-                                                      "test_tide.py"] and seen["n_passed"] == 2
+    assert not seen["healthy"]
+    assert seen["silent"] == ["test_reeds.py", "test_tide.py"]
+    assert seen["n_passed"] == 2
     assert seen["cause"] == {"name": "part_of_suite",
                              "evidence": "no case of 2 of 3 test files, such as test_reeds.py"}
 
@@ -197,8 +199,8 @@ def test_the_image_s_own_source_is_where_the_image_says(heron):
     try:
         write_rows(heron, {"repo": "birds/heron", "image_name": "codedata-test/heron"})
         assert set_up(heron, "--no-image").returncode == 0
-        assert len(record(heron)["test_case_result"]) == 2 and record(heron)[
-            "base_image"] == "codedata-test/heron"
+        assert len(record(heron)["test_case_result"]) == 2
+        assert record(heron)["base_image"] == "codedata-test/heron"
     finally:
         subprocess.run(["docker", "rmi", "-f", "codedata-test/heron"], capture_output=True,
                        check=True)
@@ -232,8 +234,7 @@ def started(root: Path, model: Scenario):
     """Yield a process that has asked the model once, and its label."""
     with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
     process = start_script("env_setup.py", root, "--input", root / "repos.jsonl", "--planner",
-                           "agent",
-                           "--llm-base-url", model.base_url, *with_ca)
+                           "agent", "--llm-base-url", model.base_url, *with_ca)
     model.wait_for(1)
     return process, ("--filter", f"label=codedata.pid={process.pid}")
 
@@ -267,5 +268,5 @@ def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(hero
     done = set_up(heron, "--no-image")
     assert done.returncode == 1 and "wrote 1, failed 1: empty" in done.stderr
     assert record(heron)["status"] == "success" and record(heron)["planner"] == "recipe"
-    assert record(heron,
-                  "empty")["status"] == "error" and "no_recipe" in record(heron, "empty")["error"]
+    assert record(heron, "empty")["status"] == "error"
+    assert "no_recipe" in record(heron, "empty")["error"]

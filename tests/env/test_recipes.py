@@ -52,8 +52,7 @@ def learn(recipe, text: str, phase: str = "test", **how):
 def package(tmp_path):
     """Write a minimal Python package."""
     return write(tmp_path, pyproject__toml='[project]\nname = "heron"\nversion = "1.0"\n',
-                 heron______init____py="",
-                 tests___test_heron__py="import heron\n")
+                 heron______init____py="", tests___test_heron__py="import heron\n")
 
 
 def test_recipes_import_nothing_of_the_modules_above_them():
@@ -95,8 +94,8 @@ speedups = ["orjson"]
     first = recipe_of(tmp_path)
     assert "responses" not in first.tests
     wider = python_repair.fallback(first, collected=True)
-    assert {"responses",
-            "orjson"} < set(wider.tests) and python_repair.fallback(wider, collected=True) is None
+    assert {"responses", "orjson"} < set(wider.tests)
+    assert python_repair.fallback(wider, collected=True) is None
 
 
 def test_poetry_pdm_uv_hatch_tox_nox_and_pipenv_are_read(tmp_path):
@@ -132,8 +131,7 @@ def docs(session):
 """, Pipfile='[dev-packages]\nfactory-boy = "*"\n')
     project = read_python(RepositoryFiles(tmp_path))
     assert set(project.tests) == {"pytest-mock>=3.10,<4", "pyfakefs", "respx", "time-machine",
-                                  "dirty-equals==0.7",
-                                  "aiofiles", "anyio", "coverage"}
+                                  "dirty-equals==0.7", "aiofiles", "anyio", "coverage"}
     assert project.developers == ("factory-boy",) and project.version == "2.1"
 
 
@@ -168,20 +166,19 @@ def test_requirements_files_are_followed_and_their_options_are_not(tmp_path):
 
 
 def test_versions_of_poetry_mean_what_poetry_means():
-    assert from_poetry({
-        "a": "^1.2.3", "b": "^0.3", "c": "~2.1", "d": "*",
-        "e": {"version": ">=1,<3", "extras": ["x"]}, "f": "1.5",
-        "python": "^3.9", "g": {"git": "https://x.example"},
-        "h": {"version": "^2", "python": "<3.11"}}) == [
-        "a>=1.2.3,<2", "b>=0.3,<0.4", "c>=2.1,<2.2", "d", "e[x]>=1,<3", "f==1.5",
-        "h>=2,<3; python_version < '3.11'"]
+    assert from_poetry({"a": "^1.2.3", "b": "^0.3", "c": "~2.1", "d": "*",
+                        "e": {"version": ">=1,<3", "extras": ["x"]}, "f": "1.5", "python": "^3.9",
+                        "g": {"git": "https://x.example"},
+                        "h": {"version": "^2", "python": "<3.11"}}) == [
+                            "a>=1.2.3,<2", "b>=0.3,<0.4", "c>=2.1,<2.2", "d", "e[x]>=1,<3",
+                            "f==1.5", "h>=2,<3; python_version < '3.11'"]
 
 
 def test_the_first_of_each_name_is_kept_and_the_project_is_none_of_its_requirements():
     others = ["pytest-mock", "heron", "tox", "sphinx-rtd-theme"]
     assert merged(["Pytest_Mock>3"], others, without=["Heron"]) == ("Pytest_Mock>3",)
-    assert expanded(["heron[a]", "six"], {"a": ["x", "heron[b]"], "b": ["y"]},
-                    "Heron") == ["x", "y", "six"]
+    assert expanded(["heron[a]", "six"], {"a": ["x", "heron[b]"], "b": ["y"]}, "Heron") == [
+        "x", "y", "six"]
 
 
 def test_plugins_that_pytests_configuration_wants_are_there_from_the_first(package):
@@ -201,8 +198,9 @@ def test_a_version_that_git_would_name_is_set(package):
 
 
 def test_meson_is_installed_where_its_build_environment_stays(package):
-    write(package,
-          pyproject__toml='[project]\nname = "heron"\n[build-system]\nrequires = ["meson-python"]\n')
+    write(
+        package,
+        pyproject__toml='[project]\nname = "heron"\n[build-system]\nrequires = ["meson-python"]\n')
     text = recipe_of(package).install_script()
     assert "pip install -q meson-python ninja" in text
     assert "--no-build-isolation -e ." in text
@@ -231,8 +229,8 @@ jobs:
       - run: sudo apt install texlive-latex-base
 """, "Dockerfile": "FROM debian\nRUN apt-get update && apt-get install -y libffi-dev git\n"})
     found = read_workflows(RepositoryFiles(tmp_path))
-    assert found.system == ("libxml2-dev", "zlib1g-dev",
-                            "libffi-dev") and found.services == ("postgresql", "redis")
+    assert found.system == ("libxml2-dev", "zlib1g-dev", "libffi-dev")
+    assert found.services == ("postgresql", "redis")
 
 
 def test_a_broken_file_counts_as_not_there(tmp_path):
@@ -240,8 +238,8 @@ def test_a_broken_file_counts_as_not_there(tmp_path):
           setup__py="def (:\n", package__json="{", noxfile__py="(",
           **{"__github___workflows___x__yml": "a: [", "requirements-test__txt": "\x00"})
     read_python(RepositoryFiles(tmp_path))
-    assert read_node(RepositoryFiles(tmp_path)).scripts == {} and read_workflows(
-        RepositoryFiles(tmp_path)).system == ()
+    assert read_node(RepositoryFiles(tmp_path)).scripts == {}
+    assert read_workflows(RepositoryFiles(tmp_path)).system == ()
 
 
 @pytest.mark.parametrize("folder", SAMPLES, ids=lambda path: path.name)
@@ -426,8 +424,8 @@ def test_runners_follow_one_another_where_nothing_was_collected(package):
     while following := python_repair.fallback(ways[-1], collected=False):
         ways.append(following)
     assert [way.runner for way in ways] == ["pytest", "own", "unittest"]
-    assert "python tests/run.py -v" in ways[1].test_script() and "xmlrunner discover" in ways[
-        2].test_script()
+    assert "python tests/run.py -v" in ways[1].test_script()
+    assert "xmlrunner discover" in ways[2].test_script()
 
 
 def test_a_suite_put_together_by_functions_is_run_by_the_projects_own_runner(package):
@@ -446,8 +444,7 @@ def node_recipe(folder: Path, **package):
 
 def test_the_runner_is_found_behind_linters_and_coverage():
     scripts = {"test": "npm run lint && npm run unit && npm run test:types", "lint": "eslint .",
-               "test:types": "tsd",
-               "unit": "c8 --check-coverage --lines 90 npm run mocha",
+               "test:types": "tsd", "unit": "c8 --check-coverage --lines 90 npm run mocha",
                "mocha": "cross-env NODE_ENV=test ./node_modules/.bin/mocha -R dot 'test/**/*.js'"}
     steps = list(chain(scripts, "test"))
     assert [step.runner for step in steps] == ["mocha"]
@@ -513,8 +510,7 @@ def test_tests_in_the_package_are_run_beside_those_at_the_top(package):
 
 @pytest.mark.parametrize("engines, major",
                          [("", 22), (">=18", 22), (">= 0.4", 22), ("^20.1.0 || >=22", 22),
-                                            (">=24", 24), ("^18.0.0", 18), ("20.x", 20),
-                          (">=14 <19", 18), ("*", 22)])
+                          (">=24", 24), ("^18.0.0", 18), ("20.x", 20), (">=14 <19", 18), ("*", 22)])
 def test_node_is_of_the_version_that_engines_allow(tmp_path, engines, major):
     assert node_recipe(tmp_path, scripts={"test": "tape"},
                        engines={"node": engines}).project.engine == major
@@ -522,17 +518,15 @@ def test_node_is_of_the_version_that_engines_allow(tmp_path, engines, major):
 
 def test_ranges_that_nothing_meets_are_relaxed_and_not_deleted(tmp_path):
     recipe = node_recipe(tmp_path, scripts={"test": "tape"}, devDependencies={"tape": "^99"})
-    better = node.repair(recipe,
-                         Log("install",
-                             "npm error notarget No matching version found for tape@^99."))
+    better = node.repair(
+        recipe, Log("install", "npm error notarget No matching version found for tape@^99."))
     text = better.install_script()
     assert text.index("npm pkg set 'devDependencies[tape]=*'") < text.index(
         "git checkout -q -- package.json")
     better = node.repair(recipe, Log("install", "npm error code ERESOLVE"))
     assert "--legacy-peer-deps" in better.install_script()
-    better = node.repair(recipe,
-                         Log("test",
-                             "Error: Cannot find module '@scope/x/y'\nsh: 1: nyc: not found"))
+    better = node.repair(
+        recipe, Log("test", "Error: Cannot find module '@scope/x/y'\nsh: 1: nyc: not found"))
     assert better.added == ("@scope/x", "nyc")
 
 
@@ -573,10 +567,10 @@ def test_a_rust_that_is_too_old_makes_room_for_the_newest_of_debian(tmp_path, li
     write(tmp_path, **{"Cargo.toml": ""})
     recipe, log = generic.initial(RepositoryFiles(tmp_path)), Log("install", line)
     better = generic.repair(recipe, log)
-    assert {"cargo-web", "rustc-web"} <= {*better.system} and not {"cargo",
-                                                                   "rustc"} & {*better.system}
-    assert generic.repair(better, log) is None and causes.cause_of("install",
-                                                                   line).name == "language_version"
+    assert {"cargo-web", "rustc-web"} <= {*better.system}
+    assert not {"cargo", "rustc"} & {*better.system}
+    assert generic.repair(better, log) is None
+    assert causes.cause_of("install", line).name == "language_version"
 
 
 # tables ------------------------------------------------------------------------------------------
@@ -606,8 +600,9 @@ def test_groups_are_recognized_by_their_names():
                    ("test", "tests", "testing", "unit-test", "requirements-tests", "test_extra")))
     assert not any(map(is_test_group, ("latest", "contest", "lint", "test-docs", "typing")))
     assert is_developers_group("dev") and not is_developers_group("docs")
-    assert helps_tests("pytest-mock") and not helps_tests("Flake8_Bugbear") and not helps_tests(
-        "sphinx")
+    assert helps_tests("pytest-mock")
+    assert not helps_tests("Flake8_Bugbear")
+    assert not helps_tests("sphinx")
 
 
 @pytest.mark.parametrize("phase, log, name", [

@@ -68,15 +68,14 @@ def test_nothing_of_a_script_is_left_in_the_shell_for_the_next(source):
     def keeping(image: str):
         return open_sandbox("docker", image=image or BASE, workdir="/testbed", run_label=RUN)
     project = Project(source, distribution="heron", modules=("heron",))
-    found = Verifier(keeping, project,
-                     LIMITS).verify("cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", TESTS)
+    found = Verifier(keeping, project, LIMITS).verify(
+        "cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", TESTS)
     assert found.ok and found.healthy
 
 
 def test_an_install_that_fails_is_named_with_its_line(source):
-    found = check(source,
-                  install="echo start\necho 'x.c:1:10: fatal error: pan.h: No such file' "
-                          ">&2\nexit 1\n")
+    found = check(source, install="echo start\necho 'x.c:1:10: fatal error: pan.h: No such file' "
+                                  ">&2\nexit 1\n")
     assert (found.failed, found.cause.name, found.phase) == ("install", "missing_header", "install")
     assert "pan.h" in found.cause.evidence
 
@@ -95,11 +94,10 @@ def test_time_is_limited_and_the_cause_says_so(source):
 def test_cases_that_differ_between_runs_are_listed_and_are_no_result(source):
     for n in range(4):
         add_test(source, f"def test_steady_{n}():\n    pass")
-    add_test(source,
-             "def test_toggles():\n    from pathlib import Path\n    seen = "
-             "Path('/tmp/seen').exists()\n"
-             "    Path('/tmp/seen').unlink() if seen else Path('/tmp/seen').touch()\n    "
-             "assert not seen")
+    add_test(source, "def test_toggles():\n    from pathlib import Path\n    seen = "
+                     "Path('/tmp/seen').exists()\n"
+                     "    Path('/tmp/seen').unlink() if seen else Path('/tmp/seen').touch()\n    "
+                     "assert not seen")
     found = check(source)
     assert found.ok and found.flaky == ["tests/test_heron.py::test_toggles"]
     assert len(found.results) == 5 and all(case["status"] == "passed" for case in found.results)
@@ -122,9 +120,8 @@ def test_a_suite_whose_names_change_all_the_time_is_not_verified(source):
 
 
 def test_what_holds_only_with_a_network_is_listed(source):
-    add_test(source,
-             "def test_needs_a_network():\n    import socket\n    assert "
-             "len(socket.if_nameindex()) > 1")
+    add_test(source, "def test_needs_a_network():\n    import socket\n    assert "
+                     "len(socket.if_nameindex()) > 1")
     found = check(source)
     assert found.ok and found.needs_network == ["tests/test_heron.py::test_needs_a_network"]
     assert {"name": "tests/test_heron.py::test_needs_a_network",
@@ -173,8 +170,9 @@ def test_what_an_install_changes_of_the_source_is_put_back_before_the_tests(sour
     assert found.failed == "tests" and found.restored == ["tests/test_heron.py"]
     found = check(source, test=f"{WEAKER}; {TESTS}", image_name=image_name,
                   install="rm heron.py\ntouch made.py\ngit add made.py\nchmod +x run.sh\n")
-    assert found.ok and found.restored == ["heron.py"] and found.changed_by_tests == [
-        "tests/test_heron.py"]
+    assert found.ok
+    assert found.restored == ["heron.py"]
+    assert found.changed_by_tests == ["tests/test_heron.py"]
     with opener(image_name) as sandbox:
         assert sandbox.run(
             "git diff HEAD --stat -- '*.py'; git status --porcelain").output == " M run.sh\n?? made.py\n"
@@ -215,15 +213,14 @@ def test_what_an_install_puts_before_a_module_of_the_source_is_found(source):
     found = check(source,
                   install="mkdir heron\necho \"def wade(): return 'slowly'\" > heron/__init__.py\n",
                   test=f"export PYTHONPATH=.\n{TESTS}")
-    assert (found.failed, found.cause.name) == ("shadow",
-                                                "shadowed") and "heron/__init__.py" in found.cause.evidence
+    assert (found.failed, found.cause.name) == ("shadow", "shadowed")
+    assert "heron/__init__.py" in found.cause.evidence
 
 
 def test_an_installed_copy_is_found_whatever_way_its_environment_is_named(source):
-    install = (
-        "python3 -m venv --without-pip /opt/venv\ncp heron.py "
-        "/opt/venv/lib/python3*/site-packages/\n"
-        "cd / && python3 -m venv --without-pip /opt/other\n")
+    install = ("python3 -m venv --without-pip /opt/venv\ncp heron.py "
+               "/opt/venv/lib/python3*/site-packages/\n"
+               "cd / && python3 -m venv --without-pip /opt/other\n")
     found = check(source, install=install, test=f"export PATH=/opt/venv/bin:$PATH\n{TESTS}")
     assert found.failed == "shadow", found.cause
     found = check(source, install=install.replace("/opt/venv", ".venv"))
@@ -380,8 +377,8 @@ def test_changes_that_were_not_committed_are_part_of_the_source(repository):
         assert not trouble and base != head
         assert sandbox.run("cat heron.py new.py; ls tests").output.startswith(
             "changed = True\nnew = True\n")
-        assert not sandbox.run("test -e tests/test_heron.py").ok and history_after(
-            sandbox, base) == []
+        assert not sandbox.run("test -e tests/test_heron.py").ok
+        assert history_after(sandbox, base) == []
 
 
 def test_a_folder_without_a_history_gives_the_same_commit_every_time(source):
@@ -401,8 +398,8 @@ def test_a_folder_without_a_history_gives_the_same_commit_every_time(source):
 def test_a_commit_that_is_not_there_is_trouble_with_the_source(repository):
     source, _ = repository
     found = check(source, project=Project(source, "0" * 40))
-    assert (found.failed, found.cause.name) == ("source",
-                                                "source") and "is not in the source" in found.cause.evidence
+    assert (found.failed, found.cause.name) == ("source", "source")
+    assert "is not in the source" in found.cause.evidence
 
 
 def test_the_images_own_source_is_taken_where_no_folder_is_given(source, image_name):
@@ -441,8 +438,8 @@ def test_an_image_whose_tools_lie_is_seen_through(source, image_name, hide, sign
     """
     found = check(source, install=f"{hide}\n{LIARS}\n", test="echo 1..1; echo ok 1 - wades",
                   image_name=image_name)
-    assert found.failed == ("shadow" if "copy" in sign
-                            else "history") and found.cause.evidence.startswith(sign)
+    assert found.failed == ("shadow" if "copy" in sign else "history")
+    assert found.cause.evidence.startswith(sign)
 
 
 @pytest.mark.parametrize("make, cause", [
@@ -450,8 +447,7 @@ def test_an_image_whose_tools_lie_is_seen_through(source, image_name, hide, sign
      "results_too_large"),
     ("cd $R; seq 20000 | xargs touch", "results_too_many"),
     ("python3 -c 'import os; os.chdir(\"'$R'\")\nfor i in range(2500): os.mkdir(\"d\"); "
-     "os.chdir(\"d\")'",
-     "results_too_deep")])
+     "os.chdir(\"d\")'", "results_too_deep")])
 def test_reports_that_are_too_much_are_named_in_what_was_found(source, make, cause):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = check(source,

@@ -715,12 +715,11 @@ def judged(tmp_path, fake_llm):
                            **dict.fromkeys(METRICS, 2 if king_first else 1)})
 
     fake_llm.always(reply)
-    write_toml(tmp_path,
-               more='[judge]\nmodels = ["wise"]\n[duel]\nmin_turns = 1\nmin_instances = '
-                    '1\n[export]\n'
-                    'validation = 0.0\n'
-                    '[prices]\n"m" = { in = 80.0, out = 100.0 }\n"wise" = { in = 80.0, '
-                    'out = 100.0 }\n')
+    write_toml(tmp_path, more='[judge]\nmodels = ["wise"]\n[duel]\nmin_turns = 1\nmin_instances = '
+                              '1\n[export]\n'
+                              'validation = 0.0\n'
+                              '[prices]\n"m" = { in = 80.0, out = 100.0 }\n"wise" = { in = 80.0, '
+                              'out = 100.0 }\n')
     write_prompts(tmp_path, 4)
     write_commits(tmp_path, 4, licence="MIT")
     for script in (king, ch):

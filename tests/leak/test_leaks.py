@@ -78,10 +78,9 @@ def play(fake, judge, *turns) -> None:
 
 def pr(i: int = 1, **fields) -> dict:
     return {"instance_id": f"proj__t_{i}", "repo": "proj/repo", "language": "python",
-            "base_commit": "0" * 40,
-            "issue": "", "description": "", "files": ["src/windlass_reel.py"], "patch": PATCH,
-            "test_patch": "",
-            "created_at": None, "licence": "MIT", **fields}
+            "base_commit": "0" * 40, "issue": "", "description": "",
+            "files": ["src/windlass_reel.py"], "patch": PATCH, "test_patch": "", "created_at": None,
+            "licence": "MIT", **fields}
 
 
 @pytest.fixture
@@ -119,8 +118,9 @@ def test_what_a_judge_finds_is_asked_for_again_with_every_refused_turn(judged_by
     assert [candidate(r) for r in judgements] == [LEAKY, OTHER_WORDS, HONEST]
     assert "same knowledge in other words" not in judgements[0].text
     assert "The same knowledge in other words" in judgements[1].text and LEAKY in judgements[1].text
-    assert LEAKY in judgements[2].text and OTHER_WORDS in judgements[
-        2].text and PATCH.strip() in judgements[0].text
+    assert LEAKY in judgements[2].text
+    assert OTHER_WORDS in judgements[2].text
+    assert PATCH.strip() in judgements[0].text
     assert "src/windlass_reel.py (a file that was not shown)" in judgements[0].text   # a hint
     assert [len(one["findings"]) for one in tries(judged_by)] == [1, 1, 0]
     line, = ledger_lines(judged_by / "answer", stage="ch", state="done")
@@ -140,8 +140,7 @@ def test_after_the_last_try_the_item_fails_and_the_next_run_asks_anew(judged_by,
 def test_one_judge_that_finds_something_is_enough(judged_by, fake_llm):
     write_toml(judged_by, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["mild", "strict"]\n')
     play(fake_llm, lambda r: said("cable") if r.body["model"] == "strict" and candidate(r) == LEAKY
-         else said(),
-         LEAKY, HONEST)
+                             else said(), LEAKY, HONEST)
     run_main(ch.main, judged_by)
     assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == HONEST
     assert [one["judge"] for one in tries(judged_by)[0]["verdicts"]] == ["mild", "strict"]
@@ -169,11 +168,9 @@ def test_a_finding_may_be_contested_once_and_the_judge_weighs_it(judged_by, fake
     assert "Mine, because" in asks[-3].last and "could not be used" in asks[-1].last
 
 
-@pytest.mark.parametrize("reply",
-                         ["no idea", said("words that are not there"),
-                          '{"leak": true, "findings": []}',
-                                   '{"leak": "no", "findings": []}', "{" * 5000,
-                          '{"leak": true, "findings": [3]}'])
+@pytest.mark.parametrize("reply", [
+    "no idea", said("words that are not there"), '{"leak": true, "findings": []}',
+    '{"leak": "no", "findings": []}', "{" * 5000, '{"leak": true, "findings": [3]}'])
 def test_a_reply_that_cannot_be_read_is_asked_for_once_more_and_then_the_item_fails(
         judged_by, fake_llm, reply):
     play(fake_llm, lambda r: reply, HONEST)
@@ -233,27 +230,23 @@ def test_a_wrong_form_is_asked_for_again_with_what_was_wrong(asked, fake_llm):
 
 def test_the_command_asks_a_judge_too(tmp_path, fake_llm):
     lines = [{"id": name, "messages": [{"role": "user", "content": "task"}], "answer": text,
-              "pr": pr()}
-             for name, text in (("a", LEAKY), ("b", HONEST))]
+              "pr": pr()} for name, text in (("a", LEAKY), ("b", HONEST))]
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
     fake_llm.always(finds(LEAKY))
     done = subprocess.run([sys.executable, "-m", "codedata.leak", tmp_path / "in.jsonl",
-                           "--llm-base-url",
-                           fake_llm.base_url, "--model", "auditor"], cwd=REPO, capture_output=True,
-                          text=True)
+                           "--llm-base-url", fake_llm.base_url, "--model", "auditor"],
+                          cwd=REPO, capture_output=True, text=True)
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(one["leak"], len(one["findings"])) for one in found] == [(True, 1),
-                                                                      (False,
-                                                                       0)] and done.returncode == 0
+    assert [(one["leak"], len(one["findings"])) for one in found] == [(True, 1), (False, 0)]
+    assert done.returncode == 0
     assert fake_llm.n_requests == 2 and fake_llm.requests[0].body["model"] == "auditor"
 
 
 def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake_llm):
     middle = [{"role": role, "content": f"{role} {i} " + "y" * 400} for i in range(8)
               for role in ("assistant", "user")]
-    edit(judged_by / "answer" / "prompts_1_1_1.json",
-         messages=[{"role": "system", "content": "rules"}, {"role": "user", "content": "task"},
-                   *middle])
+    edit(judged_by / "answer" / "prompts_1_1_1.json", messages=[
+        {"role": "system", "content": "rules"}, {"role": "user", "content": "task"}, *middle])
     for limit, is_cut in ((0, False), (2600, True)):
         write_toml(judged_by, {"base_url": fake_llm.base_url},
                    f'[leak]\nmodels = [{{ model = "auditor", max_prompt_tokens = {limit} }}]\n')
@@ -261,8 +254,8 @@ def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake
         run_main(ch.main, judged_by, "--force")
         text = fake_llm.requests[-1].text
         assert is_leak_request(fake_llm.requests[-1])
-        assert ("left out here" in text) == (
-            "what may well have stood there counts as shown" in text) == is_cut
+        assert ("left out here" in text) == ("what may well have stood there counts as shown"
+                                             in text) == is_cut
 
 
 # validate.py -------------------------------------------------------------------------------------
@@ -345,8 +338,8 @@ def test_a_verdict_that_a_person_spoilt_is_named_and_costs_its_turn_alone(duel, 
     good = leaks_in(duel, 2)
     spoilt = {"half": [{**good[0], "findings": "none"}],
               "finding": [{**good[0], "findings": [{"quote": 1}]}]}
-    edit(duel / "score" / "t_2.json", leaks=spoilt.get(leaks, leaks) if isinstance(leaks, str)
-         else leaks)
+    edit(duel / "score" / "t_2.json",
+         leaks=spoilt.get(leaks, leaks) if isinstance(leaks, str) else leaks)
     (duel / "answer" / "_leaks").mkdir()
     (duel / "answer" / "_leaks" / "t_1.json").write_text(
         json.dumps({"tries": [{"turn": 3, "verdicts": [{}]}]}))
@@ -369,8 +362,8 @@ def test_a_verdict_of_ch_py_is_taken_over(judged_by, fake_llm):
 def test_kings_are_looked_at_too_and_no_judge_of_the_panel_sees_the_pull_request(duel, fake_llm):
     panel_and_judges(duel, fake_llm, more="king_share = 1.0", judges='["a", "b"]')
     validated(duel)
-    assert len(leak_requests(fake_llm)) == 6 and sum("quartz" in candidate(r)
-                                                     for r in leak_requests(fake_llm)) == 3
+    assert len(leak_requests(fake_llm)) == 6
+    assert sum("quartz" in candidate(r) for r in leak_requests(fake_llm)) == 3
     assert sorted(one["side"] for one in leaks_in(duel, 1)) == ["challenger", "king"]
     others = [request for request in fake_llm.requests if not is_leak_request(request)]
     assert others and not any("fix 1" in request.text for request in others)
@@ -414,8 +407,7 @@ def bucket(root, i: int) -> dict:
 def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
     assert sorted(path.name for path in reported.glob("final/t*")) == ["t_2.json", "t_3.json"]
     assert {"judge": "facts", "kind": "path", "text": "src/windlass_reel.py",
-            "why": "a file that was not shown"} in (
-        bucket(reported, 1)["leaks"])
+            "why": "a file that was not shown"} in (bucket(reported, 1)["leaks"])
     assert bucket(reported, 2)["leaks"] == [] and bucket(reported, 3)["leaks"] is None
     text = (reported / "report" / "report.md").read_text()
     assert "| the challenger shows what it cannot know (kept out of final/) | 1 |" in text
@@ -447,8 +439,8 @@ def test_a_leaky_turn_is_for_no_trainer(tmp_path):
     write_turn(tmp_path, "t_2", leaks=[])
     run_main(export.main, tmp_path)
     left, = map(json.loads, (tmp_path / "export" / "left_out.jsonl").read_text().splitlines())
-    assert (left["name"],
-            left["reason"]) == ("t_1", "shows what it cannot know") and "windlass" in left["detail"]
+    assert (left["name"], left["reason"]) == ("t_1", "shows what it cannot know")
+    assert "windlass" in left["detail"]
     rows = [json.loads(line)
             for line in (tmp_path / "export" / "jsonl" / "train.jsonl").read_text().splitlines()]
     assert [row["source"] for row in rows if row["leaks"]] == ["t_1"]

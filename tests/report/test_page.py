@@ -40,18 +40,16 @@ BOTH = ("king_first", "challenger_first")
 COUNTS = [("judged", "60"), ("not judged yet", "3")]
 COSTS = [Cost("king", "m-1", 60, 6000, 1200, 180.0, 0.9, 0),
          Cost("validate", "m-2", 360, 36000, 7200, 7200.0, 0.0, 360)]
-HOSTILE = (
-    "<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x "
-    "onerror=hacked(3)>"
-    "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
-    "\u202eesrever\u2066 \u2028"
-    "NUL\x00 ESC\x1b half\ud800 zero\u200bwidth tag\U000e0041 😀👩\u200d👩\u200d👧 العربية")
-SHOWN = (
-    "<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x "
-    "onerror=hacked(3)>"
-    "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
-    "⟨U+202E⟩esrever⟨U+2066⟩ ⟨U+2028⟩"
-    "NUL␀ ESC␛ half\ufffd zero⟨U+200B⟩width tag⟨U+E0041⟩ 😀👩\u200d👩\u200d👧 العربية")
+HOSTILE = ("<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x "
+           "onerror=hacked(3)>"
+           "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
+           "\u202eesrever\u2066 \u2028"
+           "NUL\x00 ESC\x1b half\ud800 zero\u200bwidth tag\U000e0041 😀👩\u200d👩\u200d👧 العربية")
+SHOWN = ("<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x "
+         "onerror=hacked(3)>"
+         "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
+         "⟨U+202E⟩esrever⟨U+2066⟩ ⟨U+2028⟩"
+         "NUL␀ ESC␛ half\ufffd zero⟨U+200B⟩width tag⟨U+E0041⟩ 😀👩\u200d👩\u200d👧 العربية")
 
 
 # made by hand ------------------------------------------------------------------------------------
@@ -354,9 +352,8 @@ def show(chromium, tmp_path):
                or request.url.startswith("data:")
                or wrong.append(f"asked for {request.url}"))
         tab.goto(file.as_uri() + anchor)
-        wait(tab,
-             "performance.getEntriesByName('ready').length > 0 || "
-             "!!document.querySelector('[role=alert]')")
+        wait(tab, "performance.getEntriesByName('ready').length > 0 || "
+                  "!!document.querySelector('[role=alert]')")
         return tab
 
     opened.wrong = wrong
@@ -788,7 +785,7 @@ def test_a_turn_in_full(show):
     assert tab.locator(".message[open]").count() == 1   # the last one of the history
     assert tab.evaluate(
         "[...document.querySelectorAll('.facts a')].map(a => a.getAttribute('href'))") == [
-        f"../answer/{ROWS[7].name}.json", f"../score/{ROWS[7].name}.json"]
+            f"../answer/{ROWS[7].name}.json", f"../score/{ROWS[7].name}.json"]
 
 
 @in_browser

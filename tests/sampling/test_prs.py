@@ -17,11 +17,10 @@ PATCH = "diff --git a/src/x.py b/src/x.py\n--- a/src/x.py\n+++ b/src/x.py\n@@ -1
 
 def pr(instance_id: str, **fields) -> dict:
     return {"instance_id": instance_id, "repo": "own/repo", "language": "go",
-            "base_commit": "c0ffee",
-            "patch": PATCH, "test_patch": PATCH.replace("src/x", "test/x"),
+            "base_commit": "c0ffee", "patch": PATCH, "test_patch": PATCH.replace("src/x", "test/x"),
             "problem_statement": "It fails.", "pr_description": "Mends it.",
-            "created_at": 1714564800000,
-            "interface": "none", "meta": {"license": "MIT", "stars": 1}, **fields}
+            "created_at": 1714564800000, "interface": "none",
+            "meta": {"license": "MIT", "stars": 1}, **fields}
 
 
 def write(path: Path, rows: list[dict]) -> str:
@@ -44,12 +43,11 @@ def test_a_record_is_the_same_from_every_form(route, tmp_path, http):
         records, problems = fetch_prs(spec, ["a__b-3", "a__b-1", "not-there"],
                                       Hub(http, hub_url=server.url))
     assert (list(records), problems) == (["a__b-1", "a__b-3"], {})
-    assert records["a__b-3"] == {
-        "instance_id": "a__b-3", "repo": "own/repo", "language": "go", "base_commit": "c0ffee",
-        "issue": "It fails.",
-        "description": "Mends it.", "files": ["src/x.py", "test/x.py"], "patch": PATCH,
-        "test_patch": PATCH.replace("src/x", "test/x"), "created_at": "2024-05-01T12:00:00Z",
-        "licence": "MIT"}
+    assert records["a__b-3"] == {"instance_id": "a__b-3", "repo": "own/repo", "language": "go",
+                                 "base_commit": "c0ffee", "issue": "It fails.",
+                                 "description": "Mends it.", "files": ["src/x.py", "test/x.py"],
+                                 "patch": PATCH, "test_patch": PATCH.replace("src/x", "test/x"),
+                                 "created_at": "2024-05-01T12:00:00Z", "licence": "MIT"}
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
@@ -57,8 +55,7 @@ def test_texts_may_be_empty_but_a_record_without_patch_or_repo_is_a_problem(endi
     spec = write(tmp_path / f"prs.{ending}", [
         pr("texts", problem_statement=None, pr_description=None, test_patch=None),
         pr("dates", created_at=None, meta=None), pr("patch", patch=None),
-        pr("repo", repo=None, language=" "),
-        pr("fine"), pr("never-asked-for", patch=None)])
+        pr("repo", repo=None, language=" "), pr("fine"), pr("never-asked-for", patch=None)])
     records, problems = fetch_prs(spec, ["texts", "dates", "patch", "repo", "fine"], http)
     assert list(records) == ["texts", "dates", "fine"]
     assert {records["texts"][name] for name in ("issue", "description", "test_patch")} == {""}
@@ -82,8 +79,8 @@ def test_of_two_rows_of_one_id_the_first_counts_over_all_files(ending, tmp_path,
 def test_missing_columns_are_named(ending, tmp_path, http):
     row = pr("a")
     del row["patch"], row["pr_description"]
-    with pytest.raises(Trouble,
-                       match=r"prs\.\w+ has no column `patch`, `pr_description`, only base_commit, "):
+    with pytest.raises(
+            Trouble, match=r"prs\.\w+ has no column `patch`, `pr_description`, only base_commit, "):
         fetch_prs(write(tmp_path / f"prs.{ending}", [row]), ["a"], http)
 
 
@@ -98,14 +95,13 @@ def test_the_licence_is_looked_for_in_the_row_and_in_meta(fields, licence, tmp_p
         assert records["a"]["licence"] == licence
 
 
-@pytest.mark.parametrize("value, date", [
-    *((noon, "2024-05-01T12:00:00Z") for noon in (
-        1714564800, "1714564800", 1714564800.5, 1714564800000, "1714564800123", 1714564800123456789,
-        "2024-05-01T12:00:00Z", "2024-05-01T12:00:00", "2024-05-01 12:00:00 UTC",
-        "2024-05-01 14:00:00.123456+02",
-        "2024-05-01T06:30:00-0530", "2024-05-01T17:45+05:45")),
-    ("2024-05-01", "2024-05-01T00:00:00Z"), ("2023-12-31T23:30:00-01:00", "2024-01-01T00:30:00Z"),
-    (None, None), ("", None)])
+@pytest.mark.parametrize("value, date", [*((noon, "2024-05-01T12:00:00Z") for noon in (
+    1714564800, "1714564800", 1714564800.5, 1714564800000, "1714564800123", 1714564800123456789,
+    "2024-05-01T12:00:00Z", "2024-05-01T12:00:00", "2024-05-01 12:00:00 UTC",
+    "2024-05-01 14:00:00.123456+02", "2024-05-01T06:30:00-0530", "2024-05-01T17:45+05:45")),
+                                         ("2024-05-01", "2024-05-01T00:00:00Z"),
+                                         ("2023-12-31T23:30:00-01:00", "2024-01-01T00:30:00Z"),
+                                         (None, None), ("", None)])
 def test_dates_become_iso_utc(value, date):
     assert iso_utc(value) == date
 
@@ -125,8 +121,8 @@ def test_dates_of_every_parquet_type_are_read(sql, tmp_path, http):
     path = write(tmp_path / "a.parquet", [pr("a")])
     duckdb.connect().execute(
         f"copy (select * replace ({sql} as created_at) from '{path}') to '{tmp_path}/b.parquet'")
-    assert fetch_prs(f"{tmp_path}/b.parquet", ["a"],
-                     http)[0]["a"]["created_at"] == "2024-05-01T12:00:00Z"
+    assert fetch_prs(f"{tmp_path}/b.parquet", ["a"], http)[0]["a"][
+        "created_at"] == "2024-05-01T12:00:00Z"
 
 
 @pytest.mark.parametrize("patch, files", [

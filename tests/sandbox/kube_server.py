@@ -38,8 +38,7 @@ NAMESPACES = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
 PODS = "/api/v1/namespaces/{ns}/pods"
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/{ns}/networkpolicies"
 PARAMETERS = {"fieldValidation", "labelSelector", "limit", "continue", "gracePeriodSeconds",
-              "propagationPolicy",
-              "command", "container", "stdin", "stdout", "stderr", "tty"}
+              "propagationPolicy", "command", "container", "stdin", "stdout", "stderr", "tty"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 KILLED = 137
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -139,9 +138,8 @@ class KubeServer:
         self.kubeconfig = self.folder / "kubeconfig"
         self.kubeconfig.write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "tests",
-            "clusters": [{"name": "c", "cluster": {
-                "server": self.url,
-                **({"certificate-authority": self.certificate[0]} if self.certificate else {})}}],
+            "clusters": [{"name": "c", "cluster": {"server": self.url, **(
+                {"certificate-authority": self.certificate[0]} if self.certificate else {})}}],
             "users": [{"name": "u", "user": {"token": self.token}}],
             "contexts": [{"name": "tests", "context": {"cluster": "c", "user": "u"}}]}),
                                    encoding="utf-8")
@@ -158,13 +156,12 @@ class KubeServer:
     async def _serve(self, started: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application(middlewares=[self._door], client_max_size=1 << 24)
-        app.add_routes([
-            web.post(PODS, self._create_pod), web.get(PODS, self._list_pods),
-            web.get(PODS + "/{name}", self._get_pod),
-            web.delete(PODS + "/{name}", self._delete_pod),
-            web.get(PODS + "/{name}/exec", self._exec),
-            web.post(POLICIES, self._create_policy),
-            web.delete(POLICIES + "/{name}", self._delete_policy)])
+        app.add_routes([web.post(PODS, self._create_pod), web.get(PODS, self._list_pods),
+                        web.get(PODS + "/{name}", self._get_pod),
+                        web.delete(PODS + "/{name}", self._delete_pod),
+                        web.get(PODS + "/{name}/exec", self._exec),
+                        web.post(POLICIES, self._create_policy),
+                        web.delete(POLICIES + "/{name}", self._delete_policy)])
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         tls = None
@@ -203,12 +200,10 @@ class KubeServer:
             refused = Refused(404, "NotFound", "the server could not find the requested resource")
         except Refused as e:
             refused = e
-        return web.json_response({"kind": "Status", "apiVersion": "v1", "metadata": {},
-                                  "status": "Failure",
-                                  "message": refused.message, "reason": refused.reason,
-                                  "code": refused.code},
-                                 status=refused.code,
-                                 headers={"Retry-After": "0"} if refused.code == 429 else {})
+        return web.json_response(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+             "message": refused.message, "reason": refused.reason, "code": refused.code},
+            status=refused.code, headers={"Retry-After": "0"} if refused.code == 429 else {})
 
     # pods
 
@@ -259,8 +254,7 @@ class KubeServer:
         """Take a pod from Pending to Running, as scheduler and kubelet would."""
         if self.unschedulable:
             pod.status["conditions"] = [{"type": "PodScheduled", "status": "False",
-                                         "reason": "Unschedulable",
-                                         "message": self.unschedulable}]
+                                         "reason": "Unschedulable", "message": self.unschedulable}]
             return
         pod.status["conditions"] = [{"type": "PodScheduled", "status": "True"}]
         spec = pod.body["spec"]["containers"][0]
@@ -281,9 +275,8 @@ class KubeServer:
         pod.init = subprocess.Popen(
             ["unshare", *NAMESPACES, "--mount", "--pid", "--fork", "--kill-child", "sh",
              str(Path(__file__).with_name("kube_pod.sh")), str(pod.root), *command],
-             env=pod.environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True)
+            env=pod.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True)
         children = Path(f"/proc/{pod.init.pid}/task/{pod.init.pid}/children")
         # chroot comes last
         while not (pod.init_pid and os.path.samefile(f"/proc/{pod.init_pid}/root", pod.root)):
@@ -297,9 +290,9 @@ class KubeServer:
 
     def _deadline(self, pod: Pod) -> None:
         if pod.status["phase"] == "Running":
-            self._tasks.append(asyncio.create_task(
-                self._end(pod, "DeadlineExceeded",
-                          "Pod was active on the node longer than the specified deadline")))
+            self._tasks.append(asyncio.create_task(self._end(
+                pod, "DeadlineExceeded",
+                "Pod was active on the node longer than the specified deadline")))
 
     async def _end(self, pod: Pod, reason: str, message: str) -> None:
         _kill(pod)
@@ -308,13 +301,11 @@ class KubeServer:
             return await self._remove(pod)
         spec = pod.body["spec"]["containers"][0]
         why = reason if reason in ("OOMKilled", "Error") else "Error"
-        pod.status.update(phase="Failed", containerStatuses=[
-            _container(spec,
-                       {"terminated": {"reason": why, "exitCode": KILLED, "finishedAt": _now()}})])
+        pod.status.update(phase="Failed", containerStatuses=[_container(
+            spec, {"terminated": {"reason": why, "exitCode": KILLED, "finishedAt": _now()}})])
         if reason == "PreemptionByScheduler":
             pod.status["conditions"].append({"type": "DisruptionTarget", "status": "True",
-                                             "reason": reason,
-                                             "message": message})
+                                             "reason": reason, "message": message})
         elif why != reason:
             pod.status.update(reason=reason, message=message)
 
@@ -379,8 +370,7 @@ class KubeServer:
                    *request.query.getall("command")]
         process = await asyncio.create_subprocess_exec(
             *command, env=pod.environment, stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE)
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
         reading = asyncio.create_task(self._read_stdin(channels, process))
         cut_after, self.cut_after = self.cut_after, -1
         try:
@@ -389,9 +379,8 @@ class KubeServer:
             # behind the pipes: a real one, too, waits for all who hold them
             code = await process.wait()
             if not channels.closed:
-                await channels.send_bytes(b"\x03"
-                                          + json.dumps(_exit(code if code >= 0
-                                                             else 128 - code)).encode())
+                await channels.send_bytes(
+                    b"\x03" + json.dumps(_exit(code if code >= 0 else 128 - code)).encode())
                 await (channels.close() if self.closes else asyncio.sleep(60))
         except (ConnectionError, asyncio.CancelledError):
             pass                                   # the client has gone; the command goes on
@@ -437,8 +426,7 @@ def _exit(code: int) -> dict:
 
 def _container(spec: dict, state: dict, is_ready: bool = False) -> dict:
     return {"name": spec["name"], "image": spec["image"], "imageID": "", "ready": is_ready,
-            "restartCount": 0,
-            "state": state}
+            "restartCount": 0, "state": state}
 
 
 def _now() -> str:
@@ -484,8 +472,7 @@ def check_pod(body: dict) -> None:
     check_metadata(body["metadata"])
     spec = body["spec"]
     _check(spec.get("restartPolicy", "Always") in ("Always", "OnFailure", "Never"),
-           "spec.restartPolicy",
-           spec.get("restartPolicy"))
+           "spec.restartPolicy", spec.get("restartPolicy"))
     for container in spec["containers"]:
         _check(NAME.fullmatch(container["name"]), "spec.containers.name", container["name"])
         image = container.get("image", "")

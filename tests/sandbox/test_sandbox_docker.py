@@ -52,8 +52,9 @@ def volumes(api) -> set[str]:
 def test_the_container_has_the_limits_and_no_more_rights_than_it_needs(sandbox, api):
     found = api.inspect_container(sandbox.id)
     host = found["HostConfig"]
-    assert host["CapDrop"] == ["ALL"] and host["SecurityOpt"] == ["no-new-privileges"] and not host[
-        "Privileged"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert not host["Privileged"]
     assert host["PidsLimit"] == 100 and host["Memory"] == host["MemorySwap"] == 300 * 2**20
     assert host["CpuQuota"] == 2 * host["CpuPeriod"]
     assert host["NetworkMode"] == "none" and host["LogConfig"]["Type"] == "none"
@@ -144,8 +145,7 @@ def test_a_container_that_is_taken_away_is_a_sandbox_that_died(sandbox, api):
     with pytest.raises(SandboxDied):
         sandbox.run("sleep 30")
     for call in (lambda: sandbox.run("true"), lambda: sandbox.put({"x": b""}, "."),
-                 lambda: sandbox.network(True),
-                 lambda: sandbox.commit("codedata-tests:never")):
+                 lambda: sandbox.network(True), lambda: sandbox.commit("codedata-tests:never")):
         with pytest.raises(SandboxDied, match=r"gone|ended"):
             call()
 
@@ -213,8 +213,9 @@ def test_an_image_holds_the_files_and_neither_proxy_nor_certificates_nor_state(a
             assert f"{len(proxy)} /run" in sandbox.run("echo ${#https_proxy} $PIP_CERT").output
             image = sandbox.commit("codedata-tests:made", keep=False)
         config = api.inspect_image(image)["Config"]
-        assert config["WorkingDir"] == "/testbed" and config["Cmd"] == ["bash"] and not config[
-            "Entrypoint"]
+        assert config["WorkingDir"] == "/testbed"
+        assert config["Cmd"] == ["bash"]
+        assert not config["Entrypoint"]
         told = json.dumps([api.inspect_image(image), api.history(image)])
         layers = b"".join(api.get_image("codedata-tests:made"))
         for secret in ("pass-5512", "proxy-6620", "marker-8841", "state-9127", str(ca)):
@@ -238,8 +239,8 @@ def test_images_that_are_kept_outlive_their_run_and_those_made_from_them_need_no
         subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(REPO)})
         removed, _ = docker_engine.reap(api)
         assert "codedata-tests:passing" in removed and "codedata-tests:kept" not in removed
-        assert docker_engine.remove_images(RUN,
-                                           api) == [] and api.inspect_image("codedata-tests:kept")
+        assert docker_engine.remove_images(RUN, api) == []
+        assert api.inspect_image("codedata-tests:kept")
     finally:
         api.remove_image("codedata-tests:kept")
 
@@ -299,8 +300,9 @@ def test_what_belongs_to_others_is_never_removed(api, sandbox):
     try:
         removed = docker_engine.reap(api)[0] + docker_engine.remove_images("no-such-run", api)
         assert not {"codedata-tests-theirs", "codedata-tests-plain"} & set(removed)
-        assert sandbox.run("true").ok and api.inspect_network(network) and api.inspect_network(
-            plain)
+        assert sandbox.run("true").ok
+        assert api.inspect_network(network)
+        assert api.inspect_network(plain)
     finally:
         api.remove_network(network)
         api.remove_network(plain)
@@ -329,15 +331,13 @@ def test_a_folder_too_deep_for_the_engine_goes_with_its_container(api, capsys):
 
 @pytest.mark.parametrize("when",
                          ["box = SandboxDocker(run_label=sys.argv[1]); full(); box.run('true')",
-                                  "full(); SandboxDocker(run_label=sys.argv[1])"],
-                         ids=["command", "start"])
+                          "full(); SandboxDocker(run_label=sys.argv[1])"], ids=["command", "start"])
 def test_a_machine_without_a_thread_to_spare_fails_the_item_and_keeps_no_container(api, when):
     code = ("import sys, threading\nfrom codedata.errors import ItemFailed\n"
             "from codedata.sandbox.docker import SandboxDocker\n"
             "full = lambda: threading.stack_size(1 << 46)   # more than an address space has\n"
             f"try:\n    {when}\nexcept ItemFailed as e: print(e)")
     done = subprocess.run([sys.executable, "-c", code, f"{RUN}-threads"],
-                          env={"PYTHONPATH": str(REPO)},
-                          capture_output=True, text=True, timeout=60)
+                          env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True, timeout=60)
     assert "no further thread can be started" in done.stdout, done.stderr
     assert left(api, f"{RUN}-threads") == []
