@@ -211,10 +211,10 @@ def variants(draw: Draw, row) -> dict[str, str]:
                                                      for i in range(0, 250, 9)),
         "40 words of it": " ".join(statement[100:140]),
         "13 words of it": " ".join(statement[100:113]),
-        "every 20th word changed": " ".join("changed" if i % 20 == 0 else word for i,
-                                            word in enumerate(statement)),
-        "every 10th word changed": " ".join("changed" if i % 10 == 0 else word for i,
-                                            word in enumerate(statement)),
+        "every 20th word changed": " ".join("changed" if i % 20 == 0 else word
+                                            for i, word in enumerate(statement)),
+        "every 10th word changed": " ".join("changed" if i % 10 == 0 else word
+                                            for i, word in enumerate(statement)),
         "the gold patch": row.patch,
         "the code of the gold patch": "\n".join(added),
         "five lines of it": "\n".join(added[10:15]),

@@ -183,12 +183,12 @@ def measure(root: Path) -> dict:
         "leaks that got through, by the reader": len(through),
         "honest challengers barred": sum(one["was_honest"] for one in reader["refused"].values()),
         "leaking challengers: the report counts": sum(row.is_leaky for row in turns.rows),
-        "leaking challengers: the reader finds": sum(one["informed_leaks"]
-                                                     for one in read.values()),
+        "leaking challengers: the reader finds":
+            sum(one["informed_leaks"] for one in read.values()),
         "kings in which a leak is found": sum(bool(row.king_leaks) for row in turns.rows),
         "challengers longer than the king": sum(row.chars[1] > row.chars[0] for row in turns.rows),
-        **{f"better for honest reasons, by the reader: {how}": f"{k} of {len(hidden)}" for how,
-           k in better.items()},
+        **{f"better for honest reasons, by the reader: {how}": f"{k} of {len(hidden)}"
+           for how, k in better.items()},
         "score, both orders": f"challenger {whole['challenger_score']}, king "
                               f"{whole['king_score']}: "
                               f"{'accepted' if whole['accepted'] else '; '.join(whole['reasons'])}"}

@@ -64,12 +64,11 @@ def measure(root: Path, args) -> dict:
     if mock.stats["paid"] != n_calls or duel["turns_parsed"] != args.n:
         sys.exit(f"{mock.stats['paid']} calls of {n_calls}, {duel['turns_parsed']} turns of "
                  f"{args.n}\n{judged.stderr}")
-    figures = {"validate": {
-        "wall_s": judged.wall_s, "cpu_s": judged.cpu_s, "start_up_cpu_s": idle.cpu_s,
-        "cpu_ms_a_call": 1000 * (judged.cpu_s - idle.cpu_s) / n_calls, "peak_mb": judged.peak_mb,
-        "system_share": judged.system_s / judged.cpu_s,
-        "server_cpu_ms_a_call": 1000 * mock.stats["cpu_s"] / n_calls},
-               "validate again": _cost(again),
+    validate = {"wall_s": judged.wall_s, "cpu_s": judged.cpu_s, "start_up_cpu_s": idle.cpu_s,
+                "cpu_ms_a_call": 1000 * (judged.cpu_s - idle.cpu_s) / n_calls,
+                "peak_mb": judged.peak_mb, "system_share": judged.system_s / judged.cpu_s,
+                "server_cpu_ms_a_call": 1000 * mock.stats["cpu_s"] / n_calls}
+    figures = {"validate": validate, "validate again": _cost(again),
                "report": _cost(run(script("report.py", root), root)),
                "report again": _cost(run(script("report.py", root), root))}
     rounded = {name: {key: round(value, 2) for key, value in row.items()}
@@ -90,8 +89,7 @@ def table(report: dict) -> None:
         print(f"  {name:<30}" + "".join(f"{row[key]:>9.2f}"
                                         for key in ("wall_s", "cpu_s", "peak_mb")), file=sys.stderr)
     print(f"a call: {report['validate']['cpu_ms_a_call']} ms of CPU (target {CPU_TARGET_MS}); "
-          "report under "
-          f"{REPORT_TARGET_S:g} s", file=sys.stderr)
+          f"report under {REPORT_TARGET_S:g} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """Measure how well leaks are found: by facts alone, and by a leak judge, with labels that were made
 without either.
 
-Reads answers.jsonl of a labelled set: lines {id, instance_id, language, kind, leak, why, split, messages_from:
-{trajectory, turn}, answer}, and kings.jsonl: {id, instance_id, messages_from, answer}, turns written blind, in which
-nothing can leak. The history is what stands before that assistant turn of that row of trajectories.parquet; the pull
-request comes from prs.parquet. All lie in the set's folder or beside it. What a judge said is replayed from
-replies.jsonl: {id, judge, prompt (digest of the rule), replies}.
+It reads answers.jsonl of a labelled set: lines {id, instance_id, language, kind, leak, why, split,
+messages_from: {trajectory, turn}, answer}, and kings.jsonl: {id, instance_id, messages_from,
+answer}, turns written blind, in which nothing can leak. The history is what stands before that
+assistant turn of that row of trajectories.parquet; the pull request comes from prs.parquet. All lie
+in the set's folder or beside it. A judge's words are replayed from replies.jsonl: {id, judge,
+prompt (digest of the rule), replies}.
 
   python benchmarks/leak.py                        # samples/leak, the held-out half, and the kings
-  python benchmarks/leak.py --split tune           # the other half by facts alone, and which answers they got wrong
-  python benchmarks/leak.py --ask --llm-base-url URL --model NAME --workers 200    # ask a judge, in random order
+  python benchmarks/leak.py --split tune           # the other half by facts alone, and their errors
+  python benchmarks/leak.py --ask --llm-base-url URL --model NAME --workers 200    # ask a judge
 
 One JSON line on stdout, a table on stderr. What is counted stands in benchmarks/README.md.
 """
@@ -188,10 +189,12 @@ def table(title: str, found: dict, targets: dict[str, float]) -> None:
     print(f"\n{title}: {found['n']} answers", file=sys.stderr)
     for name, figure in {"precision": found["precision"], "recall": found["recall"],
                          **found["kinds"]}.items():
-        interval = f"{figure['share']:8.3f}   {figure['low']:.3f}–{figure['high']:.3f}" if figure[
-            "n"] else ""
-        goal = f"   target {'at most ' if name == KING else ''}{targets[name]}" if name in targets else ""
-        print(f"  {name:<16}{figure['k']:>4} of {figure['n']:<4}{interval}{goal}", file=sys.stderr)
+        line = f"  {name:<16}{figure['k']:>4} of {figure['n']:<4}"
+        if figure["n"]:
+            line += f"{figure['share']:8.3f}   {figure['low']:.3f}–{figure['high']:.3f}"
+        if name in targets:
+            line += f"   target {'at most ' if name == KING else ''}{targets[name]}"
+        print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,8 @@ def history(i: int, chars: int) -> list[dict]:
                 {"role": "user", "content": f"Task {i}: {_sentence(draw, 40)}"}]
     left = chars - sum(len(m["content"]) for m in messages)
     while left > 0:
-        turn = f"THOUGHT: {_sentence(draw)}\n\n```bash\ngrep -rn '{draw.choice(WORDS)}' src | head\n```"
+        turn = (f"THOUGHT: {_sentence(draw)}\n\n```bash\n"
+                f"grep -rn '{draw.choice(WORDS)}' src | head\n```")
         seen = "Observation: " + "\n".join(
             f"src/{draw.choice(WORDS)}.py:{draw.randrange(900)}: {_sentence(draw, 6)}"
             for _ in range(8))

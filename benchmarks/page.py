@@ -71,8 +71,7 @@ def main() -> None:
     print(f"\n{args.n:,} turns: {report['page_mb']} MB (target under {SIZE_TARGET_MB:g})",
           f"built in {report['build_s']} s",
           f"open {report['open_ms']} ms (target under {1000 * OPEN_TARGET_S:g}), the same bytes "
-          "alone "
-          f"{report['floor_open_ms']} ms",
+          f"alone {report['floor_open_ms']} ms",
           *(f"{name} {report[name]}" for name in STEPS), sep="\n", file=sys.stderr)
     print(json.dumps(report))
 

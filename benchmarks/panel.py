@@ -40,8 +40,8 @@ def verdicts(draw: np.random.Generator, n: int, per_instance: int, place: float 
     """
     instances = np.arange(n) // per_instance
     shared = draw.normal(0.25, 0.5, instances[-1] + 1)[instances]
-    quality = shared[:, None] + draw.normal(0, 0.5, n)[:, None] + draw.normal(
-        0, 0.5, (n, len(METRICS)))
+    of_turn, of_metric = draw.normal(0, 0.5, n), draw.normal(0, 0.5, (n, len(METRICS)))
+    quality = shared[:, None] + of_turn[:, None] + of_metric
     longer_by = np.round(draw.normal(0, 300, n))
     scores = np.empty((len(JUDGES), 2, n, len(METRICS)))
     for j, faults in enumerate(JUDGES.values()):
@@ -138,36 +138,35 @@ def main() -> int:
         for name, (low, high) in stated(turns, seed).items():
             covered[name] += low <= true[name][0] <= high
             widths[name].append(high - low)
-    rows = {name: {"truth": round(true[name][0], 4),
-                   "covered": round(covered[name] / args.duels, 4),
-                   "width_over_analytic": round(float(np.mean(widths[name])) / (
-                       2 * statistics_of.Z * true[name][1] / math.sqrt(clusters)),
-                                                3)} for name in true}
+    rows = {}
+    for name, (truth, error) in true.items():
+        analytic = 2 * statistics_of.Z * error / math.sqrt(clusters)
+        rows[name] = {"truth": round(truth, 4), "covered": round(covered[name] / args.duels, 4),
+                      "width_over_analytic": round(float(np.mean(widths[name])) / analytic, 3)}
     mean = sum(row["covered"] for row in rows.values()) / len(rows)
     report = {"benchmark": "panel", "duels": args.duels, "turns": args.turns,
               "per_instance": args.per_instance,
               "covered": round(mean, 4), "statistics": rows, **orders(200_000)}
-    good = (all(COVERAGE[0] <= row["covered"] <= COVERAGE[1] and row["width_over_analytic"] <= WIDTH
-                for row in rows.values()) and abs(report["both_off_by"]) <= 0.03 < 0.05 <= abs(
-                    report["king_first_off_by"]))
+    are_honest = all(COVERAGE[0] <= row["covered"] <= COVERAGE[1]
+                     and row["width_over_analytic"] <= WIDTH for row in rows.values())
+    good = (are_honest and abs(report["both_off_by"]) <= 0.03
+            and abs(report["king_first_off_by"]) >= 0.05)
     table(report, good)
     print(json.dumps(report))
     return 0 if good or args.duels < 1000 else 1
 
 
 def table(report: dict, good: bool) -> None:
-    print(
-        f"\n{report['duels']} duels of {report['turns']} turns   truth   covered  width / analytic",
-        file=sys.stderr)
+    print(f"\n{report['duels']} duels of {report['turns']} turns   truth   covered  "
+          "width / analytic", file=sys.stderr)
     for name, row in report["statistics"].items():
-        print(
-            f"  {name:<26}{row['truth']:>10.4f}{100 * row['covered']:>9.1f}%{row['width_over_analytic']:>10.2f}",
-              file=sys.stderr)
+        print(f"  {name:<26}{row['truth']:>10.4f}{100 * row['covered']:>9.1f}%"
+              f"{row['width_over_analytic']:>10.2f}", file=sys.stderr)
     print(f"  all {100 * report['covered']:.1f} % (target 93-97 %, of 1,000 duels): "
           f"{'met' if good else 'not met'}\n"
           f"  challenger's share {report['true_share']}: both is off by "
-          f"{report['both_off_by']:+.4f}, king_first by "
-          f"{report['king_first_off_by']:+.4f}", file=sys.stderr)
+          f"{report['both_off_by']:+.4f}, king_first by {report['king_first_off_by']:+.4f}",
+          file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Measure what a script costs that has nothing to do: --status and a plain re-run, on 10,000 and on
-100,000 answers.
+"""Measure a script that has nothing to do: --status and a plain re-run, on up to 100,000 answers.
 
-Builds each root the real way: prompts and PR records as prompt.py leaves them, then king.py, then ch.py, both answered
-by mock_llm.py without latency. Then measures king.py and ch.py over it, each with --status and without a flag.
+It builds each root the real way: prompts and PR records as prompt.py leaves them, then king.py,
+then ch.py, both answered by mock_llm.py without latency. Then it measures king.py and ch.py over
+it, each with --status and without a flag.
 
   python benchmarks/resume.py                        # builds the roots first: some minutes
   python benchmarks/resume.py --n 10000,20000        # smaller
-  python benchmarks/resume.py --root DIR             # builds them there and keeps them; an earlier run's are taken
+  python benchmarks/resume.py --root DIR             # builds them there, or takes an earlier run's
 
 One JSON line on stdout, a table on stderr. What is counted stands in benchmarks/README.md.
 """
@@ -112,9 +112,13 @@ def growth(report: dict) -> dict:
     """Compare the largest root to the smallest, less what start-up alone takes: 1.0 is linear."""
     small, large = report["sizes"][0], report["sizes"][-1]
     factor = large["n"] / small["n"]
-    return {command: {key: round((figures[key] - report["empty"][command][key]) / max(
-        0.01, small["costs"][command][key] - report["empty"][command][key]) / factor, 2)
-                      for key in figures} for command, figures in large["costs"].items()}
+    out = {}
+    for command, figures in large["costs"].items():
+        empty, least = report["empty"][command], small["costs"][command]
+        out[command] = {key: round((figures[key] - empty[key])
+                                   / max(0.01, least[key] - empty[key]) / factor, 2)
+                        for key in figures}
+    return out
 
 
 def table(report: dict) -> None:

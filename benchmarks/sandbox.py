@@ -1,10 +1,10 @@
 """Measure a command in a Docker sandbox beside `docker exec`, and eight sandboxes at once.
 
-`true` is run N times each way, in turns and in the same container: by `docker exec` itself, and by SandboxDocker.run(),
-which also keeps directory and environment, caps the output and watches the time. Then eight sandboxes are opened, work
-and are closed at the same time.
+`true` is run N times each way, in turns and in the same container: by `docker exec` itself, and by
+SandboxDocker.run(), which also keeps directory and environment, caps the output and watches the
+time. Then eight sandboxes are opened, work and are closed at the same time.
 
-  python benchmarks/sandbox.py             # needs a Docker engine (tools/docker-up); about half a minute
+  python benchmarks/sandbox.py             # needs a Docker engine (tools/docker-up); half a minute
   python benchmarks/sandbox.py --n 200
 
 One JSON line on stdout, a table on stderr. Exit 1 where a target is missed.

@@ -12,7 +12,8 @@ import string
 import textwrap
 from collections.abc import Iterator
 
-LOWER, UPPER, DIGITS, HEX = string.ascii_lowercase, string.ascii_uppercase, string.digits, "0123456789abcdef"
+LOWER, UPPER, DIGITS = string.ascii_lowercase, string.ascii_uppercase, string.digits
+HEX = "0123456789abcdef"
 LETTERS = LOWER + UPPER
 BASE62, BASE32 = LETTERS + DIGITS, UPPER + "234567"
 BASE64, URL64 = BASE62 + "+/", BASE62 + "-_"
@@ -217,10 +218,12 @@ def key_block(draw: Draw, label: str, length: int) -> str:
 
 def personal(draw: Draw) -> dict[str, tuple[str, str, str]]:
     """Return {shape: (kind, datum, text)}."""
-    first, last = draw.choice(("mira", "tomas", "ines")), draw.choice(
-        ("holub", "sandqvist", "okoye"))
-    mail = f"{first}.{last}@{draw.choice(('gmail.com', 'posteo.de', 'physics.ox.ac.uk', 'fastmail.fm'))}"
-    address = f"{draw.randrange(80, 95)}.{draw.randrange(20, 200)}.{draw.randrange(255)}.{draw.randrange(1, 255)}"
+    first = draw.choice(("mira", "tomas", "ines"))
+    last = draw.choice(("holub", "sandqvist", "okoye"))
+    mail = (f"{first}.{last}@"
+            f"{draw.choice(('gmail.com', 'posteo.de', 'physics.ox.ac.uk', 'fastmail.fm'))}")
+    address = (f"{draw.randrange(80, 95)}.{draw.randrange(20, 200)}.{draw.randrange(255)}."
+               f"{draw.randrange(1, 255)}")
     shapes = {
         "git log": ("e-mail address", mail,
                     f"commit {draw.of(HEX, 40)}\nAuthor: {first} {last} <@>\nDate: Mon"),
@@ -261,7 +264,8 @@ def harmless(draw: Draw) -> dict[str, str]:
         "sha256": f'"sha256": "{digest}"\nsha256sum: {digest}  file.tar.gz',
         "password hash": f'password_hash = "{digest}"\ntoken_digest = "{digest}"',
         "lock file": f'"integrity": "sha512-{draw.of(BASE64, 86)}==",\n    --hash=sha256:{digest}',
-        "base64 data": f'PNG = b"{draw.of(BASE64, 200)}"\ndata:image/png;base64,{draw.of(BASE64, 200)}',
+        "base64 data": f'PNG = b"{draw.of(BASE64, 200)}"\n'
+                       f"data:image/png;base64,{draw.of(BASE64, 200)}",
         "ssh public key": f"ssh-ed25519 {draw.of(BASE64, 68)} host",
         "certificate": key_block(draw, "CERTIFICATE",
                                  800) + "\n" + key_block(draw, "PUBLIC KEY", 200),

@@ -1,9 +1,10 @@
 """Measure how close king.py comes to its workers' best, and what a call costs the client.
 
-Starts mock_llm.py (0.5 s an answer), writes N prompts into a temporary root, runs king.py over them for each number of
-workers, and beside it, on the same server with the same prompts, the floor: a bare loop of `requests` (floor.py).
+It starts mock_llm.py (0.5 s an answer), writes N prompts into a temporary root, runs king.py over
+them for each number of workers, and beside it, on the same server with the same prompts, the floor:
+a bare loop of `requests` (floor.py).
 
-  python benchmarks/throughput.py                                  # 32, 128 and 256 workers, 5,000 calls each
+  python benchmarks/throughput.py                       # 32, 128, 256 workers, 5,000 calls each
   python benchmarks/throughput.py --https --workers 256
   python benchmarks/throughput.py --workers 256 --curator --curator-python OTHER_VENV/bin/python
 
@@ -99,7 +100,8 @@ def king(base: Path, workers: int, args) -> dict:
     idle = run(script("king.py", root, "--status"), root)
     load, others = os.getloadavg()[0], Others()
     with mock_llm("--latency", args.latency, tls=args.https) as mock:
-        settings = f'[llm]\nbase_url = "{mock.base_url}"\nmodel = "mock"\nca_bundle = "{mock.ca_bundle}"\n'
+        settings = (f'[llm]\nbase_url = "{mock.base_url}"\nmodel = "mock"\n'
+                    f'ca_bundle = "{mock.ca_bundle}"\n')
         (root / "chain.toml").write_text(settings)
         cost = run(script("king.py", root, "--workers", workers), root)
     figures = calls_phase(cost.ended_t - mock.stats["first_t"], cost.cpu_s - idle.cpu_s, workers,

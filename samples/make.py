@@ -46,8 +46,8 @@ ENV = {
     "GIT_AUTHOR_DATE": "2019-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2019-01-01T00:00:00Z",
 }
 
-SYSTEM = """You fix issues in a repository by running shell commands, one at a time. Each answer holds a short \
-thought in prose, then exactly one command:
+SYSTEM = """You fix issues in a repository by running shell commands, one at a time. Each answer \
+holds a short thought in prose, then exactly one command:
 
 ```bash
 your command
@@ -203,7 +203,8 @@ def observe(commands):
     output = output.strip("\n") or EMPTY.format(code=code)
     if len(output) > MAX_CHARS:
         half = MAX_CHARS // 2
-        output = f"{output[:half]}\n[... {len(output) - MAX_CHARS} characters left out ...]\n{output[-half:]}"
+        output = (f"{output[:half]}\n[... {len(output) - MAX_CHARS} characters left out ...]\n"
+                  f"{output[-half:]}")
     return f"Observation: {output}"
 
 

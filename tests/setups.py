@@ -18,7 +18,8 @@ WRONG = TEST.replace("/opt/installed", "/opt/other")
 
 
 def handed_in(install: str = INSTALL, test: str = TEST) -> dict:
-    answer = f"It needs nothing.\n<install_script>\n{install}</install_script>\n<test_script>\n{test}</test_script>"
+    answer = (f"It needs nothing.\n<install_script>\n{install}</install_script>\n<test_script>\n"
+              f"{test}</test_script>")
     return {"calls": [["submit", {"answer": answer}]]}
 
 

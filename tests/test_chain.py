@@ -7,7 +7,8 @@ import subprocess
 import pytest
 from conftest import REPO
 
-NOTES = '#!/bin/sh\nprintf "%s|" "$@" >> called; echo >> called\ncase $1 in "$FAILS") exit "$CODE" ;; esac\n'
+NOTES = ('#!/bin/sh\nprintf "%s|" "$@" >> called; echo >> called\n'
+         'case $1 in "$FAILS") exit "$CODE" ;; esac\n')
 
 
 @pytest.fixture

@@ -438,8 +438,9 @@ def test_a_long_output_loses_its_middle_and_lies_whole_in_the_sandbox(sandbox):
 def test_an_output_that_could_not_be_saved_says_so_and_the_run_goes_on(sandbox):
     sandbox.run("touch ~/agent_output")
     result = play(scene(bash("seq 9999"), SUBMIT), sandbox)
-    assert "whole text is in ~/agent_output/output_3.txt (it is not: ~/agent_output/output_3.txt cannot be written" in (
-        observations(result)[0]) and result.status == "success"
+    assert ("whole text is in ~/agent_output/output_3.txt (it is not: "
+            "~/agent_output/output_3.txt cannot be written") in (
+                observations(result)[0]) and result.status == "success"
 
 
 def test_old_observations_are_left_out_of_long_requests_and_nothing_else_is(sandbox):

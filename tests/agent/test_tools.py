@@ -10,7 +10,17 @@ from conftest import KEY, item_calls, settings_for, write_toml
 from fake_llm import Status
 
 from codedata import SCRIPT_BASH_FUNC, LLMServerHTTP, SandboxLocal, ToolBashExecutor, ToolRunTests
-from codedata.agent import Failed, Stop, Tool, create_file, edit_file, search, stop, submit, view_file
+from codedata.agent import (
+    Failed,
+    Stop,
+    Tool,
+    create_file,
+    edit_file,
+    search,
+    stop,
+    submit,
+    view_file,
+)
 from codedata.errors import RunStopped, Trouble
 from codedata.llm import Models
 from codedata.sandbox import Sandbox

@@ -13,7 +13,15 @@ import pytest
 from conftest import REPO
 
 from codedata.checks.benchmark_rows import Row
-from codedata.checks.contamination import SAME_COMMIT, SAME_ID, Benchmarks, Hit, Material, added_and_old, statement_runs
+from codedata.checks.contamination import (
+    SAME_COMMIT,
+    SAME_ID,
+    Benchmarks,
+    Hit,
+    Material,
+    added_and_old,
+    statement_runs,
+)
 from codedata.errors import Trouble
 
 COMMIT = "1a" * 20
@@ -148,14 +156,16 @@ def test_the_repository_without_the_patch_is_no_hit():
 
 
 def test_lines_that_a_patch_moves_are_no_evidence():
-    line = "return sections[name].find('${') if reference in trail or name in sections else expand_references(trail)"
+    line = ("return sections[name].find('${') if reference in trail or name in sections else "
+            "expand_references(trail)")
     moved = f"--- a/x.py\n+++ b/x.py\n@@ -1,1 +9,1 @@\n-{line}\n+{line}\n"
     assert kinds(rows_of("", patch=moved), line) == []
     assert kinds(rows_of("", patch=added(line)), line) == ["13-gram"]
 
 
 def test_a_removed_line_that_looks_like_a_header_is_one_of_its_hunk():
-    patch = "--- a/x.sql\n+++ b/x.sql\n@@ -1,2 +1,2 @@\n--- an old comment\n+++ a new comment\n same\n"
+    patch = ("--- a/x.sql\n+++ b/x.sql\n@@ -1,2 +1,2 @@\n--- an old comment\n+++ a new comment\n"
+             " same\n")
     assert added_and_old(patch) == (["++ a new comment"], ["-- an old comment\nsame"])
 
 
@@ -205,7 +215,8 @@ def test_a_statement_with_a_template_around_it_still_counts():
 
 @pytest.mark.parametrize("n, hits", [(1, 1), (3, 3), (4, 0)])
 def test_what_more_than_three_instances_share_is_no_evidence(n, hits):
-    shared = "every template of this organisation asks first of all whether the newest release was tried"
+    shared = ("every template of this organisation asks first of all whether the newest release "
+              "was tried")
     rows = rows_of(*(f"{' '.join(random.Random(i).choices(STATEMENT.split(), k=30))} {shared}"
                      for i in range(n)))
     assert kinds(rows, f"{OTHER_TEXT} {shared}") == ["13-gram"] * hits
@@ -220,7 +231,8 @@ def test_one_instance_in_five_files_is_one_instance_and_named_for_each():
 
 def test_a_habit_of_the_project_in_a_large_patch_is_no_hit_unless_asked_for():
     draw = random.Random(2)
-    habit = "for key in self.argument_spec: setattr(self, key, parameters[key] if key in parameters else default)"
+    habit = ("for key in self.argument_spec: setattr(self, key, parameters[key] if key in "
+             "parameters else default)")
     lines = [f"call_{i}({', '.join(draw.choices(STATEMENT.split(), k=9))})" for i in range(200)]
     benchmarks, sample = rows_of("", patch=added(*lines, "", habit)), a_sample(
         f"{OTHER_TEXT}\n{habit}\n")
@@ -331,8 +343,10 @@ def write_files(folder: Path, texts: dict[str, str]) -> None:
 
 
 def test_the_solution_and_the_tests_of_a_terminal_task_count(tmp_path):
-    solution = "cut -d= -f2 /app/settings | grep -v semicolon | sort --unique --reverse > /app/sorted_values.txt && wc"
-    test = "lines = open('/app/sorted_values.txt').read().splitlines()\nassert lines == list(reversed(expected)), 'x'"
+    solution = ("cut -d= -f2 /app/settings | grep -v semicolon | sort --unique --reverse > "
+                "/app/sorted_values.txt && wc")
+    test = ("lines = open('/app/sorted_values.txt').read().splitlines()\n"
+            "assert lines == list(reversed(expected)), 'x'")
     write_files(tmp_path / "sort",
                 {"instruction.md": "Sort it.", "solution/solve.sh": solution, "tests/it.py": test})
     for text, part in ((solution, "patch"), (test, "test patch")):

@@ -9,7 +9,14 @@ import pytest
 from conftest import REPO
 from judged import words as made_up_words
 
-from codedata.checks.duplicates import Duplicate, WordHashes, jaccard, near_duplicates, shingles, words
+from codedata.checks.duplicates import (
+    Duplicate,
+    WordHashes,
+    jaccard,
+    near_duplicates,
+    shingles,
+    words,
+)
 
 sys.path.insert(0, str(REPO / "benchmarks"))
 from synthetic_overlap import Draw, edited

@@ -596,7 +596,8 @@ def test_without_the_reader_of_bash_there_is_a_report_that_names_it(tmp_path):
     write_answer(tmp_path, "t_1", king="ls", challenger="sleep 1", messages=history)
     write_score(tmp_path, "t_1", {"a": [1] * 5})
     decide(tmp_path)
-    program = "import sys; sys.modules['tree_sitter'] = None; import report; report.main(['--root', sys.argv[1]])"
+    program = ("import sys; sys.modules['tree_sitter'] = None; import report; "
+               "report.main(['--root', sys.argv[1]])")
     subprocess.run([sys.executable, "-c", program, tmp_path], cwd=REPO, check=True)
     text = (tmp_path / "report/report.md").read_text(encoding="utf-8")
     assert "| unknown → unknown |" in text and "| king |" in text and INSTALL in text

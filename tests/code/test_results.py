@@ -98,7 +98,8 @@ def test_a_report_wins_over_the_text_and_an_empty_one_does_not():
 
 
 def test_of_a_report_that_was_cut_short_the_complete_cases_count():
-    report = b'<testsuites><testsuite><testcase classname="c" name="one"/><testcase classname="c" name="two"><fail'
+    report = (b'<testsuites><testsuite><testcase classname="c" name="one"/><testcase '
+              b'classname="c" name="two"><fail')
     assert of_xml(report) == {"c::one": "passed", f"r.xml {BROKEN_OFF}": "error"}
     torn = b'<testsuite><testcase classname="c" name="one"/><<</testsuite>'
     assert of_xml(torn) == {"c::one": "passed", f"r.xml {BROKEN_OFF}": "error"}
@@ -106,7 +107,8 @@ def test_of_a_report_that_was_cut_short_the_complete_cases_count():
 
 
 def test_characters_that_xml_forbids_are_no_end_of_the_report():
-    report = b'<testsuite><testcase name="bell \x07"><failure>\x1b[31mred</failure></testcase></testsuite>'
+    report = (b'<testsuite><testcase name="bell '
+              b'\x07"><failure>\x1b[31mred</failure></testcase></testsuite>')
     assert of_xml(report) == {"bell ?": "failed"}
 
 
@@ -133,14 +135,16 @@ failed top
 
 
 def test_reports_of_mocha_vitest_and_surefire():
-    mocha = b'<testsuite name="Mocha Tests"><testcase classname="sum adds" name="two" time="0"/></testsuite>'
+    mocha = (b'<testsuite name="Mocha Tests"><testcase classname="sum adds" name="two" '
+             b'time="0"/></testsuite>')
     vitest = (
         b'<testsuites><testsuite name="a.test.ts"><testcase classname="a.test.ts" name="sum &gt; '
         b'adds"/>'
         b'</testsuite><testsuite name="b.test.ts"><testcase classname="b.test.ts" '
         b'name="b.test.ts"><error/>'
         b'</testcase></testsuite></testsuites>')
-    surefire = b'<testsuite><testcase name="adds" classname="org.x.SumTest"><error>at</error></testcase></testsuite>'
+    surefire = (b'<testsuite><testcase name="adds" '
+                b'classname="org.x.SumTest"><error>at</error></testcase></testsuite>')
     found = {"m.xml": mocha, "v.xml": vitest, "s.xml": surefire}
     assert statuses(found) == cases("""
 passed sum adds::two
@@ -362,7 +366,8 @@ skipped t/three.sh
 
 
 def test_colours_do_not_hide_outcomes():
-    text = "tests/test_a.py::test_x \x1b[32mPASSED\x1b[0m\x1b[32m [100%]\x1b[0m\n1 passed in 0.01s\n"
+    text = ("tests/test_a.py::test_x \x1b[32mPASSED\x1b[0m\x1b[32m [100%]\x1b[0m\n"
+            "1 passed in 0.01s\n")
     assert of_text(text) == {"tests/test_a.py::test_x": "passed"}
 
 

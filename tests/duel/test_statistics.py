@@ -4,7 +4,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from codedata.duel.judge_stats import JudgedTurn, effective_votes, family, same_family, share, statistics, wilson
+from codedata.duel.judge_stats import (
+    JudgedTurn,
+    effective_votes,
+    family,
+    same_family,
+    share,
+    statistics,
+    wilson,
+)
 from codedata.duel.scoring import BOTH, bound, cluster_means, decide, turn_means, turn_score
 from codedata.records import METRICS
 from codedata.settings import DuelSettings

@@ -300,7 +300,8 @@ def test_a_debian_package_is_named_by(package, line, brought):
 
 
 def test_the_projects_own_module_is_never_installed_from_elsewhere(package):
-    log = "ModuleNotFoundError: No module named 'heron.fast'\nE   ImportError: No module named 'test_heron'"
+    log = ("ModuleNotFoundError: No module named 'heron.fast'\n"
+           "E   ImportError: No module named 'test_heron'")
     assert learn(recipe_of(package), log) is None
 
 
@@ -381,7 +382,8 @@ def test_the_test_that_was_running_when_time_was_over_is_left_out(package):
 
 
 def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(package):
-    refused = 'psycopg2.OperationalError: connection to server at "localhost", port 5432 failed: Connection refused'
+    refused = ('psycopg2.OperationalError: connection to server at "localhost", port 5432 '
+               'failed: Connection refused')
     better = learn(recipe_of(package), refused)
     assert better.services == ("postgresql",) and "service postgresql start" in better.test_script()
     better = learn(better, 'FATAL:  database "heron_test" does not exist')
@@ -429,7 +431,8 @@ def test_runners_follow_one_another_where_nothing_was_collected(package):
 
 
 def test_a_suite_put_together_by_functions_is_run_by_the_projects_own_runner(package):
-    log = "tests/test_a.py::TestBase::test_one FAILED [ 1%]\ntests/test_a.py::test_suite PASSED [ 2%]\n"
+    log = ("tests/test_a.py::TestBase::test_one FAILED [ 1%]\n"
+           "tests/test_a.py::test_suite PASSED [ 2%]\n")
     assert learn(recipe_of(package), log) is None
     write(package, test__py="")
     assert learn(recipe_of(package), log).test_script().endswith("\npython test.py -v -v\n")
@@ -449,7 +452,8 @@ def test_the_runner_is_found_behind_linters_and_coverage():
     steps = list(chain(scripts, "test"))
     assert [step.runner for step in steps] == ["mocha"]
     line = steps[0].line(1, 22)
-    assert line == "mocha 'test/**/*.js' --reporter xunit --reporter-option output=/tmp/results/mocha-1.xml"
+    assert line == ("mocha 'test/**/*.js' --reporter xunit --reporter-option "
+                    "output=/tmp/results/mocha-1.xml")
 
 
 @pytest.mark.parametrize("command, line", [
@@ -534,7 +538,8 @@ def test_linters_are_left_out_and_package_json_stays_as_it_is(tmp_path):
     wanted = dict.fromkeys(("eslint", "@x/eslint-config", "nyc", "tape"), "1")
     text = node_recipe(tmp_path, scripts={"test": "nyc tape"},
                        devDependencies=wanted).install_script()
-    assert "npm pkg delete 'devDependencies[@x/eslint-config]' 'devDependencies[eslint]' 'devDependencies[nyc]'" in text
+    assert ("npm pkg delete 'devDependencies[@x/eslint-config]' 'devDependencies[eslint]' "
+            "'devDependencies[nyc]'") in text
     assert text.index("npm pkg delete") < text.index("npm install") < text.index(
         "git checkout -q -- package.json")
 
@@ -542,7 +547,8 @@ def test_linters_are_left_out_and_package_json_stays_as_it_is(tmp_path):
 def test_a_copy_of_the_project_that_a_dependency_brings_becomes_the_project(tmp_path):
     text = node_recipe(tmp_path, scripts={"test": "tape"},
                        dependencies={"tape": "1"}).install_script()
-    assert '[ ! -d node_modules/wren ] || { rm -rf node_modules/wren; ln -s "$PWD" node_modules/wren; }' in text
+    assert ('[ ! -d node_modules/wren ] || { rm -rf node_modules/wren; ln -s "$PWD" '
+            'node_modules/wren; }') in text
 
 
 def test_build_files_bring_their_own_recipes(tmp_path):

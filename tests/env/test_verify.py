@@ -14,7 +14,8 @@ from codedata.sandbox import open_sandbox
 pytestmark = pytest.mark.docker
 RUN, BASE = "test-verify", "codedata-base:bookworm"
 NOTHING = "#!/usr/bin/env bash\n"
-TESTS = f"mkdir -p {RESULTS} && python3 -m pytest -p no:cacheprovider -o junit_family=xunit1 --junitxml={RESULTS}/r.xml"
+TESTS = (f"mkdir -p {RESULTS} && python3 -m pytest -p no:cacheprovider -o junit_family=xunit1 "
+         f"--junitxml={RESULTS}/r.xml")
 LIMITS = Limits(install_s=60, test_s=60)
 
 
@@ -148,7 +149,8 @@ def test_only_a_promising_first_run_is_followed_by_others_where_that_is_asked(so
 
 @pytest.mark.parametrize("with_image", [True, False], ids=["with an image", "without"])
 def test_what_tests_commit_is_no_history_that_the_environment_has(source, image_name, with_image):
-    commits = f"{TESTS}; code=$?; git -c user.name=a -c user.email=a@b.c commit -q --allow-empty -m more; exit $code"
+    commits = (f"{TESTS}; code=$?; git -c user.name=a -c user.email=a@b.c commit -q "
+               "--allow-empty -m more; exit $code")
     found = check(source, test=commits, image_name=image_name if with_image else "")
     assert found.ok and found.healthy, found.cause
 

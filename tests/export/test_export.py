@@ -757,7 +757,8 @@ def test_the_card_tells_how_many_answers_were_refined_and_how_many_histories_cut
             {**line, "detail": {"refined": "prompts_4_1_1.1"}}) + "\n" + json.dumps(cut) + "\n")
     make(judged)
     text = card(judged)
-    assert "Challenger: m (3 turns), refiner (1 turn). 1 answer of the challenger came about by refining" in text
+    assert ("Challenger: m (3 turns), refiner (1 turn). 1 answer of the challenger came about by "
+            "refining") in text
     assert "| ch | refiner | 1 |" in text
     assert "- 1 turn of these did not fit a model that answered" in text
 

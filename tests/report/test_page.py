@@ -608,7 +608,8 @@ def test_how_the_judges_judge(show):
                       sections=[("None", [])]))
     said = re.sub(r"\s+", " ", tab.inner_text("#panel"))
     changes, votes = found["judges"][PANEL[1]]["changes_with_order"], found["effective_votes"]
-    assert f"{100 * changes['value']:.1f} % {100 * changes['low']:.1f} to {100 * changes['high']:.1f}" in said
+    assert (f"{100 * changes['value']:.1f} % {100 * changes['low']:.1f} to "
+            f"{100 * changes['high']:.1f}") in said
     assert "same family as the king’s model" in said and "a line of a trial" in said
     assert f"{found['alpha']['progress']:.2f}" in said
     assert f"worth {votes:.2f} independent votes" in said and "None" not in said
@@ -904,8 +905,8 @@ def test_nothing_is_wider_than_the_window(show, width):
     tab = show(the_page(), width=width)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     tab.evaluate("document.getElementById('turns').scrollIntoView()")
-    assert tab.evaluate(
-        "document.querySelector('.rows').scrollWidth <= document.querySelector('.rows').clientWidth")
+    assert tab.evaluate("document.querySelector('.rows').scrollWidth <= "
+                        "document.querySelector('.rows').clientWidth")
     tab.locator("tr[data-at='1']").click()
     tab.wait_for_selector("#reader[open]")
     assert tab.evaluate(

@@ -6,7 +6,8 @@ import socket
 import threading
 from contextlib import contextmanager
 
-CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2); print('reached')"
+CONNECT = ("import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2); "
+           "print('reached')")
 
 
 @contextmanager

@@ -19,7 +19,14 @@ import pytest
 from conftest import REPO, eventually, run_script
 
 from codedata.errors import Interrupted, ItemFailed, Trouble
-from codedata.sandbox import OUTPUT_BYTES, SCRIPT_BASH_FUNC, Script, local, open_sandbox, process_labels
+from codedata.sandbox import (
+    OUTPUT_BYTES,
+    SCRIPT_BASH_FUNC,
+    Script,
+    local,
+    open_sandbox,
+    process_labels,
+)
 from codedata.sandbox.archives import Bounds, OverBounds, Stream, UnsafeArchive, pack, unpack
 from codedata.sandbox.disk import wait_for_room
 from codedata.sandbox.local import SandboxLocal
