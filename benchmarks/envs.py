@@ -8,7 +8,7 @@ in a new container; a disagreement is a false success.
   python benchmarks/envs.py --cache DIR                    # all of them: hours on 2 cores
   python benchmarks/envs.py --cache DIR --group npm        # pure, hard or npm
   python benchmarks/envs.py --cache DIR --only 'a*' --log DIR   # keeps scripts and logs, to read
-  python benchmarks/envs.py --cache DIR --rows FILE        # notes each as it ends, builds none twice
+  python benchmarks/envs.py --cache DIR --rows FILE        # notes each; none is built twice
 
 It needs the Docker engine, `npm`, and the package unearth (a client of PyPI that downloads without
 building). It prints one JSON line on stdout and a table on stderr; --cache keeps archives, no

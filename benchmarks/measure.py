@@ -126,9 +126,9 @@ def _write_root(root: Path, n: int, chars: int, commits: bool, answers: bool) ->
                        state="done")
     store = Store(root, Answer).open()
     for i in range(n if answers else 0):
-        turns = [
-            f"THOUGHT: {_sentence(random.Random(f'{side} {i}'))}\n\n```bash\ngrep -rn m{i} src | "
-            f"head -{k}\n```" for k, side in enumerate(("king", "challenger"), 1)]
+        turns = [f"THOUGHT: {_sentence(random.Random(f'{side} {i}'))}\n\n"
+                 f"```bash\ngrep -rn m{i} src | head -{k}\n```"
+                 for k, side in enumerate(("king", "challenger"), 1)]
         record = Answer(_instance(i), history(i, chars), "THOUGHT: I look.\n\n```bash\nls\n```",
                         *turns)
         _put(store, f"prompts_{n}_{i // LIST_LENGTH + 1}_{i % LIST_LENGTH + 1}", record,

@@ -150,9 +150,8 @@ def table(report: dict) -> None:
 
     def row(name, f, targets=("", "")):
         say(f"{name:<16}{f['ideal_s']:>8.1f}{f['wall_s']:>8.1f}{f['wall_over_ideal']:>8.3f} "
-            f"{targets[0]:<8}"
-            f"{f['cpu_ms_a_call']:>7.2f} "
-            f"{targets[1]:<8}{f['peak_mb']:>6}{f['server_cpu_ms_a_call']:>8.2f}")
+            f"{targets[0]:<8}{f['cpu_ms_a_call']:>7.2f} {targets[1]:<8}"
+            f"{f['peak_mb']:>6}{f['server_cpu_ms_a_call']:>8.2f}")
 
     say(f"\n{report['scheme']}, {report['n']} calls of {report['latency_s']:g} s, load "
         f"{report['load_1m']} before")

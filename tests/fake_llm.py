@@ -1,27 +1,32 @@
 """Serve the tests as an OpenAI-compatible endpoint that answers, and misbehaves, as scripted.
 
     with FakeLLM() as fake:                        # or the fixture `fake_llm`
-        fake.script("no block here", DROP, OK)     # the next calls, in order of arrival; then well-formed turns
-        fake.always(Say("", reasoning="hm"))       # what comes after the script, instead of well-formed turns
+        fake.script("no block here", DROP, OK)     # the next calls, in order of arrival; then OK
+        fake.always(Say("", reasoning="hm"))       # comes after the script, instead of OK
         ... a client of fake.base_url ...
         assert fake.n_requests == 3 and fake.prompts_seen == ["p1", "p1", "p1"]
 
 A reply is one of:
-    OK                      the default: a well-formed turn (turn_for(request)), usage USAGE; for a GET the file
+    OK                      the default: a well-formed turn (turn_for(request)), usage USAGE;
+                            for a GET the file
     "text"                  a completion with this content
     Say(...)                a completion: reasoning, finish_reason, usage, model, latency_s
-    {...}                   this object as the whole body, status 200; a completion where it has "choices"
+    {...}                   this object as the whole body, status 200; a completion where it has
+                            "choices"
     Status(code, ...)       any status, body and headers (also 200 with a body that is none: HTML)
     DROP                    a right head, half of the body, then the connection is closed
     CUT                     the connection is closed without a word
-    HANG, HANG_IN_BODY      no answer at all; half an answer and then nothing. Till the client or the fake goes away
+    HANG, HANG_IN_BODY      no answer at all; half an answer and then nothing, till the client or
+                            the fake goes away
     Flood(piece, headers)   a head, then the piece again and again, without end
-    Drip(every_s, part)     a good answer, byte by byte: of the "head", the "body", or a "chunked" body
+    Drip(every_s, part)     a good answer, byte by byte: of the "head", the "body", or a "chunked"
+                            body
     a function              called with the Request, gives one of the above
 
-Every request is in `requests` with body, headers and time of arrival. GETs of a path in `files` are served with
-ranges. As a proxy it answers what it is asked, whatever the host (`path` is the whole URL then). `certificate=(cert,
-key)` makes it an HTTPS server. Nothing of the project is imported here.
+Every request is in `requests` with body, headers and time of arrival. GETs of a path in `files` are
+served with ranges. As a proxy it answers what it is asked, whatever the host (`path` is the whole
+URL then). `certificate=(cert, key)` makes it an HTTPS server. Nothing of the project is imported
+here.
 """
 from __future__ import annotations
 

@@ -8,18 +8,19 @@
 
     {"about": "what is played",
      "refuses_tools": "what it says",                # the endpoint knows no tools: HTTP 400
-     "context": 4000,                                # characters of messages over which a request is refused: HTTP 400
+     "context": 4000,                                # HTTP 400 to messages of more characters
      "scenes": [{
         "when": "parser",                            # of a task that holds this; without it: of any
         "native": [REPLY, …], "text": [REPLY, …]}]}  # to requests with tools, and without
 
-The n-th reply goes to the request that has n messages of the assistant in it, and the last one to all behind it: so a
-scenario plays for any number of agents, and for one that starts again. A REPLY is
+The n-th reply goes to the request that has n messages of the assistant in it, and the last one to
+all behind it: so a scenario plays for any number of agents, and for one that starts again. A REPLY
+is
 
     "text"
-    {"text": …, "calls": [["tool", {arguments}], …]} arguments: an object, or a text to be sent as it stands
+    {"text": …, "calls": [["tool", {arguments}], …]} arguments: an object, or a text
     {…, "finish_reason": "length", "usage": {…}}
-    {…, "after": "…"}                                what the last message must hold; else HTTP 400, which says so
+    {…, "after": "…"}                                the last message must hold it; else HTTP 400
     {"status": 503, "body": "…"}
 """
 from __future__ import annotations

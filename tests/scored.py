@@ -2,8 +2,8 @@
 
     write_panel(root, "a", "b")                           # [judge] models
     write_answer(root, "t_1", king="ls", challenger="make test")
-    write_score(root, "t_1", {"a": [1, 1, 1, 1, 0], "b": None})   # each judge's five metrics; None: could not be read
-    decide(root)                                          # validate.py: takes the scores over, writes _duel.json
+    write_score(root, "t_1", {"a": [1, 1, 1, 1, 0], "b": None})   # five metrics; None: unread
+    decide(root)                                          # validate.py writes _duel.json
 """
 from __future__ import annotations
 

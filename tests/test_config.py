@@ -108,8 +108,8 @@ def test_the_default_endpoint_and_its_key_come_from_the_environment(monkeypatch)
 
 
 def test_which_endpoint_answers(monkeypatch):
-    toml('[llm]\nendpoint = "a"\n[endpoints.a]\nbase_url = "http://a"\n[endpoints.b]\nbase_url = '
-         '"http://b"\n')
+    toml('[llm]\nendpoint = "a"\n[endpoints.a]\nbase_url = "http://a"\n'
+         '[endpoints.b]\nbase_url = "http://b"\n')
 
     def url(*flags):
         return endpoint(*flags).base_url
@@ -314,8 +314,7 @@ def test_a_flag_that_is_none_is_wrong_usage(tmp_path, flags):
     assert run_script("king.py", tmp_path, *flags.split()).returncode == 2
 
 
-# --show-config
-# -------------------------------------------------------------------------------------------------------
+# --show-config -----------------------------------------------------------------------------------
 
 def shown(capsys, *flags) -> dict[str, tuple[str, str]]:
     """Return {setting: (value, origin)} as --show-config prints them."""
@@ -328,7 +327,8 @@ def shown(capsys, *flags) -> dict[str, tuple[str, str]]:
 
 
 def test_show_config_prints_every_setting_with_its_origin(capsys, monkeypatch):
-    toml('[llm]\nmax_tokens = 77\nproxy = "http://file"\n[king]\nmodel = "own"\n[prices]\n"m" = { in = 1, out = 2 }\n')
+    toml('[llm]\nmax_tokens = 77\nproxy = "http://file"\n[king]\nmodel = "own"\n'
+         '[prices]\n"m" = { in = 1, out = 2 }\n')
     dotenv("LLM_BASE_URL=http://dotenv\n")
     monkeypatch.setenv("PIPELINE_PROXY", "http://environment")
     found = shown(capsys, "--workers", "7")
@@ -345,7 +345,8 @@ def test_show_config_prints_every_setting_with_its_origin(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("flags, name, value", [
-    (["--model", "some/model"], "llm.model", "some/model"), (["--llm", "embedded"], "llm.endpoint", "embedded"),
+    (["--model", "some/model"], "llm.model", "some/model"),
+    (["--llm", "embedded"], "llm.endpoint", "embedded"),
     (["--llm-base-url", "http://flag/v1"], "llm.base_url", "http://flag/v1"),
 ], ids=["model", "llm", "llm-base-url"])
 def test_show_config_tells_what_is_used_where_a_flag_says_so(capsys, flags, name, value):
@@ -407,7 +408,8 @@ def commented(text: str) -> set[str]:
     """
     text = re.sub(r"^# \[.*\n(?:[^\[].*\n|\n)*", "", text, flags=re.MULTILINE)
     text = re.sub(r"^# (\w+) = *(#.*)?$", r"\1 = 'None'", text, flags=re.MULTILINE)
-    found = tomllib.loads(re.sub(r"^# (?=\w+ =)", "", text, flags=re.MULTILINE))   # refuses what stands twice
+    # TOML refuses what stands twice
+    found = tomllib.loads(re.sub(r"^# (?=\w+ =)", "", text, flags=re.MULTILINE))
     del found["prices"]
     return {line.replace("'None'", "None") for line in flat(found)}
 

@@ -122,7 +122,8 @@ def test_an_answer_made_again_and_killed_before_its_ledger_line_is_not_taken_for
         tmp_path, fake_llm, run, status):
     [name] = write_prompts(tmp_path, 1)
     run("king")
-    prompts, ledger = tmp_path / "prompt" / "prompts_1_1.json", tmp_path / "answer" / "_ledger.jsonl"
+    prompts = tmp_path / "prompt" / "prompts_1_1.json"
+    ledger = tmp_path / "answer" / "_ledger.jsonl"
     prompts.write_text(prompts.read_text().replace("task 1", "task one"))
     fake_llm.script("bad", Status(400))
     run("king")                                    # fails, and keeps the first reply

@@ -583,7 +583,8 @@ ODD = """
 {"error": [1]}
 {"calls": 7}
 {"calls": [7, "x", null]}
-{"calls": [{"id": ["y"], "model": 3, "cost_usd": "much", "n": "x", "seconds": [], "tokens_in": 1, "tokens_out": 1}]}
+{"calls": [{"id": ["y"], "model": 3, "cost_usd": "much", "n": "x", "seconds": [], \
+"tokens_in": 1, "tokens_out": 1}]}
 """
 
 

@@ -120,8 +120,8 @@ def test_every_tool_in_one_repair(sandbox):
         "slug.py": b'def slugify(text):\n    return text.lower().replace(" ", "-")\n',
         "test_slug.py":
             b"import sys\nfrom slug import slugify\n"
-            b"found = {'test_lower': slugify('A b') == 'a-b', 'test_blanks': slugify(' a b "
-            b"') == 'a-b'}\n"
+            b"found = {'test_lower': slugify('A b') == 'a-b', "
+            b"'test_blanks': slugify(' a b ') == 'a-b'}\n"
             b"for name, ok in found.items(): print('passed' if ok else 'failed', name)\n"
             b"sys.exit(not all(found.values()))\n"}, sandbox.workdir)
 
@@ -439,8 +439,8 @@ def test_an_output_that_could_not_be_saved_says_so_and_the_run_goes_on(sandbox):
     sandbox.run("touch ~/agent_output")
     result = play(scene(bash("seq 9999"), SUBMIT), sandbox)
     assert ("whole text is in ~/agent_output/output_3.txt (it is not: "
-            "~/agent_output/output_3.txt cannot be written") in (
-                observations(result)[0]) and result.status == "success"
+            "~/agent_output/output_3.txt cannot be written") in observations(result)[0]
+    assert result.status == "success"
 
 
 def test_old_observations_are_left_out_of_long_requests_and_nothing_else_is(sandbox):
@@ -537,9 +537,11 @@ sys.path[:0] = [{str(REPO)!r}, {str(REPO / 'tests')!r}]
 from pathlib import Path
 from codedata import SCRIPT_BASH_FUNC, Agent, LLMServerHTTP, SandboxLocal, ToolBashExecutor
 from codedata.llm.reply_log import ReplyLog, recording
-with recording(ReplyLog(Path("env"), "env_setup", "repo")), SandboxLocal(scripts=[SCRIPT_BASH_FUNC]) as box:
+log = ReplyLog(Path("env"), "env_setup", "repo")
+with recording(log), SandboxLocal(scripts=[SCRIPT_BASH_FUNC]) as box:
     server = LLMServerHTTP(base_url=sys.argv[1], model="m")
-    print(Agent("s", [ToolBashExecutor()], server, box, trajectory=Path("t.json")).run("do it").status)
+    agent = Agent("s", [ToolBashExecutor()], server, box, trajectory=Path("t.json"))
+    print(agent.run("do it").status)
 """
 
 

@@ -46,7 +46,7 @@ def content(sandbox, path: str) -> str:
     return sandbox.run(f"cat {path}").output
 
 
-# the description of a tool ----------------------------------------------------------------------------
+# the description of a tool -----------------------------------------------------------------------
 
 def count(sandbox: Sandbox, path: str, unit: Literal["lines", "words"] = "lines",
           most: int | None = None,
@@ -140,9 +140,8 @@ def test_what_cannot_be_a_tool_is_refused(thing):
 
 def test_bash_shows_exit_code_and_output(sandbox):
     bash = ToolBashExecutor()
-    assert bash(
-        sandbox,
-        "echo one; echo two >&2") == "<returncode>0</returncode>\n<output>\none\ntwo\n</output>"
+    answer = bash(sandbox, "echo one; echo two >&2")
+    assert answer == "<returncode>0</returncode>\n<output>\none\ntwo\n</output>"
     failed = bash(sandbox, "printf no; exit 3")
     assert failed == "<returncode>3</returncode>\n<output>\nno\n</output>"
     assert isinstance(failed, Failed)
@@ -262,8 +261,9 @@ def test_edit_keeps_mode_line_ends_and_links(sandbox):
 
 def test_edit_refuses_what_is_no_text_or_too_long_or_no_file(sandbox):
     sandbox.put({"bytes": b"\xff\xfe", "long": b"x" * 700_000}, sandbox.workdir)
-    for path, why in {"bytes": "not a UTF-8 text", "long": "edit it with bash",
-                      "gone": "No such file", ".": "Is a directory"}.items():
+    reasons = {"bytes": "not a UTF-8 text", "long": "edit it with bash", "gone": "No such file",
+               ".": "Is a directory"}
+    for path, why in reasons.items():
         answer = edit_file(sandbox, path, "x", "y")
         assert isinstance(answer, Failed) and why in answer
 
@@ -352,8 +352,8 @@ def test_a_reply_of_calls_alone_is_not_empty_and_is_kept(tmp_path, fake_llm):
     fake_llm.script(reply_with([CALL]))
     for _ in range(2):
         with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
-            assert models.client("king").chat(ASK, tools=[Tool.of(submit).schema]).tool_calls == [
-                CALL]
+            reply = models.client("king").chat(ASK, tools=[Tool.of(submit).schema])
+            assert reply.tool_calls == [CALL]
     assert fake_llm.n_requests == 1
 
 

@@ -27,11 +27,13 @@ from codedata.errors import Trouble
 COMMIT = "1a" * 20
 STATEMENT = """Comments eat the values of a settings file
 
-When a value holds the mark of a comment, everything behind the mark is lost while loading, although it is quoted:
+When a value holds the mark of a comment, everything behind the mark is lost while loading, \
+although it is quoted:
 
     sep = ";"
 
-The README promises that quotes protect a value, so the loader should keep both the mark and the rest of the line."""
+The README promises that quotes protect a value, so the loader should keep both the mark \
+and the rest of the line."""
 PATCH = '''diff --git a/settings/loader.py b/settings/loader.py
 index 1111111..2222222 100644
 --- a/settings/loader.py
@@ -70,9 +72,9 @@ ROW = {"instance_id": "acme__settings-12", "repo": "acme/settings", "base_commit
 SWE_ROW = Row("bench", ROW["instance_id"], (ROW["instance_id"],), STATEMENT, ROW["repo"], COMMIT,
               PATCH, TEST_PATCH)
 SWE = Benchmarks([SWE_ROW])
-OTHER_TEXT = " ".join(random.Random(1).choices(["the", "agent", "looks", "at", "files", "of", "its",
-                                                "own", "and", "finds", "nothing", "odd", "in"],
-                                               k=900)) + "\n"
+OTHER_WORDS = ["the", "agent", "looks", "at", "files", "of", "its", "own", "and", "finds",
+               "nothing", "odd", "in"]
+OTHER_TEXT = " ".join(random.Random(1).choices(OTHER_WORDS, k=900)) + "\n"
 
 
 def a_sample(*texts: str, instance_id: str = "", repo: str = "", base_commit: str = "",
@@ -118,8 +120,8 @@ def rows_of(*statements: str, patch: str = "") -> Benchmarks:
 ])
 def test_ids_and_commits(instance_id, repo, base_commit, found):
     hits = hits_of(SWE, OTHER_TEXT, instance_id=instance_id, repo=repo, base_commit=base_commit)
-    assert [(hit.benchmark, hit.row_id, hit.kind) for hit in hits] == [
-        ("bench", "acme__settings-12", k) for k in found]
+    expected = [("bench", "acme__settings-12", kind) for kind in found]
+    assert [(hit.benchmark, hit.row_id, hit.kind) for hit in hits] == expected
 
 
 # ---- 13 words
@@ -144,8 +146,8 @@ def test_the_added_lines_of_a_patch_are_found_as_code_and_as_a_diff(patch, part)
     code = added_lines(patch)
     for text in (code, patch, code.replace("    ", "\t"), f"```python\n{code}\n```",
                  json.dumps(code)):
-        assert [(hit.kind, hit.part) for hit in hits_of(SWE, OTHER_TEXT + text)] == [
-            ("13-gram", part)]
+        hits = hits_of(SWE, OTHER_TEXT + text)
+        assert [(hit.kind, hit.part) for hit in hits] == [("13-gram", part)]
 
 
 def test_the_repository_without_the_patch_is_no_hit():
@@ -181,7 +183,8 @@ import pathlib
 import subprocess
 from collections import Counter
 from dataclasses import dataclass""".splitlines()
-TEMPLATE = """<!-- Thank you for the report! Please search among the open issues of this project before you write a new
+TEMPLATE = """<!-- Thank you for the report! Please search among the open issues of this project \
+before you write a new
 one, it may be known already -->
 - [x] I have searched among the existing issues and did not find a similar one there
 - [ ] I am willing to open a pull request that mends this issue in the next few weeks"""
@@ -209,8 +212,8 @@ def test_boilerplate_is_no_evidence(statement, patch):
 
 def test_a_statement_with_a_template_around_it_still_counts():
     assert statement_runs(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}") == [STATEMENT]
-    assert kinds(rows_of(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}"), OTHER_TEXT + STATEMENT) == [
-        "13-gram"]
+    rows = rows_of(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}")
+    assert kinds(rows, OTHER_TEXT + STATEMENT) == ["13-gram"]
 
 
 @pytest.mark.parametrize("n, hits", [(1, 1), (3, 3), (4, 0)])
@@ -234,8 +237,8 @@ def test_a_habit_of_the_project_in_a_large_patch_is_no_hit_unless_asked_for():
     habit = ("for key in self.argument_spec: setattr(self, key, parameters[key] if key in "
              "parameters else default)")
     lines = [f"call_{i}({', '.join(draw.choices(STATEMENT.split(), k=9))})" for i in range(200)]
-    benchmarks, sample = rows_of("", patch=added(*lines, "", habit)), a_sample(
-        f"{OTHER_TEXT}\n{habit}\n")
+    benchmarks = rows_of("", patch=added(*lines, "", habit))
+    sample = a_sample(f"{OTHER_TEXT}\n{habit}\n")
     assert benchmarks.hits(sample) == []
     [hit] = benchmarks.hits(sample, min_share=0)
     assert hit.part == "patch"
@@ -252,8 +255,9 @@ def test_a_habit_of_the_project_in_a_large_patch_is_no_hit_unless_asked_for():
 ])
 def test_a_short_statement_is_found_as_a_near_duplicate(issue, found):
     rows = rows_of("The loader loses values that hold a semicolon", "", "loses")
-    assert [(hit.kind, hit.where, hit.overlap, hit.share) for hit in hits_of(
-        rows, OTHER_TEXT, issue=issue)] == [("near-duplicate", "issue", issue, 1.0)] * found
+    hits = [(hit.kind, hit.where, hit.overlap, hit.share)
+            for hit in hits_of(rows, OTHER_TEXT, issue=issue)]
+    assert hits == [("near-duplicate", "issue", issue, 1.0)] * found
 
 
 def test_every_kind_at_once_in_the_order_of_the_rows():
@@ -350,8 +354,8 @@ def test_the_solution_and_the_tests_of_a_terminal_task_count(tmp_path):
     write_files(tmp_path / "sort",
                 {"instruction.md": "Sort it.", "solution/solve.sh": solution, "tests/it.py": test})
     for text, part in ((solution, "patch"), (test, "test patch")):
-        assert [hit.part for hit in hits_of(Benchmarks.load([tmp_path]), OTHER_TEXT + text)] == [
-            part]
+        hits = hits_of(Benchmarks.load([tmp_path]), OTHER_TEXT + text)
+        assert [hit.part for hit in hits] == [part]
 
 
 def test_a_folder_of_files_is_read_whole(tmp_path):

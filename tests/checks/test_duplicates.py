@@ -97,8 +97,8 @@ def run_python(program: str, *folders, **env: str) -> str:
 
 
 def test_another_process_finds_the_same():
-    program = ("from test_duplicates import copies\nfrom codedata.checks.duplicates import "
-               "near_duplicates\n"
+    program = ("from test_duplicates import copies\n"
+               "from codedata.checks.duplicates import near_duplicates\n"
                "print(near_duplicates(copies(40, 60)))")
     printed = {run_python(program, PYTHONHASHSEED=seed) for seed in "12"}
     assert printed == {f"{near_duplicates(copies(40, 60))}\n"}

@@ -22,8 +22,8 @@ SECRETS = list(every(Draw(4)))
 def exported(tmp_path_factory):
     """Export all that is planted."""
     root, draw = tmp_path_factory.mktemp("planted"), Draw(5)
-    write_toml(root, more='[export]\nvalidation = 0.0\ndecontaminate = ["%s"]\n' % (
-        root / "verified.jsonl"))
+    write_toml(root, more="[export]\nvalidation = 0.0\n"
+                          f'decontaminate = ["{root / "verified.jsonl"}"]\n')
     write_duel(root)
     for i in range(N_CLEAN):
         history, answer = words(f"clean {i}", 300), words(f"clean answer {i}", 120)
@@ -54,12 +54,12 @@ def write_tasks(root) -> None:
     """
     rows = []
     for i in range(N_TASKS):
-        statement, gold, mine = words(f"statement {i}", 150), words(f"gold {i}", 40), words(
-            f"mine {i}", 200)
+        statement, gold = words(f"statement {i}", 150), words(f"gold {i}", 40)
+        mine = words(f"mine {i}", 200)
         row = {"instance_id": f"known__bench-{i}", "repo": f"known/bench{i}",
                "base_commit": f"{i:02x}" * 20, "problem_statement": statement, "test_patch": "",
-               "patch": f"diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1,1 +1,2 @@\n "
-                        f"x\n+{gold}\n"}
+               "patch": "diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1,1 +1,2 @@\n"
+                        f" x\n+{gold}\n"}
         rows.append(json.dumps(row) + "\n")
         shared = ({"messages": task(f"Please: {statement}")},
                   {"messages": task(f"{mine} {' '.join(statement.split()[30:60])}")},

@@ -366,7 +366,7 @@ rm repro.py && echo 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT'
 echo MINI_SWE_AGENT_FINAL_OUTPUT
 git add -A && git diff --cached > patch.txt && echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT && cat patch.txt
 submit
-"""
+"""  # noqa: E501
 
 SEVERAL_LINES = r"""
 %% explore
@@ -553,8 +553,8 @@ def test_a_command_has_the_style_that_a_careful_person_gives_it():
 def test_blanks_and_windows_line_ends_make_no_difference():
     for command in TABLE:
         if "<<" not in command and "\\\n" not in command:
-            assert action_style(f"\n  {command}  \n\n".replace("\n", "\r\n")) == action_style(
-                command), command
+            with_crlf = f"\n  {command}  \n\n".replace("\n", "\r\n")
+            assert action_style(with_crlf) == action_style(command), command
 
 
 def test_any_text_has_a_style():

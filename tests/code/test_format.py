@@ -52,7 +52,8 @@ PLAIN = {
     "thought in Chinese": f"思考：先看看目录。\n\n{LS}",
     "html in the prose": f"The `<output>` element is wrong.\n\n{LS}",
     "observation in the prose": f"Observation: the test fails. So I look.\n\n{LS}",
-    "the word observation behind": f"I look.\n\n{LS}\n\nMy observation will tell whether it worked.",
+    "the word observation behind": f"I look.\n\n{LS}\n\n"
+                                   "My observation will tell whether it worked.",
     "a closing think tag in the prose": f"THOUGHT: The tokenizer drops `</think>`, so I "
                                         f"look.\n\n{LS}",
 }
@@ -209,8 +210,8 @@ def test_a_turn_passes_and_a_harness_runs_the_very_command(name):
 
 @pytest.mark.parametrize("reason", BAD)
 def test_what_is_no_turn_is_refused_with_the_reason(reason):
-    assert {name: format_problem(reply) for name, reply in BAD[reason].items()} == dict.fromkeys(
-        BAD[reason], reason)
+    problems = {name: format_problem(reply) for name, reply in BAD[reason].items()}
+    assert problems == dict.fromkeys(BAD[reason], reason)
     assert not any(format_ok(reply) or parse_turn(reply) for reply in BAD[reason].values())
 
 

@@ -98,8 +98,8 @@ def test_a_report_wins_over_the_text_and_an_empty_one_does_not():
 
 
 def test_of_a_report_that_was_cut_short_the_complete_cases_count():
-    report = (b'<testsuites><testsuite><testcase classname="c" name="one"/><testcase '
-              b'classname="c" name="two"><fail')
+    report = (b'<testsuites><testsuite><testcase classname="c" name="one"/>'
+              b'<testcase classname="c" name="two"><fail')
     assert of_xml(report) == {"c::one": "passed", f"r.xml {BROKEN_OFF}": "error"}
     torn = b'<testsuite><testcase classname="c" name="one"/><<</testsuite>'
     assert of_xml(torn) == {"c::one": "passed", f"r.xml {BROKEN_OFF}": "error"}
@@ -107,8 +107,8 @@ def test_of_a_report_that_was_cut_short_the_complete_cases_count():
 
 
 def test_characters_that_xml_forbids_are_no_end_of_the_report():
-    report = (b'<testsuite><testcase name="bell '
-              b'\x07"><failure>\x1b[31mred</failure></testcase></testsuite>')
+    report = (b'<testsuite><testcase name="bell \x07">'
+              b'<failure>\x1b[31mred</failure></testcase></testsuite>')
     assert of_xml(report) == {"bell ?": "failed"}
 
 
@@ -123,9 +123,11 @@ def test_the_suites_of_node_are_in_its_names():
 <testsuites>
 	<testsuite name="parse" time="0.005" tests="2" failures="0" skipped="1">
 		<testcase name="reads lists" time="0.0005" classname="test"/>
-		<testcase name="later" time="0.004" classname="test"><skipped type="skipped" message="true"/></testcase>
+		<testcase name="later" time="0.004" classname="test">\
+<skipped type="skipped" message="true"/></testcase>
 	</testsuite>
-	<testcase name="top" time="0.0003" classname="test" failure="1"><failure message="1"/></testcase>
+	<testcase name="top" time="0.0003" classname="test" failure="1">\
+<failure message="1"/></testcase>
 </testsuites>"""
     assert statuses({"n.xml": report}) == cases("""
 passed parse > reads lists
@@ -135,16 +137,16 @@ failed top
 
 
 def test_reports_of_mocha_vitest_and_surefire():
-    mocha = (b'<testsuite name="Mocha Tests"><testcase classname="sum adds" name="two" '
-             b'time="0"/></testsuite>')
+    mocha = (b'<testsuite name="Mocha Tests">'
+             b'<testcase classname="sum adds" name="two" time="0"/></testsuite>')
     vitest = (
         b'<testsuites><testsuite name="a.test.ts"><testcase classname="a.test.ts" name="sum &gt; '
         b'adds"/>'
         b'</testsuite><testsuite name="b.test.ts"><testcase classname="b.test.ts" '
         b'name="b.test.ts"><error/>'
         b'</testcase></testsuite></testsuites>')
-    surefire = (b'<testsuite><testcase name="adds" '
-                b'classname="org.x.SumTest"><error>at</error></testcase></testsuite>')
+    surefire = (b'<testsuite><testcase name="adds" classname="org.x.SumTest">'
+                b'<error>at</error></testcase></testsuite>')
     found = {"m.xml": mocha, "v.xml": vitest, "s.xml": surefire}
     assert statuses(found) == cases("""
 passed sum adds::two
@@ -238,7 +240,8 @@ skipped test_u.T::test_three
 
 
 def test_cargo_with_its_targets():
-    assert of_text("""     Running unittests src/lib.rs (target/debug/deps/hexwarden-0d4e9c1b22aa7f10)
+    assert of_text("""\
+     Running unittests src/lib.rs (target/debug/deps/hexwarden-0d4e9c1b22aa7f10)
 
 running 2 tests
 test tests::large_input ... ignored
@@ -407,8 +410,8 @@ error t/20_more.t
 
 
 def test_cases_without_a_class_are_by_their_suite_and_a_byte_that_is_no_text_cuts_nothing():
-    report = (b'<testsuites><testsuite name="one"><testcase name="a"/><testcase name="b '
-              b'\xf6"><failure/></testcase>'
+    report = (b'<testsuites><testsuite name="one"><testcase name="a"/>'
+              b'<testcase name="b \xf6"><failure/></testcase>'
               b'</testsuite><testsuite name="two"><testcase name="a"/></testsuite></testsuites>')
     assert of_xml(report) == cases("""
 passed one::a
@@ -432,8 +435,8 @@ def test_output_that_ends_before_its_end_is_no_whole_run(text):
 
 
 def test_marks_of_programs_that_test_nothing_are_no_cases():
-    assert of_text(
-        "vite v5.4.0 building for production...\n✓ 34 modules transformed.\n✓ built in 1.23s\n") == {}
+    built = "vite v5.4.0 building for production...\n✓ 34 modules transformed.\n✓ built in 1.23s\n"
+    assert of_text(built) == {}
     assert of_text("  ✔ one\n  ✔ two\n  ─\n\n  2 tests passed\n") == {"one": "passed",
                                                                       "two": "passed"}
 
@@ -515,5 +518,5 @@ def test_a_report_made_to_fill_the_memory_is_refused_by_name(tmp_path, name):
     done = subprocess.run([sys.executable, "-c", code, path], cwd=tmp_path,
                           env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True, timeout=60)
     named, grown_mb = done.stdout.split("\n")[:2]
-    assert (f"results_{limit}:" in named if limit else not named) and int(
-        grown_mb) < 300, done.stdout
+    assert f"results_{limit}:" in named if limit else not named, done.stdout
+    assert int(grown_mb) < 300, done.stdout

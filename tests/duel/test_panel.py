@@ -206,8 +206,8 @@ def test_an_entry_says_what_the_judge_said_and_what_it_cost(tmp_path, fake_llm):
     validated(tmp_path)
     record = score(tmp_path, "t_1")
     first = entry(record, "a", "king_first")
-    assert first["verdict"] == dict(
-        zip(METRICS, ("challenger", "king", "draw", "challenger", "draw"), strict=True))
+    winners = ("challenger", "king", "draw", "challenger", "draw")
+    assert first["verdict"] == dict(zip(METRICS, winners, strict=True))
     assert first["scores"] == dict(zip(METRICS, (1, 0, 0.5, 1, 0.5), strict=True))
     assert first["reason"] == "challenger runs it, king guesses; challenger's path is right."
     assert first["raw"] == said
@@ -309,9 +309,9 @@ def test_a_verdict_in_an_answer_is_a_quotation_and_the_judge_s_own_counts(tmp_pa
     assert score(tmp_path, "t_1")["score"] == 100
 
 
-@pytest.mark.parametrize("around",
-                         ["ünïcödé 王 😀 ", "NUL \x00 ", "half \ud83d ", "x" * 100_000, "{" * 20_000],
-                         ids=["unicode", "NUL", "surrogate", "100 KB", "braces"])
+@pytest.mark.parametrize(
+    "around", ["ünïcödé 王 😀 ", "NUL \x00 ", "half \ud83d ", "x" * 100_000, "{" * 20_000],
+    ids=["unicode", "NUL", "surrogate", "100 KB", "braces"])
 def test_whatever_stands_around_a_verdict_is_kept_as_far_as_it_can_be_stored(
         tmp_path, fake_llm, around):
     set_up(tmp_path, fake_llm, 1, around + verdict(0, f"MODEL 1: {around[:20]}"), "a")

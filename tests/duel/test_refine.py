@@ -89,7 +89,8 @@ def test_a_better_attempt_goes_into_place_and_moves_to_final(root, fake_llm):
     assert len(list((root / "final").glob("p*.json"))) == N
     assert not list((root / "refined").glob("p*.json"))
     text = (root / "report" / "report.md").read_text()
-    assert "4 turns replaced by a refined one: 30.0 points more on the mean, 4 of them in final/" in text
+    assert ("4 turns replaced by a refined one: 30.0 points more on the mean, "
+            "4 of them in final/") in text
     assert load(root / "answer", "_replaced", "1.1")["challenger"] == turn("worth2")
     assert load(root / "score", "_replaced", "1.1")["score"] == 70
 

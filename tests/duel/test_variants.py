@@ -146,9 +146,10 @@ def test_knowing_is_set_beside_the_placebo(root, fake_llm):
     run_main(ch.main, root, "--how", "placebo", *flags_for(fake_llm))
     validated(root, "--how", "placebo")
     text = report_text(root)
-    assert "knowing the pull request is worth 100.0 points (100.0 to 100.0) beside the placebo" in text
-    assert "What knowing the pull request was worth" in (root / "report"
-                                                         / "report.html").read_text()
+    assert ("knowing the pull request is worth 100.0 points (100.0 to 100.0) "
+            "beside the placebo") in text
+    page = (root / "report" / "report.html").read_text()
+    assert "What knowing the pull request was worth" in page
 
 
 def test_turns_of_which_too_much_was_shown_are_not_drawn(tmp_path):

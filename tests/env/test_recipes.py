@@ -166,12 +166,11 @@ def test_requirements_files_are_followed_and_their_options_are_not(tmp_path):
 
 
 def test_versions_of_poetry_mean_what_poetry_means():
-    assert from_poetry({"a": "^1.2.3", "b": "^0.3", "c": "~2.1", "d": "*",
-                        "e": {"version": ">=1,<3", "extras": ["x"]}, "f": "1.5", "python": "^3.9",
-                        "g": {"git": "https://x.example"},
-                        "h": {"version": "^2", "python": "<3.11"}}) == [
-                            "a>=1.2.3,<2", "b>=0.3,<0.4", "c>=2.1,<2.2", "d", "e[x]>=1,<3",
-                            "f==1.5", "h>=2,<3; python_version < '3.11'"]
+    table = {"a": "^1.2.3", "b": "^0.3", "c": "~2.1", "d": "*",
+             "e": {"version": ">=1,<3", "extras": ["x"]}, "f": "1.5", "python": "^3.9",
+             "g": {"git": "https://x.example"}, "h": {"version": "^2", "python": "<3.11"}}
+    assert from_poetry(table) == ["a>=1.2.3,<2", "b>=0.3,<0.4", "c>=2.1,<2.2", "d", "e[x]>=1,<3",
+                                  "f==1.5", "h>=2,<3; python_version < '3.11'"]
 
 
 def test_the_first_of_each_name_is_kept_and_the_project_is_none_of_its_requirements():
@@ -198,9 +197,8 @@ def test_a_version_that_git_would_name_is_set(package):
 
 
 def test_meson_is_installed_where_its_build_environment_stays(package):
-    write(
-        package,
-        pyproject__toml='[project]\nname = "heron"\n[build-system]\nrequires = ["meson-python"]\n')
+    write(package, pyproject__toml='[project]\nname = "heron"\n'
+                                   '[build-system]\nrequires = ["meson-python"]\n')
     text = recipe_of(package).install_script()
     assert "pip install -q meson-python ninja" in text
     assert "--no-build-isolation -e ." in text
@@ -635,6 +633,7 @@ def test_a_failures_cause_is_named_with_the_line_that_says_it(phase, log, name):
 
 
 def test_a_line_or_two_are_not_the_cause_of_a_hundred_failures():
-    log = "FileNotFoundError: [Errno 2] No such file or directory: 'runTest'\n" + 300 * "E   assert 1 == 2\n"
+    log = ("FileNotFoundError: [Errno 2] No such file or directory: 'runTest'\n"
+           + 300 * "E   assert 1 == 2\n")
     assert causes.cause_of("test", log, n_failed=10).name == "missing_command"
     assert causes.cause_of("test", log, n_failed=301).name == "other"

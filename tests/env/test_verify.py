@@ -75,8 +75,8 @@ def test_nothing_of_a_script_is_left_in_the_shell_for_the_next(source):
 
 
 def test_an_install_that_fails_is_named_with_its_line(source):
-    found = check(source, install="echo start\necho 'x.c:1:10: fatal error: pan.h: No such file' "
-                                  ">&2\nexit 1\n")
+    missing = "echo 'x.c:1:10: fatal error: pan.h: No such file' >&2"
+    found = check(source, install=f"echo start\n{missing}\nexit 1\n")
     assert (found.failed, found.cause.name, found.phase) == ("install", "missing_header", "install")
     assert "pan.h" in found.cause.evidence
 
@@ -95,10 +95,10 @@ def test_time_is_limited_and_the_cause_says_so(source):
 def test_cases_that_differ_between_runs_are_listed_and_are_no_result(source):
     for n in range(4):
         add_test(source, f"def test_steady_{n}():\n    pass")
-    add_test(source, "def test_toggles():\n    from pathlib import Path\n    seen = "
-                     "Path('/tmp/seen').exists()\n"
-                     "    Path('/tmp/seen').unlink() if seen else Path('/tmp/seen').touch()\n    "
-                     "assert not seen")
+    add_test(source, "def test_toggles():\n    from pathlib import Path\n"
+                     "    seen = Path('/tmp/seen').exists()\n"
+                     "    Path('/tmp/seen').unlink() if seen else Path('/tmp/seen').touch()\n"
+                     "    assert not seen")
     found = check(source)
     assert found.ok and found.flaky == ["tests/test_heron.py::test_toggles"]
     assert len(found.results) == 5 and all(case["status"] == "passed" for case in found.results)
@@ -121,8 +121,8 @@ def test_a_suite_whose_names_change_all_the_time_is_not_verified(source):
 
 
 def test_what_holds_only_with_a_network_is_listed(source):
-    add_test(source, "def test_needs_a_network():\n    import socket\n    assert "
-                     "len(socket.if_nameindex()) > 1")
+    add_test(source, "def test_needs_a_network():\n    import socket\n"
+                     "    assert len(socket.if_nameindex()) > 1")
     found = check(source)
     assert found.ok and found.needs_network == ["tests/test_heron.py::test_needs_a_network"]
     assert {"name": "tests/test_heron.py::test_needs_a_network",
@@ -176,8 +176,8 @@ def test_what_an_install_changes_of_the_source_is_put_back_before_the_tests(sour
     assert found.restored == ["heron.py"]
     assert found.changed_by_tests == ["tests/test_heron.py"]
     with opener(image_name) as sandbox:
-        assert sandbox.run(
-            "git diff HEAD --stat -- '*.py'; git status --porcelain").output == " M run.sh\n?? made.py\n"
+        shown = sandbox.run("git diff HEAD --stat -- '*.py'; git status --porcelain")
+        assert shown.output == " M run.sh\n?? made.py\n"
         assert sandbox.run("[ -x run.sh ]").ok
 
 
@@ -220,8 +220,8 @@ def test_what_an_install_puts_before_a_module_of_the_source_is_found(source):
 
 
 def test_an_installed_copy_is_found_whatever_way_its_environment_is_named(source):
-    install = ("python3 -m venv --without-pip /opt/venv\ncp heron.py "
-               "/opt/venv/lib/python3*/site-packages/\n"
+    install = ("python3 -m venv --without-pip /opt/venv\n"
+               "cp heron.py /opt/venv/lib/python3*/site-packages/\n"
                "cd / && python3 -m venv --without-pip /opt/other\n")
     found = check(source, install=install, test=f"export PATH=/opt/venv/bin:$PATH\n{TESTS}")
     assert found.failed == "shadow", found.cause

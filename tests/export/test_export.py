@@ -350,20 +350,21 @@ def test_a_benchmark_file_that_is_gone_ends_the_run(root, capsys):
 
 
 def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root, capsys):
-    token, key, mail = "ghp_" + "a1B2c3D4e5F6" * 3, "AKIA" + "Q7RT5UVW3XYZ24AB", "jane.roe@corp-mail.org"
+    token, key = "ghp_" + "a1B2c3D4e5F6" * 3, "AKIA" + "Q7RT5UVW3XYZ24AB"
+    mail = "jane.roe@corp-mail.org"
     secret = f"{token} {key} {mail}"
     write_turn(root, "t_1", messages=[{"role": "user", "content": f"Here: {secret}"}],
                assistant=turn_of(f"echo {secret}"), king=turn_of(f"export A={secret}"),
-               challenger=turn_of(f"export B={secret}"), reasons=[
-                   {"judge": "j", "order": "king_first", "reason": f"It shows {secret}"}])
+               challenger=turn_of(f"export B={secret}"),
+               reasons=[{"judge": "j", "order": "king_first", "reason": f"It shows {secret}"}])
     write_turn(root, "t_2")
     make(root)
     text = everything_under(root / "export")
     assert not [word for word in (token, key, mail) if word in text]
     for form in ("sft_messages", "sft_completion", "dpo", "kto", "jsonl"):
-        data = duckdb.sql(
-            f"select * from '{root}/export/{form}/data/*.parquet'").fetchall() if form != "jsonl" else []
-        assert not [word for word in (token, key, mail) if word in str(data)]
+        if form != "jsonl":
+            data = duckdb.sql(f"select * from '{root}/export/{form}/data/*.parquet'").fetchall()
+            assert not [word for word in (token, key, mail) if word in str(data)]
         masked = {turn["name"]: turn["masked"] for turn in manifest(root, form)["turns"]}
         assert sum(masked["t_1"].values()) == 15 and masked["t_2"] == {}
     assert "masked: " in capsys.readouterr().err and card(root).count("| masked: ") == 3
@@ -715,11 +716,10 @@ def judged(tmp_path, fake_llm):
                            **dict.fromkeys(METRICS, 2 if king_first else 1)})
 
     fake_llm.always(reply)
-    write_toml(tmp_path, more='[judge]\nmodels = ["wise"]\n[duel]\nmin_turns = 1\nmin_instances = '
-                              '1\n[export]\n'
-                              'validation = 0.0\n'
-                              '[prices]\n"m" = { in = 80.0, out = 100.0 }\n"wise" = { in = 80.0, '
-                              'out = 100.0 }\n')
+    write_toml(tmp_path, more='[judge]\nmodels = ["wise"]\n[duel]\nmin_turns = 1\n'
+                              'min_instances = 1\n[export]\nvalidation = 0.0\n'
+                              '[prices]\n"m" = { in = 80.0, out = 100.0 }\n'
+                              '"wise" = { in = 80.0, out = 100.0 }\n')
     write_prompts(tmp_path, 4)
     write_commits(tmp_path, 4, licence="MIT")
     for script in (king, ch):

@@ -40,13 +40,13 @@ BOTH = ("king_first", "challenger_first")
 COUNTS = [("judged", "60"), ("not judged yet", "3")]
 COSTS = [Cost("king", "m-1", 60, 6000, 1200, 180.0, 0.9, 0),
          Cost("validate", "m-2", 360, 36000, 7200, 7200.0, 0.0, 360)]
-HOSTILE = ("<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x "
-           "onerror=hacked(3)>"
+HOSTILE = ("<script>hacked(1)</script></script><script>hacked(2)</script>"
+           "<!--<script><img src=x onerror=hacked(3)>"
            "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
            "\u202eesrever\u2066 \u2028"
            "NUL\x00 ESC\x1b half\ud800 zero\u200bwidth tag\U000e0041 😀👩\u200d👩\u200d👧 العربية")
-SHOWN = ("<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x "
-         "onerror=hacked(3)>"
+SHOWN = ("<script>hacked(1)</script></script><script>hacked(2)</script>"
+         "<!--<script><img src=x onerror=hacked(3)>"
          "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
          "⟨U+202E⟩esrever⟨U+2066⟩ ⟨U+2028⟩"
          "NUL␀ ESC␛ half\ufffd zero⟨U+200B⟩width tag⟨U+E0041⟩ 😀👩\u200d👩\u200d👧 العربية")
@@ -98,7 +98,11 @@ def a_turn(i: int) -> tuple[TurnRow, Answer, Score]:
 
 
 def bucket(score: float | None) -> str:
-    return "" if score is None else "final" if score >= 80 else "refined" if score >= 66 else "defeat"
+    if score is None:
+        return ""
+    if score >= 80:
+        return "final"
+    return "refined" if score >= 66 else "defeat"
 
 
 def a_duel(names: list[str] = PANEL, **fields) -> dict:
@@ -478,9 +482,10 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
 def test_the_browser_holds_the_page_to_its_policy(show, fake_llm):
     tab = show(a_page(TURNS[:3]))
     refused = tab.evaluate("""async url => {
-        await new Promise(done => setTimeout(done));   // else it has the privileges of who asked for it
+        await new Promise(done => setTimeout(done));   // else it has the caller's privileges
         const tries = {
-            markup: () => { document.body.innerHTML = '<b>x</b>'; }, code: () => eval('1'), made: () => Function('1')(),
+            markup: () => { document.body.innerHTML = '<b>x</b>'; },
+            code: () => eval('1'), made: () => Function('1')(),
             script: () => { document.createElement('script').text = '1'; },
             fetched: () => fetch(url), file: () => fetch(location.href)};
         const refused = [];
@@ -608,8 +613,8 @@ def test_how_the_judges_judge(show):
                       sections=[("None", [])]))
     said = re.sub(r"\s+", " ", tab.inner_text("#panel"))
     changes, votes = found["judges"][PANEL[1]]["changes_with_order"], found["effective_votes"]
-    assert (f"{100 * changes['value']:.1f} % {100 * changes['low']:.1f} to "
-            f"{100 * changes['high']:.1f}") in said
+    share, low, high = (100 * changes[key] for key in ("value", "low", "high"))
+    assert f"{share:.1f} % {low:.1f} to {high:.1f}" in said
     assert "same family as the king’s model" in said and "a line of a trial" in said
     assert f"{found['alpha']['progress']:.2f}" in said
     assert f"worth {votes:.2f} independent votes" in said and "None" not in said
@@ -784,9 +789,9 @@ def test_a_turn_in_full(show):
     tab.locator(".raw summary").first.click()
     assert tab.locator(".raw pre").first.inner_text() == "{…}"
     assert tab.locator(".message[open]").count() == 1   # the last one of the history
-    assert tab.evaluate(
-        "[...document.querySelectorAll('.facts a')].map(a => a.getAttribute('href'))") == [
-            f"../answer/{ROWS[7].name}.json", f"../score/{ROWS[7].name}.json"]
+    links = tab.evaluate(
+        "[...document.querySelectorAll('.facts a')].map(a => a.getAttribute('href'))")
+    assert links == [f"../answer/{ROWS[7].name}.json", f"../score/{ROWS[7].name}.json"]
 
 
 @in_browser
@@ -856,18 +861,23 @@ LOOKS = """() => {
         pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
         return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
     };
-    const light = rgb => rgb.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    const light = rgb => rgb.map(v => v / 255)
+        .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
         .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
     const poor = [];
     for (const element of document.querySelectorAll('body *')) {
         const own = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-        if (!own || !element.checkVisibility() || element.closest('svg, option, .hidden, :disabled')) continue;
+        const skipped = element.closest('svg, option, .hidden, :disabled');
+        if (!own || !element.checkVisibility() || skipped) continue;
         const line = [];
-        for (let at = element; at; at = at.parentElement) line.unshift(getComputedStyle(at).backgroundColor);
+        for (let at = element; at; at = at.parentElement)
+            line.unshift(getComputedStyle(at).backgroundColor);
         const ground = line.reduce((below, colour) => over(colour, below), [255, 255, 255]);
-        const [a, b] = [light(ground), light(over(getComputedStyle(element).color, ground))].sort((x, y) => y - x);
+        const text = over(getComputedStyle(element).color, ground);
+        const [a, b] = [light(ground), light(text)].sort((x, y) => y - x);
         const ratio = (a + .05) / (b + .05);
-        if (ratio < 4.5) poor.push([element.className, element.textContent.slice(0, 30), ratio.toFixed(2)]);
+        const start = element.textContent.slice(0, 30);
+        if (ratio < 4.5) poor.push([element.className, start, ratio.toFixed(2)]);
     }
     return poor;
 }"""

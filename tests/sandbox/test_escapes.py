@@ -44,9 +44,10 @@ def processes_of(sandbox: SandboxDocker) -> list[str]:
 
 # processes ---------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("bomb", ["f() { f | f & }; f; sleep 60", "while :; do sleep 60 & done",
-                                  "python3 -c 'import os\nwhile 1:\n  try: os.fork()\n  except "
-                                  "OSError: pass'"], ids=["pipes", "sleepers", "python"])
+@pytest.mark.parametrize(
+    "bomb", ["f() { f | f & }; f; sleep 60", "while :; do sleep 60 & done",
+             "python3 -c 'import os\nwhile 1:\n  try: os.fork()\n  except OSError: pass'"],
+    ids=["pipes", "sleepers", "python"])
 def test_a_fork_bomb_meets_the_limit_and_ends_with_its_time(sandbox, bomb):
     result = sandbox.run(bomb, timeout_s=3)
     assert result.timed_out and result.limit_hit == "too many processes: 80 allowed"
@@ -195,7 +196,8 @@ def test_nothing_outside_of_the_container_can_be_written(sandbox, tmp_path):
         mknod /tmp/sda b 8 0 && echo DEVICE
         echo 1 > /proc/sys/kernel/panic && echo SYSCTL
         echo b > /proc/sysrq-trigger && echo SYSRQ
-        cd /sys/fs/cgroup; for limit in memory.max pids.max memory/memory.limit_in_bytes pids/pids.max; do
+        cd /sys/fs/cgroup
+        for limit in memory.max pids.max memory/memory.limit_in_bytes pids/pids.max; do
             if [ -e $limit ]; then echo 99999 > $limit && echo CGROUP; fi
         done
         unshare -Ur true && echo NAMESPACE

@@ -194,8 +194,8 @@ def test_files_go_in_and_come_out_as_they_were(sandbox, tmp_path):
     assert sandbox.run("cd in/here; ./run.sh; sub/link; id -u; stat -c %u run.sh").output == (
         "it runs\nit runs\n" + 2 * sandbox.run("id -u").output)
     sandbox.get("in/here", tmp_path / "out")
-    assert (tmp_path / "out" / "sub" / "ä b.bin").read_bytes() == (source / "sub"
-                                                                   / "ä b.bin").read_bytes()
+    copied, original = (folder / "sub" / "ä b.bin" for folder in (tmp_path / "out", source))
+    assert copied.read_bytes() == original.read_bytes()
     assert os.readlink(tmp_path / "out" / "sub" / "link") == "../run.sh"
     assert (tmp_path / "out" / "sub" / "empty").is_dir()
     assert os.access(tmp_path / "out" / "run.sh", os.X_OK)
@@ -320,9 +320,10 @@ def test_what_cannot_be_removed_is_named_and_reap_ends_with_1(tmp_path):
     folder.mkdir()
     gone = {**process_labels.labels("r"), process_labels.STARTED: "another.1"}
     (folder / "process_labels.json").write_text(json.dumps(gone))
-    close, open_ = (["chattr", "+i", str(folder)],
-                    ["chattr", "-i", str(folder)]) if os.getuid() == 0 else (
-                        ["chmod", "555", str(tmp_path)], ["chmod", "755", str(tmp_path)])
+    if os.getuid() == 0:
+        close, open_ = (["chattr", flag, str(folder)] for flag in ("+i", "-i"))
+    else:
+        close, open_ = (["chmod", mode, str(tmp_path)] for mode in ("555", "755"))
     root = tmp_path / "root"
     root.mkdir()
     flags = ("--reap", "--sandbox", "local")
@@ -404,8 +405,9 @@ def test_an_archive_cannot_write_or_read_outside_of_its_folder(tmp_path, name):
     (tmp_path / "secret").write_text("secret")
     to.mkdir()
     (to / "there").write_text("there")
-    archive = tar_of(*((n.format(out=out), kind, rest.format(out=out) if isinstance(rest, str)
-                                                 else rest) for n, kind, rest in HOSTILE[name]))
+    members = [(n.format(out=out), kind, rest.format(out=out) if isinstance(rest, str) else rest)
+               for n, kind, rest in HOSTILE[name]]
+    archive = tar_of(*members)
     with pytest.raises((UnsafeArchive, FileNotFoundError)):
         unpack(archive, to, Bounds(10_000))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "secret", "to"]
@@ -503,8 +505,8 @@ def test_output_keeps_both_ends_and_says_what_was_cut():
 
 @pytest.mark.parametrize("size", [1, 3, 7, 100])
 def test_a_secret_is_hidden_wherever_it_is_split(size):
-    output, data = Output(
-        ["hunter22", "http://hunter22@p"]), b"a hunter22 b http://hunter22@p c hunter2 hunter22"
+    output = Output(["hunter22", "http://hunter22@p"])
+    data = b"a hunter22 b http://hunter22@p c hunter2 hunter22"
     for i in range(0, len(data), size):
         output.add(data[i:i + size])
     assert output.text() == "a <hidden> b <hidden> c hunter2 <hidden>"

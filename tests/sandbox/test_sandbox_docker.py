@@ -67,12 +67,15 @@ def test_the_container_has_the_limits_and_no_more_rights_than_it_needs(sandbox, 
 
 def test_package_managers_can_do_what_they_do_as_root(sandbox):
     result = sandbox.run("""set -e
-        mkdir -p p/DEBIAN p/usr/share/i5; echo data > p/usr/share/i5/f; chown nobody:games p/usr/share/i5/f
+        mkdir -p p/DEBIAN p/usr/share/i5; echo data > p/usr/share/i5/f
+        chown nobody:games p/usr/share/i5/f
         chmod 2750 p/usr/share/i5; chmod u+s p/usr/share/i5/f
-        printf 'Package: i5\\nVersion: 1\\nArchitecture: all\\nMaintainer: m <m@example.org>\\nDescription: d\\n' \\
-            > p/DEBIAN/control
-        dpkg-deb -b p i5.deb; dpkg -i i5.deb; stat -c '%U:%G %a' /usr/share/i5/f; stat -c %a /usr/share/i5
-        su nobody -s /bin/sh -c id; rm -r p/usr; mkdir t; mv i5.deb t; chmod 000 t; cat t/i5.deb | wc -c""")
+        printf '%s\\n' 'Package: i5' 'Version: 1' 'Architecture: all' \\
+            'Maintainer: m <m@example.org>' 'Description: d' > p/DEBIAN/control
+        dpkg-deb -b p i5.deb; dpkg -i i5.deb
+        stat -c '%U:%G %a' /usr/share/i5/f; stat -c %a /usr/share/i5
+        su nobody -s /bin/sh -c id; rm -r p/usr
+        mkdir t; mv i5.deb t; chmod 000 t; cat t/i5.deb | wc -c""")
     assert result.ok
     assert "nobody:games 4644\n2750\n" in result.output
     assert "uid=65534(nobody)" in result.output

@@ -167,9 +167,9 @@ def test_proxy_and_ca_bundle_reach_commands_and_no_object_of_the_cluster(kube, t
     (tmp_path / "ca.pem").write_text("-----the bundle-----")
     proxy = "http://me:pass-4711@proxy.example:3128"
     with open_(kube, proxy=proxy, ca_bundle=str(tmp_path / "ca.pem")) as box:
-        assert box.run(
-            '[ "$https_proxy" = "$HTTP_PROXY" ] && echo ${#https_proxy}; cat $SSL_CERT_FILE').output == (
-            f"{len(proxy)}\n-----the bundle-----")
+        shown = box.run('[ "$https_proxy" = "$HTTP_PROXY" ] && echo ${#https_proxy}; '
+                        "cat $SSL_CERT_FILE")
+        assert shown.output == f"{len(proxy)}\n-----the bundle-----"
         assert "pass-4711" not in box.run("env").output
         assert "4711" not in str(kube.posted)
 
@@ -293,11 +293,13 @@ def test_a_kubeconfig_that_is_not_there_is_named(tmp_path):
 
 
 def test_who_has_no_cluster_is_told_so(tmp_path):
-    program = f"import sys; sys.path.insert(0, {str(REPO)!r}); from codedata.sandbox import *\n" \
-              "try: open_sandbox('kubernetes', image='debian:bookworm')\nexcept Trouble as e: print(e)"
+    program = (f"import sys; sys.path.insert(0, {str(REPO)!r}); from codedata.sandbox import *\n"
+               "try: open_sandbox('kubernetes', image='debian:bookworm')\n"
+               "except Trouble as e: print(e)")
     done = subprocess.run([sys.executable, "-c", program], env={"HOME": str(tmp_path)},
                           capture_output=True, text=True)
-    assert "no way to a cluster is known" in done.stdout and "--kubeconfig" in done.stdout, done.stderr
+    assert "no way to a cluster is known" in done.stdout, done.stderr
+    assert "--kubeconfig" in done.stdout, done.stderr
 
 
 # what goes wrong on the way ----------------------------------------------------------------------
@@ -379,7 +381,8 @@ OWNER = """
 import sys, time
 sys.path.insert(0, {repo!r})
 from codedata.sandbox.kubernetes import SandboxK8s
-boxes = [SandboxK8s("debian:bookworm", kubeconfig={kubeconfig!r}, network_policy=True) for _ in range(3)]
+boxes = [SandboxK8s("debian:bookworm", kubeconfig={kubeconfig!r}, network_policy=True)
+         for _ in range(3)]
 print("up", flush=True)
 boxes[0].run("sleep 100")
 """
