@@ -56,9 +56,11 @@ def fetch(project: dict, cache: Path) -> Path:
         making = Path(tempfile.mkdtemp(dir=cache))
         pinned = f"{project['name']}=={project['version']}" if project["index"] == "pypi" else (
             f"{project['name']}@{project['version']}")
-        command = [sys.executable, "-m", "unearth", "--no-binary", pinned, "--download",
-                   str(making)] if (
-            project["index"] == "pypi") else ["npm", "pack", "--silent", "--ignore-scripts", pinned]
+        if project["index"] == "pypi":
+            command = [sys.executable, "-m", "unearth", "--no-binary", pinned, "--download",
+                       str(making)]
+        else:
+            command = ["npm", "pack", "--silent", "--ignore-scripts", pinned]
         subprocess.run(command, cwd=making, check=True, stdout=subprocess.DEVNULL)
         making.rename(folder)
     archive = next(path for path in sorted(folder.iterdir())

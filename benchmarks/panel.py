@@ -58,11 +58,13 @@ def verdicts(draw: np.random.Generator, n: int, per_instance: int, place: float 
 
 def as_turns(scores: np.ndarray, longer_by: np.ndarray, instances: np.ndarray) -> list:
     """Return the duel as validate.py stores it."""
-    return [statistics_of.JudgedTurn(f"i{instances[t]}", [
-        {"judge": name, "order": order, "parse_ok": True, "error": "",
-         "scores": dict(zip(METRICS, scores[j, o, t].tolist(), strict=True))}
-        for j, name in enumerate(JUDGES) for o, order in enumerate(ORDERS)], int(longer_by[t]))
-        for t in range(len(longer_by))]
+    turns = []
+    for t, longer in enumerate(longer_by):
+        entries = [{"judge": name, "order": order, "parse_ok": True, "error": "",
+                    "scores": dict(zip(METRICS, scores[j, o, t].tolist(), strict=True))}
+                   for j, name in enumerate(JUDGES) for o, order in enumerate(ORDERS)]
+        turns.append(statistics_of.JudgedTurn(f"i{instances[t]}", entries, int(longer)))
+    return turns
 
 
 def combined(scores: np.ndarray) -> np.ndarray:

@@ -133,9 +133,11 @@ def placed(draw: Draw) -> dict[str, tuple[str, str, str]]:
                                "AWS Secret Access Key [None]: @\n"),
         "AWS session": ("AWS session token", draw.of(BASE64, 300), "export AWS_SESSION_TOKEN=@\n"),
         "Azure storage": ("Azure key", draw.of(BASE64, 86) + "==",
-                          "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=@;EndpointSuffix=core.windows.net"),
+                          "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=@;"
+                          "EndpointSuffix=core.windows.net"),
         "Azure bus": ("Azure key", draw.of(BASE64, 43) + "=",
-                      "Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=@"),
+                      "Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=Root;"
+                      "SharedAccessKey=@"),
         "Azure signature": ("Azure signature", draw.of(BASE62, 43) + "%3D",
                             "https://a.blob.core.windows.net/c?sv=1&sig=@"),
         "Slack webhook": ("Slack webhook",

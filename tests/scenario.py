@@ -72,10 +72,9 @@ def _completion(reply: dict, n: int) -> Status | dict:
         return Status(reply["status"], reply.get("body", ""))
     message = {"role": "assistant", "content": reply.get("text")}
     if calls := reply.get("calls"):
-        message["tool_calls"] = [
-            {"id": f"call_{n}_{i}", "type": "function", "function": {
-                "name": name, "arguments": said if isinstance(said, str) else json.dumps(said)}}
-            for i, (name, said) in enumerate(calls)]
+        message["tool_calls"] = [{"id": f"call_{n}_{i}", "type": "function", "function": {
+            "name": name, "arguments": said if isinstance(said, str) else json.dumps(said)}}
+                                 for i, (name, said) in enumerate(calls)]
     reason = reply.get("finish_reason") or ("tool_calls" if calls else "stop")
     return {"object": "chat.completion", "model": "m", "usage": reply.get("usage", USAGE),
             "choices": [{"index": 0, "message": message, "finish_reason": reason}]}

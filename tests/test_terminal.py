@@ -30,11 +30,11 @@ def assert_shown(done: subprocess.CompletedProcess, shown: str = "\\x1b]52;c;ZWN
     assert shown in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("reply", [
-    Status(400, {"error": ATTACK}), Status(400, ATTACK), Status(200, ATTACK),
-    Status(307, "", {"Location": "\x1b]52;c;ZWNobw=="}), Status(401, ATTACK),
-    {"choices": [{"message": {"content": 7}}], "x": ATTACK}],
-    ids=["error", "plain error", "no JSON", "redirect", "key", "shape"])
+@pytest.mark.parametrize("reply",
+                         [Status(400, {"error": ATTACK}), Status(400, ATTACK), Status(200, ATTACK),
+                          Status(307, "", {"Location": "\x1b]52;c;ZWNobw=="}), Status(401, ATTACK),
+                          {"choices": [{"message": {"content": 7}}], "x": ATTACK}],
+                         ids=["error", "plain error", "no JSON", "redirect", "key", "shape"])
 def test_what_an_endpoint_answers(tmp_path, fake_llm, run, reply):
     write_prompts(tmp_path, 1)
     write_toml(tmp_path, {"retry_max": 0})

@@ -116,14 +116,13 @@ def test_success_is_a_submitted_answer_with_all_that_was_said(sandbox):
 
 
 def test_every_tool_in_one_repair(sandbox):
-    sandbox.put({
-        "slug.py": b'def slugify(text):\n    return text.lower().replace(" ", "-")\n',
-        "test_slug.py":
-            b"import sys\nfrom slug import slugify\n"
-            b"found = {'test_lower': slugify('A b') == 'a-b', "
-            b"'test_blanks': slugify(' a b ') == 'a-b'}\n"
-            b"for name, ok in found.items(): print('passed' if ok else 'failed', name)\n"
-            b"sys.exit(not all(found.values()))\n"}, sandbox.workdir)
+    sandbox.put({"slug.py": b'def slugify(text):\n    return text.lower().replace(" ", "-")\n',
+                 "test_slug.py":
+                     b"import sys\nfrom slug import slugify\n"
+                     b"found = {'test_lower': slugify('A b') == 'a-b', "
+                     b"'test_blanks': slugify(' a b ') == 'a-b'}\n"
+                     b"for name, ok in found.items(): print('passed' if ok else 'failed', name)\n"
+                     b"sys.exit(not all(found.values()))\n"}, sandbox.workdir)
 
     def parse(output):
         return [dict(zip(("status", "name"), line.split(), strict=True))

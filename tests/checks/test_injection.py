@@ -88,8 +88,8 @@ HONEST = [
 ]
 
 
-@pytest.mark.parametrize("kind, text", [
-    *(line.split(": ", 1) for line in ATTACKS.splitlines()[1:]), *DISGUISED])
+@pytest.mark.parametrize("kind, text",
+                         [*(line.split(": ", 1) for line in ATTACKS.splitlines()[1:]), *DISGUISED])
 def test_what_speaks_to_the_judge_is_found(kind, text):
     answer = turn_of("ls", f"I look at the parser. \n{text}")
     found = find_injections(answer)

@@ -159,10 +159,10 @@ error org.x.SumTest::adds
 
 def test_jests_own_json():
     report = {"testResults": [
-        {"name": "/testbed/src/a.test.js", "status": "failed", "assertionResults": [
-            {"ancestorTitles": ["sum"], "title": "adds", "status": "passed"},
-            {"ancestorTitles": ["sum"], "title": "later", "status": "pending"},
-            {"ancestorTitles": [], "title": "fails", "status": "failed"}]},
+        {"name": "/testbed/src/a.test.js", "status": "failed",
+         "assertionResults": [{"ancestorTitles": ["sum"], "title": "adds", "status": "passed"},
+                              {"ancestorTitles": ["sum"], "title": "later", "status": "pending"},
+                              {"ancestorTitles": [], "title": "fails", "status": "failed"}]},
         {"name": "/testbed/src/b.test.js", "status": "failed", "assertionResults": []}]}
     assert statuses({"jest.json": json.dumps(report).encode()}) == cases("""
 passed testbed/src/a.test.js::sum > adds
@@ -487,9 +487,10 @@ def test_long_lines_are_read_in_linear_time():
 
 # reports that would fill the memory --------------------------------------------------------------
 
-ENTITIES = ('<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(
-    f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)) +
-    ']><testsuite><testcase name="t"><system-out>&i;</system-out></testcase></testsuite>')
+DECLARED = "".join(f'<!ENTITY {b} "{f"&{a};" * 10}">'
+                   for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+ENTITIES = (f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">{DECLARED}]><testsuite>'
+            '<testcase name="t"><system-out>&i;</system-out></testcase></testsuite>')
 LARGE = {   # what a report holds → the limit that is named
     "entities": ("r.xml", ENTITIES, "too_large"),
     "deep XML": ("r.xml", "<testsuite>" + "<a>" * 300_000, "too_deep"),

@@ -145,8 +145,9 @@ def test_a_json_schema_is_sent_and_holds_the_verdict(tmp_path, fake_llm):
 
 
 def test_an_endpoint_that_refuses_the_schema_is_asked_without_and_remembered(tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 3, lambda r: Status(400, "response_format is not supported")
-                    if r.body["model"] == "a" and "response_format" in r.body else verdict(),
+    set_up(tmp_path, fake_llm, 3,
+           lambda r: Status(400, "response_format is not supported")
+                     if r.body["model"] == "a" and "response_format" in r.body else verdict(),
            "a", "b", llm={"workers": 1})
     validated(tmp_path)
     with_schema = [r.body["model"] for r in fake_llm.requests if "response_format" in r.body]

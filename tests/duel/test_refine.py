@@ -76,8 +76,8 @@ def load(root, directory: str, i=1) -> dict:
 
 
 def attempts(root, i: int = 1) -> list[dict]:
-    return [json.loads(line) for line in (
-        root / "answer" / "_attempts" / f"{name(i)}.jsonl").read_text().splitlines()]
+    text = (root / "answer" / "_attempts" / f"{name(i)}.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_a_better_attempt_goes_into_place_and_moves_to_final(root, fake_llm):

@@ -184,9 +184,10 @@ NO_VERDICTS = {
     "a zero-width space in a key": PLAIN.replace("grounding", "ground\u200bing"),
     "100 KB of random bytes": random.Random(0).randbytes(100_000).decode("latin-1"),
 }
-TABLE = REPLIES | {name: (reply, "12021") for name, reply in PLAIN_REPLIES.items()} | {
-    name: (reply, None) for name, reply in NO_VERDICTS.items()} | {
-    f"{literal:.20} is no token": (one(literal), None) for literal in BAD_TOKENS}
+TABLE = {**REPLIES,
+         **{name: (reply, "12021") for name, reply in PLAIN_REPLIES.items()},
+         **{name: (reply, None) for name, reply in NO_VERDICTS.items()},
+         **{f"{literal:.20} is no token": (one(literal), None) for literal in BAD_TOKENS}}
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -42,9 +42,8 @@ def names_of(root: Path) -> dict[str, str]:
 # without containers ------------------------------------------------------------------------------
 
 def test_the_scripts_of_an_answer_are_the_last_ones_without_fences():
-    answer = (
-        "Old:\n<install_script>\nfalse\n</install_script>\nBetter:\n<install_script>\n```bash\n#!/bin/bash\n"
-        "true\n```\n</install_script><test_script> </test_script>")
+    answer = ("Old:\n<install_script>\nfalse\n</install_script>\nBetter:\n<install_script>\n"
+              "```bash\n#!/bin/bash\ntrue\n```\n</install_script><test_script> </test_script>")
     assert scripts_in(answer) == {"install_script": "#!/bin/bash\ntrue\n"}
 
 
@@ -167,11 +166,11 @@ def test_an_agent_that_picks_tests_gets_no_healthy_environment(heron):
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("tool, arguments, status, says", [
-    ("bash", {"command": "ls"}, "max_iteration", "3 replies"),
-    ("stop", {"reason": "it wants a licence key"}, "tool_stop", "stop"),
-    ("submit", {"answer": "done"}, "max_iteration", "3 replies")],
-    ids=["over the limit", "gives up", "hands in nothing"])
+@pytest.mark.parametrize("tool, arguments, status, says",
+                         [("bash", {"command": "ls"}, "max_iteration", "3 replies"),
+                          ("stop", {"reason": "it wants a licence key"}, "tool_stop", "stop"),
+                          ("submit", {"answer": "done"}, "max_iteration", "3 replies")],
+                         ids=["over the limit", "gives up", "hands in nothing"])
 def test_how_an_agent_ends_is_the_record_s_status(heron, tool, arguments, status, says):
     done, _ = by_agent(heron, {"calls": [[tool, arguments]]}, flags=["--max-iterations", "3"])
     found = record(heron)

@@ -304,9 +304,8 @@ def test_the_projects_own_module_is_never_installed_from_elsewhere(package):
 
 
 def test_a_missing_module_comes_in_the_version_that_the_project_asks_for(package):
-    write(package,
-          pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\na = '
-                          '["PyYAML>=6,<7"]\n')
+    write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\n'
+                                   'a = ["PyYAML>=6,<7"]\n')
     assert "PyYAML>=6,<7" in learn(recipe_of(package),
                                    "ModuleNotFoundError: No module named 'yaml'").tests
 
@@ -328,9 +327,8 @@ def test_a_source_that_pip_does_not_install_gets_what_the_project_requires(tmp_p
 
 
 def test_an_extra_that_the_project_itself_asks_for_in_a_message(package):
-    write(package,
-          pyproject__toml='[project]\nname = "he-ron"\n[project.optional-dependencies]\nart = '
-                          '["pillow>=9"]\n')
+    write(package, pyproject__toml='[project]\nname = "he-ron"\n[project.optional-dependencies]\n'
+                                   'art = ["pillow>=9"]\n')
     assert "pillow>=9" in learn(recipe_of(package),
                                 "E   Exception: must ``pip install He_Ron[art]`` to draw").tests
     assert learn(recipe_of(package),
@@ -338,9 +336,8 @@ def test_an_extra_that_the_project_itself_asks_for_in_a_message(package):
 
 
 def test_a_module_that_an_extra_is_named_like_comes_as_the_extra_says(package):
-    write(package,
-          pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\nquill = '
-                          '["goose"]\n')
+    write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\n'
+                                   'quill = ["goose"]\n')
     assert "goose" in learn(recipe_of(package),
                             "ModuleNotFoundError: No module named 'quill'").tests
 

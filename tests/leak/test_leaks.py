@@ -425,8 +425,8 @@ def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(
     assert [path.name for path in reported.glob("final/t*")] == ["t_3.json"]
     assert bucket(reported, 2)["leaks"][0]["kind"] == "no verdict"
     run_main(export.main, reported)
-    left = {line["name"]: line["reason"] for line in map(json.loads, (
-        reported / "export" / "left_out.jsonl").read_text().splitlines())}
+    lines = (reported / "export" / "left_out.jsonl").read_text().splitlines()
+    left = {line["name"]: line["reason"] for line in map(json.loads, lines)}
     assert left["t_2"] == "no leak verdict"
 
 

@@ -399,9 +399,9 @@ def test_one_request_that_is_always_cut_fails_alone(tmp_path, fake_llm):
     assert answers(tmp_path) == [name for name in names if name != "prompts_8_1_3"]
 
 
-@pytest.mark.parametrize("reply, retry", [
-    (Status(429, headers={"Retry-After": "3000"}), {"max_429_wait_s": 3000}),
-    (Status(500), {"retry_wait_s": 3000})], ids=["Retry-After", "retry"])
+@pytest.mark.parametrize("reply, retry",
+                         [(Status(429, headers={"Retry-After": "3000"}), {"max_429_wait_s": 3000}),
+                          (Status(500), {"retry_wait_s": 3000})], ids=["Retry-After", "retry"])
 def test_a_stop_ends_a_wait(fake_llm, reply, retry):
     fake_llm.always(reply)
     client = http(max_429_total_s=9000, **retry)

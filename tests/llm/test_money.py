@@ -75,8 +75,8 @@ def test_cost_is_by_price_a_million_tokens_in_out_and_cached(price, tokens, usd)
     assert Money({"m": price}).cost("m", *tokens) == pytest.approx(usd)
 
 
-@pytest.mark.parametrize("model, tokens", [("other", (1, 1)), ("M", (1, 1)), ("m", (None, 1)),
-                                           ("m", (1, None))])
+@pytest.mark.parametrize("model, tokens",
+                         [("other", (1, 1)), ("M", (1, 1)), ("m", (None, 1)), ("m", (1, None))])
 def test_a_cost_that_is_not_known_is_none_never_0(model, tokens):
     assert Money({"m": Price(1.0, 1.0)}).cost(model, *tokens) is None
 

@@ -80,12 +80,11 @@ def a_turn(i: int) -> tuple[TurnRow, Answer, Score]:
     commands = (f"grep -rn king_{i} src", f"sed -i s/a/b/ file_{i}.py\npytest -x test_{i}.py")
     repo = f"org/repo-{i % 7}"
     row = TurnRow(name, draw.choice(("python", "go", "c")), meant.score, meant.metrics,
-              styles=(draw.choice(("explore", "edit")), draw.choice(("edit", "test"))),
-              repeats=("king", "challenger")[:i % 3] if i % 4 == 1 else (), injections=(),
-                  bucket=bucket(meant.score),
-              instance_id=f"org__repo-{i}", repo=repo, commands=commands,
-                  verdicts=verdict_codes(judges, PANEL, "both"),
-              is_edited=i % 20 == 0, files=(f"answer/{name}.json", f"score/{name}.json"))
+                  styles=(draw.choice(("explore", "edit")), draw.choice(("edit", "test"))),
+                  repeats=("king", "challenger")[:i % 3] if i % 4 == 1 else (), injections=(),
+                  bucket=bucket(meant.score), instance_id=f"org__repo-{i}", repo=repo,
+                  commands=commands, verdicts=verdict_codes(judges, PANEL, "both"),
+                  is_edited=i % 20 == 0, files=(f"answer/{name}.json", f"score/{name}.json"))
     messages = [{"role": "system", "content": "You are an agent."},
                 {"role": "user", "content": f"task {i}"},
                 {"role": "assistant", "content": "THOUGHT: I look.\n\n```bash\nls\n```"},
@@ -128,7 +127,7 @@ def a_page(turns: list, duel: dict | None = None, detail_turns: int = 1000, **co
              **content}
     return html_page.html(
         ReportContent(Duel.of(duel or a_duel()), [row for row, _, _ in turns], **given),
-                          ReportSettings(detail_turns=detail_turns), records.__getitem__)
+        ReportSettings(detail_turns=detail_turns), records.__getitem__)
 
 
 TURNS = [a_turn(i) for i in range(60)]
@@ -172,8 +171,8 @@ def test_the_policy_lets_one_script_run_and_nothing_be_fetched():
 
 def test_no_address_but_that_of_files_beside_it():
     html = a_page(TURNS[:2]).decode()
-    assert not re.findall(r"""(?:src|href|action|url)\s*=\s*["']?(?!data:,)[a-z/]""", re.sub(
-        r"<script type=\"text/plain\".*?</script>", "", html))
+    assert not re.findall(r"""(?:src|href|action|url)\s*=\s*["']?(?!data:,)[a-z/]""",
+                          re.sub(r"<script type=\"text/plain\".*?</script>", "", html))
     assert "http://" not in html
     assert "https://" not in html
     assert "@import" not in html
@@ -223,10 +222,9 @@ def test_charts_hold_shapes_and_texts_and_nothing_else(draw):
     svg = draw(HOSTILE, [HOSTILE, "b"], series)
     assert set(re.findall(r"<(\w+)", svg)) <= {"svg", "g", "rect", "path", "circle", "text",
                                                "title"}
-    assert set(re.findall(r' ([\w:-]+)="', svg)) <= {"class", "viewBox", "x", "y", "width",
-                                                     "height", "rx", "ry", "d",
-                                                    "cx", "cy", "r", "transform", "role",
-                                                     "aria-label"}
+    attributes = set(re.findall(r' ([\w:-]+)="', svg))
+    assert attributes <= {"class", "viewBox", "x", "y", "width", "height", "rx", "ry", "d", "cx",
+                          "cy", "r", "transform", "role", "aria-label"}
     assert "hacked(1)" in svg and visible(svg) == svg
 
 
@@ -438,18 +436,18 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
     scores = [entry(judge, "king_first", [1, 1, 0, 0, 0.5], raw=bad("raw"), reason=bad("reason")),
               entry(judge, "challenger_first", [], raw=bad("unread"), error=bad("error"))]
     row = TurnRow(bad("name"), bad("language"), 70.0, dict.fromkeys(METRICS, 70.0),
-                  (bad("step"), bad("other step")),
-              (bad("repeats"),), (finding,), "final", bad("instance"), bad("repo"),
-              (bad("king's command"), bad("challenger's command")),
-                  verdict_codes(scores, [judge], "king_first"),
-              (bad("file") + "/x", "score/x"), is_edited=True)
+                  (bad("step"), bad("other step")), (bad("repeats"),), (finding,), "final",
+                  bad("instance"), bad("repo"),
+                  (bad("king's command"), bad("challenger's command")),
+                  verdict_codes(scores, [judge], "king_first"), (bad("file") + "/x", "score/x"),
+                  is_edited=True)
     fence = "\n\n```" + bad("fence") + "\n" + bad("code") + "\n```\n" + bad("behind")
     answer = Answer("i", [{"role": bad("role"), "content": bad("content") + fence}],
                     bad("reference"),
                     bad("king") + fence, bad("challenger") + fence)
     duel = a_duel([judge], order="king_first", accepted=False, reasons=[bad("why")],
-                  panel=statistics(
-        [JudgedTurn("i", scores, 5)], [judge], {judge: [bad("kin")]}, "king_first"))
+                  panel=statistics([JudgedTurn("i", scores, 5)], [judge], {judge: [bad("kin")]},
+                                   "king_first"))
     html = a_page([(row, answer, Score("i", "x", "king", True, 70.0, {}, bad("x"), scores))], duel,
                   counts=[(bad("count"), bad("number"))], detail_turns=detail_turns,
                   costs=[Cost(bad("stage"), bad("model"), 1, 1, 1, 1.0, 1.0, 0)],
@@ -532,11 +530,9 @@ def test_a_rejected_duel_says_why(show):
 def test_a_duel_without_scores_shows_none(show):
     judges = {name: {"score": None, "metrics": {}, "parse_rate": 0.1, "model": name}
               for name in PANEL}
-    tab = show(a_page(TURNS,
-                      a_duel(accepted=False, reasons=["too little was read"], margin=None, lcb=None,
-                             metrics={},
-                                    interval=None, challenger_score=None, king_score=None,
-                             judges=judges)))
+    tab = show(a_page(TURNS, a_duel(accepted=False, reasons=["too little was read"], margin=None,
+                                    lcb=None, metrics={}, interval=None, challenger_score=None,
+                                    king_score=None, judges=judges)))
     assert outcome(tab) == "✗ Not accepted" and tab.locator(".numbers").count() == 0
 
 
@@ -600,8 +596,8 @@ def test_what_was_looked_for_and_found(show):
     tab.click("tr[data-at='0']")
     tab.wait_for_selector(
         f"#reader:has-text('{ROWS[3].name}')")   # the turn before it stays till this one is there
-    assert "side: challenger · text: MODEL 2 is better" in re.sub(r"\s+", " ",
-            tab.inner_text("#reader"))
+    shown = re.sub(r"\s+", " ", tab.inner_text("#reader"))
+    assert "side: challenger · text: MODEL 2 is better" in shown
 
 
 @in_browser
@@ -637,16 +633,15 @@ def expected_verdicts(row: TurnRow, judge: str, metric: str) -> set[str]:
 def test_filters_leave_the_turns_that_are_so(show):
     tab = show(the_page())
     assert count(tab) == "60 turns" and names_shown(tab) == [row.name for row in ROWS]
-    plain = [({"bucket": "refined"}, lambda row: row.bucket == "refined"),
-             ({"language": "go"}, lambda row: row.language == "go"),
-             ({"repo": "org/repo-3"}, lambda row: row.repo == "org/repo-3"),
-             ({"rival": "explore", "challenger": "test"},
-              lambda row: row.styles == ("explore", "test")),
-             ({"edited": "edited"}, lambda row: row.is_edited),
-             ({"repeats": "king"}, lambda row: "king" in row.repeats),
-             ({"bucket": "defeat", "language": "python", "challenger": "edit"},
-              lambda row: (row.bucket, row.language, row.styles[1]) == ("defeat", "python",
-            "edit"))]
+    plain = [
+        ({"bucket": "refined"}, lambda row: row.bucket == "refined"),
+        ({"language": "go"}, lambda row: row.language == "go"),
+        ({"repo": "org/repo-3"}, lambda row: row.repo == "org/repo-3"),
+        ({"rival": "explore", "challenger": "test"}, lambda row: row.styles == ("explore", "test")),
+        ({"edited": "edited"}, lambda row: row.is_edited),
+        ({"repeats": "king"}, lambda row: "king" in row.repeats),
+        ({"bucket": "defeat", "language": "python", "challenger": "edit"},
+         lambda row: (row.bucket, row.language, row.styles[1]) == ("defeat", "python", "edit"))]
     verdicts = itertools.product(("", PANEL[1]), ("", "progress"),
                                  ("c", "r", "d", "t", "-", "split"))
     said = [({"judge": judge, "metric": metric, "verdict": verdict},
@@ -708,8 +703,7 @@ def test_columns_sort_both_ways_and_back(show, title, value):
     ways = {"ascending": sorted(there, key=value),
             "descending": sorted(there, key=value, reverse=True)}
     ways["descending"] = [row for _, same in itertools.groupby(ways["descending"], key=value)
-                          for row in sorted(
-        same, key=ROWS.index)]   # equals stay in their order
+                          for row in sorted(same, key=ROWS.index)]   # equals stay in their order
     for way in (("descending", "ascending")
                 if title in ("score", "prog.") else ("ascending", "descending")):
         head.locator("button").press("Enter")
@@ -718,8 +712,8 @@ def test_columns_sort_both_ways_and_back(show, title, value):
                                     # without a value: last, either way
                                     for row in ways[way] + lost]
     head.locator("button").press("Enter")
-    assert head.get_attribute("aria-sort") == "none" and names_shown(tab) == [row.name
-            for row in ROWS]
+    assert head.get_attribute("aria-sort") == "none"
+    assert names_shown(tab) == [row.name for row in ROWS]
 
 
 @in_browser
@@ -843,9 +837,9 @@ def test_the_address_holds_what_was_chosen(show):
 
 
 @in_browser
-@pytest.mark.parametrize("anchor", ["#bucket=nowhere&sort=-none&judge=x&turn=gone", "#%F0%9F",
-                                    "#__proto__=1&sort=verdicts",
-                                    "#" + quote(HOSTILE.replace("\ud800", ""))])
+@pytest.mark.parametrize("anchor",
+                         ["#bucket=nowhere&sort=-none&judge=x&turn=gone", "#%F0%9F",
+                          "#__proto__=1&sort=verdicts", "#" + quote(HOSTILE.replace("\ud800", ""))])
 def test_an_address_that_says_nothing_is_passed_over(show, anchor):
     tab = show(the_page(), anchor)
     assert count(tab) == "60 turns" and tab.locator("#reader[open]").count() == 0
@@ -935,7 +929,7 @@ def test_a_page_that_cannot_be_read_says_so(show):
 # from the directories ----------------------------------------------------------------------------
 
 def test_report_writes_the_page_beside_the_report(tmp_path, fake_llm):
-    from judging import judged
+    from fake_judges import judged
 
     import report
     judged(tmp_path, fake_llm, 3)

@@ -129,12 +129,13 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
             tmp_path / "commit" / f"proj__t_{i}.json")
         edit(tmp_path / "commit" / f"proj__t_{i}.json", instance_id=f"proj__t_{i}",
              language=language)
-    made(tmp_path, {"t_10": {a: None, b: [WON, None]}, "t_1": {a: WON, b: [WON, LOST]},
+    made(tmp_path, {"t_10": {a: None, b: [WON, None]},
+                    "t_1": {a: WON, b: [WON, LOST]},
                     "t_2": {a: EIGHTY, b: WON},
-                    "t_3": {a: EVEN, b: None}}, [a, b],
-         more="[duel]\nmin_instances = 1\nmin_turns = 1\n", steps={
-        "t_1": ("ls", "make test"), "t_2": ("sed -i s/a/b/ x.py", "npm ci"),
-        "t_3": ("echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "ls")})
+                    "t_3": {a: EVEN, b: None}},
+         [a, b], more="[duel]\nmin_instances = 1\nmin_turns = 1\n",
+         steps={"t_1": ("ls", "make test"), "t_2": ("sed -i s/a/b/ x.py", "npm ci"),
+                "t_3": ("echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "ls")})
     found, points = tables(tmp_path), top(tmp_path, "points")
     duel = json.loads((tmp_path / "score" / "_duel.json").read_text())
 
@@ -144,12 +145,13 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
         ("t_2", "90.0", *["100.0"] * 4, "50.0", "final", "edit → other"),
         ("t_3", *["50.0"] * 6, "defeat", "submit → explore"),
             ("t_10", *["-"] * 7, "explore → test")]
-    assert [(row["bucket"], row["turns"]) for row in found["Buckets"]] == [(f"{b}/", "1")
-            for b in BUCKETS]
-    assert {row["judge"]: [row[c] for c in ("score", "verdicts read", *METRICS)]
-            for row in found["Judges"]} == {
-        a: ["76.7", "75.0 %", *["83.3"] * 4, "50.0"], b: ["75.0", "50.0 %", *["75.0"] * 5],
-        "all": ["75.8", "50.0 %", *["79.2"] * 4, "62.5"]}
+    counts = [(row["bucket"], row["turns"]) for row in found["Buckets"]]
+    assert counts == [(f"{bucket}/", "1") for bucket in BUCKETS]
+    judges = {row["judge"]: [row[c] for c in ("score", "verdicts read", *METRICS)]
+              for row in found["Judges"]}
+    assert judges == {a: ["76.7", "75.0 %", *["83.3"] * 4, "50.0"],
+                      b: ["75.0", "50.0 %", *["75.0"] * 5],
+                      "all": ["75.8", "50.0 %", *["79.2"] * 4, "62.5"]}
     assert (points["challenger"], points["king"]) == ("75.83", "24.17")
     assert points["margin"].startswith("51.67, ") and points["LCB"].startswith(
         f"{duel['lcb']:.4f}, ")
@@ -160,9 +162,9 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
         ["unknown", "2", "50.0", "0"], ["go", "1", "75.0", "0"], ["go|rust", "1", "90.0", "1"]]
 
 
-@pytest.mark.parametrize("values, outcome", [
-    (WON, "**Accepted.**"), (LOST, "**Not accepted:** margin -100.0000 <"),
-    (None, "**Not accepted:** no verdict was parsed in 5 turns")])
+@pytest.mark.parametrize("values, outcome",
+                         [(WON, "**Accepted.**"), (LOST, "**Not accepted:** margin -100.0000 <"),
+                          (None, "**Not accepted:** no verdict was parsed in 5 turns")])
 def test_the_verdict_stands_at_the_top(tmp_path, values, outcome):
     made(tmp_path, {f"t_{i}": values for i in range(5)})
     assert report_text(tmp_path).split("\n\n")[1].startswith(outcome)
@@ -220,8 +222,8 @@ def test_other_thresholds_move_the_turns(root):
     write_panel(root, "a", more="[report]\nfinal_min = 100\ndefeat_min = 50.5\n")
     assert run_here(report.main, root) == 0
     assert in_buckets(root) == {"t_1": ["final"], "t_2": ["refined"], "t_3": ["defeat"]}
-    assert [row["score"] for row in tables(root)["Buckets"]] == ["100 and more", "50.5 up to 100",
-            "below 50.5"]
+    bounds = [row["score"] for row in tables(root)["Buckets"]]
+    assert bounds == ["100 and more", "50.5 up to 100", "below 50.5"]
 
 
 def test_thresholds_in_the_wrong_order_are_refused(root, capsys):
@@ -268,8 +270,8 @@ def test_answers_are_looked_up_over_all_answer_directories(root):
 
 def test_a_second_run_touches_no_copy_and_a_changed_score_moves_just_that_one(root, capsys):
     before, told = files(root, *BUCKETS), (root / "report" / "report.md").read_bytes()
-    assert "wrote 0, unchanged 3, left their bucket 0" in rerun(root, capsys) and files(root,
-            *BUCKETS) == before
+    assert "wrote 0, unchanged 3, left their bucket 0" in rerun(root, capsys)
+    assert files(root, *BUCKETS) == before
     assert (root / "report" / "report.md").read_bytes() == told
     edit(score_path(root, "t_1"), score=1)
     assert "wrote 1, unchanged 2, left their bucket 1" in rerun(root, capsys)
@@ -332,8 +334,8 @@ def test_a_copy_that_a_person_edited_is_put_aside_and_named_before_it_is_written
         assert (root / "final" / "_replaced" / f"t_1.{k}.json").read_bytes() == mine
 
 
-def test_an_edited_copy_whose_turn_moves_or_leaves_is_put_aside_in_the_bucket_that_it_was_in(root,
-        capsys):
+def test_an_edited_copy_whose_turn_moves_or_leaves_is_put_aside_in_the_bucket_that_it_was_in(
+        root, capsys):
     for i, name in (1, "final"), (3, "defeat"):
         edit(root / name / f"t_{i}.json", king="mine")
     edit(score_path(root, "t_1"), score=66)
@@ -366,8 +368,8 @@ def test_a_file_whose_name_is_refused_is_named(root, capsys):
     assert "my copy" in capsys.readouterr().err
 
 
-def test_a_copy_without_its_ledger_line_is_adopted_and_not_called_an_edit_when_it_moves(root,
-        capsys):
+def test_a_copy_without_its_ledger_line_is_adopted_and_not_called_an_edit_when_it_moves(
+        root, capsys):
     ledger = root / "final" / "_ledger.jsonl"
     ledger.write_text("".join(line for line in ledger.open()
                               if '"t_1"' not in line))   # as a kill leaves it
@@ -385,66 +387,90 @@ def test_a_deleted_copy_and_a_deleted_bucket_are_made_again(root):
     assert run_here(report.main, root) == 0 and in_buckets(root) == before
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_after_any_edits_the_buckets_hold_the_turns_with_the_right_scores(tmp_path, seed):
-    draw, names = random.Random(seed), [f"t_{i}" for i in range(10)]
-    write_panel(tmp_path, "a")
-    scores = {}       # of each turn
-    gone = set()      # what has no answer or no score now
-    kept_aside = []   # what a person wrote
-    for name in names:
-        scores[name] = 50.0
-        write_answer(tmp_path, name), write_score(tmp_path, name, {"a": EVEN})
-    decide(tmp_path)
-    (tmp_path / "aside").mkdir()
+class Person:
+    """Change the directories of a root at random, as a person may."""
 
-    def by_hand(path, data: bytes) -> None:
+    def __init__(self, root, draw: random.Random, names: list[str]):
+        self.root, self.draw, self.names = root, draw, names
+        self.scores = dict.fromkeys(names, 50.0)
+        self.gone = set()    # (kind, name) of answers and scores that are not there now
+        self.wrote = []      # (path, bytes) of what was put into the buckets
+        (root / "aside").mkdir()
+
+    def write(self, path, data: bytes) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
-        kept_aside.append((path, data))
+        self.wrote.append((path, data))
 
-    def change(kind: str, name: str) -> None:
-        paths = {"answer": tmp_path / "answer" / f"{name}.json",
-                 "score": score_path(tmp_path, name)}
-        bucket = tmp_path / draw.choice(BUCKETS)
-        if kind == "grade" and ("score", name) not in gone:
-            scores[name] = draw.choice([0, 65.9999, 66, 70.5, 79.9999, 80, 100, None])
-            edit(paths["score"], score=scores[name])
-        elif kind in paths and (kind, name) in gone:
-            shutil.move(tmp_path / "aside" / f"{kind}_{name}", paths[kind])
-            gone.remove((kind, name))
-        elif kind in paths:
-            shutil.move(paths[kind], tmp_path / "aside" / f"{kind}_{name}")
-            gone.add((kind, name))
-        elif kind == "put":
-            by_hand(bucket / f"{draw.choice([name, 'x_1', 'x_2'])}.json",
-                    draw.choice([b"{}", b"", b"[1, 2", b'"x"']))
+    def move(self, kind: str, name: str) -> None:
+        """Take an answer or a score away, or bring it back."""
+        aside = self.root / "aside" / f"{kind}_{name}"
+        path = self.root / kind / f"{name}.json"
+        if (kind, name) in self.gone:
+            shutil.move(aside, path)
+        else:
+            shutil.move(path, aside)
+        self.gone ^= {(kind, name)}
+
+    def grade(self, name: str) -> None:
+        if ("score", name) not in self.gone:
+            self.scores[name] = self.draw.choice([0, 65.9999, 66, 70.5, 79.9999, 80, 100, None])
+            edit(score_path(self.root, name), score=self.scores[name])
+
+    def change_bucket(self, kind: str, name: str) -> None:
+        bucket = self.root / self.draw.choice(BUCKETS)
+        if kind == "put":
+            self.write(bucket / f"{self.draw.choice([name, 'x_1', 'x_2'])}.json",
+                       self.draw.choice([b"{}", b"", b"[1, 2", b'"x"']))
         elif kind == "edit" and (there := sorted(bucket.glob("t_*.json"))):
-            path = draw.choice(there)
-            by_hand(path, path.read_bytes().replace(b'"messages"', b'"message"', 1))
+            path = self.draw.choice(there)
+            self.write(path, path.read_bytes().replace(b'"messages"', b'"message"', 1))
         elif kind == "lose" and (there := sorted(bucket.glob("[!_]*.json"))):
-            draw.choice(there).unlink()
+            self.draw.choice(there).unlink()
         elif kind == "forget":
             (bucket / "_ledger.jsonl").unlink(missing_ok=True)
 
+    def change(self) -> None:
+        kind = self.draw.choice(["grade", "grade", "answer", "score", "put", "edit", "lose",
+                                 "forget"])
+        name = self.draw.choice(self.names)
+        if kind == "grade":
+            self.grade(name)
+        elif kind in ("answer", "score"):
+            self.move(kind, name)
+        else:
+            self.change_bucket(kind, name)
+
+    def counted(self) -> dict[str, float]:
+        """Return the scores of the turns whose answer and score are there."""
+        return {name: score for name, score in self.scores.items()
+                if score is not None and not {("answer", name), ("score", name)} & self.gone}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_after_any_edits_the_buckets_hold_the_turns_with_the_right_scores(tmp_path, seed):
+    draw = random.Random(seed)
+    write_panel(tmp_path, "a")
+    person = Person(tmp_path, draw, [f"t_{i}" for i in range(10)])
+    for name in person.names:
+        write_answer(tmp_path, name)
+        write_score(tmp_path, name, {"a": EVEN})
+    decide(tmp_path)
     for step in range(30):
         for _ in range(draw.randint(1, 4)):
-            change(draw.choice(["grade", "grade", "answer", "score", "put", "edit", "lose",
-                                "forget"]),
-                   draw.choice(names))
-        written = {path: data for path, data in kept_aside if path.exists()
-                   and path.read_bytes() == data}
+            person.change()
+        written = [(path, data) for path, data in person.wrote
+                   if path.exists() and path.read_bytes() == data]
         assert run_here(report.main, tmp_path, "--quiet") == 0
-        counted = {name: scores[name] for name in names
-                   if not {("answer", name), ("score", name)} & gone}
         assert in_buckets(tmp_path) == {
             name: ["final" if score >= 80 else "refined" if score >= 66 else "defeat"]
-            for name, score in counted.items() if score is not None}, step
+            for name, score in person.counted().items()}, step
         for name, [bucket] in in_buckets(tmp_path).items():
             copy = json.loads((tmp_path / bucket / f"{name}.json").read_text())
             answer = json.loads((tmp_path / "answer" / f"{name}.json").read_text())
-            assert copy["score"] == scores[name] and copy.items() >= answer.items()
-        for path, data in written.items():
+            assert copy["score"] == person.scores[name]
+            assert copy.items() >= answer.items()
+        for path, data in written:
             aside = (path.parent / "_replaced").glob(f"{path.stem}.*.json")
             assert any(p.read_bytes() == data for p in aside), (step, path)
 
@@ -478,8 +504,8 @@ def test_killed_at_any_moment_no_turn_is_in_two_buckets_and_the_next_run_mends(t
         in_between += found != {name: [bucket] for name, bucket in wanted.items()}
     assert in_between   # else nothing was seen of a run in the middle
     last = run_script("report.py", tmp_path)
-    assert last.returncode == 0 and in_buckets(tmp_path) == {name: [b] for name,
-            b in wanted.items()}
+    assert last.returncode == 0
+    assert in_buckets(tmp_path) == {name: [b] for name, b in wanted.items()}
     assert not [p for b in BUCKETS for p in (tmp_path / b).glob("_tmp*")]
     for name, bucket in wanted.items():
         assert json.loads((tmp_path / bucket / f"{name}.json").read_text())["score"] == cycle[
@@ -493,8 +519,8 @@ def test_killed_at_any_moment_no_turn_is_in_two_buckets_and_the_next_run_mends(t
 def test_a_report_of_a_part_is_refused(root, capsys, flags):
     before = files(root, *BUCKETS, "report")
     edit(score_path(root, "t_1"), score=1)
-    assert flags[0] in rerun(root, capsys, *flags, code=2) and files(root, *BUCKETS,
-            "report") == before
+    assert flags[0] in rerun(root, capsys, *flags, code=2)
+    assert files(root, *BUCKETS, "report") == before
 
 
 @pytest.mark.parametrize("mode", ["king", "reference"])
@@ -502,8 +528,9 @@ def test_without_a_duel_nothing_is_done_and_the_command_to_run_is_named(root, ca
     before = files(root, *BUCKETS, "report")
     (root / "score" / "_duel.json").unlink()
     said = rerun(root, capsys, "--mode", mode, code=2)
-    assert "validate.py" in said and "_duel.json is not there" in said and files(root, *BUCKETS,
-            "report") == before
+    assert "validate.py" in said
+    assert "_duel.json is not there" in said
+    assert files(root, *BUCKETS, "report") == before
     assert not (root / "report_reference" / "report.md").exists()
     command = said[said.index("validate.py"):].split("\n")[0]
     assert f"--root {root}" in command and ("--mode reference" in command) == (mode == "reference")
@@ -525,8 +552,8 @@ def test_a_duel_that_lacks_something_is_named_not_a_traceback(root, capsys):
 @pytest.mark.parametrize("change", [{3: WON}, {1: [0, 1, 1, 1, 1]}, {0: LOST, 2: WON}, {}], ids=[
     "one verdict", "two metrics exchanged", "two turns exchanged", "a turn gone"])
 def test_verdicts_other_than_the_duel_was_decided_on_are_pointed_out(tmp_path, capsys, change):
-    made(tmp_path, {f"t_{i}": values for i,
-                    values in enumerate([WON, EIGHTY, LOST, EVEN, WON, WON])})
+    made(tmp_path,
+         {f"t_{i}": values for i, values in enumerate([WON, EIGHTY, LOST, EVEN, WON, WON])})
     assert "decided on" not in said_at_the_top(tmp_path, capsys)
     for i, values in change.items():
         write_score(tmp_path, f"t_{i}", {"a": values})
@@ -575,8 +602,8 @@ def test_a_file_where_a_bucket_should_be_stops_it_before_anything_is_done(root, 
     (root / "defeat").write_text("mine")
     before = files(root, "final", "refined", "report")
     edit(score_path(root, "t_1"), score=66)
-    assert "defeat" in rerun(root, capsys, code=2) and files(root, "final", "refined",
-            "report") == before
+    assert "defeat" in rerun(root, capsys, code=2)
+    assert files(root, "final", "refined", "report") == before
 
 
 def test_one_stem_in_two_answer_directories_stops_it(root, capsys):
@@ -608,8 +635,8 @@ def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(r
     decide(root, "--mode", "reference")
     rerun(root, capsys, "--mode", "reference")
     assert files(root, *BUCKETS, "report", "score") == before
-    assert sorted(p.name for p in (root / "report_reference").glob("[!_]*")) == ["report.html",
-            "report.md"]
+    there = sorted(path.name for path in (root / "report_reference").glob("[!_]*"))
+    assert there == ["report.html", "report.md"]
     found = tables(root, "report_reference/report.md")
     assert [(row["turn"], row["score"], row["step"]) for row in found["Turns"]] == [
         ("t_1", "0.0", "other → test"), ("t_2", "100.0", "other → test"),
@@ -646,8 +673,8 @@ def write_ledger(root, directory, stage: str, *calls: dict, item: str = "t_1",
                  state: str = "done") -> None:
     (root / directory).mkdir(exist_ok=True)
     with open(root / directory / "_ledger.jsonl", "a") as file:
-        file.write(json.dumps(
-            {"stage": stage, "item": item, "state": state, "calls": calls}) + "\n")
+        file.write(
+            json.dumps({"stage": stage, "item": item, "state": state, "calls": calls}) + "\n")
 
 
 def costs(root) -> dict[tuple[str, str], tuple]:
@@ -677,8 +704,8 @@ def test_costs_are_by_stage_and_model_from_all_ledgers_each_call_once(root, caps
         ("validate", "a"): (2, 200, 40, "cost unknown (no price)"),
         ("validate", "b"): (2, 200, 40, "$0.5000 + 1 call without a price")}
     assert costs(root) == expected
-    shutil.copytree(root / "score", root / "before"), shutil.copytree(root / "answer",
-            root / "answer_backup")
+    shutil.copytree(root / "score", root / "before")
+    shutil.copytree(root / "answer", root / "answer_backup")
     with open(root / "answer" / "_ledger.jsonl", "a") as file:
         file.write('{"stage": "king", "calls": [{"id": "c11", "mod')   # torn
     rerun(root, capsys)

@@ -67,9 +67,9 @@ def test_texts_may_be_empty_but_a_record_without_patch_or_repo_is_a_problem(endi
 @pytest.mark.parametrize("ending", ["parquet", "jsonl", "json"])
 def test_of_two_rows_of_one_id_the_first_counts_over_all_files(ending, tmp_path, http):
     for k in range(3):
-        write(tmp_path / f"{k}.{ending}", [
-            pr("other"), pr("twice", base_commit=f"{k}a"), pr("twice", base_commit=f"{k}b"),
-            pr("broken", patch=PATCH if k else None)])
+        write(tmp_path / f"{k}.{ending}",
+              [pr("other"), pr("twice", base_commit=f"{k}a"), pr("twice", base_commit=f"{k}b"),
+               pr("broken", patch=PATCH if k else None)])
     for _ in range(3):
         records, problems = fetch_prs(f"{tmp_path}/*.{ending}", ["twice", "broken"], http)
         assert records["twice"]["base_commit"] == "0a" and list(problems) == ["broken"]
@@ -170,9 +170,9 @@ def test_ids_and_paths_are_values_never_sql(tmp_path, http):
 
 def test_only_row_groups_with_a_hit_and_only_needed_columns_are_fetched(tmp_path, http):
     rng = random.Random(0)
-    write(tmp_path / "prs.parquet", [
-        pr(f"a__b-{i}", patch=PATCH + rng.randbytes(400).hex(), interface=rng.randbytes(1200).hex())
-        for i in range(3 * 2048)])
+    write(tmp_path / "prs.parquet", [pr(f"a__b-{i}", patch=PATCH + rng.randbytes(400).hex(),
+                                        interface=rng.randbytes(1200).hex())
+                                     for i in range(3 * 2048)])
     size = (tmp_path / "prs.parquet").stat().st_size
     with RowsServer(folder=tmp_path) as server:
         ids = [f"a__b-{i}" for i in range(2100, 2200)]
