@@ -123,6 +123,6 @@ def test_only_addresses_are_found_in_the_standard_library_and_nothing_in_the_sam
 
 def test_no_file_here_holds_a_key():
     """Secret scanners of code hosts would stop the push."""
-    files = ("tests/test_secrets.py", "benchmarks/synthetic_overlap.py",
+    files = ("tests/checks/test_secrets.py", "benchmarks/synthetic_overlap.py",
              "codedata/checks/secrets.toml")
     assert kinds_in(REPO / name for name in files) <= {"e-mail address", "IP address"}
