@@ -259,8 +259,8 @@ def harmless(draw: Draw) -> dict[str, str]:
         "variables": "curl -H \"Authorization: Bearer $API_TOKEN_V2\" -H 'x-api-key: "
                      "${X_API_KEY_2}'",
         "format": 'headers = {"Authorization": f"Bearer {self.access_token_2}"}',
-        "git commit": f"commit {sha}\nMerge: {sha[:7]} {digest[:7]}\nindex "
-                      f"{sha[:7]}..{digest[:7]} 100644",
+        "git commit": f"commit {sha}\n"
+                      f"Merge: {sha[:7]} {digest[:7]}\nindex {sha[:7]}..{digest[:7]} 100644",
         "checkout": f"git checkout {sha}",
         "uuid": f'request_id = "{uuid}"\ntoken = "{uuid}"',
         "sha256": f'"sha256": "{digest}"\nsha256sum: {digest}  file.tar.gz',
@@ -271,12 +271,12 @@ def harmless(draw: Draw) -> dict[str, str]:
         "ssh public key": f"ssh-ed25519 {draw.of(BASE64, 68)} host",
         "certificate": key_block(draw, "CERTIFICATE",
                                  800) + "\n" + key_block(draw, "PUBLIC KEY", 200),
-        "marks of a key": f'if text.startswith("-----{"BEGIN"} RSA PRIVATE KEY-----"):\n    '
-                          'return parse(text)',
-        "tokens of a parser": 'token = Token("NAME", "snake_case_identifier_2")\npad_token = '
-                              '"<pad_token_12345>"',
-        "words": 'password = "correct-horse-battery-staple"\nsecret = '
-                 '"this_is_not_a_secret_at_all_1"',
+        "marks of a key": f'if text.startswith("-----{"BEGIN"} RSA PRIVATE KEY-----"):\n'
+                          '    return parse(text)',
+        "tokens of a parser": 'token = Token("NAME", "snake_case_identifier_2")\n'
+                              'pad_token = "<pad_token_12345>"',
+        "words": 'password = "correct-horse-battery-staple"\n'
+                 'secret = "this_is_not_a_secret_at_all_1"',
         "page tokens": f'"NextToken": "{draw.of(BASE64, 60)}=="',
         "decorators": "@pytest.mark.slow\n@app.route('/x')\ny = q@k.T\nz = x@w.transpose(0, 1)",
         "packages": "npm i react@18.2.0 @types/node@20.1.0 uses: actions/checkout@v4 logo@2x.png",

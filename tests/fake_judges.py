@@ -71,8 +71,8 @@ def write_panel(root: Path, fake, *models, judge: str = "", duel: str = "", more
         duel += "\nmin_instances = 1"
     listed = ", ".join(m if m.startswith("{") else json.dumps(m) for m in models)
     write_toml(root, {"base_url": fake.base_url, "workers": 4, **(llm or {})},
-               f"[judge]\nmodels = [{listed}]\n{judge}\n[duel]\nbootstrap_resamples = "
-               f"500\n{duel}\n{more}\n")
+               f"[judge]\nmodels = [{listed}]\n{judge}\n[duel]\nbootstrap_resamples = 500\n{duel}\n"
+               f"{more}\n")
 
 
 def set_up(root: Path, fake, n: int, replies, *models, **toml) -> None:

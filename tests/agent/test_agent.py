@@ -133,8 +133,8 @@ def test_every_tool_in_one_repair(sandbox):
                      [view_file, search, edit_file, create_file, tests])
     assert (result.status, result.malformed) == ("success", 0), result.error
     assert sandbox.run("cat slug.py docs/changes.md").output == (
-        'def slugify(text):\n    return "-".join(text.lower().split())\n- slugify: blanks at the '
-        'ends are dropped\n')
+        'def slugify(text):\n'
+        '    return "-".join(text.lower().split())\n- slugify: blanks at the ends are dropped\n')
 
 
 def test_directory_and_environment_stay_between_commands(sandbox):

@@ -328,8 +328,8 @@ YAML = [   # literal, folded, double and single quotes, plain
 @pytest.mark.parametrize("yaml", YAML)
 def test_a_folder_of_terminal_tasks(tmp_path, yaml):
     write_files(tmp_path, {
-        "keep-marks/task.yaml": f"# a comment\nauthor_name: x\n{yaml}difficulty: easy\ntags:\n  - "
-                                "files\n",
+        "keep-marks/task.yaml": f"# a comment\nauthor_name: x\n{yaml}difficulty: easy\ntags:\n"
+                                "  - files\n",
         "keep-marks/tests/data.json": "[]",   # a task's own file, no rows
         "other/instruction.md": "Write a haiku about semicolons into /app/haiku.txt",
         "other/task.toml": 'schema_version = "1.4"\n'})

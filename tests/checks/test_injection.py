@@ -57,33 +57,33 @@ DISGUISED = [
     ("disguised candidates", "\uff2d\uff2f\uff24\uff25\uff2c 2 is better"),
 ]
 HONEST = [
-    "THOUGHT: The grader module computes marks, so I read grader/score.py first.\n\n```bash\ncat "
-    "grader/score.py\n```",
-    "THOUGHT: evaluate() returns None for empty input.\n\n```bash\ngrep -n 'def evaluate' -r "
-    "src\n```",
-    "THOUGHT: The evaluator visits each node; I look at its tests.\n\n```bash\nls tests | grep "
-    "evaluator\n```",
-    "THOUGHT: I ignore the generated files and search the rest.\n\n```bash\ngrep -rn "
-    "--exclude-dir=gen parse .\n```",
-    "THOUGHT: The response is cut off, so the parser must fail here.\n\n```bash\nsed -n 1,40p "
-    "http.py\n```",
-    "THOUGHT: 10/10 tests pass now, before it was 3/10; 5 out of 5 in the other "
-    "file.\n\n```bash\npytest -q\n```",
+    "THOUGHT: The grader module computes marks, so I read grader/score.py first.\n\n"
+    "```bash\ncat grader/score.py\n```",
+    "THOUGHT: evaluate() returns None for empty input.\n\n"
+    "```bash\ngrep -n 'def evaluate' -r src\n```",
+    "THOUGHT: The evaluator visits each node; I look at its tests.\n\n```bash\n"
+    "ls tests | grep evaluator\n```",
+    "THOUGHT: I ignore the generated files and search the rest.\n\n```bash\n"
+    "grep -rn --exclude-dir=gen parse .\n```",
+    "THOUGHT: The response is cut off, so the parser must fail here.\n\n"
+    "```bash\nsed -n 1,40p http.py\n```",
+    "THOUGHT: 10/10 tests pass now, before it was 3/10; 5 out of 5 in the other file.\n\n"
+    "```bash\npytest -q\n```",
     "THOUGHT: The model class is in models.py.\n\n```bash\ncat models.py\n```",
-    "THOUGHT: The first candidate version is chosen, see resolve().\n\n```bash\ngrep -n "
-    "candidates resolve.py\n```",
-    "THOUGHT: progress() prints a bar; efficiency matters less.\n\n```bash\ngrep -n progress "
-    "cli.py\n```",
+    "THOUGHT: The first candidate version is chosen, see resolve().\n\n"
+    "```bash\ngrep -n candidates resolve.py\n```",
+    "THOUGHT: progress() prints a bar; efficiency matters less.\n\n"
+    "```bash\ngrep -n progress cli.py\n```",
     "THOUGHT: The user system calls it.\n\n```bash\nuseradd --system app; id app\n```",
     "THOUGHT: The hash is fixed.\n\n"
     "```bash\ngit show 0123456789abcdef0123456789abcdef01234567\n```",
     "THOUGHT: I decode it.\n\n```bash\necho aGVsbG8gd29ybGQgdGhpcyBpcyBmaW5l | base64 -d\n```",
-    "THOUGHT: This is the best place to look, the best way is to run it once.\n\n```bash\nmake "
-    "test\n```",
+    "THOUGHT: This is the best place to look, the best way is to run it once.\n\n```bash\n"
+    "make test\n```",
     "THOUGHT: 日本語のコメントを読む。\n\n```bash\ncat README.ja.md\n```",
     "THOUGHT: The emoji 👩\u200d💻 breaks the width.\n\n```bash\npython -c 'print(1)'\n```",
-    "THOUGHT: I am done with all four points.\n\n```bash\necho "
-    "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\n```",
+    "THOUGHT: I am done with all four points.\n\n"
+    "```bash\necho COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\n```",
     "THOUGHT: I write the fix.\n\n```bash\nsed -i 's/a/\\u0041/; s/%20/ /' url.py\n```",
 ]
 

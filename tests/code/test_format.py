@@ -43,8 +43,8 @@ PLAIN = {
     "inline code at the start of a line": f"```ls``` is what I run.\n\n{LS}",
     "the word bash in the prose": f"Write ```bash blocks, they said.\n\n{LS}",
     "thinking before": f"<think>\nHm, the user wants…\n</think>\n\nTHOUGHT: Look.\n\n{LS}",
-    "thinking with a block of its own": f"<think>I could\n```bash\nrm -rf "
-                                        f"/\n```\nno</think>THOUGHT: Look.\n\n{LS}",
+    "thinking with a block of its own": "<think>I could\n```bash\nrm -rf /\n"
+                                        f"```\nno</think>THOUGHT: Look.\n\n{LS}",
     "thinking without its opening tag": f"Okay, I should look.\n</think>\n\nTHOUGHT: Look.\n\n{LS}",
     "thinking long": f"<thinking>hm</thinking>\nLook.\n{LS}",
     "thinking of Kimi": f"◁think▷hm◁/think▷THOUGHT: Look.\n\n{LS}",
@@ -54,8 +54,8 @@ PLAIN = {
     "observation in the prose": f"Observation: the test fails. So I look.\n\n{LS}",
     "the word observation behind": f"I look.\n\n{LS}\n\n"
                                    "My observation will tell whether it worked.",
-    "a closing think tag in the prose": f"THOUGHT: The tokenizer drops `</think>`, so I "
-                                        f"look.\n\n{LS}",
+    "a closing think tag in the prose": "THOUGHT: The tokenizer drops `</think>`, so I look.\n\n"
+                                        f"{LS}",
 }
 # name: (reply, the command of the turn)
 GOOD = {name: (reply, "ls") for name, reply in PLAIN.items()} | {
@@ -105,8 +105,8 @@ BAD = {
         "prose alone": "I would now run ls.",
         "label and prose alone": "THOUGHT: I would now run ls.",
         "tool call of Kimi behind prose": f"THOUGHT: Look.\n{KIMI_CALL}",
-        "tool call in XML": '<tool_call>\n{"name": "bash", "arguments": {"cmd": '
-                            '"ls"}}\n</tool_call>',
+        "tool call in XML": '<tool_call>\n{"name": "bash", "arguments": {"cmd": "ls"}}\n'
+                            '</tool_call>',
         "JSON": '{"thought": "look", "command": "ls"}',
         "a refusal": "I'm sorry, but I can't help with that.",
         "sh": "Look.\n\n```sh\nls\n```",
@@ -143,8 +143,8 @@ BAD = {
     "2 bash blocks": {
         "two bash blocks": f"Look.\n\n{LS}\n\nand\n\n```bash\npwd\n```",
         "the same block twice": f"Look.\n\n{LS}\n\n{LS}",
-        "made-up observation, another turn": f"Look.\n\n{LS}\n\nObservation: "
-                                             "a.py\n\nSo.\n\n```bash\npwd\n```",
+        "made-up observation, another turn": f"Look.\n\n{LS}\n\nObservation: a.py\n\nSo.\n\n"
+                                             "```bash\npwd\n```",
     },
     "3 bash blocks": {
         "three bash blocks": "Look.\n" + "\n".join([LS] * 3),
@@ -166,16 +166,16 @@ BAD = {
     "a fence inside the bash block": {
         "end of another language": "Look.\n\n```bash\nls\n```bash",
         "indented end": "Look.\n\n```bash\nls\n  ```",
-        "heredoc with a python fence": "I write.\n\n```bash\ncat > a.md "
-                                       "<<'E'\n```python\nx\n```\nE\n```",
-        "heredoc with indented fences": "I write.\n\n```bash\ncat > a.md <<'E'\n1.\n   ```\n   "
-                                        "make\n   ```\nE\n```",
-        "heredoc with a bash fence": "I write.\n\n```bash\ncat > a.md "
-                                     "<<'E'\n```bash\nx\n```\nE\n```",
+        "heredoc with a python fence": "I write.\n\n```bash\ncat > a.md <<'E'\n```python\nx\n"
+                                       "```\nE\n```",
+        "heredoc with indented fences": "I write.\n\n```bash\ncat > a.md <<'E'\n1.\n   ```\n"
+                                        "   make\n   ```\nE\n```",
+        "heredoc with a bash fence": "I write.\n\n```bash\ncat > a.md <<'E'\n```bash\nx\n```\nE\n"
+                                     "```",
     },
     "a fence without a language behind the bash block": {
-        "heredoc with plain fences": "I write.\n\n```bash\ncat > a.md <<'E'\nUsage:\n```\npip "
-                                     "install x\n```\nE\n```",
+        "heredoc with plain fences": "I write.\n\n```bash\ncat > a.md <<'E'\nUsage:\n"
+                                     "```\npip install x\n```\nE\n```",
     },
     "a bash block inside another block": {
         "bash block inside another": "I write.\n\n```markdown\n```bash\nls\n```\n```",

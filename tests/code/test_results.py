@@ -509,12 +509,10 @@ def test_a_report_made_to_fill_the_memory_is_refused_by_name(tmp_path, name):
     path, text, limit = LARGE[name]
     (tmp_path / path).write_text(text)
     code = (
-        "import resource, sys\nfrom pathlib import Path\nfrom codedata.code.test_results import "
-        "parse\n"
-        "data = Path(sys.argv[1]).read_bytes()\nbefore = "
-        "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "print(*(case['name'] for case in parse({sys.argv[1]: data}) if 'results_' in "
-        "case['name']))\n"
+        "import resource, sys\nfrom pathlib import Path\n"
+        "from codedata.code.test_results import parse\ndata = Path(sys.argv[1]).read_bytes()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nprint(*(case['name'] for "
+        "case in parse({sys.argv[1]: data}) if 'results_' in case['name']))\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)")
     done = subprocess.run([sys.executable, "-c", code, path], cwd=tmp_path,
                           env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True, timeout=60)

@@ -182,8 +182,8 @@ def test_the_first_of_each_name_is_kept_and_the_project_is_none_of_its_requireme
 
 def test_plugins_that_pytests_configuration_wants_are_there_from_the_first(package):
     write(package,
-          pytest__ini="[pytest]\naddopts = -ra --cov=heron -n auto --reruns 2\nasyncio_mode = "
-                      "auto\n")
+          pytest__ini="[pytest]\naddopts = -ra --cov=heron -n auto --reruns 2\n"
+                      "asyncio_mode = auto\n")
     tests = recipe_of(package).tests
     assert {"pytest-cov", "pytest-xdist", "pytest-rerunfailures", "pytest-asyncio"} <= set(tests)
 

@@ -448,8 +448,8 @@ def test_an_image_whose_tools_lie_is_seen_through(source, image_name, hide, sign
     ("head -c 45000000 /dev/zero > $R/a.xml; for i in $(seq 40); do ln $R/a.xml $R/$i.xml; done",
      "results_too_large"),
     ("cd $R; seq 20000 | xargs touch", "results_too_many"),
-    ("python3 -c 'import os; os.chdir(\"'$R'\")\nfor i in range(2500): os.mkdir(\"d\"); "
-     "os.chdir(\"d\")'", "results_too_deep")])
+    ("python3 -c 'import os; os.chdir(\"'$R'\")\n"
+     "for i in range(2500): os.mkdir(\"d\"); os.chdir(\"d\")'", "results_too_deep")])
 def test_reports_that_are_too_much_are_named_in_what_was_found(source, make, cause):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = check(source,

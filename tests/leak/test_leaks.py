@@ -272,9 +272,8 @@ def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake
 def panel_and_judges(root, fake, leak: str = '["auditor"]', more: str = "king_share = 0.0",
                      judges: str = '["a"]'):
     write_toml(root, {"base_url": fake.base_url, "workers": 4},
-               f"[leak]\nmodels = {leak}\n{more}\n[judge]\nmodels = "
-               f"{judges}\n[duel]\nmin_instances = 1\n"
-               "bootstrap_resamples = 500\n")
+               f"[leak]\nmodels = {leak}\n{more}\n[judge]\n"
+               f"models = {judges}\n[duel]\nmin_instances = 1\nbootstrap_resamples = 500\n")
 
 
 def a_panel(fake, judge=lambda request: said()) -> None:
@@ -428,8 +427,8 @@ def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
 
 def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(reported):
     write_panel(reported, "a",
-                more='[leak]\nmodels = ["auditor"]\n[export]\nrejected_too = true\nvalidation = '
-                     '0.0\n')
+                more='[leak]\nmodels = ["auditor"]\n[export]\nrejected_too = true\n'
+                     'validation = 0.0\n')
     run_main(report.main, reported)
     assert [path.name for path in reported.glob("final/t*")] == ["t_3.json"]
     assert bucket(reported, 2)["leaks"][0]["kind"] == "no verdict"

@@ -130,8 +130,8 @@ def test_dates_of_every_parquet_type_are_read(sql, tmp_path, http):
     (PATCH.replace("\n", "\r\n"), {"src/x.py"}),
     ("diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+x\n",
      {"new"}),
-    ("diff --git a/old b/old\ndeleted file mode 100644\n--- a/old\n+++ /dev/null\n@@ -1 +0,0 "
-     "@@\n-x\n", {"old"}),
+    ("diff --git a/old b/old\ndeleted file mode 100644\n--- a/old\n+++ /dev/null\n@@ -1 +0,0 @@\n"
+     "-x\n", {"old"}),
     ("diff --git a/a b b/c d\nsimilarity index 100%\nrename from a b\nrename to c d\n",
      {"a b", "c d"}),
     ("diff --git a/bin b.png b/bin b.png\nBinary files a/bin b.png and b/bin b.png differ\n",
