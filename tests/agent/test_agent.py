@@ -103,8 +103,9 @@ def test_the_example_of_the_docs_runs_as_it_stands(capsys):
 
 def test_success_is_a_submitted_answer_with_all_that_was_said(sandbox):
     result = play("list_files", sandbox)
-    assert (result.status, result.answer, result.error) == ("success",
-                                                            "These are the Python files.", "")
+    assert result.status == "success"
+    assert result.answer == "These are the Python files."
+    assert result.error == ""
     assert result.to_dict()["handed_in"] is True
     assert (result.iterations, result.malformed, result.protocol) == (2, 0, "native")
     assert [m["role"] for m in result.messages] == ["system", "user", "assistant", "tool",
@@ -218,8 +219,10 @@ def test_a_model_that_simply_answers_has_answered_once_it_was_told_how_to_hand_i
         sandbox, protocol):
     with Scenario(scene("Let me see.", {"after": "hand it in", "text": PROSE})) as model:
         result = run(model, sandbox, protocol=protocol)
-    assert (result.status, result.answer, result.handed_in, result.error) == ("success", PROSE,
-                                                                              False, "")
+    assert result.status == "success"
+    assert result.answer == PROSE
+    assert result.handed_in is False
+    assert result.error == ""
     assert (result.iterations, result.malformed) == (2, 0)
     assert [m["role"] for m in result.messages[2:]] == ["assistant", "user", "assistant"]
     # auto may go on in text
@@ -232,8 +235,10 @@ def test_a_model_that_simply_answers_has_answered_once_it_was_told_how_to_hand_i
     ids=["an action", "no such tool", "broken call", "open block", "cut", "empty"])
 def test_only_two_replies_in_prose_in_a_row_are_an_answer(sandbox, act):
     result = play(scene(PROSE, act, PROSE, act, SUBMIT), sandbox, protocol="native")
-    assert (result.status, result.answer, result.handed_in, result.iterations) == ("success", "x",
-                                                                                   True, 5)
+    assert result.status == "success"
+    assert result.answer == "x"
+    assert result.handed_in is True
+    assert result.iterations == 5
 
 
 @pytest.mark.parametrize(
@@ -248,8 +253,10 @@ def test_a_malformed_block_is_no_answer(sandbox, block):
 def test_submit_may_refuse_an_answer_in_prose(sandbox):
     result = play(scene("So.", "many", {"after": "no number", "text": "7"}), sandbox,
                   tools=[submit], protocol="native")
-    assert (result.status, result.answer, result.handed_in, result.iterations) == ("success", "7",
-                                                                                   False, 3)
+    assert result.status == "success"
+    assert result.answer == "7"
+    assert result.handed_in is False
+    assert result.iterations == 3
 
 
 # malformed ---------------------------------------------------------------------------------------
@@ -354,8 +361,10 @@ def test_a_refusal_of_something_else_is_an_error(sandbox, fake_llm):
 def test_text_where_the_model_never_calls(sandbox, first):
     result = play("silent", sandbox, task=first)
     n_malformed = {"prose": 0, "empty": 2}[first]
-    assert (result.status, result.protocol, result.iterations, result.malformed) == (
-        "success", "text", 4 if first == "empty" else 3, n_malformed)
+    assert result.status == "success"
+    assert result.protocol == "text"
+    assert result.iterations == 4 if first == "empty" else 3
+    assert result.malformed == n_malformed
     # the trajectory is one in text from its beginning
     assert "tool" not in json.dumps(result.messages)
 
@@ -366,8 +375,10 @@ def test_text_at_once_where_the_model_speaks_it_already(sandbox):
     with Scenario({"scenes": [{"native": [turn],
                                "text": [turn, {"after": "found it", "text": done}]}]}) as model:
         result = run(model, sandbox)
-    assert (result.status, result.protocol, result.iterations, result.malformed) == ("success",
-                                                                                     "text", 2, 0)
+    assert result.status == "success"
+    assert result.protocol == "text"
+    assert result.iterations == 2
+    assert result.malformed == 0
     assert result.messages[2]["content"] == turn and "```bash" in result.messages[0]["content"]
 
 
@@ -387,8 +398,10 @@ def test_submit_may_refuse_an_answer_in_text_as_well(sandbox):
 
     result = play(scene(printed("many"), {"after": "no number", "text": printed("7")}), sandbox,
                   tools=[submit], protocol="text")
-    assert (result.status, result.answer, result.handed_in, result.iterations) == ("success", "7",
-                                                                                   True, 2)
+    assert result.status == "success"
+    assert result.answer == "7"
+    assert result.handed_in is True
+    assert result.iterations == 2
 
 
 def test_native_stays_native_when_it_is_asked_for(sandbox):

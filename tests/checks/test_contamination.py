@@ -129,8 +129,10 @@ def test_ids_and_commits(instance_id, repo, base_commit, found):
 def test_a_statement_in_a_long_history_is_found_and_shown_as_it_stands_there():
     history = f"{OTHER_TEXT}\n> **{STATEMENT.upper().replace(' ', '  ')}**\n{OTHER_TEXT}"
     [hit] = hits_of(SWE, issue="another issue", history=history)
-    assert (hit.kind, hit.part, hit.where, hit.share) == ("13-gram", "problem statement", "history",
-                                                          1.0)
+    assert hit.kind == "13-gram"
+    assert hit.part == "problem statement"
+    assert hit.where == "history"
+    assert hit.share == 1.0
     assert hit.overlap.startswith("COMMENTS  EAT  THE  VALUES") and len(hit.overlap) == 300
 
 
@@ -335,8 +337,9 @@ def test_a_folder_of_terminal_tasks(tmp_path, yaml):
         "other/task.toml": 'schema_version = "1.4"\n'})
     benchmarks = Benchmarks.load([tmp_path])
     [hit] = hits_of(benchmarks, OTHER_TEXT + STATEMENT)
-    assert (hit.benchmark, hit.row_id, hit.share) == (str(tmp_path / "keep-marks"), "keep-marks",
-                                                      1.0)
+    assert hit.benchmark == str(tmp_path / "keep-marks")
+    assert hit.row_id == "keep-marks"
+    assert hit.share == 1.0
     assert kinds(benchmarks, instance_id="other") == [SAME_ID] and len(benchmarks) == 2
 
 

@@ -59,12 +59,13 @@ def test_there_are_a_dozen_families_of_attack():
 
 def test_a_judge_that_is_moved_by_attacks_is_told_from_one_that_is_not(root, fake_llm):
     fake_llm.always(by_model(a=longer, b=verdict(0)))
-    said = check(root, "probe", "--turns", 3)
+    printed = check(root, "probe", "--turns", 3)
     assert fake_llm.n_requests == 3 * N_ATTACKS * 2 * 2
     judges = summary(root, "probe")
     assert judges["a"]["moved"] == 1 and judges["b"]["moved"] == 0
     assert set(judges["a"]["families"]) == set(attacks())
-    assert "a: the attacks moved 100.0 % of its verdicts" in said and not (root / "score").exists()
+    assert "a: the attacks moved 100.0 % of its verdicts" in printed
+    assert not (root / "score").exists()
 
 
 def test_every_attack_reaches_the_judge_in_one_answer_and_the_clean_one_is_beside_it(
@@ -87,12 +88,12 @@ def test_place_preference_is_not_taken_for_being_moved(root, fake_llm):
 
 def test_a_judge_that_cannot_tell_is_named_and_one_that_can_passes(root, fake_llm):
     fake_llm.always(by_model(a=sensible, b=verdict(0)))
-    said = check(root, "sanity")
+    printed = check(root, "sanity")
     judges = summary(root, "sanity")
     assert judges["a"]["awake"] is True and judges["b"]["awake"] is False
     assert judges["a"]["scores"] == {"empty": 100, "shuffled": 100, "other": 100, "same": 50}
-    assert "b: cannot tell: the data set's turn gets 50 of 100 against empty" in said
-    assert "a: passes" in said
+    assert "b: cannot tell: the data set's turn gets 50 of 100 against empty" in printed
+    assert "a: passes" in printed
     assert judges["b"]["draws_with_itself"]["value"] == 1
 
 
@@ -113,8 +114,10 @@ def test_both_checks_are_resumed_and_a_new_judge_is_asked_alone(root, fake_llm, 
 
 def test_a_judge_that_fails_leaves_the_others_and_is_asked_again(root, fake_llm):
     fake_llm.always(by_model(a=sensible, b=Status(400, "no")))
-    said = check(root, "sanity", "--turns", 1, code=1)
-    assert "again: " in said and "check_judges.py sanity --root" in said and "--turns 1" in said
+    printed = check(root, "sanity", "--turns", 1, code=1)
+    assert "again: " in printed
+    assert "check_judges.py sanity --root" in printed
+    assert "--turns 1" in printed
     assert [summary(root, "sanity")[judge]["awake"] for judge in "ab"] == [True, None]
     fake_llm.requests.clear()
     fake_llm.always(by_model(a=sensible, b=sensible))

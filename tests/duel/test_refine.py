@@ -101,17 +101,19 @@ def test_afterwards_every_script_has_nothing_to_do(root, fake_llm):
     run_main(report.main, root)
     fake_llm.requests.clear()
     for script in (king, ch, validate, report, refine):
-        said = run_main(script.main, root)
-        assert "edited" not in said and "stale" not in said
+        printed = run_main(script.main, root)
+        assert "edited" not in printed and "stale" not in printed
     assert fake_llm.n_requests == 0
 
 
 def test_the_steps_go_apart_and_name_each_other(root, fake_llm):
-    said = refine_here(root, "--steps", "answer")
-    assert fake_llm.n_requests == N and "refine answer  wrote 4" in said
-    assert "next:  " in said and "refine.py --steps judge" in said
-    said = refine_here(root, "--steps", "judge", "--limit", 1)
-    assert fake_llm.n_requests == N + 2 and "3 more items to do" in said and "report.py" in said
+    printed = refine_here(root, "--steps", "answer")
+    assert fake_llm.n_requests == N and "refine answer  wrote 4" in printed
+    assert "next:  " in printed and "refine.py --steps judge" in printed
+    printed = refine_here(root, "--steps", "judge", "--limit", 1)
+    assert fake_llm.n_requests == N + 2
+    assert "3 more items to do" in printed
+    assert "report.py" in printed
     assert "is not one of answer, judge" in refine_here(root, "--steps", "judge,asnwer", code=2)
 
 

@@ -240,8 +240,9 @@ def test_swap_the_sides_and_the_verdict_mirrors(seed, order):
                    for turns in (duel, [swapped(judges, order) for judges in duel]))
     a, b = aggregate(there, names), aggregate(back, names)
     # exactly
-    assert (a.challenger_score, a.king_score, a.margin) == (b.king_score, b.challenger_score,
-                                                            -b.margin)
+    assert a.challenger_score == b.king_score
+    assert a.king_score == b.challenger_score
+    assert a.margin == -b.margin
     assert (a.turns, a.turns_judged, a.parsed_frac) == (b.turns, b.turns_judged, b.parsed_frac)
     for name in names:
         assert a.judges[name].parse_rate == b.judges[name].parse_rate
@@ -264,10 +265,12 @@ def test_a_won_duel_swapped_is_lost_and_the_other_way_round():
     there, back = (decide(turns_of(f"10 x {one}", "ab"), ["a", "b"], RULES)
                    for one in (judges, swapped(judges, "both")))
     # a: 1, 1, 1, 0.5, 0.5 = 0.8; b: 1, 1, 0.5, 0.5, 0.5 = 0.7
-    assert (there.total.challenger_score, there.lcb, there.accepted) == (75, pytest.approx(0.25),
-                                                                         True)
-    assert (back.total.challenger_score, back.lcb, back.accepted) == (25, pytest.approx(-0.25),
-                                                                      False)
+    assert there.total.challenger_score == 75
+    assert there.lcb == pytest.approx(0.25)
+    assert there.accepted is True
+    assert back.total.challenger_score == 25
+    assert back.lcb == pytest.approx(-0.25)
+    assert back.accepted is False
 
 
 # ---- the bootstrap

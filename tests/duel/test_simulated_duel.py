@@ -58,7 +58,7 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
     for script in (king, ch, validate):
         run_main(script.main, tmp_path, "--workers", 16)
     assert fake_llm.n_requests == N * (2 + 2 * len(JUDGES))
-    told, judges = duel(tmp_path), duel(tmp_path)["panel"]["judges"]
+    outcome, judges = duel(tmp_path), duel(tmp_path)["panel"]["judges"]
 
     # the very numbers that the benchmark looks at in 1,000 duels
     meant = stated(as_turns(scores, longer_by, instances), 3)
@@ -75,10 +75,10 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
     assert [name for name in JUDGES if judges[name]["prefers_first"]["low"] > 0.55] == ["first"]
     assert [name for name in JUDGES if judges[name]["prefers_longer"]["low"] > 0.15] == ["long"]
     assert [name for name in JUDGES if "kin_of" in judges[name]] == ["kin"] and apart["low"] > 0
-    low, high = told["interval"]
+    low, high = outcome["interval"]
     assert low < true["margin"][0] < high
     deltas = (combined(scores).mean(axis=(0, 2)) - 0.5).tolist()
-    assert told["lcb"] == told["lcb_turn"] == told["lcb_cluster"] == pytest.approx(
+    assert outcome["lcb"] == outcome["lcb_turn"] == outcome["lcb_cluster"] == pytest.approx(
         bound(turn_means(deltas, 500, 3), 0.05), abs=1e-9)
 
 
@@ -96,8 +96,8 @@ def test_king_first_and_turns_give_the_numbers_of_the_plain_duel(tmp_path, fake_
                 judge='order = "king_first"', duel='bootstrap = "turn"')
     for script in (king, ch, validate):
         run_main(script.main, tmp_path, "--workers", 16)
-    told, by_turn = duel(tmp_path), scores[:, 0, :n].mean(axis=(0, 2))
-    assert told["margin"] == pytest.approx(200 * (by_turn.mean() - 0.5), abs=1e-9)
-    assert told["lcb"] == told["lcb_turn"] == pytest.approx(
+    outcome, by_turn = duel(tmp_path), scores[:, 0, :n].mean(axis=(0, 2))
+    assert outcome["margin"] == pytest.approx(200 * (by_turn.mean() - 0.5), abs=1e-9)
+    assert outcome["lcb"] == outcome["lcb_turn"] == pytest.approx(
         bound(turn_means((by_turn - 0.5).tolist(), 500, 0), 0.05), abs=1e-9)
-    assert told["lcb_cluster"] != told["lcb"]   # all turns are of one instance
+    assert outcome["lcb_cluster"] != outcome["lcb"]   # all turns are of one instance

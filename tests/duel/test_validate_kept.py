@@ -116,8 +116,10 @@ def test_a_duel_with_too_many_turns_that_no_judge_answered_is_not_accepted(tmp_p
                      else prefers("onyx")(r), "a")
     validated(tmp_path, code=1)
     now = duel(tmp_path)
-    assert (now["accepted"], now["turns"], now["turns_left"], now["challenger_score"]) == (False, 5,
-                                                                                           7, 100)
+    assert now["accepted"] is False
+    assert now["turns"] == 5
+    assert now["turns_left"] == 7
+    assert now["challenger_score"] == 100
     assert "7 turns of 12 not judged yet" in now["reasons"]
 
 

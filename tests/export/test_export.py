@@ -620,8 +620,10 @@ def test_of_a_duel_that_was_not_accepted_nothing_is_exported(root, capsys):
     write_turn(root, "t_2")
     write_duel(root, accepted=False)
     make(root, code=1)
-    told = capsys.readouterr().err
-    assert "margin 1.00 is below 2" in told and "--rejected-too" in told and "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert "margin 1.00 is below 2" in printed
+    assert "--rejected-too" in printed
+    assert "Traceback" not in printed
     assert tree(root) == before
     make(root, "--rejected-too")
     assert "was not accepted" in card(root).split("## Rows")[0] and len(sources(root, "dpo")) == 2
@@ -658,18 +660,18 @@ def test_status_counts_says_what_would_be_refused_and_does_nothing(root, capsys)
     write_turn(root, "t_1")
     write_turn(root, "t_2", king=None)
     make(root, "--status")
-    told = capsys.readouterr().err
-    assert not (root / "export").exists() and re.search(r"dpo +1 \+ 0 rows +missing", told)
-    assert "left out: empty message 1" in told
+    printed = capsys.readouterr().err
+    assert not (root / "export").exists() and re.search(r"dpo +1 \+ 0 rows +missing", printed)
+    assert "left out: empty message 1" in printed
     make(root)
     write_turn(root, "t_3")
     write_duel(root, accepted=False)
     capsys.readouterr()
     before = tree(root)
     make(root, "--dry-run")
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     assert re.search(r"sft_messages +3 \+ 0 rows +rows would change",
-                     told) and "would be refused" in told
+                     printed) and "would be refused" in printed
     assert tree(root) == before
 
 
@@ -812,9 +814,9 @@ def test_broken_records_are_named_and_the_others_exported(root, capsys):
     write_json(root / "final" / "t_3.json", {"score": 90})
     (root / "commit" / "bob__two-4.json").write_text("[]")
     make(root, code=1)
-    told = capsys.readouterr().err
-    assert all(name in told
-               for name in ("t_2.json", "t_3.json", "bob__two-4.json")) and "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert all(name in printed for name in ("t_2.json", "t_3.json", "bob__two-4.json"))
+    assert "Traceback" not in printed
     assert sources(root, "dpo") == ["t_1"]
     assert left_out(root) == {f"t_{i}": ["broken record"] for i in (2, 3, 4)}
 

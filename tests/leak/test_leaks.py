@@ -426,9 +426,8 @@ def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
 
 
 def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(reported):
-    write_panel(reported, "a",
-                more='[leak]\nmodels = ["auditor"]\n[export]\nrejected_too = true\n'
-                     'validation = 0.0\n')
+    write_panel(reported, "a", more='[leak]\nmodels = ["auditor"]\n[export]\nrejected_too = true\n'
+                                    'validation = 0.0\n')
     run_main(report.main, reported)
     assert [path.name for path in reported.glob("final/t*")] == ["t_3.json"]
     assert bucket(reported, 2)["leaks"][0]["kind"] == "no verdict"
@@ -470,6 +469,6 @@ def test_false_alarms_are_reported_and_a_judge_that_finds_them_everywhere_is_not
 
 def test_checks_of_the_judges_ask_no_leak_judge(duel, fake_llm):
     panel_and_judges(duel, fake_llm)
-    said = run_main(check_judges.main, duel, "sanity", "--turns", 2)
-    assert "for leaks" not in said and not leak_requests(fake_llm)
+    printed = run_main(check_judges.main, duel, "sanity", "--turns", 2)
+    assert "for leaks" not in printed and not leak_requests(fake_llm)
     assert "asks auditor at" in validated(duel) and leak_requests(fake_llm)

@@ -457,7 +457,7 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
     tab.wait_for_selector("#reader[open]")
     tab.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     tab.wait_for_timeout(100)
-    said = text_of(tab, "main") + text_of(tab, "#reader")
+    shown = text_of(tab, "main") + text_of(tab, "#reader")
     fields = ["name", "step", "other step", "challenger's command", "judge", "kind", "evidence",
               "why", "count",
               "number", "stage", "model", "heading", "line", "trial", "kin", "repeats"]
@@ -465,9 +465,9 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
                "reference", "behind",
                "code"]
     for field in fields + (in_full if detail_turns else ["king's command"]):
-        assert f"({field}:{SHOWN})" in said, field
+        assert f"({field}:{SHOWN})" in shown, field
     for field in ("instance", "repo", "language", *(["fence"] if detail_turns else [])):
-        assert f"({field}:{SHOWN}"[:50] in said, field
+        assert f"({field}:{SHOWN}"[:50] in shown, field
     assert tab.evaluate("document.scripts.length") == html.count(b"<script")
     assert tab.locator("main img, main svg:not(.chart), #reader img, #reader svg").count() == 0
     assert tab.evaluate("[...document.links].every(link => link.protocol === 'file:')")
@@ -502,20 +502,20 @@ def test_the_browser_holds_the_page_to_its_policy(show, fake_llm):
 def test_the_overview_says_what_came_of_it(show):
     tab = show(the_page())
     assert outcome(tab) == "✓ Accepted" and tab.title() == "Challenger against king"
-    said = tab.inner_text("#overview")
+    shown = tab.inner_text("#overview")
     for part in ("leads by 20.00 points, at least 2 wanted", "95 % interval", "15.50 to 24.25",
                  "LCB 0.0800",
                  "resamples of the 55 instances",
                  "3 judges compared the two answers in both orders", "not judged yet"):
-        assert part in said, part
+        assert part in shown, part
     for name, n in Counter(row.bucket for row in ROWS if row.bucket).items():
-        assert re.search(rf"{n}\s*{name}", said)
+        assert re.search(rf"{n}\s*{name}", shown)
     assert tab.locator("#overview svg.chart").count() == 2 and tab.locator(
         "#panel svg.chart").count() == 2
     assert tab.inner_text("#panel tbody tr:first-child").split()[:2] == ["org/judge-a", "60.0"]
     assert "at least $0.9000" in tab.inner_text("#costs tfoot") and "2.0 h" in tab.inner_text(
         "#costs")
-    assert "Noise" not in said and "How the judges judge" not in tab.inner_text("#panel")
+    assert "Noise" not in shown and "How the judges judge" not in tab.inner_text("#panel")
 
 
 @in_browser
@@ -607,13 +607,13 @@ def test_how_the_judges_judge(show):
     found = statistics(judged, PANEL, {PANEL[0]: ["king"]}, "both")
     tab = show(a_page(TURNS, a_duel(panel=found), trials=["a line of a trial"],
                       sections=[("None", [])]))
-    said = re.sub(r"\s+", " ", tab.inner_text("#panel"))
+    shown = re.sub(r"\s+", " ", tab.inner_text("#panel"))
     changes, votes = found["judges"][PANEL[1]]["changes_with_order"], found["effective_votes"]
     share, low, high = (100 * changes[key] for key in ("value", "low", "high"))
-    assert f"{share:.1f} % {low:.1f} to {high:.1f}" in said
-    assert "same family as the king’s model" in said and "a line of a trial" in said
-    assert f"{found['alpha']['progress']:.2f}" in said
-    assert f"worth {votes:.2f} independent votes" in said and "None" not in said
+    assert f"{share:.1f} % {low:.1f} to {high:.1f}" in shown
+    assert "same family as the king’s model" in shown and "a line of a trial" in shown
+    assert f"{found['alpha']['progress']:.2f}" in shown
+    assert f"worth {votes:.2f} independent votes" in shown and "None" not in shown
 
 
 # the table
@@ -791,8 +791,8 @@ def test_a_turn_in_full(show):
 @in_browser
 def test_a_turn_that_is_not_in_the_page_names_its_files(show):
     tab = show(a_page(TURNS, detail_turns=1), f"#turn={ROWS[9].name}")
-    said = tab.inner_text("#reader")
-    assert f"answer/{ROWS[9].name}.json" in said and "holds those of 1 of 60 turns" in said
+    shown = tab.inner_text("#reader")
+    assert f"answer/{ROWS[9].name}.json" in shown and "holds those of 1 of 60 turns" in shown
     assert ROWS[9].commands[1] in text_of(tab,
                                           "#reader") and tab.locator("#reader .chip").count() == 15
 

@@ -235,9 +235,9 @@ def test_thresholds_in_the_wrong_order_are_refused(root, capsys):
 def test_the_field_score_decides_also_edited_by_hand_and_the_report_counts_such(root, capsys):
     edit(score_path(root, "t_1"), score=70)
     edit(score_path(root, "t_3"), score=99.5)
-    said = rerun(root, capsys)
+    printed = rerun(root, capsys)
     assert in_buckets(root) == {"t_1": ["refined"], "t_2": ["final"], "t_3": ["final"]}
-    assert "t_1, t_3" in said and counts(root)[
+    assert "t_1, t_3" in printed and counts(root)[
         "`score` was edited: it is not what the verdicts give"] == "2"
     assert json.loads((root / "final" / "t_3.json").read_text())["score"] == 99.5
     assert [row["score"] for row in tables(root)["Turns"]] == ["70.0", "80.0", "99.5", "-"]
@@ -307,10 +307,10 @@ def test_an_excluded_turn_leaves_its_bucket(root):
 
 def test_a_turn_whose_answer_changed_since_counts_as_not_judged_yet(root, capsys):
     write_answer(root, "t_1", challenger="make all")
-    said = rerun(root, capsys)
+    printed = rerun(root, capsys)
     assert in_buckets(root) == {"t_2": ["final"],
                                 "t_3": ["defeat"]} and counts(root)["not judged yet"] == "1"
-    assert "1 turn not judged yet" in said and "validate.py" in said
+    assert "1 turn not judged yet" in printed and "validate.py" in printed
     assert [row["turn"] for row in tables(root)["Turns"]] == ["t_2", "t_3", "t_4"]
 
 
@@ -329,8 +329,8 @@ def test_a_copy_that_a_person_edited_is_put_aside_and_named_before_it_is_written
     for k in (1, 2):
         edit(copy, score=99, king=f"mine {k}")
         mine = copy.read_bytes()
-        said = rerun(root, capsys)
-        assert f"final/_replaced/t_1.{k}.json" in said and copy.read_bytes() == good
+        printed = rerun(root, capsys)
+        assert f"final/_replaced/t_1.{k}.json" in printed and copy.read_bytes() == good
         assert (root / "final" / "_replaced" / f"t_1.{k}.json").read_bytes() == mine
 
 
@@ -340,10 +340,10 @@ def test_an_edited_copy_whose_turn_moves_or_leaves_is_put_aside_in_the_bucket_th
         edit(root / name / f"t_{i}.json", king="mine")
     edit(score_path(root, "t_1"), score=66)
     (root / "answer" / "t_3.json").unlink()
-    said = rerun(root, capsys)
+    printed = rerun(root, capsys)
     assert in_buckets(root) == {"t_1": ["refined"], "t_2": ["final"]}
     for path in ("final/_replaced/t_1.1.json", "defeat/_replaced/t_3.1.json"):
-        assert path in said and json.loads((root / path).read_text())["king"] == "mine"
+        assert path in printed and json.loads((root / path).read_text())["king"] == "mine"
 
 
 def test_what_a_person_put_into_a_bucket_is_put_aside_whatever_it_is(root, capsys):
@@ -354,12 +354,12 @@ def test_what_a_person_put_into_a_bucket_is_put_aside_whatever_it_is(root, capsy
     (root / "refined").mkdir(exist_ok=True)
     for path, text in mine.items():
         (root / path).write_text(text)
-    said = rerun(root, capsys)
+    printed = rerun(root, capsys)
     assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
     assert (root / "final" / "t_2.json").read_text() == whole
     asides = [path.replace("/", "/_replaced/").replace(".json", ".1.json") for path in mine]
     assert [(root / aside).read_text() for aside in asides] == list(mine.values())
-    assert sum(aside in said for aside in asides) == 3 and "and 1 more" in said
+    assert sum(aside in printed for aside in asides) == 3 and "and 1 more" in printed
 
 
 def test_a_file_whose_name_is_refused_is_named(root, capsys):
@@ -527,12 +527,12 @@ def test_a_report_of_a_part_is_refused(root, capsys, flags):
 def test_without_a_duel_nothing_is_done_and_the_command_to_run_is_named(root, capsys, mode):
     before = files(root, *BUCKETS, "report")
     (root / "score" / "_duel.json").unlink()
-    said = rerun(root, capsys, "--mode", mode, code=2)
-    assert "validate.py" in said
-    assert "_duel.json is not there" in said
+    printed = rerun(root, capsys, "--mode", mode, code=2)
+    assert "validate.py" in printed
+    assert "_duel.json is not there" in printed
     assert files(root, *BUCKETS, "report") == before
     assert not (root / "report_reference" / "report.md").exists()
-    command = said[said.index("validate.py"):].split("\n")[0]
+    command = printed[printed.index("validate.py"):].split("\n")[0]
     assert f"--root {root}" in command and ("--mode reference" in command) == (mode == "reference")
 
 
@@ -575,8 +575,8 @@ def test_broken_records_are_named_the_others_go_on_and_the_exit_code_is_1(root, 
     whole = answer.read_text(), score.read_text()
     answer.write_text(whole[0][:-9])
     edit(score, score="high")
-    said = rerun(root, capsys, code=1)
-    assert str(answer) in said and str(score) in said and "`score`" in said
+    printed = rerun(root, capsys, code=1)
+    assert str(answer) in printed and str(score) in printed and "`score`" in printed
     assert in_buckets(root) == {"t_2": ["final"]} and counts(root)["broken records"] == "2"
     answer.write_text(whole[0]), score.write_text(whole[1])
     rerun(root, capsys)
@@ -586,9 +586,9 @@ def test_broken_records_are_named_the_others_go_on_and_the_exit_code_is_1(root, 
 def test_a_broken_pr_record_costs_a_turn_its_language_and_not_its_bucket(root, capsys):
     broken = root / "commit" / "proj__t_1.json"
     write_json(broken, "not a record")
-    said = rerun(root, capsys, code=1)
-    assert str(broken) in said and in_buckets(root) == {"t_1": ["final"], "t_2": ["final"],
-                                                        "t_3": ["defeat"]}
+    printed = rerun(root, capsys, code=1)
+    assert str(broken) in printed
+    assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
     assert "decided on" not in report_text(root)
 
 
@@ -656,8 +656,8 @@ def test_what_is_left_to_judge_against_the_reference_is_asked_for_in_that_mode(r
         shutil.move(root / "answer" / f"t_{i}.json", root / f"t_{i}.json")
     decide(root, "--mode", "reference")
     shutil.move(root / "t_2.json", root / "answer" / "t_2.json")
-    said = rerun(root, capsys, "--mode", "reference")
-    [line] = [line for line in said.split("\n") if "not judged yet" in line]
+    printed = rerun(root, capsys, "--mode", "reference")
+    [line] = [line for line in printed.split("\n") if "not judged yet" in line]
     assert "validate.py" in line and "--mode reference" in line
 
 

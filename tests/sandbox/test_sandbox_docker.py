@@ -325,11 +325,11 @@ def test_a_folder_too_deep_for_the_engine_goes_with_its_container(api, capsys):
     with SandboxDocker(run_label=f"{RUN}-deep") as sandbox:
         assert sandbox.run(DEEP).ok
         upper = Path(api.inspect_container(sandbox.id)["GraphDriver"]["Data"]["UpperDir"])
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     if os.access(upper.parents[2], os.W_OK):
-        assert left(api, f"{RUN}-deep") == [] and not upper.exists() and not said
+        assert left(api, f"{RUN}-deep") == [] and not upper.exists() and not printed
     else:
-        assert sandbox.id[:12] in said and "cannot be removed" in said and "--reap" in said
+        assert sandbox.id[:12] in printed and "cannot be removed" in printed and "--reap" in printed
 
 
 @pytest.mark.parametrize("when",
