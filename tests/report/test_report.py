@@ -144,9 +144,9 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
         ("t_1", *["75.0"] * 6, "refined", "explore → test"),
         ("t_2", "90.0", *["100.0"] * 4, "50.0", "final", "edit → other"),
         ("t_3", *["50.0"] * 6, "defeat", "submit → explore"),
-            ("t_10", *["-"] * 7, "explore → test")]
-    counts = [(row["bucket"], row["turns"]) for row in found["Buckets"]]
-    assert counts == [(f"{bucket}/", "1") for bucket in BUCKETS]
+        ("t_10", *["-"] * 7, "explore → test")]
+    n_turns = [(row["bucket"], row["turns"]) for row in found["Buckets"]]
+    assert n_turns == [(f"{bucket}/", "1") for bucket in BUCKETS]
     judges = {row["judge"]: [row[c] for c in ("score", "verdicts read", *METRICS)]
               for row in found["Judges"]}
     assert judges == {a: ["76.7", "75.0 %", *["83.3"] * 4, "50.0"],
