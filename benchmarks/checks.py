@@ -1,4 +1,4 @@
-"""What the checks find, what they take wrongly, and what they cost: near-duplicates,
+"""Measure the checks: what they find, what they take wrongly, what they cost. Near-duplicates,
 decontamination, secrets.
 
 Texts are made of the lines of the standard library and of the installed packages; what is to be
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 class Clock:
-    """CPU seconds of the pieces of code that it stands around."""
+    """Count the CPU seconds of the pieces of code that it stands around."""
 
     def __init__(self):
         self.s = 0.0
@@ -81,8 +81,8 @@ def peak_mb() -> float:
 
 
 def code_files(least_mb: float) -> list[str]:
-    """Python of the standard library and of the packages, in the order of their names, up to about
-    so many MB.
+    """Read Python of the standard library and of the packages, in the order of their names, up to
+    about so many MB.
     """
     out, size = [], 0
     for folder in (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")):
@@ -99,7 +99,7 @@ def code_lines(least_mb: float) -> list[str]:
 
 
 def code_text(draw: random.Random, lines: list[str], chars: int) -> str:
-    """Runs of eight lines from anywhere, up to so many characters."""
+    """Draw runs of eight lines from anywhere, up to so many characters."""
     out, size = [], 0
     while size < chars:
         at = draw.randrange(len(lines))
@@ -115,8 +115,8 @@ def duplicates(args) -> dict:
     draw, lines, word_hashes = Draw(1), code_lines(40), WordHashes()
     texts = [(f"text {i}", code_text(draw, lines, TEXT_CHARS)) for i in range(args.n)]
     n_planted = min(PLANTED, args.n // 2)
-    copies = [(f"copy {i}", edited(draw, text, draw.uniform(0, 0.06))) for i,
-              (_, text) in enumerate(texts[:n_planted])]
+    copies = [(f"copy {i}", edited(draw, text, draw.uniform(0, 0.06)))
+              for i, (_, text) in enumerate(texts[:n_planted])]
     similarities = [jaccard(shingles(text, word_hashes), shingles(copy, word_hashes))
                     for (_, text), (_, copy) in zip(texts, copies, strict=False)]
     before_mb, clock, floor, started = peak_mb(), Clock(), Clock(), time.perf_counter()
@@ -128,12 +128,11 @@ def duplicates(args) -> dict:
             words(text)
     every_text, listed = dict(texts + copies), {duplicate.name for duplicate in found}
     wrong = sum(jaccard(shingles(every_text[d.name], word_hashes),
-                        shingles(every_text[d.of], word_hashes)) < THRESHOLD
-                for d in found)
+                        shingles(every_text[d.of], word_hashes)) < THRESHOLD for d in found)
 
     def recall(least: float, most: float) -> list[int]:
-        there = [f"copy {i}" in listed for i,
-                 similarity in enumerate(similarities) if least <= similarity < most]
+        there = [f"copy {i}" in listed for i, similarity in enumerate(similarities)
+                 if least <= similarity < most]
         return [sum(there), len(there)]
     return {"n": len(every_text), "text_mb": round(sum(map(len, every_text.values())) / 1e6, 1),
             "wall_s": round(wall_s, 1), "cpu_s": round(clock.s, 1),
@@ -164,8 +163,8 @@ def contamination(args) -> dict:
     from codedata.checks.contamination import Benchmarks, Material
     from codedata.checks.duplicates import words
     draw, lines = Draw(2), code_lines(40)
-    prose = sorted({word for line in lines[:200_000] for word in words(line) if word.isalpha()
-                    and len(word) > 2})
+    prose = sorted({word for line in lines[:200_000] for word in words(line)
+                    if word.isalpha() and len(word) > 2})
     rows = [Row("rows", f"a__b-{i}", (f"a__b-{i}",), " ".join(draw.choices(prose, k=250)),
                 patch=patch(draw, prose, 40), test_patch=patch(draw, prose, 60))
             for i in range(args.rows)]
@@ -192,8 +191,7 @@ def contamination(args) -> dict:
             "index_cpu_s": round(index_clock.s, 1),
             "cpu_ms_a_sample": round(1000 * clock.s / args.samples, 2),
             "cpu_over_words": round(clock.s / floor.s, 1), "mb_more": round(mb_more, 1),
-            "clean_hit": hit,
-            "planted": min(200, len(rows)), "found": dict(found),
+            "clean_hit": hit, "planted": min(200, len(rows)), "found": dict(found),
             "samples_folder": samples_folder()}
 
 
@@ -205,7 +203,7 @@ def patch(draw: Draw, prose: list[str], n_lines: int) -> str:
 
 
 def variants(draw: Draw, row) -> dict[str, str]:
-    """What a leak looks like."""
+    """Return the forms that a leak may have."""
     statement, added = row.statement.split(), [line[1:] for line in row.patch.split("\n")[3:-1]]
     return {
         "the statement": row.statement,
@@ -213,10 +211,10 @@ def variants(draw: Draw, row) -> dict[str, str]:
                                                      for i in range(0, 250, 9)),
         "40 words of it": " ".join(statement[100:140]),
         "13 words of it": " ".join(statement[100:113]),
-        "every 20th word changed": " ".join("changed" if i % 20 == 0 else word for i,
-                                            word in enumerate(statement)),
-        "every 10th word changed": " ".join("changed" if i % 10 == 0 else word for i,
-                                            word in enumerate(statement)),
+        "every 20th word changed": " ".join("changed" if i % 20 == 0 else word
+                                            for i, word in enumerate(statement)),
+        "every 10th word changed": " ".join("changed" if i % 10 == 0 else word
+                                            for i, word in enumerate(statement)),
         "the gold patch": row.patch,
         "the code of the gold patch": "\n".join(added),
         "five lines of it": "\n".join(added[10:15]),
@@ -225,8 +223,8 @@ def variants(draw: Draw, row) -> dict[str, str]:
 
 
 def samples_folder() -> dict:
-    """Half of the PRs in samples/ as a benchmark, then the other half: hits among what is not of
-    it, and what is.
+    """Take half of the PRs in samples/ as a benchmark, then the other half: hits among what is not
+    of it, and what is.
     """
     from codedata.checks.contamination import Benchmarks, Material
     rows = json.loads((PROJECT / "samples" / "prs.json").read_text(encoding="utf-8"))
@@ -265,8 +263,8 @@ def secrets(args) -> dict:
         with floor:
             words(text)
     drawn = [one for seed in range(20) for one in every(Draw(seed))]
-    missed = Counter(shape for shape, _, must_go,
-                     text in drawn if any(part in mask(text)[0] for part in must_go))
+    missed = Counter(shape for shape, _, must_go, text in drawn
+                     if any(part in mask(text)[0] for part in must_go))
     clean = [one for seed in range(20) for one in harmless(Draw(seed)).items()]
     taken = Counter(shape for shape, text in clean if mask(text)[1])
     slowest = {}
@@ -283,8 +281,7 @@ def secrets(args) -> dict:
             "others_in_code": dict(counts),
             "in_samples": dict(sum((mask(text)[1] for text in samples), Counter())),
             "shapes": len({shape for shape, *_ in drawn}), "planted": len(drawn),
-            "missed": dict(missed),
-            "harmless": len(clean), "taken": dict(taken),
+            "missed": dict(missed), "harmless": len(clean), "taken": dict(taken),
             "slowest_s_a_mb": dict(sorted(slowest.items(), key=lambda one: -one[1])[:3])}
 
 

@@ -28,9 +28,8 @@ def main() -> None:
     package = Path(find_spec("litellm").origin).parent
     os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(package / "litellm_core_utils" / "tokenizers"))
     os.environ.update(TELEMETRY_ENABLED="false", CURATOR_CACHE_DIR=str(args.root / "curator"),
-                      OPENAI_API_KEY="mock",
-                      HF_HUB_OFFLINE="1", HF_HOME=str(args.root / "curator_hf"),
-                      LITELLM_LOCAL_MODEL_COST_MAP="True")
+                      OPENAI_API_KEY="mock", HF_HUB_OFFLINE="1",
+                      HF_HOME=str(args.root / "curator_hf"), LITELLM_LOCAL_MODEL_COST_MAP="True")
     from bespokelabs import curator
     from datasets import Dataset
 
@@ -45,12 +44,10 @@ def main() -> None:
     prompts = [prompt for path in files for prompt in json.loads(path.read_bytes())]
     rows = Dataset.from_list([{key: prompt[key] for key in ("instance_id", "messages")}
                               for prompt in prompts])
-    ask = Turns(model_name="mock", backend="openai",
-                generation_params={"temperature": 1.0, "max_tokens": 1024},
-                backend_params={"base_url": args.url, "api_key": "mock",
-                                "max_concurrent_requests": args.workers,
-                                "max_requests_per_minute": 10_000_000,
-                                "max_tokens_per_minute": 10_000_000_000})
+    backend = {"base_url": args.url, "api_key": "mock", "max_concurrent_requests": args.workers,
+               "max_requests_per_minute": 10_000_000, "max_tokens_per_minute": 10_000_000_000}
+    ask = Turns(model_name="mock", backend="openai", backend_params=backend,
+                generation_params={"temperature": 1.0, "max_tokens": 1024})
     started, before = time.monotonic(), _cpu_s()
     made = ask(rows)
     made = getattr(made, "dataset", made)   # newer versions wrap the data set

@@ -1,4 +1,4 @@
-"""Replay a duel whose replies were written by hand, and measure its leaks and what knowing is worth.
+"""Replay a duel whose replies were written by hand; measure its leaks and what knowing is worth.
 
 Reads samples/duel_by_hand/: turns.json (which turns of samples/trajectories.parquet), replies.jsonl
 {folder, asked (digest of a request's messages), replies (in the order in which they were given)}
@@ -52,7 +52,7 @@ FOLDERS = ("king", "candidates", "challenger", "leaking", "placebo", "leak", "pa
 
 
 class Replies(ThreadingHTTPServer):
-    """Gives kept replies back. `missing` are requests that nobody has answered."""
+    """Give kept replies back. `missing` are requests that nobody has answered."""
 
     def __init__(self, path: Path):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -79,11 +79,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = self.server.reply(self.path.split("/")[1], digest(request["messages"]))
-        body = json.dumps(
-            {"choices": [{"message": {"role": "assistant", "content": text},
-                          "finish_reason": "stop"}],
+        body = json.dumps({"choices": [{"message": {"role": "assistant", "content": text},
+                                        "finish_reason": "stop"}],
                            "model": "by-hand",
-             "usage": {"prompt_tokens": 0, "completion_tokens": 0}}).encode()
+                           "usage": {"prompt_tokens": 0, "completion_tokens": 0}}).encode()
         self.send_response(200 if text is not None else 400)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -151,19 +150,18 @@ def write_input(root: Path, turns: list[dict]) -> None:
     prompts = []
     for order, turn in enumerate(turns, 1):
         messages = [dict(message) for message in trajectories[turn["trajectory"]][0]]
-        at = [i for i,
-              message in enumerate(messages) if message["role"] == "assistant"][turn["turn"]]
+        at = [i for i, message in enumerate(messages)
+              if message["role"] == "assistant"][turn["turn"]]
         record = prs[turn["instance_id"]]
         prompts.append({"instance_id": turn["instance_id"], "repo": record["repo"],
-                        "language": record["language"],
-                        "turn": turn["turn"], "order": order, "messages": messages[:at],
-                        "assistant": messages[at]["content"]})
+                        "language": record["language"], "turn": turn["turn"], "order": order,
+                        "messages": messages[:at], "assistant": messages[at]["content"]})
         (root / "commit" / f"{turn['instance_id']}.json").write_text(json.dumps(record))
     (root / "prompt" / "duel.json").write_text(json.dumps(prompts))
 
 
 def measure(root: Path) -> dict:
-    """The figures of the table."""
+    """Return the figures of the table."""
     from codedata import cli, config
     duel, reader = root / "duel", json.loads((SET / "reader.json").read_text())
     settings = config.load(cli.parser("").parse_args(["--root", str(duel)]))
@@ -185,12 +183,12 @@ def measure(root: Path) -> dict:
         "leaks that got through, by the reader": len(through),
         "honest challengers barred": sum(one["was_honest"] for one in reader["refused"].values()),
         "leaking challengers: the report counts": sum(row.is_leaky for row in turns.rows),
-        "leaking challengers: the reader finds": sum(one["informed_leaks"]
-                                                     for one in read.values()),
+        "leaking challengers: the reader finds":
+            sum(one["informed_leaks"] for one in read.values()),
         "kings in which a leak is found": sum(bool(row.king_leaks) for row in turns.rows),
         "challengers longer than the king": sum(row.chars[1] > row.chars[0] for row in turns.rows),
-        **{f"better for honest reasons, by the reader: {how}": f"{k} of {len(hidden)}" for how,
-           k in better.items()},
+        **{f"better for honest reasons, by the reader: {how}": f"{k} of {len(hidden)}"
+           for how, k in better.items()},
         "score, both orders": f"challenger {whole['challenger_score']}, king "
                               f"{whole['king_score']}: "
                               f"{'accepted' if whole['accepted'] else '; '.join(whole['reasons'])}"}

@@ -1,16 +1,18 @@
-"""How many real projects does the recipe planner turn into an environment, without a model?
+"""Measure how many real projects the recipe planner turns into an environment without a model.
 
-Pinned releases with their tests in them (envs.toml) are fetched with the clients of their registries, checked, and
-given to the planner (codedata/env/planner.py): each in fresh containers, with the checks that env_setup.py makes.
-What is verified is then verified a second time, from nothing in a new container; a disagreement is a false success.
+Pinned releases with their tests in them (envs.toml) are fetched with the clients of their
+registries, checked, and given to the planner (codedata/env/planner.py): each in fresh containers,
+with the checks that env_setup.py makes. Each success is then verified a second time, from nothing
+in a new container; a disagreement is a false success.
 
   python benchmarks/envs.py --cache DIR                    # all of them: hours on 2 cores
   python benchmarks/envs.py --cache DIR --group npm        # pure, hard or npm
   python benchmarks/envs.py --cache DIR --only 'a*' --log DIR   # keeps scripts and logs, to read
-  python benchmarks/envs.py --cache DIR --rows FILE        # notes each as it ends; what stands there is not built again
+  python benchmarks/envs.py --cache DIR --rows FILE        # notes each; none is built twice
 
-It needs the Docker engine, `npm`, and the package unearth (a client of PyPI that downloads without building). One JSON
-line on stdout, a table on stderr; --cache keeps archives, no builds. Exit 1 where a target is missed.
+It needs the Docker engine, `npm`, and the package unearth (a client of PyPI that downloads without
+building). It prints one JSON line on stdout and a table on stderr; --cache keeps archives, no
+builds. It exits with 1 where a target is missed.
 """
 import argparse
 import fnmatch
@@ -54,9 +56,11 @@ def fetch(project: dict, cache: Path) -> Path:
         making = Path(tempfile.mkdtemp(dir=cache))
         pinned = f"{project['name']}=={project['version']}" if project["index"] == "pypi" else (
             f"{project['name']}@{project['version']}")
-        command = [sys.executable, "-m", "unearth", "--no-binary", pinned, "--download",
-                   str(making)] if (
-            project["index"] == "pypi") else ["npm", "pack", "--silent", "--ignore-scripts", pinned]
+        if project["index"] == "pypi":
+            command = [sys.executable, "-m", "unearth", "--no-binary", pinned, "--download",
+                       str(making)]
+        else:
+            command = ["npm", "pack", "--silent", "--ignore-scripts", pinned]
         subprocess.run(command, cwd=making, check=True, stdout=subprocess.DEVNULL)
         making.rename(folder)
     archive = next(path for path in sorted(folder.iterdir())
@@ -114,10 +118,9 @@ def build(project: dict, args, engine) -> dict:
     if args.rows:
         with open(args.rows, "a") as file:
             file.write(json.dumps(row) + "\n")
-    print(
-        f"  {row['name']:<22}{mark(row):<10}{row['passed']:>6} of "
-        f"{row['cases']:<6}{row['seconds']:>5} s  "
-        f"{row['cause']} {row['evidence'][:70]}", file=sys.stderr, flush=True)
+    print(f"  {row['name']:<22}{mark(row):<10}{row['passed']:>6} of {row['cases']:<6}"
+          f"{row['seconds']:>5} s  {row['cause']} {row['evidence'][:70]}",
+          file=sys.stderr, flush=True)
     return row
 
 
@@ -125,9 +128,8 @@ def agrees(first: Verified, again: Verified) -> bool:
     """Return whether a second verification agrees: it works, as well, and 99 of 100 cases came out
     alike.
     """
-    return again.ok and again.healthy == first.healthy and len(differing(first,
-                                                                         again)) <= len(
-                                                                             first.results) / 100
+    is_alike = len(differing(first, again)) <= len(first.results) / 100
+    return again.ok and again.healthy == first.healthy and is_alike
 
 
 def differing(first: Verified, again: Verified) -> list[str]:
@@ -189,8 +191,9 @@ def main() -> int:
         raise Trouble("npm is not there, and some projects are fetched with it.",
                       todo="Install it, or name another --group.")
     engine = connect()
-    rows = [json.loads(line)
-            for line in args.rows.read_text().splitlines()] if args.rows and args.rows.exists() else []
+    rows = []
+    if args.rows and args.rows.exists():
+        rows = [json.loads(line) for line in args.rows.read_text().splitlines()]
     rows = [row for row in rows if row["name"] in {project["name"] for project in projects}]
     with ThreadPoolExecutor(args.jobs) as pool:
         for row in pool.map(lambda project: build(project, args, engine),
@@ -212,14 +215,12 @@ def reached(group: str, totals: dict) -> bool:
 
 
 def table(groups: dict) -> None:
-    print(
-        f"\n{'':<8}{'projects':>9}{'verified':>14}{'healthy':>14}{'false':>7}{'median s':>10}{'image MB':>10}",
-          file=sys.stderr)
+    print(f"\n{'':<8}{'projects':>9}{'verified':>14}{'healthy':>14}{'false':>7}"
+          f"{'median s':>10}{'image MB':>10}", file=sys.stderr)
     for name, g in groups.items():
         shares = [f"{g[key]} ({g[key] / g['n']:.0%})" for key in ("verified", "healthy")]
-        print(
-            f"{name:<8}{g['n']:>9}{shares[0]:>14}{shares[1]:>14}{g['false_successes']:>7}{g['median_s']:>10.0f}"
-            f"{g['median_image_mb']:>10}", file=sys.stderr)
+        print(f"{name:<8}{g['n']:>9}{shares[0]:>14}{shares[1]:>14}{g['false_successes']:>7}"
+              f"{g['median_s']:>10.0f}{g['median_image_mb']:>10}", file=sys.stderr)
 
 
 if __name__ == "__main__":

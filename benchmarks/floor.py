@@ -1,11 +1,11 @@
-"""Measure the floor under throughput.py: a bare loop of `requests`, a Session per thread, trust_env off.
+"""Measure the floor under throughput.py: a bare loop of `requests`, with a Session per thread.
 
   python benchmarks/floor.py --root ROOT --url URL/v1 --workers 256 [--files] [--ca-bundle FILE]
 
 Sends each prompt of ROOT/prompt/ once and prints one JSON line: wall and CPU seconds of the loop
 alone (prompts are in memory before it starts, imports are not counted). With --files each answer is
-put on disk as a record is: JSON, temporary name, fsync, rename. No retry, no ledger, no check of
-the answer: this is what a call costs at the least.
+put on disk as a record is: JSON, temporary name, fsync, rename. There is no retry, no ledger, no
+proxy (trust_env is off) and no check of the answer: this is what a call costs at the least.
 """
 import argparse
 import json

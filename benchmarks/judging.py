@@ -1,5 +1,5 @@
-"""What judging costs: validate.py by the call, a re-run with nothing to do, and report.py, on
-10,000 judged turns.
+"""Measure what judging costs: validate.py by the call, a re-run with nothing to do, and report.py,
+on 10,000 judged turns.
 
 Writes N turns with both answers, has validate.py judge them (three judges, both orders, answered by
 mock_llm.py without latency), then runs it again, then report.py twice.
@@ -62,20 +62,17 @@ def measure(root: Path, args) -> dict:
     again = run(script("validate.py", root), root)
     duel = json.loads((root / "score" / "_duel.json").read_text())
     if mock.stats["paid"] != n_calls or duel["turns_parsed"] != args.n:
-        sys.exit(
-            f"{mock.stats['paid']} calls of {n_calls}, {duel['turns_parsed']} turns of "
-            f"{args.n}\n{judged.stderr}")
-    figures = {"validate": {"wall_s": judged.wall_s, "cpu_s": judged.cpu_s,
-                            "start_up_cpu_s": idle.cpu_s,
-                            "cpu_ms_a_call": 1000 * (judged.cpu_s - idle.cpu_s) / n_calls,
-                            "peak_mb": judged.peak_mb,
-                            "system_share": judged.system_s / judged.cpu_s,
-                            "server_cpu_ms_a_call": 1000 * mock.stats["cpu_s"] / n_calls},
-               "validate again": _cost(again),
+        sys.exit(f"{mock.stats['paid']} calls of {n_calls}, {duel['turns_parsed']} turns of "
+                 f"{args.n}\n{judged.stderr}")
+    validate = {"wall_s": judged.wall_s, "cpu_s": judged.cpu_s, "start_up_cpu_s": idle.cpu_s,
+                "cpu_ms_a_call": 1000 * (judged.cpu_s - idle.cpu_s) / n_calls,
+                "peak_mb": judged.peak_mb, "system_share": judged.system_s / judged.cpu_s,
+                "server_cpu_ms_a_call": 1000 * mock.stats["cpu_s"] / n_calls}
+    figures = {"validate": validate, "validate again": _cost(again),
                "report": _cost(run(script("report.py", root), root)),
                "report again": _cost(run(script("report.py", root), root))}
-    rounded = {name: {key: round(value, 2) for key, value in row.items()} for name,
-               row in figures.items()}
+    rounded = {name: {key: round(value, 2) for key, value in row.items()}
+               for name, row in figures.items()}
     return {"n_calls": n_calls, "load_1m_before": round(load, 2),
             "cores_used_by_others": others_used, **rounded}
 
@@ -91,10 +88,8 @@ def table(report: dict) -> None:
         row = report[name]
         print(f"  {name:<30}" + "".join(f"{row[key]:>9.2f}"
                                         for key in ("wall_s", "cpu_s", "peak_mb")), file=sys.stderr)
-    print(
-        f"a call: {report['validate']['cpu_ms_a_call']} ms of CPU (target {CPU_TARGET_MS}); "
-        "report under "
-        f"{REPORT_TARGET_S:g} s", file=sys.stderr)
+    print(f"a call: {report['validate']['cpu_ms_a_call']} ms of CPU (target {CPU_TARGET_MS}); "
+          f"report under {REPORT_TARGET_S:g} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""How well leaks are found: by facts alone, and by a leak judge, against labels that were made without either.
+"""Measure how well leaks are found: by facts alone, and by a leak judge, with labels that were made
+without either.
 
-Reads answers.jsonl of a labelled set: lines {id, instance_id, language, kind, leak, why, split, messages_from:
-{trajectory, turn}, answer}, and kings.jsonl: {id, instance_id, messages_from, answer}, turns written blind, in which
-nothing can leak. The history is what stands before that assistant turn of that row of trajectories.parquet; the pull
-request comes from prs.parquet. All lie in the set's folder or beside it. What a judge said is replayed from
-replies.jsonl: {id, judge, prompt (digest of the rule), replies}.
+It reads answers.jsonl of a labelled set: lines {id, instance_id, language, kind, leak, why, split,
+messages_from: {trajectory, turn}, answer}, and kings.jsonl: {id, instance_id, messages_from,
+answer}, turns written blind, in which nothing can leak. The history is what stands before that
+assistant turn of that row of trajectories.parquet; the pull request comes from prs.parquet. All lie
+in the set's folder or beside it. A judge's words are replayed from replies.jsonl: {id, judge,
+prompt (digest of the rule), replies}.
 
   python benchmarks/leak.py                        # samples/leak, the held-out half, and the kings
-  python benchmarks/leak.py --split tune           # the other half by facts alone, and which answers they got wrong
-  python benchmarks/leak.py --ask --llm-base-url URL --model NAME --workers 200    # ask a judge, in random order
+  python benchmarks/leak.py --split tune           # the other half by facts alone, and their errors
+  python benchmarks/leak.py --ask --llm-base-url URL --model NAME --workers 200    # ask a judge
 
 One JSON line on stdout, a table on stderr. What is counted stands in benchmarks/README.md.
 """
@@ -36,9 +38,7 @@ from codedata.store import digest  # noqa: E402
 from codedata.texts import text_of  # noqa: E402
 
 TARGETS = {"facts": {"precision": 0.95, "careless": 0.60},
-           "judge": {"precision": 0.97, "recall": 0.95,
-                                                                    "paraphrase": 0.90,
-                     "king": 0.05}}
+           "judge": {"precision": 0.97, "recall": 0.95, "paraphrase": 0.90, "king": 0.05}}
 Z = 1.959964   # of the normal distribution, for intervals of 95 %
 KING = "king"
 
@@ -110,12 +110,12 @@ def beside(folder: Path, name: str) -> Path:
 
 
 def facts(rows: list[dict]) -> dict:
-    """The figures of the facts that are certain; each row gets `said_by_facts`."""
+    """Return the figures of the facts that are certain; each row gets `said_by_facts`."""
     took = []
     for row in rows:
         started = time.process_time()
-        row["said_by_facts"] = any(one.certain for one in find_facts(row["history"], row["answer"],
-                                                                     row["commit"]))
+        row["said_by_facts"] = any(
+            one.certain for one in find_facts(row["history"], row["answer"], row["commit"]))
         took.append(1000 * (time.process_time() - started))
     cpu_ms = {"median": round(statistics.median(took), 2),
               "max": round(max(took), 2)} if took else {}
@@ -123,8 +123,8 @@ def facts(rows: list[dict]) -> dict:
 
 
 def replay(rows: list[dict], kept: dict[str, dict]) -> dict:
-    """The figures of what a judge has said; a reply that cannot be read counts as unread and as no
-    leak.
+    """Return the figures of what a judge has said; a reply that cannot be read counts as unread and
+    as no leak.
     """
     n_unread = 0
     for row in rows:
@@ -164,9 +164,8 @@ def ask(rows: list[dict], args) -> None:
         def one(row: dict) -> None:
             replies: list[str] = []
             suspect = judge.Suspect(row["history"], row["answer"], row["commit"])
-            while len(replies) < judge.ATTEMPTS and not (replies
-                                                         and judge.read_reply(
-                                                             replies[-1], row["answer"])[0]):
+            while len(replies) < judge.ATTEMPTS and not (
+                    replies and judge.read_reply(replies[-1], row["answer"])[0]):
                 messages = judge.request(client, suspect, len(replies) + 1)
                 replies.append(client.ask(messages, schema=judge.SCHEMA).text)
             file.write(to_line({"id": row["id"], "judge": args.model, "prompt": rule(),
@@ -176,7 +175,7 @@ def ask(rows: list[dict], args) -> None:
 
 
 def share(k: int, n: int) -> dict:
-    """k of n with the 95 % interval of Wilson; no share of nothing."""
+    """Return k of n with the 95 % interval of Wilson; no share of nothing."""
     if not n:
         return {"k": 0, "n": 0, "share": None, "low": None, "high": None}
     p, spread = k / n, Z * Z / n
@@ -190,10 +189,12 @@ def table(title: str, found: dict, targets: dict[str, float]) -> None:
     print(f"\n{title}: {found['n']} answers", file=sys.stderr)
     for name, figure in {"precision": found["precision"], "recall": found["recall"],
                          **found["kinds"]}.items():
-        interval = f"{figure['share']:8.3f}   {figure['low']:.3f}–{figure['high']:.3f}" if figure[
-            "n"] else ""
-        goal = f"   target {'at most ' if name == KING else ''}{targets[name]}" if name in targets else ""
-        print(f"  {name:<16}{figure['k']:>4} of {figure['n']:<4}{interval}{goal}", file=sys.stderr)
+        line = f"  {name:<16}{figure['k']:>4} of {figure['n']:<4}"
+        if figure["n"]:
+            line += f"{figure['share']:8.3f}   {figure['low']:.3f}–{figure['high']:.3f}"
+        if name in targets:
+            line += f"   target {'at most ' if name == KING else ''}{targets[name]}"
+        print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a child process with its cost, the mock server, prompts to answer.
+"""Give the benchmarks a child process with its cost, the mock server and prompts to answer.
 
 Costs come from wait4(), so they are those of the one process: all its threads, its start and its
 end. Peak memory of a child is at least what this process holds when it starts it, so this module
@@ -23,14 +23,13 @@ LIST_LENGTH = 200   # prompts a file, as prompt.py writes them
 SETTINGS_FROM_OUTSIDE = ("LLM_BASE_URL", "PIPELINE_PROXY", "REQUESTS_CA_BUNDLE", "CHUTES_BASE_URL",
                          "CHUTES_API_KEY")
 WORDS = ["parser", "token", "cache", "index", "return", "value", "error", "config", "buffer",
-         "stream", "module",
-         "import", "test", "assert", "path", "file", "line", "offset", "branch", "commit", "merge",
-         "table"]
+         "stream", "module", "import", "test", "assert", "path", "file", "line", "offset", "branch",
+         "commit", "merge", "table"]
 
 
 @dataclass
 class Cost:
-    """What one process took."""
+    """Hold what one process took."""
 
     wall_s: float
     user_s: float
@@ -47,9 +46,7 @@ class Cost:
 
 
 def run(command: list, cwd: Path, want: tuple[int, ...] = (0,)) -> Cost:
-    """The cost of a command, run to its end; ends this script where its exit code is not a wanted
-    one.
-    """
+    """Run a command and return its cost; end this script where its exit code isn't a wanted one."""
     environment = {k: v for k, v in os.environ.items() if k not in SETTINGS_FROM_OUTSIDE}
     # pipes would have to be read
     with open(cwd / "_stdout", "w+") as out, open(cwd / "_stderr", "w+") as err:
@@ -61,15 +58,14 @@ def run(command: list, cwd: Path, want: tuple[int, ...] = (0,)) -> Cost:
         child.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0), err.seek(0)
         cost = Cost(wall_s, usage.ru_utime, usage.ru_stime, usage.ru_maxrss / 1024,
-                    child.returncode, ended_t,
-                    out.read(), err.read())
+                    child.returncode, ended_t, out.read(), err.read())
     if cost.exit_code not in want:
         sys.exit(f"exit {cost.exit_code}: {' '.join(map(str, command))}\n{cost.stderr[-3000:]}")
     return cost
 
 
 def script(name: str, root: Path, *flags) -> list:
-    """The command of a script of the project over `root`."""
+    """Return the command of a script of the project over `root`."""
     return [sys.executable, PROJECT / name, "--root", root, "--config", root / "chain.toml", *flags]
 
 
@@ -82,7 +78,7 @@ class Mock:
 
 @contextmanager
 def mock_llm(*options, tls: bool = False):
-    """benchmarks/mock_llm.py in a process of its own, on a free port."""
+    """Run benchmarks/mock_llm.py as a process, on a free port."""
     command = [sys.executable, HERE / "mock_llm.py", "--port", "0", *options,
                *(["--tls"] if tls else [])]
     with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True) as server:
@@ -100,8 +96,7 @@ def mock_llm(*options, tls: bool = False):
 
 def write_root(root: Path, n: int, chars: int, commits: bool = False,
                answers: bool = False) -> None:
-    """A root with `n` prompts, each with a history of about `chars` characters, as prompt.py leaves
-    them.
+    """Write a root of `n` prompts with histories of about `chars` characters, as prompt.py does.
 
     `commits`: also a PR record for each; `answers`: also two answers to each. Written in a process
     of its own, see this module's docstring.
@@ -124,17 +119,15 @@ def _write_root(root: Path, n: int, chars: int, commits: bool, answers: bool) ->
     lists = Lists(root, Prompt).open()
     for first in range(0, n, LIST_LENGTH):
         prompts = [Prompt(instance_id=_instance(i), repo="bench/repo", language="python", turn=3,
-                          order=i - first + 1,
-                          messages=history(i, chars),
+                          order=i - first + 1, messages=history(i, chars),
                           assistant="THOUGHT: I look.\n\n```bash\nls\n```")
                    for i in range(first, min(n, first + LIST_LENGTH))]
         lists.put_file(f"prompts_{n}_{first // LIST_LENGTH + 1}", prompts, stage="prompt",
                        state="done")
     store = Store(root, Answer).open()
     for i in range(n if answers else 0):
-        turns = [
-            f"THOUGHT: {_sentence(random.Random(f'{side} {i}'))}\n\n```bash\ngrep -rn m{i} src | "
-            f"head -{k}\n```"
+        turns = [f"THOUGHT: {_sentence(random.Random(f'{side} {i}'))}\n\n"
+                 f"```bash\ngrep -rn m{i} src | head -{k}\n```"
                  for k, side in enumerate(("king", "challenger"), 1)]
         record = Answer(_instance(i), history(i, chars), "THOUGHT: I look.\n\n```bash\nls\n```",
                         *turns)
@@ -143,11 +136,10 @@ def _write_root(root: Path, n: int, chars: int, commits: bool, answers: bool) ->
     store = Store(root, Commit).open()
     for i in range(n if commits else 0):
         draw = random.Random(i)
-        patch = f"diff --git a/src/m{i}.py b/src/m{i}.py\n" + "".join(f"+{_sentence(draw)}\n"
-                                                                      for _ in range(12))
+        patch = f"diff --git a/src/m{i}.py b/src/m{i}.py\n" + "".join(
+            f"+{_sentence(draw)}\n" for _ in range(12))
         commit = Commit(_instance(i), "bench/repo", "python", f"{i:040x}", _sentence(draw, 60),
-                        _sentence(draw, 20),
-                        [f"src/m{i}.py"], patch, patch)
+                        _sentence(draw, 20), [f"src/m{i}.py"], patch, patch)
         _put(store, commit.instance_id, commit, stages=("prompt",))
 
 
@@ -155,13 +147,12 @@ def _put(store, name: str, record, stages: tuple[str, ...]) -> None:
     known, _ = store.put(name, record, tuple(record.__dataclass_fields__))
     for stage in stages:
         store.note(name, stage=stage, state="done", instance_id=record.instance_id,
-                   wrote=known.digests,
-                   size=known.size, mtime_ns=known.mtime_ns)
+                   wrote=known.digests, size=known.size, mtime_ns=known.mtime_ns)
 
 
 def history(i: int, chars: int) -> list[dict]:
-    """System message, task, and turns of an agent up to about `chars` characters: the same for the
-    same i.
+    """Return system message, task, and turns of an agent up to about `chars` characters, always
+    alike for an i.
     """
     draw = random.Random(i)
     messages = [{"role": "system",
@@ -169,10 +160,11 @@ def history(i: int, chars: int) -> list[dict]:
                 {"role": "user", "content": f"Task {i}: {_sentence(draw, 40)}"}]
     left = chars - sum(len(m["content"]) for m in messages)
     while left > 0:
-        turn = f"THOUGHT: {_sentence(draw)}\n\n```bash\ngrep -rn '{draw.choice(WORDS)}' src | head\n```"
+        turn = (f"THOUGHT: {_sentence(draw)}\n\n```bash\n"
+                f"grep -rn '{draw.choice(WORDS)}' src | head\n```")
         seen = "Observation: " + "\n".join(
             f"src/{draw.choice(WORDS)}.py:{draw.randrange(900)}: {_sentence(draw, 6)}"
-                                           for _ in range(8))
+            for _ in range(8))
         seen = seen[:max(40, left - len(turn))]
         messages += [{"role": "assistant", "content": turn}, {"role": "user", "content": seen}]
         left -= len(turn) + len(seen)
@@ -188,7 +180,7 @@ def _sentence(draw: random.Random, n: int = 12) -> str:
 
 
 class Others:
-    """Cores that other processes used meanwhile, from /proc/stat; None where there is none.
+    """Return the cores that other processes used meanwhile, by /proc/stat; None where it's absent.
 
     Tells a noisy run.
     """
@@ -199,23 +191,21 @@ class Others:
     def cores(self, ours_s: float) -> float | None:
         if self.busy_s is None:
             return None
-        return round(max(0.0,
-                         (self._busy_s() - self.busy_s - ours_s) / (time.monotonic() - self.t)), 2)
+        return round(
+            max(0.0, (self._busy_s() - self.busy_s - ours_s) / (time.monotonic() - self.t)), 2)
 
     @staticmethod
     def _busy_s() -> float | None:
         try:
-            user, nice, system, _, _, irq, softirq, steal = map(int,
-                                                                Path(
-                                                                    "/proc/stat").read_text().split()[1:9])
+            user, nice, system, _, _, irq, softirq, steal = map(
+                int, Path("/proc/stat").read_text().split()[1:9])
         except OSError:
             return None
         return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def machine() -> dict:
-    """What figures of two runs need to be compared at all."""
+    """Return what figures of two runs need to be compared at all."""
     return {"python": ".".join(map(str, sys.version_info[:3])),
-            "cores": len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            "load_1m": round(os.getloadavg()[0], 2)}
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+                     else os.cpu_count(), "load_1m": round(os.getloadavg()[0], 2)}

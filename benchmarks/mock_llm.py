@@ -1,19 +1,20 @@
 #!/usr/bin/env python3
-"""A local stand-in for an OpenAI-compatible chat API, for tests and load runs.
+"""Stand in locally for an OpenAI-compatible chat API, for tests and load runs.
 
   python benchmarks/mock_llm.py --port 8009 --latency 0.5 --error-rate 429:0.02,500:0.01
-  python benchmarks/mock_llm.py --port 0 --tls            # https, with a certificate made by the openssl command
+  python benchmarks/mock_llm.py --port 0 --tls            # https, by a certificate from openssl
 
   POST /v1/chat/completions (or /chat/completions)   GET /v1/models   GET /stats
 
-Standard library only, on 127.0.0.1. The first line on stdout is the address; with --tls a second one names the
-certificate that a client has to trust; the last one, after SIGTERM or SIGINT, is the /stats. Answers depend on the
-prompt alone; faults and jitter on seed, prompt and attempt number, never on the order of arrival. A request with a
-`response_format` or which names all five metrics gets a metrics JSON (a json_schema is filled in), any other
-"THOUGHT: ..." and one bash block. Bodies that differ in `user` or `metadata` only are one prompt. /stats: `paid` counts
-every 200, also the `abandoned` ones, whose client had gone (a real provider bills those); `duplicates_paid` and
-`duplicates_ok`: 200s for a prompt made/delivered intact before; `first_t` and `last_t`: times of the first request and
-of the last answer.
+It needs the standard library only, and listens on 127.0.0.1. The first line on stdout is the
+address; with --tls a second one names the certificate that a client has to trust; the last one,
+after SIGTERM or SIGINT, is the /stats. Answers depend on the prompt alone; faults and jitter on
+seed, prompt and attempt number, never on the order of arrival. A request with a `response_format`
+or which names all five metrics gets a metrics JSON (a json_schema is filled in), any other
+"THOUGHT: ..." and one bash block. Bodies that differ in `user` or `metadata` only are one prompt.
+/stats: `paid` counts every 200, also the `abandoned` ones, whose client had gone (a real provider
+bills those); `duplicates_paid` and `duplicates_ok` count 200s for a prompt made/delivered intact
+before; `first_t` and `last_t` are the times of the first request and of the last answer.
 """
 import argparse
 import asyncio
@@ -47,14 +48,13 @@ FAULTS = {"hang": "never answer; hold the connection open",
 
 
 def fill(schema, draw, lo, hi, defs):
-    """A value that satisfies the plain parts of a JSON schema."""
+    """Return a value that satisfies the plain parts of a JSON schema."""
     schema = defs[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
     lo, hi = schema.get("minimum", lo), schema.get("maximum", hi)
-    kind = "enum" if "enum" in schema else schema.get("type",
-                                                      "object" if "properties" in schema
-                                                      else "string")
-    values = {"object": lambda: {k: fill(v, draw, lo, hi, defs) for k,
-                                 v in schema.get("properties", {}).items()},
+    usual = "object" if "properties" in schema else "string"
+    kind = "enum" if "enum" in schema else schema.get("type", usual)
+    values = {"object": lambda: {k: fill(v, draw, lo, hi, defs)
+                                 for k, v in schema.get("properties", {}).items()},
               "array": lambda: [fill(schema.get("items", {}), draw, lo, hi, defs)],
               "integer": lambda: draw.randint(int(lo), int(hi)),
               "number": lambda: round(draw.uniform(lo, hi), 2),
@@ -65,11 +65,12 @@ def fill(schema, draw, lo, hi, defs):
 def answer(req, text, key, opt):
     draw, wanted = random.Random(key), req.get("response_format") or {}
     if wanted.get("type", "text") == "text" and not all(m in text for m in METRICS):
-        return f"THOUGHT: mock step {key[:8]}; look before changing.\n\n```bash\n{draw.choice(COMMANDS)}\n```"
+        return (f"THOUGHT: mock step {key[:8]}; look before changing.\n\n```bash\n"
+                f"{draw.choice(COMMANDS)}\n```")
     lo, hi = (float(x) if "." in x else int(x) for x in opt.metric_range.split(":"))
     kind = "number" if isinstance(hi, float) else "integer"
-    schema = wanted.get("json_schema",
-                        {}).get("schema") or {"properties": {m: {"type": kind} for m in METRICS}}
+    plain = {"properties": {metric: {"type": kind} for metric in METRICS}}
+    schema = wanted.get("json_schema", {}).get("schema") or plain
     return json.dumps(fill(schema, draw, lo, hi, schema.get("$defs", {})))
 
 
@@ -82,8 +83,8 @@ class Api:
                                                                     0)), Counter(), Counter()
         self.attempts, self.made, self.delivered = {}, set(), set()
         rates = {f: getattr(opt, f + "_rate") for f in FAULTS}
-        rates.update((code, float(p)) for code,
-                     p in (x.split(":") for x in opt.error_rate.split(",") if x))
+        rates.update((code, float(p))
+                     for code, p in (x.split(":") for x in opt.error_rate.split(",") if x))
         self.fates, self.weights = [*rates, ""], [*rates.values(), 1 - sum(rates.values())]
 
     def gauge(self, name, step):
@@ -114,9 +115,8 @@ class Api:
         key = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:32]
         attempt = self.attempts[key] = self.attempts.get(key, 0) + 1
         draw = random.Random(f"{opt.seed}|{key}|{attempt}")
-        delay, fate = opt.latency + draw.uniform(-opt.jitter,
-                                                 opt.jitter), draw.choices(
-                                                     self.fates, self.weights)[0]
+        delay = opt.latency + draw.uniform(-opt.jitter, opt.jitter)
+        fate = draw.choices(self.fates, self.weights)[0]
         self.gauge("in_flight", 1)
         if opt.max_in_flight and self.n["in_flight"] > opt.max_in_flight:
             fate = "429"
@@ -135,7 +135,8 @@ class Api:
         out = {"error": {"type": "mock", "code": status,
                          "message": http.client.responses.get(status)}}
         if status in (429, 503):
-            extra = f"Retry-After: {self.opt.retry_after:g}\r\nretry-after-ms: {self.opt.retry_after * 1000:g}\r\n"
+            extra = (f"Retry-After: {self.opt.retry_after:g}\r\n"
+                     f"retry-after-ms: {self.opt.retry_after * 1000:g}\r\n")
         if status == 200:
             content = answer(req, text, key, self.opt)
             content = {"truncate": content[:len(content) // 2],
@@ -164,7 +165,7 @@ class Api:
 
 
 class Conn(asyncio.Protocol):
-    """One keep-alive HTTP/1.1 connection, one request at a time."""
+    """Serve one keep-alive HTTP/1.1 connection, one request at a time."""
 
     def __init__(self, api):
         self.api, self.buf, self.hanging = api, bytearray(), 0
@@ -198,7 +199,7 @@ class Conn(asyncio.Protocol):
             self.send(200 if page else 404, page() if page else {"error": {"message": route}})
 
     def send(self, status, out, extra="", drop=False):
-        """Answer; False where the client has gone already."""
+        """Answer; return False where the client has gone already."""
         if self.tr.is_closing():
             return False
         # ASCII
@@ -213,14 +214,13 @@ class Conn(asyncio.Protocol):
 
 
 def make_certificate(folder):
-    """(cert.pem, key.pem) for 127.0.0.1, signed by itself; the extensions are those that a strict
-    client wants.
+    """Return (cert.pem, key.pem) for 127.0.0.1, signed by itself; the extensions are those that a
+    strict client wants.
     """
     cert, key = str(Path(folder) / "cert.pem"), str(Path(folder) / "key.pem")
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-               "ec_paramgen_curve:prime256v1", "-nodes",
-               "-keyout", key, "-out", cert, "-days", "7", "-subj", "/CN=localhost",
-               "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+               "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", cert, "-days", "7",
+               "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                "-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)

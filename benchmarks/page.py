@@ -22,6 +22,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 from measure import PROJECT, machine
@@ -71,9 +72,8 @@ def main() -> None:
     print(f"\n{args.n:,} turns: {report['page_mb']} MB (target under {SIZE_TARGET_MB:g})",
           f"built in {report['build_s']} s",
           f"open {report['open_ms']} ms (target under {1000 * OPEN_TARGET_S:g}), the same bytes "
-          "alone "
-          f"{report['floor_open_ms']} ms", *(f"{name} {report[name]}" for name in STEPS), sep="\n",
-          file=sys.stderr)
+          f"alone {report['floor_open_ms']} ms",
+          *(f"{name} {report[name]}" for name in STEPS), sep="\n", file=sys.stderr)
     print(json.dumps(report))
 
 
@@ -86,78 +86,80 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def a_page(args) -> bytes:
+@cache
+def python_source() -> str:
     library = Path(sysconfig.get_paths()["stdlib"])
-    source = "".join(path.read_text(encoding="utf-8", errors="replace")
-                     for path in sorted(library.glob("*.py")))
+    return "".join(path.read_text(encoding="utf-8", errors="replace")
+                   for path in sorted(library.glob("*.py")))
 
-    def text(draw: random.Random, chars: int) -> str:
-        start = draw.randrange(len(source) - chars)
-        return source[start:start + chars]
 
-    def judges(draw: random.Random) -> list[dict]:
-        return [{"judge": judge, "order": order, "parse_ok": True, "raw": text(draw, 400),
-                 "reason": text(draw, 200),
-                 "scores": {metric: draw.choice((0, 0.5, 1, 1)) for metric in METRICS},
-                 "seconds": 3.2, "attempt": 1,
-                 "usage": {"tokens_in": 9000, "tokens_out": 150, "cost_usd": 0.001}}
-                for judge in PANEL for order in ("king_first", "challenger_first")]
+def draw_text(draw: random.Random, chars: int) -> str:
+    start = draw.randrange(len(python_source()) - chars)
+    return python_source()[start:start + chars]
 
-    def row(i: int) -> TurnRow:
-        draw, name = random.Random(i), f"prompts_{args.n}_{i // 200 + 1}_{i % 200 + 1}"
-        score, repo = draw.uniform(20, 100), f"repo{i % 1500}"
-        return TurnRow(
-            name, draw.choice(("python", "go", "javascript", "rust")), score,
-            {metric: draw.uniform(0, 100) for metric in METRICS},
-            styles=(draw.choice(("explore", "test")), "edit"),
-            repeats=("king",) if not i % 9 else (), injections=(),
-            bucket="final" if score >= 80 else "refined" if score >= 66 else "defeat",
-            instance_id=f"owner__{repo}-{i}",
-            repo=f"owner/{repo}",
-            commands=(text(draw, 150), text(draw, draw.choice((100, 300, 1200)))),
-            verdicts=verdict_codes(judges(draw), PANEL, "both"),
-            files=(f"answer/{name}.json", f"score/{name}.json"))
 
-    def read(name: str) -> tuple[Answer, Score]:
-        draw, messages, left = random.Random(name), [], args.history_chars
-        while left > 0:
-            chars = min(left, draw.choice(PIECES))
-            messages.append({"role": ("assistant", "user")[len(messages) % 2],
-                             "content": text(draw, chars)})
-            left -= chars
-        turns = [f"THOUGHT: {text(draw, 300)}\n\n```bash\n{text(draw, 200)}\n```" for _ in range(3)]
-        return Answer("i", messages, *turns), Score("i", name, "king", True, 50.0, {}, "",
-                                                    judges(draw))
+def draw_verdicts(draw: random.Random) -> list[dict]:
+    return [{"judge": judge, "order": order, "parse_ok": True, "raw": draw_text(draw, 400),
+             "reason": draw_text(draw, 200),
+             "scores": {metric: draw.choice((0, 0.5, 1, 1)) for metric in METRICS},
+             "seconds": 3.2, "attempt": 1,
+             "usage": {"tokens_in": 9000, "tokens_out": 150, "cost_usd": 0.001}}
+            for judge in PANEL for order in ("king_first", "challenger_first")]
 
-    rows = [row(i) for i in range(args.n)]
+
+def a_row(i: int, n: int) -> TurnRow:
+    draw, name = random.Random(i), f"prompts_{n}_{i // 200 + 1}_{i % 200 + 1}"
+    score, repo = draw.uniform(20, 100), f"repo{i % 1500}"
+    return TurnRow(
+        name, draw.choice(("python", "go", "javascript", "rust")), score,
+        {metric: draw.uniform(0, 100) for metric in METRICS},
+        styles=(draw.choice(("explore", "test")), "edit"),
+        repeats=("king",) if not i % 9 else (), injections=(),
+        bucket="final" if score >= 80 else "refined" if score >= 66 else "defeat",
+        instance_id=f"owner__{repo}-{i}", repo=f"owner/{repo}",
+        commands=(draw_text(draw, 150), draw_text(draw, draw.choice((100, 300, 1200)))),
+        verdicts=verdict_codes(draw_verdicts(draw), PANEL, "both"),
+        files=(f"answer/{name}.json", f"score/{name}.json"))
+
+
+def a_record(name: str, history_chars: int) -> tuple[Answer, Score]:
+    draw, messages, left = random.Random(name), [], history_chars
+    while left > 0:
+        chars = min(left, draw.choice(PIECES))
+        messages.append({"role": ("assistant", "user")[len(messages) % 2],
+                         "content": draw_text(draw, chars)})
+        left -= chars
+    turns = [f"THOUGHT: {draw_text(draw, 300)}\n\n```bash\n{draw_text(draw, 200)}\n```"
+             for _ in range(3)]
+    score = Score("i", name, "king", True, 50.0, {}, "", draw_verdicts(draw))
+    return Answer("i", messages, *turns), score
+
+
+def a_page(args) -> bytes:
     metrics = dict.fromkeys(METRICS, 60.0)
+    judge = {"score": 60.0, "metrics": metrics, "parse_rate": 1.0}
     duel = {"mode": "king", "order": "both", "challenger_score": 60.0, "king_score": 40.0,
-            "margin": 20.0,
-            "interval": [18.0, 22.0], "lcb": 0.09, "lcb_turn": 0.09, "lcb_cluster": 0.09,
-            "bootstrap": "cluster",
-            "instances": args.n, "turns": args.n, "parsed_frac": 1.0, "accepted": True,
-            "reasons": [],
-            "win_margin": 2.0, "gate_alpha": 0.05, "seed": 0, "resamples": 10_000, "classic": None,
-            "panel": {},
-            "metrics": metrics, "judges": {
-        name: {"score": 60.0, "metrics": metrics, "parse_rate": 1.0, "model": name}
-                                           for name in PANEL}}
-    content = ReportContent(Duel.of(duel), rows, costs=[], counts=[], sections=[], trials=[],
-                            refined=[])
-    return report_page(content, ReportSettings(), read)
+            "margin": 20.0, "interval": [18.0, 22.0], "lcb": 0.09, "lcb_turn": 0.09,
+            "lcb_cluster": 0.09, "bootstrap": "cluster", "instances": args.n, "turns": args.n,
+            "parsed_frac": 1.0, "accepted": True, "reasons": [], "win_margin": 2.0,
+            "gate_alpha": 0.05, "seed": 0, "resamples": 10_000, "classic": None, "panel": {},
+            "metrics": metrics, "judges": {name: {**judge, "model": name} for name in PANEL}}
+    content = ReportContent(Duel.of(duel), [a_row(i, args.n) for i in range(args.n)], costs=[],
+                            counts=[], sections=[], trials=[], refined=[])
+    return report_page(content, ReportSettings(), lambda name: a_record(name, args.history_chars))
 
 
 def floor_of(html: bytes) -> bytes:
-    """The same data and blocks, and nothing done with them."""
+    """Return a page with the same data and blocks that does nothing with them."""
     data = re.search(rb'id="data">(.*?)</script>', html)[1]
-    blocks = re.findall(rb'id="block-([^"]+)">([^<]*)</script>', html)
-    return build("floor", json.loads(data),
-                 blocks={name.decode(): Packed(text) for name, text in blocks}, script=(
-        'document.getElementById("main").textContent = "read";\nperformance.mark("ready");'))
+    found = re.findall(rb'id="block-([^"]+)">([^<]*)</script>', html)
+    blocks = {name.decode(): Packed(text) for name, text in found}
+    script = 'document.getElementById("main").textContent = "read";\nperformance.mark("ready");'
+    return build("floor", json.loads(data), blocks=blocks, script=script)
 
 
 def in_browser(html: bytes, turn: str) -> dict:
-    """Medians. `turn`: one that is in the page in full."""
+    """Return medians. `turn`: one that is in the page in full."""
     # only here: a benchmark of no other kind needs it
     from playwright.sync_api import sync_playwright
     path = shutil.which("chromium") or sys.exit(
@@ -174,8 +176,8 @@ def in_browser(html: bytes, turn: str) -> dict:
                 tab.goto(Path(folder, f"{name}.html").as_uri())
                 figures.setdefault(key, []).append(tab.evaluate(SEEN))
                 for step, anchor in STEPS.items() if name == "page" else ():
-                    figures.setdefault(step,
-                                       []).append(tab.evaluate(STEP, anchor.format(turn=turn)))
+                    took = tab.evaluate(STEP, anchor.format(turn=turn))
+                    figures.setdefault(step, []).append(took)
                 tab.close()
         browser.close()
     return {key: round(statistics.median(values)) for key, values in figures.items()}

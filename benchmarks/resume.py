@@ -1,11 +1,12 @@
-"""What a script costs that has nothing to do: --status and a plain re-run, on 10,000 and on 100,000 answers.
+"""Measure a script that has nothing to do: --status and a plain re-run, on up to 100,000 answers.
 
-Builds each root the real way: prompts and PR records as prompt.py leaves them, then king.py, then ch.py, both answered
-by mock_llm.py without latency. Then measures king.py and ch.py over it, each with --status and without a flag.
+It builds each root the real way: prompts and PR records as prompt.py leaves them, then king.py,
+then ch.py, both answered by mock_llm.py without latency. Then it measures king.py and ch.py over
+it, each with --status and without a flag.
 
   python benchmarks/resume.py                        # builds the roots first: some minutes
   python benchmarks/resume.py --n 10000,20000        # smaller
-  python benchmarks/resume.py --root DIR             # builds them there and keeps them; an earlier run's are taken
+  python benchmarks/resume.py --root DIR             # builds them there, or takes an earlier run's
 
 One JSON line on stdout, a table on stderr. What is counted stands in benchmarks/README.md.
 """
@@ -62,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def empty_root(base: Path) -> Path:
-    """A root with nothing to look at: what start-up alone costs."""
+    """Return a root with nothing to look at: what start-up alone costs."""
     root = base / "root_0"
     root.mkdir(parents=True, exist_ok=True)
     (root / "chain.toml").touch()
@@ -70,9 +71,7 @@ def empty_root(base: Path) -> Path:
 
 
 def build(root: Path, n: int, chars: int) -> dict:
-    """Prompts, PR records and both answers; returns the seconds that king.py and ch.py took for
-    them.
-    """
+    """Make prompts, PR records and both answers; return the seconds that king.py and ch.py took."""
     if (root / BUILT).exists():
         return json.loads((root / BUILT).read_text())
     shutil.rmtree(root, ignore_errors=True)
@@ -95,7 +94,7 @@ def build(root: Path, n: int, chars: int) -> dict:
 
 
 def measure(root: Path, n: int, repeat: int) -> dict:
-    """{command: its cost}: the median of the walls and CPU times, the largest peak."""
+    """Return {command: its cost}: the median of the walls and CPU times, the largest peak."""
     figures = {}
     for name in ("king", "ch"):
         for flags in (["--status"], []):
@@ -110,16 +109,16 @@ def measure(root: Path, n: int, repeat: int) -> dict:
 
 
 def growth(report: dict) -> dict:
-    """From the smallest to the largest root, over what start-up alone takes: 1.0 is linear, in each
-    figure.
-    """
+    """Compare the largest root to the smallest, less what start-up alone takes: 1.0 is linear."""
     small, large = report["sizes"][0], report["sizes"][-1]
     factor = large["n"] / small["n"]
-    return {command: {key: round((figures[key] - report["empty"][command][key])
-                                 / max(0.01,
-                                       small["costs"][command][key] - report["empty"][command][
-                                           key]) / factor, 2)
-                      for key in figures} for command, figures in large["costs"].items()}
+    out = {}
+    for command, figures in large["costs"].items():
+        empty, least = report["empty"][command], small["costs"][command]
+        out[command] = {key: round((figures[key] - empty[key])
+                                   / max(0.01, least[key] - empty[key]) / factor, 2)
+                        for key in figures}
+    return out
 
 
 def table(report: dict) -> None:
@@ -131,10 +130,8 @@ def table(report: dict) -> None:
         print(f"\n{size['n']:>7,} answers          wall s    CPU s  peak MB", file=sys.stderr)
         for name, figures in size["costs"].items():
             row(name, figures)
-    print(
-        f"\ntargets at 100,000: < {WALL_TARGET_S:g} s, < {PEAK_TARGET_MB} MB; growth over "
-        "start-up, 1.00 is linear:",
-          file=sys.stderr)
+    print(f"\ntargets at 100,000: < {WALL_TARGET_S:g} s, < {PEAK_TARGET_MB} MB; growth over "
+          "start-up, 1.00 is linear:", file=sys.stderr)
     for name, figures in report["growth"].items():
         row(name, figures)
 

@@ -1,10 +1,10 @@
-"""What a command in a Docker sandbox costs beside `docker exec`, and eight sandboxes at once.
+"""Measure a command in a Docker sandbox beside `docker exec`, and eight sandboxes at once.
 
-`true` is run N times each way, in turns and in the same container: by `docker exec` itself, and by SandboxDocker.run(),
-which also keeps directory and environment, caps the output and watches the time. Then eight sandboxes are opened, work
-and are closed at the same time.
+`true` is run N times each way, in turns and in the same container: by `docker exec` itself, and by
+SandboxDocker.run(), which also keeps directory and environment, caps the output and watches the
+time. Then eight sandboxes are opened, work and are closed at the same time.
 
-  python benchmarks/sandbox.py             # needs a Docker engine (tools/docker-up); about half a minute
+  python benchmarks/sandbox.py             # needs a Docker engine (tools/docker-up); half a minute
   python benchmarks/sandbox.py --n 200
 
 One JSON line on stdout, a table on stderr. Exit 1 where a target is missed.
@@ -82,8 +82,8 @@ def main() -> int:
     p.add_argument("--n", type=int, default=50, help="commands each way (%(default)s)")
     args = p.parse_args()
     report = {"benchmark": "sandbox", **exec_overhead(args.n), **at_once(), "left": left()}
-    report = {key: round(value, 3) if isinstance(value, float) else value for key,
-              value in report.items()}
+    report = {key: round(value, 3) if isinstance(value, float) else value
+              for key, value in report.items()}
     good = report["ratio"] <= RATIO and report["all_right"] and not report["left"]
     table(report)
     print(json.dumps(report))

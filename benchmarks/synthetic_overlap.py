@@ -1,5 +1,4 @@
-"""What checks.py and the tests plant: credentials in realistic surroundings, and near-copies of
-texts.
+"""Make the credentials in realistic surroundings and near-copies of texts that are planted.
 
 All of it is drawn at run time and put together from parts: the secret scanners of code hosts would
 stop a file with a whole key in it, even an invented one.
@@ -13,7 +12,8 @@ import string
 import textwrap
 from collections.abc import Iterator
 
-LOWER, UPPER, DIGITS, HEX = string.ascii_lowercase, string.ascii_uppercase, string.digits, "0123456789abcdef"
+LOWER, UPPER, DIGITS = string.ascii_lowercase, string.ascii_uppercase, string.digits
+HEX = "0123456789abcdef"
 LETTERS = LOWER + UPPER
 BASE62, BASE32 = LETTERS + DIGITS, UPPER + "234567"
 BASE64, URL64 = BASE62 + "+/", BASE62 + "-_"
@@ -133,9 +133,11 @@ def placed(draw: Draw) -> dict[str, tuple[str, str, str]]:
                                "AWS Secret Access Key [None]: @\n"),
         "AWS session": ("AWS session token", draw.of(BASE64, 300), "export AWS_SESSION_TOKEN=@\n"),
         "Azure storage": ("Azure key", draw.of(BASE64, 86) + "==",
-                          "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=@;EndpointSuffix=core.windows.net"),
+                          "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=@;"
+                          "EndpointSuffix=core.windows.net"),
         "Azure bus": ("Azure key", draw.of(BASE64, 43) + "=",
-                      "Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=@"),
+                      "Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=Root;"
+                      "SharedAccessKey=@"),
         "Azure signature": ("Azure signature", draw.of(BASE62, 43) + "%3D",
                             "https://a.blob.core.windows.net/c?sv=1&sig=@"),
         "Slack webhook": ("Slack webhook",
@@ -171,8 +173,8 @@ def placed(draw: Draw) -> dict[str, tuple[str, str, str]]:
                                   "DB_PASS=@ python manage.py migrate"),
         "setting, Go": ("token", draw.of(BASE62, 40), 'token := "@"'),
     }
-    return {shape: (kind, secret, text.replace("@", secret, 1)) for shape,
-            (kind, secret, text) in shapes.items()}
+    return {shape: (kind, secret, text.replace("@", secret, 1))
+            for shape, (kind, secret, text) in shapes.items()}
 
 
 def private_keys(draw: Draw) -> dict[str, tuple[list[str], str]]:
@@ -218,10 +220,12 @@ def key_block(draw: Draw, label: str, length: int) -> str:
 
 def personal(draw: Draw) -> dict[str, tuple[str, str, str]]:
     """Return {shape: (kind, datum, text)}."""
-    first, last = draw.choice(("mira", "tomas",
-                               "ines")), draw.choice(("holub", "sandqvist", "okoye"))
-    mail = f"{first}.{last}@{draw.choice(('gmail.com', 'posteo.de', 'physics.ox.ac.uk', 'fastmail.fm'))}"
-    address = f"{draw.randrange(80, 95)}.{draw.randrange(20, 200)}.{draw.randrange(255)}.{draw.randrange(1, 255)}"
+    first = draw.choice(("mira", "tomas", "ines"))
+    last = draw.choice(("holub", "sandqvist", "okoye"))
+    mail = (f"{first}.{last}@"
+            f"{draw.choice(('gmail.com', 'posteo.de', 'physics.ox.ac.uk', 'fastmail.fm'))}")
+    address = (f"{draw.randrange(80, 95)}.{draw.randrange(20, 200)}.{draw.randrange(255)}."
+               f"{draw.randrange(1, 255)}")
     shapes = {
         "git log": ("e-mail address", mail,
                     f"commit {draw.of(HEX, 40)}\nAuthor: {first} {last} <@>\nDate: Mon"),
@@ -236,8 +240,8 @@ def personal(draw: Draw) -> dict[str, tuple[str, str, str]]:
         "nginx": ("IP address", address, "[error] 7#0: *1 open() failed, client: @, server: _"),
         "header": ("IP address", address, "X-Forwarded-For: @"),
     }
-    return {shape: (kind, what, text.replace("@", what, 1)) for shape,
-            (kind, what, text) in shapes.items()}
+    return {shape: (kind, what, text.replace("@", what, 1))
+            for shape, (kind, what, text) in shapes.items()}
 
 
 def harmless(draw: Draw) -> dict[str, str]:
@@ -255,23 +259,24 @@ def harmless(draw: Draw) -> dict[str, str]:
         "variables": "curl -H \"Authorization: Bearer $API_TOKEN_V2\" -H 'x-api-key: "
                      "${X_API_KEY_2}'",
         "format": 'headers = {"Authorization": f"Bearer {self.access_token_2}"}',
-        "git commit": f"commit {sha}\nMerge: {sha[:7]} {digest[:7]}\nindex "
-                      f"{sha[:7]}..{digest[:7]} 100644",
+        "git commit": f"commit {sha}\n"
+                      f"Merge: {sha[:7]} {digest[:7]}\nindex {sha[:7]}..{digest[:7]} 100644",
         "checkout": f"git checkout {sha}",
         "uuid": f'request_id = "{uuid}"\ntoken = "{uuid}"',
         "sha256": f'"sha256": "{digest}"\nsha256sum: {digest}  file.tar.gz',
         "password hash": f'password_hash = "{digest}"\ntoken_digest = "{digest}"',
         "lock file": f'"integrity": "sha512-{draw.of(BASE64, 86)}==",\n    --hash=sha256:{digest}',
-        "base64 data": f'PNG = b"{draw.of(BASE64, 200)}"\ndata:image/png;base64,{draw.of(BASE64, 200)}',
+        "base64 data": f'PNG = b"{draw.of(BASE64, 200)}"\n'
+                       f"data:image/png;base64,{draw.of(BASE64, 200)}",
         "ssh public key": f"ssh-ed25519 {draw.of(BASE64, 68)} host",
         "certificate": key_block(draw, "CERTIFICATE",
                                  800) + "\n" + key_block(draw, "PUBLIC KEY", 200),
-        "marks of a key": f'if text.startswith("-----{"BEGIN"} RSA PRIVATE KEY-----"):\n    '
-                          'return parse(text)',
-        "tokens of a parser": 'token = Token("NAME", "snake_case_identifier_2")\npad_token = '
-                              '"<pad_token_12345>"',
-        "words": 'password = "correct-horse-battery-staple"\nsecret = '
-                 '"this_is_not_a_secret_at_all_1"',
+        "marks of a key": f'if text.startswith("-----{"BEGIN"} RSA PRIVATE KEY-----"):\n'
+                          '    return parse(text)',
+        "tokens of a parser": 'token = Token("NAME", "snake_case_identifier_2")\n'
+                              'pad_token = "<pad_token_12345>"',
+        "words": 'password = "correct-horse-battery-staple"\n'
+                 'secret = "this_is_not_a_secret_at_all_1"',
         "page tokens": f'"NextToken": "{draw.of(BASE64, 60)}=="',
         "decorators": "@pytest.mark.slow\n@app.route('/x')\ny = q@k.T\nz = x@w.transpose(0, 1)",
         "packages": "npm i react@18.2.0 @types/node@20.1.0 uses: actions/checkout@v4 logo@2x.png",

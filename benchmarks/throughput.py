@@ -1,9 +1,10 @@
-"""How close king.py comes to what its workers could do at the best, and what a call costs the client.
+"""Measure how close king.py comes to its workers' best, and what a call costs the client.
 
-Starts mock_llm.py (0.5 s an answer), writes N prompts into a temporary root, runs king.py over them for each number of
-workers, and beside it, on the same server with the same prompts, the floor: a bare loop of `requests` (floor.py).
+It starts mock_llm.py (0.5 s an answer), writes N prompts into a temporary root, runs king.py over
+them for each number of workers, and beside it, on the same server with the same prompts, the floor:
+a bare loop of `requests` (floor.py).
 
-  python benchmarks/throughput.py                                  # 32, 128 and 256 workers, 5,000 calls each
+  python benchmarks/throughput.py                       # 32, 128, 256 workers, 5,000 calls each
   python benchmarks/throughput.py --https --workers 256
   python benchmarks/throughput.py --workers 256 --curator --curator-python OTHER_VENV/bin/python
 
@@ -29,9 +30,8 @@ def main() -> None:
     try:
         write_root(base / "prompts", args.n, args.history_chars)
         report = {"benchmark": "throughput", "scheme": "https" if args.https else "http",
-                  "n": args.n,
-                  "latency_s": args.latency, "history_chars": args.history_chars, **machine(),
-                  "runs": []}
+                  "n": args.n, "latency_s": args.latency, "history_chars": args.history_chars,
+                  **machine(), "runs": []}
         for workers in args.workers:
             figures = king(base, workers, args)
             floor = [sys.executable, HERE / "floor.py"]
@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def fresh_root(base: Path, name: str) -> Path:
-    """The prompts in a root of their own.
+    """Write the prompts into a root for this run.
 
     Nothing is deleted between two runs: on ext4 each file that was deleted within the last minutes
     makes every new one dearer.
@@ -94,13 +94,14 @@ def fresh_root(base: Path, name: str) -> Path:
 
 
 def king(base: Path, workers: int, args) -> dict:
-    """king.py over all prompts, none answered yet: figures of its calls phase."""
+    """Run king.py over all prompts, none answered yet; return figures of its calls phase."""
     root = fresh_root(base, f"king_{workers}")
     # start-up: interpreter, imports, settings, plan of N items
     idle = run(script("king.py", root, "--status"), root)
     load, others = os.getloadavg()[0], Others()
     with mock_llm("--latency", args.latency, tls=args.https) as mock:
-        settings = f'[llm]\nbase_url = "{mock.base_url}"\nmodel = "mock"\nca_bundle = "{mock.ca_bundle}"\n'
+        settings = (f'[llm]\nbase_url = "{mock.base_url}"\nmodel = "mock"\n'
+                    f'ca_bundle = "{mock.ca_bundle}"\n')
         (root / "chain.toml").write_text(settings)
         cost = run(script("king.py", root, "--workers", workers), root)
     figures = calls_phase(cost.ended_t - mock.stats["first_t"], cost.cpu_s - idle.cpu_s, workers,
@@ -109,9 +110,8 @@ def king(base: Path, workers: int, args) -> dict:
     with open(root / "answer" / "_ledger.jsonl", "rb") as book:
         n_lines = sum(1 for _ in book)
     if not n_files == n_lines == mock.stats["paid"] == args.n:
-        sys.exit(
-            f"{n_files} answers, {n_lines} ledger lines, {mock.stats['paid']} calls of "
-            f"{args.n}\n{cost.stderr}")
+        sys.exit(f"{n_files} answers, {n_lines} ledger lines, {mock.stats['paid']} calls of "
+                 f"{args.n}\n{cost.stderr}")
     return {"workers": workers, **figures, "start_up_cpu_s": round(idle.cpu_s, 2),
             "whole_wall_s": round(cost.wall_s, 2), "whole_cpu_s": round(cost.cpu_s, 2),
             "system_share": round(cost.system_s / cost.cpu_s, 2), "peak_mb": round(cost.peak_mb),
@@ -121,8 +121,7 @@ def king(base: Path, workers: int, args) -> dict:
 
 def peer(name: str, command: list, base: Path, workers: int, args,
          https: bool | None = None) -> dict:
-    """Figures of another client on a fresh server with the same prompts; it counts its own loop
-    alone.
+    """Return figures of another client on a fresh server with the same prompts, by its own clock.
     """
     root = fresh_root(base, f"{name}_{workers}")
     with mock_llm("--latency", args.latency, tls=args.https if https is None else https) as mock:
@@ -141,8 +140,7 @@ def calls_phase(wall_s: float, cpu_s: float, workers: int, args, stats: dict) ->
     return {"ideal_s": round(ideal_s, 2), "wall_s": round(wall_s, 2),
             "wall_over_ideal": round(wall_s / ideal_s, 3),
             "cpu_ms_a_call": round(1000 * cpu_s / args.n, 3),
-            "max_in_flight": stats["max_in_flight"],
-            "connections": stats["opened_connections"],
+            "max_in_flight": stats["max_in_flight"], "connections": stats["opened_connections"],
             "server_cpu_ms_a_call": round(1000 * stats["cpu_s"] / args.n, 3)}
 
 
@@ -151,14 +149,11 @@ def table(report: dict) -> None:
         print(text, file=sys.stderr)
 
     def row(name, f, targets=("", "")):
-        say(
-            f"{name:<16}{f['ideal_s']:>8.1f}{f['wall_s']:>8.1f}{f['wall_over_ideal']:>8.3f} "
-            f"{targets[0]:<8}"
-            f"{f['cpu_ms_a_call']:>7.2f} "
-            f"{targets[1]:<8}{f['peak_mb']:>6}{f['server_cpu_ms_a_call']:>8.2f}")
+        say(f"{name:<16}{f['ideal_s']:>8.1f}{f['wall_s']:>8.1f}{f['wall_over_ideal']:>8.3f} "
+            f"{targets[0]:<8}{f['cpu_ms_a_call']:>7.2f} {targets[1]:<8}"
+            f"{f['peak_mb']:>6}{f['server_cpu_ms_a_call']:>8.2f}")
 
-    say(
-        f"\n{report['scheme']}, {report['n']} calls of {report['latency_s']:g} s, load "
+    say(f"\n{report['scheme']}, {report['n']} calls of {report['latency_s']:g} s, load "
         f"{report['load_1m']} before")
     say(" " * 17 + "ideal s  wall s   ratio target  ms/call target      MB  server")
     for figures in report["runs"]:
@@ -172,8 +167,7 @@ def table(report: dict) -> None:
             f"{figures['cores_used_by_others']} of {report['cores']} cores")
     if curator := report.get("curator"):
         row("curator", curator)
-        say(
-            f"{'':<16}curator / king: wall {curator['wall_over_king']}, CPU "
+        say(f"{'':<16}curator / king: wall {curator['wall_over_king']}, CPU "
             f"{curator['cpu_over_king']}")
 
 

@@ -46,8 +46,8 @@ ENV = {
     "GIT_AUTHOR_DATE": "2019-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2019-01-01T00:00:00Z",
 }
 
-SYSTEM = """You fix issues in a repository by running shell commands, one at a time. Each answer holds a short \
-thought in prose, then exactly one command:
+SYSTEM = """You fix issues in a repository by running shell commands, one at a time. Each answer \
+holds a short thought in prose, then exactly one command:
 
 ```bash
 your command
@@ -76,27 +76,25 @@ TESTS = {
     "go": ("go test -count=1 -v ./...", "gotest", r"^ *--- PASS: (\S+)", r"^ *--- FAIL: (\S+)"),
     "c": ("sh tests/run.sh", "ok-lines", r"^ok (.+)", r"^not ok (.+)"),
 }
-TRAJECTORY_COLUMNS = {
-    "instance_id": "VARCHAR", "repo": "VARCHAR",
-    "messages": "STRUCT(role VARCHAR, content VARCHAR)[]",
-    "trajectory_format": "VARCHAR", "exit_status": "VARCHAR", "duration_sec": "DOUBLE"}
-PR_COLUMNS = {
-    "instance_id": "VARCHAR", "repo": "VARCHAR", "base_commit": "VARCHAR", "created_at": "BIGINT",
-    "patch": "VARCHAR", "test_patch": "VARCHAR", "pr_description": "VARCHAR",
-    "problem_statement": "VARCHAR",
-    "language": "VARCHAR", "interface": "VARCHAR",
-    "meta": "STRUCT(num_modified_files BIGINT, num_modified_lines BIGINT)",
-    "install_config": "STRUCT(install VARCHAR, test_cmd VARCHAR, log_parser VARCHAR)",
-    "image_name": "VARCHAR",
-    "FAIL_TO_PASS": "VARCHAR[]", "PASS_TO_PASS": "VARCHAR[]", "license": "VARCHAR"}
+TRAJECTORY_COLUMNS = {"instance_id": "VARCHAR", "repo": "VARCHAR",
+                      "messages": "STRUCT(role VARCHAR, content VARCHAR)[]",
+                      "trajectory_format": "VARCHAR", "exit_status": "VARCHAR",
+                      "duration_sec": "DOUBLE"}
+PR_COLUMNS = {"instance_id": "VARCHAR", "repo": "VARCHAR", "base_commit": "VARCHAR",
+              "created_at": "BIGINT", "patch": "VARCHAR", "test_patch": "VARCHAR",
+              "pr_description": "VARCHAR", "problem_statement": "VARCHAR", "language": "VARCHAR",
+              "interface": "VARCHAR",
+              "meta": "STRUCT(num_modified_files BIGINT, num_modified_lines BIGINT)",
+              "install_config": "STRUCT(install VARCHAR, test_cmd VARCHAR, log_parser VARCHAR)",
+              "image_name": "VARCHAR", "FAIL_TO_PASS": "VARCHAR[]", "PASS_TO_PASS": "VARCHAR[]",
+              "license": "VARCHAR"}
 
 
 def run(command):
-    """Exit code and merged output of a shell command in the testbed."""
+    """Return exit code and merged output of a shell command in the testbed."""
     child = subprocess.Popen(["/bin/bash", "-c", command], cwd=TESTBED, env=ENV,
-                             stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             start_new_session=True)
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, start_new_session=True)
     try:
         output, _ = child.communicate(timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -114,8 +112,7 @@ def must(command):
 
 
 def check_out(project, *patches):
-    """A fresh repository of the project in the testbed, with the patches applied; its base commit.
-    """
+    """Make a new repository of the project with the patches applied; return its base commit."""
     shutil.rmtree(TESTBED, ignore_errors=True)
     shutil.copytree(HERE / "projects" / project, TESTBED, ignore=LEFTOVERS)
     must("chmod -R u=rwX,go=rX .")   # the umask of the checkout is none of the commit's business
@@ -126,7 +123,7 @@ def check_out(project, *patches):
 
 
 def test_status(language):
-    """Every test by name, and whether it passed; a build that fails has none."""
+    """Return every test by name, and whether it passed; a build that fails has none."""
     command, _, good, bad = TESTS[language]
     status, folder = {}, ""
     for line in run(command)[1].splitlines():
@@ -140,7 +137,7 @@ def test_status(language):
 
 
 def make_pr(folder, projects, wrong):
-    """The row of a PR; what is wrong with its tests is added to the list."""
+    """Return the row of a PR; what is wrong with its tests is added to the list."""
     pr = tomllib.loads((folder / "pr.toml").read_text())
     project = projects[pr["project"]]
     language = project["language"]
@@ -177,9 +174,7 @@ def make_pr(folder, projects, wrong):
 
 
 def make_trajectory(path, pr, project):
-    """The row of a trajectory; its commands run in order in one testbed, each in a shell of its
-    own.
-    """
+    """Return the row of a trajectory; its commands run in order, each in a shell of its own."""
     source = tomllib.loads(path.read_text())
     check_out(project)
     messages = [{"role": "system", "content": SYSTEM},
@@ -201,19 +196,20 @@ def make_trajectory(path, pr, project):
 
 
 def observe(commands):
-    """The answer to a turn: the output of its command, or why there is none."""
+    """Return the answer to a turn: the output of its command, or why there is none."""
     if len(commands) != 1:
         return "Observation: " + MALFORMED.format(n=len(commands) or "no")
     code, output = run(commands[0])
     output = output.strip("\n") or EMPTY.format(code=code)
     if len(output) > MAX_CHARS:
         half = MAX_CHARS // 2
-        output = f"{output[:half]}\n[... {len(output) - MAX_CHARS} characters left out ...]\n{output[-half:]}"
+        output = (f"{output[:half]}\n[... {len(output) - MAX_CHARS} characters left out ...]\n"
+                  f"{output[-half:]}")
     return f"Observation: {output}"
 
 
 def make_rows():
-    """Both tables, and a list of what is wrong with them."""
+    """Return both tables, and a list of what is wrong with them."""
     projects = tomllib.loads((HERE / "projects.toml").read_text())
     wrong, prs, trajectories = [], [], []
     for folder in sorted((HERE / "prs").iterdir()):
@@ -249,10 +245,10 @@ def parquet_columns(name):
 
 
 def differing(name, rows):
-    """Names of the rows that are not the same on disk, in the JSON or in the Parquet."""
+    """Return the names of the rows that are not the same on disk, in the JSON or in the Parquet."""
     kept = json.loads((HERE / f"{name}.json").read_text())
-    names = [f"{name}.json: row {n}, {new['instance_id']}" for n,
-             new in enumerate(rows) if kept[n:n + 1] != [new]]
+    names = [f"{name}.json: row {n}, {new['instance_id']}" for n, new in enumerate(rows)
+             if kept[n:n + 1] != [new]]
     if len(kept) > len(rows):
         names.append(f"{name}.json: {len(kept)} rows instead of {len(rows)}")
     with duckdb.connect() as db:

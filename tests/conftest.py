@@ -1,5 +1,4 @@
-"""Give the tests a fake endpoint, scripts run in this process or as their own, and directories
-written by hand.
+"""Give the tests a fake endpoint, scripts to run, and directories written by hand.
 
     from conftest import read_answer, run_script, write_prompts
     from fake_llm import DROP
@@ -56,7 +55,7 @@ QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}
 
 
 def pytest_runtest_setup(item):
-    """Fail a test that wants an engine or pods where this machine has none: none is skipped."""
+    """Fail a test that wants an engine or pods where this machine has none; skip none."""
     for marker, missing in (("docker", _no_engine), ("pods", _no_pods)):
         if item.get_closest_marker(marker) and (why := missing()):
             pytest.fail(f"{why}\n`make test` has the tests that want neither.", pytrace=False)
@@ -86,10 +85,9 @@ def certificate(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
     cert, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-days", "2", "-subj", "/CN=codedata test", "-addext",
-                    "subjectAltName=IP:127.0.0.1",
-                    "-keyout", key, "-out", cert], check=True, capture_output=True)
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                    "/CN=codedata test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key,
+                    "-out", cert], check=True, capture_output=True)
     return str(cert), str(key)
 
 
@@ -149,8 +147,7 @@ def heron(tmp_path):
 
 def run_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path | None = None,
                timeout_s: float = 60.0) -> subprocess.CompletedProcess:
-    """Run `python NAME --root ROOT FLAGS` in this process; return its returncode, stdout and
-    stderr.
+    """Run `python NAME --root ROOT FLAGS` in this process; return returncode, stdout and stderr.
 
     As in run_process(), it runs in `cwd` (default: `root`, so that no other settings are found),
     and with nothing in its environment but PATH, HOME and `env`. A PYTHONPATH there asks for an
@@ -185,7 +182,7 @@ def run_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path
 
 @contextmanager
 def _limit(timeout_s: float, words: list[str]):
-    """Raise AssertionError after a time. The handlers of signals are afterwards what they were."""
+    """Raise AssertionError after a time, and put the handlers of signals back."""
     def too_long(*_):
         raise AssertionError(f"{words} still ran after {timeout_s} s")
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
@@ -206,9 +203,7 @@ def _environment(root: Path, more: dict | None) -> dict:
 
 @pytest.fixture
 def run(tmp_path, fake_llm):
-    """Return a function: run("king --limit 3", …) runs a script on tmp_path, with the fake as its
-    endpoint.
-    """
+    """Return a function: run("king --limit 3", …) runs a script on tmp_path with the fake."""
     def run_words(words: str, *more, **kwargs) -> subprocess.CompletedProcess:
         script, *flags = words.split()
         return run_script(f"{script}.py", tmp_path, *flags_for(fake_llm), *flags, *more, **kwargs)
@@ -226,11 +221,10 @@ def start_script(name: str, root: Path, *flags, env: dict | None = None,
     """Start a script as a process of its own, with captured output: for kills, signals, locks and
     what is printed.
     """
-    return subprocess.Popen([sys.executable, str(REPO / name), "--root", str(root),
-                             *map(str, flags)],
-                            cwd=cwd or root, env=_environment(root, env), text=True,
-                            stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, str(REPO / name), "--root", str(root), *map(str, flags)], cwd=cwd or root,
+        env=_environment(root, env), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
 
 
 def finish(process: subprocess.Popen, timeout_s: float = 60.0) -> subprocess.CompletedProcess:
@@ -277,8 +271,8 @@ NO_LEAK_JUDGE = "[leak]\nmodels = []\n"
 
 
 def write_toml(root: Path, llm: dict | None = None, more: str = "") -> Path:
-    """Write ROOT/chain.toml: [llm] with quick retries and `llm`, then `more`; no leak judge unless
-    it has one.
+    """Write ROOT/chain.toml: [llm] with quick retries and `llm`, then `more`; turn the leak judge
+    off unless `more` has one.
     """
     more = more if "[leak]" in more else f"{NO_LEAK_JUDGE}\n{more}"
     lines = [f"{key} = {json.dumps(value)}" for key, value in {**QUICK, **(llm or {})}.items()]
@@ -295,7 +289,7 @@ def settings_for(fake: FakeLLM, key: str = "", **llm) -> Settings:
 
 
 def item_calls(root: Path, item: str = "p_1", stage_name: str = "king"):
-    """The calls of one item, as the run loop has them around an item function: `with
+    """Open the calls of one item, as the run loop does around an item function: `with
     item_calls(...) as calls`.
     """
     return recording(ReplyLog(Path(root) / "answer", stage_name, item))
@@ -313,21 +307,17 @@ def write_json(path: Path, record) -> None:
 
 
 def a_prompt(i: int, **fields) -> dict:
-    """Return prompt number `i` (from 1): its last message is `task i`, its reference `reference i`.
-    """
+    """Return prompt `i` (from 1): its last message is `task i`, its reference `reference i`."""
     messages = [{"role": "system",
                  "content": "You are an agent. Answer with THOUGHT and one bash block."},
                 {"role": "user", "content": f"task {i}"}]
     return {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python", "turn": 0,
-            "order": i,
-            "messages": messages, "assistant": f"THOUGHT: reference {i}\n\n```bash\ntrue\n```",
-            **fields}
+            "order": i, "messages": messages,
+            "assistant": f"THOUGHT: reference {i}\n\n```bash\ntrue\n```", **fields}
 
 
 def write_prompts(root: Path, n: int, stem: str = "", **fields) -> list[str]:
-    """Write ROOT/prompt/<stem>.json with `n` prompts (stem: prompts_<n>_1); return the names of
-    their items.
-    """
+    """Write ROOT/prompt/<stem>.json with `n` prompts (stem: prompts_<n>_1); return their names."""
     stem = stem or f"prompts_{n}_1"
     write_json(Path(root) / "prompt" / f"{stem}.json",
                [a_prompt(i, **fields) for i in range(1, n + 1)])
@@ -335,15 +325,12 @@ def write_prompts(root: Path, n: int, stem: str = "", **fields) -> list[str]:
 
 
 def write_commits(root: Path, n: int, **fields) -> None:
-    """Write ROOT/commit/<instance_id>.json for write_prompts(root, n), and a chain.toml without a
-    leak judge.
-    """
+    """Write ROOT/commit/<instance_id>.json for write_prompts(root, n); turn the leak judge off."""
     if not (Path(root) / "chain.toml").exists():
         (Path(root) / "chain.toml").write_text(NO_LEAK_JUDGE)
     for i in range(1, n + 1):
         record = {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python",
-                  "base_commit": "0" * 40,
-                  "issue": f"issue {i}", "description": f"description {i}",
+                  "base_commit": "0" * 40, "issue": f"issue {i}", "description": f"description {i}",
                   "files": [f"src/file_{i}.py"],
                   "patch": f"diff --git a/src/file_{i}.py b/src/file_{i}.py\n+fix {i}\n",
                   "test_patch": f"test patch {i}", "created_at": "2024-01-02T03:04:05Z",
@@ -371,9 +358,7 @@ def edit(path: Path, change) -> None:
 
 
 def ledger_lines(directory: Path, **wanted) -> list[dict]:
-    """Return the lines of DIRECTORY/_ledger.jsonl whose fields are as `wanted` (stage="king",
-    state="failed").
-    """
+    """Return the lines of DIRECTORY/_ledger.jsonl with the `wanted` fields (state="failed")."""
     path = Path(directory) / "_ledger.jsonl"
     # a line may be under way
     whole = path.read_text().rpartition("\n")[0] if path.exists() else ""

@@ -36,9 +36,9 @@ def turn(word: str, i: int) -> str:
     return f"THOUGHT: {word} {i} comes next.\n\n```bash\nls {word}_{i}\n```"
 
 
-def write_answers(root: Path, n: int, first: int = 1, directory: str = "answer",
-                  **fields) -> list[str]:
-    """ROOT/answer/t_<i>.json with both sides, `n` of them; their names.
+def write_answers(root: Path, n: int, first: int = 1, directory: str = "answer", **fields) -> list[
+        str]:
+    """Write ROOT/answer/t_<i>.json with both sides, `n` of them; return their names.
 
     Their last message is `task <i>`.
     """
@@ -54,7 +54,7 @@ def write_answers(root: Path, n: int, first: int = 1, directory: str = "answer",
 
 
 def edit(path: Path, change=None, **fields) -> None:
-    """Change a record by hand: `fields` are set, then change(record) is called."""
+    """Change a record by hand: set `fields`, then call change(record)."""
     record = json.loads(path.read_text(encoding="utf-8"))
     record.update(fields)
     if change:
@@ -64,27 +64,27 @@ def edit(path: Path, change=None, **fields) -> None:
 
 def write_panel(root: Path, fake, *models, judge: str = "", duel: str = "", more: str = "",
                 llm=None) -> None:
-    """ROOT/chain.toml: the panel `models` (names, or texts of TOML tables) at the fake, further
-    lines of sections.
+    """Write ROOT/chain.toml: the panel `models` (names, or texts of TOML tables) at the fake, and
+    further lines of sections.
     """
     if "min_instances" not in duel:
         duel += "\nmin_instances = 1"
     listed = ", ".join(m if m.startswith("{") else json.dumps(m) for m in models)
     write_toml(root, {"base_url": fake.base_url, "workers": 4, **(llm or {})},
-               f"[judge]\nmodels = [{listed}]\n{judge}\n[duel]\nbootstrap_resamples = "
-               f"500\n{duel}\n{more}\n")
+               f"[judge]\nmodels = [{listed}]\n{judge}\n[duel]\nbootstrap_resamples = 500\n{duel}\n"
+               f"{more}\n")
 
 
 def set_up(root: Path, fake, n: int, replies, *models, **toml) -> None:
-    """`n` answers, a panel as of write_panel(), and what the judges reply."""
+    """Write `n` answers and a panel as write_panel() does, and set what the judges reply."""
     write_answers(root, n)
     write_panel(root, fake, *models, **toml)
     fake.always(replies)
 
 
 def judged(root: Path, fake, n: int) -> Path:
-    """`n` turns, judged by a and b, who disagree: 75 for the challenger, 50 the classic way. c
-    takes the king. Counting starts afterwards.
+    """Judge `n` turns by a and b, who disagree: 75 for the challenger, 50 the classic way. c takes
+    the king. Counting starts afterwards.
     """
     set_up(root, fake, n, by_model(a=prefers("onyx"), b=verdict(1), c=prefers("quartz")), "a", "b")
     validated(root)
@@ -93,7 +93,7 @@ def judged(root: Path, fake, n: int) -> Path:
 
 
 def script_here(main, root: Path, *flags):
-    """A script in this process: .returncode, .stderr."""
+    """Run a script in this process; return its result, with .returncode and .stderr."""
     stderr = StringIO()
     with redirect_stderr(stderr):
         code = run_here(main, root, *flags)
@@ -105,7 +105,7 @@ def validate_here(root: Path, *flags):
 
 
 def run_main(main, root: Path, *flags, code: int = 0) -> str:
-    """Run a script in this process; what it says on stderr. Its exit code has to be `code`."""
+    """Run a script in this process and return its stderr. Its exit code has to be `code`."""
     done = script_here(main, root, *flags)
     assert done.returncode == code, done.stderr
     return done.stderr
@@ -117,21 +117,21 @@ validated = partial(run_main, validate.main)
 # judges ------------------------------------------------------------------------------------------
 
 def verdict(picks="00000", reason: str = "because", **more) -> str:
-    """A verdict as the judges are asked to write it: "12021", or one pick for all five."""
+    """Return a verdict as the judges are asked to write it: "12021", or one pick for all five."""
     picks = str(picks) * 5 if len(str(picks)) == 1 else picks
     return json.dumps({"reason": reason, **dict(zip(METRICS, map(int, picks), strict=True)),
                        **more})
 
 
 def marker(request) -> str:
-    """The digest that stands around the answers of a request: no candidate has a word behind the
-    last line of it.
+    """Return the digest that stands around the answers of a request: no candidate has a word behind
+    the last line of it.
     """
     return re.findall(r"^\[\[(\w+) end of MODEL 2\]\]$", request.last, re.MULTILINE)[-1]
 
 
 def shown(request) -> tuple[str, str]:
-    """MODEL 1 and MODEL 2 of a request: what stands between its own markers."""
+    """Return MODEL 1 and MODEL 2 of a request, each read between its markers."""
     mark = marker(request)
     _, _, text = request.last.partition(f"\n[[{mark} MODEL 1]]\n")
     one, _, text = text.partition(f"\n[[{mark} end of MODEL 1]]\n\n[[{mark} MODEL 2]]\n")
@@ -147,7 +147,7 @@ def order_of(request) -> str:
 
 
 def prefers(word: str):
-    """A judge that sees the word and nothing else: whoever has it wins every metric."""
+    """Return a judge that sees the word and nothing else: an answer with it wins every metric."""
     def judge(request):
         one, two = (word in text for text in shown(request))
         return verdict(0 if one == two else 1 if one else 2)
@@ -155,25 +155,24 @@ def prefers(word: str):
 
 
 def by_model(**replies):
-    """Each judge by the model's name."""
+    """Return a reply by which each judge answers as its model's name says."""
     return lambda request: replies[request.body["model"]]
 
 
 def by_order(**replies):
-    """king_first=…, challenger_first=…"""
+    """Return a judge that replies by order: king_first=…, challenger_first=…"""
     return lambda request: replies[order_of(request)]
 
 
 def asks(root: Path, fake, models: str = "", *turns: int, orders=BOTH) -> None:
-    """validate.py asks these models (a letter each) of these turns in each order, and nobody else.
-    """
+    """Check that validate.py asks these models (a letter each) of these turns, and nobody else."""
     fake.requests.clear()
     validated(root)
     assert asked(fake) == calls(models, *turns, orders=orders)
 
 
 def report_text(root: Path) -> str:
-    """Run report.py; what stands in report.md."""
+    """Run report.py; return the text of report.md."""
     run_main(report.main, root)
     return (root / "report" / "report.md").read_text()
 
@@ -181,7 +180,7 @@ def report_text(root: Path) -> str:
 # what was asked, what was written ----------------------------------------------------------------
 
 def asked(fake) -> list[tuple]:
-    """(model, number of the turn, order) of each request since the last call, sorted."""
+    """Return (model, number of the turn, order) of each request since the last call, sorted."""
     # a kill may have cut one short
     requests = [request for request in fake.requests if request.body]
     fake.requests.clear()
@@ -191,8 +190,8 @@ def asked(fake) -> list[tuple]:
 
 
 def calls(models: str, *turns: int, orders=BOTH) -> list[tuple]:
-    """What asked() gives where each of the models (a letter each) was asked for each of these turns
-    in each order.
+    """Return the result of asked() where each of the models (a letter each) was asked for each of
+    these turns in each order.
     """
     return sorted((model, i, order) for model in models for i in turns for order in orders)
 
@@ -206,7 +205,7 @@ def score(root: Path, name: str, directory: str = "score") -> dict:
 
 
 def entry(record: dict, judge: str, order: str) -> dict:
-    """The one entry of a judge and order."""
+    """Return the one entry of a judge and order."""
     found, = [e for e in record["judges"] if (e["judge"], e["order"]) == (judge, order)]
     return found
 
@@ -216,10 +215,10 @@ def duel(root: Path, directory: str = "score") -> dict:
 
 
 def everything(root: Path) -> dict[str, dict]:
-    """Every score on disk by name."""
+    """Return every score on disk by name."""
     return {name: score(root, name) for name in scores(root)}
 
 
 def scores(root: Path, directory: str = "score") -> list[str]:
-    """The names of all scores on disk, sorted."""
+    """Return the names of all scores on disk, sorted."""
     return sorted(p.stem for p in (Path(root) / directory).glob("[!_]*.json"))

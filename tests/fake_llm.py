@@ -1,27 +1,32 @@
-"""The one fake of the tests: an OpenAI-compatible server on 127.0.0.1 that answers, and misbehaves, as scripted.
+"""Serve the tests as an OpenAI-compatible endpoint that answers, and misbehaves, as scripted.
 
     with FakeLLM() as fake:                        # or the fixture `fake_llm`
-        fake.script("no block here", DROP, OK)     # the next calls, in order of arrival; then well-formed turns
-        fake.always(Say("", reasoning="hm"))       # what comes after the script, instead of well-formed turns
+        fake.script("no block here", DROP, OK)     # the next calls, in order of arrival; then OK
+        fake.always(Say("", reasoning="hm"))       # comes after the script, instead of OK
         ... a client of fake.base_url ...
         assert fake.n_requests == 3 and fake.prompts_seen == ["p1", "p1", "p1"]
 
 A reply is one of:
-    OK                      the default: a well-formed turn (turn_for(request)), usage USAGE; for a GET the file
+    OK                      the default: a well-formed turn (turn_for(request)), usage USAGE;
+                            for a GET the file
     "text"                  a completion with this content
     Say(...)                a completion: reasoning, finish_reason, usage, model, latency_s
-    {...}                   this object as the whole body, status 200; a completion where it has "choices"
+    {...}                   this object as the whole body, status 200; a completion where it has
+                            "choices"
     Status(code, ...)       any status, body and headers (also 200 with a body that is none: HTML)
     DROP                    a right head, half of the body, then the connection is closed
     CUT                     the connection is closed without a word
-    HANG, HANG_IN_BODY      no answer at all; half an answer and then nothing. Till the client or the fake goes away
+    HANG, HANG_IN_BODY      no answer at all; half an answer and then nothing, till the client or
+                            the fake goes away
     Flood(piece, headers)   a head, then the piece again and again, without end
-    Drip(every_s, part)     a good answer, byte by byte: of the "head", the "body", or a "chunked" body
+    Drip(every_s, part)     a good answer, byte by byte: of the "head", the "body", or a "chunked"
+                            body
     a function              called with the Request, gives one of the above
 
-Every request is in `requests` with body, headers and time of arrival. GETs of a path in `files` are served with
-ranges. As a proxy it answers what it is asked, whatever the host (`path` is the whole URL then). `certificate=(cert,
-key)` makes it an HTTPS server. Nothing of the project is imported here.
+Every request is in `requests` with body, headers and time of arrival. GETs of a path in `files` are
+served with ranges. As a proxy it answers what it is asked, whatever the host (`path` is the whole
+URL then). `certificate=(cert, key)` makes it an HTTPS server. Nothing of the project is imported
+here.
 """
 from __future__ import annotations
 
@@ -45,7 +50,7 @@ ABSENT = object()   # Say(usage=ABSENT): no such key in the body
 
 @dataclass(frozen=True)
 class Say:
-    """A chat completion."""
+    """Reply with a chat completion."""
 
     text: object = ""              # content: a text, None, or a list of parts
     reasoning: str | None = None   # reasoning_content
@@ -57,7 +62,7 @@ class Say:
 
 @dataclass(frozen=True)
 class Status:
-    """An answer that is no completion."""
+    """Reply with something that is no completion."""
 
     code: int
     body: object = ""              # text, bytes, or an object for JSON
@@ -67,7 +72,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Drip:
-    """A good answer, a byte every `every_s`: within the head, the body, or a chunked body."""
+    """Send a good answer, a byte every `every_s`: within the head, the body, or a chunked body."""
 
     every_s: float
     part: str = "body"
@@ -75,7 +80,7 @@ class Drip:
 
 @dataclass(frozen=True)
 class Flood:
-    """An answer without end."""
+    """Send an answer without end."""
 
     piece: bytes = b"x" * 65_536
     headers: dict = field(default_factory=dict)
@@ -92,13 +97,13 @@ EMPTY = Say("")
 
 
 def truncated(text: str) -> Say:
-    """An answer that was cut at max_tokens."""
+    """Return an answer that was cut at max_tokens."""
     return Say(text, finish_reason="length")
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived."""
+    """Hold one request as it arrived."""
 
     n: int                # from 0, in order of arrival
     at: float             # time.monotonic()
@@ -150,7 +155,7 @@ def part_of(whole: bytes | None, request: Request) -> Status:
 
 
 class FakeLLM:
-    """See the module. A context manager; `port` to come up where something else was."""
+    """Run the server, as a context manager; `port` to come up where something else was."""
 
     def __init__(self, port: int = 0, latency_s: float = 0.0,
                  certificate: tuple[str, str] | None = None):
@@ -205,7 +210,7 @@ class FakeLLM:
         return [b.at - a.at for a, b in zip(self.requests, self.requests[1:], strict=False)]
 
     def wait_for(self, n: int, what: str = "requests", timeout_s: float = 20.0) -> None:
-        """Wait for `n` of `requests`, `answered` or `in_flight`; raise AssertionError after
+        """Wait for `n` of `requests`, `answered` or `in_flight`; raise AssertionError at
         `timeout_s`.
         """
         def count():
@@ -294,9 +299,7 @@ class _Server(ThreadingHTTPServer):
                 pass
 
     def handle_error(self, request, client_address):
-        """Pass over clients that go away or do not like the certificate: the tests do so on
-        purpose.
-        """
+        """Pass over clients that go away or refuse the certificate: the tests do so on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,5 +1,4 @@
-"""The buckets as report.py leaves them, written by hand, with what stands beside them: no model and
-no judge is asked.
+"""Write the buckets as report.py leaves them, without a model or a judge.
 
     write_duel(root)                                        # accepted
     write_turn(root, "t_1", repo="ann/one")                 # final/, score 90
@@ -22,14 +21,16 @@ SYSTEM = "You fix issues by running one bash command at a time."
 
 
 def words(seed: str, n: int = 40) -> str:
-    """`n` made-up words that follow from the seed."""
+    """Return `n` made-up words that follow from the seed."""
     draw = random.Random(seed)
     return " ".join("".join(draw.choices("bcdfghklmnprstvw", k=3)) + draw.choice("aeiou")
                     for _ in range(n))
 
 
 def history(seed: str, n_turns: int = 2) -> list[dict]:
-    """system, then user and assistant in turn, `n_turns` of the assistant, ending with the user."""
+    """Return a system message, then user and assistant in turn, `n_turns` of the assistant, ending
+    with the user.
+    """
     messages = [{"role": "system", "content": SYSTEM},
                 {"role": "user", "content": f"Issue: {words(seed)}"}]
     for i in range(n_turns):
@@ -39,18 +40,15 @@ def history(seed: str, n_turns: int = 2) -> list[dict]:
 
 
 def write_turn(root: Path, name: str, bucket: str = "final", score: float | None = None,
-               repo: str = "ann/one",
-               licence: str | None = "MIT", **fields) -> dict:
-    """ROOT/<bucket>/<name>.json, and the PR record of its instance."""
+               repo: str = "ann/one", licence: str | None = "MIT", **fields) -> dict:
+    """Write ROOT/<bucket>/<name>.json, and the PR record of its instance."""
     score = SCORES[bucket] if score is None else float(score)
     record = {"instance_id": f"{repo.replace('/', '__')}-{name.rpartition('_')[2]}",
-              "messages": history(name),
-              "assistant": turn_of("ls", words(f"{name} reference")),
+              "messages": history(name), "assistant": turn_of("ls", words(f"{name} reference")),
               "king": turn_of("pwd", words(f"{name} king")),
               "challenger": turn_of("make test", words(f"{name} challenger")), "score": score,
-              "metrics": dict.fromkeys(METRICS, score),
-              "reasons": [{"judge": "j", "order": "king_first",
-                           "reason": words(f"{name} reason", 8)}],
+              "metrics": dict.fromkeys(METRICS, score), "reasons": [
+                  {"judge": "j", "order": "king_first", "reason": words(f"{name} reason", 8)}],
               "injections": [], "leaks": None, **fields}
     write_json(root / bucket / f"{name}.json", record)
     write_pr(root, record["instance_id"], repo, licence)
@@ -59,34 +57,29 @@ def write_turn(root: Path, name: str, bucket: str = "final", score: float | None
 
 def write_pr(root: Path, instance_id: str, repo: str, licence: str | None = "MIT",
              **fields) -> None:
-    write_json(root / "commit" / f"{instance_id}.json", {
-        "instance_id": instance_id, "repo": repo, "language": "python",
-        "base_commit": words(repo, 1) * 10,
-        "issue": words(f"{instance_id} issue"), "description": "", "files": ["a.py"], "patch": "",
-        "test_patch": "",
-        "created_at": None, "licence": licence, **fields})
+    write_json(root / "commit" / f"{instance_id}.json",
+               {"instance_id": instance_id, "repo": repo, "language": "python",
+                "base_commit": words(repo, 1) * 10, "issue": words(f"{instance_id} issue"),
+                "description": "", "files": ["a.py"], "patch": "", "test_patch": "",
+                "created_at": None, "licence": licence, **fields})
 
 
 def write_duel(root: Path, accepted: bool = True, judges=("j",), **fields) -> None:
-    """ROOT/score/_duel.json."""
+    """Write ROOT/score/_duel.json."""
     if isinstance(judges, tuple):
         judges = {name: {"score": 58.25, "parse_rate": 1.0, "metrics": {}, "model": name}
                   for name in judges}
     write_json(root / "score" / "_duel.json", {
         "mode": "king", "order": "both", "challenger_score": 58.25, "king_score": 41.75,
-        "margin": 16.5, "lcb": 0.0312,
-        "parsed_frac": 1.0, "accepted": accepted,
-        "reasons": [] if accepted else ["margin 1.00 is below 2"],
-        "win_margin": 2.0, "gate_alpha": 0.05, "seed": 0, "min_valid_turn_frac": 0.5,
-        "min_turns": 5,
+        "margin": 16.5, "lcb": 0.0312, "parsed_frac": 1.0, "accepted": accepted,
+        "reasons": [] if accepted else ["margin 1.00 is below 2"], "win_margin": 2.0,
+        "gate_alpha": 0.05, "seed": 0, "min_valid_turn_frac": 0.5, "min_turns": 5,
         "resamples": 10000, "turns": 40, "turns_parsed": 40, "turns_judged": 40, "metrics": {},
-        "classic": None,
-        "judges": judges,
-        "missing_answers": 0, "turns_left": 0, **fields})
+        "classic": None, "judges": judges, "missing_answers": 0, "turns_left": 0, **fields})
 
 
 def write_root(root: Path, n: int = 24, n_repos: int = 8) -> list[str]:
-    """A root with `n` turns in all buckets, of so many repositories; their names."""
+    """Write `n` turns into all buckets of a root, of so many repositories; return their names."""
     write_duel(root)
     names = [f"prompts_{n}_1_{i}" for i in range(1, n + 1)]
     for i, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""A model played from a file: an OpenAI-compatible server on 127.0.0.1 whose replies stand in a scenario.
+"""Play a model by a scenario: an OpenAI-compatible server on 127.0.0.1 gives the replies of a file.
 
     with Scenario("success.json") as model:          # a file of tests/scenarios/
         ... an agent of model.base_url ...
@@ -8,18 +8,19 @@
 
     {"about": "what is played",
      "refuses_tools": "what it says",                # the endpoint knows no tools: HTTP 400
-     "context": 4000,                                # characters of messages over which a request is refused: HTTP 400
+     "context": 4000,                                # HTTP 400 to messages of more characters
      "scenes": [{
         "when": "parser",                            # of a task that holds this; without it: of any
         "native": [REPLY, …], "text": [REPLY, …]}]}  # to requests with tools, and without
 
-The n-th reply goes to the request that has n messages of the assistant in it, and the last one to all behind it: so a
-scenario plays for any number of agents, and for one that starts again. A REPLY is
+The n-th reply goes to the request that has n messages of the assistant in it, and the last one to
+all behind it: so a scenario plays for any number of agents, and for one that starts again. A REPLY
+is
 
     "text"
-    {"text": …, "calls": [["tool", {arguments}], …]} arguments: an object, or a text to be sent as it stands
+    {"text": …, "calls": [["tool", {arguments}], …]} arguments: an object, or a text
     {…, "finish_reason": "length", "usage": {…}}
-    {…, "after": "…"}                                what the last message must hold; else HTTP 400, which says so
+    {…, "after": "…"}                                the last message must hold it; else HTTP 400
     {"status": 503, "body": "…"}
 """
 from __future__ import annotations
@@ -35,7 +36,7 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 
 
 class Scenario(FakeLLM):
-    """See the module. `scenario`: the name of a file, or what would stand in one."""
+    """Serve a scenario: the name of a file, or what would stand in one."""
 
     def __init__(self, scenario: str | Path | dict, port: int = 0):
         super().__init__(port)
@@ -71,10 +72,9 @@ def _completion(reply: dict, n: int) -> Status | dict:
         return Status(reply["status"], reply.get("body", ""))
     message = {"role": "assistant", "content": reply.get("text")}
     if calls := reply.get("calls"):
-        message["tool_calls"] = [
-            {"id": f"call_{n}_{i}", "type": "function", "function": {
-                "name": name, "arguments": said if isinstance(said, str) else json.dumps(said)}}
-            for i, (name, said) in enumerate(calls)]
+        message["tool_calls"] = [{"id": f"call_{n}_{i}", "type": "function", "function": {
+            "name": name, "arguments": said if isinstance(said, str) else json.dumps(said)}}
+                                 for i, (name, said) in enumerate(calls)]
     reason = reply.get("finish_reason") or ("tool_calls" if calls else "stop")
     return {"object": "chat.completion", "model": "m", "usage": reply.get("usage", USAGE),
             "choices": [{"index": 0, "message": message, "finish_reason": reason}]}

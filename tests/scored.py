@@ -1,9 +1,9 @@
-"""Answers and scores as ch.py and validate.py leave them, written by hand: no judge is asked.
+"""Write answers and scores as ch.py and validate.py leave them: no judge is asked.
 
     write_panel(root, "a", "b")                           # [judge] models
     write_answer(root, "t_1", king="ls", challenger="make test")
-    write_score(root, "t_1", {"a": [1, 1, 1, 1, 0], "b": None})   # each judge's five metrics; None: could not be read
-    decide(root)                                          # validate.py: takes the scores over, writes _duel.json
+    write_score(root, "t_1", {"a": [1, 1, 1, 1, 0], "b": None})   # five metrics; None: unread
+    decide(root)                                          # validate.py writes _duel.json
 """
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ BUCKETS = ("final", "refined", "defeat")
 
 
 def write_panel(root: Path, *judges: str, more: str = "") -> None:
-    """ROOT/chain.toml with this panel."""
+    """Write ROOT/chain.toml with this panel."""
     write_toml(root, more=f"[judge]\nmodels = {json.dumps(judges)}\n{more}")
 
 
 def write_answer(root: Path, name: str, king: str | None = "ls",
-                 challenger: str | None = "make test",
-                 directory: str = "answer", **fields) -> dict:
-    """ROOT/<directory>/<name>.json with two commands; None: that side is not made yet."""
+                 challenger: str | None = "make test", directory: str = "answer", **fields) -> dict:
+    """Write ROOT/<directory>/<name>.json with two commands; None: that side is not made yet."""
     king, challenger = (command and turn_of(command) for command in (king, challenger))
     record = {"instance_id": f"proj__{name}",
               "messages": [{"role": "user", "content": f"task of {name}"}],
@@ -36,8 +35,8 @@ def write_answer(root: Path, name: str, king: str | None = "ls",
 
 
 def entries(judge: str, values, rival: str = "king") -> list[dict]:
-    """The two entries of a judge: five values of one kind for both orders, a pair of such lists, or
-    None.
+    """Return the two entries of a judge, from five values of one kind for both orders, a pair of
+    such lists, or None.
     """
     first, second = values if values and isinstance(values[0], (list, tuple)) else (values, values)
     return [_entry(judge, f"{rival}_first", first, rival),
@@ -48,41 +47,38 @@ def _entry(judge: str, order: str, values, rival: str) -> dict:
     said = {1: "challenger", 0.5: "draw", 0: rival}
     scores = dict(zip(METRICS, values, strict=True)) if values is not None else {}
     return {"judge": judge, "order": order, "attempt": 2, "parse_ok": values is not None,
-            "scores": scores,
-            "verdict": {metric: said[value] for metric, value in scores.items()},
+            "scores": scores, "verdict": {metric: said[value] for metric, value in scores.items()},
             "raw": "as it came", "error": "",
             "reason": f"{judge} says so, {order}" if values is not None else "", "truncated": False,
-            "usage": {},
-            "seconds": 1.0, "marker": ""}
+            "usage": {}, "seconds": 1.0, "marker": ""}
 
 
 def write_score(root: Path, name: str, verdicts: dict, rival: str = "king", **fields) -> dict:
-    """ROOT/score/<name>.json with these verdicts and what follows from them by the rule: a metric
-    on which a judge's two orders differ is a draw, a judge counts where both were read, the score
-    is the mean over judges and metrics.
+    """Write ROOT/score/<name>.json with these verdicts and what follows from them by the rule: a
+    metric on which a judge's two orders differ is a draw, a judge counts where both were read, the
+    score is the mean over judges and metrics.
     """
-    judges = [entry for judge,
-              values in verdicts.items() for entry in entries(judge, values, rival)]
+    judges = [entry for judge, values in verdicts.items()
+              for entry in entries(judge, values, rival)]
     score, metrics = score_of(judges)
     record = {"instance_id": f"proj__{name}", "answer_file": f"{name}.json", "mode": rival,
-              "score": score,
-              "parse_ok": score is not None, "metrics": metrics, "reason": "", "judges": judges,
-              **fields}
+              "score": score, "parse_ok": score is not None, "metrics": metrics, "reason": "",
+              "judges": judges, **fields}
     write_json(score_path(root, name, rival), record)
     return record
 
 
 def score_of(judges: list[dict]) -> tuple[float | None, dict[str, float]]:
-    """(score, metrics) of a turn, worked out anew: the tests' own arithmetic."""
+    """Return (score, metrics) of a turn, computed again by the tests themselves."""
     read = []
     for first, second in zip(judges[::2], judges[1::2], strict=True):
         if first["parse_ok"] and second["parse_ok"]:
-            read.append([a if a == b else 0.5 for a,
-                         b in ((first["scores"][m], second["scores"][m]) for m in METRICS)])
+            read.append([a if a == b else 0.5
+                         for a, b in ((first["scores"][m], second["scores"][m]) for m in METRICS)])
     if not read:
         return None, {}
-    metrics = {m: 100 * sum(values[i] for values in read) / len(read) for i,
-               m in enumerate(METRICS)}
+    metrics = {m: 100 * sum(values[i] for values in read) / len(read)
+               for i, m in enumerate(METRICS)}
     return 100 * sum(map(sum, read)) / (5 * len(read)), metrics
 
 
@@ -91,12 +87,12 @@ def score_path(root: Path, name: str, rival: str = "king") -> Path:
 
 
 def decide(root: Path, *flags) -> None:
-    """validate.py, for which nothing is left to ask."""
+    """Run validate.py, for which nothing is left to ask."""
     assert run_here(validate.main, root, *flags) == 0
 
 
 def in_buckets(root: Path) -> dict[str, list[str]]:
-    """{turn: [the buckets that it is in]}; every copy is read, so a torn one is an error."""
+    """Return {turn: [the buckets that it is in]}; every copy is read, so a torn one is an error."""
     found: dict[str, list[str]] = {}
     for bucket in BUCKETS:
         for path in (root / bucket).glob("[!_]*.json"):

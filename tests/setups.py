@@ -18,7 +18,8 @@ WRONG = TEST.replace("/opt/installed", "/opt/other")
 
 
 def handed_in(install: str = INSTALL, test: str = TEST) -> dict:
-    answer = f"It needs nothing.\n<install_script>\n{install}</install_script>\n<test_script>\n{test}</test_script>"
+    answer = (f"It needs nothing.\n<install_script>\n{install}</install_script>\n<test_script>\n"
+              f"{test}</test_script>")
     return {"calls": [["submit", {"answer": answer}]]}
 
 
@@ -34,8 +35,8 @@ def write_rows(root: Path, *rows) -> None:
 
 def set_up(root: Path, *flags, model: Scenario | None = None):
     with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
-    at = ["--llm-base-url", model.base_url, "--planner",
-          "agent"] if model else ["--planner", "recipe"]
+    at = ["--llm-base-url", model.base_url, "--planner", "agent"] if model else ["--planner",
+                                                                                 "recipe"]
     return run_script("env_setup.py", root, "--input", root / "repos.jsonl", *with_ca, *at, *flags,
                       timeout_s=300)
 

@@ -19,14 +19,13 @@ def a_row(i: int, n_turns: int = 3, **fields) -> dict:
 
 
 def a_pr(i: int, **fields) -> dict:
-    patch = f"diff --git a/src/f{i}.py b/src/f{i}.py\n--- a/src/f{i}.py\n+++ b/src/f{i}.py\n@@ -1 +1 @@\n-a\n+b\n"
+    patch = (f"diff --git a/src/f{i}.py b/src/f{i}.py\n--- a/src/f{i}.py\n+++ b/src/f{i}.py\n"
+             "@@ -1 +1 @@\n-a\n+b\n")
     return {"instance_id": f"own__repo-{i}", "repo": "own/repo", "base_commit": "c" * 40,
-            "created_at": 1700000000000,
-            "patch": patch, "test_patch": "", "pr_description": f"fixes {i}",
-            "problem_statement": f"broken {i}",
+            "created_at": 1700000000000, "patch": patch, "test_patch": "",
+            "pr_description": f"fixes {i}", "problem_statement": f"broken {i}",
             "language": "python", "interface": "", "meta": {}, "install_config": {},
-            "image_name": "",
-            "FAIL_TO_PASS": [], "PASS_TO_PASS": [], **fields}
+            "image_name": "", "FAIL_TO_PASS": [], "PASS_TO_PASS": [], **fields}
 
 
 def write_jsonl(path, rows) -> None:

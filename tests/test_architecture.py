@@ -49,8 +49,8 @@ MAY_LACK_A_DOCSTRING = [   # patterns of names: a script's docstring says what m
 # of a text in code: messages to a person are shorter, prompts are longer
 MAX_WORDS = 45
 
-PACKAGE = {REPO / path: text for path,
-           text in figures.read_files("codedata", ":(glob)*.py").items()}
+PACKAGE = {REPO / path: text
+           for path, text in figures.read_files("codedata", ":(glob)*.py").items()}
 TREES = {path: ast.parse(text) for path, text in PACKAGE.items()}
 SCRIPTS = [path for path in PACKAGE if path.parent == REPO]
 MODULES = [path for path in PACKAGE if path.parent != REPO]
@@ -80,8 +80,8 @@ def imported(tree: ast.AST) -> set[str]:
             out |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = f"{'.' * node.level}{node.module or ''}"
-            out |= {f"{base}.{alias.name}"
-                    for alias in node.names} if base == "codedata" else {base}
+            out |= {f"{base}.{alias.name}" for alias in node.names} if base == "codedata" else {
+                base}
     return out
 
 
@@ -163,24 +163,21 @@ def test_a_script_is_about_a_screen_says_what_it_reads_and_writes_and_does_nothi
                    ast.AnnAssign)
     for path in SCRIPTS:
         tree, lines = TREES[path], PACKAGE[path].split("\n")
-        assert len(lines) <= 121 and {"reads ",
-                                      "writes "} <= {line[:6].rstrip() + " "
-                                                     for line in lines}, path
+        assert len(lines) <= 121 and {"reads ", "writes "} <= {line[:6].rstrip() + " "
+                                                               for line in lines}, path
         main, = (node for node in tree.body if getattr(node, "name", "") == "main")
-        assert [arg.arg
-                for arg in main.args.args] == ["argv"] and len(main.args.defaults) == 1, path
+        assert [arg.arg for arg in main.args.args] == ["argv"] and len(
+            main.args.defaults) == 1, path
         rest = [ast.unparse(node) for node in tree.body[1:] if not isinstance(node, definitions)]
         assert len(rest) == 1 and rest[0].startswith("if __name__ == '__main__':"), (path, rest)
 
 
 def test_importing_everything_prints_nothing_writes_nothing_and_starts_no_thread(tmp_path):
-    program = (
-        f"import importlib, threading\nfor name in {[*map(module_of, PACKAGE)]}: "
-        "importlib.import_module(name)\n"
-        "print(threading.active_count())")
+    program = (f"import importlib, threading\nfor name in {[*map(module_of, PACKAGE)]}: "
+               "importlib.import_module(name)\n"
+               "print(threading.active_count())")
     done = subprocess.run([sys.executable, "-B", "-c", program], cwd=tmp_path,
-                          env={"PYTHONPATH": str(REPO)},
-                          capture_output=True, text=True)
+                          env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True)
     assert (done.stdout, done.stderr, list(tmp_path.iterdir())) == ("1\n", "", [])
 
 
@@ -194,17 +191,15 @@ def reads_environment(tree: ast.AST) -> list[str]:
 
 def test_only_config_looks_at_the_environment():
     config = REPO / "codedata" / "config.py"
-    assert faults_in(PACKAGE.keys() - {config},
-                     reads_environment) == [] != reads_environment(TREES[config])
+    assert faults_in(PACKAGE.keys() - {config}, reads_environment) == [] != reads_environment(
+        TREES[config])
     for line in ("os.environ['X']", "import os as o; o.getenv('X')", "from os import environ",
                  "import dotenv"):
         assert reads_environment(ast.parse(line)), line
 
 
 def catches_everything(tree: ast.AST) -> list[int]:
-    """Return the lines with `except Exception`, `except BaseException`, a bare except, or
-    suppress(Exception).
-    """
+    """Return the lines that catch Exception or BaseException, by except or suppress()."""
     broad = re.compile(r"except:|(except |suppress)\(?.*\b(Base)?Exception\b")
     return [node.lineno for node in ast.walk(tree)
             if isinstance(node, (ast.ExceptHandler, ast.Call))
@@ -213,11 +208,10 @@ def catches_everything(tree: ast.AST) -> list[int]:
 
 def test_only_the_run_loop_catches_everything():
     run_loop = REPO / "codedata" / "run_loop.py"
-    assert faults_in(PACKAGE.keys() - {run_loop},
-                     catches_everything) == [] != catches_everything(TREES[run_loop])
+    assert faults_in(PACKAGE.keys() - {run_loop}, catches_everything) == [] != catches_everything(
+        TREES[run_loop])
     for line in ("except: pass", "except BaseException: pass",
-                 "except (OSError, Exception) as e: pass",
-                 "finally: suppress(Exception)"):
+                 "except (OSError, Exception) as e: pass", "finally: suppress(Exception)"):
         assert catches_everything(ast.parse(f"try: pass\n{line}")), line
 
 
@@ -230,8 +224,8 @@ def long_texts(tree: ast.AST) -> list[str]:
              for part in node.values}
     texts = [ast.unparse(node) for node in ast.walk(tree) if id(node) not in docs | inner and (
         isinstance(node, ast.JoinedStr) or isinstance(getattr(node, "value", None), str))]
-    return [text for text in texts if len(text.split()) > MAX_WORDS
-            or re.search(r"\bYou are an? ", text)]
+    return [text for text in texts
+            if len(text.split()) > MAX_WORDS or re.search(r"\bYou are an? ", text)]
 
 
 def test_prompts_are_files_and_not_texts_in_code():

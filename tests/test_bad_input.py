@@ -1,4 +1,4 @@
-"""Rubbish in: a named error and exit code 2, or one failed item; nothing else is lost."""
+"""Check that rubbish gives a named error and exit code 2, or one failed item."""
 import resource
 import socket
 import subprocess
@@ -112,8 +112,8 @@ def test_a_broken_pr_record_is_named_once_and_its_prompts_wait(tmp_path, run):
     run("king")
     ch = run("ch")
     assert ch.returncode == 1 and ch.stderr.count("proj__repo-2.json is not readable JSON") == 1
-    assert [bool(read_answer(tmp_path, f"prompts_3_1_{i}")["challenger"])
-            for i in (1, 2, 3)] == [True, False, True]
+    assert [bool(read_answer(tmp_path, f"prompts_3_1_{i}")["challenger"]) for i in (1, 2, 3)] == [
+        True, False, True]
 
 
 def test_one_stem_in_two_answer_directories_ends_with_2(answered_root, run):
@@ -136,15 +136,13 @@ def test_a_file_where_a_directory_should_be_ends_with_2(tmp_path, run, fake_llm,
 
 
 def test_a_full_disk_is_named_and_what_was_written_stays(tmp_path, run, fake_llm):
-    """A file-size limit stands in for the full disk: mounts need rights that a test may not have.
-    """
+    """Set a file-size limit in place of a full disk: a mount needs rights that a test may lack."""
     entries = [a_prompt(i) for i in (1, 2)]
     entries[1]["messages"][0]["content"] = "x" * 100_000
     write_json(tmp_path / "prompt" / "p.json", entries)
     king = subprocess.run(
         [sys.executable, REPO / "king.py", "--root", tmp_path, *flags_for(fake_llm), "--workers",
-         "1"],
-        capture_output=True, text=True, cwd=tmp_path,
+         "1"], capture_output=True, text=True, cwd=tmp_path,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)))
     assert king.returncode == 1
     assert "could not be written" in king.stderr
@@ -159,11 +157,11 @@ def test_a_prompt_longer_than_the_context_fails_alone_and_says_what_to_do(tmp_pa
     write_prompts(tmp_path, 2)
     write_toml(tmp_path)
     fake_llm.always(lambda r: Status(400, {"error": {"message": "context length 8192 exceeded"}})
-                    if "task 1" in r.text
-                    else None)
+                              if "task 1" in r.text else None)
     king = run("king")
-    assert king.returncode == 1 and answers(tmp_path) == [
-        "prompts_2_1_2"] and fake_llm.n_requests == 2
+    assert king.returncode == 1
+    assert answers(tmp_path) == ["prompts_2_1_2"]
+    assert fake_llm.n_requests == 2
     line, = ledger_lines(tmp_path / "answer", state="failed")
     assert "context length 8192" in line["error"] and "max_prompt_tokens" in line["error"]
 
@@ -171,8 +169,7 @@ def test_a_prompt_longer_than_the_context_fails_alone_and_says_what_to_do(tmp_pa
 def test_a_history_over_max_prompt_tokens_is_cut_and_the_ledger_says_so(tmp_path, run, fake_llm):
     middle = [m for i in range(10)
               for m in ({"role": "assistant", "content": f"step {i} " + "y" * 300},
-                                             {"role": "user",
-                                              "content": f"Observation: {i} " + "z" * 300})]
+                        {"role": "user", "content": f"Observation: {i} " + "z" * 300})]
     messages = [{"role": "system", "content": "the rules"}, {"role": "user", "content": "the task"},
                 *middle]
     write_prompts(tmp_path, 1, messages=messages)
@@ -180,8 +177,9 @@ def test_a_history_over_max_prompt_tokens_is_cut_and_the_ledger_says_so(tmp_path
     king = run("king")
     assert king.returncode == 0 and "cut to fit" in king.stderr
     sent = fake_llm.requests[0].messages
-    assert sent[0] == messages[0] and sent[1]["content"].startswith("the task") and len(sent) < len(
-        messages)
+    assert sent[0] == messages[0]
+    assert sent[1]["content"].startswith("the task")
+    assert len(sent) < len(messages)
     assert sent[-2] == messages[-2] and sent[-1]["content"].startswith(messages[-1]["content"])
     assert "left out here" in fake_llm.requests[0].text and len(fake_llm.requests[0].text) < 2100
     assert "of 22 messages" in ledger_lines(tmp_path / "answer")[0]["cut"]
@@ -199,10 +197,10 @@ def test_nul_bytes_and_lone_surrogates_break_their_record_and_fail_their_answer_
     assert king.returncode == 1 and king.stderr.count(fault) == 2 and answers(tmp_path) == ["p_1"]
 
 
-@pytest.mark.parametrize("fault, reason",
-                         [(HTML, "Welcome to the portal"), (DROP, "connection failed"),
-                                         (Say(""), "empty answer"),
-                          (Status(503, "busy"), "HTTP 503")])
+@pytest.mark.parametrize("fault, reason", [(HTML, "Welcome to the portal"),
+                                           (DROP, "connection failed"),
+                                           (Say(""), "empty answer"),
+                                           (Status(503, "busy"), "HTTP 503")])
 def test_an_answer_that_is_none_fails_its_item_alone(tmp_path, run, fake_llm, fault, reason):
     write_prompts(tmp_path, 3)
     write_toml(tmp_path)
@@ -236,8 +234,8 @@ def test_a_machine_that_gives_no_more_threads_is_trouble_and_what_is_in_flight_i
     assert king.returncode == 1
     assert "Lower --workers" in king.stderr
     assert "Traceback" not in king.stderr
-    assert len(answers(tmp_path)) == fake_llm.n_requests and not ledger_lines(
-        tmp_path / "answer", state="failed")
+    assert len(answers(tmp_path)) == fake_llm.n_requests
+    assert not ledger_lines(tmp_path / "answer", state="failed")
     assert run("king").returncode == 0
 
 

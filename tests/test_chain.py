@@ -1,6 +1,4 @@
-"""tools/chain: the stages one after the other, with what was asked of them. A stand-in for python
-notes its words.
-"""
+"""Check that tools/chain runs the stages in order with their flags; a fake python notes them."""
 from __future__ import annotations
 
 import os
@@ -9,7 +7,8 @@ import subprocess
 import pytest
 from conftest import REPO
 
-NOTES = '#!/bin/sh\nprintf "%s|" "$@" >> called; echo >> called\ncase $1 in "$FAILS") exit "$CODE" ;; esac\n'
+NOTES = ('#!/bin/sh\nprintf "%s|" "$@" >> called; echo >> called\n'
+         'case $1 in "$FAILS") exit "$CODE" ;; esac\n')
 
 
 @pytest.fixture
@@ -20,8 +19,7 @@ def chain(tmp_path):
         env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FAILS": fails,
                             "CODE": str(code)}
         done = subprocess.run([REPO / "tools" / "chain", stages, *flags], cwd=tmp_path, env=env,
-                              capture_output=True,
-                              text=True, timeout=30)
+                              capture_output=True, text=True, timeout=30)
         return done, [line.split("|")[:-1]
                       for line in (tmp_path / "called").read_text().splitlines()]
     return run

@@ -1,6 +1,4 @@
-"""Settings: which source wins, where files are looked for, what is refused, --show-config,
-chain.toml itself.
-"""
+"""Check which settings win, where files are looked for, what is refused, and chain.toml."""
 from __future__ import annotations
 
 import re
@@ -44,9 +42,8 @@ def dotenv(text: str, folder: Path = Path()) -> None:
 
 # flag > environment > .env > chain.toml > default ------------------------------------------------
 
-@pytest.mark.parametrize("name, env, flag",
-                         [("base_url", "LLM_BASE_URL", None),
-                          ("proxy", "PIPELINE_PROXY", "--proxy"),
+@pytest.mark.parametrize("name, env, flag", [("base_url", "LLM_BASE_URL", None),
+                                             ("proxy", "PIPELINE_PROXY", "--proxy"),
                                              ("ca_bundle", "REQUESTS_CA_BUNDLE", None)])
 def test_flag_over_environment_over_dotenv_over_file_over_default(name, env, flag, monkeypatch):
     def value(*flags):
@@ -91,8 +88,8 @@ def test_the_flag_config_names_the_file_of_settings_and_not_the_configuration_of
 def test_model_flag_over_the_roles_section_over_llm_over_default():
     assert load().model_spec("king").model == "moonshotai/Kimi-K2.6-TEE"
     toml('[llm]\nmodel = "all"\n[king]\nmodel = "own"\n')
-    assert load().model_spec("king").model == "own" and load().model_spec(
-        "challenger").model == "all"
+    assert load().model_spec("king").model == "own"
+    assert load().model_spec("challenger").model == "all"
     settings = load("--model", "flag")
     assert settings.model_spec("king").model == settings.model_spec("challenger").model == "flag"
 
@@ -101,8 +98,8 @@ def test_model_flag_over_the_roles_section_over_llm_over_default():
                                                 ("max_prompt_tokens", 0, 99)])
 def test_a_role_has_its_own_settings_also_where_they_are_zero(key, value, in_llm):
     toml(f"[llm]\n{key} = {in_llm}\n[king]\n{key} = {value}\n")
-    assert getattr(load().model_spec("king"),
-                   key) == value and getattr(load().model_spec("challenger"), key) == in_llm
+    assert getattr(load().model_spec("king"), key) == value
+    assert getattr(load().model_spec("challenger"), key) == in_llm
 
 
 def test_the_default_endpoint_and_its_key_come_from_the_environment(monkeypatch):
@@ -117,9 +114,8 @@ def test_the_default_endpoint_and_its_key_come_from_the_environment(monkeypatch)
 
 
 def test_which_endpoint_answers(monkeypatch):
-    toml(
-        '[llm]\nendpoint = "a"\n[endpoints.a]\nbase_url = "http://a"\n[endpoints.b]\nbase_url = '
-        '"http://b"\n')
+    toml('[llm]\nendpoint = "a"\n[endpoints.a]\nbase_url = "http://a"\n'
+         '[endpoints.b]\nbase_url = "http://b"\n')
 
     def url(*flags):
         return endpoint(*flags).base_url
@@ -285,7 +281,7 @@ NO_USE = """
 
 @pytest.mark.parametrize("text", NO_USE.strip().split("\n"))
 def test_a_value_that_no_run_can_use_is_refused(tmp_path, run, text):
-    """Else a run ends with nothing done and exit code 0, or with a traceback."""
+    """Otherwise a run ends with nothing done and exit code 0, or with a traceback."""
     toml(lines_of(text))
     write_prompts(tmp_path, 1)
     assert run("king").returncode == 2
@@ -324,20 +320,21 @@ def test_a_flag_that_is_none_is_wrong_usage(tmp_path, flags):
     assert run_script("king.py", tmp_path, *flags.split()).returncode == 2
 
 
-# --show-config
-# -------------------------------------------------------------------------------------------------------
+# --show-config -----------------------------------------------------------------------------------
 
 def shown(capsys, *flags) -> dict[str, tuple[str, str]]:
     """Return {setting: (value, origin)} as --show-config prints them."""
     with pytest.raises(SystemExit) as end:
         load("--show-config", *flags)
     assert end.value.code == 0
-    lines = (re.fullmatch(r"(\S+) = (.*?)(?:\s+# (.*))?", line) for line in capsys.readouterr().out.splitlines())
+    lines = (re.fullmatch(r"(\S+) = (.*?)(?:\s+# (.*))?", line)
+             for line in capsys.readouterr().out.splitlines())
     return {line[1]: (line[2], line[3]) for line in lines}
 
 
 def test_show_config_prints_every_setting_with_its_origin(capsys, monkeypatch):
-    toml('[llm]\nmax_tokens = 77\nproxy = "http://file"\n[king]\nmodel = "own"\n[prices]\n"m" = { in = 1, out = 2 }\n')
+    toml('[llm]\nmax_tokens = 77\nproxy = "http://file"\n[king]\nmodel = "own"\n'
+         '[prices]\n"m" = { in = 1, out = 2 }\n')
     dotenv("LLM_BASE_URL=http://dotenv\n")
     monkeypatch.setenv("PIPELINE_PROXY", "http://environment")
     found = shown(capsys, "--workers", "7")
@@ -354,7 +351,8 @@ def test_show_config_prints_every_setting_with_its_origin(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("flags, name, value", [
-    (["--model", "some/model"], "llm.model", "some/model"), (["--llm", "embedded"], "llm.endpoint", "embedded"),
+    (["--model", "some/model"], "llm.model", "some/model"),
+    (["--llm", "embedded"], "llm.endpoint", "embedded"),
     (["--llm-base-url", "http://flag/v1"], "llm.base_url", "http://flag/v1"),
 ], ids=["model", "llm", "llm-base-url"])
 def test_show_config_tells_what_is_used_where_a_flag_says_so(capsys, flags, name, value):
@@ -380,7 +378,8 @@ def test_a_secret_does_not_print_itself():
     secret = ApiKey(KEY)
     endpoint = Endpoint("x", api_key=secret)
     settings = Settings(endpoints={"x": endpoint}, hf_token=secret)
-    assert KEY not in repr(secret) + repr(endpoint) + repr(settings) + repr([secret]) + f"{settings}"
+    assert KEY not in repr(secret) + repr(endpoint) + repr(settings) + repr(
+        [secret]) + f"{settings}"
 
 
 def test_show_config_does_nothing_else(tmp_path, run, fake_llm):
@@ -404,7 +403,8 @@ def test_excluded_ids_are_skipped_and_the_rule_named(tmp_path, run, fake_llm):
 
 def flat(sections: dict[str, dict]) -> set[str]:
     """Return every section and setting as a line, with its value and so its type."""
-    return {f"[{name}] {key} = {value!r}" for name, keys in sections.items() for key, value in {"": "", **keys}.items()}
+    return {f"[{name}] {key} = {value!r}" for name, keys in sections.items()
+            for key, value in {"": "", **keys}.items()}
 
 
 def commented(text: str) -> set[str]:
@@ -414,13 +414,14 @@ def commented(text: str) -> set[str]:
     """
     text = re.sub(r"^# \[.*\n(?:[^\[].*\n|\n)*", "", text, flags=re.MULTILINE)
     text = re.sub(r"^# (\w+) = *(#.*)?$", r"\1 = 'None'", text, flags=re.MULTILINE)
-    found = tomllib.loads(re.sub(r"^# (?=\w+ =)", "", text, flags=re.MULTILINE))   # refuses what stands twice
+    # TOML refuses what stands twice
+    found = tomllib.loads(re.sub(r"^# (?=\w+ =)", "", text, flags=re.MULTILINE))
     del found["prices"]
     return {line.replace("'None'", "None") for line in flat(found)}
 
 
 def built_in() -> set[str]:
-    """Return the same of config.py."""
+    """Return the sections, settings and defaults of config.py in that form."""
     def default(field):
         value = field.default if field.default is not MISSING else field.default_factory()
         return list(value) if isinstance(value, tuple) else value
@@ -462,14 +463,16 @@ def test_each_line_of_chain_toml_can_be_used_by_removing_its_hash():
         elif (setting := re.match(r"# (\w+|\"[^\"]+\") = *([^#\s].*)$", line)) and not in_example:
             toml(f"{section}\n{setting[1]} = {setting[2]}\n")
             load()
-    example = "\n".join(line[2:] for line in CHAIN_TOML[CHAIN_TOML.index("# [endpoints."):].splitlines())
+    example = "\n".join(line[2:]
+                        for line in CHAIN_TOML[CHAIN_TOML.index("# [endpoints."):].splitlines())
     toml(example)
     assert set(load().endpoints) > set(config.BUILT_IN_ENDPOINTS)
 
 
-@pytest.mark.parametrize("key, value", [("temperature", 1.0), ("max_tokens", 1024), ("workers", 32), ("retry_max", 3),
-                                        ("retry_wait_s", 1.5), ("call_timeout_s", 300.0), ("max_429_wait_s", 60.0),
-                                        ("max_429_total_s", 1800.0)])
+@pytest.mark.parametrize("key, value",
+                         [("temperature", 1.0), ("max_tokens", 1024), ("workers", 32),
+                          ("retry_max", 3), ("retry_wait_s", 1.5), ("call_timeout_s", 300.0),
+                          ("max_429_wait_s", 60.0), ("max_429_total_s", 1800.0)])
 def test_the_defaults_are_those_that_were_agreed(key, value):
     assert getattr(load().llm, key) == value
     assert load().king.format_retries == 2

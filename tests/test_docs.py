@@ -1,6 +1,4 @@
-"""Pages: links and anchors lead somewhere, commands exist, generated pages are as the code says,
-README is short.
-"""
+"""Check the pages: links and anchors, commands, generated pages, a short README."""
 from __future__ import annotations
 
 import re
@@ -62,8 +60,8 @@ def test_that_check_sees_broken_links(tmp_path):
 
 
 def test_every_script_tool_and_target_that_a_page_names_exists():
-    paths = ["/" + path for path in subprocess.check_output(["git", "ls-files"], cwd=REPO,
-                                                            text=True).split()]
+    paths = ["/" + path
+             for path in subprocess.check_output(["git", "ls-files"], cwd=REPO, text=True).split()]
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE)) | {
         path.stem for path in REPO.glob("*.py")}
     for name in FOR_USERS:

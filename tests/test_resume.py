@@ -1,6 +1,4 @@
-"""The state table: what a re-run makes again, keeps, names or leaves, after a person has been at
-the directories.
-"""
+"""Test the state table: what a re-run makes, keeps, names or leaves, after a person's changes."""
 import hashlib
 import json
 import os
@@ -50,9 +48,8 @@ def edit_prompts(root, change) -> str:
 
 
 def change_task(root, i: int) -> str:
-    return edit_prompts(root,
-                        lambda prompts: prompts[i - 1]["messages"][1].update(
-                            content=f"task {i} changed"))
+    return edit_prompts(
+        root, lambda prompts: prompts[i - 1]["messages"][1].update(content=f"task {i} changed"))
 
 
 def edit_commit(root, i: int, **fields) -> None:
@@ -196,8 +193,8 @@ def test_a_prompt_deleted_from_the_middle_shifts_nothing_and_leaves_an_orphan(
     edit_prompts(root, lambda prompts: prompts.pop(2))
     king = run("king").stderr
     assert "done 4" in king and "orphan 1" in king and f"{NAME}_3" in king
-    assert {name: read_answer(root, name)
-            for name in answers(root)} == before and fake_llm.n_requests == 0
+    assert {name: read_answer(root, name) for name in answers(root)} == before
+    assert fake_llm.n_requests == 0
     run("king --prune")
     assert answers(root) == sorted(before.keys() - {f"{NAME}_3"})
     assert len(list((root / "answer" / "_replaced").glob(f"{NAME}_3.*"))) == 1
@@ -236,8 +233,8 @@ def test_force_on_one_item_keeps_its_challenger_and_puts_the_old_one_aside(
     old = read_answer(root, f"{NAME}_3")
     fake_llm.script(BETTER)
     run("king --force --only *_3")
-    assert asked(fake_llm) == ["task 3"] and read_answer(root,
-                                                         f"{NAME}_3") == {**old, "king": BETTER}
+    assert asked(fake_llm) == ["task 3"]
+    assert read_answer(root, f"{NAME}_3") == {**old, "king": BETTER}
     assert json.loads((root / "answer" / "_replaced" / f"{NAME}_3.1.json").read_text()) == old
     assert "done 5" in status("ch")
 
@@ -347,10 +344,8 @@ def test_a_copy_of_a_directory_in_the_root_is_not_spent_again(tmp_path, run):
     assert once > 0 and spent_usd(tmp_path) == once
 
 
-@pytest.mark.parametrize("rubbish",
-                         ["not json", '{"stage": "king", "reply": 3}',
-                          '{"stage": "king", "reply": {}}',
-                                     "[]"])
+@pytest.mark.parametrize("rubbish", ["not json", '{"stage": "king", "reply": 3}',
+                                     '{"stage": "king", "reply": {}}', "[]"])
 def test_rubbish_among_the_kept_replies_is_passed_over(tmp_path, run, rubbish):
     [name] = write_prompts(tmp_path, 1)
     (tmp_path / "answer" / "_partial").mkdir(parents=True)
@@ -362,8 +357,9 @@ def test_a_kept_reply_file_that_cannot_be_read_fails_its_item_alone(tmp_path, ru
     names = write_prompts(tmp_path, 2)
     (tmp_path / "answer" / "_partial" / f"{names[0]}.jsonl").mkdir(parents=True)
     king = run("king --workers 1")
-    assert king.returncode == 1 and answers(tmp_path) == names[
-        1:] and "Traceback" not in king.stderr
+    assert king.returncode == 1
+    assert answers(tmp_path) == names[1:]
+    assert "Traceback" not in king.stderr
 
 
 # failures ----------------------------------------------------------------------------------------
@@ -374,8 +370,9 @@ def test_a_failed_item_leaves_no_record_is_retried_and_later_stages_wait(tmp_pat
     write_toml(tmp_path)
     fake_llm.always(lambda r: "no block" if r.task == "task 2" else None)
     king = run("king")
-    assert king.returncode == 1 and "no bash block, 3 tries" in king.stderr and answers(
-        tmp_path) == ["prompts_2_1_1"]
+    assert king.returncode == 1
+    assert "no bash block, 3 tries" in king.stderr
+    assert answers(tmp_path) == ["prompts_2_1_1"]
     assert asked(fake_llm) == ["task 1", *["task 2"] * 3]
     assert run("king --no-retry").returncode == 0 and fake_llm.n_requests == 0
     fake_llm.always(None)
@@ -461,8 +458,8 @@ def test_a_reader_that_goes_away_or_no_stderr_at_all_does_not_stop_the_run(tmp_p
     fake_llm.latency_s = 0.1
     assert in_a_shell("set -o pipefail; KING --limit 3 2>&1 >&- | true", tmp_path,
                       fake_llm).returncode == 0
-    assert in_a_shell("exec KING 2>&-", tmp_path,
-                      fake_llm).returncode == 0 and answers(tmp_path) == names
+    assert in_a_shell("exec KING 2>&-", tmp_path, fake_llm).returncode == 0
+    assert answers(tmp_path) == names
 
 
 # what narrows a run ------------------------------------------------------------------------------
@@ -560,8 +557,9 @@ def test_a_record_over_the_limit_is_broken_and_not_read(tmp_path, run):
     with open(tmp_path / "prompt" / "large.json", "wb") as file:
         file.truncate(1 << 40)   # a hole of a terabyte
     done = run("king", timeout_s=30)
-    assert done.returncode == 1 and "larger than 200,000,000 bytes" in done.stderr and answers(
-        tmp_path) == ["good_1"]
+    assert done.returncode == 1
+    assert "larger than 200,000,000 bytes" in done.stderr
+    assert answers(tmp_path) == ["good_1"]
 
 
 CALL = json.loads('{"id": "a-1", "model": "m", "cost_usd": 0.25, "tokens_in": 1, "tokens_out": 1}')
@@ -584,7 +582,8 @@ ODD = """
 {"error": [1]}
 {"calls": 7}
 {"calls": [7, "x", null]}
-{"calls": [{"id": ["y"], "model": 3, "cost_usd": "much", "n": "x", "seconds": [], "tokens_in": 1, "tokens_out": 1}]}
+{"calls": [{"id": ["y"], "model": 3, "cost_usd": "much", "n": "x", "seconds": [], \
+"tokens_in": 1, "tokens_out": 1}]}
 """
 
 
@@ -593,8 +592,7 @@ def test_lines_that_somebody_wrote_into_a_ledger_stop_nothing_and_lose_no_money(
     write_toml(tmp_path, more=FREE)
     odd = [json.loads(line) for line in ODD.strip().split("\n")]
     lines = [{"stage": "king", "item": name, "state": "failed", "calls": [{**CALL, "id": f"a-{i}"}],
-              **line}
-             for i, line in enumerate(odd)]
+              **line} for i, line in enumerate(odd)]
     (tmp_path / "answer").mkdir()
     # what compacting sums up has no ids
     for folder, more in (("answer", {}), ("prompt", {"calls": []})):
@@ -604,8 +602,8 @@ def test_lines_that_somebody_wrote_into_a_ledger_stop_nothing_and_lose_no_money(
     for flag in ("--status", "--compact", "--compact", "", "--force", "--compact", "--dry-run"):
         done = run(f"king --model other {flag}")
         assert done.returncode == 0, done.stderr
-        assert spent_usd(tmp_path,
-                         {name: Price(0, 0) for name in ("3", "other")}) == pytest.approx(paid)
+        assert spent_usd(tmp_path, {name: Price(0, 0) for name in ("3", "other")}) == pytest.approx(
+            paid)
     over = run("king --model m --budget 1 --force")
     assert over.returncode == 2 and "whose cost is not known" in over.stderr
     for script in ("ch", "validate", "report", "prompt"):
@@ -632,5 +630,6 @@ def test_kept_replies_of_any_shape_are_passed_over(tmp_path, run, fake_llm, kept
     write_json(tmp_path / "answer" / "_partial" / f"{name}.jsonl", line)
     for flag in ("", "--force"):
         done = run(f"king {flag}")
-        assert done.returncode == 0 and "Traceback" not in done.stderr and answers(tmp_path) == [
-            name]
+        assert done.returncode == 0
+        assert "Traceback" not in done.stderr
+        assert answers(tmp_path) == [name]

@@ -1,5 +1,4 @@
-"""What did not come from our own code reaches a terminal, a log or a Markdown page with its control
-characters shown.
+"""Check that terminals, logs and Markdown show the control characters of others' text.
 
 Each test puts ATTACK (the clipboard by OSC 52, the title, a cleared screen, a C1 control, a turned
 line) into a place that somebody else writes, and looks at every byte that a script prints.
@@ -31,18 +30,18 @@ def assert_shown(done: subprocess.CompletedProcess, shown: str = "\\x1b]52;c;ZWN
     assert shown in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("reply", [
-    Status(400, {"error": ATTACK}), Status(400, ATTACK), Status(200, ATTACK),
-    Status(307, "", {"Location": "\x1b]52;c;ZWNobw=="}), Status(401, ATTACK),
-    {"choices": [{"message": {"content": 7}}], "x": ATTACK}],
-    ids=["error", "plain error", "no JSON", "redirect", "key", "shape"])
+@pytest.mark.parametrize("reply",
+                         [Status(400, {"error": ATTACK}), Status(400, ATTACK), Status(200, ATTACK),
+                          Status(307, "", {"Location": "\x1b]52;c;ZWNobw=="}), Status(401, ATTACK),
+                          {"choices": [{"message": {"content": 7}}], "x": ATTACK}],
+                         ids=["error", "plain error", "no JSON", "redirect", "key", "shape"])
 def test_what_an_endpoint_answers(tmp_path, fake_llm, run, reply):
     write_prompts(tmp_path, 1)
     write_toml(tmp_path, {"retry_max": 0})
     fake_llm.always(reply)
     # by JSON
-    escaped = isinstance(reply,
-                         dict) or (isinstance(reply, Status) and isinstance(reply.body, dict))
+    escaped = isinstance(reply, dict) or (isinstance(reply, Status)
+                                          and isinstance(reply.body, dict))
     assert_shown(run("king --log-level debug"), "\\u001b]52" if escaped else "\\x1b]52")
 
 
@@ -69,8 +68,7 @@ def test_what_a_record_and_a_ledger_say(tmp_path, run):
     write_json(tmp_path / "prompt" / "p.json",
                [a_prompt(1, instance_id=ATTACK), a_prompt(2, turn=ATTACK), a_prompt(3)])
     write_json(tmp_path / "answer" / "_ledger.jsonl",
-               {"stage": "king", "item": "p_3", "state": "failed",
-                                                       "error": ATTACK})
+               {"stage": "king", "item": "p_3", "state": "failed", "error": ATTACK})
     assert_shown(run("king --log-level debug --status"))
 
 
@@ -87,8 +85,8 @@ ATTACK = 7
 @pytest.mark.parametrize("toml", TOML.strip().split("\n"))
 def test_what_stands_in_settings(tmp_path, toml):
     write_prompts(tmp_path, 1)
-    (tmp_path / "chain.toml").write_text(toml.replace("] ",
-                                                      "]\n").replace("ATTACK", json.dumps(ATTACK)))
+    (tmp_path / "chain.toml").write_text(
+        toml.replace("] ", "]\n").replace("ATTACK", json.dumps(ATTACK)))
     assert_shown(run_script("king.py", tmp_path), "\\x1b]52")
 
 
@@ -106,9 +104,8 @@ ATTACK = { in = 0, out = 0 }
 
 def test_show_config_and_the_plan_show_names_of_settings(tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
-    (tmp_path / "chain.toml").write_text(SHOWN.replace("ATTACK",
-                                                       json.dumps(ATTACK)).replace(
-                                                           "URL", fake_llm.base_url))
+    (tmp_path / "chain.toml").write_text(
+        SHOWN.replace("ATTACK", json.dumps(ATTACK)).replace("URL", fake_llm.base_url))
     for flags in ("--show-config", "--status", "--dry-run", "--limit 1"):
         assert_shown(run_script("king.py", tmp_path, *flags.split()))
 
@@ -203,5 +200,5 @@ cli.main(run)
 def test_a_log_line_a_message_and_the_traceback_of_a_bug():
     done = subprocess.run([sys.executable, "-c", NET], cwd=REPO, capture_output=True, text=True)
     assert done.returncode == 1 and not UNSAFE.search(done.stderr) and "\nb" not in done.stderr
-    assert done.stderr.count(
-        "ValueError: \\x1b]52") == 2 and "ERROR x: said \\x1b]52" in done.stderr
+    assert done.stderr.count("ValueError: \\x1b]52") == 2
+    assert "ERROR x: said \\x1b]52" in done.stderr

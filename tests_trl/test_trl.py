@@ -1,5 +1,4 @@
-"""The exports in TRL's own trainers: prepared and trained on by a tokenizer and a model that are
-made here.
+"""Check that TRL's own trainers take the exports; tokenizer and model are made here.
 
 `make test-trl` runs this in an environment of its own. What is asked of TRL beside "no error": that
 it keeps every row, that it learns the answer and nothing else, and that it behaves as the dataset
@@ -37,7 +36,7 @@ TEMPLATE = (
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory) -> Path:
-    """The folder export/ of a root with 60 turns."""
+    """Return the folder export/ of a root with 60 turns."""
     root = tmp_path_factory.mktemp("root")
     write_root(root, N)
     (root / "chain.toml").write_text("[export]\nvalidation = 0.3\n", encoding="utf-8")
@@ -63,15 +62,14 @@ def tokenizer():
 
 @pytest.fixture
 def train(tokenizer, exports, tmp_path):
-    """train(Trainer, Config, format) trains two steps; returns the trainer and the rows as they
-    were exported.
+    """Return train(Trainer, Config, format), which trains two steps and returns the trainer and the
+    rows as exported.
     """
     def run(trainer, config, format, steps: int = 2, **settings):
         rows = load_dataset(str(exports / format), cache_dir=str(tmp_path / "cache"))
         how = {"output_dir": str(tmp_path), "report_to": "none", "max_steps": steps,
-               "per_device_train_batch_size": 2,
-               "use_cpu": True, "bf16": False, "save_strategy": "no", "disable_tqdm": True,
-               "max_length": MAX_LENGTH}
+               "per_device_train_batch_size": 2, "use_cpu": True, "bf16": False,
+               "save_strategy": "no", "disable_tqdm": True, "max_length": MAX_LENGTH}
         more = {} if trainer is SFTTrainer else {"ref_model": tiny(tokenizer)}
         made = trainer(model=tiny(tokenizer), args=config(**{**how, **settings}),
                        train_dataset=rows["train"],
@@ -85,8 +83,7 @@ def train(tokenizer, exports, tmp_path):
 def tiny(tokenizer):
     return Qwen2ForCausalLM(Qwen2Config(
         vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1, pad_token_id=tokenizer.pad_token_id,
+        num_attention_heads=2, num_key_value_heads=1, pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id))
 
 
@@ -134,9 +131,9 @@ def test_kto_has_both_labels_and_no_neighbours_of_one_prompt(train, tokenizer):
         assert all(len(set(batch)) == len(batch) for batch in batches)
 
 
-@pytest.mark.parametrize("trainer, config, format", [
-    (SFTTrainer, SFTConfig, "sft_completion"), (DPOTrainer, DPOConfig, "dpo"),
-    (KTOTrainer, KTOConfig, "kto")])
+@pytest.mark.parametrize("trainer, config, format",
+                         [(SFTTrainer, SFTConfig, "sft_completion"), (DPOTrainer, DPOConfig, "dpo"),
+                          (KTOTrainer, KTOConfig, "kto")])
 def test_rows_over_max_length_are_dropped_without_an_error_as_the_cards_say(
         train, trainer, config, format):
     made, rows = train(trainer, config, format, steps=0, max_length=64)

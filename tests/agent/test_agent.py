@@ -1,6 +1,4 @@
-"""The agent's loop: every way through it, with a model that plays a scenario and commands that are
-run.
-"""
+"""Test every way through the agent's loop, with scripted models and commands that are run."""
 from __future__ import annotations
 
 import json
@@ -44,7 +42,7 @@ PRICE = '[prices]\nm = { in = 10.0, out = 50.0 }\n'   # with the fake's usage: $
 
 @pytest.fixture(autouse=True)
 def _quick(tmp_path):
-    """Retries without waiting, as every test of calls has them."""
+    """Let every test of calls retry without waiting."""
     write_toml(tmp_path)
 
 
@@ -55,7 +53,7 @@ def sandbox():
 
 
 def run(model: FakeLLM, sandbox, task: str = "do it", tools=(), **options):
-    """What an agent with bash (and `tools`) comes to."""
+    """Run an agent with bash (and `tools`); return its result."""
     server = LLMServerHTTP(base_url=model.base_url, model="m")
     return Agent("You act.", [ToolBashExecutor(), *tools], server, sandbox, **options).run(task)
 
@@ -66,7 +64,7 @@ def play(scenario: str | dict, sandbox, *args, **options):
 
 
 def scene(*replies, **more) -> dict:
-    """A scenario of these replies, in either protocol."""
+    """Return a scenario of these replies, in either protocol."""
     return {"scenes": [{"native": list(replies), "text": list(replies)}], **more}
 
 
@@ -95,18 +93,19 @@ def test_the_example_of_the_docs_runs_as_it_stands(capsys):
     with Scenario("list_files.json") as model:
         assert EXAMPLE.strip() in PAGE
         exec(EXAMPLE.replace("https://api.example.com/v2", model.base_url), said := {})
-        assert [tool["function"]["name"]
-                for tool in model.requests[0].body["tools"]] == ["bash", "submit"]
-    assert said["result"].status == "success" and said[
-        "result"].answer == "These are the Python files."
+        assert [tool["function"]["name"] for tool in model.requests[0].body["tools"]] == ["bash",
+                                                                                          "submit"]
+    assert said["result"].status == "success"
+    assert said["result"].answer == "These are the Python files."
     assert eval(capsys.readouterr().out) == said["result"].to_dict()
     assert not Path(said["sandbox"].workdir).exists()
 
 
 def test_success_is_a_submitted_answer_with_all_that_was_said(sandbox):
     result = play("list_files", sandbox)
-    assert (result.status, result.answer, result.error) == ("success",
-                                                            "These are the Python files.", "")
+    assert result.status == "success"
+    assert result.answer == "These are the Python files."
+    assert result.error == ""
     assert result.to_dict()["handed_in"] is True
     assert (result.iterations, result.malformed, result.protocol) == (2, 0, "native")
     assert [m["role"] for m in result.messages] == ["system", "user", "assistant", "tool",
@@ -119,11 +118,12 @@ def test_success_is_a_submitted_answer_with_all_that_was_said(sandbox):
 
 def test_every_tool_in_one_repair(sandbox):
     sandbox.put({"slug.py": b'def slugify(text):\n    return text.lower().replace(" ", "-")\n',
-                 "test_slug.py": b"import sys\nfrom slug import slugify\n"
-                 b"found = {'test_lower': slugify('A b') == 'a-b', 'test_blanks': slugify(' a b "
-                                 b"') == 'a-b'}\n"
-                 b"for name, ok in found.items(): print('passed' if ok else 'failed', name)\n"
-                                 b"sys.exit(not all(found.values()))\n"}, sandbox.workdir)
+                 "test_slug.py":
+                     b"import sys\nfrom slug import slugify\n"
+                     b"found = {'test_lower': slugify('A b') == 'a-b', "
+                     b"'test_blanks': slugify(' a b ') == 'a-b'}\n"
+                     b"for name, ok in found.items(): print('passed' if ok else 'failed', name)\n"
+                     b"sys.exit(not all(found.values()))\n"}, sandbox.workdir)
 
     def parse(output):
         return [dict(zip(("status", "name"), line.split(), strict=True))
@@ -134,8 +134,8 @@ def test_every_tool_in_one_repair(sandbox):
                      [view_file, search, edit_file, create_file, tests])
     assert (result.status, result.malformed) == ("success", 0), result.error
     assert sandbox.run("cat slug.py docs/changes.md").output == (
-        'def slugify(text):\n    return "-".join(text.lower().split())\n- slugify: blanks at the '
-        'ends are dropped\n')
+        'def slugify(text):\n'
+        '    return "-".join(text.lower().split())\n- slugify: blanks at the ends are dropped\n')
 
 
 def test_directory_and_environment_stay_between_commands(sandbox):
@@ -156,10 +156,11 @@ def test_a_tool_that_stops_ends_the_run_and_what_stood_behind_it_is_not_run(sand
     assert sandbox.run("ls").output == ""
 
 
-@pytest.mark.parametrize("limit, error", [
-    ({"max_tokens": 300}, "max_tokens is reached: 360 of 300"),
-    ({"max_seconds": 0.05}, "max_seconds is reached"),
-    ({"max_usd": 0.005}, "max_usd is reached: 0.006 of 0.005")], ids=["tokens", "seconds", "usd"])
+@pytest.mark.parametrize("limit, error",
+                         [({"max_tokens": 300}, "max_tokens is reached: 360 of 300"),
+                          ({"max_seconds": 0.05}, "max_seconds is reached"),
+                          ({"max_usd": 0.005}, "max_usd is reached: 0.006 of 0.005")],
+                         ids=["tokens", "seconds", "usd"])
 def test_a_limit_is_a_tool_stop_that_names_it(tmp_path, sandbox, limit, error):
     write_toml(tmp_path, more=PRICE)
     result = play("endless", sandbox, **limit)
@@ -169,8 +170,8 @@ def test_a_limit_is_a_tool_stop_that_names_it(tmp_path, sandbox, limit, error):
 
 def test_a_limit_that_cannot_be_kept_is_an_error(sandbox):
     result = play("endless", sandbox, max_usd=1.0)
-    assert (result.status, result.iterations) == ("error",
-                                                  1) and "m has no known price" in result.error
+    assert (result.status, result.iterations) == ("error", 1)
+    assert "m has no known price" in result.error
 
 
 def test_usage_adds_up_and_an_unknown_price_is_not_0(tmp_path, sandbox):
@@ -192,8 +193,8 @@ def test_a_sandbox_that_died_is_an_error_that_names_it():
                        run_label="test_agent") as box:
         subprocess.run(["docker", "kill", box.id], check=True, capture_output=True)
         result = play("endless", box)
-    assert (result.status, result.iterations) == ("error",
-                                                  1) and "the container ended" in result.error
+    assert (result.status, result.iterations) == ("error", 1)
+    assert "the container ended" in result.error
     assert result.messages[-1]["role"] == "assistant"
 
 
@@ -218,39 +219,44 @@ def test_a_model_that_simply_answers_has_answered_once_it_was_told_how_to_hand_i
         sandbox, protocol):
     with Scenario(scene("Let me see.", {"after": "hand it in", "text": PROSE})) as model:
         result = run(model, sandbox, protocol=protocol)
-    assert (result.status, result.answer, result.handed_in,
-            result.error) == ("success", PROSE, False, "")
+    assert result.status == "success"
+    assert result.answer == PROSE
+    assert result.handed_in is False
+    assert result.error == ""
     assert (result.iterations, result.malformed) == (2, 0)
     assert [m["role"] for m in result.messages[2:]] == ["assistant", "user", "assistant"]
     # auto may go on in text
     assert ("```bash" in result.messages[3]["content"]) is (protocol != "native")
 
 
-@pytest.mark.parametrize("act", [bash("ls"), {"calls": [["bsh", {}]]}, {"calls": [["bash", "{"]]},
-                                 "```bash\nls",
-                                 {"text": "I go on", "finish_reason": "length"}, {"text": ""}],
-                         ids=["an action", "no such tool", "broken call", "open block", "cut",
-                              "empty"])
+@pytest.mark.parametrize(
+    "act", [bash("ls"), {"calls": [["bsh", {}]]}, {"calls": [["bash", "{"]]}, "```bash\nls",
+            {"text": "I go on", "finish_reason": "length"}, {"text": ""}],
+    ids=["an action", "no such tool", "broken call", "open block", "cut", "empty"])
 def test_only_two_replies_in_prose_in_a_row_are_an_answer(sandbox, act):
     result = play(scene(PROSE, act, PROSE, act, SUBMIT), sandbox, protocol="native")
-    assert (result.status, result.answer, result.handed_in,
-            result.iterations) == ("success", "x", True, 5)
+    assert result.status == "success"
+    assert result.answer == "x"
+    assert result.handed_in is True
+    assert result.iterations == 5
 
 
-@pytest.mark.parametrize("block", ["T\n\n```bash\nls", "```bash\n\n```", "```sh\nls\n```",
-                                   2 * "```bash\na\n```\n"],
-                         ids=["open", "empty", "sh", "two"])
+@pytest.mark.parametrize(
+    "block", ["T\n\n```bash\nls", "```bash\n\n```", "```sh\nls\n```", 2 * "```bash\na\n```\n"],
+    ids=["open", "empty", "sh", "two"])
 def test_a_malformed_block_is_no_answer(sandbox, block):
     result = play(scene(block), sandbox, protocol="text")
-    assert (result.status, result.malformed) == ("error",
-                                                 8) and "8 malformed replies in a row" in result.error
+    assert (result.status, result.malformed) == ("error", 8)
+    assert "8 malformed replies in a row" in result.error
 
 
 def test_submit_may_refuse_an_answer_in_prose(sandbox):
     result = play(scene("So.", "many", {"after": "no number", "text": "7"}), sandbox,
                   tools=[submit], protocol="native")
-    assert (result.status, result.answer, result.handed_in,
-            result.iterations) == ("success", "7", False, 3)
+    assert result.status == "success"
+    assert result.answer == "7"
+    assert result.handed_in is False
+    assert result.iterations == 3
 
 
 # malformed ---------------------------------------------------------------------------------------
@@ -271,8 +277,8 @@ def test_a_history_holds_no_call_that_an_endpoint_cannot_read(sandbox):
 def test_one_bad_call_among_good_ones_is_the_only_one_that_is_not_run(sandbox):
     calls = [["bash", {"command": "echo one"}], ["bsh", {}], ["bash", {"command": "echo three"}]]
     result = play(scene({"calls": calls}, SUBMIT), sandbox)
-    assert result.malformed == 1 and ["one" in o or "three" in o
-                                      for o in observations(result)] == [True, False, True]
+    assert result.malformed == 1
+    assert ["one" in o or "three" in o for o in observations(result)] == [True, False, True]
 
 
 def test_a_reply_with_one_good_call_is_no_malformed_one(sandbox):
@@ -298,8 +304,7 @@ def test_a_reply_that_was_cut_is_not_acted_on_and_told_so(sandbox, protocol):
 def test_what_cannot_be_stored_is_in_no_message(sandbox):
     command = {"command": "printf 'a\\0b\\033[31mred\\033[0m 10%%\\r20%%\\rdone\\n'"}
     result = play(scene({"text": "a\x00\ud800", "calls": [["bash", command]]}, bash("echo \x00"),
-                        bash("echo \udfff"),
-                        SUBMIT), sandbox, "do\x00 it \ud83d")
+                        bash("echo \udfff"), SUBMIT), sandbox, "do\x00 it \ud83d")
     text = json.dumps(result.to_dict(), ensure_ascii=False)
     assert text.encode() and "\x00" not in text
     # as a terminal shows it
@@ -314,8 +319,8 @@ def test_the_same_failing_action_is_interrupted_with_advice_the_third_time(sandb
     result = play("stubborn", sandbox)
     # the scenario counts: it was run 3 times, not 4
     assert result.status == "success", result.error
-    assert ["is not run again" in text
-            for text in observations(result)] == [False, False, True, True, False]
+    assert ["is not run again" in text for text in observations(result)] == [False, False, True,
+                                                                             True, False]
 
 
 def test_the_same_action_that_works_is_not(sandbox):
@@ -331,16 +336,15 @@ def test_text_where_the_endpoint_refuses_tools(sandbox):
                                                                   3), result.error
     assert result.answer == "The folder is sub.\nIt is new." and result.tools == []
     assert {m["role"] for m in result.messages} == {"system", "user", "assistant"}
-    assert result.messages[0]["content"].startswith(
-        "You act.\n\n") and "```bash" in result.messages[0]["content"]
+    assert result.messages[0]["content"].startswith("You act.\n\n")
+    assert "```bash" in result.messages[0]["content"]
 
 
-@pytest.mark.parametrize("refusal", [
-    Status(400, '{"error": "tools are not supported"}'),
-    Status(404, "No endpoints found that support tool use"),
-    Status(422, "tools: extra fields not permitted"),
-    Status(500, "tools param requires --jinja flag")],
-    ids=["400", "404", "422", "500"])
+@pytest.mark.parametrize("refusal", [Status(400, '{"error": "tools are not supported"}'),
+                                     Status(404, "No endpoints found that support tool use"),
+                                     Status(422, "tools: extra fields not permitted"),
+                                     Status(500, "tools param requires --jinja flag")],
+                         ids=["400", "404", "422", "500"])
 def test_refusals_as_servers_put_them(sandbox, fake_llm, refusal):
     turn = "THOUGHT: done\n\n```bash\necho COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\n```"
     fake_llm.always(lambda request: refusal if "tools" in request.body else turn)
@@ -357,8 +361,10 @@ def test_a_refusal_of_something_else_is_an_error(sandbox, fake_llm):
 def test_text_where_the_model_never_calls(sandbox, first):
     result = play("silent", sandbox, task=first)
     n_malformed = {"prose": 0, "empty": 2}[first]
-    assert (result.status, result.protocol, result.iterations, result.malformed) == (
-        "success", "text", 4 if first == "empty" else 3, n_malformed)
+    assert result.status == "success"
+    assert result.protocol == "text"
+    assert result.iterations == 4 if first == "empty" else 3
+    assert result.malformed == n_malformed
     # the trajectory is one in text from its beginning
     assert "tool" not in json.dumps(result.messages)
 
@@ -366,12 +372,13 @@ def test_text_where_the_model_never_calls(sandbox, first):
 def test_text_at_once_where_the_model_speaks_it_already(sandbox):
     turn = "THOUGHT: I look.\n\n```bash\necho found it\n```"
     done = "THOUGHT: Done.\n\n```bash\necho COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\n```"
-    with Scenario(
-        {"scenes": [{"native": [turn],
-                     "text": [turn, {"after": "found it", "text": done}]}]}) as model:
+    with Scenario({"scenes": [{"native": [turn],
+                               "text": [turn, {"after": "found it", "text": done}]}]}) as model:
         result = run(model, sandbox)
-    assert (result.status, result.protocol, result.iterations,
-            result.malformed) == ("success", "text", 2, 0)
+    assert result.status == "success"
+    assert result.protocol == "text"
+    assert result.iterations == 2
+    assert result.malformed == 0
     assert result.messages[2]["content"] == turn and "```bash" in result.messages[0]["content"]
 
 
@@ -391,8 +398,10 @@ def test_submit_may_refuse_an_answer_in_text_as_well(sandbox):
 
     result = play(scene(printed("many"), {"after": "no number", "text": printed("7")}), sandbox,
                   tools=[submit], protocol="text")
-    assert (result.status, result.answer, result.handed_in,
-            result.iterations) == ("success", "7", True, 2)
+    assert result.status == "success"
+    assert result.answer == "7"
+    assert result.handed_in is True
+    assert result.iterations == 2
 
 
 def test_native_stays_native_when_it_is_asked_for(sandbox):
@@ -410,8 +419,7 @@ def test_a_command_that_only_shows_the_word_hands_in_nothing(sandbox):
 
 def test_leaked_thinking_is_no_part_of_a_turn(sandbox):
     result = play(scene("<think>so</think>T\n\n```bash\necho '</think>'\n```"), sandbox,
-                  protocol="text",
-                  max_iterations=1)
+                  protocol="text", max_iterations=1)
     assert result.messages[2]["content"] == "T\n\n```bash\necho '</think>'\n```"
     assert "</think>" in result.messages[3]["content"] and result.malformed == 0
 
@@ -432,15 +440,19 @@ def test_a_long_output_loses_its_middle_and_lies_whole_in_the_sandbox(sandbox):
     # read from the file that was named
     assert (result.status, result.answer) == ("success", "1499"), result.error
     first = observations(result)[0]
-    assert len(
-        first) < 2200 and "1001" in first and "1998" in first and "1499" not in first and "left out" in first
+    assert len(first) < 2200
+    assert "1001" in first
+    assert "1998" in first
+    assert "1499" not in first
+    assert "left out" in first
 
 
 def test_an_output_that_could_not_be_saved_says_so_and_the_run_goes_on(sandbox):
     sandbox.run("touch ~/agent_output")
     result = play(scene(bash("seq 9999"), SUBMIT), sandbox)
-    assert "whole text is in ~/agent_output/output_3.txt (it is not: ~/agent_output/output_3.txt cannot be written" in (
-        observations(result)[0]) and result.status == "success"
+    assert ("whole text is in ~/agent_output/output_3.txt (it is not: "
+            "~/agent_output/output_3.txt cannot be written") in observations(result)[0]
+    assert result.status == "success"
 
 
 def test_old_observations_are_left_out_of_long_requests_and_nothing_else_is(sandbox):
@@ -510,7 +522,7 @@ def test_no_key_is_in_a_trajectory(tmp_path, sandbox, monkeypatch):
 # calls of an item --------------------------------------------------------------------------------
 
 def run_item(root: Path, model: FakeLLM, seed: bytes = b"") -> AgentResult:
-    """An agent in a sandbox of its own that asks as a role of a script, within an item of it."""
+    """Open an agent in a sandbox that asks as a role of a script, within an item of it."""
     with Models(settings_for(model)) as models, item_calls(root), SandboxLocal(
         scripts=[SCRIPT_BASH_FUNC]) as box:
         box.put({"seed": seed}, box.workdir)
@@ -537,9 +549,11 @@ sys.path[:0] = [{str(REPO)!r}, {str(REPO / 'tests')!r}]
 from pathlib import Path
 from codedata import SCRIPT_BASH_FUNC, Agent, LLMServerHTTP, SandboxLocal, ToolBashExecutor
 from codedata.llm.reply_log import ReplyLog, recording
-with recording(ReplyLog(Path("env"), "env_setup", "repo")), SandboxLocal(scripts=[SCRIPT_BASH_FUNC]) as box:
+log = ReplyLog(Path("env"), "env_setup", "repo")
+with recording(log), SandboxLocal(scripts=[SCRIPT_BASH_FUNC]) as box:
     server = LLMServerHTTP(base_url=sys.argv[1], model="m")
-    print(Agent("s", [ToolBashExecutor()], server, box, trajectory=Path("t.json")).run("do it").status)
+    agent = Agent("s", [ToolBashExecutor()], server, box, trajectory=Path("t.json"))
+    print(agent.run("do it").status)
 """
 
 
@@ -547,8 +561,7 @@ with recording(ReplyLog(Path("env"), "env_setup", "repo")), SandboxLocal(scripts
 def test_a_killed_run_pays_again_for_no_more_than_the_call_in_flight(tmp_path, n_answered):
     def start(model):
         return subprocess.Popen([sys.executable, "-c", KILLED, model.base_url], cwd=tmp_path,
-                                text=True,
-                                env={"PATH": os.environ["PATH"]}, stdout=subprocess.PIPE,
+                                text=True, env={"PATH": os.environ["PATH"]}, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE)
     with Scenario("stubborn.json") as model:
         # enough for the kill to come before the answer, also on a loaded machine
@@ -574,8 +587,7 @@ def test_eight_agents_at_once_have_nothing_to_do_with_each_other(tmp_path):
         assert model.n_requests == 8 * 6
     assert {result.status for result in results} == {"success"}
     assert [json.loads((tmp_path / f"{i}.json").read_text())["messages"][1]["content"]
-            for i in range(8)] == [
-        f"task {i}" for i in range(8)]
+            for i in range(8)] == [f"task {i}" for i in range(8)]
 
 
 @pytest.mark.docker

@@ -1,5 +1,4 @@
-"""Tools: what a model is told of one, what is wrong with a call, and what each does in a sandbox;
-calls in replies.
+"""Test tools: their descriptions, faults in a call, their effects in a sandbox, calls in replies.
 """
 from __future__ import annotations
 
@@ -11,7 +10,17 @@ from conftest import KEY, item_calls, settings_for, write_toml
 from fake_llm import Status
 
 from codedata import SCRIPT_BASH_FUNC, LLMServerHTTP, SandboxLocal, ToolBashExecutor, ToolRunTests
-from codedata.agent import Failed, Stop, Tool, create_file, edit_file, search, stop, submit, view_file
+from codedata.agent import (
+    Failed,
+    Stop,
+    Tool,
+    create_file,
+    edit_file,
+    search,
+    stop,
+    submit,
+    view_file,
+)
 from codedata.errors import RunStopped, Trouble
 from codedata.llm import Models
 from codedata.sandbox import Sandbox
@@ -37,7 +46,7 @@ def content(sandbox, path: str) -> str:
     return sandbox.run(f"cat {path}").output
 
 
-# what a model is told ----------------------------------------------------------------------------
+# the description of a tool -----------------------------------------------------------------------
 
 def count(sandbox: Sandbox, path: str, unit: Literal["lines", "words"] = "lines",
           most: int | None = None,
@@ -64,10 +73,8 @@ def test_a_schema_is_derived_from_signature_and_docstring():
                 "deep": {"type": "boolean", "default": False}}}}}
 
 
-@pytest.mark.parametrize("tool",
-                         [ToolBashExecutor(), view_file, search, edit_file, create_file, submit,
-                          stop,
-                                  ToolRunTests("true", lambda text: [])],
+@pytest.mark.parametrize("tool", [ToolBashExecutor(), view_file, search, edit_file, create_file,
+                                  submit, stop, ToolRunTests("true", lambda text: [])],
                          ids=lambda tool: Tool.of(tool).name)
 def test_every_argument_of_every_tool_is_described(tool):
     described = Tool.of(tool)
@@ -133,11 +140,11 @@ def test_what_cannot_be_a_tool_is_refused(thing):
 
 def test_bash_shows_exit_code_and_output(sandbox):
     bash = ToolBashExecutor()
-    assert bash(sandbox,
-                "echo one; echo two >&2") == "<returncode>0</returncode>\n<output>\none\ntwo\n</output>"
+    answer = bash(sandbox, "echo one; echo two >&2")
+    assert answer == "<returncode>0</returncode>\n<output>\none\ntwo\n</output>"
     failed = bash(sandbox, "printf no; exit 3")
-    assert failed == "<returncode>3</returncode>\n<output>\nno\n</output>" and isinstance(
-        failed, Failed)
+    assert failed == "<returncode>3</returncode>\n<output>\nno\n</output>"
+    assert isinstance(failed, Failed)
     assert bash(sandbox, "true") == "<returncode>0</returncode>\n<output>\n</output>"
 
 
@@ -152,8 +159,9 @@ def test_bash_keeps_directory_and_environment(sandbox):
 def test_a_command_over_time_is_ended_and_told_so(sandbox, asked, limit):
     answer = ToolBashExecutor(timeout_s=0.5, max_timeout_s=2)(sandbox, "echo begun; sleep 60",
                                                               asked)
-    assert isinstance(answer,
-                      Failed) and f"not finished after {limit} s, and ended" in answer and "begun" in answer
+    assert isinstance(answer, Failed)
+    assert f"not finished after {limit} s, and ended" in answer
+    assert "begun" in answer
 
 
 def test_the_submit_command_hands_in_what_it_prints(sandbox):
@@ -169,8 +177,8 @@ def test_the_submit_command_hands_in_what_it_prints(sandbox):
 def test_view_shows_numbered_lines(sandbox):
     put(sandbox, a_txt="".join(f"line {i}\n" for i in range(1, 301)))
     whole = view_file(sandbox, "a.txt")
-    assert whole.startswith(
-        "     1\tline 1\n") and "   250\tline 250\n(50 more lines follow)" in whole
+    assert whole.startswith("     1\tline 1\n")
+    assert "   250\tline 250\n(50 more lines follow)" in whole
     assert view_file(sandbox, "a.txt", 299, 999) == "   299\tline 299\n   300\tline 300"
     assert view_file(sandbox, "a.txt", 5,
                      6) == "     5\tline 5\n     6\tline 6\n(294 more lines follow)"
@@ -190,14 +198,14 @@ def test_view_of_what_is_not_there_or_no_file(sandbox):
 
 def test_search_finds_lines_in_the_order_of_files_and_numbers(sandbox):
     sandbox.put({"b.py": b"x = 1\ny = 2\n" + b"\n" * 9 + b"x = 3\n", "a.py": b"x = 4\n",
-                 "c.txt": b"x = 5\n",
-                 "d.py": b"\x00x = 6\n", ".git/e.py": b"x = 7\n"}, sandbox.workdir)
+                 "c.txt": b"x = 5\n", "d.py": b"\x00x = 6\n", ".git/e.py": b"x = 7\n"},
+                sandbox.workdir)
     assert search(sandbox, "^x = [0-9]",
                   files="*.py") == "./a.py:1:x = 4\n./b.py:1:x = 1\n./b.py:12:x = 3"
     assert search(sandbox, "x =", "c.txt") == "c.txt:1:x = 5"
     assert search(sandbox, "nowhere") == "No line matches."
-    assert isinstance(search(sandbox, "("), Failed) and isinstance(search(sandbox, "x", "gone"),
-                                                                   Failed)
+    assert isinstance(search(sandbox, "("), Failed)
+    assert isinstance(search(sandbox, "x", "gone"), Failed)
 
 
 def test_search_shows_no_more_than_can_be_read(sandbox):
@@ -253,9 +261,9 @@ def test_edit_keeps_mode_line_ends_and_links(sandbox):
 
 def test_edit_refuses_what_is_no_text_or_too_long_or_no_file(sandbox):
     sandbox.put({"bytes": b"\xff\xfe", "long": b"x" * 700_000}, sandbox.workdir)
-    for path, why in {"bytes": "not a UTF-8 text", "long": "edit it with bash",
-                      "gone": "No such file",
-                      ".": "Is a directory"}.items():
+    reasons = {"bytes": "not a UTF-8 text", "long": "edit it with bash", "gone": "No such file",
+               ".": "Is a directory"}
+    for path, why in reasons.items():
         answer = edit_file(sandbox, path, "x", "y")
         assert isinstance(answer, Failed) and why in answer
 
@@ -267,14 +275,12 @@ def test_paths_are_from_where_bash_is(sandbox):
     assert edit_file(sandbox, f"{sandbox.workdir}/deep/new/a.txt", "one", "two").endswith("1\ttwo")
     assert content(sandbox, f"{sandbox.workdir}/deep/new/a.txt") == "two\n"
     create_file(sandbox, "~/at home.txt", "three")
-    assert view_file(sandbox,
-                     "~/at home.txt") == "     1\tthree" and content(sandbox,
-                                                                     "~/'at home.txt'") == "three"
+    assert view_file(sandbox, "~/at home.txt") == "     1\tthree"
+    assert content(sandbox, "~/'at home.txt'") == "three"
 
 
-@pytest.mark.parametrize("text",
-                         ["", "no line end", "a\n\n\n", "quote ' \" $HOME `x` \\ \n", "é — 漢\n",
-                                  "x" * 200_000 + "\n"],
+@pytest.mark.parametrize("text", ["", "no line end", "a\n\n\n", "quote ' \" $HOME `x` \\ \n",
+                                  "é — 漢\n", "x" * 200_000 + "\n"],
                          ids=["empty", "no end", "blank lines", "quotes", "wide", "long"])
 def test_what_is_created_is_what_was_given(sandbox, tmp_path, text):
     create_file(sandbox, "a/b.txt", text)
@@ -290,8 +296,8 @@ def test_what_cannot_be_written_says_so(sandbox):
 # tests -------------------------------------------------------------------------------------------
 
 def parse(text: str) -> list[dict]:
-    return [{"name": name, "status": status} for status,
-            name in map(str.split, filter(None, text.splitlines()))]
+    return [{"name": name, "status": status}
+            for status, name in map(str.split, filter(None, text.splitlines()))]
 
 
 @pytest.mark.parametrize("output, summary, good", [
@@ -324,8 +330,7 @@ def test_tools_go_with_a_request_and_calls_come_with_the_reply(fake_llm):
         reply = server.ask(ASK, tools=[Tool.of(submit).schema])
     assert (reply.text, reply.tool_calls) == ("", [CALL])
     assert fake_llm.requests[0].body == {"model": "m", "messages": ASK, "temperature": 0.2,
-                                         "max_tokens": 99,
-                                         "tools": [Tool.of(submit).schema]}
+                                         "max_tokens": 99, "tools": [Tool.of(submit).schema]}
 
 
 @pytest.mark.parametrize("found, calls", [
@@ -347,8 +352,8 @@ def test_a_reply_of_calls_alone_is_not_empty_and_is_kept(tmp_path, fake_llm):
     fake_llm.script(reply_with([CALL]))
     for _ in range(2):
         with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
-            assert models.client("king").chat(ASK,
-                                              tools=[Tool.of(submit).schema]).tool_calls == [CALL]
+            reply = models.client("king").chat(ASK, tools=[Tool.of(submit).schema])
+            assert reply.tool_calls == [CALL]
     assert fake_llm.n_requests == 1
 
 
@@ -360,8 +365,8 @@ def test_it_asks_without_an_item_and_tells_what_it_took(tmp_path, fake_llm):
         call = server.ask(ASK).call
         assert server.chat(ASK).text
     assert (call["model"], call["tokens_in"], call["tokens_out"]) == ("m", 100, 20)
-    assert call["cost_usd"] == pytest.approx(0.002) and fake_llm.requests[
-        0].path == "/v1/chat/completions"
+    assert call["cost_usd"] == pytest.approx(0.002)
+    assert fake_llm.requests[0].path == "/v1/chat/completions"
 
 
 def test_the_key_is_the_one_given_else_the_environments_else_the_files(

@@ -1,6 +1,4 @@
-"""Decontamination: what a sample shares with a benchmark is found and named, what any two tasks
-share is not.
-"""
+"""Check that text shared with a benchmark is found and named, and that common text is not."""
 from __future__ import annotations
 
 import gzip
@@ -15,17 +13,27 @@ import pytest
 from conftest import REPO
 
 from codedata.checks.benchmark_rows import Row
-from codedata.checks.contamination import SAME_COMMIT, SAME_ID, Benchmarks, Hit, Material, added_and_old, statement_runs
+from codedata.checks.contamination import (
+    SAME_COMMIT,
+    SAME_ID,
+    Benchmarks,
+    Hit,
+    Material,
+    added_and_old,
+    statement_runs,
+)
 from codedata.errors import Trouble
 
 COMMIT = "1a" * 20
 STATEMENT = """Comments eat the values of a settings file
 
-When a value holds the mark of a comment, everything behind the mark is lost while loading, although it is quoted:
+When a value holds the mark of a comment, everything behind the mark is lost while loading, \
+although it is quoted:
 
     sep = ";"
 
-The README promises that quotes protect a value, so the loader should keep both the mark and the rest of the line."""
+The README promises that quotes protect a value, so the loader should keep both the mark \
+and the rest of the line."""
 PATCH = '''diff --git a/settings/loader.py b/settings/loader.py
 index 1111111..2222222 100644
 --- a/settings/loader.py
@@ -59,15 +67,14 @@ TEST_PATCH = '''diff --git a/tests/test_loader.py b/tests/test_loader.py
 +    assert load(path)["sep"] == ";"
 '''
 ROW = {"instance_id": "acme__settings-12", "repo": "acme/settings", "base_commit": COMMIT,
-       "version": "1.0",
-       "problem_statement": STATEMENT, "patch": PATCH, "test_patch": TEST_PATCH,
+       "version": "1.0", "problem_statement": STATEMENT, "patch": PATCH, "test_patch": TEST_PATCH,
        "FAIL_TO_PASS": "[]"}
 SWE_ROW = Row("bench", ROW["instance_id"], (ROW["instance_id"],), STATEMENT, ROW["repo"], COMMIT,
               PATCH, TEST_PATCH)
 SWE = Benchmarks([SWE_ROW])
-OTHER_TEXT = " ".join(random.Random(1).choices(
-    ["the", "agent", "looks", "at", "files", "of", "its", "own", "and", "finds", "nothing", "odd",
-     "in"], k=900)) + "\n"
+OTHER_WORDS = ["the", "agent", "looks", "at", "files", "of", "its", "own", "and", "finds",
+               "nothing", "odd", "in"]
+OTHER_TEXT = " ".join(random.Random(1).choices(OTHER_WORDS, k=900)) + "\n"
 
 
 def a_sample(*texts: str, instance_id: str = "", repo: str = "", base_commit: str = "",
@@ -85,14 +92,14 @@ def kinds(benchmarks: Benchmarks, *texts: str, **fields: str) -> list[str]:
 
 
 def added(*lines: str, path: str = "x.py") -> str:
-    """A patch that adds lines."""
+    """Return a patch that adds lines."""
     return f"--- a/{path}\n+++ b/{path}\n@@ -1,0 +1,{len(lines)} @@\n" + "".join(
         f"+{line}\n" for line in lines)
 
 
 def added_lines(patch: str) -> str:
-    return "\n".join(line[1:] for line in patch.splitlines() if line.startswith("+")
-                     and "+++" not in line)
+    return "\n".join(line[1:] for line in patch.splitlines()
+                     if line.startswith("+") and "+++" not in line)
 
 
 def rows_of(*statements: str, patch: str = "") -> Benchmarks:
@@ -113,8 +120,8 @@ def rows_of(*statements: str, patch: str = "") -> Benchmarks:
 ])
 def test_ids_and_commits(instance_id, repo, base_commit, found):
     hits = hits_of(SWE, OTHER_TEXT, instance_id=instance_id, repo=repo, base_commit=base_commit)
-    assert [(hit.benchmark, hit.row_id, hit.kind)
-            for hit in hits] == [("bench", "acme__settings-12", k) for k in found]
+    expected = [("bench", "acme__settings-12", kind) for kind in found]
+    assert [(hit.benchmark, hit.row_id, hit.kind) for hit in hits] == expected
 
 
 # ---- 13 words
@@ -122,8 +129,10 @@ def test_ids_and_commits(instance_id, repo, base_commit, found):
 def test_a_statement_in_a_long_history_is_found_and_shown_as_it_stands_there():
     history = f"{OTHER_TEXT}\n> **{STATEMENT.upper().replace(' ', '  ')}**\n{OTHER_TEXT}"
     [hit] = hits_of(SWE, issue="another issue", history=history)
-    assert (hit.kind, hit.part, hit.where, hit.share) == ("13-gram", "problem statement", "history",
-                                                          1.0)
+    assert hit.kind == "13-gram"
+    assert hit.part == "problem statement"
+    assert hit.where == "history"
+    assert hit.share == 1.0
     assert hit.overlap.startswith("COMMENTS  EAT  THE  VALUES") and len(hit.overlap) == 300
 
 
@@ -139,27 +148,28 @@ def test_the_added_lines_of_a_patch_are_found_as_code_and_as_a_diff(patch, part)
     code = added_lines(patch)
     for text in (code, patch, code.replace("    ", "\t"), f"```python\n{code}\n```",
                  json.dumps(code)):
-        assert [(hit.kind, hit.part)
-                for hit in hits_of(SWE, OTHER_TEXT + text)] == [("13-gram", part)]
+        hits = hits_of(SWE, OTHER_TEXT + text)
+        assert [(hit.kind, hit.part) for hit in hits] == [("13-gram", part)]
 
 
 def test_the_repository_without_the_patch_is_no_hit():
-    """What a sample quotes of the same files: headers, context and removed lines, and other code.
-    """
+    """Quote of the same files headers, context and removed lines, and other code."""
     quoted = "\n".join(line[1:] for line in (PATCH + TEST_PATCH).splitlines()
                        if not line.startswith("+"))
     assert hits_of(SWE, quoted * 3, PATCH.split("+        quote")[0]) == []
 
 
 def test_lines_that_a_patch_moves_are_no_evidence():
-    line = "return sections[name].find('${') if reference in trail or name in sections else expand_references(trail)"
+    line = ("return sections[name].find('${') if reference in trail or name in sections else "
+            "expand_references(trail)")
     moved = f"--- a/x.py\n+++ b/x.py\n@@ -1,1 +9,1 @@\n-{line}\n+{line}\n"
     assert kinds(rows_of("", patch=moved), line) == []
     assert kinds(rows_of("", patch=added(line)), line) == ["13-gram"]
 
 
 def test_a_removed_line_that_looks_like_a_header_is_one_of_its_hunk():
-    patch = "--- a/x.sql\n+++ b/x.sql\n@@ -1,2 +1,2 @@\n--- an old comment\n+++ a new comment\n same\n"
+    patch = ("--- a/x.sql\n+++ b/x.sql\n@@ -1,2 +1,2 @@\n--- an old comment\n+++ a new comment\n"
+             " same\n")
     assert added_and_old(patch) == (["++ a new comment"], ["-- an old comment\nsame"])
 
 
@@ -175,7 +185,8 @@ import pathlib
 import subprocess
 from collections import Counter
 from dataclasses import dataclass""".splitlines()
-TEMPLATE = """<!-- Thank you for the report! Please search among the open issues of this project before you write a new
+TEMPLATE = """<!-- Thank you for the report! Please search among the open issues of this project \
+before you write a new
 one, it may be known already -->
 - [x] I have searched among the existing issues and did not find a similar one there
 - [ ] I am willing to open a pull request that mends this issue in the next few weeks"""
@@ -203,13 +214,14 @@ def test_boilerplate_is_no_evidence(statement, patch):
 
 def test_a_statement_with_a_template_around_it_still_counts():
     assert statement_runs(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}") == [STATEMENT]
-    assert kinds(rows_of(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}"),
-                 OTHER_TEXT + STATEMENT) == ["13-gram"]
+    rows = rows_of(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}")
+    assert kinds(rows, OTHER_TEXT + STATEMENT) == ["13-gram"]
 
 
 @pytest.mark.parametrize("n, hits", [(1, 1), (3, 3), (4, 0)])
 def test_what_more_than_three_instances_share_is_no_evidence(n, hits):
-    shared = "every template of this organisation asks first of all whether the newest release was tried"
+    shared = ("every template of this organisation asks first of all whether the newest release "
+              "was tried")
     rows = rows_of(*(f"{' '.join(random.Random(i).choices(STATEMENT.split(), k=30))} {shared}"
                      for i in range(n)))
     assert kinds(rows, f"{OTHER_TEXT} {shared}") == ["13-gram"] * hits
@@ -224,15 +236,16 @@ def test_one_instance_in_five_files_is_one_instance_and_named_for_each():
 
 def test_a_habit_of_the_project_in_a_large_patch_is_no_hit_unless_asked_for():
     draw = random.Random(2)
-    habit = "for key in self.argument_spec: setattr(self, key, parameters[key] if key in parameters else default)"
+    habit = ("for key in self.argument_spec: setattr(self, key, parameters[key] if key in "
+             "parameters else default)")
     lines = [f"call_{i}({', '.join(draw.choices(STATEMENT.split(), k=9))})" for i in range(200)]
-    benchmarks, sample = rows_of("",
-                                 patch=added(*lines, "",
-                                             habit)), a_sample(f"{OTHER_TEXT}\n{habit}\n")
+    benchmarks = rows_of("", patch=added(*lines, "", habit))
+    sample = a_sample(f"{OTHER_TEXT}\n{habit}\n")
     assert benchmarks.hits(sample) == []
     [hit] = benchmarks.hits(sample, min_share=0)
-    assert hit.part == "patch" and 0 < hit.share < 0.02 and hit.overlap.startswith(
-        "for key in self.argument_spec")
+    assert hit.part == "patch"
+    assert 0 < hit.share < 0.02
+    assert hit.overlap.startswith("for key in self.argument_spec")
     assert [round(hit.share, 1) for hit in hits_of(benchmarks, "\n".join(lines[:100]))] == [0.5]
 
 
@@ -244,9 +257,9 @@ def test_a_habit_of_the_project_in_a_large_patch_is_no_hit_unless_asked_for():
 ])
 def test_a_short_statement_is_found_as_a_near_duplicate(issue, found):
     rows = rows_of("The loader loses values that hold a semicolon", "", "loses")
-    assert [(hit.kind, hit.where, hit.overlap, hit.share)
-            for hit in hits_of(rows, OTHER_TEXT, issue=issue)] == [
-        ("near-duplicate", "issue", issue, 1.0)] * found
+    hits = [(hit.kind, hit.where, hit.overlap, hit.share)
+            for hit in hits_of(rows, OTHER_TEXT, issue=issue)]
+    assert hits == [("near-duplicate", "issue", issue, 1.0)] * found
 
 
 def test_every_kind_at_once_in_the_order_of_the_rows():
@@ -270,14 +283,13 @@ MULTI = {"org": "acme", "repo": "settings", "number": 12, "title": "Keep marks",
          "test_patch": TEST_PATCH,
          "resolved_issues": [{"number": 11, "title": STATEMENT.split("\n")[0], "body": STATEMENT}]}
 SMITH = {"instance_id": "acme__settings.1a1a1a1a.lm_rewrite__x",
-         "repo": "swesmith/acme__settings.1a1a1a1a",
-         "image_name": "swesmith.x86_64.acme", "patch": PATCH, "problem_statement": STATEMENT,
-         "FAIL_TO_PASS": ["a"]}
+         "repo": "swesmith/acme__settings.1a1a1a1a", "image_name": "swesmith.x86_64.acme",
+         "patch": PATCH, "problem_statement": STATEMENT, "FAIL_TO_PASS": ["a"]}
 TERMINAL = {"task_id": "keep-marks", "instruction": STATEMENT, "archive": None}
 
 
 def write(path: Path, rows) -> Path:
-    """Rows in the form that the name says."""
+    """Write rows in the form that the name says."""
     text = json.dumps(rows) if path.suffix == ".json" else "".join(json.dumps(row) + "\n\n"
                                                                    for row in rows)
     path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
@@ -318,15 +330,16 @@ YAML = [   # literal, folded, double and single quotes, plain
 @pytest.mark.parametrize("yaml", YAML)
 def test_a_folder_of_terminal_tasks(tmp_path, yaml):
     write_files(tmp_path, {
-        "keep-marks/task.yaml": f"# a comment\nauthor_name: x\n{yaml}difficulty: easy\ntags:\n  - "
-                                "files\n",
+        "keep-marks/task.yaml": f"# a comment\nauthor_name: x\n{yaml}difficulty: easy\ntags:\n"
+                                "  - files\n",
         "keep-marks/tests/data.json": "[]",   # a task's own file, no rows
         "other/instruction.md": "Write a haiku about semicolons into /app/haiku.txt",
         "other/task.toml": 'schema_version = "1.4"\n'})
     benchmarks = Benchmarks.load([tmp_path])
     [hit] = hits_of(benchmarks, OTHER_TEXT + STATEMENT)
-    assert (hit.benchmark, hit.row_id, hit.share) == (str(tmp_path / "keep-marks"), "keep-marks",
-                                                      1.0)
+    assert hit.benchmark == str(tmp_path / "keep-marks")
+    assert hit.row_id == "keep-marks"
+    assert hit.share == 1.0
     assert kinds(benchmarks, instance_id="other") == [SAME_ID] and len(benchmarks) == 2
 
 
@@ -337,13 +350,15 @@ def write_files(folder: Path, texts: dict[str, str]) -> None:
 
 
 def test_the_solution_and_the_tests_of_a_terminal_task_count(tmp_path):
-    solution = "cut -d= -f2 /app/settings | grep -v semicolon | sort --unique --reverse > /app/sorted_values.txt && wc"
-    test = "lines = open('/app/sorted_values.txt').read().splitlines()\nassert lines == list(reversed(expected)), 'x'"
+    solution = ("cut -d= -f2 /app/settings | grep -v semicolon | sort --unique --reverse > "
+                "/app/sorted_values.txt && wc")
+    test = ("lines = open('/app/sorted_values.txt').read().splitlines()\n"
+            "assert lines == list(reversed(expected)), 'x'")
     write_files(tmp_path / "sort",
                 {"instruction.md": "Sort it.", "solution/solve.sh": solution, "tests/it.py": test})
     for text, part in ((solution, "patch"), (test, "test patch")):
-        assert [hit.part for hit in hits_of(Benchmarks.load([tmp_path]),
-                                            OTHER_TEXT + text)] == [part]
+        hits = hits_of(Benchmarks.load([tmp_path]), OTHER_TEXT + text)
+        assert [hit.part for hit in hits] == [part]
 
 
 def test_a_folder_of_files_is_read_whole(tmp_path):
@@ -381,8 +396,9 @@ def test_what_is_no_benchmark_is_refused_with_its_name(tmp_path, name, content, 
 def test_every_file_that_is_no_use_is_named_at_once(tmp_path):
     good, bad = write(tmp_path / "good.json", [ROW]), write(tmp_path / "bad.json", [{"x": 1}])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Trouble,
-                       match=r"(?s)missing.json is no file.*bad.json row 1.*empty holds no task") as trouble:
+    with pytest.raises(
+            Trouble,
+            match=r"(?s)missing.json is no file.*bad.json row 1.*empty holds no task") as trouble:
         Benchmarks.load([tmp_path / "missing.json", good, bad, str(tmp_path / "empty")])
     assert "good.json" not in str(trouble.value)
 
@@ -394,7 +410,7 @@ def sample_rows(name: str) -> list[dict]:
 
 
 def all_samples() -> Iterator[tuple[str, Material]]:
-    """(instance id, sample) of each PR and trajectory."""
+    """Yield (instance id, sample) of each PR and trajectory."""
     for row in sample_rows("prs"):
         names = ("problem_statement", "pr_description", "patch", "test_patch")
         yield row["instance_id"], a_sample(*(row[name] for name in names))
@@ -405,7 +421,7 @@ def all_samples() -> Iterator[tuple[str, Material]]:
 
 @pytest.mark.parametrize("half", [0, 1])
 def test_of_the_samples_the_benchmark_is_found_without_ids_and_the_others_are_clean(tmp_path, half):
-    """All but two PRs of one project, whose tests begin with the same lines."""
+    """Allow a hit between two PRs of one project alone, whose tests begin with the same lines."""
     rows = sample_rows("prs")[half::2]
     known = {row["instance_id"] for row in rows}
     benchmarks = Benchmarks.load([write(tmp_path / "known.parquet", rows)])
@@ -417,5 +433,5 @@ def test_of_the_samples_the_benchmark_is_found_without_ids_and_the_others_are_cl
         else:
             others.add(instance_id)
             false_hits |= {(*sorted((instance_id, hit.row_id)), hit.part) for hit in hits}
-    assert len(others) >= 12 and false_hits == {("stonecrop__lrupot-3", "stonecrop__lrupot-7",
-                                                 "test patch")}
+    assert len(others) >= 12
+    assert false_hits == {("stonecrop__lrupot-3", "stonecrop__lrupot-7", "test patch")}

@@ -1,6 +1,4 @@
-"""Near-duplicates: what is listed is as similar as it says, and what is as similar is listed, on
-any machine.
-"""
+"""Check that near-duplicates, and nothing less similar, are listed, on any machine."""
 from __future__ import annotations
 
 import os
@@ -12,7 +10,14 @@ import pytest
 from conftest import REPO
 from judged import words as made_up_words
 
-from codedata.checks.duplicates import Duplicate, WordHashes, jaccard, near_duplicates, shingles, words
+from codedata.checks.duplicates import (
+    Duplicate,
+    WordHashes,
+    jaccard,
+    near_duplicates,
+    shingles,
+    words,
+)
 
 sys.path.insert(0, str(REPO / "benchmarks"))
 from synthetic_overlap import Draw, edited
@@ -24,7 +29,7 @@ def similarity(one: str, other: str) -> float:
 
 
 def copies(n: int, length: int) -> list[tuple[str, str]]:
-    """n texts, each followed by a copy with up to 2 % of its words changed."""
+    """Return n texts, each followed by a copy with up to 2 % of its words changed."""
     draw = Draw(length)
     out = []
     for i in range(n):
@@ -67,8 +72,7 @@ def test_texts_like_those_of_an_earlier_set_are_listed_and_that_set_is_not():
 
 @pytest.mark.parametrize("threshold, surely", [(0.5, 0.55), (0.8, 0.85), (0.95, 0.97)])
 def test_everything_as_similar_as_the_threshold_is_listed_and_nothing_else(threshold, surely):
-    """Against every pair compared: what is listed is exact, and nothing surely above the threshold
-    is missed.
+    """Compare with every pair: similarities are exact, and nothing above the threshold is missed.
     """
     texts = [text for length in (8, 30, 120, 400) for text in copies(60, length)]
     listed = {duplicate.name: duplicate
@@ -91,15 +95,13 @@ def run_python(program: str, *folders, **env: str) -> str:
     here = Path(__file__).parent
     path = os.pathsep.join(map(str, (*folders, REPO, REPO / "tests", here)))
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                          check=True,
-                          env={**os.environ, "PYTHONPATH": path, **env}).stdout
+                          check=True, env={**os.environ, "PYTHONPATH": path, **env}).stdout
 
 
 def test_another_process_finds_the_same():
-    program = (
-        "from test_duplicates import copies\nfrom codedata.checks.duplicates import "
-        "near_duplicates\n"
-        "print(near_duplicates(copies(40, 60)))")
+    program = ("from test_duplicates import copies\n"
+               "from codedata.checks.duplicates import near_duplicates\n"
+               "print(near_duplicates(copies(40, 60)))")
     printed = {run_python(program, PYTHONHASHSEED=seed) for seed in "12"}
     assert printed == {f"{near_duplicates(copies(40, 60))}\n"}
 
@@ -147,8 +149,8 @@ def test_a_million_hashes_are_forgotten_and_found_again():
     first = hashes.of(["again", "x" * 100])
     assert list(hashes) == ["again"]   # what is long does not come again
     hashes.update(dict.fromkeys(map(str, range(1 << 20)), 0))
-    assert (hashes.of(["again", "x" * 100]) == first).all() and (hashes.of(["new", "again"])[1]
-                                                                 == first[0])
+    assert (hashes.of(["again", "x" * 100]) == first).all()
+    assert (hashes.of(["new", "again"])[1] == first[0])
     assert len(hashes) < 10
 
 

@@ -1,5 +1,4 @@
-"""Secrets: every shape in every surrounding is found, what only looks like one is left alone, and
-time is linear.
+"""Check that secrets of every shape are found, look-alikes are left alone, and time is linear.
 
 No key stands in this file: benchmarks/synthetic_overlap.py draws them.
 """
@@ -40,14 +39,14 @@ def test_few_of_many_draws_are_missed():
     is.
     """
     drawn = [one for seed in range(10, 16) for one in every(Draw(seed))]
-    missed = [shape for shape, _, must_go,
-              text in drawn if any(part in mask(text)[0] for part in must_go)]
+    missed = [shape for shape, _, must_go, text in drawn
+              if any(part in mask(text)[0] for part in must_go)]
     assert len(missed) <= len(drawn) / 500, missed
 
 
 def test_what_only_looks_like_a_secret_is_left_alone():
-    assert [shape for shape,
-            text in harmless(Draw(2)).items() if mask(text) != (text, Counter())] == []
+    assert [shape for shape, text in harmless(Draw(2)).items()
+            if mask(text) != (text, Counter())] == []
 
 
 def test_the_other_text_is_untouched_and_the_places_are_right():
@@ -55,7 +54,7 @@ def test_the_other_text_is_untouched_and_the_places_are_right():
     assert find_secrets(text) == [Secret("GitHub token", 9, 49), Secret("GitHub token", 61, 101)]
     assert mask(text) == (
         "å before\t[masked: GitHub token]\r\nbetween \x00 [masked: GitHub token];after\n",
-                          {"GitHub token": 2})
+        {"GitHub token": 2})
 
 
 @pytest.mark.parametrize("text, masked", [   # the names in braces are filled in
@@ -75,18 +74,17 @@ def test_exactly_the_secret_is_masked(text, masked):
 
 def test_what_looks_random():
     assert all(map(is_random, (Draw(6).of(BASE62, 24), Draw(6).of(HEX, 32))))
-    assert not [value for value in (
-        "0" * 32, "ab" * 16, "correct-horse-battery-staple", "AutoModelForConditionalGeneration",
-        "abcdefghijklmnop",
-        "getUserTokenByIdV2", "YOUR_API_KEY_HERE_123", "${API_KEY_1}", "snake_case_2")
-                if is_random(value)]
+    words = ("0" * 32, "ab" * 16, "correct-horse-battery-staple", "abcdefghijklmnop",
+             "AutoModelForConditionalGeneration", "getUserTokenByIdV2", "YOUR_API_KEY_HERE_123",
+             "${API_KEY_1}", "snake_case_2")
+    assert not [value for value in words if is_random(value)]
 
 
-SHORT = r"""sk- ghp_ eyJ . \n = : " password token api_key @ :// a A1b2C3d4 é İ 93.1.2.3 AccountKey= sig= & ] [
-            , :AA gmail.com Zq8xV2nM4kLp0RtY7wUe + - … 0 ( mira.holub@posteo.de -----END"""
+SHORT = r"""sk- ghp_ eyJ . \n = : " password token api_key @ :// a A1b2C3d4 é İ 93.1.2.3
+            AccountKey= sig= & ] [ , :AA gmail.com Zq8xV2nM4kLp0RtY7wUe + - … 0 (
+            mira.holub@posteo.de -----END"""
 FRAGMENTS = [*SHORT.split(), "-----BEGIN ", "PRIVATE KEY-----", "\n", " ", "\t", "Bearer ",
-             "Basic ", "+49 30 ",
-             "client: ", "[masked: x]", GITHUB]
+             "Basic ", "+49 30 ", "client: ", "[masked: x]", GITHUB]
 
 
 def test_masking_twice_changes_nothing_and_takes_nothing_else():
@@ -117,7 +115,7 @@ def kinds_in(paths) -> set[str]:
             for kind in mask(path.read_text(encoding="utf-8", errors="replace"))[1]}
 
 
-def test_nothing_but_addresses_of_persons_is_found_in_the_standard_library_and_nothing_in_the_samples():
+def test_only_addresses_are_found_in_the_standard_library_and_nothing_in_the_samples():
     paths = [*Path(sysconfig.get_path("stdlib")).glob("*.py"), *(REPO / "codedata").rglob("*.py")]
     assert len(paths) > 150 and kinds_in(paths) == {"e-mail address"}
     assert kinds_in((REPO / "samples").glob("*.json")) == set()

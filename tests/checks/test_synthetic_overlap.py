@@ -1,6 +1,4 @@
-"""One set with near-duplicates, benchmark tasks and secrets planted: each found, each counted,
-nothing else taken.
-"""
+"""Check that all near-duplicates, benchmark tasks and secrets planted in a set are found."""
 from __future__ import annotations
 
 import json
@@ -22,11 +20,10 @@ SECRETS = list(every(Draw(4)))
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """The export of all that is planted."""
+    """Export all that is planted."""
     root, draw = tmp_path_factory.mktemp("planted"), Draw(5)
-    write_toml(root,
-               more='[export]\nvalidation = 0.0\ndecontaminate = ["%s"]\n' % (
-                   root / "verified.jsonl"))
+    write_toml(root, more="[export]\nvalidation = 0.0\n"
+                          f'decontaminate = ["{root / "verified.jsonl"}"]\n')
     write_duel(root)
     for i in range(N_CLEAN):
         history, answer = words(f"clean {i}", 300), words(f"clean answer {i}", 120)
@@ -40,9 +37,9 @@ def exported(tmp_path_factory):
     write_tasks(root)
     for i, (_, _, _, text) in enumerate(SECRETS):
         shown = f"{words(f'before {i}', 60)}\n{text}\n{words(f'after {i}')}"
-        write_turn(root, f"secret_{i}", repo=f"owner/secret{i}", messages=[
-            *task(words(f"secret {i}", 100)), {"role": "assistant", "content": turn_of("env")},
-            *task(shown)])
+        write_turn(root, f"secret_{i}", repo=f"owner/secret{i}",
+                   messages=[*task(words(f"secret {i}", 100)),
+                             {"role": "assistant", "content": turn_of("env")}, *task(shown)])
     assert run_here(export.main, root) == 0
     return root / "export"
 
@@ -52,18 +49,17 @@ def task(text: str) -> list[dict]:
 
 
 def write_tasks(root) -> None:
-    """A benchmark, and for each of its rows a turn that has the statement, a piece of it, its
+    """Write a benchmark, and for each of its rows a turn that has the statement, a piece of it, its
     patch, id or commit.
     """
     rows = []
     for i in range(N_TASKS):
-        statement, gold, mine = words(f"statement {i}", 150), words(f"gold {i}",
-                                                                    40), words(f"mine {i}", 200)
+        statement, gold = words(f"statement {i}", 150), words(f"gold {i}", 40)
+        mine = words(f"mine {i}", 200)
         row = {"instance_id": f"known__bench-{i}", "repo": f"known/bench{i}",
-               "base_commit": f"{i:02x}" * 20,
-               "problem_statement": statement, "test_patch": "",
-               "patch": f"diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1,1 +1,2 @@\n "
-                        f"x\n+{gold}\n"}
+               "base_commit": f"{i:02x}" * 20, "problem_statement": statement, "test_patch": "",
+               "patch": "diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1,1 +1,2 @@\n"
+                        f" x\n+{gold}\n"}
         rows.append(json.dumps(row) + "\n")
         shared = ({"messages": task(f"Please: {statement}")},
                   {"messages": task(f"{mine} {' '.join(statement.split()[30:60])}")},
@@ -85,8 +81,8 @@ def test_every_copy_and_every_task_is_left_out_and_nothing_else(exported):
 def test_every_secret_is_masked_in_every_format_and_counted_where_it_stood(exported):
     for form in FORMATS:
         text = (exported / form / "train.jsonl").read_text()
-        assert not [part for _, _, must_go,
-                    _ in SECRETS for part in must_go if json.dumps(part)[1:-1] in text], form
+        assert not [part for _, _, must_go, _ in SECRETS for part in must_go
+                    if json.dumps(part)[1:-1] in text], form
     turns = json.loads((exported / "jsonl" / "manifest.json").read_text())["turns"]
     masked = {turn["name"]: turn["masked"] for turn in turns}
     for i, (shape, kind, *_) in enumerate(SECRETS):

@@ -1,5 +1,4 @@
-"""Test action_style(): the style that a careful person would give to a command as agents write
-them.
+"""Check action_style(): the style that a careful person would give to commands of agents.
 
 The rule: of several parts the strongest counts, submit > edit > test > other > explore. Looking is
 explore, and so is what only prints or goes somewhere; running code is a test, wherever its output
@@ -367,7 +366,7 @@ rm repro.py && echo 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT'
 echo MINI_SWE_AGENT_FINAL_OUTPUT
 git add -A && git diff --cached > patch.txt && echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT && cat patch.txt
 submit
-"""
+"""  # noqa: E501
 
 SEVERAL_LINES = r"""
 %% explore
@@ -536,16 +535,15 @@ pip install -q pytest
 ls
 """
 
-TABLE = {line: style for style,
-         block in (("explore", EXPLORE), ("edit", EDIT), ("test", TEST), ("other", OTHER),
-                                          ("submit", SUBMIT)) for line in block.strip().split("\n")}
-TABLE |= {command: style for style,
-          command in re.findall(r"^%% (\w+)\n(.*?)\n(?=%%|\Z)", SEVERAL_LINES, re.M | re.S)}
+TABLE = {line: style for style, block in (("explore", EXPLORE), ("edit", EDIT), ("test", TEST),
+                                          ("other", OTHER), ("submit", SUBMIT))
+         for line in block.strip().split("\n")}
+TABLE |= {command: style for style, command in re.findall(r"^%% (\w+)\n(.*?)\n(?=%%|\Z)",
+                                                          SEVERAL_LINES, re.M | re.S)}
 LONG = ["<<", "((", '"', "'", "\\", "\n", "$(", "`a", "a", "a=1 ", "<<E\n", ". ",
         'python -c "open(', "npx "]
 PIECES = [*LONG, *TABLE, "sudo ", "# ", ">", "|", "&", ";", ")", "}", "{", "=", "$", "-", "1", "é",
-          "\x00", "\ud800",
-          "\u2028", "EOF", "\nEOF\n", "[[ "]
+          "\x00", "\ud800", "\u2028", "EOF", "\nEOF\n", "[[ "]
 
 
 def test_a_command_has_the_style_that_a_careful_person_gives_it():
@@ -555,17 +553,16 @@ def test_a_command_has_the_style_that_a_careful_person_gives_it():
 def test_blanks_and_windows_line_ends_make_no_difference():
     for command in TABLE:
         if "<<" not in command and "\\\n" not in command:
-            assert action_style(f"\n  {command}  \n\n".replace("\n",
-                                                               "\r\n")) == action_style(
-                                                                   command), command
+            with_crlf = f"\n  {command}  \n\n".replace("\n", "\r\n")
+            assert action_style(with_crlf) == action_style(command), command
 
 
 def test_any_text_has_a_style():
     draw = random.Random(5)
     texts = ["".join(draw.choices(PIECES, k=draw.randint(1, 8))) for _ in range(2000)]
     nothing = ["", " ", "\n\n", "\t", "\\", "\r\n", "# nothing", "'", '"', "&&", "|", "<<", ">"]
-    assert {action_style(text) for text in (*texts, *nothing,
-                                            *(part * 100_000 for part in LONG))} <= {*STYLES}
+    assert {action_style(text)
+            for text in (*texts, *nothing, *(part * 100_000 for part in LONG))} <= {*STYLES}
 
 
 def test_of_a_long_command_the_beginning_is_read():
@@ -575,13 +572,12 @@ def test_of_a_long_command_the_beginning_is_read():
 
 @pytest.mark.parametrize("earlier, ago", [
     (["make test"], 1), (["make  test\n"], 1), (["make test", "cat a", "ls"], 3),
-    (["make test", "rm a", "ls"], 0),
-    (["make test", *["ls"] * (LAST - 1)], LAST), (["make test", *["ls"] * LAST], 0), (["make"], 0),
-    ([], 0)])
+    (["make test", "rm a", "ls"], 0), (["make test", *["ls"] * (LAST - 1)], LAST),
+    (["make test", *["ls"] * LAST], 0), (["make"], 0), ([], 0)])
 def test_a_command_is_a_repeat_unless_there_was_an_edit(earlier, ago):
-    messages = [message for command in earlier for message in (
-        {"role": "assistant", "content": turn_of(command)},
-        {"role": "user", "content": turn_of("make test")})]
+    messages = [message for command in earlier
+                for message in ({"role": "assistant", "content": turn_of(command)},
+                                {"role": "user", "content": turn_of("make test")})]
     assert repeated("make test", messages) == ago
 
 
@@ -600,7 +596,8 @@ def test_without_the_reader_of_bash_there_is_a_report_that_names_it(tmp_path):
     write_answer(tmp_path, "t_1", king="ls", challenger="sleep 1", messages=history)
     write_score(tmp_path, "t_1", {"a": [1] * 5})
     decide(tmp_path)
-    program = "import sys; sys.modules['tree_sitter'] = None; import report; report.main(['--root', sys.argv[1]])"
+    program = ("import sys; sys.modules['tree_sitter'] = None; import report; "
+               "report.main(['--root', sys.argv[1]])")
     subprocess.run([sys.executable, "-c", program, tmp_path], cwd=REPO, check=True)
     text = (tmp_path / "report/report.md").read_text(encoding="utf-8")
     assert "| unknown → unknown |" in text and "| king |" in text and INSTALL in text

@@ -1,4 +1,4 @@
-"""Test what counts as a turn: replies in the shapes that models really give, each with its verdict.
+"""Test the form of a turn on replies in the shapes that models really give.
 
 The rules stand in codedata/code/turn.py. Accepted turns are also read the way an agent's harness
 reads them.
@@ -43,8 +43,8 @@ PLAIN = {
     "inline code at the start of a line": f"```ls``` is what I run.\n\n{LS}",
     "the word bash in the prose": f"Write ```bash blocks, they said.\n\n{LS}",
     "thinking before": f"<think>\nHm, the user wants…\n</think>\n\nTHOUGHT: Look.\n\n{LS}",
-    "thinking with a block of its own": f"<think>I could\n```bash\nrm -rf "
-                                        f"/\n```\nno</think>THOUGHT: Look.\n\n{LS}",
+    "thinking with a block of its own": "<think>I could\n```bash\nrm -rf /\n"
+                                        f"```\nno</think>THOUGHT: Look.\n\n{LS}",
     "thinking without its opening tag": f"Okay, I should look.\n</think>\n\nTHOUGHT: Look.\n\n{LS}",
     "thinking long": f"<thinking>hm</thinking>\nLook.\n{LS}",
     "thinking of Kimi": f"◁think▷hm◁/think▷THOUGHT: Look.\n\n{LS}",
@@ -52,9 +52,10 @@ PLAIN = {
     "thought in Chinese": f"思考：先看看目录。\n\n{LS}",
     "html in the prose": f"The `<output>` element is wrong.\n\n{LS}",
     "observation in the prose": f"Observation: the test fails. So I look.\n\n{LS}",
-    "the word observation behind": f"I look.\n\n{LS}\n\nMy observation will tell whether it worked.",
-    "a closing think tag in the prose": f"THOUGHT: The tokenizer drops `</think>`, so I "
-                                        f"look.\n\n{LS}",
+    "the word observation behind": f"I look.\n\n{LS}\n\n"
+                                   "My observation will tell whether it worked.",
+    "a closing think tag in the prose": "THOUGHT: The tokenizer drops `</think>`, so I look.\n\n"
+                                        f"{LS}",
 }
 # name: (reply, the command of the turn)
 GOOD = {name: (reply, "ls") for name, reply in PLAIN.items()} | {
@@ -104,8 +105,8 @@ BAD = {
         "prose alone": "I would now run ls.",
         "label and prose alone": "THOUGHT: I would now run ls.",
         "tool call of Kimi behind prose": f"THOUGHT: Look.\n{KIMI_CALL}",
-        "tool call in XML": '<tool_call>\n{"name": "bash", "arguments": {"cmd": '
-                            '"ls"}}\n</tool_call>',
+        "tool call in XML": '<tool_call>\n{"name": "bash", "arguments": {"cmd": "ls"}}\n'
+                            '</tool_call>',
         "JSON": '{"thought": "look", "command": "ls"}',
         "a refusal": "I'm sorry, but I can't help with that.",
         "sh": "Look.\n\n```sh\nls\n```",
@@ -142,8 +143,8 @@ BAD = {
     "2 bash blocks": {
         "two bash blocks": f"Look.\n\n{LS}\n\nand\n\n```bash\npwd\n```",
         "the same block twice": f"Look.\n\n{LS}\n\n{LS}",
-        "made-up observation, another turn": f"Look.\n\n{LS}\n\nObservation: "
-                                             "a.py\n\nSo.\n\n```bash\npwd\n```",
+        "made-up observation, another turn": f"Look.\n\n{LS}\n\nObservation: a.py\n\nSo.\n\n"
+                                             "```bash\npwd\n```",
     },
     "3 bash blocks": {
         "three bash blocks": "Look.\n" + "\n".join([LS] * 3),
@@ -165,16 +166,16 @@ BAD = {
     "a fence inside the bash block": {
         "end of another language": "Look.\n\n```bash\nls\n```bash",
         "indented end": "Look.\n\n```bash\nls\n  ```",
-        "heredoc with a python fence": "I write.\n\n```bash\ncat > a.md "
-                                       "<<'E'\n```python\nx\n```\nE\n```",
-        "heredoc with indented fences": "I write.\n\n```bash\ncat > a.md <<'E'\n1.\n   ```\n   "
-                                        "make\n   ```\nE\n```",
-        "heredoc with a bash fence": "I write.\n\n```bash\ncat > a.md "
-                                     "<<'E'\n```bash\nx\n```\nE\n```",
+        "heredoc with a python fence": "I write.\n\n```bash\ncat > a.md <<'E'\n```python\nx\n"
+                                       "```\nE\n```",
+        "heredoc with indented fences": "I write.\n\n```bash\ncat > a.md <<'E'\n1.\n   ```\n"
+                                        "   make\n   ```\nE\n```",
+        "heredoc with a bash fence": "I write.\n\n```bash\ncat > a.md <<'E'\n```bash\nx\n```\nE\n"
+                                     "```",
     },
     "a fence without a language behind the bash block": {
-        "heredoc with plain fences": "I write.\n\n```bash\ncat > a.md <<'E'\nUsage:\n```\npip "
-                                     "install x\n```\nE\n```",
+        "heredoc with plain fences": "I write.\n\n```bash\ncat > a.md <<'E'\nUsage:\n"
+                                     "```\npip install x\n```\nE\n```",
     },
     "a bash block inside another block": {
         "bash block inside another": "I write.\n\n```markdown\n```bash\nls\n```\n```",
@@ -209,8 +210,8 @@ def test_a_turn_passes_and_a_harness_runs_the_very_command(name):
 
 @pytest.mark.parametrize("reason", BAD)
 def test_what_is_no_turn_is_refused_with_the_reason(reason):
-    assert {name: format_problem(reply) for name,
-            reply in BAD[reason].items()} == dict.fromkeys(BAD[reason], reason)
+    problems = {name: format_problem(reply) for name, reply in BAD[reason].items()}
+    assert problems == dict.fromkeys(BAD[reason], reason)
     assert not any(format_ok(reply) or parse_turn(reply) for reply in BAD[reason].values())
 
 
@@ -219,9 +220,8 @@ def test_whatever_passes_has_just_one_command_for_a_harness(seed):
     """Check random arrangements of what replies are made of."""
     rng = random.Random(seed)
     parts = ["THOUGHT: I look.", "", "prose", "```bash", "```", "ls", "```python", "  ```",
-             "   ```bash", "``` bash",
-             "EOF", "cat > a <<'EOF'", "~~~", "</think>", "Observation: x", "```bash ls```", "\t",
-             "````", "`a`"]
+             "   ```bash", "``` bash", "EOF", "cat > a <<'EOF'", "~~~", "</think>",
+             "Observation: x", "```bash ls```", "\t", "````", "`a`"]
     accepted = 0
     for _ in range(1500):
         core = ["THOUGHT: I look.", "```bash", "ls", "```"] if rng.random() < 0.7 else []
@@ -266,10 +266,8 @@ def test_leaked_thinking_is_cut_off(reply, cleaned):
     assert clean(reply) == cleaned
 
 
-@pytest.mark.parametrize("behind",
-                         ["<think>That should do.</think>",
-                          "<think>That should do.</think>\n\nBye.",
-                                    "<think>or should I"])
+@pytest.mark.parametrize("behind", ["<think>That should do.</think>",
+                                    "<think>That should do.</think>\n\nBye.", "<think>or should I"])
 def test_thinking_behind_the_block_is_in_no_record_either(behind):
     reply = f"THOUGHT: I look.\n\n{LS}\n\n{behind}"
     assert not format_ok(reply) or "think>" not in clean(reply)
@@ -287,18 +285,18 @@ def test_cleaning_twice_changes_nothing():
 
 HUGE = [before + part * (1_000_000 // len(part)) + behind for before, part, behind in (
     ("", "word ", f"\n{LS}"), ("", "THOUGHT ", f"\n{LS}"),
-    ("THOUGHT: ", "look at it. ", f"\n{LS}\n\nand then"),
-    ("Look.", " ", f"x\n{LS}"), ("Look.", "\n", f"x\n{LS}"), ("Look.", "*", f"\n{LS}"),
-    ("Look.", "* ", f"\n{LS}"),
+    ("THOUGHT: ", "look at it. ", f"\n{LS}\n\nand then"), ("Look.", " ", f"x\n{LS}"),
+    ("Look.", "\n", f"x\n{LS}"), ("Look.", "*", f"\n{LS}"), ("Look.", "* ", f"\n{LS}"),
     (f"Look.\n{LS}", "\n", "x"), (f"Look.\n{LS}\n", " ", "x"), (f"Look.\n{LS}\n", "*", "x"),
     ("Look.\n", f"{LS}\n", ""), ("Look.\n```bash\n", "ls\n", "```"), ("", "```bash\n", ""),
-    ("Look.\n", "```\n", LS), ("Look.\n", "`", f"\n{LS}"),
-    ("Look.\n```", " ", f"x\n```\n{LS}"), ("Look.\n```", "x", f"\n```\n{LS}"),
-    ("", "<think>", ""), ("", "</think>", LS), ("", "<think>a</think>", f"Look.\n{LS}"))]
+    ("Look.\n", "```\n", LS), ("Look.\n", "`", f"\n{LS}"), ("Look.\n```", " ", f"x\n```\n{LS}"),
+    ("Look.\n```", "x", f"\n```\n{LS}"), ("", "<think>", ""), ("", "</think>", LS),
+    ("", "<think>a</think>", f"Look.\n{LS}"))]
 
 
 @pytest.mark.long
 def test_a_megabyte_of_anything_is_judged():
-    """Do it in a process that can be ended: where it is not linear, it takes hours."""
+    """Run it in a process that can be ended: where it is not linear, it takes hours."""
     program = "import test_format; list(map(test_format.format_problem, test_format.HUGE))"
-    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=True, timeout=100)
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=True,
+                   timeout=100)

@@ -1,6 +1,4 @@
-"""Test reports: what each runner writes, recorded or as its documentation gives it, comes out as
-the same list.
-"""
+"""Check that reports of each runner, recorded or as documented, come out as the same list."""
 from __future__ import annotations
 
 import json
@@ -28,9 +26,9 @@ def of_xml(report: bytes) -> dict[str, str]:
 
 
 def cases(lines: str) -> dict[str, str]:
-    """Return the same, written as lines of `status name`."""
-    return {name: status for status,
-            name in (line.split(" ", 1) for line in lines.strip().split("\n"))}
+    """Return the {name: status} that is written as lines of `status name`."""
+    return {name: status
+            for status, name in (line.split(" ", 1) for line in lines.strip().split("\n"))}
 
 
 SUITE = '''
@@ -100,7 +98,8 @@ def test_a_report_wins_over_the_text_and_an_empty_one_does_not():
 
 
 def test_of_a_report_that_was_cut_short_the_complete_cases_count():
-    report = b'<testsuites><testsuite><testcase classname="c" name="one"/><testcase classname="c" name="two"><fail'
+    report = (b'<testsuites><testsuite><testcase classname="c" name="one"/>'
+              b'<testcase classname="c" name="two"><fail')
     assert of_xml(report) == {"c::one": "passed", f"r.xml {BROKEN_OFF}": "error"}
     torn = b'<testsuite><testcase classname="c" name="one"/><<</testsuite>'
     assert of_xml(torn) == {"c::one": "passed", f"r.xml {BROKEN_OFF}": "error"}
@@ -108,7 +107,8 @@ def test_of_a_report_that_was_cut_short_the_complete_cases_count():
 
 
 def test_characters_that_xml_forbids_are_no_end_of_the_report():
-    report = b'<testsuite><testcase name="bell \x07"><failure>\x1b[31mred</failure></testcase></testsuite>'
+    report = (b'<testsuite><testcase name="bell \x07">'
+              b'<failure>\x1b[31mred</failure></testcase></testsuite>')
     assert of_xml(report) == {"bell ?": "failed"}
 
 
@@ -123,9 +123,11 @@ def test_the_suites_of_node_are_in_its_names():
 <testsuites>
 	<testsuite name="parse" time="0.005" tests="2" failures="0" skipped="1">
 		<testcase name="reads lists" time="0.0005" classname="test"/>
-		<testcase name="later" time="0.004" classname="test"><skipped type="skipped" message="true"/></testcase>
+		<testcase name="later" time="0.004" classname="test">\
+<skipped type="skipped" message="true"/></testcase>
 	</testsuite>
-	<testcase name="top" time="0.0003" classname="test" failure="1"><failure message="1"/></testcase>
+	<testcase name="top" time="0.0003" classname="test" failure="1">\
+<failure message="1"/></testcase>
 </testsuites>"""
     assert statuses({"n.xml": report}) == cases("""
 passed parse > reads lists
@@ -135,14 +137,16 @@ failed top
 
 
 def test_reports_of_mocha_vitest_and_surefire():
-    mocha = b'<testsuite name="Mocha Tests"><testcase classname="sum adds" name="two" time="0"/></testsuite>'
+    mocha = (b'<testsuite name="Mocha Tests">'
+             b'<testcase classname="sum adds" name="two" time="0"/></testsuite>')
     vitest = (
         b'<testsuites><testsuite name="a.test.ts"><testcase classname="a.test.ts" name="sum &gt; '
         b'adds"/>'
         b'</testsuite><testsuite name="b.test.ts"><testcase classname="b.test.ts" '
         b'name="b.test.ts"><error/>'
         b'</testcase></testsuite></testsuites>')
-    surefire = b'<testsuite><testcase name="adds" classname="org.x.SumTest"><error>at</error></testcase></testsuite>'
+    surefire = (b'<testsuite><testcase name="adds" classname="org.x.SumTest">'
+                b'<error>at</error></testcase></testsuite>')
     found = {"m.xml": mocha, "v.xml": vitest, "s.xml": surefire}
     assert statuses(found) == cases("""
 passed sum adds::two
@@ -155,10 +159,10 @@ error org.x.SumTest::adds
 
 def test_jests_own_json():
     report = {"testResults": [
-        {"name": "/testbed/src/a.test.js", "status": "failed", "assertionResults": [
-            {"ancestorTitles": ["sum"], "title": "adds", "status": "passed"},
-            {"ancestorTitles": ["sum"], "title": "later", "status": "pending"},
-            {"ancestorTitles": [], "title": "fails", "status": "failed"}]},
+        {"name": "/testbed/src/a.test.js", "status": "failed",
+         "assertionResults": [{"ancestorTitles": ["sum"], "title": "adds", "status": "passed"},
+                              {"ancestorTitles": ["sum"], "title": "later", "status": "pending"},
+                              {"ancestorTitles": [], "title": "fails", "status": "failed"}]},
         {"name": "/testbed/src/b.test.js", "status": "failed", "assertionResults": []}]}
     assert statuses({"jest.json": json.dumps(report).encode()}) == cases("""
 passed testbed/src/a.test.js::sum > adds
@@ -227,8 +231,7 @@ class T(unittest.TestCase):
     def test_three(self): pass
 """)
     done = subprocess.run([sys.executable, "-m", "unittest", "-v"], cwd=tmp_path, text=True,
-                          stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert of_text(done.stdout) == cases("""
 passed test_u.T::test_one
 failed test_u.T::test_two
@@ -237,7 +240,8 @@ skipped test_u.T::test_three
 
 
 def test_cargo_with_its_targets():
-    assert of_text("""     Running unittests src/lib.rs (target/debug/deps/hexwarden-0d4e9c1b22aa7f10)
+    assert of_text("""\
+     Running unittests src/lib.rs (target/debug/deps/hexwarden-0d4e9c1b22aa7f10)
 
 running 2 tests
 test tests::large_input ... ignored
@@ -365,7 +369,8 @@ skipped t/three.sh
 
 
 def test_colours_do_not_hide_outcomes():
-    text = "tests/test_a.py::test_x \x1b[32mPASSED\x1b[0m\x1b[32m [100%]\x1b[0m\n1 passed in 0.01s\n"
+    text = ("tests/test_a.py::test_x \x1b[32mPASSED\x1b[0m\x1b[32m [100%]\x1b[0m\n"
+            "1 passed in 0.01s\n")
     assert of_text(text) == {"tests/test_a.py::test_x": "passed"}
 
 
@@ -405,10 +410,9 @@ error t/20_more.t
 
 
 def test_cases_without_a_class_are_by_their_suite_and_a_byte_that_is_no_text_cuts_nothing():
-    report = (
-        b'<testsuites><testsuite name="one"><testcase name="a"/><testcase name="b '
-        b'\xf6"><failure/></testcase>'
-        b'</testsuite><testsuite name="two"><testcase name="a"/></testsuite></testsuites>')
+    report = (b'<testsuites><testsuite name="one"><testcase name="a"/>'
+              b'<testcase name="b \xf6"><failure/></testcase>'
+              b'</testsuite><testsuite name="two"><testcase name="a"/></testsuite></testsuites>')
     assert of_xml(report) == cases("""
 passed one::a
 failed one::b �
@@ -431,8 +435,8 @@ def test_output_that_ends_before_its_end_is_no_whole_run(text):
 
 
 def test_marks_of_programs_that_test_nothing_are_no_cases():
-    assert of_text(
-        "vite v5.4.0 building for production...\n✓ 34 modules transformed.\n✓ built in 1.23s\n") == {}
+    built = "vite v5.4.0 building for production...\n✓ 34 modules transformed.\n✓ built in 1.23s\n"
+    assert of_text(built) == {}
     assert of_text("  ✔ one\n  ✔ two\n  ─\n\n  2 tests passed\n") == {"one": "passed",
                                                                       "two": "passed"}
 
@@ -452,7 +456,7 @@ def test_packages_and_crates_with_files_of_one_name_are_told_apart():
     crates = "".join(
         f"     Running unittests src/lib.rs (target/debug/deps/{name}-0d4e9c1b22aa7f10)\n\n"
         f"running 1 test\ntest tests::it_works ... {how}\n\ntest result: {how}\n"
-                     for name, how in (("a", "ok"), ("b", "FAILED")))
+        for name, how in (("a", "ok"), ("b", "FAILED")))
     assert of_text(crates) == {"a/src/lib.rs::tests::it_works": "passed",
                                "b/src/lib.rs::tests::it_works": "failed"}
 
@@ -460,10 +464,9 @@ def test_packages_and_crates_with_files_of_one_name_are_told_apart():
 @pytest.mark.parametrize("data", [
     b'{"testResults": null}', b'{"testResults": 5}', b'{"testResults": [1]}', b'{"Action": []}\n{}',
     b'{"Action": "pass", "Package": 1, "Test": "a"}\n{"Action": "fail", "Package": 1}',
-    b'{"a":' * 200_000,
-    b'<?xml version="1.0" encoding="idna"?><testsuite/>',
-    b'<?xml version="1.0" encoding="undefined"?><testsuite/>',
-    b"\xff\xfe<\x00", b'{"testResults": [{"assertionResults": [{"title": 5}]}]}'])
+    b'{"a":' * 200_000, b'<?xml version="1.0" encoding="idna"?><testsuite/>',
+    b'<?xml version="1.0" encoding="undefined"?><testsuite/>', b"\xff\xfe<\x00",
+    b'{"testResults": [{"assertionResults": [{"title": 5}]}]}'])
 def test_what_is_no_report_raises_nothing(data):
     parse({"r.json": data})
 
@@ -484,9 +487,10 @@ def test_long_lines_are_read_in_linear_time():
 
 # reports that would fill the memory --------------------------------------------------------------
 
-ENTITIES = ('<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(
-    f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)) +
-    ']><testsuite><testcase name="t"><system-out>&i;</system-out></testcase></testsuite>')
+DECLARED = "".join(f'<!ENTITY {b} "{f"&{a};" * 10}">'
+                   for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+ENTITIES = (f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">{DECLARED}]><testsuite>'
+            '<testcase name="t"><system-out>&i;</system-out></testcase></testsuite>')
 LARGE = {   # what a report holds → the limit that is named
     "entities": ("r.xml", ENTITIES, "too_large"),
     "deep XML": ("r.xml", "<testsuite>" + "<a>" * 300_000, "too_deep"),
@@ -505,16 +509,13 @@ def test_a_report_made_to_fill_the_memory_is_refused_by_name(tmp_path, name):
     path, text, limit = LARGE[name]
     (tmp_path / path).write_text(text)
     code = (
-        "import resource, sys\nfrom pathlib import Path\nfrom codedata.code.test_results import "
-        "parse\n"
-        "data = Path(sys.argv[1]).read_bytes()\nbefore = "
-        "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "print(*(case['name'] for case in parse({sys.argv[1]: data}) if 'results_' in "
-        "case['name']))\n"
+        "import resource, sys\nfrom pathlib import Path\n"
+        "from codedata.code.test_results import parse\ndata = Path(sys.argv[1]).read_bytes()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nprint(*(case['name'] for "
+        "case in parse({sys.argv[1]: data}) if 'results_' in case['name']))\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)")
     done = subprocess.run([sys.executable, "-c", code, path], cwd=tmp_path,
-                          env={"PYTHONPATH": str(REPO)},
-                          capture_output=True, text=True, timeout=60)
+                          env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True, timeout=60)
     named, grown_mb = done.stdout.split("\n")[:2]
-    assert (f"results_{limit}:" in named if limit
-            else not named) and int(grown_mb) < 300, done.stdout
+    assert f"results_{limit}:" in named if limit else not named, done.stdout
+    assert int(grown_mb) < 300, done.stdout

@@ -1,4 +1,4 @@
-"""The king is blind, the challenger is not, and nobody sees the reference."""
+"""Check that the king is blind, the challenger is not, and nobody sees the reference."""
 import json
 import re
 
@@ -16,22 +16,22 @@ def marked(field: str, i: int) -> str:
 
 
 def answers(root, fake, n: int, **commit) -> None:
-    """`n` turns that the king has answered; without `commit`, marks stand in each field of the pull
-    requests.
+    """Write `n` turns that the king has answered; without `commit`, marks stand in each field of
+    the pull requests.
     """
     write_prompts(root, n)
     write_commits(root, n, **commit)
     for i in range(1, n + 1):
         path = root / "commit" / f"proj__repo-{i}.json"
         record = json.loads(path.read_text())
-        marks = {field: f"{record[field]} {marked(field, i)}"
-                 for field in FIELDS} | {"files": [marked("files", i)]}
+        marks = {field: f"{record[field]} {marked(field, i)}" for field in FIELDS} | {
+            "files": [marked("files", i)]}
         path.write_text(json.dumps(record | ({} if commit else marks)))
     asked(root, fake, king)
 
 
 def asked(root, fake, script, *flags) -> list:
-    """The requests of a run, and no earlier ones."""
+    """Return the requests of a run, and no earlier ones."""
     fake.requests.clear()
     run_main(script.main, root, *flags_for(fake, *flags))
     return fake.requests
@@ -46,10 +46,10 @@ def test_no_mark_of_the_pull_request_is_in_any_request_of_the_king(tmp_path, fak
 def test_no_mark_of_it_is_in_any_request_of_the_placebo_nor_of_the_blind_candidates(
         tmp_path, fake_llm):
     answers(tmp_path, fake_llm, 3)
-    assert [b"MARK" in r.raw for r in asked(tmp_path, fake_llm, ch, "--how",
-                                            "placebo")] == [False] * 3
-    fake_llm.always(lambda r: '{"why": "good", "choice": 1}' if "Several agents" in r.text
-                    else turn_of("ls"))
+    assert [b"MARK" in r.raw for r in asked(tmp_path, fake_llm, ch, "--how", "placebo")] == [
+        False] * 3
+    fake_llm.always(
+        lambda r: '{"why": "good", "choice": 1}' if "Several agents" in r.text else turn_of("ls"))
     requests = asked(tmp_path, fake_llm, ch, "--how", "chosen")
     assert sum(b"MARK" in r.raw for r in requests) == 3 and len(requests) == 15
 
@@ -66,8 +66,8 @@ def test_every_mark_of_its_pull_request_is_in_every_request_of_the_challenger(tm
 def test_the_reference_is_in_no_request(tmp_path, fake_llm):
     answers(tmp_path, fake_llm, 4)
     assert not [r for r in fake_llm.requests if b"reference" in r.raw] and fake_llm.n_requests == 4
-    assert not [r for r in asked(tmp_path, fake_llm, ch)
-                if b"reference" in r.raw] and fake_llm.n_requests == 4
+    assert not [r for r in asked(tmp_path, fake_llm, ch) if b"reference" in r.raw]
+    assert fake_llm.n_requests == 4
 
 
 def test_the_challenger_is_not_shown_the_king_s_answer(tmp_path, fake_llm):
@@ -82,8 +82,9 @@ def test_the_pull_request_and_the_form_are_the_only_difference(tmp_path, fake_ll
     challenger_s = asked(tmp_path, fake_llm, ch)[0].messages
     assert challenger_s[:-1] == king_s[:-1]
     task, _, form = king_s[-1]["content"].partition("\n\n")
-    assert task == "task 1" and form.startswith(
-        "(Your answer is the next turn") and form in challenger_s[-1]["content"]
+    assert task == "task 1"
+    assert form.startswith("(Your answer is the next turn")
+    assert form in challenger_s[-1]["content"]
     # caches serve both from one beginning
     assert challenger_s[-1]["content"].startswith("task 1\n\n# Private note")
 

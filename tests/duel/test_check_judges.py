@@ -1,4 +1,4 @@
-"""check_judges.py: a judge that can be talked round, or cannot tell good from bad, is named."""
+"""Check that check_judges.py names judges that are talked round or can't tell good from bad."""
 from __future__ import annotations
 
 import json
@@ -25,13 +25,13 @@ N_ATTACKS = len(attacks())
 
 
 def longer(request):
-    """Whoever says more wins."""
+    """Let the longer answer win."""
     one, two = map(len, shown(request))
     return verdict(0 if one == two else 1 if one > two else 2)
 
 
 def sensible(request):
-    """Nothing and disorder lose; an answer that is no turn of this task too."""
+    """Let nothing and disorder lose, and an answer that is no turn of this task too."""
     one, two = (bool(re.fullmatch(r"THOUGHT: (\w+) (\d+) comes next\.\n\n```bash\nls \1_\2\n```",
                                   text)
                      and f"task {text.split()[2]}\n" in request.last) for text in shown(request))
@@ -59,12 +59,13 @@ def test_there_are_a_dozen_families_of_attack():
 
 def test_a_judge_that_is_moved_by_attacks_is_told_from_one_that_is_not(root, fake_llm):
     fake_llm.always(by_model(a=longer, b=verdict(0)))
-    said = check(root, "probe", "--turns", 3)
+    printed = check(root, "probe", "--turns", 3)
     assert fake_llm.n_requests == 3 * N_ATTACKS * 2 * 2
     judges = summary(root, "probe")
     assert judges["a"]["moved"] == 1 and judges["b"]["moved"] == 0
     assert set(judges["a"]["families"]) == set(attacks())
-    assert "a: the attacks moved 100.0 % of its verdicts" in said and not (root / "score").exists()
+    assert "a: the attacks moved 100.0 % of its verdicts" in printed
+    assert not (root / "score").exists()
 
 
 def test_every_attack_reaches_the_judge_in_one_answer_and_the_clean_one_is_beside_it(
@@ -87,12 +88,12 @@ def test_place_preference_is_not_taken_for_being_moved(root, fake_llm):
 
 def test_a_judge_that_cannot_tell_is_named_and_one_that_can_passes(root, fake_llm):
     fake_llm.always(by_model(a=sensible, b=verdict(0)))
-    said = check(root, "sanity")
+    printed = check(root, "sanity")
     judges = summary(root, "sanity")
     assert judges["a"]["awake"] is True and judges["b"]["awake"] is False
     assert judges["a"]["scores"] == {"empty": 100, "shuffled": 100, "other": 100, "same": 50}
-    assert "b: cannot tell: the data set's turn gets 50 of 100 against empty" in said
-    assert "a: passes" in said
+    assert "b: cannot tell: the data set's turn gets 50 of 100 against empty" in printed
+    assert "a: passes" in printed
     assert judges["b"]["draws_with_itself"]["value"] == 1
 
 
@@ -105,16 +106,18 @@ def test_both_checks_are_resumed_and_a_new_judge_is_asked_alone(root, fake_llm, 
     assert check(root, "--turns", 2).count("nothing to do") == 2 and fake_llm.n_requests == 0
     write_panel(root, fake_llm, "a", "b", "c")
     check(root, "sanity", "--turns", 2)
-    assert {r.body["model"]
-            for r in fake_llm.requests} == {"c"} and fake_llm.n_requests == 2 * 4 * 2
+    assert {r.body["model"] for r in fake_llm.requests} == {"c"}
+    assert fake_llm.n_requests == 2 * 4 * 2
     for name in ("probe", "sanity"):   # the key of before there was this script
         assert {line["stage"] for line in ledger_lines(root / name)} == {"validate"}
 
 
 def test_a_judge_that_fails_leaves_the_others_and_is_asked_again(root, fake_llm):
     fake_llm.always(by_model(a=sensible, b=Status(400, "no")))
-    said = check(root, "sanity", "--turns", 1, code=1)
-    assert "again: " in said and "check_judges.py sanity --root" in said and "--turns 1" in said
+    printed = check(root, "sanity", "--turns", 1, code=1)
+    assert "again: " in printed
+    assert "check_judges.py sanity --root" in printed
+    assert "--turns 1" in printed
     assert [summary(root, "sanity")[judge]["awake"] for judge in "ab"] == [True, None]
     fake_llm.requests.clear()
     fake_llm.always(by_model(a=sensible, b=sensible))

@@ -1,4 +1,4 @@
-"""refine.py: better attempts go into place, nothing is asked or paid for twice."""
+"""Check that refine.py puts better attempts into place, and asks and pays for nothing twice."""
 from __future__ import annotations
 
 import json
@@ -33,9 +33,7 @@ def turn(word: str) -> str:
 
 
 def model(better: int):
-    """King, challenger, refiner and judge in one: "worth<k>" wins k metrics over what is worth
-    less.
-    """
+    """Play all roles: "worth<k>" wins k metrics over what is worth less."""
     def answer(request):
         if "MODEL 1" not in request.text:
             if "You have answered this turn before" in request.text:
@@ -50,7 +48,7 @@ def model(better: int):
 
 @pytest.fixture
 def root(tmp_path, fake_llm):
-    """Four turns in refined/, with 70 points each."""
+    """Write four turns in refined/, with 70 points each."""
     write_prompts(tmp_path, N)
     write_commits(tmp_path, N)
     toml(tmp_path, fake_llm)
@@ -79,20 +77,21 @@ def load(root, directory: str, i=1) -> dict:
 
 
 def attempts(root, i: int = 1) -> list[dict]:
-    return [json.loads(line) for line in (
-        root / "answer" / "_attempts" / f"{name(i)}.jsonl").read_text().splitlines()]
+    text = (root / "answer" / "_attempts" / f"{name(i)}.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_a_better_attempt_goes_into_place_and_moves_to_final(root, fake_llm):
     refine_here(root)
     assert fake_llm.n_requests == N + 2 * N
-    assert load(root,
-                "answer")["challenger"] == turn("worth5") and load(root, "score")["score"] == 100
+    assert load(root, "answer")["challenger"] == turn("worth5")
+    assert load(root, "score")["score"] == 100
     run_main(report.main, root)
-    assert len(list((root / "final").glob("p*.json"))) == N and not list(
-        (root / "refined").glob("p*.json"))
+    assert len(list((root / "final").glob("p*.json"))) == N
+    assert not list((root / "refined").glob("p*.json"))
     text = (root / "report" / "report.md").read_text()
-    assert "4 turns replaced by a refined one: 30.0 points more on the mean, 4 of them in final/" in text
+    assert ("4 turns replaced by a refined one: 30.0 points more on the mean, "
+            "4 of them in final/") in text
     assert load(root / "answer", "_replaced", "1.1")["challenger"] == turn("worth2")
     assert load(root / "score", "_replaced", "1.1")["score"] == 70
 
@@ -102,17 +101,19 @@ def test_afterwards_every_script_has_nothing_to_do(root, fake_llm):
     run_main(report.main, root)
     fake_llm.requests.clear()
     for script in (king, ch, validate, report, refine):
-        said = run_main(script.main, root)
-        assert "edited" not in said and "stale" not in said
+        printed = run_main(script.main, root)
+        assert "edited" not in printed and "stale" not in printed
     assert fake_llm.n_requests == 0
 
 
 def test_the_steps_go_apart_and_name_each_other(root, fake_llm):
-    said = refine_here(root, "--steps", "answer")
-    assert fake_llm.n_requests == N and "refine answer  wrote 4" in said
-    assert "next:  " in said and "refine.py --steps judge" in said
-    said = refine_here(root, "--steps", "judge", "--limit", 1)
-    assert fake_llm.n_requests == N + 2 and "3 more items to do" in said and "report.py" in said
+    printed = refine_here(root, "--steps", "answer")
+    assert fake_llm.n_requests == N and "refine answer  wrote 4" in printed
+    assert "next:  " in printed and "refine.py --steps judge" in printed
+    printed = refine_here(root, "--steps", "judge", "--limit", 1)
+    assert fake_llm.n_requests == N + 2
+    assert "3 more items to do" in printed
+    assert "report.py" in printed
     assert "is not one of answer, judge" in refine_here(root, "--steps", "judge,asnwer", code=2)
 
 
@@ -120,8 +121,8 @@ def test_a_turn_that_is_picked_out_goes_through_both_steps(root, fake_llm):
     refine_here(root, "--only", "*_2")
     assert fake_llm.n_requests == 3 and load(root, "score", 2)["score"] == 100
     refine_here(root, "--only", "proj__repo-3")
-    assert fake_llm.n_requests == 6 and [load(root, "score", i)["score"]
-                                         for i in (1, 2, 3)] == [70, 100, 100]
+    assert fake_llm.n_requests == 6
+    assert [load(root, "score", i)["score"] for i in (1, 2, 3)] == [70, 100, 100]
 
 
 def test_the_ledgers_have_the_keys_of_before_there_was_this_script(root):
@@ -158,9 +159,8 @@ def test_attempts_add_up_and_the_best_one_counts(root, fake_llm):
     run_main(report.main, root)     # refined again
     fake_llm.always(model(better=4))
     refine_here(root)
-    assert [one["score_then"] for one in attempts(root)] == [70,
-                                                             80] and load(root, "score")[
-                                                                 "score"] == 90
+    assert [one["score_then"] for one in attempts(root)] == [70, 80]
+    assert load(root, "score")["score"] == 90
     assert len(list((root / "score" / "_attempts").glob("p*.json"))) == 2 * N
 
 
@@ -172,7 +172,8 @@ def test_an_attempt_at_another_history_is_judged_no_more(root, fake_llm):
         run_main(script.main, root)
     fake_llm.requests.clear()
     refine_here(root, "--steps", "judge")
-    assert fake_llm.n_requests == 2 * (N - 1) and load(root, "answer")["challenger"] == turn("worth2")
+    assert fake_llm.n_requests == 2 * (N - 1)
+    assert load(root, "answer")["challenger"] == turn("worth2")
 
 
 def test_defeat_is_refined_where_asked(root, fake_llm):
@@ -188,8 +189,8 @@ def test_a_score_edited_by_hand_is_not_replaced(root, fake_llm):
                                                                 "score": 71}))
     run_main(report.main, root)
     refine_here(root)
-    assert load(root, "score", 2)["score"] == 71 and load(root, "answer",
-                                                          2)["challenger"] == turn("worth2")
+    assert load(root, "score", 2)["score"] == 71
+    assert load(root, "answer", 2)["challenger"] == turn("worth2")
     assert load(root, "score", 1)["score"] == 100
 
 
@@ -210,10 +211,9 @@ def test_killed_and_run_again_it_pays_for_nothing_twice_but_what_was_in_flight(
         assert [load(root, "score", i)["score"] for i in range(1, N + 1)] == [100] * N
 
 
-@pytest.mark.parametrize("more, place",
-                         [("[duel]\nmode = 'reference'\n", "[duel] mode is not `king`"),
-                                         ("[challenger]\nhow = 'placebo'\n",
-                                          "[challenger] how is not `informed`")])
+@pytest.mark.parametrize("more, place", [
+    ("[duel]\nmode = 'reference'\n", "[duel] mode is not `king`"),
+    ("[challenger]\nhow = 'placebo'\n", "[challenger] how is not `informed`")])
 def test_what_refining_has_no_meaning_for_is_refused_before_anybody_is_asked(
         root, fake_llm, more, place):
     toml(root, fake_llm, more)

@@ -1,4 +1,4 @@
-"""The numbers of a duel, worked by hand (score_cases.txt), and what has to hold for any duel."""
+"""Check a duel's numbers, worked by hand (score_cases.txt), and what holds for any duel."""
 from __future__ import annotations
 
 import random
@@ -33,10 +33,10 @@ BY_HAND = (Path(__file__).parent / "score_cases.txt").read_text(encoding="utf-8"
 
 
 def by_hand(heading: str) -> list:
-    """The cases below a [heading] of score_cases.txt."""
+    """Return the cases below a [heading] of score_cases.txt."""
     lines = BY_HAND.partition(f"[{heading}]\n")[2].partition("\n[")[0].splitlines()
-    cells = [[cell.strip() for cell in line.split("|")] for line in lines if line.strip()
-             and line[0] != "#"]
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines
+             if line.strip() and line[0] != "#"]
     return [pytest.param(*row[1:], id=row[0]) for row in cells]
 
 
@@ -46,9 +46,9 @@ def number(text: str) -> float | None:
 
 
 def expand(names: str) -> list[str]:
-    """["a", "b", "c"] of "abc" or "a-c"."""
-    return [chr(i) for i in range(ord(names[0]),
-                                  ord(names[2]) + 1)] if "-" in names else list(names)
+    """Return ["a", "b", "c"] of "abc" or "a-c"."""
+    return [chr(i) for i in range(ord(names[0]), ord(names[2]) + 1)] if "-" in names else list(
+        names)
 
 
 def values(letters: str) -> dict[str, float]:
@@ -56,31 +56,29 @@ def values(letters: str) -> dict[str, float]:
 
 
 def entry(judge: str, order: str, letters: str) -> dict:
-    """A stored entry."""
+    """Return a stored entry."""
     is_read = letters not in ("-", "!")
     scores = values(letters) if is_read else {}
     return {"judge": judge, "order": order, "parse_ok": is_read,
-            "error": "HTTP 500" if letters == "!" else "",
-            "scores": scores, "raw": "{…}"}
+            "error": "HTTP 500" if letters == "!" else "", "scores": scores, "raw": "{…}"}
 
 
 def asked(judges: str) -> list[dict]:
-    """The entries of a turn: asked("a=CCCCC/DDDDD b=-"): king first / challenger first, or the same
-    in both.
+    """Return the entries of a turn: asked("a=CCCCC/DDDDD b=-") has king first / challenger first,
+    or one text for both.
     """
     letters: dict[str, str] = {}
     for names, _, both in (judge.partition("=") for judge in judges.split()):
         letters |= dict.fromkeys(expand(names), both)
-    return [entry(name, order, one) for name, both in letters.items()
-            for order,
-            one in zip(("king_first", "challenger_first"), (both.split("/") * 2)[:2], strict=True)]
+    return [entry(name, order, one) for name, both in letters.items() for order, one in zip(
+        ("king_first", "challenger_first"), (both.split("/") * 2)[:2], strict=True)]
 
 
 def turns_of(turns: str, panel: str, order: str = "both") -> list:
-    """turns_of("3 x a=CCCCC, 1 x a=-", "a")."""
+    """Return the turns of a text: turns_of("3 x a=CCCCC, 1 x a=-", "a")."""
     kinds = [kind.partition(" x ") for kind in turns.split(", ") if kind]
-    return [turn_score(asked(judges), expand(panel), order) for n, _,
-            judges in kinds for _ in range(int(n))]
+    return [turn_score(asked(judges), expand(panel), order) for n, _, judges in kinds
+            for _ in range(int(n))]
 
 
 # ---- one verdict
@@ -119,15 +117,15 @@ def test_a_misspelt_order_raises_and_turns_no_verdict_round():
     ("-/-", None, None)])
 def test_the_two_orders_of_a_judge(both, combined, classic):
     entries = asked(f"a={both}")
-    assert combine_orders(entries) == combine_orders(entries[::-1]) == (
-        combined and values(combined))
+    assert combine_orders(entries) == combine_orders(entries[::-1]) == (combined
+                                                                        and values(combined))
     assert combine_orders(entries, "king_first") == (classic and values(classic))
 
 
 def test_which_entries_of_a_judge_count():
     won, both = dict.fromkeys(METRICS, 1), asked("a=CCCCC")
-    assert combine_orders(both[:1]) is combine_orders(both[1:],
-                                                      "king_first") is combine_orders([]) is None
+    assert combine_orders(both[:1]) is combine_orders(both[1:], "king_first") is combine_orders(
+        []) is None
     assert combine_orders(both[:1], "king_first") == won
     assert combine_orders([*asked("a=-"), *both]) == won   # the last one of an order
     # the reference may give its name to the order
@@ -145,8 +143,8 @@ def test_a_turn(judges, panel, order, score, metrics, parsed):
     turn = turn_score(asked(judges), list(panel), order)
     assert turn.score == number(score) and list(turn.by_judge) == list(parsed)
     assert turn.parse_ok is (parsed == panel != "")
-    assert [*turn.metrics.values()] == [*map(number,
-                                             metrics.split())] and set(turn.metrics) <= set(METRICS)
+    assert [*turn.metrics.values()] == [*map(number, metrics.split())]
+    assert set(turn.metrics) <= set(METRICS)
 
 
 @pytest.mark.parametrize("judges, expected", [
@@ -164,13 +162,13 @@ def test_a_duel(turns, panel, order, changed, challenger, king, margin, lcb, rea
     rules = replace(rules, min_turns=int(rules.min_turns))
     outcome = decide(turns_of(turns, panel, order), expand(panel), rules)
     total = outcome.total
-    assert [total.challenger_score, total.king_score,
-            total.margin] == [*map(number, (challenger, king, margin))]
+    assert [total.challenger_score, total.king_score, total.margin] == [
+        *map(number, (challenger, king, margin))]
     assert outcome.lcb == (None if lcb == "-" else pytest.approx(number(lcb), abs=1e-12))
     wanted = [reason for reason in reasons.split("; ") if reason]
     assert outcome.accepted is (not wanted) and len(outcome.reasons) == len(wanted), outcome.reasons
-    assert all(part in reason for part,
-               reason in zip(wanted, outcome.reasons, strict=True)), outcome.reasons
+    assert all(part in reason
+               for part, reason in zip(wanted, outcome.reasons, strict=True)), outcome.reasons
 
 
 def test_the_numbers_by_judge_and_by_metric():
@@ -194,13 +192,12 @@ def test_too_little_parsed_shows_no_score_anywhere_but_says_who_was_unreadable()
     outcome = decide(turns_of("1 x a=CCCCC b=CCCCC, 3 x a=CCCCC b=-", "ab"), ["a", "b"], RULES)
     assert outcome.total.metrics == {} and outcome.total.parsed_frac == 0.25 and outcome.lcb is None
     assert {name: asdict(judge) for name, judge in outcome.total.judges.items()} == {
-        name: {"score": None, "metrics": {}, "parse_rate": rate} for name,
-        rate in (("a", 1), ("b", 0.25))}
+        name: {"score": None, "metrics": {}, "parse_rate": rate}
+        for name, rate in (("a", 1), ("b", 0.25))}
 
 
-@pytest.mark.parametrize("lcb, accepted",
-                         [(0.0, False), (1e-13, False), (-1e-13, False), (1e-11, True),
-                                           (-1e-11, False)])
+@pytest.mark.parametrize("lcb, accepted", [(0.0, False), (1e-13, False), (-1e-13, False),
+                                           (1e-11, True), (-1e-11, False)])
 def test_dust_does_not_decide(lcb, accepted):
     total = aggregate(turns_of("6 x a=CCCCC", "a"), ["a"])
     assert (objections(total, lcb, RULES, 6) == []) is accepted
@@ -209,8 +206,7 @@ def test_dust_does_not_decide(lcb, accepted):
 # ---- swap the sides
 
 def random_duel(draw: random.Random, n: int, names: str) -> list[str]:
-    """Turns of letters: judges with a lean, who now and then contradict themselves or say nothing.
-    """
+    """Return turns of letters by judges with a lean, who at times contradict themselves or fail."""
     turns = []
     for _ in range(n):
         judges = []
@@ -225,7 +221,7 @@ def random_duel(draw: random.Random, n: int, names: str) -> list[str]:
 
 
 def swapped(judges: str, order: str) -> str:
-    """The same replies if the two sides change places.
+    """Return these replies after the two sides change places.
 
     Each letter turns round; and the call that showed the old king first is the one that shows the
     new challenger first. The classic way has no other order to change with.
@@ -244,8 +240,9 @@ def test_swap_the_sides_and_the_verdict_mirrors(seed, order):
                    for turns in (duel, [swapped(judges, order) for judges in duel]))
     a, b = aggregate(there, names), aggregate(back, names)
     # exactly
-    assert (a.challenger_score, a.king_score, a.margin) == (b.king_score, b.challenger_score,
-                                                            -b.margin)
+    assert a.challenger_score == b.king_score
+    assert a.king_score == b.challenger_score
+    assert a.margin == -b.margin
     assert (a.turns, a.turns_judged, a.parsed_frac) == (b.turns, b.turns_judged, b.parsed_frac)
     for name in names:
         assert a.judges[name].parse_rate == b.judges[name].parse_rate
@@ -268,10 +265,12 @@ def test_a_won_duel_swapped_is_lost_and_the_other_way_round():
     there, back = (decide(turns_of(f"10 x {one}", "ab"), ["a", "b"], RULES)
                    for one in (judges, swapped(judges, "both")))
     # a: 1, 1, 1, 0.5, 0.5 = 0.8; b: 1, 1, 0.5, 0.5, 0.5 = 0.7
-    assert (there.total.challenger_score, there.lcb,
-            there.accepted) == (75, pytest.approx(0.25), True)
-    assert (back.total.challenger_score, back.lcb, back.accepted) == (25, pytest.approx(-0.25),
-                                                                      False)
+    assert there.total.challenger_score == 75
+    assert there.lcb == pytest.approx(0.25)
+    assert there.accepted is True
+    assert back.total.challenger_score == 25
+    assert back.lcb == pytest.approx(-0.25)
+    assert back.accepted is False
 
 
 # ---- the bootstrap
@@ -285,7 +284,7 @@ def generator(seed: int = 0) -> np.random.Generator:
 
 
 def some_deltas(n: int) -> np.ndarray:
-    """As three judges of five metrics give them: multiples of 1 / 30."""
+    """Return scores as three judges of five metrics give them: multiples of 1 / 30."""
     return generator().integers(0, 31, n) / 30 - 0.5
 
 
@@ -301,7 +300,7 @@ def test_small_samples(deltas, expected):
 
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 1000, 15_000])
 def test_the_bound_is_that_of_one_draw(n):
-    """As the issue writes it, in one piece. 15,000 turns are more than one block."""
+    """Compare with a bootstrap in one piece. 15,000 turns are more than one block."""
     deltas = some_deltas(n)
     means = deltas[generator(5).integers(0, n, (300, n))].mean(axis=1)
     assert lcb_of(list(deltas), 0.05, 300, 5) == np.quantile(means, 0.05)
@@ -326,10 +325,9 @@ def test_seed_order_and_alpha_matter():
     assert bounds[2] == pytest.approx(deltas.mean(), abs=0.02)
 
 
-@pytest.mark.parametrize("deltas",
-                         [some_deltas(300), np.array([0.5] * 90 + [-0.5] * 10),
-                          np.array([0.1] * 50)],
-                         ids=["many values", "wins and losses", "one value"])
+@pytest.mark.parametrize(
+    "deltas", [some_deltas(300), np.array([0.5] * 90 + [-0.5] * 10), np.array([0.1] * 50)],
+    ids=["many values", "wins and losses", "one value"])
 def test_counting_draws_from_the_same_law(deltas):
     resamples, n = 20_000, len(deltas)
     one, other = (means(generator(i), deltas, np.ones(n), resamples)
@@ -349,8 +347,8 @@ def test_beyond_the_limit_the_bound_is_where_theory_has_it():
     deltas = some_deltas(EXACT_TURNS + 1)
     error = deltas.std() / np.sqrt(len(deltas))
     for seed in range(3):
-        assert (deltas.mean() - lcb_of(deltas, 0.05, 10_000,
-                                       seed)) / error == pytest.approx(1.645, abs=0.1)
+        assert (deltas.mean() - lcb_of(deltas, 0.05, 10_000, seed)) / error == pytest.approx(
+            1.645, abs=0.1)
     assert lcb_of(deltas[::-1]) == lcb_of(deltas)   # positions no more
     exact = means_by_position(generator(), deltas[:EXACT_TURNS], np.ones(EXACT_TURNS), 300)
     assert lcb_of(deltas[:EXACT_TURNS], resamples=300) == np.quantile(exact, 0.05)

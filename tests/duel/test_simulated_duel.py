@@ -1,5 +1,4 @@
-"""One duel over the server with the simulated judges of benchmarks/panel.py: what it states is what
-is so.
+"""Check that a duel over the server with simulated judges (benchmarks/panel.py) states the truth.
 """
 from __future__ import annotations
 
@@ -25,18 +24,15 @@ N = 120
 
 
 def model(draw_scores: np.ndarray, longer_by: np.ndarray):
-    """King, challenger and judges in one: each judge says of each turn and order what was drawn for
-    it.
-    """
+    """Play all roles: each judge says of each turn and order what was drawn for it."""
     def answer(request):
         i = int(re.findall(r"task (\d+)$", request.text, re.MULTILINE)[-1]) - 1
         side, _, _ = request.body["model"].partition("-")
         if side not in JUDGES or "MODEL 1" not in request.text:
             length = 2000 + (int(longer_by[i]) if "Private note" in request.text else 0)
             word = "onyx" if "Private note" in request.text else "quartz"
-            return turn_of("ls",
-                           (f"{word} " * length)[:length - len(turn_of("ls", ""))].rstrip()
-                           + "." * 9)
+            return turn_of(
+                "ls", (f"{word} " * length)[:length - len(turn_of("ls", ""))].rstrip() + "." * 9)
         order = order_of(request)
         for_challenger = "1" if order == "challenger_first" else "2"
         scores = draw_scores[list(JUDGES).index(side), ORDERS.index(order), i]
@@ -62,32 +58,33 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
     for script in (king, ch, validate):
         run_main(script.main, tmp_path, "--workers", 16)
     assert fake_llm.n_requests == N * (2 + 2 * len(JUDGES))
-    told, judges = duel(tmp_path), duel(tmp_path)["panel"]["judges"]
+    outcome, judges = duel(tmp_path), duel(tmp_path)["panel"]["judges"]
 
     # the very numbers that the benchmark looks at in 1,000 duels
     meant = stated(as_turns(scores, longer_by, instances), 3)
     for name in JUDGES:
         for key in ("prefers_first", "changes_with_order", "prefers_longer"):
-            assert (judges[name][key]["low"],
-                    judges[name][key]["high"]) == meant[f"{name} {key}"], (name, key)
+            assert (judges[name][key]["low"], judges[name][key]["high"]) == meant[
+                f"{name} {key}"], (name, key)
     apart = judges["kin"]["beside_the_others"]["difference"]
-    assert (apart["low"],
-            apart["high"]) == meant["kin difference"] and judges["kin"]["kin_of"] == ["challenger"]
+    assert (apart["low"], apart["high"]) == meant["kin difference"]
+    assert judges["kin"]["kin_of"] == ["challenger"]
 
     # and they are so
     true = truths(N, 1)
     assert [name for name in JUDGES if judges[name]["prefers_first"]["low"] > 0.55] == ["first"]
     assert [name for name in JUDGES if judges[name]["prefers_longer"]["low"] > 0.15] == ["long"]
     assert [name for name in JUDGES if "kin_of" in judges[name]] == ["kin"] and apart["low"] > 0
-    low, high = told["interval"]
+    low, high = outcome["interval"]
     assert low < true["margin"][0] < high
     deltas = (combined(scores).mean(axis=(0, 2)) - 0.5).tolist()
-    assert told["lcb"] == told["lcb_turn"] == told["lcb_cluster"] == pytest.approx(
+    assert outcome["lcb"] == outcome["lcb_turn"] == outcome["lcb_cluster"] == pytest.approx(
         bound(turn_means(deltas, 500, 3), 0.05), abs=1e-9)
 
 
 def test_king_first_and_turns_give_the_numbers_of_the_plain_duel(tmp_path, fake_llm, drawn):
-    """Asking once and drawing turns: margin and bound by the formulas that every duel began with.
+    """Check that asking once and drawing turns gives margin and bound by the formulas that every
+    duel began with.
     """
     scores, longer_by, _ = drawn
     n = 40
@@ -99,8 +96,8 @@ def test_king_first_and_turns_give_the_numbers_of_the_plain_duel(tmp_path, fake_
                 judge='order = "king_first"', duel='bootstrap = "turn"')
     for script in (king, ch, validate):
         run_main(script.main, tmp_path, "--workers", 16)
-    told, by_turn = duel(tmp_path), scores[:, 0, :n].mean(axis=(0, 2))
-    assert told["margin"] == pytest.approx(200 * (by_turn.mean() - 0.5), abs=1e-9)
-    assert told["lcb"] == told["lcb_turn"] == pytest.approx(
+    outcome, by_turn = duel(tmp_path), scores[:, 0, :n].mean(axis=(0, 2))
+    assert outcome["margin"] == pytest.approx(200 * (by_turn.mean() - 0.5), abs=1e-9)
+    assert outcome["lcb"] == outcome["lcb_turn"] == pytest.approx(
         bound(turn_means((by_turn - 0.5).tolist(), 500, 0), 0.05), abs=1e-9)
-    assert told["lcb_cluster"] != told["lcb"]   # all turns are of one instance
+    assert outcome["lcb_cluster"] != outcome["lcb"]   # all turns are of one instance

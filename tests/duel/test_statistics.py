@@ -1,12 +1,18 @@
-"""What a panel's verdicts say about the judges, worked by hand; and the bound from instances drawn
-whole.
-"""
+"""Check statistics about judges, worked by hand, and the bound from instances drawn whole."""
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from codedata.duel.judge_stats import JudgedTurn, effective_votes, family, same_family, share, statistics, wilson
+from codedata.duel.judge_stats import (
+    JudgedTurn,
+    effective_votes,
+    family,
+    same_family,
+    share,
+    statistics,
+    wilson,
+)
 from codedata.duel.scoring import BOTH, bound, cluster_means, decide, turn_means, turn_score
 from codedata.records import METRICS
 from codedata.settings import DuelSettings
@@ -15,13 +21,15 @@ VALUES = {"C": 1, "D": 0.5, "K": 0}
 
 
 def turn(instance_id: str = "i", longer_by: int = 0, **judges) -> JudgedTurn:
-    """turn(a="CCCCC/KKKKK"): what a says king first / challenger first; "-" could not be read."""
+    """Return a turn: turn(a="CCCCC/KKKKK") has a's verdicts king first / challenger first; "-"
+    could not be read.
+    """
     entries = []
     for name, both in judges.items():
         for order, letters in zip(("king_first", "challenger_first"), (both.split("/") * 2)[:2],
                                   strict=True):
-            scores = {} if letters == "-" else {m: VALUES[c] for m,
-                                                c in zip(METRICS, letters, strict=True)}
+            scores = {} if letters == "-" else {m: VALUES[c]
+                                                for m, c in zip(METRICS, letters, strict=True)}
             entries.append({"judge": name, "order": order, "parse_ok": bool(scores),
                             "scores": scores, "error": "",
                             "usage": {"tries": 3, "timeouts": 1} if letters == "-" else {}})
@@ -29,7 +37,7 @@ def turn(instance_id: str = "i", longer_by: int = 0, **judges) -> JudgedTurn:
 
 
 def turns(n: int, **judges) -> list[JudgedTurn]:
-    """`n` such turns, of an instance each."""
+    """Return `n` such turns, of an instance each."""
     return [turn(f"i{k}", **judges) for k in range(n)]
 
 
@@ -53,8 +61,7 @@ def test_draws_say_nothing_of_the_place_and_one_order_nothing_of_changes():
     judge = of(turns(3, a="DDDDD/-"))["judges"]["a"]
     assert judge["prefers_first"] is None and judge["changes_with_order"] is None
     assert judge["calls"] == {"replies": 6, "errors": 0, "unread": 3, "truncated": 0, "retries": 6,
-                              "timeouts": 3,
-                              "throttled": 0}
+                              "timeouts": 3, "throttled": 0}
 
 
 def test_a_part_of_the_metrics_that_changes_is_that_share():
@@ -114,8 +121,8 @@ def test_a_judge_of_the_challenger_s_family_is_flagged_beside_the_others():
     judge = of(judged, "ab", kin)["judges"]["a"]
     beside = judge["beside_the_others"]
     assert judge["kin_of"] == ["challenger"] and (beside["own"], beside["others"]) == (90.0, 20.0)
-    assert beside["difference"]["value"] == 70 and beside["difference"]["low"] < 70 < beside[
-        "difference"]["high"]
+    assert beside["difference"]["value"] == 70
+    assert beside["difference"]["low"] < 70 < beside["difference"]["high"]
     assert "kin_of" not in of(judged, "ab", kin)["judges"]["b"]
 
 
@@ -174,7 +181,7 @@ def test_the_deciding_bound_is_the_one_that_is_asked_for(bootstrap):
     clusters = [f"i{k // 6}" for k in range(30)]
     outcome = decide(judged, ["a"], DuelSettings(bootstrap_resamples=500, bootstrap=bootstrap),
                      clusters)
-    assert outcome.lcb == getattr(outcome,
-                                  f"lcb_{bootstrap}") and outcome.lcb_turn != outcome.lcb_cluster
+    assert outcome.lcb == getattr(outcome, f"lcb_{bootstrap}")
+    assert outcome.lcb_turn != outcome.lcb_cluster
     low, high = outcome.interval
     assert low < outcome.total.margin < high

@@ -1,6 +1,4 @@
-"""validate.py on directories: the outcome, what is judged again, kept, named and left out, and what
-it costs.
-"""
+"""Test validate.py: the outcome, what is judged again, kept, named and left out, and its costs."""
 from __future__ import annotations
 
 import json
@@ -47,7 +45,7 @@ N = 5
 
 @pytest.fixture
 def root(tmp_path, fake_llm):
-    """Five turns, judged by a and b; the fake starts counting afterwards."""
+    """Write five turns, judged by a and b; the fake starts counting afterwards."""
     return judged(tmp_path, fake_llm, N)
 
 
@@ -66,12 +64,17 @@ def test_three_answers_in_three_scores_and_the_duel_out(tmp_path, fake_llm):
         assert (record["instance_id"], record["answer_file"]) == (f"proj__repo-{name[2:]}",
                                                                   f"{name}.json")
         assert (record["mode"], record["score"], record["parse_ok"]) == ("king", 75, True)
-    said = duel(tmp_path)
-    assert (said["challenger_score"], said["king_score"], said["margin"],
-            said["accepted"]) == (75, 25, 50, True)
-    assert (said["mode"], said["order"], said["turns"],
-            said["turns_parsed"]) == ("king", "both", 3, 3)
-    assert {name: judge["score"] for name, judge in said["judges"].items()} == {"a": 100, "b": 50}
+    outcome = duel(tmp_path)
+    assert outcome["challenger_score"] == 75
+    assert outcome["king_score"] == 25
+    assert outcome["margin"] == 50
+    assert outcome["accepted"] is True
+    assert outcome["mode"] == "king"
+    assert outcome["order"] == "both"
+    assert outcome["turns"] == 3
+    assert outcome["turns_parsed"] == 3
+    judges = outcome["judges"]
+    assert {name: judge["score"] for name, judge in judges.items()} == {"a": 100, "b": 50}
     assert "accepted" in done.stderr
     assert "margin 50.00" in done.stderr
     assert "report.py" in done.stderr
@@ -90,8 +93,8 @@ def test_the_classic_numbers_are_those_of_asking_once_and_are_had_without_a_call
     assert (classic["challenger_score"], duel(root)["challenger_score"]) == (50, 75)
     write_panel(root, fake_llm, "a", "b", judge='order = "king_first"')
     asks(root, fake_llm)
-    said = duel(root)
-    assert {key: said[key] for key in classic} == classic and said["classic"] is None
+    outcome = duel(root)
+    assert {key: outcome[key] for key in classic} == classic and outcome["classic"] is None
     # the records follow
     assert [score(root, f"t_{i}")["score"] for i in range(1, N + 1)] == [50] * N
     write_panel(root, fake_llm, "a", "b")
@@ -103,9 +106,11 @@ def test_what_was_read_in_one_order_alone_counts_the_classic_way_and_not_in_both
         tmp_path, fake_llm):
     set_up(tmp_path, fake_llm, N, by_order(king_first=verdict(2), challenger_first="hm"), "a")
     validated(tmp_path)
-    said = duel(tmp_path)
-    assert (said["accepted"], said["challenger_score"], said["parsed_frac"]) == (False, None, 0)
-    assert (said["classic"]["accepted"], said["classic"]["challenger_score"]) == (True, 100)
+    outcome = duel(tmp_path)
+    assert outcome["accepted"] is False
+    assert outcome["challenger_score"] is None
+    assert outcome["parsed_frac"] == 0
+    assert (outcome["classic"]["accepted"], outcome["classic"]["challenger_score"]) == (True, 100)
 
 
 def test_other_numbers_for_the_gate_cost_nothing_and_touch_no_record(root, fake_llm):
@@ -135,8 +140,8 @@ def test_answers_without_both_sides_wait_and_are_counted(tmp_path, fake_llm):
     done = validated(tmp_path)
     assert "waiting 2" in done and "no challenger yet" in done
     assert asked(fake_llm) == calls("a", 3, 4)
-    said = duel(tmp_path)
-    assert (said["missing_answers"], said["turns"], said["turns_left"]) == (2, 2, 0)
+    outcome = duel(tmp_path)
+    assert (outcome["missing_answers"], outcome["turns"], outcome["turns_left"]) == (2, 2, 0)
 
 
 def test_shards_of_answer_are_one_duel(tmp_path, fake_llm):
@@ -156,8 +161,8 @@ def test_a_judge_that_is_added_is_asked_alone_and_one_that_left_may_come_back(ro
     assert "incomplete 5" in dry and "to come: 10 calls" in dry
     asks(root, fake_llm, "c", *range(1, N + 1))
     three = everything(root)
-    assert three["t_1"]["score"] == 50 and all(e in three["t_1"]["judges"]
-                                               for e in two["t_1"]["judges"])
+    assert three["t_1"]["score"] == 50
+    assert all(e in three["t_1"]["judges"] for e in two["t_1"]["judges"])
     for panel, total in (("b", 50), ("cb", 25), ("ab", 75), ("abc", 50)):
         write_panel(root, fake_llm, *panel)
         asks(root, fake_llm)
@@ -219,9 +224,8 @@ def test_the_scores_follow_the_panel_also_after_the_loss_of_the_ledger(root, fak
     validated(root, *(["--compact"] if loss == "compacted" else []))
     write_panel(root, fake_llm, "a")
     asks(root, fake_llm)
-    assert duel(root)["challenger_score"] == 100 and {record["score"]
-                                                      for record in everything(root).values()} == {
-                                                          100}
+    assert duel(root)["challenger_score"] == 100
+    assert {record["score"] for record in everything(root).values()} == {100}
 
 
 def test_a_record_made_again_and_killed_before_its_ledger_line_is_no_hand_edit(root, fake_llm):
@@ -274,11 +278,13 @@ def test_an_answer_that_changes_while_it_is_judged_is_judged_again(tmp_path, fak
 
 
 def test_an_edited_score_is_kept_and_named_and_the_duel_goes_by_the_verdicts(root, fake_llm):
-    said = duel(root)
+    outcome = duel(root)
     edit(score_path(root, "t_2"), score=12.5, reason="mine")
     done = validated(root)
     assert "edited 1 (kept)" in done and "edited: t_2" in done
-    assert score(root, "t_2")["score"] == 12.5 and duel(root) == said and fake_llm.n_requests == 0
+    assert score(root, "t_2")["score"] == 12.5
+    assert duel(root) == outcome
+    assert fake_llm.n_requests == 0
 
     def b_says_it_won(record):
         for order in BOTH:
@@ -286,8 +292,8 @@ def test_an_edited_score_is_kept_and_named_and_the_duel_goes_by_the_verdicts(roo
             edited["scores"] = dict.fromkeys(edited["scores"], 1)
     edit(score_path(root, "t_2"), b_says_it_won)
     asks(root, fake_llm)
-    assert duel(root)["challenger_score"] == said["challenger_score"] + 5 and score(root, "t_2")[
-        "score"] == 12.5
+    assert duel(root)["challenger_score"] == outcome["challenger_score"] + 5
+    assert score(root, "t_2")["score"] == 12.5
     write_panel(root, fake_llm, "a", "b", "c")
     asks(root, fake_llm, "c", 1, 3, 4, 5)   # it stays as it is
 
@@ -375,9 +381,8 @@ def test_status_and_dry_run_do_nothing_and_dry_run_tells_what_comes(tmp_path, fa
     most = float(dry.partition("at most $")[2].split()[0])
     assert "missing 3" in validated(tmp_path, "--status")
     assert fake_llm.n_requests == 0 and not (tmp_path / "score").exists()
-    fake_llm.always(by_model(a=verdict(),
-                             b=by_order(king_first=verdict(),
-                                        challenger_first=Status(404, "gone"))))
+    fake_llm.always(by_model(
+        a=verdict(), b=by_order(king_first=verdict(), challenger_first=Status(404, "gone"))))
     validated(tmp_path, code=1)
     assert spent_usd(tmp_path) + 3 * A_CALL <= most
     assert "to come: 3 calls" in validated(tmp_path, "--dry-run")

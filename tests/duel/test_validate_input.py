@@ -1,6 +1,4 @@
-"""Rubbish in score/, answer/ and the settings of validate.py: named with its place, and nothing
-else is lost.
-"""
+"""Check that rubbish in score/, answer/ and the settings is named with its place."""
 from __future__ import annotations
 
 import json
@@ -24,12 +22,12 @@ N = 5
 
 @pytest.fixture
 def root(tmp_path, fake_llm):
-    """Five turns, judged by a and b; the fake starts counting afterwards."""
+    """Write five turns, judged by a and b; the fake starts counting afterwards."""
     return judged(tmp_path, fake_llm, N)
 
 
 def in_record(change):
-    """A change of a record as one of its text."""
+    """Make a change of a record one of its text."""
     def changed(text):
         record = json.loads(text)
         change(record)
@@ -73,13 +71,13 @@ def test_a_broken_score_is_named_costs_nothing_and_stops_no_other(root, fake_llm
     done = validated(root, code=1)
     assert f"{path} " in done and said in done, done
     assert "run again" in done and "Traceback" not in done
-    assert asked(fake_llm) == calls("ab",
-                                    3) and path.read_text() == broken and duel(root)["turns"] == 4
+    assert asked(fake_llm) == calls("ab", 3)
+    assert path.read_text() == broken
+    assert duel(root)["turns"] == 4
 
 
-@pytest.mark.parametrize("fields",
-                         [{"attempt": "2"}, {"attempt": None}, {"marker": ["x"]}, {"error": 5}],
-                         ids=str)
+@pytest.mark.parametrize(
+    "fields", [{"attempt": "2"}, {"attempt": None}, {"marker": ["x"]}, {"error": 5}], ids=str)
 @pytest.mark.parametrize("panel", ["ab", "abc"])
 def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(
         root, fake_llm, panel, fields):
@@ -126,8 +124,9 @@ def test_settings_that_make_no_sense_end_with_2_and_name_the_place(tmp_path, fak
     write_toml(tmp_path, {"base_url": fake_llm.base_url}, lines + "\n")
     done = validated(tmp_path, code=2)
     assert place in done, done
-    assert "Traceback" not in done and fake_llm.n_requests == 0 and not (
-        tmp_path / "score").exists()
+    assert "Traceback" not in done
+    assert fake_llm.n_requests == 0
+    assert not (tmp_path / "score").exists()
 
 
 def test_a_mode_that_is_none_ends_with_2_and_names_the_variable(tmp_path, fake_llm, monkeypatch):

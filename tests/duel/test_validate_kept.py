@@ -1,5 +1,5 @@
-"""What was paid for and what a person wrote stays: over panels that change, judges that fail,
-kills, lost ledgers.
+"""Check that what was paid for and what a person wrote stays: over panels that change, judges that
+fail, kills, lost ledgers.
 """
 from __future__ import annotations
 
@@ -113,12 +113,13 @@ def test_without_its_ledger_a_score_of_other_answers_is_judged_again(root, fake_
 def test_a_duel_with_too_many_turns_that_no_judge_answered_is_not_accepted(tmp_path, fake_llm):
     set_up(tmp_path, fake_llm, 12,
            lambda r: Status(400, "no") if int(r.last.partition("task ")[2].split()[0]) > 5
-                    else prefers("onyx")(r),
-           "a")
+                     else prefers("onyx")(r), "a")
     validated(tmp_path, code=1)
     now = duel(tmp_path)
-    assert (now["accepted"], now["turns"], now["turns_left"],
-            now["challenger_score"]) == (False, 5, 7, 100)
+    assert now["accepted"] is False
+    assert now["turns"] == 5
+    assert now["turns_left"] == 7
+    assert now["challenger_score"] == 100
     assert "7 turns of 12 not judged yet" in now["reasons"]
 
 

@@ -1,5 +1,5 @@
-"""validate.py killed and stopped at any moment, and several at the same time: no verdict lost, none
-paid twice.
+"""Check that validate.py killed or stopped at any moment, or run several times at once, loses no
+verdict and pays for none twice.
 """
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def test_sigkills_lose_no_verdict_and_pay_again_only_for_what_was_in_flight(tmp_
     assert last.returncode == 0, last.stderr
     after = everything(tmp_path)
     assert sorted(after) == sorted(names) and {r["score"] for r in after.values()} == {50}
-    assert all(entry(after[name], judge, order) == one for (name, judge, order),
-               one in kept.items())
+    assert all(entry(after[name], judge, order) == one
+               for (name, judge, order), one in kept.items())
     paid = Counter(r.raw for r in fake_llm.answered)
     assert len(paid) == all_calls and sum(paid.values()) - all_calls <= 3 * workers
     lost = round(sum(paid.values()) * A_CALL - spent_usd(tmp_path), 6)
@@ -120,7 +120,5 @@ def test_a_term_signal_lets_calls_finish_so_that_no_verdict_is_paid_twice(
         assert duel(tmp_path)["turns"] == len(scores(tmp_path)) == 16 - duel(tmp_path)[
             "turns_left"] < 16
     assert run_script("validate.py", tmp_path).returncode == 0
-    assert asked(fake_llm) == calls("ab",
-                                    *range(1,
-                                           17)) and spent_usd(tmp_path) == pytest.approx(
-                                               64 * A_CALL)
+    assert asked(fake_llm) == calls("ab", *range(1, 17))
+    assert spent_usd(tmp_path) == pytest.approx(64 * A_CALL)

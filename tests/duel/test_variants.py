@@ -1,5 +1,4 @@
-"""The ways in which a challenger is made: where they go, what they are asked, and what the report
-makes of them.
+"""Test the variants of a challenger: their folders, their requests, and their part of the report.
 """
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ SETTINGS = (
 
 @pytest.fixture
 def root(tmp_path, fake_llm):
-    """Three turns with a king and an informed challenger, judged."""
+    """Write three turns with a king and an informed challenger, judged."""
     write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 2}, SETTINGS)
     write_prompts(tmp_path, 3)
     write_commits(tmp_path, 3)
@@ -52,9 +51,7 @@ def root(tmp_path, fake_llm):
 
 
 def play(fake, choice: str = CHOICE, hint: str = "Look where the task says.") -> None:
-    """Have the endpoint play every role; of blind candidates no two are alike, and the second is
-    `ls 2`.
-    """
+    """Play every role; of blind candidates no two are alike, and the second is `ls 2`."""
     n = iter(range(1, 1000))
 
     def reply(request):
@@ -128,8 +125,8 @@ def test_what_is_picked_was_written_blind(root, fake_llm):
     run_main(ch.main, root, "--how", "chosen", "--limit", "1")
     picked, = turns(root, "chosen").values()
     blind = [r for r in fake_llm.requests if "Several agents" not in r.text]
-    assert all(b"fix 1" not in r.raw and r.body["temperature"] == 1.0
-               for r in blind) and len(blind) == 4
+    assert all(b"fix 1" not in r.raw and r.body["temperature"] == 1.0 for r in blind)
+    assert len(blind) == 4
     asked = next(r for r in fake_llm.requests if "Several agents" in r.text)
     assert f"[[2]]\n{picked['challenger']}" in asked.text and "fix 1" in asked.text
 
@@ -149,16 +146,17 @@ def test_knowing_is_set_beside_the_placebo(root, fake_llm):
     run_main(ch.main, root, "--how", "placebo", *flags_for(fake_llm))
     validated(root, "--how", "placebo")
     text = report_text(root)
-    assert "knowing the pull request is worth 100.0 points (100.0 to 100.0) beside the placebo" in text
-    assert "What knowing the pull request was worth" in (
-        root / "report" / "report.html").read_text()
+    assert ("knowing the pull request is worth 100.0 points (100.0 to 100.0) "
+            "beside the placebo") in text
+    page = (root / "report" / "report.html").read_text()
+    assert "What knowing the pull request was worth" in page
 
 
 def test_turns_of_which_too_much_was_shown_are_not_drawn(tmp_path):
     samples = REPO / "samples"
     write_toml(tmp_path, more=f'[prompt]\nsource = "{samples / "trajectories.parquet"}"\n'
-                              f'prs = "{samples / "prs.parquet"}"\ncount = 500\nturns = '
-                              '"all"\nmax_shown_share = 0.5\n')
+                              f'prs = "{samples / "prs.parquet"}"\ncount = 500\nturns = "all"\n'
+                              'max_shown_share = 0.5\n')
     done = run_main(prompt.main, tmp_path)
     assert "too much of the patch was shown" in done
     prompts = [prompt for path in tmp_path.glob("prompt/[!_]*.json")
@@ -166,8 +164,9 @@ def test_turns_of_which_too_much_was_shown_are_not_drawn(tmp_path):
     commits = {path.stem: Commit(**json.loads(path.read_text()))
                for path in tmp_path.glob("commit/[!_]*.json")}
     shares = [shown_share(prompt["messages"], commits[prompt["instance_id"]]) for prompt in prompts]
-    assert len(shares) > 30 and max(shares) <= 0.5 and not any("shown_share" in prompt
-                                                               for prompt in prompts)
+    assert len(shares) > 30
+    assert max(shares) <= 0.5
+    assert not any("shown_share" in prompt for prompt in prompts)
 
 
 def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
@@ -183,17 +182,15 @@ def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
 
 def a_row(i: int, score: float, **fields) -> TurnRow:
     row = {"name": f"t_{i}", "language": "python", "metrics": dict.fromkeys(METRICS, score),
-           "bucket": "final",
-           "styles": ("explore", "edit"), "repeats": (), "injections": (), "instance_id": f"i_{i}",
-           "leaks": (),
-           "chars": (100, 200), **fields}
+           "bucket": "final", "styles": ("explore", "edit"), "repeats": (), "injections": (),
+           "instance_id": f"i_{i}", "leaks": (), "chars": (100, 200), **fields}
     return TurnRow(score=score, **row)
 
 
 def sections(rows, **others) -> dict[str, str]:
     from codedata.settings import DuelSettings
-    return {heading: str(items) for heading,
-            items in pr_effect(rows, others, DuelSettings(), {}, "informed")}
+    return {heading: str(items)
+            for heading, items in pr_effect(rows, others, DuelSettings(), {}, "informed")}
 
 
 def test_drift_over_a_fifth_stands_out_and_the_margin_at_equal_length_beside_the_raw_one():
@@ -201,8 +198,8 @@ def test_drift_over_a_fifth_stands_out_and_the_margin_at_equal_length_beside_the
                                                   for i in range(6, 12)]
     found = sections(rows)
     assert "**+55 %" in found["Drift of the `informed` challenger against the king"]
-    assert "'50.0 (" in found["Margin at equal length"] and "'0.0 (0.0 to 0.0)'" in found[
-        "Margin at equal length"]
+    assert "'50.0 (" in found["Margin at equal length"]
+    assert "'0.0 (0.0 to 0.0)'" in found["Margin at equal length"]
 
 
 def test_a_margin_that_the_placebo_has_too_was_won_by_the_prompt():
@@ -219,10 +216,8 @@ def test_turns_are_told_apart_by_what_the_history_had_shown_and_by_who_was_asked
     found = sections(rows)
     shown = found["By how much of the patch the history had shown"]
     assert "['up to half', '3', '80.0 (" in shown and "['all of it', '27', '0.0 (" in shown
-    assert (
-        "3 turns were asked for again because of leaks (6 calls); 3 of the 3 turns that the "
-        "challenger wins"
-            in found["Leaks"])
+    assert ("3 turns were asked for again because of leaks (6 calls); 3 of the 3 turns that the "
+            "challenger wins" in found["Leaks"])
     assert "The leak judge cannot be trusted" in found["Leaks"]
     few = sections([a_row(i, 50.0, king_leaks=()) for i in range(5)])
     assert "5 kings were looked at: too few" in few["Leaks"]

@@ -1,5 +1,4 @@
-"""Test how a judge's reply is read: in the shapes that models really give, and in those meant to
-break the reader.
+"""Test the reading of judges' replies, as models really give them and as made to break it.
 
 The rules stand in codedata/duel/verdict.py.
 """
@@ -19,17 +18,15 @@ from codedata.duel.verdict import MAX_CHARS, MAX_OBJECTS, METRICS, Verdict, pars
 
 
 def verdict(picks: str, tail: str = "") -> str:
-    """Return a verdict as the judge is asked to write it, the five metrics in order:
-    verdict("12021").
-    """
-    return "{" + ", ".join(f'"{metric}": {pick}' for metric,
-                           pick in zip(METRICS, picks, strict=True)) + tail + "}"
+    """Return a verdict as asked of a judge, the five metrics in order: verdict("12021")."""
+    return "{" + ", ".join(f'"{metric}": {pick}'
+                           for metric, pick in zip(METRICS, picks, strict=True)) + tail + "}"
 
 
 def five(*literals: str) -> str:
-    """Return the same with any JSON literals."""
-    return "{" + ",".join(f'"{metric}":{literal}' for metric,
-                          literal in zip(METRICS, literals, strict=True)) + "}"
+    """Return a verdict with any JSON literals."""
+    return "{" + ",".join(f'"{metric}":{literal}'
+                          for metric, literal in zip(METRICS, literals, strict=True)) + "}"
 
 
 def one(literal: str) -> str:
@@ -147,10 +144,8 @@ REPLIES = {
     '"model 2"': 2,
     '"model_2"': 2}.items()}
 BAD_TOKENS = ["2.0", "1e0", "0.5", "-0.0", "-1", "3", '"2.0"', '"3"', '"01"', "true", "false",
-              "null", '""', '"model1"',
-              '"model-2"', '"model  2"', '"equal"', '"king"', '"１"', "[1]", '{"pick": 1}', "{}",
-              "1" * 5000, "1e999",
-              "NaN"]
+              "null", '""', '"model1"', '"model-2"', '"model  2"', '"equal"', '"king"', '"１"',
+              "[1]", '{"pick": 1}', "{}", "1" * 5000, "1e999", "NaN"]
 NO_VERDICTS = {
     "a metric is missing": '{"correctness":1,"grounding":1,"progress":1,"protocol":1}',
     "one metric with a capital": PLAIN.replace("grounding", "Grounding"),
@@ -189,9 +184,10 @@ NO_VERDICTS = {
     "a zero-width space in a key": PLAIN.replace("grounding", "ground\u200bing"),
     "100 KB of random bytes": random.Random(0).randbytes(100_000).decode("latin-1"),
 }
-TABLE = REPLIES | {name: (reply, "12021") for name, reply in PLAIN_REPLIES.items()} | {
-    name: (reply, None) for name, reply in NO_VERDICTS.items()} | {
-    f"{literal:.20} is no token": (one(literal), None) for literal in BAD_TOKENS}
+TABLE = {**REPLIES,
+         **{name: (reply, "12021") for name, reply in PLAIN_REPLIES.items()},
+         **{name: (reply, None) for name, reply in NO_VERDICTS.items()},
+         **{f"{literal:.20} is no token": (one(literal), None) for literal in BAD_TOKENS}}
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -293,8 +289,8 @@ def test_a_verdict_is_plain_and_frozen():
     verdict = parse_verdict(WITH_REASON)
     assert verdict == Verdict(dict(zip(METRICS, (2, 0, 2, 0, 1), strict=True)),
                               "MODEL 2 runs the failing test.")
-    assert list(verdict.picks) == list(METRICS) and all(type(pick) is int
-                                                        for pick in verdict.picks.values())
+    assert list(verdict.picks) == list(METRICS)
+    assert all(type(pick) is int for pick in verdict.picks.values())
     with pytest.raises(FrozenInstanceError):
         verdict.reason = ""
 
@@ -308,10 +304,8 @@ def test_of_a_long_reply_the_end_is_read():
 
 
 PIECES = ['{', '}', '[', ']', '"', ':', ',', '\\', ' ', '\n', '0', '"a":', '{"', '":"', '{}',
-          '"x":1', '{"x":', '\\"',
-          'true', 'NaN', '-0', '2.0', '"draw"', "\ud800", "\x00", PLAIN, SMALL, OTHER[:-1] + ",",
-          '"grounding":2',
-          '"correctness":"tie"}', one("3"), NESTED]
+          '"x":1', '{"x":', '\\"', 'true', 'NaN', '-0', '2.0', '"draw"', "\ud800", "\x00", PLAIN,
+          SMALL, OTHER[:-1] + ",", '"grounding":2', '"correctness":"tie"}', one("3"), NESTED]
 
 
 def test_it_never_raises_whatever_the_text():

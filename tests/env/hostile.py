@@ -1,5 +1,4 @@
-"""Repositories whose manifests harm who reads them: links, FIFOs, devices, noise, and texts that
-grow without end.
+"""Make repositories whose manifests harm whoever reads them: links, FIFOs, noise, endless texts.
 
 `make(place, seed)` writes one repository for each way in which every manifest is no file, one for
 each way in which its bytes are rubbish, and as many as TEXTS has for one file. What lies in
@@ -87,8 +86,8 @@ TEXTS = {
         'optional-dependencies.test = ["b @ file:///etc/passwd", "-r ../x", "c\\n-r /x", '
         '"d\\u0000"]\n',
         POETRY
-        + "extras = [1]\ngroup = {test = 3}\n[tool.poetry.dependencies]\nb = {version = {}, "
-          "extras = 5}\n",
+        + "extras = [1]\ngroup = {test = 3}\n[tool.poetry.dependencies]\n"
+          "b = {version = {}, extras = 5}\n",
         POETRY + '[tool.poetry.dev-dependencies]\nb = "^' + "9" * 5000 + '"\nc = ["^1", 2, {}]\n',
         "[tool]\nflit = 1\nhatch = {envs = 2}\ntox = {legacy_tox_ini = 3, env_run_base = []}\n"
         "pdm = []\nuv = {dev-dependencies = 1}\n",
@@ -126,8 +125,8 @@ TEXTS = {
         "[testenv]\ndeps = -rtests/../.git/config\n -r /proc/self/environ\n",
     ],
     "tox.toml": [
-        '[env_run_base]\ndeps = ["-r {outside}/secret.txt", "-e ../outside", "x @ '
-        'file://{outside}"]\nextras = {}\n'
+        '[env_run_base]\n'
+        'deps = ["-r {outside}/secret.txt", "-e ../outside", "x @ file://{outside}"]\nextras = {}\n'
     ],
     "noxfile.py": [
         "def test(s):\n    s.install('-r', '{outside}/secret.txt', '--group', 3, '-r')\n",
@@ -195,7 +194,7 @@ TEXTS = {
 
 
 def make(place: Path, seed: int = 0) -> list[Path]:
-    """The repositories, below `place`."""
+    """Write the repositories below `place`."""
     rng, outside = random.Random(seed), place / "outside"
     outside.mkdir(parents=True)
     (outside / "secret.txt").write_text(f"{SECRET}==1.0\nPASSWORD={SECRET}\n")

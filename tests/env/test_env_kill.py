@@ -1,5 +1,5 @@
-"""env_setup.py killed at ten random moments: no record is lost, no finished reply paid for twice,
-nothing is left.
+"""Check that env_setup.py killed at ten random moments loses no record, pays for no finished reply
+twice and leaves nothing behind.
 """
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from setups import handed_in, made_here, scenario, write_rows
 
 pytestmark = pytest.mark.docker
 KILLS, NAMES, AT_ONCE = 10, ("crane", "stork", "ibis"), 2
-STEPS = [{"text": f"Step {n}.",
-          "calls": [["bash", {"command": f"echo {n} >> /tmp/steps; cat /tmp/steps"}]]}
-         for n in range(4)]
+STEPS = [{"text": f"Step {n}.", "calls": [
+    ["bash", {"command": f"echo {n} >> /tmp/steps; cat /tmp/steps"}]]} for n in range(4)]
 
 
 def test_ten_kills_at_random_moments(tmp_path):
@@ -29,8 +28,7 @@ def test_ten_kills_at_random_moments(tmp_path):
     with Scenario(scenario(*STEPS, handed_in())) as model:
         model.latency_s = 0.2
         flags = ["--input", tmp_path / "repos.jsonl", "--planner", "agent", "--no-image",
-                 "--workers", AT_ONCE,
-                 "--llm-base-url", model.base_url]
+                 "--workers", AT_ONCE, "--llm-base-url", model.base_url]
         for _ in range(KILLS):
             process = start_script("env_setup.py", tmp_path, *flags)
             pids.append(process.pid)
@@ -44,11 +42,10 @@ def test_ten_kills_at_random_moments(tmp_path):
         assert model.n_requests <= len(NAMES) * (len(STEPS) + 1) + KILLS * AT_ONCE
         paid = [call["id"] for line in ledger_lines(tmp_path / "env")
                 for call in line.get("calls", ())]
-        assert len(paid) == len(set(paid)) and len(NAMES) * (len(STEPS)
-                                                             + 1) <= len(paid) <= model.n_requests
+        assert len(paid) == len(set(paid))
+        assert len(NAMES) * (len(STEPS) + 1) <= len(paid) <= model.n_requests
     for pid in pids:
         for kind in ("container", "network", "image"):
             assert not made_here(kind, "--filter", f"label=codedata.pid={pid}"), kind
     assert not subprocess.run(["docker", "volume", "ls", "-q", "--filter", "label=codedata.run"],
-                              capture_output=True,
-                              text=True).stdout
+                              capture_output=True, text=True).stdout

@@ -1,6 +1,4 @@
-"""env_setup.py: rows in, records out, in real containers; a model played from a scenario; killed,
-edited, run again.
-"""
+"""Test env_setup.py in real containers, with scripted models; kill it, edit records, run again."""
 from __future__ import annotations
 
 import json
@@ -30,13 +28,13 @@ from env_setup import main
 
 
 def by_agent(root: Path, *replies, flags=("--no-image",), **scenes):
-    """Run with a model that gives these replies: (what ended, the model)."""
+    """Run with a model that gives these replies; return (the ended process, the model)."""
     with Scenario(scenario(*replies, **scenes)) as model:
         return set_up(root, *flags, model=model), model
 
 
 def names_of(root: Path) -> dict[str, str]:
-    """{function: status} of the record's cases."""
+    """Return {function: status} of the record's cases."""
     return {case["name"].rpartition("::")[2]: case["status"]
             for case in record(root)["test_case_result"]}
 
@@ -44,9 +42,8 @@ def names_of(root: Path) -> dict[str, str]:
 # without containers ------------------------------------------------------------------------------
 
 def test_the_scripts_of_an_answer_are_the_last_ones_without_fences():
-    answer = (
-        "Old:\n<install_script>\nfalse\n</install_script>\nBetter:\n<install_script>\n```bash\n#!/bin/bash\n"
-        "true\n```\n</install_script><test_script> </test_script>")
+    answer = ("Old:\n<install_script>\nfalse\n</install_script>\nBetter:\n<install_script>\n"
+              "```bash\n#!/bin/bash\ntrue\n```\n</install_script><test_script> </test_script>")
     assert scripts_in(answer) == {"install_script": "#!/bin/bash\ntrue\n"}
 
 
@@ -55,8 +52,9 @@ def test_an_agent_is_shown_the_end_of_a_log_in_whole_lines_and_none_again_and_ag
     assert end_of("start\n" + "retrying\n" * 400 + "gave up\n") == again
     assert end_of("10 %\r50 %\r\x1b[1mdone\x1b[0m\n") == "done" and end_of("") == ""
     shown = end_of("\n".join(f"line {i} {'x' * 90}" for i in range(200)))
-    assert MAX_LOG_CHARS - 100 < len(shown) <= MAX_LOG_CHARS and shown.startswith(
-        "line 14") and shown.endswith("x")
+    assert MAX_LOG_CHARS - 100 < len(shown) <= MAX_LOG_CHARS
+    assert shown.startswith("line 14")
+    assert shown.endswith("x")
     assert len(end_of("y" * 9000)) == MAX_LOG_CHARS
 
 
@@ -71,16 +69,16 @@ def test_an_agent_is_shown_what_lies_on_top_first(tmp_path):
     said = subprocess.run(["bash", "-c", listing()], cwd=tmp_path, capture_output=True, text=True,
                           check=True).stdout
     lines = said.splitlines()
-    assert lines[:3] == ["tox.ini", "tests/test_a.py",
-                         "docs/pages/0.md"] and lines[-1] == "… and 102 more"
+    assert lines[:3] == ["tox.ini", "tests/test_a.py", "docs/pages/0.md"]
+    assert lines[-1] == "… and 102 more"
 
 
 @pytest.mark.parametrize("name", ["heron", "a__b", "Foo", "foo", "owner__.github", "x___y", "foo-",
                                   "a..b", "A.b_C"])
 def test_every_name_makes_an_image_name_of_its_own(name):
     def of(repo_name):
-        return image_name_of(Repository("r", repo_name, "", "", "", "",
-                                        {})).removeprefix("codedata-env/")
+        return image_name_of(Repository("r", repo_name, "", "", "", "", {})).removeprefix(
+            "codedata-env/")
     assert IMAGE_NAME.fullmatch(of(name)) and (of(name) == name or of(name)[-7] == "-")
     assert of("Foo") != of("foo") == "foo"
 
@@ -120,8 +118,9 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image(heron):
     assert (found["install_script"], found["test_script"]) == (INSTALL, TEST)
     assert found["summary"] == "It needs nothing."
     assert names_of(heron) == {"test_wade": "passed", "test_name": "passed"}
-    assert found["row"]["stars"] == 3 and found["usage"]["calls"] == 2 and found["verified"][
-        "healthy"]
+    assert found["row"]["stars"] == 3
+    assert found["usage"]["calls"] == 2
+    assert found["verified"]["healthy"]
     assert found["messages"][0]["role"] == "system" and found["image_name"].startswith(
         "codedata-env/birds__heron:")
     trajectory, = (heron / "env" / "_trajectories").iterdir()
@@ -129,8 +128,7 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image(heron):
     line, = ledger_lines(heron / "env", state="done")
     assert len(line["calls"]) == 2
     ran = subprocess.run(["docker", "run", "--rm", "--network", "none", found["image_name"], "bash",
-                          "-c", TEST],
-                         capture_output=True, text=True)
+                          "-c", TEST], capture_output=True, text=True)
     assert "2 passed" in ran.stdout
     subprocess.run(["docker", "rmi", "-f", found["image_name"]], capture_output=True, check=True)
 
@@ -141,8 +139,9 @@ def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(he
                            again=("that failed: not verified: tests", [handed_in()]))
     assert done.returncode == 0 and "/opt/other" in model.requests[1].text and model.n_requests == 2
     found = record(heron)
-    assert found["status"] == "success" and found["image_name"] == "" and found["verified"][
-        "network_was_off"]
+    assert found["status"] == "success"
+    assert found["image_name"] == ""
+    assert found["verified"]["network_was_off"]
     assert [attempt["failed"] for attempt in found["verified"]["attempts"]] == ["tests", ""]
     done, _ = by_agent(heron, handed_in(test=WRONG), flags=["--no-image", "--force"])
     assert done.returncode == 1 and "not verified: tests" in done.stderr
@@ -156,22 +155,22 @@ def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(he
 def test_an_agent_that_picks_tests_gets_no_healthy_environment(heron):
     for name in ("reeds", "tide"):
         (heron / "heron" / f"test_{name}.py").write_text("def test_it():\n    pass\n")
-    assert by_agent(heron,
-                    handed_in(test=TEST.replace("pytest -q", "pytest -q test_heron.py")))[
-                        0].returncode == 0
+    assert by_agent(heron, handed_in(test=TEST.replace("pytest -q", "pytest -q test_heron.py")))[
+        0].returncode == 0
     seen = record(heron)["verified"]
-    assert not seen["healthy"] and seen["silent"] == ["test_reeds.py",
-                                                      "test_tide.py"] and seen["n_passed"] == 2
+    assert not seen["healthy"]
+    assert seen["silent"] == ["test_reeds.py", "test_tide.py"]
+    assert seen["n_passed"] == 2
     assert seen["cause"] == {"name": "part_of_suite",
                              "evidence": "no case of 2 of 3 test files, such as test_reeds.py"}
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("tool, arguments, status, says", [
-    ("bash", {"command": "ls"}, "max_iteration", "3 replies"),
-    ("stop", {"reason": "it wants a licence key"}, "tool_stop", "stop"),
-    ("submit", {"answer": "done"}, "max_iteration", "3 replies")],
-    ids=["over the limit", "gives up", "hands in nothing"])
+@pytest.mark.parametrize("tool, arguments, status, says",
+                         [("bash", {"command": "ls"}, "max_iteration", "3 replies"),
+                          ("stop", {"reason": "it wants a licence key"}, "tool_stop", "stop"),
+                          ("submit", {"answer": "done"}, "max_iteration", "3 replies")],
+                         ids=["over the limit", "gives up", "hands in nothing"])
 def test_how_an_agent_ends_is_the_record_s_status(heron, tool, arguments, status, says):
     done, _ = by_agent(heron, {"calls": [[tool, arguments]]}, flags=["--max-iterations", "3"])
     found = record(heron)
@@ -191,7 +190,7 @@ def test_what_is_not_committed_is_set_up_too(heron):
 
 @pytest.mark.docker
 def test_the_image_s_own_source_is_where_the_image_says(heron):
-    """A row without a folder: the source lies in the image's working directory."""
+    """Check a row without a folder: the source lies in the image's working directory."""
     (heron / "Dockerfile").write_text(
         "FROM codedata-base:bookworm\nWORKDIR /testbed\nCOPY heron /testbed\n")
     subprocess.run(["docker", "build", "-q", "-t", "codedata-test/heron", str(heron)], check=True,
@@ -199,8 +198,8 @@ def test_the_image_s_own_source_is_where_the_image_says(heron):
     try:
         write_rows(heron, {"repo": "birds/heron", "image_name": "codedata-test/heron"})
         assert set_up(heron, "--no-image").returncode == 0
-        assert len(record(heron)["test_case_result"]) == 2 and record(heron)[
-            "base_image"] == "codedata-test/heron"
+        assert len(record(heron)["test_case_result"]) == 2
+        assert record(heron)["base_image"] == "codedata-test/heron"
     finally:
         subprocess.run(["docker", "rmi", "-f", "codedata-test/heron"], capture_output=True,
                        check=True)
@@ -231,11 +230,10 @@ def test_one_stage_for_python_also_beside_a_package_json(heron):
 
 
 def started(root: Path, model: Scenario):
-    """A process that has asked the model once, and its label."""
+    """Yield a process that has asked the model once, and its label."""
     with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
     process = start_script("env_setup.py", root, "--input", root / "repos.jsonl", "--planner",
-                           "agent",
-                           "--llm-base-url", model.base_url, *with_ca)
+                           "agent", "--llm-base-url", model.base_url, *with_ca)
     model.wait_for(1)
     return process, ("--filter", f"label=codedata.pid={process.pid}")
 
@@ -269,5 +267,5 @@ def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(hero
     done = set_up(heron, "--no-image")
     assert done.returncode == 1 and "wrote 1, failed 1: empty" in done.stderr
     assert record(heron)["status"] == "success" and record(heron)["planner"] == "recipe"
-    assert record(heron,
-                  "empty")["status"] == "error" and "no_recipe" in record(heron, "empty")["error"]
+    assert record(heron, "empty")["status"] == "error"
+    assert "no_recipe" in record(heron, "empty")["error"]

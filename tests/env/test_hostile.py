@@ -1,6 +1,4 @@
-"""Repositories that nobody has read: planning ends, within limits, and takes nothing from outside
-of them.
-"""
+"""Check that planning hostile repositories ends, within limits, and takes nothing from outside."""
 from __future__ import annotations
 
 import ast
@@ -23,16 +21,16 @@ from codedata.env.repository_facts import Facts, read_facts, recipes
 from codedata.env.verify import Verifier
 
 PLANNING = [path for path in (REPO / "codedata" / "env").glob("recipes/*.py")
-            if path.stem != "repository_files"] + [
-    REPO / "codedata" / "env" / f"{name}.py" for name in ("planner", "repository_facts")]
+            if path.stem != "repository_files"] + [REPO / "codedata" / "env" / f"{name}.py"
+                                                   for name in ("planner", "repository_facts")]
 TOUCHES = re.compile(
     r"\b(open|read_text|read_bytes|exists|is_file|is_dir|r?glob|iterdir|listdir|scandir|l?stat"
     r"|readlink|read_bounded|open_regular)\Z")   # what only RepositoryFiles does
 
 
 def scripts_of(facts: Facts) -> list[str]:
-    return [text for recipe in recipes(facts) for text in (recipe.install_script(),
-                                                           recipe.test_script())]
+    return [text for recipe in recipes(facts)
+            for text in (recipe.install_script(), recipe.test_script())]
 
 
 def written(folder: Path, **files: str) -> Path:
@@ -45,7 +43,7 @@ def written(folder: Path, **files: str) -> Path:
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
-    """{name: facts} of all hostile repositories, with the secret in the environment, too."""
+    """Return {name: facts} of all hostile repositories, with the secret in the environment, too."""
     os.environ["HOSTILE_PASSWORD"] = hostile.SECRET
     try:
         with ThreadPoolExecutor(3) as pool:
@@ -133,8 +131,8 @@ def test_requirements_are_followed_inside_the_folder_only(tmp_path, file, text):
     (folder / "test_a.py").write_text("")
     facts = read_facts(folder)
     assert hostile.SECRET not in "".join(scripts_of(facts)) + repr(facts)
-    assert {*facts.unreadable.values()} <= {"leads out of the folder",
-                                            "lies in .git"} and facts.unreadable
+    assert {*facts.unreadable.values()} <= {"leads out of the folder", "lies in .git"}
+    assert facts.unreadable
 
 
 def test_links_within_a_repository_are_followed(tmp_path):
@@ -183,8 +181,7 @@ def test_nothing_from_outside_reaches_a_container_or_the_root(tmp_path):
     folder.mkdir()
     outside.write_text(f"{hostile.SECRET}\n")
     written(folder, tox__ini=f"[testenv]\ndeps = -r {outside}\n",
-            test_a__py="def test_a():\n    pass\n",
-            pyproject__toml="[project\n",
+            test_a__py="def test_a():\n    pass\n", pyproject__toml="[project\n",
             noxfile__py=f"def test(s): s.install('-r', '{outside}')\n")
     (folder / "requirements-test.txt").symlink_to(outside)
     os.mkfifo(folder / "Makefile")
@@ -197,8 +194,8 @@ def test_nothing_from_outside_reaches_a_container_or_the_root(tmp_path):
                       # the install is broken off
                       timeout_s=300, env={"HOSTILE_PASSWORD": hostile.SECRET})
     record = json.loads((root / "env" / "a__b.json").read_text())
-    assert {"pyproject.toml", "requirements-test.txt",
-            "Makefile"} < {*record["verified"]["unreadable"]}
+    assert {"pyproject.toml", "requirements-test.txt", "Makefile"} < {
+        *record["verified"]["unreadable"]}
     assert record["install_script"] and "pytest" in record["test_script"]
     texts = [path.read_text(errors="replace") for path in root.rglob("*") if path.is_file()]
     assert hostile.SECRET not in "".join([done.stdout, done.stderr, *texts])

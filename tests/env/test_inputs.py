@@ -1,4 +1,4 @@
-"""The rows that env_setup.py is given, and repositories by path and address."""
+"""Check the rows that env_setup.py is given, and repositories by path and address."""
 from __future__ import annotations
 
 import json
@@ -29,7 +29,7 @@ def git(folder, *words) -> str:
 
 @pytest.fixture
 def project(tmp_path):
-    """A git repository with two commits, a.txt in both."""
+    """Make a git repository with two commits, a.txt in both."""
     folder = tmp_path / "served" / "reel"
     folder.mkdir(parents=True)
     git(folder, "init", "-q", "-b", "main")
@@ -47,10 +47,10 @@ def rows_of(tmp_path, *rows) -> Repositories:
 
 
 def test_a_row_is_named_by_its_repo_and_keeps_what_else_it_holds(tmp_path, project):
-    found = rows_of(tmp_path, {"repo": "ann/reel", "reformat_path": "served/reel", "stars": 3,
-                               "image_name": "deb:x"},
-                    {"repo": "bob/x y", "repo_name": "x_y"},
-                    '{"repo": "a/b", "note": "one\u2028two"}')
+    found = rows_of(
+        tmp_path,
+        {"repo": "ann/reel", "reformat_path": "served/reel", "stars": 3, "image_name": "deb:x"},
+        {"repo": "bob/x y", "repo_name": "x_y"}, '{"repo": "a/b", "note": "one\u2028two"}')
     assert list(found.names()) == ["ann__reel", "x_y", "a__b"] and found.broken == []
     reel, other = found.read("ann__reel"), found.read("x_y")
     assert (reel.repo, reel.base_image, reel.path) == ("ann/reel", "deb:x", str(project.resolve()))
@@ -62,9 +62,8 @@ def test_a_row_is_named_by_its_repo_and_keeps_what_else_it_holds(tmp_path, proje
 
 def test_every_line_that_is_no_row_is_named_and_the_others_go_on(tmp_path):
     found = rows_of(tmp_path, {"repo": "a/b"}, "{half", {"name": "x"}, "[1]", {"repo": "../c"},
-                    {"repo": "a/b"}, "",
-                    {"repo": "d/e", "reformat_path": "gone"}, {"repo": "f/g", "repo_name": 7},
-                    {"repo": "z/z"})
+                    {"repo": "a/b"}, "", {"repo": "d/e", "reformat_path": "gone"},
+                    {"repo": "f/g", "repo_name": 7}, {"repo": "z/z"})
     assert list(found.names()) == ["a__b", "z__z"]
     assert [e.where.rpartition(":")[2] for e in found.broken] == ["2", "3", "4", "5", "6", "8", "9"]
     with pytest.raises(Trouble, match="cannot be read"):
@@ -83,13 +82,13 @@ def test_what_is_in_the_folder_is_an_input(tmp_path, project):
 
 @pytest.fixture
 def address(tmp_path, project):
-    """git:// on loopback."""
+    """Serve a repository as git:// on loopback."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     daemon = subprocess.Popen(["git", "daemon", "--export-all", f"--base-path={project.parent}",
-                               "--listen=127.0.0.1",
-                               f"--port={port}", "--reuseaddr"], start_new_session=True)
+                               "--listen=127.0.0.1", f"--port={port}", "--reuseaddr"],
+                              start_new_session=True)
     try:
         eventually(lambda: subprocess.run(["git", "ls-remote", f"git://127.0.0.1:{port}/reel"],
                                           capture_output=True).returncode == 0)
@@ -207,8 +206,8 @@ def test_git_runs_nothing_that_a_repository_names(tmp_path, project):
     (project / ".gitattributes").write_text("* filter=lfs\n")
     git(project, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/", "commit", "-qam", "x",
         "--allow-empty")
-    assert rows_of(tmp_path,
-                   {"repo": "a/b", "reformat_path": str(project)}).read("a__b").base_commit
+    assert rows_of(tmp_path, {"repo": "a/b", "reformat_path": str(project)}).read(
+        "a__b").base_commit
     one_repository(f"file://{project}", tmp_path / "root")
     clone = next((tmp_path / "root" / "env" / "_sources").iterdir())
     git(clone, "config", "core.fsmonitor", str(script)), git(clone, "config", "core.hooksPath",
@@ -217,9 +216,8 @@ def test_git_runs_nothing_that_a_repository_names(tmp_path, project):
     assert not ran.exists()
 
 
-@pytest.mark.parametrize("named",
-                         ["--upload-pack=touch x", "-x@host:y", "file:///x@--detach",
-                          "ext::sh -c id"])
+@pytest.mark.parametrize(
+    "named", ["--upload-pack=touch x", "-x@host:y", "file:///x@--detach", "ext::sh -c id"])
 def test_an_address_or_a_commit_is_no_option(tmp_path, named):
     with pytest.raises(Trouble, match="no folder and no git address"):
         one_repository(named, tmp_path)

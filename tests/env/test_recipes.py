@@ -1,6 +1,4 @@
-"""Recipes: what a repository says becomes scripts that a person can read, and a failed log becomes
-a better recipe.
-"""
+"""Check that repositories become readable scripts, and failed logs better recipes."""
 from __future__ import annotations
 
 import json
@@ -34,7 +32,7 @@ SAMPLES = sorted(path for path in (REPO / "samples" / "repos").iterdir() if path
 
 
 def write(folder: Path, **files: str) -> Path:
-    """Files by their names, in which __ stands for a dot and ___ for a slash."""
+    """Write files by their names, in which __ stands for a dot and ___ for a slash."""
     for name, text in files.items():
         path = folder / name.replace("___", "/").replace("__", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,10 +50,9 @@ def learn(recipe, text: str, phase: str = "test", **how):
 
 @pytest.fixture
 def package(tmp_path):
-    """A Python package as small as they come."""
+    """Write a minimal Python package."""
     return write(tmp_path, pyproject__toml='[project]\nname = "heron"\nversion = "1.0"\n',
-                 heron______init____py="",
-                 tests___test_heron__py="import heron\n")
+                 heron______init____py="", tests___test_heron__py="import heron\n")
 
 
 def test_recipes_import_nothing_of_the_modules_above_them():
@@ -97,8 +94,8 @@ speedups = ["orjson"]
     first = recipe_of(tmp_path)
     assert "responses" not in first.tests
     wider = python_repair.fallback(first, collected=True)
-    assert {"responses",
-            "orjson"} < set(wider.tests) and python_repair.fallback(wider, collected=True) is None
+    assert {"responses", "orjson"} < set(wider.tests)
+    assert python_repair.fallback(wider, collected=True) is None
 
 
 def test_poetry_pdm_uv_hatch_tox_nox_and_pipenv_are_read(tmp_path):
@@ -134,8 +131,7 @@ def docs(session):
 """, Pipfile='[dev-packages]\nfactory-boy = "*"\n')
     project = read_python(RepositoryFiles(tmp_path))
     assert set(project.tests) == {"pytest-mock>=3.10,<4", "pyfakefs", "respx", "time-machine",
-                                  "dirty-equals==0.7",
-                                  "aiofiles", "anyio", "coverage"}
+                                  "dirty-equals==0.7", "aiofiles", "anyio", "coverage"}
     assert project.developers == ("factory-boy",) and project.version == "2.1"
 
 
@@ -170,26 +166,24 @@ def test_requirements_files_are_followed_and_their_options_are_not(tmp_path):
 
 
 def test_versions_of_poetry_mean_what_poetry_means():
-    assert from_poetry({
-        "a": "^1.2.3", "b": "^0.3", "c": "~2.1", "d": "*",
-        "e": {"version": ">=1,<3", "extras": ["x"]}, "f": "1.5",
-        "python": "^3.9", "g": {"git": "https://x.example"},
-        "h": {"version": "^2", "python": "<3.11"}}) == [
-        "a>=1.2.3,<2", "b>=0.3,<0.4", "c>=2.1,<2.2", "d", "e[x]>=1,<3", "f==1.5",
-        "h>=2,<3; python_version < '3.11'"]
+    table = {"a": "^1.2.3", "b": "^0.3", "c": "~2.1", "d": "*",
+             "e": {"version": ">=1,<3", "extras": ["x"]}, "f": "1.5", "python": "^3.9",
+             "g": {"git": "https://x.example"}, "h": {"version": "^2", "python": "<3.11"}}
+    assert from_poetry(table) == ["a>=1.2.3,<2", "b>=0.3,<0.4", "c>=2.1,<2.2", "d", "e[x]>=1,<3",
+                                  "f==1.5", "h>=2,<3; python_version < '3.11'"]
 
 
 def test_the_first_of_each_name_is_kept_and_the_project_is_none_of_its_requirements():
     others = ["pytest-mock", "heron", "tox", "sphinx-rtd-theme"]
     assert merged(["Pytest_Mock>3"], others, without=["Heron"]) == ("Pytest_Mock>3",)
-    assert expanded(["heron[a]", "six"], {"a": ["x", "heron[b]"], "b": ["y"]},
-                    "Heron") == ["x", "y", "six"]
+    assert expanded(["heron[a]", "six"], {"a": ["x", "heron[b]"], "b": ["y"]}, "Heron") == [
+        "x", "y", "six"]
 
 
 def test_plugins_that_pytests_configuration_wants_are_there_from_the_first(package):
     write(package,
-          pytest__ini="[pytest]\naddopts = -ra --cov=heron -n auto --reruns 2\nasyncio_mode = "
-                      "auto\n")
+          pytest__ini="[pytest]\naddopts = -ra --cov=heron -n auto --reruns 2\n"
+                      "asyncio_mode = auto\n")
     tests = recipe_of(package).tests
     assert {"pytest-cov", "pytest-xdist", "pytest-rerunfailures", "pytest-asyncio"} <= set(tests)
 
@@ -203,8 +197,8 @@ def test_a_version_that_git_would_name_is_set(package):
 
 
 def test_meson_is_installed_where_its_build_environment_stays(package):
-    write(package,
-          pyproject__toml='[project]\nname = "heron"\n[build-system]\nrequires = ["meson-python"]\n')
+    write(package, pyproject__toml='[project]\nname = "heron"\n'
+                                   '[build-system]\nrequires = ["meson-python"]\n')
     text = recipe_of(package).install_script()
     assert "pip install -q meson-python ninja" in text
     assert "--no-build-isolation -e ." in text
@@ -233,8 +227,8 @@ jobs:
       - run: sudo apt install texlive-latex-base
 """, "Dockerfile": "FROM debian\nRUN apt-get update && apt-get install -y libffi-dev git\n"})
     found = read_workflows(RepositoryFiles(tmp_path))
-    assert found.system == ("libxml2-dev", "zlib1g-dev",
-                            "libffi-dev") and found.services == ("postgresql", "redis")
+    assert found.system == ("libxml2-dev", "zlib1g-dev", "libffi-dev")
+    assert found.services == ("postgresql", "redis")
 
 
 def test_a_broken_file_counts_as_not_there(tmp_path):
@@ -242,8 +236,8 @@ def test_a_broken_file_counts_as_not_there(tmp_path):
           setup__py="def (:\n", package__json="{", noxfile__py="(",
           **{"__github___workflows___x__yml": "a: [", "requirements-test__txt": "\x00"})
     read_python(RepositoryFiles(tmp_path))
-    assert read_node(RepositoryFiles(tmp_path)).scripts == {} and read_workflows(
-        RepositoryFiles(tmp_path)).system == ()
+    assert read_node(RepositoryFiles(tmp_path)).scripts == {}
+    assert read_workflows(RepositoryFiles(tmp_path)).system == ()
 
 
 @pytest.mark.parametrize("folder", SAMPLES, ids=lambda path: path.name)
@@ -304,14 +298,14 @@ def test_a_debian_package_is_named_by(package, line, brought):
 
 
 def test_the_projects_own_module_is_never_installed_from_elsewhere(package):
-    log = "ModuleNotFoundError: No module named 'heron.fast'\nE   ImportError: No module named 'test_heron'"
+    log = ("ModuleNotFoundError: No module named 'heron.fast'\n"
+           "E   ImportError: No module named 'test_heron'")
     assert learn(recipe_of(package), log) is None
 
 
 def test_a_missing_module_comes_in_the_version_that_the_project_asks_for(package):
-    write(package,
-          pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\na = '
-                          '["PyYAML>=6,<7"]\n')
+    write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\n'
+                                   'a = ["PyYAML>=6,<7"]\n')
     assert "PyYAML>=6,<7" in learn(recipe_of(package),
                                    "ModuleNotFoundError: No module named 'yaml'").tests
 
@@ -333,9 +327,8 @@ def test_a_source_that_pip_does_not_install_gets_what_the_project_requires(tmp_p
 
 
 def test_an_extra_that_the_project_itself_asks_for_in_a_message(package):
-    write(package,
-          pyproject__toml='[project]\nname = "he-ron"\n[project.optional-dependencies]\nart = '
-                          '["pillow>=9"]\n')
+    write(package, pyproject__toml='[project]\nname = "he-ron"\n[project.optional-dependencies]\n'
+                                   'art = ["pillow>=9"]\n')
     assert "pillow>=9" in learn(recipe_of(package),
                                 "E   Exception: must ``pip install He_Ron[art]`` to draw").tests
     assert learn(recipe_of(package),
@@ -343,9 +336,8 @@ def test_an_extra_that_the_project_itself_asks_for_in_a_message(package):
 
 
 def test_a_module_that_an_extra_is_named_like_comes_as_the_extra_says(package):
-    write(package,
-          pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\nquill = '
-                          '["goose"]\n')
+    write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\n'
+                                   'quill = ["goose"]\n')
     assert "goose" in learn(recipe_of(package),
                             "ModuleNotFoundError: No module named 'quill'").tests
 
@@ -385,7 +377,8 @@ def test_the_test_that_was_running_when_time_was_over_is_left_out(package):
 
 
 def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(package):
-    refused = 'psycopg2.OperationalError: connection to server at "localhost", port 5432 failed: Connection refused'
+    refused = ('psycopg2.OperationalError: connection to server at "localhost", port 5432 '
+               'failed: Connection refused')
     better = learn(recipe_of(package), refused)
     assert better.services == ("postgresql",) and "service postgresql start" in better.test_script()
     better = learn(better, 'FATAL:  database "heron_test" does not exist')
@@ -428,12 +421,13 @@ def test_runners_follow_one_another_where_nothing_was_collected(package):
     while following := python_repair.fallback(ways[-1], collected=False):
         ways.append(following)
     assert [way.runner for way in ways] == ["pytest", "own", "unittest"]
-    assert "python tests/run.py -v" in ways[1].test_script() and "xmlrunner discover" in ways[
-        2].test_script()
+    assert "python tests/run.py -v" in ways[1].test_script()
+    assert "xmlrunner discover" in ways[2].test_script()
 
 
 def test_a_suite_put_together_by_functions_is_run_by_the_projects_own_runner(package):
-    log = "tests/test_a.py::TestBase::test_one FAILED [ 1%]\ntests/test_a.py::test_suite PASSED [ 2%]\n"
+    log = ("tests/test_a.py::TestBase::test_one FAILED [ 1%]\n"
+           "tests/test_a.py::test_suite PASSED [ 2%]\n")
     assert learn(recipe_of(package), log) is None
     write(package, test__py="")
     assert learn(recipe_of(package), log).test_script().endswith("\npython test.py -v -v\n")
@@ -448,13 +442,13 @@ def node_recipe(folder: Path, **package):
 
 def test_the_runner_is_found_behind_linters_and_coverage():
     scripts = {"test": "npm run lint && npm run unit && npm run test:types", "lint": "eslint .",
-               "test:types": "tsd",
-               "unit": "c8 --check-coverage --lines 90 npm run mocha",
+               "test:types": "tsd", "unit": "c8 --check-coverage --lines 90 npm run mocha",
                "mocha": "cross-env NODE_ENV=test ./node_modules/.bin/mocha -R dot 'test/**/*.js'"}
     steps = list(chain(scripts, "test"))
     assert [step.runner for step in steps] == ["mocha"]
     line = steps[0].line(1, 22)
-    assert line == "mocha 'test/**/*.js' --reporter xunit --reporter-option output=/tmp/results/mocha-1.xml"
+    assert line == ("mocha 'test/**/*.js' --reporter xunit --reporter-option "
+                    "output=/tmp/results/mocha-1.xml")
 
 
 @pytest.mark.parametrize("command, line", [
@@ -515,8 +509,7 @@ def test_tests_in_the_package_are_run_beside_those_at_the_top(package):
 
 @pytest.mark.parametrize("engines, major",
                          [("", 22), (">=18", 22), (">= 0.4", 22), ("^20.1.0 || >=22", 22),
-                                            (">=24", 24), ("^18.0.0", 18), ("20.x", 20),
-                          (">=14 <19", 18), ("*", 22)])
+                          (">=24", 24), ("^18.0.0", 18), ("20.x", 20), (">=14 <19", 18), ("*", 22)])
 def test_node_is_of_the_version_that_engines_allow(tmp_path, engines, major):
     assert node_recipe(tmp_path, scripts={"test": "tape"},
                        engines={"node": engines}).project.engine == major
@@ -524,17 +517,15 @@ def test_node_is_of_the_version_that_engines_allow(tmp_path, engines, major):
 
 def test_ranges_that_nothing_meets_are_relaxed_and_not_deleted(tmp_path):
     recipe = node_recipe(tmp_path, scripts={"test": "tape"}, devDependencies={"tape": "^99"})
-    better = node.repair(recipe,
-                         Log("install",
-                             "npm error notarget No matching version found for tape@^99."))
+    better = node.repair(
+        recipe, Log("install", "npm error notarget No matching version found for tape@^99."))
     text = better.install_script()
     assert text.index("npm pkg set 'devDependencies[tape]=*'") < text.index(
         "git checkout -q -- package.json")
     better = node.repair(recipe, Log("install", "npm error code ERESOLVE"))
     assert "--legacy-peer-deps" in better.install_script()
-    better = node.repair(recipe,
-                         Log("test",
-                             "Error: Cannot find module '@scope/x/y'\nsh: 1: nyc: not found"))
+    better = node.repair(
+        recipe, Log("test", "Error: Cannot find module '@scope/x/y'\nsh: 1: nyc: not found"))
     assert better.added == ("@scope/x", "nyc")
 
 
@@ -542,7 +533,8 @@ def test_linters_are_left_out_and_package_json_stays_as_it_is(tmp_path):
     wanted = dict.fromkeys(("eslint", "@x/eslint-config", "nyc", "tape"), "1")
     text = node_recipe(tmp_path, scripts={"test": "nyc tape"},
                        devDependencies=wanted).install_script()
-    assert "npm pkg delete 'devDependencies[@x/eslint-config]' 'devDependencies[eslint]' 'devDependencies[nyc]'" in text
+    assert ("npm pkg delete 'devDependencies[@x/eslint-config]' 'devDependencies[eslint]' "
+            "'devDependencies[nyc]'") in text
     assert text.index("npm pkg delete") < text.index("npm install") < text.index(
         "git checkout -q -- package.json")
 
@@ -550,7 +542,8 @@ def test_linters_are_left_out_and_package_json_stays_as_it_is(tmp_path):
 def test_a_copy_of_the_project_that_a_dependency_brings_becomes_the_project(tmp_path):
     text = node_recipe(tmp_path, scripts={"test": "tape"},
                        dependencies={"tape": "1"}).install_script()
-    assert '[ ! -d node_modules/wren ] || { rm -rf node_modules/wren; ln -s "$PWD" node_modules/wren; }' in text
+    assert ('[ ! -d node_modules/wren ] || { rm -rf node_modules/wren; ln -s "$PWD" '
+            'node_modules/wren; }') in text
 
 
 def test_build_files_bring_their_own_recipes(tmp_path):
@@ -575,10 +568,10 @@ def test_a_rust_that_is_too_old_makes_room_for_the_newest_of_debian(tmp_path, li
     write(tmp_path, **{"Cargo.toml": ""})
     recipe, log = generic.initial(RepositoryFiles(tmp_path)), Log("install", line)
     better = generic.repair(recipe, log)
-    assert {"cargo-web", "rustc-web"} <= {*better.system} and not {"cargo",
-                                                                   "rustc"} & {*better.system}
-    assert generic.repair(better, log) is None and causes.cause_of("install",
-                                                                   line).name == "language_version"
+    assert {"cargo-web", "rustc-web"} <= {*better.system}
+    assert not {"cargo", "rustc"} & {*better.system}
+    assert generic.repair(better, log) is None
+    assert causes.cause_of("install", line).name == "language_version"
 
 
 # tables ------------------------------------------------------------------------------------------
@@ -608,8 +601,9 @@ def test_groups_are_recognized_by_their_names():
                    ("test", "tests", "testing", "unit-test", "requirements-tests", "test_extra")))
     assert not any(map(is_test_group, ("latest", "contest", "lint", "test-docs", "typing")))
     assert is_developers_group("dev") and not is_developers_group("docs")
-    assert helps_tests("pytest-mock") and not helps_tests("Flake8_Bugbear") and not helps_tests(
-        "sphinx")
+    assert helps_tests("pytest-mock")
+    assert not helps_tests("Flake8_Bugbear")
+    assert not helps_tests("sphinx")
 
 
 @pytest.mark.parametrize("phase, log, name", [
@@ -636,6 +630,7 @@ def test_a_failures_cause_is_named_with_the_line_that_says_it(phase, log, name):
 
 
 def test_a_line_or_two_are_not_the_cause_of_a_hundred_failures():
-    log = "FileNotFoundError: [Errno 2] No such file or directory: 'runTest'\n" + 300 * "E   assert 1 == 2\n"
+    log = ("FileNotFoundError: [Errno 2] No such file or directory: 'runTest'\n"
+           + 300 * "E   assert 1 == 2\n")
     assert causes.cause_of("test", log, n_failed=10).name == "missing_command"
     assert causes.cause_of("test", log, n_failed=301).name == "other"

@@ -1,6 +1,4 @@
-"""samples/repos, each planned without a model and verified in real containers; packages come from
-their registries.
-"""
+"""Check samples/repos, planned without a model and verified in real containers with registries."""
 from __future__ import annotations
 
 import os
@@ -35,20 +33,18 @@ HEALTHY = {   # passed, cases, one of the names
 def planned(name: str):
     def opener(image: str):
         return open_sandbox("docker", image=image or "codedata-base:bookworm", workdir="/testbed",
-                            scripts=[],
-                            run_label="test-repos", ca_bundle=CA_BUNDLE)
+                            scripts=[], run_label="test-repos", ca_bundle=CA_BUNDLE)
     facts = read_facts(FOLDER / name)
     return plan(Verifier(opener, project_of(facts, FOLDER / name), Limits(600, 300)), facts)
 
 
 def test_every_sample_is_looked_at():
-    assert {path.name for path in FOLDER.iterdir()
-            if path.is_dir()} == {*HEALTHY, "dicehedge", "saltpan"}
+    assert {path.name for path in FOLDER.iterdir() if path.is_dir()} == {*HEALTHY, "dicehedge",
+                                                                         "saltpan"}
 
 
-@pytest.mark.parametrize("name",
-                         [name if name in AT_ONCE else pytest.param(name, marks=pytest.mark.long)
-                                  for name in HEALTHY])
+@pytest.mark.parametrize("name", [
+    name if name in AT_ONCE else pytest.param(name, marks=pytest.mark.long) for name in HEALTHY])
 def test_a_repository_becomes_a_healthy_environment_with_the_first_recipe(name):
     found = planned(name)
     verified = found.verified
@@ -60,8 +56,9 @@ def test_a_repository_becomes_a_healthy_environment_with_the_first_recipe(name):
 
 def test_a_flaky_suite_is_verified_and_its_flaky_case_named():
     verified = planned("dicehedge").verified
-    assert verified.ok and verified.flaky == [
-        "tests/test_dice.py::test_scores_start_empty"] and verified.n_passed >= 6
+    assert verified.ok
+    assert verified.flaky == ["tests/test_dice.py::test_scores_start_empty"]
+    assert verified.n_passed >= 6
 
 
 def test_what_cannot_be_installed_fails_with_its_cause():

@@ -1,5 +1,4 @@
-"""Single runs of a test script are judged: complete, healthy, and which test files report nothing.
-"""
+"""Check the judgement of single test runs: complete, healthy, and which files report nothing."""
 from __future__ import annotations
 
 import pytest
@@ -28,12 +27,11 @@ def test_healthy_means_that_the_whole_suite_ran_and_passed():
 
 @pytest.mark.parametrize("line", [
     "!!!!!!!!!!!!!!!!!!!!!!!!!! stopping after 1 failures !!!!!!!!!!!!!!!!!!!!!!!!!!!",
-    "Bail out! no server",
-    "panic: runtime error: index out of range", "Fatal Python error: Aborted",
-    "INTERNALERROR> KeyError: 'x'"])
+    "Bail out! no server", "panic: runtime error: index out of range",
+    "Fatal Python error: Aborted", "INTERNALERROR> KeyError: 'x'"])
 def test_a_suite_that_says_it_stops_is_not_whole(line):
-    results = [{"name": f"t{i}", "status": "passed"}
-               for i in range(40)] + [{"name": "x", "status": "failed"}]
+    results = [{"name": f"t{i}", "status": "passed"} for i in range(40)] + [
+        {"name": "x", "status": "failed"}]
     stopped = Run(1, 1.0, False, f"t1 ok\n{line}\nthe end\n", results)
     assert not stopped.healthy and why_not_healthy(stopped, 60).evidence == line
     assert Run(1, 1.0, False, f"t1 ok\nprinted: {line}\n", results).healthy
@@ -82,8 +80,8 @@ def test_where_names_refer_to_no_file_nothing_is_unreported():
 
 def test_a_case_of_the_same_name_does_not_speak_for_a_file():
     paths = ["tests/test_wade.py", "tests/test_reeds.py"]
-    assert unreported_files(paths,
-                            of("tests/test_wade.py::test_reeds")) == (["tests/test_reeds.py"], 2)
+    assert unreported_files(paths, of("tests/test_wade.py::test_reeds")) == (
+        ["tests/test_reeds.py"], 2)
 
 
 def test_most_of_a_suite_has_to_report_results():

@@ -1,6 +1,4 @@
-"""Verification in real containers: what is verified works from nothing, offline, without a look at
-the future.
-"""
+"""Check that what is verified works from nothing, offline, without a look at the future."""
 from __future__ import annotations
 
 import resource
@@ -16,7 +14,8 @@ from codedata.sandbox import open_sandbox
 pytestmark = pytest.mark.docker
 RUN, BASE = "test-verify", "codedata-base:bookworm"
 NOTHING = "#!/usr/bin/env bash\n"
-TESTS = f"mkdir -p {RESULTS} && python3 -m pytest -p no:cacheprovider -o junit_family=xunit1 --junitxml={RESULTS}/r.xml"
+TESTS = (f"mkdir -p {RESULTS} && python3 -m pytest -p no:cacheprovider -o junit_family=xunit1 "
+         f"--junitxml={RESULTS}/r.xml")
 LIMITS = Limits(install_s=60, test_s=60)
 
 
@@ -27,7 +26,7 @@ def opener(image: str):
 
 @pytest.fixture
 def source(tmp_path):
-    """A small module with a test, as a folder without a history."""
+    """Write a small module with a test, as a folder without a history."""
     folder = tmp_path / "heron"
     (folder / "tests").mkdir(parents=True)
     (folder / "heron.py").write_text("def wade():\n    return 'slowly'\n")
@@ -66,19 +65,18 @@ def test_what_works_is_verified_case_by_case(source):
 
 
 def test_nothing_of_a_script_is_left_in_the_shell_for_the_next(source):
-    """Also in a sandbox that keeps directory and environment between commands."""
+    """Run it also in a sandbox that keeps directory and environment between commands."""
     def keeping(image: str):
         return open_sandbox("docker", image=image or BASE, workdir="/testbed", run_label=RUN)
     project = Project(source, distribution="heron", modules=("heron",))
-    found = Verifier(keeping, project,
-                     LIMITS).verify("cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", TESTS)
+    found = Verifier(keeping, project, LIMITS).verify(
+        "cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", TESTS)
     assert found.ok and found.healthy
 
 
 def test_an_install_that_fails_is_named_with_its_line(source):
-    found = check(source,
-                  install="echo start\necho 'x.c:1:10: fatal error: pan.h: No such file' "
-                          ">&2\nexit 1\n")
+    missing = "echo 'x.c:1:10: fatal error: pan.h: No such file' >&2"
+    found = check(source, install=f"echo start\n{missing}\nexit 1\n")
     assert (found.failed, found.cause.name, found.phase) == ("install", "missing_header", "install")
     assert "pan.h" in found.cause.evidence
 
@@ -97,11 +95,10 @@ def test_time_is_limited_and_the_cause_says_so(source):
 def test_cases_that_differ_between_runs_are_listed_and_are_no_result(source):
     for n in range(4):
         add_test(source, f"def test_steady_{n}():\n    pass")
-    add_test(source,
-             "def test_toggles():\n    from pathlib import Path\n    seen = "
-             "Path('/tmp/seen').exists()\n"
-             "    Path('/tmp/seen').unlink() if seen else Path('/tmp/seen').touch()\n    "
-             "assert not seen")
+    add_test(source, "def test_toggles():\n    from pathlib import Path\n"
+                     "    seen = Path('/tmp/seen').exists()\n"
+                     "    Path('/tmp/seen').unlink() if seen else Path('/tmp/seen').touch()\n"
+                     "    assert not seen")
     found = check(source)
     assert found.ok and found.flaky == ["tests/test_heron.py::test_toggles"]
     assert len(found.results) == 5 and all(case["status"] == "passed" for case in found.results)
@@ -124,9 +121,8 @@ def test_a_suite_whose_names_change_all_the_time_is_not_verified(source):
 
 
 def test_what_holds_only_with_a_network_is_listed(source):
-    add_test(source,
-             "def test_needs_a_network():\n    import socket\n    assert "
-             "len(socket.if_nameindex()) > 1")
+    add_test(source, "def test_needs_a_network():\n    import socket\n"
+                     "    assert len(socket.if_nameindex()) > 1")
     found = check(source)
     assert found.ok and found.needs_network == ["tests/test_heron.py::test_needs_a_network"]
     assert {"name": "tests/test_heron.py::test_needs_a_network",
@@ -153,7 +149,8 @@ def test_only_a_promising_first_run_is_followed_by_others_where_that_is_asked(so
 
 @pytest.mark.parametrize("with_image", [True, False], ids=["with an image", "without"])
 def test_what_tests_commit_is_no_history_that_the_environment_has(source, image_name, with_image):
-    commits = f"{TESTS}; code=$?; git -c user.name=a -c user.email=a@b.c commit -q --allow-empty -m more; exit $code"
+    commits = (f"{TESTS}; code=$?; git -c user.name=a -c user.email=a@b.c commit -q "
+               "--allow-empty -m more; exit $code")
     found = check(source, test=commits, image_name=image_name if with_image else "")
     assert found.ok and found.healthy, found.cause
 
@@ -175,11 +172,12 @@ def test_what_an_install_changes_of_the_source_is_put_back_before_the_tests(sour
     assert found.failed == "tests" and found.restored == ["tests/test_heron.py"]
     found = check(source, test=f"{WEAKER}; {TESTS}", image_name=image_name,
                   install="rm heron.py\ntouch made.py\ngit add made.py\nchmod +x run.sh\n")
-    assert found.ok and found.restored == ["heron.py"] and found.changed_by_tests == [
-        "tests/test_heron.py"]
+    assert found.ok
+    assert found.restored == ["heron.py"]
+    assert found.changed_by_tests == ["tests/test_heron.py"]
     with opener(image_name) as sandbox:
-        assert sandbox.run(
-            "git diff HEAD --stat -- '*.py'; git status --porcelain").output == " M run.sh\n?? made.py\n"
+        shown = sandbox.run("git diff HEAD --stat -- '*.py'; git status --porcelain")
+        assert shown.output == " M run.sh\n?? made.py\n"
         assert sandbox.run("[ -x run.sh ]").ok
 
 
@@ -204,7 +202,7 @@ def test_a_change_that_the_test_script_takes_back_is_named(source):
 
 
 def test_what_runs_only_where_it_was_installed_is_not_verified(source, image_name):
-    """A server that the install started is in no image."""
+    """Check that a server that the install started is in no image."""
     for n in range(8):
         add_test(source, f"def test_asks_{n}():\n    import socket\n"
                          "    socket.create_connection(('127.0.0.1', 8123)).close()")
@@ -217,15 +215,14 @@ def test_what_an_install_puts_before_a_module_of_the_source_is_found(source):
     found = check(source,
                   install="mkdir heron\necho \"def wade(): return 'slowly'\" > heron/__init__.py\n",
                   test=f"export PYTHONPATH=.\n{TESTS}")
-    assert (found.failed, found.cause.name) == ("shadow",
-                                                "shadowed") and "heron/__init__.py" in found.cause.evidence
+    assert (found.failed, found.cause.name) == ("shadow", "shadowed")
+    assert "heron/__init__.py" in found.cause.evidence
 
 
 def test_an_installed_copy_is_found_whatever_way_its_environment_is_named(source):
-    install = (
-        "python3 -m venv --without-pip /opt/venv\ncp heron.py "
-        "/opt/venv/lib/python3*/site-packages/\n"
-        "cd / && python3 -m venv --without-pip /opt/other\n")
+    install = ("python3 -m venv --without-pip /opt/venv\n"
+               "cp heron.py /opt/venv/lib/python3*/site-packages/\n"
+               "cd / && python3 -m venv --without-pip /opt/other\n")
     found = check(source, install=install, test=f"export PATH=/opt/venv/bin:$PATH\n{TESTS}")
     assert found.failed == "shadow", found.cause
     found = check(source, install=install.replace("/opt/venv", ".venv"))
@@ -267,9 +264,7 @@ def commit_all(folder: Path) -> None:
 
 @pytest.fixture
 def repository(source):
-    """The same as a repository in which the fix lies after the base commit, in every corner that
-    git has.
-    """
+    """Make a repository with the fix after the base commit, in every corner that git has."""
     commit_all(source)
     git(source, "tag", "v1.0")
     (source / "heron.py").write_text("def wade():\n    return 'slowly'  # base\n")
@@ -384,8 +379,8 @@ def test_changes_that_were_not_committed_are_part_of_the_source(repository):
         assert not trouble and base != head
         assert sandbox.run("cat heron.py new.py; ls tests").output.startswith(
             "changed = True\nnew = True\n")
-        assert not sandbox.run("test -e tests/test_heron.py").ok and history_after(
-            sandbox, base) == []
+        assert not sandbox.run("test -e tests/test_heron.py").ok
+        assert history_after(sandbox, base) == []
 
 
 def test_a_folder_without_a_history_gives_the_same_commit_every_time(source):
@@ -405,8 +400,8 @@ def test_a_folder_without_a_history_gives_the_same_commit_every_time(source):
 def test_a_commit_that_is_not_there_is_trouble_with_the_source(repository):
     source, _ = repository
     found = check(source, project=Project(source, "0" * 40))
-    assert (found.failed, found.cause.name) == ("source",
-                                                "source") and "is not in the source" in found.cause.evidence
+    assert (found.failed, found.cause.name) == ("source", "source")
+    assert "is not in the source" in found.cause.evidence
 
 
 def test_the_images_own_source_is_taken_where_no_folder_is_given(source, image_name):
@@ -441,22 +436,20 @@ LATER = "git -c user.name=a -c user.email=a@b.c commit -q --allow-empty -m later
      "a copy of the project itself: /usr/lib/python3/dist-packages/")
 ], ids=["bare clone", "dangling commit", "bundle", "copy"])
 def test_an_image_whose_tools_lie_is_seen_through(source, image_name, hide, sign):
-    """A script that prints TAP is a suite, and the install puts liars in the place of the tools
-    that look.
+    """Take a script that prints TAP as a suite; the install replaces the tools that look by liars.
     """
     found = check(source, install=f"{hide}\n{LIARS}\n", test="echo 1..1; echo ok 1 - wades",
                   image_name=image_name)
-    assert found.failed == ("shadow" if "copy" in sign
-                            else "history") and found.cause.evidence.startswith(sign)
+    assert found.failed == ("shadow" if "copy" in sign else "history")
+    assert found.cause.evidence.startswith(sign)
 
 
 @pytest.mark.parametrize("make, cause", [
     ("head -c 45000000 /dev/zero > $R/a.xml; for i in $(seq 40); do ln $R/a.xml $R/$i.xml; done",
      "results_too_large"),
     ("cd $R; seq 20000 | xargs touch", "results_too_many"),
-    ("python3 -c 'import os; os.chdir(\"'$R'\")\nfor i in range(2500): os.mkdir(\"d\"); "
-     "os.chdir(\"d\")'",
-     "results_too_deep")])
+    ("python3 -c 'import os; os.chdir(\"'$R'\")\n"
+     "for i in range(2500): os.mkdir(\"d\"); os.chdir(\"d\")'", "results_too_deep")])
 def test_reports_that_are_too_much_are_named_in_what_was_found(source, make, cause):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = check(source,

@@ -1,6 +1,4 @@
-"""export.py: which turns become which rows, what is left out, and files that are whole, equal and
-open everywhere.
-"""
+"""Check which turns become which rows, and that files are whole, equal and open everywhere."""
 from __future__ import annotations
 
 import json
@@ -48,7 +46,7 @@ TRAINERS = ("sft_messages", "sft_completion", "dpo", "kto")
 
 @pytest.fixture
 def root(tmp_path):
-    """A root with an accepted duel, no turns yet, and no validation split."""
+    """Return a root with an accepted duel, no turns yet, and no validation split."""
     setting(tmp_path, "")
     write_duel(tmp_path)
     return tmp_path
@@ -78,9 +76,8 @@ def sources(root, form: str) -> list[str]:
 
 
 def left_out_lines(root) -> list[dict]:
-    return [json.loads(line)
-            for line in (root / "export" / "left_out.jsonl").read_text(
-        encoding="utf-8").splitlines()]
+    text = (root / "export" / "left_out.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def left_out(root) -> dict[str, list[str]]:
@@ -100,7 +97,7 @@ def manifest(root, form: str = "dpo") -> dict:
 
 
 def tree(root) -> dict[str, str]:
-    """{path: digest} of all that export.py wrote."""
+    """Return {path: digest} of all that export.py wrote."""
     return {path: found for path, found in FOLDER.digests(root / "export").items()
             if not path.startswith("_")}
 
@@ -178,17 +175,17 @@ def test_refused_rows_are_listed_with_the_formats_they_are_refused_for(root):
     write_turn(root, "t_4", challenger="just prose")
     write_turn(root, "t_5", "refined", king=good["challenger"], challenger=good["challenger"])
     make(root)
-    assert {(line["name"], line["reason"]): line["formats"]
-            for line in left_out_lines(root)} == {("t_2", "roles"): list(TRAINERS),
-                                                  ("t_3", "empty message"): ["dpo", "kto"],
+    left = {(line["name"], line["reason"]): line["formats"] for line in left_out_lines(root)}
+    assert left == {("t_2", "roles"): list(TRAINERS),
+                    ("t_3", "empty message"): ["dpo", "kto"],
                     ("t_4", "no well-formed turn"): list(TRAINERS),
-                                                  ("t_5", "chosen is rejected"): ["dpo"]}
+                    ("t_5", "chosen is rejected"): ["dpo"]}
     assert sources(root, "sft_completion") == ["t_1", "t_3"] and sources(root, "dpo") == ["t_1"]
     assert Counter(sources(root, "kto")) == {"t_1": 2, "t_3": 1, "t_4": 1,
                                              "t_5": 2}   # a half may stand alone
     assert len(sources(root, "jsonl")) == 5
-    assert "| turns left out: roles | 1 |" in card(root) and "empty" not in card(root,
-            "sft_messages")
+    assert "| turns left out: roles | 1 |" in card(root)
+    assert "empty" not in card(root, "sft_messages")
 
 
 def test_max_chars_leaves_long_turns_out(root):
@@ -208,8 +205,8 @@ def test_a_turn_that_speaks_to_its_judge_is_for_no_trainer(root, side):
     write_turn(root, "t_1", "refined", injections=[found])
     write_turn(root, "t_2", "refined")
     make(root)
-    assert all(set(sources(root, form)) <= {"t_2"} for form in TRAINERS) and sources(root,
-            "dpo") == ["t_2"]
+    assert all(set(sources(root, form)) <= {"t_2"} for form in TRAINERS)
+    assert sources(root, "dpo") == ["t_2"]
     assert [row["injections"] for row in rows(root, "jsonl")] == [[found], []]
     assert left_out(root) == {"t_1": ["speaks to its judge"]}
     assert "| turns left out: speaks to its judge | 1 |" in card(root)
@@ -227,7 +224,7 @@ def test_one_label_alone_is_said(root, capsys):
 # near-duplicates ---------------------------------------------------------------------------------
 
 def reworded(text: str, every: int = 80) -> str:
-    """The same text with one word in so many replaced."""
+    """Return the text with one word in so many replaced."""
     parts = text.split(" ")
     return " ".join("changed" if i % every == every - 1 else part for i, part in enumerate(parts))
 
@@ -261,9 +258,9 @@ def test_turns_of_one_trajectory_and_equal_steps_of_two_tasks_are_no_copies(root
 
 
 def test_what_the_harness_tells_every_task_makes_no_two_tasks_alike(root):
-    """One short issue in a long frame, and answers that begin as answers do."""
-    frame, look = words("the harness's instructions", 600), turn_of("find . -type f | head",
-            "I look around first.")
+    """Write one short issue in a long frame, and answers that begin as answers do."""
+    frame = words("the harness's instructions", 600)
+    look = turn_of("find . -type f | head", "I look around first.")
     for i in range(1, 13):
         write_turn(root, f"t_{i}", repo=f"owner/repo{i}", challenger=look, messages=[
             {"role": "system", "content": frame},
@@ -273,9 +270,8 @@ def test_what_the_harness_tells_every_task_makes_no_two_tasks_alike(root):
     assert left_out(root) == {}
 
 
-@pytest.mark.parametrize("earlier",
-                         ["export/dpo", "export/sft_messages/train.jsonl", "final", "rows.json",
-                                     "export/kto/data/train-00000-of-00001.parquet"])
+@pytest.mark.parametrize("earlier", ["export/dpo", "export/sft_messages/train.jsonl", "final",
+                                     "rows.json", "export/kto/data/train-00000-of-00001.parquet"])
 def test_turns_of_earlier_training_data_are_left_out(root, earlier, capsys):
     old = root / "old"
     write_duel(old)
@@ -283,10 +279,9 @@ def test_turns_of_earlier_training_data_are_left_out(root, earlier, capsys):
     turns = write_turns(old, range(1, 4))
     for i, turn in enumerate(turns, 1):
         write_turn(root, f"again_{i}", messages=turn["messages"], challenger=turn["challenger"])
-    write_json(old / "rows.json", [{"prompt": "p", "completion": "c"}, *(
-        {"prompt": turn["messages"],
-         "chosen": [{"role": "assistant", "content": turn["challenger"]}]}
-        for turn in turns)])
+    pairs = [{"prompt": turn["messages"],
+              "chosen": [{"role": "assistant", "content": turn["challenger"]}]} for turn in turns]
+    write_json(old / "rows.json", [{"prompt": "p", "completion": "c"}, *pairs])
     write_turn(root, "new_1")
     make(old)
     make(root, "--against", old / earlier)
@@ -297,7 +292,7 @@ def test_turns_of_earlier_training_data_are_left_out(root, earlier, capsys):
 
 @pytest.mark.parametrize("content, says",
                          [(None, "is not there"), ('{"a": 1}\n', "has no row with messages"),
-                                           ("", "has no row"), ("PAR1", "cannot be read")])
+                          ("", "has no row"), ("PAR1", "cannot be read")])
 def test_earlier_data_that_is_none_is_trouble(root, content, says, capsys):
     write_turn(root, "t_1")
     path = root / ("rows.parquet" if content == "PAR1" else "rows.jsonl")
@@ -352,20 +347,21 @@ def test_a_benchmark_file_that_is_gone_ends_the_run(root, capsys):
 
 
 def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root, capsys):
-    token, key, mail = "ghp_" + "a1B2c3D4e5F6" * 3, "AKIA" + "Q7RT5UVW3XYZ24AB", "jane.roe@corp-mail.org"
+    token, key = "ghp_" + "a1B2c3D4e5F6" * 3, "AKIA" + "Q7RT5UVW3XYZ24AB"
+    mail = "jane.roe@corp-mail.org"
     secret = f"{token} {key} {mail}"
     write_turn(root, "t_1", messages=[{"role": "user", "content": f"Here: {secret}"}],
                assistant=turn_of(f"echo {secret}"), king=turn_of(f"export A={secret}"),
-               challenger=turn_of(f"export B={secret}"), reasons=[
-                   {"judge": "j", "order": "king_first", "reason": f"It shows {secret}"}])
+               challenger=turn_of(f"export B={secret}"),
+               reasons=[{"judge": "j", "order": "king_first", "reason": f"It shows {secret}"}])
     write_turn(root, "t_2")
     make(root)
     text = everything_under(root / "export")
     assert not [word for word in (token, key, mail) if word in text]
     for form in ("sft_messages", "sft_completion", "dpo", "kto", "jsonl"):
-        data = duckdb.sql(
-            f"select * from '{root}/export/{form}/data/*.parquet'").fetchall() if form != "jsonl" else []
-        assert not [word for word in (token, key, mail) if word in str(data)]
+        if form != "jsonl":
+            data = duckdb.sql(f"select * from '{root}/export/{form}/data/*.parquet'").fetchall()
+            assert not [word for word in (token, key, mail) if word in str(data)]
         masked = {turn["name"]: turn["masked"] for turn in manifest(root, form)["turns"]}
         assert sum(masked["t_1"].values()) == 15 and masked["t_2"] == {}
     assert "masked: " in capsys.readouterr().err and card(root).count("| masked: ") == 3
@@ -374,7 +370,7 @@ def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root, caps
 
 @pytest.mark.parametrize("allowed, kept",
                          [([], "abcd"), (["MIT"], "a"), (["mit", "apache-2.0"], "ab"),
-                                           (["unknown"], "cd"), (["GPL-3.0"], "")])
+                          (["unknown"], "cd"), (["GPL-3.0"], "")])
 def test_only_repositories_of_these_licences(root, allowed, kept):
     licences = {"a_1": "MIT", "b_1": "Apache-2.0", "c_1": None, "d_1": " "}
     for name, licence in licences.items():
@@ -436,7 +432,7 @@ def test_no_repository_is_in_both_splits(tmp_path):
 
 @pytest.fixture
 def load(monkeypatch, tmp_path):
-    """datasets.load_dataset, offline and with a cache of its own."""
+    """Load with datasets.load_dataset, offline and with a cache for the test alone."""
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
@@ -465,9 +461,8 @@ def test_every_format_opens_as_a_data_set_with_the_rows_of_its_json_lines(tmp_pa
 def test_columns_are_of_their_types_where_all_values_are_null(root, load):
     write_turn(root, "t_1", metrics={}, reasons=[], king=None, licence=None)
     make(root)
-    schema = dict(duckdb.sql(
-        f"describe select * from '{root}/export/sft_messages/data/*.parquet'").project(
-        "column_name, column_type").fetchall())
+    described = duckdb.sql(f"describe select * from '{root}/export/sft_messages/data/*.parquet'")
+    schema = dict(described.project("column_name, column_type").fetchall())
     assert schema["messages"] == 'STRUCT("role" VARCHAR, "content" VARCHAR)[]' and schema[
         "score"] == "DOUBLE"
     features = load(root / "export" / "jsonl")["train"].features
@@ -491,7 +486,7 @@ def test_parquet_comes_in_shards(root):
 
 
 def touched(root) -> dict:
-    """{file: when it was last written} in the folders of the formats."""
+    """Return {file: when it was last written} in the folders of the formats."""
     return {path: path.stat().st_mtime_ns for path in (root / "export").glob("[!_]*/**/*")
             if path.is_file()}
 
@@ -546,9 +541,9 @@ def test_a_full_disk_leaves_the_old_export(root):
     before = tree(root)
     write_turn(root, "more_1", challenger=turn_of("cat", words("long", 20_000)))
     command = [sys.executable, str(REPO / "export.py"), "--root", str(root)]
+    limits = resource.RLIMIT_FSIZE, (100_000, 100_000)
     done = subprocess.run(command, cwd=root, capture_output=True, text=True,
-                          preexec_fn=lambda: resource.setrlimit(
-        resource.RLIMIT_FSIZE, (100_000, 100_000)))
+                          preexec_fn=lambda: resource.setrlimit(*limits))
     assert done.returncode == 1
     assert "could not be written" in done.stderr
     assert "Traceback" not in done.stderr
@@ -567,15 +562,16 @@ def test_a_set_can_be_traced_to_its_records(root):
             assert turn["commit_digest"] == digest(pr)
         assert sum(turn["rows"]
                    for turn in told["turns"]) == told["rows"]["train"] == len(rows(root, form))
-        assert set(told["files"]) == {str(p.relative_to(root / "export" / form)) for p in (
-            root / "export" / form).rglob("*") if p.is_file()} - {"manifest.json"}
+        folder = root / "export" / form
+        there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+        assert set(told["files"]) == there - {"manifest.json"}
         assert not folders.changed_by_hand(root / "export" / form)
         assert told["settings"]["dpo_min_margin"] == 16.0 and told["duel"]
 
 
 def test_a_kill_leaves_the_old_export_or_the_new_one(tmp_path):
-    """Killed while it writes, then as soon as the first, the third and the last of the five folders
-    is the new one.
+    """Kill it while it writes, then as soon as the first, the third and the last of the five
+    folders is the new one.
     """
     write_root(tmp_path, 60, n_repos=30)
     write_toml(tmp_path, more="[export]\nduplicate_similarity = 0.0\n")
@@ -624,8 +620,10 @@ def test_of_a_duel_that_was_not_accepted_nothing_is_exported(root, capsys):
     write_turn(root, "t_2")
     write_duel(root, accepted=False)
     make(root, code=1)
-    told = capsys.readouterr().err
-    assert "margin 1.00 is below 2" in told and "--rejected-too" in told and "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert "margin 1.00 is below 2" in printed
+    assert "--rejected-too" in printed
+    assert "Traceback" not in printed
     assert tree(root) == before
     make(root, "--rejected-too")
     assert "was not accepted" in card(root).split("## Rows")[0] and len(sources(root, "dpo")) == 2
@@ -640,10 +638,8 @@ def test_without_an_outcome_nothing_is_exported_either(root, capsys):
     assert "Nobody decided the duel" in card(root)
 
 
-@pytest.mark.parametrize("fields",
-                         [{"margin": "much"}, {"judges": ["j"]}, {"judges": {"j": {}}},
-                          {"mode": "reference"},
-                                    {"lcb": None}], ids=str)
+@pytest.mark.parametrize("fields", [{"margin": "much"}, {"judges": ["j"]}, {"judges": {"j": {}}},
+                                    {"mode": "reference"}, {"lcb": None}], ids=str)
 def test_an_outcome_that_is_none_is_trouble(root, fields, capsys):
     write_turn(root, "t_1")
     write_duel(root, **fields)
@@ -664,18 +660,18 @@ def test_status_counts_says_what_would_be_refused_and_does_nothing(root, capsys)
     write_turn(root, "t_1")
     write_turn(root, "t_2", king=None)
     make(root, "--status")
-    told = capsys.readouterr().err
-    assert not (root / "export").exists() and re.search(r"dpo +1 \+ 0 rows +missing", told)
-    assert "left out: empty message 1" in told
+    printed = capsys.readouterr().err
+    assert not (root / "export").exists() and re.search(r"dpo +1 \+ 0 rows +missing", printed)
+    assert "left out: empty message 1" in printed
     make(root)
     write_turn(root, "t_3")
     write_duel(root, accepted=False)
     capsys.readouterr()
     before = tree(root)
     make(root, "--dry-run")
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     assert re.search(r"sft_messages +3 \+ 0 rows +rows would change",
-                     told) and "would be refused" in told
+                     printed) and "would be refused" in printed
     assert tree(root) == before
 
 
@@ -706,7 +702,7 @@ def test_an_empty_set_comes_out_well(root, capsys, load):
 
 @pytest.fixture
 def judged(tmp_path, fake_llm):
-    """A root that went through all scripts: four turns, all of which the challenger won."""
+    """Return a root that went through all scripts: four turns, all of which the challenger won."""
     def reply(request):
         if "MODEL 1" not in request.text:
             who = "challenger" if "description" in request.text else "king"
@@ -717,12 +713,10 @@ def judged(tmp_path, fake_llm):
                            **dict.fromkeys(METRICS, 2 if king_first else 1)})
 
     fake_llm.always(reply)
-    write_toml(tmp_path,
-               more='[judge]\nmodels = ["wise"]\n[duel]\nmin_turns = 1\nmin_instances = '
-                    '1\n[export]\n'
-                    'validation = 0.0\n'
-                    '[prices]\n"m" = { in = 80.0, out = 100.0 }\n"wise" = { in = 80.0, '
-                    'out = 100.0 }\n')
+    write_toml(tmp_path, more='[judge]\nmodels = ["wise"]\n[duel]\nmin_turns = 1\n'
+                              'min_instances = 1\n[export]\nvalidation = 0.0\n'
+                              '[prices]\n"m" = { in = 80.0, out = 100.0 }\n'
+                              '"wise" = { in = 80.0, out = 100.0 }\n')
     write_prompts(tmp_path, 4)
     write_commits(tmp_path, 4, licence="MIT")
     for script in (king, ch):
@@ -746,8 +740,7 @@ def test_the_card_tells_models_judges_numbers_and_costs(judged):
 
 
 def test_the_card_tells_how_many_answers_were_refined_and_how_many_histories_cut(judged):
-    """As `validate.py --refine` leaves it: the attempt's answer in place, without a call of its
-    own.
+    """Write as `validate.py --refine` does: the attempt's answer in place, without a call for it.
     """
     call = {"id": "x", "model": "refiner", "tokens_in": 1, "tokens_out": 1, "cost_usd": 0.5}
     line = {"stage": "ch", "item": "prompts_4_1_1", "state": "done", "at": "2999-01-01T00:00:00Z"}
@@ -757,11 +750,12 @@ def test_the_card_tells_how_many_answers_were_refined_and_how_many_histories_cut
     cut = {**line, "item": "prompts_4_1_2", "calls": [{**call, "id": "y", "model": "m"}],
            "cut": "3 of 9 messages"}
     with open(judged / "answer" / "_ledger.jsonl", "a") as ledger:
-        ledger.write(json.dumps(
-            {**line, "detail": {"refined": "prompts_4_1_1.1"}}) + "\n" + json.dumps(cut) + "\n")
+        ledger.write(json.dumps({**line, "detail": {"refined": "prompts_4_1_1.1"}}) + "\n"
+                     + json.dumps(cut) + "\n")
     make(judged)
     text = card(judged)
-    assert "Challenger: m (3 turns), refiner (1 turn). 1 answer of the challenger came about by refining" in text
+    assert ("Challenger: m (3 turns), refiner (1 turn). 1 answer of the challenger came about by "
+            "refining") in text
     assert "| ch | refiner | 1 |" in text
     assert "- 1 turn of these did not fit a model that answered" in text
 
@@ -820,20 +814,19 @@ def test_broken_records_are_named_and_the_others_exported(root, capsys):
     write_json(root / "final" / "t_3.json", {"score": 90})
     (root / "commit" / "bob__two-4.json").write_text("[]")
     make(root, code=1)
-    told = capsys.readouterr().err
-    assert all(name in told
-               for name in ("t_2.json", "t_3.json", "bob__two-4.json")) and "Traceback" not in told
-    assert sources(root, "dpo") == ["t_1"] and left_out(root) == {f"t_{i}": ["broken record"]
-            for i in (2, 3, 4)}
+    printed = capsys.readouterr().err
+    assert all(name in printed for name in ("t_2.json", "t_3.json", "bob__two-4.json"))
+    assert "Traceback" not in printed
+    assert sources(root, "dpo") == ["t_1"]
+    assert left_out(root) == {f"t_{i}": ["broken record"] for i in (2, 3, 4)}
 
 
 def test_a_turn_in_two_buckets_counts_in_the_better_one(root):
     write_turn(root, "t_1", "defeat", 10)
     write_turn(root, "t_1", "final", 90)
     make(root)
-    assert [row["bucket"]
-            for row in rows(root, "jsonl")] == ["final"] and left_out(root) == {
-        "t_1": ["in two buckets"]}
+    assert [row["bucket"] for row in rows(root, "jsonl")] == ["final"]
+    assert left_out(root) == {"t_1": ["in two buckets"]}
 
 
 def test_excluded_instances_are_in_no_export(root):
@@ -862,10 +855,9 @@ def test_flags_that_do_not_fit_are_refused(root, flags, capsys):
     assert says in capsys.readouterr().err and not (root / "export").exists()
 
 
-@pytest.mark.parametrize("line", [
-    "validation = 1.5", "validation = -0.1", "duplicate_similarity = 2.0", "shard_rows = 0",
-    'formats = "dpo"',
-    "licences = [1]", "dpo_margin = 3.0"])
+@pytest.mark.parametrize("line", ["validation = 1.5", "validation = -0.1",
+                                  "duplicate_similarity = 2.0", "shard_rows = 0", 'formats = "dpo"',
+                                  "licences = [1]", "dpo_margin = 3.0"])
 def test_settings_that_cannot_be_are_refused(root, line, capsys):
     write_toml(root, more=f"[export]\n{line}\n")
     make(root, code=2)

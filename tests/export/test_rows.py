@@ -1,4 +1,4 @@
-"""The rows that export.py refuses: what a trainer would take without a word."""
+"""Check that export.py refuses the rows that a trainer would take without a word."""
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,4 @@
-"""Facts about a turn: what stands in it and in the pull request and nowhere in the conversation. No
-model is asked.
+"""Check the words that a turn shares with its pull request and not with its conversation.
 
 BLIND is a conversation that has shown the task and nothing else, LISTED also the names of files,
 READ also the code.
@@ -50,9 +49,9 @@ PR = Commit(
 TASK = "Payments vanish: we pay Ann 5 crowns with `brook pay ann 5`; `brook show ann` still says 0."
 BLIND = [{"role": "system", "content": "You fix issues with bash."},
          {"role": "user", "content": TASK}]
-LISTED = [*BLIND, {"role": "assistant", "content": "I list the files.\n\n```bash\nls -R\n```"},
-          {"role": "user",
-           "content": "README.md\nbrook:\n__init__.py\ncli.py\nledger.py\n\ntests:\ntest_ledger.py"}]
+LISTED = [*BLIND, {"role": "assistant", "content": "I list the files.\n\n```bash\nls -R\n```"}, {
+    "role": "user",
+    "content": "README.md\nbrook:\n__init__.py\ncli.py\nledger.py\n\ntests:\ntest_ledger.py"}]
 CODE = "\n".join(line[1:] for line in PATCH.split("\n")[5:15] if line[:1] in (" ", "-"))
 READ = [*LISTED,
         {"role": "assistant",
@@ -109,9 +108,8 @@ def test_how_much_of_the_patch_was_shown():
     assert shown_share(BLIND, PR) == shown_share(LISTED, PR) == 0.0 and shown_share(READ, PR) == 1.0
     half = [*LISTED, {"role": "user", "content": "\n".join(CODE.split("\n")[:3])}]
     assert 0.3 < shown_share(half, PR) < 0.7
-    own_edit = [*LISTED,
-                {"role": "assistant",
-                 "content": turn_of(f"cat > x <<'E'\n{CODE}\nE", "I copy it.")}]
+    own_edit = [*LISTED, {"role": "assistant",
+                          "content": turn_of(f"cat > x <<'E'\n{CODE}\nE", "I copy it.")}]
     assert shown_share(own_edit, PR) == 1.0
     assert shown_share(READ, replace(PR, patch="")) == 0.0
 
@@ -128,11 +126,9 @@ def test_alone_on_lines_from_anywhere_it_names_facts_and_broken_lines(tmp_path):
     row = {"id": "a", "messages": BLIND, "answer": turn_of("cat brook/ledger.py", "I open it."),
            "pr": asdict(PR)}
     listed = {**row, "id": "b", "messages": LISTED}
-    from_hub = {**row, "id": "c",
-                "pr": {"problem_statement": "p", **{key: value for key, value in asdict(PR).items()
-                                                                      if key not in ("issue",
-                                                                                     "description",
-                                                                                     "files")}}}
+    from_hub = {**row, "id": "c", "pr": {"problem_statement": "p",
+                                         **{key: value for key, value in asdict(PR).items()
+                                            if key not in ("issue", "description", "files")}}}
     path = tmp_path / "in.jsonl"
     path.write_text("\n".join([*map(json.dumps, (row, listed, from_hub)), "{", '{"id": 3}']))
     for name in ("codedata.leak", "codedata.checks.leak"):
@@ -141,6 +137,6 @@ def test_alone_on_lines_from_anywhere_it_names_facts_and_broken_lines(tmp_path):
         found = [json.loads(line) for line in done.stdout.splitlines()]
         assert [(one["id"], one["leak"]) for one in found] == [("a", True), ("b", False),
                                                                ("c", True)]
-        assert found[0]["findings"][0]["quote"] == "brook/ledger.py" and found[0]["facts"][0][
-            "kind"] == "path"
+        assert found[0]["findings"][0]["quote"] == "brook/ledger.py"
+        assert found[0]["facts"][0]["kind"] == "path"
         assert done.returncode == 1 and ":4" in done.stderr and ":5" in done.stderr

@@ -1,5 +1,4 @@
-"""A turn that knows too much: leak judges find it, ch.py asks again, validate.py completes, report
-and exports bar.
+"""Check that turns that know too much are found, made again, and barred from buckets and exports.
 """
 from __future__ import annotations
 
@@ -50,7 +49,7 @@ WON = [1, 1, 1, 1, 1]
 
 
 def said(*quotes: str, kind: str = "cause", hedged: int = 0) -> str:
-    """A leak judge's reply."""
+    """Return a leak judge's reply."""
     findings = [{"quote": quote, "kind": kind, "why": "nothing has shown it"} for quote in quotes]
     return json.dumps({"findings": findings, "hedged_claims": hedged, "leak": bool(quotes)})
 
@@ -64,16 +63,14 @@ def candidate(request) -> str:
 
 
 def finds(*leaky: str, quote: str = "cable"):
-    """A leak judge that finds `quote` in these turns, and the challenger's replies in turn."""
+    """Play a leak judge that finds `quote` in these turns."""
     def answer(request):
         return said(quote) if candidate(request) in leaky else said()
     return answer
 
 
 def play(fake, judge, *turns) -> None:
-    """Have the fake endpoint answer as leak judge, and as challenger with `turns`, one after the
-    other.
-    """
+    """Have the fake answer as leak judge, and as challenger with `turns`, one after the other."""
     left = list(turns)
     fake.always(lambda request: judge(request) if is_leak_request(request) else left.pop(0) if left
                 else HONEST)
@@ -81,15 +78,14 @@ def play(fake, judge, *turns) -> None:
 
 def pr(i: int = 1, **fields) -> dict:
     return {"instance_id": f"proj__t_{i}", "repo": "proj/repo", "language": "python",
-            "base_commit": "0" * 40,
-            "issue": "", "description": "", "files": ["src/windlass_reel.py"], "patch": PATCH,
-            "test_patch": "",
-            "created_at": None, "licence": "MIT", **fields}
+            "base_commit": "0" * 40, "issue": "", "description": "",
+            "files": ["src/windlass_reel.py"], "patch": PATCH, "test_patch": "", "created_at": None,
+            "licence": "MIT", **fields}
 
 
 @pytest.fixture
 def asked(tmp_path, fake_llm):
-    """A root with one turn that the king has answered, and no leak judge."""
+    """Return a root with one turn that the king has answered, and no leak judge."""
     write_prompts(tmp_path, 1)
     write_commits(tmp_path, 1, patch=PATCH, files=["src/windlass_reel.py"])
     run_main(king.main, tmp_path, *flags_for(fake_llm))
@@ -99,7 +95,7 @@ def asked(tmp_path, fake_llm):
 
 @pytest.fixture
 def judged_by(asked, fake_llm):
-    """The same with a leak judge."""
+    """Return that root with a leak judge."""
     write_toml(asked, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["auditor"]\n')
     return asked
 
@@ -122,8 +118,9 @@ def test_what_a_judge_finds_is_asked_for_again_with_every_refused_turn(judged_by
     assert [candidate(r) for r in judgements] == [LEAKY, OTHER_WORDS, HONEST]
     assert "same knowledge in other words" not in judgements[0].text
     assert "The same knowledge in other words" in judgements[1].text and LEAKY in judgements[1].text
-    assert LEAKY in judgements[2].text and OTHER_WORDS in judgements[
-        2].text and PATCH.strip() in judgements[0].text
+    assert LEAKY in judgements[2].text
+    assert OTHER_WORDS in judgements[2].text
+    assert PATCH.strip() in judgements[0].text
     assert "src/windlass_reel.py (a file that was not shown)" in judgements[0].text   # a hint
     assert [len(one["findings"]) for one in tries(judged_by)] == [1, 1, 0]
     line, = ledger_lines(judged_by / "answer", stage="ch", state="done")
@@ -143,8 +140,7 @@ def test_after_the_last_try_the_item_fails_and_the_next_run_asks_anew(judged_by,
 def test_one_judge_that_finds_something_is_enough(judged_by, fake_llm):
     write_toml(judged_by, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["mild", "strict"]\n')
     play(fake_llm, lambda r: said("cable") if r.body["model"] == "strict" and candidate(r) == LEAKY
-         else said(),
-         LEAKY, HONEST)
+                             else said(), LEAKY, HONEST)
     run_main(ch.main, judged_by)
     assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == HONEST
     assert [one["judge"] for one in tries(judged_by)[0]["verdicts"]] == ["mild", "strict"]
@@ -172,11 +168,9 @@ def test_a_finding_may_be_contested_once_and_the_judge_weighs_it(judged_by, fake
     assert "Mine, because" in asks[-3].last and "could not be used" in asks[-1].last
 
 
-@pytest.mark.parametrize("reply",
-                         ["no idea", said("words that are not there"),
-                          '{"leak": true, "findings": []}',
-                                   '{"leak": "no", "findings": []}', "{" * 5000,
-                          '{"leak": true, "findings": [3]}'])
+@pytest.mark.parametrize("reply", [
+    "no idea", said("words that are not there"), '{"leak": true, "findings": []}',
+    '{"leak": "no", "findings": []}', "{" * 5000, '{"leak": true, "findings": [3]}'])
 def test_a_reply_that_cannot_be_read_is_asked_for_once_more_and_then_the_item_fails(
         judged_by, fake_llm, reply):
     play(fake_llm, lambda r: reply, HONEST)
@@ -245,27 +239,23 @@ def test_a_wrong_form_is_asked_for_again_with_what_was_wrong(asked, fake_llm):
 
 def test_the_command_asks_a_judge_too(tmp_path, fake_llm):
     lines = [{"id": name, "messages": [{"role": "user", "content": "task"}], "answer": text,
-              "pr": pr()}
-             for name, text in (("a", LEAKY), ("b", HONEST))]
+              "pr": pr()} for name, text in (("a", LEAKY), ("b", HONEST))]
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
     fake_llm.always(finds(LEAKY))
     done = subprocess.run([sys.executable, "-m", "codedata.leak", tmp_path / "in.jsonl",
-                           "--llm-base-url",
-                           fake_llm.base_url, "--model", "auditor"], cwd=REPO, capture_output=True,
-                          text=True)
+                           "--llm-base-url", fake_llm.base_url, "--model", "auditor"],
+                          cwd=REPO, capture_output=True, text=True)
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(one["leak"], len(one["findings"])) for one in found] == [(True, 1),
-                                                                      (False,
-                                                                       0)] and done.returncode == 0
+    assert [(one["leak"], len(one["findings"])) for one in found] == [(True, 1), (False, 0)]
+    assert done.returncode == 0
     assert fake_llm.n_requests == 2 and fake_llm.requests[0].body["model"] == "auditor"
 
 
 def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake_llm):
     middle = [{"role": role, "content": f"{role} {i} " + "y" * 400} for i in range(8)
               for role in ("assistant", "user")]
-    edit(judged_by / "answer" / "prompts_1_1_1.json",
-         messages=[{"role": "system", "content": "rules"}, {"role": "user", "content": "task"},
-                   *middle])
+    edit(judged_by / "answer" / "prompts_1_1_1.json", messages=[
+        {"role": "system", "content": "rules"}, {"role": "user", "content": "task"}, *middle])
     for limit, is_cut in ((0, False), (2600, True)):
         write_toml(judged_by, {"base_url": fake_llm.base_url},
                    f'[leak]\nmodels = [{{ model = "auditor", max_prompt_tokens = {limit} }}]\n')
@@ -273,8 +263,8 @@ def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake
         run_main(ch.main, judged_by, "--force")
         text = fake_llm.requests[-1].text
         assert is_leak_request(fake_llm.requests[-1])
-        assert ("left out here" in text) == (
-            "what may well have stood there counts as shown" in text) == is_cut
+        assert ("left out here" in text) == ("what may well have stood there counts as shown"
+                                             in text) == is_cut
 
 
 # validate.py -------------------------------------------------------------------------------------
@@ -282,9 +272,8 @@ def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake
 def panel_and_judges(root, fake, leak: str = '["auditor"]', more: str = "king_share = 0.0",
                      judges: str = '["a"]'):
     write_toml(root, {"base_url": fake.base_url, "workers": 4},
-               f"[leak]\nmodels = {leak}\n{more}\n[judge]\nmodels = "
-               f"{judges}\n[duel]\nmin_instances = 1\n"
-               "bootstrap_resamples = 500\n")
+               f"[leak]\nmodels = {leak}\n{more}\n[judge]\n"
+               f"models = {judges}\n[duel]\nmin_instances = 1\nbootstrap_resamples = 500\n")
 
 
 def a_panel(fake, judge=lambda request: said()) -> None:
@@ -297,7 +286,7 @@ def leak_requests(fake) -> list:
 
 @pytest.fixture
 def duel(tmp_path, fake_llm):
-    """Three turns judged without a leak judge, as an earlier version left them."""
+    """Write three turns judged without a leak judge, as an earlier version left them."""
     write_answers(tmp_path, 3)
     write_commits(tmp_path, 3)
     panel_and_judges(tmp_path, fake_llm, "[]")
@@ -357,8 +346,8 @@ def test_a_verdict_that_a_person_spoilt_is_named_and_costs_its_turn_alone(duel, 
     good = leaks_in(duel, 2)
     spoilt = {"half": [{**good[0], "findings": "none"}],
               "finding": [{**good[0], "findings": [{"quote": 1}]}]}
-    edit(duel / "score" / "t_2.json", leaks=spoilt.get(leaks, leaks) if isinstance(leaks, str)
-         else leaks)
+    edit(duel / "score" / "t_2.json",
+         leaks=spoilt.get(leaks, leaks) if isinstance(leaks, str) else leaks)
     (duel / "answer" / "_leaks").mkdir()
     (duel / "answer" / "_leaks" / "t_1.json").write_text(
         json.dumps({"tries": [{"turn": 3, "verdicts": [{}]}]}))
@@ -381,8 +370,8 @@ def test_a_verdict_of_ch_py_is_taken_over(judged_by, fake_llm):
 def test_kings_are_looked_at_too_and_no_judge_of_the_panel_sees_the_pull_request(duel, fake_llm):
     panel_and_judges(duel, fake_llm, more="king_share = 1.0", judges='["a", "b"]')
     validated(duel)
-    assert len(leak_requests(fake_llm)) == 6 and sum("quartz" in candidate(r)
-                                                     for r in leak_requests(fake_llm)) == 3
+    assert len(leak_requests(fake_llm)) == 6
+    assert sum("quartz" in candidate(r) for r in leak_requests(fake_llm)) == 3
     assert sorted(one["side"] for one in leaks_in(duel, 1)) == ["challenger", "king"]
     others = [request for request in fake_llm.requests if not is_leak_request(request)]
     assert others and not any("fix 1" in request.text for request in others)
@@ -403,7 +392,9 @@ def test_a_leak_judge_that_fails_costs_its_own_verdict_alone(duel, fake_llm):
 
 @pytest.fixture
 def reported(tmp_path):
-    """t_1 leaks by certain facts, t_2 does not, t_3 has no PR record; all won; no leak judge."""
+    """Write t_1, which leaks by certain facts, t_2, which does not, and t_3 without a PR record;
+    all won; there is no leak judge.
+    """
     write_panel(tmp_path, "a")
     for i, text in ((1, LEAKY), (2, HONEST), (3, LEAKY)):
         write_answer(tmp_path, f"t_{i}")
@@ -424,8 +415,7 @@ def bucket(root, i: int) -> dict:
 def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
     assert sorted(path.name for path in reported.glob("final/t*")) == ["t_2.json", "t_3.json"]
     assert {"judge": "facts", "kind": "path", "text": "src/windlass_reel.py",
-            "why": "a file that was not shown"} in (
-        bucket(reported, 1)["leaks"])
+            "why": "a file that was not shown"} in (bucket(reported, 1)["leaks"])
     assert bucket(reported, 2)["leaks"] == [] and bucket(reported, 3)["leaks"] is None
     text = (reported / "report" / "report.md").read_text()
     assert "| the challenger shows what it cannot know (kept out of final/) | 1 |" in text
@@ -436,15 +426,14 @@ def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
 
 
 def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(reported):
-    write_panel(reported, "a",
-                more='[leak]\nmodels = ["auditor"]\n[export]\nrejected_too = true\nvalidation = '
-                     '0.0\n')
+    write_panel(reported, "a", more='[leak]\nmodels = ["auditor"]\n[export]\nrejected_too = true\n'
+                                    'validation = 0.0\n')
     run_main(report.main, reported)
     assert [path.name for path in reported.glob("final/t*")] == ["t_3.json"]
     assert bucket(reported, 2)["leaks"][0]["kind"] == "no verdict"
     run_main(export.main, reported)
-    left = {line["name"]: line["reason"] for line in map(json.loads, (
-        reported / "export" / "left_out.jsonl").read_text().splitlines())}
+    lines = (reported / "export" / "left_out.jsonl").read_text().splitlines()
+    left = {line["name"]: line["reason"] for line in map(json.loads, lines)}
     assert left["t_2"] == "no leak verdict"
 
 
@@ -457,8 +446,8 @@ def test_a_leaky_turn_is_for_no_trainer(tmp_path):
     write_turn(tmp_path, "t_2", leaks=[])
     run_main(export.main, tmp_path)
     left, = map(json.loads, (tmp_path / "export" / "left_out.jsonl").read_text().splitlines())
-    assert (left["name"],
-            left["reason"]) == ("t_1", "shows what it cannot know") and "windlass" in left["detail"]
+    assert (left["name"], left["reason"]) == ("t_1", "shows what it cannot know")
+    assert "windlass" in left["detail"]
     rows = [json.loads(line)
             for line in (tmp_path / "export" / "jsonl" / "train.jsonl").read_text().splitlines()]
     assert [row["source"] for row in rows if row["leaks"]] == ["t_1"]
@@ -480,6 +469,6 @@ def test_false_alarms_are_reported_and_a_judge_that_finds_them_everywhere_is_not
 
 def test_checks_of_the_judges_ask_no_leak_judge(duel, fake_llm):
     panel_and_judges(duel, fake_llm)
-    said = run_main(check_judges.main, duel, "sanity", "--turns", 2)
-    assert "for leaks" not in said and not leak_requests(fake_llm)
+    printed = run_main(check_judges.main, duel, "sanity", "--turns", 2)
+    assert "for leaks" not in printed and not leak_requests(fake_llm)
     assert "asks auditor at" in validated(duel) and leak_requests(fake_llm)

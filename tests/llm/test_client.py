@@ -1,4 +1,4 @@
-"""What a model says: reasoning, wrong answers, usage; kept replies; keys that turn up nowhere."""
+"""Test replies of models: reasoning, wrong answers, usage; kept replies; keys that show nowhere."""
 from __future__ import annotations
 
 import json
@@ -141,7 +141,7 @@ def test_a_truncated_answer_is_recorded_and_no_turn(tmp_path, fake_llm):
 
 
 def test_thinking_that_used_up_max_tokens_is_called_truncated(tmp_path, fake_llm):
-    """What to mend is max_tokens, which `empty answer` does not tell."""
+    """Check that max_tokens is named as what to mend: `empty answer` does not tell."""
     write_prompts(tmp_path, 1)
     fake_llm.always(Say("", reasoning="I think and think", finish_reason="length"))
     assert run_king(tmp_path, fake_llm) == 1 and "max_tokens" in failure(tmp_path)
@@ -260,7 +260,7 @@ def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
 
 @pytest.fixture
 def interrupted(tmp_path, fake_llm):
-    """An item whose first reply was no turn and whose second request was refused."""
+    """Return a root whose item got a reply that was no turn, and then a refused request."""
     write_prompts(tmp_path, 1)
     fake_llm.script(NO_BLOCK, Status(400, "no"))
     assert run_king(tmp_path, fake_llm) == 1
@@ -284,7 +284,7 @@ def test_a_reply_of_an_unfinished_item_is_not_asked_for_again(interrupted, fake_
 
 
 def test_a_good_reply_without_its_record_makes_the_record_without_a_call(interrupted, fake_llm):
-    """So a kill leaves it that comes between the reply and the record."""
+    """Leave what a kill between the reply and the record leaves."""
     path = partial(interrupted)
     path.write_text(path.read_text().replace(json.dumps(NO_BLOCK), json.dumps(TURN)))
     assert run_king(interrupted, fake_llm) == 0

@@ -1,4 +1,4 @@
-"""The small real model: answers in form, gone with its parent, named where it is missing."""
+"""Check that the embedded model answers in form, goes with its parent, or is named as missing."""
 import json
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The wire: what is tried again, HTTP 429, time-outs, when a run stops, TLS, proxies."""
+"""Test HTTP calls: what is tried again, HTTP 429, time-outs, when a run stops, TLS, proxies."""
 from __future__ import annotations
 
 import gc
@@ -401,9 +401,9 @@ def test_one_request_that_is_always_cut_fails_alone(tmp_path, fake_llm):
     assert answers(tmp_path) == [name for name in names if name != "prompts_8_1_3"]
 
 
-@pytest.mark.parametrize("reply, retry", [
-    (Status(429, headers={"Retry-After": "3000"}), {"max_429_wait_s": 3000}),
-    (Status(500), {"retry_wait_s": 3000})], ids=["Retry-After", "retry"])
+@pytest.mark.parametrize("reply, retry",
+                         [(Status(429, headers={"Retry-After": "3000"}), {"max_429_wait_s": 3000}),
+                          (Status(500), {"retry_wait_s": 3000})], ids=["Retry-After", "retry"])
 def test_a_stop_ends_a_wait(fake_llm, reply, retry):
     fake_llm.always(reply)
     client = http(max_429_total_s=9000, **retry)
@@ -445,7 +445,7 @@ def test_a_certificate_of_nobody_is_accepted_with_ca_bundle_alone_and_for_its_ho
 
 
 def test_ca_bundle_adds_to_the_authorities_that_are_known(certificate):
-    """`extra certificate authorities`: hosted endpoints go on working beside the one's own."""
+    """Check that the authorities are extra ones: hosted endpoints go on working."""
     def names(client):
         context = client.session.get_adapter("https://x").ssl_context
         return {str(authority["subject"]) for authority in context.get_ca_certs()}
@@ -525,7 +525,7 @@ def test_a_redirect_of_a_download_is_followed(fake_llm):
 
 
 def test_the_fake_sees_a_client_that_goes_away(fake_llm):
-    """What the tests of kills count on: an answer that nobody takes is not `answered`."""
+    """Check what the tests of kills count on: an answer that nobody takes is not `answered`."""
     fake_llm.latency_s = 30
     with socket.create_connection(("127.0.0.1", fake_llm.port)) as s:
         s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")

@@ -1,4 +1,4 @@
-"""Money: what a call costs, that each call counts once, and a budget that holds over restarts."""
+"""Check what a call costs, that each call counts once, and that budgets hold over restarts."""
 from __future__ import annotations
 
 import json
@@ -40,7 +40,7 @@ def set_price(root, price: str, **llm) -> None:
 
 @pytest.fixture
 def priced(tmp_path, fake_llm):
-    """A function: run king.py, or another main(), at A_CALL a call; return its exit code."""
+    """Return a function: run king.py, or another main(), at A_CALL a call; return its exit code."""
     set_price(tmp_path, "in = 80.0, out = 100.0")
 
     def run(*flags, main=king.main) -> int:
@@ -75,8 +75,8 @@ def test_cost_is_by_price_a_million_tokens_in_out_and_cached(price, tokens, usd)
     assert Money({"m": price}).cost("m", *tokens) == pytest.approx(usd)
 
 
-@pytest.mark.parametrize("model, tokens", [("other", (1, 1)), ("M", (1, 1)), ("m", (None, 1)),
-                                           ("m", (1, None))])
+@pytest.mark.parametrize("model, tokens",
+                         [("other", (1, 1)), ("M", (1, 1)), ("m", (None, 1)), ("m", (1, None))])
 def test_a_cost_that_is_not_known_is_none_never_0(model, tokens):
     assert Money({"m": Price(1.0, 1.0)}).cost(model, *tokens) is None
 
@@ -138,7 +138,7 @@ def test_what_a_dry_run_says_is_to_come_bounds_what_it_costs(tmp_path, fake_llm,
 # each call counts once ---------------------------------------------------------------------------
 
 def assert_counted_once(root, fake, n_calls: int | None = None):
-    """The suite's own sum is what the server answered."""
+    """Check that the suite's total is the sum of what the server answered."""
     assert spent_usd(root, BY_M) == pytest.approx(len(fake.answered) * A_CALL)
     assert n_calls in (None, len(fake.answered))
 
@@ -165,7 +165,7 @@ def test_calls_of_a_killed_run_count_once(tmp_path, fake_llm, priced):
 
 
 def test_calls_count_once_when_an_answer_is_put_there_by_hand(tmp_path, fake_llm, priced):
-    """As after a kill between record and ledger line: its kept replies are adopted with it."""
+    """Leave a root as after a kill between record and ledger line: kept replies are adopted."""
     write_prompts(tmp_path, 1)
     fake_llm.script(NO_BLOCK, Status(400))
     assert priced() == 1

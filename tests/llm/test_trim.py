@@ -1,4 +1,4 @@
-"""Requests within max_prompt_tokens: what stays, what is cut first, when an item fails for it."""
+"""Test requests within max_prompt_tokens: what stays, what is cut first, when an item fails."""
 from __future__ import annotations
 
 import copy
@@ -34,14 +34,14 @@ BODY_MARKER = re.compile(r"\n\[… [\d,]+ characters left out here …\]\n")
 
 
 def size(messages, fixed="", patches=()) -> int:
-    """Tokens of a whole request; what is fixed may have to be a message of its own."""
+    """Count the tokens of a whole request; what is fixed may have to be a message of its own."""
     return (sum(estimate_tokens(m["content"]) + MESSAGE_TOKENS for m in messages)
             + (estimate_tokens(fixed) + MESSAGE_TOKENS if fixed else 0)
             + sum(map(estimate_tokens, patches)))
 
 
 def history(*bodies, system="You are an agent.") -> list[dict]:
-    """System message, then user and assistant in turn."""
+    """Return a system message, then user and assistant in turn."""
     start = [{"role": "system", "content": system}] if system else []
     roles = itertools.cycle(["user", "assistant"])
     return start + [{"role": next(roles), "content": body} for body in bodies]
@@ -51,7 +51,8 @@ SHORT = history("the task")
 
 
 def turns(n: int, chars: int = 300) -> list[dict]:
-    """System, task, and `n` further messages of `chars` characters, the last from the user."""
+    """Return system, task, and `n` further messages of `chars` characters; the user has the last.
+    """
     return history("the task", *[f"{i} " + "x" * (chars - len(str(i)) - 1) for i in range(n)])
 
 
@@ -157,7 +158,7 @@ def split(messages) -> tuple[list, list]:
 
 
 def floor(messages, patches) -> int:
-    """Tokens of the shortest request that may be made of these."""
+    """Count the tokens of the shortest request that may be made of these."""
     head, rest = split(messages)
     marker = 2 * (MESSAGE_TOKENS + 30) if len(rest) > 2 else 0
     half = MIN_BODY_CHARS // 2
@@ -169,7 +170,7 @@ def floor(messages, patches) -> int:
 
 
 def assert_fit(messages, limit, fixed="", patches=()):
-    """All that fit() promises, for one case."""
+    """Check all that fit() promises, for one case."""
     before = copy.deepcopy(messages)
     try:
         fitted = fit(messages, limit, fixed=fixed, patches=patches)
@@ -232,7 +233,9 @@ def test_tokens_are_counted_by_the_function_that_is_given():
 
 @pytest.fixture
 def trimmed(tmp_path, fake_llm):
-    """A function: run a script on a prompt with a long history, and return its ledger line."""
+    """Return a function that runs a script on a prompt with a long history and returns its ledger
+    line.
+    """
     def run(main, limit: int, **prompt) -> dict:
         if main is king.main:
             write_prompts(tmp_path, 1, **{"messages": turns(30), **prompt})
@@ -267,7 +270,7 @@ def test_a_prompt_that_cannot_be_made_to_fit_fails_its_item_without_a_call(tmp_p
 
 @pytest.fixture
 def challenger_request(fake_llm):
-    """A function: return what ch.py would send within `limit` tokens, [] if that cannot be."""
+    """Return a function that returns ch.py's request within `limit` tokens, [] if there is none."""
     with Models(settings_for(fake_llm)) as models:
         spec = models.settings.model_spec("challenger")
 

@@ -1,5 +1,4 @@
-"""Test the page of a duel in a real browser: its texts, that nothing hostile runs, use without a
-mouse.
+"""Test the page of a duel in a real browser: its texts, use by keyboard, safety.
 
 Rows and records are made here; what hostile hands could put into them is put into every field. The
 tests marked `chromium` open the page in a headless Chromium, found by name.
@@ -41,18 +40,16 @@ BOTH = ("king_first", "challenger_first")
 COUNTS = [("judged", "60"), ("not judged yet", "3")]
 COSTS = [Cost("king", "m-1", 60, 6000, 1200, 180.0, 0.9, 0),
          Cost("validate", "m-2", 360, 36000, 7200, 7200.0, 0.0, 360)]
-HOSTILE = (
-    "<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x "
-    "onerror=hacked(3)>"
-    "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
-    "\u202eesrever\u2066 \u2028"
-    "NUL\x00 ESC\x1b half\ud800 zero\u200bwidth tag\U000e0041 😀👩\u200d👩\u200d👧 العربية")
-SHOWN = (
-    "<script>hacked(1)</script></script><script>hacked(2)</script><!--<script><img src=x "
-    "onerror=hacked(3)>"
-    "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
-    "⟨U+202E⟩esrever⟨U+2066⟩ ⟨U+2028⟩"
-    "NUL␀ ESC␛ half\ufffd zero⟨U+200B⟩width tag⟨U+E0041⟩ 😀👩\u200d👩\u200d👧 العربية")
+HOSTILE = ("<script>hacked(1)</script></script><script>hacked(2)</script>"
+           "<!--<script><img src=x onerror=hacked(3)>"
+           "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
+           "\u202eesrever\u2066 \u2028"
+           "NUL\x00 ESC\x1b half\ud800 zero\u200bwidth tag\U000e0041 😀👩\u200d👩\u200d👧 العربية")
+SHOWN = ("<script>hacked(1)</script></script><script>hacked(2)</script>"
+         "<!--<script><img src=x onerror=hacked(3)>"
+         "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
+         "⟨U+202E⟩esrever⟨U+2066⟩ ⟨U+2028⟩"
+         "NUL␀ ESC␛ half\ufffd zero⟨U+200B⟩width tag⟨U+E0041⟩ 😀👩\u200d👩\u200d👧 العربية")
 
 
 # made by hand ------------------------------------------------------------------------------------
@@ -66,7 +63,7 @@ def entry(judge: str, order: str, scores: list, **fields) -> dict:
 
 
 def judgements(draw: random.Random, panel: list[str] = PANEL) -> list[dict]:
-    """Judges that mostly agree with themselves; now and then one that could not be read."""
+    """Return judges that mostly agree with themselves; now and then one could not be read."""
     found = []
     for judge in panel:
         first = draw.choices((0, 0.5, 1), (3, 2, 5), k=5)
@@ -83,12 +80,11 @@ def a_turn(i: int) -> tuple[TurnRow, Answer, Score]:
     commands = (f"grep -rn king_{i} src", f"sed -i s/a/b/ file_{i}.py\npytest -x test_{i}.py")
     repo = f"org/repo-{i % 7}"
     row = TurnRow(name, draw.choice(("python", "go", "c")), meant.score, meant.metrics,
-              styles=(draw.choice(("explore", "edit")), draw.choice(("edit", "test"))),
-              repeats=("king", "challenger")[:i % 3] if i % 4 == 1 else (), injections=(),
-                  bucket=bucket(meant.score),
-              instance_id=f"org__repo-{i}", repo=repo, commands=commands,
-                  verdicts=verdict_codes(judges, PANEL, "both"),
-              is_edited=i % 20 == 0, files=(f"answer/{name}.json", f"score/{name}.json"))
+                  styles=(draw.choice(("explore", "edit")), draw.choice(("edit", "test"))),
+                  repeats=("king", "challenger")[:i % 3] if i % 4 == 1 else (), injections=(),
+                  bucket=bucket(meant.score), instance_id=f"org__repo-{i}", repo=repo,
+                  commands=commands, verdicts=verdict_codes(judges, PANEL, "both"),
+                  is_edited=i % 20 == 0, files=(f"answer/{name}.json", f"score/{name}.json"))
     messages = [{"role": "system", "content": "You are an agent."},
                 {"role": "user", "content": f"task {i}"},
                 {"role": "assistant", "content": "THOUGHT: I look.\n\n```bash\nls\n```"},
@@ -101,11 +97,15 @@ def a_turn(i: int) -> tuple[TurnRow, Answer, Score]:
 
 
 def bucket(score: float | None) -> str:
-    return "" if score is None else "final" if score >= 80 else "refined" if score >= 66 else "defeat"
+    if score is None:
+        return ""
+    if score >= 80:
+        return "final"
+    return "refined" if score >= 66 else "defeat"
 
 
 def a_duel(names: list[str] = PANEL, **fields) -> dict:
-    """_duel.json of an accepted challenger."""
+    """Return _duel.json of an accepted challenger."""
     metrics = dict.fromkeys(METRICS, 60.0)
     judges = {name: {"score": 60.0, "metrics": metrics, "parse_rate": 0.97, "model": name}
               for name in names}
@@ -127,7 +127,7 @@ def a_page(turns: list, duel: dict | None = None, detail_turns: int = 1000, **co
              **content}
     return html_page.html(
         ReportContent(Duel.of(duel or a_duel()), [row for row, _, _ in turns], **given),
-                          ReportSettings(detail_turns=detail_turns), records.__getitem__)
+        ReportSettings(detail_turns=detail_turns), records.__getitem__)
 
 
 TURNS = [a_turn(i) for i in range(60)]
@@ -136,7 +136,7 @@ ROWS = [row for row, _, _ in TURNS]
 
 @cache
 def the_page() -> bytes:
-    """Of all of TURNS, accepted."""
+    """Write the page of all of TURNS, accepted."""
     return a_page(TURNS)
 
 
@@ -171,8 +171,8 @@ def test_the_policy_lets_one_script_run_and_nothing_be_fetched():
 
 def test_no_address_but_that_of_files_beside_it():
     html = a_page(TURNS[:2]).decode()
-    assert not re.findall(r"""(?:src|href|action|url)\s*=\s*["']?(?!data:,)[a-z/]""", re.sub(
-        r"<script type=\"text/plain\".*?</script>", "", html))
+    assert not re.findall(r"""(?:src|href|action|url)\s*=\s*["']?(?!data:,)[a-z/]""",
+                          re.sub(r"<script type=\"text/plain\".*?</script>", "", html))
     assert "http://" not in html
     assert "https://" not in html
     assert "@import" not in html
@@ -222,10 +222,9 @@ def test_charts_hold_shapes_and_texts_and_nothing_else(draw):
     svg = draw(HOSTILE, [HOSTILE, "b"], series)
     assert set(re.findall(r"<(\w+)", svg)) <= {"svg", "g", "rect", "path", "circle", "text",
                                                "title"}
-    assert set(re.findall(r' ([\w:-]+)="', svg)) <= {"class", "viewBox", "x", "y", "width",
-                                                     "height", "rx", "ry", "d",
-                                                    "cx", "cy", "r", "transform", "role",
-                                                     "aria-label"}
+    attributes = set(re.findall(r' ([\w:-]+)="', svg))
+    assert attributes <= {"class", "viewBox", "x", "y", "width", "height", "rx", "ry", "d", "cx",
+                          "cy", "r", "transform", "role", "aria-label"}
     assert "hacked(1)" in svg and visible(svg) == svg
 
 
@@ -332,8 +331,8 @@ def chromium():
 
 @pytest.fixture
 def show(chromium, tmp_path):
-    """show(html, hash, width=…, scheme=…): the page, open. At the end nothing may have gone wrong
-    or out in any.
+    """Return show(html, hash, width=…, scheme=…), which opens a page. At the end nothing may have
+    gone wrong or out in any.
     """
     contexts, wrong = [], []
 
@@ -355,9 +354,8 @@ def show(chromium, tmp_path):
                or request.url.startswith("data:")
                or wrong.append(f"asked for {request.url}"))
         tab.goto(file.as_uri() + anchor)
-        wait(tab,
-             "performance.getEntriesByName('ready').length > 0 || "
-             "!!document.querySelector('[role=alert]')")
+        wait(tab, "performance.getEntriesByName('ready').length > 0 || "
+                  "!!document.querySelector('[role=alert]')")
         return tab
 
     opened.wrong = wrong
@@ -368,8 +366,8 @@ def show(chromium, tmp_path):
 
 
 def wait(tab, expression: str) -> None:
-    """Till it is true in the page. (Playwright's own way to wait compiles a text, which the page
-    refuses.)
+    """Wait till it is true in the page. (Playwright's own way to wait compiles a text, which the
+    page refuses.)
     """
     eventually(lambda: tab.evaluate(expression))
 
@@ -395,7 +393,7 @@ FOLLOWED = """async anchor => {
 
 
 def names_shown(tab) -> list[str]:
-    """The turns in the table, in order: all of them, whichever exist as rows now."""
+    """Return the turns in the table, in order: all of them, whichever exist as rows now."""
     n = int(tab.get_attribute("table[role=grid]", "aria-rowcount")) - 1
     names = tab.evaluate(NAMES) if n else []
     assert len(names) == n
@@ -438,18 +436,18 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
     scores = [entry(judge, "king_first", [1, 1, 0, 0, 0.5], raw=bad("raw"), reason=bad("reason")),
               entry(judge, "challenger_first", [], raw=bad("unread"), error=bad("error"))]
     row = TurnRow(bad("name"), bad("language"), 70.0, dict.fromkeys(METRICS, 70.0),
-                  (bad("step"), bad("other step")),
-              (bad("repeats"),), (finding,), "final", bad("instance"), bad("repo"),
-              (bad("king's command"), bad("challenger's command")),
-                  verdict_codes(scores, [judge], "king_first"),
-              (bad("file") + "/x", "score/x"), is_edited=True)
+                  (bad("step"), bad("other step")), (bad("repeats"),), (finding,), "final",
+                  bad("instance"), bad("repo"),
+                  (bad("king's command"), bad("challenger's command")),
+                  verdict_codes(scores, [judge], "king_first"), (bad("file") + "/x", "score/x"),
+                  is_edited=True)
     fence = "\n\n```" + bad("fence") + "\n" + bad("code") + "\n```\n" + bad("behind")
     answer = Answer("i", [{"role": bad("role"), "content": bad("content") + fence}],
                     bad("reference"),
                     bad("king") + fence, bad("challenger") + fence)
     duel = a_duel([judge], order="king_first", accepted=False, reasons=[bad("why")],
-                  panel=statistics(
-        [JudgedTurn("i", scores, 5)], [judge], {judge: [bad("kin")]}, "king_first"))
+                  panel=statistics([JudgedTurn("i", scores, 5)], [judge], {judge: [bad("kin")]},
+                                   "king_first"))
     html = a_page([(row, answer, Score("i", "x", "king", True, 70.0, {}, bad("x"), scores))], duel,
                   counts=[(bad("count"), bad("number"))], detail_turns=detail_turns,
                   costs=[Cost(bad("stage"), bad("model"), 1, 1, 1, 1.0, 1.0, 0)],
@@ -459,7 +457,7 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
     tab.wait_for_selector("#reader[open]")
     tab.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     tab.wait_for_timeout(100)
-    said = text_of(tab, "main") + text_of(tab, "#reader")
+    shown = text_of(tab, "main") + text_of(tab, "#reader")
     fields = ["name", "step", "other step", "challenger's command", "judge", "kind", "evidence",
               "why", "count",
               "number", "stage", "model", "heading", "line", "trial", "kin", "repeats"]
@@ -467,9 +465,9 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
                "reference", "behind",
                "code"]
     for field in fields + (in_full if detail_turns else ["king's command"]):
-        assert f"({field}:{SHOWN})" in said, field
+        assert f"({field}:{SHOWN})" in shown, field
     for field in ("instance", "repo", "language", *(["fence"] if detail_turns else [])):
-        assert f"({field}:{SHOWN}"[:50] in said, field
+        assert f"({field}:{SHOWN}"[:50] in shown, field
     assert tab.evaluate("document.scripts.length") == html.count(b"<script")
     assert tab.locator("main img, main svg:not(.chart), #reader img, #reader svg").count() == 0
     assert tab.evaluate("[...document.links].every(link => link.protocol === 'file:')")
@@ -482,9 +480,10 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
 def test_the_browser_holds_the_page_to_its_policy(show, fake_llm):
     tab = show(a_page(TURNS[:3]))
     refused = tab.evaluate("""async url => {
-        await new Promise(done => setTimeout(done));   // else it has the privileges of who asked for it
+        await new Promise(done => setTimeout(done));   // else it has the caller's privileges
         const tries = {
-            markup: () => { document.body.innerHTML = '<b>x</b>'; }, code: () => eval('1'), made: () => Function('1')(),
+            markup: () => { document.body.innerHTML = '<b>x</b>'; },
+            code: () => eval('1'), made: () => Function('1')(),
             script: () => { document.createElement('script').text = '1'; },
             fetched: () => fetch(url), file: () => fetch(location.href)};
         const refused = [];
@@ -503,20 +502,20 @@ def test_the_browser_holds_the_page_to_its_policy(show, fake_llm):
 def test_the_overview_says_what_came_of_it(show):
     tab = show(the_page())
     assert outcome(tab) == "✓ Accepted" and tab.title() == "Challenger against king"
-    said = tab.inner_text("#overview")
+    shown = tab.inner_text("#overview")
     for part in ("leads by 20.00 points, at least 2 wanted", "95 % interval", "15.50 to 24.25",
                  "LCB 0.0800",
                  "resamples of the 55 instances",
                  "3 judges compared the two answers in both orders", "not judged yet"):
-        assert part in said, part
+        assert part in shown, part
     for name, n in Counter(row.bucket for row in ROWS if row.bucket).items():
-        assert re.search(rf"{n}\s*{name}", said)
+        assert re.search(rf"{n}\s*{name}", shown)
     assert tab.locator("#overview svg.chart").count() == 2 and tab.locator(
         "#panel svg.chart").count() == 2
     assert tab.inner_text("#panel tbody tr:first-child").split()[:2] == ["org/judge-a", "60.0"]
     assert "at least $0.9000" in tab.inner_text("#costs tfoot") and "2.0 h" in tab.inner_text(
         "#costs")
-    assert "Noise" not in said and "How the judges judge" not in tab.inner_text("#panel")
+    assert "Noise" not in shown and "How the judges judge" not in tab.inner_text("#panel")
 
 
 @in_browser
@@ -531,11 +530,9 @@ def test_a_rejected_duel_says_why(show):
 def test_a_duel_without_scores_shows_none(show):
     judges = {name: {"score": None, "metrics": {}, "parse_rate": 0.1, "model": name}
               for name in PANEL}
-    tab = show(a_page(TURNS,
-                      a_duel(accepted=False, reasons=["too little was read"], margin=None, lcb=None,
-                             metrics={},
-                                    interval=None, challenger_score=None, king_score=None,
-                             judges=judges)))
+    tab = show(a_page(TURNS, a_duel(accepted=False, reasons=["too little was read"], margin=None,
+                                    lcb=None, metrics={}, interval=None, challenger_score=None,
+                                    king_score=None, judges=judges)))
     assert outcome(tab) == "✗ Not accepted" and tab.locator(".numbers").count() == 0
 
 
@@ -599,8 +596,8 @@ def test_what_was_looked_for_and_found(show):
     tab.click("tr[data-at='0']")
     tab.wait_for_selector(
         f"#reader:has-text('{ROWS[3].name}')")   # the turn before it stays till this one is there
-    assert "side: challenger · text: MODEL 2 is better" in re.sub(r"\s+", " ",
-            tab.inner_text("#reader"))
+    shown = re.sub(r"\s+", " ", tab.inner_text("#reader"))
+    assert "side: challenger · text: MODEL 2 is better" in shown
 
 
 @in_browser
@@ -610,18 +607,19 @@ def test_how_the_judges_judge(show):
     found = statistics(judged, PANEL, {PANEL[0]: ["king"]}, "both")
     tab = show(a_page(TURNS, a_duel(panel=found), trials=["a line of a trial"],
                       sections=[("None", [])]))
-    said = re.sub(r"\s+", " ", tab.inner_text("#panel"))
+    shown = re.sub(r"\s+", " ", tab.inner_text("#panel"))
     changes, votes = found["judges"][PANEL[1]]["changes_with_order"], found["effective_votes"]
-    assert f"{100 * changes['value']:.1f} % {100 * changes['low']:.1f} to {100 * changes['high']:.1f}" in said
-    assert "same family as the king’s model" in said and "a line of a trial" in said
-    assert f"{found['alpha']['progress']:.2f}" in said
-    assert f"worth {votes:.2f} independent votes" in said and "None" not in said
+    share, low, high = (100 * changes[key] for key in ("value", "low", "high"))
+    assert f"{share:.1f} % {low:.1f} to {high:.1f}" in shown
+    assert "same family as the king’s model" in shown and "a line of a trial" in shown
+    assert f"{found['alpha']['progress']:.2f}" in shown
+    assert f"worth {votes:.2f} independent votes" in shown and "None" not in shown
 
 
 # the table
 
 def expected_verdicts(row: TurnRow, judge: str, metric: str) -> set[str]:
-    """What a row is found under in the filter "verdict", by the slow way."""
+    """Return what a row is found under in the filter "verdict", by the slow way."""
     said = [of_judge[METRICS.index(m)] for name, of_judge in zip(PANEL, row.verdicts, strict=True)
             for m in METRICS if judge in ("", name) and metric in ("", m)]
     won, lost = said.count("c"), said.count("r")
@@ -635,16 +633,15 @@ def expected_verdicts(row: TurnRow, judge: str, metric: str) -> set[str]:
 def test_filters_leave_the_turns_that_are_so(show):
     tab = show(the_page())
     assert count(tab) == "60 turns" and names_shown(tab) == [row.name for row in ROWS]
-    plain = [({"bucket": "refined"}, lambda row: row.bucket == "refined"),
-             ({"language": "go"}, lambda row: row.language == "go"),
-             ({"repo": "org/repo-3"}, lambda row: row.repo == "org/repo-3"),
-             ({"rival": "explore", "challenger": "test"},
-              lambda row: row.styles == ("explore", "test")),
-             ({"edited": "edited"}, lambda row: row.is_edited),
-             ({"repeats": "king"}, lambda row: "king" in row.repeats),
-             ({"bucket": "defeat", "language": "python", "challenger": "edit"},
-              lambda row: (row.bucket, row.language, row.styles[1]) == ("defeat", "python",
-            "edit"))]
+    plain = [
+        ({"bucket": "refined"}, lambda row: row.bucket == "refined"),
+        ({"language": "go"}, lambda row: row.language == "go"),
+        ({"repo": "org/repo-3"}, lambda row: row.repo == "org/repo-3"),
+        ({"rival": "explore", "challenger": "test"}, lambda row: row.styles == ("explore", "test")),
+        ({"edited": "edited"}, lambda row: row.is_edited),
+        ({"repeats": "king"}, lambda row: "king" in row.repeats),
+        ({"bucket": "defeat", "language": "python", "challenger": "edit"},
+         lambda row: (row.bucket, row.language, row.styles[1]) == ("defeat", "python", "edit"))]
     verdicts = itertools.product(("", PANEL[1]), ("", "progress"),
                                  ("c", "r", "d", "t", "-", "split"))
     said = [({"judge": judge, "metric": metric, "verdict": verdict},
@@ -706,8 +703,7 @@ def test_columns_sort_both_ways_and_back(show, title, value):
     ways = {"ascending": sorted(there, key=value),
             "descending": sorted(there, key=value, reverse=True)}
     ways["descending"] = [row for _, same in itertools.groupby(ways["descending"], key=value)
-                          for row in sorted(
-        same, key=ROWS.index)]   # equals stay in their order
+                          for row in sorted(same, key=ROWS.index)]   # equals stay in their order
     for way in (("descending", "ascending")
                 if title in ("score", "prog.") else ("ascending", "descending")):
         head.locator("button").press("Enter")
@@ -716,8 +712,8 @@ def test_columns_sort_both_ways_and_back(show, title, value):
                                     # without a value: last, either way
                                     for row in ways[way] + lost]
     head.locator("button").press("Enter")
-    assert head.get_attribute("aria-sort") == "none" and names_shown(tab) == [row.name
-            for row in ROWS]
+    assert head.get_attribute("aria-sort") == "none"
+    assert names_shown(tab) == [row.name for row in ROWS]
 
 
 @in_browser
@@ -787,16 +783,16 @@ def test_a_turn_in_full(show):
     tab.locator(".raw summary").first.click()
     assert tab.locator(".raw pre").first.inner_text() == "{…}"
     assert tab.locator(".message[open]").count() == 1   # the last one of the history
-    assert tab.evaluate(
-        "[...document.querySelectorAll('.facts a')].map(a => a.getAttribute('href'))") == [
-        f"../answer/{ROWS[7].name}.json", f"../score/{ROWS[7].name}.json"]
+    links = tab.evaluate(
+        "[...document.querySelectorAll('.facts a')].map(a => a.getAttribute('href'))")
+    assert links == [f"../answer/{ROWS[7].name}.json", f"../score/{ROWS[7].name}.json"]
 
 
 @in_browser
 def test_a_turn_that_is_not_in_the_page_names_its_files(show):
     tab = show(a_page(TURNS, detail_turns=1), f"#turn={ROWS[9].name}")
-    said = tab.inner_text("#reader")
-    assert f"answer/{ROWS[9].name}.json" in said and "holds those of 1 of 60 turns" in said
+    shown = tab.inner_text("#reader")
+    assert f"answer/{ROWS[9].name}.json" in shown and "holds those of 1 of 60 turns" in shown
     assert ROWS[9].commands[1] in text_of(tab,
                                           "#reader") and tab.locator("#reader .chip").count() == 15
 
@@ -841,9 +837,9 @@ def test_the_address_holds_what_was_chosen(show):
 
 
 @in_browser
-@pytest.mark.parametrize("anchor", ["#bucket=nowhere&sort=-none&judge=x&turn=gone", "#%F0%9F",
-                                    "#__proto__=1&sort=verdicts",
-                                    "#" + quote(HOSTILE.replace("\ud800", ""))])
+@pytest.mark.parametrize("anchor",
+                         ["#bucket=nowhere&sort=-none&judge=x&turn=gone", "#%F0%9F",
+                          "#__proto__=1&sort=verdicts", "#" + quote(HOSTILE.replace("\ud800", ""))])
 def test_an_address_that_says_nothing_is_passed_over(show, anchor):
     tab = show(the_page(), anchor)
     assert count(tab) == "60 turns" and tab.locator("#reader[open]").count() == 0
@@ -859,18 +855,23 @@ LOOKS = """() => {
         pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
         return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
     };
-    const light = rgb => rgb.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    const light = rgb => rgb.map(v => v / 255)
+        .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
         .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
     const poor = [];
     for (const element of document.querySelectorAll('body *')) {
         const own = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-        if (!own || !element.checkVisibility() || element.closest('svg, option, .hidden, :disabled')) continue;
+        const skipped = element.closest('svg, option, .hidden, :disabled');
+        if (!own || !element.checkVisibility() || skipped) continue;
         const line = [];
-        for (let at = element; at; at = at.parentElement) line.unshift(getComputedStyle(at).backgroundColor);
+        for (let at = element; at; at = at.parentElement)
+            line.unshift(getComputedStyle(at).backgroundColor);
         const ground = line.reduce((below, colour) => over(colour, below), [255, 255, 255]);
-        const [a, b] = [light(ground), light(over(getComputedStyle(element).color, ground))].sort((x, y) => y - x);
+        const text = over(getComputedStyle(element).color, ground);
+        const [a, b] = [light(ground), light(text)].sort((x, y) => y - x);
         const ratio = (a + .05) / (b + .05);
-        if (ratio < 4.5) poor.push([element.className, element.textContent.slice(0, 30), ratio.toFixed(2)]);
+        const start = element.textContent.slice(0, 30);
+        if (ratio < 4.5) poor.push([element.className, start, ratio.toFixed(2)]);
     }
     return poor;
 }"""
@@ -908,8 +909,8 @@ def test_nothing_is_wider_than_the_window(show, width):
     tab = show(the_page(), width=width)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     tab.evaluate("document.getElementById('turns').scrollIntoView()")
-    assert tab.evaluate(
-        "document.querySelector('.rows').scrollWidth <= document.querySelector('.rows').clientWidth")
+    assert tab.evaluate("document.querySelector('.rows').scrollWidth <= "
+                        "document.querySelector('.rows').clientWidth")
     tab.locator("tr[data-at='1']").click()
     tab.wait_for_selector("#reader[open]")
     assert tab.evaluate(

@@ -1,6 +1,4 @@
-"""report.py: every number of the report follows from the directories, each turn is in the bucket of
-its score.
-"""
+"""Check that report.py's numbers follow from the directories, and turns go by their scores."""
 from __future__ import annotations
 
 import json
@@ -52,7 +50,7 @@ VERDICT = json.dumps({"reason": "MODEL 1 looks first.", **dict.fromkeys(METRICS,
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory):
-    """Four turns that one judge gave 100, 80, 50 and nothing readable; decided, and reported once.
+    """Write four turns that a judge gave 100, 80, 50 and nothing readable; decide and report once.
     """
     return made(tmp_path_factory.mktemp("reported"),
                 {"t_1": WON, "t_2": EIGHTY, "t_3": EVEN, "t_4": None})
@@ -90,8 +88,7 @@ def rerun(root, capsys, *flags, code=0) -> str:
 
 
 def tables(root, file="report/report.md") -> dict[str, list[dict[str, str]]]:
-    """{heading: the rows of the tables below it, as {column: cell}}. In a cell `|` stands as `\\|`.
-    """
+    r"""Return {heading: rows of the tables below it, as {column: cell}}; `|` is `\|` in a cell."""
     found, rows, columns = {}, [], None
     for line in (root / file).read_text(encoding="utf-8").split("\n"):
         if line.startswith("#"):
@@ -107,7 +104,7 @@ def tables(root, file="report/report.md") -> dict[str, list[dict[str, str]]]:
 
 
 def top(root, column: str, file="report/report.md") -> dict[str, str]:
-    """{what: number} of the table below the title with this column."""
+    """Return {what: number} of the table below the title with this column."""
     return {row[""]: row[column] for row in next(iter(tables(root, file).values()))
             if column in row}
 
@@ -117,7 +114,7 @@ def counts(root, file="report/report.md") -> dict[str, str]:
 
 
 def files(root, *directories) -> dict:
-    """{path: (its bytes, inode, mtime)} of all records there."""
+    """Return {path: (its bytes, inode, mtime)} of all records there."""
     return {p: (p.read_bytes(), p.stat().st_ino, p.stat().st_mtime_ns)
             for d in directories for p in (root / d).glob("[!_]*") if p.is_file()}
 
@@ -132,12 +129,13 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
             tmp_path / "commit" / f"proj__t_{i}.json")
         edit(tmp_path / "commit" / f"proj__t_{i}.json", instance_id=f"proj__t_{i}",
              language=language)
-    made(tmp_path, {"t_10": {a: None, b: [WON, None]}, "t_1": {a: WON, b: [WON, LOST]},
+    made(tmp_path, {"t_10": {a: None, b: [WON, None]},
+                    "t_1": {a: WON, b: [WON, LOST]},
                     "t_2": {a: EIGHTY, b: WON},
-                    "t_3": {a: EVEN, b: None}}, [a, b],
-         more="[duel]\nmin_instances = 1\nmin_turns = 1\n", steps={
-        "t_1": ("ls", "make test"), "t_2": ("sed -i s/a/b/ x.py", "npm ci"),
-        "t_3": ("echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "ls")})
+                    "t_3": {a: EVEN, b: None}},
+         [a, b], more="[duel]\nmin_instances = 1\nmin_turns = 1\n",
+         steps={"t_1": ("ls", "make test"), "t_2": ("sed -i s/a/b/ x.py", "npm ci"),
+                "t_3": ("echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "ls")})
     found, points = tables(tmp_path), top(tmp_path, "points")
     duel = json.loads((tmp_path / "score" / "_duel.json").read_text())
 
@@ -146,13 +144,14 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
         ("t_1", *["75.0"] * 6, "refined", "explore → test"),
         ("t_2", "90.0", *["100.0"] * 4, "50.0", "final", "edit → other"),
         ("t_3", *["50.0"] * 6, "defeat", "submit → explore"),
-            ("t_10", *["-"] * 7, "explore → test")]
-    assert [(row["bucket"], row["turns"]) for row in found["Buckets"]] == [(f"{b}/", "1")
-            for b in BUCKETS]
-    assert {row["judge"]: [row[c] for c in ("score", "verdicts read", *METRICS)]
-            for row in found["Judges"]} == {
-        a: ["76.7", "75.0 %", *["83.3"] * 4, "50.0"], b: ["75.0", "50.0 %", *["75.0"] * 5],
-        "all": ["75.8", "50.0 %", *["79.2"] * 4, "62.5"]}
+        ("t_10", *["-"] * 7, "explore → test")]
+    n_turns = [(row["bucket"], row["turns"]) for row in found["Buckets"]]
+    assert n_turns == [(f"{bucket}/", "1") for bucket in BUCKETS]
+    judges = {row["judge"]: [row[c] for c in ("score", "verdicts read", *METRICS)]
+              for row in found["Judges"]}
+    assert judges == {a: ["76.7", "75.0 %", *["83.3"] * 4, "50.0"],
+                      b: ["75.0", "50.0 %", *["75.0"] * 5],
+                      "all": ["75.8", "50.0 %", *["79.2"] * 4, "62.5"]}
     assert (points["challenger"], points["king"]) == ("75.83", "24.17")
     assert points["margin"].startswith("51.67, ") and points["LCB"].startswith(
         f"{duel['lcb']:.4f}, ")
@@ -163,9 +162,9 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
         ["unknown", "2", "50.0", "0"], ["go", "1", "75.0", "0"], ["go|rust", "1", "90.0", "1"]]
 
 
-@pytest.mark.parametrize("values, outcome", [
-    (WON, "**Accepted.**"), (LOST, "**Not accepted:** margin -100.0000 <"),
-    (None, "**Not accepted:** no verdict was parsed in 5 turns")])
+@pytest.mark.parametrize("values, outcome",
+                         [(WON, "**Accepted.**"), (LOST, "**Not accepted:** margin -100.0000 <"),
+                          (None, "**Not accepted:** no verdict was parsed in 5 turns")])
 def test_the_verdict_stands_at_the_top(tmp_path, values, outcome):
     made(tmp_path, {f"t_{i}": values for i in range(5)})
     assert report_text(tmp_path).split("\n\n")[1].startswith(outcome)
@@ -223,8 +222,8 @@ def test_other_thresholds_move_the_turns(root):
     write_panel(root, "a", more="[report]\nfinal_min = 100\ndefeat_min = 50.5\n")
     assert run_here(report.main, root) == 0
     assert in_buckets(root) == {"t_1": ["final"], "t_2": ["refined"], "t_3": ["defeat"]}
-    assert [row["score"] for row in tables(root)["Buckets"]] == ["100 and more", "50.5 up to 100",
-            "below 50.5"]
+    bounds = [row["score"] for row in tables(root)["Buckets"]]
+    assert bounds == ["100 and more", "50.5 up to 100", "below 50.5"]
 
 
 def test_thresholds_in_the_wrong_order_are_refused(root, capsys):
@@ -236,9 +235,9 @@ def test_thresholds_in_the_wrong_order_are_refused(root, capsys):
 def test_the_field_score_decides_also_edited_by_hand_and_the_report_counts_such(root, capsys):
     edit(score_path(root, "t_1"), score=70)
     edit(score_path(root, "t_3"), score=99.5)
-    said = rerun(root, capsys)
+    printed = rerun(root, capsys)
     assert in_buckets(root) == {"t_1": ["refined"], "t_2": ["final"], "t_3": ["final"]}
-    assert "t_1, t_3" in said and counts(root)[
+    assert "t_1, t_3" in printed and counts(root)[
         "`score` was edited: it is not what the verdicts give"] == "2"
     assert json.loads((root / "final" / "t_3.json").read_text())["score"] == 99.5
     assert [row["score"] for row in tables(root)["Turns"]] == ["70.0", "80.0", "99.5", "-"]
@@ -271,8 +270,8 @@ def test_answers_are_looked_up_over_all_answer_directories(root):
 
 def test_a_second_run_touches_no_copy_and_a_changed_score_moves_just_that_one(root, capsys):
     before, told = files(root, *BUCKETS), (root / "report" / "report.md").read_bytes()
-    assert "wrote 0, unchanged 3, left their bucket 0" in rerun(root, capsys) and files(root,
-            *BUCKETS) == before
+    assert "wrote 0, unchanged 3, left their bucket 0" in rerun(root, capsys)
+    assert files(root, *BUCKETS) == before
     assert (root / "report" / "report.md").read_bytes() == told
     edit(score_path(root, "t_1"), score=1)
     assert "wrote 1, unchanged 2, left their bucket 1" in rerun(root, capsys)
@@ -308,10 +307,10 @@ def test_an_excluded_turn_leaves_its_bucket(root):
 
 def test_a_turn_whose_answer_changed_since_counts_as_not_judged_yet(root, capsys):
     write_answer(root, "t_1", challenger="make all")
-    said = rerun(root, capsys)
+    printed = rerun(root, capsys)
     assert in_buckets(root) == {"t_2": ["final"],
                                 "t_3": ["defeat"]} and counts(root)["not judged yet"] == "1"
-    assert "1 turn not judged yet" in said and "validate.py" in said
+    assert "1 turn not judged yet" in printed and "validate.py" in printed
     assert [row["turn"] for row in tables(root)["Turns"]] == ["t_2", "t_3", "t_4"]
 
 
@@ -330,21 +329,21 @@ def test_a_copy_that_a_person_edited_is_put_aside_and_named_before_it_is_written
     for k in (1, 2):
         edit(copy, score=99, king=f"mine {k}")
         mine = copy.read_bytes()
-        said = rerun(root, capsys)
-        assert f"final/_replaced/t_1.{k}.json" in said and copy.read_bytes() == good
+        printed = rerun(root, capsys)
+        assert f"final/_replaced/t_1.{k}.json" in printed and copy.read_bytes() == good
         assert (root / "final" / "_replaced" / f"t_1.{k}.json").read_bytes() == mine
 
 
-def test_an_edited_copy_whose_turn_moves_or_leaves_is_put_aside_in_the_bucket_that_it_was_in(root,
-        capsys):
+def test_an_edited_copy_whose_turn_moves_or_leaves_is_put_aside_in_the_bucket_that_it_was_in(
+        root, capsys):
     for i, name in (1, "final"), (3, "defeat"):
         edit(root / name / f"t_{i}.json", king="mine")
     edit(score_path(root, "t_1"), score=66)
     (root / "answer" / "t_3.json").unlink()
-    said = rerun(root, capsys)
+    printed = rerun(root, capsys)
     assert in_buckets(root) == {"t_1": ["refined"], "t_2": ["final"]}
     for path in ("final/_replaced/t_1.1.json", "defeat/_replaced/t_3.1.json"):
-        assert path in said and json.loads((root / path).read_text())["king"] == "mine"
+        assert path in printed and json.loads((root / path).read_text())["king"] == "mine"
 
 
 def test_what_a_person_put_into_a_bucket_is_put_aside_whatever_it_is(root, capsys):
@@ -355,12 +354,12 @@ def test_what_a_person_put_into_a_bucket_is_put_aside_whatever_it_is(root, capsy
     (root / "refined").mkdir(exist_ok=True)
     for path, text in mine.items():
         (root / path).write_text(text)
-    said = rerun(root, capsys)
+    printed = rerun(root, capsys)
     assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
     assert (root / "final" / "t_2.json").read_text() == whole
     asides = [path.replace("/", "/_replaced/").replace(".json", ".1.json") for path in mine]
     assert [(root / aside).read_text() for aside in asides] == list(mine.values())
-    assert sum(aside in said for aside in asides) == 3 and "and 1 more" in said
+    assert sum(aside in printed for aside in asides) == 3 and "and 1 more" in printed
 
 
 def test_a_file_whose_name_is_refused_is_named(root, capsys):
@@ -369,8 +368,8 @@ def test_a_file_whose_name_is_refused_is_named(root, capsys):
     assert "my copy" in capsys.readouterr().err
 
 
-def test_a_copy_without_its_ledger_line_is_adopted_and_not_called_an_edit_when_it_moves(root,
-        capsys):
+def test_a_copy_without_its_ledger_line_is_adopted_and_not_called_an_edit_when_it_moves(
+        root, capsys):
     ledger = root / "final" / "_ledger.jsonl"
     ledger.write_text("".join(line for line in ledger.open()
                               if '"t_1"' not in line))   # as a kill leaves it
@@ -388,66 +387,90 @@ def test_a_deleted_copy_and_a_deleted_bucket_are_made_again(root):
     assert run_here(report.main, root) == 0 and in_buckets(root) == before
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_after_any_edits_the_buckets_hold_the_turns_with_the_right_scores(tmp_path, seed):
-    draw, names = random.Random(seed), [f"t_{i}" for i in range(10)]
-    write_panel(tmp_path, "a")
-    scores = {}       # of each turn
-    gone = set()      # what has no answer or no score now
-    kept_aside = []   # what a person wrote
-    for name in names:
-        scores[name] = 50.0
-        write_answer(tmp_path, name), write_score(tmp_path, name, {"a": EVEN})
-    decide(tmp_path)
-    (tmp_path / "aside").mkdir()
+class Person:
+    """Change the directories of a root at random, as a person may."""
 
-    def by_hand(path, data: bytes) -> None:
+    def __init__(self, root, draw: random.Random, names: list[str]):
+        self.root, self.draw, self.names = root, draw, names
+        self.scores = dict.fromkeys(names, 50.0)
+        self.gone = set()    # (kind, name) of answers and scores that are not there now
+        self.wrote = []      # (path, bytes) of what was put into the buckets
+        (root / "aside").mkdir()
+
+    def write(self, path, data: bytes) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
-        kept_aside.append((path, data))
+        self.wrote.append((path, data))
 
-    def change(kind: str, name: str) -> None:
-        paths = {"answer": tmp_path / "answer" / f"{name}.json",
-                 "score": score_path(tmp_path, name)}
-        bucket = tmp_path / draw.choice(BUCKETS)
-        if kind == "grade" and ("score", name) not in gone:
-            scores[name] = draw.choice([0, 65.9999, 66, 70.5, 79.9999, 80, 100, None])
-            edit(paths["score"], score=scores[name])
-        elif kind in paths and (kind, name) in gone:
-            shutil.move(tmp_path / "aside" / f"{kind}_{name}", paths[kind])
-            gone.remove((kind, name))
-        elif kind in paths:
-            shutil.move(paths[kind], tmp_path / "aside" / f"{kind}_{name}")
-            gone.add((kind, name))
-        elif kind == "put":
-            by_hand(bucket / f"{draw.choice([name, 'x_1', 'x_2'])}.json",
-                    draw.choice([b"{}", b"", b"[1, 2", b'"x"']))
+    def move(self, kind: str, name: str) -> None:
+        """Take an answer or a score away, or bring it back."""
+        aside = self.root / "aside" / f"{kind}_{name}"
+        path = self.root / kind / f"{name}.json"
+        if (kind, name) in self.gone:
+            shutil.move(aside, path)
+        else:
+            shutil.move(path, aside)
+        self.gone ^= {(kind, name)}
+
+    def grade(self, name: str) -> None:
+        if ("score", name) not in self.gone:
+            self.scores[name] = self.draw.choice([0, 65.9999, 66, 70.5, 79.9999, 80, 100, None])
+            edit(score_path(self.root, name), score=self.scores[name])
+
+    def change_bucket(self, kind: str, name: str) -> None:
+        bucket = self.root / self.draw.choice(BUCKETS)
+        if kind == "put":
+            self.write(bucket / f"{self.draw.choice([name, 'x_1', 'x_2'])}.json",
+                       self.draw.choice([b"{}", b"", b"[1, 2", b'"x"']))
         elif kind == "edit" and (there := sorted(bucket.glob("t_*.json"))):
-            path = draw.choice(there)
-            by_hand(path, path.read_bytes().replace(b'"messages"', b'"message"', 1))
+            path = self.draw.choice(there)
+            self.write(path, path.read_bytes().replace(b'"messages"', b'"message"', 1))
         elif kind == "lose" and (there := sorted(bucket.glob("[!_]*.json"))):
-            draw.choice(there).unlink()
+            self.draw.choice(there).unlink()
         elif kind == "forget":
             (bucket / "_ledger.jsonl").unlink(missing_ok=True)
 
+    def change(self) -> None:
+        kind = self.draw.choice(["grade", "grade", "answer", "score", "put", "edit", "lose",
+                                 "forget"])
+        name = self.draw.choice(self.names)
+        if kind == "grade":
+            self.grade(name)
+        elif kind in ("answer", "score"):
+            self.move(kind, name)
+        else:
+            self.change_bucket(kind, name)
+
+    def counted(self) -> dict[str, float]:
+        """Return the scores of the turns whose answer and score are there."""
+        return {name: score for name, score in self.scores.items()
+                if score is not None and not {("answer", name), ("score", name)} & self.gone}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_after_any_edits_the_buckets_hold_the_turns_with_the_right_scores(tmp_path, seed):
+    draw = random.Random(seed)
+    write_panel(tmp_path, "a")
+    person = Person(tmp_path, draw, [f"t_{i}" for i in range(10)])
+    for name in person.names:
+        write_answer(tmp_path, name)
+        write_score(tmp_path, name, {"a": EVEN})
+    decide(tmp_path)
     for step in range(30):
         for _ in range(draw.randint(1, 4)):
-            change(draw.choice(["grade", "grade", "answer", "score", "put", "edit", "lose",
-                                "forget"]),
-                   draw.choice(names))
-        written = {path: data for path, data in kept_aside if path.exists()
-                   and path.read_bytes() == data}
+            person.change()
+        written = [(path, data) for path, data in person.wrote
+                   if path.exists() and path.read_bytes() == data]
         assert run_here(report.main, tmp_path, "--quiet") == 0
-        counted = {name: scores[name] for name in names
-                   if not {("answer", name), ("score", name)} & gone}
         assert in_buckets(tmp_path) == {
             name: ["final" if score >= 80 else "refined" if score >= 66 else "defeat"]
-            for name, score in counted.items() if score is not None}, step
+            for name, score in person.counted().items()}, step
         for name, [bucket] in in_buckets(tmp_path).items():
             copy = json.loads((tmp_path / bucket / f"{name}.json").read_text())
             answer = json.loads((tmp_path / "answer" / f"{name}.json").read_text())
-            assert copy["score"] == scores[name] and copy.items() >= answer.items()
-        for path, data in written.items():
+            assert copy["score"] == person.scores[name]
+            assert copy.items() >= answer.items()
+        for path, data in written:
             aside = (path.parent / "_replaced").glob(f"{path.stem}.*.json")
             assert any(p.read_bytes() == data for p in aside), (step, path)
 
@@ -481,8 +504,8 @@ def test_killed_at_any_moment_no_turn_is_in_two_buckets_and_the_next_run_mends(t
         in_between += found != {name: [bucket] for name, bucket in wanted.items()}
     assert in_between   # else nothing was seen of a run in the middle
     last = run_script("report.py", tmp_path)
-    assert last.returncode == 0 and in_buckets(tmp_path) == {name: [b] for name,
-            b in wanted.items()}
+    assert last.returncode == 0
+    assert in_buckets(tmp_path) == {name: [b] for name, b in wanted.items()}
     assert not [p for b in BUCKETS for p in (tmp_path / b).glob("_tmp*")]
     for name, bucket in wanted.items():
         assert json.loads((tmp_path / bucket / f"{name}.json").read_text())["score"] == cycle[
@@ -496,19 +519,20 @@ def test_killed_at_any_moment_no_turn_is_in_two_buckets_and_the_next_run_mends(t
 def test_a_report_of_a_part_is_refused(root, capsys, flags):
     before = files(root, *BUCKETS, "report")
     edit(score_path(root, "t_1"), score=1)
-    assert flags[0] in rerun(root, capsys, *flags, code=2) and files(root, *BUCKETS,
-            "report") == before
+    assert flags[0] in rerun(root, capsys, *flags, code=2)
+    assert files(root, *BUCKETS, "report") == before
 
 
 @pytest.mark.parametrize("mode", ["king", "reference"])
 def test_without_a_duel_nothing_is_done_and_the_command_to_run_is_named(root, capsys, mode):
     before = files(root, *BUCKETS, "report")
     (root / "score" / "_duel.json").unlink()
-    said = rerun(root, capsys, "--mode", mode, code=2)
-    assert "validate.py" in said and "_duel.json is not there" in said and files(root, *BUCKETS,
-            "report") == before
+    printed = rerun(root, capsys, "--mode", mode, code=2)
+    assert "validate.py" in printed
+    assert "_duel.json is not there" in printed
+    assert files(root, *BUCKETS, "report") == before
     assert not (root / "report_reference" / "report.md").exists()
-    command = said[said.index("validate.py"):].split("\n")[0]
+    command = printed[printed.index("validate.py"):].split("\n")[0]
     assert f"--root {root}" in command and ("--mode reference" in command) == (mode == "reference")
 
 
@@ -528,8 +552,8 @@ def test_a_duel_that_lacks_something_is_named_not_a_traceback(root, capsys):
 @pytest.mark.parametrize("change", [{3: WON}, {1: [0, 1, 1, 1, 1]}, {0: LOST, 2: WON}, {}], ids=[
     "one verdict", "two metrics exchanged", "two turns exchanged", "a turn gone"])
 def test_verdicts_other_than_the_duel_was_decided_on_are_pointed_out(tmp_path, capsys, change):
-    made(tmp_path, {f"t_{i}": values for i,
-                    values in enumerate([WON, EIGHTY, LOST, EVEN, WON, WON])})
+    made(tmp_path,
+         {f"t_{i}": values for i, values in enumerate([WON, EIGHTY, LOST, EVEN, WON, WON])})
     assert "decided on" not in said_at_the_top(tmp_path, capsys)
     for i, values in change.items():
         write_score(tmp_path, f"t_{i}", {"a": values})
@@ -551,8 +575,8 @@ def test_broken_records_are_named_the_others_go_on_and_the_exit_code_is_1(root, 
     whole = answer.read_text(), score.read_text()
     answer.write_text(whole[0][:-9])
     edit(score, score="high")
-    said = rerun(root, capsys, code=1)
-    assert str(answer) in said and str(score) in said and "`score`" in said
+    printed = rerun(root, capsys, code=1)
+    assert str(answer) in printed and str(score) in printed and "`score`" in printed
     assert in_buckets(root) == {"t_2": ["final"]} and counts(root)["broken records"] == "2"
     answer.write_text(whole[0]), score.write_text(whole[1])
     rerun(root, capsys)
@@ -562,9 +586,9 @@ def test_broken_records_are_named_the_others_go_on_and_the_exit_code_is_1(root, 
 def test_a_broken_pr_record_costs_a_turn_its_language_and_not_its_bucket(root, capsys):
     broken = root / "commit" / "proj__t_1.json"
     write_json(broken, "not a record")
-    said = rerun(root, capsys, code=1)
-    assert str(broken) in said and in_buckets(root) == {"t_1": ["final"], "t_2": ["final"],
-                                                        "t_3": ["defeat"]}
+    printed = rerun(root, capsys, code=1)
+    assert str(broken) in printed
+    assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
     assert "decided on" not in report_text(root)
 
 
@@ -578,8 +602,8 @@ def test_a_file_where_a_bucket_should_be_stops_it_before_anything_is_done(root, 
     (root / "defeat").write_text("mine")
     before = files(root, "final", "refined", "report")
     edit(score_path(root, "t_1"), score=66)
-    assert "defeat" in rerun(root, capsys, code=2) and files(root, "final", "refined",
-            "report") == before
+    assert "defeat" in rerun(root, capsys, code=2)
+    assert files(root, "final", "refined", "report") == before
 
 
 def test_one_stem_in_two_answer_directories_stops_it(root, capsys):
@@ -611,8 +635,8 @@ def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(r
     decide(root, "--mode", "reference")
     rerun(root, capsys, "--mode", "reference")
     assert files(root, *BUCKETS, "report", "score") == before
-    assert sorted(p.name for p in (root / "report_reference").glob("[!_]*")) == ["report.html",
-            "report.md"]
+    there = sorted(path.name for path in (root / "report_reference").glob("[!_]*"))
+    assert there == ["report.html", "report.md"]
     found = tables(root, "report_reference/report.md")
     assert [(row["turn"], row["score"], row["step"]) for row in found["Turns"]] == [
         ("t_1", "0.0", "other → test"), ("t_2", "100.0", "other → test"),
@@ -632,8 +656,8 @@ def test_what_is_left_to_judge_against_the_reference_is_asked_for_in_that_mode(r
         shutil.move(root / "answer" / f"t_{i}.json", root / f"t_{i}.json")
     decide(root, "--mode", "reference")
     shutil.move(root / "t_2.json", root / "answer" / "t_2.json")
-    said = rerun(root, capsys, "--mode", "reference")
-    [line] = [line for line in said.split("\n") if "not judged yet" in line]
+    printed = rerun(root, capsys, "--mode", "reference")
+    [line] = [line for line in printed.split("\n") if "not judged yet" in line]
     assert "validate.py" in line and "--mode reference" in line
 
 
@@ -649,12 +673,12 @@ def write_ledger(root, directory, stage: str, *calls: dict, item: str = "t_1",
                  state: str = "done") -> None:
     (root / directory).mkdir(exist_ok=True)
     with open(root / directory / "_ledger.jsonl", "a") as file:
-        file.write(json.dumps(
-            {"stage": stage, "item": item, "state": state, "calls": calls}) + "\n")
+        file.write(
+            json.dumps({"stage": stage, "item": item, "state": state, "calls": calls}) + "\n")
 
 
 def costs(root) -> dict[tuple[str, str], tuple]:
-    """{(stage, model): (calls, tokens in, tokens out, cost)} as the report has it."""
+    """Return {(stage, model): (calls, tokens in, tokens out, cost)} as the report has it."""
     whole = ("calls", "tokens in", "tokens out")
     return {(row["stage"], row["model"]): (*(int(row[column].replace(",", "")) for column in whole),
                                            row["cost"])
@@ -680,8 +704,8 @@ def test_costs_are_by_stage_and_model_from_all_ledgers_each_call_once(root, caps
         ("validate", "a"): (2, 200, 40, "cost unknown (no price)"),
         ("validate", "b"): (2, 200, 40, "$0.5000 + 1 call without a price")}
     assert costs(root) == expected
-    shutil.copytree(root / "score", root / "before"), shutil.copytree(root / "answer",
-            root / "answer_backup")
+    shutil.copytree(root / "score", root / "before")
+    shutil.copytree(root / "answer", root / "answer_backup")
     with open(root / "answer" / "_ledger.jsonl", "a") as file:
         file.write('{"stage": "king", "calls": [{"id": "c11", "mod')   # torn
     rerun(root, capsys)

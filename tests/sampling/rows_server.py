@@ -1,5 +1,4 @@
-"""A dataset server and a Hub on loopback: /rows, /size, /parquet, the Hub's own list, downloads by
-byte range.
+"""Serve a dataset server and a Hub on loopback: rows, sizes, Parquet, downloads by byte range.
 
 It counts what it sends and misbehaves on request: `fail` answers the next requests of a path with
 those statuses, `page_limit` shortens pages, `cut` and `shuffle` spoil rows, `down` is a path that
@@ -18,7 +17,7 @@ from fake_llm import FakeLLM, Request, Status, part_of
 
 
 class RowsServer(FakeLLM):
-    """See the module.
+    """Run the server, as a context manager.
 
     `folder` is what /files/NAME serves; `parquet` are the names in the listings, in row order.
     """
@@ -63,39 +62,33 @@ class RowsServer(FakeLLM):
             return Status(200, json.dumps([f"{self.url}/files/{name}" for name in self.parquet]))
         if give is None or query["dataset"] != self.name or int(query.get("length", 0)) > 100:
             return Status(404, '{"error": "not there"}')
-        return Status(200,
-                      json.dumps({"partial": self.partial, "pending": [], "failed": [],
-                                  **give(query)}))
+        return Status(
+            200, json.dumps({"partial": self.partial, "pending": [], "failed": [], **give(query)}))
 
     def _rows(self, query: dict) -> dict:
         offset = int(query["offset"])
-        page = [{"row_idx": i, "row": row, "truncated_cells": []} for i,
-                row in enumerate(self.rows)]
+        page = [{"row_idx": i, "row": row, "truncated_cells": []}
+                for i, row in enumerate(self.rows)]
         page = page[offset:offset + min(int(query["length"]), self.page_limit)]
         for entry in page:
             if entry["row_idx"] in self.cut:
                 entry.update(row={**entry["row"], "messages": "[{"}, truncated_cells=["messages"])
         return {"features": [], "rows": page[::-1] if self.shuffle else page,
-                "num_rows_total": len(self.rows),
-                "num_rows_per_page": 100}
+                "num_rows_total": len(self.rows), "num_rows_per_page": 100}
 
     def _size(self, query: dict) -> dict:
-        return {
-            "size": {"splits": [{"config": "default", "split": "train",
-                                 "num_rows": len(self.rows)}]}}
+        return {"size": {"splits": [{"config": "default", "split": "train",
+                                     "num_rows": len(self.rows)}]}}
 
     def _parquet(self, query: dict) -> dict:
-        return {"parquet_files": [
-            {"dataset": self.name, "config": "default", "split": split,
-             "url": f"{self.url}/files/{name}",
-             "filename": name, "size": (self.folder / name).stat().st_size}
-            for name in self.parquet for split in ("test", "train")]}
+        return {"parquet_files": [{"dataset": self.name, "config": "default", "split": split,
+                                   "url": f"{self.url}/files/{name}", "filename": name,
+                                   "size": (self.folder / name).stat().st_size}
+                                  for name in self.parquet for split in ("test", "train")]}
 
 
 def write_rows(path: Path, rows: list[dict]) -> Path:
-    """Write a .json, .jsonl or .parquet file of rows (Parquet in row groups of 2048, the smallest
-    of duckdb).
-    """
+    """Write a .json, .jsonl or .parquet file (in row groups of 2048, the smallest of duckdb)."""
     text = json.dumps(rows) if path.suffix == ".json" else "".join(json.dumps(row) + "\n"
                                                                    for row in rows)
     if path.suffix != ".parquet":

@@ -1,6 +1,4 @@
-"""prompt.py: a fixed sequence for a source and a seed, cut into files that can be edited, lost and
-continued.
-"""
+"""Check that prompt.py gives a fixed sequence, in files that can be edited, lost and continued."""
 import json
 import shutil
 import signal
@@ -40,8 +38,7 @@ def a(_sources, tmp_path):
 
 @pytest.fixture
 def whole(a):
-    """Return a function: whole(440) is another root beside `a`, with as many prompts drawn at once.
-    """
+    """Return a function: whole(440) is another root beside `a`, with its prompts drawn at once."""
     def draw(count: int):
         sample(a.with_name("whole"), "--count", count)
         return a.with_name("whole")
@@ -55,15 +52,15 @@ def test_the_same_seed_gives_the_same_files_byte_for_byte_and_another_one_others
         found.append(on_disk(a.with_name(name)))
     assert found[0] == found[1] != found[2]
     assert found[0].keys() == found[2].keys() == {"prompts_250_1.json", "prompts_250_2.json"}
-    assert [len(entries) for entries in prompts(a).values()] == [200,
-                                                                 50] and len(set(ids(a))) == 250
+    assert [len(entries) for entries in prompts(a).values()] == [200, 50]
+    assert len(set(ids(a))) == 250
 
 
 def test_an_entry_is_a_turn_with_the_history_before_it(a):
     sample(a, "--count 60")
     entries = prompts(a)["prompts_60_1"]
-    assert [e["order"] for e in entries] == list(range(1, 61)) and {e["turn"]
-                                                                    for e in entries} == {0, 1, 2}
+    assert [e["order"] for e in entries] == list(range(1, 61))
+    assert {e["turn"] for e in entries} == {0, 1, 2}
     for e in entries:
         row = a_row(int(e["instance_id"].rpartition("-")[2]))["messages"]
         place = 2 + 2 * e["turn"]
@@ -73,8 +70,9 @@ def test_an_entry_is_a_turn_with_the_history_before_it(a):
     number = entries[0]["instance_id"].rpartition("-")[2]
     commit = json.loads(commits[f"own__repo-{number}.json"])
     assert commit["issue"] == f"broken {number}" and commit["files"] == [f"src/f{number}.py"]
-    assert commit["created_at"] == "2023-11-14T22:13:20Z" and commit["licence"] is None and len(
-        commits) == 60
+    assert commit["created_at"] == "2023-11-14T22:13:20Z"
+    assert commit["licence"] is None
+    assert len(commits) == 60
 
 
 @pytest.mark.parametrize("turns, expected", [("first", {0}), ("last", {2}), ("all", {0, 1, 2})])
@@ -101,8 +99,8 @@ def test_a_later_larger_count_leaves_the_old_files_and_goes_on_behind_them(a, wh
     before = files()
     assert "100" not in sample(a, "--count 210").replace(str(a.parent), "")
     sample(a, "--count 320")
-    assert before.items() <= files().items() and files().keys() - before.keys() == {
-        "prompts_320_1.json"}
+    assert before.items() <= files().items()
+    assert files().keys() - before.keys() == {"prompts_320_1.json"}
     assert len(prompts(a)["prompts_320_1"]) == 110 and len(set(ids(a))) == 320
     assert ids(whole(320)) == ids(a)   # the same sequence, cut elsewhere
 
@@ -175,19 +173,19 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
     assert ids(tmp_path / "a") == ["own__repo-0"]
     assert [reason for reason in REASONS.strip().split("\n")
             if reason not in printed] == [], printed
-    notes = {line["item"]: line["detail"] for line in ledger_lines(tmp_path / "a" / "prompt",
-                                                                   state="excluded")}
-    assert notes["own__repo-10"]["rule"] == "oversized PR" and notes["own__repo-10"][
-        "patch_chars"] > 60_000
-    assert "no PR record" in notes["own__repo-9"]["rule"] and "base_commit" in notes[
-        "own__repo-12"]["rule"]
+    notes = {line["item"]: line["detail"]
+             for line in ledger_lines(tmp_path / "a" / "prompt", state="excluded")}
+    assert notes["own__repo-10"]["rule"] == "oversized PR"
+    assert notes["own__repo-10"]["patch_chars"] > 60_000
+    assert "no PR record" in notes["own__repo-9"]["rule"]
+    assert "base_commit" in notes["own__repo-12"]["rule"]
 
 
 def test_exact_duplicates_are_left_out(tmp_path):
     write_sources(tmp_path, [a_row(1, n_turns=1)] * 3 + [a_row(2)])
     printed = sample(tmp_path / "a", "--count 10 --max-per-instance 0")
-    assert sorted(ids(tmp_path / "a")) == ["own__repo-1",
-                                           "own__repo-2"] and "2 (exact duplicate)" in printed
+    assert sorted(ids(tmp_path / "a")) == ["own__repo-1", "own__repo-2"]
+    assert "2 (exact duplicate)" in printed
 
 
 def test_keep_unmatched_keeps_prompts_whose_pr_has_no_record(tmp_path):
@@ -265,12 +263,12 @@ def test_a_deleted_pr_record_is_fetched_again_and_one_of_a_hand_made_prompt_too(
     was = on_disk(a, "commit")
     (a / "commit" / f"{ids(a)[0]}.json").unlink()
     one = prompts(a)["prompts_20_1"][0]
-    mine = [{**one, "instance_id": name, "order": i} for i,
-            name in enumerate(["own__repo-444", "nobody__x-1"], 1)]
+    mine = [{**one, "instance_id": name, "order": i}
+            for i, name in enumerate(["own__repo-444", "nobody__x-1"], 1)]
     (a / "prompt" / "mine.json").write_text(json.dumps(mine))
     printed = sample(a, "--count 20")
-    assert was.items() <= on_disk(a,
-                                  "commit").items() and "own__repo-444.json" in on_disk(a, "commit")
+    assert was.items() <= on_disk(a, "commit").items()
+    assert "own__repo-444.json" in on_disk(a, "commit")
     assert "nobody__x-1 has no PR record" in printed
     assert "nothing to do" in sample(a, "--count 20 --status")
 
@@ -311,11 +309,11 @@ def test_what_a_benchmark_holds_is_not_drawn(tmp_path):
     rows[3]["messages"][1]["content"] = f"Please mend it: {statement}"
     prs[4]["problem_statement"] = statement
     write_sources(tmp_path, rows, prs)
-    write_jsonl(tmp_path / "verified.jsonl", [
-        {"instance_id": "own__repo-1", "problem_statement": "another"},
-        {"instance_id": "x__y-2", "repo": "own/repo", "base_commit": f"{2:040x}",
-         "problem_statement": "a third"},
-        {"instance_id": "x__y-3", "problem_statement": statement}])
+    write_jsonl(tmp_path / "verified.jsonl",
+                [{"instance_id": "own__repo-1", "problem_statement": "another"},
+                 {"instance_id": "x__y-2", "repo": "own/repo", "base_commit": f"{2:040x}",
+                  "problem_statement": "a third"},
+                 {"instance_id": "x__y-3", "problem_statement": statement}])
     a = tmp_path / "a"
     assert "left out: 4 (in a benchmark)" in sample(a, "--count 20 --decontaminate",
                                                     tmp_path / "verified.jsonl")
@@ -330,5 +328,5 @@ def test_what_a_benchmark_holds_is_not_drawn(tmp_path):
 
 
 def test_a_benchmark_that_cannot_be_read_ends_it_before_anything_is_drawn(a):
-    assert "gone.jsonl" in sample(a, "--count 5 --decontaminate", a / "gone.jsonl",
-                                  code=2) and ids(a) == []
+    assert "gone.jsonl" in sample(a, "--count 5 --decontaminate", a / "gone.jsonl", code=2)
+    assert ids(a) == []

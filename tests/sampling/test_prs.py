@@ -1,3 +1,5 @@
+"""Check that one record comes from every form of a pull request, and lacks are named."""
+
 import random
 from pathlib import Path
 
@@ -16,11 +18,10 @@ PATCH = "diff --git a/src/x.py b/src/x.py\n--- a/src/x.py\n+++ b/src/x.py\n@@ -1
 
 def pr(instance_id: str, **fields) -> dict:
     return {"instance_id": instance_id, "repo": "own/repo", "language": "go",
-            "base_commit": "c0ffee",
-            "patch": PATCH, "test_patch": PATCH.replace("src/x", "test/x"),
+            "base_commit": "c0ffee", "patch": PATCH, "test_patch": PATCH.replace("src/x", "test/x"),
             "problem_statement": "It fails.", "pr_description": "Mends it.",
-            "created_at": 1714564800000,
-            "interface": "none", "meta": {"license": "MIT", "stars": 1}, **fields}
+            "created_at": 1714564800000, "interface": "none",
+            "meta": {"license": "MIT", "stars": 1}, **fields}
 
 
 def write(path: Path, rows: list[dict]) -> str:
@@ -43,12 +44,11 @@ def test_a_record_is_the_same_from_every_form(route, tmp_path, http):
         records, problems = fetch_prs(spec, ["a__b-3", "a__b-1", "not-there"],
                                       Hub(http, hub_url=server.url))
     assert (list(records), problems) == (["a__b-1", "a__b-3"], {})
-    assert records["a__b-3"] == {
-        "instance_id": "a__b-3", "repo": "own/repo", "language": "go", "base_commit": "c0ffee",
-        "issue": "It fails.",
-        "description": "Mends it.", "files": ["src/x.py", "test/x.py"], "patch": PATCH,
-        "test_patch": PATCH.replace("src/x", "test/x"), "created_at": "2024-05-01T12:00:00Z",
-        "licence": "MIT"}
+    assert records["a__b-3"] == {"instance_id": "a__b-3", "repo": "own/repo", "language": "go",
+                                 "base_commit": "c0ffee", "issue": "It fails.",
+                                 "description": "Mends it.", "files": ["src/x.py", "test/x.py"],
+                                 "patch": PATCH, "test_patch": PATCH.replace("src/x", "test/x"),
+                                 "created_at": "2024-05-01T12:00:00Z", "licence": "MIT"}
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
@@ -56,8 +56,7 @@ def test_texts_may_be_empty_but_a_record_without_patch_or_repo_is_a_problem(endi
     spec = write(tmp_path / f"prs.{ending}", [
         pr("texts", problem_statement=None, pr_description=None, test_patch=None),
         pr("dates", created_at=None, meta=None), pr("patch", patch=None),
-        pr("repo", repo=None, language=" "),
-        pr("fine"), pr("never-asked-for", patch=None)])
+        pr("repo", repo=None, language=" "), pr("fine"), pr("never-asked-for", patch=None)])
     records, problems = fetch_prs(spec, ["texts", "dates", "patch", "repo", "fine"], http)
     assert list(records) == ["texts", "dates", "fine"]
     assert {records["texts"][name] for name in ("issue", "description", "test_patch")} == {""}
@@ -69,9 +68,9 @@ def test_texts_may_be_empty_but_a_record_without_patch_or_repo_is_a_problem(endi
 @pytest.mark.parametrize("ending", ["parquet", "jsonl", "json"])
 def test_of_two_rows_of_one_id_the_first_counts_over_all_files(ending, tmp_path, http):
     for k in range(3):
-        write(tmp_path / f"{k}.{ending}", [
-            pr("other"), pr("twice", base_commit=f"{k}a"), pr("twice", base_commit=f"{k}b"),
-            pr("broken", patch=PATCH if k else None)])
+        write(tmp_path / f"{k}.{ending}",
+              [pr("other"), pr("twice", base_commit=f"{k}a"), pr("twice", base_commit=f"{k}b"),
+               pr("broken", patch=PATCH if k else None)])
     for _ in range(3):
         records, problems = fetch_prs(f"{tmp_path}/*.{ending}", ["twice", "broken"], http)
         assert records["twice"]["base_commit"] == "0a" and list(problems) == ["broken"]
@@ -81,8 +80,8 @@ def test_of_two_rows_of_one_id_the_first_counts_over_all_files(ending, tmp_path,
 def test_missing_columns_are_named(ending, tmp_path, http):
     row = pr("a")
     del row["patch"], row["pr_description"]
-    with pytest.raises(Trouble,
-                       match=r"prs\.\w+ has no column `patch`, `pr_description`, only base_commit, "):
+    with pytest.raises(
+            Trouble, match=r"prs\.\w+ has no column `patch`, `pr_description`, only base_commit, "):
         fetch_prs(write(tmp_path / f"prs.{ending}", [row]), ["a"], http)
 
 
@@ -97,14 +96,13 @@ def test_the_licence_is_looked_for_in_the_row_and_in_meta(fields, licence, tmp_p
         assert records["a"]["licence"] == licence
 
 
-@pytest.mark.parametrize("value, date", [
-    *((noon, "2024-05-01T12:00:00Z") for noon in (
-        1714564800, "1714564800", 1714564800.5, 1714564800000, "1714564800123", 1714564800123456789,
-        "2024-05-01T12:00:00Z", "2024-05-01T12:00:00", "2024-05-01 12:00:00 UTC",
-        "2024-05-01 14:00:00.123456+02",
-        "2024-05-01T06:30:00-0530", "2024-05-01T17:45+05:45")),
-    ("2024-05-01", "2024-05-01T00:00:00Z"), ("2023-12-31T23:30:00-01:00", "2024-01-01T00:30:00Z"),
-    (None, None), ("", None)])
+@pytest.mark.parametrize("value, date", [*((noon, "2024-05-01T12:00:00Z") for noon in (
+    1714564800, "1714564800", 1714564800.5, 1714564800000, "1714564800123", 1714564800123456789,
+    "2024-05-01T12:00:00Z", "2024-05-01T12:00:00", "2024-05-01 12:00:00 UTC",
+    "2024-05-01 14:00:00.123456+02", "2024-05-01T06:30:00-0530", "2024-05-01T17:45+05:45")),
+                                         ("2024-05-01", "2024-05-01T00:00:00Z"),
+                                         ("2023-12-31T23:30:00-01:00", "2024-01-01T00:30:00Z"),
+                                         (None, None), ("", None)])
 def test_dates_become_iso_utc(value, date):
     assert iso_utc(value) == date
 
@@ -124,8 +122,8 @@ def test_dates_of_every_parquet_type_are_read(sql, tmp_path, http):
     path = write(tmp_path / "a.parquet", [pr("a")])
     duckdb.connect().execute(
         f"copy (select * replace ({sql} as created_at) from '{path}') to '{tmp_path}/b.parquet'")
-    assert fetch_prs(f"{tmp_path}/b.parquet", ["a"],
-                     http)[0]["a"]["created_at"] == "2024-05-01T12:00:00Z"
+    assert fetch_prs(f"{tmp_path}/b.parquet", ["a"], http)[0]["a"][
+        "created_at"] == "2024-05-01T12:00:00Z"
 
 
 @pytest.mark.parametrize("patch, files", [
@@ -133,8 +131,8 @@ def test_dates_of_every_parquet_type_are_read(sql, tmp_path, http):
     (PATCH.replace("\n", "\r\n"), {"src/x.py"}),
     ("diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+x\n",
      {"new"}),
-    ("diff --git a/old b/old\ndeleted file mode 100644\n--- a/old\n+++ /dev/null\n@@ -1 +0,0 "
-     "@@\n-x\n", {"old"}),
+    ("diff --git a/old b/old\ndeleted file mode 100644\n--- a/old\n+++ /dev/null\n@@ -1 +0,0 @@\n"
+     "-x\n", {"old"}),
     ("diff --git a/a b b/c d\nsimilarity index 100%\nrename from a b\nrename to c d\n",
      {"a b", "c d"}),
     ("diff --git a/bin b.png b/bin b.png\nBinary files a/bin b.png and b/bin b.png differ\n",
@@ -173,9 +171,9 @@ def test_ids_and_paths_are_values_never_sql(tmp_path, http):
 
 def test_only_row_groups_with_a_hit_and_only_needed_columns_are_fetched(tmp_path, http):
     rng = random.Random(0)
-    write(tmp_path / "prs.parquet", [
-        pr(f"a__b-{i}", patch=PATCH + rng.randbytes(400).hex(), interface=rng.randbytes(1200).hex())
-        for i in range(3 * 2048)])
+    write(tmp_path / "prs.parquet", [pr(f"a__b-{i}", patch=PATCH + rng.randbytes(400).hex(),
+                                        interface=rng.randbytes(1200).hex())
+                                     for i in range(3 * 2048)])
     size = (tmp_path / "prs.parquet").stat().st_size
     with RowsServer(folder=tmp_path) as server:
         ids = [f"a__b-{i}" for i in range(2100, 2200)]

@@ -1,3 +1,5 @@
+"""Check the sources of rows: files, the dataset server and Parquet give the same windows."""
+
 import gzip
 import json
 import random
@@ -25,11 +27,10 @@ NO_ROWS_URL = "http://127.0.0.1:9"    # the discard port: nobody answers
 
 def make_rows(n=N_ROWS) -> list[dict]:
     rng = random.Random(0)
-    return [{"instance_id": f"own__repo-{i}", "repo": "own/repo", "messages": [
-        {"role": "system", "content": "é \U0001f600 \u2028 \x00 \\ \" \r\n"},
-        {"role": "assistant", "content": rng.randbytes(400).hex()}], "exit_status": None,
-             "duration_sec": i / 8}
-        for i in range(n)]
+    return [{"instance_id": f"own__repo-{i}", "repo": "own/repo",
+             "messages": [{"role": "system", "content": "é \U0001f600 \u2028 \x00 \\ \" \r\n"},
+                          {"role": "assistant", "content": rng.randbytes(400).hex()}],
+             "exit_status": None, "duration_sec": i / 8} for i in range(n)]
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +45,8 @@ def folder(tmp_path_factory, rows):
     write_rows(folder / "0001.parquet", rows[N_FIRST:])
     (folder / "all.json").write_text(json.dumps(rows, indent=0))
     write_rows(folder / "a.jsonl", rows[:N_FIRST])
-    (folder / "b.jsonl.gz").write_bytes(gzip.compress(write_rows(folder / "b.txt",
-                                                                 rows[N_FIRST:]).read_bytes(), 1))
+    (folder / "b.jsonl.gz").write_bytes(
+        gzip.compress(write_rows(folder / "b.txt", rows[N_FIRST:]).read_bytes(), 1))
     return folder
 
 
@@ -88,8 +89,8 @@ def test_the_same_offsets_are_the_same_rows_by_every_route(route, rows, folder, 
         assert source.rows(offset, length) == rows[offset:offset + length], (offset, length)
     with ThreadPoolExecutor(8) as pool:
         offsets = random.Random(1).sample(range(N_ROWS), 60)
-        assert list(pool.map(lambda at: source.rows(at, 12),
-                             offsets)) == [rows[at:at + 12] for at in offsets]
+        assert list(pool.map(lambda at: source.rows(at, 12), offsets)) == [rows[at:at + 12]
+                                                                           for at in offsets]
 
 
 # the rows endpoint
@@ -107,9 +108,8 @@ def test_throttling_and_errors_that_pass_are_no_reason_to_leave_the_endpoint(ser
     assert source.rows(0, 5) == rows[:5] and source.notes == []
 
 
-@pytest.mark.parametrize("trouble",
-                         ["500 for ever", "404", "cut cells", "wrong order", "empty pages",
-                          "no page"])
+@pytest.mark.parametrize(
+    "trouble", ["500 for ever", "404", "cut cells", "wrong order", "empty pages", "no page"])
 def test_an_endpoint_that_fails_midway_hands_over_to_parquet_once_and_says_why(
         trouble, server, http, rows):
     source = open_hub(server, http)
@@ -162,10 +162,10 @@ def test_the_token_goes_to_the_hub_and_to_nobody_else(server, http, folder):
     open_hub(server, http, token="hf_key").rows(0, 1)
     with RowsServer(folder=folder) as other:
         open_source(f"{other.url}/files/0000.parquet", Hub(http, "hf_key", server.url, server.url))
-        assert {request.headers.get("authorization")
-                for request in server.requests} == {"Bearer hf_key"}
-        assert other.requests and not any("authorization" in request.headers
-                                          for request in other.requests)
+        assert {request.headers.get("authorization") for request in server.requests} == {
+            "Bearer hf_key"}
+        assert other.requests
+        assert not any("authorization" in request.headers for request in other.requests)
 
 
 # Parquet from afar
@@ -204,8 +204,7 @@ def test_a_failed_read_does_not_abort_the_process_at_exit(server):
     for _ in range(2):
         server.fail["/files/0000.parquet"] = [0, 0, 404]   # size, footer; then two ranges at a time
         done = subprocess.run([sys.executable, "-c", code, f"{server.url}/files/0000.parquet"],
-                              cwd=REPO,
-                              capture_output=True, text=True, timeout=60)
+                              cwd=REPO, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout, done.stderr) == (0, "HttpTrouble\n", "")
 
 
@@ -233,17 +232,17 @@ def test_values_that_json_has_no_word_for_come_as_text(tmp_path, http):
     duckdb.connect().execute(
         "copy (select 'a' instance_id, '[]' messages, date '2024-05-01' d, 1.5::decimal(9, 2) n, "
         f"timestamptz '2024-05-01 12:00:00+02' \"at\") to '{path}'")
-    assert open_source(str(path), http).rows(0, 1) == [
-        {"instance_id": "a", "messages": [], "d": "2024-05-01", "n": 1.5,
-         "at": "2024-05-01 10:00:00+00"}]
+    assert open_source(str(path), http).rows(0, 1) == [{"instance_id": "a", "messages": [],
+                                                        "d": "2024-05-01", "n": 1.5,
+                                                        "at": "2024-05-01 10:00:00+00"}]
 
 
 # files
 
-@pytest.mark.parametrize("spec, problem", [
-    ("none.parquet", "no file"), ("*.jsonl", "no file"), ("empty", "no file"),
-    ("notes.txt", "notes.txt"),
-    ("mixed", "json, jsonl"), ("https://host/data.csv?a=.json", "data.csv")])
+@pytest.mark.parametrize("spec, problem",
+                         [("none.parquet", "no file"), ("*.jsonl", "no file"), ("empty", "no file"),
+                          ("notes.txt", "notes.txt"), ("mixed", "json, jsonl"),
+                          ("https://host/data.csv?a=.json", "data.csv")])
 def test_what_is_no_source_is_named_with_what_would_be(spec, problem, tmp_path, http):
     (tmp_path / "empty").mkdir()
     (tmp_path / "mixed").mkdir()
@@ -275,11 +274,12 @@ def test_a_broken_line_is_named_and_costs_only_its_own_window(bad, ending, tmp_p
         source.rows(0, 4)
 
 
-@pytest.mark.parametrize("name, content, problem", [
-    ("a.json", b'[\n{"a": 1},\n{]', "line 3"), ("a.json", b"{}", "no list"),
-    ("a.jsonl.gz", b"plain", "unpacked"),
-    ("a.jsonl.gz", gzip.compress(b"x" * 9999, mtime=0)[:-9], "unpacked"),
-    ("a.parquet", b"PAR1 no more", "cannot be read")])
+@pytest.mark.parametrize("name, content, problem",
+                         [("a.json", b'[\n{"a": 1},\n{]', "line 3"),
+                          ("a.json", b"{}", "no list"),
+                          ("a.jsonl.gz", b"plain", "unpacked"),
+                          ("a.jsonl.gz", gzip.compress(b"x" * 9999, mtime=0)[:-9], "unpacked"),
+                          ("a.parquet", b"PAR1 no more", "cannot be read")])
 def test_a_file_that_is_not_what_its_name_says_is_trouble(name, content, problem, tmp_path, http):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(Trouble, match=problem) as e:

@@ -1,5 +1,4 @@
-"""A Kubernetes API server of the tests' own: pods, network policies and exec over websockets, on
-loopback.
+"""Serve the tests as a Kubernetes API: pods, network policies and exec over websockets.
 
     with KubeServer(tmp_path / "cluster") as kube:
         kube.fail(503, "reset")                         # the next REST requests; then good answers
@@ -39,8 +38,7 @@ NAMESPACES = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
 PODS = "/api/v1/namespaces/{ns}/pods"
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/{ns}/networkpolicies"
 PARAMETERS = {"fieldValidation", "labelSelector", "limit", "continue", "gracePeriodSeconds",
-              "propagationPolicy",
-              "command", "container", "stdin", "stdout", "stderr", "tty"}
+              "propagationPolicy", "command", "container", "stdin", "stdout", "stderr", "tty"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 KILLED = 137
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -50,7 +48,7 @@ LABEL = re.compile(r"([A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
 
 
 def can_make_pods() -> bool:
-    """Does this machine let us make namespaces?"""
+    """Return whether this machine lets us make namespaces."""
     command = ["unshare", *NAMESPACES, "--mount", "--pid", "--fork", "true"]
     try:
         return subprocess.run(command, capture_output=True).returncode == 0
@@ -84,7 +82,7 @@ class Pod:
 
 
 class Refused(Exception):
-    """An answer that is a Status."""
+    """End a request with a Status as its answer."""
 
     def __init__(self, code: int, reason: str, message: str):
         self.code, self.reason, self.message = code, reason, message
@@ -115,19 +113,16 @@ class KubeServer:
         self._to_fail_exec: deque = deque()
 
     def fail(self, *faults: int | str) -> None:
-        """The next REST requests get these statuses, or "reset": the connection is closed without
-        an answer.
+        """Give the next REST requests these statuses, or "reset": a connection closed unanswered.
         """
         self._to_fail.extend(faults)
 
     def fail_exec(self, *faults: int | str) -> None:
-        """The same for the next execs."""
+        """Give the next execs these statuses."""
         self._to_fail_exec.extend(faults)
 
     def end(self, name: str, reason: str, message: str = "") -> None:
-        """End a pod's container: OOMKilled, Evicted, PreemptionByScheduler, Deleted (by somebody),
-        Error.
-        """
+        """End a pod's container: OOMKilled, Evicted, PreemptionByScheduler, Deleted, Error."""
         asyncio.run_coroutine_threadsafe(self._end(self.pods[name], reason, message),
                                          self._loop).result(10)
 
@@ -143,9 +138,8 @@ class KubeServer:
         self.kubeconfig = self.folder / "kubeconfig"
         self.kubeconfig.write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "tests",
-            "clusters": [{"name": "c", "cluster": {
-                "server": self.url,
-                **({"certificate-authority": self.certificate[0]} if self.certificate else {})}}],
+            "clusters": [{"name": "c", "cluster": {"server": self.url, **(
+                {"certificate-authority": self.certificate[0]} if self.certificate else {})}}],
             "users": [{"name": "u", "user": {"token": self.token}}],
             "contexts": [{"name": "tests", "context": {"cluster": "c", "user": "u"}}]}),
                                    encoding="utf-8")
@@ -162,13 +156,12 @@ class KubeServer:
     async def _serve(self, started: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application(middlewares=[self._door], client_max_size=1 << 24)
-        app.add_routes([
-            web.post(PODS, self._create_pod), web.get(PODS, self._list_pods),
-            web.get(PODS + "/{name}", self._get_pod),
-            web.delete(PODS + "/{name}", self._delete_pod),
-            web.get(PODS + "/{name}/exec", self._exec),
-            web.post(POLICIES, self._create_policy),
-            web.delete(POLICIES + "/{name}", self._delete_policy)])
+        app.add_routes([web.post(PODS, self._create_pod), web.get(PODS, self._list_pods),
+                        web.get(PODS + "/{name}", self._get_pod),
+                        web.delete(PODS + "/{name}", self._delete_pod),
+                        web.get(PODS + "/{name}/exec", self._exec),
+                        web.post(POLICIES, self._create_policy),
+                        web.delete(POLICIES + "/{name}", self._delete_policy)])
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         tls = None
@@ -183,7 +176,7 @@ class KubeServer:
 
     @web.middleware
     async def _door(self, request: web.Request, handler):
-        """Who may come in, with which words; every refusal as a Status."""
+        """Check who may come in, with which words; give every refusal as a Status."""
         faults = self._to_fail_exec if request.path.endswith("/exec") else self._to_fail
         try:
             if faults:
@@ -207,12 +200,10 @@ class KubeServer:
             refused = Refused(404, "NotFound", "the server could not find the requested resource")
         except Refused as e:
             refused = e
-        return web.json_response({"kind": "Status", "apiVersion": "v1", "metadata": {},
-                                  "status": "Failure",
-                                  "message": refused.message, "reason": refused.reason,
-                                  "code": refused.code},
-                                 status=refused.code,
-                                 headers={"Retry-After": "0"} if refused.code == 429 else {})
+        return web.json_response(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+             "message": refused.message, "reason": refused.reason, "code": refused.code},
+            status=refused.code, headers={"Retry-After": "0"} if refused.code == 429 else {})
 
     # pods
 
@@ -260,11 +251,10 @@ class KubeServer:
         return self.pods[name]
 
     async def _start(self, pod: Pod) -> None:
-        """From Pending to Running, as scheduler and kubelet would."""
+        """Take a pod from Pending to Running, as scheduler and kubelet would."""
         if self.unschedulable:
             pod.status["conditions"] = [{"type": "PodScheduled", "status": "False",
-                                         "reason": "Unschedulable",
-                                         "message": self.unschedulable}]
+                                         "reason": "Unschedulable", "message": self.unschedulable}]
             return
         pod.status["conditions"] = [{"type": "PodScheduled", "status": "True"}]
         spec = pod.body["spec"]["containers"][0]
@@ -285,9 +275,8 @@ class KubeServer:
         pod.init = subprocess.Popen(
             ["unshare", *NAMESPACES, "--mount", "--pid", "--fork", "--kill-child", "sh",
              str(Path(__file__).with_name("kube_pod.sh")), str(pod.root), *command],
-             env=pod.environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True)
+            env=pod.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True)
         children = Path(f"/proc/{pod.init.pid}/task/{pod.init.pid}/children")
         # chroot comes last
         while not (pod.init_pid and os.path.samefile(f"/proc/{pod.init_pid}/root", pod.root)):
@@ -301,9 +290,9 @@ class KubeServer:
 
     def _deadline(self, pod: Pod) -> None:
         if pod.status["phase"] == "Running":
-            self._tasks.append(asyncio.create_task(
-                self._end(pod, "DeadlineExceeded",
-                          "Pod was active on the node longer than the specified deadline")))
+            self._tasks.append(asyncio.create_task(self._end(
+                pod, "DeadlineExceeded",
+                "Pod was active on the node longer than the specified deadline")))
 
     async def _end(self, pod: Pod, reason: str, message: str) -> None:
         _kill(pod)
@@ -312,13 +301,11 @@ class KubeServer:
             return await self._remove(pod)
         spec = pod.body["spec"]["containers"][0]
         why = reason if reason in ("OOMKilled", "Error") else "Error"
-        pod.status.update(phase="Failed", containerStatuses=[
-            _container(spec,
-                       {"terminated": {"reason": why, "exitCode": KILLED, "finishedAt": _now()}})])
+        pod.status.update(phase="Failed", containerStatuses=[_container(
+            spec, {"terminated": {"reason": why, "exitCode": KILLED, "finishedAt": _now()}})])
         if reason == "PreemptionByScheduler":
             pod.status["conditions"].append({"type": "DisruptionTarget", "status": "True",
-                                             "reason": reason,
-                                             "message": message})
+                                             "reason": reason, "message": message})
         elif why != reason:
             pod.status.update(reason=reason, message=message)
 
@@ -383,8 +370,7 @@ class KubeServer:
                    *request.query.getall("command")]
         process = await asyncio.create_subprocess_exec(
             *command, env=pod.environment, stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE)
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
         reading = asyncio.create_task(self._read_stdin(channels, process))
         cut_after, self.cut_after = self.cut_after, -1
         try:
@@ -393,9 +379,8 @@ class KubeServer:
             # behind the pipes: a real one, too, waits for all who hold them
             code = await process.wait()
             if not channels.closed:
-                await channels.send_bytes(b"\x03"
-                                          + json.dumps(_exit(code if code >= 0
-                                                             else 128 - code)).encode())
+                await channels.send_bytes(
+                    b"\x03" + json.dumps(_exit(code if code >= 0 else 128 - code)).encode())
                 await (channels.close() if self.closes else asyncio.sleep(60))
         except (ConnectionError, asyncio.CancelledError):
             pass                                   # the client has gone; the command goes on
@@ -441,8 +426,7 @@ def _exit(code: int) -> dict:
 
 def _container(spec: dict, state: dict, is_ready: bool = False) -> dict:
     return {"name": spec["name"], "image": spec["image"], "imageID": "", "ready": is_ready,
-            "restartCount": 0,
-            "state": state}
+            "restartCount": 0, "state": state}
 
 
 def _now() -> str:
@@ -454,7 +438,7 @@ def _born() -> dict:
 
 
 def selected(body: dict, selector: str) -> bool:
-    """Does a labelSelector take it: `a=b`, `a`, joined by commas."""
+    """Return whether a labelSelector takes it: `a=b`, `a`, joined by commas."""
     labels = body["metadata"].get("labels", {})
     for term in filter(None, selector.split(",")):
         key, is_equal, value = term.partition("=")
@@ -483,13 +467,12 @@ def check_metadata(metadata: dict) -> None:
 
 
 def check_pod(body: dict) -> None:
-    """What the schemas leave open: names, labels, image, restart policy, quantities."""
+    """Check what the schemas leave open: names, labels, image, restart policy, quantities."""
     check_known_fields(body, "Pod", "v1")
     check_metadata(body["metadata"])
     spec = body["spec"]
     _check(spec.get("restartPolicy", "Always") in ("Always", "OnFailure", "Never"),
-           "spec.restartPolicy",
-           spec.get("restartPolicy"))
+           "spec.restartPolicy", spec.get("restartPolicy"))
     for container in spec["containers"]:
         _check(NAME.fullmatch(container["name"]), "spec.containers.name", container["name"])
         image = container.get("image", "")

@@ -1,4 +1,4 @@
-"""A server on the host for tests of who reaches it, and the addresses by which it may be tried."""
+"""Serve on the host for tests of who reaches it, and find the addresses to try."""
 from __future__ import annotations
 
 import json
@@ -6,7 +6,8 @@ import socket
 import threading
 from contextlib import contextmanager
 
-CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2); print('reached')"
+CONNECT = ("import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2); "
+           "print('reached')")
 
 
 @contextmanager

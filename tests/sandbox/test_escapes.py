@@ -1,4 +1,4 @@
-"""What hostile commands in a container come to: the host stays well, and the reason is named.
+"""Check hostile commands in a container: the host stays well, and the reason is named.
 
 Limits are small here, so that reaching them takes seconds: what is shown does not depend on their
 size.
@@ -38,16 +38,16 @@ def works(sandbox: SandboxDocker) -> bool:
 
 
 def processes_of(sandbox: SandboxDocker) -> list[str]:
-    """What runs in the container, as the engine sees it."""
+    """List the processes in the container, as the engine sees it."""
     return [row[-1] for row in docker_engine.connect().top(sandbox.id)["Processes"]]
 
 
 # processes ---------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("bomb", ["f() { f | f & }; f; sleep 60", "while :; do sleep 60 & done",
-                                  "python3 -c 'import os\nwhile 1:\n  try: os.fork()\n  except "
-                                  "OSError: pass'"],
-                         ids=["pipes", "sleepers", "python"])
+@pytest.mark.parametrize(
+    "bomb", ["f() { f | f & }; f; sleep 60", "while :; do sleep 60 & done",
+             "python3 -c 'import os\nwhile 1:\n  try: os.fork()\n  except OSError: pass'"],
+    ids=["pipes", "sleepers", "python"])
 def test_a_fork_bomb_meets_the_limit_and_ends_with_its_time(sandbox, bomb):
     result = sandbox.run(bomb, timeout_s=3)
     assert result.timed_out and result.limit_hit == "too many processes: 80 allowed"
@@ -102,9 +102,8 @@ def test_a_daemon_left_behind_ends_with_the_sandbox(sandbox):
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
-@pytest.mark.parametrize("attack",
-                         ["kill -9 -1", "kill -9 1",
-                          "for s in $(seq 64); do [ $s = 10 ] || kill -$s 1; done",
+@pytest.mark.parametrize("attack", ["kill -9 -1", "kill -9 1",
+                                    "for s in $(seq 64); do [ $s = 10 ] || kill -$s 1; done",
                                     "pkill -9 bash; pkill -9 sleep", "kill -USR1 1"])
 def test_the_container_cannot_be_ended_from_inside(sandbox, attack):
     sandbox.run(attack, timeout_s=10)
@@ -126,13 +125,12 @@ def test_a_memory_bomb_is_ended_and_named(sandbox, bomb):
     assert works(sandbox)
 
 
-@pytest.mark.parametrize("writer", [
-    "head -c 10G /dev/zero > /var/big",
-    "for i in $(seq 1000); do head -c 10M /dev/urandom > $i; done",
-    "mkdir t; cd t; for i in $(seq 100); do cp -r /usr u$i; done",
-    "yes | tee a b c d e f > /dev/null",
-    "nohup sh -c 'yes > background' >/dev/null 2>&1 & sleep 60"],
-    ids=["one file", "many files", "trees", "several", "background"])
+@pytest.mark.parametrize("writer", ["head -c 10G /dev/zero > /var/big",
+                                    "for i in $(seq 1000); do head -c 10M /dev/urandom > $i; done",
+                                    "mkdir t; cd t; for i in $(seq 100); do cp -r /usr u$i; done",
+                                    "yes | tee a b c d e f > /dev/null",
+                                    "nohup sh -c 'yes > background' >/dev/null 2>&1 & sleep 60"],
+                         ids=["one file", "many files", "trees", "several", "background"])
 def test_who_writes_over_the_disk_limit_is_stopped_before_two_gigabytes_more(sandbox, writer):
     with pytest.raises(SandboxDied,
                        match=r"over the disk limit: .* bytes written, 300,000,000 allowed") as died:
@@ -179,8 +177,8 @@ def test_nothing_of_the_hosts_environment_is_inside(sandbox, monkeypatch):
     with SandboxDocker(run_label="tests-escapes") as fresh:
         for box in (sandbox, fresh):
             seen = box.run("env; cat /proc/*/environ | tr '\\0' '\\n'; cat /proc/1/cmdline").output
-            assert "sk-escape" not in seen and str(os.getpid()) not in box.run(
-                "ls /proc").output.split()
+            assert "sk-escape" not in seen
+            assert str(os.getpid()) not in box.run("ls /proc").output.split()
             assert Path.cwd().name not in seen
     image = docker_engine.connect().inspect_image(sandbox.image)
     of_the_image = {line.split("=")[0] for line in image["Config"]["Env"]}
@@ -198,7 +196,8 @@ def test_nothing_outside_of_the_container_can_be_written(sandbox, tmp_path):
         mknod /tmp/sda b 8 0 && echo DEVICE
         echo 1 > /proc/sys/kernel/panic && echo SYSCTL
         echo b > /proc/sysrq-trigger && echo SYSRQ
-        cd /sys/fs/cgroup; for limit in memory.max pids.max memory/memory.limit_in_bytes pids/pids.max; do
+        cd /sys/fs/cgroup
+        for limit in memory.max pids.max memory/memory.limit_in_bytes pids/pids.max; do
             if [ -e $limit ]; then echo 99999 > $limit && echo CGROUP; fi
         done
         unshare -Ur true && echo NAMESPACE
@@ -216,12 +215,11 @@ def test_nothing_outside_of_the_container_can_be_written(sandbox, tmp_path):
 
 def test_the_hosts_loopback_is_out_of_reach_with_the_network_on_and_off(sandbox):
     with listening("127.0.0.1") as port:
-        assert not connects(sandbox, "127.0.0.1",
-                            port) and not connects(sandbox, host_address(), port)
+        assert not connects(sandbox, "127.0.0.1", port)
+        assert not connects(sandbox, host_address(), port)
         sandbox.network(True)
         for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", host_address(), gateway(sandbox),
-                     "172.17.0.1",
-                     "host.docker.internal"):
+                     "172.17.0.1", "host.docker.internal"):
             assert not connects(sandbox, host, port), host
 
 
@@ -255,8 +253,8 @@ def test_links_in_the_container_never_lead_a_copy_to_the_host(sandbox, tmp_path)
         "rm -rf d; mkdir d; ln /etc/hostname d/hard 2>/dev/null || cp /etc/hostname d/hard; chmod "
         "6777 d/hard")
     sandbox.get("d", here / "hard")
-    assert (here / "hard" / "hard").read_text() == "sandbox\n" and (
-        here / "hard" / "hard").stat().st_mode & 0o7000 == 0
+    assert (here / "hard" / "hard").read_text() == "sandbox\n"
+    assert (here / "hard" / "hard").stat().st_mode & 0o7000 == 0
     assert "secret of the host" not in "".join(p.read_text() for p in here.rglob("*")
                                                if p.is_file())
 
@@ -270,8 +268,7 @@ def test_a_link_in_the_container_never_leads_what_is_put_to_the_host(sandbox, tm
 
 
 def test_a_copy_in_a_race_with_links_stays_inside(sandbox, tmp_path):
-    """The place is exchanged for a link to the host's path again and again while files come and go.
-    """
+    """Exchange the place for a link to the host's path again and again while files come and go."""
     swap = f"rm -rf p; ln -s {tmp_path} p; rm -f p; mkdir p"
     sandbox.run(f"mkdir -p {tmp_path}; nohup sh -c 'while :; do {swap}; done' > /dev/null 2>&1 &")
     stop = time.monotonic() + 3

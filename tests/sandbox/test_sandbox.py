@@ -1,4 +1,4 @@
-"""Sandboxes: what each of them promises (local, docker, kubernetes), and what they are made of."""
+"""Test the promises of each sandbox (local, docker, kubernetes), and their parts."""
 from __future__ import annotations
 
 import ast
@@ -19,7 +19,14 @@ import pytest
 from conftest import REPO, eventually, run_script
 
 from codedata.errors import Interrupted, ItemFailed, Trouble
-from codedata.sandbox import OUTPUT_BYTES, SCRIPT_BASH_FUNC, Script, local, open_sandbox, process_labels
+from codedata.sandbox import (
+    OUTPUT_BYTES,
+    SCRIPT_BASH_FUNC,
+    Script,
+    local,
+    open_sandbox,
+    process_labels,
+)
 from codedata.sandbox.archives import Bounds, OverBounds, Stream, UnsafeArchive, pack, unpack
 from codedata.sandbox.disk import wait_for_room
 from codedata.sandbox.local import SandboxLocal
@@ -34,8 +41,8 @@ PROXY = "http://me:hunter22@proxy.example:3128"
                         pytest.param("kubernetes", marks=pytest.mark.pods)])
 def sandbox(request, tmp_path_factory):
     with ExitStack() as stack:
-        options = {"docker": {"run_label": "tests", "pids": 200,
-                              "memory": "500Mi"}}.get(request.param, {})
+        options = {"docker": {"run_label": "tests", "pids": 200, "memory": "500Mi"}}.get(
+            request.param, {})
         if request.param == "kubernetes":
             from kube_server import KubeServer
             kube = stack.enter_context(KubeServer(tmp_path_factory.mktemp("cluster")))
@@ -48,12 +55,13 @@ def sandbox(request, tmp_path_factory):
 def test_a_command_gives_its_output_and_its_exit_code(sandbox):
     result = sandbox.run("echo one; echo two >&2; sleep 0.1; echo three; exit 7")
     assert (result.exit_code, result.ok, result.timed_out) == (7, False, False)
-    assert sorted(result.output.split()) == ["one", "three",
-                                             "two"] and result.output.endswith("three\n")
-    assert result.n_bytes == 14 and result.limit_hit == "" and sandbox.run(
-        "kill -9 $$").exit_code == 137
-    assert [sandbox.run(f"exit {code}").exit_code for code in (0, 1, 126, 127,
-                                                               255)] == [0, 1, 126, 127, 255]
+    assert sorted(result.output.split()) == ["one", "three", "two"]
+    assert result.output.endswith("three\n")
+    assert result.n_bytes == 14
+    assert result.limit_hit == ""
+    assert sandbox.run("kill -9 $$").exit_code == 137
+    assert [sandbox.run(f"exit {code}").exit_code for code in (0, 1, 126, 127, 255)] == [0, 1, 126,
+                                                                                         127, 255]
 
 
 def test_stdout_and_stderr_come_in_the_order_they_were_written(sandbox):
@@ -72,11 +80,9 @@ def test_directory_variables_and_functions_last_from_one_command_to_the_next(san
     assert sandbox.run('pwd; echo "${X-unset}${Y-unset}"').output == "/\nunsety\n"
 
 
-@pytest.mark.parametrize("end",
-                         ["false", "exit 3", "set -eu; cat /nowhere",
-                          "set -e; echo $nothing; false",
-                                 "kill -INT $$; exit 1", "{ fi; }", "nosuchcommand",
-                          "exec 2>&-; false"])
+@pytest.mark.parametrize("end", ["false", "exit 3", "set -eu; cat /nowhere",
+                                 "set -e; echo $nothing; false", "kill -INT $$; exit 1", "{ fi; }",
+                                 "nosuchcommand", "exec 2>&-; false"])
 def test_the_state_lasts_also_when_a_command_fails(sandbox, end):
     sandbox.run("mkdir there")
     assert not sandbox.run(f"cd there; export X=kept\n{end}").ok or end.startswith("kill")
@@ -163,8 +169,9 @@ def test_what_runs_in_the_background_goes_on_and_ends_with_the_next_time_out(san
 
 def test_a_background_process_that_keeps_the_output_open_holds_nothing_up(sandbox):
     result = sandbox.run("sleep 3000 & echo started", timeout_s=60)
-    assert (result.output, result.ok,
-            sandbox.run("echo next").output) == ("started\n", True, "next\n")
+    assert result.output == "started\n"
+    assert result.ok is True
+    assert sandbox.run("echo next").output == "next\n"
 
 
 def test_a_proxy_is_given_to_commands_and_not_printed(sandbox):
@@ -188,11 +195,11 @@ def test_files_go_in_and_come_out_as_they_were(sandbox, tmp_path):
     assert sandbox.run("cd in/here; ./run.sh; sub/link; id -u; stat -c %u run.sh").output == (
         "it runs\nit runs\n" + 2 * sandbox.run("id -u").output)
     sandbox.get("in/here", tmp_path / "out")
-    assert (tmp_path / "out" / "sub" / "ä b.bin").read_bytes() == (
-        source / "sub" / "ä b.bin").read_bytes()
+    copied, original = (folder / "sub" / "ä b.bin" for folder in (tmp_path / "out", source))
+    assert copied.read_bytes() == original.read_bytes()
     assert os.readlink(tmp_path / "out" / "sub" / "link") == "../run.sh"
-    assert (tmp_path / "out" / "sub" / "empty").is_dir() and os.access(
-        tmp_path / "out" / "run.sh", os.X_OK)
+    assert (tmp_path / "out" / "sub" / "empty").is_dir()
+    assert os.access(tmp_path / "out" / "run.sh", os.X_OK)
 
 
 def test_single_files_and_texts_go_in_and_out(sandbox, tmp_path):
@@ -230,8 +237,8 @@ def test_names_that_lead_out_are_not_put(sandbox):
 # the local sandbox -------------------------------------------------------------------------------
 
 def test_the_local_sandbox_says_that_it_isolates_nothing():
-    assert "isolates nothing" in inspect.getdoc(
-        SandboxLocal) and "Isolates nothing" in local.__doc__
+    assert "isolates nothing" in inspect.getdoc(SandboxLocal)
+    assert "Isolates nothing" in local.__doc__
 
 
 def test_the_local_sandbox_is_a_copy_that_leaves_nothing_behind(tmp_path):
@@ -283,10 +290,9 @@ def test_a_killed_process_leaves_no_local_sandbox_after_the_next_reap(tmp_path):
     reaps = "from codedata.sandbox import local; print(local.reap())"
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPO), "TMPDIR": str(tmp_path)}
     killed, alive = [subprocess.Popen([sys.executable, "-c", opens], env=env, stdin=subprocess.PIPE,
-                                      text=True,
-                                      stdout=subprocess.PIPE) for _ in range(2)]
-    folders, pids = zip(*(ast.literal_eval(process.stdout.readline())
-                          for process in (killed, alive)), strict=True)
+                                      text=True, stdout=subprocess.PIPE) for _ in range(2)]
+    folders, pids = zip(
+        *(ast.literal_eval(process.stdout.readline()) for process in (killed, alive)), strict=True)
     killed.kill()
     killed.communicate()
     reaped = subprocess.run([sys.executable, "-c", reaps], env=env, capture_output=True,
@@ -304,19 +310,21 @@ def test_a_folder_that_is_5000_deep_goes_with_the_local_sandbox(tmp_path, capsys
         assert sandbox.run(
             "python3 -c 'import os\nfor i in range(5000): os.mkdir(\"d\"); os.chdir(\"d\")'").ok
         sandbox.run(f"mkdir closed; touch closed/x; chmod 0 closed; ln -s {tmp_path} out")
-    assert not Path(
-        sandbox.workdir).parent.exists() and tmp_path.is_dir() and not capsys.readouterr().err
+    assert not Path(sandbox.workdir).parent.exists()
+    assert tmp_path.is_dir()
+    assert not capsys.readouterr().err
 
 
 def test_what_cannot_be_removed_is_named_and_reap_ends_with_1(tmp_path):
-    """Immutable for root; for anybody else in a folder that cannot be written."""
+    """Make it immutable for root; for anybody else, put it in a folder that cannot be written."""
     folder = tmp_path / "codedata-stays"
     folder.mkdir()
     gone = {**process_labels.labels("r"), process_labels.STARTED: "another.1"}
     (folder / "process_labels.json").write_text(json.dumps(gone))
-    close, open_ = (["chattr", "+i", str(folder)],
-                    ["chattr", "-i", str(folder)]) if os.getuid() == 0 else (
-        ["chmod", "555", str(tmp_path)], ["chmod", "755", str(tmp_path)])
+    if os.getuid() == 0:
+        close, open_ = (["chattr", flag, str(folder)] for flag in ("+i", "-i"))
+    else:
+        close, open_ = (["chmod", mode, str(tmp_path)] for mode in ("555", "755"))
     root = tmp_path / "root"
     root.mkdir()
     flags = ("--reap", "--sandbox", "local")
@@ -350,7 +358,7 @@ def test_an_unknown_sandbox_names_those_there_are():
 # archives ----------------------------------------------------------------------------------------
 
 def tar_of(*members) -> io.BytesIO:
-    """A tar by hand: (name, type, link name or content)."""
+    """Return a tar made by hand of (name, type, link name or content)."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, kind, rest in members:
@@ -398,17 +406,17 @@ def test_an_archive_cannot_write_or_read_outside_of_its_folder(tmp_path, name):
     (tmp_path / "secret").write_text("secret")
     to.mkdir()
     (to / "there").write_text("there")
-    archive = tar_of(*((n.format(out=out), kind,
-                        rest.format(out=out) if isinstance(rest, str) else rest)
-                       for n, kind, rest in HOSTILE[name]))
+    members = [(n.format(out=out), kind, rest.format(out=out) if isinstance(rest, str) else rest)
+               for n, kind, rest in HOSTILE[name]]
+    archive = tar_of(*members)
     with pytest.raises((UnsafeArchive, FileNotFoundError)):
         unpack(archive, to, Bounds(10_000))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "secret", "to"]
-    assert [p.name
-            for p in out.iterdir()] == ["secret"] and (out / "secret").read_text() == "secret"
+    assert [p.name for p in out.iterdir()] == ["secret"]
+    assert (out / "secret").read_text() == "secret"
     leads_out = [p for p in to.rglob("*") if not p.resolve().is_relative_to(to)]
-    assert leads_out == [] and "secret" not in "".join(p.read_text() for p in to.rglob("*")
-                                                       if p.is_file())
+    assert leads_out == []
+    assert "secret" not in "".join(p.read_text() for p in to.rglob("*") if p.is_file())
 
 
 def test_a_folder_of_the_host_that_holds_a_link_is_not_written_through(tmp_path):
@@ -424,8 +432,7 @@ def test_a_folder_of_the_host_that_holds_a_link_is_not_written_through(tmp_path)
 
 def test_links_that_stay_inside_are_kept(tmp_path):
     unpack(tar_of(("a/b/f", FILE, b"f"), ("a/l", LINK, "b/f"), ("a/b/up", LINK, "../../a/b"),
-                  ("h", HARD, "a/b/f"),
-                  ("here", LINK, ".")), tmp_path, Bounds(10))
+                  ("h", HARD, "a/b/f"), ("here", LINK, ".")), tmp_path, Bounds(10))
     assert (tmp_path / "a/l").read_text() == (tmp_path / "h").read_text() == (
         tmp_path / "a/b/up/f").read_text() == "f"
 
@@ -467,9 +474,8 @@ def test_no_sandbox_hands_over_more_than_was_asked_for(sandbox, tmp_path, limit,
     assert found.value.kind == limit
 
 
-@pytest.mark.parametrize("data",
-                         [b"", b"x" * 511, b"x" * 5000,
-                          tar_of(("a", FILE, b"x" * 2000)).getvalue()[:1500]])
+@pytest.mark.parametrize(
+    "data", [b"", b"x" * 511, b"x" * 5000, tar_of(("a", FILE, b"x" * 2000)).getvalue()[:1500]])
 def test_what_is_no_archive_is_said(tmp_path, data):
     with pytest.raises(UnsafeArchive, match="no archive"):
         unpack(Stream([data]), tmp_path, Bounds(10_000))
@@ -500,12 +506,12 @@ def test_output_keeps_both_ends_and_says_what_was_cut():
 
 @pytest.mark.parametrize("size", [1, 3, 7, 100])
 def test_a_secret_is_hidden_wherever_it_is_split(size):
-    output, data = Output(["hunter22",
-                           "http://hunter22@p"]), b"a hunter22 b http://hunter22@p c hunter2 hunter22"
+    output = Output(["hunter22", "http://hunter22@p"])
+    data = b"a hunter22 b http://hunter22@p c hunter2 hunter22"
     for i in range(0, len(data), size):
         output.add(data[i:i + size])
-    assert output.text() == "a <hidden> b <hidden> c hunter2 <hidden>" and output.n_bytes == len(
-        data)
+    assert output.text() == "a <hidden> b <hidden> c hunter2 <hidden>"
+    assert output.n_bytes == len(data)
 
 
 def test_no_part_of_a_secret_stands_beside_the_cut():

@@ -1,4 +1,4 @@
-"""The Docker sandbox: containment's settings, network, images, limits, and what a kill leaves."""
+"""Test the Docker sandbox: containment, network, images, limits, and what a kill leaves."""
 from __future__ import annotations
 
 import io
@@ -36,7 +36,7 @@ def sandbox():
 
 
 def left(api, run: str) -> list[str]:
-    """Names of what carries a run's label."""
+    """Return the names of what carries a run's label."""
     of_run = {"label": f"{process_labels.RUN}={run}"}
     return ([c["Names"][0] for c in api.containers(all=True, filters=of_run)]
             + [n["Name"] for n in api.networks(filters=of_run)]
@@ -52,8 +52,9 @@ def volumes(api) -> set[str]:
 def test_the_container_has_the_limits_and_no_more_rights_than_it_needs(sandbox, api):
     found = api.inspect_container(sandbox.id)
     host = found["HostConfig"]
-    assert host["CapDrop"] == ["ALL"] and host["SecurityOpt"] == ["no-new-privileges"] and not host[
-        "Privileged"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert not host["Privileged"]
     assert host["PidsLimit"] == 100 and host["Memory"] == host["MemorySwap"] == 300 * 2**20
     assert host["CpuQuota"] == 2 * host["CpuPeriod"]
     assert host["NetworkMode"] == "none" and host["LogConfig"]["Type"] == "none"
@@ -66,12 +67,15 @@ def test_the_container_has_the_limits_and_no_more_rights_than_it_needs(sandbox, 
 
 def test_package_managers_can_do_what_they_do_as_root(sandbox):
     result = sandbox.run("""set -e
-        mkdir -p p/DEBIAN p/usr/share/i5; echo data > p/usr/share/i5/f; chown nobody:games p/usr/share/i5/f
+        mkdir -p p/DEBIAN p/usr/share/i5; echo data > p/usr/share/i5/f
+        chown nobody:games p/usr/share/i5/f
         chmod 2750 p/usr/share/i5; chmod u+s p/usr/share/i5/f
-        printf 'Package: i5\\nVersion: 1\\nArchitecture: all\\nMaintainer: m <m@example.org>\\nDescription: d\\n' \\
-            > p/DEBIAN/control
-        dpkg-deb -b p i5.deb; dpkg -i i5.deb; stat -c '%U:%G %a' /usr/share/i5/f; stat -c %a /usr/share/i5
-        su nobody -s /bin/sh -c id; rm -r p/usr; mkdir t; mv i5.deb t; chmod 000 t; cat t/i5.deb | wc -c""")
+        printf '%s\\n' 'Package: i5' 'Version: 1' 'Architecture: all' \\
+            'Maintainer: m <m@example.org>' 'Description: d' > p/DEBIAN/control
+        dpkg-deb -b p i5.deb; dpkg -i i5.deb
+        stat -c '%U:%G %a' /usr/share/i5/f; stat -c %a /usr/share/i5
+        su nobody -s /bin/sh -c id; rm -r p/usr
+        mkdir t; mv i5.deb t; chmod 000 t; cat t/i5.deb | wc -c""")
     assert result.ok
     assert "nobody:games 4644\n2750\n" in result.output
     assert "uid=65534(nobody)" in result.output
@@ -144,8 +148,7 @@ def test_a_container_that_is_taken_away_is_a_sandbox_that_died(sandbox, api):
     with pytest.raises(SandboxDied):
         sandbox.run("sleep 30")
     for call in (lambda: sandbox.run("true"), lambda: sandbox.put({"x": b""}, "."),
-                 lambda: sandbox.network(True),
-                 lambda: sandbox.commit("codedata-tests:never")):
+                 lambda: sandbox.network(True), lambda: sandbox.commit("codedata-tests:never")):
         with pytest.raises(SandboxDied, match=r"gone|ended"):
             call()
 
@@ -213,8 +216,9 @@ def test_an_image_holds_the_files_and_neither_proxy_nor_certificates_nor_state(a
             assert f"{len(proxy)} /run" in sandbox.run("echo ${#https_proxy} $PIP_CERT").output
             image = sandbox.commit("codedata-tests:made", keep=False)
         config = api.inspect_image(image)["Config"]
-        assert config["WorkingDir"] == "/testbed" and config["Cmd"] == ["bash"] and not config[
-            "Entrypoint"]
+        assert config["WorkingDir"] == "/testbed"
+        assert config["Cmd"] == ["bash"]
+        assert not config["Entrypoint"]
         told = json.dumps([api.inspect_image(image), api.history(image)])
         layers = b"".join(api.get_image("codedata-tests:made"))
         for secret in ("pass-5512", "proxy-6620", "marker-8841", "state-9127", str(ca)):
@@ -238,8 +242,8 @@ def test_images_that_are_kept_outlive_their_run_and_those_made_from_them_need_no
         subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(REPO)})
         removed, _ = docker_engine.reap(api)
         assert "codedata-tests:passing" in removed and "codedata-tests:kept" not in removed
-        assert docker_engine.remove_images(RUN,
-                                           api) == [] and api.inspect_image("codedata-tests:kept")
+        assert docker_engine.remove_images(RUN, api) == []
+        assert api.inspect_image("codedata-tests:kept")
     finally:
         api.remove_image("codedata-tests:kept")
 
@@ -299,8 +303,9 @@ def test_what_belongs_to_others_is_never_removed(api, sandbox):
     try:
         removed = docker_engine.reap(api)[0] + docker_engine.remove_images("no-such-run", api)
         assert not {"codedata-tests-theirs", "codedata-tests-plain"} & set(removed)
-        assert sandbox.run("true").ok and api.inspect_network(network) and api.inspect_network(
-            plain)
+        assert sandbox.run("true").ok
+        assert api.inspect_network(network)
+        assert api.inspect_network(plain)
     finally:
         api.remove_network(network)
         api.remove_network(plain)
@@ -320,24 +325,22 @@ def test_a_folder_too_deep_for_the_engine_goes_with_its_container(api, capsys):
     with SandboxDocker(run_label=f"{RUN}-deep") as sandbox:
         assert sandbox.run(DEEP).ok
         upper = Path(api.inspect_container(sandbox.id)["GraphDriver"]["Data"]["UpperDir"])
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     if os.access(upper.parents[2], os.W_OK):
-        assert left(api, f"{RUN}-deep") == [] and not upper.exists() and not said
+        assert left(api, f"{RUN}-deep") == [] and not upper.exists() and not printed
     else:
-        assert sandbox.id[:12] in said and "cannot be removed" in said and "--reap" in said
+        assert sandbox.id[:12] in printed and "cannot be removed" in printed and "--reap" in printed
 
 
 @pytest.mark.parametrize("when",
                          ["box = SandboxDocker(run_label=sys.argv[1]); full(); box.run('true')",
-                                  "full(); SandboxDocker(run_label=sys.argv[1])"],
-                         ids=["command", "start"])
+                          "full(); SandboxDocker(run_label=sys.argv[1])"], ids=["command", "start"])
 def test_a_machine_without_a_thread_to_spare_fails_the_item_and_keeps_no_container(api, when):
     code = ("import sys, threading\nfrom codedata.errors import ItemFailed\n"
             "from codedata.sandbox.docker import SandboxDocker\n"
             "full = lambda: threading.stack_size(1 << 46)   # more than an address space has\n"
             f"try:\n    {when}\nexcept ItemFailed as e: print(e)")
     done = subprocess.run([sys.executable, "-c", code, f"{RUN}-threads"],
-                          env={"PYTHONPATH": str(REPO)},
-                          capture_output=True, text=True, timeout=60)
+                          env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True, timeout=60)
     assert "no further thread can be started" in done.stdout, done.stderr
     assert left(api, f"{RUN}-threads") == []

@@ -1,6 +1,4 @@
-"""SandboxK8s against kube_server.py: its pods are processes of this machine, its refusals those of
-a real server.
-"""
+"""Test SandboxK8s with kube_server.py: its pods are processes, its refusals a real server's."""
 from __future__ import annotations
 
 import os
@@ -130,8 +128,8 @@ def test_the_pod_is_as_it_was_asked_for(kube):
         assert pod["metadata"]["labels"] == {"team": "a", "codedata.run": "run-7",
                                              "codedata.pod": box.pod}
         assert pod["metadata"]["annotations"]["codedata.pid"] == str(os.getpid())
-        assert pod["spec"]["activeDeadlineSeconds"] == 900 and container[
-            "image"] == "debian:bookworm"
+        assert pod["spec"]["activeDeadlineSeconds"] == 900
+        assert container["image"] == "debian:bookworm"
         assert container["resources"] == {
             "requests": {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "400000000"},
             "limits": {"cpu": "500m", "memory": "2Gi", "ephemeral-storage": "400000000"}}
@@ -145,8 +143,8 @@ def test_nothing_of_the_template_is_dropped_on_its_way(kube, sandbox):
             return [m for key, value in wanted.items() for m in (
                 missing(value, found[key], f"{path}.{key}") if key in found else [f"{path}.{key}"])]
         if isinstance(wanted, list) and wanted and isinstance(wanted[0], dict):
-            return [m for i,
-                    value in enumerate(wanted) for m in missing(value, found[i], f"{path}[{i}]")]
+            return [m for i, value in enumerate(wanted)
+                    for m in missing(value, found[i], f"{path}[{i}]")]
         return [] if wanted == found else [path]
 
     template = yaml.safe_load((REPO / "codedata/sandbox/pod.yaml").read_text())
@@ -159,19 +157,19 @@ def test_the_pod_has_no_token_no_privileges_and_a_bounded_life(kube, sandbox):
     assert spec["activeDeadlineSeconds"] == 1800
     assert spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
     context = spec["containers"][0]["securityContext"]
-    assert context["allowPrivilegeEscalation"] is False and context["capabilities"]["drop"] == [
-        "ALL"]
-    assert not {"hostNetwork", "hostPID",
-                "hostIPC"} & set(spec) and not any("hostPath" in v for v in spec["volumes"])
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"]["drop"] == ["ALL"]
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+    assert not any("hostPath" in v for v in spec["volumes"])
 
 
 def test_proxy_and_ca_bundle_reach_commands_and_no_object_of_the_cluster(kube, tmp_path):
     (tmp_path / "ca.pem").write_text("-----the bundle-----")
     proxy = "http://me:pass-4711@proxy.example:3128"
     with open_(kube, proxy=proxy, ca_bundle=str(tmp_path / "ca.pem")) as box:
-        assert box.run(
-            '[ "$https_proxy" = "$HTTP_PROXY" ] && echo ${#https_proxy}; cat $SSL_CERT_FILE').output == (
-            f"{len(proxy)}\n-----the bundle-----")
+        shown = box.run('[ "$https_proxy" = "$HTTP_PROXY" ] && echo ${#https_proxy}; '
+                        "cat $SSL_CERT_FILE")
+        assert shown.output == f"{len(proxy)}\n-----the bundle-----"
         assert "pass-4711" not in box.run("env").output
         assert "4711" not in str(kube.posted)
 
@@ -184,8 +182,8 @@ def test_eight_pods_work_at_once(kube):
 
     with ThreadPoolExecutor(8) as pool:
         done = list(pool.map(one, range(8)))
-    assert [out for _,
-            out in done] == [str(i) for i in range(8)] and len({pod for pod, _ in done}) == 8
+    assert [out for _, out in done] == [str(i) for i in range(8)]
+    assert len({pod for pod, _ in done}) == 8
     assert kube.pods == {}
 
 
@@ -231,8 +229,9 @@ def test_without_policies_it_is_said_that_the_network_stays(kube, sandbox, capsy
 # what goes wrong at the start --------------------------------------------------------------------
 
 def test_an_image_that_cannot_be_pulled_is_named_and_its_pod_removed(kube):
-    with pytest.raises(ItemFailed,
-                       match=r"no/such:image: the pod does not start: ImagePullBackOff: .*not found"):
+    with pytest.raises(
+            ItemFailed,
+            match=r"no/such:image: the pod does not start: ImagePullBackOff: .*not found"):
         open_(kube, image="no/such:image")
     assert kube.pods == {}
 
@@ -269,12 +268,12 @@ def test_missing_rights_and_a_wrong_token_are_told_apart(kube):
         open_(kube)
 
 
-@pytest.mark.parametrize("option, said", [
-    ({"memory_request": "5 gigs"}, "memory"),
-    ({"cpu_request": "4", "cpu_limit": "2"}, "requests.cpu"),
-    ({"image": " "}, "image"), ({"pod_prefix": "Not_A_Name"}, "metadata.name"),
-    ({"workdir": "src"}, "workingDir"),
-    ({"labels": {"a": "no blanks"}}, "labels")])
+@pytest.mark.parametrize("option, said", [({"memory_request": "5 gigs"}, "memory"),
+                                          ({"cpu_request": "4", "cpu_limit": "2"}, "requests.cpu"),
+                                          ({"image": " "}, "image"),
+                                          ({"pod_prefix": "Not_A_Name"}, "metadata.name"),
+                                          ({"workdir": "src"}, "workingDir"),
+                                          ({"labels": {"a": "no blanks"}}, "labels")])
 def test_wrong_values_are_refused_with_the_clusters_words(kube, option, said):
     with pytest.raises(Trouble, match=f"(?s)422.*{said}.*Check the settings"):
         open_(kube, **option)
@@ -294,11 +293,13 @@ def test_a_kubeconfig_that_is_not_there_is_named(tmp_path):
 
 
 def test_who_has_no_cluster_is_told_so(tmp_path):
-    program = f"import sys; sys.path.insert(0, {str(REPO)!r}); from codedata.sandbox import *\n" \
-              "try: open_sandbox('kubernetes', image='debian:bookworm')\nexcept Trouble as e: print(e)"
+    program = (f"import sys; sys.path.insert(0, {str(REPO)!r}); from codedata.sandbox import *\n"
+               "try: open_sandbox('kubernetes', image='debian:bookworm')\n"
+               "except Trouble as e: print(e)")
     done = subprocess.run([sys.executable, "-c", program], env={"HOME": str(tmp_path)},
                           capture_output=True, text=True)
-    assert "no way to a cluster is known" in done.stdout and "--kubeconfig" in done.stdout, done.stderr
+    assert "no way to a cluster is known" in done.stdout, done.stderr
+    assert "--kubeconfig" in done.stdout, done.stderr
 
 
 # what goes wrong on the way ----------------------------------------------------------------------
@@ -366,9 +367,8 @@ def test_a_pod_whose_creation_went_unanswered_is_not_made_twice(kube):
         assert list(kube.pods) == [box.pod] and box.run("echo ok").output == "ok\n"
 
 
-@pytest.mark.parametrize("sent, said",
-                         [("echo half; echo", ""),
-                          ("echo half; echo whole\n# whole", "half\nwhole\n")])
+@pytest.mark.parametrize(
+    "sent, said", [("echo half; echo", ""), ("echo half; echo whole\n# whole", "half\nwhole\n")])
 def test_of_a_command_that_was_cut_on_its_way_in_nothing_is_run(sent, said):
     done = subprocess.run(["bash", "-c", RECEIVE, "bash", "29", WHOLE], input=sent,
                           capture_output=True, text=True)
@@ -381,7 +381,8 @@ OWNER = """
 import sys, time
 sys.path.insert(0, {repo!r})
 from codedata.sandbox.kubernetes import SandboxK8s
-boxes = [SandboxK8s("debian:bookworm", kubeconfig={kubeconfig!r}, network_policy=True) for _ in range(3)]
+boxes = [SandboxK8s("debian:bookworm", kubeconfig={kubeconfig!r}, network_policy=True)
+         for _ in range(3)]
 print("up", flush=True)
 boxes[0].run("sleep 100")
 """
