@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from codedata.llm.trim import MESSAGE_TOKENS, estimate_tokens
 
@@ -16,26 +15,17 @@ MIN_BODY = 1000          # characters: replacing shorter observations saves too 
 TARGET_SHARE = 0.75      # share of the limit: with this room, the cached prefix rarely changes
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """Name a message whose body is left out of requests, and its placeholder."""
-
-    message: int             # index in the messages
-    from_iteration: int      # the first whose request left it out
-    placeholder: str         # the text sent instead
-
-
-@dataclass
 class History:
-    """Hold the messages of a run and which bodies its requests leave out."""
+    """Hold the messages of a run and which bodies its requests leave out.
 
-    messages: list[dict]
-    left_out: dict[int, LeftOut] = field(default_factory=dict)    # by index in the messages
-    _names: dict[int, str] = field(default_factory=dict)          # of the observations, by index
+    Of each such message, `left_out` has by its index: that index, the first iteration whose request
+    left it out, and the text sent instead.
+    """
 
-    def say(self, message: dict) -> None:
-        """Append a message that is never shortened."""
-        self.messages.append(message)
+    def __init__(self, messages: list[dict]):
+        self.messages = messages
+        self.left_out: dict[int, dict] = {}
+        self._names: dict[int, str] = {}   # of the observations, by index
 
     def observe(self, message: dict, name: str) -> None:
         """Append an observation; `name` is its file name if its body is left out later."""
@@ -46,7 +36,7 @@ class History:
         """Return the messages to send, with placeholders for the bodies left out."""
         messages = list(self.messages)
         for i, left_out in self.left_out.items():
-            messages[i] = {**messages[i], "content": left_out.placeholder}
+            messages[i] = {**messages[i], "content": left_out["placeholder"]}
         return messages
 
     def size(self) -> int:
@@ -54,12 +44,14 @@ class History:
         return sum(map(_tokens, self.request()))
 
     def shorten(self, limit: int, iteration: int, save: Callable[[str, str], str]) -> bool:
-        """Leave out old bodies until a request fits well within `limit`; return whether any was
-        left out.
+        """Leave out old bodies until a request that is over `limit` fits well within it; return
+        whether any was left out.
 
         save(name, text) stores a body where the model can read it and returns its path.
         """
         size = self.size()
+        if size <= limit:
+            return False
         n_before = len(self.left_out)
         seen = max((i for i, m in enumerate(self.messages) if m["role"] == "assistant"), default=0)
         for i, name in self._names.items():
@@ -71,7 +63,7 @@ class History:
             line = (f"[{len(body):,} characters of an earlier observation are left out here; they "
                     f"are in {save(name, body)}]")
             size -= estimate_tokens(body) - estimate_tokens(line)
-            self.left_out[i] = LeftOut(i, iteration, line)
+            self.left_out[i] = {"message": i, "from_iteration": iteration, "placeholder": line}
         return len(self.left_out) > n_before
 
 

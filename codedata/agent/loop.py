@@ -3,14 +3,13 @@
     agent = Agent("system prompt", [ToolBashExecutor()], llm_server, sandbox)
     result = agent.run("task")       # .status, .answer, .messages, .usage, …
 
-Within `recording(ReplyLog(…))` (codedata/llm/reply_log.py) every finished reply is kept. A re-run after a
-kill repeats the actions in a new sandbox and reads the kept replies as long as its requests are the
-same; after an observation that differs, the model is asked again. So no observation may contain a
-time or a generated address.
+Within `recording(ReplyLog(…))` (codedata/llm/reply_log.py) every finished reply is kept. A re-run
+after a kill repeats the actions in a new sandbox and reads the kept replies as long as its requests
+are the same; after an observation that differs, the model is asked again. So no observation may
+contain a time or a generated address.
 """
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -144,12 +143,11 @@ class Agent:
         Ctrl-C."""
         run = _Run(self, task)
         try:
-            while run.goes_on():
+            while run.status == "running":
                 run.step()
         except ItemFailed as e:   # a request failed for good, or SandboxDied
             run.end("error", error=str(e))
-        run.save()
-        return run.result()
+        return run.save()
 
 
 class _Run:
@@ -160,7 +158,6 @@ class _Run:
         self.task = task
         self.tools = agent.tool_by_name
         self.started = time.monotonic()
-        self.ended = 0.0
         self.status = "running"
         self.answer = ""
         self.handed_in = False
@@ -169,12 +166,12 @@ class _Run:
         self.has_acted = False            # the model has called a tool, validly or not
         self.malformed = 0
         self.malformed_in_row = 0         # replies without a valid action
-        self.failing = ""                 # the last action
+        self.failing = None               # the last action
         self.n_failures = 0               # its failures in a row
         self.saved: dict[str, str] = {}   # the place of a saved text by its name
         self._begin(Text if agent.protocol == "text" else Native)
 
-    def _begin(self, protocol: type[Native] | type[Text]) -> None:
+    def _begin(self, protocol: type) -> None:
         """Begin the conversation, or begin it anew in another protocol."""
         self.protocol = protocol(self.tools)
         self.prose_in_row = 0
@@ -182,18 +179,12 @@ class _Run:
         self.history = History(storable([{"role": "system", "content": system_prompt},
                                          {"role": "user", "content": self.task}]))
 
-    def goes_on(self) -> bool:
-        """Return whether there is another step to take; end the run where a limit is reached."""
-        if self.status == "running":
-            self._check_limits()
-        return self.status == "running"
-
     def _check_limits(self) -> None:
+        """End the run where a limit is reached."""
         usage = self._usage()
         tokens = _total([usage["tokens_in"], usage["tokens_out"]])
-        used_by_limit = {"max_seconds": usage["seconds"], "max_tokens": tokens,
-                         "max_usd": usage["cost_usd"]}
-        for name, used in used_by_limit.items():
+        for name, used in (("max_seconds", usage["seconds"]), ("max_tokens", tokens),
+                           ("max_usd", usage["cost_usd"])):
             limit = getattr(self.agent, name)
             if limit and used is None:
                 unknown = "price" if name == "max_usd" else "usage"
@@ -207,7 +198,8 @@ class _Run:
             self.end("max_iteration", error=f"{len(self.calls)} replies, and no answer")
 
     def step(self) -> None:
-        """Let the model take one turn: think, act, observe."""
+        """Let the model take one turn (think, act, observe), and end the run where there is no
+        other."""
         turn = self.think()
         if turn.is_prose:
             self.take_prose(turn.message["content"])
@@ -219,6 +211,7 @@ class _Run:
                 self.stop(outcome, action.tool)
                 break
             self.observe(action, outcome)
+        self._check_limits()
         self.save()
 
     def think(self) -> AgentTurn:
@@ -231,7 +224,7 @@ class _Run:
         if self._may_fall_back() and turn.problem and one_command(turn.message["content"])[0]:
             self._begin(Text)   # the reply already follows the text protocol
             turn = read_turn(reply, self.protocol)
-        self.history.say(turn.message)
+        self.history.messages.append(turn.message)
         self._count(turn)
         return turn
 
@@ -252,8 +245,7 @@ class _Run:
 
     def _ask(self) -> ModelReply:
         """Return a reply to the history, which is shortened where it is too long."""
-        if self.history.size() > self.agent.max_context_tokens:
-            self._shorten(self.agent.max_context_tokens)
+        self._shorten(self.agent.max_context_tokens)
         while True:
             try:
                 return self.agent.llm_server.ask(self.history.request(),
@@ -295,7 +287,7 @@ class _Run:
         row."""
         if action.problem:
             return Failed(action.problem)
-        key = json.dumps([action.tool, action.arguments], sort_keys=True)
+        key = (action.tool, action.arguments)
         advice = packaged("repeated.md").replace("{n}", str(SAME_FAILURES))
         if key != self.failing:
             self.failing = key
@@ -343,32 +335,28 @@ class _Run:
             self.status = status
             self.answer = storable(answer)
             self.error = storable(error)
-            self.ended = time.monotonic()
 
-    def save(self) -> None:
-        """Write the trajectory file, if one is set."""
-        if self.agent.trajectory:
-            write_atomic(Path(self.agent.trajectory), to_json(self.result().to_dict()))
-
-    def result(self) -> AgentResult:
-        """Return the result so far."""
-        left_out = [asdict(message) for message in self.history.left_out.values()]
-        return AgentResult(
+    def save(self) -> AgentResult:
+        """Return the result so far, and write it to the trajectory file, if one is set."""
+        result = AgentResult(
             self.status, self.answer, self.error, len(self.calls), self.malformed,
-            self.protocol.name, self.history.messages, self.protocol.schemas, left_out,
-            self._usage(), self.handed_in)
+            self.protocol.name, self.history.messages, self.protocol.schemas,
+            [*self.history.left_out.values()], self._usage(), self.handed_in)
+        if self.agent.trajectory:
+            write_atomic(Path(self.agent.trajectory), to_json(result.to_dict()))
+        return result
 
     def _usage(self) -> dict:
         sums = {key: _total(call.get(key) for call in self.calls)
                 for key in ("tokens_in", "tokens_out", "cost_usd")}
-        seconds = (self.ended or time.monotonic()) - self.started
-        return {"calls": len(self.calls), **sums, "seconds": round(seconds, 3)}
+        seconds = round(time.monotonic() - self.started, 3)
+        return {"calls": len(self.calls), **sums, "seconds": seconds}
 
     def _ask_again(self, problem: str) -> None:
         self._say(packaged(f"{self.protocol.name}_again.md").replace("{problem}", problem))
 
     def _say(self, text: str) -> None:
-        self.history.say({"role": "user", "content": text})
+        self.history.messages.append({"role": "user", "content": text})
 
     def _save_text(self, name: str, text: str) -> str:
         """Save a text in the sandbox and return its path; a saved name is not overwritten."""

@@ -90,8 +90,7 @@ def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0,
         member.uid = uid
         member.gid = gid
         member.uname = member.gname = ""
-        is_kept = member.isreg() or member.isdir() or member.issym() or member.islnk()
-        return member if is_kept else None
+        return None if member.isdev() else member   # so are pipes; sockets are never members
 
     out = tempfile.TemporaryFile()
     with tarfile.open(fileobj=out, mode="w") as tar:

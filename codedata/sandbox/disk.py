@@ -75,13 +75,12 @@ def remove_tree(root: Path) -> None:
         raise OSError(done.stderr.strip())
 
 
-def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event | None = None) -> None:
+def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event) -> None:
     """Return when the file system of `place` has at least `floor_bytes` free; a line on stderr says
     what it waits for.
 
     Raise Interrupted when `stop` is set meanwhile.
     """
-    stop = stop or threading.Event()
     waits = False
     with _waiting:
         while (free := shutil.disk_usage(place).free) < floor_bytes:

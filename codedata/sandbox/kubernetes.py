@@ -90,15 +90,17 @@ class SandboxK8s:
 
         body = template("pod.yaml")
         about = process_labels.labels(run_label)
-        run = {process_labels.RUN: about[process_labels.RUN]}
-        body["metadata"] = {"name": self.pod, "labels": {**(labels or {}), POD: self.pod, **run},
-                            "annotations": about}   # a host's name may not be allowed in a label
-        body["spec"]["activeDeadlineSeconds"] = int(run_timeout)
-        disk_request = min(self._disk_bytes, MAX_DISK_REQUEST)
-        resources = {"requests": _amounts(cpu_request, memory_request, disk_request),
-                     "limits": _amounts(cpu_limit or cpu_request, memory_limit or memory_request,
-                                        self._disk_bytes)}
-        body["spec"]["containers"][0].update(image=image, workingDir=workdir, resources=resources)
+        run = about[process_labels.RUN]
+        body["metadata"] = {
+            "name": self.pod, "labels": {**(labels or {}), POD: self.pod, process_labels.RUN: run},
+            "annotations": about}   # a host's name may not be allowed in a label
+        body["spec"]["activeDeadlineSeconds"] = run_timeout
+        requests = {"cpu": cpu_request, "memory": memory_request,
+                    "ephemeral-storage": str(min(self._disk_bytes, MAX_DISK_REQUEST))}
+        limits = {"cpu": cpu_limit or cpu_request, "memory": memory_limit or memory_request,
+                  "ephemeral-storage": str(self._disk_bytes)}
+        body["spec"]["containers"][0].update(
+            image=image, workingDir=workdir, resources={"requests": requests, "limits": limits})
         self._uid = self._cluster.create_pod(body)
         with ExitStack() as undo:
             undo.callback(self.close)
@@ -267,10 +269,6 @@ def reap(namespace: str = "data-synthesis", run_label: str = "", kubeconfig: str
             cluster.delete_pod(about["name"])
             names.append(about["name"])
     return names
-
-
-def _amounts(cpu: str, memory: str, disk_bytes: int) -> dict[str, str]:
-    return {"cpu": cpu, "memory": memory, "ephemeral-storage": str(disk_bytes)}
 
 
 # output of an exec
