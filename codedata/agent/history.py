@@ -25,11 +25,11 @@ class History:
     def __init__(self, messages: list[dict]):
         self.messages = messages
         self.left_out: dict[int, dict] = {}
-        self._names: dict[int, str] = {}   # of the observations, by index
+        self._observations: list[int] = []   # their indices
 
-    def observe(self, message: dict, name: str) -> None:
-        """Append an observation; `name` is its file name if its body is left out later."""
-        self._names[len(self.messages)] = name
+    def observe(self, message: dict) -> None:
+        """Append an observation, whose body may be left out later."""
+        self._observations.append(len(self.messages))
         self.messages.append(message)
 
     def request(self) -> list[dict]:
@@ -43,25 +43,25 @@ class History:
         """Return the estimated tokens of the next request, rather too many than too few."""
         return sum(map(_tokens, self.request()))
 
-    def shorten(self, limit: int, iteration: int, save: Callable[[str, str], str]) -> bool:
+    def shorten(self, limit: int, iteration: int, save: Callable[[int, str], str]) -> bool:
         """Leave out old bodies until a request that is over `limit` fits well within it; return
         whether any was left out.
 
-        save(name, text) stores a body where the model can read it and returns its path.
+        save(index, text) stores a message's body where the model can read it and returns its path.
         """
         size = self.size()
         if size <= limit:
             return False
         n_before = len(self.left_out)
         seen = max((i for i, m in enumerate(self.messages) if m["role"] == "assistant"), default=0)
-        for i, name in self._names.items():
+        for i in self._observations:
             body = self.messages[i]["content"]
             if size <= limit * TARGET_SHARE or i > seen:
                 break
             if i in self.left_out or len(body) < MIN_BODY:
                 continue
             line = (f"[{len(body):,} characters of an earlier observation are left out here; they "
-                    f"are in {save(name, body)}]")
+                    f"are in {save(i, body)}]")
             size -= estimate_tokens(body) - estimate_tokens(line)
             self.left_out[i] = {"message": i, "from_iteration": iteration, "placeholder": line}
         return len(self.left_out) > n_before

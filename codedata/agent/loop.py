@@ -126,16 +126,16 @@ class Agent:
 
     def __post_init__(self):
         tools = [Tool.of(tool) for tool in self.tools]
-        names = [tool.name for tool in tools]
-        if len(set(names)) < len(names):
-            raise Trouble("has two tools of one name.", f"Agent(tools): {', '.join(names)}")
+        self.tool_by_name = {tool.name: tool for tool in tools}
+        if len(self.tool_by_name) < len(tools):
+            names = ", ".join(tool.name for tool in tools)
+            raise Trouble("has two tools of one name.", f"Agent(tools): {names}")
         if self.protocol not in ("auto", "native", "text"):
             raise Trouble(f"is {self.protocol!r}; it may be auto, native, text.",
                           "Agent(protocol)")
-        if self.protocol == "text" and "bash" not in names:
+        if self.protocol == "text" and "bash" not in self.tool_by_name:
             raise Trouble("acts by bash alone.", "Agent(protocol='text')",
                           "Give it ToolBashExecutor().")
-        self.tool_by_name = dict(zip(names, tools, strict=True))
         self.tool_by_name.setdefault("submit", Tool.of(submit))
 
     def run(self, task: str) -> AgentResult:
@@ -168,7 +168,7 @@ class _Run:
         self.malformed_in_row = 0         # replies without a valid action
         self.failing = None               # the last action
         self.n_failures = 0               # its failures in a row
-        self.saved: dict[str, str] = {}   # the place of a saved text by its name
+        self.saved: dict[int, str] = {}   # the place of a message's whole text, by its index
         self._begin(Text if agent.protocol == "text" else Native)
 
     def _begin(self, protocol: type) -> None:
@@ -313,13 +313,12 @@ class _Run:
     def observe(self, action: Action, outcome: str) -> None:
         """Append an action's result to the history, cut to max_output_chars."""
         text = plain(str(outcome))
-        name = f"output_{len(self.history.messages)}.txt"
         limit = self.agent.max_output_chars
         if len(text) > limit:
             note = (f"[… {len(text) - limit:,} characters are left out here; the whole text is in "
-                    f"{self._save_text(name, text)} …]")
+                    f"{self._save_text(len(self.history.messages), text)} …]")
             text = f"{text[:limit // 2]}\n{note}\n{text[-(limit // 2):]}"
-        self.history.observe(observation(action, text), name)
+        self.history.observe(observation(action, text))
 
     def stop(self, stop: Stop, tool: str, handed_in: bool = True) -> None:
         """End the run as a tool asks for it."""
@@ -358,13 +357,13 @@ class _Run:
     def _say(self, text: str) -> None:
         self.history.messages.append({"role": "user", "content": text})
 
-    def _save_text(self, name: str, text: str) -> str:
-        """Save a text in the sandbox and return its path; a saved name is not overwritten."""
-        if name not in self.saved:
-            place = f"{SAVED_IN}/{name}"
+    def _save_text(self, index: int, text: str) -> str:
+        """Save a message's text in the sandbox and return its path; it is not overwritten."""
+        if index not in self.saved:
+            place = f"{SAVED_IN}/output_{index}.txt"
             problem = write(self.agent.sandbox, place, text.encode())
-            self.saved[name] = f"{place} (it is not: {problem})" if problem else place
-        return self.saved[name]
+            self.saved[index] = f"{place} (it is not: {problem})" if problem else place
+        return self.saved[index]
 
 
 def plain(text: str) -> str:

@@ -54,8 +54,8 @@ def parse(files: dict[str, bytes], text: str = "",
     cases = [*islice(found, MAX_CASES + 1)] or _text(text)
     if len(cases) > MAX_CASES:
         beside = [*beside, over("too_many", f"more than {MAX_CASES:,} cases")]
-    cases = [(storable(name), status) for name, status in (*cases[:MAX_CASES], *beside)]
-    worst = dict(sorted(cases, key=lambda case: STATUSES.index(case[1])))   # the last one counts
+    cases = sorted([*cases[:MAX_CASES], *beside], key=lambda case: STATUSES.index(case[1]))
+    worst = {storable(name): status for name, status in cases}   # the last one counts
     return [{"name": name, "status": status} for name, status in sorted(worst.items())]
 
 
@@ -151,7 +151,8 @@ def _junit_name(case: dict[str, str], suites: list[str]) -> str:
     name, group, file = (case.get(key, "") for key in ("name", "classname", "file"))
     module = file.removesuffix(".py").replace("/", ".")
     if file.endswith(".py") and f"{group}.".startswith(f"{module}."):
-        return file + group[len(module):].replace(".", "::") + "::" + name
+        classes = group[len(module):].replace(".", "::")
+        return f"{file}{classes}::{name}"
     if group == "test":   # node writes this; only the suites tell its cases apart
         return " > ".join([*suites, name])
     group = group or "".join([suite for suite in suites if suite != "pytest"][-1:])

@@ -208,7 +208,8 @@ class Exec:
         """Yield (channel, data) of stdout and stderr until the end. Raise TimeoutError after
         `timeout_s` seconds, Cut where the connection is lost."""
         end = time.monotonic() + timeout_s
-        while (left := end - time.monotonic()) > 0:
+        lost = ""
+        while not lost and (left := end - time.monotonic()) > 0:
             self._socket.settimeout(min(left, PING_S))
             try:
                 code, frame = self._socket.recv_data_frame(True)
@@ -216,7 +217,8 @@ class Exec:
                 self._send(b"", ABNF.OPCODE_PING)
                 continue
             except (WebSocketException, OSError) as e:
-                return self._closed(f"lost its connection: {e}")
+                lost = f"lost its connection: {e}"
+                continue
             is_message = code in MESSAGES and len(frame.data) > 1   # the first one is empty
             channel = frame.data[0] if is_message else None
             if channel == STATUS:
@@ -225,14 +227,9 @@ class Exec:
             elif channel in (STDOUT, STDERR):
                 yield channel, frame.data[1:]
             if code == ABNF.OPCODE_CLOSE:
-                return self._closed("was closed before its end")
+                lost = "was closed before its end"
         if self._status is None:
-            raise TimeoutError
-
-    def _closed(self, why: str) -> None:
-        """Raise Cut where the connection ended before the exec did."""
-        if self._status is None:
-            raise Cut(why)
+            raise Cut(lost) if lost else TimeoutError
 
     def exit_code(self, timeout_s: float) -> int:
         """Return the exit code once the exec has ended, dropping its remaining output. Raise

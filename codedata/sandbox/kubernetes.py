@@ -127,13 +127,18 @@ class SandboxK8s:
                   text_of("codedata.sandbox", "pod_run.sh")]
         with self._exec("\n".join(lines)) as exec_:
             try:
-                is_whole = _read(exec_, output, timeout_s, token.encode())
+                has_ended = _read(exec_, output, timeout_s, token.encode())
             except TimeoutError:
                 self._end_all()
                 with suppress(Cut):
                     _read(exec_, output, END_S)     # output that was on its way
                 return output.result(None)
-            return output.result(self._exit_code(exec_, is_whole))
+            if has_ended:
+                exec_.send(b"\n")
+            else:            # killed with its shell: by itself, or because the pod is ending
+                self._stay_alive(STATUS_S)
+                self._end_all()
+            return output.result(exec_.exit_code(END_S))
 
     def put(self, source: Path | dict[str, bytes], to: str) -> None:
         """Copy a file or folder of the host, or {relative path: content}, into the folder `to`,
@@ -234,15 +239,6 @@ class SandboxK8s:
                 self._stay_alive(STATUS_S)
                 self._cluster.delete_pod(self.pod)
                 raise self._died(self._end) from e
-
-    def _exit_code(self, exec_: Exec, is_whole: bool) -> int:
-        """Return the exit code of a command whose output was read, whole or until it broke off."""
-        if is_whole:
-            exec_.send(b"\n")
-        else:                # killed with its shell: by itself, or because the pod is ending
-            self._stay_alive(STATUS_S)
-            self._end_all()
-        return exec_.exit_code(END_S)
 
     def _end_all(self) -> None:
         """End everything in the pod but its first process, which cannot be killed from inside,
