@@ -215,7 +215,8 @@ class _Run:
         self.save()
 
     def think(self) -> AgentTurn:
-        """Append the model's next turn to the history and return it."""
+        """Append the model's next turn to the history, count what is malformed in it, and return
+        it."""
         if self._may_fall_back() and len(self.calls) >= EMPTY_REPLIES:
             self._begin(Text)
         reply = self._ask()
@@ -225,15 +226,6 @@ class _Run:
             self._begin(Text)   # the reply already follows the text protocol
             turn = read_turn(reply, self.protocol)
         self.history.messages.append(turn.message)
-        self._count(turn)
-        return turn
-
-    def _may_fall_back(self) -> bool:
-        """Return whether the text protocol may still take the place of the native one."""
-        is_native = self.agent.protocol == "auto" and self.protocol.name == "native"
-        return is_native and "bash" in self.tools and not self.has_acted
-
-    def _count(self, turn: AgentTurn) -> None:
         problems = [action.problem for action in turn.actions]
         self.has_acted = self.has_acted or bool(problems)
         self.malformed_in_row = 0 if "" in problems else self.malformed_in_row + 1
@@ -242,6 +234,12 @@ class _Run:
         else:
             self.prose_in_row = 0
             self.malformed += len([*filter(None, [turn.problem, *problems])])
+        return turn
+
+    def _may_fall_back(self) -> bool:
+        """Return whether the text protocol may still take the place of the native one."""
+        is_native = self.agent.protocol == "auto" and self.protocol.name == "native"
+        return is_native and "bash" in self.tools and not self.has_acted
 
     def _ask(self) -> ModelReply:
         """Return a reply to the history, which is shortened where it is too long."""
@@ -258,9 +256,8 @@ class _Run:
         """Return whether the next request is another one: shorter, or in the text protocol."""
         if refusal.status in (400, 413, 422) and TOO_LONG.search(refusal.what):
             return self._shorten(self.history.size() // 2)
-        if not (refusal.status and REFUSES_TOOLS.search(refusal.what)):
-            return False
-        if self.calls or not self._may_fall_back():
+        refuses_tools = refusal.status and REFUSES_TOOLS.search(refusal.what)
+        if not refuses_tools or self.calls or not self._may_fall_back():
             return False
         self._begin(Text)
         return True

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from codedata.errors import ItemFailed, Trouble
-from codedata.sandbox.archives import BOUNDS, Bounds
+from codedata.sandbox.archives import BOUNDS, Bounds, Source
 from codedata.texts import text_of
 
 TIMED_OUT = 124            # the exit code of a command that ran out of time
@@ -63,7 +63,7 @@ class Sandbox(AbstractContextManager, Protocol):
             env: dict[str, str] | None = None) -> Result:
         """Return the result of a bash command. Raise SandboxDied where the sandbox is gone."""
 
-    def put(self, source: Path | dict[str, bytes], to: str) -> None:
+    def put(self, source: Source, to: str) -> None:
         """Copy a file or folder of the host, or {relative path: content}, into the folder `to`,
         which is created if needed."""
 

@@ -23,6 +23,7 @@ from codedata.texts import printable
 
 PIECE = 1 << 20
 MAX_HEADER_BYTES = 1 << 20   # limit of a name, a link's target or attributes, read at once
+Source = Path | dict[str, bytes]   # a file or folder of the host, or {relative path: content}
 
 
 class UnsafeArchive(ItemFailed):
@@ -69,7 +70,7 @@ class Bounds:
 BOUNDS = Bounds()
 
 
-def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0,
+def pack(source: Source, uid: int = 0, gid: int = 0,
          bounds: Bounds = BOUNDS) -> BinaryIO:
     """Return a tar of a file, of a folder's content, or of {relative path: content}, owned by uid
     and gid.

@@ -30,7 +30,7 @@ import urllib3
 from codedata.errors import ItemFailed, Trouble
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, docker_engine
-from codedata.sandbox.archives import BOUNDS, Bounds, Stream, pack, unpack
+from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, unpack
 from codedata.sandbox.disk import DiskWatch, start
 from codedata.sandbox.process_labels import labels
 from codedata.sandbox.shell import Shell, in_parts
@@ -160,7 +160,7 @@ class SandboxDocker:
             return result
         return replace(result, limit_hit=hit, output=f"{result.output}\n[{hit}]\n")
 
-    def put(self, source: Path | dict[str, bytes], to: str) -> None:
+    def put(self, source: Source, to: str) -> None:
         """Copy files of the host into the container; see Sandbox.put."""
         place = posixpath.join(self.workdir, to)
         self._bash('mkdir -p -- "$1"', place, user=self.user)

@@ -67,20 +67,19 @@ class SandboxFactory:
         settings = self._settings
         options = {"run_label": label, "proxy": self._llm.proxy, "ca_bundle": self._llm.ca_bundle,
                    "scripts": [SCRIPT_BASH_FUNC] if is_stateful else []}
-        if self.name == "local":
-            return open_sandbox("local", **options)
-        options |= {"image": image, "workdir": workdir, "disk_limit": settings.disk_limit}
+        if self.name != "local":
+            options |= {"image": image, "workdir": workdir, "disk_limit": settings.disk_limit}
         if self.name == "docker":
             folder = docker_engine.folder(docker_engine.connect())
             disk.wait_for_room(folder, bytes_of(settings.disk_floor), self._stop)
-            return open_sandbox("docker", **options, cpus=settings.cpu_request,
-                                memory=settings.memory_request, pids=settings.pids_limit)
-        return open_sandbox("kubernetes", **options, namespace=settings.namespace,
-                            pod_prefix=settings.pod_prefix, kubeconfig=settings.kubeconfig,
-                            cpu_request=f"{settings.cpu_request:g}",
-                            memory_request=settings.memory_request,
-                            run_timeout=SCRIPTS_A_POD * settings.run_timeout,
-                            network_policy=settings.network_policy)
+            options |= {"cpus": settings.cpu_request, "memory": settings.memory_request,
+                        "pids": settings.pids_limit}
+        if self.name == "kubernetes":
+            same = ("namespace", "pod_prefix", "kubeconfig", "memory_request", "network_policy")
+            options |= {name: getattr(settings, name) for name in same}
+            options |= {"cpu_request": f"{settings.cpu_request:g}",
+                        "run_timeout": SCRIPTS_A_POD * settings.run_timeout}
+        return open_sandbox(self.name, **options)
 
     def keep(self, image_id: str, image_name: str) -> str:
         """Keep an image under this name and return its new id. Images that are not kept are

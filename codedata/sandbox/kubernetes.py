@@ -28,7 +28,7 @@ from pathlib import Path
 from codedata.errors import ItemFailed
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, process_labels
-from codedata.sandbox.archives import BOUNDS, Bounds, Stream, pack, unpack
+from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, unpack
 from codedata.sandbox.kube_client import PIECE, STDOUT, Cluster, Cut, Exec, template
 from codedata.sandbox.output import Output
 from codedata.sandbox.shell import Shell
@@ -140,7 +140,7 @@ class SandboxK8s:
                 self._end_all()
             return output.result(exec_.exit_code(END_S))
 
-    def put(self, source: Path | dict[str, bytes], to: str) -> None:
+    def put(self, source: Source, to: str) -> None:
         """Copy a file or folder of the host, or {relative path: content}, into the folder `to`,
         which is created if needed."""
         place = self._place(to)

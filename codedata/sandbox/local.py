@@ -25,7 +25,7 @@ from pathlib import Path
 from codedata.errors import ItemFailed, Trouble
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script, process_labels
-from codedata.sandbox.archives import BOUNDS, Bounds, pack, unpack
+from codedata.sandbox.archives import BOUNDS, Bounds, Source, pack, unpack
 from codedata.sandbox.disk import remove_tree
 from codedata.sandbox.output import Output
 from codedata.sandbox.shell import Shell
@@ -97,7 +97,7 @@ class SandboxLocal:
                     process.wait()
         return output.result(128 - code if code and code < 0 else code)   # < 0: ended by a signal
 
-    def put(self, source: Path | dict[str, bytes], to: str) -> None:
+    def put(self, source: Source, to: str) -> None:
         """Copy files as Sandbox.put does. Raise ItemFailed where `to` is outside the working
         directory."""
         place = Path(self.workdir, to).resolve()
