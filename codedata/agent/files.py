@@ -68,9 +68,8 @@ def search(sandbox: Sandbox, pattern: str, path: str = ".", files: str = "") -> 
     if result.exit_code not in (0, 1) and not matches:
         return Failed(result.output.strip() or f"grep ended with {result.exit_code}.")
     matches.sort(key=_place)   # the order of a folder's files differs between machines
-    lines = []
-    for line in matches[:MAX_MATCHES]:
-        lines.append(line if len(line) <= MAX_LINE_CHARS else line[:MAX_LINE_CHARS] + " …")
+    lines = [line if len(line) <= MAX_LINE_CHARS else line[:MAX_LINE_CHARS] + " …"
+             for line in matches[:MAX_MATCHES]]
     if len(matches) > MAX_MATCHES:
         lines.append(f"({len(matches) - MAX_MATCHES} more: narrow the search)")
     return "\n".join(lines) or "No line matches."

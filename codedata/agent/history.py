@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from codedata.llm.trim import MESSAGE_TOKENS, estimate_tokens
 
@@ -16,62 +15,55 @@ MIN_BODY = 1000          # characters: replacing shorter observations saves too 
 TARGET_SHARE = 0.75      # share of the limit: with this room, the cached prefix rarely changes
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """Name a message whose body is left out of requests, and its placeholder."""
-
-    message: int             # index in the messages
-    from_iteration: int      # the first whose request left it out
-    placeholder: str         # the text sent instead
-
-
-@dataclass
 class History:
-    """Hold the messages of a run and which bodies its requests leave out."""
+    """Hold the messages of a run and which bodies its requests leave out.
 
-    messages: list[dict]
-    left_out: dict[int, LeftOut] = field(default_factory=dict)    # by index in the messages
-    _names: dict[int, str] = field(default_factory=dict)          # of the observations, by index
+    Of each such message, `left_out` has by its index: that index, the first iteration whose request
+    left it out, and the text sent instead.
+    """
 
-    def say(self, message: dict) -> None:
-        """Append a message that is never shortened."""
-        self.messages.append(message)
+    def __init__(self, messages: list[dict]):
+        self.messages = messages
+        self.left_out: dict[int, dict] = {}
+        self._observations: list[int] = []   # their indices
 
-    def observe(self, message: dict, name: str) -> None:
-        """Append an observation; `name` is its file name if its body is left out later."""
-        self._names[len(self.messages)] = name
+    def observe(self, message: dict) -> None:
+        """Append an observation, whose body may be left out later."""
+        self._observations.append(len(self.messages))
         self.messages.append(message)
 
     def request(self) -> list[dict]:
         """Return the messages to send, with placeholders for the bodies left out."""
         messages = list(self.messages)
         for i, left_out in self.left_out.items():
-            messages[i] = {**messages[i], "content": left_out.placeholder}
+            messages[i] = {**messages[i], "content": left_out["placeholder"]}
         return messages
 
     def size(self) -> int:
         """Return the estimated tokens of the next request, rather too many than too few."""
         return sum(map(_tokens, self.request()))
 
-    def shorten(self, limit: int, iteration: int, save: Callable[[str, str], str]) -> bool:
-        """Leave out old bodies until a request fits well within `limit`; return whether any was
-        left out.
+    def shorten(self, limit: int, iteration: int, save: Callable[[int, str], str]) -> bool:
+        """Leave out old bodies until a request that is over `limit` fits well within it; return
+        whether any was left out.
 
-        save(name, text) stores a body where the model can read it and returns its path.
+        save(index, text) stores a message's body where the model can read it and returns its path.
         """
         size = self.size()
+        if size <= limit:
+            return False
         n_before = len(self.left_out)
         seen = max((i for i, m in enumerate(self.messages) if m["role"] == "assistant"), default=0)
-        for i, name in self._names.items():
+        for i in self._observations:
             body = self.messages[i]["content"]
             if size <= limit * TARGET_SHARE or i > seen:
                 break
             if i in self.left_out or len(body) < MIN_BODY:
                 continue
             line = (f"[{len(body):,} characters of an earlier observation are left out here; they "
-                    f"are in {save(name, body)}]")
+                    f"are in {save(i, body)}]")
             size -= estimate_tokens(body) - estimate_tokens(line)
-            self.left_out[i] = LeftOut(i, iteration, line)
+            self.left_out[i] = {"message": i, "from_iteration": iteration, "placeholder": line}
         return len(self.left_out) > n_before
 
 

@@ -3,14 +3,13 @@
     agent = Agent("system prompt", [ToolBashExecutor()], llm_server, sandbox)
     result = agent.run("task")       # .status, .answer, .messages, .usage, …
 
-Within `recording(ReplyLog(…))` (codedata/llm/reply_log.py) every finished reply is kept. A re-run after a
-kill repeats the actions in a new sandbox and reads the kept replies as long as its requests are the
-same; after an observation that differs, the model is asked again. So no observation may contain a
-time or a generated address.
+Within `recording(ReplyLog(…))` (codedata/llm/reply_log.py) every finished reply is kept. A re-run
+after a kill repeats the actions in a new sandbox and reads the kept replies as long as its requests
+are the same; after an observation that differs, the model is asked again. So no observation may
+contain a time or a generated address.
 """
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -127,16 +126,16 @@ class Agent:
 
     def __post_init__(self):
         tools = [Tool.of(tool) for tool in self.tools]
-        names = [tool.name for tool in tools]
-        if len(set(names)) < len(names):
-            raise Trouble("has two tools of one name.", f"Agent(tools): {', '.join(names)}")
+        self.tool_by_name = {tool.name: tool for tool in tools}
+        if len(self.tool_by_name) < len(tools):
+            names = ", ".join(tool.name for tool in tools)
+            raise Trouble("has two tools of one name.", f"Agent(tools): {names}")
         if self.protocol not in ("auto", "native", "text"):
             raise Trouble(f"is {self.protocol!r}; it may be auto, native, text.",
                           "Agent(protocol)")
-        if self.protocol == "text" and "bash" not in names:
+        if self.protocol == "text" and "bash" not in self.tool_by_name:
             raise Trouble("acts by bash alone.", "Agent(protocol='text')",
                           "Give it ToolBashExecutor().")
-        self.tool_by_name = dict(zip(names, tools, strict=True))
         self.tool_by_name.setdefault("submit", Tool.of(submit))
 
     def run(self, task: str) -> AgentResult:
@@ -144,12 +143,11 @@ class Agent:
         Ctrl-C."""
         run = _Run(self, task)
         try:
-            while run.goes_on():
+            while run.status == "running":
                 run.step()
         except ItemFailed as e:   # a request failed for good, or SandboxDied
             run.end("error", error=str(e))
-        run.save()
-        return run.result()
+        return run.save()
 
 
 class _Run:
@@ -160,7 +158,6 @@ class _Run:
         self.task = task
         self.tools = agent.tool_by_name
         self.started = time.monotonic()
-        self.ended = 0.0
         self.status = "running"
         self.answer = ""
         self.handed_in = False
@@ -169,12 +166,12 @@ class _Run:
         self.has_acted = False            # the model has called a tool, validly or not
         self.malformed = 0
         self.malformed_in_row = 0         # replies without a valid action
-        self.failing = ""                 # the last action
+        self.failing = None               # the last action
         self.n_failures = 0               # its failures in a row
-        self.saved: dict[str, str] = {}   # the place of a saved text by its name
+        self.saved: dict[int, str] = {}   # the place of a message's whole text, by its index
         self._begin(Text if agent.protocol == "text" else Native)
 
-    def _begin(self, protocol: type[Native] | type[Text]) -> None:
+    def _begin(self, protocol: type) -> None:
         """Begin the conversation, or begin it anew in another protocol."""
         self.protocol = protocol(self.tools)
         self.prose_in_row = 0
@@ -182,18 +179,12 @@ class _Run:
         self.history = History(storable([{"role": "system", "content": system_prompt},
                                          {"role": "user", "content": self.task}]))
 
-    def goes_on(self) -> bool:
-        """Return whether there is another step to take; end the run where a limit is reached."""
-        if self.status == "running":
-            self._check_limits()
-        return self.status == "running"
-
     def _check_limits(self) -> None:
+        """End the run where a limit is reached."""
         usage = self._usage()
         tokens = _total([usage["tokens_in"], usage["tokens_out"]])
-        used_by_limit = {"max_seconds": usage["seconds"], "max_tokens": tokens,
-                         "max_usd": usage["cost_usd"]}
-        for name, used in used_by_limit.items():
+        for name, used in (("max_seconds", usage["seconds"]), ("max_tokens", tokens),
+                           ("max_usd", usage["cost_usd"])):
             limit = getattr(self.agent, name)
             if limit and used is None:
                 unknown = "price" if name == "max_usd" else "usage"
@@ -207,7 +198,8 @@ class _Run:
             self.end("max_iteration", error=f"{len(self.calls)} replies, and no answer")
 
     def step(self) -> None:
-        """Let the model take one turn: think, act, observe."""
+        """Let the model take one turn (think, act, observe), and end the run where there is no
+        other."""
         turn = self.think()
         if turn.is_prose:
             self.take_prose(turn.message["content"])
@@ -219,10 +211,12 @@ class _Run:
                 self.stop(outcome, action.tool)
                 break
             self.observe(action, outcome)
+        self._check_limits()
         self.save()
 
     def think(self) -> AgentTurn:
-        """Append the model's next turn to the history and return it."""
+        """Append the model's next turn to the history, count what is malformed in it, and return
+        it."""
         if self._may_fall_back() and len(self.calls) >= EMPTY_REPLIES:
             self._begin(Text)
         reply = self._ask()
@@ -231,16 +225,7 @@ class _Run:
         if self._may_fall_back() and turn.problem and one_command(turn.message["content"])[0]:
             self._begin(Text)   # the reply already follows the text protocol
             turn = read_turn(reply, self.protocol)
-        self.history.say(turn.message)
-        self._count(turn)
-        return turn
-
-    def _may_fall_back(self) -> bool:
-        """Return whether the text protocol may still take the place of the native one."""
-        is_native = self.agent.protocol == "auto" and self.protocol.name == "native"
-        return is_native and "bash" in self.tools and not self.has_acted
-
-    def _count(self, turn: AgentTurn) -> None:
+        self.history.messages.append(turn.message)
         problems = [action.problem for action in turn.actions]
         self.has_acted = self.has_acted or bool(problems)
         self.malformed_in_row = 0 if "" in problems else self.malformed_in_row + 1
@@ -249,11 +234,16 @@ class _Run:
         else:
             self.prose_in_row = 0
             self.malformed += len([*filter(None, [turn.problem, *problems])])
+        return turn
+
+    def _may_fall_back(self) -> bool:
+        """Return whether the text protocol may still take the place of the native one."""
+        is_native = self.agent.protocol == "auto" and self.protocol.name == "native"
+        return is_native and "bash" in self.tools and not self.has_acted
 
     def _ask(self) -> ModelReply:
         """Return a reply to the history, which is shortened where it is too long."""
-        if self.history.size() > self.agent.max_context_tokens:
-            self._shorten(self.agent.max_context_tokens)
+        self._shorten(self.agent.max_context_tokens)
         while True:
             try:
                 return self.agent.llm_server.ask(self.history.request(),
@@ -266,9 +256,8 @@ class _Run:
         """Return whether the next request is another one: shorter, or in the text protocol."""
         if refusal.status in (400, 413, 422) and TOO_LONG.search(refusal.what):
             return self._shorten(self.history.size() // 2)
-        if not (refusal.status and REFUSES_TOOLS.search(refusal.what)):
-            return False
-        if self.calls or not self._may_fall_back():
+        refuses_tools = refusal.status and REFUSES_TOOLS.search(refusal.what)
+        if not refuses_tools or self.calls or not self._may_fall_back():
             return False
         self._begin(Text)
         return True
@@ -295,7 +284,7 @@ class _Run:
         row."""
         if action.problem:
             return Failed(action.problem)
-        key = json.dumps([action.tool, action.arguments], sort_keys=True)
+        key = (action.tool, action.arguments)
         advice = packaged("repeated.md").replace("{n}", str(SAME_FAILURES))
         if key != self.failing:
             self.failing = key
@@ -321,13 +310,12 @@ class _Run:
     def observe(self, action: Action, outcome: str) -> None:
         """Append an action's result to the history, cut to max_output_chars."""
         text = plain(str(outcome))
-        name = f"output_{len(self.history.messages)}.txt"
         limit = self.agent.max_output_chars
         if len(text) > limit:
             note = (f"[… {len(text) - limit:,} characters are left out here; the whole text is in "
-                    f"{self._save_text(name, text)} …]")
+                    f"{self._save_text(len(self.history.messages), text)} …]")
             text = f"{text[:limit // 2]}\n{note}\n{text[-(limit // 2):]}"
-        self.history.observe(observation(action, text), name)
+        self.history.observe(observation(action, text))
 
     def stop(self, stop: Stop, tool: str, handed_in: bool = True) -> None:
         """End the run as a tool asks for it."""
@@ -343,40 +331,36 @@ class _Run:
             self.status = status
             self.answer = storable(answer)
             self.error = storable(error)
-            self.ended = time.monotonic()
 
-    def save(self) -> None:
-        """Write the trajectory file, if one is set."""
-        if self.agent.trajectory:
-            write_atomic(Path(self.agent.trajectory), to_json(self.result().to_dict()))
-
-    def result(self) -> AgentResult:
-        """Return the result so far."""
-        left_out = [asdict(message) for message in self.history.left_out.values()]
-        return AgentResult(
+    def save(self) -> AgentResult:
+        """Return the result so far, and write it to the trajectory file, if one is set."""
+        result = AgentResult(
             self.status, self.answer, self.error, len(self.calls), self.malformed,
-            self.protocol.name, self.history.messages, self.protocol.schemas, left_out,
-            self._usage(), self.handed_in)
+            self.protocol.name, self.history.messages, self.protocol.schemas,
+            [*self.history.left_out.values()], self._usage(), self.handed_in)
+        if self.agent.trajectory:
+            write_atomic(Path(self.agent.trajectory), to_json(result.to_dict()))
+        return result
 
     def _usage(self) -> dict:
         sums = {key: _total(call.get(key) for call in self.calls)
                 for key in ("tokens_in", "tokens_out", "cost_usd")}
-        seconds = (self.ended or time.monotonic()) - self.started
-        return {"calls": len(self.calls), **sums, "seconds": round(seconds, 3)}
+        seconds = round(time.monotonic() - self.started, 3)
+        return {"calls": len(self.calls), **sums, "seconds": seconds}
 
     def _ask_again(self, problem: str) -> None:
         self._say(packaged(f"{self.protocol.name}_again.md").replace("{problem}", problem))
 
     def _say(self, text: str) -> None:
-        self.history.say({"role": "user", "content": text})
+        self.history.messages.append({"role": "user", "content": text})
 
-    def _save_text(self, name: str, text: str) -> str:
-        """Save a text in the sandbox and return its path; a saved name is not overwritten."""
-        if name not in self.saved:
-            place = f"{SAVED_IN}/{name}"
+    def _save_text(self, index: int, text: str) -> str:
+        """Save a message's text in the sandbox and return its path; it is not overwritten."""
+        if index not in self.saved:
+            place = f"{SAVED_IN}/output_{index}.txt"
             problem = write(self.agent.sandbox, place, text.encode())
-            self.saved[name] = f"{place} (it is not: {problem})" if problem else place
-        return self.saved[name]
+            self.saved[index] = f"{place} (it is not: {problem})" if problem else place
+        return self.saved[index]
 
 
 def plain(text: str) -> str:

@@ -99,14 +99,20 @@ class Text:
 
 def read_turn(reply: ModelReply, protocol: Native | Text) -> AgentTurn:
     """Return a reply as an AgentTurn."""
-    text = without_thinking(reply.text)
+    head, fence, rest = reply.text.partition("```")   # a tag inside a code block is part of it
+    text = storable((THINKING.sub("", head) + fence + rest).strip())
     message = {"role": "assistant", "content": text or EMPTY_REPLY}
     if reply.truncated:
         return AgentTurn(message, problem=packaged("cut_short.md"))
     actions, problem = protocol.actions(text, reply.tool_calls)
     if problem:
         return AgentTurn(message, [], problem, bool(text) and not ATTEMPT.search(text))
-    calls = [_call(action) for action in actions if action.id]
+    calls = []   # serialized again, since endpoints refuse invalid calls in a history
+    for action in actions:
+        if action.id:
+            arguments = json.dumps(action.arguments, ensure_ascii=False)
+            calls.append({"id": action.id, "type": "function",
+                          "function": {"name": action.tool, "arguments": arguments}})
     if calls:
         message |= {"content": text or None, "tool_calls": storable(calls)}
     return AgentTurn(message, actions)
@@ -134,12 +140,6 @@ def one_command(text: str) -> tuple[str, str]:
     return block[1].strip("\r\n"), ""
 
 
-def without_thinking(text: str) -> str:
-    """Return the text without leading thinking; a closing tag inside a code block is part of it."""
-    head, fence, rest = text.partition("```")
-    return storable((THINKING.sub("", head) + fence + rest).strip())
-
-
 def packaged(name: str) -> str:
     """Return a prompt text of this package."""
     return text_of("codedata.agent", name).strip()
@@ -155,10 +155,3 @@ def _arguments(raw: str) -> dict | str:
     except (RecursionError, ValueError):
         return "nested too deep, or hold a number that is too long"
     return arguments if isinstance(arguments, dict) else "not a JSON object"
-
-
-def _call(action: Action) -> dict:
-    """Return a call for the history, serialized again: endpoints refuse invalid calls there."""
-    arguments = json.dumps(action.arguments, ensure_ascii=False)
-    return {"id": action.id, "type": "function",
-            "function": {"name": action.tool, "arguments": arguments}}

@@ -29,7 +29,7 @@ JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", N
 DESCRIBED = {"string": "a string", "integer": "a whole number", "number": "a number",
              "boolean": "true or false", "array": "a list", "null": "null"}
 Parameter = inspect.Parameter
-NOT_NAMED = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD, Parameter.POSITIONAL_ONLY)
+NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 class Failed(str):
@@ -70,8 +70,15 @@ class Tool:
         wants_sandbox = arguments.pop("sandbox", None) is not None
         texts = dict(re.findall(r"^(\w+): (.+)$", rest, re.MULTILINE))
         hints = get_type_hints(function)
-        properties = {key: _property(f"{name}({key})", argument, hints.get(key), texts.get(key))
-                      for key, argument in arguments.items()}
+        properties = {}
+        for key, argument in arguments.items():
+            if argument.kind not in NAMED:
+                raise Trouble("is not an argument that a model can name.", f"{name}({key})")
+            properties[key] = schema = _schema(hints.get(key), f"{name}({key})")
+            if key in texts:
+                schema["description"] = texts[key]
+            if argument.default is not Parameter.empty:
+                schema["default"] = argument.default
         required = [key for key, schema in properties.items() if "default" not in schema]
         parameters = {"type": "object", "properties": properties, "required": required,
                       "additionalProperties": False}
@@ -102,18 +109,6 @@ class Tool:
         if self.wants_sandbox:
             return self.function(sandbox=sandbox, **arguments)
         return self.function(**arguments)
-
-
-def _property(where: str, argument: Parameter, hint: Any, description: str | None) -> dict:
-    """Return the schema of an argument; raise Trouble where a model cannot give it."""
-    if argument.kind in NOT_NAMED:
-        raise Trouble("is not an argument that a model can name.", where)
-    schema = _schema(hint, where)
-    if description:
-        schema["description"] = description
-    if argument.default is not Parameter.empty:
-        schema["default"] = argument.default
-    return schema
 
 
 def _schema(hint: Any, where: str) -> dict:

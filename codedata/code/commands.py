@@ -7,6 +7,10 @@ the output goes.
 
 tree-sitter-bash reads the command: the extra `code`. Without it the style is "unknown", unless it
 is submit. Only the first MAX_BYTES are read, because some texts take its parser quadratic time.
+
+Loops and stalls are detected too: commands that repeat earlier ones, or neither show nor change
+anything. A program does it, because judges are known to miss a step that repeats one from many
+turns ago.
 """
 from __future__ import annotations
 
@@ -23,6 +27,7 @@ UNKNOWN = "unknown"
 INSTALL = "pip install 'codedata[code]'"   # installs the reader of bash
 MAX_BYTES = 10_000
 MAX_WORDS = 200    # of a simple command
+LAST = 10          # number of the agent's last turns that are compared
 
 REDIRECTED = ">"   # stands as a command of its own for a redirection into a file
 OUTPUTS = {REDIRECTED, "tee"}
@@ -46,6 +51,8 @@ QUERY = """
     (file_redirect) @redirect
     (heredoc_body) @script
 """
+BLOCK = re.compile(r"^```(?:bash|sh)?[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+IDLE = {"true", ":", "sleep", "wait", "pwd", "cd", "echo", "printf", "clear", "date", "whoami"}
 PIPELINE = {"pipeline", "redirected_statement", "heredoc_redirect"}
 NO_WORDS = {"variable_assignment", "variable_name", "herestring_redirect", "file_redirect"}
 
@@ -72,12 +79,33 @@ def action_style(command: str) -> str:
     return _strongest(styles or {OTHER})
 
 
-def simple_commands(command: str) -> list[tuple[str, ...]]:
-    """Return the words of each simple command, and (REDIRECTED,) for each redirection into a file.
+def repeated(command: str, messages: list[dict]) -> int:
+    """Return how many of the agent's turns ago the same command was last given: 1 to LAST, else 0.
 
-    Return none if the extra `code` is not installed.
+    Return 0 also after an edit in between, because that is a reason to give the command again, and
+    after a command whose style is not known.
     """
-    return [words for pipeline in _read(command)[0] for words in pipeline] if _grammar() else []
+    turns = [message["content"] for message in messages if message["role"] == "assistant"]
+    between: list[str] = []
+    for ago, turn in enumerate(reversed(turns[-LAST:]), 1):
+        blocks = BLOCK.findall(turn)
+        if any(block.split() == command.split() for block in blocks):
+            has_edit = any(action_style(block) in (EDIT, UNKNOWN) for block in between)
+            return 0 if has_edit else ago
+        between += blocks
+    return 0
+
+
+def stalls(command: str) -> bool:
+    """Return whether no part of the command can show or change anything, as in `sleep 1`.
+
+    Return False if the extra `code` is not installed.
+    """
+    if action_style(command) in (UNKNOWN, SUBMIT):
+        return False
+    pipelines, _ = _read(command)
+    programs = {words[0] for pipeline in pipelines for words in pipeline}
+    return bool(programs) and programs <= IDLE
 
 
 @lru_cache

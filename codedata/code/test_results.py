@@ -54,8 +54,8 @@ def parse(files: dict[str, bytes], text: str = "",
     cases = [*islice(found, MAX_CASES + 1)] or _text(text)
     if len(cases) > MAX_CASES:
         beside = [*beside, over("too_many", f"more than {MAX_CASES:,} cases")]
-    cases = [(storable(name), status) for name, status in (*cases[:MAX_CASES], *beside)]
-    worst = dict(sorted(cases, key=lambda case: STATUSES.index(case[1])))   # the last one counts
+    cases = sorted([*cases[:MAX_CASES], *beside], key=lambda case: STATUSES.index(case[1]))
+    worst = {storable(name): status for name, status in cases}   # the last one counts
     return [{"name": name, "status": status} for name, status in sorted(worst.items())]
 
 
@@ -94,11 +94,10 @@ def _file(path: str, data: bytes) -> list[Case]:
 
 def _decoded(data: bytes) -> str:
     """Return the text of a file, in the encoding that it declares."""
-    encoding = "utf-8-sig"
+    declared = ENCODING.match(data)
+    encoding = declared[1].decode() if declared else "utf-8-sig"
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         encoding = "utf-16"
-    elif declared := ENCODING.match(data):
-        encoding = declared[1].decode()
     try:
         return data.decode(encoding, "replace")
     except (LookupError, UnicodeError):
@@ -152,7 +151,8 @@ def _junit_name(case: dict[str, str], suites: list[str]) -> str:
     name, group, file = (case.get(key, "") for key in ("name", "classname", "file"))
     module = file.removesuffix(".py").replace("/", ".")
     if file.endswith(".py") and f"{group}.".startswith(f"{module}."):
-        return file + group[len(module):].replace(".", "::") + "::" + name
+        classes = group[len(module):].replace(".", "::")
+        return f"{file}{classes}::{name}"
     if group == "test":   # node writes this; only the suites tell its cases apart
         return " > ".join([*suites, name])
     group = group or "".join([suite for suite in suites if suite != "pytest"][-1:])
@@ -224,10 +224,10 @@ def _text(text: str) -> list[Case]:
     lines = [line[:MAX_LINE_CHARS].rstrip() for line in ANSI.sub("", text).splitlines()]
     read = {runner: [*READERS.get(runner, _listed)(lines, **patterns)]
             for runner, patterns in PRINTED.items()}
-    runner = max(read, key=lambda runner: len(read[runner]))
-    if read[runner] and runner in ENDS and not any(map(ENDS[runner].match, lines)):
-        return [*read[runner], (BROKEN_OFF, "error")]
-    return read[runner]
+    runner, cases = max(read.items(), key=lambda item: len(item[1]))
+    if cases and runner in ENDS and not _matches(ENDS[runner], lines):
+        cases.append((BROKEN_OFF, "error"))
+    return cases
 
 
 def _matches(pattern: re.Pattern, lines: Iterable[str]) -> list[re.Match]:
@@ -306,27 +306,23 @@ def _tap(lines, file, plan, case, comment) -> Iterator[Case]:
     used = set()
     for heading, below in _sections(lines, file):
         path = [*heading.values()]
-        subtests = {}   # by their indentation
-        groups = {}
+        headings = {}   # by their indentation; a group's is half a step less than that of its cases
         n = 0
         for line in below:
             if not (found := case.match(line) or comment.match(line)):
                 continue
             depth = len(found["indent"])
             name = found["name"].strip()
-            outer = _outer(subtests, depth)
-            if found.re is case:
-                name = name or f"test {found['number']}"
-                name = " > ".join(filter(None, [*path, *outer.values(), groups.get(depth), name]))
-                yield f"{name} ({found['number']})" if name in used else name, _status(found)
-                used.add(name)
-                if depth == 0:
-                    n += 1
-            elif found["subtest"]:
-                subtests = outer | {depth: name}
-                groups = _outer(groups, depth)
-            else:
-                groups[depth] = name
+            if found.re is comment:
+                headings = _outer(headings, depth - 0.5)
+                headings[depth if found["subtest"] else depth - 0.5] = name
+                continue
+            name = name or f"test {found['number']}"
+            name = " > ".join([*path, *_outer(headings, depth).values(), name])
+            yield f"{name} ({found['number']})" if name in used else name, _status(found)
+            used.add(name)
+            if depth == 0:
+                n += 1
         plans = [int(found["n"]) for found in _matches(plan, below)]
         if plans and n < plans[-1]:
             yield "".join(path) or f"{plans[-1] - n} of {plans[-1]} planned tests", "error"
@@ -334,7 +330,7 @@ def _tap(lines, file, plan, case, comment) -> Iterator[Case]:
             yield " ".join([*path, BROKEN_OFF]), "error"
 
 
-def _outer(headings: dict[int, str], depth: int) -> dict[int, str]:
+def _outer(headings: dict[float, str], depth: float) -> dict[float, str]:
     """Return those of the headings {indentation: text} that are less indented."""
     return {indent: text for indent, text in headings.items() if indent < depth}
 

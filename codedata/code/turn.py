@@ -26,7 +26,6 @@ runs the text between "```bash" at the end of a line and the next line that star
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from codedata.records import text_problem
 
@@ -48,14 +47,6 @@ OBSERVATION = re.compile(
     re.IGNORECASE | re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Turn:
-    """Hold the thought and the command of a well-formed agent turn."""
-
-    thought: str
-    command: str
-
-
 def clean(text: str) -> str:
     """Return the reply without leaked thinking and outer blanks, or "" if thinking has no end."""
     text = text.strip()
@@ -70,55 +61,35 @@ def clean(text: str) -> str:
 
 def format_problem(text: str, truncated: bool = False) -> str | None:
     """Return in a few words why a reply is not a well-formed turn, or None if it is one."""
-    return "truncated at max_tokens" if truncated else _Reply(clean(text)).problem()
-
-
-def format_ok(text: str, truncated: bool = False) -> bool:
-    """Return whether a reply is a well-formed turn."""
-    return format_problem(text, truncated) is None
+    return "truncated at max_tokens" if truncated else Turn(clean(text)).problem()
 
 
 def parse_turn(text: str) -> Turn | None:
-    """Return the thought and the command of a well-formed turn, else None."""
-    reply = _Reply(clean(text))
-    return None if reply.problem() else Turn(reply.thought, reply.command)
+    """Return a reply as a turn if it is well-formed, else None."""
+    turn = Turn(clean(text))
+    return None if turn.problem() else turn
 
 
 def has_one_bash_block(text: str) -> bool:
     """Return whether a turn has exactly one non-empty bash block; check no other rule."""
-    reply = _Reply(text)
-    return not reply.fault and len(reply.bash) == 1 and bool(reply.command.strip())
+    turn = Turn(text)
+    return not turn.fault and len(turn.bash) == 1 and bool(turn.command.strip())
 
 
-class _Reply:
-    """Hold a reply by its lines, and where its bash blocks are."""
+class Turn:
+    """Hold a reply, read as a turn up to its first faulty fence."""
 
     def __init__(self, text: str):
-        """Read the blocks of a reply up to the first faulty fence."""
+        lines = text.split("\n")
         self.text = text
-        self.lines = text.split("\n")
-        self.in_blocks: set[int] = set()           # the lines of all blocks, with their fences
-        self.bash: list[tuple[int, int]] = []      # the lines of the fences of each bash block
-        self.fault = self._read_blocks()           # what is wrong with the faulty fence, or None
-
-    @property
-    def command(self) -> str:
-        """Return the text inside the first bash block."""
-        first, last = self.bash[0]
-        return "\n".join(self.lines[first + 1:last]).strip("\r\n")
-
-    @property
-    def thought(self) -> str:
-        """Return the text before the first bash block, without its label and blocks of code."""
-        first, _ = self.bash[0]
-        prose = [line for i, line in enumerate(self.lines[:first]) if i not in self.in_blocks]
-        return LABEL.sub("", "\n".join(prose).strip()).strip()
-
-    @property
-    def behind(self) -> str:
-        """Return the text behind the first bash block."""
-        _, last = self.bash[0]
-        return "\n".join(self.lines[last + 1:])
+        self.in_blocks: set[int] = set()        # the lines of all blocks, with their fences
+        self.bash: list[tuple[int, int]] = []   # the lines of the fences of each bash block
+        self.fault = self._read_blocks(lines)   # what is wrong with the faulty fence, or None
+        first, last = self.bash[0] if self.bash else (0, 0)
+        self.command = "\n".join(lines[first + 1:last]).strip("\r\n")
+        prose = [line for i, line in enumerate(lines[:first]) if i not in self.in_blocks]
+        self.thought = LABEL.sub("", "\n".join(prose).strip()).strip()
+        self.behind = "\n".join(lines[last + 1:])
 
     def problem(self) -> str | None:
         """Return why this is not a well-formed turn, or None if it is one."""
@@ -147,10 +118,10 @@ class _Reply:
             return "thinking tags or special tokens in the prose"
         return None
 
-    def _read_blocks(self) -> str | None:
+    def _read_blocks(self, lines: list[str]) -> str | None:
         """Find the blocks, and return what is wrong with the first faulty fence, or None."""
         start, ticks, language = -1, "", ""   # of the open block: its line is -1 outside of blocks
-        for i, line in enumerate(self.lines):
+        for i, line in enumerate(lines):
             line = line.rstrip(" \t\r")
             fence = FENCE.match(line)
             if not fence:

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codedata.code.commands import action_style
-from codedata.code.no_ops import repeated, stalls
+from codedata.code.commands import action_style, repeated, stalls
 from codedata.code.turn import parse_turn
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
 from codedata.duel.panel import SCORES, SIDES, Panel

@@ -9,13 +9,14 @@ SandboxDied.
 """
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
 from codedata.errors import ItemFailed, Trouble
-from codedata.sandbox.archives import BOUNDS, Bounds
+from codedata.sandbox.archives import BOUNDS, Bounds, Source
 from codedata.texts import text_of
 
 TIMED_OUT = 124            # the exit code of a command that ran out of time
@@ -52,7 +53,7 @@ class Script:
     text: str
 
 
-class Sandbox(Protocol):
+class Sandbox(AbstractContextManager, Protocol):
     """Define what every sandbox can do. It is a context manager that closes itself."""
 
     name: str                  # "local", "docker", "kubernetes"
@@ -62,7 +63,7 @@ class Sandbox(Protocol):
             env: dict[str, str] | None = None) -> Result:
         """Return the result of a bash command. Raise SandboxDied where the sandbox is gone."""
 
-    def put(self, source: Path | dict[str, bytes], to: str) -> None:
+    def put(self, source: Source, to: str) -> None:
         """Copy a file or folder of the host, or {relative path: content}, into the folder `to`,
         which is created if needed."""
 
@@ -78,14 +79,9 @@ class Sandbox(Protocol):
     def close(self) -> None:
         """End everything that runs in it, and remove it."""
 
-    def __enter__(self) -> Sandbox: ...
 
-    def __exit__(self, *exc) -> None: ...
-
-
-SANDBOXES = {"local": ("codedata.sandbox.local", "SandboxLocal"),
-             "docker": ("codedata.sandbox.docker", "SandboxDocker"),
-             "kubernetes": ("codedata.sandbox.kubernetes", "SandboxK8s")}
+# the class in the module of each name
+SANDBOXES = {"local": "SandboxLocal", "docker": "SandboxDocker", "kubernetes": "SandboxK8s"}
 SCRIPT_BASH_FUNC = Script("bash_func.sh", text_of("codedata.sandbox", "bash_func.sh"))
 
 
@@ -94,5 +90,5 @@ def open_sandbox(name: str, **options) -> Sandbox:
     unknown name."""
     if name not in SANDBOXES:
         raise Trouble(f"no sandbox is called {name!r}.", todo=f"There are {', '.join(SANDBOXES)}.")
-    module, cls = SANDBOXES[name]
-    return getattr(import_module(module), cls)(**options)
+    module = import_module(f"codedata.sandbox.{name}")
+    return getattr(module, SANDBOXES[name])(**options)

@@ -23,6 +23,7 @@ from codedata.texts import printable
 
 PIECE = 1 << 20
 MAX_HEADER_BYTES = 1 << 20   # limit of a name, a link's target or attributes, read at once
+Source = Path | dict[str, bytes]   # a file or folder of the host, or {relative path: content}
 
 
 class UnsafeArchive(ItemFailed):
@@ -69,7 +70,7 @@ class Bounds:
 BOUNDS = Bounds()
 
 
-def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0,
+def pack(source: Source, uid: int = 0, gid: int = 0,
          bounds: Bounds = BOUNDS) -> BinaryIO:
     """Return a tar of a file, of a folder's content, or of {relative path: content}, owned by uid
     and gid.
@@ -90,8 +91,7 @@ def pack(source: Path | dict[str, bytes], uid: int = 0, gid: int = 0,
         member.uid = uid
         member.gid = gid
         member.uname = member.gname = ""
-        is_kept = member.isreg() or member.isdir() or member.issym() or member.islnk()
-        return member if is_kept else None
+        return None if member.isdev() else member   # so are pipes; sockets are never members
 
     out = tempfile.TemporaryFile()
     with tarfile.open(fileobj=out, mode="w") as tar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import requests
@@ -20,21 +21,18 @@ LOOK_S = 5.0               # between two looks at the host's free space
 _waiting = threading.Lock()   # lets one of the waiting threads at a time look and report
 
 
-def start(*threads: threading.Thread) -> None:
-    """Start threads. Where the machine allows no more, cancel the timers that were started and
-    raise ItemFailed."""
+def start(target: Callable[[], None]) -> threading.Thread:
+    """Return a thread that has started. Raise ItemFailed where the machine allows no more."""
+    thread = threading.Thread(target=target, daemon=True)
     try:
-        for thread in threads:
-            thread.start()
+        thread.start()
     except RuntimeError as e:
-        for thread in threads:
-            if isinstance(thread, threading.Timer):
-                thread.cancel()
         raise ItemFailed(f"no further thread can be started: {e}", "sandbox:",
                          "Fewer --workers, or a higher limit of processes (ulimit -u).") from e
+    return thread
 
 
-class DiskWatch(threading.Thread):
+class DiskWatch:
     """End a container that has written more than `limit` bytes beside its image. A sparse file
     counts in full.
 
@@ -43,33 +41,27 @@ class DiskWatch(threading.Thread):
     """
 
     def __init__(self, api, container_id: str, limit: int):
-        super().__init__(daemon=True)
-        self.n_over = 0        # bytes that were written when it was ended
+        self.n_over = 0                    # bytes that were written when it was ended
+        self.stopped = threading.Event()   # the container is no longer to be watched
         self._api = api
         self._id = container_id
         self._limit = limit
-        self._stopped = threading.Event()
 
     def run(self) -> None:
         """Watch the container until it is gone, over the limit, or no longer to be watched."""
         wait_s = MIN_WAIT_S
-        while not self._stopped.wait(wait_s):
+        while not self.stopped.wait(wait_s):
             try:
                 listed = self._api.containers(size=True, filters={"id": self._id})
-                if not listed:
-                    return
-                n_bytes = listed[0].get("SizeRw") or 0
+                n_bytes = sum(container.get("SizeRw") or 0 for container in listed)
                 if n_bytes > self._limit:
                     self.n_over = n_bytes
                     self._api.kill(self._id)
-                    return
             except requests.RequestException:
                 continue   # the engine is busy or gone, which commands will report
+            if self.n_over or not listed:
+                break
             wait_s = min(max((self._limit - n_bytes) / MAX_BYTES_PER_S, MIN_WAIT_S), MAX_WAIT_S)
-
-    def stop(self) -> None:
-        """Stop watching."""
-        self._stopped.set()
 
 
 def remove_tree(root: Path) -> None:
@@ -83,13 +75,12 @@ def remove_tree(root: Path) -> None:
         raise OSError(done.stderr.strip())
 
 
-def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event | None = None) -> None:
+def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event) -> None:
     """Return when the file system of `place` has at least `floor_bytes` free; a line on stderr says
     what it waits for.
 
     Raise Interrupted when `stop` is set meanwhile.
     """
-    stop = stop or threading.Event()
     waits = False
     with _waiting:
         while (free := shutil.disk_usage(place).free) < floor_bytes:

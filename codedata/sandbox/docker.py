@@ -18,7 +18,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,19 +29,11 @@ import urllib3
 
 from codedata.errors import ItemFailed, Trouble
 from codedata.progress import say
-from codedata.sandbox import (
-    SCRIPT_BASH_FUNC,
-    TIMED_OUT,
-    Result,
-    SandboxDied,
-    Script,
-    docker_engine,
-)
-from codedata.sandbox.archives import BOUNDS, Bounds, Stream, pack, unpack
+from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, docker_engine
+from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, unpack
 from codedata.sandbox.disk import DiskWatch, start
-from codedata.sandbox.output import Output
 from codedata.sandbox.process_labels import labels
-from codedata.sandbox.shell import PART, bash, given_env, proxy_env, secrets_of
+from codedata.sandbox.shell import Shell, in_parts
 from codedata.sandbox.sizes import bytes_of
 
 FOLDER = "/run/codedata"   # scripts, state, CA bundle: in memory, so that images do not hold them
@@ -62,8 +54,6 @@ LIMITS = """cd /sys/fs/cgroup
 for file in memory.events pids.events memory/memory.oom_control pids/pids.events; do
     [ ! -r $file ] || while read -r line; do echo "${file%%[./]*} $line"; done < $file
 done"""
-HITS = {"memory oom_kill": "out of memory: {memory} allowed",
-        "pids max": "too many processes: {pids} allowed"}
 # Without network each look-up at the engine's name server takes 20 s; without a name server it
 # fails at once.
 NAMES_AWAY = f"cp /etc/resolv.conf {FOLDER}/resolv.conf; : > /etc/resolv.conf"
@@ -95,7 +85,7 @@ class SandboxDocker:
     name = "docker"
 
     def __init__(self, image: str = "codedata-base:bookworm", workdir: str = "/testbed",
-                 scripts: list[Script] | tuple[Script, ...] = (SCRIPT_BASH_FUNC,), *,
+                 scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,), *,
                  cpus: float = 2, memory: str = "5Gi", pids: int = 512, disk_limit: str = "10GB",
                  network: bool = False, run_label: str = "", proxy: str = "", ca_bundle: str = "",
                  user: str = ""):
@@ -107,31 +97,32 @@ class SandboxDocker:
                           "that one.")
         self.image = image
         self.workdir = workdir
-        self.scripts = list(scripts)
         self.user = user or "0"
-        self._memory = memory
-        self._pids = pids
+        self._limits = {"memory oom_kill": f"out of memory: {memory} allowed",
+                        "pids max": f"too many processes: {pids} allowed"}
         self._disk_bytes = bytes_of(disk_limit)
-        self._proxy_env = proxy_env(proxy, CA_PATH if ca_bundle else "")
-        self._hidden = secrets_of(proxy)
+        self._shell = Shell(workdir, FOLDER, scripts, proxy, CA_PATH if ca_bundle else "")
         self._labels = labels(run_label) | {docker_engine.KEEP: ""}
         self._networks: list[str] = []          # it is connected to: one or none
         self._hits = Counter()                  # how often a limit was hit so far
         self._api = docker_engine.connect()
-        self.id = self._create(cpus, bytes_of(memory))
+        self.id = self._create(cpus, bytes_of(memory), pids)
         self._remove = weakref.finalize(   # also at interpreter exit
             self, _remove, self._api, self.id, self._networks)
         self._disk = DiskWatch(self._api, self.id, self._disk_bytes)
         with ExitStack() as undo:
             undo.callback(self.close)
-            self._start(Path(ca_bundle).read_text() if ca_bundle else "")
+            files = {script.name: script.text for script in scripts}
+            if ca_bundle:
+                files["ca.pem"] = Path(ca_bundle).read_text()
+            self._start(files)
             self.network(network)
             undo.pop_all()
 
-    def _create(self, cpus: float, memory: int) -> str:
+    def _create(self, cpus: float, memory: int, pids: int) -> str:
         limits = self._api.create_host_config(
             cap_drop=["ALL"], cap_add=CAPABILITIES, security_opt=["no-new-privileges"],
-            pids_limit=self._pids, mem_limit=memory, memswap_limit=memory,
+            pids_limit=pids, mem_limit=memory, memswap_limit=memory,
             cpu_period=CPU_PERIOD_US, cpu_quota=int(cpus * CPU_PERIOD_US),
             oom_score_adj=500,                  # sandboxes are killed first if the host is short
             network_mode="none", tmpfs={FOLDER: "mode=1777,size=16m"},
@@ -148,33 +139,28 @@ class SandboxDocker:
                              "Check the image's name; codedata-base:bookworm is made by "
                              "tools/docker-up.") from e
 
-    def _start(self, ca_bundle: str) -> None:
+    def _start(self, files: dict[str, str]) -> None:
         try:
             self._api.start(self.id)
         except LOST as e:
             raise ItemFailed(f"does not start: {docker_engine.reason(e)}", self.image,
                              "The image needs bash.") from e
-        start(self._disk)
-        files = {script.name: script.text for script in self.scripts}
-        if ca_bundle:
-            files["ca.pem"] = ca_bundle
+        start(self._disk.run)
         for name, text in files.items():
-            parts = [text[i:i + PART] for i in range(0, len(text), PART)]
-            self._bash(WRITE, f"{FOLDER}/{name}", *parts)
+            self._bash(WRITE, f"{FOLDER}/{name}", *in_parts(text))
         self._bash(MAKE_WORKDIR, self.workdir, self.user)
         self._uid, self._gid = map(int, self._bash("id -u; id -g", user=self.user).split())
 
     def run(self, command: str, *, timeout_s: float = 120.0,
             env: dict[str, str] | None = None) -> Result:
         """Return the result of a bash command; see Sandbox.run."""
-        argv = bash(command, self.workdir, FOLDER, self.scripts)
-        result = self._exec(argv, timeout_s, given_env(self._proxy_env, env), self.user)
+        result = self._exec(self._shell.argv(command), timeout_s, self._shell.env(env), self.user)
         hit = "" if result.ok else self._limit_hit()
         if not hit:
             return result
         return replace(result, limit_hit=hit, output=f"{result.output}\n[{hit}]\n")
 
-    def put(self, source: Path | dict[str, bytes], to: str) -> None:
+    def put(self, source: Source, to: str) -> None:
         """Copy files of the host into the container; see Sandbox.put."""
         place = posixpath.join(self.workdir, to)
         self._bash('mkdir -p -- "$1"', place, user=self.user)
@@ -218,11 +204,10 @@ class SandboxDocker:
 
         Scripts, state, proxy and CA bundle are not in it.
         """
-        repository, tag = docker_engine.split_name(image_name)
-        changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]']
-        changes += [f"LABEL {docker_engine.KEEP}={docker_engine.KEPT if keep else ''}"]
+        changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]',
+                   f"LABEL {docker_engine.KEEP}={docker_engine.KEPT if keep else ''}"]
         with self._named_end():
-            return self._api.commit(self.id, repository, tag, changes=changes)["Id"]
+            return docker_engine.commit(self._api, self.id, image_name, changes)
 
     @contextmanager
     def files(self, image_name: str = "") -> Iterator[docker_engine.Files]:
@@ -241,7 +226,7 @@ class SandboxDocker:
 
     def close(self) -> None:
         """Remove the container, and its network if nobody is on it."""
-        self._disk.stop()
+        self._disk.stopped.set()
         self._remove()
 
     def __enter__(self) -> SandboxDocker:
@@ -268,15 +253,11 @@ class SandboxDocker:
             self._end_all()   # it is so full of processes that no other can start
         if not result.ok:     # the container is being ended
             raise SandboxDied(self._why(_failure(result)))
-        hits = Counter()
-        for line in result.output.splitlines():
-            name, _, n = line.rpartition(" ")
-            if name in HITS:
-                hits[name] = int(n)
+        lines = [line.rpartition(" ") for line in result.output.splitlines()]
+        hits = Counter({name: int(n) for name, _, n in lines if name in self._limits})
         new = hits - self._hits   # of those alone that have grown
         self._hits = hits
-        return "; ".join(text.format(memory=self._memory, pids=self._pids)
-                         for name, text in HITS.items() if name in new)
+        return "; ".join(text for name, text in self._limits.items() if name in new)
 
     def _end_all(self, signal: str = END_ALL) -> None:
         """End everything in the container but its first process; with KILL that, too."""
@@ -286,7 +267,7 @@ class SandboxDocker:
 
     def _exec(self, argv: list[str], timeout_s: float, env: dict[str, str], user: str) -> Result:
         api = self._api
-        output = Output(self._hidden)
+        output = self._shell.output()
         with self._named_end():
             exec_id = api.exec_create(self.id, argv, environment=env, user=user, workdir="/")["Id"]
             # api.exec_start() is not used: it bypasses the buffer through which the reply head was
@@ -299,42 +280,31 @@ class SandboxDocker:
                     raise requests.HTTPError(reply.text)
                 for piece in _pieces(reply.raw):
                     output.add(piece)
-                exit_code = self._exit_code(exec_id)
-        if is_over.is_set():
-            return output.result(TIMED_OUT, True)
-        return output.result(exit_code)
-
-    def _exit_code(self, exec_id: str) -> int:
-        """Wait until an exec has ended, which may be after its output has, and return its exit
-        code."""
-        wait_s = 0.001
-        while (state := self._api.exec_inspect(exec_id))["Running"]:
-            time.sleep(wait_s)
-            wait_s = min(2 * wait_s, 0.25)
-        return state["ExitCode"]
+                wait_s = 0.001
+                while (state := api.exec_inspect(exec_id))["Running"]:   # after its output's end
+                    time.sleep(wait_s)
+                    wait_s = min(2 * wait_s, 0.25)
+        return output.result(None if is_over.is_set() else state["ExitCode"])
 
     @contextmanager
     def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
         """End everything in the container when the time is over, and the container itself where
         that does not help. Yield an event that is set then."""
+        has_ended = threading.Event()
         is_over = threading.Event()
 
-        def end(signal: str) -> None:
-            is_over.set()
-            self._end_all(signal)
+        def watch() -> None:
+            for wait_s, signal in ((timeout_s, END_ALL), (END_S, "KILL")):
+                if not has_ended.wait(wait_s):
+                    is_over.set()
+                    self._end_all(signal)
 
-        timers = [threading.Timer(timeout_s, end, [END_ALL]),
-                  threading.Timer(timeout_s + END_S, end, ["KILL"])]
-        for timer in timers:
-            timer.daemon = True
-        start(*timers)
+        thread = start(watch)
         try:
             yield is_over
         finally:
-            for timer in timers:
-                timer.cancel()
-            for timer in timers:
-                timer.join()   # a signal that is under way must not hit the next command
+            has_ended.set()
+            thread.join()   # a signal that is under way must not hit the next command
 
     @contextmanager
     def _named_end(self) -> Iterator[None]:
@@ -353,7 +323,7 @@ class SandboxDocker:
         if not state:
             return f"the container is gone: {error}"
         if state["OOMKilled"]:
-            return f"out of memory: {self._memory} allowed"
+            return self._limits["memory oom_kill"]
         if not state["Running"]:
             return f"the container ended with exit code {state['ExitCode']}"
         return error

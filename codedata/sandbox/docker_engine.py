@@ -110,11 +110,11 @@ class Files:
 
 # leftovers of runs
 
-def reap(api=None) -> tuple[list[str], list[str]]:
+def reap() -> tuple[list[str], list[str]]:
     """Remove what killed processes of this host have left: containers with their volumes,
     networks, images that were not to be kept. Return (their names, a line for each that cannot
     be removed)."""
-    api = api or connect()
+    api = connect()
     ours = {"label": process_labels.PID}
     things = [(thing["Names"][0].lstrip("/"), thing["Labels"],
                partial(remove_container, api, thing["Id"]))
@@ -125,10 +125,10 @@ def reap(api=None) -> tuple[list[str], list[str]]:
     return _removed(api, [thing for thing in things if process_labels.is_gone(thing[1])])
 
 
-def remove_images(run_label: str, api=None) -> list[str]:
+def remove_images(run_label: str) -> list[str]:
     """Remove the images that a run has made, except those that were to be kept. Return their
     names."""
-    api = api or connect()
+    api = connect()
     images = _images(api, {"label": f"{process_labels.RUN}={run_label}"})
     removed, left = _removed(api, images)
     for line in left:
@@ -199,19 +199,18 @@ def workdir_of(image: str) -> str:
         return ""
 
 
-def keep_image(image_id: str, image_name: str, api=None) -> str:
+def keep_image(image_id: str, image_name: str) -> str:
     """Give an image a name, and a label that keeps it when its run ends. Return its new id."""
-    api = api or connect()
+    api = connect()
     container = api.create_container(image_id)["Id"]
     try:
-        repository, tag = split_name(image_name)
-        return api.commit(container, repository, tag, changes=[f"LABEL {KEEP}={KEPT}"])["Id"]
+        return commit(api, container, image_name, [f"LABEL {KEEP}={KEPT}"])
     finally:
         api.remove_container(container, v=True, force=True)
 
 
-def split_name(image_name: str) -> tuple[str, str]:
-    """Return (repository, tag) of an image's name. The colon before a registry's port starts no
-    tag."""
-    repository, colon, tag = image_name.rpartition(":")
-    return (repository, tag) if colon and "/" not in tag else (image_name, "latest")
+def commit(api, container_id: str, image_name: str, changes: list[str]) -> str:
+    """Make an image of a container's files, with changes as in a Dockerfile. Return its id."""
+    from docker.utils import parse_repository_tag
+    repository, tag = parse_repository_tag(image_name)
+    return api.commit(container_id, repository, tag, changes=changes)["Id"]

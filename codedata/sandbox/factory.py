@@ -9,7 +9,7 @@ import threading
 
 from codedata.errors import Interrupted
 from codedata.progress import named, plural, say
-from codedata.sandbox import SCRIPT_BASH_FUNC, Sandbox, open_sandbox
+from codedata.sandbox import SCRIPT_BASH_FUNC, Sandbox, disk, docker_engine, local, open_sandbox
 from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
 from codedata.texts import printable
@@ -37,14 +37,10 @@ class SandboxFactory:
         cannot be removed."""
         left = []
         if self.name == "kubernetes":
-            from codedata.sandbox.kubernetes import reap
+            from codedata.sandbox.kubernetes import reap  # its client may not be installed
             removed = reap(self._settings.namespace, kubeconfig=self._settings.kubeconfig)
-        elif self.name == "docker":
-            from codedata.sandbox.docker_engine import reap
-            removed, left = reap()
         else:
-            from codedata.sandbox.local import reap
-            removed, left = reap()
+            removed, left = (docker_engine if self.name == "docker" else local).reap()
         if removed:
             say(f"      removed what killed runs have left: {plural(len(removed), 'thing')} "
                 f"({printable(named(removed))})")
@@ -55,10 +51,8 @@ class SandboxFactory:
     def workdir_of(self, image: str) -> str:
         """Return where the image's own source is: its working directory if it names one, else
         /testbed."""
-        if self.name != "docker":
-            return WORKDIR
-        from codedata.sandbox.docker_engine import workdir_of
-        return workdir_of(image) or WORKDIR
+        workdir = docker_engine.workdir_of(image) if self.name == "docker" else ""
+        return workdir or WORKDIR
 
     def open(self, image: str, label: str, workdir: str = WORKDIR,
              is_stateful: bool = False) -> Sandbox:
@@ -73,34 +67,26 @@ class SandboxFactory:
         settings = self._settings
         options = {"run_label": label, "proxy": self._llm.proxy, "ca_bundle": self._llm.ca_bundle,
                    "scripts": [SCRIPT_BASH_FUNC] if is_stateful else []}
-        if self.name == "local":
-            return open_sandbox("local", **options)
-        options |= {"image": image, "workdir": workdir, "disk_limit": settings.disk_limit}
+        if self.name != "local":
+            options |= {"image": image, "workdir": workdir, "disk_limit": settings.disk_limit}
         if self.name == "docker":
-            self._wait_for_room()
-            return open_sandbox("docker", **options, cpus=settings.cpu_request,
-                                memory=settings.memory_request, pids=settings.pids_limit)
-        return open_sandbox("kubernetes", **options, namespace=settings.namespace,
-                            pod_prefix=settings.pod_prefix, kubeconfig=settings.kubeconfig,
-                            cpu_request=f"{settings.cpu_request:g}",
-                            memory_request=settings.memory_request,
-                            run_timeout=SCRIPTS_A_POD * settings.run_timeout,
-                            network_policy=settings.network_policy)
+            folder = docker_engine.folder(docker_engine.connect())
+            disk.wait_for_room(folder, bytes_of(settings.disk_floor), self._stop)
+            options |= {"cpus": settings.cpu_request, "memory": settings.memory_request,
+                        "pids": settings.pids_limit}
+        if self.name == "kubernetes":
+            same = ("namespace", "pod_prefix", "kubeconfig", "memory_request", "network_policy")
+            options |= {name: getattr(settings, name) for name in same}
+            options |= {"cpu_request": f"{settings.cpu_request:g}",
+                        "run_timeout": SCRIPTS_A_POD * settings.run_timeout}
+        return open_sandbox(self.name, **options)
 
     def keep(self, image_id: str, image_name: str) -> str:
         """Keep an image under this name and return its new id. Images that are not kept are
         removed by forget(), or by reap() after a crash."""
-        from codedata.sandbox.docker_engine import keep_image
-        return keep_image(image_id, image_name)
+        return docker_engine.keep_image(image_id, image_name)
 
     def forget(self, label: str) -> None:
         """Remove the images that were made under a label and not kept."""
         if self.makes_images and not self._keep_images:
-            from codedata.sandbox.docker_engine import remove_images
-            remove_images(label)
-
-    def _wait_for_room(self) -> None:
-        """Wait until the engine's disk has as much free space as [sandbox] disk_floor."""
-        from codedata.sandbox import disk, docker_engine
-        folder = docker_engine.folder(docker_engine.connect())
-        disk.wait_for_room(folder, bytes_of(self._settings.disk_floor), self._stop)
+            docker_engine.remove_images(label)

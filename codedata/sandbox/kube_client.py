@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooSlow
+from contextlib import contextmanager
 
 from codedata.errors import ItemFailed, RunStopped, Trouble
 from codedata.texts import text_of
@@ -23,7 +24,7 @@ try:
     import yaml
     from kubernetes import client, config
     from kubernetes.stream import stream
-    from websocket import ABNF, WebSocketException, WebSocketTimeoutException
+    from websocket import ABNF, WebSocket, WebSocketException, WebSocketTimeoutException
 except ImportError as e:
     raise Trouble(f"the sandbox `kubernetes` needs a package that is not installed: {e.name}.",
                   todo="pip install 'codedata[kubernetes]'") from None
@@ -34,8 +35,7 @@ QUOTA_ADVICE = "Fewer --workers, smaller requests, or pods that others left: `ku
 ADVICE = {
     400: "Check the settings of the sandbox.",
     401: "The cluster does not know you: log in again, or check the kubeconfig's user.",
-    403: "Ask for the rights that docs/kubernetes.md lists, or use another "
-         "--namespace.",
+    403: "Ask for the rights that docs/kubernetes.md lists, or use another --namespace.",
     422: "Check the settings of the sandbox.",
 }
 HANDSHAKE = re.compile(r"Handshake status (\d+) (.*?) -\+-\+-.*-\+-\+- b?(.*)", re.DOTALL)
@@ -85,41 +85,40 @@ class Cluster:
     def create_pod(self, body: dict) -> str:
         """Create a pod and return its uid."""
         name = body["metadata"]["name"]
-        made = self._request(f"create the pod {name}", self._pods.create_namespaced_pod,
-                             self.namespace, body, accepts=409, field_validation="Strict")
+        made = self._request(f"create the pod {name}", self._pods.create_namespaced_pod, 409,
+                             body=body, field_validation="Strict")
         made = made or self.read_pod(name)   # ours, since the answer to the first attempt was lost
         return made["metadata"]["uid"]
 
     def read_pod(self, name: str) -> dict | None:
         """Return a pod as the API gives it; None where there is none."""
-        return self._request(f"read the pod {name}", self._pods.read_namespaced_pod, name,
-                             self.namespace, accepts=404)
+        return self._request(f"read the pod {name}", self._pods.read_namespaced_pod, 404, name=name)
 
     def list_pods(self, selector: str) -> list[dict]:
         """Return the pods that match a label selector, as the API gives them."""
-        return self._request("list pods", self._pods.list_namespaced_pod, self.namespace,
+        return self._request("list pods", self._pods.list_namespaced_pod,
                              label_selector=selector)["items"]
 
     def delete_pod(self, name: str) -> None:
         """Delete a pod at once. A pod that does not exist is no error."""
-        self._request(f"delete the pod {name}", self._pods.delete_namespaced_pod, name,
-                      self.namespace, accepts=404, grace_period_seconds=0)
+        self._request(f"delete the pod {name}", self._pods.delete_namespaced_pod, 404, name=name,
+                      grace_period_seconds=0)
 
     def create_policy(self, body: dict) -> None:
         """Create a network policy. One that exists is left as it is."""
         self._request("create a network policy", self._policies.create_namespaced_network_policy,
-                      self.namespace, body, accepts=409, field_validation="Strict")
+                      409, body=body, field_validation="Strict")
 
     def delete_policy(self, name: str) -> None:
         """Delete a network policy. One that does not exist is no error."""
         self._request("delete a network policy", self._policies.delete_namespaced_network_policy,
-                      name, self.namespace, accepts=404)
+                      404, name=name)
 
-    def _request(self, what: str, call: Callable, *args, accepts: int = 0, **options):
+    def _request(self, what: str, call: Callable, accepts: int = 0, **options):
         """Return the API's answer, None for the HTTP status `accepts`. Raise Trouble where the API
         refuses the request or does not answer."""
         try:
-            answer = call(*args, _request_timeout=TIMEOUT_S, **options)
+            answer = call(namespace=self.namespace, _request_timeout=TIMEOUT_S, **options)
         except client.ApiException as e:
             if e.status == accepts and "namespaces" not in _message(e):   # a namespace has to exist
                 return None
@@ -147,15 +146,16 @@ class Cluster:
 
     # commands
 
-    def exec(self, pod: str, text: str, still_there: Callable[[], None]) -> Exec:
-        """Return an open exec: a bash in the pod that runs `text` and reads what is sent to it.
+    @contextmanager
+    def exec(self, pod: str, text: str, still_there: Callable[[], object]) -> Iterator[Exec]:
+        """Yield an open exec: a bash in the pod that runs `text` and reads what is sent to it.
         still_there() raises where another attempt to open it is useless. Raise Cut where it
         cannot be opened."""
         data = f"{text}\n{WHOLE}".encode(errors="replace")
         command = ["bash", "-c", RECEIVE, "bash", str(len(data)), WHOLE]
         for wait_s in (*OPEN_WAITS_S, None):
             try:
-                opened = self._open(pod, command)
+                socket = self._open(pod, command)
                 break
             except (client.ApiException, TooSlow) as e:
                 still_there()
@@ -165,10 +165,14 @@ class Cluster:
                 if wait_s is None:
                     raise Cut(f"cannot be started: {refused.reason}") from e
                 time.sleep(wait_s)
-        opened.send(data)
-        return opened
+        try:
+            exec_ = Exec(socket)
+            exec_.send(data)
+            yield exec_
+        finally:
+            socket.close(timeout=0)
 
-    def _open(self, pod: str, command: list[str]) -> Exec:
+    def _open(self, pod: str, command: list[str]) -> WebSocket:
         """Open an exec in a thread, since the websocket client has no time-out for its
         handshake."""
         opened = Future()
@@ -184,45 +188,37 @@ class Cluster:
                 opened.set_exception(e)
 
         threading.Thread(target=connect, daemon=True).start()
-        return Exec(opened.result(OPEN_S).sock)
+        return opened.result(OPEN_S).sock
 
 
 class Exec:
     """Control a running exec. Frames are read one by one: the client's own update() would
     collect the whole output of an endless writer."""
 
-    def __init__(self, socket):
+    def __init__(self, socket: WebSocket):
         self._socket = socket
         self._status = None   # the exec's end, as the API states it
 
-    def __enter__(self) -> Exec:
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self._socket.close(timeout=0)
-
     def send(self, data: bytes) -> None:
         """Send data to stdin. Raise Cut where nobody reads it or the connection is lost."""
-        self._socket.settimeout(SEND_S)
-        try:
-            for i in range(0, len(data), PIECE):
-                self._socket.send(bytes([STDIN]) + data[i:i + PIECE], ABNF.OPCODE_BINARY)
-        except (WebSocketException, OSError) as e:
-            raise Cut(f"lost its connection: {e}") from e
+        for i in range(0, len(data), PIECE):
+            self._send(bytes([STDIN]) + data[i:i + PIECE], ABNF.OPCODE_BINARY)
 
     def frames(self, timeout_s: float) -> Iterator[tuple[int, bytes]]:
         """Yield (channel, data) of stdout and stderr until the end. Raise TimeoutError after
         `timeout_s` seconds, Cut where the connection is lost."""
         end = time.monotonic() + timeout_s
-        while (left := end - time.monotonic()) > 0:
+        lost = ""
+        while not lost and (left := end - time.monotonic()) > 0:
             self._socket.settimeout(min(left, PING_S))
             try:
                 code, frame = self._socket.recv_data_frame(True)
             except WebSocketTimeoutException:
-                self._ping()
+                self._send(b"", ABNF.OPCODE_PING)
                 continue
             except (WebSocketException, OSError) as e:
-                return self._closed(f"lost its connection: {e}")
+                lost = f"lost its connection: {e}"
+                continue
             is_message = code in MESSAGES and len(frame.data) > 1   # the first one is empty
             channel = frame.data[0] if is_message else None
             if channel == STATUS:
@@ -231,14 +227,9 @@ class Exec:
             elif channel in (STDOUT, STDERR):
                 yield channel, frame.data[1:]
             if code == ABNF.OPCODE_CLOSE:
-                return self._closed("was closed before its end")
+                lost = "was closed before its end"
         if self._status is None:
-            raise TimeoutError
-
-    def _closed(self, why: str) -> None:
-        """Raise Cut where the connection ended before the exec did."""
-        if self._status is None:
-            raise Cut(why)
+            raise Cut(lost) if lost else TimeoutError
 
     def exit_code(self, timeout_s: float) -> int:
         """Return the exit code once the exec has ended, dropping its remaining output. Raise
@@ -253,10 +244,10 @@ class Exec:
                 return int(cause["message"])
         raise Cut(f"failed: {self._status.get('message', self._status)}")
 
-    def _ping(self) -> None:
+    def _send(self, frame: bytes, opcode: int) -> None:
+        self._socket.settimeout(SEND_S)
         try:
-            self._socket.settimeout(SEND_S)
-            self._socket.ping()
+            self._socket.send(frame, opcode)
         except (WebSocketException, OSError) as e:
             raise Cut(f"lost its connection: {e}") from e
 

@@ -19,7 +19,7 @@ import secrets
 import shlex
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import chain
@@ -27,18 +27,11 @@ from pathlib import Path
 
 from codedata.errors import ItemFailed
 from codedata.progress import say
-from codedata.sandbox import (
-    SCRIPT_BASH_FUNC,
-    TIMED_OUT,
-    Result,
-    SandboxDied,
-    Script,
-    process_labels,
-)
-from codedata.sandbox.archives import BOUNDS, Bounds, Stream, pack, unpack
+from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, process_labels
+from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, unpack
 from codedata.sandbox.kube_client import PIECE, STDOUT, Cluster, Cut, Exec, template
 from codedata.sandbox.output import Output
-from codedata.sandbox.shell import bash, given_env, proxy_env, secrets_of
+from codedata.sandbox.shell import Shell
 from codedata.sandbox.sizes import bytes_of
 from codedata.texts import text_of
 
@@ -78,36 +71,36 @@ class SandboxK8s:
                  memory_request: str = "5Gi", cpu_limit: str = "", memory_limit: str = "",
                  disk_limit: str = "10GB", run_timeout: int = 1800, start_timeout: float = 600.0,
                  workdir: str = "/testbed",
-                 scripts: tuple[Script, ...] | list[Script] = (SCRIPT_BASH_FUNC,),
+                 scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,),
                  proxy: str = "", ca_bundle: str = "", network_policy: bool = False,
                  run_label: str = "", labels: dict[str, str] | None = None, kubeconfig: str = "",
                  context: str = ""):
         self.image = image
         self.workdir = workdir
-        self.scripts = list(scripts)
         self.pod = f"{pod_prefix}-{secrets.token_hex(5)}"
         self._disk_bytes = bytes_of(disk_limit)
         self._has_policy = network_policy
-        self._hidden = secrets_of(proxy)
-        self._proxy_env = proxy_env(proxy, CA_FILE if ca_bundle else "")
+        self._shell = Shell(workdir, FOLDER, scripts, proxy, CA_FILE if ca_bundle else "")
         self._one_at_a_time = threading.RLock()
         self._end = ""       # why the pod runs no more
         self._cluster = Cluster(namespace, kubeconfig, context)
-        files = {script.name: script.text.encode() for script in self.scripts}
+        files = {script.name: script.text.encode() for script in scripts}
         if ca_bundle:
-            files[Path(CA_FILE).name] = Path(ca_bundle).read_bytes()
+            files["ca.pem"] = Path(ca_bundle).read_bytes()
 
         body = template("pod.yaml")
         about = process_labels.labels(run_label)
-        run = {process_labels.RUN: about[process_labels.RUN]}
-        body["metadata"] = {"name": self.pod, "labels": {**(labels or {}), POD: self.pod, **run},
-                            "annotations": about}   # a host's name may not be allowed in a label
-        body["spec"]["activeDeadlineSeconds"] = int(run_timeout)
-        disk_request = min(self._disk_bytes, MAX_DISK_REQUEST)
-        resources = {"requests": _amounts(cpu_request, memory_request, disk_request),
-                     "limits": _amounts(cpu_limit or cpu_request, memory_limit or memory_request,
-                                        self._disk_bytes)}
-        body["spec"]["containers"][0].update(image=image, workingDir=workdir, resources=resources)
+        run = about[process_labels.RUN]
+        body["metadata"] = {
+            "name": self.pod, "labels": {**(labels or {}), POD: self.pod, process_labels.RUN: run},
+            "annotations": about}   # a host's name may not be allowed in a label
+        body["spec"]["activeDeadlineSeconds"] = run_timeout
+        requests = {"cpu": cpu_request, "memory": memory_request,
+                    "ephemeral-storage": str(min(self._disk_bytes, MAX_DISK_REQUEST))}
+        limits = {"cpu": cpu_limit or cpu_request, "memory": memory_limit or memory_request,
+                  "ephemeral-storage": str(self._disk_bytes)}
+        body["spec"]["containers"][0].update(
+            image=image, workingDir=workdir, resources={"requests": requests, "limits": limits})
         self._uid = self._cluster.create_pod(body)
         with ExitStack() as undo:
             undo.callback(self.close)
@@ -127,23 +120,27 @@ class SandboxK8s:
             env: dict[str, str] | None = None) -> Result:
         """Return the result of a bash command; see Sandbox.run."""
         token = secrets.token_hex(16)
-        output = Output(self._hidden)
-        argv = bash(command, self.workdir, FOLDER, self.scripts)
-        variables = given_env(self._proxy_env, env)
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-        lines += [f"token={token}", f"argv=({shlex.join(argv)})",
+        output = self._shell.output()
+        variables = self._shell.env(env).items()
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables]
+        lines += [f"token={token}", f"argv=({shlex.join(self._shell.argv(command))})",
                   text_of("codedata.sandbox", "pod_run.sh")]
         with self._exec("\n".join(lines)) as exec_:
             try:
-                is_whole = _read(exec_, output, timeout_s, token.encode())
+                has_ended = _read(exec_, output, timeout_s, token.encode())
             except TimeoutError:
                 self._end_all()
                 with suppress(Cut):
                     _read(exec_, output, END_S)     # output that was on its way
-                return output.result(TIMED_OUT, True)
-            return output.result(self._exit_code(exec_, is_whole))
+                return output.result(None)
+            if has_ended:
+                exec_.send(b"\n")
+            else:            # killed with its shell: by itself, or because the pod is ending
+                self._stay_alive(STATUS_S)
+                self._end_all()
+            return output.result(exec_.exit_code(END_S))
 
-    def put(self, source: Path | dict[str, bytes], to: str) -> None:
+    def put(self, source: Source, to: str) -> None:
         """Copy a file or folder of the host, or {relative path: content}, into the folder `to`,
         which is created if needed."""
         place = self._place(to)
@@ -200,7 +197,7 @@ class SandboxK8s:
         """Return when the pod runs. Raise ItemFailed or SandboxDied where it does not start."""
         end = time.monotonic() + timeout_s
         wait_s = 0.05
-        while (pod := self._living_pod())["status"].get("phase") != "Running":
+        while (pod := self._stay_alive())["status"].get("phase") != "Running":
             reason, message = _waiting_for(pod)
             if reason in NO_START or time.monotonic() > end:
                 describe = f"kubectl -n {self._cluster.namespace} describe pods"
@@ -210,20 +207,16 @@ class SandboxK8s:
             time.sleep(wait_s)
             wait_s = min(1.0, wait_s * 1.5)
 
-    def _living_pod(self) -> dict:
-        """Return the pod. Raise SandboxDied where it has ended."""
-        pod = self._cluster.read_pod(self.pod)
-        if end := _end_of(pod):
-            raise self._died(end)
-        return pod
-
-    def _stay_alive(self, watch_s: float = 0.0) -> None:
-        """Raise SandboxDied where the pod has ended, or ends while it is watched."""
+    def _stay_alive(self, watch_s: float = 0.0) -> dict:
+        """Return the pod. Raise SandboxDied where it has ended, or ends while it is watched."""
         end = time.monotonic() + watch_s
-        self._living_pod()
-        while time.monotonic() < end:
+        while True:
+            pod = self._cluster.read_pod(self.pod)
+            if reason := _end_of(pod):
+                raise self._died(reason)
+            if time.monotonic() >= end:
+                return pod
             time.sleep(0.25)
-            self._living_pod()
 
     def _died(self, what: str) -> SandboxDied:
         """Return the exception for a pod that has ended, and remember its reason."""
@@ -246,15 +239,6 @@ class SandboxK8s:
                 self._stay_alive(STATUS_S)
                 self._cluster.delete_pod(self.pod)
                 raise self._died(self._end) from e
-
-    def _exit_code(self, exec_: Exec, is_whole: bool) -> int:
-        """Return the exit code of a command whose output was read, whole or until it broke off."""
-        if is_whole:
-            exec_.send(b"\n")
-        else:                # killed with its shell: by itself, or because the pod is ending
-            self._stay_alive(STATUS_S)
-            self._end_all()
-        return exec_.exit_code(END_S)
 
     def _end_all(self) -> None:
         """End everything in the pod but its first process, which cannot be killed from inside,
@@ -281,10 +265,6 @@ def reap(namespace: str = "data-synthesis", run_label: str = "", kubeconfig: str
             cluster.delete_pod(about["name"])
             names.append(about["name"])
     return names
-
-
-def _amounts(cpu: str, memory: str, disk_bytes: int) -> dict[str, str]:
-    return {"cpu": cpu, "memory": memory, "ephemeral-storage": str(disk_bytes)}
 
 
 # output of an exec
@@ -327,7 +307,7 @@ def _end_of(pod: dict | None) -> str:
     if pod is None:
         return "was deleted by somebody else"
     status = pod["status"]
-    ended = _container(pod).get("state", {}).get("terminated", {})
+    ended = _container_state(pod).get("terminated", {})
     disruption = _condition(pod, "DisruptionTarget", "True")
     if status.get("reason") == "DeadlineExceeded":
         return f"was ended after run_timeout ({pod['spec']['activeDeadlineSeconds']} s)"
@@ -344,16 +324,14 @@ def _end_of(pod: dict | None) -> str:
 
 def _waiting_for(pod: dict) -> tuple[str, str]:
     """Return (reason, message) of what keeps a pod from running."""
-    waiting = _container(pod).get("state", {}).get("waiting", {})
-    cause = waiting or _condition(pod, "PodScheduled", "False")
-    if not cause:
-        cause = {"reason": pod["status"].get("phase", "")}
+    cause = _container_state(pod).get("waiting") or _condition(pod, "PodScheduled", "False")
+    cause = cause or {"reason": pod["status"].get("phase", "")}
     return cause.get("reason", ""), cause.get("message", "no more is told")
 
 
-def _container(pod: dict) -> dict:
-    """Return the status of the pod's container; {} where there is none yet."""
-    return next(iter(pod["status"].get("containerStatuses", [])), {})
+def _container_state(pod: dict) -> dict:
+    """Return the state of the pod's container; {} where there is none yet."""
+    return next(iter(pod["status"].get("containerStatuses", [])), {}).get("state", {})
 
 
 def _condition(pod: dict, kind: str, status: str) -> dict:

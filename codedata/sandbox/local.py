@@ -18,16 +18,17 @@ import subprocess
 import tempfile
 import time
 import weakref
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from codedata.errors import ItemFailed, Trouble
 from codedata.progress import say
-from codedata.sandbox import SCRIPT_BASH_FUNC, TIMED_OUT, Result, Script, process_labels
-from codedata.sandbox.archives import BOUNDS, Bounds, pack, unpack
+from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script, process_labels
+from codedata.sandbox.archives import BOUNDS, Bounds, Source, pack, unpack
 from codedata.sandbox.disk import remove_tree
 from codedata.sandbox.output import Output
-from codedata.sandbox.shell import bash, given_env, proxy_env, secrets_of
+from codedata.sandbox.shell import Shell
 from codedata.texts import printable
 
 PREFIX = "codedata-"            # of the folders
@@ -49,60 +50,54 @@ class SandboxLocal:
     name = "local"
 
     def __init__(self, python_bin: str = "python3",
-                 scripts: list[Script] | tuple[Script, ...] = (SCRIPT_BASH_FUNC,),
+                 scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,),
                  source: Path | None = None, *, run_label: str = "", proxy: str = "",
                  ca_bundle: str = ""):
-        paths = {program: shutil.which(program) for program in (python_bin, "bash")}
-        for program, path in paths.items():
-            if not path:
+        for program in (python_bin, "bash"):
+            if not shutil.which(program):
                 raise Trouble("is not there.", program, "Install it, or name another python_bin.")
-        self.scripts = list(scripts)
-        self._hidden = secrets_of(proxy)
         root = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
         self._root = root
-        self.workdir = str(root / "work")
+        self.workdir = f"{root}/work"
         self._remove = weakref.finalize(self, _close, root)   # also when the interpreter ends
         (root / LABELS).write_text(json.dumps(process_labels.labels(run_label)))
         for name in ("bin", "home", "run", "work"):
             (root / name).mkdir()
         for name in ("python", "python3"):   # a link would hide a virtual environment from Python
             program = root / "bin" / name
-            program.write_text(f'#!/bin/sh\nexec {shlex.quote(paths[python_bin])} "$@"\n')
+            program.write_text(f'#!/bin/sh\nexec {shlex.quote(shutil.which(python_bin))} "$@"\n')
             program.chmod(0o755)
-        for script in self.scripts:
+        for script in scripts:
             (root / "run" / script.name).write_text(script.text)
-        path = os.pathsep.join([str(root / "bin"), *os.get_exec_path()])
-        self._env = {"PATH": path, "HOME": str(root / "home"), "LANG": "C.UTF-8", MARK: str(root)}
-        self._proxy_env = proxy_env(proxy, str(Path(ca_bundle).resolve()) if ca_bundle else "")
+        self._env = {"PATH": ":".join([f"{root}/bin", *os.get_exec_path()]),
+                     "HOME": f"{root}/home", "LANG": "C.UTF-8", MARK: f"{root}"}
+        self._shell = Shell(self.workdir, f"{root}/run", scripts, proxy,
+                            os.path.realpath(ca_bundle) if ca_bundle else "")
         if source:
             self.put(Path(source), self.workdir)
 
     def run(self, command: str, *, timeout_s: float = 120.0,
             env: dict[str, str] | None = None) -> Result:
         """Return the result of a bash command; see Sandbox.run."""
-        argv = bash(command, self.workdir, str(self._root / "run"), self.scripts)
         end = time.monotonic() + timeout_s
-        output = Output(self._hidden)
+        output = self._shell.output()
         process = subprocess.Popen(
-            argv, env={**self._env, **given_env(self._proxy_env, env)}, cwd=self._root,
+            self._shell.argv(command), env=self._env | self._shell.env(env), cwd=self._root,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True)
+        code = None   # also where we are interrupted
         with process.stdout:
-            is_over = True   # also where we are interrupted
             try:
-                is_over = not _read(process, output, end)
+                code = _read(process, output, end)
             finally:
-                if is_over:
+                if code is None:
                     with suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
                     _kill_marked(self._root)
                     process.wait()
-        if is_over:
-            return output.result(TIMED_OUT, True)
-        code = process.returncode
-        return output.result(code if code >= 0 else 128 - code)   # below 0: ended by a signal
+        return output.result(128 - code if code and code < 0 else code)   # < 0: ended by a signal
 
-    def put(self, source: Path | dict[str, bytes], to: str) -> None:
+    def put(self, source: Source, to: str) -> None:
         """Copy files as Sandbox.put does. Raise ItemFailed where `to` is outside the working
         directory."""
         place = Path(self.workdir, to).resolve()
@@ -155,9 +150,9 @@ def reap() -> tuple[list[str], list[str]]:
     return removed, left
 
 
-def _read(process: subprocess.Popen, output: Output, end: float) -> bool:
-    """Read what a command prints until it has ended; return False where it had not when its time
-    was over.
+def _read(process: subprocess.Popen, output: Output, end: float) -> int | None:
+    """Read what a command prints until it has ended, and return its exit code; None where it had
+    not ended when its time was over.
 
     A process that it left behind may hold the pipe, or fill it for ever, so the end of the command
     counts.
@@ -166,45 +161,31 @@ def _read(process: subprocess.Popen, output: Output, end: float) -> bool:
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         while (left := end - time.monotonic()) > 0:
-            has_ended = process.poll() is not None
-            is_ready = selector.select(0 if has_ended else min(left, POLL_S))
+            code = process.poll()
+            is_ready = selector.select(min(left, POLL_S) if code is None else 0)
             data = os.read(pipe, PIPE_BYTES) if is_ready else b""   # all of it if it has ended
             output.add(data)
             if is_ready and not data:   # the command has closed its output, and may go on
-                return _ends(process, left)
-            if has_ended:
-                return True
-    return False
-
-
-def _ends(process: subprocess.Popen, timeout_s: float) -> bool:
-    """Wait for the end of a process; return False where it does not end in time."""
-    try:
-        process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(left)
+                return process.returncode
+            if code is not None:
+                return code
+    return None
 
 
 def _kill_marked(root: Path) -> None:
-    """Kill everything that has the sandbox's mark in its environment."""
+    """Kill everything that has the sandbox's mark in its environment; without /proc, nothing."""
+    mark = f"{MARK}={root}\0".encode()
     for _ in range(MAX_ROUNDS):
-        pids = _marked(f"{MARK}={root}\0".encode())
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if not pids:
+        n_killed = 0
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if mark in path.read_bytes() + b"\0":
+                    os.kill(int(path.parent.name), signal.SIGKILL)
+                    n_killed += 1
+        if not n_killed:
             break
-
-
-def _marked(mark: bytes) -> list[int]:
-    """Return the ids of the processes with a mark in their environment; without /proc, none."""
-    pids = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if mark in path.read_bytes() + b"\0":
-                pids.append(int(path.parent.name))
-    return pids
 
 
 def _remove(root: Path) -> str:

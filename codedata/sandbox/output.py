@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 
-from codedata.sandbox import OUTPUT_BYTES, Result
+from codedata.sandbox import OUTPUT_BYTES, TIMED_OUT, Result
 
 HIDDEN = b"<hidden>"
 
@@ -14,14 +15,14 @@ class Output:
     """Take any number of bytes and keep about `limit`. Texts in `hide` are never returned, wherever
     they were split."""
 
-    def __init__(self, hide: list[str] | None = None, limit: int = OUTPUT_BYTES):
-        secrets = sorted((text.encode() for text in hide or []), key=len, reverse=True)
+    def __init__(self, hide: Iterable[str] = (), limit: int = OUTPUT_BYTES):
+        secrets = sorted(map(str.encode, hide), key=len, reverse=True)
         self.n_bytes = 0
         self._began = time.monotonic()
         self._secret = re.compile(b"|".join(map(re.escape, secrets)) or b"(?!)")
         self._half = limit // 2
         # Each end is kept with as much more as a secret may have beyond the cut.
-        self._n_kept = self._half + (len(secrets[0]) if secrets else 0)
+        self._n_kept = self._half + max(map(len, secrets), default=0)
         self._head = bytearray()
         self._tail = bytearray()
 
@@ -45,10 +46,12 @@ class Output:
         tail = self._text(data, len(data) - self._half, len(data))
         return f"{head}\n[... {n_cut:,} bytes cut ...]\n{tail}"
 
-    def result(self, exit_code: int, timed_out: bool = False) -> Result:
-        """Return the result of a command that has ended, which began when this was made."""
-        seconds = time.monotonic() - self._began
-        return Result(exit_code, self.text(), seconds, timed_out, self.n_bytes)
+    def result(self, exit_code: int | None) -> Result:
+        """Return the result of a command that has ended, which began when this was made; without
+        an exit code it was ended because its time was over."""
+        timed_out = exit_code is None
+        return Result(TIMED_OUT if timed_out else exit_code, self.text(),
+                      time.monotonic() - self._began, timed_out, self.n_bytes)
 
     def _text(self, data: bytearray, start: int, end: int) -> str:
         """Return data[start:end] as a text, with every secret hidden that is partly in it."""

@@ -16,8 +16,7 @@ import pytest
 from conftest import REPO, turn_of
 from scored import decide, write_answer, write_panel, write_score
 
-from codedata.code.commands import INSTALL, MAX_BYTES, STYLES, action_style
-from codedata.code.no_ops import LAST, repeated, stalls
+from codedata.code.commands import INSTALL, LAST, MAX_BYTES, STYLES, action_style, repeated, stalls
 
 EXPLORE = r"""
 ls -la

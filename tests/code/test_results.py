@@ -409,6 +409,26 @@ error t/20_more.t
 """)
 
 
+def test_unnamed_tests_that_prove_shows_as_skipped_are_skipped():
+    assert of_text("""t/30_skip.t ..
+1..6
+ok 1 - new
+ok 2 # skip why not
+ok 3 # SKIP
+ok 4 - # TODO later
+ok 5 #sharp
+ok 6 - # of lines
+ok
+""") == cases("""
+passed t/30_skip.t > new
+skipped t/30_skip.t > test 2
+skipped t/30_skip.t > test 3
+skipped t/30_skip.t > test 4
+passed t/30_skip.t > #sharp
+passed t/30_skip.t > # of lines
+""")
+
+
 def test_cases_without_a_class_are_by_their_suite_and_a_byte_that_is_no_text_cuts_nothing():
     report = (b'<testsuites><testsuite name="one"><testcase name="a"/>'
               b'<testcase name="b \xf6"><failure/></testcase>'
@@ -483,6 +503,8 @@ def test_names_can_be_stored_whatever_a_runner_wrote():
 def test_long_lines_are_read_in_linear_time():
     # in quadratic time this takes hours
     parse({"a.txt": ("✓ x" + " " * 1_000_000 + "y\n1 passing\n").encode()})
+    for path in ("a" * 2000, "/a" * 1000, "a-" * 1000, "-" + "a" * 2000, "-abcdef01" * 250):
+        parse({}, f"     Running unittests src/lib.rs ({path}\n" * 10_000)
 
 
 # reports that would fill the memory --------------------------------------------------------------

@@ -551,5 +551,5 @@ def test_work_waits_for_room_with_one_line(tmp_path, capsys):
         waiting = [pool.submit(wait_for_room, Path("/"), 10**18, stop) for _ in range(4)]
     assert all(isinstance(one.exception(), Interrupted) for one in waiting)
     assert capsys.readouterr().err.count("GB free") == 4
-    wait_for_room(tmp_path, 1)
+    wait_for_room(tmp_path, 1, threading.Event())
     assert capsys.readouterr().err == ""

@@ -108,7 +108,7 @@ def test_an_image_without_bash_or_no_image_at_all_is_said(api):
         with pytest.raises(ItemFailed, match="needs bash"):
             SandboxDocker("codedata-tests:empty", run_label=RUN)
     finally:
-        docker_engine.remove_images(RUN, api)
+        docker_engine.remove_images(RUN)
     with pytest.raises(ItemFailed, match="no-such-image:tests"):
         SandboxDocker("localhost:1/no-such-image:tests", run_label=RUN)
     assert left(api, RUN) == []
@@ -228,9 +228,9 @@ def test_an_image_holds_the_files_and_neither_proxy_nor_certificates_nor_state(a
                 "cat file; echo ${MINE-none}; pwd; cat /etc/resolv.conf | wc -l; ls -A "
                 "/run/codedata"
                                ).output.startswith("made\nnone\n/testbed\n")
-            assert docker_engine.remove_images(RUN, api) == [], "a sandbox uses it"
+            assert docker_engine.remove_images(RUN) == [], "a sandbox uses it"
     finally:
-        assert docker_engine.remove_images(RUN, api) == ["codedata-tests:made"]
+        assert docker_engine.remove_images(RUN) == ["codedata-tests:made"]
 
 
 def test_images_that_are_kept_outlive_their_run_and_those_made_from_them_need_not(api):
@@ -240,9 +240,9 @@ def test_images_that_are_kept_outlive_their_run_and_those_made_from_them_need_no
             "    box.commit('codedata-tests:passing', keep=False)")
     try:
         subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(REPO)})
-        removed, _ = docker_engine.reap(api)
+        removed, _ = docker_engine.reap()
         assert "codedata-tests:passing" in removed and "codedata-tests:kept" not in removed
-        assert docker_engine.remove_images(RUN, api) == []
+        assert docker_engine.remove_images(RUN) == []
         assert api.inspect_image("codedata-tests:kept")
     finally:
         api.remove_image("codedata-tests:kept")
@@ -254,7 +254,7 @@ def test_an_image_that_lost_its_tag_to_a_later_one_goes_as_well(api):
         for n in range(3):
             sandbox.run(f"echo {n} > file")
             made.append(sandbox.commit("codedata-tests:again", keep=False))
-    assert len(docker_engine.remove_images(RUN, api)) == 3
+    assert len(docker_engine.remove_images(RUN)) == 3
     assert not {image["Id"] for image in api.images(all=True)} & set(made)
 
 
@@ -283,13 +283,13 @@ def test_a_killed_process_leaves_nothing_after_the_next_start(api, number):
                                    env={"PYTHONPATH": str(REPO)},
                                    text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout.readline() == "ready\n", process.stderr.read()
-        docker_engine.reap(api)
+        docker_engine.reap()
         assert len(left(api, run)) == 5 and len(volumes(api) - before) == 3, "its process lives"
         process.send_signal(number)
         process.communicate()
         assert len(left(api, run)) == (5 if number == signal.SIGKILL
                                        else 1), "an interrupt leaves the image only"
-        assert "codedata-tests:orphan" in docker_engine.reap(api)[0]
+        assert "codedata-tests:orphan" in docker_engine.reap()[0]
         assert left(api, run) == [] and volumes(api) == before
     finally:
         api.remove_image(image)
@@ -301,7 +301,7 @@ def test_what_belongs_to_others_is_never_removed(api, sandbox):
     network = api.create_network("codedata-tests-theirs", labels=theirs)["Id"]
     plain = api.create_network("codedata-tests-plain")["Id"]
     try:
-        removed = docker_engine.reap(api)[0] + docker_engine.remove_images("no-such-run", api)
+        removed = docker_engine.reap()[0] + docker_engine.remove_images("no-such-run")
         assert not {"codedata-tests-theirs", "codedata-tests-plain"} & set(removed)
         assert sandbox.run("true").ok
         assert api.inspect_network(network)
