@@ -177,14 +177,14 @@ class ReferenceScore(Score):
 
 
 class AttemptScore(Score):
-    """Hold the score of an attempt of ch.py --refine: score/_attempts/<answer stem>.<n>.json."""
+    """Hold the score of an attempt of refine.py: score/_attempts/<answer stem>.<n>.json."""
 
     directory = "score/_attempts"
 
 
 @dataclass(frozen=True)
 class Attempts:
-    """Hold the attempts of ch.py --refine at one turn: answer/_attempts/<answer stem>.jsonl."""
+    """Hold the attempts of refine.py at one turn: answer/_attempts/<answer stem>.jsonl."""
 
     directory = "answer/_attempts"
     lines = "attempts"       # the field whose entries are the lines of the file

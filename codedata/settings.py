@@ -102,14 +102,14 @@ class RoleSettings:
 
 @dataclass(frozen=True)
 class KingSettings(RoleSettings):
-    """[king]."""
+    """[king]: the model that answers from the history alone."""
 
     format_retries: int = at_least(0, 2)   # further tries if it is not THOUGHT + one bash block
 
 
 @dataclass(frozen=True)
 class ChallengerSettings(KingSettings):
-    """[challenger]."""
+    """[challenger]: the model that answers knowing the pull request."""
 
     leak_retries: int = at_least(-1, 2)   # further tries if it shows the PR; -1: no check
     how: str = one_of(*HOW)               # how the PR is used (docs/concepts.md)
@@ -176,7 +176,9 @@ class PromptSettings:
 
 @dataclass(frozen=True)
 class Judge:
-    """Hold an entry of [judge] models. A field that is None is taken from [judge] or [llm]."""
+    """A table in [judge] models: a judge with settings of its own. A field that is None is taken
+    from [judge] or [llm].
+    """
 
     model: str
     name: str | None = None             # in the records; default: the model's
@@ -269,7 +271,7 @@ class Price:
 
     input: float
     output: float
-    cached: float | None = None         # of cached prompt tokens; None: as `input`
+    cached: float | None = None         # of cached prompt tokens; None: as `in`
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,10 @@ class TurnsToRefine(View):
 
 
 class AttemptPairs(View):
-    """Read each attempt as an Answer with the king of its turn, named <stem>.<n> with n from 1."""
+    """Read each attempt as an Answer with the king of its turn, named <stem>.<n> with n from 1.
+
+    An attempt that was made for another history than the turn has now is left out.
+    """
 
     cls, place = Answer, "answer/_attempts/"
 
@@ -107,9 +110,12 @@ class AttemptPairs(View):
         """Index every attempt whose turn has a king, and return self."""
         self._answers.open()
         for stem in self._attempts.open().names():
-            if stem in self._answers and "king" in self._answers.facts(stem).digests:
-                n = len(self._attempts.read(stem).attempts)
-                self._index.update({f"{stem}.{k}": (stem, k) for k in range(1, n + 1)})
+            digests = self._answers.facts(stem).digests if stem in self._answers else {}
+            if "king" not in digests:
+                continue
+            for k, attempt in enumerate(self._attempts.read(stem).attempts, 1):
+                if attempt.get("history", digests["messages"]) == digests["messages"]:
+                    self._index[f"{stem}.{k}"] = (stem, k)
         self.broken = [*self._answers.broken, *self._attempts.broken]
         return self
 
@@ -168,7 +174,8 @@ class Refiner:
         layout = partial(messages_for, self._client, turn, commit)
         challenger = ask_knowing(self._client, layout, turn.messages, commit, self._leaks)
         attempt = {"instance_id": turn.instance_id, "challenger": challenger,
-                   "instead_of": digest(turn.challenger), "score_then": turn.score}
+                   "instead_of": digest(turn.challenger), "score_then": turn.score,
+                   "history": digest(turn.messages)}
         return Attempts(turn.instance_id, [*turn.attempts, attempt])
 
 
@@ -249,6 +256,4 @@ def _replace(store: Store, name: str, record, owned: tuple[str, ...], **line) ->
     """Write the `owned` fields of a record and a ledger line; move the old record to _replaced/."""
     store.set_aside(name)
     state, edits = store.put(name, record, owned=owned, keep_edits=False)
-    wrote = {field: state.digests[field] for field in owned if field in state.digests}
-    store.note(name, state="done", instance_id=state.instance_id, found=edits, wrote=wrote,
-               size=state.size, mtime_ns=state.mtime_ns, **line)
+    store.note(name, state="done", found=edits, **state.line(owned), **line)

@@ -37,7 +37,7 @@ ADVICE = {   # by status
     422: "The endpoint does not accept a field of the request; read what it says.",
 }
 WAYS_OUT = """\
-Put the key into the environment or .env (CHUTES_API_KEY), or name another endpoint: \
+Put the key into the environment or .env ({variable}), or name another endpoint: \
 --llm-base-url URL [--llm-auth-token KEY],
   [endpoints.NAME] in chain.toml with --llm NAME, or --llm embedded for a small model \
 on this machine (for trying only)."""
@@ -55,6 +55,7 @@ class Reply:
     tool_calls: list[dict] = field(default_factory=list, hash=False)
     # as in the ledger: tokens, cost_usd, seconds, …
     call: dict = field(default_factory=dict, compare=False)
+    request: str = field(default="", compare=False)   # the digest of the request that it answers
 
     @property
     def truncated(self) -> bool:
@@ -98,24 +99,28 @@ class Client:
         Ask up to 1 + format_retries times, then raise ItemFailed. A retry sends the messages that
         once_more(what is wrong) returns, or the same ones. `options` are those of ask().
         """
-        sent = [messages]
+        asked = messages
+        rejected: list[Reply] = []
         while True:
-            reply = self.ask(sent[-1], **options)
+            reply = self.ask(asked, **options)
             problem = _emptiness(reply)
             if accept and not problem:
                 problem = accept(reply)
             if not problem:
                 return reply
-            if len(sent) > self.spec.format_retries:
+            rejected.append(reply)
+            if len(rejected) > self.spec.format_retries:
                 break
-            sent.append(once_more(problem) if once_more else messages)
-        for rejected in sent:
-            current_reply_log().discard(self._request(rejected, **options).digest)
-        raise ItemFailed(f"{problem}, {len(sent)} tries" if len(sent) > 1 else problem)
+            asked = once_more(problem) if once_more else messages
+        n = len(rejected)
+        return self.give_up(f"{problem}, {n} tries" if n > 1 else problem, rejected)
 
-    def give_up(self, problem: str) -> NoReturn:
-        """Raise ItemFailed though the replies are well-formed; the next run requests new ones."""
-        current_reply_log().discard()
+    def give_up(self, problem: str, rejected: list[Reply] | None = None) -> NoReturn:
+        """Raise ItemFailed; the next run asks anew for the rejected replies, by default for all."""
+        if rejected is None:
+            current_reply_log().discard()
+        for reply in rejected or ():
+            current_reply_log().discard(reply.request)
         raise ItemFailed(problem)
 
     def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
@@ -195,7 +200,7 @@ class Client:
         calls = current_reply_log()
         attempt, kept = calls.next_attempt(request.digest)
         if kept:
-            return Reply(**kept["reply"], call=kept["call"])
+            return Reply(**kept["reply"], call=kept["call"], request=request.digest)
         if self.is_cooling_down:
             raise HttpTrouble(self.cool_down_reason)
         tries = Tries()
@@ -208,7 +213,7 @@ class Client:
             del kept["tool_calls"]
         calls.save(request.digest, attempt, kept, call)
         self._models.money.add(call)
-        return replace(reply, call=call)
+        return replace(reply, call=call, request=request.digest)
 
     def _send(self, request: _Request, tries: Tries, calls: ReplyLog) -> tuple[Reply, dict]:
         """Return the endpoint's reply and its usage; save the cost of unusable replies."""
@@ -362,7 +367,7 @@ def _check_endpoint(endpoint: Endpoint) -> None:
     where = f"[endpoints.{endpoint.name}]"
     base_url = endpoint.base_url
     if not base_url:
-        raise Trouble("has no base_url.", where, WAYS_OUT)
+        raise Trouble("has no base_url.", where, WAYS_OUT.format(variable="CHUTES_API_KEY"))
     if not BASE_URL.match(base_url):
         raise Trouble("is no base URL of an endpoint.", repr(base_url),
                       "It looks like http://127.0.0.1:8000/v1 or https://host/v1.")
@@ -370,7 +375,8 @@ def _check_endpoint(endpoint: Endpoint) -> None:
         raise Trouble("has a password in its base_url.", where, "Addresses are printed. "
                       "Put the key into the environment and name it: api_key_env.")
     if endpoint.api_key_env and not endpoint.api_key:
-        raise Trouble(f"no key for {base_url}: {endpoint.api_key_env} is not set.", todo=WAYS_OUT)
+        raise Trouble(f"no key for {base_url}: {endpoint.api_key_env} is not set.",
+                      todo=WAYS_OUT.format(variable=endpoint.api_key_env))
     if not all(" " <= char <= "~" for char in endpoint.api_key):
         raise Trouble("holds a character that cannot stand in a key.",
                       endpoint.api_key_env or "--llm-auth-token",
