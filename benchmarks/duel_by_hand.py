@@ -182,7 +182,7 @@ def measure(root: Path) -> dict:
         "given up for an honest turn": len(made) - len(through),
         "leaks that got through, by the reader": len(through),
         "honest challengers barred": sum(one["was_honest"] for one in reader["refused"].values()),
-        "leaking challengers: the report counts": sum(row.is_leaky for row in turns.rows),
+        "leaking challengers: the report counts": sum(bool(row.leaks) for row in turns.rows),
         "leaking challengers: the reader finds":
             sum(one["informed_leaks"] for one in read.values()),
         "kings in which a leak is found": sum(bool(row.king_leaks) for row in turns.rows),

@@ -15,24 +15,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import codedata
-from codedata.export.collect import FINDING, LEAK, REASON, SIDES, ExportTurn, ExportTurns
-from codedata.export.formats import (
-    BOOLEAN,
-    FINDINGS,
-    LEAKS,
-    MESSAGES,
-    METRIC_SCORES,
-    NUMBER,
-    REASONS,
-    TEXT,
-    Format,
-)
+from codedata.export.collect import SIDES, ExportTurn, ExportTurns
+from codedata.export.formats import BOOLEAN, NUMBER, TEXT, Format
 from codedata.export.provenance import Provenance, public
 from codedata.export.split import SPLITS, splits
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, table
-from codedata.records import METRICS, Duel
+from codedata.records import Duel
 from codedata.settings import EMBEDDED_MODEL, ExportSettings, ReportSettings
 from codedata.texts import printable, terminal_safe, text_of
 
@@ -41,8 +31,7 @@ SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "1
 CHARS_A_TOKEN = 3         # for code and logs; few tokenizers need more tokens
 TOKENS = 1024             # token counts are rounded up to a multiple of this
 DTYPES = {TEXT: "string", NUMBER: "float64", BOOLEAN: "bool"}   # SQL type → data type
-LISTS = {MESSAGES: ("role", "content"), REASONS: REASON, FINDINGS: FINDING, LEAKS: LEAK}
-
+SQL_FIELD = re.compile(r'(\w+)"? (\w+)')   # (name, type) in a STRUCT
 
 
 @dataclass
@@ -82,9 +71,7 @@ class Contents:
         self.rows = dict.fromkeys(SPLITS, 0)      # by split
         self.n_bytes = dict.fromkeys(SPLITS, 0)   # by split
         self.n_file_bytes = 0
-        self.turns: dict[str, ExportTurn] = {}    # name → turn with a row
-        self.split_of: dict[str, str] = {}        # turn → split
-        self.rows_of = Counter()                  # turn → rows
+        self.rows_of: Counter[ExportTurn] = Counter()
         self.lengths: list[int] = []              # of rows, in characters
         self.answer_lengths = {"chosen": [], "rejected": []}   # in characters
         self.labels = Counter()
@@ -92,9 +79,7 @@ class Contents:
     def count(self, turn: ExportTurn, split: str, row: dict) -> None:
         """Add a row of a turn."""
         self.rows[split] += 1
-        self.turns[turn.name] = turn
-        self.split_of[turn.name] = split
-        self.rows_of[turn.name] += 1
+        self.rows_of[turn] += 1
         conversations = self.form.conversations(row) or [row["messages"]]
         self.lengths.append(max(sum(len(m["content"]) for m in messages)
                                 for messages in conversations))
@@ -110,7 +95,7 @@ def card(of: Contents, about: Background) -> str:
     The templates pick what they show, and how many digits of it, from these values.
     """
     form, settings, duel, origins = of.form, about.settings, about.duel, about.origins
-    turns = list(of.turns.values())
+    turns = list(of.rows_of)
     languages = _most_common(shown(turn.language) for turn in turns)
     licences = _most_common(shown(turn.licence) for turn in turns)
     values = {
@@ -119,7 +104,7 @@ def card(of: Contents, about: Background) -> str:
         "licence": json.dumps(settings.licence),
         "labels": ", ".join(f"{label} {of.labels[label]:,}"
                             for label in sorted(of.labels, reverse=True)) or "none",
-        "rows": _rows(of), "languages": _cells(languages),
+        "rows": _rows(of, about), "languages": _cells(languages),
         "licences": _cells(licences), "columns": _columns(form),
         "by_licence": ", ".join(f"{name} ({n:,})" for name, n in licences) or "none",
         "sources": _listed(origins.sources(turns)),
@@ -173,9 +158,8 @@ def _feature(name: str, kind: str) -> dict:
     """Return the description of a column."""
     if kind in DTYPES:
         return {"name": name, "dtype": DTYPES[kind]}
-    if kind == METRIC_SCORES:
-        return {"name": name, "struct": [_feature(metric, NUMBER) for metric in METRICS]}
-    return {"name": name, "list": [_feature(key, TEXT) for key in LISTS[kind]]}
+    container = "list" if kind.endswith("[]") else "struct"
+    return {"name": name, container: [_feature(*field) for field in SQL_FIELD.findall(kind)]}
 
 
 # the parts of the text
@@ -183,7 +167,7 @@ def _feature(name: str, kind: str) -> dict:
 def _warnings(of: Contents, about: Background) -> list[str]:
     """Return the names of the warnings that the card begins with."""
     duel = about.duel
-    warnings = {"noise": about.is_noise(list(of.turns.values())), "undecided": duel is None,
+    warnings = {"noise": about.is_noise(list(of.rows_of)), "undecided": duel is None,
                 "rejected": duel and not duel.accepted, "empty": not sum(of.rows.values())}
     return [name for name, holds in warnings.items() if holds]
 
@@ -196,10 +180,10 @@ def _outcome(duel: Duel | None) -> list[str]:
     return [*numbers, "outcome_accepted" if duel.accepted else "outcome_rejected"]
 
 
-def _rows(of: Contents) -> str:
+def _rows(of: Contents, about: Background) -> str:
     rows = []
     for split in SPLITS:
-        turns = [of.turns[name] for name, where in of.split_of.items() if where == split]
+        turns = [turn for turn in of.rows_of if about.split_of[turn.repo] == split]
         rows.append([split, of.rows[split], len(turns), len({turn.repo for turn in turns}),
                      len({turn.instance_id for turn in turns})])
     return _cells(rows)
@@ -248,7 +232,7 @@ def _buckets(of: Contents, about: Background) -> str:
     for bucket, n in about.turns.in_bucket.items():
         turns = [turn for turn in about.turns.turns if turn.bucket == bucket]
         won = Counter(turn.winner for turn in turns)
-        n_rows = sum(k for name, k in of.rows_of.items() if of.turns[name].bucket == bucket)
+        n_rows = sum(k for turn, k in of.rows_of.items() if turn.bucket == bucket)
         rows.append([f"{bucket}/", n, n - len(turns), won["challenger"], won["king"], won[""],
                      n_rows])
     return _cells(rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -37,7 +37,7 @@ INSTANCE = re.compile(r"(.+)__(.+)-\d+")   # owner__name-number
 CACHED_TEXTS = 4096          # texts; turns of a trajectory repeat them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)   # a key of Counters
 class ExportTurn:
     """Describe a turn that may be exported. ExportTurns.record() reads its texts."""
 
@@ -51,7 +51,7 @@ class ExportTurn:
     winner: str             # "challenger", "king", or "" where nobody clearly won
     digest: str             # digest of its record in final/, refined/ or defeat/
     commit: str             # digest of its PR record; "" where it is missing
-    flags: list[tuple[str, str]]   # (reason, detail): why no trainer may see it
+    flag: tuple[str, str] | None   # (reason, detail): why no trainer may see it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # offset of its record in the temporary file
 
@@ -60,19 +60,17 @@ class LeftOutLog:
     """Record the turns that are not exported, with the reason, from all formats or from some."""
 
     def __init__(self):
-        # (name, reason, detail) → formats; no format means all of them
-        self._formats: dict[tuple[str, str, str], dict[str, None]] = {}
+        # (name, reason, detail) → formats, where "" stands for all of them
+        self._formats: dict[tuple[str, str, str], list[str]] = defaultdict(list)
 
     def add(self, name: str, reason: str, detail: str = "", format: str = "") -> None:
         """Record a turn as left out of one format, or of all."""
-        formats = self._formats.setdefault((name, reason, detail), {})
-        if format:
-            formats[format] = None
+        self._formats[name, reason, detail].append(format)
 
     def counts(self, format: str = "") -> Counter:
         """Return {reason: number of turns} for one format, or for all together."""
         entries = {(name, reason): None for (name, reason, _), formats in self._formats.items()
-                   if not format or not formats or format in formats}
+                   if not format or {"", format}.intersection(formats)}
         return Counter(reason for _, reason in entries)
 
     def lines(self) -> bytes:
@@ -80,20 +78,10 @@ class LeftOutLog:
         lines = []
         for key, formats in sorted(self._formats.items(), key=lambda entry: natural(entry[0][0])):
             line = dict(zip(("name", "reason", "detail"), key, strict=True))
-            lines.append(to_line({**line, "formats": list(formats)} if formats else line))
+            if "" not in formats:
+                line["formats"] = list(dict.fromkeys(formats))
+            lines.append(to_line(line))
         return b"".join(lines)
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """Hold what the PR record says about a turn."""
-
-    repo: str
-    language: str = UNKNOWN
-    licence: str = UNKNOWN
-    base_commit: str = ""
-    digest: str = ""
-    texts: dict[str, str] | None = None   # the texts that are compared with benchmarks
 
 
 class ExportTurns:
@@ -113,7 +101,7 @@ class ExportTurns:
         place = root / "export"   # that disk has room for the exports
         self._file = tempfile.TemporaryFile(dir=place if place.is_dir() else None)
         self._mask = lru_cache(CACHED_TEXTS)(mask)
-        self._origin = lru_cache(CACHED_TEXTS)(self._read_origin)   # several turns share one
+        self._pr = lru_cache(CACHED_TEXTS)(self._read_pr)   # several turns share one
 
     def collect(self, quiet: bool = False) -> ExportTurns:
         """Read every bucket, and return self. Broken records are reported and left out."""
@@ -125,11 +113,10 @@ class ExportTurns:
                 self._report_broken(e)
         for cls in BUCKETS:
             for name in self._stores[cls].names():
-                if name in seen:
+                if seen.setdefault(name, cls.directory) != cls.directory:
                     detail = f"{seen[name]}/ and {cls.directory}/"
                     self.left_out.add(name, "in two buckets", detail)
                     continue
-                seen[name] = cls.directory
                 self.in_bucket[cls.directory] += 1
                 try:
                     self._take(name, self._stores[cls].read(name))
@@ -147,23 +134,19 @@ class ExportTurns:
         self._file.seek(turn.at)
         return Sample(**orjson.loads(self._file.readline()))
 
-    def keep(self, names: set[str]) -> None:
-        """Drop all turns but those with these names."""
-        self.turns = [turn for turn in self.turns if turn.name in names]
-
     def _take(self, name: str, record: Sample) -> None:
         """Add a turn, or log why it is left out."""
         if reasons := self._reasons_against(name, record):
             for reason, detail in reasons:
                 self.left_out.add(name, reason, detail)
             return
-        origin = self._origin(record.instance_id)
+        pr, pr_digest = self._pr(record.instance_id)
         masked, secrets = self._masked(record)
         self.turns.append(ExportTurn(
-            name, record.directory, record.instance_id, origin.repo, origin.language,
-            origin.licence, float(record.score),
+            name, record.directory, pr.instance_id, pr.repo, pr.language, pr.licence,
+            float(record.score),
             winner(record.score, record.directory, self.settings.dpo_min_margin), _digest(record),
-            origin.digest, _flags(record), secrets, self._put(masked)))
+            pr_digest, _flag(record), secrets, self._put(masked)))
 
     def _reasons_against(self, name: str, record: Sample) -> list[tuple[str, str]]:
         """Return (reason, detail) for the first check that leaves a turn out of all formats."""
@@ -171,13 +154,14 @@ class ExportTurns:
             return [("[exclude] ids", record.instance_id)]
         if problem := self._outdated(name, record):
             return [("not up to date", problem)]
-        origin = self._origin(record.instance_id)
-        if self._allowed and origin.licence.lower() not in self._allowed:
-            return [("licence", origin.licence)]
+        pr, _ = self._pr(record.instance_id)
+        if self._allowed and pr.licence.lower() not in self._allowed:
+            return [("licence", pr.licence)]
         if not self._benchmarks:
             return []
-        answers = {side: getattr(record, side) or "" for side in SIDES}
-        turn = of_turn(record, origin.repo, origin.base_commit, **(origin.texts or {}), **answers)
+        turn = of_turn(record, pr.repo, pr.base_commit, issue=pr.issue, patch=pr.patch,
+                       test_patch=pr.test_patch, king=record.king or "",
+                       challenger=record.challenger or "")
         return [("in a benchmark", str(hit)) for hit in self._benchmarks.hits(turn)]
 
     def _put(self, record: Sample) -> int:
@@ -217,15 +201,18 @@ class ExportTurns:
                 return f"{path} was changed since report.py"
         return ""
 
-    def _read_origin(self, instance_id: str) -> _Origin:
-        """Read the PR record of an instance."""
-        if instance_id not in self._stores[Commit]:
-            return _Origin(repo_of(instance_id))
-        commit = self._stores[Commit].read(instance_id)
-        return _Origin(commit.repo or repo_of(instance_id), commit.language or UNKNOWN,
-                       (commit.licence or "").strip() or UNKNOWN, commit.base_commit,
-                       _digest(commit), {key: getattr(commit, key)
-                                         for key in ("issue", "patch", "test_patch")})
+    def _read_pr(self, instance_id: str) -> tuple[Commit, str]:
+        """Return the PR record of an instance, and its digest; "" where it is missing.
+
+        Its repository is taken from the id, and language and licence are UNKNOWN, if it has none.
+        """
+        pr = Commit(instance_id, "", "", "", "", "", [], "", "")
+        pr_digest = ""
+        if instance_id in self._stores[Commit]:
+            pr = self._stores[Commit].read(instance_id)
+            pr_digest = _digest(pr)
+        return replace(pr, repo=pr.repo or repo_of(instance_id), language=pr.language or UNKNOWN,
+                       licence=(pr.licence or "").strip() or UNKNOWN), pr_digest
 
     def _masked(self, record: Sample) -> tuple[Sample, dict[str, int]]:
         """Return a record with secrets masked, and the number of secrets by kind."""
@@ -256,20 +243,16 @@ class ExportTurns:
         self.n_broken += 1
 
 
-def _flags(record: Sample) -> list[tuple[str, str]]:
-    """Return (reason, detail) for each reason not to train on the turn, whatever its score."""
-    flags = []
+def _flag(record: Sample) -> tuple[str, str] | None:
+    """Return (reason, detail) for the first reason not to train on the turn, or None."""
     if record.injections:
-        flags.append(("speaks to its judge", "; ".join(
+        return "speaks to its judge", "; ".join(
             f"{one.get('side')}, {one.get('kind')}: {one.get('text')}"
-            for one in record.injections)))
-    findings = record.leaks or []
-    if leaks := [one for one in findings if one.get("kind") != UNJUDGED]:
-        flags.append(("shows what it cannot know", "; ".join(
-            f"{one.get('kind')}: {one.get('text')} ({one.get('why')})" for one in leaks)))
-    if len(findings) > len(leaks):
-        flags.append(("no leak verdict", "run validate.py"))
-    return flags
+            for one in record.injections)
+    if leaks := [one for one in record.leaks or () if one.get("kind") != UNJUDGED]:
+        return "shows what it cannot know", "; ".join(
+            f"{one.get('kind')}: {one.get('text')} ({one.get('why')})" for one in leaks)
+    return ("no leak verdict", "run validate.py") if record.leaks else None
 
 
 def winner(score: float, bucket: str, min_margin: float) -> str:

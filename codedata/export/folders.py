@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -23,46 +24,32 @@ GROUP_ROWS = 1000             # of a row group; readers hold one in memory at a 
 FOLDER = Folder(ignored=(MANIFEST,))   # the layout of an export
 
 
-class RowsFile:
-    """Write the rows of one split of a format to <split>.jsonl; without rows there is no file."""
+def write_rows(path: Path, rows: Iterable[dict]) -> list[int]:
+    """Write rows as JSON Lines, and return the bytes of each; without rows there is no file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as file:
+        sizes = [file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)) for row in rows]
+    if not sizes:
+        path.unlink()
+    return sizes
 
-    def __init__(self, folder: Path, split: str):
-        self.path = folder / f"{split}.jsonl"
-        self.n_rows = 0
-        self.n_bytes = 0
-        self._longest = 0   # bytes of a line
-        self._file = None
 
-    def add(self, row: dict) -> None:
-        """Write a row."""
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "wb")
-        size = self._file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-        self.n_rows += 1
-        self.n_bytes += size
-        self._longest = max(self._longest, size)
+def write_parquet(path: Path, sizes: list[int], columns: dict[str, str], shard_rows: int) -> None:
+    """Write the rows of <split>.jsonl as data/<split>-00000-of-00002.parquet and so on.
 
-    def close(self) -> None:
-        """Finish the file."""
-        if self._file:
-            self._file.close()
-
-    def to_parquet(self, columns: dict[str, str], shard_rows: int) -> None:
-        """Write the rows as data/<split>-00000-of-00002.parquet and so on, `shard_rows` each."""
-        if not self.n_rows:
-            return
-        folder = self.path.parent / "data"
-        folder.mkdir(exist_ok=True)
-        shard = self.path.with_suffix(".shard")
-        n_shards = -(-self.n_rows // shard_rows)
-        with open(self.path, "rb") as lines:
-            for i in range(n_shards):
-                with open(shard, "wb") as file:
-                    file.writelines(itertools.islice(lines, shard_rows))
-                name = f"{self.path.stem}-{i:05}-of-{n_shards:05}.parquet"
-                _to_parquet(shard, folder / name, columns, self._longest)
-        shard.unlink()
+    `sizes` are the bytes of the rows; a file takes `shard_rows` of them.
+    """
+    folder = path.parent / "data"
+    folder.mkdir(exist_ok=True)
+    shard = path.with_suffix(".shard")
+    n_shards = -(-len(sizes) // shard_rows)
+    with open(path, "rb") as lines:
+        for i in range(n_shards):
+            with open(shard, "wb") as file:
+                file.writelines(itertools.islice(lines, shard_rows))
+            name = f"{path.stem}-{i:05}-of-{n_shards:05}.parquet"
+            _to_parquet(shard, folder / name, columns, max(sizes))
+    shard.unlink()
 
 
 def _to_parquet(lines: Path, path: Path, columns: dict[str, str], longest: int) -> None:

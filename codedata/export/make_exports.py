@@ -6,6 +6,7 @@ edits. An edited folder that has to be replaced is copied to export/_replaced/ f
 """
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ from codedata.errors import RunStopped, Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card
 from codedata.export.collect import ExportTurn, ExportTurns
-from codedata.export.folders import CARD, FOLDER, MANIFEST, RowsFile
+from codedata.export.folders import CARD, FOLDER, MANIFEST
 from codedata.export.formats import FORMATS, Format, Problem, row_problem
 from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
@@ -52,8 +53,12 @@ def run(settings: Settings, options: RunOptions) -> int:
                       f"Known: {', '.join(FORMATS)}.")
     check_root(root)
     check_directories(root / STAGE / name for name in formats)
-    duel = _read_duel(root / Score.directory / DUEL)
-    refusal = _refusal(duel, root) if not settings.export.rejected_too else None
+    path = root / Score.directory / DUEL
+    try:
+        duel = Duel.read(path, "king", "Run: python validate.py", complete=False)
+    except FileNotFoundError:
+        duel = None
+    refusal = _refusal(duel, str(path)) if not settings.export.rejected_too else None
     if refusal and not options.read_only:
         raise refusal
     code = run_whole(STAGE, root / STAGE, options, lambda: _export(settings, options, duel),
@@ -88,21 +93,12 @@ def _export(settings: Settings, options: RunOptions, duel: Duel | None) -> int:
     return 1 if turns.n_broken and not read_only else 0
 
 
-def _read_duel(path: Path) -> Duel | None:
-    """Return the outcome of the duel, or None where there is none."""
-    try:
-        return Duel.read(path, "king", "Run: python validate.py", complete=False)
-    except FileNotFoundError:
-        return None
-
-
-def _refusal(duel: Duel | None, root: Path) -> Trouble | None:
+def _refusal(duel: Duel | None, path: str) -> Trouble | None:
     """Return the error that stops the export, or None.
 
     A challenger that is not better than the king has won its turns by chance, so they are not
     exported.
     """
-    path = str(root / Score.directory / DUEL)
     todo = ("To export all the same, with a warning in the cards: --rejected-too, or rejected_too "
             "in [export].")
     if duel is None:
@@ -136,7 +132,8 @@ def _leave_out_similar(turns: ExportTurns) -> None:
     for one in similar:
         turns.left_out.add(one.name, "near-duplicate",
                            f"{one.of} (answers {one.similarity:.2f} alike)")
-    turns.keep({turn.name for turn in turns.turns} - {one.name for one in similar})
+    left_out = {one.name for one in similar}
+    turns.turns = [turn for turn in turns.turns if turn.name not in left_out]
 
 
 class Export:
@@ -151,32 +148,38 @@ class Export:
 
     def fill(self, write: bool) -> None:
         """Make and count every row. With `write` also write the files, to the folder in _tmp/."""
-        form, settings = self.form, self.about.settings
         for split in SPLITS:
-            lines = RowsFile(self.new, split)
-            turns = [turn for turn in self.turns.turns if self.about.split_of[turn.repo] == split]
-            for turn, side in form.pieces(turns):
-                row = form.make(turn, side, self.turns.record(turn))
-                if problem := self._problem(turn, row):
-                    self.turns.left_out.add(turn.name, *problem, format=form.name)
-                    continue
+            rows = self._rows(split)
+            if not write:
+                deque(rows, 0)
+                continue
+            path = self.new / f"{split}.jsonl"
+            sizes = folders.write_rows(path, rows)
+            self.contents.n_bytes[split] = sum(sizes)
+            if sizes and self.form.for_trainers:
+                folders.write_parquet(path, sizes, self.form.columns,
+                                      self.about.settings.shard_rows)
+
+    def _rows(self, split: str) -> Iterator[dict]:
+        """Yield and count the rows of a split, and log those that are left out."""
+        turns = [turn for turn in self.turns.turns if self.about.split_of[turn.repo] == split]
+        for turn, side in self.form.pieces(turns):
+            row = self.form.make(turn, side, self.turns.record(turn))
+            if problem := self._problem(turn, row):
+                self.turns.left_out.add(turn.name, *problem, format=self.form.name)
+            else:
                 self.contents.count(turn, split, row)
-                if write:
-                    lines.add(row)
-            lines.close()
-            self.contents.n_bytes[split] = lines.n_bytes
-            if form.for_trainers:
-                lines.to_parquet(form.columns, settings.shard_rows)
+                yield row
 
     def _problem(self, turn: ExportTurn, row: dict) -> Problem | None:
-        """Return why a row is left out: the first flag of its turn, or what is wrong with it.
+        """Return why a row is left out: the flag of its turn, or what is wrong with it.
 
         A verdict on an answer that addresses its judge, or shows the hidden PR, is no evidence for
         either side, so trainers must not see it.
         """
         settings = self.about.settings
-        if turn.flags and self.form.for_trainers and not self.about.buckets.keep_flagged:
-            return turn.flags[0]
+        if turn.flag and self.form.for_trainers and not self.about.buckets.keep_flagged:
+            return turn.flag
         return row_problem(self.form, row, settings.max_chars, settings.dpo_max_length_ratio)
 
     def inputs(self) -> dict:
@@ -194,8 +197,8 @@ class Export:
                               "margin": duel.margin, "lcb": duel.lcb},
             "turns": [{"name": turn.name, "bucket": turn.bucket, "instance_id": turn.instance_id,
                        "digest": turn.digest, "commit_digest": turn.commit,
-                       "split": of.split_of[turn.name], "rows": of.rows_of[turn.name],
-                       "masked": turn.masked} for turn in of.turns.values()]}
+                       "split": about.split_of[turn.repo], "rows": n_rows,
+                       "masked": turn.masked} for turn, n_rows in of.rows_of.items()]}
 
     def state(self) -> str:
         """Return how the existing folder differs from what a run would make, for --status."""
@@ -217,7 +220,7 @@ class Export:
         files = {path: {"sha256": sha256, "bytes": (self.new / path).stat().st_size}
                  for path, sha256 in FOLDER.digests(self.new).items()}
         (self.new / MANIFEST).write_bytes(to_json({**self.inputs(), "files": files}))
-        edited = folders.changed_by_hand(self.place) if self.place.exists() else []
+        edited = folders.changed_by_hand(self.place)
         is_same = folders.read_manifest(self.place) == folders.read_manifest(self.new)
         if self.place.is_dir() and is_same and not force:
             return f"edited: {named(edited)} (kept)" if edited else "unchanged"

@@ -87,6 +87,11 @@ def visible(value):
     return value
 
 
+def shortened(text: str, max_chars: int) -> str:
+    """Return a text of at most `max_chars` characters, with … for what was cut."""
+    return text if len(text) <= max_chars else text[:max_chars - 1] + "…"
+
+
 def _sign(match: re.Match) -> str:
     """Return the visible sign for a hidden character."""
     n = ord(match[0])

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pygal
 from pygal.style import Style
 
-from codedata.page.builder import visible
+from codedata.page.builder import shortened, visible
 
 WIDTH, LABEL_CHARS = 460, 20
 STYLE = Style(label_font_size=14, major_label_font_size=14)   # room for labels; page.css sizes them
@@ -48,8 +48,9 @@ def bars(title: str, labels: list[str], series: list[Series], percent: bool = Fa
     unit = "{:.0f} %" if percent else "{:,.6g}"
     from_below = labels[::-1]
     chart = pygal.HorizontalStackedBar(
-        **_config(40 + 26 * len(labels)), x_labels=[_cut(text) for text in visible(from_below)],
-        spacing=4, value_formatter=unit.format, max_scale=5, range=(0, 100) if percent else None)
+        **_config(40 + 26 * len(labels)), spacing=4,
+        x_labels=[shortened(text, LABEL_CHARS) for text in visible(from_below)],
+        value_formatter=unit.format, max_scale=5, range=(0, 100) if percent else None)
     reversed_series = [replace(one, values=one.values[::-1]) for one in series]
     return _draw(chart, title, from_below, reversed_series, unit)
 
@@ -66,10 +67,6 @@ def interval(title: str, value: float, low: float, high: float, marks: list[floa
     for name, points in (("interval", (low, high)), ("value", (value,))):
         chart.add(name, [{"value": (at, 0), "label": f"{at:.2f}"} for at in points])
     return _clean(chart, title, [f"{colour} span", f"{colour} point"])
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LABEL_CHARS else text[:LABEL_CHARS - 1] + "…"
 
 
 def _config(height: int) -> dict:

@@ -24,15 +24,16 @@ MAX_FINDING_CHARS = 300   # of a finding's text, as it is stored
 MAX_PARALLEL = 8          # copies that are made at a time
 
 
-def bucket_of(score: float, settings: ReportSettings, is_flagged: bool = False) -> type[Sample]:
-    """Return the record class of the bucket: Final, Refined or Defeat.
+def bucket_of(score: float, settings: ReportSettings, is_flagged: bool) -> str:
+    """Return the directory of the bucket.
 
-    A flagged turn is Refined instead of Final, unless [report] keep_flagged is set.
+    A flagged turn goes to refined/ instead of final/, unless [report] keep_flagged is set.
     """
     if score < settings.defeat_min:
-        return Defeat
+        return Defeat.directory
     may_be_final = settings.keep_flagged or not is_flagged
-    return Final if score >= settings.final_min and may_be_final else Refined
+    cls = Final if score >= settings.final_min and may_be_final else Refined
+    return cls.directory
 
 
 def score_ranges(settings: ReportSettings) -> dict[str, str]:
@@ -59,21 +60,20 @@ class Moves:
     broken: list[BrokenRecord] = field(default_factory=list)   # turns that make() could not read
 
 
-def update_buckets(root: Path, wanted: dict[str, type[Sample]],
-                   make: Callable[[str], Sample]) -> Moves:
-    """Make the buckets hold the turns of `wanted`, {turn name: class}, and no others.
+def update_buckets(root: Path, wanted: dict[str, str], make: Callable[[str], Sample]) -> Moves:
+    """Make the buckets hold the turns of `wanted`, {turn name: directory}, and no others.
 
     `make(name)` returns the copy of a turn; it is called in several threads. Files whose
     name is refused are printed.
     """
     remove_half_written([root / cls.directory for cls in BUCKETS])
-    stores = {cls: Store(root, cls).open() for cls in BUCKETS}
+    stores = {cls.directory: Store(root, cls).open() for cls in BUCKETS}
     moves = Moves()
-    for cls, store in stores.items():
+    for bucket, store in stores.items():
         for e in store.broken:
             say(f"report.py: {e}")
         for name in store.names():
-            if wanted.get(name) is not cls:
+            if wanted.get(name) != bucket:
                 _remove(store, name, moves)
                 store.note(name, stage="report", state="pruned")
                 moves.counts["removed"] += 1

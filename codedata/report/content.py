@@ -30,13 +30,6 @@ class ReportContent:
     is_outdated: bool = False       # the duel was decided on other verdicts
 
 
-def gather(turns: ReportTurns, costs: list[Cost], sections: list[Section], root: Path,
-           keep_flagged: bool) -> ReportContent:
-    """Return the content of the report on these turns."""
-    return ReportContent(turns.duel, turns.rows, costs, counts(turns, keep_flagged), sections,
-                         trials(root), refined(turns), turns.outdated)
-
-
 def counts(turns: ReportTurns, keep_flagged: bool) -> list[tuple[str, str]]:
     """Return (kind, number) for each kind of turn that the duel counts or leaves out."""
     duel, rows, plan = turns.duel, turns.rows, turns.state.plan
@@ -53,7 +46,7 @@ def counts(turns: ReportTurns, keep_flagged: bool) -> list[tuple[str, str]]:
         "broken records": turns.broken + len(plan.broken),
         "scores whose answer is gone": len(plan.names["orphan"]),
         f"an answer speaks to its judge{barred}": sum(bool(row.injections) for row in rows),
-        f"the challenger shows what it cannot know{barred}": sum(row.is_leaky for row in rows),
+        f"the challenger shows what it cannot know{barred}": sum(bool(row.leaks) for row in rows),
         "without a PR record, so nobody can tell what it cannot know":
             sum(row.leaks is None for row in rows),
         f"without a leak judge's verdict{barred}: run validate.py":

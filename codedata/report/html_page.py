@@ -18,27 +18,23 @@ from codedata.duel.panel import SIDES
 from codedata.errors import BrokenRecord
 from codedata.llm.embedded import NOISE
 from codedata.page import charts
-from codedata.page.builder import build, pack
+from codedata.page.builder import build, pack, shortened
 from codedata.records import METRICS, Answer, Duel, JudgeVerdict, Score
 from codedata.report.buckets import score_ranges
 from codedata.report.content import ReportContent, by_language
 from codedata.report.turn_rows import TurnRow
-from codedata.report.verdict_codes import READ, VerdictCode, code_of
+from codedata.report.verdict_codes import CODES, OF_VALUE
 from codedata.settings import EMBEDDED_MODEL, ReportSettings
 from codedata.store import Store
 from codedata.texts import text_of
 
 DETAIL_BYTES = 20_000_000    # size limit of the turns in full
-# limit for all commands in the table: each is cut to an equal share, and the rest is not searched
+# limit for all commands in the table; what is cut of them is not searched
 SEARCHED_CHARS = 8_000_000
 MAX_COMMAND_CHARS = 1000
 MAX_PATCH_CHARS = 20_000     # length limit in characters
 LABEL_CHARS = 120            # length limit for the name of a repository, language or instance
 BIN = 5                      # width in points of a column in the distribution of scores
-CODE_NAMES = {VerdictCode.CHALLENGER: "challenger", VerdictCode.RIVAL: "{rival}",
-              VerdictCode.DRAW: "draw", VerdictCode.TURNED: "changes with the order"}
-COLOURS = {VerdictCode.CHALLENGER: "challenger", VerdictCode.RIVAL: "rival",
-           VerdictCode.DRAW: "draw", VerdictCode.TURNED: "turned"}
 COLUMNS = {   # of the table; in pairs the rival is first
     "name": lambda row: row.name, "instance": lambda row: _label(row.instance_id),
     "repo": lambda row: _label(row.repo), "language": lambda row: _label(row.language),
@@ -60,6 +56,8 @@ def html(content: ReportContent, settings: ReportSettings,
     """
     duel, rows = content.duel, content.rows
     panel = list(duel.judges)
+    # each command is cut to an equal share
+    searched_chars = min(MAX_COMMAND_CHARS, SEARCHED_CHARS // (2 * max(len(rows), 1)))
     details = _details(rows, duel.mode, read, settings.detail_turns, commits)
     notes = [("Trials of the judges", content.trials), ("Refined turns", content.refined),
              *content.sections]
@@ -74,11 +72,11 @@ def html(content: ReportContent, settings: ReportSettings,
         "notes": [note for note in notes if note[1]],
         "costs": [{**asdict(cost), "text": cost.said} for cost in content.costs],
         "panel_note": text_of("codedata.report", "panel.md").replace("*", "").strip(),
-        "n_turns": len(rows), "n_details": len(details), "searched_chars": _searched_chars(rows)}
+        "n_turns": len(rows), "n_details": len(details), "searched_chars": searched_chars}
     return build(f"Challenger against {duel.mode}", data, charts=_charts(duel, rows, panel),
                  script=text_of("codedata.report", "report.js"),
                  style=text_of("codedata.report", "report.css"),
-                 blocks={"turns": _table(rows), **details})
+                 blocks={"turns": _table(rows, searched_chars), **details})
 
 
 # the overview ------------------------------------------------------------------------------------
@@ -86,13 +84,10 @@ def html(content: ReportContent, settings: ReportSettings,
 def _charts(duel: Duel, rows: list[TurnRow], panel: list[str]) -> dict[str, str]:
     drawn = {}
     if scored := [row for row in rows if row.score is not None]:
-        judges = {name: Counter() for name in panel}
-        metrics = {metric: Counter() for metric in METRICS}
-        for row in rows:
-            for name, codes in zip(panel, row.verdicts, strict=True):
-                judges[name].update(codes)
-                for metric, code in zip(METRICS, codes, strict=True):
-                    metrics[metric][code] += 1
+        judges = {name: Counter("".join(row.verdicts[i] for row in rows))
+                  for i, name in enumerate(panel)}
+        metrics = {metric: Counter(codes[i] for row in rows for codes in row.verdicts)
+                   for i, metric in enumerate(METRICS)}
         drawn["scores"] = charts.columns("How many turns have which score", *_distribution(scored),
                                          every=4)
         drawn["judges"] = _shares("Verdicts of each judge", judges, duel.mode)
@@ -118,23 +113,19 @@ def _distribution(rows: list[TurnRow]) -> tuple[list[str], list[charts.Series]]:
 
 def _shares(title: str, counts: dict[str, Counter], rival: str) -> str:
     """Return a chart of stacked bars, each 100 % of the verdicts that could be parsed."""
-    totals = [sum(count[code] for code in READ) for count in counts.values()]
+    names = {**CODES, "r": rival, "t": "changes with the order"}
+    totals = [sum(count[code] for code in CODES) for count in counts.values()]
     return charts.bars(title, [name.rpartition("/")[2] for name in counts], [
-        charts.Series(CODE_NAMES[code].format(rival=rival), COLOURS[code],
+        charts.Series(names[code], colour,
                       [100 * count[code] / total if total else None
                        for count, total in zip(counts.values(), totals, strict=True)])
-        for code in READ], percent=True)
+        for code, colour in CODES.items()], percent=True)
 
 
 # the turns ---------------------------------------------------------------------------------------
 
-def _searched_chars(rows: list[TurnRow]) -> int:
-    return min(MAX_COMMAND_CHARS, SEARCHED_CHARS // (2 * max(len(rows), 1)))
-
-
-def _table(rows: list[TurnRow]) -> dict[str, list]:
+def _table(rows: list[TurnRow], max_chars: int) -> dict[str, list]:
     """Return the rows as columns. Findings are None where a turn was not checked."""
-    max_chars = _searched_chars(rows)
     columns = {name: [value_of(row) for row in rows] for name, value_of in COLUMNS.items()}
     return {**columns, "commands": [[command[:max_chars] for command in row.commands]
                                     for row in rows]}
@@ -206,7 +197,7 @@ def _entry(entry: JudgeVerdict) -> dict:
     scores = entry["scores"] if entry["parse_ok"] and not entry.get("error") else {}
     usage = entry.get("usage") if isinstance(entry.get("usage"), dict) else {}
     return {"judge": entry["judge"], "order": entry["order"],
-            "codes": "".join(code_of(scores[metric]) for metric in METRICS) if scores else "",
+            "codes": "".join(OF_VALUE[scores[metric]] for metric in METRICS) if scores else "",
             **{key: str(entry.get(key) or "") for key in ("reason", "raw", "error")},
             "is_cut": bool(entry.get("truncated")),
             **{key: entry.get(key) for key in ("attempt", "seconds")},
@@ -214,7 +205,7 @@ def _entry(entry: JudgeVerdict) -> dict:
 
 
 def _label(text: str) -> str:
-    return text if len(text) <= LABEL_CHARS else text[:LABEL_CHARS - 1] + "…"
+    return shortened(text, LABEL_CHARS)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

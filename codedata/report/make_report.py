@@ -20,7 +20,7 @@ from codedata.llm.costs import costs_of, spent
 from codedata.progress import named, plural, say
 from codedata.records import BUCKETS, DUEL, HOW, Answer, Commit, Prompt, Sample, Score, variant
 from codedata.report.buckets import Moves, update_buckets
-from codedata.report.content import Section, gather
+from codedata.report.content import ReportContent, Section, counts, refined, trials
 from codedata.report.html_page import html
 from codedata.report.markdown import huge_markdown, markdown
 from codedata.report.pr_effect import pr_effect
@@ -60,8 +60,10 @@ def _report(settings: Settings, options: RunOptions, directory: Path) -> int:
 def write_report(settings: Settings, turns: ReportTurns, directory: Path, judge_again: str) -> None:
     """Write report.md and report.html and, against the king, hugePR.md."""
     root = settings.root
-    content = gather(turns, costs_of(root), effect_sections(settings, turns, judge_again), root,
-                     settings.report.keep_flagged)
+    content = ReportContent(
+        turns.duel, turns.rows, costs_of(root), counts(turns, settings.report.keep_flagged),
+        effect_sections(settings, turns, judge_again), trials(root), refined(turns),
+        turns.outdated)
     texts = {"report.md": markdown(content, settings.report)}
     if turns.duel.mode == "king":
         texts["hugePR.md"] = huge_markdown(oversized(root), settings.exclude.max_patch_chars)
@@ -95,28 +97,26 @@ def with_draws(turns: ReportTurns, main: ReportTurns) -> list[TurnRow]:
 
 def fill_buckets(root: Path, turns: ReportTurns) -> Moves:
     """Bring final/, refined/ and defeat/ up to date, and return the moves made."""
-    by_name = {cls.directory: cls for cls in BUCKETS}
     rows = {row.name: row for row in turns.rows if row.bucket}
 
     def make(name: str) -> Sample:
-        answer, score = turns.read(name)
-        return copy_of(answer, score, rows[name], by_name[rows[name].bucket], turns.panel)
+        return copy_of(*turns.read(name), rows[name], turns.panel)
 
-    moves = update_buckets(root, {name: by_name[row.bucket] for name, row in rows.items()}, make)
+    moves = update_buckets(root, {name: row.bucket for name, row in rows.items()}, make)
     for e in moves.broken:
         turns.report_broken(e)
     return moves
 
 
-def copy_of(answer: Answer, score: Score, row: TurnRow, cls: type[Sample], panel: Panel) -> Sample:
-    """Return the bucket's record of a turn, a `cls`, with the reasons of the panel's judges."""
+def copy_of(answer: Answer, score: Score, row: TurnRow, panel: Panel) -> Sample:
+    """Return the bucket's record of a turn, with the reasons of the panel's judges."""
     reasons = [{key: entry[key] for key in ("judge", "order", "reason")} for entry in score.judges
                if entry.get("reason") and entry["judge"] in panel.names
                and entry["order"] in panel.orders]
     missing = [NO_VERDICT] if row.lacks_verdict else []
     leaks = None if row.leaks is None else [*row.leaks, *missing]
-    return cls(**vars(answer), score=row.score, metrics=row.metrics, reasons=reasons,
-               injections=list(row.injections), leaks=leaks)
+    return Sample(**vars(answer), score=row.score, metrics=row.metrics, reasons=reasons,
+                  injections=row.injections, leaks=leaks)
 
 
 def oversized(root: Path) -> list[dict]:

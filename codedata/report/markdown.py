@@ -23,29 +23,27 @@ from codedata.texts import text_of
 
 def markdown(content: ReportContent, buckets: ReportSettings) -> str:
     """Return the text of report.md."""
-    duel, rival = content.duel, content.duel.mode
-    intro = [_outcome(duel)]
-    if content.is_outdated:
-        intro.append("**The duel was decided on other verdicts than the records hold now: "
-                     "run validate.py.**")
-    if EMBEDDED_MODEL in duel.models:
-        intro.append(f"**Noise: the verdicts are {NOISE}.**")
+    duel, rival, rows = content.duel, content.duel.mode, content.rows
+    is_noise = EMBEDDED_MODEL in duel.models
+    trials = "\n".join(f"- {line}" for line in content.trials)
     sections: list[Section] = [
-        (f"# Challenger against {rival}", [*intro, (["", "turns"], content.counts, "lr")])]
-    if rival == "king":
-        sections.append(("## Buckets", [_buckets(content.rows, buckets), *content.refined]))
-    sections.append(("## Judges", [_judges(duel)]))
-    if duel.panel:
-        sections.append(("## How the judges judge", _panel(duel.panel)))
-    if content.trials:
-        lines = "\n".join(f"- {line}" for line in content.trials)
-        sections.append(("### Trials of the judges", [lines]))
-    sections += [(f"## {heading}", items) for heading, items in content.sections]
-    sections += [
-        ("## Languages", [_languages(content.rows)]), ("## Costs", [_costs(content.costs)]),
+        (f"# Challenger against {rival}", [
+            _outcome(duel),
+            content.is_outdated and "**The duel was decided on other verdicts than the records "
+                                    "hold now: run validate.py.**",
+            is_noise and f"**Noise: the verdicts are {NOISE}.**",
+            (["", "turns"], content.counts, "lr")]),
+        ("## Buckets", [_buckets(rows, buckets), *content.refined] if rival == "king" else []),
+        ("## Judges", [_judges(duel)]),
+        ("## How the judges judge", duel.panel and _panel(duel.panel)),
+        ("### Trials of the judges", trials and [trials]),
+        *((f"## {heading}", items) for heading, items in content.sections),
+        ("## Languages", [_languages(rows)]),
+        ("## Costs", [_costs(content.costs)]),
         ("## Turns", ["Scores are the challenger's, from 0 to 100. The step is what "
-                      f"{rival} does → what the challenger does.", _turns(content.rows)])]
-    blocks = [block for heading, items in sections for block in (heading, *map(_block, items))]
+                      f"{rival} does → what the challenger does.", _turns(rows)])]
+    blocks = [block for heading, items in sections if items
+              for block in (heading, *map(_block, filter(None, items)))]
     return "\n\n".join(blocks) + "\n"
 
 

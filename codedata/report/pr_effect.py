@@ -8,7 +8,7 @@ nothing to report.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from codedata.code.commands import EXPLORE, INSTALL, UNKNOWN
 from codedata.duel.judge_stats import share
 from codedata.duel.scoring import cluster_means
 from codedata.progress import money, plural
-from codedata.records import METRICS, Finding, Share
-from codedata.report.content import Section, percent_text
+from codedata.records import METRICS, Share
+from codedata.report.content import Section, interval_text, percent_text
 from codedata.report.turn_rows import TurnRow, mean_of
 from codedata.settings import DuelSettings
 
@@ -33,7 +33,6 @@ FIGURES = {                # of style: (king's value, challenger's value) of a r
     "source files named that the history has not": lambda row: row.n_new_files,
     "steps that only look": lambda row: [float(style == EXPLORE) for style in row.styles],
     "claims made as a guess": lambda row: None if None in row.hedged else row.hedged}
-Interval = tuple[float, float, float]   # mean, low, high
 
 
 def pr_effect(rows: list[TurnRow], others: dict[str, list[TurnRow]], settings: DuelSettings,
@@ -73,12 +72,11 @@ def _leaks(rows: list[TurnRow]) -> list:
                     for one in (*(row.leaks or ()), *(row.king_leaks or ()))})
     lines = []
     for kind in ("", *kinds):
-        shares = (_share(judged, lambda row, kind=kind: _has(row.leaks, kind)),
-                  _share(kings, lambda row, kind=kind: _has(row.king_leaks, kind)))
-        lines.append([kind or "any", *map(percent_text, shares)])
+        lines.append([kind or "any", percent_text(_share(judged, "leaks", kind)),
+                      percent_text(_share(kings, "king_leaks", kind))])
     items = [(["kind", f"challengers that leak (of {len(judged)})",
                f"kings in which the same is found (of {len(kings)}): false alarms"], lines, "lrr")]
-    alarms = _share(kings, lambda row: bool(row.king_leaks))
+    alarms = _share(kings, "king_leaks")
     if 0 < len(kings) < MIN_KINGS:
         items.append(f"{plural(len(kings), 'king')} were looked at: too few to say how often the "
                      "leak judge is wrong.")
@@ -96,11 +94,6 @@ def _leak_judged(rows: list[TurnRow]) -> list[TurnRow]:
     return [row for row in rows if row.leaks is not None and not row.lacks_verdict]
 
 
-def _has(findings: Iterable[Finding], kind: str) -> bool:
-    """Return whether there is a finding of this kind; "" is any kind."""
-    return any(kind in ("", one["kind"]) for one in findings)
-
-
 def _refused(rows: list[TurnRow]) -> list[str]:
     """Return [a sentence on the turns that were asked for again], or []."""
     again = [row for row in rows if row.asked_again]
@@ -111,7 +104,7 @@ def _refused(rows: list[TurnRow]) -> list[str]:
                     for one in attempt["findings"])
     listed = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
     n_calls = sum(row.asked_again for row in again)
-    n_won = len([row for row in wins if row.asked_again])
+    n_won = sum(bool(row.asked_again) for row in wins)
     return [f"{plural(len(again), 'turn')} were asked for again because of leaks "
             f"({plural(n_calls, 'call')}); {n_won} of the {plural(len(wins), 'turn')} that the "
             "challenger wins are among them." + (f" These were found: {listed}." if listed else "")]
@@ -124,23 +117,23 @@ def _variants(variants: dict[str, list[TurnRow]], seed: int, costs: dict[str, st
     lines = []
     for how, rows in variants.items():
         scored = _scored(rows)
-        leaky = _share(_leak_judged(rows), lambda row: row.is_leaky)
+        leaky = _share(_leak_judged(rows), "leaks")
         chars = mean_of(row.chars[1] for row in scored) or 0
-        lines.append([how, str(len(scored)), _points(_margin(scored, seed)), percent_text(leaky),
-                      costs.get(how, ""), f"{chars:.0f}"])
+        lines.append([how, str(len(scored)), interval_text(_margin(scored, seed), 1),
+                      percent_text(leaky), costs.get(how, ""), f"{chars:.0f}"])
     items = [(["challenger", "turns", "margin", "leaks", "cost", "characters"], lines, "lrrrrr")]
     placebo = {row.name: row for row in _scored(variants.get("placebo", []))}
     for how, rows in variants.items():
         pairs = [(row, placebo[row.name]) for row in _scored(rows) if row.name in placebo]
         if how == "placebo" or not pairs:
             continue
-        lead = _interval([2 * (row.score - control.score) for row, control in pairs],
-                         [row.instance_id for row, _ in pairs], seed)
+        lead = _interval([(row.instance_id, 2 * (row.score - control.score))
+                          for row, control in pairs], seed)
         name = "knowing the pull request" if how == "informed" else f"the way `{how}`"
-        value, interval = _points(lead).split(" ", 1)
+        value, interval = interval_text(lead, 1).split(" ", 1)
         items.append(f"On the {plural(len(pairs), 'turn')} that both have, {name} is worth {value} "
                      f"points {interval} beside the placebo.")
-        if lead[1] <= 0 and _margin([row for row, _ in pairs], seed)[0] > 0:
+        if lead["low"] <= 0 and _margin([row for row, _ in pairs], seed)["value"] > 0:
             items.append(f"The placebo has the margin of `{how}` as well, as far as can be seen: "
                          "the prompt won it.")
     return items
@@ -167,7 +160,7 @@ def _length(rows: list[TurnRow], seed: int) -> list:
 
 def _margins(columns: list[str], groups: dict[str, list[TurnRow]], seed: int) -> list:
     """Return [a table of the margin of each group], or [] if all groups are empty."""
-    lines = [[name, str(len(rows)), _points(_margin(rows, seed))]
+    lines = [[name, str(len(rows)), interval_text(_margin(rows, seed), 1)]
              for name, rows in groups.items() if rows]
     return [(columns, lines, "lrr")] if lines else []
 
@@ -176,17 +169,17 @@ def _drift(rows: list[TurnRow]) -> list:
     """Return how the challengers' style differs from the kings'; training teaches that style."""
     lines = []
     for name, figure in FIGURES.items():
-        pairs = [(values, row.instance_id) for row in _scored(rows)
+        pairs = [(row.instance_id, values) for row in _scored(rows)
                  if (values := figure(row)) is not None]
-        king = mean_of(values[0] for values, _ in pairs)
+        king = mean_of(values[0] for _, values in pairs)
         if not king:
             continue
-        instances = [instance for _, instance in pairs]
-        mean, low, high = _interval([(values[1] - values[0]) / king for values, _ in pairs],
-                                    instances)
-        text = f"{100 * mean:+.0f} % ({100 * low:+.0f} to {100 * high:+.0f})"
+        change = _interval([(instance_id, (values[1] - values[0]) / king)
+                            for instance_id, values in pairs])
+        value, low, high = (f"{100 * change[key]:+.0f}" for key in ("value", "low", "high"))
+        text = f"{value} % ({low} to {high})"
         lines.append([name, str(len(pairs)), f"{king:.2f}",
-                      f"**{text}**" if abs(mean) > MAX_DRIFT else text])
+                      f"**{text}**" if abs(change["value"]) > MAX_DRIFT else text])
     return [(["figure", "turns", "king", "challenger"], lines, "lrrr"),
             "Differences of more than 20 % either way are bold."] if lines else []
 
@@ -217,24 +210,22 @@ def _scored(rows: Iterable[TurnRow]) -> list[TurnRow]:
     return [row for row in rows if row.score is not None]
 
 
-def _margin(rows: list[TurnRow], seed: int) -> Interval:
+def _margin(rows: list[TurnRow], seed: int) -> Share:
     """Return the challenger's mean lead in points and its interval."""
-    return _interval([2 * row.score - 100 for row in rows], [row.instance_id for row in rows], seed)
+    return _interval([(row.instance_id, 2 * row.score - 100) for row in rows], seed)
 
 
-def _interval(values: list[float], clusters: list[str], seed: int = 0) -> Interval:
-    """Return the mean and its 95 % interval from a cluster bootstrap."""
-    if not values:
-        return 0.0, 0.0, 0.0
-    low, high = np.quantile(cluster_means(values, clusters, RESAMPLES, seed), [0.025, 0.975])
-    return float(np.mean(values)), float(low), float(high)
+def _interval(values: list[tuple[str, float]], seed: int = 0) -> Share:
+    """Return the mean of (instance id, value) and its 95 % interval from a cluster bootstrap."""
+    clusters, numbers = zip(*values or [("", 0.0)], strict=True)
+    low, high = np.quantile(cluster_means(numbers, clusters, RESAMPLES, seed), [0.025, 0.975])
+    return {"value": np.mean(numbers), "low": low, "high": high, "n": len(values)}
 
 
-def _share(rows: list[TurnRow], has: Callable[[TurnRow], bool]) -> Share | None:
-    """Return share() of the rows for which `has` is true, clustered by instance."""
-    counts = Counter(row.instance_id for row in rows)
-    hits = Counter(row.instance_id for row in rows if has(row))
-    return share((instance, hits[instance], n) for instance, n in counts.items())
+def _share(rows: list[TurnRow], field: str, kind: str = "") -> Share | None:
+    """Return the share of the rows that have a finding of this kind, or of any, in `field`."""
+    return share((row.instance_id, any(kind in ("", one["kind"]) for one in getattr(row, field)), 1)
+                 for row in rows)
 
 
 def _correlation(a: list[float], b: list[float]) -> str:
@@ -242,8 +233,3 @@ def _correlation(a: list[float], b: list[float]) -> str:
     if np.std(a) < 1e-12 or np.std(b) < 1e-12:
         return "-"
     return f"{np.corrcoef(a, b)[0, 1]:+.2f}"
-
-
-def _points(interval: Interval) -> str:
-    """Return an interval as text: "5.0 (1.2 to 8.8)"."""
-    return "{:.1f} ({:.1f} to {:.1f})".format(*interval)

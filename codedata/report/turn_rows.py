@@ -23,7 +23,7 @@ from codedata.settings import Settings
 from codedata.store import Store
 
 STAGE = "report"
-SIDES_JUDGED = (KING, "challenger")   # the sides that leak judges give verdicts on
+# a source file that a text names, without its directory
 SOURCE_FILE = re.compile(r"\b[\w@+-]+\.(?:py|pyx|jsx?|tsx?|mjs|go|rs|c|h|cc|cpp|hpp|java|kt|rb|php"
                          r"|cs|swift|sh)\b")
 MAX_ROUNDING = 1e-9   # a score this near to the one that its verdicts give was not edited
@@ -39,7 +39,7 @@ class TurnRow:
     metrics: dict[str, float]
     styles: tuple[str, str]   # action styles of the commands
     repeats: tuple[str, ...]  # sides whose command is a repeat, or shows and changes nothing
-    injections: tuple[Finding, ...]   # passages that address the judge
+    injections: list[Finding]   # passages that address the judge
     bucket: str               # directory of its bucket; "" if it has none
     instance_id: str = ""
     repo: str = ""
@@ -47,9 +47,9 @@ class TurnRow:
     verdicts: tuple[str, ...] = ()         # verdict codes, one string for each judge
     files: tuple[str, ...] = ()            # paths of the answer and the score, from the root
     is_edited: bool = False                # its score differs from the one its verdicts give
-    leaks: tuple[Finding, ...] | None = None   # leaks in the challenger; None: no PR record
+    leaks: list[Finding] | None = None     # leaks in the challenger; None: no PR record
     lacks_verdict: bool = False            # a leak judge is configured but has not judged this turn
-    king_leaks: tuple[Finding, ...] | None = None   # false alarms; None: not judged
+    king_leaks: list[Finding] | None = None   # false alarms; None: not judged
     hedged: tuple[float | None, float | None] = (None, None)   # mean number of hedged claims
     leak_cost: float | None = None         # cost of its leak verdicts in USD; None: not known
     shown_share: float | None = None       # share of the patch, 0..1, visible in the history
@@ -69,11 +69,6 @@ class TurnRow:
                    ("shows what it cannot know", self.leaks),
                    ("no leak verdict", self.lacks_verdict))
         return [reason for reason, applies in reasons if applies]
-
-    @property
-    def is_leaky(self) -> bool:
-        """Return whether a leak was found in the challenger."""
-        return bool(self.leaks)
 
 
 @dataclass
@@ -169,14 +164,14 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns,
     panel, answers = turns.panel, turns.state.answers
     commit = _commit(answer.instance_id, turns)
     leaks, lacks_verdict = challenger_leaks(settings, answer, score, commit)
-    leak_verdicts = [verdicts_of(score, side) for side in SIDES_JUDGED]
+    leak_verdicts = [verdicts_of(score, side) for side in (KING, "challenger")]
+    costs = [verdict["usage"].get("cost_usd") for verdict in score.leaks or ()]
     texts = [getattr(answer, SIDES[panel.rival]) or "", answer.challenger or ""]
     commands = tuple(turn.command if turn else "" for turn in map(parse_turn, texts))
-    injected = tuple(injections(answer))
+    injected = injections(answer)
     is_flagged = bool(injected or leaks or lacks_verdict)
-    bucket = "" if score.score is None else bucket_of(
-        score.score, settings.report, is_flagged).directory
-    known_files = source_files_in("\n".join(m["content"] for m in answer.messages))
+    bucket = "" if score.score is None else bucket_of(score.score, settings.report, is_flagged)
+    known_files = SOURCE_FILE.findall("\n".join(m["content"] for m in answer.messages))
     return TurnRow(
         name, commit.language if commit else "unknown", score.score, score.metrics,
         styles=tuple(action_style(command) if command else "none" for command in commands),
@@ -188,31 +183,21 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns,
         verdicts=verdict_codes(score.judges, panel.names, panel.order),
         files=tuple(str(store.path(name).relative_to(settings.root))
                     for store in (answers, turns.state.scores)),
-        leaks=None if leaks is None else tuple(leaks), lacks_verdict=lacks_verdict,
-        king_leaks=tuple(one for verdict in leak_verdicts[0] for one in verdict["findings"])
+        leaks=leaks, lacks_verdict=lacks_verdict,
+        king_leaks=[one for verdict in leak_verdicts[0] for one in verdict["findings"]]
         if leak_verdicts[0] else None,
         hedged=tuple(mean_of(verdict["hedged_claims"] for verdict in verdicts)
                      for verdicts in leak_verdicts),
-        leak_cost=sum_of(verdict["usage"].get("cost_usd") for verdict in score.leaks or ()),
+        leak_cost=None if None in costs else sum(costs),
         shown_share=shown_share(answer.messages, commit) if commit else None,
         chars=tuple(map(len, texts)),
-        n_new_files=tuple(len(source_files_in(text) - known_files) for text in texts),
+        n_new_files=tuple(len({*SOURCE_FILE.findall(text)}.difference(known_files))
+                          for text in texts),
         asked_again=answers.ledger.asked_again.get(("ch", name), 0),
         tries_file=answers.path(name).parent / KEPT / f"{name}.json")
-
-
-def source_files_in(text: str) -> set[str]:
-    """Return the names of the source files that a text mentions, without their directories."""
-    return set(SOURCE_FILE.findall(text))
 
 
 def mean_of(numbers: Iterable[float]) -> float | None:
     """Return the mean, or None if there are no numbers."""
     numbers = list(numbers)
     return sum(numbers) / len(numbers) if numbers else None
-
-
-def sum_of(costs: Iterable[float | None]) -> float | None:
-    """Return the sum, or None if one of the costs is None."""
-    costs = list(costs)
-    return None if None in costs else sum(costs)

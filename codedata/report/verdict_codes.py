@@ -1,24 +1,13 @@
 """Encode the verdicts on a turn for tables and pages: for each judge, one letter per metric."""
 from __future__ import annotations
 
-from enum import Enum
-
 from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, combine_orders
 from codedata.records import METRICS
 
-
-class VerdictCode(str, Enum):
-    """Name the letters: whom a judge prefers on a metric."""
-
-    CHALLENGER = "c"
-    RIVAL = "r"
-    DRAW = "d"
-    TURNED = "t"   # the verdict changes with the order, and so counts as a draw
-    UNREAD = "-"
-
-
-READ = [code for code in VerdictCode if code != VerdictCode.UNREAD]
-OF_VALUE = {1: VerdictCode.CHALLENGER, 0.5: VerdictCode.DRAW, 0: VerdictCode.RIVAL}
+# Whom a judge prefers on a metric. A verdict that changes with the order counts as a draw.
+CODES = {"c": "challenger", "r": "rival", "d": "draw", "t": "turned"}
+UNREAD = "-"
+OF_VALUE = {1: "c", 0.5: "d", 0: "r"}   # the code for a stored value of the challenger
 
 
 def verdict_codes(judges: list[dict], panel: list[str], order: str) -> tuple[str, ...]:
@@ -29,20 +18,14 @@ def verdict_codes(judges: list[dict], panel: list[str], order: str) -> tuple[str
                  for name in panel)
 
 
-def code_of(value: float) -> str:
-    """Return the code for a stored value of the challenger: 1, 0.5 or 0."""
-    return OF_VALUE[value].value
-
-
 def _judge_codes(entries: list[dict], order: str) -> str:
     """Return the codes of one judge, a letter for each metric."""
     counted = combine_orders(entries, order)
     if counted is None:
-        return VerdictCode.UNREAD * len(METRICS)
-    codes = {metric: code_of(counted[metric]) for metric in METRICS}
+        return UNREAD * len(METRICS)
+    codes = {metric: OF_VALUE[counted[metric]] for metric in METRICS}
     if order == BOTH:
-        scores = {entry["order"] == CHALLENGER_FIRST: entry["scores"]
-                  for entry in entries if entry["parse_ok"]}
-        codes |= {metric: VerdictCode.TURNED for metric in METRICS
-                  if scores[True][metric] != scores[False][metric]}
+        first, second = ({entry["order"] == CHALLENGER_FIRST: entry["scores"]
+                          for entry in entries if entry["parse_ok"]}).values()
+        codes |= {metric: "t" for metric in METRICS if first[metric] != second[metric]}
     return "".join(codes.values())

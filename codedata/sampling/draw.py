@@ -10,7 +10,6 @@ import random
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -22,14 +21,7 @@ from codedata.store import digest
 
 FETCHES_AHEAD = 8
 Cursor = tuple[int, int, int]   # (window in visiting order, row in it, turn) of a prompt
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Hold a drawn prompt, whose PR is not fetched yet, and its cursor."""
-
-    prompt: Prompt
-    cursor: Cursor
+Drawn = tuple[Prompt, Cursor]
 
 
 class Seen:
@@ -73,7 +65,7 @@ def draw(source, settings: PromptSettings, exclude: Exclude, seen: Seen, skipped
                     skipped[problem] += 1
                 else:
                     seen.add(prompt)
-                    yield Drawn(prompt, cursor)
+                    yield prompt, cursor
 
 
 def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int, int, list[dict]]]:

@@ -118,7 +118,6 @@ class PromptSampler:
         self.skipped: Counter[str] = Counter()
         self.n_records = 0      # PR records that were there for drawn prompts
         self.benchmarks: Benchmarks | None = None   # loaded once there is something to draw
-        self.n_notes_printed = 0
 
     # the plan
 
@@ -191,7 +190,8 @@ class PromptSampler:
             if settings.decontaminate:
                 self.benchmarks = Benchmarks.load(settings.decontaminate)
         for file in plan.in_state("adopted"):
-            self._adopt(file)
+            # its last cursor is unknown, so later draws skip its prompts as duplicates
+            self.lists.adopt(file.stem, **self._line("adopted", file))
         self._restore(plan.commits, hub)
         together = defaultdict(list)   # new files share one cursor: one draw, one query of PRs
         for file in plan.todo:
@@ -200,12 +200,13 @@ class PromptSampler:
         n_written = 0
         for after, files in together.items():
             drawn = draw(source, settings, self.exclude, self._seen(stems), self.skipped, after)
-            accepted = self._accepted(drawn, sum(file.n for file in files), source.notes, hub)
+            accepted = self._accepted(drawn, sum(file.n for file in files), hub)
             for file in files:
                 chunk = list(islice(accepted, file.n))
                 if chunk:
-                    made = replace(file, n=len(chunk), after=after, last=chunk[-1].cursor)
-                    self._write(made, chunk, exhausted=len(chunk) < file.n, notes=source.notes)
+                    made = replace(file, n=len(chunk), after=after, last=chunk[-1][1],
+                                   exhausted=len(chunk) < file.n)
+                    self._write(made, chunk, source.notes)
                     after = made.last
                     n_written += made.n
                 stems.remove(file.stem)
@@ -222,30 +223,26 @@ class PromptSampler:
                 seen.add(self.lists.read(name))
         return seen
 
-    def _accepted(self, stream: Iterator[Drawn], n_wanted: int, notes: list[str],
-                  hub: Hub) -> Iterator[Drawn]:
+    def _accepted(self, stream: Iterator[Drawn], n_wanted: int, hub: Hub) -> Iterator[Drawn]:
         """Yield the prompts of a stream that their PR does not rule out.
 
-        Draws as many at a time as `n_wanted` may take, and prints the source's new notes.
+        Draws as many at a time as `n_wanted` may take.
         """
         while True:
             batch = []
             for drawn in islice(stream, n_wanted + n_wanted // 10 + 20):   # some will be rejected
                 hub.http.wait(0)   # raises Interrupted if the run is to end
                 batch.append(drawn)
-                for note in notes[self.n_notes_printed:]:   # such as the switch to Parquet
-                    say(f"{STAGE}  {note}")
-                self.n_notes_printed = len(notes)
             if not batch:
                 return
-            ids = {drawn.prompt.instance_id for drawn in batch}
+            ids = {prompt.instance_id for prompt, _ in batch}
             records, problems = fetch_prs(self.settings.prs, ids, hub)
             self.n_records += len(records) + len(problems)
-            for drawn in batch:
+            for prompt, cursor in batch:
                 hub.http.wait(0)
-                if prompt := self._with_pr(drawn.prompt, records, problems):
+                if accepted := self._with_pr(prompt, records, problems):
                     n_wanted -= 1
-                    yield Drawn(prompt, drawn.cursor)
+                    yield accepted, cursor
 
     def _with_pr(self, prompt: Prompt, records: dict, problems: dict) -> Prompt | None:
         """Return the prompt with its PR's language and save the PR record.
@@ -335,25 +332,18 @@ class PromptSampler:
             self.lists.note(instance_id, stage=STAGE, state="excluded", instance_id=instance_id,
                             detail={"rule": rule, **detail})
 
-    def _adopt(self, file: PromptFile) -> None:
-        """Write a ledger line for a file that has none.
-
-        Its last cursor is unknown, so later draws skip its prompts as duplicates.
-        """
-        self.lists.adopt(file.stem, **self._line("adopted", file))
-
     def _line(self, state: str, file: PromptFile, **detail) -> dict:
         """Return the fields of a file's ledger line."""
         return {"stage": STAGE, "state": state, "settings": self.identity, "detail": {
             "n": file.n, "from": file.after, "to": file.last, "source": self.settings.source,
             "seed": self.settings.seed, **detail}}
 
-    def _write(self, file: PromptFile, chunk: list[Drawn], **detail) -> None:
+    def _write(self, file: PromptFile, chunk: list[Drawn], notes: list[str]) -> None:
         if file.stem in self.lists.stems():
             self.lists.set_aside(file.stem)
-        prompts = [replace(drawn.prompt, order=i) for i, drawn in enumerate(chunk, 1)]
+        prompts = [replace(prompt, order=i) for i, (prompt, _) in enumerate(chunk, 1)]
         self.lists.put_file(file.stem, prompts, **self._line(
-            "done", file, **detail, skipped=dict(self.skipped)))
+            "done", file, exhausted=file.exhausted, notes=notes, skipped=dict(self.skipped)))
 
 
 def run(settings: Settings, options: RunOptions, models) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
+from codedata.progress import say
 from codedata.sampling.row_files import JsonRows, ParquetRows, find_files
 from codedata.settings import PromptSettings
 
@@ -43,7 +44,7 @@ class Trajectories:
 
     def __init__(self, name: str, table):
         self.name = name
-        # remarks on the data for the user; the list grows while rows are read
+        # printed remarks on the data; the list grows while rows are read
         self.notes: list[str] = getattr(table, "notes", [])
         self._table = table
 
@@ -222,7 +223,9 @@ class HubRows:
                        f"{total}, datasets:{self._name} has all")
 
     def _note(self, text: str) -> None:
+        """Print a remark on the data and keep it for the ledger."""
         self.notes.append(f"hf:{self._name}: {text}")
+        say(f"prompt  {self.notes[-1]}")
 
 
 class DatasetRows:
