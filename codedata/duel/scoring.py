@@ -3,7 +3,8 @@
 A turn's `judges`, as score/<stem>.json stores them, have one entry per judge and order:
 
     {"judge": name, "order": "king_first" | "challenger_first", "parse_ok": True | False,
-     "verdict": {metric: "king" | "challenger" | "draw"}, "scores": {metric: 1 | 0.5 | 0}, "error": "", …}
+     "verdict": {metric: "king" | "challenger" | "draw"}, "scores": {metric: 1 | 0.5 | 0},
+     "error": "", …}
 
 `scores` holds the challenger's value per metric (won 1, draw 0.5, lost 0); everything here is
 computed from it. In a duel against the reference, "reference" takes the place of "king": a verdict

@@ -2,7 +2,7 @@
 meaning by a model.
 
   python -m codedata.leak FILE.jsonl                   # facts alone: no model, no network
-  python -m codedata.leak FILE.jsonl --llm-base-url URL --model NAME   # ask a leak judge of each line
+  python -m codedata.leak FILE.jsonl --llm-base-url URL --model NAME   # ask a judge of each line
 
 reads   FILE.jsonl   lines {id, messages, answer, pr}; pr as in commit/, or a row of
                      nebius/SWE-rebench-V2-PRs

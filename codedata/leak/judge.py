@@ -40,18 +40,22 @@ SCHEMA = {"name": "leaks", "strict": True,
 OF_COMMIT = ("issue", "description", "files", "patch", "test_patch")
 USAGE = ("tokens_in", "tokens_out", "cost_usd")
 HINTS = """
-A program found these texts of the candidate in the pull request, or in none of the outputs, and nowhere in the
+A program found these texts of the candidate in the pull request, or in none of the outputs, and \
+nowhere in the
 conversation. It compares letters and may be wrong either way:
 {lines}
 """
 TRIES = """
-The same writer has answered this turn before, and was refused for what it knew. The same knowledge in other words is
+The same writer has answered this turn before, and was refused for what it knew. The same \
+knowledge in other words is
 the same leak. The refused turns, and what was found in them:
 {lines}
 """
-DEFENCE = (
-    '\nThe writer contests what was found in this candidate: "{text}" A finding falls only where the conversation '
-    "shows that very\nthing; that it shows something near it, or that one could have come to it, is not enough.\n")
+DEFENCE = """
+The writer contests what was found in this candidate: "{text}" A finding falls only where the \
+conversation shows that very
+thing; that it shows something near it, or that one could have come to it, is not enough.
+"""
 
 
 @dataclass(frozen=True)
