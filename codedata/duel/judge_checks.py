@@ -22,7 +22,6 @@ from codedata.layouts import to_json, write_atomic
 from codedata.llm import Models
 from codedata.records import METRICS, Answer, Probe, Sanity
 from codedata.settings import Settings
-from codedata.states import Reads
 from codedata.store import Store, View
 
 SANITY_MIN_SCORE = 75.0   # a judge passes if the dataset's own turn gets this mean score, 0..100
@@ -111,17 +110,13 @@ class JudgeCheck:
         settings = replace(settings, duel=replace(settings.duel, mode="king"),
                            leak=replace(settings.leak, models=()))
         self.panel = Panel(settings, models, refresh, cls=cls)
-        self._pairs = CheckPairs(settings.root, n_turns, make_pairs)
-
-    def reads(self) -> Reads:
-        """Return the pairs and the fields of them that a score depends on."""
-        return Reads(self._pairs, fields=("messages", "king", "challenger"))
+        self.pairs = CheckPairs(settings.root, n_turns, make_pairs)
 
     def finish(self) -> list[str]:
         """Write <name>/_<name>.json for the current pairs and return the lines to print."""
         store = self.panel.writes().store.open()
         judged = [(name.rpartition(".")[2], store.read(name))
-                  for name in self._pairs.names() if name in store]
+                  for name in self.pairs.names() if name in store]
         kinds = list(dict.fromkeys(kind for kind, _ in judged))
         order, judges = self.panel.order, {}
         for judge in self.panel.names:
