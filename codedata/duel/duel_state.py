@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from codedata.bounded import open_appending
-from codedata.duel.judge_stats import JudgedTurn, same_family, statistics
-from codedata.duel.panel import SIDES, Panel, generators
+from codedata.duel.judge_stats import JudgedTurn, statistics
+from codedata.duel.panel import SIDES, Panel
 from codedata.duel.scoring import BOTH, KING_FIRST, DuelOutcome, decide, turn_score
 from codedata.errors import BrokenRecord
 from codedata.layouts import to_json, write_atomic
@@ -63,10 +63,10 @@ def write_duel(settings: Settings, how: str = "") -> list[str]:
                 judged.append(judged_turn(panel, state.answers.read(name), state.scores.read(name)))
             except BrokenRecord as e:
                 say(f"validate.py: {e}")
-        relatives = same_family(panel.models, generators(settings.root))
         duel = duel_record(settings.duel, panel, judged, state.turns_left,
                            missing_answers=len(state.plan.lacking),
-                           panel=statistics(judged, panel.names, relatives, panel.order))
+                           panel=statistics(judged, panel.names, panel.find_related(),
+                                            panel.order))
         write_atomic(state.scores.into / DUEL, to_json(duel.raw))
     return summary_lines(duel, f"{state.scores.into.name}/{DUEL}")
 

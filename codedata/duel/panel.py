@@ -21,7 +21,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 
 from codedata.duel.judge_stats import same_family
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
@@ -98,13 +97,24 @@ class Panel:
 
         Raise Trouble if none is left.
         """
-        related = same_family(self.models, generators(self.root))
+        related = self.find_related()
         if len(related) == len(self.models):
             raise Trouble("leaves no judge: all are of the family of a model that answered.",
                           "[judge] exclude_self",
                           "Add a judge of another family, or take exclude_self away.")
         for name in related:
             del self.models[name]
+
+    def find_related(self) -> dict[str, list[str]]:
+        """Return {judge: sides that a model of its family answered for}, from the ledgers.
+
+        Answers that were written by hand are of no family.
+        """
+        models = defaultdict(set)   # {stage: models}
+        for directory in shards_of(self.root / Answer.directory):
+            for line in read_lines(directory / LEDGER):
+                models[str(line.get("stage"))].update(call["model"] for call in calls_of(line))
+        return same_family(self.models, {"king": models["king"], "challenger": models["ch"]})
 
     def stage(self, pairs: View | None = None, **words) -> Stage:
         """Return the stage that judges the answers, or `pairs`; `words` are its further fields."""
@@ -240,15 +250,6 @@ class Panel:
         return self._not_refreshed.get(score.answer_file.removesuffix(".json"), "")
 
 
-def generators(root: Path) -> dict[str, set[str]]:
-    """Return {side: models that answered}, from the ledgers; hand-written answers add none."""
-    models = defaultdict(set)   # {stage: models}
-    for directory in shards_of(root / Answer.directory):
-        for line in read_lines(directory / LEDGER):
-            models[str(line.get("stage"))].update(call["model"] for call in calls_of(line))
-    return {"king": models["king"], "challenger": models["ch"]}
-
-
 class _Turn:
     """Hold the two answers to one conversation, and build the judges' requests from them."""
 
@@ -271,23 +272,20 @@ class _Turn:
 
     def messages(self, client: Client, entry: dict) -> list[Message]:
         """Return the request for an entry; raise ItemFailed if it does not fit."""
-        first, second = self._answers_shown(entry)
+        first, second = (self.answers[side] for side in sides_shown(entry["order"], self.rival))
         rubric, template = packaged_text("judge.md"), packaged_text("judge_turn.md").rstrip("\n")
         # the conversation comes first, under a digest of its own, because endpoints cache prefixes
         context = self._digests[0]
-        n_system = 1 if self.history and self.history[0]["role"] == "system" else 0
+        n_system = len([m for m in self.history[:1] if m["role"] == "system"])
         labelled = [{**m, "content": f"[[{context} {m['role']}]]\n{m['content']}"}
                     for m in self.history[n_system:]]
-        history = client.fit([*self.history[:n_system], *labelled],
-                             "".join((rubric, template, first, second))).messages
-        texts = [m["content"] for m in history]
+        fitted = client.fit([*self.history[:n_system], *labelled],
+                            rubric + template + first + second)
+        texts = [m["content"] for m in fitted.messages]
         text = fill(template, context=context, marker=entry["marker"],
                     system="".join(texts[:n_system]), conversation="\n\n".join(texts[n_system:]),
                     model_1=first.rstrip(), model_2=second.rstrip())
         return [{"role": "system", "content": rubric}, {"role": "user", "content": text}]
-
-    def _answers_shown(self, entry: dict) -> tuple[str, ...]:
-        return tuple(self.answers[side] for side in sides_shown(entry["order"], self.rival))
 
     def reply(self, client: Client, entry: dict) -> dict:
         """Return the fields of an entry that the judge's reply fills in."""
@@ -298,7 +296,7 @@ class _Turn:
                   "seconds": reply.call["seconds"],
                   "usage": {key: reply.call[key] for key in USAGE if key in reply.call}}
         verdict = parse_verdict(reply.text, reply.reasoning, reply.finish_reason,
-                                self._answers_shown(entry))
+                                tuple(self.answers.values()))
         if verdict:
             sides = sides_shown(entry["order"], self.rival)
             fields["verdict"], fields["scores"] = scores_of(verdict.picks, entry["order"],
