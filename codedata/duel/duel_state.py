@@ -24,8 +24,6 @@ from codedata.settings import EMBEDDED_MODEL, DuelSettings, Settings
 from codedata.states import Plan, States
 from codedata.store import Store, digest
 
-RULES = ("win_margin", "gate_alpha", "seed", "bootstrap", "bootstrap_resamples",
-         "min_valid_turn_frac", "min_turns", "min_instances")
 # these fields of a judge's entry are kept in memory; its texts are not
 COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage")
 NO_SETTINGS = digest({})   # what the ledger notes: each verdict's entry holds its own settings
@@ -93,7 +91,7 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
 
     `further` are the fields that the verdicts do not decide: `panel` and `missing_answers`.
     """
-    values = {key: getattr(rules, key) for key in RULES}
+    values = {key: getattr(rules, key) for key in DuelSettings.__dataclass_fields__}
     clusters = [turn.instance_id for turn in judged]
 
     def by(order: str) -> tuple[DuelOutcome, list]:
@@ -108,7 +106,7 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
     judges = {name: {**asdict(judge), "model": panel.models[name]}
               for name, judge in total.judges.items()}
     return Duel.of({
-        "mode": rival, "order": panel.order, **_numbers(outcome, rival), **values,
+        **values, "order": panel.order, **_numbers(outcome, rival),
         "resamples": values["bootstrap_resamples"], "turns": total.turns,
         "turns_parsed": total.turns_parsed, "turns_judged": total.turns_judged,
         "turns_left": turns_left, "instances": len(set(clusters)), "metrics": total.metrics,

@@ -17,6 +17,7 @@ gave which answer.
 """
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ from codedata.leak.cache import LeakJudges
 from codedata.ledger import LEDGER, calls_of, read_lines
 from codedata.llm import Client, Models
 from codedata.progress import named
-from codedata.records import METRICS, Answer, Message, ReferenceScore, Score, variant
+from codedata.records import Answer, Message, ReferenceScore, Score, variant
 from codedata.run_loop import Stage
 from codedata.settings import Settings
 from codedata.states import Parts, Reads, Writes
@@ -40,10 +41,7 @@ from codedata.texts import fill
 
 ATTEMPTS = 2           # requests per verdict, until one can be parsed
 COOL_DOWN_S = 60.0    # seconds before an endpoint that is down is asked again
-SCHEMA = {"name": "verdict", "strict": True, "schema": {
-    "type": "object", "additionalProperties": False, "required": ["reason", *METRICS],
-    "properties": {"reason": {"type": "string"},
-                   **{metric: {"type": "integer", "enum": [0, 1, 2]} for metric in METRICS}}}}
+SCHEMA = json.loads(packaged_text("verdict.json"))
 # the last three are present only if they differ from the usual value
 USAGE = ("tokens_in", "tokens_out", "cost_usd", "tries", "timeouts", "throttled")
 SCORES = {"king": Score, "reference": ReferenceScore}   # the record class for each [duel] mode

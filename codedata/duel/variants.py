@@ -10,6 +10,7 @@ variants/X/, which `validate.py --how X` judges.
 """
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,9 +39,7 @@ from codedata.texts import fill, json_objects
 
 BLIND_TEMPERATURE = 1.0   # temperature of the candidates: at 0 they would all be the same
 MAX_HINT_CHARS = 600
-CHOICE = {"name": "choice", "strict": True, "schema": {
-    "type": "object", "additionalProperties": False, "required": ["why", "choice"],
-    "properties": {"why": {"type": "string"}, "choice": {"type": "integer"}}}}
+CHOICE = json.loads(packaged_text("choice.json"))
 PROMPTS = {   # on which a turn depends
     "informed": ("challenger.md", "pull_request.md", "leak.md", "form.md"),
     "hinted": ("challenger.md", "pull_request.md", "hint.md", "leak.md", "form.md"),

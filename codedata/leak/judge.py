@@ -11,6 +11,7 @@ fails.
 """
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,16 +23,10 @@ from codedata.records import Commit, LeakVerdict, Message, storable
 from codedata.store import digest
 from codedata.texts import fill, json_objects, text_of
 
-KINDS = ("path", "name", "line", "literal", "test", "cause", "fix", "mention")
 ATTEMPTS = 2                 # limits the requests for a valid reply
 MAX_FINDINGS = 20            # findings kept per turn
-STRICT = {"type": "object", "additionalProperties": False}
-TEXT = {"type": "string"}
-FINDING = {"quote": TEXT, "kind": {**TEXT, "enum": [*KINDS]}, "why": TEXT}
-FINDINGS = {"type": "array", "items": {**STRICT, "required": [*FINDING], "properties": FINDING}}
-VERDICT = {"findings": FINDINGS, "hedged_claims": {"type": "integer"}, "leak": {"type": "boolean"}}
-SCHEMA = {"name": "leaks", "strict": True,
-          "schema": {**STRICT, "required": [*VERDICT], "properties": VERDICT}}
+SCHEMA = json.loads(text_of("codedata.leak", "verdict.json"))
+FINDING = SCHEMA["schema"]["properties"]["findings"]["items"]["properties"]   # key: its schema
 OF_COMMIT = ("issue", "description", "files", "patch", "test_patch")
 USAGE = ("tokens_in", "tokens_out", "cost_usd")
 HINTS = """
@@ -126,7 +121,7 @@ def read_reply(text: str, turn: str) -> tuple[dict | None, str]:
         quote = "".join(one["quote"].split())
         if not quote or quote not in "".join(turn.split()):
             return None, f"it quotes what the turn does not say: {one['quote'][:80]!r}"
-        kind = one["kind"] if one["kind"] in KINDS else "mention"
+        kind = one["kind"] if one["kind"] in FINDING["kind"]["enum"] else "mention"
         kept.append(storable({"quote": one["quote"], "kind": kind, "why": one["why"]}))
     if leak and not kept:
         return None, "it says leak and quotes nothing"
