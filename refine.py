@@ -41,7 +41,7 @@ def main(argv=None) -> int:
                       "[challenger] how")
     if "judge" in args.steps and settings.duel.mode != "king":
         raise Trouble("is not `king`: refine.py is about the king.", "[duel] mode",
-                      "Unset DUEL_MODE, or set it to 0.")
+                      "Unset DUEL_MODE, or set it to 2.")
     codes = []
     for step in args.steps:
         with Models(settings) as models:   # a step names and checks the models that it asks

@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import traceback
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from codedata.errors import Trouble
@@ -29,15 +29,15 @@ class RunOptions:
     """Hold the flags of every script, as the run loop takes them."""
 
     root: Path
-    selection: Selection = field(default_factory=Selection)
-    status: bool = False
-    dry_run: bool = False
-    prune: bool = False
-    compact: bool = False
-    quiet: bool = False
-    stop_on_error: bool = False
-    budget_usd: float | None = None
-    given: tuple[tuple[str, tuple[str, ...]], ...] = ()   # flags that were given: name, words
+    selection: Selection
+    status: bool
+    dry_run: bool
+    prune: bool
+    compact: bool
+    quiet: bool
+    stop_on_error: bool
+    budget_usd: float | None
+    given: dict[str, tuple[str, ...]]   # the words of each flag that was given
 
     @property
     def read_only(self) -> bool:
@@ -51,7 +51,7 @@ class RunOptions:
         """
         executable = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
         words = ["python" if executable.startswith("..") else executable, *script.split()]
-        given = dict(self.given)
+        given = self.given
         names = [name for name in ALWAYS_REPEATED if name in given]
         if same:
             names += [name for name in given if name not in (*ALWAYS_REPEATED, *NEVER_REPEATED)]
@@ -81,8 +81,8 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         parsed = self.parse_intermixed_args(args, namespace)   # words on either side of flags
-        parsed.given = tuple((action.dest, words) for action in self._actions
-                             if (words := _words(action, getattr(parsed, action.dest, None))))
+        parsed.given = {action.dest: words for action in self._actions
+                        if (words := _words(action, getattr(parsed, action.dest, None)))}
         return parsed
 
 
@@ -140,7 +140,8 @@ def parser(doc: str, *sections: str) -> argparse.ArgumentParser:
     add("--engine", choices=["threads"], default="threads", help="where items run")
     add("--llm", metavar="NAME",
         help="an endpoint of chain.toml, or `embedded`: a small model on this machine")
-    add("--model", metavar="NAME", help="the model to ask")
+    add("--model", metavar="NAME",
+        help="the model that every role asks; in validate.py the whole panel")
     add("--llm-base-url", metavar="URL", help="an OpenAI-compatible endpoint")
     add("--llm-auth-token", metavar="KEY", help="its key (better in .env: docs/design.md)")
     add("--proxy", metavar="URL", help="a proxy for calls and downloads")

@@ -27,7 +27,8 @@ import json
 import os
 import sys
 import threading
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -35,6 +36,7 @@ import orjson
 
 from codedata.bounded import MAX_RECORD_BYTES, open_appending, open_regular
 from codedata.errors import RunStopped
+from codedata.progress import Spending
 
 LEDGER, PARTIAL = "_ledger.jsonl", "_partial"
 ERROR_CHARS = 500
@@ -55,18 +57,25 @@ class FileState:
     size: int = -1
     mtime_ns: int = -1
 
+    def line(self, owned: tuple[str, ...] = ()) -> dict:
+        """Return the fields of the record's ledger line; `owned` are its fields that a stage wrote,
+        by default all.
+        """
+        wrote = {f: self.digests[f] for f in owned or self.digests if f in self.digests}
+        return {"instance_id": self.instance_id, "wrote": wrote, "size": self.size,
+                "mtime_ns": self.mtime_ns}
+
 
 @dataclass(slots=True)
 class LastAttempt:
     """Hold a stage's newest attempt at an item."""
 
-    state: str
-    read: str = ""
-    wrote: dict[str, str] = field(default_factory=dict)
-    settings: str = ""
-    error: str = ""
-    parts: tuple[tuple[str, str], ...] = ()   # (part, settings digest)
-    view: str = ""
+    read: str
+    wrote: dict[str, str]
+    settings: str
+    error: str
+    parts: tuple[tuple[str, str], ...]   # (part, settings digest)
+    view: str
 
 
 class Ledger:
@@ -86,9 +95,7 @@ class Ledger:
         self.entries: dict[str, list] = {}    # of list files: [[order, instance_id, digests], …]
         self.asked_again: dict[tuple[str, str], int] = {}    # refused answers of an item (ch.py)
         self.details: dict[tuple[str, str], dict] = {}       # notes of prompt.py on files and PRs
-        self.n_calls = 0        # of all lines
-        self.n_unpriced = 0
-        self.cost_usd = 0.0
+        self.spent = Spending()              # of all lines
         self._lock = threading.Lock()
         self._files: dict[Path, Appender] = {}
         self._newest = ""       # the newest time of a line
@@ -101,12 +108,7 @@ class Ledger:
     def _take(self, line: dict) -> None:
         calls = calls_of(line)
         for call in calls:
-            n = call.get("n", 1)   # of a sum that compacting left
-            self.n_calls += n
-            if call["cost_usd"] is None:
-                self.n_unpriced += n
-            else:
-                self.cost_usd += call["cost_usd"]
+            self.spent.add(call)
         if not is_sound(line):
             return   # somebody wrote it: as good as torn, but what was paid is paid
         item, state = sys.intern(line["item"]), line.get("state")
@@ -124,9 +126,9 @@ class Ledger:
             self.excluded[key] = self._attempt(line)
             self.failed.pop(key, None)
         elif state == "pruned":   # the record was removed: no earlier line says anything of it
-            for by in [by for by in (*self.succeeded, *self.failed) if by[1] == item]:
-                self.succeeded.pop(by, None)
-                self.failed.pop(by, None)
+            for last in (self.succeeded, self.failed):
+                for by in [by for by in last if by[1] == item]:
+                    del last[by]
             self.known.pop(item, None)
         if "detail" in line:
             self.details[key] = line["detail"]
@@ -148,7 +150,7 @@ class Ledger:
     def _attempt(self, line: dict) -> LastAttempt:
         parts = tuple(line.get("parts", NOTHING).items())
         parts = self._parts.setdefault(parts, parts)   # most items have the same ones
-        return LastAttempt(line["state"], line.get("read", ""), line.get("wrote") or NOTHING,
+        return LastAttempt(line.get("read", ""), line.get("wrote") or NOTHING,
                            sys.intern(line.get("settings", "")), line.get("error", ""), parts,
                            sys.intern(line.get("view", "")))
 
@@ -167,17 +169,9 @@ class Ledger:
             self._newest = max(now, self._newest)   # a clock that went back must not undo a line
             line["at"] = self._newest
             data = to_line(line)
-            if directory not in self._files:
-                self._files[directory] = Appender(Path(directory) / LEDGER)
-            self._files[directory].append(data)
+            file = self._files.setdefault(directory, Appender(Path(directory) / LEDGER))
+            file.append(data)
             self._take(line)
-
-    def close(self) -> None:
-        """Close the files that were appended to."""
-        with self._lock:
-            for file in self._files.values():
-                file.close()
-            self._files.clear()
 
 
 class Appender:
@@ -222,8 +216,6 @@ def merged_digests(digests: dict[str, str], line: dict) -> dict[str, str]:
 
 def in_time(files: list):
     """Return an iterator over the lines of several ledgers, in the order they were written."""
-    if len(files) == 1:
-        return files[0]
     return heapq.merge(*files, key=lambda line: str(line.get("at", "")))
 
 
@@ -239,18 +231,17 @@ def read_lines(path: Path):
         return
     with file:
         for raw in iter(lambda: file.readline(MAX_RECORD_BYTES), b""):
-            if isinstance(line := _parsed(raw), dict):
-                yield line
+            with suppress(ValueError, RecursionError):   # torn
+                if isinstance(line := from_json(raw), dict):
+                    yield line
 
 
-def _parsed(raw: bytes):
-    """Return the JSON value of a line, or None if it is torn."""
-    for loads in (orjson.loads, json.loads):   # the second takes half characters of a reply
-        try:
-            return loads(raw)
-        except (ValueError, RecursionError):
-            continue
-    return None
+def from_json(raw: bytes):
+    """Return a JSON value; raise ValueError or RecursionError if it is none."""
+    try:
+        return orjson.loads(raw)
+    except ValueError:
+        return json.loads(raw)   # takes half characters, which parse() refuses by field
 
 
 def calls_of(line: dict) -> list[dict]:

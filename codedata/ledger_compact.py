@@ -6,34 +6,22 @@ replies are paid for.
 """
 from __future__ import annotations
 
-import os
+from itertools import chain
 from pathlib import Path
 
+from codedata.layouts import write_atomic
 from codedata.ledger import (
+    AMOUNTS,
     LEDGER,
     NOTHING,
     PARTIAL,
     calls_of,
-    disk_trouble,
     in_time,
     is_sound,
     merged_digests,
     read_lines,
     to_line,
 )
-
-TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "seconds")
-MADE = ("done", "adopted")   # states after which a record is on disk
-
-
-class _Line:
-    """A line of a ledger: its place in time, its file and its content."""
-
-    def __init__(self, path: Path, content: dict):
-        self.number, self.path, self.content = 0, path, content
-
-    def get(self, key: str, default=None):
-        return self.content.get(key, default)
 
 
 def compact(directories: list[Path]) -> tuple[int, int]:
@@ -43,97 +31,76 @@ def compact(directories: list[Path]) -> tuple[int, int]:
     would lose its lines. Raise RunStopped if the disk is full.
     """
     paths = [Path(directory) / LEDGER for directory in directories]
-    kept_replies = {path.stem for d in directories for path in (Path(d) / PARTIAL).glob("*.jsonl")}
-    lines = list(in_time([_lines_of(path) for path in paths]))
-    for number, line in enumerate(lines):
-        line.number = number
-    kept, digests = _newest(lines, kept_replies)
-    _move_lost_edits(kept, digests)
+    by_path = {path: list(read_lines(path)) for path in paths}
+    in_partial = {path.stem for d in directories for path in (Path(d) / PARTIAL).glob("*.jsonl")}
+    lines = list(in_time(by_path.values()))
+    staying = _newest(lines, in_partial)
+    _move_lost_edits(lines, staying)
     n_after = 0
-    for path in paths:
-        n_after += _rewrite(path, [line for line in lines if line.path == path], kept)
+    for path, its_lines in by_path.items():
+        stay = [line for line in its_lines if id(line) in staying]
+        dropped = [line for line in its_lines if id(line) not in staying]
+        if sums := _sum_by_model(dropped):
+            stay.insert(0, {"stage": "", "item": "", "state": "summed", "earlier": sums})
+        if dropped:
+            write_atomic(path, b"".join(map(to_line, stay)))
+        n_after += len(stay)
     return len(lines), n_after
 
 
-def _lines_of(path: Path):
-    return (_Line(path, content) for content in read_lines(path))
-
-
-def _newest(lines: list[_Line], kept_replies: set[str]) -> tuple[list[_Line], dict[str, dict]]:
-    """Return the lines that stay, in time, and {item: digests of its record's fields}."""
-    kept: list[_Line] = []
-    by_item: dict[str, dict[str, list[_Line]]] = {}   # then by stage
-    digests: dict[str, dict[str, str]] = {}
+def _newest(lines: list[dict], with_replies: set[str]) -> set[int]:
+    """Return the id() of each line that stays."""
+    by_item: dict[str, list[dict]] = {}
+    staying = []
     for line in lines:
-        if not is_sound(line.content):   # only its calls are ever read: it stays as it is
-            kept.append(line)
-            continue
-        stage, item, state = line.get("stage"), line.get("item"), line.get("state")
-        if state == "summed":
-            continue
-        by_stage = by_item.setdefault(item, {})
-        if state == "pruned":
-            digests.pop(item, None)
-        if item not in kept_replies:
-            _drop_outdated(state, stage, by_stage)
-        if state in MADE:
-            digests[item] = merged_digests(digests.get(item, NOTHING), line.content)
-        by_stage.setdefault(stage, []).append(line)
-    kept += [line for by_stage in by_item.values() for ls in by_stage.values() for line in ls]
-    return sorted(kept, key=lambda line: line.number), digests
+        if not is_sound(line):   # only its calls are ever read: it stays as it is
+            staying.append(line)
+        elif line.get("state") != "summed":
+            item = line["item"]
+            older = by_item.get(item, [])
+            if item not in with_replies:
+                older = [old for old in older if not _is_outdated(old, line)]
+            by_item[item] = older
+            older.append(line)
+    return {id(line) for line in chain(staying, *by_item.values())}
 
 
-def _drop_outdated(state: str, stage: str, by_stage: dict[str, list[_Line]]) -> None:
-    """Remove the lines that a new one of an item makes superfluous."""
-    if state == "pruned":   # the earlier lines of the item, of whatever stage, are history
-        by_stage.clear()
-    elif state == "failed":   # the line of the record that is still there stays below it
-        lines = by_stage.get(stage, [])
-        by_stage[stage] = [line for line in lines if line.get("state") != "failed"]
-    else:
-        by_stage.pop(stage, None)
+def _is_outdated(old: dict, new: dict) -> bool:
+    """Return whether a line of an item says nothing more once a newer one is there."""
+    if new.get("state") == "pruned":   # whatever the stage, it is history
+        return True
+    if old["stage"] != new["stage"]:
+        return False
+    # below a failure, the line of the record that is still there counts
+    return new.get("state") != "failed" or old.get("state") == "failed"
 
 
-def _move_lost_edits(kept: list[_Line], digests: dict[str, dict[str, str]]) -> None:
+def _move_lost_edits(lines: list[dict], staying: set[int]) -> None:
     """Note an edit that only a dropped line had found in the item's newest line."""
-    made = [line for line in kept if is_sound(line.content) and line.get("state") in MADE]
-    after: dict[str, dict[str, str]] = {}
-    newest: dict[str, _Line] = {}
-    for line in made:
-        item = line.get("item")
-        after[item] = merged_digests(after.get(item, NOTHING), line.content)
-        newest[item] = line
+    kept = [line for line in lines if id(line) in staying]
+    now, then = _digests_after(lines), _digests_after(kept)
+    newest = {line["item"]: line for line in kept if _has_made(line)}
     for item, line in newest.items():
-        then, now = after[item], digests.get(item, NOTHING)
-        lost = {f: now.get(f, "") for f in {*then, *now} if then.get(f) != now.get(f)}
-        if lost:
-            line.content["found"] = {**(line.get("found") or {}), **lost}
+        before, after = then.get(item, NOTHING), now.get(item, NOTHING)
+        if lost := {f: after.get(f, "") for f in before.keys() | after.keys()
+                    if before.get(f) != after.get(f)}:
+            line["found"] = {**line.get("found", NOTHING), **lost}
 
 
-def _rewrite(path: Path, lines: list[_Line], kept: list[_Line]) -> int:
-    """Write the kept lines of a file, if any is dropped; return their number with the sum's."""
-    stay = [line.content for line in kept if line.path == path]
-    staying = {line.number for line in kept}
-    dropped = [line.content for line in lines if line.number not in staying]
-    sums = _sum_by_model(dropped)
-    if sums:
-        stay.insert(0, {"stage": "", "item": "", "state": "summed", "earlier": sums})
-    if dropped:
-        _write(path, stay)
-    return len(stay)
+def _digests_after(lines: list[dict]) -> dict[str, dict[str, str]]:
+    """Return {item: digests of its record's fields} after the lines."""
+    digests: dict[str, dict[str, str]] = {}
+    for line in filter(is_sound, lines):
+        if line.get("state") == "pruned":
+            digests.pop(line["item"], None)
+        elif _has_made(line):
+            digests[line["item"]] = merged_digests(digests.get(line["item"], NOTHING), line)
+    return digests
 
 
-def _write(path: Path, lines: list[dict]) -> None:
-    tmp = path.with_name("_tmp." + path.name)
-    try:
-        with open(tmp, "wb") as file:
-            file.writelines(map(to_line, lines))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(tmp, path)
-    except OSError as e:
-        tmp.unlink(missing_ok=True)
-        raise disk_trouble(e, path) from e
+def _has_made(line: dict) -> bool:
+    """Return whether a record is on disk after a line."""
+    return is_sound(line) and line.get("state") in ("done", "adopted")
 
 
 def _sum_by_model(lines: list[dict]) -> list[dict]:
@@ -143,11 +110,11 @@ def _sum_by_model(lines: list[dict]) -> list[dict]:
     """
     sums: dict[tuple, dict] = {}
     for call in (call for line in lines for call in calls_of(line)):
-        has_price = call.get("cost_usd") is not None
-        total = sums.setdefault((call["model"], has_price), {"model": call["model"], "n": 0})
+        key = call["model"], call.get("cost_usd") is not None
+        total = sums.setdefault(key, {"model": call["model"], "n": 0})
         total["n"] += call.get("n", 1)
-        for key in ("cost_usd", *TOKENS):
-            total[key] = _added(total.get(key, 0), call.get(key, 0))
+        for amount in AMOUNTS:
+            total[amount] = _added(total.get(amount, 0), call.get(amount, 0))
     return list(sums.values())
 
 

@@ -56,6 +56,27 @@ def money(cost_usd: float, n_unpriced: int, n_calls: int) -> str:
     return f"{usd(cost_usd)} + {plural(n_unpriced, 'call')} without a price"
 
 
+@dataclass
+class Spending:
+    """Add up calls and what they cost."""
+
+    n_calls: int = 0
+    n_unpriced: int = 0     # calls whose cost is unknown
+    cost_usd: float = 0.0   # of the others
+
+    def add(self, call: dict) -> None:
+        """Add a call, or the sum of `n` calls that compacting a ledger left."""
+        n = call.get("n", 1)
+        self.n_calls += n
+        if call["cost_usd"] is None:
+            self.n_unpriced += n
+        else:
+            self.cost_usd += call["cost_usd"]
+
+    def __str__(self) -> str:
+        return money(self.cost_usd, self.n_unpriced, self.n_calls)
+
+
 def plural(n: int, noun: str) -> str:
     """Return "1 turn" or "2,000 turns"."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
@@ -119,10 +140,8 @@ class RunTotals:
     wrote: int = 0
     refreshed: int = 0                 # written again without a call: only a copied field changed
     failed: dict[str, Trouble] = field(default_factory=dict)
-    broken: dict[str, str] = field(default_factory=dict)
-    n_calls: int = 0
-    n_unpriced: int = 0
-    cost_usd: float = 0.0
+    broken: int = 0                    # items with a record that cannot be read
+    spent: Spending = field(default_factory=Spending)
     served: int = 0                    # replies that an earlier, unfinished run had paid for
     cut: int = 0                       # items with a request that was cut to fit
     excluded: int = 0                  # by a rule that the item function found
@@ -132,11 +151,7 @@ class RunTotals:
     def add(self, paid: list[dict], log) -> None:
         """Add the calls of a finished item; `log` holds what else is known of its replies."""
         for call in paid:
-            self.n_calls += 1
-            if call["cost_usd"] is None:
-                self.n_unpriced += 1
-            else:
-                self.cost_usd += call["cost_usd"]
+            self.spent.add(call)
         self.served += log.served
         self.cut += int(bool(log.cuts))
         again = log.notes.get("asked_again", 0)
@@ -146,15 +161,11 @@ class RunTotals:
     @property
     def finished(self) -> int:
         """Return the number of items that need no more work in this run."""
-        return (self.wrote + self.refreshed + self.excluded + len(self.failed) + len(self.broken))
+        return self.wrote + self.refreshed + self.excluded + len(self.failed) + self.broken
 
     def failures(self) -> list[tuple[str, Trouble]]:
         """Return the failed items with their errors, in natural order."""
         return sorted(self.failed.items(), key=lambda item: natural(item[0]))
-
-    def money(self) -> str:
-        """Return the cost of all calls so far, in words."""
-        return money(self.cost_usd, self.n_unpriced, self.n_calls)
 
 
 def summary_line(totals: RunTotals, n_todo: int, n_left: int) -> str:
@@ -172,7 +183,7 @@ def summary_line(totals: RunTotals, n_todo: int, n_left: int) -> str:
         (totals.failed, f"failed {len(totals.failed)}: {_failures_text(totals.failures())}"),
     ]
     line = ", ".join(text for is_shown, text in parts if is_shown)
-    return f"{line}   {totals.money()}" if totals.n_calls else line
+    return f"{line}   {totals.spent}" if totals.spent.n_calls else line
 
 
 def _failures_text(failures: list[tuple[str, Trouble]]) -> str:
@@ -238,8 +249,8 @@ class Bar:
             yield f"{len(totals.failed)} failed"
         if totals.again_calls:
             yield f"asked again {totals.again_calls}"
-        if totals.n_calls:
-            yield totals.money()
+        if totals.spent.n_calls:
+            yield str(totals.spent)
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""

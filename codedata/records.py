@@ -26,14 +26,14 @@ from codedata.texts import printable
 
 Object = dict    # keys that this schema does not fix
 Seconds = float
-Number = float    # of any size; a field that is a plain `float` goes from 0 to 100
+Points = float    # 0..100
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # a judge's grades
 UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
 HOW = ("informed", "hinted", "chosen", "placebo")   # ways to make a challenger: [challenger] how
 ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
 ABSENT = None             # default of a Duel's fields that older files lack
 DUEL = "_duel.json"       # the file beside the scores that holds their Duel
-SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]*\Z")
+SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 
 
 class Message(TypedDict):
@@ -153,8 +153,8 @@ class Score:
     answer_file: str         # <answer stem>.json
     mode: str                # "king" or "reference": whom the challenger was put against
     parse_ok: bool           # some judge's verdict could be read, so there is a score
-    score: float | None      # 0..100; null: none could
-    metrics: dict[str, float | None]   # 0..100 each; empty where `score` is null
+    score: Points | None     # null: none could
+    metrics: dict[str, Points | None]   # empty where `score` is null
     reason: str              # the judges' reasons, a line each
     judges: list[JudgeVerdict]   # an entry for each judge and order
     leaks: list[LeakVerdict] | None = None   # from each leak judge, on kings too; null: none asked
@@ -177,14 +177,14 @@ class ReferenceScore(Score):
 
 
 class AttemptScore(Score):
-    """Hold the score of an attempt of ch.py --refine: score/_attempts/<answer stem>.<n>.json."""
+    """Hold the score of an attempt of refine.py: score/_attempts/<answer stem>.<n>.json."""
 
     directory = "score/_attempts"
 
 
 @dataclass(frozen=True)
 class Attempts:
-    """Hold the attempts of ch.py --refine at one turn: answer/_attempts/<answer stem>.jsonl."""
+    """Hold the attempts of refine.py at one turn: answer/_attempts/<answer stem>.jsonl."""
 
     directory = "answer/_attempts"
     lines = "attempts"       # the field whose entries are the lines of the file
@@ -222,8 +222,8 @@ class Sample:
     assistant: str           # the reference
     king: str | None
     challenger: str | None
-    score: float             # 0..100, the challenger's
-    metrics: dict[str, float | None]
+    score: Points            # the challenger's
+    metrics: dict[str, Points | None]
     reasons: list[Reason]    # {judge, order, reason}, one for each verdict that gives one
     injections: list[Finding]   # passages that address a judge; they keep a turn out of final/
     leaks: list[Finding] | None = None   # what the challenger cannot know; null: no PR record
@@ -282,9 +282,9 @@ class PanelStatistics(TypedDict, total=False):
 class JudgeResult:
     """Hold the scores of one judge over all turns: an entry of Duel.judges."""
 
-    score: float | None        # 0..100
-    parse_rate: Number | None   # share of the turns, 0..1, on which it has a verdict
-    metrics: dict[str, float | None] = ABSENT
+    score: Points | None
+    parse_rate: float | None   # share of the turns, 0..1, on which it has a verdict
+    metrics: dict[str, Points | None] = ABSENT
     model: str = ABSENT
 
 
@@ -303,18 +303,18 @@ class Duel:
     accepted: bool
     reasons: list[str]            # why it was not accepted
     judges: dict[str, JudgeResult]
-    challenger_score: float | None
-    margin: Number | None         # in points, like the scores; null: too little could be read
-    lcb: Number | None            # lower confidence bound of the mean lead, -0.5..0.5
+    challenger_score: Points | None
+    margin: float | None         # in points, like the scores; null: too little could be read
+    lcb: float | None            # lower confidence bound of the mean lead, -0.5..0.5
     turns: int
-    win_margin: Number            # the least margin to be accepted
-    gate_alpha: Number            # the quantile that is the bound
+    win_margin: float            # the least margin to be accepted
+    gate_alpha: float            # the quantile that is the bound
     resamples: int
-    lcb_turn: Number | None = ABSENT
-    lcb_cluster: Number | None = ABSENT
-    interval: list[Number] | None = ABSENT   # 95 % interval of the margin, in points
+    lcb_turn: float | None = ABSENT
+    lcb_cluster: float | None = ABSENT
+    interval: list[float] | None = ABSENT   # 95 % interval of the margin, in points
     classic: Object | None = ABSENT          # the numbers that the order king_first would give
-    metrics: dict[str, float | None] = ABSENT
+    metrics: dict[str, Points | None] = ABSENT
     panel: PanelStatistics = ABSENT
     bootstrap: str = ABSENT
     verdicts: str = ABSENT                   # digest of the verdicts that it was decided on
@@ -326,8 +326,8 @@ class Duel:
     seed: int = ABSENT
     min_turns: int = ABSENT
     bootstrap_resamples: int = ABSENT
-    parsed_frac: Number = ABSENT             # turns_parsed / turns
-    min_valid_turn_frac: Number = ABSENT
+    parsed_frac: float = ABSENT             # turns_parsed / turns
+    min_valid_turn_frac: float = ABSENT
     min_instances: int = 0
 
     @property
@@ -366,7 +366,7 @@ class Duel:
         data = {**storable(raw), "raw": raw} if isinstance(raw, dict) else raw
         duel = parse(cls, data, where, todo, complete)
         if duel.margin is not None:
-            scores = {key: (" is missing", _check("Number"))
+            scores = {key: (" is missing", check_of("float"))
                       for key in ("lcb", "challenger_score", f"{duel.mode}_score")}
             _refuse(cls, _named_faults(scores, raw), where, todo)
         return replace(duel, judges={
@@ -469,7 +469,7 @@ def safe_name(name: str) -> bool:
 
     It is up to 200 of [A-Za-z0-9._-], and does not start with a dot or an underscore.
     """
-    return len(name) <= 200 and bool(SAFE_NAME.match(name))
+    return bool(SAFE_NAME.fullmatch(name))
 
 
 def parse(cls, data, where: str, todo: str = "", complete: bool = False):
@@ -500,7 +500,7 @@ def _refuse(cls, faults: list[str], where: str, todo: str) -> None:
 def _keys(cls, complete: bool = False) -> dict:
     """Return {key: (the fault where it is missing, the check of its value)} of a record."""
     needed = (MISSING, ABSENT) if complete else (MISSING,)
-    return {field.name: (" is missing" if field.default in needed else "", _check(field.type))
+    return {field.name: (" is missing" if field.default in needed else "", check_of(field.type))
             for field in fields(cls)}
 
 
@@ -516,17 +516,17 @@ def _named_faults(keys: dict, data: dict) -> list[str]:
 
 
 @lru_cache
-def _check(kind: str):
-    """Return the check of a type, by its name."""
+def check_of(kind: str):
+    """Return the check of a type, by its name. It returns a value's fault, or None."""
     if kind in _CHECKS:
         return _CHECKS[kind]
     if kind.endswith(" | None"):
-        check = _check(kind.removesuffix(" | None"))
+        check = check_of(kind.removesuffix(" | None"))
         return lambda value: None if value is None else check(value)
     outer, _, inner = kind.removesuffix("]").partition("[")
     if not inner:
         return _has(_keys(globals()[kind]))
-    return _each({"list": list, "dict": dict}[outer], _check(inner.removeprefix("str, ")))
+    return _each({"list": list, "dict": dict}[outer], check_of(inner.removeprefix("str, ")))
 
 
 def _is_a(kind: type):
@@ -613,9 +613,9 @@ _is_object, _is_text, _is_int, _is_bool = map(_is_a, (dict, str, int, bool))
 _MAX = sys.float_info.max
 _CHECKS = {
     "str": _text, "int": _is_int, "bool": _is_bool,
-    "float": _is_from(0, 100, "a number from 0 to 100"),
+    "Points": _is_from(0, 100, "a number from 0 to 100"),
     "Seconds": _is_from(0, _MAX, "a number of seconds"),
-    "Number": _is_from(-_MAX, _MAX, "a number"),
+    "float": _is_from(-_MAX, _MAX, "a number"),
     **dict.fromkeys(("Object", "Finding", "PanelStatistics"), _is_object),
     "list[Message]": _entries("role", "content"), "JudgeVerdict": _judge_verdict,
     "list[Reason]": _entries("judge", "order", "reason"),

@@ -35,7 +35,7 @@ from codedata.llm.reply_log import ReplyLog, recording
 from codedata.progress import (
     Bar,
     RunTotals,
-    money,
+    Spending,
     named,
     plan_line,
     plural,
@@ -45,8 +45,15 @@ from codedata.progress import (
     usd,
 )
 from codedata.settings import ModelSpec, Settings
-from codedata.states import Adoption, Item, Plan, Reads, States, Writes, combined_digest
-from codedata.store import check_directories, digest, lock, remove_half_written, shards_of
+from codedata.states import Item, Plan, Reads, States, Writes
+from codedata.store import (
+    check_directories,
+    digest,
+    digests_of,
+    lock,
+    remove_half_written,
+    shards_of,
+)
 from codedata.texts import natural, printable
 
 MAX_WRITERS = 8   # threads that write at once: hundreds would only wait for each other
@@ -58,7 +65,7 @@ class Stage:
 
     make(record) or make(record, joined record) returns a record, of which the `writes` fields are
     put on disk; `joined` is read by the item's instance id, and an item without it is excluded. If
-    the output has parts, make() and requests() are also given `name` and `old`.
+    the output has parts, make() and requests() are also given the item's name and its old record.
     """
 
     name: str
@@ -69,7 +76,7 @@ class Stage:
     identity: dict = field(default_factory=dict)   # model, prompts: a change makes nothing stale
     requests: Callable | None = None   # make()'s arguments → (client, messages) of its calls
     cost_note: str = ""                # for --dry-run, where requests are not known before
-    finish: Callable[[], list[str]] | None = None   # called at the end, returns lines to print
+    finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
     after: str = ""                    # the script before this one
     then: str = ""                     # the script after this one
     command: str = ""                  # how it is started: <name>.py, if nothing is given
@@ -95,23 +102,22 @@ def run(stage: Stage, settings: Settings, models: Models, options: RunOptions) -
     """Make what is missing, stale or failed; return the exit code."""
     check_root(settings.root, "prompt.py" if stage.after else stage.script)
     store = stage.writes.store
-    states = States(stage.name, stage.reads, stage.writes, stage.joined,
-                    selection=options.selection, exclude=settings.exclude,
-                    settings=digest(stage.identity))
+    states = States(stage.name, stage.reads, stage.writes, settings.exclude,
+                    digest(stage.identity), stage.joined, options.selection)
     with hold_directory(stage.script, settings.root / store.cls.directory, options):
         if options.compact:
             return _compact(stage.label, store.open().directories)
         plan = states.plan()
         _print_plan(stage, plan, models, options)
         if options.read_only:
-            _print_costs(stage, plan, models, options)
+            _print_costs(stage, states, plan, models, options)
             return 0
         if options.prune:
             _prune(stage, plan, settings.root)
             return 1 if plan.broken else 0
         if plan.asks:
             models.check()
-        return _Run(stage, states, models, options).run(plan, settings.llm.workers)
+        return _Run(stage, states, plan, models, options).run(settings.llm.workers)
 
 
 def check_root(root: Path, first: str = "prompt.py") -> None:
@@ -127,7 +133,7 @@ def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[]
     `refuses` names the flags that say nothing here: Trouble if one is given. `ledgers` are the
     directories that --compact shortens.
     """
-    if given := [flag for flag, _ in options.given if flag in refuses]:
+    if given := [flag for flag in options.given if flag in refuses]:
         flags = ", ".join("--" + flag.replace("_", "-") for flag in given)
         raise Trouble(f"{flags} does not go with {name}.py, which is about all items at once.")
     check_directories([directory])
@@ -159,15 +165,13 @@ def hold_directory(script: str, directory: Path, options: RunOptions) -> Iterato
     if options.budget_usd and shard:
         raise Trouble("--budget does not go with --shard: n processes would each spend it.",
                       todo="Run without --shard, or give each part a root of its own.")
-    if options.read_only:
-        yield
-        return
     with ExitStack() as held:
-        held.enter_context(lock(directory, shard, script))
-        if options.budget_usd:
-            held.enter_context(lock(options.root / "_budget", None, f"{script} --budget"))
-        if not shard:
-            remove_half_written(shards_of(directory))
+        if not options.read_only:
+            held.enter_context(lock(directory, shard, script))
+            if options.budget_usd:
+                held.enter_context(lock(options.root / "_budget", None, f"{script} --budget"))
+            if not shard:
+                remove_half_written(shards_of(directory))
         yield
 
 
@@ -188,9 +192,12 @@ def _print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) -
             say(f"      {state}: {named(names)}")
     print_reasons([plan.reasons[name] for name in plan.names["excluded"] + plan.names["waiting"]])
     if not plan.n_read and not plan.broken:
-        only = options.selection.only
-        first = f": run {stage.after} first" if stage.after else ""
-        say(f"      {stage.reads.place} has nothing{f' that matches {only}' if only else first}")
+        what = f": run {stage.after} first" if stage.after else ""
+        if options.selection.shard:
+            what = " of this shard"
+        if options.selection.only:
+            what = f" that matches {options.selection.only}"
+        say(f"      {stage.reads.place} has nothing{what}")
 
 
 def _model_and_place(spec: ModelSpec) -> str:
@@ -204,65 +211,54 @@ def _is_embedded(models: Models) -> bool:
     return any(client.spec.endpoint.name == "embedded" for client in models.clients())
 
 
-def _print_costs(stage: Stage, plan: Plan, models: Models, options: RunOptions) -> None:
+def _print_costs(stage: Stage, states: States, plan: Plan, models: Models,
+                 options: RunOptions) -> None:
     """Print what this directory has cost and, with --dry-run, an estimate of the calls to come."""
-    ledger = stage.writes.store.ledger
-    if ledger.n_calls:
-        cost = money(ledger.cost_usd, ledger.n_unpriced, ledger.n_calls)
-        say(f"      so far {plural(ledger.n_calls, 'call')}, {cost}")
+    spent, directory = stage.writes.store.ledger.spent, stage.writes.store.cls.directory
+    if spent.n_calls:
+        say(f"      so far in {directory}/: {plural(spent.n_calls, 'call')}, {spent}")
     if _is_embedded(models):
         say(f"      {NOISE}")
     if options.dry_run:
         if plan.todo and _is_embedded(models) and not stage.cost_note:
             models.check()   # its tokens are counted by itself
-        estimate = stage.cost_note or str(Estimate.of(stage, plan, options))
-        say(f"{stage.label}  to come: {estimate}")
+        to_come = stage.cost_note or _calls_to_come(stage, states, plan)
+        say(f"{stage.label}  to come: {to_come}")
 
 
-@dataclass
-class Estimate:
-    """Add up the calls to come, if every answer takes all of its max_tokens."""
+def _calls_to_come(stage: Stage, states: States, plan: Plan) -> str:
+    """Return an estimate in words: the calls if every answer takes all of its max_tokens."""
+    to_come = Spending()   # at most
+    tokens_in = 0
+    max_tokens_out = 0
+    n_unfit = 0
+    for calls in _expected_calls(stage, states, plan):
+        n_unfit += int(any(messages is None for _, messages in calls))
+        for client, messages in calls:
+            if messages is not None:
+                tokens, max_usd = client.estimate(messages)
+                to_come.add({"cost_usd": max_usd})
+                tokens_in += tokens
+                max_tokens_out += client.spec.max_tokens
+    if not to_come.n_calls and not n_unfit:
+        return "no calls"
+    cost = f"at most {usd(to_come.cost_usd)}"
+    if to_come.n_unpriced:
+        cost = "cost unknown (no price)"
+    if n_unfit:
+        cost += f"; {plural(n_unfit, 'item')} will fail: too long, or broken"
+    return (f"{plural(to_come.n_calls, 'call')} (more where an answer has to be asked for again), "
+            f"about {tokens_in:,} tokens in, at most {max_tokens_out:,} out, {cost}")
 
-    n_calls: int = 0
-    tokens_in: int = 0
-    max_tokens_out: int = 0
-    max_usd: float = 0.0
-    n_unpriced: int = 0
-    n_unfit: int = 0        # items that will fail: a request too long, or a broken record
 
-    @classmethod
-    def of(cls, stage: Stage, plan: Plan, options: RunOptions) -> Estimate:
-        """Return the estimate for the items of a plan."""
-        estimate = cls()
-        for item in plan.todo if stage.requests else []:
-            if item.copies_only:
-                continue
+def _expected_calls(stage: Stage, states: States, plan: Plan) -> Iterator[list]:
+    """Yield each item's calls as (client, messages); messages that do not fit are None."""
+    for item in plan.todo if stage.requests else []:
+        if not item.copies_only:
             try:
-                inputs = load(stage, item, options.selection.force)
-                calls = list(stage.requests(*inputs.records, **inputs.extra))
+                yield list(stage.requests(*load(stage, states, item)[0]))
             except (ItemFailed, BrokenRecord):
-                estimate.n_unfit += 1
-                continue
-            estimate.n_unfit += int(any(messages is None for _, messages in calls))
-            for client, messages in calls:
-                if messages is not None:
-                    estimate._add(client, messages)
-        return estimate
-
-    def _add(self, client, messages: list[dict]) -> None:
-        tokens, max_usd = client.estimate(messages)
-        self.n_calls += 1
-        self.tokens_in += tokens
-        self.max_tokens_out += client.spec.max_tokens
-        self.max_usd += max_usd or 0.0
-        self.n_unpriced += int(max_usd is None)
-
-    def __str__(self) -> str:
-        cost = "cost unknown (no price)" if self.n_unpriced else f"at most {usd(self.max_usd)}"
-        unfit = f"; {plural(self.n_unfit, 'item')} will fail: too long, or broken"
-        return (f"{plural(self.n_calls, 'call')} (more where an answer has to be asked for again), "
-                f"about {self.tokens_in:,} tokens in, at most {self.max_tokens_out:,} out, {cost}"
-                f"{unfit if self.n_unfit else ''}")
+                yield [(None, None)]
 
 
 def _prune(stage: Stage, plan: Plan, root: Path) -> None:
@@ -277,53 +273,45 @@ def _prune(stage: Stage, plan: Plan, root: Path) -> None:
         out.note(name, stage=stage.name, state="pruned")
         out.remove(name)
     say(f"{stage.label}  moved {plural(len(orphans), 'orphan')} to _replaced/")
-    for line in stage.finish() if stage.finish else []:
+    for line in stage.finish():
         say(line)
 
 
 # one item: load, make, commit --------------------------------------------------------------------
 
 @dataclass
-class Inputs:
-    """Hold what make() is given for an item."""
+class Attempt:
+    """Hold one attempt at an item."""
 
-    records: list                # the record that is read, then the joined one
-    read: str                    # digest of the fields that are read
-    extra: dict = field(default_factory=dict)   # of an output in parts: name, old
+    item: Item
+    calls: ReplyLog = field(default_factory=ReplyLog)
+    read: str = ""                 # digest of the fields that it is made from
+    started: float = field(default_factory=time.monotonic)
 
 
-def load(stage: Stage, item: Item, force: bool) -> Inputs:
-    """Return an item's inputs from disk. Raise BrokenRecord if one cannot be read."""
-    records = [stage.reads.store.read(item.name)]
-    digests = [_digest_of(records[0], name) for name in stage.reads.fields]
+def load(stage: Stage, states: States, item: Item) -> tuple[list, str]:
+    """Return make()'s arguments, from disk, and the digest of the fields that are read.
+
+    Raise BrokenRecord if a record cannot be read.
+    """
+    store = stage.writes.store
+    inputs = [stage.reads.store.read(item.name)]
     if stage.joined:
-        records.append(stage.joined.store.read(records[0].instance_id))
-        digests += [_digest_of(records[1], name) for name in stage.joined.fields]
-    inputs = Inputs(records, combined_digest(digests))
+        inputs.append(stage.joined.store.read(inputs[0].instance_id))
+    read = states.read_digest(*map(digests_of, inputs))
     if stage.writes.parts:
-        inputs.extra = {"name": item.name, "old": _kept_record(stage.writes.store, item, force)}
-    return inputs
+        is_kept = item.same_inputs and not item.anew and item.state != "forced"
+        inputs += [item.name, store.read(item.name) if is_kept else None]
+    return inputs, read
 
 
-def _digest_of(record, name: str) -> str:
-    value = getattr(record, name)
-    return "" if value is None else digest(value)
-
-
-def _kept_record(store, item: Item, force: bool):
-    """Return the record on disk if its parts are to be kept, else None."""
-    made_anew = item.state != "incomplete" and (force or item.state == "forced")
-    goes_on = item.name in store and item.same_inputs and not made_anew
-    return store.read(item.name) if goes_on else None
-
-
-def make(stage: Stage, item: Item, inputs: Inputs):
+def make(stage: Stage, item: Item, inputs: list):
     """Return an item's new record. Raise ItemFailed, or Excluded if a rule leaves it out."""
     writes = stage.writes
     if item.copies_only and not writes.parts:
-        copies = {name: getattr(inputs.records[0], name) for name in writes.copies}
+        copies = {name: getattr(inputs[0], name) for name in writes.copies}
         return replace(writes.store.read(item.name), **copies)
-    return stage.make(*inputs.records, **inputs.extra)
+    return stage.make(*inputs)
 
 
 class Journal:
@@ -335,90 +323,75 @@ class Journal:
         self.lock = threading.Lock()   # of `totals`
         self._writers = threading.Semaphore(MAX_WRITERS)
 
-    def commit(self, item: Item, inputs: Inputs, output, calls: ReplyLog, seconds: float,
-               force: bool) -> None:
+    def commit(self, attempt: Attempt, output) -> None:
         """Put a record on disk with its ledger line, then drop its kept replies.
 
         Raise ItemFailed if a person edited the record meanwhile.
         """
-        store, replaces = self.store, force and item.state != "incomplete"
-        if replaces and item.name in store:
+        item, store, writes = attempt.item, self.store, self.stage.writes
+        if item.anew and item.name in store:
             store.set_aside(item.name)
-        before = store.ledger.succeeded.get((self.stage.name, item.name))
-        settings = before.settings if item.copies_only and before else self.states.settings
-        made = Adoption(inputs.read, settings, *self._parts(output))
+        made = {"read": attempt.read, "settings": self.states.settings}
+        if item.copies_only:
+            made["settings"] = store.ledger.succeeded[self.stage.name, item.name].settings
+        if writes.parts:
+            made |= {"parts": writes.parts.of(output), "view": writes.parts.view}
 
         def note_intent(wrote: dict[str, str]) -> None:
-            calls.about_to_write({"read": made.read, "wrote": wrote, "settings": settings,
-                                  **_parts_fields(made)})
+            attempt.calls.about_to_write({**made, "wrote": wrote})
 
         with self._writers:
-            state, external = store.put(
-                item.name, output, self.stage.writes.fields, keep_edits=not replaces,
-                about_to_write=note_intent if before else None)
-            self._note_success(item.name, "done", state, external, made, calls, seconds)
-
-    def _parts(self, record) -> tuple[dict[str, str] | None, str]:
-        parts = self.stage.writes.parts
-        return (parts.of(record), parts.view) if parts else (None, "")
+            known, external = store.put(
+                item.name, output, writes.fields, keep_edits=not item.anew,
+                about_to_write=note_intent)
+            self._note_success(attempt, "done", known, external, made)
 
     def adopt(self, item: Item) -> None:
         """Write the ledger line of a record that is on disk without one."""
-        known, made = self.store.facts(item.name), item.adoption
-        if (parts := self.stage.writes.parts) and made.parts is None:   # put there by hand
+        writes, made, known = self.stage.writes, item.adoption, self.store.facts(item.name)
+        if writes.parts and "parts" not in made:   # put there by hand
             record = self.store.read(item.name)
-            view = parts.view if parts.fits(record) else ""
-            made = replace(made, parts=parts.of(record), view=view)
-        external = self.store.external_edits(item.name, known.digests, self.stage.writes.fields)
-        self._note_success(item.name, "adopted", known, external, made,
-                           self.states.replies(item.name), 0.0)
+            view = writes.parts.view if writes.parts.fits(record) else ""
+            made = {**made, "parts": writes.parts.of(record), "view": view}
+        external = self.store.external_edits(item.name, known.digests, writes.fields)
+        attempt = Attempt(item, self.states.replies(item.name))
+        self._note_success(attempt, "adopted", known, external, made)
 
-    def _note_success(self, name: str, state: str, known: FileState, external: dict[str, str],
-                      made: Adoption, calls: ReplyLog, seconds: float) -> None:
-        wrote = {f: known.digests[f] for f in self.stage.writes.fields if f in known.digests}
-        self._note(name, calls, seconds, state=state, instance_id=known.instance_id,
-                   read=made.read, found=external, wrote=wrote, size=known.size,
-                   mtime_ns=known.mtime_ns, settings=made.settings, **calls.notes,
-                   **_parts_fields(made))
+    def _note_success(self, attempt: Attempt, state: str, known: FileState,
+                      external: dict[str, str], made: dict) -> None:
+        self._note(attempt, state, **known.line(self.stage.writes.fields), **made, found=external,
+                   **attempt.calls.notes)
 
-    def fail(self, item: Item, calls: ReplyLog | None, seconds: float, error: Trouble) -> None:
+    def fail(self, attempt: Attempt, error: Trouble) -> None:
         """Write the ledger line of a failed attempt.
 
         What was made before from the same inputs still counts (`still`).
         """
+        item = attempt.item
         still = item.forced_from if item.forced_from in ("done", "adopted", "edited") else ""
-        self._note(item.name, calls, seconds, state="failed", still=still,
-                   instance_id=item.instance_id, settings=self.states.settings,
-                   error=str(error).replace("\n ", ""))
+        self._note(attempt, "failed", still=still, instance_id=item.instance_id,
+                   settings=self.states.settings, error=str(error).replace("\n ", ""))
 
-    def exclude(self, item: Item, calls: ReplyLog, seconds: float, rule: Excluded) -> None:
+    def exclude(self, attempt: Attempt, rule: Excluded) -> None:
         """Write the ledger line of an item that its item function leaves out."""
-        facts = self.stage.reads.store.facts(item.name)
-        self._note(item.name, calls, seconds, state="excluded", instance_id=item.instance_id,
-                   error=rule.what, read=self.states.read_of(facts), settings=self.states.settings)
+        self._note(attempt, "excluded", instance_id=attempt.item.instance_id, error=rule.what,
+                   read=attempt.read, settings=self.states.settings)
         with self.lock:
             self.totals.excluded += 1
 
-    def _note(self, name: str, calls: ReplyLog | None, seconds: float, **line) -> None:
+    def _note(self, attempt: Attempt, state: str, **line) -> None:
         """Write one ledger line with the calls that it pays for, and count them."""
-        paid = calls.to_count() if calls else []
-        cut = "; ".join(calls.cuts) if calls else ""
-        self.store.note(name, stage=self.stage.name, calls=paid, cost_usd=_total_cost(paid),
-                        seconds=round(seconds, 3), cut=cut, **line)
-        if calls:
-            calls.finish(made=line["state"] != "failed")
-            with self.lock:
-                self.totals.add(paid, calls)
-
-
-def _parts_fields(made: Adoption) -> dict:
-    return {} if made.parts is None else {"parts": made.parts, "view": made.view}
-
-
-def _total_cost(calls: list[dict]) -> float | None:
-    """Return the cost of calls in USD; None if a price is unknown."""
-    costs = [call["cost_usd"] for call in calls]
-    return None if None in costs else round(sum(costs), 8)
+        calls = attempt.calls
+        paid = calls.to_count()
+        costs = [call["cost_usd"] for call in paid]
+        self.store.note(attempt.item.name, stage=self.stage.name, state=state, calls=paid,
+                        cost_usd=None if None in costs else round(sum(costs), 8),
+                        seconds=round(time.monotonic() - attempt.started, 3),
+                        cut="; ".join(calls.cuts), **line)
+        if calls.directory:
+            calls.finish(made=state != "failed")
+        with self.lock:
+            self.totals.add(paid, calls)
 
 
 # all items ---------------------------------------------------------------------------------------
@@ -426,27 +399,28 @@ def _total_cost(calls: list[dict]) -> float | None:
 class _Run:
     """One run over the items of a plan: workers, failures, the reason why it stopped."""
 
-    def __init__(self, stage: Stage, states: States, models: Models, options: RunOptions):
-        self.stage, self.models, self.options = stage, models, options
+    def __init__(self, stage: Stage, states: States, plan: Plan, models: Models,
+                 options: RunOptions):
+        self.stage, self.states, self.plan = stage, states, plan
+        self.models, self.options = models, options
         self.totals = RunTotals()
         self.journal = Journal(stage, states, self.totals)
-        self.states = states
         self.stop_reason: Trouble | None = None
         self.interrupted = False
         self.is_last_round = stage.writes.parts is None
         self.again: list[Item] = []     # of outputs in parts: items for a second round
-        self.in_flight: dict[str, ReplyLog | None] = {}   # by item
+        self.in_flight: dict[str, Attempt] = {}   # by item
         self.bar: Bar | None = None
 
-    def run(self, plan: Plan, n_workers: int) -> int:
+    def run(self, n_workers: int) -> int:
         """Make every item of the plan; return the exit code."""
-        for item in plan.adopted:
+        for item in self.plan.adopted:
             self.journal.adopt(item)
         gc.freeze()   # the plan's objects stay to the end: no collection needs to look at them
-        self.bar = Bar(self.stage.label, len(plan.todo), self.options.quiet)
+        self.bar = Bar(self.stage.label, len(self.plan.todo), self.options.quiet)
         with signals(self.stage.label, self._interrupt, self.bar.say):
             try:
-                self._round(plan.todo, n_workers)
+                self._round(self.plan.todo, n_workers)
                 if not self.is_last_round:
                     self.is_last_round = True
                     self._round(sorted(self.again, key=lambda item: natural(item.name)), n_workers)
@@ -454,16 +428,17 @@ class _Run:
                 self.bar.close()
                 gc.unfreeze()
             lines = self._finish()
-        self._print_summary(plan, lines)
+        n_left = len(self.plan.todo) - self.totals.finished
+        is_unfinished = bool(n_left or self.totals.failed or self.totals.broken
+                             or self.plan.broken)
+        self._print_summary(lines, n_left, is_unfinished)
         if self.interrupted:
             return 130
-        if self.stop_reason is not None:
-            return self.stop_reason.exit_code
-        return 1 if self._is_unfinished(plan) else 0
+        return self.stop_reason.exit_code if self.stop_reason else int(is_unfinished)
 
     def _finish(self) -> list[str]:
         try:
-            return self.stage.finish() if self.stage.finish else []
+            return self.stage.finish()
         except Trouble as e:
             self._stop(e)
             return []
@@ -490,64 +465,59 @@ class _Run:
         for thread in threads:
             while thread.is_alive():
                 thread.join(0.1)
-                self._update_bar()
-
-    def _update_bar(self) -> None:
-        in_flight = dict(self.in_flight)
-        doing = {name: calls.doing for name, calls in in_flight.items() if calls and calls.doing}
-        self.bar.update(self.totals, len(in_flight), doing)
+                in_flight = dict(self.in_flight)
+                doing = {name: attempt.calls.doing for name, attempt in in_flight.items()
+                         if attempt.calls.doing}
+                self.bar.update(self.totals, len(in_flight), doing)
 
     def _one(self, item: Item) -> None:
         """Make one item. Its failure is a ledger line, and the others go on."""
-        started = time.monotonic()
-        calls = None
-        self.in_flight[item.name] = None
-
-        def seconds() -> float:
-            return time.monotonic() - started
-
+        attempt = self.in_flight[item.name] = Attempt(item)
         try:
-            calls = self.in_flight[item.name] = self.states.replies(item.name, item.state)
-            with recording(calls):
-                self._make(item, calls, seconds)
+            attempt.calls = self.states.replies(item.name, item.state)
+            with recording(attempt.calls):
+                self._make(attempt)
         except BrokenRecord as e:
             with self.journal.lock:
-                self.totals.broken[item.name] = str(e)
+                self.totals.broken += 1
             self.bar.say(f"{self.stage.script}: {e}")
         except ItemFailed as e:
-            self._fail(item, calls, seconds(), e)
-        except Excluded as e:
-            self.journal.exclude(item, calls, seconds(), e)
+            self._fail(attempt, e)
         except Trouble as e:   # RunStopped, and what no other item would be spared
             self._stop(e)
         except Exception as e:   # a bug of ours: its traceback is welcome, the other items go on
             self.bar.say(traceback.format_exc())
-            self._fail(item, calls, seconds(), Trouble(f"{type(e).__name__}: {e}"))
+            self._fail(attempt, Trouble(f"{type(e).__name__}: {e}"))
         finally:
             del self.in_flight[item.name]
 
-    def _make(self, item: Item, calls: ReplyLog, seconds: Callable[[], float]) -> None:
-        force = self.options.selection.force
-        inputs = load(self.stage, item, force)
-        output = make(self.stage, item, inputs)
-        self.journal.commit(item, inputs, output, calls, seconds(), force)
-        fault = self.stage.writes.fault and self.stage.writes.fault(output)
+    def _make(self, attempt: Attempt) -> None:
+        item, writes = attempt.item, self.stage.writes
+        inputs, attempt.read = load(self.stage, self.states, item)
+        try:
+            output = make(self.stage, item, inputs)
+        except Excluded as e:
+            self.journal.exclude(attempt, e)
+            return
+        self.journal.commit(attempt, output)
+        fault = writes.fault and writes.fault(output)   # it is on disk all the same, for its parts
         if not fault:
             with self.journal.lock:
                 self.totals.refreshed += int(item.copies_only)
                 self.totals.wrote += int(not item.copies_only)
             return
         item.forced_from = ""
-        if self.stage.writes.parts:   # what is on disk now lacks parts
-            item.state, item.same_inputs = "incomplete", True
+        if writes.parts:   # what is on disk now lacks parts
+            item.state, item.same_inputs, item.anew = "incomplete", True, False
         if self.is_last_round:
             raise ItemFailed(fault)
         with self.journal.lock:
             self.again.append(item)
 
-    def _fail(self, item: Item, calls: ReplyLog | None, seconds: float, error: Trouble) -> None:
+    def _fail(self, attempt: Attempt, error: Trouble) -> None:
+        item = attempt.item
         try:
-            self.journal.fail(item, calls, seconds, error)
+            self.journal.fail(attempt, error)
         except RunStopped as e:
             self._stop(e)
         with self.journal.lock:
@@ -570,42 +540,35 @@ class _Run:
         self.interrupted = True
         self._stop(Interrupted())
 
-    def _n_left(self, plan: Plan) -> int:
-        return len(plan.todo) - self.totals.finished
-
-    def _is_unfinished(self, plan: Plan) -> bool:
-        totals = self.totals
-        return bool(self._n_left(plan) or totals.failed or totals.broken or plan.broken)
-
-    def _print_summary(self, plan: Plan, lines: list[str]) -> None:
+    def _print_summary(self, lines: list[str], n_left: int, is_unfinished: bool) -> None:
         totals, quiet = self.totals, self.options.quiet
         if self.stop_reason is not None and not isinstance(self.stop_reason, Interrupted):
             say(f"{self.stage.script}: {self.stop_reason}")
         if not quiet or totals.failed:
-            say(f"{self.stage.label}  {summary_line(totals, len(plan.todo), self._n_left(plan))}")
-            todos = [e.todo for _, e in totals.failures() if e.todo]
-            for todo in list(dict.fromkeys(todos))[:2]:
+            say(f"{self.stage.label}  {summary_line(totals, len(self.plan.todo), n_left)}")
+            todos = dict.fromkeys(e.todo for _, e in totals.failures() if e.todo)
+            for todo in list(todos)[:2]:
                 say(f"      {todo}")
         if quiet:
             return
-        says_noise = any(NOISE in line for line in lines)
-        if totals.n_calls and _is_embedded(self.models) and not says_noise:
+        if totals.spent.n_calls and _is_embedded(self.models) and NOISE not in "".join(lines):
             lines = [*lines, f"      {NOISE}"]
-        for line in [*lines, *self._next_commands(plan)]:
+        for line in [*lines, *self._next_commands(n_left, is_unfinished)]:
             say(line)
 
-    def _next_commands(self, plan: Plan) -> Iterator[str]:
+    def _next_commands(self, n_left: int, is_unfinished: bool) -> Iterator[str]:
         """Yield the commands that go on from here."""
-        if self._is_unfinished(plan):
+        words, command = self.stage.words, self.options.command
+        if is_unfinished:
             # with --force an output in parts would ask for everything again
-            force = not (self.stage.writes.parts and not self._n_left(plan))
-            yield f"      again: {self.options.command(self.stage.words, same=True, force=force)}"
-        elif plan.n_beyond_limit:
-            n_more = plural(plan.n_beyond_limit, "more item")
-            yield f"      {n_more} to do: {self.options.command(self.stage.words)}"
-        if self.stage.then and plan.todo and self.stop_reason is None and (
-                self.stage.writes.store.names()):
-            yield f"      next:  {self.options.command(self.stage.then)}"
+            force = bool(n_left) or self.stage.writes.parts is None
+            yield f"      again: {command(words, same=True, force=force)}"
+        elif self.plan.n_beyond_limit:
+            n_more = plural(self.plan.n_beyond_limit, "more item")
+            yield f"      {n_more} to do: {command(words)}"
+        is_done = self.plan.todo and self.stop_reason is None
+        if self.stage.then and is_done and self.stage.writes.store.names():
+            yield f"      next:  {command(self.stage.then)}"
 
 
 @contextmanager

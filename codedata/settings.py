@@ -3,7 +3,7 @@ default and its bounds. config.py fills them in.
 """
 from __future__ import annotations
 
-from dataclasses import Field, dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, replace
 from math import inf
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from codedata.records import HOW
 from codedata.texts import did_you_mean
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
+BY_CODE = {"by_code": True}   # metadata of a field that no table of chain.toml may have
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
 
 
@@ -25,7 +26,7 @@ class NumberRange:
 
     def problem(self, value: float) -> str | None:
         """Return why a number is out of bounds, as the end of a sentence, or None."""
-        if self.low <= value <= self.high and value not in (*self.without, inf):
+        if self.low <= value <= self.high and value not in self.without:
             return None
         if self.high == inf:
             return f"is {value}; it must be {self.low:g} or more."
@@ -34,7 +35,7 @@ class NumberRange:
 
 def at_least(low: float, default):
     """Return a field of a section whose number is `low` or more."""
-    return field(default=default, metadata={"bounds": NumberRange(low)})
+    return between(low, inf, default)
 
 
 def between(low: float, high: float, default, without: tuple[float, ...] = ()):
@@ -46,19 +47,6 @@ def one_of(default: str, *others: str, aliases: dict[str, str] | None = None):
     """Return a field of a section that has one of a few texts. `aliases` maps further spellings."""
     choices = {name: name for name in (default, *others)}
     return field(default=default, metadata={"choices": {**choices, **(aliases or {})}})
-
-
-def checked(key: Field, value, where: str):
-    """Return a value of a field, spelt as in its choices. Raise Trouble if it is out of bounds."""
-    choices = key.metadata.get("choices")
-    bounds = key.metadata.get("bounds")
-    if choices:
-        if value not in choices:
-            raise Trouble(f"is {value!r}; it may be {', '.join(choices)}.", where)
-        return choices[value]
-    if bounds and value is not None and (problem := bounds.problem(value)):
-        raise Trouble(problem, where)
-    return value
 
 
 class ApiKey(str):
@@ -102,14 +90,14 @@ class RoleSettings:
 
 @dataclass(frozen=True)
 class KingSettings(RoleSettings):
-    """[king]."""
+    """[king]: the model that answers from the history alone."""
 
     format_retries: int = at_least(0, 2)   # further tries if it is not THOUGHT + one bash block
 
 
 @dataclass(frozen=True)
 class ChallengerSettings(KingSettings):
-    """[challenger]."""
+    """[challenger]: the model that answers knowing the pull request."""
 
     leak_retries: int = at_least(-1, 2)   # further tries if it shows the PR; -1: no check
     how: str = one_of(*HOW)               # how the PR is used (docs/concepts.md)
@@ -175,15 +163,12 @@ class PromptSettings:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Hold an entry of [judge] models. A field that is None is taken from [judge] or [llm]."""
+class Judge(RoleSettings):
+    """A table in [judge] models: a judge with settings of its own. A field that is None is taken
+    from [judge] or [llm].
+    """
 
-    model: str
     name: str | None = None             # in the records; default: the model's
-    endpoint: str | None = None
-    temperature: float | None = at_least(0, None)
-    max_tokens: int | None = at_least(1, None)
-    max_prompt_tokens: int | None = at_least(0, None)
 
 
 @dataclass(frozen=True)
@@ -267,22 +252,22 @@ class Exclude:
 class Price:
     """USD for a million tokens."""
 
-    input: float
-    output: float
-    cached: float | None = None         # of cached prompt tokens; None: as `input`
+    in_: float = at_least(0, MISSING)
+    out: float = at_least(0, MISSING)
+    cached: float | None = at_least(0, None)   # of cached prompt tokens; None: as `in`
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """[endpoints.NAME]: where a model is served."""
 
-    name: str
+    name: str = field(metadata=BY_CODE)
     base_url: str = ""
     base_url_env: str = ""              # environment variable that wins over base_url
     api_key_env: str = ""               # environment variable of the key; empty: no key needed
     max_concurrency: int = 0            # calls in flight; 0: as many as there are workers
     headers: dict[str, str] = field(default_factory=dict)
-    api_key: ApiKey = field(default=ApiKey(""), repr=False)
+    api_key: ApiKey = field(default=ApiKey(""), repr=False, metadata=BY_CODE)
 
 
 @dataclass(frozen=True)
@@ -330,11 +315,8 @@ class Settings:
     def model_spec(self, role: str) -> ModelSpec:
         """Return the model of "king", "challenger" or "agent": its section over [llm]."""
         section = getattr(self, role)
-        spec = _embedded_if_so(ModelSpec(
-            role, section.model or self.llm.model, self._endpoint(section.endpoint),
-            **{key: _first_set(getattr(section, key), getattr(self.llm, key))
-               for key in MODEL_LIMITS},
-            format_retries=getattr(section, "format_retries", 0)))
+        spec = self._spec(role, section, vars(self.llm),
+                          format_retries=getattr(section, "format_retries", 0))
         if spec.max_tokens == LLM.max_tokens and spec.model in self.judge.thinking_models:
             return replace(spec, max_tokens=self.judge.thinking_max_tokens)
         return spec
@@ -357,7 +339,7 @@ class Settings:
     def _panel(self, models: tuple[str | Judge, ...], where: str) -> list[ModelSpec]:
         panel = {}
         for entry in models:
-            spec = self._judge_spec(Judge(entry) if isinstance(entry, str) else entry)
+            spec = self._judge_spec(Judge(model=entry) if isinstance(entry, str) else entry)
             if spec.role in panel and spec.endpoint.name != "embedded":
                 raise Trouble(f"names {spec.role!r} twice.", where,
                               "Give one of them a `name` of its own.")
@@ -365,33 +347,28 @@ class Settings:
         return list(panel.values())
 
     def _judge_spec(self, judge: Judge) -> ModelSpec:
+        if self._endpoint(judge.endpoint).name == "embedded":
+            judge = replace(judge, model=EMBEDDED_MODEL, max_tokens=None)
         thinks = judge.model in self.judge.thinking_models
-        max_tokens = self.judge.thinking_max_tokens if thinks else self.judge.score_max_tokens
-        endpoint = self._endpoint(judge.endpoint)
-        name = judge.model
+        general = {
+            "temperature": self.judge.temperature,
+            "max_tokens": self.judge.thinking_max_tokens if thinks else self.judge.score_max_tokens,
+            "max_prompt_tokens": self.llm.max_prompt_tokens}
+        return self._spec(judge.name or judge.model, judge, general, is_judge=True)
+
+    def _spec(self, role: str, own: RoleSettings, general: dict, **further) -> ModelSpec:
+        """Return a role's model, with its own limits over the general ones."""
+        endpoint = self._endpoint(own.endpoint)
+        model = own.model or self.llm.model
         if endpoint.name == "embedded":
-            name = EMBEDDED_MODEL
-            max_tokens = self.judge.score_max_tokens
-        elif judge.max_tokens:
-            max_tokens = judge.max_tokens
-        return _embedded_if_so(ModelSpec(
-            judge.name or name, judge.model, endpoint,
-            _first_set(judge.temperature, self.judge.temperature), max_tokens,
-            _first_set(judge.max_prompt_tokens, self.llm.max_prompt_tokens), is_judge=True))
+            model = EMBEDDED_MODEL
+        limits = {key: general[key] if getattr(own, key) is None else getattr(own, key)
+                  for key in MODEL_LIMITS}
+        return ModelSpec(role, model, endpoint, **limits, **further)
 
     def _endpoint(self, name: str | None) -> Endpoint:
-        if name is None and self.llm.base_url:
-            return replace(self.endpoints["base_url"], base_url=self.llm.base_url.rstrip("/"))
-        name = name or self.llm.endpoint
+        name = name or ("base_url" if self.llm.base_url else self.llm.endpoint)
         if name in self.endpoints:
             return self.endpoints[name]
         raise Trouble(f"no endpoint is called {name!r}.",
                       todo=did_you_mean(name, self.endpoints, "[endpoints.{}]"))
-
-
-def _first_set(*values):
-    return next(value for value in values if value is not None)
-
-
-def _embedded_if_so(spec: ModelSpec) -> ModelSpec:
-    return replace(spec, model=EMBEDDED_MODEL) if spec.endpoint.name == "embedded" else spec

@@ -12,14 +12,15 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from codedata.errors import BrokenRecord
-from codedata.ledger import FileState, LastAttempt
+from codedata.errors import BrokenRecord, ItemFailed
+from codedata.ledger import NOTHING, FileState, LastAttempt
 from codedata.llm.reply_log import ReplyLog
 from codedata.settings import Exclude
 from codedata.store import Store
 
 STATES = ("done", "adopted", "stale", "forced", "edited", "incomplete", "missing", "failed",
           "excluded", "waiting", "orphan", "broken")
+INTENT = ("read", "settings", "parts", "view")   # fields that a run notes before it writes
 TO_DO = ("missing", "stale", "forced", "incomplete", "failed")
 
 
@@ -63,9 +64,9 @@ class Reads:
 class Parts:
     """Describe an output whose parts come one by one, as the verdicts of the judges in a score.
 
-    The item function is called as make(record, …, name=…, old=…). `old` is the record on disk if
-    it was made from the same inputs, else None; make() keeps what it can of it. An item that lacks
-    a wanted part is incomplete; it is tried once more at the end of the run.
+    The item function is called as make(record, …, name, old). `old` is the record on disk if it
+    was made from the same inputs, else None; make() keeps what it can of it. An item that lacks a
+    wanted part is incomplete; it is tried once more at the end of the run.
     """
 
     wanted: dict[str, str]                       # part: digest of its settings now
@@ -88,17 +89,6 @@ class Writes:
     fault: Callable[[object], str] | None = None   # why a written record is a failure, or ""
 
 
-@dataclass(frozen=True)
-class Adoption:
-    """Hold what the ledger line of an item says that is on disk without one."""
-
-    read: str                                    # digest of what it was made from
-    settings: str = ""
-    parts: dict[str, str] | None = None          # None: to be taken from the record
-    view: str = ""
-    is_certain: bool = False                     # a killed run or an earlier line says all this
-
-
 @dataclass(slots=True)
 class Item:
     """Hold one unit of work with its state, one of STATES."""
@@ -108,9 +98,10 @@ class Item:
     state: str
     reason: str = ""               # why it is excluded, failed or waiting
     copies_only: bool = False      # only fields that are passed through have changed: no call
-    same_inputs: bool = False      # what is on disk was made from the inputs as they are
-    counts: bool = False           # what is on disk has the same inputs, or a person edited it
-    adoption: Adoption | None = None
+    same_inputs: bool = False      # what is on disk may be kept in parts: its inputs are the same
+    counts: bool = False           # what is on disk is used by later stages as it is
+    adoption: dict | None = None   # of an output without ledger line: `read` and further fields
+    anew: bool = False             # with --force: nothing of what is on disk is kept
     forced_from: str = ""          # the state without --force or --refresh
     stale_too: bool = False        # of an edited item: its inputs have changed as well
     other_settings: bool = False   # it was made with other settings than today's
@@ -149,8 +140,9 @@ class Plan:
             self.counting.append(item.name)
         if item.state in TO_DO and not (no_retry and item.state == "failed"):
             self.todo.append(item)
-        # the kept replies of an incomplete item are still needed: adopting it would drop them
-        if item.adoption and (item.adoption.is_certain or item.state != "incomplete"):
+        # the kept replies of an incomplete item are still needed: adopting it would drop them,
+        # unless a killed run noted (with its settings) that it had used them
+        if item.adoption and (item.state != "incomplete" or "settings" in item.adoption):
             self.adopted.append(item)
         if item.reason:
             self.reasons[item.name] = item.reason
@@ -165,25 +157,22 @@ class Plan:
         self.broken[str(error)] = error
 
 
+@dataclass
 class States:
     """Find the state of every item of one stage."""
 
-    def __init__(self, stage: str, reads: Reads, writes: Writes, joined: Reads | None = None, *,
-                 selection: Selection | None = None, exclude: Exclude, settings: str):
-        """`joined` is read by instance id; `settings` is the digest of today's settings."""
-        self.stage = stage
-        self.reads = reads
-        self.writes = writes
-        self.joined = joined
-        self.selection = selection or Selection()
-        self.exclude = exclude
-        self.settings = settings
+    stage: str
+    reads: Reads
+    writes: Writes
+    exclude: Exclude
+    settings: str                  # digest of today's settings
+    joined: Reads | None = None    # read by instance id
+    selection: Selection = Selection()
 
     @property
     def _stores(self) -> list:
-        stores = [self.reads.store, self.writes.store]
-        stores += [self.joined.store] if self.joined else []
-        return list({id(store): store for store in stores}.values())
+        sides = (self.reads, self.writes, self.joined)
+        return list(dict.fromkeys(side.store for side in sides if side))
 
     def plan(self) -> Plan:
         """Return the state of every item.
@@ -228,6 +217,8 @@ class States:
     def _item(self, name: str) -> Item | None:
         """Return an item with its state, or None if --only leaves it out.
 
+        An excluded item and one that lacks a field are not compared. Else the three digests give a
+        state, which earlier attempts, --force and a failed input may replace, in this order.
         Raise BrokenRecord if it cannot be read.
         """
         facts = self.reads.store.facts(name)
@@ -241,8 +232,8 @@ class States:
                             lacks_field=True)
         item = self._compared(name, facts)
         self._apply_attempts(item, facts)
-        if self.selection.force and item.state in ("done", "adopted", "edited", "stale",
-                                                   "incomplete"):
+        item.anew = self.selection.force
+        if item.anew and item.state in ("done", "adopted", "edited", "stale", "incomplete"):
             _force(item)
         self._wait_for_input(item)
         return item
@@ -264,16 +255,11 @@ class States:
         if there is None:
             return item
         made = self.writes.store.ledger.succeeded.get((self.stage, name))
-        if made is None:
-            self._compare_without_line(item, facts)
-        else:
-            self._compare_with_line(item, facts, there, made)
-        if item.state == "stale" and not item.copies_only:
-            self._compare_settings(item, made)
-            return item
-        item.same_inputs = item.counts = True
-        if self.writes.parts and item.state != "edited":
-            self._compare_parts(item, made)
+        self._compare_digests(item, facts, there, made)
+        if item.state != "stale" or item.copies_only:
+            item.same_inputs = item.counts = True
+            if self.writes.parts and item.state != "edited":
+                self._compare_parts(item, made)
         self._compare_settings(item, made)
         return item
 
@@ -283,28 +269,29 @@ class States:
         if name not in writes.store:
             return None
         there = writes.store.facts(name)
-        for owned in writes.fields:
-            if owned not in there.digests and owned not in (*writes.copies, *writes.optional):
-                return None
-        return there
+        needed = set(writes.fields).difference(writes.copies, writes.optional)
+        return there if needed <= there.digests.keys() else None
 
-    def _compare_without_line(self, item: Item, facts: FileState) -> None:
-        """Adopt an output that has no ledger line, unless its parts say that it is stale."""
-        parts = self.writes.parts
-        if parts and not parts.is_of(self.writes.store.read(item.name), facts.digests):
+    def _compare_digests(self, item: Item, facts: FileState, there: FileState,
+                         made: LastAttempt | None) -> None:
+        """Compare what is read and what is on disk with the ledger's last line, if there is one.
+
+        Without one, or where it is of another record, a killed run may have noted what it was about
+        to write: between rename and ledger line that is what is on disk.
+        """
+        read, parts = self.read_of(facts), self.writes.parts
+        if made and all(there.digests.get(f) == made.wrote.get(f) for f in self.writes.fields):
+            item.state, made_read = "done", made.read
+        elif intent := self._intent(item.name, there):
+            item.state, item.adoption, made_read = "adopted", intent, intent["read"]
+        elif made:
+            item.state, made_read = "edited", made.read
+        elif parts and not parts.is_of(self.writes.store.read(item.name), facts.digests):
             item.state = "stale"
             return
-        item.state = "adopted"
-        item.adoption = Adoption(self.read_of(facts))
-
-    def _compare_with_line(self, item: Item, facts: FileState, there: FileState,
-                           made: LastAttempt) -> None:
-        read, made_read = self.read_of(facts), made.read
-        item.state = "done"
-        if any(there.digests.get(f) != made.wrote.get(f) for f in self.writes.fields):
-            item.state = "edited"
-            if intent := self._intent(item.name, there):   # killed between rename and ledger line
-                item.state, item.adoption, made_read = "adopted", intent, intent.read
+        else:   # put there by hand
+            item.state, item.adoption = "adopted", {"read": read}
+            return
         is_stale = made_read != read
         copies_only = not is_stale and any(
             f in facts.digests and there.digests.get(f) != facts.digests[f]
@@ -346,14 +333,17 @@ class States:
         if (item.state == "adopted" or (failed and item.state == "done")) and (
                 fault := self._fault(item)):
             item.state, item.reason, item.counts, item.adoption = "failed", fault, False, None
-        if item.state == "missing" and excluded and not self.selection.force and (
+        is_anew = self.selection.force or (
+            self.selection.refresh and excluded and excluded.settings != self.settings)
+        if item.state == "missing" and excluded and not is_anew and (
                 excluded.read == self.read_of(facts)):
             item.state, item.reason = "excluded", excluded.error
         elif failed and item.state in ("missing", "stale", "incomplete") and not item.copies_only:
             item.state, item.reason = "failed", failed.error
         elif failed and item.state == "done":   # its inputs are again what it was made from
             made = ledger.succeeded[key]
-            item.adoption = Adoption(made.read, made.settings, dict(made.parts), made.view, True)
+            item.adoption = {"read": made.read, "settings": made.settings,
+                             "parts": dict(made.parts), "view": made.view}
 
     def _fault(self, item: Item) -> str:
         """Return why the record on disk says itself that its making failed, or ""."""
@@ -371,10 +361,12 @@ class States:
 
     def read_of(self, facts: FileState) -> str:
         """Return the digest of what the item would be made from now."""
-        other = self.joined.store.facts(facts.instance_id) if self.joined else None
-        return self.read_digest(facts.digests, other.digests if other else {})
+        if not self.joined:
+            return self.read_digest(facts.digests)
+        joined = self.joined.store.facts(facts.instance_id)
+        return self.read_digest(facts.digests, joined.digests)
 
-    def read_digest(self, digests: dict, joined: dict) -> str:
+    def read_digest(self, digests: dict, joined: dict = NOTHING) -> str:
         """Return one digest of the fields that are read, with those of the joined record."""
         return read_digest(digests, self.reads.fields, joined,
                            self.joined.fields if self.joined else ())
@@ -385,29 +377,26 @@ class States:
         return ReplyLog(store.path(item).parent, self.stage, item, store.ledger,
                      tuple(store.directories), in_parts)
 
-    def _intent(self, name: str, there: FileState) -> Adoption | None:
+    def _intent(self, name: str, there: FileState) -> dict | None:
         """Return what a killed run was about to write, if that is what is on disk."""
-        intent = self.replies(name).intent
+        try:
+            intent = self.replies(name).intent
+        except ItemFailed as e:
+            raise BrokenRecord(e.what, e.where, e.todo) from e
         if not intent or any(there.digests.get(f) != d for f, d in intent["wrote"].items()):
             return None
-        return Adoption(intent["read"], intent.get("settings", ""), intent.get("parts"),
-                        intent.get("view", ""), True)
+        return {"settings": "", **{field: intent[field] for field in INTENT if field in intent}}
 
 
 def _force(item: Item) -> None:
     item.state, item.forced_from, item.copies_only = "forced", item.state, False
 
 
-def read_digest(digests: dict, fields: Iterable[str], joined: dict | None = None,
+def read_digest(digests: dict, fields: Iterable[str], joined: dict = NOTHING,
                 joined_fields: Iterable[str] = ()) -> str:
-    """Return one digest of the fields that an output is made from."""
-    return combined_digest([*(digests.get(f, "") for f in fields),
-                            *((joined or {}).get(f, "") for f in joined_fields)])
-
-
-def combined_digest(digests: list[str]) -> str:
-    """Return one digest of several, in their order; "" stands for a field that is not there."""
-    return hashlib.blake2b("|".join(digests).encode(), digest_size=8).hexdigest()
+    """Return one digest of the fields that an output is made from, "" for one that is not there."""
+    texts = [*(digests.get(f, "") for f in fields), *(joined.get(f, "") for f in joined_fields)]
+    return hashlib.blake2b("|".join(texts).encode(), digest_size=8).hexdigest()
 
 
 def name_hash(name: str) -> int:

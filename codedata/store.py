@@ -1,32 +1,38 @@
 """Directories of records: digests by field, and what is known without opening a file.
 
-`Store` holds one item a file or folder, over all shards of a directory; layouts.py says how an item
-lies on disk. `Lists` reads files that each hold a list of records (prompt/). `View` makes records
-of other stores' ones. All give names(), facts(name), read(name) and `broken`.
+`Store` holds one item a file, over all shards of a directory; layouts.py says how an item lies on
+disk. `Lists` reads files that each hold a list of records (prompt/). `View` makes records of other
+stores' ones. All give names(), covers(name), facts(name), read(name) and `broken`.
 """
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
 import socket
 import sys
 import threading
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import fields
+from functools import lru_cache, partial
+from operator import attrgetter, itemgetter
 from pathlib import Path
 
 import orjson
 
+from codedata import layouts
 from codedata.bounded import open_appending, read_bounded
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.layouts import NAMES, JsonFile, JsonLines, ListFile, to_json, write_atomic
-from codedata.ledger import PARTIAL, FileState, Ledger
+from codedata.layouts import to_json, write_atomic
+from codedata.ledger import FileState, Ledger, to_line
 from codedata.records import parse, safe_name
 from codedata.texts import natural, printable
 
-NULLABLE = "float | None"
+NULLABLE = "Points | None"
 
 
 def digest(value) -> str:
@@ -48,26 +54,31 @@ def digests_of(record) -> dict[str, str]:
 class Store:
     """Hold a directory of items. New ones go to `into` (a directory's name), old ones stay."""
 
-    def __init__(self, root: Path, cls, into: str | None = None, layout: JsonFile | None = None):
+    def __init__(self, root: Path, cls, into: str | None = None):
         self.root = Path(root)
         self.cls = cls
-        lines = getattr(cls, "lines", "")
-        self.layout = layout or (JsonLines(lines) if lines else JsonFile())
+        self.lines = getattr(cls, "lines", "")   # the field whose entries are a file's lines
+        self.suffix = ".jsonl" if self.lines else ".json"
         self.into = self.root / (into or cls.directory)
         self.broken: list[BrokenRecord] = []
         self.ledger: Ledger | None = None
-        self.directories: list[Path] = []
+        self.directories = [self.root / cls.directory]   # open() leaves those that exist
         self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns
         self._facts: dict[str, FileState] = {}
         self._lock = threading.Lock()
 
     def open(self) -> Store:
         """List what is there. Call it once, after the directory's lock is taken."""
-        self.directories = self._directories()
+        directories = self.directories
+        if getattr(self.cls, "sharded", False):
+            directories = shards_of(directories[0])
+        check_directories(directories)
+        self.directories = sorted(filter(Path.exists, directories),
+                                  key=lambda path: natural(path.name))
         self.ledger = Ledger(*self.directories)
         twice = []
         for directory in self.directories:
-            for name, stat in self.layout.names(directory, self.broken):
+            for name, stat in layouts.list_items(directory, self.suffix, self.broken):
                 if name in self._at:
                     first = self._at[name][0].name
                     twice.append(f"{first}/{name}.json and {directory.name}/{name}.json")
@@ -77,14 +88,6 @@ class Store:
             raise Trouble("stand in two directories: " + ", ".join(sorted(twice)[:5]),
                           str(self.root), "Keep one of each, delete the other.")
         return self
-
-    def _directories(self) -> list[Path]:
-        directories = [self.root / self.cls.directory]
-        if getattr(self.cls, "sharded", False):
-            directories = shards_of(directories[0])
-        check_directories(directories)
-        existing = [path for path in directories if path.exists()]
-        return sorted(existing, key=lambda path: natural(path.name))
 
     def names(self) -> list[str]:
         """Return the names of all items in natural order."""
@@ -100,7 +103,7 @@ class Store:
     def path(self, name: str) -> Path:
         """Return where an item is, or where a new one goes."""
         directory = self._at[name][0] if name in self._at else self.into
-        return directory / f"{name}{self.layout.suffix}"
+        return directory / f"{name}{self.suffix}"
 
     def note(self, name: str, **line) -> None:
         """Append a line to the ledger beside the item."""
@@ -134,7 +137,7 @@ class Store:
     def read(self, name: str):
         """Return a record from disk. Raise BrokenRecord if it is not one."""
         path = str(self.path(name))
-        data = self.layout.load(self.path(name))
+        data = layouts.load(self.path(name), self.lines)
         record = parse(self.cls, data, path, "Restore the field, or delete the file and run again.")
         try:
             to_json(data)   # what a person added must be such that it can be written again
@@ -150,24 +153,24 @@ class Store:
         """Write the `owned` fields of `record`; the rest of a file that is there stays as it is.
 
         Return what is on disk then, and the external edits of other fields (see external_edits).
-        Raise ItemFailed if an owned field was edited since this store looked. Before the rename of
-        an old file, about_to_write({field: digest}) is called.
+        Raise ItemFailed if an owned field was edited since this store looked. Right before the
+        rename, about_to_write({field: digest}) is called.
         """
-        path, is_there = self._place(name)
-        data = self.layout.load(path) if is_there else None
-        if is_there and keep_edits and self._is_touched(name, path):
-            self._refuse_edited(name, path, digests_of(self._parsed(data, path)), owned)
-        if is_there and not isinstance(data, dict):
-            self._parsed(data, path)   # raises: it is no object
+        path = self._place(name)
+        is_there = path.exists()
+        data = dict(vars(record))
         if is_there:
-            data = {**data, **{field: getattr(record, field) for field in owned}}
-        else:
-            data = {f.name: getattr(record, f.name) for f in fields(record)}
+            data = layouts.load(path, self.lines)
+            now = self._parsed(data, path)
+            stat = path.stat()
+            if keep_edits and self._at.get(name, ())[1:] != (stat.st_size, stat.st_mtime_ns):
+                self._refuse_edited(name, path, digests_of(now), owned)
+            data |= {field: getattr(record, field) for field in owned}
         digests = digests_of(self._parsed(data, path))
         external = self.external_edits(name, digests, owned)
-        if about_to_write and name in self._at:
+        if about_to_write:
             about_to_write({f: digests[f] for f in owned if f in digests})
-        stat = self._write(path, data, is_there)
+        stat = self._write(path, data)
         with self._lock:
             self._at[name] = path.parent, stat.st_size, stat.st_mtime_ns
             self._facts.pop(name, None)
@@ -183,10 +186,12 @@ class Store:
             raise ItemFailed("was edited while its answer was made: the edit is kept.", str(path),
                              f"To replace it: --force --only {name}")
 
-    def _write(self, path: Path, data: dict, is_there: bool) -> os.stat_result:
+    def _write(self, path: Path, data: dict) -> os.stat_result:
+        if self.lines:
+            return write_atomic(path, b"".join(map(to_line, data[self.lines])))
         mine = {f.name for f in fields(self.cls)}
-        if not is_there or mine >= data.keys():
-            return self.layout.put(path, data)
+        if mine >= data.keys():
+            return write_atomic(path, to_json(data))
         # what a person added stays to the letter: orjson rounds long numbers
         data = {**json.loads(read_bounded(path)), **{f: data[f] for f in mine & data.keys()}}
         text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -202,27 +207,19 @@ class Store:
         others = {*then, *digests} - set(owned)
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
-    def _place(self, name: str) -> tuple[Path, bool]:
-        """Return where an item is or will be, and whether it is there; a person may move it."""
+    def _place(self, name: str) -> Path:
+        """Return where an item is or will be; a person may have moved it to another shard."""
         path = self.path(name)
-        if os.path.exists(path):
-            return path, True
-        if name not in self._at:
-            return path, False
-        moved = [p for directory in self.directories if (p := directory / path.name).exists()]
-        return (moved[0], True) if moved else (path, False)
-
-    def _is_touched(self, name: str, path: Path) -> bool:
-        stat = self.layout.stat(path)
-        return self._at.get(name, (None, -1, -1))[1:] != (stat.st_size, stat.st_mtime_ns)
+        moved = (directory / path.name for directory in self.directories if name in self._at)
+        return next(filter(Path.exists, (path, *moved)), path)
 
     def set_aside(self, name: str) -> Path:
         """Copy an item to _replaced/ under a name of its own; return the copy's path."""
-        return self.layout.set_aside(self.path(name))
+        return layouts.set_aside(self.path(name))
 
     def remove(self, name: str) -> None:
         """Delete an item."""
-        self.layout.remove(self.path(name))
+        self.path(name).unlink()
         self._at.pop(name)
 
 
@@ -235,9 +232,6 @@ class View:
     def __init__(self):
         self.broken: list[BrokenRecord] = []
 
-    def __contains__(self, name: str) -> bool:
-        return self.covers(name)
-
     def covers(self, name: str) -> bool:
         """Return whether `name` is there, readable or not."""
         return name in self.names()
@@ -247,9 +241,6 @@ class View:
         record = self.read(name)
         return FileState(record.instance_id, digests_of(record))
 
-    def failed(self, stage: str, name: str) -> None:
-        """Return None: what these records are made of is there, so nothing fails here."""
-
 
 class Lists(Store):
     """Hold files that are lists of records; an item is an entry, <file stem>_<order>."""
@@ -257,11 +248,12 @@ class Lists(Store):
     KEPT_FILES = 4   # parsed files at a time: workers go through the items in order
 
     def __init__(self, root: Path, cls):
-        super().__init__(root, cls, layout=ListFile("order"))
-        self._entries: dict[str, tuple[str, FileState]] = {}    # name → stem, facts
+        super().__init__(root, cls)
+        self._entries: dict[str, dict[str, FileState]] = {}   # by stem, then by name
         self._broken_names: set[str] = set()
         self.broken_stems: set[str] = set()
-        self._files: dict[str, dict[str, object]] = {}    # stem → {name: record}, the last few
+        # its errors are known from open()
+        self._read_file = lru_cache(self.KEPT_FILES)(partial(self._parse_file, broken=[]))
 
     def open(self) -> Lists:
         """List the files and their entries; call it once."""
@@ -269,32 +261,33 @@ class Lists(Store):
         for stem in self.stems():
             if self.as_left(stem) and stem in self.ledger.entries:
                 entries = self.ledger.entries.pop(stem)
-                for order, instance_id, digests in sorted(entries, key=lambda entry: entry[0]):
-                    facts = FileState(sys.intern(instance_id), digests)
-                    self._entries[sys.intern(f"{stem}_{order}")] = stem, facts
-            else:
-                self._read_entries(stem)
+                self._entries[stem] = {
+                    sys.intern(f"{stem}_{order}"): FileState(sys.intern(instance_id), digests)
+                    for order, instance_id, digests in sorted(entries, key=itemgetter(0))}
+                continue
+            try:
+                self._take_records(stem, self._parse_file(stem, self.broken).values())
+            except BrokenRecord as e:
+                self.broken.append(e)
+                self.broken_stems.add(stem)
         return self
 
-    def _read_entries(self, stem: str) -> None:
-        try:
-            records = self._parse_file(stem, self.broken)
-        except BrokenRecord as e:
-            self.broken.append(e)
-            self.broken_stems.add(stem)
-            return
-        for name, record in sorted(records.items(), key=lambda item: item[1].order):
-            self._entries[name] = stem, FileState(record.instance_id, digests_of(record))
+    def _take_records(self, stem: str, records: Iterable) -> None:
+        its_entries = self._entries[stem] = {}
+        for record in sorted(records, key=attrgetter("order")):
+            digests = digests_of(record)
+            del digests["order"]
+            its_entries[f"{stem}_{record.order}"] = FileState(record.instance_id, digests)
 
     def _parse_file(self, stem: str, broken: list[BrokenRecord]) -> dict[str, object]:
         """Return the good entries of a file by item name; the others go to `broken`."""
         path = self.path(stem)
-        data = self.layout.load(path)
+        data = layouts.load(path)
         if not isinstance(data, list):
             raise BrokenRecord(f"is not a list of {self.cls.__name__}s.", str(path),
                                "Put [ and ] around its entries.")
         records = {}
-        for i, (order, entry) in enumerate(self.layout.numbered(data, path)):
+        for i, (order, entry) in enumerate(_numbered(data, path)):
             name = f"{stem}_{order}"
             try:
                 records[name] = self._parse_entry(entry, name, order, f"{path}[{i}]")
@@ -309,7 +302,7 @@ class Lists(Store):
         record = parse(self.cls, entry, where, "Restore the field, or delete the entry.")
         if not (safe_name(record.instance_id) and safe_name(name)):
             raise BrokenRecord("has an instance_id or order that is refused as a file name: "
-                               f"{record.instance_id[:80]!r}.", where, NAMES)
+                               f"{record.instance_id[:80]!r}.", where, layouts.NAMES)
         return record
 
     def stems(self) -> list[str]:
@@ -318,83 +311,85 @@ class Lists(Store):
 
     def names(self) -> list[str]:
         """Return the names of the entries: by file in natural order, then by number."""
-        return list(self._entries)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._entries
+        return list(itertools.chain.from_iterable(self._entries.values()))
 
     def facts(self, name: str) -> FileState:
         """Return the digests of an entry."""
-        return self._entries[name][1]
+        return self._entries[self.stem_of(name)][name]
 
     def read(self, name: str):
         """Return an entry. Raise BrokenRecord if it is gone since the run began."""
         stem = self.stem_of(name)
         with self._lock:   # one thread parses, the others wait for its result
-            records = self._files.pop(stem, None)
-            if records is None:
-                records = self._parse_file(stem, broken=[])
-            self._files[stem] = records
-            while len(self._files) > self.KEPT_FILES:
-                self._files.pop(next(iter(self._files)))
-        if name not in records:
+            record = self._read_file(stem).get(name)
+        if record is None:
             raise BrokenRecord("is gone or broken since the run began.",
                                f"{self.path(stem)} ({name})", "Run again.")
-        return records[name]
-
-    def failed(self, stage: str, name: str) -> None:
-        """Return None: the items of prompt.py are files, never single entries."""
+        return record
 
     def covers(self, name: str) -> bool:
         """Return whether `name` is there, or may stand in a file that cannot be read."""
-        return name in self._entries or name in self._broken_names or any(
-            name.startswith(stem + "_") for stem in self.broken_stems)
+        stem = self.stem_of(name)
+        return (name in self._entries.get(stem, ()) or name in self._broken_names
+                or stem in self.broken_stems)
 
     def names_in(self, stem: str) -> list[str]:
         """Return the names of the entries of one file."""
-        return [name for name, (its_stem, _) in self._entries.items() if its_stem == stem]
+        return list(self._entries.get(stem, ()))
 
-    def stem_of(self, name: str) -> str:
+    @staticmethod
+    def stem_of(name: str) -> str:
         """Return the stem of the file that an entry stands in."""
-        return self._entries[name][0]
+        return name.rpartition("_")[0]
 
     def is_edited(self, stem: str) -> bool:
         """Return whether a file differs in content from what the ledger says was written."""
         if self.as_left(stem):
             return False
         try:
-            data = self.layout.load(self.path(stem))
+            data = layouts.load(self.path(stem))
         except BrokenRecord:
             return True
         return self.ledger.known[stem].digests.get("entries") != digest(data)
 
     def adopt(self, stem: str, **line) -> None:
         """Write the ledger line of a file that is there without one."""
-        entries = [(int(name.rpartition("_")[2]), self.facts(name)) for name in self.names_in(stem)]
-        self._note_file(stem, self.layout.load(self.path(stem)), entries, line)
+        self._note_file(stem, layouts.load(self.path(stem)), line)
 
     def put_file(self, stem: str, records: list, **line) -> None:
         """Write one list file and its ledger line."""
-        for name in self.names_in(stem):
-            del self._entries[name]
         data = [vars(record) for record in records]
-        stat = self.layout.put(self.path(stem), data)
+        stat = write_atomic(self.path(stem), to_json(data))
         self._at[stem] = self.path(stem).parent, stat.st_size, stat.st_mtime_ns
-        entries = []
-        for record in records:
-            digests = digests_of(record)
-            digests.pop("order")
-            entries.append((record.order, FileState(record.instance_id, digests)))
-            self._entries[f"{stem}_{record.order}"] = stem, entries[-1][1]
-        self._files.pop(stem, None)
-        self._note_file(stem, data, entries, line)
+        self._take_records(stem, records)
+        self._read_file.cache_clear()
+        self._note_file(stem, data, line)
 
-    def _note_file(self, stem: str, data: list, entries: list[tuple[int, FileState]],
-                   line: dict) -> None:
+    def _note_file(self, stem: str, data: list, line: dict) -> None:
         _, size, mtime_ns = self._at[stem]
+        entries = [[int(name.rpartition("_")[2]), facts.instance_id, facts.digests]
+                   for name, facts in self._entries[stem].items()]
         self.note(stem, wrote={"entries": digest(data)}, size=size, mtime_ns=mtime_ns,
-                  entries=[[order, facts.instance_id, facts.digests] for order, facts in entries],
-                  **line)
+                  entries=entries, **line)
+
+
+def _numbered(data: list, path: Path) -> list[tuple[int, object]]:
+    """Return (order, entry) of each entry; those without one get the next free ones.
+
+    Raise BrokenRecord if an order stands twice.
+    """
+    orders = [_order_of(entry) for entry in data]
+    n_uses = Counter(filter(None, orders))
+    if twice := sorted(order for order, n in n_uses.items() if n > 1):
+        raise BrokenRecord(f"has `order` {', '.join(map(str, twice))} more than once.", str(path),
+                           "Give each entry a number of its own, or none to the new ones.")
+    free = itertools.count(max([0, *n_uses]) + 1)
+    return [(order or next(free), entry) for order, entry in zip(orders, data, strict=True)]
+
+
+def _order_of(entry) -> int:
+    order = entry.get("order") if isinstance(entry, dict) else 0
+    return order if type(order) is int and order > 0 else 0
 
 
 def check_directories(paths) -> None:
@@ -415,7 +410,7 @@ def shards_of(directory: Path) -> list[Path]:
 def remove_half_written(directories: list[Path]) -> None:
     """Remove the half-written files of killed processes. The caller holds the directories."""
     for directory in directories:
-        for left in (*directory.glob("_tmp.*"), *directory.glob(f"{PARTIAL}/_tmp.*")):
+        for left in (*directory.glob("_tmp.*"), *directory.glob("_*/_tmp.*")):
             left.unlink(missing_ok=True)
 
 
@@ -432,7 +427,8 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str):
             name = "_lock.all" if shard is None else f"_lock.{shard[0]}-of-{shard[1]}"
             for path in sorted(directory.glob("_lock.*")):
                 # another shard of the same n shares no item with this one
-                if path.name == name or not _is_other_shard(path, shard):
+                is_other_shard = shard and path.name.endswith(f"-of-{shard[1]}")
+                if path.name == name or not is_other_shard:
                     _refuse_held(path)
             mine = _open_lock(directory / name)
             fcntl.flock(mine, fcntl.LOCK_EX)
@@ -447,10 +443,6 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str):
 
 def _open_lock(path: Path):
     return open(open_appending(path), "a+", encoding="utf-8", errors="replace")
-
-
-def _is_other_shard(path: Path, shard: tuple[int, int] | None) -> bool:
-    return shard is not None and path.name.endswith(f"-of-{shard[1]}")
 
 
 def _refuse_held(path: Path) -> None:

@@ -6,9 +6,15 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.resources import files
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 # C0 but for tab and line feed, DEL, C1, marks and overrides of direction, line separators, halves
 # of characters
@@ -26,6 +32,11 @@ _DECODER = json.JSONDecoder()
 def text_of(package: str, name: str) -> str:
     """Return the text of a file of a package: text_of("codedata.duel", "judge.md")."""
     return (files(package) / name).read_text(encoding="utf-8")
+
+
+def toml_of(package: str, name: str) -> dict:
+    """Return the tables of a TOML file of a package."""
+    return tomllib.loads(text_of(package, name))
 
 
 def fill(template: str, **parts: str) -> str:

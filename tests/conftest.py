@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -54,14 +55,14 @@ SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_B
 QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}
 
 
-@pytest.hookimpl(trylast=True)   # behind the choice by -m
-def pytest_collection_modifyitems(items):
-    """End the run where a test wants an engine or pods that this machine lacks: none is skipped."""
+def pytest_runtest_setup(item):
+    """Fail a test that wants an engine or pods where this machine has none: none is skipped."""
     for marker, missing in (("docker", _no_engine), ("pods", _no_pods)):
-        if any(item.get_closest_marker(marker) for item in items) and (why := missing()):
-            raise pytest.UsageError(f"{why}\n`make test` has the tests that want neither.")
+        if item.get_closest_marker(marker) and (why := missing()):
+            pytest.fail(f"{why}\n`make test` has the tests that want neither.", pytrace=False)
 
 
+@cache
 def _no_engine() -> str:
     """Return why the tests with containers cannot run, or ""."""
     asked = subprocess.run("docker image inspect codedata-base:bookworm", shell=True,
@@ -71,9 +72,10 @@ def _no_engine() -> str:
     return f"no Docker engine with codedata-base:bookworm (tools/docker-up): {asked.stderr.strip()}"
 
 
+@cache
 def _no_pods() -> str:
     """Return why kube_server.py can make no pods here, or ""."""
-    # with a server and its checks: not for tests that want none
+    # imported here: it needs packages that the tests without pods do not
     from kube_server import can_make_pods
     return "" if can_make_pods() else "this user may not make namespaces (unshare): no pods here"
 
@@ -288,7 +290,8 @@ def write_toml(root: Path, llm: dict | None = None, more: str = "") -> Path:
 def settings_for(fake: FakeLLM, key: str = "", **llm) -> Settings:
     """Return settings that send every role to the fake, without any file."""
     llm = {"base_url": fake.base_url, "model": "m", "workers": 4, **QUICK, **llm}
-    return Settings(llm=LLM(**llm), endpoints={"base_url": Endpoint("base_url", api_key=key)})
+    return Settings(llm=LLM(**llm),
+                    endpoints={"base_url": Endpoint("base_url", fake.base_url, api_key=key)})
 
 
 def item_calls(root: Path, item: str = "p_1", stage_name: str = "king"):

@@ -82,6 +82,12 @@ def test_a_scripts_own_flag_is_over_its_section():
     assert (settings.count, settings.turns) == (40, "last")
 
 
+def test_the_flag_config_names_the_file_of_settings_and_not_the_configuration_of_a_data_set():
+    toml("[prompt]\ncount = 30\n", name="mine.toml")
+    settings = load("--config", "mine.toml", section="prompt").prompt
+    assert (settings.count, settings.config) == (30, "default")
+
+
 def test_model_flag_over_the_roles_section_over_llm_over_default():
     assert load().model_spec("king").model == "moonshotai/Kimi-K2.6-TEE"
     toml('[llm]\nmodel = "all"\n[king]\nmodel = "own"\n')

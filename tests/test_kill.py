@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import re
 import signal
 import threading
 from collections import Counter
@@ -118,21 +119,50 @@ def test_a_kill_between_record_and_ledger_line_is_adopted_and_its_cost_counted(
     assert "done 1" in status("king")
 
 
+def edit_prompt(root, new: str) -> None:
+    prompts = root / "prompt" / "prompts_1_1.json"
+    prompts.write_text(re.sub("task \\w+", new, prompts.read_text()))
+
+
+def killed_before_the_ledger_line(root, fake_llm, run, name: str) -> None:
+    """Make an answer, and leave it as a kill right after its record would have."""
+    fake_llm.script("bad", Status(400))
+    run("king")                                    # fails, and keeps the first reply
+    ledger, partial = (root / "answer" / path for path in ("_ledger.jsonl",
+                                                           f"_partial/{name}.jsonl"))
+    before = ledger.read_text()
+    os.link(partial, root / "kept")   # also shows what is appended before the file is removed
+    run("king")
+    ledger.write_text(before)
+    os.rename(root / "kept", partial)
+    assert '"intent"' in partial.read_text()
+
+
+def test_a_first_answer_killed_before_its_ledger_line_knows_what_it_was_made_from(
+        tmp_path, fake_llm, run, status):
+    [name] = write_prompts(tmp_path, 1)
+    killed_before_the_ledger_line(tmp_path, fake_llm, run, name)
+    assert "adopted 1" in status("king")
+    edit_prompt(tmp_path, "task one")
+    assert "to do 1" in status("king")
+
+
+def test_kept_replies_that_cannot_be_opened_cost_their_item_alone(tmp_path, fake_llm, run):
+    name, other = write_prompts(tmp_path, 2)
+    run("king")
+    (tmp_path / "answer" / "_ledger.jsonl").unlink()
+    (tmp_path / "answer" / "_partial" / f"{name}.jsonl").mkdir(parents=True)
+    done = run("king")
+    assert done.returncode == 1 and "has kept replies that cannot be read" in done.stderr
+    assert [line["item"] for line in ledger_lines(tmp_path / "answer")] == [other]
+
+
 def test_an_answer_made_again_and_killed_before_its_ledger_line_is_not_taken_for_a_hand_edit(
         tmp_path, fake_llm, run, status):
     [name] = write_prompts(tmp_path, 1)
     run("king")
-    prompts, ledger = tmp_path / "prompt" / "prompts_1_1.json", tmp_path / "answer" / "_ledger.jsonl"
-    prompts.write_text(prompts.read_text().replace("task 1", "task one"))
-    fake_llm.script("bad", Status(400))
-    run("king")                                    # fails, and keeps the first reply
-    before, partial = ledger.read_text(), tmp_path / "answer" / "_partial" / f"{name}.jsonl"
-    # also shows what is appended before the file is removed
-    os.link(partial, tmp_path / "kept")
-    run("king")
-    ledger.write_text(before)                      # as a kill would have left it
-    os.rename(tmp_path / "kept", partial)
-    assert '"intent"' in partial.read_text()
+    edit_prompt(tmp_path, "task one")
+    killed_before_the_ledger_line(tmp_path, fake_llm, run, name)
     assert "adopted 1" in status("king") and "edited" not in status("king")
     assert run("king").returncode == 0 and fake_llm.n_requests == 4 and "done 1" in status("king")
 

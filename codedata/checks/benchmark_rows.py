@@ -90,14 +90,10 @@ def _folder_rows(folder: Path) -> Iterator[Row]:
 # files
 
 def _raw_rows(path: Path) -> Iterator:
-    if path.name.endswith(".parquet"):
-        return _parquet(path)
-    if path.name.endswith((".jsonl", ".jsonl.gz")):
-        return _json_lines(path)
-    if path.name.endswith(".json"):
-        return iter(_json(path))
-    raise Trouble(f"is none of {', '.join(FORMS)}.", str(path),
-                  "Save the benchmark in one of these forms.")
+    if not path.name.endswith(FORMS):
+        raise Trouble(f"is none of {', '.join(FORMS)}.", str(path),
+                      "Save the benchmark in one of these forms.")
+    return _parquet(path) if path.suffix == ".parquet" else _json_rows(path)
 
 
 def _parquet(path: Path) -> Iterator[dict]:
@@ -118,32 +114,27 @@ def _parquet(path: Path) -> Iterator[dict]:
             raise Trouble(f"cannot be read: {reason}", str(path), "Fetch it again.") from e
 
 
-def _json_lines(path: Path) -> Iterator:
+def _json_rows(path: Path) -> Iterator:
+    """Yield the entries of a list, or the value of each line."""
     open_file = gzip.open if path.suffix == ".gz" else open
+    where = str(path)
     try:
-        with open_file(path, "rb") as lines:
-            for number, line in enumerate(lines, 1):
+        with open_file(path, "rb") as file:
+            if path.suffix == ".json":
+                rows = json.load(file)
+                if not isinstance(rows, list):
+                    raise Trouble("is no list of rows.", where, "Save it as a list of objects, or "
+                                  "one object a line as .jsonl.")
+                yield from rows
+            for number, line in enumerate(file, 1):   # after a list there is none
+                where = f"{path} line {number}"
                 if not line.isspace():
-                    where = f"{path} line {number}"
-                    yield _parsed(line, where, "Mend it, or fetch the file again.")
+                    yield json.loads(line)
     except (gzip.BadGzipFile, EOFError) as e:
         raise Trouble(f"cannot be unpacked: {e}", str(path), "Fetch it again.") from e
-
-
-def _json(path: Path) -> list:
-    rows = _parsed(path.read_bytes(), str(path),
-                   "Mend it; a file with one object a line is called .jsonl.")
-    if not isinstance(rows, list):
-        raise Trouble("is no list of rows.", str(path),
-                      "Save it as a list of objects, or one object a line as .jsonl.")
-    return rows
-
-
-def _parsed(data: bytes, where: str, todo: str):
-    try:
-        return json.loads(data)
     except ValueError as e:
-        raise Trouble(f"is broken: {e}", where, todo) from e
+        raise Trouble(f"is broken: {e}", where, "Mend it, or fetch the file again; a file with one "
+                      "object a line is called .jsonl.") from e
 
 
 # rows

@@ -245,8 +245,6 @@ def _every_row(paths: Iterable[str | Path]) -> Iterator[Row]:
             yield from read_rows(path)
         except Trouble as e:
             troubles.append(e)
-    if len(troubles) == 1:
-        raise troubles[0]
     if troubles:
         raise Trouble("\n".join(map(str, troubles)))
 

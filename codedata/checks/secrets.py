@@ -19,20 +19,14 @@ from __future__ import annotations
 
 import base64
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import add
 
-from codedata.texts import text_of
+from codedata.texts import toml_of
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-TABLES = tomllib.loads(text_of("codedata.checks", "secrets.toml"))
+TABLES = toml_of("codedata.checks", "secrets.toml")
 
 
 def _any_of(name: str, flags: int = 0, end: str = "") -> re.Pattern:

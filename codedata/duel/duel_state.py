@@ -31,7 +31,8 @@ NO_SETTINGS = digest({})   # what the ledger notes: each verdict's entry holds i
 
 @dataclass(frozen=True)
 class DuelState:
-    """Hold the state of a duel's turns. `plan.current` names those that count, in natural order."""
+    """Hold the state of a duel's turns; `plan.counting` names those that count, in natural order.
+    """
 
     answers: Store
     scores: Store

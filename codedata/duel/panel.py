@@ -123,7 +123,7 @@ class Panel:
         """Return the Answer fields that judging a turn depends on."""
         sides = (SIDES[self.rival], "challenger")
         return Reads(pairs or Store(self.root, self._answer_cls), fields=("messages", *sides),
-                     needs=sides, made_by="ch")
+                     needs=sides, made_by="" if pairs else "ch")
 
     def writes(self) -> Writes:
         """Return the score fields that judging a turn fills in."""

@@ -20,7 +20,6 @@ from codedata.duel.duel_state import NO_SETTINGS, load_duel_state, write_duel
 from codedata.duel.panel import Panel
 from codedata.duel.prompt_texts import packaged_text
 from codedata.duel.variants import Challenger
-from codedata.ledger import LastAttempt
 from codedata.llm import Models
 from codedata.progress import plural
 from codedata.records import (
@@ -36,7 +35,7 @@ from codedata.records import (
 )
 from codedata.settings import Settings
 from codedata.states import Reads, Writes, read_digest
-from codedata.store import Store, View, check_directories, digest, digests_of, lock
+from codedata.store import Store, View, digest, digests_of, lock
 from codedata.texts import fill
 
 NO_REASON = "(they gave no reason)"
@@ -54,7 +53,8 @@ class TurnsToRefine(Store):
 
     def __init__(self, root: Path, also_defeat: bool):
         super().__init__(root, Refined)
-        self._buckets = (Refined, Defeat) if also_defeat else (Refined,)
+        if also_defeat:
+            self.directories.append(self.root / Defeat.directory)
         self._answers, self._attempts = Store(root, Answer), Store(root, Attempts)
 
     def open(self) -> TurnsToRefine:
@@ -62,11 +62,6 @@ class TurnsToRefine(Store):
         self._answers.open()
         self._attempts.open()
         return super().open()
-
-    def _directories(self) -> list[Path]:
-        directories = [self.root / bucket.directory for bucket in self._buckets]
-        check_directories(directories)
-        return directories
 
     def covers(self, name: str) -> bool:
         """Return whether the turn has an answer: its attempts are no orphans even after it moved to
@@ -81,33 +76,39 @@ class TurnsToRefine(Store):
 
 
 class AttemptPairs(View):
-    """Read each attempt as an Answer with the king of its turn, named <stem>.<n> with n from 1."""
+    """Read each attempt as an Answer with the king of its turn, named <stem>.<n> with n from 1.
+
+    An attempt that was made for another history than the turn has now is left out.
+    """
 
     cls, place = Answer, "answer/_attempts/"
 
     def __init__(self, root: Path):
         super().__init__()
         self._answers, self._attempts = Store(root, Answer), Store(root, Attempts)
-        self._names: dict[str, None] = {}
+        self._index: dict[str, tuple[str, int]] = {}
 
     def open(self) -> AttemptPairs:
         """Index every attempt whose turn has a king, and return self."""
         self._answers.open()
         for stem in self._attempts.open().names():
-            if stem in self._answers and "king" in self._answers.facts(stem).digests:
-                n = len(self._attempts.read(stem).attempts)
-                self._names |= dict.fromkeys(f"{stem}.{k}" for k in range(1, n + 1))
+            digests = self._answers.facts(stem).digests if stem in self._answers else {}
+            if "king" not in digests:
+                continue
+            for k, attempt in enumerate(self._attempts.read(stem).attempts, 1):
+                if attempt.get("history", digests["messages"]) == digests["messages"]:
+                    self._index[f"{stem}.{k}"] = (stem, k)
         self.broken = [*self._answers.broken, *self._attempts.broken]
         return self
 
     def names(self):
         """Return the names of all attempts."""
-        return self._names.keys()
+        return self._index.keys()
 
     def read(self, name: str) -> Answer:
         """Return the answer of the turn with the attempt as its challenger."""
-        stem, _, k = name.rpartition(".")
-        attempt = self._attempts.read(stem).attempts[int(k) - 1]
+        stem, k = self._index[name]
+        attempt = self._attempts.read(stem).attempts[k - 1]
         return replace(self._answers.read(stem), challenger=attempt["challenger"])
 
 
@@ -138,7 +139,8 @@ class Refiner(Challenger):
         """Return the attempts at a turn with a new one appended."""
         attempt = {"instance_id": turn.instance_id,
                    "challenger": super().make(turn, commit).challenger,
-                   "instead_of": digest(turn.challenger), "score_then": turn.score}
+                   "instead_of": digest(turn.challenger), "score_then": turn.score,
+                   "history": digest(turn.messages)}
         return Attempts(turn.instance_id, [*turn.attempts, attempt])
 
     def messages(self, turn: Sample, commit: Commit, more: str = "") -> list[Message]:
@@ -196,9 +198,9 @@ class RefineRun:
 
     def _put_answer(self, store: Store, stem: str, answer: Answer, detail: dict) -> None:
         """Write the attempt's challenger over the turn's, with the ledger line of a made one."""
-        made = store.ledger.succeeded.get(("ch", stem), LastAttempt("done"))
-        _replace(store, stem, answer, ("challenger",), stage="ch", detail=detail, read=made.read,
-                 settings=made.settings)
+        made = store.ledger.succeeded.get(("ch", stem))
+        line = {"read": made.read, "settings": made.settings} if made else {}
+        _replace(store, stem, answer, ("challenger",), stage="ch", detail=detail, **line)
 
     def _put_score(self, store: Store, stem: str, answer: Answer, score: AttemptScore,
                    detail: dict) -> None:
@@ -214,6 +216,4 @@ def _replace(store: Store, name: str, record, owned: tuple[str, ...], **line) ->
     """Write the `owned` fields of a record and a ledger line; move the old record to _replaced/."""
     store.set_aside(name)
     state, edits = store.put(name, record, owned=owned, keep_edits=False)
-    wrote = {field: state.digests[field] for field in owned if field in state.digests}
-    store.note(name, state="done", instance_id=state.instance_id, found=edits, wrote=wrote,
-               size=state.size, mtime_ns=state.mtime_ns, **line)
+    store.note(name, state="done", found=edits, **state.line(owned), **line)

@@ -29,7 +29,7 @@ from codedata.errors import Excluded
 from codedata.leak.cache import MAX_FINDINGS_CHARS, LeakCheck, Try
 from codedata.leak.judge import findings_text
 from codedata.leak.request import NONE, with_pull_request
-from codedata.llm import Models, Reply
+from codedata.llm import Client, Models, Reply
 from codedata.records import Answer, Commit, Message, variant
 from codedata.run_loop import Stage
 from codedata.settings import Settings
@@ -61,7 +61,7 @@ class Challenger:
         is_blind = how in ("chosen", "placebo")
         self._leaks = LeakCheck(-1 if is_blind else settings.challenger.leak_retries, models)
         king = models.client("king") if how == "chosen" else None
-        self._blind = king and king.with_speaker(replace(king.spec, temperature=BLIND_TEMPERATURE))
+        self._blind = king and Client(replace(king.spec, temperature=BLIND_TEMPERATURE), models)
         self._answers = Store(settings.root, Answer)
 
     def stage(self, **words) -> Stage:

@@ -23,7 +23,7 @@ from codedata.export.formats import FORMATS, Format, Problem, row_problem
 from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
 from codedata.export.split import SPLITS, TRAIN, VALIDATION
-from codedata.layouts import NEW, to_json, write_atomic
+from codedata.layouts import NEW, set_aside, to_json, write_atomic
 from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
 from codedata.llm.embedded import NOISE
@@ -221,7 +221,7 @@ class Export:
         is_same = folders.read_manifest(self.place) == folders.read_manifest(self.new)
         if self.place.is_dir() and is_same and not force:
             return f"edited: {named(edited)} (kept)" if edited else "unchanged"
-        copy = FOLDER.set_aside(self.place) if edited else None   # first: a kill would lose it
+        copy = set_aside(self.place) if edited else None   # first: a kill would lose it
         FOLDER.put(self.place, self.new)
         return f"wrote; the edited one is in {STAGE}/_replaced/{copy.name}/" if copy else "wrote"
 

@@ -69,8 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _judge(args) -> Client:
-    where = {"root": ".", "config": None, "sections": (), "show_config": False, "budget": None}
-    settings = config.load(argparse.Namespace(**where, **vars(args)))
+    settings = config.load(args)
     leak = replace(settings.leak, models=settings.judge.models[:1])
     models = Models(replace(settings, leak=leak))
     judges = models.leak_judges()

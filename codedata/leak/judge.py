@@ -71,7 +71,7 @@ class Suspect:
 
 def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> LeakVerdict:
     """Return a leak judge's verdict; raise ItemFailed after two invalid replies or none."""
-    problem = ""
+    problem, rejected = "", []
     for attempt in range(1, ATTEMPTS + 1):
         reply = client.ask(request(client, suspect, attempt), schema=SCHEMA)
         answer, problem = read_reply(reply.text or reply.reasoning, suspect.turn)
@@ -80,7 +80,8 @@ def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> Le
             return LeakVerdict(client.spec.role, side, suspect.digest, attempt, **answer,
                                raw=storable(reply.text), usage=usage, seconds=reply.call["seconds"],
                                settings=judge_settings(client))
-    return client.give_up(f"the leak judge {client.spec.role} cannot be read: {problem}")
+        rejected.append(reply)
+    return client.give_up(f"the leak judge {client.spec.role} cannot be read: {problem}", rejected)
 
 
 def request(client: Client, suspect: Suspect, attempt: int = 1) -> list[Message]:

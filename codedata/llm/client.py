@@ -7,20 +7,20 @@ saved in the `ReplyLog` of the current item (codedata/llm/reply_log.py) before t
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import re
 import secrets
-import threading
 import time
+from argparse import Namespace
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NoReturn
 
 import orjson
 
-from codedata.config import PRICE_LINE, for_endpoint
+from codedata.config import PRICE_LINE, load
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
-from codedata.llm.http import Http, Retry, Tries, read_json
+from codedata.llm.http import Http, Tries, read_json
 from codedata.llm.reply_log import REPLY_TYPES, Money, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit
 from codedata.settings import Endpoint, ModelSpec, Settings
@@ -37,7 +37,7 @@ ADVICE = {   # by status
     422: "The endpoint does not accept a field of the request; read what it says.",
 }
 WAYS_OUT = """\
-Put the key into the environment or .env (CHUTES_API_KEY), or name another endpoint: \
+Put the key into the environment or .env ({variable}), or name another endpoint: \
 --llm-base-url URL [--llm-auth-token KEY],
   [endpoints.NAME] in chain.toml with --llm NAME, or --llm embedded for a small model \
 on this machine (for trying only)."""
@@ -55,6 +55,7 @@ class Reply:
     tool_calls: list[dict] = field(default_factory=list, hash=False)
     # as in the ledger: tokens, cost_usd, seconds, …
     call: dict = field(default_factory=dict, compare=False)
+    request: str = field(default="", compare=False)   # the digest of the request that it answers
 
     @property
     def truncated(self) -> bool:
@@ -69,7 +70,10 @@ class _Request:
 
 
 class Client:
-    """Send the requests of one role to its model: chat(), ask(), and fit() to cut a request."""
+    """Send the requests of one role to its model: chat(), ask(), and fit() to cut a request.
+
+    All clients of the same Models share the limits of an endpoint.
+    """
 
     def __init__(self, spec: ModelSpec, models: Models):
         self.spec = spec
@@ -88,34 +92,34 @@ class Client:
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
 
-    def with_speaker(self, spec: ModelSpec) -> Client:
-        """Return a client with other settings; calls to the same endpoint share its limits."""
-        return Client(spec, self._models)
-
     def chat(self, messages: list[dict], accept=None, once_more=None, **options) -> Reply:
         """Return a reply that `accept` approves; accept(reply) returns what is wrong, or None.
 
         Ask up to 1 + format_retries times, then raise ItemFailed. A retry sends the messages that
         once_more(what is wrong) returns, or the same ones. `options` are those of ask().
         """
-        sent = [messages]
+        asked = messages
+        rejected: list[Reply] = []
         while True:
-            reply = self.ask(sent[-1], **options)
+            reply = self.ask(asked, **options)
             problem = _emptiness(reply)
             if accept and not problem:
                 problem = accept(reply)
             if not problem:
                 return reply
-            if len(sent) > self.spec.format_retries:
+            rejected.append(reply)
+            if len(rejected) > self.spec.format_retries:
                 break
-            sent.append(once_more(problem) if once_more else messages)
-        for rejected in sent:
-            current_reply_log().discard(self._request(rejected, **options).digest)
-        raise ItemFailed(f"{problem}, {len(sent)} tries" if len(sent) > 1 else problem)
+            asked = once_more(problem) if once_more else messages
+        n = len(rejected)
+        return self.give_up(f"{problem}, {n} tries" if n > 1 else problem, rejected)
 
-    def give_up(self, problem: str) -> NoReturn:
-        """Raise ItemFailed though the replies are well-formed; the next run requests new ones."""
-        current_reply_log().discard()
+    def give_up(self, problem: str, rejected: list[Reply] | None = None) -> NoReturn:
+        """Raise ItemFailed; the next run asks anew for the rejected replies, by default for all."""
+        if rejected is None:
+            current_reply_log().discard()
+        for reply in rejected or ():
+            current_reply_log().discard(reply.request)
         raise ItemFailed(problem)
 
     def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
@@ -195,7 +199,7 @@ class Client:
         calls = current_reply_log()
         attempt, kept = calls.next_attempt(request.digest)
         if kept:
-            return Reply(**kept["reply"], call=kept["call"])
+            return Reply(**kept["reply"], call=kept["call"], request=request.digest)
         if self.is_cooling_down:
             raise HttpTrouble(self.cool_down_reason)
         tries = Tries()
@@ -204,11 +208,9 @@ class Client:
         if reply.truncated:
             call["truncated"] = True
         kept = {key: getattr(reply, key) for key in REPLY_TYPES}
-        if not reply.tool_calls:
-            del kept["tool_calls"]
         calls.save(request.digest, attempt, kept, call)
         self._models.money.add(call)
-        return replace(reply, call=call)
+        return replace(reply, call=call, request=request.digest)
 
     def _send(self, request: _Request, tries: Tries, calls: ReplyLog) -> tuple[Reply, dict]:
         """Return the endpoint's reply and its usage; save the cost of unusable replies."""
@@ -243,7 +245,7 @@ class Client:
         """Return a call's entry for the ledger."""
         # The cost uses the requested model name, which has a price; the served name may add a date.
         model = self.spec.model
-        call = {"id": self._models.next_id(), "model": model, **usage,
+        call = {"id": secrets.token_hex(8), "model": model, **usage,
                 "cost_usd": self._models.money.cost(model, **usage),
                 "seconds": round(tries.seconds, 3)}
         if tries.n > 1:
@@ -265,11 +267,10 @@ class LLMServerHTTP(Client):
 
     def __init__(self, base_url: str, model: str, api_key: str = "", temperature: float = 1.0,
                  max_tokens: int = 8192):
-        settings = for_endpoint(base_url, model, api_key)
-        endpoint = replace(settings.endpoints["base_url"], base_url=base_url.rstrip("/"))
+        settings = load(Namespace(llm_base_url=base_url, llm_auth_token=api_key, model=model))
         models = Models(settings)
-        super().__init__(ModelSpec("agent", model, endpoint, temperature, max_tokens,
-                                 max_prompt_tokens=0, format_retries=0), models)
+        super().__init__(ModelSpec("agent", model, settings.endpoints["base_url"], temperature,
+                                   max_tokens, max_prompt_tokens=0), models)
         models.check(self)
 
     def close(self) -> None:
@@ -288,31 +289,19 @@ class Models:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self.stop = threading.Event()
-        llm = settings.llm
-        retry = Retry(llm.retry_max, llm.retry_wait_s, llm.call_timeout_s, llm.max_429_wait_s,
-                      llm.max_429_total_s, llm.max_reply_bytes)
-        self.http = Http(retry, llm.proxy, llm.ca_bundle, llm.workers, self.stop)
+        self.http = Http(settings.llm)
+        self.stop = self.http.stop
         if settings.hf_token:
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd)
         self.without_schema = set()   # (base_url, model) that refused response_format
         self._clients = {}            # by role
-        self._embedded = None
-        self._run_id = secrets.token_hex(5)
-        self._call_numbers = itertools.count(1)
 
-    @property
+    @cached_property
     def embedded(self):
         """Return the embedded model's manager; its process starts with the first call."""
-        if self._embedded is None:
-            from codedata.llm.embedded import Embedded  # an optional extra, imported on first use
-            self._embedded = Embedded()
-        return self._embedded
-
-    def next_id(self) -> str:
-        """Return a new unique id for a call."""
-        return f"{self._run_id}-{next(self._call_numbers)}"
+        from codedata.llm.embedded import Embedded  # an optional extra, imported on first use
+        return Embedded()
 
     def client(self, role: str) -> Client:
         """Return the client of a role."""
@@ -353,8 +342,8 @@ class Models:
 
     def __exit__(self, *_):
         self.http.close()
-        if self._embedded is not None:
-            self._embedded.close()
+        if "embedded" in vars(self):
+            self.embedded.close()
 
 
 def _check_endpoint(endpoint: Endpoint) -> None:
@@ -362,7 +351,7 @@ def _check_endpoint(endpoint: Endpoint) -> None:
     where = f"[endpoints.{endpoint.name}]"
     base_url = endpoint.base_url
     if not base_url:
-        raise Trouble("has no base_url.", where, WAYS_OUT)
+        raise Trouble("has no base_url.", where, WAYS_OUT.format(variable="CHUTES_API_KEY"))
     if not BASE_URL.match(base_url):
         raise Trouble("is no base URL of an endpoint.", repr(base_url),
                       "It looks like http://127.0.0.1:8000/v1 or https://host/v1.")
@@ -370,7 +359,8 @@ def _check_endpoint(endpoint: Endpoint) -> None:
         raise Trouble("has a password in its base_url.", where, "Addresses are printed. "
                       "Put the key into the environment and name it: api_key_env.")
     if endpoint.api_key_env and not endpoint.api_key:
-        raise Trouble(f"no key for {base_url}: {endpoint.api_key_env} is not set.", todo=WAYS_OUT)
+        raise Trouble(f"no key for {base_url}: {endpoint.api_key_env} is not set.",
+                      todo=WAYS_OUT.format(variable=endpoint.api_key_env))
     if not all(" " <= char <= "~" for char in endpoint.api_key):
         raise Trouble("holds a character that cannot stand in a key.",
                       endpoint.api_key_env or "--llm-auth-token",

@@ -29,6 +29,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.ssl_ import create_urllib3_context
 
 from codedata.errors import EndpointDown, HttpTrouble, Interrupted, RunStopped, Trouble
+from codedata.settings import LLM
 from codedata.texts import printable
 
 log = logging.getLogger(__name__)
@@ -54,18 +55,6 @@ MAX_DATA_BYTES = 500_000_000   # of a page of rows, or of a file where a server 
 MAX_INT_DIGITS = 400           # digits read of an integer in JSON
 # Limits of the call that the thread is making: `ends_at` (a time.monotonic()) and `max_bytes`.
 _limits = threading.local()
-
-
-@dataclass(frozen=True)
-class Retry:
-    """Set when to retry and how much to read; the fields are those of [llm]."""
-
-    retry_max: int = 3
-    retry_wait_s: float = 1.5
-    call_timeout_s: float = 300.0
-    max_429_wait_s: float = 60.0
-    max_429_total_s: float = 1800.0
-    max_reply_bytes: int = 20_000_000
 
 
 @dataclass
@@ -144,22 +133,21 @@ class EndpointState:
 
 
 class Http:
-    """Share one session among threads; messages mask `secrets`.
+    """Share one session among threads, with the limits of [llm]; messages mask `secrets`.
 
     `stop` ends waits and refuses requests.
     """
 
-    def __init__(self, retry: Retry = Retry(), proxy: str = "", ca_bundle: str = "", pool: int = 32,
-                 stop: threading.Event | None = None):
-        self.retry = retry
-        self.stop = stop or threading.Event()
+    def __init__(self, llm: LLM):
+        self.llm = llm
+        self.stop = threading.Event()
         self.secrets: set[str] = set()
         self.session = requests.Session()
         self.session.trust_env = False
-        self.session.proxies = {"http": proxy, "https": proxy}
-        if password := urlsplit(proxy).password:
+        self.session.proxies = {"http": llm.proxy, "https": llm.proxy}
+        if password := urlsplit(llm.proxy).password:
             self.secrets.add(password)
-        adapter = _Adapter(ca_bundle, pool)
+        adapter = _Adapter(llm)
         self.session.mount("https://", adapter)
         self.session.mount("http://", adapter)
         self._endpoints = {}   # EndpointState by name
@@ -179,7 +167,7 @@ class Http:
         good answer is larger than `max_bytes`; 0: max_reply_bytes), RunStopped when the endpoint as
         a whole is unusable, Interrupted when the run ends.
         """
-        tries = Tries() if tries is None else tries
+        tries = tries or Tries()
         answers_before = endpoint.n_answers
         n_failures = 0
         while True:
@@ -206,17 +194,17 @@ class Http:
                 tries.timeouts += 1
             _stop_if_final(failure, url, endpoint)
             n_failures += 1
-            if n_failures > self.retry.retry_max:
+            if n_failures > self.llm.retry_max:
                 if endpoint.n_answers > answers_before:
                     failure.is_down = False
                 raise _last_error(failure, url, endpoint, n_failures)
-            wait_s = min(retry_after_s(failure.headers) or 0.0, self.retry.max_429_wait_s)
+            wait_s = min(retry_after_s(failure.headers), self.llm.max_429_wait_s)
             self.wait(max(wait_s, self._back_off_s(n_failures - 1)))
 
     def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int, kwargs: dict):
         """Return the decoded answer to one request; raise _AttemptFailed where none is good."""
-        _limits.ends_at = time.monotonic() + self.retry.call_timeout_s
-        _limits.max_bytes = max_bytes or self.retry.max_reply_bytes
+        _limits.ends_at = time.monotonic() + self.llm.call_timeout_s
+        _limits.max_bytes = max_bytes or self.llm.max_reply_bytes
         request = self._post if "data" in kwargs else self.session.get
         try:
             response = request(url, **kwargs)
@@ -243,7 +231,7 @@ class Http:
         # `requests` reports a timeout while sending as a lost connection
         is_late = time.monotonic() >= _limits.ends_at
         if is_late or isinstance(error, (requests.Timeout, TimeoutError)):
-            return _AttemptFailed(f"timeout {self.retry.call_timeout_s:g} s", is_timeout=True)
+            return _AttemptFailed(f"timeout {self.llm.call_timeout_s:g} s", is_timeout=True)
         endpoint.n_resets += 1
         cause = error.args[0] if error.args else error
         cause = getattr(cause, "reason", None) or cause
@@ -285,16 +273,16 @@ class Http:
 
     def _wait_429(self, failure: _AttemptFailed, url: str, throttled_s: float, n_throttled: int):
         """Wait after a 429; raise EndpointDown after max_429_total_s of nothing but 429."""
-        left = self.retry.max_429_total_s - throttled_s
+        left = self.llm.max_429_total_s - throttled_s
         if left <= 0:
             raise EndpointDown(
                 f"answered nothing but HTTP 429 for {throttled_s:.0f} s.", url,
                 "Wait for the quota, or lower --workers, and run again: what is done is kept.")
         wait_s = retry_after_s(failure.headers) or self._back_off_s(min(n_throttled - 1, 6))
-        self.wait(min(wait_s, self.retry.max_429_wait_s, left + 0.01))
+        self.wait(min(wait_s, self.llm.max_429_wait_s, left + 0.01))
 
     def _back_off_s(self, doublings: int) -> float:
-        return self.retry.retry_wait_s * 2 ** doublings * random.uniform(0.8, 1.2)
+        return self.llm.retry_wait_s * 2 ** doublings * random.uniform(0.8, 1.2)
 
     def wait(self, seconds: float) -> None:
         """Wait; raise Interrupted when the run ends."""
@@ -427,16 +415,16 @@ class _Adapter(HTTPAdapter):
     A context of its own would take each connection 21 ms and 0.7 MB for the CAs.
     """
 
-    def __init__(self, ca_bundle: str, pool: int):
+    def __init__(self, llm: LLM):
         self.ssl_context = create_urllib3_context()
         self.ssl_context.load_verify_locations(requests.certs.where())
         try:
-            if ca_bundle:
-                self.ssl_context.load_verify_locations(ca_bundle)
+            if llm.ca_bundle:
+                self.ssl_context.load_verify_locations(llm.ca_bundle)
         except OSError as e:
-            raise Trouble(f"cannot be used as a CA bundle: {e}", ca_bundle,
+            raise Trouble(f"cannot be used as a CA bundle: {e}", llm.ca_bundle,
                           "Give a PEM file.") from e
-        super().__init__(pool_connections=16, pool_maxsize=max(pool, 8))
+        super().__init__(pool_connections=16, pool_maxsize=max(llm.workers, 8))
 
     def send(self, request, **kwargs):
         """Read the body up to the limit, too: `requests` would read all of a redirect's."""
@@ -492,22 +480,20 @@ def read_json(body: bytes):
     return json.loads(body, parse_int=lambda digits: int(digits[:MAX_INT_DIGITS]))
 
 
-def retry_after_s(headers) -> float | None:
-    """Return the seconds to wait by retry-after-ms or Retry-After (a number or a date), or None."""
+def retry_after_s(headers) -> float:
+    """Return the seconds to wait by retry-after-ms or Retry-After (a number or a date), or 0."""
     for name, a_second in (("retry-after-ms", 1000), ("Retry-After", 1)):
         seconds = _seconds(headers.get(name)) / a_second
         if seconds > 0:   # 0 or NaN would hammer an endpoint that just complained
             return seconds
-    return None
+    return 0.0
 
 
 def _seconds(value: str | None) -> float:
     """Return a number, or the seconds until a date; 0 where the value is neither."""
-    try:
-        return float(value)
-    except (ValueError, TypeError):
-        pass
-    try:
-        return urllib3.Retry().parse_retry_after(value)
-    except (urllib3.exceptions.InvalidHeader, ValueError, TypeError, OverflowError):
-        return 0.0
+    for read in (float, urllib3.Retry().parse_retry_after):
+        try:
+            return read(value)
+        except (urllib3.exceptions.InvalidHeader, ValueError, TypeError, OverflowError):
+            continue
+    return 0.0

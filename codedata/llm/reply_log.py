@@ -29,6 +29,7 @@ from codedata.ledger import (
     sound_call,
     to_line,
 )
+from codedata.progress import usd
 from codedata.records import HOW
 
 # matches the suite's directories, but not a user's answer_backup
@@ -165,17 +166,15 @@ class ReplyLog:
         with self._lock:
             self.unbilled = []
             self._file.close()
-            kept = [line for key, line in self._kept.items() if self._is_needed(key, made)]
-            if made or len(kept) < len(self._kept):
+            dropped = {key for key in self._kept if key[0] in self._discarded}
+            if made:
+                dropped = self._requested if self._in_parts else self._kept
+            needed = [line for key, line in self._kept.items() if key not in dropped]
+            if made or dropped:
                 try:
-                    self._rewrite(self._others + kept)
+                    self._rewrite(self._others + needed)
                 except OSError as e:
                     raise disk_trouble(e, self.path) from e
-
-    def _is_needed(self, key: tuple[str, str], made: bool) -> bool:
-        if made:
-            return self._in_parts and key not in self._requested
-        return key[0] not in self._discarded
 
     def _rewrite(self, lines: list[dict]) -> None:
         if lines:
@@ -221,13 +220,6 @@ def current_reply_log() -> ReplyLog:
     return _current.get() or ReplyLog()
 
 
-def spending_directories(root: Path) -> list[Path]:
-    """Return the directories under a root whose ledgers list the suite's calls."""
-    stages = sorted(p for p in Path(root).glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
-    within = [directory / name for directory in stages for name in ATTEMPTS_AND_VARIANTS]
-    return [*stages, *filter(Path.is_dir, within)]
-
-
 def ledger_calls(directory: Path):
     """Yield (stage, call) of a directory's ledger; sums that compaction left have the stage ''."""
     for line in read_lines(Path(directory) / LEDGER):
@@ -236,22 +228,19 @@ def ledger_calls(directory: Path):
             yield stage if isinstance(stage, str) else "", call
 
 
-def kept_calls(directory: Path):
-    """Yield every call with a reply in a directory's _partial/; the ledger may list it, too."""
-    for path in sorted((Path(directory) / PARTIAL).glob("*.jsonl")):
-        for line in read_lines(path):
-            if isinstance(line.get("call"), dict):
-                yield sound_call(line["call"])
-
-
 def calls_under(root: Path):
     """Yield (directory, stage, call) of all calls under a root; the stage of kept replies is None.
 
-    Calls with one id come once, so that a copied directory is not counted twice.
+    Calls with one id come once, so that a copied directory, or a kept reply that a ledger lists,
+    is not counted twice.
     """
+    stages = sorted(p for p in root.glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
+    within = [directory / name for directory in stages for name in ATTEMPTS_AND_VARIANTS]
     seen = set()
-    for directory in spending_directories(root):
-        kept = ((None, call) for call in kept_calls(directory))
+    for directory in [*stages, *filter(Path.is_dir, within)]:
+        files = sorted((directory / PARTIAL).glob("*.jsonl"))
+        kept = ((None, sound_call(line["call"])) for file in files for line in read_lines(file)
+                if isinstance(line.get("call"), dict))
         for stage, call in itertools.chain(ledger_calls(directory), kept):
             if call.get("id") not in seen:
                 yield directory, stage, call
@@ -273,15 +262,15 @@ class Money:
         if price is None or tokens_in is None or tokens_out is None:
             return None
         cached = min(tokens_cached or 0, tokens_in)
-        cached_price = price.input if price.cached is None else price.cached
+        cached_price = price.in_ if price.cached is None else price.cached
         uncached = tokens_in - cached
-        return (uncached * price.input + cached * cached_price + tokens_out * price.output) / 1e6
+        return (uncached * price.in_ + cached * cached_price + tokens_out * price.out) / 1e6
 
     def gate(self) -> None:
         """Raise RunStopped where the budget is used up; called before each call."""
         if self.budget_usd is not None and self.spent_usd >= self.budget_usd:
-            raise RunStopped(f"the budget of ${self.budget_usd:g} is used up "
-                             f"(${self.spent_usd:.4f} spent under this root).",
+            raise RunStopped(f"the budget of {usd(self.budget_usd)} is used up "
+                             f"({usd(self.spent_usd)} spent under this root).",
                              todo="Give a larger --budget to go on: what is done is kept.")
 
     def add(self, call: dict) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from codedata.checks.injection import find_injections
 from codedata.errors import BrokenRecord
-from codedata.ledger import FileState
 from codedata.progress import say
 from codedata.records import BUCKETS, Answer, Defeat, Final, Finding, Refined, Sample
 from codedata.settings import ReportSettings
@@ -89,12 +88,12 @@ def update_buckets(root: Path, wanted: dict[str, type[Sample]],
             return "broken"
         if _is_there(store, name, record):
             if not store.as_left(name):   # a run was killed before its ledger line
-                _note(store, name, store.facts(name), "adopted")
+                store.note(name, stage="report", state="adopted", **store.facts(name).line())
             return "unchanged"
         if name in store:
             _remove(store, name, moves)
         state, _ = store.put(name, record, owned=tuple(vars(record)))
-        _note(store, name, state, "done")
+        store.note(name, stage="report", state="done", **state.line())
         return "written"
 
     with ThreadPoolExecutor(MAX_PARALLEL) as pool:   # each write waits for the disk
@@ -115,8 +114,3 @@ def _remove(store: Store, name: str, moves: Moves) -> None:
         copy = store.set_aside(name)
         moves.set_aside.append("/".join(copy.parts[-3:]))
     store.remove(name)
-
-
-def _note(store: Store, name: str, file: FileState, state: str) -> None:
-    store.note(name, stage="report", state=state, instance_id=file.instance_id, wrote=file.digests,
-               size=file.size, mtime_ns=file.mtime_ns)

@@ -309,8 +309,7 @@ class PromptSampler:
         name = record.instance_id
         if name not in self.commits:
             known, _ = self.commits.put(name, record, owned=tuple(asdict(record)))
-            self.commits.note(name, stage=STAGE, state="done", instance_id=name,
-                              wrote=known.digests, size=known.size, mtime_ns=known.mtime_ns)
+            self.commits.note(name, stage=STAGE, state="done", **known.line())
 
     def _restore(self, instance_ids: list[str], hub: Hub) -> None:
         """Fetch the missing PR records of existing prompts, including hand-written prompts."""
@@ -398,7 +397,7 @@ def _sample(sampler: PromptSampler, options: RunOptions, models) -> int:
 
 def _refuse_to_mix(sampler: PromptSampler, plan: SamplingPlan, options: RunOptions) -> None:
     """Raise Trouble if prompts of other settings would be added without a flag that says so."""
-    on_purpose = ("source" in dict(options.given) or options.selection.refresh
+    on_purpose = ("source" in options.given or options.selection.refresh
                   or options.selection.force)
     if plan.mixes and not on_purpose:
         raise Trouble("holds prompts that were drawn with other settings (source, seed, …); "

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import REPO
@@ -87,7 +88,8 @@ def test_everything_as_similar_as_the_threshold_is_listed_and_nothing_else(thres
 
 
 def run_python(program: str, *folders, **env: str) -> str:
-    path = os.pathsep.join(map(str, (*folders, REPO, REPO / "tests")))
+    here = Path(__file__).parent
+    path = os.pathsep.join(map(str, (*folders, REPO, REPO / "tests", here)))
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
                           check=True,
                           env={**os.environ, "PYTHONPATH": path, **env}).stdout

@@ -125,6 +125,6 @@ def test_nothing_but_addresses_of_persons_is_found_in_the_standard_library_and_n
 
 def test_no_file_here_holds_a_key():
     """Secret scanners of code hosts would stop the push."""
-    files = ("tests/test_secrets.py", "benchmarks/synthetic_overlap.py",
+    files = ("tests/checks/test_secrets.py", "benchmarks/synthetic_overlap.py",
              "codedata/checks/secrets.toml")
     assert kinds_in(REPO / name for name in files) <= {"e-mail address", "IP address"}

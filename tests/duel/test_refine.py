@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from conftest import (
+    edit,
     kill,
     ledger_lines,
     start_script,
@@ -161,6 +162,17 @@ def test_attempts_add_up_and_the_best_one_counts(root, fake_llm):
                                                              80] and load(root, "score")[
                                                                  "score"] == 90
     assert len(list((root / "score" / "_attempts").glob("p*.json"))) == 2 * N
+
+
+def test_an_attempt_at_another_history_is_judged_no_more(root, fake_llm):
+    refine_here(root, "--steps", "answer")
+    edit(root / "prompt" / f"prompts_{N}_1.json",
+         lambda prompts: prompts[0]["messages"][-1].update(content="Print the date."))
+    for script in (king, ch, validate, report):
+        run_main(script.main, root)
+    fake_llm.requests.clear()
+    refine_here(root, "--steps", "judge")
+    assert fake_llm.n_requests == 2 * (N - 1) and load(root, "answer")["challenger"] == turn("worth2")
 
 
 def test_defeat_is_refined_where_asked(root, fake_llm):

@@ -102,7 +102,7 @@ def test_a_broken_answer_is_named_and_its_score_is_no_orphan(root, fake_llm):
 
 @pytest.mark.parametrize("lines, place", [
     ("[judge]\nmodels = []", "[judge] models"),
-    ('[judge]\nmodels = "a"', "[judge] models should be a list"),
+    ('[judge]\nmodels = "a"', "[judge] models is not a list"),
     ('[judge]\nmodels = ["a", 7]', "[judge] models[1] should be"),
     ('[judge]\nmodels = [{ name = "a" }]', "[judge] models[0] should be"),
     ('[judge]\nmodels = [{ model = "a", temprature = 1.0 }]',

@@ -186,6 +186,15 @@ def test_a_reply_that_cannot_be_read_is_asked_for_once_more_and_then_the_item_fa
     assert "cannot be read" in line["error"] and len(line["calls"]) == 3
 
 
+def test_a_turn_whose_leak_judge_could_not_be_read_is_kept_for_the_next_run(judged_by, fake_llm):
+    play(fake_llm, lambda r: "no idea", HONEST)
+    run_main(ch.main, judged_by, code=1)
+    play(fake_llm, finds())
+    fake_llm.requests.clear()
+    run_main(ch.main, judged_by)
+    assert [*map(is_leak_request, fake_llm.requests)] == [True]
+
+
 def test_a_reply_with_half_a_character_is_stored_without_it(judged_by, fake_llm):
     broken = said("cable").replace("nothing has", "\\ud800\\u0000 has")
     play(fake_llm, lambda r: broken if candidate(r) == LEAKY else said(), LEAKY, HONEST)

@@ -40,6 +40,16 @@ def chat(fake, root, accept=None, key="", **llm):
         return models.client("king").chat(ASK, accept), calls.unbilled
 
 
+def refused(fake, root) -> int:
+    """Return how many completions a chat() with a schema receives whose replies are no good."""
+    before = len(fake.answered)
+    with Models(settings_for(fake)) as models, item_calls(root) as calls:
+        with pytest.raises(ItemFailed):
+            models.client("king").chat(ASK, lambda reply: "no", schema={"name": "s"})
+        calls.finish(made=False)
+    return len(fake.answered) - before
+
+
 def short(value) -> str:
     return repr(value)[:40]
 
@@ -434,3 +444,9 @@ def test_a_wrong_key_is_told_without_a_traceback(tmp_path, fake_llm):
     fake_llm.always(Status(401, "invalid api key"))
     with pytest.raises(RunStopped, match="refused the key"):
         chat(fake_llm, tmp_path, key=KEY)
+
+
+def test_a_rejected_reply_is_asked_for_anew_also_where_the_endpoint_refuses_schemas(
+        tmp_path, fake_llm):
+    fake_llm.always(lambda request: Status(400) if "response_format" in request.body else OK)
+    assert refused(fake_llm, tmp_path) == refused(fake_llm, tmp_path) == 3

@@ -31,15 +31,16 @@ from fake_llm import CUT, DROP, HANG, HANG_IN_BODY, HTML, OK, Drip, FakeLLM, Flo
 
 import king
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
-from codedata.llm.http import Http, Retry, Tries, retry_after_s
+from codedata.llm.http import Http, Tries, retry_after_s
+from codedata.settings import LLM
 
 PROMPT = {"messages": [{"role": "user", "content": "p"}]}
 SHORT_429 = Status(429, headers={"Retry-After": "0.02"})
 
 
-def http(ca_bundle: str = "", proxy: str = "", pool: int = 32, **retry) -> Http:
-    retry = Retry(**{"retry_wait_s": 0.01, "call_timeout_s": 10.0, **retry})
-    return Http(retry, proxy, ca_bundle, pool)
+def http(**settings) -> Http:
+    settings = {"retry_wait_s": 0.01, "call_timeout_s": 10.0, **settings}
+    return Http(LLM(**settings))
 
 
 def ask(client: Http, url: str, limit: int = 8, tries: Tries | None = None,
@@ -132,7 +133,7 @@ def test_256_calls_can_be_in_flight_at_once():
 
     with FakeLLM() as fake:
         fake.always(answer_together)
-        ask_many(http(pool=256, call_timeout_s=60), fake.base_url, 256, n_threads=256, n_calls=256)
+        ask_many(http(workers=256, call_timeout_s=60), fake.base_url, 256, n_threads=256, n_calls=256)
     assert fake.max_in_flight == 256
 
 
@@ -158,8 +159,9 @@ TOO_LARGE = {
 ASK_EACH = """
 import resource, sys
 from codedata.errors import HttpTrouble
-from codedata.llm.http import Http, Retry
-client = Http(Retry(retry_max=0))
+from codedata.llm.http import Http
+from codedata.settings import LLM
+client = Http(LLM(retry_max=0))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for _ in range(int(sys.argv[2])):
     try:
@@ -200,7 +202,7 @@ def http_date(seconds: float) -> str:
     ({"retry-after-ms": "300", "Retry-After": "30"}, 0.3),
     ({"retry-after-ms": "soon", "Retry-After": "0.4"}, 0.4),
     ({"Retry-After": http_date(20_000)}, pytest.approx(20_000, rel=0.1)),
-    *(({name: value}, None) for name, value in [
+    *(({name: value}, 0.0) for name, value in [
         ("X", ""), ("Retry-After", "soon"), ("Retry-After", ""), ("Retry-After", "nan"),
         ("Retry-After", "-5"),
         ("Retry-After", "0"), ("retry-after-ms", "-1"),
@@ -276,7 +278,7 @@ def test_call_timeout_s_bounds_a_call_from_start_to_last_byte(certificate, reply
     with FakeLLM(certificate=certificate if scheme == "https" else None) as fake:
         fake.always(reply)   # what drips is a good answer after 6 s
         with pytest.raises(HttpTrouble, match=r"timeout 0\.4 s"):
-            ask(http(certificate[0], call_timeout_s=0.4, retry_max=0), fake.base_url, tries=tries)
+            ask(http(ca_bundle=certificate[0], call_timeout_s=0.4, retry_max=0), fake.base_url, tries=tries)
     assert tries.timeouts == 1
 
 
@@ -309,7 +311,7 @@ def test_it_bounds_the_sending_of_a_request_that_is_read_slowly(certificate):
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
         done = pool.submit(serve)
         with pytest.raises(HttpTrouble, match=r"timeout 0\.4 s"):
-            ask(http(certificate[0], call_timeout_s=0.4, retry_max=0),
+            ask(http(ca_bundle=certificate[0], call_timeout_s=0.4, retry_max=0),
                 f"https://127.0.0.1:{server.getsockname()[1]}/v1", data=bytes(50_000_000))
         done.result(60)
     assert sum(map(len, received)) < 40_000_000
@@ -437,9 +439,9 @@ def test_a_certificate_of_nobody_is_accepted_with_ca_bundle_alone_and_for_its_ho
             ask(http(retry_max=0), fake.base_url)
         assert stopped.value.exit_code == 2 and "ca_bundle" in str(stopped.value)   # what to do
         with pytest.raises(RunStopped):
-            ask(http(certificate[0], retry_max=0), f"https://localhost:{fake.port}/v1")
+            ask(http(ca_bundle=certificate[0], retry_max=0), f"https://localhost:{fake.port}/v1")
         assert fake.n_requests == 0
-        assert "THOUGHT" in ask(http(certificate[0]), fake.base_url)
+        assert "THOUGHT" in ask(http(ca_bundle=certificate[0]), fake.base_url)
 
 
 def test_ca_bundle_adds_to_the_authorities_that_are_known(certificate):
@@ -447,7 +449,7 @@ def test_ca_bundle_adds_to_the_authorities_that_are_known(certificate):
     def names(client):
         context = client.session.get_adapter("https://x").ssl_context
         return {str(authority["subject"]) for authority in context.get_ca_certs()}
-    known, more = names(http()), names(http(certificate[0]))
+    known, more = names(http()), names(http(ca_bundle=certificate[0]))
     assert known < more and len(more - known) == 1
 
 
@@ -456,7 +458,7 @@ def test_many_connections_share_one_ssl_context(certificate):
         gc.collect()
         return sum(isinstance(thing, ssl.SSLContext) for thing in gc.get_objects())
     with FakeLLM(certificate=certificate, latency_s=0.3) as fake:
-        client = http(certificate[0], pool=24)
+        client = http(ca_bundle=certificate[0], workers=24)
         before = n_contexts()
         ask_many(client, fake.base_url, 24, n_threads=24, n_calls=24)
         assert fake.n_connections == 24 and n_contexts() == before > 0

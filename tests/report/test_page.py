@@ -928,7 +928,7 @@ def test_a_page_that_cannot_be_read_says_so(show):
 # from the directories ----------------------------------------------------------------------------
 
 def test_report_writes_the_page_beside_the_report(tmp_path, fake_llm):
-    from judging import judged
+    from fake_judges import judged
 
     import report
     judged(tmp_path, fake_llm, 3)

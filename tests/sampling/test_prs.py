@@ -6,9 +6,10 @@ import pytest
 from rows_server import RowsServer, write_rows
 
 from codedata.errors import HttpTrouble, Trouble
-from codedata.llm.http import Http, Retry
+from codedata.llm.http import Http
 from codedata.sampling.pull_requests import fetch_prs, iso_utc, touched_files
 from codedata.sampling.trajectories import Hub
+from codedata.settings import LLM
 
 PATCH = "diff --git a/src/x.py b/src/x.py\n--- a/src/x.py\n+++ b/src/x.py\n@@ -1 +1 @@\n-a\n+b\n"
 
@@ -28,7 +29,7 @@ def write(path: Path, rows: list[dict]) -> str:
 
 @pytest.fixture
 def http():
-    http = Http(Retry(retry_max=1, retry_wait_s=0.01))
+    http = Http(LLM(retry_max=1, retry_wait_s=0.01))
     yield http
     http.close()
 

@@ -11,9 +11,10 @@ from conftest import REPO
 from rows_server import RowsServer, write_rows
 
 from codedata.errors import HttpTrouble, Trouble
-from codedata.llm.http import Http, Retry
+from codedata.llm.http import Http
 from codedata.sampling.row_files import find_files
 from codedata.sampling.trajectories import Hub, open_source
+from codedata.settings import LLM
 
 # two files of several row groups: duckdb's smallest has 2048 rows
 N_ROWS, N_FIRST = 5000, 3000
@@ -56,7 +57,7 @@ def server(folder, rows):
 
 @pytest.fixture
 def http():
-    http = Http(Retry(retry_max=2, retry_wait_s=0.01, max_429_total_s=5))
+    http = Http(LLM(retry_max=2, retry_wait_s=0.01, max_429_total_s=5))
     yield http
     http.close()
 
@@ -194,9 +195,9 @@ def test_a_download_that_fails_is_the_http_trouble_itself(server, http):
 
 def test_a_failed_read_does_not_abort_the_process_at_exit(server):
     code = (
-        "import sys; from codedata.llm.http import Http; from codedata.sampling.trajectories "
-        "import open_source\n"
-        "source = open_source(sys.argv[1], Http())\n"
+        "import sys; from codedata.llm.http import Http; from codedata.settings import LLM\n"
+        "from codedata.sampling.trajectories import open_source\n"
+        "source = open_source(sys.argv[1], Http(LLM()))\n"
         "try: source.rows(0, 3000)\n"
         "except Exception as e: print(type(e).__name__)")
     server.slow_s = 0.2
