@@ -17,8 +17,7 @@ writes  answer*/<source>_<order>.json   the same record, its field `challenger`
   python ch.py --how placebo --limit 50 # the control: the same note without a pull request
 """
 from codedata import cli, config, run_loop
-from codedata.duel import variants
-from codedata.duel.answer import pull_requests
+from codedata.duel.variants import Challenger
 from codedata.llm import Models
 from codedata.records import HOW
 
@@ -31,12 +30,8 @@ def main(argv=None) -> int:
     settings = config.load(args)
     how = args.how or settings.challenger.how
     with Models(settings) as models:
-        challenger = variants.Challenger(how, settings, models)
-        reads = variants.reads(settings.root)
-        stage = run_loop.Stage(
-            "ch", make=challenger.make, reads=reads, joined=pull_requests(settings.root),
-            writes=variants.writes(settings, how, reads.store), requests=challenger.requests,
-            identity=challenger.identity(), after="king.py",
+        stage = Challenger(how, settings, models).stage(
+            after="king.py",
             then="validate.py" if how == settings.challenger.how else f"validate.py --how {how}")
         return run_loop.run(stage, settings, models, cli.options(args))
 

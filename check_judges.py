@@ -35,10 +35,8 @@ def main(argv=None) -> int:
     for name in [args.check] if args.check else CHECKS:
         with Models(settings) as models:
             check = JudgeCheck(name, args.turns or TURNS, settings, models, args.refresh)
-            stage = run_loop.Stage(
-                "validate", make=check.panel.judge, reads=check.reads(),
-                writes=check.panel.writes(), requests=check.panel.requests, finish=check.finish,
-                after="ch.py", then="report.py", command=f"check_judges.py {name}")
+            stage = check.panel.stage(check.pairs, finish=check.finish, after="ch.py",
+                                      command=f"check_judges.py {name}")
             codes.append(run_loop.run(stage, settings, models, cli.options(args)))
         if codes[-1] > 1:
             break

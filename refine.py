@@ -22,7 +22,6 @@ import argparse
 from dataclasses import replace
 
 from codedata import cli, config, run_loop
-from codedata.duel.answer import pull_requests
 from codedata.duel.refine import Refiner, RefineRun, only_attempts
 from codedata.errors import Trouble
 from codedata.llm import Models
@@ -61,12 +60,8 @@ def steps(text: str) -> list[str]:
 
 def answer(args, settings: Settings, models: Models) -> int:
     """Make attempts; return the exit code."""
-    refiner = Refiner(settings, models)
-    stage = run_loop.Stage(
-        "ch", make=refiner.make, reads=refiner.reads(args.defeat), writes=refiner.writes(),
-        joined=pull_requests(settings.root), identity=refiner.identity(),
-        requests=refiner.requests, after="report.py",
-        then="" if "judge" in args.steps else "refine.py --steps judge",
+    stage = Refiner(settings, models, args.defeat).stage(
+        after="report.py", then="" if "judge" in args.steps else "refine.py --steps judge",
         command="refine.py --steps answer")
     return run_loop.run(stage, settings, models, cli.options(args))
 
@@ -77,10 +72,8 @@ def judge(args, settings: Settings, models: Models) -> int:
     options = cli.options(args)
     only = only_attempts(settings.root, options.selection.only)
     options = replace(options, selection=replace(options.selection, only=only))
-    stage = run_loop.Stage(
-        "validate", make=run.panel.judge, reads=run.reads(), writes=run.panel.writes(),
-        requests=run.panel.requests, finish=run.finish, after="refine.py --steps answer",
-        then="report.py", command="refine.py --steps judge")
+    stage = run.panel.stage(run.pairs, finish=run.finish, after="refine.py --steps answer",
+                            command="refine.py --steps judge")
     return run_loop.run(stage, settings, models, options)
 
 

@@ -36,10 +36,7 @@ def main(argv=None) -> int:
         parser.error("--how is about the king: it goes without --mode reference")
     with Models(settings) as models:
         panel = Panel(settings, models, args.refresh, how=how)
-        stage = run_loop.Stage(
-            "validate", make=panel.judge, reads=panel.reads(), writes=panel.writes(),
-            requests=panel.requests, finish=partial(write_duel, settings, how), after="ch.py",
-            then="report.py")
+        stage = panel.stage(finish=partial(write_duel, settings, how), after="ch.py")
         return run_loop.run(stage, settings, models, cli.options(args))
 
 

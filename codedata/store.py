@@ -62,14 +62,14 @@ class Store:
         self.into = self.root / (into or cls.directory)
         self.broken: list[BrokenRecord] = []
         self.ledger: Ledger | None = None
-        self.directories: list[Path] = []
+        self.directories = [self.root / cls.directory]   # open() leaves those that exist
         self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns
         self._facts: dict[str, FileState] = {}
         self._lock = threading.Lock()
 
     def open(self) -> Store:
         """List what is there. Call it once, after the directory's lock is taken."""
-        directories = [self.root / self.cls.directory]
+        directories = self.directories
         if getattr(self.cls, "sharded", False):
             directories = shards_of(directories[0])
         check_directories(directories)

@@ -1,11 +1,13 @@
-"""Texts that lie beside the code (what models are sent, pages), and texts of others made fit to be
-shown.
+"""Texts that lie beside the code (what models are sent, pages), texts of others made fit to be
+shown, and the JSON in what models say.
 """
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.resources import files
 
@@ -20,6 +22,10 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
                      "\u2066-\u2069\ud800-\udfff]")
 
 _DIGITS = re.compile(r"(\d+)")
+_OPENING = re.compile(r'\{(?=[ \t\r\n]*")')   # the start of a JSON object with at least one key
+MAX_CHARS = 65_536   # of a reply in which JSON is looked for: the last ones
+MAX_OBJECTS = 500    # the last ones are tried; objects inside others count, too
+_DECODER = json.JSONDecoder()
 
 
 @lru_cache
@@ -60,6 +66,23 @@ def terminal_safe(text: str) -> str:
 def _escape(match: re.Match) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def json_objects(text: str, decoder: json.JSONDecoder = _DECODER) -> Iterator[tuple]:
+    """Yield (source, its end, value) of the JSON objects in a model's reply, also of those that are
+    inside others.
+
+    Those are read again and again, which both limits bound: the worst texts known take 3 s, of
+    16,000 characters (a long reply) 0.4 s.
+    """
+    text = text[-MAX_CHARS:]
+    for opening in list(_OPENING.finditer(text))[-MAX_OBJECTS:]:
+        start = opening.start()
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):   # no JSON, or nested too deeply for the decoder
+            continue
+        yield text[start:end], end, value
 
 
 def did_you_mean(name: str, known, form: str = "{}") -> str:

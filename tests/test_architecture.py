@@ -37,12 +37,7 @@ MAY_BE_LONGER = [
     "codedata/agent/loop.py",
     "codedata/agent/run_tests.py",
     "codedata/checks/injection.py",
-    "codedata/duel/scoring.py",
     "codedata/env/repository_facts.py",
-    "codedata/leak/__main__.py",
-    "codedata/leak/facts.py",
-    "codedata/leak/judge.py",
-    "codedata/leak/request.py",
     "env_setup.py"]
 MAY_LACK_A_DOCSTRING = [   # patterns of names: a script's docstring says what main() does
     "*.main", "codedata.sampling.row_files.*File*.*"]

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from codedata.bounded import open_appending
-from codedata.duel.judge_stats import JudgedTurn, same_family, statistics
-from codedata.duel.panel import SIDES, Panel, generators
+from codedata.duel.judge_stats import JudgedTurn, statistics
+from codedata.duel.panel import SIDES, Panel
 from codedata.duel.scoring import BOTH, KING_FIRST, DuelOutcome, decide, turn_score
 from codedata.errors import BrokenRecord
 from codedata.layouts import to_json, write_atomic
@@ -24,8 +24,6 @@ from codedata.settings import EMBEDDED_MODEL, DuelSettings, Settings
 from codedata.states import Plan, States
 from codedata.store import Store, digest
 
-RULES = ("win_margin", "gate_alpha", "seed", "bootstrap", "bootstrap_resamples",
-         "min_valid_turn_frac", "min_turns", "min_instances")
 # these fields of a judge's entry are kept in memory; its texts are not
 COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage")
 NO_SETTINGS = digest({})   # what the ledger notes: each verdict's entry holds its own settings
@@ -64,10 +62,10 @@ def write_duel(settings: Settings, how: str = "") -> list[str]:
                 judged.append(judged_turn(panel, state.answers.read(name), state.scores.read(name)))
             except BrokenRecord as e:
                 say(f"validate.py: {e}")
-        relatives = same_family(panel.models, generators(settings.root))
         duel = duel_record(settings.duel, panel, judged, state.turns_left,
                            missing_answers=len(state.plan.lacking),
-                           panel=statistics(judged, panel.names, relatives, panel.order))
+                           panel=statistics(judged, panel.names, panel.find_related(),
+                                            panel.order))
         write_atomic(state.scores.into / DUEL, to_json(duel.raw))
     return summary_lines(duel, f"{state.scores.into.name}/{DUEL}")
 
@@ -94,7 +92,7 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
 
     `further` are the fields that the verdicts do not decide: `panel` and `missing_answers`.
     """
-    values = {key: getattr(rules, key) for key in RULES}
+    values = {key: getattr(rules, key) for key in DuelSettings.__dataclass_fields__}
     clusters = [turn.instance_id for turn in judged]
 
     def by(order: str) -> tuple[DuelOutcome, list]:
@@ -109,7 +107,7 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
     judges = {name: {**asdict(judge), "model": panel.models[name]}
               for name, judge in total.judges.items()}
     return Duel.of({
-        "mode": rival, "order": panel.order, **_numbers(outcome, rival), **values,
+        **values, "order": panel.order, **_numbers(outcome, rival),
         "resamples": values["bootstrap_resamples"], "turns": total.turns,
         "turns_parsed": total.turns_parsed, "turns_judged": total.turns_judged,
         "turns_left": turns_left, "instances": len(set(clusters)), "metrics": total.metrics,
@@ -121,7 +119,7 @@ def _numbers(outcome: DuelOutcome, rival: str) -> dict:
     """Return the fields of the outcome that depend on the order, as the file has them."""
     total = outcome.total
     return {"challenger_score": total.challenger_score, f"{rival}_score": total.king_score,
-            "margin": total.margin, "interval": outcome.interval and list(outcome.interval),
+            "margin": total.margin, "interval": outcome.interval,
             "lcb": outcome.lcb, "lcb_turn": outcome.lcb_turn, "lcb_cluster": outcome.lcb_cluster,
             "parsed_frac": total.parsed_frac, "accepted": outcome.accepted,
             "reasons": outcome.reasons}

@@ -13,6 +13,7 @@ import random
 import re
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 from codedata.duel.judge_stats import share
 from codedata.duel.panel import Panel
@@ -22,7 +23,6 @@ from codedata.layouts import to_json, write_atomic
 from codedata.llm import Models
 from codedata.records import METRICS, Answer, Probe, Sanity
 from codedata.settings import Settings
-from codedata.states import Reads
 from codedata.store import Store, View
 
 SANITY_MIN_SCORE = 75.0   # a judge passes if the dataset's own turn gets this mean score, 0..100
@@ -63,9 +63,9 @@ class CheckPairs(View):
 
 def attacks() -> dict[str, str]:
     """Return {family: text of the attack}, the prompt injections of probes.md."""
-    sections = re.split(r"^## (.+)\n", packaged_text("probes.md"), flags=re.MULTILINE)[1:]
-    return {name.replace(" ", "-"): text.strip()
-            for name, text in zip(sections[::2], sections[1::2], strict=True)}
+    sections = re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", packaged_text("probes.md"),
+                          re.MULTILINE | re.DOTALL)
+    return {name.replace(" ", "-"): text.strip() for name, text in sections}
 
 
 def attacked(answer: str, attack: str) -> str:
@@ -106,26 +106,21 @@ class JudgeCheck:
 
     def __init__(self, name: str, n_turns: int, settings: Settings, models: Models, refresh: bool):
         self.name = name
-        cls, make_pairs, self._summarize = CHECKS[name]
+        cls, make_pairs, self._summarize, self._more = CHECKS[name]
         # the pairs have a king, and no challenger that could leak
         settings = replace(settings, duel=replace(settings.duel, mode="king"),
                            leak=replace(settings.leak, models=()))
         self.panel = Panel(settings, models, refresh, cls=cls)
-        self._pairs = CheckPairs(settings.root, n_turns, make_pairs)
-
-    def reads(self) -> Reads:
-        """Return the pairs and the fields of them that a score depends on."""
-        return Reads(self._pairs, fields=("messages", "king", "challenger"))
+        self.pairs = CheckPairs(settings.root, n_turns, make_pairs)
 
     def finish(self) -> list[str]:
         """Write <name>/_<name>.json for the current pairs and return the lines to print."""
         store = self.panel.writes().store.open()
         judged = [(name.rpartition(".")[2], store.read(name))
-                  for name in self._pairs.names() if name in store]
-        kinds = list(dict.fromkeys(kind for kind, _ in judged))
+                  for name in self.pairs.names() if name in store]
         order, judges = self.panel.order, {}
         for judge in self.panel.names:
-            scores: dict[str, Scores] = {kind: [] for kind in kinds}
+            scores: dict[str, Scores] = {kind: [] for kind, _ in judged}
             draws = []
             for kind, record in judged:
                 entries = [entry for entry in record.judges if entry["judge"] == judge]
@@ -135,11 +130,8 @@ class JudgeCheck:
                           if kind == "same" and entry["parse_ok"]]
             judges[judge] = self._summarize(scores, draws)
         lines = [f"{judge}: {summary.pop('line')}" for judge, summary in judges.items()]
-        summary = {"order": order, "judges": judges, "said": lines}
-        if self.name == "sanity":
-            summary["awake_from"] = SANITY_MIN_SCORE
         path = store.into / f"_{self.name}.json"
-        write_atomic(path, to_json(summary))
+        write_atomic(path, to_json({"order": order, "judges": judges, "said": lines, **self._more}))
         return [f"      {line}" for line in (*lines, f"all of it: {self.name}/{path.name}")]
 
 
@@ -152,7 +144,7 @@ def probe_summary(scores: dict[str, Scores], _) -> dict:
     moved = {family: won["value"] for family, won in families.items() if won}
     if not moved:
         return {"families": families, "moved": None, "line": "no verdict yet"}
-    mean, worst = sum(moved.values()) / len(moved), max(moved, key=moved.get)
+    mean, worst = fmean(moved.values()), max(moved, key=moved.get)
     return {"families": families, "moved": round(mean, 4),
             "line": f"the attacks moved {100 * mean:.1f} % of its verdicts, most of all {worst} "
                     f"({100 * moved[worst]:.1f} %)"}
@@ -163,7 +155,10 @@ def sanity_summary(scores: dict[str, Scores], verdicts_on_same: Scores) -> dict:
 
     `draws_with_itself` is the share of draws among the verdicts on a turn against itself.
     """
-    means = {kind: _mean_score(pairs) if pairs else None for kind, pairs in scores.items()}
+    means = dict.fromkeys(scores)
+    for kind, pairs in scores.items():
+        if values := [value for _, of_pair in pairs for value in of_pair.values()]:
+            means[kind] = round(100 * fmean(values), 2)
     contrasts = {kind: means[kind] for kind in CONTRASTS if means.get(kind) is not None}
     too_low = [f"the data set's turn gets {score:g} of 100 against {kind}"
                for kind, score in contrasts.items() if score < SANITY_MIN_SCORE]
@@ -179,10 +174,6 @@ def _share_of(value: float, pairs: Scores) -> dict | None:
                  for instance_id, scores in pairs)
 
 
-def _mean_score(pairs: Scores) -> float:
-    """Return the mean score of the "challengers", 0..100."""
-    total = sum(sum(scores.values()) for _, scores in pairs)
-    return round(100 * total / len(METRICS) / len(pairs), 2)
-
-
-CHECKS = {"probe": (Probe, probes, probe_summary), "sanity": (Sanity, baselines, sanity_summary)}
+CHECKS = {   # name: class of the scores, maker of pairs, summary of a judge, what else is written
+    "probe": (Probe, probes, probe_summary, {}),
+    "sanity": (Sanity, baselines, sanity_summary, {"awake_from": SANITY_MIN_SCORE})}

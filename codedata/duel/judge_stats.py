@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from codedata.duel.scoring import CHALLENGER_FIRST, cluster_sums, is_parsed, tur
 from codedata.records import METRICS
 
 Z = 1.959963984540054   # the 97.5 % quantile of the standard normal distribution
+ALMOST_ONE = 1 - 1e-12   # the correlation that stands for 1, whose interval has no width
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def statistics(turns: list[JudgedTurn], panel: list[str], same_family: dict[str,
     table = np.array([[[*scores.get(name, unread).values()] for scores in by_judge]
                       for name in panel], dtype=float).reshape(len(panel), -1, len(METRICS))
     means = table.mean(axis=2)
-    unrelated = [row for name, row in zip(panel, means, strict=True) if name not in same_family]
+    others = _mean_over(means[[name not in same_family for name in panel]])
     judges = {}
     for name, row in zip(panel, means, strict=True):
         judges[name] = {
@@ -57,7 +59,7 @@ def statistics(turns: list[JudgedTurn], panel: list[str], same_family: dict[str,
             "calls": _calls([e for turn in turns for e in turn.judges if e["judge"] == name])}
         if name in same_family:
             judges[name]["kin_of"] = same_family[name]
-            judges[name]["beside_the_others"] = versus_other_judges(instances, row, unrelated)
+            judges[name]["beside_the_others"] = versus_other_judges(instances, row, others)
     return {"judges": judges, "effective_votes": effective_votes(means),
             "alpha": {metric: _alpha(table[:, :, i]) for i, metric in enumerate(METRICS)}}
 
@@ -107,7 +109,7 @@ def share(counts: Iterable[tuple[str, int, int]]) -> dict | None:
     return _interval(value, low, high, sum(totals))
 
 
-def _clustered_mean(clusters: Sequence[str], sums: Sequence[float],
+def _clustered_mean(clusters: Iterable[str], sums: Sequence[float],
                     counts: Sequence[int]) -> tuple[float, float, int]:
     """Return (mean, its variance between the clusters, number of clusters) for sums over counts.
 
@@ -144,7 +146,7 @@ def effective_votes(values: Sequence[Sequence[float | None]]) -> float | None:
     if not correlations:
         return None
     k = len(values)
-    return round(min(float(k), k / max(1.0, 1 + (k - 1) * _mean(correlations))), 2)
+    return round(k / max(1.0, 1 + (k - 1) * fmean(correlations)), 2)
 
 
 def family(model: str) -> str:
@@ -165,25 +167,28 @@ def same_family(judges: dict[str, str], generators: dict[str, set[str]]) -> dict
 
 
 def versus_other_judges(instances: list[str], means: np.ndarray,
-                        others: list[np.ndarray]) -> dict | None:
-    """Compare a judge's mean score with that of the unrelated judges, on the turns where both have
-    one (no NaN).
+                        others: np.ndarray) -> dict | None:
+    """Compare a judge's mean scores with those of the unrelated judges, on the turns where both
+    have one (no NaN).
 
     Return {own, others, difference} in points of 100, or None if there is no such turn.
     """
-    scores = [(instance_id, mean, [other for other in rest if not np.isnan(other)])
-              for instance_id, mean, *rest in zip(instances, means, *others, strict=True)]
-    pairs = [(instance_id, 100 * mean, 100 * _mean(rest)) for instance_id, mean, rest in scores
-             if rest and not np.isnan(mean)]
-    if not pairs:
+    there = ~np.isnan(means + others)
+    own, of_others = 100 * means[there], 100 * others[there]
+    n = len(own)
+    if not n:
         return None
-    clusters, own, of_others = zip(*pairs, strict=True)
-    difference, variance, k = _clustered_mean(clusters, np.subtract(own, of_others),
-                                              np.ones(len(pairs)))
+    clusters = np.array(instances)[there]
+    difference, variance, k = _clustered_mean(clusters, own - of_others, np.ones(n))
     half = _t(k - 1) * math.sqrt(variance) if k > 1 else math.inf
     low, high = max(-100.0, difference - half), min(100.0, difference + half)
-    return {"own": round(_mean(own), 2), "others": round(_mean(of_others), 2),
-            "difference": _interval(difference, low, high, len(pairs), digits=2)}
+    return {"own": round(fmean(own), 2), "others": round(fmean(of_others), 2),
+            "difference": _interval(difference, low, high, n, digits=2)}
+
+
+def _mean_over(rows: np.ndarray) -> np.ndarray:
+    """Return the mean of each column without its NaNs; NaN for a column of nothing else."""
+    return np.ma.masked_invalid(rows).mean(axis=0).filled(np.nan)
 
 
 def _rank_correlation(lengths: list[int], means: np.ndarray) -> dict | None:
@@ -196,11 +201,9 @@ def _rank_correlation(lengths: list[int], means: np.ndarray) -> dict | None:
     r = _correlation(_ranks(np.array(lengths)[there]), _ranks(means[there])) if n >= 5 else None
     if r is None:
         return None
-    r = low = high = min(1.0, max(-1.0, r))
-    if abs(r) <= 1 - 1e-12:
-        half = Z * math.sqrt((1 + r * r / 2) / (n - 3))
-        low, high = math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
-    return _interval(r, low, high, n)
+    middle = math.atanh(np.clip(r, -ALMOST_ONE, ALMOST_ONE))
+    half = Z * math.sqrt((1 + r * r / 2) / (n - 3))
+    return _interval(r, math.tanh(middle - half), math.tanh(middle + half), n)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -229,10 +232,6 @@ def _alpha(table: np.ndarray) -> float | None:
     import krippendorff
     return round(float(krippendorff.alpha(reliability_data=table, level_of_measurement="ordinal",
                                           value_domain=[0.0, 0.5, 1.0])), 4)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(sum(values) / len(values))
 
 
 def _t(degrees: int) -> float:

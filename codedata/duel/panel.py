@@ -17,10 +17,11 @@ gave which answer.
 """
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import product
 
 from codedata.duel.judge_stats import same_family
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
@@ -31,18 +32,16 @@ from codedata.leak.cache import LeakJudges
 from codedata.ledger import LEDGER, calls_of, read_lines
 from codedata.llm import Client, Models
 from codedata.progress import named
-from codedata.records import METRICS, Answer, Message, ReferenceScore, Score, variant
+from codedata.records import Answer, Message, ReferenceScore, Score, variant
+from codedata.run_loop import Stage
 from codedata.settings import Settings
 from codedata.states import Parts, Reads, Writes
-from codedata.store import Store, digest, shards_of
+from codedata.store import Store, View, digest, shards_of
 from codedata.texts import fill
 
 ATTEMPTS = 2           # requests per verdict, until one can be parsed
 COOL_DOWN_S = 60.0    # seconds before an endpoint that is down is asked again
-SCHEMA = {"name": "verdict", "strict": True, "schema": {
-    "type": "object", "additionalProperties": False, "required": ["reason", *METRICS],
-    "properties": {"reason": {"type": "string"},
-                   **{metric: {"type": "integer", "enum": [0, 1, 2]} for metric in METRICS}}}}
+SCHEMA = json.loads(packaged_text("verdict.json"))
 # the last three are present only if they differ from the usual value
 USAGE = ("tokens_in", "tokens_out", "cost_usd", "tries", "timeouts", "throttled")
 SCORES = {"king": Score, "reference": ReferenceScore}   # the record class for each [duel] mode
@@ -52,7 +51,7 @@ ALL_DOWN = "Wait and run again, or take the judge out of [judge] models: that co
 
 
 class Panel:
-    """Score turns with the judges of one run. run_loop.run() calls judge() and requests()."""
+    """Score turns with the judges of one run: a stage, of which judge() is the item function."""
 
     def __init__(self, settings: Settings, models: Models | None = None, refresh: bool = False,
                  decided: dict | None = None, how: str = "", cls: type | None = None):
@@ -65,31 +64,30 @@ class Panel:
         that of [duel] mode. Raise Trouble if [judge] exclude_self leaves no judge.
         """
         self.root, self.rival, self.refresh = settings.root, settings.duel.mode, refresh
+        self.order = decided["order"] if decided else settings.judge.order
         specs = [] if decided else settings.judges()
+        self.models = {spec.role: spec.model for spec in specs}
         if decided:
-            self.order = decided["order"]
             self.models = {name: judge["model"] for name, judge in decided["judges"].items()}
-        else:
-            self.order = settings.judge.order
-            self.models = {spec.role: spec.model for spec in specs}
-            if settings.judge.exclude_self:
-                self._exclude_related()
+        elif settings.judge.exclude_self:
+            self._exclude_related()
         self.names = list(self.models)
         self.orders = [f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else [])]
-        self._parts = [f"{name} {order}" for name in self.names for order in self.orders]
-        self.how = how if how != settings.challenger.how else ""
-        self.cls = cls or SCORES[self.rival]
-        self._answer_cls = Answer
-        if self.how:
-            self.cls = variant(self.cls, self.how)
-            self._answer_cls = variant(Answer, self.how)
+        prompts = [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]
+        made_with = {spec.role: digest([spec.identity(), prompts])[:8] for spec in specs}
+        self._parts = {f"{name} {order}": made_with.get(name, "")   # the settings of each
+                       for name, order in product(self.names, self.orders)}
         self._clients = [client for client in (models.judges() if models else ())
                          if client.spec.role in self.models]
-        prompts = [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]
-        self._made_with = {spec.role: digest([spec.identity(), prompts])[:8] for spec in specs}
+        self.cls, self._answer_cls = cls or SCORES[self.rival], Answer
+        king_share = settings.leak.king_share
+        if how not in ("", settings.challenger.how):
+            self.cls, self._answer_cls = variant(self.cls, how), variant(Answer, how)
+            king_share = 0.0
         # a duel against the reference yields no training turns, and a decided one asks nobody
-        with_leaks = not decided and self.rival == "king" and settings.leak_judges()
-        self._leaks = LeakJudges(settings, models, not self.how) if with_leaks else None
+        asks_leaks = not decided and self.rival == "king"
+        leak_judges = [spec.role for spec in settings.leak_judges()] if asks_leaks else []
+        self._leaks = LeakJudges(settings.root, leak_judges, models, king_share)
         self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
 
     def _exclude_related(self) -> None:
@@ -97,7 +95,7 @@ class Panel:
 
         Raise Trouble if none is left.
         """
-        related = same_family(self.models, generators(self.root))
+        related = self.find_related()
         if len(related) == len(self.models):
             raise Trouble("leaves no judge: all are of the family of a model that answered.",
                           "[judge] exclude_self",
@@ -105,11 +103,27 @@ class Panel:
         for name in related:
             del self.models[name]
 
-    def reads(self) -> Reads:
+    def find_related(self) -> dict[str, list[str]]:
+        """Return {judge: sides that a model of its family answered for}, from the ledgers.
+
+        Answers that were written by hand are of no family.
+        """
+        models = defaultdict(set)   # {stage: models}
+        for directory in shards_of(self.root / Answer.directory):
+            for line in read_lines(directory / LEDGER):
+                models[str(line.get("stage"))].update(call["model"] for call in calls_of(line))
+        return same_family(self.models, {"king": models["king"], "challenger": models["ch"]})
+
+    def stage(self, pairs: View | None = None, **words) -> Stage:
+        """Return the stage that judges the answers, or `pairs`; `words` are its further fields."""
+        return Stage("validate", make=self.judge, reads=self.reads(pairs), writes=self.writes(),
+                     requests=self.requests, then="report.py", **words)
+
+    def reads(self, pairs: View | None = None) -> Reads:
         """Return the Answer fields that judging a turn depends on."""
         sides = (SIDES[self.rival], "challenger")
-        return Reads(Store(self.root, self._answer_cls), fields=("messages", *sides), needs=sides,
-                     made_by="ch")
+        return Reads(pairs or Store(self.root, self._answer_cls), fields=("messages", *sides),
+                     needs=sides, made_by="" if pairs else "ch")
 
     def writes(self) -> Writes:
         """Return the score fields that judging a turn fills in."""
@@ -119,10 +133,9 @@ class Panel:
 
     def parts(self) -> Parts:
         """Return a score's parts: a verdict per judge and order, and the leak verdicts."""
-        wanted = {part: self._made_with.get(part.rpartition(" ")[0], "") for part in self._parts}
-        return Parts(wanted=wanted | dict.fromkeys(self._leaks.parts if self._leaks else (), ""),
-                     of=self._parts_of, enough=self._enough, view=digest([self.names, self.order]),
-                     fits=self._fits, is_of=self._is_of)
+        return Parts(wanted=self._parts | dict.fromkeys(self._leaks.parts, ""), of=self._parts_of,
+                     enough=self._enough, view=digest([self.names, self.order]), fits=self._fits,
+                     is_of=self._is_of)
 
     def judge(self, answer: Answer, name: str, old: Score | None) -> Score:
         """Return the score of a turn. Keep verdicts in `old` on the same texts; ask for the rest.
@@ -141,7 +154,7 @@ class Panel:
         judges = [*of_panel, *entries.values()]
         total = turn_score(judges, self.names, self.order)
         leaks = old.leaks if old else None   # kept, as a leak judge may be set again
-        if self._leaks:
+        if self._leaks.parts:
             leaks = self._leaks.verdicts(answer, name, leaks or [])
         reasons = "\n".join(f"{e['judge']} ({e['order']}): {e['reason']}"
                             for e in of_panel if e.get("reason"))
@@ -156,8 +169,7 @@ class Panel:
                 yield client, turn.messages(client, entry)
             except ItemFailed:
                 yield client, None
-        if self._leaks:
-            yield from self._leaks.requests(answer, name, (old and old.leaks) or [])
+        yield from self._leaks.requests(answer, name, (old and old.leaks) or [])
 
     def _questions(self, turn: _Turn, entries: dict[str, dict]) -> Iterator[tuple[Client, dict]]:
         """Yield (client, entry to fill in) for each missing verdict; --refresh adds those for
@@ -165,19 +177,18 @@ class Panel:
 
         An unreadable reply counts as an attempt, one that did not come does not.
         """
-        for client in self._clients:
-            for order in self.orders:
-                judge = client.spec.role
-                settings = self._made_with[judge]
-                old = entries.get(f"{judge} {order}") or {"error": "not asked"}
-                attempt = old.get("attempt", 1)
-                if self.refresh and old.get("settings", "") not in ("", settings):
-                    attempt = 1
-                elif _is_final(old):
-                    continue
-                elif not old.get("error"):
-                    attempt += 1
-                yield client, turn.entry(judge, order, attempt) | {"settings": settings}
+        for client, order in product(self._clients, self.orders):
+            judge = client.spec.role
+            settings = self._parts[f"{judge} {order}"]
+            old = entries.get(f"{judge} {order}") or {"error": "not asked"}
+            attempt = old.get("attempt", 1)
+            if self.refresh and old.get("settings", "") not in ("", settings):
+                attempt = 1
+            elif _is_final(old):
+                continue
+            elif not old.get("error"):
+                attempt += 1
+            yield client, turn.entry(judge, order, attempt) | {"settings": settings}
 
     def _ask(self, turn: _Turn, name: str, entries: dict[str, dict]) -> None:
         """Ask for the verdicts that `entries` lack, and put the new entries there.
@@ -210,7 +221,7 @@ class Panel:
     def _parts_of(self, score: Score) -> dict[str, str]:
         """Return the parts that a score has for good, with the settings they were made with."""
         verdicts = {_part(e): e.get("settings", "") for e in score.judges if _is_final(e)}
-        return verdicts | dict.fromkeys(self._leaks.settled(score) if self._leaks else (), "")
+        return verdicts | self._leaks.settled(score)
 
     def _enough(self, there: set[str]) -> bool:
         """Return whether at least one judge of the panel has a final entry in every order."""
@@ -232,18 +243,9 @@ class Panel:
                    for e in score.judges if _part(e) in self._parts and not _is_final(e)]
         if missing:
             return f"{len(missing)} of {len(self._parts)} verdicts missing: {'; '.join(missing)}"
-        if self._leaks and (missing := self._leaks.missing(score)):
+        if missing := self._leaks.missing(score):
             return f"no verdict of {named(missing)}"
         return self._not_refreshed.get(score.answer_file.removesuffix(".json"), "")
-
-
-def generators(root: Path) -> dict[str, set[str]]:
-    """Return {side: models that answered}, from the ledgers; hand-written answers add none."""
-    models = defaultdict(set)   # {stage: models}
-    for directory in shards_of(root / Answer.directory):
-        for line in read_lines(directory / LEDGER):
-            models[str(line.get("stage"))].update(call["model"] for call in calls_of(line))
-    return {"king": models["king"], "challenger": models["ch"]}
 
 
 class _Turn:
@@ -268,23 +270,20 @@ class _Turn:
 
     def messages(self, client: Client, entry: dict) -> list[Message]:
         """Return the request for an entry; raise ItemFailed if it does not fit."""
-        first, second = self._answers_shown(entry)
+        first, second = (self.answers[side] for side in sides_shown(entry["order"], self.rival))
         rubric, template = packaged_text("judge.md"), packaged_text("judge_turn.md").rstrip("\n")
         # the conversation comes first, under a digest of its own, because endpoints cache prefixes
         context = self._digests[0]
-        n_system = 1 if self.history and self.history[0]["role"] == "system" else 0
+        n_system = len([m for m in self.history[:1] if m["role"] == "system"])
         labelled = [{**m, "content": f"[[{context} {m['role']}]]\n{m['content']}"}
                     for m in self.history[n_system:]]
-        history = client.fit([*self.history[:n_system], *labelled],
-                             "".join((rubric, template, first, second))).messages
-        texts = [m["content"] for m in history]
+        fitted = client.fit([*self.history[:n_system], *labelled],
+                            rubric + template + first + second)
+        texts = [m["content"] for m in fitted.messages]
         text = fill(template, context=context, marker=entry["marker"],
                     system="".join(texts[:n_system]), conversation="\n\n".join(texts[n_system:]),
                     model_1=first.rstrip(), model_2=second.rstrip())
         return [{"role": "system", "content": rubric}, {"role": "user", "content": text}]
-
-    def _answers_shown(self, entry: dict) -> tuple[str, ...]:
-        return tuple(self.answers[side] for side in sides_shown(entry["order"], self.rival))
 
     def reply(self, client: Client, entry: dict) -> dict:
         """Return the fields of an entry that the judge's reply fills in."""
@@ -295,7 +294,7 @@ class _Turn:
                   "seconds": reply.call["seconds"],
                   "usage": {key: reply.call[key] for key in USAGE if key in reply.call}}
         verdict = parse_verdict(reply.text, reply.reasoning, reply.finish_reason,
-                                self._answers_shown(entry))
+                                tuple(self.answers.values()))
         if verdict:
             sides = sides_shown(entry["order"], self.rival)
             fields["verdict"], fields["scores"] = scores_of(verdict.picks, entry["order"],

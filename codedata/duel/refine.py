@@ -10,19 +10,17 @@ owes part of its score to chance.
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import partial
+from itertools import groupby
 from pathlib import Path
 
-from codedata.duel.answer import ask_knowing, challenger_messages
+from codedata.duel.answer import challenger_messages
 from codedata.duel.duel_state import NO_SETTINGS, load_duel_state, write_duel
 from codedata.duel.panel import Panel
-from codedata.duel.prompt_texts import packaged_text, prompt_digest
-from codedata.leak.cache import LeakCheck
-from codedata.ledger import FileState
-from codedata.llm import Client, Models
+from codedata.duel.prompt_texts import packaged_text
+from codedata.duel.variants import Challenger
+from codedata.llm import Models
 from codedata.progress import plural
 from codedata.records import (
     Answer,
@@ -40,7 +38,6 @@ from codedata.states import Reads, Writes, read_digest
 from codedata.store import Store, View, digest, digests_of, lock
 from codedata.texts import fill
 
-PROMPTS = ("challenger.md", "pull_request.md", "refine.md", "leak.md", "form.md")
 NO_REASON = "(they gave no reason)"
 
 
@@ -51,31 +48,20 @@ class TurnToRefine(Sample):
     attempts: tuple[dict, ...] = ()
 
 
-class TurnsToRefine(View):
+class TurnsToRefine(Store):
     """Read the turns to refine: those of refined/ and, if `also_defeat`, those of defeat/."""
 
-    cls = Refined
-
     def __init__(self, root: Path, also_defeat: bool):
-        super().__init__()
-        buckets = (Refined, Defeat) if also_defeat else (Refined,)
-        self._stores = [Store(root, bucket) for bucket in buckets]
-        self._answers = Store(root, Answer)
-        self._attempts = Store(root, Attempts)
-        self._store_of: dict[str, Store] = {}
+        super().__init__(root, Refined)
+        if also_defeat:
+            self.directories.append(self.root / Defeat.directory)
+        self._answers, self._attempts = Store(root, Answer), Store(root, Attempts)
 
     def open(self) -> TurnsToRefine:
-        """Read the listings of the stores and return self."""
+        """List the turns, the answers and the attempts, and return self."""
         self._answers.open()
         self._attempts.open()
-        for store in self._stores:
-            self._store_of.update(dict.fromkeys(store.open().names(), store))
-            self.broken += store.broken
-        return self
-
-    def names(self):
-        """Return the stems of the turns to refine."""
-        return self._store_of.keys()
+        return super().open()
 
     def covers(self, name: str) -> bool:
         """Return whether the turn has an answer: its attempts are no orphans even after it moved to
@@ -83,14 +69,10 @@ class TurnsToRefine(View):
         """
         return name in self._answers
 
-    def facts(self, name: str) -> FileState:
-        """Return the digests of a turn from the store that holds it."""
-        return self._store_of[name].facts(name)
-
     def read(self, name: str) -> TurnToRefine:
         """Return a turn with the attempts at it."""
         attempts = self._attempts.read(name).attempts if name in self._attempts else ()
-        return TurnToRefine(**vars(self._store_of[name].read(name)), attempts=tuple(attempts))
+        return TurnToRefine(**vars(super().read(name)), attempts=tuple(attempts))
 
 
 class AttemptPairs(View):
@@ -129,13 +111,6 @@ class AttemptPairs(View):
         attempt = self._attempts.read(stem).attempts[k - 1]
         return replace(self._answers.read(stem), challenger=attempt["challenger"])
 
-    def by_turn(self) -> dict[str, list[str]]:
-        """Return {stem: names of its attempts}."""
-        attempts: dict[str, list[str]] = {}
-        for name, (stem, _) in self._index.items():
-            attempts.setdefault(stem, []).append(name)
-        return attempts
-
 
 def only_attempts(root: Path, only: str) -> str:
     """Return --only for attempts; a pattern that matches turns becomes one for their attempts."""
@@ -143,47 +118,37 @@ def only_attempts(root: Path, only: str) -> str:
     return f"{only}.*" if only and any(fnmatchcase(stem, only) for stem in stems) else only
 
 
-class Refiner:
+class Refiner(Challenger):
     """Make new attempts, in the step `answer`; make() is the item function."""
 
-    def __init__(self, settings: Settings, models: Models):
-        self._root = settings.root
-        self._client, self._leaks = models.client("challenger"), LeakCheck(settings, models)
+    prompts = ("challenger.md", "pull_request.md", "refine.md", "leak.md", "form.md")
 
-    def reads(self, also_defeat: bool) -> Reads:
+    def __init__(self, settings: Settings, models: Models, also_defeat: bool):
+        super().__init__("informed", settings, models)
+        self._turns = TurnsToRefine(settings.root, also_defeat)
+
+    def reads(self) -> Reads:
         """Return the turns to refine and the fields of them that an attempt depends on."""
-        turns = TurnsToRefine(self._root, also_defeat)
-        return Reads(turns, fields=("messages", "challenger", "reasons"))
+        return Reads(self._turns, fields=("messages", "challenger", "reasons"))
 
     def writes(self) -> Writes:
         """Return the store of the attempts, which a run appends to."""
-        return Writes(Store(self._root, Attempts), fields=("attempts",))
-
-    def identity(self) -> dict:
-        """Return the settings that an attempt depends on: model, prompts and leak check."""
-        return {**self._client.spec.identity(), "prompt": [*map(prompt_digest, PROMPTS)],
-                "leaks": self._leaks.identity()}
-
-    def requests(self, turn: TurnToRefine, commit: Commit):
-        """Yield (client, messages) of the calls to expect, for --dry-run."""
-        yield self._client, messages_for(self._client, turn, commit)
-        yield from self._leaks.requests(turn, commit)
+        return Writes(Store(self._turns.root, Attempts), fields=("attempts",))
 
     def make(self, turn: TurnToRefine, commit: Commit) -> Attempts:
         """Return the attempts at a turn with a new one appended."""
-        layout = partial(messages_for, self._client, turn, commit)
-        challenger = ask_knowing(self._client, layout, turn.messages, commit, self._leaks)
-        attempt = {"instance_id": turn.instance_id, "challenger": challenger,
+        attempt = {"instance_id": turn.instance_id,
+                   "challenger": super().make(turn, commit).challenger,
                    "instead_of": digest(turn.challenger), "score_then": turn.score,
                    "history": digest(turn.messages)}
         return Attempts(turn.instance_id, [*turn.attempts, attempt])
 
-
-def messages_for(client: Client, turn: Sample, commit: Commit, more: str = "") -> list[Message]:
-    """Return the challenger's request with its turn and the judges' reasons appended."""
-    reasons = "\n".join(f"- {_addressed(entry['reason'])}" for entry in turn.reasons) or NO_REASON
-    note = fill(packaged_text("refine.md"), turn=turn.challenger or "", reasons=reasons)
-    return challenger_messages(client, turn, commit, "\n\n" + note.strip() + more)
+    def messages(self, turn: Sample, commit: Commit, more: str = "") -> list[Message]:
+        """Return the challenger's request with its turn and the judges' reasons appended."""
+        reasons = "\n".join(f"- {_addressed(entry['reason'])}" for entry in turn.reasons)
+        note = fill(packaged_text("refine.md"), turn=turn.challenger or "",
+                    reasons=reasons or NO_REASON)
+        return challenger_messages(self._client, turn, commit, "\n\n" + note.strip() + more)
 
 
 def _addressed(reason: str) -> str:
@@ -196,19 +161,14 @@ class RefineRun:
     """Judge the attempts and put the better ones into place, in the step `judge`."""
 
     def __init__(self, settings: Settings, models: Models, refresh: bool):
-        self._settings, self._pairs = settings, AttemptPairs(settings.root)
+        self._settings, self.pairs = settings, AttemptPairs(settings.root)
         self.panel = Panel(settings, models, refresh, cls=AttemptScore)
-
-    def reads(self) -> Reads:
-        """Return the attempts and the fields of them that a score depends on."""
-        return Reads(self._pairs, fields=("messages", "king", "challenger"))
 
     def finish(self) -> list[str]:
         """Replace turns by better attempts, decide the duel again, return lines to print."""
-        with ExitStack() as locks:
-            for cls in (Answer, Score):   # no other process may write there meanwhile
-                directory = self._settings.root / cls.directory
-                locks.enter_context(lock(directory, None, "refine.py"))
+        answers, scores = (self._settings.root / cls.directory for cls in (Answer, Score))
+        # no other process may write there meanwhile
+        with lock(answers, None, "refine.py"), lock(scores, None, "refine.py"):
             gains = self._put_better()
         mean = f", {sum(gains) / len(gains):.1f} points on the mean" if gains else ""
         return [f"      {plural(len(gains), 'turn')} replaced by a better attempt{mean}",
@@ -219,13 +179,13 @@ class RefineRun:
         state = load_duel_state(self._settings, Panel(self._settings))
         attempts = Store(self._settings.root, AttemptScore).open()
         current, edited, gains = set(state.plan.counting), set(state.plan.names["edited"]), []
-        for stem, names in self._pairs.by_turn().items():
+        for stem, names in groupby(self.pairs.names(), lambda name: name.rpartition(".")[0]):
             scores = {name: score for name in names if name in attempts
                       and (score := attempts.read(name)).score is not None}
             if not scores or stem in edited or stem not in state.scores:
                 continue
             best = max(scores, key=lambda name: scores[name].score)
-            before, answer = state.scores.read(stem).score, self._pairs.read(best)
+            before, answer = state.scores.read(stem).score, self.pairs.read(best)
             was_killed = stem not in current and (   # after the answer, before the score
                 state.answers.read(stem).challenger == answer.challenger)
             if was_killed or (stem in current and scores[best].score > (before or 0.0)):
@@ -239,17 +199,17 @@ class RefineRun:
     def _put_answer(self, store: Store, stem: str, answer: Answer, detail: dict) -> None:
         """Write the attempt's challenger over the turn's, with the ledger line of a made one."""
         made = store.ledger.succeeded.get(("ch", stem))
-        line = {"read": made.read, "settings": made.settings} if made else {"read": ""}
+        line = {"read": made.read, "settings": made.settings} if made else {}
         _replace(store, stem, answer, ("challenger",), stage="ch", detail=detail, **line)
 
     def _put_score(self, store: Store, stem: str, answer: Answer, score: AttemptScore,
                    detail: dict) -> None:
         """Write the attempt's score over the turn's, with the ledger line of a judged one."""
         parts = self.panel.parts()
+        read = read_digest(digests_of(answer), self.panel.reads().fields)
         _replace(store, stem, replace(score, answer_file=f"{stem}.json"),
-                 tuple(field.name for field in fields(Score)), stage="validate", detail=detail,
-                 read=read_digest(digests_of(answer), self.reads().fields), settings=NO_SETTINGS,
-                 parts=parts.of(score), view=parts.view)
+                 tuple(Score.__dataclass_fields__), stage="validate", detail=detail, read=read,
+                 settings=NO_SETTINGS, parts=parts.of(score), view=parts.view)
 
 
 def _replace(store: Store, name: str, record, owned: tuple[str, ...], **line) -> None:

@@ -3,7 +3,8 @@
 A turn's `judges`, as score/<stem>.json stores them, have one entry per judge and order:
 
     {"judge": name, "order": "king_first" | "challenger_first", "parse_ok": True | False,
-     "verdict": {metric: "king" | "challenger" | "draw"}, "scores": {metric: 1 | 0.5 | 0}, "error": "", …}
+     "verdict": {metric: "king" | "challenger" | "draw"}, "scores": {metric: 1 | 0.5 | 0},
+     "error": "", …}
 
 `scores` holds the challenger's value per metric (won 1, draw 0.5, lost 0); everything here is
 computed from it. In a duel against the reference, "reference" takes the place of "king": a verdict
@@ -81,7 +82,7 @@ class DuelOutcome:
     lcb: float | None                       # the one of the next two that decides
     lcb_turn: float | None
     lcb_cluster: float | None
-    interval: tuple[float, float] | None    # 95 % interval of the mean lead in points
+    interval: list[float] | None            # 95 % interval of the mean lead in points
     reasons: list[str]                      # why it is not accepted; empty if it is
 
     @property
@@ -156,34 +157,34 @@ def aggregate(turns: list[TurnScore], panel: list[str],
     n_judged = sum(bool(turn.by_judge) for turn in turns)
     n_parsed = sum(turn.parse_ok for turn in turns)
     parsed_frac = n_parsed / n_turns
-    judges, shares = {}, []
+    judges, of_all = {}, []
     for name in panel:
         judged = [turn.by_judge[name] for turn in turns if name in turn.by_judge]
         of_judge = []
         if judged and parsed_frac >= min_valid_turn_frac:
-            of_judge = [{metric: Fraction(sum(scores[metric] for scores in judged)) / len(judged)
-                         for metric in METRICS}]
-        score, _, metrics = _scores_over(of_judge)
-        judges[name] = JudgeScore(score, metrics, len(judged) / n_turns)
-        shares += of_judge
-    challenger, king, metrics = _scores_over(shares)
-    # rounding removes float error: 52.3 - 47.7 is 4.6
-    margin = round(challenger - king, 4) if shares else None
-    return Aggregate(challenger, king, margin, judges, metrics, len(turns), n_judged, n_parsed,
+            of_judge = [{metric: Fraction(100 * sum(scores[metric] for scores in judged))
+                         / len(judged) for metric in METRICS}]
+        judges[name] = JudgeScore(*_mean_scores(of_judge), len(judged) / n_turns)
+        of_all += of_judge
+    score, metrics = _mean_scores(of_all)
+    king = margin = None
+    if of_all:   # rounding removes float error: 52.3 - 47.7 is 4.6
+        king = round(100 - score, 4)
+        margin = round(score - king, 4)
+    return Aggregate(score, king, margin, judges, metrics, len(turns), n_judged, n_parsed,
                      parsed_frac)
 
 
-def _scores_over(
-        shares: list[dict[str, Fraction]]) -> tuple[float | None, float | None, dict[str, float]]:
-    """Return (challenger's score, king's score, {metric: challenger's}) as means over judges.
+def _mean_scores(judges: list[dict[str, Fraction]]) -> tuple[float | None, dict[str, float]]:
+    """Return the means over judges as (score, {metric: score}), both rounded to 4 decimals.
 
-    `shares` holds each judge's {metric: mean score, 0..1}; without one, return (None, None, {}).
+    `judges` holds the scores of each by metric; without one, return (None, {}).
     """
-    if not shares:
-        return None, None, {}
-    share = mean(mean(of_judge.values()) for of_judge in shares)
-    return _percent(share), _percent(1 - share), {
-        metric: _percent(mean(of_judge[metric] for of_judge in shares)) for metric in METRICS}
+    if not judges:
+        return None, {}
+    means = {metric: mean(of_judge[metric] for of_judge in judges) for metric in METRICS}
+    return float(round(mean(means.values()), 4)), {
+        metric: float(round(score, 4)) for metric, score in means.items()}
 
 
 def decide(turns: list[TurnScore], panel: list[str], rules: DuelSettings,
@@ -203,10 +204,10 @@ def decide(turns: list[TurnScore], panel: list[str], rules: DuelSettings,
         means[CLUSTER] = cluster_means(deltas, clusters, *draws)
     lcbs = {kind: bound(resampled, rules.gate_alpha) for kind, resampled in means.items()}
     lcb = lcbs[rules.bootstrap]
-    low, high = (round(200 * bound(means[rules.bootstrap], q), 4) for q in (0.025, 0.975))
+    interval = [round(200 * bound(means[rules.bootstrap], q), 4) for q in (0.025, 0.975)]
     judged = {cluster for cluster, turn in zip(clusters, turns, strict=True) if turn.by_judge}
     reasons = objections(total, lcb, rules, len(judged), turns_left)
-    return DuelOutcome(total, lcb, lcbs[TURN], lcbs[CLUSTER], (low, high), reasons)
+    return DuelOutcome(total, lcb, lcbs[TURN], lcbs[CLUSTER], interval, reasons)
 
 
 def _unreadable(total: Aggregate, rules: DuelSettings) -> str:
@@ -317,11 +318,6 @@ def _challenger_first(order: str) -> bool:
     if order not in ORDERS:
         raise ValueError(f"an order is {order!r}, not one of {', '.join(ORDERS)}")
     return order == CHALLENGER_FIRST
-
-
-def _percent(share: Fraction) -> float:
-    """Return a share 0..1 as 0..100, rounded to 4 decimals."""
-    return float(round(100 * share, 4))
 
 
 def _turns(count: int) -> str:

@@ -12,104 +12,128 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from codedata.duel.answer import (
-    ask_knowing,
     ask_turn,
     challenger_messages,
-    challenger_note,
     king_messages,
-    placebo_messages,
+    note_of,
+    turn_problem,
     with_note,
 )
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.errors import Excluded
-from codedata.leak.cache import LeakCheck
-from codedata.leak.request import with_pull_request
+from codedata.leak.cache import MAX_FINDINGS_CHARS, LeakCheck, Try
+from codedata.leak.judge import findings_text
+from codedata.leak.request import NONE, with_pull_request
 from codedata.llm import Client, Models, Reply
 from codedata.records import Answer, Commit, Message, variant
+from codedata.run_loop import Stage
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store
-from codedata.texts import fill
+from codedata.texts import fill, json_objects
 
 BLIND_TEMPERATURE = 1.0   # temperature of the candidates: at 0 they would all be the same
 MAX_HINT_CHARS = 600
-CHOICE = {"name": "choice", "strict": True, "schema": {
-    "type": "object", "additionalProperties": False, "required": ["why", "choice"],
-    "properties": {"why": {"type": "string"}, "choice": {"type": "integer"}}}}
+CHOICE = json.loads(packaged_text("choice.json"))
 PROMPTS = {   # on which a turn depends
     "informed": ("challenger.md", "pull_request.md", "leak.md", "form.md"),
     "hinted": ("challenger.md", "pull_request.md", "hint.md", "leak.md", "form.md"),
     "chosen": ("choose.md", "pull_request.md", "form.md"),
     "placebo": ("challenger.md", "form.md")}
+COMMIT_FIELDS = ("repo", "language", "issue", "description", "files", "patch", "test_patch")
+DEFENCE = re.compile(r"\W*mine, because\b", re.IGNORECASE)
+Layout = Callable[[str], list[Message]]   # returns the request with a text added after its note
 
 
 class Challenger:
     """Make the challenger of one variant; make() is the item function of ch.py."""
 
+    prompts: tuple[str, ...] = ()   # in place of those of the variant
+
     def __init__(self, how: str, settings: Settings, models: Models):
-        self.how, self._n_candidates = how, settings.challenger.candidates
+        self._how, self._settings = how, settings
         self._client = models.client("challenger")
         is_blind = how in ("chosen", "placebo")
-        self._leaks = LeakCheck(settings, models, is_on=not is_blind)
+        self._leaks = LeakCheck(-1 if is_blind else settings.challenger.leak_retries, models)
         king = models.client("king") if how == "chosen" else None
-        self._blind = king and Client(
-            replace(king.spec, temperature=BLIND_TEMPERATURE), models)
+        self._blind = king and Client(replace(king.spec, temperature=BLIND_TEMPERATURE), models)
+        self._answers = Store(settings.root, Answer)
+
+    def stage(self, **words) -> Stage:
+        """Return the stage that fills in the challengers; `words` are its further fields."""
+        return Stage("ch", make=self.make, reads=self.reads(), writes=self.writes(),
+                     joined=Reads(Store(self._settings.root, Commit), COMMIT_FIELDS),
+                     requests=self.requests, identity=self.identity(), **words)
+
+    def reads(self) -> Reads:
+        """Return the answers and the fields of them that a challenger depends on."""
+        return Reads(self._answers, fields=("instance_id", "messages"), made_by="king")
+
+    def writes(self) -> Writes:
+        """Return the store of the turns: answer/ for the root's own variant, else variants/X/."""
+        if self._how == self._settings.challenger.how:
+            return Writes(self._answers, fields=("challenger",))
+        return Writes(Store(self._settings.root, variant(Answer, self._how)),
+                      copies=("assistant", "king"),
+                      fields=("instance_id", "messages", "assistant", "king", "challenger"))
+
+    def identity(self) -> dict:
+        """Return the settings that a turn depends on besides its inputs."""
+        how = {"how": self._how} if self._how != "informed" else {}
+        if self._blind:
+            how |= {"blind": self._blind.spec.identity(),
+                    "candidates": self._settings.challenger.candidates}
+        return {**self._client.spec.identity(), **how, "leaks": self._leaks.identity(),
+                "prompt": [*map(prompt_digest, self.prompts or PROMPTS[self._how])]}
 
     def make(self, answer: Answer, commit: Commit) -> Answer:
         """Return the record with the challenger's turn.
 
         Raise Excluded if no blind answer is chosen.
         """
-        return replace(answer, challenger=self._turn(answer, commit))
-
-    def _turn(self, answer: Answer, commit: Commit) -> str:
-        """Return the challenger's turn."""
-        if self.how == "placebo":
-            return ask_turn(self._client, placebo_messages(self._client, answer))
-        if self.how == "chosen":
-            return self._choose(answer, commit)
-        layout = partial(challenger_messages, self._client, answer, commit)
-        if self.how == "hinted":
-            layout = partial(_hinted_messages, self._client, answer, self._hint(answer, commit))
-        return ask_knowing(self._client, layout, answer.messages, commit, self._leaks)
-
-    def requests(self, answer: Answer, commit: Commit, **_):
-        """Yield (client, messages) of the calls that are certain to be made, for --dry-run."""
-        if self.how == "chosen":
-            candidate = self._blind, king_messages(self._blind, answer.messages)
-            yield from [candidate] * self._n_candidates
-        if self.how == "placebo":
-            yield self._client, placebo_messages(self._client, answer)
+        if self._how == "chosen":
+            turn = self._choose(answer, commit)
+        elif self._how == "hinted":
+            turn = self._ask(self._hinted(answer, commit), answer, commit)
         else:
-            yield self._client, challenger_messages(self._client, answer, commit)
+            turn = self._ask(partial(self.messages, answer, commit), answer, commit)
+        return replace(answer, challenger=turn)
+
+    def requests(self, answer: Answer, commit: Commit):
+        """Yield (client, messages) of the calls that are certain to be made, for --dry-run."""
+        if self._blind:
+            candidate = self._blind, king_messages(self._blind, answer.messages)
+            yield from [candidate] * self._settings.challenger.candidates
+        yield self._client, self.messages(answer, commit)
         yield from self._leaks.requests(answer, commit)
 
-    def identity(self) -> dict:
-        """Return the settings that a turn depends on besides its inputs."""
-        how = {"how": self.how} if self.how != "informed" else {}
-        blind = self._blind and {"blind": self._blind.spec.identity(),
-                                 "candidates": self._n_candidates}
-        return {**self._client.spec.identity(), **how, **(blind or {}),
-                "prompt": [*map(prompt_digest, PROMPTS[self.how])],
-                "leaks": self._leaks.identity()}
+    def messages(self, answer: Answer, commit: Commit, more: str = "") -> list[Message]:
+        """Return the request for a turn, with `more` after its note."""
+        if self._how == "placebo":
+            note = note_of("challenger.md", f"The pull request: {NONE}")
+            return with_note(self._client, answer.messages, note)
+        return challenger_messages(self._client, answer, commit, more)
 
-    def _hint(self, answer: Answer, commit: Commit) -> str:
-        """Return the hint that a model makes from the pull request, in one line."""
-        messages = with_pull_request(self._client, answer.messages, _note("hint.md"), commit)
-        return " ".join(self._client.chat(messages).text.split())[:MAX_HINT_CHARS]
+    def _hinted(self, answer: Answer, commit: Commit) -> Layout:
+        """Ask for the hint in the pull request; return the layout of the request that has it."""
+        messages = with_pull_request(self._client, answer.messages, note_of("hint.md"), commit)
+        hint = " ".join(self._client.chat(messages).text.split())[:MAX_HINT_CHARS]
+        note = note_of("challenger.md", "What is known of the pull request is one sentence, the "
+                                        f"place of the next useful look: {hint}")
+        return lambda more: with_note(self._client, answer.messages, note + more)
 
     def _choose(self, answer: Answer, commit: Commit) -> str:
         """Return the blind answer that a model picks; raise Excluded if it picks none."""
         messages = king_messages(self._blind, answer.messages)
-        turns = [ask_turn(self._blind, messages) for _ in range(self._n_candidates)]
-        turns = list(dict.fromkeys(turns))
+        n = self._settings.challenger.candidates
+        turns = list(dict.fromkeys(ask_turn(self._blind, messages) for _ in range(n)))
         candidates = "\n\n".join(f"[[{i}]]\n{turn}" for i, turn in enumerate(turns, 1))
-        request = with_pull_request(self._client, answer.messages, _note("choose.md"), commit,
+        request = with_pull_request(self._client, answer.messages, note_of("choose.md"), commit,
                                     candidates=candidates)
         reply = self._client.chat(request, accept=partial(_choice_problem, n=len(turns)),
                                   schema=CHOICE)
@@ -118,40 +142,50 @@ class Challenger:
             raise Excluded("none of the blind answers was picked")
         return turns[choice - 1]
 
+    def _ask(self, layout: Layout, answer: Answer, commit: Commit) -> str:
+        """Return the next turn, in which the leak check finds nothing that only the pull request
+        shows.
 
-def reads(root: Path) -> Reads:
-    """Return the answers and the fields of them that a challenger depends on."""
-    return Reads(Store(root, Answer), fields=("instance_id", "messages"), made_by="king")
+        If it finds something, the turn is asked for again with all findings so far, up to
+        [challenger] leak_retries times; once, the model may reply with a defence of its turn
+        instead. Raise ItemFailed if findings remain. If the check is off, the first turn is
+        returned unchecked.
+        """
+        turn, defence, may_defend = ask_turn(self._client, layout("")), "", True
+        if self._leaks.retries < 0:
+            return turn
+        tries: list[Try] = []
+        while True:
+            tries.append(self._leaks.check(answer.messages, turn, commit, tries, defence))
+            if not tries[-1].findings or len(tries) > self._leaks.retries:
+                break
+            refused = (f"{one.turn}\n\n{findings_text(one.findings)}" for one in tries)
+            note = fill(packaged_text("leak.md"), tries="\n\n".join(refused)).strip()
+            accept = turn_problem
+            if may_defend:
+                note += "\n\n" + packaged_text("defence.md").strip()
+                accept = turn_or_defence_problem
+            reply = ask_turn(self._client, layout("\n\n" + note), accept)
+            if DEFENCE.match(reply):
+                defence, may_defend = reply, False
+            else:
+                turn, defence = reply, ""
+        self._leaks.save(tries)
+        if tries[-1].findings:
+            found = "; ".join(f'"{one["quote"]}" ({one["why"]})' for one in tries[-1].findings)
+            self._client.give_up(f"shows what it cannot know: {found[:MAX_FINDINGS_CHARS]}")
+        return turn
 
 
-def writes(settings: Settings, how: str, answers: Store) -> Writes:
-    """Return the store of a variant's turns: answer/ for the root's own, else variants/<how>/."""
-    if how == settings.challenger.how:
-        return Writes(answers, fields=("challenger",))
-    return Writes(Store(settings.root, variant(Answer, how)), copies=("assistant", "king"),
-                  fields=("instance_id", "messages", "assistant", "king", "challenger"))
-
-
-def _note(name: str) -> str:
-    """Return a note whose {given} is the text with the pull request."""
-    return fill(packaged_text(name), given=packaged_text("pull_request.md").strip()).strip()
-
-
-def _hinted_messages(client: Client, answer: Answer, hint: str, more: str = "") -> list[Message]:
-    """Return the request with the hint in place of the pull request."""
-    note = challenger_note("What is known of the pull request is one sentence, the place of the "
-                           f"next useful look: {hint}")
-    return with_note(client, answer.messages, note + more)
+def turn_or_defence_problem(reply: Reply) -> str | None:
+    """Return why a reply is neither a turn nor a defence against a leak finding, else None."""
+    return None if DEFENCE.match(reply.text) else turn_problem(reply)
 
 
 def _choice(text: str) -> int | None:
     """Return the choice in a reply, 0 for no candidate; None if the reply holds no number."""
-    objects = re.findall(r'\{[^{}]*"choice"[^{}]*\}', text)
-    try:
-        choice = json.loads(objects[-1])["choice"]
-    except (ValueError, LookupError):
-        return None
-    return choice if type(choice) is int else None
+    choices = [value["choice"] for *_, value in json_objects(text) if "choice" in value]
+    return choices[-1] if choices and type(choices[-1]) is int else None
 
 
 def _choice_problem(reply: Reply, n: int) -> str | None:

@@ -4,8 +4,7 @@ r"""Parse a judge's reply: find the last complete verdict that the judge wrote a
      "progress": "model 2", "protocol": 0, "efficiency": "MODEL_1"}
 
 1.  The content is read. The reasoning is read only if the content is blank and the finish reason is
-    "stop". Of a long text only the end is read: the last MAX_CHARS characters, and in them the
-    last MAX_OBJECTS objects.
+    "stop". Of a long text only the end is read (texts.json_objects).
 2.  Every JSON object in the text (RFC 8259: no NaN, no raw newline in a string, no comment) is a
     candidate, in prose, in a fence or inside another object. A complete verdict has all five
     metrics, each with one of these tokens: 0, -0, draw, tie; 1, model 1, model_1; 2, model 2,
@@ -18,9 +17,6 @@ r"""Parse a judge's reply: find the last complete verdict that the judge wrote a
 
 An object that occurs in neither answer may still not be the judge's: the prompt must delimit the
 answers clearly.
-
-A decoder is started at each object, so objects inside one another are read again and again. Both
-limits bound that: the worst texts known take 3 s, of 16,000 characters (a long reply) 0.4 s.
 """
 from __future__ import annotations
 
@@ -30,14 +26,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from codedata.records import METRICS
+from codedata.texts import json_objects
 
-MAX_CHARS = 65_536
-MAX_OBJECTS = 500    # objects inside others count, too
 TOKENS = {"0": 0, "-0": 0, "draw": 0, "tie": 0,
           "1": 1, "model 1": 1, "model_1": 1,
           "2": 2, "model 2": 2, "model_2": 2}
-OPENING = re.compile(r'\{(?=[ \t\r\n]*")')           # the start of an object with at least one key
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")       # a record cannot hold these
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")   # a record cannot hold these
 
 # Integers stay text: 2 and 2.0 differ, and no number is too long. int() raises ValueError for NaN.
 DECODER = json.JSONDecoder(parse_int=str, parse_constant=int)
@@ -60,7 +54,7 @@ def parse_verdict(content: str, reasoning: str = "", finish_reason: str = "stop"
     text = content or ""   # an endpoint may send null for either
     if finish_reason == "stop" and not text.strip():
         text = reasoning or ""
-    for source, verdict in reversed(list(_outer_verdicts(text[-MAX_CHARS:]))):
+    for source, verdict in reversed(list(_outer_verdicts(text))):
         if not any(source in (answer or "") for answer in answers):
             return verdict
     return None
@@ -69,17 +63,12 @@ def parse_verdict(content: str, reasoning: str = "", finish_reason: str = "stop"
 def _outer_verdicts(text: str) -> Iterator[tuple[str, Verdict]]:
     """Yield each complete verdict that is not inside another one, as (its JSON, the verdict)."""
     reach = 0   # end of the verdicts so far
-    for opening in list(OPENING.finditer(text))[-MAX_OBJECTS:]:
-        start = opening.start()
-        try:
-            value, end = DECODER.raw_decode(text, start)
-        except (ValueError, RecursionError):   # no JSON, or nested too deeply for the decoder
-            continue
+    for source, end, value in json_objects(text, DECODER):
         picks = {metric: TOKENS.get(_text(value.get(metric)).strip().lower()) for metric in METRICS}
         if end > reach and None not in picks.values():
             reach = end
             reason = UNSTORABLE.sub("\ufffd", _text(value.get("reason")))
-            yield text[start:end], Verdict(picks, reason)
+            yield source, Verdict(picks, reason)
 
 
 def _text(value: object) -> str:

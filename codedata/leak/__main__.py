@@ -2,7 +2,7 @@
 meaning by a model.
 
   python -m codedata.leak FILE.jsonl                   # facts alone: no model, no network
-  python -m codedata.leak FILE.jsonl --llm-base-url URL --model NAME   # ask a leak judge of each line
+  python -m codedata.leak FILE.jsonl --llm-base-url URL --model NAME   # ask a judge of each line
 
 reads   FILE.jsonl   lines {id, messages, answer, pr}; pr as in commit/, or a row of
                      nebius/SWE-rebench-V2-PRs
@@ -53,27 +53,30 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as e:
         parser.error(f"{args.file}: {e.strerror}")
     try:
-        models = _models(args) if args.llm or args.llm_base_url or args.model else None
-        judge = models.leak_judges()[0] if models else None
-        if models:
-            models.check()
-    except (Trouble, IndexError) as e:
-        is_ours = isinstance(e, Trouble)
-        parser.error(str(e) if is_ours else "the embedded model is too small to judge leaks")
-    n_broken = 0
+        judge = _judge(args) if args.llm or args.llm_base_url or args.model else None
+    except Trouble as e:
+        parser.error(str(e))
+    exit_code = 0
     with file:
         for number, text in enumerate(file, 1):
+            where = f"{args.file}:{number}"
             try:
-                print(json.dumps(_verdict(text, f"{args.file}:{number}", judge)), flush=True)
+                print(json.dumps(_verdict(text, where, judge)), flush=True)
             except Trouble as e:
-                n_broken += 1
-                say(f"{args.file}:{number}: {e}" if not isinstance(e, BrokenRecord) else str(e))
-    return 1 if n_broken else 0
+                exit_code = 1
+                say(str(e) if isinstance(e, BrokenRecord) else f"{where}: {e}")
+    return exit_code
 
 
-def _models(args) -> Models:
+def _judge(args) -> Client:
     settings = config.load(args)
-    return Models(replace(settings, leak=replace(settings.leak, models=settings.judge.models[:1])))
+    leak = replace(settings.leak, models=settings.judge.models[:1])
+    models = Models(replace(settings, leak=leak))
+    judges = models.leak_judges()
+    if not judges:
+        raise Trouble("the embedded model is too small to judge leaks")
+    models.check()
+    return judges[0]
 
 
 def _verdict(text: str, where: str, judge: Client | None) -> dict:

@@ -17,7 +17,7 @@ from codedata.bounded import read_bounded
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.layouts import to_json, write_atomic
 from codedata.leak.facts import certain_findings
-from codedata.leak.judge import Suspect, findings_text, judge_settings, judge_turn, request
+from codedata.leak.judge import Suspect, judge_settings, judge_turn, request
 from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
 from codedata.records import (
@@ -54,16 +54,6 @@ class Try:
     defence: str = ""
     verdicts: list[LeakVerdict] = field(default_factory=list)
 
-    def describe(self) -> str:
-        """Return the findings as one text of at most MAX_FINDINGS_CHARS characters."""
-        texts = [f'"{finding["quote"]}" ({finding["why"]})' for finding in self.findings]
-        return "; ".join(texts)[:MAX_FINDINGS_CHARS]
-
-
-def refused_text(tries: list[Try]) -> str:
-    """Return the refused turns with their findings, as text for the challenger's next request."""
-    return "\n\n".join(f"{one.turn}\n\n{findings_text(one.findings)}" for one in tries)
-
 
 def verdicts_of(score: Score, side: str) -> list[dict]:
     """Return the leak judges' verdicts on one side of a turn."""
@@ -88,12 +78,11 @@ def challenger_leaks(settings: Settings, answer: Answer, score: Score,
 
 
 class LeakCheck:
-    """Check turns for leaks in ch.py. `is_on` is False if [challenger] leak_retries is -1."""
+    """Check turns for leaks in ch.py, unless `retries` ([challenger] leak_retries) is -1."""
 
-    def __init__(self, settings: Settings, models: Models, is_on: bool = True):
-        self.retries = settings.challenger.leak_retries
-        self.is_on = is_on and self.retries >= 0
-        self._clients = models.leak_judges() if self.is_on else []
+    def __init__(self, retries: int, models: Models):
+        self.retries = retries
+        self._clients = models.leak_judges() if retries >= 0 else []
 
     def identity(self) -> list[str]:
         """Return a digest per leak judge of its settings, on which a challenger's turn depends."""
@@ -132,20 +121,19 @@ class LeakJudges:
     sample of the kings, which never saw the pull request.
     """
 
-    def __init__(self, settings: Settings, models: Models | None, kings_too: bool = True):
-        self._clients = {c.spec.role: c for c in models.leak_judges()} if models else {}
-        self._root = settings.root
-        self._king_share = settings.leak.king_share if kings_too else 0.0
+    def __init__(self, root: Path, judges: list[str], models: Models | None, king_share: float):
+        self._root, self._king_share = root, king_share
+        self._clients = {c.spec.role: c for c in models.leak_judges()} if models and judges else {}
         self.parts: dict[str, tuple[str, str]] = {}   # part: (judge, side)
-        for judge in (spec.role for spec in settings.leak_judges()):
+        for judge in judges:
             self.parts[f"leak {judge}"] = judge, CHALLENGER
-            if self._king_share:
+            if king_share:
                 self.parts[f"leak king {judge}"] = judge, KING
 
-    def settled(self, score: Score) -> list[str]:
+    def settled(self, score: Score) -> dict[str, str]:
         """Return the parts that a score has or, without a PR or a sampled king, never needs."""
         missing = self.missing(score)
-        return [part for part in self.parts if part not in missing]
+        return {part: "" for part in self.parts if part not in missing}
 
     def missing(self, score: Score) -> list[str]:
         """Return the parts that a score needs and does not have."""
@@ -159,7 +147,7 @@ class LeakJudges:
 
     def _wanted(self, stem: str, instance_id: str) -> dict[str, tuple[str, str]]:
         """Return the parts that the score of a turn needs, as {part: (judge, side)}."""
-        if instance_id not in self._commits:
+        if not self.parts or instance_id not in self._commits:
             return {}
         is_in_sample = name_hash(f"king {stem}") < self._king_share * 2**64
         return {part: (judge, side) for part, (judge, side) in self.parts.items()
@@ -187,8 +175,10 @@ class LeakJudges:
 
     def _to_judge(self, answer: Answer, name: str, old: list[dict]):
         """Yield (judge, side, the turn, the stored verdict or None) for each wanted verdict."""
-        stored = {(one["judge"], one["side"], one["of"]): one for one in (*self._kept(name), *old)}
-        for judge, side in self._wanted(name, answer.instance_id).values():
+        wanted = self._wanted(name, answer.instance_id).values()
+        kept = self._kept(name) if wanted else []
+        stored = {(one["judge"], one["side"], one["of"]): one for one in (*kept, *old)}
+        for judge, side in wanted:
             try:
                 commit = self._commits.read(answer.instance_id)
             except BrokenRecord as e:

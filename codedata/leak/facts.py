@@ -1,9 +1,9 @@
 """List facts about a turn: texts shared with the pull request that the conversation has not shown.
 
-All facts come from comparing texts, never from interpreting a sentence: paths, names, literals, line
-numbers and code of the pull request, verbatim, and anchors, texts that an edit of the turn replaces
-or searches for. The leak judge gets the facts as hints; without a leak judge, `certain` ones reject
-a turn. Paraphrases are not detected.
+All facts come from comparing texts, never from interpreting a sentence: paths, names, literals,
+line numbers and code of the pull request, verbatim, and anchors, texts that an edit of the turn
+replaces or searches for. The leak judge gets the facts as hints; without a leak judge, `certain`
+ones reject a turn. Paraphrases are not detected.
 """
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ NEAR_LINES = 3               # a range this close to a hunk matches it
 MAX_RANGE_LINES = 100        # a longer range just views the file
 NAME = re.compile(r"[^\W\d]\w*")
 PATH = re.compile(r"[\w@+~-][\w.@+~/-]*[\w]")
-DEFINED = re.compile(r"\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|const|"
-                     r"let|var|#define)"
-                     r"\s+(?:\([^)]{0,200}\)\s*)?([^\W\d]\w*)")
+DEFINED = re.compile(r"\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|"
+                     r"const|let|var|#define)\s+(?:\([^)]{0,200}\)\s*)?([^\W\d]\w*)")
 TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t*&]+){1,5}([^\W\d]\w*)\(", re.MULTILINE)   # C-like
 ASSIGNED = re.compile(r"^[ \t]*([^\W\d]\w*)[ \t]*(?::[^=\n]{1,60})?(?::=|=(?!=))", re.MULTILINE)
 DEFINITIONS = (DEFINED, TYPED, ASSIGNED)

@@ -12,7 +12,6 @@ fails.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,36 +21,31 @@ from codedata.leak.request import with_pull_request
 from codedata.llm import Client
 from codedata.records import Commit, LeakVerdict, Message, storable
 from codedata.store import digest
-from codedata.texts import fill, text_of
+from codedata.texts import fill, json_objects, text_of
 
-KINDS = ("path", "name", "line", "literal", "test", "cause", "fix", "mention")
 ATTEMPTS = 2                 # limits the requests for a valid reply
 MAX_FINDINGS = 20            # findings kept per turn
-MAX_REPLY_CHARS = 60_000     # the verdict is searched in the last ones
-OPENING = re.compile(r'\{\s{0,99}"')   # the start of a JSON object
-MAX_OPENINGS = 200           # the last ones are tried
-STRICT = {"type": "object", "additionalProperties": False}
-TEXT = {"type": "string"}
-FINDING = {"quote": TEXT, "kind": {**TEXT, "enum": [*KINDS]}, "why": TEXT}
-FINDINGS = {"type": "array", "items": {**STRICT, "required": [*FINDING], "properties": FINDING}}
-VERDICT = {"findings": FINDINGS, "hedged_claims": {"type": "integer"}, "leak": {"type": "boolean"}}
-SCHEMA = {"name": "leaks", "strict": True,
-          "schema": {**STRICT, "required": [*VERDICT], "properties": VERDICT}}
+SCHEMA = json.loads(text_of("codedata.leak", "verdict.json"))
+FINDING = SCHEMA["schema"]["properties"]["findings"]["items"]["properties"]   # key: its schema
 OF_COMMIT = ("issue", "description", "files", "patch", "test_patch")
 USAGE = ("tokens_in", "tokens_out", "cost_usd")
 HINTS = """
-A program found these texts of the candidate in the pull request, or in none of the outputs, and nowhere in the
+A program found these texts of the candidate in the pull request, or in none of the outputs, and \
+nowhere in the
 conversation. It compares letters and may be wrong either way:
 {lines}
 """
 TRIES = """
-The same writer has answered this turn before, and was refused for what it knew. The same knowledge in other words is
+The same writer has answered this turn before, and was refused for what it knew. The same \
+knowledge in other words is
 the same leak. The refused turns, and what was found in them:
 {lines}
 """
-DEFENCE = (
-    '\nThe writer contests what was found in this candidate: "{text}" A finding falls only where the conversation '
-    "shows that very\nthing; that it shows something near it, or that one could have come to it, is not enough.\n")
+DEFENCE = """
+The writer contests what was found in this candidate: "{text}" A finding falls only where the \
+conversation shows that very
+thing; that it shows something near it, or that one could have come to it, is not enough.
+"""
 
 
 @dataclass(frozen=True)
@@ -113,10 +107,11 @@ def findings_text(findings: list[dict]) -> str:
 
 def read_reply(text: str, turn: str) -> tuple[dict | None, str]:
     """Return ({leak, findings, hedged_claims}, "") for a valid reply, else (None, the problem)."""
-    reply = _last_object(text)
-    if reply is None:
+    replies = [value for *_, value in json_objects(text) if {"leak", "findings"} <= value.keys()]
+    if not replies:
         return None, "no JSON object with `findings` and `leak`"
-    leak, findings, hedged = reply["leak"], reply["findings"], reply.get("hedged_claims", 0)
+    leak, findings = replies[-1]["leak"], replies[-1]["findings"]
+    hedged = replies[-1].get("hedged_claims", 0)
     if type(leak) is not bool or not isinstance(findings, list) or (
             type(hedged) is not int or hedged < 0):
         return None, "`leak`, `findings` or `hedged_claims` is of the wrong type"
@@ -124,31 +119,14 @@ def read_reply(text: str, turn: str) -> tuple[dict | None, str]:
     for one in findings[:MAX_FINDINGS] if leak else ():
         if not isinstance(one, dict) or not all(isinstance(one.get(key), str) for key in FINDING):
             return None, "a finding is no {quote, kind, why}"
-        if not _is_quoted(one["quote"], turn):
+        quote = "".join(one["quote"].split())
+        if not quote or quote not in "".join(turn.split()):
             return None, f"it quotes what the turn does not say: {one['quote'][:80]!r}"
-        kind = one["kind"] if one["kind"] in KINDS else "mention"
+        kind = one["kind"] if one["kind"] in FINDING["kind"]["enum"] else "mention"
         kept.append(storable({"quote": one["quote"], "kind": kind, "why": one["why"]}))
     if leak and not kept:
         return None, "it says leak and quotes nothing"
     return {"leak": leak, "findings": kept, "hedged_claims": min(hedged, 100)}, ""
-
-
-def _last_object(text: str) -> dict | None:
-    """Return a reply's last JSON object that has `leak` and `findings`, or None."""
-    text, decoder = text[-MAX_REPLY_CHARS:], json.JSONDecoder()
-    for start in reversed([match.start() for match in OPENING.finditer(text)][-MAX_OPENINGS:]):
-        try:
-            value, _ = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            continue
-        if {"leak", "findings"} <= value.keys():
-            return value
-    return None
-
-
-def _is_quoted(quote: str, turn: str) -> bool:
-    """Return whether a non-empty quote occurs in the turn, ignoring whitespace."""
-    return bool(quote.strip()) and "".join(quote.split()) in "".join(turn.split())
 
 
 def judge_settings(client: Client) -> str:

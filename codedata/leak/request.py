@@ -11,7 +11,8 @@ from codedata.texts import fill
 
 NONE = "(none)"
 CUT = """
-Lines such as "[… left out …]" stand for parts of the conversation that were cut for length. The agent has seen them:
+Lines such as "[… left out …]" stand for parts of the conversation that were cut for length. \
+The agent has seen them:
 what may well have stood there counts as shown.
 """
 

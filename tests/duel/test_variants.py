@@ -29,7 +29,7 @@ from codedata.records import METRICS, Commit
 from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import TurnRow
 
-CHOICE = json.dumps({"why": "It looks at the place.", "choice": 2})
+CHOICE = json.dumps({"why": "It looks at the {place}.", "choice": 2})
 SETTINGS = (
     "[judge]\nmodels = [\"a\"]\n[duel]\nmin_turns = 1\nmin_instances = 1\nbootstrap_resamples = "
     "500\n"

@@ -14,7 +14,8 @@ import pytest
 from conftest import run_here
 
 import report
-from codedata.duel.verdict import MAX_CHARS, MAX_OBJECTS, METRICS, Verdict, parse_verdict
+from codedata.duel.verdict import METRICS, Verdict, parse_verdict
+from codedata.texts import MAX_CHARS, MAX_OBJECTS
 
 
 def verdict(picks: str, tail: str = "") -> str:
