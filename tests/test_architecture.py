@@ -32,13 +32,7 @@ WITHIN_A_LEVEL = {   # above level 3, where folders of one level know nothing of
     ("export", "checks"), ("export", "leak"), ("analysis", "checks"), ("analysis", "leak"),
     ("report", "duel")}
 EARLIER_NAME = "codedata.checks.leak"   # of `python -m codedata.leak`
-# files with texts for models or patterns whose lines may have more than 100 characters
-MAY_BE_LONGER = [
-    "codedata/agent/loop.py",
-    "codedata/agent/run_tests.py",
-    "codedata/checks/injection.py",
-    "codedata/env/repository_facts.py",
-    "env_setup.py"]
+MAY_BE_LONGER = ["codedata/agent/run_tests.py"]   # a line that models are shown
 MAY_LACK_A_DOCSTRING = [   # patterns of names: a script's docstring says what main() does
     "*.main", "codedata.sampling.row_files.*File*.*"]
 # of a text in code: messages to a person are shorter, prompts are longer

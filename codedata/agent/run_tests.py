@@ -26,7 +26,7 @@ class ToolRunTests:
         """Run the project's tests: how many passed, which did not, and what was printed.
 
         selection: what to add to the command, for example a file or the name of a test; empty: run all
-        """
+        """  # noqa: E501
         result = sandbox.run(f"{self.command} {selection}".strip(), timeout_s=self.timeout_s)
         cases = self.parse(result.output)
         counts = Counter(case["status"] for case in cases)

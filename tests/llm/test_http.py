@@ -133,7 +133,8 @@ def test_256_calls_can_be_in_flight_at_once():
 
     with FakeLLM() as fake:
         fake.always(answer_together)
-        ask_many(http(workers=256, call_timeout_s=60), fake.base_url, 256, n_threads=256, n_calls=256)
+        client = http(workers=256, call_timeout_s=60)
+        ask_many(client, fake.base_url, 256, n_threads=256, n_calls=256)
     assert fake.max_in_flight == 256
 
 
@@ -278,7 +279,8 @@ def test_call_timeout_s_bounds_a_call_from_start_to_last_byte(certificate, reply
     with FakeLLM(certificate=certificate if scheme == "https" else None) as fake:
         fake.always(reply)   # what drips is a good answer after 6 s
         with pytest.raises(HttpTrouble, match=r"timeout 0\.4 s"):
-            ask(http(ca_bundle=certificate[0], call_timeout_s=0.4, retry_max=0), fake.base_url, tries=tries)
+            client = http(ca_bundle=certificate[0], call_timeout_s=0.4, retry_max=0)
+            ask(client, fake.base_url, tries=tries)
     assert tries.timeouts == 1
 
 
