@@ -20,8 +20,8 @@ from codedata.env.recipes import generic, node, python_repair
 from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node import NodeRecipe
 from codedata.env.recipes.python_recipe import PythonRecipe
-from codedata.env.recipes.repair import Log
-from codedata.env.repository_facts import Facts, Recipe, recipes
+from codedata.env.recipes.repair import Log, Recipe
+from codedata.env.repository_facts import Facts, recipes
 from codedata.env.runs import Run
 from codedata.env.verify import Verified, Verifier, put_source
 from codedata.sandbox import Sandbox, SandboxDied

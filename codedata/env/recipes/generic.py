@@ -31,15 +31,16 @@ class PlainRecipe:
     def install_script(self) -> str:
         """Return the bash script that installs the build tool and the dependencies."""
         tool = table("tools")["files"][self.file]
-        return script.text(script.install_head(f"what {self.file} asks for", tool.get("env", {})),
-                           script.apt(self.system, self.wished), script.GIT_USER, tool["install"])
+        return script.install_script(
+            f"what {self.file} asks for", tool.get("env", {}),
+            script.apt(self.system, self.wished), script.GIT_USER, tool["install"])
 
     def test_script(self) -> str:
         """Return the bash script that runs the tests and writes reports to script.RESULTS."""
         tool = table("tools")["files"][self.file]
         commands = [fill(line, target=self.target, results=script.RESULTS) for line in tool["test"]]
-        return script.text(script.test_head(tool.get("env", {})), script.EMPTY_RESULTS,
-                           script.in_turn(commands))
+        return script.test_script(tool.get("env", {}), script.EMPTY_RESULTS,
+                                  script.in_turn(commands))
 
 
 def initial(source: RepositoryFiles, wished: Strings = ()) -> PlainRecipe | None:

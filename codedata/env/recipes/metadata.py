@@ -77,16 +77,12 @@ def _sections(ini: configparser.ConfigParser) -> dict[str, dict[str, str]]:
             for name in ini.sections()}
 
 
-def lines_of(text: str) -> list[str]:
-    """Return the stripped lines of a text without blank lines and comments."""
-    return [line.strip() for line in (text or "").splitlines() if line.strip()
-            and not line.strip().startswith("#")]
-
-
 def strings_in(value) -> list[str]:
-    """Return the strings in a list or tuple, a single string as a list, or [] for anything else."""
+    """Return the strings in a list or tuple, the stripped lines of a text without blank ones and
+    comments, or [] for anything else."""
     if isinstance(value, str):
-        return [value]
+        lines = map(str.strip, value.splitlines())
+        return [line for line in lines if line and line[0] != "#"]
     values = value if isinstance(value, (list, tuple)) else []
     return [one for one in values if isinstance(one, str)]
 

@@ -7,16 +7,12 @@ configuration, and the CI workflows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from codedata.env.recipes.ci import Workflows, read_workflows
-from codedata.env.recipes.metadata import (
-    Manifests,
-    lines_of,
-    read_manifests,
-    strings_in,
-)
+from codedata.env.recipes.ci import read_workflows
+from codedata.env.recipes.metadata import Manifests, read_manifests, strings_in
 from codedata.env.recipes.package_index import Strings, normalized, table
 from codedata.env.recipes.python_requirements import (
     TEST_FOLDERS,
@@ -28,7 +24,9 @@ from codedata.env.recipes.requirements import merged, name_of, usable
 
 TEST_FILE = re.compile(r"(?:test_.*|.*_test)\.py\Z")
 MAX_FILES = 20_000   # Python files that are listed in a repository, at most
-TOX_VARIABLE = re.compile(r"(?!COVERAGE|PYTEST_ADDOPTS)[^\W\d]\w*\s*=[^{]*\Z")
+PYTEST_VARIABLE = re.compile(r"(?s)(?:[DR]:)*([^=]*)=?(.*)")   # as pytest-env takes it
+# without those that depend on tox's substitutions
+TOX_VARIABLE = re.compile(r"(?!COVERAGE|PYTEST_ADDOPTS)([^\W\d]\w*\s*)=([^{]*)")
 ROOTS = ("src", "lib")   # folders that hold packages, unless they are packages themselves
 Paths = list[Strings]    # of Python files: their parts
 
@@ -57,49 +55,43 @@ class PythonProject:
     runner: str = ""                     # the command of the project's own test script
     unittest_in: str = ""                # the folder in which unittest discovers tests
     env: dict[str, str] = field(default_factory=dict)   # set by tox and pytest
-    workflows: Workflows = field(default_factory=Workflows)
+    system: Strings = ()         # Debian packages that CI workflows and Dockerfiles install
+    services: Strings = ()       # services that they start
 
 
 def read_python(source: RepositoryFiles) -> PythonProject:
     """Return the facts about the project in a folder; unreadable files count as missing."""
-    manifests = read_manifests(source)
+    files, places = read_manifests(source), table("packages")["declared"]
     skipped = tuple(table("skip")["python"]["not_looked_into"])
-    files = [path.parts for path in source.walk(".py", skipped, MAX_FILES)]
-    name = _declared(manifests, "name")
-    required, extras = requirements_by_use(manifests, name)
-    build = manifests.table("pyproject.toml/build-system").get(
-        "requires", manifests.value("setup.py/setup_requires"))
+    paths = [path.parts for path in source.walk(".py", skipped, MAX_FILES)]
+
+    def first(kind: str, read: Callable[[str], Any] = files.value) -> Any:
+        return next(filter(None, map(read, places[kind])), "")
+
+    name, pytest = str(first("name")), first("pytest", files.table) or {}
+    required, extras = requirements_by_use(files, name)
+    build = files.table("pyproject.toml/build-system").get(
+        "requires", files.value("setup.py/setup_requires"))
     build_requires = tuple(filter(usable, strings_in(build)))
-    packages, pytest = _packages(source, files), _pytest_settings(manifests)
+    is_installable = any(map(files.value, places["installable"])) or source.has("setup.py")
+    runners = table("packages")["own_runners"]
+    packages = _packages(source, paths)
+    system, services = read_workflows(source)
     return PythonProject(
-        name=name if _is_installable(manifests) else "", build_requires=build_requires,
-        version=_declared(manifests, "version"),
-        requires=runtime_requirements(manifests),
-        **{use: merged(required[use], without=[name])
+        name=name if is_installable else "", version=str(first("version")),
+        build_requires=build_requires, requires=runtime_requirements(files),
+        **{use: merged(required[use], without=name)
            for use in ("tests", "developers", "features")},
-        extras={normalized(extra): merged(held, without=[name]) for extra, held in extras.items()},
-        modules=tuple(sorted({*packages, *_top_modules(files)})), packages=packages,
-        native=_is_native(manifests, build_requires),
-        version_from_git=_version_is_from_git(manifests),
-        addopts=tuple(_words(pytest.get("addopts"))), settings=tuple(pytest),
-        test_paths=() if _words(pytest.get("testpaths")) else _test_paths(files),
-        n_test_files=len(_tests(files)), runner=_own_runner(source),
-        unittest_in=_unittest_folder(files),
-        env=_pytest_env(pytest.get("env")) | _tox_env(manifests), workflows=read_workflows(source))
-
-
-def _declared(files: Manifests, kind: str) -> str:
-    """Return the first non-empty value among the places in packages.toml that declare a name or a
-    version, or "" if there is none."""
-    places = table("packages")["declared"][kind]
-    return str(next(filter(None, map(files.value, places)), ""))
-
-
-def _is_installable(files: Manifests) -> bool:
-    """Return whether the files describe a package that pip could install."""
-    tables = table("packages")["declared"]["installable"]
-    return bool(any(map(files.table, tables)) or files.value("setup.cfg/metadata/name")
-                or files.source.has("setup.py"))
+        extras={normalized(extra): merged(held, without=name) for extra, held in extras.items()},
+        modules=tuple(sorted({*packages, *_top_modules(paths)})), packages=packages,
+        native=_is_native(files, build_requires), version_from_git=_version_is_from_git(files),
+        addopts=tuple(" ".join(strings_in(pytest.get("addopts"))).split()), settings=tuple(pytest),
+        test_paths=() if strings_in(pytest.get("testpaths")) else _test_paths(paths),
+        n_test_files=len(_tests(paths)), unittest_in=_unittest_folder(paths),
+        runner=next((runners[path] for path in runners if source.has(path)), ""),
+        env=_variables(pytest.get("env"), PYTEST_VARIABLE)
+        | _variables(files.value("tox.ini/testenv/setenv"), TOX_VARIABLE),
+        system=system, services=services)
 
 
 def _version_is_from_git(files: Manifests) -> bool:
@@ -113,37 +105,10 @@ def _version_is_from_git(files: Manifests) -> bool:
 
 # tests -------------------------------------------------------------------------------------------
 
-def _pytest_settings(files: Manifests) -> dict:
-    """Return the settings from the file that pytest would use."""
-    pytest = files.table("pyproject.toml/tool/pytest")
-    older = files.table("pyproject.toml/tool/pytest/ini_options")
-    places = (files.table("pytest.ini/pytest"), files.table(".pytest.ini/pytest"),
-              older or {key: value for key, value in pytest.items() if key != "ini_options"},
-              files.table("tox.ini/pytest"), files.table("setup.cfg/tool:pytest"))
-    return next(filter(None, places), {})
-
-
-def _words(value) -> list[str]:
-    """Return the words of a setting that is a text or a list."""
-    return value.split() if isinstance(value, str) else strings_in(value)
-
-
-def _variables(lines: Iterable[str]) -> dict[str, str]:
-    """Return the variables that lines `name = value` set."""
-    pairs = (line.partition("=") for line in lines)
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _pytest_env(value) -> dict[str, str]:
-    """Return the variables that pytest-env would set."""
-    lines = lines_of(value) if isinstance(value, str) else strings_in(value)
-    return _variables(re.sub(r"^(?:[DR]:)+", "", line) for line in lines)
-
-
-def _tox_env(files: Manifests) -> dict[str, str]:
-    """Return the variables of tox's setenv that do not depend on tox substitutions."""
-    lines = lines_of(files.value("tox.ini/testenv/setenv"))
-    return _variables(filter(TOX_VARIABLE.match, lines))
+def _variables(value, pattern: re.Pattern) -> dict[str, str]:
+    """Return the variables that the lines of a setting set, which match a pattern."""
+    matches = filter(None, map(pattern.fullmatch, strings_in(value)))
+    return {match[1].strip(): match[2].strip() for match in matches}
 
 
 def _tests(files: Paths) -> Paths:
@@ -169,12 +134,6 @@ def _test_paths(files: Paths) -> Strings:
         return ()
     return tuple(sorted({"/".join(path[:2 if path[0] in ROOTS else 1]) for path in tests
                          if path[0] not in not_modules}))
-
-
-def _own_runner(source: RepositoryFiles) -> str:
-    """Return the command of the project's own test script, or "" if it has none."""
-    runners = table("packages")["own_runners"]
-    return next((runners[path] for path in runners if source.has(path)), "")
 
 
 def _unittest_folder(files: Paths) -> str:

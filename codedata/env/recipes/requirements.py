@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from posixpath import dirname, join, normpath
 
-from codedata.env.recipes.metadata import strings_in
+from codedata.env.recipes.metadata import Manifests, strings_in
 from codedata.env.recipes.package_index import helps_tests, normalized
 from codedata.env.recipes.repository_files import RepositoryFiles
 
@@ -31,13 +32,13 @@ def extras_of(requirement: str) -> list[str]:
     return [extra.strip() for extra in extras.strip("[]").split(",") if extra.strip()]
 
 
-def merged(*lists: Iterable[str], without: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the usable requirements, the first for each name and marker, except those named in
-    `without` and those that no test needs."""
-    excluded, found = {normalized(name) for name in without}, {}
-    for requirement in (r.strip() for requirements in lists for r in requirements):
+def merged(*lists: Iterable[str], without: str = "") -> tuple[str, ...]:
+    """Return the usable requirements, the first for each name and marker, except those of the
+    project `without` and those that no test needs."""
+    found: dict[tuple[str, str], str] = {}
+    for requirement in map(str.strip, chain(*lists)):
         name = name_of(requirement)
-        if usable(requirement) and name not in excluded and helps_tests(name):
+        if usable(requirement) and name != normalized(without) and helps_tests("pypi", name):
             # a name may recur for other systems
             key = (name, requirement.partition(";")[2].strip())
             found.setdefault(key, requirement)
@@ -98,7 +99,14 @@ class Collector:
             self.add([requirement] if name_of(requirement) else [])
 
 
-def from_poetry(table: Mapping) -> list[str]:
+def listed(files: Manifests, *places: str) -> list[str]:
+    """Return the requirements in pip's syntax at these places of the manifests."""
+    values = map(files.value, places)
+    return [r for value in values
+            for r in (from_poetry(value) if isinstance(value, dict) else strings_in(value))]
+
+
+def from_poetry(table: Mapping, with_optional: bool = False) -> list[str]:
     """Return the requirements of a [tool.poetry.*dependencies] table in pip's syntax."""
     found = []
     for name, value in table.items():
@@ -106,7 +114,7 @@ def from_poetry(table: Mapping) -> list[str]:
         for one in values:
             one = {"version": one} if isinstance(one, str) else one
             named = isinstance(one, Mapping) and one.get("version") and name.lower() != "python"
-            if not named or one.get("optional"):
+            if not named or (one.get("optional") and not with_optional):
                 continue
             extras = f"[{','.join(names)}]" if (names := strings_in(one.get("extras"))) else ""
             marker = one.get("markers") or _python_marker(str(one.get("python", "")))
