@@ -7,11 +7,6 @@ from dataclasses import dataclass
 
 from codedata.env.recipes.package_index import table
 
-# The causes that checks name; those in causes.toml are found by patterns in a log.
-FROM_CHECKS = ("no_recipe", "manifest_unreadable", "time_limit", "crashed", "broken_off",
-               "exit_code", "tests_fail", "part_of_suite", "unstable", "offline", "history",
-               "shadowed", "sandbox_died", "source", "results_too_large", "results_too_many",
-               "results_too_deep", "results_too_slow", "other")
 MAX_CHARS = 300      # characters of the evidence that are kept
 MIN_SHARE = 0.05   # matching lines that are needed for each failed case
 
@@ -26,7 +21,8 @@ class Cause:
 
 def names() -> tuple[str, ...]:
     """Return the names of all causes."""
-    return (*(cause["name"] for cause in table("causes")["cause"]), *FROM_CHECKS)
+    causes = table("causes")
+    return (*(cause["name"] for cause in causes["cause"]), *causes["from_checks"])
 
 
 def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:

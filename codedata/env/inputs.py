@@ -20,7 +20,7 @@ from pathlib import Path
 
 from codedata.bounded import open_regular
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.records import Environment, safe_name, storable, text_problem
+from codedata.records import Environment, parse, safe_name, storable, text_problem
 from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.store import View, digest
 
@@ -38,6 +38,17 @@ GIT_LINE = """
     -c filter.lfs.smudge= -c filter.lfs.process= -c filter.lfs.required=false"""
 GIT = GIT_LINE.split()
 NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
+
+
+@dataclass(frozen=True)
+class Row:
+    """Hold what is read of a row of the input, which may have other keys."""
+
+    title = "a repository"
+    repo: str
+    repo_name: str = ""
+    image_name: str = ""
+    reformat_path: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,26 +172,22 @@ def _loaded(line: str):
 
 def _repository(row, where: str, folder: Path) -> Repository:
     """Return a row as a Repository. Raise BrokenRecord where the row is not valid."""
-    if not isinstance(row, dict) or not isinstance(row.get("repo"), str) or not row["repo"].strip():
-        raise BrokenRecord("is no object with a `repo`.", where,
-                           "A row is {repo, repo_name, image_name, reformat_path}.")
-    if bad := [key for key in ("repo_name", "image_name", "reformat_path")
-               if not isinstance(row.get(key) or "", str)]:
-        raise BrokenRecord(f"has no text in {', '.join(bad)}.", where, "Mend the row.")
+    given = {key: value for key, value in row.items() if value} if isinstance(row, dict) else row
+    known = parse(Row, given, where, "A row is {repo, repo_name, image_name, reformat_path}.")
     if storable(row) != row or text_problem(json.dumps(row, ensure_ascii=False)):
         raise BrokenRecord("has a NUL byte or half a character in it.", where, "Mend the row.")
-    name = row.get("repo_name") or row["repo"].replace("/", "__")
+    name = known.repo_name or known.repo.replace("/", "__")
     if not safe_name(name):
         raise BrokenRecord(f"has a name that is refused as a file name: {name[:80]!r}.", where,
                            NAMES)
-    path = row.get("reformat_path") or ""
-    source = folder / path
-    if path and not source.is_dir():
-        raise BrokenRecord(f"names a folder that is not there: {path}.", where,
-                           "Mend its `reformat_path`.")
-    path = str(source.resolve()) if path else ""
-    return Repository(row["repo"], name, row.get("image_name") or "", path,
-                      base_commit(path) if path else "",
+    path = ""
+    if known.reformat_path:
+        source = folder / known.reformat_path
+        if not source.is_dir():
+            raise BrokenRecord(f"names a folder that is not there: {known.reformat_path}.", where,
+                               "Mend its `reformat_path`.")
+        path = str(source.resolve())
+    return Repository(known.repo, name, known.image_name, path, base_commit(path) if path else "",
                       tree_digest(path) if path else "", row)
 
 

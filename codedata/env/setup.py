@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, Failure
+from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, Failure, end_of
 from codedata.env.inputs import Repository
 from codedata.env.planner import Planned, plan, project_of
 from codedata.env.repository_facts import read_facts
@@ -86,12 +86,13 @@ class Setup:
 
     def make(self, repository: Repository) -> Environment:
         """Return the environment of a repository, verified or with the reason why it failed."""
-        started, label = time.monotonic(), _label(repository.repo_name)
+        started, token = time.monotonic(), secrets.token_hex(4)
+        label = f"env-{repository.repo_name[:40]}-{token}"   # valid in Docker and Kubernetes
         repository = replace(repository, base_image=repository.base_image
                              or self._settings.sandbox.base_image)
         has_image = self._host.makes_images and not self._settings.env.no_image
         # not verified yet
-        image_name = f"codedata-env-try/{label.rpartition('-')[2]}" if has_image else ""
+        image_name = f"codedata-env-try/{token}" if has_image else ""
         workdir = WORKDIR if repository.path else self._host.workdir_of(repository.base_image)
 
         def opener(image: str, is_stateful: bool = False) -> Sandbox:
@@ -114,9 +115,8 @@ class Setup:
                 image_id = self._host.keep(outcome.verified.image_id,
                                            _image_of(repository, outcome))
             self._host.forget(label)
-        verified = _verified(outcome, image_id) | {"unreadable": facts.unreadable,
-                                                   "network_was_off": self._host.can_cut_off}
-        return _record(repository, outcome, verified, time.monotonic() - started)
+        return _record(repository, outcome, image_id, time.monotonic() - started,
+                       unreadable=facts.unreadable, network_was_off=self._host.can_cut_off)
 
     def _tick(self, what: str) -> None:
         """Show the next step, which may take minutes, in the progress bar. Raise Interrupted
@@ -154,8 +154,7 @@ class Setup:
         for n in range(ROUNDS):
             if outcome.planned.install_script:
                 failures.append(Failure(outcome.planned.install_script, outcome.planned.test_script,
-                                        outcome.error,
-                                        outcome.verified.log))
+                                        outcome.error, end_of(outcome.verified.log)))
             with verifier.open_sandbox("", is_stateful=True) as sandbox:
                 if trouble := put_source(sandbox, verifier.project)[1]:
                     raise ItemFailed(f"its source cannot be used: {trouble}")
@@ -178,19 +177,16 @@ class Setup:
     def _planner(self, name: str) -> AgentPlanner:
         """Return the agent planner, whose trajectories do not replace those of earlier attempts."""
         settings = self._settings
-        trajectories = settings.root / Environment.directory / TRAJECTORIES
-        n_before = len([*trajectories.glob(f"{glob.escape(name)}.*.json")])
+        folder = settings.root / Environment.directory / TRAJECTORIES
+
+        def trajectory() -> Path:
+            n_before = len([*folder.glob(f"{glob.escape(name)}.*.json")])
+            return folder / f"{name}.{n_before}.json"
+
         return AgentPlanner(self._agent, {"max_seconds": settings.agent.max_seconds,
                                           "max_usd": settings.agent.max_usd},
                             (settings.env.max_iterations, settings.env.stage2_max_iterations),
-                            lambda n: trajectories / f"{name}.{n_before + n}.json",
-                            self._limits.test_s)
-
-
-def _label(repo_name: str) -> str:
-    """Return a random label for the sandboxes and images of one attempt, valid in Docker and
-    Kubernetes."""
-    return f"env-{repo_name[:40]}-{secrets.token_hex(4)}"
+                            trajectory, self._limits.test_s)
 
 
 def fault_of(environment: Environment) -> str:
@@ -242,30 +238,22 @@ def _image_of(repository: Repository, outcome: SetupOutcome) -> str:
     return f"{image_name_of(repository)}:{digest(made_of)[:12]}"
 
 
-def _verified(outcome: SetupOutcome, image_id: str) -> dict:
-    """Return the record's `verified`: the figures of the verification."""
-    result = outcome.verified
-    collected = 1 - len(result.not_collected) / result.n_cases if result.n_cases else 0.0
-    return {name: getattr(result, name) for name in RECORDED} | {
-        "cause": asdict(result.cause), "healthy": result.is_healthy,
-        "share_collected": round(collected, 4),
-        "silent": result.unreported_files, "left_out": [*outcome.planned.excluded_tests],
-        "image_id": image_id,
-        "install_s": round(result.install_s, 1), "test_s": [*result.test_s],
-        "attempts": outcome.planned.attempts}
-
-
-def _record(repository: Repository, outcome: SetupOutcome, verified: dict,
-            seconds: float) -> Environment:
-    """Return the record of an outcome."""
+def _record(repository: Repository, outcome: SetupOutcome, image_id: str, seconds: float,
+            **figures) -> Environment:
+    """Return the record of an outcome, with these figures beside those of the verification."""
     result, planned = outcome.verified, outcome.planned
+    collected = 1 - len(result.not_collected) / result.n_cases if result.n_cases else 0.0
+    verified = {name: getattr(result, name) for name in RECORDED} | figures | {
+        "cause": asdict(result.cause), "healthy": result.is_healthy,
+        "share_collected": round(collected, 4), "silent": result.unreported_files,
+        "left_out": [*planned.excluded_tests], "image_id": image_id,
+        "install_s": round(result.install_s, 1), "test_s": [*result.test_s],
+        "attempts": planned.attempts}
     agent = outcome.agent or AgentRun("", summary=f"recipe: {planned.recipe or 'none'}")
     return Environment(
         repository.repo, repository.repo_name, repository.row,
-        result.base_commit or repository.base_commit,
-        repository.base_image, _image_of(repository, outcome) if verified["image_id"] else "",
-        outcome.status,
+        result.base_commit or repository.base_commit, repository.base_image,
+        _image_of(repository, outcome) if image_id else "", outcome.status,
         planned.install_script, planned.test_script, agent.summary,
-        "agent" if outcome.agent else "recipe",
-        agent.messages, outcome.error, result.results, result.flaky, verified, agent.usage,
-        round(seconds, 1))
+        "agent" if outcome.agent else "recipe", agent.messages, outcome.error, result.results,
+        result.flaky, verified, agent.usage, round(seconds, 1))

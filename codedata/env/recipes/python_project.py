@@ -23,7 +23,6 @@ from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import merged, name_of, usable
 
 TEST_FILE = re.compile(r"(?:test_.*|.*_test)\.py\Z")
-MAX_FILES = 20_000   # Python files that are listed in a repository, at most
 PYTEST_VARIABLE = re.compile(r"(?s)(?:[DR]:)*([^=]*)=?(.*)")   # as pytest-env takes it
 # without those that depend on tox's substitutions
 TOX_VARIABLE = re.compile(r"(?!COVERAGE|PYTEST_ADDOPTS)([^\W\d]\w*\s*)=([^{]*)")
@@ -62,8 +61,7 @@ class PythonProject:
 def read_python(source: RepositoryFiles) -> PythonProject:
     """Return the facts about the project in a folder; unreadable files count as missing."""
     files, places = read_manifests(source), table("packages")["declared"]
-    skipped = tuple(table("skip")["python"]["not_looked_into"])
-    paths = [path.parts for path in source.walk(".py", skipped, MAX_FILES)]
+    paths = source.python_files()
 
     def first(kind: str, read: Callable[[str], Any] = files.value) -> Any:
         return next(filter(None, map(read, places[kind])), "")

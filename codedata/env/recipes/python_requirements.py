@@ -19,6 +19,11 @@ from codedata.env.recipes.requirements import (
 )
 
 TEST_FOLDERS = ("tests", "test", "Tests", "testing", "testsuite", "unittests", "t")
+TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
+# Requirements, extras and groups, as hatch and tox call them
+SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
+            ("deps", "extras", "dependency_groups"))
+INCLUDED = "include-group"   # a key of PEP 735, here with its value like an extra's name
 Lists = dict[str, list[str]]
 
 
@@ -68,22 +73,12 @@ def _extras(files: Manifests) -> Lists:
 
 def _groups(files: Manifests) -> Lists:
     """Return dependency groups from PEP 735, including nested ones, and from poetry, pdm and uv."""
-    declared = files.table("pyproject.toml/dependency-groups")
-    by_name = {normalized(name): entries for name, entries in reversed(declared.items())
-               if isinstance(entries, list)}
-
-    def in_group(name: str, seen: set[str]) -> list[str]:
-        """Return the requirements of a group and its included groups; cycles are allowed."""
-        if name in seen:
-            return []
-        seen.add(name)
-        entries = by_name.get(name, [])
-        included = [str(entry.get("include-group", "")) for entry in entries
-                    if isinstance(entry, dict)]
-        return [*strings_in(entries), *(r for group in included
-                                        for r in in_group(normalized(group), seen))]
+    declared = files.table("pyproject.toml/dependency-groups").items()
+    groups = {name: [*strings_in(entries), *(f"{INCLUDED}[{entry.get(INCLUDED)}]"
+                                             for entry in entries if isinstance(entry, dict))]
+              for name, entries in declared if isinstance(entries, list)}
     return _first_of_each(
-        {name: in_group(normalized(name), set()) for name in declared},
+        {name: expanded(entries, groups, INCLUDED) for name, entries in groups.items()},
         {name: from_poetry(table_of(group, "dependencies"))
          for name, group in files.table("pyproject.toml/tool/poetry/group").items()},
         {"dev": listed(files, "pyproject.toml/tool/poetry/dev-dependencies")},
@@ -94,13 +89,11 @@ def _groups(files: Manifests) -> Lists:
 def _of_tools(files: Manifests) -> Collector:
     """Return the extras, groups and requirements that hatch, tox and nox install for the tests."""
     wanted = Collector(files.source)
-    for name, env in files.table("pyproject.toml/tool/hatch/envs").items():
-        if isinstance(env, dict) and (name == "default" or use_of(name) == "tests"):
-            wanted.add(env.get("dependencies"), env.get("features"), env.get("dependency-groups"))
-            wanted.add(env.get("extra-dependencies"))
-    for place in ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base"):
-        env = files.table(place)
-        wanted.add(env.get("deps"), env.get("extras"), env.get("dependency_groups"))
+    envs = [env for name, env in files.table("pyproject.toml/tool/hatch/envs").items()
+            if isinstance(env, dict) and (name == "default" or use_of(name) == "tests")]
+    for env in (*envs, *map(files.table, TOX_ENVS)):
+        for keys in SETTINGS:
+            wanted.add(*map(env.get, keys))
     for name in ("tox.ini", "legacy_tox_ini"):
         for section, values in files.table(name).items():
             if re.match(r"testenv(?:\Z|:(?:py|test|unit))", section):
@@ -108,8 +101,8 @@ def _of_tools(files: Manifests) -> Collector:
                            _tox_lines(values.get("dependency_groups")))
                 for line in _tox_lines(values.get("deps")):
                     wanted.add_line(line)
-    for words in files.source.parsed("noxfile.py", _nox_installs, []):
-        _add_words(wanted, words)
+    for line in files.source.parsed("noxfile.py", _nox_installs, []):
+        wanted.add_line(line)
     return wanted
 
 
@@ -127,29 +120,17 @@ def _tox_lines(text: str | None) -> list[str]:
     return entries
 
 
-def _nox_installs(text: str) -> list[list[str]]:
-    """Return the constant arguments of each session.install(…) in the sessions that run tests."""
+def _nox_installs(text: str) -> list[str]:
+    """Return the constant arguments of session.install(…) in the sessions that run tests, an option
+    and its value as one line."""
     found = []
     for function in ast.walk(ast.parse(text)):
         if isinstance(function, ast.FunctionDef) and use_of(function.name) != "others":
             for node in ast.walk(function):
                 match node:
                     case ast.Call(func=ast.Attribute(attr="install"), args=args):
-                        found.append([str(arg.value) for arg in args
-                                      if isinstance(arg, ast.Constant)])
-    return found
-
-
-def _add_words(wanted: Collector, words: list[str]) -> None:
-    """Add the arguments of a pip command to what is wanted."""
-    rest = iter(words)
-    for word in rest:
-        if word == "--group":
-            wanted.add(groups=next(rest, ""))
-        elif word in ("-r", "--requirement"):
-            wanted.add_line(f"-r {next(rest, '')}")
-        else:
-            wanted.add_line(word)
+                        found += [str(arg.value) for arg in args if isinstance(arg, ast.Constant)]
+    return re.sub(r"(?m)^(-r|--requirement|--group)\n", r"\1 ", "\n".join(found)).splitlines()
 
 
 def _requirement_files(source: RepositoryFiles) -> list[PurePosixPath]:

@@ -89,9 +89,11 @@ class Collector:
             self.add_line(re.split(r"(?:^|\s)#", line)[0].strip(), dirname(name))
 
     def add_line(self, line: str, folder: str = "") -> None:
-        """Add a line of a requirements file that lies in a folder."""
+        """Add a line of a requirements file that lies in a folder, or pip's option for a group."""
         if included := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
             self.add_file(join(folder, included[1]))
+        elif group := re.match(r"--group (\S+)", line):
+            self.add(groups=group[1])
         elif extras := re.match(r"(?:-e\s*)?\.{1,2}/?\[([^\]]+)\]", line):
             self.add(extras=[extra.strip() for extra in extras[1].split(",")])
         elif not line.startswith(("-", ".", "/")) and "://" not in line and "{" not in line:
