@@ -74,8 +74,8 @@ class Repositories(View):
 
     cls = Repository
 
-    def __init__(self, rows: list[tuple[dict, str]], folder: Path, place: str, is_all: bool = True):
-        """Take `rows` as (row, its location for messages). Relative paths start at `folder`, and
+    def __init__(self, rows: list[tuple[str, str]], folder: Path, place: str, is_all: bool = True):
+        """Take `rows` as (JSON, its location for messages). Relative paths start at `folder`, and
         `place` names the input. With `is_all`, records of other repositories are orphans."""
         super().__init__()
         self.place = place
@@ -91,7 +91,7 @@ class Repositories(View):
         except (OSError, UnicodeDecodeError) as e:
             raise Trouble(f"cannot be read: {e}", str(path),
                           "--input takes JSON lines with `repo`.") from e
-        rows = [(_loaded(line), f"{path}:{i}") for i, line in enumerate(lines, 1) if line.strip()]
+        rows = [(line, f"{path}:{i}") for i, line in enumerate(lines, 1) if line.strip()]
         return cls(rows, path.parent, path.name)
 
     def open(self) -> Repositories:
@@ -106,9 +106,9 @@ class Repositories(View):
                 self._index[repository.repo_name] = repository
             except BrokenRecord as e:
                 self.broken.append(e)
-            # raised for a malformed path
+            # raised for malformed JSON and malformed paths
             except (OSError, ValueError, RuntimeError, ItemFailed) as e:
-                self.broken.append(BrokenRecord(f"names what cannot be read: {e}"[:500], where,
+                self.broken.append(BrokenRecord(f"cannot be read: {e}"[:500], where,
                                                 "Mend the row."))
         return self
 
@@ -159,19 +159,12 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Reposit
                       "Give another --root.")
     else:
         row["reformat_path"] = str(Path(place).resolve())
-    return Repositories([(row, argument)], Path(), repo_name, is_all=False)
+    return Repositories([(json.dumps(row), argument)], Path(), repo_name, is_all=False)
 
 
-def _loaded(line: str):
-    """Return a line parsed as JSON, or None where it is not valid."""
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _repository(row, where: str, folder: Path) -> Repository:
+def _repository(line: str, where: str, folder: Path) -> Repository:
     """Return a row as a Repository. Raise BrokenRecord where the row is not valid."""
+    row = json.loads(line)
     given = {key: value for key, value in row.items() if value} if isinstance(row, dict) else row
     known = parse(Row, given, where, "A row is {repo, repo_name, image_name, reformat_path}.")
     if storable(row) != row or text_problem(json.dumps(row, ensure_ascii=False)):

@@ -46,7 +46,6 @@ class Planned:
     # tests, and commands of a script, that the test script does not run
     excluded_tests: tuple[str, ...] = ()
     log: str = ""                  # log of the last failed attempt, where an agent would begin
-    seconds: float = 0.0
 
 
 def project_of(facts: Facts, source: Path | None = None) -> Project:
@@ -68,8 +67,8 @@ def plan(verifier: Verifier, facts: Facts, budget_s: float = 3600.0,
          say: Callable[[str], None] = lambda text: None) -> Planned:
     """Return the best scripts for the project with these facts. Each kind of recipe gets up to
     PAIRS pairs of scripts, until one is verified or `budget_s` seconds have passed."""
-    started, best = time.monotonic(), Planned()
-    trial = _RecipeTrial(verifier, started + budget_s, say)
+    trial = _RecipeTrial(verifier, time.monotonic() + budget_s, say)
+    best = Planned()
     if facts.unreadable:
         cause = Cause("manifest_unreadable", ": ".join(next(iter(facts.unreadable.items()))))
         best = Planned(verified=replace(NOT_TRIED, cause=cause))
@@ -77,7 +76,7 @@ def plan(verifier: Verifier, facts: Facts, budget_s: float = 3600.0,
         best = trial.best_of_kind(recipe, best)
         if best.verified.ok or trial.is_over():
             break
-    return replace(best, seconds=round(time.monotonic() - started, 1))
+    return best
 
 
 @dataclass(frozen=True)

@@ -214,15 +214,16 @@ def _project(source: RepositoryFiles, package: dict) -> NodeProject:
 
 def _major(engines: str) -> int:
     """Return the Node major to use: LATEST if `engines` allows it, else the newest one it names."""
-    lowest = [int(n) for n in re.findall(r">=?\s*v?(\d{1,9})", engines)]
-    exact = [] if ">" in engines else re.findall(
-        r"(?:^|\|\||[\s^~=])\s*v?(\d{1,9})(?:\.|\s|$)", engines)
-    below = [int(n) for n in re.findall(r"<\s*v?(\d{1,9})", engines)]
-    if exact and str(LATEST) not in exact:
-        return max(map(int, exact))
+    def majors(pattern: str) -> list[int]:
+        return [int(n) for n in re.findall(pattern, engines)]
+
+    lowest, below = majors(r">=?\s*v?(\d{1,9})"), majors(r"<\s*v?(\d{1,9})")
+    exact = majors(r"(?:^|\|\||[\s^~=])\s*v?(\d{1,9})(?:\.|\s|$)")
+    if exact and LATEST not in exact and ">" not in engines:
+        return max(exact)
     if below and min(below) <= LATEST:
         return max(min(below) - 1, *lowest, 1)
-    return max([LATEST, *lowest]) if lowest and not re.search(r"\|\|", engines) else LATEST
+    return LATEST if "||" in engines else max([LATEST, *lowest])
 
 
 def initial(project: NodeProject) -> NodeRecipe | None:

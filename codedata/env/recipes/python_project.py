@@ -7,9 +7,7 @@ configuration, and the CI workflows.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.metadata import Manifests, read_manifests, strings_in
@@ -63,7 +61,7 @@ def read_python(source: RepositoryFiles) -> PythonProject:
     files, places = read_manifests(source), table("packages")["declared"]
     paths = source.python_files()
 
-    def first(kind: str, read: Callable[[str], Any] = files.value) -> Any:
+    def first(kind, read=files.value):
         return next(filter(None, map(read, places[kind])), "")
 
     name, pytest = str(first("name")), first("pytest", files.table) or {}
@@ -72,7 +70,11 @@ def read_python(source: RepositoryFiles) -> PythonProject:
         "requires", files.value("setup.py/setup_requires"))
     build_requires = tuple(filter(usable, strings_in(build)))
     is_installable = any(map(files.value, places["installable"])) or source.has("setup.py")
+    is_native = (any(map(files.value, places["native"])) or source.has("meson.build")
+                 or "Extension(" in source.text("setup.py")
+                 or {*table("packages")["compiled_by"]}.intersection(map(name_of, build_requires)))
     runners = table("packages")["own_runners"]
+    tops = {path[0] for path in paths if len(path) > 1}
     packages = _packages(source, paths)
     system, services = read_workflows(source)
     return PythonProject(
@@ -82,10 +84,11 @@ def read_python(source: RepositoryFiles) -> PythonProject:
            for use in ("tests", "developers", "features")},
         extras={normalized(extra): merged(held, without=name) for extra, held in extras.items()},
         modules=tuple(sorted({*packages, *_top_modules(paths)})), packages=packages,
-        native=_is_native(files, build_requires), version_from_git=_version_is_from_git(files),
+        native=bool(is_native), version_from_git=_version_is_from_git(files),
         addopts=tuple(" ".join(strings_in(pytest.get("addopts"))).split()), settings=tuple(pytest),
         test_paths=() if strings_in(pytest.get("testpaths")) else _test_paths(paths),
-        n_test_files=len(_tests(paths)), unittest_in=_unittest_folder(paths),
+        n_test_files=len(_tests(paths)),
+        unittest_in=next(filter(tops.__contains__, TEST_FOLDERS), "."),
         runner=next((runners[path] for path in runners if source.has(path)), ""),
         env=_variables(pytest.get("env"), PYTEST_VARIABLE)
         | _variables(files.value("tox.ini/testenv/setenv"), TOX_VARIABLE),
@@ -95,9 +98,9 @@ def read_python(source: RepositoryFiles) -> PythonProject:
 def _version_is_from_git(files: Manifests) -> bool:
     """Return whether the build derives the version from git tags."""
     build = files.table("pyproject.toml/build-system")
-    ways = str([build.get("requires"), build.get("build-backend"), files.files["setup.py"]])
+    ways = str([build.get("requires"), build.get("build-backend"), files.files["setup.py"],
+                [*files.table("pyproject.toml/tool")]])
     return (any(sign in ways for sign in table("packages")["version_from_git"])
-            or "setuptools_scm" in files.table("pyproject.toml/tool")
             or files.value("pyproject.toml/tool/pdm/version/source") == "scm")
 
 
@@ -134,12 +137,6 @@ def _test_paths(files: Paths) -> Strings:
                          if path[0] not in not_modules}))
 
 
-def _unittest_folder(files: Paths) -> str:
-    """Return the first test folder at the top level, or "." if there is none."""
-    tops = {path[0] for path in files if len(path) > 1}
-    return next(filter(tops.__contains__, TEST_FOLDERS), ".")
-
-
 # code --------------------------------------------------------------------------------------------
 
 def _packages(source: RepositoryFiles, files: Paths) -> Strings:
@@ -163,12 +160,3 @@ def _top_modules(files: Paths) -> set[str]:
     names = {name.removesuffix(".py") for path in files
              for name in path[:2 if path[0] in (*ROOTS, *TEST_FOLDERS) else 1]}
     return set(filter(str.isidentifier, names))
-
-
-def _is_native(files: Manifests, build_requires: Strings) -> bool:
-    """Return whether building the project compiles code."""
-    setuptools = files.table("pyproject.toml/tool/setuptools")
-    declared = files.value("setup.py/ext_modules") or "ext-modules" in setuptools
-    written = files.source.has("meson.build") or "Extension(" in files.source.text("setup.py")
-    compilers = {*table("packages")["compiled_by"]}
-    return bool(declared or written or compilers & {name_of(r) for r in build_requires})

@@ -40,7 +40,8 @@ class PythonRecipe:
     def install_script(self) -> str:
         """Return the bash script that makes the environment and installs the project."""
         named = " ".join(filter(None, (self.project.name or "the project", self.project.version)))
-        packages = [*self.system, *script.install_services(self.services),
+        known = table("packages")["services"]
+        packages = [*self.system, *(known[name]["package"] for name in self.services),
                     *(["locales"] if self.locales else [])]
         return script.install_script(
             f"{named} for its tests", table("tools")["python"]["install_env"] | self.env,

@@ -25,13 +25,6 @@ def usable(requirement: str) -> bool:
     return bool(name_of(requirement)) and not LOCAL.search(requirement)
 
 
-def extras_of(requirement: str) -> list[str]:
-    """Return the extras in a requirement: name[a,b] gives [a, b]."""
-    found = NAME.match(requirement)
-    extras = found[2] if found and found[2] else ""
-    return [extra.strip() for extra in extras.strip("[]").split(",") if extra.strip()]
-
-
 def merged(*lists: Iterable[str], without: str = "") -> tuple[str, ...]:
     """Return the usable requirements, the first for each name and marker, except those of the
     project `without` and those that no test needs."""
@@ -49,15 +42,15 @@ def expanded(wanted: Iterable[str], extras: dict[str, list[str]], project: str) 
     """Return the requirements, with references to the project itself (name[a,b]) replaced by the
     requirements of those extras."""
     by_name = {normalized(extra): listed for extra, listed in reversed(extras.items())}
-    found, seen, left = [], set(), [*wanted]
+    found, left = [], [*wanted]
     while left:
         requirement = left.pop(0)
-        if not project or name_of(requirement) != normalized(project):
+        match = NAME.match(requirement)
+        if not project or not match or normalized(match[1]) != normalized(project):
             found.append(requirement)
             continue
-        new = [extra for extra in map(normalized, extras_of(requirement)) if extra not in seen]
-        seen.update(new)
-        left = [r for extra in new for r in by_name.get(extra, [])] + left
+        names = [normalized(name.strip()) for name in (match[2] or "").strip("[]").split(",")]
+        left = [r for name in names for r in by_name.pop(name, ())] + left   # each extra once
     return found
 
 

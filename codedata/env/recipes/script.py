@@ -60,12 +60,6 @@ def apt(needed: Iterable[str], wished: Iterable[str] = ()) -> list[str]:
     return lines
 
 
-def install_services(services: Iterable[str]) -> list[str]:
-    """Return the Debian packages of the named services."""
-    known = table("packages")["services"]
-    return [package for name in services for package in known[name]["packages"].split()]
-
-
 def start_services(services: Iterable[str], databases: Iterable[str] = ()) -> list[str]:
     """Return lines that start servers, wait for PostgreSQL and create databases. PostgreSQL gets a
     superuser role for the current user."""
