@@ -74,7 +74,7 @@ def recipes(facts: Facts) -> Iterator[Recipe]:
     of_python = python_recipe.initial(python) if is_python else None
     of_node = node.initial(facts.node)
     kinds: list[Recipe | None] = [of_python, of_node, other]
-    if other and other.file != "Makefile" and not python.n_test_files:
+    if other and other.planner != "Makefile" and not python.n_test_files:
         kinds = [other, of_node, of_python]
     elif of_node and not python.n_test_files:
         kinds = [of_node, other, of_python]

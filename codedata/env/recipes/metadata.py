@@ -63,14 +63,14 @@ def table_of(tree, *keys: str) -> dict:
     return tree if isinstance(tree, dict) else {}
 
 
-def _ini() -> configparser.ConfigParser:
+def _ini() -> configparser.RawConfigParser:
     """Return an empty INI parser that keeps the case of keys and does not interpolate values."""
-    ini = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
+    ini = configparser.RawConfigParser(strict=False, allow_no_value=True)
     ini.optionxform = str
     return ini
 
 
-def _sections(ini: configparser.ConfigParser) -> dict[str, dict[str, str]]:
+def _sections(ini: configparser.RawConfigParser) -> dict[str, dict[str, str]]:
     """Return the sections as dicts from keys to texts. A value that is no text, as the parser
     leaves it where reading broke off, is empty."""
     return {name: {key: value if isinstance(value, str) else "" for key, value in ini.items(name)}

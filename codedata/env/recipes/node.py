@@ -51,8 +51,8 @@ class NodeRecipe:
     added: Strings = ()          # packages in addition to those in package.json
     relaxed: Strings = ()        # packages that are installed in any version
     flags: Strings = ()          # further options of npm install
-    runs_scripts: bool = False   # packages run their install scripts, which mostly compile or
-    # download what no test needs
+    # packages run their install scripts, which mostly compile or download what no test needs
+    runs_scripts: bool = False
     unchanged: bool = False                 # run the script unchanged
     planner: str = "node"
 
@@ -138,8 +138,7 @@ class Step:
         if not self.runner:
             return line
         report = f"{script.RESULTS}/{self.runner.lstrip('_')}-{n}"
-        unwanted = [(pattern, "") for pattern in node["unwanted"]]
-        for pattern, new in (*unwanted, *node["changes"].get(self.runner, ())):
+        for pattern, new in (*node["unwanted"], *node["changes"].get(self.runner, ())):
             line = re.sub(pattern, new, line)
         words = line.split()
         if self.runner in ("node", "tsx") and "--test" in words:

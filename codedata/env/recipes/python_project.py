@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 
 from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.metadata import Manifests, read_manifests, strings_in
@@ -126,11 +127,9 @@ def _test_paths(files: Paths) -> Strings:
     if at_top := {path[0] for path in tests if path[0] in TEST_FOLDERS and len(path) > 1}:
         inside = {"/".join(path[:i + 1]) for path in tests
                   if path[0] not in (*TEST_FOLDERS, *not_modules)
-                  for i, part in enumerate(path[1:-1], 1)
-                  if part in TEST_FOLDERS and part != "testing"}
-        outermost = {folder for folder in inside
-                     if not any(folder.startswith(f"{other}/") for other in inside)}
-        return tuple(sorted(at_top | outermost))
+                  for i in islice((i for i, part in enumerate(path[1:-1], 1)
+                                   if part in TEST_FOLDERS and part != "testing"), 1)}
+        return tuple(sorted(at_top | inside))
     if any(len(path) == 1 for path in tests):
         return ()
     return tuple(sorted({"/".join(path[:2 if path[0] in ROOTS else 1]) for path in tests

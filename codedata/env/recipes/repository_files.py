@@ -14,7 +14,6 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import yaml
 
@@ -36,7 +35,6 @@ ABSENT = (FileNotFoundError, NotADirectoryError)
 UNREADABLE = (OSError, ValueError, RuntimeError)
 RUBBISH = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
            MemoryError, SyntaxError, configparser.Error, yaml.YAMLError)   # raised by parsers
-Parsed = TypeVar("Parsed")
 
 
 class RepositoryFiles:
@@ -69,7 +67,7 @@ class RepositoryFiles:
             self._refuse(name, e)
             return ""
 
-    def parsed(self, name: str, parse: Callable[[str], Parsed], empty: Parsed) -> Parsed:
+    def parsed(self, name: str, parse: Callable, empty):
         """Return `parse` of a file's text, or `empty` if the file is missing or parsing fails."""
         text = self.text(name)
         try:
