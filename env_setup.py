@@ -40,8 +40,8 @@ def main(argv=None) -> int:
     add("--stage2-max-iterations", type=cli.positive, metavar="N",
         help="replies of its second agent, for JS and TypeScript (default: 60)")
     add("--no-image", action="store_true", default=None, help="make no image of what was verified")
-    add("--skip-existing", action="store_true", help="how it always runs")
-    add("--continue-on-error", action="store_true", help="how it always runs")
+    for flag in ("--skip-existing", "--continue-on-error"):
+        add(flag, action="store_true", help="how it always runs")
     add("--stop-on-error", action="store_true",
         help="start no further repository after one that failed")
     cli.sandbox_flags(parser)

@@ -16,6 +16,7 @@ from pathlib import Path
 from codedata.agent import (
     Agent,
     Failed,
+    LLMServer,
     Stop,
     ToolBashExecutor,
     create_file,
@@ -43,7 +44,7 @@ class Failure:
     install_script: str
     test_script: str
     fault: str      # the check that failed, and why
-    log: str        # the end of the printed output
+    log: str        # the end of the printed output, by end_of()
 
 
 @dataclass(frozen=True)
@@ -68,21 +69,15 @@ class AgentRun:
         return replace(later, messages=self.messages + later.messages, usage=usage)
 
 
+@dataclass(frozen=True)
 class AgentPlanner:
-    """Ask an agent for the scripts of a repository.
+    """Ask an agent for the scripts of a repository."""
 
-    `limits` are arguments of Agent, and `iterations` the limits of the two stages. `trajectory(n)`
-    returns the file for the n-th run of the item. A script may take `script_s` seconds when it is
-    verified.
-    """
-
-    def __init__(self, llm, limits: dict, iterations: tuple[int, int],
-                 trajectory: Callable[[int], Path],
-                 script_s: float):
-        self._llm, self._limits = llm, limits
-        self._iterations, self._trajectory = iterations, trajectory
-        self._system_prompt = _text("agent.md", minutes=f"{script_s / 60:g}")
-        self._n = 0
+    llm: LLMServer
+    limits: dict[str, float]           # arguments of Agent
+    iterations: tuple[int, int]        # limits of the two stages
+    trajectory: Callable[[], Path]     # returns the file for the next run
+    script_s: float                    # seconds that a script may take when it is verified
 
     def find(self, sandbox: Sandbox, repo: str, failures: list[Failure], in_two: bool) -> AgentRun:
         """Return the scripts that the agent finds for the source in the sandbox, given earlier
@@ -103,17 +98,14 @@ class AgentPlanner:
 
     def mend(self, sandbox: Sandbox, repo: str, failure: Failure) -> AgentRun:
         """Return what the agent submits after the verification of its earlier scripts failed."""
-        scripts = {name: getattr(failure, name) for name in SCRIPTS}
-        task = _text("agent_again.md", repo=repo, fault=failure.fault, log=end_of(failure.log),
-                     **scripts)
-        return self._ask(sandbox, task, SCRIPTS)
+        return self._ask(sandbox, _text("agent_again.md", repo=repo, **vars(failure)), SCRIPTS)
 
     def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...],
              stage: int = 0) -> AgentRun:
-        agent = Agent(self._system_prompt, [*TOOLS, _submit(wanted)], self._llm, sandbox,
-                      max_iterations=self._iterations[stage], trajectory=self._trajectory(self._n),
-                      **self._limits)
-        self._n += 1
+        agent = Agent(_text("agent.md", minutes=f"{self.script_s / 60:g}"),
+                      [*TOOLS, _submit(wanted)], self.llm, sandbox,
+                      max_iterations=self.iterations[stage], trajectory=self.trajectory(),
+                      **self.limits)
         result = agent.run(task)
         scripts = scripts_in(result.answer)
         status, error = result.status, result.error
@@ -153,7 +145,7 @@ def _as_text(failure: Failure) -> str:
     """Return a failure as text for the agent."""
     scripts = "\n".join(f"<{name}>\n{getattr(failure, name).strip()}\n</{name}>"
                         for name in SCRIPTS)
-    return f"{scripts}\nIt failed: {failure.fault}\n{end_of(failure.log)}"
+    return f"{scripts}\nIt failed: {failure.fault}\n{failure.log}"
 
 
 def listing() -> str:

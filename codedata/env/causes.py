@@ -2,16 +2,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 
 from codedata.env.recipes.package_index import table
 
-# The causes that checks name; those in causes.toml are found by patterns in a log.
-FROM_CHECKS = ("no_recipe", "manifest_unreadable", "time_limit", "crashed", "broken_off",
-               "exit_code", "tests_fail", "part_of_suite", "unstable", "offline", "history",
-               "shadowed", "sandbox_died", "source", "results_too_large", "results_too_many",
-               "results_too_deep", "results_too_slow", "other")
 MAX_CHARS = 300      # characters of the evidence that are kept
 MIN_SHARE = 0.05   # matching lines that are needed for each failed case
 
@@ -26,7 +20,8 @@ class Cause:
 
 def names() -> tuple[str, ...]:
     """Return the names of all causes."""
-    return (*(cause["name"] for cause in table("causes")["cause"]), *FROM_CHECKS)
+    causes = table("causes")
+    return (*(cause["name"] for cause in causes["cause"]), *causes["from_checks"])
 
 
 def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
@@ -37,27 +32,18 @@ def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
     MIN_SHARE lines for each of `n_failed` cases are ignored. The evidence for "other" is the last
     line.
     """
-    lines: Counter[str] = Counter()
-    first: dict[str, str] = {}
-    for cause in table("causes")["cause"]:
-        if cause.get("phase", phase) != phase:
-            continue
-        for pattern in cause["patterns"]:
-            for found in re.finditer(pattern, text, re.MULTILINE):
-                lines[cause["name"]] += 1
-                first.setdefault(cause["name"], _line_of(text, found.start()))
-    lines = Counter({name: n for name, n in lines.items() if n >= n_failed * MIN_SHARE})
-    if not lines:
-        return Cause("other", _last_line(text))
-    name = next(iter(lines)) if phase == "install" else max(lines, key=lambda n: lines[n])
-    return Cause(name, first[name])
+    starts = {cause["name"]: [match.start() for pattern in cause["patterns"]
+                              for match in re.finditer(pattern, text, re.MULTILINE)]
+              for cause in table("causes")["cause"] if cause.get("phase", phase) == phase}
+    n_lines = {name: len(found) for name, found in starts.items()
+               if len(found) >= max(1, n_failed * MIN_SHARE)}
+    if not n_lines:
+        last = (text.rstrip().splitlines() or [""])[-1]
+        return Cause("other", last.strip()[:MAX_CHARS])
+    name = next(iter(n_lines)) if phase == "install" else max(n_lines, key=n_lines.get)
+    return Cause(name, _line_of(text, starts[name][0]))
 
 
 def _line_of(text: str, at: int) -> str:
     start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
     return text[start:end if end >= 0 else None].strip()[:MAX_CHARS]
-
-
-def _last_line(text: str) -> str:
-    return next((line.strip()[:MAX_CHARS] for line in reversed(text.splitlines()) if line.strip()),
-                "")

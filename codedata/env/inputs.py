@@ -20,7 +20,7 @@ from pathlib import Path
 
 from codedata.bounded import open_regular
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.records import Environment, safe_name, storable, text_problem
+from codedata.records import Environment, parse, safe_name, storable, text_problem
 from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.store import View, digest
 
@@ -38,6 +38,17 @@ GIT_LINE = """
     -c filter.lfs.smudge= -c filter.lfs.process= -c filter.lfs.required=false"""
 GIT = GIT_LINE.split()
 NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
+
+
+@dataclass(frozen=True)
+class Row:
+    """Hold what is read of a row of the input, which may have other keys."""
+
+    title = "a repository"
+    repo: str
+    repo_name: str = ""
+    image_name: str = ""
+    reformat_path: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,8 +74,8 @@ class Repositories(View):
 
     cls = Repository
 
-    def __init__(self, rows: list[tuple[dict, str]], folder: Path, place: str, is_all: bool = True):
-        """Take `rows` as (row, its location for messages). Relative paths start at `folder`, and
+    def __init__(self, rows: list[tuple[str, str]], folder: Path, place: str, is_all: bool = True):
+        """Take `rows` as (JSON, its location for messages). Relative paths start at `folder`, and
         `place` names the input. With `is_all`, records of other repositories are orphans."""
         super().__init__()
         self.place = place
@@ -80,7 +91,7 @@ class Repositories(View):
         except (OSError, UnicodeDecodeError) as e:
             raise Trouble(f"cannot be read: {e}", str(path),
                           "--input takes JSON lines with `repo`.") from e
-        rows = [(_loaded(line), f"{path}:{i}") for i, line in enumerate(lines, 1) if line.strip()]
+        rows = [(line, f"{path}:{i}") for i, line in enumerate(lines, 1) if line.strip()]
         return cls(rows, path.parent, path.name)
 
     def open(self) -> Repositories:
@@ -95,9 +106,9 @@ class Repositories(View):
                 self._index[repository.repo_name] = repository
             except BrokenRecord as e:
                 self.broken.append(e)
-            # raised for a malformed path
+            # raised for malformed JSON and malformed paths
             except (OSError, ValueError, RuntimeError, ItemFailed) as e:
-                self.broken.append(BrokenRecord(f"names what cannot be read: {e}"[:500], where,
+                self.broken.append(BrokenRecord(f"cannot be read: {e}"[:500], where,
                                                 "Mend the row."))
         return self
 
@@ -148,39 +159,28 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Reposit
                       "Give another --root.")
     else:
         row["reformat_path"] = str(Path(place).resolve())
-    return Repositories([(row, argument)], Path(), repo_name, is_all=False)
+    return Repositories([(json.dumps(row), argument)], Path(), repo_name, is_all=False)
 
 
-def _loaded(line: str):
-    """Return a line parsed as JSON, or None where it is not valid."""
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _repository(row, where: str, folder: Path) -> Repository:
+def _repository(line: str, where: str, folder: Path) -> Repository:
     """Return a row as a Repository. Raise BrokenRecord where the row is not valid."""
-    if not isinstance(row, dict) or not isinstance(row.get("repo"), str) or not row["repo"].strip():
-        raise BrokenRecord("is no object with a `repo`.", where,
-                           "A row is {repo, repo_name, image_name, reformat_path}.")
-    if bad := [key for key in ("repo_name", "image_name", "reformat_path")
-               if not isinstance(row.get(key) or "", str)]:
-        raise BrokenRecord(f"has no text in {', '.join(bad)}.", where, "Mend the row.")
+    row = json.loads(line)
+    given = {key: value for key, value in row.items() if value} if isinstance(row, dict) else row
+    known = parse(Row, given, where, "A row is {repo, repo_name, image_name, reformat_path}.")
     if storable(row) != row or text_problem(json.dumps(row, ensure_ascii=False)):
         raise BrokenRecord("has a NUL byte or half a character in it.", where, "Mend the row.")
-    name = row.get("repo_name") or row["repo"].replace("/", "__")
+    name = known.repo_name or known.repo.replace("/", "__")
     if not safe_name(name):
         raise BrokenRecord(f"has a name that is refused as a file name: {name[:80]!r}.", where,
                            NAMES)
-    path = row.get("reformat_path") or ""
-    source = folder / path
-    if path and not source.is_dir():
-        raise BrokenRecord(f"names a folder that is not there: {path}.", where,
-                           "Mend its `reformat_path`.")
-    path = str(source.resolve()) if path else ""
-    return Repository(row["repo"], name, row.get("image_name") or "", path,
-                      base_commit(path) if path else "",
+    path = ""
+    if known.reformat_path:
+        source = folder / known.reformat_path
+        if not source.is_dir():
+            raise BrokenRecord(f"names a folder that is not there: {known.reformat_path}.", where,
+                               "Mend its `reformat_path`.")
+        path = str(source.resolve())
+    return Repository(known.repo, name, known.image_name, path, base_commit(path) if path else "",
                       tree_digest(path) if path else "", row)
 
 

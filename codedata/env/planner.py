@@ -20,8 +20,8 @@ from codedata.env.recipes import generic, node, python_repair
 from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node import NodeRecipe
 from codedata.env.recipes.python_recipe import PythonRecipe
-from codedata.env.recipes.repair import Log
-from codedata.env.repository_facts import Facts, Recipe, recipes
+from codedata.env.recipes.repair import Log, Recipe
+from codedata.env.repository_facts import Facts, recipes
 from codedata.env.runs import Run
 from codedata.env.verify import Verified, Verifier, put_source
 from codedata.sandbox import Sandbox, SandboxDied
@@ -46,50 +46,42 @@ class Planned:
     # tests, and commands of a script, that the test script does not run
     excluded_tests: tuple[str, ...] = ()
     log: str = ""                  # log of the last failed attempt, where an agent would begin
-    seconds: float = 0.0
 
 
-def project_of(facts: Facts, source: Path | None = None, commit: str = "") -> Project:
+def project_of(facts: Facts, source: Path | None = None) -> Project:
     """Return the project description that the checks need, made from these facts."""
-    return Project(source, commit, facts.python.name, facts.python.packages, facts.node.name)
+    return Project(source, "", facts.python.name, facts.python.packages, facts.node.name)
 
 
-def repaired(recipe: Recipe, log: Log) -> Recipe | None:
-    """Return the recipe with the fixes that a log suggests, or None if there are none."""
-    return REPAIRS[type(recipe)].repair(recipe, log)
-
-
-def fallback(recipe: Recipe, collected: bool) -> Recipe | None:
-    """Return the next more expensive recipe of the same kind, or None if there is none."""
-    return REPAIRS[type(recipe)].fallback(recipe, collected)
-
-
-def propose(recipe: Recipe, log: Log, collected: bool) -> Recipe | None:
+def propose(recipe: Recipe, log: Log, collected: bool, may_fall_back: bool) -> Recipe | None:
     """Return the recipe to try after an unhealthy one: with the fixes from its log, else the next
-    one of its kind, or None. A failed install without a known fix would fail with more
-    requirements, too."""
-    return repaired(recipe, log) or (fallback(recipe, collected) if log.phase == "test" else None)
+    more expensive one of its kind, or None. A failed install without a known fix would fail with
+    more requirements, too."""
+    kind = REPAIRS[type(recipe)]
+    if (better := kind.repair(recipe, log)) or not may_fall_back or log.phase == "install":
+        return better
+    return kind.fallback(recipe, collected)
 
 
 def plan(verifier: Verifier, facts: Facts, budget_s: float = 3600.0,
          say: Callable[[str], None] = lambda text: None) -> Planned:
     """Return the best scripts for the project with these facts. Each kind of recipe gets up to
     PAIRS pairs of scripts, until one is verified or `budget_s` seconds have passed."""
-    started, best = time.monotonic(), Planned()
-    trial = _RecipeTrial(verifier, started + budget_s, say)
+    trial = _RecipeTrial(verifier, time.monotonic() + budget_s, say)
+    best = Planned()
     if facts.unreadable:
         cause = Cause("manifest_unreadable", ": ".join(next(iter(facts.unreadable.items()))))
         best = Planned(verified=replace(NOT_TRIED, cause=cause))
     for recipe in recipes(facts):
-        best = _of_kind(recipe, best, trial)
+        best = trial.best_of_kind(recipe, best)
         if best.verified.ok or trial.is_over():
             break
-    return replace(best, seconds=round(time.monotonic() - started, 1))
+    return best
 
 
 @dataclass(frozen=True)
 class _RecipeTrial:
-    """Hold the settings that all attempts share."""
+    """Try recipes until the time `end`."""
 
     verifier: Verifier
     end: float
@@ -99,69 +91,66 @@ class _RecipeTrial:
         """Return whether the time for planning has passed."""
         return time.monotonic() > self.end
 
-    def verify(self, recipe: Recipe, only_healthy: bool) -> Verified:
-        """Verify a recipe; if `only_healthy`, stop early when the tests are unhealthy."""
-        self.say(f"verifying a {recipe.planner} recipe")
-        return self.verifier.verify(recipe.install_script(), recipe.test_script(),
-                                    only_if=lambda run: run.healthy or not only_healthy)
+    def best_of_kind(self, recipe: Recipe, best: Planned) -> Planned:
+        """Return the best result after up to PAIRS pairs of one kind. The first pair is verified
+        unchanged, and its verification stops early if the tests are not healthy."""
+        for n in range(PAIRS):
+            self.say(f"verifying a {recipe.planner} recipe")
+            verified = self.verifier.verify(recipe.install_script(), recipe.test_script(),
+                                            only_healthy=n == 0)
+            best = _better(best, recipe, verified)
+            # logs explain no other failures
+            settled = verified.failed not in ("", "install", "tests")
+            if settled or verified.is_healthy or n == PAIRS - 1 or self.is_over():
+                break
+            log = Log(verified.phase, verified.log, verified.timed_out, not verified.n_cases)
+            collected = verified.n_cases > len(verified.not_collected)
+            following = propose(recipe, log, collected, may_fall_back=True)
+            better = self._draft(following, verified) if following else None
+            if better is None and (n or not verified.n_passed):
+                break
+            recipe = better or recipe   # the first was not verified to its end
+        return best
 
-    def draft(self, recipe: Recipe, sandbox: Sandbox, commit: str) -> tuple[Log, Run | None]:
-        """Run a recipe in a scratch container. Return the log and, where the install worked, the
-        run of the tests."""
+    def _draft(self, recipe: Recipe, before: Verified) -> Recipe | None:
+        """Improve the recipe in one scratch container and return its best version, or None if none
+        passes more tests than the verified one. If nothing could be installed, return the version
+        with the most fixes."""
+        best, is_installed, n_passed = None, before.failed != "install", before.n_passed
+        try:
+            with self.verifier.open_sandbox("") as sandbox:
+                commit, trouble = put_source(sandbox, self.verifier.project)
+                if trouble:
+                    return None
+                sandbox.network(True)
+                for _ in range(ROUNDS):
+                    if self.is_over():
+                        break
+                    phase, run = self._run(recipe, sandbox, commit)
+                    if run.healthy:
+                        return recipe
+                    passed = counts(run.results)["passed"]
+                    if phase == "test" and (passed > n_passed or not is_installed):
+                        best, is_installed, n_passed = recipe, True, passed
+                    log = Log(phase, run.text, run.timed_out, not run.results)
+                    collected = len(run.results) > len(not_collected(run.results))
+                    following = propose(recipe, log, collected, may_fall_back=not n_passed)
+                    if following is None:
+                        break
+                    recipe = following
+        except SandboxDied:
+            pass   # verification will report which limit was exceeded
+        return best or (None if is_installed else recipe)
+
+    def _run(self, recipe: Recipe, sandbox: Sandbox, commit: str) -> tuple[str, Run]:
+        """Run a recipe in a scratch container. Return ("test", the run of its tests) or, where the
+        install failed, ("install", a run without cases)."""
         self.say("trying a draft")
         installed, _ = self.verifier.install(sandbox, commit, recipe.install_script())
-        if not installed.ok:
-            return Log("install", installed.output, installed.timed_out, True), None
-        run = self.verifier.test(sandbox, recipe.test_script())
-        return Log("test", run.text, run.timed_out, not run.results), run
-
-
-def _of_kind(recipe: Recipe, best: Planned, trial: _RecipeTrial) -> Planned:
-    """Return the best result after up to PAIRS pairs of one kind. The first pair is verified
-    unchanged, and its verification stops early if the tests are not healthy."""
-    for n in range(PAIRS):
-        verified = trial.verify(recipe, only_healthy=n == 0)
-        best = _better(best, recipe, verified)
-        settled = verified.failed not in ("", "install", "tests")   # logs explain no other failures
-        if settled or verified.is_healthy or n == PAIRS - 1 or trial.is_over():
-            break
-        log = Log(verified.phase, verified.log, verified.timed_out, not verified.n_cases)
-        following = propose(recipe, log, verified.n_cases > len(verified.not_collected))
-        better = _draft(following, trial, verified) if following else None
-        if better is None and (n or not verified.n_passed):
-            break
-        recipe = better or recipe   # the first was not verified to its end
-    return best
-
-
-def _draft(recipe: Recipe, trial: _RecipeTrial, before: Verified) -> Recipe | None:
-    """Improve the recipe in one scratch container and return its best version, or None if none
-    passes more tests than the verified one. If nothing could be installed, return the version with
-    the most fixes."""
-    best, is_installed, n_passed = None, before.failed != "install", before.n_passed
-    try:
-        with trial.verifier.open_sandbox("") as sandbox:
-            commit, trouble = put_source(sandbox, trial.verifier.project)
-            if trouble:
-                return None
-            sandbox.network(True)
-            for _ in range(ROUNDS):
-                if trial.is_over():
-                    break
-                log, run = trial.draft(recipe, sandbox, commit)
-                if run and run.healthy:
-                    return recipe
-                passed = counts(run.results)["passed"] if run else 0
-                if run and (passed > n_passed or not is_installed):
-                    best, is_installed, n_passed = recipe, True, passed
-                collected = bool(run) and len(run.results) > len(not_collected(run.results))
-                following = repaired(recipe, log) if n_passed else propose(recipe, log, collected)
-                if following is None:
-                    break
-                recipe = following
-    except SandboxDied:
-        pass   # verification will report which limit was exceeded
-    return best or (None if is_installed else recipe)
+        if installed.ok:
+            return "test", self.verifier.test(sandbox, recipe.test_script())
+        return "install", Run(installed.exit_code, installed.seconds, installed.timed_out,
+                              installed.output, [])
 
 
 def _better(best: Planned, recipe: Recipe, verified: Verified) -> Planned:

@@ -14,40 +14,24 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from codedata.env.recipes import generic, node, python_recipe
-from codedata.env.recipes.ci import Workflows
 from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node import NodeProject, read_node
 from codedata.env.recipes.python_project import PythonProject, read_python
+from codedata.env.recipes.repair import Recipe
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.errors import ItemFailed
 from codedata.texts import CONTROL
 
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
-FILE_S = 3                 # seconds of the processor for one file, also on a machine with much to do,
+FILE_S = 3                 # seconds of the processor for one file, also on a busy machine,
 ALL_S = 9                  # for all files of a child,
 CHILD_S = 30.0             # and by the clock
 MAX_CHILDREN = 4           # started for one repository
 CHILD = """import sys; sys.path[:] = {path!r}
 from codedata.env.repository_facts import child; child(*sys.argv[1:])"""
-
-
-class Recipe(Protocol):
-    """Describe a frozen way to install and test, from which both scripts are made."""
-
-    planner: str
-    excluded_tests: tuple[str, ...]
-
-    def install_script(self) -> str:
-        """Return the bash script that installs the project."""
-        ...
-
-    def test_script(self) -> str:
-        """Return the bash script that runs the tests."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -90,7 +74,7 @@ def recipes(facts: Facts) -> Iterator[Recipe]:
     of_python = python_recipe.initial(python) if is_python else None
     of_node = node.initial(facts.node)
     kinds: list[Recipe | None] = [of_python, of_node, other]
-    if other and other.file != "Makefile" and not python.n_test_files:
+    if other and other.planner != "Makefile" and not python.n_test_files:
         kinds = [other, of_node, of_python]
     elif of_node and not python.n_test_files:
         kinds = [of_node, other, of_python]
@@ -137,7 +121,7 @@ def child(folder: str, skipped: str) -> None:
 
     source = RepositoryFiles(Path(folder), json.loads(skipped), announce)
     python = read_python(source)
-    facts = Facts(python, read_node(source), generic.initial(source, python.workflows.system),
+    facts = Facts(python, read_node(source), generic.initial(source, python.system),
                   source.has("package.json"), source.unreadable)
     for recipe in recipes(facts):   # making the recipes must stay within the limits, too
         announce("package.json" if recipe.planner == "node" else "pyproject.toml")
@@ -149,9 +133,9 @@ def child(folder: str, skipped: str) -> None:
 def _loaded(data: dict) -> Facts:
     """Return the facts from the child's JSON."""
     data = _frozen(data)
-    python = data["python"] | {"workflows": Workflows(**data["python"]["workflows"])}
-    return Facts(**data | {"python": PythonProject(**python), "node": NodeProject(**data["node"]),
-                           "plain": PlainRecipe(**data["plain"]) if data["plain"] else None})
+    return Facts(**data | {"python": PythonProject(**data["python"]),
+                           "node": NodeProject(**data["node"]),
+                           "plain": data["plain"] and PlainRecipe(**data["plain"])})
 
 
 def _frozen(value):

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, Failure
+from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, Failure, end_of
 from codedata.env.inputs import Repository
 from codedata.env.planner import Planned, plan, project_of
 from codedata.env.repository_facts import read_facts
@@ -38,26 +38,17 @@ PLAN_TIMEOUTS = 4           # times run_timeout, after which the recipe planner 
 IMAGE_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 SUCCESS, ERROR = "success", "error"
 IMAGES = "codedata-env/"
-
-
 # Fields of Verified that the record's `verified` has under the same name.
 RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected",
-            "needs_network",
-            "restored", "changed_by_tests")
+            "needs_network", "restored", "changed_by_tests")
 
 
 @dataclass(frozen=True)
-class SetupOutcome:
-    """Hold the result of the planners so far: the scripts with their verification, and the agent's
+class SetupOutcome(Planned):
+    """Hold the result of both planners so far: the scripts with their verification, and the agent's
     runs where one was asked."""
 
-    planned: Planned
     agent: AgentRun | None = None
-
-    @property
-    def verified(self) -> Verified:
-        """Return the verification of the scripts."""
-        return self.planned.verified
 
     @property
     def status(self) -> str:
@@ -86,27 +77,28 @@ class Setup:
 
     def make(self, repository: Repository) -> Environment:
         """Return the environment of a repository, verified or with the reason why it failed."""
-        started, label = time.monotonic(), _label(repository.repo_name)
+        started, token = time.monotonic(), secrets.token_hex(4)
+        label = f"env-{repository.repo_name[:40]}-{token}"   # valid in Docker and Kubernetes
         repository = replace(repository, base_image=repository.base_image
                              or self._settings.sandbox.base_image)
         has_image = self._host.makes_images and not self._settings.env.no_image
         # not verified yet
-        image_name = f"codedata-env-try/{label.rpartition('-')[2]}" if has_image else ""
+        image_name = f"codedata-env-try/{token}" if has_image else ""
         workdir = WORKDIR if repository.path else self._host.workdir_of(repository.base_image)
 
         def opener(image: str, is_stateful: bool = False) -> Sandbox:
             return self._host.open(image or repository.base_image, label, workdir, is_stateful)
 
         # none was tried
-        outcome, image_id = SetupOutcome(Planned(verified=Verified(failed="recipe"))), ""
+        outcome, image_id = SetupOutcome(verified=Verified(failed="recipe")), ""
         try:
             with _folder(repository, opener) as folder:
                 facts = read_facts(folder)
                 project = project_of(facts, Path(repository.path) if repository.path else None)
                 verifier = Verifier(opener, project, self._limits, image_name)
                 if self._settings.env.planner != "agent":
-                    outcome = SetupOutcome(plan(verifier, facts,
-                                                PLAN_TIMEOUTS * self._limits.test_s, self._tick))
+                    budget_s = PLAN_TIMEOUTS * self._limits.test_s
+                    outcome = SetupOutcome(**vars(plan(verifier, facts, budget_s, self._tick)))
                 if self._agent and outcome.status != SUCCESS:
                     outcome = self._by_agent(repository.repo_name, verifier, outcome, facts.is_node)
         finally:
@@ -114,9 +106,8 @@ class Setup:
                 image_id = self._host.keep(outcome.verified.image_id,
                                            _image_of(repository, outcome))
             self._host.forget(label)
-        verified = _verified(outcome, image_id) | {"unreadable": facts.unreadable,
-                                                   "network_was_off": self._host.can_cut_off}
-        return _record(repository, outcome, verified, time.monotonic() - started)
+        return _record(repository, outcome, image_id, time.monotonic() - started,
+                       unreadable=facts.unreadable, network_was_off=self._host.can_cut_off)
 
     def _tick(self, what: str) -> None:
         """Show the next step, which may take minutes, in the progress bar. Raise Interrupted
@@ -150,12 +141,11 @@ class Setup:
         """Return the outcome of an agent, started where the recipes failed. Scripts that do not
         verify may be fixed once."""
         planner, failures = self._planner(name), []
-        outcome = replace(outcome, planned=replace(outcome.planned, excluded_tests=()))
+        outcome = replace(outcome, excluded_tests=())
         for n in range(ROUNDS):
-            if outcome.planned.install_script:
-                failures.append(Failure(outcome.planned.install_script, outcome.planned.test_script,
-                                        outcome.error,
-                                        outcome.verified.log))
+            if outcome.install_script:
+                failures.append(Failure(outcome.install_script, outcome.test_script, outcome.error,
+                                        end_of(outcome.verified.log)))
             with verifier.open_sandbox("", is_stateful=True) as sandbox:
                 if trouble := put_source(sandbox, verifier.project)[1]:
                     raise ItemFailed(f"its source cannot be used: {trouble}")
@@ -163,14 +153,16 @@ class Setup:
                 self._tick("an agent is at work")
                 run = (planner.mend(sandbox, name, failures[-1]) if n
                        else planner.find(sandbox, name, failures, in_two))
-            outcome = merge_agent_result(outcome, run)
+            # scripts count only together: one alone would go with an older one
+            scripts = run.scripts if len(run.scripts) == len(SCRIPTS) else {}
+            so_far = outcome.agent.followed_by(run) if outcome.agent else run
+            outcome = replace(outcome, **scripts, agent=so_far)
             if run.status != SUCCESS:
                 break
             self._tick("verifying what the agent handed in")
             verified = demote_partial_suite(verifier.verify(**run.scripts))
-            attempts = [*outcome.planned.attempts, verified.as_attempt("agent")]
-            outcome = replace(outcome, planned=replace(outcome.planned, verified=verified,
-                                                       attempts=attempts))
+            outcome = replace(outcome, verified=verified,
+                              attempts=[*outcome.attempts, verified.as_attempt("agent")])
             if verified.ok:
                 break
         return outcome
@@ -178,19 +170,16 @@ class Setup:
     def _planner(self, name: str) -> AgentPlanner:
         """Return the agent planner, whose trajectories do not replace those of earlier attempts."""
         settings = self._settings
-        trajectories = settings.root / Environment.directory / TRAJECTORIES
-        n_before = len([*trajectories.glob(f"{glob.escape(name)}.*.json")])
+        folder = settings.root / Environment.directory / TRAJECTORIES
+
+        def trajectory() -> Path:
+            n_before = len([*folder.glob(f"{glob.escape(name)}.*.json")])
+            return folder / f"{name}.{n_before}.json"
+
         return AgentPlanner(self._agent, {"max_seconds": settings.agent.max_seconds,
                                           "max_usd": settings.agent.max_usd},
                             (settings.env.max_iterations, settings.env.stage2_max_iterations),
-                            lambda n: trajectories / f"{name}.{n_before + n}.json",
-                            self._limits.test_s)
-
-
-def _label(repo_name: str) -> str:
-    """Return a random label for the sandboxes and images of one attempt, valid in Docker and
-    Kubernetes."""
-    return f"env-{repo_name[:40]}-{secrets.token_hex(4)}"
+                            trajectory, self._limits.test_s)
 
 
 def fault_of(environment: Environment) -> str:
@@ -208,14 +197,6 @@ def _folder(repository: Repository, opener):
         with opener("") as sandbox:
             sandbox.get(sandbox.workdir, Path(folder))
         yield Path(folder)
-
-
-def merge_agent_result(outcome: SetupOutcome, run: AgentRun) -> SetupOutcome:
-    """Return the outcome with an agent's run added. Its scripts count only together: one alone
-    would go with an older one."""
-    scripts = run.scripts if len(run.scripts) == len(SCRIPTS) else {}
-    return replace(outcome, planned=replace(outcome.planned, **scripts),
-                   agent=outcome.agent.followed_by(run) if outcome.agent else run)
 
 
 def demote_partial_suite(verified: Verified) -> Verified:
@@ -238,34 +219,26 @@ def image_name_of(repository: Repository) -> str:
 
 def _image_of(repository: Repository, outcome: SetupOutcome) -> str:
     """Return the image's name with a tag that no other result of the same repository gets."""
-    made_of = [outcome.verified.base_commit, repository.base_image, outcome.planned.install_script]
+    made_of = [outcome.verified.base_commit, repository.base_image, outcome.install_script]
     return f"{image_name_of(repository)}:{digest(made_of)[:12]}"
 
 
-def _verified(outcome: SetupOutcome, image_id: str) -> dict:
-    """Return the record's `verified`: the figures of the verification."""
+def _record(repository: Repository, outcome: SetupOutcome, image_id: str, seconds: float,
+            **figures) -> Environment:
+    """Return the record of an outcome, with these figures beside those of the verification."""
     result = outcome.verified
     collected = 1 - len(result.not_collected) / result.n_cases if result.n_cases else 0.0
-    return {name: getattr(result, name) for name in RECORDED} | {
+    verified = {name: getattr(result, name) for name in RECORDED} | figures | {
         "cause": asdict(result.cause), "healthy": result.is_healthy,
-        "share_collected": round(collected, 4),
-        "silent": result.unreported_files, "left_out": [*outcome.planned.excluded_tests],
-        "image_id": image_id,
+        "share_collected": round(collected, 4), "silent": result.unreported_files,
+        "left_out": [*outcome.excluded_tests], "image_id": image_id,
         "install_s": round(result.install_s, 1), "test_s": [*result.test_s],
-        "attempts": outcome.planned.attempts}
-
-
-def _record(repository: Repository, outcome: SetupOutcome, verified: dict,
-            seconds: float) -> Environment:
-    """Return the record of an outcome."""
-    result, planned = outcome.verified, outcome.planned
-    agent = outcome.agent or AgentRun("", summary=f"recipe: {planned.recipe or 'none'}")
+        "attempts": outcome.attempts}
+    agent = outcome.agent or AgentRun("", summary=f"recipe: {outcome.recipe or 'none'}")
     return Environment(
         repository.repo, repository.repo_name, repository.row,
-        result.base_commit or repository.base_commit,
-        repository.base_image, _image_of(repository, outcome) if verified["image_id"] else "",
-        outcome.status,
-        planned.install_script, planned.test_script, agent.summary,
-        "agent" if outcome.agent else "recipe",
-        agent.messages, outcome.error, result.results, result.flaky, verified, agent.usage,
-        round(seconds, 1))
+        result.base_commit or repository.base_commit, repository.base_image,
+        _image_of(repository, outcome) if image_id else "", outcome.status,
+        outcome.install_script, outcome.test_script, agent.summary,
+        "agent" if outcome.agent else "recipe", agent.messages, outcome.error, result.results,
+        result.flaky, verified, agent.usage, round(seconds, 1))

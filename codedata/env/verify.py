@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codedata.bounded import read_bounded
 from codedata.code.test_results import Case, counts, not_collected, over, parse
 from codedata.env import outside
 from codedata.env.causes import Cause, cause_of
@@ -34,8 +33,6 @@ from codedata.env.runs import Run, compare, unreported_files, why_not_healthy
 from codedata.sandbox import Result, Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds, OverBounds, UnsafeArchive
 
-CHECKS = ("source", "install", "tests", "repeat", "history", "shadow", "offline", "sandbox",
-          "recipe")
 MIN_REPEATED = 0.8         # minimum share of a run's cases that must be the same in all three
 # for all reports of a run
 REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)
@@ -55,7 +52,9 @@ class Verified:
     """Hold the result of a verification. Without `failed` the environment works as far as
     `results` show."""
 
-    failed: str = ""                       # the check that failed, one of CHECKS
+    # the check that failed: source | install | tests | repeat | history | shadow | offline |
+    # sandbox, or recipe where there were no scripts
+    failed: str = ""
     cause: Cause = field(default_factory=Cause)
     # with the network off, without the flaky ones
     results: list[dict[str, str]] = field(default_factory=list)
@@ -119,13 +118,13 @@ class Verifier:
     image_name: str = ""
 
     def verify(self, install_script: str, test_script: str,
-               only_if: Callable[[Run], bool] = lambda run: True) -> Verified:
-        """Run both scripts and make every check up to the first that fails. Return the result.
-        `only_if` gets the first run of the tests; where it returns False, nothing more is run and
-        the failed check is `tests`."""
+               only_healthy: bool = False) -> Verified:
+        """Run both scripts and make every check up to the first that fails. Return the result. With
+        `only_healthy`, nothing more is run after a first run that is not healthy, and the failed
+        check is `tests`."""
         try:
             with self.open_sandbox("") as sandbox:
-                return self._verify(sandbox, install_script, test_script, only_if)
+                return self._verify(sandbox, install_script, test_script, only_healthy)
         except SandboxDied as e:
             cause = cause_of("test", e.what)   # recognizes memory and disk limits
             return Verified(failed="sandbox", cause=Cause("sandbox_died", e.what)
@@ -151,7 +150,8 @@ class Verifier:
                    done.output,
                    parse(reports, done.output, limit))
 
-    def _verify(self, sandbox: Sandbox, install_script: str, test_script: str, only_if) -> Verified:
+    def _verify(self, sandbox: Sandbox, install_script: str, test_script: str,
+                only_healthy: bool) -> Verified:
         """Return the result of all checks."""
         commit, trouble = put_source(sandbox, self.project)
         if trouble:
@@ -174,7 +174,7 @@ class Verifier:
                 return result
         runs = [self.test(sandbox, test_script)]
         result = replace(result, log=runs[0].text, test_s=(runs[0].seconds,), **_figures(runs[0]))
-        if not result.n_passed or not only_if(runs[0]):
+        if not result.n_passed or (only_healthy and not result.healthy):
             return replace(result, failed="tests",
                            cause=why_not_healthy(runs[0], self.limits.test_s))
         runs.append(self.test(sandbox, test_script))
@@ -197,9 +197,8 @@ class Verifier:
         stable, flaky = compare(runs)
         result = replace(result, flaky=flaky, test_s=tuple(run.seconds for run in runs),
                          changed_by_tests=restore(sandbox, result.base_commit, began)[0])
-        repeated = min(sum(case["name"] in stable for case in run.results) / max(len(run.results),
-                                                                                 1) for run in runs)
-        if repeated < MIN_REPEATED or "passed" not in stable.values():
+        max_cases = max(len(run.results) for run in runs)
+        if len(stable) < MIN_REPEATED * max_cases or "passed" not in stable.values():
             evidence = f"{len(flaky)} cases differ between {len(runs)} runs, such as {flaky[0]}"
             return replace(result, failed="repeat", cause=Cause("unstable", evidence))
         sandbox.network(False)
@@ -276,9 +275,9 @@ def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Case]]:
             return {}, [over(e.kind, e.what)]
         except UnsafeArchive:   # a link leads out: no report counts
             return {}, []
-        return {str(path.relative_to(folder)): read_bounded(path, REPORTS.max_bytes)
-                for path in sorted(Path(folder).rglob("*")) if path.is_file()
-                and not path.is_symlink()}, []
+        return {str(path.relative_to(folder)): path.read_bytes()
+                for path in Path(folder).rglob("*")
+                if path.is_file() and not path.is_symlink()}, []
 
 
 def _figures(run: Run) -> dict:

@@ -14,15 +14,14 @@ from codedata.env.recipes import generic, node, python_recipe, python_repair
 from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.node import chain, read_node
 from codedata.env.recipes.package_index import (
-    debian,
+    COMPILER,
     distribution_of,
-    helps_tests,
-    is_developers_group,
-    is_test_group,
+    provider,
     table,
+    use_of,
 )
 from codedata.env.recipes.python_project import read_python
-from codedata.env.recipes.repair import COMPILER, Log
+from codedata.env.recipes.repair import Log
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import Collector, expanded, from_poetry, merged
 from codedata.env.recipes.script import in_turn
@@ -175,9 +174,9 @@ def test_versions_of_poetry_mean_what_poetry_means():
 
 def test_the_first_of_each_name_is_kept_and_the_project_is_none_of_its_requirements():
     others = ["pytest-mock", "heron", "tox", "sphinx-rtd-theme"]
-    assert merged(["Pytest_Mock>3"], others, without=["Heron"]) == ("Pytest_Mock>3",)
-    assert expanded(["heron[a]", "six"], {"a": ["x", "heron[b]"], "b": ["y"]}, "Heron") == [
-        "x", "y", "six"]
+    assert merged(["Pytest_Mock>3"], others, without="Heron") == ("Pytest_Mock>3",)
+    assert expanded(["heron[a]", "six"], {"a": ["x", "heron[b]"], "b": ["y"]},
+                    "Heron") == ["x", "y", "six"]
 
 
 def test_plugins_that_pytests_configuration_wants_are_there_from_the_first(package):
@@ -227,8 +226,7 @@ jobs:
       - run: sudo apt install texlive-latex-base
 """, "Dockerfile": "FROM debian\nRUN apt-get update && apt-get install -y libffi-dev git\n"})
     found = read_workflows(RepositoryFiles(tmp_path))
-    assert found.system == ("libxml2-dev", "zlib1g-dev", "libffi-dev")
-    assert found.services == ("postgresql", "redis")
+    assert found == (("libxml2-dev", "zlib1g-dev", "libffi-dev"), ("postgresql", "redis"))
 
 
 def test_a_broken_file_counts_as_not_there(tmp_path):
@@ -237,7 +235,7 @@ def test_a_broken_file_counts_as_not_there(tmp_path):
           **{"__github___workflows___x__yml": "a: [", "requirements-test__txt": "\x00"})
     read_python(RepositoryFiles(tmp_path))
     assert read_node(RepositoryFiles(tmp_path)).scripts == {}
-    assert read_workflows(RepositoryFiles(tmp_path)).system == ()
+    assert read_workflows(RepositoryFiles(tmp_path)) == ((), ())
 
 
 @pytest.mark.parametrize("folder", SAMPLES, ids=lambda path: path.name)
@@ -369,11 +367,11 @@ def test_commands_of_a_chain_run_in_turn_and_one_that_fails_is_the_code_of_the_s
 def test_the_test_that_was_running_when_time_was_over_is_left_out(package):
     log = "tests/test_a.py::test_one PASSED [ 10%]\ntests/test_a.py::test_waits[a b] \n"
     better = learn(recipe_of(package), log, timed_out=True)
-    assert better.deselected == ("tests/test_a.py::test_waits[a b]",)
+    assert better.excluded_tests == ("tests/test_a.py::test_waits[a b]",)
     assert "--deselect=tests/test_a.py::test_waits[a b]" in better.test_script()
     assert learn(better, log, timed_out=True) is None
     again = learn(better, log.replace("[a b]", "[c]"), timed_out=True)
-    assert again.deselected == ("tests/test_a.py::test_waits",)
+    assert again.excluded_tests == ("tests/test_a.py::test_waits",)
 
 
 def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(package):
@@ -578,32 +576,33 @@ def test_a_rust_that_is_too_old_makes_room_for_the_newest_of_debian(tmp_path, li
 
 def test_the_tables_say_only_what_a_package_manager_takes():
     packages = table("packages")
-    lists = [brought for kind in ("headers", "libraries", "shared", "binaries")
-             for brought in packages[kind].values()]
-    lists += [rule.get("system", "") for kind in ("system", "python")
-              for rule in table("repairs")[kind]]
-    for brought in lists:
-        assert all(re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", one) for one in brought.split()), brought
+    names = [name for kind in ("headers", "libraries", "shared", "binaries")
+             for brought in packages[kind].values() for name in brought.split()]
+    names += [name for rule in table("repairs")["rule"]
+              for name in rule.get("add", {}).get("system", ())]
+    names += [name for rule in table("repairs")["rule"]
+              for brought in rule.get("instead", {}).values() for name in brought.split()]
+    for name in names:
+        assert re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name), name
     for kind in ("modules", "options", "settings", "fixtures", "marks"):
         for name, brought in packages[kind].items():
             assert re.fullmatch(r"(?:[A-Za-z0-9][\w.-]*(?:\[\w+\])?(?:<\d+)?)?", brought), name
 
 
 def test_the_longest_beginning_of_a_header_decides():
-    assert debian("headers", "openssl/ssl.h") == ["libssl-dev"]
-    assert debian("headers", "brinepan/pan.h") == []
+    assert provider("headers", "openssl/ssl.h") == "libssl-dev"
+    assert provider("headers", "brinepan/pan.h") == ""
     modules = ("google.protobuf.message", "some_thing.sub", "imp")
     assert tuple(map(distribution_of, modules)) == ("protobuf", "some-thing", "")
 
 
 def test_groups_are_recognized_by_their_names():
-    assert all(map(is_test_group,
-                   ("test", "tests", "testing", "unit-test", "requirements-tests", "test_extra")))
-    assert not any(map(is_test_group, ("latest", "contest", "lint", "test-docs", "typing")))
-    assert is_developers_group("dev") and not is_developers_group("docs")
-    assert helps_tests("pytest-mock")
-    assert not helps_tests("Flake8_Bugbear")
-    assert not helps_tests("sphinx")
+    names = ("test", "tests", "testing", "unit-test", "requirements-tests", "test_extra")
+    assert {use_of(name) for name in names} == {"tests"}
+    others = ("latest", "contest", "lint", "test-docs", "typing")
+    assert [use_of(name) for name in others] == ["", "", "others", "others", "others"]
+    assert (use_of("dev"), use_of("docs")) == ("developers", "others")
+    assert merged(["pytest-mock", "Flake8_Bugbear", "sphinx"]) == ("pytest-mock",)
 
 
 @pytest.mark.parametrize("phase, log, name", [

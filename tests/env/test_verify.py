@@ -143,7 +143,7 @@ def test_the_image_holds_the_install_and_passes_offline(source, image_name):
 
 def test_only_a_promising_first_run_is_followed_by_others_where_that_is_asked(source):
     add_test(source, "def test_it_fails():\n    assert False")
-    found = check(source, only_if=lambda run: run.healthy)
+    found = check(source, only_healthy=True)
     assert found.failed == "tests" and len(found.test_s) == 1 and found.n_passed == 1
 
 
@@ -454,6 +454,6 @@ def test_reports_that_are_too_much_are_named_in_what_was_found(source, make, cau
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = check(source,
                   test=f"R={RESULTS}; mkdir -p $R; ({make}); echo '1..1'; echo 'ok 1 - wades'",
-                  only_if=lambda run: run.healthy)
+                  only_healthy=True)
     assert (found.failed, found.cause.name) == ("tests", cause) and not found.healthy
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000   # kB

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import islice
 
 import yaml
@@ -14,32 +13,30 @@ NOT_FOR_TESTS = re.compile(
     r"-doc$|^(?:texlive|latexmk|clang-format|clang-tidy|cppcheck|shellcheck|lcov|gdb|valgrind"
     r"|ccache|graphviz|pandoc|aspell|sphinx|python3?(?:\.\d+)?(?:-.*)?|libpython.*|sudo|git|curl"
     r"|wget|gpg|gnupg2?)")
-PLACES = (".github/workflows/*.y*ml", ".gitlab-ci.yml", ".travis.yml", ".circleci/config.yml",
-          "azure-pipelines.yml")
-DOCKERFILES = ("Dockerfile*", ".devcontainer/Dockerfile*")
+PLACES = (".circleci/config.yml", ".github/workflows/*.y*ml", ".gitlab-ci.yml", ".travis.yml",
+          "azure-pipelines.yml", ".devcontainer/Dockerfile*", "Dockerfile*")
+COMMANDS = ("run", "script", "before_install", "before_script", "install", "command")   # keys
 MAX_NODES = 100_000   # per workflow: YAML aliases let a small text repeat one list many times
 APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
 
 
-@dataclass(frozen=True)
-class Workflows:
-    """Hold the parts of CI workflows and Dockerfiles that a recipe can take over."""
-
-    system: Strings = ()     # Debian packages that they install
-    services: Strings = ()   # service names as in packages.toml
-
-
-def read_workflows(source: RepositoryFiles) -> Workflows:
-    """Return the packages and services of all readable CI files and Dockerfiles."""
+def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings]:
+    """Return (Debian packages, services as in packages.toml) of all readable CI files and
+    Dockerfiles."""
     system: list[str] = []
     services: list[str] = []
-    for places, parse in ((PLACES, _of_workflow),
-                          (DOCKERFILES, lambda text: (_installed(text), []))):
-        for name in sorted(name for place in places for name in source.matching(place)):
+    for place in PLACES:
+        parse = _of_dockerfile if "Dockerfile" in place else _of_workflow
+        for name in source.matching(place):
             packages, servers = source.parsed(name, parse, ([], []))
             system += packages
             services += servers
-    return Workflows(tuple(dict.fromkeys(system)), tuple(dict.fromkeys(services)))
+    return tuple(dict.fromkeys(system)), tuple(dict.fromkeys(services))
+
+
+def _of_dockerfile(text: str) -> tuple[list[str], list[str]]:
+    """Return (packages, no services) of a Dockerfile."""
+    return _installed(text), []
 
 
 def _of_workflow(text: str) -> tuple[list[str], list[str]]:
@@ -49,9 +46,9 @@ def _of_workflow(text: str) -> tuple[list[str], list[str]]:
     if len(nodes) > MAX_NODES:
         raise ValueError(f"more than {MAX_NODES:,} nodes")
     for key, value in nodes:
-        if key in ("run", "script", "before_install", "before_script", "install", "command"):
+        if key in COMMANDS:
             system += _installed(value)
-        elif key in ("services", "image") or key in known:
+        elif key in ("services", "image", *known):
             images = str(value).lower()
             services += [name for name, service in known.items() for image in service["images"]
                          if re.search(rf"\b{image}\b", images)]
@@ -59,12 +56,12 @@ def _of_workflow(text: str) -> tuple[list[str], list[str]]:
 
 
 def _nodes(tree, depth: int = 0):
-    """Yield (key, value) of mapping entries and ("", value) of list items, 30 levels deep at
+    """Yield (key, value) of mapping entries and (index, value) of list items, 30 levels deep at
     most."""
-    if depth > 30:
-        return
-    values = tree if isinstance(tree, list) else []
-    for key, value in tree.items() if isinstance(tree, dict) else (("", value) for value in values):
+    entries = enumerate(tree) if isinstance(tree, list) else ()
+    if isinstance(tree, dict):
+        entries = tree.items()
+    for key, value in entries if depth <= 30 else ():
         yield str(key), value
         yield from _nodes(value, depth + 1)
 

@@ -17,29 +17,25 @@ TARGETS = ("check", "test", "tests")   # test targets in Makefiles
 class PlainRecipe:
     """Describe one way to install and test a project with its build tool."""
 
-    file: str                           # a build file in tools.toml
+    planner: str                        # a build file in tools.toml, which is the kind of recipe
     system: Strings = ()
     wished: Strings = ()
     target: str = ""                    # the make target that runs the tests
     excluded_tests: Strings = ()
 
-    @property
-    def planner(self) -> str:
-        """Return the name of the build file, which names the kind of recipe."""
-        return self.file
-
     def install_script(self) -> str:
         """Return the bash script that installs the build tool and the dependencies."""
-        tool = table("tools")["files"][self.file]
-        return script.text(script.install_head(f"what {self.file} asks for", tool.get("env", {})),
-                           script.apt(self.system, self.wished), script.GIT_USER, tool["install"])
+        tool = table("tools")["files"][self.planner]
+        return script.install_script(
+            f"what {self.planner} asks for", tool.get("env", {}),
+            script.apt(self.system, self.wished), script.GIT_USER, tool["install"])
 
     def test_script(self) -> str:
         """Return the bash script that runs the tests and writes reports to script.RESULTS."""
-        tool = table("tools")["files"][self.file]
+        tool = table("tools")["files"][self.planner]
         commands = [fill(line, target=self.target, results=script.RESULTS) for line in tool["test"]]
-        return script.text(script.test_head(tool.get("env", {})), script.EMPTY_RESULTS,
-                           script.in_turn(commands))
+        return script.test_script(tool.get("env", {}), script.EMPTY_RESULTS,
+                                  script.in_turn(commands))
 
 
 def initial(source: RepositoryFiles, wished: Strings = ()) -> PlainRecipe | None:

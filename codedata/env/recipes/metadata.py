@@ -63,30 +63,26 @@ def table_of(tree, *keys: str) -> dict:
     return tree if isinstance(tree, dict) else {}
 
 
-def _ini() -> configparser.ConfigParser:
+def _ini() -> configparser.RawConfigParser:
     """Return an empty INI parser that keeps the case of keys and does not interpolate values."""
-    ini = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
+    ini = configparser.RawConfigParser(strict=False, allow_no_value=True)
     ini.optionxform = str
     return ini
 
 
-def _sections(ini: configparser.ConfigParser) -> dict[str, dict[str, str]]:
+def _sections(ini: configparser.RawConfigParser) -> dict[str, dict[str, str]]:
     """Return the sections as dicts from keys to texts. A value that is no text, as the parser
     leaves it where reading broke off, is empty."""
     return {name: {key: value if isinstance(value, str) else "" for key, value in ini.items(name)}
             for name in ini.sections()}
 
 
-def lines_of(text: str) -> list[str]:
-    """Return the stripped lines of a text without blank lines and comments."""
-    return [line.strip() for line in (text or "").splitlines() if line.strip()
-            and not line.strip().startswith("#")]
-
-
 def strings_in(value) -> list[str]:
-    """Return the strings in a list or tuple, a single string as a list, or [] for anything else."""
+    """Return the strings in a list or tuple, the stripped lines of a text without blank ones and
+    comments, or [] for anything else."""
     if isinstance(value, str):
-        return [value]
+        lines = map(str.strip, value.splitlines())
+        return [line for line in lines if line and line[0] != "#"]
     values = value if isinstance(value, (list, tuple)) else []
     return [one for one in values if isinstance(one, str)]
 

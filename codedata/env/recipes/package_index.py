@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
 from functools import lru_cache
 
 from codedata.texts import text_of
@@ -14,6 +13,9 @@ else:
     import tomli as tomllib
 
 Strings = tuple[str, ...]
+COMPILER = ("g++", "gcc", "libc6-dev", "make", "pkg-config", "python3-dev")   # Debian packages
+# The kinds of packages.toml whose keys are beginnings of names, with what follows the beginning
+BEGINNINGS = {"modules": ".", "options": "", "settings": "", "shared": ""}
 
 
 @lru_cache
@@ -22,34 +24,19 @@ def table(name: str) -> dict:
     return tomllib.loads(text_of("codedata.env.recipes", f"{name}.toml"))
 
 
-def debian(kind: str, name: str) -> list[str]:
-    """Return the Debian packages that provide a header, library or command, or [] if unlisted. The
-    longest entry counts that is the name or a folder of it; of a shared library, which may come
-    without its `lib`, the longest that is a prefix of it."""
-    if is_shared := kind == "shared":
-        name = f"lib{name.removeprefix('lib')}"
-    packages = table("packages")[kind]
-    fits = (key for key in packages if key == name or (
-        (is_shared or key.endswith("/")) and name.startswith(key)))
-    return packages.get(_longest(fits), "").split()
+def provider(kind: str, name: str, default: str = "") -> str:
+    """Return what provides a name of a kind in packages.toml, or `default` if it is not listed. The
+    longest key counts that is the name, a folder of it or, in BEGINNINGS, its beginning."""
+    providers, end = table("packages")[kind], BEGINNINGS.get(kind, "\0")
+    keys = [key for key in providers
+            if f"{name}{end}".startswith(key if key.endswith("/") else f"{key}{end}")]
+    return providers.get(max(keys, key=len, default=""), default)
 
 
 def distribution_of(module: str) -> str:
     """Return the distribution that provides a missing module, or "" if none can. A module that is
     not in the table is assumed to have the name of its distribution."""
-    modules = table("packages")["modules"]
-    listed = _longest(key for key in modules if f"{module}.".startswith(f"{key}."))
-    return modules[listed] if listed else module.partition(".")[0].replace("_", "-")
-
-
-def brings_option(option: str) -> str:
-    """Return the pytest plugin that provides a command line option, or "" if none is known."""
-    options, name = table("packages")["options"], option.partition("=")[0]
-    return options.get(_longest(key for key in options if name.startswith(key)), "")
-
-
-def _longest(keys: Iterable[str]) -> str:
-    return max(keys, key=len, default="")
+    return provider("modules", module, module.partition(".")[0].replace("_", "-"))
 
 
 def normalized(name: str) -> str:
@@ -57,34 +44,15 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def helps_tests(distribution: str) -> bool:
-    """Return whether a test may need a distribution, unlike linters and release tools."""
-    name, skip = normalized(distribution), table("skip")
-    return name not in skip["names"] and not name.startswith(tuple(skip["beginning"]))
-
-
-def helps_node_tests(package: str) -> bool:
-    """Return whether a test may need an npm package."""
-    skip = table("skip")["npm"]
+def helps_tests(index: str, package: str) -> bool:
+    """Return whether a test may need a package of an index, "pypi" or "npm", unlike linters and
+    release tools."""
+    skip = table("skip")[index]
     return package not in skip["names"] and not re.search(skip["patterns"], package)
 
 
-def is_test_group(name: str) -> bool:
-    """Return whether an extra, group, tox environment or file is for tests, by its name."""
-    return _is_group("tests", name)
-
-
-def is_developers_group(name: str) -> bool:
-    """Return whether a group holds requirements of tests among others, by its name."""
-    return _is_group("developers", name)
-
-
-def is_other_group(name: str) -> bool:
-    """Return whether a group is for linting, documentation or releases, by its name."""
-    return bool(re.search(table("skip")["groups"]["others"], name.lower()))
-
-
-def _is_group(use: str, name: str) -> bool:
-    words = table("skip")["groups"][use]
-    return not is_other_group(name) and bool(
-        re.search(rf"(?:^|[^a-z])(?:{words})(?:$|[^a-z])", name.lower()))
+def use_of(name: str) -> str:
+    """Return the use of an extra, group, tox environment or file of requirements, by its name:
+    others (linting, documentation, releases), tests, developers, or "" if it says none."""
+    uses = table("skip")["groups"]
+    return next((use for use in uses if re.search(uses[use], name.lower())), "")

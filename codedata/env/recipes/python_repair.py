@@ -10,9 +10,9 @@ import re
 from dataclasses import replace
 from functools import partial
 
-from codedata.env.recipes.package_index import brings_option, distribution_of, normalized, table
+from codedata.env.recipes.package_index import distribution_of, normalized, provider, table
 from codedata.env.recipes.python_recipe import PythonRecipe
-from codedata.env.recipes.repair import Log, fitting, repaired, with_system
+from codedata.env.recipes.repair import Log, extended, fitting, repaired
 from codedata.env.recipes.requirements import merged, name_of
 
 ASKED_FOR = re.compile(r"pip3? install [-'\"`\w ]*?([\w.-]+)\[([\w, .-]+)\]")   # (project, extras)
@@ -23,31 +23,16 @@ def repair(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
     """Return the recipe with every fix that the log suggests, or None if there is none. Modules
     whose absence skips tests come last, because optional ones may break tests that pass."""
     if log.phase == "install":
-        return repaired(recipe, log, build_modules, by_table, version)
-    return repaired(recipe, log, own_runner, modules, own_extras, plugins, pytest_version, by_table,
-                    locales, servers, hanging) or repaired(
-                        recipe, log, partial(modules, kind="skipped"))
-
-
-def by_table(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe with the fixes of repairs.toml."""
-    for rule in fitting("python", log):
-        fields = {key: tuple(value) if isinstance(value, list) else value
-                  for key, value in rule.get("set", {}).items()}
-        options = rule.get("options", [])
-        if " ".join(options) not in " ".join(recipe.options):
-            fields["options"] = (*recipe.options, *options)
-        recipe = with_tests(replace(recipe, **fields), *rule.get("tests", []))
-        recipe = with_system(recipe, rule.get("system", "").split())
-    return recipe
+        return repaired(recipe, log, build_modules, version)
+    return repaired(recipe, log, own_runner, modules, own_extras, plugins, pytest_version, locales,
+                    servers, hanging) or repaired(recipe, log, partial(modules, kind="skipped"))
 
 
 def with_tests(recipe: PythonRecipe, *requirements: str) -> PythonRecipe:
     """Return the recipe with requirements added whose distribution it lacks. They are not filtered
     as merged() filters, because here they are known to be needed."""
-    present = {name_of(r) for r in (*recipe.tests, recipe.project.name)}
-    new = [r for r in requirements if r and name_of(r) not in present]
-    return replace(recipe, tests=(*recipe.tests, *dict.fromkeys(new)))
+    present = {name_of(r) for r in ("", *recipe.tests, recipe.project.name)}
+    return extended(recipe, tests=[r for r in requirements if name_of(r) not in present])
 
 
 def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
@@ -55,7 +40,7 @@ def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
     requirements of developers and features, then, if no test was collected, one with another
     runner."""
     project = recipe.project
-    wider = merged(recipe.tests, project.developers, project.features, without=[project.name])
+    wider = merged(recipe.tests, project.developers, project.features, without=project.name)
     if not recipe.widened and wider != recipe.tests:
         return replace(recipe, tests=wider, widened=True)
     runners = table("tools")["python"]["runners"]
@@ -63,7 +48,7 @@ def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
     following = names[names.index(recipe.runner) + 1:]
     if collected or not following:
         return None
-    tests = merged(recipe.tests, runners[following[0]]["requirements"], without=[project.name])
+    tests = merged(recipe.tests, runners[following[0]]["requirements"], without=project.name)
     return replace(recipe, runner=following[0], tests=tests)
 
 
@@ -72,14 +57,12 @@ def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
 def build_modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Return the recipe that preinstalls the modules that the build imports without requiring them,
     in the environment, which the build then uses without isolation."""
-    present = {name_of(r) for r in recipe.build}
+    present = {"", *map(name_of, recipe.build)}
     names = [distribution_of(module) for module in log.matches("build_modules")
              if module.partition(".")[0] not in recipe.project.modules]
-    new = [name for name in names if name and name_of(name) not in present]
-    if not new:
-        return recipe
+    new = [name for name in names if name_of(name) not in present]
     before = recipe.build or (*recipe.project.build_requires, "setuptools", "wheel")
-    return replace(recipe, build=tuple(dict.fromkeys([*new, *before])))
+    return extended(replace(recipe, build=()), build=(*new, *before)) if new else recipe
 
 
 def version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
@@ -123,11 +106,13 @@ def _as_declared(recipe: PythonRecipe, distribution: str) -> str:
 
 
 def plugins(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe with the pytest plugins whose options, fixtures or marks are missing."""
-    names = [brings_option(option) for line in log.matches("options") for option in line.split()]
-    for kind in ("fixtures", "marks"):
-        names += [table("packages")[kind].get(name, "") for name in log.matches(kind)]
+    """Return the recipe with the pytest plugins whose options, fixtures or marks are missing, and
+    with what the rules in repairs.toml add to the tests."""
+    names = [provider("options", option) for line in log.matches("options")
+             for option in line.split()]
+    names += [provider(kind, name) for kind in ("fixtures", "marks") for name in log.matches(kind)]
     names += [name.strip() for line in log.matches("plugins") for name in line.split(",")]
+    names += [name for rule in fitting(recipe, log) for name in rule.get("tests", ())]
     if "async def functions are not natively supported" in log.text:
         declared = " ".join((*recipe.project.developers, *recipe.project.features)).lower()
         has_anyio = "anyio" in declared and "pytest-asyncio" not in declared
@@ -181,11 +166,12 @@ def hanging(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     outcome = r"(?: (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*)?"
     started = re.findall(rf"^(\S+\.py::\S.*?){outcome}$", log.text, re.MULTILINE)
     hung = next((name.strip() for name, outcome in reversed(started) if not outcome), "")
-    if not hung or hung in recipe.deselected:
+    if not hung or hung in recipe.excluded_tests:
         return recipe
     test = hung.partition("[")[0]
-    others = tuple(name for name in recipe.deselected if name.partition("[")[0] != test)
-    return replace(recipe, deselected=(*others, hung if others == recipe.deselected else test))
+    others = tuple(name for name in recipe.excluded_tests if name.partition("[")[0] != test)
+    excluded = hung if others == recipe.excluded_tests else test
+    return replace(recipe, excluded_tests=(*others, excluded))
 
 
 def own_runner(recipe: PythonRecipe, log: Log) -> PythonRecipe:

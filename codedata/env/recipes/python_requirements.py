@@ -5,29 +5,25 @@ import ast
 import re
 from pathlib import PurePosixPath
 
-from codedata.env.recipes.metadata import (
-    Manifests,
-    lines_of,
-    strings_in,
-    table_of,
-)
-from codedata.env.recipes.package_index import (
-    is_developers_group,
-    is_other_group,
-    is_test_group,
-    normalized,
-)
+from codedata.env.recipes.metadata import Manifests, strings_in, table_of
+from codedata.env.recipes.package_index import Strings, normalized, table, use_of
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import (
     Collector,
     expanded,
     from_poetry,
+    listed,
     merged,
     name_of,
     usable,
 )
 
 TEST_FOLDERS = ("tests", "test", "Tests", "testing", "testsuite", "unittests", "t")
+TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
+# Requirements, extras and groups, as hatch and tox call them
+SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
+            ("deps", "extras", "dependency_groups"))
+INCLUDED = "include-group"   # a key of PEP 735, here with its value like an extra's name
 Lists = dict[str, list[str]]
 
 
@@ -35,24 +31,21 @@ def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
     """Return ({"tests", "developers", "features"}: requirements by purpose, in the order of the
     places where they were found; all extras by name)."""
     extras, groups, wanted = _extras(files), _groups(files), _of_tools(files)
-    found: Lists = {"tests": [], "developers": [], "features": []}
+    found: Lists = {"tests": [], "developers": [], "features": [], "others": []}
     for label, requirements in (*groups.items(), *extras.items()):
-        if is_test_group(label) or label in wanted.extras or label in wanted.groups:
-            found["tests"] += requirements
-        elif is_developers_group(label):
-            found["developers"] += requirements
-        elif label in extras and not is_other_group(label):
-            found["features"] += requirements
-    found["tests"] += [*wanted.requirements, *strings_in(files.value("setup.py/tests_require")),
-                       *lines_of(files.value("setup.cfg/options/tests_require"))]
+        is_wanted = label in wanted.extras or label in wanted.groups
+        other = "features" if label in extras else "others"
+        found["tests" if is_wanted else use_of(label) or other] += requirements
+    found["tests"] += wanted.requirements
+    found["tests"] += listed(files, *table("packages")["declared"]["tests"])
     for path in _requirement_files(files.source):
-        listed = Collector(files.source)
-        listed.add_file(str(path))
+        listing = Collector(files.source)
+        listing.add_file(str(path))
         folder = path.parent.name
-        for_tests = folder in TEST_FOLDERS or is_test_group(path.stem) or is_test_group(folder)
+        for_tests = folder in TEST_FOLDERS or "tests" in (use_of(path.stem), use_of(folder))
         found["tests" if for_tests else "developers"] += [
-            *listed.requirements, *(r for extra in listed.extras for r in extras.get(extra, []))]
-    found["developers"] += from_poetry(files.table("Pipfile/dev-packages"))
+            *listing.requirements, *(r for extra in listing.extras for r in extras.get(extra, []))]
+    found["developers"] += listed(files, "Pipfile/dev-packages")
     files.source.announce("pyproject.toml")   # endless extras are blamed on pyproject.toml
     return tuple({key: expanded(held, extras, name) for key, held in lists.items()}
                  for lists in (found, extras))
@@ -61,7 +54,7 @@ def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
 def _first_of_each(*tables: dict) -> Lists:
     """Return the strings in the lists of several tables, of each name the first that has any."""
     lists: Lists = {}
-    for key, value in (item for table in tables for item in table.items()):
+    for key, value in (item for held in tables for item in held.items()):
         if strings := strings_in(value):
             lists.setdefault(str(key), strings)
     return lists
@@ -69,40 +62,26 @@ def _first_of_each(*tables: dict) -> Lists:
 
 def _extras(files: Manifests) -> Lists:
     """Return the requirements of every extra that any of the project's files declares."""
-    optional = {name: {**value, "optional": False} if isinstance(value, dict) else value
-                for name, value in files.table("pyproject.toml/tool/poetry/dependencies").items()}
-    by_name = {normalized(name_of(r)): r for r in from_poetry(optional)}
+    declared = files.table("pyproject.toml/tool/poetry/dependencies")
+    by_name = {normalized(name_of(r)): r for r in from_poetry(declared, with_optional=True)}
     return _first_of_each(
         files.table("pyproject.toml/project/optional-dependencies"),
         {extra: [by_name.get(normalized(name), name) for name in strings_in(names)]
          for extra, names in files.table("pyproject.toml/tool/poetry/extras").items()},
-        files.table("pyproject.toml/tool/flit/metadata/requires-extra"),
-        {extra: lines_of(text)
-         for extra, text in files.table("setup.cfg/options.extras_require").items()},
-        files.table("setup.py/extras_require"), files.table("PKG-INFO/extras"))
+        *map(files.table, table("packages")["declared"]["extras"]))
 
 
 def _groups(files: Manifests) -> Lists:
     """Return dependency groups from PEP 735, including nested ones, and from poetry, pdm and uv."""
-    declared = files.table("pyproject.toml/dependency-groups")
-    by_name = {normalized(name): entries for name, entries in reversed(declared.items())
-               if isinstance(entries, list)}
-
-    def in_group(name: str, seen: set[str]) -> list[str]:
-        """Return the requirements of a group and its included groups; cycles are allowed."""
-        if name in seen:
-            return []
-        seen.add(name)
-        entries = by_name.get(name, [])
-        included = [str(entry.get("include-group", "")) for entry in entries
-                    if isinstance(entry, dict)]
-        return [*strings_in(entries), *(r for group in included
-                                        for r in in_group(normalized(group), seen))]
+    declared = files.table("pyproject.toml/dependency-groups").items()
+    groups = {name: [*strings_in(entries), *(f"{INCLUDED}[{entry.get(INCLUDED)}]"
+                                             for entry in entries if isinstance(entry, dict))]
+              for name, entries in declared if isinstance(entries, list)}
     return _first_of_each(
-        {name: in_group(normalized(name), set()) for name in declared},
+        {name: expanded(entries, groups, INCLUDED) for name, entries in groups.items()},
         {name: from_poetry(table_of(group, "dependencies"))
          for name, group in files.table("pyproject.toml/tool/poetry/group").items()},
-        {"dev": from_poetry(files.table("pyproject.toml/tool/poetry/dev-dependencies"))},
+        {"dev": listed(files, "pyproject.toml/tool/poetry/dev-dependencies")},
         files.table("pyproject.toml/tool/pdm/dev-dependencies"),
         {"dev": files.value("pyproject.toml/tool/uv/dev-dependencies")})
 
@@ -110,13 +89,11 @@ def _groups(files: Manifests) -> Lists:
 def _of_tools(files: Manifests) -> Collector:
     """Return the extras, groups and requirements that hatch, tox and nox install for the tests."""
     wanted = Collector(files.source)
-    for name, env in files.table("pyproject.toml/tool/hatch/envs").items():
-        if isinstance(env, dict) and (name == "default" or is_test_group(name)):
-            wanted.add(env.get("dependencies"), env.get("features"), env.get("dependency-groups"))
-            wanted.add(env.get("extra-dependencies"))
-    for place in ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base"):
-        env = files.table(place)
-        wanted.add(env.get("deps"), env.get("extras"), env.get("dependency_groups"))
+    envs = [env for name, env in files.table("pyproject.toml/tool/hatch/envs").items()
+            if isinstance(env, dict) and (name == "default" or use_of(name) == "tests")]
+    for env in (*envs, *map(files.table, TOX_ENVS)):
+        for keys in SETTINGS:
+            wanted.add(*map(env.get, keys))
     for name in ("tox.ini", "legacy_tox_ini"):
         for section, values in files.table(name).items():
             if re.match(r"testenv(?:\Z|:(?:py|test|unit))", section):
@@ -124,8 +101,8 @@ def _of_tools(files: Manifests) -> Collector:
                            _tox_lines(values.get("dependency_groups")))
                 for line in _tox_lines(values.get("deps")):
                     wanted.add_line(line)
-    for words in files.source.parsed("noxfile.py", _nox_installs, []):
-        _add_words(wanted, words)
+    for line in files.source.parsed("noxfile.py", _nox_installs, []):
+        wanted.add_line(line)
     return wanted
 
 
@@ -143,29 +120,17 @@ def _tox_lines(text: str | None) -> list[str]:
     return entries
 
 
-def _nox_installs(text: str) -> list[list[str]]:
-    """Return the constant arguments of each session.install(…) in the sessions that run tests."""
+def _nox_installs(text: str) -> list[str]:
+    """Return the constant arguments of session.install(…) in the sessions that run tests, an option
+    and its value as one line."""
     found = []
     for function in ast.walk(ast.parse(text)):
-        if isinstance(function, ast.FunctionDef) and not is_other_group(function.name):
+        if isinstance(function, ast.FunctionDef) and use_of(function.name) != "others":
             for node in ast.walk(function):
                 match node:
                     case ast.Call(func=ast.Attribute(attr="install"), args=args):
-                        found.append([str(arg.value) for arg in args
-                                      if isinstance(arg, ast.Constant)])
-    return found
-
-
-def _add_words(wanted: Collector, words: list[str]) -> None:
-    """Add the arguments of a pip command to what is wanted."""
-    rest = iter(words)
-    for word in rest:
-        if word == "--group":
-            wanted.add(groups=next(rest, ""))
-        elif word in ("-r", "--requirement"):
-            wanted.add_line(f"-r {next(rest, '')}")
-        else:
-            wanted.add_line(word)
+                        found += [str(arg.value) for arg in args if isinstance(arg, ast.Constant)]
+    return re.sub(r"(?m)^(-r|--requirement|--group)\n", r"\1 ", "\n".join(found)).splitlines()
 
 
 def _requirement_files(source: RepositoryFiles) -> list[PurePosixPath]:
@@ -176,22 +141,18 @@ def _requirement_files(source: RepositoryFiles) -> list[PurePosixPath]:
             whole = f"{path.parent.name}-{path.stem}"
             label = path.stem if folder in ("", "ci/") else whole
             is_list = path.suffix in (".txt", ".in", ".pip") and re.search("req|depend", whole)
-            is_wanted = is_test_group(label) or is_developers_group(label)
+            is_wanted = use_of(label) in ("tests", "developers")
             if is_list and is_wanted and "constraint" not in path.stem:
                 found.append(path)
-    return sorted(found, key=lambda path: not is_test_group(f"{path.parent.name}-{path.stem}"))
+    return sorted(found, key=lambda path: use_of(f"{path.parent.name}-{path.stem}") != "tests")
 
 
-def runtime_requirements(files: Manifests) -> tuple[str, ...]:
+def runtime_requirements(files: Manifests) -> Strings:
     """Return what the project itself needs, for a source that is only put on the path: as it
     declares, else as requirements.txt or Pipfile list it."""
-    declared = tuple(filter(usable, [
-        *strings_in(files.value("pyproject.toml/project/dependencies")),
-        *from_poetry(files.table("pyproject.toml/tool/poetry/dependencies")),
-        *lines_of(files.value("setup.cfg/options/install_requires")),
-        *strings_in(files.value("setup.py/install_requires"))]))
-    listed = Collector(files.source)
+    declared = tuple(filter(usable, listed(files, *table("packages")["declared"]["requires"])))
+    listing = Collector(files.source)
     for name in ("requirements.txt", "requirements.in"):
-        if not (declared or listed.requirements):
-            listed.add_file(name)
-    return declared or merged(listed.requirements, from_poetry(files.table("Pipfile/packages")))
+        if not (declared or listing.requirements):
+            listing.add_file(name)
+    return declared or merged(listing.requirements, listed(files, "Pipfile/packages"))

@@ -1,5 +1,5 @@
-"""Repair recipes by what a log shows as missing: compilers, headers, libraries, commands, and the
-rules of repairs.toml.
+"""Repair recipes by what a log shows as missing: headers, libraries, commands, and the rules of
+repairs.toml.
 
 A rule takes a recipe and a log and returns the changed recipe, or the same one. All rules read each
 log, so that one round applies every fix that the log shows.
@@ -9,12 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from codedata.env.recipes.package_index import debian, table
-
-COMPILER = ("g++", "gcc", "libc6-dev", "make", "pkg-config", "python3-dev")
-OLD_RUST, NEW_RUST = ("cargo", "rustc"), ("cargo-web", "rustc-web")
+from codedata.env.recipes.package_index import Strings, provider, table
 
 
 @dataclass(frozen=True)
@@ -38,52 +35,57 @@ class Log:
             for match in re.finditer(pattern, self.text, re.MULTILINE)))
 
 
-class WithSystem(Protocol):
-    """Describe a frozen data class that has Debian packages."""
+class Recipe(Protocol):
+    """Describe a frozen data class of a way to install and test, from which both scripts are
+    made."""
 
-    system: tuple[str, ...]
+    planner: str               # the kind of recipe
+    system: Strings            # Debian packages
+    excluded_tests: Strings    # tests, and commands of a script, that the test script does not run
 
+    def install_script(self) -> str:
+        """Return the bash script that installs the project."""
 
-Recipe = TypeVar("Recipe", bound=WithSystem)
+    def test_script(self) -> str:
+        """Return the bash script that runs the tests."""
 
 
 def repaired(recipe: Recipe, log: Log, *rules: Callable[[Recipe, Log], Recipe]) -> Recipe | None:
     """Return the recipe with every fix that the log suggests, or None if there is none."""
     better = recipe
-    for rule in (missing_packages, newer_rust, *rules):
+    for rule in (missing_packages, *rules, by_table):
         better = rule(better, log)
     return better if better != recipe else None
 
 
-def fitting(kind: str, log: Log) -> list[dict]:
-    """Return the rules in repairs.toml of this kind that apply to a log."""
-    return [rule for rule in table("repairs")[kind]
-            if rule.get("phase", log.phase) == log.phase
-            and (log.not_run or not rule.get("not_run"))
-            and log.shows(rule["signs"]) and log.shows(rule.get("also", [""]))]
-
-
-def with_system(recipe: Recipe, packages: Iterable[str]) -> Recipe:
-    """Return the recipe with Debian packages added."""
-    return replace(recipe, system=tuple(sorted({*recipe.system, *packages})))
+def extended(recipe: Recipe, **added: Iterable[str]) -> Recipe:
+    """Return the recipe with values added to its fields, each once."""
+    return replace(recipe, **{name: tuple(dict.fromkeys((*getattr(recipe, name), *values)))
+                              for name, values in added.items()})
 
 
 def missing_packages(recipe: Recipe, log: Log) -> Recipe:
     """Return the recipe with the Debian packages added that the log shows as missing, in any
     language."""
-    packages = [*COMPILER] if log.matches("compiler") else []
-    for kind in ("headers", "libraries", "shared", "binaries"):
-        for name in log.matches(kind):
-            packages += debian(kind, name)
-    for rule in fitting("system", log):
-        packages += rule["system"].split()
-    return with_system(recipe, packages)
+    return extended(recipe, system=[
+        package for kind in ("headers", "libraries", "shared", "binaries")
+        for name in log.matches(kind) for package in provider(kind, name).split()])
 
 
-def newer_rust(recipe: Recipe, log: Log) -> Recipe:
-    """Return the recipe with the newer Rust that Debian packages for its browsers, if the usual one
-    is too old. Both cannot be installed together."""
-    others = set(recipe.system) - {*OLD_RUST}
-    if len(others) == len(recipe.system) or not log.matches("old_rust"):
-        return recipe
-    return with_system(replace(recipe, system=()), (*others, *NEW_RUST))
+def fitting(recipe: Recipe, log: Log) -> list[dict]:
+    """Return the rules in repairs.toml that apply to a recipe and a log."""
+    limits = {"planner": recipe.planner, "phase": log.phase, "not_run": log.not_run}
+    return [rule for rule in table("repairs")["rule"]
+            if all(rule.get(key, value) == value for key, value in limits.items())
+            and log.shows(rule["signs"]) and log.shows(rule.get("also", [""]))]
+
+
+def by_table(recipe: Recipe, log: Log) -> Recipe:
+    """Return the recipe with the changes that the rules in repairs.toml make."""
+    for rule in fitting(recipe, log):
+        instead = rule.get("instead", {})
+        system = " ".join(instead.get(name, name) for name in recipe.system)
+        recipe = extended(replace(recipe, system=(), **rule.get("set", {})),
+                          system=system.split())
+        recipe = extended(recipe, **rule.get("add", {}))
+    return recipe

@@ -13,17 +13,18 @@ import os
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from itertools import islice
-from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from pathlib import Path
 
 import yaml
 
 from codedata.bounded import inside, read_bounded
+from codedata.env.recipes.package_index import Strings, table
 from codedata.texts import printable
 
 MAX_BYTES = 1_000_000     # per file; manifests that people write have a hundredth of it
 MAX_FILES = 1_000         # files that are opened
 MAX_ENTRIES = 200_000     # entries that a listing reads
+MAX_LISTED = 20_000       # Python files that are listed
 MAX_DEPTH = 100           # nested folders
 MAX_NAME = 1_000          # characters in a path
 MAX_NAMED = 50            # files that are recorded as unreadable
@@ -34,7 +35,6 @@ ABSENT = (FileNotFoundError, NotADirectoryError)
 UNREADABLE = (OSError, ValueError, RuntimeError)
 RUBBISH = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
            MemoryError, SyntaxError, configparser.Error, yaml.YAMLError)   # raised by parsers
-Parsed = TypeVar("Parsed")
 
 
 class RepositoryFiles:
@@ -64,22 +64,23 @@ class RepositoryFiles:
         except ABSENT:
             return ""
         except UNREADABLE as e:
-            self.refuse(name, getattr(e, "strerror", "") or str(e))
+            self._refuse(name, e)
             return ""
 
-    def parsed(self, name: str, parse: Callable[[str], Parsed], empty: Parsed) -> Parsed:
+    def parsed(self, name: str, parse: Callable, empty):
         """Return `parse` of a file's text, or `empty` if the file is missing or parsing fails."""
         text = self.text(name)
         try:
             return parse(text) if text else empty
         except RUBBISH as e:
-            self.refuse(name, f"{type(e).__name__}: {e}")
+            self._refuse(name, f"{type(e).__name__}: {e}")
             return empty
 
-    def refuse(self, name: str, why: str) -> None:
+    def _refuse(self, name: str, why: object) -> None:
         """Record that a file counts as missing, with the reason."""
         if len(self.unreadable) < MAX_NAMED:
-            self.unreadable.setdefault(name, printable(why, MAX_WHY))
+            reason = printable(getattr(why, "strerror", "") or str(why), MAX_WHY)
+            self.unreadable.setdefault(name, reason)
 
     def has(self, name: str) -> bool:
         """Return whether it is a regular file; sockets and the like are recorded as unreadable."""
@@ -89,7 +90,7 @@ class RepositoryFiles:
                 raise ValueError("not a regular file")
             return path.is_file()
         except UNREADABLE as e:
-            self.refuse(name, getattr(e, "strerror", "") or str(e))
+            self._refuse(name, e)
             return False
 
     def matching(self, pattern: str) -> list[str]:
@@ -104,22 +105,23 @@ class RepositoryFiles:
             return []
         return sorted(f"{folder}/{name}".lstrip("/") for name in names if fnmatchcase(name, wanted))
 
-    def walk(self, suffix: str, not_into: tuple[str, ...], max_found: int) -> list[PurePosixPath]:
-        """Return the sorted paths of files that end in `suffix`, at most `max_found`, without those
-        in hidden folders and in `not_into`."""
-        found: list[PurePosixPath] = []
+    def python_files(self) -> list[Strings]:
+        """Return the sorted paths of Python files by their parts, at most MAX_LISTED, without those
+        in hidden folders and in folders that skip.toml names."""
+        found: list[Strings] = []
+        not_into = table("skip")["python"]["not_looked_into"]
         n_left = 0 if LISTING in self._skipped else MAX_ENTRIES
         for place, folders, files in os.walk(self._folder):
-            folder = PurePosixPath(os.path.relpath(place, self._folder))
+            parts = Path(place).relative_to(self._folder).parts
             n_left -= len(folders) + len(files)
-            if n_left < 0 or len(folder.parts) > MAX_DEPTH or len(found) > max_found:
-                self.refuse(LISTING,
-                            f"more than {MAX_ENTRIES:,} files or {MAX_DEPTH} nested folders")
+            if n_left < 0 or len(parts) > MAX_DEPTH or len(found) > MAX_LISTED:
+                self._refuse(LISTING,
+                             f"more than {MAX_ENTRIES:,} files or {MAX_DEPTH} nested folders")
                 break
             self.announce(LISTING)
             folders[:] = [name for name in folders if name[0] != "." and name not in not_into]
-            found += [folder / name for name in files if name.endswith(suffix)]
-        return sorted(found)[:max_found]
+            found += [(*parts, name) for name in files if name.endswith(".py")]
+        return sorted(found)[:MAX_LISTED]
 
     def _inside(self, name: str) -> Path:
         path = inside(self._folder, self._folder / name)

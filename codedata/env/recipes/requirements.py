@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from posixpath import dirname, join, normpath
 
-from codedata.env.recipes.metadata import strings_in
+from codedata.env.recipes.metadata import Manifests, strings_in
 from codedata.env.recipes.package_index import helps_tests, normalized
 from codedata.env.recipes.repository_files import RepositoryFiles
 
@@ -24,20 +25,13 @@ def usable(requirement: str) -> bool:
     return bool(name_of(requirement)) and not LOCAL.search(requirement)
 
 
-def extras_of(requirement: str) -> list[str]:
-    """Return the extras in a requirement: name[a,b] gives [a, b]."""
-    found = NAME.match(requirement)
-    extras = found[2] if found and found[2] else ""
-    return [extra.strip() for extra in extras.strip("[]").split(",") if extra.strip()]
-
-
-def merged(*lists: Iterable[str], without: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the usable requirements, the first for each name and marker, except those named in
-    `without` and those that no test needs."""
-    excluded, found = {normalized(name) for name in without}, {}
-    for requirement in (r.strip() for requirements in lists for r in requirements):
+def merged(*lists: Iterable[str], without: str = "") -> tuple[str, ...]:
+    """Return the usable requirements, the first for each name and marker, except those of the
+    project `without` and those that no test needs."""
+    found: dict[tuple[str, str], str] = {}
+    for requirement in map(str.strip, chain(*lists)):
         name = name_of(requirement)
-        if usable(requirement) and name not in excluded and helps_tests(name):
+        if usable(requirement) and name != normalized(without) and helps_tests("pypi", name):
             # a name may recur for other systems
             key = (name, requirement.partition(";")[2].strip())
             found.setdefault(key, requirement)
@@ -48,15 +42,15 @@ def expanded(wanted: Iterable[str], extras: dict[str, list[str]], project: str) 
     """Return the requirements, with references to the project itself (name[a,b]) replaced by the
     requirements of those extras."""
     by_name = {normalized(extra): listed for extra, listed in reversed(extras.items())}
-    found, seen, left = [], set(), [*wanted]
+    found, left = [], [*wanted]
     while left:
         requirement = left.pop(0)
-        if not project or name_of(requirement) != normalized(project):
+        match = NAME.match(requirement)
+        if not project or not match or normalized(match[1]) != normalized(project):
             found.append(requirement)
             continue
-        new = [extra for extra in map(normalized, extras_of(requirement)) if extra not in seen]
-        seen.update(new)
-        left = [r for extra in new for r in by_name.get(extra, [])] + left
+        names = [normalized(name.strip()) for name in (match[2] or "").strip("[]").split(",")]
+        left = [r for name in names for r in by_name.pop(name, ())] + left   # each extra once
     return found
 
 
@@ -88,9 +82,11 @@ class Collector:
             self.add_line(re.split(r"(?:^|\s)#", line)[0].strip(), dirname(name))
 
     def add_line(self, line: str, folder: str = "") -> None:
-        """Add a line of a requirements file that lies in a folder."""
+        """Add a line of a requirements file that lies in a folder, or pip's option for a group."""
         if included := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
             self.add_file(join(folder, included[1]))
+        elif group := re.match(r"--group (\S+)", line):
+            self.add(groups=group[1])
         elif extras := re.match(r"(?:-e\s*)?\.{1,2}/?\[([^\]]+)\]", line):
             self.add(extras=[extra.strip() for extra in extras[1].split(",")])
         elif not line.startswith(("-", ".", "/")) and "://" not in line and "{" not in line:
@@ -98,7 +94,14 @@ class Collector:
             self.add([requirement] if name_of(requirement) else [])
 
 
-def from_poetry(table: Mapping) -> list[str]:
+def listed(files: Manifests, *places: str) -> list[str]:
+    """Return the requirements in pip's syntax at these places of the manifests."""
+    values = map(files.value, places)
+    return [r for value in values
+            for r in (from_poetry(value) if isinstance(value, dict) else strings_in(value))]
+
+
+def from_poetry(table: Mapping, with_optional: bool = False) -> list[str]:
     """Return the requirements of a [tool.poetry.*dependencies] table in pip's syntax."""
     found = []
     for name, value in table.items():
@@ -106,7 +109,7 @@ def from_poetry(table: Mapping) -> list[str]:
         for one in values:
             one = {"version": one} if isinstance(one, str) else one
             named = isinstance(one, Mapping) and one.get("version") and name.lower() != "python"
-            if not named or one.get("optional"):
+            if not named or (one.get("optional") and not with_optional):
                 continue
             extras = f"[{','.join(names)}]" if (names := strings_in(one.get("extras"))) else ""
             marker = one.get("markers") or _python_marker(str(one.get("python", "")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from itertools import chain
 
 from codedata.env.recipes.package_index import table
 from codedata.texts import fill, printable
@@ -25,23 +26,25 @@ ONLY_IPV4 = ("[ -s /proc/net/if_inet6 ] || "
 ASIDE = "# one that cannot be had must not cost the rest"
 
 
-def install_head(what: str, env: Mapping[str, str]) -> list[str]:
-    """Return the first lines of an install script, which ends at its first failure."""
-    return _head(f"Install {what}: in the source folder, as root, with the network on.", "-euo",
-                 {**env, "DEBIAN_FRONTEND": "noninteractive"})
+def install_script(what: str, env: Mapping[str, str], *parts: Iterable[str]) -> str:
+    """Return the install script of these lines, which ends at its first failure."""
+    return _text(f"Install {what}: in the source folder, as root, with the network on.", "-euo",
+                 {**env, "DEBIAN_FRONTEND": "noninteractive"}, *parts)
 
 
-def test_head(env: Mapping[str, str]) -> list[str]:
-    """Return the first lines of a test script, which continues after a failure."""
-    return _head(f"Run the tests: in the source folder. Reports go to {RESULTS}.", "-uo", env)
+def test_script(env: Mapping[str, str], *parts: Iterable[str]) -> str:
+    """Return the test script of these lines, which continues after a failure."""
+    return _text(f"Run the tests: in the source folder. Reports go to {RESULTS}.", "-uo", env,
+                 *parts)
 
 
-def _head(what: str, options: str, env: Mapping[str, str]) -> list[str]:
-    """Return the first lines of a script: the comment on one line, since a second one would be
-    executed, and the variables whose names bash allows, sorted."""
-    return ["#!/usr/bin/env bash", f"# {printable(what)}", f"set {options} pipefail",
+def _text(what: str, options: str, env: Mapping[str, str], *parts: Iterable[str]) -> str:
+    """Return a script as text, ending in a line break: with the comment on one line, since a second
+    one would be executed, and the variables whose names bash allows, sorted."""
+    head = ["#!/usr/bin/env bash", f"# {printable(what)}", f"set {options} pipefail",
             *(f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())
               if VARIABLE.fullmatch(name))]
+    return "\n".join((*head, *chain(*parts), ""))
 
 
 def apt(needed: Iterable[str], wished: Iterable[str] = ()) -> list[str]:
@@ -55,12 +58,6 @@ def apt(needed: Iterable[str], wished: Iterable[str] = ()) -> list[str]:
         lines += [f"for one in {words(wished)}; do   {ASIDE}",
                   f"    {install} \"$one\" >/dev/null || echo \"left out: $one\"", "done"]
     return lines
-
-
-def install_services(services: Iterable[str]) -> list[str]:
-    """Return the Debian packages of the named services."""
-    known = table("packages")["services"]
-    return [package for name in services for package in known[name]["packages"].split()]
 
 
 def start_services(services: Iterable[str], databases: Iterable[str] = ()) -> list[str]:
@@ -86,8 +83,3 @@ def in_turn(commands: list[str]) -> list[str]:
 def words(parts: Iterable[str]) -> str:
     """Return the parts quoted for bash and joined by spaces."""
     return " ".join(map(shlex.quote, parts))
-
-
-def text(*parts: Iterable[str]) -> str:
-    """Return the script of these lines as text, ending in a line break."""
-    return "\n".join(line for lines in parts for line in lines) + "\n"
