@@ -10,8 +10,9 @@ import json
 import re
 import statistics
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import codedata
@@ -56,7 +57,7 @@ class Background:
         """Return the number of masked secrets by kind."""
         return sum((Counter(turn.masked) for turn in self.turns.turns), Counter())
 
-    def is_noise(self, turns: list[ExportTurn]) -> bool:
+    def is_noise(self, turns: Iterable[ExportTurn]) -> bool:
         """Return whether the embedded model judged the duel or made an answer of these turns."""
         judges = self.duel.models if self.duel else set()
         return EMBEDDED_MODEL in judges.union(*(self.origins.models(turns, side)
@@ -95,7 +96,7 @@ def card(of: Contents, about: Background) -> str:
     The templates pick what they show, and how many digits of it, from these values.
     """
     form, settings, duel, origins = of.form, about.settings, about.duel, about.origins
-    turns = list(of.rows_of)
+    turns = of.rows_of
     languages = _most_common(shown(turn.language) for turn in turns)
     licences = _most_common(shown(turn.licence) for turn in turns)
     values = {
@@ -167,7 +168,7 @@ def _feature(name: str, kind: str) -> dict:
 def _warnings(of: Contents, about: Background) -> list[str]:
     """Return the names of the warnings that the card begins with."""
     duel = about.duel
-    warnings = {"noise": about.is_noise(list(of.rows_of)), "undecided": duel is None,
+    warnings = {"noise": about.is_noise(of.rows_of), "undecided": duel is None,
                 "rejected": duel and not duel.accepted, "empty": not sum(of.rows.values())}
     return [name for name, holds in warnings.items() if holds]
 
@@ -259,14 +260,14 @@ def _checks(of: Contents, about: Background) -> str:
     return _cells(rows + (masked or [["masked", "nothing"]]))
 
 
-def _listed(counts: Counter) -> str:
+def _listed(names: Iterable[str]) -> str:
     """Return "m-1 (3 turns), m-2 (1 turn)", the most frequent first."""
     return ", ".join(f"{shown(name)} ({plural(n, 'turn')})"
-                     for name, n in _most_common(counts)) or "nobody"
+                     for name, n in _most_common(names)) or "nobody"
 
 
-def _most_common(counts) -> list[tuple[str, int]]:
-    return sorted(Counter(counts).items(), key=lambda entry: (-entry[1], entry[0]))
+def _most_common(names: Iterable[str]) -> list[tuple[str, int]]:
+    return Counter(sorted(names)).most_common()   # of equal counts the first name is first
 
 
 def _cells(rows) -> str:
@@ -275,7 +276,7 @@ def _cells(rows) -> str:
     return table([], texts, "").removeprefix("|  |\n||")
 
 
-@lru_cache
+@cache
 def _texts() -> dict[str, tuple[str, str]]:
     """Return {format: (title, text)} from formats.md."""
     text = text_of("codedata.export", "formats.md")

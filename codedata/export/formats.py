@@ -49,13 +49,6 @@ class Format:
         return [[*row.get("prompt", ()), *row[column]] for column in self.answers]
 
 
-def turn_problem(text: str) -> str | None:
-    """Return why an answer is no turn to learn, or None."""
-    if problem := format_problem(text):
-        return problem
-    return None if clean(text) == text.strip() else "thinking that leaked"
-
-
 def row_problem(form: Format, row: dict, max_chars: int = 0,
                 max_ratio: float = 0.0) -> Problem | None:
     """Return why a row has to be refused, or None.
@@ -76,9 +69,12 @@ def row_problem(form: Format, row: dict, max_chars: int = 0,
             return problem
         if max_chars and sum(len(m["content"]) for m in messages) > max_chars:
             return "over max_chars", f"more than {max_chars:,} characters"
-        answers.append(messages[-1]["content"])
-        if problem := turn_problem(answers[-1]):
+        answer = messages[-1]["content"]
+        answers.append(answer)
+        if problem := format_problem(answer):
             return "no well-formed turn", problem
+        if clean(answer) != answer.strip():
+            return "no well-formed turn", "thinking that leaked"
     if len({answer.strip() for answer in answers}) < len(answers):
         return "chosen is rejected", "the two answers are equal"
     lengths = sorted(map(len, answers))

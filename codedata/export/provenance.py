@@ -4,8 +4,8 @@ These facts are published, so names that are paths on this machine are cut to th
 """
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
@@ -25,9 +25,8 @@ class Provenance:
 
     def __init__(self, root: Path):
         self._prompts = Ledger(root / Prompt.directory).details
-        self._models: dict[Key, str] = {}   # the model of the newest call
-        self._refined: set[str] = set()     # turns whose challenger is an attempt of ch.py --refine
-        self._cut: set[Key] = set()         # what was answered from a shortened history
+        # model of the newest call; cut: from a shortened history; refined: an attempt of refine.py
+        self._made: dict[Key, dict] = defaultdict(dict)
         attempts = {_key(line): calls[-1]["model"] for line in _lines(root / Attempts.directory)
                     if (calls := calls_of(line))}
         for directory in shards_of(root / Answer.directory):
@@ -36,40 +35,32 @@ class Provenance:
 
     def _take(self, line: dict, attempts: dict[Key, str]) -> None:
         """Take over a ledger line. A refined answer has the model of its attempt."""
-        key = stage, item = _key(line)
+        key = _key(line)
         if calls := calls_of(line):
-            self._models[key] = calls[-1]["model"]
-            self._cut.discard(key)
-            if line.get("cut"):
-                self._cut.add(key)
-            if stage == STAGES["challenger"]:
-                self._refined.discard(item)
+            self._made[key] = {"model": calls[-1]["model"], "cut": line.get("cut")}
         elif (line.get("detail") or {}).get("refined"):
-            self._models[key] = attempts.get(key, UNKNOWN_SOURCE)
-            self._refined.add(item)
+            model = attempts.get(key, UNKNOWN_SOURCE)
+            self._made[key] = {**self._made[key], "model": model, "refined": True}
 
-    def sources(self, turns: list[ExportTurn]) -> Counter:
-        """Return {"data set, seed": number of turns}."""
-        sources: Counter = Counter()
+    def sources(self, turns: Iterable[ExportTurn]) -> Iterator[str]:
+        """Yield "data set, seed" of each turn."""
         for turn in turns:
             detail = self._prompts.get(("prompt", turn.name.rpartition("_")[0]), {})
             seed = f", seed {detail['seed']}" if "seed" in detail else ""
-            sources[public(str(detail.get("source", UNKNOWN_SOURCE))) + seed] += 1
-        return sources
+            yield public(str(detail.get("source", UNKNOWN_SOURCE))) + seed
 
-    def models(self, turns: list[ExportTurn], side: str) -> Counter:
-        """Return {model: number of turns} of one side; later edits by a person do not matter."""
-        stage = STAGES[side]
-        return Counter(public(self._models.get((stage, turn.name), UNKNOWN_SOURCE))
-                       for turn in turns)
+    def models(self, turns: Iterable[ExportTurn], side: str) -> Iterator[str]:
+        """Yield the model of one side of each turn; later edits by a person do not matter."""
+        for turn in turns:
+            yield public(self._made[STAGES[side], turn.name].get("model", UNKNOWN_SOURCE))
 
-    def refined(self, turns: list[ExportTurn]) -> int:
-        """Return how many turns have a challenger's answer from ch.py --refine."""
-        return sum(turn.name in self._refined for turn in turns)
+    def refined(self, turns: Iterable[ExportTurn]) -> int:
+        """Return how many turns have a challenger's answer from refine.py."""
+        return sum("refined" in self._made["ch", turn.name] for turn in turns)
 
-    def cut(self, turns: list[ExportTurn]) -> int:
+    def cut(self, turns: Iterable[ExportTurn]) -> int:
         """Return how many turns either side answered from a history whose middle was left out."""
-        return sum(any((stage, turn.name) in self._cut for stage in STAGES.values())
+        return sum(any(self._made[stage, turn.name].get("cut") for stage in STAGES.values())
                    for turn in turns)
 
 
