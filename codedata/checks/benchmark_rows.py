@@ -37,7 +37,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """Hold one task of a benchmark. A field is empty where the family does not have it."""
 
     benchmark: str              # the file, or the folder of the task
@@ -52,7 +52,7 @@ class Row:
     tests: tuple[str, ...] = ()
 
 
-def read_rows(path: str | Path) -> Iterator[Row]:
+def read_rows(path: str | Path) -> Iterator[BenchmarkRow]:
     """Yield the rows of a file or folder. Raise Trouble where none is there or one is broken."""
     path = Path(path)
     if path.is_dir():
@@ -73,7 +73,7 @@ def read_rows(path: str | Path) -> Iterator[Row]:
                       "Give a file with rows, or leave it out.")
 
 
-def _folder_rows(folder: Path) -> Iterator[Row]:
+def _folder_rows(folder: Path) -> Iterator[BenchmarkRow]:
     instructions = [*folder.rglob("task.yaml"), *folder.rglob("instruction.md")]
     files = [file for file in folder.rglob("*") if file.name.endswith(FORMS) and file.is_file()]
     if instructions:   # then the files belong to the tasks
@@ -139,7 +139,7 @@ def _json_rows(path: Path) -> Iterator:
 
 # rows
 
-def _row(raw, benchmark: str) -> Row:
+def _row(raw, benchmark: str) -> BenchmarkRow:
     """Return the task of a row. Raise ValueError with the reason if its family is not known."""
     if not isinstance(raw, dict):
         raise ValueError(f"is {json.dumps(raw)[:60]}, no object")
@@ -150,12 +150,12 @@ def _row(raw, benchmark: str) -> Row:
         return _swe(raw, benchmark)
     if (task_id := _text(raw, "task_id")) and ("instruction" in raw or "problem_statement" in raw):
         instruction = _text(raw, "instruction") or _text(raw, "problem_statement")
-        return Row(benchmark, task_id, (task_id,), instruction)
+        return BenchmarkRow(benchmark, task_id, (task_id,), instruction)
     fields = sorted(key for key, value in raw.items() if value is not None)
     raise ValueError(f"has {', '.join(fields) or 'no fields'}")
 
 
-def _swe(raw: dict, benchmark: str) -> Row:
+def _swe(raw: dict, benchmark: str) -> BenchmarkRow:
     instance_id = _text(raw, "instance_id")
     repo = _text(raw, "repo")
     commit = _text(raw, "base_commit")
@@ -166,11 +166,11 @@ def _swe(raw: dict, benchmark: str) -> Row:
         repo = repo.replace("__", "/", 1)
         commit = commit or short_commit
         patch = ""
-    return Row(benchmark, instance_id, (instance_id,), _text(raw, "problem_statement"), repo,
+    return BenchmarkRow(benchmark, instance_id, (instance_id,), _text(raw, "problem_statement"), repo,
                commit, patch, _text(raw, "test_patch"))
 
 
-def _multi_swe(raw: dict, benchmark: str) -> Row:
+def _multi_swe(raw: dict, benchmark: str) -> BenchmarkRow:
     repo = f"{_text(raw, 'org')}/{_text(raw, 'repo')}"
     names = [f"{repo.replace('/', '__', 1)}-{raw['number']}", f"{repo}:pr-{raw['number']}"]
     if instance_id := _text(raw, "instance_id"):
@@ -181,7 +181,7 @@ def _multi_swe(raw: dict, benchmark: str) -> Row:
     texts = [_text(part, name) for part in parts for name in ("title", "body")]
     base = raw.get("base")
     commit = _text(base, "sha") if isinstance(base, dict) else ""
-    return Row(benchmark, names[0], tuple(names), "\n\n".join(filter(None, texts)), repo, commit,
+    return BenchmarkRow(benchmark, names[0], tuple(names), "\n\n".join(filter(None, texts)), repo, commit,
                _text(raw, "fix_patch"), _text(raw, "test_patch"))
 
 
@@ -194,7 +194,7 @@ def _text(raw: dict, name: str) -> str:
 
 # folders of terminal tasks
 
-def _task(folder: Path) -> Row:
+def _task(folder: Path) -> BenchmarkRow:
     if (folder / "instruction.md").is_file():
         instruction = _content(folder / "instruction.md")
     else:
@@ -202,7 +202,7 @@ def _task(folder: Path) -> Row:
     if not instruction.strip():
         raise Trouble("has no instruction.", str(folder),
                       "A task has instruction.md, or `instruction:` in task.yaml.")
-    return Row(str(folder), folder.name, (folder.name,), instruction,
+    return BenchmarkRow(str(folder), folder.name, (folder.name,), instruction,
                solution=_contents(folder, "solution.*", "solution/*"),
                tests=_contents(folder, "tests/*.py"))
 

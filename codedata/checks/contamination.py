@@ -39,7 +39,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codedata.checks.benchmark_rows import Row, read_rows
+from codedata.checks.benchmark_rows import BenchmarkRow, read_rows
 from codedata.checks.duplicates import (
     SHINGLE_WORDS,
     Index,
@@ -119,7 +119,7 @@ class Benchmarks:
     It takes 12 bytes for each 13-gram, and up to 0.15 GB for word hashes. hits() is thread-safe.
     """
 
-    def __init__(self, rows: Iterable[Row]):
+    def __init__(self, rows: Iterable[BenchmarkRow]):
         self._word_hashes = WordHashes()
         self._ids: list[tuple[str, str]] = []   # benchmark, row_id
         self._by_name: dict[str, list[int]] = defaultdict(list)
@@ -216,7 +216,7 @@ class Benchmarks:
             return []
         return self._index.similar(text_shingles, self._index.sketch(text_shingles))
 
-    def _evidence(self, row: Row) -> Iterator[np.ndarray]:
+    def _evidence(self, row: BenchmarkRow) -> Iterator[np.ndarray]:
         """Yield for each of PARTS the 13-grams that are evidence; common ones are removed later."""
         patch, old = added_and_old(row.patch)
         test_patch, old_tests = added_and_old(row.test_patch)
@@ -238,7 +238,7 @@ class Benchmarks:
         return np.unique(np.concatenate(out))
 
 
-def _every_row(paths: Iterable[str | Path]) -> Iterator[Row]:
+def _every_row(paths: Iterable[str | Path]) -> Iterator[BenchmarkRow]:
     troubles = []
     for path in paths:
         try:
