@@ -159,13 +159,13 @@ def found_exactly_at(n_pairs: int) -> list[int]:
 
 
 def contamination(args) -> dict:
-    from codedata.checks.benchmark_rows import Row
+    from codedata.checks.benchmark_rows import BenchmarkRow
     from codedata.checks.contamination import Benchmarks, Material
     from codedata.checks.duplicates import words
     draw, lines = Draw(2), code_lines(40)
     prose = sorted({word for line in lines[:200_000] for word in words(line)
                     if word.isalpha() and len(word) > 2})
-    rows = [Row("rows", f"a__b-{i}", (f"a__b-{i}",), " ".join(draw.choices(prose, k=250)),
+    rows = [BenchmarkRow("rows", f"a__b-{i}", (f"a__b-{i}",), " ".join(draw.choices(prose, k=250)),
                 patch=patch(draw, prose, 40), test_patch=patch(draw, prose, 60))
             for i in range(args.rows)]
     before_mb, index_clock, clock, floor = peak_mb(), Clock(), Clock(), Clock()

@@ -166,8 +166,8 @@ def _swe(raw: dict, benchmark: str) -> BenchmarkRow:
         repo = repo.replace("__", "/", 1)
         commit = commit or short_commit
         patch = ""
-    return BenchmarkRow(benchmark, instance_id, (instance_id,), _text(raw, "problem_statement"), repo,
-               commit, patch, _text(raw, "test_patch"))
+    return BenchmarkRow(benchmark, instance_id, (instance_id,), _text(raw, "problem_statement"),
+                        repo, commit, patch, _text(raw, "test_patch"))
 
 
 def _multi_swe(raw: dict, benchmark: str) -> BenchmarkRow:
@@ -181,8 +181,8 @@ def _multi_swe(raw: dict, benchmark: str) -> BenchmarkRow:
     texts = [_text(part, name) for part in parts for name in ("title", "body")]
     base = raw.get("base")
     commit = _text(base, "sha") if isinstance(base, dict) else ""
-    return BenchmarkRow(benchmark, names[0], tuple(names), "\n\n".join(filter(None, texts)), repo, commit,
-               _text(raw, "fix_patch"), _text(raw, "test_patch"))
+    return BenchmarkRow(benchmark, names[0], tuple(names), "\n\n".join(filter(None, texts)), repo,
+                        commit, _text(raw, "fix_patch"), _text(raw, "test_patch"))
 
 
 def _text(raw: dict, name: str) -> str:

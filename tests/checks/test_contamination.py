@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from conftest import REPO
 
-from codedata.checks.benchmark_rows import Row
+from codedata.checks.benchmark_rows import BenchmarkRow
 from codedata.checks.contamination import (
     SAME_COMMIT,
     SAME_ID,
@@ -69,7 +69,7 @@ TEST_PATCH = '''diff --git a/tests/test_loader.py b/tests/test_loader.py
 ROW = {"instance_id": "acme__settings-12", "repo": "acme/settings", "base_commit": COMMIT,
        "version": "1.0", "problem_statement": STATEMENT, "patch": PATCH, "test_patch": TEST_PATCH,
        "FAIL_TO_PASS": "[]"}
-SWE_ROW = Row("bench", ROW["instance_id"], (ROW["instance_id"],), STATEMENT, ROW["repo"], COMMIT,
+SWE_ROW = BenchmarkRow("bench", ROW["instance_id"], (ROW["instance_id"],), STATEMENT, ROW["repo"], COMMIT,
               PATCH, TEST_PATCH)
 SWE = Benchmarks([SWE_ROW])
 OTHER_WORDS = ["the", "agent", "looks", "at", "files", "of", "its", "own", "and", "finds",
@@ -103,7 +103,7 @@ def added_lines(patch: str) -> str:
 
 
 def rows_of(*statements: str, patch: str = "") -> Benchmarks:
-    return Benchmarks(Row("bench", f"row-{i}", (f"row-{i}",), statement, patch=patch)
+    return Benchmarks(BenchmarkRow("bench", f"row-{i}", (f"row-{i}",), statement, patch=patch)
                       for i, statement in enumerate(statements, 1))
 
 
@@ -263,7 +263,7 @@ def test_a_short_statement_is_found_as_a_near_duplicate(issue, found):
 
 
 def test_every_kind_at_once_in_the_order_of_the_rows():
-    rows = Benchmarks([SWE_ROW, Row("bench", "x", ("x",), "", test_patch=TEST_PATCH)])
+    rows = Benchmarks([SWE_ROW, BenchmarkRow("bench", "x", ("x",), "", test_patch=TEST_PATCH)])
     found = hits_of(rows, STATEMENT, TEST_PATCH, instance_id=SWE_ROW.row_id, repo=SWE_ROW.repo,
                     base_commit=COMMIT)
     assert [(hit.row_id, hit.kind) for hit in found] == [
