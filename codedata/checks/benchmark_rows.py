@@ -203,8 +203,8 @@ def _task(folder: Path) -> BenchmarkRow:
         raise Trouble("has no instruction.", str(folder),
                       "A task has instruction.md, or `instruction:` in task.yaml.")
     return BenchmarkRow(str(folder), folder.name, (folder.name,), instruction,
-               solution=_contents(folder, "solution.*", "solution/*"),
-               tests=_contents(folder, "tests/*.py"))
+                        solution=_contents(folder, "solution.*", "solution/*"),
+                        tests=_contents(folder, "tests/*.py"))
 
 
 def _contents(folder: Path, *patterns: str) -> tuple[str, ...]:

@@ -69,8 +69,8 @@ TEST_PATCH = '''diff --git a/tests/test_loader.py b/tests/test_loader.py
 ROW = {"instance_id": "acme__settings-12", "repo": "acme/settings", "base_commit": COMMIT,
        "version": "1.0", "problem_statement": STATEMENT, "patch": PATCH, "test_patch": TEST_PATCH,
        "FAIL_TO_PASS": "[]"}
-SWE_ROW = BenchmarkRow("bench", ROW["instance_id"], (ROW["instance_id"],), STATEMENT, ROW["repo"], COMMIT,
-              PATCH, TEST_PATCH)
+SWE_ROW = BenchmarkRow("bench", ROW["instance_id"], (ROW["instance_id"],), STATEMENT, ROW["repo"],
+                       COMMIT, PATCH, TEST_PATCH)
 SWE = Benchmarks([SWE_ROW])
 OTHER_WORDS = ["the", "agent", "looks", "at", "files", "of", "its", "own", "and", "finds",
                "nothing", "odd", "in"]
