@@ -350,11 +350,14 @@ def answers(root: Path) -> list[str]:
     return sorted(p.stem for p in Path(root).glob("answer*/[!_]*.json"))
 
 
-def edit(path: Path, change) -> None:
-    """Change the record of a file by hand: change(record), in place."""
-    record = json.loads(path.read_text())
-    change(record)
-    path.write_text(json.dumps(record))
+def edit(path: Path, change=None, **fields) -> None:
+    """Change the record of a file by hand: set `fields`, then call change(record)."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if fields:
+        record.update(fields)
+    if change:
+        change(record)
+    path.write_text(json.dumps(record), encoding="utf-8")
 
 
 def ledger_lines(directory: Path, **wanted) -> list[dict]:

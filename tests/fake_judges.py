@@ -53,15 +53,6 @@ def write_answers(root: Path, n: int, first: int = 1, directory: str = "answer",
     return [f"t_{i}" for i in range(first, first + n)]
 
 
-def edit(path: Path, change=None, **fields) -> None:
-    """Change a record by hand: set `fields`, then call change(record)."""
-    record = json.loads(path.read_text(encoding="utf-8"))
-    record.update(fields)
-    if change:
-        change(record)
-    path.write_text(json.dumps(record), encoding="utf-8")
-
-
 def write_panel(root: Path, fake, *models, judge: str = "", duel: str = "", more: str = "",
                 llm=None) -> None:
     """Write ROOT/chain.toml: the panel `models` (names, or texts of TOML tables) at the fake, and
@@ -212,6 +203,12 @@ def entry(record: dict, judge: str, order: str) -> dict:
 
 def duel(root: Path, directory: str = "score") -> dict:
     return json.loads((Path(root) / directory / "_duel.json").read_text(encoding="utf-8"))
+
+
+def turns_in(root: Path) -> tuple[int, int]:
+    """Return how many turns the duel counts, and how many are left."""
+    outcome = duel(root)
+    return outcome["turns"], outcome["turns_left"]
 
 
 def everything(root: Path) -> dict[str, dict]:

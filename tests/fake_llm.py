@@ -93,7 +93,6 @@ class Fault(str):
 OK, DROP, CUT, HANG, HANG_IN_BODY = map(Fault, ("OK", "DROP", "CUT", "HANG", "HANG_IN_BODY"))
 HTML = Status(200, "<!DOCTYPE html><html><body>Welcome to the portal</body></html>",
               {"Content-Type": "text/html"})
-EMPTY = Say("")
 
 
 def truncated(text: str) -> Say:

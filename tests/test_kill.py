@@ -147,14 +147,17 @@ def test_a_first_answer_killed_before_its_ledger_line_knows_what_it_was_made_fro
     assert "to do 1" in status("king")
 
 
-def test_kept_replies_that_cannot_be_opened_cost_their_item_alone(tmp_path, fake_llm, run):
+@pytest.mark.parametrize("with_answers", [True, False])
+def test_kept_replies_that_cannot_be_opened_cost_their_item_alone(tmp_path, run, with_answers):
     name, other = write_prompts(tmp_path, 2)
-    run("king")
-    (tmp_path / "answer" / "_ledger.jsonl").unlink()
+    if with_answers:
+        run("king")
+        (tmp_path / "answer" / "_ledger.jsonl").unlink()
     (tmp_path / "answer" / "_partial" / f"{name}.jsonl").mkdir(parents=True)
     done = run("king")
     assert done.returncode == 1 and "has kept replies that cannot be read" in done.stderr
-    assert [line["item"] for line in ledger_lines(tmp_path / "answer")] == [other]
+    done_items = ledger_lines(tmp_path / "answer", state="adopted" if with_answers else "done")
+    assert [line["item"] for line in done_items] == [other]
 
 
 def test_an_answer_made_again_and_killed_before_its_ledger_line_is_not_taken_for_a_hand_edit(

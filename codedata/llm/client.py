@@ -198,7 +198,7 @@ class Client:
         """Return the kept reply to a request, or the endpoint's."""
         calls = current_reply_log()
         attempt, kept = calls.next_attempt(request.digest)
-        if kept:
+        if kept and kept["reply"]:   # {} stands for an unusable one
             return Reply(**kept["reply"], call=kept["call"], request=request.digest)
         if self.is_cooling_down:
             raise HttpTrouble(self.cool_down_reason)

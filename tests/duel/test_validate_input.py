@@ -98,30 +98,33 @@ def test_a_broken_answer_is_named_and_its_score_is_no_orphan(root, fake_llm):
     assert duel(root)["turns"] == 4 and fake_llm.n_requests == 0
 
 
-@pytest.mark.parametrize("lines, place", [
-    ("[judge]\nmodels = []", "[judge] models"),
-    ('[judge]\nmodels = "a"', "[judge] models is not a list"),
-    ('[judge]\nmodels = ["a", 7]', "[judge] models[1] should be"),
-    ('[judge]\nmodels = [{ name = "a" }]', "[judge] models[0] should be"),
-    ('[judge]\nmodels = [{ model = "a", temprature = 1.0 }]',
-     "models[0] has an unknown key: temprature"),
-    ('[judge]\nmodels = [{ model = "a", max_tokens = 0 }]', "[judge] models[0] max_tokens is 0"),
-    ('[judge]\nmodels = [{ model = "a", endpoint = "nowhere" }]', "'nowhere'"),
-    ('[judge]\nmodels = ["a", "b", "a"]', "[judge] models names 'a' twice"),
-    ('[judge]\nmodels = ["a", { model = "b", name = "a" }]', "[judge] models names 'a' twice"),
-    ('[judge]\norder = "bth"', "[judge] order"),
-    ("[judge]\nscore_max_tokens = 0", "[judge] score_max_tokens"),
-    ("[duel]\ngate_alpha = 2", "[duel] gate_alpha"),
-    ("[duel]\ngate_alpha = nan", "[duel] gate_alpha"),
-    ("[duel]\nmin_valid_turn_frac = 1.5", "[duel] min_valid_turn_frac"),
-    ("[duel]\nwin_margin = -101.0", "[duel] win_margin"),
-    ("[duel]\nbootstrap_resamples = 0", "[duel] bootstrap_resamples"),
-    ("[duel]\nmin_turn = 3", "min_turns?"),
-])
-def test_settings_that_make_no_sense_end_with_2_and_name_the_place(tmp_path, fake_llm, lines,
-                                                                   place):
+# a section and a line of it | what is named
+NO_SENSE = """
+[judge] models = [] | [judge] models
+[judge] models = "a" | [judge] models is not a list
+[judge] models = ["a", 7] | [judge] models[1] should be
+[judge] models = [{ name = "a" }] | [judge] models[0] should be
+[judge] models = [{ model = "a", temprature = 1.0 }] | models[0] has an unknown key: temprature
+[judge] models = [{ model = "a", max_tokens = 0 }] | [judge] models[0] max_tokens is 0
+[judge] models = [{ model = "a", endpoint = "nowhere" }] | 'nowhere'
+[judge] models = ["a", "b", "a"] | [judge] models names 'a' twice
+[judge] models = ["a", { model = "b", name = "a" }] | [judge] models names 'a' twice
+[judge] order = "bth" | [judge] order
+[judge] score_max_tokens = 0 | [judge] score_max_tokens
+[duel] gate_alpha = 2 | [duel] gate_alpha
+[duel] gate_alpha = nan | [duel] gate_alpha
+[duel] min_valid_turn_frac = 1.5 | [duel] min_valid_turn_frac
+[duel] win_margin = -101.0 | [duel] win_margin
+[duel] bootstrap_resamples = 0 | [duel] bootstrap_resamples
+[duel] min_turn = 3 | min_turns?
+"""
+
+
+@pytest.mark.parametrize("case", NO_SENSE.strip().split("\n"))
+def test_settings_that_make_no_sense_end_with_2_and_name_the_place(tmp_path, fake_llm, case):
+    line, place = case.split(" | ")
     write_answers(tmp_path, 1)
-    write_toml(tmp_path, {"base_url": fake_llm.base_url}, lines + "\n")
+    write_toml(tmp_path, {"base_url": fake_llm.base_url}, line.replace("] ", "]\n", 1) + "\n")
     done = validated(tmp_path, code=2)
     assert place in done, done
     assert "Traceback" not in done

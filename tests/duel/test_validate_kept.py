@@ -7,13 +7,12 @@ import json
 import signal
 
 import pytest
-from conftest import eventually, kill, run_here, run_script, start_script
+from conftest import edit, eventually, kill, run_here, run_script, start_script
 from fake_judges import asked as asked_for
 from fake_judges import (
     by_model,
     calls,
     duel,
-    edit,
     entry,
     judged,
     prefers,
@@ -116,10 +115,7 @@ def test_a_duel_with_too_many_turns_that_no_judge_answered_is_not_accepted(tmp_p
                      else prefers("onyx")(r), "a")
     validated(tmp_path, code=1)
     now = duel(tmp_path)
-    assert now["accepted"] is False
-    assert now["turns"] == 5
-    assert now["turns_left"] == 7
-    assert now["challenger_score"] == 100
+    assert now == now | {"accepted": False, "turns": 5, "turns_left": 7, "challenger_score": 100}
     assert "7 turns of 12 not judged yet" in now["reasons"]
 
 

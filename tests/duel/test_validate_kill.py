@@ -32,6 +32,7 @@ from fake_judges import (
     prefers,
     scores,
     set_up,
+    turns_in,
     validated,
     verdict,
     write_answers,
@@ -47,7 +48,7 @@ def test_shards_at_the_same_time_ask_once_and_the_duel_holds_all_in_the_end(tmp_
     shards = [start_script("validate.py", tmp_path, "--shard", f"{i}/3") for i in range(3)]
     assert [finish(shard).returncode for shard in shards] == [0, 0, 0]
     assert asked(fake_llm) == calls("a", *range(1, 25)) and len(scores(tmp_path)) == 24
-    assert (duel(tmp_path)["turns"], duel(tmp_path)["turns_left"]) == (24, 0)
+    assert turns_in(tmp_path) == (24, 0)
 
 
 def test_a_shard_that_is_slow_to_decide_does_not_take_back_what_another_decided(tmp_path, fake_llm):

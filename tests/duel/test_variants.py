@@ -8,6 +8,7 @@ import pytest
 from conftest import (
     REPO,
     answers,
+    edit,
     flags_for,
     kill,
     ledger_lines,
@@ -18,7 +19,7 @@ from conftest import (
     write_prompts,
     write_toml,
 )
-from fake_judges import A_CALL, asks, edit, report_text, run_main, validated, verdict
+from fake_judges import A_CALL, asks, report_text, run_main, validated, verdict
 from fake_llm import Say
 
 import ch

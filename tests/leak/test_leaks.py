@@ -9,6 +9,7 @@ import sys
 import pytest
 from conftest import (
     REPO,
+    edit,
     everything_under,
     flags_for,
     kill,
@@ -21,7 +22,7 @@ from conftest import (
     write_prompts,
     write_toml,
 )
-from fake_judges import asks, edit, report_text, run_main, score, validated, verdict, write_answers
+from fake_judges import asks, report_text, run_main, score, validated, verdict, write_answers
 from fake_llm import Say
 from judged import write_duel, write_turn
 from scored import decide, write_answer, write_panel, write_score

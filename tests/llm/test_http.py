@@ -357,13 +357,18 @@ def test_a_refused_key_stops_the_run_and_keeps_what_is_done(
     fake_llm.script(*[OK] * n_good)
     fake_llm.always(Status(code, "no"))
     assert run_king(tmp_path, fake_llm) == (1 if n_good else 2)
-    assert f"HTTP {code}" in capsys.readouterr().err and fake_llm.n_requests == n_good + 1
+    printed = capsys.readouterr().err
+    assert f"HTTP {code}" in printed and f"left {12 - n_good}" in printed
+    assert fake_llm.n_requests == n_good + 1
     # left missing, not failed one by one
     assert answers(tmp_path) == names[:n_good] and failed_items(tmp_path) == []
+    fake_llm.always(OK)
+    assert run_king(tmp_path, fake_llm) == 0 and answers(tmp_path) == sorted(names)
 
 
 @pytest.mark.parametrize("base_url, code, text", [
-    ("{}", 1, "429"), ("http://127.0.0.1:1/v1", 2, "does not answer"),
+    ("{}", 1, "429"),
+    ("http://127.0.0.1:1/v1", 2, "http://127.0.0.1:1/v1/chat/completions does not answer"),
     ("localhost:80/v1", 2, "base URL"),
 ], ids=["nothing but 429", "unreachable", "no base URL"])
 def test_a_run_that_cannot_go_on_says_why_and_leaves_its_items_missing(

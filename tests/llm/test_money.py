@@ -126,15 +126,6 @@ def test_the_cost_of_a_run_is_shown(tmp_path, priced, capsys):
     assert priced() == 0 and "$0.0300" in capsys.readouterr().err
 
 
-def test_what_a_dry_run_says_is_to_come_bounds_what_it_costs(tmp_path, fake_llm, priced, capsys):
-    write_prompts(tmp_path, 3)
-    set_price(tmp_path, "in = 80.0, out = 100.0", max_tokens=20)
-    assert priced("--dry-run") == 0
-    printed = capsys.readouterr().err
-    assert fake_llm.n_requests == 0 and "3 calls" in printed
-    assert 3 * 20 * 100 / 1e6 <= float(printed.partition("at most $")[2].split()[0]) < 0.1
-
-
 # each call counts once ---------------------------------------------------------------------------
 
 def assert_counted_once(root, fake, n_calls: int | None = None):
@@ -155,13 +146,14 @@ def test_calls_of_failed_attempts_count_once(tmp_path, fake_llm, priced):
     assert_counted_once(tmp_path, fake_llm, 4)
 
 
-def test_calls_of_a_killed_run_count_once(tmp_path, fake_llm, priced):
+def test_calls_of_a_killed_run_and_tries_without_an_answer_count_once(tmp_path, fake_llm, priced):
     write_prompts(tmp_path, 1)
     kill_after(tmp_path, fake_llm, NO_BLOCK)
     assert_counted_once(tmp_path, fake_llm)     # from _partial/: no ledger line names it
     assert ledger_lines(tmp_path / "answer") == []
+    fake_llm.script(DROP, Status(500), Status(429, headers={"Retry-After": "0.01"}))
     assert priced() == 0
-    assert_counted_once(tmp_path, fake_llm)     # from the ledger
+    assert_counted_once(tmp_path, fake_llm, 2)   # from the ledger
 
 
 def test_calls_count_once_when_an_answer_is_put_there_by_hand(tmp_path, fake_llm, priced):
@@ -197,13 +189,6 @@ def test_all_calls_of_a_rerun_count_and_nothing_counts_again(
     write_prompts(tmp_path, 2)
     assert [priced(*flags) for _ in range(3)] == [0, 0, 0]
     assert_counted_once(tmp_path, fake_llm, n_calls)
-
-
-def test_calls_that_were_answered_at_the_second_try_count_once(tmp_path, fake_llm, priced):
-    write_prompts(tmp_path, 2)
-    fake_llm.script(DROP, Status(500), Status(429, headers={"Retry-After": "0.01"}))
-    assert priced() == 0
-    assert_counted_once(tmp_path, fake_llm, 2)
 
 
 def test_compact_changes_nothing_of_what_was_spent(tmp_path, fake_llm, priced):
@@ -273,18 +258,14 @@ def test_a_budget_counts_what_other_stages_spent_under_the_same_root(tmp_path, f
     assert fake_llm.n_requests == 7
 
 
-def test_a_budget_counts_replies_of_a_killed_run(tmp_path, fake_llm, priced):
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_budget_counts_rejected_replies_also_of_a_killed_run(tmp_path, fake_llm, priced, killed):
     write_prompts(tmp_path, 4)
-    kill_after(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK)
-    assert priced("--budget", 3.5 * A_CALL) == 1
-    assert len(fake_llm.answered) == 4
-
-
-def test_a_budget_counts_rejected_replies(tmp_path, fake_llm, priced):
-    write_prompts(tmp_path, 4)
+    if killed:
+        kill_after(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK)
     fake_llm.always(NO_BLOCK)
     assert priced("--budget", 4.5 * A_CALL) == 1
-    assert fake_llm.n_requests == 5
+    assert len(fake_llm.answered) == 5
 
 
 def test_a_budget_without_a_price_is_refused_with_the_line_that_mends_it(

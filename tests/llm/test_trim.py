@@ -246,8 +246,9 @@ def trimmed(tmp_path, fake_llm):
 
 
 def test_king_sends_what_fits_and_the_ledger_says_what_was_cut_and_the_record_is_whole(
-        trimmed, tmp_path, fake_llm):
+        trimmed, tmp_path, fake_llm, capsys):
     assert re.fullmatch(r"\d+ of 32 messages", trimmed(king.main, 900)["cut"])
+    assert "cut to fit" in capsys.readouterr().err
     [request] = fake_llm.requests
     assert size(request.messages) <= 900 and "left out here" in request.text
     assert read_answer(tmp_path, "prompts_1_1_1")["messages"] == turns(30)
