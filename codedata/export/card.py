@@ -67,8 +67,8 @@ class Background:
 class Contents:
     """Count the contents of one format."""
 
-    def __init__(self, form: Format):
-        self.form = form
+    def __init__(self, form: Format, about: Background):
+        self.form, self.about = form, about
         self.rows = dict.fromkeys(SPLITS, 0)      # by split
         self.n_bytes = dict.fromkeys(SPLITS, 0)   # by split
         self.n_file_bytes = 0
@@ -77,9 +77,9 @@ class Contents:
         self.answer_lengths = {"chosen": [], "rejected": []}   # in characters
         self.labels = Counter()
 
-    def count(self, turn: ExportTurn, split: str, row: dict) -> None:
+    def count(self, turn: ExportTurn, row: dict) -> None:
         """Add a row of a turn."""
-        self.rows[split] += 1
+        self.rows[self.about.split_of[turn.repo]] += 1
         self.rows_of[turn] += 1
         conversations = self.form.conversations(row) or [row["messages"]]
         self.lengths.append(max(sum(len(m["content"]) for m in messages)
@@ -90,12 +90,13 @@ class Contents:
             self.labels[json.dumps(row["label"])] += 1
 
 
-def card(of: Contents, about: Background) -> str:
+def card(of: Contents) -> str:
     """Return the text of README.md for one format.
 
     The templates pick what they show, and how many digits of it, from these values.
     """
-    form, settings, duel, origins = of.form, about.settings, about.duel, about.origins
+    form, about = of.form, of.about
+    settings, duel, origins = about.settings, about.duel, about.origins
     turns = of.rows_of
     languages = _most_common(shown(turn.language) for turn in turns)
     licences = _most_common(shown(turn.licence) for turn in turns)
@@ -105,7 +106,7 @@ def card(of: Contents, about: Background) -> str:
         "licence": json.dumps(settings.licence),
         "labels": ", ".join(f"{label} {of.labels[label]:,}"
                             for label in sorted(of.labels, reverse=True)) or "none",
-        "rows": _rows(of, about), "languages": _cells(languages),
+        "rows": _rows(of), "languages": _cells(languages),
         "licences": _cells(licences), "columns": _columns(form),
         "by_licence": ", ".join(f"{name} ({n:,})" for name, n in licences) or "none",
         "sources": _listed(origins.sources(turns)),
@@ -114,8 +115,8 @@ def card(of: Contents, about: Background) -> str:
         "reasons": "; ".join(map(shown, duel.reasons)) if duel else "",
         "n_refined": plural(origins.refined(turns), "answer"),
         "n_cut": plural(origins.cut(turns), "turn"),
-        "judges": _judges(duel), "in_buckets": _buckets(of, about), "costs": _costs(about.costs),
-        "checks": _checks(of, about), "configs": _configs(of),
+        "judges": _judges(duel), "in_buckets": _buckets(of), "costs": _costs(about.costs),
+        "checks": _checks(of), "configs": _configs(of),
         "tags": f"\n- trl\n- {form.name.partition('_')[0]}" if form.for_trainers else "",
         "licence_name": "license_name: by-row\n" if settings.licence == "other" else "",
         "size": next((size for limit, size in SIZES.items() if sum(of.rows.values()) < limit),
@@ -127,7 +128,7 @@ def card(of: Contents, about: Background) -> str:
 
     values |= {
         "about": fill(form.name), "length": fill("lengths_cut" if form.for_trainers else "lengths"),
-        "warnings": "".join(fill(name, "> **{}**\n\n") for name in _warnings(of, about)),
+        "warnings": "".join(fill(name, "> **{}**\n\n") for name in _warnings(of)),
         "order": fill("order_king_first" if duel and duel.order != "both" else "order_both"),
         "outcome": " ".join(map(fill, _outcome(duel))),
         "refined": fill("refined" if origins.refined(turns) else "", " {}"),
@@ -165,10 +166,10 @@ def _feature(name: str, kind: str) -> dict:
 
 # the parts of the text
 
-def _warnings(of: Contents, about: Background) -> list[str]:
+def _warnings(of: Contents) -> list[str]:
     """Return the names of the warnings that the card begins with."""
-    duel = about.duel
-    warnings = {"noise": about.is_noise(of.rows_of), "undecided": duel is None,
+    duel = of.about.duel
+    warnings = {"noise": of.about.is_noise(of.rows_of), "undecided": duel is None,
                 "rejected": duel and not duel.accepted, "empty": not sum(of.rows.values())}
     return [name for name, holds in warnings.items() if holds]
 
@@ -181,10 +182,10 @@ def _outcome(duel: Duel | None) -> list[str]:
     return [*numbers, "outcome_accepted" if duel.accepted else "outcome_rejected"]
 
 
-def _rows(of: Contents, about: Background) -> str:
+def _rows(of: Contents) -> str:
     rows = []
     for split in SPLITS:
-        turns = [turn for turn in of.rows_of if about.split_of[turn.repo] == split]
+        turns = [turn for turn in of.rows_of if of.about.split_of[turn.repo] == split]
         rows.append([split, of.rows[split], len(turns), len({turn.repo for turn in turns}),
                      len({turn.instance_id for turn in turns})])
     return _cells(rows)
@@ -227,11 +228,11 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-def _buckets(of: Contents, about: Background) -> str:
+def _buckets(of: Contents) -> str:
     """Count the turns of each bucket by outcome."""
     rows = []
-    for bucket, n in about.turns.in_bucket.items():
-        turns = [turn for turn in about.turns.turns if turn.bucket == bucket]
+    for bucket, n in of.about.turns.in_bucket.items():
+        turns = [turn for turn in of.about.turns.turns if turn.bucket == bucket]
         won = Counter(turn.winner for turn in turns)
         n_rows = sum(k for turn, k in of.rows_of.items() if turn.bucket == bucket)
         rows.append([f"{bucket}/", n, n - len(turns), won["challenger"], won["king"], won[""],
@@ -244,9 +245,9 @@ def _costs(costs: list[Cost]) -> str:
                    cost.tokens_out, cost.said] for cost in costs)
 
 
-def _checks(of: Contents, about: Background) -> str:
-    settings = about.settings
-    reasons = about.turns.left_out.counts(of.form.name)
+def _checks(of: Contents) -> str:
+    settings = of.about.settings
+    reasons = of.about.turns.left_out.counts(of.form.name)
     similarity = settings.duplicate_similarity
     benchmarks = ", ".join(f"`{public(name)}`" for name in settings.decontaminate)
     checks = {
@@ -256,7 +257,7 @@ def _checks(of: Contents, about: Background) -> str:
         "licence": f"licences: {', '.join(map(shown, settings.licences)) or 'all'}"}
     rows = [[check, f"{reasons.pop(reason, 0):,} left out"] for reason, check in checks.items()]
     rows += [[f"turns left out: {reason}", n] for reason, n in sorted(reasons.items())]
-    masked = [[f"masked: {kind}", n] for kind, n in sorted(about.masked().items())]
+    masked = [[f"masked: {kind}", n] for kind, n in sorted(of.about.masked().items())]
     return _cells(rows + (masked or [["masked", "nothing"]]))
 
 

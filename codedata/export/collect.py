@@ -28,7 +28,7 @@ from codedata.store import Store, digest, digests_of
 from codedata.texts import natural
 
 SIDES = ("king", "challenger")
-REASON = ("judge", "order", "reason")
+MESSAGE, REASON = ("role", "content"), ("judge", "order", "reason")
 FINDING, LEAK = ("side", "kind", "text"), ("judge", "kind", "text", "why")
 UNKNOWN = "unknown"          # a licence or language that is not recorded
 COPIED = {Answer: ("messages", "assistant", *SIDES), Score: ("score", "metrics")}   # by report.py
@@ -230,8 +230,7 @@ class ExportTurns:
 
         copy = replace(
             record,
-            messages=[{"role": m["role"], "content": masked(m["content"])}
-                      for m in record.messages],
+            messages=entries_of(record.messages, MESSAGE),
             reasons=entries_of(record.reasons, REASON),
             injections=entries_of(record.injections, FINDING),
             leaks=None if record.leaks is None else entries_of(record.leaks, LEAK),

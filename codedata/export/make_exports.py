@@ -136,39 +136,38 @@ def _leave_out_similar(turns: ExportTurns) -> None:
     turns.turns = [turn for turn in turns.turns if turn.name not in left_out]
 
 
-class Export:
+class Export(Contents):
     """Make the rows of one format and the folder that holds them."""
 
     def __init__(self, form: Format, about: Background):
-        self.form, self.about = form, about
-        self.turns = about.turns
+        super().__init__(form, about)
         self.place = about.directory / form.name
         self.new = about.directory / NEW / form.name
-        self.contents = Contents(form)
 
     def fill(self, write: bool) -> None:
         """Make and count every row. With `write` also write the files, to the folder in _tmp/."""
         for split in SPLITS:
-            rows = self._rows(split)
+            rows = self._make_rows(split)
             if not write:
                 deque(rows, 0)
                 continue
             path = self.new / f"{split}.jsonl"
             sizes = folders.write_rows(path, rows)
-            self.contents.n_bytes[split] = sum(sizes)
+            self.n_bytes[split] = sum(sizes)
             if sizes and self.form.for_trainers:
                 folders.write_parquet(path, sizes, self.form.columns,
                                       self.about.settings.shard_rows)
 
-    def _rows(self, split: str) -> Iterator[dict]:
+    def _make_rows(self, split: str) -> Iterator[dict]:
         """Yield and count the rows of a split, and log those that are left out."""
-        turns = [turn for turn in self.turns.turns if self.about.split_of[turn.repo] == split]
-        for turn, side in self.form.pieces(turns):
-            row = self.form.make(turn, side, self.turns.record(turn))
+        turns, split_of = self.about.turns, self.about.split_of
+        in_split = [turn for turn in turns.turns if split_of[turn.repo] == split]
+        for turn, side in self.form.pieces(in_split):
+            row = self.form.make(turn, side, turns.record(turn))
             if problem := self._problem(turn, row):
-                self.turns.left_out.add(turn.name, *problem, format=self.form.name)
+                turns.left_out.add(turn.name, *problem, format=self.form.name)
             else:
-                self.contents.count(turn, split, row)
+                self.count(turn, row)
                 yield row
 
     def _problem(self, turn: ExportTurn, row: dict) -> Problem | None:
@@ -184,11 +183,11 @@ class Export:
 
     def inputs(self) -> dict:
         """Return the part of the manifest that says which inputs the rows come from."""
-        of, about, duel = self.contents, self.about, self.about.duel
+        about, duel = self.about, self.about.duel
         compared = {key: [{"name": public(path), "sha256": FOLDER.sha256(Path(path))}
                           for path in getattr(about.settings, key)] for key in COMPARED}
         return {
-            "format": self.form.name, **compared, "rows": of.rows,
+            "format": self.form.name, **compared, "rows": self.rows,
             "made_by": f"codedata {codedata.__version__}, duckdb {duckdb.__version__}",
             "buckets": asdict(about.buckets),
             "settings": {key: value for key, value in asdict(about.settings).items()
@@ -198,7 +197,7 @@ class Export:
             "turns": [{"name": turn.name, "bucket": turn.bucket, "instance_id": turn.instance_id,
                        "digest": turn.digest, "commit_digest": turn.commit,
                        "split": about.split_of[turn.repo], "rows": n_rows,
-                       "masked": turn.masked} for turn, n_rows in of.rows_of.items()]}
+                       "masked": turn.masked} for turn, n_rows in self.rows_of.items()]}
 
     def state(self) -> str:
         """Return how the existing folder differs from what a run would make, for --status."""
@@ -213,10 +212,9 @@ class Export:
 
     def put(self, force: bool) -> str:
         """Put the folder in place with its card and manifest. Return what was done."""
-        self.new.mkdir(parents=True, exist_ok=True)
         pattern = "*.parquet" if self.form.for_trainers else "*.jsonl"
-        self.contents.n_file_bytes = sum(path.stat().st_size for path in self.new.rglob(pattern))
-        (self.new / CARD).write_text(card(self.contents, self.about), encoding="utf-8")
+        self.n_file_bytes = sum(path.stat().st_size for path in self.new.rglob(pattern))
+        (self.new / CARD).write_text(card(self), encoding="utf-8")
         files = {path: {"sha256": sha256, "bytes": (self.new / path).stat().st_size}
                  for path, sha256 in FOLDER.digests(self.new).items()}
         (self.new / MANIFEST).write_bytes(to_json({**self.inputs(), "files": files}))
@@ -236,7 +234,7 @@ def _print_summary(about: Background, exports: list[Export], states: list[str]) 
     n_in = ", ".join(f"{bucket}/ {n:,}" for bucket, n in turns.in_bucket.items())
     say(f"{STAGE}  {n_in} → {STAGE}/   {plural(len(turns.turns), 'turn')}")
     for export, state in zip(exports, states, strict=True):
-        n = export.contents.rows
+        n = export.rows
         say(f"      {export.form.name:14} {n[TRAIN]:,} + {n[VALIDATION]:,} rows   {state}")
     for label, counts, where in (("left out", turns.left_out.counts(), f"   {STAGE}/{LEFT_OUT}"),
                                  ("masked", about.masked(), "")):
@@ -264,8 +262,8 @@ def _warnings(about: Background, exports: list[Export]) -> Iterator[str]:
         yield (f"no validation rows: of the repositories ({len(split_of):,}) none is in that "
                "split")
     for export in exports:
-        if len(export.contents.labels) == 1:
-            label = next(iter(export.contents.labels))
+        if len(export.labels) == 1:
+            label = next(iter(export.labels))
             yield f"{export.form.name}: every label is {label}, and KTO needs both"
     if not (about.duel and about.duel.accepted):
         yield "the duel was not accepted, which the cards say"

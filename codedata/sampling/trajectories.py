@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
@@ -118,15 +118,17 @@ class Hub:
         return {}
 
 
+@dataclass
 class HubRows:
     """Read a split from the rows endpoint and, after its first failure, from Parquet files."""
 
-    def __init__(self, name: str, config: str, split: str, hub: Hub):
-        self._name = name
-        self._config = config
-        self._split = split
-        self._hub = hub
-        self.notes: list[str] = []
+    name: str
+    config: str
+    split: str
+    hub: Hub
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
         self._total: int | None = None
         self._parquet: ParquetRows | None = None
         self._lock = threading.Lock()
@@ -159,9 +161,9 @@ class HubRows:
 
     def _page(self, offset: int, length: int) -> list[dict]:
         """Return the rows of one request, as many as the server gives; learn their total."""
-        answer = self._hub.get_json(
-            f"{self._hub.rows_url}/rows", dataset=self._name, config=self._config,
-            split=self._split, offset=offset, length=length)
+        answer = self.hub.get_json(
+            f"{self.hub.rows_url}/rows", dataset=self.name, config=self.config,
+            split=self.split, offset=offset, length=length)
         try:
             entries = answer["rows"]
             total = answer["num_rows_total"]
@@ -186,7 +188,7 @@ class HubRows:
             if self._parquet is not None:
                 return
             sizes, partial = self._list_files(why)
-            parquet = ParquetRows(f"hf:{self._name}", list(sizes), self._hub, sizes)
+            parquet = ParquetRows(f"hf:{self.name}", list(sizes), self.hub, sizes)
             self._note(f"the rows endpoint was given up ({why}); from here on the rows come from "
                        "the split's Parquet files, under the same numbers (a window there costs a "
                        "whole row group)")
@@ -200,19 +202,19 @@ class HubRows:
     def _list_files(self, why: str) -> tuple[dict[str, int | None], bool]:
         """Return ({URL: size or None} in row order, whether they are only a part)."""
         try:
-            answer = self._hub.get_json(f"{self._hub.rows_url}/parquet", dataset=self._name,
-                                        config=self._config)
+            answer = self.hub.get_json(f"{self.hub.rows_url}/parquet", dataset=self.name,
+                                        config=self.config)
             if sizes := {file["url"]: file.get("size") for file in answer["parquet_files"]
-                         if file["split"] == self._split}:
+                         if file["split"] == self.split}:
                 return sizes, answer.get("partial", False)
         except (HttpTrouble, KeyError, TypeError):
             pass           # the dataset server may be down: ask the Hub for the list
         try:
-            urls = self._hub.list_parquet(self._name, self._config, self._split)
+            urls = self.hub.list_parquet(self.name, self.config, self.split)
         except HttpTrouble as e:
             raise Trouble(f"gives neither rows ({why}) nor Parquet files ({e.what}).",
-                          f"hf:{self._name}",
-                          f"Check the name, config {self._config!r}, split {self._split!r}, and "
+                          f"hf:{self.name}",
+                          f"Check the name, config {self.config!r}, split {self.split!r}, and "
                           "HF_TOKEN if it is not public.") from None
         return dict.fromkeys(urls), False
 
@@ -220,11 +222,11 @@ class HubRows:
         self._total = total
         if partial:        # both then cover the same files, so row numbers agree
             self._note("the Hub converted only a part of this split; rows are drawn from the first "
-                       f"{total}, datasets:{self._name} has all")
+                       f"{total}, datasets:{self.name} has all")
 
     def _note(self, text: str) -> None:
         """Print a remark on the data and keep it for the ledger."""
-        self.notes.append(f"hf:{self._name}: {text}")
+        self.notes.append(f"hf:{self.name}: {text}")
         say(f"prompt  {self.notes[-1]}")
 
 
