@@ -27,7 +27,9 @@ from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import Collector, expanded, from_poetry, merged
 from codedata.env.recipes.script import in_turn
 from codedata.env.repository_facts import read_facts, recipes
+from codedata.texts import tomllib
 
+LOGS = tomllib.loads((Path(__file__).parent / "logs.toml").read_text(encoding="utf-8"))
 SAMPLES = sorted(path for path in (REPO / "samples" / "repos").iterdir() if path.is_dir())
 
 
@@ -253,48 +255,15 @@ def test_every_sample_has_a_recipe_whose_scripts_are_bash(folder):
 
 # what logs teach ---------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("line, brought", [
-    ("E   ModuleNotFoundError: No module named 'yaml'", "pyyaml"),
-    ("ImportError: No module named dateutil.parser", "python-dateutil"),
-    ("SKIPPED [1] tests/test_a.py:3: could not import 'flask_login': No module named 'flask_login'",
-     "flask-login"),
-    ("SKIPPED [8] t.py:7: Could not import it: ModuleNotFoundError(\"No module named 'OpenSSL'\")",
-     "pyopenssl"),
-    ("pytest: error: unrecognized arguments: --benchmark-disable", "pytest-benchmark"),
-    ("E       fixture 'mocker' not found", "pytest-mock"),
-    ("'django_db' not found in `markers` configuration option", "pytest-django"),
-    ("tests/a.py:1: PytestUnknownMarkWarning: Unknown pytest.mark.trio - is this a typo?",
-     "pytest-trio"),
-    ("ERROR: Missing required plugins: pytest-homeassistant", "pytest-homeassistant"),
-    ("async def functions are not natively supported.", "pytest-asyncio"),
-    ("zoneinfo._common.ZoneInfoNotFoundError: 'No time zone found with key Europe/Paris'",
-     "tzdata"),
-])
-def test_a_distribution_is_named_by(package, line, brought):
-    assert brought in learn(recipe_of(package), line).tests
+@pytest.mark.parametrize("row", LOGS["tests"], ids=lambda row: row["brought"])
+def test_a_distribution_is_named_by(package, row):
+    assert row["brought"] in learn(recipe_of(package), row["log"]).tests
 
 
-@pytest.mark.parametrize("line, brought", [
-    ("a.c:2:10: fatal error: libxml/tree.h: No such file or directory", "libxml2-dev"),
-    ("src/x.c:1:10: fatal error: zlib.h: No such file or directory", "zlib1g-dev"),
-    ("error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory", "gcc"),
-    ("../meson.build:1:0: ERROR: Unknown compiler(s): [['cc'], ['gcc']]", "g++"),
-    ("/usr/bin/ld: cannot find -lpq: No such file or directory", "libpq-dev"),
-    ("Package libffi was not found in the pkg-config search path.\nNo package 'libffi' found",
-     "libffi-dev"),
-    ("Error: pg_config executable not found.", "libpq-dev"),
-    ("Error: Please make sure the libxml2 and libxslt development packages are installed.",
-     "libxslt1-dev"),
-    ("OSError: libmagic.so.1: cannot open shared object file: No such file or directory",
-     "libmagic1"),
-    ("OSError: cannot load library 'libsndfile.so': libsndfile.so: cannot open shared object file",
-     "libsndfile1"),
-    ("E   FileNotFoundError: [Errno 2] No such file or directory: 'hg'", "mercurial"),
-    ("/bin/sh: 1: cmake: not found", "cmake"),
-])
-def test_a_debian_package_is_named_by(package, line, brought):
+@pytest.mark.parametrize("row", LOGS["system"], ids=lambda row: row["brought"])
+def test_a_debian_package_is_named_by(package, row):
     for phase in ("install", "test"):
-        assert brought in learn(recipe_of(package), line, phase).system
+        assert row["brought"] in learn(recipe_of(package), row["log"], phase).system
 
 
 def test_the_projects_own_module_is_never_installed_from_elsewhere(package):
@@ -385,27 +354,10 @@ def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(pack
     assert 'create database "heron_test"' in better.test_script()
 
 
-@pytest.mark.parametrize("phase, log, sign", [
-    ("test", "E   DeprecationWarning: datetime.utcnow() is deprecated", "-W default"),
-    ("test", "E   Failed: DID NOT RAISE <class 'PermissionError'>", "runuser -u tester"),
-    ("test", "locale.Error: unsupported locale setting\n setlocale('de_DE.UTF-8')",
-     "localedef -i de_DE"),
-    ("test", "import file mismatch:\nimported module 'test_a'", "--import-mode=importlib"),
-    ("test", "E       fixture 'testdir' not found", "-p pytester"),
-    ("test",
-     "[Errno 99] error while attempting to bind on address ('::1', 0): Cannot assign requested "
-     "address",
-     "grep -v '^::1' /etc/hosts"),
-    ("install", "ModuleNotFoundError: No module named 'numpy'", "numpy setuptools wheel\n"),
-    ("install", "ModuleNotFoundError: No module named 'numpy'", "--no-build-isolation"),
-    ("install", "The backend is missing the 'build_editable' hook", "install -q . "),
-    ("install", "error in setup command: use_2to3 is invalid", "'setuptools<58'"),
-    ("install", "LookupError: setuptools-scm was unable to detect version",
-     "SETUPTOOLS_SCM_PRETEND_VERSION=1.0"),
-])
-def test_a_sign_in_a_log_changes_the_scripts(package, phase, log, sign):
-    better = learn(recipe_of(package), log, phase)
-    assert sign in better.install_script() + better.test_script()
+@pytest.mark.parametrize("row", LOGS["scripts"], ids=lambda row: row["sign"])
+def test_a_sign_in_a_log_changes_the_scripts(package, row):
+    better = learn(recipe_of(package), row["log"], row["phase"])
+    assert row["sign"] in better.install_script() + better.test_script()
 
 
 def test_a_log_that_shows_nothing_new_teaches_nothing(package):
@@ -606,27 +558,12 @@ def test_groups_are_recognized_by_their_names():
     assert not helps_tests("sphinx")
 
 
-@pytest.mark.parametrize("phase, log, name", [
-    ("install", "x\npan.c:2:10: fatal error: brinepan/pan.h: No such file or directory\n"
-                "error: command '/usr/bin/gcc' failed with exit code 1", "missing_header"),
-    ("install", "ERROR: No matching distribution found for heron==9\n", "unmet_requirement"),
-    ("install", "ERROR: Package 'heron' requires a different Python: 3.11.2 not in '>=3.13'",
-     "language_version"),
-    ("install", "error: command 'gcc' failed: No such file or directory", "missing_compiler"),
-    ("install", "W: Failed to fetch http://x.example/  Temporary failure resolving 'x.example'",
-     "download_failed"),
-    ("test", "E  fixture 'mocker' not found\nE  fixture 'mocker' not found\nE  No module named 'x'",
-     "missing_fixture"),
-    ("test", "redis.exceptions.ConnectionError: Error 111 connecting to localhost:6379.",
-     "needs_service"),
-    ("test", "E   socket.gaierror: [Errno -3] Temporary failure in name resolution",
-     "needs_network"),
-    ("test", "collected 0 items\n\n=== no tests ran in 0.01s ===", "no_tests"),
-    ("test", "E   assert 1 == 2", "other"),
-])
-def test_a_failures_cause_is_named_with_the_line_that_says_it(phase, log, name):
-    found = causes.cause_of(phase, log)
-    assert found.name == name and found.name in causes.names() and found.evidence in log
+@pytest.mark.parametrize("row", LOGS["cause"], ids=lambda row: row["name"])
+def test_a_failures_cause_is_named_with_the_line_that_says_it(row):
+    found = causes.cause_of(row["phase"], row["log"])
+    assert found.name == row["name"]
+    assert found.name in causes.names()
+    assert found.evidence in row["log"]
 
 
 def test_a_line_or_two_are_not_the_cause_of_a_hundred_failures():
