@@ -72,28 +72,14 @@ def test_a_truncated_reply_is_none_whatever_it_holds(name):
     assert format_problem(reply, truncated=True) == "truncated at max_tokens"
 
 
-@pytest.mark.parametrize("reply, thought", [
-    (f"THOUGHT: I look.\n\n{LS}", "I look."), (f"**Thought:** I look.\n\n{LS}", "I look."),
-    (f"I look.\n{LS}", "I look."),
-    (f"I look. My thoughts: none.\n{LS}", "I look. My thoughts: none."),
-    (f"<think>hm</think>THOUGHT: I look.\n{LS}\nbye", "I look."),
-    (f"One.\n\n```python\nx\n```\n\nTwo.\n{LS}", "One.\n\n\nTwo."),
-])
-def test_the_thought_of_a_turn_is_without_its_label(reply, thought):
-    assert parse_turn(reply).thought == thought
+def test_the_thought_of_a_turn_is_without_its_label():
+    thoughts = [parse_turn(row["reply"]).thought for row in CASES["thought"]]
+    assert thoughts == [row["thought"] for row in CASES["thought"]]
 
 
-@pytest.mark.parametrize("reply, cleaned", [
-    ("<think>a</think>\n\nTHOUGHT: b", "THOUGHT: b"), ("a\n</think>\n\nb", "b"), ("<think>a", ""),
-    ("  b \n", "b"),
-    ("b", "b"),
-    ("<think>a</think><think>b</think>c", "c"),
-    ("<thinking>a</thinking>\n<think>b</think>\nc", "c"),
-    ("<think>a</think>\n<thinking>b</thinking>\nc", "c"),
-], ids=["before", "no opening tag", "no end", "blanks", "none", "twice", "two kinds",
-        "two kinds turned round"])
-def test_leaked_thinking_is_cut_off(reply, cleaned):
-    assert clean(reply) == cleaned
+@pytest.mark.parametrize("row", CASES["leaked"], ids=lambda row: row["name"])
+def test_leaked_thinking_is_cut_off(row):
+    assert clean(row["reply"]) == row["cleaned"]
 
 
 @pytest.mark.parametrize("behind", ["<think>That should do.</think>",
@@ -113,15 +99,8 @@ def test_cleaning_twice_changes_nothing():
         assert all(clean(clean(reply)) == clean(reply) for reply in table.values())
 
 
-HUGE = [before + part * (1_000_000 // len(part)) + behind for before, part, behind in (
-    ("", "word ", f"\n{LS}"), ("", "THOUGHT ", f"\n{LS}"),
-    ("THOUGHT: ", "look at it. ", f"\n{LS}\n\nand then"), ("Look.", " ", f"x\n{LS}"),
-    ("Look.", "\n", f"x\n{LS}"), ("Look.", "*", f"\n{LS}"), ("Look.", "* ", f"\n{LS}"),
-    (f"Look.\n{LS}", "\n", "x"), (f"Look.\n{LS}\n", " ", "x"), (f"Look.\n{LS}\n", "*", "x"),
-    ("Look.\n", f"{LS}\n", ""), ("Look.\n```bash\n", "ls\n", "```"), ("", "```bash\n", ""),
-    ("Look.\n", "```\n", LS), ("Look.\n", "`", f"\n{LS}"), ("Look.\n```", " ", f"x\n```\n{LS}"),
-    ("Look.\n```", "x", f"\n```\n{LS}"), ("", "<think>", ""), ("", "</think>", LS),
-    ("", "<think>a</think>", f"Look.\n{LS}"))]
+HUGE = [row["before"] + row["part"] * (1_000_000 // len(row["part"])) + row["behind"]
+        for row in CASES["huge"]]
 
 
 @pytest.mark.long

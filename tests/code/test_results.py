@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import REPO
 
-from codedata.code.test_results import BROKEN_OFF, counts, not_collected, parse
+from codedata.code.test_results import counts, not_collected, parse
 from codedata.records import text_problem
 from codedata.texts import tomllib
 
@@ -132,20 +132,6 @@ def test_cases_without_a_class_are_by_their_suite_and_a_byte_that_is_no_text_cut
         "one::a": "passed",
         "one::b �": "failed",
         "two::a": "passed"}
-
-
-@pytest.mark.parametrize("text", [
-    "tests/test_a.py::test_x PASSED [ 50%]\nAborted\n",
-    "test_a (test_x.A.test_a) ... ok\ntest_b (test_x.A.test_b) ... ok\nAborted (core dumped)\n",
-    "=== RUN   TestA\n--- PASS: TestA (0.00s)\nexit status 2\n",
-    "running 2 tests\ntest a ... ok\nerror: test failed\n",
-    "TAP version 13\nok 1 - a\nok 2 - b\n",
-    "      Start 1: add\n1/3 Test #1: add ....   Passed    0.00 sec\n",
-], ids=["pytest", "unittest", "go", "cargo", "TAP", "ctest"])
-def test_output_that_ends_before_its_end_is_no_whole_run(text):
-    found = of_text(text)
-    assert "passed" in found.values() and found[BROKEN_OFF] == "error"
-    assert not_collected(parse({}, text)) == [BROKEN_OFF]
 
 
 @pytest.mark.parametrize("data", [
