@@ -131,9 +131,8 @@ def test_every_tool_in_one_repair(sandbox):
         return [dict(zip(("status", "name"), line.split(), strict=True))
                 for line in output.splitlines()]
     tests = ToolRunTests("python3 -B test_slug.py", parse)
-    with Scenario("repair.json") as model:
-        result = run(model, sandbox, "repair slugify()",
-                     [view_file, search, edit_file, create_file, tests])
+    result = play("repair", sandbox, "repair slugify()",
+                  [view_file, search, edit_file, create_file, tests])
     check(result, status="success", malformed=0)
     assert sandbox.run("cat slug.py docs/changes.md").output == (
         'def slugify(text):\n'
@@ -215,8 +214,8 @@ PROSE = "There are no Python files."
 @pytest.mark.parametrize("protocol", ["auto", "native", "text"])
 def test_a_model_that_simply_answers_has_answered_once_it_was_told_how_to_hand_in(
         sandbox, protocol):
-    with Scenario(scene("Let me see.", {"after": "hand it in", "text": PROSE})) as model:
-        result = run(model, sandbox, protocol=protocol)
+    result = play(scene("Let me see.", {"after": "hand it in", "text": PROSE}), sandbox,
+                  protocol=protocol)
     check(result, status="success", answer=PROSE, handed_in=False, error="", iterations=2,
           malformed=0)
     assert [m["role"] for m in result.messages[2:]] == ["assistant", "user", "assistant"]
@@ -244,10 +243,17 @@ def test_nothing_but_malformed_replies_is_an_error_and_no_answer(sandbox, scenar
     assert "8 malformed replies in a row" in result.error
 
 
-def test_submit_may_refuse_an_answer_in_prose(sandbox):
-    result = play(scene("So.", "many", {"after": "no number", "text": "7"}), sandbox,
-                  tools=[submit], protocol="native")
-    check(result, status="success", answer="7", handed_in=False, iterations=3)
+def printed(answer: str) -> str:
+    return f"T\n\n```bash\nprintf 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\\n{answer}\\n'\n```"
+
+
+@pytest.mark.parametrize("protocol, refused, last", [
+    ("native", ["So.", "many"], "7"), ("text", [printed("many")], printed("7"))])
+def test_submit_may_refuse_an_answer(sandbox, protocol, refused, last):
+    result = play(scene(*refused, {"after": "no number", "text": last}), sandbox, tools=[submit],
+                  protocol=protocol)
+    check(result, status="success", answer="7", handed_in=protocol == "text",
+          iterations=len(refused) + 1)
 
 
 # malformed ---------------------------------------------------------------------------------------
@@ -351,30 +357,19 @@ def test_text_where_the_model_never_calls(sandbox, first, iterations, malformed)
 def test_text_at_once_where_the_model_speaks_it_already(sandbox):
     turn = "THOUGHT: I look.\n\n```bash\necho found it\n```"
     done = "THOUGHT: Done.\n\n```bash\necho COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\n```"
-    with Scenario({"scenes": [{"native": [turn],
-                               "text": [turn, {"after": "found it", "text": done}]}]}) as model:
-        result = run(model, sandbox)
+    result = play({"scenes": [{"native": [turn],
+                               "text": [turn, {"after": "found it", "text": done}]}]}, sandbox)
     check(result, status="success", protocol="text", iterations=2, malformed=0)
     assert result.messages[2]["content"] == turn and "```bash" in result.messages[0]["content"]
 
 
 def test_a_task_can_be_given_up_in_text_where_there_is_a_tool_for_it(sandbox):
     turn = "T\n\n```bash\nprintf 'TASK_CANNOT_BE_COMPLETED\\nThe database is not here.\\n'\n```"
-    with Scenario(scene(turn)) as model:
-        result = run(model, sandbox, tools=[stop], protocol="text")
+    result = play(scene(turn), sandbox, tools=[stop], protocol="text")
     check(result, status="tool_stop", answer="The database is not here.")
     assert "TASK_CANNOT_BE_COMPLETED" in result.messages[0]["content"]
-    with Scenario(scene(turn)) as model:
-        assert "CANNOT" not in run(model, sandbox, protocol="text").messages[0]["content"]
-
-
-def test_submit_may_refuse_an_answer_in_text_as_well(sandbox):
-    def printed(answer: str) -> str:
-        return f"T\n\n```bash\nprintf 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\\n{answer}\\n'\n```"
-
-    result = play(scene(printed("many"), {"after": "no number", "text": printed("7")}), sandbox,
-                  tools=[submit], protocol="text")
-    check(result, status="success", answer="7", handed_in=True, iterations=2)
+    without = play(scene(turn), sandbox, protocol="text")
+    assert "CANNOT" not in without.messages[0]["content"]
 
 
 def test_native_stays_native_when_it_is_asked_for(sandbox):
@@ -386,8 +381,8 @@ def test_native_stays_native_when_it_is_asked_for(sandbox):
 def test_a_command_that_only_shows_the_word_hands_in_nothing(sandbox):
     sandbox.put({"notes": b"COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\nnot an answer\n"},
                 sandbox.workdir)
-    with Scenario(scene("T\n\n```bash\ncat notes\n```")) as model:
-        assert run(model, sandbox, protocol="text", max_iterations=2).status == "max_iteration"
+    check(play(scene("T\n\n```bash\ncat notes\n```"), sandbox, protocol="text", max_iterations=2),
+          status="max_iteration")
 
 
 def test_leaked_thinking_is_no_part_of_a_turn(sandbox):

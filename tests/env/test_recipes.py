@@ -57,6 +57,12 @@ def package(tmp_path):
                  heron______init____py="", tests___test_heron__py="import heron\n")
 
 
+@pytest.fixture
+def recipe(package):
+    """Return the first recipe of the minimal package."""
+    return recipe_of(package)
+
+
 def test_recipes_import_nothing_of_the_modules_above_them():
     for path in (REPO / "codedata" / "env" / "recipes").glob("*.py"):
         assert not re.search(r"(?:from|import) codedata\.env(?!\.recipes)",
@@ -256,20 +262,20 @@ def test_every_sample_has_a_recipe_whose_scripts_are_bash(folder):
 # what logs teach ---------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("row", LOGS["tests"], ids=lambda row: row["brought"])
-def test_a_distribution_is_named_by(package, row):
-    assert row["brought"] in learn(recipe_of(package), row["log"]).tests
+def test_a_distribution_is_named_by(recipe, row):
+    assert row["brought"] in learn(recipe, row["log"]).tests
 
 
 @pytest.mark.parametrize("row", LOGS["system"], ids=lambda row: row["brought"])
-def test_a_debian_package_is_named_by(package, row):
+def test_a_debian_package_is_named_by(recipe, row):
     for phase in ("install", "test"):
-        assert row["brought"] in learn(recipe_of(package), row["log"], phase).system
+        assert row["brought"] in learn(recipe, row["log"], phase).system
 
 
-def test_the_projects_own_module_is_never_installed_from_elsewhere(package):
+def test_the_projects_own_module_is_never_installed_from_elsewhere(recipe):
     log = ("ModuleNotFoundError: No module named 'heron.fast'\n"
            "E   ImportError: No module named 'test_heron'")
-    assert learn(recipe_of(package), log) is None
+    assert learn(recipe, log) is None
 
 
 def test_a_missing_module_comes_in_the_version_that_the_project_asks_for(package):
@@ -311,8 +317,8 @@ def test_a_module_that_an_extra_is_named_like_comes_as_the_extra_says(package):
                             "ModuleNotFoundError: No module named 'quill'").tests
 
 
-def test_a_suite_for_an_older_pytest_gets_one(package):
-    better = learn(recipe_of(package),
+def test_a_suite_for_an_older_pytest_gets_one(recipe):
+    better = learn(recipe,
                    "E   pytest.PytestRemovedIn9Warning: The (path: py.path.local) argument …")
     assert "pytest<9" in better.tests and "pytest" not in better.tests
 
@@ -335,9 +341,9 @@ def test_commands_of_a_chain_run_in_turn_and_one_that_fails_is_the_code_of_the_s
         assert subprocess.run(["bash", "-c", script]).returncode == code
 
 
-def test_the_test_that_was_running_when_time_was_over_is_left_out(package):
+def test_the_test_that_was_running_when_time_was_over_is_left_out(recipe):
     log = "tests/test_a.py::test_one PASSED [ 10%]\ntests/test_a.py::test_waits[a b] \n"
-    better = learn(recipe_of(package), log, timed_out=True)
+    better = learn(recipe, log, timed_out=True)
     assert better.deselected == ("tests/test_a.py::test_waits[a b]",)
     assert "--deselect=tests/test_a.py::test_waits[a b]" in better.test_script()
     assert learn(better, log, timed_out=True) is None
@@ -345,23 +351,22 @@ def test_the_test_that_was_running_when_time_was_over_is_left_out(package):
     assert again.deselected == ("tests/test_a.py::test_waits",)
 
 
-def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(package):
+def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(recipe):
     refused = ('psycopg2.OperationalError: connection to server at "localhost", port 5432 '
                'failed: Connection refused')
-    better = learn(recipe_of(package), refused)
+    better = learn(recipe, refused)
     assert better.services == ("postgresql",) and "service postgresql start" in better.test_script()
     better = learn(better, 'FATAL:  database "heron_test" does not exist')
     assert 'create database "heron_test"' in better.test_script()
 
 
 @pytest.mark.parametrize("row", LOGS["scripts"], ids=lambda row: row["sign"])
-def test_a_sign_in_a_log_changes_the_scripts(package, row):
-    better = learn(recipe_of(package), row["log"], row["phase"])
+def test_a_sign_in_a_log_changes_the_scripts(recipe, row):
+    better = learn(recipe, row["log"], row["phase"])
     assert row["sign"] in better.install_script() + better.test_script()
 
 
-def test_a_log_that_shows_nothing_new_teaches_nothing(package):
-    recipe = recipe_of(package)
+def test_a_log_that_shows_nothing_new_teaches_nothing(recipe):
     assert learn(recipe, "E   assert 1 == 2") is None
     better = learn(recipe, "ModuleNotFoundError: No module named 'yaml'")
     assert learn(better, "ModuleNotFoundError: No module named 'yaml'") is None
@@ -445,8 +450,7 @@ def test_commands_of_a_chain_that_nobody_knows_are_left_out_and_named(tmp_path):
     assert node_recipe(tmp_path, scripts={"test": "eslint . && mocha"}).excluded_tests == ()
 
 
-def test_a_suite_is_not_to_stop_at_its_first_failure_and_what_hangs_is_named(package):
-    recipe = recipe_of(package)
+def test_a_suite_is_not_to_stop_at_its_first_failure_and_what_hangs_is_named(recipe):
     assert "--maxfail=0" in recipe.test_script() and recipe.excluded_tests == ()
     hangs = learn(recipe, "tests/test_a.py::test_waits \n", timed_out=True)
     assert hangs.excluded_tests == ("tests/test_a.py::test_waits",)

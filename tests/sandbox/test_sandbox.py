@@ -148,22 +148,27 @@ def test_an_endless_writer_is_cut_and_ended_by_the_time_out(sandbox):
     assert result.output.startswith("first\ny\n") and "bytes cut ...]\n" in result.output
 
 
+def two_beats(sandbox) -> list[str]:
+    """Return what a process in the background has written, now and a moment later."""
+    return [sandbox.run("cat beat; sleep 0.2").output for _ in range(2)]
+
+
 def test_a_time_out_ends_daemons_too(sandbox):
     beat = "while :; do date +%s%N > new; mv new beat; sleep 0.05; done"
     daemon = f"setsid bash -c '(trap \"\" TERM HUP; {beat}) & disown' &"
     result = sandbox.run(f"{daemon}\nsleep 60", timeout_s=3)
     assert result.timed_out
-    beats = [sandbox.run("cat beat; sleep 0.2").output for _ in range(2)]
+    beats = two_beats(sandbox)
     assert beats[0] == beats[1] != ""
 
 
 def test_what_runs_in_the_background_goes_on_and_ends_with_the_next_time_out(sandbox):
     sandbox.run(
         "(while :; do echo $((n++)) > beat.new; mv beat.new beat; sleep 0.02; done) & echo started")
-    beats = [sandbox.run("cat beat; sleep 0.2").output for _ in range(2)]
+    beats = two_beats(sandbox)
     assert beats[0] != beats[1]
     assert sandbox.run("sleep 60", timeout_s=0.5).timed_out
-    beats = [sandbox.run("cat beat; sleep 0.2").output for _ in range(2)]
+    beats = two_beats(sandbox)
     assert beats[0] == beats[1]
 
 
