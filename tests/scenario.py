@@ -4,8 +4,6 @@
         ... an agent of model.base_url ...
         assert model.n_requests == 3
 
-    python tests/scenario.py FILE --port 8099        # or by itself, for scripts and demos
-
     {"about": "what is played",
      "refuses_tools": "what it says",                # the endpoint knows no tools: HTTP 400
      "context": 4000,                                # HTTP 400 to messages of more characters
@@ -25,9 +23,7 @@ is
 """
 from __future__ import annotations
 
-import argparse
 import json
-import signal
 from pathlib import Path
 
 from fake_llm import USAGE, FakeLLM, Request, Status
@@ -38,8 +34,8 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 class Scenario(FakeLLM):
     """Serve a scenario: the name of a file, or what would stand in one."""
 
-    def __init__(self, scenario: str | Path | dict, port: int = 0):
-        super().__init__(port)
+    def __init__(self, scenario: str | Path | dict):
+        super().__init__()
         is_read = isinstance(scenario, dict)
         self.scenario = scenario if is_read else json.loads(
             (SCENARIOS / scenario).read_text(encoding="utf-8"))
@@ -82,14 +78,3 @@ def _completion(reply: dict, n: int) -> Status | dict:
 
 def _error(said: str) -> Status:
     return Status(400, {"error": {"message": said, "type": "invalid_request_error"}})
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenario", type=Path, help="the file")
-    parser.add_argument("--port", type=int, default=0, help="0: any; the address is printed")
-    args = parser.parse_args()
-    with Scenario(args.scenario.resolve(), args.port) as model:
-        print(model.base_url, flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})

@@ -319,6 +319,10 @@ def test_run_tests_names_a_limited_number(sandbox):
 
 # calls in replies --------------------------------------------------------------------------------
 
+def ask(fake_llm, **options):
+    return LLMServerHTTP(fake_llm.base_url, "m", **options).ask(ASK)
+
+
 def reply_with(calls) -> dict:
     return {"choices": [{"message": {"content": None, "tool_calls": calls},
                          "finish_reason": "tool_calls"}]}
@@ -342,8 +346,7 @@ def test_tools_go_with_a_request_and_calls_come_with_the_reply(fake_llm):
 ], ids=["parsed arguments", "no arguments", "no name", "rubbish", "null", "text", "object"])
 def test_calls_in_the_forms_that_endpoints_give_them(fake_llm, found, calls):
     fake_llm.script(reply_with(found))
-    with LLMServerHTTP(fake_llm.base_url, "m") as server:
-        got = server.ask(ASK).tool_calls
+    got = ask(fake_llm).tool_calls
     assert [(call["function"]["name"], call["function"]["arguments"]) for call in got] == calls
     assert all(call["id"] and call["type"] == "function" for call in got)
 
@@ -369,20 +372,16 @@ def test_it_asks_without_an_item_and_tells_what_it_took(tmp_path, fake_llm):
     assert fake_llm.requests[0].path == "/v1/chat/completions"
 
 
-def test_the_key_is_the_one_given_else_the_environments_else_the_files(
+def test_the_key_is_the_one_given_else_the_environments_else_the_files_else_none(
         tmp_path, fake_llm, monkeypatch):
+    ask(fake_llm)
     (tmp_path / ".env").write_text("QIANFAN_BEARER_TOKEN=from-the-file\n")
-    LLMServerHTTP(fake_llm.base_url, "m").ask(ASK)
+    ask(fake_llm)
     monkeypatch.setenv("QIANFAN_BEARER_TOKEN", "from-the-environment")
-    LLMServerHTTP(fake_llm.base_url, "m").ask(ASK)
-    LLMServerHTTP(fake_llm.base_url, "m", api_key=KEY).ask(ASK)
-    assert [request.headers["authorization"] for request in fake_llm.requests] == [
-        "Bearer from-the-file", "Bearer from-the-environment", f"Bearer {KEY}"]
-
-
-def test_no_key_is_sent_where_there_is_none(fake_llm):
-    LLMServerHTTP(fake_llm.base_url, "m").ask(ASK)
-    assert "authorization" not in fake_llm.requests[0].headers
+    ask(fake_llm)
+    ask(fake_llm, api_key=KEY)
+    assert [request.headers.get("authorization") for request in fake_llm.requests] == [
+        None, "Bearer from-the-file", "Bearer from-the-environment", f"Bearer {KEY}"]
 
 
 @pytest.mark.parametrize("base_url", ["", "api.example.com", "https://user:word@host/v1"])
@@ -400,5 +399,5 @@ def test_a_proxy_of_the_environment_is_used(fake_llm, monkeypatch):
 def test_a_key_that_is_refused_appears_in_no_message(fake_llm):
     fake_llm.always(Status(401, json.dumps({"error": f"bad key {KEY}"})))
     with pytest.raises(RunStopped, match="refused the key") as stopped:
-        LLMServerHTTP(fake_llm.base_url, "m", api_key=KEY).ask(ASK)
+        ask(fake_llm, api_key=KEY)
     assert KEY not in str(stopped.value)

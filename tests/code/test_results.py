@@ -1,15 +1,20 @@
-"""Check that reports of each runner, recorded or as documented, come out as the same list."""
+"""Check that reports of each runner (runner_reports.toml) come out as the same list."""
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import REPO
 
-from codedata.code.test_results import BROKEN_OFF, counts, not_collected, parse
+from codedata.code.test_results import counts, not_collected, parse
 from codedata.records import text_problem
+from codedata.texts import tomllib
+
+CASES = tomllib.loads(
+    (Path(__file__).parent / "runner_reports.toml").read_text(encoding="utf-8"))["case"]
 
 
 def statuses(reports: dict[str, bytes], text: str = "") -> dict[str, str]:
@@ -23,12 +28,6 @@ def of_text(text: str) -> dict[str, str]:
 
 def of_xml(report: bytes) -> dict[str, str]:
     return statuses({"r.xml": report})
-
-
-def cases(lines: str) -> dict[str, str]:
-    """Return the {name: status} that is written as lines of `status name`."""
-    return {name: status
-            for status, name in (line.split(" ", 1) for line in lines.strip().split("\n"))}
 
 
 SUITE = '''
@@ -53,14 +52,13 @@ def fails_at_the_end():
 def test_torn_down(fails_at_the_end):
     pass
 '''
-OUTCOMES = cases("""
-passed tests/test_a.py::TestX::test_n[1]
-failed tests/test_a.py::TestX::test_n[2]
-skipped tests/test_a.py::test_skipped
-skipped tests/test_a.py::test_expected
-error tests/test_a.py::test_error
-error tests/test_a.py::test_torn_down
-""")
+OUTCOMES = {
+    "tests/test_a.py::TestX::test_n[1]": "passed",
+    "tests/test_a.py::TestX::test_n[2]": "failed",
+    "tests/test_a.py::test_skipped": "skipped",
+    "tests/test_a.py::test_expected": "skipped",
+    "tests/test_a.py::test_error": "error",
+    "tests/test_a.py::test_torn_down": "error"}
 
 
 @pytest.fixture
@@ -90,136 +88,6 @@ def test_the_same_names_stand_in_what_pytest_prints(suite):
     assert not_collected(parse({}, printed)) == ["tests/test_broken.py"]
 
 
-def test_a_report_wins_over_the_text_and_an_empty_one_does_not():
-    text = "tests/test_a.py::test_x PASSED [100%]\n=== 1 passed in 0.01s ===\n"
-    report = b'<testsuite><testcase classname="a" name="b"/></testsuite>'
-    assert statuses({"r.xml": report}, text) == {"a::b": "passed"}
-    assert statuses({"r.xml": b"<testsuite/>"}, text) == {"tests/test_a.py::test_x": "passed"}
-
-
-def test_of_a_report_that_was_cut_short_the_complete_cases_count():
-    report = (b'<testsuites><testsuite><testcase classname="c" name="one"/>'
-              b'<testcase classname="c" name="two"><fail')
-    assert of_xml(report) == {"c::one": "passed", f"r.xml {BROKEN_OFF}": "error"}
-    torn = b'<testsuite><testcase classname="c" name="one"/><<</testsuite>'
-    assert of_xml(torn) == {"c::one": "passed", f"r.xml {BROKEN_OFF}": "error"}
-    assert of_xml(b"") == {f"r.xml {BROKEN_OFF}": "error"}
-
-
-def test_characters_that_xml_forbids_are_no_end_of_the_report():
-    report = (b'<testsuite><testcase name="bell \x07">'
-              b'<failure>\x1b[31mred</failure></testcase></testsuite>')
-    assert of_xml(report) == {"bell ?": "failed"}
-
-
-def test_cases_of_one_name_are_one_with_the_worst_outcome():
-    report = (b'<testsuite><testcase classname="c" name="x"><failure/></testcase>'
-              b'<testcase classname="c" name="x"/></testsuite>')
-    assert of_xml(report) == {"c::x": "failed"}
-
-
-def test_the_suites_of_node_are_in_its_names():
-    report = b"""<?xml version="1.0" encoding="utf-8"?>
-<testsuites>
-	<testsuite name="parse" time="0.005" tests="2" failures="0" skipped="1">
-		<testcase name="reads lists" time="0.0005" classname="test"/>
-		<testcase name="later" time="0.004" classname="test">\
-<skipped type="skipped" message="true"/></testcase>
-	</testsuite>
-	<testcase name="top" time="0.0003" classname="test" failure="1">\
-<failure message="1"/></testcase>
-</testsuites>"""
-    assert statuses({"n.xml": report}) == cases("""
-passed parse > reads lists
-skipped parse > later
-failed top
-""")
-
-
-def test_reports_of_mocha_vitest_and_surefire():
-    mocha = (b'<testsuite name="Mocha Tests">'
-             b'<testcase classname="sum adds" name="two" time="0"/></testsuite>')
-    vitest = (
-        b'<testsuites><testsuite name="a.test.ts"><testcase classname="a.test.ts" name="sum &gt; '
-        b'adds"/>'
-        b'</testsuite><testsuite name="b.test.ts"><testcase classname="b.test.ts" '
-        b'name="b.test.ts"><error/>'
-        b'</testcase></testsuite></testsuites>')
-    surefire = (b'<testsuite><testcase name="adds" classname="org.x.SumTest">'
-                b'<error>at</error></testcase></testsuite>')
-    found = {"m.xml": mocha, "v.xml": vitest, "s.xml": surefire}
-    assert statuses(found) == cases("""
-passed sum adds::two
-passed a.test.ts::sum > adds
-error b.test.ts
-error org.x.SumTest::adds
-""")
-    assert not_collected(parse(found)) == ["b.test.ts"]
-
-
-def test_jests_own_json():
-    report = {"testResults": [
-        {"name": "/testbed/src/a.test.js", "status": "failed",
-         "assertionResults": [{"ancestorTitles": ["sum"], "title": "adds", "status": "passed"},
-                              {"ancestorTitles": ["sum"], "title": "later", "status": "pending"},
-                              {"ancestorTitles": [], "title": "fails", "status": "failed"}]},
-        {"name": "/testbed/src/b.test.js", "status": "failed", "assertionResults": []}]}
-    assert statuses({"jest.json": json.dumps(report).encode()}) == cases("""
-passed testbed/src/a.test.js::sum > adds
-skipped testbed/src/a.test.js::sum > later
-failed testbed/src/a.test.js::fails
-error testbed/src/b.test.js
-""")
-
-
-def test_go_as_json_and_as_text_give_the_same_names():
-    events = [{"Action": action, "Package": "x.org/a", "Test": test} for action, test in (
-        ("run", "TestA"), ("pass", "TestA/two_words"), ("pass", "TestA"), ("skip", "TestB"))]
-    events += [{"Action": "pass", "Package": "x.org/a"}, {"Action": "fail", "Package": "x.org/b"}]
-    text = """=== RUN   TestA
---- PASS: TestA (0.00s)
-    --- PASS: TestA/two_words (0.00s)
---- SKIP: TestB (0.00s)
-PASS
-ok  \tx.org/a\t0.010s
-FAIL\tx.org/b [build failed]
-FAIL
-"""
-    expected = cases("""
-passed x.org/a::TestA
-passed x.org/a::TestA/two_words
-skipped x.org/a::TestB
-error x.org/b
-""")
-    assert statuses({"go.json": "\n".join(map(json.dumps, events)).encode()}) == expected
-    assert of_text(text) == expected
-    assert not_collected(parse({}, text)) == ["x.org/b"]
-
-
-def test_unittests_lines_old_and_new_with_a_docstring_and_with_output_between():
-    assert of_text("""test_a (tests.test_x.TestA.test_a) ... ok
-test_b (tests.test_x.TestA) ... FAIL
-test_c (tests.test_x.TestA.test_c)
-What it promises. ... skipped 'no fractions'
-test_d (tests.test_x.TestA.test_d) ... printed by the test
-ok
-test_e (tests.test_x.TestA.test_e) ... expected failure
-tests.test_y (unittest.loader._FailedTest.tests.test_y) ... ERROR
-
-======================================================================
-FAIL: test_b (tests.test_x.TestA)
-
-Ran 6 tests in 0.001s
-""") == cases("""
-passed tests.test_x.TestA::test_a
-failed tests.test_x.TestA::test_b
-skipped tests.test_x.TestA::test_c
-passed tests.test_x.TestA::test_d
-skipped tests.test_x.TestA::test_e
-error unittest.loader._FailedTest::tests.test_y
-""")
-
-
 def test_unittest_itself(tmp_path):
     (tmp_path / "test_u.py").write_text("""import unittest
 class T(unittest.TestCase):
@@ -232,146 +100,18 @@ class T(unittest.TestCase):
 """)
     done = subprocess.run([sys.executable, "-m", "unittest", "-v"], cwd=tmp_path, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert of_text(done.stdout) == cases("""
-passed test_u.T::test_one
-failed test_u.T::test_two
-skipped test_u.T::test_three
-""")
+    assert of_text(done.stdout) == {
+        "test_u.T::test_one": "passed",
+        "test_u.T::test_two": "failed",
+        "test_u.T::test_three": "skipped"}
 
 
-def test_cargo_with_its_targets():
-    assert of_text("""\
-     Running unittests src/lib.rs (target/debug/deps/hexwarden-0d4e9c1b22aa7f10)
-
-running 2 tests
-test tests::large_input ... ignored
-test tests::upper_case_is_read ... ok
-
-test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
-
-     Running tests/round_trip.rs (target/debug/deps/round_trip-7715e14a01f1b6c9)
-
-running 1 test
-test there_and_back - should panic ... FAILED
-
-test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
-
-   Doc-tests hexwarden
-
-running 1 test
-test src/lib.rs - encode (line 22) ... ok
-
-test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.30s
-""") == cases("""
-skipped hexwarden/src/lib.rs::tests::large_input
-passed hexwarden/src/lib.rs::tests::upper_case_is_read
-failed tests/round_trip.rs::there_and_back
-passed doc hexwarden::src/lib.rs - encode (line 22)
-""")
-
-
-def test_tap_of_tape_is_told_apart_by_its_comments():
-    assert of_text("""TAP version 13
-# parse()
-ok 1 should be equal
-not ok 2 should be equal
-# stringify()
-ok 3 should be equal
-ok 4 later # SKIP
-
-1..4
-# tests 4
-# pass  3
-# fail  1
-""") == cases("""
-passed parse() > should be equal
-failed parse() > should be equal (2)
-passed stringify() > should be equal
-skipped stringify() > later
-""")
-
-
-def test_tap_of_node_with_subtests():
-    assert of_text("""TAP version 13
-# Subtest: parse
-    # Subtest: reads lists
-    ok 1 - reads lists
-      ---
-      duration_ms: 0.2
-      ...
-    # Subtest: fails
-    not ok 2 - fails
-    1..2
-not ok 1 - parse
-# Subtest: top
-ok 2 - top # time=3ms
-1..2
-# tests 3
-""") == cases("""
-passed parse > reads lists
-failed parse > fails
-failed parse
-passed top
-""")
-
-
-def test_marks_of_mocha_and_of_jest():
-    assert of_text("""
-  sum
-    ✔ adds two (12ms)
-    - adds three
-    when empty
-      1) is zero
-
-  1 passing (20ms)
-  1 failing
-
-  1) sum
-       when empty
-         is zero:
-     Error
-""") == cases("""
-passed sum > adds two
-skipped sum > adds three
-failed sum > when empty > is zero
-""")
-    assert of_text("""PASS src/a.test.js
-  sum
-    ✓ adds (5 ms)
-    ✕ fails
-    ○ skipped later
-
-Test Suites: 1 failed, 1 total
-""") == cases("""
-passed sum > adds
-failed sum > fails
-skipped sum > skipped later
-""")
-
-
-def test_ctest_and_automake():
-    assert of_text("""      Start 1: add
-1/3 Test #1: add ..............................   Passed    0.00 sec
-2/3 Test #2: grow .............................***Failed    0.01 sec
-3/3 Test #3: remove ...........................***Not Run   0.00 sec
-
-33% tests passed, 2 tests failed out of 3
-""") == cases("""
-passed add
-failed grow
-error remove
-""")
-    assert of_text("PASS: t/one.sh\nFAIL: t/two.sh\nSKIP: t/three.sh\n") == cases("""
-passed t/one.sh
-failed t/two.sh
-skipped t/three.sh
-""")
-
-
-def test_colours_do_not_hide_outcomes():
-    text = ("tests/test_a.py::test_x \x1b[32mPASSED\x1b[0m\x1b[32m [100%]\x1b[0m\n"
-            "1 passed in 0.01s\n")
-    assert of_text(text) == {"tests/test_a.py::test_x": "passed"}
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_what_a_runner_reports_is_read(case):
+    reports = {path: text.encode() for path, text in case.get("reports", {}).items()}
+    text = case.get("text", "")
+    assert statuses(reports, text) == case["expected"]
+    assert not_collected(parse(reports, text)) == case.get("not_collected", [])
 
 
 def test_where_nothing_says_how_tests_ended_there_are_none():
@@ -384,101 +124,14 @@ def test_counts_name_every_status():
                                                        "error": 0}
 
 
-def test_tap_of_prove_is_by_file_and_unnamed_or_repeated_tests_keep_their_number():
-    assert of_text("""t/10_base.t ..
-ok 1 - new
-ok 2
-ok 3 - new
-1..3
-ok
-t/20_more.t ..
-1..10
-ok 1 - new
-not ok 2 - parse
-Dubious, test returned 1 (wstat 256, 0x100)
-Failed 9/10 subtests
-
-Result: FAIL
-""") == cases("""
-passed t/10_base.t > new
-passed t/10_base.t > test 2
-passed t/10_base.t > new (3)
-passed t/20_more.t > new
-failed t/20_more.t > parse
-error t/20_more.t
-""")
-
-
-def test_unnamed_tests_that_prove_shows_as_skipped_are_skipped():
-    assert of_text("""t/30_skip.t ..
-1..6
-ok 1 - new
-ok 2 # skip why not
-ok 3 # SKIP
-ok 4 - # TODO later
-ok 5 #sharp
-ok 6 - # of lines
-ok
-""") == cases("""
-passed t/30_skip.t > new
-skipped t/30_skip.t > test 2
-skipped t/30_skip.t > test 3
-skipped t/30_skip.t > test 4
-passed t/30_skip.t > #sharp
-passed t/30_skip.t > # of lines
-""")
-
-
 def test_cases_without_a_class_are_by_their_suite_and_a_byte_that_is_no_text_cuts_nothing():
     report = (b'<testsuites><testsuite name="one"><testcase name="a"/>'
               b'<testcase name="b \xf6"><failure/></testcase>'
               b'</testsuite><testsuite name="two"><testcase name="a"/></testsuite></testsuites>')
-    assert of_xml(report) == cases("""
-passed one::a
-failed one::b �
-passed two::a
-""")
-
-
-@pytest.mark.parametrize("text", [
-    "tests/test_a.py::test_x PASSED [ 50%]\nAborted\n",
-    "test_a (test_x.A.test_a) ... ok\ntest_b (test_x.A.test_b) ... ok\nAborted (core dumped)\n",
-    "=== RUN   TestA\n--- PASS: TestA (0.00s)\nexit status 2\n",
-    "running 2 tests\ntest a ... ok\nerror: test failed\n",
-    "TAP version 13\nok 1 - a\nok 2 - b\n",
-    "      Start 1: add\n1/3 Test #1: add ....   Passed    0.00 sec\n",
-], ids=["pytest", "unittest", "go", "cargo", "TAP", "ctest"])
-def test_output_that_ends_before_its_end_is_no_whole_run(text):
-    found = of_text(text)
-    assert "passed" in found.values() and found[BROKEN_OFF] == "error"
-    assert not_collected(parse({}, text)) == [BROKEN_OFF]
-
-
-def test_marks_of_programs_that_test_nothing_are_no_cases():
-    built = "vite v5.4.0 building for production...\n✓ 34 modules transformed.\n✓ built in 1.23s\n"
-    assert of_text(built) == {}
-    assert of_text("  ✔ one\n  ✔ two\n  ─\n\n  2 tests passed\n") == {"one": "passed",
-                                                                      "two": "passed"}
-
-
-def test_cases_that_a_report_says_did_not_run_are_skipped():
-    report = (b'<testsuite><testcase classname="A" name="a" status="notrun" result="suppressed"/>'
-              b'<testcase classname="A" name="b" status="run" result="completed"/></testsuite>')
-    assert of_xml(report) == {"A::a": "skipped", "A::b": "passed"}
-
-
-def test_packages_and_crates_with_files_of_one_name_are_told_apart():
-    def file(path):
-        return {"name": path, "assertionResults": [{"title": "works", "status": "passed"}]}
-    report = {"testResults": [file(f"/x/packages/{name}/src/__tests__/index.js") for name in "ab"]}
-    assert list(statuses({"j.json": json.dumps(report).encode()})) == [
-        "a/src/__tests__/index.js::works", "b/src/__tests__/index.js::works"]
-    crates = "".join(
-        f"     Running unittests src/lib.rs (target/debug/deps/{name}-0d4e9c1b22aa7f10)\n\n"
-        f"running 1 test\ntest tests::it_works ... {how}\n\ntest result: {how}\n"
-        for name, how in (("a", "ok"), ("b", "FAILED")))
-    assert of_text(crates) == {"a/src/lib.rs::tests::it_works": "passed",
-                               "b/src/lib.rs::tests::it_works": "failed"}
+    assert of_xml(report) == {
+        "one::a": "passed",
+        "one::b �": "failed",
+        "two::a": "passed"}
 
 
 @pytest.mark.parametrize("data", [

@@ -26,7 +26,9 @@ from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import Collector, expanded, from_poetry, merged
 from codedata.env.recipes.script import in_turn
 from codedata.env.repository_facts import read_facts, recipes
+from codedata.texts import tomllib
 
+LOGS = tomllib.loads((Path(__file__).parent / "logs.toml").read_text(encoding="utf-8"))
 SAMPLES = sorted(path for path in (REPO / "samples" / "repos").iterdir() if path.is_dir())
 
 
@@ -52,6 +54,12 @@ def package(tmp_path):
     """Write a minimal Python package."""
     return write(tmp_path, pyproject__toml='[project]\nname = "heron"\nversion = "1.0"\n',
                  heron______init____py="", tests___test_heron__py="import heron\n")
+
+
+@pytest.fixture
+def recipe(package):
+    """Return the first recipe of the minimal package."""
+    return recipe_of(package)
 
 
 def test_recipes_import_nothing_of_the_modules_above_them():
@@ -251,54 +259,21 @@ def test_every_sample_has_a_recipe_whose_scripts_are_bash(folder):
 
 # what logs teach ---------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("line, brought", [
-    ("E   ModuleNotFoundError: No module named 'yaml'", "pyyaml"),
-    ("ImportError: No module named dateutil.parser", "python-dateutil"),
-    ("SKIPPED [1] tests/test_a.py:3: could not import 'flask_login': No module named 'flask_login'",
-     "flask-login"),
-    ("SKIPPED [8] t.py:7: Could not import it: ModuleNotFoundError(\"No module named 'OpenSSL'\")",
-     "pyopenssl"),
-    ("pytest: error: unrecognized arguments: --benchmark-disable", "pytest-benchmark"),
-    ("E       fixture 'mocker' not found", "pytest-mock"),
-    ("'django_db' not found in `markers` configuration option", "pytest-django"),
-    ("tests/a.py:1: PytestUnknownMarkWarning: Unknown pytest.mark.trio - is this a typo?",
-     "pytest-trio"),
-    ("ERROR: Missing required plugins: pytest-homeassistant", "pytest-homeassistant"),
-    ("async def functions are not natively supported.", "pytest-asyncio"),
-    ("zoneinfo._common.ZoneInfoNotFoundError: 'No time zone found with key Europe/Paris'",
-     "tzdata"),
-])
-def test_a_distribution_is_named_by(package, line, brought):
-    assert brought in learn(recipe_of(package), line).tests
+@pytest.mark.parametrize("row", LOGS["tests"], ids=lambda row: row["brought"])
+def test_a_distribution_is_named_by(recipe, row):
+    assert row["brought"] in learn(recipe, row["log"]).tests
 
 
-@pytest.mark.parametrize("line, brought", [
-    ("a.c:2:10: fatal error: libxml/tree.h: No such file or directory", "libxml2-dev"),
-    ("src/x.c:1:10: fatal error: zlib.h: No such file or directory", "zlib1g-dev"),
-    ("error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory", "gcc"),
-    ("../meson.build:1:0: ERROR: Unknown compiler(s): [['cc'], ['gcc']]", "g++"),
-    ("/usr/bin/ld: cannot find -lpq: No such file or directory", "libpq-dev"),
-    ("Package libffi was not found in the pkg-config search path.\nNo package 'libffi' found",
-     "libffi-dev"),
-    ("Error: pg_config executable not found.", "libpq-dev"),
-    ("Error: Please make sure the libxml2 and libxslt development packages are installed.",
-     "libxslt1-dev"),
-    ("OSError: libmagic.so.1: cannot open shared object file: No such file or directory",
-     "libmagic1"),
-    ("OSError: cannot load library 'libsndfile.so': libsndfile.so: cannot open shared object file",
-     "libsndfile1"),
-    ("E   FileNotFoundError: [Errno 2] No such file or directory: 'hg'", "mercurial"),
-    ("/bin/sh: 1: cmake: not found", "cmake"),
-])
-def test_a_debian_package_is_named_by(package, line, brought):
+@pytest.mark.parametrize("row", LOGS["system"], ids=lambda row: row["brought"])
+def test_a_debian_package_is_named_by(recipe, row):
     for phase in ("install", "test"):
-        assert brought in learn(recipe_of(package), line, phase).system
+        assert row["brought"] in learn(recipe, row["log"], phase).system
 
 
-def test_the_projects_own_module_is_never_installed_from_elsewhere(package):
+def test_the_projects_own_module_is_never_installed_from_elsewhere(recipe):
     log = ("ModuleNotFoundError: No module named 'heron.fast'\n"
            "E   ImportError: No module named 'test_heron'")
-    assert learn(recipe_of(package), log) is None
+    assert learn(recipe, log) is None
 
 
 def test_a_missing_module_comes_in_the_version_that_the_project_asks_for(package):
@@ -340,8 +315,8 @@ def test_a_module_that_an_extra_is_named_like_comes_as_the_extra_says(package):
                             "ModuleNotFoundError: No module named 'quill'").tests
 
 
-def test_a_suite_for_an_older_pytest_gets_one(package):
-    better = learn(recipe_of(package),
+def test_a_suite_for_an_older_pytest_gets_one(recipe):
+    better = learn(recipe,
                    "E   pytest.PytestRemovedIn9Warning: The (path: py.path.local) argument …")
     assert "pytest<9" in better.tests and "pytest" not in better.tests
 
@@ -364,9 +339,9 @@ def test_commands_of_a_chain_run_in_turn_and_one_that_fails_is_the_code_of_the_s
         assert subprocess.run(["bash", "-c", script]).returncode == code
 
 
-def test_the_test_that_was_running_when_time_was_over_is_left_out(package):
+def test_the_test_that_was_running_when_time_was_over_is_left_out(recipe):
     log = "tests/test_a.py::test_one PASSED [ 10%]\ntests/test_a.py::test_waits[a b] \n"
-    better = learn(recipe_of(package), log, timed_out=True)
+    better = learn(recipe, log, timed_out=True)
     assert better.excluded_tests == ("tests/test_a.py::test_waits[a b]",)
     assert "--deselect=tests/test_a.py::test_waits[a b]" in better.test_script()
     assert learn(better, log, timed_out=True) is None
@@ -374,40 +349,22 @@ def test_the_test_that_was_running_when_time_was_over_is_left_out(package):
     assert again.excluded_tests == ("tests/test_a.py::test_waits",)
 
 
-def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(package):
+def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(recipe):
     refused = ('psycopg2.OperationalError: connection to server at "localhost", port 5432 '
                'failed: Connection refused')
-    better = learn(recipe_of(package), refused)
+    better = learn(recipe, refused)
     assert better.services == ("postgresql",) and "service postgresql start" in better.test_script()
     better = learn(better, 'FATAL:  database "heron_test" does not exist')
     assert 'create database "heron_test"' in better.test_script()
 
 
-@pytest.mark.parametrize("phase, log, sign", [
-    ("test", "E   DeprecationWarning: datetime.utcnow() is deprecated", "-W default"),
-    ("test", "E   Failed: DID NOT RAISE <class 'PermissionError'>", "runuser -u tester"),
-    ("test", "locale.Error: unsupported locale setting\n setlocale('de_DE.UTF-8')",
-     "localedef -i de_DE"),
-    ("test", "import file mismatch:\nimported module 'test_a'", "--import-mode=importlib"),
-    ("test", "E       fixture 'testdir' not found", "-p pytester"),
-    ("test",
-     "[Errno 99] error while attempting to bind on address ('::1', 0): Cannot assign requested "
-     "address",
-     "grep -v '^::1' /etc/hosts"),
-    ("install", "ModuleNotFoundError: No module named 'numpy'", "numpy setuptools wheel\n"),
-    ("install", "ModuleNotFoundError: No module named 'numpy'", "--no-build-isolation"),
-    ("install", "The backend is missing the 'build_editable' hook", "install -q . "),
-    ("install", "error in setup command: use_2to3 is invalid", "'setuptools<58'"),
-    ("install", "LookupError: setuptools-scm was unable to detect version",
-     "SETUPTOOLS_SCM_PRETEND_VERSION=1.0"),
-])
-def test_a_sign_in_a_log_changes_the_scripts(package, phase, log, sign):
-    better = learn(recipe_of(package), log, phase)
-    assert sign in better.install_script() + better.test_script()
+@pytest.mark.parametrize("row", LOGS["scripts"], ids=lambda row: row["sign"])
+def test_a_sign_in_a_log_changes_the_scripts(recipe, row):
+    better = learn(recipe, row["log"], row["phase"])
+    assert row["sign"] in better.install_script() + better.test_script()
 
 
-def test_a_log_that_shows_nothing_new_teaches_nothing(package):
-    recipe = recipe_of(package)
+def test_a_log_that_shows_nothing_new_teaches_nothing(recipe):
     assert learn(recipe, "E   assert 1 == 2") is None
     better = learn(recipe, "ModuleNotFoundError: No module named 'yaml'")
     assert learn(better, "ModuleNotFoundError: No module named 'yaml'") is None
@@ -491,8 +448,7 @@ def test_commands_of_a_chain_that_nobody_knows_are_left_out_and_named(tmp_path):
     assert node_recipe(tmp_path, scripts={"test": "eslint . && mocha"}).excluded_tests == ()
 
 
-def test_a_suite_is_not_to_stop_at_its_first_failure_and_what_hangs_is_named(package):
-    recipe = recipe_of(package)
+def test_a_suite_is_not_to_stop_at_its_first_failure_and_what_hangs_is_named(recipe):
     assert "--maxfail=0" in recipe.test_script() and recipe.excluded_tests == ()
     hangs = learn(recipe, "tests/test_a.py::test_waits \n", timed_out=True)
     assert hangs.excluded_tests == ("tests/test_a.py::test_waits",)
@@ -605,27 +561,12 @@ def test_groups_are_recognized_by_their_names():
     assert merged(["pytest-mock", "Flake8_Bugbear", "sphinx"]) == ("pytest-mock",)
 
 
-@pytest.mark.parametrize("phase, log, name", [
-    ("install", "x\npan.c:2:10: fatal error: brinepan/pan.h: No such file or directory\n"
-                "error: command '/usr/bin/gcc' failed with exit code 1", "missing_header"),
-    ("install", "ERROR: No matching distribution found for heron==9\n", "unmet_requirement"),
-    ("install", "ERROR: Package 'heron' requires a different Python: 3.11.2 not in '>=3.13'",
-     "language_version"),
-    ("install", "error: command 'gcc' failed: No such file or directory", "missing_compiler"),
-    ("install", "W: Failed to fetch http://x.example/  Temporary failure resolving 'x.example'",
-     "download_failed"),
-    ("test", "E  fixture 'mocker' not found\nE  fixture 'mocker' not found\nE  No module named 'x'",
-     "missing_fixture"),
-    ("test", "redis.exceptions.ConnectionError: Error 111 connecting to localhost:6379.",
-     "needs_service"),
-    ("test", "E   socket.gaierror: [Errno -3] Temporary failure in name resolution",
-     "needs_network"),
-    ("test", "collected 0 items\n\n=== no tests ran in 0.01s ===", "no_tests"),
-    ("test", "E   assert 1 == 2", "other"),
-])
-def test_a_failures_cause_is_named_with_the_line_that_says_it(phase, log, name):
-    found = causes.cause_of(phase, log)
-    assert found.name == name and found.name in causes.names() and found.evidence in log
+@pytest.mark.parametrize("row", LOGS["cause"], ids=lambda row: row["name"])
+def test_a_failures_cause_is_named_with_the_line_that_says_it(row):
+    found = causes.cause_of(row["phase"], row["log"])
+    assert found.name == row["name"]
+    assert found.name in causes.names()
+    assert found.evidence in row["log"]
 
 
 def test_a_line_or_two_are_not_the_cause_of_a_hundred_failures():

@@ -87,25 +87,20 @@ def test_no_zombies_are_left(sandbox):
 # files -------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("protocol", ["v5.channel.k8s.io", "v4.channel.k8s.io"])
-def test_five_megabytes_arrive_in_either_direction(kube, tmp_path, protocol):
-    kube.protocols = (protocol,)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_five_megabytes_arrive_in_either_direction(tmp_path, certificate, protocol, scheme):
+    """Check it also over TLS, with the cluster's own authority."""
     content = random.Random(1).randbytes(5_000_000)
-    with open_(kube) as box:
-        box.put({"a/big.bin": content}, "/testbed")
-        assert box.run("wc -c < a/big.bin").output == "5000000\n"
-        box.get("a/big.bin", tmp_path / "out")
-        assert (tmp_path / "out" / "big.bin").read_bytes() == content
-
-
-def test_the_same_over_tls_with_the_clusters_own_authority(tmp_path, certificate):
-    content = random.Random(2).randbytes(5_000_000)
-    with KubeServer(tmp_path / "cluster", certificate) as kube, open_(kube) as box:
-        assert kube.url.startswith("https://")
-        box.put({"big.bin": content}, "/testbed")
-        assert box.run("sha256sum < big.bin; for i in {1..2000}; do echo $i; done").output.endswith(
-            "1999\n2000\n")
-        box.get("big.bin", tmp_path / "out")
-        assert (tmp_path / "out" / "big.bin").read_bytes() == content
+    tls = certificate if scheme == "https" else None
+    with KubeServer(tmp_path / "cluster", tls) as kube:
+        kube.protocols = (protocol,)
+        assert kube.url.startswith(f"{scheme}://")
+        with open_(kube) as box:
+            box.put({"a/big.bin": content}, "/testbed")
+            output = box.run("wc -c < a/big.bin; for i in {1..2000}; do echo $i; done").output
+            assert output.startswith("5000000\n") and output.endswith("\n1999\n2000\n")
+            box.get("a/big.bin", tmp_path / "out")
+            assert (tmp_path / "out" / "big.bin").read_bytes() == content
 
 
 def test_a_path_that_is_not_there_is_named_and_the_pod_goes_on(sandbox, tmp_path):
