@@ -9,6 +9,7 @@ Every turn has a history and two answers of words of its own, so that no two are
 """
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -37,6 +38,10 @@ def history(seed: str, n_turns: int = 2) -> list[dict]:
         messages += [{"role": "assistant", "content": turn_of(f"cat {i}", words(f"{seed} {i}"))},
                      {"role": "user", "content": f"Observation: {words(f'{seed} seen {i}')}"}]
     return messages
+
+
+def read_json(path: Path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_turn(root: Path, name: str, bucket: str = "final", score: float | None = None,

@@ -39,18 +39,19 @@ def entries(judge: str, values, rival: str = "king") -> list[dict]:
     such lists, or None.
     """
     first, second = values if values and isinstance(values[0], (list, tuple)) else (values, values)
-    return [_entry(judge, f"{rival}_first", first, rival),
-            _entry(judge, "challenger_first", second, rival)]
+    return [entry(judge, f"{rival}_first", first, rival),
+            entry(judge, "challenger_first", second, rival)]
 
 
-def _entry(judge: str, order: str, values, rival: str) -> dict:
+def entry(judge: str, order: str, values, rival: str = "king", **fields) -> dict:
+    """Return one entry of a judge; without values it could not be read."""
     said = {1: "challenger", 0.5: "draw", 0: rival}
-    scores = dict(zip(METRICS, values, strict=True)) if values is not None else {}
-    return {"judge": judge, "order": order, "attempt": 2, "parse_ok": values is not None,
+    scores = dict(zip(METRICS, values, strict=True)) if values else {}
+    return {"judge": judge, "order": order, "attempt": 2, "parse_ok": bool(values),
             "scores": scores, "verdict": {metric: said[value] for metric, value in scores.items()},
             "raw": "as it came", "error": "",
-            "reason": f"{judge} says so, {order}" if values is not None else "", "truncated": False,
-            "usage": {}, "seconds": 1.0, "marker": ""}
+            "reason": f"{judge} says so, {order}" if values else "", "truncated": False,
+            "usage": {}, "seconds": 1.0, "marker": "", **fields}
 
 
 def write_score(root: Path, name: str, verdicts: dict, rival: str = "king", **fields) -> dict:
@@ -58,8 +59,8 @@ def write_score(root: Path, name: str, verdicts: dict, rival: str = "king", **fi
     metric on which a judge's two orders differ is a draw, a judge counts where both were read, the
     score is the mean over judges and metrics.
     """
-    judges = [entry for judge, values in verdicts.items()
-              for entry in entries(judge, values, rival)]
+    judges = [one for judge, values in verdicts.items()
+              for one in entries(judge, values, rival)]
     score, metrics = score_of(judges)
     record = {"instance_id": f"proj__{name}", "answer_file": f"{name}.json", "mode": rival,
               "score": score, "parse_ok": score is not None, "metrics": metrics, "reason": "",
@@ -99,9 +100,3 @@ def in_buckets(root: Path) -> dict[str, list[str]]:
             json.loads(path.read_bytes())
             found.setdefault(path.stem, []).append(bucket)
     return found
-
-
-def edit(path: Path, **fields) -> None:
-    """Change fields of a record as a person does."""
-    record = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**record, **fields}, indent=1), encoding="utf-8")
