@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 
 import duckdb
 import pytest
@@ -19,14 +20,24 @@ from conftest import (
     everything_under,
     flags_for,
     kill,
-    run_here,
     run_script,
     start_script,
     write_commits,
     write_prompts,
     write_toml,
 )
-from judged import history, turn_of, words, write_duel, write_json, write_pr, write_root, write_turn
+from fake_judges import edit, run_main
+from judged import (
+    history,
+    read_json,
+    turn_of,
+    words,
+    write_duel,
+    write_json,
+    write_pr,
+    write_root,
+    write_turn,
+)
 
 import ch
 import export
@@ -39,8 +50,9 @@ from codedata.export.formats import FORMATS
 from codedata.export.split import splits
 from codedata.records import METRICS
 from codedata.settings import EMBEDDED_MODEL
-from codedata.store import digest
+from codedata.store import digest, lock
 
+make = partial(run_main, export.main)   # its result is what export.py prints
 TRAINERS = ("sft_messages", "sft_completion", "dpo", "kto")
 
 
@@ -52,10 +64,6 @@ def root(tmp_path):
     return tmp_path
 
 
-def make(root, *flags, code: int = 0) -> None:
-    assert run_here(export.main, root, *flags) == code
-
-
 def setting(root, line: str, more: str = "") -> None:
     """Write the settings: no validation split, and this line of [export]."""
     write_toml(root, more=f"{more}[export]\nvalidation = 0.0\n{line}\n")
@@ -65,10 +73,13 @@ def write_turns(root, numbers, bucket: str = "final", **fields) -> list[dict]:
     return [write_turn(root, f"t_{i}", bucket, **fields) for i in numbers]
 
 
+def json_lines(path) -> list[dict]:
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.split("\n") if line]
+
+
 def rows(root, form: str, split: str = "train") -> list[dict]:
-    path = root / "export" / form / f"{split}.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")
-            if line] if path.exists() else []
+    return json_lines(root / "export" / form / f"{split}.jsonl")
 
 
 def sources(root, form: str) -> list[str]:
@@ -76,8 +87,7 @@ def sources(root, form: str) -> list[str]:
 
 
 def left_out_lines(root) -> list[dict]:
-    text = (root / "export" / "left_out.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    return json_lines(root / "export" / "left_out.jsonl")
 
 
 def left_out(root) -> dict[str, list[str]]:
@@ -93,7 +103,7 @@ def card(root, form: str = "dpo") -> str:
 
 
 def manifest(root, form: str = "dpo") -> dict:
-    return json.loads((root / "export" / form / "manifest.json").read_bytes())
+    return read_json(root / "export" / form / "manifest.json")
 
 
 def tree(root) -> dict[str, str]:
@@ -215,10 +225,9 @@ def test_a_turn_that_speaks_to_its_judge_is_for_no_trainer(root, side):
     assert sources(root, "dpo") == ["t_1", "t_2"] and left_out(root) == {}
 
 
-def test_one_label_alone_is_said(root, capsys):
+def test_one_label_alone_is_said(root):
     write_turn(root, "t_1", king=None)
-    make(root)
-    assert "every label is true" in capsys.readouterr().err
+    assert "every label is true" in make(root)
 
 
 # near-duplicates ---------------------------------------------------------------------------------
@@ -241,7 +250,7 @@ def test_of_copies_one_is_kept_and_the_others_are_listed(root):
     assert left_out(root) == {"t_1": ["near-duplicate"],
                               "t_3": ["near-duplicate"]}   # final/ is better than refined/
     assert sources(root, "jsonl") == ["t_2", "t_4"]
-    assert '"detail":"t_2 (answers 1.00 alike)"' in (root / "export" / "left_out.jsonl").read_text()
+    assert left_out_lines(root)[0]["detail"] == "t_2 (answers 1.00 alike)"
     assert "| near-duplicates (Jaccard from 0.8) | 2 left out |" in card(root)
 
 
@@ -272,7 +281,7 @@ def test_what_the_harness_tells_every_task_makes_no_two_tasks_alike(root):
 
 @pytest.mark.parametrize("earlier", ["export/dpo", "export/sft_messages/train.jsonl", "final",
                                      "rows.json", "export/kto/data/train-00000-of-00001.parquet"])
-def test_turns_of_earlier_training_data_are_left_out(root, earlier, capsys):
+def test_turns_of_earlier_training_data_are_left_out(root, earlier):
     old = root / "old"
     write_duel(old)
     setting(old, "")
@@ -293,13 +302,12 @@ def test_turns_of_earlier_training_data_are_left_out(root, earlier, capsys):
 @pytest.mark.parametrize("content, says",
                          [(None, "is not there"), ('{"a": 1}\n', "has no row with messages"),
                           ("", "has no row"), ("PAR1", "cannot be read")])
-def test_earlier_data_that_is_none_is_trouble(root, content, says, capsys):
+def test_earlier_data_that_is_none_is_trouble(root, content, says):
     write_turn(root, "t_1")
     path = root / ("rows.parquet" if content == "PAR1" else "rows.jsonl")
     if content is not None:
         path.write_text(content)
-    make(root, "--against", path, code=2)
-    assert says in capsys.readouterr().err and not (root / "export" / "dpo").exists()
+    assert says in make(root, "--against", path, code=2) and not (root / "export" / "dpo").exists()
 
 
 def test_without_the_check_copies_stay(root):
@@ -339,14 +347,13 @@ def test_what_a_benchmark_holds_is_left_out_and_shown(root):
     assert manifest(root)["decontaminate"] == [digested]
 
 
-def test_a_benchmark_file_that_is_gone_ends_the_run(root, capsys):
+def test_a_benchmark_file_that_is_gone_ends_the_run(root):
     write_turn(root, "t_1")
     write_toml(root, more='[export]\ndecontaminate = ["gone.jsonl"]\n')
-    make(root, code=2)
-    assert "gone.jsonl" in capsys.readouterr().err and not (root / "export" / "dpo").exists()
+    assert "gone.jsonl" in make(root, code=2) and not (root / "export" / "dpo").exists()
 
 
-def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root, capsys):
+def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root):
     token, key = "ghp_" + "a1B2c3D4e5F6" * 3, "AKIA" + "Q7RT5UVW3XYZ24AB"
     mail = "jane.roe@corp-mail.org"
     secret = f"{token} {key} {mail}"
@@ -355,16 +362,16 @@ def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root, caps
                challenger=turn_of(f"export B={secret}"),
                reasons=[{"judge": "j", "order": "king_first", "reason": f"It shows {secret}"}])
     write_turn(root, "t_2")
-    make(root)
+    printed = make(root)
     text = everything_under(root / "export")
     assert not [word for word in (token, key, mail) if word in text]
-    for form in ("sft_messages", "sft_completion", "dpo", "kto", "jsonl"):
+    for form in FORMATS:
         if form != "jsonl":
             data = duckdb.sql(f"select * from '{root}/export/{form}/data/*.parquet'").fetchall()
             assert not [word for word in (token, key, mail) if word in str(data)]
         masked = {turn["name"]: turn["masked"] for turn in manifest(root, form)["turns"]}
         assert sum(masked["t_1"].values()) == 15 and masked["t_2"] == {}
-    assert "masked: " in capsys.readouterr().err and card(root).count("| masked: ") == 3
+    assert "masked: " in printed and card(root).count("| masked: ") == 3
     assert "make test" in rows(root, "sft_completion")[1]["completion"][0]["content"]
 
 
@@ -556,9 +563,9 @@ def test_a_set_can_be_traced_to_its_records(root):
     for form in FORMATS:
         told = manifest(root, form)
         for turn in told["turns"]:
-            record = json.loads((root / turn["bucket"] / f"{turn['name']}.json").read_text())
+            record = read_json(root / turn["bucket"] / f"{turn['name']}.json")
             assert turn["digest"] == digest(record)
-            pr = json.loads((root / "commit" / f"{turn['instance_id']}.json").read_text())
+            pr = read_json(root / "commit" / f"{turn['instance_id']}.json")
             assert turn["commit_digest"] == digest(pr)
         assert sum(turn["rows"]
                    for turn in told["turns"]) == told["rows"]["train"] == len(rows(root, form))
@@ -613,14 +620,13 @@ def test_where_folders_cannot_be_exchanged_the_next_run_puts_back_what_a_kill_to
 
 # the gate ----------------------------------------------------------------------------------------
 
-def test_of_a_duel_that_was_not_accepted_nothing_is_exported(root, capsys):
+def test_of_a_duel_that_was_not_accepted_nothing_is_exported(root):
     write_turn(root, "t_1")
     make(root)
     before = tree(root)
     write_turn(root, "t_2")
     write_duel(root, accepted=False)
-    make(root, code=1)
-    printed = capsys.readouterr().err
+    printed = make(root, code=1)
     assert "margin 1.00 is below 2" in printed
     assert "--rejected-too" in printed
     assert "Traceback" not in printed
@@ -629,22 +635,20 @@ def test_of_a_duel_that_was_not_accepted_nothing_is_exported(root, capsys):
     assert "was not accepted" in card(root).split("## Rows")[0] and len(sources(root, "dpo")) == 2
 
 
-def test_without_an_outcome_nothing_is_exported_either(root, capsys):
+def test_without_an_outcome_nothing_is_exported_either(root):
     write_turn(root, "t_1")
     shutil.rmtree(root / "score")
-    make(root, code=2)
-    assert "validate.py" in capsys.readouterr().err and not (root / "export" / "dpo").exists()
+    assert "validate.py" in make(root, code=2) and not (root / "export" / "dpo").exists()
     make(root, "--rejected-too")
     assert "Nobody decided the duel" in card(root)
 
 
 @pytest.mark.parametrize("fields", [{"margin": "much"}, {"judges": ["j"]}, {"judges": {"j": {}}},
                                     {"mode": "reference"}, {"lcb": None}], ids=str)
-def test_an_outcome_that_is_none_is_trouble(root, fields, capsys):
+def test_an_outcome_that_is_none_is_trouble(root, fields):
     write_turn(root, "t_1")
     write_duel(root, **fields)
-    make(root, code=2)
-    assert "is not the outcome of a duel" in capsys.readouterr().err
+    assert "is not the outcome of a duel" in make(root, code=2)
     (root / "score" / "_duel.json").write_text("[]")
     make(root, "--rejected-too", code=2)
 
@@ -656,42 +660,36 @@ def test_a_duel_without_numbers_is_said_in_the_card(root):
     assert "The duel was not accepted (margin 1.00 is below 2)." in card(root)
 
 
-def test_status_counts_says_what_would_be_refused_and_does_nothing(root, capsys):
+def test_status_counts_says_what_would_be_refused_and_does_nothing(root):
     write_turn(root, "t_1")
     write_turn(root, "t_2", king=None)
-    make(root, "--status")
-    printed = capsys.readouterr().err
+    printed = make(root, "--status")
     assert not (root / "export").exists() and re.search(r"dpo +1 \+ 0 rows +missing", printed)
     assert "left out: empty message 1" in printed
     make(root)
     write_turn(root, "t_3")
     write_duel(root, accepted=False)
-    capsys.readouterr()
     before = tree(root)
-    make(root, "--dry-run")
-    printed = capsys.readouterr().err
+    printed = make(root, "--dry-run")
     assert re.search(r"sft_messages +3 \+ 0 rows +rows would change",
                      printed) and "would be refused" in printed
     assert tree(root) == before
 
 
-def test_noise_is_named_loudly(root, capsys):
+def test_noise_is_named_loudly(root):
     write_duel(root, judges=(EMBEDDED_MODEL,))
     write_turn(root, "t_1")
-    make(root)
-    assert "Noise" in card(root).split("## Rows")[0] and "embedded 135M" in capsys.readouterr().err
+    assert "embedded 135M" in make(root) and "Noise" in card(root).split("## Rows")[0]
 
 
-def test_an_empty_set_comes_out_well(root, capsys, load):
+def test_an_empty_set_comes_out_well(root, load):
     write_turn(root, "t_1", "defeat", 50)
     make(root)
     assert rows(root, "dpo") == [] and not list((root / "export").rglob("*.parquet"))
     assert "There is no row in this set" in card(root) and "configs:" not in card(root)
     assert manifest(root)["rows"] == {"train": 0, "validation": 0} and len(rows(root, "jsonl")) == 1
     (root / "defeat" / "t_1.json").unlink()
-    capsys.readouterr()
-    make(root)
-    assert "no turn came through" in capsys.readouterr().err and not list(
+    assert "no turn came through" in make(root) and not list(
         (root / "export").rglob("*.jsonl"))[1:]
     write_turn(root, "t_2")
     make(root)
@@ -720,9 +718,9 @@ def judged(tmp_path, fake_llm):
     write_prompts(tmp_path, 4)
     write_commits(tmp_path, 4, licence="MIT")
     for script in (king, ch):
-        assert run_here(script.main, tmp_path, *flags_for(fake_llm, "--model", "m")) == 0
-    assert run_here(validate.main, tmp_path, *flags_for(fake_llm)) == 0
-    assert run_here(report.main, tmp_path) == 0
+        run_main(script.main, tmp_path, *flags_for(fake_llm, "--model", "m"))
+    run_main(validate.main, tmp_path, *flags_for(fake_llm))
+    run_main(report.main, tmp_path)
     return tmp_path
 
 
@@ -760,43 +758,34 @@ def test_the_card_tells_how_many_answers_were_refined_and_how_many_histories_cut
     assert "- 1 turn of these did not fit a model that answered" in text
 
 
-def test_copies_that_are_not_up_to_date_are_left_out_till_report_has_run(judged, capsys):
-    answer = json.loads((judged / "answer" / "prompts_4_1_1.json").read_text())
-    write_json(judged / "answer" / "prompts_4_1_1.json",
-               {**answer, "challenger": turn_of("ls", words("edited"))})
-    score = json.loads((judged / "score" / "prompts_4_1_2.json").read_text())
-    write_json(judged / "score" / "prompts_4_1_2.json", {**score, "score": 85})
+def test_copies_that_are_not_up_to_date_are_left_out_till_report_has_run(judged):
+    edit(judged / "answer" / "prompts_4_1_1.json", challenger=turn_of("ls", words("edited")))
+    edit(judged / "score" / "prompts_4_1_2.json", score=85)
     (judged / "answer" / "prompts_4_1_3.json").unlink()
-    make(judged)
+    assert "run report.py first" in make(judged)
     assert left_out(judged) == {f"prompts_4_1_{i}": ["not up to date"] for i in (1, 2, 3)}
-    assert sources(judged,
-                   "dpo") == ["prompts_4_1_4"] and "run report.py first" in capsys.readouterr().err
-    assert run_here(report.main, judged) == 0
+    assert sources(judged, "dpo") == ["prompts_4_1_4"]
+    run_main(report.main, judged)
     make(judged)
-    assert "prompts_4_1_2" in sources(judged,
-                                      "dpo") and "not up to date" not in str(left_out(judged))
+    assert "prompts_4_1_2" in sources(judged, "dpo")
+    assert "not up to date" not in str(left_out(judged))
 
 
-def test_a_copy_edited_by_hand_is_exported_as_it_is_and_named(judged, capsys):
-    path = judged / "final" / "prompts_4_1_1.json"
-    write_json(path, {**json.loads(path.read_text()),
-                      "challenger": turn_of("make lint", words("by hand"))})
-    make(judged)
-    assert any("make lint" in str(row) for row in rows(judged, "sft_completion"))
-    assert "edited by hand, exported as they are: prompts_4_1_1" in capsys.readouterr().err
+def test_a_copy_edited_by_hand_is_exported_as_it_is_and_named(judged):
+    edit(judged / "final" / "prompts_4_1_1.json",
+         challenger=turn_of("make lint", words("by hand")))
+    assert "edited by hand, exported as they are: prompts_4_1_1" in make(judged)
+    assert "make lint" in str(rows(judged, "sft_completion"))
 
 
-def test_an_edited_card_is_kept_till_the_rows_change_and_not_lost_then(root, capsys):
+def test_an_edited_card_is_kept_till_the_rows_change_and_not_lost_then(root):
     write_turn(root, "t_1")
     make(root)
     path = root / "export" / "dpo" / "README.md"
     path.write_text(path.read_text() + "\nMine.\n", encoding="utf-8")
-    make(root)
-    assert path.read_text().endswith(
-        "Mine.\n") and "edited: README.md (kept)" in capsys.readouterr().err
+    assert "edited: README.md (kept)" in make(root) and path.read_text().endswith("Mine.\n")
     write_turn(root, "t_2")
-    make(root)
-    assert "Mine." not in path.read_text() and "_replaced/dpo.1/" in capsys.readouterr().err
+    assert "_replaced/dpo.1/" in make(root) and "Mine." not in path.read_text()
     assert (root / "export" / "_replaced" / "dpo.1" / "README.md").read_text().endswith("Mine.\n")
     path.write_text("all mine", encoding="utf-8")
     (root / "export" / "kto" / "notes.txt").write_text("mine too")
@@ -807,14 +796,13 @@ def test_an_edited_card_is_kept_till_the_rows_change_and_not_lost_then(root, cap
     assert not (root / "export" / "_replaced" / "sft_messages.1").exists()
 
 
-def test_broken_records_are_named_and_the_others_exported(root, capsys):
+def test_broken_records_are_named_and_the_others_exported(root):
     write_turns(root, (1, 2, 3))
     write_turn(root, "t_4", repo="bob/two")
     (root / "final" / "t_2.json").write_text("{")
     write_json(root / "final" / "t_3.json", {"score": 90})
     (root / "commit" / "bob__two-4.json").write_text("[]")
-    make(root, code=1)
-    printed = capsys.readouterr().err
+    printed = make(root, code=1)
     assert all(name in printed for name in ("t_2.json", "t_3.json", "bob__two-4.json"))
     assert "Traceback" not in printed
     assert sources(root, "dpo") == ["t_1"]
@@ -848,46 +836,37 @@ def test_some_formats_alone(root):
 @pytest.mark.parametrize("flags",
                          ["--limit 3", "--only t_*", "--shard 0/2", "--prune", "--compact",
                           "--formats dpo,grpo"])
-def test_flags_that_do_not_fit_are_refused(root, flags, capsys):
+def test_flags_that_do_not_fit_are_refused(root, flags):
     write_turn(root, "t_1")
-    make(root, *flags.split(), code=2)
     says = "grpo" if "grpo" in flags else flags.split()[0]
-    assert says in capsys.readouterr().err and not (root / "export").exists()
+    assert says in make(root, *flags.split(), code=2) and not (root / "export").exists()
 
 
 @pytest.mark.parametrize("line", ["validation = 1.5", "validation = -0.1",
                                   "duplicate_similarity = 2.0", "shard_rows = 0", 'formats = "dpo"',
                                   "licences = [1]", "dpo_margin = 3.0"])
-def test_settings_that_cannot_be_are_refused(root, line, capsys):
+def test_settings_that_cannot_be_are_refused(root, line):
     write_toml(root, more=f"[export]\n{line}\n")
-    make(root, code=2)
-    assert line.partition(" ")[0].removeprefix("dpo_") in capsys.readouterr().err
+    assert line.partition(" ")[0].removeprefix("dpo_") in make(root, code=2)
 
 
-def test_a_file_in_the_place_of_a_folder_is_trouble(root, capsys):
+def test_a_file_in_the_place_of_a_folder_is_trouble(root):
     write_turn(root, "t_1")
     (root / "export").mkdir()
     (root / "export" / "dpo").write_text("mine")
-    make(root, code=2)
-    assert "is a file where a directory should be" in capsys.readouterr().err
+    assert "is a file where a directory should be" in make(root, code=2)
 
 
 def test_two_at_a_time_are_refused(root):
-    from codedata.store import lock
     write_turn(root, "t_1")
-    held = lock(root / "export", None, "export.py")
-    done = run_script("export.py", root)
-    held.close()
-    assert done.returncode == 2 and "in use by export.py" in done.stderr
+    with lock(root / "export", None, "export.py"):
+        assert "in use by export.py" in make(root, code=2)
 
 
 def test_a_text_of_others_is_one_harmless_line_of_the_card(root):
     licence = "MIT\n\n---\n# x\n<script>alert(1)</script> [a](javascript:b) | `c`\x1b]52;c;x\x07"
     write_turn(root, "t_1", "final", 90, licence=licence, language="<script>py", reasons=[])
-    duel = json.loads((root / "score" / "_duel.json").read_text())
-    duel["judges"] = {"<script>\nj": next(iter(duel["judges"].values()))}
-    (root / "score" / "_duel.json").write_text(
-        json.dumps({**duel, "reasons": ["<script>r\n\n# y"]}))
+    write_duel(root, judges=("<script>\nj",), reasons=["<script>r\n\n# y"])
     make(root)
     for form in FORMATS:
         text = card(root, form)
