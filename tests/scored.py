@@ -13,6 +13,7 @@ from pathlib import Path
 from conftest import run_here, turn_of, write_json, write_toml
 
 import validate
+from codedata.duel.scoring import turn_score
 from codedata.records import METRICS
 
 BUCKETS = ("final", "refined", "defeat")
@@ -57,30 +58,17 @@ def entry(judge: str, order: str, values, rival: str = "king", **fields) -> dict
 def write_score(root: Path, name: str, verdicts: dict, rival: str = "king", **fields) -> dict:
     """Write ROOT/score/<name>.json with these verdicts and what follows from them by the rule: a
     metric on which a judge's two orders differ is a draw, a judge counts where both were read, the
-    score is the mean over judges and metrics.
+    score is the mean over judges and metrics (tests/duel/score_cases.txt has it worked by hand).
     """
     judges = [one for judge, values in verdicts.items()
               for one in entries(judge, values, rival)]
-    score, metrics = score_of(judges)
+    meant = turn_score(judges, list(verdicts))
     record = {"instance_id": f"proj__{name}", "answer_file": f"{name}.json", "mode": rival,
-              "score": score, "parse_ok": score is not None, "metrics": metrics, "reason": "",
+              "score": meant.score, "parse_ok": meant.score is not None,
+              "metrics": meant.metrics, "reason": "",
               "judges": judges, **fields}
     write_json(score_path(root, name, rival), record)
     return record
-
-
-def score_of(judges: list[dict]) -> tuple[float | None, dict[str, float]]:
-    """Return (score, metrics) of a turn, computed again by the tests themselves."""
-    read = []
-    for first, second in zip(judges[::2], judges[1::2], strict=True):
-        if first["parse_ok"] and second["parse_ok"]:
-            read.append([a if a == b else 0.5
-                         for a, b in ((first["scores"][m], second["scores"][m]) for m in METRICS)])
-    if not read:
-        return None, {}
-    metrics = {m: 100 * sum(values[i] for values in read) / len(read)
-               for i, m in enumerate(METRICS)}
-    return 100 * sum(map(sum, read)) / (5 * len(read)), metrics
 
 
 def score_path(root: Path, name: str, rival: str = "king") -> Path:

@@ -26,7 +26,7 @@ from conftest import (
     write_prompts,
     write_toml,
 )
-from fake_judges import edit, run_main
+from fake_judges import edit, run_main, verdict
 from judged import (
     history,
     read_json,
@@ -48,7 +48,6 @@ from codedata.export import folders
 from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS
 from codedata.export.split import splits
-from codedata.records import METRICS
 from codedata.settings import EMBEDDED_MODEL
 from codedata.store import digest, lock
 
@@ -707,8 +706,7 @@ def judged(tmp_path, fake_llm):
             return turn_of("make test", f"Made by the {who}: {words(request.text, 30)}")
         king_first = request.last.index("Made by the king") < request.last.index(
             "Made by the challenger")
-        return json.dumps({"reason": "It goes on.",
-                           **dict.fromkeys(METRICS, 2 if king_first else 1)})
+        return verdict(2 if king_first else 1)
 
     fake_llm.always(reply)
     write_toml(tmp_path, more='[judge]\nmodels = ["wise"]\n[duel]\nmin_turns = 1\n'

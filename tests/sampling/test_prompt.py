@@ -128,6 +128,8 @@ def test_lost_files_are_made_again_each_as_it_was(a, lost):
         (a / "prompt" / f"prompts_430_{k}.json").unlink()
     sample(a, "--count 430")
     assert on_disk(a) == was
+    (a / "prompt" / "prompts_430_2.json").unlink()   # opens no door to another seed
+    assert "drawn with other settings" in sample(a, "--count 430 --seed 1", code=2)
     sample(a, "--count 430 --force")
     assert on_disk(a) == was
 
@@ -286,12 +288,6 @@ def test_another_source_or_seed_is_not_mixed_in_by_accident(a):
     assert len(ids(a)) == 10
     sample(a, "--count 20 --seed 3 --source", a.with_name("rows.jsonl"))   # named: on purpose
     assert len(set(ids(a))) == 20
-
-
-def test_a_lost_file_does_not_open_the_door_to_another_seed(a):
-    sample(a, "--count 250")
-    (a / "prompt" / "prompts_250_2.json").unlink()
-    assert "drawn with other settings" in sample(a, "--count 250 --seed 1", code=2)
 
 
 def test_a_broken_file_without_a_ledger_stops_nothing_else(a):
