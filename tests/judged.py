@@ -62,7 +62,7 @@ def write_turn(root: Path, name: str, bucket: str = "final", score: float | None
 
 def write_pr(root: Path, instance_id: str, repo: str, licence: str | None = "MIT",
              **fields) -> None:
-    write_json(root / "commit" / f"{instance_id}.json",
+    write_json(root / f"commit/{instance_id}.json",
                {"instance_id": instance_id, "repo": repo, "language": "python",
                 "base_commit": words(repo, 1) * 10, "issue": words(f"{instance_id} issue"),
                 "description": "", "files": ["a.py"], "patch": "", "test_patch": "",
@@ -88,7 +88,7 @@ def a_duel(accepted: bool = True, judges=("j",), **fields) -> dict:
 
 def write_duel(root: Path, **fields) -> None:
     """Write ROOT/score/_duel.json."""
-    write_json(root / "score" / "_duel.json", a_duel(**fields))
+    write_json(root / "score/_duel.json", a_duel(**fields))
 
 
 def write_root(root: Path, n: int = 24, n_repos: int = 8) -> list[str]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import run_here, turn_of, write_json, write_toml
+import fake_judges
+from conftest import turn_of, write_json, write_toml
 
-import validate
 from codedata.duel.scoring import turn_score
 from codedata.records import METRICS
 
+decide = fake_judges.validated   # validate.py, for which nothing is left to ask
 BUCKETS = ("final", "refined", "defeat")
 
 
@@ -73,11 +74,6 @@ def write_score(root: Path, name: str, verdicts: dict, rival: str = "king", **fi
 
 def score_path(root: Path, name: str, rival: str = "king") -> Path:
     return root / ("score" if rival == "king" else "score_reference") / f"{name}.json"
-
-
-def decide(root: Path, *flags) -> None:
-    """Run validate.py, for which nothing is left to ask."""
-    assert run_here(validate.main, root, *flags) == 0
 
 
 def in_buckets(root: Path) -> dict[str, list[str]]:

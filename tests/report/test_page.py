@@ -872,7 +872,7 @@ def test_report_writes_the_page_beside_the_report(tmp_path, fake_llm):
     fake_judges.judged(tmp_path, fake_llm, 3)
     write_commits(tmp_path, 3)
     fake_judges.report_text(tmp_path)
-    html = (tmp_path / "report" / "report.html").read_bytes()
+    html = (tmp_path / "report/report.html").read_bytes()
     data, table = data_of(html), block_of(html, "turns")
     assert data["n_turns"] == data["n_details"] == 3 and data["duel"]["challenger_score"] == 75
     assert table["name"] == ["t_1", "t_2", "t_3"] and table["repo"] == ["proj/repo"] * 3
