@@ -9,6 +9,7 @@ Every turn has a history and two answers of words of its own, so that no two are
 """
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -39,6 +40,10 @@ def history(seed: str, n_turns: int = 2) -> list[dict]:
     return messages
 
 
+def read_json(path: Path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def write_turn(root: Path, name: str, bucket: str = "final", score: float | None = None,
                repo: str = "ann/one", licence: str | None = "MIT", **fields) -> dict:
     """Write ROOT/<bucket>/<name>.json, and the PR record of its instance."""
@@ -57,25 +62,33 @@ def write_turn(root: Path, name: str, bucket: str = "final", score: float | None
 
 def write_pr(root: Path, instance_id: str, repo: str, licence: str | None = "MIT",
              **fields) -> None:
-    write_json(root / "commit" / f"{instance_id}.json",
+    write_json(root / f"commit/{instance_id}.json",
                {"instance_id": instance_id, "repo": repo, "language": "python",
                 "base_commit": words(repo, 1) * 10, "issue": words(f"{instance_id} issue"),
                 "description": "", "files": ["a.py"], "patch": "", "test_patch": "",
                 "created_at": None, "licence": licence, **fields})
 
 
-def write_duel(root: Path, accepted: bool = True, judges=("j",), **fields) -> None:
-    """Write ROOT/score/_duel.json."""
+def a_duel(accepted: bool = True, judges=("j",), **fields) -> dict:
+    """Return _duel.json: an outcome of judges who all say the same."""
+    metrics = dict.fromkeys(METRICS, 60.0)
     if isinstance(judges, tuple):
-        judges = {name: {"score": 58.25, "parse_rate": 1.0, "metrics": {}, "model": name}
+        judges = {name: {"score": 60.0, "parse_rate": 0.97, "metrics": metrics, "model": name}
                   for name in judges}
-    write_json(root / "score" / "_duel.json", {
-        "mode": "king", "order": "both", "challenger_score": 58.25, "king_score": 41.75,
-        "margin": 16.5, "lcb": 0.0312, "parsed_frac": 1.0, "accepted": accepted,
-        "reasons": [] if accepted else ["margin 1.00 is below 2"], "win_margin": 2.0,
-        "gate_alpha": 0.05, "seed": 0, "min_valid_turn_frac": 0.5, "min_turns": 5,
-        "resamples": 10000, "turns": 40, "turns_parsed": 40, "turns_judged": 40, "metrics": {},
-        "classic": None, "judges": judges, "missing_answers": 0, "turns_left": 0, **fields})
+    return {"mode": "king", "order": "both", "challenger_score": 60.0, "king_score": 40.0,
+            "margin": 20.0, "lcb": 0.08, "lcb_turn": 0.09, "lcb_cluster": 0.08,
+            "interval": [15.5, 24.25], "bootstrap": "cluster", "instances": 55,
+            "parsed_frac": 0.9, "accepted": accepted,
+            "reasons": [] if accepted else ["margin 1.00 is below 2"], "win_margin": 2.0,
+            "gate_alpha": 0.05, "seed": 0, "min_valid_turn_frac": 0.5, "min_turns": 5,
+            "resamples": 10000, "turns": 60, "turns_parsed": 54, "turns_judged": 60,
+            "metrics": metrics, "classic": None, "judges": judges, "panel": {},
+            "missing_answers": 0, "turns_left": 0, **fields}
+
+
+def write_duel(root: Path, **fields) -> None:
+    """Write ROOT/score/_duel.json."""
+    write_json(root / "score/_duel.json", a_duel(**fields))
 
 
 def write_root(root: Path, n: int = 24, n_repos: int = 8) -> list[str]:

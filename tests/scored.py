@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import run_here, turn_of, write_json, write_toml
+import fake_judges
+from conftest import turn_of, write_json, write_toml
 
-import validate
+from codedata.duel.scoring import turn_score
 from codedata.records import METRICS
 
+decide = fake_judges.validated   # validate.py, for which nothing is left to ask
 BUCKETS = ("final", "refined", "defeat")
 
 
@@ -39,56 +41,39 @@ def entries(judge: str, values, rival: str = "king") -> list[dict]:
     such lists, or None.
     """
     first, second = values if values and isinstance(values[0], (list, tuple)) else (values, values)
-    return [_entry(judge, f"{rival}_first", first, rival),
-            _entry(judge, "challenger_first", second, rival)]
+    return [entry(judge, f"{rival}_first", first, rival),
+            entry(judge, "challenger_first", second, rival)]
 
 
-def _entry(judge: str, order: str, values, rival: str) -> dict:
+def entry(judge: str, order: str, values, rival: str = "king", **fields) -> dict:
+    """Return one entry of a judge; without values it could not be read."""
     said = {1: "challenger", 0.5: "draw", 0: rival}
-    scores = dict(zip(METRICS, values, strict=True)) if values is not None else {}
-    return {"judge": judge, "order": order, "attempt": 2, "parse_ok": values is not None,
+    scores = dict(zip(METRICS, values, strict=True)) if values else {}
+    return {"judge": judge, "order": order, "attempt": 2, "parse_ok": bool(values),
             "scores": scores, "verdict": {metric: said[value] for metric, value in scores.items()},
             "raw": "as it came", "error": "",
-            "reason": f"{judge} says so, {order}" if values is not None else "", "truncated": False,
-            "usage": {}, "seconds": 1.0, "marker": ""}
+            "reason": f"{judge} says so, {order}" if values else "", "truncated": False,
+            "usage": {}, "seconds": 1.0, "marker": "", **fields}
 
 
 def write_score(root: Path, name: str, verdicts: dict, rival: str = "king", **fields) -> dict:
     """Write ROOT/score/<name>.json with these verdicts and what follows from them by the rule: a
     metric on which a judge's two orders differ is a draw, a judge counts where both were read, the
-    score is the mean over judges and metrics.
+    score is the mean over judges and metrics (tests/duel/score_cases.txt has it worked by hand).
     """
-    judges = [entry for judge, values in verdicts.items()
-              for entry in entries(judge, values, rival)]
-    score, metrics = score_of(judges)
+    judges = [one for judge, values in verdicts.items()
+              for one in entries(judge, values, rival)]
+    meant = turn_score(judges, list(verdicts))
     record = {"instance_id": f"proj__{name}", "answer_file": f"{name}.json", "mode": rival,
-              "score": score, "parse_ok": score is not None, "metrics": metrics, "reason": "",
+              "score": meant.score, "parse_ok": meant.score is not None,
+              "metrics": meant.metrics, "reason": "",
               "judges": judges, **fields}
     write_json(score_path(root, name, rival), record)
     return record
 
 
-def score_of(judges: list[dict]) -> tuple[float | None, dict[str, float]]:
-    """Return (score, metrics) of a turn, computed again by the tests themselves."""
-    read = []
-    for first, second in zip(judges[::2], judges[1::2], strict=True):
-        if first["parse_ok"] and second["parse_ok"]:
-            read.append([a if a == b else 0.5
-                         for a, b in ((first["scores"][m], second["scores"][m]) for m in METRICS)])
-    if not read:
-        return None, {}
-    metrics = {m: 100 * sum(values[i] for values in read) / len(read)
-               for i, m in enumerate(METRICS)}
-    return 100 * sum(map(sum, read)) / (5 * len(read)), metrics
-
-
 def score_path(root: Path, name: str, rival: str = "king") -> Path:
     return root / ("score" if rival == "king" else "score_reference") / f"{name}.json"
-
-
-def decide(root: Path, *flags) -> None:
-    """Run validate.py, for which nothing is left to ask."""
-    assert run_here(validate.main, root, *flags) == 0
 
 
 def in_buckets(root: Path) -> dict[str, list[str]]:
@@ -99,9 +84,3 @@ def in_buckets(root: Path) -> dict[str, list[str]]:
             json.loads(path.read_bytes())
             found.setdefault(path.stem, []).append(bucket)
     return found
-
-
-def edit(path: Path, **fields) -> None:
-    """Change fields of a record as a person does."""
-    record = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**record, **fields}, indent=1), encoding="utf-8")

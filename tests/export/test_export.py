@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 
 import duckdb
 import pytest
@@ -19,14 +20,24 @@ from conftest import (
     everything_under,
     flags_for,
     kill,
-    run_here,
     run_script,
     start_script,
     write_commits,
     write_prompts,
     write_toml,
 )
-from judged import history, turn_of, words, write_duel, write_json, write_pr, write_root, write_turn
+from fake_judges import edit, run_main, verdict
+from judged import (
+    history,
+    read_json,
+    turn_of,
+    words,
+    write_duel,
+    write_json,
+    write_pr,
+    write_root,
+    write_turn,
+)
 
 import ch
 import export
@@ -37,10 +48,10 @@ from codedata.export import folders
 from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS
 from codedata.export.split import splits
-from codedata.records import METRICS
 from codedata.settings import EMBEDDED_MODEL
-from codedata.store import digest
+from codedata.store import digest, lock
 
+make = partial(run_main, export.main)   # its result is what export.py prints
 TRAINERS = ("sft_messages", "sft_completion", "dpo", "kto")
 
 
@@ -52,10 +63,6 @@ def root(tmp_path):
     return tmp_path
 
 
-def make(root, *flags, code: int = 0) -> None:
-    assert run_here(export.main, root, *flags) == code
-
-
 def setting(root, line: str, more: str = "") -> None:
     """Write the settings: no validation split, and this line of [export]."""
     write_toml(root, more=f"{more}[export]\nvalidation = 0.0\n{line}\n")
@@ -65,10 +72,13 @@ def write_turns(root, numbers, bucket: str = "final", **fields) -> list[dict]:
     return [write_turn(root, f"t_{i}", bucket, **fields) for i in numbers]
 
 
+def json_lines(path) -> list[dict]:
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.split("\n") if line]
+
+
 def rows(root, form: str, split: str = "train") -> list[dict]:
-    path = root / "export" / form / f"{split}.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")
-            if line] if path.exists() else []
+    return json_lines(root / "export" / form / f"{split}.jsonl")
 
 
 def sources(root, form: str) -> list[str]:
@@ -76,8 +86,7 @@ def sources(root, form: str) -> list[str]:
 
 
 def left_out_lines(root) -> list[dict]:
-    text = (root / "export" / "left_out.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    return json_lines(root / "export/left_out.jsonl")
 
 
 def left_out(root) -> dict[str, list[str]]:
@@ -93,7 +102,7 @@ def card(root, form: str = "dpo") -> str:
 
 
 def manifest(root, form: str = "dpo") -> dict:
-    return json.loads((root / "export" / form / "manifest.json").read_bytes())
+    return read_json(root / "export" / form / "manifest.json")
 
 
 def tree(root) -> dict[str, str]:
@@ -215,10 +224,9 @@ def test_a_turn_that_speaks_to_its_judge_is_for_no_trainer(root, side):
     assert sources(root, "dpo") == ["t_1", "t_2"] and left_out(root) == {}
 
 
-def test_one_label_alone_is_said(root, capsys):
+def test_one_label_alone_is_said(root):
     write_turn(root, "t_1", king=None)
-    make(root)
-    assert "every label is true" in capsys.readouterr().err
+    assert "every label is true" in make(root)
 
 
 # near-duplicates ---------------------------------------------------------------------------------
@@ -229,7 +237,7 @@ def reworded(text: str, every: int = 80) -> str:
     return " ".join("changed" if i % every == every - 1 else part for i, part in enumerate(parts))
 
 
-def test_of_copies_one_is_kept_and_the_others_are_listed(root):
+def test_of_copies_one_is_kept_and_the_others_are_listed_unless_nobody_looks_for_them(root):
     long = [{"role": "user", "content": words("issue", 400)}]
     answer = turn_of("make test", words("answer", 120))
     write_turn(root, "t_1", "refined", messages=long, challenger=answer)
@@ -241,8 +249,11 @@ def test_of_copies_one_is_kept_and_the_others_are_listed(root):
     assert left_out(root) == {"t_1": ["near-duplicate"],
                               "t_3": ["near-duplicate"]}   # final/ is better than refined/
     assert sources(root, "jsonl") == ["t_2", "t_4"]
-    assert '"detail":"t_2 (answers 1.00 alike)"' in (root / "export" / "left_out.jsonl").read_text()
+    assert left_out_lines(root)[0]["detail"] == "t_2 (answers 1.00 alike)"
     assert "| near-duplicates (Jaccard from 0.8) | 2 left out |" in card(root)
+    setting(root, "duplicate_similarity = 0.0")
+    make(root)
+    assert left_out(root) == {} and "near-duplicates: not looked for" in card(root)
 
 
 def test_turns_of_one_trajectory_and_equal_steps_of_two_tasks_are_no_copies(root):
@@ -272,7 +283,7 @@ def test_what_the_harness_tells_every_task_makes_no_two_tasks_alike(root):
 
 @pytest.mark.parametrize("earlier", ["export/dpo", "export/sft_messages/train.jsonl", "final",
                                      "rows.json", "export/kto/data/train-00000-of-00001.parquet"])
-def test_turns_of_earlier_training_data_are_left_out(root, earlier, capsys):
+def test_turns_of_earlier_training_data_are_left_out(root, earlier):
     old = root / "old"
     write_duel(old)
     setting(old, "")
@@ -293,21 +304,12 @@ def test_turns_of_earlier_training_data_are_left_out(root, earlier, capsys):
 @pytest.mark.parametrize("content, says",
                          [(None, "is not there"), ('{"a": 1}\n', "has no row with messages"),
                           ("", "has no row"), ("PAR1", "cannot be read")])
-def test_earlier_data_that_is_none_is_trouble(root, content, says, capsys):
+def test_earlier_data_that_is_none_is_trouble(root, content, says):
     write_turn(root, "t_1")
     path = root / ("rows.parquet" if content == "PAR1" else "rows.jsonl")
     if content is not None:
         path.write_text(content)
-    make(root, "--against", path, code=2)
-    assert says in capsys.readouterr().err and not (root / "export" / "dpo").exists()
-
-
-def test_without_the_check_copies_stay(root):
-    turn = write_turn(root, "t_1")
-    write_turn(root, "t_2", messages=turn["messages"], challenger=turn["challenger"])
-    setting(root, "duplicate_similarity = 0.0")
-    make(root)
-    assert len(sources(root, "jsonl")) == 2 and "near-duplicates: not looked for" in card(root)
+    assert says in make(root, "--against", path, code=2) and not (root / "export/dpo").exists()
 
 
 # benchmarks, secrets, licences -------------------------------------------------------------------
@@ -339,14 +341,13 @@ def test_what_a_benchmark_holds_is_left_out_and_shown(root):
     assert manifest(root)["decontaminate"] == [digested]
 
 
-def test_a_benchmark_file_that_is_gone_ends_the_run(root, capsys):
+def test_a_benchmark_file_that_is_gone_ends_the_run(root):
     write_turn(root, "t_1")
     write_toml(root, more='[export]\ndecontaminate = ["gone.jsonl"]\n')
-    make(root, code=2)
-    assert "gone.jsonl" in capsys.readouterr().err and not (root / "export" / "dpo").exists()
+    assert "gone.jsonl" in make(root, code=2) and not (root / "export/dpo").exists()
 
 
-def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root, capsys):
+def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root):
     token, key = "ghp_" + "a1B2c3D4e5F6" * 3, "AKIA" + "Q7RT5UVW3XYZ24AB"
     mail = "jane.roe@corp-mail.org"
     secret = f"{token} {key} {mail}"
@@ -355,16 +356,16 @@ def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root, caps
                challenger=turn_of(f"export B={secret}"),
                reasons=[{"judge": "j", "order": "king_first", "reason": f"It shows {secret}"}])
     write_turn(root, "t_2")
-    make(root)
+    printed = make(root)
     text = everything_under(root / "export")
     assert not [word for word in (token, key, mail) if word in text]
-    for form in ("sft_messages", "sft_completion", "dpo", "kto", "jsonl"):
+    for form in FORMATS:
         if form != "jsonl":
             data = duckdb.sql(f"select * from '{root}/export/{form}/data/*.parquet'").fetchall()
             assert not [word for word in (token, key, mail) if word in str(data)]
         masked = {turn["name"]: turn["masked"] for turn in manifest(root, form)["turns"]}
         assert sum(masked["t_1"].values()) == 15 and masked["t_2"] == {}
-    assert "masked: " in capsys.readouterr().err and card(root).count("| masked: ") == 3
+    assert "masked: " in printed and card(root).count("| masked: ") == 3
     assert "make test" in rows(root, "sft_completion")[1]["completion"][0]["content"]
 
 
@@ -465,7 +466,7 @@ def test_columns_are_of_their_types_where_all_values_are_null(root, load):
     schema = dict(described.project("column_name, column_type").fetchall())
     assert schema["messages"] == 'STRUCT("role" VARCHAR, "content" VARCHAR)[]' and schema[
         "score"] == "DOUBLE"
-    features = load(root / "export" / "jsonl")["train"].features
+    features = load(root / "export/jsonl")["train"].features
     assert str(features["king"]) == "Value('string')" and str(
         features["metrics"]["progress"]) == "Value('float64')"
     assert "judge" in str(features["reasons"])
@@ -475,7 +476,7 @@ def test_parquet_comes_in_shards(root):
     write_turns(root, range(1, 8))
     setting(root, "shard_rows = 3")
     make(root)
-    folder = root / "export" / "dpo" / "data"
+    folder = root / "export/dpo/data"
     shards = {path.name: duckdb.sql(
         f"select source from '{path}' order by file_row_number").fetchall()
               for path in sorted(folder.iterdir())}
@@ -492,7 +493,7 @@ def touched(root) -> dict:
 
 
 def test_the_same_root_gives_the_same_bytes_anywhere(tmp_path):
-    a, b = tmp_path / "a", tmp_path / "other" / "b's [root]*"
+    a, b = tmp_path / "a", tmp_path / "other/b's [root]*"
     for root in (a, b):
         write_root(root, 40)
         write_toml(root, more="[export]\nshard_rows = 7\nvalidation = 0.2\n")
@@ -509,19 +510,18 @@ def test_the_same_root_gives_the_same_bytes_anywhere(tmp_path):
 
 def test_nothing_of_this_machine_is_published(root):
     names = write_root(root, 10)
-    elsewhere = root / "where" / "things" / "lie"
+    elsewhere = root / "where/things/lie"
     write_json(elsewhere / "rows.json", [{"prompt": "p", "completion": "c"}])
     write_json(elsewhere / "tasks.json",
                [{"instance_id": "a__b-1", "problem_statement": words("a task", 60)}])
     (root / "prompt").mkdir()
-    line = {"stage": "prompt", "item": names[0].rpartition("_")[0], "state": "done",
-            "at": "2026-01-01T00:00:00Z",
-            "detail": {"source": f"{elsewhere}/trajectories.parquet", "seed": 3}}
-    (root / "prompt" / "_ledger.jsonl").write_text(json.dumps(line) + "\n")
-    call = {"model": f"{elsewhere}/qwen.gguf", "cost_usd": None, "tokens_in": 1, "tokens_out": 1}
     done = {"state": "done", "at": "2026-01-01T00:00:00Z"}
+    line = {**done, "stage": "prompt", "item": names[0].rpartition("_")[0],
+            "detail": {"source": f"{elsewhere}/trajectories.parquet", "seed": 3}}
+    (root / "prompt/_ledger.jsonl").write_text(json.dumps(line) + "\n")
+    call = {"model": f"{elsewhere}/qwen.gguf", "cost_usd": None, "tokens_in": 1, "tokens_out": 1}
     (root / "answer").mkdir()
-    (root / "answer" / "_ledger.jsonl").write_text("".join(
+    (root / "answer/_ledger.jsonl").write_text("".join(
         json.dumps({**done, "stage": stage, "item": name,
                     "calls": [{**call, "id": f"{name} {stage}"}]}) + "\n"
         for name in names for stage in ("king", "ch")))
@@ -556,9 +556,9 @@ def test_a_set_can_be_traced_to_its_records(root):
     for form in FORMATS:
         told = manifest(root, form)
         for turn in told["turns"]:
-            record = json.loads((root / turn["bucket"] / f"{turn['name']}.json").read_text())
+            record = read_json(root / turn["bucket"] / f"{turn['name']}.json")
             assert turn["digest"] == digest(record)
-            pr = json.loads((root / "commit" / f"{turn['instance_id']}.json").read_text())
+            pr = read_json(root / f"commit/{turn['instance_id']}.json")
             assert turn["commit_digest"] == digest(pr)
         assert sum(turn["rows"]
                    for turn in told["turns"]) == told["rows"]["train"] == len(rows(root, form))
@@ -587,7 +587,7 @@ def test_a_kill_leaves_the_old_export_or_the_new_one(tmp_path):
     for n in (0, 1, 3, 5):
         process = start_script("export.py", tmp_path)
         eventually(lambda n=n, process=process: process.poll() is not None or (
-            n_new() >= n if n else list((tmp_path / "export" / "_tmp").glob("*/*"))), 30)
+            n_new() >= n if n else list((tmp_path / "export/_tmp").glob("*/*"))), 30)
         kill(process)
         # each folder is as its manifest says
         assert all(folders.changed_by_hand(tmp_path / "export" / form) == [] for form in FORMATS)
@@ -597,55 +597,51 @@ def test_a_kill_leaves_the_old_export_or_the_new_one(tmp_path):
     elsewhere = tmp_path / "clean"
     shutil.copytree(tmp_path, elsewhere, ignore=shutil.ignore_patterns("export", "clean"))
     make(elsewhere)
-    assert tree(tmp_path) == tree(elsewhere) and not (tmp_path / "export" / "_tmp").exists()
+    assert tree(tmp_path) == tree(elsewhere) and not (tmp_path / "export/_tmp").exists()
 
 
 def test_where_folders_cannot_be_exchanged_the_next_run_puts_back_what_a_kill_took_away(root):
     write_turn(root, "t_1")
     make(root)
     wanted = tree(root)
-    moved = root / "export" / "_tmp" / "old.dpo"
+    moved = root / "export/_tmp/old.dpo"
     moved.parent.mkdir()
-    (root / "export" / "dpo").rename(moved)   # killed between two renames
+    (root / "export/dpo").rename(moved)   # killed between two renames
     FOLDER.clear_up(root / "export")
-    assert tree(root) == wanted and not (root / "export" / "_tmp").exists()
+    assert tree(root) == wanted and not (root / "export/_tmp").exists()
 
 
 # the gate ----------------------------------------------------------------------------------------
 
-def test_of_a_duel_that_was_not_accepted_nothing_is_exported(root, capsys):
+def test_of_a_duel_that_was_not_accepted_nothing_is_exported(root):
     write_turn(root, "t_1")
     make(root)
     before = tree(root)
     write_turn(root, "t_2")
     write_duel(root, accepted=False)
-    make(root, code=1)
-    printed = capsys.readouterr().err
-    assert "margin 1.00 is below 2" in printed
-    assert "--rejected-too" in printed
+    printed = make(root, code=1)
+    assert "margin 1.00 is below 2" in printed and "--rejected-too" in printed
     assert "Traceback" not in printed
     assert tree(root) == before
     make(root, "--rejected-too")
     assert "was not accepted" in card(root).split("## Rows")[0] and len(sources(root, "dpo")) == 2
 
 
-def test_without_an_outcome_nothing_is_exported_either(root, capsys):
+def test_without_an_outcome_nothing_is_exported_either(root):
     write_turn(root, "t_1")
     shutil.rmtree(root / "score")
-    make(root, code=2)
-    assert "validate.py" in capsys.readouterr().err and not (root / "export" / "dpo").exists()
+    assert "validate.py" in make(root, code=2) and not (root / "export/dpo").exists()
     make(root, "--rejected-too")
     assert "Nobody decided the duel" in card(root)
 
 
 @pytest.mark.parametrize("fields", [{"margin": "much"}, {"judges": ["j"]}, {"judges": {"j": {}}},
                                     {"mode": "reference"}, {"lcb": None}], ids=str)
-def test_an_outcome_that_is_none_is_trouble(root, fields, capsys):
+def test_an_outcome_that_is_none_is_trouble(root, fields):
     write_turn(root, "t_1")
     write_duel(root, **fields)
-    make(root, code=2)
-    assert "is not the outcome of a duel" in capsys.readouterr().err
-    (root / "score" / "_duel.json").write_text("[]")
+    assert "is not the outcome of a duel" in make(root, code=2)
+    (root / "score/_duel.json").write_text("[]")
     make(root, "--rejected-too", code=2)
 
 
@@ -656,46 +652,40 @@ def test_a_duel_without_numbers_is_said_in_the_card(root):
     assert "The duel was not accepted (margin 1.00 is below 2)." in card(root)
 
 
-def test_status_counts_says_what_would_be_refused_and_does_nothing(root, capsys):
+def test_status_counts_says_what_would_be_refused_and_does_nothing(root):
     write_turn(root, "t_1")
     write_turn(root, "t_2", king=None)
-    make(root, "--status")
-    printed = capsys.readouterr().err
+    printed = make(root, "--status")
     assert not (root / "export").exists() and re.search(r"dpo +1 \+ 0 rows +missing", printed)
     assert "left out: empty message 1" in printed
     make(root)
     write_turn(root, "t_3")
     write_duel(root, accepted=False)
-    capsys.readouterr()
     before = tree(root)
-    make(root, "--dry-run")
-    printed = capsys.readouterr().err
+    printed = make(root, "--dry-run")
     assert re.search(r"sft_messages +3 \+ 0 rows +rows would change",
                      printed) and "would be refused" in printed
     assert tree(root) == before
 
 
-def test_noise_is_named_loudly(root, capsys):
+def test_noise_is_named_loudly(root):
     write_duel(root, judges=(EMBEDDED_MODEL,))
     write_turn(root, "t_1")
-    make(root)
-    assert "Noise" in card(root).split("## Rows")[0] and "embedded 135M" in capsys.readouterr().err
+    assert "embedded 135M" in make(root) and "Noise" in card(root).split("## Rows")[0]
 
 
-def test_an_empty_set_comes_out_well(root, capsys, load):
+def test_an_empty_set_comes_out_well(root, load):
     write_turn(root, "t_1", "defeat", 50)
     make(root)
     assert rows(root, "dpo") == [] and not list((root / "export").rglob("*.parquet"))
     assert "There is no row in this set" in card(root) and "configs:" not in card(root)
     assert manifest(root)["rows"] == {"train": 0, "validation": 0} and len(rows(root, "jsonl")) == 1
-    (root / "defeat" / "t_1.json").unlink()
-    capsys.readouterr()
-    make(root)
-    assert "no turn came through" in capsys.readouterr().err and not list(
+    (root / "defeat/t_1.json").unlink()
+    assert "no turn came through" in make(root) and not list(
         (root / "export").rglob("*.jsonl"))[1:]
     write_turn(root, "t_2")
     make(root)
-    assert len(load(root / "export" / "dpo")["train"]) == 1
+    assert len(load(root / "export/dpo")["train"]) == 1
 
 
 # what people do in between -----------------------------------------------------------------------
@@ -709,8 +699,7 @@ def judged(tmp_path, fake_llm):
             return turn_of("make test", f"Made by the {who}: {words(request.text, 30)}")
         king_first = request.last.index("Made by the king") < request.last.index(
             "Made by the challenger")
-        return json.dumps({"reason": "It goes on.",
-                           **dict.fromkeys(METRICS, 2 if king_first else 1)})
+        return verdict(2 if king_first else 1)
 
     fake_llm.always(reply)
     write_toml(tmp_path, more='[judge]\nmodels = ["wise"]\n[duel]\nmin_turns = 1\n'
@@ -720,22 +709,20 @@ def judged(tmp_path, fake_llm):
     write_prompts(tmp_path, 4)
     write_commits(tmp_path, 4, licence="MIT")
     for script in (king, ch):
-        assert run_here(script.main, tmp_path, *flags_for(fake_llm, "--model", "m")) == 0
-    assert run_here(validate.main, tmp_path, *flags_for(fake_llm)) == 0
-    assert run_here(report.main, tmp_path) == 0
+        run_main(script.main, tmp_path, *flags_for(fake_llm, "--model", "m"))
+    run_main(validate.main, tmp_path, *flags_for(fake_llm))
+    run_main(report.main, tmp_path)
     return tmp_path
 
 
 def test_the_card_tells_models_judges_numbers_and_costs(judged):
     make(judged)
     text = card(judged, "sft_completion")
-    assert "King: m (4 turns)" in text
-    assert "Challenger: m (4 turns)" in text
-    assert "| wise | 100.0 | 100.0 % |" in text
-    assert "the challenger scored 100.00, the king 0.00" in text
-    assert "The duel was accepted." in text
-    assert "| king | m | 4 | 400 | 80 | $0.0400 |" in text and "| validate | wise | 8 |" in text
-    assert "| final/ | 4 | 0 | 4 | 0 | 0 | 4 |" in text
+    for part in ("King: m (4 turns)", "Challenger: m (4 turns)", "| wise | 100.0 | 100.0 % |",
+                 "the challenger scored 100.00, the king 0.00", "The duel was accepted.",
+                 "| king | m | 4 | 400 | 80 | $0.0400 |", "| validate | wise | 8 |",
+                 "| final/ | 4 | 0 | 4 | 0 | 0 | 4 |"):
+        assert part in text, part
     assert sorted(sources(judged, "sft_completion")) == [f"prompts_4_1_{i}" for i in range(1, 5)]
 
 
@@ -744,12 +731,12 @@ def test_the_card_tells_how_many_answers_were_refined_and_how_many_histories_cut
     """
     call = {"id": "x", "model": "refiner", "tokens_in": 1, "tokens_out": 1, "cost_usd": 0.5}
     line = {"stage": "ch", "item": "prompts_4_1_1", "state": "done", "at": "2999-01-01T00:00:00Z"}
-    (judged / "answer" / "_attempts").mkdir()
-    (judged / "answer" / "_attempts" / "_ledger.jsonl").write_text(
+    (judged / "answer/_attempts").mkdir()
+    (judged / "answer/_attempts/_ledger.jsonl").write_text(
         json.dumps({**line, "calls": [call]}) + "\n")
     cut = {**line, "item": "prompts_4_1_2", "calls": [{**call, "id": "y", "model": "m"}],
            "cut": "3 of 9 messages"}
-    with open(judged / "answer" / "_ledger.jsonl", "a") as ledger:
+    with open(judged / "answer/_ledger.jsonl", "a") as ledger:
         ledger.write(json.dumps({**line, "detail": {"refined": "prompts_4_1_1.1"}}) + "\n"
                      + json.dumps(cut) + "\n")
     make(judged)
@@ -760,61 +747,51 @@ def test_the_card_tells_how_many_answers_were_refined_and_how_many_histories_cut
     assert "- 1 turn of these did not fit a model that answered" in text
 
 
-def test_copies_that_are_not_up_to_date_are_left_out_till_report_has_run(judged, capsys):
-    answer = json.loads((judged / "answer" / "prompts_4_1_1.json").read_text())
-    write_json(judged / "answer" / "prompts_4_1_1.json",
-               {**answer, "challenger": turn_of("ls", words("edited"))})
-    score = json.loads((judged / "score" / "prompts_4_1_2.json").read_text())
-    write_json(judged / "score" / "prompts_4_1_2.json", {**score, "score": 85})
-    (judged / "answer" / "prompts_4_1_3.json").unlink()
-    make(judged)
+def test_copies_that_are_not_up_to_date_are_left_out_till_report_has_run(judged):
+    edit(judged / "answer/prompts_4_1_1.json", challenger=turn_of("ls", words("edited")))
+    edit(judged / "score/prompts_4_1_2.json", score=85)
+    (judged / "answer/prompts_4_1_3.json").unlink()
+    assert "run report.py first" in make(judged)
     assert left_out(judged) == {f"prompts_4_1_{i}": ["not up to date"] for i in (1, 2, 3)}
-    assert sources(judged,
-                   "dpo") == ["prompts_4_1_4"] and "run report.py first" in capsys.readouterr().err
-    assert run_here(report.main, judged) == 0
+    assert sources(judged, "dpo") == ["prompts_4_1_4"]
+    run_main(report.main, judged)
     make(judged)
-    assert "prompts_4_1_2" in sources(judged,
-                                      "dpo") and "not up to date" not in str(left_out(judged))
+    assert "prompts_4_1_2" in sources(judged, "dpo")
+    assert "not up to date" not in str(left_out(judged))
 
 
-def test_a_copy_edited_by_hand_is_exported_as_it_is_and_named(judged, capsys):
-    path = judged / "final" / "prompts_4_1_1.json"
-    write_json(path, {**json.loads(path.read_text()),
-                      "challenger": turn_of("make lint", words("by hand"))})
-    make(judged)
-    assert any("make lint" in str(row) for row in rows(judged, "sft_completion"))
-    assert "edited by hand, exported as they are: prompts_4_1_1" in capsys.readouterr().err
+def test_a_copy_edited_by_hand_is_exported_as_it_is_and_named(judged):
+    edit(judged / "final/prompts_4_1_1.json",
+         challenger=turn_of("make lint", words("by hand")))
+    assert "edited by hand, exported as they are: prompts_4_1_1" in make(judged)
+    assert "make lint" in str(rows(judged, "sft_completion"))
 
 
-def test_an_edited_card_is_kept_till_the_rows_change_and_not_lost_then(root, capsys):
+def test_an_edited_card_is_kept_till_the_rows_change_and_not_lost_then(root):
     write_turn(root, "t_1")
     make(root)
-    path = root / "export" / "dpo" / "README.md"
+    path = root / "export/dpo/README.md"
     path.write_text(path.read_text() + "\nMine.\n", encoding="utf-8")
-    make(root)
-    assert path.read_text().endswith(
-        "Mine.\n") and "edited: README.md (kept)" in capsys.readouterr().err
+    assert "edited: README.md (kept)" in make(root) and path.read_text().endswith("Mine.\n")
     write_turn(root, "t_2")
-    make(root)
-    assert "Mine." not in path.read_text() and "_replaced/dpo.1/" in capsys.readouterr().err
-    assert (root / "export" / "_replaced" / "dpo.1" / "README.md").read_text().endswith("Mine.\n")
+    assert "_replaced/dpo.1/" in make(root) and "Mine." not in path.read_text()
+    assert (root / "export/_replaced/dpo.1/README.md").read_text().endswith("Mine.\n")
     path.write_text("all mine", encoding="utf-8")
-    (root / "export" / "kto" / "notes.txt").write_text("mine too")
+    (root / "export/kto/notes.txt").write_text("mine too")
     make(root, "--force")
-    assert (root / "export" / "_replaced" / "dpo.2" / "README.md").read_text() == "all mine"
-    assert (root / "export" / "_replaced" / "kto.1" / "notes.txt").exists()
+    assert (root / "export/_replaced/dpo.2/README.md").read_text() == "all mine"
+    assert (root / "export/_replaced/kto.1/notes.txt").exists()
     assert path.read_text() != "all mine"
-    assert not (root / "export" / "_replaced" / "sft_messages.1").exists()
+    assert not (root / "export/_replaced/sft_messages.1").exists()
 
 
-def test_broken_records_are_named_and_the_others_exported(root, capsys):
+def test_broken_records_are_named_and_the_others_exported(root):
     write_turns(root, (1, 2, 3))
     write_turn(root, "t_4", repo="bob/two")
-    (root / "final" / "t_2.json").write_text("{")
-    write_json(root / "final" / "t_3.json", {"score": 90})
-    (root / "commit" / "bob__two-4.json").write_text("[]")
-    make(root, code=1)
-    printed = capsys.readouterr().err
+    (root / "final/t_2.json").write_text("{")
+    write_json(root / "final/t_3.json", {"score": 90})
+    (root / "commit/bob__two-4.json").write_text("[]")
+    printed = make(root, code=1)
     assert all(name in printed for name in ("t_2.json", "t_3.json", "bob__two-4.json"))
     assert "Traceback" not in printed
     assert sources(root, "dpo") == ["t_1"]
@@ -822,8 +799,8 @@ def test_broken_records_are_named_and_the_others_exported(root, capsys):
 
 
 def test_a_turn_in_two_buckets_counts_in_the_better_one(root):
-    write_turn(root, "t_1", "defeat", 10)
-    write_turn(root, "t_1", "final", 90)
+    write_turn(root, "t_1", "defeat")
+    write_turn(root, "t_1", "final")
     make(root)
     assert [row["bucket"] for row in rows(root, "jsonl")] == ["final"]
     assert left_out(root) == {"t_1": ["in two buckets"]}
@@ -841,53 +818,44 @@ def test_some_formats_alone(root):
     make(root, "--formats", "dpo,kto")
     assert sorted(p.name for p in (root / "export").iterdir() if p.is_dir()) == ["dpo", "kto"]
     make(root)
-    assert not folders.changed_by_hand(root / "export" / "dpo") and (
-        root / "export" / "jsonl").is_dir()
+    assert not folders.changed_by_hand(root / "export/dpo") and (
+        root / "export/jsonl").is_dir()
 
 
 @pytest.mark.parametrize("flags",
                          ["--limit 3", "--only t_*", "--shard 0/2", "--prune", "--compact",
                           "--formats dpo,grpo"])
-def test_flags_that_do_not_fit_are_refused(root, flags, capsys):
+def test_flags_that_do_not_fit_are_refused(root, flags):
     write_turn(root, "t_1")
-    make(root, *flags.split(), code=2)
     says = "grpo" if "grpo" in flags else flags.split()[0]
-    assert says in capsys.readouterr().err and not (root / "export").exists()
+    assert says in make(root, *flags.split(), code=2) and not (root / "export").exists()
 
 
 @pytest.mark.parametrize("line", ["validation = 1.5", "validation = -0.1",
                                   "duplicate_similarity = 2.0", "shard_rows = 0", 'formats = "dpo"',
                                   "licences = [1]", "dpo_margin = 3.0"])
-def test_settings_that_cannot_be_are_refused(root, line, capsys):
+def test_settings_that_cannot_be_are_refused(root, line):
     write_toml(root, more=f"[export]\n{line}\n")
-    make(root, code=2)
-    assert line.partition(" ")[0].removeprefix("dpo_") in capsys.readouterr().err
+    assert line.partition(" ")[0].removeprefix("dpo_") in make(root, code=2)
 
 
-def test_a_file_in_the_place_of_a_folder_is_trouble(root, capsys):
+def test_a_file_in_the_place_of_a_folder_is_trouble(root):
     write_turn(root, "t_1")
     (root / "export").mkdir()
-    (root / "export" / "dpo").write_text("mine")
-    make(root, code=2)
-    assert "is a file where a directory should be" in capsys.readouterr().err
+    (root / "export/dpo").write_text("mine")
+    assert "is a file where a directory should be" in make(root, code=2)
 
 
 def test_two_at_a_time_are_refused(root):
-    from codedata.store import lock
     write_turn(root, "t_1")
-    held = lock(root / "export", None, "export.py")
-    done = run_script("export.py", root)
-    held.close()
-    assert done.returncode == 2 and "in use by export.py" in done.stderr
+    with lock(root / "export", None, "export.py"):
+        assert "in use by export.py" in make(root, code=2)
 
 
 def test_a_text_of_others_is_one_harmless_line_of_the_card(root):
     licence = "MIT\n\n---\n# x\n<script>alert(1)</script> [a](javascript:b) | `c`\x1b]52;c;x\x07"
     write_turn(root, "t_1", "final", 90, licence=licence, language="<script>py", reasons=[])
-    duel = json.loads((root / "score" / "_duel.json").read_text())
-    duel["judges"] = {"<script>\nj": next(iter(duel["judges"].values()))}
-    (root / "score" / "_duel.json").write_text(
-        json.dumps({**duel, "reasons": ["<script>r\n\n# y"]}))
+    write_duel(root, judges=("<script>\nj",), reasons=["<script>r\n\n# y"])
     make(root)
     for form in FORMATS:
         text = card(root, form)

@@ -6,8 +6,13 @@ from judged import SYSTEM, history, turn_of
 
 from codedata.export.formats import FORMATS, row_problem
 
-USER, SAID = {"role": "user", "content": "task"}, {"role": "assistant", "content": turn_of("ls")}
-OTHER = {"role": "assistant", "content": turn_of("pwd")}
+
+def said(content) -> dict:
+    return {"role": "assistant", "content": content}
+
+
+RULES, USER = {"role": "system", "content": SYSTEM}, {"role": "user", "content": "task"}
+SAID, OTHER = said(turn_of("ls")), said(turn_of("pwd"))
 
 
 def a_row(form: str, **fields) -> dict:
@@ -25,7 +30,7 @@ def problem(form: str, row: dict, **more):
 
 
 @pytest.mark.parametrize("messages", [
-    [USER], [{"role": "system", "content": SYSTEM}, USER], history("x", 3),
+    [USER], [RULES, USER], history("x", 3),
 ], ids=["user", "system first", "long"])
 def test_what_is_accepted(messages):
     assert problem("sft_messages", a_row("sft_messages", messages=[*messages, SAID])) is None
@@ -37,17 +42,15 @@ def test_what_is_accepted(messages):
     ([USER], "roles"), ([SAID], "roles"), ([], "roles"), ([USER, SAID, USER], "roles"),
     ([USER, {"role": "tool", "content": "out"}, SAID], "roles"), ([USER, USER, SAID], "roles"),
     ([USER, SAID, SAID], "roles"), ([SAID, USER, SAID], "roles"),
-    ([USER, {"role": "system", "content": "s"}, SAID], "roles"),
-    ([{"role": "system", "content": "s"}, SAID], "roles"),
+    ([USER, RULES, SAID], "roles"),
+    ([RULES, SAID], "roles"),
     ([{"role": "System", "content": "s"}, USER, SAID], "roles"),
-    ([USER, {"role": "assistant", "content": None}], "empty message"),
-    ([USER, {"role": "assistant", "content": ""}], "empty message"),
+    ([USER, said(None)], "empty message"),
+    ([USER, said("")], "empty message"),
     ([{"role": "user", "content": " \n"}, SAID], "empty message"),
-    ([USER, {"role": "assistant", "content": "I would run ls."}], "no well-formed turn"),
-    ([USER, {"role": "assistant", "content": turn_of("ls") + turn_of("ls")}],
-     "no well-formed turn"),
-    ([USER, {"role": "assistant", "content": "<think>hm</think>" + turn_of("ls")}],
-     "no well-formed turn"),
+    ([USER, said("I would run ls.")], "no well-formed turn"),
+    ([USER, said(turn_of("ls") + turn_of("ls"))], "no well-formed turn"),
+    ([USER, said("<think>hm</think>" + turn_of("ls"))], "no well-formed turn"),
 ])
 def test_a_conversation_that_trl_would_take_in_silence_is_refused(messages, reason):
     assert problem("sft_messages", a_row("sft_messages", messages=messages)) == reason
@@ -55,9 +58,8 @@ def test_a_conversation_that_trl_would_take_in_silence_is_refused(messages, reas
 
 @pytest.mark.parametrize("form, fields, reason", [
     ("dpo", {"rejected": [SAID]}, "chosen is rejected"),
-    ("dpo", {"rejected": [{"role": "assistant", "content": turn_of("ls") + "\n"}]},
-     "chosen is rejected"),
-    ("dpo", {"rejected": [{"role": "assistant", "content": None}]}, "empty message"),
+    ("dpo", {"rejected": [said(turn_of("ls") + "\n")]}, "chosen is rejected"),
+    ("dpo", {"rejected": [said(None)]}, "empty message"),
     ("dpo", {"chosen": []}, "roles"), ("dpo", {"chosen": [SAID, USER, SAID]}, "roles"),
     ("dpo", {"prompt": [USER, SAID]}, "roles"), ("kto", {"completion": [USER]}, "roles"),
     ("kto", {"label": 1}, "label"), ("kto", {"label": 0}, "label"),
@@ -81,7 +83,6 @@ def test_too_long_is_told_by_the_longer_of_two_conversations():
 
 
 def test_a_pair_of_very_unequal_lengths_is_refused_where_that_is_asked_for():
-    longer = {"role": "assistant", "content": turn_of("ls", "I look. " * 40)}
-    row = a_row("dpo", chosen=[longer])
+    row = a_row("dpo", chosen=[said(turn_of("ls", "I look. " * 40))])
     assert problem("dpo", row) is None and problem("dpo", row, max_ratio=20.0) is None
     assert problem("dpo", row, max_ratio=2.0) == "over dpo_max_length_ratio"

@@ -16,12 +16,14 @@ import shutil
 import zlib
 from collections import Counter
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 from urllib.parse import quote, urlencode
 
+import fake_judges
+import judged
 import pytest
-from conftest import eventually, run_here, write_commits
+from conftest import eventually, write_commits
+from scored import entries, entry
 
 from codedata.duel.judge_stats import JudgedTurn, statistics
 from codedata.duel.scoring import turn_score
@@ -35,8 +37,7 @@ from codedata.report.turn_rows import TurnRow
 from codedata.report.verdict_codes import verdict_codes
 from codedata.settings import EMBEDDED_MODEL, ReportSettings
 
-PANEL = ["org/judge-a", "org/judge-b", "judge-c"]
-BOTH = ("king_first", "challenger_first")
+PANEL = ("org/judge-a", "org/judge-b", "judge-c")
 COUNTS = [("judged", "60"), ("not judged yet", "3")]
 COSTS = [Cost("king", "m-1", 60, 6000, 1200, 180.0, 0.9, 0),
          Cost("validate", "m-2", 360, 36000, 7200, 7200.0, 0.0, 360)]
@@ -54,22 +55,14 @@ SHOWN = ("<script>hacked(1)</script></script><script>hacked(2)</script>"
 
 # made by hand ------------------------------------------------------------------------------------
 
-def entry(judge: str, order: str, scores: list, **fields) -> dict:
-    return {"judge": judge, "order": order, "parse_ok": bool(scores), "raw": "{…}",
-            "reason": "because", "error": "",
-            "scores": dict(zip(METRICS, scores, strict=True)) if scores else {}, "seconds": 2.5,
-            "attempt": 1,
-            "usage": {"tokens_in": 100, "tokens_out": 20, "cost_usd": 0.01}, **fields}
-
-
-def judgements(draw: random.Random, panel: list[str] = PANEL) -> list[dict]:
+def judgements(draw: random.Random) -> list[dict]:
     """Return judges that mostly agree with themselves; now and then one could not be read."""
     found = []
-    for judge in panel:
+    for judge in PANEL:
         first = draw.choices((0, 0.5, 1), (3, 2, 5), k=5)
         second = [value if draw.random() < 0.85 else draw.choice((0, 1)) for value in first]
-        found += [entry(judge, order, [] if draw.random() < 0.03 else scores)
-                  for order, scores in zip(BOTH, (first, second), strict=True)]
+        found += entries(judge, [[] if draw.random() < 0.03 else scores
+                                 for scores in (first, second)])
     return found
 
 
@@ -104,21 +97,9 @@ def bucket(score: float | None) -> str:
     return "refined" if score >= 66 else "defeat"
 
 
-def a_duel(names: list[str] = PANEL, **fields) -> dict:
-    """Return _duel.json of an accepted challenger."""
-    metrics = dict.fromkeys(METRICS, 60.0)
-    judges = {name: {"score": 60.0, "metrics": metrics, "parse_rate": 0.97, "model": name}
-              for name in names}
-    return {"mode": "king", "order": "both", "challenger_score": 60.0, "king_score": 40.0,
-            "margin": 20.0, "lcb": 0.08,
-            "lcb_turn": 0.09, "lcb_cluster": 0.08, "interval": [15.5, 24.25],
-            "bootstrap": "cluster", "instances": 55,
-            "parsed_frac": 0.9, "accepted": True, "reasons": [], "win_margin": 2.0,
-            "gate_alpha": 0.05, "seed": 0,
-            "min_valid_turn_frac": 0.5, "min_turns": 5, "resamples": 500, "turns": 60,
-            "turns_parsed": 54,
-            "turns_judged": 60, "metrics": metrics, "judges": judges, "classic": None, "panel": {},
-            **fields}
+a_duel = partial(judged.a_duel, judges=PANEL)
+NO_NUMBERS = {"accepted": False, "metrics": {}, **dict.fromkeys(
+    ("margin", "lcb", "interval", "challenger_score", "king_score"))}
 
 
 def a_page(turns: list, duel: dict | None = None, detail_turns: int = 1000, **content) -> bytes:
@@ -173,10 +154,7 @@ def test_no_address_but_that_of_files_beside_it():
     html = a_page(TURNS[:2]).decode()
     assert not re.findall(r"""(?:src|href|action|url)\s*=\s*["']?(?!data:,)[a-z/]""",
                           re.sub(r"<script type=\"text/plain\".*?</script>", "", html))
-    assert "http://" not in html
-    assert "https://" not in html
-    assert "@import" not in html
-    assert "url(" not in html
+    assert [word for word in ("http://", "https://", "@import", "url(") if word in html] == []
 
 
 @pytest.mark.parametrize("script, style",
@@ -316,7 +294,8 @@ def test_a_turn_whose_verdicts_were_edited_by_hand_is_shown():
 
 # in the browser ----------------------------------------------------------------------------------
 
-@pytest.fixture(scope="module")
+# a parameter, as every test with the fixture has its mark then
+@pytest.fixture(scope="module", params=[pytest.param("chromium", marks=pytest.mark.chromium)])
 def chromium():
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
                 None)
@@ -419,14 +398,19 @@ def text_of(tab, selector: str = "body") -> str:
     return tab.evaluate("selector => document.querySelector(selector).textContent", selector)
 
 
-def outcome(tab) -> str:
-    return re.sub(r"\s+", " ", tab.inner_text(".outcome")).strip()
+def spaced(tab, selector: str) -> str:
+    """Return a text with single spaces."""
+    return re.sub(r"\s+", " ", tab.inner_text(selector)).strip()
 
 
-in_browser = pytest.mark.chromium
+def open_turn(tab, at: int, name: str = "") -> str:
+    """Open the turn of a row in sight, and return what is said of it."""
+    tab.click(f"tr[data-at='{at}']")
+    # the turn before it stays till this one is there
+    tab.wait_for_selector(f"#reader[open]:has-text('{name}')")
+    return spaced(tab, "#reader")
 
 
-@in_browser
 @pytest.mark.parametrize("detail_turns", [1000, 0], ids=["in full", "in short"])
 def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns):
     def bad(field: str) -> str:
@@ -445,7 +429,7 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
     answer = Answer("i", [{"role": bad("role"), "content": bad("content") + fence}],
                     bad("reference"),
                     bad("king") + fence, bad("challenger") + fence)
-    duel = a_duel([judge], order="king_first", accepted=False, reasons=[bad("why")],
+    duel = a_duel(judges=(judge,), order="king_first", accepted=False, reasons=[bad("why")],
                   panel=statistics([JudgedTurn("i", scores, 5)], [judge], {judge: [bad("kin")]},
                                    "king_first"))
     html = a_page([(row, answer, Score("i", "x", "king", True, 70.0, {}, bad("x"), scores))], duel,
@@ -453,8 +437,7 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
                   costs=[Cost(bad("stage"), bad("model"), 1, 1, 1, 1.0, 1.0, 0)],
                   sections=[(bad("heading"), [bad("line")])], trials=[bad("trial")])
     tab = show(html)
-    tab.click("tr[data-at='0']")
-    tab.wait_for_selector("#reader[open]")
+    open_turn(tab, 0)
     tab.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     tab.wait_for_timeout(100)
     shown = text_of(tab, "main") + text_of(tab, "#reader")
@@ -476,7 +459,6 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
     assert count(tab) == "1 turn"
 
 
-@in_browser
 def test_the_browser_holds_the_page_to_its_policy(show, fake_llm):
     tab = show(a_page(TURNS[:3]))
     refused = tab.evaluate("""async url => {
@@ -498,10 +480,9 @@ def test_the_browser_holds_the_page_to_its_policy(show, fake_llm):
     show.wrong.clear()   # what it said of them
 
 
-@in_browser
 def test_the_overview_says_what_came_of_it(show):
     tab = show(the_page())
-    assert outcome(tab) == "✓ Accepted" and tab.title() == "Challenger against king"
+    assert spaced(tab, ".outcome") == "✓ Accepted" and tab.title() == "Challenger against king"
     shown = tab.inner_text("#overview")
     for part in ("leads by 20.00 points, at least 2 wanted", "95 % interval", "15.50 to 24.25",
                  "LCB 0.0800",
@@ -518,43 +499,33 @@ def test_the_overview_says_what_came_of_it(show):
     assert "Noise" not in shown and "How the judges judge" not in tab.inner_text("#panel")
 
 
-@in_browser
 def test_a_rejected_duel_says_why(show):
     reasons = ["margin 0.5000 < win_margin 2", "LCB -0.010000 is not above 0"]
     tab = show(a_page(TURNS, a_duel(accepted=False, reasons=reasons, margin=0.5, lcb=-0.01)))
-    assert outcome(tab) == "✗ Not accepted"
+    assert spaced(tab, ".outcome") == "✗ Not accepted"
     assert tab.locator("#overview .listed li").all_inner_texts() == reasons
 
 
-@in_browser
 def test_a_duel_without_scores_shows_none(show):
     judges = {name: {"score": None, "metrics": {}, "parse_rate": 0.1, "model": name}
               for name in PANEL}
-    tab = show(a_page(TURNS, a_duel(accepted=False, reasons=["too little was read"], margin=None,
-                                    lcb=None, metrics={}, interval=None, challenger_score=None,
-                                    king_score=None, judges=judges)))
-    assert outcome(tab) == "✗ Not accepted" and tab.locator(".numbers").count() == 0
+    tab = show(a_page(TURNS, a_duel(**NO_NUMBERS, judges=judges)))
+    assert spaced(tab, ".outcome") == "✗ Not accepted" and tab.locator(".numbers").count() == 0
 
 
-@in_browser
 @pytest.mark.parametrize("n_unpriced, shown", [(3, "unknown"), (0, "$0")])
 def test_costs_that_are_not_known_are_said_to_be_so(show, n_unpriced, shown):
     tab = show(a_page(TURNS, a_duel(), costs=[Cost("ch", "m", 3, 10, 10, 1.0, 0.0, n_unpriced)]))
     assert tab.inner_text("#costs tfoot").split()[-1] == shown
 
 
-@in_browser
 def test_a_duel_without_turns(show):
-    duel = a_duel([], accepted=False, reasons=["no verdict was parsed because there are no turns"],
-                  margin=None,
-                  lcb=None, interval=None, metrics={}, challenger_score=None, king_score=None,
-                  turns=0)
+    duel = a_duel(**NO_NUMBERS, judges=(), turns=0)
     tab = show(a_page([], duel, counts=[], costs=[]), "#turn=x&q=y")
-    assert "no turns" in tab.inner_text("#overview") and "No turn is judged yet." in tab.inner_text(
-        "#turns")
+    assert spaced(tab, ".outcome") == "✗ Not accepted"
+    assert "No turn is judged yet." in tab.inner_text("#turns")
 
 
-@in_browser
 def test_the_embedded_model_is_called_noise(show):
     row, answer, score = a_turn(1)
     duel = a_duel()
@@ -562,7 +533,6 @@ def test_the_embedded_model_is_called_noise(show):
     assert "Noise: " in show(a_page([(row, answer, score)], duel)).inner_text("#overview .notice")
 
 
-@in_browser
 def test_against_the_reference_there_are_no_buckets(show):
     duel = a_duel(mode="reference", reference_score=40.0)
     tab = show(a_page(TURNS, duel), "#turn=prompts_60_1_3")
@@ -572,7 +542,6 @@ def test_against_the_reference_there_are_no_buckets(show):
     assert "THOUGHT: reference 3" in tab.inner_text(".side.rival")
 
 
-@in_browser
 def test_what_was_looked_for_and_found(show):
     finding = {"kind": "asks for a verdict", "side": "challenger", "text": "MODEL 2 is better"}
     leak = {"judge": "auditor", "kind": "path", "text": "src/reel.py", "why": "not shown"}
@@ -585,29 +554,22 @@ def test_what_was_looked_for_and_found(show):
     assert "asks for a verdict" in tab.inner_text("#findings")
     choose(tab, leaks="path")
     assert names_shown(tab) == [ROWS[5].name]
-    tab.click("tr[data-at='0']")
-    tab.wait_for_selector(f"#reader:has-text('{ROWS[5].name}')")
-    said = re.sub(r"\s+", " ", tab.inner_text("#reader"))
-    assert "judge: auditor · kind: path · text: src/reel.py · why: not shown" in said
+    assert "judge: auditor · kind: path · text: src/reel.py · why: not shown" in open_turn(
+        tab, 0, ROWS[5].name)
     close(tab)
     choose(tab, leaks="")
     tab.click("#findings button:has-text('asks for')")
     assert names_shown(tab) == [ROWS[3].name, ROWS[4].name]
-    tab.click("tr[data-at='0']")
-    tab.wait_for_selector(
-        f"#reader:has-text('{ROWS[3].name}')")   # the turn before it stays till this one is there
-    shown = re.sub(r"\s+", " ", tab.inner_text("#reader"))
-    assert "side: challenger · text: MODEL 2 is better" in shown
+    assert "side: challenger · text: MODEL 2 is better" in open_turn(tab, 0, ROWS[3].name)
 
 
-@in_browser
 def test_how_the_judges_judge(show):
-    judged = [JudgedTurn(row.instance_id, score.judges, i) for i,
-              (row, _, score) in enumerate(TURNS)]
-    found = statistics(judged, PANEL, {PANEL[0]: ["king"]}, "both")
+    turns = [JudgedTurn(row.instance_id, score.judges, i)
+             for i, (row, _, score) in enumerate(TURNS)]
+    found = statistics(turns, PANEL, {PANEL[0]: ["king"]}, "both")
     tab = show(a_page(TURNS, a_duel(panel=found), trials=["a line of a trial"],
                       sections=[("None", [])]))
-    shown = re.sub(r"\s+", " ", tab.inner_text("#panel"))
+    shown = spaced(tab, "#panel")
     changes, votes = found["judges"][PANEL[1]]["changes_with_order"], found["effective_votes"]
     share, low, high = (100 * changes[key] for key in ("value", "low", "high"))
     assert f"{share:.1f} % {low:.1f} to {high:.1f}" in shown
@@ -629,7 +591,6 @@ def expected_verdicts(row: TurnRow, judge: str, metric: str) -> set[str]:
             *({"t", "-"} & {*said})}
 
 
-@in_browser
 def test_filters_leave_the_turns_that_are_so(show):
     tab = show(the_page())
     assert count(tab) == "60 turns" and names_shown(tab) == [row.name for row in ROWS]
@@ -658,7 +619,6 @@ def test_filters_leave_the_turns_that_are_so(show):
     assert count(tab) == "60 turns" and tab.url.endswith("#")
 
 
-@in_browser
 def test_the_numbers_behind_the_options_are_what_a_choice_would_give(show):
     tab = show(the_page(), "#language=go")
     of_go = [row for row in ROWS if row.language == "go"]
@@ -671,7 +631,6 @@ def test_the_numbers_behind_the_options_are_what_a_choice_would_give(show):
         f"{name} ({n})" for name, n in sorted(Counter(row.language for row in ROWS).items())]
 
 
-@in_browser
 @pytest.mark.parametrize("words, holds", [
     ("prompts_60_1_17", lambda row: row.name.endswith("_17")),
     ("ORG/REPO-2", lambda row: row.repo == "org/repo-2"),
@@ -688,7 +647,6 @@ def test_search_finds_names_repositories_and_commands(show, words, holds):
     assert tab.is_visible(".nothing") == (not wanted)
 
 
-@in_browser
 @pytest.mark.parametrize("title, value", [
     ("score", lambda row: row.score), ("turn", lambda row: int(row.name.split("_")[-1])),
     ("repository", lambda row: row.repo), ("prog.", lambda row: row.metrics.get("progress")),
@@ -700,23 +658,18 @@ def test_columns_sort_both_ways_and_back(show, title, value):
         tab.locator(".rows thead th").all_text_contents().index(title))
     there, lost = ([row for row in ROWS if (value(row) is None) == is_lost]
                    for is_lost in (False, True))
-    ways = {"ascending": sorted(there, key=value),
-            "descending": sorted(there, key=value, reverse=True)}
-    ways["descending"] = [row for _, same in itertools.groupby(ways["descending"], key=value)
-                          for row in sorted(same, key=ROWS.index)]   # equals stay in their order
     for way in (("descending", "ascending")
                 if title in ("score", "prog.") else ("ascending", "descending")):
         head.locator("button").press("Enter")
         assert head.get_attribute("aria-sort") == way
-        assert names_shown(tab) == [row.name
-                                    # without a value: last, either way
-                                    for row in ways[way] + lost]
+        # equals stay in their order, and what has no value is last, either way
+        ordered = sorted(there, key=value, reverse=way == "descending") + lost
+        assert names_shown(tab) == [row.name for row in ordered]
     head.locator("button").press("Enter")
     assert head.get_attribute("aria-sort") == "none"
     assert names_shown(tab) == [row.name for row in ROWS]
 
 
-@in_browser
 def test_of_many_turns_only_those_in_sight_exist(show):
     turns = [(replace(ROWS[i % 60], name=f"t_{i}"), *TURNS[i % 60][1:]) for i in range(5000)]
     tab = show(a_page(turns, detail_turns=0))
@@ -733,7 +686,6 @@ def test_of_many_turns_only_those_in_sight_exist(show):
 
 # a turn
 
-@in_browser
 def test_a_turn_is_opened_read_and_closed_with_the_keyboard(show):
     tab = show(the_page())
     active = "document.activeElement"
@@ -764,7 +716,6 @@ def test_a_turn_is_opened_read_and_closed_with_the_keyboard(show):
     wait(tab, "!location.hash.includes('turn')")
 
 
-@in_browser
 def test_a_turn_in_full(show):
     tab = show(the_page(), f"#turn={ROWS[7].name}")
     assert tab.inner_text(".side.rival .code pre") == ROWS[7].commands[0]
@@ -781,14 +732,13 @@ def test_a_turn_in_full(show):
     assert tab.locator("#reader .chip.outlined").count() == 2 * "".join(ROWS[7].verdicts).count("t")
     assert tab.locator(".reply").count() == 6 and tab.locator(".message").count() == 5
     tab.locator(".raw summary").first.click()
-    assert tab.locator(".raw pre").first.inner_text() == "{…}"
+    assert tab.locator(".raw pre").first.inner_text() == "as it came"
     assert tab.locator(".message[open]").count() == 1   # the last one of the history
     links = tab.evaluate(
         "[...document.querySelectorAll('.facts a')].map(a => a.getAttribute('href'))")
     assert links == [f"../answer/{ROWS[7].name}.json", f"../score/{ROWS[7].name}.json"]
 
 
-@in_browser
 def test_a_turn_that_is_not_in_the_page_names_its_files(show):
     tab = show(a_page(TURNS, detail_turns=1), f"#turn={ROWS[9].name}")
     shown = tab.inner_text("#reader")
@@ -797,7 +747,6 @@ def test_a_turn_that_is_not_in_the_page_names_its_files(show):
                                           "#reader") and tab.locator("#reader .chip").count() == 15
 
 
-@in_browser
 def test_a_long_text_is_cut_until_it_is_asked_for(show):
     row, _, score = a_turn(1)
     long = Answer("i", [{"role": "user", "content": "x\n" * 3000}], "", ("a" * 999 + "\n") * 1000,
@@ -815,7 +764,6 @@ def test_a_long_text_is_cut_until_it_is_asked_for(show):
         "challenger```bash\n```bash\n")   # a block without an end
 
 
-@in_browser
 def test_the_address_holds_what_was_chosen(show):
     html = the_page()
     tab = show(html)
@@ -825,8 +773,7 @@ def test_the_address_holds_what_was_chosen(show):
     wait(tab, "location.hash.includes('q=prompts')")
     anchor = "#" + tab.url.split("#")[1]
     first = names_shown(tab)
-    tab.click("tr[data-at='1']")
-    tab.wait_for_selector("#reader[open]")
+    open_turn(tab, 1)
     again = show(html, "#" + tab.url.split("#")[1])
     assert again.inner_text("#reader-title") == tab.inner_text("#reader-title")
     close(again)
@@ -836,7 +783,6 @@ def test_the_address_holds_what_was_chosen(show):
     assert "#" + tab.url.split("#")[1] == anchor and names_shown(tab) == first
 
 
-@in_browser
 @pytest.mark.parametrize("anchor",
                          ["#bucket=nowhere&sort=-none&judge=x&turn=gone", "#%F0%9F",
                           "#__proto__=1&sort=verdicts", "#" + quote(HOSTILE.replace("\ud800", ""))])
@@ -877,18 +823,15 @@ LOOKS = """() => {
 }"""
 
 
-@in_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_stands_out_from_its_ground(show, scheme):
     tab = show(a_page(TURNS, a_duel(accepted=scheme == "dark", reasons=["why"]), is_outdated=True),
                scheme=scheme)
     assert tab.evaluate(LOOKS) == []
-    tab.click("tr[data-at='1']")
-    tab.wait_for_selector("#reader[open]")
+    open_turn(tab, 1)
     assert tab.evaluate(LOOKS) == []
 
 
-@in_browser
 def test_dark_and_light_by_the_system_and_by_choice(show):
     def ground(tab) -> str:
         return tab.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -903,7 +846,6 @@ def test_dark_and_light_by_the_system_and_by_choice(show):
     assert ground(light) == black   # kept
 
 
-@in_browser
 @pytest.mark.parametrize("width", [320, 400, 720, 1024, 1300, 2200])
 def test_nothing_is_wider_than_the_window(show, width):
     tab = show(the_page(), width=width)
@@ -911,13 +853,11 @@ def test_nothing_is_wider_than_the_window(show, width):
     tab.evaluate("document.getElementById('turns').scrollIntoView()")
     assert tab.evaluate("document.querySelector('.rows').scrollWidth <= "
                         "document.querySelector('.rows').clientWidth")
-    tab.locator("tr[data-at='1']").click()
-    tab.wait_for_selector("#reader[open]")
+    open_turn(tab, 1)
     assert tab.evaluate(
         "(reader => reader.scrollWidth <= reader.clientWidth)(document.getElementById('reader'))")
 
 
-@in_browser
 def test_a_page_that_cannot_be_read_says_so(show):
     html = a_page(TURNS[:3])
     torn = re.sub(rb'(id="block-turns">)[^<]{40}', rb"\1" + b"A" * 40, html)
@@ -929,13 +869,10 @@ def test_a_page_that_cannot_be_read_says_so(show):
 # from the directories ----------------------------------------------------------------------------
 
 def test_report_writes_the_page_beside_the_report(tmp_path, fake_llm):
-    from fake_judges import judged
-
-    import report
-    judged(tmp_path, fake_llm, 3)
+    fake_judges.judged(tmp_path, fake_llm, 3)
     write_commits(tmp_path, 3)
-    assert run_here(report.main, tmp_path) == 0
-    html = (Path(tmp_path) / "report" / "report.html").read_bytes()
+    fake_judges.report_text(tmp_path)
+    html = (tmp_path / "report/report.html").read_bytes()
     data, table = data_of(html), block_of(html, "turns")
     assert data["n_turns"] == data["n_details"] == 3 and data["duel"]["challenger_score"] == 75
     assert table["name"] == ["t_1", "t_2", "t_3"] and table["repo"] == ["proj/repo"] * 3

@@ -1,6 +1,7 @@
 """Check that report.py's numbers follow from the directories, and turns go by their scores."""
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -8,26 +9,24 @@ import shutil
 import signal
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 from conftest import (
-    flags_for,
     kill,
     ledger_lines,
-    run_here,
-    run_script,
     start_script,
     write_commits,
     write_prompts,
     write_toml,
 )
+from fake_judges import edit, run_main, script_here, verdict
+from judged import read_json
 from scored import (
     BUCKETS,
     METRICS,
     decide,
-    edit,
     in_buckets,
-    score_of,
     score_path,
     write_answer,
     write_json,
@@ -45,7 +44,7 @@ from codedata.store import lock
 
 WON, LOST, EVEN, EIGHTY = [1] * 5, [0] * 5, [0.5] * 5, [1, 1, 1, 1, 0]
 PRICES = '[prices]\n"m" = { in = 80.0, out = 100.0 }\n'   # a call of the fake costs $0.01
-VERDICT = json.dumps({"reason": "MODEL 1 looks first.", **dict.fromkeys(METRICS, 1)})
+rerun = partial(run_main, report.main)   # its result is what report.py prints
 
 
 @pytest.fixture(scope="module")
@@ -70,21 +69,23 @@ def made(root, verdicts: dict, panel=("a",), steps: dict | None = None, more: st
     write_panel(root, *panel, more=more)
     for name, values in verdicts.items():
         write_answer(root, name, *(steps or {}).get(name, ()))
-        edit(root / "answer" / f"{name}.json", **answer)
+        edit(root / f"answer/{name}.json", **answer)
         write_score(root, name, values if isinstance(values, dict) else {"a": values})
     decide(root)
-    assert run_here(report.main, root) == 0
+    rerun(root)
     return root
 
 
 def report_text(root) -> str:
-    return (root / "report" / "report.md").read_text(encoding="utf-8")
+    return (root / "report/report.md").read_text(encoding="utf-8")
 
 
-def rerun(root, capsys, *flags, code=0) -> str:
-    capsys.readouterr()
-    assert run_here(report.main, root, *flags) == code
-    return capsys.readouterr().err
+def run_without_effect(root, *flags, code=2) -> str:
+    """Return what a run prints that changes neither the buckets nor the report."""
+    before = files(root, *BUCKETS, "report")
+    printed = rerun(root, *flags, code=code)
+    assert files(root, *BUCKETS, "report") == before
+    return printed
 
 
 def tables(root, file="report/report.md") -> dict[str, list[dict[str, str]]]:
@@ -125,10 +126,9 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
     a, b = "org/judge|a", "b*_c"
     write_commits(tmp_path, 2)
     for i, language in ((1, "go"), (2, "go|rust")):
-        (tmp_path / "commit" / f"proj__repo-{i}.json").rename(
-            tmp_path / "commit" / f"proj__t_{i}.json")
-        edit(tmp_path / "commit" / f"proj__t_{i}.json", instance_id=f"proj__t_{i}",
-             language=language)
+        path = tmp_path / f"commit/proj__t_{i}.json"
+        (tmp_path / f"commit/proj__repo-{i}.json").rename(path)
+        edit(path, instance_id=f"proj__t_{i}", language=language)
     made(tmp_path, {"t_10": {a: None, b: [WON, None]},
                     "t_1": {a: WON, b: [WON, LOST]},
                     "t_2": {a: EIGHTY, b: WON},
@@ -137,7 +137,7 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
          steps={"t_1": ("ls", "make test"), "t_2": ("sed -i s/a/b/ x.py", "npm ci"),
                 "t_3": ("echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "ls")})
     found, points = tables(tmp_path), top(tmp_path, "points")
-    duel = json.loads((tmp_path / "score" / "_duel.json").read_text())
+    duel = read_json(tmp_path / "score/_duel.json")
 
     columns = ("turn", "score", *METRICS, "bucket", "step")
     assert [tuple(row[c] for c in columns) for row in found["Turns"]] == [   # in natural order
@@ -178,13 +178,14 @@ def test_a_side_without_a_command_has_the_step_none(tmp_path):
 def test_an_empty_duel_gives_an_empty_report(tmp_path):
     (tmp_path / "answer").mkdir()
     made(tmp_path, {})
-    assert tables(tmp_path)["Turns"] == [] and in_buckets(tmp_path) == {} and counts(tmp_path)[
-        "judged"] == "0"
+    assert tables(tmp_path)["Turns"] == [] and in_buckets(tmp_path) == {}
+    assert counts(tmp_path)["judged"] == "0"
+    assert (tmp_path / "report/hugePR.md").read_text().rstrip().endswith(": 0.")
 
 
-def test_verdicts_of_the_embedded_model_are_called_noise(tmp_path, capsys):
+def test_verdicts_of_the_embedded_model_are_called_noise(tmp_path):
     made(tmp_path, {"t_1": {EMBEDDED: WON}}, [EMBEDDED])
-    assert "embedded" in rerun(tmp_path, capsys) and "**Noise" in report_text(tmp_path)
+    assert "embedded" in rerun(tmp_path) and "**Noise" in report_text(tmp_path)
 
 
 # the buckets -------------------------------------------------------------------------------------
@@ -194,197 +195,172 @@ def test_a_bucket_s_copy_is_the_answer_with_score_metrics_and_the_judges_reasons
          messages=[{"role": "user", "content": "naïve ✓"}])
     reasons = [{"judge": "a", "order": o, "reason": f"a says so, {o}"}
                for o in ("king_first", "challenger_first")]
-    assert json.loads((tmp_path / "final" / "t_1.json").read_text()) == {
-        **json.loads((tmp_path / "answer" / "t_1.json").read_text()), "score": 90,
+    assert read_json(tmp_path / "final/t_1.json") == {
+        **read_json(tmp_path / "answer/t_1.json"), "score": 90,
         "reasons": reasons, "leaks": None,
         "metrics": {**dict.fromkeys(METRICS, 100), "efficiency": 50}, "injections": []}
 
 
 def test_the_thresholds_belong_to_the_bucket_above(tmp_path):
-    panel, verdicts = "abcde", {}
-    for name, halves in {"t_66": 33, "t_64": 32, "t_80": 40,
-                         "t_78": 39}.items():   # of the 50 halves of 25 metrics
-        values = [min(2, max(0, halves - 2 * i)) / 2 for i in range(25)]
-        verdicts[name] = {judge: values[5 * i:5 * i + 5] for i, judge in enumerate(panel)}
-    edited = {"e_66": 66, "e_65": 65.999, "e_80": 80.0, "e_79": 79.999, "e_0": 0, "e_100": 100}
-    made(tmp_path, {**verdicts, **{name: dict.fromkeys(panel, EVEN) for name in edited}}, panel)
-    for name, score in edited.items():
-        edit(score_path(tmp_path, name), score=score)
-    assert run_here(report.main, tmp_path) == 0
+    scores = {"final": (80, 100), "refined": (66, 79.999), "defeat": (0, 65.999)}
+    made(tmp_path, {f"t_{score}": EVEN for pair in scores.values() for score in pair})
+    for score in itertools.chain(*scores.values()):
+        edit(score_path(tmp_path, f"t_{score}"), score=score)
+    rerun(tmp_path)
     assert in_buckets(tmp_path) == {
-        "t_80": ["final"], "e_80": ["final"], "e_100": ["final"], "t_66": ["refined"],
-        "t_78": ["refined"],
-        "e_66": ["refined"], "e_79": ["refined"], "t_64": ["defeat"], "e_65": ["defeat"],
-        "e_0": ["defeat"]}
+        f"t_{score}": [bucket] for bucket, pair in scores.items() for score in pair}
 
 
 def test_other_thresholds_move_the_turns(root):
     write_panel(root, "a", more="[report]\nfinal_min = 100\ndefeat_min = 50.5\n")
-    assert run_here(report.main, root) == 0
+    rerun(root)
     assert in_buckets(root) == {"t_1": ["final"], "t_2": ["refined"], "t_3": ["defeat"]}
     bounds = [row["score"] for row in tables(root)["Buckets"]]
     assert bounds == ["100 and more", "50.5 up to 100", "below 50.5"]
 
 
-def test_thresholds_in_the_wrong_order_are_refused(root, capsys):
+def test_thresholds_in_the_wrong_order_are_refused(root):
     write_panel(root, "a", more="[report]\nfinal_min = 60\n")
-    before = files(root, *BUCKETS, "report")
-    assert "defeat_min" in rerun(root, capsys, code=2) and files(root, *BUCKETS, "report") == before
+    assert "defeat_min" in run_without_effect(root)
 
 
-def test_the_field_score_decides_also_edited_by_hand_and_the_report_counts_such(root, capsys):
+def test_the_field_score_decides_also_edited_by_hand_and_the_report_counts_such(root):
     edit(score_path(root, "t_1"), score=70)
     edit(score_path(root, "t_3"), score=99.5)
-    printed = rerun(root, capsys)
+    printed = rerun(root)
     assert in_buckets(root) == {"t_1": ["refined"], "t_2": ["final"], "t_3": ["final"]}
     assert "t_1, t_3" in printed and counts(root)[
         "`score` was edited: it is not what the verdicts give"] == "2"
-    assert json.loads((root / "final" / "t_3.json").read_text())["score"] == 99.5
+    assert read_json(root / "final/t_3.json")["score"] == 99.5
     assert [row["score"] for row in tables(root)["Turns"]] == ["70.0", "80.0", "99.5", "-"]
     assert "decided on" not in report_text(root)   # the verdicts are the same
     edit(score_path(root, "t_1"), score=None)
-    rerun(root, capsys)
+    rerun(root)
     assert "t_1" not in in_buckets(root)
-
-
-def test_what_could_not_be_read_is_counted_and_not_exported(root):
-    assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
-    assert counts(root)["judged"] == "4" and counts(root)[
-        "no verdict could be read (not exported)"] == "1"
-    assert tables(root)["Turns"][3]["bucket"] == tables(root)["Turns"][3]["score"] == "-"
-
-
-def test_a_turn_that_only_part_of_the_panel_scored_is_exported(tmp_path):
-    made(tmp_path, {"t_1": {"a": EIGHTY, "b": [WON, None]}}, "ab")
-    assert in_buckets(tmp_path) == {"t_1": ["final"]}
-    assert counts(tmp_path)["every judge's verdict could be read"] == "0 (0.0 %)"
 
 
 def test_answers_are_looked_up_over_all_answer_directories(root):
     for i, directory in (2, "answer_0"), (3, "answer_12"):
         (root / directory).mkdir()
-        shutil.move(root / "answer" / f"t_{i}.json", root / directory / f"t_{i}.json")
+        shutil.move(root / f"answer/t_{i}.json", root / directory / f"t_{i}.json")
     before = files(root, *BUCKETS)
-    assert run_here(report.main, root) == 0 and files(root, *BUCKETS) == before
+    rerun(root)
+    assert files(root, *BUCKETS) == before
 
 
 def test_a_second_run_touches_no_copy_and_a_changed_score_moves_just_that_one(root, capsys):
-    before, told = files(root, *BUCKETS), (root / "report" / "report.md").read_bytes()
-    assert "wrote 0, unchanged 3, left their bucket 0" in rerun(root, capsys)
+    before, told = files(root, *BUCKETS), (root / "report/report.md").read_bytes()
+    assert "wrote 0, unchanged 3, left their bucket 0" in rerun(root)
     assert files(root, *BUCKETS) == before
-    assert (root / "report" / "report.md").read_bytes() == told
+    assert (root / "report/report.md").read_bytes() == told and not capsys.readouterr().out
     edit(score_path(root, "t_1"), score=1)
-    assert "wrote 1, unchanged 2, left their bucket 1" in rerun(root, capsys)
+    assert "wrote 1, unchanged 2, left their bucket 1" in rerun(root)
     after = files(root, *BUCKETS)
     assert in_buckets(root) == {"t_1": ["defeat"], "t_2": ["final"], "t_3": ["defeat"]}
     assert len(before.items() & after.items()) == 2 and not list(root.glob("*/_replaced"))
 
 
 def test_a_changed_answer_or_reason_is_written_again_into_the_same_bucket(root):
-    edit(root / "answer" / "t_2.json", assistant="another reference")   # no judge was shown it
-    judges = json.loads(score_path(root, "t_1").read_text())["judges"]
+    edit(root / "answer/t_2.json", assistant="another reference")   # no judge was shown it
+    judges = read_json(score_path(root, "t_1"))["judges"]
     edit(score_path(root, "t_1"), judges=[{**judges[0], "reason": "mine"}, judges[1]])
-    assert run_here(report.main, root) == 0
-    assert json.loads((root / "final" / "t_2.json").read_text())["assistant"] == "another reference"
-    assert json.loads((root / "final" / "t_1.json").read_text())["reasons"][0]["reason"] == "mine"
+    rerun(root)
+    assert read_json(root / "final/t_2.json")["assistant"] == "another reference"
+    assert read_json(root / "final/t_1.json")["reasons"][0]["reason"] == "mine"
     assert not list(root.glob("*/_replaced"))
 
 
-def test_orphans_and_turns_without_a_score_leave_their_bucket(root, capsys):
-    (root / "answer" / "t_1.json").unlink()
+def test_orphans_and_turns_without_a_score_leave_their_bucket(root):
+    (root / "answer/t_1.json").unlink()
     score_path(root, "t_2").unlink()
-    assert "left their bucket 2" in rerun(root, capsys) and in_buckets(root) == {"t_3": ["defeat"]}
+    assert "left their bucket 2" in rerun(root)
+    assert in_buckets(root) == {"t_3": ["defeat"]}
     assert counts(root)["scores whose answer is gone"] == "1" and counts(root)[
         "not judged yet"] == "1"
     assert not list(root.glob("*/_replaced")) and score_path(root, "t_1").exists()
 
 
-def test_an_excluded_turn_leaves_its_bucket(root):
-    write_panel(root, "a", more='[exclude]\nids = ["proj__t_1"]\n')
-    assert run_here(report.main, root) == 0
-    assert "t_1" not in in_buckets(root) and counts(root)["left out by a rule"] == "1"
-
-
-def test_a_turn_whose_answer_changed_since_counts_as_not_judged_yet(root, capsys):
+def test_a_turn_whose_answer_changed_since_counts_as_not_judged_yet(root):
     write_answer(root, "t_1", challenger="make all")
-    printed = rerun(root, capsys)
+    printed = rerun(root)
     assert in_buckets(root) == {"t_2": ["final"],
                                 "t_3": ["defeat"]} and counts(root)["not judged yet"] == "1"
     assert "1 turn not judged yet" in printed and "validate.py" in printed
     assert [row["turn"] for row in tables(root)["Turns"]] == ["t_2", "t_3", "t_4"]
 
 
-def test_answers_without_both_sides_are_counted(root):
-    write_answer(root, "t_5", challenger=None), write_answer(root, "t_6", king=None)
-    assert run_here(report.main, root) == 0
-    assert counts(root)["answer records without both sides"] == "2" and counts(root)[
-        "not judged yet"] == "0"
+def test_an_excluded_turn_leaves_its_bucket_and_answers_without_both_sides_are_counted(root):
+    write_panel(root, "a", more='[exclude]\nids = ["proj__t_1"]\n')
+    write_answer(root, "t_5", challenger=None)
+    write_answer(root, "t_6", king=None)
+    rerun(root)
+    assert in_buckets(root) == {"t_2": ["final"], "t_3": ["defeat"]}
+    assert counts(root).items() >= {"left out by a rule": "1", "not judged yet": "0",
+                                    "answer records without both sides": "2"}.items()
 
 
 # a person in the buckets -------------------------------------------------------------------------
 
-def test_a_copy_that_a_person_edited_is_put_aside_and_named_before_it_is_written_over(root, capsys):
-    copy = root / "final" / "t_1.json"
+def test_a_copy_that_a_person_edited_is_put_aside_and_named_before_it_is_written_over(root):
+    copy = root / "final/t_1.json"
     good = copy.read_bytes()
     for k in (1, 2):
         edit(copy, score=99, king=f"mine {k}")
         mine = copy.read_bytes()
-        printed = rerun(root, capsys)
+        printed = rerun(root)
         assert f"final/_replaced/t_1.{k}.json" in printed and copy.read_bytes() == good
-        assert (root / "final" / "_replaced" / f"t_1.{k}.json").read_bytes() == mine
+        assert (root / f"final/_replaced/t_1.{k}.json").read_bytes() == mine
 
 
-def test_an_edited_copy_whose_turn_moves_or_leaves_is_put_aside_in_the_bucket_that_it_was_in(
-        root, capsys):
+def test_an_edited_copy_whose_turn_moves_or_leaves_is_put_aside_in_the_bucket_that_it_was_in(root):
     for i, name in (1, "final"), (3, "defeat"):
         edit(root / name / f"t_{i}.json", king="mine")
     edit(score_path(root, "t_1"), score=66)
-    (root / "answer" / "t_3.json").unlink()
-    printed = rerun(root, capsys)
+    (root / "answer/t_3.json").unlink()
+    printed = rerun(root)
     assert in_buckets(root) == {"t_1": ["refined"], "t_2": ["final"]}
     for path in ("final/_replaced/t_1.1.json", "defeat/_replaced/t_3.1.json"):
-        assert path in printed and json.loads((root / path).read_text())["king"] == "mine"
+        assert path in printed and read_json(root / path)["king"] == "mine"
 
 
-def test_what_a_person_put_into_a_bucket_is_put_aside_whatever_it_is(root, capsys):
-    whole = (root / "final" / "t_2.json").read_text()
+def test_what_a_person_put_into_a_bucket_is_put_aside_whatever_it_is(root):
+    whole = (root / "final/t_2.json").read_text()
     mine = {"final/t_3.json": "{}", "refined/t_1.json": "half of {",
             "defeat/other_1.json": '{"note": "mine"}',
             "final/t_2.json": whole[:50]}
     (root / "refined").mkdir(exist_ok=True)
     for path, text in mine.items():
         (root / path).write_text(text)
-    printed = rerun(root, capsys)
+    printed = rerun(root)
     assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
-    assert (root / "final" / "t_2.json").read_text() == whole
+    assert (root / "final/t_2.json").read_text() == whole
     asides = [path.replace("/", "/_replaced/").replace(".json", ".1.json") for path in mine]
     assert [(root / aside).read_text() for aside in asides] == list(mine.values())
     assert sum(aside in printed for aside in asides) == 3 and "and 1 more" in printed
 
 
-def test_a_file_whose_name_is_refused_is_named(root, capsys):
-    (root / "final" / "my copy.json").write_text("{}")
-    capsys.readouterr(), run_here(report.main, root)
-    assert "my copy" in capsys.readouterr().err
+def test_a_file_whose_name_is_refused_is_named(root):
+    (root / "final/my copy.json").write_text("{}")
+    assert "my copy" in rerun(root)
 
 
-def test_a_copy_without_its_ledger_line_is_adopted_and_not_called_an_edit_when_it_moves(
-        root, capsys):
-    ledger = root / "final" / "_ledger.jsonl"
+def test_a_copy_without_its_ledger_line_is_adopted_and_not_called_an_edit_when_it_moves(root):
+    ledger = root / "final/_ledger.jsonl"
     ledger.write_text("".join(line for line in ledger.open()
                               if '"t_1"' not in line))   # as a kill leaves it
-    assert "unchanged 3" in rerun(root, capsys)
+    assert "unchanged 3" in rerun(root)
     edit(score_path(root, "t_1"), score=66)
-    assert "edited" not in rerun(root, capsys).replace("score was edited",
-                                                       "") and not list(root.glob("*/_replaced"))
+    assert "edited" not in rerun(root).replace("score was edited", "")
+    assert not list(root.glob("*/_replaced"))
     assert in_buckets(root)["t_1"] == ["refined"]
 
 
 def test_a_deleted_copy_and_a_deleted_bucket_are_made_again(root):
     before = in_buckets(root)
-    (root / "final" / "t_1.json").unlink()
+    (root / "final/t_1.json").unlink()
     shutil.rmtree(root / "defeat")
-    assert run_here(report.main, root) == 0 and in_buckets(root) == before
+    rerun(root)
+    assert in_buckets(root) == before
 
 
 class Person:
@@ -404,7 +380,7 @@ class Person:
 
     def move(self, kind: str, name: str) -> None:
         """Take an answer or a score away, or bring it back."""
-        aside = self.root / "aside" / f"{kind}_{name}"
+        aside = self.root / f"aside/{kind}_{name}"
         path = self.root / kind / f"{name}.json"
         if (kind, name) in self.gone:
             shutil.move(aside, path)
@@ -461,13 +437,13 @@ def test_after_any_edits_the_buckets_hold_the_turns_with_the_right_scores(tmp_pa
             person.change()
         written = [(path, data) for path, data in person.wrote
                    if path.exists() and path.read_bytes() == data]
-        assert run_here(report.main, tmp_path, "--quiet") == 0
+        rerun(tmp_path, "--quiet")
         assert in_buckets(tmp_path) == {
             name: ["final" if score >= 80 else "refined" if score >= 66 else "defeat"]
             for name, score in person.counted().items()}, step
         for name, [bucket] in in_buckets(tmp_path).items():
-            copy = json.loads((tmp_path / bucket / f"{name}.json").read_text())
-            answer = json.loads((tmp_path / "answer" / f"{name}.json").read_text())
+            copy = read_json(tmp_path / bucket / f"{name}.json")
+            answer = read_json(tmp_path / f"answer/{name}.json")
             assert copy["score"] == person.scores[name]
             assert copy.items() >= answer.items()
         for path, data in written:
@@ -480,160 +456,148 @@ def test_killed_at_any_moment_no_turn_is_in_two_buckets_and_the_next_run_mends(t
     names = [f"t_{i}" for i in range(n)]
     write_panel(tmp_path, "a")
     for i, name in enumerate(names):
-        write_answer(tmp_path, name), write_score(tmp_path, name,
-                                                  {"a": None if i % 10 == 9 else EVEN})
+        write_answer(tmp_path, name)
+        write_score(tmp_path, name, {"a": None if i % 10 == 9 else EVEN})
     decide(tmp_path)
     cycle = {"final": 90, "refined": 70, "defeat": 10}
     in_between = 0
+
+    def changed() -> list[int]:
+        folders = [tmp_path / bucket for bucket in BUCKETS]
+        return [folder.stat().st_mtime_ns if folder.exists() else 0 for folder in folders]
+
     for k in range(4):   # each time all of them have to move
-        wanted = {name: BUCKETS[(i + k) % 3] for i, name in enumerate(names) if i % 10 != 9}
-        for name, bucket in wanted.items():
+        wanted = {name: [BUCKETS[(i + k) % 3]] for i, name in enumerate(names) if i % 10 != 9}
+        for name, [bucket] in wanted.items():
             edit(score_path(tmp_path, name), score=cycle[bucket])
-        stats = [(tmp_path / b).stat().st_mtime_ns if (tmp_path / b).exists() else 0
-                 for b in BUCKETS]
+        before = changed()
         process = start_script("report.py", tmp_path)
-        while process.poll() is None and stats == [
-                (tmp_path / b).stat().st_mtime_ns if (tmp_path / b).exists() else 0
-            for b in BUCKETS]:
+        while process.poll() is None and before == changed():
             time.sleep(0.001)
         time.sleep(draw.uniform(0, 0.12))
         done = kill(process, signal.SIGTERM if k == 3 else signal.SIGKILL)
         assert done.returncode in (0, -signal.SIGKILL, 130) and "Traceback" not in done.stderr
         found = in_buckets(tmp_path)   # reads every copy
         assert all(len(buckets) == 1 for buckets in found.values())
-        in_between += found != {name: [bucket] for name, bucket in wanted.items()}
+        in_between += found != wanted
     assert in_between   # else nothing was seen of a run in the middle
-    last = run_script("report.py", tmp_path)
-    assert last.returncode == 0
-    assert in_buckets(tmp_path) == {name: [b] for name, b in wanted.items()}
+    rerun(tmp_path)
+    assert in_buckets(tmp_path) == wanted
     assert not [p for b in BUCKETS for p in (tmp_path / b).glob("_tmp*")]
-    for name, bucket in wanted.items():
-        assert json.loads((tmp_path / bucket / f"{name}.json").read_text())["score"] == cycle[
-            bucket]
-    assert f"wrote 0, unchanged {len(wanted)}" in run_script("report.py", tmp_path).stderr
+    for name, [bucket] in wanted.items():
+        assert read_json(tmp_path / bucket / f"{name}.json")["score"] == cycle[bucket]
+    assert f"wrote 0, unchanged {len(wanted)}" in rerun(tmp_path)
 
 
 # what is wrong -----------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("flags", [("--only", "*_1"), ("--limit", "2"), ("--shard", "0/2")])
-def test_a_report_of_a_part_is_refused(root, capsys, flags):
-    before = files(root, *BUCKETS, "report")
+def test_a_report_of_a_part_is_refused(root, flags):
     edit(score_path(root, "t_1"), score=1)
-    assert flags[0] in rerun(root, capsys, *flags, code=2)
-    assert files(root, *BUCKETS, "report") == before
+    assert flags[0] in run_without_effect(root, *flags)
 
 
 @pytest.mark.parametrize("mode", ["king", "reference"])
-def test_without_a_duel_nothing_is_done_and_the_command_to_run_is_named(root, capsys, mode):
-    before = files(root, *BUCKETS, "report")
-    (root / "score" / "_duel.json").unlink()
-    printed = rerun(root, capsys, "--mode", mode, code=2)
-    assert "validate.py" in printed
+def test_without_a_duel_nothing_is_done_and_the_command_to_run_is_named(root, mode):
+    (root / "score/_duel.json").unlink()
+    printed = run_without_effect(root, "--mode", mode)
     assert "_duel.json is not there" in printed
-    assert files(root, *BUCKETS, "report") == before
-    assert not (root / "report_reference" / "report.md").exists()
+    assert not (root / "report_reference/report.md").exists()
     command = printed[printed.index("validate.py"):].split("\n")[0]
     assert f"--root {root}" in command and ("--mode reference" in command) == (mode == "reference")
 
 
-def test_a_duel_that_lacks_something_is_named_not_a_traceback(root, capsys):
-    path = root / "score" / "_duel.json"
+def test_a_duel_that_lacks_something_is_named_not_a_traceback(root):
+    path = root / "score/_duel.json"
     whole = json.loads(path.read_text())
     for key in whole:
         write_json(path, {k: v for k, v in whole.items() if k != key})
-        capsys.readouterr()
-        code = run_here(report.main, root)
-        assert code == 0 or (code == 2 and "_duel.json" in capsys.readouterr().err), key
+        done = script_here(report.main, root)
+        assert done.returncode == 0 or (done.returncode == 2 and "_duel.json" in done.stderr), key
     for text in ("", "[]", "null", '{"mode": "king"}', json.dumps({**whole, "judges": ["a"]})):
         path.write_text(text)
-        assert "_duel.json" in rerun(root, capsys, code=2)
+        assert "_duel.json" in rerun(root, code=2)
 
 
 @pytest.mark.parametrize("change", [{3: WON}, {1: [0, 1, 1, 1, 1]}, {0: LOST, 2: WON}, {}], ids=[
     "one verdict", "two metrics exchanged", "two turns exchanged", "a turn gone"])
-def test_verdicts_other_than_the_duel_was_decided_on_are_pointed_out(tmp_path, capsys, change):
+def test_verdicts_other_than_the_duel_was_decided_on_are_pointed_out(tmp_path, change):
     made(tmp_path,
          {f"t_{i}": values for i, values in enumerate([WON, EIGHTY, LOST, EVEN, WON, WON])})
-    assert "decided on" not in said_at_the_top(tmp_path, capsys)
+    assert "decided on" not in said_at_the_top(tmp_path)
     for i, values in change.items():
         write_score(tmp_path, f"t_{i}", {"a": values})
     if not change:
         score_path(tmp_path, "t_5").unlink()
-    assert "decided on" in said_at_the_top(tmp_path, capsys)
+    assert "decided on" in said_at_the_top(tmp_path)
     if change:   # else the turn would have to be judged
         decide(tmp_path)
-        assert "decided on" not in said_at_the_top(tmp_path, capsys)
+        assert "decided on" not in said_at_the_top(tmp_path)
 
 
-def said_at_the_top(root, capsys) -> str:
-    rerun(root, capsys)
+def said_at_the_top(root) -> str:
+    rerun(root)
     return report_text(root).partition("\n## ")[0]
 
 
-def test_broken_records_are_named_the_others_go_on_and_the_exit_code_is_1(root, capsys):
-    answer, score = root / "answer" / "t_1.json", score_path(root, "t_3")
+def test_broken_records_are_named_the_others_go_on_and_the_exit_code_is_1(root):
+    answer, score = root / "answer/t_1.json", score_path(root, "t_3")
     whole = answer.read_text(), score.read_text()
     answer.write_text(whole[0][:-9])
     edit(score, score="high")
-    printed = rerun(root, capsys, code=1)
+    printed = rerun(root, code=1)
     assert str(answer) in printed and str(score) in printed and "`score`" in printed
     assert in_buckets(root) == {"t_2": ["final"]} and counts(root)["broken records"] == "2"
     answer.write_text(whole[0]), score.write_text(whole[1])
-    rerun(root, capsys)
+    rerun(root)
     assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
 
 
-def test_a_broken_pr_record_costs_a_turn_its_language_and_not_its_bucket(root, capsys):
-    broken = root / "commit" / "proj__t_1.json"
+def test_a_broken_pr_record_costs_a_turn_its_language_and_not_its_bucket(root):
+    broken = root / "commit/proj__t_1.json"
     write_json(broken, "not a record")
-    printed = rerun(root, capsys, code=1)
+    printed = rerun(root, code=1)
     assert str(broken) in printed
     assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
     assert "decided on" not in report_text(root)
 
 
-def test_a_root_that_is_not_there_is_not_made(tmp_path, capsys):
-    assert str(tmp_path / "typo") in rerun(tmp_path / "typo", capsys,
-                                           code=2) and not (tmp_path / "typo").exists()
+def test_a_root_that_is_not_there_is_not_made(tmp_path):
+    typo = tmp_path / "typo"
+    assert str(typo) in rerun(typo, code=2) and not typo.exists()
 
 
-def test_a_file_where_a_bucket_should_be_stops_it_before_anything_is_done(root, capsys):
+def test_a_file_where_a_bucket_should_be_stops_it_before_anything_is_done(root):
     shutil.rmtree(root / "defeat")
     (root / "defeat").write_text("mine")
-    before = files(root, "final", "refined", "report")
     edit(score_path(root, "t_1"), score=66)
-    assert "defeat" in rerun(root, capsys, code=2)
-    assert files(root, "final", "refined", "report") == before
+    assert "defeat" in run_without_effect(root)
 
 
-def test_one_stem_in_two_answer_directories_stops_it(root, capsys):
+def test_one_stem_in_two_answer_directories_stops_it(root):
     shutil.copytree(root / "answer", root / "answer_1")
-    before = files(root, *BUCKETS)
-    assert "answer_1/t_1.json" in rerun(root, capsys, code=2) and files(root, *BUCKETS) == before
+    assert "answer_1/t_1.json" in run_without_effect(root)
 
 
 def test_a_second_report_at_the_same_time_is_refused(root):
     with lock(root / "report", None, "another"):
-        done = run_script("report.py", root)
-    assert done.returncode == 2 and "in use by another" in done.stderr
+        assert "in use by another" in rerun(root, code=2)
 
 
 @pytest.mark.parametrize("flag", ["--status", "--dry-run"])
-def test_looking_on_changes_nothing_and_says_what_would_be(root, capsys, flag):
+def test_looking_on_changes_nothing_and_says_what_would_be(root, flag):
     edit(score_path(root, "t_1"), score=66)
-    before = files(root, *BUCKETS, "report")
-    assert "final/ 1, refined/ 1, defeat/ 1" in rerun(root, capsys, flag)
-    assert files(root, *BUCKETS, "report") == before
+    assert "final/ 1, refined/ 1, defeat/ 1" in run_without_effect(root, flag, code=0)
 
 
 # against the reference ---------------------------------------------------------------------------
 
-def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(root, capsys):
+def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(root, monkeypatch):
     before = files(root, *BUCKETS, "report", "score")
     for name, values in {"t_1": LOST, "t_2": WON, "t_3": None, "t_4": EVEN}.items():
         write_score(root, name, {"a": values}, rival="reference")
     decide(root, "--mode", "reference")
-    rerun(root, capsys, "--mode", "reference")
+    rerun(root, "--mode", "reference")
     assert files(root, *BUCKETS, "report", "score") == before
     there = sorted(path.name for path in (root / "report_reference").glob("[!_]*"))
     assert there == ["report.html", "report.md"]
@@ -646,17 +610,18 @@ def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(r
     assert counts(root, "report_reference/report.md")[
         "no verdict could be read (not exported)"] == "1"
     shutil.rmtree(root / "report_reference")
-    assert run_script("report.py", root, env={"DUEL_MODE": "1"}).returncode == 0
+    monkeypatch.setenv("DUEL_MODE", "1")
+    rerun(root)
     assert tables(root, "report_reference/report.md") == found
 
 
-def test_what_is_left_to_judge_against_the_reference_is_asked_for_in_that_mode(root, capsys):
+def test_what_is_left_to_judge_against_the_reference_is_asked_for_in_that_mode(root):
     write_score(root, "t_1", {"a": WON}, rival="reference")
     for i in (2, 3, 4):
-        shutil.move(root / "answer" / f"t_{i}.json", root / f"t_{i}.json")
+        shutil.move(root / f"answer/t_{i}.json", root / f"t_{i}.json")
     decide(root, "--mode", "reference")
-    shutil.move(root / "t_2.json", root / "answer" / "t_2.json")
-    printed = rerun(root, capsys, "--mode", "reference")
+    shutil.move(root / "t_2.json", root / "answer/t_2.json")
+    printed = rerun(root, "--mode", "reference")
     [line] = [line for line in printed.split("\n") if "not judged yet" in line]
     assert "validate.py" in line and "--mode reference" in line
 
@@ -685,18 +650,18 @@ def costs(root) -> dict[tuple[str, str], tuple]:
             for row in tables(root)["Costs"]}
 
 
-def test_costs_are_by_stage_and_model_from_all_ledgers_each_call_once(root, capsys):
+def test_costs_are_by_stage_and_model_from_all_ledgers_each_call_once(root):
     write_ledger(root, "answer", "king", a_call(1), a_call(2))
     write_ledger(root, "answer", "ch", a_call(3), state="failed")
     write_ledger(root, "answer", "king", a_call(4, "other|m", 1.25, (4000, 5000)), item="t_2")
     write_ledger(root, "answer_1", "king", a_call(2), a_call(5))
     write_ledger(root, "score", "validate", a_call(6, "a", None), a_call(7, "a", None))
     write_ledger(root, "score", "validate", a_call(8, "b", None), a_call(9, "b", 0.5), item="t_2")
-    partial = root / "answer" / "_partial" / "t_3.jsonl"
-    partial.parent.mkdir()
-    partial.write_text("".join(json.dumps({"stage": "king", "call": call}) + "\n"
+    unfinished = root / "answer/_partial/t_3.jsonl"
+    unfinished.parent.mkdir()
+    unfinished.write_text("".join(json.dumps({"stage": "king", "call": call}) + "\n"
                                for call in (a_call(3), a_call(10))))
-    rerun(root, capsys)
+    rerun(root)
     expected = {
         ("king", "m"): (3, 300, 60, "$0.0300"), ("ch", "m"): (1, 100, 20, "$0.0100"),
         ("king", "other|m"): (1, 4000, 5000, "$1.25"),
@@ -706,41 +671,41 @@ def test_costs_are_by_stage_and_model_from_all_ledgers_each_call_once(root, caps
     assert costs(root) == expected
     shutil.copytree(root / "score", root / "before")
     shutil.copytree(root / "answer", root / "answer_backup")
-    with open(root / "answer" / "_ledger.jsonl", "a") as file:
+    with open(root / "answer/_ledger.jsonl", "a") as file:
         file.write('{"stage": "king", "calls": [{"id": "c11", "mod')   # torn
-    rerun(root, capsys)
+    rerun(root)
     assert costs(root) == expected
 
 
-def test_after_compacting_the_sums_of_each_model_stay(tmp_path, fake_llm, capsys):
+def test_after_compacting_the_sums_of_each_model_stay(tmp_path, fake_llm):
     write_toml(tmp_path, {"model": "m", "base_url": fake_llm.base_url},
                PRICES + '[judge]\nmodels = ["j"]\n')
     write_prompts(tmp_path, 3), write_commits(tmp_path, 3)
-    fake_llm.always(lambda request: VERDICT if request.body["model"] == "j" else None)
+    fake_llm.always(lambda request: verdict(1) if request.body["model"] == "j" else None)
     for main, *flags in ([king.main], [ch.main], [king.main, "--force"], [ch.main], [validate.main],
                          [validate.main, "--force"]):
-        assert run_here(main, tmp_path, *flags) == 0
-    rerun(tmp_path, capsys)
+        run_main(main, tmp_path, *flags)
+    rerun(tmp_path)
     before, sums = {model: by_model(tmp_path, model) for model in "mj"}, costs(tmp_path)
     asked = Counter(request.body["model"] for request in fake_llm.requests)
     assert {key: of[0] for key, of in sums.items()} == {
         ("king", "m"): 6, ("ch", "m"): asked["m"] - 6, ("validate", "j"): asked["j"]}
     assert sums["king", "m"][3] == "$0.0600" and "unknown" in sums["validate", "j"][3]
     for main in (king.main, validate.main):
-        assert run_here(main, tmp_path, "--compact") == 0
+        run_main(main, tmp_path, "--compact")
     assert "summed" in {line["state"] for line in ledger_lines(tmp_path / "answer")}
-    rerun(tmp_path, capsys)
+    rerun(tmp_path)
     assert {model: by_model(tmp_path, model) for model in "mj"} == before
 
 
-def test_compacting_loses_no_known_cost_beside_an_unknown_one(root, capsys):
+def test_compacting_loses_no_known_cost_beside_an_unknown_one(root):
     for i, cost in enumerate((0.5, None, 0.25, 0.125)):
         write_ledger(root, "answer", "king", a_call(i, "m", cost))
-    rerun(root, capsys)
+    rerun(root)
     assert costs(root) == {("king", "m"): (4, 400, 80, "$0.8750 + 1 call without a price")}
     before = by_model(root, "m")
-    assert run_here(king.main, root, "--compact") == 0
-    rerun(root, capsys)
+    run_main(king.main, root, "--compact")
+    rerun(root)
     assert by_model(root, "m") == before
 
 
@@ -755,70 +720,29 @@ def by_model(root, model) -> list:
 
 # oversized pull requests -------------------------------------------------------------------------
 
-def test_the_pull_requests_that_prompt_py_left_out_for_their_size_are_listed(tmp_path):
+def test_pull_requests_that_are_left_out_for_their_size_are_listed_till_they_are_let_in(tmp_path):
     sizes = {i: 60_000 + 1000 * i for i in range(0, 30, 3)}
     prs = [a_pr(i, language="a|b") for i in range(30)]
     for i, size in sizes.items():
         prs[i]["patch"] += "+" * (size - len(prs[i]["patch"]))
-    write_sources(tmp_path, [a_row(i) for i in range(30)], prs)
+    source = [a_row(i) for i in range(30)]
+    write_sources(tmp_path, source, prs)
     root = tmp_path / "run"
-    sample(root, "--count", 30, code=0)
+    sample(root, "--count 30")
     for i in (1, 2):
         write_answer(root, f"t_{i}"), write_score(root, f"t_{i}", {"a": WON})
     write_panel(root, "a", more="[exclude]\nmax_patch_chars = 70_000\n")
     decide(root)
-    assert run_here(report.main, root) == 0
-    text = (root / "report" / "hugePR.md").read_text()
+    rerun(root)
+    text = (root / "report/hugePR.md").read_text()
     assert f"(70,000 now): {len(sizes)}." in text
     rows = tables(root, "report/hugePR.md")["Oversized pull requests"]
     assert rows == [{"instance": f"own__repo-{i}", "repository": "own/repo", "language": "a|b",
                      "characters": f"{size:,}", "files": "1", "created": "2023-11-14T22:13:20Z"}
                     for i, size in sorted(sizes.items(), reverse=True)]
-
-
-def test_a_pull_request_that_a_larger_limit_lets_in_is_listed_no_more(root):
-    prs = [a_pr(i) for i in range(3)]
-    prs[1]["patch"] += "+" * 60_000
-    write_sources(root, [a_row(i) for i in range(3)], prs)
-    sample(root / "run", "--count", 3)
-    write_panel(root, "a", more="[exclude]\nmax_patch_chars = 100_000\n"
-                f'[prompt]\nsource = "{root}/rows.jsonl"\nprs = "{root}/prs.json"\n')
-    sample(root / "run", "--count", 3, "--force")
-    assert (root / "run" / "commit" / "own__repo-1.json").exists()
-    (root / "run" / "answer").mkdir()
-    for script in ("validate.py", "report.py"):
-        assert run_script(script, root / "run", "--config", root / "chain.toml").returncode == 0
-    assert "own__repo-1" not in (root / "run" / "report" / "hugePR.md").read_text()
-
-
-def test_without_oversized_pull_requests_the_list_is_empty(root):
-    assert (root / "report" / "hugePR.md").read_text().rstrip().endswith(": 0.")
-
-
-# judged by the real script -----------------------------------------------------------------------
-
-def test_from_prompts_to_buckets(tmp_path, fake_llm):
-    write_toml(tmp_path, {"model": "m"}, '[judge]\nmodels = ["a", "b"]\n')
-    names = write_prompts(tmp_path, 12)
-    write_commits(tmp_path, 12)
-    for main in (king.main, ch.main):
-        assert run_here(main, tmp_path, *flags_for(fake_llm)) == 0
-    draw = random.Random(3)
-
-    def judge(request):
-        return "I cannot say." if draw.random() < 0.2 else json.dumps(
-            {"reason": "so", **{metric: draw.choice([0, 1, 2]) for metric in METRICS}})
-    fake_llm.always(judge)
-    assert run_here(validate.main, tmp_path, "--llm-base-url", fake_llm.base_url) == 0
-    done = run_script("report.py", tmp_path)
-    assert done.returncode == 0, done.stderr
-    expected = {}
-    for name in names:
-        record = json.loads(score_path(tmp_path, name).read_text())
-        score, metrics = score_of(record["judges"])
-        assert record["score"] == pytest.approx(score) and record["metrics"] == pytest.approx(
-            metrics)
-        if score is not None:
-            expected[name] = ["final" if score >= 80 else "refined" if score >= 66 else "defeat"]
-    assert in_buckets(tmp_path) == expected
-    assert done.stdout == "" and not list(tmp_path.glob("*/_replaced"))
+    # a larger limit lets them in
+    write_sources(tmp_path, source, prs, "[exclude]\nmax_patch_chars = 100_000\n")
+    sample(root, "--count 30 --force")   # the files that there are, then what is left
+    sample(root, "--count 30")
+    rerun(root)
+    assert tables(root, "report/hugePR.md")["Oversized pull requests"] == []

@@ -113,7 +113,7 @@ def test_a_source_with_fewer_turns_gives_all_it_has_and_says_so_once_and_for_all
 
 def test_an_edited_file_is_kept_and_its_entries_are_not_sampled_again(a):
     sample(a, "--count 250")
-    edit(a / "prompt" / "prompts_250_1.json", lambda entries: entries.pop(7))
+    edit(a / "prompt/prompts_250_1.json", lambda entries: entries.pop(7))
     edited = prompts(a)["prompts_250_1"]
     assert "edited 1 (kept): prompts_250_1" in sample(a, "--count 250")
     sample(a, "--count 400")
@@ -125,16 +125,18 @@ def test_lost_files_are_made_again_each_as_it_was(a, lost):
     sample(a, "--count 430")
     was = on_disk(a)
     for k in lost:
-        (a / "prompt" / f"prompts_430_{k}.json").unlink()
+        (a / f"prompt/prompts_430_{k}.json").unlink()
     sample(a, "--count 430")
     assert on_disk(a) == was
+    (a / "prompt/prompts_430_2.json").unlink()   # opens no door to another seed
+    assert "drawn with other settings" in sample(a, "--count 430 --seed 1", code=2)
     sample(a, "--count 430 --force")
     assert on_disk(a) == was
 
 
 def test_a_hand_made_file_is_left_alone_and_counts_for_nothing(a):
     (a / "prompt").mkdir(parents=True)
-    (a / "prompt" / "mine.json").write_text("[]")
+    (a / "prompt/mine.json").write_text("[]")
     sample(a, "--count 20")
     assert prompts(a)["mine"] == [] and len(prompts(a)["prompts_20_1"]) == 20
 
@@ -174,7 +176,7 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
     assert [reason for reason in REASONS.strip().split("\n")
             if reason not in printed] == [], printed
     notes = {line["item"]: line["detail"]
-             for line in ledger_lines(tmp_path / "a" / "prompt", state="excluded")}
+             for line in ledger_lines(tmp_path / "a/prompt", state="excluded")}
     assert notes["own__repo-10"]["rule"] == "oversized PR"
     assert notes["own__repo-10"]["patch_chars"] > 60_000
     assert "no PR record" in notes["own__repo-9"]["rule"]
@@ -190,9 +192,9 @@ def test_exact_duplicates_are_left_out(tmp_path):
 
 def test_keep_unmatched_keeps_prompts_whose_pr_has_no_record(tmp_path):
     write_sources(tmp_path, [a_row(1), a_row(2)], [a_pr(1)])
-    printed = sample(tmp_path / "a", "--count 10 --keep-unmatched")
+    assert "no PR record" in sample(tmp_path / "a", "--count 10 --keep-unmatched")
     assert {e["instance_id"]: e["language"] for e in prompts(tmp_path / "a")["prompts_10_1"]} == {
-        "own__repo-1": "python", "own__repo-2": "unknown"} and "no PR record" in printed
+        "own__repo-1": "python", "own__repo-2": "unknown"}
 
 
 def test_without_a_pr_record_for_any_row_it_ends_with_1_and_names_keep_unmatched(tmp_path):
@@ -212,7 +214,7 @@ def test_next_is_recommended_only_by_a_run_that_wrote_prompts(a):
 
 def test_a_hand_edited_pr_record_is_not_overwritten(a):
     sample(a, "--count 50")
-    path = a / "commit" / f"{ids(a)[0]}.json"
+    path = a / f"commit/{ids(a)[0]}.json"
     edit(path, lambda record: record.update(issue="mine"))
     sample(a, "--count 100")
     sample(a, "--count 100 --force")
@@ -224,7 +226,7 @@ def test_force_samples_again_and_keeps_the_old_files_aside(a):
     was = on_disk(a)["prompts_50_1.json"]
     sample(a, "--count 50 --force --seed 5")
     assert on_disk(a)["prompts_50_1.json"] != was
-    assert (a / "prompt" / "_replaced" / "prompts_50_1.1.json").read_bytes() == was
+    assert (a / "prompt/_replaced/prompts_50_1.1.json").read_bytes() == was
 
 
 @pytest.mark.parametrize("number, code, n_times",
@@ -250,7 +252,7 @@ def test_status_reads_no_source(a):
 
 def test_without_its_ledger_a_sample_is_adopted_and_goes_on_as_it_would_have(a, whole):
     sample(a, "--count 210")
-    (a / "prompt" / "_ledger.jsonl").unlink()
+    (a / "prompt/_ledger.jsonl").unlink()
     assert "adopted 2" in sample(a, "--count 210 --status")
     sample(a, "--count 210")
     assert len(prompts(a)) == 2
@@ -261,11 +263,11 @@ def test_without_its_ledger_a_sample_is_adopted_and_goes_on_as_it_would_have(a, 
 def test_a_deleted_pr_record_is_fetched_again_and_one_of_a_hand_made_prompt_too(a):
     sample(a, "--count 20")
     was = on_disk(a, "commit")
-    (a / "commit" / f"{ids(a)[0]}.json").unlink()
+    (a / f"commit/{ids(a)[0]}.json").unlink()
     one = prompts(a)["prompts_20_1"][0]
     mine = [{**one, "instance_id": name, "order": i}
             for i, name in enumerate(["own__repo-444", "nobody__x-1"], 1)]
-    (a / "prompt" / "mine.json").write_text(json.dumps(mine))
+    (a / "prompt/mine.json").write_text(json.dumps(mine))
     printed = sample(a, "--count 20")
     assert was.items() <= on_disk(a, "commit").items()
     assert "own__repo-444.json" in on_disk(a, "commit")
@@ -288,17 +290,11 @@ def test_another_source_or_seed_is_not_mixed_in_by_accident(a):
     assert len(set(ids(a))) == 20
 
 
-def test_a_lost_file_does_not_open_the_door_to_another_seed(a):
-    sample(a, "--count 250")
-    (a / "prompt" / "prompts_250_2.json").unlink()
-    assert "drawn with other settings" in sample(a, "--count 250 --seed 1", code=2)
-
-
 def test_a_broken_file_without_a_ledger_stops_nothing_else(a):
     sample(a, "--count 5")
-    path = a / "prompt" / "prompts_5_1.json"
+    path = a / "prompt/prompts_5_1.json"
     path.write_text(path.read_text()[:100])
-    (a / "prompt" / "_ledger.jsonl").unlink()
+    (a / "prompt/_ledger.jsonl").unlink()
     assert sample(a, "--count 8", code=1).count("is not readable JSON") == 1
     assert len(on_disk(a).keys() - {path.name}) == 1
 

@@ -1,6 +1,7 @@
 """Check the sources of rows: files, the dataset server and Parquet give the same windows."""
 
 import gzip
+import itertools
 import json
 import random
 import subprocess
@@ -68,22 +69,19 @@ def open_hub(server, http, **kwargs):
                        Hub(http, **{"rows_url": server.url, "hub_url": server.url, **kwargs}))
 
 
-ROUTES = ["endpoint", "fallback", "parquet", "json", "jsonl", "far json", "datasets"]
-
-
-@pytest.mark.parametrize("route", ROUTES)
-def test_the_same_offsets_are_the_same_rows_by_every_route(route, rows, folder, server, http,
+@pytest.mark.parametrize("route, spec", [
+    ("endpoint", "hf:org/set"), ("fallback", "hf:org/set"), ("parquet", "{folder}/*.parquet"),
+    ("json", "{folder}/all.json"), ("jsonl", "{folder}/?.jsonl*"),
+    ("far json", "{url}/files/all.json?download=true"), ("datasets", "datasets:{tmp_path}:train")])
+def test_the_same_offsets_are_the_same_rows_by_every_route(route, spec, rows, folder, server, http,
                                                            tmp_path, monkeypatch):
     if route == "datasets":
         monkeypatch.setenv("HF_HOME", str(tmp_path))
         write_rows(tmp_path / "train.parquet", rows)
     if route == "fallback":
         server.down["/rows"] = 501
-    source = open_source({
-        "endpoint": "hf:org/set", "fallback": "hf:org/set", "parquet": f"{folder}/*.parquet",
-        "json": f"{folder}/all.json", "jsonl": f"{folder}/?.jsonl*",
-        "far json": f"{server.url}/files/all.json?download=true",
-        "datasets": f"datasets:{tmp_path}:train"}[route], Hub(http, None, server.url, server.url))
+    source = open_source(spec.format(folder=folder, url=server.url, tmp_path=tmp_path),
+                         Hub(http, None, server.url, server.url))
     assert source.n_rows == N_ROWS
     for offset, length in WINDOWS:
         assert source.rows(offset, length) == rows[offset:offset + length], (offset, length)
@@ -108,25 +106,20 @@ def test_throttling_and_errors_that_pass_are_no_reason_to_leave_the_endpoint(ser
     assert source.rows(0, 5) == rows[:5] and source.notes == []
 
 
-@pytest.mark.parametrize(
-    "trouble", ["500 for ever", "404", "cut cells", "wrong order", "empty pages", "no page"])
+@pytest.mark.parametrize("trouble, says", [
+    ({"down": {"/rows": 500}}, "500"), ({"down": {"/rows": 404}}, "404"), ({"cut": {1005}}, "cut"),
+    ({"shuffle": True}, "order"), ({"page_limit": 0}, "no row"), ({"down": {"/rows": 200}}, "")],
+    ids=str)
 def test_an_endpoint_that_fails_midway_hands_over_to_parquet_once_and_says_why(
-        trouble, server, http, rows):
+        trouble, says, server, http, rows):
     source = open_hub(server, http)
     assert source.n_rows == N_ROWS and source.rows(0, 3) == rows[:3]
-    if trouble in ("500 for ever", "404"):
-        server.down["/rows"] = int(trouble[:3])
-    server.cut, server.shuffle = {
-        1005} if trouble == "cut cells" else set(), trouble == "wrong order"
-    server.page_limit = 0 if trouble == "empty pages" else 100
-    if trouble == "no page":
-        server.down["/rows"] = 200
+    vars(server).update(trouble)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda at: source.rows(at, 10), range(1000, 1080, 10))) == \
             [rows[at:at + 10] for at in range(1000, 1080, 10)]
     note, = source.notes
-    assert "Parquet" in note and {"500 for ever": "500", "cut cells": "cut", "wrong order": "order",
-                                  "empty pages": "no row"}.get(trouble, "") in note
+    assert "Parquet" in note and says in note
     server.requests.clear()
     assert source.rows(0, 3) == rows[:3] and "/rows" not in server.paths()
 
@@ -214,7 +207,7 @@ def test_messages_become_role_and_content_whatever_they_were_stored_as(tmp_path,
     want = [{"role": "user", "content": "hi"}]
     stored = [{"instance_id": "a", "messages": json.dumps([{**want[0], "name": "x"}])},
               {"instance_id": "b", "messages": [{**want[0], "tool_calls": None}]}]
-    for name, row in ((name, row) for name in ("a.jsonl", "a.parquet") for row in stored):
+    for name, row in itertools.product(("a.jsonl", "a.parquet"), stored):
         source = open_source(str(write_rows(tmp_path / name, [row])), http)
         assert source.rows(0, 1)[0]["messages"] == want
 
