@@ -85,7 +85,8 @@ def by_table(recipe: Recipe, log: Log) -> Recipe:
     for rule in fitting(recipe, log):
         instead = rule.get("instead", {})
         system = " ".join(instead.get(name, name) for name in recipe.system)
-        recipe = extended(replace(recipe, system=(), **rule.get("set", {})),
-                          system=system.split())
+        fixed = {name: tuple(value) if isinstance(value, list) else value
+                 for name, value in rule.get("set", {}).items()}
+        recipe = extended(replace(recipe, system=(), **fixed), system=system.split())
         recipe = extended(recipe, **rule.get("add", {}))
     return recipe
