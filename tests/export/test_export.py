@@ -16,6 +16,7 @@ import pytest
 import yaml
 from conftest import (
     REPO,
+    edit,
     eventually,
     everything_under,
     flags_for,
@@ -26,7 +27,7 @@ from conftest import (
     write_prompts,
     write_toml,
 )
-from fake_judges import edit, run_main, verdict
+from fake_judges import run_main, verdict
 from judged import (
     history,
     read_json,

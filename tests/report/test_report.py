@@ -13,6 +13,7 @@ from functools import partial
 
 import pytest
 from conftest import (
+    edit,
     kill,
     ledger_lines,
     start_script,
@@ -20,7 +21,7 @@ from conftest import (
     write_prompts,
     write_toml,
 )
-from fake_judges import edit, run_main, script_here, verdict
+from fake_judges import run_main, script_here, verdict
 from judged import read_json
 from scored import (
     BUCKETS,
