@@ -147,8 +147,8 @@ def parser(doc: str, *sections: str) -> argparse.ArgumentParser:
     add("--proxy", metavar="URL", help="a proxy for calls and downloads")
     add("--budget", type=_usd, metavar="USD",
         help="the most to spend under this root, over all runs")
-    add("--log-level", default="warning", choices=["debug", "info", "warning", "error"],
-        help="what goes to stderr")
+    add("--log-level", default="warning", type=str.lower,
+        choices=["debug", "info", "warning", "error"], help="what goes to stderr")
     add("--quiet", action="store_true", help="no plan, bar or summary; errors only")
     return p
 

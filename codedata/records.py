@@ -129,7 +129,7 @@ class Commit:
 class Answer:
     """Hold the two answers to one prompt: answer/<source>_<order>.json.
 
-    A side that is null is not made yet.
+    A side that is null is not made yet; one that is empty on disk is null here.
     """
 
     directory = "answer"
@@ -139,6 +139,11 @@ class Answer:
     assistant: str
     king: str | None = None
     challenger: str | None = None
+
+    def __post_init__(self):
+        for side in ("king", "challenger"):
+            if getattr(self, side) == "":
+                object.__setattr__(self, side, None)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def test_what_an_endpoint_answers(tmp_path, fake_llm, run, reply):
 def test_what_a_model_says_in_the_wrong_form(tmp_path, fake_llm, run):
     write_prompts(tmp_path, 1)
     fake_llm.always(Say(f"THOUGHT: x\n\n```{ATTACK}\nls\n```", finish_reason=ATTACK, model=ATTACK))
-    done = run("king --log-level debug")
+    done = run("king --log-level DEBUG")
     assert done.returncode == 1
     assert_shown(done, "failed 1")
 

@@ -10,6 +10,7 @@ from conftest import (
     ledger_lines,
     run_script,
     spent_usd,
+    write_commits,
     write_toml,
 )
 from fake_judges import (
@@ -26,6 +27,7 @@ from fake_judges import (
     everything,
     judged,
     prefers,
+    run_main,
     score,
     score_path,
     scores,
@@ -39,6 +41,7 @@ from fake_judges import (
 )
 from fake_llm import Status
 
+import ch
 from codedata.llm.embedded import NOISE
 
 N = 5
@@ -125,11 +128,14 @@ def test_a_root_without_answers_is_said_and_decides_nothing(tmp_path, fake_llm):
     assert (duel(tmp_path)["accepted"], duel(tmp_path)["turns"]) == (False, 0)
 
 
-def test_answers_without_both_sides_wait_and_are_counted(tmp_path, fake_llm):
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_answers_without_both_sides_wait_and_are_counted(tmp_path, fake_llm, nothing):
     write_answers(tmp_path, 4)
+    write_commits(tmp_path, 4)
     for i, side in ((1, "king"), (2, "challenger")):
-        edit(tmp_path / "answer" / f"t_{i}.json", **{side: None})
+        edit(tmp_path / "answer" / f"t_{i}.json", **{side: nothing})
     write_panel(tmp_path, fake_llm, "a")
+    assert "adopted 3, missing 1" in run_main(ch.main, tmp_path, "--status")
     fake_llm.always(verdict())
     done = validated(tmp_path)
     assert "waiting 2" in done and "no challenger yet" in done
