@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -34,7 +35,7 @@ from codedata.records import HOW
 
 # matches the suite's directories, but not a user's answer_backup
 DIRECTORY = re.compile(rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(HOW)}))?")
-ATTEMPTS_AND_VARIANTS = ("_attempts", *HOW)   # directories within them that have ledgers, too
+WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")
 REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str,
                "tool_calls": list}
 _current: ContextVar[ReplyLog | None] = ContextVar("reply_log", default=None)
@@ -235,9 +236,8 @@ def calls_under(root: Path):
     is not counted twice.
     """
     stages = sorted(p for p in root.glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
-    within = [directory / name for directory in stages for name in ATTEMPTS_AND_VARIANTS]
     seen = set()
-    for directory in [*stages, *filter(Path.is_dir, within)]:
+    for directory in itertools.chain.from_iterable(map(_with_ledgers, stages)):
         files = sorted((directory / PARTIAL).glob("*.jsonl"))
         kept = ((None, sound_call(line["call"])) for file in files for line in read_lines(file)
                 if isinstance(line.get("call"), dict))
@@ -246,6 +246,17 @@ def calls_under(root: Path):
                 yield directory, stage, call
             if call.get("id"):
                 seen.add(call["id"])
+
+
+def _with_ledgers(directory: Path) -> Iterator[Path]:
+    """Yield a directory and, at any depth, those within it that may have a ledger of their own."""
+    yield directory
+    with os.scandir(directory) as entries:
+        within = sorted(entry.name for entry in entries
+                        if (entry.name[0] == "_" or entry.name in HOW) and entry.is_dir())
+    for name in within:
+        if name not in WITHOUT_LEDGERS:
+            yield from _with_ledgers(directory / name)
 
 
 class Money:

@@ -331,3 +331,18 @@ def test_a_price_that_is_none_is_refused(tmp_path, fake_llm, price):
     """With nan as a price no budget would ever be used up."""
     set_price(tmp_path, f"in = {price}, out = 1.0")
     assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 2
+
+
+def test_every_ledger_under_a_root_counts_however_deep(tmp_path):
+    places = [place for name in ("prompt", "answer", "answer_1", "score", "score_reference",
+                                 "probe", "env", "coverage", "analysis", "bug", "nl2repo", "dp")
+              for place in (name, f"{name}/_attempts", f"{name}/_checks/_deeper")]
+    places += ["variants/hinted", "score_hinted"]
+    for i, place in enumerate(places):
+        write_json(tmp_path / place / "_ledger.jsonl", {
+            "stage": "s", "item": "x", "state": "done",
+            "calls": [{"id": str(i), "model": "m", "cost_usd": A_CALL}]})
+    write_json(tmp_path / "runs" / "other" / "answer" / "_ledger.jsonl", {
+        "stage": "s", "item": "x", "state": "done",
+        "calls": [{"id": "other", "model": "m", "cost_usd": A_CALL}]})
+    assert spent_usd(tmp_path) == pytest.approx(A_CALL * len(places))
