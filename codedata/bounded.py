@@ -29,7 +29,17 @@ def open_appending(path: Path | str) -> int:
 
     A link is an OSError here.
     """
-    return regular_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    return making_folders(regular_descriptor, path, flags)
+
+
+def making_folders(open_file, path: Path | str, flags: int) -> int:
+    """Return open_file(path, flags); only where its folder is missing, that is made first."""
+    try:
+        return open_file(path, flags)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open_file(path, flags)
 
 
 def regular_descriptor(path: Path | str, flags: int) -> int:

@@ -22,11 +22,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import orjson
 
-from codedata.bounded import read_bounded
+from codedata.bounded import making_folders, read_bounded
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, from_json
 from codedata.records import safe_name
@@ -47,18 +48,22 @@ def to_json(data) -> bytes:
 
 def write_atomic(path: Path, data: bytes) -> os.stat_result:
     """Put `data` at `path` whole or not at all; return its stat. A full disk ends the run."""
-    tmp = path.with_name(f"_tmp.{RUN}.{threading.get_ident()}")
+    tmp = f"{path.parent}/_tmp.{RUN}.{threading.get_ident()}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(tmp, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())   # first: a power cut must not leave a name without its bytes
-            stat = os.fstat(file.fileno())
+        fd = making_folders(partial(os.open, mode=0o666), tmp,
+                            os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view):]
+            os.fsync(fd)   # before the rename: a power cut must not leave a name without its bytes
+            stat = os.fstat(fd)
+        finally:
+            os.close(fd)
         os.replace(tmp, path)
     except OSError as e:
         with suppress(OSError):
-            tmp.unlink()
+            os.unlink(tmp)
         raise disk_trouble(e, path) from e
     return stat
 

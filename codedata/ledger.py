@@ -186,9 +186,8 @@ class Appender:
         """Write one line. Raise RunStopped if the disk takes no more."""
         try:
             if self._fd is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._torn = _is_torn(self.path)
                 self._fd = open_appending(self.path)
+                self._torn = _is_torn(self._fd)
             if self._torn:
                 data = b"\n" + data   # else this line would be lost with the torn one
             self._torn = os.write(self._fd, data) < len(data)
@@ -299,13 +298,9 @@ def to_line(line: dict) -> bytes:
         return (json.dumps(line) + "\n").encode()
 
 
-def _is_torn(path: Path) -> bool:
-    try:
-        with open_regular(path) as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) != b"\n"
-    except OSError:   # missing or empty
-        return False
+def _is_torn(descriptor: int) -> bool:
+    size = os.fstat(descriptor).st_size
+    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
 def disk_trouble(error: OSError, path) -> RunStopped:
