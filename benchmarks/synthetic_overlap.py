@@ -119,10 +119,21 @@ def jwt(draw: Draw) -> str:
     return ".".join([*parts, draw.of(URL64, 43)])
 
 
+def filled(shapes: dict[str, tuple[str, str, str]]) -> dict[str, tuple[str, str, str]]:
+    """Return {shape: (kind, secret, text)} with the secret in place of the first @ of a text."""
+    return {shape: (kind, secret, text.replace("@", secret, 1))
+            for shape, (kind, secret, text) in shapes.items()}
+
+
 def placed(draw: Draw) -> dict[str, tuple[str, str, str]]:
     """Return {shape: (kind, credential, text)} for credentials that are known by their context."""
     basic = base64.b64encode(f"deploy:{draw.of(STRONG, 14)}".encode()).decode()
-    shapes = {
+    return filled({**of_vendors(draw), **of_programs(draw, basic)})
+
+
+def of_vendors(draw: Draw) -> dict[str, tuple[str, str, str]]:
+    """Return {shape: (kind, credential, text with @ in its place)}: those of clouds and chats."""
+    return {
         "AWS secret, environment": ("AWS secret key", draw.of(BASE64, 40),
                                     "AWS_SECRET_ACCESS_KEY=@\nAWS_REGION=x"),
         "AWS secret, settings": ("AWS secret key", draw.of(BASE64, 40),
@@ -145,6 +156,12 @@ def placed(draw: Draw) -> dict[str, tuple[str, str, str]]:
                           'post("https://hooks.slack.com/services/@", data)'),
         "Discord webhook": ("Discord webhook", f"{draw.of('123456789', 18)}/{draw.of(URL64, 68)}",
                             "https://discord.com/api/webhooks/@"),
+    }
+
+
+def of_programs(draw: Draw, basic: str) -> dict[str, tuple[str, str, str]]:
+    """Return the same for headers, settings and command lines; `basic` is the one of a header."""
+    return {
         "database URL": ("password in a URL", draw.of(STRONG, 16),
                          "DATABASE_URL=postgres://app:@@db-7.somewhere-else.dev/app"),
         "git URL": ("password in a URL", draw.of(BASE62, 20),
@@ -173,8 +190,6 @@ def placed(draw: Draw) -> dict[str, tuple[str, str, str]]:
                                   "DB_PASS=@ python manage.py migrate"),
         "setting, Go": ("token", draw.of(BASE62, 40), 'token := "@"'),
     }
-    return {shape: (kind, secret, text.replace("@", secret, 1))
-            for shape, (kind, secret, text) in shapes.items()}
 
 
 def private_keys(draw: Draw) -> dict[str, tuple[list[str], str]]:
@@ -226,7 +241,7 @@ def personal(draw: Draw) -> dict[str, tuple[str, str, str]]:
             f"{draw.choice(('gmail.com', 'posteo.de', 'physics.ox.ac.uk', 'fastmail.fm'))}")
     address = (f"{draw.randrange(80, 95)}.{draw.randrange(20, 200)}.{draw.randrange(255)}."
                f"{draw.randrange(1, 255)}")
-    shapes = {
+    return filled({
         "git log": ("e-mail address", mail,
                     f"commit {draw.of(HEX, 40)}\nAuthor: {first} {last} <@>\nDate: Mon"),
         "author": ("e-mail address", mail, f'__author__ = "{first} (@)"'),
@@ -239,26 +254,50 @@ def personal(draw: Draw) -> dict[str, tuple[str, str, str]]:
                  "sshd[12]: Accepted publickey for app from @ port 4022 ssh2"),
         "nginx": ("IP address", address, "[error] 7#0: *1 open() failed, client: @, server: _"),
         "header": ("IP address", address, "X-Forwarded-For: @"),
-    }
-    return {shape: (kind, what, text.replace("@", what, 1))
-            for shape, (kind, what, text) in shapes.items()}
+    })
+
+
+HARMLESS = {   # the texts that are always the same
+    "placeholder": "OPENAI_API_KEY=sk" + "-" + "x" * 40,
+    "placeholder, dots": 'api_key = "sk' + '-..."',
+    "your key": 'client = Client(api_key="YOUR_API_KEY_GOES_HERE_1234")',
+    "a manual's AWS key": "aws_access_key_id = AKIA" + "IOSFODNN7" + "EXAMPLE",
+    "a manual's AWS secret": "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/" + "bPxRfiCY"
+    + "EXAMPLEKEY",
+    "environment": 'token = os.environ["GITHUB_TOKEN_2"]\npassword = get_password(user_id_3)',
+    "variables": "curl -H \"Authorization: Bearer $API_TOKEN_V2\" -H 'x-api-key: "
+                 "${X_API_KEY_2}'",
+    "format": 'headers = {"Authorization": f"Bearer {self.access_token_2}"}',
+    "marks of a key": f'if text.startswith("-----{"BEGIN"} RSA PRIVATE KEY-----"):\n'
+                      '    return parse(text)',
+    "tokens of a parser": 'token = Token("NAME", "snake_case_identifier_2")\n'
+                          'pad_token = "<pad_token_12345>"',
+    "words": 'password = "correct-horse-battery-staple"\n'
+             'secret = "this_is_not_a_secret_at_all_1"',
+    "decorators": "@pytest.mark.slow\n@app.route('/x')\ny = q@k.T\nz = x@w.transpose(0, 1)",
+    "packages": "npm i react@18.2.0 @types/node@20.1.0 uses: actions/checkout@v4 logo@2x.png",
+    "logins": "git clone git@github.com:org/x.git && ssh root@db1.example.com && "
+              "ssh://hg@hg.somewhere.org/x",
+    "addresses": "noreply@github.com 1+x@users.noreply.github.com jane@example.org "
+                 "info@python.org foo@bar.com",
+    "lists": "python-dev@python.org, help@lists.debian.org, x@googlegroups.com, "
+             "aes128-gcm@openssh.com",
+    "URL without a secret": "postgres://postgres:postgres@localhost/x "
+                            "http://user:pass@proxy:3128 http://h:80/a@b",
+    "versions": "from 4.18.0.193 to 5.4.0.1021, OID 1.3.6.1.4.1.311, pip 23.2.1.0 - -",
+    "private addresses": "client: 192.168.1.20, from 10.0.0.7 port 22, 127.0.0.1 - - [x], "
+                         "203.0.113.9 - - [x]",
+    "phone numbers": 'call +49 30 9018 2047 at night, "phone": "+1 (415) 723-4416", tel. +33 '
+                     '1 42 68 53 00',
+    "numbers": "x = a +1 200 300\n+49 30 9018 2047\n+1 (555) 010-9999 1e+10 +1234567890",
+}
 
 
 def harmless(draw: Draw) -> dict[str, str]:
     """Return {shape: text} for texts in which nothing is to be masked."""
     sha, digest, uuid = draw.of(HEX, 40), draw.of(HEX, 64), "-".join(draw.of(HEX, n)
                                                                      for n in (8, 4, 4, 4, 12))
-    return {
-        "placeholder": "OPENAI_API_KEY=sk" + "-" + "x" * 40,
-        "placeholder, dots": 'api_key = "sk' + '-..."',
-        "your key": 'client = Client(api_key="YOUR_API_KEY_GOES_HERE_1234")',
-        "a manual's AWS key": "aws_access_key_id = AKIA" + "IOSFODNN7" + "EXAMPLE",
-        "a manual's AWS secret": "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/" + "bPxRfiCY"
-        + "EXAMPLEKEY",
-        "environment": 'token = os.environ["GITHUB_TOKEN_2"]\npassword = get_password(user_id_3)',
-        "variables": "curl -H \"Authorization: Bearer $API_TOKEN_V2\" -H 'x-api-key: "
-                     "${X_API_KEY_2}'",
-        "format": 'headers = {"Authorization": f"Bearer {self.access_token_2}"}',
+    return HARMLESS | {
         "git commit": f"commit {sha}\n"
                       f"Merge: {sha[:7]} {digest[:7]}\nindex {sha[:7]}..{digest[:7]} 100644",
         "checkout": f"git checkout {sha}",
@@ -271,29 +310,7 @@ def harmless(draw: Draw) -> dict[str, str]:
         "ssh public key": f"ssh-ed25519 {draw.of(BASE64, 68)} host",
         "certificate": key_block(draw, "CERTIFICATE",
                                  800) + "\n" + key_block(draw, "PUBLIC KEY", 200),
-        "marks of a key": f'if text.startswith("-----{"BEGIN"} RSA PRIVATE KEY-----"):\n'
-                          '    return parse(text)',
-        "tokens of a parser": 'token = Token("NAME", "snake_case_identifier_2")\n'
-                              'pad_token = "<pad_token_12345>"',
-        "words": 'password = "correct-horse-battery-staple"\n'
-                 'secret = "this_is_not_a_secret_at_all_1"',
         "page tokens": f'"NextToken": "{draw.of(BASE64, 60)}=="',
-        "decorators": "@pytest.mark.slow\n@app.route('/x')\ny = q@k.T\nz = x@w.transpose(0, 1)",
-        "packages": "npm i react@18.2.0 @types/node@20.1.0 uses: actions/checkout@v4 logo@2x.png",
-        "logins": "git clone git@github.com:org/x.git && ssh root@db1.example.com && "
-                  "ssh://hg@hg.somewhere.org/x",
-        "addresses": "noreply@github.com 1+x@users.noreply.github.com jane@example.org "
-                     "info@python.org foo@bar.com",
-        "lists": "python-dev@python.org, help@lists.debian.org, x@googlegroups.com, "
-                 "aes128-gcm@openssh.com",
-        "URL without a secret": "postgres://postgres:postgres@localhost/x "
-                                "http://user:pass@proxy:3128 http://h:80/a@b",
-        "versions": "from 4.18.0.193 to 5.4.0.1021, OID 1.3.6.1.4.1.311, pip 23.2.1.0 - -",
-        "private addresses": "client: 192.168.1.20, from 10.0.0.7 port 22, 127.0.0.1 - - [x], "
-                             "203.0.113.9 - - [x]",
-        "phone numbers": 'call +49 30 9018 2047 at night, "phone": "+1 (415) 723-4416", tel. +33 '
-                         '1 42 68 53 00',
-        "numbers": "x = a +1 200 300\n+49 30 9018 2047\n+1 (555) 010-9999 1e+10 +1234567890",
     }
 
 

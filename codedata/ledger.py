@@ -125,13 +125,17 @@ class Ledger:
         elif state == "excluded" and "read" in line:
             self.excluded[key] = self._attempt(line)
             self.failed.pop(key, None)
-        elif state == "pruned":   # the record was removed: no earlier line says anything of it
-            for last in (self.succeeded, self.failed):
-                for by in [by for by in last if by[1] == item]:
-                    del last[by]
-            self.known.pop(item, None)
+        elif state == "pruned":
+            self._forget(item)
         if "detail" in line:
             self.details[key] = line["detail"]
+
+    def _forget(self, item: str) -> None:
+        """Drop what earlier lines say of an item whose record was removed."""
+        for attempts in (self.succeeded, self.failed):
+            for key in [key for key in attempts if key[1] == item]:
+                del attempts[key]
+        self.known.pop(item, None)
 
     def _take_success(self, key: tuple[str, str], line: dict) -> None:
         item = key[1]

@@ -28,19 +28,18 @@ def hunks_of(patch: str, source: str) -> Iterator[Hunk]:
     hunk, path = None, ""
     n_new = 0   # new lines that the hunk still has, by its header
     for line in patch.split("\n")[:MAX_LINES]:
+        sign = line[:1]
         if hunk and (n_new > 0 or len(hunk.old) < hunk.length):
-            sign = line[:1]
-            if sign == "\\":
-                continue
-            lines = hunk.added if sign == "+" else hunk.old
-            lines.append(line[1:])
-            if sign != "-":
+            if sign != "\\":
+                lines = hunk.added if sign == "+" else hunk.old
+                lines.append(line[1:])
+            if sign not in ("-", "\\"):
                 n_new -= 1
-        elif match := HUNK.match(line):
+            continue
+        if match := HUNK.match(line):
             n_new = int(match[3] or 1)
             hunk = Hunk(path, source, int(match[1]), int(match[2] or 1), match[4].strip(), [], [])
             yield hunk
         elif line.startswith(("--- ", "+++ ")):
             name = line[4:].partition("\t")[0].strip().strip('"')
-            if name != "/dev/null":
-                path = re.sub(r"\A[ab]/", "", name)
+            path = path if name == "/dev/null" else re.sub(r"\A[ab]/", "", name)

@@ -135,15 +135,17 @@ class Turn:
                 if not info and self.bash:
                     return "a fence without a language behind the bash block"
                 start, ticks, language = i, fence[1], info
-            elif language == "bash" and line != "```":
+                continue
+            if language == "bash" and line != "```":
                 return "a fence inside the bash block"
-            elif line == "```bash":
+            if line == "```bash":
                 return "a bash block inside another block"
-            elif not info and len(fence[1]) >= len(ticks):
-                self.in_blocks.update(range(start, i + 1))
-                if language == "bash":
-                    self.bash.append((start, i))
-                start = -1
+            if info or len(fence[1]) < len(ticks):
+                continue   # a line of the block
+            self.in_blocks.update(range(start, i + 1))
+            if language == "bash":
+                self.bash.append((start, i))
+            start = -1
         if start < 0:
             return None
         return "a bash block without an end" if language == "bash" else "a block without an end"

@@ -12,6 +12,7 @@ import posixpath
 import re
 import shutil
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from codedata.env.isolation import LOOK_S, Project, activation
@@ -108,26 +109,46 @@ def _scan(files, source: str, copy: re.Pattern) -> tuple[list[str], list[str], d
     """Read all files once. Return (lines for repositories and bundles, bare repositories, {path
     that `copy` matches: the text of a direct_url.json})."""
     traces, bare, installed = [], defaultdict(set), {}
+    for kind, name, content in _noteworthy(files, source, copy):
+        folder, _, last = name.rpartition("/")
+        if kind == "bare":
+            bare[f"/{folder}"].add(last)
+        elif kind == "copy":
+            installed[name] = content
+        else:
+            traces.append(f"{kind}: /{name}")
+        if len(traces) + len(bare) + len(installed) > MAX_NOTED:
+            raise UnsafeArchive(f"has more than {MAX_NOTED:,} paths that have to be looked at")
+    return traces, [place for place, names in bare.items() if names == BARE], installed
+
+
+def _noteworthy(files, source: str, copy: re.Pattern) -> Iterator[tuple[str, str, bytes]]:
+    """Yield (kind, path, content) of each file that matters: kind is "bare" for a part of a bare
+    repository, "copy" for what `copy` matches, else the name of a trace."""
     count = BOUNDS.meter()
     with read_tar(files.all()) as tar:
         for member in members(tar):
             name = member.name.strip("/")
             count(name, member.size)
-            folder, _, last = name.rpartition("/")
             if f"{name}/".startswith(f"{source}/.git/"):
                 continue
-            if last == ".git":
-                traces.append(f"another repository: /{name}")
-            elif last in BARE and not folder.endswith("/.git"):
-                bare[f"/{folder}"].add(last)
-            elif copy.fullmatch(name) and (last == "python3" or not member.issym()):
-                is_text = last == "direct_url.json" and member.isreg() and member.size <= PIECE
-                installed[name] = tar.extractfile(member).read() if is_text else b""
-            elif member.isreg() and BUNDLE.match(tar.extractfile(member).read(20)):
-                traces.append(f"a bundle of a repository: /{name}")
-            if len(traces) + len(bare) + len(installed) > MAX_NOTED:
-                raise UnsafeArchive(f"has more than {MAX_NOTED:,} paths that have to be looked at")
-    return traces, [place for place, names in bare.items() if names == BARE], installed
+            if kind := _kind(tar, member, name, copy):
+                has_text = kind == "copy" and name.endswith("/direct_url.json")
+                has_text = has_text and member.isreg() and member.size <= PIECE
+                yield kind, name, tar.extractfile(member).read() if has_text else b""
+
+
+def _kind(tar, member, name: str, copy: re.Pattern) -> str:
+    """Return the kind of a file, as _noteworthy() yields it, or "" for one that does not matter."""
+    folder, _, last = name.rpartition("/")
+    if last == ".git":
+        return "another repository"
+    if last in BARE and not folder.endswith("/.git"):
+        return "bare"
+    if copy.fullmatch(name) and (last == "python3" or not member.issym()):
+        return "copy"
+    is_bundle = member.isreg() and BUNDLE.match(tar.extractfile(member).read(20))
+    return "a bundle of a repository" if is_bundle else ""
 
 
 def _copy_pattern(source: str, project: Project) -> re.Pattern:

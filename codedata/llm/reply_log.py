@@ -96,15 +96,18 @@ class ReplyLog:
         call = line.get("call")
         if line.get("stage") != self.stage:
             self._others.append(line)
-        elif "intent" in line:
-            if _is_intent(line["intent"]):
-                self.intent = line["intent"]
-        elif _is_reply(line.get("reply")) and isinstance(call, dict) and "id" in call:
-            line["call"] = call = sound_call(call)
-            if call["id"] not in used:
-                self._add(line)
-                if call["id"] not in billed:
-                    self.unbilled.append(call)
+            return
+        if "intent" in line:
+            self.intent = line["intent"] if _is_intent(line["intent"]) else self.intent
+            return
+        if not (_is_reply(line.get("reply")) and isinstance(call, dict) and "id" in call):
+            return
+        line["call"] = call = sound_call(call)
+        if call["id"] in used:
+            return
+        self._add(line)
+        if call["id"] not in billed:
+            self.unbilled.append(call)
 
     def _add(self, line: dict) -> None:
         key = _key(line.get("request"), line.get("attempt"))

@@ -162,24 +162,30 @@ def touched_files(patch: str) -> set[str]:
     n_old = n_new = 0                      # lines left in the hunk, where "--- x" is no header
     for line in patch.split("\n"):
         line = line.removesuffix("\r")
-        if line.startswith("diff --git "):
-            n_old = n_new = 0
-            if match := SAME_NAME.fullmatch(line):
-                files.add(_unquoted(match[1] + match[2] + match[1]))
-        elif n_old > 0 or n_new > 0:
+        is_in_hunk = n_old > 0 or n_new > 0
+        if is_in_hunk and not line.startswith("diff --git "):
             if not line.startswith(("+", "\\")):
                 n_old -= 1
             if not line.startswith(("-", "\\")):
                 n_new -= 1
-        elif match := HUNK.match(line):
-            n_old, n_new = map(int, match.groups("1"))
-        elif line.startswith(("--- ", "+++ ")):
-            name = _unquoted(line[4:].partition("\t")[0])
-            if name != "/dev/null":
-                files.add(name.removeprefix("a/" if line.startswith("-") else "b/"))
-        elif match := re.match(r"(?:rename|copy) (?:from|to) (.+)", line):
-            files.add(_unquoted(match[1]))
+            continue
+        match = HUNK.match(line)
+        n_old, n_new = map(int, match.groups("1")) if match else (0, 0)
+        files |= _files_named(line)
     return files
+
+
+def _files_named(line: str) -> set[str]:
+    """Return the paths that a header line of a diff names."""
+    if match := SAME_NAME.fullmatch(line):
+        return {_unquoted(match[1] + match[2] + match[1])}
+    if match := re.match(r"(?:rename|copy) (?:from|to) (.+)", line):
+        return {_unquoted(match[1])}
+    if not line.startswith(("--- ", "+++ ")):
+        return set()
+    name = _unquoted(line[4:].partition("\t")[0])
+    side = "a/" if line.startswith("-") else "b/"
+    return set() if name == "/dev/null" else {name.removeprefix(side)}
 
 
 def _unquoted(name: str) -> str:

@@ -90,7 +90,7 @@ def strings_in(value) -> list[str]:
 def _arguments(text: str) -> dict:
     """Return the arguments of setup(…) that are literals or names of literals. `ext_modules` is
     True if extension modules are declared in a way that cannot be read."""
-    known, found = {}, {}
+    known, found, given = {}, {}, []
 
     def value(node):
         match node:
@@ -113,12 +113,12 @@ def _arguments(text: str) -> dict:
             case ast.Assign(targets=[ast.Name(id=name)]):
                 known[name] = value(node.value)
             case ast.Call() if ast.unparse(node.func).split(".")[-1] in ("setup", "dict"):
-                for keyword in node.keywords:
-                    got = value(keyword.value)
-                    if keyword.arg and got is not None:
-                        found.setdefault(keyword.arg, got)
-                    elif keyword.arg in ("ext_modules", "cffi_modules", "rust_extensions"):
-                        found["ext_modules"] = True
+                given += [(keyword.arg, value(keyword.value)) for keyword in node.keywords]
+    for name, got in given:
+        if name and got is not None:
+            found.setdefault(name, got)
+        elif name in ("ext_modules", "cffi_modules", "rust_extensions"):
+            found["ext_modules"] = True
     if len(repr(found)) > MAX_BYTES:   # nested references to one list become huge when expanded
         raise ValueError("its literals come to more than a file may hold")
     return found
