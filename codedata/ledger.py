@@ -201,6 +201,17 @@ class Appender:
             raise RunStopped("was not written whole: the disk is full.", str(self.path),
                              "Make room and run again.")
 
+    def moved(self, path: Path) -> Appender:
+        """Return this file, renamed."""
+        os.rename(self.path, path)
+        self.path = path
+        return self
+
+    def empty(self) -> None:
+        """Drop all lines. A byte of a torn one stays: ext4 flushes a file that is emptied."""
+        os.ftruncate(self._fd, 1)
+        self._torn = True
+
     def close(self) -> None:
         """Close the file."""
         if self._fd is not None:

@@ -426,6 +426,7 @@ class _Run:
                     self._round(sorted(self.again, key=lambda item: natural(item.name)), n_workers)
             finally:
                 self.bar.close()
+                self.states.spares.close()
                 gc.unfreeze()
             lines = self._finish()
         n_left = len(self.plan.todo) - self.totals.finished

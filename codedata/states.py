@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.ledger import NOTHING, FileState, LastAttempt
-from codedata.llm.reply_log import ReplyLog
+from codedata.llm.reply_log import ReplyLog, Spares
 from codedata.settings import Exclude
 from codedata.store import Store
 
@@ -168,6 +168,7 @@ class States:
     settings: str                  # digest of today's settings
     joined: Reads | None = None    # read by instance id
     selection: Selection = Selection()
+    spares: Spares = field(default_factory=Spares)
 
     @property
     def _stores(self) -> list:
@@ -375,7 +376,7 @@ class States:
         """Return the item's kept replies, with which of them the ledger has billed."""
         store, in_parts = self.writes.store, self.writes.parts is not None and state != "stale"
         return ReplyLog(store.path(item).parent, self.stage, item, store.ledger,
-                     tuple(store.directories), in_parts)
+                        tuple(store.directories), in_parts, self.spares)
 
     def _intent(self, name: str, there: FileState) -> dict | None:
         """Return what a killed run was about to write, if that is what is on disk."""

@@ -210,7 +210,9 @@ class Store:
     def _place(self, name: str) -> Path:
         """Return where an item is or will be; a person may have moved it to another shard."""
         path = self.path(name)
-        moved = (directory / path.name for directory in self.directories if name in self._at)
+        if name not in self._at:
+            return path
+        moved = (directory / path.name for directory in self.directories)
         return next(filter(Path.exists, (path, *moved)), path)
 
     def set_aside(self, name: str) -> Path:

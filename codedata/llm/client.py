@@ -7,6 +7,7 @@ saved in the `ReplyLog` of the current item (codedata/llm/reply_log.py) before t
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import secrets
@@ -245,7 +246,7 @@ class Client:
         """Return a call's entry for the ledger."""
         # The cost uses the requested model name, which has a price; the served name may add a date.
         model = self.spec.model
-        call = {"id": secrets.token_hex(8), "model": model, **usage,
+        call = {"id": self._models.new_id(), "model": model, **usage,
                 "cost_usd": self._models.money.cost(model, **usage),
                 "seconds": round(tries.seconds, 3)}
         if tries.n > 1:
@@ -296,6 +297,11 @@ class Models:
         self.money = Money(settings.prices, settings.budget_usd)
         self.without_schema = set()   # (base_url, model) that refused response_format
         self._clients = {}            # by role
+        self._run, self._n_calls = secrets.token_hex(5), itertools.count(1)
+
+    def new_id(self) -> str:
+        """Return a call's id, which no other run has."""
+        return f"{self._run}-{next(self._n_calls)}"
 
     @cached_property
     def embedded(self):

@@ -360,8 +360,13 @@ def _seconds_left() -> float:
 
 
 def _cut_timeout(sock) -> None:
-    """Cut a socket's timeout to what is left of the call: by itself it starts anew at each byte."""
-    sock.settimeout(min(sock.gettimeout(), _seconds_left()))
+    """Cut a socket's timeout to what is left of the call: by itself it starts anew at each byte.
+
+    A timeout that is up to 1 % longer stays: setting one is a system call.
+    """
+    left = _seconds_left()
+    if sock.gettimeout() > 1.01 * left:
+        sock.settimeout(left)
 
 
 class _TimedFile(io.RawIOBase):

@@ -49,7 +49,7 @@ class ReplyLog:
 
     def __init__(self, directory: Path | None = None, stage: str = "", item: str = "",
                  ledger: Ledger | None = None, shards: tuple[Path, ...] = (),
-                 in_parts: bool = False):
+                 in_parts: bool = False, spares: Spares | None = None):
         """Read the kept replies; raise ItemFailed where their file cannot be read.
 
         The ledger (by default the directory's) tells which of them are billed. With `in_parts`,
@@ -74,9 +74,11 @@ class ReplyLog:
         self._elsewhere = []   # paths of the item's files in other shards
         if directory:
             self.path = Path(directory) / PARTIAL / f"{item}.jsonl"
-            self._file = Appender(self.path)
             ledger = ledger or Ledger(directory)
-            if ledger.may_have_kept(item):
+            may_be_there = ledger.may_have_kept(item)
+            self._spares = None if may_be_there else spares
+            self._file = Appender(self.path) if self._spares is None else None
+            if may_be_there:
                 self._read(ledger, shards)
 
     def _read(self, ledger: Ledger, shards: tuple[Path, ...]) -> None:
@@ -151,6 +153,8 @@ class ReplyLog:
     def _append(self, **fields) -> dict:
         line = {"stage": self.stage, **fields}
         if self.directory:
+            if self._file is None:
+                self._file = self._spares.take(self.path)
             self._file.append(to_line(line))
         return line
 
@@ -169,16 +173,21 @@ class ReplyLog:
         """
         with self._lock:
             self.unbilled = []
-            self._file.close()
             dropped = {key for key in self._kept if key[0] in self._discarded}
             if made:
                 dropped = self._requested if self._in_parts else self._kept
             needed = [line for key, line in self._kept.items() if key not in dropped]
-            if made or dropped:
-                try:
+            try:
+                if self._spares and not needed and self._file:
+                    self._spares.give_back(self._file)
+                    self._file = None
+                elif made or dropped:
                     self._rewrite(self._others + needed)
-                except OSError as e:
-                    raise disk_trouble(e, self.path) from e
+            except OSError as e:
+                raise disk_trouble(e, self.path) from e
+            finally:
+                if self._file:
+                    self._file.close()
 
     def _rewrite(self, lines: list[dict]) -> None:
         if lines:
@@ -190,6 +199,37 @@ class ReplyLog:
             self.path.unlink(missing_ok=True)
         for path in self._elsewhere:   # last: the lines to keep are in self.path by now
             path.unlink(missing_ok=True)
+
+
+class Spares:
+    """Recycle the emptied files of _partial/: making and removing one for each item costs more."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._free: dict[Path, list[Appender]] = {}   # by folder: shards may be on different disks
+
+    def take(self, path: Path) -> Appender:
+        """Return a file that is open at `path`, where none is yet."""
+        with self._lock:
+            free = self._free.get(path.parent)
+            spare = free.pop() if free else None
+        if not spare:
+            return Appender(path)
+        return spare.moved(path)
+
+    def give_back(self, file: Appender) -> None:
+        """Take over an item's file, emptied, under a temporary name."""
+        spare = file.moved(file.path.with_name(f"_tmp.{file.path.name}"))
+        spare.empty()
+        with self._lock:
+            self._free.setdefault(spare.path.parent, []).append(spare)
+
+    def close(self) -> None:
+        """Close and remove the files."""
+        for spare in itertools.chain.from_iterable(self._free.values()):
+            spare.close()
+            spare.path.unlink(missing_ok=True)
+        self._free = {}
 
 
 def _key(request, attempt) -> tuple[str, str]:
