@@ -7,7 +7,7 @@ others are written: a kill in between leaves a turn in no bucket, never in two.
 """
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,7 +21,8 @@ from codedata.settings import ReportSettings
 from codedata.store import Store, digests_of, remove_half_written
 
 MAX_FINDING_CHARS = 300   # of a finding's text, as it is stored
-MAX_PARALLEL = 8          # copies that are made at a time
+MAX_PARALLEL = 8          # copies that are written at a time
+MAX_PENDING = 400         # copies that are held in memory
 
 
 def bucket_of(score: float, settings: ReportSettings, is_flagged: bool) -> str:
@@ -63,8 +64,7 @@ class Moves:
 def update_buckets(root: Path, wanted: dict[str, str], make: Callable[[str], Sample]) -> Moves:
     """Make the buckets hold the turns of `wanted`, {turn name: directory}, and no others.
 
-    `make(name)` returns the copy of a turn; it is called in several threads. Files whose
-    name is refused are printed.
+    `make(name)` returns the copy of a turn. Files whose name is refused are printed.
     """
     remove_half_written([root / cls.directory for cls in BUCKETS])
     stores = {cls.directory: Store(root, cls).open() for cls in BUCKETS}
@@ -78,26 +78,32 @@ def update_buckets(root: Path, wanted: dict[str, str], make: Callable[[str], Sam
                 store.note(name, stage="report", state="pruned")
                 moves.counts["removed"] += 1
 
-    def update(name: str) -> str:
-        """Write a copy unless it is up to date, and return what was done."""
-        store = stores[wanted[name]]
-        try:
-            record = make(name)
-        except BrokenRecord as e:   # the file was edited after it was first read
-            moves.broken.append(e)
-            return "broken"
-        if _is_there(store, name, record):
-            if not store.as_left(name):   # a run was killed before its ledger line
-                store.note(name, stage="report", state="adopted", **store.facts(name).line())
-            return "unchanged"
+    def write(store: Store, name: str, record: Sample) -> None:
         if name in store:
             _remove(store, name, moves)
         state, _ = store.put(name, record, owned=tuple(vars(record)))
         store.note(name, stage="report", state="done", **state.line())
-        return "written"
 
     with ThreadPoolExecutor(MAX_PARALLEL) as pool:   # each write waits for the disk
-        moves.counts.update(pool.map(update, wanted))
+        pending = deque()
+        for name, bucket in wanted.items():
+            store = stores[bucket]
+            try:
+                record = make(name)
+            except BrokenRecord as e:   # the file was edited after it was first read
+                moves.broken.append(e)
+                continue
+            if _is_there(store, name, record):
+                moves.counts["unchanged"] += 1
+                if not store.as_left(name):   # a run was killed before its ledger line
+                    store.note(name, stage="report", state="adopted", **store.facts(name).line())
+                continue
+            moves.counts["written"] += 1
+            pending.append(pool.submit(write, store, name, record))
+            if len(pending) > MAX_PENDING:
+                pending.popleft().result()
+        for write_under_way in pending:
+            write_under_way.result()
     return moves
 
 
