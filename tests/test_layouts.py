@@ -1,0 +1,70 @@
+"""Test that an item that is a folder is put in place whole, wherever its writer is killed."""
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from codedata import layouts
+from codedata.layouts import NEW, Folder
+
+FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
+         "new": {"prompt.md": "new", "tests.py": "def test(): pass", "files/b/c.py": "c = 1"}}
+# audit events of calls that change what is on disk, or stand right before or after one
+STEPS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "ctypes.dlsym")
+MAX_STEPS = 200
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text()
+            for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def replace_killed_at(step: int, directory: Path) -> bool:
+    """Replace the item in a child that is killed before its call number `step`; return whether
+    it was."""
+    child = os.fork()
+    if child == 0:
+        left = iter(range(step))
+
+        def count(event: str, _) -> None:
+            if event in STEPS and next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        built = directory / NEW / "item"
+        write(built, FILES["new"])
+        Folder.put(directory / "item", built)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL)
+    return status != 0
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_an_item_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(
+        tmp_path, monkeypatch, exchanges):
+    if not exchanges:   # as on a file system that cannot
+        monkeypatch.setattr(layouts, "_exchange", lambda a, b: False)
+    seen = []
+    for step in range(MAX_STEPS):
+        directory = tmp_path / str(step)
+        write(directory / "item", FILES["old"])
+        killed = replace_killed_at(step, directory)
+        if not exchanges:   # the next run restores what was taken away between two renames
+            Folder.clear_up(directory)
+        found = content(directory / "item")
+        seen.append(next(name for name, files in FILES.items() if found == files))
+        Folder.clear_up(directory)
+        assert content(directory) == {f"item/{name}": text for name, text in found.items()}
+        if not killed:
+            break
+    assert not killed and seen == sorted(seen, reverse=True) and set(seen) == {"old", "new"}
