@@ -22,7 +22,7 @@ def main(argv=None) -> int:
     parser = cli.parser(__doc__, "export")
     add = parser.add_argument_group("flags of export.py").add_argument
     add("--formats", type=lambda text: tuple(text.split(",")), metavar="A,B",
-        help="only these (default: all)")
+        help="only these (default: those whose directories have records)")
     add("--against", action="append", metavar="PATH",
         help="earlier training data: its turns are left out (repeatable)")
     add("--rejected-too", action="store_true", default=None,

@@ -1,4 +1,4 @@
-"""Collect the judged turns that may be exported.
+"""Collect the judged turns that may be exported, and log what is left out.
 
 They are read, checked and masked once, and kept in a temporary file. All formats make their rows
 from that file, so an edit during a run is in none of them. Turns that no format may have are left
@@ -57,7 +57,7 @@ class ExportTurn:
 
 
 class LeftOutLog:
-    """Record the turns that are not exported, with the reason, from all formats or from some."""
+    """Record what is not exported, turns and tasks, with the reason, from all formats or some."""
 
     def __init__(self):
         # (name, reason, detail) → formats, where "" stands for all of them
@@ -87,10 +87,10 @@ class LeftOutLog:
 class ExportTurns:
     """Hold the turns of a root in natural order; collect() reads them, record() one's texts."""
 
-    def __init__(self, root: Path, settings: ExportSettings, excluded_ids: Iterable[str]):
-        self.settings, self.excluded_ids = settings, excluded_ids
+    def __init__(self, root: Path, settings: ExportSettings, excluded_ids: Iterable[str],
+                 left_out: LeftOutLog):
+        self.settings, self.excluded_ids, self.left_out = settings, excluded_ids, left_out
         self.turns: list[ExportTurn] = []
-        self.left_out = LeftOutLog()
         self.edited: list[str] = []   # names of copies that a person edited
         self.n_broken = 0
         self.in_bucket = Counter({cls.directory: 0 for cls in BUCKETS})
