@@ -21,7 +21,7 @@ from codedata.texts import fill, text_of, tomllib
 
 CONFIG, DOCKERFILE, TEST_FILE = "task.toml", "environment/Dockerfile", "test_outputs.py"
 COMPOSE = "environment/docker-compose.yaml"
-NO_NETWORK = "services:\n  main:\n    network_mode: none\n"
+NO_NETWORK = "services:\n  main:\n    image: {}\n    network_mode: none\n"
 SCHEMA = "1.4"
 INSTRUCTIONS = ("FROM", "RUN", "WORKDIR", "ENV", "USER", "LABEL")
 OURS = ("test.sh", "score.py", "weights.json", "Dockerfile", "docker-compose.yaml")
@@ -56,6 +56,10 @@ def task_problem(task: HarborTask) -> Problem | None:
             return "tests", f"{path!r} is taken, or no path below tests/"
     if TEST_FILE not in task.tests:
         return "tests", f"{TEST_FILE} is missing"
+    tags = task.metadata.get("tags", [])
+    texts = [task.metadata.get(key, "") for key in ("difficulty", "category")]
+    if not isinstance(tags, list) or not all(isinstance(one, str) for one in (*tags, *texts)):
+        return "metadata", "difficulty and category are texts, tags is a list of texts"
     weights = task.weights.values()
     if not weights or min(weights) <= 0 or abs(sum(weights) - 1) > 1e-6:
         return "weights", "they are not above 0 with a sum of 1"
@@ -89,13 +93,22 @@ def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict
     files = {
         CONFIG: to_toml(_config(task, image, network, split)),
         "instruction.md": _ended(task.instruction),
-        DOCKERFILE: _ended(task.dockerfile or f"FROM {image.ref}"),
+        DOCKERFILE: _ended(task.dockerfile or _from(image)),
         "solution/solve.sh": _ended(task.solution),
         "tests/test.sh": fill(text_of("codedata.export", "harbor_test.sh"), test_s=str(test_s)),
         "tests/score.py": score,
         "tests/weights.json": json.dumps(task.weights, indent=2, sort_keys=True) + "\n",
         **{f"tests/{path}": text for path, text in task.tests.items()}}
-    return files | {COMPOSE: NO_NETWORK} if network == "compose" else files
+    return files | {COMPOSE: _compose(image)} if network == "compose" else files
+
+
+def _compose(image: Image) -> str:
+    """Return the overlay that takes the network away; by itself it is a whole Compose file, too."""
+    return NO_NETWORK.format(json.dumps(image.ref))
+
+
+def _from(image: Image) -> str:
+    return f"FROM {image.ref}\n"
 
 
 def _ended(text: str) -> str:
@@ -108,13 +121,12 @@ def _config(task: HarborTask, image: Image, network: str, split: str) -> dict:
     [verifier.environment] docker_image is not set: readers take an image named there for one that
     holds /tests. Without it the verifier gets the image of [environment].
     """
-    tags = task.metadata.get("tags")
     user = {"user": task.agent_user} if task.agent_user else {}
     mode = {"network_mode": network} if network != "compose" else {}
     return {
         "schema_version": SCHEMA, "artifacts": [task.workdir],
         "task": {"name": f"codedata/{task.instance_id}",
-                 "keywords": [str(tag) for tag in tags] if isinstance(tags, list) else []},
+                 "keywords": task.metadata.get("tags", [])},
         "metadata": {**task.metadata, "repo": task.repo, "licence": task.licence, "split": split,
                      "image_id": image.id or None},
         "agent": {"timeout_sec": task.agent_timeout_s, **user},
@@ -140,15 +152,16 @@ def read_image(folder: Path) -> Image:
 
 
 def set_image(folder: Path, image: Image) -> None:
-    """Let a task's folder name another image, in the Dockerfile too where it is FROM that one."""
+    """Let a task's folder name another image, wherever it names its own."""
     old = read_image(folder)
     config = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config["environment"]["docker_image"] = image.ref
     config["metadata"]["image_id"] = image.id
     write_atomic(folder / CONFIG, to_toml(config).encode())
-    dockerfile = folder / DOCKERFILE
-    if dockerfile.read_text(encoding="utf-8") == f"FROM {old.ref}\n":
-        write_atomic(dockerfile, f"FROM {image.ref}\n".encode())
+    for name, text_of_image in ((DOCKERFILE, _from), (COMPOSE, _compose)):
+        path = folder / name
+        if path.exists() and path.read_text(encoding="utf-8") == text_of_image(old):
+            write_atomic(path, text_of_image(image).encode())
     _write_manifest(folder)
 
 
