@@ -21,7 +21,7 @@ from codedata.texts import fill, text_of, tomllib
 
 CONFIG, DOCKERFILE, TEST_FILE = "task.toml", "environment/Dockerfile", "test_outputs.py"
 COMPOSE = "environment/docker-compose.yaml"
-NO_NETWORK = "services:\n  main:\n    image: {}\n    network_mode: none\n"
+NO_NETWORK = "services:\n  main:\n    network_mode: none\n"
 SCHEMA = "1.4"
 INSTRUCTIONS = ("FROM", "RUN", "WORKDIR", "ENV", "USER", "LABEL")
 OURS = ("test.sh", "score.py", "weights.json", "Dockerfile", "docker-compose.yaml")
@@ -99,12 +99,7 @@ def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict
         "tests/score.py": score,
         "tests/weights.json": json.dumps(task.weights, indent=2, sort_keys=True) + "\n",
         **{f"tests/{path}": text for path, text in task.tests.items()}}
-    return files | {COMPOSE: _compose(image)} if network == "compose" else files
-
-
-def _compose(image: Image) -> str:
-    """Return the overlay that takes the network away; by itself it is a whole Compose file, too."""
-    return NO_NETWORK.format(json.dumps(image.ref))
+    return files | {COMPOSE: NO_NETWORK} if network == "compose" else files
 
 
 def _from(image: Image) -> str:
@@ -158,10 +153,8 @@ def set_image(folder: Path, image: Image) -> None:
     config["environment"]["docker_image"] = image.ref
     config["metadata"]["image_id"] = image.id
     write_atomic(folder / CONFIG, to_toml(config).encode())
-    for name, text_of_image in ((DOCKERFILE, _from), (COMPOSE, _compose)):
-        path = folder / name
-        if path.exists() and path.read_text(encoding="utf-8") == text_of_image(old):
-            write_atomic(path, text_of_image(image).encode())
+    if (folder / DOCKERFILE).read_text(encoding="utf-8") == _from(old):
+        write_atomic(folder / DOCKERFILE, _from(image).encode())
     _write_manifest(folder)
 
 

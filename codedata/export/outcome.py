@@ -33,8 +33,8 @@ def duel_refusal(settings: Settings) -> Trouble | None:
                        f"Run validate.py and report.py. {todo}")
     if duel.accepted:
         return None
-    return RunStopped(f"says that the duel was not accepted: {'; '.join(duel.reasons)}. Nothing is "
-                      "exported.", path, todo)
+    return RunStopped(f"says that the duel was not accepted: {'; '.join(duel.reasons)}. Its turns "
+                      "are not exported.", path, todo)
 
 
 def _path(root: Path) -> Path:
