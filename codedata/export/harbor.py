@@ -7,7 +7,6 @@ tests import could write its own reward.
 """
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -188,8 +187,3 @@ def _value(value) -> str:
         return f"[{', '.join(_value(entry) for entry in value if entry is not None)}]"
     # a JSON text is one of TOML, too, but for DEL
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def dockerfile_digest(task: HarborTask) -> str:
-    """Return the SHA-256 of the recipe of a task's image: a pushed one counts while it is equal."""
-    return hashlib.sha256(task.dockerfile.encode()).hexdigest()

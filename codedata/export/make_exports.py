@@ -24,7 +24,7 @@ from codedata.export.outcome import read_duel
 from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
 from codedata.export.split import SPLITS, TRAIN, VALIDATION
-from codedata.export.tasks import ExportTasks, TaskExport, TaskFormat
+from codedata.export.tasks import TaskExport, TaskFormat
 from codedata.layouts import NEW, list_items, write_atomic
 from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
@@ -108,11 +108,9 @@ def _export(settings: Settings, options: RunOptions, forms: list[Format | TaskFo
     if not read_only:
         FOLDER.clear_up(directory)
     left_out = LeftOutLog()
-    parts = []
-    if rows := [form for form in forms if isinstance(form, Format)]:
-        parts.append(_part_of_turns(settings, options, rows, left_out))
-    if tasks := [form for form in forms if isinstance(form, TaskFormat)]:
-        parts.append(_part_of_tasks(settings, tasks, left_out))
+    rows = [form for form in forms if isinstance(form, Format)]
+    parts = [_part_of_turns(settings, options, rows, left_out)] if rows else []
+    parts += [_part_of_tasks(settings, form, left_out) for form in forms if form not in rows]
     exports = [export for part in parts for export in part.exports]
     force = options.selection.force
     try:
@@ -144,17 +142,11 @@ def _part_of_turns(settings: Settings, options: RunOptions, forms: list[Format],
                 about.masked(), turns.n_broken, lambda: _warnings(about, exports))
 
 
-def _part_of_tasks(settings: Settings, forms: list[TaskFormat], left_out: LeftOutLog) -> Part:
-    found = [ExportTasks(form, settings, left_out).collect() for form in forms]
-    exports = [TaskExport(tasks, settings.root / STAGE) for tasks in found]
-    n_in = Counter()
-    for tasks in found:
-        n_in.update(tasks.n_in)
-    n_tasks = sum(len(tasks.tasks) for tasks in found)
-    head = ", ".join(f"{directory}/ {n:,}" for directory, n in n_in.items())
-    return Part(exports, f"{head} → {STAGE}/   {plural(n_tasks, 'task')}",
-                sum((tasks.masked for tasks in found), Counter()),
-                sum(tasks.n_broken for tasks in found), lambda: ())
+def _part_of_tasks(settings: Settings, form: TaskFormat, left_out: LeftOutLog) -> Part:
+    export = TaskExport(form, settings, left_out)
+    n_in = ", ".join(f"{directory}/ {n:,}" for directory, n in export.n_in.items())
+    return Part([export], f"{n_in} → {STAGE}/   {plural(len(export.tasks), 'task')}",
+                export.masked, export.n_broken, lambda: ())
 
 
 def _leave_out_similar(turns: ExportTurns) -> None:

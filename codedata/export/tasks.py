@@ -7,38 +7,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import codedata
-from codedata.checks.contamination import Benchmarks, Material
+from codedata.checks.contamination import Material
 from codedata.checks.secrets import mask
-from codedata.errors import BrokenRecord, Trouble
+from codedata.errors import BrokenRecord
 from codedata.export import folders
-from codedata.export.card import listed, shown
-from codedata.export.collect import UNKNOWN, LeftOutLog
+from codedata.export.card import listed
+from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog, record_digest
 from codedata.export.folders import FOLDER
-from codedata.export.harbor import (
-    Image,
-    Problem,
-    dockerfile_digest,
-    task_files,
-    task_problem,
-    write_task,
-)
+from codedata.export.harbor import Image, Problem, task_files, task_problem, write_task
 from codedata.export.provenance import public
 from codedata.export.split import SPLITS, splits
 from codedata.layouts import NEW
-from codedata.progress import say
+from codedata.progress import plural, say
 from codedata.records import HarborTask
 from codedata.settings import Settings
 from codedata.store import Store, digest
 from codedata.texts import terminal_safe, text_of
 
-IMAGES = "images"   # of the manifest: {tag: {dockerfile, docker_image, image_id}} of pushed images
-OF_A_TASK = ("licences", "validation", "seed", "licence", "harbor_network")   # settings
+IMAGES = "images"   # of the manifest: {tag: {dockerfile, docker_image, image_id}}, by push-images
+SETTINGS = ("licences", "validation", "seed", "licence", "harbor_network")   # of a task
 
 
 @dataclass(frozen=True)
@@ -47,138 +39,105 @@ class TaskFormat:
 
     name: str
     sources: dict[type, Callable[[Any], HarborTask]]   # record class → makes a task of a record
+    check: Callable[[Settings], None] = lambda settings: None   # nothing bars all tasks
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Return the directories that it is made of."""
         return tuple(cls.directory for cls in self.sources)
 
-    @staticmethod
-    def check(settings: Settings) -> Trouble | None:
-        """Return what bars all tasks: nothing; each of them was proven, or is left out."""
-        return None
-
-
-class ExportTasks:
-    """Hold the tasks of a format that may be exported; collect() reads them."""
-
-    def __init__(self, form: TaskFormat, settings: Settings, left_out: LeftOutLog):
-        self.form, self.settings, self.left_out = form, settings, left_out
-        self.tasks: list[HarborTask] = []
-        self.masked: Counter = Counter()   # secrets by kind
-        self.n_in = dict.fromkeys(form.reads, 0)
-        self.n_broken = 0
-        self.source: dict[str, str] = {}   # task → its directory
-        benchmarks = settings.export.decontaminate
-        self._benchmarks = Benchmarks.load(benchmarks) if benchmarks else None
-        self._allowed = {licence.lower() for licence in settings.export.licences}
-
-    def collect(self) -> ExportTasks:
-        """Read every directory, and return self. Broken records are reported and left out."""
-        for cls, task_of in self.form.sources.items():
-            store = Store(self.settings.root, cls).open()
-            for error in store.broken:
-                self._report_broken(error)
-            for name in store.names():
-                self.n_in[cls.directory] += 1
-                try:
-                    self._take(cls.directory, task_of(store.read(name)))
-                except BrokenRecord as e:
-                    self._report_broken(e)
-                    self.left_out.add(name, "broken record", e.what, self.form.name)
-        return self
-
-    def _take(self, directory: str, task: HarborTask) -> None:
-        """Add a task with secrets masked, or log why it is left out."""
-        if problem := self._problem(task):
-            self.left_out.add(task.instance_id, *problem, format=self.form.name)
-            return
-        instruction, secrets = mask(task.instruction)
-        self.masked.update(secrets)
-        self.tasks.append(replace(task, instruction=instruction))
-        self.source[task.instance_id] = directory
-
-    def _problem(self, task: HarborTask) -> Problem | None:
-        """Return why a task is left out, or None."""
-        if task.instance_id in self.settings.exclude.ids:
-            return "[exclude] ids", task.instance_id
-        if task.instance_id in self.source:
-            return "two of one name", f"{self.source[task.instance_id]}/ has one, too"
-        licence = task.licence or UNKNOWN
-        if self._allowed and licence.lower() not in self._allowed:
-            return "licence", licence
-        if self._benchmarks:
-            material = Material(task.instance_id, task.repo,
-                                str(task.metadata.get("base_commit", "")),
-                                {"task": task.instruction, "patch": task.solution})
-            if hits := self._benchmarks.hits(material):
-                return "in a benchmark", str(hits[0])
-        return task_problem(task)
-
-    def _report_broken(self, error: BrokenRecord) -> None:
-        say(f"export.py: {error}")
-        self.n_broken += 1
-
 
 class TaskExport:
-    """Make the folders of the tasks of one format, and the folder that holds them."""
+    """Read the tasks of a format, and make their folders and the one that holds them."""
 
     noun = "tasks"
 
-    def __init__(self, of: ExportTasks, directory: Path):
-        self.form, self._of, self._settings = of.form, of, of.settings.export
-        self.place, self.new = directory / of.form.name, directory / NEW / of.form.name
+    def __init__(self, form: TaskFormat, settings: Settings, left_out: LeftOutLog):
+        directory = settings.root / "export"
+        self.form, self.left_out, self._settings = form, left_out, settings.export
+        self.place, self._new = directory / form.name, directory / NEW / form.name
+        self.tasks: list[HarborTask] = []
+        self.masked: Counter[str] = Counter()   # secrets by kind
+        self.n_in = dict.fromkeys(form.reads, 0)
+        self.n_broken = 0
+        self._source: dict[str, str] = {}       # task → the directory that it comes from
+        self._rules = ExportRules(settings.export, settings.exclude.ids)
         self._images = folders.read_manifest(self.place).get(IMAGES, {})
+        for cls, task_of in form.sources.items():
+            self._read(Store(settings.root, cls).open(), task_of)
+        self._split_of = splits({task.repo for task in self.tasks}, settings.export.validation,
+                                settings.export.seed)
+        counts = Counter(self._split_of[task.repo] for task in self.tasks)
+        self.rows = {split: counts[split] for split in SPLITS}
 
-    @cached_property
-    def split_of(self) -> dict[str, str]:
-        """Return {repository: split} of the tasks."""
-        repos = {task.repo for task in self._of.tasks}
-        return splits(repos, self._settings.validation, self._settings.seed)
+    def _read(self, store: Store, task_of: Callable[[Any], HarborTask]) -> None:
+        """Take the tasks of a directory, with secrets masked, and log what is left out."""
+        directory = store.cls.directory
+        self.n_in[directory] = len(store.names())
+        broken = list(store.broken)
+        for name in store.names():
+            try:
+                task = task_of(store.read(name))
+            except BrokenRecord as e:
+                broken.append(e)
+                self.left_out.add(name, "broken record", e.what, self.form.name)
+                continue
+            if problem := self._problem(task):
+                self.left_out.add(name, *problem, format=self.form.name)
+                continue
+            instruction, secrets = mask(task.instruction)
+            self.masked.update(secrets)
+            self.tasks.append(replace(task, instruction=instruction))
+            self._source[task.instance_id] = directory
+        for error in broken:
+            say(f"export.py: {error}")
+        self.n_broken += len(broken)
 
-    @property
-    def rows(self) -> dict[str, int]:
-        """Return the number of tasks by split."""
-        counts = Counter(self.split_of[task.repo] for task in self._of.tasks)
-        return {split: counts[split] for split in SPLITS}
+    def _problem(self, task: HarborTask) -> Problem | None:
+        """Return why a task is left out, or None."""
+        name = task.instance_id
+        if self._rules.excludes(name):
+            return "[exclude] ids", name
+        if name in self._source:
+            return "two of one name", f"{self._source[name]}/ has one, too"
+        commit = str(task.metadata.get("base_commit", ""))
+        texts = {"task": task.instruction, "patch": task.solution}
+        reasons = self._rules.against(task.licence or UNKNOWN,
+                                      lambda: Material(name, task.repo, commit, texts))
+        return reasons[0] if reasons else task_problem(task)
 
     def fill(self, write: bool) -> None:
         """With `write` write the folders of all tasks, to the folder in _tmp/."""
         if not write:
             return
-        self.new.mkdir(parents=True)
-        for task in self._of.tasks:
-            files = task_files(task, self._image(task), self._settings.harbor_network,
-                               self.split_of[task.repo])
-            write_task(self.new / task.instance_id, files)
+        self._new.mkdir(parents=True)
+        for task in self.tasks:
+            known = self._known_image(task)
+            image = Image(known.get("docker_image", task.docker_image),
+                          known.get("image_id", task.image_id))
+            write_task(self._new / task.instance_id, task_files(
+                task, image, self._settings.harbor_network, self._split_of[task.repo]))
 
-    def _image(self, task: HarborTask) -> Image:
-        """Return the image of a task: the pushed one if its recipe is the same."""
-        known = self._known(task)
-        return Image(known["docker_image"], known["image_id"]) if known else Image(
-            task.docker_image, task.image_id)
-
-    def _known(self, task: HarborTask) -> dict | None:
+    def _known_image(self, task: HarborTask) -> dict:
+        """Return what push-images noted of a task's image; {} if its Dockerfile was another."""
         known = self._images.get(task.docker_image, {})
-        is_same = known.get("dockerfile") == dockerfile_digest(task)
-        return known if is_same and task.image_id in ("", known["image_id"]) else None
+        return known if known.get("dockerfile") == digest(task.dockerfile) else {}
 
     def inputs(self) -> dict:
         """Return the part of the manifest that says which inputs the tasks come from."""
         settings = asdict(self._settings)
-        benchmarks = [{"name": public(path), "sha256": FOLDER.sha256(Path(path))}
-                      for path in self._settings.decontaminate]
-        images = {task.docker_image: known for task in self._of.tasks
-                  if (known := self._known(task))}
         return {
-            "format": self.form.name, "rows": self.rows, IMAGES: images,
-            "made_by": f"codedata {codedata.__version__}", "decontaminate": benchmarks,
-            "settings": {key: settings[key] for key in OF_A_TASK},
-            "tasks": [{"name": task.instance_id, "repo": task.repo,
-                       "source": self._of.source[task.instance_id],
-                       "split": self.split_of[task.repo], "docker_image": task.docker_image,
-                       "dockerfile": dockerfile_digest(task), "digest": _digest(task)}
-                      for task in self._of.tasks]}
+            "format": self.form.name, "rows": self.rows,
+            "made_by": f"codedata {codedata.__version__}",
+            "decontaminate": [{"name": public(path), "sha256": FOLDER.sha256(Path(path))}
+                              for path in self._settings.decontaminate],
+            "settings": {key: settings[key] for key in SETTINGS},
+            IMAGES: {task.docker_image: known for task in self.tasks
+                     if (known := self._known_image(task))},
+            "tasks": [{"name": task.instance_id, "repo": task.repo, "digest": record_digest(task),
+                       "source": self._source[task.instance_id],
+                       "split": self._split_of[task.repo], "docker_image": task.docker_image,
+                       "dockerfile": digest(task.dockerfile)} for task in self.tasks]}
 
     def state(self) -> str:
         """Return how the existing folder differs from what a run would make, for --status."""
@@ -186,23 +145,14 @@ class TaskExport:
 
     def put(self, force: bool) -> str:
         """Put the folder in place with its card and manifest. Return what was done."""
-        return folders.put(self.place, self.new, self.inputs(), self._card(), force)
+        return folders.put(self.place, self._new, self.inputs(), self._card(), force)
 
     def _card(self) -> str:
-        settings, tasks = self._settings, self._of.tasks
-        reasons = self._of.left_out.counts(self.form.name)
-        values = {
-            "n_tasks": len(tasks), "version": codedata.__version__, "settings": settings,
-            **self.rows, "n_repos": len(self.split_of),
-            "sources": listed((f"{name}/" for name in self._of.source.values()), "task"),
-            "licences": listed((shown(task.licence or UNKNOWN) for task in tasks), "task"),
-            "left_out": ", ".join(f"{reason} {n:,}" for reason, n in sorted(reasons.items()))
-                        or "nothing",
-            "masked": ", ".join(f"{kind} {n:,}" for kind, n in sorted(self._of.masked.items()))
-                      or "nothing",
-            "benchmarks": ", ".join(map(public, settings.decontaminate)) or "not looked for"}
-        return terminal_safe(text_of("codedata.export", "harbor_card.md").format_map(values))
+        def counted(counts: Counter) -> str:
+            return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items())) or "nothing"
 
-
-def _digest(task: HarborTask) -> str:
-    return digest({field.name: getattr(task, field.name) for field in fields(task)})
+        return terminal_safe(text_of("codedata.export", "harbor_card.md").format_map({
+            "tasks": plural(len(self.tasks), "task"), "version": codedata.__version__,
+            "settings": self._settings, **self.rows, "masked": counted(self.masked),
+            "licences": listed((task.licence or UNKNOWN for task in self.tasks), "task"),
+            "left_out": counted(self.left_out.counts(self.form.name))}))
