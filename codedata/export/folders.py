@@ -11,6 +11,7 @@ import glob
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 import orjson
@@ -98,22 +99,37 @@ def listed_files(folder: Path) -> dict[str, dict]:
             for path, sha256 in FOLDER.digests(folder).items()}
 
 
-def state(place: Path, inputs: dict) -> str:
-    """Return how a folder differs from what a run would make of these inputs, for --status."""
+class Filled(Protocol):
+    """Describe an export: its files are in the folder `new`, to be put at `place`."""
+
+    place: Path
+    new: Path
+
+    def inputs(self) -> dict:
+        """Return the part of the manifest that says which inputs the files come from."""
+
+    def card(self) -> str:
+        """Return the text of the card."""
+
+
+def state(export: Filled) -> str:
+    """Return how the existing folder differs from what a run would make, for --status."""
+    place = export.place
     if not place.exists():
         return "missing"
     manifest = read_manifest(place)
     manifest.pop("files", None)
-    is_same = to_json(manifest) == to_json(inputs)
+    is_same = to_json(manifest) == to_json(export.inputs())
     text = "rows as they are there" if is_same else "rows would change"
     edited = changed_by_hand(place)
     return f"{text}, edited: {named(edited)}" if edited else text
 
 
-def put(place: Path, new: Path, inputs: dict, card: str, force: bool) -> str:
-    """Put the folder `new` at `place` with its card and manifest. Return what was done."""
-    (new / CARD).write_text(card, encoding="utf-8")
-    (new / MANIFEST).write_bytes(to_json({**inputs, "files": listed_files(new)}))
+def put(export: Filled, force: bool) -> str:
+    """Put a folder in place with its card and manifest. Return what was done."""
+    place, new = export.place, export.new
+    (new / CARD).write_text(export.card(), encoding="utf-8")
+    (new / MANIFEST).write_bytes(to_json({**export.inputs(), "files": listed_files(new)}))
     edited = changed_by_hand(place)
     is_same = read_manifest(place) == read_manifest(new)
     if place.is_dir() and is_same and not force:

@@ -112,12 +112,11 @@ def _export(settings: Settings, options: RunOptions, forms: list[Format | TaskFo
     parts = [_part_of_turns(settings, options, rows, left_out)] if rows else []
     parts += [_part_of_tasks(settings, form, left_out) for form in forms if form not in rows]
     exports = [export for part in parts for export in part.exports]
-    force = options.selection.force
     try:
         for export in exports:
             export.fill(write=not read_only)
-        states = {export.form.name: export.state() if read_only else export.put(force)
-                  for export in exports}
+        states = {export.form.name: folders.state(export) if read_only
+                  else folders.put(export, options.selection.force) for export in exports}
         if not read_only:
             write_atomic(directory / LEFT_OUT, left_out.lines())
             FOLDER.clear_up(directory)
@@ -240,15 +239,11 @@ class Export(Contents):
                        "split": about.split_of[turn.repo], "rows": n_rows,
                        "masked": turn.masked} for turn, n_rows in self.rows_of.items()]}
 
-    def state(self) -> str:
-        """Return how the existing folder differs from what a run would make, for --status."""
-        return folders.state(self.place, self.inputs())
-
-    def put(self, force: bool) -> str:
-        """Put the folder in place with its card and manifest. Return what was done."""
+    def card(self) -> str:
+        """Return the text of the card, after fill() has written the files."""
         pattern = "*.parquet" if self.form.for_trainers else "*.jsonl"
         self.n_file_bytes = sum(path.stat().st_size for path in self.new.rglob(pattern))
-        return folders.put(self.place, self.new, self.inputs(), card(self), force)
+        return card(self)
 
 
 # the terminal ------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ class TaskExport:
     def __init__(self, form: TaskFormat, settings: Settings, left_out: LeftOutLog):
         directory = settings.root / "export"
         self.form, self.left_out, self._settings = form, left_out, settings.export
-        self.place, self._new = directory / form.name, directory / NEW / form.name
+        self.place, self.new = directory / form.name, directory / NEW / form.name
         self.tasks: list[HarborTask] = []
         self.masked: Counter[str] = Counter()   # secrets by kind
         self.n_in = dict.fromkeys(form.reads, 0)
@@ -110,12 +110,12 @@ class TaskExport:
         """With `write` write the folders of all tasks, to the folder in _tmp/."""
         if not write:
             return
-        self._new.mkdir(parents=True)
+        self.new.mkdir(parents=True)
         for task in self.tasks:
             known = self._known_image(task)
             image = Image(known.get("docker_image", task.docker_image),
                           known.get("image_id", task.image_id))
-            write_task(self._new / task.instance_id, task_files(
+            write_task(self.new / task.instance_id, task_files(
                 task, image, self._settings.harbor_network, self._split_of[task.repo]))
 
     def _known_image(self, task: HarborTask) -> dict:
@@ -139,15 +139,8 @@ class TaskExport:
                        "split": self._split_of[task.repo], "docker_image": task.docker_image,
                        "dockerfile": digest(task.dockerfile)} for task in self.tasks]}
 
-    def state(self) -> str:
-        """Return how the existing folder differs from what a run would make, for --status."""
-        return folders.state(self.place, self.inputs())
-
-    def put(self, force: bool) -> str:
-        """Put the folder in place with its card and manifest. Return what was done."""
-        return folders.put(self.place, self._new, self.inputs(), self._card(), force)
-
-    def _card(self) -> str:
+    def card(self) -> str:
+        """Return the text of the card."""
         def counted(counts: Counter) -> str:
             return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items())) or "nothing"
 
