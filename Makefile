@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-env images test test-containers test-trl check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
+.PHONY: help setup demo demo-env images test test-containers test-trl test-harbor check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-containers: setup  ## those that do; without an engine they fail and say so
 
 test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)
+
+test-harbor: setup images  ## a task in Harbor, and what its readers take from it (Python 3.12; .venv-harbor, .venv-verifiers)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/test-harbor
 
 check-all: setup  ## the benchmarks at full size, one JSON line each, and the long tests (needs an engine)
 	$(BIN)/python benchmarks/throughput.py
@@ -77,5 +80,5 @@ samples: setup ## are the samples what their commands print? (needs go, node, gc
 	$(BIN)/python samples/make.py --check
 
 clean:         ## remove .venv and caches; never records
-	rm -rf .venv .venv-trl .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-trl .venv-harbor .venv-verifiers .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Make training sets of the judged turns: SFT, DPO and KTO as TRL takes them, and plain JSON lines.
+"""Make training sets: SFT, DPO, KTO and plain JSON lines of judged turns, tasks for Harbor.
 
 reads   final/, refined/, defeat/       Sample, from report.py
+        task/                           HarborTask, by hand
         score/_duel.json                the outcome: a duel that was not accepted is not exported
         answer*/, score/                to see whether the buckets are up to date
         commit/, prompt/, _ledger.jsonl repository, licence, source, models, costs
 writes  export/<format>/                data/*.parquet, train.jsonl, validation.jsonl, README.md,
                                         manifest.json
+        export/harbor/<task>/           task.toml, instruction.md, environment/, tests/, solution/
         export/left_out.jsonl           what is not exported, and why
 
   python export.py
@@ -22,7 +24,7 @@ def main(argv=None) -> int:
     parser = cli.parser(__doc__, "export")
     add = parser.add_argument_group("flags of export.py").add_argument
     add("--formats", type=lambda text: tuple(text.split(",")), metavar="A,B",
-        help="only these (default: all)")
+        help="only these (default: those whose directories have records)")
     add("--against", action="append", metavar="PATH",
         help="earlier training data: its turns are left out (repeatable)")
     add("--rejected-too", action="store_true", default=None,

@@ -410,6 +410,34 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class HarborTask:
+    """Hold a task in a container, with tests that reward it: task/<instance_id>.json, by hand.
+
+    Sources of other directories make such tasks of their records, for export.py.
+    """
+
+    directory = "task"
+    named_by_id = True
+    instance_id: str
+    repo: str                # or another origin: no two splits share one
+    instruction: str         # for the agent
+    docker_image: str        # the final image, by tag or digest: an agent starts in it
+    dockerfile: str          # rebuilds that image without a context; "": FROM docker_image
+    workdir: str             # absolute; what is in it goes from the agent to the verifier
+    solution: str            # bash, run in workdir: the reward is 1 then
+    tests: dict[str, str]    # {path: text}; pytest runs test_outputs.py, as user of the image
+    weights: dict[str, float]   # {test function: share of the reward}, 1 in sum
+    metadata: Object         # difficulty, category, tags, origin …
+    image_id: str = ""       # the engine's id of the image, where it is known
+    agent_user: str = ""     # "": the user of the image
+    agent_timeout_s: Seconds = 1800.0
+    verifier_timeout_s: Seconds = 600.0
+    cpus: float = 1.0
+    memory_mb: int = 2048
+    licence: str | None = None   # of the repository, SPDX
+
+
+@dataclass(frozen=True)
 class Fact:
     """Hold a text that a turn shares with a pull request and the conversation has not shown.
 

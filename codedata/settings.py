@@ -225,7 +225,7 @@ class ReportSettings:
 class ExportSettings:
     """[export]: the training sets of export.py."""
 
-    formats: tuple[str, ...] = ("sft_messages", "sft_completion", "dpo", "kto", "jsonl")
+    formats: tuple[str, ...] = ()       # empty: those whose directories have records
     rejected_too: bool = False          # export a duel without accepted outcome too
     dpo_min_margin: float = at_least(0, 16.0)   # DPO, KTO: minimum distance from 50 of a score
     dpo_max_length_ratio: float = at_least(0, 0.0)   # DPO: longer side / shorter one; 0: no limit
@@ -238,6 +238,7 @@ class ExportSettings:
     seed: int = at_least(0, 0)          # of the split
     shard_rows: int = at_least(1, 10_000)     # of a Parquet file
     licence: str = "other"              # of the data set, an id of the Hub
+    harbor_network: str = one_of("public", "no-network", "compose")   # of tasks (docs/exports.md)
 
 
 @dataclass(frozen=True)

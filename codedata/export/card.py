@@ -109,8 +109,8 @@ def card(of: Contents) -> str:
         "rows": _rows(of), "languages": _cells(languages),
         "licences": _cells(licences), "columns": _columns(form),
         "by_licence": ", ".join(f"{name} ({n:,})" for name, n in licences) or "none",
-        "sources": _listed(origins.sources(turns)),
-        **{side: _listed(origins.models(turns, side)) for side in SIDES},
+        "sources": listed(origins.sources(turns)),
+        **{side: listed(origins.models(turns, side)) for side in SIDES},
         "n_turns": plural(duel.turns, "turn") if duel else "",
         "reasons": "; ".join(map(shown, duel.reasons)) if duel else "",
         "n_refined": plural(origins.refined(turns), "answer"),
@@ -261,9 +261,9 @@ def _checks(of: Contents) -> str:
     return _cells(rows + (masked or [["masked", "nothing"]]))
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str], noun: str = "turn") -> str:
     """Return "m-1 (3 turns), m-2 (1 turn)", the most frequent first."""
-    return ", ".join(f"{shown(name)} ({plural(n, 'turn')})"
+    return ", ".join(f"{shown(name)} ({plural(n, noun)})"
                      for name, n in _most_common(names)) or "nobody"
 
 

@@ -1,4 +1,4 @@
-"""Collect the judged turns that may be exported.
+"""Collect the judged turns that may be exported, and log what is left out.
 
 They are read, checked and masked once, and kept in a temporary file. All formats make their rows
 from that file, so an edit during a run is in none of them. Turns that no format may have are left
@@ -10,19 +10,19 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
 import orjson
 
-from codedata.checks.contamination import Benchmarks, of_turn
+from codedata.checks.contamination import Benchmarks, Material, of_turn
 from codedata.checks.secrets import mask
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, to_line
 from codedata.progress import Bar, RunTotals, say
-from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, Sample, Score
+from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, HarborTask, Sample, Score
 from codedata.settings import ExportSettings
 from codedata.store import Store, digest, digests_of
 from codedata.texts import natural
@@ -57,7 +57,7 @@ class ExportTurn:
 
 
 class LeftOutLog:
-    """Record the turns that are not exported, with the reason, from all formats or from some."""
+    """Record what is not exported, turns and tasks, with the reason, from all formats or some."""
 
     def __init__(self):
         # (name, reason, detail) → formats, where "" stands for all of them
@@ -84,19 +84,38 @@ class LeftOutLog:
         return b"".join(lines)
 
 
-class ExportTurns:
-    """Hold the turns of a root in natural order; collect() reads them, record() one's texts."""
+class ExportRules:
+    """Hold what leaves turns and tasks out of all formats: ids, licences, benchmarks."""
 
-    def __init__(self, root: Path, settings: ExportSettings, excluded_ids: Iterable[str]):
-        self.settings, self.excluded_ids = settings, excluded_ids
-        self.turns: list[ExportTurn] = []
-        self.left_out = LeftOutLog()
-        self.edited: list[str] = []   # names of copies that a person edited
-        self.n_broken = 0
-        self.in_bucket = Counter({cls.directory: 0 for cls in BUCKETS})
+    def __init__(self, settings: ExportSettings, excluded_ids: Iterable[str]):
+        self._excluded_ids = excluded_ids
         self._allowed = {licence.lower() for licence in settings.licences}
         benchmarks = settings.decontaminate
         self._benchmarks = Benchmarks.load(benchmarks) if benchmarks else None
+
+    def excludes(self, instance_id: str) -> bool:
+        """Return whether [exclude] names it."""
+        return instance_id in self._excluded_ids
+
+    def against(self, licence: str, material: Callable[[], Material]) -> list[tuple[str, str]]:
+        """Return (reason, detail) for the first rule that leaves it out; one for each benchmark."""
+        if self._allowed and licence.lower() not in self._allowed:
+            return [("licence", licence)]
+        hits = self._benchmarks.hits(material()) if self._benchmarks else []
+        return [("in a benchmark", str(hit)) for hit in hits]
+
+
+class ExportTurns:
+    """Hold the turns of a root in natural order; collect() reads them, record() one's texts."""
+
+    def __init__(self, root: Path, settings: ExportSettings, excluded_ids: Iterable[str],
+                 left_out: LeftOutLog):
+        self.settings, self.left_out = settings, left_out
+        self.turns: list[ExportTurn] = []
+        self.edited: list[str] = []   # names of copies that a person edited
+        self.n_broken = 0
+        self.in_bucket = Counter({cls.directory: 0 for cls in BUCKETS})
+        self._rules = ExportRules(settings, excluded_ids)
         self._stores = {cls: Store(root, cls).open() for cls in (*BUCKETS, Commit, Answer, Score)}
         place = root / "export"   # that disk has room for the exports
         self._file = tempfile.TemporaryFile(dir=place if place.is_dir() else None)
@@ -145,24 +164,19 @@ class ExportTurns:
         self.turns.append(ExportTurn(
             name, record.directory, pr.instance_id, pr.repo, pr.language, pr.licence,
             float(record.score),
-            winner(record.score, record.directory, self.settings.dpo_min_margin), _digest(record),
-            pr_digest, _flag(record), secrets, self._put(masked)))
+            winner(record.score, record.directory, self.settings.dpo_min_margin),
+            record_digest(record), pr_digest, _flag(record), secrets, self._put(masked)))
 
     def _reasons_against(self, name: str, record: Sample) -> list[tuple[str, str]]:
         """Return (reason, detail) for the first check that leaves a turn out of all formats."""
-        if record.instance_id in self.excluded_ids:
+        if self._rules.excludes(record.instance_id):
             return [("[exclude] ids", record.instance_id)]
         if problem := self._outdated(name, record):
             return [("not up to date", problem)]
         pr, _ = self._pr(record.instance_id)
-        if self._allowed and pr.licence.lower() not in self._allowed:
-            return [("licence", pr.licence)]
-        if not self._benchmarks:
-            return []
-        turn = of_turn(record, pr.repo, pr.base_commit, issue=pr.issue, patch=pr.patch,
-                       test_patch=pr.test_patch, king=record.king or "",
-                       challenger=record.challenger or "")
-        return [("in a benchmark", str(hit)) for hit in self._benchmarks.hits(turn)]
+        return self._rules.against(pr.licence, lambda: of_turn(
+            record, pr.repo, pr.base_commit, issue=pr.issue, patch=pr.patch,
+            test_patch=pr.test_patch, king=record.king or "", challenger=record.challenger or ""))
 
     def _put(self, record: Sample) -> int:
         """Append a record to the temporary file, and return its offset in bytes."""
@@ -210,7 +224,7 @@ class ExportTurns:
         pr_digest = ""
         if instance_id in self._stores[Commit]:
             pr = self._stores[Commit].read(instance_id)
-            pr_digest = _digest(pr)
+            pr_digest = record_digest(pr)
         return replace(pr, repo=pr.repo or repo_of(instance_id), language=pr.language or UNKNOWN,
                        licence=(pr.licence or "").strip() or UNKNOWN), pr_digest
 
@@ -271,6 +285,6 @@ def repo_of(instance_id: str) -> str:
     return f"{match[1]}/{match[2]}" if match else instance_id
 
 
-def _digest(record: Sample | Commit) -> str:
+def record_digest(record: Sample | Commit | HarborTask) -> str:
     """Return the digest of all fields, by which the manifest identifies a record."""
     return digest({field.name: getattr(record, field.name) for field in fields(record)})

@@ -11,8 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codedata.code.turn import clean, format_problem
+from codedata.errors import Trouble
 from codedata.export.collect import SIDES, ExportTurn
-from codedata.records import METRICS, Final, Message, Sample
+from codedata.export.outcome import duel_refusal
+from codedata.records import BUCKETS, METRICS, Final, Message, Sample
+from codedata.settings import Settings
 
 TEXT, NUMBER, BOOLEAN = "VARCHAR", "DOUBLE", "BOOLEAN"
 MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
@@ -29,7 +32,7 @@ Problem = tuple[str, str]        # (reason, detail)
 
 @dataclass(frozen=True)
 class Format:
-    """Define one folder of export/: its rows have fixed columns {name: SQL type}."""
+    """Define a folder of export/ with rows of judged turns, of fixed columns {name: SQL type}."""
 
     name: str
     columns: dict[str, str]
@@ -37,6 +40,8 @@ class Format:
     row: Callable[[ExportTurn, str, Sample], dict]
     answers: tuple[str, ...] = ()   # columns with an answer that a row teaches or compares
     for_trainers: bool = True       # also writes Parquet, and leaves out flagged turns
+    reads: tuple[str, ...] = tuple(cls.directory for cls in BUCKETS)
+    check: Callable[[Settings], Trouble | None] = duel_refusal   # what bars all of it
 
     def make(self, turn: ExportTurn, side: str, record: Sample) -> dict:
         """Return the row of a piece, with the columns in their order."""

@@ -1,35 +1,36 @@
-"""Make the training sets in export/ from the buckets.
+"""Make the training sets in export/: rows of the judged turns, and folders of tasks.
 
-Each format has a folder with its rows, card and manifest. The folders are made in export/_tmp/ and
-put in place one by one. A folder whose manifest would not change stays as it is, with a person's
-edits. An edited folder that has to be replaced is copied to export/_replaced/ first.
+Each format has a folder with its rows or tasks, card and manifest. The folders are made in
+export/_tmp/ and put in place one by one.
 """
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import duckdb
 
 import codedata
 from codedata.cli import RunOptions
-from codedata.errors import RunStopped, Trouble
+from codedata.errors import Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card
-from codedata.export.collect import ExportTurn, ExportTurns
-from codedata.export.folders import CARD, FOLDER, MANIFEST
+from codedata.export.collect import ExportTurn, ExportTurns, LeftOutLog
+from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS, Format, Problem, row_problem
+from codedata.export.outcome import read_duel
 from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
 from codedata.export.split import SPLITS, TRAIN, VALIDATION
-from codedata.layouts import NEW, set_aside, to_json, write_atomic
+from codedata.export.tasks import TaskExport, TaskFormat
+from codedata.layouts import NEW, list_items, write_atomic
 from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
 from codedata.llm.embedded import NOISE
 from codedata.progress import named, plural, say
-from codedata.records import BUCKETS, DUEL, Duel, Score
+from codedata.records import BUCKETS, HarborTask
 from codedata.run_loop import check_root, run_whole
 from codedata.settings import Settings
 from codedata.store import check_directories, digest
@@ -37,77 +38,114 @@ from codedata.store import check_directories, digest
 STAGE = "export"
 LEFT_OUT = "left_out.jsonl"
 COMPARED = ("against", "decontaminate")   # settings that name files
-NOT_OF_A_ROW = (*COMPARED, "formats", "rejected_too")
+NOT_OF_A_ROW = (*COMPARED, "formats", "rejected_too", "harbor_network")
 REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budget")
 
 
+# of tasks: {record class: the function that makes a task of such a record}
+ALL_FORMATS: dict[str, Format | TaskFormat] = {
+    **FORMATS, "harbor": TaskFormat("harbor", {HarborTask: lambda task: task})}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Hold the exports that are made of the same records."""
+
+    exports: list[Export | TaskExport]
+    head: str                          # what was read, in words
+    masked: Counter                    # secrets by kind
+    n_broken: int
+    warnings: Callable[[], Iterable[str]]
+
+
 def run(settings: Settings, options: RunOptions) -> int:
-    """Make the exports, and return the exit code: 1 if a record is broken, else 0.
+    """Make the exports, and return the exit code.
 
-    Raise Trouble if the settings are wrong or the duel has no outcome, and RunStopped if the duel
-    was not accepted.
+    It is 1 if a record is broken, or if some formats were refused while others were made. Raise
+    Trouble if the settings are wrong, and the first refusal where it concerns all formats.
     """
-    root, formats = settings.root, settings.export.formats
-    if unknown := [name for name in formats if name not in FORMATS]:
-        raise Trouble(f"names {', '.join(unknown)}.", "[export] formats",
-                      f"Known: {', '.join(FORMATS)}.")
-    check_root(root)
-    check_directories(root / STAGE / name for name in formats)
-    path = root / Score.directory / DUEL
-    try:
-        duel = Duel.read(path, "king", "Run: python validate.py", complete=False)
-    except FileNotFoundError:
-        duel = None
-    refusal = _refusal(duel, str(path)) if not settings.export.rejected_too else None
-    if refusal and not options.read_only:
-        raise refusal
-    code = run_whole(STAGE, root / STAGE, options, lambda: _export(settings, options, duel),
+    root = settings.root
+    forms = _chosen(root, settings.export.formats)
+    check_directories(root / STAGE / form.name for form in forms)
+    refusals = {check: check(settings) for check in dict.fromkeys(form.check for form in forms)}
+    troubles = list(filter(None, refusals.values()))
+    if not options.read_only:
+        if all(refusals.values()):
+            raise troubles[0]
+        forms = [form for form in forms if not refusals[form.check]]
+    code = run_whole(STAGE, root / STAGE, options, lambda: _export(settings, options, forms),
                      refuses=REFUSED_FLAGS)
-    if refusal:
-        say(f"      would be refused: {refusal}")
-    return code
+    for trouble in troubles:
+        say(f"      {'would be' if options.read_only else 'was'} refused: {trouble}")
+    return 1 if troubles and not options.read_only else code
 
 
-def _export(settings: Settings, options: RunOptions, duel: Duel | None) -> int:
+def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
+    """Return the formats of these names; without names those whose directories have records.
+
+    Where there are no records at all, it is the formats of the duel: their refusal, or their empty
+    sets, say what is missing.
+    """
+    if unknown := [name for name in names if name not in ALL_FORMATS]:
+        raise Trouble(f"names {', '.join(unknown)}.", "[export] formats",
+                      f"Known: {', '.join(ALL_FORMATS)}.")
+    check_root(root)
+    if names:
+        return [ALL_FORMATS[name] for name in dict.fromkeys(names)]
+    return [form for form in ALL_FORMATS.values() if _has_records(root, form)] or [
+        *FORMATS.values()]
+
+
+def _has_records(root: Path, form: Format | TaskFormat) -> bool:
+    check_directories(root / name for name in form.reads)
+    return any(next(list_items(root / name, ".json", []), None) for name in form.reads
+               if (root / name).is_dir())
+
+
+def _export(settings: Settings, options: RunOptions, forms: list[Format | TaskFormat]) -> int:
     root, read_only = settings.root, options.read_only
     directory = root / STAGE
     if not read_only:
         FOLDER.clear_up(directory)
-    turns = ExportTurns(root, settings.export, settings.exclude.ids).collect(options.quiet)
-    _leave_out_similar(turns)
-    about = Background(directory, settings.export, settings.report, duel, Provenance(root),
-                       costs_of(root), turns)
-    exports = [Export(FORMATS[name], about) for name in dict.fromkeys(settings.export.formats)]
-    force = options.selection.force
+    left_out = LeftOutLog()
+    rows = [form for form in forms if isinstance(form, Format)]
+    parts = [_part_of_turns(settings, options, rows, left_out)] if rows else []
+    parts += [_part_of_tasks(settings, form, left_out) for form in forms if form not in rows]
+    exports = [export for part in parts for export in part.exports]
     try:
         for export in exports:
             export.fill(write=not read_only)
-        states = [export.state() if read_only else export.put(force) for export in exports]
+        states = {export.form.name: folders.state(export) if read_only
+                  else folders.put(export, options.selection.force) for export in exports}
         if not read_only:
-            write_atomic(directory / LEFT_OUT, turns.left_out.lines())
+            write_atomic(directory / LEFT_OUT, left_out.lines())
             FOLDER.clear_up(directory)
     except OSError as e:
         raise disk_trouble(e, e.filename or directory) from e
     if read_only or not options.quiet:
-        _print_summary(about, exports, states)
-    return 1 if turns.n_broken and not read_only else 0
+        _print_summary(directory, parts, states, left_out)
+    return 1 if any(part.n_broken for part in parts) and not read_only else 0
 
 
-def _refusal(duel: Duel | None, path: str) -> Trouble | None:
-    """Return the error that stops the export, or None.
+def _part_of_turns(settings: Settings, options: RunOptions, forms: list[Format],
+                   left_out: LeftOutLog) -> Part:
+    root = settings.root
+    turns = ExportTurns(root, settings.export, settings.exclude.ids, left_out)
+    turns.collect(options.quiet)
+    _leave_out_similar(turns)
+    about = Background(root / STAGE, settings.export, settings.report, read_duel(root),
+                       Provenance(root), costs_of(root), turns)
+    exports = [Export(form, about) for form in forms]
+    n_in = ", ".join(f"{bucket}/ {n:,}" for bucket, n in turns.in_bucket.items())
+    return Part(exports, f"{n_in} → {STAGE}/   {plural(len(turns.turns), 'turn')}",
+                about.masked(), turns.n_broken, lambda: _warnings(about, exports))
 
-    A challenger that is not better than the king has won its turns by chance, so they are not
-    exported.
-    """
-    todo = ("To export all the same, with a warning in the cards: --rejected-too, or rejected_too "
-            "in [export].")
-    if duel is None:
-        return Trouble("is not there: nobody has decided the duel.", path,
-                       f"Run validate.py and report.py. {todo}")
-    if duel.accepted:
-        return None
-    return RunStopped(f"says that the duel was not accepted: {'; '.join(duel.reasons)}. Nothing is "
-                      "exported.", path, todo)
+
+def _part_of_tasks(settings: Settings, form: TaskFormat, left_out: LeftOutLog) -> Part:
+    export = TaskExport(form, settings, left_out)
+    n_in = ", ".join(f"{directory}/ {n:,}" for directory, n in export.n_in.items())
+    return Part([export], f"{n_in} → {STAGE}/   {plural(len(export.tasks), 'task')}",
+                export.masked, export.n_broken, lambda: ())
 
 
 def _leave_out_similar(turns: ExportTurns) -> None:
@@ -138,6 +176,8 @@ def _leave_out_similar(turns: ExportTurns) -> None:
 
 class Export(Contents):
     """Make the rows of one format and the folder that holds them."""
+
+    noun = "rows"
 
     def __init__(self, form: Format, about: Background):
         super().__init__(form, about)
@@ -199,59 +239,38 @@ class Export(Contents):
                        "split": about.split_of[turn.repo], "rows": n_rows,
                        "masked": turn.masked} for turn, n_rows in self.rows_of.items()]}
 
-    def state(self) -> str:
-        """Return how the existing folder differs from what a run would make, for --status."""
-        if not self.place.exists():
-            return "missing"
-        manifest = folders.read_manifest(self.place)
-        manifest.pop("files", None)
-        is_same = to_json(manifest) == to_json(self.inputs())
-        state = "rows as they are there" if is_same else "rows would change"
-        edited = folders.changed_by_hand(self.place)
-        return f"{state}, edited: {named(edited)}" if edited else state
-
-    def put(self, force: bool) -> str:
-        """Put the folder in place with its card and manifest. Return what was done."""
+    def card(self) -> str:
+        """Return the text of the card, after fill() has written the files."""
         pattern = "*.parquet" if self.form.for_trainers else "*.jsonl"
         self.n_file_bytes = sum(path.stat().st_size for path in self.new.rglob(pattern))
-        (self.new / CARD).write_text(card(self), encoding="utf-8")
-        files = {path: {"sha256": sha256, "bytes": (self.new / path).stat().st_size}
-                 for path, sha256 in FOLDER.digests(self.new).items()}
-        (self.new / MANIFEST).write_bytes(to_json({**self.inputs(), "files": files}))
-        edited = folders.changed_by_hand(self.place)
-        is_same = folders.read_manifest(self.place) == folders.read_manifest(self.new)
-        if self.place.is_dir() and is_same and not force:
-            return f"edited: {named(edited)} (kept)" if edited else "unchanged"
-        copy = set_aside(self.place) if edited else None   # first: a kill would lose it
-        FOLDER.put(self.place, self.new)
-        return f"wrote; the edited one is in {STAGE}/_replaced/{copy.name}/" if copy else "wrote"
+        return card(self)
 
 
 # the terminal ------------------------------------------------------------------------------------
 
-def _print_summary(about: Background, exports: list[Export], states: list[str]) -> None:
-    turns = about.turns
-    n_in = ", ".join(f"{bucket}/ {n:,}" for bucket, n in turns.in_bucket.items())
-    say(f"{STAGE}  {n_in} → {STAGE}/   {plural(len(turns.turns), 'turn')}")
-    for export, state in zip(exports, states, strict=True):
-        n = export.rows
-        say(f"      {export.form.name:14} {n[TRAIN]:,} + {n[VALIDATION]:,} rows   {state}")
-    for label, counts, where in (("left out", turns.left_out.counts(), f"   {STAGE}/{LEFT_OUT}"),
-                                 ("masked", about.masked(), "")):
+def _print_summary(directory: Path, parts: list[Part], states: dict[str, str],
+                   left_out: LeftOutLog) -> None:
+    for part in parts:
+        say(f"{STAGE}  {part.head}")
+        for export in part.exports:
+            n, name = export.rows, export.form.name
+            say(f"      {name:14} {n[TRAIN]:,} + {n[VALIDATION]:,} {export.noun}   {states[name]}")
+    masked = sum((part.masked for part in parts), Counter())
+    for label, counts, where in (("left out", left_out.counts(), f"   {STAGE}/{LEFT_OUT}"),
+                                 ("masked", masked, "")):
         if counts:
             listed = ", ".join(f"{kind} {n:,}" for kind, n in counts.most_common())
             say(f"      {label}: {listed}{where}")
-    for line in _warnings(about, exports):
+    if others := [name for name in ALL_FORMATS
+                  if name not in states and (directory / name).exists()]:
+        say(f"      not among the formats, left as they were: {', '.join(others)}")
+    for line in (line for part in parts for line in part.warnings()):
         say(f"      {line}")
 
 
 def _warnings(about: Background, exports: list[Export]) -> Iterator[str]:
     """Yield warnings that a person should read before training on the sets."""
     turns, split_of = about.turns, about.split_of
-    made = {export.form.name for export in exports}
-    if others := [name for name in FORMATS
-                  if name not in made and (about.directory / name).exists()]:
-        yield f"not among the formats, left as they were: {', '.join(others)}"
     if turns.edited:
         yield f"edited by hand, exported as they are: {named(turns.edited)}"
     if turns.left_out.counts()["not up to date"]:

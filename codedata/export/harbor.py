@@ -1,0 +1,189 @@
+"""Write a task as a folder that Harbor and its readers load (docs/exports.md has the table).
+
+The reward is the sum of the weights of the tests that passed, from 0 to 1, and 0 whatever goes
+wrong. The verifier is a fresh container of the same image; what is in the working directory goes
+there. Code under test runs in that container, as the image's user: an agent's program that the
+tests import could write its own reward.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from codedata.checks.secrets import find_secrets
+from codedata.layouts import Folder, write_atomic
+from codedata.records import HarborTask
+from codedata.texts import fill, text_of, tomllib
+
+CONFIG, DOCKERFILE, TEST_FILE = "task.toml", "environment/Dockerfile", "test_outputs.py"
+COMPOSE = "environment/docker-compose.yaml"
+NO_NETWORK = "services:\n  main:\n    network_mode: none\n"
+SCHEMA = "1.4"
+INSTRUCTIONS = ("FROM", "RUN", "WORKDIR", "ENV", "USER", "LABEL")
+OURS = ("test.sh", "score.py", "weights.json", "Dockerfile", "docker-compose.yaml")
+TEST_SHARE = 0.9          # of the verifier's time is for the tests: a reward of 0 needs some, too
+TASK_FOLDER = Folder(ignored=("manifest.toml",))
+BARE_KEY = re.compile(r"[\w-]+", re.ASCII)
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor takes them
+Problem = tuple[str, str]   # (reason, detail)
+
+
+@dataclass(frozen=True)
+class Image:
+    """Name the final image of a task: by digest once it is pushed, by tag before."""
+
+    ref: str
+    id: str = ""
+
+
+def task_problem(task: HarborTask) -> Problem | None:
+    """Return why a task cannot be exported, or None."""
+    if not TASK_NAME.fullmatch(task.instance_id):
+        return "name", f"{task.instance_id} is none that Harbor takes"
+    if not task.instruction.strip() or not task.solution.strip() or not task.docker_image:
+        return "empty", "instruction, solution and docker_image are needed"
+    if not PurePosixPath(task.workdir).is_absolute() or PurePosixPath(task.workdir).name == "":
+        return "workdir", f"{task.workdir!r} is no absolute path below /"
+    if problem := dockerfile_problem(task.dockerfile):
+        return "dockerfile", problem
+    for path in task.tests:
+        parts = PurePosixPath(path).parts
+        if path in OURS or not parts or str(PurePosixPath(path)) != path or {"..", "/"} & {*parts}:
+            return "tests", f"{path!r} is taken, or no path below tests/"
+    if TEST_FILE not in task.tests:
+        return "tests", f"{TEST_FILE} is missing"
+    tags = task.metadata.get("tags", [])
+    texts = [task.metadata.get(key, "") for key in ("difficulty", "category")]
+    if not isinstance(tags, list) or not all(isinstance(one, str) for one in (*tags, *texts)):
+        return "metadata", "difficulty and category are texts, tags is a list of texts"
+    weights = task.weights.values()
+    if not weights or min(weights) <= 0 or abs(sum(weights) - 1) > 1e-6:
+        return "weights", "they are not above 0 with a sum of 1"
+    for text in (task.dockerfile, task.solution, *task.tests.values()):
+        if secrets := find_secrets(text):   # masking would change what was proven
+            return "secret in a file that runs", secrets[0].kind
+    return None
+
+
+def dockerfile_problem(text: str) -> str:
+    """Return why a Dockerfile does not rebuild its image without a context, or ""."""
+    lines = re.sub(r"\\\s*\n", " ", text).splitlines()
+    steps = [line.split(maxsplit=1) for line in lines
+             if line.strip() and not line.lstrip().startswith("#")]
+    names = [step[0].upper() for step in steps]
+    if text and (text.startswith("#") or names[:1] != ["FROM"] or names.count("FROM") > 1):
+        return "it does not begin with its only FROM"
+    for name, step in zip(names, steps, strict=True):
+        argument = "".join(step[1:])
+        if name not in INSTRUCTIONS:
+            return f"{name} is not one of {', '.join(INSTRUCTIONS)}"
+        if name == "RUN" and (argument.startswith("--") or "<<" in argument):
+            return "RUN with an option or a here-document"
+    return ""
+
+
+def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict[str, str]:
+    """Return {path: text} of a task's folder. `network` is [export] harbor_network."""
+    test_s = max(1, int(TEST_SHARE * task.verifier_timeout_s))
+    score = text_of("codedata.export", "harbor_score.py")
+    files = {
+        CONFIG: to_toml(_config(task, image, network, split)),
+        "instruction.md": _ended(task.instruction),
+        DOCKERFILE: _ended(task.dockerfile or _from(image)),
+        "solution/solve.sh": _ended(task.solution),
+        "tests/test.sh": fill(text_of("codedata.export", "harbor_test.sh"), test_s=str(test_s)),
+        "tests/score.py": score,
+        "tests/weights.json": json.dumps(task.weights, indent=2, sort_keys=True) + "\n",
+        **{f"tests/{path}": text for path, text in task.tests.items()}}
+    return files | {COMPOSE: NO_NETWORK} if network == "compose" else files
+
+
+def _from(image: Image) -> str:
+    return f"FROM {image.ref}\n"
+
+
+def _ended(text: str) -> str:
+    return text.rstrip("\n") + "\n"
+
+
+def _config(task: HarborTask, image: Image, network: str, split: str) -> dict:
+    """Return task.toml. What is left out is as Harbor sets it, or nobody reads it.
+
+    [verifier.environment] docker_image is not set: readers take an image named there for one that
+    holds /tests. Without it the verifier gets the image of [environment].
+    """
+    user = {"user": task.agent_user} if task.agent_user else {}
+    mode = {"network_mode": network} if network != "compose" else {}
+    return {
+        "schema_version": SCHEMA, "artifacts": [task.workdir],
+        "task": {"name": f"codedata/{task.instance_id}",
+                 "keywords": task.metadata.get("tags", [])},
+        "metadata": {**task.metadata, "repo": task.repo, "licence": task.licence, "split": split,
+                     "image_id": image.id or None},
+        "agent": {"timeout_sec": task.agent_timeout_s, **user},
+        "verifier": {"timeout_sec": task.verifier_timeout_s, "environment_mode": "separate"},
+        "environment": {"docker_image": image.ref, "workdir": task.workdir, "cpus": task.cpus,
+                        "memory_mb": task.memory_mb, **mode}}
+
+
+def write_task(folder: Path, files: dict[str, str]) -> None:
+    """Write the files of a task and its manifest.toml, which holds the SHA-256 of each."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o755 if name.endswith(".sh") else 0o644)
+    _write_manifest(folder)
+
+
+def read_image(folder: Path) -> Image:
+    """Return the image that a task's folder names."""
+    config = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return Image(config["environment"]["docker_image"], config["metadata"].get("image_id", ""))
+
+
+def set_image(folder: Path, image: Image) -> None:
+    """Let a task's folder name another image, wherever it names its own."""
+    old = read_image(folder)
+    config = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config["environment"]["docker_image"] = image.ref
+    config["metadata"]["image_id"] = image.id
+    write_atomic(folder / CONFIG, to_toml(config).encode())
+    if (folder / DOCKERFILE).read_text(encoding="utf-8") == _from(old):
+        write_atomic(folder / DOCKERFILE, _from(image).encode())
+    _write_manifest(folder)
+
+
+def _write_manifest(folder: Path) -> None:
+    text = to_toml({"sha256": TASK_FOLDER.digests(folder)})
+    write_atomic(folder / "manifest.toml", text.encode())
+
+
+def to_toml(tables: dict) -> str:
+    """Return values and then tables as TOML; tables within tables stand in one line, null falls
+    out.
+    """
+    top = {key: value for key, value in tables.items() if not isinstance(value, dict)}
+    lines = [*_pairs(top)]
+    for name, table in tables.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{name}]", *_pairs(table)]
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _pairs(table: dict) -> Iterator[str]:
+    for key, value in table.items():
+        if value is not None:
+            yield f"{key if BARE_KEY.fullmatch(key) else _value(key)} = {_value(value)}"
+
+
+def _value(value) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(_pairs(value))}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(_value(entry) for entry in value if entry is not None)}]"
+    # a JSON text is one of TOML, too, but for DEL
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,117 @@
+"""Check the images of tasks with a real engine and registry, and rewards that cannot be cheated."""
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+from contextlib import closing
+from urllib.request import urlopen
+
+import pytest
+from conftest import REPO, edit, eventually, run_script
+
+from codedata.export.harbor import read_image
+
+pytestmark = pytest.mark.docker
+TAG = f"codedata-test-task/tally:{os.getpid()}"
+
+
+def docker(*words, **kwargs) -> str:
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, **kwargs)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Return a root with the sample task exported and its image built; the images go in the end."""
+    root = tmp_path_factory.mktemp("harbor")
+    (root / "task").mkdir()
+    shutil.copy(REPO / "samples/task/tally.json", root / "task")
+    edit(root / "task/tally.json", docker_image=TAG)
+    assert run_script("export.py", root).returncode == 0
+    push_images(root)
+    yield root
+    left = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").splitlines()
+    if mine := [name for name in left if name.endswith(TAG)]:
+        docker("image", "rm", "--force", *mine)
+
+
+def push_images(root, *words) -> None:
+    done = subprocess.run([sys.executable, REPO / "tools/push-images", root / "export/harbor",
+                           *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """Run Debian's registry on a free port of 127.0.0.1, and return its address."""
+    program = shutil.which("docker-registry")
+    assert program, "no docker-registry here: apt-get install docker-registry"
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = {"version": "0.1", "http": {"addr": address},
+                "storage": {"filesystem": {"rootdirectory": str(tmp_path / "images")}}}
+    (tmp_path / "registry.yml").write_text(json.dumps(settings))
+    with subprocess.Popen([program, "serve", tmp_path / "registry.yml"],
+                          stderr=subprocess.DEVNULL) as process:
+        eventually(lambda: answers(address))
+        yield address
+        process.kill()
+
+
+def answers(address: str) -> bool:
+    try:
+        return urlopen(f"http://{address}/v2/").status == 200
+    except OSError:
+        return False
+
+
+def test_images_are_built_pushed_and_named_by_digest_and_can_be_pulled(root, registry):
+    folder = root / "export/harbor/tally"
+    built = read_image(folder)
+    assert built.ref == TAG and built.id == docker("image", "inspect", "-f", "{{.Id}}", TAG)
+    push_images(root, f"{registry}/team")
+    pushed = read_image(folder)
+    assert pushed.id == built.id and pushed.ref.startswith(f"{registry}/team/{TAG.split(':')[0]}@")
+    before = (folder / "task.toml").read_bytes()
+    push_images(root)   # a pushed one stays as it is
+    done = run_script("export.py", root)
+    assert "unchanged" in done.stderr and (folder / "task.toml").read_bytes() == before
+    docker("image", "rm", f"{registry}/team/{TAG}")
+    docker("pull", "--quiet", pushed.ref)
+    assert docker("run", "--rm", pushed.ref, "cat", "amounts.csv").startswith("ann,3")
+    docker("image", "rm", pushed.ref)
+
+
+SOLUTION = json.loads((REPO / "samples/task/tally.json").read_text())["solution"]
+NO_TESTS = "import pytest\\ndef pytest_collection_modifyitems(items):\\n    items.clear()\\n"
+
+
+@pytest.mark.parametrize("done, reward", [
+    (SOLUTION, 1.0), ("true", 0.0),
+    (r"""printf 'print("ann 13\\nbob 4")' > tally.py""", 0.7),   # one of two tests
+    ("""mkdir -p /logs/verifier; echo '{"reward": 1}' > /logs/verifier/reward.json""", 0.0),
+    ("mkdir -p /logs/verifier; echo 1 > /logs/verifier/reward.txt", 0.0),
+    (r"printf '#!/bin/sh\necho 1' > /usr/local/bin/python3; chmod +x /usr/local/bin/python3", 0.0),
+    (f"{SOLUTION}printf '{NO_TESTS}' > conftest.py; export PYTHONPATH=/app", 1.0),
+    (f"{SOLUTION}printf '[pytest]\naddopts = --co' > pytest.ini", 1.0),
+    (f"{SOLUTION}rm /tests/weights.json", 0.0), (f"{SOLUTION}rm /tests/*.py", 0.0),
+    (f"{SOLUTION}echo 'x(' >> /tests/score.py", 0.0),
+    (f"{SOLUTION}sed -i 's/timeout -k 5 [0-9]*/timeout -k 1 1/' /tests/test.sh\n"
+     "echo 'import time; time.sleep(60)' >> /tests/test_outputs.py", 0.0)], ids=range(12))
+def test_the_reward_is_that_of_the_tests_and_0_whatever_breaks(root, done, reward):
+    tests = io.BytesIO()
+    with tarfile.open(fileobj=tests, mode="w") as tar:
+        tar.add(root / "export/harbor/tally/tests", "tests")
+    script = (f"tar -x -C /\n{done}\nbash /tests/test.sh >/dev/null 2>&1\n"
+              "cat /logs/verifier/reward.json 2>/dev/null || cat /logs/verifier/reward.txt")
+    command = ["docker", "run", "--rm", "-i", "--network", "none", TAG, "bash", "-c", script]
+    printed = subprocess.run(command, input=tests.getvalue(), capture_output=True)
+    assert float(printed.stdout) == reward, printed.stderr
