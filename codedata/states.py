@@ -39,10 +39,9 @@ class Selection:
         """Return whether an item is of the shard."""
         return not self.shard or name_hash(name) % self.shard[1] == self.shard[0]
 
-    def matches(self, name: str, instance_id: str = "") -> bool:
-        """Return whether an item's name or instance id matches `only`."""
-        return not self.only or any(fnmatch.fnmatchcase(text, self.only)
-                                    for text in (name, instance_id))
+    def matches(self, *names: str) -> bool:
+        """Return whether one of an item's names (its own, its instance id) matches `only`."""
+        return not self.only or any(fnmatch.fnmatchcase(name, self.only) for name in names)
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,10 @@ class Reads:
     fields: tuple[str, ...]
     made_by: str = ""              # the stage that writes it: an item that failed there waits
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
+
+    def parent(self, name: str) -> str:
+        """Return the item that a derived one, <item>.<part>, was made of; "" for any other."""
+        return name.rpartition(".")[0] if getattr(self.store, "derived", False) else ""
 
     @property
     def place(self) -> str:
@@ -199,7 +202,7 @@ class States:
         if source is not out:
             plan.names["orphan"] = [
                 name for name in filter(self.selection.in_shard, out.names())
-                if not source.covers(name) and self.selection.matches(name, self._output_id(name))]
+                if not source.covers(name) and self._is_selected(name, self._output_id)]
         for store in self._stores:
             for e in store.broken:
                 plan.add_broken(e, e.where)
@@ -208,10 +211,15 @@ class States:
         plan.n_beyond_limit = n - len(plan.todo)
         return plan
 
+    def _is_selected(self, name: str, id_of: Callable[[str], str]) -> bool:
+        """Return whether --only takes an item; id_of(name) is its instance id."""
+        return not self.selection.only or self.selection.matches(
+            name, id_of(name), self.reads.parent(name))
+
     def _output_id(self, name: str) -> str:
-        """Return the instance id of a record on disk, if --only needs it."""
+        """Return the instance id of a record on disk."""
         try:
-            return self.writes.store.facts(name).instance_id if self.selection.only else ""
+            return self.writes.store.facts(name).instance_id
         except BrokenRecord:
             return ""
 
@@ -223,7 +231,7 @@ class States:
         Raise BrokenRecord if it cannot be read.
         """
         facts = self.reads.store.facts(name)
-        if not self.selection.matches(name, facts.instance_id):
+        if not self._is_selected(name, lambda _: facts.instance_id):
             return None
         if rule := self._excluded(facts):
             return Item(name, facts.instance_id, "excluded", rule)
