@@ -52,6 +52,7 @@ class Reads:
     fields: tuple[str, ...]
     made_by: str = ""              # the stage that writes it: an item that failed there waits
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
+    leaves_out: Callable[[str], str] | None = None   # instance id → the rule that does, or ""
 
     def parent(self, name: str) -> str:
         """Return the item that a derived one, <item>.<part>, was made of; "" for any other."""
@@ -251,6 +252,8 @@ class States:
         """Return the rule that excludes an item, or ""."""
         if facts.instance_id in self.exclude.ids:
             return "[exclude] ids"
+        if self.reads.leaves_out and (rule := self.reads.leaves_out(facts.instance_id)):
+            return rule
         if self.joined and facts.instance_id not in self.joined.store:
             return f"no PR record in {self.joined.store.cls.directory}/"
         return ""

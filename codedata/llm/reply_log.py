@@ -11,13 +11,14 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 
 from codedata.config import PRICE_LINE
-from codedata.errors import ItemFailed, RunStopped
+from codedata.errors import ItemFailed, RunStopped, no_more_threads
 from codedata.ledger import (
     LEDGER,
     PARTIAL,
@@ -31,10 +32,11 @@ from codedata.ledger import (
     to_line,
 )
 from codedata.progress import usd
-from codedata.records import HOW
+from codedata.records import DIRECTORIES, HOW
 
 # matches the suite's directories, but not a user's answer_backup
-DIRECTORY = re.compile(rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(HOW)}))?")
+DIRECTORY = re.compile(
+    rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(HOW)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
 WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")
 REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str,
                "tool_calls": list}
@@ -259,6 +261,27 @@ def recording(calls: ReplyLog):
         _current.reset(token)
 
 
+def in_threads(function: Callable, arguments: Iterable, n: int) -> list:
+    """Return function(argument) of each argument, in order, from `n` threads at most, whose calls
+    are recorded with those of the current item.
+
+    The first exception is raised once the threads have ended; what had not begun is not done.
+    """
+    with ThreadPoolExecutor(n) as pool:
+        try:
+            tasks = [_submit(pool, function, argument) for argument in arguments]
+            return [task.result() for task in tasks]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _submit(pool: ThreadPoolExecutor, function: Callable, argument) -> Future:
+    try:
+        return pool.submit(copy_context().run, function, argument)
+    except RuntimeError as e:
+        raise no_more_threads() from e
+
+
 def current_reply_log() -> ReplyLog:
     """Return the current item's ReplyLog, or one that keeps nothing outside an item."""
     return _current.get() or ReplyLog()
@@ -278,9 +301,8 @@ def calls_under(root: Path):
     Calls with one id come once, so that a copied directory, or a kept reply that a ledger lists,
     is not counted twice.
     """
-    stages = sorted(p for p in root.glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
     seen = set()
-    for directory in itertools.chain.from_iterable(map(_with_ledgers, stages)):
+    for directory in ledger_directories(root):
         files = sorted((directory / PARTIAL).glob("*.jsonl"))
         kept = ((None, sound_call(line["call"])) for file in files for line in read_lines(file)
                 if isinstance(line.get("call"), dict))
@@ -289,6 +311,12 @@ def calls_under(root: Path):
                 yield directory, stage, call
             if call.get("id"):
                 seen.add(call["id"])
+
+
+def ledger_directories(root: Path) -> Iterator[Path]:
+    """Yield the directories under a root that may have a ledger."""
+    stages = sorted(p for p in root.glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
+    return itertools.chain.from_iterable(map(_with_ledgers, stages))
 
 
 def _with_ledgers(directory: Path) -> Iterator[Path]:
