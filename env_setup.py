@@ -26,6 +26,8 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.states import Reads, Writes
 from codedata.store import Store
 
+ROW = ("repo", "base_image", "base_commit", "source", "row")
+
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "env", "sandbox")
@@ -48,21 +50,23 @@ def main(argv=None) -> int:
         left = [] if options.read_only else host.reap()
         if args.reap:
             return 1 if left else 0
-        if bool(args.input) == bool(args.repo):
+        if bool(args.input) == bool(args.repo) and (args.input or not args.status):
             parser.error("one of --input and --repo is needed")
         if not options.read_only:
             settings.root.mkdir(parents=True, exist_ok=True)
+        out, fields_read = Store(settings.root, Environment), ROW
         if args.repo:
             repositories = one_repository(args.repo, settings.root,
                                           may_clone=not options.read_only)
-        else:
+        elif args.input:
             repositories = Repositories.of(Path(args.input))
+        else:   # --status of what is there, whatever it was made from
+            repositories, fields_read = out, ()
         setup = Setup(settings, models, host)
         stage = run_loop.Stage(
             "env_setup", make=setup.make, identity=setup.identity(), cost_note=setup.bound(),
-            reads=Reads(repositories, fields=("repo", "base_image", "base_commit", "source",
-                                              "row")),
-            writes=Writes(Store(settings.root, Environment), fault=fault_of,
+            reads=Reads(repositories, fields=fields_read),
+            writes=Writes(out, fault=fault_of,
                           fields=tuple(f.name for f in fields(Environment))))
         return run_loop.run(stage, settings, models, options)
 

@@ -49,7 +49,7 @@ class Reads:
     """Name a store and the fields of its records that the item function uses."""
 
     store: object                  # Store, or a View of stores
-    fields: tuple[str, ...]
+    fields: tuple[str, ...]        # none: nothing makes an item stale
     made_by: str = ""              # the stage that writes it: an item that failed there waits
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
     leaves_out: Callable[[str], str] | None = None   # instance id → the rule that does, or ""
@@ -304,7 +304,7 @@ class States:
         else:   # put there by hand
             item.state, item.adoption = "adopted", {"read": read}
             return
-        is_stale = made_read != read
+        is_stale = bool(self.reads.fields) and made_read != read
         copies_only = not is_stale and any(
             f in facts.digests and there.digests.get(f) != facts.digests[f]
             for f in self.writes.copies)

@@ -298,25 +298,39 @@ def ledger_calls(directory: Path):
 def calls_under(root: Path):
     """Yield (directory, stage, call) of all calls under a root; the stage of kept replies is None.
 
+    Calls with one id come once (see attempts_under).
+    """
+    for directory, line, calls in attempts_under(root):
+        stage = line.get("stage") if line else None
+        if line and not isinstance(stage, str):
+            stage = ""
+        for call in calls:
+            yield directory, stage, call
+
+
+def attempts_under(root: Path) -> Iterator[tuple[Path, dict, list[dict]]]:
+    """Yield (directory, ledger line, its calls) of all attempts under a root; the line of a file of
+    kept replies is {}.
+
     Calls with one id come once, so that a copied directory, or a kept reply that a ledger lists,
     is not counted twice.
     """
-    seen = set()
-    for directory in ledger_directories(root):
-        files = sorted((directory / PARTIAL).glob("*.jsonl"))
-        kept = ((None, sound_call(line["call"])) for file in files for line in read_lines(file)
-                if isinstance(line.get("call"), dict))
-        for stage, call in itertools.chain(ledger_calls(directory), kept):
+    seen: set[str] = set()
+
+    def unseen(calls: list[dict]) -> Iterator[dict]:
+        for call in calls:
             if call.get("id") not in seen:
-                yield directory, stage, call
+                yield call
             if call.get("id"):
                 seen.add(call["id"])
 
-
-def ledger_directories(root: Path) -> Iterator[Path]:
-    """Yield the directories under a root that may have a ledger."""
     stages = sorted(p for p in root.glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
-    return itertools.chain.from_iterable(map(_with_ledgers, stages))
+    for directory in itertools.chain.from_iterable(map(_with_ledgers, stages)):
+        for line in read_lines(directory / LEDGER):
+            yield directory, line, [*unseen(calls_of(line))]
+        for file in sorted((directory / PARTIAL).glob("*.jsonl")):
+            kept = (line["call"] for line in read_lines(file) if isinstance(line.get("call"), dict))
+            yield directory, {}, [*unseen(map(sound_call, kept))]
 
 
 def _with_ledgers(directory: Path) -> Iterator[Path]:

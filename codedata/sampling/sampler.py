@@ -75,6 +75,12 @@ class SamplingPlan:
         """Return the number of prompts to draw."""
         return sum(file.n for file in self.todo)
 
+    def counts(self) -> dict[str, int]:
+        """Return the number of prompts by the state of their file."""
+        n = {state: sum(file.n for file in self.in_state(state))
+             for state in ("done", "adopted", "edited")}
+        return {**n, "missing": self.n_wanted}
+
     def line(self) -> str:
         """Return what is there and what is to do, for the terminal."""
         done, adopted, edited, todo = map(self.in_state, ("done", "adopted", "edited", "todo"))
@@ -345,6 +351,7 @@ def run(settings: Settings, options: RunOptions, models) -> int:
     sampler = PromptSampler(settings)
     return run_whole(
         STAGE, sampler.lists.into, options, lambda: _sample(sampler, options, models),
+        counts=lambda: sampler.plan(options.selection).counts(),
         refuses=("prune", "shard"), ledgers=[sampler.lists.into, sampler.commits.into])
 
 
