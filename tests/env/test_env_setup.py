@@ -269,3 +269,19 @@ def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(hero
     assert record(heron)["status"] == "success" and record(heron)["planner"] == "recipe"
     assert record(heron, "empty")["status"] == "error"
     assert "no_recipe" in record(heron, "empty")["error"]
+
+
+@pytest.mark.docker
+def test_the_reference_system_s_line_runs_word_for_word(heron):
+    (heron / "chain.toml").write_text(f'[llm]\nca_bundle = "{CA_BUNDLE}"\n')
+    (heron / ".env").write_text("CHUTES_API_KEY=not-asked\n")
+    words = ("python env_setup.py --input repos.jsonl --output-root ./output "
+             "--namespace data-synthesis --skip-existing --continue-on-error --log-level INFO")
+    script, *flags = words.split()[1:]
+    for outcome in ("wrote 1", "nothing to do"):
+        done = finish(start_script(script, heron, *flags), timeout_s=300)
+        assert done.returncode == 0 and outcome in done.stderr, done.stderr
+    assert record(heron / "output")["status"] == "success"
+    image = record(heron / "output")["image_name"]
+    subprocess.run(["docker", "rmi", "-f", image], capture_output=True, check=True)
+    assert "done 1" in run_script("status.py", heron / "output", "--json").stdout.replace('":', "")
