@@ -13,6 +13,7 @@ writes  nothing
 """
 import json
 import runpy
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -55,6 +56,9 @@ def main(argv=None) -> int:
             text = f"{time.strftime('%H:%M:%S')}  {status.line()}"
         else:
             text = status.table()
+        if is_terminal:   # a line that is too long is cut, not wrapped
+            width = shutil.get_terminal_size().columns
+            text = "\n".join(line[:width] for line in text.split("\n"))
         print(CLEAR * is_terminal + terminal_safe(text), flush=True)
         if not args.watch:
             return 0

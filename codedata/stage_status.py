@@ -18,7 +18,7 @@ from pathlib import Path
 
 from codedata.llm.costs import Cost
 from codedata.llm.reply_log import attempts_under
-from codedata.progress import plural
+from codedata.progress import plural, usd
 from codedata.sandbox import docker_engine
 
 STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns even where all are 0
@@ -40,8 +40,8 @@ class StageStatus:
     n_todo: int = 0
     note: str = ""                          # what else there is to say
     n_calls: int = 0
-    cost: str = ""                          # in words: an unknown one is named
-    cost_usd: float = 0.0                   # of the calls with a known cost
+    n_unpriced: int = 0                     # calls whose cost is unknown
+    cost_usd: float = 0.0                   # of the others
     tokens_in: int = 0
     tokens_out: int = 0
     items_per_hour: float | None = None     # in its last run; None: not known
@@ -122,9 +122,9 @@ def with_usage(root: Path, gathered: list[Gathered]) -> list[StageStatus]:
 
 def _fill(status: StageStatus, used: Usage) -> None:
     cost = used.cost
-    status.n_calls, status.cost_usd = cost.calls, round(cost.cost_usd, 8)
+    status.n_calls, status.n_unpriced = cost.calls, cost.n_unpriced
+    status.cost_usd = round(cost.cost_usd, 8)
     status.tokens_in, status.tokens_out = cost.tokens_in, cost.tokens_out
-    status.cost = cost.said if cost.calls else ""
     if status.stage != OTHERS:
         status.items_per_hour = used.items_per_hour()
     if status.n_todo and status.items_per_hour:
@@ -168,8 +168,10 @@ class RootStatus:
         lines = ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width) for i, (cell, width)
                            in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
         lines += [f"{one.stage}: {one.note}" for one in self.stages if one.note]
-        lines.append(f"disk: {self.root_bytes / 1e9:.2f} GB in {self.root}, "
-                     f"{self.free_bytes / 1e9:.0f} GB free")
+        if any(one.n_unpriced for one in self.stages):
+            lines.append("?: calls without a price ([prices] in chain.toml)")
+        lines.append(f"disk: {self.root}/ {_short(self.root_bytes)}B, "
+                     f"{_short(self.free_bytes)}B free")
         if self.containers:
             lines.append(f"{plural(len(self.containers), 'container')}: "
                          f"{', '.join(self.containers)}")
@@ -178,14 +180,24 @@ class RootStatus:
 
 def _cells(one: StageStatus, states: list[str]) -> list[str]:
     """Return a stage's row of the table; what is 0 or not known is a dot."""
-    tokens = f"{one.tokens_in:,} + {one.tokens_out:,}" if one.n_calls else ""
+    has_tokens = one.tokens_in or one.tokens_out
+    tokens = f"{_short(one.tokens_in)} + {_short(one.tokens_out)}" if has_tokens else ""
+    priced = [usd(one.cost_usd)] if one.n_calls > one.n_unpriced else []
+    cost = " + ".join([*priced, "?"] if one.n_unpriced else priced)
     rate = f"{one.items_per_hour:,.0f}" if one.items_per_hour else ""
     hours = one.hours_to_go or 0
     to_go = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
     cells = [*(f"{one.counts[state]:,}" if one.counts.get(state) else "" for state in states),
-             f"{one.n_todo:,}" if one.n_todo else "", one.cost, tokens, rate,
-             to_go if hours else ""]
+             f"{one.n_todo:,}" if one.n_todo else "", cost, tokens, rate, to_go if hours else ""]
     return [one.stage, one.place or "·", *(cell or "·" for cell in cells)]
+
+
+def _short(n: int) -> str:
+    """Return an amount as 950, 12k, 3.4M or 75G."""
+    for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if n >= factor:
+            return f"{n / factor:.1f}{unit}" if n < 10 * factor else f"{n / factor:.0f}{unit}"
+    return str(n)
 
 
 def _tree_bytes(folder: Path) -> int:

@@ -77,7 +77,8 @@ def test_costs_add_up_and_what_no_row_has_is_named(root):
     write_json(root / "bug" / "_ledger.jsonl", {
         "stage": "bug_inject.verify", "item": "x", "state": "done",
         "calls": [{"id": "1", "model": "m", "cost_usd": 2.5}]})
-    assert stages(root)["others"]["cost"] == "$2.50"
+    assert stages(root)["others"]["cost_usd"] == 2.5
+    assert re.search(r"^others .* \$2\.50 ", run_script("status.py", root).stdout, re.MULTILINE)
 
 
 def test_the_rate_is_that_of_the_last_run(root):

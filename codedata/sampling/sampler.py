@@ -75,12 +75,6 @@ class SamplingPlan:
         """Return the number of prompts to draw."""
         return sum(file.n for file in self.todo)
 
-    def counts(self) -> dict[str, int]:
-        """Return the number of prompts by the state of their file."""
-        n = {state: sum(file.n for file in self.in_state(state))
-             for state in ("done", "adopted", "edited")}
-        return {**n, "missing": self.n_wanted}
-
     def line(self) -> str:
         """Return what is there and what is to do, for the terminal."""
         done, adopted, edited, todo = map(self.in_state, ("done", "adopted", "edited", "todo"))
@@ -133,6 +127,13 @@ class PromptSampler:
         files = [self._file(stem, selection) for stem in sorted(stems, key=natural)]
         return SamplingPlan([*files, *self._new_files(files, selection)],
                             self._missing_commits(selection))
+
+    def counts(self, selection: Selection) -> dict[str, int]:
+        """Return the number of prompts by the state of their file, for status.py."""
+        plan = self.plan(selection)
+        n_edited = sum(len(self.lists.names_in(file.stem)) for file in plan.in_state("edited"))
+        return {"done": len(self.lists.names()) - n_edited, "edited": n_edited,
+                "missing": plan.n_wanted}
 
     def _file(self, stem: str, selection: Selection) -> PromptFile:
         """Return a file that is there or was there."""
@@ -351,7 +352,7 @@ def run(settings: Settings, options: RunOptions, models) -> int:
     sampler = PromptSampler(settings)
     return run_whole(
         STAGE, sampler.lists.into, options, lambda: _sample(sampler, options, models),
-        counts=lambda: sampler.plan(options.selection).counts(),
+        counts=lambda: sampler.counts(options.selection),
         refuses=("prune", "shard"), ledgers=[sampler.lists.into, sampler.commits.into])
 
 
