@@ -21,6 +21,7 @@ from pathlib import Path
 from codedata import cli, config, run_loop
 from codedata.errors import Trouble
 from codedata.records import HOW
+from codedata.sandbox import docker_engine
 from codedata.stage_status import Gathered, RootStatus, StageStatus, gathering
 from codedata.texts import terminal_safe
 
@@ -49,7 +50,7 @@ def main(argv=None) -> int:
     is_terminal = args.watch and sys.stdout.isatty() and not args.json
     while True:
         started = time.monotonic()
-        status = RootStatus.of(root, gather(root, given))
+        status = RootStatus.of(root, gather(root, given), docker_engine.running())
         if args.json:
             text = json.dumps(status.as_dict())
         elif args.watch and not is_terminal:

@@ -19,7 +19,6 @@ from pathlib import Path
 from codedata.llm.costs import Cost
 from codedata.llm.reply_log import attempts_under
 from codedata.progress import plural, usd
-from codedata.sandbox import docker_engine
 
 STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns even where all are 0
 MADE = ("done", "failed", "excluded")   # in the ledger: an item that a run has worked on
@@ -142,10 +141,10 @@ class RootStatus:
     containers: list[str]      # the labels of those that run, of any root; none without an engine
 
     @classmethod
-    def of(cls, root: Path, gathered: list[Gathered]) -> RootStatus:
+    def of(cls, root: Path, gathered: list[Gathered], containers: list[str]) -> RootStatus:
         """Return the status of a root whose stages were gathered."""
         return cls(str(root), with_usage(root, gathered), _tree_bytes(root),
-                   shutil.disk_usage(root).free, docker_engine.running())
+                   shutil.disk_usage(root).free, containers)
 
     def as_dict(self) -> dict:
         """Return it as a JSON object."""

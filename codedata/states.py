@@ -52,7 +52,8 @@ class Reads:
     fields: tuple[str, ...]        # none: nothing makes an item stale
     made_by: str = ""              # the stage that writes it: an item that failed there waits
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
-    leaves_out: Callable[[str], str] | None = None   # instance id → the rule that does, or ""
+    leaves_out: Callable[[str], str] | None = None   # instance id → the rule that does, or "":
+                                   # asked for items that would be made
 
     def parent(self, name: str) -> str:
         """Return the item that a derived one, <item>.<part>, was made of; "" for any other."""
@@ -203,7 +204,7 @@ class States:
         if source is not out:
             plan.names["orphan"] = [
                 name for name in filter(self.selection.in_shard, out.names())
-                if not source.covers(name) and self._is_selected(name, self._output_id)]
+                if not source.covers(name) and self._is_selected(name, self._output_id(name))]
         for store in self._stores:
             for e in store.broken:
                 plan.add_broken(e, e.where)
@@ -212,15 +213,14 @@ class States:
         plan.n_beyond_limit = n - len(plan.todo)
         return plan
 
-    def _is_selected(self, name: str, id_of: Callable[[str], str]) -> bool:
-        """Return whether --only takes an item; id_of(name) is its instance id."""
-        return not self.selection.only or self.selection.matches(
-            name, id_of(name), self.reads.parent(name))
+    def _is_selected(self, name: str, instance_id: str) -> bool:
+        """Return whether --only takes an item, or the one that it was derived from."""
+        return self.selection.matches(name, instance_id, self.reads.parent(name))
 
     def _output_id(self, name: str) -> str:
-        """Return the instance id of a record on disk."""
+        """Return the instance id of a record on disk, if --only needs it."""
         try:
-            return self.writes.store.facts(name).instance_id
+            return self.writes.store.facts(name).instance_id if self.selection.only else ""
         except BrokenRecord:
             return ""
 
@@ -232,7 +232,7 @@ class States:
         Raise BrokenRecord if it cannot be read.
         """
         facts = self.reads.store.facts(name)
-        if not self._is_selected(name, lambda _: facts.instance_id):
+        if self.selection.only and not self._is_selected(name, facts.instance_id):
             return None
         if rule := self._excluded(facts):
             return Item(name, facts.instance_id, "excluded", rule)
@@ -245,6 +245,7 @@ class States:
         item.anew = self.selection.force
         if item.anew and item.state in ("done", "adopted", "edited", "stale", "incomplete"):
             _force(item)
+        self._leave_out(item)
         self._wait_for_input(item)
         return item
 
@@ -252,8 +253,6 @@ class States:
         """Return the rule that excludes an item, or ""."""
         if facts.instance_id in self.exclude.ids:
             return "[exclude] ids"
-        if self.reads.leaves_out and (rule := self.reads.leaves_out(facts.instance_id)):
-            return rule
         if self.joined and facts.instance_id not in self.joined.store:
             return f"no PR record in {self.joined.store.cls.directory}/"
         return ""
@@ -362,6 +361,13 @@ class States:
         if not self.writes.fault or self.writes.parts:
             return ""
         return self.writes.fault(self.writes.store.read(item.name))
+
+    def _leave_out(self, item: Item) -> None:
+        """Exclude what a rule of the input leaves out; what has been made stays as it is."""
+        if item.state not in TO_DO or item.copies_only or not self.reads.leaves_out:
+            return
+        if rule := self.reads.leaves_out(item.instance_id):
+            item.state, item.reason, item.counts = "excluded", rule, False
 
     def _wait_for_input(self, item: Item) -> None:
         if item.state not in TO_DO or item.copies_only or not self.reads.made_by:

@@ -34,11 +34,10 @@ def _oversized_ids(settings: Settings) -> Iterator[str]:
         return
     with os.scandir(directory) as entries:
         for entry in entries:
-            name, suffix = os.path.splitext(entry.name)
-            if suffix == ".json" and entry.stat().st_size > max_chars:
+            if entry.stat().st_size > max_chars and entry.name.endswith(".json"):
                 with suppress(BrokenRecord):
                     if len(_patch_of(directory / entry.name)) > max_chars:
-                        yield name
+                        yield entry.name.removesuffix(".json")
 
 
 def _patch_of(path) -> str:

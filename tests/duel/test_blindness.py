@@ -120,6 +120,7 @@ def test_the_king_learns_that_a_pull_request_is_oversized_and_nothing_else_of_it
     assert [r.last[:6] for r in asked(tmp_path, fake_llm, king)] == ["task 1"]   # below the limit
     assert "KRAM" not in printed + everything_under(tmp_path / "answer")
     write_toml(tmp_path, more=limit)
+    assert "done 4" in run_main(king.main, tmp_path, *flags_for(fake_llm))   # what is there stays
     printed = run_main(ch.main, tmp_path, *flags_for(fake_llm), code=1)
     assert "excluded 1" in printed and "is not readable JSON" in printed
     assert {r.last[:6] for r in fake_llm.requests[1:]} == {"task 2", "task 3"}
