@@ -52,8 +52,8 @@ class Reads:
     fields: tuple[str, ...]        # none: nothing makes an item stale
     made_by: str = ""              # the stage that writes it: an item that failed there waits
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
-    leaves_out: Callable[[str], str] | None = None   # instance id → the rule that does, or "":
-                                   # asked for items that would be made
+    # instance id → the rule that leaves it out, or "": asked for items that would be made
+    leaves_out: Callable[[str], str] | None = None
 
     def parent(self, name: str) -> str:
         """Return the item that a derived one, <item>.<part>, was made of; "" for any other."""
