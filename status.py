@@ -11,18 +11,22 @@ writes  nothing
   python status.py --watch            # again every few seconds; a line each where no terminal is
   python status.py --json             # one JSON object
 """
+import io
 import json
 import runpy
 import shutil
+import subprocess
 import sys
 import time
+from contextlib import redirect_stderr
+from dataclasses import asdict
 from pathlib import Path
 
 from codedata import cli, config, run_loop
 from codedata.errors import Trouble
 from codedata.records import HOW
 from codedata.sandbox import docker_engine
-from codedata.stage_status import Gathered, RootStatus, StageStatus, gathering
+from codedata.stage_status import StageStatus, add_usage, gathering, short, table
 from codedata.texts import terminal_safe
 
 PAUSE_S = 3.0
@@ -47,45 +51,66 @@ def main(argv=None) -> int:
     run_loop.check_root(root)
     given = [word for name, words in args.given.items() if name not in ("watch", "json", "status")
              for word in words]
-    is_terminal = args.watch and sys.stdout.isatty() and not args.json
     while True:
         started = time.monotonic()
-        status = RootStatus.of(root, gather(root, given), docker_engine.running())
-        if args.json:
-            text = json.dumps(status.as_dict())
-        elif args.watch and not is_terminal:
-            text = f"{time.strftime('%H:%M:%S')}  {status.line()}"
-        else:
-            text = status.table()
-        if is_terminal:   # a line that is too long is cut, not wrapped
-            width = shutil.get_terminal_size().columns
+        stages = stages_of(root, given)
+        text = json.dumps(as_dict(root, stages)) if args.json else page(root, stages)
+        if args.watch and not args.json and sys.stdout.isatty():
+            width = shutil.get_terminal_size().columns   # longer lines are cut, not wrapped
+            print(CLEAR, end="")
             text = "\n".join(line[:width] for line in text.split("\n"))
-        print(CLEAR * is_terminal + terminal_safe(text), flush=True)
+        elif args.watch and not args.json:
+            text = f"{time.strftime('%H:%M:%S')}  " + ", ".join(
+                f"{one.stage} {one.counts.get('done', 0)} (to do {one.n_todo})"
+                for one in stages if one.place)
+        print(terminal_safe(text), flush=True)
         if not args.watch:
             return 0
         time.sleep(max(PAUSE_S, time.monotonic() - started))
 
 
-def gather(root: Path, flags: list[str]) -> list[Gathered]:
-    """Return the stages that a root has, each found by its own script."""
-    gathered = {}
+def stages_of(root: Path, flags: list[str]) -> list[StageStatus]:
+    """Return the stages that a root has, each found by its own script, with what they used."""
+    stages = {}
     for words, directory in STAGES:
         if any(path.is_dir() for path in root.glob(directory)):
-            for one in stages_of(words, flags):
-                gathered.setdefault((one.status.stage, one.status.place), one)
-    return [*gathered.values()]
+            for one in ask(words, flags):
+                stages.setdefault((one.stage, one.place), one)
+    return add_usage(root, [*stages.values()])
 
 
-def stages_of(words: str, flags: list[str]) -> list[Gathered]:
+def ask(words: str, flags: list[str]) -> list[StageStatus]:
     """Return the stages of one call of a script; a note says why there is none."""
     script, *more = words.split()
     run = runpy.run_path(str(Path(__file__).with_name(f"{script}.py")))["main"]
-    with gathering() as gathered:
+    with gathering() as gathered, redirect_stderr(io.StringIO()) as printed:
         try:
             run([*more, "--status", *flags])
-        except (Trouble, SystemExit) as e:   # SystemExit: flags that do not go with the settings
-            gathered.append(Gathered(StageStatus(words, "", note=str(e))))
+        except Trouble as e:
+            gathered.append(StageStatus(words, "", note=str(e)))
+        except SystemExit:   # flags that do not go with the settings
+            gathered.append(StageStatus(words, "", note=printed.getvalue().strip()))
     return gathered
+
+
+def as_dict(root: Path, stages: list[StageStatus]) -> dict:
+    """Return a root's status as a JSON object; `containers` are the labels of ours that run."""
+    used = subprocess.run(["du", "-sk", "--", root], capture_output=True, text=True)
+    return {"root": str(root), "root_bytes": 1024 * int(used.stdout.split()[0]),
+            "free_bytes": shutil.disk_usage(root).free, "containers": docker_engine.running(),
+            "stages": [*map(asdict, stages)]}
+
+
+def page(root: Path, stages: list[StageStatus]) -> str:
+    """Return a root's status for the terminal."""
+    about = as_dict(root, stages)
+    lines = [table(stages), f"disk: {root}/ {short(about['root_bytes'])}B, "
+                            f"{short(about['free_bytes'])}B free"]
+    if containers := about["containers"]:
+        lines.append(f"containers {len(containers)}: {', '.join(containers)}")
+    if any(one.n_unpriced for one in stages):
+        lines.append("?: calls without a price ([prices] in chain.toml)")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

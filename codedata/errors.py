@@ -83,12 +83,7 @@ def start_thread(target) -> threading.Thread:
     try:
         thread.start()
     except RuntimeError as e:
-        raise no_more_threads() from e
+        raise RunStopped("could not be started: the limit of threads or of memory is reached.",
+                         "A further thread", "Lower --workers, or raise the limit (ulimit -u, "
+                         "--pids-limit of a container).") from e
     return thread
-
-
-def no_more_threads() -> RunStopped:
-    """Return the RunStopped for a thread that the machine does not give."""
-    return RunStopped("could not be started: the limit of threads or of memory is reached.",
-                      "A further thread", "Lower --workers, or raise the limit (ulimit -u, "
-                      "--pids-limit of a container).")

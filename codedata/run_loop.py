@@ -45,7 +45,7 @@ from codedata.progress import (
     usd,
 )
 from codedata.settings import ModelSpec, Settings
-from codedata.stage_status import Gathered, StageStatus, hand_over
+from codedata.stage_status import StageStatus, hand_over
 from codedata.states import Item, Plan, Reads, States, Writes
 from codedata.store import (
     check_directories,
@@ -138,7 +138,7 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
     if options.compact:
         return _compact(stage.label, store.open().directories)
     plan = states.plan()
-    if options.status and hand_over(lambda: _gathered(stage, plan)):
+    if options.status and hand_over(lambda: _status_of(stage, plan)):
         return 0
     _print_plan(stage, plan, models, options)
     if options.read_only:
@@ -152,14 +152,12 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
     return _Run(stage, states, plan, models, options).run(settings.llm.workers)
 
 
-def _gathered(stage: Stage, plan: Plan) -> Gathered:
-    store = stage.writes.store
+def _status_of(stage: Stage, plan: Plan) -> StageStatus:
+    store, n_others = stage.writes.store, plan.n_other_settings
     counts = {state: len(names) for state, names in plan.names.items()}
-    place = f"{store.into.relative_to(store.root)}/"
-    n_others = plan.n_other_settings
     note = f"made with other settings {n_others}" if n_others else ""
-    return Gathered(StageStatus(stage.label, place, counts, len(plan.todo), note), stage.name,
-                    tuple(store.directories))
+    return StageStatus(stage.label, f"{store.into.relative_to(store.root)}/", counts,
+                       len(plan.todo), note, stage.name, tuple(map(str, store.directories)))
 
 
 def check_root(root: Path, first: str = "prompt.py") -> None:
@@ -169,19 +167,19 @@ def check_root(root: Path, first: str = "prompt.py") -> None:
 
 
 def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[], int], *,
-              counts: Callable[[], dict[str, int]], refuses: tuple[str, ...],
-              ledgers: Iterable[Path] = ()) -> int:
+              refuses: tuple[str, ...], ledgers: Iterable[Path] = (),
+              counts: Callable[[], dict[str, int]] | None = None) -> int:
     """Do a stage without items of its own: work() with the directory held; return the exit code.
 
-    counts() gives what it has made, and what is missing, for status.py. `refuses` names the flags
-    that say nothing here: Trouble if one is given. `ledgers` are the directories that --compact
-    shortens.
+    `refuses` names the flags that say nothing here: Trouble if one is given. `ledgers` are the
+    directories that --compact shortens. counts() gives what is there by state, for status.py; by
+    default the outputs in the directory are done.
     """
     if given := [flag for flag in options.given if flag in refuses]:
         flags = ", ".join("--" + flag.replace("_", "-") for flag in given)
         raise Trouble(f"{flags} does not go with {name}.py, which is about all items at once.")
     check_directories([directory])
-    if options.status and hand_over(lambda: _gathered_whole(name, directory, counts())):
+    if options.status and hand_over(lambda: _status_of_whole(name, directory, counts)):
         return 0
     with hold_directories(f"{name}.py", [directory], options):
         if not options.compact:
@@ -191,8 +189,9 @@ def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[]
         return 0
 
 
-def _gathered_whole(name: str, directory: Path, counts: dict[str, int]) -> Gathered:
-    return Gathered(StageStatus(name, f"{directory.name}/", counts, counts.get("missing", 0)))
+def _status_of_whole(name: str, directory: Path, counts: Callable | None) -> StageStatus:
+    n = counts() if counts else {"done": len([*directory.glob("[!_.]*")])}
+    return StageStatus(name, f"{directory.name}/", n, n.get("missing", 0))
 
 
 def _compact(label: str, directories: list[Path]) -> int:

@@ -61,20 +61,11 @@ def run(settings: Settings, options: RunOptions) -> int:
     refusal = _refusal(duel, str(path)) if not settings.export.rejected_too else None
     if refusal and not options.read_only:
         raise refusal
-
-    def work() -> int:
-        code = _export(settings, options, duel)
-        if refusal:
-            say(f"      would be refused: {refusal}")
-        return code
-
-    return run_whole(STAGE, root / STAGE, options, work, counts=lambda: _counts(root, formats),
+    code = run_whole(STAGE, root / STAGE, options, lambda: _export(settings, options, duel),
                      refuses=REFUSED_FLAGS)
-
-
-def _counts(root: Path, formats: tuple[str, ...]) -> dict[str, int]:
-    n_done = sum((root / STAGE / name / MANIFEST).is_file() for name in formats)
-    return {"done": n_done, "missing": len(formats) - n_done}
+    if refusal:
+        say(f"      would be refused: {refusal}")
+    return code
 
 
 def _export(settings: Settings, options: RunOptions, duel: Duel | None) -> int:

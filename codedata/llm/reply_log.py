@@ -12,13 +12,13 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from pathlib import Path
 
 from codedata.config import PRICE_LINE
-from codedata.errors import ItemFailed, RunStopped, no_more_threads
+from codedata.errors import ItemFailed, RunStopped
 from codedata.ledger import (
     LEDGER,
     PARTIAL,
@@ -269,17 +269,10 @@ def in_threads(function: Callable, arguments: Iterable, n: int) -> list:
     """
     with ThreadPoolExecutor(n) as pool:
         try:
-            tasks = [_submit(pool, function, argument) for argument in arguments]
+            tasks = [pool.submit(copy_context().run, function, one) for one in arguments]
             return [task.result() for task in tasks]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _submit(pool: ThreadPoolExecutor, function: Callable, argument) -> Future:
-    try:
-        return pool.submit(copy_context().run, function, argument)
-    except RuntimeError as e:
-        raise no_more_threads() from e
 
 
 def current_reply_log() -> ReplyLog:

@@ -27,7 +27,6 @@ from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_turns
 from codedata.run_loop import check_root, run_whole
 from codedata.settings import Settings
-from codedata.store import Store
 from codedata.texts import terminal_safe
 
 REFUSED_FLAGS = ("only", "limit", "shard", "force", "refresh", "prune", "budget")
@@ -42,12 +41,7 @@ def run(settings: Settings, options: RunOptions) -> int:
     check_root(root)
     directory = root / ("report" if mode == "king" else f"report_{mode}")
     return run_whole(STAGE, directory, options, lambda: _report(settings, options, directory),
-                     counts=lambda: _counts(root), refuses=REFUSED_FLAGS,
-                     ledgers=[root / cls.directory for cls in BUCKETS])
-
-
-def _counts(root: Path) -> dict[str, int]:
-    return {"done": sum(len(Store(root, cls).open().names()) for cls in BUCKETS)}
+                     refuses=REFUSED_FLAGS, ledgers=[root / cls.directory for cls in BUCKETS])
 
 
 def _report(settings: Settings, options: RunOptions, directory: Path) -> int:
