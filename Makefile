@@ -70,8 +70,8 @@ $(SCRIPTS) $(MORE): setup
 duel: setup    ## the stages one after the other on ROOT; what is not finished is named at the end
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain "$(SCRIPTS)" --root $(ROOT) $(ARGS)
 
-status: setup  ## where every item of ROOT stands
-	@for s in $(SCRIPTS); do $(BIN)/python $$s.py --root $(ROOT) $(ARGS) --status || true; done   # env_setup wants --input
+status: setup  ## where every stage of ROOT stands, in one table (ARGS=--watch: again and again)
+	@$(BIN)/python status.py --root $(ROOT) $(ARGS)
 
 lock:          ## resolve the dependencies again (needs uv)
 	sh tools/lock

@@ -16,6 +16,8 @@ writes  probe/<source>_<order>.<attack>.json   Score of each pair
   python check_judges.py             # both checks on 10 turns: what is missing, stale or failed
   python check_judges.py sanity      # this one alone
 """
+from functools import partial
+
 from codedata import cli, config, run_loop
 from codedata.duel.judge_checks import CHECKS, JudgeCheck
 from codedata.llm import Models
@@ -31,16 +33,15 @@ def main(argv=None) -> int:
         help=f"pairs are made of N turns, at even distances (default: {TURNS})")
     args = parser.parse_args(argv)
     settings = config.load(args)
-    codes = []
-    for name in [args.check] if args.check else CHECKS:
-        with Models(settings) as models:
-            check = JudgeCheck(name, args.turns or TURNS, settings, models, args.refresh)
-            stage = check.panel.stage(check.pairs, finish=check.finish, after="ch.py",
-                                      command=f"check_judges.py {name}")
-            codes.append(run_loop.run(stage, settings, models, cli.options(args)))
-        if codes[-1] > 1:
-            break
-    return max(codes)
+
+    def check(name: str, models: Models) -> run_loop.Stage:
+        check = JudgeCheck(name, args.turns or TURNS, settings, models, args.refresh)
+        return check.panel.stage(check.pairs, finish=check.finish, title=f"check_judges.{name}",
+                                 after="ch.py")
+
+    checks = {name: partial(check, name) for name in ([args.check] if args.check else CHECKS)}
+    holds = [CHECKS[name][0] for name in checks]
+    return run_loop.run_steps(checks, settings, cli.options(args), holds)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,7 @@ writes  env/<repo_name>.json         Environment; if its `status` is not success
   python env_setup.py --input repos.jsonl --sandbox kubernetes --namespace data-synthesis
   python env_setup.py --reap                                 # remove what killed runs have left
 """
-import os
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 from codedata import cli, config, run_loop
@@ -27,11 +26,12 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.states import Reads, Writes
 from codedata.store import Store
 
+ROW = ("repo", "base_image", "base_commit", "source", "row")
+
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "env", "sandbox")
     add = parser.add_argument_group("flags of env_setup.py").add_argument
-    add("--input", metavar="FILE", help="the repositories, a JSON object a line")
     add("--repo", metavar="PATH|GIT_URL[@COMMIT]", help="one repository instead")
     add("--planner", choices=["auto", "recipe", "agent"],
         help="who finds the scripts (default: auto)")
@@ -40,37 +40,33 @@ def main(argv=None) -> int:
     add("--stage2-max-iterations", type=cli.positive, metavar="N",
         help="replies of its second agent, for JS and TypeScript (default: 60)")
     add("--no-image", action="store_true", default=None, help="make no image of what was verified")
-    for flag in ("--skip-existing", "--continue-on-error"):
-        add(flag, action="store_true", help="how it always runs")
-    add("--stop-on-error", action="store_true",
-        help="start no further repository after one that failed")
-    cli.sandbox_flags(parser)
+    cli.row_flags(parser, "the repositories, a JSON object a line")
+    cli.sandbox_flags(parser, pod_prefix="code-data-env-agent")
     args = parser.parse_args(argv)
-    settings = config.load(args)
+    settings = cli.with_container_workers(config.load(args), args)
     options = cli.options(args)
-    if not args.workers:   # containers, not calls
-        n_workers = max(1, int((os.cpu_count() or 1) // settings.sandbox.cpu_request))
-        settings = replace(settings, llm=replace(settings.llm, workers=n_workers))
     with Models(settings) as models:
         host = SandboxFactory(settings, models.stop, args.keep_images)
         left = [] if options.read_only else host.reap()
         if args.reap:
             return 1 if left else 0
-        if bool(args.input) == bool(args.repo):
+        if bool(args.input) == bool(args.repo) and (args.input or not args.status):
             parser.error("one of --input and --repo is needed")
         if not options.read_only:
             settings.root.mkdir(parents=True, exist_ok=True)
+        out, fields_read = Store(settings.root, Environment), ROW
         if args.repo:
             repositories = one_repository(args.repo, settings.root,
                                           may_clone=not options.read_only)
-        else:
+        elif args.input:
             repositories = Repositories.of(Path(args.input))
+        else:   # --status of what is there, whatever it was made from
+            repositories, fields_read = out, ()
         setup = Setup(settings, models, host)
         stage = run_loop.Stage(
             "env_setup", make=setup.make, identity=setup.identity(), cost_note=setup.bound(),
-            reads=Reads(repositories, fields=("repo", "base_image", "base_commit", "source",
-                                              "row")),
-            writes=Writes(Store(settings.root, Environment), fault=fault_of,
+            reads=Reads(repositories, fields=fields_read),
+            writes=Writes(out, fault=fault_of,
                           fields=tuple(f.name for f in fields(Environment))))
         return run_loop.run(stage, settings, models, options)
 

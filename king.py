@@ -2,6 +2,7 @@
 """Answer every prompt as the king: from the history alone.
 
 reads   prompt/*.json                  lists of Prompt, from prompt.py or by hand
+        commit/                        which pull requests are oversized, nothing else of them
 writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/n: answer_i/)
         answer/_ledger.jsonl           a line an attempt
 
@@ -11,6 +12,7 @@ writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/
 """
 from codedata import cli, config, run_loop
 from codedata.duel.answer import ask_turn, king_messages
+from codedata.duel.oversized import oversized
 from codedata.duel.prompt_texts import prompt_digest
 from codedata.llm import Models
 from codedata.records import Answer, Prompt
@@ -31,7 +33,8 @@ def main(argv=None) -> int:
         into = f"answer_{args.shard[0]}" if args.shard else "answer"
         stage = run_loop.Stage(
             "king", make=answer,
-            reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages")),
+            reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages"),
+                        leaves_out=oversized(settings)),
             writes=Writes(Store(settings.root, Answer, into), copies=("assistant",),
                           fields=("instance_id", "messages", "assistant", "king")),
             identity={**king.spec.identity(), "prompt": prompt_digest("form.md")},

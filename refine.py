@@ -18,22 +18,22 @@ writes  answer/_attempts/<source>_<order>.jsonl     Attempts, one a line (step a
   python refine.py --steps answer   # attempts alone, to be read or edited before they are judged
   python refine.py --defeat         # the turns that were lost, too
 """
-import argparse
-from dataclasses import replace
+from functools import partial
 
 from codedata import cli, config, run_loop
-from codedata.duel.refine import Refiner, RefineRun, only_attempts
+from codedata.duel.refine import Refiner, RefineRun
 from codedata.errors import Trouble
 from codedata.llm import Models
+from codedata.records import Attempts, AttemptScore
+from codedata.run_loop import Stage
 from codedata.settings import Settings
 
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__)
-    add = parser.add_argument_group("flags of refine.py").add_argument
-    add("--steps", type=steps, default=[*STEPS], metavar="A,B",
-        help="of answer,judge (default: both)")
-    add("--defeat", action="store_true", help="the turns of defeat/ too")
+    flags = parser.add_argument_group("flags of refine.py")
+    cli.steps_flag(flags, STEPS)
+    flags.add_argument("--defeat", action="store_true", help="the turns of defeat/ too")
     args = parser.parse_args(argv)
     settings = config.load(args)
     if "answer" in args.steps and settings.challenger.how != "informed":
@@ -42,39 +42,22 @@ def main(argv=None) -> int:
     if "judge" in args.steps and settings.duel.mode != "king":
         raise Trouble("is not `king`: refine.py is about the king.", "[duel] mode",
                       "Unset DUEL_MODE, or set it to 2.")
-    codes = []
-    for step in args.steps:
-        with Models(settings) as models:   # a step names and checks the models that it asks
-            codes.append(STEPS[step](args, settings, models))
-        if codes[-1] > 1:
-            break
-    return max(codes)
+    steps = {name: partial(step, args, settings) for name, step in STEPS.items()}
+    return run_loop.run_steps(steps, settings, cli.options(args), [Attempts, AttemptScore],
+                              args.steps)
 
 
-def steps(text: str) -> list[str]:
-    """Return --steps in the order in which they run."""
-    if unknown := set(text.split(",")) - STEPS.keys():
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is not one of {', '.join(STEPS)}")
-    return [step for step in STEPS if step in text.split(",")]
+def answer(args, settings: Settings, models: Models) -> Stage:
+    """Return the stage that makes attempts."""
+    return Refiner(settings, models, args.defeat).stage(
+        title="refine.answer", after="report.py", then="refine.py --steps judge")
 
 
-def answer(args, settings: Settings, models: Models) -> int:
-    """Make attempts; return the exit code."""
-    stage = Refiner(settings, models, args.defeat).stage(
-        after="report.py", then="" if "judge" in args.steps else "refine.py --steps judge",
-        command="refine.py --steps answer")
-    return run_loop.run(stage, settings, models, cli.options(args))
-
-
-def judge(args, settings: Settings, models: Models) -> int:
-    """Judge the attempts and put the better ones into place; return the exit code."""
+def judge(args, settings: Settings, models: Models) -> Stage:
+    """Return the stage that judges the attempts and puts the better ones into place."""
     run = RefineRun(settings, models, args.refresh)
-    options = cli.options(args)
-    only = only_attempts(settings.root, options.selection.only)
-    options = replace(options, selection=replace(options.selection, only=only))
-    stage = run.panel.stage(run.pairs, finish=run.finish, after="refine.py --steps answer",
-                            command="refine.py --steps judge")
-    return run_loop.run(stage, settings, models, options)
+    return run.panel.stage(run.pairs, finish=run.finish, title="refine.judge",
+                           after="refine.py --steps answer")
 
 
 STEPS = {"answer": answer, "judge": judge}

@@ -9,11 +9,13 @@ import shlex
 import signal
 import sys
 import traceback
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from codedata.errors import Trouble
 from codedata.progress import say
+from codedata.settings import Settings
 from codedata.states import Selection
 from codedata.texts import printable, terminal_safe
 
@@ -44,10 +46,17 @@ class RunOptions:
         """Return whether the run only prints: nothing is made, and no lock is needed."""
         return self.status or self.dry_run
 
-    def command(self, script: str, same: bool = False, force: bool = True) -> str:
+    def with_steps(self, steps: Iterable[str]) -> RunOptions:
+        """Return these flags with `steps` as the words of --steps; with none it is left out."""
+        given = {name: words for name, words in self.given.items() if name != "steps"}
+        if steps:
+            given["steps"] = ("--steps", ",".join(steps))
+        return replace(self, given=given)
+
+    def command(self, script: str, same: bool = False, without: tuple[str, ...] = ()) -> str:
         """Return the command that goes on with this root, without a key.
 
-        `same` repeats what narrowed this run; without `force` all but --force.
+        `same` repeats the positional word and the flags of this run, all but those of `without`.
         """
         executable = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
         words = ["python" if executable.startswith("..") else executable, *script.split()]
@@ -55,8 +64,8 @@ class RunOptions:
         names = [name for name in ALWAYS_REPEATED if name in given]
         if same:
             names += [name for name in given if name not in (*ALWAYS_REPEATED, *NEVER_REPEATED)]
-        for name in names:
-            if given[name][0] not in words and (force or name != "force"):
+        for name in sorted(names, key=lambda name: given[name][0].startswith("-")):
+            if given[name][0] not in words and name not in without:   # positional words first
                 words += given[name]
         if script != "report.py":   # which reads all shards
             words += given.get("shard", ())
@@ -111,16 +120,19 @@ def options(args: argparse.Namespace) -> RunOptions:
         getattr(args, "stop_on_error", False), args.budget, args.given)
 
 
-def parser(doc: str, *sections: str) -> argparse.ArgumentParser:
+def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParser:
     """Return a parser with the flags of every script.
 
-    `sections` names the sections of chain.toml that the script's own flags set.
+    `sections` names the sections of chain.toml that the script's own flags set. `output` is the
+    help of --output where it is a file; else it is another word for --root.
     """
     p = _Parser(description=doc, formatter_class=_Formatter)
     p.set_defaults(sections=sections)
     add = p.add_argument_group("flags of every script").add_argument
-    add("--root", "--output-root", "--output", default=".", metavar="DIR",
+    add("--root", "--output-root", *(() if output else ("--output",)), default=".", metavar="DIR",
         help="the run's directory (default: here)")
+    if output:
+        add("--output", metavar="FILE", help=output)
     add("--config", metavar="FILE", help="settings, instead of chain.toml in --root or here")
     add("--only", metavar="GLOB", help="only items whose name or instance id matches")
     add("--limit", type=positive, metavar="N", help="at most N items, in order")
@@ -153,8 +165,36 @@ def parser(doc: str, *sections: str) -> argparse.ArgumentParser:
     return p
 
 
-def sandbox_flags(p: argparse.ArgumentParser) -> None:
-    """Add the flags of scripts that run commands in sandboxes; they set [sandbox]."""
+def row_flags(p: argparse.ArgumentParser, rows: str) -> None:
+    """Add the flags of scripts that go through the rows of a file; `rows` is the help of --input.
+    """
+    add = p.add_argument_group("flags of every script with rows").add_argument
+    add("--input", metavar="FILE", help=rows)
+    for flag in ("--skip-existing", "--continue-on-error"):
+        add(flag, action="store_true", help="how it always runs")
+    add("--stop-on-error", action="store_true", help="start no further row after one that failed")
+
+
+def steps_flag(group, steps: Iterable[str]) -> None:
+    """Add --steps to a group of flags: some of a script's steps, always done in their order."""
+    steps = tuple(steps)
+
+    def chosen(text: str) -> tuple[str, ...]:
+        words = steps if text == "all" else text.split(",")
+        if unknown := [word for word in words if word not in steps]:
+            raise argparse.ArgumentTypeError(
+                f"{', '.join(unknown)} is not one of {', '.join(steps)}, all")
+        return tuple(step for step in steps if step in words)
+
+    group.add_argument("--steps", type=chosen, default=steps, metavar="A,B",
+                       help=f"of {','.join(steps)} (default: all)")
+
+
+def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str) -> None:
+    """Add the flags of scripts that run commands in sandboxes; they set [sandbox]. `pod_prefix` is
+    the script's default of --pod-prefix.
+    """
+    p.set_defaults(defaults={"sandbox.pod_prefix": pod_prefix})
     add = p.add_argument_group("flags of every script with sandboxes").add_argument
     add("--sandbox", choices=["docker", "kubernetes", "local"],
         help="where commands run (default: docker)")
@@ -166,13 +206,23 @@ def sandbox_flags(p: argparse.ArgumentParser) -> None:
     add("--run-timeout", type=positive, metavar="S",
         help="seconds of one install or test script (default: 1800)")
     add("--namespace", metavar="NAME", help="of Kubernetes (default: data-synthesis)")
-    add("--pod-prefix", metavar="NAME", help="of the pods' names (default: code-data-env-agent)")
+    add("--pod-prefix", metavar="NAME", help=f"of the pods' names (default: {pod_prefix})")
     add("--kubeconfig", metavar="FILE", help="of Kubernetes (default: as kubectl finds it)")
     add("--ca-bundle", metavar="FILE",
         help="PEM file of further certificate authorities, for sandboxes too")
     add("--keep-images", action="store_true",
         help="keep those of failed attempts till the next start")
     add("--reap", action="store_true", help="remove what killed runs have left, and end")
+
+
+def with_container_workers(settings: Settings, args: argparse.Namespace) -> Settings:
+    """Return the settings with as many workers as containers fit into the cores, unless --workers
+    was given.
+    """
+    if args.workers:
+        return settings
+    n_workers = max(1, int((os.cpu_count() or 1) // settings.sandbox.cpu_request))
+    return replace(settings, llm=replace(settings.llm, workers=n_workers))
 
 
 def positive(text: str) -> int:

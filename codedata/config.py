@@ -35,7 +35,8 @@ ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY",
 # the flags of every script: they set [llm] and the sections of roles
 FLAGS = {"endpoint": "llm", "base_url": "llm_base_url", "model": "model", "workers": "workers",
          "proxy": "proxy", "ca_bundle": "ca_bundle"}
-NO_FLAGS = {"root": ".", "config": None, "sections": (), "show_config": False, "budget": None,
+NO_FLAGS = {"root": ".", "config": None, "sections": (), "defaults": {}, "show_config": False,
+            "budget": None,
             "llm": None, "llm_base_url": None, "llm_auth_token": None, "model": None}
 BUILT_IN_ENDPOINTS = {
     "chutes": {"base_url": "https://llm.chutes.ai/v1", "base_url_env": "CHUTES_BASE_URL",
@@ -125,7 +126,7 @@ class _Layers:
                       (given.get(key.name), str(self.path))]
             value, origin = next((layer for layer in layers if layer[0] is not None), UNSET)
             self.origin[name] = origin
-            values[key.name] = key.default
+            values[key.name] = self.args.defaults.get(name, key.default)
             if value is not None:
                 values[key.name] = _checked(key, value, f"{origin} [{section}] {key.name}")
         return values

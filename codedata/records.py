@@ -656,3 +656,7 @@ _CHECKS = {
 _VERDICT = _has({
     **_texts("judge"), "order": (" is missing", _order), "parse_ok": (" is missing", _is_bool),
     **_texts("reason", "error", "marker", "settings", missing=""), "attempt": ("", _is_int)})
+
+# folders of a root that hold records: "answer", "variants"
+DIRECTORIES = sorted({kind.directory.partition("/")[0] for kind in list(globals().values())
+                      if isinstance(getattr(kind, "directory", None), str)})

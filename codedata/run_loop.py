@@ -45,6 +45,7 @@ from codedata.progress import (
     usd,
 )
 from codedata.settings import ModelSpec, Settings
+from codedata.stage_status import StageStatus, hand_over
 from codedata.states import Item, Plan, Reads, States, Writes
 from codedata.store import (
     check_directories,
@@ -56,6 +57,7 @@ from codedata.store import (
 )
 from codedata.texts import natural, printable
 
+ONCE = ("force", "limit")   # flags that the command for further items leaves out
 MAX_WRITERS = 8   # threads that write at once: hundreds would only wait for each other
 
 
@@ -68,7 +70,7 @@ class Stage:
     the output has parts, make() and requests() are also given the item's name and its old record.
     """
 
-    name: str
+    name: str            # its key in ledgers: "king", of a step "bug_inject.validate"
     reads: Reads
     writes: Writes
     make: Callable
@@ -79,45 +81,83 @@ class Stage:
     finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
     after: str = ""                    # the script before this one
     then: str = ""                     # the script after this one
-    command: str = ""                  # how it is started: <name>.py, if nothing is given
-
-    @property
-    def words(self) -> str:
-        """Return the script with the words that start this stage: "refine.py --steps judge"."""
-        return self.command or f"{self.name}.py"
+    title: str = ""                    # script and step, "refine.judge": the name, if none is given
 
     @property
     def script(self) -> str:
         """Return the script that this stage is of: "refine.py"."""
-        return self.words.split()[0]
+        return (self.title or self.name).partition(".")[0] + ".py"
 
     @property
     def label(self) -> str:
         """Return the stage's name on the screen: "refine judge"."""
-        return " ".join(word.removesuffix(".py") for word in self.words.split()
-                        if not word.startswith("--"))
+        return (self.title or self.name).replace(".", " ")
 
 
 def run(stage: Stage, settings: Settings, models: Models, options: RunOptions) -> int:
     """Make what is missing, stale or failed; return the exit code."""
     check_root(settings.root, "prompt.py" if stage.after else stage.script)
+    directory = settings.root / stage.writes.store.cls.directory
+    with hold_directories(stage.script, [directory], options):
+        return _run_held(stage, settings, models, options)
+
+
+def run_steps(steps: dict[str, Callable[[Models], Stage]], settings: Settings, options: RunOptions,
+              holds: Iterable[type], chosen: Iterable[str] | None = None) -> int:
+    """Do the steps of a script one after the other; return the worst exit code.
+
+    A step's stage is made when its turn comes, from what the earlier ones wrote, with models of
+    its own. The directories of the records in `holds` are held from the first step to the end. A
+    step that was stopped (an exit code above 1) ends the run. `chosen` are those of --steps; a
+    script without that flag does all.
+    """
+    check_root(settings.root)
+    left = [name for name in steps if chosen is None or name in chosen]
+    codes = []
+    with ExitStack() as held:
+        while left and max(codes, default=0) <= 1:
+            with Models(settings) as models:
+                stage = steps[left[0]](models)
+                if not codes:
+                    directories = [settings.root / cls.directory for cls in holds]
+                    held.enter_context(hold_directories(stage.script, directories, options))
+                if left[1:]:
+                    stage = replace(stage, then="")
+                if chosen is not None:
+                    options = options.with_steps(left if len(left) < len(steps) else ())
+                codes.append(_run_held(stage, settings, models, options))
+            del left[0]
+    return max(codes)
+
+
+def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOptions) -> int:
+    """Run a stage whose directory is held."""
     store = stage.writes.store
     states = States(stage.name, stage.reads, stage.writes, settings.exclude,
                     digest(stage.identity), stage.joined, options.selection)
-    with hold_directory(stage.script, settings.root / store.cls.directory, options):
-        if options.compact:
-            return _compact(stage.label, store.open().directories)
-        plan = states.plan()
-        _print_plan(stage, plan, models, options)
-        if options.read_only:
-            _print_costs(stage, states, plan, models, options)
-            return 0
-        if options.prune:
-            _prune(stage, plan, settings.root)
-            return 1 if plan.broken else 0
-        if plan.asks:
-            models.check()
-        return _Run(stage, states, plan, models, options).run(settings.llm.workers)
+    if options.compact:
+        return _compact(stage.label, store.open().directories)
+    plan = states.plan()
+    if options.status and hand_over(lambda: _status_of(stage, plan)):
+        return 0
+    _print_plan(stage, plan, models, options)
+    if options.read_only:
+        _print_costs(stage, states, plan, models, options)
+        return 0
+    if options.prune:
+        _prune(stage, plan, settings.root)
+        return 1 if plan.broken else 0
+    if plan.asks:
+        models.check()
+    return _Run(stage, states, plan, models, options).run(settings.llm.workers)
+
+
+def _status_of(stage: Stage, plan: Plan) -> StageStatus:
+    store, n_others = stage.writes.store, plan.n_other_settings
+    counts = {state: len(names) for state, names in plan.names.items()}
+    note = f"made with other settings {n_others}" if n_others else ""
+    return StageStatus(stage.label, f"{store.into.relative_to(store.root)}/", counts,
+                       len(plan.todo), note, stage.name, tuple(map(str, store.directories)))
 
 
 def check_root(root: Path, first: str = "prompt.py") -> None:
@@ -127,22 +167,31 @@ def check_root(root: Path, first: str = "prompt.py") -> None:
 
 
 def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[], int], *,
-              refuses: tuple[str, ...], ledgers: Iterable[Path] = ()) -> int:
+              refuses: tuple[str, ...], ledgers: Iterable[Path] = (),
+              counts: Callable[[], dict[str, int]] | None = None) -> int:
     """Do a stage without items of its own: work() with the directory held; return the exit code.
 
     `refuses` names the flags that say nothing here: Trouble if one is given. `ledgers` are the
-    directories that --compact shortens.
+    directories that --compact shortens. counts() gives what is there by state, for status.py; by
+    default the outputs in the directory are done.
     """
     if given := [flag for flag in options.given if flag in refuses]:
         flags = ", ".join("--" + flag.replace("_", "-") for flag in given)
         raise Trouble(f"{flags} does not go with {name}.py, which is about all items at once.")
     check_directories([directory])
-    with hold_directory(f"{name}.py", directory, options):
+    if options.status and hand_over(lambda: _status_of_whole(name, directory, counts)):
+        return 0
+    with hold_directories(f"{name}.py", [directory], options):
         if not options.compact:
             return work()
         for ledger in ledgers:
             _compact(name, [ledger])
         return 0
+
+
+def _status_of_whole(name: str, directory: Path, counts: Callable | None) -> StageStatus:
+    n = counts() if counts else {"done": len([*directory.glob("[!_.]*")])}
+    return StageStatus(name, f"{directory.name}/", n, n.get("missing", 0))
 
 
 def _compact(label: str, directories: list[Path]) -> int:
@@ -153,8 +202,8 @@ def _compact(label: str, directories: list[Path]) -> int:
 
 
 @contextmanager
-def hold_directory(script: str, directory: Path, options: RunOptions) -> Iterator[None]:
-    """Hold the directory, or a shard of it, for this process; a read-only run needs no hold.
+def hold_directories(script: str, directories: list[Path], options: RunOptions) -> Iterator[None]:
+    """Hold directories, or a shard of each, for this process; a read-only run needs no hold.
 
     The half-written files of killed processes are removed if no other shard can be at work. With
     --budget the whole root is held against other budgets: each process counts its own spending.
@@ -167,10 +216,11 @@ def hold_directory(script: str, directory: Path, options: RunOptions) -> Iterato
                       todo="Run without --shard, or give each part a root of its own.")
     with ExitStack() as held:
         if not options.read_only:
-            held.enter_context(lock(directory, shard, script))
+            for directory in directories:
+                held.enter_context(lock(directory, shard, script))
             if options.budget_usd:
                 held.enter_context(lock(options.root / "_budget", None, f"{script} --budget"))
-            if not shard:
+            for directory in directories if not shard else ():
                 remove_half_written(shards_of(directory))
         yield
 
@@ -559,17 +609,19 @@ class _Run:
 
     def _next_commands(self, n_left: int, is_unfinished: bool) -> Iterator[str]:
         """Yield the commands that go on from here."""
-        words, command = self.stage.words, self.options.command
+        script, command = self.stage.script, self.options.command
         if is_unfinished:
             # with --force an output in parts would ask for everything again
             force = bool(n_left) or self.stage.writes.parts is None
-            yield f"      again: {command(words, same=True, force=force)}"
+            yield f"      again: {command(script, same=True, without=() if force else ('force',))}"
         elif self.plan.n_beyond_limit:
             n_more = plural(self.plan.n_beyond_limit, "more item")
-            yield f"      {n_more} to do: {command(words)}"
+            yield f"      {n_more} to do: {command(script, same=True, without=ONCE)}"
         is_done = self.plan.todo and self.stop_reason is None
-        if self.stage.then and is_done and self.stage.writes.store.names():
-            yield f"      next:  {command(self.stage.then)}"
+        then = self.stage.then
+        if then and is_done and self.stage.writes.store.names():
+            is_own = then.split()[0] == script   # a later step of this script
+            yield f"      next:  {command(then, same=is_own, without=(*ONCE, 'steps'))}"
 
 
 @contextmanager

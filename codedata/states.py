@@ -39,10 +39,9 @@ class Selection:
         """Return whether an item is of the shard."""
         return not self.shard or name_hash(name) % self.shard[1] == self.shard[0]
 
-    def matches(self, name: str, instance_id: str = "") -> bool:
-        """Return whether an item's name or instance id matches `only`."""
-        return not self.only or any(fnmatch.fnmatchcase(text, self.only)
-                                    for text in (name, instance_id))
+    def matches(self, *names: str) -> bool:
+        """Return whether one of an item's names (its own, its instance id) matches `only`."""
+        return not self.only or any(fnmatch.fnmatchcase(name, self.only) for name in names)
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,15 @@ class Reads:
     """Name a store and the fields of its records that the item function uses."""
 
     store: object                  # Store, or a View of stores
-    fields: tuple[str, ...]
+    fields: tuple[str, ...]        # none: nothing makes an item stale
     made_by: str = ""              # the stage that writes it: an item that failed there waits
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
+    # instance id → the rule that leaves it out, or "": asked for items that would be made
+    leaves_out: Callable[[str], str] | None = None
+
+    def parent(self, name: str) -> str:
+        """Return the item that a derived one, <item>.<part>, was made of; "" for any other."""
+        return name.rpartition(".")[0] if getattr(self.store, "derived", False) else ""
 
     @property
     def place(self) -> str:
@@ -199,7 +204,7 @@ class States:
         if source is not out:
             plan.names["orphan"] = [
                 name for name in filter(self.selection.in_shard, out.names())
-                if not source.covers(name) and self.selection.matches(name, self._output_id(name))]
+                if not source.covers(name) and self._is_selected(name, self._output_id(name))]
         for store in self._stores:
             for e in store.broken:
                 plan.add_broken(e, e.where)
@@ -207,6 +212,10 @@ class States:
         plan.todo = plan.todo[:self.selection.limit]
         plan.n_beyond_limit = n - len(plan.todo)
         return plan
+
+    def _is_selected(self, name: str, instance_id: str) -> bool:
+        """Return whether --only takes an item, or the one that it was derived from."""
+        return self.selection.matches(name, instance_id, self.reads.parent(name))
 
     def _output_id(self, name: str) -> str:
         """Return the instance id of a record on disk, if --only needs it."""
@@ -223,7 +232,7 @@ class States:
         Raise BrokenRecord if it cannot be read.
         """
         facts = self.reads.store.facts(name)
-        if not self.selection.matches(name, facts.instance_id):
+        if self.selection.only and not self._is_selected(name, facts.instance_id):
             return None
         if rule := self._excluded(facts):
             return Item(name, facts.instance_id, "excluded", rule)
@@ -236,6 +245,7 @@ class States:
         item.anew = self.selection.force
         if item.anew and item.state in ("done", "adopted", "edited", "stale", "incomplete"):
             _force(item)
+        self._leave_out(item)
         self._wait_for_input(item)
         return item
 
@@ -293,7 +303,7 @@ class States:
         else:   # put there by hand
             item.state, item.adoption = "adopted", {"read": read}
             return
-        is_stale = made_read != read
+        is_stale = bool(self.reads.fields) and made_read != read
         copies_only = not is_stale and any(
             f in facts.digests and there.digests.get(f) != facts.digests[f]
             for f in self.writes.copies)
@@ -351,6 +361,13 @@ class States:
         if not self.writes.fault or self.writes.parts:
             return ""
         return self.writes.fault(self.writes.store.read(item.name))
+
+    def _leave_out(self, item: Item) -> None:
+        """Exclude what a rule of the input leaves out; what has been made stays as it is."""
+        if item.state not in TO_DO or item.copies_only or not self.reads.leaves_out:
+            return
+        if rule := self.reads.leaves_out(item.instance_id):
+            item.state, item.reason, item.counts = "excluded", rule, False
 
     def _wait_for_input(self, item: Item) -> None:
         if item.state not in TO_DO or item.copies_only or not self.reads.made_by:

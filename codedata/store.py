@@ -228,8 +228,11 @@ class Store:
 class View:
     """Read records that are made of other stores' ones.
 
-    A subclass has `cls`, opens its stores in open(), and gives names() and read(name).
+    A subclass has `cls`, opens its stores in open(), and gives names() and read(name). One that
+    makes many records of an item says that they are `derived`, and names them <item>.<part>.
     """
+
+    derived = False
 
     def __init__(self):
         self.broken: list[BrokenRecord] = []

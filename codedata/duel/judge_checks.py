@@ -34,7 +34,7 @@ Scores = list[tuple[str, dict[str, float]]]   # (instance id, {metric: the "chal
 class CheckPairs(View):
     """Read pairs made by make_pairs({name: Answer}) from `n` turns at even intervals."""
 
-    cls = Answer
+    cls, derived = Answer, True
 
     def __init__(self, root: Path, n: int, make_pairs):
         super().__init__()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from itertools import groupby
 from pathlib import Path
 
@@ -81,7 +80,7 @@ class AttemptPairs(View):
     An attempt that was made for another history than the turn has now is left out.
     """
 
-    cls, place = Answer, "answer/_attempts/"
+    cls, place, derived = Answer, "answer/_attempts/", True
 
     def __init__(self, root: Path):
         super().__init__()
@@ -110,12 +109,6 @@ class AttemptPairs(View):
         stem, k = self._index[name]
         attempt = self._attempts.read(stem).attempts[k - 1]
         return replace(self._answers.read(stem), challenger=attempt["challenger"])
-
-
-def only_attempts(root: Path, only: str) -> str:
-    """Return --only for attempts; a pattern that matches turns becomes one for their attempts."""
-    stems = [path.stem for path in (root / Attempts.directory).glob("*.jsonl")]
-    return f"{only}.*" if only and any(fnmatchcase(stem, only) for stem in stems) else only
 
 
 class Refiner(Challenger):

@@ -24,6 +24,7 @@ from codedata.duel.answer import (
     turn_problem,
     with_note,
 )
+from codedata.duel.oversized import oversized
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.errors import Excluded
 from codedata.leak.cache import MAX_FINDINGS_CHARS, LeakCheck, Try
@@ -72,7 +73,8 @@ class Challenger:
 
     def reads(self) -> Reads:
         """Return the answers and the fields of them that a challenger depends on."""
-        return Reads(self._answers, fields=("instance_id", "messages"), made_by="king")
+        return Reads(self._answers, fields=("instance_id", "messages"), made_by="king",
+                     leaves_out=oversized(self._settings))
 
     def writes(self) -> Writes:
         """Return the store of the turns: answer/ for the root's own variant, else variants/X/."""

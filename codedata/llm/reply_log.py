@@ -11,9 +11,10 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 
 from codedata.config import PRICE_LINE
@@ -31,10 +32,11 @@ from codedata.ledger import (
     to_line,
 )
 from codedata.progress import usd
-from codedata.records import HOW
+from codedata.records import DIRECTORIES, HOW
 
 # matches the suite's directories, but not a user's answer_backup
-DIRECTORY = re.compile(rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(HOW)}))?")
+DIRECTORY = re.compile(
+    rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(HOW)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
 WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")
 REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str,
                "tool_calls": list}
@@ -259,6 +261,20 @@ def recording(calls: ReplyLog):
         _current.reset(token)
 
 
+def in_threads(function: Callable, arguments: Iterable, n: int) -> list:
+    """Return function(argument) of each argument, in order, from `n` threads at most, whose calls
+    are recorded with those of the current item.
+
+    The first exception is raised once the threads have ended; what had not begun is not done.
+    """
+    with ThreadPoolExecutor(n) as pool:
+        try:
+            tasks = [pool.submit(copy_context().run, function, one) for one in arguments]
+            return [task.result() for task in tasks]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
 def current_reply_log() -> ReplyLog:
     """Return the current item's ReplyLog, or one that keeps nothing outside an item."""
     return _current.get() or ReplyLog()
@@ -275,20 +291,39 @@ def ledger_calls(directory: Path):
 def calls_under(root: Path):
     """Yield (directory, stage, call) of all calls under a root; the stage of kept replies is None.
 
+    Calls with one id come once (see attempts_under).
+    """
+    for directory, line, calls in attempts_under(root):
+        stage = line.get("stage") if line else None
+        if line and not isinstance(stage, str):
+            stage = ""
+        for call in calls:
+            yield directory, stage, call
+
+
+def attempts_under(root: Path) -> Iterator[tuple[Path, dict, list[dict]]]:
+    """Yield (directory, ledger line, its calls) of all attempts under a root; the line of a file of
+    kept replies is {}.
+
     Calls with one id come once, so that a copied directory, or a kept reply that a ledger lists,
     is not counted twice.
     """
-    stages = sorted(p for p in root.glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
-    seen = set()
-    for directory in itertools.chain.from_iterable(map(_with_ledgers, stages)):
-        files = sorted((directory / PARTIAL).glob("*.jsonl"))
-        kept = ((None, sound_call(line["call"])) for file in files for line in read_lines(file)
-                if isinstance(line.get("call"), dict))
-        for stage, call in itertools.chain(ledger_calls(directory), kept):
+    seen: set[str] = set()
+
+    def unseen(calls: list[dict]) -> Iterator[dict]:
+        for call in calls:
             if call.get("id") not in seen:
-                yield directory, stage, call
+                yield call
             if call.get("id"):
                 seen.add(call["id"])
+
+    stages = sorted(p for p in root.glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
+    for directory in itertools.chain.from_iterable(map(_with_ledgers, stages)):
+        for line in read_lines(directory / LEDGER):
+            yield directory, line, [*unseen(calls_of(line))]
+        for file in sorted((directory / PARTIAL).glob("*.jsonl")):
+            kept = (line["call"] for line in read_lines(file) if isinstance(line.get("call"), dict))
+            yield directory, {}, [*unseen(map(sound_call, kept))]
 
 
 def _with_ledgers(directory: Path) -> Iterator[Path]:

@@ -128,6 +128,13 @@ class PromptSampler:
         return SamplingPlan([*files, *self._new_files(files, selection)],
                             self._missing_commits(selection))
 
+    def counts(self, selection: Selection) -> dict[str, int]:
+        """Return the number of prompts by the state of their file, for status.py."""
+        plan = self.plan(selection)
+        n_edited = sum(len(self.lists.names_in(file.stem)) for file in plan.in_state("edited"))
+        return {"done": len(self.lists.names()) - n_edited, "edited": n_edited,
+                "missing": plan.n_wanted}
+
     def _file(self, stem: str, selection: Selection) -> PromptFile:
         """Return a file that is there or was there."""
         ledger = self.lists.ledger
@@ -345,6 +352,7 @@ def run(settings: Settings, options: RunOptions, models) -> int:
     sampler = PromptSampler(settings)
     return run_whole(
         STAGE, sampler.lists.into, options, lambda: _sample(sampler, options, models),
+        counts=lambda: sampler.counts(options.selection),
         refuses=("prune", "shard"), ledgers=[sampler.lists.into, sampler.commits.into])
 
 

@@ -125,6 +125,14 @@ def reap() -> tuple[list[str], list[str]]:
     return _removed(api, [thing for thing in things if process_labels.is_gone(thing[1])])
 
 
+def running() -> list[str]:
+    """Return the run labels of this package's containers that run; none where no engine is."""
+    with suppress(Trouble, requests.RequestException):
+        ours = connect().containers(filters={"label": process_labels.RUN})
+        return sorted(container["Labels"][process_labels.RUN] for container in ours)
+    return []
+
+
 def remove_images(run_label: str) -> list[str]:
     """Remove the images that a run has made, except those that were to be kept. Return their
     names."""

@@ -2,7 +2,15 @@
 import json
 import re
 
-from conftest import flags_for, turn_of, write_commits, write_prompts
+from conftest import (
+    edit,
+    everything_under,
+    flags_for,
+    turn_of,
+    write_commits,
+    write_prompts,
+    write_toml,
+)
 from fake_judges import run_main
 
 import ch
@@ -94,3 +102,25 @@ def test_braces_and_placeholders_in_a_patch_stay_as_they_are(tmp_path, fake_llm)
             patch="+ f'{repo}' {{x}} %s {test_patch}")
     text = asked(tmp_path, fake_llm, ch)[0].text
     assert "about {patch} and {issue}" in text and "+ f'{repo}' {{x}} %s {test_patch}" in text
+
+
+def test_the_king_learns_that_a_pull_request_is_oversized_and_nothing_else_of_it(
+        tmp_path, fake_llm):
+    limit = "[exclude]\nmax_patch_chars = 2_000\n"
+    write_toml(tmp_path, more=limit)
+    write_prompts(tmp_path, 4)
+    write_commits(tmp_path, 4)
+    for i, change in ((1, {"patch": "KRAM" * 501}), (2, {"patch": "KRAM" * 500}),
+                      (3, {"test_patch": "KRAM" * 1_000})):
+        edit(tmp_path / "commit" / f"proj__repo-{i}.json", **change)
+    (tmp_path / "commit" / "proj__repo-4.json").write_text("KRAM is not JSON " * 200)
+    printed = run_main(king.main, tmp_path, *flags_for(fake_llm))
+    assert "left out: 1 ([exclude] max_patch_chars)" in printed and fake_llm.n_requests == 3
+    write_toml(tmp_path)
+    assert [r.last[:6] for r in asked(tmp_path, fake_llm, king)] == ["task 1"]   # below the limit
+    assert "KRAM" not in printed + everything_under(tmp_path / "answer")
+    write_toml(tmp_path, more=limit)
+    assert "done 4" in run_main(king.main, tmp_path, *flags_for(fake_llm))   # what is there stays
+    printed = run_main(ch.main, tmp_path, *flags_for(fake_llm), code=1)
+    assert "excluded 1" in printed and "is not readable JSON" in printed
+    assert {r.last[:6] for r in fake_llm.requests[1:]} == {"task 2", "task 3"}

@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import finish, kill, ledger_lines, run_here, run_script, start_script
+from conftest import REPO, finish, kill, ledger_lines, run_here, run_script, start_script
 from scenario import Scenario
 from setups import (
     CA_BUNDLE,
@@ -269,3 +270,20 @@ def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(hero
     assert record(heron)["status"] == "success" and record(heron)["planner"] == "recipe"
     assert record(heron, "empty")["status"] == "error"
     assert "no_recipe" in record(heron, "empty")["error"]
+
+
+@pytest.mark.docker
+def test_the_reference_system_s_line_runs_word_for_word(heron):
+    (heron / "chain.toml").write_text(f'[llm]\nca_bundle = "{CA_BUNDLE}"\n')
+    (heron / ".env").write_text("CHUTES_API_KEY=not-asked\n")
+    line = ("python env_setup.py --input repos.jsonl --output-root ./output "
+            "--namespace data-synthesis --skip-existing --continue-on-error --log-level INFO")
+    shell = f'python() {{ "{sys.executable}" "{REPO}/$@"; }}; {line}'
+    for outcome in ("wrote 1", "nothing to do"):
+        done = subprocess.run(["bash", "-c", shell], cwd=heron, capture_output=True, text=True)
+        assert done.returncode == 0 and outcome in done.stderr, done.stderr
+    assert record(heron / "output")["status"] == "success"
+    seen = json.loads(run_script("status.py", heron / "output", "--json").stdout)["stages"]
+    assert [(one["stage"], one["counts"]["done"]) for one in seen] == [("env_setup", 1)]
+    image = record(heron / "output")["image_name"]
+    subprocess.run(["docker", "rmi", "-f", image], capture_output=True, check=True)

@@ -26,6 +26,7 @@ import ch
 import king
 from codedata.errors import RunStopped
 from codedata.llm.reply_log import Money
+from codedata.records import DIRECTORIES as RECORDED
 from codedata.settings import Price
 
 NO_BLOCK = "I would run ls."
@@ -333,16 +334,21 @@ def test_a_price_that_is_none_is_refused(tmp_path, fake_llm, price):
     assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 2
 
 
+PLACES = """prompt commit answer answer_0 answer/_attempts variants/hinted variants/placebo score
+    score/_attempts score_hinted score_reference report final refined defeat export probe sanity
+    env coverage analysis bug bug/_config bug/_candidates bug/_verdicts nl2repo nl2repo/_meta
+    nl2repo/_communities nl2repo/_patches nl2repo/_docs dp dp/_seeds dp/_ideas dp/_drafts
+    dp/_staging dp/_checks dp/_checks/_deeper"""
+NO_PLACES = ["runs/other/answer", "answer_backup", "answer/_replaced", "dp/_tmp", "dp/a_task"]
+
+
 def test_every_ledger_under_a_root_counts_however_deep(tmp_path):
-    places = [place for name in ("prompt", "answer", "answer_1", "score", "score_reference",
-                                 "probe", "env", "coverage", "analysis", "bug", "nl2repo", "dp")
-              for place in (name, f"{name}/_attempts", f"{name}/_checks/_deeper")]
-    places += ["variants/hinted", "score_hinted"]
-    for i, place in enumerate(places):
-        write_json(tmp_path / place / "_ledger.jsonl", {
-            "stage": "s", "item": "x", "state": "done",
-            "calls": [{"id": str(i), "model": "m", "cost_usd": A_CALL}]})
-    write_json(tmp_path / "runs" / "other" / "answer" / "_ledger.jsonl", {
-        "stage": "s", "item": "x", "state": "done",
-        "calls": [{"id": "other", "model": "m", "cost_usd": A_CALL}]})
-    assert spent_usd(tmp_path) == pytest.approx(A_CALL * len(places))
+    places = PLACES.split()
+    for i, place in enumerate([*places, *NO_PLACES]):
+        call = {"id": str(i), "model": "m", "cost_usd": A_CALL}
+        write_json(tmp_path / place / "_ledger.jsonl",
+                   {"stage": "s", "item": "x", "state": "done", "calls": [call]})
+        write_json(tmp_path / place / "_partial" / "x.jsonl", {"call": {**call, "id": f"kept {i}"}})
+        write_json(tmp_path / place / "_partial" / "y.jsonl", {"call": call})   # billed by then
+    assert spent_usd(tmp_path) == pytest.approx(2 * A_CALL * len(places))
+    assert {*RECORDED} <= {*places}

@@ -1,0 +1,46 @@
+"""Leave out the items whose pull request is oversized: its patch is longer than [exclude]
+max_patch_chars.
+
+The rule is all that king.py learns of a pull request. A record of fewer bytes cannot hold such a
+patch, so only larger ones are opened.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+
+from codedata.errors import BrokenRecord
+from codedata.layouts import load
+from codedata.records import Commit
+from codedata.settings import Settings
+
+RULE = "[exclude] max_patch_chars"
+
+
+def oversized(settings: Settings) -> Callable[[str], str]:
+    """Return a function from an instance id to the rule that leaves it out, or "". commit/ is
+    looked through at its first call.
+    """
+    ids = cache(lambda: set(_oversized_ids(settings)))
+    return lambda instance_id: RULE if instance_id in ids() else ""
+
+
+def _oversized_ids(settings: Settings) -> Iterator[str]:
+    """Yield the instance ids with an oversized patch; ch.py reports records that are broken."""
+    directory, max_chars = settings.root / Commit.directory, settings.exclude.max_patch_chars
+    if not (max_chars and directory.is_dir()):
+        return
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.stat().st_size > max_chars and entry.name.endswith(".json"):
+                with suppress(BrokenRecord):
+                    if len(_patch_of(directory / entry.name)) > max_chars:
+                        yield entry.name.removesuffix(".json")
+
+
+def _patch_of(path) -> str:
+    record = load(path)
+    patch = record.get("patch") if isinstance(record, dict) else ""
+    return patch if isinstance(patch, str) else ""

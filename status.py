@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Show where every stage of a root stands: items by state, cost, tokens, rate, time to go.
+
+Each script finds its states itself, as with its own --status; a stage is shown if its directory is
+there. The rate is that of the stage's last run.
+
+reads   every directory of a root    records and ledgers, as the scripts read them
+writes  nothing
+
+  python status.py --root runs/mine
+  python status.py --watch            # again every few seconds; a line each where no terminal is
+  python status.py --json             # one JSON object
+"""
+import io
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr
+from dataclasses import asdict
+from pathlib import Path
+
+from codedata import cli, config, run_loop
+from codedata.errors import Trouble
+from codedata.records import HOW
+from codedata.sandbox import docker_engine
+from codedata.stage_status import StageStatus, add_usage, gathering, short, table
+from codedata.texts import terminal_safe
+
+PAUSE_S = 3.0
+CLEAR = "\x1b[H\x1b[2J"
+# how a script is called, and a directory that is there if the root has this stage
+STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validate", "answer*"),
+          ("report", "score"), ("export", "final"), ("refine", "answer/_attempts"),
+          *((f"ch --how {how}", f"variants/{how}") for how in HOW),
+          *((f"validate --how {how}", f"score_{how}") for how in HOW),
+          ("validate --mode reference", "score_reference"),
+          ("check_judges probe", "probe"), ("check_judges sanity", "sanity"),
+          ("env_setup", "env")]
+
+
+def main(argv=None) -> int:
+    parser = cli.parser(__doc__)
+    add = parser.add_argument_group("flags of status.py").add_argument
+    add("--watch", action="store_true", help="show it again every few seconds, till Ctrl-C")
+    add("--json", action="store_true", help="print one JSON object")
+    args = parser.parse_args(argv)
+    root = config.load(args).root
+    run_loop.check_root(root)
+    given = [word for name, words in args.given.items() if name not in ("watch", "json", "status")
+             for word in words]
+    while True:
+        started = time.monotonic()
+        stages = stages_of(root, given)
+        text = json.dumps(as_dict(root, stages)) if args.json else page(root, stages)
+        if args.watch and not args.json and sys.stdout.isatty():
+            width = shutil.get_terminal_size().columns   # longer lines are cut, not wrapped
+            print(CLEAR, end="")
+            text = "\n".join(line[:width] for line in text.split("\n"))
+        elif args.watch and not args.json:
+            text = f"{time.strftime('%H:%M:%S')}  " + ", ".join(
+                f"{one.stage} {one.counts.get('done', 0)} (to do {one.n_todo})"
+                for one in stages if one.place)
+        print(terminal_safe(text), flush=True)
+        if not args.watch:
+            return 0
+        time.sleep(max(PAUSE_S, time.monotonic() - started))
+
+
+def stages_of(root: Path, flags: list[str]) -> list[StageStatus]:
+    """Return the stages that a root has, each found by its own script, with what they used."""
+    stages = {}
+    for words, directory in STAGES:
+        if any(path.is_dir() for path in root.glob(directory)):
+            for one in ask(words, flags):
+                stages.setdefault((one.stage, one.place), one)
+    return add_usage(root, [*stages.values()])
+
+
+def ask(words: str, flags: list[str]) -> list[StageStatus]:
+    """Return the stages of one call of a script; a note says why there is none."""
+    script, *more = words.split()
+    run = runpy.run_path(str(Path(__file__).with_name(f"{script}.py")))["main"]
+    with gathering() as gathered, redirect_stderr(io.StringIO()) as printed:
+        try:
+            run([*more, "--status", *flags])
+        except Trouble as e:
+            gathered.append(StageStatus(words, "", note=str(e)))
+        except SystemExit:   # flags that do not go with the settings
+            gathered.append(StageStatus(words, "", note=printed.getvalue().strip()))
+    return gathered
+
+
+def as_dict(root: Path, stages: list[StageStatus]) -> dict:
+    """Return a root's status as a JSON object; `containers` are the labels of ours that run."""
+    used = subprocess.run(["du", "-sk", "--", root], capture_output=True, text=True)
+    return {"root": str(root), "root_bytes": 1024 * int(used.stdout.split()[0]),
+            "free_bytes": shutil.disk_usage(root).free, "containers": docker_engine.running(),
+            "stages": [*map(asdict, stages)]}
+
+
+def page(root: Path, stages: list[StageStatus]) -> str:
+    """Return a root's status for the terminal."""
+    about = as_dict(root, stages)
+    lines = [table(stages), f"disk: {root}/ {short(about['root_bytes'])}B, "
+                            f"{short(about['free_bytes'])}B free"]
+    if containers := about["containers"]:
+        lines.append(f"containers {len(containers)}: {', '.join(containers)}")
+    if any(one.n_unpriced for one in stages):
+        lines.append("?: calls without a price ([prices] in chain.toml)")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    cli.main(main)

@@ -1,0 +1,137 @@
+"""Check status.py: the scripts' own counts in one table, costs, rates; and that it writes nothing.
+"""
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import uuid
+
+import pytest
+from conftest import (
+    REPO,
+    edit,
+    flags_for,
+    kill,
+    ledger_lines,
+    run_script,
+    start_script,
+    write_json,
+    write_prompts,
+)
+from fake_llm import Status
+
+
+def status_of(root, *flags) -> dict:
+    done = run_script("status.py", root, "--json", *flags)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def stages(root, *flags) -> dict[str, dict]:
+    """Return {stage: its status}; counts without zeros."""
+    found = status_of(root, *flags)["stages"]
+    return {one["stage"]: {**one, "counts": {state: n for state, n in one["counts"].items() if n}}
+            for one in found}
+
+
+@pytest.fixture
+def root(answered_root, fake_llm):
+    """Write a root in which something is in each state: of six kings one is edited, one failed."""
+    write_prompts(answered_root, 1, stem="more")
+    fake_llm.script(Status(400))
+    run_script("king.py", answered_root, *flags_for(fake_llm))
+    edit(answered_root / "answer" / "prompts_5_1_2.json", king="mine")
+    (answered_root / "commit" / "proj__repo-3.json").unlink()
+    write_json(answered_root / "env" / "a.json", {"repo_name": "a"})
+    return answered_root
+
+
+def test_every_script_s_own_counts_in_one_table(root):
+    found = stages(root)
+    assert [*found] == ["prompt", "king", "ch", "validate", "env_setup"]
+    assert found["king"]["counts"] == {"done": 4, "edited": 1, "failed": 1}
+    assert found["ch"]["counts"] == {"done": 4, "excluded": 1}
+    assert found["validate"]["counts"] == {"missing": 5} and found["validate"]["n_todo"] == 5
+    assert found["env_setup"]["counts"] == {"broken": 1}
+    for script, one in found.items():
+        printed = run_script(f"{script}.py", root, "--status").stderr
+        assert all(f"{state} {n}" in printed for state, n in one["counts"].items()
+                   if script not in ("prompt", "env_setup"))
+    text = run_script("status.py", root).stdout
+    assert re.search(r"^king +answer/ +4 +· +1 +1 +· ", text, re.MULTILINE)
+    assert stages(root, "--only", "more*")["king"]["counts"] == {"failed": 1}
+
+
+def test_costs_add_up_and_what_no_row_has_is_named(root):
+    lines = ledger_lines(root / "answer")
+    found = stages(root)
+    for stage in ("king", "ch"):
+        calls = [call for line in lines if line["stage"] == stage for call in line.get("calls", [])]
+        assert found[stage]["tokens_in"] == sum(call["tokens_in"] for call in calls)
+        assert found[stage]["n_calls"] == len(calls) == 5
+    write_json(root / "bug" / "_ledger.jsonl", {
+        "stage": "bug_inject.verify", "item": "x", "state": "done",
+        "calls": [{"id": "1", "model": "m", "cost_usd": 2.5}]})
+    assert stages(root)["others"]["cost_usd"] == 2.5
+    assert re.search(r"^others .* \$2\.50 ", run_script("status.py", root).stdout, re.MULTILINE)
+
+
+def test_the_rate_is_that_of_the_last_run(root):
+    def line(at: str, seconds: float, state: str = "done", i: int = 0) -> str:
+        return json.dumps({"stage": "validate", "item": f"x{i}", "state": state, "seconds": seconds,
+                           "at": f"2026-01-02T{at}.000000Z"})
+    (root / "score").mkdir()
+    (root / "score" / "_ledger.jsonl").write_text("\n".join([
+        line("02:00:00", 60), line("03:00:00", 60), line("03:00:30", 60), line("03:01:00", 30),
+        line("03:02:00", 10, "failed"), line("03:02:00", 0, "adopted"), line("later", 1)]) + "\n")
+    validate = stages(root)["validate"]
+    assert validate["items_per_hour"] == pytest.approx(4 * 3600 / 180)   # from 02:59:00 on
+    assert validate["hours_to_go"] == pytest.approx(5 / 80)
+
+
+def test_it_writes_nothing_and_a_script_that_cannot_say_costs_no_other_one(root):
+    def files() -> dict:
+        return {path: path.stat().st_mtime_ns for path in [root, *root.rglob("*")]}
+    (root / "score").mkdir()
+    (root / "score" / "_duel.json").write_text("{")
+    before = files()
+    found = stages(root)
+    assert files() == before
+    (root / "final").mkdir()
+    broken = stages(root)
+    assert "_duel.json" in broken["export"]["note"] and broken["king"] == found["king"]
+    (root / "score" / "_duel.json").unlink()   # refused, which is no word on the screen here
+    assert stages(root)["export"]["counts"] == {}
+
+
+def test_watching_is_a_line_each_time_and_a_table_on_a_terminal(root):
+    watch = start_script("status.py", root, "--watch")
+    first = watch.stdout.readline()
+    assert watch.stdout.readline() and kill(watch, signal.SIGINT).returncode == 130
+    assert re.match(r"\d\d:\d\d:\d\d  prompt .*, king 4 \(to do 1\), ch 4 \(to do 0\), ", first)
+    ours, theirs = pty.openpty()
+    shown = subprocess.Popen([sys.executable, REPO / "status.py", "--root", root, "--watch"],
+                             stdout=theirs, stderr=theirs)
+    text = ""
+    while text.count("\x1b[2J") < 2:
+        text += os.read(ours, 10_000).decode()
+    shown.kill(), shown.wait()
+    assert re.search(r"king +answer/ +4", text)
+
+
+@pytest.mark.docker
+def test_containers_of_ours_that_run_are_named(root):
+    label = f"status-{uuid.uuid4().hex[:8]}"
+    docker = ["docker", "run", "-d", "--rm", "--label", f"codedata.run={label}",
+              "codedata-base:bookworm", "sleep", "60"]
+    container = subprocess.check_output(docker, text=True).strip()
+    try:
+        assert label in status_of(root)["containers"]
+    finally:
+        subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=True)
+    assert label not in status_of(root)["containers"]

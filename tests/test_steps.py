@@ -1,0 +1,136 @@
+"""Check scripts in steps, the flags that scripts share, and items that threads or views make."""
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import (
+    flags_for,
+    item_calls,
+    ledger_lines,
+    run_here,
+    settings_for,
+    write_prompts,
+    write_toml,
+)
+from fake_llm import Status
+
+from codedata import cli, config, run_loop
+from codedata.errors import ItemFailed
+from codedata.llm import Client, Models
+from codedata.llm.reply_log import in_threads
+from codedata.records import Answer, Prompt, variant
+from codedata.states import Reads, Writes
+from codedata.store import Lists, Store, lock
+
+STEPS = {"draw": "hinted", "mend": "chosen", "keep": "placebo"}
+
+
+def steps_main(argv) -> int:
+    """Run a script in steps, made.py; each step asks once for an item."""
+    parser = cli.parser("made.py")
+    parser.add_argument("word", nargs="?", choices=["this", "that"])
+    cli.steps_flag(parser, STEPS)
+    args = parser.parse_args(argv)
+    settings = config.load(args)
+    kinds = {step: variant(Answer, how) for step, how in STEPS.items()}
+
+    def opener(step: str):
+        def stage(models: Models) -> run_loop.Stage:
+            king = models.client("king")
+
+            def make(prompt: Prompt) -> Answer:
+                return Answer(prompt.instance_id, prompt.messages, "", king.chat(
+                    [{"role": "user", "content": f"{step} {prompt.order}"}]).text)
+            return run_loop.Stage(
+                f"made.{step}", make=make, reads=Reads(Lists(settings.root, Prompt), ("messages",)),
+                writes=Writes(Store(settings.root, kinds[step]), fields=("king",)), then="next.py")
+        return stage
+
+    return run_loop.run_steps({step: opener(step) for step in STEPS}, settings, cli.options(args),
+                              kinds.values(), args.steps)
+
+
+@pytest.fixture
+def made(tmp_path, fake_llm, capsys):
+    """Return a function: run made.py with flags; it returns (exit code, what was printed)."""
+    write_prompts(tmp_path, 2)
+    write_toml(tmp_path)
+
+    def run(*flags) -> tuple[int, str]:
+        code = run_here(steps_main, tmp_path, *flags_for(fake_llm, "--workers", 1, *flags))
+        return code, capsys.readouterr().err
+    return run
+
+
+def test_each_step_has_a_plan_a_summary_and_a_key_in_its_ledger(tmp_path, fake_llm, made):
+    code, printed = made()
+    assert code == 0 and fake_llm.n_requests == 6
+    for step, how in STEPS.items():
+        assert {line["stage"] for line in ledger_lines(tmp_path / "variants" / how)} == {
+            f"made.{step}"}
+        assert f"made {step}  prompt/ 2 → variants/{how}/   missing 2" in printed
+        assert f"made {step}  wrote 2" in printed
+    assert printed.count("next: ") == 1   # behind the last one
+    assert made("--steps", "all")[0] == 0 and fake_llm.n_requests == 6
+
+
+def test_steps_run_in_their_order_and_the_worst_exit_code_counts(fake_llm, made):
+    fake_llm.script(Status(400))
+    code, printed = made("--steps", "mend,draw", "that")
+    assert code == 1 and [r.last[:4] for r in fake_llm.requests] == ["draw"] * 2 + ["mend"] * 2
+    assert re.search(r"again: .*made.py that --root \S+ .*--steps draw,mend\n", printed)
+    code, printed = made("--steps", "mnd")
+    assert code == 2 and "mnd is not one of draw, mend, keep, all" in printed
+
+
+def test_a_step_that_is_stopped_ends_the_run_and_the_command_goes_on_from_it(fake_llm, made):
+    fake_llm.script("a", "b", Status(401))
+    code, printed = made("this")
+    assert code == 2 and fake_llm.n_requests == 3
+    assert re.search(r"again: \S+ made.py this --root \S+ .* --steps mend,keep\n", printed)
+    _, printed = made("this", "--limit", 1, "--only", "*_1", "--steps", "draw", "--force")
+    assert "--force" not in printed.partition("more item")[2]
+
+
+def test_one_lock_for_all_steps_also_those_that_are_not_chosen(tmp_path, fake_llm, made):
+    with lock(tmp_path / "variants" / "placebo", None, "made.py, another one"):
+        code, printed = made("--steps", "draw")
+    assert code == 2 and "is in use by made.py, another one" in printed
+    assert fake_llm.n_requests == 0 and made("--steps", "draw")[0] == 0
+
+
+def test_the_flags_that_scripts_share(tmp_path):
+    parser = cli.parser("x", "sandbox", output="the rows that are made")
+    cli.row_flags(parser, "rows")
+    cli.sandbox_flags(parser, pod_prefix="bug")
+    args = parser.parse_args(["--output", "out.jsonl", "--input", "in.jsonl", "--log-level", "INFO",
+                              "--skip-existing", "--continue-on-error", "--cpu-request", "0.25"])
+    assert (args.output, args.input, args.root) == ("out.jsonl", "in.jsonl", ".")
+    settings = config.load(args)
+    assert settings.sandbox.pod_prefix == "bug"
+    assert cli.with_container_workers(settings, args).llm.workers >= 4
+    write_toml(tmp_path, more="[sandbox]\npod_prefix = 'mine'\n")
+    assert config.load(args).sandbox.pod_prefix == "mine"
+    assert cli.parser("x").parse_args(["--output", "r"]).root == "r"
+
+
+def test_calls_of_threads_within_an_item_are_kept_and_counted_with_it(tmp_path, fake_llm):
+    def ask(word: str) -> str:
+        return client.chat([{"role": "user", "content": word}]).text
+
+    with Models(settings_for(fake_llm)) as models:
+        client = Client(models.client("king").spec, models)
+        fake_llm.always(lambda request: request.last)
+        with item_calls(tmp_path) as calls:
+            assert in_threads(ask, "abcdefgh", 4) == [*"abcdefgh"]
+        assert len(calls.to_count()) == 8 == len(
+            (tmp_path / "answer" / "_partial" / "p_1.jsonl").read_text().splitlines())
+        with item_calls(tmp_path) as calls:   # killed before its record: all are served
+            in_threads(ask, "hgfedcba", 3)
+        assert fake_llm.n_requests == 8 == calls.served
+
+        def fail(word: str) -> None:
+            raise ItemFailed(f"{word} is none")
+        with pytest.raises(ItemFailed, match="a is none"):
+            in_threads(fail, "abc", 1)
