@@ -216,13 +216,11 @@ class SandboxDocker:
         api = self._api
         with self._named_end(), ExitStack() as undo:
             if image_name:
-                container = api.create_container(image_name, ["bash"], labels=self._labels)["Id"]
-                undo.callback(docker_engine.remove_container, api, container)
-            else:
-                container = self.id
-                api.pause(container)
-                undo.callback(api.unpause, container)
-            yield docker_engine.Files(api, container)
+                yield undo.enter_context(docker_engine.files_of(api, image_name))
+                return
+            api.pause(self.id)
+            undo.callback(api.unpause, self.id)
+            yield docker_engine.Files(api, self.id)
 
     def close(self) -> None:
         """Remove the container, and its network if nobody is on it."""

@@ -1,0 +1,217 @@
+"""Search the files of an image for texts, also in what is compressed: archives, wheels, objects and
+packs of git.
+
+Nothing of the image is run: this machine reads the engine's tar of its files, within bounds. A text
+counts as found where 40 bytes of it stand in a row. It is not guaranteed that a text is found that
+was encoded in another way (escaped, base64, encrypted, zstd), or that is shorter.
+"""
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import subprocess
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from codedata.sandbox.archives import (
+    PIECE,
+    Bounds,
+    OverBounds,
+    Stream,
+    UnsafeArchive,
+    members,
+    read_tar,
+)
+from codedata.texts import printable
+
+WINDOW = 40                # bytes in a row that give a text away
+MIN_INK = 20               # of them that are no blanks: indentation alone says nothing
+STRIDE = 32                # bytes between two samples: each window holds a whole word at one of them
+WORD = 8                   # bytes of a sample
+MAX_DEPTH = 8              # archives in archives
+SPOOL_BYTES = 32_000_000   # of a file that is kept in memory
+# of all files and what is packed in them
+BOUNDS = Bounds(max_bytes=100_000_000_000, max_files=5_000_000, max_depth=1_000, max_seconds=900)
+# The host's git, which gets objects and refs that somebody else wrote, and none of their settings
+GIT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "GIT_CONFIG_NOSYSTEM": "1",
+       "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1",
+       "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g", "LC_ALL": "C"}
+GIT_S = 600                # seconds for one command of it
+ZIP_END = b"PK\x05\x06"    # of the record that a zip file ends with, before a comment
+ZIP_END_BYTES = 66_000
+OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+NOT_READABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
+                ValueError, KeyError)   # of an archive that only looks like one, or has a password
+
+
+class Windows:
+    """Hold every 40 bytes in a row of some texts, and find those that stand in other bytes."""
+
+    def __init__(self, texts: Iterable[str]):
+        data = [variant.encode(errors="replace") for text in texts
+                for variant in {text.replace("\r\n", "\n"),
+                                text.replace("\r\n", "\n").replace("\n", "\r\n")}]
+        self._take({line[i:i + WINDOW] for line in data for i in range(len(line) - WINDOW + 1)})
+
+    def _take(self, windows: set[bytes]) -> None:
+        self._windows = {window for window in windows if len(b"".join(window.split())) >= MIN_INK}
+        words = {window[i:i + WORD] for window in self._windows for i in range(STRIDE + 1)}
+        self._words = np.sort(np.frombuffer(b"".join(words), dtype="<u8"))
+
+    def __bool__(self) -> bool:
+        return bool(self._windows)
+
+    def remove(self, windows: set[bytes]) -> None:
+        """Search for these windows no more."""
+        self._take(self._windows - windows)
+
+    def all_in(self, data: bytes) -> Iterator[bytes]:
+        """Yield the windows that stand in the data, each as often as it is found."""
+        if not self._windows:
+            return
+        words = np.frombuffer(data[:len(data) // WORD * WORD], dtype="<u8")[::STRIDE // WORD]
+        places = np.searchsorted(self._words, words)
+        is_known = self._words[np.minimum(places, len(self._words) - 1)] == words
+        for place in np.flatnonzero(is_known).tolist():
+            for start in range(max(0, (place - 1) * STRIDE), place * STRIDE + 1):
+                window = data[start:start + WINDOW]
+                if window in self._windows:
+                    yield window
+
+
+class Search:
+    """Search files for texts, one after the other; `traces` has a line for each file with some of
+    them, or that cannot be looked through."""
+
+    def __init__(self, texts: Iterable[str], bounds: Bounds = BOUNDS):
+        self.traces: list[str] = []
+        self._windows = Windows(texts)
+        self._count = bounds.meter()
+
+    def exempt(self, file: BinaryIO) -> None:
+        """Search no more for what stands in a file, which is read as it is."""
+        if self._windows:
+            self._windows.remove({window for data in self._overlapping("", file)
+                                  for window in self._windows.all_in(data)})
+
+    def look_through(self, archive: Stream) -> None:
+        """Search all files of a tar."""
+        try:
+            with read_tar(archive) as tar:
+                for member in members(tar):
+                    if member.isreg() and self._windows:
+                        self.look(f"/{member.name}", tar.extractfile(member))
+        except UnsafeArchive as e:
+            self._add("the rest of the files", f"cannot be looked through: {e}")
+
+    def look(self, place: str, file: BinaryIO, depth: int = 0) -> None:
+        """Search one file, and what is packed in it. Raise OverBounds where that is too much."""
+        if depth > MAX_DEPTH:
+            raise OverBounds("too_deep", f"more than {MAX_DEPTH} archives in each other", place)
+        with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as copy:
+            for data in self._overlapping(place, file, copy):
+                if window := next(self._windows.all_in(data), b""):
+                    self._add(place, f"holds {window.decode(errors='replace')!r}")
+                    return
+            try:
+                for name, content in _packed(copy):
+                    self.look(f"{place}!{name}", content, depth + 1)
+            except OverBounds:
+                raise
+            except UnsafeArchive as e:
+                self._add(place, f"cannot be looked through: {e}")
+            except NOT_READABLE:
+                return
+
+    def _add(self, place: str, what: str) -> None:
+        self.traces.append(printable(f"{place} {what}", 500))
+
+    def _overlapping(self, place: str, file: BinaryIO, copy: BinaryIO | None = None
+                     ) -> Iterator[bytes]:
+        """Yield a file in pieces, each with the end of the one before; write it to `copy`."""
+        end = b""
+        for piece in iter(partial(file.read, PIECE), b""):
+            self._count(place, len(piece), 0)
+            if copy:
+                copy.write(piece)
+            data = end + piece
+            yield data
+            end = data[-WINDOW + 1:]
+
+
+def _packed(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
+    """Yield (name, content) of what is packed in a file; nothing where it is no archive."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - ZIP_END_BYTES))
+    is_zip = ZIP_END in file.read()
+    file.seek(0)
+    head = file.read(8)
+    file.seek(0)
+    if is_zip:   # also behind other bytes, as in a cache of pip
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as content:
+                    yield member.filename, content
+    elif head.startswith(b"PACK"):
+        yield from _objects_of_pack(file)
+    elif head.startswith(tuple(OPENERS)):
+        opener = next(OPENERS[magic] for magic in OPENERS if head.startswith(magic))
+        yield "", opener(file)
+    elif head[:1] == b"x" and int.from_bytes(head[:2], "big") % 31 == 0:   # an object of git
+        yield "", Stream(_inflated(file))
+
+
+def _inflated(file: BinaryIO) -> Iterator[bytes]:
+    engine = zlib.decompressobj()
+    while not engine.eof and (data := engine.unconsumed_tail or file.read(PIECE)):
+        yield engine.decompress(data, PIECE)
+
+
+def _objects_of_pack(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
+    """Yield all objects of a pack as one content, as this machine's git reads them. Raise
+    UnsafeArchive where it cannot."""
+    with tempfile.TemporaryDirectory(prefix="codedata_pack.") as folder:
+        run_git(folder, "init", "-q", "--bare", "--template=", ".")
+        run_git(folder, "index-pack", "--stdin", stdin=file)
+        with git_output(folder, "cat-file", "--batch-all-objects", "--batch", "--buffer",
+                        "--unordered") as content:
+            yield "objects", content
+
+
+def run_git(folder: str | Path, *words: str, stdin: BinaryIO | None = None) -> str:
+    """Return what this machine's git prints. Raise UnsafeArchive where it fails."""
+    if stdin is not None:
+        stdin.fileno()   # writes a file that was in memory to the disk
+    try:
+        done = subprocess.run(["git", *words], cwd=folder, env=GIT, capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL if stdin is None else stdin,
+                              errors="replace", timeout=GIT_S)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise UnsafeArchive(f"git {words[0]}: {e}") from e
+    if done.returncode:
+        raise UnsafeArchive(f"git {words[0]} failed: {done.stderr.strip()[-300:]}")
+    return done.stdout
+
+
+@contextmanager
+def git_output(folder: str | Path, *words: str, stdin: str = "") -> Iterator[BinaryIO]:
+    """Yield what this machine's git writes, while it writes it. `stdin` is what it reads."""
+    with tempfile.TemporaryFile() as given:
+        given.write(stdin.encode())
+        given.seek(0)
+        process = subprocess.Popen(["git", *words], cwd=folder, env=GIT, stdin=given,
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        with process:
+            try:
+                yield process.stdout
+            finally:
+                process.kill()
