@@ -129,6 +129,7 @@ class SandboxSettings:
     pod_prefix: str = "code-data-env-agent"
     kubeconfig: str = ""                         # file; "": as kubectl finds it
     network_policy: bool = False                 # of each pod; the cluster has to enforce them
+    registry: str = ""                           # HOST[:PORT][/PATH], where kept images are pushed
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from setups import (
 
 from codedata.env.agents import MAX_LOG_CHARS, end_of, listing, scripts_in
 from codedata.env.inputs import Repository
-from codedata.env.setup import IMAGE_NAME, image_name_of
+from codedata.env.setup import image_name_of
+from codedata.sandbox import registry
 from env_setup import main
 
 
@@ -79,7 +80,7 @@ def test_every_name_makes_an_image_name_of_its_own(name):
     def of(repo_name):
         return image_name_of(Repository("r", repo_name, "", "", "", "", {})).removeprefix(
             "codedata-env/")
-    assert IMAGE_NAME.fullmatch(of(name)) and (of(name) == name or of(name)[-7] == "-")
+    assert registry.IMAGE_NAME.fullmatch(of(name)) and (of(name) == name or of(name)[-7] == "-")
     assert of("Foo") != of("foo") == "foo"
 
 

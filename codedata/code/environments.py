@@ -1,0 +1,135 @@
+"""Read the environments that env_setup.py has verified, or rows of the same kind, and open one.
+
+A row of --input is {repo, image_name, test_case_result}, with `base_commit` where that is known.
+It has no scripts: its image holds the installed source in its working directory, and its tests run
+under pytest.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from codedata.bounded import read_bounded
+from codedata.errors import BrokenRecord, Excluded, ItemFailed, Trouble
+from codedata.records import Environment, Object, parse, safe_name
+from codedata.sandbox import Sandbox
+from codedata.sandbox.factory import SandboxFactory
+from codedata.store import Store, View
+from codedata.texts import text_of
+
+SUCCESS = "success"
+FORM = "A row is {repo, image_name, test_case_result}, with base_commit."
+
+
+@dataclass(frozen=True)
+class Row:
+    """Hold what is read of a row of --input, which may have other keys."""
+
+    title = "an environment"
+    repo: str
+    image_name: str
+    test_case_result: list[Object]
+    base_commit: str = ""
+    repo_name: str = ""
+
+
+class Environments(View):
+    """Hold the environments that later stages use, by repo_name. A record whose `status` is not
+    success is left out, and so is one that is not healthy, unless `unhealthy_too`."""
+
+    cls = Environment
+
+    def __init__(self, root: Path, unhealthy_too: bool = False, rows: Path | None = None):
+        """Take env/*.json of a root, or the rows of a file of JSON lines."""
+        super().__init__()
+        self._store = Store(root, Environment)
+        self._rows = rows
+        self._unhealthy_too = unhealthy_too
+        self._index: dict[str, Environment] = {}
+        self.left_out: dict[str, str] = {}   # by name: why
+        if rows:
+            self.place = rows.name
+
+    def open(self) -> Environments:
+        """Read all records, put the faulty ones into `broken`, and return self."""
+        if self._rows:
+            self._read_rows(self._rows)
+            return self
+        store = self._store.open()
+        self.broken = store.broken
+        for name in store.names():
+            try:
+                environment = store.read(name)
+            except BrokenRecord as e:
+                self.broken.append(e)
+                continue
+            if environment.status != SUCCESS:
+                self.left_out[name] = f"its status is {environment.status}"
+            elif not (self._unhealthy_too or environment.verified.get("healthy")):
+                self.left_out[name] = "its suite is not healthy (--unhealthy-too)"
+            else:
+                self._index[name] = environment
+        return self
+
+    def names(self):
+        """Return the names of the environments that are used."""
+        return self._index.keys()
+
+    def covers(self, name: str) -> bool:
+        """Return whether there is a record of this name, used or not."""
+        return name in self._index or name in self.left_out
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._index
+
+    def read(self, name: str) -> Environment:
+        """Return the environment of this name."""
+        return self._index[name]
+
+    def failed(self, stage: str, name: str):
+        """Return the failed last attempt of a stage to make this environment, or None."""
+        return None if self._rows else self._store.failed(stage, name)
+
+    def _read_rows(self, path: Path) -> None:
+        try:
+            lines = read_bounded(path).decode().split("\n")
+        except (OSError, UnicodeDecodeError) as e:
+            raise Trouble(f"cannot be read: {e}", str(path), FORM) from e
+        for i, line in enumerate(lines, 1):
+            try:
+                if line.strip():
+                    self._add_row(json.loads(line), f"{path}:{i}")
+            except BrokenRecord as e:
+                self.broken.append(e)
+            except ValueError as e:
+                self.broken.append(BrokenRecord(f"is no JSON: {e}", f"{path}:{i}", FORM))
+
+    def _add_row(self, data, where: str) -> None:
+        row = parse(Row, data, where, FORM)
+        name = row.repo_name or row.repo.replace("/", "__")
+        if not safe_name(name) or name in self._index:
+            raise BrokenRecord(f"has a name that is taken or refused: {name[:80]!r}.", where,
+                               "Give the row another `repo_name`.")
+        self._index[name] = Environment(
+            repo=row.repo, repo_name=name, row=data, base_commit=row.base_commit, base_image="",
+            image_name=row.image_name, status=SUCCESS, install_script="",
+            test_script=text_of("codedata.code", "pytest.sh"), summary="", planner="", messages=[],
+            error="", test_case_result=row.test_case_result, flaky=[], verified={}, usage={},
+            seconds=0.0)
+
+
+@contextmanager
+def open_environment(environment: Environment, factory: SandboxFactory, label: str,
+                     **options) -> Iterator[Sandbox]:
+    """Yield a sandbox with the installed source, opened with the options of factory.open(): of its
+    image, which is pulled where it is missing. Where there is none, it is installed in the base
+    image again. Raise Excluded where neither can be."""
+    if factory.has_image(environment.image_name):
+        workdir = factory.workdir_of(environment.image_name)
+        with factory.open(environment.image_name, label, workdir, **options) as sandbox:
+            yield sandbox
+        return
+    raise Excluded(f"its image {environment.image_name or '(none)'} cannot be had", environment.repo_name)
