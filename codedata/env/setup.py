@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from codedata.code.source import put_source
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, Failure, end_of
+from codedata.env.health import part_of_suite
 from codedata.env.inputs import Repository
 from codedata.env.planner import Planned, plan, project_of
 from codedata.env.repository_facts import read_facts
-from codedata.env.runs import part_of_suite
-from codedata.env.verify import Limits, Verified, Verifier, put_source
+from codedata.env.verify import Limits, Verified, Verifier
 from codedata.errors import Interrupted, ItemFailed
 from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log

@@ -15,7 +15,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from codedata.env.isolation import LOOK_S, Project, activation
+from codedata.code.leftovers import activation
+from codedata.code.source import LOOK_S, Project
 from codedata.errors import ItemFailed
 from codedata.sandbox import Sandbox, open_sandbox
 from codedata.sandbox.archives import PIECE, Bounds, UnsafeArchive, members, read_tar, unpack
@@ -65,7 +66,7 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
     git = Path(here.workdir, ".git")
     if trouble := _take(files, f"/{source}/.git", git, commit):
         return [trouble]
-    done = here.run(f"set -- . {commit}\n{text_of('codedata.env', 'check_history.sh')}",
+    done = here.run(f"set -- . {commit}\n{text_of('codedata.code', 'check_history.sh')}",
                     timeout_s=LOOK_S,
                     env=GIT)
     settings = (git / "original").read_text(errors="replace")

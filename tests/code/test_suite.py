@@ -1,0 +1,35 @@
+"""Check runs of a test script: whether they are complete and healthy, and what repeats."""
+from __future__ import annotations
+
+from codedata.code.suite import Run, compare
+from codedata.code.test_results import Case
+
+
+def run(exit_code: int = 0, **outcomes: str) -> Run:
+    return Run(exit_code, 1.0, False, "",
+               [Case(name, status) for name, status in outcomes.items()])
+
+
+def passed(n: int) -> dict[str, str]:
+    """Return the outcomes of n cases that passed."""
+    return {f"t{i}": "passed" for i in range(n)}
+
+
+def test_healthy_means_that_the_whole_suite_ran_and_passed():
+    assert run(a="passed", b="passed").healthy
+    assert not run(a="passed", b="failed").healthy
+    # a code that says nothing of the end
+    assert not run(**passed(19), x="failed").healthy
+    assert not run(a="passed", b="skipped").healthy
+    assert run(**passed(4), x="skipped").healthy
+    assert not run(139, a="passed").healthy
+    assert run(1, **passed(19), x="failed").healthy
+    # it broke off: nobody knows what else there was
+    assert not run(1, a="passed", b="passed").healthy
+    assert not run(1, **passed(99), **{"tests.test_b": "error"}).healthy
+
+
+def test_cases_are_stable_that_come_out_the_same_in_all_runs():
+    runs = [run(a="passed", b="failed", c="passed"), run(a="passed", b="passed"),
+            run(a="passed", b="failed", d="passed")]
+    assert compare(runs) == ({"a": "passed"}, ["b", "c", "d"])
