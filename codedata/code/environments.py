@@ -7,20 +7,25 @@ under pytest.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codedata.bounded import read_bounded
+from codedata.code.source import Project, put_source, restore
+from codedata.code.suite import run_script
 from codedata.errors import BrokenRecord, Excluded, ItemFailed, Trouble
 from codedata.records import Environment, Object, parse, safe_name
 from codedata.sandbox import Sandbox
-from codedata.sandbox.factory import SandboxFactory
-from codedata.store import Store, View
+from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
+from codedata.sandbox.registry import image_name
+from codedata.store import Store, View, digest
 from codedata.texts import text_of
 
 SUCCESS = "success"
+IMAGES = "codedata-env/"
 FORM = "A row is {repo, image_name, test_case_result}, with base_commit."
 
 
@@ -126,10 +131,72 @@ def open_environment(environment: Environment, factory: SandboxFactory, label: s
                      **options) -> Iterator[Sandbox]:
     """Yield a sandbox with the installed source, opened with the options of factory.open(): of its
     image, which is pulled where it is missing. Where there is none, it is installed in the base
-    image again. Raise Excluded where neither can be."""
-    if factory.has_image(environment.image_name):
-        workdir = factory.workdir_of(environment.image_name)
-        with factory.open(environment.image_name, label, workdir, **options) as sandbox:
+    image again. Raise Excluded where neither can be, ItemFailed where that fails."""
+    image = environment.image_name
+    if factory.has_image(image):
+        with factory.open(image, label, factory.workdir_of(image), **options) as sandbox:
             yield sandbox
         return
-    raise Excluded(f"its image {environment.image_name or '(none)'} cannot be had", environment.repo_name)
+    project = _project(environment)
+    workdir = WORKDIR if project.source else factory.workdir_of(environment.base_image)
+    with factory.open(environment.base_image, label, workdir, **options) as sandbox:
+        _install(environment, project, sandbox, factory.run_timeout_s)
+        yield sandbox
+
+
+def image_of(environment: Environment, factory: SandboxFactory, label: str) -> KeptImage:
+    """Return the environment's image; where it has none, as from pods, one that is made and kept
+    here. Raise Excluded or ItemFailed where that cannot be."""
+    if factory.has_image(environment.image_name):
+        return KeptImage(environment.image_name)
+    if not factory.makes_images:
+        raise Excluded(f"has no image, and --sandbox {factory.name} makes none.",
+                       environment.repo_name)
+    name = image_name_of(environment.repo_name, environment.base_commit, environment.base_image,
+                         environment.install_script)
+    with open_environment(environment, factory, label) as sandbox:
+        image_id = sandbox.commit(f"codedata-env-try/{secrets.token_hex(4)}", keep=False)
+    kept = factory.keep(image_id, name)
+    factory.forget(label)
+    return kept
+
+
+def image_name_of(repo_name: str, *made_of: str) -> str:
+    """Return the image's name, with a tag that no other result of the same repository gets."""
+    return f"{image_name(IMAGES, repo_name)}:{digest([*made_of])[:12]}"
+
+
+def _project(environment: Environment) -> Project:
+    """Return where the source is: in a folder of this machine, or in the base image. Raise Excluded
+    where it is not there, or no script installs it."""
+    folder = environment.verified.get("source_path") or environment.row.get("reformat_path")
+    lacks = ""
+    if not environment.install_script:
+        lacks = "no script installs it"
+    elif folder and not Path(folder).is_dir():
+        lacks = f"its source is not in {folder}"
+    if lacks:
+        image = environment.image_name or "(none)"
+        raise Excluded(f"cannot be opened: its image {image} cannot be had, and {lacks}.",
+                       environment.repo_name,
+                       "An image of this machine, or one whose name has its registry, is needed.")
+    return Project(source=Path(folder) if folder else None)
+
+
+def _install(environment: Environment, project: Project, sandbox: Sandbox,
+             timeout_s: float) -> None:
+    """Put the source into a fresh sandbox and install it, with the network on. Raise ItemFailed
+    where it is another source than the one that was verified, or cannot be installed."""
+    commit, trouble = put_source(sandbox, project)
+    if not trouble and environment.base_commit not in ("", commit):   # it went on since
+        commit, trouble = put_source(sandbox, replace(project, commit=environment.base_commit))
+    if trouble:
+        raise ItemFailed(f"its source cannot be used: {trouble}", environment.repo_name)
+    sandbox.network(True)
+    done = run_script(sandbox, environment.install_script, timeout_s)
+    output = done.output.strip()[-500:]
+    if done.ok:
+        output = restore(sandbox, commit)[1]
+    sandbox.network(False)
+    if output or not done.ok:
+        raise ItemFailed(f"cannot be installed again: {output}", environment.repo_name)

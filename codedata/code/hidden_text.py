@@ -22,6 +22,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from codedata.code.outside import BOUNDS, GIT
 from codedata.sandbox.archives import (
     PIECE,
     Bounds,
@@ -35,16 +36,11 @@ from codedata.texts import printable
 
 WINDOW = 40                # bytes in a row that give a text away
 MIN_INK = 20               # of them that are no blanks: indentation alone says nothing
-STRIDE = 32                # bytes between two samples: each window holds a whole word at one of them
+STRIDE = 32                # bytes between two samples: a window holds the whole word of one
 WORD = 8                   # bytes of a sample
 MAX_DEPTH = 8              # archives in archives
 SPOOL_BYTES = 32_000_000   # of a file that is kept in memory
-# of all files and what is packed in them
-BOUNDS = Bounds(max_bytes=100_000_000_000, max_files=5_000_000, max_depth=1_000, max_seconds=900)
-# The host's git, which gets objects and refs that somebody else wrote, and none of their settings
-GIT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "GIT_CONFIG_NOSYSTEM": "1",
-       "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1",
-       "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g", "LC_ALL": "C"}
+PROGRAMS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 GIT_S = 600                # seconds for one command of it
 ZIP_END = b"PK\x05\x06"    # of the record that a zip file ends with, before a comment
 ZIP_END_BYTES = 66_000
@@ -180,7 +176,7 @@ def _objects_of_pack(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
     """Yield all objects of a pack as one content, as this machine's git reads them. Raise
     UnsafeArchive where it cannot."""
     with tempfile.TemporaryDirectory(prefix="codedata_pack.") as folder:
-        run_git(folder, "init", "-q", "--bare", "--template=", ".")
+        run_git(folder, "init", "-q", "--template=")
         run_git(folder, "index-pack", "--stdin", stdin=file)
         with git_output(folder, "cat-file", "--batch-all-objects", "--batch", "--buffer",
                         "--unordered") as content:
@@ -192,9 +188,9 @@ def run_git(folder: str | Path, *words: str, stdin: BinaryIO | None = None) -> s
     if stdin is not None:
         stdin.fileno()   # writes a file that was in memory to the disk
     try:
-        done = subprocess.run(["git", *words], cwd=folder, env=GIT, capture_output=True, text=True,
+        done = subprocess.run(["git", *words], cwd=folder, env=PROGRAMS | GIT, timeout=GIT_S,
                               stdin=subprocess.DEVNULL if stdin is None else stdin,
-                              errors="replace", timeout=GIT_S)
+                              capture_output=True, text=True, errors="replace")
     except (OSError, subprocess.TimeoutExpired) as e:
         raise UnsafeArchive(f"git {words[0]}: {e}") from e
     if done.returncode:
@@ -208,7 +204,7 @@ def git_output(folder: str | Path, *words: str, stdin: str = "") -> Iterator[Bin
     with tempfile.TemporaryFile() as given:
         given.write(stdin.encode())
         given.seek(0)
-        process = subprocess.Popen(["git", *words], cwd=folder, env=GIT, stdin=given,
+        process = subprocess.Popen(["git", *words], cwd=folder, env=PROGRAMS | GIT, stdin=given,
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         with process:
             try:

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from codedata.code.hidden_text import BOUNDS, Search, git_output, run_git
+from codedata.code.hidden_text import Search, git_output, run_git
+from codedata.code.outside import take_repository
 from codedata.code.patches import added_runs
+from codedata.code.source import TOOLS, run_tool
 from codedata.errors import ItemFailed
 from codedata.sandbox import docker_engine
-from codedata.sandbox.archives import Stream, UnsafeArchive, unpack
+from codedata.sandbox.archives import Stream, UnsafeArchive
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
-from codedata.texts import printable, text_of
-
-TOOLS = "/tmp/codedata"    # in the sandbox, while it is used
-DERIVE_S = 600             # seconds
-OF_GIT = re.compile(r"(?:HEAD|packed-refs|shallow|refs|objects)(?:/.*)?")
-SETTINGS = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
+from codedata.texts import printable
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,8 @@ def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: st
     removed with the run's label unless factory.keep() keeps it. Raise ItemFailed where the patch
     does not apply."""
     with factory.open(image, label, factory.workdir_of(image)) as sandbox:
-        sandbox.put({"derive.sh": text_of("codedata.code", "derive.sh").encode(),
-                     "patch": patch.encode()}, TOOLS)
-        done = sandbox.run(f"bash {TOOLS}/derive.sh . {TOOLS}/patch; code=$?; rm -rf {TOOLS}; "
-                           "exit $code", timeout_s=DERIVE_S)
+        sandbox.put({"patch": patch.encode()}, TOOLS)
+        done = run_tool(sandbox, "derive.sh", ".", f"{TOOLS}/patch")
         commit = done.output.strip().rpartition("\n")[2]
         if not (done.ok and re.fullmatch(r"[0-9a-f]{40}", commit)):
             raise ItemFailed(f"no task can be made of it: {done.output.strip()[-500:]}", image)
@@ -78,11 +74,8 @@ def check_task_image(image: str, gold: str) -> list[str]:
 def _history(files: docker_engine.Files, place: str, to: Path) -> list[str]:
     """Copy the objects and refs of a repository of the image into the folder `to`. Return a line
     for each trace of anything but one commit."""
-    unpack(files.below(place), to, BOUNDS, strip=1,
-           wanted=lambda parts: bool(OF_GIT.fullmatch("/".join(parts))))
-    if (to / "objects/info/alternates").exists() or any(path.is_symlink() for path in to.rglob("*")):
-        raise UnsafeArchive("takes objects from elsewhere", place)
-    (to / "config").write_text(SETTINGS)
+    if trouble := take_repository(files, place, to / ".git"):
+        raise UnsafeArchive(trouble)
     n_reached = len(run_git(to, "rev-list", "--all", "HEAD").split())
     kinds = run_git(to, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype)").split()
     n_commits = kinds.count("commit") + kinds.count("tag")
@@ -94,3 +87,17 @@ def _history(files: docker_engine.Files, place: str, to: Path) -> list[str]:
 def _tracked(folder: str) -> str:
     """Return the ids of all files and folders of the commit, a line each."""
     return run_git(folder, "rev-list", "--objects", "--no-object-names", "HEAD^{tree}")
+
+
+def with_tools(factory: SandboxFactory, image: str, install: str, label: str) -> str:
+    """Return the name of an image with more tools than `image` has: what the command `install`
+    brings, with the network on. It is for measuring (coverage 7, for one), never handed on, and is
+    removed with the run's label."""
+    name = f"codedata-tools/{secrets.token_hex(6)}"
+    with factory.open(image, label, factory.workdir_of(image)) as sandbox:
+        sandbox.network(True)
+        done = sandbox.run(install, timeout_s=factory.run_timeout_s)
+        if not done.ok:
+            raise ItemFailed(f"the tools cannot be installed: {done.output.strip()[-500:]}", image)
+        sandbox.commit(name, keep=False)
+    return name

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from codedata.code.environments import image_name_of
 from codedata.code.source import put_source
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, Failure, end_of
 from codedata.env.health import part_of_suite
@@ -26,17 +27,15 @@ from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
 from codedata.progress import usd
 from codedata.records import Environment
-from codedata.sandbox import Sandbox, registry
+from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.settings import Settings
-from codedata.store import digest
 
 TRAJECTORIES = "_trajectories"
 # runs of an agent: one to find scripts, one to fix them if they did not verify
 ROUNDS = 2
 PLAN_TIMEOUTS = 4           # times run_timeout, after which the recipe planner starts nothing new
 SUCCESS, ERROR = "success", "error"
-IMAGES = "codedata-env/"
 # Fields of Verified that the record's `verified` has under the same name.
 RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected",
             "needs_network", "restored", "changed_by_tests")
@@ -115,8 +114,7 @@ class Setup:
             return KeptImage(trouble="--no-image")
         if self._host.makes_images:
             return KeptImage(trouble="it was not verified")
-        return KeptImage(trouble=f"{self._host.name} makes none: where it is opened it is installed "
-                                 "again")
+        return KeptImage(trouble=f"{self._host.name} makes none: it is installed where it is opened")
 
     def _tick(self, what: str) -> None:
         """Show the next step, which may take minutes, in the progress bar. Raise Interrupted
@@ -216,15 +214,10 @@ def demote_partial_suite(verified: Verified) -> Verified:
     return replace(verified, healthy=False, cause=part) if is_part else verified
 
 
-def image_name_of(repository: Repository) -> str:
-    """Return an image name that Docker accepts, one for each repository."""
-    return registry.image_name(IMAGES, repository.repo_name)
-
-
 def _image_of(repository: Repository, outcome: SetupOutcome) -> str:
     """Return the image's name with a tag that no other result of the same repository gets."""
-    made_of = [outcome.verified.base_commit, repository.base_image, outcome.install_script]
-    return f"{image_name_of(repository)}:{digest(made_of)[:12]}"
+    return image_name_of(repository.repo_name, outcome.verified.base_commit, repository.base_image,
+                         outcome.install_script)
 
 
 def _record(repository: Repository, outcome: SetupOutcome, kept: KeptImage, seconds: float,

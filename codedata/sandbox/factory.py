@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 from codedata.errors import Interrupted, ItemFailed
 from codedata.progress import named, plural, say
-from codedata.sandbox import SCRIPT_BASH_FUNC, Sandbox, disk, docker_engine, local, open_sandbox, registry
+from codedata.sandbox import (
+    SCRIPT_BASH_FUNC,
+    Sandbox,
+    disk,
+    docker_engine,
+    local,
+    open_sandbox,
+    registry,
+)
 from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
 from codedata.texts import printable
@@ -38,6 +46,7 @@ class SandboxFactory:
         self._stop = stop
         self._keep_images = keep_images
         self.name = self._settings.sandbox
+        self.run_timeout_s = self._settings.run_timeout   # of one install or test script
         self.makes_images = self.name == "docker"
         has_policy = self.name == "kubernetes" and self._settings.network_policy
         self.can_cut_off = self.makes_images or has_policy

@@ -2,15 +2,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import write_json
 from registry_server import registry_server
 
-from codedata.code.environments import Environments, open_environment
-from codedata.errors import Excluded, Trouble
+from codedata.code.environments import Environments, image_of, open_environment
+from codedata.code.suite import run_suite
+from codedata.errors import Excluded, ItemFailed, Trouble
+from codedata.records import Environment
 from codedata.sandbox import docker_engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
@@ -56,14 +60,15 @@ def test_only_what_succeeded_and_is_healthy_is_used(tmp_path):
 def test_rows_of_both_forms_and_broken_ones(tmp_path):
     results = [{"name": "test_wade", "status": "PASSED"}]
     rows = [{"repo": "birds/heron", "image_name": "birds/heron:1", "test_case_result": results},
-            {"repo": "birds/ibis", "image_name": "i", "test_case_result": [], "base_commit": "c0ffee"},
+            {"repo": "a/ibis", "image_name": "i", "test_case_result": [], "base_commit": "c0ffee"},
             {"repo": "birds/heron", "image_name": "again", "test_case_result": []},
             {"repo": "birds/crane", "image_name": "c"}, []]
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join([*map(json.dumps, rows), "{", ""]))
     view = Environments(tmp_path, rows=path).open()
     heron, ibis = map(view.read, view.names())
-    assert (heron.repo_name, heron.row, heron.test_case_result) == ("birds__heron", rows[0], results)
+    assert (heron.repo_name, heron.row) == ("birds__heron", rows[0])
+    assert heron.test_case_result == results
     assert ibis.base_commit == "c0ffee" and "pytest" in ibis.test_script.splitlines()[-1]
     assert [e.where.rpartition(":")[2] for e in view.broken] == ["3", "4", "5", "6"]
     with pytest.raises(Trouble, match="cannot be read"):
@@ -84,8 +89,8 @@ def test_a_kept_image_is_pushed_removed_and_pulled_again(tmp_path):
         api = docker_engine.connect()
         api.remove_image(kept.name)
         with open_environment(environment, factory, RUN) as sandbox:
-            done = sandbox.run(f"cat >/tmp/t.sh <<'END'\n{environment.test_script}END\nbash /tmp/t.sh")
-            assert done.ok and sandbox.run("grep -c test_wade /tmp/results/pytest.xml").ok
+            results = run_suite(sandbox, environment.test_script, 60).results
+        assert [case.status for case in results] == ["passed"]
         api.remove_image(kept.name)
     with pytest.raises(Excluded, match="cannot be had"):   # its registry is gone
         open_environment(environment, factory, RUN).__enter__()
@@ -104,3 +109,43 @@ def test_a_name_without_a_registry_is_never_pulled(tmp_path):
     with pytest.raises(Excluded, match="codedata-tests/nobody:1 cannot be had"):
         open_environment(one_row(tmp_path, image_name="codedata-tests/nobody:1"), factory_of(),
                          RUN).__enter__()
+
+
+@pytest.mark.docker
+def test_without_an_image_the_source_is_installed_again_and_an_image_can_be_made_of_it(heron):
+    factory = factory_of()
+    git = ["git", "-C", heron / "heron", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+    base_commit = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "it went on"], check=True)
+    fields = {"base_commit": base_commit, "verified": {"source_path": str(heron / "heron")},
+              "install_script": "touch /opt/installed; echo >>heron.py\n"}
+    environment = Environment(**an_environment(**fields))
+    kept = image_of(environment, factory, RUN)
+    again = replace(environment, image_name=kept.name)
+    try:
+        assert kept.name.startswith("codedata-env/heron:") and factory.has_image(kept.name)
+        assert image_of(again, factory, RUN).name == kept.name
+        with open_environment(again, factory, RUN, default_rights=True) as sandbox:
+            done = sandbox.run("ls /opt/installed; git rev-parse HEAD; git status --short; "
+                               "grep CapEff /proc/self/status")
+        # Docker's default capabilities
+        assert done.output == f"/opt/installed\n{base_commit}\nCapEff:\t00000000a80425fb\n"
+    finally:
+        docker_engine.connect().remove_image(kept.name)
+    for changed, why in (({"install_script": "exit 3"}, "cannot be installed again"),
+                         ({"base_commit": "0" * 40}, "its source cannot be used")):
+        with pytest.raises(ItemFailed, match=why):
+            open_environment(replace(environment, **changed), factory, RUN).__enter__()
+
+
+def test_an_environment_that_can_be_had_nowhere_is_excluded_by_name():
+    environment = Environment(**an_environment(image_name="nowhere/heron:1"))
+    pods = factory_of(sandbox="kubernetes", registry="registry.example.org/d")
+    gone = replace(environment, row={"reformat_path": "/nowhere"})
+    with pytest.raises(Excluded, match="its source is not in /nowhere"):
+        open_environment(gone, pods, RUN).__enter__()
+    with pytest.raises(Excluded, match="kubernetes makes none"):
+        image_of(environment, pods, RUN)
+    assert pods.has_image("registry.example.org/d/heron:1") and not pods.has_image("heron/a:1")

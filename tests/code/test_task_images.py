@@ -9,10 +9,9 @@ import pytest
 
 from codedata.code.hidden_text import Search
 from codedata.code.patches import added_runs
-from codedata.code.task_images import check_task_image, derive
+from codedata.code.task_images import check_task_image, derive, with_tools
 from codedata.errors import ItemFailed
 from codedata.sandbox.factory import SandboxFactory
-from codedata.sandbox.docker import SandboxDocker
 from codedata.settings import SandboxSettings, Settings
 
 RUN = "tests-task-images"
@@ -142,6 +141,18 @@ def test_the_image_s_own_tools_are_not_believed(factory, task):
         sandbox.commit("codedata-tests/heron:lies", keep=False)
     traces = check_task_image("codedata-tests/heron:lies", GOLD)
     assert traces[0] == "git log --all shows 2 commits"
+
+
+@pytest.mark.docker
+def test_a_layer_of_tools_goes_with_the_run(factory, base):
+    name = with_tools(factory, base, "touch /opt/tool", "tests-tools")
+    assert factory.has_image(name)
+    with factory.open(name, RUN) as sandbox:
+        assert sandbox.run("ls /opt/tool heron.py").ok
+    with pytest.raises(ItemFailed, match="the tools cannot be installed: no such tool"):
+        with_tools(factory, base, "echo no such tool; exit 1", "tests-tools")
+    factory.forget("tests-tools")
+    assert not factory.has_image(name)
 
 
 # the search --------------------------------------------------------------------------------------
