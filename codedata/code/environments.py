@@ -30,7 +30,7 @@ FORM = "A row is {repo, image_name, test_case_result}, with base_commit."
 
 
 @dataclass(frozen=True)
-class Row:
+class EnvironmentRow:
     """Hold what is read of a row of --input, which may have other keys."""
 
     title = "an environment"
@@ -113,7 +113,7 @@ class Environments(View):
                 self.broken.append(BrokenRecord(f"is no JSON: {e}", f"{path}:{i}", FORM))
 
     def _add_row(self, data, where: str) -> None:
-        row = parse(Row, data, where, FORM)
+        row = parse(EnvironmentRow, data, where, FORM)
         name = row.repo_name or row.repo.replace("/", "__")
         if not safe_name(name) or name in self._index:
             raise BrokenRecord(f"has a name that is taken or refused: {name[:80]!r}.", where,

@@ -114,7 +114,7 @@ class Setup:
             return KeptImage(trouble="--no-image")
         if self._host.makes_images:
             return KeptImage(trouble="it was not verified")
-        return KeptImage(trouble=f"{self._host.name} makes none: it is installed where it is opened")
+        return KeptImage(trouble=f"{self._host.name} makes none: install it where it is opened")
 
     def _tick(self, what: str) -> None:
         """Show the next step, which may take minutes, in the progress bar. Raise Interrupted
