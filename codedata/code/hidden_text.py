@@ -1,15 +1,13 @@
-"""Search the files of an image for texts, also in what is compressed: archives, wheels, objects and
-packs of git.
+"""Search the files of an image for texts, also in what is compressed: zip and gzip files, objects
+and packs of git.
 
 Nothing of the image is run: this machine reads the engine's tar of its files, within bounds. A text
 counts as found where 40 bytes of it stand in a row. It is not guaranteed that a text is found that
-was encoded in another way (escaped, base64, encrypted, zstd), or that is shorter.
+was encoded in another way (escaped, base64, encrypted, xz, zstd), or that is shorter.
 """
 from __future__ import annotations
 
-import bz2
 import gzip
-import lzma
 import subprocess
 import tempfile
 import zipfile
@@ -25,7 +23,6 @@ import numpy as np
 from codedata.code.outside import BOUNDS, GIT
 from codedata.sandbox.archives import (
     PIECE,
-    Bounds,
     OverBounds,
     Stream,
     UnsafeArchive,
@@ -35,7 +32,9 @@ from codedata.sandbox.archives import (
 from codedata.texts import printable
 
 WINDOW = 40                # bytes in a row that give a text away
-MIN_INK = 20               # of them that are no blanks: indentation alone says nothing
+# Of them that are no blanks. With 20, 11 % of 7,000 functions of nine packages had 40 bytes in
+# common with an image that holds none of these packages, with 30 3 %. 1.5 % have no 28 of 40.
+MIN_INK = 28
 STRIDE = 32                # bytes between two samples: a window holds the whole word of one
 WORD = 8                   # bytes of a sample
 MAX_DEPTH = 8              # archives in archives
@@ -44,9 +43,9 @@ PROGRAMS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 GIT_S = 600                # seconds for one command of it
 ZIP_END = b"PK\x05\x06"    # of the record that a zip file ends with, before a comment
 ZIP_END_BYTES = 66_000
-OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-NOT_READABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
-                ValueError, KeyError)   # of an archive that only looks like one, or has a password
+# of what only looks like an archive, or has a password
+NOT_READABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError,
+                KeyError)
 
 
 class Windows:
@@ -86,12 +85,15 @@ class Windows:
 
 class Search:
     """Search files for texts, one after the other; `traces` has a line for each file with some of
-    them, or that cannot be looked through."""
+    them, for bytecode in the folder `source` or of its files `paths`, and for what cannot be looked
+    through."""
 
-    def __init__(self, texts: Iterable[str], bounds: Bounds = BOUNDS):
+    def __init__(self, texts: Iterable[str], source: str = "", paths: Iterable[str] = ()):
         self.traces: list[str] = []
         self._windows = Windows(texts)
-        self._count = bounds.meter()
+        self._source = f"{source}/"
+        self._paths = [f"{source}/{path}".encode() for path in paths]
+        self._count = BOUNDS.meter()
 
     def exempt(self, file: BinaryIO) -> None:
         """Search no more for what stands in a file, which is read as it is."""
@@ -104,7 +106,7 @@ class Search:
         try:
             with read_tar(archive) as tar:
                 for member in members(tar):
-                    if member.isreg() and self._windows:
+                    if member.isreg():
                         self.look(f"/{member.name}", tar.extractfile(member))
         except UnsafeArchive as e:
             self._add("the rest of the files", f"cannot be looked through: {e}")
@@ -115,8 +117,8 @@ class Search:
             raise OverBounds("too_deep", f"more than {MAX_DEPTH} archives in each other", place)
         with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as copy:
             for data in self._overlapping(place, file, copy):
-                if window := next(self._windows.all_in(data), b""):
-                    self._add(place, f"holds {window.decode(errors='replace')!r}")
+                if what := self._trace_in(place, data):
+                    self._add(place, what)
                     return
             try:
                 for name, content in _packed(copy):
@@ -127,6 +129,13 @@ class Search:
                 self._add(place, f"cannot be looked through: {e}")
             except NOT_READABLE:
                 return
+
+    def _trace_in(self, place: str, data: bytes) -> str:
+        """Return what a piece of a file gives away, or ""."""
+        if window := next(self._windows.all_in(data), b""):
+            return f"holds {window.decode(errors='replace')!r}"
+        is_of_source = place.startswith(self._source) or any(path in data for path in self._paths)
+        return "is bytecode" if place.endswith(".pyc") and is_of_source else ""
 
     def _add(self, place: str, what: str) -> None:
         self.traces.append(printable(f"{place} {what}", 500))
@@ -159,9 +168,8 @@ def _packed(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
                     yield member.filename, content
     elif head.startswith(b"PACK"):
         yield from _objects_of_pack(file)
-    elif head.startswith(tuple(OPENERS)):
-        opener = next(OPENERS[magic] for magic in OPENERS if head.startswith(magic))
-        yield "", opener(file)
+    elif head.startswith(b"\x1f\x8b"):
+        yield "", gzip.open(file)
     elif head[:1] == b"x" and int.from_bytes(head[:2], "big") % 31 == 0:   # an object of git
         yield "", Stream(_inflated(file))
 

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from codedata.code.hidden_text import Search, git_output, run_git
 from codedata.code.outside import take_repository
-from codedata.code.patches import added_runs
+from codedata.code.patches import added_runs, hunks_of
 from codedata.code.source import TOOLS, run_tool
 from codedata.errors import ItemFailed
 from codedata.sandbox import docker_engine
@@ -39,7 +39,8 @@ def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: st
     removed with the run's label unless factory.keep() keeps it. Raise ItemFailed where the patch
     does not apply."""
     with factory.open(image, label, factory.workdir_of(image)) as sandbox:
-        sandbox.put({"patch": patch.encode()}, TOOLS)
+        whole = patch if patch.endswith("\n") or not patch else f"{patch}\n"
+        sandbox.put({"patch": whole.encode()}, TOOLS)
         done = run_tool(sandbox, "derive.sh", ".", f"{TOOLS}/patch")
         commit = done.output.strip().rpartition("\n")[2]
         if not (done.ok and re.fullmatch(r"[0-9a-f]{40}", commit)):
@@ -54,10 +55,11 @@ def check_task_image(image: str, gold: str) -> list[str]:
     Searched for are the lines that the patch `gold` adds, except for text that the source in the
     image has anyway.
     """
-    search = Search(added_runs(gold))
     api = docker_engine.connect()
     config = api.inspect_image(image)["Config"]
     source = (config.get("WorkingDir") or WORKDIR).rstrip("/")
+    paths = {hunk.path for hunk in hunks_of(gold, "")}
+    search = Search(added_runs(gold), source, paths)
     with docker_engine.files_of(api, image) as files, TemporaryDirectory() as folder:
         try:
             traces = _history(files, f"{source}/.git", Path(folder))

@@ -58,6 +58,9 @@ PLANTED = {
     "a stash": """cat $S $S >heron.py; git stash -q; object $(git rev-parse stash@{0}:heron.py)""",
     "a .pyc": """mkdir -p /opt/old; cp $S /opt/old/h.py; cd /opt/old; python3 -m compileall -qb h.py
         rm h.py; echo /opt/old/h.pyc""",
+    "bytecode of the source": """python3 -m compileall -q /testbed; mkdir /srv/a
+        mv __pycache__/*.pyc /srv/a/h.pyc; echo /srv/a/h.pyc""",
+    "bytecode in the source": "echo x >heron.pyc; echo /testbed/heron.pyc",
     "build/lib": "mkdir -p build/lib; cp $S build/lib/heron.py; echo /testbed/build/lib/heron.py",
     "a wheel in pip's cache": """mkdir -p /root/.cache/pip/http/a; cd /tmp; cp $S heron.py
         python3 -m zipfile -c w.whl heron.py; rm heron.py
