@@ -7,13 +7,14 @@ was encoded in another way (escaped, base64, encrypted, xz, zstd), or that is sh
 """
 from __future__ import annotations
 
-import gzip
+import os
+import re
 import subprocess
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -44,8 +45,9 @@ GIT_S = 600                # seconds for one command of it
 ZIP_END = b"PK\x05\x06"    # of the record that a zip file ends with, before a comment
 ZIP_END_BYTES = 66_000
 # of what only looks like an archive, or has a password
-NOT_READABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError,
-                KeyError)
+NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, KeyError)
+GZIP_OR_ZLIB = 47
+BUNDLE = re.compile(rb"# v\d git bundle\n(?s:.*?)\n(?=PACK)")   # before its pack
 
 
 class Windows:
@@ -61,9 +63,6 @@ class Windows:
         self._windows = {window for window in windows if len(b"".join(window.split())) >= MIN_INK}
         words = {window[i:i + WORD] for window in self._windows for i in range(STRIDE + 1)}
         self._words = np.sort(np.frombuffer(b"".join(words), dtype="<u8"))
-
-    def __bool__(self) -> bool:
-        return bool(self._windows)
 
     def remove(self, windows: set[bytes]) -> None:
         """Search for these windows no more."""
@@ -97,9 +96,8 @@ class Search:
 
     def exempt(self, file: BinaryIO) -> None:
         """Search no more for what stands in a file, which is read as it is."""
-        if self._windows:
-            self._windows.remove({window for data in self._overlapping("", file)
-                                  for window in self._windows.all_in(data)})
+        self._windows.remove({window for data in self._overlapping("", file)
+                              for window in self._windows.all_in(data)})
 
     def look_through(self, archive: Stream) -> None:
         """Search all files of a tar."""
@@ -108,7 +106,7 @@ class Search:
                 for member in members(tar):
                     if member.isreg():
                         self.look(f"/{member.name}", tar.extractfile(member))
-        except UnsafeArchive as e:
+        except (UnsafeArchive, OSError) as e:
             self._add("the rest of the files", f"cannot be looked through: {e}")
 
     def look(self, place: str, file: BinaryIO, depth: int = 0) -> None:
@@ -116,19 +114,20 @@ class Search:
         if depth > MAX_DEPTH:
             raise OverBounds("too_deep", f"more than {MAX_DEPTH} archives in each other", place)
         with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as copy:
-            for data in self._overlapping(place, file, copy):
-                if what := self._trace_in(place, data):
-                    self._add(place, what)
-                    return
+            try:
+                for data in self._overlapping(place, file, copy):
+                    if what := self._trace_in(place, data):
+                        self._add(place, what)
+                        return
+            except NO_ARCHIVE:
+                pass   # what came of it is in the copy
             try:
                 for name, content in _packed(copy):
                     self.look(f"{place}!{name}", content, depth + 1)
             except OverBounds:
                 raise
-            except UnsafeArchive as e:
+            except (UnsafeArchive, OSError) as e:
                 self._add(place, f"cannot be looked through: {e}")
-            except NOT_READABLE:
-                return
 
     def _trace_in(self, place: str, data: bytes) -> str:
         """Return what a piece of a file gives away, or ""."""
@@ -159,32 +158,42 @@ def _packed(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
     file.seek(max(0, size - ZIP_END_BYTES))
     is_zip = ZIP_END in file.read()
     file.seek(0)
-    head = file.read(8)
-    file.seek(0)
+    head = file.read(PIECE)
+    bundle = BUNDLE.match(head)
     if is_zip:   # also behind other bytes, as in a cache of pip
-        with zipfile.ZipFile(file) as archive:
-            for member in archive.infolist():
-                with archive.open(member) as content:
-                    yield member.filename, content
-    elif head.startswith(b"PACK"):
-        yield from _objects_of_pack(file)
-    elif head.startswith(b"\x1f\x8b"):
-        yield "", gzip.open(file)
-    elif head[:1] == b"x" and int.from_bytes(head[:2], "big") % 31 == 0:   # an object of git
+        yield from _members_of_zip(file)
+    if bundle or head.startswith(b"PACK"):
+        yield from _objects_of_pack(file, bundle.end() if bundle else 0)
+    file.seek(0)
+    is_object = head[:1] == b"x" and int.from_bytes(head[:2], "big") % 31 == 0   # of git
+    if is_object or head.startswith(b"\x1f\x8b"):
         yield "", Stream(_inflated(file))
 
 
+def _members_of_zip(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
+    with suppress(*NO_ARCHIVE), zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            with suppress(*NO_ARCHIVE), archive.open(member) as content:
+                yield member.filename, content
+
+
 def _inflated(file: BinaryIO) -> Iterator[bytes]:
-    engine = zlib.decompressobj()
-    while not engine.eof and (data := engine.unconsumed_tail or file.read(PIECE)):
+    engine = zlib.decompressobj(GZIP_OR_ZLIB)
+    rest = b""
+    while data := rest or file.read(PIECE):
         yield engine.decompress(data, PIECE)
+        rest = engine.unconsumed_tail
+        if engine.eof:   # another may follow
+            rest = engine.unused_data
+            engine = zlib.decompressobj(GZIP_OR_ZLIB)
 
 
-def _objects_of_pack(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
-    """Yield all objects of a pack as one content, as this machine's git reads them. Raise
-    UnsafeArchive where it cannot."""
+def _objects_of_pack(file: BinaryIO, start: int) -> Iterator[tuple[str, BinaryIO]]:
+    """Yield all objects of the pack that begins at `start` as one content, as this machine's git
+    reads them. Raise UnsafeArchive where it cannot."""
     with tempfile.TemporaryDirectory(prefix="codedata_pack.") as folder:
         run_git(folder, "init", "-q", "--template=")
+        os.lseek(file.fileno(), start, os.SEEK_SET)   # seek() may not move what git reads
         run_git(folder, "index-pack", "--stdin", stdin=file)
         with git_output(folder, "cat-file", "--batch-all-objects", "--batch", "--buffer",
                         "--unordered") as content:
@@ -193,8 +202,6 @@ def _objects_of_pack(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
 
 def run_git(folder: str | Path, *words: str, stdin: BinaryIO | None = None) -> str:
     """Return what this machine's git prints. Raise UnsafeArchive where it fails."""
-    if stdin is not None:
-        stdin.fileno()   # writes a file that was in memory to the disk
     try:
         done = subprocess.run(["git", *words], cwd=folder, env=PROGRAMS | GIT, timeout=GIT_S,
                               stdin=subprocess.DEVNULL if stdin is None else stdin,
@@ -217,5 +224,7 @@ def git_output(folder: str | Path, *words: str, stdin: str = "") -> Iterator[Bin
         with process:
             try:
                 yield process.stdout
+                if not process.stdout.read(1) and process.wait():
+                    raise UnsafeArchive(f"git {words[0]} failed")
             finally:
                 process.kill()

@@ -1,9 +1,12 @@
 """Test that a task's image holds one commit, and that a planted solution is found in it."""
 from __future__ import annotations
 
+import gzip
 import io
+import os
 import subprocess
 import threading
+import zipfile
 
 import pytest
 
@@ -11,6 +14,7 @@ from codedata.code.hidden_text import Search
 from codedata.code.patches import added_runs
 from codedata.code.task_images import check_task_image, derive, with_tools
 from codedata.errors import ItemFailed
+from codedata.sandbox.archives import OverBounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
 
@@ -67,7 +71,9 @@ PLANTED = {
         { echo cc=4,; cat w.whl; echo vary; } >/root/.cache/pip/http/a/b; rm w.whl
         echo /root/.cache/pip/http/a/b!heron.py""",
     "a pack of its own": """cd /opt; git init -q p; cd p; cp $S f; cat $S $S >g; git add f g
-        git commit -qm p; git repack -adq; echo /opt/p/$(ls .git/objects/pack/*.pack)!objects""",
+        git commit -qm p; git repack -adq; cp .git/objects/pack/*.pack ../q; echo /opt/q!objects""",
+    "a bundle": """cd /opt/p; git bundle create -q ../b --all; rm -r /opt/p
+        echo /opt/b!objects""",
     "a gzip in a gzip": "gzip -c $S | gzip >/opt/g.gz; echo /opt/g.gz!!"}
 PLANT = r"""set -e
 export S=/run/codedata/solved   # in memory: not in the image
@@ -186,6 +192,25 @@ def test_what_the_source_has_anyway_blanks_and_line_ends():
     assert not found([" " * 60 + "return"], b" " * 100 + b"return")
     assert found(["one line of text\nand another line of it\n"],
                  b"one line of text\r\nand another line of it\r\n")
+
+
+def test_an_archive_that_is_broken_in_part_hides_nothing():
+    text = "the text that the solution adds, in a row of it"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("first", "x" * 5000)
+        archive.writestr("second", text * 10)
+    whole = packed.getvalue()
+    data = whole[:45] + b"\xff" * 4 + whole[49:]   # the first member cannot be read
+    assert found([text], data)[0].startswith("file!second ")
+    cut = gzip.compress(os.urandom(100_000) + text.encode() * 9 + os.urandom(100_000))[:-60_000]
+    assert found([text], cut) and found([text], gzip.compress(b"") + gzip.compress(whole))
+    assert "cannot be looked through" in found([text], b"PACK" + cut)[0]
+    layers = text.encode()
+    for _ in range(12):
+        layers = gzip.compress(layers)
+    with pytest.raises(OverBounds):
+        found([text], layers)
 
 
 def test_the_runs_of_added_lines():
