@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,14 +35,31 @@ CRASHED = 128              # exit codes from here on mean that a signal ended th
 class Run:
     """Hold one run of the test script."""
 
-    exit_code: int
-    seconds: float
-    timed_out: bool
-    text: str
+    done: Result
     results: list[Case]
     # who narrowed the run to the ids that were asked for: "pytest", or "none" where the whole suite
     # ran all the same; empty where all were asked for
     selection: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """Return the exit code of the script."""
+        return self.done.exit_code
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the script took."""
+        return round(self.done.seconds, 2)
+
+    @property
+    def timed_out(self) -> bool:
+        """Return whether the script was ended when its time was over."""
+        return self.done.timed_out
+
+    @property
+    def text(self) -> str:
+        """Return what the script printed."""
+        return self.done.output
 
     @property
     def is_complete(self) -> bool:
@@ -96,7 +112,6 @@ def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
     script calls to exactly these; nothing else in the script is narrowed. In a sandbox that
     isolates nothing there is no selection, and only what is printed is read.
     """
-    started = time.monotonic()
     if sandbox.name == "local":   # /tmp/results, and whatever pytest there is, are this machine's
         done, reports, limit = run_script(sandbox, test_script, timeout_s, env), {}, []
         used = "none"
@@ -107,8 +122,7 @@ def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
             is_used = variables and sandbox.run(f"[ -e {SELECTION}/was_used ]").ok
             used = "pytest" if is_used else "none"
         reports, limit = _reports(sandbox)
-    return Run(done.exit_code, round(time.monotonic() - started, 2), done.timed_out, done.output,
-               parse(reports, done.output, limit), used if selection else "")
+    return Run(done, parse(reports, done.output, limit), used if selection else "")
 
 
 @contextmanager

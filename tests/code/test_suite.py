@@ -6,12 +6,11 @@ from heron_project import opener
 
 from codedata.code.suite import RESULTS, Run, compare, run_suite
 from codedata.code.test_results import Case
-from codedata.sandbox import open_sandbox
+from codedata.sandbox import Result, open_sandbox
 
 
 def run(exit_code: int = 0, **outcomes: str) -> Run:
-    return Run(exit_code, 1.0, False, "",
-               [Case(name, status) for name, status in outcomes.items()])
+    return Run(Result(exit_code, "", 1.0), [Case(*outcome) for outcome in outcomes.items()])
 
 
 def passed(n: int) -> dict[str, str]:
