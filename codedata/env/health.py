@@ -46,7 +46,7 @@ def why_hollow(passed: list[str], broken: Run) -> str:
     lost = [name for name in passed if name not in left]
     if not lost and not broken.timed_out:
         return f"all that passes ({len(passed)}) does so with a broken source, such as {passed[0]}"
-    if broken.exit_code == 0:
+    if broken.exit_code == 0 and (broken.unexplained or not broken.results):
         return f"exit code 0 with a broken source, though {lost[0]} does not pass then"
     return ""
 
