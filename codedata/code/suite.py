@@ -119,7 +119,7 @@ def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
         sandbox.run(f"rm -rf {RESULTS}")
         with _placed_plugin(sandbox, selection) as variables:
             done = run_script(sandbox, test_script, timeout_s, {**variables, **(env or {})})
-            is_used = variables and sandbox.run(f"[ -e {SELECTION}/was_used ]").ok
+            is_used = selection and sandbox.run(f"[ -e {SELECTION}/was_used ]").ok
             used = "pytest" if is_used else "none"
         reports, limit = _reports(sandbox)
     return Run(done, parse(reports, done.output, limit), used if selection else "")
