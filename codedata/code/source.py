@@ -26,9 +26,10 @@ class Project:
 
 
 def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
-             before: str = "") -> Result:
-    """Run one of this package's programs in the sandbox, remove it, and return its result."""
-    sandbox.put({name: text_of("codedata.code", name).encode()}, TOOLS)
+             before: str = "", beside: tuple[str, ...] = ()) -> Result:
+    """Run one of this package's programs in the sandbox, with those `beside` it in TOOLS; remove
+    them, and return its result."""
+    sandbox.put({file: text_of("codedata.code", file).encode() for file in (name, *beside)}, TOOLS)
     command = f"({before}{start} {TOOLS}/{name} {shlex.join(words)})"
     return sandbox.run(f"{command}; code=$?; rm -rf {TOOLS}; exit $code", timeout_s=LOOK_S)
 

@@ -5,18 +5,22 @@ Whether a run was complete, and which cases repeat over several runs, is said by
 """
 from __future__ import annotations
 
+import json
 import re
 import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from codedata.code.source import TOOLS
+from codedata.code.source import TOOLS, run_tool
 from codedata.code.test_results import Case, Found, counts, not_collected, over, parse
 from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.archives import Bounds, OverBounds, UnsafeArchive
+from codedata.texts import text_of
 
+SELECTION = "/tmp/codedata-selection"   # holds the plugin, and what is selected
+PLUGIN = "pytest_selection.py"
 RESULTS = "/tmp/results"   # where test scripts write reports, outside the source folder
 # for all reports of a run
 REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)
@@ -31,11 +35,31 @@ CRASHED = 128              # exit codes from here on mean that a signal ended th
 class Run:
     """Hold one run of the test script."""
 
-    exit_code: int
-    seconds: float
-    timed_out: bool
-    text: str
+    done: Result
     results: list[Case]
+    # who narrowed the run to the ids that were asked for: "pytest", or "none" where the whole suite
+    # ran all the same; empty where all were asked for
+    selection: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """Return the exit code of the script."""
+        return self.done.exit_code
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the script took."""
+        return round(self.done.seconds, 2)
+
+    @property
+    def timed_out(self) -> bool:
+        """Return whether the script was ended when its time was over."""
+        return self.done.timed_out
+
+    @property
+    def text(self) -> str:
+        """Return what the script printed."""
+        return self.done.output
 
     @property
     def is_complete(self) -> bool:
@@ -80,15 +104,40 @@ class Run:
 
 
 def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
-              env: Mapping[str, str] | None = None) -> Run:
+              env: Mapping[str, str] | None = None, selection: Sequence[str] = ()) -> Run:
     """Run a test script once, with these variables beside the sandbox's own. Return the run with
-    its cases."""
-    started = time.monotonic()
-    sandbox.run(f"rm -rf {RESULTS}")
-    done = run_script(sandbox, test_script, timeout_s, env)
-    reports, limit = _reports(sandbox)
-    return Run(done.exit_code, round(time.monotonic() - started, 2), done.timed_out, done.output,
-               parse(reports, done.output, limit))
+    its cases.
+
+    A `selection` of names, as a run of the whole suite gave them, narrows each pytest that the
+    script calls to exactly these; nothing else in the script is narrowed. In a sandbox that
+    isolates nothing there is no selection, and only what is printed is read.
+    """
+    if sandbox.name == "local":   # /tmp/results, and whatever pytest there is, are this machine's
+        done, reports, limit = run_script(sandbox, test_script, timeout_s, env), {}, []
+        used = "none"
+    else:
+        sandbox.run(f"rm -rf {RESULTS}")
+        with _placed_plugin(sandbox, selection) as variables:
+            done = run_script(sandbox, test_script, timeout_s, {**variables, **(env or {})})
+            is_used = selection and sandbox.run(f"[ -e {SELECTION}/was_used ]").ok
+            used = "pytest" if is_used else "none"
+        reports, limit = _reports(sandbox)
+    return Run(done, parse(reports, done.output, limit), used if selection else "")
+
+
+@contextmanager
+def _placed_plugin(sandbox: Sandbox, selection: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Place the plugin that selects, and remove it in the end. Yield the variables that load it
+    where a script switches off the plugins that are found; none where it cannot be placed."""
+    if not selection:
+        yield {}
+        return
+    sandbox.put({PLUGIN: text_of("codedata.code", PLUGIN).encode(),
+                 "ids.json": json.dumps([*selection]).encode()}, SELECTION)
+    is_placed = run_tool(sandbox, "place_plugin.sh", SELECTION).ok
+    yield {"PYTEST_PLUGINS": "codedata_selection"} if is_placed else {}
+    run_tool(sandbox, "place_plugin.sh", SELECTION, "remove")
+    sandbox.run(f"rm -rf {SELECTION}")
 
 
 def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
@@ -104,9 +153,10 @@ def run_script(sandbox: Sandbox, script: str, timeout_s: float,
                env: Mapping[str, str] | None = None) -> Result:
     """Run a script as a file in the working directory and return its result. It leaves nothing
     behind in the state of the shell."""
-    sandbox.put({"script.sh": script.encode()}, TOOLS)
-    done = sandbox.run(f"bash {TOOLS}/script.sh", timeout_s=timeout_s, env=dict(env or {}))
-    sandbox.run(f"rm -rf {TOOLS}")
+    folder = f"{sandbox.workdir}/.codedata" if sandbox.name == "local" else TOOLS
+    sandbox.put({"script.sh": script.encode()}, folder)
+    done = sandbox.run(f"bash {folder}/script.sh", timeout_s=timeout_s, env=dict(env or {}))
+    sandbox.run(f"rm -rf {folder}")
     return done
 
 

@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from xml.parsers import expat
 
+from codedata.code.junit import BROKEN_OFF, MAX_CASES, MAX_NESTED, Found, decoded, read_junit
 from codedata.records import storable
 from codedata.texts import printable, text_of
 
@@ -26,20 +26,9 @@ except ImportError:   # Python 3.10
     import tomli as tomllib
 
 STATUSES = ("passed", "skipped", "failed", "error")   # from good to bad
-Found = tuple   # of a reader: name, status and, in JUnit XML, seconds
-TAGS = {"failure": "failed", "error": "error", "skipped": "skipped"}   # elements of JUnit XML
 GO_ACTIONS = {"pass": "passed", "fail": "failed", "skip": "skipped"}
-NOT_RUN = {"notrun", "disabled", "suppressed", "skipped", "ignored"}   # GoogleTest's, others'
-# These characters are forbidden in XML, but runners write them, raw or as a numeric reference.
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]"
-                     r"|&#(?:x0*(?:[0-8bcef]|1[0-9a-f])|0*(?:[0-8]|1[124-9]|2\d|3[01]));", re.I)
-ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding=[\"']([\w-]+)")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-SECONDS = re.compile(r"\d{1,9}(?:\.\d+)?(?:[eE]-?\d\d?)?")
-BROKEN_OFF = "(broken off before its end)"
 MAX_LINE_CHARS = 2000   # characters of a printed line that are read
-MAX_CASES = 200_000
-MAX_NESTED = 100        # elements of a report, or folders of a path
 MAX_JSON = 20_000_000   # characters of a JSON value, which takes up to fifty times as much memory
 OVER = re.compile(r"\((results_too_\w+): (.*)\)")
 PRINTED = {runner: {key: re.compile(pattern) for key, pattern in table.items()} for runner, table in
@@ -95,85 +84,16 @@ def counts(results: list[Case]) -> dict[str, int]:
 
 def _file(path: str, data: bytes) -> list[Found]:
     """Return the cases of one file; none where it is not a report."""
-    text = _decoded(data)
+    text = decoded(data)
     head = text.lstrip()[:1]
     try:
         if head == "<" or (not head and path.endswith(".xml")):
-            return _junit(path, text)
+            return read_junit(path, text, over)
         return _json(text) if head == "{" else _text(text)
     except RecursionError:
         return [over("too_deep", f"{path} is nested too deep")]
     except (ValueError, LookupError, TypeError, AttributeError):   # JSON with another structure
         return []
-
-
-def _decoded(data: bytes) -> str:
-    """Return the text of a file, in the encoding that it declares."""
-    declared = ENCODING.match(data)
-    encoding = declared[1].decode() if declared else "utf-8-sig"
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encoding = "utf-16"
-    try:
-        return data.decode(encoding, "replace")
-    except (LookupError, UnicodeError):
-        return data.decode("utf-8", "replace")
-
-
-def _junit(path: str, text: str) -> list[Found]:
-    """Return the cases of JUnit XML in the order in which they end. A report that was cut short
-    gives its complete cases. No tree is built."""
-    cases = []
-    elements = []   # (tag, attributes, statuses) of each open one
-
-    def refuse(kind: str, what: str) -> None:
-        cases.append(over(kind, f"{path} {what}"))
-        raise expat.ExpatError
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        if tag in TAGS and elements:
-            elements[-1][2].add(TAGS[tag])
-        elements.append((tag, attributes, set()))
-        if len(elements) > MAX_NESTED:
-            refuse("too_deep", "is nested too deep")
-
-    def end(tag: str) -> None:
-        _, case, statuses = elements.pop()
-        if tag == "testcase":
-            if NOT_RUN & {case.get("status", "").lower(), case.get("result", "").lower()}:
-                statuses.add("skipped")
-            suites = [suite["name"] for tag, suite, _ in elements
-                      if tag == "testsuite" and suite.get("name")]
-            name = _junit_name(case, suites)
-            took = SECONDS.fullmatch(case.get("time", "").strip())
-            cases.extend((name, status, float(took[0]) if took else None)
-                         for status in statuses or ["passed"])
-            if len(cases) > MAX_CASES:
-                raise expat.ExpatError
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.EntityDeclHandler = lambda *_: refuse(
-        "too_large", "declares entities, which may stand for any length")
-    try:
-        parser.Parse(CONTROL.sub("?", text), True)
-    except expat.ExpatError:
-        if "<testsuite" in text or not text.strip():
-            cases.append((f"{path} {BROKEN_OFF}", "error"))
-    return cases
-
-
-def _junit_name(case: dict[str, str], suites: list[str]) -> str:
-    """Return the name of a case, with its file, class or suite."""
-    name, group, file = (case.get(key, "") for key in ("name", "classname", "file"))
-    module = file.removesuffix(".py").replace("/", ".")
-    if file.endswith(".py") and f"{group}.".startswith(f"{module}."):
-        classes = group[len(module):].replace(".", "::")
-        return f"{file}{classes}::{name}"
-    if group == "test":   # node writes this; only the suites tell its cases apart
-        return " > ".join([*suites, name])
-    group = group or "".join([suite for suite in suites if suite != "pytest"][-1:])
-    return f"{group}::{name}" if group not in ("", name) else name
 
 
 def _json(text: str) -> list[Found]:

@@ -39,6 +39,18 @@ def why_not_healthy(run: Run, test_s: float) -> Cause:
     return cause if run.results or cause.name != "other" else Cause("no_tests", cause.evidence)
 
 
+def why_hollow(passed: list[str], broken: Run) -> str:
+    """Return why a test script does not test the source, by a run of it with the broken source and
+    the names of what had passed before; an empty string where it does."""
+    left = {case.name for case in broken.results if case.status == "passed"}
+    lost = [name for name in passed if name not in left]
+    if not lost and not broken.timed_out:
+        return f"all that passes ({len(passed)}) does so with a broken source, such as {passed[0]}"
+    if broken.exit_code == 0 and (broken.unexplained or not broken.results):
+        return f"exit code 0 with a broken source, though {lost[0]} does not pass then"
+    return ""
+
+
 def unreported_files(committed: list[str], results: list[Case]) -> tuple[list[str], int]:
     """Return (committed test files that no case name refers to, number of test files).
 

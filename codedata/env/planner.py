@@ -149,8 +149,7 @@ class _RecipeTrial:
         installed, _ = self.verifier.install(sandbox, commit, recipe.install_script())
         if installed.ok:
             return "test", self.verifier.test(sandbox, recipe.test_script())
-        return "install", Run(installed.exit_code, installed.seconds, installed.timed_out,
-                              installed.output, [])
+        return "install", Run(installed, [])
 
 
 def _better(best: Planned, recipe: Recipe, verified: Verified) -> Planned:

@@ -4,7 +4,8 @@ The install script runs once with the network on. Committed files that it change
 an image is made of the result. The test script runs twice in the container, then once more, and
 once with the network off, in a container of that image. Cases that repeat are the result, cases
 that differ between the first three runs are flaky, and cases that differ only without the network
-need it. This proves what the runs showed, not that a test that passed four times will never fail.
+need it. In the end it runs once more, with the source broken: a script that does not notice is
+hollow. This proves what the runs showed, not that a test that passed four times will never fail.
 """
 from __future__ import annotations
 
@@ -12,14 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from codedata.code import outside
+from codedata.code.breaking import break_source
 from codedata.code.leftovers import history_after, shadows
 from codedata.code.source import Project, now, put_source, restore
 from codedata.code.suite import Run, compare, run_script, run_suite
 from codedata.code.test_results import counts, not_collected
 from codedata.env.causes import Cause, cause_of
-from codedata.env.health import unreported_files, why_not_healthy
+from codedata.env.health import unreported_files, why_hollow, why_not_healthy
 from codedata.sandbox import Result, Sandbox, SandboxDied
 
+MIN_BROKEN_S = 60          # seconds for the run with the broken source, beside twice the usual
 MIN_REPEATED = 0.8         # minimum share of a run's cases that must be the same in all three
 Opener = Callable[[str], Sandbox]   # opens a fresh sandbox of an image; "" is the base image
 
@@ -38,7 +41,7 @@ class Verified:
     `results` show."""
 
     # the check that failed: source | install | tests | repeat | history | shadow | offline |
-    # sandbox, or recipe where there were no scripts
+    # hollow | sandbox, or recipe where there were no scripts
     failed: str = ""
     cause: Cause = field(default_factory=Cause)
     # with the network off, without the flaky ones
@@ -194,10 +197,24 @@ class Verifier:
             cause = Cause("offline", cause_of("test", run.text).evidence)
             return replace(result, failed="offline", cause=cause, log=run.text)
         bad = next((other for other in runs if not other.is_complete), None) if run.healthy else run
-        if bad is None:
+        if bad is not None:
+            result = replace(result, healthy=False, log=bad.text,
+                             cause=why_not_healthy(bad, self.limits.test_s))
+        return self._check_hollow(sandbox, result, test_script)
+
+    def _check_hollow(self, sandbox: Sandbox, result: Verified, test_script: str) -> Verified:
+        """Return the result, failed where the test script does not notice that the source is
+        broken. The sandbox is of no more use after this. A source that cannot be broken shows
+        nothing."""
+        passed = [case["name"] for case in result.results if case["status"] == "passed"]
+        if not break_source(sandbox, self.project, test_script):
             return result
-        return replace(result, healthy=False, cause=why_not_healthy(bad, self.limits.test_s),
-                       log=bad.text)
+        usual_s = max(result.test_s, default=0.0)
+        run = run_suite(sandbox, test_script, min(self.limits.test_s, MIN_BROKEN_S + 2 * usual_s))
+        if why := why_hollow(passed, run):
+            return replace(result, failed="hollow", cause=Cause("hollow", why), healthy=False,
+                           results=[], log=run.text)
+        return result
 
     def _check_leftovers(self, result: Verified, sandbox: Sandbox, test_script: str) -> Verified:
         """Return the result, failed where the sandbox or its image holds another history or another

@@ -5,7 +5,8 @@ import pytest
 
 from codedata.code.suite import Run
 from codedata.code.test_results import Case
-from codedata.env.health import part_of_suite, unreported_files, why_not_healthy
+from codedata.env.health import part_of_suite, unreported_files, why_hollow, why_not_healthy
+from codedata.sandbox import Result
 
 
 @pytest.mark.parametrize("line", [
@@ -14,14 +15,13 @@ from codedata.env.health import part_of_suite, unreported_files, why_not_healthy
     "Fatal Python error: Aborted", "INTERNALERROR> KeyError: 'x'"])
 def test_a_suite_that_says_it_stops_is_not_whole(line):
     results = [Case(f"t{i}", "passed") for i in range(40)] + [Case("x", "failed")]
-    stopped = Run(1, 1.0, False, f"t1 ok\n{line}\nthe end\n", results)
+    stopped = Run(Result(1, f"t1 ok\n{line}\nthe end\n", 1.0), results)
     assert not stopped.healthy and why_not_healthy(stopped, 60).evidence == line
-    assert Run(1, 1.0, False, f"t1 ok\nprinted: {line}\n", results).healthy
+    assert Run(Result(1, f"t1 ok\nprinted: {line}\n", 1.0), results).healthy
 
 
 def test_a_failure_that_no_case_explains_is_the_cause():
-    stopped = Run(3, 1.0, False, "a: ok\nINTERNAL: out of ideas\n",
-                  [Case("a", "passed")])
+    stopped = Run(Result(3, "a: ok\nINTERNAL: out of ideas\n", 1.0), [Case("a", "passed")])
     cause = why_not_healthy(stopped, 60)
     assert cause.name == "exit_code"
     assert "exit code 3" in cause.evidence
@@ -64,3 +64,12 @@ def test_most_of_a_suite_has_to_report_results():
     assert part_of_suite(["test_a.py"], 2).name == ""
     assert part_of_suite(["test_a.py", "test_b.py"], 3).name == "part_of_suite"
     assert part_of_suite([], 0).name == ""
+
+
+@pytest.mark.parametrize("exit_code, outcomes, is_hollow", [
+    (1, {"a": "failed", "b": "passed"}, False), (1, {}, False), (0, {"a": "skipped"}, False),
+    (0, {"a": "passed", "b": "passed"}, True), (0, {"a": "failed"}, True), (0, {}, True)])
+def test_a_run_with_a_broken_source_has_to_lose_cases_and_say_so(exit_code, outcomes, is_hollow):
+    broken = Run(Result(exit_code, "", 1.0), [Case(*outcome) for outcome in outcomes.items()])
+    assert bool(why_hollow(["a", "b"], broken)) is is_hollow
+    assert why_hollow(["a"], Run(Result(124, "", 1.0, timed_out=True), [])) == ""
