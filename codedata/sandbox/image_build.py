@@ -34,7 +34,12 @@ CONTEXT = Bounds(max_bytes=1_000_000_000, max_files=100_000, max_depth=64, max_s
 MAX_DOCKERFILE_BYTES = 1_000_000
 LOOK_S = 1.0               # between two looks at what a build uses
 SILENT_S = 60.0            # seconds that the engine may take to end a build
-NO_FETCH = "names an address for ADD, and the build has no network"
+# in a Dockerfile
+ESCAPE = re.compile(r"^\W*#\s*escape\s*=", re.IGNORECASE | re.MULTILINE)
+CONTINUED = re.compile(r"\\[ \t]*\r?\n(?:[^\S\n]*(?:#[^\n]*)?\n)*")   # with comments between
+ONBUILD = re.compile(r"^\s*onbuild\s", re.IGNORECASE)
+OWNER = re.compile(r"--ch(?:own|mod)=\S+")
+ADDRESS = re.compile(r"[:@$\\`]")    # no path has one, as a rule
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
     disk.wait_for_room(docker_engine.folder(api), bytes_of(limits.disk_floor), stop)
     started = time.monotonic()
     output = Output()
+    ended: list[str] = []
     with _packed(context, dockerfile, labels, limits) as archive:
         try:
             with _watched(api, token, limits, stop) as ended:
@@ -109,27 +115,20 @@ def _packed(context: Path, dockerfile: str, labels: dict[str, str],
 
 def labelled(dockerfile: str, labels: dict[str, str], may_fetch: bool) -> str:
     """Return a Dockerfile with labels behind each FROM, so that all that a build makes has them.
-    Raise ItemFailed where ADD names an address though it may not."""
+    Raise ItemFailed where ADD names an address though it may not, or `escape` is set."""
+    if ESCAPE.search(dockerfile):
+        raise ItemFailed("sets another escape character", "the Dockerfile")
     words = " ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
-    escape = "`" if re.match(r"(?:#.*\n)*#\s*escape\s*=\s*`", dockerfile, re.IGNORECASE) else "\\"
     lines = []
-    instruction = ""
-    for line in dockerfile.splitlines():
+    for line in CONTINUED.sub("", dockerfile).split("\n"):   # so that this reads what Docker reads
         lines.append(line)
-        if not line.strip() or line.lstrip().startswith("#"):   # also within an instruction
-            continue
-        text = line.rstrip()
-        instruction += text.removesuffix(escape)
-        if text.endswith(escape):
-            continue
-        name, _, rest = re.sub(r"(?i)^onbuild\s+", "", instruction.strip()).partition(" ")
-        if name.upper() == "FROM":
-            lines.append("LABEL " + words.replace("$", f"{escape}$"))
-        rest = re.sub(r"--ch(own|mod)=\S+", "", rest)
-        if name.upper() == "ADD" and not may_fetch and re.search(r"[:@$\\`]", rest):
-            raise ItemFailed(NO_FETCH, instruction.strip()[:200])
-        instruction = ""
-    return "\n".join([*lines, ""])
+        instruction, rest = [*ONBUILD.sub("", line).split(None, 1), "", ""][:2]
+        if instruction.upper() == "FROM":
+            lines.append("LABEL " + words.replace("$", "\\$"))
+        is_address = ADDRESS.search(OWNER.sub("", rest))
+        if instruction.upper() == "ADD" and is_address and not may_fetch:
+            raise ItemFailed("names an address for ADD, and the build has no network", line[:200])
+    return "\n".join(lines)
 
 
 def _request(api, archive: BinaryIO, tag: str, labels: dict[str, str], limits: BuildLimits):
@@ -196,7 +195,10 @@ def _watched(api, token: str, limits: BuildLimits, stop: threading.Event) -> Ite
 
 def _remove_steps(api, token: str, image_id: str) -> None:
     """Remove what a build made beside its image."""
-    for image in api.images(filters={"label": f"{BUILD}={token}"}):
-        if image["Id"] != image_id:
-            with suppress(requests.RequestException):
+    images = []
+    with suppress(*LOST):
+        images = api.images(filters={"label": f"{BUILD}={token}"})
+    for image in images:
+        with suppress(*LOST):
+            if image["Id"] != image_id:
                 api.remove_image(image["Id"])

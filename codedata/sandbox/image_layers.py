@@ -33,10 +33,10 @@ def layers(image: str) -> list[Layer]:
     count = BOUNDS.meter()
     texts: dict[str, bytes] = {}
     contents: dict[str, tuple[int, tuple[str, ...]]] = {}
+    links: dict[str, str] = {}   # of a layer that occurs twice
     with read_tar(Stream(api.get_image(image))) as tar:
         for member in members(tar):
-            if member.issym() or member.islnk():   # a layer that occurs twice
-                contents[member.name] = contents[member.linkname.removeprefix("../")]
+            links[member.name] = member.linkname.removeprefix("../") or member.name
             if not member.isreg():
                 continue
             file = tar.extractfile(member)
@@ -47,9 +47,11 @@ def layers(image: str) -> list[Layer]:
                 texts[member.name] = head + file.read()
     manifest = json.loads(texts["manifest.json"])[0]
     names = iter(manifest["Layers"])
-    return [Layer(step.get("created_by", ""),
-                  *((0, ()) if step.get("empty_layer") else contents[next(names)]))
-            for step in json.loads(texts[manifest["Config"]])["history"]]
+    found = []
+    for step in json.loads(texts[manifest["Config"]])["history"]:
+        name = "" if step.get("empty_layer") else links[next(names)]
+        found.append(Layer(step.get("created_by", ""), *contents.get(name, (0, ()))))
+    return found
 
 
 def _content(head: bytes, file: BinaryIO, count: Callable[..., None]) -> tuple[int, tuple]:
