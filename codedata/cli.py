@@ -204,7 +204,7 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str) -> None:
     add("--disk-limit", metavar="SIZE", help="the most it may write (default: 10GB)")
     add("--disk-floor", metavar="SIZE", help="new work waits while less is free (default: 10GB)")
     add("--run-timeout", type=positive, metavar="S",
-        help="seconds of one install or test script (default: 1800)")
+        help="seconds of a script, or of an agent's command (default: 1800)")
     add("--namespace", metavar="NAME", help="of Kubernetes (default: data-synthesis)")
     add("--pod-prefix", metavar="NAME", help=f"of the pods' names (default: {pod_prefix})")
     add("--kubeconfig", metavar="FILE", help="of Kubernetes (default: as kubectl finds it)")

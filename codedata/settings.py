@@ -124,11 +124,12 @@ class SandboxSettings:
     pids_limit: int = at_least(16, 1024)         # processes and threads
     disk_limit: str = "10GB"                     # of what one sandbox writes
     disk_floor: str = "10GB"                     # free on the engine's disk, or new work waits
-    run_timeout: int = at_least(1, 1800)         # seconds of one install or test script
+    run_timeout: int = at_least(1, 1800)         # seconds of a script, or of an agent's command
     namespace: str = "data-synthesis"            # of Kubernetes
     pod_prefix: str = "code-data-env-agent"
     kubeconfig: str = ""                         # file; "": as kubectl finds it
     network_policy: bool = False                 # of each pod; the cluster has to enforce them
+    registry: str = ""                           # HOST[:PORT][/PATH], where kept images are pushed
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,10 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))   # the scripts, and codedata, which is not installed
+sys.path.append(str(REPO / "tests" / "sandbox"))   # the servers that pods and images need
 
 from fake_llm import FakeLLM  # noqa: E402
+from heron_project import image_name, repository, source  # noqa: E402, F401  fixtures
 
 from codedata import cli  # noqa: E402
 from codedata.llm.reply_log import Money, ReplyLog, recording  # noqa: E402

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from codedata.agent.bash import shown
 from codedata.agent.tools import Failed
+from codedata.code.suite import run_suite
+from codedata.code.test_results import Case
 from codedata.sandbox import Sandbox
 
 MAX_NAMED = 50            # failed tests that are listed
@@ -13,11 +15,13 @@ GOOD = ("passed", "skipped")
 
 
 class ToolRunTests:
-    """Run `command`; parse(output) returns [{"name": …, "status": "passed" | "failed" | …}, …]."""
+    """Run `command` and read its results as run_suite() does; or with parse(output), which returns
+    [{"name": …, "status": "passed" | "failed" | …}, …]."""
 
     name = "run_tests"
 
-    def __init__(self, command: str, parse: Callable[[str], list[dict]], timeout_s: float = 1800.0):
+    def __init__(self, command: str, parse: Callable[[str], list[dict]] | None = None,
+                 timeout_s: float = 1800.0):
         self.command = command
         self.parse = parse
         self.timeout_s = timeout_s
@@ -27,13 +31,13 @@ class ToolRunTests:
 
         selection: what to add to the command, for example a file or the name of a test; empty: run all
         """  # noqa: E501
-        result = sandbox.run(f"{self.command} {selection}".strip(), timeout_s=self.timeout_s)
-        cases = self.parse(result.output)
-        counts = Counter(case["status"] for case in cases)
-        bad = [f"{case['status']}: {case['name']}" for case in cases if case["status"] not in GOOD]
+        run = run_suite(sandbox, f"{self.command} {selection}".strip(), self.timeout_s)
+        cases = [Case.of(row) for row in self.parse(run.text)] if self.parse else run.results
+        counts = Counter(case.status for case in cases)
+        bad = [f"{case.status}: {case.name}" for case in cases if case.status not in GOOD]
         summary = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
         lines = [summary or "no test result could be read", *bad[:MAX_NAMED]]
         if len(bad) > MAX_NAMED:
             lines.append(f"… and {len(bad) - MAX_NAMED} more")
-        text = "\n".join([*lines, shown(result, self.timeout_s)])
-        return text if result.ok and counts["passed"] and not bad else Failed(text)
+        text = "\n".join([*lines, shown(run.done, self.timeout_s)])
+        return text if run.done.ok and counts["passed"] and not bad else Failed(text)

@@ -43,3 +43,29 @@ def hunks_of(patch: str, source: str) -> Iterator[Hunk]:
         elif line.startswith(("--- ", "+++ ")):
             name = line[4:].partition("\t")[0].strip().strip('"')
             path = path if name == "/dev/null" else re.sub(r"\A[ab]/", "", name)
+
+
+def added_runs(patch: str) -> Iterator[str]:
+    """Yield the lines that a patch adds, as one text for each run of them that no line of before
+    interrupts."""
+    run: list[str] = []
+    n_old = n_new = 0   # lines that the hunk still has, by its header
+    for line in patch.split("\n"):
+        is_in_hunk = n_old > 0 or n_new > 0
+        if is_in_hunk and line.startswith("+"):
+            run.append(line[1:])
+            n_new -= 1
+            continue
+        if is_in_hunk and line.startswith(("-", "\\")):
+            n_old -= 1 if line[0] == "-" else 0
+            continue
+        if run:
+            yield "\n".join([*run, ""])
+            run = []
+        if is_in_hunk:
+            n_old -= 1
+            n_new -= 1
+        elif match := HUNK.match(line):
+            n_old, n_new = int(match[2] or 1), int(match[3] or 1)
+    if run:
+        yield "\n".join([*run, ""])

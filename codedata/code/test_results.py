@@ -1,5 +1,5 @@
-"""Parse the reports of test runners into one list: [{"name", "status"}], status passed, failed,
-error or skipped.
+"""Parse the reports of test runners into one list of cases: name, status (passed, failed, error or
+skipped) and, where JUnit XML has them, seconds.
 
 Supported are JUnit XML (pytest, unittest, jest, vitest, mocha, node, go, cargo, Maven, Gradle), `go
 test -json`, jest's JSON and, where none of these has a case, the printed output. A name is what the
@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
-from xml.parsers import expat
 
+from codedata.code.junit import BROKEN_OFF, MAX_CASES, MAX_NESTED, Found, decoded, read_junit
 from codedata.records import storable
 from codedata.texts import printable, text_of
 
@@ -25,19 +26,9 @@ except ImportError:   # Python 3.10
     import tomli as tomllib
 
 STATUSES = ("passed", "skipped", "failed", "error")   # from good to bad
-Case = tuple[str, str]                                # name, status
-TAGS = {"failure": "failed", "error": "error", "skipped": "skipped"}   # elements of JUnit XML
 GO_ACTIONS = {"pass": "passed", "fail": "failed", "skip": "skipped"}
-NOT_RUN = {"notrun", "disabled", "suppressed", "skipped", "ignored"}   # GoogleTest's, others'
-# These characters are forbidden in XML, but runners write them, raw or as a numeric reference.
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]"
-                     r"|&#(?:x0*(?:[0-8bcef]|1[0-9a-f])|0*(?:[0-8]|1[124-9]|2\d|3[01]));", re.I)
-ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding=[\"']([\w-]+)")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-BROKEN_OFF = "(broken off before its end)"
 MAX_LINE_CHARS = 2000   # characters of a printed line that are read
-MAX_CASES = 200_000
-MAX_NESTED = 100        # elements of a report, or folders of a path
 MAX_JSON = 20_000_000   # characters of a JSON value, which takes up to fifty times as much memory
 OVER = re.compile(r"\((results_too_\w+): (.*)\)")
 PRINTED = {runner: {key: re.compile(pattern) for key, pattern in table.items()} for runner, table in
@@ -45,8 +36,21 @@ PRINTED = {runner: {key: re.compile(pattern) for key, pattern in table.items()} 
 ENDS = PRINTED.pop("ends")
 
 
-def parse(files: dict[str, bytes], text: str = "",
-          beside: Iterable[Case] = ()) -> list[dict[str, str]]:
+@dataclass(frozen=True)
+class Case:
+    """Hold the outcome of a test case: its status is one of STATUSES."""
+
+    name: str
+    status: str
+    seconds: float | None = None    # None where no report has it
+
+    @classmethod
+    def of(cls, row: Mapping) -> Case:
+        """Return the case of a row {name, status}. Its status may be in upper case."""
+        return cls(row["name"], row["status"].lower(), row.get("seconds"))
+
+
+def parse(files: dict[str, bytes], text: str = "", beside: Iterable[Found] = ()) -> list[Case]:
     """Return the cases of the report files {path: content}, sorted by name; where those have
     none, the cases in `text`, which the runner printed. The cases `beside` are added. Whatever
     is left out for its size becomes an error case."""
@@ -55,36 +59,36 @@ def parse(files: dict[str, bytes], text: str = "",
     if len(cases) > MAX_CASES:
         beside = [*beside, over("too_many", f"more than {MAX_CASES:,} cases")]
     cases = sorted([*cases[:MAX_CASES], *beside], key=lambda case: STATUSES.index(case[1]))
-    worst = {storable(name): status for name, status in cases}   # the last one counts
-    return [{"name": name, "status": status} for name, status in sorted(worst.items())]
+    worst = {storable(name): found for name, *found in cases}   # the last one counts
+    return [Case(name, *found) for name, found in sorted(worst.items())]
 
 
-def over(kind: str, what: str) -> Case:
+def over(kind: str, what: str) -> Found:
     """Return an error case that says which limit was reached: too_large, too_many, too_deep,
     too_slow."""
     return f"(results_{kind}: {printable(what, 200).replace('::', ':')})", "error"
 
 
-def not_collected(results: list[dict[str, str]]) -> list[str]:
+def not_collected(results: list[Case]) -> list[str]:
     """Return the names of files, modules and packages whose cases never ran."""
-    errors = [case["name"] for case in results if case["status"] == "error"]
+    errors = [case.name for case in results if case.status == "error"]
     return [name for name in errors if "::" not in name or "_FailedTest" in name]
 
 
-def counts(results: list[dict[str, str]]) -> dict[str, int]:
+def counts(results: list[Case]) -> dict[str, int]:
     """Return {status: number of cases}, with every status."""
-    return {status: sum(case["status"] == status for case in results) for status in STATUSES}
+    return {status: sum(case.status == status for case in results) for status in STATUSES}
 
 
 # files -------------------------------------------------------------------------------------------
 
-def _file(path: str, data: bytes) -> list[Case]:
+def _file(path: str, data: bytes) -> list[Found]:
     """Return the cases of one file; none where it is not a report."""
-    text = _decoded(data)
+    text = decoded(data)
     head = text.lstrip()[:1]
     try:
         if head == "<" or (not head and path.endswith(".xml")):
-            return _junit(path, text)
+            return read_junit(path, text, over)
         return _json(text) if head == "{" else _text(text)
     except RecursionError:
         return [over("too_deep", f"{path} is nested too deep")]
@@ -92,74 +96,7 @@ def _file(path: str, data: bytes) -> list[Case]:
         return []
 
 
-def _decoded(data: bytes) -> str:
-    """Return the text of a file, in the encoding that it declares."""
-    declared = ENCODING.match(data)
-    encoding = declared[1].decode() if declared else "utf-8-sig"
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encoding = "utf-16"
-    try:
-        return data.decode(encoding, "replace")
-    except (LookupError, UnicodeError):
-        return data.decode("utf-8", "replace")
-
-
-def _junit(path: str, text: str) -> list[Case]:
-    """Return the cases of JUnit XML in the order in which they end. A report that was cut short
-    gives its complete cases. No tree is built."""
-    cases = []
-    elements = []   # (tag, attributes, statuses) of each open one
-
-    def refuse(kind: str, what: str) -> None:
-        cases.append(over(kind, f"{path} {what}"))
-        raise expat.ExpatError
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        if tag in TAGS and elements:
-            elements[-1][2].add(TAGS[tag])
-        elements.append((tag, attributes, set()))
-        if len(elements) > MAX_NESTED:
-            refuse("too_deep", "is nested too deep")
-
-    def end(tag: str) -> None:
-        _, case, statuses = elements.pop()
-        if tag == "testcase":
-            if NOT_RUN & {case.get("status", "").lower(), case.get("result", "").lower()}:
-                statuses.add("skipped")
-            suites = [suite["name"] for tag, suite, _ in elements
-                      if tag == "testsuite" and suite.get("name")]
-            name = _junit_name(case, suites)
-            cases.extend((name, status) for status in statuses or ["passed"])
-            if len(cases) > MAX_CASES:
-                raise expat.ExpatError
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.EntityDeclHandler = lambda *_: refuse(
-        "too_large", "declares entities, which may stand for any length")
-    try:
-        parser.Parse(CONTROL.sub("?", text), True)
-    except expat.ExpatError:
-        if "<testsuite" in text or not text.strip():
-            cases.append((f"{path} {BROKEN_OFF}", "error"))
-    return cases
-
-
-def _junit_name(case: dict[str, str], suites: list[str]) -> str:
-    """Return the name of a case, with its file, class or suite."""
-    name, group, file = (case.get(key, "") for key in ("name", "classname", "file"))
-    module = file.removesuffix(".py").replace("/", ".")
-    if file.endswith(".py") and f"{group}.".startswith(f"{module}."):
-        classes = group[len(module):].replace(".", "::")
-        return f"{file}{classes}::{name}"
-    if group == "test":   # node writes this; only the suites tell its cases apart
-        return " > ".join([*suites, name])
-    group = group or "".join([suite for suite in suites if suite != "pytest"][-1:])
-    return f"{group}::{name}" if group not in ("", name) else name
-
-
-def _json(text: str) -> list[Case]:
+def _json(text: str) -> list[Found]:
     """Return the cases of jest's JSON or of `go test -json`."""
     report = _loaded(text)
     if "testResults" in report:
@@ -179,7 +116,7 @@ def _loaded(text: str) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-def _jest(files: list[dict]) -> Iterator[Case]:
+def _jest(files: list[dict]) -> Iterator[Found]:
     """Yield the cases of jest's JSON."""
     paths = _short([str(file.get("name", "")) for file in files])
     for path, file in zip(paths, files, strict=True):
@@ -202,7 +139,7 @@ def _short(paths: list[str]) -> list[str]:
     return paths
 
 
-def _go_json(text: str) -> list[Case]:
+def _go_json(text: str) -> list[Found]:
     """Return the cases of `go test -json`. A package that failed without a failed case did not
     build, or crashed: it is an error."""
     cases, failed = [], []
@@ -219,7 +156,7 @@ def _go_json(text: str) -> list[Case]:
 
 # printed output ----------------------------------------------------------------------------------
 
-def _text(text: str) -> list[Case]:
+def _text(text: str) -> list[Found]:
     """Return the cases of printed output, by the reader that finds most of them."""
     lines = [line[:MAX_LINE_CHARS].rstrip() for line in ANSI.sub("", text).splitlines()]
     read = {runner: [*READERS.get(runner, _listed)(lines, **patterns)]
@@ -240,7 +177,7 @@ def _status(found: re.Match) -> str:
     return next(filter(found.groupdict().get, STATUSES), "passed")
 
 
-def _listed(lines: list[str], **patterns: re.Pattern) -> list[Case]:
+def _listed(lines: list[str], **patterns: re.Pattern) -> list[Found]:
     """Return the cases of a runner that prints each in a line of its own, with its full name."""
     return [(found["name"], _status(found)) for pattern in patterns.values()
             for found in _matches(pattern, lines)]
@@ -261,7 +198,7 @@ def _sections(lines: Iterable[str], heading: re.Pattern) -> Iterator[tuple[dict,
     yield groups, below
 
 
-def _unittest(lines, case, heading) -> Iterator[Case]:
+def _unittest(lines, case, heading) -> Iterator[Found]:
     """Yield the cases of `unittest -v`. The status is printed after the name, after a docstring,
     or after the output of the test."""
     name = ""
@@ -277,7 +214,7 @@ def _unittest(lines, case, heading) -> Iterator[Case]:
             name = ""
 
 
-def _go(lines, case, package) -> Iterator[Case]:
+def _go(lines, case, package) -> Iterator[Found]:
     """Yield the cases of `go test -v`, where a package's name follows its tests."""
     for groups, above in _sections(reversed(lines), package):
         cases = _listed(above, case=case)
@@ -289,7 +226,7 @@ def _go(lines, case, package) -> Iterator[Case]:
             yield from [*cases, (BROKEN_OFF, "error")]
 
 
-def _cargo(lines, case, target, start, stop) -> Iterator[Case]:
+def _cargo(lines, case, target, start, stop) -> Iterator[Found]:
     """Yield the cases of `cargo test`, under the file of their target, or under their crate."""
     for groups, below in _sections(lines, target):
         place = "/".join(filter(None, groups.values())).replace("Doc-tests ", "doc ")
@@ -299,7 +236,7 @@ def _cargo(lines, case, target, start, stop) -> Iterator[Case]:
         yield BROKEN_OFF, "error"
 
 
-def _tap(lines, file, plan, case, comment) -> Iterator[Case]:
+def _tap(lines, file, plan, case, comment) -> Iterator[Found]:
     """Yield the cases of TAP: prove's files, subtests by their indentation, tape's groups by the
     comment above them. A repeated name gets its number at the end. A file with fewer cases than
     planned is an error."""
@@ -335,7 +272,7 @@ def _outer(headings: dict[float, str], depth: float) -> dict[float, str]:
     return {indent: text for indent, text in headings.items() if indent < depth}
 
 
-def _marks(lines, case, stop, total) -> Iterator[Case]:
+def _marks(lines, case, stop, total) -> Iterator[Found]:
     """Yield the cases of mocha, jest, vitest and node: a mark stands before each case, and
     suites are indented. Reading ends where the totals begin. Many programs that test nothing
     print such marks, so without totals there is no case."""

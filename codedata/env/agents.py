@@ -31,7 +31,8 @@ from codedata.texts import fill, text_of
 
 SCRIPTS = ("install_script", "test_script")
 SCRIPT = re.compile(rf"<({'|'.join(SCRIPTS)})>(.*?)</\1>", re.DOTALL)
-TOOLS = (ToolBashExecutor(), view_file, search, edit_file, create_file, stop)
+TOOLS = (view_file, search, edit_file, create_file, stop)
+COMMAND_S = 120        # seconds that a command may take which asks for no more
 MAX_FILES = 300
 MAX_LOG_CHARS = 6000   # characters of a failure that the agent is shown
 MAX_REPEATED = 3       # from this many equal lines in a row on, one is shown
@@ -77,7 +78,8 @@ class AgentPlanner:
     limits: dict[str, float]           # arguments of Agent
     iterations: tuple[int, int]        # limits of the two stages
     trajectory: Callable[[], Path]     # returns the file for the next run
-    script_s: float                    # seconds that a script may take when it is verified
+    # seconds that a script may take when it is verified, and a command of the agent's at most
+    script_s: float
 
     def find(self, sandbox: Sandbox, repo: str, failures: list[Failure], in_two: bool) -> AgentRun:
         """Return the scripts that the agent finds for the source in the sandbox, given earlier
@@ -102,8 +104,9 @@ class AgentPlanner:
 
     def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...],
              stage: int = 0) -> AgentRun:
+        bash = ToolBashExecutor(min(COMMAND_S, self.script_s), max_timeout_s=self.script_s)
         agent = Agent(_text("agent.md", minutes=f"{self.script_s / 60:g}"),
-                      [*TOOLS, _submit(wanted)], self.llm, sandbox,
+                      [bash, *TOOLS, _submit(wanted)], self.llm, sandbox,
                       max_iterations=self.iterations[stage], trajectory=self.trajectory(),
                       **self.limits)
         result = agent.run(task)

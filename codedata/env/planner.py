@@ -13,17 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from codedata.code.source import Project, put_source
+from codedata.code.suite import Run
 from codedata.code.test_results import counts, not_collected
 from codedata.env.causes import Cause
-from codedata.env.isolation import Project
 from codedata.env.recipes import generic, node, python_repair
 from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node import NodeRecipe
 from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log, Recipe
 from codedata.env.repository_facts import Facts, recipes
-from codedata.env.runs import Run
-from codedata.env.verify import Verified, Verifier, put_source
+from codedata.env.verify import Verified, Verifier
 from codedata.sandbox import Sandbox, SandboxDied
 
 PAIRS = 3      # pairs of scripts that are verified for each kind of recipe, at most
@@ -149,8 +149,7 @@ class _RecipeTrial:
         installed, _ = self.verifier.install(sandbox, commit, recipe.install_script())
         if installed.ok:
             return "test", self.verifier.test(sandbox, recipe.test_script())
-        return "install", Run(installed.exit_code, installed.seconds, installed.timed_out,
-                              installed.output, [])
+        return "install", Run(installed, [])
 
 
 def _better(best: Planned, recipe: Recipe, verified: Verified) -> Planned:

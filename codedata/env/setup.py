@@ -7,7 +7,6 @@ found the scripts, a record is a success only if they were verified.
 from __future__ import annotations
 
 import glob
-import re
 import secrets
 import tempfile
 import time
@@ -15,29 +14,28 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from codedata.code.environments import image_name_of
+from codedata.code.source import put_source
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, Failure, end_of
+from codedata.env.health import part_of_suite
 from codedata.env.inputs import Repository
 from codedata.env.planner import Planned, plan, project_of
 from codedata.env.repository_facts import read_facts
-from codedata.env.runs import part_of_suite
-from codedata.env.verify import Limits, Verified, Verifier, put_source
+from codedata.env.verify import Limits, Verified, Verifier
 from codedata.errors import Interrupted, ItemFailed
 from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
 from codedata.progress import usd
 from codedata.records import Environment
 from codedata.sandbox import Sandbox
-from codedata.sandbox.factory import WORKDIR, SandboxFactory
+from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.settings import Settings
-from codedata.store import digest
 
 TRAJECTORIES = "_trajectories"
 # runs of an agent: one to find scripts, one to fix them if they did not verify
 ROUNDS = 2
 PLAN_TIMEOUTS = 4           # times run_timeout, after which the recipe planner starts nothing new
-IMAGE_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 SUCCESS, ERROR = "success", "error"
-IMAGES = "codedata-env/"
 # Fields of Verified that the record's `verified` has under the same name.
 RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected",
             "needs_network", "restored", "changed_by_tests")
@@ -90,7 +88,7 @@ class Setup:
             return self._host.open(image or repository.base_image, label, workdir, is_stateful)
 
         # none was tried
-        outcome, image_id = SetupOutcome(verified=Verified(failed="recipe")), ""
+        outcome, kept = SetupOutcome(verified=Verified(failed="recipe")), self._no_image()
         try:
             with _folder(repository, opener) as folder:
                 facts = read_facts(folder)
@@ -103,11 +101,20 @@ class Setup:
                     outcome = self._by_agent(repository.repo_name, verifier, outcome, facts.is_node)
         finally:
             if has_image and outcome.status == SUCCESS:
-                image_id = self._host.keep(outcome.verified.image_id,
-                                           _image_of(repository, outcome))
+                kept = self._host.keep(outcome.verified.image_id,
+                                       _image_of(repository, outcome))
             self._host.forget(label)
-        return _record(repository, outcome, image_id, time.monotonic() - started,
-                       unreadable=facts.unreadable, network_was_off=self._host.can_cut_off)
+        return _record(repository, outcome, kept, time.monotonic() - started,
+                       unreadable=facts.unreadable, network_was_off=self._host.can_cut_off,
+                       source_path=repository.path)
+
+    def _no_image(self) -> KeptImage:
+        """Return why a repository has no image, unless one is made."""
+        if self._settings.env.no_image:
+            return KeptImage(trouble="--no-image")
+        if self._host.makes_images:
+            return KeptImage(trouble="it was not verified")
+        return KeptImage(trouble=f"{self._host.name} makes none: install it where it is opened")
 
     def _tick(self, what: str) -> None:
         """Show the next step, which may take minutes, in the progress bar. Raise Interrupted
@@ -207,23 +214,13 @@ def demote_partial_suite(verified: Verified) -> Verified:
     return replace(verified, healthy=False, cause=part) if is_part else verified
 
 
-def image_name_of(repository: Repository) -> str:
-    """Return an image name that Docker accepts. A repo_name that has to be changed for this gets
-    a digest, so that similar names stay distinct."""
-    name = repository.repo_name
-    if IMAGE_NAME.fullmatch(name):
-        return IMAGES + name
-    valid = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "repository"
-    return f"{IMAGES}{valid}-{digest(name)[:6]}"
-
-
 def _image_of(repository: Repository, outcome: SetupOutcome) -> str:
     """Return the image's name with a tag that no other result of the same repository gets."""
-    made_of = [outcome.verified.base_commit, repository.base_image, outcome.install_script]
-    return f"{image_name_of(repository)}:{digest(made_of)[:12]}"
+    return image_name_of(repository.repo_name, outcome.verified.base_commit, repository.base_image,
+                         outcome.install_script)
 
 
-def _record(repository: Repository, outcome: SetupOutcome, image_id: str, seconds: float,
+def _record(repository: Repository, outcome: SetupOutcome, kept: KeptImage, seconds: float,
             **figures) -> Environment:
     """Return the record of an outcome, with these figures beside those of the verification."""
     result = outcome.verified
@@ -231,14 +228,14 @@ def _record(repository: Repository, outcome: SetupOutcome, image_id: str, second
     verified = {name: getattr(result, name) for name in RECORDED} | figures | {
         "cause": asdict(result.cause), "healthy": result.is_healthy,
         "share_collected": round(collected, 4), "silent": result.unreported_files,
-        "left_out": [*outcome.excluded_tests], "image_id": image_id,
+        "left_out": [*outcome.excluded_tests], "image_id": kept.image_id,
+        "image_trouble": kept.trouble,
         "install_s": round(result.install_s, 1), "test_s": [*result.test_s],
         "attempts": outcome.attempts}
     agent = outcome.agent or AgentRun("", summary=f"recipe: {outcome.recipe or 'none'}")
     return Environment(
         repository.repo, repository.repo_name, repository.row,
         result.base_commit or repository.base_commit, repository.base_image,
-        _image_of(repository, outcome) if image_id else "", outcome.status,
-        outcome.install_script, outcome.test_script, agent.summary,
+        kept.name, outcome.status, outcome.install_script, outcome.test_script, agent.summary,
         "agent" if outcome.agent else "recipe", agent.messages, outcome.error, result.results,
         result.flaky, verified, agent.usage, round(seconds, 1))

@@ -4,38 +4,26 @@ The install script runs once with the network on. Committed files that it change
 an image is made of the result. The test script runs twice in the container, then once more, and
 once with the network off, in a container of that image. Cases that repeat are the result, cases
 that differ between the first three runs are flaky, and cases that differ only without the network
-need it. This proves what the runs showed, not that a test that passed four times will never fail.
+need it. In the end it runs once more, with the source broken: a script that does not notice is
+hollow. This proves what the runs showed, not that a test that passed four times will never fail.
 """
 from __future__ import annotations
 
-import re
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from codedata.code.test_results import Case, counts, not_collected, over, parse
-from codedata.env import outside
+from codedata.code import outside
+from codedata.code.breaking import break_source
+from codedata.code.leftovers import history_after, shadows
+from codedata.code.source import Project, now, put_source, restore
+from codedata.code.suite import Run, compare, run_script, run_suite
+from codedata.code.test_results import counts, not_collected
 from codedata.env.causes import Cause, cause_of
-from codedata.env.isolation import (
-    LOOK_S,
-    TOOLS,
-    Project,
-    history_after,
-    now,
-    restore,
-    run_tool,
-    shadows,
-)
-from codedata.env.recipes.script import RESULTS
-from codedata.env.runs import Run, compare, unreported_files, why_not_healthy
+from codedata.env.health import unreported_files, why_hollow, why_not_healthy
 from codedata.sandbox import Result, Sandbox, SandboxDied
-from codedata.sandbox.archives import Bounds, OverBounds, UnsafeArchive
 
+MIN_BROKEN_S = 60          # seconds for the run with the broken source, beside twice the usual
 MIN_REPEATED = 0.8         # minimum share of a run's cases that must be the same in all three
-# for all reports of a run
-REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)
 Opener = Callable[[str], Sandbox]   # opens a fresh sandbox of an image; "" is the base image
 
 
@@ -53,7 +41,7 @@ class Verified:
     `results` show."""
 
     # the check that failed: source | install | tests | repeat | history | shadow | offline |
-    # sandbox, or recipe where there were no scripts
+    # hollow | sandbox, or recipe where there were no scripts
     failed: str = ""
     cause: Cause = field(default_factory=Cause)
     # with the network off, without the flaky ones
@@ -133,7 +121,7 @@ class Verifier:
     def install(self, sandbox: Sandbox, commit: str, script: str) -> tuple[Result, list[str]]:
         """Run an install script. Return its result and the committed files that it changed. They
         are restored, since the source is tested as it is committed."""
-        done = _run_script(sandbox, script, self.limits.install_s)
+        done = run_script(sandbox, script, self.limits.install_s)
         restored, trouble = restore(sandbox, commit) if done.ok else ([], "")
         if trouble:
             done = replace(done, exit_code=1,
@@ -142,13 +130,7 @@ class Verifier:
 
     def test(self, sandbox: Sandbox, script: str) -> Run:
         """Run the test script once. Return the run with its cases."""
-        started = time.monotonic()
-        sandbox.run(f"rm -rf {RESULTS}")
-        done = _run_script(sandbox, script, self.limits.test_s)
-        reports, limit = _reports(sandbox)
-        return Run(done.exit_code, round(time.monotonic() - started, 2), done.timed_out,
-                   done.output,
-                   parse(reports, done.output, limit))
+        return run_suite(sandbox, script, self.limits.test_s)
 
     def _verify(self, sandbox: Sandbox, install_script: str, test_script: str,
                 only_healthy: bool) -> Verified:
@@ -203,7 +185,7 @@ class Verifier:
             return replace(result, failed="repeat", cause=Cause("unstable", evidence))
         sandbox.network(False)
         run = self.test(sandbox, test_script)
-        offline = {case["name"]: case["status"] for case in run.results}
+        offline = {case.name: case.status for case in run.results}
         committed = sandbox.run("git -c safe.directory='*' -c core.quotePath=false ls-files").output
         unreported, n_files = unreported_files(committed.splitlines(), run.results)
         result = replace(
@@ -215,10 +197,24 @@ class Verifier:
             cause = Cause("offline", cause_of("test", run.text).evidence)
             return replace(result, failed="offline", cause=cause, log=run.text)
         bad = next((other for other in runs if not other.is_complete), None) if run.healthy else run
-        if bad is None:
+        if bad is not None:
+            result = replace(result, healthy=False, log=bad.text,
+                             cause=why_not_healthy(bad, self.limits.test_s))
+        return self._check_hollow(sandbox, result, test_script)
+
+    def _check_hollow(self, sandbox: Sandbox, result: Verified, test_script: str) -> Verified:
+        """Return the result, failed where the test script does not notice that the source is
+        broken. The sandbox is of no more use after this. A source that cannot be broken shows
+        nothing."""
+        passed = [case["name"] for case in result.results if case["status"] == "passed"]
+        if not break_source(sandbox, self.project, test_script):
             return result
-        return replace(result, healthy=False, cause=why_not_healthy(bad, self.limits.test_s),
-                       log=bad.text)
+        usual_s = max(result.test_s, default=0.0)
+        run = run_suite(sandbox, test_script, min(self.limits.test_s, MIN_BROKEN_S + 2 * usual_s))
+        if why := why_hollow(passed, run):
+            return replace(result, failed="hollow", cause=Cause("hollow", why), healthy=False,
+                           results=[], log=run.text)
+        return result
 
     def _check_leftovers(self, result: Verified, sandbox: Sandbox, test_script: str) -> Verified:
         """Return the result, failed where the sandbox or its image holds another history or another
@@ -235,49 +231,6 @@ class Verifier:
         if copies := shadows(sandbox, self.project, test_script) or copies:
             return replace(result, failed="shadow", cause=Cause("shadowed", copies[0]))
         return result
-
-
-# the parts ---------------------------------------------------------------------------------------
-
-def put_source(sandbox: Sandbox, project: Project) -> tuple[str, str]:
-    """Put the source into the sandbox's working directory, as a repository whose history ends at
-    the project's commit. Return (commit, "") or ("", error message)."""
-    origin = f"{TOOLS}/source"
-    if project.source is None:
-        sandbox.run(f"mkdir -p {origin} && cp -a . {origin}/", timeout_s=LOOK_S)
-    else:
-        sandbox.put(project.source, origin)
-    done = run_tool(sandbox, "clean_history.sh", origin, sandbox.workdir, project.commit)
-    output = done.output.strip()
-    last = output.rpartition("\n")[2]
-    is_commit = done.ok and re.fullmatch(r"[0-9a-f]{40,64}", last)
-    return (last, "") if is_commit else ("", output[-500:] or "no output")
-
-
-def _run_script(sandbox: Sandbox, script: str, timeout_s: float) -> Result:
-    """Run a script as a file in the working directory and return its result. It leaves nothing
-    behind in the state of the shell."""
-    sandbox.put({"script.sh": script.encode()}, TOOLS)
-    done = sandbox.run(f"bash {TOOLS}/script.sh", timeout_s=timeout_s)
-    sandbox.run(f"rm -rf {TOOLS}")
-    return done
-
-
-def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Case]]:
-    """Return ({path: content} of the folder of results, an error case for a limit that it
-    exceeds)."""
-    if not sandbox.run(f"[ -d {RESULTS} ] && chmod -R a+rX {RESULTS}").ok:
-        return {}, []
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            sandbox.get(RESULTS, Path(folder), REPORTS)
-        except OverBounds as e:
-            return {}, [over(e.kind, e.what)]
-        except UnsafeArchive:   # a link leads out: no report counts
-            return {}, []
-        return {str(path.relative_to(folder)): path.read_bytes()
-                for path in Path(folder).rglob("*")
-                if path.is_file() and not path.is_symlink()}, []
 
 
 def _figures(run: Run) -> dict:

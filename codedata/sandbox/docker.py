@@ -41,6 +41,7 @@ CA_PATH = f"{FOLDER}/ca.pem"
 # As root, apt, dpkg and pip give files away, write to others' files and become another user; KILL
 # can end those.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
+RIGHTS = {"cap_drop": ["ALL"], "cap_add": CAPABILITIES, "security_opt": ["no-new-privileges"]}
 # The container's first process takes in orphans, cannot be killed from inside, and at the engine's
 # signal ends all others. `kill` and `read` are bash builtins, so this needs no new process where
 # their limit is reached.
@@ -79,7 +80,8 @@ class SandboxDocker:
     What a command leaves running in the background goes on until close(), or until a command runs
     out of time: then everything in the container is ended. If it keeps the command's output open,
     the engine waits for it two seconds. A failed command that ran into the limit of memory or
-    processes says so in `limit_hit` and its output's last line.
+    processes says so in `limit_hit` and its output's last line. With `default_rights` the container
+    has the capabilities that Docker gives by default, and privileges can be gained.
     """
 
     name = "docker"
@@ -88,7 +90,7 @@ class SandboxDocker:
                  scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,), *,
                  cpus: float = 2, memory: str = "5Gi", pids: int = 512, disk_limit: str = "10GB",
                  network: bool = False, run_label: str = "", proxy: str = "", ca_bundle: str = "",
-                 user: str = ""):
+                 user: str = "", default_rights: bool = False):
         address = urlsplit(proxy)
         if address.hostname in ("localhost", "127.0.0.1", "::1"):
             raise Trouble("is out of a container's reach.",
@@ -106,7 +108,8 @@ class SandboxDocker:
         self._networks: list[str] = []          # it is connected to: one or none
         self._hits = Counter()                  # how often a limit was hit so far
         self._api = docker_engine.connect()
-        self.id = self._create(cpus, bytes_of(memory), pids)
+        rights = {} if default_rights else RIGHTS
+        self.id = self._create(cpus, pids_limit=pids, mem_limit=bytes_of(memory), **rights)
         self._remove = weakref.finalize(   # also at interpreter exit
             self, _remove, self._api, self.id, self._networks)
         self._disk = DiskWatch(self._api, self.id, self._disk_bytes)
@@ -119,10 +122,9 @@ class SandboxDocker:
             self.network(network)
             undo.pop_all()
 
-    def _create(self, cpus: float, memory: int, pids: int) -> str:
+    def _create(self, cpus: float, mem_limit: int, **more) -> str:
         limits = self._api.create_host_config(
-            cap_drop=["ALL"], cap_add=CAPABILITIES, security_opt=["no-new-privileges"],
-            pids_limit=pids, mem_limit=memory, memswap_limit=memory,
+            **more, mem_limit=mem_limit, memswap_limit=mem_limit,
             cpu_period=CPU_PERIOD_US, cpu_quota=int(cpus * CPU_PERIOD_US),
             oom_score_adj=500,                  # sandboxes are killed first if the host is short
             network_mode="none", tmpfs={FOLDER: "mode=1777,size=16m"},
@@ -216,13 +218,11 @@ class SandboxDocker:
         api = self._api
         with self._named_end(), ExitStack() as undo:
             if image_name:
-                container = api.create_container(image_name, ["bash"], labels=self._labels)["Id"]
-                undo.callback(docker_engine.remove_container, api, container)
-            else:
-                container = self.id
-                api.pause(container)
-                undo.callback(api.unpause, container)
-            yield docker_engine.Files(api, container)
+                yield undo.enter_context(docker_engine.files_of(api, image_name))
+                return
+            api.pause(self.id)
+            undo.callback(api.unpause, self.id)
+            yield docker_engine.Files(api, self.id)
 
     def close(self) -> None:
         """Remove the container, and its network if nobody is on it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -106,6 +106,17 @@ class Files:
     def below(self, path: str) -> Stream:
         """Return a tar of one folder or file."""
         return Stream(self._api.get_archive(self._id, path)[0])
+
+
+@contextmanager
+def files_of(api, image: str) -> Iterator[Files]:
+    """Yield the files of an image, in a container that never runs."""
+    labels = process_labels.labels("") | {KEEP: ""}
+    container = api.create_container(image, ["bash"], labels=labels)["Id"]
+    try:
+        yield Files(api, container)
+    finally:
+        remove_container(api, container)
 
 
 # leftovers of runs

@@ -6,16 +6,34 @@ labels are touched.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
-from codedata.errors import Interrupted
+from codedata.errors import Interrupted, ItemFailed
 from codedata.progress import named, plural, say
-from codedata.sandbox import SCRIPT_BASH_FUNC, Sandbox, disk, docker_engine, local, open_sandbox
+from codedata.sandbox import (
+    SCRIPT_BASH_FUNC,
+    Sandbox,
+    disk,
+    docker_engine,
+    local,
+    open_sandbox,
+    registry,
+)
 from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
 from codedata.texts import printable
 
 WORKDIR = "/testbed"
 SCRIPTS_A_POD = 6   # may take their full time before the cluster ends a pod: install, tests, more
+
+
+@dataclass(frozen=True)
+class KeptImage:
+    """Hold an image that outlives its run; the names are empty where there is none."""
+
+    name: str = ""
+    image_id: str = ""
+    trouble: str = ""          # why other engines cannot have it
 
 
 class SandboxFactory:
@@ -28,6 +46,7 @@ class SandboxFactory:
         self._stop = stop
         self._keep_images = keep_images
         self.name = self._settings.sandbox
+        self.run_timeout_s = self._settings.run_timeout   # of one install or test script
         self.makes_images = self.name == "docker"
         has_policy = self.name == "kubernetes" and self._settings.network_policy
         self.can_cut_off = self.makes_images or has_policy
@@ -55,12 +74,13 @@ class SandboxFactory:
         return workdir or WORKDIR
 
     def open(self, image: str, label: str, workdir: str = WORKDIR,
-             is_stateful: bool = False) -> Sandbox:
+             is_stateful: bool = False, default_rights: bool = False) -> Sandbox:
         """Return a fresh sandbox of an image, once there is room for it. Raise Interrupted where
         the run is ending.
 
         In a stateful one, for agents, a command starts in the directory and environment that the
-        last one left.
+        last one left. With `default_rights` a container has the capabilities that Docker gives by
+        default, as where Harbor runs a task.
         """
         if self._stop.is_set():
             raise Interrupted()
@@ -73,7 +93,7 @@ class SandboxFactory:
             folder = docker_engine.folder(docker_engine.connect())
             disk.wait_for_room(folder, bytes_of(settings.disk_floor), self._stop)
             options |= {"cpus": settings.cpu_request, "memory": settings.memory_request,
-                        "pids": settings.pids_limit}
+                        "pids": settings.pids_limit, "default_rights": default_rights}
         if self.name == "kubernetes":
             same = ("namespace", "pod_prefix", "kubeconfig", "memory_request", "network_policy")
             options |= {name: getattr(settings, name) for name in same}
@@ -81,10 +101,28 @@ class SandboxFactory:
                         "run_timeout": SCRIPTS_A_POD * settings.run_timeout}
         return open_sandbox(self.name, **options)
 
-    def keep(self, image_id: str, image_name: str) -> str:
-        """Keep an image under this name and return its new id. Images that are not kept are
-        removed by forget(), or by reap() after a crash."""
-        return docker_engine.keep_image(image_id, image_name)
+    def has_image(self, image: str) -> bool:
+        """Return whether sandboxes can be opened from an image: the engine has it, or its name says
+        from which registry it is pulled."""
+        if self.makes_images:
+            return bool(image) and registry.is_here(image)
+        return self.name == "kubernetes" and registry.has_registry(image)
+
+    def keep(self, image_id: str, image_name: str) -> KeptImage:
+        """Keep an image under this name, and push it where [sandbox] names a registry: the name
+        then begins with that. Where it cannot be pushed, it is kept here, and `trouble` says why.
+
+        Images that are not kept are removed by forget(), or by reap() after a crash.
+        """
+        if not self._settings.registry:
+            return KeptImage(image_name, docker_engine.keep_image(image_id, image_name))
+        name = f"{self._settings.registry.rstrip('/')}/{image_name}"
+        kept_id = docker_engine.keep_image(image_id, name)
+        try:
+            registry.push(name)
+        except ItemFailed as e:
+            return KeptImage(name, kept_id, e.what)
+        return KeptImage(name, kept_id)
 
     def forget(self, label: str) -> None:
         """Remove the images that were made under a label and not kept."""

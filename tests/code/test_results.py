@@ -19,7 +19,7 @@ CASES = tomllib.loads(
 
 def statuses(reports: dict[str, bytes], text: str = "") -> dict[str, str]:
     """Return {name: status} as read in reports and in a text."""
-    return {case["name"]: case["status"] for case in parse(reports, text)}
+    return {case.name: case.status for case in parse(reports, text)}
 
 
 def of_text(text: str) -> dict[str, str]:
@@ -148,7 +148,7 @@ def test_names_can_be_stored_whatever_a_runner_wrote():
     report = (b'{"testResults": [{"name": "a.js", "assertionResults": '
               b'[{"title": "half \\ud800, \\u0000", "status": "passed"}]}]}')
     [case] = parse({"j.json": report})
-    assert case["status"] == "passed" and text_problem(case["name"]) is None
+    assert case.status == "passed" and text_problem(case.name) is None
     utf_16 = '<testsuite><testcase classname="c" name="one"/></testsuite>'.encode("utf-16")
     assert of_xml(utf_16) == {"c::one": "passed"}
 
@@ -186,8 +186,8 @@ def test_a_report_made_to_fill_the_memory_is_refused_by_name(tmp_path, name):
     code = (
         "import resource, sys\nfrom pathlib import Path\n"
         "from codedata.code.test_results import parse\ndata = Path(sys.argv[1]).read_bytes()\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nprint(*(case['name'] for "
-        "case in parse({sys.argv[1]: data}) if 'results_' in case['name']))\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nprint(*(case.name for "
+        "case in parse({sys.argv[1]: data}) if 'results_' in case.name))\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)")
     done = subprocess.run([sys.executable, "-c", code, path], cwd=tmp_path,
                           env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True, timeout=60)

@@ -23,8 +23,7 @@ from setups import (
 )
 
 from codedata.env.agents import MAX_LOG_CHARS, end_of, listing, scripts_in
-from codedata.env.inputs import Repository
-from codedata.env.setup import IMAGE_NAME, image_name_of
+from codedata.sandbox.registry import IMAGE_NAME, image_name
 from env_setup import main
 
 
@@ -78,8 +77,7 @@ def test_an_agent_is_shown_what_lies_on_top_first(tmp_path):
                                   "a..b", "A.b_C"])
 def test_every_name_makes_an_image_name_of_its_own(name):
     def of(repo_name):
-        return image_name_of(Repository("r", repo_name, "", "", "", "", {})).removeprefix(
-            "codedata-env/")
+        return image_name("codedata-env/", repo_name).removeprefix("codedata-env/")
     assert IMAGE_NAME.fullmatch(of(name)) and (of(name) == name or of(name)[-7] == "-")
     assert of("Foo") != of("foo") == "foo"
 

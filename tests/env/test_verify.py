@@ -2,55 +2,27 @@
 from __future__ import annotations
 
 import resource
-import subprocess
 from pathlib import Path
 
 import pytest
+from heron_project import BASE, RUN, add_test, git, opener
 
-from codedata.env.isolation import Project, history_after
-from codedata.env.verify import RESULTS, Limits, Verifier, put_source
+from codedata.code.source import Project, put_source
+from codedata.code.suite import RESULTS
+from codedata.env.verify import Limits, Verifier
 from codedata.sandbox import open_sandbox
 
 pytestmark = pytest.mark.docker
-RUN, BASE = "test-verify", "codedata-base:bookworm"
 NOTHING = "#!/usr/bin/env bash\n"
 TESTS = (f"mkdir -p {RESULTS} && python3 -m pytest -p no:cacheprovider -o junit_family=xunit1 "
          f"--junitxml={RESULTS}/r.xml")
 LIMITS = Limits(install_s=60, test_s=60)
 
 
-def opener(image: str):
-    return open_sandbox("docker", image=image or BASE, workdir="/testbed", scripts=[],
-                        run_label=RUN)
-
-
-@pytest.fixture
-def source(tmp_path):
-    """Write a small module with a test, as a folder without a history."""
-    folder = tmp_path / "heron"
-    (folder / "tests").mkdir(parents=True)
-    (folder / "heron.py").write_text("def wade():\n    return 'slowly'\n")
-    (folder / "tests" / "test_heron.py").write_text("import heron\n")
-    add_test(folder, "def test_wade():\n    assert heron.wade() == 'slowly'")
-    return folder
-
-
-def add_test(source: Path, body: str) -> None:
-    with open(source / "tests" / "test_heron.py", "a") as file:
-        file.write(f"\n\n{body}\n")
-
-
 def check(source: Path, install: str = NOTHING, test: str = TESTS, **how):
     project = how.pop("project", Project(source, distribution="heron", modules=("heron",)))
     limits, image_name = how.pop("limits", LIMITS), how.pop("image_name", "")
     return Verifier(opener, project, limits, image_name).verify(install, test, **how)
-
-
-@pytest.fixture
-def image_name():
-    name = "codedata-test/verify:heron"
-    yield name
-    subprocess.run(["docker", "rmi", "-f", name], capture_output=True)
 
 
 def test_what_works_is_verified_case_by_case(source):
@@ -245,156 +217,6 @@ def test_files_whose_line_ends_git_converts_are_not_taken_for_changed(source):
 def test_a_source_that_cannot_be_put_back_fails_the_install(source):
     found = check(source, install="rm -rf .git/objects\n")
     assert found.failed == "install" and "the source cannot be put back" in found.log
-
-
-# history -----------------------------------------------------------------------------------------
-
-def git(folder: Path, *words: str) -> str:
-    me = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-    return subprocess.run(["git", *me, *words], cwd=folder, check=True, capture_output=True,
-                          text=True).stdout.strip()
-
-
-def commit_all(folder: Path) -> None:
-    """Make a repository of a folder, with one commit of all that is in it."""
-    git(folder, "init", "-q", "-b", "main")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "one")
-
-
-@pytest.fixture
-def repository(source):
-    """Make a repository with the fix after the base commit, in every corner that git has."""
-    commit_all(source)
-    git(source, "tag", "v1.0")
-    (source / "heron.py").write_text("def wade():\n    return 'slowly'  # base\n")
-    git(source, "commit", "-qam", "base")
-    base = git(source, "rev-parse", "HEAD")
-    for where in ("later", "dangling", "tagged"):
-        (source / "heron.py").write_text(f"def wade():\n    return 'the fix of 2f8c, {where}'\n")
-        git(source, "commit", "-qam", where)
-        if where == "dangling":
-            git(source, "reset", "-q", "--hard", "HEAD~1")
-    git(source, "tag", "-a", "v2.0", "-m", "the fix of 2f8c")
-    git(source, "branch", "future")
-    git(source, "remote", "add", "origin", "https://example.org/heron.git")
-    (source / "heron.py").write_text("stashed fix\n")
-    git(source, "stash", "-q")
-    git(source, "gc", "-q")
-    return source, base
-
-
-def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
-    source, base = repository
-    with opener("") as sandbox:
-        assert put_source(sandbox, Project(source, base)) == (base, "")
-        assert history_after(sandbox, base) == []
-        assert sandbox.run("git log --all --format=%s").output.split() == ["base", "one"]
-        assert sandbox.run("git tag").output.split() == ["v1.0"]
-        assert sandbox.run("cat heron.py").output.endswith("# base\n")
-        assert not sandbox.run("git status --porcelain").output
-        assert "the fix of 2f8c" not in sandbox.run(
-            "git cat-file --batch-all-objects --batch --unordered").output
-        assert not sandbox.run(
-            "grep -rsl 'the fix of 2f8c' / --exclude-dir=proc --exclude-dir=sys").output
-
-
-@pytest.mark.parametrize("leave, sign", [
-    ("git remote add origin https://example.org/x.git", "a remote: origin"),
-    ("git commit -q --allow-empty -m later && git tag later && git reset -q --hard HEAD~1",
-     "refs/tags/later leads past it"),
-    ("git commit -q --allow-empty -m later", "HEAD is not at"),
-    ("echo x >> heron.py && git stash -q", "refs/stash leads past it"),
-    ("git commit -q --allow-empty -m later && git reset -q --hard HEAD~1", "the reflog names"),
-    ("git commit -q --allow-empty -m later && git reset -q --hard HEAD~1 && rm -rf .git/logs "
-     ".git/ORIG_HEAD",
-     "a commit that nothing leads to"),
-    ("git commit -q --allow-empty -m later && git update-ref FETCH_HEAD HEAD; git reset -q --hard "
-     "HEAD~1",
-     "left over: .git/"),
-    ("mkdir -p .git/objects/info && echo /elsewhere/objects > .git/objects/info/alternates",
-     "objects are taken from elsewhere"),
-    ("git clone -q . /opt/copy", "another repository: /opt/copy/.git"),
-    ("git clone -q --bare . /opt/all.git", "another repository: /opt/all.git"),
-    ("git clone -q --bare . /opt/.cache/all", "another repository: /opt/.cache/all"),
-    ("git bundle create -q /opt/all.bundle HEAD", "a bundle of a repository: /opt/all.bundle"),
-])
-def test_what_an_install_leaves_of_a_history_is_found(source, leave, sign):
-    with opener("") as sandbox:
-        base, trouble = put_source(sandbox, Project(source))
-        assert not trouble
-        sandbox.run("git config user.name t && git config user.email t@example.org")
-        assert sandbox.run(leave).ok
-        assert any(line.startswith(sign) for line in history_after(sandbox, base))
-
-
-def test_bare_repositories_of_dependencies_are_no_history(source):
-    with opener("") as sandbox:
-        base, _ = put_source(sandbox, Project(source))
-        sandbox.run("git init -q --bare ~/.cargo/git/db/other && git init -q --bare tests/fixture")
-        assert history_after(sandbox, base) == []
-
-
-def test_a_submodules_files_are_part_of_the_source(source, tmp_path):
-    (tmp_path / "egret").mkdir()
-    (tmp_path / "egret" / "egret.py").write_text("x = 1\n")
-    for folder in (tmp_path / "egret", source):
-        commit_all(folder)
-    git(source, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add",
-        str(tmp_path / "egret"), "egret")
-    git(source, "commit", "-qm", "two")
-    for change in ("", "\nx = 2\n"):
-        with open(source / "heron.py", "a") as file:
-            file.write(change)
-        with opener("") as sandbox:
-            base, trouble = put_source(sandbox, Project(source))
-            assert not trouble and history_after(sandbox, base) == []
-            assert sandbox.run("git ls-files; git status --porcelain").output.split() == [
-                ".gitmodules", "egret/egret.py", "heron.py", "tests/test_heron.py"]
-    git(source, "submodule", "--quiet", "deinit", "--all", "--force")
-    git(source, "checkout", "-q", "heron.py")
-    with opener("") as sandbox:
-        assert put_source(sandbox, Project(source)) == (git(source, "rev-parse", "HEAD"), "")
-
-
-def test_what_a_worktree_ignores_is_no_part_of_the_source(source, tmp_path):
-    (source / ".gitignore").write_text(".env\n")
-    commit_all(source)
-    git(source, "worktree", "add", "-q", str(tmp_path / "tree"))
-    (tmp_path / "tree" / ".env").write_text("KEY=1\n")
-    with opener("") as sandbox:
-        assert put_source(sandbox, Project(tmp_path / "tree"))[1] == ""
-        assert not sandbox.run("test -e .env").ok and sandbox.run("test -e heron.py").ok
-
-
-def test_changes_that_were_not_committed_are_part_of_the_source(repository):
-    source, _ = repository
-    (source / "heron.py").write_text("changed = True\n")
-    (source / "new.py").write_text("new = True\n")
-    git(source, "rm", "-q", "--cached", "tests/test_heron.py")
-    (source / "tests" / "test_heron.py").unlink()
-    head = git(source, "rev-parse", "HEAD")
-    with opener("") as sandbox:
-        base, trouble = put_source(sandbox, Project(source))
-        assert not trouble and base != head
-        assert sandbox.run("cat heron.py new.py; ls tests").output.startswith(
-            "changed = True\nnew = True\n")
-        assert not sandbox.run("test -e tests/test_heron.py").ok
-        assert history_after(sandbox, base) == []
-
-
-def test_a_folder_without_a_history_gives_the_same_commit_every_time(source):
-    (source / "sub").mkdir()
-    git(source / "sub", "init", "-q")
-    (source / ".gitignore").write_text("*.log\n")
-    (source / "kept.log").write_text("a file that the folder has\n")
-    found = set()
-    for _ in range(2):
-        with opener("") as sandbox:
-            found.add(put_source(sandbox, Project(source)))
-            assert sandbox.run("git ls-files kept.log").output.strip() == "kept.log"
-            assert not sandbox.run("test -e sub/.git").ok
-    assert len(found) == 1 and found.pop()[1] == ""
 
 
 def test_a_commit_that_is_not_there_is_trouble_with_the_source(repository):

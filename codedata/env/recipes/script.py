@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Iterable, Mapping
 from itertools import chain
 
+from codedata.code.suite import RESULTS
 from codedata.env.recipes.package_index import table
 from codedata.texts import fill, printable
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-RESULTS = "/tmp/results"          # where test scripts write reports, outside the source folder
 TESTER = "tester"                 # the user for suites that must not run as root
 VENV_THERE = ("python3 -c 'import ensurepip' 2>/dev/null || "
               "{ apt-get update -qq; apt-get install -qq -y python3-venv >/dev/null; }")

@@ -15,7 +15,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from codedata.env.isolation import LOOK_S, Project, activation
+from codedata.code.leftovers import activation
+from codedata.code.source import LOOK_S, Project
 from codedata.errors import ItemFailed
 from codedata.sandbox import Sandbox, open_sandbox
 from codedata.sandbox.archives import PIECE, Bounds, UnsafeArchive, members, read_tar, unpack
@@ -23,8 +24,8 @@ from codedata.texts import printable, text_of
 
 BOUNDS = Bounds(max_bytes=100_000_000_000, max_files=5_000_000, max_depth=1_000, max_seconds=LOOK_S)
 MAX_NOTED = 100_000   # paths that are kept of one file system
-# Replace refs would change what git reads from the objects, as would files that OF_GIT and `_take`
-# leave out.
+# Replace refs would change what git reads from the objects, as would files that OF_GIT and
+# take_repository() leave out.
 GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
        "GIT_ATTR_NOSYSTEM": "1",
        "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g"}
@@ -63,9 +64,9 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
     """Copy the source's repository to this machine. Return a line for each trace of history that
     is not the commit's, and for each remote."""
     git = Path(here.workdir, ".git")
-    if trouble := _take(files, f"/{source}/.git", git, commit):
+    if trouble := take_repository(files, f"/{source}/.git", git, commit):
         return [trouble]
-    done = here.run(f"set -- . {commit}\n{text_of('codedata.env', 'check_history.sh')}",
+    done = here.run(f"set -- . {commit}\n{text_of('codedata.code', 'check_history.sh')}",
                     timeout_s=LOOK_S,
                     env=GIT)
     settings = (git / "original").read_text(errors="replace")
@@ -74,7 +75,7 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
             *([] if done.ok else [f"looking for it ended with {done.exit_code}"])]
 
 
-def _take(files, place: str, to: Path, commit: str) -> str:
+def take_repository(files, place: str, to: Path, commit: str = "") -> str:
     """Copy the parts of a repository that git may read; its settings are kept as `original`. Return
     why it cannot be trusted, else an empty string."""
     shutil.rmtree(to, ignore_errors=True)
@@ -96,7 +97,7 @@ def _take(files, place: str, to: Path, commit: str) -> str:
 def _knows(here: Sandbox, files, place: str, commit: str) -> bool:
     """Return whether another repository has the commit or the root of its history. One that
     cannot be trusted counts, too."""
-    if _take(files, place, Path(here.workdir, "other"), commit):
+    if take_repository(files, place, Path(here.workdir, "other"), commit):
         return True
     ask = f"git rev-list --max-parents=0 {commit} | head -1; echo {commit}"
     return any(here.run(f"git cat-file -e {known}", env=GIT | {"GIT_DIR": "other"}).ok

@@ -1,54 +1,15 @@
-"""Find what scripts left in a sandbox that would make its results worthless: a changed source,
-history after the base commit, another copy of the project. Programs that run in the sandbox look
-for it."""
+"""Find what scripts left in a sandbox that would make its results worthless: history after the base
+commit, another copy of the project. Programs that run in the sandbox look for it."""
 from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
-from pathlib import Path
 
-from codedata.sandbox import Result, Sandbox
-from codedata.texts import text_of
+from codedata.code.source import Project, run_tool
+from codedata.sandbox import Sandbox
 
-TOOLS = "/tmp/codedata"    # holds this package's files in the sandbox while they are used
 PYTHON_IN = re.compile(r"(?:(?<!\S)|\bPATH=[\"']?)(/[^\s\"':]+)/bin"
                        r"(?:/(?:python[\d.]*|pytest)\b|[:\"'])")
-LOOK_S = 600               # seconds to copy the source, or to search it
-
-
-@dataclass(frozen=True)
-class Project:
-    """Hold what the checks have to know about the source."""
-
-    source: Path | None = None      # a folder of the host; None: the image's working directory
-    commit: str = ""                # the end of the history; "": HEAD with uncommitted changes
-    distribution: str = ""          # the names under which another copy could be installed
-    modules: tuple[str, ...] = ()
-    node_package: str = ""
-
-
-def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
-             before: str = "") -> Result:
-    """Run one of this package's programs in the sandbox, remove it, and return its result."""
-    sandbox.put({name: text_of("codedata.env", name).encode()}, TOOLS)
-    command = f"({before}{start} {TOOLS}/{name} {shlex.join(words)})"
-    return sandbox.run(f"{command}; code=$?; rm -rf {TOOLS}; exit $code", timeout_s=LOOK_S)
-
-
-def restore(sandbox: Sandbox, commit: str, since: str = "") -> tuple[list[str], str]:
-    """Restore the source's files to their state in a commit. Return (paths that were changed or
-    deleted, "") or ([], error message). With `since`, a time from now(), files written after it
-    are listed, too."""
-    done = run_tool(sandbox, "restore.sh", sandbox.workdir, commit, since)
-    if done.ok:
-        return done.output.splitlines(), ""
-    return [], done.output.strip()[-500:] or "git failed"
-
-
-def now(sandbox: Sandbox) -> str:
-    """Return the time of the sandbox's clock in seconds, as a string."""
-    return sandbox.run("date +%s.%N").output.strip()
 
 
 def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:

@@ -1,33 +1,12 @@
-"""Check the judgement of single test runs: complete, healthy, and which files report nothing."""
+"""Check the causes why a run is not healthy, and which files report nothing."""
 from __future__ import annotations
 
 import pytest
 
-from codedata.env.runs import Run, compare, part_of_suite, unreported_files, why_not_healthy
-
-
-def run(exit_code: int = 0, **outcomes: str) -> Run:
-    return Run(exit_code, 1.0, False, "",
-               [{"name": name, "status": status} for name, status in outcomes.items()])
-
-
-def passed(n: int) -> dict[str, str]:
-    """Return the outcomes of n cases that passed."""
-    return {f"t{i}": "passed" for i in range(n)}
-
-
-def test_healthy_means_that_the_whole_suite_ran_and_passed():
-    assert run(a="passed", b="passed").healthy
-    assert not run(a="passed", b="failed").healthy
-    # a code that says nothing of the end
-    assert not run(**passed(19), x="failed").healthy
-    assert not run(a="passed", b="skipped").healthy
-    assert run(**passed(4), x="skipped").healthy
-    assert not run(139, a="passed").healthy
-    assert run(1, **passed(19), x="failed").healthy
-    # it broke off: nobody knows what else there was
-    assert not run(1, a="passed", b="passed").healthy
-    assert not run(1, **passed(99), **{"tests.test_b": "error"}).healthy
+from codedata.code.suite import Run
+from codedata.code.test_results import Case
+from codedata.env.health import part_of_suite, unreported_files, why_hollow, why_not_healthy
+from codedata.sandbox import Result
 
 
 @pytest.mark.parametrize("line", [
@@ -35,30 +14,22 @@ def test_healthy_means_that_the_whole_suite_ran_and_passed():
     "Bail out! no server", "panic: runtime error: index out of range",
     "Fatal Python error: Aborted", "INTERNALERROR> KeyError: 'x'"])
 def test_a_suite_that_says_it_stops_is_not_whole(line):
-    results = [{"name": f"t{i}", "status": "passed"} for i in range(40)] + [
-        {"name": "x", "status": "failed"}]
-    stopped = Run(1, 1.0, False, f"t1 ok\n{line}\nthe end\n", results)
+    results = [Case(f"t{i}", "passed") for i in range(40)] + [Case("x", "failed")]
+    stopped = Run(Result(1, f"t1 ok\n{line}\nthe end\n", 1.0), results)
     assert not stopped.healthy and why_not_healthy(stopped, 60).evidence == line
-    assert Run(1, 1.0, False, f"t1 ok\nprinted: {line}\n", results).healthy
+    assert Run(Result(1, f"t1 ok\nprinted: {line}\n", 1.0), results).healthy
 
 
 def test_a_failure_that_no_case_explains_is_the_cause():
-    stopped = Run(3, 1.0, False, "a: ok\nINTERNAL: out of ideas\n",
-                  [{"name": "a", "status": "passed"}])
+    stopped = Run(Result(3, "a: ok\nINTERNAL: out of ideas\n", 1.0), [Case("a", "passed")])
     cause = why_not_healthy(stopped, 60)
     assert cause.name == "exit_code"
     assert "exit code 3" in cause.evidence
     assert "out of ideas" in cause.evidence
 
 
-def test_cases_are_stable_that_come_out_the_same_in_all_runs():
-    runs = [run(a="passed", b="failed", c="passed"), run(a="passed", b="passed"),
-            run(a="passed", b="failed", d="passed")]
-    assert compare(runs) == ({"a": "passed"}, ["b", "c", "d"])
-
-
-def of(*names: str) -> list[dict[str, str]]:
-    return [{"name": name, "status": "passed"} for name in names]
+def of(*names: str) -> list[Case]:
+    return [Case(name, "passed") for name in names]
 
 
 @pytest.mark.parametrize("name, path", [
@@ -93,3 +64,12 @@ def test_most_of_a_suite_has_to_report_results():
     assert part_of_suite(["test_a.py"], 2).name == ""
     assert part_of_suite(["test_a.py", "test_b.py"], 3).name == "part_of_suite"
     assert part_of_suite([], 0).name == ""
+
+
+@pytest.mark.parametrize("exit_code, outcomes, is_hollow", [
+    (1, {"a": "failed", "b": "passed"}, False), (1, {}, False), (0, {"a": "skipped"}, False),
+    (0, {"a": "passed", "b": "passed"}, True), (0, {"a": "failed"}, True), (0, {}, True)])
+def test_a_run_with_a_broken_source_has_to_lose_cases_and_say_so(exit_code, outcomes, is_hollow):
+    broken = Run(Result(exit_code, "", 1.0), [Case(*outcome) for outcome in outcomes.items()])
+    assert bool(why_hollow(["a", "b"], broken)) is is_hollow
+    assert why_hollow(["a"], Run(Result(124, "", 1.0, timed_out=True), [])) == ""

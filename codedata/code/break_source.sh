@@ -1,0 +1,55 @@
+# Break the source of a project, so that no suite that runs it can pass: committed or built files that are no tests.
+# The text of each file stays, with a line more. Prints how many files were broken.
+#   bash break_source.sh REPOSITORY FOLDER [MODULE…]     break_python.py lies in FOLDER; MODULEs count where they are installed
+cd "$1" || exit 1
+tools=$2
+shift 2
+said='codedata broke this'
+of_tests='(^|/)(tests?|__tests__|specs?|e2e)/|(^|/)(conftest|tests?|test_[^/]*|[^/]*_tests?)\.[a-z]+$|[.-](test|spec)\.[cm]?[jt]sx?$'
+of_tests+='|(^|/)(Test[A-Z][^/]*|[^/]*(Test|Tests|TestCase|IT))\.(java|kt|scala|cs)$|(^|/)(\.[^/]*|[^/]*\.config\.[^/]*)$'
+list() {
+    git -c safe.directory='*' ls-files -z "$@" -x node_modules -x '*-packages' -x .tox -x .nox
+}
+installed() {
+    for module; do
+        module=${module//.//}
+        find / -xdev -type f \( -path "*-packages/$module/*" -o -path "*-packages/$module.*" \) -print0 2>/dev/null
+    done
+}
+n=0
+put_first() {   # LINE FILE: below a line with the name of an interpreter
+    local at=1
+    head -c 2 "$2" | grep -q '#!' && at=2
+    if [ "$at" = 1 ]; then sed -i "1i $1" "$2"; else sed -i "1a $1" "$2"; fi
+    n=$((n + 1))
+}
+python=()
+while IFS= read -r -d '' file; do
+    [ -f "$file" ] && [ ! -L "$file" ] && [ -s "$file" ] || continue
+    case $file in
+        *.py) python+=("$file") ;;
+        *.js | *.mjs | *.cjs | *.ts | *.mts | *.cts | *.jsx | *.tsx) put_first "throw new Error(\"$said\");" "$file" ;;
+        *.go) printf '\nfunc init() { panic("%s") }\n' "$said" >>"$file"; n=$((n + 1)) ;;
+        *.rb) put_first "raise \"$said\"" "$file" ;;
+        *.pl | *.pm) put_first "die \"$said\";" "$file" ;;
+        *.lua) put_first "error(\"$said\")" "$file" ;;
+        *.php) sed -i "s/<?php/<?php throw new Exception('$said');/" "$file"; n=$((n + 1)) ;;
+        *.[ch] | *.cc | *.cpp | *.cxx | *.hh | *.hpp | *.java | *.kt | *.scala | *.cs | *.rs | *.swift | *.zig | *.hs | *.ml | \
+            *.ex | *.dart | *.pyx | *.pxd) put_first "$said" "$file" ;;
+    esac
+done < <({ list -c -o; installed "$@"; } | grep -zEv "$of_tests")
+while IFS= read -r -d '' file; do   # what was built of the source holds its code, too
+    magic=
+    [ ! -e "${file%/bin/*}/pyvenv.cfg" ] || continue
+    [ ! -f "$file" ] || [ -L "$file" ] || IFS= read -r -N 4 magic <"$file"
+    case $magic:$file in
+        $'\x7fELF':* | *.so | *.node | *.class | *.jar | *.pyc | *.[oa] | *.wasm) rm -f "$file"; n=$((n + 1)) ;;
+    esac
+done 2>/dev/null < <(list -o; installed "$@")
+if [ ${#python[@]} -gt 0 ]; then
+    more=$(printf '%s\0' "${python[@]}" | python3 "$tools/break_python.py") || more=0
+    n=$((n + more))
+fi
+export GIT_AUTHOR_NAME=codedata GIT_AUTHOR_EMAIL=codedata@example.org GIT_COMMITTER_NAME=codedata GIT_COMMITTER_EMAIL=codedata@example.org
+git -c safe.directory='*' commit -q --no-verify -am "$said" >/dev/null 2>&1   # a script may put back what was committed
+echo "$n"

@@ -1,0 +1,47 @@
+# Make a task's source of the one that lies in REPOSITORY, and print its commit: PATCH applied, one root commit, nothing of
+# the former history, and nothing that was compiled, cached or measured of the former text.
+#   bash derive.sh REPOSITORY PATCH
+set -euo pipefail
+cd "$1"
+patch=$2 work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1 GIT_LITERAL_PATHSPECS=1
+export GIT_AUTHOR_NAME=codedata GIT_AUTHOR_EMAIL=codedata@example.org GIT_AUTHOR_DATE=2000-01-01T00:00:00Z
+export GIT_COMMITTER_NAME=codedata GIT_COMMITTER_EMAIL=codedata@example.org GIT_COMMITTER_DATE=2000-01-01T00:00:00Z
+
+owner=$(stat -c %u:%g .)
+if [ -e .git ]; then
+    owner=$(stat -c %u:%g .git)
+    git -c safe.directory='*' ls-files -z
+else
+    find . \( -type f -o -type l \) -printf '%P\0'
+fi | while IFS= read -r -d '' file; do
+    case $file in *.pyc | *.pyo) continue ;; esac
+    [ ! -f "$file" ] && [ ! -L "$file" ] || printf '%s\0' "$file"
+done >"$work/tracked"
+find . -name .git -prune -exec rm -rf {} +   # of submodules and dependencies, too
+
+# The patch is applied in a repository beside the files, so that no object of the former text gets into the new one
+GIT_DIR=$work/git GIT_WORK_TREE=$PWD
+export GIT_DIR GIT_WORK_TREE
+git init -q --template=
+git add -f --pathspec-from-file="$work/tracked" --pathspec-file-nul
+[ ! -s "$patch" ] || git apply --index --whitespace=nowarn "$patch"
+git ls-files -z >"$work/files"
+git ls-files -z --others >"$work/others"
+unset GIT_DIR GIT_WORK_TREE
+stale='(^|/)(__pycache__|htmlcov|\.(pytest|mypy|ruff)_cache|\.hypothesis)/|\.py[co]$|(^|/)(\.coverage(\..*)?|coverage\.(xml|json|lcov))$'
+built='(^|/)build/|\.egg-info/.*\.(py|so)$'   # of the source itself, not of what is installed among its files
+{ grep -zE "$stale" "$work/others" || true
+  grep -zE "$built" "$work/others" | grep -zvE '(^|/)(node_modules|site-packages)/' || true; } | xargs -0r rm -f --
+rm -rf /root/.cache/{pip,uv} /home/*/.cache/{pip,uv} /tmp/results /tmp/pytest_cache /tmp/pytest-of-*
+
+git init -q -b main --template= .
+git config gc.auto 0
+git config core.logAllRefUpdates false
+git add -f --pathspec-from-file="$work/files" --pathspec-file-nul
+git commit -q --no-verify --allow-empty -m "As it was handed over"
+git gc -q --prune=now
+rm -f .git/COMMIT_EDITMSG
+chown -R "$owner" .git
+git -c safe.directory='*' rev-parse HEAD

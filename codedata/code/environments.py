@@ -1,0 +1,202 @@
+"""Read the environments that env_setup.py has verified, or rows of the same kind, and open one.
+
+A row of --input is {repo, image_name, test_case_result}, with `base_commit` where that is known.
+It has no scripts: its image holds the installed source in its working directory, and its tests run
+under pytest.
+"""
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from codedata.bounded import read_bounded
+from codedata.code.source import Project, put_source, restore
+from codedata.code.suite import run_script
+from codedata.errors import BrokenRecord, Excluded, ItemFailed, Trouble
+from codedata.records import Environment, Object, parse, safe_name
+from codedata.sandbox import Sandbox
+from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
+from codedata.sandbox.registry import image_name
+from codedata.store import Store, View, digest
+from codedata.texts import text_of
+
+SUCCESS = "success"
+IMAGES = "codedata-env/"
+FORM = "A row is {repo, image_name, test_case_result}, with base_commit."
+
+
+@dataclass(frozen=True)
+class EnvironmentRow:
+    """Hold what is read of a row of --input, which may have other keys."""
+
+    title = "an environment"
+    repo: str
+    image_name: str
+    test_case_result: list[Object]
+    base_commit: str = ""
+    repo_name: str = ""
+
+
+class Environments(View):
+    """Hold the environments that later stages use, by repo_name. A record whose `status` is not
+    success is left out, and so is one that is not healthy, unless `unhealthy_too`."""
+
+    cls = Environment
+
+    def __init__(self, root: Path, unhealthy_too: bool = False, rows: Path | None = None):
+        """Take env/*.json of a root, or the rows of a file of JSON lines."""
+        super().__init__()
+        self._store = Store(root, Environment)
+        self._rows = rows
+        self._unhealthy_too = unhealthy_too
+        self._index: dict[str, Environment] = {}
+        self.left_out: dict[str, str] = {}   # by name: why
+        if rows:
+            self.place = rows.name
+
+    def open(self) -> Environments:
+        """Read all records, put the faulty ones into `broken`, and return self."""
+        if self._rows:
+            self._read_rows(self._rows)
+            return self
+        store = self._store.open()
+        self.broken = store.broken
+        for name in store.names():
+            try:
+                environment = store.read(name)
+            except BrokenRecord as e:
+                self.broken.append(e)
+                continue
+            if environment.status != SUCCESS:
+                self.left_out[name] = f"its status is {environment.status}"
+            elif not (self._unhealthy_too or environment.verified.get("healthy")):
+                self.left_out[name] = "its suite is not healthy (--unhealthy-too)"
+            else:
+                self._index[name] = environment
+        return self
+
+    def names(self):
+        """Return the names of the environments that are used."""
+        return self._index.keys()
+
+    def covers(self, name: str) -> bool:
+        """Return whether there is a record of this name, used or not."""
+        return name in self._index or name in self.left_out
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._index
+
+    def read(self, name: str) -> Environment:
+        """Return the environment of this name."""
+        return self._index[name]
+
+    def failed(self, stage: str, name: str):
+        """Return the failed last attempt of a stage to make this environment, or None."""
+        return None if self._rows else self._store.failed(stage, name)
+
+    def _read_rows(self, path: Path) -> None:
+        try:
+            lines = read_bounded(path).decode().split("\n")
+        except (OSError, UnicodeDecodeError) as e:
+            raise Trouble(f"cannot be read: {e}", str(path), FORM) from e
+        for i, line in enumerate(lines, 1):
+            try:
+                if line.strip():
+                    self._add_row(json.loads(line), f"{path}:{i}")
+            except BrokenRecord as e:
+                self.broken.append(e)
+            except ValueError as e:
+                self.broken.append(BrokenRecord(f"is no JSON: {e}", f"{path}:{i}", FORM))
+
+    def _add_row(self, data, where: str) -> None:
+        row = parse(EnvironmentRow, data, where, FORM)
+        name = row.repo_name or row.repo.replace("/", "__")
+        if not safe_name(name) or name in self._index:
+            raise BrokenRecord(f"has a name that is taken or refused: {name[:80]!r}.", where,
+                               "Give the row another `repo_name`.")
+        self._index[name] = Environment(
+            repo=row.repo, repo_name=name, row=data, base_commit=row.base_commit, base_image="",
+            image_name=row.image_name, status=SUCCESS, install_script="",
+            test_script=text_of("codedata.code", "pytest.sh"), summary="", planner="", messages=[],
+            error="", test_case_result=row.test_case_result, flaky=[], verified={}, usage={},
+            seconds=0.0)
+
+
+@contextmanager
+def open_environment(environment: Environment, factory: SandboxFactory, label: str,
+                     **options) -> Iterator[Sandbox]:
+    """Yield a sandbox with the installed source, opened with the options of factory.open(): of its
+    image, which is pulled where it is missing. Where there is none, it is installed in the base
+    image again. Raise Excluded where neither can be, ItemFailed where that fails."""
+    image = environment.image_name
+    if factory.has_image(image):
+        with factory.open(image, label, factory.workdir_of(image), **options) as sandbox:
+            yield sandbox
+        return
+    project = _project(environment)
+    workdir = WORKDIR if project.source else factory.workdir_of(environment.base_image)
+    with factory.open(environment.base_image, label, workdir, **options) as sandbox:
+        _install(environment, project, sandbox, factory.run_timeout_s)
+        yield sandbox
+
+
+def image_of(environment: Environment, factory: SandboxFactory, label: str) -> KeptImage:
+    """Return the environment's image; where it has none, as from pods, one that is made and kept
+    here. Raise Excluded or ItemFailed where that cannot be."""
+    if factory.has_image(environment.image_name):
+        return KeptImage(environment.image_name)
+    if not factory.makes_images:
+        raise Excluded(f"has no image, and --sandbox {factory.name} makes none.",
+                       environment.repo_name)
+    name = image_name_of(environment.repo_name, environment.base_commit, environment.base_image,
+                         environment.install_script)
+    with open_environment(environment, factory, label) as sandbox:
+        image_id = sandbox.commit(f"codedata-env-try/{secrets.token_hex(4)}", keep=False)
+    kept = factory.keep(image_id, name)
+    factory.forget(label)
+    return kept
+
+
+def image_name_of(repo_name: str, *made_of: str) -> str:
+    """Return the image's name, with a tag that no other result of the same repository gets."""
+    return f"{image_name(IMAGES, repo_name)}:{digest([*made_of])[:12]}"
+
+
+def _project(environment: Environment) -> Project:
+    """Return where the source is: in a folder of this machine, or in the base image. Raise Excluded
+    where it is not there, or no script installs it."""
+    folder = environment.verified.get("source_path") or environment.row.get("reformat_path")
+    lacks = ""
+    if not environment.install_script:
+        lacks = "no script installs it"
+    elif folder and not Path(folder).is_dir():
+        lacks = f"its source is not in {folder}"
+    if lacks:
+        image = environment.image_name or "(none)"
+        raise Excluded(f"cannot be opened: its image {image} cannot be had, and {lacks}.",
+                       environment.repo_name,
+                       "An image of this machine, or one whose name has its registry, is needed.")
+    return Project(source=Path(folder) if folder else None)
+
+
+def _install(environment: Environment, project: Project, sandbox: Sandbox,
+             timeout_s: float) -> None:
+    """Put the source into a fresh sandbox and install it, with the network on. Raise ItemFailed
+    where it is another source than the one that was verified, or cannot be installed."""
+    commit, trouble = put_source(sandbox, project)
+    if not trouble and environment.base_commit not in ("", commit):   # it went on since
+        commit, trouble = put_source(sandbox, replace(project, commit=environment.base_commit))
+    if trouble:
+        raise ItemFailed(f"its source cannot be used: {trouble}", environment.repo_name)
+    sandbox.network(True)
+    done = run_script(sandbox, environment.install_script, timeout_s)
+    output = done.output.strip()[-500:]
+    if done.ok:
+        output = restore(sandbox, commit)[1]
+    sandbox.network(False)
+    if output or not done.ok:
+        raise ItemFailed(f"cannot be installed again: {output}", environment.repo_name)

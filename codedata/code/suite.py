@@ -1,0 +1,177 @@
+"""Run a project's test script in a sandbox and read what its runners report.
+
+The script is run as it is. It may write reports to RESULTS; without any, what it prints is read.
+Whether a run was complete, and which cases repeat over several runs, is said by the runs alone.
+"""
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from codedata.code.source import TOOLS, run_tool
+from codedata.code.test_results import Case, Found, counts, not_collected, over, parse
+from codedata.sandbox import Result, Sandbox
+from codedata.sandbox.archives import Bounds, OverBounds, UnsafeArchive
+from codedata.texts import text_of
+
+SELECTION = "/tmp/codedata-selection"   # holds the plugin, and what is selected
+PLUGIN = "pytest_selection.py"
+RESULTS = "/tmp/results"   # where test scripts write reports, outside the source folder
+# for all reports of a run
+REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)
+MIN_PASSED = 0.95          # of a healthy suite: minimum share of passed cases among those that ran,
+MAX_SKIPPED = 0.2          # and maximum share of skipped cases among all
+STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*"
+                     r"|INTERNALERROR> .*)$", re.MULTILINE)
+CRASHED = 128              # exit codes from here on mean that a signal ended the runner
+
+
+@dataclass(frozen=True)
+class Run:
+    """Hold one run of the test script."""
+
+    done: Result
+    results: list[Case]
+    # who narrowed the run to the ids that were asked for: "pytest", or "none" where the whole suite
+    # ran all the same; empty where all were asked for
+    selection: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """Return the exit code of the script."""
+        return self.done.exit_code
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the script took."""
+        return round(self.done.seconds, 2)
+
+    @property
+    def timed_out(self) -> bool:
+        """Return whether the script was ended when its time was over."""
+        return self.done.timed_out
+
+    @property
+    def text(self) -> str:
+        """Return what the script printed."""
+        return self.done.output
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the suite ran to its end, all of it was collected, and exit code and
+        cases agree."""
+        return not (self.timed_out or self.exit_code >= CRASHED or not_collected(self.results)
+                    or self.truncated_at
+                    or self.unexplained)
+
+    @property
+    def truncated_at(self) -> str:
+        """Return the line in which a runner says that it stops early; it is empty where there is
+        none."""
+        line = STOPPED.search(self.text)
+        return line[0].strip() if line else ""
+
+    @property
+    def unexplained(self) -> bool:
+        """Return whether the exit code contradicts the cases. If the script failed though no
+        case did, the runner stopped early, or something beside the tests failed. If it succeeded
+        though a case failed, its exit code does not show that the suite ran to its end."""
+        n = counts(self.results)
+        return bool(self.results) and (self.exit_code == 0) == bool(n["failed"] + n["error"])
+
+    @property
+    def share_passed(self) -> float:
+        """Return the share of passed cases among those that ran; 0.0 where none ran."""
+        n = counts(self.results)
+        n_run = len(self.results) - n["skipped"]
+        return n["passed"] / n_run if n_run else 0.0
+
+    @property
+    def share_skipped(self) -> float:
+        """Return the share of skipped cases among all; 0.0 where there are none."""
+        return counts(self.results)["skipped"] / len(self.results) if self.results else 0.0
+
+    @property
+    def healthy(self) -> bool:
+        """Return whether the whole suite ran, enough cases passed and not too many were skipped."""
+        has_run = self.share_passed >= MIN_PASSED and self.share_skipped <= MAX_SKIPPED
+        return self.is_complete and has_run
+
+
+def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
+              env: Mapping[str, str] | None = None, selection: Sequence[str] = ()) -> Run:
+    """Run a test script once, with these variables beside the sandbox's own. Return the run with
+    its cases.
+
+    A `selection` of names, as a run of the whole suite gave them, narrows each pytest that the
+    script calls to exactly these; nothing else in the script is narrowed. In a sandbox that
+    isolates nothing there is no selection, and only what is printed is read.
+    """
+    if sandbox.name == "local":   # /tmp/results, and whatever pytest there is, are this machine's
+        done, reports, limit = run_script(sandbox, test_script, timeout_s, env), {}, []
+        used = "none"
+    else:
+        sandbox.run(f"rm -rf {RESULTS}")
+        with _placed_plugin(sandbox, selection) as variables:
+            done = run_script(sandbox, test_script, timeout_s, {**variables, **(env or {})})
+            is_used = selection and sandbox.run(f"[ -e {SELECTION}/was_used ]").ok
+            used = "pytest" if is_used else "none"
+        reports, limit = _reports(sandbox)
+    return Run(done, parse(reports, done.output, limit), used if selection else "")
+
+
+@contextmanager
+def _placed_plugin(sandbox: Sandbox, selection: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Place the plugin that selects, and remove it in the end. Yield the variables that load it
+    where a script switches off the plugins that are found; none where it cannot be placed."""
+    if not selection:
+        yield {}
+        return
+    sandbox.put({PLUGIN: text_of("codedata.code", PLUGIN).encode(),
+                 "ids.json": json.dumps([*selection]).encode()}, SELECTION)
+    is_placed = run_tool(sandbox, "place_plugin.sh", SELECTION).ok
+    yield {"PYTEST_PLUGINS": "codedata_selection"} if is_placed else {}
+    run_tool(sandbox, "place_plugin.sh", SELECTION, "remove")
+    sandbox.run(f"rm -rf {SELECTION}")
+
+
+def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
+    """Return ({name: status} of cases with one status in all runs, sorted names of all other
+    cases)."""
+    outcomes = [{case.name: case.status for case in run.results} for run in runs]
+    stable = {name: status for name, status in outcomes[0].items()
+              if all(run.get(name) == status for run in outcomes)}
+    return stable, sorted({name for run in outcomes for name in run} - set(stable))
+
+
+def run_script(sandbox: Sandbox, script: str, timeout_s: float,
+               env: Mapping[str, str] | None = None) -> Result:
+    """Run a script as a file in the working directory and return its result. It leaves nothing
+    behind in the state of the shell."""
+    folder = f"{sandbox.workdir}/.codedata" if sandbox.name == "local" else TOOLS
+    sandbox.put({"script.sh": script.encode()}, folder)
+    done = sandbox.run(f"bash {folder}/script.sh", timeout_s=timeout_s, env=dict(env or {}))
+    sandbox.run(f"rm -rf {folder}")
+    return done
+
+
+def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Found]]:
+    """Return ({path: content} of the folder of results, an error case for a limit that it
+    exceeds)."""
+    if not sandbox.run(f"[ -d {RESULTS} ] && chmod -R a+rX {RESULTS}").ok:
+        return {}, []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            sandbox.get(RESULTS, Path(folder), REPORTS)
+        except OverBounds as e:
+            return {}, [over(e.kind, e.what)]
+        except UnsafeArchive:   # a link leads out: no report counts
+            return {}, []
+        return {str(path.relative_to(folder)): path.read_bytes()
+                for path in Path(folder).rglob("*")
+                if path.is_file() and not path.is_symlink()}, []

@@ -1,0 +1,105 @@
+"""Make the image of a task from an environment's, and check from outside that it holds neither a
+history nor the solution.
+
+derive() works in a container of the image, with its tools. check_task_image() trusts none of them:
+it reads the files that a process in a container can read, on this machine. Lower layers of the
+image may hold the former source; whoever can read those has the engine or the registry.
+"""
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from codedata.code.hidden_text import Search, git_output, run_git
+from codedata.code.outside import take_repository
+from codedata.code.patches import added_runs, hunks_of
+from codedata.code.source import TOOLS, run_tool
+from codedata.errors import ItemFailed
+from codedata.sandbox import docker_engine
+from codedata.sandbox.archives import Stream, UnsafeArchive
+from codedata.sandbox.factory import WORKDIR, SandboxFactory
+from codedata.texts import printable
+
+
+@dataclass(frozen=True)
+class TaskImage:
+    """Hold an image in which a task's source is the only commit."""
+
+    name: str
+    image_id: str
+    base_commit: str
+
+
+def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: str) -> TaskImage:
+    """Return a new image with a patch applied to the source in `image`, as one root commit. It is
+    removed with the run's label unless factory.keep() keeps it. Raise ItemFailed where the patch
+    does not apply."""
+    with factory.open(image, label, factory.workdir_of(image)) as sandbox:
+        whole = patch if patch.endswith("\n") or not patch else f"{patch}\n"
+        sandbox.put({"patch": whole.encode()}, TOOLS)
+        done = run_tool(sandbox, "derive.sh", ".", f"{TOOLS}/patch")
+        commit = done.output.strip().rpartition("\n")[2]
+        if not (done.ok and re.fullmatch(r"[0-9a-f]{40}", commit)):
+            raise ItemFailed(f"no task can be made of it: {done.output.strip()[-500:]}", image)
+        return TaskImage(name, sandbox.commit(name, keep=False), commit)
+
+
+def check_task_image(image: str, gold: str) -> list[str]:
+    """Return a line for each trace of a history or of the solution in an image of the local engine;
+    none where it is clean.
+
+    Searched for are the lines that the patch `gold` adds, except for text that the source in the
+    image has anyway.
+    """
+    api = docker_engine.connect()
+    config = api.inspect_image(image)["Config"]
+    source = (config.get("WorkingDir") or WORKDIR).rstrip("/")
+    paths = {hunk.path for hunk in hunks_of(gold, "")}
+    search = Search(added_runs(gold), source, paths)
+    with docker_engine.files_of(api, image) as files, TemporaryDirectory() as folder:
+        try:
+            traces = _history(files, f"{source}/.git", Path(folder))
+            with git_output(folder, "cat-file", "--batch", "--buffer",
+                            stdin=_tracked(folder)) as tracked:
+                search.exempt(tracked)
+        except (ItemFailed, OSError) as e:
+            traces = [f"the source's repository cannot be read: {printable(str(e), 300)}"]
+        search.look("the image's settings", Stream([json.dumps(config).encode()]))
+        search.look_through(files.all())
+    return [*traces, *search.traces]
+
+
+def _history(files: docker_engine.Files, place: str, to: Path) -> list[str]:
+    """Copy the objects and refs of a repository of the image into the folder `to`. Return a line
+    for each trace of anything but one commit."""
+    if trouble := take_repository(files, place, to / ".git"):
+        raise UnsafeArchive(trouble)
+    n_reached = len(run_git(to, "rev-list", "--all", "HEAD").split())
+    kinds = run_git(to, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype)").split()
+    n_commits = kinds.count("commit") + kinds.count("tag")
+    lines = {f"git log --all shows {n_reached} commits": n_reached != 1,
+             f"{n_commits} commits and tags are among its objects": n_commits != 1}
+    return [line for line, is_wrong in lines.items() if is_wrong]
+
+
+def _tracked(folder: str) -> str:
+    """Return the ids of all files and folders of the commit, a line each."""
+    return run_git(folder, "rev-list", "--objects", "--no-object-names", "HEAD^{tree}")
+
+
+def with_tools(factory: SandboxFactory, image: str, install: str, label: str) -> str:
+    """Return the name of an image with more tools than `image` has: what the command `install`
+    brings, with the network on. It is for measuring (coverage 7, for one), never handed on, and is
+    removed with the run's label."""
+    name = f"codedata-tools/{secrets.token_hex(6)}"
+    with factory.open(image, label, factory.workdir_of(image)) as sandbox:
+        sandbox.network(True)
+        done = sandbox.run(install, timeout_s=factory.run_timeout_s)
+        if not done.ok:
+            raise ItemFailed(f"the tools cannot be installed: {done.output.strip()[-500:]}", image)
+        sandbox.commit(name, keep=False)
+    return name

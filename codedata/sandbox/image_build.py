@@ -1,0 +1,204 @@
+"""Build an image from a Dockerfile that nobody has read, within limits.
+
+The network is off for RUN, and ADD takes no address, unless the limits allow it. The engine itself
+pulls what FROM and COPY --from name. It is not guaranteed that the number of a build's processes is
+limited; its memory is. `.dockerignore` is not applied.
+"""
+from __future__ import annotations
+
+import io
+import json
+import re
+import secrets
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import requests
+
+from codedata.bounded import read_bounded
+from codedata.errors import ItemFailed
+from codedata.sandbox import disk, docker_engine, process_labels
+from codedata.sandbox.archives import Bounds, pack
+from codedata.sandbox.docker import CPU_PERIOD_US, LOST
+from codedata.sandbox.output import Output
+from codedata.sandbox.sizes import bytes_of
+
+BUILD = "codedata.build"   # the label of one build's images and containers
+CONTEXT = Bounds(max_bytes=1_000_000_000, max_files=100_000, max_depth=64, max_seconds=120)
+MAX_DOCKERFILE_BYTES = 1_000_000
+LOOK_S = 1.0               # between two looks at what a build uses
+SILENT_S = 60.0            # seconds that the engine may take to end a build
+# in a Dockerfile
+ESCAPE = re.compile(r"^\W*#\s*escape\s*=", re.IGNORECASE | re.MULTILINE)
+CONTINUED = re.compile(r"\\[ \t]*\r?\n(?:[^\S\n]*(?:#[^\n]*)?\n)*")   # with comments between
+ONBUILD = re.compile(r"^\s*onbuild\s", re.IGNORECASE)
+OWNER = re.compile(r"--ch(?:own|mod)=\S+")
+ADDRESS = re.compile(r"[:@$\\`]")    # no path has one, as a rule
+
+
+@dataclass(frozen=True)
+class BuildLimits:
+    """Limit what a build may use."""
+
+    timeout_s: float = 600.0
+    cpus: float = 2
+    memory: str = "5Gi"
+    disk_limit: str = "10GB"   # of what one step writes
+    disk_floor: str = "10GB"   # free on the engine's disk: else it waits to start, and ends
+    network: bool = False
+
+
+@dataclass(frozen=True)
+class Build:
+    """Hold the result of a build."""
+
+    image_id: str              # "" where it failed
+    log: str                   # what it printed, at most OUTPUT_BYTES
+    failed: str                # why; "" where it did not
+    seconds: float
+
+
+def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
+          stop: threading.Event | None = None, dockerfile: str = "Dockerfile") -> Build:
+    """Build an image and return the result. It is removed with the run's label, or by reap().
+    Raise ItemFailed where the context cannot be read, or the engine is gone."""
+    api = docker_engine.connect()
+    stop = stop or threading.Event()
+    token = secrets.token_hex(8)
+    labels = process_labels.labels(run_label) | {docker_engine.KEEP: "", BUILD: token}
+    disk.wait_for_room(docker_engine.folder(api), bytes_of(limits.disk_floor), stop)
+    started = time.monotonic()
+    output = Output()
+    ended: list[str] = []
+    with _packed(context, dockerfile, labels, limits) as archive:
+        try:
+            with _watched(api, token, limits, stop) as ended:
+                image_id, failed = _read(_request(api, archive, tag, labels, limits), output)
+        except LOST as e:
+            image_id, failed = "", docker_engine.reason(e)
+        finally:
+            _remove_steps(api, token, image_id)
+    if not (image_id or failed):
+        failed = "the engine ended it without a word"
+    why = "; ".join(dict.fromkeys(ended)) if failed and ended else failed
+    return Build(image_id, output.text(), why, round(time.monotonic() - started, 2))
+
+
+# what is sent ------------------------------------------------------------------------------------
+
+@contextmanager
+def _packed(context: Path, dockerfile: str, labels: dict[str, str],
+            limits: BuildLimits) -> Iterator[BinaryIO]:
+    """Yield the context as a tar, with a labelled Dockerfile that the engine takes out again."""
+    try:
+        text = read_bounded(context / dockerfile, MAX_DOCKERFILE_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as e:
+        raise ItemFailed(f"cannot be read: {e}", str(context / dockerfile)) from e
+    name = f".codedata.{labels[BUILD]}"
+    added = {name: labelled(text, labels, limits.network),
+             ".dockerignore": f"{name}\n.dockerignore\n"}
+    with pack(context, bounds=CONTEXT) as archive:
+        with tarfile.open(fileobj=archive, mode="a") as tar:
+            for path, content in added.items():
+                member = tarfile.TarInfo(path)
+                member.size = len(content.encode())
+                tar.addfile(member, io.BytesIO(content.encode()))
+        archive.seek(0)
+        yield archive
+
+
+def labelled(dockerfile: str, labels: dict[str, str], may_fetch: bool) -> str:
+    """Return a Dockerfile with labels behind each FROM, so that all that a build makes has them.
+    Raise ItemFailed where ADD names an address though it may not, or `escape` is set."""
+    if ESCAPE.search(dockerfile):
+        raise ItemFailed("sets another escape character", "the Dockerfile")
+    words = " ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
+    lines = []
+    for line in CONTINUED.sub("", dockerfile).split("\n"):   # so that this reads what Docker reads
+        lines.append(line)
+        instruction, rest = [*ONBUILD.sub("", line).split(None, 1), "", ""][:2]
+        if instruction.upper() == "FROM":
+            lines.append("LABEL " + words.replace("$", "\\$"))
+        is_address = ADDRESS.search(OWNER.sub("", rest))
+        if instruction.upper() == "ADD" and is_address and not may_fetch:
+            raise ItemFailed("names an address for ADD, and the build has no network", line[:200])
+    return "\n".join(lines)
+
+
+def _request(api, archive: BinaryIO, tag: str, labels: dict[str, str], limits: BuildLimits):
+    """Return the engine's streaming reply to the request for a build."""
+    memory = bytes_of(limits.memory)
+    options = {"t": tag, "dockerfile": f".codedata.{labels[BUILD]}", "version": "1",   # no BuildKit
+               "rm": "1", "forcerm": "1", "labels": json.dumps(labels),
+               "memory": memory, "memswap": memory, "cpuperiod": CPU_PERIOD_US,
+               "cpuquota": int(limits.cpus * CPU_PERIOD_US),
+               "networkmode": "default" if limits.network else "none"}
+    reply = api.post(f"{api.base_url}/v{api.api_version}/build", data=archive, params=options,
+                     headers={"Content-Type": "application/x-tar"}, stream=True,
+                     timeout=limits.timeout_s + SILENT_S)
+    if not reply.ok:
+        raise requests.HTTPError(reply.text, response=reply)
+    return reply
+
+
+# what comes back ---------------------------------------------------------------------------------
+
+def _read(reply, output: Output) -> tuple[str, str]:
+    """Read a build's reply to its end. Return (image id or "", error or "")."""
+    image_id = failed = ""
+    with closing(reply):
+        for line in reply.iter_lines():
+            said = json.loads(line) if line.strip() else {}
+            output.add((said.get("stream") or said.get("error") or "").encode())
+            image_id = (said.get("aux") or {}).get("ID", image_id)
+            failed = said.get("error", failed)
+    return ("" if failed else image_id), failed
+
+
+@contextmanager
+def _watched(api, token: str, limits: BuildLimits, stop: threading.Event) -> Iterator[list[str]]:
+    """Remove the containers of a build that uses more than it may. Yield a list of the reasons."""
+    reasons: list[str] = []
+    has_ended = threading.Event()
+    ends_at = time.monotonic() + limits.timeout_s
+    place = docker_engine.folder(api)
+
+    def watch() -> None:
+        while not has_ended.wait(LOOK_S):
+            with suppress(requests.RequestException):
+                steps = api.containers(all=True, size=True, filters={"label": f"{BUILD}={token}"})
+                n_bytes = sum(step.get("SizeRw") or 0 for step in steps)
+                checks = {
+                    f"it took more than {limits.timeout_s:g} s": time.monotonic() > ends_at,
+                    f"a step wrote more than {limits.disk_limit}":
+                        n_bytes > bytes_of(limits.disk_limit),
+                    f"less than {limits.disk_floor} is free on the disk":
+                        disk.free_bytes(place) < bytes_of(limits.disk_floor),
+                    "the run is ending": stop.is_set()}
+                reasons.extend(reason for reason, is_over in checks.items() if is_over)
+                for step in steps if any(checks.values()) else []:
+                    docker_engine.remove_container(api, step["Id"])
+
+    thread = disk.start(watch)
+    try:
+        yield reasons
+    finally:
+        has_ended.set()
+        thread.join()
+
+
+def _remove_steps(api, token: str, image_id: str) -> None:
+    """Remove what a build made beside its image."""
+    images = []
+    with suppress(*LOST):
+        images = api.images(filters={"label": f"{BUILD}={token}"})
+    for image in images:
+        with suppress(*LOST):
+            if image["Id"] != image_id:
+                api.remove_image(image["Id"])

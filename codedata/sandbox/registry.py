@@ -1,0 +1,66 @@
+"""Name images, and exchange them with the registry that a name begins with: HOST[:PORT]/PATH:TAG.
+
+A name without a host is never pulled: whoever owns it on a public registry could put anything
+there. Who may push and pull is the engine's configuration (docker login).
+"""
+from __future__ import annotations
+
+import re
+
+import requests
+
+from codedata.errors import ItemFailed
+from codedata.sandbox import docker_engine
+from codedata.store import digest
+from codedata.texts import printable
+
+IMAGE_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+MAX_TRIES = 3              # to push an image
+
+
+def image_name(prefix: str, name: str) -> str:
+    """Return an image name that Docker accepts. A name that has to be changed for this gets a
+    digest, so that similar names stay distinct."""
+    if IMAGE_NAME.fullmatch(name):
+        return prefix + name
+    valid = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "repository"
+    return f"{prefix}{valid}-{digest(name)[:6]}"
+
+
+def has_registry(image: str) -> bool:
+    """Return whether an image's name says from which registry it comes."""
+    host, slash, _ = image.partition("/")
+    return bool(slash) and (host == "localhost" or "." in host or ":" in host)
+
+
+def is_here(image: str) -> bool:
+    """Return whether the engine has an image, after pulling it where it is missing and its name has
+    a registry."""
+    api = docker_engine.connect()
+    for may_pull in (has_registry(image), False):
+        try:
+            api.inspect_image(image)
+            return True
+        except requests.HTTPError as e:
+            if e.response.status_code != 404 or not may_pull:
+                return False
+        try:
+            api.pull(image)
+        except requests.RequestException:
+            return False
+    return False
+
+
+def push(image: str) -> None:
+    """Push an image to the registry of its name. Raise ItemFailed where that fails each time."""
+    api = docker_engine.connect()
+    for _ in range(MAX_TRIES):
+        try:
+            lines = [*api.push(image, stream=True, decode=True)]
+            trouble = next((line["error"] for line in lines if "error" in line), "")
+        except requests.RequestException as e:
+            trouble = docker_engine.reason(e)
+        if not trouble:
+            return
+    raise ItemFailed(f"cannot be pushed: {printable(trouble, 300)}", image,
+                     "Check [sandbox] registry, and `docker login` for it.")

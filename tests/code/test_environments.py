@@ -1,0 +1,167 @@
+"""Test the view of environments, and how one is opened: from its image, or installed again."""
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import write_json
+from kube_server import KubeServer
+from registry_server import registry_server
+
+from codedata.code.environments import Environments, image_of, open_environment
+from codedata.code.suite import run_suite
+from codedata.errors import Excluded, ItemFailed, Trouble
+from codedata.records import Environment
+from codedata.sandbox import docker_engine
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import SandboxSettings, Settings
+
+RUN = "tests-environments"
+BASE = "codedata-base:bookworm"
+
+
+def an_environment(**fields) -> dict:
+    return {"repo": "birds/heron", "repo_name": "heron", "row": {}, "base_commit": "",
+            "base_image": BASE, "image_name": "", "status": "success", "install_script": "true\n",
+            "test_script": "true\n", "summary": "", "planner": "recipe", "messages": [],
+            "error": "", "test_case_result": [], "flaky": [], "verified": {"healthy": True},
+            "usage": {}, "seconds": 1.0, **fields}
+
+
+def factory_of(**sandbox) -> SandboxFactory:
+    settings = SandboxSettings(disk_floor="1GB", **sandbox)
+    return SandboxFactory(Settings(sandbox=settings), threading.Event())
+
+
+def one_row(folder: Path, **row):
+    """Return the environment of one row of --input."""
+    path = folder / "rows.jsonl"
+    path.write_text(json.dumps({"repo": "birds/heron", "test_case_result": [], **row}) + "\n")
+    view = Environments(folder, rows=path).open()
+    return view.read("birds__heron")
+
+
+def test_only_what_succeeded_and_is_healthy_is_used(tmp_path):
+    records = {"heron": {}, "egret": {"status": "error"}, "stork": {"verified": {"healthy": False}}}
+    for name, fields in records.items():
+        write_json(tmp_path / f"env/{name}.json", an_environment(repo_name=name, **fields))
+    (tmp_path / "env/crane.json").write_text("{")
+    view = Environments(tmp_path).open()
+    assert [*view.names()] == ["heron"] and view.facts("heron").instance_id == "heron"
+    assert view.left_out == {"egret": "its status is error",
+                             "stork": "its suite is not healthy (--unhealthy-too)"}
+    assert view.covers("egret") and not view.covers("ibis") and len(view.broken) == 1
+    assert {*Environments(tmp_path, unhealthy_too=True).open().names()} == {"heron", "stork"}
+
+
+def test_rows_of_both_forms_and_broken_ones(tmp_path):
+    results = [{"name": "test_wade", "status": "PASSED"}]
+    rows = [{"repo": "birds/heron", "image_name": "birds/heron:1", "test_case_result": results},
+            {"repo": "a/ibis", "image_name": "i", "test_case_result": [], "base_commit": "c0ffee"},
+            {"repo": "birds/heron", "image_name": "again", "test_case_result": []},
+            {"repo": "birds/crane", "image_name": "c"}, []]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join([*map(json.dumps, rows), "{", ""]))
+    view = Environments(tmp_path, rows=path).open()
+    heron, ibis = map(view.read, view.names())
+    assert (heron.repo_name, heron.row) == ("birds__heron", rows[0])
+    assert heron.test_case_result == results
+    assert ibis.base_commit == "c0ffee" and "pytest" in ibis.test_script.splitlines()[-1]
+    assert [e.where.rpartition(":")[2] for e in view.broken] == ["3", "4", "5", "6"]
+    with pytest.raises(Trouble, match="cannot be read"):
+        Environments(tmp_path, rows=tmp_path / "none.jsonl").open()
+
+
+@pytest.mark.docker
+def test_a_kept_image_is_pushed_removed_and_pulled_again(tmp_path):
+    with registry_server() as address:
+        factory = factory_of(registry=f"{address}/codedata")
+        with factory.open(BASE, RUN) as sandbox:
+            sandbox.put({"test_heron.py": b"def test_wade(): pass\n"}, ".")
+            image_id = sandbox.commit("codedata-tests/pushed", keep=False)
+        kept = factory.keep(image_id, "codedata-tests/pushed:1")
+        factory.forget(RUN)
+        assert kept.name == f"{address}/codedata/codedata-tests/pushed:1" and not kept.trouble
+        environment = one_row(tmp_path, image_name=kept.name)
+        api = docker_engine.connect()
+        api.remove_image(kept.name)
+        with open_environment(environment, factory, RUN) as sandbox:
+            results = run_suite(sandbox, environment.test_script, 60).results
+        assert [case.status for case in results] == ["passed"]
+        api.remove_image(kept.name)
+    with pytest.raises(Excluded, match="cannot be had"):   # its registry is gone
+        open_environment(environment, factory, RUN).__enter__()
+
+
+@pytest.mark.docker
+def test_an_image_that_cannot_be_pushed_is_kept_here_and_says_so():
+    factory = factory_of(registry="127.0.0.1:9")
+    kept = factory.keep(BASE, "codedata-tests/here:1")
+    assert "refused" in kept.trouble and factory.has_image(kept.name)
+    docker_engine.connect().remove_image(kept.name)
+
+
+@pytest.mark.docker
+def test_a_name_without_a_registry_is_never_pulled(tmp_path):
+    with pytest.raises(Excluded, match="codedata-tests/nobody:1 cannot be had"):
+        open_environment(one_row(tmp_path, image_name="codedata-tests/nobody:1"), factory_of(),
+                         RUN).__enter__()
+
+
+@pytest.mark.docker
+def test_without_an_image_the_source_is_installed_again_and_an_image_can_be_made_of_it(heron):
+    factory = factory_of()
+    git = ["git", "-C", heron / "heron", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+    base_commit = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "it went on"], check=True)
+    fields = {"base_commit": base_commit, "verified": {"source_path": str(heron / "heron")},
+              "install_script": "touch /opt/installed; echo >>heron.py\n"}
+    environment = Environment(**an_environment(**fields))
+    kept = image_of(environment, factory, RUN)
+    again = replace(environment, image_name=kept.name)
+    try:
+        assert kept.name.startswith("codedata-env/heron:") and factory.has_image(kept.name)
+        assert image_of(again, factory, RUN).name == kept.name
+        with open_environment(again, factory, RUN, default_rights=True) as sandbox:
+            done = sandbox.run("ls /opt/installed; git rev-parse HEAD; git status --short; "
+                               "grep CapEff /proc/self/status")
+        # Docker's default capabilities
+        assert done.output == f"/opt/installed\n{base_commit}\nCapEff:\t00000000a80425fb\n"
+    finally:
+        docker_engine.connect().remove_image(kept.name)
+    for changed, why in (({"install_script": "exit 3"}, "cannot be installed again"),
+                         ({"base_commit": "0" * 40}, "its source cannot be used")):
+        with pytest.raises(ItemFailed, match=why):
+            open_environment(replace(environment, **changed), factory, RUN).__enter__()
+
+
+def test_an_environment_that_can_be_had_nowhere_is_excluded_by_name():
+    environment = Environment(**an_environment(image_name="nowhere/heron:1"))
+    pods = factory_of(sandbox="kubernetes", registry="registry.example.org/d")
+    gone = replace(environment, row={"reformat_path": "/nowhere"})
+    with pytest.raises(Excluded, match="its source is not in /nowhere"):
+        open_environment(gone, pods, RUN).__enter__()
+    with pytest.raises(Excluded, match="kubernetes makes none"):
+        image_of(environment, pods, RUN)
+    assert pods.has_image("registry.example.org/d/heron:1") and not pods.has_image("heron/a:1")
+
+
+@pytest.mark.pods
+def test_a_pod_pulls_an_image_that_names_its_registry_and_else_installs_again(heron, tmp_path):
+    with KubeServer(tmp_path / "cluster") as kube:
+        pods = factory_of(sandbox="kubernetes", kubeconfig=str(kube.kubeconfig))
+        kube.images.add("registry.example.org/heron:1")
+        pulled = Environment(**an_environment(image_name="registry.example.org/heron:1"))
+        with open_environment(pulled, pods, RUN) as sandbox:
+            assert sandbox.image == pulled.image_name
+        fields = {"base_image": "debian:bookworm", "install_script": "touch installed\n",
+                  "row": {"reformat_path": str(heron / "heron")}, "image_name": "codedata-env/h"}
+        with open_environment(Environment(**an_environment(**fields)), pods, RUN) as sandbox:
+            done = sandbox.run("ls installed heron.py; git log --oneline | wc -l")
+        assert done.output.split() == ["heron.py", "installed", "1"]

@@ -1,0 +1,73 @@
+"""Check that names of cases survive an evaluation script and the log parsers of SWE-bench."""
+from __future__ import annotations
+
+import re
+from xml.sax.saxutils import quoteattr
+
+import pytest
+from heron_project import opener
+
+from codedata.code.eval_script import eval_script
+from codedata.code.junit import escaped_name, restored_name
+from codedata.code.suite import RESULTS, run_suite
+from codedata.code.test_results import Case
+
+STATUSES = ("FAILED", "PASSED", "SKIPPED", "ERROR", "XFAIL")
+NAMES = ["tests/test_a.py::test_it[a b]", "tests/test_a.py::TestA::test_it[x::y - z]",
+         "a suite > is 50% done %20", "wades\u00a0slowly\u2003\u1680", "[1m] is bold[31m]",
+         "t[/a/b]", "PASSED", "é 日本", "tests/test_a.py::test_plain[1-True]"]
+XML = "".join(f"<testcase name={quoteattr(name)}/>" for name in NAMES)
+REPORT = (f"mkdir -p {RESULTS}; cat > {RESULTS}/r.xml <<'E'\n<testsuite>{XML}"
+          "<testcase name='b d'><failure/></testcase><testcase name='c'><skipped/></testcase>"
+          f"</testsuite>\nE\necho PASSED in the log; echo END_OF_TEST_SCRIPT; exit 3\n")
+
+
+def parse_log_pytest(log: str) -> dict[str, str]:
+    """Read a log as swebench 5.0.2 does (harness/log_parsers/python.py, by these lines)."""
+    found = {}
+    for line in log.split("\n"):
+        if line.startswith(STATUSES):
+            if line.startswith("FAILED"):
+                line = line.replace(" - ", " ")
+            words = line.split()
+            if len(words) > 1 and not re.match(r"SKIPPED \[\d+\]", " ".join(words[:2])):
+                found[words[1]] = words[0]
+    return found
+
+
+def parse_log_pytest_v2(log: str) -> dict[str, str]:
+    """Read a log as swebench 5.0.2 does for later versions of pytest."""
+    control = str.maketrans("", "", "".join(map(chr, range(1, 32))))
+    return parse_log_pytest("\n".join(re.sub(r"\[(\d+)m", "", line).translate(control)
+                                      for line in log.split("\n")))
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with opener("") as box:
+        yield box
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("parse", [parse_log_pytest, parse_log_pytest_v2])
+def test_names_come_back_from_a_graders_log(sandbox, parse):
+    done = sandbox.run(eval_script(REPORT))
+    between = done.output.split(">>>>> Start Test Output")[1].split(">>>>> End Test Output")[0]
+    found = {restored_name(name): status for name, status in parse(between).items()}
+    assert found == dict.fromkeys(NAMES, "PASSED") | {"b d": "FAILED", "c": "SKIPPED"}
+    assert done.exit_code == 3 and "PASSED in the log" not in between
+    cases = run_suite(sandbox, REPORT, 60).results
+    assert {case.name: case.status.upper() for case in cases} == found
+    assert Case.of({"name": "c", "status": found["c"]}).status == "skipped"
+
+
+@pytest.mark.docker
+def test_without_junit_xml_the_output_stands_between_the_marks(sandbox):
+    done = sandbox.run(eval_script("echo PASSED a; echo ok 1 - b"))
+    assert done.output == (">>>>> Start Test Output\nPASSED a\nok 1 - b\n>>>>> End Test Output\n")
+
+
+def test_names_without_blanks_stay_as_they_are():
+    assert escaped_name("tests/test_a.py::TestA::test_it[a-b/c]") == (
+        "tests/test_a.py::TestA::test_it[a-b/c]")
+    assert restored_name(escaped_name("%20 %2520")) == "%20 %2520"

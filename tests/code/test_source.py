@@ -1,0 +1,123 @@
+"""Check that a source is put into a container without a look at the future."""
+from __future__ import annotations
+
+import pytest
+from heron_project import commit_all, git, opener
+
+from codedata.code.leftovers import history_after
+from codedata.code.source import Project, put_source
+
+pytestmark = pytest.mark.docker
+
+
+def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
+    source, base = repository
+    with opener("") as sandbox:
+        assert put_source(sandbox, Project(source, base)) == (base, "")
+        assert history_after(sandbox, base) == []
+        assert sandbox.run("git log --all --format=%s").output.split() == ["base", "one"]
+        assert sandbox.run("git tag").output.split() == ["v1.0"]
+        assert sandbox.run("cat heron.py").output.endswith("# base\n")
+        assert not sandbox.run("git status --porcelain").output
+        assert "the fix of 2f8c" not in sandbox.run(
+            "git cat-file --batch-all-objects --batch --unordered").output
+        assert not sandbox.run(
+            "grep -rsl 'the fix of 2f8c' / --exclude-dir=proc --exclude-dir=sys").output
+
+
+@pytest.mark.parametrize("leave, sign", [
+    ("git remote add origin https://example.org/x.git", "a remote: origin"),
+    ("git commit -q --allow-empty -m later && git tag later && git reset -q --hard HEAD~1",
+     "refs/tags/later leads past it"),
+    ("git commit -q --allow-empty -m later", "HEAD is not at"),
+    ("echo x >> heron.py && git stash -q", "refs/stash leads past it"),
+    ("git commit -q --allow-empty -m later && git reset -q --hard HEAD~1", "the reflog names"),
+    ("git commit -q --allow-empty -m later && git reset -q --hard HEAD~1 && rm -rf .git/logs "
+     ".git/ORIG_HEAD",
+     "a commit that nothing leads to"),
+    ("git commit -q --allow-empty -m later && git update-ref FETCH_HEAD HEAD; git reset -q --hard "
+     "HEAD~1",
+     "left over: .git/"),
+    ("mkdir -p .git/objects/info && echo /elsewhere/objects > .git/objects/info/alternates",
+     "objects are taken from elsewhere"),
+    ("git clone -q . /opt/copy", "another repository: /opt/copy/.git"),
+    ("git clone -q --bare . /opt/all.git", "another repository: /opt/all.git"),
+    ("git clone -q --bare . /opt/.cache/all", "another repository: /opt/.cache/all"),
+    ("git bundle create -q /opt/all.bundle HEAD", "a bundle of a repository: /opt/all.bundle"),
+])
+def test_what_an_install_leaves_of_a_history_is_found(source, leave, sign):
+    with opener("") as sandbox:
+        base, trouble = put_source(sandbox, Project(source))
+        assert not trouble
+        sandbox.run("git config user.name t && git config user.email t@example.org")
+        assert sandbox.run(leave).ok
+        assert any(line.startswith(sign) for line in history_after(sandbox, base))
+
+
+def test_bare_repositories_of_dependencies_are_no_history(source):
+    with opener("") as sandbox:
+        base, _ = put_source(sandbox, Project(source))
+        sandbox.run("git init -q --bare ~/.cargo/git/db/other && git init -q --bare tests/fixture")
+        assert history_after(sandbox, base) == []
+
+
+def test_a_submodules_files_are_part_of_the_source(source, tmp_path):
+    (tmp_path / "egret").mkdir()
+    (tmp_path / "egret" / "egret.py").write_text("x = 1\n")
+    for folder in (tmp_path / "egret", source):
+        commit_all(folder)
+    git(source, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add",
+        str(tmp_path / "egret"), "egret")
+    git(source, "commit", "-qm", "two")
+    for change in ("", "\nx = 2\n"):
+        with open(source / "heron.py", "a") as file:
+            file.write(change)
+        with opener("") as sandbox:
+            base, trouble = put_source(sandbox, Project(source))
+            assert not trouble and history_after(sandbox, base) == []
+            assert sandbox.run("git ls-files; git status --porcelain").output.split() == [
+                ".gitmodules", "egret/egret.py", "heron.py", "tests/test_heron.py"]
+    git(source, "submodule", "--quiet", "deinit", "--all", "--force")
+    git(source, "checkout", "-q", "heron.py")
+    with opener("") as sandbox:
+        assert put_source(sandbox, Project(source)) == (git(source, "rev-parse", "HEAD"), "")
+
+
+def test_what_a_worktree_ignores_is_no_part_of_the_source(source, tmp_path):
+    (source / ".gitignore").write_text(".env\n")
+    commit_all(source)
+    git(source, "worktree", "add", "-q", str(tmp_path / "tree"))
+    (tmp_path / "tree" / ".env").write_text("KEY=1\n")
+    with opener("") as sandbox:
+        assert put_source(sandbox, Project(tmp_path / "tree"))[1] == ""
+        assert not sandbox.run("test -e .env").ok and sandbox.run("test -e heron.py").ok
+
+
+def test_changes_that_were_not_committed_are_part_of_the_source(repository):
+    source, _ = repository
+    (source / "heron.py").write_text("changed = True\n")
+    (source / "new.py").write_text("new = True\n")
+    git(source, "rm", "-q", "--cached", "tests/test_heron.py")
+    (source / "tests" / "test_heron.py").unlink()
+    head = git(source, "rev-parse", "HEAD")
+    with opener("") as sandbox:
+        base, trouble = put_source(sandbox, Project(source))
+        assert not trouble and base != head
+        assert sandbox.run("cat heron.py new.py; ls tests").output.startswith(
+            "changed = True\nnew = True\n")
+        assert not sandbox.run("test -e tests/test_heron.py").ok
+        assert history_after(sandbox, base) == []
+
+
+def test_a_folder_without_a_history_gives_the_same_commit_every_time(source):
+    (source / "sub").mkdir()
+    git(source / "sub", "init", "-q")
+    (source / ".gitignore").write_text("*.log\n")
+    (source / "kept.log").write_text("a file that the folder has\n")
+    found = set()
+    for _ in range(2):
+        with opener("") as sandbox:
+            found.add(put_source(sandbox, Project(source)))
+            assert sandbox.run("git ls-files kept.log").output.strip() == "kept.log"
+            assert not sandbox.run("test -e sub/.git").ok
+    assert len(found) == 1 and found.pop()[1] == ""

@@ -1,0 +1,219 @@
+"""Test that a task's image holds one commit, and that a planted solution is found in it."""
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import subprocess
+import threading
+import zipfile
+
+import pytest
+
+from codedata.code.hidden_text import Search
+from codedata.code.patches import added_runs
+from codedata.code.task_images import check_task_image, derive, with_tools
+from codedata.errors import ItemFailed
+from codedata.sandbox.archives import OverBounds
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import SandboxSettings, Settings
+
+RUN = "tests-task-images"
+BASE = "codedata-tests/heron:base"
+TASK = "codedata-tests/heron:task"
+SOLVED = """def wade(depth):
+    if depth > 40:
+        raise ValueError("deeper than its legs are long, so it turns back")
+    return f"slowly, in {depth} cm"
+"""
+NAIVE = SOLVED.replace(SOLVED[SOLVED.index("    if"):SOLVED.index("    return")], "")
+GOLD = """--- a/heron.py
++++ b/heron.py
+@@ -1,2 +1,4 @@
+ def wade(depth):
++    if depth > 40:
++        raise ValueError("deeper than its legs are long, so it turns back")
+     return f"slowly, in {depth} cm"
+"""
+PATCH = """--- a/heron.py
++++ b/heron.py
+@@ -1,4 +1,2 @@
+ def wade(depth):
+-    if depth > 40:
+-        raise ValueError("deeper than its legs are long, so it turns back")
+     return f"slowly, in {depth} cm"
+"""
+# What a project leaves of its text: two commits, and what was compiled, built, measured and cached.
+SOURCE = r"""set -e
+export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b.c GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b.c
+git init -q; printf '*.pyc\nbuild/\n' >.gitignore; echo one >README; git add -A; git commit -qm one
+cp /tmp/solved heron.py; printf 'data\r\n' >data.pyc; git add -Af; git commit -qm two
+mkdir -p build/lib x.egg-info htmlcov venv/lib/python3/site-packages/build /root/.cache/pip/wheels
+python3 -m compileall -q heron.py
+for place in build/lib/heron.py x.egg-info/heron.py htmlcov/index.html .coverage \
+    /root/.cache/pip/wheels/heron.whl; do cp heron.py $place; done
+echo kept >venv/lib/python3/site-packages/build/__init__.py; echo kept >x.egg-info/PKG-INFO
+rm -r /tmp/solved"""
+# Each prints the place where the solution can be read.
+PLANTED = {
+    "a reachable commit": """git checkout -qb other; cp $S heron.py; git commit -qam solved
+        object $(git rev-parse HEAD:heron.py); git checkout -q main""",
+    "a dangling blob": "sed 1d $S >/tmp/cut; object $(git hash-object -w /tmp/cut); rm /tmp/cut",
+    "a stash": """cat $S $S >heron.py; git stash -q; object $(git rev-parse stash@{0}:heron.py)""",
+    "a .pyc": """mkdir -p /opt/old; cp $S /opt/old/h.py; cd /opt/old; python3 -m compileall -qb h.py
+        rm h.py; echo /opt/old/h.pyc""",
+    "bytecode of the source": """python3 -m compileall -q /testbed; mkdir /srv/a
+        mv __pycache__/*.pyc /srv/a/h.pyc; echo /srv/a/h.pyc""",
+    "bytecode in the source": "echo x >heron.pyc; echo /testbed/heron.pyc",
+    "build/lib": "mkdir -p build/lib; cp $S build/lib/heron.py; echo /testbed/build/lib/heron.py",
+    "a wheel in pip's cache": """mkdir -p /root/.cache/pip/http/a; cd /tmp; cp $S heron.py
+        python3 -m zipfile -c w.whl heron.py; rm heron.py
+        { echo cc=4,; cat w.whl; echo vary; } >/root/.cache/pip/http/a/b; rm w.whl
+        echo /root/.cache/pip/http/a/b!heron.py""",
+    "a pack of its own": """cd /opt; git init -q p; cd p; cp $S f; cat $S $S >g; git add f g
+        git commit -qm p; git repack -adq; cp .git/objects/pack/*.pack ../q; echo /opt/q!objects""",
+    "a bundle": """cd /opt/p; git bundle create -q ../b --all; rm -r /opt/p
+        echo /opt/b!objects""",
+    "a gzip in a gzip": "gzip -c $S | gzip >/opt/g.gz; echo /opt/g.gz!!"}
+PLANT = r"""set -e
+export S=/run/codedata/solved   # in memory: not in the image
+printf %s "$SOLVED" >$S
+export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b.c GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b.c
+object() { echo "/testbed/.git/objects/${1:0:2}/${1:2}!"; }
+"""
+
+
+@pytest.fixture(scope="module")
+def factory():
+    settings = Settings(sandbox=SandboxSettings(disk_floor="1GB"))
+    factory = SandboxFactory(settings, threading.Event())
+    yield factory
+    factory.forget(RUN)
+
+
+@pytest.fixture(scope="module")
+def base(factory):
+    """Return the name of an image with a source that has a history and leftovers."""
+    with factory.open("codedata-base:bookworm", RUN) as sandbox:
+        sandbox.put({"solved": SOLVED.encode()}, "/tmp")
+        done = sandbox.run(SOURCE)
+        assert done.ok, done.output
+        sandbox.commit(BASE, keep=False)
+    return BASE
+
+
+@pytest.fixture(scope="module")
+def task(factory, base):
+    return derive(factory, base, PATCH, TASK, RUN)
+
+
+@pytest.mark.docker
+def test_a_task_image_has_one_commit_and_nothing_of_the_former_text(task):
+    assert check_task_image(TASK, GOLD) == []
+    listed = "git log --all --oneline | wc -l; git rev-parse HEAD; git status --short; cat heron.py"
+    said = subprocess.run(["docker", "run", "--rm", TASK, "bash", "-c",
+                           f"{listed}; find . -not -path './.git*' -type f | sort"],
+                          capture_output=True, text=True, check=True).stdout
+    assert said == f"1\n{task.base_commit}\n?? x.egg-info/\n{NAIVE}" + "".join(
+        f"./{name}\n" for name in ("README", "heron.py",
+                                   "venv/lib/python3/site-packages/build/__init__.py",
+                                   "x.egg-info/PKG-INFO"))
+
+
+@pytest.mark.docker
+def test_a_planted_solution_is_found_wherever_it_lies(factory, task):
+    with factory.open(TASK, RUN) as sandbox:
+        planted = {}
+        for name, commands in PLANTED.items():
+            done = sandbox.run(f"{PLANT}{commands}", env={"SOLVED": SOLVED})
+            assert done.ok, f"{name}: {done.output}"
+            planted[name] = done.output.strip()
+        sandbox.commit("codedata-tests/heron:planted", keep=False)
+    traces = check_task_image("codedata-tests/heron:planted", GOLD)
+    assert {name for name, place in planted.items()
+            if not any(trace.startswith(f"{place} ") for trace in traces)} == set()
+    assert "git log --all shows 4 commits" in traces   # the task's, the branch's, two of the stash
+
+
+@pytest.mark.docker
+def test_a_patch_that_does_not_apply_is_named(factory, task):
+    with pytest.raises(ItemFailed, match="patch does not apply"):
+        derive(factory, TASK, PATCH, "codedata-tests/heron:none", RUN)
+
+
+@pytest.mark.docker
+def test_the_image_s_own_tools_are_not_believed(factory, task):
+    with factory.open(TASK, RUN) as sandbox:
+        sandbox.put({"solved": SOLVED.encode()}, ".")
+        assert sandbox.run("git add -A; git -c user.name=a -c user.email=a commit -qm more; "
+                           "for tool in git find grep cat; do cp /bin/true $(which $tool); done").ok
+        sandbox.commit("codedata-tests/heron:lies", keep=False)
+    traces = check_task_image("codedata-tests/heron:lies", GOLD)
+    assert traces[0] == "git log --all shows 2 commits"
+
+
+@pytest.mark.docker
+def test_a_layer_of_tools_goes_with_the_run(factory, base):
+    name = with_tools(factory, base, "touch /opt/tool", "tests-tools")
+    assert factory.has_image(name)
+    with factory.open(name, RUN) as sandbox:
+        assert sandbox.run("ls /opt/tool heron.py").ok
+    with pytest.raises(ItemFailed, match="the tools cannot be installed: no such tool"):
+        with_tools(factory, base, "echo no such tool; exit 1", "tests-tools")
+    factory.forget("tests-tools")
+    assert not factory.has_image(name)
+
+
+# the search --------------------------------------------------------------------------------------
+
+def found(texts: list[str], data: bytes, exempt: bytes = b"") -> list[str]:
+    """Return the traces of a search through one file."""
+    search = Search(texts)
+    search.exempt(io.BytesIO(exempt))
+    search.look("file", io.BytesIO(data))
+    return search.traces
+
+
+def test_every_40_bytes_in_a_row_are_found_at_every_place():
+    text = "".join(chr(97 + i * i % 26) + f"{i:x}" for i in range(60))
+    for n in range(0, 80):
+        for start in (0, 7, len(text) - 40):
+            part = text[start:start + 40].encode()
+            assert found([text], b"-" * n + part + b"-" * 9), (n, start)
+            assert not found([text], b"-" * n + part[1:] + b"-" * 9)
+    at_the_end_of_a_piece = b"-" * ((1 << 20) - 20) + text[:40].encode()
+    assert found([text], at_the_end_of_a_piece)
+
+
+def test_what_the_source_has_anyway_blanks_and_line_ends():
+    line = "    if depth is deeper than the legs are long: back"
+    assert not found([line], line.encode(), exempt=f"# {line}".encode())
+    assert found([line + " at once"], f"{line} at once".encode(), exempt=line.encode())
+    assert not found([" " * 60 + "return"], b" " * 100 + b"return")
+    assert found(["one line of text\nand another line of it\n"],
+                 b"one line of text\r\nand another line of it\r\n")
+
+
+def test_an_archive_that_is_broken_in_part_hides_nothing():
+    text = "the text that the solution adds, in a row of it"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("first", "x" * 5000)
+        archive.writestr("second", text * 10)
+    whole = packed.getvalue()
+    data = whole[:45] + b"\xff" * 4 + whole[49:]   # the first member cannot be read
+    assert found([text], data)[0].startswith("file!second ")
+    cut = gzip.compress(os.urandom(100_000) + text.encode() * 9 + os.urandom(100_000))[:-60_000]
+    assert found([text], cut) and found([text], gzip.compress(b"") + gzip.compress(whole))
+    assert "cannot be looked through" in found([text], b"PACK" + cut)[0]
+    layers = text.encode()
+    for _ in range(12):
+        layers = gzip.compress(layers)
+    with pytest.raises(OverBounds):
+        found([text], layers)
+
+
+def test_the_runs_of_added_lines():
+    patch = ("--- a/f\n+++ b/f\n@@ -1,3 +1,5 @@\n a\n-b\n+one\n+++ two\n c\n+three\n"
+             "\\ No newline at end of file\n@@ -9 +9 @@ +no\n-x\n+y\n+not of it\n")
+    assert [*added_runs(patch)] == ["one\n++ two\n", "three\n", "y\n"]

@@ -1,0 +1,92 @@
+"""Test how images are built within limits, what is left of a build, and what layers hold."""
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from codedata.errors import ItemFailed
+from codedata.sandbox import docker_engine
+from codedata.sandbox.image_build import BUILD, BuildLimits, build, labelled
+from codedata.sandbox.image_layers import layers
+
+RUN = "tests-images"
+TAG = "codedata-tests/built:1"
+LIMITS = BuildLimits(timeout_s=120, disk_floor="1GB", memory="300Mi")
+
+
+def built(folder: Path, *steps: str, **limits):
+    """Return the build of steps after FROM."""
+    (folder / "Dockerfile").write_text("\n".join(["FROM codedata-base:bookworm", *steps]))
+    return build(folder, TAG, BuildLimits(**{**vars(LIMITS), **limits}), run_label=RUN)
+
+
+@pytest.fixture
+def api():
+    api = docker_engine.connect()
+    yield api
+    docker_engine.remove_images(RUN)
+    assert api.images(filters={"label": BUILD}) == []
+    assert api.containers(all=True, filters={"label": BUILD}) == []
+
+
+@pytest.mark.docker
+def test_an_image_is_built_and_its_layers_say_what_each_added(api, tmp_path):
+    (tmp_path / "data").write_text("here\n")
+    done = built(tmp_path, "COPY . /data", "RUN echo $((6*7)) >/answer && rm /etc/motd",
+                 "ENV WADE=slowly")
+    assert not done.failed and done.image_id.startswith("sha256:") and "COPY" in done.log
+    assert api.inspect_image(TAG)["Config"]["Labels"][docker_engine.KEEP] == ""
+    steps = {layer.created_by: layer for layer in layers(TAG)}
+    copied, = (layer for step, layer in steps.items() if "COPY" in step)
+    ran, = (layer for step, layer in steps.items() if "6*7" in step)
+    assert {*copied.paths} >= {"data", "data/Dockerfile", "data/data"} and copied.n_bytes > 5
+    assert not any("codedata" in path or "dockerignore" in path for path in copied.paths)
+    assert {"answer", "etc/.wh.motd"} <= {*ran.paths} and ran.n_bytes == 3
+    assert any("WADE" in step and layer.paths == () for step, layer in steps.items())
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("step, limits, why", [
+    ("RUN sleep 300", {"timeout_s": 2}, "it took more than 2 s"),
+    ("RUN while :; do echo on; done", {"timeout_s": 2}, "it took more than 2 s"),
+    ("RUN head -c 200M /dev/zero >/big; sleep 60", {"disk_limit": "50MB"},
+     "a step wrote more than 50MB"),
+    ("RUN python3 -c 'print(len(bytearray(10**9)))'", {}, "returned a non-zero code: 137"),
+    ("RUN touch /one\nRUN exit 3", {}, "returned a non-zero code: 3"),
+    ("RUN python3 -c 'import socket; socket.create_connection((\"1.1.1.1\", 53), 3)'", {},
+     "returned a non-zero code: 1"),
+    ("COPY nothing /", {}, "nothing"), ("FROM nowhere.invalid/x", {}, "nowhere.invalid"),
+    ("NONSENSE", {}, "NONSENSE")])
+def test_a_build_that_fails_or_takes_too_much_says_why_and_leaves_nothing(api, tmp_path, step,
+                                                                          limits, why):
+    done = built(tmp_path, step, **limits)
+    assert why.lower() in done.failed.lower() and done.image_id == ""
+    assert api.images(TAG) == []
+
+
+def test_labels_stand_behind_each_from_and_add_takes_no_address():
+    text = "# c\nARG A=1\nFR\\ \n # c\n\nOM a \\\n  AS b\nRUN x\nfrom\tb\nADD --chown=a:b f /\n"
+    lines = labelled(text, {"k": "$v"}, may_fetch=False).splitlines()
+    label = r'LABEL k="\$v"'
+    assert lines == ["# c", "ARG A=1", "FROM a   AS b", label, "RUN x", "from\tb", label,
+                     "ADD --chown=a:b f /"]
+    for source in ("http://h/x", "git@h:x", "$URL", "http:\\//h/x", '["https://h/x", "/"]'):
+        for head in ("ADD ", "add \\\n ", "A\\\n#\nDD\t", "ONBUILD ADD ", "RUN x \\\x0b\nADD "):
+            with pytest.raises(ItemFailed, match="no network"):
+                labelled(f"FROM a\n{head}{source} /x\n", {}, may_fetch=False)
+        assert labelled(f"FROM a\nADD {source} /x\n", {}, may_fetch=True)
+    with pytest.raises(ItemFailed, match="another escape character"):
+        labelled("\ufeff# Escape = `\nFROM a\n", {}, may_fetch=True)
+
+
+@pytest.mark.docker
+def test_a_context_without_dockerfile_or_with_a_link_out_of_it(api, tmp_path):
+    with pytest.raises(ItemFailed, match="Dockerfile"):
+        build(tmp_path, TAG, LIMITS, run_label=RUN)
+    (tmp_path / "passwd").symlink_to("/etc/hostname")
+    done = built(tmp_path, "COPY passwd /copied")
+    held = subprocess.run(["docker", "run", "--rm", TAG, "cat", "/copied"], capture_output=True,
+                          text=True).stdout
+    assert done.failed or Path("/etc/hostname").read_text() not in held
