@@ -1,4 +1,5 @@
 """Test that an item that is a folder is put in place whole, wherever its writer is killed."""
+import ctypes
 import os
 import signal
 import sys
@@ -6,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from codedata import layouts
 from codedata.layouts import NEW, Folder
 
 FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
@@ -52,8 +52,8 @@ def replace_killed_at(step: int, directory: Path) -> bool:
 @pytest.mark.parametrize("exchanges", [True, False])
 def test_an_item_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(
         tmp_path, monkeypatch, exchanges):
-    if not exchanges:   # as on a file system that cannot
-        monkeypatch.setattr(layouts, "_exchange", lambda a, b: False)
+    if not exchanges:   # as on a system that cannot
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: None)
     seen = []
     for step in range(MAX_STEPS):
         directory = tmp_path / str(step)
