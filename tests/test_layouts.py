@@ -28,7 +28,7 @@ def content(folder: Path) -> dict[str, str]:
             for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def replace_killed_at(step: int, directory: Path) -> bool:
+def replace_killed_at(step: int, directory: Path, exchanges: bool) -> bool:
     """Replace the item in a child that is killed before its call number `step`; return whether
     it was."""
     child = os.fork()
@@ -39,6 +39,8 @@ def replace_killed_at(step: int, directory: Path) -> bool:
             if event in STEPS and next(left, None) is None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
+        if not exchanges:   # as on a system that cannot
+            ctypes.CDLL = lambda *_, **__: None
         sys.addaudithook(count)
         built = directory / NEW / "item"
         write(built, FILES["new"])
@@ -51,14 +53,12 @@ def replace_killed_at(step: int, directory: Path) -> bool:
 
 @pytest.mark.parametrize("exchanges", [True, False])
 def test_an_item_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(
-        tmp_path, monkeypatch, exchanges):
-    if not exchanges:   # as on a system that cannot
-        monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: None)
+        tmp_path, exchanges):
     seen = []
     for step in range(MAX_STEPS):
         directory = tmp_path / str(step)
         write(directory / "item", FILES["old"])
-        killed = replace_killed_at(step, directory)
+        killed = replace_killed_at(step, directory, exchanges)
         if not exchanges:   # the next run restores what was taken away between two renames
             Folder.clear_up(directory)
         found = content(directory / "item")
