@@ -1,5 +1,5 @@
 # Break the source of a project, so that no suite that runs it can pass: committed or built files that are no tests.
-# The text of each file stays, with a line more. Prints how many files were broken.
+# The text of each file stays, with a line more. Prints how many files were broken, and how many of them have to be built.
 #   bash break_source.sh REPOSITORY FOLDER [MODULE…]     break_python.py lies in FOLDER; MODULEs count where they are installed
 cd "$1" || exit 1
 tools=$2
@@ -16,14 +16,15 @@ installed() {
         find / -xdev -type f \( -path "*-packages/$module/*" -o -path "*-packages/$module.*" \) -print0 2>/dev/null
     done
 }
-n=0
+n=0 built=0
+trap_at_start='__attribute__((constructor)) static void codedata_broke_this(void) { __builtin_trap(); }'
 put_first() {   # LINE FILE: below a line with the name of an interpreter
     local at=1
     head -c 2 "$2" | grep -q '#!' && at=2
     if [ "$at" = 1 ]; then sed -i "1i $1" "$2"; else sed -i "1a $1" "$2"; fi
     n=$((n + 1))
 }
-python=()
+python=() headers=()
 while IFS= read -r -d '' file; do
     [ -f "$file" ] && [ ! -L "$file" ] && [ -s "$file" ] || continue
     case $file in
@@ -34,16 +35,21 @@ while IFS= read -r -d '' file; do
         *.pl | *.pm) put_first "die \"$said\";" "$file" ;;
         *.lua) put_first "error(\"$said\")" "$file" ;;
         *.php) sed -i "s/<?php/<?php throw new Exception('$said');/" "$file"; n=$((n + 1)) ;;
-        *.[ch] | *.cc | *.cpp | *.cxx | *.hh | *.hpp | *.java | *.kt | *.scala | *.cs | *.rs | *.swift | *.zig | *.hs | *.ml | \
-            *.ex | *.dart | *.pyx | *.pxd) put_first "$said" "$file" ;;
+        *.c | *.cc | *.cpp | *.cxx) printf '\n%s\n' "$trap_at_start" >>"$file"; n=$((n + 1)) built=$((built + 1)) ;;
+        *.h | *.hh | *.hpp) headers+=("$file") ;;
+        *.java | *.kt | *.scala | *.cs | *.rs | *.swift | *.zig | *.hs | *.ml | *.ex | *.dart | *.pyx | *.pxd)
+            put_first "$said" "$file"; built=$((built + 1)) ;;
     esac
 done < <({ list -c -o; installed "$@"; } | grep -zEv "$of_tests")
+if [ $n = 0 ] && [ ${#python[@]} = 0 ]; then   # a library of headers alone
+    for file in "${headers[@]}"; do put_first "#error $said" "$file"; built=$((built + 1)); done
+fi
 while IFS= read -r -d '' file; do   # what was built of the source holds its code, too
     magic=
     [ ! -e "${file%/bin/*}/pyvenv.cfg" ] || continue
     [ ! -f "$file" ] || [ -L "$file" ] || IFS= read -r -N 4 magic <"$file"
     case $magic:$file in
-        $'\x7fELF':* | *.so | *.node | *.class | *.jar | *.pyc | *.[oa] | *.wasm) rm -f "$file"; n=$((n + 1)) ;;
+        $'\x7fELF':* | *.so | *.node | *.class | *.jar | *.pyc | *.[oa] | *.wasm) rm -f "$file" ;;
     esac
 done 2>/dev/null < <(list -o; installed "$@")
 if [ ${#python[@]} -gt 0 ]; then
@@ -52,4 +58,4 @@ if [ ${#python[@]} -gt 0 ]; then
 fi
 export GIT_AUTHOR_NAME=codedata GIT_AUTHOR_EMAIL=codedata@example.org GIT_COMMITTER_NAME=codedata GIT_COMMITTER_EMAIL=codedata@example.org
 git -c safe.directory='*' commit -q --no-verify -am "$said" >/dev/null 2>&1   # a script may put back what was committed
-echo "$n"
+echo "$n $built"

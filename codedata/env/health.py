@@ -39,12 +39,14 @@ def why_not_healthy(run: Run, test_s: float) -> Cause:
     return cause if run.results or cause.name != "other" else Cause("no_tests", cause.evidence)
 
 
-def why_hollow(passed: list[str], broken: Run) -> str:
+def why_hollow(passed: list[str], broken: Run, is_built: bool = False) -> str:
     """Return why a test script does not test the source, by a run of it with the broken source and
-    the names of what had passed before; an empty string where it does."""
+    the names of what had passed before; an empty string where it does. Where the source is built,
+    a build that fails may leave the programs of an earlier one, whose tests pass; its exit code
+    counts then."""
     left = {case.name for case in broken.results if case.status == "passed"}
     lost = [name for name in passed if name not in left]
-    if not lost and not broken.timed_out:
+    if not lost and not broken.timed_out and not (is_built and broken.exit_code):
         return f"all that passes ({len(passed)}) does so with a broken source, such as {passed[0]}"
     if broken.exit_code == 0 and (broken.unexplained or not broken.results):
         return f"exit code 0 with a broken source, though {lost[0]} does not pass then"

@@ -207,11 +207,12 @@ class Verifier:
         broken. The sandbox is of no more use after this. A source that cannot be broken shows
         nothing."""
         passed = [case["name"] for case in result.results if case["status"] == "passed"]
-        if not break_source(sandbox, self.project, test_script):
+        broken = break_source(sandbox, self.project, test_script)
+        if not broken.n_files:
             return result
         usual_s = max(result.test_s, default=0.0)
         run = run_suite(sandbox, test_script, min(self.limits.test_s, MIN_BROKEN_S + 2 * usual_s))
-        if why := why_hollow(passed, run):
+        if why := why_hollow(passed, run, bool(broken.n_built)):
             return replace(result, failed="hollow", cause=Cause("hollow", why), healthy=False,
                            results=[], log=run.text)
         return result

@@ -178,6 +178,13 @@ def test_how_an_agent_ends_is_the_record_s_status(heron, tool, arguments, status
 
 
 @pytest.mark.docker
+def test_an_agents_command_may_take_the_run_timeout_and_no_longer(heron):
+    by_agent(heron, {"calls": [["bash", {"command": "sleep 60", "timeout_s": 7200}]]},
+             flags=["--max-iterations", "1", "--run-timeout", "3"])
+    assert "not finished after 3 s" in json.dumps(record(heron)["messages"])
+
+
+@pytest.mark.docker
 def test_what_is_not_committed_is_set_up_too(heron):
     git = ["git", "-C", str(heron / "heron"), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):

@@ -72,4 +72,5 @@ def test_most_of_a_suite_has_to_report_results():
 def test_a_run_with_a_broken_source_has_to_lose_cases_and_say_so(exit_code, outcomes, is_hollow):
     broken = Run(Result(exit_code, "", 1.0), [Case(*outcome) for outcome in outcomes.items()])
     assert bool(why_hollow(["a", "b"], broken)) is is_hollow
+    assert not why_hollow(["a"], Run(Result(2, "", 1.0), [Case("a", "passed")]), is_built=True)
     assert why_hollow(["a"], Run(Result(124, "", 1.0, timed_out=True), [])) == ""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from heron_project import opener
 
-from codedata.code.breaking import break_source
+from codedata.code.breaking import Broken, break_source
 from codedata.code.source import Project, put_source
 from codedata.code.suite import RESULTS, run_suite
 from codedata.env.health import why_hollow
@@ -106,7 +106,7 @@ def verdict(sandbox, folder: Path, files: dict[str, str], script: str) -> str:
     assert put_source(sandbox, project)[1] == ""
     passed = [case.name for case in run_suite(sandbox, script, 60).results
               if case.status == "passed"]
-    assert passed and break_source(sandbox, project, script)
+    assert passed and break_source(sandbox, project, script).n_files
     return why_hollow(passed, run_suite(sandbox, script, 60))
 
 
@@ -131,7 +131,7 @@ def test_verification_refuses_a_hollow_script_and_says_why(tmp_path, source, ima
 
 def test_files_of_each_language_are_broken_and_tests_are_not(sandbox, tmp_path):
     files = {"a.js": "#!/usr/bin/env node\nlet a = 1\n", "src/b.ts": "let b = 1\n",
-             "c.go": "package c", "src/d.rs": "fn d() {}\n", "e.c": "int e;\n",
+             "c.go": "package c", "src/d.rs": "fn d() {}\n", "e.c": "int e;\n", "e.h": "",
              "K.java": "class K {}\n", "o.py": "def o(): return 1\n", "empty.py": "",
              "p.py": "P = 1\n", "q.py": "def q(:\n", "i.md": "i\n", "jest.config.js": "j\n",
              "test/f.js": "f()\n", "g_test.go": "package c", "src/h.test.tsx": "h()\n",
@@ -144,7 +144,7 @@ def test_files_of_each_language_are_broken_and_tests_are_not(sandbox, tmp_path):
     sandbox.run("cp /bin/true built; touch built.so; mkdir -p .venv/bin node_modules; "
                 "touch .venv/pyvenv.cfg; echo 'l()' > node_modules/l.js; "
                 "cp /bin/true .venv/bin/python")
-    assert break_source(sandbox, project, "") == 9
+    assert break_source(sandbox, project, "") == Broken(7, 3)
     changed = sandbox.run("git show --name-only --format= HEAD").output.split()
     assert changed == ["K.java", "a.js", "c.go", "e.c", "o.py", "src/b.ts", "src/d.rs"]
     assert sandbox.run("head -1 a.js").output == files["a.js"].splitlines(True)[0]
