@@ -37,6 +37,15 @@ def factory_of(**sandbox) -> SandboxFactory:
     return SandboxFactory(Settings(sandbox=settings), threading.Event())
 
 
+def committed(folder: Path) -> str:
+    """Return the commit of a folder's files; another one follows it."""
+    git = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"],
+                  ["commit", "-q", "--allow-empty", "-m", "it went on"]):
+        subprocess.run([*git, *words], check=True)
+    return subprocess.check_output([*git, "rev-parse", "HEAD~"], text=True).strip()
+
+
 def one_row(folder: Path, **row):
     """Return the environment of one row of --input."""
     path = folder / "rows.jsonl"
@@ -115,11 +124,7 @@ def test_a_name_without_a_registry_is_never_pulled(tmp_path):
 @pytest.mark.docker
 def test_without_an_image_the_source_is_installed_again_and_an_image_can_be_made_of_it(heron):
     factory = factory_of()
-    git = ["git", "-C", heron / "heron", "-c", "user.name=a", "-c", "user.email=a@b.c"]
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
-        subprocess.run([*git, *words], check=True)
-    base_commit = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
-    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "it went on"], check=True)
+    base_commit = committed(heron / "heron")
     fields = {"base_commit": base_commit, "verified": {"source_path": str(heron / "heron")},
               "install_script": "touch /opt/installed; echo >>heron.py\n"}
     environment = Environment(**an_environment(**fields))
@@ -136,7 +141,8 @@ def test_without_an_image_the_source_is_installed_again_and_an_image_can_be_made
     finally:
         docker_engine.connect().remove_image(kept.name)
     for changed, why in (({"install_script": "exit 3"}, "cannot be installed again"),
-                         ({"base_commit": "0" * 40}, "its source cannot be used")):
+                         ({"base_commit": "0" * 40}, "its source is not the verified one"),
+                         ({"base_commit": ""}, "its source is not the verified one")):
         with pytest.raises(ItemFailed, match=why):
             open_environment(replace(environment, **changed), factory, RUN).__enter__()
 
@@ -161,6 +167,7 @@ def test_a_pod_pulls_an_image_that_names_its_registry_and_else_installs_again(he
         with open_environment(pulled, pods, RUN) as sandbox:
             assert sandbox.image == pulled.image_name
         fields = {"base_image": "debian:bookworm", "install_script": "touch installed\n",
+                  "base_commit": committed(heron / "heron"),
                   "row": {"reformat_path": str(heron / "heron")}, "image_name": "codedata-env/h"}
         with open_environment(Environment(**an_environment(**fields)), pods, RUN) as sandbox:
             done = sandbox.run("ls installed heron.py; git log --oneline | wc -l")
