@@ -5,15 +5,13 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
-from contextlib import closing
-from urllib.request import urlopen
 
 import pytest
-from conftest import REPO, edit, eventually, run_script
+from conftest import REPO, edit, run_script
+from registry_server import registry_server
 
 from codedata.export.harbor import read_image
 
@@ -49,28 +47,10 @@ def push_images(root, *words) -> None:
 
 
 @pytest.fixture
-def registry(tmp_path):
-    """Run Debian's registry on a free port of 127.0.0.1, and return its address."""
-    program = shutil.which("docker-registry")
-    assert program, "no docker-registry here: apt-get install docker-registry"
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    settings = {"version": "0.1", "http": {"addr": address},
-                "storage": {"filesystem": {"rootdirectory": str(tmp_path / "images")}}}
-    (tmp_path / "registry.yml").write_text(json.dumps(settings))
-    with subprocess.Popen([program, "serve", tmp_path / "registry.yml"],
-                          stderr=subprocess.DEVNULL) as process:
-        eventually(lambda: answers(address))
+def registry():
+    """Return the address of a registry on the loopback."""
+    with registry_server() as address:
         yield address
-        process.kill()
-
-
-def answers(address: str) -> bool:
-    try:
-        return urlopen(f"http://{address}/v2/").status == 200
-    except OSError:
-        return False
 
 
 def test_images_are_built_pushed_and_named_by_digest_and_can_be_pulled(root, registry):
