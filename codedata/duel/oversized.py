@@ -33,11 +33,12 @@ def _oversized_ids(settings: Settings) -> Iterator[str]:
     if not (max_chars and directory.is_dir()):
         return
     with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.stat().st_size > max_chars and entry.name.endswith(".json"):
-                with suppress(BrokenRecord):
-                    if len(_patch_of(directory / entry.name)) > max_chars:
-                        yield entry.name.removesuffix(".json")
+        large = [entry.name for entry in entries
+                 if entry.name.endswith(".json") and entry.stat().st_size > max_chars]
+    for name in large:
+        with suppress(BrokenRecord):
+            if len(_patch_of(directory / name)) > max_chars:
+                yield name.removesuffix(".json")
 
 
 def _patch_of(path) -> str:
