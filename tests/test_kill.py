@@ -24,6 +24,9 @@ from conftest import (
 )
 from fake_llm import HANG, Status
 
+from codedata.ledger import Ledger
+from codedata.llm.reply_log import ReplyLog, Spares
+
 N, WORKERS = 300, 32
 USD_A_CALL = 120e-6
 PRICE = '[prices]\n"m" = { in = 1.0, out = 1.0 }\n'
@@ -196,3 +199,19 @@ def test_shards_share_a_root_and_together_ask_once_for_each_prompt(tmp_path, fak
     assert run("ch --model m").returncode == 0
     assert all(read_answer(tmp_path, name)["challenger"] for name in names)
     assert fake_llm.n_requests == 120
+
+
+def test_the_recycled_files_of_items_that_come_again_do_not_replace_one_another(tmp_path):
+    ledger, spares = Ledger(tmp_path), Spares()
+    for items in (("one", "two"), ("one",), ("one", "two"), ("two", "three", "one")):
+        logs = [ReplyLog(tmp_path, "validate", item, ledger, spares=spares) for item in items]
+        for item, log in zip(items, logs, strict=True):
+            log.save("request", 0, {"text": item}, {"id": item})
+            kept, = (json.loads(line) for line in log.path.read_text().splitlines()
+                     if line.endswith("}"))
+            assert kept["reply"] == {"text": item}
+        for log in logs:
+            log.finish(made=True)
+    assert all(path.name.startswith("_tmp.") for path in (tmp_path / "_partial").iterdir())
+    spares.close()
+    assert not [*(tmp_path / "_partial").iterdir()]

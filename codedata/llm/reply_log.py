@@ -209,6 +209,7 @@ class Spares:
     def __init__(self):
         self._lock = threading.Lock()
         self._free: dict[Path, list[Appender]] = {}   # by folder: shards may be on different disks
+        self._n_given = itertools.count(1)
 
     def take(self, path: Path) -> Appender:
         """Return a file that is open at `path`, where none is yet."""
@@ -221,7 +222,8 @@ class Spares:
 
     def give_back(self, file: Appender) -> None:
         """Take over an item's file, emptied, under a temporary name."""
-        spare = file.moved(file.path.with_name(f"_tmp.{file.path.name}"))
+        name = f"_tmp.{next(self._n_given)}.{file.path.name}"   # an item may come again
+        spare = file.moved(file.path.with_name(name))
         spare.empty()
         with self._lock:
             self._free.setdefault(spare.path.parent, []).append(spare)
