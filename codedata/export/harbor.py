@@ -24,6 +24,9 @@ NO_NETWORK = "services:\n  main:\n    network_mode: none\n"
 SCHEMA = "1.4"
 INSTRUCTIONS = ("FROM", "RUN", "WORKDIR", "ENV", "USER", "LABEL")
 OURS = ("test.sh", "score.py", "weights.json", "Dockerfile", "docker-compose.yaml")
+# Of the verifier: an agent's working directory neither holds nor lies in any of it.
+OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin", "/usr/sbin",
+               "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib")
 TEST_SHARE = 0.9          # of the verifier's time is for the tests: a reward of 0 needs some, too
 TASK_FOLDER = Folder(ignored=("manifest.toml",))
 BARE_KEY = re.compile(r"[\w-]+", re.ASCII)
@@ -45,8 +48,12 @@ def task_problem(task: HarborTask) -> Problem | None:
         return "name", f"{task.instance_id} is none that Harbor takes"
     if not task.instruction.strip() or not task.solution.strip() or not task.docker_image:
         return "empty", "instruction, solution and docker_image are needed"
-    if not PurePosixPath(task.workdir).is_absolute() or PurePosixPath(task.workdir).name == "":
-        return "workdir", f"{task.workdir!r} is no absolute path below /"
+    workdir = PurePosixPath(task.workdir)
+    if workdir.root != "/" or ".." in workdir.parts:
+        return "workdir", f"{task.workdir!r} is no absolute path"
+    for path in map(PurePosixPath, OF_VERIFIER):
+        if path.is_relative_to(workdir) or workdir.is_relative_to(path):
+            return "workdir", f"{task.workdir!r}: the verifier would take {path} from the agent"
     if problem := dockerfile_problem(task.dockerfile):
         return "dockerfile", problem
     for path in task.tests:

@@ -169,6 +169,8 @@ def test_an_image_by_digest_is_named_everywhere_and_by_later_exports(root, docke
 @pytest.mark.parametrize("fields, reason", [
     ({"instruction": " \n"}, "empty"), ({"docker_image": ""}, "empty"),
     ({"workdir": "app"}, "workdir"), ({"workdir": "/"}, "workdir"),
+    ({"workdir": "/app/.."}, "workdir"), ({"workdir": "/tests/app"}, "workdir"),
+    ({"workdir": "/usr"}, "workdir"), ({"workdir": "//etc"}, "workdir"),
     ({"dockerfile": "FROM a\nCOPY x /x\n"}, "dockerfile"),
     ({"tests": {}}, "tests"), ({"tests": {"test_outputs.py": "", "../x": ""}}, "tests"),
     ({"tests": {"test_outputs.py": "", "score.py": ""}}, "tests"),
