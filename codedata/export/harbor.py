@@ -25,8 +25,8 @@ SCHEMA = "1.4"
 INSTRUCTIONS = ("FROM", "RUN", "WORKDIR", "ENV", "USER", "LABEL")
 OURS = ("test.sh", "score.py", "weights.json", "Dockerfile", "docker-compose.yaml")
 # Of the verifier: an agent's working directory neither holds nor lies in any of it.
-OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin", "/usr/sbin",
-               "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib")
+OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",
+               "/usr/sbin", "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib")
 TEST_SHARE = 0.9          # of the verifier's time is for the tests: a reward of 0 needs some, too
 TASK_FOLDER = Folder(ignored=("manifest.toml",))
 BARE_KEY = re.compile(r"[\w-]+", re.ASCII)
@@ -54,7 +54,7 @@ def task_problem(task: HarborTask) -> Problem | None:
     for path in map(PurePosixPath, OF_VERIFIER):
         if path.is_relative_to(workdir) or workdir.is_relative_to(path):
             return "workdir", f"{task.workdir!r}: the verifier would take {path} from the agent"
-    if problem := dockerfile_problem(task.dockerfile):
+    if problem := dockerfile_problem(task.dockerfile or _from(Image(task.docker_image))):
         return "dockerfile", problem
     for path in task.tests:
         parts = PurePosixPath(path).parts
@@ -77,9 +77,10 @@ def task_problem(task: HarborTask) -> Problem | None:
 
 def dockerfile_problem(text: str) -> str:
     """Return why a Dockerfile does not rebuild its image without a context, or ""."""
-    lines = re.sub(r"\\\s*\n", " ", text).splitlines()
-    steps = [line.split(maxsplit=1) for line in lines
-             if line.strip() and not line.lstrip().startswith("#")]
+    # as Docker reads it: without comments, which go on in no other line, nor do two backslashes
+    lines = [line for line in text.split("\n") if not line.lstrip().startswith("#")]
+    lines = re.sub(r"(?<!\\)\\[ \t\r]*\n\s*", " ", "\n".join(lines)).split("\n")
+    steps = [line.split(maxsplit=1) for line in lines if line.strip()]
     names = [step[0].upper() for step in steps]
     if text and (text.startswith("#") or names[:1] != ["FROM"] or names.count("FROM") > 1):
         return "it does not begin with its only FROM"

@@ -172,6 +172,7 @@ def test_an_image_by_digest_is_named_everywhere_and_by_later_exports(root, docke
     ({"workdir": "/app/.."}, "workdir"), ({"workdir": "/tests/app"}, "workdir"),
     ({"workdir": "/usr"}, "workdir"), ({"workdir": "//etc"}, "workdir"),
     ({"dockerfile": "FROM a\nCOPY x /x\n"}, "dockerfile"),
+    ({"dockerfile": "", "docker_image": "a\nCOPY x /x"}, "dockerfile"),
     ({"tests": {}}, "tests"), ({"tests": {"test_outputs.py": "", "../x": ""}}, "tests"),
     ({"tests": {"test_outputs.py": "", "score.py": ""}}, "tests"),
     ({"tests": {"test_outputs.py": "", "/x": ""}}, "tests"),
@@ -193,6 +194,8 @@ def test_what_a_reader_would_trip_over_is_left_out_and_named(root, fields, reaso
     ("FROM a\n# why\nRUN x \\\n  && y\nWORKDIR /a\nENV A=b\nUSER me\nLABEL a=b", ""),
     ("# syntax=x\nFROM a", "only FROM"),
     ("FROM a\nADD . /", "ADD is not"), ("FROM a\nENTRYPOINT x", "ENTRYPOINT is not"),
+    ("FROM a\nRUN x \\\n# why\n && y", ""), ("FROM a\n# why \\\nCOPY . /", "COPY is not"),
+    ("FROM a\nRUN x \\\\\nCOPY . /", "COPY is not"),
     ("FROM a\nRUN --mount=type=bind,target=/x y", "option"), ("FROM a\nRUN <<E\nx\nE", "here-doc"),
     ("FROM a\nru\\\nn x\nCOPY a b", "RU is not")])
 def test_a_dockerfile_rebuilds_without_a_context(text, problem):
