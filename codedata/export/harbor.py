@@ -30,6 +30,8 @@ OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/u
 TEST_SHARE = 0.9          # of the verifier's time is for the tests: a reward of 0 needs some, too
 TASK_FOLDER = Folder(ignored=("manifest.toml",))
 BARE_KEY = re.compile(r"[\w-]+", re.ASCII)
+OF_EXPORT = ("README.md", "manifest.json")   # beside the folders of tasks
+MAX_PATH_BYTES = 255
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor takes them
 Problem = tuple[str, str]   # (reason, detail)
 
@@ -44,7 +46,7 @@ class Image:
 
 def task_problem(task: HarborTask) -> Problem | None:
     """Return why a task cannot be exported, or None."""
-    if not TASK_NAME.fullmatch(task.instance_id):
+    if not TASK_NAME.fullmatch(task.instance_id) or task.instance_id in OF_EXPORT:
         return "name", f"{task.instance_id} is none that Harbor takes"
     if not task.instruction.strip() or not task.solution.strip() or not task.docker_image:
         return "empty", "instruction, solution and docker_image are needed"
@@ -56,10 +58,13 @@ def task_problem(task: HarborTask) -> Problem | None:
             return "workdir", f"{task.workdir!r}: the verifier would take {path} from the agent"
     if problem := dockerfile_problem(task.dockerfile or _from(Image(task.docker_image))):
         return "dockerfile", problem
+    files = {*OURS, *task.tests}
     for path in task.tests:
-        parts = PurePosixPath(path).parts
-        if path in OURS or not parts or str(PurePosixPath(path)) != path or {"..", "/"} & {*parts}:
-            return "tests", f"{path!r} is taken, or no path below tests/"
+        place = PurePosixPath(path)
+        is_odd = str(place) != path or {"..", "/"} & {*place.parts} or "\0" in path
+        is_taken = path in OURS or any(str(folder) in files for folder in place.parents)
+        if is_odd or is_taken or len(path.encode()) > MAX_PATH_BYTES:
+            return "tests", f"{path[:80]!r} is taken, or no path below tests/"
     if TEST_FILE not in task.tests:
         return "tests", f"{TEST_FILE} is missing"
     tags = task.metadata.get("tags", [])
@@ -193,5 +198,7 @@ def _value(value) -> str:
         return f"{{{', '.join(_pairs(value))}}}"
     if isinstance(value, list):
         return f"[{', '.join(_value(entry) for entry in value if entry is not None)}]"
+    if isinstance(value, float):   # TOML has inf and nan, too
+        return repr(value)
     # a JSON text is one of TOML, too, but for DEL
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -127,7 +127,8 @@ def test_the_network_of_tasks_is_a_setting(root, network):
 
 def test_any_text_comes_back_from_toml():
     odd = 'a "q" \\ \n\t\x00\x7f\u2028 \U0001f600 \'\'\' # x'
-    table = {"k": odd, "a b": 1, odd: [odd, 0.1, True, []], "in": {"x": {"y.z": odd}}, "n": 1e22}
+    table = {"k": odd, "a b": 1, odd: [odd, 0.1, True, []], "in": {"x": {"y.z": odd}}, "n": 1e22,
+             "inf": float("inf")}
     assert tomllib.loads(to_toml({"top": [odd], "t": {**table, "none": None}})) == {
         "top": [odd], "t": table}
 
@@ -176,6 +177,8 @@ def test_an_image_by_digest_is_named_everywhere_and_by_later_exports(root, docke
     ({"tests": {}}, "tests"), ({"tests": {"test_outputs.py": "", "../x": ""}}, "tests"),
     ({"tests": {"test_outputs.py": "", "score.py": ""}}, "tests"),
     ({"tests": {"test_outputs.py": "", "/x": ""}}, "tests"),
+    *(({"tests": {"test_outputs.py": "", path: ""}}, "tests")
+      for path in ("test_outputs.py/x", "test.sh/x", "a\0b", "a" * 300, "", ".")),
     ({"weights": {}}, "weights"), ({"weights": {"test_a": 0.5}}, "weights"),
     ({"weights": {"test_a": 1.5, "test_b": -0.5}}, "weights"),
     ({"metadata": {"tags": "python"}}, "metadata"), ({"metadata": {"difficulty": 3}}, "metadata"),
@@ -187,6 +190,13 @@ def test_what_a_reader_would_trip_over_is_left_out_and_named(root, fields, reaso
     assert left_out(root) == {"odd": reason} and not folder(root, "odd").exists()
     card = (root / "export/harbor/README.md").read_text()
     assert folder(root).is_dir() and f"| left out | {reason} 1 |" in card
+
+
+def test_a_task_takes_the_place_of_no_file_of_the_export(root):
+    for name in ("README.md", "manifest.json"):
+        write_task(root, name)
+    assert "1 task" in make(root)
+    assert left_out(root) == {"README.md": "name", "manifest.json": "name"}
 
 
 @pytest.mark.parametrize("text, problem", [
