@@ -7,6 +7,7 @@ was encoded in another way (escaped, base64, encrypted, xz, zstd), or that is sh
 """
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import subprocess
@@ -45,7 +46,8 @@ GIT_S = 600                # seconds for one command of it
 ZIP_END = b"PK\x05\x06"    # of the record that a zip file ends with, before a comment
 ZIP_END_BYTES = 66_000
 # of what only looks like an archive, or has a password
-NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, KeyError)
+NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError,
+              KeyError)
 GZIP_OR_ZLIB = 47
 BUNDLE = re.compile(rb"# v\d git bundle\n(?s:.*?)\n(?=PACK)")   # before its pack
 

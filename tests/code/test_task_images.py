@@ -213,6 +213,17 @@ def test_an_archive_that_is_broken_in_part_hides_nothing():
         found([text], layers)
 
 
+def test_a_zip_file_with_a_broken_member_of_lzma_hides_no_other():
+    text = "the text that the solution adds, in a row of it"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a", "x" * 5000)
+        archive.writestr("b", text)
+    data = bytearray(packed.getvalue())
+    data[35:44] = b"\xff" * 9   # of the first
+    assert found([text], bytes(data))[0].startswith("file!b ")
+
+
 def test_the_runs_of_added_lines():
     patch = ("--- a/f\n+++ b/f\n@@ -1,3 +1,5 @@\n a\n-b\n+one\n+++ two\n c\n+three\n"
              "\\ No newline at end of file\n@@ -9 +9 @@ +no\n-x\n+y\n+not of it\n")
