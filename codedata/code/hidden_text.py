@@ -49,6 +49,7 @@ ZIP_END_BYTES = 66_000
 NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError,
               KeyError)
 GZIP_OR_ZLIB = 47
+PACK = (b"PACK\0\0\0\2", b"PACK\0\0\0\3")   # the versions that git has
 BUNDLE = re.compile(rb"# v\d git bundle\n(?s:.*?)\n(?=PACK)")   # before its pack
 
 
@@ -164,7 +165,7 @@ def _packed(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
     bundle = BUNDLE.match(head)
     if is_zip:   # also behind other bytes, as in a cache of pip
         yield from _members_of_zip(file)
-    if bundle or head.startswith(b"PACK"):
+    if bundle or head.startswith(PACK):
         yield from _objects_of_pack(file, bundle.end() if bundle else 0)
     file.seek(0)
     is_object = head[:1] == b"x" and int.from_bytes(head[:2], "big") % 31 == 0   # of git
