@@ -26,6 +26,7 @@ SECONDS = re.compile(r"\d{1,9}(?:\.\d+)?(?:[eE]-?\d\d?)?")
 BROKEN_OFF = "(broken off before its end)"
 MAX_CASES = 200_000
 MAX_NESTED = 100        # elements of a report, or folders of a path
+MAX_GROWTH = 10         # a case repeats the names of its suites: all names by a report's length
 # What cannot stand in a name that graders read: they split lines at blanks, and cut out "[1m", the
 # folders in "[/a/b]" and a number in brackets before a name.
 ESCAPED = re.compile(r"[\s%]|^\[|\[(?=\d+m)|(?<=\[)/")
@@ -49,6 +50,7 @@ def read_junit(path: str, text: str, over: Callable[[str, str], Found]) -> list[
     No tree is built."""
     cases = []
     elements = []   # (tag, attributes, statuses) of each open one
+    n_chars = 0     # of the names
 
     def refuse(kind: str, what: str) -> None:
         cases.append(over(kind, f"{path} {what}"))
@@ -62,6 +64,7 @@ def read_junit(path: str, text: str, over: Callable[[str, str], Found]) -> list[
             refuse("too_deep", "is nested too deep")
 
     def end(tag: str) -> None:
+        nonlocal n_chars
         _, case, statuses = elements.pop()
         if tag == "testcase":
             if NOT_RUN & {case.get("status", "").lower(), case.get("result", "").lower()}:
@@ -69,6 +72,9 @@ def read_junit(path: str, text: str, over: Callable[[str, str], Found]) -> list[
             suites = [suite["name"] for tag, suite, _ in elements
                       if tag == "testsuite" and suite.get("name")]
             name = name_of(case, suites)
+            n_chars += len(name)
+            if n_chars > MAX_GROWTH * len(text):
+                refuse("too_large", "has names that are many times as long as itself")
             took = SECONDS.fullmatch(case.get("time", "").strip())
             cases.extend((name, status, float(took[0]) if took else None)
                          for status in statuses or ["passed"])

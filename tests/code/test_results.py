@@ -173,6 +173,8 @@ LARGE = {   # what a report holds → the limit that is named
     "large JSON": ("r.json", '{"testResults": [' + "{}," * 8_000_000 + "{}]}", "too_large"),
     "cases": ("r.xml", "<testsuite>" + '<testcase name="t"/>' * 1_000_000 + "</testsuite>",
               "too_many"),
+    "names": ("r.xml", f'<testsuite name="{"s" * 20_000}">' + '<testcase name="t"/>' * 50_000
+              + "</testsuite>", "too_large"),
     "elements": ("r.xml", '<testsuite><testcase name="t"/>' + "<a/>" * 5_000_000 + "</testsuite>",
                  ""),
     "paths": ("r.json",
