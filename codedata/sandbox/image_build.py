@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 import requests
 
-from codedata.bounded import read_bounded
+from codedata.bounded import inside, read_bounded
 from codedata.errors import ItemFailed
 from codedata.sandbox import disk, docker_engine, process_labels
 from codedata.sandbox.archives import Bounds, pack
@@ -97,7 +97,7 @@ def _packed(context: Path, dockerfile: str, labels: dict[str, str],
             limits: BuildLimits) -> Iterator[BinaryIO]:
     """Yield the context as a tar, with a labelled Dockerfile that the engine takes out again."""
     try:
-        text = read_bounded(context / dockerfile, MAX_DOCKERFILE_BYTES).decode()
+        text = read_bounded(inside(context, context / dockerfile), MAX_DOCKERFILE_BYTES).decode()
     except (OSError, UnicodeDecodeError) as e:
         raise ItemFailed(f"cannot be read: {e}", str(context / dockerfile)) from e
     name = f".codedata.{labels[BUILD]}"

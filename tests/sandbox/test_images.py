@@ -85,6 +85,10 @@ def test_labels_stand_behind_each_from_and_add_takes_no_address():
 def test_a_context_without_dockerfile_or_with_a_link_out_of_it(api, tmp_path):
     with pytest.raises(ItemFailed, match="Dockerfile"):
         build(tmp_path, TAG, LIMITS, run_label=RUN)
+    (tmp_path / "Dockerfile").symlink_to("/etc/hostname")   # its text would be in the log
+    with pytest.raises(ItemFailed, match="leads out of the folder"):
+        build(tmp_path, TAG, LIMITS, run_label=RUN)
+    (tmp_path / "Dockerfile").unlink()
     (tmp_path / "passwd").symlink_to("/etc/hostname")
     done = built(tmp_path, "COPY passwd /copied")
     held = subprocess.run(["docker", "run", "--rm", TAG, "cat", "/copied"], capture_output=True,
