@@ -120,7 +120,8 @@ def labelled(dockerfile: str, labels: dict[str, str], may_fetch: bool) -> str:
         raise ItemFailed("sets another escape character", "the Dockerfile")
     words = " ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
     lines = []
-    for line in CONTINUED.sub("", dockerfile).split("\n"):   # so that this reads what Docker reads
+    text = dockerfile.removeprefix("\ufeff")   # Docker skips it
+    for line in CONTINUED.sub("", text).split("\n"):   # so that this reads what Docker reads
         lines.append(line)
         instruction, rest = [*ONBUILD.sub("", line).split(None, 1), "", ""][:2]
         if instruction.upper() == "FROM":

@@ -77,6 +77,7 @@ def test_labels_stand_behind_each_from_and_add_takes_no_address():
             with pytest.raises(ItemFailed, match="no network"):
                 labelled(f"FROM a\n{head}{source} /x\n", {}, may_fetch=False)
         assert labelled(f"FROM a\nADD {source} /x\n", {}, may_fetch=True)
+    assert labelled("\ufeffFROM a", {"k": "v"}, may_fetch=False) == 'FROM a\nLABEL k="v"'
     with pytest.raises(ItemFailed, match="another escape character"):
         labelled("\ufeff# Escape = `\nFROM a\n", {}, may_fetch=True)
 
