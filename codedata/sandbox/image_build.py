@@ -1,8 +1,8 @@
 """Build an image from a Dockerfile that nobody has read, within limits.
 
 The network is off for RUN, and ADD takes no address, unless the limits allow it. The engine itself
-pulls what FROM and COPY --from name. It is not guaranteed that the number of a build's processes is
-limited; its memory is. `.dockerignore` is not applied.
+pulls what FROM and COPY --from name; a base image with steps of ONBUILD is refused. It is not
+guaranteed that the number of a build's processes is limited; its memory is. `.dockerignore` is not applied.
 """
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ SILENT_S = 60.0            # seconds that the engine may take to end a build
 ESCAPE = re.compile(r"^\W*#\s*escape\s*=", re.IGNORECASE | re.MULTILINE)
 CONTINUED = re.compile(r"\\[ \t]*\r?\n(?:[^\S\n]*(?:#[^\n]*)?\n)*")   # with comments between
 ONBUILD = re.compile(r"^\s*onbuild\s", re.IGNORECASE)
+TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # what the engine prints before these
 OWNER = re.compile(r"--ch(?:own|mod)=\S+")
 ADDRESS = re.compile(r"[:@$\\`]")    # no path has one, as a rule
 
@@ -159,6 +160,8 @@ def _read(reply, output: Output) -> tuple[str, str]:
             output.add((said.get("stream") or said.get("error") or "").encode())
             image_id = (said.get("aux") or {}).get("ID", image_id)
             failed = said.get("error", failed)
+            if TRIGGERS.match(said.get("stream") or ""):
+                return "", "a base image has ONBUILD steps, which the limits do not reach"
     return ("" if failed else image_id), failed
 
 

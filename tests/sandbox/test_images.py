@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,19 @@ def test_a_build_that_fails_or_takes_too_much_says_why_and_leaves_nothing(api, t
     done = built(tmp_path, step, **limits)
     assert why.lower() in done.failed.lower() and done.image_id == ""
     assert api.images(TAG) == []
+
+
+@pytest.mark.docker
+def test_the_steps_of_a_base_image_are_refused(api, tmp_path):
+    assert not built(tmp_path, "ONBUILD RUN sleep 20").failed
+    (tmp_path / "Dockerfile").write_text(f"FROM {TAG}\n")   # its step would have no label
+    done = build(tmp_path, "codedata-tests/built:2", LIMITS, run_label=RUN)
+    assert "has ONBUILD steps" in done.failed and done.seconds < 15
+    for _ in range(50):   # till the engine has ended that step
+        docker_engine.remove_images(RUN)
+        if not api.images(TAG):
+            break
+        time.sleep(0.2)
 
 
 def test_labels_stand_behind_each_from_and_add_takes_no_address():
