@@ -29,7 +29,7 @@ from codedata.settings import Settings
 from codedata.store import Store, digest
 from codedata.texts import terminal_safe, text_of
 
-IMAGES = "images"   # of the manifest: {tag: {dockerfile, docker_image, image_id}}, by push-images
+IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}}, by push-images
 SETTINGS = ("licences", "validation", "seed", "licence", "harbor_network")   # of a task
 
 
@@ -119,9 +119,9 @@ class TaskExport:
                 task, image, self._settings.harbor_network, self._split_of[task.repo]))
 
     def _known_image(self, task: HarborTask) -> dict:
-        """Return what push-images noted of a task's image; {} if its Dockerfile was another."""
+        """Return what push-images noted of a task's image; {} if that was another."""
         known = self._images.get(task.docker_image, {})
-        return known if known.get("dockerfile") == digest(task.dockerfile) else {}
+        return known if known.get("made_of") == _made_of(task) else {}
 
     def inputs(self) -> dict:
         """Return the part of the manifest that says which inputs the tasks come from."""
@@ -137,7 +137,7 @@ class TaskExport:
             "tasks": [{"name": task.instance_id, "repo": task.repo, "digest": record_digest(task),
                        "source": self._source[task.instance_id],
                        "split": self._split_of[task.repo], "docker_image": task.docker_image,
-                       "dockerfile": digest(task.dockerfile)} for task in self.tasks]}
+                       "made_of": _made_of(task)} for task in self.tasks]}
 
     def card(self) -> str:
         """Return the text of the card."""
@@ -149,3 +149,8 @@ class TaskExport:
             "settings": self._settings, **self.rows, "masked": counted(self.masked),
             "licences": listed((task.licence or UNKNOWN for task in self.tasks), "task"),
             "left_out": counted(self.left_out.counts(self.form.name))}))
+
+
+def _made_of(task: HarborTask) -> str:
+    """Return a digest of what a record says of its image beside the tag."""
+    return digest([task.dockerfile, task.image_id])

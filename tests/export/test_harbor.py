@@ -143,8 +143,10 @@ def test_a_second_run_changes_nothing_and_an_edited_folder_is_kept(root):
     assert (folder(root) / "instruction.md").read_text() == "Another one.\n"
 
 
-@pytest.mark.parametrize("dockerfile", ["FROM codedata-base:bookworm\nRUN true\n", ""])
-def test_an_image_by_digest_is_named_everywhere_and_by_later_exports(root, dockerfile):
+@pytest.mark.parametrize("dockerfile, made_anew", [
+    ("FROM codedata-base:bookworm\nRUN true\n", {"dockerfile": "FROM codedata-base:bookworm\n"}),
+    ("", {"dockerfile": "FROM codedata-base:bookworm\n"}), ("", {"image_id": "sha256:c"})])
+def test_an_image_by_digest_is_named_everywhere_and_by_later_exports(root, dockerfile, made_anew):
     edit(root / "task/tally.json", dockerfile=dockerfile)
     write_toml(root, more='[export]\nharbor_network = "compose"\n')
     make(root)
@@ -157,10 +159,10 @@ def test_an_image_by_digest_is_named_everywhere_and_by_later_exports(root, docke
     assert not [path for path, data in after.items() if tag.encode() in data]
     edit(root / "export/harbor/manifest.json", images={tag: {
         "docker_image": pushed.ref, "image_id": pushed.id,
-        "dockerfile": manifest["tasks"][0]["dockerfile"]}})
+        "made_of": manifest["tasks"][0]["made_of"]}})
     make(root, "--force")
     assert {path: path.read_bytes() for path in after} == after
-    edit(root / "task/tally.json", dockerfile="FROM codedata-base:bookworm\nRUN echo other\n")
+    edit(root / "task/tally.json", **made_anew)
     make(root)
     assert config(root)["environment"]["docker_image"] == tag   # that image is none of it
 
