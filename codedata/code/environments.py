@@ -109,7 +109,7 @@ class Environments(View):
                     self._add_row(json.loads(line), f"{path}:{i}")
             except BrokenRecord as e:
                 self.broken.append(e)
-            except ValueError as e:
+            except (ValueError, RecursionError) as e:
                 self.broken.append(BrokenRecord(f"is no JSON: {e}", f"{path}:{i}", FORM))
 
     def _add_row(self, data, where: str) -> None:
@@ -170,6 +170,7 @@ def _project(environment: Environment) -> Project:
     """Return where the source is: in a folder of this machine, or in the base image. Raise Excluded
     where it is not there, or no script installs it."""
     folder = environment.verified.get("source_path") or environment.row.get("reformat_path")
+    folder = str(folder or "")   # somebody wrote the record
     lacks = ""
     if not environment.install_script:
         lacks = "no script installs it"

@@ -74,15 +74,21 @@ def test_rows_of_both_forms_and_broken_ones(tmp_path):
             {"repo": "birds/heron", "image_name": "again", "test_case_result": []},
             {"repo": "birds/crane", "image_name": "c"}, []]
     path = tmp_path / "rows.jsonl"
-    path.write_text("\n".join([*map(json.dumps, rows), "{", ""]))
+    path.write_text("\n".join([*map(json.dumps, rows), "{", "[" * 100_000, ""]))
     view = Environments(tmp_path, rows=path).open()
     heron, ibis = map(view.read, view.names())
     assert (heron.repo_name, heron.row) == ("birds__heron", rows[0])
     assert heron.test_case_result == results
     assert ibis.base_commit == "c0ffee" and "pytest" in ibis.test_script.splitlines()[-1]
-    assert [e.where.rpartition(":")[2] for e in view.broken] == ["3", "4", "5", "6"]
+    assert [e.where.rpartition(":")[2] for e in view.broken] == ["3", "4", "5", "6", "7"]
     with pytest.raises(Trouble, match="cannot be read"):
         Environments(tmp_path, rows=tmp_path / "none.jsonl").open()
+
+
+def test_a_record_whose_source_is_no_path_cannot_be_opened():
+    environment = Environment(**an_environment(row={"reformat_path": 5}))
+    with pytest.raises(Excluded, match="its source is not in 5"):
+        open_environment(environment, factory_of(), RUN).__enter__()
 
 
 @pytest.mark.docker
