@@ -6,7 +6,6 @@ patch, so only larger ones are opened.
 """
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -32,13 +31,10 @@ def _oversized_ids(settings: Settings) -> Iterator[str]:
     directory, max_chars = settings.root / Commit.directory, settings.exclude.max_patch_chars
     if not (max_chars and directory.is_dir()):
         return
-    with os.scandir(directory) as entries:
-        large = [entry.name for entry in entries
-                 if entry.name.endswith(".json") and entry.stat().st_size > max_chars]
-    for name in large:
-        with suppress(BrokenRecord):
-            if len(_patch_of(directory / name)) > max_chars:
-                yield name.removesuffix(".json")
+    for path in directory.glob("*.json"):
+        with suppress(BrokenRecord, OSError):   # a link may lead nowhere
+            if path.stat().st_size > max_chars and len(_patch_of(path)) > max_chars:
+                yield path.stem
 
 
 def _patch_of(path) -> str:

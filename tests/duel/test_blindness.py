@@ -114,6 +114,7 @@ def test_the_king_learns_that_a_pull_request_is_oversized_and_nothing_else_of_it
                       (3, {"test_patch": "KRAM" * 1_000})):
         edit(tmp_path / "commit" / f"proj__repo-{i}.json", **change)
     (tmp_path / "commit" / "proj__repo-4.json").write_text("KRAM is not JSON " * 200)
+    (tmp_path / "commit" / "nowhere.json").symlink_to("gone")
     printed = run_main(king.main, tmp_path, *flags_for(fake_llm))
     assert "left out: 1 ([exclude] max_patch_chars)" in printed and fake_llm.n_requests == 3
     write_toml(tmp_path)
