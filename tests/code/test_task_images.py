@@ -142,6 +142,15 @@ def test_a_patch_that_does_not_apply_is_named(factory, task):
 
 
 @pytest.mark.docker
+def test_a_source_may_belong_to_another_user(factory, base):
+    with factory.open(base, RUN) as sandbox:
+        assert sandbox.run("chown -R 1000:1000 .").ok   # as where the tests refuse root
+        sandbox.commit("codedata-tests/heron:owned", keep=False)
+    derive(factory, "codedata-tests/heron:owned", PATCH, "codedata-tests/heron:owned-task", RUN)
+    assert check_task_image("codedata-tests/heron:owned-task", GOLD) == []
+
+
+@pytest.mark.docker
 def test_the_image_s_own_tools_are_not_believed(factory, task):
     with factory.open(TASK, RUN) as sandbox:
         sandbox.put({"solved": SOLVED.encode()}, ".")
