@@ -19,7 +19,8 @@ NAMES = ["tests/test_a.py::test_it[a b]", "tests/test_a.py::TestA::test_it[x::y 
 XML = "".join(f"<testcase name={quoteattr(name)}/>" for name in NAMES)
 REPORT = (f"mkdir -p {RESULTS}; cat > {RESULTS}/r.xml <<'E'\n<testsuite>{XML}"
           "<testcase name='b d'><failure/></testcase><testcase name='c'><skipped/></testcase>"
-          f"</testsuite>\nE\necho PASSED in the log; echo END_OF_TEST_SCRIPT; exit 3\n")
+          f"</testsuite>\nE\necho '>>>>> Start Test Output'; echo PASSED in the log\n"
+          "echo END_OF_TEST_SCRIPT; exit 3\n")
 
 
 def parse_log_pytest(log: str) -> dict[str, str]:
