@@ -22,6 +22,7 @@ from codedata.ledger import disk_trouble
 from codedata.progress import named
 
 MANIFEST, CARD = "manifest.json", "README.md"
+OF_TABLES = ("files", "images")   # keys of a manifest: {name: table}
 MEMORY = "2GB"                # duckdb's limit
 MIN_LINE = 16 << 20           # bytes; the longest line that duckdb reads by default
 GROUP_ROWS = 1000             # of a row group; readers hold one in memory at a time
@@ -82,7 +83,12 @@ def read_manifest(folder: Path) -> dict:
         manifest = orjson.loads(read_bounded(folder / MANIFEST))
     except (OSError, ValueError):
         return {}
-    return manifest if isinstance(manifest, dict) else {}
+    if not isinstance(manifest, dict):
+        return {}
+    tables = [manifest.get(key, {}) for key in OF_TABLES]
+    is_sound = all(isinstance(table, dict) and all(isinstance(entry, dict)
+                                                   for entry in table.values()) for table in tables)
+    return manifest if is_sound else {}   # somebody may have edited it
 
 
 def changed_by_hand(folder: Path) -> list[str]:

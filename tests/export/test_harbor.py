@@ -167,6 +167,14 @@ def test_an_image_by_digest_is_named_everywhere_and_by_later_exports(root, docke
     assert config(root)["environment"]["docker_image"] == tag   # that image is none of it
 
 
+@pytest.mark.parametrize("rubbish", [{"images": []}, {"files": [1]}, {"files": {"README.md": 5}}])
+def test_a_manifest_that_was_edited_into_nonsense_counts_as_none(root, rubbish):
+    make(root)
+    edit(root / "export/harbor/manifest.json", **rubbish)
+    assert "the edited one is in export/_replaced/harbor.1/" in make(root)
+    assert "unchanged" in make(root)
+
+
 # what is left out --------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("fields, reason", [
