@@ -2,7 +2,8 @@
 
 The network is off for RUN, and ADD takes no address, unless the limits allow it. The engine itself
 pulls what FROM and COPY --from name; a base image with steps of ONBUILD is refused. It is not
-guaranteed that the number of a build's processes is limited; its memory is. `.dockerignore` is not applied.
+guaranteed that the number of a build's processes is limited; its memory is. `.dockerignore` is not
+applied.
 """
 from __future__ import annotations
 
