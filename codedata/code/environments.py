@@ -25,7 +25,8 @@ from codedata.store import Store, View, digest
 from codedata.texts import text_of
 
 SUCCESS = "success"
-IMAGES = "codedata-env/"
+IMAGES = f"codedata-{Environment.directory}/"
+TRIES = f"codedata-{Environment.directory}-try/"   # those of an attempt
 FORM = "A row is {repo, image_name, test_case_result}, with base_commit."
 
 
@@ -155,7 +156,7 @@ def image_of(environment: Environment, factory: SandboxFactory, label: str) -> K
     name = image_name_of(environment.repo_name, environment.base_commit, environment.base_image,
                          environment.install_script)
     with open_environment(environment, factory, label) as sandbox:
-        image_id = sandbox.commit(f"codedata-env-try/{secrets.token_hex(4)}", keep=False)
+        image_id = sandbox.commit(f"{TRIES}{secrets.token_hex(4)}", keep=False)
     kept = factory.keep(image_id, name)
     factory.forget(label)
     return kept

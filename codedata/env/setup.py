@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from codedata.code.environments import image_name_of
+from codedata.code.environments import TRIES, image_name_of
 from codedata.code.source import put_source
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, Failure, end_of
 from codedata.env.health import part_of_suite
@@ -81,7 +81,7 @@ class Setup:
                              or self._settings.sandbox.base_image)
         has_image = self._host.makes_images and not self._settings.env.no_image
         # not verified yet
-        image_name = f"codedata-env-try/{token}" if has_image else ""
+        image_name = f"{TRIES}{token}" if has_image else ""
         workdir = WORKDIR if repository.path else self._host.workdir_of(repository.base_image)
 
         def opener(image: str, is_stateful: bool = False) -> Sandbox:
