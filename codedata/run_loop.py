@@ -614,6 +614,9 @@ class _Run:
             # with --force an output in parts would ask for everything again
             force = bool(n_left) or self.stage.writes.parts is None
             yield f"      again: {command(script, same=True, without=() if force else ('force',))}"
+            if force and self.options.selection.force and self.totals.wrote:
+                yield (f"      --force asks again for the {self.totals.wrote:,} that this run "
+                       "has made, too: --only takes the others")
         elif self.plan.n_beyond_limit:
             n_more = plural(self.plan.n_beyond_limit, "more item")
             yield f"      {n_more} to do: {command(script, same=True, without=ONCE)}"

@@ -248,6 +248,13 @@ def test_a_forced_attempt_that_fails_leaves_the_old_answer_valid(root, run, stat
     assert run("king").returncode == 0 and fake_llm.n_requests == 0
 
 
+def test_after_a_forced_run_with_a_failure_it_says_what_force_would_pay_again(root, run, fake_llm):
+    fake_llm.script("bad", Status(400))
+    said = run("king --force").stderr
+    assert "wrote 4, failed 1" in said and "--force asks again for the 4 that" in said
+    assert "--force asks again" not in run("king").stderr
+
+
 def test_other_settings_make_nothing_stale_until_refresh_which_takes_a_changed_reference_too(
         root, run, fake_llm):
     king = run("king --model another").stderr
