@@ -327,7 +327,8 @@ def test_a_folder_too_deep_for_the_engine_goes_with_its_container(api, capsys):
         upper = Path(api.inspect_container(sandbox.id)["GraphDriver"]["Data"]["UpperDir"])
     printed = capsys.readouterr().err
     if os.access(upper.parents[2], os.W_OK):
-        assert left(api, f"{RUN}-deep") == [] and not upper.exists() and not printed
+        assert left(api, f"{RUN}-deep") == [] and not printed
+        eventually(lambda: not upper.exists())   # a busy engine removes the folder a bit later
     else:
         assert sandbox.id[:12] in printed and "cannot be removed" in printed and "--reap" in printed
 
