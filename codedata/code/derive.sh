@@ -35,7 +35,8 @@ stale='(^|/)(__pycache__|htmlcov|\.(pytest|mypy|ruff)_cache|\.hypothesis)/|\.py[
 built='(^|/)build/|\.egg-info/.*\.(py|so)$'   # of the source itself, not of what is installed among its files
 { grep -zE "$stale" "$work/others" || true
   grep -zE "$built" "$work/others" | grep -zvE '(^|/)(node_modules|site-packages)/' || true; } | xargs -0r rm -f --
-rm -rf /root/.cache/{pip,uv} /home/*/.cache/{pip,uv} /tmp/results /tmp/pytest_cache /tmp/pytest-of-*
+rm -rf /tmp/results /tmp/pytest_cache /tmp/pytest-of-*
+{ echo ~; cut -d: -f6 /etc/passwd; } | while IFS= read -r home; do rm -rf "$home"/.cache/{pip,uv}; done
 
 git init -q -b main --template= .
 git config gc.auto 0

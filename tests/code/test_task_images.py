@@ -48,10 +48,10 @@ SOURCE = r"""set -e
 export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b.c GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b.c
 git init -q; printf '*.pyc\nbuild/\n' >.gitignore; echo one >README; git add -A; git commit -qm one
 cp /tmp/solved heron.py; printf 'data\r\n' >data.pyc; git add -Af; git commit -qm two
-mkdir -p build/lib x.egg-info htmlcov venv/lib/python3/site-packages/build /root/.cache/pip/wheels
+mkdir -p build/lib x.egg-info htmlcov venv/lib/python3/site-packages/build ~/.cache/pip/wheels
 python3 -m compileall -q heron.py
 for place in build/lib/heron.py x.egg-info/heron.py htmlcov/index.html .coverage \
-    /root/.cache/pip/wheels/heron.whl; do cp heron.py $place; done
+    ~/.cache/pip/wheels/heron.whl; do cp heron.py $place; done
 echo kept >venv/lib/python3/site-packages/build/__init__.py; echo kept >x.egg-info/PKG-INFO
 rm -r /tmp/solved"""
 # Each prints the place where the solution can be read.
@@ -66,10 +66,10 @@ PLANTED = {
         mv __pycache__/*.pyc /srv/a/h.pyc; echo /srv/a/h.pyc""",
     "bytecode in the source": "echo x >heron.pyc; echo /testbed/heron.pyc",
     "build/lib": "mkdir -p build/lib; cp $S build/lib/heron.py; echo /testbed/build/lib/heron.py",
-    "a wheel in pip's cache": """mkdir -p /root/.cache/pip/http/a; cd /tmp; cp $S heron.py
+    "a wheel in pip's cache": """mkdir -p ~/.cache/pip/http/a; cd /tmp; cp $S heron.py
         python3 -m zipfile -c w.whl heron.py; rm heron.py
-        { echo cc=4,; cat w.whl; echo vary; } >/root/.cache/pip/http/a/b; rm w.whl
-        echo /root/.cache/pip/http/a/b!heron.py""",
+        { echo cc=4,; cat w.whl; echo vary; } >~/.cache/pip/http/a/b; rm w.whl
+        echo ~/.cache/pip/http/a/b!heron.py""",
     "a pack of its own": """cd /opt; git init -q p; cd p; cp $S f; cat $S $S >g; git add f g
         git commit -qm p; git repack -adq; cp .git/objects/pack/*.pack ../q; echo /opt/q!objects""",
     "a bundle": """cd /opt/p; git bundle create -q ../b --all; rm -r /opt/p
