@@ -215,3 +215,16 @@ def test_the_recycled_files_of_items_that_come_again_do_not_replace_one_another(
     assert all(path.name.startswith("_tmp.") for path in (tmp_path / "_partial").iterdir())
     spares.close()
     assert not [*(tmp_path / "_partial").iterdir()]
+
+
+def test_a_recycled_file_that_somebody_removed_loses_no_reply(tmp_path):
+    ledger, spares = Ledger(tmp_path), Spares()
+    for item in ("one", "two", "three"):
+        log = ReplyLog(tmp_path, "validate", item, ledger, spares=spares)
+        log.save("request", 0, {"text": item}, {"id": item})
+        assert f'"text":"{item}"' in log.path.read_text()
+        if item == "two":
+            log.path.unlink()
+        log.finish(made=True)
+        for path in (tmp_path / "_partial").iterdir():
+            path.unlink()

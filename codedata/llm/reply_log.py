@@ -193,7 +193,7 @@ class ReplyLog:
 
     def _rewrite(self, lines: list[dict]) -> None:
         if lines:
-            tmp = self.path.with_name(f"_tmp.{self.path.name}")
+            tmp = self.path.with_name(f"_tmp.new.{self.path.name}")
             tmp.parent.mkdir(parents=True, exist_ok=True)
             tmp.write_bytes(b"".join(map(to_line, lines)))
             os.replace(tmp, self.path)
@@ -218,15 +218,22 @@ class Spares:
             spare = free.pop() if free else None
         if not spare:
             return Appender(path)
-        return spare.moved(path)
+        try:
+            return spare.moved(path)
+        except OSError:   # somebody removed it: the reply that is to be written must not be lost
+            spare.close()
+            return Appender(path)
 
     def give_back(self, file: Appender) -> None:
         """Take over an item's file, emptied, under a temporary name."""
         name = f"_tmp.{next(self._n_given)}.{file.path.name}"   # an item may come again
-        spare = file.moved(file.path.with_name(name))
-        spare.empty()
+        try:
+            file.moved(file.path.with_name(name)).empty()
+        except FileNotFoundError:   # somebody removed it
+            file.close()
+            return
         with self._lock:
-            self._free.setdefault(spare.path.parent, []).append(spare)
+            self._free.setdefault(file.path.parent, []).append(file)
 
     def close(self) -> None:
         """Close and remove the files."""
