@@ -410,6 +410,63 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """Hold what each test of a repository ran: coverage/<repo_name>.json.
+
+    A list of ranges [first, last, first, last, …] is a set of lines, from 1. Equal sets stand once,
+    and are named by their index.
+    """
+
+    directory = "coverage"
+    repo: str
+    repo_name: str           # the name of this file
+    base_commit: str
+    contexts: str            # pytest: which test ran what is known | none: it is not, see `reason`
+    reason: str              # why there are no contexts; "" where there are
+    measured: Object         # how: versions, runs, digests of what was run, the plugin's own notes
+    files: list[str]         # paths of the sources that ran
+    functions: list[str]     # ids of the functions that ran: path::Qual.name
+    line_sets: list[list[int]]       # ranges
+    function_sets: list[list[int]]   # indexes into `functions`
+    tests: list[Object]      # {name, status: one a run, flaky, seconds, lines: {index into files:
+                             # index of a line set}, functions: index of a function set, starts}
+    import_lines: dict[str, list[int]]   # {path: ranges} that ran outside of any test
+    otherwise: list[Object]  # {name, expected, status}: tests that came out otherwise than in env/
+    seconds: Seconds         # of all runs
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it."""
+        return self.repo_name
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Hold the structure of a repository: analysis/<repo_name>.json."""
+
+    directory = "analysis"
+    repo: str
+    repo_name: str           # the name of this file
+    base_commit: str         # "" where it is not known
+    source: str              # runtime: scores come from coverage/ | static: from the call graph
+    reason: str              # why it is static; "" where it is not
+    languages: dict[str, Object]   # {name: {files, lines, entities, edges: whether there are any}}
+    files: list[Object]      # {path, language, lines, covered: share of the lines that could run,
+                             # or null}
+    faults: dict[str, str]   # {path: why it was not, or not wholly, analysed}
+    entities: list[Object]   # codedata/code/entities.py says of what
+    edges: list[list]        # [caller id, callee id, kind, resolved | guessed, seen at run time]
+    hotspots: list[Object]   # {id, score, n_tests}, from the highest score to the lowest
+    tests: list[Object]      # {name, status, flaky, entity: id of its function or "", n_functions}
+    measured: Object         # what was measured, and how
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it."""
+        return self.repo_name
+
+
+@dataclass(frozen=True)
 class HarborTask:
     """Hold a task in a container, with tests that reward it: task/<instance_id>.json, by hand.
 
