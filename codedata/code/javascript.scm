@@ -1,0 +1,7 @@
+; What JavaScript has besides ecmascript.scm.
+
+(field_definition property: (_) @name value: [
+  (function_expression body: (_) @body) (arrow_function body: (_) @body)
+  (generator_function body: (_) @body)]) @function
+(field_definition property: (_) @name value: (class body: (_) @body)) @class
+(field_definition property: (_) @name value: (object) @body) @scope

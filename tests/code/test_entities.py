@@ -1,0 +1,214 @@
+"""Entities: as the languages' own parsers see them, and from files of any kind, within bounds."""
+from __future__ import annotations
+
+import ast
+import json
+import os
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import REPO
+
+from codedata.code import entities
+from codedata.code.entities import Entity, Rules, SourceFile, Sources, all_entities, read_sources
+
+SAMPLES = REPO / "tests" / "code" / "definitions"
+
+
+def entities_in(text: str | bytes, path="a.py", language="python") -> list[Entity]:
+    text = text if isinstance(text, bytes) else text.encode()
+    found, _ = all_entities(Sources([SourceFile(path, language, text, is_test=True)]))
+    return found[path]
+
+
+def sources_in(folder: Path, rules: Rules, **files: str | bytes) -> Sources:
+    for path, text in files.items():
+        where = folder / path.replace("__", "/").replace("_dot_", ".")
+        where.parent.mkdir(parents=True, exist_ok=True)
+        where.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_sources(folder, rules)
+
+
+def lines_of(ranges: list[int]) -> set[int]:
+    return {line for first, last in zip(ranges[::2], ranges[1::2], strict=True)
+            for line in range(first, last + 1)}
+
+
+# the languages -----------------------------------------------------------------------------------
+
+def test_definitions_are_those_that_the_compilers_see():
+    """benchmarks/entities.py --record asked the TypeScript compiler and go/parser."""
+    found, faults = all_entities(read_sources(SAMPLES))
+    answers = json.loads((SAMPLES / "answers.json").read_text(encoding="utf-8"))
+    assert faults == {} and len(answers) == 4
+    for path, answer in answers.items():
+        assert {f"{one.line} {one.name}" for one in found[path]} == set(answer), path
+
+
+def expected(tree: ast.AST, around="", kind="function") -> Iterator[tuple]:
+    """Yield what `ast` sees: (name, line, kind, decorators, docstring or "")."""
+    for child in ast.iter_child_nodes(tree):
+        is_class = isinstance(child, ast.ClassDef)
+        if is_class or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield (around + child.name, child.lineno, "class" if is_class else kind,
+                   len(child.decorator_list), bool(ast.get_docstring(child)))
+            yield from expected(child, f"{around}{child.name}.",
+                                "method" if is_class else "function")
+        else:
+            yield from expected(child, around, kind)
+
+
+@pytest.mark.parametrize("folder", [SAMPLES, REPO / "codedata" / "code"], ids=["samples", "ours"])
+def test_python_is_seen_as_ast_sees_it(folder):
+    sources = read_sources(folder)
+    found, _ = all_entities(sources)
+    for file in [one for one in sources.files if one.language == "python"]:
+        ours = {(one.name, one.line, one.kind, len(one.decorators), bool(one.docstring))
+                for one in found[file.path]}
+        assert ours == set(expected(ast.parse(file.text))), file.path
+        assert len({one.id for one in found[file.path]}) == len(ours)
+
+
+def code_lines(code: types.CodeType) -> set[int]:
+    """Return the lines that run with a code object, those of comprehensions included."""
+    lines = {line for _, _, line in code.co_lines() if line}
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType) and inner.co_name.startswith("<"):
+            lines |= code_lines(inner)
+    return lines
+
+
+def test_the_lines_of_a_body_are_those_that_run_with_it_and_no_others():
+    path = SAMPLES / "sample.py"
+    left = [compile(path.read_bytes(), str(path), "exec")]
+    by_start = {}
+    while left:
+        code = left.pop()
+        by_start[code.co_firstlineno] = code
+        left += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)
+                 and not inner.co_name.startswith("<")]
+    text = path.read_bytes()
+    by_id = {one.id: lines_of(one.body_lines) for one in entities_in(text)}
+    for one in entities_in(text):
+        code = by_start[text.count(b"\n", 0, one.start) + 1]
+        head = text.count(b"\n", 0, one.body[0]) + 1
+        ran = {line for line in code_lines(code) if line >= head}
+        docs = set(range(head, head + one.docstring.count("\n") + 1)) if one.docstring else set()
+        inner = set().union(*(by_id[it.id] for it in entities_in(text) if it.parent == one.id))
+        assert ran - by_id[one.id] <= docs | inner, one
+    assert by_id["a.py::wait"] == {32, 34, 35, 36, 37, 43} and by_id["a.py::wait.inner"] == {33}
+    assert by_id["a.py::Outer.value@59"] == set() and by_id["a.py::ends"] == {71}
+    assert by_id["a.py::size@24"] == {24} and by_id["a.py::wait.Local"] == {39, 40, 41}
+
+
+@pytest.mark.parametrize("change", [
+    lambda text: text, lambda text: text.replace(b"\n", b"\r\n"),
+    lambda text: b"\xef\xbb\xbf" + text, lambda text: text.replace(b"    ", b"\t"),
+    lambda text: b"# coding: latin-1\n" + text.decode().encode("latin-1")],
+    ids=["as it is", "CRLF", "BOM", "tabs", "latin-1"])
+def test_a_body_can_be_cut_by_its_bytes(change):
+    text = change((SAMPLES / "sample.py").read_bytes())
+    found = entities_in(text)
+    assert len(found) == 19
+    for one in found:
+        start, end = one.body
+        tree = ast.parse(text[:start] + b"raise NotImplementedError" + text[end:])
+        assert len(set(expected(tree))) <= len(found)
+        assert text[one.start:].startswith((b"@", b"def", b"class", b"async")), one
+
+
+def test_ids_are_told_apart_by_lines_and_on_one_line_by_columns():
+    text = "function a() {} function a() {}\nfunction a() {}"
+    assert [one.id for one in entities_in(text, "a.js", "javascript")] == [
+        "a.js::a@1:0", "a.js::a@1:16", "a.js::a@2"]
+    values = [one for one in entities_in((SAMPLES / "sample.py").read_bytes())
+              if one.name == "Outer.value"]
+    assert [one.id for one in values] == ["a.py::Outer.value@54", "a.py::Outer.value@59"]
+    assert values[1].decorators == ["value.setter"]
+    assert values[1].docstring == "Only a docstring." and values[1].parent == "a.py::Outer"
+
+
+def test_tests_are_functions_with_such_names_that_a_runner_can_reach():
+    text = ("def test_a():\n    def test_inner(): pass\n    class Local:\n"
+            "        def test_b(self): pass\ndef helper(): pass\n"
+            "class TestC:\n    class D:\n        def test_d(self): pass\n"
+            "    def setUp(self): pass\n")
+    assert [one.name for one in entities_in(text) if one.is_test] == [
+        "test_a", "TestC", "TestC.D", "TestC.D.test_d"]
+    go = "package a\nfunc TestA() {}\nfunc Testify() {}\nfunc helper() {}"
+    assert [one.name for one in entities_in(go, "a_test.go", "go") if one.is_test] == ["TestA"]
+
+
+# the files ---------------------------------------------------------------------------------------
+
+def test_sources_are_found_by_suffix_root_and_pattern(tmp_path):
+    files = {"src__a_dot_py": "", "src__b_dot_txt": "", "tests__test_a_dot_py": "", "gen__c_dot_py":
+             "", "env__pyvenv_dot_cfg": "", "env__d_dot_py": "", "node_modules__e_dot_js": "",
+             "src__b_test_dot_go": "package b"}
+    sources = sources_in(tmp_path, Rules(exclude=("gen/*",)), **files)
+    assert {one.path: (one.language, one.is_test) for one in sources.files} == {
+        "src/a.py": ("python", False), "src/b_test.go": ("go", True),
+        "tests/test_a.py": ("python", True)}
+    alone = read_sources(tmp_path, Rules(roots=("gen", "src"), test_files=("src/*",)))
+    assert [(one.path, one.is_test) for one in alone.files] == [
+        ("gen/c.py", False), ("src/a.py", True), ("src/b_test.go", True)]
+    assert sources.faults == alone.faults == {}
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path):
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "outside.py").write_text("def secret(): pass")
+    repo = tmp_path / "repo"
+    os.mkfifo(repo / "fifo.py")
+    for name, target in {"out.py": "../outside.py", "circle.py": "round.py", "round.py":
+                         "circle.py", "loop": ".", "up": "..", "alias.py": "good.py"}.items():
+        (repo / name).symlink_to(target)
+    (repo / os.fsdecode(b"\xff.py")).write_text("")
+    (repo / "folder.py").mkdir()
+    sources = sources_in(repo, Rules(), good_dot_py="def f(): pass", binary_dot_py=b"\0\1",
+                         big_dot_py=b"x = 1\n" * 2_000_000,
+                         latin_dot_py="# coding: latin-1\ndef f(): 'é'\n".encode("latin-1"),
+                         broken_dot_py="def f(): pass\nclass (:\n  oops\n\ndef g(): pass\n")
+    found, faults = all_entities(sources)
+    assert {path: [one.name for one in several] for path, several in found.items()} == {
+        "broken.py": ["f", "g"], "good.py": ["f"], "latin.py": ["f"]}
+    for path, words in {"big.py": "larger than 1,000,000 bytes", "binary.py": "binary",
+                        "broken.py": "syntax errors, the first one in line 2", "fifo.py":
+                        "not a regular file", "latin.py": "not UTF-8", "out.py": "leads out",
+                        "up": "leads out", "circle.py": "circle", "round.py": "circle",
+                        "\\udcff.py": "name"}.items():
+        assert words in faults.pop(path)
+    assert faults == {}
+
+
+def test_all_sources_together_are_bounded(tmp_path):
+    sources_in(tmp_path, Rules(), **{f"m{i}_dot_py": "x = 1\n" for i in range(5)})
+    assert len(read_sources(tmp_path, max_files=3).files) == 3
+    sources = read_sources(tmp_path, max_bytes=12)
+    assert len(sources.files) == 2 and "limit" in sources.faults["m2.py"]
+
+
+@pytest.mark.parametrize("language, text", {
+    "python": b"x = " + b"[" * 10_000 + b"]" * 10_000 + b"\ndef f(): pass\n",
+    "go": b"package a\nvar x = " + b"(" * 10_000 + b"1" + b")" * 10_000 + b"\nfunc f() {}\n",
+    "javascript": b"x = " + b"[" * 10_000 + b"]" * 10_000 + b"\nfunction f() {}\n",
+    "typescript": b"x = " + b"{a:" * 10_000 + b"1" + b"}" * 10_000 + b"\nfunction f() {}\n",
+}.items())
+def test_nesting_has_no_end_for_the_parser_and_one_for_definitions(language, text):
+    assert [one.name for one in entities_in(text, "a", language)] == ["f"]
+    if language == "javascript":
+        deep = entities_in(b"function a(){" * 20_000 + b"}" * 20_000, "a", language)
+        assert len(deep) == entities.MAX_DEPTH
+
+
+@pytest.mark.parametrize("language, text", [
+    ("python", b"*" * 900_000), ("typescript", b"(" * 900_000), ("python", b"@a\n" * 300_000),
+    ("python", b"\\\n" * 100_000)], ids=["stars", "brackets", "decorators", "continued lines"])
+def test_what_takes_a_parser_or_its_queries_quadratic_time_is_named_instead(language, text):
+    files = [SourceFile("a", language, text, is_test=False),
+             SourceFile("b.py", "python", b"def f(): pass\n", is_test=False)]
+    found, faults = all_entities(Sources(files))
+    assert faults == {"a": "is too long to parse, or too broken"}
+    assert found["a"] == [] and [one.name for one in found["b.py"]] == ["f"]
