@@ -1,0 +1,388 @@
+"""Find what expressions can be, and thereby who calls whom.
+
+A value is a kind and what is of it:
+
+    module · class · function       a scope
+    instance                        of a class, or of one of its subclasses
+    method · override · guess       a function bound to its object; one that a subclass defines;
+                                    one of which no more than the name is known
+    property · static · classmethod   a function in a class, by its decorator
+    super                           what a class inherits
+    list                            the expression that makes it: dictionaries and generators, too
+    of list                         a method of a list, and the list
+    text                            a string; * at its end: what follows is unknown
+    external                        the dotted name of what the repository does not define
+
+No values: unknown. Every expression is looked at once a round; what is in a circle has the values
+that it had in the round before. The arguments that a round finds flow into parameters.
+"""
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from codedata.code.call_facts import Expr, Scope, Value, tables
+
+Values = tuple[Value, ...]
+N_ROUNDS = 2
+MAX_VALUES = 40      # of one expression
+MAX_DEPTH = 60       # of expressions that the values of one depend on, and of base classes
+MAX_OVERRIDES = 8    # of a method
+MAX_SUBCLASSES = 200
+MAX_GUESSES = 6      # methods of one name
+MAX_DOTTED = 80      # characters of a name from outside of the repository
+
+BUILT_IN = frozenset(dir(builtins))
+# of objects that Python ships: a call of one on an unknown object says nothing
+COMMON_METHODS = frozenset(name for kind in (str, bytes, list, dict, set, int, type(sys.stdout))
+                           for name in dir(kind))
+FOREIGN = ("external", "text")
+# what is of Python and takes functions without calling them
+KEEPS = BUILT_IN - {"map", "filter", "sorted", "min", "max"} | {
+    "functools.wraps", "functools.update_wrapper"}
+CALLABLE = ("function", "method", "override", "static", "classmethod", "guess")
+
+
+class Resolver:
+    """Hold what is known of all scopes, round by round."""
+
+    def __init__(self, scopes: list[Scope], without: frozenset[str]) -> None:
+        self.scopes, self.without = scopes, without
+        self.modules = {_place(scope.path): scope for scope in scopes if scope.kind == "module"}
+        self.edges: dict[tuple[str, str, str], str] = {}
+        self.round = self.depth = 0
+        self.orders: dict[Scope, list[Scope]] = {}
+        self.subclasses: dict[Scope, list[Scope]] = {}
+        self.contents: dict[Expr, Expr] = {}
+        self.by_end: dict[str, Scope] = {}     # modules, by the ends of their places
+        for place, module in sorted(self.modules.items()):
+            parts = place.split("/")
+            for i in range(len(parts)):
+                if "/".join(parts[:i]) not in self.modules:      # packages have one name
+                    self.by_end.setdefault("/".join(parts[i:]), module)
+        self.by_name: dict[str, list[Scope]] = {}     # methods
+        for scope in scopes:
+            if scope.id and scope.kind == "function" and scope.parent.kind == "class":
+                self.by_name.setdefault(scope.name, []).append(scope)
+
+    def run(self) -> dict[tuple[str, str, str], str]:
+        """Return {(caller, callee, kind): certainty} as the last round finds it."""
+        for self.round in range(1, N_ROUNDS + 1):
+            self.edges.clear()
+            self.orders.clear()
+            self.subclasses.clear()
+            for scope in self.scopes:
+                for base in self.order(scope)[1:]:
+                    below = self.subclasses.setdefault(base, [])
+                    below += [scope] if len(below) < MAX_SUBCLASSES else []
+            for scope in self.scopes:
+                for expr in scope.exprs.values():
+                    self.values(expr)
+        return self.edges
+
+    def emit(self, expr: Expr, callee: Scope, kind: str, certainty: str = "resolved") -> None:
+        """Note an edge."""
+        key = expr.scope.owner, callee.id, kind
+        if callee.id and kind not in self.without and self.edges.get(key) != "resolved":
+            self.edges[key] = certainty
+
+    def values(self, expr: Expr) -> Values:
+        """Return what an expression can be."""
+        if expr.round != self.round and self.depth < MAX_DEPTH:
+            expr.round = self.round
+            if expr.op not in self.without:
+                self.depth += 1
+                found = list(dict.fromkeys(OPERATIONS[expr.op](self, expr)))
+                self.depth -= 1
+                if len(found) > MAX_VALUES:
+                    found.sort(key=lambda one: one[0] in FOREIGN)
+                expr.values = tuple(found[:MAX_VALUES])
+        return expr.values
+
+    def union(self, exprs: Iterable[Expr]) -> Values:
+        """Return what any of the expressions can be."""
+        return tuple(dict.fromkeys(value for expr in exprs for value in self.values(expr)))
+
+    # names
+
+    def module(self, path: str, source: str) -> Scope | None:
+        """Return the module that a file imports, None where the repository does not have it."""
+        name = source.lstrip(".")
+        place = name.replace(".", "/")
+        n_up = len(source) - len(name)
+        if n_up:
+            folder = "/".join(path.split("/")[:-n_up])
+            return self.modules.get(f"{folder}/{place}".strip("/"))
+        if name.partition(".")[0] in sys.stdlib_module_names:
+            return None
+        folder = path
+        while folder:     # the nearest folder from which Python would find it
+            folder = os.path.dirname(folder)
+            found = self.modules.get(f"{folder}/{place}".strip("/"))
+            if found and folder not in self.modules:
+                return found
+        return self.by_end.get(place)
+
+    def do_import(self, expr: Expr) -> Values:
+        """Return what an import brings."""
+        source, name = expr.parts
+        module = self.module(expr.scope.path, source)
+        if not module:
+            return (("external", f"{source}.{name}".strip(".")),)
+        return self.in_module(module, name, set()) if name else (("module", module),)
+
+    def in_module(self, module: Scope, name: str, seen: set[Scope]) -> Values:
+        """Return what a name is in a module: a variable, a submodule, or what `*` brings."""
+        found = self.union(module.names.get(name, ()))
+        inner = self.modules.get(f"{_place(module.path)}/{name}")
+        if found or inner or module in seen or len(seen) > MAX_DEPTH:
+            return found or ((("module", inner),) if inner else ())
+        seen.add(module)
+        for kind, other in self.union(module.names.get("*", ())):
+            if kind == "module":
+                listed = [one.parts for is_a, at in self.union(other.names.get("__all__", ()))
+                          for one in (at.parts if is_a == "list" else ())]
+                if (name,) in listed or (not listed and name[0] != "_"):
+                    found += self.in_module(other, name, seen)
+        return found
+
+    def do_name(self, expr: Expr) -> Values:
+        """Return what a name is where it stands."""
+        name, = expr.parts
+        scope = expr.scope.finding(name)
+        if scope and scope.kind != "module":
+            return self.union(scope.names[name])
+        found = self.in_module(self.modules[_place(expr.scope.path)], name, set())
+        return found or ((("external", name),) if name in BUILT_IN and not scope else ())
+
+    # classes
+
+    def order(self, scope: Scope) -> list[Scope]:
+        """Return a class and its bases, in the order in which attributes are looked up."""
+        if scope not in self.orders:
+            self.orders[scope] = [scope]      # for bases that lead back to it
+            last: dict[Scope, None] = {}
+            self.depth += 1
+            for kind, base in reversed(self.union(scope.bases)) if self.depth < MAX_DEPTH else ():
+                for one in reversed(self.order(base)) if kind == "class" else ():
+                    last.setdefault(one)
+            self.depth -= 1
+            last.pop(scope, None)
+            self.orders[scope] = [scope, *reversed(last)][:MAX_DEPTH]
+        return self.orders[scope]
+
+    def lookup(self, classes: Iterable[Scope], name: str) -> Values:
+        """Return what the first of the classes has that has a name."""
+        return next((self.union(scope.names[name]) for scope in classes if name in scope.names), ())
+
+    def found_in(self, scope: Scope, name: str) -> list[tuple[str, Value]]:
+        """Return what an object of a class can have by a name: ("method" or "override", value)."""
+        own = self.lookup(self.order(scope), name)
+        below = dict.fromkeys(
+            one for other in self.subclasses.get(scope, ()) if name in other.names or not own
+            for one in self.lookup(self.order(other), name) if one not in own)
+        return [*[("method", one) for one in own],
+                *[("override", one) for one in below if len(below) <= MAX_OVERRIDES]]
+
+    def special(self, scope: Scope, name: str) -> list[Value]:
+        """Return the functions by the name of a special method."""
+        return [(how, at) for how, (kind, at) in self.found_in(scope, name) if kind == "function"]
+
+    def do_attr(self, expr: Expr) -> Values:
+        """Return what an attribute can be."""
+        base, name = expr.parts
+        return tuple(one for value in self.values(base) for one in self.member(value, name, expr))
+
+    def member(self, value: Value, name: str, expr: Expr) -> Values:
+        """Return what an attribute of a value can be; note the properties that this calls."""
+        kind, at = value
+        if kind == "module":
+            return self.in_module(at, name, set())
+        if kind in ("list", "text"):
+            return (("of list", (name, at)),) if kind == "list" else (value,)
+        if kind not in ("instance", "super", "class"):
+            return (("external", f"{at}.{name}"[-MAX_DOTTED:]),) if kind == "external" else ()
+        found = self.found_in(at, name) if kind == "instance" else [
+            ("method", one) for one in self.lookup(self.order(at)[kind == "super":], name)]
+        out: list[Value] = []
+        for how, (what, inner) in found:
+            if what == "property" and kind != "class":
+                self.emit(expr, inner, what)
+                out += self.union(inner.returns)
+            elif what == "classmethod" or (what == "function" and kind != "class"):
+                out.append((how, inner))
+            else:
+                out.append((what, inner))
+        return tuple(out)
+
+    # calls
+
+    def do_call(self, expr: Expr) -> Values:
+        """Return what a call returns; note it. A decorator that is not known changes nothing."""
+        function, args, _ = expr.parts
+        callees = self.values(function)
+        if not callees and function.op == "attr" and not self.values(function.parts[0]):
+            name = function.parts[1]
+            methods = self.by_name.get(name, ())
+            if len(methods) <= MAX_GUESSES and name not in COMMON_METHODS:
+                callees = tuple(("guess", method) for method in methods)
+        found = tuple(one for callee in callees for one in self.invoke(callee, expr))
+        if expr.op == "decorator" and not [one for one in found if one[0] not in FOREIGN]:
+            return self.union(args)
+        return found
+
+    def invoke(self, callee: Value, expr: Expr) -> Values:
+        """Return what calling a value returns; note the call."""
+        kind, at = callee
+        _, args, keywords = expr.parts
+        if kind in self.without:
+            return ()
+        if kind in CALLABLE:
+            self.emit(expr, at, kind if kind == "override" else expr.op,
+                      "guessed" if kind == "guess" else "resolved")
+            params = at.params[kind not in ("function", "static"):]
+            given = dict(zip(params, args, strict=False)) if "argument" not in self.without else {}
+            for name, arg in (*given.items(), *keywords):
+                if name in at.params and arg.op not in ("const", "iter"):
+                    at.bind(name, arg)
+            return self.union([     # where it returns a parameter: what this call gives it
+                given.get(one.parts[0], one) if one.op == "name" and one.scope is at else one
+                for one in at.returns])
+        if kind == "class":
+            methods = [("method", method) for name in ("__new__", "__init__", "__post_init__")
+                       for is_a, method in self.lookup(self.order(at), name) if is_a == "function"]
+            for method in methods:
+                self.invoke(method, expr)
+            if not methods:
+                self.emit(expr, at, expr.op)
+            return (("instance", at),)
+        if kind == "instance":
+            return tuple(one for method in self.special(at, "__call__")
+                         for one in self.invoke(method, expr))
+        if kind == "of list":
+            return self.of_list(*at, args)
+        if kind == "external":
+            return self.external(at, expr)
+        return (callee,) if kind == "text" else ()
+
+    # what Python ships
+
+    def external(self, name: str, expr: Expr) -> Values:
+        """Return what a function from outside of the repository returns, as far as is known."""
+        _, args, keywords = expr.parts
+        values = self.union(args[:1])
+        if became := tables()["decorators"].get(name):
+            return tuple((became, at) for kind, at in values if kind == "function")
+        if name not in KEEPS and expr.op == "call":
+            for kind, at in self.union([*args, *(arg for _, arg in keywords)]):
+                if kind in CALLABLE:
+                    self.emit(expr, at, "ref")
+        if name == "getattr" and len(args) > 1:
+            return self.named_by(args[1], values, expr) + self.union(args[2:])
+        asked = tables()["builtins"].get(name)
+        found = tuple(one for value in values if asked for one in self.ask(value, [asked], expr))
+        if name in ("next", "min", "max"):
+            return found
+        if asked != "__iter__":
+            return (("external", f"{name}()"),)
+        return (("list", self.contents.setdefault(expr, Expr("elem", (
+            Expr("iter", args[:1], expr.scope),), expr.scope))),)
+
+    def named_by(self, text: Expr, values: Values, expr: Expr) -> Values:
+        """Return the attributes that a string names, or of whose names it is the beginning."""
+        words = [word for kind, word in self.values(text) if kind == "text"][:MAX_GUESSES]
+        return tuple(one for value in values if value[0] == "instance"
+                     for scope in (*self.order(value[1]), *self.subclasses.get(value[1], ()))
+                     for name in sorted(scope.names) for word in words if fnmatchcase(name, word)
+                     for one in self.member(value, name, expr))
+
+    def of_list(self, name: str, made: Expr, args: tuple[Expr, ...]) -> Values:
+        """Return the list for `d.values()` and the like; note what a method puts in."""
+        if name in ("append", "add", "insert", "setdefault"):
+            self.put(made, args[-1:])
+        return (("list", made),)
+
+    def put(self, made: Expr, more: tuple[Expr, ...]) -> None:
+        """Note what is put into a list."""
+        if len(made.parts) < MAX_VALUES and not set(more) & set(made.parts):
+            made.parts += more
+
+    # other operations
+
+    def ask(self, value: Value, names: list[str], expr: Expr) -> Values:
+        """Return what special methods return; note their calls. A list has what is in it."""
+        kind, at = value
+        if kind == "list" and names[0] not in ("__iter__", "__setitem__"):
+            return self.values(at)
+        if kind == "text":
+            return ((kind, f"{at.rstrip('*')}*"),)
+        methods = [method for name in names if kind == "instance"
+                   for _, method in self.special(at, name)]
+        for method in methods:
+            self.emit(expr, method, "operator")
+        return self.union(one for method in methods for one in method.returns) or (
+            (value,) if kind in ("class", "external", "list") else ())
+
+    def do_item(self, expr: Expr) -> Values:
+        """Return what an operation of special methods yields: x[y], `with x`, iterating over x."""
+        return tuple(one for value in self.union(expr.parts[:1])
+                     for one in self.ask(value, tables()["special"][expr.op], expr))
+
+    def do_put(self, expr: Expr) -> Values:
+        """Note what is put under a key."""
+        for kind, at in self.do_item(expr):
+            if kind == "list":
+                self.put(at, expr.parts[1:])
+        return ()
+
+    def do_op(self, expr: Expr) -> Values:
+        """Return what an operator yields: for a class, as in `C | None`, the class."""
+        name, left, _ = expr.parts
+        return tuple(one for value in self.values(left) for one in self.ask(value, [name], expr))
+
+    def do_some(self, expr: Expr) -> Values:
+        """Return objects of a class."""
+        return tuple(("instance", at) for kind, at in self.union(expr.parts) if kind == "class")
+
+    def do_store(self, expr: Expr) -> Values:
+        """Note what an attribute is set to."""
+        base, name, value = expr.parts
+        for kind, at in self.values(base):
+            if kind in ("instance", "class", "module"):
+                at.bind(name, value)
+        return ()
+
+    def do_const(self, expr: Expr) -> Values:
+        """Return a string, or something that Python ships."""
+        return (("text", expr.parts[0]),) if expr.parts else (("external", ""),)
+
+    def do_any(self, expr: Expr) -> Values:
+        """Return what any of its parts can be."""
+        return self.union(expr.parts)
+
+    def do_list(self, expr: Expr) -> Values:
+        """Return a list; what is in it is an expression of its own."""
+        return (("list", expr.parts[0]),)
+
+    def do_def(self, expr: Expr) -> Values:
+        """Return a class or a function."""
+        return ((expr.parts[0].kind, expr.parts[0]),)
+
+    def do_super(self, expr: Expr) -> Values:
+        """Return an object of a class, the class, or what it inherits."""
+        return ((expr.op, *expr.parts),)
+
+    do_instance = do_class = do_super
+    do_decorator = do_fixture = do_call
+    do_elem = do_enter = do_iter = do_item
+
+
+def _place(path: str) -> str:
+    """Return the path of a module without its suffix, of a package that of its folder."""
+    return path.removesuffix(".py").removesuffix("/__init__")
+
+
+OPERATIONS = {name[3:]: do for name, do in vars(Resolver).items() if name.startswith("do_")}

@@ -1,0 +1,130 @@
+"""Find who calls whom in the Python files of a repository, without running them.
+
+An edge is `resolved` where names, types and imports lead to the callee, and `guessed` where only
+its name does. What a program builds when it runs is not found. `call_facts.py` reads the files,
+`call_values.py` finds what expressions can be; this module is what others use.
+"""
+from __future__ import annotations
+
+import gc
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from codedata.code.call_facts import Expr, Scope, facts_of, tables
+from codedata.code.call_values import Resolver
+from codedata.code.entities import Entity, SourceFile
+
+DAMPING = 0.8     # of the weight of a test, with each call between it and a function
+# what can be left out, to see what it is worth: arguments that flow into parameters, what is put
+# into attributes (store) and containers (item, elem), types by annotation (some), …
+RULES = ("argument", "decorator", "elem", "fixture", "guess", "item", "operator", "override",
+         "property", "ref", "some", "store", "super")
+FIXTURE = re.compile(r"([\w.]+\.)?fixture\b")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Edge:
+    """Say that one function calls another. A `ref` says that it hands it to something from outside
+    of the repository, which calls it as a rule.
+    """
+
+    caller: str      # entity id, or path::<module>
+    callee: str      # of a function or method; of a class that the repository gives no __init__
+    kind: str        # call | override | decorator | property | operator | fixture | ref
+    certainty: str   # resolved | guessed
+
+
+def call_graph(files: list[SourceFile], entities: dict[str, list[Entity]],
+               without: frozenset[str] = frozenset()) -> list[Edge]:
+    """Return the edges between the Python files' functions, sorted. Entities are by path."""
+    with _no_collector():
+        scopes = [scope for file in files if file.language == "python"
+                  for scope in facts_of(file, entities.get(file.path, []))]
+        _prepare_tests(scopes, [entity for several in entities.values() for entity in several])
+        found = Resolver(scopes, without).run()
+    return sorted(Edge(*key, certainty) for key, certainty in found.items())
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Keep Python from looking for circles among millions of objects that all stay: 40 % of the
+    time of a large repository.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def static_scores(edges: list[Edge], tests: Iterable[str]) -> dict[str, float]:
+    """Return {id: score} of what tests reach, at any distance. A test counts 1 for what it calls
+    itself, and 0.8 of that for each call in between. A test that is listed twice counts twice.
+    """
+    callees = defaultdict(set)
+    for edge in edges:
+        callees[edge.caller].add(edge.callee)
+    front: dict[str, int] = defaultdict(int)      # {id: the tests that have got there, a bit each}
+    for i, test in enumerate(tests):
+        front[test] |= 1 << i
+    seen: dict[str, int] = defaultdict(int)
+    scores: dict[str, float] = defaultdict(float)
+    weight = 1.0
+    while front:
+        reached: dict[str, int] = defaultdict(int)
+        for caller, bits in front.items():
+            for callee in callees[caller]:
+                reached[callee] |= bits
+        front = {one: new for one, bits in reached.items() if (new := bits & ~seen[one])}
+        for one, new in front.items():
+            seen[one] |= new
+            scores[one] += weight * new.bit_count()
+        weight *= DAMPING
+    return dict(scores)
+
+
+def import_closure(edges: list[Edge]) -> set[str]:
+    """Return the ids of the functions that run when their modules are imported."""
+    run = [edge for edge in edges if edge.kind != "ref"]
+    return set(static_scores(run, {edge.caller for edge in run
+                                   if edge.caller.endswith("::<module>")}))
+
+
+# what a test runner calls ------------------------------------------------------------------------
+
+def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
+    """Let tests, and the fixtures that they ask for, call what their runner calls for them."""
+    ids = {entity.id for entity in entities for decorator in entity.decorators
+           if FIXTURE.match(decorator)}
+    fixtures: dict[str, list[Scope]] = defaultdict(list)
+    for scope in scopes:
+        if scope.id in ids:
+            fixtures[scope.name].append(scope)
+    ids |= {entity.id for entity in entities if entity.is_test and entity.kind != "class"}
+    for scope in (scope for scope in scopes if scope.id in ids):
+        for param in scope.params:
+            near = [one for one in fixtures[param]
+                    if one is not scope and scope.id.startswith(_reach(one))]
+            for fixture in sorted(near, key=lambda one: len(_reach(one)))[-1:]:
+                made = _call(scope, Expr("def", (fixture,), scope))
+                is_yielded = any(one.op == "list" for one in fixture.returns)
+                scope.bind(param, Expr("elem", (made,), scope) if is_yielded else made)
+        for name in tables()["tests"]["set_up"] if scope.parent.kind == "class" else ():
+            _call(scope, Expr("attr", (Expr("instance", (scope.parent,), scope), name), scope))
+
+
+def _call(scope: Scope, function: Expr) -> Expr:
+    """Return a call in a function, without arguments."""
+    return scope.exprs.setdefault(("fixture", function), Expr("fixture", (function, (), ()), scope))
+
+
+def _reach(fixture: Scope) -> str:
+    """Return how the ids begin for which a fixture counts: those of its class, file or folder."""
+    if fixture.parent.kind == "class":
+        return f"{fixture.parent.id}."
+    return fixture.path.removesuffix("conftest.py")

@@ -1,0 +1,99 @@
+"""Find who calls whom: small repositories (call_cases.toml) with all their edges, what tests reach,
+and sources that were written to take forever.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from codedata.code.calls import RULES, Edge, call_graph, import_closure, static_scores
+from codedata.code.entities import SourceFile, Sources, all_entities
+from codedata.texts import tomllib
+
+CASES = tomllib.loads((Path(__file__).parent / "call_cases.toml").read_text(encoding="utf-8"))
+
+
+def graph(files: dict[str, str], without: frozenset[str] = frozenset()) -> list[Edge]:
+    """Return the edges of a repository, {path: text}."""
+    sources = [SourceFile(path, "python", text.lstrip("\n").encode(), "test" in path)
+               for path, text in sorted(files.items())]
+    return call_graph(sources, all_entities(Sources(sources))[0], without)
+
+
+def words(edges: list[Edge]) -> list[str]:
+    return [f"{edge.caller} > {edge.callee} {edge.kind}{'?' * (edge.certainty == 'guessed')}"
+            for edge in edges]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_all_edges(name):
+    assert words(graph(CASES[name]["files"])) == sorted(CASES[name]["edges"])
+
+
+def test_each_rule_that_is_left_out_changes_something():
+    files = {f"{name}/{path}": text for name, case in CASES.items()
+             for path, text in case["files"].items()}
+    everything = graph(files)
+    assert [rule for rule in RULES if graph(files, frozenset([rule])) == everything] == []
+
+
+def test_edges_are_the_same_whenever_they_are_asked_for_and_sorted():
+    files = CASES["fixtures-of-conftest-and-nearer-ones"]["files"]
+    assert graph(files) == graph(dict(reversed(files.items()))) == sorted(set(graph(files)))
+
+
+def edges_of(*pairs: str) -> list[Edge]:
+    return [Edge(*pair.split(), "call", "resolved") for pair in pairs]
+
+
+def test_a_test_counts_less_the_further_it_is_away_and_once_a_function():
+    edges = edges_of("t1 a", "a b", "b a", "b c", "t1 c", "t2 b")
+    assert static_scores(edges, ["t1", "t2", "t2", "t3"]) == pytest.approx(
+        {"a": 1 + 2 * .8, "b": .8 + 2, "c": 1 + 2 * .8})
+    assert static_scores([], ["t1"]) == {}
+
+
+def test_thousands_of_tests_and_functions_are_scored_at_once():
+    edges = edges_of(*[f"t{i} f0" for i in range(3000)], *[f"f{i} f{i + 1}" for i in range(2000)])
+    scores = static_scores(edges, [f"t{i}" for i in range(3000)])
+    assert len(scores) == 2001 and scores["f0"] == 3000
+    assert scores["f2"] == pytest.approx(3000 * .64)
+
+
+def test_what_runs_at_import_is_what_modules_call_not_what_they_hand_on():
+    edges = graph({"m.py": "import atexit\ndef f(): g()\ndef g(): pass\ndef h(): pass\n"
+                           "def main(): pass\nf()\natexit.register(h)\n"
+                           "if __name__ == '__main__':\n    main()\n"})
+    assert import_closure(edges) == {"m.py::f", "m.py::g"}
+
+
+def test_other_languages_have_no_edges():
+    assert call_graph([SourceFile("a.js", "javascript", b"function f() { f() }", False)], {}) == []
+
+
+@pytest.mark.parametrize("text", [
+    f"x = {'(' * 10_000}f(){')' * 10_000}\ndef f(): pass",
+    f"x = {'[' * 10_000}f(){']' * 10_000}\ndef f(): pass",
+    f"{'(' * 5_000}a{',)' * 5_000} = f()\ndef f(): pass",
+    "x = " + " + ".join(["f()"] * 5_000) + "\ndef f(): pass",
+    "x = f()" + ".a" * 5_000 + "\ndef f(): pass",
+    "".join(f"v{i} = v{i + 1}\n" for i in range(5_000)) + "def f(): pass\nf()",
+    "def f(): pass\nx = f()\n" + "x = [x, x]\n" * 5_000,
+    "class C0: pass\n" + "".join(f"class C{i + 1}(C{i}, C{i - 1}): pass\n" for i in range(200))
+    + "def f(): pass\nf()\nC200()",
+    "".join(f"class C{i}(C{i + 1}): pass\n" for i in range(3_000)) + "def f(): pass\nf()",
+    "".join(f"class C{i}(B): pass\n" for i in range(2_000)) + "def f(): pass\nf()\nclass B: pass\n"
+    + "".join(f"B().x{i}\n" for i in range(2_000)),
+    "".join(f"def g{i}(a): a(g{i + 1})\ng{i}(f)\n" for i in range(1_000)) + "def f(): pass\nf()",
+], ids=["brackets", "lists", "targets", "operators", "attributes", "aliases", "one-name", "bases",
+        "long-order", "subclasses",
+        "callbacks"])
+def test_hostile_sources_end_and_keep_their_edges(text):
+    assert "m.py::<module> > m.py::f call" in words(graph({"m.py": text}))
+
+
+def test_modules_that_pass_all_on_to_each_other_end():
+    files = {f"m{i}.py": f"from m{i + 1} import *\nf()\n" for i in range(500)}
+    assert "m499.py::<module> > m500.py::f call" in words(
+        graph({**files, "m500.py": "from m0 import *\ndef f(): pass"}))
