@@ -9,7 +9,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,7 @@ from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.archives import Bounds, OverBounds, UnsafeArchive
 from codedata.texts import text_of
 
-SELECTION = "/tmp/codedata-selection"   # holds the plugin, and what is selected
-PLUGIN = "pytest_selection.py"
+PLUGINS = "/tmp/codedata-"   # where a plugin of this package and its files lie, by its name
 RESULTS = "/tmp/results"   # where test scripts write reports, outside the source folder
 # for all reports of a run
 REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)
@@ -117,27 +116,33 @@ def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
         used = "none"
     else:
         sandbox.run(f"rm -rf {RESULTS}")
-        with _placed_plugin(sandbox, selection) as variables:
+        with _selecting(sandbox, selection) as variables:
             done = run_script(sandbox, test_script, timeout_s, {**variables, **(env or {})})
-            is_used = selection and sandbox.run(f"[ -e {SELECTION}/was_used ]").ok
+            is_used = selection and sandbox.run(f"[ -e {PLUGINS}selection/was_used ]").ok
             used = "pytest" if is_used else "none"
         reports, limit = _reports(sandbox)
     return Run(done, parse(reports, done.output, limit), used if selection else "")
 
 
-@contextmanager
-def _placed_plugin(sandbox: Sandbox, selection: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Place the plugin that selects, and remove it in the end. Yield the variables that load it
-    where a script switches off the plugins that are found; none where it cannot be placed."""
+def _selecting(sandbox: Sandbox, selection: Sequence[str]):
+    """Return placed_plugin() of the plugin that selects; nothing is placed where all is run."""
     if not selection:
-        yield {}
-        return
-    sandbox.put({PLUGIN: text_of("codedata.code", PLUGIN).encode(),
-                 "ids.json": json.dumps([*selection]).encode()}, SELECTION)
-    is_placed = run_tool(sandbox, "place_plugin.sh", SELECTION).ok
-    yield {"PYTEST_PLUGINS": "codedata_selection"} if is_placed else {}
-    run_tool(sandbox, "place_plugin.sh", SELECTION, "remove")
-    sandbox.run(f"rm -rf {SELECTION}")
+        return nullcontext({})
+    return placed_plugin(sandbox, "selection", {"ids.json": json.dumps([*selection]).encode()})
+
+
+@contextmanager
+def placed_plugin(sandbox: Sandbox, name: str,
+                  files: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
+    """Place a plugin of this package beside each pytest of a sandbox, with the files that it reads,
+    and remove both in the end. Yield the variables that load it where a script switches off the
+    plugins that are found; none where there is no pytest, or it cannot be placed."""
+    folder, plugin = PLUGINS + name, f"pytest_{name}.py"
+    sandbox.put({plugin: text_of("codedata.code", plugin).encode(), **files}, folder)
+    is_placed = run_tool(sandbox, "place_plugin.sh", folder, name).ok
+    yield {"PYTEST_PLUGINS": f"codedata_{name}"} if is_placed else {}
+    run_tool(sandbox, "place_plugin.sh", folder, name, "remove")
+    sandbox.run(f"rm -rf {folder}")
 
 
 def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:

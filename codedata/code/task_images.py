@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,10 +20,13 @@ from codedata.code.outside import take_repository
 from codedata.code.patches import added_runs, hunks_of
 from codedata.code.source import TOOLS, run_tool
 from codedata.errors import ItemFailed
-from codedata.sandbox import docker_engine
+from codedata.sandbox import Sandbox, docker_engine
 from codedata.sandbox.archives import Stream, UnsafeArchive
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
+from codedata.sandbox.registry import image_name
 from codedata.texts import printable
+
+TOOLS_IMAGES = "codedata-tools/"
 
 
 @dataclass(frozen=True)
@@ -91,15 +95,13 @@ def _tracked(folder: str) -> str:
     return run_git(folder, "rev-list", "--objects", "--no-object-names", "HEAD^{tree}")
 
 
-def with_tools(factory: SandboxFactory, image: str, install: str, label: str) -> str:
-    """Return the name of an image with more tools than `image` has: what the command `install`
-    brings, with the network on. It is for measuring (coverage 7, for one), never handed on, and is
-    removed with the run's label."""
-    name = f"codedata-tools/{secrets.token_hex(6)}"
+def with_tools(factory: SandboxFactory, image: str, install: Callable[[Sandbox], None],
+               label: str, repo_name: str) -> str:
+    """Return the name of an image with more tools than `image` has: what install(sandbox) brings.
+    It is for measuring (coverage 7, for one), never handed on, and is removed with the run's
+    label."""
+    name = f"{image_name(TOOLS_IMAGES, repo_name)}:{secrets.token_hex(6)}"
     with factory.open(image, label, factory.workdir_of(image)) as sandbox:
-        sandbox.network(True)
-        done = sandbox.run(install, timeout_s=factory.run_timeout_s)
-        if not done.ok:
-            raise ItemFailed(f"the tools cannot be installed: {done.output.strip()[-500:]}", image)
+        install(sandbox)
         sandbox.commit(name, keep=False)
     return name

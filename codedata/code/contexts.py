@@ -1,0 +1,263 @@
+"""Run a test script once with coverage.py for each test, and read what each test executed.
+
+Lines are masks: numbers with a bit for each line. What comes out of the sandbox (data files of
+coverage.py, notes of the plugin) was written beside code that nobody has read: it is read within
+limits, and only the lines of known sources count.
+"""
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote
+
+from codedata.bounded import read_bounded
+from codedata.code.entities import (
+    Entity,
+    SourceFile,
+    Sources,
+    query_of,
+    read_sources,
+    tree_of,
+)
+from codedata.code.junit import MAX_CASES
+from codedata.code.source import TOOLS, run_tool
+from codedata.code.suite import PLUGINS, REPORTS, RESULTS, Run, placed_plugin, run_suite
+from codedata.errors import ItemFailed
+from codedata.progress import named
+from codedata.records import storable
+from codedata.sandbox import Sandbox
+from codedata.sandbox.archives import Bounds
+from codedata.texts import printable
+
+FOLDER = f"{PLUGINS}contexts"
+# of all data files and notes of a run, and of a repository's sources
+DATA = Bounds(max_bytes=500_000_000, max_files=1_000, max_depth=2, max_seconds=300)
+SOURCES = Bounds(max_bytes=2_000_000_000, max_files=200_000, max_depth=64, max_seconds=300)
+MAX_ROWS = 5_000_000       # of a data file
+MAX_VALUE = 1_000_000      # bytes of a value in it
+MAX_STEPS = 2_000          # millions of steps of SQLite for all of a run
+MAX_SECONDS = 1e6          # of a test
+MAX_NOTES = 200_000_000    # bytes of the notes of a process
+MAX_KINDS = 100            # of processes that ran tests
+TABLES = {"file": {"id", "path"}, "context": {"id", "context"},
+          "line_bits": {"file_id", "context_id", "numbits"}}
+KINDS = [str, str, bytes]
+LINES = ("SELECT context.context, file.path, line_bits.numbits FROM line_bits"
+         " JOIN file ON file.id = line_bits.file_id"
+         " JOIN context ON context.id = line_bits.context_id")
+Masks = dict[str, int]     # the lines of each path
+
+
+@dataclass
+class Trace:
+    """Hold what a test executed."""
+
+    seconds: float = 0.0
+    lines: Masks = field(default_factory=dict)
+    starts: set[str] = field(default_factory=set)   # events after which coverage sees no more
+    names: tuple[str, ...] = ()                     # that a report may have for it
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Hold one run of a suite with what each test executed."""
+
+    run: Run
+    traces: dict[str, Trace]    # by the name of a case
+    import_lines: Masks         # what ran outside of any test
+    about: list[dict]           # versions of each kind of process that ran tests
+
+
+# in the sandbox ----------------------------------------------------------------------------------
+
+def install_coverage(sandbox: Sandbox) -> None:
+    """Install coverage.py beside each kind of Python that has pytest, with the network on. Raise
+    ItemFailed where it cannot be installed."""
+    sandbox.network(True)
+    done = run_tool(sandbox, "install_coverage.sh", FOLDER)
+    sandbox.network(False)
+    if not done.ok:
+        raise ItemFailed(f"coverage.py cannot be installed: {printable(done.output[-500:])}")
+
+
+def sources_in(sandbox: Sandbox) -> Sources:
+    """Return the sources that git tracks in a sandbox's working directory; where it is no
+    repository, all. Links that lead out are not looked at. Raise ItemFailed where they cannot be
+    had."""
+    copied = f"{TOOLS}-source"
+    done = run_tool(sandbox, "copy_source.sh", sandbox.workdir, copied)
+    if not done.ok:
+        raise ItemFailed(f"its source cannot be copied: {printable(done.output[-300:])}")
+    with TemporaryDirectory(prefix="codedata_source.") as folder:
+        sandbox.get(copied, Path(folder), SOURCES)
+        sandbox.run(f"rm -rf {copied}")
+        return read_sources(Path(folder))
+
+
+def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Iterable[SourceFile],
+            to: Path) -> Observation:
+    """Run a test script once, as it is, and return what each test executed of the sources. Data
+    files, notes and reports are kept in the folder `to`. Raise ItemFailed where the run does not
+    end, or is not measured though it could be."""
+    source = sandbox.run("pwd -P").output.strip()
+    settings = json.dumps({"source": source}).encode()
+    with placed_plugin(sandbox, "contexts", {"settings.json": settings}) as variables:
+        sandbox.run(f"mkdir -m 777 {FOLDER}/data")
+        if not variables and sandbox.run(f"[ -e {FOLDER}/coverage ]").ok:
+            raise ItemFailed("no plugin can be put beside its pytest")
+        run = run_suite(sandbox, test_script, timeout_s, env=variables)
+        sandbox.get(f"{FOLDER}/data", to / "data", DATA)
+    if sandbox.run(f"[ -d {RESULTS} ]").ok:
+        sandbox.get(RESULTS, to / "reports", REPORTS)
+    if run.timed_out:
+        raise ItemFailed(f"its tests ran longer than {timeout_s:g} s with coverage")
+    return _observation(run, to / "data", f"{source}/", sources)
+
+
+# what came out -----------------------------------------------------------------------------------
+
+def _observation(run: Run, data: Path, source: str, sources: Iterable[SourceFile]) -> Observation:
+    """Return what the files of a run say."""
+    limits = {file.path: mask_of([1, len(file.text.splitlines()) + 1]) for file in sources}
+    traces, about = _read_notes(data)
+    import_lines: Masks = {}
+    by_context = {"": import_lines, **{name: trace.lines for name, trace in traces.items()}}
+    steps = iter(range(MAX_STEPS))
+    for file in sorted(data.glob("*.coverage")):
+        for context, path, mask in read_lines(file, steps):
+            path = path.removeprefix(source)
+            mask &= limits.get(path, 0)
+            if mask and context in by_context:
+                add_lines(by_context[context], {path: mask})
+    cases = {case.name for case in run.results}
+    by_case = {name: trace for trace in traces.values() for name in trace.names if name in cases}
+    if traces and not by_case:
+        raise ItemFailed(f"no report names the tests that ran: {named(sorted(traces))}")
+    return Observation(run, by_case, import_lines, about)
+
+
+def _read_notes(data: Path) -> tuple[dict[str, Trace], list[dict]]:
+    """Return (a trace for each context, without lines; the versions). Raise ItemFailed where the
+    plugin notes a fault, or notes cannot be read."""
+    traces: dict[str, Trace] = {}
+    about: list[dict] = []
+    for file in sorted(data.glob("*.jsonl")):
+        try:
+            for kind, *words in map(json.loads, read_bounded(file, MAX_NOTES).splitlines()):
+                _take_note(kind, words, traces, about)
+                if len(traces) > MAX_CASES or len(about) > MAX_KINDS:
+                    raise ValueError("there are too many")
+        except (OSError, ValueError, TypeError, LookupError, RecursionError) as e:
+            raise ItemFailed(f"the plugin's notes cannot be read: {e}", file.name) from e
+    return traces, about
+
+
+def _take_note(kind: str, words: list, traces: dict[str, Trace], about: list[dict]) -> None:
+    """Add a note of the plugin to the traces, or to the versions. Raise ItemFailed for a fault."""
+    if kind == "fault":
+        raise ItemFailed(f"coverage.py cannot be used: {printable(str(words), 300)}")
+    if kind == "test":
+        context, names, seconds, starts = words
+        trace = traces.setdefault(context, Trace())
+        trace.names = tuple(storable(str(name)) for name in names)
+        trace.seconds += min(max(0.0, float(seconds)), MAX_SECONDS)
+        trace.starts.update(storable(str(event)) for event in starts)
+    elif (version := storable(dict(words[0]))) not in about:
+        about.append(version)
+
+
+def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int]]:
+    """Yield (context, path, mask of lines) of a data file of coverage.py. Raise ItemFailed for what
+    is no such file, or beyond the limits. A million steps of SQLite take one of `steps`."""
+    room = file.stat().st_size   # each set of lines stands in it once
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro&immutable=1",
+                                     uri=True)) as db:
+            db.set_progress_handler(lambda: next(steps, None) is None, 1_000_000)
+            db.execute("PRAGMA trusted_schema = OFF")
+            _check_tables(db)
+            for n, row in enumerate(db.execute(LINES)):
+                if n == MAX_ROWS or [*map(type, row)] != KINDS or max(map(len, row)) > MAX_VALUE:
+                    raise ItemFailed("is over a limit, or is no data of coverage.py", file.name)
+                context, path, bits = row
+                room -= len(bits)
+                if room < 0:
+                    raise ItemFailed("names a set of lines several times", file.name)
+                yield context, path, int.from_bytes(bits, "little")
+    except sqlite3.Error as e:
+        raise ItemFailed(f"is no data file of coverage.py: {printable(str(e), 200)}",
+                         file.name) from e
+
+
+def _check_tables(db: sqlite3.Connection) -> None:
+    """Raise sqlite3.Error unless the tables are plain ones: a view or a computed column could take
+    any time and memory."""
+    for table, columns in TABLES.items():
+        kinds = [*db.execute("SELECT type FROM sqlite_master WHERE name = ?", (table,))]
+        rows = [*db.execute(f"PRAGMA table_xinfo({table})")]
+        hidden = [row for row in rows if row[6]]
+        if kinds != [("table",)] or hidden or not columns <= {row[1] for row in rows}:
+            raise sqlite3.DatabaseError(f"it has another table {table}")
+
+
+# lines and functions -----------------------------------------------------------------------------
+
+def mask_of(ranges: list[int]) -> int:
+    """Return the mask of ranges [first, last, first, last, …]."""
+    mask = 0
+    for first, last in zip(ranges[::2], ranges[1::2], strict=True):
+        mask |= ((1 << last - first + 1) - 1) << first
+    return mask
+
+
+def masks_of(ranges: dict[str, list[int]]) -> Masks:
+    """Return the mask of the ranges of each path."""
+    return {path: mask_of(lines) for path, lines in ranges.items()}
+
+
+def ranges_of(mask: int) -> list[int]:
+    """Return the ranges of a mask."""
+    bits = bin(mask)[:1:-1]
+    return [n for run in re.finditer("1+", bits) for n in (run.start(), run.end() - 1)]
+
+
+def add_lines(lines: Masks, more: Masks) -> None:
+    """Add lines to others."""
+    for path, mask in more.items():
+        lines[path] = lines.get(path, 0) | mask
+
+
+def runnable(file: SourceFile) -> int:
+    """Return the mask of the first lines of a Python file's statements."""
+    from tree_sitter import QueryCursor
+    query = query_of("python", "python_statements.scm")
+    found = QueryCursor(query).captures(tree_of(file).root_node)
+    nothing = {node.id for node in found.get("nothing", [])}
+    lines = {node.start_point.row + 1 for node in found.get("statement", [])
+             if node.id not in nothing}
+    return sum(1 << line for line in lines)
+
+
+class Functions:
+    """Find the functions and methods of which a line of their own body is in a mask."""
+
+    def __init__(self, entities: Mapping[str, list[Entity]]):
+        self._bodies = {path: [(one.id, mask_of(one.body_lines)) for one in found
+                               if one.kind != "class"] for path, found in entities.items()}
+        self._known: dict[tuple[str, int], list[str]] = {}
+
+    def reached(self, lines: Masks) -> list[str]:
+        """Return the ids of the functions that ran, sorted."""
+        return sorted(id for path, mask in lines.items() for id in self._in_file(path, mask))
+
+    def _in_file(self, path: str, mask: int) -> list[str]:
+        key = (path, mask)
+        if key not in self._known:
+            self._known[key] = [id for id, body in self._bodies.get(path, ()) if body & mask]
+        return self._known[key]

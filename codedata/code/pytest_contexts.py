@@ -1,0 +1,169 @@
+"""Note what each test of a pytest run executes: its lines, the processes it starts, its seconds.
+
+It is a plugin of pytest, placed beside it under the name codedata_contexts by place_plugin.sh; a
+folder holds the coverage.py of each kind of interpreter (install_coverage.sh). It runs with any
+pytest from 3.1 on, so its Python is old. A run that tests start themselves is left alone.
+
+Each process writes two files: a data file of coverage.py, with the ids of tests as contexts and ""
+for what runs outside of any test, and notes, a list in JSON a line. Not seen are the lines of other
+processes, and of a test from where it sets a trace function of its own: the notes say which do.
+"""
+import json
+import os
+import resource
+import sys
+import sysconfig
+import uuid
+import warnings
+from time import perf_counter
+
+import pytest
+from _pytest.junitxml import mangle_test_address
+
+FOLDER = "/tmp/codedata-contexts"
+OUTERMOST = "CODEDATA_CONTEXTS_PROCESS"   # id of the process of the outermost run
+STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"}
+recorder = None   # of the outermost run, while it goes on
+
+
+def is_outermost():
+    """Return whether this process is the outermost run, or a worker of it (xdist)."""
+    first = int(os.environ.setdefault(OUTERMOST, str(os.getpid())))
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ and first == os.getppid()
+    return is_worker or first == os.getpid()
+
+
+def import_coverage():
+    """Return coverage.py from its folder. Whatever `coverage` the suite uses stays as it is."""
+    tag = sysconfig.get_config_var("SOABI") or sys.implementation.cache_tag
+    place = os.path.join(FOLDER, "coverage", tag)
+    others = taken_modules()
+    sys.path.insert(0, place)
+    try:
+        import coverage
+    finally:
+        sys.path.remove(place)
+        taken_modules()
+        sys.modules.update(others)
+    if not (hasattr(coverage, "Coverage") and coverage.__file__.startswith(place)):
+        raise ImportError("no coverage.py for " + tag)
+    return coverage
+
+
+def taken_modules():
+    """Return the modules of a package `coverage`, which are imported anew from then on."""
+    names = [name for name in sys.modules if name.partition(".")[0] == "coverage"]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+class Recorder:
+    """Measure one process of a run."""
+
+    def __init__(self, config):
+        self.config = config
+        self.starts = set()
+        self.pid = os.getpid()
+        self.place = os.path.join(FOLDER, "data", uuid.uuid4().hex)
+        self.notes = open(self.place + ".jsonl", "a")   # tests may replace open() for a while
+        with open(os.path.join(FOLDER, "settings.json")) as file:
+            source = json.load(file)["source"]
+        try:
+            coverage = import_coverage()
+        except ImportError as error:
+            self.note("fault", str(error))
+            raise
+        self.coverage = coverage.Coverage(self.place + ".coverage", config_file=False,
+                                          source=[source])
+        if hasattr(sys, "addaudithook"):   # from Python 3.8 on
+            sys.addaudithook(self.look)
+        self.start()
+        self.note("run", {"coverage": coverage.__version__, "python": sys.version.split()[0],
+                          "pytest": pytest.__version__, "core": type(self.trace).__name__})
+
+    def start(self):
+        """Start measuring, with the core that knows contexts."""
+        before = os.environ.get("COVERAGE_CORE")
+        os.environ["COVERAGE_CORE"] = "ctrace"
+        self.coverage.start()
+        del os.environ["COVERAGE_CORE"]
+        if before is not None:
+            os.environ["COVERAGE_CORE"] = before
+        self.trace = sys.gettrace()
+
+    def stop(self):
+        """Stop measuring, whoever else has set a trace function; warnings may be errors here."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.coverage.stop()
+
+    def look(self, event, _):
+        """Note an event that starts a process."""
+        if event in STARTS:
+            self.starts.add(event)
+
+    def note(self, *words):
+        """Append a line to the notes."""
+        self.notes.write(json.dumps(words) + "\n")
+        self.notes.flush()
+
+    def is_of(self, config):
+        """Return whether this process runs it, and is no fork that a test lets go on."""
+        return self.config is config and self.pid == os.getpid()
+
+    def measure(self, item):
+        """Yield once while a test runs, from its setup to its teardown."""
+        context = item.nodeid.encode("ascii", "backslashreplace").decode()
+        parts = mangle_test_address(item.nodeid)
+        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+        self.starts = set()
+        self.coverage.switch_context(context)
+        started = perf_counter()
+        yield
+        if not self.is_of(item.config):
+            return
+        seconds = perf_counter() - started
+        if resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt > children:
+            self.starts.add("os.wait")   # for one that was started without an event
+        if sys.gettrace() is not self.trace:
+            self.starts.add("sys.settrace")
+            self.stop()
+            self.start()
+        self.coverage.switch_context("")
+        names = [item.nodeid, ".".join(parts[:-1]) + "::" + parts[-1]]
+        self.note("test", context, names, round(seconds, 4), sorted(self.starts))
+
+    def close(self):
+        """Write what is left."""
+        self.stop()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.coverage.save()
+        self.notes.close()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_load_initial_conftests(early_config):
+    """Start with the outermost run, before anything of the project is imported."""
+    global recorder
+    if recorder is None and is_outermost():
+        recorder = Recorder(early_config)
+        early_config.known_args_namespace.cov_source = None   # pytest-cov would take over
+    yield
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    """Measure a test of the outermost run."""
+    if recorder is not None and recorder.is_of(item.config):
+        yield from recorder.measure(item)
+    else:
+        yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """End with the outermost run."""
+    global recorder
+    if recorder is not None and recorder.is_of(config):
+        recorder.close()
+        recorder = None
