@@ -27,12 +27,14 @@ from codedata.texts import printable
 Object = dict    # keys that this schema does not fix
 Seconds = float
 Points = float    # 0..100
+Ranges = list     # of lines: [first, last, first, last, …], from 1
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # a judge's grades
 UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
 HOW = ("informed", "hinted", "chosen", "placebo")   # ways to make a challenger: [challenger] how
 ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
 ABSENT = None             # default of a Duel's fields that older files lack
 DUEL = "_duel.json"       # the file beside the scores that holds their Duel
+MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for each
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 
 
@@ -397,7 +399,7 @@ class Environment:
     planner: str             # recipe | agent: whose scripts these are
     messages: list[Object]   # the agent's trajectory, where there was one
     error: str               # which check failed, and why; "" on success
-    test_case_result: list[Object]   # {name, status}: passed | failed | error | skipped
+    test_case_result: list[CaseResult]
     flaky: list[str]         # names of tests that differed between runs
     verified: Object         # runs, shares passed and collected, healthy, image: from verification
     usage: Object            # calls, tokens and cost of the agent
@@ -407,6 +409,40 @@ class Environment:
     def instance_id(self) -> str:
         """Return the name under which ledgers list it."""
         return self.repo_name
+
+
+class CaseResult(TypedDict):
+    """Hold the outcome of a test case, beside further keys."""
+
+    name: str
+    status: str              # passed | failed | error | skipped
+
+
+class Measurement(TypedDict):
+    """Hold how a Coverage was measured, beside further keys."""
+
+    runs: int
+    seconds: list[Seconds]   # of the suite in each run
+    versions: list[Object]
+
+
+class CoveredTest(TypedDict):
+    """Hold what a test ran, in a Coverage."""
+
+    name: str
+    status: list[str]        # one a run
+    flaky: bool
+    lines: dict[str, int]    # {index into files: index of a line set}
+    functions: int | None    # index of a function set; null: nothing saw what it ran
+    starts: list[str]        # events after which nothing is seen
+
+
+class Otherwise(TypedDict):
+    """Hold a test that came out otherwise than in env/, in a Coverage."""
+
+    name: str
+    expected: str
+    status: str
 
 
 @dataclass(frozen=True)
@@ -423,21 +459,38 @@ class Coverage:
     base_commit: str
     contexts: str            # pytest: which test ran what is known | none: it is not, see `reason`
     reason: str              # why there are no contexts; "" where there are
-    measured: Object         # how: versions, runs, digests of what was run, the plugin's own notes
-    files: list[str]         # paths of the sources that ran
-    functions: list[str]     # ids of the functions that ran: path::Qual.name
-    line_sets: list[list[int]]       # ranges
+    measured: Measurement    # and digests of what was run
+    files: list[str]         # paths of the sources that tests executed
+    functions: list[str]     # ids of the functions that tests executed: path::Qual.name
+    line_sets: list[Ranges]
     function_sets: list[list[int]]   # indexes into `functions`
-    tests: list[Object]      # {name, status: one a run, flaky, seconds, lines: {index into files:
-                             # index of a line set}, functions: index of a function set, starts}
-    import_lines: dict[str, list[int]]   # {path: ranges} that ran outside of any test
-    otherwise: list[Object]  # {name, expected, status}: tests that came out otherwise than in env/
+    tests: list[CoveredTest]
+    test_seconds: list[Seconds]          # of each test, in its last run
+    import_lines: dict[str, Ranges]   # {path: ranges} that ran outside of any test
+    runnable: dict[str, Ranges]       # {path: ranges: the first lines of its statements}
+    otherwise: list[Otherwise]
     seconds: Seconds         # of all runs
 
     @property
     def instance_id(self) -> str:
         """Return the name under which ledgers list it."""
         return self.repo_name
+
+    @staticmethod
+    def faults_between(data: dict) -> list[str]:
+        """Return what is wrong between the fields of a record that are each right by themselves."""
+        tests, n_runs = data["tests"], data["measured"]["runs"]
+        used = {"files": {i for test in tests for i in test["lines"]},
+                "line_sets": {str(k) for test in tests for k in test["lines"].values()},
+                "function_sets": {str(test["functions"]) for test in tests} - {"None"},
+                "functions": {str(i) for indexes in data["function_sets"] for i in indexes}}
+        faults = [f"`{name}` lacks an entry that is named elsewhere" for name, indexes in
+                  used.items() if not indexes <= {*map(str, range(len(data[name])))}]
+        if len(data["test_seconds"]) != len(tests):
+            faults.append("`test_seconds` are not those of `tests`")
+        if {len(data["measured"]["seconds"]), *(len(test["status"]) for test in tests)} != {n_runs}:
+            faults.append("`measured.runs` is another number than that of the runs")
+        return faults
 
 
 @dataclass(frozen=True)
@@ -451,14 +504,15 @@ class Analysis:
     source: str              # runtime: scores come from coverage/ | static: from the call graph
     reason: str              # why it is static; "" where it is not
     languages: dict[str, Object]   # {name: {files, lines, entities, edges: whether there are any}}
-    files: list[Object]      # {path, language, lines, covered: share of the lines that could run,
-                             # or null}
+    files: list[Object]      # {path, language, lines, is_test, covered: share of the lines that
+                             # could run, or null}
     faults: dict[str, str]   # {path: why it was not, or not wholly, analysed}
     entities: list[Object]   # codedata/code/entities.py says of what
-    edges: list[list]        # [caller id, callee id, kind, resolved | guessed, seen at run time]
-    hotspots: list[Object]   # {id, score, n_tests}, from the highest score to the lowest
+    edges: list[Object]      # {caller, callee, kind, certainty: resolved | guessed, n_tests:
+                             # counted tests that ran both ends, or null}; path::<module> calls, too
+    hotspots: list[Object]   # {id, score}, from the highest score to the lowest; of no test file
     tests: list[Object]      # {name, status, flaky, entity: id of its function or "", n_functions}
-    measured: Object         # what was measured, and how
+    measured: Object         # number of tests, of counted ones (passed, not flaky), of runs
 
     @property
     def instance_id(self) -> str:
@@ -571,6 +625,8 @@ def parse(cls, data, where: str, todo: str = "", complete: bool = False):
     faults = [f"it is {_kind(data)}, not an object"]
     if type(data) is dict:
         faults = _named_faults(keys, data)
+    if not faults and hasattr(cls, "faults_between"):
+        faults = cls.faults_between(data)
     _refuse(cls, faults, where, todo)
     return cls(**{name: data[name] for name in keys if name in data})
 
@@ -688,6 +744,15 @@ def _order(value):
     return None if value in ORDERS else f" is {value!r}, not one of {', '.join(ORDERS)}"
 
 
+def _ranges(value):
+    if fault := check_of("list[int]")(value):
+        return fault
+    is_even = len(value) % 2 == 0
+    if is_even and [1, *value, MAX_LINE] == sorted([1, *value, MAX_LINE]):
+        return None
+    return " is no list of ranges [first, last, first, last, …]"
+
+
 def _judge_verdict(value):
     if fault := _VERDICT(value):
         return fault
@@ -709,10 +774,14 @@ _CHECKS = {
     **dict.fromkeys(("Object", "Finding", "PanelStatistics"), _is_object),
     "list[Message]": _entries("role", "content"), "JudgeVerdict": _judge_verdict,
     "list[Reason]": _entries("judge", "order", "reason"),
-    "list[Quote]": _entries("quote", "kind", "why")}
+    "list[Quote]": _entries("quote", "kind", "why"),
+    "Ranges": _ranges}
 _VERDICT = _has({
     **_texts("judge"), "order": (" is missing", _order), "parse_ok": (" is missing", _is_bool),
     **_texts("reason", "error", "marker", "settings", missing=""), "attempt": ("", _is_int)})
+_CHECKS |= {kind.__name__: _has({name: (" is missing", check_of(one.__forward_arg__))
+                                 for name, one in kind.__annotations__.items()})
+            for kind in (CaseResult, Measurement, CoveredTest, Otherwise)}
 
 # folders of a root that hold records: "answer", "variants"
 DIRECTORIES = sorted({kind.directory.partition("/")[0] for kind in list(globals().values())

@@ -457,7 +457,7 @@ class _Run:
         self.journal = Journal(stage, states, self.totals)
         self.stop_reason: Trouble | None = None
         self.interrupted = False
-        self.is_last_round = stage.writes.parts is None
+        self.is_last_round = not (stage.writes.parts and stage.writes.parts.worthwhile)
         self.again: list[Item] = []     # of outputs in parts: items for a second round
         self.in_flight: dict[str, Attempt] = {}   # by item
         self.bar: Bar | None = None

@@ -71,7 +71,7 @@ class Parts:
 
     The item function is called as make(record, …, name, old). `old` is the record on disk if it
     was made from the same inputs, else None; make() keeps what it can of it. An item that lacks a
-    wanted part is incomplete; it is tried once more at the end of the run.
+    wanted part is incomplete; it is tried once more at the end of the run, if that is `worthwhile`.
     """
 
     wanted: dict[str, str]                       # part: digest of its settings now
@@ -80,6 +80,7 @@ class Parts:
     view: str                                    # digest of how parts are combined to a record
     fits: Callable[[object], bool]               # whether a record is its parts in this view
     is_of: Callable[[object, dict[str, str]], bool]   # whether parts are of inputs with digests
+    worthwhile: bool = True                      # whether a second try may well end otherwise
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,8 @@ class States:
             return None
         if rule := self._excluded(facts):
             return Item(name, facts.instance_id, "excluded", rule)
+        if self.joined and facts.instance_id not in self.joined.store:
+            return self._without_joined(name, facts.instance_id)
         for needed in self.reads.needs:
             if needed not in facts.digests:
                 return Item(name, facts.instance_id, "waiting", f"no {needed} yet",
@@ -253,9 +256,19 @@ class States:
         """Return the rule that excludes an item, or ""."""
         if facts.instance_id in self.exclude.ids:
             return "[exclude] ids"
-        if self.joined and facts.instance_id not in self.joined.store:
-            return f"no PR record in {self.joined.store.cls.directory}/"
+        joined = self.joined
+        if joined and not joined.made_by and facts.instance_id not in joined.store:
+            return f"no PR record in {joined.place}"
         return ""
+
+    def _without_joined(self, name: str, instance_id: str) -> Item:
+        """Return an item without the record that another stage makes for it."""
+        made_by, ledger = self.joined.made_by, self.joined.store.ledger
+        if rule := ledger.excluded.get((made_by, name)):
+            return Item(name, instance_id, "excluded", f"{made_by} left it out: {rule.error}")
+        failed = ledger.failed.get((made_by, name))
+        why = f"{made_by} failed: {failed.error}" if failed else f"no {self.joined.place} yet"
+        return Item(name, instance_id, "waiting", why, lacks_field=True)
 
     # the three digests ---------------------------------------------------------------------------
 
@@ -370,10 +383,12 @@ class States:
             item.state, item.reason, item.counts = "excluded", rule, False
 
     def _wait_for_input(self, item: Item) -> None:
-        if item.state not in TO_DO or item.copies_only or not self.reads.made_by:
+        if item.state not in TO_DO or item.copies_only:
             return
-        if before := self.reads.store.failed(self.reads.made_by, item.name):
-            item.state, item.reason = "waiting", f"{self.reads.made_by} failed: {before.error}"
+        for reads, name in ((self.reads, item.name), (self.joined, item.instance_id)):
+            made_by = reads.made_by if reads else ""
+            if made_by and (before := reads.store.failed(made_by, name)):
+                item.state, item.reason = "waiting", f"{made_by} failed: {before.error}"
 
     # digests and replies -------------------------------------------------------------------------
 

@@ -36,7 +36,9 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))   # the scripts, and codedata, which is not installed
 sys.path.append(str(REPO / "tests" / "sandbox"))   # the servers that pods and images need
 
+from browser import chromium, show  # noqa: E402, F401  fixtures
 from fake_llm import FakeLLM  # noqa: E402
+from heron_environment import heron_image  # noqa: E402, F401  fixture
 from heron_project import image_name, repository, source  # noqa: E402, F401  fixtures
 
 from codedata import cli  # noqa: E402

@@ -17,7 +17,7 @@ from codedata.bounded import read_bounded
 from codedata.code.source import Project, put_source, restore
 from codedata.code.suite import run_script
 from codedata.errors import BrokenRecord, Excluded, ItemFailed, Trouble
-from codedata.records import Environment, Object, parse, safe_name
+from codedata.records import CaseResult, Environment, parse, safe_name
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.registry import image_name
@@ -37,7 +37,7 @@ class EnvironmentRow:
     title = "an environment"
     repo: str
     image_name: str
-    test_case_result: list[Object]
+    test_case_result: list[CaseResult]
     base_commit: str = ""
     repo_name: str = ""
 

@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Find what each test of a repository really runs, and which of its functions matter most.
+
+Two steps, one after the other: `coverage` runs the tests of every environment again, with the lines
+that each test executes; `analysis` finds definitions, calls and hotspots. No model is asked.
+
+reads   env/<repo_name>.json         Environment, from env_setup.py; or the rows of --input
+writes  coverage/<repo_name>.json    Coverage (step coverage)
+        coverage/_raw/<repo_name>/   data files of coverage.py, and reports, by run
+        analysis/<repo_name>.json    Analysis (step analysis)
+        analysis/_pages/             a page for each, to look at
+        a _ledger.jsonl in each      a line an attempt
+
+  python analyze.py --root runs/mine
+  python analyze.py --steps coverage --num-runs 3   # three runs in all: which tests are flaky?
+  python analyze.py --static                        # without running any test
+"""
+import threading
+from functools import partial
+from pathlib import Path
+
+from codedata import cli, config, run_loop
+from codedata.analysis.analyse import Analyser
+from codedata.analysis.measure import Measurer
+from codedata.code.environments import Environments
+from codedata.llm import Models
+from codedata.records import Analysis, Coverage
+from codedata.run_loop import Stage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+
+
+def main(argv=None) -> int:
+    parser = cli.parser(__doc__, "sandbox")
+    flags = parser.add_argument_group("flags of analyze.py")
+    cli.steps_flag(flags, STEPS)
+    flags.add_argument("--num-runs", type=cli.positive, default=1, metavar="N",
+                       help="runs with coverage; those that a record lacks are added (default: 1)")
+    flags.add_argument("--static", action="store_true",
+                       help="the step analysis alone, without coverage: no test is run")
+    flags.add_argument("--unhealthy-too", action="store_true",
+                       help="environments whose suite is not healthy, too")
+    cli.row_flags(parser, "environments instead of env/: {repo, image_name, test_case_result}")
+    cli.sandbox_flags(parser, pod_prefix="code-data-analyze")
+    args = parser.parse_args(argv)
+    settings = cli.with_container_workers(config.load(args), args)
+    options = cli.options(args)
+    if args.reap or not options.read_only:
+        left = SandboxFactory(settings, threading.Event()).reap()
+        if args.reap:
+            return 1 if left else 0
+    steps = {name: partial(step, args, settings) for name, step in STEPS.items()}
+    chosen = ("analysis",) if args.static else args.steps
+    return run_loop.run_steps(steps, settings, options, [Coverage, Analysis], chosen)
+
+
+def coverage(args, settings: Settings, models: Models) -> Stage:
+    """Return the stage that runs the tests."""
+    host = SandboxFactory(settings, models.stop, args.keep_images)
+    return Measurer(settings, host, args.num_runs).stage(_environments(args, settings))
+
+
+def analysis(args, settings: Settings, models: Models) -> Stage:
+    """Return the stage that analyses the source."""
+    host = SandboxFactory(settings, models.stop, args.keep_images)
+    return Analyser(settings, host).stage(_environments(args, settings), args.static)
+
+
+def _environments(args, settings: Settings) -> Environments:
+    rows = Path(args.input) if args.input else None
+    return Environments(settings.root, args.unhealthy_too, rows)
+
+
+STEPS = {"coverage": coverage, "analysis": analysis}
+
+if __name__ == "__main__":
+    cli.main(main)

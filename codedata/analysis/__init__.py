@@ -1,0 +1,1 @@
+"""Describe repositories: what tests ran, definitions, who calls whom, which functions matter."""

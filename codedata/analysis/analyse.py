@@ -1,0 +1,221 @@
+"""Describe a repository: its definitions, who calls whom, and the functions that most tests reach.
+
+With coverage/ the score of a function is the number of counted tests that ran it: those that passed
+in every run and are not flaky. Without, it comes from the call graph, which reaches far more than a
+test runs: a test adds 1 to what it calls, and 0.8 as much with each further call.
+"""
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from codedata.analysis.measure import READ, lines_by_test
+from codedata.analysis.symbol_page import page
+from codedata.code.calls import Edge, call_graph, import_closure, static_scores
+from codedata.code.contexts import add_lines, mask_of, masks_of, sources_in
+from codedata.code.entities import Entity, Sources, all_entities
+from codedata.code.environments import Environments, open_environment
+from codedata.code.test_results import Case
+from codedata.errors import ItemFailed
+from codedata.layouts import write_atomic
+from codedata.records import Analysis, Coverage, Environment, Object
+from codedata.run_loop import Stage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.states import Reads, Writes
+from codedata.store import Store
+
+PASSED = "passed"
+PAGES = "_pages"
+COVERAGE_FIELDS = ("contexts", "reason", "files", "functions", "line_sets", "function_sets",
+                   "tests", "import_lines", "runnable")   # what is measured anew, as time, is none
+WITH_EDGES = ("python",)
+
+
+class Analyser:
+    """Analyse environments, in the step `analysis`; make() is the item function."""
+
+    def __init__(self, settings: Settings, host: SandboxFactory):
+        self._root, self._host = settings.root, host
+
+    def stage(self, environments: Environments, is_static: bool) -> Stage:
+        """Return the step. What it reads of coverage/ has neither times nor versions; a static one
+        reads nothing of it."""
+        coverage = Reads(Store(self._root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage")
+        return Stage(
+            "analyze.analysis", make=self.make, identity={"static": is_static},
+            reads=Reads(environments, READ), joined=None if is_static else coverage,
+            writes=Writes(Store(self._root, Analysis), tuple(Analysis.__dataclass_fields__)),
+            after="env_setup.py", cost_note="no calls: no model is asked")
+
+    def make(self, environment: Environment, coverage: Coverage | None = None) -> Analysis:
+        """Return the analysis of an environment's source, and write its page. Raise ItemFailed
+        where the coverage is that of another commit."""
+        name = environment.repo_name
+        if coverage and coverage.base_commit != environment.base_commit:   # edited, or not yet anew
+            raise ItemFailed(f"its coverage/ is that of another commit: {coverage.base_commit}",
+                             name, f"Run: python analyze.py --only {name} --force")
+        label = f"analysis-{name[:40]}-{secrets.token_hex(4)}"
+        with open_environment(environment, self._host, label) as sandbox:
+            sources = sources_in(sandbox)
+        analysis = analysis_of(environment.repo, name, environment.base_commit, sources,
+                               tests_of(environment), coverage)
+        write_atomic(self._root / Analysis.directory / PAGES / f"{name}.html",
+                     page(analysis, coverage, {file.path: file.text for file in sources.files}))
+        return analysis
+
+
+def tests_of(environment: Environment) -> list[Object]:
+    """Return the tests of an environment, as analysis_of() takes them."""
+    flaky = set(environment.flaky)
+    return [{"name": case.name, "status": case.status, "flaky": case.name in flaky}
+            for case in map(Case.of, environment.test_case_result)]
+
+
+def analysis_of(repo: str, repo_name: str, base_commit: str, sources: Sources,
+                tests: list[Object], coverage: Coverage | None = None) -> Analysis:
+    """Return the analysis of sources. `tests` are {name, status, flaky}, for want of coverage;
+    without either, each test of the source counts as one that passes."""
+    entities, faults = all_entities(sources)
+    by_id = {entity.id: entity for listed in entities.values() for entity in listed}
+    edges = call_graph(sources.files, entities)
+    reason = _why_static(coverage)
+    coverage = None if reason else coverage
+    rows = _test_rows(coverage.tests if coverage else tests, coverage, by_id)
+    masks = tests_by_function(coverage) if coverage else {}
+    scores = ({id: mask.bit_count() for id, mask in masks.items()} if coverage
+              else static_scores(edges, _starts(rows, by_id)))
+    test_files = {file.path for file in sources.files if file.is_test}
+    at_import = _at_import(by_id.values(), edges, coverage)
+    hotspots = [{"id": id, "score": round(score, 4)}
+                for id, score in sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
+                if score and id in by_id and by_id[id].path not in test_files]
+    files = _files(sources, coverage)
+    return Analysis(
+        repo, repo_name, base_commit,
+        source="static" if reason else "runtime", reason=reason,
+        languages=_languages(files, entities), files=files, faults=faults,
+        entities=[{**asdict(entity), "at_import": entity.id in at_import}
+                  for entity in by_id.values()],
+        edges=[{**asdict(edge), "n_tests": _n_together(edge, masks) if coverage else None}
+               for edge in edges],
+        hotspots=hotspots, tests=rows,
+        measured={"tests": len(rows), "counted": sum(map(is_counted, rows)),
+                  "runs": max((len(row["status"]) for row in rows if coverage), default=0)})
+
+
+def _why_static(coverage: Coverage | None) -> str:
+    """Return why scores come from the call graph; "" where they do not."""
+    if coverage is None:
+        return "not measured"
+    return "" if coverage.contexts != "none" else f"not measured: {coverage.reason}"
+
+
+# what ran ----------------------------------------------------------------------------------------
+
+def is_counted(test: Object) -> bool:
+    """Return whether a test passed in every run and is not flaky. A `status` is one, or a list."""
+    statuses = test["status"] if isinstance(test["status"], list) else [test["status"]]
+    return not test.get("flaky") and {*statuses} == {PASSED}
+
+
+def tests_by_function(coverage: Coverage) -> dict[str, int]:
+    """Return {id of a function: the counted tests that ran it}: bit i stands for the i-th test."""
+    masks = Counter()
+    for i, test in enumerate(coverage.tests):
+        if is_counted(test) and test["functions"] is not None:   # None: nothing saw what it ran
+            for function in coverage.function_sets[test["functions"]]:
+                masks[coverage.functions[function]] |= 1 << i
+    return masks
+
+
+def _n_together(edge: Edge, masks: dict[str, int]) -> int | None:
+    """Return how many counted tests ran both ends of an edge; None where that is not known."""
+    if edge.caller.endswith("::<module>"):
+        return None
+    return (masks.get(edge.caller, 0) & masks.get(edge.callee, 0)).bit_count()
+
+
+def _at_import(entities: Iterable[Entity], edges: list[Edge],
+               coverage: Coverage | None) -> set[str]:
+    """Return the ids of the functions that run when modules are imported: lines of theirs below
+    `def` ran outside of any test, or resolved calls lead to them from a module's own code. Where
+    nothing was measured, guessed calls count, too."""
+    if coverage is None:
+        return import_closure(edges)
+    found = import_closure([edge for edge in edges if edge.certainty == "resolved"])
+    lines = masks_of(coverage.import_lines)
+    return found | {
+        entity.id for entity in entities
+        if entity.kind != "class" and lines.get(entity.path, 0) & mask_of(entity.body_lines)
+        & ~(1 << entity.line)}   # all on one line: what ran there is `def`
+
+
+# tests -------------------------------------------------------------------------------------------
+
+def _test_rows(tests: list[Object], coverage: Coverage | None,
+               by_id: dict[str, Entity]) -> list[Object]:
+    """Return the tests as a record lists them."""
+    paths = {entity.path for entity in by_id.values()}
+    rows = []
+    for test in tests:
+        entity = entity_of_test(test["name"], paths)
+        k = test.get("functions")
+        rows.append({"name": test["name"], "status": test["status"],
+                     "flaky": bool(test.get("flaky")), "entity": entity if entity in by_id else "",
+                     "n_functions": None if k is None else len(coverage.function_sets[k])})
+    return rows
+
+
+def _starts(rows: list[Object], by_id: dict[str, Entity]) -> list[str]:
+    """Return the id of each counted test's function, once a case; without tests, the ids of those
+    in the source."""
+    if rows:
+        return [row["entity"] for row in rows if row["entity"] and is_counted(row)]
+    return [id for id, entity in by_id.items() if entity.is_test]
+
+
+def entity_of_test(name: str, paths: set[str]) -> str:
+    """Return the id that the function of a test has, by the name that a runner gives the test:
+    path::Class::test_x[a], or package.module.Class::test_x. It is "" where no file fits."""
+    head, _, rest = name.partition("[")[0].partition("::")
+    qualified = rest.replace("::", ".")
+    if head in paths:
+        return f"{head}::{qualified}"
+    dotted = head.split(".")
+    for n in range(len(dotted), 0, -1):
+        path = "/".join(dotted[:n]) + ".py"
+        if path in paths:
+            return f"{path}::{'.'.join([*dotted[n:], qualified]).strip('.')}"
+    return ""
+
+
+# files -------------------------------------------------------------------------------------------
+
+def _languages(files: list[Object], entities: dict[str, list[Entity]]) -> dict[str, Object]:
+    found = {language: {"files": 0, "lines": 0, "entities": 0, "edges": language in WITH_EDGES}
+             for language in sorted({file["language"] for file in files})}
+    for file in files:
+        row = found[file["language"]]
+        row["files"] += 1
+        row["lines"] += file["lines"]
+        row["entities"] += len(entities[file["path"]])
+    return found
+
+
+def _files(sources: Sources, coverage: Coverage | None) -> list[Object]:
+    """Return a row for each file."""
+    covered = _covered_shares(coverage) if coverage else {}
+    return [{"path": file.path, "language": file.language, "lines": len(file.text.splitlines()),
+             "is_test": file.is_test, "covered": covered.get(file.path)} for file in sources.files]
+
+
+def _covered_shares(coverage: Coverage) -> dict[str, float]:
+    """Return {path: share of its statements that ran} of the files that were measured."""
+    ran = masks_of(coverage.import_lines)
+    for lines in lines_by_test(coverage):
+        add_lines(ran, lines)
+    return {path: round((runnable & ran.get(path, 0)).bit_count() / runnable.bit_count(), 4)
+            for path, runnable in masks_of(coverage.runnable).items() if runnable}

@@ -1,0 +1,280 @@
+"""Measure what each test of an environment executes: the step `coverage` of analyze.py.
+
+The suite runs in fresh containers of an image that has coverage.py beside the environment's own
+packages; the image goes with the run. What runs in other processes is not seen.
+"""
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codedata.code.contexts import (
+    Functions,
+    Masks,
+    Observation,
+    Trace,
+    add_lines,
+    install_coverage,
+    mask_of,
+    masks_of,
+    observe,
+    ranges_of,
+    runnable,
+    sources_in,
+)
+from codedata.code.entities import SourceFile, Sources, all_entities
+from codedata.code.environments import image_of, open_environment
+from codedata.code.task_images import with_tools
+from codedata.code.test_results import Case
+from codedata.errors import Excluded, ItemFailed, Trouble
+from codedata.llm.reply_log import current_reply_log
+from codedata.progress import named
+from codedata.records import Coverage, Environment
+from codedata.run_loop import Stage
+from codedata.sandbox import Sandbox
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.states import Parts, Reads, Writes
+from codedata.store import Store, digest
+from codedata.texts import text_of
+
+READ = ("base_image", "base_commit", "image_name", "install_script", "test_case_result", "flaky")
+RAW = "_raw"               # data files and reports, by repository and run
+MAX_OTHERWISE = 0.05       # share of the tests that may come out otherwise than in env/
+MISSING = "missing"        # the status of a test that no report of a run names
+LANGUAGE = "python"        # of which contexts are known
+NO_PYTHON = "it has no Python: contexts are known of Python alone"
+NO_PYTEST = "none of its tests runs under a pytest that loads plugins"
+
+
+class Measurer:
+    """Measure environments; make() is the item function."""
+
+    def __init__(self, settings: Settings, host: SandboxFactory, n_runs: int):
+        self._raw = settings.root / Coverage.directory / RAW
+        self._coverages = Store(settings.root, Coverage)
+        self._host = host
+        self._n_runs = n_runs
+
+    def stage(self, environments) -> Stage:
+        """Return the stage that measures these environments. Raise Trouble for a sandbox that has
+        no Python of its own."""
+        if self._host.name == "local":
+            raise Trouble("has no Python of its own to put coverage.py into.", "--sandbox local",
+                          "Choose another, or run: python analyze.py --steps analysis --static")
+        parts = Parts(wanted=_runs(self._n_runs), of=lambda record: _runs(record.measured["runs"]),
+                      enough=bool, view="", fits=bool, worthwhile=False,
+                      is_of=lambda record, digests:
+                      digest(record.base_commit) == digests.get("base_commit"))
+        plugin = text_of("codedata.code", "pytest_contexts.py")
+        return Stage(
+            "analyze.coverage", make=self.make, identity={"plugin": digest(plugin)},
+            cost_note="no calls: no model is asked",
+            reads=Reads(environments, fields=(*READ, "test_script"), made_by="env_setup"),
+            writes=Writes(self._coverages, fields=tuple(Coverage.__dataclass_fields__),
+                          parts=parts),
+            finish=lambda: [f"      left out: {name}: {why}"
+                            for name, why in environments.left_out.items()],
+            after="env_setup.py", then="analyze.py --steps analysis")
+
+    def make(self, environment: Environment, name: str, old: Coverage | None) -> Coverage:
+        """Return what the tests of an environment execute: the runs of `old`, and those that it
+        lacks. Tests that are marked as flaky on disk stay so. Raise Excluded where no test passes.
+        """
+        tally = Tally(environment)
+        if name in self._coverages:
+            tally.mark_flaky(self._coverages.read(name))
+        if old:
+            tally.take(old)
+        else:   # the files of more runs than there will be now
+            shutil.rmtree(self._raw / name, ignore_errors=True)
+        label = f"analyze-{name[:40]}-{secrets.token_hex(4)}"
+        suite = _Suite(environment, self._host, label)
+        try:
+            for k in range(tally.n_runs + 1, self._n_runs + 1):
+                current_reply_log().doing = f"run {k} of {self._n_runs}"
+                tally.add(suite.run(self._raw / name / str(k)))
+        finally:
+            self._host.forget(label)
+        return tally.record(suite.files)
+
+
+@dataclass
+class _Suite:
+    """Run the tests of an environment, each time in a fresh sandbox with coverage.py."""
+
+    environment: Environment
+    host: SandboxFactory
+    label: str
+    image: str = ""                                         # with coverage.py
+    files: list[SourceFile] = field(default_factory=list)   # its Python, once a sandbox is open
+
+    def run(self, to: Path) -> Observation:
+        """Return a run, whose files are kept in the folder `to`; nothing is left of one that
+        fails."""
+        half = to.with_name("_half")
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(parents=True)
+        try:
+            with self._open() as sandbox:
+                found = observe(sandbox, self.environment.test_script, self.host.run_timeout_s,
+                                self.files, half)
+            shutil.rmtree(to, ignore_errors=True)
+            half.rename(to)
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
+        return found
+
+    @contextmanager
+    def _open(self) -> Iterator[Sandbox]:
+        environment, host, label = self.environment, self.host, self.label
+        if not host.makes_images:
+            with open_environment(environment, host, label) as sandbox:
+                self._prepare(sandbox)
+                yield sandbox
+            return
+        self.image = self.image or with_tools(
+            host, image_of(environment, host, label).name, self._prepare, label,
+            environment.repo_name)
+        with host.open(self.image, label, host.workdir_of(self.image)) as sandbox:
+            yield sandbox
+
+    def _prepare(self, sandbox: Sandbox) -> None:
+        """Read the source, which tests may change later, and install coverage.py where there is
+        Python."""
+        self.files = [file for file in sources_in(sandbox).files if file.language == LANGUAGE]
+        if self.files:
+            install_coverage(sandbox)
+
+
+# what the runs say -------------------------------------------------------------------------------
+
+@dataclass
+class _Test:
+    """Collect what the runs say of a test."""
+
+    statuses: list[str]
+    trace: Trace = field(default_factory=Trace)
+    is_traced: bool = False       # whether a run says what it executes
+
+
+class _Numbers(dict):
+    """Number keys in the order in which they are asked for."""
+
+    def __missing__(self, key) -> int:
+        self[key] = len(self)
+        return self[key]
+
+
+@dataclass
+class Tally:
+    """Count the runs of an environment's tests, one after the other."""
+
+    environment: Environment
+    tests: dict[str, _Test] = field(default_factory=dict)
+    import_lines: Masks = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)    # of each run
+    versions: list[dict] = field(default_factory=list)
+
+    def __post_init__(self):
+        cases = map(Case.of, self.environment.test_case_result)
+        self.expected = {case.name: case.status for case in cases}
+        if "passed" not in self.expected.values():
+            raise Excluded("has no test that passes.")
+        self._flaky = {*self.environment.flaky}
+
+    @property
+    def n_runs(self) -> int:
+        """Return how many runs there are so far."""
+        return len(self.seconds)
+
+    def mark_flaky(self, record: Coverage) -> None:
+        """Let those tests stay flaky that a record says are."""
+        self._flaky.update(str(test.get("name")) for test in record.tests if test.get("flaky"))
+
+    def take(self, record: Coverage) -> None:
+        """Take over the runs of a record."""
+        self.seconds, self.versions = record.measured["seconds"], record.measured["versions"]
+        self.import_lines = masks_of(record.import_lines)
+        rows = zip(record.tests, record.test_seconds, lines_by_test(record), strict=True)
+        for test, seconds, lines in rows:
+            trace = Trace(seconds, lines, {*test["starts"]})
+            is_traced = test["functions"] is not None
+            self.tests[test["name"]] = _Test(test["status"], trace, is_traced)
+        for test in record.otherwise:
+            self.tests[test["name"]] = _Test([test["status"]] * self.n_runs)
+
+    def add(self, found: Observation) -> None:
+        """Add a run. Raise ItemFailed where too many tests come out otherwise than in env/."""
+        statuses = {case.name: case.status for case in found.run.results}
+        names = {*self.expected, *statuses, *self.tests}
+        changes = [f"{name} ({self.expected.get(name, MISSING)}, now {statuses.get(name, MISSING)})"
+                   for name in sorted(names - self._flaky)
+                   if self.expected.get(name) != statuses.get(name)]
+        if len(changes) > MAX_OTHERWISE * len(self.expected):
+            raise ItemFailed(f"{len(changes)} of {len(self.expected)} tests come out otherwise "
+                             f"than in env/: {named(changes)}", self.environment.repo_name)
+        for name in names:
+            test = self.tests.setdefault(name, _Test([MISSING] * self.n_runs))
+            test.statuses.append(statuses.get(name, MISSING))
+            if trace := found.traces.get(name):
+                test.is_traced = True
+                test.trace.seconds = trace.seconds
+                test.trace.starts |= trace.starts
+                add_lines(test.trace.lines, trace.lines)
+        add_lines(self.import_lines, found.import_lines)
+        self.seconds.append(found.run.seconds)
+        self.versions += [one for one in found.about if one not in self.versions]
+
+    def record(self, files: list[SourceFile]) -> Coverage:
+        """Return the record of all runs; `files` are the sources in Python."""
+        flaky = self._flaky.union(name for name, test in self.tests.items()
+                                  if len({*test.statuses}) > 1)
+        counted, otherwise = {}, []
+        for name, test in sorted(self.tests.items()):
+            status, expected = test.statuses[0], self.expected.get(name, "")
+            if name in flaky or status == expected:
+                counted[name] = test
+            else:
+                otherwise.append({"name": name, "expected": expected, "status": status})
+        paths, ids, line_sets, function_sets = (_Numbers() for _ in range(4))
+        reached = Functions(all_entities(Sources(files))[0]).reached
+
+        def row(name: str, test: _Test) -> dict:
+            lines = {str(paths[path]): line_sets[tuple(ranges_of(mask))]
+                     for path, mask in sorted(test.trace.lines.items())}
+            ran = tuple(sorted(ids[id] for id in reached(test.trace.lines)))
+            return {"name": name, "status": test.statuses, "flaky": name in flaky, "lines": lines,
+                    "functions": function_sets[ran] if test.is_traced else None,
+                    "starts": sorted(test.trace.starts)}
+
+        rows = [row(name, test) for name, test in counted.items()]
+        n_traced = sum(test.is_traced for test in counted.values())
+        measured = {"runs": self.n_runs, "seconds": self.seconds, "versions": self.versions,
+                    "without_contexts": len(counted) - n_traced,
+                    "image": self.environment.image_name,
+                    "test_script": digest(self.environment.test_script)}
+        reason = NO_PYTEST if files else NO_PYTHON
+        return Coverage(
+            self.environment.repo, self.environment.repo_name, self.environment.base_commit,
+            "pytest" if n_traced else "none", "" if n_traced else reason, measured, [*paths],
+            [*ids], [*map(list, line_sets)], [*map(list, function_sets)], rows,
+            [test.trace.seconds for test in counted.values()],
+            {path: ranges_of(mask) for path, mask in sorted(self.import_lines.items())},
+            {file.path: ranges_of(runnable(file)) for file in files}, otherwise,
+            round(sum(self.seconds), 2))
+
+
+def lines_by_test(record: Coverage) -> list[Masks]:
+    """Return the lines that each test of a record executed."""
+    sets = [*map(mask_of, record.line_sets)]
+    return [{record.files[int(i)]: sets[k] for i, k in test["lines"].items()}
+            for test in record.tests]
+
+
+def _runs(n: int) -> dict[str, str]:
+    return {f"run {k}": "" for k in range(1, n + 1)}

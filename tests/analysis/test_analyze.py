@@ -1,0 +1,79 @@
+"""Check both steps of analyze.py as a user runs them: again, forced, after edits, killed."""
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import time
+
+import pytest
+from conftest import edit, kill, run_script, start_script
+from heron_environment import FLY, an_environment, write_env
+from setups import CA_BUNDLE, made_here
+
+FLAGS = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
+HOT = [{"id": "heron.py::wade", "score": 20}, {"id": "heron.py::fly", "score": 1}]
+
+
+def analyze(root, *flags):
+    return run_script("analyze.py", root, *FLAGS, *flags, timeout_s=300)
+
+
+def analysis_of(root, name: str = "egret") -> dict:
+    return json.loads((root / "analysis" / f"{name}.json").read_text())
+
+
+def written(root) -> dict[str, bytes]:
+    """Return what the step analysis has written, by name."""
+    place = root / "analysis"
+    return {path.name: path.read_bytes()
+            for path in (*place.glob("[!_]*.json"), *place.glob("_pages/*.html"))}
+
+
+@pytest.mark.docker
+def test_steps_are_done_once_and_analysis_again_where_coverage_is_edited(heron_image, tmp_path):
+    write_env(tmp_path, an_environment("egret"))
+    assert "waiting 1" in analyze(tmp_path, "--steps", "analysis").stderr   # nothing is measured
+    assert not (tmp_path / "analysis/egret.json").exists()
+    assert analyze(tmp_path).returncode == 0
+    assert analysis_of(tmp_path)["hotspots"] == HOT and len(written(tmp_path)) == 2
+    started = time.time()
+    assert analyze(tmp_path).stderr.count("nothing to do") == 2
+    events = ["docker", "events", f"--since={started:.6f}", f"--until={time.time():.6f}"]
+    assert "egret" not in subprocess.run(events, capture_output=True, text=True).stdout
+    first = written(tmp_path)
+    assert analyze(tmp_path, "--steps", "analysis", "--force").returncode == 0
+    assert written(tmp_path) == first
+
+    def mark(record: dict) -> None:
+        next(test for test in record["tests"] if test["name"] == FLY)["flaky"] = True
+
+    edit(tmp_path / "coverage/egret.json", mark)
+    assert "stale 1" in analyze(tmp_path).stderr
+    assert analysis_of(tmp_path)["hotspots"] == HOT[:1]
+
+
+@pytest.mark.docker
+def test_a_static_analysis_runs_no_test_and_says_so(heron_image, tmp_path):
+    write_env(tmp_path, an_environment("egret"))
+    assert analyze(tmp_path, "--static").returncode == 0
+    found = analysis_of(tmp_path)
+    assert (found["source"], found["reason"]) == ("static", "not measured")
+    assert found["hotspots"] == HOT and not (tmp_path / "coverage/egret.json").exists()
+    assert analyze(tmp_path).returncode == 0 and analysis_of(tmp_path)["source"] == "runtime"
+
+
+@pytest.mark.docker
+def test_three_kills_of_the_analysis_leave_whole_records(heron_image, tmp_path):
+    write_env(tmp_path, *(an_environment(name) for name in ("crane", "stork", "ibis")))
+    draw, pids = random.Random(4), []
+    for _ in range(3):
+        process = start_script("analyze.py", tmp_path, *FLAGS, "--static", "--workers", 2)
+        pids.append(process.pid)
+        time.sleep(draw.uniform(0.5, 2))
+        kill(process)
+        for name, text in written(tmp_path).items():
+            assert name.endswith(".html") or json.loads(text)["hotspots"] == HOT
+    assert analyze(tmp_path, "--static").returncode == 0 and len(written(tmp_path)) == 6
+    for pid in pids:
+        assert not made_here("container", "--filter", f"label=codedata.pid={pid}")

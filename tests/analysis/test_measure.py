@@ -1,0 +1,213 @@
+"""Check the step `coverage` of analyze.py: its records, added runs, edits, kills and bad input."""
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+import threading
+import time
+
+import pytest
+from conftest import REPO, edit, kill, ledger_lines, run_script, start_script
+from heron_environment import CASES, FLY, TEST_SCRIPT, an_environment, write_env
+from kube_server import KubeServer
+from setups import CA_BUNDLE, made_here
+
+from codedata.analysis.analyse import Analyser
+from codedata.analysis.measure import Tally
+from codedata.code.contexts import Observation, Trace
+from codedata.code.suite import Run
+from codedata.code.test_results import Case
+from codedata.errors import BrokenRecord, ItemFailed
+from codedata.records import Coverage, Environment, parse
+from codedata.sandbox import Result
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+
+STEP = ["--steps", "coverage", *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+
+
+def coverage_of(root, name: str = "heron") -> dict:
+    return json.loads((root / "coverage" / f"{name}.json").read_text())
+
+
+def analyze(root, *flags):
+    return run_script("analyze.py", root, *STEP, *flags, timeout_s=300)
+
+
+@pytest.mark.docker
+def test_a_record_grows_by_runs_and_keeps_what_a_person_marks(heron_image, tmp_path):
+    write_env(tmp_path, an_environment())
+    assert analyze(tmp_path).returncode == 0
+    record = coverage_of(tmp_path)
+    assert record["contexts"] == "pytest" and record["otherwise"] == []
+    by_name = {test["name"]: test for test in record["tests"]}
+    ran = record["function_sets"][by_name[FLY]["functions"]]
+    assert {record["functions"][i] for i in ran} == {"heron.py::fly", f"{FLY}"}
+    lines = by_name[CASES[0]["name"]]["lines"]
+    assert {record["files"][int(i)]: record["line_sets"][k] for i, k in lines.items()} == {
+        "heron.py": [2, 2], "tests/test_heron.py": [7, 7]}
+    assert len(record["line_sets"]) == 4 and len(record["function_sets"]) == 2
+    assert record["import_lines"]["heron.py"] == [1, 1, 4, 4]
+    assert len([*(tmp_path / "coverage/_raw/heron/1").rglob("*.*")]) == 3
+    started = time.time()
+    assert "nothing to do" in analyze(tmp_path).stderr
+    events = ["docker", "events", f"--since={started:.6f}", f"--until={time.time():.6f}"]
+    assert "analyze-heron" not in subprocess.run(events, capture_output=True, text=True).stdout
+
+    assert "incomplete 1" in analyze(tmp_path, "--num-runs", 2).stderr
+    record = coverage_of(tmp_path)
+    assert record["tests"][0]["status"] == ["passed"] * 2 and record["measured"]["runs"] == 2
+    assert [*map(len, (record["tests"], record["line_sets"]))] == [21, 4]
+    edit(tmp_path / "coverage/heron.json", lambda record: record["tests"][0].update(flaky=True))
+    assert "edited: heron" in analyze(tmp_path, "--num-runs", 3).stderr
+    assert analyze(tmp_path, "--num-runs", 3, "--force").returncode == 0
+    assert [test["flaky"] for test in coverage_of(tmp_path)["tests"][:2]] == [True, False]
+    assert analyze(tmp_path, "--force").returncode == 0
+    assert [run.name for run in (tmp_path / "coverage/_raw/heron").iterdir()] == ["1"]
+    assert not made_here("image", "--filter", "reference=codedata-tools/*")
+
+
+@pytest.mark.docker
+def test_each_bad_environment_is_named_and_the_rest_goes_on(heron_image, tmp_path):
+    lost = [{"name": f"tests/gone.py::test_{i}", "status": "passed"} for i in range(3)]
+    write_env(
+        tmp_path, an_environment("good", test_script=f"touch tests/gone.py\n{TEST_SCRIPT}"),
+        an_environment("lost", test_case_result=[*CASES, *lost]),
+        an_environment("hung", test_script=f"{TEST_SCRIPT}\nsleep 99"),
+        an_environment("none", test_case_result=[{"name": FLY, "status": "failed"}]),
+        an_environment("unit", test_script="echo ok 1 - wades; echo 1..1",
+                       test_case_result=[{"name": "wades", "status": "passed"}]),
+        an_environment("sick", verified={}))
+    done = analyze(tmp_path, "--run-timeout", 8)
+    assert done.returncode == 1
+    failed = {line["item"]: line["error"] for line in
+              ledger_lines(tmp_path / "coverage", state="failed")}
+    assert "4 of 23 tests come out otherwise than in env/: tests/gone.py::test_0 (passed, now " \
+           "missing)" in failed["lost"]
+    assert "ran longer than 8 s with coverage" in failed["hung"] and len(failed) == 2
+    excluded, = ledger_lines(tmp_path / "coverage", state="excluded")
+    assert (excluded["item"], excluded["error"]) == ("none", "has no test that passes.")
+    assert "left out: sick: its suite is not healthy" in done.stderr
+    good = coverage_of(tmp_path, "good")
+    assert good["otherwise"] == [{"name": FLY, "expected": "passed", "status": "failed"}]
+    assert len(good["tests"]) == 20
+    unit = coverage_of(tmp_path, "unit")
+    assert (unit["contexts"], unit["tests"][0]["functions"]) == ("none", None)
+    assert unit["reason"] == "none of its tests runs under a pytest that loads plugins"
+
+
+@pytest.mark.docker
+def test_three_kills_leave_whole_records_and_nothing_behind(heron_image, tmp_path):
+    write_env(tmp_path, *(an_environment(name) for name in ("crane", "stork", "ibis")))
+    draw, pids = random.Random(3), []
+    for _ in range(3):
+        process = start_script("analyze.py", tmp_path, *STEP, "--workers", 2)
+        pids.append(process.pid)
+        time.sleep(draw.uniform(1, 6))
+        kill(process)
+        for path in (tmp_path / "coverage").glob("[!_]*.json"):
+            assert json.loads(path.read_text())["measured"]["runs"] == 1
+    assert analyze(tmp_path).returncode == 0
+    assert {path.stem for path in (tmp_path / "coverage").glob("[!_]*.json")} == {
+        "crane", "stork", "ibis"}
+    for pid in pids:
+        for kind in ("container", "network", "image"):
+            assert not made_here(kind, "--filter", f"label=codedata.pid={pid}"), kind
+
+
+@pytest.mark.pods
+def test_in_pods_the_suite_of_another_language_runs_without_contexts(tmp_path):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "wade.sh").write_text("echo 1..1; echo ok 1 - wades\n")
+    commands = "git init -q; git add -A; git -c user.name=a -c user.email=a@b.c commit -qm one"
+    subprocess.run(commands, shell=True, check=True, cwd=folder)
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=folder, text=True).strip()
+    write_env(tmp_path, an_environment(
+        image_name="", base_image="debian:bookworm", base_commit=commit, install_script="true\n",
+        row={"reformat_path": str(folder)}, test_script="sh wade.sh",
+        test_case_result=[{"name": "wades", "status": "passed"}]))
+    with KubeServer(tmp_path / "cluster") as kube:
+        done = analyze(tmp_path, "--sandbox", "kubernetes", "--kubeconfig", kube.kubeconfig)
+    record = coverage_of(tmp_path)
+    assert done.returncode == 0 and record["reason"].startswith("it has no Python")
+    assert record["tests"][0]["status"] == ["passed"]
+
+
+def test_the_sample_is_a_record_of_two_runs():
+    text = (REPO / "samples/coverage/spanset.json").read_text()
+    record = parse(Coverage, json.loads(text), "spanset.json")
+    assert {*map(len, (record.tests, record.test_seconds))} == {10}
+    assert {tuple(test["status"]) for test in record.tests} == {("passed", "passed")}
+
+
+@pytest.mark.parametrize(("edit_it", "fault"), [
+    (lambda record: record["tests"][0].pop("status"), "`tests`[0].status is missing"),
+    (lambda record: record["tests"][0].update(functions="x"), "`tests`[0].functions is a text"),
+    (lambda record: record["tests"].pop(), "`test_seconds` are not those of `tests`"),
+    (lambda record: record["tests"][0]["lines"].update({"99": 0}), "`files` lacks an entry"),
+    (lambda record: record["functions"].pop(), "`functions` lacks an entry"),
+    (lambda record: record["line_sets"][0].pop(), "`line_sets`[0] is no list of ranges"),
+    (lambda record: record["line_sets"].append([1, 10 ** 12]), "] is no list of ranges"),
+    (lambda record: record["import_lines"].update({"a.py": [4, 3]}), "[a.py] is no list of ranges"),
+    (lambda record: record["measured"].update(runs=3), "`measured.runs` is another number"),
+    (lambda record: record.update(otherwise=[{}]), "`otherwise`[0].name is missing")])
+def test_what_a_person_breaks_in_a_record_is_named(edit_it, fault):
+    record = json.loads((REPO / "samples/coverage/spanset.json").read_text())
+    edit_it(record)
+    with pytest.raises(BrokenRecord, match=re.escape(fault)):
+        parse(Coverage, record, "spanset.json")
+
+
+def test_a_case_without_a_name_is_named():
+    with pytest.raises(BrokenRecord, match=r"`test_case_result`\[0\]\.name is missing"):
+        parse(Environment, an_environment(test_case_result=[{"status": "passed"}]), "heron.json")
+
+
+def test_coverage_of_another_commit_is_not_analysed(tmp_path):
+    measured = parse(Coverage, json.loads((REPO / "samples/coverage/spanset.json").read_text()), "")
+    environment = parse(Environment, an_environment("spanset"), "spanset.json")
+    analyser = Analyser(Settings(root=tmp_path), SandboxFactory(Settings(), threading.Event()))
+    with pytest.raises(ItemFailed, match="coverage/ is that of another commit"):
+        analyser.make(environment, measured)
+
+
+# counting ----------------------------------------------------------------------------------------
+
+MANY = dict.fromkeys((f"t{i}" for i in range(60)), "passed")
+
+
+def observation(**statuses: str) -> Observation:
+    cases = [Case(name, status) for name, status in statuses.items()]
+    traces = {name: Trace(0.1, {"a.py": 4}) for name in statuses}
+    return Observation(Run(Result(0, "", 1.0), cases), traces, {"a.py": 2}, [{"core": "C"}])
+
+
+def a_tally() -> Tally:
+    results = [{"name": name, "status": status} for name, status in
+               {**MANY, "b": "failed"}.items()]
+    return Tally(parse(Environment, an_environment(test_case_result=results, flaky=["f"]), "env"))
+
+
+def test_tests_that_come_out_otherwise_are_flaky_or_not_counted():
+    tally = a_tally()
+    tally.add(observation(**MANY | {"t1": "failed", "t2": "failed"}, b="failed", f="passed"))
+    first = tally.record([])
+    assert [(test["name"], test["status"]) for test in first.otherwise] == [
+        ("t1", "failed"), ("t2", "failed")]
+    assert [test["name"] for test in first.tests if test["flaky"]] == ["f"]
+    again = a_tally()
+    again.take(first)
+    again.mark_flaky(first)
+    assert again.record([]) == first
+    others = {name: status for name, status in MANY.items() if name != "t3"}
+    again.add(observation(**others | {"t1": "failed", "new": "passed"}, b="failed", f="failed"))
+    second = again.record([])
+    assert {test["name"]: test["status"] for test in second.tests if test["flaky"]} == {
+        "f": ["passed", "failed"], "new": ["missing", "passed"], "t2": ["failed", "passed"],
+        "t3": ["passed", "missing"]}
+    assert [test["name"] for test in second.otherwise] == ["t1"]
+    with pytest.raises(ItemFailed, match=r"4 of 61 tests .*: b \(failed, now passed\), t5"):
+        again.add(observation(**MANY | dict.fromkeys(("t5", "t6", "t7"), "error"), b="passed"))
