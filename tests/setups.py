@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from conftest import run_script
+from conftest import eventually, run_script
 from scenario import Scenario
 
 CA_BUNDLE = os.environ.get("REQUESTS_CA_BUNDLE", "")
@@ -50,3 +50,15 @@ def made_here(kind: str, *more) -> list[str]:
     said = subprocess.run(["docker", kind, "ls", "-q", "--filter", "label=codedata.run", *more],
                           capture_output=True, text=True, check=True)
     return said.stdout.split()
+
+
+def wait_till_reaped(script: str, root: Path, pids: list[int]) -> None:
+    """Wait till `script --reap` has removed all that killed processes have made: the engine ends
+    what it was asked for, such as the commit of an image, after a kill as well.
+    """
+    def is_clean() -> bool:
+        run_script(script, root, "--reap")
+        return not any(made_here(kind, "--filter", f"label=codedata.pid={pid}")
+                       for pid in pids for kind in ("container", "network", "image"))
+
+    eventually(is_clean, timeout_s=30)

@@ -9,7 +9,7 @@ import time
 import pytest
 from conftest import edit, kill, run_script, start_script
 from heron_environment import FLY, an_environment, write_env
-from setups import CA_BUNDLE, made_here
+from setups import CA_BUNDLE, wait_till_reaped
 
 FLAGS = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
 HOT = [{"id": "heron.py::wade", "score": 20}, {"id": "heron.py::fly", "score": 1}]
@@ -75,5 +75,4 @@ def test_three_kills_of_the_analysis_leave_whole_records(heron_image, tmp_path):
         for name, text in written(tmp_path).items():
             assert name.endswith(".html") or json.loads(text)["hotspots"] == HOT
     assert analyze(tmp_path, "--static").returncode == 0 and len(written(tmp_path)) == 6
-    for pid in pids:
-        assert not made_here("container", "--filter", f"label=codedata.pid={pid}")
+    wait_till_reaped("analyze.py", tmp_path, pids)

@@ -11,7 +11,7 @@ import time
 import pytest
 from conftest import kill, ledger_lines, run_script, start_script
 from scenario import Scenario
-from setups import handed_in, made_here, scenario, write_rows
+from setups import handed_in, scenario, wait_till_reaped, write_rows
 
 pytestmark = pytest.mark.docker
 KILLS, NAMES, AT_ONCE = 10, ("crane", "stork", "ibis"), 2
@@ -44,8 +44,6 @@ def test_ten_kills_at_random_moments(tmp_path):
                 for call in line.get("calls", ())]
         assert len(paid) == len(set(paid))
         assert len(NAMES) * (len(STEPS) + 1) <= len(paid) <= model.n_requests
-    for pid in pids:
-        for kind in ("container", "network", "image"):
-            assert not made_here(kind, "--filter", f"label=codedata.pid={pid}"), kind
+    wait_till_reaped("env_setup.py", tmp_path, pids)
     assert not subprocess.run(["docker", "volume", "ls", "-q", "--filter", "label=codedata.run"],
                               capture_output=True, text=True).stdout
