@@ -66,8 +66,9 @@ class Stage:
     """Describe what a script does with each item.
 
     make(record) or make(record, joined record) returns a record, of which the `writes` fields are
-    put on disk; `joined` is read by the item's instance id, and an item without it is excluded. If
-    the output has parts, make() and requests() are also given the item's name and its old record.
+    put on disk; `joined` is read by the item's instance id, and an item without it is excluded, or
+    waits where `joined` names the stage that makes it. If the output has parts, make() and
+    requests() are also given the item's name and its old record.
     """
 
     name: str            # its key in ledgers: "king", of a step "bug_inject.validate"
