@@ -281,11 +281,10 @@ def place_plugin(python: Path, source: Path) -> Path:
 
 def reached(analysed: Analysed, data: Path, prefix: str) -> dict[str, set[str]]:
     """Return the functions of the package that each passing test ran, by its lines."""
-    lines: dict[str, dict[str, int]] = defaultdict(dict)
+    lines: dict[str, contexts.Masks] = defaultdict(dict)
     for file in data.glob("*.coverage"):
         for test, path, mask in contexts.read_lines(file, iter(range(contexts.MAX_STEPS))):
-            path = path.removeprefix(prefix)
-            lines[test][path] = lines[test].get(path, 0) | mask
+            contexts.add_lines(lines[test], {path.removeprefix(prefix): mask})
     functions = contexts.Functions(analysed.entities)
     names = {test: test.encode("ascii", "backslashreplace").decode() for test in analysed.passed}
     return {test: analysed.functions.intersection(functions.reached(lines[name]))

@@ -19,18 +19,24 @@ def jedi_calls(folder, files):
         text = path.read_text(encoding="utf-8")
         lines = text.splitlines()
         script = jedi.Script(text, path=path, project=project)
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute)):
-                line = node.func.end_lineno
-                column = len(lines[line - 1].encode()[:node.func.end_col_offset - 1].decode())
-                try:
-                    found = script.goto(line, column, follow_imports=True)
-                except Exception as error:   # jedi's own faults are of many types
-                    print(path, line, repr(error), file=sys.stderr)
-                    continue
-                for called in found:
-                    if called.type in ("function", "class"):
-                        yield path, node.lineno, called.module_path, called.line
+        calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)
+                 and isinstance(node.func, (ast.Name, ast.Attribute)))
+        for call in calls:
+            for called in jedi_definitions(script, lines, call.func):
+                yield path, call.lineno, called.module_path, called.line
+
+
+def jedi_definitions(script, lines, function):
+    """Return the functions and classes that the name at the end of an expression can be; none
+    where jedi fails."""
+    line = function.end_lineno
+    column = len(lines[line - 1].encode()[:function.end_col_offset - 1].decode())
+    try:
+        found = script.goto(line, column, follow_imports=True)
+    except Exception as error:   # jedi's own faults are of many types
+        print(script.path, line, repr(error), file=sys.stderr)
+        return []
+    return [called for called in found if called.type in ("function", "class")]
 
 
 def pyan3_calls(folder, files):
