@@ -25,6 +25,7 @@ import orjson
 from codedata.analysis.analyse import analysis_of
 from codedata.bounded import inside, read_bounded
 from codedata.code.entities import Rules, read_sources
+from codedata.code.test_results import Case
 from codedata.errors import Trouble
 from codedata.layouts import write_atomic
 from codedata.progress import plural, say
@@ -113,12 +114,9 @@ def _yaml(text: str):
 def _tests(path: Path) -> list[Object]:
     """Return the tests of a report. Raise Trouble where it is not a list of {name, status}."""
     tests = _loaded(path, orjson.loads)
-    is_list = isinstance(tests, list) and all(
-        isinstance(test, dict) and isinstance(test.get("name"), str)
-        and isinstance(test.get("status"), str) for test in tests)
-    if not is_list:
-        raise Trouble("is no list of {name, status}", str(path))
-    return [{"name": test["name"], "status": test["status"].lower()} for test in tests]
+    if fault := check_of("list[CaseResult]")(tests):
+        raise Trouble(f"is no list of {{name, status}}: it{fault}", str(path))
+    return [asdict(Case.of(test)) for test in tests]
 
 
 if __name__ == "__main__":

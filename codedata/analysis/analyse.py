@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 from codedata.analysis.measure import READ, lines_by_test
 from codedata.analysis.symbol_page import page
-from codedata.code.calls import Edge, call_graph, import_closure, static_scores
+from codedata.code.calls import LANGUAGE, Edge, call_graph, import_closure, static_scores
 from codedata.code.contexts import add_lines, mask_of, masks_of, sources_in
 from codedata.code.entities import Entity, Sources, all_entities
 from codedata.code.environments import Environments, open_environment
@@ -31,7 +31,6 @@ PASSED = "passed"
 PAGES = "_pages"
 COVERAGE_FIELDS = ("contexts", "reason", "files", "functions", "line_sets", "function_sets",
                    "tests", "import_lines", "runnable")   # what is measured anew, as time, is none
-WITH_EDGES = ("python",)
 
 
 class Analyser:
@@ -195,7 +194,7 @@ def entity_of_test(name: str, paths: set[str]) -> str:
 # files -------------------------------------------------------------------------------------------
 
 def _languages(files: list[Object], entities: dict[str, list[Entity]]) -> dict[str, Object]:
-    found = {language: {"files": 0, "lines": 0, "entities": 0, "edges": language in WITH_EDGES}
+    found = {language: {"files": 0, "lines": 0, "entities": 0, "edges": language == LANGUAGE}
              for language in sorted({file["language"] for file in files})}
     for file in files:
         row = found[file["language"]]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codedata.code.contexts import (
+    LANGUAGE,
     Functions,
     Masks,
     Observation,
@@ -46,7 +47,6 @@ READ = ("base_image", "base_commit", "image_name", "install_script", "test_case_
 RAW = "_raw"               # data files and reports, by repository and run
 MAX_OTHERWISE = 0.05       # share of the tests that may come out otherwise than in env/
 MISSING = "missing"        # the status of a test that no report of a run names
-LANGUAGE = "python"        # of which contexts are known
 NO_PYTHON = "it has no Python: contexts are known of Python alone"
 NO_PYTEST = "none of its tests runs under a pytest that loads plugins"
 
@@ -65,7 +65,7 @@ class Measurer:
         no Python of its own."""
         if self._host.name == "local":
             raise Trouble("has no Python of its own to put coverage.py into.", "--sandbox local",
-                          "Choose another, or run: python analyze.py --steps analysis --static")
+                          "Choose another, or run: python analyze.py --static")
         parts = Parts(wanted=_runs(self._n_runs), of=lambda record: _runs(record.measured["runs"]),
                       enough=bool, view="", fits=bool, worthwhile=False,
                       is_of=lambda record, digests:
@@ -198,13 +198,14 @@ class Tally:
 
     def take(self, record: Coverage) -> None:
         """Take over the runs of a record."""
-        self.seconds, self.versions = record.measured["seconds"], record.measured["versions"]
+        self.seconds = [*record.measured["seconds"]]
+        self.versions = [*record.measured["versions"]]
         self.import_lines = masks_of(record.import_lines)
         rows = zip(record.tests, record.test_seconds, lines_by_test(record), strict=True)
         for test, seconds, lines in rows:
             trace = Trace(seconds, lines, {*test["starts"]})
             is_traced = test["functions"] is not None
-            self.tests[test["name"]] = _Test(test["status"], trace, is_traced)
+            self.tests[test["name"]] = _Test([*test["status"]], trace, is_traced)
         for test in record.otherwise:
             self.tests[test["name"]] = _Test([test["status"]] * self.n_runs)
 

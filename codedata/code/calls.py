@@ -17,6 +17,7 @@ from codedata.code.call_facts import Expr, Scope, facts_of, tables
 from codedata.code.call_values import Resolver
 from codedata.code.entities import Entity, SourceFile
 
+LANGUAGE = "python"   # the only one in which calls are followed
 DAMPING = 0.8     # of the weight of a test, with each call between it and a function
 # what can be left out, to see what it is worth: arguments that flow into parameters, what is put
 # into attributes (store) and containers (item, elem), types by annotation (some), …
@@ -41,7 +42,7 @@ def call_graph(files: list[SourceFile], entities: dict[str, list[Entity]],
                without: frozenset[str] = frozenset()) -> list[Edge]:
     """Return the edges between the Python files' functions, sorted. Entities are by path."""
     with _no_collector():
-        scopes = [scope for file in files if file.language == "python"
+        scopes = [scope for file in files if file.language == LANGUAGE
                   for scope in facts_of(file, entities.get(file.path, []))]
         _prepare_tests(scopes, [entity for several in entities.values() for entity in several])
         found = Resolver(scopes, without).run()

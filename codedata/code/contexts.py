@@ -36,6 +36,7 @@ from codedata.sandbox.archives import Bounds
 from codedata.texts import printable
 
 FOLDER = f"{PLUGINS}contexts"
+LANGUAGE = "python"        # the only one of which contexts are known
 # of all data files and notes of a run, and of a repository's sources
 DATA = Bounds(max_bytes=500_000_000, max_files=1_000, max_depth=2, max_seconds=300)
 SOURCES = Bounds(max_bytes=2_000_000_000, max_files=200_000, max_depth=64, max_seconds=300)
@@ -236,7 +237,7 @@ def add_lines(lines: Masks, more: Masks) -> None:
 def runnable(file: SourceFile) -> int:
     """Return the mask of the first lines of a Python file's statements."""
     from tree_sitter import QueryCursor
-    query = query_of("python", "python_statements.scm")
+    query = query_of(LANGUAGE, "python_statements.scm")
     found = QueryCursor(query).captures(tree_of(file).root_node)
     nothing = {node.id for node in found.get("nothing", [])}
     lines = {node.start_point.row + 1 for node in found.get("statement", [])
