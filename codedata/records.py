@@ -520,6 +520,100 @@ class Analysis:
         return self.repo_name
 
 
+class Candidate(TypedDict):
+    """Hold a change that may be a bug, in a Candidates, beside further keys."""
+
+    diff: str                # git's format, of source files alone
+    symbol: str              # id of the changed function, as in analysis/; "": not known
+    summary: str             # what was broken, in the words of who broke it; not for publication
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Hold changes that may be bugs: bug/_candidates/<repo_name>.<batch>.json."""
+
+    directory = "bug/_candidates"
+    repo: str
+    repo_name: str
+    base_commit: str
+    method: str              # who made them: agent
+    candidates: list[Candidate]
+    trajectory: str          # of the agent, below the root; "" where there is none
+    usage: Object            # calls, tokens and cost of the agent
+    seconds: Seconds
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it: the repository's."""
+        return self.repo_name
+
+
+class BugVerdict(TypedDict):
+    """Hold whether a candidate is a bug, in a Verdicts."""
+
+    diff: str                # digest of the candidate's diff
+    instance_id: str         # that it has, or would have
+    good: bool
+    reason: str              # why it is none; "" where it is
+    instance: Object | None  # the fields of the Bug, all but those of the step `issue`
+    evidence: Object         # what the runs showed, as far as they went
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Hold what the proof said of the candidates: bug/_verdicts/<name of its Candidates>.json."""
+
+    directory = "bug/_verdicts"
+    repo: str
+    repo_name: str
+    base_commit: str
+    verdicts: list[BugVerdict]   # one a candidate, in their order
+    seconds: Seconds
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it: the repository's."""
+        return self.repo_name
+
+
+@dataclass(frozen=True)
+class Bug:
+    """Hold a bug that was proven, as an instance of the SWE-bench family: bug/<instance_id>.json.
+
+    The first fields are those of SWE-bench and of its harness from version 5 on.
+    """
+
+    directory = "bug"
+    named_by_id = True
+    instance_id: str         # <repo_name>.<batch>.<8 hex digits of the normalised diff>
+    repo: str
+    base_commit: str         # the only commit in the image, with the bug
+    patch: str               # heals it: the reverse of bug_patch
+    test_patch: str          # brings the hidden tests back; "" where none are hidden
+    hints_text: str
+    created_at: str          # date of source_commit, ISO 8601, UTC
+    version: str
+    FAIL_TO_PASS: list[str]  # escaped as junit.escaped_name() does
+    PASS_TO_PASS: list[str]
+    environment_setup_commit: str
+    image: str               # what the harness opens: image_name
+    eval_script: str         # applies test_patch, runs the tests, prints results between its marks
+    log_parser: str
+    eval_type: str
+    bug_patch: str
+    source_commit: str       # in env/: the source without the bug
+    image_name: str
+    language: str
+    method: str              # who made it: agent
+    symbol: str              # id of the changed function, as in analysis/
+    evidence: Object         # the runs, shares, sizes, and a digest of what they are evidence for
+    grade: str               # subtle | blunt
+    trajectory: str
+    usage: Object
+    problem_statement: str | None = None    # of the step `issue`
+    reproduction: Object | None = None      # its script and its two outputs
+
+
 @dataclass(frozen=True)
 class HarborTask:
     """Hold a task in a container, with tests that reward it: task/<instance_id>.json, by hand.
@@ -781,7 +875,8 @@ _VERDICT = _has({
     **_texts("reason", "error", "marker", "settings", missing=""), "attempt": ("", _is_int)})
 _CHECKS |= {kind.__name__: _has({name: (" is missing", check_of(one.__forward_arg__))
                                  for name, one in kind.__annotations__.items()})
-            for kind in (CaseResult, Measurement, CoveredTest, Otherwise)}
+            for kind in (CaseResult, Measurement, CoveredTest, Otherwise, Candidate,
+                         BugVerdict)}
 
 # folders of a root that hold records: "answer", "variants"
 DIRECTORIES = sorted({kind.directory.partition("/")[0] for kind in list(globals().values())

@@ -143,6 +143,26 @@ class EnvSettings:
 
 
 @dataclass(frozen=True)
+class BugSettings:
+    """[bug]: the bugs of bug_inject.py, and what counts as one."""
+
+    per_repo: int = at_least(1, 3)           # agents for each repository, a candidate each
+    max_iterations: int = at_least(1, 60)    # replies of an agent
+    max_submits: int = at_least(1, 5)        # times that an agent may hand in
+    hide_tests: bool = True                  # the image lacks the test files that the bug fails
+    max_broken_share: float = between(0, 1, 0.5)   # of the suite that a bug may break
+
+
+@dataclass(frozen=True)
+class IssueSettings(RoleSettings):
+    """[issue]: the model that reports bugs as a user would, and how often it may try."""
+
+    writer: str = one_of("llm", "template")      # template: no model
+    max_tries: int = at_least(1, 4)              # of the reproduction, and of the report
+    seed: int = at_least(0, 0)                   # of tone and length
+
+
+@dataclass(frozen=True)
 class PromptSettings:
     """[prompt]: what prompt.py samples."""
 
@@ -306,6 +326,8 @@ class Settings:
     report: ReportSettings = ReportSettings()
     export: ExportSettings = ExportSettings()
     env: EnvSettings = EnvSettings()
+    bug: BugSettings = BugSettings()
+    issue: IssueSettings = IssueSettings()
     sandbox: SandboxSettings = SandboxSettings()
     exclude: Exclude = Exclude()
     prices: dict[str, Price] = field(default_factory=dict)
@@ -315,7 +337,7 @@ class Settings:
     hf_token: ApiKey = field(default=ApiKey(""), repr=False)
 
     def model_spec(self, role: str) -> ModelSpec:
-        """Return the model of "king", "challenger" or "agent": its section over [llm]."""
+        """Return the model of "king", "challenger", "agent" or "issue": its section over [llm]."""
         section = getattr(self, role)
         spec = self._spec(role, section, vars(self.llm),
                           format_retries=getattr(section, "format_retries", 0))
