@@ -17,7 +17,7 @@ from codedata.code.calls import LANGUAGE, Edge, call_graph, import_closure, stat
 from codedata.code.contexts import add_lines, mask_of, masks_of, sources_in
 from codedata.code.entities import Entity, Sources, all_entities
 from codedata.code.environments import Environments, open_environment
-from codedata.code.test_results import Case
+from codedata.code.test_results import Case, place_of
 from codedata.errors import ItemFailed
 from codedata.layouts import write_atomic
 from codedata.records import Analysis, Coverage, Environment, Object
@@ -177,18 +177,9 @@ def _starts(rows: list[Object], by_id: dict[str, Entity]) -> list[str]:
 
 
 def entity_of_test(name: str, paths: set[str]) -> str:
-    """Return the id that the function of a test has, by the name that a runner gives the test:
-    path::Class::test_x[a], or package.module.Class::test_x. It is "" where no file fits."""
-    head, _, rest = name.partition("[")[0].partition("::")
-    qualified = rest.replace("::", ".")
-    if head in paths:
-        return f"{head}::{qualified}"
-    dotted = head.split(".")
-    for n in range(len(dotted), 0, -1):
-        path = "/".join(dotted[:n]) + ".py"
-        if path in paths:
-            return f"{path}::{'.'.join([*dotted[n:], qualified]).strip('.')}"
-    return ""
+    """Return the id that the function of a test has, by the name that a runner gives the test; ""
+    where no file fits."""
+    return "::".join(filter(None, place_of(name, paths)))
 
 
 # files -------------------------------------------------------------------------------------------

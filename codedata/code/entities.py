@@ -119,13 +119,11 @@ def read_sources(folder: Path, rules: Rules = Rules(), max_files: int = 50_000,
     `max_bytes` is of all files together; each has a limit of its own.
     """
     folder = folder.resolve()
-    by_suffix = {suffix: language for language, table in languages().items()
-                 for suffix in table["suffixes"]}
     files = []
     faults: dict[str, str] = {}
     room = max_bytes
     for path in sorted({path for root in rules.roots for path in _paths(folder, root)}):
-        language = by_suffix.get(os.path.splitext(path)[1])
+        language = language_of(path)
         if not (language or (folder / path).is_dir()) or _fits(path, rules.exclude):
             continue
         if len(files) == max_files or room <= 0:
@@ -136,9 +134,20 @@ def read_sources(folder: Path, rules: Rules = Rules(), max_files: int = 50_000,
             faults[printable(path)] = fault
         if text is not None:
             room -= len(text)
-            tests = rules.test_files or languages()[language]["test_files"]
-            files.append(SourceFile(path, language, text, _fits(path, tests)))
+            is_test = _fits(path, rules.test_files) if rules.test_files else is_test_file(path)
+            files.append(SourceFile(path, language, text, is_test))
     return Sources(files, dict(sorted(faults.items())))
+
+
+def language_of(path: str) -> str:
+    """Return the table of languages.toml that a file's name belongs to, or ""."""
+    return _by_suffix().get(os.path.splitext(path)[1], "")
+
+
+def is_test_file(path: str) -> bool:
+    """Return whether a path is that of tests in its language."""
+    language = language_of(path)
+    return bool(language) and _fits(path, languages()[language]["test_files"])
 
 
 def _paths(folder: Path, root: str) -> Iterator[str]:
@@ -193,6 +202,12 @@ def _is_utf8(text: bytes) -> bool:
 def languages() -> dict[str, dict]:
     """Return the tables of languages.toml."""
     return toml_of(__package__, "languages.toml")
+
+
+@lru_cache
+def _by_suffix() -> dict[str, str]:
+    return {suffix: language for language, table in languages().items()
+            for suffix in table["suffixes"]}
 
 
 @lru_cache

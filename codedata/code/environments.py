@@ -17,6 +17,7 @@ from codedata.bounded import read_bounded
 from codedata.code.source import Project, put_source, restore
 from codedata.code.suite import run_script
 from codedata.errors import BrokenRecord, Excluded, ItemFailed, Trouble
+from codedata.ledger import Ledger
 from codedata.records import CaseResult, Environment, parse, safe_name
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
@@ -62,9 +63,11 @@ class Environments(View):
     def open(self) -> Environments:
         """Read all records, put the faulty ones into `broken`, and return self."""
         if self._rows:
+            self.ledger = Ledger()
             self._read_rows(self._rows)
             return self
         store = self._store.open()
+        self.ledger = store.ledger
         self.broken = store.broken
         for name in store.names():
             try:

@@ -37,6 +37,7 @@ WINDOW = 40                # bytes in a row that give a text away
 # Of them that are no blanks. With 20, 11 % of 7,000 functions of nine packages had 40 bytes in
 # common with an image that holds none of these packages, with 30 3 %. 1.5 % have no 28 of 40.
 MIN_INK = 28
+LONG_RUN = 200             # bytes in a row that give a whole file away
 STRIDE = 32                # bytes between two samples: a window holds the whole word of one
 WORD = 8                   # bytes of a sample
 MAX_DEPTH = 8              # archives in archives
@@ -54,12 +55,14 @@ BUNDLE = re.compile(rb"# v\d git bundle\n(?s:.*?)\n(?=PACK)")   # before its pac
 
 
 class Windows:
-    """Hold every 40 bytes in a row of some texts, and find those that stand in other bytes."""
+    """Hold every 40 bytes in a row of some texts, and find those that stand in other bytes, where
+    `min_run` bytes of a text do so in a row; of a shorter text, all."""
 
-    def __init__(self, texts: Iterable[str]):
+    def __init__(self, texts: Iterable[str], min_run: int = WINDOW):
         data = [variant.encode(errors="replace") for text in texts
                 for variant in {text.replace("\r\n", "\n"),
                                 text.replace("\r\n", "\n").replace("\n", "\r\n")}]
+        self._runs = [(text, min(min_run, len(text))) for text in data] if min_run > WINDOW else []
         self._take({line[i:i + WINDOW] for line in data for i in range(len(line) - WINDOW + 1)})
 
     def _take(self, windows: set[bytes]) -> None:
@@ -81,26 +84,37 @@ class Windows:
         for place in np.flatnonzero(is_known).tolist():
             for start in range(max(0, (place - 1) * STRIDE), place * STRIDE + 1):
                 window = data[start:start + WINDOW]
-                if window in self._windows:
+                if window in self._windows and self._goes_on(data, start):
                     yield window
+
+    def _goes_on(self, data: bytes, start: int) -> bool:
+        """Return whether enough bytes of one text stand here in a row."""
+        runs = ((data[start:start + n], text) for text, n in self._runs if len(data) - start >= n)
+        return not self._runs or any(run in text for run, text in runs)
 
 
 class Search:
     """Search files for texts, one after the other; `traces` has a line for each file with some of
     them, for bytecode in the folder `source` or of its files `paths`, and for what cannot be looked
-    through."""
+    through. Of the texts `hidden` only long runs count: a whole file has lines in common with
+    others."""
 
-    def __init__(self, texts: Iterable[str], source: str = "", paths: Iterable[str] = ()):
+    def __init__(self, texts: Iterable[str], source: str = "", paths: Iterable[str] = (),
+                 hidden: Iterable[str] = ()):
         self.traces: list[str] = []
-        self._windows = Windows(texts)
+        self._all_windows = [Windows(texts), Windows(hidden, LONG_RUN)]
         self._source = f"{source}/"
         self._paths = [f"{source}/{path}".encode() for path in paths]
         self._count = BOUNDS.meter()
 
     def exempt(self, file: BinaryIO) -> None:
         """Search no more for what stands in a file, which is read as it is."""
-        self._windows.remove({window for data in self._overlapping("", file)
-                              for window in self._windows.all_in(data)})
+        found = [set() for _ in self._all_windows]
+        for data in self._overlapping("", file):
+            for windows, known in zip(self._all_windows, found, strict=True):
+                known.update(windows.all_in(data))
+        for windows, known in zip(self._all_windows, found, strict=True):
+            windows.remove(known)
 
     def look_through(self, archive: Stream) -> None:
         """Search all files of a tar."""
@@ -134,8 +148,9 @@ class Search:
 
     def _trace_in(self, place: str, data: bytes) -> str:
         """Return what a piece of a file gives away, or ""."""
-        if window := next(self._windows.all_in(data), b""):
-            return f"holds {window.decode(errors='replace')!r}"
+        for windows in self._all_windows:
+            if window := next(windows.all_in(data), b""):
+                return f"holds {window.decode(errors='replace')!r}"
         is_of_source = place.startswith(self._source) or any(path in data for path in self._paths)
         return "is bytecode" if place.endswith(".pyc") and is_of_source else ""
 
@@ -152,7 +167,7 @@ class Search:
                 copy.write(piece)
             data = end + piece
             yield data
-            end = data[-WINDOW + 1:]
+            end = data[-LONG_RUN + 1:]
 
 
 def _packed(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:

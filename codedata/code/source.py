@@ -1,16 +1,23 @@
-"""Put a project's source into a sandbox, as a repository whose history ends at one commit, and put
-back what was changed of it."""
+"""Put a project's source into a sandbox, as a repository whose history ends at one commit, change
+it by a patch, and put back what was changed of it."""
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from codedata.sandbox import Result, Sandbox
+from codedata.sandbox.archives import Bounds, UnsafeArchive
 from codedata.texts import text_of
 
 TOOLS = "/tmp/codedata"    # holds this package's files in the sandbox while they are used
+PATCHED = f"{TOOLS}-patched"   # holds a patch, and copies of the files that it changes
+CHANGED = Bounds(max_bytes=20_000_000, max_files=1_000, max_depth=64, max_seconds=60)
+Files = dict[str, bytes]   # content by path
 LOOK_S = 600               # seconds to copy the source, or to search it
 
 
@@ -62,3 +69,60 @@ def restore(sandbox: Sandbox, commit: str, since: str = "") -> tuple[list[str], 
 def now(sandbox: Sandbox) -> str:
     """Return the time of the sandbox's clock in seconds, as a string."""
     return sandbox.run("date +%s.%N").output.strip()
+
+
+def apply_patch(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
+    """Apply a patch to the source in a sandbox. Return (files that it changes as they were, as they
+    are, "") or ({}, {}, error message), also where one of them is no text."""
+    whole = patch if patch.endswith("\n") else f"{patch}\n"
+    sandbox.put({"patch": whole.encode(errors="replace")}, PATCHED)
+    done = run_tool(sandbox, "apply_patch.sh", ".", f"{PATCHED}/patch", PATCHED)
+    if not done.ok:
+        return {}, {}, f"the patch does not apply: {done.output.strip()[-500:]}"
+    with TemporaryDirectory(prefix="codedata_patched.") as folder:
+        sandbox.get(PATCHED, Path(folder), CHANGED)
+        before, after = (_files(Path(folder, side)) for side in ("before", "after"))
+    sandbox.run(f"rm -rf {PATCHED}")
+    if before == after:
+        return {}, {}, "the patch changes nothing"
+    odd = [path for files in (before, after) for path in files if not is_text(files[path])]
+    return ({}, {}, f"the patch changes what is no text: {odd[0]}") if odd else (before, after, "")
+
+
+def changed_files(sandbox: Sandbox, clean: str) -> tuple[set[str], Files, str]:
+    """Return (paths that differ between the source in a sandbox and `clean`, a copy of it in there;
+    those of them that are ordinary files in both, as they are now; ""), or (set(), {}, error
+    message), also where far too much differs."""
+    to = f"{TOOLS}-changed"
+    done = run_tool(sandbox, "changed_files.sh", sandbox.workdir, clean, to)
+    if not done.ok:
+        return set(), {}, done.output.strip()[-300:]
+    with TemporaryDirectory(prefix="codedata_changed.") as folder:
+        try:
+            sandbox.get(to, Path(folder), CHANGED)
+        except UnsafeArchive as e:
+            return set(), {}, e.what
+        paths = os.fsdecode(Path(folder, "paths").read_bytes()).split("\0")
+        return {*paths} - {""}, _files(Path(folder, "files")), ""
+
+
+def _files(folder: Path) -> Files:
+    return {path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()}
+
+
+def is_text(data: bytes) -> bool:
+    """Return whether data is a text in UTF-8 that can be stored."""
+    try:
+        return "\0" not in data.decode()
+    except UnicodeDecodeError:
+        return False
+
+
+def commit_date(sandbox: Sandbox, commit: str) -> str:
+    """Return the date of a commit in ISO 8601, UTC; "" where there is none."""
+    which = shlex.quote(commit or "HEAD")
+    said = sandbox.run(f"git -c safe.directory='*' show -s --format=%ct {which}")
+    seconds = said.output.strip()
+    is_date = said.ok and seconds.isascii() and seconds.isdecimal() and len(seconds) < 12
+    return f"{datetime.fromtimestamp(int(seconds), timezone.utc):%FT%TZ}" if is_date else ""

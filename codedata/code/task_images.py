@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +19,7 @@ from codedata.code.hidden_text import Search, git_output, run_git
 from codedata.code.outside import take_repository
 from codedata.code.patches import added_runs, hunks_of
 from codedata.code.source import TOOLS, run_tool
-from codedata.errors import ItemFailed
+from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import Sandbox, docker_engine
 from codedata.sandbox.archives import Stream, UnsafeArchive
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
@@ -27,6 +27,9 @@ from codedata.sandbox.registry import image_name
 from codedata.texts import printable
 
 TOOLS_IMAGES = "codedata-tools/"
+LINK = f"""[ -L {WORKDIR} ] || [ ! -d {WORKDIR} ] || rmdir {WORKDIR}
+[ -e {WORKDIR} ] || ln -s "$(pwd -P)" {WORKDIR}
+[ "$(cd {WORKDIR} && pwd -P)" = "$(pwd -P)" ]"""
 
 
 @dataclass(frozen=True)
@@ -52,18 +55,30 @@ def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: st
         return TaskImage(name, sandbox.commit(name, keep=False), commit)
 
 
-def check_task_image(image: str, gold: str) -> list[str]:
+def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> TaskImage:
+    """Return an image of the same name where /testbed, where graders work, leads to the source.
+    Raise Excluded where something else lies there."""
+    workdir = factory.workdir_of(image.name)
+    if workdir == WORKDIR:
+        return image
+    with factory.open(image.name, label, workdir) as sandbox:
+        if not sandbox.run(LINK).ok:
+            raise Excluded(f"its image has something else at {WORKDIR}, where graders work.")
+        return replace(image, image_id=sandbox.commit(image.name, keep=False))
+
+
+def check_task_image(image: str, gold: str, hidden: str = "") -> list[str]:
     """Return a line for each trace of a history or of the solution in an image of the local engine;
     none where it is clean.
 
-    Searched for are the lines that the patch `gold` adds, except for text that the source in the
-    image has anyway.
+    Searched for are the lines that the patch `gold` adds, and long runs of those that the patch
+    `hidden` adds, except for text that the source in the image has anyway.
     """
     api = docker_engine.connect()
     config = api.inspect_image(image)["Config"]
     source = (config.get("WorkingDir") or WORKDIR).rstrip("/")
-    paths = {hunk.path for hunk in hunks_of(gold, "")}
-    search = Search(added_runs(gold), source, paths)
+    paths = {hunk.path for patch in (gold, hidden) for hunk in hunks_of(patch, "")}
+    search = Search(added_runs(gold), source, paths, added_runs(hidden))
     with docker_engine.files_of(api, image) as files, TemporaryDirectory() as folder:
         try:
             traces = _history(files, f"{source}/.git", Path(folder))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -78,6 +78,22 @@ def not_collected(results: list[Case]) -> list[str]:
 def counts(results: list[Case]) -> dict[str, int]:
     """Return {status: number of cases}, with every status."""
     return {status: sum(case.status == status for case in results) for status in STATUSES}
+
+
+def place_of(name: str, paths: Container[str]) -> tuple[str, str]:
+    """Return (path, qualified name in that file) of a test, by the name that a runner gives it:
+    path::Class::test_x[a], or package.module.Class::test_x. Both are "" where none of the `paths`
+    fits."""
+    head, _, rest = name.partition("[")[0].partition("::")
+    qualified = rest.replace("::", ".")
+    if head in paths:
+        return head, qualified
+    dotted = head.split(".")
+    for n in range(len(dotted), 0, -1):
+        path = "/".join(dotted[:n]) + ".py"
+        if path in paths:
+            return path, ".".join([*dotted[n:], qualified]).strip(".")
+    return "", ""
 
 
 # files -------------------------------------------------------------------------------------------

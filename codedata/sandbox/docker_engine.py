@@ -219,13 +219,21 @@ def workdir_of(image: str) -> str:
 
 
 def keep_image(image_id: str, image_name: str) -> str:
-    """Give an image a name, and a label that keeps it when its run ends. Return its new id."""
+    """Give an image a name, and a label that keeps it when its run ends. Return its new id. The
+    image that had this name before goes, unless it is in use."""
     api = connect()
+    former = ""
+    with suppress(requests.RequestException):   # no image has the name
+        former = api.inspect_image(image_name)["Id"]
     container = api.create_container(image_id)["Id"]
     try:
-        return commit(api, container, image_name, [f"LABEL {KEEP}={KEPT}"])
+        kept = commit(api, container, image_name, [f"LABEL {KEEP}={KEPT}"])
     finally:
         api.remove_container(container, v=True, force=True)
+    with suppress(requests.RequestException):   # it is gone, or containers use it
+        if former and not api.inspect_image(former)["RepoTags"]:
+            api.remove_image(former)
+    return kept
 
 
 def commit(api, container_id: str, image_name: str, changes: list[str]) -> str:

@@ -52,7 +52,7 @@ def sandbox():
 @pytest.mark.docker
 @pytest.mark.parametrize("parse", [parse_log_pytest, parse_log_pytest_v2])
 def test_names_come_back_from_a_graders_log(sandbox, parse):
-    done = sandbox.run(eval_script(REPORT))
+    done = sandbox.run(f"exec 2>&1; set -uxo pipefail\n{eval_script(REPORT)}")   # as swebench does
     between = done.output.split(">>>>> Start Test Output")[1].split(">>>>> End Test Output")[0]
     found = {restored_name(name): status for name, status in parse(between).items()}
     assert found == dict.fromkeys(NAMES, "PASSED") | {"b d": "FAILED", "c": "SKIPPED"}

@@ -192,6 +192,19 @@ def test_every_40_bytes_in_a_row_are_found_at_every_place():
     assert found([text], at_the_end_of_a_piece)
 
 
+def test_of_a_hidden_file_only_long_runs_count():
+    text = "".join(chr(97 + i * i % 26) + f"{i:x}" for i in range(150))
+    for data, is_found in ((text[9:209], True), (text[:199] + "-" + text[200:300], False),
+                           (text[-200:], True), (text[:150] * 9, False)):
+        for n in (0, 7, (1 << 20) - 100):
+            search = Search([], hidden=[text])
+            search.look("file", io.BytesIO(b"-" * n + data.encode() + b"-" * 300))
+            assert bool(search.traces) is is_found, (n, data)
+    search = Search([], hidden=["short, but longer than forty bytes: all of it"])
+    search.look("file", io.BytesIO(b"- short, but longer than forty bytes: all of it"))
+    assert search.traces
+
+
 def test_what_the_source_has_anyway_blanks_and_line_ends():
     line = "    if depth is deeper than the legs are long: back"
     assert not found([line], line.encode(), exempt=f"# {line}".encode())

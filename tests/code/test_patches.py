@@ -1,0 +1,24 @@
+"""Test that patches are made that git applies, whatever names and texts the files have."""
+from __future__ import annotations
+
+import subprocess
+
+from codedata.code.patches import diff_of, hunks_of
+
+
+def test_a_patch_of_any_names_and_line_ends_is_what_git_applies(tmp_path):
+    old = {"a b.py": b"one\r\ntwo\r\n", 'q"\n\t.py': b"x\n", "d\u00e9/gone": b"no end",
+           ".gitattributes": b"* text eol=crlf -diff\n", "same": b"1\n"}
+    new = {"a b.py": b"one\r\n2\r\n", 'q"\n\t.py': b"y\n", "new/file": b"end",
+           ".gitattributes": b"", "same": b"1\n"}
+    for path, text in old.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(text)
+    patch = diff_of(old, new)
+    subprocess.run(["git", "apply", "-"], input=patch.encode(), cwd=tmp_path, check=True)
+    there = {path.relative_to(tmp_path).as_posix(): path.read_bytes()
+             for path in tmp_path.rglob("*") if path.is_file()}
+    assert there == new | {"new/file": b"end"}
+    assert diff_of(new, new) == ""
+    hunk, = hunks_of(diff_of({"f": b"1\n2\n3\n"}, {"f": b"1\n3\n"}, n_context=0), "")
+    assert (hunk.path, hunk.start, hunk.old, hunk.added) == ("f", 2, ["2"], [])

@@ -1,0 +1,121 @@
+"""Provide heron as an environment to prove bugs in: a suite of two files, names with blanks and
+`::`, and the former text of its source wherever a build leaves it."""
+from __future__ import annotations
+
+import difflib
+import os
+import threading
+
+import pytest
+from heron_environment import an_environment
+
+from codedata.records import Environment
+from codedata.sandbox import docker_engine, open_sandbox
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import SandboxSettings, Settings
+
+RUN = f"tests-proof-{os.getpid()}"
+IMAGE = f"codedata-tests/proof-heron:{os.getpid()}"
+GOLD_LINE = "    return [word for word in said.split() if word.isalpha() and word.islower()]"
+BUG_LINE = "    return [word for word in said.split() if word.isalpha()]"
+HERON = f'''"""Herons, and what they do."""
+import random
+
+
+def depths(n):
+    return [2 * i for i in range(n)]
+
+
+def words(said):
+{GOLD_LINE}
+
+
+def fly():
+    return "away"
+'''
+WORDS = '''"""Of words."""
+import pytest
+from heron import words
+
+
+@pytest.mark.parametrize("said", ["A heron", "x::y Z", "caf\\u00e9 [1m] Q"])
+def test_words(said):
+    assert words(said) == [word for word in said.split() if word.isalpha() and word.islower()], said
+
+
+def test_none():
+    assert words("") == [] and "what a heron says before it leaves for the south in autumn"
+'''
+DEPTHS = '''import pytest
+from heron import depths, fly
+
+
+@pytest.mark.parametrize("i", range(len(depths(6))))
+def test_depth(i):
+    assert depths(6)[i] == 2 * i
+
+
+def test_fly():
+    with open("heron.pid", "a") as file:   # a suite that writes into the tree
+        file.write(fly())
+    with open("heron.py", "a") as file:
+        file.write("# seen")
+    assert fly() == "away"
+'''
+BROKEN = [f"tests/test_words.py::test_words[{said}]"
+          for said in ("A heron", "caf\\xe9 [1m] Q", "x::y Z")]
+WORKING = ["tests/test_words.py::test_none",
+           *(f"tests/test_depths.py::test_depth[{i}]" for i in range(6)),
+           "tests/test_depths.py::test_fly"]
+# what derive() has to take away: everything here holds the line that heals the bug
+LEFTOVERS = """set -e
+git init -q; git add -A; git commit -qm one
+echo '# stashed' >>heron.py; git stash -q
+git checkout -qb other; git commit -q --allow-empty -m two
+python3 -m compileall -q heron.py; mkdir -p build/lib ~/.cache/pip/wheels
+for place in build/lib/heron.py .coverage ~/.cache/pip/wheels/heron.whl; do cp heron.py $place; done
+mkdir -p /tmp/pytest-of-root; cp heron.py tests/test_words.py /tmp/pytest-of-root
+printf '*.pyc\\nbuild/\\n.coverage\\n' >.git/info/exclude"""
+
+
+def diff(old: str, new: str) -> str:
+    """Return the patch that replaces a line of heron.py."""
+    sides = (text.splitlines(keepends=True) for text in (HERON, HERON.replace(old, new, 1)))
+    return "".join(difflib.unified_diff(*sides, "a/heron.py", "b/heron.py"))
+
+
+BUG = diff(GOLD_LINE, BUG_LINE)
+
+
+def environment_of(**fields) -> Environment:
+    cases = [{"name": name, "status": "passed"} for name in (*BROKEN, *WORKING)]
+    return Environment(**an_environment(**{
+        "image_name": IMAGE, "base_commit": "", "install_script": "true\n",
+        "test_case_result": cases, **fields}))
+
+
+def factory_of(**sandbox) -> SandboxFactory:
+    return SandboxFactory(Settings(sandbox=SandboxSettings(disk_floor="1GB", **sandbox)),
+                          threading.Event())
+
+
+def make_image(name: str, commands: str = "", workdir: str = "/testbed", **files: str) -> None:
+    """Make an image of heron, with further files and what commands leave."""
+    texts = {"heron.py": HERON, "tests/test_words.py": WORDS, "tests/test_depths.py": DEPTHS,
+             "conftest.py": "", **files}
+    with open_sandbox("docker", scripts=[], run_label=RUN, workdir=workdir) as box:
+        box.put({path: text.encode() for path, text in texts.items()}, ".")
+        me = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER")
+              for what in ("NAME", "EMAIL")}
+        dates = {f"GIT_{who}_DATE": "2024-05-01T12:00:00+02:00" for who in ("AUTHOR", "COMMITTER")}
+        done = box.run(f"{LEFTOVERS}\n{commands}", env=me | dates)
+        assert done.ok, done.output
+        box.commit(name, keep=False)
+
+
+@pytest.fixture(scope="module")
+def heron():
+    """Make the image of heron."""
+    make_image(IMAGE)
+    yield
+    docker_engine.remove_images(RUN)
