@@ -1,0 +1,336 @@
+"""Prove by execution that a patch is a bug: tests that passed fail with it, others go on passing,
+and an image can be handed on in which its reverse heals it.
+
+Each run is of the whole suite, in a fresh container without network. Tests that env/ calls flaky,
+and those that need the network, count for nothing. It is proven what the runs showed, with the very
+script that graders run, not that a test which agreed each time will never come out otherwise.
+"""
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from codedata.code.contexts import sources_in
+from codedata.code.entities import is_test_file
+from codedata.code.environments import image_of, open_environment
+from codedata.code.eval_script import MARKS, eval_script, misread, run_evaluation
+from codedata.code.patches import diff_of
+from codedata.code.source import PATCHED, Files, apply_patch, commit_date, is_text
+from codedata.code.suite import CRASHED, Run, compare, run_suite
+from codedata.code.task_images import TaskImage, check_task_image, derive, lead_from_testbed
+from codedata.code.test_results import Case, not_collected, place_of
+from codedata.errors import Excluded, ItemFailed
+from codedata.progress import named
+from codedata.records import Environment, Object
+from codedata.sandbox import Sandbox
+from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
+from codedata.sandbox.registry import image_name
+from codedata.store import digest
+from codedata.texts import printable
+
+IMAGES, TRIES = "codedata-bug/", "codedata-bug-try/"
+PASSED, FAILED = "passed", ("failed", "error")
+BUG_RUNS = 3
+ROW_RUNS = 3              # without a patch, where no verification says which tests are flaky
+MIN_RUN_S = 60            # seconds for a run with a bug, beside
+USUAL_TIMES = 5           # times as many as the suite usually takes
+LOG_CHARS = 6_000         # of a run's output that are kept: its end
+
+
+@dataclass(frozen=True, slots=True)
+class Quick:
+    """Hold what one run of the whole suite with a patch shows."""
+
+    trouble: str          # why it is no bug, in words that an agent can act on; "": it may be one
+    broken: list[str]     # tests that passed before and fail now
+    n_passed: int
+    log: str              # the end of what was printed
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """Hold what is known of an environment without a bug."""
+
+    statuses: dict[str, str]     # of the tests that count
+    files: dict[str, str]        # of each of them: its file, or "" where none fits its name
+    texts: Files                 # of these files
+    created_at: str              # date of the commit, "" where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Hold what the runs showed, up to the first that speaks against the bug."""
+
+    trouble: str = ""            # why it is no bug; "" where it is proven
+    runs: list[Object] = field(default_factory=list)
+    fail_to_pass: list[str] = field(default_factory=list)   # as run_suite() names them
+    pass_to_pass: list[str] = field(default_factory=list)
+    before: Files = field(default_factory=dict)   # the files that it changes, and
+    after: Files = field(default_factory=dict)    # what they are with the bug
+    log: str = ""                # the end of what a run with the bug printed
+    bug_patch: str = ""
+    patch: str = ""              # its reverse
+    test_patch: str = ""
+    tests_visible: str = ""      # why no test is hidden; "" where they are
+    eval_script: str = ""
+    image: KeptImage = field(default_factory=KeptImage)
+    base_commit: str = ""
+    created_at: str = ""
+
+
+class Prover:
+    """Prove bugs, and keep what is known of each environment. The caller removes what was made
+    under a label, by factory.forget()."""
+
+    def __init__(self, factory: SandboxFactory, hide_tests: bool, max_broken_share: float):
+        self._factory = factory
+        self._hide_tests = hide_tests
+        self._max_broken_share = max_broken_share
+        self._known: dict[str, Clean] = {}
+        self._locks = defaultdict(threading.Lock)   # one run without a bug at a time
+
+    def quick(self, environment: Environment, bug_patch: str, label: str) -> Quick:
+        """Return what one run with the patch shows, compared with the results in env/. Raise
+        ItemFailed or Excluded where the environment cannot be opened."""
+        known = known_results(environment)
+        with open_environment(environment, self._factory, label) as sandbox:
+            if trouble := _patched(sandbox, bug_patch)[2]:
+                return Quick(trouble, [], 0, "")
+            run = run_suite(sandbox, environment.test_script, self._timeout_s(environment))
+        n_passed = sum(case.status == PASSED for case in run.results)
+        return Quick(self._trouble(run, known), broken_in(run, known), n_passed,
+                     run.text[-LOG_CHARS:])
+
+    def prove(self, environment: Environment, bug_patch: str, instance_id: str,
+              label: str) -> Proof:
+        """Return the proof that a patch is a bug, with an image that is kept, or why it is none.
+        Raise ItemFailed where the environment is not as env/ says, Excluded where no image can be
+        made of it, or graders could not read its results."""
+        name = environment.repo_name
+        if not self._factory.makes_images:
+            raise Excluded(f"no image can be made: --sandbox {self._factory.name} makes none.",
+                           name)
+        key = digest([name, environment.base_commit, environment.image_name,
+                      environment.test_script, environment.test_case_result])
+        with self._locks[key]:
+            clean = self._known.get(key) or self._run_clean(environment, label)
+            self._known[key] = clean
+        proof = self._run_with_bug(environment, bug_patch, clean, label)
+        if not proof.trouble:
+            proof = self._ship(environment, proof, clean, instance_id, label)
+        return replace(proof, created_at=clean.created_at)
+
+    # without the bug -----------------------------------------------------------------------------
+
+    def _run_clean(self, environment: Environment, label: str) -> Clean:
+        name, script = environment.repo_name, eval_script(environment.test_script)
+        runs: list[Run] = []
+        for _ in range(1 if environment.install_script else ROW_RUNS):
+            with open_environment(environment, self._factory, label) as sandbox:
+                sources = sources_in(sandbox)
+                created_at = commit_date(sandbox, environment.base_commit)
+                run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
+            if run.timed_out:
+                raise ItemFailed("the environment has drifted: its suite does not end.", name)
+            if trouble := misread(run, printed):
+                raise Excluded(f"{trouble}.", name)
+            runs.append(run)
+        statuses, flaky = compare(runs)
+        ignored = _ignored(environment).union(flaky)
+        statuses = {test: statuses[test] for test in statuses if test not in ignored}
+        if environment.install_script:   # one run: a name that is new may hold the time
+            statuses = {test: statuses[test] for test in known_results(environment)
+                        if test in statuses}
+        self._check_drift(environment, statuses, ignored)
+        texts = {file.path: file.text for file in sources.files}
+        files = {test: place_of(test, texts)[0] for test in statuses}
+        return Clean(statuses, files, {path: texts[path] for path in {*files.values()} - {""}},
+                     created_at)
+
+    @staticmethod
+    def _check_drift(environment: Environment, statuses: Mapping[str, str],
+                     ignored: set[str]) -> None:
+        """Raise ItemFailed where statuses are not those of env/, Excluded where no test passes."""
+        known = known_results(environment)
+        drifted = [f"{test} ({known[test]}, now {statuses.get(test, 'missing')})"
+                   for test in known
+                   if test not in ignored and known[test] != statuses.get(test)]
+        if drifted:
+            raise ItemFailed(f"the environment has drifted: {len(drifted)} tests come out otherwise"
+                             f" than in env/: {printable(named(drifted))}", environment.repo_name)
+        if PASSED not in statuses.values():
+            raise Excluded("has no test that passes.", environment.repo_name)
+
+    # with the bug --------------------------------------------------------------------------------
+
+    def _run_with_bug(self, environment: Environment, patch: str, clean: Clean,
+                      label: str) -> Proof:
+        proof, script = Proof(), eval_script(environment.test_script)
+        for _ in range(BUG_RUNS):
+            with open_environment(environment, self._factory, label) as sandbox:
+                before, after, trouble = _patched(sandbox, patch)
+                if trouble:
+                    return replace(proof, trouble=trouble)
+                run, printed = run_evaluation(sandbox, script, self._timeout_s(environment))
+            broken = broken_in(run, clean.statuses)
+            trouble = self._trouble(run, clean.statuses)
+            if not trouble and proof.runs and broken != proof.fail_to_pass:
+                odd = sorted({*broken} ^ {*proof.fail_to_pass})
+                trouble = f"these tests do not fail in every run: {printable(named(odd))}"
+            proof = replace(
+                proof, trouble=trouble or misread(run, printed), before=before, after=after,
+                fail_to_pass=broken, log=printed.rpartition(MARKS[1])[2].strip()[-LOG_CHARS:],
+                runs=[*proof.runs, _row("bug", run, clean.statuses)])
+            if proof.trouble:
+                return proof
+        passed = [test for test, status in clean.statuses.items()
+                  if status == PASSED and test not in {*broken}]
+        return replace(proof, pass_to_pass=passed, bug_patch=diff_of(before, after),
+                       patch=diff_of(after, before))
+
+    def _timeout_s(self, environment: Environment) -> float:
+        """Return the seconds for a run with a bug, which may never end."""
+        seconds = environment.verified.get("test_s") or []
+        usual_s = max((s for s in seconds if isinstance(s, int | float)), default=0)
+        limit_s = self._factory.run_timeout_s
+        return min(limit_s, MIN_RUN_S + USUAL_TIMES * usual_s) if usual_s else limit_s
+
+    def _trouble(self, run: Run, known: Mapping[str, str]) -> str:
+        """Return why a run with the patch shows no bug, or ""."""
+        lost = {*not_collected(run.results)} - known.keys()
+        statuses = {case.name: case.status for case in run.results}
+        passed = [test for test, status in known.items() if status == PASSED]
+        gone = [test for test in passed if statuses.get(test) not in (PASSED, *FAILED)]
+        n_broken = len(broken_in(run, known))
+        troubles = {
+            f"the suite does not end: it was ended after {run.seconds:.0f} s": run.timed_out,
+            f"the suite crashes, with exit code {run.exit_code}": run.exit_code >= CRASHED,
+            f"it does not collect: {printable(named(sorted(lost)))}": lost,
+            f"the suite stops early: {printable(run.truncated_at, 200)}": run.truncated_at,
+            f"tests that passed do not run any more: {printable(named(gone))}": gone,
+            "no test fails that passed before": not n_broken,
+            "every test fails that passed before": n_broken == len(passed),
+            f"it breaks {n_broken} of {len(passed)} tests, more than "
+            f"{self._max_broken_share:.0%}": n_broken > self._max_broken_share * len(passed)}
+        return next((trouble for trouble, is_so in troubles.items() if is_so), "")
+
+    # the image -----------------------------------------------------------------------------------
+
+    def _ship(self, environment: Environment, proof: Proof, clean: Clean, instance_id: str,
+              label: str) -> Proof:
+        """Return the proof with the image that holds the bug, where that shows what it shows."""
+        tests, visible = self._tests_to_place(proof, clean)
+        test_patch = diff_of({}, tests)
+        image = self._derive(environment, proof, {} if visible else tests, label)
+        if not visible:
+            bare = eval_script(environment.test_script, "", WORKDIR)
+            run = self._run_image(image, bare, "", label)[0]
+            passed = {case.name for case in run.results if case.status == PASSED}
+            lost = [test for test in proof.pass_to_pass
+                    if clean.files[test] not in tests and test not in passed]
+            if lost:
+                visible = f"without them others do not pass: {printable(named(lost))}"
+                image = self._derive(environment, proof, {}, label)
+        script = eval_script(environment.test_script, test_patch, WORKDIR)
+        proof = replace(proof, tests_visible=visible, test_patch="" if visible else test_patch,
+                        eval_script=script, base_commit=image.base_commit)
+        traces = check_task_image(image.name, proof.patch, proof.test_patch)
+        if traces and not self._factory.has_image(image.name):   # what cannot be read is a trace
+            raise ItemFailed("its image is gone.", image.name)
+        if traces:
+            return replace(proof, trouble=f"its image gives it away: {printable(named(traces))}")
+        proof = self._grade(image, proof, clean, label)
+        if proof.trouble:
+            return proof
+        kept = self._factory.keep(image.name, image_name(IMAGES, instance_id))
+        return replace(proof, image=kept)
+
+    def _tests_to_place(self, proof: Proof, clean: Clean) -> tuple[Files, str]:
+        """Return the files of the failing tests, which graders put in place whatever an agent has
+        left there, and why they cannot be hidden from it, or ""."""
+        held = {clean.files[test] for test in proof.fail_to_pass}
+        places = sorted(held - {"", *proof.before})
+        tests = {path: clean.texts[path] for path in places if is_text(clean.texts[path])}
+        if not self._hide_tests:
+            return tests, "[bug] hide_tests is off"
+        if tests.keys() != held:
+            return tests, "some have no file of their own"
+        return tests, ""
+
+    def _derive(self, environment: Environment, proof: Proof, hidden: Files,
+                label: str) -> TaskImage:
+        """Return a task's image with the bug, and without some files."""
+        base = image_of(environment, self._factory, label).name
+        patch = diff_of({**proof.before, **hidden}, proof.after)
+        image = derive(self._factory, base, patch, f"{TRIES}{secrets.token_hex(4)}", label)
+        return lead_from_testbed(self._factory, image, label)
+
+    def _grade(self, image: TaskImage, proof: Proof, clean: Clean, label: str) -> Proof:
+        """Return the proof with two runs of the image, as graders make them: without the gold patch
+        and with it."""
+        bugged = dict.fromkeys(proof.pass_to_pass, PASSED) | dict.fromkeys(proof.fail_to_pass, "")
+        for name, patch, wanted in (("image", "", bugged),
+                                    ("image with the gold patch", proof.patch, clean.statuses)):
+            run, trouble = self._run_image(image, proof.eval_script, patch, label)
+            statuses = {case.name: case.status for case in run.results}
+            odd = [test for test, status in wanted.items()
+                   if statuses.get(test) not in ([status] if status else FAILED)]
+            if odd and not trouble:
+                trouble = f"these tests come out otherwise: {printable(named(odd))}"
+            proof = replace(proof, trouble=f"its {name}: {trouble}" if trouble else "",
+                            runs=[*proof.runs, _row(name, run, clean.statuses)])
+            if trouble:
+                break
+        return proof
+
+    def _run_image(self, image: TaskImage, script: str, patch: str,
+                   label: str) -> tuple[Run, str]:
+        """Return a run of an evaluation script in an image, after a patch is applied as graders
+        do, and why graders would read something else, or ""."""
+        workdir = self._factory.workdir_of(image.name)
+        with self._factory.open(image.name, label, workdir) as sandbox:
+            if patch:
+                sandbox.put({"patch": patch.encode()}, PATCHED)
+                done = sandbox.run(f"cd {WORKDIR} && git apply -v {PATCHED}/patch")
+                if not done.ok:
+                    return Run(done, []), f"git does not apply it: {printable(done.output[-300:])}"
+                sandbox.run(f"rm -rf {PATCHED}")
+            run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
+        return run, misread(run, printed)
+
+
+# what the suite gives ----------------------------------------------------------------------------
+
+def known_results(environment: Environment) -> dict[str, str]:
+    """Return {test: status} of env/, without tests that are flaky or need the network."""
+    cases = map(Case.of, environment.test_case_result)
+    ignored = _ignored(environment)
+    return {case.name: case.status for case in cases if case.name not in ignored}
+
+
+def _ignored(environment: Environment) -> set[str]:
+    return {*environment.flaky, *map(str, environment.verified.get("needs_network") or [])}
+
+
+def broken_in(run: Run, known: Mapping[str, str]) -> list[str]:
+    """Return the sorted names of tests that passed before, and fail in a run."""
+    return [case.name for case in run.results
+            if case.status in FAILED and known.get(case.name) == PASSED]
+
+
+def _patched(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
+    """Return apply_patch(), with an error message for one that changes tests."""
+    before, after, trouble = apply_patch(sandbox, patch)
+    tests = [*filter(is_test_file, before | after)]
+    if tests:
+        trouble = f"the patch changes tests: {named(tests)}"
+    return before, after, printable(trouble)
+
+
+def _row(name: str, run: Run, known: Mapping[str, str]) -> Object:
+    n_passed = sum(case.status == PASSED for case in run.results)
+    return {"of": name, "broken": len(broken_in(run, known)), "passed": n_passed,
+            "cases": len(run.results), "exit_code": run.exit_code, "seconds": run.seconds}

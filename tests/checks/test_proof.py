@@ -1,0 +1,239 @@
+"""Test that a bug is proven by runs, and that its image gives graders what the proof says."""
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+
+import pytest
+from heron_environment import TEST_SCRIPT
+from kube_server import KubeServer
+from proof_heron import (
+    BROKEN,
+    BUG,
+    BUG_LINE,
+    GOLD_LINE,
+    IMAGE,
+    RUN,
+    WORDS,
+    WORKING,
+    diff,
+    environment_of,
+    factory_of,
+    make_image,
+)
+from proof_heron import heron as heron  # a fixture
+
+from codedata.checks.proof import Prover
+from codedata.code.eval_script import printed_results, run_evaluation
+from codedata.code.task_images import check_task_image
+from codedata.errors import Excluded, ItemFailed
+from codedata.sandbox import docker_engine
+
+DEPTH_LINE = "    return [2 * i for i in range(n)]"
+FLY_LINE = '    return "away"'
+
+
+def prover(max_broken_share: float = 0.5, hide_tests: bool = True, **sandbox) -> Prover:
+    return Prover(factory_of(**sandbox), hide_tests, max_broken_share)
+
+
+@pytest.fixture(scope="module")
+def proof(heron):
+    """Return the proof of a bug, whose image is removed in the end."""
+    proof = prover().prove(environment_of(), BUG, "Heron.agent-1.c0ffee", RUN)
+    yield proof
+    docker_engine.connect().remove_image(proof.image.name, force=True)
+
+
+def in_image(image: str, command: str) -> str:
+    return subprocess.run(["docker", "run", "--rm", image, "bash", "-c", command],
+                          capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.docker
+def test_a_bug_is_proven_by_five_runs(proof):
+    assert proof.trouble == "" and proof.tests_visible == ""
+    assert proof.fail_to_pass == BROKEN and {*proof.pass_to_pass} == {*WORKING}
+    assert [(run["of"], run["broken"], run["passed"]) for run in proof.runs] == [
+        *[("bug", 3, 8)] * 3, ("image", 3, 8), ("image with the gold patch", 0, 11)]
+    assert f"-{GOLD_LINE}\n+{BUG_LINE}\n" in proof.bug_patch
+    assert f"-{BUG_LINE}\n+{GOLD_LINE}\n" in proof.patch
+    assert "3 failed, 8 passed" in proof.log and proof.created_at == "2024-05-01T10:00:00Z"
+
+
+@pytest.mark.docker
+def test_the_image_has_one_commit_no_hidden_test_and_nothing_of_the_former_text(proof):
+    image = proof.image.name
+    assert image.startswith("codedata-bug/heron-agent-1-c0ffee-")   # as Docker takes names
+    assert in_image(image, "git log --all --oneline | wc -l; git rev-parse HEAD; "
+                           "git status --short; git ls-files") == (
+        f"1\n{proof.base_commit}\nconftest.py\nheron.py\ntests/test_depths.py\n")
+    left = in_image(image, "find /testbed /tmp /root -type f -not -path '*/.git/*' -newer /bin/sh")
+    assert sorted(left.split()) == [
+        "/testbed/conftest.py", "/testbed/heron.py", "/testbed/tests/test_depths.py"]
+    assert check_task_image(image, proof.patch, proof.test_patch) == []
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("left", [
+    "", "mkdir tests/test_words.py; touch tests/test_words.py/x", "rm -r tests; touch tests",
+    "mv tests o; ln -s o tests; echo 'def test_none(): pass' >o/test_words.py",
+    "echo '* text eol=crlf ident working-tree-encoding=UTF-16 filter=x' >.gitattributes; "
+    "git config filter.x.smudge 'sed s/assert.*/pass/'; git config core.attributesFile /nowhere",
+    "git init -q /tmp; echo '* filter=x' >/tmp/.gitattributes; mkdir -p ~/.config/git; "
+    "echo '* eol=crlf' >~/.config/git/attributes",
+    "mkdir /tmp/codedata_tests.sh; echo 'print(\"PASSED x\"); quit()' >/tmp/re.py"])
+def test_graders_run_the_hidden_tests_as_they_were_whatever_an_agent_left(proof, left):
+    with factory_of().open(proof.image.name, RUN) as sandbox:
+        assert sandbox.run(left).ok
+        run, printed = run_evaluation(sandbox, proof.eval_script, 60)
+        assert sandbox.run("cat tests/test_words.py").output == WORDS
+    results = printed_results(printed)
+    assert results == {case.name: case.status for case in run.results}
+    assert not [name for name in BROKEN if results.get(name) == "passed"]
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(("patch", "trouble"), [
+    (BUG, ""), ("none", "the patch does not apply: "), ("", "the patch does not apply: "),
+    (BUG.replace("-    return", "-    returns"), "the patch does not apply: "),
+    (diff("import random", "import random "), "no test fails that passed before"),
+    (diff("def words(said):", "def words(said:"), "it does not collect: tests.test_depths, "),
+    (diff(DEPTH_LINE, "    return [2 * i for i in range(n - 1)]"),
+     "tests that passed do not run any more: tests/test_depths.py::test_depth"),
+    (diff(DEPTH_LINE, "    return [2 * i + 1 for i in range(n)]"), "it breaks 6 of 11 tests"),
+    (diff("def fly():", "def fly():\n    while True: pass"), "the suite does not end: it was"),
+    (diff(FLY_LINE, "    import os; os.kill(os.getpid(), 9)"), "the suite crashes, with exit code"),
+    (diff(FLY_LINE, "    import pytest; pytest.exit('no')"), "the suite stops early: !!!!!"),
+    ("--- /dev/null\n+++ b/tests/test_more.py\n@@ -0,0 +1 @@\n+x = 1\n",
+     "the patch changes tests: tests/test_more.py"),
+    ("--- /dev/null\n+++ b/b.py\n@@ -0,0 +1 @@\n+\0\n", "the patch changes what is no text: b.py"),
+    ("diff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+/etc\n"
+     "\\ No newline at end of file\n", "the patch does not apply: l is a link"),
+    ("diff --git a/heron.py b/heron.py\nold mode 100644\nnew mode 100755\n",
+     "the patch changes nothing")])
+def test_one_run_says_what_is_wrong_with_a_patch(heron, patch, trouble):
+    known = prover(run_timeout=8).quick(environment_of(), patch, RUN)
+    assert known.trouble.startswith(trouble) and bool(known.trouble) == bool(trouble)
+    if not trouble:
+        assert (known.broken, known.n_passed) == (BROKEN, 8) and "3 failed" in known.log
+
+
+@pytest.mark.docker
+def test_tests_that_are_flaky_or_need_the_network_count_for_nothing(heron):
+    environment = environment_of(flaky=BROKEN[:1], verified={"needs_network": BROKEN[1:]})
+    assert prover().quick(environment, BUG, RUN).trouble == "no test fails that passed before"
+
+
+@pytest.mark.docker
+def test_a_failure_that_comes_and_goes_is_no_bug(heron):
+    line = "    return [2 * i + random.randrange(2) for i in range(n)]"
+    runs = prover(1.0).prove(environment_of(), diff(DEPTH_LINE, line), "i.b.1", RUN)
+    assert runs.trouble.startswith("these tests do not fail in every run: tests/test_depths.py")
+    assert len(runs.runs) in (2, 3) and not runs.image.name
+
+
+@pytest.mark.docker
+def test_an_environment_that_has_drifted_fails_and_one_that_cannot_serve_is_excluded(heron):
+    known, more = environment_of(), [{"name": "gone", "status": "passed"}]
+    cases = known.test_case_result
+    with pytest.raises(ItemFailed, match=r"drifted: 1 tests .* gone \(passed, now missing\)"):
+        prover().prove(replace(known, test_case_result=cases + more), BUG, "i.b.1", RUN)
+    with pytest.raises(ItemFailed, match="drifted: its suite does not end"):
+        prover(run_timeout=1).prove(replace(known, test_script="sleep 9"), BUG, "i.b.1", RUN)
+    with pytest.raises(Excluded, match="writes no JUnit XML"):
+        prover().prove(replace(known, test_script="echo ok 1 - x; echo 1..1"), BUG, "i.b.1", RUN)
+    with pytest.raises(Excluded, match="marks of graders"):
+        script = f"{TEST_SCRIPT}\necho '>>>>> Tests Timed Out'"
+        prover().prove(replace(known, test_script=script), BUG, "i.b.1", RUN)
+    with pytest.raises(Excluded, match="ends with exit code 3 though no test fails"):
+        script = f"{TEST_SCRIPT}\nexit 3"
+        prover().prove(replace(known, test_script=script), BUG, "i.b.1", RUN)
+    with pytest.raises(Excluded, match="has no test that passes"):
+        failing = "rm heron.py; mkdir -p /tmp/results; pytest --junitxml=/tmp/results/r.xml"
+        names = ("tests.test_depths", "tests.test_words")
+        prover().prove(replace(known, test_script=failing, test_case_result=[
+            {"name": name, "status": "error"} for name in names]), BUG, "i.b.1", RUN)
+
+
+@pytest.mark.docker
+def test_where_others_need_a_failing_test_s_file_the_tests_stay_and_graders_restore_them(heron):
+    image = f"{IMAGE}-needed"
+    make_image(image, "sed -i '1i import test_words' tests/test_depths.py; git commit -qam 1",
+               workdir="/srv/heron")
+    shown = prover().prove(environment_of(image_name=image), BUG, "heron.agent-2.1", RUN)
+    name = shown.image.name
+    try:
+        assert shown.trouble == shown.test_patch == ""
+        assert shown.tests_visible.startswith("without them others do not pass: tests/test_depths")
+        assert in_image(name, "pwd; cd /testbed; pwd -P; ls tests; git log --oneline | wc -l") == (
+            "/srv/heron\n/srv/heron\ntest_depths.py\ntest_words.py\n1\n")
+        with factory_of().open(name, RUN, "/srv/heron") as sandbox:
+            assert sandbox.run("sed -i 's/assert.*/assert True/' tests/test_words.py").ok
+            printed = printed_results(run_evaluation(sandbox, shown.eval_script, 60)[1])
+        assert [test for test, status in printed.items() if status == "failed"] == BROKEN
+    finally:
+        docker_engine.connect().remove_image(name, force=True)
+
+
+@pytest.mark.docker
+def test_graders_work_at_testbed_and_something_else_there_is_in_their_way(heron):
+    make_image(f"{IMAGE}-taken", "mkdir -p /testbed; touch /testbed/x", workdir="/srv/heron")
+    with pytest.raises(Excluded, match="something else at /testbed, where graders work"):
+        prover().prove(environment_of(image_name=f"{IMAGE}-taken"), BUG, "i.b.1", RUN)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(("planted", "place"), [
+    ("cp heron.py /tmp/mine", "/tmp/mine holds"),
+    ("cp tests/test_words.py /opt/t.py", "/opt/t.py holds"),
+    ("cd tests; python3 -m zipfile -c /opt/t.whl test_words.py", "/opt/t.whl!test_words.py holds"),
+    ("cp tests/__pycache__/test_words*.pyc /opt", "/opt/test_words.cpython")])
+def test_what_an_image_gives_away_rejects_the_bug(heron, planted, place):
+    make_image(f"{IMAGE}-planted", f"python3 -m compileall -q /testbed/tests; {planted}")
+    found = prover().prove(environment_of(image_name=f"{IMAGE}-planted"), BUG, "i.b.1", RUN)
+    assert found.trouble.startswith(f"its image gives it away: {place}") and not found.image.name
+
+
+@pytest.mark.docker
+def test_without_scripts_three_runs_say_what_is_flaky(heron):
+    image = f"{IMAGE}-row"
+    make_image(image, **{"tests/test_luck.py": "import pytest, random\n\n@pytest.mark.parametrize("
+                         "'i', [random.random()])\ndef test_luck(i):\n    assert i < 0.5\n"})
+    row = environment_of(image_name=image, install_script="", verified={})
+    found = prover().prove(row, BUG, "heron.agent-3.1", RUN)
+    docker_engine.connect().remove_image(found.image.name, force=True)
+    assert found.fail_to_pass == BROKEN and {*found.pass_to_pass} == {*WORKING}
+    with pytest.raises(ItemFailed, match="drifted"):
+        lost = [{"name": "gone", "status": "passed"}]
+        prover().prove(replace(row, test_case_result=lost), BUG, "i.b.1", RUN)
+
+
+@pytest.mark.docker
+def test_hiding_no_test_is_a_setting(heron):
+    found = prover(hide_tests=False).prove(environment_of(), BUG, "heron.agent-4.1", RUN)
+    assert "test_words.py" in in_image(found.image.name, "ls tests")
+    docker_engine.connect().remove_image(found.image.name, force=True)
+    assert (found.tests_visible, found.test_patch) == ("[bug] hide_tests is off", "")
+
+
+@pytest.mark.pods
+def test_pods_make_no_image_but_show_what_a_patch_breaks(tmp_path):
+    folder = tmp_path / "heron"
+    folder.mkdir()
+    (folder / "wade.sh").write_text("echo ok 1 - wades\necho ok 2 - flies\necho 1..2\n")
+    run = "git init -q; git add -A; git -c user.name=a -c user.email=a@b.c commit -qm one"
+    subprocess.run(run, shell=True, check=True, cwd=folder)
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=folder, text=True).strip()
+    environment = environment_of(
+        image_name="", base_commit=commit, base_image="debian:bookworm", test_script="sh wade.sh",
+        row={"reformat_path": str(folder)},
+        test_case_result=[{"name": name, "status": "passed"} for name in ("wades", "flies")])
+    patch = ("--- a/wade.sh\n+++ b/wade.sh\n@@ -1,3 +1,3 @@\n-echo ok 1 - wades\n"
+             "+echo not ok 1 - wades\n echo ok 2 - flies\n echo 1..2\n")
+    with KubeServer(tmp_path / "cluster") as kube:
+        pods = prover(sandbox="kubernetes", kubeconfig=str(kube.kubeconfig))
+        known = pods.quick(environment, patch, RUN)
+        with pytest.raises(Excluded, match="no image can be made: --sandbox kubernetes makes none"):
+            pods.prove(environment, patch, "heron.agent-1.1", RUN)
+    assert (known.trouble, known.broken, known.n_passed) == ("", ["wades"], 1)
