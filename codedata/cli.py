@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -175,19 +175,25 @@ def row_flags(p: argparse.ArgumentParser, rows: str) -> None:
     add("--stop-on-error", action="store_true", help="start no further row after one that failed")
 
 
-def steps_flag(group, steps: Iterable[str]) -> None:
-    """Add --steps to a group of flags: some of a script's steps, always done in their order."""
+def steps_flag(group, steps: Iterable[str], groups: Mapping[str, Iterable[str]] | None = None
+               ) -> None:
+    """Add --steps to a group of flags: some of a script's steps, always done in their order.
+    `groups` are further words, each for several steps.
+    """
     steps = tuple(steps)
+    words = {step: (step,) for step in steps} | dict(groups or {}) | {"all": steps}
 
     def chosen(text: str) -> tuple[str, ...]:
-        words = steps if text == "all" else text.split(",")
-        if unknown := [word for word in words if word not in steps]:
+        given = text.split(",")
+        if unknown := [word for word in given if word not in words]:
             raise argparse.ArgumentTypeError(
-                f"{', '.join(unknown)} is not one of {', '.join(steps)}, all")
-        return tuple(step for step in steps if step in words)
+                f"{', '.join(unknown)} is not one of {', '.join(words)}")
+        named = {step for word in given for step in words[word]}
+        return tuple(step for step in steps if step in named)
 
+    listed = ",".join(dict.fromkeys([*(groups or ()), *steps]))
     group.add_argument("--steps", type=chosen, default=steps, metavar="A,B",
-                       help=f"of {','.join(steps)} (default: all)")
+                       help=f"of {listed} (default: all)")
 
 
 def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str) -> None:

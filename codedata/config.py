@@ -32,9 +32,9 @@ from codedata.texts import did_you_mean, printable, tomllib
 SECTIONS = {key.name: type(key.default) for key in fields(Settings) if is_dataclass(key.default)}
 ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY",
                "llm.ca_bundle": "REQUESTS_CA_BUNDLE", "duel.mode": "DUEL_MODE"}
-# the flags of every script: they set [llm] and the sections of roles
+# the flags of every script: they set [llm] and the sections of roles; and one of [issue]
 FLAGS = {"endpoint": "llm", "base_url": "llm_base_url", "model": "model", "workers": "workers",
-         "proxy": "proxy", "ca_bundle": "ca_bundle"}
+         "proxy": "proxy", "ca_bundle": "ca_bundle", "writer": "issue_writer"}
 NO_FLAGS = {"root": ".", "config": None, "sections": (), "defaults": {}, "show_config": False,
             "budget": None,
             "llm": None, "llm_base_url": None, "llm_auth_token": None, "model": None}

@@ -146,7 +146,7 @@ class EnvSettings:
 class BugSettings:
     """[bug]: the bugs of bug_inject.py, and what counts as one."""
 
-    per_repo: int = at_least(1, 3)           # agents for each repository, a candidate each
+    per_repo: int = at_least(1, 2)           # agents for each repository, a candidate each
     max_iterations: int = at_least(1, 60)    # replies of an agent
     max_submits: int = at_least(1, 5)        # times that an agent may hand in
     hide_tests: bool = True                  # the image lacks the test files that the bug fails
@@ -160,6 +160,11 @@ class IssueSettings(RoleSettings):
     writer: str = one_of("llm", "template")      # template: no model
     max_tries: int = at_least(1, 4)              # of the reproduction, and of the report
     seed: int = at_least(0, 0)                   # of tone and length
+
+    @property
+    def format_retries(self) -> int:
+        """Return how often it is asked again."""
+        return self.max_tries - 1
 
 
 @dataclass(frozen=True)

@@ -54,10 +54,15 @@ class Reads:
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
     # instance id → the rule that leaves it out, or "": asked for items that would be made
     leaves_out: Callable[[str], str] | None = None
+    # item → names that --only takes it by, too: of what later steps derive from it
+    leads_to: Callable[[str], Iterable[str]] = lambda name: ()
 
-    def parent(self, name: str) -> str:
-        """Return the item that a derived one, <item>.<part>, was made of; "" for any other."""
-        return name.rpartition(".")[0] if getattr(self.store, "derived", False) else ""
+    def parents(self, name: str) -> list[str]:
+        """Return the items that a derived one, <item>.<part>, was made of, and those that these
+        were; none for any other."""
+        if not getattr(self.store, "derived", False):
+            return []
+        return [name[:i] for i, char in enumerate(name) if char == "."]
 
     @property
     def place(self) -> str:
@@ -215,8 +220,10 @@ class States:
         return plan
 
     def _is_selected(self, name: str, instance_id: str) -> bool:
-        """Return whether --only takes an item, or the one that it was derived from."""
-        return self.selection.matches(name, instance_id, self.reads.parent(name))
+        """Return whether --only takes an item, one that it was derived from, or one that is."""
+        reads = self.reads
+        return self.selection.matches(name, instance_id, *reads.parents(name),
+                                      *reads.leads_to(name))
 
     def _output_id(self, name: str) -> str:
         """Return the instance id of a record on disk, if --only needs it."""
@@ -264,9 +271,9 @@ class States:
     def _without_joined(self, name: str, instance_id: str) -> Item:
         """Return an item without the record that another stage makes for it."""
         made_by, ledger = self.joined.made_by, self.joined.store.ledger
-        if rule := ledger.excluded.get((made_by, name)):
+        if rule := ledger.excluded.get((made_by, instance_id)):
             return Item(name, instance_id, "excluded", f"{made_by} left it out: {rule.error}")
-        failed = ledger.failed.get((made_by, name))
+        failed = ledger.failed.get((made_by, instance_id))
         why = f"{made_by} failed: {failed.error}" if failed else f"no {self.joined.place} yet"
         return Item(name, instance_id, "waiting", why, lacks_field=True)
 
