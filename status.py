@@ -38,7 +38,8 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validat
           *((f"validate --how {how}", f"score_{how}") for how in HOW),
           ("validate --mode reference", "score_reference"),
           ("check_judges probe", "probe"), ("check_judges sanity", "sanity"),
-          ("env_setup", "env"), ("analyze", "coverage"), ("analyze", "analysis")]
+          ("env_setup", "env"), ("analyze", "coverage"), ("analyze", "analysis"),
+          ("bug_inject agent --steps bug_issue", "bug")]
 
 
 def main(argv=None) -> int:

@@ -1,0 +1,363 @@
+"""Let agents put bugs into the source of an environment: the step `inject` of bug_inject.py.
+
+An agent works in a sandbox that has neither a history nor a network. All that leaves it is the
+difference between source files that were there before, which this machine makes of their texts.
+Whether that is a bug, a run of the suite in a fresh container says.
+"""
+from __future__ import annotations
+
+import glob
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from inspect import cleandoc
+from pathlib import Path
+
+from codedata.agent import (
+    Agent,
+    AgentResult,
+    Failed,
+    Stop,
+    ToolBashExecutor,
+    create_file,
+    edit_file,
+    search,
+    view_file,
+)
+from codedata.analysis.measure import READ
+from codedata.bugs.hotspots import CodeMap
+from codedata.bugs.prove import symbols_at
+from codedata.checks.proof import Prover, Quick, known_results
+from codedata.code.contexts import sources_in
+from codedata.code.entities import SourceFile, grammar, language_of, tree_of
+from codedata.code.environments import open_environment
+from codedata.code.leftovers import activation
+from codedata.code.patches import diff_of, hunks_of
+from codedata.code.source import LOOK_S, Files, changed_files, is_text
+from codedata.errors import BrokenRecord, Excluded, Interrupted, ItemFailed, Trouble
+from codedata.llm import Models
+from codedata.llm.reply_log import current_reply_log
+from codedata.progress import named
+from codedata.records import Analysis, Candidate, Candidates, Coverage, Environment
+from codedata.run_loop import Stage
+from codedata.sandbox import Sandbox
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.states import Reads, Writes
+from codedata.store import Store, View, digest
+from codedata.texts import fill, printable, text_of
+
+METHOD = "agent"
+TRAJECTORIES = "bug/_trajectories"
+PROMPTS = ("inject.md", "inject_task.md", "inject_earlier.md")
+SCRIPT = "run_tests.sh"    # the test script, in /tmp of the agent's sandbox
+QUIET = "-qqqq"            # for pytest, which then prints no seconds: a resumed agent sees the same
+COMMAND_S = 120            # seconds that a command may take which asks for no more
+# Added and removed: nearly twice the median of SWE-smith's longest kind of bugs (24 lines).
+MAX_LINES = 40
+MAX_DIFF_CHARS = 100_000
+MAX_NAMED = 20             # broken tests that are listed
+CLEAN = "/tmp/clean"       # a copy of the source in the agent's sandbox
+PREPARE = f"find . -name .git -prune -exec rm -rf {{}} +; rm -rf {CLEAN}; cp -a . {CLEAN}"
+REMARKS = {"python": "[(comment) (expression_statement . (string) .)] @remark"}
+
+
+# the items ---------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class AgentItem(Environment):
+    """Hold an environment for one of its agents, numbered from 1."""
+
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        """Return the name of the item."""
+        return f"{self.repo_name}.{METHOD}-{self.number}"
+
+
+class AgentItems(View):
+    """Give each environment to `n` agents: the first agents of all repositories, then the second
+    ones. So several repositories are worked on at a time, and agents of one in turn."""
+
+    cls, derived = AgentItem, True
+
+    def __init__(self, environments, n: int):
+        super().__init__()
+        self._environments, self._n = environments, n
+        self.place = getattr(environments, "place", "")   # the rows' file, if there is one
+        self._index: dict[str, tuple[str, int]] = {}
+        self._at_work: dict[threading.Thread, AgentItem] = {}   # of each thread the newest
+
+    def open(self) -> AgentItems:
+        """Open the environments, and return self."""
+        self.broken = self._environments.open().broken
+        self._index = {f"{repo_name}.{METHOD}-{n}": (repo_name, n) for n in range(1, self._n + 1)
+                       for repo_name in self._environments.names()}
+        return self
+
+    def names(self):
+        """Return the names of the items, in the order of work."""
+        return self._index.keys()
+
+    def covers(self, name: str) -> bool:
+        """Return whether `name` is of a repository that is there, or of another method."""
+        repo_name, _, batch = name.rpartition(".")
+        return not batch.startswith(f"{METHOD}-") or self._environments.covers(repo_name)
+
+    def facts(self, name: str):
+        """Return the digests of an item's environment."""
+        return self._environments.facts(self._index[name][0])
+
+    def failed(self, stage: str, name: str):
+        """Return the failed last attempt of a stage to make the environment, or None."""
+        return self._environments.failed(stage, self._index[name][0])
+
+    def read(self, name: str) -> AgentItem:
+        """Return an item, and note that this thread is at work on it."""
+        repo_name, number = self._index[name]
+        fields = vars(self._environments.read(repo_name))
+        item = AgentItem(**fields, number=number)
+        self._at_work[threading.current_thread()] = item
+        return item
+
+    def wait_for_turn(self, item: AgentItem, stop: threading.Event) -> None:
+        """Wait until no earlier agent of the repository is at work, and what it made is on disk.
+        Raise Interrupted where the run is ending."""
+        while any(one.repo_name == item.repo_name and one.number < item.number
+                  and thread.is_alive() for thread, one in [*self._at_work.items()]):
+            if stop.wait(0.1):
+                raise Interrupted()
+
+
+# what an agent hands in --------------------------------------------------------------------------
+
+class Refused(Exception):
+    """Say what to do about a change that may not be handed in."""
+
+
+@dataclass
+class Submission:
+    """Take what the agent of a sandbox has changed; submit() is its tool."""
+
+    program: Files                       # the sources that may be changed, as they were
+    ignored: set[str]                    # paths that the tests themselves change
+    analysis: Analysis
+    quick: Callable[[str], Quick]        # runs the suite with a diff
+    max_runs: int
+    n_runs: int = 0
+    trouble: str = ""                    # why the last one did not count
+    candidate: Candidate | None = None
+
+    def submit(self, sandbox: Sandbox, answer: str) -> str | Stop:
+        """Hand in your bug: the difference between the source as it is now and as it was. The whole
+        suite is run with it in a fresh container, only a few times in all.
+
+        answer: one or two sentences: the slip, how it comes about, and what a user runs into
+        """
+        try:
+            before, after = self._changes(sandbox)
+            diff, symbol = diff_and_symbol(before, after, self.analysis)
+        except Refused as e:
+            self.trouble = str(e)
+            return Failed(f"Not handed in: {e}.")
+        self.n_runs += 1
+        quick = self.quick(diff)
+        self.trouble = quick.trouble
+        if not quick.trouble:
+            self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip()}
+        if not quick.trouble or self.n_runs >= self.max_runs:
+            return Stop(answer, is_success=not quick.trouble)
+        return Failed(   # nothing that differs between two runs
+            f"It does not count: {quick.trouble}.\n{quick.n_passed} tests pass, "
+            f"{len(quick.broken)} fail that passed before: {named(quick.broken, MAX_NAMED)}\n"
+            f"You may have it run {self.max_runs - self.n_runs} more times.")
+
+    def _changes(self, sandbox: Sandbox) -> tuple[Files, Files]:
+        """Return the changed files of the program as they were, and as they are. Raise Refused
+        where anything else is changed. The copy in the sandbox says what to look at, no more: the
+        agent may have changed it, too."""
+        paths, files, trouble = changed_files(sandbox, CLEAN)
+        if trouble:
+            raise Refused(f"the source cannot be compared with {CLEAN}: {printable(trouble)}")
+        after = {path: files[path] for path in sorted(files.keys() - self.ignored)
+                 if path in self.program and is_text(files[path])}
+        if wrong := sorted(paths - after.keys() - self.ignored):
+            raise Refused("only sources that tests load may change, as texts in UTF-8; undo this: "
+                          f"{printable(named(wrong), 500)}")
+        return {path: self.program[path] for path in after}, after
+
+
+def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[str, str]:
+    """Return (the difference in git's format, the id of the first function that it changes, or "").
+    Raise Refused where nothing is changed, too much, or what is said to people."""
+    if more := _remarks(after) - _remarks(before):
+        raise Refused("leave comments and docstrings as they were; one is new or other: "
+                      f"{printable(min(more), 200)!r}")
+    diff = diff_of(before, after)
+    hunks = [*hunks_of(diff_of(before, after, n_context=0), "")]   # whole ones
+    n_lines = sum(len(hunk.old) + len(hunk.added) for hunk in hunks)
+    if not hunks:
+        raise Refused("the source is as it was")
+    if n_lines > MAX_LINES or len(diff) > MAX_DIFF_CHARS:
+        raise Refused(f"{n_lines} lines are added or removed in {len(diff):,} characters: "
+                      f"at most {MAX_LINES} may be, in {MAX_DIFF_CHARS:,}")
+    symbols = symbols_at([(hunk.path, hunk.start) for hunk in hunks], analysis)
+    return diff, next(iter(symbols), "")
+
+
+def _remarks(files: Files) -> Counter:
+    """Count the comments of files, and the texts that stand in them as statements."""
+    from tree_sitter import Query, QueryCursor
+    remarks = Counter()
+    for path, text in files.items():
+        language = language_of(path)
+        query = Query(grammar(language), REMARKS.get(language, "(comment) @remark"))
+        tree = tree_of(SourceFile(path, language, text, is_test=False))
+        nodes = QueryCursor(query).captures(tree.root_node).get("remark", [])
+        remarks.update(cleandoc(node.text.decode()) for node in nodes)
+    return remarks
+
+
+# one agent ---------------------------------------------------------------------------------------
+
+class Injector:
+    """Let agents make candidates; make() is the item function."""
+
+    def __init__(self, settings: Settings, models: Models, host: SandboxFactory):
+        self._settings, self._stop, self._host = settings, models.stop, host
+        self._agent = models.client("agent")
+        self._prover = Prover(host, settings.bug.hide_tests, settings.bug.max_broken_share)
+        self._candidates = Store(settings.root, Candidates)
+
+    def stage(self, environments, analyses, coverages: Callable[[], View]) -> Stage:
+        """Return the step, of environments with their analyses. What tests ran is looked up where
+        a view of it has it. Raise Trouble for a sandbox that isolates nothing."""
+        if self._host.name == "local":
+            raise Trouble("isolates nothing, and an agent is at work in it.", "--sandbox local",
+                          "Choose another.")
+        self._coverages = coverages
+        bug = self._settings.bug
+        self._items = AgentItems(environments, bug.per_repo)
+        prompts = digest([text_of("codedata.bugs", name) for name in PROMPTS])
+        return Stage(
+            "bug_inject.inject", make=self.make, after="analyze.py",
+            identity={"agent": self._agent.spec.identity(), "prompts": prompts},
+            cost_note=f"at most {bug.max_iterations} calls for each agent, fewer as a rule",
+            reads=Reads(self._items, fields=(*READ, "test_script"), made_by="env_setup"),
+            joined=Reads(analyses, fields=(), made_by="analyze.analysis"),
+            writes=Writes(self._candidates, fields=tuple(Candidates.__dataclass_fields__)))
+
+    def make(self, item: AgentItem, analysis: Analysis) -> Candidates:
+        """Return the candidate of an agent. Raise ItemFailed where it hands in none that counts,
+        Excluded where no test passes."""
+        if analysis.base_commit != item.base_commit:
+            raise ItemFailed(f"its analysis/ is that of another commit: {analysis.base_commit}",
+                             item.repo_name, f"Run: python analyze.py --only {item.repo_name}")
+        if "passed" not in known_results(item).values():
+            raise Excluded("has no test that passes.")
+        self._items.wait_for_turn(item, self._stop)
+        started = time.monotonic()
+        trajectory = self._trajectory(item.name)
+        submission, result = self._run(item, analysis, self._settings.root / trajectory)
+        if submission.candidate is None:
+            raise _failure(item.name, submission, result)
+        return Candidates(item.repo, item.repo_name, item.base_commit, METHOD,
+                          [submission.candidate], trajectory, result.usage,
+                          round(time.monotonic() - started, 1))
+
+    def _run(self, item: AgentItem, analysis: Analysis,
+             trajectory: Path) -> tuple[Submission, AgentResult]:
+        """Return what an agent hands in, and how its run ended."""
+        settings, earlier = self._settings, self._earlier(item)
+        label = f"bug-{item.repo_name[:40]}-{secrets.token_hex(4)}"
+        bash = ToolBashExecutor(COMMAND_S, max_timeout_s=self._host.run_timeout_s)
+        try:
+            with open_environment(item, self._host, label, is_stateful=True) as sandbox:
+                files = _prepare(sandbox, item.test_script)
+                submission = Submission(
+                    _program(files, analysis),
+                    {*map(str, item.verified.get("changed_by_tests") or ())}, analysis,
+                    lambda diff: self._prover.quick(item, diff, f"{label}-quick"),
+                    settings.bug.max_submits)
+                code = CodeMap(analysis, {file.path: file.text for file in files},
+                               {bug["symbol"]: name for name, bug in earlier},
+                               self._coverage(item))
+                agent = Agent(
+                    _text("inject.md", max_lines=str(MAX_LINES)),
+                    [bash, view_file, search, edit_file, create_file, code.get_hotspots,
+                     code.inspect_symbol, submission.submit], self._agent, sandbox,
+                    max_iterations=settings.bug.max_iterations, trajectory=trajectory,
+                    max_seconds=settings.agent.max_seconds, max_usd=settings.agent.max_usd)
+                return submission, agent.run(self._task(item, sandbox.workdir, earlier))
+        finally:
+            self._host.forget(label)
+
+    def _coverage(self, item: AgentItem) -> Coverage | None:
+        """Return what each test of the item's commit ran, None where that is not known."""
+        with suppress(BrokenRecord, KeyError):   # it is not there
+            coverage = self._coverages().open().read(item.repo_name)
+            return coverage if coverage.base_commit == item.base_commit else None
+        return None
+
+    def _earlier(self, item: AgentItem) -> list[tuple[str, Candidate]]:
+        """Return (name, bug) of the other agents' bugs in the same repository."""
+        prefix = f"{item.repo_name}.{METHOD}-"
+        return [(name, bug) for name in self._candidates.names()
+                if name.startswith(prefix) and name != item.name
+                for bug in self._candidates.read(name).candidates]
+
+    def _task(self, item: AgentItem, workdir: str, earlier: list[tuple[str, Candidate]]) -> str:
+        """Return the task of an agent."""
+        bugs = "\n".join(f"- {name}, in {bug['symbol'] or 'no function'}: {bug['summary']}"
+                         for name, bug in earlier)
+        n_passing = [*known_results(item).values()].count("passed")
+        return _text("inject_task.md", repo=item.repo, workdir=workdir, script=f"/tmp/{SCRIPT}",
+                     clean=CLEAN, n_passing=str(n_passing),
+                     max_submits=str(self._settings.bug.max_submits),
+                     earlier=_text("inject_earlier.md", bugs=bugs) if bugs else "")
+
+    def _trajectory(self, name: str) -> str:
+        """Return the path below the root for the next run of an agent; earlier ones stay."""
+        folder = self._settings.root / TRAJECTORIES
+        n_before = len([*folder.glob(f"{glob.escape(name)}.*.json")])
+        return f"{TRAJECTORIES}/{name}.{n_before}.json"
+
+
+def _prepare(sandbox: Sandbox, test_script: str) -> list[SourceFile]:
+    """Return the sources in a fresh sandbox, and make it ready for an agent: no history, a copy
+    of the source and the test script in /tmp, and the test script's Python."""
+    files = sources_in(sandbox).files
+    sandbox.run(PREPARE, timeout_s=LOOK_S)
+    sandbox.put({SCRIPT: test_script.encode()}, "/tmp")
+    sandbox.run(f"{activation(test_script)}export PYTEST_ADDOPTS={QUIET}")
+    return files
+
+
+def _program(files: list[SourceFile], analysis: Analysis) -> Files:
+    """Return the files that are no tests; where it was measured, only those that tests load."""
+    unused = {file["path"] for file in analysis.files if file["covered"] == 0}
+    return {file.path: file.text for file in files
+            if not file.is_test and file.path not in unused and is_text(file.text)}
+
+
+def _failure(name: str, submission: Submission, result: AgentResult) -> ItemFailed:
+    """Return why an agent made no candidate, and drop its replies, with which it would fail again.
+
+    They are kept where something else failed (the engine, the endpoint), unless this was a
+    repetition already.
+    """
+    log = current_reply_log()
+    if result.status != "error" or log.served:
+        log.discard()
+    how = result.error or "it ended without handing in"
+    last = f"; its last bug: {submission.trouble}" if submission.trouble else ""
+    return ItemFailed(f"its agent made no bug ({result.status}): {how}{last}", name)
+
+
+def _text(name: str, **parts: str) -> str:
+    return fill(text_of("codedata.bugs", name), **parts)

@@ -1,0 +1,130 @@
+"""Find in a reproduction, or in an issue report, what a user of the project could not know.
+
+Every check compares texts: with the patch that heals the bug, with the names of the tests that it
+fails, with what README, docs and the reproduction show. What a sentence means is not looked at: a
+paraphrase of the fix is not found.
+"""
+from __future__ import annotations
+
+import keyword
+import posixpath
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from codedata.code.call_values import BUILT_IN
+from codedata.code.junit import restored_name
+from codedata.code.patches import added_runs
+from codedata.leak.facts import NAME, RANGE, Patch
+from codedata.records import Bug
+
+LANGUAGE_WORDS = BUILT_IN.union(keyword.kwlist, ("self", "cls"))
+CODE = re.compile(r"^```[^\n]*\n(.*?)^```|`([^`\n]+)`", re.DOTALL | re.MULTILINE)
+AS_CODE = re.compile(r"\b([^\W\d]\w*)\(|(?<=\w\.)([^\W\d]\w*)")   # called, or an attribute
+# a frame of a traceback, with the lines of source below it
+FRAME = re.compile(r'^([ |]*)File "([^"\n]+)", line \d+.*\n(?:\1(?:  |\[Previous line ).*\n)*',
+                   re.MULTILINE)
+STABLE = {r"\b0x[0-9a-fA-F]{6,}\b": "0x7f3a5c0e9d30",   # in place of addresses, and
+          r"/(?:var/)?tmp/[^\s'\"`:,;()<>\[\]]+": "/tmp/tmp4x1z"}   # of temporary paths
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Hold what a report must not show of a bug. `documented` are the words of README and docs."""
+
+    bug: Bug
+    documented: frozenset[str]
+
+    @cached_property
+    def fix(self) -> Patch:
+        """Return the hunks and the paths of the fix."""
+        return Patch(self.bug.patch, "", ())
+
+    @cached_property
+    def names(self) -> set[str]:
+        """Return the names in lines that the fix changes, and those that its hunks define."""
+        changed = (*added_runs(self.bug.patch), *added_runs(self.bug.bug_patch))
+        return {*NAME.findall("\n".join(changed)), *self.fix.names} - LANGUAGE_WORDS
+
+    @cached_property
+    def tests(self) -> set[str]:
+        """Return the names of the failing tests and of their files. A plain word, or one of the
+        documentation, is no name of a test alone."""
+        names = set()
+        for test in map(restored_name, self.bug.FAIL_TO_PASS):
+            file, *parts = re.split(r"::| > ", test.partition("[")[0])
+            names.add([file, *parts][-1])
+            if "::" in test:
+                names.add(posixpath.basename(file).partition(".")[0])
+        return {name for name in names - self.documented if not _is_plain_word(name)}
+
+    def in_script(self, script: str) -> list[str]:
+        """Return a line for each thing in a reproduction that a user would not write."""
+        private = _private(NAME.findall(script)) - self.documented
+        paths = [path for path in self.fix.paths if "/" in path and path not in self.documented]
+        return [*self._tests_in(script), *(f"the private name {name!r}" for name in private),
+                *(f"the path {path!r}, where the bug is" for path in paths if path in script)]
+
+    def in_report(self, text: str, shown: str) -> list[str]:
+        """Return a line for each thing in a report that neither `shown`, the reproduction with its
+        outputs, nor the documentation shows."""
+        used = names_used(text) - self.documented - {*NAME.findall(shown)}
+        private = _private(used)
+        return [*self._tests_in(text), *(f"the private name {name!r}" for name in private),
+                *(f"the name {name!r}, which no user is shown"
+                  for name in sorted(used & self.names - private)),
+                *self._places_in(text, shown), *self._lines_in(text, shown)]
+
+    def _tests_in(self, text: str) -> list[str]:
+        return [f"the name of a test, {name!r}" for name in sorted(self.tests) if name in text]
+
+    def _places_in(self, text: str, shown: str) -> list[str]:
+        modules = (path.partition(".")[0].removeprefix("src/").replace("/", ".")
+                   for path in self.fix.paths)
+        places = {*self.fix.by_file, *(name for name in modules if "." in name)} - self.documented
+        return [f"a place in the source, {place!r}" for place in sorted(places)
+                if place not in shown and re.search(rf"(?<![\w.]){re.escape(place)}\b", text)]
+
+    def _lines_in(self, text: str, shown: str) -> list[str]:
+        lines = {str(hunk.start + n) for hunk in self.fix.hunks for n in range(hunk.length)}
+        return [f"a line of the source, {match[0]!r}" for match in RANGE.finditer(text)
+                if match[0] not in shown and lines.intersection(match.groups())]
+
+
+def names_used(text: str) -> set[str]:
+    """Return the words of a text that stand there as names: written as code, called, taken of an
+    object, or such as no plain word is."""
+    as_code = [part for match in (*CODE.findall(text), *AS_CODE.findall(text)) for part in match]
+    return {*NAME.findall("\n".join(as_code)),
+            *(name for name in NAME.findall(text) if not _is_plain_word(name))}
+
+
+def _is_plain_word(name: str) -> bool:
+    return name.isalpha() and (name.islower() or name.istitle() or name.isupper())
+
+
+def _private(names: Iterable[str]) -> set[str]:
+    """Return the names that begin with an underscore, but for those of the language."""
+    return {name for name in names
+            if name[0] == "_" and name.strip("_") and not name.endswith("__")}
+
+
+def shown_output(output: str, workdir: str, script: str) -> str:
+    """Return an output as a user may quote it: tracebacks without the frames of files in the
+    source's folder, except those of the script; addresses and temporary paths are always the same.
+    """
+    folder = workdir.rstrip("/") + "/"
+
+    def frame(match: re.Match) -> str:
+        path = posixpath.normpath(posixpath.join(folder, match[2]))
+        is_own = path.startswith(folder) and match[2][0] != "<" and path != folder + script
+        return "" if is_own else match[0]
+
+    own = re.escape(folder)
+    text = FRAME.sub(frame, f"{output}\n").replace(folder + script, script)
+    text = re.sub(rf"^ +at .*{own}.*\n", "", text, flags=re.MULTILINE)   # of JavaScript
+    text = re.sub(rf"{own}[\w./@+~-]+(?::\d+)*", "…", text)
+    for pattern, same in STABLE.items():
+        text = re.sub(pattern, same, text)
+    return text.strip("\n").rstrip()

@@ -1,0 +1,371 @@
+"""Write the issue report of a bug as a user would: the step `issue` of bug_inject.py.
+
+A model is first asked for a reproduction, which is run with the bug and with the fix. The report is
+written from that alone: who writes it is shown neither the fix nor a test. Without a model, a
+report is put together from what a failing run has printed.
+"""
+from __future__ import annotations
+
+import random
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
+
+from codedata.bugs.issue_checks import Hidden, names_used, shown_output
+from codedata.code.calls import call_graph
+from codedata.code.contexts import sources_in
+from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
+from codedata.code.junit import restored_name
+from codedata.code.source import apply_patch
+from codedata.code.suite import run_script
+from codedata.code.test_results import place_of
+from codedata.errors import ItemFailed
+from codedata.leak.facts import NAME, find_facts
+from codedata.leak.request import behind
+from codedata.llm import Client, Models, Reply
+from codedata.llm.reply_log import current_reply_log
+from codedata.records import Bug, Commit, Fact, Message
+from codedata.run_loop import Stage
+from codedata.sandbox import Sandbox, SandboxDied
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.states import Reads, Writes
+from codedata.store import Store, digest
+from codedata.texts import fill, printable, text_of, toml_of
+
+RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
+MAX_OUTPUT_BYTES = 10_000  # of a reproduction
+MAX_SHOWN_CHARS = 20_000   # of each text that a model is shown
+MAX_CALLERS = 3            # of what is changed that are shown
+FILES = {"python": "reproduce.py", "bash": "reproduce.sh"}
+FENCED = re.compile(r"^```(python|py|bash|sh)[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
+REPORT = re.compile(r".*<report>(.*)</report>", re.DOTALL)
+REPEATED = re.compile(r"…(?:\s*…)+")
+PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
+# as pytest shows an exception, or at the end of a traceback, behind a line of source
+RAISED = re.compile(r"^(?:E +| +\S.*\n)((?:\w+\.)*[A-Z]\w*: +\S.*)$", re.MULTILINE)
+OF_TESTS = ("AssertionError:", "Failed:")
+PROMPTS = ("reproduce.md", "write_issue.md", "issue_again.md")
+
+
+class Rejected(Exception):
+    """Report what is wrong with a reply: in a few words, then perhaps details for the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """Hold what a run of a reproduction showed, as a user may quote it."""
+
+    exit_code: int
+    output: str
+
+    def __str__(self) -> str:
+        end = f"\n[exit code {self.exit_code}]" if self.exit_code else ""
+        return f"{self.output}{end}".strip() or "(nothing)"
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """Hold a script that shows the bug, with what it shows on both trees."""
+
+    language: str   # a key of FILES
+    script: str
+    bugged: Ran
+    fixed: Ran
+
+    @property
+    def shown(self) -> str:
+        """Return all that it shows."""
+        return "\n".join((self.script, self.bugged.output, self.fixed.output))
+
+    def is_quoted(self, text: str) -> bool:
+        """Return whether a text has a line that only the bug prints, if it prints any."""
+        bugged, fixed = ({*map(str.strip, ran.output.splitlines())}
+                         for ran in (self.bugged, self.fixed))
+        lines = bugged - fixed - {""}
+        return not lines or any(line in text for line in lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """Open the two trees of a bug: its image, and the same with the fix applied."""
+
+    bug: Bug
+    host: SandboxFactory
+    label: str
+
+    @property
+    def seconds(self) -> int:
+        """Return how long a reproduction may take."""
+        return min(RUN_S, self.host.run_timeout_s)
+
+    @contextmanager
+    def open(self, is_fixed: bool = False) -> Iterator[Sandbox]:
+        """Yield a fresh sandbox of a tree. Raise ItemFailed where there is none."""
+        image = self.bug.image_name
+        if not self.host.has_image(image):
+            raise ItemFailed(f"its image {image} is not here.")
+        with self.host.open(image, self.label, self.host.workdir_of(image)) as sandbox:
+            if is_fixed and (trouble := apply_patch(sandbox, self.bug.patch)[2]):
+                raise ItemFailed(trouble, image)
+            yield sandbox
+
+    def show(self, language: str, script: str) -> Reproduction:
+        """Return a reproduction, run twice on both trees. Raise Rejected where it does not show the
+        bug, or not the same way each time."""
+        def run() -> list[Ran]:
+            return [self._run(language, script, is_fixed) for is_fixed in (False, True)]
+
+        first = run()
+        if first[0] == first[1]:
+            raise Rejected("its output with the bug and with the fix is the same", str(first[0]))
+        if run() != first:
+            raise Rejected("its output is not the same each time")
+        return Reproduction(language, script, *first)
+
+    def _run(self, language: str, script: str, is_fixed: bool) -> Ran:
+        """Return what a script shows in a fresh sandbox of a tree. Raise Rejected where it does not
+        end, prints too much, or brings the sandbox down."""
+        tree, name = "with the fix" if is_fixed else "with the bug", FILES[language]
+        with self.open(is_fixed) as sandbox:
+            sandbox.put({name: script.encode()}, sandbox.workdir)
+            runner = fill(_packaged("run_reproduction.sh"), name=name)
+            try:
+                done = run_script(sandbox, runner, self.seconds)
+            except SandboxDied as e:
+                raise Rejected(f"its sandbox was ended {tree}, for its memory or disk") from e
+            workdir = sandbox.workdir
+        if done.timed_out:
+            raise Rejected(f"it did not end within {self.seconds} s {tree}")
+        if done.n_bytes > MAX_OUTPUT_BYTES:
+            raise Rejected(f"it prints more than {MAX_OUTPUT_BYTES:,} bytes {tree}")
+        return Ran(done.exit_code, shown_output(done.output, workdir, name))
+
+
+class Reporter:
+    """Write reports; make() is the item function."""
+
+    def __init__(self, settings: Settings, models: Models, host: SandboxFactory):
+        self._settings = settings
+        self._host = host
+        self._client = models.client("issue") if settings.issue.writer == "llm" else None
+        self._profiles = toml_of("codedata.bugs", "profiles.toml")["profiles"]
+
+    def stage(self, instances) -> Stage:
+        """Return the stage that reports these bugs."""
+        n_calls = 2 * self._settings.issue.max_tries
+        note = "no calls: no model is asked"
+        identity = {"writer": self._settings.issue.writer}
+        if self._client:
+            note = f"at most {n_calls} calls for each bug, most take two"
+            prompts = digest([*map(_packaged, PROMPTS)])
+            identity |= {**self._client.spec.identity(), "prompts": prompts}
+        return Stage(
+            "bug_inject.issue", make=self.make, identity=identity, cost_note=note,
+            reads=Reads(instances, made_by="bug_inject.instances",
+                        fields=("base_commit", "patch", "test_patch", "FAIL_TO_PASS",
+                                "image_name")),
+            writes=Writes(Store(self._settings.root, Bug),
+                          fields=("problem_statement", "reproduction")),
+            after="bug_inject.py agent --steps prove", then="export.py")
+
+    def make(self, bug: Bug) -> Bug:
+        """Return a bug with its report, and the reproduction where a model made one."""
+        label = f"issue-{bug.instance_id[:40]}-{secrets.token_hex(4)}"
+        trees = Trees(bug, self._host, label)
+        draw = random.Random(f"{self._settings.issue.seed} {bug.instance_id}")
+        name, profile = draw.choice(sorted(self._profiles.items()))
+        current_reply_log().doing = "reading what a user can know"
+        with trees.open() as sandbox:
+            readme, documented = _look(sandbox)
+            code = _code(sandbox, bug) if self._client else ""
+        hidden = Hidden(bug, documented)
+        made = {"writer": self._settings.issue.writer, "profile": name}
+        if self._client is None:
+            form, text = template_report(bug, profile, hidden)
+            return replace(bug, problem_statement=text, reproduction={**made, "form": form})
+        found = self._reproduce(trees, hidden, {"readme": readme, "code": code})
+        text, noted = self._write(hidden, found, {"readme": readme, **profile})
+        made |= {**asdict(found), "noted": noted}
+        return replace(bug, problem_statement=text, reproduction=made)
+
+    def _reproduce(self, trees: Trees, hidden: Hidden, known: Mapping[str, str]) -> Reproduction:
+        """Return a reproduction that the model makes, once it shows the bug."""
+        def read(reply: str) -> Reproduction:
+            language, script = script_in(reply)
+            if faults := hidden.in_script(script):
+                raise Rejected(f"it has {faults[0]}", *faults[1:])
+            current_reply_log().doing = "running a reproduction"
+            return trees.show(language, script)
+
+        bug = trees.bug
+        parts = {**known, "patch": bug.bug_patch, "tests": "\n".join(bug.FAIL_TO_PASS),
+                 "log": PASSED.sub("", str(bug.evidence.get("log", "")))}
+        return _ask(self._client, read, fill(
+            _packaged("reproduce.md"), repo=bug.repo, language=bug.language,
+            symbol=bug.symbol or "the files below",
+            seconds=str(trees.seconds), max_bytes=f"{MAX_OUTPUT_BYTES:,}",
+            **{name: _cut(text) for name, text in parts.items()}))
+
+    def _write(self, hidden: Hidden, found: Reproduction,
+               known: Mapping[str, str]) -> tuple[str, list[str]]:
+        """Return the report that the model writes, and what the facts of leak/ note of it."""
+        tries = iter(range(self._settings.issue.max_tries - 1, 0, -1))   # that are left after each
+        doubted: list[str] = []   # doubts ask for one rewrite
+
+        def read(reply: str) -> tuple[str, list[str]]:
+            n_left, text = next(tries, 0), report_in(reply)
+            facts = facts_in(text, found, hidden)
+            noted = [*dict.fromkeys(_line(fact, text) for fact in facts)]
+            certain = [_line(fact, text) for fact in facts if fact.certain]
+            if faults := hidden.in_report(text, found.shown) + certain:
+                raise Rejected(f"it has {faults[0]}", *faults[1:])
+            if not found.is_quoted(text):
+                raise Rejected("it quotes no line of the output that the bug alone gives")
+            if noted and n_left and not doubted:
+                doubted.extend(noted)
+                raise Rejected("some words stand in the sources or the tests, too, perhaps by "
+                               "chance", *noted)
+            return text, noted
+
+        current_reply_log().doing = "writing the report"
+        return _ask(self._client, read, fill(
+            _packaged("write_issue.md"), repo=hidden.bug.repo, script=found.script.strip(),
+            language=found.language, bugged=str(found.bugged), fixed=str(found.fixed), **known))
+
+
+def _ask(client: Client, read: Callable, request: str):
+    """Return what read() makes of the model's reply. Where that raises Rejected, ask again: the
+    model is shown its reply and what is wrong."""
+    messages: list[Message] = [{"role": "user", "content": request}]
+    last = {}
+
+    def accept(reply: Reply) -> str | None:
+        last["reply"] = reply.text
+        try:
+            last["result"] = read(reply.text)
+        except Rejected as e:
+            problem, *details = e.args
+            last["details"] = "\n".join(details)
+            return problem
+        return None
+
+    def once_more(problem: str) -> list[Message]:   # an empty reply was not given to accept()
+        again = fill(_packaged("issue_again.md"), problem=problem, reply=last.pop("reply", ""),
+                     details=last.pop("details", ""))
+        return client.fit(behind(messages, again)).messages
+
+    client.chat(client.fit(messages).messages, accept=accept, once_more=once_more)
+    return last["result"]
+
+
+def script_in(reply: str) -> tuple[str, str]:
+    """Return (language, text) of the one script in a reply. Raise Rejected where there is none, or
+    another one."""
+    scripts = FENCED.findall(reply)
+    if len(scripts) != 1:
+        raise Rejected(f"it has {len(scripts)} blocks of python or bash, not one")
+    kind, text = scripts[0]
+    return "python" if kind.startswith("py") else "bash", text
+
+
+def report_in(reply: str) -> str:
+    """Return the report in a reply. Raise Rejected where there is none."""
+    found = REPORT.search(reply)
+    text = found[1].strip() if found else ""
+    if not text:
+        raise Rejected("it has no report between <report> and </report>")
+    return text + "\n"
+
+
+def facts_in(text: str, found: Reproduction, hidden: Hidden) -> list[Fact]:
+    """Return the facts of leak/ on a report; the reproduction, its outputs and the documented names
+    count as shown, and a plain word counts only where it stands as code."""
+    bug, used = hidden.bug, names_used(text)
+    history = [{"role": "user", "content": "\n".join((found.shown, *sorted(hidden.documented)))}]
+    commit = Commit(bug.instance_id, bug.repo, bug.language, bug.base_commit, "", "",
+                    sorted(hidden.fix.paths), bug.patch, bug.test_patch)
+    return [fact for fact in find_facts(history, text, commit)
+            if fact.text in used or not fact.text.isidentifier()]
+
+
+def _line(fact: Fact, text: str) -> str:
+    """Return a fact with the line of the text that it stands in."""
+    line = text[text.rfind("\n", 0, fact.start) + 1:].partition("\n")[0]
+    return f"the {fact.kind} {fact.text!r}, {fact.why}, in: {printable(line, 300)}"
+
+
+def template_report(bug: Bug, profile: Mapping[str, str], hidden: Hidden) -> tuple[str, str]:
+    """Return the form of a report made without a model, and its text. It says less where more would
+    show what is hidden. Raise ItemFailed where nothing is left to say."""
+    errors = [error for error in RAISED.findall(str(bug.evidence.get("log", "")))
+              if not error.startswith(OF_TESTS)]
+    names = bug.symbol.rpartition("::")[2].split(".")   # a class, perhaps, and what is in it
+    known = hidden.documented or {name for name in names if name[:1] != "_"}   # nothing documented
+    parts = {"name": ".".join(takewhile(known.__contains__, names)),
+             "error": ["", *errors][-1]}
+    for form in ("name_and_error", "error", "name"):
+        text = fill(profile[form], project=bug.repo.rpartition("/")[2], **parts).strip() + "\n"
+        has_parts = all(parts[part] for part in form.split("_and_"))
+        if has_parts and not hidden.in_report(text, parts["name"]):
+            return form, text
+    raise ItemFailed("a report without a model would say nothing: no error is raised that may be "
+                     "shown, and what is changed is not documented. Run with --issue-writer llm.")
+
+
+# what is known of a bug --------------------------------------------------------------------------
+
+def _look(sandbox: Sandbox) -> tuple[str, frozenset[str]]:
+    """Return the beginning of README, and the words of README and docs."""
+    readme, words = (sandbox.run(_packaged(name), timeout_s=RUN_S).output
+                     for name in ("readme.sh", "documented.sh"))
+    return readme or "(nothing)", frozenset([*words.split(), *NAME.findall(words)])
+
+
+def _code(sandbox: Sandbox, bug: Bug) -> str:
+    """Return the functions that the bug changes, some that call these, and the failing tests with
+    what they call of the tests."""
+    hidden = apply_patch(sandbox, bug.test_patch)[1] if bug.test_patch else {}
+    files = [file for file in sources_in(sandbox).files if file.path not in hidden]
+    files += [SourceFile(path, language_of(path), text, True)
+              for path, text in hidden.items() if language_of(path)]
+    files.sort(key=lambda file: file.is_test)
+    of_tests = {file.path for file in files if file.is_test}
+    entities = all_entities(Sources(files))[0]
+    tests = {"::".join(place_of(restored_name(test), entities)) for test in bug.FAIL_TO_PASS}
+    ids = tests.union(bug.evidence.get("symbols") or [bug.symbol])
+    callers, helpers = set(), set()
+    for edge in call_graph(files, entities):
+        if edge.callee in ids and edge.caller.partition("::")[0] not in of_tests:
+            callers.add(edge.caller)
+        if edge.caller in tests and edge.callee.partition("::")[0] in of_tests:
+            helpers.add(edge.callee)
+    ids |= helpers.union(sorted(callers)[:MAX_CALLERS])
+    shown = (code_of(ids, file, entities[file.path]) for file in files)
+    return "\n\n".join(filter(None, shown)) or "(nothing)"
+
+
+def code_of(ids: set[str], file: SourceFile, entities: list[Entity]) -> str:
+    """Return a file with those alone of its definitions that have these ids, or hold them; a …
+    stands in place of others. Return "" where none has."""
+    wanted = [one for one in entities if one.id in ids]
+    kept, at = [], 0
+    for one in entities:
+        is_shown = any(one.start < other.end and other.start < one.end for other in wanted)
+        if not is_shown and one.start >= at:
+            kept.append(file.text[at:one.start])
+            at = one.end
+    text = b"\xe2\x80\xa6".join([*kept, file.text[at:]]).decode(errors="replace")
+    return f"# {file.path}\n{REPEATED.sub('…', text)}" if wanted else ""
+
+
+def _cut(text: str) -> str:
+    """Return a text that is not too long to be shown, marked where it is cut."""
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}\n… (cut here)"
+
+
+def _packaged(name: str) -> str:
+    return text_of("codedata.bugs", name)

@@ -1,0 +1,172 @@
+"""Hand on what analyze.py knows of each repository: to the agents, and beside the input's rows.
+
+The rows are written anew whenever the step ends, by what is on disk then. A row whose item failed
+has no `analysis` and no `tests`; it is there all the same.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+
+from codedata import layouts
+from codedata.bugs.inject import METHOD
+from codedata.code.environments import Environments
+from codedata.errors import BrokenRecord, Trouble
+from codedata.ledger import FileState
+from codedata.progress import plural
+from codedata.records import Analysis, Coverage, Environment, parse
+from codedata.run_loop import Stage
+from codedata.settings import Settings
+from codedata.store import Store, View, check_directories
+
+FURTHER = ("repo", "repo_name", "base_commit", "image_name", "test_case_result")
+# key of a row: the record whose path it is, and the stage that makes it
+MADE = {"analysis": (Analysis, "analyze.analysis"), "tests": (Coverage, "analyze.coverage")}
+MEND = "Mend the row, or run: python bug_inject.py agent --steps preprocess"
+
+
+class Analyses(View):
+    """Hold the analysis of each repository, by repo_name: that of analysis/, else the one that its
+    row names, relative to the rows' file. With the key `tests`, its Coverage."""
+
+    def __init__(self, root: Path, rows: Path | None = None, key: str = "analysis"):
+        super().__init__()
+        self.cls = MADE[key][0]
+        self.place = f"{self.cls.directory}/"
+        self._key = key
+        self._store = Store(root, self.cls)
+        self._rows = rows
+        self._named: dict[str, Path] = {}   # by the rows, where the root has none
+
+    def open(self) -> Analyses:
+        """Find all records, and return self."""
+        self.broken = self._store.open().broken
+        self.ledger = self._store.ledger
+        if self._rows:
+            rows = Environments(self._store.root, rows=self._rows).open()
+            paths = {name: rows.read(name).row.get(self._key) for name in rows.names()}
+            self._named = {name: self._rows.parent / path for name, path in paths.items()
+                           if name not in self._store and path and isinstance(path, str)}
+        return self
+
+    def names(self) -> list[str]:
+        """Return the repositories that have one."""
+        return [*self._store.names(), *self._named]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._store or name in self._named
+
+    def read(self, name: str) -> Analysis | Coverage:
+        """Return the record of a repository. Raise BrokenRecord if it is that of another."""
+        if name in self._store:
+            return self._store.read(name)
+        path = self._named[name]
+        record = parse(self.cls, layouts.load(path), str(path), MEND)
+        if record.repo_name != name:
+            what = f"is the {self.cls.directory} of {record.repo_name!r}, not of {name}."
+            raise BrokenRecord(what, str(path), MEND)
+        return record
+
+    def facts(self, name: str) -> FileState:
+        """Return the digests of a record; of one that a row names it is the name alone."""
+        return self._store.facts(name) if name in self._store else FileState(name, {})
+
+    def failed(self, stage: str, name: str):
+        """Return the failed last attempt of a stage to make it, or None."""
+        return None if name in self._named else self._store.failed(stage, name)
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """Write what the step came to: rows to the file `output`, reports below `report_root`; None
+    for what is not asked for."""
+
+    settings: Settings
+    rows: Path | None           # --input
+    output: Path | None
+    report_root: Path | None
+
+    def check(self) -> None:
+        """Raise Trouble where the files cannot be written, before anything is measured."""
+        check_directories([*([self.report_root] if self.report_root else []),
+                           *(self.output.parents if self.output else [])])
+        if self.output and self.output.is_dir():
+            raise Trouble("is a directory, not a file of JSON lines.", f"--output {self.output}",
+                          "Name a file; --output-root is the directory of the run.")
+        if self.output and self.rows and self.output.resolve() == self.rows.resolve():
+            raise Trouble("is the --input.", f"--output {self.output}", "Name another file.")
+
+    def step(self, stage: Stage, then: str) -> Stage:
+        """Return a stage of analyze.py as a step of bug_inject.py: under the same key, and --only
+        takes a repository by its candidates, too."""
+        numbers = range(1, self.settings.bug.per_repo + 1)
+        reads = replace(stage.reads, leads_to=lambda name: [f"{name}.{METHOD}-{n}"
+                                                            for n in numbers])
+        return replace(stage, reads=reads, title=f"bug_inject.{stage.name.partition('.')[2]}",
+                       then=f"bug_inject.py agent --steps {then}")
+
+    def written_after(self, stage: Stage) -> Stage:
+        """Return a stage that writes the files when it ends."""
+        return replace(stage, finish=lambda: [*stage.finish(), *self.write()])
+
+    def write(self) -> list[str]:
+        """Write rows and reports; return lines for the terminal."""
+        if not (self.output or self.report_root):
+            return []
+        root = self.settings.root
+        environments = Environments(root, unhealthy_too=True, rows=self.rows).open()
+        stores = {key: Store(root, cls).open() for key, (cls, _) in MADE.items()}
+        names = {name: _made(name, stores) for name in environments.names()}
+        lines = []
+        if self.output:
+            rows = [self._row(environments.read(name), there) for name, there in names.items()]
+            layouts.write_atomic(self.output, b"".join(
+                orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+            n_whole = sum("analysis" in there for there in names.values())
+            lines.append(f"      {self.output}: {plural(len(rows), 'row')}, {n_whole:,} with an "
+                         "analysis")
+        if self.report_root:
+            reports = (report for name, there in names.items() for report in _reports(name, there))
+            written = [layouts.write_atomic(self.report_root / file, layouts.to_json(report))
+                       for file, report in reports]
+            lines.append(f"      {self.report_root}: {plural(len(written), 'report')}")
+        return lines
+
+    def _row(self, environment: Environment, there: dict[str, Store]) -> dict:
+        """Return a row as it was, with the paths of its records. One of env/ has what --input wants
+        of a row, too."""
+        row = dict(environment.row)
+        if not self.rows:
+            row |= {name: getattr(environment, name) for name in FURTHER}
+        folder = self.output.resolve().parent
+        return row | {key: os.path.relpath(store.path(environment.repo_name).resolve(), folder)
+                      for key, store in there.items()}
+
+
+def _made(name: str, stores: dict[str, Store]) -> dict[str, Store]:
+    """Return the stores that have what was made of a repository, as far as it can be read."""
+    there = {}
+    for key, store in stores.items():
+        with suppress(BrokenRecord):   # the step has named it
+            if name in store and not store.failed(MADE[key][1], name) and store.read(name):
+                there[key] = store
+    return there
+
+
+def _reports(name: str, there: dict[str, Store]) -> Iterator[tuple[str, dict]]:
+    """Yield the path and the content of a repository's reports."""
+    if "tests" in there:
+        coverage = there["tests"].read(name)
+        tests = [{"name": test["name"], "status": test["status"], "flaky": test["flaky"],
+                  "seconds": seconds}
+                 for test, seconds in zip(coverage.tests, coverage.test_seconds, strict=True)]
+        yield f"{name}/{name}_test_report.json", {
+            "repo": coverage.repo, "repo_name": name, "base_commit": coverage.base_commit,
+            "measured": coverage.measured, "tests": tests, "otherwise": coverage.otherwise}
+    if "analysis" in there:
+        yield f"{name}/{name}_analysis.json", vars(there["analysis"].read(name))

@@ -1,0 +1,292 @@
+"""Prove the candidates of agents: the step `prove` of bug_inject.py. What is no bug gets a verdict
+with its reason; only an environment that is not as env/ says makes an item fail."""
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from codedata.analysis.analyse import entity_of_test
+from codedata.analysis.measure import READ
+from codedata.checks.evidence import evidence_digest
+from codedata.checks.proof import Proof, Prover
+from codedata.code.entities import language_of
+from codedata.code.junit import escaped_name
+from codedata.code.patches import diff_of, hunks_of
+from codedata.errors import BrokenRecord, ItemFailed
+from codedata.records import (
+    Analysis,
+    BugVerdict,
+    Candidate,
+    Candidates,
+    Environment,
+    Object,
+    Verdicts,
+)
+from codedata.run_loop import Stage
+from codedata.sandbox import open_sandbox
+from codedata.sandbox.docker import LOST
+from codedata.sandbox.docker_engine import reason
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.states import Reads, Writes
+from codedata.store import Store, View, digest
+
+LOG_PARSER, EVAL_TYPE = "parse_log_pytest", "pass_and_fail"   # of swebench, for its eval_script
+MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # tests that a subtle bug breaks: whichever is more
+MAX_LINTED = 1_000_000     # bytes of a file that pyflakes is given
+LINT_S = 60
+MESSAGE = re.compile(r"(after|before)\.\d+\.py:\d+:(?:\d+:?)? (.*)")
+LINE = re.compile(r"line \d+")     # another one of the file, which a patch may have moved
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Hold the candidates of a file under its name, and where the same change was before."""
+
+    name: str
+    repo_name: str
+    base_commit: str
+    method: str
+    candidates: list[Candidate]
+    same_as: list[str]       # of each candidate: the earlier item of its repository, or ""
+    trajectory: str
+    usage: Object
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it: the repository's."""
+        return self.repo_name
+
+
+class Batches(View):
+    """Hold the candidates of bug/_candidates/, each file with what its repository has before it."""
+
+    cls, place = Candidates, f"{Candidates.directory}/"
+
+    def __init__(self, root: Path):
+        super().__init__()
+        self._store = Store(root, Candidates)
+        self._batches: dict[str, Batch] = {}
+
+    def open(self) -> Batches:
+        """Read all candidates in natural order, and return self."""
+        self.broken = [*self._store.open().broken]
+        # (repository, commit, change) → the item that has it first
+        first: dict[tuple[str, str, str], str] = {}
+        for name in self._store.names():
+            try:
+                record = self._record(name)
+            except BrokenRecord as e:
+                self.broken.append(e)
+                continue
+            same_as = []
+            for candidate in record.candidates:
+                change = record.repo_name, record.base_commit, normalised(candidate["diff"])
+                same_as.append(first.get(change, ""))
+                first.setdefault(change, name)
+            self._batches[name] = Batch(
+                name, record.repo_name, record.base_commit, record.method, record.candidates,
+                same_as, record.trajectory, record.usage)
+        return self
+
+    def _record(self, name: str) -> Candidates:
+        record = self._store.read(name)
+        if name.rpartition(".")[0] != record.repo_name:
+            raise BrokenRecord(f"holds candidates of another repository: {record.repo_name[:80]!r}",
+                               str(self._store.path(name)),
+                               "Name the file <repo_name>.agent-<n>.json, or mend its repo_name.")
+        return record
+
+    def names(self):
+        """Return the names of the files that can be read."""
+        return self._batches.keys()
+
+    def covers(self, name: str) -> bool:
+        """Return whether there is a file of this name."""
+        return name in self._store
+
+    def read(self, name: str) -> Batch:
+        """Return the candidates of a file."""
+        return self._batches[name]
+
+    def failed(self, stage: str, name: str):
+        """Return the failed last attempt of a stage to make a file, or None."""
+        return self._store.failed(stage, name)
+
+
+class BugProver:
+    """Prove candidates; make() is the item function."""
+
+    def __init__(self, settings: Settings, host: SandboxFactory):
+        self._settings, self._host = settings, host
+        bug = settings.bug
+        self._prover = Prover(host, bug.hide_tests, bug.max_broken_share)
+        self._analyses = None
+
+    def stage(self, environments, analyses) -> Stage:
+        """Return the stage that proves the candidates of these environments. `analyses` gives the
+        Analysis of a repository by name; where it has none, distances are not known."""
+        self._analyses = analyses.open()
+        root, bug = self._settings.root, self._settings.bug
+        return Stage(
+            "bug_inject.prove", make=self.make,
+            reads=Reads(Batches(root), ("base_commit", "candidates", "same_as"),
+                        made_by="bug_inject.inject"),
+            joined=Reads(environments, (*READ, "test_script"), made_by="env_setup"),
+            writes=Writes(Store(root, Verdicts), tuple(Verdicts.__dataclass_fields__)),
+            identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
+            cost_note="no calls: no model is asked",
+            after="bug_inject.py agent --steps inject", then="bug_inject.py agent --steps issue")
+
+    def make(self, batch: Batch, environment: Environment) -> Verdicts:
+        """Return a verdict for each candidate. Raise ItemFailed where the environment has drifted,
+        or is of another commit, Excluded where no image can be made of it."""
+        name = environment.repo_name
+        if batch.base_commit != environment.base_commit:
+            raise ItemFailed(f"its candidates are of another commit: {batch.base_commit}", name,
+                             f"Run: python bug_inject.py agent --steps inject --only {name}")
+        started, label = time.monotonic(), f"bug-{name[:40]}-{secrets.token_hex(4)}"
+        try:
+            verdicts = [self._verdict(batch, i, environment, label)
+                        for i in range(len(batch.candidates))]
+        except LOST as e:
+            raise ItemFailed(f"the engine is gone: {reason(e)}", name) from e
+        finally:
+            self._host.forget(label)
+        return Verdicts(environment.repo, name, environment.base_commit, verdicts,
+                        round(time.monotonic() - started, 1))
+
+    def _verdict(self, batch: Batch, i: int, environment: Environment, label: str) -> BugVerdict:
+        candidate = batch.candidates[i]
+        diff = candidate["diff"]
+        instance_id = f"{batch.name}.{normalised(diff)[:8]}"
+        why, instance, evidence = "", None, {}
+        if batch.same_as[i]:
+            why = f"it is the same change as {batch.same_as[i]}"
+        else:
+            proof = self._prover.prove(environment, diff, instance_id, label)
+            why, evidence = proof.trouble, {"runs": proof.runs, "log": proof.log}
+            if not why:
+                analysis = (self._analyses.read(batch.repo_name)
+                            if batch.repo_name in self._analyses else None)
+                evidence |= effects(proof, analysis)
+                instance = _instance(batch, candidate, environment, proof, evidence)
+                instance["instance_id"] = instance_id
+                evidence["digest"] = evidence_digest(instance)
+        return BugVerdict(diff=digest(diff), instance_id=instance_id, good=not why,
+                          reason=why, instance=instance, evidence=evidence)
+
+
+def normalised(diff: str) -> str:
+    """Return a digest of what a diff changes, without the numbers of lines, the names of functions
+    around it and blanks at the ends of lines."""
+    hunks = sorted(hunks_of(diff, ""), key=lambda hunk: (hunk.path, hunk.start))
+    return digest([[hunk.path, *([line.rstrip() for line in lines]
+                                 for lines in (hunk.old, hunk.added))] for hunk in hunks])
+
+
+def _instance(batch: Batch, candidate: Candidate, environment: Environment, proof: Proof,
+              evidence: Object) -> Object:
+    """Return the fields of a Bug, without its id, its evidence and those of the step `issue`."""
+    symbols, path = evidence["symbols"], min(proof.before | proof.after)
+    symbol = candidate.get("symbol") or ""
+    n_broken, n_before = evidence["broken"], evidence["tests"]
+    is_subtle = (n_broken <= max(MAX_SUBTLE, MAX_SUBTLE_SHARE * n_before)
+                 and not evidence["new_messages"])
+    return {
+        "repo": environment.repo, "base_commit": proof.base_commit, "patch": proof.patch,
+        "test_patch": proof.test_patch, "hints_text": "", "created_at": proof.created_at,
+        "version": "", "environment_setup_commit": environment.base_commit,
+        "FAIL_TO_PASS": [*map(escaped_name, proof.fail_to_pass)],
+        "PASS_TO_PASS": [*map(escaped_name, proof.pass_to_pass)],
+        "image": proof.image.name, "image_name": proof.image.name,
+        "eval_script": proof.eval_script, "log_parser": LOG_PARSER, "eval_type": EVAL_TYPE,
+        "bug_patch": proof.bug_patch, "source_commit": environment.base_commit,
+        "language": language_of(path), "method": batch.method,
+        "symbol": symbol if symbol in symbols or not symbols else symbols[0],
+        "grade": "subtle" if is_subtle else "blunt",
+        "trajectory": batch.trajectory, "usage": batch.usage}
+
+
+# what a bug does ---------------------------------------------------------------------------------
+
+def effects(proof: Proof, analysis: Analysis | None) -> Object:
+    """Return sizes, shares, new messages of a linter, and how far the failing tests are from the
+    change in the call graph: null without an analysis."""
+    n_broken = len(proof.fail_to_pass)
+    n_before = n_broken + len(proof.pass_to_pass)
+    hunks = [*hunks_of(diff_of(proof.before, proof.after, n_context=0), "")]
+    lines = {(hunk.path, line) for hunk in hunks
+             for line in range(hunk.start, hunk.start + max(hunk.length, 2))}
+    symbols = symbols_at(lines, analysis) if analysis else []
+    return {"tests": n_before, "broken": n_broken, "share_broken": round(n_broken / n_before, 4),
+            "files": len(proof.before | proof.after),
+            "lines_removed": sum(len(hunk.old) for hunk in hunks),
+            "lines_added": sum(len(hunk.added) for hunk in hunks),
+            "symbols": symbols,
+            "distance": distances(proof.fail_to_pass, symbols, analysis) if analysis else None,
+            "new_messages": new_messages(proof.before, proof.after),
+            "tests_visible": bool(proof.tests_visible), "why_visible": proof.tests_visible,
+            "image_trouble": proof.image.trouble}
+
+
+def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str]:
+    """Return the ids of the innermost functions around lines of the source, each once."""
+    found = {}
+    for path, line in sorted(lines):
+        around = [one for one in analysis.entities if one["path"] == path
+                  and one["kind"] != "class" and one["line"] <= line <= one["end_line"]]
+        if around:
+            found[max(around, key=lambda one: one["line"])["id"]] = True
+    return [*found]
+
+
+def distances(tests: Iterable[str], symbols: Iterable[str], analysis: Analysis) -> Object:
+    """Return how many calls lie between the tests and functions, at least and at most, over all
+    edges, and how many of the tests have no way to any of them."""
+    steps = steps_to(symbols, analysis.edges)
+    paths = {file["path"] for file in analysis.files}
+    reached = [steps.get(entity_of_test(test, paths)) for test in tests]
+    known = [n for n in reached if n is not None]
+    return {"nearest": min(known, default=None), "farthest": max(known, default=None),
+            "unreached": len(reached) - len(known)}
+
+
+def steps_to(symbols: Iterable[str], edges: Iterable[Object]) -> dict[str, int]:
+    """Return {caller: number of calls from it to the nearest of some functions}, nearest ones
+    first."""
+    callers: dict[str, list[str]] = {}
+    for edge in edges:
+        callers.setdefault(edge["callee"], []).append(edge["caller"])
+    steps = dict.fromkeys(symbols, 0)
+    queue = [*steps]
+    for id in queue:   # which grows
+        for caller in callers.get(id, []):
+            if caller not in steps:
+                steps[caller] = steps[id] + 1
+                queue.append(caller)
+    return steps
+
+
+def new_messages(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[str]:
+    """Return what pyflakes says of the changed files in Python and did not say before. It reads
+    texts; nothing of the project is imported."""
+    paths = [path for path in sorted({*before, *after}) if language_of(path) == "python"]
+    texts = {f"{side}.{i}.py": files[path] for i, path in enumerate(paths)
+             for side, files in (("before", before), ("after", after))
+             if len(files.get(path, b"")) <= MAX_LINTED and path in files}
+    if not texts:
+        return []
+    with open_sandbox("local", scripts=[]) as here:
+        here.put(texts, ".")
+        said = here.run(f"'{sys.executable}' -I -m pyflakes {' '.join(texts)}", timeout_s=LINT_S)
+    found = [*filter(None, map(MESSAGE.match, said.output.splitlines()))]
+    known, now = (Counter(LINE.sub("line …", match[2]) for match in found if match[1] == side)
+                  for side in ("before", "after"))
+    return sorted((now - known).elements())

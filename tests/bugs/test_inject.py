@@ -1,0 +1,353 @@
+"""Check the step inject of bug_inject.py: what its agents are told, what leaves their sandboxes,
+and what is left of runs that are killed.
+"""
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import (
+    eventually,
+    finish,
+    kill,
+    ledger_lines,
+    run_script,
+    start_script,
+    write_json,
+)
+from heron_environment import HERON, TEST_SCRIPT, TESTS, an_environment, write_env
+from judged import read_json
+from kube_server import KubeServer
+from scenario import Scenario
+from setups import CA_BUNDLE, made_here, wait_till_reaped
+
+from codedata.analysis.analyse import analysis_of
+from codedata.bugs.inject import AgentItems, Refused, diff_and_symbol
+from codedata.code.entities import SourceFile, Sources, is_test_file, language_of
+from codedata.code.environments import Environments
+from codedata.errors import Interrupted
+from codedata.records import Candidates, parse
+from codedata.sandbox import docker_engine, open_sandbox
+
+RUN, IMAGE = f"tests-inject-{os.getpid()}", f"codedata-tests/marsh:{os.getpid()}"
+FILES = {
+    "heron.py": HERON.encode(), "tests/__init__.py": b"", "tests/test_heron.py": TESTS.encode(),
+    "long beak.py": b"def peck(n):\n    # from above\n    return n - 1\n",
+    "latin.py": b"# -*- coding: latin-1 -*-\nBIRD = 'h\xe9ron'\n",
+    "tests/test_marsh.py": b"""import runpy
+import latin
+
+def test_peck():
+    assert runpy.run_path("long beak.py")["peck"](3) == 2
+"""}
+CASES = [*an_environment()["test_case_result"],
+         {"name": "tests/test_marsh.py::test_peck", "status": "passed"}]
+WITH_CA = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
+SCRIPT = ["agent", "--steps", "inject", "--per-repo", 1, *WITH_CA]
+
+
+@pytest.fixture(scope="module")
+def marsh_image():
+    with open_sandbox("docker", scripts=[], run_label=RUN) as box:
+        box.put(FILES, "/testbed")
+        assert box.run("git init -q; git add -A; mkdir -p lib/site-packages; "
+                       "git -c user.name=a -c user.email=a@b.c commit -qm one; "
+                       "echo EGRET = 1 >lib/site-packages/egret.py; mkdir -p /opt/marsh/bin; "
+                       "echo export MARSH=wet >/opt/marsh/bin/activate").ok
+        box.commit(IMAGE, keep=False)
+    yield
+    docker_engine.remove_images(RUN)
+
+
+def analysed(files: dict[str, bytes], tests=(), name: str = "heron", commit: str = "0" * 40):
+    sources = [SourceFile(path, language_of(path), text, is_test_file(path))
+               for path, text in files.items() if language_of(path)]
+    tests = [{**test, "flaky": False} for test in tests]
+    return analysis_of(f"birds/{name}", name, commit, Sources(sources), tests)
+
+
+def write_root(root: Path, *names: str, files=FILES, **fields) -> None:
+    """Write environments of the marsh, with the analyses of their source."""
+    for name in names:
+        one = an_environment(name, **{"image_name": IMAGE, "test_case_result": CASES, **fields})
+        write_env(root, one)
+        analysis = analysed(files, one["test_case_result"], name, one["base_commit"])
+        write_json(root / f"analysis/{name}.json", vars(analysis))
+
+
+def inject(root: Path, model: Scenario, *flags):
+    return run_script("bug_inject.py", root, *SCRIPT, "--llm-base-url", model.base_url, *flags,
+                      timeout_s=300)
+
+
+def act(*calls, after: str = "") -> dict:
+    return {"calls": [*calls], "after": after}
+
+
+def bash(command: str) -> list:
+    return ["bash", {"command": command}]
+
+
+def edit(path: str, old: str, new: str) -> list:
+    return ["edit_file", {"path": path, "old": old, "new": new}]
+
+
+SUBMIT = ["submit", {"answer": "Herons wade too deep."}]
+DEEP = edit("heron.py", "return 2 * depth", "times = 2 if depth < 15 else 3\n"
+            "    return times * depth")
+FOREIGN = "only sources that tests load may change, as texts in UTF-8; undo this: "
+UNDO = bash("rm -f blob.bin crane.py; (cd /tmp/clean && find . -type f "
+            "-exec cp --remove-destination --parents {} /testbed/ ';')")
+WRONG = {   # a command of an agent, and what it is told when it hands in then
+    "true": "the source is as it was",
+    "echo >>tests/test_marsh.py; ln -s /etc/passwd crane.py; head -c 9 /dev/zero >blob.bin":
+    f"{FOREIGN}blob.bin, crane.py, tests/test_marsh.py.",
+    "echo EGRET = 2 >lib/site-packages/egret.py; mv latin.py $'/tmp/e\ngret'":
+    f"{FOREIGN}latin.py, lib/site-packages/egret.py.",
+    "printf '\\0' >>heron.py; ln -sf /etc/passwd 'long beak.py'; echo >>latin.py":
+    f"{FOREIGN}heron.py, latin.py, long beak.py.",
+    "echo '# bug here' >>heron.py": "one is new or other: '# bug here'",
+    "for i in {1..4000}; do echo X = $i; done >>heron.py": "4000 lines are added or removed in 39,",
+    "sed -i 's/2 [*] depth/depth * 2/' heron.py":
+    "It does not count: no test fails that passed before.\n22 tests pass, 0 fail",
+    "sed -i 's/def wade/def soar/' heron.py": "it does not collect: tests.test_heron",
+    # what lies beside the installed packages makes tests fail, for this agent alone
+    "at=$(python3 -c 'import site; print(site.getsitepackages()[0])'); mkdir -p $at; echo 'import "
+    "sys; sys.path.insert(0, \"/testbed\"); import heron; heron.wade = print' >$at/bird.pth; "
+    "pytest 2>&1 | tail -n 2; rm written.txt": "the source is as it was"}
+
+
+@pytest.mark.docker
+def test_an_agent_is_told_what_to_undo_and_only_a_bug_of_the_source_leaves(marsh_image, tmp_path):
+    write_root(tmp_path, "heron", test_script=f". /opt/marsh/bin/activate\n{TEST_SCRIPT}")
+    look = act(bash("ls -a; git log; ls /sys/class/net; echo $MARSH; cat /tmp/run_tests.sh"),
+               ["get_hotspots", {}], ["inspect_symbol", {"name": "wade"}])
+    replies, told = [look], ""
+    for command, answer in WRONG.items():
+        replies.append(act(UNDO, bash(command), SUBMIT, after=told))
+        told = answer
+    replies.append(act(UNDO, edit("long beak.py", "n - 1", "n - 2"), DEEP, SUBMIT, after=told))
+    with Scenario({"scenes": [{"native": replies}]}) as model:
+        done = inject(tmp_path, model)
+        assert (done.returncode, model.n_requests) == (0, len(replies)), done.stderr
+        assert "nothing to do" in inject(tmp_path, model).stderr
+        assert model.n_requests == len(replies)
+    record = parse(Candidates, read_json(tmp_path / "bug/_candidates/heron.agent-1.json"), "")
+    bug, = record.candidates
+    assert (bug["symbol"], bug["summary"]) == ("heron.py::wade", SUBMIT[1]["answer"])
+    assert record.usage["calls"] == len(replies) and record.method == "agent"
+    assert [line for line in bug["diff"].split("\n") if line[:1] in ("+", "-")] == [
+        "--- a/heron.py", "+++ b/heron.py", "-    return 2 * depth",
+        "+    times = 2 if depth < 15 else 3", "+    return times * depth",
+        "--- a/long beak.py\t", "+++ b/long beak.py\t", "-    return n - 1", "+    return n - 2"]
+    trajectory = read_json(tmp_path / record.trajectory)
+    texts = [message["content"] for message in trajectory["messages"]]
+    assert "/tmp/clean . shows" in texts[1] and "at most 5 times" in texts[1]
+    assert "\nlo\nwet\n" in texts[3] and "eth0" not in texts[3]
+    assert "not a git repository" in texts[3] and ".git" not in texts[3].split("\n")
+    assert any("FAILED tests/test_heron.py::test_wade" in str(text) for text in texts)
+    assert TEST_SCRIPT in texts[3] and "heron.py::wade  2 lines" in texts[4]
+
+
+@pytest.mark.docker
+def test_bugs_of_a_repository_come_in_turn_and_a_failed_agent_is_asked_anew(marsh_image, tmp_path):
+    write_root(tmp_path, "crane", "egret")
+    (tmp_path / "chain.toml").write_text("[bug]\nmax_submits = 2\n")
+    harmless = act(edit("heron.py", "2 * depth", "depth * 2"), SUBMIT)
+    scenes = [{"when": "birds/egret", "native": [harmless, act(SUBMIT)]},
+              {"when": "another kind of bug", "native": [
+                  act(["get_hotspots", {}]), act(edit("heron.py", "'away'", "'here'"), SUBMIT,
+                                                 after="earlier bug: crane.agent-1")]},
+              {"native": [act(bash("sleep 1")), act(DEEP, SUBMIT)]}]
+    scenes[1]["native"].append(act(DEEP, SUBMIT))
+    flags = ("--workers", 4, "--per-repo", 2)
+    with Scenario({"scenes": scenes}) as model:
+        done = inject(tmp_path, model, *flags)
+        assert done.returncode == 1 and "wrote 2, failed 2: egret.agent-1, egret.agent-2" in \
+            done.stderr
+        assert model.n_requests == 2 + 3 + 2 * 2
+    errors = {line["error"] for line in
+              ledger_lines(tmp_path / "bug/_candidates", state="failed", item="egret.agent-1")}
+    assert errors == {"egret.agent-1 its agent made no bug (tool_stop): the tool submit asked to "
+                      "stop; its last bug: no test fails that passed before"}
+    task = read_json(tmp_path / "bug/_trajectories/crane.agent-2.0.json")["messages"][1]["content"]
+    assert "crane.agent-1, in heron.py::wade: Herons wade too deep." in task
+    edited = tmp_path / "bug/_candidates/crane.agent-1.json"
+    edited.write_text(edited.read_text().replace("too deep", "too far"))
+    analysis = tmp_path / "analysis/crane.json"
+    analysis.write_text(analysis.read_text().replace('"reason"', '"reason" '))
+    with Scenario({"scenes": scenes}) as model:
+        said = inject(tmp_path, model, *flags, "--only", "crane", "--status").stderr
+    assert "done 1" in said and "edited 1" in said and "stale" not in said
+
+
+@pytest.mark.docker
+def test_what_cannot_be_broken_is_named(marsh_image, tmp_path):
+    write_root(tmp_path, "heron")
+    write_root(tmp_path, "stork", test_case_result=[{"name": "t", "status": "failed"}])
+    write_root(tmp_path, "crane")
+    (tmp_path / "analysis/crane.json").unlink()
+    moved = read_json(tmp_path / "analysis/heron.json") | {"base_commit": "1" * 40}
+    write_json(tmp_path / "analysis/heron.json", moved)
+    with Scenario({"scenes": []}) as model:
+        said = inject(tmp_path, model).stderr
+        local = inject(tmp_path, model, "--sandbox", "local")
+    assert f"heron.agent-1 (its analysis/ is that of another commit: {'1' * 40})" in said
+    assert "waiting 1" in said and "no analysis/ yet" in said and model.n_requests == 0
+    excluded, = ledger_lines(tmp_path / "bug/_candidates", state="excluded")
+    assert (excluded["item"], excluded["error"]) == ("stork.agent-1", "has no test that passes.")
+    assert local.returncode == 2 and "isolates nothing" in local.stderr
+
+
+@pytest.mark.docker
+def test_three_kills_pay_again_for_what_was_in_flight_alone_and_leave_nothing(marsh_image,
+                                                                              tmp_path):
+    write_root(tmp_path, "crane")
+    step = act(bash("bash /tmp/run_tests.sh; echo >>/tmp/steps; wc -l /tmp/steps; rm written.txt"))
+    replies = [step, step, act(DEEP, edit("heron.py", "15", "0"), SUBMIT),
+               act(edit("heron.py", "< 0", "< 15"), SUBMIT)]
+    pids = []
+    with Scenario({"scenes": [{"native": replies}]}) as model:
+        flags = [*SCRIPT, "--llm-base-url", model.base_url]
+
+        def containers() -> list[str]:
+            return made_here("container", "--filter", f"label=codedata.pid={pids[-1]}")
+
+        # in the second reply; while the bug that breaks too much is tried; in the last reply
+        for at in (lambda: model.n_requests == 2,
+                   lambda: len(model.answered) == 3 and len(containers()) == 2,
+                   lambda: model.n_requests == 5):
+            model.latency_s = 0.5
+            process = start_script("bug_inject.py", tmp_path, *flags)
+            pids.append(process.pid)
+            eventually(at, timeout_s=60)
+            kill(process)
+            assert not [*(tmp_path / "bug/_candidates").glob("[!_]*.json")]
+        done = run_script("bug_inject.py", tmp_path, *flags, timeout_s=300)
+        assert done.returncode == 0 and model.n_requests == len(replies) + 2, done.stderr
+    paid = [call["id"] for line in ledger_lines(tmp_path / "bug/_candidates")
+            for call in line.get("calls", ())]
+    assert len(paid) == len({*paid}) == len(replies)
+    wait_till_reaped("bug_inject.py", tmp_path, pids)
+
+
+@pytest.mark.pods
+def test_in_pods_an_agent_hands_in_a_bug(tmp_path):
+    files = {"heron.py": HERON.encode(), "wade.sh": b"""
+grep -q 'return 2 \\* depth' heron.py && echo ok 1 - wades || echo not ok 1 - wades
+grep -q away heron.py && echo ok 2 - flies || echo not ok 2 - flies
+echo 1..2
+"""}
+    source = tmp_path / "source"
+    source.mkdir()
+    for path, text in files.items():
+        (source / path).write_bytes(text)
+    git = "git -c user.name=a -c user.email=a@b.c"
+    subprocess.run(f"{git} init -q; {git} add -A; {git} commit -qm one", shell=True, check=True,
+                   cwd=source)
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=source, text=True).strip()
+    write_root(tmp_path, "heron", files=files, image_name="", base_image="debian:bookworm",
+               base_commit=commit, install_script="true\n", row={"reformat_path": str(source)},
+               test_script="sh wade.sh", verified={"healthy": True}, test_case_result=[
+                   {"name": name, "status": "passed"} for name in ("wades", "flies")])
+    replies = [act(bash("git log; ls -a"), edit("heron.py", "2 * depth", "3 * depth"), SUBMIT)]
+    with Scenario({"scenes": [{"native": replies}]}) as model, \
+            KubeServer(tmp_path / "cluster") as kube:
+        done = inject(tmp_path, model, "--sandbox", "kubernetes", "--kubeconfig", kube.kubeconfig)
+        assert done.returncode == 0, done.stderr
+        assert not kube.pods
+    bug, = read_json(tmp_path / "bug/_candidates/heron.agent-1.json")["candidates"]
+    assert "+    return 3 * depth" in bug["diff"] and bug["symbol"] == "heron.py::wade"
+
+
+@pytest.mark.docker
+def test_what_the_engine_broke_off_goes_on(marsh_image, tmp_path):
+    write_root(tmp_path, "crane")
+    scenes = [{"native": [act(bash("sleep 1")), act(bash("true")), act(DEEP, SUBMIT)]}]
+    with Scenario({"scenes": scenes}) as model:
+        model.latency_s = 0.3
+        process = start_script("bug_inject.py", tmp_path, *SCRIPT, "--llm-base-url",
+                               model.base_url)
+        eventually(lambda: model.n_requests == 2, timeout_s=60)
+        here = made_here("container", "--filter", f"label=codedata.pid={process.pid}")
+        subprocess.run(["docker", "kill", *here], check=True, capture_output=True)
+        done = finish(process)
+        assert done.returncode == 1 and "its agent made no bug (error)" in done.stderr
+        done = inject(tmp_path, model)
+        assert done.returncode == 0 and model.n_requests == 3, done.stderr
+
+
+@pytest.mark.docker
+def test_an_agent_that_spoilt_its_task_begins_anew(marsh_image, tmp_path):
+    write_root(tmp_path, "egret")
+    prose = ["I would rather not."]
+    with Scenario({"scenes": [{"native": prose, "text": prose}]}) as model:
+        for n in (8, 8, 16):   # its replies are kept, found to fail again, and asked for anew
+            said = inject(tmp_path, model).stderr
+            assert "8 malformed replies in a row" in said and model.n_requests == n
+    assert len([*(tmp_path / "bug/_trajectories").glob("egret.agent-1.*.json")]) == 3
+
+
+# without a sandbox -------------------------------------------------------------------------------
+
+def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
+    write_env(tmp_path, *map(an_environment, ("crane", "stork")))
+    items = AgentItems(Environments(tmp_path), 2).open()
+    assert [*items.names()] == ["crane.agent-1", "stork.agent-1", "crane.agent-2", "stork.agent-2"]
+    names = ("crane.agent-9", "ibis.agent-1", "ibis.procedural", "ibis.7")
+    assert [*map(items.covers, names)] == [True, False, True, True]
+    begun, done = [], []
+    go = threading.Event()
+
+    def work(name: str) -> None:
+        item = items.read(name)
+        begun.append(name)
+        items.wait_for_turn(item, threading.Event())
+        done.append(name)
+        go.wait(30)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in items.names()]
+    for n, thread in enumerate(threads, 1):
+        thread.start()
+        eventually(lambda n=n: len(begun) == n)
+    eventually(lambda: len(done) == 2)
+    assert {*done} == {"crane.agent-1", "stork.agent-1"}
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Interrupted):
+        items.wait_for_turn(items.read("crane.agent-2"), stop)
+    go.set()
+    eventually(lambda: len(done) == 4)
+
+
+@pytest.mark.parametrize(("path", "before", "after", "told"), [
+    ("a.py", b'def f():\n    """Do."""\n', b'def f():\n    """Do it."""\n', "Do it."),
+    ("a.py", b"x = 1\n", b"x = 1\n'no'\n", "'no'"),
+    ("a.py", b'def f():\n    """A.\n\n    B."""\n',
+     b'if 1:\n    def f():\n        """A.\n\n        B."""\n', ""),
+    ("a.py", b"x = 1  # one\n", b"x = 2  # one\n", ""),
+    ("a.py", b"# one\nx = 1\n", b"x = 1\n", ""),
+    ("a.py", b"x = '# one'\n", b"x = '# two'\n", ""),
+    ("a.js", b"let x = 1\n", b"let x = 2 /* no */\n", "'/* no */'"),
+    ("a.py", b"", b"x = 1\n" * 41, "41 lines are added or removed"),
+    ("a.py", b"x = 1\n", b"x = 1\n", "the source is as it was")])
+def test_what_people_read_and_the_size_of_a_change_are_facts(path, before, after, told):
+    said = ""
+    try:
+        diff_and_symbol({path: before}, {path: after}, analysed({}))
+    except Refused as e:
+        said = str(e)
+    assert told in said and bool(told) == bool(said)
+
+
+def test_a_diff_is_named_after_the_function_that_it_changes():
+    path = "a b/\u0444.py"
+    before = b"A = 1\n\nclass C:\n    b = 1\n\n    def f(self):\n        x = 1\n        return x"
+    for old, new, name in ((b"A = 1", b"A = 2", ""), (b"return x", b"return -x", f"{path}::C.f")):
+        diff, symbol = diff_and_symbol({path: before}, {path: before.replace(old, new)},
+                                       analysed({path: before}))
+        assert symbol == name and f"--- a/{path}\t\n" in diff
+    assert diff.count("\\ No newline at end of file") == 2

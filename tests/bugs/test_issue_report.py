@@ -1,0 +1,191 @@
+"""Test that reports are written from a user's side, from a reproduction that shows the bug."""
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import flags_for, run_here, write_toml
+from fake_llm import Say
+from reported_heron import a_bug, read_bug, write_bugs
+from reported_heron import heron_bug as heron_bug  # a fixture
+
+import bug_inject
+from codedata.code.patches import diff_of
+
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("heron_bug")]
+STEP = ("agent", "--steps", "instances,issue")
+SCRIPT = "import heron\n\nprint(heron.wade(20))\nprint(heron.wade(33))\n"
+ERROR = "ValueError: too deep: 33"
+TEXT = f"""wade() refuses shallow water
+
+I call `heron.wade(33)` and get
+
+    {ERROR}
+
+I expected `slowly, in 33 cm`.
+"""
+REPORTED = f"<report>\n{TEXT}</report>"
+
+
+def fenced(script: str, language: str = "python") -> str:
+    return f"Here it is.\n```{language}\n{script}```\n"
+
+
+@pytest.fixture
+def report(tmp_path, fake_llm):
+    """Return a function: report(reply, …) runs the step on one bug with these replies."""
+    def run(*replies, flags=(), more="", bugs=()) -> int:
+        write_toml(tmp_path, more=more)
+        if not (tmp_path / "bug").exists():
+            write_bugs(tmp_path, *bugs)
+        fake_llm.script(*replies)
+        return run_here(bug_inject.main, tmp_path, *STEP, *flags_for(fake_llm, *flags))
+    return run
+
+
+def test_a_report_is_written_from_a_reproduction_and_its_writer_sees_neither_fix_nor_test(
+        tmp_path, fake_llm, report):
+    assert report(fenced(SCRIPT), REPORTED) == 0
+    bug, (first, second) = read_bug(tmp_path), fake_llm.requests
+    assert bug["problem_statement"] == TEXT
+    made = bug["reproduction"]
+    assert made["script"] == SCRIPT and made["fixed"]["output"].endswith("slowly, in 33 cm")
+    assert made["bugged"] == {"exit_code": 1, "output": (
+        "slowly, in 20 cm\nTraceback (most recent call last):\n"
+        '  File "reproduce.py", line 4, in <module>\n    print(heron.wade(33))\n'
+        f"          ^^^^^^^^^^^^^^\n{ERROR}")}
+    assert "LEG_CM" in first.text and "says how a heron wades" in first.text
+    assert not re.search("LEG_CM|wading|_pace_of|knee", second.text) and ERROR in second.text
+    assert report() == 0 and fake_llm.n_requests == 2   # nothing to do
+
+
+def problems_in(requests) -> list[str]:
+    return [request.text.rpartition("not taken as it stands")[2] for request in requests]
+
+
+def test_a_reproduction_that_shows_nothing_is_asked_for_again(tmp_path, fake_llm, report):
+    refused = {
+        "no block": "0 blocks",
+        fenced("import heron\nprint(heron.wade(20))\n"): "is the same",
+        fenced("import time, heron\nprint(time.time_ns(), heron.wade(20))\n"): "not the same each",
+        fenced("yes | head -c 100000000\n", "bash"): "more than 10,000 bytes",
+        fenced("cat /dev/zero > filled\n", "bash"): "sandbox was ended with the bug",
+        fenced("from tests.test_wading import x\n"): "test_wading",
+        fenced("from heron.wading import _pace_of\nprint(_pace_of(33))\n"): "'_pace_of'",
+        fenced("cat heron/wading.py\n", "bash"): "'heron/wading.py'",
+        fenced("kill -9 1; kill -9 -1\n", "bash"): "is the same"}
+    settings = "[issue]\nmax_tries = 10\n[sandbox]\ndisk_limit = '100MB'\n"
+    assert report(*refused, fenced(SCRIPT), REPORTED, more=settings) == 0
+    found = problems_in(fake_llm.requests[1:])
+    assert [one for one, why in zip(found, refused.values(), strict=False) if why not in one] == []
+    assert fake_llm.n_requests == 11 and read_bug(tmp_path)["problem_statement"] == TEXT
+
+
+def test_an_endless_reproduction_is_ended_and_the_item_fails_after_the_last_try(
+        tmp_path, fake_llm, report, capsys):
+    endless = fenced("while true; do :; done\n", "bash")
+    settings = "[issue]\nmax_tries = 2\n[sandbox]\nrun_timeout = 3\n"
+    assert report(endless, "x", more=settings) == 1
+    assert "did not end within 3 s" in fake_llm.requests[1].text and fake_llm.n_requests == 2
+    assert "0 blocks" in capsys.readouterr().err
+    assert read_bug(tmp_path).get("problem_statement") is None
+
+
+def test_a_report_that_shows_more_than_a_user_knows_is_asked_for_again(
+        tmp_path, fake_llm, report):
+    leaks = {
+        "It is in heron/wading.py.": "'wading.py'", "Look at line 11 of it.": "line 11",
+        "`LEG_CM` is too small.": "'LEG_CM'", "Is _pace_of to blame?": "'_pace_of'",
+        "heron.wading does it.": "'heron.wading'", "See wading.py.": "'wading.py'",
+        "See test_wades_up_to_the_knee.": "'test_wades_up_to_the_knee'"}
+    replies = [f"<report>{TEXT}\n{more}</report>" for more in leaks]
+    settings = "[issue]\nmax_tries = 8\n"
+    assert report(fenced(SCRIPT), *replies, REPORTED, more=settings) == 0
+    found = problems_in(fake_llm.requests[2:])
+    assert [one for one, why in zip(found, leaks.values(), strict=True) if why not in one] == []
+    assert read_bug(tmp_path)["problem_statement"] == TEXT
+    assert read_bug(tmp_path)["reproduction"]["noted"] == []
+
+
+def test_a_doubt_of_the_facts_asks_for_one_rewrite_and_is_noted(tmp_path, fake_llm, report):
+    test = '+++ b/tests/test_wading.py\n@@ -0,0 +1,1 @@\n+    assert wade(35) == "knee deep"\n'
+    doubted = f"<report>{TEXT}\nIt is only knee deep.</report>"
+    assert report(fenced(SCRIPT), doubted, doubted, bugs=[a_bug(test_patch=test)]) == 0
+    assert "perhaps by chance" in fake_llm.requests[2].text
+    assert "of the pull request, in: It is only knee deep." in fake_llm.requests[2].text
+    assert fake_llm.n_requests == 3 and "knee" not in fake_llm.requests[1].text
+    assert "knee deep" in read_bug(tmp_path)["problem_statement"]
+    noted, = read_bug(tmp_path)["reproduction"]["noted"]
+    assert noted.startswith("the literal 'knee deep'")
+
+
+def test_a_report_has_to_quote_what_was_printed_and_to_be_whole(tmp_path, fake_llm, report):
+    invented = "<report>Wrong\n\nIt says: IndexError</report>"
+    cut = Say("<report>Wrong", finish_reason="length")
+    settings = "[issue]\nmax_tries = 5\n"
+    assert report(fenced(SCRIPT), invented, cut, "<report> </report>", "", REPORTED,
+                  more=settings) == 0
+    problems = problems_in(fake_llm.requests[2:])
+    assert ["quotes no line" in problems[0], "no report" in problems[1],
+            "no report" in problems[2], "empty" in problems[3]] == [True] * 4
+
+
+@pytest.mark.parametrize("log, symbol, said", [
+    (LOG := "E   ValueError: too deep: 35", "heron/wading.py::wade", ["`wade`", "too deep: 35"]),
+    (LOG, "heron/wading.py::_pace_of", ["too deep: 35"]),
+    ("E   AssertionError: assert 3 == 4", "heron/wading.py::wade._pace_of", ["`wade`"])])
+def test_the_template_asks_no_model_and_says_less_where_more_would_leak(
+        tmp_path, fake_llm, report, log, symbol, said):
+    bug = a_bug(symbol=symbol, evidence={"log": log})
+    off = "[issue]\nwriter = 'template'\n"
+    assert report(more=off, bugs=[bug]) == 0
+    text = read_bug(tmp_path)["problem_statement"]
+    assert all(word in text for word in said) and fake_llm.n_requests == 0
+    assert not re.search("_pace_of|LEG_CM|assert|knee", text)
+    assert read_bug(tmp_path)["reproduction"]["writer"] == "template"
+
+
+def test_a_template_that_could_say_nothing_fails_its_item(tmp_path, report, capsys):
+    bug = a_bug(evidence={"log": "E   WadingError: LEG_CM is too short"})
+    assert report(more="[issue]\nwriter = 'template'\n", bugs=[bug]) == 1
+    assert "would say nothing" in capsys.readouterr().err
+    assert read_bug(tmp_path).get("problem_statement") is None
+
+
+def test_a_reproduction_is_asked_for_with_the_failing_tests_and_what_is_around_the_change(
+        tmp_path, fake_llm, report):
+    before = "".join(f"def test_{n}():\n    pass\n\n\n" for n in range(200))
+    text = ("import pytest\nimport heron\n\n\n@pytest.fixture\ndef deep():\n    return 35\n\n\n"
+            f"{before}class TestDeep:\n    LEGS = 2\n\n"
+            "    @pytest.mark.parametrize('way', ['a b'])\n"
+            "    def test_wades_up_to_the_knee(self, deep, way):\n        heron.wade(deep)\n")
+    patch = diff_of({}, {"tests/test_wading.py": text.encode()})
+    log = "tests/a.py::test_1 PASSED   [ 50%]\nPASSED tests/a.py::test_1\nE   ValueError: deep\n"
+    bug = a_bug(test_patch=patch, evidence={"log": log, "symbols": ["heron/wading.py::_pace_of"]})
+    assert report(fenced(SCRIPT), REPORTED, bugs=[bug]) == 0
+    asked = fake_llm.requests[0].text
+    for part in ("return 35", "LEGS = 2\n\n    @pytest.mark.parametrize", "heron.wade(deep)",
+                 "def wade(depth):\n    \"", "def _pace_of(depth):\n    if depth >= LEG_CM - 10",
+                 "E   ValueError: deep", "[a%20b]"):
+        assert part in asked
+    assert not re.search(r"def test_\d|PASSED", asked)
+
+
+def test_profiles_are_drawn_by_the_seed_and_the_instance(tmp_path, report):
+    bugs = [a_bug(n) for n in range(1, 9)]
+    assert report(more="[issue]\nwriter = 'template'\n", bugs=bugs) == 0
+    first = [read_bug(tmp_path, n)["reproduction"]["profile"] for n in range(1, 9)]
+    assert len({*first}) > 2
+    off = "[issue]\nwriter = 'template'\nseed = "
+    assert report(more=f"{off}0\n", flags=["--force"]) == 0
+    again = [read_bug(tmp_path, n)["reproduction"]["profile"] for n in range(1, 9)]
+    assert report(more=f"{off}1\n", flags=["--force"]) == 0
+    other = [read_bug(tmp_path, n)["reproduction"]["profile"] for n in range(1, 9)]
+    assert first == again != other
+
+
+def test_an_image_that_is_gone_fails_its_item_alone(tmp_path, fake_llm, report, capsys):
+    bugs = [a_bug(1, image_name="codedata-tests/gone:1"), a_bug(2)]
+    assert report(fenced(SCRIPT), REPORTED, bugs=bugs) == 1
+    assert read_bug(tmp_path, 2)["problem_statement"] == TEXT
+    assert "codedata-tests/gone:1" in capsys.readouterr().err

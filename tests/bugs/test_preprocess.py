@@ -1,0 +1,116 @@
+"""Check the step preprocess of bug_inject.py as a user runs it: rows in, rows and reports out."""
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from conftest import run_script, write_json
+from heron_environment import CASES, IMAGE, an_environment, write_env
+from judged import read_json
+from setups import CA_BUNDLE
+
+from codedata.bugs.preprocess import Analyses
+from codedata.errors import BrokenRecord
+from codedata.records import Analysis
+
+FLAGS = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
+AGENT = ("agent", *FLAGS, "--steps", "preprocess")
+
+
+def bug_inject(root, *flags):
+    cwd = root if root.exists() else root.parent
+    return run_script("bug_inject.py", root, *flags, cwd=cwd, timeout_s=300)
+
+
+def a_row(name: str, **more) -> dict:
+    cases = [{"name": case["name"], "status": "PASSED"} for case in CASES]
+    return {"repo": f"birds/{name}", "image_name": IMAGE, "test_case_result": cases, **more}
+
+
+def write_rows(path, *rows) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_rows(path) -> list[dict]:
+    return [*map(json.loads, path.read_text(encoding="utf-8").splitlines())]
+
+
+@pytest.mark.docker
+def test_rows_come_out_as_they_went_in_with_the_paths_of_what_is_known(heron_image, tmp_path):
+    given = [a_row("egret", note="mine"), a_row("ibis", image_name="codedata-tests/no-such:1")]
+    write_rows(tmp_path / "input.jsonl", *given)
+    flags = (*AGENT, "--input", tmp_path / "input.jsonl", "--output", tmp_path / "out/rows.jsonl",
+             "--report-root", tmp_path / "reports")
+    done = bug_inject(tmp_path / "run", *flags)
+    assert "codedata-tests/no-such:1" in done.stderr and "2 rows, 1 with an analysis" in done.stderr
+    egret = {"analysis": "../run/analysis/birds__egret.json",
+             "tests": "../run/coverage/birds__egret.json"}
+    rows = [given[0] | egret, given[1]]
+    assert read_rows(tmp_path / "out/rows.jsonl") == rows
+    report = read_json(tmp_path / "reports/birds__egret/birds__egret_test_report.json")
+    assert {(test["flaky"], *test["status"]) for test in report["tests"]} == {(False, "passed")}
+    assert len(report["tests"]) == 21 - len(report["otherwise"])
+    place = tmp_path / "reports/birds__egret/birds__egret_analysis.json"
+    assert place.read_bytes() == (tmp_path / "run/analysis/birds__egret.json").read_bytes()
+    (tmp_path / "out/rows.jsonl").unlink()
+    assert "nothing to do" in bug_inject(tmp_path / "run", *flags, "--only", "*egret").stderr
+    assert read_rows(tmp_path / "out/rows.jsonl") == rows
+    (tmp_path / "run/analysis/birds__egret.json").write_text("{")
+    assert "1 report" in bug_inject(tmp_path / "run", *flags, "--only", "*egret").stderr
+    del rows[0]["analysis"]
+    assert read_rows(tmp_path / "out/rows.jsonl") == rows
+
+
+@pytest.mark.docker
+def test_rows_of_env_are_such_that_they_can_be_an_input(heron_image, tmp_path):
+    write_env(tmp_path, an_environment("egret", row={"reformat_path": "egret"}))
+    assert bug_inject(tmp_path, *AGENT, "--output", tmp_path / "a/rows.jsonl").returncode == 0
+    [row] = read_rows(tmp_path / "a/rows.jsonl")
+    assert row["reformat_path"] == "egret" and row["analysis"] == "../analysis/egret.json"
+    analyses = Analyses(tmp_path / "other", tmp_path / "a/rows.jsonl").open()
+    assert analyses.names() == ["egret"] and analyses.read("egret").hotspots
+    coverages = Analyses(tmp_path / "other", tmp_path / "a/rows.jsonl", key="tests").open()
+    assert "heron.py::wade" in coverages.read("egret").functions
+    done = bug_inject(tmp_path / "other", *AGENT, "--input", tmp_path / "a/rows.jsonl")
+    assert done.returncode == 0   # at another root it is measured once more
+    assert "--steps bug_issue" in done.stderr.partition("next:")[2]
+
+
+def an_analysis(name: str, **more) -> dict:
+    return {"repo": name, "repo_name": name, "base_commit": "", "source": "static", "reason": "",
+            "languages": {}, "files": [], "faults": {}, "entities": [], "edges": [],
+            "hotspots": [], "tests": [], "measured": {"tests": 0, "counted": 0, "runs": 0}, **more}
+
+
+def test_the_analysis_of_the_root_goes_before_that_of_the_row(tmp_path):
+    write_json(tmp_path / "kept/a.json", an_analysis("birds__egret", reason="row"))
+    rows = tmp_path / "rows.jsonl"
+    write_rows(rows, a_row("egret", analysis="kept/a.json"), a_row("ibis", analysis="kept/a.json"),
+               a_row("stork", analysis=""), a_row("wren", analysis=3))
+    analyses = Analyses(tmp_path / "run", rows).open()
+    assert analyses.names() == ["birds__egret", "birds__ibis"] and not analyses.broken
+    assert analyses.read("birds__egret").reason == "row"
+    with pytest.raises(BrokenRecord, match="is the analysis of 'birds__egret'"):
+        analyses.read("birds__ibis")
+    write_json(tmp_path / f"run/{Analysis.directory}/birds__egret.json",
+               an_analysis("birds__egret", reason="root"))
+    assert Analyses(tmp_path / "run", rows).open().read("birds__egret").reason == "root"
+    shutil.rmtree(tmp_path / "kept")
+    with pytest.raises(BrokenRecord, match="is gone"):
+        analyses.read("birds__ibis")
+
+
+def test_wrong_flags_are_named_before_anything_is_done(tmp_path):
+    write_rows(tmp_path / "rows.jsonl", a_row("egret"))
+    given = ("--input", tmp_path / "rows.jsonl", "--output")
+    for flags, message in {
+            (): "the following arguments are required: agent",
+            ("heron",): "choose from",
+            ("agent", "--steps", "prepare"): "prepare is not one of coverage, analysis, ",
+            ("agent", *given, tmp_path / "rows.jsonl"): "is the --input",
+            ("agent", *given, tmp_path / "rows.jsonl/b/c"): "a file where a directory should be",
+            ("agent", *given, tmp_path): "is a directory"}.items():
+        done = bug_inject(tmp_path, *flags)
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "coverage").exists()

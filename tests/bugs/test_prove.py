@@ -1,0 +1,180 @@
+"""Test that candidates become verdicts and instances, by the one resume mechanism."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import (
+    edit,
+    eventually,
+    finish,
+    ledger_lines,
+    run_script,
+    start_script,
+    write_json,
+)
+from engine_line import EngineLine
+from heron_environment import write_env
+from proof_heron import BROKEN, BUG, BUG_LINE, GOLD_LINE, HERON, WORDS, diff, environment_of
+from proof_heron import heron as heron  # a fixture
+from proven import write_candidate
+from setups import CA_BUNDLE, made_here, wait_till_reaped
+
+from codedata.analysis.analyse import analysis_of
+from codedata.bugs.instances import Instances
+from codedata.bugs.prove import Batches, new_messages, normalised, symbols_at
+from codedata.checks.evidence import matches_evidence
+from codedata.code.entities import SourceFile, Sources
+from codedata.code.junit import escaped_name
+from codedata.records import Bug, Verdicts
+from codedata.sandbox import docker_engine
+from codedata.store import Store
+
+STEP = ["agent", "--steps", "prove", *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+SOURCES = Sources([SourceFile("heron.py", "python", HERON.encode(), False),
+                   SourceFile("tests/test_words.py", "python", WORDS.encode(), True)])
+FAR = diff(GOLD_LINE, "    return [word for word in said.split() if herons.isalpha()]")
+
+
+def prove(root, *flags):
+    return run_script("bug_inject.py", root, *STEP, *flags, timeout_s=300)
+
+
+def verdict(root, k: int) -> dict:
+    path = root / f"bug/_verdicts/heron.agent-{k}.json"
+    return json.loads(path.read_text())["verdicts"][0]
+
+
+def bugs_in(root) -> list[str]:
+    return sorted(path.stem for path in (root / "bug").glob("[!_]*.json"))
+
+
+@pytest.fixture
+def root(heron, tmp_path):
+    """Make a root with heron's environment and analysis; the images of its bugs go in the end."""
+    environment = environment_of()
+    write_env(tmp_path, vars(environment))
+    analysis = analysis_of(environment.repo, "heron", "", SOURCES, [])
+    write_json(tmp_path / "analysis/heron.json", vars(analysis))
+    yield tmp_path
+    for name in bugs_in(tmp_path):
+        docker_engine.connect().remove_image(f"codedata-bug/{name}", force=True)
+
+
+def candidate(root, k: int, patch: str) -> None:
+    write_candidate(root, f"heron.agent-{k}", patch, symbol="", summary="")
+    edit(root / f"bug/_candidates/heron.agent-{k}.json", base_commit="")
+
+
+@pytest.mark.docker
+def test_candidates_become_verdicts_and_good_ones_instances(root):
+    for k, patch in enumerate((BUG, FAR, f"# the same\n{BUG}", diff("import random", "")), 1):
+        candidate(root, k, patch)
+    candidate(root, 5, BUG)
+    edit(root / "bug/_candidates/heron.agent-5.json", base_commit="0" * 40)
+    done = prove(root)
+    assert done.returncode == 1 and "its candidates are of another commit" in done.stderr
+    assert [(verdict(root, k)["good"], verdict(root, k)["reason"]) for k in (1, 2, 3, 4)] == [
+        (True, ""), (True, ""), (False, "it is the same change as heron.agent-1"),
+        (False, "no test fails that passed before")]
+    first, second = bugs_in(root)
+    assert (first, second) == (f"heron.agent-1.{normalised(BUG)[:8]}",
+                               f"heron.agent-2.{normalised(FAR)[:8]}")
+    bug = Store(root, Bug).open().read(first)
+    assert matches_evidence(bug) and bug.grade == "subtle" and bug.symbol == "heron.py::words"
+    assert list(map(escaped_name, BROKEN)) == bug.FAIL_TO_PASS
+    assert (bug.language, bug.method, bug.created_at, bug.problem_statement) == (
+        "python", "agent", "2024-05-01T10:00:00Z", None)
+    evidence = bug.evidence
+    assert evidence["distance"] == {"nearest": 1, "farthest": 1, "unreached": 0}
+    sizes = ("tests", "broken", "files", "lines_added", "lines_removed", "new_messages")
+    assert [evidence[key] for key in sizes] == [11, 3, 1, 1, 1, []]
+    far = Store(root, Bug).open().read(second)
+    assert far.grade == "blunt" and far.evidence["new_messages"] == ["undefined name 'herons'"]
+    assert "nothing to do" in prove(root, "--only", "heron.agent-[1-4]*").stderr
+
+
+@pytest.mark.docker
+def test_an_edited_candidate_is_proven_again_and_its_old_instance_is_an_orphan(root):
+    candidate(root, 1, BUG)
+    candidate(root, 2, BUG)
+    assert prove(root).returncode == 0
+    old, = bugs_in(root)
+    edit(root / f"bug/{old}.json", problem_statement="my own words")
+    candidate(root, 1, diff(GOLD_LINE, BUG_LINE.replace("isalpha", "islower")))
+    done = prove(root)   # the second is the first of its kind now
+    assert done.returncode == 0 and "stale 2" in done.stderr
+    assert f"orphan: {old}" in done.stderr
+    assert len(bugs_in(root)) == 3 and verdict(root, 2)["good"]
+    assert len(ledger_lines(root / "bug/_verdicts", item="heron.agent-1")) == 2
+    kept = next(name for name in bugs_in(root) if name.startswith("heron.agent-2"))
+    edit(root / f"bug/{kept}.json", problem_statement="mine")
+    (root / f"bug/{old}.json").unlink()
+    edit(root / f"bug/{kept}.json", patch="")
+    assert f"edited: {kept}" in prove(root).stderr
+    assert not matches_evidence(Store(root, Bug).open().read(kept))
+    (root / f"bug/{kept}.json").unlink()
+    assert prove(root, "--only", "heron.agent-2").returncode == 0
+    assert Store(root, Bug).open().read(kept).patch
+
+
+@pytest.mark.docker
+def test_an_engine_that_goes_in_the_middle_leaves_no_verdict_and_the_next_run_goes_on(root):
+    candidate(root, 1, BUG)
+    with EngineLine() as line:
+        process = start_script("bug_inject.py", root, *STEP, env={"DOCKER_HOST": line.address})
+        eventually(lambda: made_here("container", "--filter", f"label=codedata.pid={process.pid}"),
+                   timeout_s=60)
+        line.cut()
+        done = finish(process)
+    assert done.returncode and "Traceback" not in done.stderr
+    assert "engine" in done.stderr and not [*(root / "bug/_verdicts").glob("[!_]*")]
+    assert prove(root).returncode == 0 and bugs_in(root)
+    wait_till_reaped("env_setup.py", root, [process.pid])
+
+
+def test_instances_of_a_broken_verdict_are_no_orphans(tmp_path):
+    one = {"diff": "", "instance_id": "heron.agent-1.ab", "good": True, "reason": "",
+           "instance": None, "evidence": {}}
+    names = {"heron.agent-1": one, "heron.agent-2": {**one, "instance_id": "crane.agent-1.ab"},
+             "heron.agent-3": {**one, "instance_id": "heron.agent-3.ab", "good": False}}
+    for name, verdict in names.items():
+        write_json(tmp_path / f"{Verdicts.directory}/{name}.json", {
+            "repo": "a/heron", "repo_name": "heron", "base_commit": "", "verdicts": [verdict],
+            "seconds": 0})
+    view = Instances(tmp_path).open()
+    assert [*view.names()] == ["heron.agent-1.ab"] and len(view.broken) == 1
+    assert view.covers("heron.agent-2.cd") and not view.covers("heron.agent-3.ab")
+    with pytest.raises(Exception, match="is missing"):
+        view.read("heron.agent-1.ab")
+
+
+def test_a_change_counts_once_for_each_commit_and_under_its_own_repository(tmp_path):
+    for k in (1, 2, 3):
+        write_candidate(tmp_path, f"heron.agent-{k}", BUG, symbol="", summary="")
+    edit(tmp_path / "bug/_candidates/heron.agent-1.json", base_commit="1" * 40)   # cannot be proven
+    write_candidate(tmp_path, "crane.agent-1", BUG, symbol="", summary="")
+    edit(tmp_path / "bug/_candidates/crane.agent-1.json", repo_name="heron")
+    batches = Batches(tmp_path).open()
+    assert {name: batches.read(name).same_as for name in batches.names()} == {
+        "heron.agent-1": [""], "heron.agent-2": [""], "heron.agent-3": ["heron.agent-2"]}
+    assert "another repository: 'heron'" in str(batches.broken[0])
+
+
+def test_a_change_is_the_same_wherever_its_lines_stand():
+    moved = BUG.replace("@@ -", "@@ -1").replace("a/heron.py", "a/heron.py\t2024")
+    assert normalised(BUG) == normalised(moved) == normalised(f"index 1..2\n{BUG}")
+    assert normalised(BUG) != normalised(FAR) != normalised(BUG.replace("heron.py", "crane.py"))
+
+
+def test_new_messages_are_those_that_pyflakes_did_not_have_before(tmp_path):
+    before = {"a b.py": b"import os\nx = y\n", "gone.py": b"import os\n", "t.txt": b"z"}
+    after = {"a b.py": b"\n\nimport os\nx = y + w\n", "__init__.py": b"raise SystemExit(1\n"}
+    found = new_messages(before, after)
+    assert "undefined name 'w'" in found and len(found) == 2   # one is of the syntax
+
+
+def test_the_innermost_function_around_a_line_is_what_changed():
+    analysis = analysis_of("a", "a", "", SOURCES, [])
+    line = HERON.split("\n").index(GOLD_LINE) + 1
+    assert symbols_at({("heron.py", line), ("heron.py", 1)}, analysis) == ["heron.py::words"]
