@@ -5,16 +5,16 @@ ROOT ?= runs/demo
 ARGS ?=
 BIN = .venv/bin
 SCRIPTS = prompt king ch validate report export
-MORE = refine check_judges env_setup analyze
+MORE = refine check_judges env_setup analyze bug_inject
 PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-env images test test-containers test-trl test-harbor check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
+.PHONY: help setup demo demo-env images test test-containers test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  make STAGE           one stage on ROOT=$(ROOT): $(SCRIPTS) $(MORE)   (ARGS=\"...\" goes to the script; env_setup wants --input or --repo there)"
+	@echo "  make STAGE           one stage on ROOT=$(ROOT): $(SCRIPTS) $(MORE)   (ARGS=\"...\" goes to the script; env_setup wants --input or --repo there, bug_inject its word: agent)"
 
 setup: .venv/.done  ## make .venv from the lock file (with the embedded model)
 
@@ -43,6 +43,9 @@ test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of pack
 
 test-harbor: setup images  ## a task in Harbor, and what its readers take from it (Python 3.12; .venv-harbor, .venv-verifiers)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/test-harbor
+
+test-swebench: setup images  ## a sample bug in the harnesses of SWE-bench and SWE-smith (.venv-swebench, .venv-swesmith)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/test-swebench $(ARGS)
 
 check-all: setup  ## the benchmarks at full size, one JSON line each, and the long tests (needs an engine)
 	$(BIN)/python benchmarks/throughput.py
@@ -80,5 +83,5 @@ samples: setup ## are the samples what their commands print? (needs go, node, gc
 	$(BIN)/python samples/make.py --check
 
 clean:         ## remove .venv and caches; never records
-	rm -rf .venv .venv-trl .venv-harbor .venv-verifiers .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-trl .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

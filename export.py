@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Make training sets: SFT, DPO, KTO and plain JSON lines of judged turns, tasks for Harbor.
+"""Make training sets: SFT, DPO, KTO and plain JSON lines of judged turns, tasks for Harbor, bugs
+for SWE-bench and SWE-smith.
 
 reads   final/, refined/, defeat/       Sample, from report.py
         task/                           HarborTask, by hand
+        bug/, bug/_verdicts/            Bug, from bug_inject.py, and which of them still count
         score/_duel.json                the outcome: a duel that was not accepted is not exported
         answer*/, score/                to see whether the buckets are up to date
         commit/, prompt/, _ledger.jsonl repository, licence, source, models, costs

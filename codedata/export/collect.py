@@ -22,7 +22,7 @@ from codedata.checks.secrets import mask
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, to_line
 from codedata.progress import Bar, RunTotals, say
-from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, HarborTask, Sample, Score
+from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, Sample, Score
 from codedata.settings import ExportSettings
 from codedata.store import Store, digest, digests_of
 from codedata.texts import natural
@@ -285,6 +285,6 @@ def repo_of(instance_id: str) -> str:
     return f"{match[1]}/{match[2]}" if match else instance_id
 
 
-def record_digest(record: Sample | Commit | HarborTask) -> str:
+def record_digest(record) -> str:
     """Return the digest of all fields, by which the manifest identifies a record."""
     return digest({field.name: getattr(record, field.name) for field in fields(record)})

@@ -26,6 +26,7 @@ OF_TABLES = ("files", "images")   # keys of a manifest: {name: table}
 MEMORY = "2GB"                # duckdb's limit
 MIN_LINE = 16 << 20           # bytes; the longest line that duckdb reads by default
 GROUP_ROWS = 1000             # of a row group; readers hold one in memory at a time
+LINE_BREAKS = "\x85\u2028\u2029"   # that JSON need not escape
 FOLDER = Folder(ignored=(MANIFEST,))   # the layout of an export
 
 
@@ -33,10 +34,19 @@ def write_rows(path: Path, rows: Iterable[dict]) -> list[int]:
     """Write rows as JSON Lines, and return the bytes of each; without rows there is no file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as file:
-        sizes = [file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)) for row in rows]
+        sizes = [file.write(_line(row)) for row in rows]
     if not sizes:
         path.unlink()
     return sizes
+
+
+def _line(row: dict) -> bytes:
+    """Return a row as a line of JSON, also for readers that split lines as str.splitlines() does.
+    """
+    line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+    for char in LINE_BREAKS:
+        line = line.replace(char.encode(), f"\\u{ord(char):04x}".encode())
+    return line
 
 
 def write_parquet(path: Path, sizes: list[int], columns: dict[str, str], shard_rows: int) -> None:

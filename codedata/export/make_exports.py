@@ -24,6 +24,7 @@ from codedata.export.outcome import read_duel
 from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
 from codedata.export.split import SPLITS, TRAIN, VALIDATION
+from codedata.export.swebench import INSTANCE_FORMATS
 from codedata.export.tasks import TaskExport, TaskFormat
 from codedata.layouts import NEW, list_items, write_atomic
 from codedata.ledger import disk_trouble
@@ -44,7 +45,8 @@ REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budge
 
 # of tasks: {record class: the function that makes a task of such a record}
 ALL_FORMATS: dict[str, Format | TaskFormat] = {
-    **FORMATS, "harbor": TaskFormat("harbor", {HarborTask: lambda task: task})}
+    **FORMATS, "harbor": TaskFormat("harbor", {HarborTask: lambda task: task}),
+    **INSTANCE_FORMATS}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Make a folder of export/ that holds a folder for each task, whatever directory it comes from.
+"""Make a folder of export/ that holds tasks, whatever directory they come from: a folder for each,
+or a row.
 
 Which image a task has is in its record, by tag. tools/push-images notes in the manifest of the
 export what it has pushed, and later exports of the same task name that.
@@ -9,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import codedata
 from codedata.checks.contamination import Material
@@ -24,7 +25,6 @@ from codedata.export.provenance import public
 from codedata.export.split import SPLITS, splits
 from codedata.layouts import NEW
 from codedata.progress import plural, say
-from codedata.records import HarborTask
 from codedata.settings import Settings
 from codedata.store import Store, digest
 from codedata.texts import terminal_safe, text_of
@@ -33,12 +33,39 @@ IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}},
 SETTINGS = ("licences", "validation", "seed", "licence", "harbor_network")   # of a task
 
 
+class Task(Protocol):
+    """Describe what an export reads of a task; a HarborTask is one. Secrets in its instruction are
+    masked by dataclasses.replace()."""
+
+    instance_id: str
+    repo: str
+    instruction: str
+    solution: str
+    licence: str | None
+    docker_image: str
+    dockerfile: str
+    image_id: str
+    metadata: dict
+
+
+def write_folders(export: TaskExport) -> None:
+    """Write a folder for each task of Harbor."""
+    for task in export.tasks:
+        write_task(export.new / task.instance_id, task_files(
+            task, export.image_of(task), export.settings.harbor_network,
+            export.split_of[task.repo]))
+
+
 @dataclass(frozen=True)
 class TaskFormat:
-    """Define a folder of export/ with a folder for each task of some directories."""
+    """Define a folder of export/ with the tasks of some directories."""
 
     name: str
-    sources: dict[type, Callable[[Any], HarborTask]]   # record class → makes a task of a record
+    sources: dict[type, Callable[[Any], Task]]   # record class → makes a task of a record
+    # root → the function that says why a task is left out
+    problem: Callable[[Path], Callable[[Any], Problem | None]] = lambda root: task_problem
+    write: Callable[[TaskExport], None] = write_folders
+    card: str = "harbor_card.md"
     check: Callable[[Settings], None] = lambda settings: None   # nothing bars all tasks
 
     @property
@@ -48,29 +75,30 @@ class TaskFormat:
 
 
 class TaskExport:
-    """Read the tasks of a format, and make their folders and the one that holds them."""
+    """Read the tasks of a format, and make the folder that holds them."""
 
     noun = "tasks"
 
     def __init__(self, form: TaskFormat, settings: Settings, left_out: LeftOutLog):
         directory = settings.root / "export"
-        self.form, self.left_out, self._settings = form, left_out, settings.export
+        self.form, self.left_out, self.settings = form, left_out, settings.export
         self.place, self.new = directory / form.name, directory / NEW / form.name
-        self.tasks: list[HarborTask] = []
+        self.tasks: list[Task] = []
         self.masked: Counter[str] = Counter()   # secrets by kind
         self.n_in = dict.fromkeys(form.reads, 0)
         self.n_broken = 0
         self._source: dict[str, str] = {}       # task → the directory that it comes from
         self._rules = ExportRules(settings.export, settings.exclude.ids)
+        self._problem_of = form.problem(settings.root)
         self._images = folders.read_manifest(self.place).get(IMAGES, {})
         for cls, task_of in form.sources.items():
             self._read(Store(settings.root, cls).open(), task_of)
-        self._split_of = splits({task.repo for task in self.tasks}, settings.export.validation,
-                                settings.export.seed)
-        counts = Counter(self._split_of[task.repo] for task in self.tasks)
+        self.split_of = splits({task.repo for task in self.tasks}, settings.export.validation,
+                               settings.export.seed)
+        counts = Counter(self.split_of[task.repo] for task in self.tasks)
         self.rows = {split: counts[split] for split in SPLITS}
 
-    def _read(self, store: Store, task_of: Callable[[Any], HarborTask]) -> None:
+    def _read(self, store: Store, task_of: Callable[[Any], Task]) -> None:
         """Take the tasks of a directory, with secrets masked, and log what is left out."""
         directory = store.cls.directory
         self.n_in[directory] = len(store.names())
@@ -93,7 +121,7 @@ class TaskExport:
             say(f"export.py: {error}")
         self.n_broken += len(broken)
 
-    def _problem(self, task: HarborTask) -> Problem | None:
+    def _problem(self, task: Task) -> Problem | None:
         """Return why a task is left out, or None."""
         name = task.instance_id
         if self._rules.excludes(name):
@@ -104,39 +132,39 @@ class TaskExport:
         texts = {"task": task.instruction, "patch": task.solution}
         reasons = self._rules.against(task.licence or UNKNOWN,
                                       lambda: Material(name, task.repo, commit, texts))
-        return reasons[0] if reasons else task_problem(task)
+        return reasons[0] if reasons else self._problem_of(task)
 
     def fill(self, write: bool) -> None:
-        """With `write` write the folders of all tasks, to the folder in _tmp/."""
-        if not write:
-            return
-        self.new.mkdir(parents=True)
-        for task in self.tasks:
-            known = self._known_image(task)
-            image = Image(known.get("docker_image", task.docker_image),
-                          known.get("image_id", task.image_id))
-            write_task(self.new / task.instance_id, task_files(
-                task, image, self._settings.harbor_network, self._split_of[task.repo]))
+        """With `write` write the files of all tasks, to the folder in _tmp/."""
+        if write:
+            self.new.mkdir(parents=True)
+            self.form.write(self)
 
-    def _known_image(self, task: HarborTask) -> dict:
+    def image_of(self, task: Task) -> Image:
+        """Return a task's image: as push-images noted it, else as its record has it."""
+        known = self._known_image(task)
+        return Image(known.get("docker_image", task.docker_image),
+                     known.get("image_id", task.image_id))
+
+    def _known_image(self, task: Task) -> dict:
         """Return what push-images noted of a task's image; {} if that was another."""
         known = self._images.get(task.docker_image, {})
         return known if known.get("made_of") == _made_of(task) else {}
 
     def inputs(self) -> dict:
         """Return the part of the manifest that says which inputs the tasks come from."""
-        settings = asdict(self._settings)
+        settings = asdict(self.settings)
         return {
             "format": self.form.name, "rows": self.rows,
             "made_by": f"codedata {codedata.__version__}",
             "decontaminate": [{"name": public(path), "sha256": FOLDER.sha256(Path(path))}
-                              for path in self._settings.decontaminate],
+                              for path in self.settings.decontaminate],
             "settings": {key: settings[key] for key in SETTINGS},
             IMAGES: {task.docker_image: known for task in self.tasks
                      if (known := self._known_image(task))},
             "tasks": [{"name": task.instance_id, "repo": task.repo, "digest": record_digest(task),
                        "source": self._source[task.instance_id],
-                       "split": self._split_of[task.repo], "docker_image": task.docker_image,
+                       "split": self.split_of[task.repo], "docker_image": task.docker_image,
                        "made_of": _made_of(task)} for task in self.tasks]}
 
     def card(self) -> str:
@@ -144,13 +172,13 @@ class TaskExport:
         def counted(counts: Counter) -> str:
             return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items())) or "nothing"
 
-        return terminal_safe(text_of("codedata.export", "harbor_card.md").format_map({
+        return terminal_safe(text_of("codedata.export", self.form.card).format_map({
             "tasks": plural(len(self.tasks), "task"), "version": codedata.__version__,
-            "settings": self._settings, **self.rows, "masked": counted(self.masked),
+            "settings": self.settings, **self.rows, "masked": counted(self.masked),
             "licences": listed((task.licence or UNKNOWN for task in self.tasks), "task"),
             "left_out": counted(self.left_out.counts(self.form.name))}))
 
 
-def _made_of(task: HarborTask) -> str:
+def _made_of(task: Task) -> str:
     """Return a digest of what a record says of its image beside the tag."""
     return digest([task.dockerfile, task.image_id])

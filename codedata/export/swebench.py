@@ -1,0 +1,136 @@
+"""Write the bugs of bug/ as rows of the SWE-bench family: `swebench`, for its harness from version
+5 on, and `swesmith`, where a patch is the bug itself and its reverse the solution.
+
+A row is a bug as it was proven: what somebody has edited since is left out, by name.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codedata.checks.evidence import matches_evidence
+from codedata.checks.secrets import find_secrets
+from codedata.errors import BrokenRecord
+from codedata.export import folders
+from codedata.export.formats import TEXT
+from codedata.export.harbor import Problem
+from codedata.export.split import SPLITS
+from codedata.export.tasks import TaskExport, TaskFormat
+from codedata.records import Bug, Verdicts
+from codedata.store import Store
+from codedata.texts import text_of
+
+PROFILES = "swesmith_profiles.txt"
+TEXTS = f"{TEXT}[]"
+LISTS = ("FAIL_TO_PASS", "PASS_TO_PASS")
+
+
+def _columns(names: str) -> dict[str, str]:
+    return {name: TEXTS if name in LISTS else TEXT for name in names.split()}
+
+
+SWEBENCH = _columns("""instance_id repo base_commit patch test_patch problem_statement hints_text
+    created_at version FAIL_TO_PASS PASS_TO_PASS environment_setup_commit image eval_script
+    log_parser eval_type language method symbol grade bug_patch source_commit image_name""")
+SWESMITH = _columns("""instance_id repo patch FAIL_TO_PASS PASS_TO_PASS image_name created_at
+    problem_statement base_commit test_patch eval_script language method symbol grade
+    source_commit""")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Hold a bug as a task that TaskExport takes; no licence of its repository is known."""
+
+    instance_id: str
+    repo: str
+    instruction: str        # the problem statement; "" where there is none yet
+    solution: str
+    docker_image: str
+    metadata: dict
+    bug: Bug = field(repr=False)
+    licence: str | None = None
+    dockerfile: str = ""
+    image_id: str = ""
+
+
+def instance_of(bug: Bug) -> Instance:
+    """Return a bug as a task. For benchmarks, its commit is that of the source without the bug."""
+    return Instance(bug.instance_id, bug.repo, bug.problem_statement or "", bug.patch, bug.image,
+                    {"base_commit": bug.source_commit}, bug)
+
+
+def problem_in(root: Path) -> Callable[[Instance], Problem | None]:
+    """Return the function that says why an instance of a root is left out. Where there are
+    verdicts, those that none of them calls good are orphans."""
+    verdicts = Store(root, Verdicts).open()
+    good = _good(verdicts)
+
+    def problem(instance: Instance) -> Problem | None:
+        bug = instance.bug
+        if verdicts.names() and bug.instance_id not in good:
+            return "orphan", "no verdict of bug/_verdicts/ calls it good any more"
+        if not matches_evidence(bug):
+            return "not as proven", "edited since its runs: patches, tests or image"
+        if not instance.instruction.strip():
+            return "no problem_statement", "run: python bug_inject.py agent --steps issue"
+        for text in (bug.patch, bug.test_patch, bug.eval_script):
+            if secrets := find_secrets(text):   # masking would change what was proven
+                return "secret in a file that runs", secrets[0].kind
+        return None
+
+    return problem
+
+
+def _good(verdicts: Store) -> set[str]:
+    """Return the instances that verdicts call good; files that cannot be read name none."""
+    good = set()
+    for name in verdicts.names():
+        try:
+            good |= {one["instance_id"] for one in verdicts.read(name).verdicts if one["good"]}
+        except BrokenRecord:
+            continue   # bug_inject.py names it
+    return good
+
+
+def swebench_row(instance: Instance, image: str) -> dict:
+    """Return the row that `swebench eval` takes, with the instance's image."""
+    return _row(SWEBENCH, instance, image)
+
+
+def swesmith_row(instance: Instance, image: str) -> dict:
+    """Return the row that SWE-smith takes; its `patch` makes the bug."""
+    return _row(SWESMITH, instance, image) | {"patch": instance.bug.bug_patch}
+
+
+def _row(columns: dict[str, str], instance: Instance, image: str) -> dict:
+    values = {**vars(instance.bug), "problem_statement": instance.instruction, "image": image,
+              "image_name": image}
+    return {column: values[column] for column in columns}
+
+
+def write_swebench(export: TaskExport) -> None:
+    """Write the rows of `swebench`."""
+    _write(export, SWEBENCH, swebench_row)
+
+
+def write_swesmith(export: TaskExport) -> None:
+    """Write the rows of `swesmith`, and the module that tells SWE-smith how to read their logs."""
+    _write(export, SWESMITH, swesmith_row)
+    (export.new / "profiles.py").write_text(text_of("codedata.export", PROFILES))
+
+
+def _write(export: TaskExport, columns: dict[str, str],
+           row_of: Callable[[Instance, str], dict]) -> None:
+    """Write each split as JSON Lines and as Parquet."""
+    for split in SPLITS:
+        path = export.new / f"{split}.jsonl"
+        rows = [row_of(task, export.image_of(task).ref) for task in export.tasks
+                if export.split_of[task.repo] == split]
+        if sizes := folders.write_rows(path, rows):
+            folders.write_parquet(path, sizes, columns, export.settings.shard_rows)
+
+
+INSTANCE_FORMATS = {
+    name: TaskFormat(name, {Bug: instance_of}, problem_in, write, f"{name}_card.md")
+    for name, write in (("swebench", write_swebench), ("swesmith", write_swesmith))}
