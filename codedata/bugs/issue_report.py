@@ -64,7 +64,7 @@ class Ran:
 
     def __str__(self) -> str:
         end = f"\n[exit code {self.exit_code}]" if self.exit_code else ""
-        return f"{self.output}{end}".strip() or "(nothing)"
+        return f"{self.output}{end}".strip("\n") or "(nothing)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ class Reporter:
 
         current_reply_log().doing = "writing the report"
         return _ask(self._client, read, fill(
-            _packaged("write_issue.md"), repo=hidden.bug.repo, script=found.script.strip(),
+            _packaged("write_issue.md"), repo=hidden.bug.repo, script=found.script.strip("\n"),
             language=found.language, bugged=str(found.bugged), fixed=str(found.fixed), **known))
 
 
