@@ -63,7 +63,8 @@ class Hidden:
         """Return a line for each thing in a reproduction that a user would not write."""
         private = _private(NAME.findall(script)) - self.documented
         paths = [path for path in self.fix.paths if "/" in path and path not in self.documented]
-        return [*self._tests_in(script), *(f"the private name {name!r}" for name in private),
+        return [*self._tests_in(script),
+                *(f"the private name {name!r}" for name in sorted(private)),
                 *(f"the path {path!r}, where the bug is" for path in paths if path in script)]
 
     def in_report(self, text: str, shown: str) -> list[str]:
@@ -71,7 +72,8 @@ class Hidden:
         outputs, nor the documentation shows."""
         used = names_used(text) - self.documented - {*NAME.findall(shown)}
         private = _private(used)
-        return [*self._tests_in(text), *(f"the private name {name!r}" for name in private),
+        return [*self._tests_in(text),
+                *(f"the private name {name!r}" for name in sorted(private)),
                 *(f"the name {name!r}, which no user is shown"
                   for name in sorted(used & self.names - private)),
                 *self._places_in(text, shown), *self._lines_in(text, shown)]

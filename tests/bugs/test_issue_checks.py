@@ -33,6 +33,13 @@ def test_a_name_that_documentation_or_reproduction_shows_is_no_leak():
     assert hidden().in_report(text, f"print('{text}')") == []
 
 
+def test_what_is_found_stands_in_one_order_so_that_a_killed_run_asks_the_same():
+    names = [f"_{letter}" for letter in "fbdeca"]
+    said = [f"the private name {name!r}" for name in sorted(names)]
+    assert hidden().in_script(" ".join(names)) == said
+    assert hidden().in_report(" ".join(names), "") == said
+
+
 def test_plain_words_count_as_names_only_where_they_are_written_as_code():
     assert names_used("The depth is fine.") == set()
     assert names_used("`depth`, pace(3), heron.wade and IndexedSet") == {
