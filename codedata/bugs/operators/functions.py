@@ -1,0 +1,220 @@
+"""Make the replacements that a template of an operator cannot say.
+
+Each public function takes the captures of a match and the text of its file, and returns the texts
+that may come instead of @site; None among them takes a statement out.
+"""
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+    Captures = dict[str, list[Node]]
+
+MAX_DIGITS = 9
+MAX_NAMES = 300    # that one is compared with
+MAX_CLIMB = 60     # nodes around another: finding one of them takes longer the deeper it is
+SIMPLE = {"identifier", "attribute", "call", "subscript", "await"}
+SIBLINGS = {b"+": b"-", b"-": b"+", b"*": b"+", b"**": b"*"}
+OWN = {b"self", b"cls"}                 # parameters that are not mistaken for others
+KEY = re.compile(rb"""(?:\[|\.get\(|\.pop\(|\.setdefault\()(["'][^"'\\\n]{1,60}["'])[\]),]""")
+EMPTY = rb"(\[\]|\{\}|list\(\)|dict\(\)|set\(\))"
+# what a slip in a regular expression looks like: (what stands there, what comes instead)
+SLIPS = [(rb"(?<![\\+*?(\[])\+(?![+?])", b"*"), (rb"(?<![\\+*?(\[])\*(?![+?])", b"+"),
+         (rb"(?<=[+*])\?", b""), (rb"\$\Z", b""), (rb"\A\^", b""), (rb"\\s", rb"\\S"),
+         (rb"\\d", rb"\\w")]
+
+
+def negated(captures: Captures, text: bytes) -> list[bytes]:
+    """Return the negation of a condition, where it is no comparison and not negated already."""
+    (site,) = captures["site"]
+    if site.type in SIMPLE:
+        return [b"not " + site.text]
+    return [b"not (%s)" % site.text] if site.type == "boolean_operator" else []
+
+
+def arithmetic_sibling(captures: Captures, text: bytes) -> list[bytes]:
+    """Return what may stand for an operator where no text is written between its operands."""
+    (site,) = captures["site"]
+    has_text = any(quote in site.parent.text for quote in (b"'", b'"', b"`"))
+    return [] if has_text else [SIBLINGS[site.text]]
+
+
+def off_by_one(captures: Captures, text: bytes) -> list[bytes]:
+    """Return the neighbours of a decimal number; nobody adds 0."""
+    (site,) = captures["site"]
+    if not site.text.isdigit() or len(site.text) > MAX_DIGITS:
+        return []
+    before = text[max(0, site.start_byte - 9):site.start_byte].rstrip()
+    least = 1 if before.endswith((b"+", b"-", b"+=", b"-=")) else 0
+    number = int(site.text)
+    return [b"%d" % other for other in (number + 1, number - 1) if other >= least]
+
+
+def return_in_loop(captures: Captures, text: bytes) -> list[bytes]:
+    """Return a loop with the `return` that stands behind it as its last statement."""
+    loop, last, back = captures["site"][0], captures["last"][0], captures["return"][0]
+    indent = text[text.rfind(b"\n", 0, last.start_byte) + 1:last.start_byte]
+    if indent.strip():
+        return []
+    return [loop.text + _line_end(text) + indent + back.text]
+
+
+def sibling_called(captures: Captures, text: bytes) -> list[bytes]:
+    """Return the name of the method of the same class, or of the function of the same file, that
+    takes as many parameters and has the most similar name; it is not the one that calls."""
+    (site,) = captures["site"]
+    caller = _around(site, "function_definition")
+    own = caller.child_by_field_name("name").text if caller else b""
+    holder = _around(site, "class_definition" if "self" in captures else "module")
+    if holder is None:
+        return []
+    body = holder.child_by_field_name("body") or holder
+    known = {name: n for one in body.named_children for name, n in _arity(one)}
+    n = known.get(site.text)
+    names = [name for name, other in known.items() if n and other == n and name != own]
+    return _similar(site.text, names)
+
+
+def other_parameter(captures: Captures, text: bytes) -> list[bytes]:
+    """Return the next parameter of the same kind as the one that is used."""
+    (site,) = captures["site"]
+    function = _around(site, "function_definition")
+    kinds = _parameters(function) if function else {}
+    names = [name for name in kinds if kinds[name] == kinds.get(site.text)]
+    if len(names) < 2:
+        return []
+    return [names[(names.index(site.text) + 1) % len(names)]]
+
+
+def other_key(captures: Captures, text: bytes) -> list[bytes]:
+    """Return the most similar one of the other keys that the same function uses."""
+    (site,) = captures["site"]
+    around = _around(site, "function_definition") or _around(site, "module")
+    return _similar(site.text, KEY.findall(around.text)) if around else []
+
+
+def mutable_default(captures: Captures, text: bytes) -> list[bytes]:
+    """Return the empty container that a function uses in place of None."""
+    name = re.escape(captures["name"][0].text)
+    function = _around(captures["site"][0], "function_definition")
+    pattern = rb"\b%b = (?:%b or )?" % (name, name) + EMPTY
+    found = re.search(pattern, function.text) if function else None
+    return [found[1]] if found else []
+
+
+def trimmed(captures: Captures, text: bytes) -> list[bytes]:
+    """Return a text of one line without the blanks at one of its ends; nothing of a docstring."""
+    (site,) = captures["site"]
+    if site.parent.parent.type == "expression_statement" or b"\n" in site.text:
+        return []
+    return [cut for cut in (site.text.rstrip(b" "), site.text.lstrip(b" ")) if cut != site.text]
+
+
+def pattern_changed(captures: Captures, text: bytes) -> list[bytes]:
+    """Return a regular expression with one slip, for each kind that it has a place for."""
+    (site,) = captures["site"]
+    if site.parent.parent.type == "expression_statement":
+        return []
+    return [re.sub(old, new, site.text, count=1) for old, new in SLIPS if re.search(old, site.text)]
+
+
+def rebinding_dropped(captures: Captures, text: bytes) -> list[None]:
+    """Take out an assignment to a name that its value uses."""
+    name = re.escape(captures["name"][0].text)
+    return [None] if re.search(rb"\b%b\b" % name, captures["value"][0].text) else []
+
+
+def unwrapped(captures: Captures, text: bytes) -> list[bytes]:
+    """Return the body of a compound statement, as far to the left as that is."""
+    outer, body = captures["site"][0], captures["body"][0]
+    shift = body.start_point.column - outer.start_point.column
+    first, *lines = body.text.split(b"\n")
+    if body.start_point.row == outer.start_point.row:
+        return [body.text]
+    if any(line.strip() and line[:shift].strip(b" \t") for line in lines):
+        return []   # a text of several lines
+    return [b"\n".join([first, *(line[shift:] if line.strip() else line for line in lines)])]
+
+
+def other_attribute(captures: Captures, text: bytes) -> list[bytes]:
+    """Return the most similar one of the other attributes of the same class."""
+    (site,) = captures["site"]
+    holder = _around(site, "class_definition")
+    if holder is None or text[site.end_byte:site.end_byte + 1] == b"(":
+        return []
+    return _similar(site.text, re.findall(rb"\bself\.(\w+)\b(?!\()", holder.text), 0.7)
+
+
+def stale_order(captures: Captures, text: bytes) -> list[bytes]:
+    """Return two statements in the other order, where one sets what the other one reads."""
+    one, two = captures["a"][0], captures["b"][0]
+    function = _around(one, "function_definition")
+    targets, values = ([node.child_by_field_name(side) for node in (one.child(0), two.child(0))]
+                       for side in ("left", "right"))
+    if not function or None in targets or None in values:
+        return []
+    before = text[function.start_byte:one.start_byte]
+    is_read_late = _uses(values[0], targets[1])
+    is_known = _uses(values[1], targets[0]) and re.search(
+        rb"\b%b\b" % re.escape(targets[0].text), before)
+    if targets[0].text == targets[1].text or not (is_read_late or is_known):
+        return []
+    return [two.text + text[one.end_byte:two.start_byte] + one.text]
+
+
+def class_name(captures: Captures, text: bytes) -> list[bytes]:
+    """Return the name of the class around."""
+    holder = _around(captures["site"][0], "class_definition")
+    return [holder.child_by_field_name("name").text] if holder else []
+
+
+# helpers -----------------------------------------------------------------------------------------
+
+def _around(node: Node | None, kind: str) -> Node | None:
+    """Return the innermost node of a kind around another, or None; also where that is far."""
+    for _ in range(MAX_CLIMB):
+        if node is None or node.type == kind:
+            return node
+        node = node.parent
+    return None
+
+
+def _arity(node: Node) -> list[tuple[bytes, int]]:
+    """Return (name, number of parameters) of a function, if a node is one."""
+    if node.type != "function_definition":
+        return []
+    parameters = node.child_by_field_name("parameters")
+    return [(node.child_by_field_name("name").text, parameters.named_child_count)]
+
+
+def _parameters(function: Node) -> dict[bytes, bytes]:
+    """Return {name: annotation, else the kind of the default} of the parameters that are passed by
+    place or by name."""
+    kinds = {}
+    for one in function.child_by_field_name("parameters").named_children:
+        name = one.child_by_field_name("name") or next(iter(one.children), one)
+        of_type, value = (one.child_by_field_name(part) for part in ("type", "value"))
+        if name and name.type == "identifier" and name.text not in OWN:
+            default = value.type.encode() if value else b""
+            kinds[name.text] = of_type.text if of_type else default
+    return kinds
+
+
+def _similar(name: bytes, others: list[bytes], cutoff: float = 0.0) -> list[bytes]:
+    """Return the most similar one of other names."""
+    names = sorted({other.decode() for other in others} - {name.decode()})
+    if len(names) > MAX_NAMES:
+        return []
+    return [one.encode() for one in get_close_matches(name.decode(), names, 1, cutoff)]
+
+
+def _uses(value: Node, target: Node) -> bool:
+    return bool(re.search(rb"(?<![\w.])%b\b" % re.escape(target.text), value.text))
+
+
+def _line_end(text: bytes) -> bytes:
+    return b"\r\n" if b"\r\n" in text else b"\n"

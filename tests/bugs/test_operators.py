@@ -1,0 +1,201 @@
+"""Check the operators by their examples, and what becomes of the rest of a file."""
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from conftest import REPO
+
+from codedata.bugs.operators import TABLES, Edit, functions, operators, unique_edits
+from codedata.code.entities import SourceFile, tree_of
+from codedata.code.patches import SpanDiffs
+
+FAMILIES = {"control flow", "conditions", "arithmetic", "calls", "data", "exceptions", "state",
+            "classes", "types"}
+ODD = b"""\xef\xbb\xbfdef f(a, b=None):
+\tif a < 1 and b:   # one
+\t\ta = f'{g("x")!r}' + str(a)
+\telif a: return (a +
+\t\t\tb)
+\telse:
+\t\tfor i in range(a): h(i); k(a, b)
+\treturn a"""
+
+
+def source(text: str | bytes, language: str = "python") -> SourceFile:
+    return SourceFile("a/b.py", language, text.encode() if isinstance(text, str) else text, False)
+
+
+def edits_of(text: str, name: str, language: str = "python") -> list[str]:
+    """Return the texts that an operator makes of one."""
+    return [edit.applied(text.encode()).decode() for edit in unique_edits(source(text, language))
+            if edit.operator.name == name]
+
+
+def parses(text: bytes, language: str) -> bool:
+    if language == "python":
+        ast.parse(text)
+    return not tree_of(source(text, language)).root_node.has_error
+
+
+@pytest.mark.parametrize("language", TABLES)
+def test_every_operator_makes_its_example_and_its_reverse_undoes_it(language):
+    for operator in operators(language):
+        before, after = operator.before.encode(), operator.after.encode()
+        made = [edit for edit in unique_edits(source(before, language))
+                if edit.operator == operator and edit.applied(before) == after]
+        assert len(made) == 1, operator
+        assert before != after and parses(before, language) and parses(after, language), operator
+        start, end = made[0].start, made[0].start + len(made[0].new)
+        back = Edit(operator, start, end, before[start:made[0].end], (1, 1))
+        assert back.applied(after) == before, operator
+
+
+@pytest.mark.parametrize(("language", "least"), [("python", 40), ("javascript", 12),
+                                                 ("typescript", 12), ("tsx", 12), ("go", 12)])
+def test_there_are_enough_operators_each_with_a_name_of_its_own(language, least):
+    found = operators(language)
+    names = [operator.name for operator in found]
+    assert len(names) == len({*names}) >= least
+    assert [name for name in names if not re.fullmatch(r"[a-z0-9_-]+", name)] == []
+    families = {operator.family for operator in found}
+    assert families <= FAMILIES and (language != "python" or families == FAMILIES)
+
+
+def test_every_function_is_used_and_a_language_without_a_file_has_no_operators():
+    used = {operator.function for language in TABLES for operator in operators(language)}
+    public = {name for name, _ in inspect.getmembers(functions, inspect.isfunction)
+              if not name.startswith("_") and name != "get_close_matches"}
+    assert used - {""} == public
+    assert operators("cobol") == () and unique_edits(source("a", "cobol")) == []
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_what_is_not_changed_keeps_its_bytes_and_git_applies_every_diff(tmp_path, line_end):
+    text = ODD.replace(b"\n", line_end)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/b.py").write_bytes(text)
+    diffs, edits = SpanDiffs("a/b.py", text), unique_edits(source(text))
+    assert len(edits) > 20
+    for edit in edits:
+        after = edit.applied(text)
+        compile(after, "", "exec")
+        n_before, n_behind = edit.start, len(text) - edit.end
+        assert after[:n_before] == text[:n_before]
+        assert after[len(after) - n_behind:] == text[edit.end:]
+        assert after.count(b"\r\n") == after.count(b"\n") * line_end.count(b"\r")
+        diff = diffs.diff(edit.start, edit.end, edit.new)[0].encode()
+        for direction, there in (((), after), (("-R",), text)):
+            subprocess.run(["git", "apply", *direction], input=diff, cwd=tmp_path, check=True)
+            assert (tmp_path / "a/b.py").read_bytes() == there
+
+
+def test_edits_are_distinct_and_change_the_syntax_tree():
+    text = (REPO / "codedata/code/patches.py").read_bytes()
+    edits = unique_edits(source(text))
+    before = ast.dump(ast.parse(text))
+    for edit in edits[::40]:
+        assert ast.dump(ast.parse(edit.applied(text))) != before
+    assert len({edit.applied(text) for edit in edits}) == len(edits) > 200
+    assert edits == unique_edits(source(text))
+
+
+def test_texts_that_cannot_be_read_or_do_not_parse_are_left_as_they_are():
+    assert unique_edits(source("n = a < b  # é".encode("latin-1"))) == []
+    assert unique_edits(source("function f( { if (a < b) ", "javascript")) == []
+    assert edits_of("def f(:\n    pass\n\nok = a < b\n", "boundary") == [
+        "def f(:\n    pass\n\nok = a <= b\n"]   # what can be parsed alone
+    assert unique_edits(source("")) == []
+
+
+def test_what_would_take_quadratic_time_is_left_as_it_is():
+    assert unique_edits(source("n = (" + "a + " * 5000 + "a)\n")) == []   # too deep
+    table = "n = [" + "1, " * 3000 + "1]\n"
+    assert {edit.operator.name for edit in unique_edits(source(table))} == {"off-by-one"}
+    names = "".join(f"        self.a{i} = 1\n" for i in range(400))
+    assert edits_of(f"class A:\n    def f(self):\n{names}", "wrong-attribute") == []
+
+
+def test_annotations_docstrings_and_long_pieces_are_left_as_they_are():
+    assert unique_edits(source("def f(a: List[0] | None) -> Dict[1, 2]: pass\n")) == []
+    assert unique_edits(source('"""A text , ."""\n\ndef f():\n    """ B"""\n')) == []
+    long = "def f(x):\n    if x:\n" + "        g()\n" * 40 + "    else:\n        h()\n"
+    assert edits_of(long, "branches-swapped") == []
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("raise-to-return", "raise E()\n"),
+    ("while-to-if", "def f(a):\n    while a:\n        if a(): break\n"),
+    ("wrong-argument", "def f(self, a): return g(a)\n"),
+    ("wrong-argument", "def f(a: int, b: str, c=None): return g(a)\n"),
+    ("plus-minus", "n = a + 'b' + c\n"),
+    ("wrong-variable", "def f(a, b): return c - 1\n"),
+    ("sibling-called", "def f(a): return h(a)\n\n\ndef g(a, b): pass\n\n\ndef h(a): pass\n"),
+    ("statements-swapped", "def f(x):\n    a = x.pop()\n    b = x.pop()\n"),
+    ("mutable-default", "def f(a=None): return a\n"),
+    ("with-dropped", 'def f():\n    with a:\n        b("""\n""")\n'),
+    ("rebinding-dropped", "def f(a):\n    a = b\n"),
+    ("return-in-loop", "def f(x):\n    for i in x: g(i)\n    return x\n")])
+def test_an_operator_leaves_alone_what_it_has_no_place_in(name, text):
+    assert edits_of(text, name) == []
+
+
+@pytest.mark.parametrize(("name", "text", "made"), [
+    ("call-dropped", "if a:\n    # why\n    f()\n", ["if a:\n    # why\n    pass\n"]),
+    ("call-dropped", "a = 1; f()\n", ["a = 1; \n"]),
+    ("branch-dropped", "if a:\n\tb()\nelif c:\n\td()\nelse:\n\te()\n",
+     ["if a:\n\tb()\nelse:\n\te()\n", "if a:\n\tb()\nelif c:\n\td()\n"]),
+    ("call-dropped", "for i in a: f(i); g(i)\n", ["for i in a: g(i)\n", "for i in a: f(i); \n"]),
+    ("default-changed", "class A:\n    @b\n    def f(self, a=True): pass\n",
+     ["class A:\n    @b\n    def f(self, a=False): pass\n"]),
+    ("wrong-argument", "def f(*, a, b): return g(a)\n", ["def f(*, a, b): return g(b)\n"]),
+    ("await-dropped", "async def f():\n    async with a: return await g(1)\n",
+     ["async def f():\n    async with a: return g(1)\n"]),
+    ("condition-negated", "while f(): g()\n", ["while not f(): g()\n"]),
+    ("wrong-attribute", "class A:\n    def f(self):\n        return self.rows + self.row()\n", []),
+    ("wrong-key", "def f(a):\n    return a['one'] + a.get('ones')\n",
+     ["def f(a):\n    return a['ones'] + a.get('ones')\n",
+      "def f(a):\n    return a['one'] + a.get('one')\n"]),
+    ("off-by-one", "n = f'{a[1]}'\n", ["n = f'{a[0]}'\n", "n = f'{a[2]}'\n"])])
+def test_operators_make_what_the_place_asks_for(name, text, made):
+    assert edits_of(text, name) == made
+
+
+def test_a_statement_or_its_head_or_what_is_named_has_to_run():
+    text = "def f(a):\n    if a < (\n      1):\n        return g(\n            a, 1)\n    h()\n"
+    lines = {(edit.operator.name, edit.statement) for edit in unique_edits(source(text))}
+    assert {("boundary", (2, 3)), ("arguments-swapped", (4, 5)), ("guard-dropped", (4, 5)),
+            ("call-dropped", (6, 6))} <= lines
+
+
+def test_a_diff_has_the_lines_that_change():
+    text = b"a\nb\nc\nd\ne"
+    diffs = SpanDiffs("x y.py", text)
+    assert diffs.diff(4, 5, b"C") == (
+        "diff --git a/x y.py b/x y.py\n--- a/x y.py\n+++ b/x y.py\n@@ -1,5 +1,5 @@\n"
+        " a\n b\n-c\n+C\n d\n e\n\\ No newline at end of file\n", (3, 3))
+    assert diffs.diff(8, 9, b"E\n")[0].endswith("-e\n\\ No newline at end of file\n+E\n")
+    assert diffs.diff(1, 3, b"")[0].endswith("@@ -1,5 +1,4 @@\n a\n-b\n c\n d\n e\n"
+                                             "\\ No newline at end of file\n")
+    assert diffs.diff(2, 2, b"new\n")[1] == (1, 1)
+
+
+def test_the_list_has_all_operators_in_columns():
+    done = subprocess.run([sys.executable, "-m", "codedata.bugs.operators", "--list"], cwd=REPO,
+                          capture_output=True, text=True, check=True)
+    head, *rows = done.stdout.splitlines()
+    assert head.split() == ["name", "family", "before", "after", "languages"]
+    assert len(rows) == sum(len(operators(one)) for one in ("python", "javascript", "go"))
+    at = head.index("family")
+    assert Counter(row[at - 1] for row in rows) == {" ": len(rows)}
+    assert rows[0].endswith("  python") and max(map(len, rows)) < 250
+
+
+def test_an_edit_is_applied_to_bytes():
+    edit = Edit(operators("go")[0], 1, 3, "é".encode(), (1, 1))
+    assert edit.applied(b"abcd") == b"a\xc3\xa9d"
