@@ -1,13 +1,13 @@
-# Apply PATCH to the files in FOLDER, whatever the settings of its repository say. The files that it changes are copied to
+# Apply PATCH, or with -R its reverse, to the files in FOLDER, whatever the settings of its repository say. The files that it changes are copied to
 # OUT/before and OUT/after. Says what is wrong where it does not apply.
-#   bash apply_patch.sh FOLDER PATCH OUT
+#   bash apply_patch.sh FOLDER PATCH OUT [-R]
 set -euo pipefail
 cd -P "$1"
-patch=$2 out=$3 work=$(mktemp -d)
+patch=$2 out=$3 way=${4:-} work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1 GIT_DIR=$work/git GIT_WORK_TREE=$PWD
 git init -q --template=
-for way in "" -R; do git apply $way --numstat -z "$patch"; done | cut -z -f3- | sort -zu >"$work/paths"   # both names of a renamed one
+for either in "" -R; do git apply $either --numstat -z "$patch"; done | cut -z -f3- | sort -zu >"$work/paths"   # both names of a renamed one
 
 copy() {
     mkdir -p "$out/$1"
@@ -20,5 +20,5 @@ copy() {
     done <"$work/paths"
 }
 copy before
-git apply --whitespace=nowarn "$patch"
+git apply $way --whitespace=nowarn "$patch"
 copy after

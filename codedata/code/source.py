@@ -33,10 +33,14 @@ class Project:
 
 
 def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
-             before: str = "", beside: tuple[str, ...] = ()) -> Result:
-    """Run one of this package's programs in the sandbox, with those `beside` it in TOOLS; remove
-    them, and return its result."""
-    sandbox.put({file: text_of("codedata.code", file).encode() for file in (name, *beside)}, TOOLS)
+             before: str = "", beside: tuple[str, ...] = (), patch: str | None = None) -> Result:
+    """Run one of this package's programs in the sandbox, with those `beside` it in TOOLS, and a
+    patch of this name; remove them, and return its result."""
+    files = {file: text_of("codedata.code", file).encode() for file in (name, *beside)}
+    if patch is not None:
+        whole = patch if patch.endswith("\n") or not patch else f"{patch}\n"
+        files["patch"] = whole.encode(errors="replace")
+    sandbox.put(files, TOOLS)
     command = f"({before}{start} {TOOLS}/{name} {shlex.join(words)})"
     return sandbox.run(f"{command}; code=$?; rm -rf {TOOLS}; exit $code", timeout_s=LOOK_S)
 
@@ -71,12 +75,12 @@ def now(sandbox: Sandbox) -> str:
     return sandbox.run("date +%s.%N").output.strip()
 
 
-def apply_patch(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
-    """Apply a patch to the source in a sandbox. Return (files that it changes as they were, as they
-    are, "") or ({}, {}, error message), also where one of them is no text."""
-    whole = patch if patch.endswith("\n") else f"{patch}\n"
-    sandbox.put({"patch": whole.encode(errors="replace")}, PATCHED)
-    done = run_tool(sandbox, "apply_patch.sh", ".", f"{PATCHED}/patch", PATCHED)
+def apply_patch(sandbox: Sandbox, patch: str,
+                is_reverse: bool = False) -> tuple[Files, Files, str]:
+    """Apply a patch, or its reverse, to the source in a sandbox. Return (files that it changes as
+    they were, as they are, "") or ({}, {}, error message), also where one of them is no text."""
+    done = run_tool(sandbox, "apply_patch.sh", ".", f"{TOOLS}/patch", PATCHED,
+                    *(["-R"] if is_reverse else []), patch=patch)
     if not done.ok:
         return {}, {}, f"the patch does not apply: {done.output.strip()[-500:]}"
     with TemporaryDirectory(prefix="codedata_patched.") as folder:
