@@ -520,6 +520,43 @@ class Analysis:
         return self.repo_name
 
 
+@dataclass(frozen=True)
+class BugConfig:
+    """Say where and how `bug_inject.py scale` puts bugs into a repository, and judges them:
+    bug/_config/<repo_name>.json."""
+
+    directory = "bug/_config"
+    named_by_id = True
+    repo: str
+    repo_name: str           # the name of this file
+    base_commit: str
+    environment: str         # digest of what its bugs are judged by: image, test script, results
+    roots: list[str]         # files and folders that bugs are put into; ["."]: all
+    exclude: list[str]       # patterns of paths, as of fnmatch, that are left as they are
+    selection: str           # plugin: tests by coverage/, in a warm process | none: the whole suite
+    reason: str              # why it is none; "" where it is not
+    timeout_s: Seconds       # of a run of the whole suite
+    max_candidates: int      # by procedure
+    seed: int
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it."""
+        return self.repo_name
+
+    @staticmethod
+    def faults_between(data: dict) -> list[str]:
+        """Return what an edit of a config got wrong."""
+        faults = []
+        if data["selection"] not in ("plugin", "none"):
+            faults.append("`selection` is neither plugin nor none")
+        if not data["roots"]:
+            faults.append("`roots` names nothing: \".\" is all of the source")
+        faults += [f"`{field}` is below {least}" for field, least in
+                   (("timeout_s", 1), ("max_candidates", 1)) if data[field] < least]
+        return faults
+
+
 class Candidate(TypedDict):
     """Hold a change that may be a bug, in a Candidates, beside further keys."""
 

@@ -82,6 +82,7 @@ class Stage:
     finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
     after: str = ""                    # the script before this one
     then: str = ""                     # the script after this one
+    refresh: bool = False              # make again what was made with other settings
     title: str = ""                    # script and step, "refine.judge": the name, if none is given
 
     @property
@@ -133,9 +134,11 @@ def run_steps(steps: dict[str, Callable[[Models], Stage]], settings: Settings, o
 
 def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOptions) -> int:
     """Run a stage whose directory is held."""
-    store = stage.writes.store
+    store, selection = stage.writes.store, options.selection
+    if stage.refresh:
+        selection = replace(selection, refresh=True)
     states = States(stage.name, stage.reads, stage.writes, settings.exclude,
-                    digest(stage.identity), stage.joined, options.selection)
+                    digest(stage.identity), stage.joined, selection)
     if options.compact:
         return _compact(stage.label, store.open().directories)
     plan = states.plan()

@@ -111,6 +111,7 @@ class AgentSettings(RoleSettings):
     max_tokens: int | None = at_least(1, 8192)   # of a reply
     max_seconds: float = at_least(0, 0.0)        # of one agent with its commands; 0: no limit
     max_usd: float = at_least(0, 0.0)            # of one agent; 0: no limit
+    format_retries: int = at_least(0, 2)         # further tries of bug_inject.py scale --strategy
 
 
 @dataclass(frozen=True)
@@ -151,13 +152,22 @@ class BugSettings:
     max_submits: int = at_least(1, 5)        # times that an agent may hand in
     hide_tests: bool = True                  # the image lacks the test files that the bug fails
     max_broken_share: float = between(0, 1, 0.5)   # of the suite that a bug may break
+    seed: int = at_least(0, 0)               # of what scale draws
+    max_candidates: int = at_least(1, 1000)  # of a repository, by procedure
+    max_model_candidates: int = at_least(1, 40)   # of a repository, by --strategy modify or rewrite
+    audit_share: float = between(0, 1, 0.05)   # of candidates that the whole suite judges, too
+    max_instances: int = at_least(1, 200)    # of a repository, that scale writes
+    max_per_symbol: int = at_least(1, 3)
+    max_per_operator: int = at_least(1, 20)  # of a repository
+    max_per_failing_set: int = at_least(1, 1)     # bugs that the same tests notice
+    max_trivial_share: float = between(0, 1, 0.2)   # of the instances that may be blunt
 
 
 @dataclass(frozen=True)
 class IssueSettings(RoleSettings):
     """[issue]: the model that reports bugs as a user would, and how often it may try."""
 
-    writer: str = one_of("llm", "template")      # template: no model
+    writer: str = one_of("llm", "template", "f2p")   # template, f2p: no model
     max_tries: int = at_least(1, 4)              # of the reproduction, and of the report
     seed: int = at_least(0, 0)                   # of tone and length
 

@@ -1,0 +1,81 @@
+"""Say where and how bugs are put into a repository: the step `register` of bug_inject.py scale.
+
+A config may be edited, and is kept then. It says where the operators look; what a test runs is in
+coverage/, and how tests run in env/.
+"""
+from __future__ import annotations
+
+from contextlib import suppress
+
+from codedata.analysis.measure import READ
+from codedata.checks.proof import time_limit
+from codedata.code.entities import languages
+from codedata.errors import BrokenRecord
+from codedata.records import Analysis, BugConfig, Coverage, Environment
+from codedata.run_loop import Stage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.states import Reads, Writes
+from codedata.store import Store, View, digest
+from codedata.texts import toml_of
+
+PLUGIN, WHOLE_SUITE = "plugin", "none"
+JUDGED_BY = (*READ, "test_script")   # fields of an environment
+MEASURE = ("run python analyze.py --only {name}, then "
+           "python bug_inject.py scale --steps register --force --only {name}")
+
+
+class Registrar:
+    """Write the config of each repository; make() is the item function."""
+
+    def __init__(self, settings: Settings, host: SandboxFactory):
+        self._settings, self._host = settings, host
+
+    def stage(self, environments: View, coverages: View) -> Stage:
+        """Return the stage that registers these environments. What tests ran is looked up where
+        `coverages` has it."""
+        self._coverages = coverages.open()
+        bug = self._settings.bug
+        return Stage(
+            "bug_inject.register", make=self.make,
+            identity={"seed": bug.seed, "max_candidates": bug.max_candidates,
+                      "exclude": digest(patterns())},
+            reads=Reads(environments, JUDGED_BY, made_by="env_setup"),
+            writes=Writes(Store(self._settings.root, BugConfig),
+                          tuple(BugConfig.__dataclass_fields__)),
+            cost_note="no calls: no model is asked",
+            after="env_setup.py", then="bug_inject.py scale --steps generate")
+
+    def make(self, environment: Environment) -> BugConfig:
+        """Return the config of an environment."""
+        name, bug = environment.repo_name, self._settings.bug
+        reason = why_whole_suite(known(self._coverages, name), environment)
+        return BugConfig(
+            environment.repo, name, environment.base_commit,
+            digest([getattr(environment, field) for field in JUDGED_BY]),
+            ["."], patterns(), WHOLE_SUITE if reason else PLUGIN, reason,
+            time_limit(environment, self._host.run_timeout_s), bug.max_candidates, bug.seed)
+
+
+def patterns() -> list[str]:
+    """Return the patterns of paths that are left as they are, of tests and by register.toml."""
+    tests = {pattern for table in languages().values() for pattern in table["test_files"]}
+    return [*sorted(tests), *toml_of(__package__, "register.toml")["exclude"]]
+
+
+def known(view: View, name: str) -> Analysis | Coverage | None:
+    """Return the record of a repository in an open view; None where there is none that can be
+    read."""
+    with suppress(BrokenRecord):
+        return view.read(name) if name in view else None
+    return None
+
+
+def why_whole_suite(coverage: Coverage | None, environment: Environment) -> str:
+    """Return why the tests of a change cannot be selected; "" where they can."""
+    todo = MEASURE.format(name=environment.repo_name)
+    if coverage is None:
+        return f"coverage/ has no record of it: {todo}"
+    if coverage.base_commit != environment.base_commit:
+        return f"its coverage/ is that of another commit: {todo}"
+    return "" if coverage.contexts == "pytest" else coverage.reason

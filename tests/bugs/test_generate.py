@@ -1,0 +1,176 @@
+"""Check which edits become candidates, in which order, and the steps register and generate."""
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from conftest import REPO, edit, run_script
+from heron_environment import an_environment, write_env
+from judged import read_json
+
+from codedata.bugs.generate import Drawn, draw, program_of
+from codedata.bugs.prove import normalised, symbols_at
+from codedata.bugs.register import patterns, why_whole_suite
+from codedata.code.entities import SourceFile, read_sources
+from codedata.errors import ItemFailed
+from codedata.records import Analysis, BugConfig, Coverage, Environment, parse
+
+STEPS = ["scale", "--steps", "register,generate"]
+SPANS = "spanset/spans.py"
+CONFIG = BugConfig("samples/spanset", "spanset", "c5", "", ["."], patterns(), "plugin", "", 60.0,
+                   1000, 0)
+
+
+def sources(**texts: str | bytes) -> list[SourceFile]:
+    return [SourceFile(f"{name}.py", "python", text.encode() if isinstance(text, str) else text,
+                       False) for name, text in texts.items()]
+
+
+def measured(lines: list[int], at_import: list[int]) -> Coverage:
+    """Return a record of one test that ran these lines of a.py."""
+    return Coverage("", "", "c5", "pytest", "", {"runs": 1, "seconds": [1.0], "versions": []},
+                    ["a.py"], [], [lines], [[]],
+                    [{"name": "t", "status": ["passed"], "flaky": False, "lines": {"0": 0},
+                      "functions": 0, "starts": []}], [0.1], {"a.py": at_import}, {}, [], 1.0)
+
+
+def drawn_of(text: str, coverage: Coverage | None = None, **fields) -> Drawn:
+    return draw(program_of(sources(a=text), replace(CONFIG, **fields), None, coverage),
+                replace(CONFIG, **fields))
+
+
+def made(drawn: Drawn) -> set[tuple[str, int]]:
+    """Return (operator, first line) of all candidates."""
+    return {(one["operator"], one["lines"][0]) for one in map(drawn.candidate, drawn.edits)}
+
+
+@pytest.fixture(scope="module")
+def spanset():
+    """Return what gives the candidates of the sample for fields of its config."""
+    found = read_sources(REPO / "samples/repos/spanset").files
+    records = [parse(cls, read_json(REPO / f"samples/{cls.directory}/spanset.json"), "")
+               for cls in (Analysis, Coverage)]
+
+    def candidates(**fields) -> list[dict]:
+        config = replace(CONFIG, **fields)
+        drawn = draw(program_of(found, config, *records), config)
+        return [*map(drawn.candidate, drawn.edits)]
+    return candidates
+
+
+def test_equal_seeds_give_equal_candidates_and_others_another_order(spanset):
+    first, again, other = spanset(), spanset(), spanset(seed=1)
+    assert first == again != other
+    assert {*map(str, first)} == {*map(str, other)} and len(first) > 100
+    assert spanset(max_candidates=7) == first[:7]
+
+
+def test_a_candidate_names_its_place_and_git_applies_it(spanset, tmp_path):
+    source = REPO / "samples/repos/spanset"
+    (tmp_path / "spanset").mkdir()
+    (tmp_path / SPANS).write_bytes((source / SPANS).read_bytes())
+    analysis = parse(Analysis, read_json(REPO / "samples/analysis/spanset.json"), "")
+    candidates = spanset()
+    assert len({normalised(one["diff"]) for one in candidates}) == len(candidates)
+    for one in candidates:
+        subprocess.run(["git", "apply", "--check"], input=one["diff"].encode(), cwd=tmp_path,
+                       check=True)
+        assert one["path"] == SPANS and one["symbol"] in symbols_at(
+            [(SPANS, line) for line in range(one["lines"][0], one["lines"][1] + 1)], analysis)
+    assert {*candidates[0]} == {"diff", "symbol", "summary", "operator", "family", "path", "lines"}
+
+
+def test_the_first_candidates_have_many_operators_and_functions_hot_ones_first():
+    text = "".join(f"def f{i}(a, b):\n    if a < b and a[0]:\n        return a + 1\n"
+                   "    return g(a, b)\n" for i in range(100))
+    analysis = parse(Analysis, read_json(REPO / "samples/analysis/spanset.json"), "")
+    analysis = replace(analysis, hotspots=[{"id": f"a.py::f{i}", "score": 100 - i}
+                                           for i in range(100)])
+    drawn = draw(program_of(sources(a=text), CONFIG, analysis, None), CONFIG)
+    first = drawn.edits[:100]
+    symbols = Counter(site.symbol for site in first)
+    operators = Counter(site.edit.operator.name for site in first)
+    n_hot = sum(n for symbol, n in symbols.items() if int(symbol.rpartition("f")[2]) < 30)
+    assert max(symbols.values()) <= 3 and len(symbols) > 50 and n_hot > 30
+    assert len(operators) > 12 and max(operators.values()) <= 13
+
+
+def test_only_what_a_test_runs_is_changed():
+    text = ("N = 1 + 2\n\n\ndef f(a=True):\n    if a:\n        return a + N\n    g(a)\n\n\n"
+            "def h(b=True):\n    return b - 1\n\n\nclass A:\n    m = N + 3\n")
+    found = made(drawn_of(text, measured([5, 5, 7, 7], [1, 1, 4, 4, 10, 10, 14, 15])))
+    assert {("plus-minus", 1), ("default-changed", 4), ("condition-negated", 5),
+            ("call-dropped", 7), ("plus-minus", 15)} <= found
+    assert {line for _, line in found} == {1, 4, 5, 7, 15}     # not 6, 10, 11
+    assert {line for _, line in made(drawn_of(text))} == {1, 4, 5, 6, 7, 10, 11, 15}
+
+
+def test_a_yield_that_never_ran_counts_with_its_function():
+    text = "def f(a):\n    for i in a:\n        g()\n        yield i\n\n\ndef h():\n    yield 1\n"
+    found = made(drawn_of(text, measured([2, 2], [1, 1, 7, 7])))
+    assert ("yield-dropped", 4) in found and ("yield-dropped", 8) not in found
+
+
+def test_files_that_a_config_leaves_out_or_that_are_no_text_are_left_alone():
+    found = sources(a="n = a < b\n", setup="n = a < b\n", latin="n = a < b  # é".encode("latin-1"))
+    found += [SourceFile(path, "python", b"n = a < b\n", False)
+              for path in ("src/b.py", "docs/x.py", "pkg/_vendor/y.py", 'q"uoted.py')]
+    found.append(SourceFile("t.py", "python", b"n = a < b\n", True))
+    program = program_of(found, CONFIG, None, None)
+    assert [file.path for file in program.files] == ["a.py", "src/b.py"]
+    program = program_of(found, replace(CONFIG, roots=["./src/", "t.py"], exclude=[]), None, None)
+    assert [file.path for file in program.files] == ["src/b.py"]
+    with pytest.raises(ItemFailed, match="no source in 'lib', a root of its config"):
+        program_of(found, replace(CONFIG, roots=["src", "lib"]), None, None)
+    assert draw(program_of([], CONFIG, None, None), CONFIG).edits == []
+
+
+def test_the_reason_for_the_whole_suite_says_what_to_run():
+    environment = Environment(**an_environment("heron", base_commit="c5"))
+    coverage = measured([1, 1], [])
+    assert why_whole_suite(coverage, environment) == ""
+    todo = ("run python analyze.py --only heron, then "
+            "python bug_inject.py scale --steps register --force --only heron")
+    assert why_whole_suite(None, environment) == f"coverage/ has no record of it: {todo}"
+    assert why_whole_suite(replace(coverage, base_commit="d"), environment).endswith(todo)
+    assert why_whole_suite(replace(coverage, contexts="none", reason="no pytest"),
+                           environment) == "no pytest"
+
+
+def candidates_in(root) -> dict[str, bytes]:
+    return {path.stem: path.read_bytes()
+            for path in sorted((root / "bug/_candidates").glob("[!_]*.json"))}
+
+
+@pytest.mark.docker
+def test_the_steps_resume_and_an_edited_config_is_kept_and_honoured(heron_image, tmp_path):
+    write_env(tmp_path, an_environment("heron"), an_environment("egret"))
+    done = run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300)
+    assert done.returncode == 0, done.stderr
+    config = tmp_path / "bug/_config/heron.json"
+    written = json.loads(config.read_text())
+    assert (written["selection"], written["roots"], written["seed"]) == ("none", ["."], 0)
+    first = candidates_in(tmp_path)
+    assert {*first} == {"heron.1", "egret.1"}     # the files from the second on have none
+    record = json.loads(first["heron.1"])
+    assert record["method"] == "procedural" and {one["symbol"] for one in record["candidates"]} == {
+        "heron.py::wade", "heron.py::fly"} - {"heron.py::fly"}
+    assert "gives only" in (tmp_path / "bug/_candidates/_ledger.jsonl").read_text()
+    again = run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300)
+    assert again.stderr.count("nothing to do") == 2
+    run_script("bug_inject.py", tmp_path, *STEPS, "--force", timeout_s=300)
+    assert candidates_in(tmp_path) == first
+    edit(config, lambda data: data.update(roots=["nowhere"]))
+    failed = run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300)
+    assert failed.returncode == 1 and "has no source in 'nowhere'" in failed.stderr
+    assert candidates_in(tmp_path) == first
+    edit(config, lambda data: data.update(roots=["."], max_candidates=1, selection="some"))
+    broken = run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300)
+    assert "`selection` is neither plugin nor none" in broken.stderr
+    edit(config, lambda data: data.update(selection="none"))
+    assert run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300).returncode == 0
+    assert len(json.loads(candidates_in(tmp_path)["heron.1"])["candidates"]) == 1
+    assert json.loads(config.read_text())["max_candidates"] == 1
