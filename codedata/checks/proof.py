@@ -10,13 +10,15 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from codedata.code.contexts import sources_in
 from codedata.code.entities import is_test_file
 from codedata.code.environments import image_of, open_environment
 from codedata.code.eval_script import MARKS, eval_script, misread, run_evaluation
+from codedata.code.known_files import KnownFiles
 from codedata.code.patches import diff_of
 from codedata.code.source import PATCHED, Files, apply_patch, commit_date, is_text
 from codedata.code.suite import CRASHED, Run, compare, run_suite
@@ -33,10 +35,12 @@ from codedata.texts import printable
 
 IMAGES, TRIES = "codedata-bug/", "codedata-bug-try/"
 PASSED, FAILED = "passed", ("failed", "error")
+GOOD, REFUSED = "good", "refused"   # verdicts, beside those of judged()
 BUG_RUNS = 3
 ROW_RUNS = 3              # without a patch, where no verification says which tests are flaky
 MIN_RUN_S = 60            # seconds for a run with a bug, beside
 USUAL_TIMES = 5           # times as many as the suite usually takes
+KNOWN_IMAGES = 2          # whose files are kept at a time
 LOG_CHARS = 6_000         # of a run's output that are kept: its end
 
 
@@ -48,6 +52,21 @@ class Quick:
     broken: list[str]     # tests that passed before and fail now
     n_passed: int
     log: str              # the end of what was printed
+    verdict: str          # the trouble in one word, or GOOD
+    before: Files = field(default_factory=dict)   # the files that the patch changes, and
+    after: Files = field(default_factory=dict)    # what they are with it
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Hold what a suite came to with a patch, as far as it decides whether that is a bug."""
+
+    statuses: Mapping[str, str]
+    lost: Collection[str] = ()   # what cannot be collected
+    seconds: float = 0.0
+    timed_out: bool = False
+    exit_code: int = 0
+    truncated_at: str = ""       # where a runner says that it stops early
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +77,8 @@ class Clean:
     files: dict[str, str]        # of each of them: its file, or "" where none fits its name
     texts: Files                 # of these files
     created_at: str              # date of the commit, "" where there is none
+    # by files that are hidden: the tests that pass without them, as the first bug has shown
+    passed_without: dict[frozenset[str], set[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +102,14 @@ class Proof:
     created_at: str = ""
 
 
+def time_limit(environment: Environment, limit_s: float) -> float:
+    """Return the seconds for a run of the suite with a bug, which may never end: at most
+    `limit_s`."""
+    seconds = environment.verified.get("test_s") or []
+    usual_s = max((s for s in seconds if isinstance(s, int | float)), default=0)
+    return min(limit_s, MIN_RUN_S + USUAL_TIMES * usual_s) if usual_s else limit_s
+
+
 class Prover:
     """Prove bugs, and keep what is known of each environment. The caller removes what was made
     under a label, by factory.forget()."""
@@ -91,18 +120,21 @@ class Prover:
         self._max_broken_share = max_broken_share
         self._known: dict[str, Clean] = {}
         self._locks = defaultdict(threading.Lock)   # one run without a bug at a time
+        self._known_files = lru_cache(KNOWN_IMAGES)(KnownFiles)
 
     def quick(self, environment: Environment, bug_patch: str, label: str) -> Quick:
         """Return what one run with the patch shows, compared with the results in env/. Raise
         ItemFailed or Excluded where the environment cannot be opened."""
         known = known_results(environment)
         with open_environment(environment, self._factory, label) as sandbox:
-            if trouble := _patched(sandbox, bug_patch)[2]:
-                return Quick(trouble, [], 0, "")
+            before, after, trouble = _patched(sandbox, bug_patch)
+            if trouble:
+                return Quick(trouble, [], 0, "", REFUSED)
             run = run_suite(sandbox, environment.test_script, self._timeout_s(environment))
         n_passed = sum(case.status == PASSED for case in run.results)
-        return Quick(self._trouble(run, known), broken_in(run, known), n_passed,
-                     run.text[-LOG_CHARS:])
+        verdict, trouble = judged(outcome_of(run), known, self._max_broken_share)
+        return Quick(trouble, broken_in(run, known), n_passed, run.text[-LOG_CHARS:], verdict,
+                     before, after)
 
     def prove(self, environment: Environment, bug_patch: str, instance_id: str,
               label: str) -> Proof:
@@ -176,7 +208,7 @@ class Prover:
                     return replace(proof, trouble=trouble)
                 run, printed = run_evaluation(sandbox, script, self._timeout_s(environment))
             broken = broken_in(run, clean.statuses)
-            trouble = self._trouble(run, clean.statuses)
+            trouble = judged(outcome_of(run), clean.statuses, self._max_broken_share)[1]
             if not trouble and proof.runs and broken != proof.fail_to_pass:
                 odd = sorted({*broken} ^ {*proof.fail_to_pass})
                 trouble = f"these tests do not fail in every run: {printable(named(odd))}"
@@ -192,30 +224,7 @@ class Prover:
                        patch=diff_of(after, before))
 
     def _timeout_s(self, environment: Environment) -> float:
-        """Return the seconds for a run with a bug, which may never end."""
-        seconds = environment.verified.get("test_s") or []
-        usual_s = max((s for s in seconds if isinstance(s, int | float)), default=0)
-        limit_s = self._factory.run_timeout_s
-        return min(limit_s, MIN_RUN_S + USUAL_TIMES * usual_s) if usual_s else limit_s
-
-    def _trouble(self, run: Run, known: Mapping[str, str]) -> str:
-        """Return why a run with the patch shows no bug, or ""."""
-        lost = {*not_collected(run.results)} - known.keys()
-        statuses = {case.name: case.status for case in run.results}
-        passed = [test for test, status in known.items() if status == PASSED]
-        gone = [test for test in passed if statuses.get(test) not in (PASSED, *FAILED)]
-        n_broken = len(broken_in(run, known))
-        troubles = {
-            f"the suite does not end: it was ended after {run.seconds:.0f} s": run.timed_out,
-            f"the suite crashes, with exit code {run.exit_code}": run.exit_code >= CRASHED,
-            f"it does not collect: {printable(named(sorted(lost)))}": lost,
-            f"the suite stops early: {printable(run.truncated_at, 200)}": run.truncated_at,
-            f"tests that passed do not run any more: {printable(named(gone))}": gone,
-            "no test fails that passed before": not n_broken,
-            "every test fails that passed before": n_broken == len(passed),
-            f"it breaks {n_broken} of {len(passed)} tests, more than "
-            f"{self._max_broken_share:.0%}": n_broken > self._max_broken_share * len(passed)}
-        return next((trouble for trouble, is_so in troubles.items() if is_so), "")
+        return time_limit(environment, self._factory.run_timeout_s)
 
     # the image -----------------------------------------------------------------------------------
 
@@ -226,18 +235,24 @@ class Prover:
         test_patch = diff_of({}, tests)
         image = self._derive(environment, proof, {} if visible else tests, label)
         if not visible:
-            bare = eval_script(environment.test_script, "", WORKDIR)
-            run = self._run_image(image, bare, "", label)[0]
-            passed = {case.name for case in run.results if case.status == PASSED}
-            lost = [test for test in proof.pass_to_pass
-                    if clean.files[test] not in tests and test not in passed]
+            # all tests that the bug fails are in these files: that others pass without them is
+            # the same for every bug with the same files
+            hidden = frozenset(tests)
+            if hidden not in clean.passed_without:
+                bare = eval_script(environment.test_script, "", WORKDIR)
+                run = self._run_image(image, bare, "", label)[0]
+                clean.passed_without[hidden] = {case.name for case in run.results
+                                                if case.status == PASSED}
+            lost = [test for test in proof.pass_to_pass if clean.files[test] not in tests
+                    and test not in clean.passed_without[hidden]]
             if lost:
                 visible = f"without them others do not pass: {printable(named(lost))}"
                 image = self._derive(environment, proof, {}, label)
         script = eval_script(environment.test_script, test_patch, WORKDIR)
         proof = replace(proof, tests_visible=visible, test_patch="" if visible else test_patch,
                         eval_script=script, base_commit=image.base_commit)
-        traces = check_task_image(image.name, proof.patch, proof.test_patch)
+        traces = check_task_image(image.name, proof.patch, proof.test_patch, image.changed,
+                                  self._files_below(image))
         if traces and not self._factory.has_image(image.name):   # what cannot be read is a trace
             raise ItemFailed("its image is gone.", image.name)
         if traces:
@@ -268,6 +283,14 @@ class Prover:
         image = derive(self._factory, base, patch, f"{TRIES}{secrets.token_hex(4)}", label)
         return lead_from_testbed(self._factory, image, label)
 
+    def _files_below(self, image: TaskImage) -> KnownFiles | None:
+        """Return the files of the image that one was made of, which many bugs have in common; None
+        where it is not known what changed since."""
+        if image.changed is None:
+            return None
+        with self._locks["files"]:
+            return self._known_files(image.made_of, self._factory.workdir_of(image.name))
+
     def _grade(self, image: TaskImage, proof: Proof, clean: Clean, label: str) -> Proof:
         """Return the proof with two runs of the image, as graders make them: without the gold patch
         and with it."""
@@ -294,10 +317,10 @@ class Prover:
         with self._factory.open(image.name, label, workdir) as sandbox:
             if patch:
                 sandbox.put({"patch": patch.encode()}, PATCHED)
-                done = sandbox.run(f"cd {WORKDIR} && git apply -v {PATCHED}/patch")
+                done = sandbox.run(f"cd {WORKDIR} && git apply -v {PATCHED}/patch && "
+                                   f"rm -rf {PATCHED}")
                 if not done.ok:
                     return Run(done, []), f"git does not apply it: {printable(done.output[-300:])}"
-                sandbox.run(f"rm -rf {PATCHED}")
             run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
         return run, misread(run, printed)
 
@@ -313,6 +336,36 @@ def known_results(environment: Environment) -> dict[str, str]:
 
 def _ignored(environment: Environment) -> set[str]:
     return {*environment.flaky, *map(str, environment.verified.get("needs_network") or [])}
+
+
+def outcome_of(run: Run) -> Outcome:
+    """Return what a run of the whole suite came to."""
+    return Outcome({case.name: case.status for case in run.results}, not_collected(run.results),
+                   run.seconds, run.timed_out, run.exit_code, run.truncated_at)
+
+
+def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) -> tuple[str, str]:
+    """Return (verdict in one word, why it is no bug): that a suite shows which came to something
+    else than is known. Of a bug it is (GOOD, "")."""
+    statuses = outcome.statuses
+    lost = {*outcome.lost} - known.keys()
+    passed = [test for test, status in known.items() if status == PASSED]
+    gone = [test for test in passed if statuses.get(test) not in (PASSED, *FAILED)]
+    n_broken = sum(statuses.get(test) in FAILED for test in passed)
+    troubles = [
+        ("timeout", f"the suite does not end: it was ended after {outcome.seconds:.0f} s",
+         outcome.timed_out),
+        ("crash", f"the suite crashes, with exit code {outcome.exit_code}",
+         outcome.exit_code >= CRASHED),
+        ("uncollected", f"it does not collect: {printable(named(sorted(lost)))}", lost),
+        ("stopped", f"the suite stops early: {printable(outcome.truncated_at, 200)}",
+         outcome.truncated_at),
+        ("gone", f"tests that passed do not run any more: {printable(named(gone))}", gone),
+        ("survives", "no test fails that passed before", not n_broken),
+        ("too_broad", "every test fails that passed before", n_broken == len(passed)),
+        ("too_broad", f"it breaks {n_broken} of {len(passed)} tests, more than "
+         f"{max_broken_share:.0%}", n_broken > max_broken_share * len(passed))]
+    return next(((word, why) for word, why, is_so in troubles if is_so), (GOOD, ""))
 
 
 def broken_in(run: Run, known: Mapping[str, str]) -> list[str]:

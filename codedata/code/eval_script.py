@@ -11,7 +11,7 @@ from codedata.code.junit import restored_name
 from codedata.code.source import TOOLS
 from codedata.code.suite import REPORTS, RESULTS, Run, run_suite
 from codedata.progress import named
-from codedata.sandbox import Sandbox
+from codedata.sandbox import OUTPUT_BYTES, Sandbox
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.texts import fill, printable, text_of
 
@@ -60,10 +60,12 @@ def printed_results(output: str) -> dict[str, str]:
 def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run, str]:
     """Run an evaluation script. Return the run as the reports of its runners show it, and what it
     printed; "" where that cannot be read."""
-    sandbox.put({"eval.sh": script.encode()}, FOLDER)
     log = f"{FOLDER}/log"
-    run = run_suite(sandbox, f"bash {FOLDER}/eval.sh >{log} 2>&1\ncode=$?\ncat {log}\n"
-                             "exit $code", timeout_s)
+    run = run_suite(sandbox, f"mkdir -p {FOLDER}\nbash {TOOLS}/eval.sh >{log} 2>&1\ncode=$?\n"
+                             f"cat {log}\nexit $code", timeout_s,
+                    beside={"eval.sh": script.encode()})
+    if run.done.n_bytes <= OUTPUT_BYTES and not run.timed_out:   # nothing was cut out of it
+        return run, run.text
     with tempfile.TemporaryDirectory() as folder:
         try:
             sandbox.get(log, Path(folder), REPORTS)

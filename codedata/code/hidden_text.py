@@ -17,10 +17,12 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from mmap import mmap
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from codedata.code.outside import BOUNDS, GIT
 from codedata.sandbox.archives import (
@@ -40,6 +42,7 @@ MIN_INK = 28
 LONG_RUN = 200             # bytes in a row that give a whole file away
 STRIDE = 32                # bytes between two samples: a window holds the whole word of one
 WORD = 8                   # bytes of a sample
+KIND_BITS = 16
 MAX_DEPTH = 8              # archives in archives
 SPOOL_BYTES = 32_000_000   # of a file that is kept in memory
 PROGRAMS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
@@ -63,12 +66,22 @@ class Windows:
                 for variant in {text.replace("\r\n", "\n"),
                                 text.replace("\r\n", "\n").replace("\n", "\r\n")}]
         self._runs = [(text, min(min_run, len(text))) for text in data] if min_run > WINDOW else []
-        self._take({line[i:i + WINDOW] for line in data for i in range(len(line) - WINDOW + 1)})
+        windows = {line[i:i + WINDOW] for line in data for i in range(len(line) - WINDOW + 1)}
+        self._take({window for window in windows if len(b"".join(window.split())) >= MIN_INK})
 
     def _take(self, windows: set[bytes]) -> None:
-        self._windows = {window for window in windows if len(b"".join(window.split())) >= MIN_INK}
-        words = {window[i:i + WORD] for window in self._windows for i in range(STRIDE + 1)}
-        self._words = np.sort(np.frombuffer(b"".join(words), dtype="<u8"))
+        """Search for these windows: `_words` are all words in them, sorted, and `_offsets` has a
+        bit for each place in a window where a word stands."""
+        self._windows = windows
+        rows = np.frombuffer(b"".join(windows), dtype=np.uint8).reshape(-1, WINDOW)
+        words = np.ascontiguousarray(sliding_window_view(rows, WORD, axis=1)).view("<u8").ravel()
+        bits = np.tile(np.left_shift(1, np.arange(STRIDE + 1, dtype="<u8")), len(rows))
+        order = np.argsort(words, kind="stable")
+        self._words, first = np.unique(words[order], return_index=True)
+        self._offsets = np.bitwise_or.reduceat(bits[order], first) if len(rows) else bits
+        self._ends = [np.unique(rows.view("<u8")[:, i]) for i in (0, -1)]
+        self.kinds = np.zeros(1 << KIND_BITS, dtype=bool)
+        self.kinds[kind_of(self._words)] = True
 
     def remove(self, windows: set[bytes]) -> None:
         """Search for these windows no more."""
@@ -76,21 +89,43 @@ class Windows:
 
     def all_in(self, data: bytes) -> Iterator[bytes]:
         """Yield the windows that stand in the data, each as often as it is found."""
-        if not self._windows:
+        words = samples_of(data)
+        return (window for _, window in self.hits(data, np.arange(len(words)), words))
+
+    def hits(self, data: bytes | mmap, samples: np.ndarray, words: np.ndarray
+             ) -> Iterator[tuple[int, bytes]]:
+        """Yield (place, window) of those in the data that hold one of these samples: of each there
+        is the number, and the word."""
+        if not self._windows or len(data) < WINDOW:
             return
-        words = np.frombuffer(data[:len(data) // WORD * WORD], dtype="<u8")[::STRIDE // WORD]
-        places = np.searchsorted(self._words, words)
-        is_known = self._words[np.minimum(places, len(self._words) - 1)] == words
-        for place in np.flatnonzero(is_known).tolist():
-            for start in range(max(0, (place - 1) * STRIDE), place * STRIDE + 1):
+        at = np.minimum(np.searchsorted(self._words, words), len(self._words) - 1)
+        known = np.flatnonzero(self._words[at] == words)
+        places, offsets = STRIDE * samples[known], self._offsets[at[known]]
+        anywhere = np.ndarray((len(data) - WORD + 1,), "<u8", data, strides=(1,))
+        for offset in range(STRIDE + 1):   # the word may stand at several places of a window
+            starts = places[(offsets >> np.uint64(offset)) & np.uint64(1) == 1] - offset
+            starts = starts[(starts >= 0) & (starts <= len(data) - WINDOW)]
+            for end, in_window in zip(self._ends, (0, WINDOW - WORD), strict=True):
+                starts = starts[np.isin(anywhere[starts + in_window], end)]
+            for start in starts.tolist():
                 window = data[start:start + WINDOW]
                 if window in self._windows and self._goes_on(data, start):
-                    yield window
+                    yield start, window
 
     def _goes_on(self, data: bytes, start: int) -> bool:
         """Return whether enough bytes of one text stand here in a row."""
         runs = ((data[start:start + n], text) for text, n in self._runs if len(data) - start >= n)
         return not self._runs or any(run in text for run, text in runs)
+
+
+def samples_of(data: bytes | mmap) -> np.ndarray:
+    """Return the first word of every STRIDE bytes: each window holds one of them whole."""
+    return np.frombuffer(data, dtype="<u8", count=len(data) // WORD)[::STRIDE // WORD]
+
+
+def kind_of(words: np.ndarray) -> np.ndarray:
+    """Return a small number for each word, so that most others need not be looked for."""
+    return ((words * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - KIND_BITS)).astype(np.uint16)
 
 
 class Search:
@@ -102,27 +137,28 @@ class Search:
     def __init__(self, texts: Iterable[str], source: str = "", paths: Iterable[str] = (),
                  hidden: Iterable[str] = ()):
         self.traces: list[str] = []
-        self._all_windows = [Windows(texts), Windows(hidden, LONG_RUN)]
+        self.all_windows = [Windows(texts), Windows(hidden, LONG_RUN)]
         self._source = f"{source}/"
         self._paths = [f"{source}/{path}".encode() for path in paths]
         self._count = BOUNDS.meter()
 
     def exempt(self, file: BinaryIO) -> None:
         """Search no more for what stands in a file, which is read as it is."""
-        found = [set() for _ in self._all_windows]
+        found = [set() for _ in self.all_windows]
         for data in self._overlapping("", file):
-            for windows, known in zip(self._all_windows, found, strict=True):
+            for windows, known in zip(self.all_windows, found, strict=True):
                 known.update(windows.all_in(data))
-        for windows, known in zip(self._all_windows, found, strict=True):
+        for windows, known in zip(self.all_windows, found, strict=True):
             windows.remove(known)
 
-    def look_through(self, archive: Stream) -> None:
-        """Search all files of a tar."""
+    def look_through(self, archive: Stream, folder: str = "") -> None:
+        """Search all files of a tar of what is in a folder of the image."""
         try:
             with read_tar(archive) as tar:
                 for member in members(tar):
-                    if member.isreg():
-                        self.look(f"/{member.name}", tar.extractfile(member))
+                    place = f"{folder}/{member.name}"
+                    if member.isreg() and self._wants(place):
+                        self.look(place, tar.extractfile(member))
         except (UnsafeArchive, OSError) as e:
             self._add("the rest of the files", f"cannot be looked through: {e}")
 
@@ -146,9 +182,13 @@ class Search:
             except (UnsafeArchive, OSError) as e:
                 self._add(place, f"cannot be looked through: {e}")
 
+    def _wants(self, place: str) -> bool:
+        """Return whether a file is to be searched."""
+        return True
+
     def _trace_in(self, place: str, data: bytes) -> str:
         """Return what a piece of a file gives away, or ""."""
-        for windows in self._all_windows:
+        for windows in self.all_windows:
             if window := next(windows.all_in(data), b""):
                 return f"holds {window.decode(errors='replace')!r}"
         is_of_source = place.startswith(self._source) or any(path in data for path in self._paths)

@@ -12,21 +12,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from codedata.code.source import TOOLS, run_tool
 from codedata.code.test_results import Case, Found, counts, not_collected, over, parse
-from codedata.sandbox import Result, Sandbox
-from codedata.sandbox.archives import Bounds, OverBounds, UnsafeArchive
+from codedata.errors import ItemFailed
+from codedata.sandbox import Result, Sandbox, SandboxDied
+from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.texts import text_of
 
 PLUGINS = "/tmp/codedata-"   # where a plugin of this package and its files lie, by its name
 RESULTS = "/tmp/results"   # where test scripts write reports, outside the source folder
+READABLE = f"[ ! -d {RESULTS} ] || chmod -R a+rX {RESULTS}"
 # for all reports of a run
 REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)
 MIN_PASSED = 0.95          # of a healthy suite: minimum share of passed cases among those that ran,
 MAX_SKIPPED = 0.2          # and maximum share of skipped cases among all
 STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*"
                      r"|INTERNALERROR> .*)$", re.MULTILINE)
+NONE: Mapping[str, bytes] = MappingProxyType({})
 CRASHED = 128              # exit codes from here on mean that a signal ended the runner
 
 
@@ -103,9 +107,10 @@ class Run:
 
 
 def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
-              env: Mapping[str, str] | None = None, selection: Sequence[str] = ()) -> Run:
-    """Run a test script once, with these variables beside the sandbox's own. Return the run with
-    its cases.
+              env: Mapping[str, str] | None = None, selection: Sequence[str] = (),
+              beside: Mapping[str, bytes] = NONE) -> Run:
+    """Run a test script once, with these variables beside the sandbox's own, and these files in
+    TOOLS. Return the run with its cases.
 
     A `selection` of names, as a run of the whole suite gave them, narrows each pytest that the
     script calls to exactly these; nothing else in the script is narrowed. In a sandbox that
@@ -115,9 +120,9 @@ def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
         done, reports, limit = run_script(sandbox, test_script, timeout_s, env), {}, []
         used = "none"
     else:
-        sandbox.run(f"rm -rf {RESULTS}")
         with _selecting(sandbox, selection) as variables:
-            done = run_script(sandbox, test_script, timeout_s, {**variables, **(env or {})})
+            done = run_script(sandbox, test_script, timeout_s, {**variables, **(env or {})},
+                              before=f"rm -rf {RESULTS}", after=READABLE, beside=beside)
             is_used = selection and sandbox.run(f"[ -e {PLUGINS}selection/was_used ]").ok
             used = "pytest" if is_used else "none"
         reports, limit = _reports(sandbox)
@@ -134,15 +139,21 @@ def _selecting(sandbox: Sandbox, selection: Sequence[str]):
 @contextmanager
 def placed_plugin(sandbox: Sandbox, name: str,
                   files: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
-    """Place a plugin of this package beside each pytest of a sandbox, with the files that it reads,
-    and remove both in the end. Yield the variables that load it where a script switches off the
-    plugins that are found; none where there is no pytest, or it cannot be placed."""
+    """Yield what place_plugin() returns, and remove in the end what it has placed."""
+    yield place_plugin(sandbox, name, files)
+    folder = PLUGINS + name
+    run_tool(sandbox, "place_plugin.sh", folder, name, "remove")
+    sandbox.run(f"rm -rf {folder}")
+
+
+def place_plugin(sandbox: Sandbox, name: str, files: Mapping[str, bytes]) -> dict[str, str]:
+    """Place a plugin of this package beside each pytest of a sandbox, with the files that it reads.
+    Return the variables that load it where a script switches off the plugins that are found; none
+    where there is no pytest, or it cannot be placed."""
     folder, plugin = PLUGINS + name, f"pytest_{name}.py"
     sandbox.put({plugin: text_of("codedata.code", plugin).encode(), **files}, folder)
     is_placed = run_tool(sandbox, "place_plugin.sh", folder, name).ok
-    yield {"PYTEST_PLUGINS": f"codedata_{name}"} if is_placed else {}
-    run_tool(sandbox, "place_plugin.sh", folder, name, "remove")
-    sandbox.run(f"rm -rf {folder}")
+    return {"PYTEST_PLUGINS": f"codedata_{name}"} if is_placed else {}
 
 
 def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
@@ -155,27 +166,31 @@ def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
 
 
 def run_script(sandbox: Sandbox, script: str, timeout_s: float,
-               env: Mapping[str, str] | None = None) -> Result:
-    """Run a script as a file in the working directory and return its result. It leaves nothing
-    behind in the state of the shell."""
+               env: Mapping[str, str] | None = None, *, before: str = ":", after: str = ":",
+               beside: Mapping[str, bytes] = NONE) -> Result:
+    """Run a script as a file in the working directory, with others beside it and between two
+    commands of one line; return its result. It leaves nothing behind in the state of the shell."""
     folder = f"{sandbox.workdir}/.codedata" if sandbox.name == "local" else TOOLS
-    sandbox.put({"script.sh": script.encode()}, folder)
-    done = sandbox.run(f"bash {folder}/script.sh", timeout_s=timeout_s, env=dict(env or {}))
-    sandbox.run(f"rm -rf {folder}")
+    sandbox.put({"script.sh": script.encode(), **beside}, folder)
+    ends = f"rm -rf {folder}; {after}"
+    done = sandbox.run(f"({before}; bash {folder}/script.sh; code=$?; {ends}; exit $code)",
+                       timeout_s=timeout_s, env=dict(env or {}))
+    if done.timed_out or done.exit_code >= CRASHED:   # this command, too, was ended, perhaps
+        sandbox.run(ends)
     return done
 
 
 def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Found]]:
     """Return ({path: content} of the folder of results, an error case for a limit that it
     exceeds)."""
-    if not sandbox.run(f"[ -d {RESULTS} ] && chmod -R a+rX {RESULTS}").ok:
-        return {}, []
     with tempfile.TemporaryDirectory() as folder:
         try:
             sandbox.get(RESULTS, Path(folder), REPORTS)
         except OverBounds as e:
             return {}, [over(e.kind, e.what)]
-        except UnsafeArchive:   # a link leads out: no report counts
+        except SandboxDied:
+            raise
+        except ItemFailed:   # there is none, or a link leads out: no report counts
             return {}, []
         return {str(path.relative_to(folder)): path.read_bytes()
                 for path in Path(folder).rglob("*")

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from codedata.code.hidden_text import Search, git_output, run_git
+from codedata.code.known_files import KnownFiles
 from codedata.code.outside import take_repository
 from codedata.code.patches import added_runs, hunks_of
 from codedata.code.source import TOOLS, run_tool
@@ -39,6 +40,8 @@ class TaskImage:
     name: str
     image_id: str
     base_commit: str
+    made_of: str = ""        # id of another image, and the paths that are other than there; None:
+    changed: tuple[str, ...] | None = None   # not known
 
 
 def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: str) -> TaskImage:
@@ -46,13 +49,12 @@ def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: st
     removed with the run's label unless factory.keep() keeps it. Raise ItemFailed where the patch
     does not apply."""
     with factory.open(image, label, factory.workdir_of(image)) as sandbox:
-        whole = patch if patch.endswith("\n") or not patch else f"{patch}\n"
-        sandbox.put({"patch": whole.encode()}, TOOLS)
-        done = run_tool(sandbox, "derive.sh", ".", f"{TOOLS}/patch")
+        done = run_tool(sandbox, "derive.sh", ".", f"{TOOLS}/patch", patch=patch)
         commit = done.output.strip().rpartition("\n")[2]
         if not (done.ok and re.fullmatch(r"[0-9a-f]{40}", commit)):
             raise ItemFailed(f"no task can be made of it: {done.output.strip()[-500:]}", image)
-        return TaskImage(name, sandbox.commit(name, keep=False), commit)
+        made_of, changed = sandbox.changed()   # nothing runs any more that could add to them
+        return TaskImage(name, sandbox.commit(name, keep=False), commit, made_of, tuple(changed))
 
 
 def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> TaskImage:
@@ -64,15 +66,17 @@ def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> 
     with factory.open(image.name, label, workdir) as sandbox:
         if not sandbox.run(LINK).ok:
             raise Excluded(f"its image has something else at {WORKDIR}, where graders work.")
-        return replace(image, image_id=sandbox.commit(image.name, keep=False))
+        return replace(image, image_id=sandbox.commit(image.name, keep=False), changed=None)
 
 
-def check_task_image(image: str, gold: str, hidden: str = "") -> list[str]:
+def check_task_image(image: str, gold: str, hidden: str = "", changed: Iterable[str] | None = None,
+                     known: KnownFiles | None = None) -> list[str]:
     """Return a line for each trace of a history or of the solution in an image of the local engine;
     none where it is clean.
 
     Searched for are the lines that the patch `gold` adds, and long runs of those that the patch
-    `hidden` adds, except for text that the source in the image has anyway.
+    `hidden` adds, except for text that the source in the image has anyway. Where the files are
+    `known` of the image that it was made of, beside those `changed`, the others are not read.
     """
     api = docker_engine.connect()
     config = api.inspect_image(image)["Config"]
@@ -88,8 +92,21 @@ def check_task_image(image: str, gold: str, hidden: str = "") -> list[str]:
         except (ItemFailed, OSError) as e:
             traces = [f"the source's repository cannot be read: {printable(str(e), 300)}"]
         search.look("the image's settings", Stream([json.dumps(config).encode()]))
-        search.look_through(files.all())
+        if changed is None or known is None or not known.is_whole:
+            search.look_through(files.all())
+        else:
+            _look_beside(known, files, search, changed, source)
     return [*traces, *search.traces]
+
+
+def _look_beside(known: KnownFiles, files: docker_engine.Files, search: Search,
+                 changed: Iterable[str], source: str) -> None:
+    """Search the source, what was changed beside it, and the known files that may hold something,
+    if they are still there."""
+    search.look_through(files.below(source), source.rpartition("/")[0])
+    for path in sorted(known.found(search).union(changed)):
+        if not f"{path}/".startswith(f"{source}/") and (file := files.one(path)):
+            search.look_through(file, path.rpartition("/")[0])
 
 
 def _history(files: docker_engine.Files, place: str, to: Path) -> list[str]:

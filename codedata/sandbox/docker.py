@@ -30,10 +30,10 @@ import urllib3
 from codedata.errors import ItemFailed, Trouble
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, docker_engine
-from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, unpack
+from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, parts_of, unpack
 from codedata.sandbox.disk import DiskWatch, start
 from codedata.sandbox.process_labels import labels
-from codedata.sandbox.shell import Shell, in_parts
+from codedata.sandbox.shell import PART, Shell, in_parts
 from codedata.sandbox.sizes import bytes_of
 
 FOLDER = "/run/codedata"   # scripts, state, CA bundle: in memory, so that images do not hold them
@@ -61,7 +61,10 @@ NAMES_AWAY = f"cp /etc/resolv.conf {FOLDER}/resolv.conf; : > /etc/resolv.conf"
 NAMES_BACK = (f"if [ -e {FOLDER}/resolv.conf ]; then cat {FOLDER}/resolv.conf > /etc/resolv.conf; "
               "fi")
 WRITE = 'printf %s "${@:2}" > "$1"'
-MAKE_WORKDIR = 'mkdir -p "$1" && { [ "$2" = 0 ] || chown "$2" "$1"; }'
+MAKE_WORKDIR = 'mkdir -p "$1" && chown "$2" "$1"'
+# Write texts into a folder: name, text, name, text. An archive takes the engine twice as long.
+PUT_TEXTS = """mkdir -p -- "$1" && cd -- "$1" && shift && while [ $# -gt 0 ]; do
+    rm -rf -- "$1" && printf %s "$2" > "$1" && shift 2 || exit; done"""
 CPU_PERIOD_US = 100_000
 END_ALL = "USR1"           # the signal on which the first process kills all others
 OWN_S = 60                 # seconds for a command of this module
@@ -71,7 +74,6 @@ CANNOT_RUN = 126           # the engine's exit code where a process could not st
 NOT_STARTED = "OCI runtime exec failed"   # its message then
 MAX_STARTS = 4             # attempts after such an answer
 LOST = (requests.RequestException, urllib3.exceptions.HTTPError)
-IS_FOLDER = 1 << 31        # in the engine's file modes
 
 
 class SandboxDocker:
@@ -133,8 +135,8 @@ class SandboxDocker:
         try:
             return docker_engine.create(
                 self._api, self.image, entrypoint=[], command=["bash", "-c", INIT], user="0",
-                working_dir="/", hostname="sandbox", name=f"codedata-{secrets.token_hex(6)}",
-                labels=self._labels, host_config=limits,
+                working_dir=self.workdir, hostname="sandbox", labels=self._labels,
+                name=f"codedata-{secrets.token_hex(6)}", host_config=limits,
                 use_config_proxy=False)         # the client's proxy would be in its record
         except LOST as e:
             raise ItemFailed(f"no container can be made: {docker_engine.reason(e)}", self.image,
@@ -150,8 +152,10 @@ class SandboxDocker:
         start(self._disk.run)
         for name, text in files.items():
             self._bash(WRITE, f"{FOLDER}/{name}", *in_parts(text))
-        self._bash(MAKE_WORKDIR, self.workdir, self.user)
-        self._uid, self._gid = map(int, self._bash("id -u; id -g", user=self.user).split())
+        self._uid = self._gid = 0
+        if self.user != "0":   # else the engine has made the folder
+            self._bash(MAKE_WORKDIR, self.workdir, self.user)
+            self._uid, self._gid = map(int, self._bash("id -u; id -g", user=self.user).split())
 
     def run(self, command: str, *, timeout_s: float = 120.0,
             env: dict[str, str] | None = None) -> Result:
@@ -165,6 +169,9 @@ class SandboxDocker:
     def put(self, source: Source, to: str) -> None:
         """Copy files of the host into the container; see Sandbox.put."""
         place = posixpath.join(self.workdir, to)
+        if texts := _short_texts(source):
+            self._bash(PUT_TEXTS, place, *texts, user=self.user)
+            return
         self._bash('mkdir -p -- "$1"', place, user=self.user)
         with pack(source, self._uid, self._gid) as archive, self._named_end():
             self._api.put_archive(self.id, place, archive)
@@ -182,7 +189,7 @@ class SandboxDocker:
                     raise ItemFailed("is not there", place) from e
                 raise
             with closing(pieces):
-                is_folder = about["mode"] & IS_FOLDER
+                is_folder = about["mode"] & docker_engine.IS_FOLDER
                 unpack(Stream(pieces), Path(to), bounds, strip=1 if is_folder else 0)
 
     def network(self, is_on: bool) -> None:
@@ -210,6 +217,14 @@ class SandboxDocker:
                    f"LABEL {docker_engine.KEEP}={docker_engine.KEPT if keep else ''}"]
         with self._named_end():
             return docker_engine.commit(self._api, self.id, image_name, changes)
+
+    def changed(self) -> tuple[str, list[str]]:
+        """End all that runs, the container too. Return (the id of its image, the paths that are
+        other than there, without those that are gone)."""
+        with self._named_end():
+            self._api.kill(self.id, "KILL")
+            self._api.wait(self.id)
+            return docker_engine.changed(self._api, self.id)
 
     @contextmanager
     def files(self, image_name: str = "") -> Iterator[docker_engine.Files]:
@@ -338,6 +353,19 @@ class SandboxDocker:
 
 def _failure(result: Result) -> str:
     return f"exit code {result.exit_code}: {result.output.strip()[-300:]}"
+
+
+def _short_texts(source: Source) -> list[str]:
+    """Return the names and texts of files that go into the arguments of a command; none where one
+    of them does not."""
+    if not isinstance(source, dict) or sum(map(len, source.values())) > PART:
+        return []
+    if any(parts_of(name) != (name,) or b"\0" in content for name, content in source.items()):
+        return []
+    try:
+        return [part for name, content in source.items() for part in (name, content.decode())]
+    except UnicodeDecodeError:
+        return []
 
 
 def _pieces(raw) -> Iterator[bytes]:
