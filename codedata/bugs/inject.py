@@ -195,7 +195,7 @@ class Submission:
 def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[str, str]:
     """Return (the difference in git's format, the id of the first function that it changes, or "").
     Raise Refused where nothing is changed, too much, or what is said to people."""
-    if more := _remarks(after) - _remarks(before):
+    if more := remarks(after) - remarks(before):
         raise Refused("leave comments and docstrings as they were; one is new or other: "
                       f"{printable(min(more), 200)!r}")
     diff = diff_of(before, after)
@@ -210,7 +210,7 @@ def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[st
     return diff, next(iter(symbols), "")
 
 
-def _remarks(files: Files) -> Counter:
+def remarks(files: Files) -> Counter:
     """Count the comments of files, and the texts that stand in them as statements."""
     from tree_sitter import Query, QueryCursor
     remarks = Counter()

@@ -2,17 +2,19 @@
 with its reason; only an environment that is not as env/ says makes an item fail."""
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from codedata.analysis.analyse import entity_of_test
 from codedata.analysis.measure import READ
+from codedata.bugs.instances import is_of_agent
 from codedata.checks.evidence import evidence_digest
 from codedata.checks.proof import Proof, Prover
 from codedata.code.entities import language_of
@@ -40,8 +42,8 @@ from codedata.store import Store, View, digest
 LOG_PARSER, EVAL_TYPE = "parse_log_pytest", "pass_and_fail"   # of swebench, for its eval_script
 MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # tests that a subtle bug breaks: whichever is more
 MAX_LINTED = 1_000_000     # bytes of a file that pyflakes is given
-LINT_S = 60
-MESSAGE = re.compile(r"(after|before)\.\d+\.py:\d+:(?:\d+:?)? (.*)")
+LINT_S, LINT_TEXT_S = 60, 2   # seconds for pyflakes, and for each text
+MESSAGE = re.compile(r"(\w+\.py):\d+:(?:\d+:?)? (.*)")
 LINE = re.compile(r"line \d+")     # another one of the file, which a patch may have moved
 
 
@@ -64,8 +66,21 @@ class Batch:
         return self.repo_name
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Hold a change that is to be proven, and who made it."""
+
+    instance_id: str
+    diff: str
+    symbol: str              # of the changed function, as who made it has named it, or ""
+    method: str
+    trajectory: str
+    usage: Object
+
+
 class Batches(View):
-    """Hold the candidates of bug/_candidates/, each file with what its repository has before it."""
+    """Hold the candidates of agents in bug/_candidates/, each file with what its repository has
+    before it."""
 
     cls, place = Candidates, f"{Candidates.directory}/"
 
@@ -79,7 +94,7 @@ class Batches(View):
         self.broken = [*self._store.open().broken]
         # (repository, commit, change) → the item that has it first
         first: dict[tuple[str, str, str], str] = {}
-        for name in self._store.names():
+        for name in filter(is_of_agent, self._store.names()):
             try:
                 record = self._record(name)
             except BrokenRecord as e:
@@ -108,8 +123,8 @@ class Batches(View):
         return self._batches.keys()
 
     def covers(self, name: str) -> bool:
-        """Return whether there is a file of this name."""
-        return name in self._store
+        """Return whether there is a file of this name, or it would be one of `scale`."""
+        return name in self._store or not is_of_agent(name)
 
     def read(self, name: str) -> Batch:
         """Return the candidates of a file."""
@@ -165,22 +180,28 @@ class BugProver:
     def _verdict(self, batch: Batch, i: int, environment: Environment, label: str) -> BugVerdict:
         candidate = batch.candidates[i]
         diff = candidate["diff"]
-        instance_id = f"{batch.name}.{normalised(diff)[:8]}"
-        why, instance, evidence = "", None, {}
-        if batch.same_as[i]:
-            why = f"it is the same change as {batch.same_as[i]}"
-        else:
-            proof = self._prover.prove(environment, diff, instance_id, label)
-            why, evidence = proof.trouble, {"runs": proof.runs, "log": proof.log}
-            if not why:
-                analysis = (self._analyses.read(batch.repo_name)
-                            if batch.repo_name in self._analyses else None)
-                evidence |= effects(proof, analysis)
-                instance = _instance(batch, candidate, environment, proof, evidence)
-                instance["instance_id"] = instance_id
-                evidence["digest"] = evidence_digest(instance)
-        return BugVerdict(diff=digest(diff), instance_id=instance_id, good=not why,
+        change = Change(f"{batch.name}.{normalised(diff)[:8]}", diff, candidate.get("symbol") or "",
+                        batch.method, batch.trajectory, batch.usage)
+        why, instance, evidence = f"it is the same change as {batch.same_as[i]}", None, {}
+        if not batch.same_as[i]:
+            analysis = (self._analyses.read(batch.repo_name)
+                        if batch.repo_name in self._analyses else None)
+            why, evidence, instance = proven(self._prover, environment, change, analysis, label)
+        return BugVerdict(diff=digest(diff), instance_id=change.instance_id, good=not why,
                           reason=why, instance=instance, evidence=evidence)
+
+
+def proven(prover: Prover, environment: Environment, change: Change, analysis: Analysis | None,
+           label: str) -> tuple[str, Object, Object | None]:
+    """Return (why a change is no bug, or ""; its evidence; the fields of its Bug without these and
+    those of the step `issue`, None where it is none). Raise as Prover.prove() does."""
+    proof = prover.prove(environment, change.diff, change.instance_id, label)
+    evidence = {"runs": proof.runs, "log": proof.log}
+    if proof.trouble:
+        return proof.trouble, evidence, None
+    evidence |= effects(proof, analysis)
+    instance = _instance(change, environment, proof, evidence)
+    return "", evidence | {"digest": evidence_digest(instance)}, instance
 
 
 def normalised(diff: str) -> str:
@@ -191,15 +212,13 @@ def normalised(diff: str) -> str:
                                  for lines in (hunk.old, hunk.added))] for hunk in hunks])
 
 
-def _instance(batch: Batch, candidate: Candidate, environment: Environment, proof: Proof,
-              evidence: Object) -> Object:
-    """Return the fields of a Bug, without its id, its evidence and those of the step `issue`."""
+def _instance(change: Change, environment: Environment, proof: Proof, evidence: Object) -> Object:
+    """Return the fields of a Bug, without its evidence and those of the step `issue`."""
     symbols, path = evidence["symbols"], min(proof.before | proof.after)
-    symbol = candidate.get("symbol") or ""
+    symbol = change.symbol
     n_broken, n_before = evidence["broken"], evidence["tests"]
-    is_subtle = (n_broken <= max(MAX_SUBTLE, MAX_SUBTLE_SHARE * n_before)
-                 and not evidence["new_messages"])
     return {
+        "instance_id": change.instance_id,
         "repo": environment.repo, "base_commit": proof.base_commit, "patch": proof.patch,
         "test_patch": proof.test_patch, "hints_text": "", "created_at": proof.created_at,
         "version": "", "environment_setup_commit": environment.base_commit,
@@ -208,10 +227,17 @@ def _instance(batch: Batch, candidate: Candidate, environment: Environment, proo
         "image": proof.image.name, "image_name": proof.image.name,
         "eval_script": proof.eval_script, "log_parser": LOG_PARSER, "eval_type": EVAL_TYPE,
         "bug_patch": proof.bug_patch, "source_commit": environment.base_commit,
-        "language": language_of(path), "method": batch.method,
+        "language": language_of(path), "method": change.method,
         "symbol": symbol if symbol in symbols or not symbols else symbols[0],
-        "grade": "subtle" if is_subtle else "blunt",
-        "trajectory": batch.trajectory, "usage": batch.usage}
+        "grade": grade_of(n_broken, n_before, evidence["new_messages"]),
+        "trajectory": change.trajectory, "usage": change.usage}
+
+
+def grade_of(n_broken: int, n_before: int, new_messages: Sequence[str]) -> str:
+    """Return whether a bug is subtle or blunt, by how many tests fail of those that passed, and by
+    what a linter says."""
+    is_subtle = n_broken <= max(MAX_SUBTLE, MAX_SUBTLE_SHARE * n_before) and not new_messages
+    return "subtle" if is_subtle else "blunt"
 
 
 # what a bug does ---------------------------------------------------------------------------------
@@ -275,18 +301,41 @@ def steps_to(symbols: Iterable[str], edges: Iterable[Object]) -> dict[str, int]:
 
 
 def new_messages(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[str]:
-    """Return what pyflakes says of the changed files in Python and did not say before. It reads
-    texts; nothing of the project is imported."""
-    paths = [path for path in sorted({*before, *after}) if language_of(path) == "python"]
-    texts = {f"{side}.{i}.py": files[path] for i, path in enumerate(paths)
-             for side, files in (("before", before), ("after", after))
-             if len(files.get(path, b"")) <= MAX_LINTED and path in files}
+    """Return what pyflakes says of the changed files in Python and did not say before."""
+    return new_messages_of([(before, after)])[0]
+
+
+def new_messages_of(changes: Iterable[tuple[Mapping[str, bytes], Mapping[str, bytes]]]
+                    ) -> list[list[str]]:
+    """Return for each change (files before, files after) what pyflakes says of its files in Python
+    and did not say before. It reads texts; nothing of the project is imported."""
+    texts: dict[str, bytes] = {}
+    sides = [[[_linted(files[path], texts) for path in sorted(files)
+               if language_of(path) == "python" and len(files[path]) <= MAX_LINTED]
+              for files in change] for change in changes]
+    found: dict[str, list[str]] = {}
+    for match in map(MESSAGE.match, _pyflakes(texts).splitlines()):
+        if match:
+            found.setdefault(match[1], []).append(LINE.sub("line …", match[2]))
+    return [sorted((_counted(after, found) - _counted(before, found)).elements())
+            for before, after in sides]
+
+
+def _linted(text: bytes, texts: dict[str, bytes]) -> str:
+    """Add a text to those that pyflakes is given, each once, and return its name."""
+    name = f"{hashlib.blake2b(text, digest_size=12).hexdigest()}.py"
+    texts[name] = text
+    return name
+
+
+def _pyflakes(texts: Mapping[str, bytes]) -> str:
     if not texts:
-        return []
+        return ""
     with open_sandbox("local", scripts=[]) as here:
         here.put(texts, ".")
-        said = here.run(f"'{sys.executable}' -I -m pyflakes {' '.join(texts)}", timeout_s=LINT_S)
-    found = [*filter(None, map(MESSAGE.match, said.output.splitlines()))]
-    known, now = (Counter(LINE.sub("line …", match[2]) for match in found if match[1] == side)
-                  for side in ("before", "after"))
-    return sorted((now - known).elements())
+        return here.run(f"'{sys.executable}' -I -m pyflakes {' '.join(texts)}",
+                        timeout_s=LINT_S + LINT_TEXT_S * len(texts)).output
+
+
+def _counted(names: Iterable[str], found: Mapping[str, list[str]]) -> Counter:
+    return Counter(message for name in names for message in found.get(name, ()))

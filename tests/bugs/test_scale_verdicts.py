@@ -1,0 +1,115 @@
+"""Test that the candidates of scale get verdicts, which audits and --full compare with the whole
+suite's."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import ledger_lines, run_script, write_json
+from heron_environment import write_env
+from screened_wren import wren as wren  # a fixture
+from screened_wren import wren_config, wren_coverage, wren_diff, wren_environment
+from setups import CA_BUNDLE
+
+STEP = ["scale", "--steps", "validate", "--workers", 1,
+        *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+DOUBLED = "    return 2 * n"
+GOOD = wren_diff(DOUBLED, "    return 2 * n + 1")
+UNNOTICED = wren_diff("    return 1", "    return 3")
+UNDEFINED = wren_diff(DOUBLED, "    return two * n")
+AUDIT = "[bug]\naudit_share = {}\n"
+
+
+def write_candidates(root, name: str, *candidates: dict | str, **fields) -> None:
+    made = [{"diff": one, "symbol": "", "summary": "", "operator": "by-rule"}
+            if isinstance(one, str) else one for one in candidates]
+    write_json(root / f"bug/_candidates/{name}.json", {
+        "repo": "birds/wren", "repo_name": "wren", "base_commit": "", "method": "procedural",
+        "candidates": made, "trajectory": "", "usage": {}, "seconds": 0.0, **fields})
+
+
+def verdicts(root, name: str = "wren.1") -> list[dict]:
+    return json.loads((root / f"bug/_verdicts/{name}.json").read_text())["verdicts"]
+
+
+def words(root, name: str = "wren.1") -> list[str]:
+    return [one["evidence"]["verdict"] for one in verdicts(root, name)]
+
+
+@pytest.fixture
+def root(wren, tmp_path):
+    environment = wren_environment()
+    write_env(tmp_path, vars(environment))
+    write_json(tmp_path / "coverage/wren.json", vars(wren_coverage()))
+    write_json(tmp_path / "bug/_config/wren.json", vars(wren_config(environment)))
+    (tmp_path / "chain.toml").write_text(AUDIT.format(0))
+    return tmp_path
+
+
+def validate(root, *flags):
+    return run_script("bug_inject.py", root, *STEP, *flags, timeout_s=300)
+
+
+@pytest.mark.docker
+def test_candidates_get_verdicts_and_full_makes_them_again(root):
+    by_hand = {"diff": UNDEFINED, "symbol": "", "summary": ""}
+    write_candidates(root, "wren.1", GOOD, UNNOTICED, by_hand, "no diff at all")
+    done = validate(root)
+    assert done.returncode == 0 and words(root) == ["good", "survives", "good", "refused"]
+    good, survives, undefined, refused = verdicts(root)
+    assert [one["evidence"]["how"] for one in verdicts(root)] == [*["swap"] * 3, "full"]
+    assert good["good"] and good["evidence"]["grade"] == "subtle"
+    assert good["instance_id"].startswith("wren.by-rule.") and good["instance"] is None
+    assert undefined["evidence"]["grade"] == "blunt"
+    assert undefined["evidence"]["new_messages"] == ["undefined name 'two'"]
+    assert undefined["instance_id"].startswith("wren.by-hand.")
+    assert survives["reason"] == "no test fails that passed before"
+    assert refused["reason"].startswith("the patch does not apply: ")
+    assert "done 1" in validate(root).stderr
+    again = validate(root, "--full", "--force")
+    assert "4 of 4 verdicts equal to those that were there" in again.stderr
+    assert {one["evidence"]["how"] for one in verdicts(root)} == {"full"}
+
+
+@pytest.mark.docker
+def test_bugs_that_are_combined_have_to_show_each(root):
+    tests = [f"tests/test_wren.py::test_{name}" for name in ("doubled", "port", "each")]
+    write_candidates(root, "wren.combine-1", *(
+        {"diff": GOOD, "symbol": "", "summary": "", "operator": "combine", "parts": parts}
+        for parts in ([tests[:1], tests[1:2]], [tests[:1], tests[2:]])))
+    validate(root)
+    assert words(root, "wren.combine-1") == ["good", "masked"]
+    assert verdicts(root, "wren.combine-1")[1]["reason"] == (
+        f"one of its bugs does not show: {tests[2]}")
+
+
+@pytest.mark.docker
+def test_audits_that_judge_otherwise_fail_a_file_and_two_exclude_the_rest(root):
+    (root / "chain.toml").write_text(AUDIT.format(1))
+    blind = wren_coverage(doubled=[], port=[])   # as if no test had run it
+    write_json(root / "coverage/wren.json", vars(blind))
+    write_candidates(root, "wren.1", UNNOTICED)
+    write_candidates(root, "wren.2", UNNOTICED, GOOD)
+    write_candidates(root, "wren.3", UNDEFINED)
+    write_candidates(root, "wren.4", UNNOTICED)
+    write_candidates(root, "wren.agent-1", GOOD, method="agent")
+    done = validate(root)
+    assert done.returncode == 1 and words(root) == ["survives"]
+    assert verdicts(root)[0]["evidence"]["audited"]
+    lines = {line["item"]: line for line in ledger_lines(root / "bug/_verdicts")}
+    assert [lines[f"wren.{n}"]["state"] for n in (1, 2, 3, 4)] == [
+        "done", "failed", "excluded", "excluded"]
+    assert "screening judges otherwise than the whole suite: " in lines["wren.2"]["error"]
+    assert "(survives by swap, good by the whole suite)" in lines["wren.2"]["error"]
+    assert "screening judges 2 of 4 audited candidates otherwise" in lines["wren.4"]["error"]
+    assert "wren.agent-1" not in lines and "audited 4: 2 verdicts the same" in done.stderr
+
+
+@pytest.mark.docker
+def test_candidates_of_another_commit_or_repository_are_named(root):
+    write_candidates(root, "wren.1", GOOD, base_commit="c" * 40)
+    write_candidates(root, "crane.1", GOOD)
+    done = validate(root)
+    assert done.returncode == 1
+    assert f"its candidates are of another commit: {'c' * 40}" in done.stderr
+    assert "holds candidates of another repository: 'wren'" in done.stderr

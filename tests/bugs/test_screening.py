@@ -1,0 +1,141 @@
+"""Test that screening shows what a whole suite in a fresh container would, and what a mutant may do
+to that."""
+from __future__ import annotations
+
+import pytest
+from screened_wren import (
+    COUNTED,
+    PLACE,
+    RUN,
+    SCRIPT,
+    WREN,
+    wren_config,
+    wren_coverage,
+    wren_diff,
+    wren_environment,
+)
+from screened_wren import wren as wren  # a fixture
+
+from codedata.bugs.screening import Choice, Screened, Screener
+from codedata.checks.proof import judged, known_results
+from codedata.code.patches import edits_of
+
+DOUBLED = "    return 2 * n"
+# (what is replaced, by what, how it is judged, verdict, failing tests)
+BOTH = ["doubled", "port"]
+MUTANTS = {
+    "swapped": (DOUBLED, "    return 2 * n + 1", "swap", "good", BOTH),
+    "unnoticed": ("    return 1", "    return 3", "swap", "survives", []),
+    "at import": ("    return n + 1", "    return n + 2", "import", "good", ["second"]),
+    "a constant": ("LIMIT = 3", "LIMIT = 4", "import", "good", ["limit"]),
+    "free variables": ('"wren, a " + super().name()', '"wren"', "import", "good", ["name"]),
+    "a default": ("step=1", "step=2", "import", "good", [COUNTED]),
+    "a dropped yield": ("        yield i", "        print(i)", "swap", "good", ["each"]),
+    "more lines above": (DOUBLED, "    n = n\n    return n", "swap", "good", ["doubled"]),
+    "in a process": ('return "tweet"', 'return "twit"', "swap", "good", ["process"]),
+    "no syntax": ("def doubled(n):", "def doubled(n:", "import", "uncollected", None),
+    "no import": ("import os", "import oss", "import", "uncollected", None),
+    "a loop": (DOUBLED, "    while True: pass", "swap", "timeout", None),
+    "all memory": (DOUBLED, "    return [bytearray(1 << 26) for _ in range(99)]", "swap", "crash",
+                   None),
+    "an end": (DOUBLED, "    os._exit(0)", "swap", "gone", None),
+    "pytest's end": (DOUBLED, "    import pytest; pytest.exit('no')", "swap", "stopped", None),
+    "a deleted tree": (DOUBLED, "    __import__('shutil').rmtree(os.getcwd(), True)", "", "", None),
+    "a new module": (DOUBLED, "    open('socket.py', 'w').close()", "", "", None),
+    "a killed parent": (DOUBLED, "    os.kill(os.getppid(), 9)", "", "", None),
+    "a full disk": (DOUBLED, "    with open('/tmp/full', 'wb') as file:\n"
+                    "        while True: file.write(bytes(1 << 20))", "", "", None),
+    "a daemon": (DOUBLED, "    if os.fork() == 0: os.setsid(); os.execlp('sleep', 'sleep', '99')",
+                 "swap", "good", BOTH),
+    "a thread": (DOUBLED, "    from threading import Event, Thread\n"
+                 "    Thread(target=Event().wait).start()", "swap", "good", BOTH),
+    "much output": (DOUBLED, "    print('x' * 100_000_000)", "swap", "good", BOTH),
+}
+
+
+def screener(factory, coverage=None, config=None, **fields) -> Screener:
+    environment = wren_environment(**fields)
+    return Screener(environment, coverage or wren_coverage(),
+                    config or wren_config(environment), factory, RUN, 0.5)
+
+
+def named(names: list[str]) -> list[str]:
+    return sorted(name if "::" in name else f"{PLACE}::test_{name}" for name in names)
+
+
+def verdict(shown: Screened) -> str:
+    return judged(shown.outcome, known_results(wren_environment()), 0.5)[0]
+
+
+@pytest.fixture(scope="module")
+def shown(wren):
+    """Screen all mutants in one batch, and return (what each shows, what runs in the end)."""
+    with screener(wren) as one:
+        found = one.screen([wren_diff(*mutant[:2]) for mutant in MUTANTS.values()])
+        left = one.opened().run("cat /proc/[0-9]*/comm; git status --short; "
+                               "ls /tmp/codedata-screen").output
+    return dict(zip(MUTANTS, found, strict=True)), left
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("name", MUTANTS)
+def test_each_change_is_judged_by_itself(shown, name):
+    _, _, how, word, failing = MUTANTS[name]
+    found = shown[0][name]
+    if not how:   # a fresh container judges it
+        assert found is None
+        return
+    assert (verdict(found), found.how) == (word, how)
+    assert failing is None or found.failing == named(failing)
+
+
+@pytest.mark.docker
+def test_nothing_is_left_of_a_batch(shown):
+    assert "sleep" not in shown[1] and "wren.py" not in shown[1] and "tmp" not in shown[1]
+
+
+@pytest.mark.docker
+def test_only_tests_that_may_notice_are_run(shown):
+    n_run = {name: found.n_run for name, found in shown[0].items() if found}
+    assert n_run["swapped"] == 2 and n_run["unnoticed"] == 1   # of which is seen what no test runs
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(("fields", "config", "why"), [
+    ({}, {"selection": "none", "reason": "a person says so"}, "a person says so"),
+    ({"test_script": f"{SCRIPT}\n".replace("pytest -q", "pytest -q tests/test_wren.py")
+      + SCRIPT.replace("r.xml", "s.xml").replace("pytest -q", "pytest -q tests/sub")}, {},
+     "these tests are not collected in one process: tests/sub/test_wren.py::test_same_name"),
+    ({"test_script": SCRIPT.replace("-q", "-q -p no:codedata_screen")}, {},
+     "no pytest of its test script takes the driver"),
+    ({"test_script": f"export WRITES=1\n{SCRIPT}"}, {}, "its tests change its source: wren.py")])
+def test_where_no_driver_can_judge_the_whole_suite_runs_in_a_sandbox_that_is_put_back(
+        wren, fields, config, why):
+    names = ["swapped", "a new module", "a deleted tree", "unnoticed"]
+    with screener(wren, config=wren_config(wren_environment(), **config), **fields) as one:
+        found = one.screen([wren_diff(*MUTANTS[name][:2]) for name in names])
+        assert one.why_whole == why
+    assert [(shown.how, verdict(shown)) for shown in found] == [
+        *[("suite", "good")] * 2, ("suite", "gone"), ("suite", "survives")]
+    assert [shown.failing for shown in (*found[:2], found[3])] == [*[named(BOTH)] * 2, []]
+
+
+@pytest.mark.docker
+def test_what_cannot_be_put_in_is_left_to_others(wren):
+    good = wren_diff(DOUBLED, "    return n")
+    with screener(wren) as one:
+        found = one.screen(["", good.replace("2 * n", "3 * n"), good, good.replace("wren", "new")])
+    assert [bool(shown) for shown in found] == [False, False, True, False]
+
+
+# without a sandbox -------------------------------------------------------------------------------
+
+def test_tests_are_chosen_by_function_likeliest_first():
+    coverage = wren_coverage(name=["Bird.name", "Wren.name", "doubled"])
+    text = wren_diff(DOUBLED, "    return n")
+    texts = {"wren.py": WREN, PLACE: "import wren\n"}
+    choice = Choice(coverage, texts)
+    [edit] = edits_of(text, texts)["wren.py"]
+    assert choice.tests("wren.py", edit) == named(["doubled", "port"]) + named(["name"])
+    assert {*named(["second", "limit"])} <= {*choice.users("wren.py")}
+    assert choice.blind == named(["process"])
