@@ -1,0 +1,176 @@
+"""Check candidates that are made of proven bugs, and of pull requests that are undone."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import settings_for, write_json
+from proof_heron import HERON, IMAGE, RUN, environment_of, factory_of, make_image
+from reported_heron import a_bug
+
+from codedata.bugs.combine import Combiner, MirrorItem, combinations, merged, part_of
+from codedata.bugs.generate import Configs
+from codedata.bugs.preprocess import Analyses
+from codedata.code.environments import Environments
+from codedata.code.patches import diff_of
+from codedata.errors import Excluded
+from codedata.records import Bug, parse
+from codedata.sandbox import docker_engine
+from codedata.settings import Settings
+
+CONFIG = {"repo": "birds/heron", "repo_name": "heron", "base_commit": "", "environment": "",
+          "roots": ["."], "exclude": [], "selection": "none", "reason": "", "timeout_s": 60.0,
+          "max_candidates": 10, "seed": 0}
+TEXTS = {"a/one.py": "".join(f"x{i} = {i}\n" for i in range(20)), "a/two.py": "y = 1\ny = 2\n",
+         "b/three.py": "z = 1\n"}
+
+
+def a_part(name: str, path: str, line: int, *failing: str, lines: int = 1):
+    """Return a proven bug, which changes lines of a file, as a part."""
+    old = TEXTS[path].split("\n")
+    new = [*old[:line - 1], *(f"{name} = {i}" for i in range(lines)), *old[line - 1 + lines:]]
+    diff = diff_of({path: "\n".join(old).encode()}, {path: "\n".join(new).encode()})
+    return part_of(bug_of(name, diff, *failing), TEXTS)
+
+
+def bug_of(name: str, diff: str, *failing: str, **fields) -> Bug:
+    given = a_bug(instance_id=name, bug_patch=diff, FAIL_TO_PASS=[*failing], **fields)
+    return parse(Bug, given, name, "")
+
+
+def drawn(*parts, seed: int = 0) -> dict[str, tuple[dict, dict]]:
+    return {"+".join(part.name for part in chosen): (before, after)
+            for chosen, before, after in combinations([*parts], TEXTS, seed)}
+
+
+def test_bugs_of_a_file_and_of_a_folder_are_put_together_and_others_are_not():
+    parts = [a_part("p", "a/one.py", 2, "t1"), a_part("q", "a/one.py", 10, "t2"),
+             a_part("r", "a/two.py", 1, "t3"), a_part("s", "b/three.py", 1, "t4")]
+    found = drawn(*parts)
+    assert {*found} == {"p+q", "p+r", "q+r", "p+q+r"}
+    before, after = found["p+q+r"]
+    assert before == {path: TEXTS[path].encode() for path in ("a/one.py", "a/two.py")}
+    assert after["a/one.py"] == before["a/one.py"].replace(b"x1 = 1", b"p = 0").replace(
+        b"x9 = 9", b"q = 0")
+    assert after["a/two.py"] == b"r = 0\ny = 2\n"
+    assert [*drawn(*parts)] == [*found]
+    assert len({tuple(drawn(*parts, seed=seed)) for seed in range(5)}) > 1
+
+
+@pytest.mark.parametrize("other", [
+    a_part("q", "a/one.py", 3, "t2"),            # the next line
+    a_part("q", "a/one.py", 1, "t2", lines=5),   # around it
+    a_part("q", "a/one.py", 10, "t1"),           # noticed by the same tests
+    a_part("q", "b/three.py", 1, "t2")])         # elsewhere
+def test_bugs_that_touch_or_that_the_same_tests_notice_are_not_put_together(other):
+    assert not drawn(a_part("p", "a/one.py", 2, "t1"), other)
+
+
+def test_a_bug_that_is_more_than_changed_lines_is_left_out():
+    made = diff_of({}, {"a/new.py": b"n = 1\n"})
+    assert part_of(bug_of("n", made, "t"), TEXTS) is None
+    gone = diff_of({"a/gone.py": b"n = 1\n"}, {"a/gone.py": b"n = 2\n"})
+    assert part_of(bug_of("g", gone, "t"), TEXTS) is None
+    assert merged([a_part("p", "a/one.py", 2, "t")])["a/one.py"][0].line == 2
+
+
+def test_names_of_failing_tests_are_those_of_env():
+    part = part_of(bug_of("p", a_diff("a/two.py"), "t[b%20c]", "a"), TEXTS)
+    assert part.failing == ["a", "t[b c]"]
+
+
+def a_diff(path: str) -> str:
+    return diff_of({path: TEXTS[path].encode()}, {path: TEXTS[path].replace("1", "3").encode()})
+
+
+def written(root: Path, **bugs: dict) -> None:
+    """Write the config of heron, and bugs in their order."""
+    write_json(root / "bug/_config/heron.json", CONFIG)
+    for name, fields in bugs.items():
+        id = fields.pop("id", f"heron.boundary.{name}")
+        write_json(root / f"bug/{id}.json", a_bug(instance_id=id, **fields))
+
+
+def items_of(root: Path, strategy: str):
+    """Return the items of a strategy, as its stage reads them."""
+    views = Analyses(root), Analyses(root, key="tests")
+    combiner = Combiner(Settings(root=root), None, None, strategy)
+    return combiner.stage(Configs(root), Environments(root), *views).reads.store.open()
+
+
+def test_what_is_combined_are_scales_own_bugs_of_the_same_source(tmp_path):
+    own = {"source_commit": ""}
+    written(tmp_path, p=own, q=own, other={"source_commit": "1" * 40},
+            again={**own, "method": "combine"}, agent={**own, "id": "heron.agent-1.0123abcd"})
+    items = items_of(tmp_path, "combine")
+    assert [*items.names()] == ["heron.combine-1"]
+    assert items.read("heron.combine-1").bugs == ["heron.boundary.p", "heron.boundary.q"]
+    assert items.covers("heron.3") and items.covers("heron.modify-3")
+    assert not items.covers("heron.combine-2")
+    (tmp_path / "bug/heron.boundary.q.json").unlink()
+    assert not [*items_of(tmp_path, "combine").names()]
+
+
+def test_each_pull_request_of_the_repository_is_an_item(tmp_path):
+    commit = {"language": "python", "base_commit": "a" * 40, "issue": "", "description": "",
+              "files": [], "patch": "p", "test_patch": ""}
+    for id, repo in (("heron-7", "birds/heron"), ("stork-1", "birds/stork")):
+        write_json(tmp_path / f"commit/{id}.json", {**commit, "instance_id": id, "repo": repo})
+    written(tmp_path)
+    items = items_of(tmp_path, "mirror")
+    name, = items.names()
+    assert items.read(name).pull_request == "heron-7" and name.startswith("heron.mirror-")
+
+
+# in containers -----------------------------------------------------------------------------------
+
+GOOD_HERON = HERON.replace("def fly", "def call():\n    return 'kraak'\n\n\ndef fly")
+HISTORY = """git init -q /tmp/h && cd /tmp/h
+cp /testbed/heron.py . && sed -i /call/,/kraak/d heron.py
+git add -A && git commit -qm parent && git rev-parse HEAD >/testbed/parent
+cp /testbed/heron.py . && git add -A && git commit -qm feature
+echo '# last' >>heron.py && git commit -qam last
+rm -rf /testbed/.git && cp -a .git /testbed/ && cp heron.py /testbed/"""
+PULL_REQUEST = diff_of({"heron.py": HERON.encode()}, {"heron.py": GOOD_HERON.encode()})
+
+
+@pytest.fixture(scope="module")
+def grown():
+    """Make an image of heron with a history of three commits; return the first."""
+    image = f"{IMAGE}-grown"
+    make_image(image, HISTORY, **{"heron.py": GOOD_HERON})
+    with factory_of().open(image, RUN) as box:
+        yield image, box.run("cat parent").output.strip()
+    docker_engine.remove_images(RUN)
+
+
+def undone(tmp_path, fake_llm, grown, parent: str = "", patch: str = PULL_REQUEST) -> dict:
+    """Return the candidate that undoes a pull request."""
+    image, first = grown
+    combiner = Combiner(settings_for(fake_llm), None, factory_of(), "mirror")
+    views = Analyses(tmp_path), Analyses(tmp_path, key="tests")
+    stage = combiner.stage(Configs(tmp_path), Environments(tmp_path), *views)
+    item = MirrorItem(**CONFIG, pull_request="heron-7", parent=parent or first, patch=patch)
+    candidate, = stage.make(item, environment_of(image_name=image)).candidates
+    return candidate
+
+
+@pytest.mark.docker
+def test_a_pull_request_is_undone_in_the_source_of_today(tmp_path, fake_llm, grown):
+    candidate = undone(tmp_path, fake_llm, grown)
+    assert "\n-def call():\n-    return 'kraak'\n" in candidate["diff"]
+    assert candidate["summary"] == "mirror of heron-7" and candidate["operator"] == "mirror"
+    assert candidate["lines"][0] <= 14 <= candidate["lines"][1]
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("parent, patch, why", [
+    ("0" * 40, PULL_REQUEST, "is no ancestor of the environment's commit"),
+    ("HEAD; touch x", PULL_REQUEST, "its base_commit is no commit: 'HEAD; touch x'"),
+    ("", PULL_REQUEST.replace("kraak", "squawk"), "cannot be undone: the patch does not apply"),
+    ("", "nothing", "cannot be undone")])
+def test_a_pull_request_that_cannot_be_undone_is_left_out_by_name(
+        tmp_path, fake_llm, grown, parent, patch, why):
+    with pytest.raises(Excluded) as excluded:
+        undone(tmp_path, fake_llm, grown, parent, patch)
+    assert why in str(excluded.value) and "heron-7" in str(excluded.value)

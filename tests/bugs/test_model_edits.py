@@ -1,0 +1,219 @@
+"""Check what a model's replies become: another version of one function, or a reason to ask again.
+"""
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import asdict, replace
+
+import pytest
+from conftest import flags_for, run_here, settings_for, write_toml
+from fake_llm import Status
+from heron_environment import write_env
+from proof_heron import BUG_LINE, environment_of, factory_of
+from proof_heron import heron as heron  # a fixture
+
+import bug_inject
+from codedata.bugs.generate import BatchItem, Configs, program_of
+from codedata.bugs.model_edits import (
+    ModelEditor,
+    Place,
+    Refused,
+    candidate_in,
+    places_in,
+    source_of,
+    without_body,
+)
+from codedata.bugs.preprocess import Analyses
+from codedata.code.entities import SourceFile, entities_of, tree_of
+from codedata.code.environments import Environments
+from codedata.errors import Excluded, ItemFailed
+from codedata.llm import Models
+from codedata.records import BugConfig
+
+CONFIG = {"repo": "birds/heron", "repo_name": "heron", "base_commit": "", "environment": "",
+          "roots": ["."], "exclude": [], "selection": "none", "reason": "", "timeout_s": 60.0,
+          "max_candidates": 10, "seed": 0}
+POND = b'''import functools
+
+
+class Pond:
+    """Water."""
+
+    @functools.cache
+    def deep(self, cm: int = 3) -> str:
+        """Return how deep it is.
+
+        Not more.
+        """
+        # in words
+        text = """no
+    margin"""
+        return text + "!" * cm
+
+
+def tiny(): return 1
+'''
+GO = b"""package pond
+
+func Deep(cm int) int {
+\tif cm > 3 {
+\t\treturn 3
+\t}
+\treturn cm
+}
+"""
+
+
+def places(text: bytes = POND, path: str = "pond.py", language: str = "python") -> list:
+    program = program_of([SourceFile(path, language, text, False)], BugConfig(**CONFIG), None, None)
+    return [*places_in(program, None)]
+
+
+def reply(code: str, summary: str = "It is less deep.") -> str:
+    return f"Here:\n{json.dumps({'summary': summary, 'code': code})}\n"
+
+
+def applied(candidate: dict, text: bytes, tmp_path, path: str = "pond.py") -> bytes:
+    """Return a file with a candidate, as git applies it."""
+    (tmp_path / path).write_bytes(text)
+    subprocess.run(["git", "apply", "-"], cwd=tmp_path, input=candidate["diff"].encode(),
+                   check=True)
+    return (tmp_path / path).read_bytes()
+
+
+def test_a_function_may_come_back_as_it_stood_or_without_its_margin_or_with_other_line_ends(
+        tmp_path):
+    place, = places()
+    whole = source_of(place)
+    wanted = POND.replace(b"* cm", b"* (cm - 1)")
+    bugged = whole.replace("* cm", "* (cm - 1)")
+    first, *rest = whole.split("\n")
+    without_margin = "\n".join([first.lstrip(), *rest]).replace("* cm", "* (cm - 1)")
+    for code in (bugged, f"\n{without_margin}\n", bugged.replace("\n", "\r\n")):
+        candidate = candidate_in(reply(code), place, "modify")
+        assert applied(candidate, POND, tmp_path) == wanted
+    assert candidate["symbol"] == "pond.py::Pond.deep" and candidate["lines"] == [16, 16]
+    assert candidate["operator"] == candidate["family"] == "modify"
+    assert candidate["summary"] == "It is less deep."
+    dos = POND.replace(b"\n", b"\r\n")
+    dos_place, = places(dos)
+    candidate = candidate_in(reply(bugged), dos_place, "modify")
+    assert applied(candidate, dos, tmp_path) == wanted.replace(b"\n", b"\r\n")
+
+
+def test_a_dedented_method_is_indented(tmp_path):
+    text = b"class Pond:\n    def deep(self, cm):\n        cm += 1\n        return cm\n"
+    place, = places(text)
+    code = "def deep(self, cm):\n    cm += 2\n    return cm"
+    candidate = candidate_in(reply(code), place, "modify")
+    assert applied(candidate, text, tmp_path) == text.replace(b"1", b"2")
+
+
+@pytest.mark.parametrize("old, new, why", [
+    ("", "", "it changes nothing"),
+    ('text + "!"', '(text  +  "!")', ""),            # brackets are syntax
+    ("# in words\n        ", "", "it changes nothing"),
+    ("# in words", "# in numbers", "a comment or text is new or other: '# in numbers'"),
+    ("how deep it is", "how deep", "the signature, a decorator or the docstring"),
+    ("cm: int = 3", "cm: int = 4", "the signature, a decorator or the docstring"),
+    ("@functools.cache\n    ", "", "the signature, a decorator or the docstring"),
+    ("def deep", "def shallow", "is not the function Pond.deep alone"),
+    ("* cm", "* cm\n\n    def other(self):\n        pass", "is not the function Pond.deep alone"),
+    ("return", "return return", "with it the file has syntax errors"),
+    ("return text", "return (yield from text) if 1 else nonlocal", "with it the file"),
+    ("return", "'off by one'\n        return", "a comment or text is new or other")])
+def test_a_reply_that_is_no_other_version_of_the_function_is_refused(old, new, why):
+    place, = places()
+    code = source_of(place)
+    assert old in code
+    if not why:
+        assert candidate_in(reply(code.replace(old, new, 1)), place, "modify")
+        return
+    with pytest.raises(Refused) as refused:
+        candidate_in(reply(code.replace(old, new, 1)), place, "modify")
+    assert why in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["", "I cannot.", '{"code": 3, "summary": ""}', '{"code": "x"',
+                                  "```python\ndef deep(): pass\n```"])
+def test_a_reply_without_the_object_is_refused(text):
+    with pytest.raises(Refused, match="no JSON object"):
+        candidate_in(text, *places(), "modify")
+
+
+def test_a_body_is_taken_out_and_the_docstring_stays():
+    place, = places()
+    shown = without_body(place)
+    assert "Not more." in shown and "in words" not in shown and "(body)" in shown
+    assert "def tiny(): return 1" in shown   # of what is around, all
+    file = SourceFile("pond.go", "go", GO, False)
+    go = Place(*entities_of(file, tree_of(file)), file, [])
+    assert without_body(go).split("\n")[2:] == ["func Deep(cm int) int {(body)}", ""]
+
+
+class Asked:
+    """Let the editor make candidates of heron's environment."""
+
+    def __init__(self, tmp_path, fake_llm, strategy: str):
+        settings = replace(settings_for(fake_llm), root=tmp_path)
+        self.models = Models(settings)
+        self.editor = ModelEditor(settings, self.models, factory_of(), strategy)
+        views = (Analyses(tmp_path), Analyses(tmp_path, key="tests"))
+        self.editor.stage(Configs(tmp_path), Environments(tmp_path), *views)
+
+    def candidate(self, number: int) -> dict:
+        made = self.editor.make(BatchItem(**CONFIG, number=number), environment_of())
+        self.usage = made.usage
+        candidate, = made.candidates
+        return candidate
+
+
+@pytest.mark.docker
+def test_a_model_is_asked_again_with_what_is_wrong_and_its_calls_are_counted(
+        tmp_path, fake_llm, heron):
+    code = "def words(said):\n" + BUG_LINE
+    fake_llm.script("No.", reply(code.replace("words", "word")), reply(code))
+    asked = Asked(tmp_path, fake_llm, "modify")
+    candidate = asked.candidate(3)
+    assert candidate["symbol"] == "heron.py::words" and BUG_LINE in candidate["diff"]
+    assert asked.usage == {"calls": 3, "tokens_in": 300, "tokens_out": 60, "cost_usd": None}
+    first, second, third = (request.text for request in fake_llm.requests)
+    assert "no JSON object" in second and "No." in second
+    assert "is not the function words alone" in third and "word(said)" in third
+    fake_llm.script(reply(code))
+    assert asked.candidate(3) == candidate and fake_llm.requests[-1].text == first
+
+
+@pytest.mark.docker
+def test_each_item_is_another_function_or_another_kind_of_bug(tmp_path, fake_llm, heron):
+    fake_llm.always("No.")
+    asked = Asked(tmp_path, fake_llm, "modify")
+    for number in (1, 2, 4):
+        with pytest.raises(ItemFailed, match="no JSON object"):
+            asked.candidate(number)
+    texts = [request.text for request in fake_llm.requests[::3]]
+    assert ["def depths" in text for text in texts] == [True, False, True]
+    assert len({*texts}) == 3   # the third one asks for another kind
+    rewrite = Asked(tmp_path, fake_llm, "rewrite")
+    with pytest.raises(Excluded, match="gives only 3 candidates"):
+        rewrite.candidate(4)
+
+
+@pytest.mark.docker
+def test_a_run_that_is_killed_asks_for_nothing_twice(tmp_path, fake_llm, heron):
+    write_toml(tmp_path, more="[bug]\nmax_model_candidates = 4\n[agent]\nformat_retries = 0\n")
+    write_env(tmp_path, asdict(environment_of(verified={"healthy": True})))
+    told = ("scale", "--steps", "register,generate", "--strategy", "modify", "--workers", 1,
+            *flags_for(fake_llm))
+    codes = {"depths": "def depths(n):\n    return [2 * i for i in range(n + 1)]",
+             "words": "def words(said):\n" + BUG_LINE, "fly": "def fly():\n    return 'far'"}
+    fake_llm.script(reply(codes["depths"]), "No.", reply(codes["words"]), Status(400, "no"))
+    assert run_here(bug_inject.main, tmp_path, *told, "--no-retry") == 1
+    made = tmp_path / "bug/_candidates"
+    assert sorted(path.stem for path in made.glob("*.json")) == ["heron.modify-1", "heron.modify-3"]
+    n_before = fake_llm.n_requests
+    fake_llm.script(reply(codes["fly"]), reply(codes["depths"].replace("2 *", "3 *")))
+    assert run_here(bug_inject.main, tmp_path, *told) == 0
+    assert len([*made.glob("*.json")]) == 4 and fake_llm.n_requests == n_before + 2
+    assert run_here(bug_inject.main, tmp_path, *told) == 0 and fake_llm.n_requests == n_before + 2
