@@ -39,7 +39,7 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validat
           ("validate --mode reference", "score_reference"),
           ("check_judges probe", "probe"), ("check_judges sanity", "sanity"),
           ("env_setup", "env"), ("analyze", "coverage"), ("analyze", "analysis"),
-          ("bug_inject agent --steps bug_issue", "bug")]
+          ("bug_inject agent --steps bug_issue", "bug"), ("bug_inject scale", "bug/_config")]
 
 
 def main(argv=None) -> int:

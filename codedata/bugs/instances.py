@@ -1,11 +1,14 @@
 """List the bugs that verdicts call good, and write each as a record: the step `instances`, the end
-of `prove`. An instance whose candidate was edited since is an orphan."""
+of `prove` of `agent`. An instance whose candidate was edited since is an orphan. The files of
+`scale` lie in the same directories; each word's views leave the other's alone."""
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
 from codedata.errors import BrokenRecord
+from codedata.ledger import FileState
 from codedata.records import Bug, Object, Verdicts, parse
 from codedata.run_loop import Stage
 from codedata.states import Reads, Writes
@@ -13,11 +16,19 @@ from codedata.store import Store, View
 
 OF_ISSUE = ("problem_statement", "reproduction")   # fields that the step `issue` fills in
 PROVEN_FIELDS = tuple(field.name for field in fields(Bug) if field.name not in OF_ISSUE)
+AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # a file of agents, or its instance
 AGAIN = "Delete the file and run: python bug_inject.py agent --steps prove"
 
 
+def is_of_agent(name: str) -> bool:
+    """Return whether a name in bug/ is that of an agent's file or instance; all others are those of
+    `scale`."""
+    return AGENTS.fullmatch(name) is not None
+
+
 class Instances(View):
-    """Hold a Bug for each good verdict, without what the step `issue` fills in."""
+    """Hold a Bug for each good verdict on an agent's candidate, without what the step `issue`
+    fills in."""
 
     cls, place, derived = Bug, "bug/_verdicts/", True
 
@@ -31,7 +42,7 @@ class Instances(View):
         """Index every good verdict, and return self."""
         store = self._verdicts.open()
         self.broken = [*store.broken]
-        for item in store.names():
+        for item in filter(is_of_agent, store.names()):
             try:
                 self._add(item, store.read(item))
             except BrokenRecord as e:
@@ -53,8 +64,10 @@ class Instances(View):
         return self._index.keys()
 
     def covers(self, name: str) -> bool:
-        """Return whether an instance is there, or may be in a file that cannot be read."""
-        return name in self._index or name.rpartition(".")[0] in self._unread
+        """Return whether an instance is there, may be in a file that cannot be read, or is one of
+        `scale`."""
+        return (name in self._index or not is_of_agent(name)
+                or name.rpartition(".")[0] in self._unread)
 
     def __contains__(self, name: str) -> bool:
         return name in self._index
@@ -80,3 +93,38 @@ def instances_stage(root: Path) -> Stage:
         writes=Writes(Store(root, Bug), PROVEN_FIELDS),
         cost_note="no calls: no model is asked",
         after="bug_inject.py agent --steps prove", then="bug_inject.py agent --steps issue")
+
+
+class Written(View):
+    """Hold the bugs that `scale` has written."""
+
+    cls, place, derived = Bug, "bug/", True
+
+    def __init__(self, root: Path):
+        super().__init__()
+        self._store = Store(root, Bug)
+
+    def open(self) -> Written:
+        """List all bugs, and return self."""
+        self.broken = self._store.open().broken
+        return self
+
+    def names(self) -> list[str]:
+        """Return the ids of its bugs."""
+        return [name for name in self._store.names() if not is_of_agent(name)]
+
+    def covers(self, name: str) -> bool:
+        """Return whether a bug is there, by whomever."""
+        return name in self._store
+
+    def facts(self, name: str) -> FileState:
+        """Return the digests of a bug."""
+        return self._store.facts(name)
+
+    def read(self, name: str) -> Bug:
+        """Return a bug."""
+        return self._store.read(name)
+
+    def failed(self, stage: str, name: str):
+        """Return the failed last attempt of a stage to make it, or None."""
+        return self._store.failed(stage, name)

@@ -12,9 +12,9 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import takewhile
 
 from codedata.bugs.issue_checks import Hidden, names_used, shown_output
+from codedata.bugs.issue_templates import f2p_report, template_report
 from codedata.code.calls import call_graph
 from codedata.code.contexts import sources_in
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
@@ -45,9 +45,7 @@ FENCED = re.compile(r"^```(python|py|bash|sh)[ \t]*\n(.*?)^```[ \t]*$", re.DOTAL
 REPORT = re.compile(r".*<report>(.*)</report>", re.DOTALL)
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
-# as pytest shows an exception, or at the end of a traceback, behind a line of source
-RAISED = re.compile(r"^(?:E +| +\S.*\n)((?:\w+\.)*[A-Z]\w*: +\S.*)$", re.MULTILINE)
-OF_TESTS = ("AssertionError:", "Failed:")
+WITHOUT_MODEL = {"template": template_report, "f2p": f2p_report}
 PROMPTS = ("reproduce.md", "write_issue.md", "issue_again.md")
 
 
@@ -154,8 +152,10 @@ class Reporter:
         self._client = models.client("issue") if settings.issue.writer == "llm" else None
         self._profiles = toml_of("codedata.bugs", "profiles.toml")["profiles"]
 
-    def stage(self, instances) -> Stage:
-        """Return the stage that reports these bugs."""
+    def stage(self, instances, step: str = "issue", made_by: str = "instances",
+              before: str = "agent --steps prove") -> Stage:
+        """Return the stage that reports these bugs, as the step of this name: `made_by` is the one
+        that makes them, by the words `before`."""
         n_calls = 2 * self._settings.issue.max_tries
         note = "no calls: no model is asked"
         identity = {"writer": self._settings.issue.writer}
@@ -164,13 +164,13 @@ class Reporter:
             prompts = digest([*map(_packaged, PROMPTS)])
             identity |= {**self._client.spec.identity(), "prompts": prompts}
         return Stage(
-            "bug_inject.issue", make=self.make, identity=identity, cost_note=note,
-            reads=Reads(instances, made_by="bug_inject.instances",
+            f"bug_inject.{step}", make=self.make, identity=identity, cost_note=note,
+            reads=Reads(instances, made_by=f"bug_inject.{made_by}",
                         fields=("base_commit", "patch", "test_patch", "FAIL_TO_PASS",
                                 "image_name")),
             writes=Writes(Store(self._settings.root, Bug),
                           fields=("problem_statement", "reproduction")),
-            after="bug_inject.py agent --steps prove", then="export.py")
+            after=f"bug_inject.py {before}", then="export.py")
 
     def make(self, bug: Bug) -> Bug:
         """Return a bug with its report, and the reproduction where a model made one."""
@@ -185,7 +185,8 @@ class Reporter:
         hidden = Hidden(bug, documented)
         made = {"writer": self._settings.issue.writer, "profile": name}
         if self._client is None:
-            form, text = template_report(bug, profile, hidden)
+            write = WITHOUT_MODEL[self._settings.issue.writer]
+            form, text = write(bug, profile, hidden)
             return replace(bug, problem_statement=text, reproduction={**made, "form": form})
         found = self._reproduce(trees, hidden, {"readme": readme, "code": code})
         text, noted = self._write(hidden, found, {"readme": readme, **profile})
@@ -296,24 +297,6 @@ def _line(fact: Fact, text: str) -> str:
     """Return a fact with the line of the text that it stands in."""
     line = text[text.rfind("\n", 0, fact.start) + 1:].partition("\n")[0]
     return f"the {fact.kind} {fact.text!r}, {fact.why}, in: {printable(line, 300)}"
-
-
-def template_report(bug: Bug, profile: Mapping[str, str], hidden: Hidden) -> tuple[str, str]:
-    """Return the form of a report made without a model, and its text. It says less where more would
-    show what is hidden. Raise ItemFailed where nothing is left to say."""
-    errors = [error for error in RAISED.findall(str(bug.evidence.get("log", "")))
-              if not error.startswith(OF_TESTS)]
-    names = bug.symbol.rpartition("::")[2].split(".")   # a class, perhaps, and what is in it
-    known = hidden.documented or {name for name in names if name[:1] != "_"}   # nothing documented
-    parts = {"name": ".".join(takewhile(known.__contains__, names)),
-             "error": ["", *errors][-1]}
-    for form in ("name_and_error", "error", "name"):
-        text = fill(profile[form], project=bug.repo.rpartition("/")[2], **parts).strip() + "\n"
-        has_parts = all(parts[part] for part in form.split("_and_"))
-        if has_parts and not hidden.in_report(text, parts["name"]):
-            return form, text
-    raise ItemFailed("a report without a model would say nothing: no error is raised that may be "
-                     "shown, and what is changed is not documented. Run with --issue-writer llm.")
 
 
 # what is known of a bug --------------------------------------------------------------------------

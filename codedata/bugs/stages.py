@@ -1,0 +1,91 @@
+"""Make the stages of bug_inject.py: those of `agent`, and those of `scale`."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from codedata.analysis.analyse import Analyser
+from codedata.analysis.measure import Measurer
+from codedata.bugs import combine, model_edits
+from codedata.bugs.generate import METHOD, Configs, Generator
+from codedata.bugs.inject import Injector
+from codedata.bugs.instances import Instances, Written, instances_stage
+from codedata.bugs.issue_report import Reporter
+from codedata.bugs.preprocess import Analyses, Preprocessed
+from codedata.bugs.prove import BugProver
+from codedata.bugs.register import Registrar
+from codedata.bugs.validate import Validator
+from codedata.bugs.write_chosen import ChosenProver
+from codedata.code.environments import Environments
+from codedata.llm import Models
+from codedata.run_loop import Stage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+
+STRATEGIES = (METHOD, *model_edits.STRATEGIES, *combine.STRATEGIES)
+Steps = dict[str, Callable[[Models], Stage]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Make the stages of each word, from the flags of the script."""
+
+    settings: Settings
+    preprocessed: Preprocessed
+    unhealthy_too: bool
+    keep_images: bool
+    num_runs: int            # with coverage
+    strategy: str            # one of STRATEGIES
+    is_full: bool            # every candidate of scale is judged by the whole suite
+
+    def agent(self) -> Steps:
+        """Return the functions that make the stages of `agent`, by step."""
+        settings, preprocessed, host = self.settings, self.preprocessed, self._host
+        return {
+            "coverage": lambda models: preprocessed.step(Measurer(
+                settings, host(models), self.num_runs).stage(self._environments()), "analysis"),
+            "analysis": lambda models: preprocessed.written_after(preprocessed.step(
+                Analyser(settings, host(models)).stage(self._environments(), is_static=False),
+                "bug_issue")),
+            "inject": lambda models: Injector(settings, models, host(models)).stage(
+                self._environments(), self._analyses(), partial(self._analyses, "tests")),
+            "prove": lambda models: BugProver(settings, host(models)).stage(
+                self._environments(), self._analyses()),
+            "instances": lambda models: instances_stage(settings.root),
+            "issue": lambda models: Reporter(settings, models, host(models)).stage(
+                Instances(settings.root))}
+
+    def scale(self) -> Steps:
+        """Return the functions that make the stages of `scale`, by step."""
+        settings, host = self.settings, self._host
+        return {
+            "register": lambda models: Registrar(settings, host(models)).stage(
+                self._environments(), self._analyses("tests")),
+            "generate": lambda models: self._maker(models).stage(
+                Configs(settings.root), self._environments(), self._analyses(),
+                self._analyses("tests")),
+            "validate": lambda models: replace(Validator(settings, host(models), self.is_full)
+                .stage(self._environments(), self._analyses("tests")), refresh=self.is_full),
+            "report": lambda models: ChosenProver(settings, host(models)).stage(
+                self._environments(), self._analyses()),
+            "issue": lambda models: Reporter(settings, models, host(models)).stage(
+                Written(settings.root), "scale_issue", "report", "scale --steps report")}
+
+    def _maker(self, models: Models):
+        """Return what makes candidates by the strategy."""
+        if self.strategy == METHOD:
+            return Generator(self.settings, self._host(models))
+        maker = model_edits.ModelEditor
+        if self.strategy in combine.STRATEGIES:
+            maker = combine.Combiner
+        return maker(self.settings, models, self._host(models), self.strategy)
+
+    def _environments(self) -> Environments:
+        return Environments(self.settings.root, self.unhealthy_too, self.preprocessed.rows)
+
+    def _analyses(self, key: str = "analysis") -> Analyses:
+        return Analyses(self.settings.root, self.preprocessed.rows, key)
+
+    def _host(self, models: Models) -> SandboxFactory:
+        return SandboxFactory(self.settings, models.stop, self.keep_images)

@@ -1,0 +1,143 @@
+"""Test what scale chooses: within the caps, in one order, and never less than what is proven."""
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from conftest import edit
+from proven import write_bug
+from scaled import a_candidate, a_verdict, id_of, write_judged
+
+from codedata.bugs.choose import STAGE, Chosen, Good, choose
+from codedata.records import Bug
+from codedata.settings import BugSettings
+from codedata.store import Store
+
+WIDE = BugSettings(max_instances=1000, max_per_symbol=1000, max_per_operator=1000,
+                   max_per_failing_set=1000, max_trivial_share=1.0)
+
+
+def a_good(n: int, operator: str = "negated", **more) -> Good:
+    fields = {"place": f"a.py::f{n}", "failing": str(n), "n_failing": 1, "is_subtle": True, **more}
+    return Good(f"heron.{operator}.{n:08x}", "heron", operator, **fields)
+
+
+def many(seed: int, n: int = 80) -> list[Good]:
+    draw = random.Random(seed)
+    return [a_good(i, draw.choice("abcd"), place=draw.choice("fghij"), failing=draw.choice("12345"),
+                   n_failing=draw.randint(1, 9), is_subtle=draw.random() < 0.6) for i in range(n)]
+
+
+CAPPED = BugSettings(max_instances=14, max_per_symbol=4, max_per_operator=5, max_per_failing_set=4,
+                     max_trivial_share=0.25)
+
+
+def chosen(found, bug=CAPPED, kept=()) -> list[str]:
+    return [good.name for good in choose(found, bug, kept)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_cap_is_exceeded_and_whoever_is_left_out_would_exceed_one(seed):
+    found = many(seed)
+    taken = choose(found, CAPPED, ())
+    counts = [Counter(getattr(good, key) for good in taken)
+              for key in ("place", "operator", "failing")]
+    assert all(max(count.values()) <= most for count, most in zip(counts, (4, 5, 4), strict=True))
+    assert 1 < len(taken) <= 14
+    assert sum(not good.is_subtle for good in taken) <= 0.25 * len(taken)
+    for good in found:
+        full = (counts[0][good.place] == 4 or counts[1][good.operator] == 5
+                or counts[2][good.failing] == 4 or len(taken) == 14 or not good.is_subtle)
+        assert good in taken or full
+
+
+def test_the_order_is_the_seeds_and_not_that_of_the_files():
+    found = many(1)
+    assert chosen(found) == chosen(found[::-1]) == chosen([*found, *found])
+    others = BugSettings(**{**vars(CAPPED), "seed": 1})
+    assert chosen(found) != chosen(found, others)
+
+
+def test_operators_take_turns_subtle_ones_first_and_few_failing_tests():
+    found = [a_good(1, "a", n_failing=9), a_good(2, "a"), a_good(3, "b"),
+             a_good(4, "c", is_subtle=False), a_good(5, "a", n_failing=3)]
+    names = [name[6:] for name in chosen(found, WIDE)]
+    assert {*names[:2]} == {"a.00000002", "b.00000003"}
+    assert names[2:] == ["a.00000005", "a.00000001", "c.00000004"]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_run_that_was_cut_short_comes_to_the_same_choice(seed):
+    found = many(seed)
+    whole = chosen(found)
+    kept = {name for name in whole if random.Random(f"{seed} {name}").random() < 0.4}
+    assert {*chosen(found, kept=kept)} == {*whole}
+
+
+def test_what_is_on_disk_stays_whatever_comes_and_whatever_the_caps():
+    first = many(2)
+    kept = {*chosen(first)}
+    more = [*first, *(a_good(1000 + i, operator) for i, operator in enumerate("aeiou" * 9))]
+    assert kept <= {*chosen(more, kept=kept)}
+    strict = BugSettings(**{**vars(CAPPED), "max_instances": 3})
+    assert {*chosen(more, strict, kept)} == kept
+
+
+def test_of_one_change_one_is_taken_and_none_that_an_agents_bug_is(tmp_path):
+    same, own, agents = (a_candidate(f"{n} * depth") for n in (3, 4, 5))
+    twice = {**same, "operator": "constant", "diff": same["diff"].replace("-1,2", "-9,2")}
+    write_judged(tmp_path, "heron.1", [same, own])
+    write_judged(tmp_path, "heron.2", [twice, agents])
+    change = id_of(agents)[-8:]
+    write_bug(tmp_path, f"heron.agent-1.{change}")
+    write_bug(tmp_path, f"crane.agent-1.{id_of(own)[-8:]}")   # of another repository
+    names = [*Chosen(tmp_path, WIDE).open().names()]
+    assert len(names) == 2 and id_of(own) in names
+    assert len({id_of(same), id_of(twice)} & {*names}) == 1
+
+
+def test_the_view_takes_good_verdicts_on_what_stands_there(tmp_path):
+    good, edited, bad, new = (a_candidate(f"depth - {n}") for n in range(4))
+    verdicts = [a_verdict(good), a_verdict(edited), a_verdict(bad, verdict="survives")]
+    write_judged(tmp_path, "heron.1", [good, {**edited, "diff": edited["diff"] + "\n"}, bad, new],
+                 verdicts)
+    view = Chosen(tmp_path, WIDE).open()
+    assert [*view.names()] == [id_of(good)]
+    record = view.read(id_of(good))
+    assert (record.instance_id, record.diff) == ("heron", good["diff"])
+    assert view.facts(id_of(good)).digests["diff"] == a_verdict(good)["diff"]
+    assert view.covers("heron.agent-1.0123abcd") and not view.covers(id_of(edited))
+
+
+@pytest.mark.parametrize("name", ["../../x.off-by-one.0123abcd", "crane.off-by-one.0123abcd",
+                                  "heron.negated.0123abcd", "heron.off-by-one.0123abcd/..",
+                                  "heron.off-by-one.x"])
+def test_a_verdict_with_a_name_that_is_not_its_own_is_broken(tmp_path, name):
+    one = a_candidate("depth")
+    write_judged(tmp_path, "heron.1", [one], [a_verdict(one) | {"instance_id": name}])
+    view = Chosen(tmp_path, WIDE).open()
+    assert not view.names() and "another name" in str(view.broken[0])
+    assert view.covers(id_of(one)) and not view.covers("crane.x.0123abcd")   # it may be there
+
+
+def test_what_the_proof_has_refused_keeps_its_place(tmp_path):
+    several = [a_candidate(f"depth - {n}") for n in range(6)]
+    write_judged(tmp_path, "heron.1", several)
+    strict = BugSettings(**{**vars(WIDE), "max_instances": 2})
+    first, _ = Chosen(tmp_path, strict).open().names()
+    store = Store(tmp_path, Bug)
+    (tmp_path / "bug").mkdir(exist_ok=True)
+    store.open().note(first, stage=STAGE, state="excluded", instance_id="heron", error="no",
+                      read="0", settings="")
+    write_judged(tmp_path, "heron.2", [a_candidate(f"depth + {n}") for n in range(20)])
+    assert first in Chosen(tmp_path, strict).open().names()
+
+
+def test_a_broken_file_is_named_and_its_repositorys_bugs_are_no_orphans(tmp_path):
+    write_judged(tmp_path, "heron.1", [a_candidate("depth")])
+    write_judged(tmp_path, "crane.1", [a_candidate("depth")])
+    edit(tmp_path / "bug/_verdicts/heron.1.json", verdicts=3)
+    view = Chosen(tmp_path, WIDE).open()
+    assert [name.partition(".")[0] for name in view.names()] == ["crane"]
+    assert "heron.1.json" in str(view.broken[0]) and view.covers("heron.negated.0123abcd")

@@ -1,0 +1,141 @@
+"""Check `bug_inject.py scale` as a user runs it, on a small repository in containers: all steps,
+again, edited, deleted, killed, beside the bugs of an agent."""
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+from conftest import edit, eventually, kill, ledger_lines, run_script, start_script, write_json
+from heron_environment import write_env
+from judged import read_json
+from proof_heron import BUG, HERON, WORDS, environment_of
+from proof_heron import heron as heron  # a fixture
+from proven import write_bug, write_candidate
+from scaled import a_candidate, id_of, write_judged
+from setups import CA_BUNDLE, made_here, wait_till_reaped
+
+from codedata.analysis.analyse import analysis_of
+from codedata.code.entities import SourceFile, Sources
+from codedata.sandbox import docker_engine
+
+pytestmark = pytest.mark.docker
+SOURCES = Sources([SourceFile("heron.py", "python", HERON.encode(), False),
+                   SourceFile("tests/test_words.py", "python", WORDS.encode(), True)])
+SETTINGS = ("[bug]\nmax_candidates = 8\nmax_instances = 2\nmax_per_failing_set = 2\n"
+            "audit_share = 0.0\n")
+
+
+def scale(root, *flags, script=run_script, **options):
+    ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
+    more = {"timeout_s": 400} if script is run_script else {}
+    return script("bug_inject.py", root, "scale", *ca, *flags, **more, **options)
+
+
+def bugs_in(root) -> list[str]:
+    return sorted(path.stem for path in (root / "bug").glob("[!_]*.json"))
+
+
+@pytest.fixture(scope="module")
+def finished(heron, tmp_path_factory):
+    """Run all steps, and return the root; the images of all bugs go in the end."""
+    root = tmp_path_factory.mktemp("scaled")
+    environment = environment_of()
+    write_env(root, vars(environment))
+    analysis = analysis_of(environment.repo, "heron", "", SOURCES, [])
+    write_json(root / "analysis/heron.json", vars(analysis))
+    (root / "chain.toml").write_text(SETTINGS)
+    done = scale(root)
+    assert done.returncode == 0, done.stderr
+    yield root
+    subprocess.run("docker image ls -q 'codedata-bug/heron.*' | xargs -r docker image rm -f",
+                   shell=True, capture_output=True)
+
+
+@pytest.fixture
+def root(finished, tmp_path):
+    """Return a copy of the root; as with rsync -a, times are kept."""
+    return shutil.copytree(finished, tmp_path / "root")
+
+
+def test_a_repository_comes_to_proven_bugs_with_reports_and_again_nothing_is_done(root):
+    found = [read_json(root / f"bug/{name}.json") for name in bugs_in(root)]
+    assert len(found) == 2
+    for bug in found:
+        assert bug["instance_id"].split(".")[1] == bug["evidence"]["operator"]
+        assert bug["method"] == "procedural" and bug["evidence"]["family"]
+        assert bug["evidence"]["screened"]["same_tests"] and len(bug["evidence"]["runs"]) == 5
+        assert bug["problem_statement"] and bug["reproduction"]["writer"] == "template"
+        assert docker_engine.connect().inspect_image(bug["image"])
+    assert b"What candidates come to" in (root / "bug/_report.html").read_bytes()
+    done = scale(root)
+    assert done.returncode == 0 and done.stderr.count("nothing to do") == 5
+    status = scale(root, "--status").stderr
+    assert [line.split()[1] for line in status.splitlines() if line.startswith("bug_inject")] == [
+        "register", "generate", "validate", "report", "scale_issue"]
+
+
+def test_an_edited_candidate_is_judged_again_and_a_deleted_bug_is_written_again(root):
+    first, second = bugs_in(root)
+    place = root / "bug/_candidates/heron.1.json"
+    candidates = read_json(place)["candidates"]
+    taken = next(one for one in candidates if id_of(one) == first)
+    edit(place, candidates=[{"diff": BUG, "symbol": "", "summary": ""} if one is taken else one
+                            for one in candidates])
+    (root / f"bug/{second}.json").unlink()
+    done = scale(root, "--only", "heron", "--issue-writer", "f2p")
+    assert done.returncode == 0, done.stderr
+    assert "edited: heron.1" in done.stderr and f"orphan: {first}" in done.stderr
+    assert first in bugs_in(root) and second in bugs_in(root) and len(bugs_in(root)) == 3
+    assert len(ledger_lines(root / "bug/_verdicts", item="heron.1")) == 2
+    scale(root, "--steps", "report", "--prune")
+    assert first not in bugs_in(root) and [*(root / "bug/_replaced").glob(f"{first}*")]
+
+
+def test_what_agents_made_and_what_scale_made_leave_each_other_alone(root):
+    agents = f"heron.agent-1.{id_of(a_candidate('0'))[-8:]}"
+    write_candidate(root, "heron.agent-1", BUG, symbol="", summary="")
+    write_bug(root, agents)
+    write_bug(root, "heron.agent-2.0123abcd")
+    (root / "bug/_verdicts/heron.agent-2.json").unlink()   # an agent's orphan
+    write_judged(root, "heron.9", [a_candidate("1")])
+    orphan = id_of(a_candidate("3"))
+    write_bug(root, orphan)
+    (root / f"bug/_verdicts/{orphan.rpartition('.')[0]}.json").unlink()
+    before = {*bugs_in(root)}
+    scale(root, "--steps", "report,issue", "--prune")
+    assert before - {*bugs_in(root)} == {orphan}
+    run_script("bug_inject.py", root, "agent", "--steps", "prove,issue", "--prune")
+    assert before - {*bugs_in(root)} == {orphan, "heron.agent-2.0123abcd"}
+    names = {path.stem for path in (root / "bug/_candidates").glob("[!_]*.json")}
+    assert names == {"heron.1", "heron.9", "heron.agent-1"}
+    assert "heron.agent" not in scale(root, "--status").stderr
+
+
+@pytest.mark.parametrize(("word", "flags"), [
+    ("scale", ["--per-repo", "3"]), ("agent", ["--full"]), ("agent", ["--steps", "generate"]),
+    ("scale", ["--steps", "inject"]), ("scale", ["--report-root", "x"])])
+def test_flags_and_steps_of_the_other_word_are_refused(tmp_path, word, flags):
+    done = run_script("bug_inject.py", tmp_path, word, *flags)
+    assert done.returncode == 2 and f"does not go with {word}" in done.stderr
+
+
+def test_a_killed_validation_leaves_no_container_and_is_gone_on_with(finished, tmp_path):
+    for folder in ("env", "analysis"):
+        shutil.copytree(finished / folder, tmp_path / folder)
+    shutil.copy(finished / "chain.toml", tmp_path)
+    assert scale(tmp_path, "--steps", "register,generate").returncode == 0
+    pids = []
+    for _ in range(2):
+        process = scale(tmp_path, "--steps", "validate", script=start_script)
+        pids.append(process.pid)
+        eventually(lambda: made_here("container", "--filter", f"label=codedata.pid={pids[-1]}"),
+                   timeout_s=60)
+        kill(process)
+    assert not [*(tmp_path / "bug/_verdicts").glob("[!_]*")]
+    assert scale(tmp_path, "--steps", "validate").returncode == 0
+    wait_till_reaped("env_setup.py", tmp_path, pids)
+    ours, known = (read_json(folder / "bug/_verdicts/heron.1.json")["verdicts"]
+                   for folder in (tmp_path, finished))
+    assert [one["evidence"]["failing"] for one in ours] == [
+        one["evidence"]["failing"] for one in known]
