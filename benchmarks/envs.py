@@ -56,7 +56,9 @@ def fetch(project: dict, cache: Path) -> Path:
         making = Path(tempfile.mkdtemp(dir=cache))
         pinned = f"{project['name']}=={project['version']}" if project["index"] == "pypi" else (
             f"{project['name']}@{project['version']}")
-        if project["index"] == "pypi":
+        if project["index"] == "debian":
+            command = ["apt-get", "download", "-q", f"{project['name']}={project['version']}"]
+        elif project["index"] == "pypi":
             command = [sys.executable, "-m", "unearth", "--no-binary", pinned, "--download",
                        str(making)]
         else:
@@ -64,7 +66,7 @@ def fetch(project: dict, cache: Path) -> Path:
         subprocess.run(command, cwd=making, check=True, stdout=subprocess.DEVNULL)
         making.rename(folder)
     archive = next(path for path in sorted(folder.iterdir())
-                   if path.name.endswith((".tar.gz", ".tgz")))
+                   if path.name.endswith((".tar.gz", ".tgz", ".deb")))
     if hashlib.sha256(archive.read_bytes()).hexdigest() != project["sha256"]:
         raise Trouble("is not the archive that envs.toml names.", str(archive),
                       "Delete it and run again.")
@@ -72,7 +74,10 @@ def fetch(project: dict, cache: Path) -> Path:
 
 
 def unpacked(archive: Path, to: Path) -> Path:
-    """Return the one folder that an archive holds."""
+    """Return the one folder that an archive holds; of a Debian package that of its Go module."""
+    if archive.suffix == ".deb":
+        subprocess.run(["dpkg-deb", "-x", str(archive), str(to)], check=True)
+        return next(to.rglob("go.mod")).parent
     with tarfile.open(archive) as tar:
         tar.extractall(to, filter="data")
     return next(path for path in to.iterdir() if path.is_dir())
@@ -185,7 +190,7 @@ def main() -> int:
     args = p.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     projects = [project for project in tomllib.loads(LIST.read_text())["project"]
-                if fnmatch.fnmatch(project["name"], args.only)
+                if project["group"] in TARGETS and fnmatch.fnmatch(project["name"], args.only)
                 and args.group in (None, project["group"])]
     if not shutil.which("npm") and any(project["index"] == "npm" for project in projects):
         raise Trouble("npm is not there, and some projects are fetched with it.",
