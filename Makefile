@@ -10,11 +10,11 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-env images test test-containers test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
+.PHONY: help setup demo demo-env demo-bugs images test test-containers test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  make STAGE           one stage on ROOT=$(ROOT): $(SCRIPTS) $(MORE)   (ARGS=\"...\" goes to the script; env_setup wants --input or --repo there, bug_inject its word: agent)"
+	@echo "  make STAGE           one stage on ROOT=$(ROOT): $(SCRIPTS) $(MORE)   (ARGS=\"...\" goes to the script; env_setup wants --input or --repo there, bug_inject its word: agent or scale)"
 
 setup: .venv/.done  ## make .venv from the lock file (with the embedded model)
 
@@ -28,6 +28,9 @@ demo: setup    ## run the scripts on the samples with a small real model, no key
 
 demo-env: setup images  ## set up sample repositories in containers: no model (needs a Docker engine: tools/docker-up)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-env.sh runs/demo-env
+
+demo-bugs: setup images  ## put bugs into sample repositories, prove and report them: no model (about 10 minutes; ARGS="--limit 2": a taste)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-bugs.sh runs/demo-bugs $(ARGS)
 
 images:        ## codedata-base:bookworm, the image that repositories are set up in
 	@tools/docker-up
