@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codedata.bugs.instances import is_of_agent
+from codedata.bugs.validate import operator_of
 from codedata.errors import BrokenRecord
 from codedata.ledger import FileState
 from codedata.records import Bug, BugVerdict, Candidate, Candidates, Verdicts, safe_name
@@ -24,7 +25,6 @@ from codedata.settings import BugSettings
 from codedata.store import Store, View, digest
 
 STAGE = "bug_inject.report"   # which writes what is chosen
-BY_HAND = "by-hand"           # the operator of a candidate that names none
 CHANGE = re.compile("[0-9a-f]{8}")
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 
@@ -173,11 +173,6 @@ def is_name(name: str, repo_name: str, operator: str) -> bool:
     start = f"{repo_name}.{operator}."
     return (name.startswith(start) and CHANGE.fullmatch(name.removeprefix(start)) is not None
             and safe_name(name) and not is_of_agent(name))
-
-
-def operator_of(candidate: Candidate) -> str:
-    """Return the name of the operator that made a candidate."""
-    return str(candidate.get("operator") or BY_HAND)
 
 
 # the choice --------------------------------------------------------------------------------------

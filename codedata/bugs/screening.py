@@ -298,12 +298,13 @@ class Screener:
             for answer in self._ask([changes[i] for i in now]):
                 if "begins" in answer:
                     begun = now[answer["begins"]]
-                elif "end" in answer or answer.get("how") == "suite":
-                    i, begun = now[answer["i"]], None
-                    todo = [other for other in todo if other != i]
-                    is_dirty = bool(answer.get("dirty"))
-                    if "end" in answer and not is_dirty:
-                        shown[i] = self._read(answer, changes[i])
+                if "end" not in answer and answer.get("how") != "suite":
+                    continue
+                i, begun = now[answer["i"]], None
+                todo = [other for other in todo if other != i]
+                is_dirty = bool(answer.get("dirty"))
+                if "end" in answer and not is_dirty:
+                    shown[i] = self._read(answer, changes[i])
             if not is_dirty and not {*todo} & {*now}:
                 is_alone = False
                 continue

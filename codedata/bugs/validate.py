@@ -291,7 +291,7 @@ def _verdicts(record: Candidates, found: Sequence[Judged], n_passed: int) -> lis
 
 def _verdict(record: Candidates, candidate: Candidate, found: Judged, n_passed: int,
              messages: list[str]) -> BugVerdict:
-    operator, diff = candidate.get("operator") or BY_HAND, candidate["diff"]
+    operator, diff = operator_of(candidate), candidate["diff"]
     evidence = {"verdict": found.verdict, "failing": found.failing, "how": found.how,
                 "n_run": found.n_run, "seconds": round(found.seconds, 3),
                 "audited": found.is_audited}
@@ -301,3 +301,8 @@ def _verdict(record: Candidates, candidate: Candidate, found: Judged, n_passed: 
     return BugVerdict(
         diff=digest(diff), instance_id=f"{record.repo_name}.{operator}.{normalised(diff)[:8]}",
         good=found.verdict == GOOD, reason=found.trouble, instance=None, evidence=evidence)
+
+
+def operator_of(candidate: Candidate) -> str:
+    """Return the name of the operator that made a candidate."""
+    return str(candidate.get("operator") or BY_HAND)

@@ -8,9 +8,10 @@ import time
 from functools import lru_cache
 
 from codedata.analysis.measure import READ
-from codedata.bugs.choose import STAGE, Chosen, ChosenBug, operator_of
+from codedata.bugs.choose import STAGE, Chosen, ChosenBug
 from codedata.bugs.instances import OF_ISSUE, PROVEN_FIELDS
 from codedata.bugs.prove import Change, normalised, proven
+from codedata.bugs.validate import operator_of
 from codedata.bugs.yields_page import write_yields
 from codedata.checks.proof import Prover
 from codedata.code.junit import restored_name

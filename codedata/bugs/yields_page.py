@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from codedata.bugs.choose import STAGE, Chosen, operator_of
+from codedata.bugs.choose import STAGE, Chosen
 from codedata.bugs.instances import is_of_agent
+from codedata.bugs.validate import operator_of
 from codedata.code.entities import language_of
 from codedata.errors import BrokenRecord
 from codedata.layouts import write_atomic

@@ -81,18 +81,22 @@ def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
             at += int(sign != "+")
             n_old -= int(sign != "+")
             n_new -= int(sign != "-")
-        elif match := HUNK.match(line):
+            continue
+        if match := HUNK.match(line):
             n_old, n_new = int(match[2] or 1), int(match[3] or 1)
             at = int(match[1]) - int(n_old > 0)
             if not path:
                 raise ValueError("it names no file")
             if path not in found:
                 found[path], lines = [], texts[path].split("\n")
-        elif sign == "\\" and texts.get(path, "\n")[-1:] != "\n" and last == " ":
-            continue   # the end of the file is as it was
-        elif line.startswith("+++ b/") and (path := line[6:].partition("\t")[0]) in texts:
             continue
-        elif not line.startswith(("diff --git a/", "index ", "--- a/")):
+        is_path = line.startswith("+++ b/")
+        if is_path:
+            path = line[6:].partition("\t")[0]
+        is_known = is_path and path in texts
+        # the end of the file is as it was
+        is_end = sign == "\\" and texts.get(path, "\n")[-1:] != "\n" and last == " "
+        if not (is_known or is_end or line.startswith(("diff --git a/", "index ", "--- a/"))):
             raise ValueError(f"it does more than change lines: {line[:200]}")
     return found
 

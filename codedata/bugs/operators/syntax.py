@@ -125,23 +125,15 @@ class PythonChecker:
         for _ in range(MAX_CLIMB):
             if node is None or node.type == "type":   # an annotation
                 return None
-            kind = node.type
             is_around = node.start_byte <= start and end <= node.end_byte
-            if kind == "interpolation":
+            body = _body(node) if node.type in CLAUSES or node.type in COMPOUND else None
+            cut = CLAUSES.get(node.type, (b"", 0))[1]
+            if node.type == "interpolation":
                 closed = None
-            elif not closed and kind in HOLDERS and inner and (
-                    inner.start_byte <= start and end <= inner.end_byte):
-                closed = _Unit(inner.start_byte, inner.end_byte, *HOLDERS[kind])
-            elif not closed and kind in CLOSED and node.start_byte < start and end < node.end_byte:
-                closed = _Unit(node.start_byte, node.end_byte, b"(", b")")
-            elif kind in CLAUSES or kind in COMPOUND:
-                body = _body(node)
-                cut = CLAUSES.get(kind, (b"", 0))[1]
-                if body and node.start_byte + cut <= start and end <= body.start_byte:
-                    return self._known(closed or self._head(node, body), node, body)
-                if is_around and kind in COMPOUND:
-                    return self._known(closed or self._whole(node), node)
-            elif is_around and kind.endswith("_statement"):
+            closed = closed or _closed(node, inner, start, end)
+            if body and node.start_byte + cut <= start and end <= body.start_byte:
+                return self._known(closed or self._head(node, body), node, body)
+            if is_around and _is_statement(node):
                 return self._known(closed or self._whole(node), node)
             inner, node = node, node.parent
         return None
@@ -178,6 +170,17 @@ def _point(text: bytes, at: int) -> tuple[int, int]:
 
 def _is_statement(node: Node) -> bool:
     return node.type in COMPOUND or node.type.endswith("_statement")
+
+
+def _closed(node: Node, inner: Node | None, start: int, end: int) -> _Unit | None:
+    """Return the part within a node's brackets that is around an edit: an element between commas,
+    its child `inner`, or all. Return None where there is none."""
+    holds = inner and inner.start_byte <= start and end <= inner.end_byte
+    if node.type in HOLDERS and holds:
+        return _Unit(inner.start_byte, inner.end_byte, *HOLDERS[node.type])
+    if node.type in CLOSED and node.start_byte < start and end < node.end_byte:
+        return _Unit(node.start_byte, node.end_byte, b"(", b")")
+    return None
 
 
 def _lines(node: Node) -> tuple[int, int]:
