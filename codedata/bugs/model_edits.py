@@ -5,7 +5,8 @@ modify    the model is shown a function and is asked for a bug of some kind in i
 rewrite   it writes the body of a function from all but the body; what it gets wrong is the bug
 
 A call makes a candidate, and each is an item and a file of its own: <repo_name>.<strategy>-<k> is
-the k-th function that most tests reach. What the model says is data: nothing of it is run here.
+of the k-th function, of those that most tests reach first, or of those to be written anew the
+longest first. What the model says is data: nothing of it is run here.
 """
 from __future__ import annotations
 
@@ -30,8 +31,16 @@ from codedata.bugs.generate import (
 from codedata.bugs.inject import remarks
 from codedata.bugs.register import known
 from codedata.code.contexts import mask_of
-from codedata.code.entities import Entity, SourceFile, entities_of, syntax_fault, tree_of
+from codedata.code.entities import (
+    Entity,
+    SourceFile,
+    entities_of,
+    is_test_file,
+    syntax_fault,
+    tree_of,
+)
 from codedata.errors import Excluded
+from codedata.leak.request import behind
 from codedata.llm import Models, Reply
 from codedata.records import Analysis, Candidate, Candidates, Environment, Message
 from codedata.run_loop import Stage
@@ -53,6 +62,10 @@ MARK = "(body)"
 
 class Refused(Exception):
     """Say what is wrong with a reply."""
+
+
+class Unchanged(Refused):
+    """Say that a reply is the function as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,8 @@ class ModelEditor:
         place = places[which]
         hints = random.Random(f"{item.seed} {place.function.id}").sample(self._hints, turns)
         candidate, usage = self._ask(self._request(item.repo, place, hints[turn]), place)
+        if candidate is None:
+            raise Excluded(f"{place.function.id} is written anew as it was.", item.repo_name)
         return Candidates(item.repo, item.repo_name, item.base_commit, self._strategy, [candidate],
                           "", usage, 0.0)
 
@@ -113,7 +128,10 @@ class ModelEditor:
         analysis, coverage = (known(view, item.repo_name)
                               for view in (self._analyses, self._coverages))
         program = program_in(environment, item, self._host, analysis, coverage)
-        return [*places_in(program, analysis)]
+        found = [*places_in(program, analysis)]
+        if self._strategy == REWRITE:   # what is short is seldom written otherwise
+            found.sort(key=lambda place: -mask_of(place.function.body_lines).bit_count())
+        return found
 
     def _request(self, repo: str, place: Place, hint: str) -> list[Message]:
         function = place.function
@@ -123,8 +141,9 @@ class ModelEditor:
                     callers=", ".join(place.callers) or "(not known)")
         return [{"role": "user", "content": text}]
 
-    def _ask(self, messages: list[Message], place: Place) -> tuple[Candidate, dict]:
-        """Return the candidate that the model makes, and what its calls took."""
+    def _ask(self, messages: list[Message], place: Place) -> tuple[Candidate | None, dict]:
+        """Return the candidate that the model makes, and what its calls took. A body that is
+        written as it was is right, and is not asked for again: None."""
         last: dict = {}
         calls: list[dict] = []
 
@@ -134,16 +153,17 @@ class ModelEditor:
             try:
                 last["candidate"] = candidate_in(reply.text, place, self._strategy)
             except Refused as e:
-                return str(e)
+                is_right = isinstance(e, Unchanged) and self._strategy == REWRITE
+                return None if is_right else str(e)
             return None
 
         def once_more(problem: str) -> list[Message]:
             again = fill(_text("model_again.md"), problem=problem, reply=last.get("reply", ""))
-            return self._client.fit([*messages, {"role": "user", "content": again}]).messages
+            return self._client.fit(behind(messages, again)).messages
 
         self._client.chat(self._client.fit(messages).messages, accept, once_more,
                           schema=json.loads(_text(SCHEMA)))
-        return last["candidate"], usage_of(calls)
+        return last.get("candidate"), usage_of(calls)
 
 
 def usage_of(calls: list[dict]) -> dict:
@@ -165,7 +185,8 @@ def places_in(program: Program, analysis: Analysis | None) -> Iterator[Place]:
     for edge in analysis.edges if analysis else ():
         callers.setdefault(edge["callee"], []).append(edge["caller"])
     for function, file in program.hot_functions():
-        names = sorted({*callers.get(function.id, ())} - {function.id})
+        names = sorted(name for name in {*callers.get(function.id, ())} - {function.id}
+                       if not is_test_file(name.partition("::")[0]))
         place = Place(function, file, names[:MAX_CALLERS])
         ran = mask_of(function.body_lines) & program.tests.get(file.path, 0)
         n_lines = function.end_line - function.line + 1
@@ -191,8 +212,11 @@ def without_body(place: Place) -> str:
         n = function.body_lines[0] - 1
         first = sum(len(line) + 1 for line in lines[:n + 1]) - len(lines[n].lstrip()) - 1
         last = function.end
-    before, behind = text[:first].decode().split("\n"), text[last:].decode().split("\n")
-    return "\n".join(before[-MAX_AROUND:]) + MARK + "\n".join(behind[:MAX_AROUND])
+    lines, rest = text[:first].decode().split("\n"), text[last:].decode().split("\n")
+    cut = sum(len(line.encode()) + 1 for line in lines[:-MAX_AROUND])
+    head = [node.text.decode() + "\n" for node in tree_of(place.file).root_node.children
+            if "import" in node.type and node.end_byte <= cut]
+    return "".join(head) + "\n".join(lines[-MAX_AROUND:]) + MARK + "\n".join(rest[:MAX_AROUND])
 
 
 # what it answers ---------------------------------------------------------------------------------
@@ -250,7 +274,7 @@ def _check(place: Place, new: SourceFile) -> None:
     if said:
         raise Refused(f"a comment or text is new or other: {printable(min(said), 200)!r}")
     if _syntax(new) == _syntax(file):
-        raise Refused("it changes nothing")
+        raise Unchanged("it changes nothing")
 
 
 def _python_fault(new: SourceFile, old: SourceFile) -> str:

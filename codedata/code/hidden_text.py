@@ -66,7 +66,9 @@ class Windows:
                 for variant in {text.replace("\r\n", "\n"),
                                 text.replace("\r\n", "\n").replace("\n", "\r\n")}]
         self._runs = [(text, min(min_run, len(text))) for text in data] if min_run > WINDOW else []
-        windows = {line[i:i + WINDOW] for line in data for i in range(len(line) - WINDOW + 1)}
+        step = STRIDE if self._runs else 1   # a long run holds several windows of every step
+        windows = {line[i:i + WINDOW] for line in data
+                   for i in range(0, len(line) - WINDOW + 1, step)}
         self._take({window for window in windows if len(b"".join(window.split())) >= MIN_INK})
 
     def _take(self, windows: set[bytes]) -> None:
@@ -100,6 +102,8 @@ class Windows:
             return
         at = np.minimum(np.searchsorted(self._words, words), len(self._words) - 1)
         known = np.flatnonzero(self._words[at] == words)
+        if not len(known):
+            return
         places, offsets = STRIDE * samples[known], self._offsets[at[known]]
         anywhere = np.ndarray((len(data) - WORD + 1,), "<u8", data, strides=(1,))
         for offset in range(STRIDE + 1):   # the word may stand at several places of a window
@@ -113,8 +117,10 @@ class Windows:
                     yield start, window
 
     def _goes_on(self, data: bytes, start: int) -> bool:
-        """Return whether enough bytes of one text stand here in a row."""
-        runs = ((data[start:start + n], text) for text, n in self._runs if len(data) - start >= n)
+        """Return whether enough bytes of one text stand in a row around a window, which is the
+        first one of them that is searched for."""
+        runs = ((data[first:first + n], text) for text, n in self._runs
+                for first in range(max(0, start - STRIDE + 1), start + 1) if len(data) - first >= n)
         return not self._runs or any(run in text for run, text in runs)
 
 

@@ -152,6 +152,11 @@ def test_a_body_is_taken_out_and_the_docstring_stays():
     assert without_body(go).split("\n")[2:] == ["func Deep(cm int) int {(body)}", ""]
 
 
+def test_what_a_file_imports_is_shown_however_far_it_is_from_the_function():
+    place, = places(POND.replace(b"class", b"PLACE = 1\n" * 300 + b"class", 1))
+    assert without_body(place).startswith("import functools\nPLACE = 1\n")
+
+
 class Asked:
     """Let the editor make candidates of heron's environment."""
 
@@ -195,7 +200,15 @@ def test_each_item_is_another_function_or_another_kind_of_bug(tmp_path, fake_llm
     texts = [request.text for request in fake_llm.requests[::3]]
     assert ["def depths" in text for text in texts] == [True, False, True]
     assert len({*texts}) == 3   # the third one asks for another kind
+
+
+@pytest.mark.docker
+def test_a_body_that_is_written_as_it_was_is_not_asked_for_again(tmp_path, fake_llm, heron):
+    fake_llm.always(reply("def depths(n):\n    return [2 * i for i in range(n)]"))
     rewrite = Asked(tmp_path, fake_llm, "rewrite")
+    with pytest.raises(Excluded, match=r"heron.py::depths is written anew as it was"):
+        rewrite.candidate(1)
+    assert fake_llm.n_requests == 1
     with pytest.raises(Excluded, match="gives only 3 candidates"):
         rewrite.candidate(4)
 
