@@ -54,6 +54,8 @@ PROMPTS = {MODIFY: "modify.md", REWRITE: "rewrite.md"}
 STRATEGIES = (*PROMPTS,)
 SCHEMA = "edit_schema.json"
 MAX_LINES = 150                 # of a function that a model is given
+N_HINTS = 3                     # kinds of bugs or more, of which a model chooses
+MIN_ROOM = 4                    # lines of a body that have room for a bug; shorter ones come last
 MAX_AROUND = 200                # lines before and behind a body that is to be written
 MAX_CALLERS = 10                # that are named
 MAX_SUMMARY = 500               # characters
@@ -112,13 +114,14 @@ class ModelEditor:
     def make(self, item: BatchItem, environment: Environment) -> Candidates:
         """Return a file of one candidate. Raise Excluded where there are fewer functions."""
         places = self._kept.get(item, environment, lambda: self._places(item, environment))
-        turns = len(self._hints) if self._strategy == MODIFY else 1
+        turns = len(self._hints) // N_HINTS if self._strategy == MODIFY else 1
         if item.number > len(places) * turns:
             raise Excluded(f"gives only {len(places) * turns} candidates.", item.repo_name)
         turn, which = divmod(item.number - 1, len(places))
         place = places[which]
-        hints = random.Random(f"{item.seed} {place.function.id}").sample(self._hints, turns)
-        candidate, usage = self._ask(self._request(item.repo, place, hints[turn]), place)
+        order = random.Random(f"{item.seed} {place.function.id}")
+        hints = order.sample(self._hints, len(self._hints))[turn::turns]
+        candidate, usage = self._ask(self._request(item.repo, place, hints), place)
         if candidate is None:
             raise Excluded(f"{place.function.id} is written anew as it was.", item.repo_name)
         return Candidates(item.repo, item.repo_name, item.base_commit, self._strategy, [candidate],
@@ -128,16 +131,16 @@ class ModelEditor:
         analysis, coverage = (known(view, item.repo_name)
                               for view in (self._analyses, self._coverages))
         program = program_in(environment, item, self._host, analysis, coverage)
-        found = [*places_in(program, analysis)]
-        if self._strategy == REWRITE:   # what is short is seldom written otherwise
-            found.sort(key=lambda place: -mask_of(place.function.body_lines).bit_count())
-        return found
+        most = MIN_ROOM if self._strategy == MODIFY else MAX_LINES
+        return sorted(places_in(program, analysis), key=lambda place: -min(
+            most, mask_of(place.function.body_lines).bit_count()))
 
-    def _request(self, repo: str, place: Place, hint: str) -> list[Message]:
+    def _request(self, repo: str, place: Place, hints: list[str]) -> list[Message]:
         function = place.function
         code = source_of(place) if self._strategy == MODIFY else without_body(place)
         text = fill(_text(PROMPTS[self._strategy]), repo=repo, language=place.file.language,
-                    code=code, path=function.path, hint=hint, name=function.name, mark=MARK,
+                    code=code, path=function.path, name=function.name, mark=MARK,
+                    hints="\n".join(f"- {hint}" for hint in hints),
                     callers=", ".join(place.callers) or "(not known)")
         return [{"role": "user", "content": text}]
 
