@@ -119,9 +119,10 @@ class Windows:
     def _goes_on(self, data: bytes, start: int) -> bool:
         """Return whether enough bytes of one text stand in a row around a window, which is the
         first one of them that is searched for."""
-        runs = ((data[first:first + n], text) for text, n in self._runs
-                for first in range(max(0, start - STRIDE + 1), start + 1) if len(data) - first >= n)
-        return not self._runs or any(run in text for run, text in runs)
+        return not self._runs or any(
+            data[first:first + n] in text for text, n in self._runs
+            if data[start:start + n - STRIDE + 1] in text   # of each of these runs
+            for first in range(max(0, start - STRIDE + 1), min(start, len(data) - n) + 1))
 
 
 def samples_of(data: bytes | mmap) -> np.ndarray:
