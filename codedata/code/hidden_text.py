@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from hashlib import blake2b
 from mmap import mmap
 from pathlib import Path
 from typing import BinaryIO
@@ -84,6 +85,11 @@ class Windows:
         self._ends = [np.unique(rows.view("<u8")[:, i]) for i in (0, -1)]
         self.kinds = np.zeros(1 << KIND_BITS, dtype=bool)
         self.kinds[kind_of(self._words)] = True
+
+    @property
+    def key(self) -> bytes:
+        """Return bytes that are others for whatever else is searched for."""
+        return blake2b(repr((sorted(self._windows), self._runs)).encode()).digest()
 
     def remove(self, windows: set[bytes]) -> None:
         """Search for these windows no more."""

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from codedata.code.hidden_text import STRIDE, WINDOW, Search, kind_of, samples_of
+from codedata.code.hidden_text import STRIDE, WINDOW, Search, Windows, kind_of, samples_of
 from codedata.sandbox import docker_engine
 
 MAX_BYTES = 4_000_000_000   # that are remembered of an image
@@ -28,6 +28,7 @@ class KnownFiles(Search):
         self._file = tempfile.TemporaryFile(prefix="codedata_known.")
         self._starts: list[int] = []    # in the file, of pieces
         self._places: list[str] = []    # of the same pieces: their files
+        self._found: dict[bytes, set[str]] = {}   # that hold what was searched for
         self._anew: set[str] = set()    # files of which more is asked than what they hold
         self._file_now = ""             # which is being read, perhaps packed files in it
         self._size = 0
@@ -45,15 +46,18 @@ class KnownFiles(Search):
     def found(self, search: Search) -> set[str]:
         """Return the files that have to be searched one by one: all that hold what is searched for,
         and some more."""
-        found = set(self._anew)
-        for windows in search.all_windows if self._size else ():
+        return self._anew.union(*map(self._holding, search.all_windows))
+
+    def _holding(self, windows: Windows) -> set[str]:
+        """Return the files that hold one of the windows; many bugs hide the same tests."""
+        key = windows.key
+        if key not in self._found and self._size:
             samples = np.flatnonzero(windows.kinds[self._kinds])
             words = samples_of(self._data)[samples]
-            found |= {self._places[bisect(self._starts, start) - 1]
-                      for start, _ in windows.hits(self._data, samples, words)}
-        if self._size:
+            self._found[key] = {self._places[bisect(self._starts, start) - 1]
+                                for start, _ in windows.hits(self._data, samples, words)}
             self._data.madvise(MADV_DONTNEED)   # what was read of it is no memory of this process
-        return found
+        return self._found.get(key, set())
 
     def look(self, place: str, file: BinaryIO, depth: int = 0) -> None:
         """Remember one file, and what is packed in it."""
