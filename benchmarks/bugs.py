@@ -48,7 +48,8 @@ from codedata.store import Store, digest
 
 HERE = Path(__file__).resolve().parent
 MANY, EACH = "many", 10_000   # candidates of a repository, of which there are one, then ten
-N_GENERATED, N_WRITTEN = 400, 6   # of a project: what two workers judge, and what is proven
+N_GENERATED, N_FEWER = 400, 120   # of a project: what two workers judge; fewer where tests are slow
+N_WRITTEN = 6                 # of a project: what is proven
 N_FLOW, FLOW_S = 20, 120      # candidates in SWE-smith's flow, and its seconds for a suite
 LIMITS = ("--network=none", "--memory=5g", "--pids-limit=4096")   # as ours have
 SETTINGS = "[bug]\naudit_share = 0.0\nmax_candidates = {}\nmax_instances = {}\n"
@@ -102,7 +103,8 @@ def measured(project: dict, args) -> dict:
     for folder in ("env", "coverage", "analysis"):
         (work / folder).mkdir(parents=True)
         shutil.copy(root / folder / f"{name}.json", work / folder)
-    (work / "chain.toml").write_text(SETTINGS.format(N_GENERATED, N_WRITTEN))
+    n_generated = N_GENERATED if name in LIGHT else N_FEWER
+    (work / "chain.toml").write_text(SETTINGS.format(n_generated, N_WRITTEN))
     scale(work, "register,generate")
     row = {"project": name, "bugs": project["bugs"]}
     if project["bugs"] != "other":
