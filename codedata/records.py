@@ -777,7 +777,8 @@ def _refuse(cls, faults: list[str], where: str, todo: str) -> None:
 def _keys(cls, complete: bool = False) -> dict:
     """Return {key: (the fault where it is missing, the check of its value)} of a record."""
     needed = (MISSING, ABSENT) if complete else (MISSING,)
-    return {field.name: (" is missing" if field.default in needed else "", check_of(field.type))
+    return {field.name: (" is missing" if field.default in needed
+                         and field.default_factory is MISSING else "", check_of(field.type))
             for field in fields(cls)}
 
 

@@ -343,10 +343,7 @@ class _Run:
         return result
 
     def _usage(self) -> dict:
-        sums = {key: _total(call.get(key) for call in self.calls)
-                for key in ("tokens_in", "tokens_out", "cost_usd")}
-        seconds = round(time.monotonic() - self.started, 3)
-        return {"calls": len(self.calls), **sums, "seconds": seconds}
+        return {**usage_of(self.calls), "seconds": round(time.monotonic() - self.started, 3)}
 
     def _ask_again(self, problem: str) -> None:
         self._say(packaged(f"{self.protocol.name}_again.md").replace("{problem}", problem))
@@ -366,6 +363,12 @@ class _Run:
 def plain(text: str) -> str:
     """Return terminal output as it is displayed, without colours and overwritten progress bars."""
     return storable(OVERWRITTEN.sub("", CONTROL.sub("", text)))
+
+
+def usage_of(calls: list[dict]) -> dict:
+    """Return what calls took together: None for what is not known of each."""
+    return {"calls": len(calls), **{key: _total(call.get(key) for call in calls)
+                                    for key in ("tokens_in", "tokens_out", "cost_usd")}}
 
 
 def _total(values: Iterable[float | None]) -> float | None:

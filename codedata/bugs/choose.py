@@ -10,22 +10,21 @@ short comes to the same choice as one that was not.
 """
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from codedata.bugs.instances import is_of_agent
-from codedata.bugs.validate import operator_of
+from codedata.bugs.validate import ScaleCandidates, name_of, operator_of
 from codedata.errors import BrokenRecord
 from codedata.ledger import FileState
-from codedata.records import Bug, BugVerdict, Candidate, Candidates, Verdicts, safe_name
+from codedata.records import Bug, BugVerdict, Candidate, Verdicts, safe_name
 from codedata.settings import BugSettings
 from codedata.store import Store, View, digest
 
 STAGE = "bug_inject.report"   # which writes what is chosen
-CHANGE = re.compile("[0-9a-f]{8}")
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 
 
@@ -40,9 +39,8 @@ class Good:
     failing: str       # digest of the tests that notice it
     n_failing: int
     is_subtle: bool
-    item: str = ""     # its file in bug/_candidates/, and
-    i: int = 0         # its number there
-    digests: tuple[str, str] = ("", "")   # of its base commit and its diff
+    item: str          # its file in bug/_candidates/
+    digests: dict[str, str]   # of its base commit and its diff
 
     @property
     def change(self) -> str:
@@ -52,7 +50,7 @@ class Good:
 
 @dataclass(frozen=True)
 class ChosenBug:
-    """Hold a chosen candidate with its verdict."""
+    """Hold a good candidate with its verdict."""
 
     name: str
     repo_name: str
@@ -61,7 +59,6 @@ class ChosenBug:
     method: str
     candidate: Candidate
     verdict: BugVerdict
-    usage: dict
 
     @property
     def instance_id(self) -> str:
@@ -76,7 +73,7 @@ class Chosen(View):
 
     def __init__(self, root: Path, settings: BugSettings):
         super().__init__()
-        self._candidates, self._verdicts = Store(root, Candidates), Store(root, Verdicts)
+        self._candidates, self._verdicts = ScaleCandidates(root), Store(root, Verdicts)
         self._bugs = Store(root, Bug)
         self._settings = settings
         self._index: dict[str, Good] = {}
@@ -84,43 +81,44 @@ class Chosen(View):
 
     def open(self) -> Chosen:
         """Choose among all good verdicts, and return self."""
-        stores = self._candidates.open(), self._verdicts.open(), self._bugs.open()
-        self.broken = [*stores[0].broken, *stores[1].broken]
+        self.broken = [*self._candidates.open().broken, *self._verdicts.open().broken]
+        bugs = self._bugs.open()
+        of_agents = {(name.rpartition(".agent-")[0], name.rpartition(".")[2])
+                     for name in bugs.names() if is_of_agent(name)}
+        refused = {name for stage, name in bugs.ledger.excluded if stage == STAGE}
         found = defaultdict(list)
-        for name in self._verdicts.names():
-            if not is_of_agent(name) and name in self._candidates:
-                for good in self._good_of(name):
+        for item in self._candidates.names():
+            for good in self._good_of(item) if item in self._verdicts else ():
+                if (good.repo_name, good.change) not in of_agents:
                     found[good.repo_name].append(good)
-        of_agents = {name for name in self._bugs.names() if is_of_agent(name)}
-        refused = {name for stage, name in self._bugs.ledger.excluded if stage == STAGE}
-        kept = refused.union(self._bugs.names())
         for repo_name in sorted(found):
-            known = {name.rpartition(".")[2] for name in of_agents
-                     if name.startswith(f"{repo_name}.agent-")}
-            news = [good for good in found[repo_name] if good.change not in known]
-            self._index |= {good.name: good for good in choose(news, self._settings, kept)}
+            chosen = choose(found[repo_name], self._settings, refused.union(bugs.names()))
+            self._index |= {good.name: good for good in chosen}
         return self
 
     def _good_of(self, item: str) -> list[Good]:
-        """Return the good candidates of a file whose verdicts are those of what stands there."""
+        """Return the good candidates of a file; none of one that cannot be read."""
         try:
-            record, verdicts = self._candidates.read(item), self._verdicts.read(item).verdicts
+            return [_good(item, bug) for bug in self._bugs_of(item)]
         except BrokenRecord as e:
             self.broken.append(e)
             self._unread.add(item.rpartition(".")[0])
             return []
-        commit, repo_name = digest(record.base_commit), record.repo_name
-        good = [_good(repo_name, item, i, candidate, verdict, commit)
-                for i, (candidate, verdict) in enumerate(
-                    zip(record.candidates, verdicts, strict=False))
-                if verdict["good"] and verdict["diff"] == digest(candidate["diff"])]
-        if odd := [one.name for one in good if not is_name(one.name, repo_name, one.operator)]:
-            self.broken.append(BrokenRecord(
-                f"has an instance of another name: {odd[0][:80]!r}.",
-                str(self._verdicts.path(item)), AGAIN))
-            self._unread.add(repo_name)
-            return []
-        return good
+
+    def _bugs_of(self, item: str) -> Iterator[ChosenBug]:
+        """Yield the good candidates of a file whose verdicts are those of what stands there. Raise
+        BrokenRecord where one has another name than its own."""
+        record, verdicts = self._candidates.read(item), self._verdicts.read(item).verdicts
+        for candidate, verdict in zip(record.candidates, verdicts, strict=False):
+            if not verdict["good"] or verdict["diff"] != digest(candidate["diff"]):
+                continue
+            name = name_of(record.repo_name, candidate)
+            if verdict["instance_id"] != name or is_of_agent(name) or not safe_name(name):
+                raise BrokenRecord(
+                    f"has an instance of another name: {verdict['instance_id'][:80]!r}.",
+                    str(self._verdicts.path(item)), AGAIN)
+            yield ChosenBug(name, record.repo_name, record.base_commit, candidate["diff"],
+                            record.method, candidate, verdict)
 
     def names(self):
         """Return the ids of what is chosen, in the order of the choice."""
@@ -138,41 +136,29 @@ class Chosen(View):
     def facts(self, name: str) -> FileState:
         """Return the digests of what the proof reads; the file is not opened again for it."""
         good = self._index[name]
-        return FileState(good.repo_name, dict(zip(("base_commit", "diff"), good.digests,
-                                                  strict=True)))
+        return FileState(good.repo_name, good.digests)
 
     def read(self, name: str) -> ChosenBug:
         """Return a chosen candidate. Raise BrokenRecord where its file has changed meanwhile."""
-        good = self._index[name]
-        record = self._candidates.read(good.item)
-        verdicts = self._verdicts.read(good.item).verdicts
-        if good.i >= min(len(record.candidates), len(verdicts)):
-            raise BrokenRecord("is shorter than it was.", str(self._candidates.path(good.item)),
-                               "Run again.")
-        candidate = record.candidates[good.i]
-        return ChosenBug(name, record.repo_name, record.base_commit, candidate["diff"],
-                         record.method, candidate, verdicts[good.i], record.usage)
+        item = self._index[name].item
+        for bug in self._bugs_of(item):
+            if bug.name == name:
+                return bug
+        raise BrokenRecord("has changed since.", str(self._candidates.path(item)), "Run again.")
 
     def failed(self, stage: str, name: str):
         """Return the failed last attempt of a stage to judge its file, or None."""
         return self._verdicts.failed(stage, self._index[name].item)
 
 
-def _good(repo_name: str, item: str, i: int, candidate: Candidate, verdict: BugVerdict,
-          commit: str) -> Good:
-    evidence, name = verdict["evidence"], verdict["instance_id"]
+def _good(item: str, bug: ChosenBug) -> Good:
+    evidence, candidate = bug.verdict["evidence"], bug.candidate
     failing = evidence.get("failing")
     failing = failing if isinstance(failing, list) else []
-    return Good(name, repo_name, operator_of(candidate),
+    return Good(bug.name, bug.repo_name, operator_of(candidate),
                 candidate.get("symbol") or str(candidate.get("path", "")), digest(failing),
-                len(failing), evidence.get("grade") != "blunt", item, i, (commit, verdict["diff"]))
-
-
-def is_name(name: str, repo_name: str, operator: str) -> bool:
-    """Return whether a name may be that of a bug of this repository and operator."""
-    start = f"{repo_name}.{operator}."
-    return (name.startswith(start) and CHANGE.fullmatch(name.removeprefix(start)) is not None
-            and safe_name(name) and not is_of_agent(name))
+                len(failing), evidence.get("grade") != "blunt", item,
+                {"base_commit": digest(bug.base_commit), "diff": bug.verdict["diff"]})
 
 
 # the choice --------------------------------------------------------------------------------------
@@ -182,39 +168,35 @@ def choose(found: Iterable[Good], settings: BugSettings, kept: Collection[str]) 
     beside them. Of one change only the first is taken."""
     taken: dict[str, Good] = {}   # by change
     counts: Counter = Counter()
-    order = [*in_order(found, settings.seed)]
-    for good in (good for good in order if good.name in kept):
-        taken.setdefault(good.change, good)
-    for good in taken.values():
-        counts.update(cap for cap, _ in _caps(good, settings))
-    for good in order:
-        caps = _caps(good, settings)
-        if good.change in taken or any(counts[cap] >= most for cap, most in caps):
-            continue
-        n_blunt = counts["blunt", ""] + 1
-        if good.is_subtle or n_blunt <= settings.max_trivial_share * (len(taken) + 1):
+    order = in_order(found, settings.seed)
+    for good in sorted(order, key=lambda good: good.name not in kept):
+        caps = _caps(good, settings, len(taken))
+        fits = all(counts[cap] + 1 <= most for cap, most in caps)
+        if good.change not in taken and (fits or good.name in kept):
             taken[good.change] = good
             counts.update(cap for cap, _ in caps)
     return [*taken.values()]
 
 
-def _caps(good: Good, settings: BugSettings) -> list[tuple[tuple[str, str], float]]:
-    """Return what a bug counts for, each with the most that there may be."""
-    return [(("instances", ""), settings.max_instances),
+def _caps(good: Good, settings: BugSettings,
+          n_taken: int) -> list[tuple[tuple[str, str], float]]:
+    """Return what a bug counts for, each with the most that there may be with it."""
+    caps = [(("instances", ""), settings.max_instances),
             (("symbol", good.place), settings.max_per_symbol),
             (("operator", good.operator), settings.max_per_operator),
-            (("failing", good.failing), settings.max_per_failing_set),
-            (("subtle" if good.is_subtle else "blunt", ""), float("inf"))]
+            (("failing", good.failing), settings.max_per_failing_set)]
+    blunt = [(("blunt", ""), settings.max_trivial_share * (n_taken + 1))]
+    return caps if good.is_subtle else caps + blunt
 
 
-def in_order(found: Iterable[Good], seed: int) -> Iterator[Good]:
-    """Yield candidates in the order of their places."""
+def in_order(found: Iterable[Good], seed: int) -> list[Good]:
+    """Return candidates in the order of their places."""
     by_operator = defaultdict(list)
     for good in found:
         by_operator[good.is_subtle, good.operator].append(good)
     places = []
     for (is_subtle, operator), several in by_operator.items():
         several.sort(key=lambda good: (good.n_failing, digest([seed, good.name]), good.name))
-        places += [((not is_subtle, n, digest([seed, operator])), good)
+        places += [((not is_subtle, n, digest([seed, operator]), good.name), good)
                    for n, good in enumerate(several)]
-    return (good for _, good in sorted(places, key=lambda place: (*place[0], place[1].name)))
+    return [good for _, good in sorted(places, key=itemgetter(0))]

@@ -10,32 +10,23 @@ No model is asked. That each part shows, and that a reverse is a bug, is for the
 from __future__ import annotations
 
 import random
-import re
+import shlex
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from codedata.bugs.generate import (
-    BatchItems,
-    Configs,
-    candidate_of,
-    generate_stage,
-    program_in,
-)
+from codedata.bugs.generate import BatchItem, candidate_of, generate_stage, open_source
 from codedata.bugs.instances import is_of_agent
-from codedata.bugs.prove import symbols_at
 from codedata.bugs.register import known
-from codedata.code.environments import open_environment
+from codedata.code.contexts import sources_in
 from codedata.code.junit import restored_name
-from codedata.code.patches import Edit, diff_of, edited, edits_of, hunks_of
-from codedata.code.source import Files, apply_patch
-from codedata.errors import BrokenRecord, Excluded
-from codedata.llm import Models
-from codedata.records import Bug, BugConfig, Candidate, Candidates, Commit, Environment
+from codedata.code.patches import Edit, edited, edits_of
+from codedata.code.source import Files, apply_patch, is_text
+from codedata.errors import Excluded
+from codedata.records import Bug, BugConfig, Candidate, Commit, Environment
 from codedata.run_loop import Stage
-from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Store, View, digest
@@ -45,109 +36,79 @@ STRATEGIES = (COMBINE, MIRROR)
 N_COMBINED = 100           # of a repository
 SIZES = (2, 2, 3)          # bugs of a combination: two of three times two
 TRIES = 30                 # draws for each combination that is wanted
-COMMIT = re.compile("[0-9a-f]{7,64}")
-IS_ANCESTOR = "git -c safe.directory='*' merge-base --is-ancestor {commit} HEAD"
+IS_ANCESTOR = "git -c safe.directory='*' merge-base --is-ancestor {}^{{commit}} HEAD"
 
 
 # the step ----------------------------------------------------------------------------------------
 
-@dataclass(frozen=True)
-class CombineItem(BugConfig):
-    """Hold the config of a repository with the proven bugs that are combined."""
-
-    bugs: list[str] = field(default_factory=list)   # their instance ids, sorted
-
-
-@dataclass(frozen=True)
-class MirrorItem(BugConfig):
-    """Hold the config of a repository with a pull request that is undone."""
-
-    pull_request: str = ""   # its instance id
-    parent: str = ""         # the commit that it was made of
-    patch: str = ""
-
-
 class Combiner:
     """Make the candidates of combine or mirror; make() of the stage is the item function."""
 
-    def __init__(self, settings: Settings, models: Models, host: SandboxFactory, strategy: str):
+    def __init__(self, settings: Settings, host: SandboxFactory, strategy: str):
         self._settings, self._host, self._strategy = settings, host, strategy
-        self._source = Store(settings.root, Bug if strategy == COMBINE else Commit)
+        self._records = Store(settings.root, Bug if strategy == COMBINE else Commit)
 
-    def stage(self, configs: Configs, environments: View, analyses: View,
-              coverages: View) -> Stage:
-        """Return the stage that makes the candidates of these configs. Analyses, for the functions
-        that change, are looked up where there are any."""
+    def stage(self, environments: View, analyses: View, coverages: View) -> Stage:
+        """Return the stage that makes the candidates of these environments. Analyses, for the
+        functions that change, are looked up where there are any."""
         self._analyses = analyses.open()
-        cls, items_of, candidates_of = {
-            COMBINE: (CombineItem, combine_items, self._combined),
-            MIRROR: (MirrorItem, mirror_items, self._mirrored)}[self._strategy]
-        self._source.open()
+        store = self._records.open()
+        records = [record for name in store.names() if (record := known(store, name))]
+        is_combine = self._strategy == COMBINE
+        parts_of = combine_parts if is_combine else mirror_parts
+        return generate_stage(
+            self._settings, self._strategy, environments, lambda config: parts_of(config, records),
+            self._combined if is_combine else self._mirrored, {})
 
-        def make(item: BugConfig, environment: Environment) -> Candidates:
-            return Candidates(item.repo, item.repo_name, item.base_commit, self._strategy,
-                              candidates_of(item, environment), "", {}, 0.0)
-
-        records = [*readable(self._source)]
-        items = BatchItems(configs, cls, f"{self._strategy}-", lambda one: items_of(one, records))
-        return generate_stage(self._settings, make, items, environments, {})
-
-    def _combined(self, item: CombineItem, environment: Environment) -> list[Candidate]:
+    def _combined(self, item: BatchItem,
+                  environment: Environment) -> tuple[list[Candidate], dict]:
         """Return combinations of a repository's bugs. Raise Excluded where no two fit."""
-        program = program_in(environment, item, self._host, None, None)
-        texts = {file.path: file.text.decode() for file in program.files}
-        parts = [part for name in item.bugs if (part := part_of(self._source.read(name), texts))]
+        with open_source(environment, item, self._host) as sandbox:
+            texts = {file.path: file.text.decode() for file in sources_in(sandbox).files
+                     if is_text(file.text)}
+        bugs = map(self._records.read, item.part)
+        parts = [part for bug in bugs if (part := part_of(bug, texts))]
         found = [{**self._candidate(item, before, after, ", ".join(part.name for part in chosen)),
                   "parts": [part.failing for part in chosen]}
                  for chosen, before, after in combinations(parts, texts, item.seed)]
         if not found:
             raise Excluded("has no two proven bugs in one place that can be combined.",
                            item.repo_name)
-        return found
+        return found, {}
 
-    def _mirrored(self, item: MirrorItem, environment: Environment) -> list[Candidate]:
+    def _mirrored(self, item: BatchItem,
+                  environment: Environment) -> tuple[list[Candidate], dict]:
         """Return the reverse of a pull request. Raise Excluded where it cannot be undone."""
-        label = f"bug-{environment.repo_name[:40]}-mirror"
-        with open_environment(environment, self._host, label) as sandbox:
-            trouble = why_no_descendant(sandbox, item.parent)
-            if not trouble:
-                before, after, trouble = apply_patch(sandbox, item.patch, is_reverse=True)
+        name, parent, patch = item.part
+        with open_source(environment, item, self._host) as sandbox:
+            if sandbox.run(IS_ANCESTOR.format(shlex.quote(parent))).ok:
+                before, after, trouble = apply_patch(sandbox, patch, is_reverse=True)
+            else:
+                trouble = f"its base_commit {parent[:80]!r} is no ancestor of the environment's"
         if trouble:
-            raise Excluded(f"cannot be undone: {trouble}", item.pull_request)
-        return [self._candidate(item, before, after, item.pull_request)]
+            raise Excluded(f"cannot be undone: {trouble}", name)
+        return [self._candidate(item, before, after, name)], {}
 
-    def _candidate(self, item: BugConfig, before: Files, after: Files, made_of: str) -> Candidate:
-        analysis = known(self._analyses, item.repo_name)
-        places = [(hunk.path, hunk.start)
-                  for hunk in hunks_of(diff_of(before, after, n_context=0), "")]
-        symbols = symbols_at(places, analysis) if analysis else []
-        return candidate_of(before, after, self._strategy, next(iter(symbols), ""),
-                            f"{self._strategy} of {made_of}")
+    def _candidate(self, item: BatchItem, before: Files, after: Files, made_of: str) -> Candidate:
+        return candidate_of(before, after, self._strategy, f"{self._strategy} of {made_of}",
+                            analysis=known(self._analyses, item.repo_name))
 
 
-def readable(store: Store) -> Iterator[Bug | Commit]:
-    """Yield the records of an open store that can be read."""
-    for name in store.names():
-        with suppress(BrokenRecord):
-            yield store.read(name)
-
-
-def combine_items(config: BugConfig, bugs: Iterable[Bug]) -> Iterator[tuple[str, dict]]:
-    """Yield the part of a repository that has two proven bugs or more by other strategies."""
+def combine_parts(config: BugConfig, bugs: Iterable[Bug]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the ids of a repository's proven bugs by other strategies, if there are two or more."""
     ids = sorted(bug.instance_id for bug in bugs
                  if bug.repo == config.repo and bug.source_commit == config.base_commit
                  and bug.method != COMBINE and not is_of_agent(bug.instance_id))
     if len(ids) > 1:
-        yield "1", {"bugs": ids}
+        yield "1", ids
 
 
-def mirror_items(config: BugConfig, commits: Iterable[Commit]) -> Iterator[tuple[str, dict]]:
-    """Yield a part for each pull request of a repository."""
+def mirror_parts(config: BugConfig, commits: Iterable[Commit]) -> Iterator[tuple[str, list[str]]]:
+    """Yield id, parent and patch of each pull request of a repository."""
     for commit in commits:
         if commit.repo == config.repo:
-            yield digest(commit.instance_id)[:8], {
-                "pull_request": commit.instance_id, "parent": commit.base_commit,
-                "patch": commit.patch}
+            yield digest(commit.instance_id)[:8], [commit.instance_id, commit.base_commit,
+                                                   commit.patch]
 
 
 # combine -----------------------------------------------------------------------------------------
@@ -174,11 +135,11 @@ def combinations(parts: list[Part], texts: dict[str, str],
                  seed: int) -> Iterator[tuple[list[Part], Files, Files]]:
     """Yield (bugs, the files before, the files with all of them), drawn by a seed: of one file and
     of one folder in turn, with other failing tests each, in other lines each."""
-    by_file, by_folder = {}, {}
+    by_file, by_folder = defaultdict(list), defaultdict(list)
     for part in parts:
         path = min(part.edits)
-        by_file.setdefault(path, []).append(part)
-        by_folder.setdefault(PurePosixPath(path).parent, []).append(part)
+        by_file[path].append(part)
+        by_folder[PurePosixPath(path).parent].append(part)
     kinds = [[group for group in groups.values() if len(group) > 1]
              for groups in (by_file, by_folder)]
     drawn = random.Random(seed)
@@ -202,24 +163,13 @@ def combinations(parts: list[Part], texts: dict[str, str],
 def merged(chosen: list[Part]) -> dict[str, list[Edit]]:
     """Return the edits of bugs by path, each list in the order of its lines; {} where two of them
     touch each other."""
-    found: dict[str, list[Edit]] = {}
+    found: dict[str, list[Edit]] = defaultdict(list)
     for part in chosen:
         for path, edits in part.edits.items():
-            found.setdefault(path, []).extend(edits)
+            found[path] += edits
     for edits in found.values():
         edits.sort(key=lambda edit: edit.line)
         for one, other in pairwise(edits):
             if one.line + len(one.old) >= other.line:
                 return {}
     return found
-
-
-# mirror ------------------------------------------------------------------------------------------
-
-def why_no_descendant(sandbox: Sandbox, parent: str) -> str:
-    """Return why the source in a sandbox does not come from a commit, or ""."""
-    if not COMMIT.fullmatch(parent):
-        return f"its base_commit is no commit: {parent[:80]!r}"
-    if not sandbox.run(IS_ANCESTOR.format(commit=parent)).ok:
-        return f"its base_commit {parent} is no ancestor of the environment's commit"
-    return ""

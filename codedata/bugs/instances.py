@@ -8,7 +8,6 @@ from dataclasses import fields
 from pathlib import Path
 
 from codedata.errors import BrokenRecord
-from codedata.ledger import FileState
 from codedata.records import Bug, Object, Verdicts, parse
 from codedata.run_loop import Stage
 from codedata.states import Reads, Writes
@@ -95,36 +94,15 @@ def instances_stage(root: Path) -> Stage:
         after="bug_inject.py agent --steps prove", then="bug_inject.py agent --steps issue")
 
 
-class Written(View):
-    """Hold the bugs that `scale` has written."""
+class OfScale(Store):
+    """Hold the records of a directory in bug/ that no agent made."""
 
-    cls, place, derived = Bug, "bug/", True
-
-    def __init__(self, root: Path):
-        super().__init__()
-        self._store = Store(root, Bug)
-
-    def open(self) -> Written:
-        """List all bugs, and return self."""
-        self.broken = self._store.open().broken
-        return self
+    derived = True
 
     def names(self) -> list[str]:
-        """Return the ids of its bugs."""
-        return [name for name in self._store.names() if not is_of_agent(name)]
+        """Return the names of its records in natural order."""
+        return [name for name in super().names() if not is_of_agent(name)]
 
     def covers(self, name: str) -> bool:
-        """Return whether a bug is there, by whomever."""
-        return name in self._store
-
-    def facts(self, name: str) -> FileState:
-        """Return the digests of a bug."""
-        return self._store.facts(name)
-
-    def read(self, name: str) -> Bug:
-        """Return a bug."""
-        return self._store.read(name)
-
-    def failed(self, stage: str, name: str):
-        """Return the failed last attempt of a stage to make it, or None."""
-        return self._store.failed(stage, name)
+        """Return whether there is a record of this name, or it is an agent's."""
+        return name in self or is_of_agent(name)

@@ -195,8 +195,8 @@ class Reporter:
 
     def _reproduce(self, trees: Trees, hidden: Hidden, known: Mapping[str, str]) -> Reproduction:
         """Return a reproduction that the model makes, once it shows the bug."""
-        def read(reply: str) -> Reproduction:
-            language, script = script_in(reply)
+        def read(reply: Reply) -> Reproduction:
+            language, script = script_in(reply.text)
             if faults := hidden.in_script(script):
                 raise Rejected(f"it has {faults[0]}", *faults[1:])
             current_reply_log().doing = "running a reproduction"
@@ -205,7 +205,7 @@ class Reporter:
         bug = trees.bug
         parts = {**known, "patch": bug.bug_patch, "tests": "\n".join(bug.FAIL_TO_PASS),
                  "log": PASSED.sub("", str(bug.evidence.get("log", "")))}
-        return _ask(self._client, read, fill(
+        return ask(self._client, read, fill(
             _packaged("reproduce.md"), repo=bug.repo, language=bug.language,
             symbol=bug.symbol or "the files below",
             seconds=str(trees.seconds), max_bytes=f"{MAX_OUTPUT_BYTES:,}",
@@ -217,8 +217,8 @@ class Reporter:
         tries = iter(range(self._settings.issue.max_tries - 1, 0, -1))   # that are left after each
         doubted: list[str] = []   # doubts ask for one rewrite
 
-        def read(reply: str) -> tuple[str, list[str]]:
-            n_left, text = next(tries, 0), report_in(reply)
+        def read(reply: Reply) -> tuple[str, list[str]]:
+            n_left, text = next(tries, 0), report_in(reply.text)
             facts = facts_in(text, found, hidden)
             noted = [*dict.fromkeys(_line(fact, text) for fact in facts)]
             certain = [_line(fact, text) for fact in facts if fact.certain]
@@ -233,21 +233,22 @@ class Reporter:
             return text, noted
 
         current_reply_log().doing = "writing the report"
-        return _ask(self._client, read, fill(
+        return ask(self._client, read, fill(
             _packaged("write_issue.md"), repo=hidden.bug.repo, script=found.script.strip("\n"),
             language=found.language, bugged=str(found.bugged), fixed=str(found.fixed), **known))
 
 
-def _ask(client: Client, read: Callable, request: str):
+def ask(client: Client, read: Callable, request: str, again: str = "issue_again.md", **options):
     """Return what read() makes of the model's reply. Where that raises Rejected, ask again: the
-    model is shown its reply and what is wrong."""
+    model is shown its reply and what is wrong, by the prompt `again`. `options` are those of
+    Client.ask()."""
     messages: list[Message] = [{"role": "user", "content": request}]
     last = {}
 
     def accept(reply: Reply) -> str | None:
         last["reply"] = reply.text
         try:
-            last["result"] = read(reply.text)
+            last["result"] = read(reply)
         except Rejected as e:
             problem, *details = e.args
             last["details"] = "\n".join(details)
@@ -255,11 +256,11 @@ def _ask(client: Client, read: Callable, request: str):
         return None
 
     def once_more(problem: str) -> list[Message]:   # an empty reply was not given to accept()
-        again = fill(_packaged("issue_again.md"), problem=problem, reply=last.pop("reply", ""),
-                     details=last.pop("details", ""))
-        return client.fit(behind(messages, again)).messages
+        text = fill(_packaged(again), problem=problem, reply=last.pop("reply", ""),
+                    details=last.pop("details", ""))
+        return client.fit(behind(messages, text)).messages
 
-    client.chat(client.fit(messages).messages, accept=accept, once_more=once_more)
+    client.chat(client.fit(messages).messages, accept=accept, once_more=once_more, **options)
     return last["result"]
 
 

@@ -8,7 +8,8 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +97,8 @@ class Batches(View):
         first: dict[tuple[str, str, str], str] = {}
         for name in filter(is_of_agent, self._store.names()):
             try:
-                record = self._record(name)
+                record = self._store.read(name)
+                check_repository(record, self._store, name)
             except BrokenRecord as e:
                 self.broken.append(e)
                 continue
@@ -109,14 +111,6 @@ class Batches(View):
                 name, record.repo_name, record.base_commit, record.method, record.candidates,
                 same_as, record.trajectory, record.usage)
         return self
-
-    def _record(self, name: str) -> Candidates:
-        record = self._store.read(name)
-        if name.rpartition(".")[0] != record.repo_name:
-            raise BrokenRecord(f"holds candidates of another repository: {record.repo_name[:80]!r}",
-                               str(self._store.path(name)),
-                               "Name the file <repo_name>.agent-<n>.json, or mend its repo_name.")
-        return record
 
     def names(self):
         """Return the names of the files that can be read."""
@@ -166,14 +160,10 @@ class BugProver:
         if batch.base_commit != environment.base_commit:
             raise ItemFailed(f"its candidates are of another commit: {batch.base_commit}", name,
                              f"Run: python bug_inject.py agent --steps inject --only {name}")
-        started, label = time.monotonic(), f"bug-{name[:40]}-{secrets.token_hex(4)}"
-        try:
+        started = time.monotonic()
+        with labelled(self._host, name) as label:
             verdicts = [self._verdict(batch, i, environment, label)
                         for i in range(len(batch.candidates))]
-        except LOST as e:
-            raise ItemFailed(f"the engine is gone: {reason(e)}", name) from e
-        finally:
-            self._host.forget(label)
         return Verdicts(environment.repo, name, environment.base_commit, verdicts,
                         round(time.monotonic() - started, 1))
 
@@ -189,6 +179,26 @@ class BugProver:
             why, evidence, instance = proven(self._prover, environment, change, analysis, label)
         return BugVerdict(diff=digest(diff), instance_id=change.instance_id, good=not why,
                           reason=why, instance=instance, evidence=evidence)
+
+
+def check_repository(record: Candidates, store: Store, name: str) -> None:
+    """Raise BrokenRecord where a file has candidates of another repository than its name says."""
+    if name.rpartition(".")[0] != record.repo_name:
+        raise BrokenRecord(f"holds candidates of another repository: {record.repo_name[:80]!r}",
+                           str(store.path(name)), "Rename the file, or mend its repo_name.")
+
+
+@contextmanager
+def labelled(host: SandboxFactory, name: str) -> Iterator[str]:
+    """Yield a label for the work on an item; the images that have it go in the end. Raise
+    ItemFailed where the engine goes."""
+    label = f"bug-{name[:40]}-{secrets.token_hex(4)}"
+    try:
+        yield label
+    except LOST as e:
+        raise ItemFailed(f"the engine is gone: {reason(e)}", name) from e
+    finally:
+        host.forget(label)
 
 
 def proven(prover: Prover, environment: Environment, change: Change, analysis: Analysis | None,

@@ -6,12 +6,13 @@ coverage/, and how tests run in env/.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from codedata.analysis.measure import READ
 from codedata.checks.proof import time_limit
 from codedata.code.entities import languages
 from codedata.errors import BrokenRecord
-from codedata.records import Analysis, BugConfig, Coverage, Environment
+from codedata.records import BugConfig, Coverage, Environment
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -63,11 +64,12 @@ def patterns() -> list[str]:
     return [*sorted(tests), *toml_of(__package__, "register.toml")["exclude"]]
 
 
-def known(view: View, name: str) -> Analysis | Coverage | None:
-    """Return the record of a repository in an open view; None where there is none that can be
-    read."""
+def known(view: View | Store, name: str, commit: str = "") -> Any:
+    """Return a record of an open view; None where there is none that can be read, or it is not of
+    a commit that is given."""
     with suppress(BrokenRecord):
-        return view.read(name) if name in view else None
+        record = view.read(name) if name in view else None
+        return None if record and commit not in ("", record.base_commit) else record
     return None
 
 

@@ -12,26 +12,29 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, reduce
+from operator import or_
 from pathlib import Path, PurePosixPath
+from signal import SIGXCPU
 from tempfile import TemporaryDirectory
 
 from codedata.analysis.measure import lines_by_test
 from codedata.bounded import read_bounded
-from codedata.checks.proof import FAILED, PASSED, Outcome, known_results, outcome_of
-from codedata.code.contexts import mask_of, sources_in
-from codedata.code.entities import SourceFile, entities_of, tree_of
+from codedata.bugs.register import PLUGIN, why_whole_suite
+from codedata.checks.proof import FAILED, PASSED, Outcome, judged, known_results, outcome_of
+from codedata.code.contexts import mask_of, masks_of, sources_in
+from codedata.code.entities import SourceFile, entities_of, is_test_file, tree_of
 from codedata.code.environments import open_environment
 from codedata.code.patches import Edit, edited, edits_of
 from codedata.code.source import Files, is_text, restore
 from codedata.code.suite import CRASHED, PLUGINS, place_plugin, run_script, run_suite
-from codedata.errors import ItemFailed
+from codedata.errors import BrokenRecord, ItemFailed
 from codedata.progress import named
-from codedata.records import BugConfig, Coverage, Environment
+from codedata.records import BugConfig, Coverage, Environment, Seconds, parse
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
@@ -41,7 +44,6 @@ FOLDER = f"{PLUGINS}screen"
 ANSWERS = Bounds(max_bytes=200_000_000, max_files=10, max_depth=1, max_seconds=60)
 MIN_S = 2.0                # least limit of a change's process, in seconds of CPU
 START_S = 120              # seconds for a driver to start, beside a run of the suite
-MAX_S = 1e6                # seconds that an answer may say
 CANDIDATE_S = 60           # seconds for each candidate: its process has a far smaller limit
 MAX_LEFT_OUT = 0.05        # share of the tests that may come out otherwise in a forked process
 WORD = re.compile(r"\w+")
@@ -53,15 +55,18 @@ CLEAN = f"{LIST} | LC_ALL=C comm -z -13 {THERE} - | xargs -0r rm -rf; {LIST} | c
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """Hold what screening shows of a change."""
+    """Hold what a change comes to."""
 
     outcome: Outcome
+    verdict: str           # GOOD, or in a word why it is no bug
+    trouble: str           # the same in words; "" for a bug
     failing: list[str]     # tests that passed before, sorted
-    how: str               # swap | import | suite
+    how: str               # swap | import | suite; full: in a fresh container
     n_run: int             # tests that ran
     seconds: float
     before: Files          # those that it changes
     after: Files
+    is_audited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,27 @@ class Change:
     """Hold a change that can be put into the source."""
 
     edits: dict[str, list[Edit]]
-    tests: list[str]       # ids of those that may notice it, files with the likeliest first
+    tests: list[str] | None   # ids of those that may notice it, likeliest files first; None: all
+    at_import: bool = False   # whether it changes what runs when a file is imported
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Hold a line of the driver: on a change that begins, or that has ended."""
+
+    i: int                   # of the change
+    how: str                 # begun | swap | import | suite: only the whole suite can judge it
+    is_done: bool = False    # whether its process has run the tests that were wanted
+    timed_out: bool = False
+    signal: int = 0          # that has ended the process
+    stopped: str = ""        # why pytest stopped early
+    seconds: Seconds = 0.0
+    dirty: list[str] = field(default_factory=list)   # what is not as it was before
+    lost: list[str] = field(default_factory=list)    # what cannot be collected
+    statuses: dict[str, str] = field(default_factory=dict)   # by id, of the tests that were wanted
+    seconds_by_test: dict[str, Seconds] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)   # by id: those in results
+    modules: list[str] = field(default_factory=list)   # imported ones that are not the project's
 
 
 class Unscreenable(Exception):
@@ -84,8 +109,9 @@ class Choice:
     def __init__(self, coverage: Coverage, texts: Mapping[str, str]):
         self.blind: list[str] = []          # tests of which it is not known all that they run
         self._texts = texts
+        self._at_import = masks_of(coverage.import_lines)
         self._ran: dict[str, tuple] = {}    # lines by path, and number of functions
-        self._by_function: dict[str, set[str]] = {}
+        self._by_function: dict[str, set[str]] = defaultdict(set)
         self._words = {path: {*WORD.findall(text)} for path, text in texts.items()}
         self._functions = lru_cache(64)(self._functions_in)
         for test, lines in zip(coverage.tests, lines_by_test(coverage), strict=True):
@@ -95,23 +121,30 @@ class Choice:
                 continue
             self._ran[name] = lines, len(coverage.function_sets[functions])
             for k in coverage.function_sets[functions]:
-                self._by_function.setdefault(coverage.functions[k], set()).add(name)
+                self._by_function[coverage.functions[k]].add(name)
 
-    def tests(self, path: str, edit: Edit) -> list[str]:
-        """Return the tests that ran a function which an edit changes: those first that ran its
-        very lines, and little else."""
+    def tests(self, path: str, edit: Edit) -> tuple[list[str], bool]:
+        """Return (the tests that may notice an edit, whether it changes what runs when the file is
+        imported). First are those that ran its very lines, and little else."""
         last = edit.line + len(edit.old) - 1
         around = mask_of([edit.line, last] if edit.old else [max(1, edit.line - 1), edit.line])
-        names = {name for id in self._changed(path, around)
-                 for name in self._by_function.get(id, ())}
+        functions = self._functions(path)
+        bodies = [body for _, body, _ in functions if body & around]
+        inside = reduce(or_, bodies, 0)
+        is_outside = around & ~inside if edit.old else not inside
+        at_import = bool(is_outside or inside & self._at_import.get(path, 0))
+        names = {name for id, body, whole in functions if (body if bodies else whole) & around
+                 for name in self._by_function[id]}
+        if at_import:
+            names.update(self._users(path))
 
         def rank(name: str) -> tuple:
             lines, n_functions = self._ran[name]
             return not lines.get(path, 0) & around, n_functions, name
 
-        return sorted(names, key=rank)
+        return sorted(names, key=rank), at_import
 
-    def users(self, path: str) -> list[str]:
+    def _users(self, path: str) -> list[str]:
         """Return the tests that ran a line of a file, or of one that may import it, itself or
         through others: a source that imports a module names it."""
         found, queue = {path}, [path]
@@ -121,15 +154,10 @@ class Choice:
                     if stem in words and user not in found]
             found.update(more)
             queue += more
-        return sorted(name for name, (lines, _) in self._ran.items() if found & lines.keys())
-
-    def _changed(self, path: str, around: int) -> list[str]:
-        """Return the functions that lines are of, in a body or else as a whole."""
-        functions = self._functions(path)
-        inner = [id for id, body, _ in functions if body & around]
-        return inner or [id for id, _, whole in functions if whole & around]
+        return [name for name, (lines, _) in self._ran.items() if found & lines.keys()]
 
     def _functions_in(self, path: str) -> list[tuple[str, int, int]]:
+        """Return (id, lines of the body, all lines) of the functions of a file."""
         file = SourceFile(path, "python", self._texts[path].encode(), is_test=False)
         return [(one.id, mask_of(one.body_lines), mask_of([one.line, one.end_line]))
                 for one in entities_of(file, tree_of(file)) if one.kind != "class"]
@@ -141,8 +169,7 @@ class Choice:
 class Unchanged:
     """Hold a run of all tests without a change, in a forked process."""
 
-    ids: dict[str, str]          # of the tests that pass there, too, by the names that env/ has
-    ranks: dict[str, int]        # of these ids: their order in the suite
+    ids: dict[str, str]          # of the tests that pass there, too, by name, in the suite's order
     seconds: dict[str, float]    # of these ids
     left_out: list[str]          # tests that pass in env/ alone
     touched: list[str]           # files and folders that it changes
@@ -155,19 +182,17 @@ class Screener:
     def __init__(self, environment: Environment, coverage: Coverage | None, config: BugConfig,
                  host: SandboxFactory, label: str, max_broken_share: float):
         self.environment, self.known = environment, known_results(environment)
-        self.why_whole = "" if config.selection == "plugin" else config.reason or "selection: none"
-        if not self.why_whole and coverage is None:
-            self.why_whole = "no coverage"
-        self._coverage, self._config = coverage, config
-        self._host, self._label = host, label
+        self.why_whole = config.reason or "selection: none"
+        if config.selection == PLUGIN:
+            self.why_whole = why_whole_suite(coverage, environment)
+        self._coverage, self._limit_s = coverage, config.timeout_s
+        self._host, self._label, self._share = host, label, max_broken_share
         self._passed = sorted(name for name, status in self.known.items() if status == PASSED)
         self._max_failed = int(max_broken_share * len(self._passed))
         self._open = ExitStack()
         self._sandbox: Sandbox | None = None
         self._variables: dict[str, str] = {}   # that load the driver
-        self._n_judged = 0                     # in the sandbox
         self._texts: dict[str, str] = {}
-        self._tests: set[str] = set()          # paths of theirs
         self._choice: Choice | None = None
         self._unchanged: Unchanged | None = None
 
@@ -183,9 +208,10 @@ class Screener:
         """
         if self.why_whole:
             return f"the whole suite runs for each candidate, as {self.why_whole}"
-        left_out = self._unchanged.left_out if self._unchanged else []
-        return left_out and ("these tests do not judge, as they come out otherwise in a forked "
-                             f"process: {printable(named(left_out))}")
+        if self._unchanged and self._unchanged.left_out:
+            return ("these tests do not judge, as they come out otherwise in a forked process: "
+                    f"{printable(named(self._unchanged.left_out))}")
+        return ""
 
     def close(self) -> None:
         """Remove the sandbox."""
@@ -195,12 +221,15 @@ class Screener:
     def screen(self, diffs: Sequence[str]) -> list[Screened | None]:
         """Return what each diff shows; None for one that only the whole suite in a fresh sandbox
         can judge: it does more than change sources, or what it does stays there."""
-        self.opened()
-        changes = {i: change for i, diff in enumerate(diffs) if (change := self._change(diff))}
-        if self.why_whole:
-            shown = {i: self._whole(change) for i, change in changes.items()}
-        else:
-            shown = self._driven(changes)
+        with ExitStack() as failed:
+            failed.callback(self.close)
+            self.opened()
+            changes = {i: change for i, diff in enumerate(diffs) if (change := self._change(diff))}
+            if self.why_whole:
+                shown = {i: self._whole(change) for i, change in changes.items()}
+            else:
+                shown = self._driven(changes)
+            failed.pop_all()
         return [shown.get(i) for i in range(len(diffs))]
 
     def _change(self, diff: str) -> Change | None:
@@ -208,21 +237,21 @@ class Screener:
             edits = edits_of(diff, self._texts)
         except ValueError:
             return None
-        if not edits or self._tests & edits.keys():
+        if not edits or any(map(is_test_file, edits)):
             return None
         if self.why_whole:
-            return Change(edits, [])
-        names = [name for path, found in edits.items() for edit in found
-                 for name in self._choice.tests(path, edit)]
-        return Change(edits, self._ids_of(names))
+            return Change(edits, None)
+        found = [self._choice.tests(path, edit) for path, some in edits.items() for edit in some]
+        return Change(edits, self._ids_of([name for names, _ in found for name in names]),
+                      any(at_import for _, at_import in found))
 
-    def _ids_of(self, names: Iterable[str]) -> list[str]:
+    def _ids_of(self, names: Sequence[str]) -> list[str]:
         """Return the ids of tests: files in the order of the names, each in that of the suite."""
-        known, files = self._unchanged, {}
-        ids = [known.ids[name] for name in dict.fromkeys(names) if name in known.ids]
-        for id in ids:
-            files.setdefault(id.partition("::")[0], len(files))
-        return sorted(ids, key=lambda id: (files[id.partition("::")[0]], known.ranks[id]))
+        ids, wanted = self._unchanged.ids, {*names}
+        files = dict.fromkeys(_file_of(ids[name]) for name in names if name in ids)
+        ranks = {file: n for n, file in enumerate(files)}
+        return sorted((id for name, id in ids.items() if name in wanted),
+                      key=lambda id: ranks[_file_of(id)])
 
     # opening -------------------------------------------------------------------------------------
 
@@ -231,12 +260,9 @@ class Screener:
         if self._sandbox is None:
             self._sandbox = self._open.enter_context(
                 open_environment(self.environment, self._host, self._label))
-            self._n_judged = 0
             if not self._texts:
-                files = sources_in(self._sandbox).files
-                self._tests = {file.path for file in files if file.is_test}
-                self._texts = {file.path: file.text.decode() for file in files
-                               if is_text(file.text)}
+                self._texts = {file.path: file.text.decode() for file
+                               in sources_in(self._sandbox).files if is_text(file.text)}
             if not self.why_whole:
                 self._variables = place_plugin(self._sandbox, "screen", {})
             if not (self.why_whole or self._unchanged):
@@ -260,29 +286,27 @@ class Screener:
     def _run_unchanged(self, modules: list[str]) -> Unchanged:
         """Run all tests without a change in a forked process. Raise Unscreenable where that is not
         what env/ says."""
-        limit_s = self._config.timeout_s
-        ready, shown = [], {"end": "the driver ended"}
-        for answer in self._drive([Change({}, [])], START_S + 2 * limit_s, is_first=True,
-                                  min_s=limit_s, max_failed=len(self.known), modules=modules):
-            ready = answer.get("ready", ready)
-            shown = answer if "end" in answer else shown
-        if not ready:
+        answers = self._drive([Change({}, None)], START_S + 2 * self._limit_s,
+                              min_s=self._limit_s, max_failed=len(self.known), modules=modules)
+        if not answers:
             raise Unscreenable("no pytest of its test script takes the driver")
-        ids = {name: id for id, names in ready for name in names}
+        shown = answers[-1]
+        if not shown.is_done:
+            raise Unscreenable("its tests do not end in a forked process: "
+                               f"{printable(shown.stopped) or f'signal {shown.signal}'}")
+        ids = {name: id for id, names in shown.names.items() for name in names}
         if missing := [name for name in self._passed if name not in ids]:
             raise Unscreenable("these tests are not collected in one process: "
                                f"{printable(named(missing))}")
-        if shown["end"] != "done":
-            raise Unscreenable(f"its tests do not end in a forked process: {shown['end']}")
-        left_out = [name for name in self._passed if shown["statuses"].get(ids[name]) != PASSED]
+        left_out = [name for name in self._passed if shown.statuses.get(ids[name]) != PASSED]
         if len(left_out) > MAX_LEFT_OUT * len(self._passed):
             raise Unscreenable(f"{len(left_out)} tests come out otherwise in a forked process: "
                                f"{printable(named(left_out))}")
-        if changed := sorted({*shown["dirty"]} & self._texts.keys()):
+        if changed := sorted({*shown.dirty} & self._texts.keys()):
             raise Unscreenable(f"its tests change its source: {printable(named(changed))}")
-        return Unchanged({name: ids[name] for name in self._passed if name not in left_out},
-                         {id: n for n, (id, _) in enumerate(ready)},
-                         shown["seconds_by_test"], left_out, shown["dirty"], shown["modules"])
+        wanted = {*self._passed}.difference(left_out)
+        return Unchanged({name: id for name, id in ids.items() if name in wanted},
+                         shown.seconds_by_test, left_out, shown.dirty, shown.modules)
 
     # with the driver -----------------------------------------------------------------------------
 
@@ -290,52 +314,39 @@ class Screener:
         """Return what the driver shows of changes. One that it cannot judge, that ends it or that
         leaves something behind is left out, and its sandbox goes."""
         shown: dict[int, Screened] = {}
-        todo = [*changes]
-        is_alone = False   # one at a time: it is not known which of them ended a sandbox
+        todo = dict(changes)
         while todo:
-            now = todo[:1] if is_alone else todo
-            is_dirty, begun = False, now[0] if is_alone else None
-            for answer in self._ask([changes[i] for i in now]):
-                if "begins" in answer:
-                    begun = now[answer["begins"]]
-                if "end" not in answer and answer.get("how") != "suite":
+            now, is_dirty = [*todo], False
+            last = now[0]   # where nothing says which of them ended the driver
+            for answer in self._ask([*todo.values()]):
+                last, is_dirty = now[answer.i], bool(answer.dirty)
+                if answer.how == "begun":
                     continue
-                i, begun = now[answer["i"]], None
-                todo = [other for other in todo if other != i]
-                is_dirty = bool(answer.get("dirty"))
-                if "end" in answer and not is_dirty:
-                    shown[i] = self._read(answer, changes[i])
-            if not is_dirty and not {*todo} & {*now}:
-                is_alone = False
-                continue
-            self.close()
-            is_alone = not is_dirty and begun is None
-            todo = [i for i in todo if i != begun]
+                todo.pop(last, None)
+                if not is_dirty and answer.how != "suite":
+                    shown[last] = self._read(answer, changes[last])
+            if todo or is_dirty:
+                self.close()
+                todo.pop(last, None)
         return shown
 
-    def _ask(self, changes: Sequence[Change]) -> list[dict]:
+    def _ask(self, changes: Sequence[Change]) -> list[Answer]:
         """Return the driver's answers for changes, as far as it comes."""
         self.opened()
-        known, ran = self._unchanged, self._coverage.import_lines
-        paths = {path for change in changes for path in change.edits}
+        known = self._unchanged
         return self._drive(
-            changes, START_S + self._config.timeout_s + CANDIDATE_S * len(changes),
-            touched=known.touched, seconds=known.seconds, modules=known.modules,
-            sources={path: self._texts[path] for path in paths},
-            import_lines={path: _lines(ran.get(path, [])) for path in paths},
-            users={path: self._ids_of(self._choice.users(path)) for path in paths},
-            then=self._ids_of(self._choice.blind))
+            changes, START_S + self._limit_s + CANDIDATE_S * len(changes), min_s=MIN_S,
+            max_failed=self._max_failed, touched=known.touched, seconds=known.seconds,
+            modules=known.modules, then=self._ids_of(self._choice.blind))
 
-    def _drive(self, changes: Sequence[Change], timeout_s: float, **order) -> list[dict]:
+    def _drive(self, changes: Sequence[Change], timeout_s: float, **order) -> list[Answer]:
         """Run the driver in the sandbox. Return its answers, as far as they can be read."""
         sandbox = self._sandbox
-        batch = {"is_first": False, "min_s": MIN_S, "max_failed": self._max_failed, "then": [],
-                 "touched": [], "seconds": {}, "root": sandbox.workdir, "number": self._n_judged,
-                 **order, "candidates": [
-                     {"tests": change.tests,
+        batch = {"root": sandbox.workdir, "then": [], "touched": [], "seconds": {}, **order,
+                 "candidates": [
+                     {"tests": change.tests, "at_import": change.at_import,
                       "files": {path: [(edit.line, len(edit.old), edit.new) for edit in edits]
                                 for path, edits in change.edits.items()}} for change in changes]}
-        self._n_judged += len(changes)
         with suppress(SandboxDied):   # its files can still be read
             sandbox.run(f"rm -rf {FOLDER}/*.jsonl {FOLDER}/tmp")
             sandbox.put({"batch.json": json.dumps(batch).encode()}, FOLDER)
@@ -348,41 +359,37 @@ class Screener:
                 return []
         return _answers(text, len(changes))
 
-    def _read(self, answer: dict, change: Change) -> Screened:
+    def _read(self, answer: Answer, change: Change) -> Screened:
         """Return what an answer of the driver says."""
-        end, how, status = answer["end"], answer["how"], answer.get("status", 0)
-        found = answer.get("statuses", {})
-        statuses = {**self.known, **{name: found.get(id, PASSED)
+        statuses = {**self.known, **{name: answer.statuses.get(id, PASSED)
                                      for name, id in self._unchanged.ids.items()}}
-        if sum(status in FAILED for status in found.values()) > self._max_failed:
+        if sum(status in FAILED for status in answer.statuses.values()) > self._max_failed:
             statuses |= dict.fromkeys(self._passed, FAILED[0])   # the rest did not run
-        if end != "done":
-            statuses = {}
-        outcome = Outcome(statuses, answer.get("lost", []), answer["seconds"], end == "timeout",
-                          CRASHED + status if 0 < status < CRASHED else 0,
-                          end if end.startswith("stopped") else "")
-        n_run = len(answer.get("seconds_by_test", ()))
-        return self._screened(change, outcome, how, n_run, answer["seconds"])
+        outcome = Outcome(statuses if answer.is_done else {}, answer.lost, answer.seconds,
+                          answer.timed_out or answer.signal == SIGXCPU,
+                          answer.signal and CRASHED + answer.signal, answer.stopped)
+        return self._screened(change, outcome, answer.how, len(answer.seconds_by_test))
 
-    def _screened(self, change: Change, outcome: Outcome, how: str, n_run: int,
-                  seconds: float) -> Screened:
-        before = {path: self._texts[path] for path in change.edits}
-        after = {path: edited(text, change.edits[path]) for path, text in before.items()}
+    def _screened(self, change: Change, outcome: Outcome, how: str, n_run: int) -> Screened:
         failing = [name for name in self._passed if outcome.statuses.get(name) in FAILED]
-        return Screened(outcome, failing, how, n_run, seconds,
-                        *({path: text.encode() for path, text in side.items()}
-                          for side in (before, after)))
+        return Screened(outcome, *judged(outcome, self.known, self._share), failing, how, n_run,
+                        outcome.seconds,
+                        {path: self._texts[path].encode() for path in change.edits},
+                        self._after(change))
+
+    def _after(self, change: Change) -> Files:
+        return {path: edited(self._texts[path], edits).encode()
+                for path, edits in change.edits.items()}
 
     # the whole suite -----------------------------------------------------------------------------
 
     def _whole(self, change: Change) -> Screened:
         """Return what a run of the whole suite shows, in the warm sandbox."""
-        started, sandbox = time.monotonic(), self.opened()
+        sandbox = self.opened()
         sandbox.run(f"[ -e {THERE} ] || {LIST} >{THERE}")
-        sandbox.put({path: edited(self._texts[path], edits).encode()
-                     for path, edits in change.edits.items()}, ".")
+        sandbox.put(self._after(change), ".")
         try:
-            run = run_suite(sandbox, self.environment.test_script, self._config.timeout_s)
+            run = run_suite(sandbox, self.environment.test_script, self._limit_s)
             outcome, n_run = outcome_of(run), len(run.results)
             is_lost = (run.timed_out or restore(sandbox, self.environment.base_commit or "HEAD")[1]
                        or not sandbox.run(CLEAN).ok)
@@ -390,41 +397,23 @@ class Screener:
             outcome, n_run, is_lost = Outcome({}, exit_code=CRASHED), 0, True
         if is_lost:
             self.close()
-        return self._screened(change, outcome, "suite", n_run, time.monotonic() - started)
+        return self._screened(change, outcome, "suite", n_run)
 
 
-def _answers(text: bytes, n: int) -> list[dict]:
+def _answers(text: bytes, n: int) -> list[Answer]:
     """Return the lines that a driver has written for n changes, up to the first that it cannot have
     written."""
     answers = []
     for line in text.split(b"\n")[:-1]:
         try:
-            answers.append(_checked(json.loads(line), n))
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            answer = parse(Answer, json.loads(line), "")
+        except (BrokenRecord, ValueError, RecursionError):
             break
+        if not 0 <= answer.i < n:
+            break
+        answers.append(answer)
     return answers
 
 
-def _checked(answer: dict, n: int) -> dict:
-    """Return an answer of a driver. Raise one of Python's errors where it has another form."""
-    for key in {"i", "begins"} & answer.keys():
-        range(n).index(answer[key])
-    if "ready" in answer:
-        answer["ready"] = [(str(id), [*map(str, names)]) for id, names in answer["ready"]]
-    if "end" in answer:
-        seconds = min(max(0.0, float(answer["seconds"])), MAX_S)
-        answer |= {"how": str(answer["how"]), "end": str(answer["end"]), "seconds": seconds,
-                   "dirty": [*map(str, answer["dirty"])]}
-        if answer["end"].startswith("status "):
-            answer["status"] = int(answer["end"].removeprefix("status "))
-    if answer.get("end") == "done":
-        answer |= {"lost": [*map(str, answer["lost"])], "modules": [*map(str, answer["modules"])],
-                   "statuses": dict(answer["statuses"]),
-                   "seconds_by_test": {id: float(seconds) for id, seconds
-                                       in answer["seconds_by_test"].items()}}
-    return answer
-
-
-def _lines(ranges: list[int]) -> list[int]:
-    return [line for first, last in zip(ranges[::2], ranges[1::2], strict=True)
-            for line in range(first, last + 1)]
+def _file_of(id: str) -> str:
+    return id.partition("::")[0]

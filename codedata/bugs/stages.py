@@ -8,9 +8,9 @@ from functools import partial
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
 from codedata.bugs import combine, model_edits
-from codedata.bugs.generate import METHOD, Configs, Generator
+from codedata.bugs.generate import METHOD, Generator
 from codedata.bugs.inject import Injector
-from codedata.bugs.instances import Instances, Written, instances_stage
+from codedata.bugs.instances import Instances, OfScale, instances_stage
 from codedata.bugs.issue_report import Reporter
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.prove import BugProver
@@ -19,6 +19,7 @@ from codedata.bugs.validate import Validator
 from codedata.bugs.write_chosen import ChosenProver
 from codedata.code.environments import Environments
 from codedata.llm import Models
+from codedata.records import Bug
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -63,23 +64,22 @@ class Stages:
             "register": lambda models: Registrar(settings, host(models)).stage(
                 self._environments(), self._analyses("tests")),
             "generate": lambda models: self._maker(models).stage(
-                Configs(settings.root), self._environments(), self._analyses(),
-                self._analyses("tests")),
+                self._environments(), self._analyses(), self._analyses("tests")),
             "validate": lambda models: replace(Validator(settings, host(models), self.is_full)
                 .stage(self._environments(), self._analyses("tests")), refresh=self.is_full),
             "report": lambda models: ChosenProver(settings, host(models)).stage(
                 self._environments(), self._analyses()),
             "issue": lambda models: Reporter(settings, models, host(models)).stage(
-                Written(settings.root), "scale_issue", "report", "scale --steps report")}
+                OfScale(settings.root, Bug), "scale_issue", "report", "scale --steps report")}
 
     def _maker(self, models: Models):
         """Return what makes candidates by the strategy."""
-        if self.strategy == METHOD:
-            return Generator(self.settings, self._host(models))
-        maker = model_edits.ModelEditor
-        if self.strategy in combine.STRATEGIES:
-            maker = combine.Combiner
-        return maker(self.settings, models, self._host(models), self.strategy)
+        settings, host, strategy = self.settings, self._host(models), self.strategy
+        if strategy in model_edits.STRATEGIES:
+            return model_edits.ModelEditor(settings, models, host, strategy)
+        if strategy in combine.STRATEGIES:
+            return combine.Combiner(settings, host, strategy)
+        return Generator(settings, host)
 
     def _environments(self) -> Environments:
         return Environments(self.settings.root, self.unhealthy_too, self.preprocessed.rows)

@@ -8,12 +8,14 @@ directories give equal bytes.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from codedata.bugs.choose import STAGE, Chosen
 from codedata.bugs.instances import is_of_agent
+from codedata.bugs.register import known
 from codedata.bugs.validate import operator_of
 from codedata.code.entities import language_of
 from codedata.errors import BrokenRecord
@@ -33,26 +35,11 @@ GROUPS = ("operator", "family", "language", "repository", "method")
 # what becomes of a candidate: the verdict of screening, and its colour
 OUTCOMES = {"good": "good", "survives": "survived", "timeout": "timed", "other": "other",
             "not judged": "unjudged"}
-
-
-@dataclass
-class Yield:
-    """Count what became of some candidates."""
-
-    outcomes: Counter = field(default_factory=Counter)   # by OUTCOMES
-    others: Counter = field(default_factory=Counter)     # verdicts that OUTCOMES does not name
-    chosen: int = 0
-    written: int = 0
-    refused: int = 0          # by the proof, though screening calls it good
-    subtle: int = 0           # of those that are written
-    other_tests: int = 0      # of those that are written: screening saw other tests fail
-    screening_s: float = 0.0
-    proof_s: float = 0.0      # of those that are written
-
-    @property
-    def candidates(self) -> int:
-        """Return how many candidates there are."""
-        return self.outcomes.total()
+# What is counted of candidates: `refused` by the proof, though screening calls it good; of those
+# that are written the subtle ones, and those of which screening saw other tests fail.
+COUNTS = ("candidates", *OUTCOMES, "chosen", "refused", "written", "subtle", "other_tests",
+          "screening_s", "proof_s")
+Groups = dict[str, dict[str, Counter]]   # in each of GROUPS, the counts of each name
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +63,7 @@ def fates_in(root: Path) -> Iterator[Fate]:
             judged = verdicts.read(name).verdicts if name in verdicts else []
         except BrokenRecord:
             continue
-        for i, candidate in enumerate(record.candidates):
-            verdict = judged[i] if i < len(judged) else None
+        for candidate, verdict in zip_longest(record.candidates, judged[:len(record.candidates)]):
             groups = (operator_of(candidate), str(candidate.get("family") or ""),
                       language_of(str(candidate.get("path", ""))), record.repo_name,
                       record.method)
@@ -91,86 +77,79 @@ def fates_in(root: Path) -> Iterator[Fate]:
                        float(seconds) if isinstance(seconds, int | float) else 0.0)
 
 
-def yields_of(root: Path, settings: BugSettings
-              ) -> tuple[Yield, dict[str, dict[str, Yield]], Counter]:
-    """Return the yield of all candidates, that of each name in each of GROUPS, and how often the
-    proof gave each reason to refuse one."""
+def yields_of(root: Path, settings: BugSettings) -> tuple[Counter, Groups, Counter, Counter]:
+    """Return the counts (COUNTS) of all candidates, those of each name in each of GROUPS, how often
+    the proof gave each reason to refuse one, and how often screening gave each other verdict."""
     bugs, chosen = Store(root, Bug).open(), Chosen(root, settings).open()
     refused = {name: attempt.error for (stage, name), attempt in bugs.ledger.excluded.items()
                if stage == STAGE and name in chosen and name not in bugs}
-    total, groups = Yield(), {group: defaultdict(Yield) for group in GROUPS}
+    total, others = Counter(), Counter()
+    groups: Groups = {group: defaultdict(Counter) for group in GROUPS}
     for fate in fates_in(root):
-        counted = [total, *(groups[group][name] for group, name in
-                            zip(GROUPS, fate.groups, strict=True))]
-        _count(counted, fate, chosen, bugs, refused)
-    return total, groups, Counter(refused.values())
-
-
-def _count(counted: Iterable[Yield], fate: Fate, chosen: Chosen, bugs: Store,
-           refused: dict[str, str]) -> None:
-    """Add one candidate to its yields."""
-    bug = bugs.read(fate.name) if fate.name in chosen and fate.name in bugs else None
-    screened = bug.evidence.get("screened") if bug else None
-    for one in counted:
-        one.outcomes[fate.verdict if fate.verdict in OUTCOMES else "other"] += 1
+        outcome = fate.verdict if fate.verdict in OUTCOMES else "other"
+        counts = Counter({"candidates": 1, outcome: 1, "chosen": int(fate.name in chosen),
+                          "refused": int(fate.name in refused), "screening_s": fate.seconds})
+        if fate.name in chosen and (bug := known(bugs, fate.name)):
+            counts.update(_of_bug(bug))
         if fate.verdict not in OUTCOMES:
-            one.others[fate.verdict] += 1
-        one.screening_s += fate.seconds
-        one.chosen += int(fate.name in chosen)
-        one.refused += int(fate.name in refused)
-        if bug:
-            one.written += 1
-            one.subtle += int(bug.grade == "subtle")
-            one.other_tests += int(not (screened or {}).get("same_tests", True))
-            one.proof_s += bug.evidence.get("seconds") or 0.0
+            others[fate.verdict] += 1
+        total.update(counts)
+        for group, name in zip(GROUPS, fate.groups, strict=True):
+            groups[group][name].update(counts)
+    return total, groups, Counter(refused.values()), others
+
+
+def _of_bug(bug: Bug) -> Counter:
+    """Return the counts of a bug that is written."""
+    screened = bug.evidence.get("screened") or {}
+    return Counter({"written": 1, "subtle": int(bug.grade == "subtle"),
+                    "other_tests": int(not screened.get("same_tests", True)),
+                    "proof_s": bug.evidence.get("seconds") or 0.0})
 
 
 # what is shown -----------------------------------------------------------------------------------
 
 def write_yields(root: Path, settings: BugSettings) -> list[str]:
     """Write the page, and return the line that sums it up; no line where there is no candidate."""
-    total, groups, refused = yields_of(root, settings)
-    if not total.candidates:
+    total, *others = yields_of(root, settings)
+    if not total:
         return []
     path = Path(root, Bug.directory, PAGE)
-    write_atomic(path, page(total, groups, refused))
+    write_atomic(path, page(total, *others))
     return [f"      {summed_up(total)}", f"      yields by operator: {path.relative_to(root)}"]
 
 
-def summed_up(total: Yield) -> str:
-    """Return the yield of all candidates in a line."""
-    n, judged = total.outcomes, total.candidates - total.outcomes["not judged"]
+def summed_up(n: Counter) -> str:
+    """Return the counts of all candidates in a line."""
+    judged = n["candidates"] - n["not judged"]
     share = f" ({n['good'] / judged:.0%})" if judged else ""
-    subtle = f" ({total.subtle / total.written:.0%} subtle)" if total.written else ""
-    return (f"{plural(total.candidates, 'candidate')}: good {n['good']:,}{share}, survived "
+    subtle = f" ({n['subtle'] / n['written']:.0%} subtle)" if n["written"] else ""
+    return (f"{plural(n['candidates'], 'candidate')}: good {n['good']:,}{share}, survived "
             f"{n['survives']:,}, timeouts {n['timeout']:,}, other {n['other']:,}, not judged "
-            f"{n['not judged']:,}; chosen {total.chosen:,}, written {total.written:,}{subtle}, "
-            f"refused by the proof {total.refused:,}")
+            f"{n['not judged']:,}; chosen {n['chosen']:,}, written {n['written']:,}{subtle}, "
+            f"refused by the proof {n['refused']:,}")
 
 
-def page(total: Yield, groups: dict[str, dict[str, Yield]], refused: Counter) -> bytes:
+def page(total: Counter, groups: Groups, refused: Counter, others: Counter) -> bytes:
     """Return the page as HTML."""
-    ordered = {group: sorted(yields.items(), key=lambda one: (-one[1].candidates, one[0]))
-               for group, yields in groups.items()}
+    ordered = {group: sorted(named.items(), key=lambda one: (-one[1]["candidates"], one[0]))
+               for group, named in groups.items()}
     data = {
-        "total": _row("", total), "refused": refused.most_common(),
-        "others": total.others.most_common(),
-        "groups": [[group, [_row(name, one) for name, one in several]]
-                   for group, several in ordered.items()]}
-    drawn = {group: charts.bars(
-        f"Candidates by {group}", [name or "(none)" for name, _ in ordered[group][:MAX_BARS]],
-        [charts.Series(outcome, colour, [one.outcomes[outcome] or None
-                                         for _, one in ordered[group][:MAX_BARS]])
+        "total": _row("", total), "refused": refused.most_common(), "others": others.most_common(),
+        "groups": [[group, [_row(name, counts) for name, counts in named]]
+                   for group, named in ordered.items()]}
+    return build("What candidates come to", data, script=text_of(__package__, "yields_page.js"),
+                 style=text_of(__package__, "yields_page.css"), charts={
+                     group: _bars(group, ordered[group]) for group in ("operator", "repository")})
+
+
+def _bars(group: str, named: list[tuple[str, Counter]]) -> str:
+    shown = named[:MAX_BARS]
+    return charts.bars(
+        f"Candidates by {group}", [name or "(none)" for name, _ in shown],
+        [charts.Series(outcome, colour, [counts[outcome] or None for _, counts in shown])
          for outcome, colour in OUTCOMES.items()])
-        for group in ("operator", "repository")}
-    return build("What candidates come to", data, charts=drawn,
-                 script=text_of(__package__, "yields_page.js"),
-                 style=text_of(__package__, "yields_page.css"))
 
 
-def _row(name: str, one: Yield) -> Object:
-    return {"name": shortened(name, NAME_CHARS), "candidates": one.candidates,
-            **{outcome: one.outcomes[outcome] for outcome in OUTCOMES},
-            "chosen": one.chosen, "written": one.written, "refused": one.refused,
-            "subtle": one.subtle, "other_tests": one.other_tests,
-            "screening_s": round(one.screening_s, 1), "proof_s": round(one.proof_s, 1)}
+def _row(name: str, counts: Counter) -> Object:
+    return {"name": shortened(name, NAME_CHARS), **{key: round(counts[key], 1) for key in COUNTS}}

@@ -31,14 +31,14 @@ class KnownFiles(Search):
         self._found: dict[bytes, set[str]] = {}   # that hold what was searched for
         self._anew: set[str] = set()    # files of which more is asked than what they hold
         self._file_now = ""             # which is being read, perhaps packed files in it
-        self._size = 0
+        self._size = self._file.write(bytes(STRIDE))   # so that it is never empty
         self.is_whole = True
         api = docker_engine.connect()
         with docker_engine.files_of(api, image) as files:
             self.look_through(files.all())
         self.is_whole = self._size <= MAX_BYTES and not self.traces
         self._file.flush()
-        if self.is_whole and self._size:
+        if self.is_whole:
             self._data = mmap(self._file.fileno(), 0, access=ACCESS_READ)
             self._kinds = kind_of(samples_of(self._data))
             self._data.madvise(MADV_DONTNEED)
@@ -51,13 +51,13 @@ class KnownFiles(Search):
     def _holding(self, windows: Windows) -> set[str]:
         """Return the files that hold one of the windows; many bugs hide the same tests."""
         key = windows.key
-        if key not in self._found and self._size:
+        if key not in self._found:
             samples = np.flatnonzero(windows.kinds[self._kinds])
             words = samples_of(self._data)[samples]
             self._found[key] = {self._places[bisect(self._starts, start) - 1]
                                 for start, _ in windows.hits(self._data, samples, words)}
             self._data.madvise(MADV_DONTNEED)   # what was read of it is no memory of this process
-        return self._found.get(key, set())
+        return self._found[key]
 
     def look(self, place: str, file: BinaryIO, depth: int = 0) -> None:
         """Remember one file, and what is packed in it."""

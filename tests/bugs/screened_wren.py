@@ -124,7 +124,8 @@ def test_process():
 '''
 OTHERS = {"tests/sub/test_wren.py": "def test_same_name():\n    pass\n", "tests/__init__.py": "",
           "tests/sub/__init__.py": "", "pytest.ini": "[pytest]\nfilterwarnings = error\n"}
-SCRIPT = ("mkdir -p /tmp/results\npython3 -m pytest -q --junitxml=/tmp/results/r.xml "
+SCRIPT = ("mkdir -p /tmp/results\npython3 -m pytest --version\n"
+          "python3 -m pytest -q --junitxml=/tmp/results/r.xml "
           "-o junit_family=xunit1 -p no:cacheprovider\n")
 PLACE = "tests/test_wren.py"
 COUNTED = f"{PLACE}::test_counted[one: caf\\xe9 [x::y]]"

@@ -19,7 +19,8 @@ WIDE = BugSettings(max_instances=1000, max_per_symbol=1000, max_per_operator=100
 
 
 def a_good(n: int, operator: str = "negated", **more) -> Good:
-    fields = {"place": f"a.py::f{n}", "failing": str(n), "n_failing": 1, "is_subtle": True, **more}
+    fields = {"place": f"a.py::f{n}", "failing": str(n), "n_failing": 1, "is_subtle": True,
+              "item": "", "digests": {}, **more}
     return Good(f"heron.{operator}.{n:08x}", "heron", operator, **fields)
 
 

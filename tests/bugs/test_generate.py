@@ -11,7 +11,7 @@ from conftest import REPO, edit, run_script
 from heron_environment import an_environment, write_env
 from judged import read_json
 
-from codedata.bugs.generate import Drawn, draw, program_of
+from codedata.bugs.generate import draw, program_of
 from codedata.bugs.prove import normalised, symbols_at
 from codedata.bugs.register import patterns, why_whole_suite
 from codedata.code.entities import SourceFile, read_sources
@@ -37,14 +37,10 @@ def measured(lines: list[int], at_import: list[int]) -> Coverage:
                       "functions": 0, "starts": []}], [0.1], {"a.py": at_import}, {}, [], 1.0)
 
 
-def drawn_of(text: str, coverage: Coverage | None = None, **fields) -> Drawn:
-    return draw(program_of(sources(a=text), replace(CONFIG, **fields), None, coverage),
-                replace(CONFIG, **fields))
-
-
-def made(drawn: Drawn) -> set[tuple[str, int]]:
+def made(text: str, coverage: Coverage | None = None) -> set[tuple[str, int]]:
     """Return (operator, first line) of all candidates."""
-    return {(one["operator"], one["lines"][0]) for one in map(drawn.candidate, drawn.edits)}
+    drawn = draw(program_of(sources(a=text), CONFIG, None, coverage), CONFIG)
+    return {(one["operator"], one["lines"][0]) for one in drawn}
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +52,7 @@ def spanset():
 
     def candidates(**fields) -> list[dict]:
         config = replace(CONFIG, **fields)
-        drawn = draw(program_of(found, config, *records), config)
-        return [*map(drawn.candidate, drawn.edits)]
+        return draw(program_of(found, config, *records), config)
     return candidates
 
 
@@ -90,9 +85,8 @@ def test_the_first_candidates_have_many_operators_and_functions_hot_ones_first()
     analysis = replace(analysis, hotspots=[{"id": f"a.py::f{i}", "score": 100 - i}
                                            for i in range(100)])
     drawn = draw(program_of(sources(a=text), CONFIG, analysis, None), CONFIG)
-    first = drawn.edits[:100]
-    symbols = Counter(site.symbol for site in first)
-    operators = Counter(site.edit.operator.name for site in first)
+    symbols, operators = (Counter(one[key] for one in drawn[:100])
+                          for key in ("symbol", "operator"))
     n_hot = sum(n for symbol, n in symbols.items() if int(symbol.rpartition("f")[2]) < 30)
     assert max(symbols.values()) <= 3 and len(symbols) > 50 and n_hot > 30
     assert len(operators) > 12 and max(operators.values()) <= 13
@@ -101,16 +95,16 @@ def test_the_first_candidates_have_many_operators_and_functions_hot_ones_first()
 def test_only_what_a_test_runs_is_changed():
     text = ("N = 1 + 2\n\n\ndef f(a=True):\n    if a:\n        return a + N\n    g(a)\n\n\n"
             "def h(b=True):\n    return b - 1\n\n\nclass A:\n    m = N + 3\n")
-    found = made(drawn_of(text, measured([5, 5, 7, 7], [1, 1, 4, 4, 10, 10, 14, 15])))
+    found = made(text, measured([5, 5, 7, 7], [1, 1, 4, 4, 10, 10, 14, 15]))
     assert {("plus-minus", 1), ("default-changed", 4), ("condition-negated", 5),
             ("call-dropped", 7), ("plus-minus", 15)} <= found
     assert {line for _, line in found} == {1, 4, 5, 7, 15}     # not 6, 10, 11
-    assert {line for _, line in made(drawn_of(text))} == {1, 4, 5, 6, 7, 10, 11, 15}
+    assert {line for _, line in made(text)} == {1, 4, 5, 6, 7, 10, 11, 15}
 
 
 def test_a_yield_that_never_ran_counts_with_its_function():
     text = "def f(a):\n    for i in a:\n        g()\n        yield i\n\n\ndef h():\n    yield 1\n"
-    found = made(drawn_of(text, measured([2, 2], [1, 1, 7, 7])))
+    found = made(text, measured([2, 2], [1, 1, 7, 7]))
     assert ("yield-dropped", 4) in found and ("yield-dropped", 8) not in found
 
 
@@ -118,14 +112,15 @@ def test_files_that_a_config_leaves_out_or_that_are_no_text_are_left_alone():
     found = sources(a="n = a < b\n", setup="n = a < b\n", latin="n = a < b  # é".encode("latin-1"))
     found += [SourceFile(path, "python", b"n = a < b\n", False)
               for path in ("src/b.py", "docs/x.py", "pkg/_vendor/y.py", 'q"uoted.py')]
-    found.append(SourceFile("t.py", "python", b"n = a < b\n", True))
+    found += [SourceFile("t.py", "python", b"n = a < b\n", True),
+              SourceFile("made.py", "python", b"# @generated\nn = a < b\n", False)]
     program = program_of(found, CONFIG, None, None)
     assert [file.path for file in program.files] == ["a.py", "src/b.py"]
     program = program_of(found, replace(CONFIG, roots=["./src/", "t.py"], exclude=[]), None, None)
     assert [file.path for file in program.files] == ["src/b.py"]
     with pytest.raises(ItemFailed, match="no source in 'lib', a root of its config"):
         program_of(found, replace(CONFIG, roots=["src", "lib"]), None, None)
-    assert draw(program_of([], CONFIG, None, None), CONFIG).edits == []
+    assert draw(program_of([], CONFIG, None, None), CONFIG) == []
 
 
 def test_the_reason_for_the_whole_suite_says_what_to_run():

@@ -14,18 +14,17 @@ from proof_heron import BUG_LINE, environment_of, factory_of
 from proof_heron import heron as heron  # a fixture
 
 import bug_inject
-from codedata.bugs.generate import BatchItem, Configs, program_of
+from codedata.bugs.generate import BatchItem, program_of
+from codedata.bugs.issue_report import Rejected
 from codedata.bugs.model_edits import (
     ModelEditor,
-    Place,
-    Refused,
     candidate_in,
     places_in,
     source_of,
     without_body,
 )
 from codedata.bugs.preprocess import Analyses
-from codedata.code.entities import SourceFile, entities_of, tree_of
+from codedata.code.entities import SourceFile
 from codedata.code.environments import Environments
 from codedata.errors import Excluded, ItemFailed
 from codedata.llm import Models
@@ -67,7 +66,7 @@ func Deep(cm int) int {
 
 def places(text: bytes = POND, path: str = "pond.py", language: str = "python") -> list:
     program = program_of([SourceFile(path, language, text, False)], BugConfig(**CONFIG), None, None)
-    return [*places_in(program, None)]
+    return [*places_in(program)]
 
 
 def reply(code: str, summary: str = "It is less deep.") -> str:
@@ -112,7 +111,7 @@ def test_a_dedented_method_is_indented(tmp_path):
 
 @pytest.mark.parametrize("old, new, why", [
     ("", "", "it changes nothing"),
-    ('text + "!"', '(text  +  "!")', ""),            # brackets are syntax
+    ("return text", "return  (text)", "it changes nothing"),
     ("# in words\n        ", "", "it changes nothing"),
     ("# in words", "# in numbers", "a comment or text is new or other: '# in numbers'"),
     ("how deep it is", "how deep", "the signature, a decorator or the docstring"),
@@ -120,25 +119,32 @@ def test_a_dedented_method_is_indented(tmp_path):
     ("@functools.cache\n    ", "", "the signature, a decorator or the docstring"),
     ("def deep", "def shallow", "is not the function Pond.deep alone"),
     ("* cm", "* cm\n\n    def other(self):\n        pass", "is not the function Pond.deep alone"),
-    ("return", "return return", "with it the file has syntax errors"),
-    ("return text", "return (yield from text) if 1 else nonlocal", "with it the file"),
+    ("return", "return return", "the file does not parse: invalid syntax (file, line 16)"),
+    ("return text", "return (yield from text) if 1 else nonlocal", "the file does not parse"),
     ("return", "'off by one'\n        return", "a comment or text is new or other")])
 def test_a_reply_that_is_no_other_version_of_the_function_is_refused(old, new, why):
     place, = places()
     code = source_of(place)
     assert old in code
-    if not why:
-        assert candidate_in(reply(code.replace(old, new, 1)), place, "modify")
-        return
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Rejected) as rejected:
         candidate_in(reply(code.replace(old, new, 1)), place, "modify")
-    assert why in str(refused.value)
+    assert why in str(rejected.value)
+
+
+@pytest.mark.parametrize("old, new, why", [
+    ("cm > 3", "(cm  > 3)", "it changes nothing"),
+    ("cm > 3", "cm > > 3", "it has syntax errors, the first one in line 4"),
+    ("return cm\n", "return cm\n}\n\nfunc A() {\n", "is not the function Deep alone")])
+def test_a_reply_in_another_language_is_held_to_the_same(old, new, why):
+    place, = places(GO, "pond.go", "go")
+    with pytest.raises(Rejected, match=why):
+        candidate_in(reply(source_of(place).replace(old, new)), place, "modify")
 
 
 @pytest.mark.parametrize("text", ["", "I cannot.", '{"code": 3, "summary": ""}', '{"code": "x"',
                                   "```python\ndef deep(): pass\n```"])
 def test_a_reply_without_the_object_is_refused(text):
-    with pytest.raises(Refused, match="no JSON object"):
+    with pytest.raises(Rejected, match="no JSON object"):
         candidate_in(text, *places(), "modify")
 
 
@@ -147,14 +153,13 @@ def test_a_body_is_taken_out_and_the_docstring_stays():
     shown = without_body(place)
     assert "Not more." in shown and "in words" not in shown and "(body)" in shown
     assert "def tiny(): return 1" in shown   # of what is around, all
-    file = SourceFile("pond.go", "go", GO, False)
-    go = Place(*entities_of(file, tree_of(file)), file, [])
+    go, = places(GO, "pond.go", "go")
     assert without_body(go).split("\n")[2:] == ["func Deep(cm int) int {(body)}", ""]
 
 
 def test_what_a_file_imports_is_shown_however_far_it_is_from_the_function():
     place, = places(POND.replace(b"class", b"PLACE = 1\n" * 300 + b"class", 1))
-    assert without_body(place).startswith("import functools\nPLACE = 1\n")
+    assert without_body(place).startswith("import functools\n…\nPLACE = 1\n")
 
 
 class Asked:
@@ -165,12 +170,11 @@ class Asked:
         self.models = Models(settings)
         self.editor = ModelEditor(settings, self.models, factory_of(), strategy)
         views = (Analyses(tmp_path), Analyses(tmp_path, key="tests"))
-        self.editor.stage(Configs(tmp_path), Environments(tmp_path), *views)
+        self.editor.stage(Environments(tmp_path), *views)
 
     def candidate(self, number: int) -> dict:
-        made = self.editor.make(BatchItem(**CONFIG, number=number), environment_of())
-        self.usage = made.usage
-        candidate, = made.candidates
+        (candidate,), self.usage = self.editor.make(
+            BatchItem(**CONFIG, part=number), environment_of())
         return candidate
 
 

@@ -113,3 +113,11 @@ def test_candidates_of_another_commit_or_repository_are_named(root):
     assert done.returncode == 1
     assert f"its candidates are of another commit: {'c' * 40}" in done.stderr
     assert "holds candidates of another repository: 'wren'" in done.stderr
+
+
+@pytest.mark.docker
+def test_a_config_that_does_not_parse_is_named(root):
+    write_candidates(root, "wren.1", GOOD)
+    (root / "bug/_config/wren.json").write_text("{")
+    done = validate(root)
+    assert done.returncode == 1 and "has no config that can be read." in done.stderr

@@ -43,6 +43,8 @@ MUTANTS = {
     "a deleted tree": (DOUBLED, "    __import__('shutil').rmtree(os.getcwd(), True)", "", "", None),
     "a new module": (DOUBLED, "    open('socket.py', 'w').close()", "", "", None),
     "a killed parent": (DOUBLED, "    os.kill(os.getppid(), 9)", "", "", None),
+    "a forged answer": (DOUBLED, "    with open('/tmp/codedata-screen/answers.jsonl', 'a') as at:\n"
+                        "        at.write('{\"i\": -1, \"how\": \"swap\"}\\n')", "", "", None),
     "a full disk": (DOUBLED, "    with open('/tmp/full', 'wb') as file:\n"
                     "        while True: file.write(bytes(1 << 20))", "", "", None),
     "a daemon": (DOUBLED, "    if os.fork() == 0: os.setsid(); os.execlp('sleep', 'sleep', '99')",
@@ -136,6 +138,20 @@ def test_tests_are_chosen_by_function_likeliest_first():
     texts = {"wren.py": WREN, PLACE: "import wren\n"}
     choice = Choice(coverage, texts)
     [edit] = edits_of(text, texts)["wren.py"]
-    assert choice.tests("wren.py", edit) == named(["doubled", "port"]) + named(["name"])
-    assert {*named(["second", "limit"])} <= {*choice.users("wren.py")}
+    assert choice.tests("wren.py", edit) == (named(["doubled", "port"]) + named(["name"]), False)
     assert choice.blind == named(["process"])
+
+
+@pytest.mark.parametrize(("old", "new", "at_import"), [
+    (DOUBLED, "    n = n\n    return n", False), ("    for i in range(n):\n", "", False),
+    ("        return \"bird\"", "        if self:\n            return \"bird\"", False),
+    ("def counted(n, step=1):\n    return [", "def counted(n, step=2):\n    return [0, ", True),
+    ("    return n + 1", "    return n + 2", True), ("LIMIT = 3", "LIMIT = 4", True),
+    ("class Wren(Bird):", "class Wren:", True), ("import os\n", "", True)])
+def test_what_runs_at_import_may_be_noticed_by_whoever_uses_the_file(old, new, at_import):
+    texts = {"wren.py": WREN, PLACE: "import wren\n"}
+    choice = Choice(wren_coverage(), texts)
+    [edit] = edits_of(wren_diff(old, new), texts)["wren.py"]
+    tests, is_at_import = choice.tests("wren.py", edit)
+    assert is_at_import == at_import
+    assert ({*named(["second", "limit"])} <= {*tests}) == at_import

@@ -32,18 +32,26 @@ def write_some(root) -> None:
 
 def test_each_candidate_counts_once_in_each_group(tmp_path):
     write_some(tmp_path)
-    total, groups, refused = yields_of(tmp_path, BugSettings())
-    assert dict(total.outcomes) == {"good": 2, "timeout": 1, "survives": 1, "other": 1,
-                                    "not judged": 1}
-    assert (total.chosen, total.written, total.subtle, total.other_tests) == (2, 1, 1, 1)
-    assert (total.screening_s, total.proof_s, not refused) == (2.5, 6.5, True)
-    assert {name: one.candidates for name, one in groups["operator"].items()} == {
+    total, groups, refused, others = yields_of(tmp_path, BugSettings())
+    assert total == {"candidates": 6, "good": 2, "timeout": 1, "survives": 1, "other": 1,
+                     "not judged": 1, "chosen": 2, "written": 1, "subtle": 1, "other_tests": 1,
+                     "screening_s": 2.5, "proof_s": 6.5, "refused": 0}
+    assert (refused, others) == ({}, {HOSTILE: 1})
+    assert {name: one["candidates"] for name, one in groups["operator"].items()} == {
         "off-by-one": 3, "negated": 2, "by-hand": 1}
-    assert {name: one.candidates for name, one in groups["repository"].items()} == {
+    assert {name: one["candidates"] for name, one in groups["repository"].items()} == {
         "heron": 5, "crane": 1}
     assert {*groups["language"]} == {"python", ""}
     assert "6 candidates: good 2 (40%), survived 1, timeouts 1, other 1, not judged 1; chosen 2, " \
         "written 1 (100% subtle), refused by the proof 0" in summed_up(total)
+
+
+def test_a_bug_that_cannot_be_read_is_not_counted_as_written(tmp_path):
+    write_some(tmp_path)
+    for path in (tmp_path / "bug").glob("*.json"):
+        path.write_text("{")
+    total = yields_of(tmp_path, BugSettings())[0]
+    assert (total["chosen"], total["written"]) == (2, 0)
 
 
 def test_a_page_is_written_where_there_are_candidates_alone(tmp_path):

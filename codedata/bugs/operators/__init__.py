@@ -24,10 +24,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from codedata.bugs.operators import functions
-from codedata.bugs.operators.syntax import checker
+from codedata.bugs.operators.syntax import PythonChecker, Span, TreeChecker, node_lines
 from codedata.code.entities import SourceFile, grammar, tree_of
 from codedata.code.source import is_text
 from codedata.texts import toml_of
@@ -38,12 +39,12 @@ if TYPE_CHECKING:
 # a language → the file that has its operators
 TABLES = {"python": "python.toml", "go": "go.toml", **dict.fromkeys(
     ("javascript", "typescript", "tsx"), "javascript.toml")}
-EMPTY = "empty"  # the key of a file that is no family
 MAX_LINES = 25   # that an edit replaces or takes out: about SWE-smith's longest kind of bugs
 MAX_SITE = 4_000   # bytes that it replaces or takes out
-MAX_DEPTH = 400    # of the tree: from there on a query takes quadratic time
+MAX_DEPTH = 400    # of the tree: farther down a query takes quadratic time
 MAX_FILE_S = 20    # seconds of CPU time for a file: a hundred times what an ordinary one takes
 NEXT = re.compile(rb"(?:[ \t]*;[ \t]*(?=[^\s]))?")   # up to another statement of the line
+ITSELF = re.compile(rb"\s*([\w.]+) = \1;?\s*")   # what nobody writes
 NAME = re.compile(rb"\{(\w+)\}")
 Captures = dict[str, list["Node"]]
 
@@ -54,6 +55,7 @@ class Operator:
 
     name: str
     family: str
+    empty: bytes               # what a block gets that has nothing else
     query: str
     before: str                # an example,
     after: str                 # and what it becomes
@@ -65,7 +67,7 @@ class Operator:
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class SpanEdit:
     """Replace bytes of a file. Lines are counted from 1, bytes from 0."""
 
     operator: Operator
@@ -74,22 +76,6 @@ class Edit:
     new: bytes
     statement: tuple[int, int]   # lines of what has to run for it: a statement, or its head
 
-    def applied(self, text: bytes) -> bytes:
-        """Return a file's text with the edit."""
-        return text[:self.start] + self.new + text[self.end:]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Hold what an operator changes."""
-
-    operator: Operator
-    start: int
-    end: int
-    new: bytes
-    node: Node                 # what is replaced, the first one of several
-    ran: tuple[int, int] | None   # lines of what has to run; None: it is not said
-
 
 @lru_cache
 def operators(language: str) -> tuple[Operator, ...]:
@@ -97,39 +83,39 @@ def operators(language: str) -> tuple[Operator, ...]:
     if language not in TABLES:
         return ()
     families = toml_of(__package__, TABLES[language])
-    return tuple(Operator(family=family, **table) for family, tables in families.items()
-                 if family != EMPTY for table in tables)
+    empty = families.pop("empty").encode()
+    return tuple(Operator(family=family, empty=empty, **table)
+                 for family, tables in families.items() for table in tables)
 
 
-def unique_edits(file: SourceFile) -> list[Edit]:
+def unique_edits(file: SourceFile) -> list[SpanEdit]:
     """Return the edits of a file, in the order of their places: no two replace the same bytes by
     the same ones, and what each makes of the file has another syntax tree and no syntax error. A
-    file that is not UTF-8 has none, nor has one that is nested too deeply, or takes longer than
-    MAX_FILE_S."""
+    file that is not UTF-8 has none, nor has one that takes longer than MAX_FILE_S."""
     if not operators(file.language) or not is_text(file.text):
         return []
-    tree = tree_of(file)
-    if _is_deep(tree.root_node):
-        return []
-    check = checker(file, tree)
+    text, tree = file.text, tree_of(file)
+    checker = PythonChecker(text) if file.language == "python" else TreeChecker(file, tree)
     seen = set()
     edits = []
     end_time = time.thread_time() + MAX_FILE_S
-    for site in _sites(file, tree.root_node, end_time):
-        span = trimmed(file.text, site.start, site.end, site.new)
-        start, end, new = span
-        if (start == end and not new) or span in seen or (
-                file.text.count(b"\n", start, end) > MAX_LINES):
-            continue
-        seen.add(span)
-        if lines := check.lines_of(site.node, start, end, new, site.operator.is_placed):
-            edits.append(Edit(site.operator, start, end, new, site.ran or lines))
-    if time.thread_time() > end_time:
-        return []
+    for operator, captures in _matches(file.language, tree.root_node):
+        if time.thread_time() > end_time:
+            return []
+        for site in _sites(operator, captures, text):
+            start, end, new = span = trimmed(text, *site)
+            is_nothing = (start == end and not new) or ITSELF.fullmatch(_line(text, span))
+            if is_nothing or span in seen or text.count(b"\n", start, end) > MAX_LINES:
+                continue
+            seen.add(span)
+            lines = checker.lines_of(captures["site"][0], span, operator.is_placed)
+            if lines:
+                ran = captures.get("ran")
+                edits.append(SpanEdit(operator, *span, node_lines(ran[0]) if ran else lines))
     return sorted(edits, key=lambda edit: (edit.start, edit.end, edit.new))
 
 
-def trimmed(text: bytes, start: int, end: int, new: bytes) -> tuple[int, int, bytes]:
+def trimmed(text: bytes, start: int, end: int, new: bytes) -> Span:
     """Return an edit without what it leaves as it is at its ends."""
     old = text[start:end]
     n = min(len(old), len(new))
@@ -138,38 +124,44 @@ def trimmed(text: bytes, start: int, end: int, new: bytes) -> tuple[int, int, by
     return start + front, end - back, new[front:len(new) - back]
 
 
+def _line(text: bytes, span: Span) -> bytes:
+    """Return the line that an edit makes of one."""
+    start, end, new = span
+    stop = text.find(b"\n", end)
+    return text[text.rfind(b"\n", 0, start) + 1:start] + new + text[end:stop if stop > 0 else None]
+
+
 # sites -------------------------------------------------------------------------------------------
 
-def _sites(file: SourceFile, root: Node, end_time: float) -> Iterator[Change]:
-    """Yield what the operators of a language change, by operator, until a time of the CPU."""
+def _matches(language: str, root: Node) -> Iterator[tuple[Operator, Captures]]:
+    """Yield what the operators of a language match, by operator."""
     from tree_sitter import QueryCursor
-    query, by_pattern, empty = _combined(file.language)
-    matches = QueryCursor(query).matches(root)
-    for pattern, captures in sorted(matches, key=lambda match: match[0]):
-        nodes = sorted(captures["site"], key=lambda node: node.start_byte)
-        start, end = nodes[0].start_byte, nodes[-1].end_byte
-        if time.thread_time() > end_time:
-            return
-        if end - start > MAX_SITE:
-            continue
-        ran = captures.get("ran")
-        lines = (ran[0].start_point.row + 1, ran[0].end_point.row + 1) if ran else None
-        for new in _replacements(by_pattern[pattern], captures, file.text):
-            place = (start, end, new) if new is not None else without(
-                nodes[0], nodes[-1], file.text, empty)
-            yield Change(by_pattern[pattern], *place, nodes[0], lines)
+    query, by_pattern = _combined(language)
+    cursor = QueryCursor(query)
+    cursor.set_max_start_depth(MAX_DEPTH)
+    for pattern, captures in sorted(cursor.matches(root), key=itemgetter(0)):
+        yield by_pattern[pattern], captures
 
 
 @lru_cache
-def _combined(language: str) -> tuple[Query, list[Operator], bytes]:
-    """Return (the query of all operators, the operator of each of its patterns, what an empty block
-    needs)."""
+def _combined(language: str) -> tuple[Query, list[Operator]]:
+    """Return the query of all operators, and the operator of each of its patterns."""
     from tree_sitter import Query
     found = operators(language)
     by_pattern = [operator for operator in found
                   for _ in range(Query(grammar(language), operator.query).pattern_count)]
-    query = Query(grammar(language), "\n".join(operator.query for operator in found))
-    return query, by_pattern, toml_of(__package__, TABLES[language])[EMPTY].encode()
+    return Query(grammar(language), "\n".join(operator.query for operator in found)), by_pattern
+
+
+def _sites(operator: Operator, captures: Captures, text: bytes) -> Iterator[Span]:
+    """Yield what an operator makes of a match: which bytes it replaces, by what."""
+    first, last = captures["site"][0], captures["site"][-1]
+    if last.end_byte - first.start_byte <= MAX_SITE:
+        for new in _replacements(operator, captures, text):
+            if new is None:
+                yield without(first, last, text, operator.empty)
+            else:
+                yield first.start_byte, last.end_byte, new
 
 
 def _replacements(operator: Operator, captures: Captures, text: bytes) -> list[bytes | None]:
@@ -192,7 +184,7 @@ def _replacements(operator: Operator, captures: Captures, text: bytes) -> list[b
             for template in ([templates] if isinstance(templates, str) else templates)]
 
 
-def without(first: Node, last: Node, text: bytes, empty: bytes) -> tuple[int, int, bytes]:
+def without(first: Node, last: Node, text: bytes, empty: bytes) -> Span:
     """Return the edit that takes nodes out: their lines, where nothing else stands on them;
     `empty` instead of a statement that is alone in its block."""
     start = first.start_byte
@@ -201,24 +193,12 @@ def without(first: Node, last: Node, text: bytes, empty: bytes) -> tuple[int, in
     if empty and first.parent.type == "block" and len(beside) == 1:
         return start, end, empty
     line = text.rfind(b"\n", 0, start) + 1
-    behind = text.find(b"\n", end)
-    behind = len(text) if behind < 0 else behind + 1
+    behind = text.find(b"\n", end) + 1 or len(text)
     if text[line:start].strip() or text[end:behind].strip(b" \t\r\n;"):
         return start, NEXT.match(text, end).end(), b""
     if not line:
         return line, behind, b""
-    return line - 1 - text.startswith(b"\r", line - 2), end, b""   # with the line feed before
-
-
-def _is_deep(root: Node) -> bool:
-    """Return whether a tree is deeper than MAX_DEPTH."""
-    cursor, depth = root.walk(), 0
-    while depth <= MAX_DEPTH:
-        if cursor.goto_first_child():
-            depth += 1
-            continue
-        while not cursor.goto_next_sibling():
-            if not cursor.goto_parent():
-                return False
-            depth -= 1
-    return True
+    if behind < len(text) and not text[behind:text.find(b"\n", behind)].strip():
+        line = text.find(b"\n", len(text[:line].rstrip())) + 1   # blank lines on one side are left
+    before = text[:line].removesuffix(b"\n").removesuffix(b"\r")
+    return len(before), end, b""   # the line feed behind is not in the statement around

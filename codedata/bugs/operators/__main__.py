@@ -22,8 +22,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.parse_args(argv)
     rows = [COLUMNS, *_rows()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    sys.stdout.write("".join(
-        "  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows))
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
     return 0
 
 

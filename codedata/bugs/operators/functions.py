@@ -9,6 +9,8 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from codedata.bugs.operators.syntax import ancestor
+
 if TYPE_CHECKING:
     from tree_sitter import Node
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
 MAX_DIGITS = 9
 MAX_NAMES = 300    # that one is compared with
-MAX_CLIMB = 60     # nodes around another: finding one of them takes longer the deeper it is
 SIMPLE = {"identifier", "attribute", "call", "subscript", "await"}
 SIBLINGS = {b"+": b"-", b"-": b"+", b"*": b"+", b"**": b"*"}
 OWN = {b"self", b"cls"}                 # parameters that are not mistaken for others
@@ -60,29 +61,31 @@ def return_in_loop(captures: Captures, text: bytes) -> list[bytes]:
     indent = text[text.rfind(b"\n", 0, last.start_byte) + 1:last.start_byte]
     if indent.strip():
         return []
-    return [loop.text + _line_end(text) + indent + back.text]
+    line_end = b"\r\n" if b"\r\n" in text else b"\n"
+    return [loop.text + line_end + indent + back.text]
 
 
 def sibling_called(captures: Captures, text: bytes) -> list[bytes]:
     """Return the name of the method of the same class, or of the function of the same file, that
     takes as many parameters and has the most similar name; it is not the one that calls."""
     (site,) = captures["site"]
-    caller = _around(site, "function_definition")
+    caller = ancestor(site, "function_definition")
     own = caller.child_by_field_name("name").text if caller else b""
-    holder = _around(site, "class_definition" if "self" in captures else "module")
+    holder = ancestor(site, "class_definition" if "self" in captures else "module")
     if holder is None:
         return []
     body = holder.child_by_field_name("body") or holder
-    known = {name: n for one in body.named_children for name, n in _arity(one)}
+    known = {one.child_by_field_name("name").text:
+             one.child_by_field_name("parameters").named_child_count
+             for one in body.named_children if one.type == "function_definition"}
     n = known.get(site.text)
-    names = [name for name, other in known.items() if n and other == n and name != own]
-    return _similar(site.text, names)
+    return _similar(site.text, [name for name in known if n and known[name] == n and name != own])
 
 
 def other_parameter(captures: Captures, text: bytes) -> list[bytes]:
     """Return the next parameter of the same kind as the one that is used."""
     (site,) = captures["site"]
-    function = _around(site, "function_definition")
+    function = ancestor(site, "function_definition")
     kinds = _parameters(function) if function else {}
     names = [name for name in kinds if kinds[name] == kinds.get(site.text)]
     if len(names) < 2:
@@ -93,14 +96,14 @@ def other_parameter(captures: Captures, text: bytes) -> list[bytes]:
 def other_key(captures: Captures, text: bytes) -> list[bytes]:
     """Return the most similar one of the other keys that the same function uses."""
     (site,) = captures["site"]
-    around = _around(site, "function_definition") or _around(site, "module")
+    around = ancestor(site, "function_definition") or ancestor(site, "module")
     return _similar(site.text, KEY.findall(around.text)) if around else []
 
 
 def mutable_default(captures: Captures, text: bytes) -> list[bytes]:
     """Return the empty container that a function uses in place of None."""
     name = re.escape(captures["name"][0].text)
-    function = _around(captures["site"][0], "function_definition")
+    function = ancestor(captures["site"][0], "function_definition")
     pattern = rb"\b%b = (?:%b or )?" % (name, name) + EMPTY
     found = re.search(pattern, function.text) if function else None
     return [found[1]] if found else []
@@ -143,7 +146,7 @@ def unwrapped(captures: Captures, text: bytes) -> list[bytes]:
 def other_attribute(captures: Captures, text: bytes) -> list[bytes]:
     """Return the most similar one of the other attributes of the same class."""
     (site,) = captures["site"]
-    holder = _around(site, "class_definition")
+    holder = ancestor(site, "class_definition")
     if holder is None or text[site.end_byte:site.end_byte + 1] == b"(":
         return []
     return _similar(site.text, re.findall(rb"\bself\.(\w+)\b(?!\()", holder.text), 0.7)
@@ -152,7 +155,7 @@ def other_attribute(captures: Captures, text: bytes) -> list[bytes]:
 def stale_order(captures: Captures, text: bytes) -> list[bytes]:
     """Return two statements in the other order, where one sets what the other one reads."""
     one, two = captures["a"][0], captures["b"][0]
-    function = _around(one, "function_definition")
+    function = ancestor(one, "function_definition")
     targets, values = ([node.child_by_field_name(side) for node in (one.child(0), two.child(0))]
                        for side in ("left", "right"))
     if not function or None in targets or None in values:
@@ -168,28 +171,11 @@ def stale_order(captures: Captures, text: bytes) -> list[bytes]:
 
 def class_name(captures: Captures, text: bytes) -> list[bytes]:
     """Return the name of the class around."""
-    holder = _around(captures["site"][0], "class_definition")
+    holder = ancestor(captures["site"][0], "class_definition")
     return [holder.child_by_field_name("name").text] if holder else []
 
 
 # helpers -----------------------------------------------------------------------------------------
-
-def _around(node: Node | None, kind: str) -> Node | None:
-    """Return the innermost node of a kind around another, or None; also where that is far."""
-    for _ in range(MAX_CLIMB):
-        if node is None or node.type == kind:
-            return node
-        node = node.parent
-    return None
-
-
-def _arity(node: Node) -> list[tuple[bytes, int]]:
-    """Return (name, number of parameters) of a function, if a node is one."""
-    if node.type != "function_definition":
-        return []
-    parameters = node.child_by_field_name("parameters")
-    return [(node.child_by_field_name("name").text, parameters.named_child_count)]
-
 
 def _parameters(function: Node) -> dict[bytes, bytes]:
     """Return {name: annotation, else the kind of the default} of the parameters that are passed by
@@ -214,7 +200,3 @@ def _similar(name: bytes, others: list[bytes], cutoff: float = 0.0) -> list[byte
 
 def _uses(value: Node, target: Node) -> bool:
     return bool(re.search(rb"(?<![\w.])%b\b" % re.escape(target.text), value.text))
-
-
-def _line_end(text: bytes) -> bytes:
-    return b"\r\n" if b"\r\n" in text else b"\n"

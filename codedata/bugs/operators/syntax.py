@@ -6,161 +6,131 @@ import ast
 import re
 import threading
 import warnings
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from codedata.bugs.operators.functions import MAX_CLIMB
-from codedata.code.entities import SourceFile, grammar
+from codedata.code.entities import SourceFile, grammar, syntax_fault, tree_of
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
 
-# What has to stand in front of a clause of a compound statement, and how much of it goes.
-CLAUSES = {"elif_clause": (b"", 2), "except_clause": (b"try: pass\n", 0),
-           "case_clause": (b"match 0:\n ", 0)}
-COMPOUND = {"if_statement", "for_statement", "while_statement", "with_statement", "try_statement",
-            "match_statement", "function_definition", "class_definition", "decorated_definition"}
-MAX_UNIT = 5_000   # bytes that are parsed for an edit: a large table would be for each entry
+MAX_CLIMB = 60     # nodes around another: finding one of them takes longer the deeper it is
+STATEMENT = ("_statement", "_definition")   # ends of the types of nodes that are one
+# what has to stand in front of a clause of a statement
+CLAUSES = {"elif_clause": b"if 0: pass\n", "except_clause": b"try: pass\n",
+           "case_clause": b"match 0:\n "}
+MAX_PART = 5_000   # bytes that are parsed for an edit: a large table would be for each entry
 FILTERS = threading.Lock()   # of warnings: they are the whole process's
+Span = tuple[int, int, bytes]   # start and end of what is replaced, and what comes instead
 SHAPE = re.compile(rb"[\s();]+")   # says little in languages with braces
-BODIES = ("body", "consequence")
-# Expressions whose ends are brackets: what stands between them says nothing about the rest.
-CLOSED = {"call", "dictionary", "list", "set", "tuple", "subscript", "parenthesized_expression",
-          "string", "list_comprehension", "dictionary_comprehension", "set_comprehension",
-          "generator_expression"}
-# What has elements between commas, each of which can be parsed in the brackets of the first.
-HOLDERS = {"argument_list": (b"f(", b")"), "list": (b"[", b"]"), "tuple": (b"[", b"]"),
-           "set": (b"[", b"]"), "dictionary": (b"{", b"}")}
 
 
-class Checker(Protocol):
-    """Check changes of one file."""
-
-    def lines_of(self, node: Node, start: int, end: int, new: bytes,
-                 is_placed: bool) -> tuple[int, int] | None:
-        """Return the first and the last line of which one has to run for a change to be noticed;
-        None where it is no change, or has a syntax error. Where a statement may be in a wrong
-        place (`is_placed`) more than its syntax is checked."""
-
-
-def checker(file: SourceFile, tree: Tree) -> Checker:
-    """Return what checks the changes of a file: in Python by Python's own parser, which is that of
-    this machine; in other languages by tree-sitter, which reads on from what has not changed."""
-    return PythonChecker(file.text) if file.language == "python" else TreeChecker(file, tree)
+def syntax_of(file: SourceFile) -> str | bytes:
+    """Return the syntax of a file, which is equal where two files say the same: its tree in Python,
+    its text without blanks and brackets in other languages. Raise SyntaxError where it is wrong."""
+    if file.language == "python":
+        return _tree_text(file.text)
+    if fault := syntax_fault(file, tree_of(file)):
+        raise SyntaxError(f"it {fault}")
+    return SHAPE.sub(b"", file.text)
 
 
-@dataclass
 class TreeChecker:
-    """Check changes of one file by tree-sitter. Of a file with errors, no change is right."""
+    """Check changes of one file by tree-sitter, which reads on from what has not changed. Of a file
+    with errors, no change is right."""
 
-    file: SourceFile
-    tree: Tree
+    def __init__(self, file: SourceFile, tree: Tree):
+        self._file, self._tree = file, tree
 
-    def lines_of(self, node: Node, start: int, end: int, new: bytes,
-                 is_placed: bool) -> tuple[int, int] | None:
+    def lines_of(self, node: Node, span: Span, is_placed: bool) -> tuple[int, int] | None:
         """Return the lines of a node; None where the change is one of blanks and brackets alone,
         or has a syntax error."""
         from tree_sitter import Parser
-        text = self.file.text
-        if self.tree.root_node.has_error or SHAPE.sub(b"", text[start:end]) == SHAPE.sub(b"", new):
+        start, end, new = span
+        text, old = self._file.text, self._tree.copy()
+        if old.root_node.has_error or SHAPE.sub(b"", text[start:end]) == SHAPE.sub(b"", new):
             return None
-        after, old = text[:start] + new + text[end:], self.tree.copy()
+        after = text[:start] + new + text[end:]
         old.edit(start, end, start + len(new), _point(text, start), _point(text, end),
                  _point(after, start + len(new)))
-        is_broken = Parser(grammar(self.file.language)).parse(after, old).root_node.has_error
-        return None if is_broken else _lines(node)
+        is_broken = Parser(grammar(self._file.language)).parse(after, old).root_node.has_error
+        return None if is_broken else node_lines(node)
 
 
-@dataclass(slots=True)
-class _Unit:
-    """Hold a part of a file that can be parsed alone: a statement, or the head of one."""
-
-    start: int               # of what is parsed
-    end: int
-    front: bytes             # what goes before it, and
-    back: bytes              # behind
-    lines: tuple[int, int] = (0, 0)   # of the statement, or its head, that it is in
-    before: str | None = None         # its syntax tree; None: it has none, or is too large
-
-
-@dataclass
 class PythonChecker:
-    """Check changes of one file in Python."""
+    """Check changes of one file in Python by Python's own parser, which is that of this machine."""
 
-    text: bytes
-    units: dict[tuple[int, int, bytes], _Unit] = field(default_factory=dict)   # by place and front
+    def __init__(self, text: bytes):
+        self._text = text
+        self._trees: dict[bytes, str] = {}   # of parts as they are
 
-    def lines_of(self, node: Node, start: int, end: int, new: bytes,
-                 is_placed: bool) -> tuple[int, int] | None:
-        """Return the lines of a statement, or of its head. With `is_placed` the whole function is
-        compiled."""
-        if is_placed and not self._compiles(node, start, end, new):
+    def lines_of(self, node: Node, span: Span, is_placed: bool) -> tuple[int, int] | None:
+        """Return the lines of the statement around, or of its head; None where an edit does not
+        change the syntax tree, or makes a syntax error. With `is_placed` the function around is
+        compiled, too."""
+        start, end, _ = span
+        function = ancestor(node, "function_definition") if is_placed else None
+        if is_placed and not function:
             return None
-        if _is_statement(node) and start <= node.start_byte and node.end_byte <= end:
-            return _lines(node)   # one of several is taken out, or is `pass` now
-        unit = self._unit(node, start, end)
-        if unit is None or unit.before is None:
+        try:
+            if function:
+                _tree_text(self._alone(function, function.end_byte, *span), is_placed)
+            if node.type.endswith(STATEMENT) and start <= node.start_byte and node.end_byte <= end:
+                return node_lines(node)   # one of several is taken out, or is `pass` now
+            part, body = _part(node, start, end)
+            return self._changed(part, body, span) if part else None
+        except SyntaxError:
             return None
-        changed = self.text[unit.start:start] + new + self.text[end:unit.end]
-        after = _tree_text(unit.front + changed + unit.back)
-        return None if after is None or after == unit.before else unit.lines
 
-    def _compiles(self, node: Node, start: int, end: int, new: bytes) -> bool:
-        """Return whether the outermost function around a node compiles with an edit."""
-        outer = None
-        for _ in range(MAX_CLIMB):
-            if node is not None:
-                outer = node if node.type == "function_definition" else outer
-                node = node.parent
-        if outer is None or node is not None:
-            return False
-        unit = self._whole(outer)
-        changed = self.text[unit.start:start] + new + self.text[end:unit.end]
-        return _parsed(unit.front + changed, flags=0) is not None
+    def _changed(self, part: Node, body: Node | None, span: Span) -> tuple[int, int] | None:
+        """Return the lines of a part, of which the body may be left out; None where an edit does
+        not change its syntax tree. Raise SyntaxError where it has none."""
+        stop, behind = (body.start_byte, b"pass") if body else (part.end_byte, b"")
+        if stop - part.start_byte > MAX_PART:
+            return None
+        before = self._alone(part, stop, stop, stop, behind)
+        if before not in self._trees:
+            self._trees[before] = _tree_text(before)
+        if _tree_text(self._alone(part, stop, *span) + behind) == self._trees[before]:
+            return None
+        first, last = node_lines(part)
+        return first, max(first, body.start_point.row) if body else last
 
-    def _unit(self, node: Node | None, start: int, end: int) -> _Unit | None:
-        """Return the smallest part around an edit: what stands in brackets, but for what is in an
-        f-string, where not all is allowed; the head of a statement; or a statement."""
-        closed = inner = None
-        for _ in range(MAX_CLIMB):
-            if node is None or node.type == "type":   # an annotation
-                return None
-            is_around = node.start_byte <= start and end <= node.end_byte
-            body = _body(node) if node.type in CLAUSES or node.type in COMPOUND else None
-            cut = CLAUSES.get(node.type, (b"", 0))[1]
-            if node.type == "interpolation":
-                closed = None
-            closed = closed or _closed(node, inner, start, end)
-            if body and node.start_byte + cut <= start and end <= body.start_byte:
-                return self._known(closed or self._head(node, body), node, body)
-            if is_around and _is_statement(node):
-                return self._known(closed or self._whole(node), node)
-            inner, node = node, node.parent
-        return None
+    def _alone(self, node: Node, stop: int, start: int, end: int, new: bytes) -> bytes:
+        """Return a statement or a clause up to a byte, with an edit, behind what it needs to be
+        parsed alone."""
+        begin, front = node.start_byte, CLAUSES.get(node.type, b"")
+        line = self._text.rfind(b"\n", 0, begin) + 1
+        if not front and line < begin and not self._text[line:begin].strip(b" \t"):
+            begin, front = line, b"if 0:\n"
+        return front + self._text[begin:start] + new + self._text[end:stop]
 
-    def _known(self, unit: _Unit, node: Node, body: Node | None = None) -> _Unit:
-        """Return a part of a statement, or of its head, with its syntax tree."""
-        key = unit.start, unit.end, unit.front
-        if key not in self.units:
-            first, last = _lines(node)
-            unit.lines = (first, max(first, body.start_point.row) if body else last)
-            if unit.end - unit.start <= MAX_UNIT:
-                unit.before = _tree_text(unit.front + self.text[unit.start:unit.end] + unit.back)
-            self.units[key] = unit
-        return self.units[key]
 
-    def _head(self, node: Node, body: Node) -> _Unit:
-        if node.type in CLAUSES:
-            front, cut = CLAUSES[node.type]
-            return _Unit(node.start_byte + cut, body.start_byte, front, b"pass")
-        whole = self._whole(node)
-        return _Unit(whole.start, body.start_byte, whole.front, b"pass")
+def ancestor(node: Node | None, kind: str) -> Node | None:
+    """Return the innermost node of a kind around another, or None; also where that is far."""
+    for _ in range(MAX_CLIMB):
+        if node is None or node.type == kind:
+            return node
+        node = node.parent
+    return None
 
-    def _whole(self, node: Node) -> _Unit:
-        line = self.text.rfind(b"\n", 0, node.start_byte) + 1
-        is_indented = line < node.start_byte and not self.text[line:node.start_byte].strip(b" \t")
-        return _Unit(line if is_indented else node.start_byte, node.end_byte,
-                     b"if 0:\n" if is_indented else b"", b"")
+
+def _part(node: Node | None, start: int, end: int) -> tuple[Node | None, Node | None]:
+    """Return (the smallest statement or clause around an edit, its body where the edit is in the
+    head); (None, None) where that is far, or the edit is in an annotation."""
+    for _ in range(MAX_CLIMB):
+        if node is None or node.type == "type":
+            break
+        is_statement = node.type.endswith(STATEMENT)
+        if is_statement or node.type in CLAUSES:
+            body = _body(node)
+            # what begins with the clause changes the statement: `if` in place of `elif`
+            is_inside = node.start_byte <= start if is_statement else node.start_byte < start
+            if is_inside and body and end <= body.start_byte:
+                return node, body
+            if is_inside and is_statement and end <= node.end_byte:
+                return node, None
+        node = node.parent
+    return None, None
 
 
 def _point(text: bytes, at: int) -> tuple[int, int]:
@@ -168,48 +138,26 @@ def _point(text: bytes, at: int) -> tuple[int, int]:
     return text.count(b"\n", 0, at), at - text.rfind(b"\n", 0, at) - 1
 
 
-def _is_statement(node: Node) -> bool:
-    return node.type in COMPOUND or node.type.endswith("_statement")
-
-
-def _closed(node: Node, inner: Node | None, start: int, end: int) -> _Unit | None:
-    """Return the part within a node's brackets that is around an edit: an element between commas,
-    its child `inner`, or all. Return None where there is none."""
-    holds = inner and inner.start_byte <= start and end <= inner.end_byte
-    if node.type in HOLDERS and holds:
-        return _Unit(inner.start_byte, inner.end_byte, *HOLDERS[node.type])
-    if node.type in CLOSED and node.start_byte < start and end < node.end_byte:
-        return _Unit(node.start_byte, node.end_byte, b"(", b")")
-    return None
-
-
-def _lines(node: Node) -> tuple[int, int]:
+def node_lines(node: Node) -> tuple[int, int]:
+    """Return the first and the last line of a node."""
     return node.start_point.row + 1, node.end_point.row + 1
 
 
 def _body(node: Node) -> Node | None:
-    if node.type == "decorated_definition":
-        node = node.child_by_field_name("definition")
-    for name in BODIES:
-        if body := node.child_by_field_name(name):
-            return body
-    return next((one for one in node.children if one.type == "block"), None)
+    """Return the first block of a statement, or of a clause."""
+    inner = node.child_by_field_name("definition") or node   # behind decorators
+    return next((one for one in inner.children if one.type == "block"), None)
 
 
-def _tree_text(text: bytes) -> str | None:
-    """Return the syntax tree of a text; None where it has none."""
-    tree = _parsed(text, ast.PyCF_ONLY_AST)
-    try:
-        return None if tree is None else ast.dump(tree)
-    except RecursionError:
-        return None
-
-
-def _parsed(text: bytes, flags: int):
-    """Return what a text compiles to, by the flags of compile(); None where it does not."""
+def _tree_text(text: bytes, is_placed: bool = False) -> str:
+    """Return the syntax tree of a text in Python. Raise SyntaxError where it has none, or, with
+    `is_placed`, does not compile."""
     with FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")   # of odd escapes: the project has them as well
         try:
-            return compile(text, "", "exec", flags, dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return None
+            tree = compile(text, "file", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+            if is_placed:
+                compile(tree, "file", "exec", dont_inherit=True)
+            return ast.dump(tree)
+        except (ValueError, RecursionError, MemoryError) as e:
+            raise SyntaxError(str(e)) from e
