@@ -162,11 +162,11 @@ class Validator:
             return screener
         if screener:
             screener.close()
-        if name not in self._configs:
+        if (config := known(self._configs, name)) is None:
             raise ItemFailed("has no config that can be read.", name,
                              f"Run: python bug_inject.py scale --steps register --only {name}")
         self._screeners[worker] = Screener(
-            environment, known(self._coverages, name), self._configs.read(name), self._host,
+            environment, known(self._coverages, name), config, self._host,
             f"{label}-warm", self._share)
         return self._screeners[worker]
 
