@@ -169,7 +169,8 @@ class Reporter:
                         fields=("base_commit", "patch", "test_patch", "FAIL_TO_PASS",
                                 "image_name")),
             writes=Writes(Store(self._settings.root, Bug),
-                          fields=("problem_statement", "reproduction")),
+                          fields=("problem_statement", "reproduction"),
+                          optional=("reproduction",)),   # a person may write the statement alone
             after=f"bug_inject.py {before}", then="export.py")
 
     def make(self, bug: Bug) -> Bug:

@@ -19,12 +19,14 @@ OF_TESTS = ("AssertionError:", "Failed:")
 FAILURE = re.compile(r"(?:^E .*\n?)+", re.MULTILINE)   # what pytest says of a failing test
 NO_SCRIPT = "\0"           # no file has this name
 MAX_LINES, MAX_CHARS = 8, 600   # of it that a report quotes
+OURS = "codedata"          # of the sandbox: its variables, and files
 
 
 def template_report(bug: Bug, profile: Mapping[str, str], hidden: Hidden) -> tuple[str, str]:
     """Return the form of a report made without a model, and its text. It says less where more would
     show what is hidden. Raise ItemFailed where nothing is left to say."""
-    errors = [error for error in RAISED.findall(_log(bug)) if not error.startswith(OF_TESTS)]
+    errors = [error for error in RAISED.findall(_log(bug))
+              if not error.startswith(OF_TESTS) and OURS not in error.lower()]
     parts = {"name": _name(bug, hidden), "error": ["", *errors][-1]}
     for form in ("name_and_error", "error", "name"):
         text = _filled(bug, profile[form], parts)
@@ -61,7 +63,8 @@ def _failures(log: str) -> Iterator[str]:
         for text in ("\n".join([first, *others[:1]]), first.partition("\n")[0]):
             for prefix in OF_TESTS:
                 text = text.removeprefix(prefix).lstrip()
-            if text and text.count("\n") < MAX_LINES and len(text) <= MAX_CHARS:
+            is_short = text.count("\n") < MAX_LINES and len(text) <= MAX_CHARS
+            if text and is_short and OURS not in text.lower():
                 yield text
 
 

@@ -46,6 +46,7 @@ MIN_S = 2.0                # least limit of a change's process, in seconds of CP
 START_S = 120              # seconds for a driver to start, beside a run of the suite
 CANDIDATE_S = 60           # seconds for each candidate: its process has a far smaller limit
 MAX_LEFT_OUT = 0.05        # share of the tests that may come out otherwise in a forked process
+NOT_RUN = "missing"        # what the driver says of a test that it has not come to
 WORD = re.compile(r"\w+")
 # what is in the source's folder, as a list beside it; remove what is new, and fail if more differs
 THERE = "/tmp/codedata-there"
@@ -361,10 +362,11 @@ class Screener:
 
     def _read(self, answer: Answer, change: Change) -> Screened:
         """Return what an answer of the driver says."""
-        statuses = {**self.known, **{name: answer.statuses.get(id, PASSED)
+        found = answer.statuses
+        if sum(status in FAILED for status in found.values()) > self._max_failed:
+            found = {id: status for id, status in found.items() if status != NOT_RUN}
+        statuses = {**self.known, **{name: found.get(id, PASSED)
                                      for name, id in self._unchanged.ids.items()}}
-        if sum(status in FAILED for status in answer.statuses.values()) > self._max_failed:
-            statuses |= dict.fromkeys(self._passed, FAILED[0])   # the rest did not run
         outcome = Outcome(statuses if answer.is_done else {}, answer.lost, answer.seconds,
                           answer.timed_out or answer.signal == SIGXCPU,
                           answer.signal and CRASHED + answer.signal, answer.stopped)

@@ -138,7 +138,7 @@ def page(total: Counter, groups: Groups, refused: Counter, others: Counter) -> b
         "total": _row("", total), "refused": refused.most_common(), "others": others.most_common(),
         "groups": [[group, [_row(name, counts) for name, counts in named]]
                    for group, named in ordered.items()]}
-    return build("What candidates come to", data, script=text_of(__package__, "yields_page.js"),
+    return build("Bug yields", data, script=text_of(__package__, "yields_page.js"),
                  style=text_of(__package__, "yields_page.css"), charts={
                      group: _bars(group, ordered[group]) for group in ("operator", "repository")})
 

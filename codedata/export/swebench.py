@@ -73,7 +73,8 @@ def problem_in(root: Path) -> Callable[[Instance], Problem | None]:
         if not matches_evidence(bug):
             return "not as proven", "edited since its runs: patches, tests or image"
         if not instance.instruction.strip():
-            return "no problem_statement", "run: python bug_inject.py agent --steps issue"
+            word = "agent" if bug.trajectory else "scale"
+            return "no problem_statement", f"run: python bug_inject.py {word} --steps issue"
         for text in (bug.patch, bug.test_patch, bug.eval_script):
             if secrets := find_secrets(text):   # masking would change what was proven
                 return "secret in a file that runs", secrets[0].kind

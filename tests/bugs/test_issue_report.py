@@ -1,6 +1,7 @@
 """Test that reports are written from a user's side, from a reproduction that shows the bug."""
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -182,6 +183,15 @@ def test_profiles_are_drawn_by_the_seed_and_the_instance(tmp_path, report):
     assert report(more=f"{off}1\n", flags=["--force"]) == 0
     other = [read_bug(tmp_path, n)["reproduction"]["profile"] for n in range(1, 9)]
     assert first == again != other
+
+
+def test_a_statement_that_a_person_writes_alone_is_kept(tmp_path, report):
+    settings = "[issue]\nwriter = 'template'\n"
+    assert report(bugs=[a_bug(1, image_name="codedata-tests/gone:1")], more=settings) == 1
+    path, = (tmp_path / "bug").glob("*.json")
+    path.write_text(json.dumps({**read_bug(tmp_path, 1), "problem_statement": "It is too deep."}))
+    assert report(more=settings) == 0
+    assert read_bug(tmp_path, 1)["problem_statement"] == "It is too deep."
 
 
 def test_an_image_that_is_gone_fails_its_item_alone(tmp_path, fake_llm, report, capsys):

@@ -67,7 +67,7 @@ def test_a_repository_comes_to_proven_bugs_with_reports_and_again_nothing_is_don
         assert bug["evidence"]["screened"]["same_tests"] and len(bug["evidence"]["runs"]) == 5
         assert bug["problem_statement"] and bug["reproduction"]["writer"] == "template"
         assert docker_engine.connect().inspect_image(bug["image"])
-    assert b"What candidates come to" in (root / "bug/_report.html").read_bytes()
+    assert b"Bug yields" in (root / "bug/_report.html").read_bytes()
     done = scale(root)
     assert done.returncode == 0 and done.stderr.count("nothing to do") == 5
     status = scale(root, "--status").stderr

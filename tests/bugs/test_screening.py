@@ -97,6 +97,15 @@ def test_nothing_is_left_of_a_batch(shown):
 
 
 @pytest.mark.docker
+def test_what_breaks_too_much_is_not_judged_to_the_end_and_names_what_failed(wren):
+    environment = wren_environment()
+    with Screener(environment, wren_coverage(), wren_config(environment), wren, RUN, 0.05) as one:
+        found, = one.screen([wren_diff(DOUBLED, "    return 3")])
+    assert (found.verdict, found.n_run, len(found.failing)) == ("too_broad", 1, 1)
+    assert "breaks 1 of 11 tests" in found.trouble
+
+
+@pytest.mark.docker
 def test_only_tests_that_may_notice_are_run(shown):
     n_run = {name: found.n_run for name, found in shown[0].items() if found}
     assert n_run["swapped"] == 2 and n_run["unnoticed"] == 1   # of which is seen what no test runs

@@ -7,6 +7,7 @@ One line each: name, family, example before and after, languages; columns are al
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from codedata.bugs.operators import TABLES, operators
@@ -20,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", required=True, help="print the operators")
     parser.parse_args(argv)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)   # as in `… | head`
     rows = [COLUMNS, *_rows()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

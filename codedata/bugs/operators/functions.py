@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 MAX_DIGITS = 9
 MAX_NAMES = 300    # that one is compared with
 SIMPLE = {"identifier", "attribute", "call", "subscript", "await"}
-SIBLINGS = {b"+": b"-", b"-": b"+", b"*": b"+", b"**": b"*"}
+SIBLINGS = {b"+": b"-", b"-": b"+", b"*": b"+", b"**": b"*", b"/": b"//", b"//": b"/", b"%": b"//"}
+NO_NUMBER = {"string", "list", "tuple"}
 OWN = {b"self", b"cls"}                 # parameters that are not mistaken for others
 KEY = re.compile(rb"""(?:\[|\.get\(|\.pop\(|\.setdefault\()(["'][^"'\\\n]{1,60}["'])[\]),]""")
 EMPTY = rb"(\[\]|\{\}|list\(\)|dict\(\)|set\(\))"
@@ -38,10 +39,11 @@ def negated(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def arithmetic_sibling(captures: Captures, text: bytes) -> list[bytes]:
-    """Return what may stand for an operator where no text is written between its operands."""
+    """Return what may stand for an operator where no text, list or tuple is written beside it."""
     (site,) = captures["site"]
     has_text = any(quote in site.parent.text for quote in (b"'", b'"', b"`"))
-    return [] if has_text else [SIBLINGS[site.text]]
+    has_other = any(one.type in NO_NUMBER for one in site.parent.children)
+    return [] if has_text or has_other else [SIBLINGS[site.text]]
 
 
 def off_by_one(captures: Captures, text: bytes) -> list[bytes]:
