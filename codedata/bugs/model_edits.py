@@ -75,7 +75,7 @@ class ModelEditor:
         self._settings, self._host, self._strategy = settings, host, strategy
         self._client = models.client("agent")
         hints = toml_of(__package__, "modify_hints.toml")["hints"]
-        self._hints = hints if strategy == MODIFY else [""]   # a candidate of a function for each
+        self._hints = hints if strategy == MODIFY else [""]   # a body is written anew only once
 
     def stage(self, environments: View, analyses: View, coverages: View) -> Stage:
         """Return the stage that makes candidates of these environments. Analyses, for what is hot,

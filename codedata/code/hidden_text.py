@@ -59,8 +59,9 @@ BUNDLE = re.compile(rb"# v\d git bundle\n(?s:.*?)\n(?=PACK)")   # before its pac
 
 
 class Windows:
-    """Hold every 40 bytes in a row of some texts, and find those that stand in other bytes, where
-    `min_run` bytes of a text do so in a row; of a shorter text, all."""
+    """Hold 40 bytes in a row of some texts, from every place, and find those that stand in other
+    bytes. With a longer `min_run` so many bytes of a text have to do so in a row, of a shorter text
+    all, and windows from every 32nd place are enough."""
 
     def __init__(self, texts: Iterable[str], min_run: int = WINDOW):
         data = [variant.encode(errors="replace") for text in texts
