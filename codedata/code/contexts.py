@@ -30,7 +30,7 @@ from codedata.code.source import TOOLS, run_tool
 from codedata.code.suite import PLUGINS, REPORTS, RESULTS, Run, placed_plugin, run_suite
 from codedata.errors import ItemFailed
 from codedata.progress import named
-from codedata.records import storable
+from codedata.records import Coverage, storable
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.texts import printable
@@ -226,6 +226,13 @@ def ranges_of(mask: int) -> list[int]:
     """Return the ranges of a mask."""
     bits = bin(mask)[:1:-1]
     return [n for run in re.finditer("1+", bits) for n in (run.start(), run.end() - 1)]
+
+
+def lines_by_test(record: Coverage) -> list[Masks]:
+    """Return the lines that each test of a record executed."""
+    sets = [*map(mask_of, record.line_sets)]
+    return [{record.files[int(i)]: sets[k] for i, k in test["lines"].items()}
+            for test in record.tests]
 
 
 def add_lines(lines: Masks, more: Masks) -> None:
