@@ -115,10 +115,11 @@ class Prover:
     under a label, by factory.forget()."""
 
     def __init__(self, factory: SandboxFactory, hide_tests: bool, max_broken_share: float,
-                 images: str = IMAGES):
-        """Take the share of the passing tests that a bug may break, and what the names of images
-        begin with."""
-        self._factory, self._images = factory, images
+                 images: str = IMAGES, is_long: bool = False):
+        """Take the share of the passing tests that a bug may break, what the names of images begin
+        with, and whether what heals it is so long that any project has lines of it: then only long
+        runs of them, or a whole one, give it away."""
+        self._factory, self._images, self._is_long = factory, images, is_long
         self._hide_tests = hide_tests
         self._max_broken_share = max_broken_share
         self._known: dict[str, Clean] = {}
@@ -254,7 +255,10 @@ class Prover:
         script = eval_script(environment.test_script, test_patch, WORKDIR)
         proof = replace(proof, tests_visible=visible, test_patch="" if visible else test_patch,
                         eval_script=script, base_commit=image.base_commit)
-        traces = check_task_image(image.name, proof.patch, proof.test_patch, image.changed,
+        gold, hidden = proof.patch, proof.test_patch
+        if self._is_long:
+            gold, hidden = "", gold + hidden
+        traces = check_task_image(image.name, gold, hidden, image.changed,
                                   self._files_below(image))
         if traces and not self._factory.has_image(image.name):   # what cannot be read is a trace
             raise ItemFailed("its image is gone.", image.name)

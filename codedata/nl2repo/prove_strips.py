@@ -32,7 +32,8 @@ class StripProver:
 
     def __init__(self, settings: Settings, host: SandboxFactory):
         self._root, self._host = settings.root, host
-        self._prover = Prover(host, hide_tests=True, max_broken_share=ALL, images=IMAGES)
+        self._prover = Prover(host, hide_tests=True, max_broken_share=ALL, images=IMAGES,
+                              is_long=True)
 
     def stage(self, environments: View) -> Stage:
         """Return the stage. What tests ran is looked up in coverage/."""
