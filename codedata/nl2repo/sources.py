@@ -124,7 +124,8 @@ class Describer:
             reads=Reads(Store(self._root, SourceCopy), ("base_commit", "files"),
                         made_by="nl2repo.extract"),
             joined=Reads(Store(self._root, Coverage), ("tests",), made_by="analyze.coverage"),
-            writes=Writes(Store(self._root, RepoMeta), tuple(RepoMeta.__dataclass_fields__)),
+            writes=Writes(Store(self._root, RepoMeta), tuple(RepoMeta.__dataclass_fields__),
+                          optional=("licence",)),
             cost_note="no calls: no model is asked",
             after="nl2repo.py --steps coverage", then="nl2repo.py --steps relationship")
 
