@@ -1,0 +1,179 @@
+"""Make rows and tasks of stripped patches that were proven: a document, and the source without the
+bodies that it describes.
+
+What is not as it was proven, or not documented, is left out by name. The verifier of a task
+(strip_verify.py) says what an agent's code can do there, and what not.
+"""
+from __future__ import annotations
+
+import json
+import shlex
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from codedata.checks.evidence import matches_proof
+from codedata.checks.secrets import find_secrets
+from codedata.errors import BrokenRecord
+from codedata.export.harbor import (
+    ARCHIVE,
+    TEST_SCRIPT,
+    GradedTask,
+    Problem,
+    task_problem,
+    test_seconds,
+)
+from codedata.export.swebench import columns_of, write_splits
+from codedata.export.tasks import TaskExport, TaskFormat
+from codedata.records import HarborTask, RepoDocument, RepoMeta, StripPatch
+from codedata.sandbox.factory import WORKDIR
+from codedata.store import Store
+from codedata.texts import fill, text_of
+
+COLUMNS = columns_of("""instance_id repo base_commit licence kind functions document patch
+    strip_patch test_patch FAIL_TO_PASS PASS_TO_PASS eval_script image_name task_commit created_at
+    tests_visible tests_user""")
+USER = "nobody"            # runs the tests in a verifier, where a proof names nobody else
+AGENT_S = 3600.0
+MIN_VERIFIER_S, VERIFIER_TIMES = 600.0, 10   # times as long as the longest run of the proof
+STEPS = "doc_part2,doc_part1,doc"
+
+
+@dataclass(frozen=True)
+class StripTask(GradedTask):
+    """Hold a stripped patch as a task; `problem` says why it is none."""
+
+    problem: Problem | None = None
+    row: dict = field(default_factory=dict, repr=False)
+
+
+def rows_in(root: Path) -> Callable[[StripPatch], StripTask]:
+    """Return the function that makes a task of a root's patch whose instruction is the document."""
+    return _tasks_in(root, lambda patch, document: document)
+
+
+def tasks_in(root: Path) -> Callable[[StripPatch], StripTask]:
+    """Return the function that makes a task of a root's patch, as Harbor runs it."""
+    return _tasks_in(root, instruction_of)
+
+
+def instruction_of(patch: StripPatch, document: str) -> str:
+    """Return what an agent is told: which functions it has to write, and their document."""
+    names = defaultdict(list)
+    for function in patch.functions:
+        path, _, name = function.partition("::")
+        names[path].append(f"`{name}`")
+    lines = [f"- `{path}`: {', '.join(names[path])}" for path in sorted(names)]
+    return fill(text_of("codedata.export", "strip_task.md"), functions="\n".join(lines),
+                document=document)
+
+
+def _tasks_in(root: Path, instruct: Callable[[StripPatch, str], str]
+              ) -> Callable[[StripPatch], StripTask]:
+    @cache
+    def of_repository(cls: type, name: str):
+        """Return a repository's record; None where there is none that can be read."""
+        store = Store(root, cls).open()
+        try:
+            return store.read(name) if name in store else None
+        except BrokenRecord:
+            return None   # nl2repo.py names it
+
+    def task_of(patch: StripPatch) -> StripTask:
+        meta = of_repository(RepoMeta, patch.repo_name)
+        repository = of_repository(RepoDocument, patch.repo_name)
+        texts = {section.get("subject"): str(section.get("text", "")).strip()
+                 for section in repository.sections} if repository else {}
+        problem = _problem(patch, texts)
+        document = "\n\n".join(texts.get(name, "") for name in ("", *patch.functions))
+        return _task(patch, "" if problem else document, instruct, meta and meta.licence, problem)
+
+    return task_of
+
+
+def _problem(patch: StripPatch, texts: dict[str, str]) -> Problem | None:
+    """Return why a patch is left out, or None. `texts` are the sections of its document."""
+    proof = patch.proof
+    if not (proof and proof["proven"]):
+        reason = proof["reason"] if proof else patch.screened.get("reason")
+        return "not proven", str(reason or "run: python nl2repo.py --steps relationship")
+    if not matches_proof(patch):
+        return "not as proven", "edited since its runs: patches, tests or image"
+    if not texts:
+        return "no document", f"run: python nl2repo.py --steps {STEPS}"
+    missing = [name for name in ("", *patch.functions) if not texts.get(name)]
+    if missing:
+        return "not documented", f"{missing[0] or 'the project'}: run: python nl2repo.py --steps " \
+                                 f"{STEPS}"
+    for text in (patch.diff, proof["patch"], proof["test_patch"], proof["eval_script"]):
+        if secrets := find_secrets(text):   # masking would change what was proven
+            return "secret in a file that runs", secrets[0].kind
+    return None
+
+
+def _task(patch: StripPatch, document: str, instruct: Callable[[StripPatch, str], str],
+          licence: str | None, problem: Problem | None) -> StripTask:
+    proof = patch.proof or {}
+    values = {**vars(patch), **proof, "base_commit": patch.base_commit, "licence": licence,
+              "document": document, "strip_patch": patch.diff, "tests_user": USER,
+              "task_commit": proof.get("base_commit")}
+    row = {name: values.get(name) for name in COLUMNS} | {
+        "tests_user": proof.get("tests_user", USER)}
+    seconds = [run["seconds"] for run in proof.get("runs", [])
+               if isinstance(run.get("seconds"), int | float)]
+    timeout_s = max(MIN_VERIFIER_S, VERIFIER_TIMES * max(seconds, default=0.0))
+    return StripTask(
+        patch.instance_id, patch.repo, instruct(patch, document),
+        proof.get("image_name", ""), "", WORKDIR,
+        fill(text_of("codedata.export", "strip_solve.sh"), patch=proof.get("patch", "")),
+        {} if problem else verifier_files(patch, row["tests_user"], timeout_s), {},
+        {"category": "rebuild", "tags": ["python", "nl2repo", patch.kind], "kind": patch.kind,
+         "functions": len(patch.functions), "base_commit": patch.base_commit,
+         "tests_user": row["tests_user"], "tests_visible": proof.get("tests_visible", "")},
+        agent_timeout_s=AGENT_S, verifier_timeout_s=timeout_s, licence=licence, problem=problem,
+        row=row, collect=collect_script(patch))
+
+
+def touched(patch: StripPatch) -> list[str]:
+    """Return the paths of the files that a patch changes."""
+    return sorted({name.partition("::")[0] for name in patch.functions})
+
+
+def collect_script(patch: StripPatch) -> str:
+    """Return the script that writes the archive of an agent's work."""
+    return fill(text_of("codedata.export", "strip_collect.sh"), archive=ARCHIVE,
+                touched=shlex.join(touched(patch)),
+                commit=(patch.proof or {}).get("base_commit", ""))
+
+
+def verifier_files(patch: StripPatch, user: str, timeout_s: float) -> dict[str, str]:
+    """Return {path: text} of what a verifier needs, with the user of the tests and its seconds."""
+    task = {"archive": ARCHIVE, "touched": touched(patch), "user": user,
+            "timeout_s": test_seconds(timeout_s),
+            **{name: patch.proof[name] for name in ("FAIL_TO_PASS", "PASS_TO_PASS")}}
+    return {TEST_SCRIPT: text_of("codedata.export", "strip_test.sh"),
+            "verify.py": text_of("codedata.export", "strip_verify.py"),
+            "junit.py": text_of("codedata.code", "junit.py"),
+            "eval.sh": patch.proof["eval_script"],
+            "task.json": json.dumps(task, indent=2) + "\n"}
+
+
+def row_of(task: StripTask, image: str) -> dict:
+    """Return the row of a patch, with its document as it was masked."""
+    return {**task.row, "document": task.instruction, "image_name": image}
+
+
+def write_nl2repo(export: TaskExport) -> None:
+    """Write the rows of `nl2repo`."""
+    write_splits(export, COLUMNS, row_of)
+
+
+def harbor_problem(task: HarborTask) -> Problem | None:
+    """Return why a task of whatever source cannot be exported for Harbor, or None."""
+    return getattr(task, "problem", None) or task_problem(task)
+
+
+STRIP_FORMAT = TaskFormat("nl2repo", {StripPatch: rows_in}, lambda root: lambda task: task.problem,
+                          write_nl2repo, "nl2repo_card.md")

@@ -1,0 +1,241 @@
+"""Grade the bodies that an agent wrote into a stripped source: python3 -I verify.py
+
+It lies with junit.py, eval.sh and task.json in /tests of a fresh container of the task's image, and
+runs as root. The source there is the image's: the agent's comes as an archive, of which the files
+that the patch touches and new modules are taken, nothing else. The tests run as another user, who
+can write neither the reward nor what it is made of; it is written when none of their processes is
+left. Not promised: code under test runs in the process that reports the outcomes, and can forge
+those. It needs the standard library alone, from Python 3.7 on.
+"""
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import json
+import os
+import posixpath
+import pwd
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+
+TESTS = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, TESTS)
+
+from junit import RANKS, decoded, escaped_name, read_junit  # noqa: E402
+
+OUT = "/logs/verifier"
+SOURCE = os.path.realpath("/testbed")
+RESULTS = "/tmp/results"      # where test scripts write their reports
+REPORT_BYTES = 100_000_000    # of all reports
+ARCHIVE_BYTES = 32_000_000
+FILE_BYTES = 4_000_000        # of a file that is taken
+MAX_MEMBERS = 10_000          # of the archive
+WRITTEN_BYTES = 1 << 30       # of a file that the tests write
+LOG_BYTES = 20_000            # of what they print that is shown: its end
+KILL_S = 30
+# Python or pytest run these by themselves
+BARRED = ("conftest.py", "sitecustomize.py", "usercustomize.py", "setup.py")
+PR_SET_NO_NEW_PRIVS = 38
+
+
+def delivered(archive: str, touched: list[str]) -> dict[str, bytes]:
+    """Return {path: content} of what is taken of an agent's archive: regular files that the patch
+    touches, and new modules."""
+    files: dict[str, bytes] = {}
+    if os.path.getsize(archive) > ARCHIVE_BYTES:
+        return files
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            for n, member in enumerate(tar):
+                path = posixpath.normpath(member.name)
+                is_small = member.isreg() and member.size <= FILE_BYTES and n < MAX_MEMBERS
+                if is_small and (path in touched or is_new_module(path)):
+                    files[path] = tar.extractfile(member).read()
+                if sum(map(len, files.values())) > ARCHIVE_BYTES:   # a sparse file costs nothing
+                    return {}
+    except (tarfile.TarError, OSError, ValueError, EOFError):
+        return {}
+    return files
+
+
+def is_new_module(path: str) -> bool:
+    """Return whether a path is that of a module which the image's source does not have, and that
+    neither hides one that is installed nor is a test."""
+    parts = path.split("/")
+    stem, suffix = os.path.splitext(parts[-1])
+    is_test = stem.startswith("test_") or stem.endswith("_test")
+    if suffix != ".py" or is_test or parts[-1] in BARRED or "\0" in path:
+        return False
+    if parts[0] in ("", "..") or any(part.startswith(".") for part in parts):
+        return False
+    place = os.path.join(SOURCE, path)
+    if os.path.lexists(place) or os.path.realpath(place) != place:
+        return False
+    tops = {stem, *parts[:1]} if len(parts) == 1 else {stem}
+    return not any(name.isidentifier() and importlib.util.find_spec(name) for name in tops)
+
+
+def put(files: dict[str, bytes], owner: int) -> None:
+    """Write files into the source, as a user's."""
+    for path, content in files.items():
+        place = os.path.join(SOURCE, path)
+        if os.path.realpath(place) != place:   # its parents are files or links by now
+            continue
+        try:
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with open(place, "wb") as file:
+                file.write(content)
+        except OSError:
+            continue
+        os.chown(place, owner, -1)
+
+
+def open_to(folder: str) -> None:
+    """Let every user read a folder's files, and add others, but neither change nor remove one of
+    somebody else."""
+    for at, _, files in os.walk(folder):
+        os.chmod(at, 0o1777)
+        for name in files:
+            place = os.path.join(at, name)
+            mode = os.lstat(place).st_mode
+            if stat.S_ISREG(mode):
+                os.chmod(place, stat.S_IMODE(mode) | (0o555 if mode & 0o100 else 0o444))
+
+
+def run_tests(user: str, timeout_s: float) -> bool:
+    """Run eval.sh as a user till none of its processes is left. Return whether its time was not
+    enough."""
+    who = pwd.getpwnam(user)
+    home = tempfile.mkdtemp()
+    script = shutil.copy(os.path.join(TESTS, "eval.sh"), home)
+    os.chmod(home, 0o755)
+    work = os.path.join(home, "home")
+    os.mkdir(work)
+    os.chown(work, who.pw_uid, who.pw_gid)
+    env = dict(os.environ, HOME=work, USER=user, LOGNAME=user, GIT_CONFIG_COUNT="1",
+               GIT_CONFIG_KEY_0="safe.directory", GIT_CONFIG_VALUE_0="*")
+    libc = ctypes.CDLL(None)
+
+    def become() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (WRITTEN_BYTES, WRITTEN_BYTES))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if who.pw_uid:
+            os.setgroups([])
+            os.setgid(who.pw_gid)
+            os.setuid(who.pw_uid)
+            libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+    before = processes()
+    with open(os.path.join(home, "log"), "w+b") as log:
+        child = subprocess.Popen(["bash", script], cwd=SOURCE, env=env, stdin=subprocess.DEVNULL,
+                                 stdout=log, stderr=log, preexec_fn=become, start_new_session=True)
+        try:
+            child.wait(timeout_s)
+            is_over = False
+        except subprocess.TimeoutExpired:
+            is_over = True
+        end_all_but(before)
+        child.wait()
+        log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_BYTES))
+        sys.stdout.write(log.read().decode("utf-8", "replace") + "\n")
+    return is_over
+
+
+def processes() -> set[int]:
+    """Return the numbers of all processes that run, without those that ended and nobody waits for.
+    """
+    running = set()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                is_dead = file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+        except OSError:
+            continue
+        if not is_dead:
+            running.add(int(name))
+    return running
+
+
+def end_all_but(before: set[int]) -> None:
+    """End every process that has come since. Raise RuntimeError where some go on all the same."""
+    end = time.monotonic() + KILL_S
+    while True:
+        left = processes() - before - {os.getpid()}
+        if not left:
+            return
+        if time.monotonic() > end:
+            raise RuntimeError(f"processes of the tests go on: {sorted(left)[:10]}")
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.01)
+
+
+def statuses() -> dict[str, str]:
+    """Return {escaped name: status} of the reports; of those with one name, the worst."""
+    worst: dict[str, str] = {}
+    n_bytes = 0
+    if os.path.islink(RESULTS):
+        return worst
+    for folder, _, names in os.walk(RESULTS):
+        for name in names:
+            place = os.path.join(folder, name)
+            facts = os.lstat(place)
+            n_bytes += facts.st_size
+            if not stat.S_ISREG(facts.st_mode) or n_bytes > REPORT_BYTES:
+                return {}   # no runner writes a link or a pipe there
+            with open(place, "rb") as file:
+                text = decoded(file.read())
+            if not text.lstrip().startswith("<"):
+                continue
+            for case, status, *_ in read_junit(name, text, lambda kind, what: (kind, "error")):
+                case = escaped_name(case)
+                worst[case] = max(status, worst.get(case, status), key=RANKS.index)
+    return worst
+
+
+def reward(found: dict[str, str], task: dict) -> float:
+    """Return the share of FAIL_TO_PASS that passed; 0.0 where one of PASS_TO_PASS did not."""
+    if any(found.get(name) != "passed" for name in task["PASS_TO_PASS"]):
+        return 0.0
+    passed = [found.get(name) == "passed" for name in task["FAIL_TO_PASS"]]
+    return round(sum(passed) / len(passed), 6)
+
+
+def main() -> None:
+    """Write the reward, or exit with 1 and write none where no test was collected."""
+    if os.getuid():
+        sys.exit("the verifier has to be root, or nothing keeps tests from writing the reward")
+    mode = stat.S_IMODE(os.stat(OUT).st_mode)
+    os.chmod(OUT, 0o700)   # Harbor lets everybody write there
+    os.chmod(TESTS, 0o700)
+    for name in ("reward.txt", "reward.json"):
+        if os.path.lexists(os.path.join(OUT, name)):
+            os.remove(os.path.join(OUT, name))
+    with open(os.path.join(TESTS, "task.json"), encoding="utf-8") as file:
+        task = json.load(file)
+    home = os.path.expanduser("~root")
+    os.chmod(home, stat.S_IMODE(os.stat(home).st_mode) | 0o055)   # Python may be installed there
+    files = delivered(task["archive"], task["touched"])
+    open_to(SOURCE)
+    put(files, pwd.getpwnam(task["user"]).pw_uid)
+    is_over = run_tests(task["user"], task["timeout_s"])
+    found = statuses()
+    if not (found or is_over):
+        sys.exit("no test was collected")
+    with open(os.path.join(OUT, "reward.txt"), "w") as file:
+        file.write(f"{0.0 if is_over else reward(found, task)}\n")
+    os.chmod(OUT, mode)
+
+
+if __name__ == "__main__":
+    main()
