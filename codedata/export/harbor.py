@@ -127,12 +127,12 @@ def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict
 def _verifier(task: HarborTask) -> dict[str, str]:
     """Return the files that reward a task by the weights of its tests."""
     return {TEST_SCRIPT: fill(text_of("codedata.export", "harbor_test.sh"),
-                              test_s=str(test_seconds(task.verifier_timeout_s))),
+                              test_s=str(seconds_for_tests(task.verifier_timeout_s))),
             "score.py": text_of("codedata.export", "harbor_score.py"),
             "weights.json": json.dumps(task.weights, indent=2, sort_keys=True) + "\n"}
 
 
-def test_seconds(verifier_timeout_s: float) -> int:
+def seconds_for_tests(verifier_timeout_s: float) -> int:
     """Return the seconds of a verifier's time that are for the tests."""
     return max(1, int(TEST_SHARE * verifier_timeout_s))
 

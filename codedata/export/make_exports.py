@@ -148,7 +148,8 @@ def _part_of_turns(settings: Settings, options: RunOptions, forms: list[Format],
 
 def _part_of_tasks(settings: Settings, form: TaskFormat, left_out: LeftOutLog) -> Part:
     export = TaskExport(form, settings, left_out)
-    n_in = ", ".join(f"{directory}/ {n:,}" for directory, n in export.n_in.items())
+    filled = {directory: n for directory, n in export.n_in.items() if n} or export.n_in
+    n_in = ", ".join(f"{directory}/ {n:,}" for directory, n in filled.items())
     return Part([export], f"{n_in} → {STAGE}/   {plural(len(export.tasks), 'task')}",
                 export.masked, export.n_broken, lambda: ())
 

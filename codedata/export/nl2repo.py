@@ -16,14 +16,15 @@ from pathlib import Path
 
 from codedata.checks.evidence import matches_proof
 from codedata.checks.secrets import find_secrets
+from codedata.code.eval_script import placing_script, script_of_tests
 from codedata.errors import BrokenRecord
 from codedata.export.harbor import (
     ARCHIVE,
     TEST_SCRIPT,
     GradedTask,
     Problem,
+    seconds_for_tests,
     task_problem,
-    test_seconds,
 )
 from codedata.export.swebench import columns_of, write_splits
 from codedata.export.tasks import TaskExport, TaskFormat
@@ -107,6 +108,10 @@ def _problem(patch: StripPatch, texts: dict[str, str]) -> Problem | None:
     if missing:
         return "not documented", f"{missing[0] or 'the project'}: run: python nl2repo.py --steps " \
                                  f"{STEPS}"
+    try:
+        script_of_tests(proof["eval_script"])
+    except ValueError as e:
+        return "eval_script", str(e)
     for text in (patch.diff, proof["patch"], proof["test_patch"], proof["eval_script"]):
         if secrets := find_secrets(text):   # masking would change what was proven
             return "secret in a file that runs", secrets[0].kind
@@ -150,13 +155,15 @@ def collect_script(patch: StripPatch) -> str:
 
 def verifier_files(patch: StripPatch, user: str, timeout_s: float) -> dict[str, str]:
     """Return {path: text} of what a verifier needs, with the user of the tests and its seconds."""
+    proof = patch.proof
     task = {"archive": ARCHIVE, "touched": touched(patch), "user": user,
-            "timeout_s": test_seconds(timeout_s),
-            **{name: patch.proof[name] for name in ("FAIL_TO_PASS", "PASS_TO_PASS")}}
+            "timeout_s": seconds_for_tests(timeout_s),
+            **{name: proof[name] for name in ("FAIL_TO_PASS", "PASS_TO_PASS")}}
+    place = placing_script(proof["test_patch"], WORKDIR) if proof["test_patch"] else ""
     return {TEST_SCRIPT: text_of("codedata.export", "strip_test.sh"),
             "verify.py": text_of("codedata.export", "strip_verify.py"),
             "junit.py": text_of("codedata.code", "junit.py"),
-            "eval.sh": patch.proof["eval_script"],
+            "place.sh": place, "tests.sh": script_of_tests(proof["eval_script"]),
             "task.json": json.dumps(task, indent=2) + "\n"}
 
 

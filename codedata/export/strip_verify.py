@@ -1,11 +1,12 @@
 """Grade the bodies that an agent wrote into a stripped source: python3 -I verify.py
 
-It lies with junit.py, eval.sh and task.json in /tests of a fresh container of the task's image, and
-runs as root. The source there is the image's: the agent's comes as an archive, of which the files
-that the patch touches and new modules are taken, nothing else. The tests run as another user, who
-can write neither the reward nor what it is made of; it is written when none of their processes is
-left. Not promised: code under test runs in the process that reports the outcomes, and can forge
-those. It needs the standard library alone, from Python 3.7 on.
+It lies with junit.py, place.sh, tests.sh and task.json in /tests of a fresh container of the task's
+image, and runs as root. The source there is the image's: the agent's comes as an archive, of which
+the files that the patch touches and new modules are taken, nothing else. The tests run as another
+user, who can write neither the reward nor the files that it is made of, nor change a test; the
+reward is written when none of their processes is left. Not promised: code under test runs in the
+process that reports the outcomes, and can forge those. It needs the standard library alone, from
+Python 3.7 on.
 """
 from __future__ import annotations
 
@@ -43,6 +44,7 @@ KILL_S = 30
 # Python or pytest run these by themselves
 BARRED = ("conftest.py", "sitecustomize.py", "usercustomize.py", "setup.py")
 PR_SET_NO_NEW_PRIVS = 38
+LIBC = ctypes.CDLL(None)
 
 
 def delivered(archive: str, touched: list[str]) -> dict[str, bytes]:
@@ -86,18 +88,16 @@ def put(files: dict[str, bytes], owner: int) -> None:
     """Write files into the source, as a user's."""
     for path, content in files.items():
         place = os.path.join(SOURCE, path)
-        if os.path.realpath(place) != place:   # its parents are files or links by now
-            continue
         try:
             os.makedirs(os.path.dirname(place), exist_ok=True)
             with open(place, "wb") as file:
                 file.write(content)
-        except OSError:
+            os.chown(place, owner, -1)
+        except OSError:   # a part of the path is a file, or its name too long
             continue
-        os.chown(place, owner, -1)
 
 
-def open_to(folder: str) -> None:
+def open_to_all(folder: str) -> None:
     """Let every user read a folder's files, and add others, but neither change nor remove one of
     somebody else."""
     for at, _, files in os.walk(folder):
@@ -109,33 +109,23 @@ def open_to(folder: str) -> None:
                 os.chmod(place, stat.S_IMODE(mode) | (0o555 if mode & 0o100 else 0o444))
 
 
-def run_tests(user: str, timeout_s: float) -> bool:
-    """Run eval.sh as a user till none of its processes is left. Return whether its time was not
-    enough."""
-    who = pwd.getpwnam(user)
-    home = tempfile.mkdtemp()
-    script = shutil.copy(os.path.join(TESTS, "eval.sh"), home)
-    os.chmod(home, 0o755)
-    work = os.path.join(home, "home")
-    os.mkdir(work)
-    os.chown(work, who.pw_uid, who.pw_gid)
-    env = dict(os.environ, HOME=work, USER=user, LOGNAME=user, GIT_CONFIG_COUNT="1",
-               GIT_CONFIG_KEY_0="safe.directory", GIT_CONFIG_VALUE_0="*")
-    libc = ctypes.CDLL(None)
-
-    def become() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (WRITTEN_BYTES, WRITTEN_BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if who.pw_uid:
-            os.setgroups([])
-            os.setgid(who.pw_gid)
-            os.setuid(who.pw_uid)
-            libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-
+def run_tests(user: pwd.struct_passwd, timeout_s: float) -> bool:
+    """Run tests.sh as a user till none of its processes is left. Return whether its time was too
+    short."""
+    place = tempfile.mkdtemp()
+    os.chmod(place, 0o755)
+    script = shutil.copy(os.path.join(TESTS, "tests.sh"), place)
+    os.chmod(script, 0o644)
+    home = os.path.join(place, "home")
+    os.mkdir(home)
+    os.chown(home, user.pw_uid, user.pw_gid)
+    env = dict(os.environ, HOME=home, USER=user.pw_name, LOGNAME=user.pw_name,
+               GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0="safe.directory", GIT_CONFIG_VALUE_0="*")
     before = processes()
-    with open(os.path.join(home, "log"), "w+b") as log:
+    with open(os.path.join(place, "log"), "w+b") as log:
         child = subprocess.Popen(["bash", script], cwd=SOURCE, env=env, stdin=subprocess.DEVNULL,
-                                 stdout=log, stderr=log, preexec_fn=become, start_new_session=True)
+                                 stdout=log, stderr=log, start_new_session=True,
+                                 preexec_fn=lambda: become(user))
         try:
             child.wait(timeout_s)
             is_over = False
@@ -144,8 +134,19 @@ def run_tests(user: str, timeout_s: float) -> bool:
         end_all_but(before)
         child.wait()
         log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_BYTES))
-        sys.stdout.write(log.read().decode("utf-8", "replace") + "\n")
+        print(log.read().decode("ascii", "replace"))
     return is_over
+
+
+def become(user: pwd.struct_passwd) -> None:
+    """Make this process one of a user, for good; of root nothing is taken."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (WRITTEN_BYTES, WRITTEN_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if user.pw_uid:
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+        LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def processes() -> set[int]:
@@ -211,30 +212,42 @@ def reward(found: dict[str, str], task: dict) -> float:
     return round(sum(passed) / len(passed), 6)
 
 
+def graded(task: dict) -> float:
+    """Run the tests on what the agent wrote, and return the reward. Raise RuntimeError where no
+    test was collected."""
+    user = pwd.getpwnam(task["user"])
+    files = delivered(task["archive"], task["touched"])
+    subprocess.run(["bash", os.path.join(TESTS, "place.sh")], check=True)
+    open_to_all(SOURCE)
+    put(files, user.pw_uid)
+    for path in task["touched"]:   # also where none of the agent's was taken
+        os.chown(os.path.join(SOURCE, path), user.pw_uid, -1)
+    if run_tests(user, task["timeout_s"]):
+        return 0.0
+    found = statuses()
+    if not found:
+        raise RuntimeError("no test was collected")
+    return reward(found, task)
+
+
 def main() -> None:
-    """Write the reward, or exit with 1 and write none where no test was collected."""
+    """Write the reward; none where something is wrong that no body of a function can be."""
     if os.getuid():
         sys.exit("the verifier has to be root, or nothing keeps tests from writing the reward")
-    mode = stat.S_IMODE(os.stat(OUT).st_mode)
+    home, mode = os.path.expanduser("~root"), stat.S_IMODE(os.stat(OUT).st_mode)
+    os.chmod(home, stat.S_IMODE(os.stat(home).st_mode) | 0o055)   # Python may be installed there
     os.chmod(OUT, 0o700)   # Harbor lets everybody write there
     os.chmod(TESTS, 0o700)
-    for name in ("reward.txt", "reward.json"):
-        if os.path.lexists(os.path.join(OUT, name)):
-            os.remove(os.path.join(OUT, name))
-    with open(os.path.join(TESTS, "task.json"), encoding="utf-8") as file:
-        task = json.load(file)
-    home = os.path.expanduser("~root")
-    os.chmod(home, stat.S_IMODE(os.stat(home).st_mode) | 0o055)   # Python may be installed there
-    files = delivered(task["archive"], task["touched"])
-    open_to(SOURCE)
-    put(files, pwd.getpwnam(task["user"]).pw_uid)
-    is_over = run_tests(task["user"], task["timeout_s"])
-    found = statuses()
-    if not (found or is_over):
-        sys.exit("no test was collected")
-    with open(os.path.join(OUT, "reward.txt"), "w") as file:
-        file.write(f"{0.0 if is_over else reward(found, task)}\n")
-    os.chmod(OUT, mode)
+    try:
+        for name in ("reward.txt", "reward.json"):
+            if os.path.lexists(os.path.join(OUT, name)):
+                os.remove(os.path.join(OUT, name))
+        with open(os.path.join(TESTS, "task.json"), encoding="utf-8") as file:
+            value = graded(json.load(file))
+        with open(os.path.join(OUT, "reward.txt"), "w") as file:
+            file.write(f"{value}\n")
+    finally:
+        os.chmod(OUT, mode)
 
 
 if __name__ == "__main__":
