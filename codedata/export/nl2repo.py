@@ -6,10 +6,12 @@ What is not as it was proven, or not documented, is left out by name. The verifi
 """
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import shlex
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,7 +19,7 @@ from pathlib import Path
 from codedata.checks.evidence import matches_proof
 from codedata.checks.secrets import find_secrets
 from codedata.code.eval_script import placing_script, script_of_tests
-from codedata.errors import BrokenRecord
+from codedata.errors import BrokenRecord, ItemFailed
 from codedata.export.harbor import (
     ARCHIVE,
     TEST_SCRIPT,
@@ -29,14 +31,14 @@ from codedata.export.harbor import (
 from codedata.export.swebench import columns_of, write_splits
 from codedata.export.tasks import TaskExport, TaskFormat
 from codedata.records import HarborTask, RepoDocument, RepoMeta, StripPatch
-from codedata.sandbox.factory import WORKDIR
+from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.store import Store
-from codedata.texts import fill, text_of
+from codedata.texts import fill, printable, text_of
 
 COLUMNS = columns_of("""instance_id repo base_commit licence kind functions document patch
     strip_patch test_patch FAIL_TO_PASS PASS_TO_PASS eval_script image_name task_commit created_at
     tests_visible tests_user""")
-USER = "nobody"            # runs the tests in a verifier, where a proof names nobody else
+HOW = {"user": "nobody", "canary": ""}   # a verifier runs tests, where a proof does not say
 AGENT_S = 3600.0
 MIN_VERIFIER_S, VERIFIER_TIMES = 600.0, 10   # times as long as the longest run of the proof
 STEPS = "doc_part2,doc_part1,doc"
@@ -121,22 +123,21 @@ def _problem(patch: StripPatch, texts: dict[str, str]) -> Problem | None:
 def _task(patch: StripPatch, document: str, instruct: Callable[[StripPatch, str], str],
           licence: str | None, problem: Problem | None) -> StripTask:
     proof = patch.proof or {}
+    how = proof.get("verifier", HOW)
     values = {**vars(patch), **proof, "base_commit": patch.base_commit, "licence": licence,
-              "document": document, "strip_patch": patch.diff, "tests_user": USER,
+              "document": document, "strip_patch": patch.diff, "tests_user": how["user"],
               "task_commit": proof.get("base_commit")}
-    row = {name: values.get(name) for name in COLUMNS} | {
-        "tests_user": proof.get("tests_user", USER)}
+    row = {name: values.get(name) for name in COLUMNS}
     seconds = [run["seconds"] for run in proof.get("runs", [])
                if isinstance(run.get("seconds"), int | float)]
     timeout_s = max(MIN_VERIFIER_S, VERIFIER_TIMES * max(seconds, default=0.0))
     return StripTask(
         patch.instance_id, patch.repo, instruct(patch, document),
         proof.get("image_name", ""), "", WORKDIR,
-        fill(text_of("codedata.export", "strip_solve.sh"), patch=proof.get("patch", "")),
-        {} if problem else verifier_files(patch, row["tests_user"], timeout_s), {},
+        solution(patch), {} if problem else verifier_files(patch, how, timeout_s), {},
         {"category": "rebuild", "tags": ["python", "nl2repo", patch.kind], "kind": patch.kind,
          "functions": len(patch.functions), "base_commit": patch.base_commit,
-         "tests_user": row["tests_user"], "tests_visible": proof.get("tests_visible", "")},
+         "tests_user": how["user"], "canary": how["canary"], "tests_visible": proof.get("tests_visible", "")},
         agent_timeout_s=AGENT_S, verifier_timeout_s=timeout_s, licence=licence, problem=problem,
         row=row, collect=collect_script(patch))
 
@@ -146,6 +147,12 @@ def touched(patch: StripPatch) -> list[str]:
     return sorted({name.partition("::")[0] for name in patch.functions})
 
 
+def solution(patch: StripPatch) -> str:
+    """Return the script that writes the bodies again."""
+    return fill(text_of("codedata.export", "strip_solve.sh"),
+                patch=(patch.proof or {}).get("patch", ""))
+
+
 def collect_script(patch: StripPatch) -> str:
     """Return the script that writes the archive of an agent's work."""
     return fill(text_of("codedata.export", "strip_collect.sh"), archive=ARCHIVE,
@@ -153,10 +160,10 @@ def collect_script(patch: StripPatch) -> str:
                 commit=(patch.proof or {}).get("base_commit", ""))
 
 
-def verifier_files(patch: StripPatch, user: str, timeout_s: float) -> dict[str, str]:
-    """Return {path: text} of what a verifier needs, with the user of the tests and its seconds."""
+def verifier_files(patch: StripPatch, how: Mapping[str, str], timeout_s: float) -> dict[str, str]:
+    """Return {path: text} of what a verifier needs that has so many seconds."""
     proof = patch.proof
-    task = {"archive": ARCHIVE, "touched": touched(patch), "user": user,
+    task = {"archive": ARCHIVE, "touched": touched(patch), **how,
             "timeout_s": seconds_for_tests(timeout_s),
             **{name: proof[name] for name in ("FAIL_TO_PASS", "PASS_TO_PASS")}}
     place = placing_script(proof["test_patch"], WORKDIR) if proof["test_patch"] else ""
@@ -165,6 +172,34 @@ def verifier_files(patch: StripPatch, user: str, timeout_s: float) -> dict[str, 
             "junit.py": text_of("codedata.code", "junit.py"),
             "place.sh": place, "tests.sh": script_of_tests(proof["eval_script"]),
             "task.json": json.dumps(task, indent=2) + "\n"}
+
+
+def measured_verifier(factory: SandboxFactory, patch: StripPatch, label: str) -> dict[str, str]:
+    """Return how a verifier runs the tests of a proven patch such that its gold patch gets the
+    whole reward, for `verifier` of its proof: as which user, and in which folder a test lies that
+    has to fail; "" where such a test is not run. Raise ItemFailed where there is no way."""
+    test = patch.proof["FAIL_TO_PASS"][0].partition("::")[0]
+    folders = [os.path.dirname(test) or ".", ""] if test.endswith(".py") else [""]
+    for user, folder in itertools.product((HOW["user"], "root"), folders):
+        how = {"user": user, "canary": folder}
+        printed = _graded_gold(factory, patch, how, label)
+        if printed.endswith("reward 1.0"):
+            return how
+    raise ItemFailed(f"its verifier does not reward the gold patch: {printable(printed[-500:])}",
+                     patch.instance_id)
+
+
+def _graded_gold(factory: SandboxFactory, patch: StripPatch, how: Mapping[str, str],
+                 label: str) -> str:
+    """Return what a verifier prints of the gold patch, and the reward behind it."""
+    files = verifier_files(patch, how, factory.run_timeout_s)
+    files |= {"solve.sh": solution(patch), "collect.sh": collect_script(patch)}
+    with factory.open(patch.proof["image_name"], label, default_rights=True) as sandbox:
+        sandbox.put({name: text.encode() for name, text in files.items()}, "/tests")
+        done = sandbox.run("mkdir -p /logs/verifier\ncd /tests && bash solve.sh && sh collect.sh && "
+                           "bash test.sh\necho reward $(cat /logs/verifier/reward.txt)",
+                           timeout_s=factory.run_timeout_s)
+    return done.output.strip()
 
 
 def row_of(task: StripTask, image: str) -> dict:

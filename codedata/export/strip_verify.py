@@ -5,8 +5,8 @@ image, and runs as root. The source there is the image's: the agent's comes as a
 the files that the patch touches and new modules are taken, nothing else. The tests run as another
 user, who can write neither the reward nor the files that it is made of, nor change a test; the
 reward is written when none of their processes is left. Not promised: code under test runs in the
-process that reports the outcomes, and can forge those. It needs the standard library alone, from
-Python 3.7 on.
+process that reports the outcomes, and can forge those; who forges all of them is caught by a test
+that has to fail. It needs the standard library alone, from Python 3.7 on.
 """
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import os
 import posixpath
 import pwd
 import resource
+import secrets
 import shutil
 import signal
 import stat
@@ -212,12 +213,22 @@ def reward(found: dict[str, str], task: dict) -> float:
     return round(sum(passed) / len(passed), 6)
 
 
+def placed_canary(folder: str) -> str:
+    """Place a test in a folder of the source that fails whatever the bodies do, and return its
+    name, which no code can know before it runs."""
+    name = f"test_{secrets.token_hex(8)}"
+    with open(os.path.join(SOURCE, folder, f"{name}.py"), "w") as file:
+        file.write(f"def {name}():\n    assert not '{name}'\n")
+    return name
+
+
 def graded(task: dict) -> float:
     """Run the tests on what the agent wrote, and return the reward. Raise RuntimeError where no
     test was collected."""
     user = pwd.getpwnam(task["user"])
     files = delivered(task["archive"], task["touched"])
     subprocess.run(["bash", os.path.join(TESTS, "place.sh")], check=True)
+    canary = placed_canary(task["canary"]) if task["canary"] else ""
     open_to_all(SOURCE)
     put(files, user.pw_uid)
     for path in task["touched"]:   # also where none of the agent's was taken
@@ -227,6 +238,10 @@ def graded(task: dict) -> float:
     found = statuses()
     if not found:
         raise RuntimeError("no test was collected")
+    outcomes = [status for name, status in found.items() if name.endswith(f"::{canary}")]
+    if canary and outcomes != ["failed"]:
+        print(f"the reports are forged: of a test that fails they say {outcomes}")
+        return 0.0
     return reward(found, task)
 
 

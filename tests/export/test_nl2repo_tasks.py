@@ -18,6 +18,7 @@ from stripped import BODY, STRIP, write_strip
 
 import export
 from codedata.checks.proof import Prover
+from codedata.export.nl2repo import measured_verifier
 from codedata.texts import tomllib
 
 pytestmark = pytest.mark.docker
@@ -31,7 +32,9 @@ def task(heron, tmp_path_factory):  # noqa: F811
     write_toml(root, more="[export]\nvalidation = 0.0\n")
     proof = Prover(factory_of(), True, 1.0).prove(environment_of(), STRIP, NAME, RUN)
     assert not proof.trouble and not proof.tests_visible
-    write_strip(root, NAME, proof)
+    how = measured_verifier(factory_of(), write_strip(root, NAME, proof), RUN)
+    assert how == {"user": "nobody", "canary": "tests"}
+    write_strip(root, NAME, proof, verifier=how)
     run_main(export.main, root, "--formats", "harbor")
     yield root / "export/harbor" / NAME
     subprocess.run(["docker", "image", "rm", "--force", proof.image.name], check=True)
@@ -116,6 +119,16 @@ REWRITE = """
 """
 HELPED = write("beak.py", "def peck(said):\n" + BODY) + write(
     "heron.py", "from beak import peck\n" + body("return peck(said)"))
+# what is patched in the process that reports
+PASSES = """
+    import _pytest.reports as reports
+    made = reports.TestReport.from_item_and_call.__func__
+    def forged(cls, item, call):
+        report = made(cls, item, call)
+        report.outcome = "passed"
+        return report
+    reports.TestReport.from_item_and_call = classmethod(forged)
+"""
 OTHER_TAR = "chmod +x /usr/local/bin/tar </dev/null >/usr/local/bin/tar; echo >>/usr/local/bin/tar "
 CASES = {
     "nothing": ("true", "0.0"),
@@ -141,6 +154,7 @@ CASES = {
         " name=\"test_none\"/></testsuite>')"), "0.0"),
     "no pipe is waited for": (at_import('import os; os.mkfifo("/tmp/results/z.xml")'), ""),
     "an exit": (at_import("import os; os._exit(0)"), ""),
+    "all reports forged": (at_import(PASSES), "0.0"),
     "a link": ("mv heron.py away.py; ln -s away.py heron.py", "0.0"),
     "a link out": ("ln -sf /etc/passwd heron.py", "0.0"),
     "a folder": ("rm heron.py; mkdir heron.py; cp /etc/passwd heron.py/__init__.py", "0.0"),
