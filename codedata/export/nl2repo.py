@@ -13,7 +13,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from codedata.checks.evidence import matches_proof
@@ -29,7 +29,7 @@ from codedata.export.harbor import (
     task_problem,
 )
 from codedata.export.swebench import columns_of, write_splits
-from codedata.export.tasks import TaskExport, TaskFormat
+from codedata.export.tasks import TaskFormat
 from codedata.records import HarborTask, RepoDocument, RepoMeta, StripPatch
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.store import Store
@@ -41,7 +41,9 @@ COLUMNS = columns_of("""instance_id repo base_commit licence kind functions docu
 HOW = {"user": "nobody", "canary": ""}   # a verifier runs tests, where a proof does not say
 AGENT_S = 3600.0
 MIN_VERIFIER_S, VERIFIER_TIMES = 600.0, 10   # times as long as the longest run of the proof
-STEPS = "doc_part2,doc_part1,doc"
+GRADE = ("mkdir -p /logs/verifier; cd /tests && bash solve.sh && sh collect.sh && bash test.sh; "
+         "echo reward $(cat /logs/verifier/reward.txt)")
+STEPS = "--steps doc_part2,doc_part1,doc"
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,12 @@ def _tasks_in(root: Path, instruct: Callable[[StripPatch, str], str]
         repository = of_repository(RepoDocument, patch.repo_name)
         texts = {section.get("subject"): str(section.get("text", "")).strip()
                  for section in repository.sections} if repository else {}
-        problem = _problem(patch, texts)
-        document = "\n\n".join(texts.get(name, "") for name in ("", *patch.functions))
-        return _task(patch, "" if problem else document, instruct, meta and meta.licence, problem)
+        licence = meta and meta.licence
+        if problem := _problem(patch, texts):
+            return StripTask(patch.instance_id, patch.repo, "", "", "", WORKDIR, "", {}, {}, {},
+                             licence=licence, problem=problem)
+        document = "\n\n".join(texts[name] for name in ("", *patch.functions))
+        return _task(patch, document, instruct(patch, document), licence)
 
     return task_of
 
@@ -105,41 +110,33 @@ def _problem(patch: StripPatch, texts: dict[str, str]) -> Problem | None:
     if not matches_proof(patch):
         return "not as proven", "edited since its runs: patches, tests or image"
     if not texts:
-        return "no document", f"run: python nl2repo.py --steps {STEPS}"
-    missing = [name for name in ("", *patch.functions) if not texts.get(name)]
-    if missing:
-        return "not documented", f"{missing[0] or 'the project'}: run: python nl2repo.py --steps " \
-                                 f"{STEPS}"
-    try:
-        script_of_tests(proof["eval_script"])
-    except ValueError as e:
-        return "eval_script", str(e)
+        return "no document", f"run: python nl2repo.py {STEPS}"
+    for name in ("", *patch.functions):
+        if not texts.get(name):
+            return "not documented", f"{name or 'the project'}: run: python nl2repo.py {STEPS}"
     for text in (patch.diff, proof["patch"], proof["test_patch"], proof["eval_script"]):
         if secrets := find_secrets(text):   # masking would change what was proven
             return "secret in a file that runs", secrets[0].kind
     return None
 
 
-def _task(patch: StripPatch, document: str, instruct: Callable[[StripPatch, str], str],
-          licence: str | None, problem: Problem | None) -> StripTask:
-    proof = patch.proof or {}
-    how = proof.get("verifier", HOW)
-    values = {**vars(patch), **proof, "base_commit": patch.base_commit, "licence": licence,
-              "document": document, "strip_patch": patch.diff, "tests_user": how["user"],
-              "task_commit": proof.get("base_commit")}
-    row = {name: values.get(name) for name in COLUMNS}
-    seconds = [run["seconds"] for run in proof.get("runs", [])
-               if isinstance(run.get("seconds"), int | float)]
-    timeout_s = max(MIN_VERIFIER_S, VERIFIER_TIMES * max(seconds, default=0.0))
+def _task(patch: StripPatch, document: str, instruction: str, licence: str | None) -> StripTask:
+    proof = patch.proof
+    how = {**HOW, **(proof.get("verifier") or {})}
+    row = {**vars(patch), **proof, "base_commit": patch.base_commit, "licence": licence,
+           "document": document, "strip_patch": patch.diff, "task_commit": proof["base_commit"],
+           "tests_user": how["user"]}
+    metadata = {"category": "rebuild", "tags": ["python", "nl2repo", patch.kind],
+                "kind": patch.kind, "functions": len(patch.functions),
+                "base_commit": patch.base_commit, "tests_user": how["user"],
+                "canary": how["canary"], "tests_visible": proof["tests_visible"]}
+    longest_s = max((run["seconds"] for run in proof["runs"]), default=0.0)
+    timeout_s = max(MIN_VERIFIER_S, VERIFIER_TIMES * longest_s)
     return StripTask(
-        patch.instance_id, patch.repo, instruct(patch, document),
-        proof.get("image_name", ""), "", WORKDIR,
-        solution(patch), {} if problem else verifier_files(patch, how, timeout_s), {},
-        {"category": "rebuild", "tags": ["python", "nl2repo", patch.kind], "kind": patch.kind,
-         "functions": len(patch.functions), "base_commit": patch.base_commit,
-         "tests_user": how["user"], "canary": how["canary"], "tests_visible": proof.get("tests_visible", "")},
-        agent_timeout_s=AGENT_S, verifier_timeout_s=timeout_s, licence=licence, problem=problem,
-        row=row, collect=collect_script(patch))
+        patch.instance_id, patch.repo, instruction, proof["image_name"], "", WORKDIR,
+        solution(patch), verifier_files(patch, how, timeout_s), {}, metadata, licence=licence,
+        agent_timeout_s=AGENT_S, verifier_timeout_s=timeout_s, collect=collect_script(patch),
+        row={name: row[name] for name in COLUMNS})
 
 
 def touched(patch: StripPatch) -> list[str]:
@@ -149,15 +146,13 @@ def touched(patch: StripPatch) -> list[str]:
 
 def solution(patch: StripPatch) -> str:
     """Return the script that writes the bodies again."""
-    return fill(text_of("codedata.export", "strip_solve.sh"),
-                patch=(patch.proof or {}).get("patch", ""))
+    return fill(text_of("codedata.export", "strip_solve.sh"), patch=patch.proof["patch"])
 
 
 def collect_script(patch: StripPatch) -> str:
     """Return the script that writes the archive of an agent's work."""
     return fill(text_of("codedata.export", "strip_collect.sh"), archive=ARCHIVE,
-                touched=shlex.join(touched(patch)),
-                commit=(patch.proof or {}).get("base_commit", ""))
+                touched=shlex.join(touched(patch)), commit=patch.proof["base_commit"])
 
 
 def verifier_files(patch: StripPatch, how: Mapping[str, str], timeout_s: float) -> dict[str, str]:
@@ -196,20 +191,12 @@ def _graded_gold(factory: SandboxFactory, patch: StripPatch, how: Mapping[str, s
     files |= {"solve.sh": solution(patch), "collect.sh": collect_script(patch)}
     with factory.open(patch.proof["image_name"], label, default_rights=True) as sandbox:
         sandbox.put({name: text.encode() for name, text in files.items()}, "/tests")
-        done = sandbox.run("mkdir -p /logs/verifier\ncd /tests && bash solve.sh && sh collect.sh && "
-                           "bash test.sh\necho reward $(cat /logs/verifier/reward.txt)",
-                           timeout_s=factory.run_timeout_s)
-    return done.output.strip()
+        return sandbox.run(GRADE, timeout_s=factory.run_timeout_s).output.strip()
 
 
 def row_of(task: StripTask, image: str) -> dict:
     """Return the row of a patch, with its document as it was masked."""
     return {**task.row, "document": task.instruction, "image_name": image}
-
-
-def write_nl2repo(export: TaskExport) -> None:
-    """Write the rows of `nl2repo`."""
-    write_splits(export, COLUMNS, row_of)
 
 
 def harbor_problem(task: HarborTask) -> Problem | None:
@@ -218,4 +205,4 @@ def harbor_problem(task: HarborTask) -> Problem | None:
 
 
 STRIP_FORMAT = TaskFormat("nl2repo", {StripPatch: rows_in}, lambda root: lambda task: task.problem,
-                          write_nl2repo, "nl2repo_card.md")
+                          partial(write_splits, columns=COLUMNS, row_of=row_of), "nl2repo_card.md")
