@@ -28,10 +28,6 @@ import tempfile
 import time
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, TESTS)
-
-from junit import RANKS, decoded, escaped_name, read_junit  # noqa: E402
-
 OUT = "/logs/verifier"
 SOURCE = os.path.realpath("/testbed")
 RESULTS = "/tmp/results"      # where test scripts write their reports
@@ -45,7 +41,6 @@ KILL_S = 30
 # Python or pytest run these by themselves
 BARRED = ("conftest.py", "sitecustomize.py", "usercustomize.py", "setup.py")
 PR_SET_NO_NEW_PRIVS = 38
-LIBC = ctypes.CDLL(None)
 
 
 def delivered(archive: str, touched: list[str]) -> dict[str, bytes]:
@@ -120,12 +115,13 @@ def run_tests(user: pwd.struct_passwd, timeout_s: float) -> bool:
     home = os.path.join(place, "home")
     os.mkdir(home)
     os.chown(home, user.pw_uid, user.pw_gid)
-    env = dict(os.environ, HOME=home, USER=user.pw_name, LOGNAME=user.pw_name,
-               GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0="safe.directory", GIT_CONFIG_VALUE_0="*")
+    git = ["GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"]
+    command = ["env", f"HOME={home}", f"USER={user.pw_name}", f"LOGNAME={user.pw_name}", *git,
+               "bash", script]
     before = processes()
     with open(os.path.join(place, "log"), "w+b") as log:
-        child = subprocess.Popen(["bash", script], cwd=SOURCE, env=env, stdin=subprocess.DEVNULL,
-                                 stdout=log, stderr=log, start_new_session=True,
+        child = subprocess.Popen(command, cwd=SOURCE, stdin=subprocess.DEVNULL, stdout=log,
+                                 stderr=log, start_new_session=True,
                                  preexec_fn=lambda: become(user))
         try:
             child.wait(timeout_s)
@@ -147,7 +143,7 @@ def become(user: pwd.struct_passwd) -> None:
         os.setgroups([])
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
-        LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def processes() -> set[int]:
@@ -184,6 +180,8 @@ def end_all_but(before: set[int]) -> None:
 
 def statuses() -> dict[str, str]:
     """Return {escaped name: status} of the reports; of those with one name, the worst."""
+    sys.path.insert(0, TESTS)
+    from junit import RANKS, decoded, escaped_name, read_junit
     worst: dict[str, str] = {}
     n_bytes = 0
     if os.path.islink(RESULTS):
