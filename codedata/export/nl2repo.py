@@ -70,9 +70,8 @@ def instruction_of(patch: StripPatch, document: str) -> str:
     for function in patch.functions:
         path, _, name = function.partition("::")
         names[path].append(f"`{name}`")
-    lines = [f"- `{path}`: {', '.join(names[path])}" for path in sorted(names)]
-    return fill(text_of("codedata.export", "strip_task.md"), functions="\n".join(lines),
-                document=document)
+    lines = "\n".join(f"- `{path}`: {', '.join(names[path])}" for path in sorted(names))
+    return fill(text_of("codedata.export", "strip_task.md"), functions=lines, document=document)
 
 
 def _tasks_in(root: Path, instruct: Callable[[StripPatch, str], str]
@@ -127,8 +126,7 @@ def _task(patch: StripPatch, document: str, instruction: str, licence: str | Non
            "document": document, "strip_patch": patch.diff, "task_commit": proof["base_commit"],
            "tests_user": how["user"]}
     metadata = {"category": "rebuild", "tags": ["python", "nl2repo", patch.kind],
-                "kind": patch.kind, "functions": len(patch.functions),
-                "base_commit": patch.base_commit, "tests_user": how["user"],
+                "kind": patch.kind, "base_commit": patch.base_commit, "tests_user": how["user"],
                 "canary": how["canary"], "tests_visible": proof["tests_visible"]}
     longest_s = max((run["seconds"] for run in proof["runs"]), default=0.0)
     timeout_s = max(MIN_VERIFIER_S, VERIFIER_TIMES * longest_s)

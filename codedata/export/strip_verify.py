@@ -34,50 +34,66 @@ RESULTS = "/tmp/results"      # where test scripts write their reports
 REPORT_BYTES = 100_000_000    # of all reports
 ARCHIVE_BYTES = 32_000_000
 FILE_BYTES = 4_000_000        # of a file that is taken
-MAX_MEMBERS = 10_000          # of the archive
 WRITTEN_BYTES = 1 << 30       # of a file that the tests write
 LOG_BYTES = 20_000            # of what they print that is shown: its end
 KILL_S = 30
 # Python or pytest run these by themselves
-BARRED = ("conftest.py", "sitecustomize.py", "usercustomize.py", "setup.py")
+BARRED = ("conftest.py", "sitecustomize.py", "usercustomize.py")
 PR_SET_NO_NEW_PRIVS = 38
 
 
 def delivered(archive: str, touched: list[str]) -> dict[str, bytes]:
     """Return {path: content} of what is taken of an agent's archive: regular files that the patch
-    touches, and new modules."""
+    touches, and new modules. Of an archive that is too large, or none at all, nothing is."""
     files: dict[str, bytes] = {}
+    n_bytes = 0
     if os.path.getsize(archive) > ARCHIVE_BYTES:
         return files
     try:
         with tarfile.open(archive, "r:") as tar:
-            for n, member in enumerate(tar):
+            for member in tar:
                 path = posixpath.normpath(member.name)
-                is_small = member.isreg() and member.size <= FILE_BYTES and n < MAX_MEMBERS
-                if is_small and (path in touched or is_new_module(path)):
+                if not member.isreg() or member.size > FILE_BYTES:
+                    continue
+                if path in touched or is_new_module(path):
+                    n_bytes += member.size   # of a sparse file the archive has less
+                    if n_bytes > ARCHIVE_BYTES:
+                        return {}
                     files[path] = tar.extractfile(member).read()
-                if sum(map(len, files.values())) > ARCHIVE_BYTES:   # a sparse file costs nothing
-                    return {}
     except (tarfile.TarError, OSError, ValueError, EOFError):
         return {}
     return files
 
 
 def is_new_module(path: str) -> bool:
-    """Return whether a path is that of a module which the image's source does not have, and that
-    neither hides one that is installed nor is a test."""
-    parts = path.split("/")
-    stem, suffix = os.path.splitext(parts[-1])
+    """Return whether a path is that of a module which the image's source does not have, that is no
+    test, hides no installed one, and is imported by name alone."""
+    *folders, file = path.split("/")
+    stem, suffix = os.path.splitext(file)
     is_test = stem.startswith("test_") or stem.endswith("_test")
-    if suffix != ".py" or is_test or parts[-1] in BARRED or "\0" in path:
+    if suffix != ".py" or is_test or file in BARRED or "\0" in path:
         return False
-    if parts[0] in ("", "..") or any(part.startswith(".") for part in parts):
+    if any(part in ("", "..") or part.startswith(".") for part in folders):
         return False
     place = os.path.join(SOURCE, path)
     if os.path.lexists(place) or os.path.realpath(place) != place:
         return False
-    tops = {stem, *parts[:1]} if len(parts) == 1 else {stem}
-    return not any(name.isidentifier() and importlib.util.find_spec(name) for name in tops)
+    return not hides_installed(folders, stem)
+
+
+def hides_installed(folders: list[str], stem: str) -> bool:
+    """Return whether a new module would be imported in place of one that is installed, or one of
+    Python's: what counts is its outermost package, or itself where it is in none."""
+    outer = len(folders)
+    while outer:
+        folder = os.path.join(SOURCE, *folders[:outer])
+        if os.path.isdir(folder) and not os.path.exists(os.path.join(folder, "__init__.py")):
+            break   # a folder of the source that is no package
+        outer -= 1
+    name = [*folders, stem][outer]
+    if os.path.isdir(os.path.join(SOURCE, *folders[:outer], name)) or name == "__main__":
+        return False
+    return name.isidentifier() and importlib.util.find_spec(name) is not None
 
 
 def put(files: dict[str, bytes], owner: int) -> None:

@@ -7,14 +7,14 @@ from functools import partial
 
 import pyarrow.parquet as parquet
 import pytest
-from conftest import edit, write_json, write_toml
+from conftest import edit, write_toml
 from fake_judges import run_main
 from judged import read_json
 from stripped import GOLD, STRIP, WORDS, a_strip, write_strip
 
 import export
 from codedata.code.eval_script import eval_script, script_of_tests
-from codedata.records import RepoDocument, StripPatch
+from codedata.records import StripPatch
 from codedata.texts import tomllib
 
 HERON = "heron.function.0123abcd"
@@ -68,7 +68,7 @@ def test_a_task_tells_the_document_and_no_test_and_takes_an_archive_alone(root):
     config = tomllib.loads((folder / "task.toml").read_text())
     assert config["artifacts"] == ["/var/tmp/codedata-work.tar"]
     assert config["artifacts"][0] in config["verifier"]["collect"][0]["command"]
-    assert config["metadata"].items() >= {"tests_user": "root", "kind": "function", "functions": 1,
+    assert config["metadata"].items() >= {"tests_user": "root", "kind": "function",
                                           "licence": "MIT", "base_commit": "a" * 40}.items()
     assert config["verifier"]["timeout_sec"] == 1000.0
     task = read_json(folder / "tests/task.json")
@@ -89,12 +89,11 @@ def test_what_is_not_as_proven_or_documented_is_left_out_by_name(root):
     edit(root / "nl2repo/swan.json", lambda record: record["sections"].pop())
     key = "ghp_" + "a8Kx93LmQz71TbVw4RpYs6NcJe2HdF05Gu1o"
     write_strip(root, "wren.function.0123abcd", test_patch=f"+TOKEN = '{key}'\n")
-    printed = make(root)
+    make(root)
     assert left_out(root) == {f"{name}.function.0123abcd": reason for name, reason in zip(names, (
         "not as proven", "not proven", "not proven", "no document", "not documented",
         "secret in a file that runs"), strict=True)}
     assert [row["instance_id"] for row in rows(root)] == [HERON]
-    assert "left out" in printed
     details = (root / "export/left_out.jsonl").read_text()
     assert "python nl2repo.py --steps doc_part2,doc_part1,doc" in details and WORDS in details
 
@@ -125,8 +124,3 @@ def test_a_test_script_comes_back_from_its_evaluation_script():
         assert script_of_tests(eval_script(text, GOLD, "/testbed")) == text
     with pytest.raises(ValueError, match="no evaluation script"):
         script_of_tests("pytest\n")
-
-
-def test_the_directory_of_documents_alone_makes_no_format(tmp_path):
-    write_json(tmp_path / RepoDocument.directory / "heron.json", {})
-    assert "nobody has decided the duel" in make(tmp_path, code=2)

@@ -8,17 +8,23 @@ import shutil
 import subprocess
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from textwrap import dedent
 
 import pytest
 from conftest import edit, write_toml
 from fake_judges import run_main
+from heron_environment import TEST_SCRIPT
 from proof_heron import HERON, RUN, environment_of, factory_of, heron  # noqa: F401  fixture
 from stripped import BODY, STRIP, write_strip
 
 import export
 from codedata.checks.proof import Prover
+from codedata.code.eval_script import eval_script
+from codedata.errors import ItemFailed
 from codedata.export.nl2repo import measured_verifier
+from codedata.records import StripPatch
+from codedata.store import Store
 from codedata.texts import tomllib
 
 pytestmark = pytest.mark.docker
@@ -60,7 +66,7 @@ def rewarded(folder, done: str) -> tuple[str, str]:
             member.size = len(work.stdout)
             tar.addfile(member, io.BytesIO(work.stdout))
     graded = docker(image, "tar -x -C / && mkdir -p /logs/verifier && chmod 777 /logs/verifier\n"
-                    "bash /tests/test.sh >&2; sleep 1; cat /logs/verifier/reward.*",
+                    "bash /tests/test.sh >&2; sleep .1; cat /logs/verifier/reward.*",
                     bundle.getvalue())
     return graded.stdout.decode().strip(), graded.stderr.decode()
 
@@ -88,13 +94,12 @@ FORGE = """
 """
 REWARD = """
     import os
-    for place in ("/logs/verifier/reward.txt", "/logs/verifier/reward.json", "/tests/task.json",
-                  "/tests/verify.py", "/logs/reward"):
+    for place in ("/logs/verifier/reward.txt", "/logs/verifier/reward.json", "/tests/task.json"):
         try:
             os.makedirs("/logs/verifier", exist_ok=True)
             open(place, "w").write("1")
-        except OSError as e:
-            print("denied", place, e.strerror)
+        except OSError:
+            pass
 """
 DAEMON = """
     import os, time
@@ -114,11 +119,14 @@ REWRITE = """
         text = open("tests/test_words.py").read()
         open("tests/new", "w").write(re.sub("assert .*", "pass", text))
         os.replace("tests/new", "tests/test_words.py")
-    except OSError as e:
-        print("denied", e.strerror)
+    except OSError:
+        pass
 """
 HELPED = write("beak.py", "def peck(said):\n" + BODY) + write(
     "heron.py", "from beak import peck\n" + body("return peck(said)"))
+PACKAGE = write("peck/__init__.py", "from .json import peck") + write(
+    "peck/json.py", "def peck(said):\n" + BODY) + write("peck/__main__.py", "") + write(
+    "heron.py", "from peck import peck\n" + body("return peck(said)"))
 # what is patched in the process that reports
 PASSES = """
     import _pytest.reports as reports
@@ -137,9 +145,10 @@ CASES = {
     "a new module": (HELPED, "1.0"),
     "a new module, committed": (f"{HELPED}git add -A; git -c user.name=a -c user.email=a@b.c "
                                 "commit -qm done", "1.0"),
-    "conftest": (write("conftest.py", FORGE) + write("tests/conftest.py", FORGE), "0.0"),
-    "settings": ("".join(write(name, f"[{head}]\naddopts = --co\n") for name, head in (
-        ("pytest.ini", "pytest"), ("tox.ini", "pytest"), ("setup.cfg", "tool:pytest"))), "0.0"),
+    "a new package, beside modules that hide installed ones": (
+        f"{PACKAGE}{write('pluggy.py', 'raise SystemExit')}{write('json/x.py', '')}", "1.0"),
+    "conftest": (write("conftest.py", FORGE) + write("tests/conftest.py", FORGE) + write(
+        "pytest.ini", "[pytest]\naddopts = --co\n"), "0.0"),
     "sitecustomize": ("".join(write(f"{name}.py", REWARD) for name in (
         "sitecustomize", "usercustomize", "pluggy", "json")), "0.0"),
     "site-packages": ("site=$(python3 -c 'import pytest; print(pytest.__path__[0])')/..\n"
@@ -156,7 +165,6 @@ CASES = {
     "an exit": (at_import("import os; os._exit(0)"), ""),
     "all reports forged": (at_import(PASSES), "0.0"),
     "a link": ("mv heron.py away.py; ln -s away.py heron.py", "0.0"),
-    "a link out": ("ln -sf /etc/passwd heron.py", "0.0"),
     "a folder": ("rm heron.py; mkdir heron.py; cp /etc/passwd heron.py/__init__.py", "0.0"),
     "a large file": ("head -c 5000000 /dev/zero >>heron.py", "0.0"),
     "no end": (at_import("while True: pass"), "0.0"),
@@ -172,7 +180,17 @@ def test_bodies_are_rewarded_and_nothing_else(task, tmp_path):
     with ThreadPoolExecutor(4) as pool:
         all_rewards = pool.map(lambda case: rewarded(quick, case[0]), cases.values())
         rewards = dict(zip(cases, all_rewards, strict=True))
-    for name, (value, printed) in rewards.items():
-        print("=====", name, repr(value), printed)
-    assert {name: value for name, (value, _) in rewards.items()} == {
-        name: wanted for name, (_, wanted) in cases.items()}
+    odd = {name: rewards[name] for name, (_, wanted) in cases.items() if rewards[name][0] != wanted}
+    assert odd == {}
+
+
+def test_who_runs_the_tests_is_measured_and_a_gold_patch_without_reward_is_named(task):
+    patch = Store(task.parents[2], StripPatch).open().read(NAME)
+
+    script = eval_script(f"[ $(id -u) = 0 ] || exit 1\n{TEST_SCRIPT} tests/test_[dw]*s.py\n")
+    proof = {**patch.proof, "eval_script": script}
+    as_root = replace(patch, proof=proof)
+    assert measured_verifier(factory_of(), as_root, RUN) == {"user": "root", "canary": ""}
+    other = replace(patch, proof={**proof, "FAIL_TO_PASS": ["test_away"]})
+    with pytest.raises(ItemFailed, match="does not reward the gold patch"):
+        measured_verifier(factory_of(), other, RUN)
