@@ -92,10 +92,10 @@ def _tasks_in(root: Path, instruct: Callable[[StripPatch, str], str]
                  for section in repository.sections} if repository else {}
         licence = meta and meta.licence
         if problem := _problem(patch, texts):
-            return StripTask(patch.instance_id, patch.repo, "", "", "", WORKDIR, "", {}, {}, {},
+            return StripTask(patch.id, patch.repo, "", "", "", WORKDIR, "", {}, {}, {},
                              licence=licence, problem=problem)
         document = "\n\n".join(texts[name] for name in ("", *patch.functions))
-        return _task(patch, document, instruct(patch, document), licence)
+        return _task(patch, instruct(patch, document), licence)
 
     return task_of
 
@@ -119,11 +119,11 @@ def _problem(patch: StripPatch, texts: dict[str, str]) -> Problem | None:
     return None
 
 
-def _task(patch: StripPatch, document: str, instruction: str, licence: str | None) -> StripTask:
+def _task(patch: StripPatch, instruction: str, licence: str | None) -> StripTask:
     proof = patch.proof
     how = {**HOW, **(proof.get("verifier") or {})}
-    row = {**vars(patch), **proof, "base_commit": patch.base_commit, "licence": licence,
-           "document": document, "strip_patch": patch.diff, "task_commit": proof["base_commit"],
+    row = {**vars(patch), **proof, "instance_id": patch.id, "base_commit": patch.base_commit,
+           "licence": licence, "strip_patch": patch.diff, "task_commit": proof["base_commit"],
            "tests_user": how["user"]}
     metadata = {"category": "rebuild", "tags": ["python", "nl2repo", patch.kind],
                 "kind": patch.kind, "base_commit": patch.base_commit, "tests_user": how["user"],
@@ -131,10 +131,10 @@ def _task(patch: StripPatch, document: str, instruction: str, licence: str | Non
     longest_s = max((run["seconds"] for run in proof["runs"]), default=0.0)
     timeout_s = max(MIN_VERIFIER_S, VERIFIER_TIMES * longest_s)
     return StripTask(
-        patch.instance_id, patch.repo, instruction, proof["image_name"], "", WORKDIR,
+        patch.id, patch.repo, instruction, proof["image_name"], "", WORKDIR,
         solution(patch), verifier_files(patch, how, timeout_s), {}, metadata, licence=licence,
         agent_timeout_s=AGENT_S, verifier_timeout_s=timeout_s, collect=collect_script(patch),
-        row={name: row[name] for name in COLUMNS})
+        row={name: row.get(name) for name in COLUMNS})
 
 
 def touched(patch: StripPatch) -> list[str]:
@@ -179,7 +179,7 @@ def measured_verifier(factory: SandboxFactory, patch: StripPatch, label: str) ->
         if printed.endswith("reward 1.0"):
             return how
     raise ItemFailed(f"its verifier does not reward the gold patch: {printable(printed[-500:])}",
-                     patch.instance_id)
+                     patch.id)
 
 
 def _graded_gold(factory: SandboxFactory, patch: StripPatch, how: Mapping[str, str],

@@ -10,7 +10,7 @@ import pytest
 from conftest import edit, write_toml
 from fake_judges import run_main
 from judged import read_json
-from stripped import GOLD, STRIP, WORDS, a_strip, write_strip
+from proven_strip import GOLD, STRIP, WORDS, a_strip, write_strip
 
 import export
 from codedata.code.eval_script import eval_script, script_of_tests

@@ -16,7 +16,7 @@ from conftest import edit, write_toml
 from fake_judges import run_main
 from heron_environment import TEST_SCRIPT
 from proof_heron import HERON, RUN, environment_of, factory_of, heron  # noqa: F401  fixture
-from stripped import BODY, STRIP, write_strip
+from proven_strip import BODY, STRIP, write_strip
 
 import export
 from codedata.checks.proof import Prover

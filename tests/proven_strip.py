@@ -49,7 +49,7 @@ def a_strip(instance_id: str, proof: Proof | None = None, **more) -> StripPatch:
         "base_commit": shown.base_commit, "eval_script": shown.eval_script,
         "created_at": shown.created_at, "runs": shown.runs, "log": "", "seconds": 1.0, **more}
     patch = StripPatch(instance_id, f"birds/{name}", name, COMMIT, "function", [WORDS], ["0" * 16],
-                       STRIP, [], {"verdict": "good"}, {**fields, "digest": ""})
+                       STRIP, {"verdict": "good"}, {**fields, "digest": ""})
     patch.proof["digest"] = strip_digest(patch, fields)
     return patch
 
