@@ -28,17 +28,30 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef
 INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 MAX_README_BYTES = 200_000
 MAX_DOCSTRING = 20_000     # characters that are parsed
-MAX_PURPOSE = 3_000        # characters of prose that are taken from a docstring
+MAX_PURPOSE = 3_000        # characters that are taken from a docstring
 MAX_NAMES = 12             # that one sentence lists
-MAX_LITERAL = 30           # characters of a text: what is shorter than a run that counts as quoted
+MAX_LITERAL = 30           # characters: what is shorter than a run that counts as quoted
 MAX_LITERALS = 20
 MAX_EXAMPLES, MAX_EXAMPLE = 6, 2_000   # of a document, and characters of one
-PLAIN = (0, 1, -1, None, True, False, "", ...)   # literals that tell nothing
 FENCE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n(.*?)^\1[`~]*[ \t]*$", re.DOTALL | re.MULTILINE)
 BLANK_LINE = re.compile(r"^[ \t]*<BLANKLINE>[ \t]*$", re.MULTILINE)
+OPTION = re.compile(r"[ \t]*#\s*doctest:.*")
+TEXT, MAYBE = "a text", "a text or null"
+EXAMPLES = [{"code": TEXT, "output": TEXT}]
+# what content holds, in the order of print; a list holds what its one entry says
+FUNCTION: dict = {
+    "signature": TEXT, "purpose": TEXT,
+    "parameters": [{"name": TEXT, "annotation": MAYBE, "default": MAYBE, "text": TEXT}],
+    "returns": {"annotation": MAYBE, "text": TEXT}, "raises": [{"exception": TEXT, "when": TEXT}],
+    "side_effects": [TEXT], "algorithm": [TEXT], "examples": EXAMPLES}
+PROJECT: dict = {
+    "summary": TEXT, "layout": [{"path": TEXT, "text": TEXT}],
+    "concepts": [{"name": TEXT, "path": TEXT, "text": TEXT}], "data_flow": [TEXT],
+    "dependencies": [TEXT], "conventions": [TEXT], "tests": [TEXT], "examples": EXAMPLES}
+PUBLIC = {"signature": TEXT, "text": TEXT}   # of a name, in the list that a program adds
 
 
-# the project -------------------------------------------------------------------------------------
+# sources -----------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class Project:
@@ -64,13 +77,13 @@ class Project:
         return cls(name, files, by_id, callees, _readme(folder))
 
     @cached_property
-    def modules(self) -> dict[str, Module]:
-        """Return the modules that are no tests and can be parsed, by path."""
+    def modules(self) -> dict[str, ast.Module]:
+        """Return the trees of the modules that are no tests and can be parsed, by path."""
         found = {}
         for path, file in self.files.items():
             if not file.is_test:
                 try:
-                    found[path] = Module.of(path, self.module_name(path), file)
+                    found[path] = parsed(file.text, path)
                 except Excluded:
                     continue   # an analysis names the fault
         return found
@@ -90,13 +103,24 @@ class Project:
         if entity is None or entity.kind == "class":
             raise Excluded("its source is not there, or not in Python.", id)
         text = self.files[entity.path].text
-        before = text[:entity.start].rpartition(b"\n")[2].decode(errors="replace")
-        own = text[entity.start:entity.end].decode(errors="replace")
-        tree = parsed(f"if 1:\n{before}{own}" if before else own, id)
-        node = next((one for one in ast.walk(tree) if isinstance(one, Definition)), None)
+        indent = text[:entity.start].rpartition(b"\n")[2].decode(errors="replace")
+        own = indent + text[entity.start:entity.end].decode(errors="replace")
+        source = f"if 1:\n{own}" if indent else own
+        node = next((one for one in ast.walk(parsed(source, id)) if isinstance(one, Definition)),
+                    None)
         if node is None:
             raise Excluded("is no function for Python's parser.", id)
-        return Function(self, entity, node, own)
+        return Function(self, entity, node, source)
+
+
+def _readme(folder: Path) -> str:
+    for path in sorted(folder.glob("[Rr][Ee][Aa][Dd][Mm][Ee]*")):
+        try:
+            text = read_bounded(inside(folder, path), MAX_README_BYTES).decode(errors="replace")
+            return storable(text.replace("\0", ""))
+        except OSError:   # a folder, a link out, far too long
+            continue
+    return ""
 
 
 def parsed(text: str | bytes, where: str) -> ast.Module:
@@ -105,52 +129,10 @@ def parsed(text: str | bytes, where: str) -> ast.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")   # of odd escapes in somebody's strings
             tree = ast.parse(text)
-            ast.unparse(tree)   # as deep as whatever is asked of it later
+            ast.unparse(tree)   # goes as deep as whatever is asked of it later
             return tree
     except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
         raise Excluded(f"cannot be parsed: {type(e).__name__}: {e}", where) from e
-
-
-def _readme(folder: Path) -> str:
-    for path in sorted(folder.glob("[Rr][Ee][Aa][Dd][Mm][Ee]*")):
-        try:
-            text = read_bounded(inside(folder, path), MAX_README_BYTES)
-        except OSError:   # a folder, a link out, far too long
-            continue
-        return storable(text.decode(errors="replace").replace("\0", ""))
-    return ""
-
-
-@dataclass(frozen=True)
-class Module:
-    """Hold a module with the names that it binds."""
-
-    path: str
-    name: str
-    tree: ast.Module
-    bound: frozenset[str]
-
-    @classmethod
-    def of(cls, path: str, name: str, file: SourceFile) -> Module:
-        """Return the module of a file. Raise Excluded where it cannot be parsed."""
-        tree = parsed(file.text, path)
-        return cls(path, name, tree, frozenset(_bound(tree)))
-
-    @cached_property
-    def title(self) -> str:
-        """Return the first line of the docstring."""
-        return first_line(ast.get_docstring(self.tree) or "")
-
-
-def _bound(tree: ast.AST) -> Iterator[str]:
-    """Yield the names that statements bind, inner functions and classes as one name each."""
-    for node in own_nodes(tree):
-        if isinstance(node, INNER):
-            yield node.name
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            yield node.id
-        elif isinstance(node, ast.alias):
-            yield node.asname or node.name.partition(".")[0]
 
 
 def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
@@ -163,17 +145,30 @@ def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
             left += [*ast.iter_child_nodes(one)][::-1]
 
 
-def first_line(text: str) -> str:
+def bound_names(tree: ast.AST, imported: bool = True) -> set[str]:
+    """Return the names that statements bind, `imported` ones perhaps among them."""
+    found = set()
+    for node in own_nodes(tree):
+        if isinstance(node, INNER):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.alias) and imported:
+            found.add(node.asname or node.name.partition(".")[0])
+    return found
+
+
+def first_line(text: str | None) -> str:
     """Return the first paragraph of a text in one line."""
-    return " ".join(text.strip().split("\n\n")[0].split())
+    return storable(" ".join((text or "").strip().split("\n\n")[0].split()))
 
 
 # facts of a function -----------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class Raise:
-    """Hold a statement that raises: the exception's name ("" where it cannot be told), whether it
-    leaves the function for sure, and what decides on it."""
+    """Hold what a statement raises: the exception ("" where it cannot be told), whether it leaves
+    the function for sure, and what decides on it."""
 
     exception: str
     leaves: bool
@@ -182,7 +177,8 @@ class Raise:
 
 @dataclass(frozen=True)
 class Function:
-    """Hold a function of a project with its syntax tree."""
+    """Hold a function of a project with its syntax tree, of which the positions count in `source`.
+    """
 
     project: Project
     entity: Entity
@@ -201,35 +197,24 @@ class Function:
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
-        """Return the nodes of the body in their order, without inner functions."""
-        return [one for stmt in self.body for one in (stmt, *(
-            () if isinstance(stmt, INNER) else own_nodes(stmt)))]
-
-    @property
-    def is_method(self) -> bool:
-        """Return whether it is called with an instance or a class first."""
-        return self.entity.kind == "method" and "staticmethod" not in self.entity.decorators
+        """Return the nodes of the body in their order, without those of inner functions."""
+        return [*own_nodes(ast.Module(self.body, []))]
 
     @cached_property
-    def signature(self) -> str:
-        """Return decorators and signature as they stand in the source."""
-        head = self.entity.signature
-        try:
-            parsed(f"{head}: ...", self.entity.id)
-        except Excluded:   # it is cut, as it is very long
-            bare = copy(self.node)
-            bare.body, bare.decorator_list = [ast.Pass()], []
-            head = ast.unparse(bare).removesuffix(":\n    pass")
-        return "\n".join([*(f"@{one}" for one in self.entity.decorators), head])
+    def parameters(self) -> list[dict]:
+        """Return the parameters as content has them, without self or cls."""
+        is_bound = self.entity.kind == "method" and "staticmethod" not in self.entity.decorators
+        return parameters_of(self.node)[1 if is_bound else 0:]
 
     @cached_property
     def callees(self) -> list[str]:
-        """Return the ids of what it calls for sure, in the order in which their names appear."""
-        names = [one.id if isinstance(one, ast.Name) else one.attr for one in self.nodes
-                 if isinstance(one, ast.Name | ast.Attribute)]
-        return sorted(self.project.callees.get(self.entity.id, []), key=lambda id: min(
-            [names.index(part) for part in id.split("::")[1].split("@")[0].split(".")[-2:]
-             if part in names], default=len(names)))
+        """Return the names of what it calls for sure, in the order in which they appear."""
+        names = [getattr(one, "id", "") or getattr(one, "attr", "") for one in self.nodes]
+        full = [id.rpartition("::")[2].partition("@")[0]
+                for id in self.project.callees.get(self.entity.id, [])]
+        return sorted(full, key=lambda name: min(
+            (names.index(part) for part in name.split(".")[-2:] if part in names),
+            default=len(names)))
 
     @cached_property
     def raises(self) -> list[Raise]:
@@ -239,72 +224,66 @@ class Function:
         return [_raise(one, parents) for one in self.nodes if isinstance(one, ast.Raise)]
 
 
-def parameters_of(node: Definition, is_method: bool) -> list[dict]:
-    """Return the parameters of a function as a document has them, without self or cls."""
+def parameters_of(node: Definition) -> list[dict]:
+    """Return all parameters of a function as content has them."""
     args = node.args
-    named = [*((one, "positional-only") for one in args.posonlyargs),
+    plain = [*((one, "positional-only") for one in args.posonlyargs),
              *((one, "") for one in args.args)]
-    rows = [*zip(named, [None] * (len(named) - len(args.defaults)) + args.defaults, strict=True)]
-    rows = rows[1:] if is_method and rows else rows
-    rows += [((args.vararg, "var-positional"), None)] if args.vararg else []
-    rows += [((one, "keyword-only"), default)
+    defaults = [None] * (len(plain) - len(args.defaults)) + args.defaults
+    rows = [(*one, default) for one, default in zip(plain, defaults, strict=True)]
+    rows += [(args.vararg, "variadic", None)] if args.vararg else []
+    rows += [(one, "keyword-only", default)
              for one, default in zip(args.kwonlyargs, args.kw_defaults, strict=True)]
-    rows += [((args.kwarg, "var-keyword"), None)] if args.kwarg else []
-    return [{"name": one.arg, **({"kind": kind} if kind else {}),
-             "annotation": _unparsed(one.annotation), "default": _unparsed(default)}
-            for (one, kind), default in rows]
+    rows += [(args.kwarg, "variadic keywords", None)] if args.kwarg else []
+    return [{"name": one.arg, "annotation": unparsed(one.annotation),
+             "default": unparsed(default), **({"kind": kind} if kind else {})}
+            for one, kind, default in rows]
 
 
-def _unparsed(node: ast.AST | None) -> str | None:
+def unparsed(node: ast.AST | None) -> str | None:
+    """Return the source of a node in one spelling."""
     return None if node is None else ast.unparse(node)
 
 
 def _raise(node: ast.Raise, parents: dict[ast.AST, ast.AST]) -> Raise:
-    """Return what a statement raises, by the statements around it."""
-    handlers, caught, decides = [], set(), ""
+    handled, caught, reasons = [], [], []
     child = node
     while (parent := parents.get(child)) is not None:
-        if isinstance(parent, ast.ExceptHandler):
-            handlers.append(parent)
+        if isinstance(parent, ast.ExceptHandler) and not handled:
+            handled = _caught([parent])
+            reasons.append(f"{_listed(handled)} was caught before")
         elif isinstance(parent, ast.Try) and child in parent.body:
-            caught |= {name for one in parent.handlers for name in _caught(one)}
-        elif isinstance(parent, ast.If | ast.While | ast.Match) and not decides:
-            decides = _listed(_names(getattr(parent, "test", None) or parent.subject))
+            caught += _caught(parent.handlers)
+        elif isinstance(parent, ast.If | ast.While) and not reasons:
+            reasons.append(f"a check of {_listed(_names(parent.test))} decides on it")
         child = parent
-    given = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-    name = ast.unparse(given).rpartition(".")[2] if given else ""
-    if handlers and name in ("", handlers[0].name):   # the same again
-        name = next(iter(_caught(handlers[0])), "")
-    if not name.isidentifier() or (name[:1].islower() and not hasattr(builtins, name)):
-        name = ""
-    is_caught = bool(caught & {name, "Exception", "BaseException"})
-    reasons = [f"a check of {decides} decides on it"] if decides else []
-    if handlers and _caught(handlers[0]):
-        reasons.append(f"{_listed(_caught(handlers[0]))} was caught before")
-    is_again = bool(handlers) and name in _caught(handlers[0])
-    return Raise(name, not is_caught and not is_again, " and ".join(reasons))
+    raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+    name = (unparsed(raised) or "").rpartition(".")[2]
+    is_again = bool(handled) and (not name or name[0].islower())   # raise, or raise error
+    if is_again:
+        name = handled[0]
+    is_class = name.isidentifier() and name[0].isupper()
+    leaves = not (is_again or {name, "Exception", "BaseException"} & {*caught})
+    return Raise(name if is_class else "", leaves, reasons[0] if reasons else "")
 
 
-def _caught(handler: ast.ExceptHandler) -> list[str]:
-    """Return the names of the exceptions that a handler catches."""
-    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-    return [ast.unparse(one).rpartition(".")[2] for one in kinds if one] or ["BaseException"]
+def _caught(handlers: Iterable[ast.ExceptHandler]) -> list[str]:
+    """Return the names of the exceptions that handlers catch."""
+    kinds = [kind for one in handlers
+             for kind in (one.type.elts if isinstance(one.type, ast.Tuple) else [one.type])]
+    return [(unparsed(kind) or "BaseException").rpartition(".")[2] for kind in kinds]
 
 
-def _names(*nodes: ast.AST) -> list[str]:
-    """Return the names and attributes that stand in expressions, each once, in their order; what
-    is called is none."""
-    found: dict[str, None] = {}
-    for node in nodes:
-        skipped = set()
-        for one in (node, *own_nodes(node)):
-            if isinstance(one, ast.Call):
-                skipped.add(one.func)
-            dotted = _dotted(one)
-            if dotted and one not in skipped:
-                found[dotted] = None
-            if dotted or one in skipped:
-                skipped |= {getattr(one, "value", None)}
+def _names(*nodes: ast.AST | None) -> list[str]:
+    """Return the names that expressions read, with an attribute, in their order; what is called is
+    none."""
+    found, skipped = {}, set()
+    for one in (one for node in nodes if node for one in (node, *own_nodes(node))):
+        if isinstance(one, ast.Call) and _dotted(one.func):
+            skipped |= {one.func, getattr(one.func, "value", None)}
+        if _dotted(one) and one not in skipped:
+            found[_dotted(one)] = None
+            skipped.add(getattr(one, "value", None))
     return [*found]
 
 
@@ -317,151 +296,115 @@ def _dotted(node: ast.AST) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     """Return names in a sentence."""
-    names = [f"`{name}`" for name in dict.fromkeys(names)]
-    more = [f"{len(names) - MAX_NAMES} more"] if len(names) > MAX_NAMES else []
-    *first, last = [*names[:MAX_NAMES], *more] or [""]
+    listed = [f"`{name}`" for name in dict.fromkeys(names)]
+    *first, last = [*listed[:MAX_NAMES], *(["others"] if len(listed) > MAX_NAMES else [])] or ["it"]
     return f"{', '.join(first)} and {last}" if first else last
 
 
-# what a function does, in sentences --------------------------------------------------------------
+# a function, in sentences ------------------------------------------------------------------------
+
+HEADS = {ast.If: "depending on {}", ast.Match: "depending on {}", ast.While: "as long as {} say so",
+         ast.For: "for each of {}", ast.AsyncFor: "for each of {}", ast.With: "within {}",
+         ast.AsyncWith: "within {}", ast.Try: "if need be catching {}"}
+DEEDS = {ast.For: "loops", ast.While: "loops", ast.Break: "may end the loop early",
+         ast.Continue: "skips some", ast.Yield: "yields", ast.YieldFrom: "yields on",
+         ast.Await: "awaits", ast.Raise: "may raise"}
+
 
 def _steps(function: Function) -> list[str]:
     """Return a sentence for each statement of a body that does more than compute."""
-    own = {id.rpartition("::")[2].split("@")[0].rpartition(".")[2]: id.rpartition("::")[2]
-           for id in function.callees}
-    params = {one["name"] for one in parameters_of(function.node, function.is_method)}
-    steps = [step for stmt in function.body if (step := _step(stmt, own, params))]
-    return [*steps, *_whole(function)]
+    own = {name.rpartition(".")[2]: name for name in function.callees}
+    steps = [step for stmt in function.body if (step := _step(stmt, own))]
+    literals = {ast.unparse(one) for one in function.nodes if isinstance(one, ast.Constant)
+                and isinstance(one.value, str | int | float) and one.value not in (0, 1, "")}
+    short = sorted(one for one in literals if len(one) <= MAX_LITERAL)[:MAX_LITERALS]
+    if short:
+        steps.append(f"Literals in it, sorted: {', '.join(map(_code, short))}.")
+    return steps
 
 
-def _step(stmt: ast.stmt, own: dict[str, str], params: set[str]) -> str:
+def _step(stmt: ast.stmt, own: dict[str, str]) -> str:
     if isinstance(stmt, INNER):
-        return f"Defines `{stmt.name}` inside, for its own use."
-    nodes = [stmt, *own_nodes(stmt)]
-    deeds = [*_calls(nodes, own), *_ends(nodes)]
-    head = _head(stmt)
-    if head or deeds:
-        text = f"{head}: {'; '.join(deeds) or 'computes'}" if head else "; ".join(deeds)
-        return f"{text[0].upper()}{text[1:]}."
-    return ""
-
-
-def _head(stmt: ast.stmt) -> str:
-    """Return how a compound statement begins, "" for a simple one."""
-    if isinstance(stmt, ast.If | ast.While | ast.Match):
-        word = "as long as a check of {} holds" if isinstance(stmt, ast.While) else "depending on {}"
-        return word.format(_listed(_names(getattr(stmt, "test", None) or stmt.subject)) or "a check")
-    if isinstance(stmt, ast.For | ast.AsyncFor):
-        return f"in a loop over {_listed(_names(stmt.iter)) or 'what a call gives'}"
-    if isinstance(stmt, ast.With | ast.AsyncWith):
-        what = _listed(_names(*(one.context_expr for one in stmt.items)))
-        return f"within a context of {what or 'a call'}"
-    if isinstance(stmt, ast.Try):
-        caught = _listed(name for one in stmt.handlers for name in _caught(one))
-        return f"catching {caught}" if caught else "cleaning up whatever happens"
-    return ""
-
-
-def _calls(nodes: list[ast.AST], own: dict[str, str]) -> list[str]:
-    """Return in words what is called: of the project by its full name, others as written."""
-    ours, others = {}, {}
-    for one in nodes:
-        if isinstance(one, ast.Call):
-            name = _dotted(one.func) or getattr(one.func, "attr", "")
-            last = name.rpartition(".")[2]
-            if last in own:
-                ours[own[last]] = None
-            elif name:
-                others[name if _dotted(one.func) else f".{name}"] = None
-    return [f"calls {_listed(some)}{of}" for some, of in (
+        return f"Defines `{stmt.name}` for its own use."
+    nodes = [*own_nodes(stmt)]
+    called = [_dotted(one.func) or f".{getattr(one.func, 'attr', '')}" for one in nodes
+              if isinstance(one, ast.Call)]
+    ours = [own[last] for name in called if (last := name.rpartition(".")[2]) in own]
+    others = [name for name in called if name.rpartition(".")[2] not in own and name != "."]
+    kinds = {*map(type, [stmt] if isinstance(stmt, ast.Raise) else nodes)}
+    deeds = [f"calls {_listed(some)}{of}" for some, of in (
         (ours, " of this project"), (others, "")) if some]
+    deeds += [deed for kind, deed in DEEDS.items() if kind in kinds]
+    returned = [one.value for one in (stmt, *nodes) if isinstance(one, ast.Return)]
+    if returned:
+        deeds.append(f"returns {_returned(returned)}")
+    about = [*_names(*(getattr(stmt, part, None) for part in ("test", "subject", "iter"))),
+             *_names(*(one.context_expr for one in getattr(stmt, "items", ()))),
+             *_caught(getattr(stmt, "handlers", ()))]
+    head = HEADS.get(type(stmt), "").format(_listed(about))
+    text = ": ".join(filter(None, [head, "; ".join(deeds)]))
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
-def _ends(nodes: list[ast.AST]) -> list[str]:
-    """Return in words how statements leave, or what they give away."""
-    kinds = {type(one) for one in nodes}
-    out = []
-    if {ast.For, ast.AsyncFor, ast.While} & {type(one) for one in nodes[1:]}:
-        out.append("loops")
-    out += [word for kind, word in ((ast.Break, "may end the loop early"), (
-        ast.Continue, "skips some"), (ast.Yield, "yields values"), (
-        ast.YieldFrom, "yields from another iterator"), (ast.Await, "awaits")) if kind in kinds]
-    if raised := [one for one in nodes if isinstance(one, ast.Raise)]:
-        out.append(f"may raise, see above ({len(raised)} places)" if raised[1:] else "may raise")
-    returns = [one.value for one in nodes if isinstance(one, ast.Return)]
-    if returns:
-        fixed = [ast.unparse(one) for one in returns
-                 if isinstance(one, ast.Constant) and len(ast.unparse(one)) <= MAX_LITERAL]
-        names = [name for one in returns if one and not isinstance(one, ast.Constant)
-                 for name in _names(one)]
-        what = _listed([*fixed, *names])
-        out.append(f"returns {'something made of ' if names else ''}{what}" if what else "returns")
-    return out
-
-
-def _whole(function: Function) -> list[str]:
-    """Return what is to be said of a body as a whole."""
-    out = []
-    if function.entity.id in function.callees:
-        out.append("Calls itself.")
-    literals = sorted({ast.unparse(one) for one in function.nodes if isinstance(one, ast.Constant)
-                       and not any(one.value is some or one.value == some for some in PLAIN)
-                       and len(ast.unparse(one)) <= MAX_LITERAL})
-    if literals:
-        out.append("Literals in it, in the order of the alphabet: "
-                   + ", ".join(map(_code, literals[:MAX_LITERALS])) + ".")
-    return out
+def _returned(values: list[ast.expr | None]) -> str:
+    fixed = [ast.unparse(one) for one in values if isinstance(one, ast.Constant)]
+    names = [name for one in values if one and not isinstance(one, ast.Constant)
+             for name in _names(one)]
+    ways = [_listed(one for one in fixed if len(one) <= MAX_LITERAL)] if fixed else []
+    ways += [f"something made of {_listed(names)}"] if names else []
+    return " or ".join(ways) or "what comes of it"
 
 
 def _side_effects(function: Function) -> list[str]:
     """Return what a body changes beside its own variables."""
-    args = function.node.args
-    params = {one.arg for one in (*args.posonlyargs, *args.args, *args.kwonlyargs)}
-    attributes, items = {}, {}
-    for one in function.nodes:
-        is_changed = not isinstance(getattr(one, "ctx", ast.Load()), ast.Load)
-        if is_changed and isinstance(one, ast.Attribute):
-            attributes[ast.unparse(one)] = None
-        elif is_changed and isinstance(one, ast.Subscript) and (name := _dotted(one.value)):
-            if name.partition(".")[0] in params:
-                items[name] = None
+    params = {one["name"] for one in parameters_of(function.node)}
+    changed = [one for one in function.nodes
+               if isinstance(getattr(one, "ctx", None), ast.Store | ast.Del)]
+    attributes = [ast.unparse(one) for one in changed if isinstance(one, ast.Attribute)]
+    items = [_dotted(one.value) for one in changed if isinstance(one, ast.Subscript)
+             and _dotted(one.value).partition(".")[0] in params]
     outer = [name for one in function.nodes if isinstance(one, ast.Global | ast.Nonlocal)
              for name in one.names]
-    called = {one.func.id for one in function.nodes
-              if isinstance(one, ast.Call) and isinstance(one.func, ast.Name)}
-    said = [("Sets {}.", attributes), ("Changes items of {} in place.", items),
-            ("Binds {} outside of itself.", outer)]
-    return [*(text.format(_listed(names)) for text, names in said if names),
-            *(f"Calls `{name}`." for name in ("print", "open", "input") if name in called)]
+    said = (("Sets", attributes), ("Changes in place", items), ("Binds outside of itself", outer))
+    return [f"{deed} {_listed(names)}." for deed, names in said if names]
 
 
-# a function's document ---------------------------------------------------------------------------
+# a function's content ----------------------------------------------------------------------------
 
 def function_content(function: Function) -> dict:
     """Return the content of a function's document. Its examples are those that the docstring and
     README have: whether they print what they say is not looked at."""
     prose, examples = _split(function.docstring)
-    described = _described(prose)
-    texts = {one.arg_name.lstrip("*"): one.description or "" for one in described.params}
-    when = {(one.type_name or "").rpartition(".")[2]: one.description or ""
-            for one in described.raises}
-    raises = {}
+    said = _described(prose)
+    texts = {one.arg_name.lstrip("*"): one.description for one in said.params}
+    when = {(one.type_name or "").rpartition(".")[2]: one.description for one in said.raises}
+    reasons: dict[str, list[str]] = {}
     for one in function.raises:
         if one.exception and one.leaves:
-            raises.setdefault(one.exception, []).append(one.when)
-    returns = described.returns or (described.many_returns and described.many_returns[0])
+            reasons.setdefault(one.exception, []).append(one.when)
+    name = function.entity.name.rpartition(".")[2]
+    examples += [one for one in readme_examples(function.project.readme)
+                 if re.search(rf"\b{re.escape(name)}\b", one["code"])]
+    is_generator = any(isinstance(one, ast.Yield | ast.YieldFrom) for one in function.nodes)
+    returns = (said.returns and said.returns.description) or (
+        "An iterator: it is a generator." if is_generator else "")
     return {
-        "signature": function.signature,
-        "purpose": _purpose(function, described),
-        "parameters": [{**one, "text": _line(texts.get(one["name"], ""))}
-                       for one in parameters_of(function.node, function.is_method)],
-        "returns": {"annotation": _unparsed(function.node.returns),
-                    "text": _line(returns.description if returns else "") or _returned(function)},
-        "raises": [{"exception": name, "when": _line(when.get(name, "")) or "; or ".join(
-            dict.fromkeys(filter(None, reasons)))} for name, reasons in raises.items()],
-        "side_effects": _side_effects(function),
-        "algorithm": _steps(function),
-        "examples": _self_contained([*examples, *_of_readme(function)], function)}
+        "signature": signature_of(function), "purpose": _purpose(function, said.description or ""),
+        "parameters": [{**one, "text": first_line(texts.get(one["name"]))}
+                       for one in function.parameters],
+        "returns": {"annotation": unparsed(function.node.returns), "text": first_line(returns)},
+        "raises": [{"exception": one, "when": first_line(when.get(one)) or "; or ".join(
+            dict.fromkeys(filter(None, whens)))} for one, whens in reasons.items()],
+        "side_effects": _side_effects(function), "algorithm": _steps(function),
+        "examples": _self_contained(examples, function)}
+
+
+def signature_of(function: Function) -> str:
+    """Return decorators and signature in one spelling."""
+    bare = copy(function.node)
+    bare.body, bare.decorator_list = [ast.Pass()], []
+    head = ast.unparse(bare).removesuffix(":\n    pass")
+    return "\n".join([*(f"@{one}" for one in function.entity.decorators), head])
 
 
 def _described(prose: str):
@@ -476,31 +419,15 @@ def _described(prose: str):
         return docstring_parser.Docstring()
 
 
-def _purpose(function: Function, described) -> str:
-    said = "\n\n".join(filter(None, [described.short_description, described.long_description]))
+def _purpose(function: Function, said: str) -> str:
     if said.strip():
-        return storable(said.strip()[:MAX_PURPOSE])
+        return storable(re.sub(r"\n\s*\n\s*", "\n\n", said.strip()))[:MAX_PURPOSE]
     entity = function.entity
     owner = function.project.entities.get(entity.parent)
-    module = function.project.module_name(entity.path)
-    place = f"of class `{owner.name}` in `{module}`" if owner else f"of `{module}`"
-    about = f" The class: {first_line(owner.docstring)}" if owner and owner.docstring else ""
-    return f"`{entity.name}` is a {entity.kind} {place}, without a docstring.{about}"
+    place = owner.name if owner else function.project.module_name(entity.path)
+    about = f" Of its class: {first_line(owner.docstring)}" if owner and owner.docstring else ""
+    return f"A {entity.kind} of `{place}`, without a docstring.{about}"
 
-
-def _returned(function: Function) -> str:
-    kinds = {type(one) for one in function.nodes}
-    if kinds & {ast.Yield, ast.YieldFrom}:
-        return "An iterator: it is a generator."
-    values = [one.value for one in function.nodes if isinstance(one, ast.Return) and one.value]
-    return "" if values else "Nothing."
-
-
-def _line(text: str | None) -> str:
-    return storable(" ".join((text or "").split()))
-
-
-# examples ----------------------------------------------------------------------------------------
 
 def _split(text: str) -> tuple[str, list[dict]]:
     """Return (the prose of a text, its doctest sessions as examples)."""
@@ -510,27 +437,15 @@ def _split(text: str) -> tuple[str, list[dict]]:
         return text, []
     sessions: list[list[doctest.Example]] = [[]]
     for part in parts:
-        if isinstance(part, str) and part.strip() and sessions[-1]:
-            sessions.append([])
-        elif isinstance(part, doctest.Example):
+        if isinstance(part, doctest.Example):
             sessions[-1].append(part)
+        elif part.strip():
+            sessions.append([])
     prose = "\n".join(part for part in parts if isinstance(part, str))
-    return prose, [{"code": "".join(one.source for one in session).rstrip("\n"),
-                    "output": BLANK_LINE.sub("", "".join(map(_printed, session))).rstrip("\n")}
-                   for session in sessions if session]
-
-
-def _printed(example: doctest.Example) -> str:
-    """Return what an example prints: of a traceback the last line."""
-    if example.exc_msg is None:
-        return example.want
-    return example.exc_msg
-
-
-def _of_readme(function: Function) -> list[dict]:
-    name = function.entity.name.rpartition(".")[2]
-    return [one for one in readme_examples(function.project.readme)
-            if re.search(rf"\b{re.escape(name)}\b", one["code"])]
+    return prose, [
+        {"code": OPTION.sub("", "".join(one.source for one in some)).rstrip(),
+         "output": BLANK_LINE.sub("", "".join(one.exc_msg or one.want for one in some)).rstrip()}
+        for some in sessions if some]
 
 
 def readme_examples(text: str) -> list[dict]:
@@ -541,79 +456,76 @@ def readme_examples(text: str) -> list[dict]:
 
 
 def _self_contained(examples: list[dict], function: Function) -> list[dict]:
-    """Return examples with what they need before them: imports from the function's module, and the
-    statements of earlier ones that print nothing and bind what they use."""
-    module = function.project.modules.get(function.entity.path)
+    """Return examples with what they need before them: imports from the function's module, and
+    statements of earlier ones that bind what they use."""
+    path = function.entity.path
+    module, bound = function.project.module_name(path), bound_names(function.project.modules[path])
     out, before = [], []
-    for example in examples[:50]:
+    for example in examples:
         try:
-            tree = parsed(example["code"], "an example")
+            code, tree = example["code"], parsed(example["code"], "an example")
         except Excluded:
             continue
-        code = example["code"]
-        for bound, text in reversed(before):
-            if bound & _used(parsed(code, "")):
+        for names, text in reversed(before):
+            if names & _used(parsed(code, "")):
                 code = f"{text}\n{code}"
-        before += [({*_bound(ast.Module([stmt], []))}, ast.unparse(stmt)) for stmt in tree.body
-                   if not isinstance(stmt, ast.Expr)]
-        needed = sorted(_used(parsed(code, "")) & module.bound) if module else []
-        if needed and module.name:
-            code = f"from {module.name} import {', '.join(needed)}\n{code}"
-        if len(code) + len(example["output"]) <= MAX_EXAMPLE and example["output"]:
+        before += [(bound_names(ast.Module([one], [])), ast.unparse(one)) for one in tree.body
+                   if not isinstance(one, ast.Expr)]
+        if needed := sorted(_used(parsed(code, "")) & bound):
+            code = f"from {module} import {', '.join(needed)}\n{code}"
+        if example["output"] and len(code) + len(example["output"]) <= MAX_EXAMPLE:
             out.append({"code": code, "output": example["output"]})
     return out[:MAX_EXAMPLES]
 
 
 def _used(tree: ast.Module) -> set[str]:
     """Return the names that code uses and does not bind itself."""
-    used = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)}
-    return used - {*_bound(tree)}
+    return {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)} - bound_names(tree)
 
 
-# the project's document --------------------------------------------------------------------------
+# a project's content -----------------------------------------------------------------------------
 
-def project_content(project: Project, meta: RepoMeta, needed: Iterable[str] = ()) -> dict:
-    """Return the content of a project's document. Private names are listed where they are
-    `needed`."""
-    modules = project.modules
-    titles = {path: module.title for path, module in modules.items()}
-    title = meta.summary or titles.get(min(modules, key=lambda path: path.count("/"), default=""))
+def project_content(project: Project, meta: RepoMeta) -> dict:
+    """Return the content of a project's document, without its public names."""
+    modules = {path: first_line(ast.get_docstring(tree)) for path, tree in project.modules.items()}
+    top = modules.get(min(modules, key=lambda path: path.count("/"), default=""), "")
+    tests = [file for file in project.files.values() if file.is_test]
+    folders = {f"{dirname(file.path)}/" for file in tests}
+    runners = [name for name in ("pytest", "unittest")
+               if any(f"import {name}".encode() in file.text for file in tests)]
     return {
-        "summary": _line(title) or f"`{project.name}` is a project in Python.",
-        "layout": [{"path": path, "text": text} for path, text in titles.items()],
+        "summary": meta.summary or top or f"`{project.name}` is a project in Python.",
+        "layout": [{"path": path, "text": text} for path, text in modules.items()],
         "concepts": [{"name": one.name, "path": one.path, "text": first_line(one.docstring)}
                      for one in project.entities.values()
-                     if one.kind == "class" and one.path in modules and one.name[:1] != "_"],
-        "data_flow": _data_flow(project),
-        "dependencies": meta.dependencies,
-        "conventions": _conventions(project),
-        "tests": _tests(project),
-        "examples": [one for one in readme_examples(project.readme)
-                     if one["output"]][:MAX_EXAMPLES],
-        "api": public_api(project, {*needed})}
+                     if one.kind == "class" and one.path in modules and is_public(one.name)],
+        "data_flow": _data_flow(project), "dependencies": [*map(_code, meta.dependencies)],
+        "conventions": _exceptions(project),
+        "tests": [f"Tests lie in {_listed(sorted(folders))}, and use {_listed(runners)}."]
+        if tests and runners else [],
+        "examples": [*filter(lambda one: one["output"], readme_examples(project.readme))][
+            :MAX_EXAMPLES]}
 
 
 def public_api(project: Project, needed: set[str]) -> list[dict]:
-    """Return the public names of each module with their signatures: functions, classes with what
-    they have, constants."""
+    """Return the names of each module with their signatures: functions, classes with what they
+    have, what else the module binds. Private ones are listed where they are `needed`."""
     out = []
-    for path, module in project.modules.items():
-        entities = [one for one in project.entities.values() if one.path == path and all(
-            is_public(part) or part in needed for part in one.name.split("."))]
-        defined = {one.name for one in entities}
-        constants = [{"name": one, "signature": one, "text": ""}
-                     for one in sorted(_constants(module.tree.body) - defined)
-                     if is_public(one) or one in needed]
-        rows = [{"name": one.name, "signature": " ".join(one.signature.split()),
-                 "text": first_line(one.docstring)} for one in entities
-                if one.parent == "" or project.entities[one.parent].kind == "class"]
-        rows += [{"name": f"{one.name}.{name}", "signature": f"{one.name}.{name}", "text": ""}
-                 for one in entities if one.kind == "class"
-                 for name in sorted(attributes_of(project, one) - {
-                     inner.rpartition(".")[2] for inner in defined})
-                 if is_public(name) or name in needed]
-        if rows or constants:
-            out.append({"module": module.name, "path": path, "names": [*constants, *rows]})
+    for path, tree in project.modules.items():
+        rows = dict.fromkeys(bound_names(tree, imported=False) | exported_names(project, tree), "")
+        heads = {}
+        for one in project.entities.values():
+            owner = project.entities.get(one.parent)
+            if one.path == path and (owner is None or owner.kind == "class"):
+                rows |= {f"{one.name}.{name}": "" for name in attributes_of(project, one)
+                         if f"{one.name}.{name}" not in rows}
+                rows[one.name] = first_line(one.docstring)
+                heads[one.name] = "".join(" ".join(one.signature.split()).partition("(")[1:])
+        names = [{"signature": f"{name}{heads.get(name, '')}", "text": text}
+                 for name, text in sorted(rows.items())
+                 if all(is_public(part) or part in needed for part in name.split("."))]
+        if names:
+            out.append({"module": project.module_name(path), "path": path, "names": names})
     return out
 
 
@@ -622,22 +534,21 @@ def is_public(name: str) -> bool:
     return name[:1] != "_" or name[:2] == name[-2:] == "__"
 
 
-def _constants(body: list[ast.stmt]) -> set[str]:
-    return {one.id for stmt in body if not isinstance(stmt, INNER)
-            for one in (stmt, *own_nodes(stmt))
-            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+def exported_names(project: Project, tree: ast.Module) -> set[str]:
+    """Return the names that a module imports from modules of the project."""
+    tops = {project.module_name(path).partition(".")[0] for path in project.modules}
+    return {one.asname or one.name for node in tree.body if isinstance(node, ast.ImportFrom)
+            and (node.level or (node.module or "").partition(".")[0] in tops)
+            for one in node.names} - {"*"}
 
 
 def attributes_of(project: Project, entity: Entity) -> set[str]:
     """Return the attributes that a class binds in its body, or its methods set on self."""
-    tree = project.modules[entity.path].tree
-    node = next((one for one in ast.walk(tree) if isinstance(one, ast.ClassDef)
-                 and one.lineno == entity.line), None)
-    if node is None:
-        return set()
-    of_self = {one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute)
-               and isinstance(one.ctx, ast.Store) and _dotted(one).startswith("self.")}
-    return of_self | _constants(node.body)
+    node = next((one for one in ast.walk(project.modules.get(entity.path, ast.Module([], [])))
+                 if isinstance(one, ast.ClassDef) and one.lineno == entity.line), None)
+    return set() if node is None else bound_names(node) | {
+        one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute)
+        and isinstance(one.ctx, ast.Store) and _dotted(one).startswith("self.")}
 
 
 def _data_flow(project: Project) -> list[str]:
@@ -646,36 +557,24 @@ def _data_flow(project: Project) -> list[str]:
         for id in callees:
             places = caller.partition("::")[0], id.partition("::")[0]
             if places[0] != places[1] and {*places} <= project.modules.keys():
-                calls.setdefault(places, set()).add(id.rpartition("::")[2].split("@")[0])
+                calls.setdefault(places, set()).add(id.rpartition("::")[2].partition("@")[0])
     return [f"`{caller}` calls {_listed(sorted(names))} of `{callee}`."
             for (caller, callee), names in sorted(calls.items())]
 
 
-def _conventions(project: Project) -> list[str]:
-    raised = {}
-    for path, module in project.modules.items():
-        for one in ast.walk(module.tree):
+def _exceptions(project: Project) -> list[str]:
+    """Return a sentence for each exception that a project defines."""
+    own: dict[str, str] = {}
+    for path, tree in project.modules.items():
+        for one in ast.walk(tree):
             bases = [ast.unparse(base) for base in getattr(one, "bases", ())]
-            if any(base in raised or _is_exception(base) for base in bases):
-                raised[one.name] = f"`{one.name}` in `{path}`, a {_listed(bases)}"
-    return [f"It has exceptions of its own: {'; '.join(raised.values())}."] if raised else []
+            if any(base in own or base in BUILT_IN_EXCEPTIONS for base in bases):
+                own[one.name] = f"`{one.name}` in `{path}` is an exception, a {_listed(bases)}."
+    return [*own.values()]
 
 
-def _is_exception(name: str) -> bool:
-    kind = getattr(builtins, name, None)
-    return isinstance(kind, type) and issubclass(kind, BaseException)
-
-
-def _tests(project: Project) -> list[str]:
-    files = [file for file in project.files.values() if file.is_test]
-    folders = sorted({f"{dirname(file.path) or '.'}/" for file in files})
-    runners = [name for name in ("pytest", "unittest", "hypothesis")
-               if any(re.search(rf"\bimport {name}\b|\bfrom {name}\b".encode(), file.text)
-                      for file in files)]
-    if not files:
-        return []
-    uses = f", and they use {_listed(runners)}" if runners else ""
-    return [f"{len(files)} files of tests lie in {_listed(folders)}{uses}."]
+BUILT_IN_EXCEPTIONS = {name for name, kind in vars(builtins).items()
+                       if isinstance(kind, type) and issubclass(kind, BaseException)}
 
 
 # Markdown ----------------------------------------------------------------------------------------
@@ -683,72 +582,55 @@ def _tests(project: Project) -> list[str]:
 def function_text(id: str, content: dict) -> str:
     """Return the Markdown of a function's document."""
     path, _, name = id.partition("::")
-    returns = content["returns"]
-    return _markdown([
-        f"## `{name}` in `{path}`", _fenced(content["signature"], "python"), content["purpose"],
-        *_section("Parameters", [_parameter(one) for one in content["parameters"]]),
-        *_section("Returns", [": ".join(filter(None, [
-            _code(returns["annotation"]), returns["text"]]))]),
-        *_section("Raises", [f"`{one['exception']}`: {one['when'] or 'see the algorithm'}"
-                             for one in content["raises"]]),
-        *_section("Side effects", content["side_effects"]),
-        *_section("Algorithm", content["algorithm"], "1."),
-        *_examples(content["examples"])])
-
-
-def _parameter(one: dict) -> str:
-    about = [one.get("kind", ""), one["annotation"] and _code(one["annotation"]),
-             one["default"] and f"default {_code(one['default'])}"]
-    about = f" ({', '.join(filter(None, about))})" if any(about) else ""
-    return f"`{one['name']}`{about}" + (f": {one['text']}" if one["text"] else "")
+    return "\n\n".join([f"## `{name}` in `{path}`", *_sections(content, FUNCTION)]) + "\n"
 
 
 def project_text(name: str, content: dict) -> str:
-    """Return the Markdown of a project's document."""
-    api = []
-    for module in content["api"]:
-        api += [f"### `{module['module']}` in `{module['path']}`", _items([
-            _code(one["signature"]) + (f": {one['text']}" if one["text"] else "")
-            for one in module["names"]])]
-    return _markdown([
-        f"# {name}", content["summary"],
-        *_section("Layout", [f"`{one['path']}`: {one['text']}".rstrip(": ")
-                             for one in content["layout"]]),
-        *_section("Concepts", [f"`{one['name']}` in `{one['path']}`: {one['text']}".rstrip(": ")
-                               for one in content["concepts"]]),
-        *_section("Data flow", content["data_flow"]),
-        *_section("Dependencies", [*map(_code, content["dependencies"])]),
-        *_section("Conventions", content["conventions"]), *_section("Tests", content["tests"]),
-        *_examples(content["examples"]), *(["**Public API**", *api] if api else [])])
+    """Return the Markdown of a project's document; `api` of its content are its public names."""
+    api = [part for module in content.get("api", ())
+           for part in (f"### `{module['module']}` in `{module['path']}`",
+                        _items(module["names"], PUBLIC))]
+    return "\n\n".join([f"# {name}", *_sections(content, PROJECT), *api]) + "\n"
 
 
-def _markdown(parts: Iterable[str]) -> str:
-    return "\n\n".join(filter(None, parts)) + "\n"
+def _sections(content: dict, form: dict) -> Iterator[str]:
+    """Yield the parts of content that are not empty."""
+    for key, shape in form.items():
+        value = content[key]
+        title = f"**{key.replace('_', ' ').capitalize()}**"
+        if key == "signature":
+            yield _fenced(value, "python")
+        elif shape == TEXT and value:
+            yield value
+        elif shape is EXAMPLES:
+            for one in value:
+                yield "**Example**"
+                yield _fenced(one["code"], "python")
+                yield f"prints\n\n{_fenced(one['output'], 'text')}"
+        elif isinstance(shape, dict) and any(value.values()):
+            yield f"{title}\n\n{_items([value], shape)}"
+        elif isinstance(shape, list) and value:
+            yield f"{title}\n\n{_items(value, shape[0])}"
 
 
-def _section(title: str, items: list[str], mark: str = "-") -> list[str]:
-    return [f"**{title}**", _items(items, mark)] if any(items) else []
-
-
-def _items(items: list[str], mark: str = "-") -> str:
-    return "\n".join(f"{mark} " + one.replace("\n", "\n  ") for one in items)
-
-
-def _examples(examples: list[dict]) -> list[str]:
-    out = ["**Examples**"] if examples else []
-    for one in examples:
-        out += [_fenced(one["code"], "python"), "prints", _fenced(one["output"], "text")]
-    return out
+def _items(entries: Iterable, shape) -> str:
+    """Return a line for each entry: the first of its fields, others in brackets, the last one."""
+    lines = []
+    for entry in entries:
+        if isinstance(entry, dict):
+            first, *middle, last = shape
+            about = [f"{key} {_code(entry[key])}" for key in middle if entry[key] is not None]
+            head = _code(entry[first]) + (f" ({', '.join(about)})" if about else "")
+            entry = ": ".join(filter(None, [head, entry[last]]))
+        lines.append("- " + entry.replace("\n", "\n  "))
+    return "\n".join(lines)
 
 
 def _fenced(text: str, language: str) -> str:
-    longest = max([2, *(len(run) for run in re.findall("`+", text))])
-    fence = "`" * (longest + 1)
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`{3,}", text))])
     return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _code(text: str | None) -> str:
-    """Return a text as code in a line."""
-    if not text:
-        return ""
-    return f"`` {text} ``" if "`" in text else f"`{text}`"
+    """Return a text as code in a line, "" for none."""
+    return f"`` {text} ``" if "`" in (text or "") else f"`{text}`" if text else ""

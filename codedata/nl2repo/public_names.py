@@ -6,76 +6,78 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 
-from codedata.code.contexts import lines_by_test, masks_of
+from codedata.code.contexts import lines_by_test, mask_of, masks_of
 from codedata.code.junit import restored_name
 from codedata.errors import Excluded
-from codedata.nl2repo.documents import Project, attributes_of, is_public, parsed
+from codedata.nl2repo.documents import (
+    Project,
+    attributes_of,
+    bound_names,
+    exported_names,
+    parsed,
+)
 from codedata.records import Coverage, StripPatch
 
-INNER = (ast.stmt, ast.ExceptHandler, ast.match_case)
+OF_THE_LANGUAGE = re.compile(r"__\w+__")
 
 
 def names_by_patch(patches: Iterable[StripPatch], project: Project,
                    coverage: Coverage) -> dict[str, list[str]]:
     """Return {id of a patch: names that the tests touch which it makes fail}, sorted. A name counts
-    where a source that is no test defines it; of those with an underscore, all that are touched."""
+    where a source that is no test defines it, a private one, too."""
     defined = defined_names(project)
-    modules = {project.module_name(path).rpartition(".")[2] for path in project.modules}
     lines = {test["name"]: masks for test, masks in
              zip(coverage.tests, lines_by_test(coverage), strict=True)}
     outside = masks_of(coverage.import_lines)
-    files = {path: _touched(file.text, path) for path, file in project.files.items()
-             if file.is_test}
+    touched = {path: [*_touched(project, path)] for path, file in project.files.items()
+               if file.is_test}
     out = {}
     for patch in patches:
         names: set[str] = set()
         for test in patch.proof["FAIL_TO_PASS"] if patch.proof else ():
             masks = lines.get(restored_name(test), {})
-            for path in files.keys() & masks.keys():
+            for path in touched.keys() & masks.keys():
                 ran = masks[path] | outside.get(path, 0)
-                names |= {name for mask, name in files[path] if mask & ran or not mask}
-        out[patch.instance_id] = sorted(names & (defined | modules))
+                names |= {name for mask, name in touched[path] if mask & ran}
+        out[patch.instance_id] = sorted(names & defined)
     return out
 
 
 def defined_names(project: Project) -> set[str]:
-    """Return the names of functions, classes, methods, attributes and of what modules bind, in
+    """Return the names of functions, classes, methods and attributes, and of what modules bind, in
     sources that are no tests; none that the language gives a meaning."""
-    names = {name for module in project.modules.values() for name in module.bound}
+    names = {name for tree in project.modules.values()
+             for name in bound_names(tree, imported=False) | exported_names(project, tree)}
     for one in project.entities.values():
         if one.path in project.modules:
             names.add(one.name.rpartition(".")[2])
             names |= attributes_of(project, one) if one.kind == "class" else set()
-    return {name for name in names if name[:2] != "__" or is_public(name) is False}
+    return {name for name in names if not OF_THE_LANGUAGE.fullmatch(name)}
 
 
-def _touched(text: bytes, path: str) -> list[tuple[int, str]]:
-    """Return (mask of the lines of its statement, name) of the imports of a file, of which the mask
-    is 0, and of its attributes."""
+def _touched(project: Project, path: str) -> Iterator[tuple[int, str]]:
+    """Yield (mask of the lines of its statement, name) of what a file imports from the project,
+    anywhere in it, and of its attributes."""
     try:
-        tree = parsed(text, path)
+        tree = parsed(project.files[path].text, path)
     except Excluded:
-        return []
-    found = []
-    for one in ast.walk(tree):
-        if isinstance(one, ast.ImportFrom | ast.Import):
-            names = [name for alias in one.names for name in alias.name.split(".")]
-            found += [(0, name) for name in names]
-        elif isinstance(one, INNER):
-            parts = [*_own(one)]
-            last = max((part.end_lineno for part in parts if hasattr(part, "end_lineno")),
-                       default=one.lineno if hasattr(one, "lineno") else 0)
-            mask = sum(1 << n for n in range(getattr(one, "lineno", last), last + 1))
-            found += [(mask, part.attr) for part in parts if isinstance(part, ast.Attribute)]
-    return found
+        return
+    for name in exported_names(project, ast.Module([*ast.walk(tree)], [])):
+        yield -1, name
+    for statement in ast.walk(tree):
+        if isinstance(statement, ast.stmt):
+            own = [one for one in _own(statement) if hasattr(one, "lineno")]
+            last = max((one.end_lineno for one in own), default=statement.lineno)
+            mask = mask_of([statement.lineno, last])
+            yield from ((mask, one.attr) for one in own if isinstance(one, ast.Attribute))
 
 
-def _own(statement: ast.AST) -> Iterator[ast.AST]:
-    """Yield the expressions of a statement, without those of statements in it."""
+def _own(statement: ast.stmt) -> Iterator[ast.AST]:
+    """Yield the nodes of a statement without those of the statements in it."""
     left = [*ast.iter_child_nodes(statement)]
     while left:
         one = left.pop()
-        if not isinstance(one, INNER):
+        if not isinstance(one, ast.stmt):
             yield one
             left += ast.iter_child_nodes(one)
 
