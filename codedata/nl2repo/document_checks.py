@@ -51,6 +51,7 @@ PATH = re.compile(r"[\w./-]+(?:/|\.(?:py|md|rst|toml|cfg|ini|txt|json))")
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 FENCED = re.compile(r"^(`{3,})[^\n]*\n.*?^\1", re.DOTALL | re.MULTILINE)
 WORD = re.compile(r"\w+")
+IMPORT = re.compile(r"^[ \t]*(?:from\s+\S+\s+)?import\s+(?:\([^)]*\)|[^\n]*)", re.MULTILINE)
 
 
 # forms, and what is said of a signature ----------------------------------------------------------
@@ -232,8 +233,10 @@ class Hidden:
     @cached_property
     def _texts(self) -> dict[str, str]:
         bodies = {f"the body of `{id}`": squeezed(body) for id, body in self.bodies.items()}
-        return bodies | {f"the tests in {path}": squeezed(file.text.decode(errors="replace"))
-                         for path, file in self.project.files.items() if file.is_test}
+        tests = {path: file.text.decode(errors="replace")
+                 for path, file in self.project.files.items() if file.is_test}
+        return bodies | {f"the tests in {path}": squeezed(IMPORT.sub("", text))   # as all import
+                         for path, text in tests.items()}
 
     @cached_property
     def _test_names(self) -> set[str]:

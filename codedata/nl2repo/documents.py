@@ -20,7 +20,14 @@ from posixpath import basename, dirname
 
 from codedata.bounded import inside, read_bounded
 from codedata.code.calls import LANGUAGE
-from codedata.code.entities import INSTALL, Entity, SourceFile, all_entities, read_sources
+from codedata.code.entities import (
+    INSTALL,
+    MAX_TEXT,
+    Entity,
+    SourceFile,
+    all_entities,
+    read_sources,
+)
 from codedata.errors import Excluded, Trouble
 from codedata.records import Analysis, RepoMeta, storable
 
@@ -400,10 +407,12 @@ def function_content(function: Function) -> dict:
 
 
 def signature_of(function: Function) -> str:
-    """Return decorators and signature in one spelling."""
-    bare = copy(function.node)
-    bare.body, bare.decorator_list = [ast.Pass()], []
-    head = ast.unparse(bare).removesuffix(":\n    pass")
+    """Return decorators and signature as they stand in the source."""
+    head = function.entity.signature
+    if len(head.encode()) >= MAX_TEXT:   # it is cut there
+        bare = copy(function.node)
+        bare.body, bare.decorator_list = [ast.Pass()], []
+        head = ast.unparse(bare).removesuffix(":\n    pass")
     return "\n".join([*(f"@{one}" for one in function.entity.decorators), head])
 
 
