@@ -152,13 +152,15 @@ def _raised_below(function: Function) -> set[str]:
 
 # examples ----------------------------------------------------------------------------------------
 
-def run_examples(sandbox: Sandbox, examples: Sequence[dict], test_script: str) -> list[list]:
+def run_examples(sandbox: Sandbox, examples: Sequence[dict], test_script: str,
+                 seconds: float = EXAMPLE_S) -> list[list]:
     """Return [what it printed, and what the second time] for each example, run in a sandbox by the
-    Python of a test script. None stands for too much, or too long. Raise ItemFailed where that
-    cannot be had."""
+    Python of a test script. None stands for too much, or more than `seconds`. Raise ItemFailed
+    where that cannot be had."""
     codes = json.dumps([one["code"] for one in examples]).encode()
+    sandbox.run(f"rm -rf {FOLDER}")   # an image may have answers of its own
     sandbox.put({"examples.json": codes}, FOLDER)
-    run_tool(sandbox, "run_examples.py", FOLDER, str(EXAMPLE_S), str(EXAMPLE_BYTES),
+    run_tool(sandbox, "run_examples.py", FOLDER, str(seconds), str(EXAMPLE_BYTES),
              start="python3", before=activation(test_script))
     with TemporaryDirectory(prefix="codedata_examples.") as folder:
         sandbox.get(FOLDER, Path(folder), ANSWERS)

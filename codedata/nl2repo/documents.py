@@ -32,6 +32,7 @@ from codedata.errors import Excluded, Trouble
 from codedata.records import Analysis, RepoMeta, storable
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
+NOTHING = ast.Module([], [])
 INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 MAX_README_BYTES = 200_000
 MAX_DOCSTRING = 20_000     # characters that are parsed
@@ -75,12 +76,14 @@ class Project:
         """Return the project in a folder, with the resolved edges of its analysis."""
         sources = read_sources(folder)
         entities = all_entities(sources)[0]
-        callees: dict[str, list[str]] = {}
-        for edge in analysis.edges:
-            if edge["certainty"] == "resolved" and edge["kind"] != "ref":
-                callees.setdefault(edge["caller"], []).append(edge["callee"])
         files = {file.path: file for file in sources.files if file.language == LANGUAGE}
         by_id = {one.id: one for path in files for one in entities[path]}
+        shown = {id for id, one in by_id.items() if not files[one.path].is_test}
+        callees: dict[str, list[str]] = {}
+        for edge in analysis.edges:
+            is_sure = edge["certainty"] == "resolved" and edge["kind"] != "ref"
+            if is_sure and edge["callee"] in shown:   # a test may hand over functions of its own
+                callees.setdefault(edge["caller"], []).append(edge["callee"])
         return cls(name, files, by_id, callees, _readme(folder))
 
     @cached_property
@@ -217,11 +220,12 @@ class Function:
     def callees(self) -> list[str]:
         """Return the names of what it calls for sure, in the order in which they appear."""
         names = [getattr(one, "id", "") or getattr(one, "attr", "") for one in self.nodes]
-        full = [id.rpartition("::")[2].partition("@")[0]
-                for id in self.project.callees.get(self.entity.id, [])]
-        return sorted(full, key=lambda name: min(
-            (names.index(part) for part in name.split(".")[-2:] if part in names),
-            default=len(names)))
+        found = {}
+        for id in self.project.callees.get(self.entity.id, []):
+            full = id.rpartition("::")[2].partition("@")[0]
+            called = full.removesuffix(".__init__").rpartition(".")[2]
+            found[full] = names.index(called) if called in names else len(names)
+        return sorted(found, key=found.get)
 
     @cached_property
     def raises(self) -> list[Raise]:
@@ -434,7 +438,7 @@ def _purpose(function: Function, said: str) -> str:
     entity = function.entity
     owner = function.project.entities.get(entity.parent)
     place = owner.name if owner else function.project.module_name(entity.path)
-    about = f" Of its class: {first_line(owner.docstring)}" if owner and owner.docstring else ""
+    about = f" About that: {first_line(owner.docstring)}" if owner and owner.docstring else ""
     return f"A {entity.kind} of `{place}`, without a docstring.{about}"
 
 
@@ -468,7 +472,8 @@ def _self_contained(examples: list[dict], function: Function) -> list[dict]:
     """Return examples with what they need before them: imports from the function's module, and
     statements of earlier ones that bind what they use."""
     path = function.entity.path
-    module, bound = function.project.module_name(path), bound_names(function.project.modules[path])
+    module = function.project.module_name(path)
+    bound = bound_names(function.project.modules.get(path, NOTHING))
     out, before = [], []
     for example in examples:
         try:
@@ -529,8 +534,9 @@ def public_api(project: Project, needed: set[str]) -> list[dict]:
                 rows |= {f"{one.name}.{name}": "" for name in attributes_of(project, one)
                          if f"{one.name}.{name}" not in rows}
                 rows[one.name] = first_line(one.docstring)
-                heads[one.name] = "".join(" ".join(one.signature.split()).partition("(")[1:])
-        names = [{"signature": f"{name}{heads.get(name, '')}", "text": text}
+                head = "".join(" ".join(one.signature.split()).partition("(")[1:])
+                heads[one.name] = f"{'class ' if one.kind == 'class' else ''}{one.name}{head}"
+        names = [{"signature": heads.get(name, name), "text": text}
                  for name, text in sorted(rows.items())
                  if all(is_public(part) or part in needed for part in name.split("."))]
         if names:
@@ -553,7 +559,7 @@ def exported_names(project: Project, tree: ast.Module) -> set[str]:
 
 def attributes_of(project: Project, entity: Entity) -> set[str]:
     """Return the attributes that a class binds in its body, or its methods set on self."""
-    node = next((one for one in ast.walk(project.modules.get(entity.path, ast.Module([], [])))
+    node = next((one for one in ast.walk(project.modules.get(entity.path, NOTHING))
                  if isinstance(one, ast.ClassDef) and one.lineno == entity.line), None)
     return set() if node is None else bound_names(node) | {
         one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute)
@@ -619,10 +625,10 @@ def _sections(content: dict, form: dict) -> Iterator[str]:
         elif isinstance(shape, dict) and any(value.values()):
             yield f"{title}\n\n{_items([value], shape)}"
         elif isinstance(shape, list) and value:
-            yield f"{title}\n\n{_items(value, shape[0])}"
+            yield f"{title}\n\n{_items(value, shape[0], '1.' if key == 'algorithm' else '-')}"
 
 
-def _items(entries: Iterable, shape) -> str:
+def _items(entries: Iterable, shape, mark: str = "-") -> str:
     """Return a line for each entry: the first of its fields, others in brackets, the last one."""
     lines = []
     for entry in entries:
@@ -631,7 +637,7 @@ def _items(entries: Iterable, shape) -> str:
             about = [f"{key} {_code(entry[key])}" for key in middle if entry[key] is not None]
             head = _code(entry[first]) + (f" ({', '.join(about)})" if about else "")
             entry = ": ".join(filter(None, [head, entry[last]]))
-        lines.append("- " + entry.replace("\n", "\n  "))
+        lines.append(f"{mark} " + entry.replace("\n", "\n  "))
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 HOURS = range(24)
 
@@ -58,7 +59,7 @@ class Table:
         known = sorted(self.heights)
         if len(known) < 2:
             raise GapError([hour for hour in HOURS if hour not in self.heights])
-        for first, last in zip(known, known[1:]):
+        for first, last in pairwise(known):
             slope = (self.heights[last] - self.heights[first]) / (last - first)
             for hour in range(first, last, step):
                 yield hour, round(self.heights[first] + slope * (hour - first), 2)
