@@ -8,6 +8,7 @@ first time, and the second]; null stands for what took too long or printed too m
 the last line is printed. This file runs beside any Python 3.6 and imports nothing of its package.
 """
 import ast
+import code
 import json
 import os
 import signal
@@ -22,20 +23,20 @@ def main():
     folder, seconds, max_bytes = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
     with open(folder + "/examples.json", encoding="utf-8") as file:
         examples = json.load(file)
-    answers = [[printed(code, seed, seconds, max_bytes) for seed in "01"] for code in examples]
+    answers = [[printed(program, seed, seconds, max_bytes) for seed in "01"] for program in examples]
     with open(folder + "/answers.json", "w", encoding="utf-8") as file:
         json.dump(answers, file)
 
 
-def printed(code, seed, seconds, max_bytes):
+def printed(program, seed, seconds, max_bytes):
     """Return what an example prints, or None where that takes too long or is too much."""
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output:
-        given.write(code.encode("utf-8"))
+        given.write(program.encode("utf-8"))
         given.seek(0)
         process = subprocess.Popen(
-            [sys.executable, os.path.abspath(__file__)], stdin=given, stdout=output,
-            stderr=subprocess.DEVNULL, start_new_session=True,
-            env=dict(os.environ, PYTHONHASHSEED=seed, PYTHONIOENCODING="utf-8"))
+            ["env", "PYTHONHASHSEED=" + seed, "PYTHONIOENCODING=utf-8", sys.executable,
+             os.path.abspath(__file__)],
+            stdin=given, stdout=output, stderr=subprocess.DEVNULL, start_new_session=True)
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -51,25 +52,29 @@ def printed(code, seed, seconds, max_bytes):
         return None if len(text) > max_bytes else text.decode("utf-8", "replace")
 
 
+class Session(code.InteractiveInterpreter):
+    """Run statements, and print the last line of what Python shows of an exception."""
+
+    def showtraceback(self):
+        """Print an exception of the statement that runs."""
+        print_last_line(sys.exc_info()[1])
+
+
 def run_one():
     """Run the program on stdin, statement by statement."""
-    code = sys.stdin.buffer.read().decode("utf-8")
+    program = sys.stdin.buffer.read().decode("utf-8")
     sys.path[0] = os.getcwd()
-    names = {"__name__": "__main__"}
+    session = Session({"__name__": "__main__"})
     try:
-        for statement in ast.parse(code).body:
-            tree = ast.Interactive([statement])
-            try:
-                exec(compile(tree, "<example>", "single"), names)
-            except Exception as error:
-                print(last_line(error))
+        for statement in ast.parse(program).body:
+            session.runcode(compile(ast.Interactive([statement]), "<example>", "single"))
     except SyntaxError as error:
-        print(last_line(error))
+        print_last_line(error)
 
 
-def last_line(error):
-    """Return the last line that Python shows of an exception."""
-    return traceback.format_exception_only(type(error), error)[-1].rstrip("\n")
+def print_last_line(error):
+    """Print the last line that Python shows of an exception."""
+    print(traceback.format_exception_only(type(error), error)[-1].rstrip("\n"))
 
 
 if __name__ == "__main__":

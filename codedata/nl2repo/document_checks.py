@@ -28,7 +28,7 @@ from codedata.nl2repo.documents import (
     FUNCTION,
     PROJECT,
     Function,
-    Project,
+    Codebase,
     function_text,
     parameters_of,
     parsed,
@@ -195,11 +195,11 @@ def _lines(text: str) -> list[str]:
 # what must not be shown --------------------------------------------------------------------------
 
 @dataclass(frozen=True)
-class Hidden:
+class HiddenParts:
     """Find in texts what a solver is not shown: the bodies of the functions that are stripped
     somewhere, and tests, given by the names that runners have for them."""
 
-    project: Project
+    project: Codebase
     functions: frozenset[str]
     tests: frozenset[str]
 
@@ -296,7 +296,7 @@ def name_findings(text: str, paths: set[str], words: set[str]) -> list[str]:
                   and not PATH.fullmatch(span) and not {*WORD.findall(span)} <= words]
 
 
-def known_words(project: Project) -> set[str]:
+def known_words(project: Codebase) -> set[str]:
     """Return the words of a project's sources and README, and the names that Python has."""
     texts = [project.readme, *(file.text.decode(errors="replace")
                                for file in project.files.values())]
@@ -310,7 +310,7 @@ def known_words(project: Project) -> set[str]:
 class Checks:
     """Check a document: of a function, or of the project where none is given."""
 
-    hidden: Hidden
+    hidden: HiddenParts
     paths: set[str]
     words: set[str]
     max_overlap: float

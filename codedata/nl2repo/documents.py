@@ -62,7 +62,7 @@ PUBLIC = {"signature": TEXT, "text": TEXT}   # of a name, in the list that a pro
 # sources -----------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
-class Project:
+class Codebase:
     """Hold the Python sources of a project, and which function calls which for sure."""
 
     name: str
@@ -72,7 +72,7 @@ class Project:
     readme: str = ""
 
     @classmethod
-    def of(cls, name: str, folder: Path, analysis: Analysis) -> Project:
+    def of(cls, name: str, folder: Path, analysis: Analysis) -> Codebase:
         """Return the project in a folder, with the resolved edges of its analysis."""
         sources = read_sources(folder)
         entities = all_entities(sources)[0]
@@ -190,7 +190,7 @@ class Function:
     """Hold a function of a project with its syntax tree, of which the positions count in `source`.
     """
 
-    project: Project
+    project: Codebase
     entity: Entity
     node: Definition
     source: str
@@ -499,7 +499,7 @@ def _used(tree: ast.Module) -> set[str]:
 
 # a project's content -----------------------------------------------------------------------------
 
-def project_content(project: Project, meta: RepoMeta) -> dict:
+def project_content(project: Codebase, meta: RepoMeta) -> dict:
     """Return the content of a project's document, without its public names."""
     modules = {path: first_line(ast.get_docstring(tree)) for path, tree in project.modules.items()}
     top = modules.get(min(modules, key=lambda path: path.count("/"), default=""), "")
@@ -521,7 +521,7 @@ def project_content(project: Project, meta: RepoMeta) -> dict:
             :MAX_EXAMPLES]}
 
 
-def public_api(project: Project, needed: set[str]) -> list[dict]:
+def public_api(project: Codebase, needed: set[str]) -> list[dict]:
     """Return the names of each module with their signatures: functions, classes with what they
     have, what else the module binds. Private ones are listed where they are `needed`."""
     out = []
@@ -549,7 +549,7 @@ def is_public(name: str) -> bool:
     return name[:1] != "_" or name[:2] == name[-2:] == "__"
 
 
-def exported_names(project: Project, tree: ast.Module) -> set[str]:
+def exported_names(project: Codebase, tree: ast.Module) -> set[str]:
     """Return the names that a module imports from modules of the project."""
     tops = {project.module_name(path).partition(".")[0] for path in project.modules}
     return {one.asname or one.name for node in tree.body if isinstance(node, ast.ImportFrom)
@@ -557,7 +557,7 @@ def exported_names(project: Project, tree: ast.Module) -> set[str]:
             for one in node.names} - {"*"}
 
 
-def attributes_of(project: Project, entity: Entity) -> set[str]:
+def attributes_of(project: Codebase, entity: Entity) -> set[str]:
     """Return the attributes that a class binds in its body, or its methods set on self."""
     node = next((one for one in ast.walk(project.modules.get(entity.path, NOTHING))
                  if isinstance(one, ast.ClassDef) and one.lineno == entity.line), None)
@@ -566,7 +566,7 @@ def attributes_of(project: Project, entity: Entity) -> set[str]:
         and isinstance(one.ctx, ast.Store) and _dotted(one).startswith("self.")}
 
 
-def _data_flow(project: Project) -> list[str]:
+def _data_flow(project: Codebase) -> list[str]:
     calls: dict[tuple[str, str], set[str]] = {}
     for caller, callees in project.callees.items():
         for id in callees:
@@ -577,7 +577,7 @@ def _data_flow(project: Project) -> list[str]:
             for (caller, callee), names in sorted(calls.items())]
 
 
-def _exceptions(project: Project) -> list[str]:
+def _exceptions(project: Codebase) -> list[str]:
     """Return a sentence for each exception that a project defines."""
     own: dict[str, str] = {}
     for path, tree in project.modules.items():

@@ -10,7 +10,7 @@ from codedata.code.contexts import lines_by_test, mask_of, masks_of
 from codedata.code.junit import restored_name
 from codedata.errors import Excluded
 from codedata.nl2repo.documents import (
-    Project,
+    Codebase,
     attributes_of,
     bound_names,
     exported_names,
@@ -21,7 +21,7 @@ from codedata.records import Coverage, StripPatch
 OF_THE_LANGUAGE = re.compile(r"__\w+__")
 
 
-def names_by_patch(patches: Iterable[StripPatch], project: Project,
+def names_by_patch(patches: Iterable[StripPatch], project: Codebase,
                    coverage: Coverage) -> dict[str, list[str]]:
     """Return {id of a patch: names that the tests touch which it makes fail}, sorted. A name counts
     where a source that is no test defines it, a private one, too."""
@@ -43,7 +43,7 @@ def names_by_patch(patches: Iterable[StripPatch], project: Project,
     return out
 
 
-def defined_names(project: Project) -> set[str]:
+def defined_names(project: Codebase) -> set[str]:
     """Return the names of functions, classes, methods and attributes, and of what modules bind, in
     sources that are no tests; none that the language gives a meaning."""
     names = {name for tree in project.modules.values()
@@ -55,7 +55,7 @@ def defined_names(project: Project) -> set[str]:
     return {name for name in names if not OF_THE_LANGUAGE.fullmatch(name)}
 
 
-def _touched(project: Project, path: str) -> Iterator[tuple[int, str]]:
+def _touched(project: Codebase, path: str) -> Iterator[tuple[int, str]]:
     """Yield (mask of the lines of its statement, name) of what a file imports from the project,
     anywhere in it, and of its attributes."""
     try:

@@ -24,13 +24,13 @@ from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
 from codedata.nl2repo.document_checks import (
     Checks,
-    Hidden,
+    HiddenParts,
     form_findings,
     known_words,
     run_examples,
 )
 from codedata.nl2repo.documents import (
-    Project,
+    Codebase,
     function_content,
     function_text,
     project_content,
@@ -221,8 +221,8 @@ def _shown(document: Document) -> Object:
 class Known:
     """Hold what the documents of a repository are made of, and checked with."""
 
-    project: Project
-    hidden: Hidden
+    project: Codebase
+    hidden: HiddenParts
     names: dict[str, list[str]]   # that the graded tests of each patch touch
     paths: set[str]
     words: set[str]
@@ -237,9 +237,9 @@ class Known:
         if not (copy and analysis and coverage and folder.is_dir()):
             raise ItemFailed("its sources, coverage/ or analysis/ are not there.", repo_name,
                              "Run: python nl2repo.py --steps extract,coverage,relationship")
-        project = Project.of(repo_name, folder, analysis)
+        project = Codebase.of(repo_name, folder, analysis)
         stripped = frozenset(id for patch in patches for id in patch.functions)
-        hidden = Hidden(project, stripped, frozenset(one["name"] for one in analysis.tests))
+        hidden = HiddenParts(project, stripped, frozenset(one["name"] for one in analysis.tests))
         return cls(project, hidden, names_by_patch(patches, project, coverage),
                    {*copy.files, *copy.faults, *copy.others}, known_words(project))
 
@@ -326,7 +326,7 @@ class Writer:
             run = partial(self._answers, environment, label)
             if self._client:
                 trajectory = self._trajectory(item)
-                submission = Submission(checks, run)
+                submission = HandIn(checks, run)
                 usage = self._ask(item, environment, label, submission, trajectory)
                 content, findings = submission.content, []
                 n_tried = len(content["examples"])
@@ -351,7 +351,7 @@ class Writer:
             return run_examples(sandbox, examples, environment.test_script)
 
     def _ask(self, item: StrippedFunction | ProvenRepo, environment: Environment, label: str,
-             submission: Submission, trajectory: str) -> Object:
+             submission: HandIn, trajectory: str) -> Object:
         """Return what an agent's document cost. Raise ItemFailed where it hands in none that passes
         the checks; its kept replies are dropped then, as it would fail again with them."""
         settings = self._settings
@@ -385,7 +385,7 @@ class Writer:
 
 
 @dataclass
-class Submission:
+class HandIn:
     """Take the document of an agent; submit() is its tool."""
 
     checks: Checks

@@ -12,7 +12,7 @@ from stripped_tide import TIDEBOOK, analysed
 from codedata.errors import ItemFailed
 from codedata.nl2repo.document_checks import (
     Checks,
-    Hidden,
+    HiddenParts,
     example_findings,
     form_findings,
     grams,
@@ -20,7 +20,7 @@ from codedata.nl2repo.document_checks import (
     name_findings,
     run_examples,
 )
-from codedata.nl2repo.documents import FUNCTION, Project, function_content
+from codedata.nl2repo.documents import FUNCTION, Codebase, function_content
 from codedata.sandbox import open_sandbox
 from codedata.settings import Nl2RepoSettings
 
@@ -31,14 +31,14 @@ LABEL = f"tests-documents-{os.getpid()}"
 
 
 @cache
-def hidden_of(place: str) -> Hidden:
+def hidden_of(place: str) -> HiddenParts:
     """Return what is hidden of a project of which all that DOCUMENTS describe is stripped."""
     folder = REPO / place
     analysis = analysed(folder)
-    project = Project.of(folder.name, folder, analysis)
+    project = Codebase.of(folder.name, folder, analysis)
     subjects = frozenset(one["subject"] for one in DOCUMENTS if one["project"] == place)
     tests = frozenset(one["id"] for one in analysis.entities if one["is_test"])
-    return Hidden(project, subjects - {""}, tests)
+    return HiddenParts(project, subjects - {""}, tests)
 
 
 def checks_of(document: dict) -> Checks:

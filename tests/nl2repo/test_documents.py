@@ -8,7 +8,7 @@ from stripped_tide import TIDEBOOK, analysed
 
 from codedata.errors import Excluded
 from codedata.nl2repo.documents import (
-    Project,
+    Codebase,
     function_content,
     function_text,
     project_content,
@@ -92,15 +92,15 @@ README = "# Brook\n\n>>> 1 + 1\n2\n\n```python\n>>> 'fenced'\n'fenced'\n```\n\n~
 META = RepoMeta("a/brook", "brook", "0" * 40, None, "", ["numpy"], [], [], 0, {}, [], [])
 
 
-def project_of(folder, files: dict[str, str | bytes]) -> Project:
+def project_of(folder, files: dict[str, str | bytes]) -> Codebase:
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(text if isinstance(text, bytes) else text.encode())
-    return Project.of("brook", folder, analysed(folder))
+    return Codebase.of("brook", folder, analysed(folder))
 
 
 @pytest.fixture
-def brook(tmp_path) -> Project:
+def brook(tmp_path) -> Codebase:
     return project_of(tmp_path, {
         "src/tide/__init__.py": "from .brook import Brook as River, _drain\n",
         "src/tide/errors.py": "class DryError(LookupError):\n    pass\n",
@@ -186,7 +186,7 @@ def test_hostile_sources_are_left_out_with_their_reason(tmp_path):
         "odd.py": 'def f():\n    """\n    >>> 1\n   2\n    """\n    return "\\d"\n'})
     (tmp_path / "README.md").symlink_to("/etc/passwd")
     os.mkfifo(tmp_path / "README.fifo")
-    assert project.readme == "" == Project.of("b", tmp_path, analysed(tmp_path)).readme
+    assert project.readme == "" == Codebase.of("b", tmp_path, analysed(tmp_path)).readme
     for name in ("deep", "chain", "old", "nul", "gone"):
         with pytest.raises(Excluded):
             project.function(f"{name}.py::f")
@@ -201,5 +201,5 @@ def test_hostile_sources_are_left_out_with_their_reason(tmp_path):
 
 
 def test_callees_come_in_the_order_of_their_calls():
-    project = Project.of("tidebook", TIDEBOOK, analysed(TIDEBOOK))
+    project = Codebase.of("tidebook", TIDEBOOK, analysed(TIDEBOOK))
     assert project.function("tidebook.py::load").callees == ["Table", "TideError", "Table.add"]
