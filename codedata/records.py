@@ -709,12 +709,12 @@ class ScreenedStrip(TypedDict):
     kind: str
     functions: list[str]
     sources: list[str]       # digest of the source of each of them
-    diff: str                # strips the bodies
-    covering: list[str]      # counted tests that run one of them
+    diff: str                # strips the bodies; "" where they cannot be
     verdict: str             # good, or in a word why it is no candidate
     reason: str              # the same in words; "" where it is good
-    failing: list[str]
-    how: str                 # swap | import | suite
+    n_covering: int          # counted tests that run one of the functions
+    n_failing: int           # tests
+    how: str                 # swap | import | suite | full: in a fresh container
     seconds: Seconds
 
 
@@ -765,8 +765,7 @@ class StripPatch:
     nl2repo/_patches/<id>.json."""
 
     directory = "nl2repo/_patches"
-    named_by_id = True
-    instance_id: str         # <repo_name>.<kind>.<8 hex digits of the normalised diff>
+    id: str                  # <repo_name>.<kind>.<8 hex digits of the normalised diff>
     repo: str
     repo_name: str
     base_commit: str         # in env/
@@ -774,9 +773,13 @@ class StripPatch:
     functions: list[str]     # ids, as in analysis/
     sources: list[str]       # digest of the source of each of them
     diff: str                # strips the bodies
-    covering: list[str]      # counted tests that run one of them
-    screened: Object         # {verdict, reason, failing, how, seconds}
-    proof: StripProof | None = None   # null: rejected by screening, or not chosen to be proven
+    screened: Object         # {verdict, reason, n_covering, n_failing, how, seconds}
+    proof: StripProof | None = None   # null: not proven yet, or rejected by screening
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it: the repository's."""
+        return self.repo_name
 
 
 @dataclass(frozen=True)

@@ -91,14 +91,20 @@ def sources_in(sandbox: Sandbox) -> Sources:
     """Return the sources that git tracks in a sandbox's working directory; where it is no
     repository, all. Links that lead out are not looked at. Raise ItemFailed where they cannot be
     had."""
+    with TemporaryDirectory(prefix="codedata_source.") as folder:
+        copy_source(sandbox, Path(folder))
+        return read_sources(Path(folder))
+
+
+def copy_source(sandbox: Sandbox, to: Path) -> None:
+    """Copy the files of which sources_in() returns the sources to a folder. Raise ItemFailed where
+    they cannot be had."""
     copied = f"{TOOLS}-source"
     done = run_tool(sandbox, "copy_source.sh", sandbox.workdir, copied)
     if not done.ok:
-        raise ItemFailed(f"its source cannot be copied: {printable(done.output[-300:])}")
-    with TemporaryDirectory(prefix="codedata_source.") as folder:
-        sandbox.get(copied, Path(folder), SOURCES)
-        sandbox.run(f"rm -rf {copied}")
-        return read_sources(Path(folder))
+        raise ItemFailed(f"its source cannot be copied: {printable(done.output.strip()[-300:])}")
+    sandbox.get(copied, to, SOURCES)
+    sandbox.run(f"rm -rf {copied}")
 
 
 def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Iterable[SourceFile],

@@ -1,1 +1,1 @@
-"""Documents from which a repository can be rebuilt, and patches that strip what they describe."""
+"""Documents from which a repository can be rebuilt, and stripped patches that its tests prove."""
