@@ -23,7 +23,8 @@ def main():
     folder, seconds, max_bytes = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
     with open(folder + "/examples.json", encoding="utf-8") as file:
         examples = json.load(file)
-    answers = [[printed(program, seed, seconds, max_bytes) for seed in "01"] for program in examples]
+    answers = [[printed(program, seed, seconds, max_bytes) for seed in "01"]
+               for program in examples]
     with open(folder + "/answers.json", "w", encoding="utf-8") as file:
         json.dump(answers, file)
 

@@ -27,8 +27,8 @@ from codedata.errors import Excluded, ItemFailed
 from codedata.nl2repo.documents import (
     FUNCTION,
     PROJECT,
-    Function,
     Codebase,
+    Function,
     function_text,
     parameters_of,
     parsed,

@@ -39,7 +39,7 @@ def names_by_patch(patches: Iterable[StripPatch], project: Codebase,
             for path in touched.keys() & masks.keys():
                 ran = masks[path] | outside.get(path, 0)
                 names |= {name for mask, name in touched[path] if mask & ran}
-        out[patch.instance_id] = sorted(names & defined)
+        out[patch.id] = sorted(names & defined)
     return out
 
 

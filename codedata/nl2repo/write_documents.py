@@ -189,7 +189,7 @@ class ProvenRepos(View):
         return ProvenRepo(
             patches[0].repo, repo_name, patches[0].base_commit, "", copy and digest(copy.files),
             meta and asdict(meta),
-            {one.instance_id: {"kind": one.kind, "functions": one.functions,
+            {one.id: {"kind": one.kind, "functions": one.functions,
                                "FAIL_TO_PASS": one.proof["FAIL_TO_PASS"]} for one in patches},
             None if None in documents.values() else {
                 one: _shown(document) for one, document in documents.items()})

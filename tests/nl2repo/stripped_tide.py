@@ -64,9 +64,9 @@ def a_patch(function: str, tests: list[str], source: str = "0", **proof) -> dict
     """Return a proven patch that strips one function."""
     id = f"tide.function.{digest(function)[:8]}"
     return {
-        "instance_id": id, "repo": "tides/tide", "repo_name": "tide", "base_commit": "0" * 40,
+        "id": id, "repo": "tides/tide", "repo_name": "tide", "base_commit": "0" * 40,
         "kind": "function", "functions": [TIDE + function], "sources": [source], "diff": "",
-        "covering": tests, "screened": {}, "proof": {
+        "screened": {}, "proof": {
             "proven": True, "reason": "", "patch": "", "test_patch": "", "tests_visible": "",
             "FAIL_TO_PASS": [f"tests/tides.py::{test}" for test in tests],
             "PASS_TO_PASS": [], "image_name": "", "base_commit": "", "eval_script": "",
@@ -90,7 +90,7 @@ def write_root(root: Path, stripped=STRIPPED) -> None:
         "files": [], "lines": 1, "entities": {}, "stable_tests": [], "flaky_tests": []})
     for function, tests in stripped.items():
         patch = a_patch(function, tests)
-        write_json(root / f"nl2repo/_patches/{patch['instance_id']}.json", patch)
+        write_json(root / f"nl2repo/_patches/{patch['id']}.json", patch)
 
 
 def document(argv=None) -> int:

@@ -32,7 +32,7 @@ def test_a_template_documents_all_that_is_stripped_and_only_what_changed_is_made
         tide_image, tmp_path, capsys):  # noqa: F811
     write_root(tmp_path)
     write_json(tmp_path / "nl2repo/_patches/tide.function.00000000.json", {
-        **a_patch("load", []), "instance_id": "tide.function.00000000", "proof": None})
+        **a_patch("load", []), "id": "tide.function.00000000", "proof": None})
     assert run_here(document, tmp_path, "--writer", "template") == 0
     docs = read_docs(tmp_path)
     assert docs.keys() == {PHASE, ADD, "tide.project"}
@@ -63,7 +63,7 @@ def test_a_template_documents_all_that_is_stripped_and_only_what_changed_is_made
     edited["content"]["purpose"] = "Name the movement of the sea."
     write_json(tmp_path / f"nl2repo/_docs/{PHASE}.json", edited)
     changed = a_patch("Table.add", ["test_a_gap_names_the_missing_hours"], "1")
-    write_json(tmp_path / f"nl2repo/_patches/{changed['instance_id']}.json", changed)
+    write_json(tmp_path / f"nl2repo/_patches/{changed['id']}.json", changed)
     assert run_here(document, tmp_path, "--writer", "template") == 0
     done = [(line["stage"], line["item"]) for line in ledger_lines(
         tmp_path / "nl2repo/_docs", state="done")]
