@@ -29,6 +29,7 @@ from codedata.nl2repo.documents import (
     PROJECT,
     Codebase,
     Function,
+    blocks_of,
     function_text,
     parameters_of,
     parsed,
@@ -49,9 +50,9 @@ TOKEN = re.compile(r"\w+|[^\w\s`]")
 NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*(?:\(\))?")
 PATH = re.compile(r"[\w./-]+(?:/|\.(?:py|md|rst|toml|cfg|ini|txt|json))")
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-FENCED = re.compile(r"^(`{3,})[^\n]*\n.*?^\1", re.DOTALL | re.MULTILINE)
 WORD = re.compile(r"\w+")
-IMPORT = re.compile(r"^[ \t]*(?:from\s+\S+\s+)?import\s+(?:\([^)]*\)|[^\n]*)", re.MULTILINE)
+IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+\S+[ \t]+)?import[ \t]+(?:\([^)]{0,2000}\)|[^\n]*)",
+                    re.MULTILINE)
 
 
 # forms, and what is said of a signature ----------------------------------------------------------
@@ -251,7 +252,7 @@ class HiddenParts:
 
     def findings(self, text: str) -> list[str]:
         """Return what of bodies and tests stands in a text."""
-        words = {*WORD.findall(text), *re.findall(r"[\w./-]+\w", text)}
+        words = {*WORD.findall(text), *(one.strip("./-") for one in re.findall(r"[\w./-]+", text))}
         out = [f"It names the test `{name}`." for name in sorted(self._test_names & words)]
         text = squeezed(text)
         pieces = {text[i:i + RUN] for i in range(len(text) - RUN + 1)}
@@ -289,7 +290,7 @@ def name_findings(text: str, paths: set[str], words: set[str]) -> list[str]:
     """Return the paths and names in backquotes that exist neither as files (`paths`) nor in their
     texts (`words`)."""
     known = paths | {path[:i] for path in paths for i, char in enumerate(path) if char == "/"}
-    spans = dict.fromkeys(SPAN.findall(FENCED.sub("", text)))
+    spans = dict.fromkeys(SPAN.findall("".join(blocks_of(text)[::2])))
     out = [f"The path `{span}` does not exist." for span in spans if PATH.fullmatch(span)
            and span.removeprefix("./").rstrip("/") not in known]
     return out + [f"The name `{span}` does not exist." for span in spans if NAME.fullmatch(span)
@@ -358,10 +359,12 @@ class Checks:
         without other optional parts that do not pass."""
         wrong = example_findings(content["examples"], answers)
         good = [one for i, one in enumerate(content["examples"]) if i not in wrong]
-        content = {key: [one for one in value if not self.hidden.findings(
-            one if isinstance(one, str) else "\n".join(filter(None, one.values())))]
-            if isinstance(value, list) and key not in ("parameters", "raises") else value
-            for key, value in {**content, "examples": good}.items()}
+        content = {**content, "examples": good}
+        if self.hidden.findings(self.text(content)):
+            content = {key: [one for one in value if not self.hidden.findings(
+                one if isinstance(one, str) else "\n".join(filter(None, one.values())))]
+                if isinstance(value, list) and key not in ("parameters", "raises") else value
+                for key, value in content.items()}
         if "algorithm" in content and self.overlap(self.text(content)) > self.max_overlap:
             content["algorithm"] = []
         return content

@@ -41,9 +41,9 @@ MAX_NAMES = 12             # that one sentence lists
 MAX_LITERAL = 30           # characters: what is shorter than a run that counts as quoted
 MAX_LITERALS = 20
 MAX_EXAMPLES, MAX_EXAMPLE = 6, 2_000   # of a document, and characters of one
-FENCE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n(.*?)^\1[`~]*[ \t]*$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})")
 BLANK_LINE = re.compile(r"^[ \t]*<BLANKLINE>[ \t]*$", re.MULTILINE)
-OPTION = re.compile(r"[ \t]*#\s*doctest:.*")
+OPTION = re.compile(r"# ?doctest:.*")
 TEXT, MAYBE = "a text", "a text or null"
 EXAMPLES = [{"code": TEXT, "output": TEXT}]
 # what content holds, in the order of print; a list holds what its one entry says
@@ -97,6 +97,12 @@ class Codebase:
                 except Excluded:
                     continue   # an analysis names the fault
         return found
+
+    @cached_property
+    def classes(self) -> dict[tuple[str, int], ast.ClassDef]:
+        """Return the classes of the modules, by path and line."""
+        return {(path, one.lineno): one for path, tree in self.modules.items()
+                for one in ast.walk(tree) if isinstance(one, ast.ClassDef)}
 
     def module_name(self, path: str) -> str:
         """Return the name under which a file is imported."""
@@ -456,16 +462,28 @@ def _split(text: str) -> tuple[str, list[dict]]:
             sessions.append([])
     prose = "\n".join(part for part in parts if isinstance(part, str))
     return prose, [
-        {"code": OPTION.sub("", "".join(one.source for one in some)).rstrip(),
+        {"code": "\n".join(line.rstrip() for one in some
+                           for line in OPTION.sub("", one.source).splitlines()),
          "output": BLANK_LINE.sub("", "".join(one.exc_msg or one.want for one in some)).rstrip()}
         for some in sessions if some]
 
 
 def readme_examples(text: str) -> list[dict]:
     """Return the sessions of a README, in fenced blocks and outside of them."""
-    blocks = [match[2] for match in FENCE.finditer(text)]
-    return [example for block in [*blocks, FENCE.sub("\n\n", text)]
-            for example in _split(block)[1]]
+    return [example for block in blocks_of(text) for example in _split(block)[1]]
+
+
+def blocks_of(text: str) -> list[str]:
+    """Return the parts of a Markdown text: prose and, at odd places, what is in fences."""
+    blocks, fence = [""], ""
+    for line in text.splitlines(keepends=True):
+        mark = FENCE.match(line)
+        if mark and mark[1].startswith(fence):
+            fence = "" if fence else mark[1]
+            blocks.append("")
+        else:
+            blocks[-1] += line
+    return blocks
 
 
 def _self_contained(examples: list[dict], function: Function) -> list[dict]:
@@ -559,9 +577,8 @@ def exported_names(project: Codebase, tree: ast.Module) -> set[str]:
 
 def attributes_of(project: Codebase, entity: Entity) -> set[str]:
     """Return the attributes that a class binds in its body, or its methods set on self."""
-    node = next((one for one in ast.walk(project.modules.get(entity.path, NOTHING))
-                 if isinstance(one, ast.ClassDef) and one.lineno == entity.line), None)
-    return set() if node is None else bound_names(node) | {
+    node = project.classes.get((entity.path, entity.line), NOTHING)
+    return bound_names(node) | {
         one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute)
         and isinstance(one.ctx, ast.Store) and _dotted(one).startswith("self.")}
 

@@ -148,10 +148,6 @@ class ProvenFunctions(View):
         """Return a function."""
         return self._index[name]
 
-    def failed(self, stage: str, name: str):
-        """Return None: a patch that failed is none that is proven."""
-        return None
-
 
 class ProvenRepos(View):
     """List the repositories that have proven patches, by the names of their documents: with the
@@ -265,7 +261,7 @@ class Writer:
     def functions_stage(self, environments: Environments) -> Stage:
         """Return the step that documents the functions of proven patches."""
         return self._stage("doc_part2", self.make_function, environments, Reads(
-            self._functions, ("function", "source"), made_by="nl2repo.proof"))
+            self._functions, ("function", "source")))
 
     def project_stage(self, environments: Environments) -> Stage:
         """Return the step that documents projects."""
@@ -295,17 +291,17 @@ class Writer:
         ItemFailed where an agent's document does not pass the checks."""
         have = self._of(item.repo_name)
         function = have.project.function(item.function)
-        return self._document(item, environment, function_content(function), Checks(
+        return self._document(item, environment, storable(function_content(function)), Checks(
             have.hidden, have.paths, have.words, self._settings.nl2repo.max_overlap, function))
 
     def make_project(self, item: ProvenRepo, environment: Environment) -> Document:
         """Return the document of a project. Raise ItemFailed where an agent's document does not
         pass the checks."""
         have = self._of(item.repo_name)
-        draft = project_content(have.project, RepoMeta(**item.meta))
+        draft = storable(project_content(have.project, RepoMeta(**item.meta)))
         document = self._document(item, environment, draft, Checks(
             have.hidden, have.paths, have.words, self._settings.nl2repo.max_overlap))
-        content = {**document.content, "api": public_api(have.project, have.needed)}
+        content = {**document.content, "api": storable(public_api(have.project, have.needed))}
         text = project_text(item.repo_name, content)
         checks = {**document.checks, "printed": digest(text)}
         return replace(document, content=content, text=text, checks=checks)
@@ -347,7 +343,7 @@ class Writer:
         """Return what examples print, run in a fresh sandbox of their own."""
         if not examples:
             return []
-        with open_environment(environment, self._host, label) as sandbox:
+        with open_environment(environment, self._host, f"{label}-examples") as sandbox:
             return run_examples(sandbox, examples, environment.test_script)
 
     def _ask(self, item: StrippedFunction | ProvenRepo, environment: Environment, label: str,

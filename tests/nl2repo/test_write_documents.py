@@ -88,14 +88,21 @@ def test_an_agent_may_mend_its_document_once_and_what_fails_leaves_no_record(
     wrong = {**GOOD, "examples": [{"code": "1 + 1", "output": "3"}]}
     add = hands_in(wrong, wrong, after=["`examples[0]` prints '2', not what it says."])
     look = {"calls": [["bash", {"command": "ls -a; ls /sys/class/net"}]], "after": ""}
-    scenes = {"scenes": [{"when": "::phase", "native": [look, *phase]},
-                         {"when": "Table.add", "native": add}]}
+    project = {"summary": "Tides by the hour.", "layout": [{"path": "tidebook.py", "text": "all"}],
+               "concepts": [], "data_flow": ["`load` hands lines to `Table.add`."],
+               "dependencies": [], "conventions": [], "tests": ["pytest"], "examples": []}
+    gone = {**project, "conventions": ["See `tides/rules.py`."]}
+    scenes = {"scenes": [
+        {"when": "::phase", "native": [look, *phase]}, {"when": "Table.add", "native": add},
+        {"when": "the whole project", "native": hands_in(gone, project, after=[
+            "The path `tides/rules.py` does not exist."])}]}
     scenes["scenes"][0]["native"][1]["after"] = "tidebook.py"
     with Scenario(scenes) as model:
         flags = ("--writer", "llm", "--llm-base-url", model.base_url)
         assert run_here(document, tmp_path, *flags) == 1
     docs = read_docs(tmp_path)
-    assert docs.keys() == {PHASE} and docs[PHASE].content == GOOD
+    assert docs.keys() == {PHASE, "tide.project"} and docs[PHASE].content == GOOD
+    assert "- `Table.add(self, hour: int," in docs["tide.project"].text
     assert docs[PHASE].writer == "llm" and docs[PHASE].usage["calls"] == 5
     seen = json.dumps(read_json(tmp_path / docs[PHASE].trajectory)["messages"])
     assert ".git\\" not in seen and "eth0" not in seen
