@@ -61,6 +61,7 @@ PROJECT = "project"        # kind of a project's document, and the end of its na
 TRAJECTORIES = "nl2repo/_trajectories"
 PROMPTS = ("document_function.md", "document_project.md")
 MAX_HAND_INS = 2           # the second one after a round of repair
+MAX_KNOWN = 2              # repositories whose sources are kept: of workers at a border between two
 MAX_SHOWN = 30             # findings that an agent is told
 COMMAND_S = 120            # seconds that a command may take which asks for no more
 NO_HISTORY = "find . -name .git -prune -exec rm -rf {} +"
@@ -255,7 +256,7 @@ class Writer:
         is_llm = settings.nl2repo.writer == "llm"
         self._client = models.client("agent") if is_llm else None
         self._functions = ProvenFunctions(settings.root)
-        self._known: tuple[str, Known | None] = "", None   # of the newest repository
+        self._known: dict[str, Known] = {}   # of the newest repositories
         self._lock = threading.Lock()
 
     def functions_stage(self, environments: Environments) -> Stage:
@@ -308,10 +309,12 @@ class Writer:
 
     def _of(self, repo_name: str) -> Known:
         with self._lock:
-            if self._known[0] != repo_name:
+            if repo_name not in self._known:
+                for oldest in [*self._known][:1 - MAX_KNOWN]:
+                    del self._known[oldest]
                 patches = self._functions.by_repo[repo_name]
-                self._known = repo_name, Known.of(self._settings.root, repo_name, patches)
-            return self._known[1]
+                self._known[repo_name] = Known.of(self._settings.root, repo_name, patches)
+            return self._known[repo_name]
 
     def _document(self, item: StrippedFunction | ProvenRepo, environment: Environment,
                   draft: Object, checks: Checks) -> Document:
