@@ -365,6 +365,6 @@ class Checks:
                 one if isinstance(one, str) else "\n".join(filter(None, one.values())))]
                 if isinstance(value, list) and key not in ("parameters", "raises") else value
                 for key, value in content.items()}
-        if "algorithm" in content and self.overlap(self.text(content)) > self.max_overlap:
-            content["algorithm"] = []
+        while content.get("algorithm") and self.overlap(self.text(content)) > self.max_overlap:
+            content["algorithm"] = content["algorithm"][:-1]   # the literals first
         return content
