@@ -626,23 +626,23 @@ def project_text(name: str, content: dict) -> str:
 
 
 def _sections(content: dict, form: dict) -> Iterator[str]:
-    """Yield the parts of content that are not empty."""
-    for key, shape in form.items():
-        value = content[key]
-        title = f"**{key.replace('_', ' ').capitalize()}**"
-        if key == "signature":
-            yield _fenced(value, "python")
-        elif shape == TEXT and value:
-            yield value
-        elif shape is EXAMPLES:
-            for one in value:
-                yield "**Example**"
-                yield _fenced(one["code"], "python")
-                yield f"prints\n\n{_fenced(one['output'], 'text')}"
-        elif isinstance(shape, dict) and any(value.values()):
-            yield f"{title}\n\n{_items([value], shape)}"
-        elif isinstance(shape, list) and value:
-            yield f"{title}\n\n{_items(value, shape[0], '1.' if key == 'algorithm' else '-')}"
+    """Return the parts of content that are not empty."""
+    return filter(None, (_section(key, content[key], shape) for key, shape in form.items()))
+
+
+def _section(key: str, value, shape) -> str:
+    if key == "signature":
+        return _fenced(value, "python")
+    if shape == TEXT:
+        return value
+    if shape is EXAMPLES:
+        return "\n\n".join(f"**Example**\n\n{_fenced(one['code'], 'python')}\n\nprints\n\n"
+                           f"{_fenced(one['output'], 'text')}" for one in value)
+    rows, entry = (value, shape[0]) if isinstance(shape, list) else ([value], shape)
+    if not any(any(one.values()) if isinstance(one, dict) else one for one in rows):
+        return ""
+    mark = "1." if key == "algorithm" else "-"
+    return f"**{key.replace('_', ' ').capitalize()}**\n\n{_items(rows, entry, mark)}"
 
 
 def _items(entries: Iterable, shape, mark: str = "-") -> str:
