@@ -30,7 +30,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from codedata import cli, config, run_loop
+from codedata import cli, config, records, run_loop
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
 from codedata.code.environments import Environments
@@ -38,23 +38,15 @@ from codedata.nl2repo.communities import Relater
 from codedata.nl2repo.prove_strips import StripProver
 from codedata.nl2repo.screen_strips import StripScreener, patches_stage
 from codedata.nl2repo.sources import Describer, Extractor
-from codedata.records import (
-    Analysis,
-    Communities,
-    Coverage,
-    Document,
-    RepoDocument,
-    RepoMeta,
-    SourceCopy,
-    StripPatch,
-)
+from codedata.nl2repo.write_documents import Writer, document_stage
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 
-HOLDS = (SourceCopy, Coverage, RepoMeta, Analysis, Communities, StripPatch, Document, RepoDocument)
+HOLDS = (records.SourceCopy, records.Coverage, records.RepoMeta, records.Analysis,
+         records.Communities, records.StripPatch, records.Document, records.RepoDocument)
 RELATIONSHIP = ("analysis", "communities", "screen", "patches", "proof")
-STEPS = ("extract", "coverage", "meta", *RELATIONSHIP)
+STEPS = ("extract", "coverage", "meta", *RELATIONSHIP, "doc_part2", "doc_part1", "doc")
 
 
 def main(argv=None) -> int:
@@ -102,7 +94,12 @@ def steps_of(args, settings: Settings) -> dict:
         "communities": lambda models: Relater(settings).stage(),
         "screen": lambda models: StripScreener(settings, host(models)).stage(environments()),
         "patches": lambda models: patches_stage(settings),
-        "proof": lambda models: StripProver(settings, host(models)).stage(environments())}
+        "proof": lambda models: StripProver(settings, host(models)).stage(environments()),
+        "doc_part2": lambda models: Writer(settings, models, host(models)).functions_stage(
+            environments()),
+        "doc_part1": lambda models: Writer(settings, models, host(models)).project_stage(
+            environments()),
+        "doc": lambda models: document_stage(settings.root)}
 
 
 def step_of(stage: Stage, then: str) -> Stage:

@@ -70,7 +70,8 @@ def a_patch(function: str, tests: list[str], source: str = "0", **proof) -> dict
             "proven": True, "reason": "", "patch": "", "test_patch": "", "tests_visible": "",
             "FAIL_TO_PASS": [f"tests/tides.py::{test}" for test in tests],
             "PASS_TO_PASS": [], "image_name": "", "base_commit": "", "eval_script": "",
-            "created_at": "", "runs": [], "log": "", "digest": "", "seconds": 1.0, **proof}}
+            "created_at": "", "runs": [], "log": "", "verifier": {},
+            "digest": "", "seconds": 1.0, **proof}}
 
 
 def write_root(root: Path, stripped=STRIPPED) -> None:
