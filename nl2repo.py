@@ -27,6 +27,7 @@ writes  coverage/, analysis/               as analyze.py
   python nl2repo.py --root runs/mine --only toolz --steps doc   # after an edit in _docs/
 """
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from codedata import cli, config, run_loop
@@ -47,6 +48,7 @@ from codedata.records import (
     SourceCopy,
     StripPatch,
 )
+from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 
@@ -92,15 +94,21 @@ def steps_of(args, settings: Settings) -> dict:
 
     return {
         "extract": lambda models: Extractor(settings, host(models)).stage(environments()),
-        "coverage": lambda models: Measurer(settings, host(models), args.num_runs).stage(
-            environments()),
+        "coverage": lambda models: step_of(Measurer(settings, host(models), args.num_runs).stage(
+            environments()), "meta,relationship"),
         "meta": lambda models: Describer(settings).stage(),
-        "analysis": lambda models: Analyser(settings, host(models)).stage(
-            environments(), is_static=False),
+        "analysis": lambda models: step_of(Analyser(settings, host(models)).stage(
+            environments(), is_static=False), "relationship"),
         "communities": lambda models: Relater(settings).stage(),
         "screen": lambda models: StripScreener(settings, host(models)).stage(environments()),
         "patches": lambda models: patches_stage(settings),
         "proof": lambda models: StripProver(settings, host(models)).stage(environments())}
+
+
+def step_of(stage: Stage, then: str) -> Stage:
+    """Return a stage of analyze.py as a step of this script, under the same key."""
+    return replace(stage, title=f"nl2repo.{stage.name.partition('.')[2]}",
+                   then=f"nl2repo.py --steps {then}")
 
 
 if __name__ == "__main__":

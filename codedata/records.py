@@ -755,6 +755,7 @@ class StripProof(TypedDict):
     created_at: str          # date of the commit in env/, ISO 8601, UTC
     runs: list[Object]
     log: str                 # the end of what a run without the bodies printed
+    verifier: Object         # {user, canary}: how a task's verifier runs the tests; {} of no proof
     digest: str              # of what was proven
     seconds: Seconds
 

@@ -47,7 +47,8 @@ def a_strip(instance_id: str, proof: Proof | None = None, **more) -> StripPatch:
         "PASS_TO_PASS": [*map(escaped_name, shown.pass_to_pass)],
         "image_name": shown.image.name or f"codedata-bug/{instance_id}:1",
         "base_commit": shown.base_commit, "eval_script": shown.eval_script,
-        "created_at": shown.created_at, "runs": shown.runs, "log": "", "seconds": 1.0, **more}
+        "created_at": shown.created_at, "runs": shown.runs, "log": "", "verifier": {},
+        "seconds": 1.0, **more}
     patch = StripPatch(instance_id, f"birds/{name}", name, COMMIT, "function", [WORDS], ["0" * 16],
                        STRIP, {"verdict": "good"}, {**fields, "digest": ""})
     patch.proof["digest"] = strip_digest(patch, fields)

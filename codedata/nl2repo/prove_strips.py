@@ -7,12 +7,14 @@ import time
 from dataclasses import replace
 
 from codedata.analysis.measure import JUDGED_BY
+from codedata.checks.evidence import strip_digest
 from codedata.checks.proof import GOOD, Proof, Prover, known_results
 from codedata.code.entities import is_test_file
 from codedata.code.environments import labelled
 from codedata.code.junit import escaped_name
 from codedata.code.test_results import place_of
 from codedata.errors import Excluded, ItemFailed
+from codedata.export.nl2repo import measured_verifier
 from codedata.nl2repo.screen_strips import ALL, id_of
 from codedata.progress import named
 from codedata.records import Coverage, Environment, SourceCopy, StripPatch, StripProof
@@ -68,8 +70,19 @@ class StripProver:
         graded = replace(environment, flaky=[*environment.flaky, *_ungraded(environment, copy)])
         with labelled(self._host, name, "nl2repo") as label:
             proof = self._prover.prove(graded, patch.diff, patch.id, label)
-        reason = proof.trouble or _why_unrelated(proof, patch, coverage)
-        return replace(patch, proof=_record(proof, reason, round(time.monotonic() - started, 1)))
+            record = _record(proof, proof.trouble or _why_unrelated(proof, patch, coverage))
+            if not record["reason"]:
+                record |= self._as_task(replace(patch, proof=record), label)
+        record |= {"proven": not record["reason"], "digest": strip_digest(patch, record),
+                   "seconds": round(time.monotonic() - started, 1)}
+        return replace(patch, proof=record)
+
+    def _as_task(self, patch: StripPatch, label: str) -> dict:
+        """Return how a task's verifier runs the tests, or why it rewards no gold patch."""
+        try:
+            return {"verifier": measured_verifier(self._host, patch, label)}
+        except ItemFailed as e:
+            return {"reason": e.what}
 
 
 def _ungraded(environment: Environment, copy: SourceCopy) -> list[str]:
@@ -92,13 +105,12 @@ def _why_unrelated(proof: Proof, patch: StripPatch, coverage: Coverage) -> str:
     return f"tests fail that do not run it: {printable(named(odd))}" if odd else ""
 
 
-def _record(proof: Proof, reason: str, seconds: float) -> StripProof:
-    record: StripProof = {
-        "proven": not reason, "reason": reason, "patch": proof.patch,
+def _record(proof: Proof, reason: str) -> StripProof:
+    return {
+        "proven": False, "reason": reason, "patch": proof.patch,
         "test_patch": proof.test_patch, "tests_visible": proof.tests_visible,
         "FAIL_TO_PASS": [*map(escaped_name, proof.fail_to_pass)],
         "PASS_TO_PASS": [*map(escaped_name, proof.pass_to_pass)],
         "image_name": proof.image.name, "base_commit": proof.base_commit,
         "eval_script": proof.eval_script, "created_at": proof.created_at, "runs": proof.runs,
-        "log": proof.log, "digest": "", "seconds": seconds}
-    return record
+        "log": proof.log, "verifier": {}, "digest": "", "seconds": 0.0}
