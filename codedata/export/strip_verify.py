@@ -11,6 +11,7 @@ that has to fail. It needs the standard library alone, from Python 3.7 on.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import importlib.util
 import json
 import os
@@ -196,7 +197,6 @@ def end_all_but(before: set[int]) -> None:
 
 def statuses() -> dict[str, str]:
     """Return {escaped name: status} of the reports; of those with one name, the worst."""
-    sys.path.insert(0, TESTS)
     from junit import RANKS, decoded, escaped_name, read_junit
     worst: dict[str, str] = {}
     n_bytes = 0
@@ -263,6 +263,8 @@ def main() -> None:
     """Write the reward; none where something is wrong that no body of a function can be."""
     if os.getuid():
         sys.exit("the verifier has to be root, or nothing keeps tests from writing the reward")
+    sys.path.insert(0, TESTS)
+    importlib.import_module("junit")   # now: what it imports cannot have been changed yet
     home, mode = os.path.expanduser("~root"), stat.S_IMODE(os.stat(OUT).st_mode)
     os.chmod(home, stat.S_IMODE(os.stat(home).st_mode) | 0o055)   # Python may be installed there
     os.chmod(OUT, 0o700)   # Harbor lets everybody write there
