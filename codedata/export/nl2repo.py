@@ -19,7 +19,7 @@ from pathlib import Path
 from codedata.checks.evidence import matches_proof
 from codedata.checks.secrets import find_secrets
 from codedata.code.eval_script import placing_script, script_of_tests
-from codedata.errors import BrokenRecord, ItemFailed
+from codedata.errors import BrokenRecord, Excluded
 from codedata.export.harbor import (
     ARCHIVE,
     TEST_SCRIPT,
@@ -170,7 +170,7 @@ def verifier_files(patch: StripPatch, how: Mapping[str, str], timeout_s: float) 
 def measured_verifier(factory: SandboxFactory, patch: StripPatch, label: str) -> dict[str, str]:
     """Return how a verifier runs the tests of a proven patch such that its gold patch gets the
     whole reward, for `verifier` of its proof: as which user, and in which folder a test lies that
-    has to fail; "" where such a test is not run. Raise ItemFailed where there is no way."""
+    has to fail; "" where such a test is not run. Raise Excluded where there is no way."""
     test = patch.proof["FAIL_TO_PASS"][0].partition("::")[0]
     folders = [os.path.dirname(test) or ".", ""] if test.endswith(".py") else [""]
     for user, folder in itertools.product((HOW["user"], "root"), folders):
@@ -178,8 +178,8 @@ def measured_verifier(factory: SandboxFactory, patch: StripPatch, label: str) ->
         printed = _graded_gold(factory, patch, how, label)
         if printed.endswith("reward 1.0"):
             return how
-    raise ItemFailed(f"its verifier does not reward the gold patch: {printable(printed[-500:])}",
-                     patch.id)
+    raise Excluded(f"its verifier does not reward the gold patch: {printable(printed[-500:])}",
+                   patch.id)
 
 
 def _graded_gold(factory: SandboxFactory, patch: StripPatch, how: Mapping[str, str],

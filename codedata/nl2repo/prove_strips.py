@@ -81,7 +81,7 @@ class StripProver:
         """Return how a task's verifier runs the tests, or why it rewards no gold patch."""
         try:
             return {"verifier": measured_verifier(self._host, patch, label)}
-        except ItemFailed as e:
+        except Excluded as e:
             return {"reason": e.what}
 
 

@@ -21,7 +21,7 @@ from proven_strip import BODY, STRIP, write_strip
 import export
 from codedata.checks.proof import Prover
 from codedata.code.eval_script import eval_script
-from codedata.errors import ItemFailed
+from codedata.errors import Excluded
 from codedata.export.nl2repo import measured_verifier
 from codedata.records import StripPatch
 from codedata.store import Store
@@ -192,5 +192,5 @@ def test_who_runs_the_tests_is_measured_and_a_gold_patch_without_reward_is_named
     as_root = replace(patch, proof=proof)
     assert measured_verifier(factory_of(), as_root, RUN) == {"user": "root", "canary": ""}
     other = replace(patch, proof={**proof, "FAIL_TO_PASS": ["test_away"]})
-    with pytest.raises(ItemFailed, match="does not reward the gold patch"):
+    with pytest.raises(Excluded, match="does not reward the gold patch"):
         measured_verifier(factory_of(), other, RUN)
