@@ -77,6 +77,7 @@ class Clean:
     files: dict[str, str]        # of each of them: its file, or "" where none fits its name
     texts: Files                 # of these files
     created_at: str              # date of the commit, "" where there is none
+    reads_output: bool           # of its evaluation scripts: JUnit XML has not all results
     # by files that are hidden: the tests that pass without them, as the first bug has shown
     passed_without: dict[frozenset[str], set[str]] = field(default_factory=dict)
 
@@ -162,18 +163,24 @@ class Prover:
     # without the bug -----------------------------------------------------------------------------
 
     def _run_clean(self, environment: Environment, label: str) -> Clean:
-        name, script = environment.repo_name, eval_script(environment.test_script)
+        name = environment.repo_name
         runs: list[Run] = []
-        for _ in range(1 if environment.install_script else ROW_RUNS):
+        reads_output = False
+        while len(runs) < (1 if environment.install_script else ROW_RUNS):
+            script = eval_script(environment.test_script, reads_output=reads_output)
             with open_environment(environment, self._factory, label) as sandbox:
                 sources = sources_in(sandbox)
                 created_at = commit_date(sandbox, environment.base_commit)
                 run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
             if run.timed_out:
                 raise ItemFailed("the environment has drifted: its suite does not end.", name)
-            if trouble := misread(run, printed):
+            trouble = misread(run, printed)
+            if trouble and reads_output:
                 raise Excluded(f"{trouble}.", name)
-            runs.append(run)
+            if trouble:
+                reads_output = True   # from now on: JUnit XML has not all results
+            else:
+                runs.append(run)
         statuses, flaky = compare(runs)
         ignored = _ignored(environment).union(flaky)
         statuses = {test: statuses[test] for test in statuses if test not in ignored}
@@ -184,7 +191,7 @@ class Prover:
         texts = {file.path: file.text for file in sources.files}
         files = {test: place_of(test, texts)[0] for test in statuses}
         return Clean(statuses, files, {path: texts[path] for path in {*files.values()} - {""}},
-                     created_at)
+                     created_at, reads_output)
 
     @staticmethod
     def _check_drift(environment: Environment, statuses: Mapping[str, str],
@@ -204,7 +211,8 @@ class Prover:
 
     def _run_with_bug(self, environment: Environment, patch: str, clean: Clean,
                       label: str) -> Proof:
-        proof, script = Proof(), eval_script(environment.test_script)
+        proof = Proof()
+        script = eval_script(environment.test_script, reads_output=clean.reads_output)
         for _ in range(BUG_RUNS):
             with open_environment(environment, self._factory, label) as sandbox:
                 before, after, trouble = _patched(sandbox, patch)
@@ -243,7 +251,7 @@ class Prover:
             # the same for every bug with the same files
             hidden = frozenset(tests)
             if hidden not in clean.passed_without:
-                bare = eval_script(environment.test_script, "", WORKDIR)
+                bare = eval_script(environment.test_script, "", WORKDIR, clean.reads_output)
                 run = self._run_image(image, bare, "", label)[0]
                 clean.passed_without[hidden] = {case.name for case in run.results
                                                 if case.status == PASSED}
@@ -252,7 +260,7 @@ class Prover:
             if lost:
                 visible = f"without them others do not pass: {printable(named(lost))}"
                 image = self._derive(environment, proof, {}, label)
-        script = eval_script(environment.test_script, test_patch, WORKDIR)
+        script = eval_script(environment.test_script, test_patch, WORKDIR, clean.reads_output)
         proof = replace(proof, tests_visible=visible, test_patch="" if visible else test_patch,
                         eval_script=script, base_commit=image.base_commit)
         gold, hidden = proof.patch, proof.test_patch

@@ -2,6 +2,7 @@
 it."""
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from codedata.bounded import read_bounded
 from codedata.code.junit import restored_name
 from codedata.code.source import TOOLS
 from codedata.code.suite import REPORTS, RESULTS, Run, run_suite
+from codedata.code.test_results import RUNNERS
 from codedata.progress import named
 from codedata.sandbox import OUTPUT_BYTES, Sandbox
 from codedata.sandbox.archives import UnsafeArchive
@@ -23,15 +25,18 @@ TEST_SCRIPT = re.compile(r"""^cat >"\$own/tests\.sh" <<'(END_OF_TEST_SCRIPT_*)'\
 LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
 
 
-def eval_script(test_script: str, test_patch: str = "", folder: str = ".") -> str:
+def eval_script(test_script: str, test_patch: str = "", folder: str = ".",
+                reads_output: bool = False) -> str:
     """Return a bash script that runs the test script unchanged in a folder and then prints, between
     the marks of SWE-bench's harness, "PASSED name" for each case of its JUnit XML. Before that it
     puts the files that `test_patch` makes in their places, whatever lies there. It needs nothing of
     this package, only git, a Python from 3.7 on and a folder for temporary files, and exits as the
     test script does.
 
-    Names are escaped by junit.escaped_name(), so lists such as FAIL_TO_PASS have to be, too. A test
-    script without JUnit XML has its output between the marks instead.
+    With `reads_output` the cases are those of all reports or else of what is printed, as
+    test_results.parse() reads them, for 20 KB more. Names are escaped by junit.escaped_name(), so
+    lists such as FAIL_TO_PASS have to be, too. Where no case is found, or there is no Python, the
+    output of the test script stands between the marks instead.
     """
     end = "END_OF_TEST_SCRIPT"
     while end in test_script:
@@ -41,8 +46,13 @@ def eval_script(test_script: str, test_patch: str = "", folder: str = ".") -> st
         placing = placing_script(test_patch, folder)
     elif folder != ".":
         placing = f"cd {folder} || exit 1\n"
+    more = ""
+    if reads_output:
+        more = fill(text_of("codedata.code", "read_output.sh"), results=RESULTS,
+                    reader=text_of("codedata.code", "runner_output.py"),
+                    patterns=json.dumps(RUNNERS))
     return fill(text_of("codedata.code", "eval_script.sh"), results=RESULTS, end=end,
-                placing=placing, test_script=test_script.rstrip("\n"),
+                placing=placing, more=more, test_script=test_script.rstrip("\n"),
                 reader=text_of("codedata.code", "junit.py"))
 
 
@@ -70,7 +80,7 @@ def printed_results(output: str) -> dict[str, str]:
         raise ValueError("its output has no marks of graders, or more than two")
     lines = [*map(LINE.fullmatch, between.removesuffix("\n").split("\n"))]
     if not lines or not all(lines):
-        raise ValueError("its test script writes no JUnit XML: graders would read its log")
+        raise ValueError("it has none that are known: graders would read its log")
     return {restored_name(line[2]): line[1].lower() for line in lines}
 
 
@@ -80,7 +90,7 @@ def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run
     log = f"{FOLDER}/log"
     run = run_suite(sandbox, f"mkdir -p {FOLDER}\nbash {TOOLS}/eval.sh >{log} 2>&1\ncode=$?\n"
                              f"cat {log}\nexit $code", timeout_s,
-                    beside={"eval.sh": script.encode()})
+                    beside={"eval.sh": script.encode()}, behind=MARKS[1])
     if run.done.n_bytes <= OUTPUT_BYTES and not run.timed_out:   # nothing was cut out of it
         return run, run.text
     with tempfile.TemporaryDirectory() as folder:

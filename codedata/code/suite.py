@@ -108,9 +108,10 @@ class Run:
 
 def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
               env: Mapping[str, str] | None = None, selection: Sequence[str] = (),
-              beside: Mapping[str, bytes] = NONE) -> Run:
+              beside: Mapping[str, bytes] = NONE, behind: str = "") -> Run:
     """Run a test script once, with these variables beside the sandbox's own, and these files in
-    TOOLS. Return the run with its cases.
+    TOOLS. Return the run with its cases. Where it prints the line `behind`, what stands before that
+    line is not read for cases.
 
     A `selection` of names, as a run of the whole suite gave them, narrows each pytest that the
     script calls to exactly these; nothing else in the script is narrowed. In a sandbox that
@@ -126,7 +127,9 @@ def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
             is_used = selection and sandbox.run(f"[ -e {PLUGINS}selection/was_used ]").ok
             used = "pytest" if is_used else "none"
         reports, limit = _reports(sandbox)
-    return Run(done, parse(reports, done.output, limit), used if selection else "")
+    text = done.output.partition(f"\n{behind}\n")[2] if behind else ""
+    cases = parse(reports, text or done.output, limit)
+    return Run(done, cases, used if selection else "")
 
 
 def _selecting(sandbox: Sandbox, selection: Sequence[str]):

@@ -141,8 +141,8 @@ def test_an_environment_that_has_drifted_fails_and_one_that_cannot_serve_is_excl
         prover().prove(replace(known, test_case_result=cases + more), BUG, "i.b.1", RUN)
     with pytest.raises(ItemFailed, match="drifted: its suite does not end"):
         prover(run_timeout=1).prove(replace(known, test_script="sleep 9"), BUG, "i.b.1", RUN)
-    with pytest.raises(Excluded, match="writes no JUnit XML"):
-        prover().prove(replace(known, test_script="echo ok 1 - x; echo 1..1"), BUG, "i.b.1", RUN)
+    with pytest.raises(Excluded, match="it has none that are known"):
+        prover().prove(replace(known, test_script="echo so it is"), BUG, "i.b.1", RUN)
     with pytest.raises(Excluded, match="marks of graders"):
         script = f"{TEST_SCRIPT}\necho '>>>>> Tests Timed Out'"
         prover().prove(replace(known, test_script=script), BUG, "i.b.1", RUN)
@@ -154,6 +154,16 @@ def test_an_environment_that_has_drifted_fails_and_one_that_cannot_serve_is_excl
         names = ("tests.test_depths", "tests.test_words")
         prover().prove(replace(known, test_script=failing, test_case_result=[
             {"name": name, "status": "error"} for name in names]), BUG, "i.b.1", RUN)
+
+
+@pytest.mark.docker
+def test_what_is_only_printed_is_proven_as_graders_read_it(heron, proof):
+    printing = environment_of(test_script="python3 -m pytest -v -p no:cacheprovider")
+    printed = prover().prove(printing, BUG, "Heron.printed.c0ffee", RUN)
+    docker_engine.connect().remove_image(printed.image.name, force=True)
+    assert printed.trouble == "" and printed.fail_to_pass == BROKEN
+    assert printed.pass_to_pass == proof.pass_to_pass
+    assert "runner_output.py" in printed.eval_script and "runner_output" not in proof.eval_script
 
 
 @pytest.mark.docker

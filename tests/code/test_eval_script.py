@@ -1,17 +1,23 @@
 """Check that names of cases survive an evaluation script and the log parsers of SWE-bench."""
 from __future__ import annotations
 
+import ast
 import re
+import subprocess
+from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import pytest
 from heron_project import opener
 
-from codedata.code.eval_script import eval_script
+from codedata.code.eval_script import MARKS, eval_script, printed_results
 from codedata.code.junit import escaped_name, restored_name
 from codedata.code.suite import RESULTS, run_suite
-from codedata.code.test_results import Case
+from codedata.code.test_results import Case, parse
+from codedata.texts import text_of, tomllib
 
+CASES = tomllib.loads(
+    (Path(__file__).parent / "runner_reports.toml").read_text(encoding="utf-8"))["case"]
 STATUSES = ("FAILED", "PASSED", "SKIPPED", "ERROR", "XFAIL")
 NAMES = ["tests/test_a.py::test_it[a b]", "tests/test_a.py::TestA::test_it[x::y - z]",
          "a suite > is 50% done %20", "wades\u00a0slowly\u2003\u1680", "[1m] is bold[31m]",
@@ -72,3 +78,44 @@ def test_names_without_blanks_stay_as_they_are():
     assert escaped_name("tests/test_a.py::TestA::test_it[a-b/c]") == (
         "tests/test_a.py::TestA::test_it[a-b/c]")
     assert restored_name(escaped_name("%20 %2520")) == "%20 %2520"
+
+
+def evaluated(folder: Path, text: str, reports: dict[str, bytes]) -> str:
+    """Return what an evaluation script prints whose suite prints a text and writes reports."""
+    (folder / "suite").mkdir()
+    for name, data in {**reports, "printed": text.encode()}.items():
+        (folder / "suite" / name).write_bytes(data)
+    suite = (f"cd {folder}/suite; cat printed; rm printed; mkdir {RESULTS}; cp -r . {RESULTS}\n"
+             "exit 3")
+    script = eval_script(suite, reads_output=True).replace(RESULTS, f"{folder}/results")
+    done = subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 3
+    return done.stdout
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_graders_read_in_what_runners_write_and_print_what_is_read_here(tmp_path, case):
+    text = case.get("text", "")
+    reports = {path: report.encode() for path, report in case.get("reports", {}).items()}
+    printed = evaluated(tmp_path, text, reports)
+    if case["expected"]:
+        assert printed_results(printed) == case["expected"]
+        assert printed.endswith(f"\n{MARKS[1]}\n{text}")
+    else:
+        assert printed == f"{MARKS[0]}\n{text}{MARKS[1]}\n"
+
+
+def test_what_is_odd_in_a_name_or_a_file_is_read_alike(tmp_path):
+    text = "\x1b[32mok 1 - a  b % \u2003 [1m] é\x1b[0m\r\nnot ok 2 - c\n1..2\n"
+    reports = {"a.txt": b"ok 1 - \xff\n1..2\n", "b.json": b'{"a":' * 100_000, "c": b"\xff\xfe<"}
+    for folder, there in ((tmp_path / "a", {}), (tmp_path / "b", reports)):
+        folder.mkdir()
+        cases = parse(there, text)
+        assert len(cases) > 1
+        assert printed_results(evaluated(folder, text, there)) == {
+            case.name: case.status for case in cases}
+
+
+@pytest.mark.parametrize("name", ["junit.py", "runner_output.py"])
+def test_readers_that_go_along_are_python_3_7(name):
+    ast.parse(text_of("codedata.code", name), feature_version=(3, 7))
