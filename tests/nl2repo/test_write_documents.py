@@ -37,7 +37,7 @@ def test_a_template_documents_all_that_is_stripped_and_only_what_changed_is_made
     docs = read_docs(tmp_path)
     assert docs.keys() == {PHASE, ADD, "tide.project"}
     assert docs[ADD].content["signature"] == (
-        "def add(self, hour: int, height: float, *, replace: bool = False) -> Table")
+        "def add(self, hour: int, height: float, *, replace: bool=False) -> Table")
     assert [(one["name"], one["default"], one["text"]) for one in docs[ADD].content["parameters"]
             ] == [("hour", None, "of the day, from 0"),
                   ("height", None, "in metres above chart datum"),
@@ -84,7 +84,7 @@ def test_an_agent_may_mend_its_document_once_and_what_fails_leaves_no_record(
 
     phase = hands_in("{", {**GOOD, "raises": 3}, BAD, GOOD, after=[
         "`answer` is no JSON", "`content.raises` is not a list",
-        "`signature`: the default of `tolerance` is 0.5, in the source it is 0.05."])
+        "tolerance: float=0.5) -> str, not `def phase("])
     wrong = {**GOOD, "examples": [{"code": "1 + 1", "output": "3"}]}
     add = hands_in(wrong, wrong, after=["`examples[0]` prints '2', not what it says."])
     look = {"calls": [["bash", {"command": "ls -a; ls /sys/class/net"}]], "after": ""}
@@ -107,7 +107,7 @@ def test_an_agent_may_mend_its_document_once_and_what_fails_leaves_no_record(
     seen = json.dumps(read_json(tmp_path / docs[PHASE].trajectory)["messages"])
     assert ".git\\" not in seen and "eth0" not in seen
     failed, = ledger_lines(tmp_path / "nl2repo/_docs", state="failed", item=ADD)
-    assert "`signature` has the name phase, in the source it is add." in failed["error"]
+    assert "`signature` has def phase(" in failed["error"]
     assert not (tmp_path / "nl2repo/tide.json").exists()
 
 
