@@ -24,6 +24,7 @@ from codedata.code.source import run_tool
 from codedata.code.suite import PLUGINS
 from codedata.errors import ItemFailed
 from codedata.nl2repo.documents import (
+    BOUND,
     FUNCTION,
     PROJECT,
     WORD,
@@ -32,7 +33,6 @@ from codedata.nl2repo.documents import (
     Function,
     document_text,
     head_of,
-    parameters_of,
     unparsed,
 )
 from codedata.nl2repo.strip import python_tree
@@ -79,9 +79,7 @@ def signature_findings(function: Function, content: dict) -> Iterator[str]:
     there = head_of(function.node)
     if heads != [there]:
         yield f"`signature` has {', '.join(heads) or 'nothing that can be read'}, not `{there}`."
-    has_self = len(content["parameters"]) > len(function.parameters)
-    rows = parameters_of(function.node) if has_self else function.parameters
-    if (stated := _rows(content["parameters"])) != (there := _rows(rows)):
+    if (stated := _rows(content["parameters"])) != (there := _rows(function.parameters)):
         yield f"`parameters` are stated as {stated}, in the source they are {there}."
     stated, there = _same(content["returns"]["annotation"]), _same(unparsed(function.node.returns))
     if stated != there:
@@ -91,7 +89,8 @@ def signature_findings(function: Function, content: dict) -> Iterator[str]:
 def _rows(parameters: Sequence[dict]) -> str:
     """Return parameters in a sentence: name, annotation and default of each."""
     return "; ".join(f"`{one['name'].lstrip('*')}` with annotation {_same(one['annotation'])}, "
-                     f"default {_same(one['default'])}" for one in parameters) or "none"
+                     f"default {_same(one['default'])}" for one in parameters
+                     if one["name"] not in BOUND) or "none"
 
 
 def _same(text: str | None) -> str:

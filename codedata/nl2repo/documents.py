@@ -26,6 +26,7 @@ from codedata.records import Analysis, Object, RepoMeta, storable
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 INNER = Definition | ast.ClassDef
 NOTHING = ast.Module([], [])
+BOUND = ("self", "cls")    # parameters that no caller gives
 MAX_DOCSTRING = 20_000     # characters that are parsed
 MAX_PURPOSE = 3_000        # characters that are taken from a docstring
 MAX_EXAMPLES, MAX_EXAMPLE = 6, 2_000   # of a document, and characters of one
@@ -73,8 +74,7 @@ class Codebase:
             is_sure = edge["certainty"] == "resolved" and edge["kind"] != "ref"
             if is_sure and edge["callee"].partition("::")[0] not in tests:
                 callees.setdefault(edge["caller"], []).append(edge["callee"])
-        readme = "\n".join(text_in(folder, path.name)
-                           for path in sorted(folder.glob("[Rr][Ee][Aa][Dd][Mm][Ee]*")))
+        readme = text_in(folder, "README.md") or text_in(folder, "README.rst")
         texts = {file.path: file.text.decode(errors="replace") for file in files}
         return cls(name, texts, tests, entities, callees, readme)
 
@@ -101,9 +101,8 @@ class Codebase:
     @cached_property
     def names(self) -> dict[str, dict[str, dict]]:
         """Return {path: {name: its entry in the list of public names}} of what modules define, or
-        import from each other; classes with their attributes."""
-        tops = {self.module_name(path).partition(".")[0] for path in self.modules}
-        return {path: _names(tree, "", tops) for path, tree in self.modules.items()}
+        import relatively; classes with their attributes."""
+        return {path: _names(tree, "") for path, tree in self.modules.items()}
 
     def module_name(self, path: str) -> str:
         """Return the name under which a file is imported."""
@@ -131,34 +130,32 @@ def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
             left += [*ast.iter_child_nodes(one)][::-1]
 
 
-def _names(tree: ast.AST, prefix: str, tops: set[str]) -> dict[str, dict]:
+def _names(tree: ast.AST, prefix: str) -> dict[str, dict]:
     """Return the names that a module or class binds, with what is in its classes."""
     found = {f"{prefix}{name}": {"signature": f"{prefix}{name}", "text": ""}
-             for name in bound_names(tree, tops)}
+             for name in bound_names(tree, only_relative=True)}
     for one in own_nodes(tree):
         if isinstance(one, INNER):
             name = f"{prefix}{one.name}"
             head = head_of(one, name=name).removeprefix("def ")
             found[name] = {"signature": head, "text": first_line(ast.get_docstring(one))}
         if isinstance(one, ast.ClassDef):
-            found |= _names(one, f"{name}.", tops)
+            found |= _names(one, f"{name}.")
     return found
 
 
-def bound_names(tree: ast.AST, tops: set[str] | None = None) -> set[str]:
-    """Return the names that statements bind, and of a class the attributes that methods set on
-    self. With `tops`, what they import counts only where it is from modules with these first names,
-    or relative."""
+def bound_names(tree: ast.AST, only_relative: bool = False) -> set[str]:
+    """Return the names that statements bind, imports too, or only relative ones; and of a class the
+    attributes that methods set on self."""
     found = set()
     for node in own_nodes(tree):
         if isinstance(node, INNER):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            top = (getattr(node, "module", "") or "").partition(".")[0]
-            if tops is None or top in tops or getattr(node, "level", 0):
-                found |= {one.asname or one.name.partition(".")[0] for one in node.names}
+        elif isinstance(node, ast.Import | ast.ImportFrom) and (
+                getattr(node, "level", 0) or not only_relative):
+            found |= {one.asname or one.name.partition(".")[0] for one in node.names}
     for node in ast.walk(tree) if isinstance(tree, ast.ClassDef) else ():
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and (
                 getattr(node.value, "id", "") == "self"):
@@ -196,20 +193,26 @@ class Function:
     @cached_property
     def parameters(self) -> list[dict]:
         """Return the parameters as content has them, without self or cls."""
-        decorators = {*map(ast.unparse, self.node.decorator_list)}
-        is_bound = self.kind == "method" and "staticmethod" not in decorators
-        return parameters_of(self.node)[1 if is_bound else 0:]
+        args = self.node.args
+        plain = args.posonlyargs + args.args
+        defaults = [None] * (len(plain) - len(args.defaults)) + args.defaults
+        rows = [*zip(plain, defaults, strict=True), (args.vararg, None),
+                *zip(args.kwonlyargs, args.kw_defaults, strict=True), (args.kwarg, None)]
+        stars = {args.vararg: "*", args.kwarg: "**"}
+        return [{"name": f"{stars.get(one, '')}{one.arg}", "annotation": unparsed(one.annotation),
+                 "default": unparsed(default)}
+                for one, default in rows if one and one.arg not in BOUND]
 
     @cached_property
     def callees(self) -> list[str]:
         """Return the names of what it calls for sure, in the order in which they appear."""
-        seen = [getattr(one, "id", "") or getattr(one, "attr", "") for one in own_nodes(self.body)]
-        found = {}
+        words = WORD.findall(ast.unparse(self.body))
+        names = {}
         for id in self.project.callees.get(self.id, ()):
             name = id.rpartition("::")[2].partition("@")[0]
             last = name.removesuffix(".__init__").rpartition(".")[2]
-            found[name] = [*seen, last].index(last)
-        return sorted(found, key=found.get)
+            names[name] = [*words, last].index(last)
+        return sorted(names, key=names.get)
 
     @cached_property
     def raised(self) -> dict[str, bool]:
@@ -235,18 +238,6 @@ def head_of(node: ast.AST, decorators: Iterable[ast.expr] = (), name: str = "") 
     bare = copy(node)
     bare.name, bare.body, bare.decorator_list = name or node.name, [ast.Pass()], [*decorators]
     return ast.unparse(bare).removesuffix(":\n    pass")
-
-
-def parameters_of(node: Definition) -> list[dict]:
-    """Return all parameters of a function as content has them."""
-    args = node.args
-    plain = args.posonlyargs + args.args
-    defaults = [None] * (len(plain) - len(args.defaults)) + args.defaults
-    rows = [*zip(plain, defaults, strict=True), (args.vararg, None),
-            *zip(args.kwonlyargs, args.kw_defaults, strict=True), (args.kwarg, None)]
-    stars = {args.vararg: "*", args.kwarg: "**"}
-    return [{"name": f"{stars.get(one, '')}{one.arg}", "annotation": unparsed(one.annotation),
-             "default": unparsed(default)} for one, default in rows if one]
 
 
 def unparsed(node: ast.AST | None) -> str | None:
