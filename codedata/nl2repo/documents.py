@@ -191,6 +191,11 @@ class Function:
         return ast.Module(self.node.body[1 if self.docstring else 0:], [])
 
     @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Return the nodes of the body in their order, without those of inner functions."""
+        return [*own_nodes(self.body)]
+
+    @cached_property
     def parameters(self) -> list[dict]:
         """Return the parameters as content has them, without self or cls."""
         args = self.node.args
@@ -218,10 +223,9 @@ class Function:
     def raised(self) -> dict[str, bool]:
         """Return {exception: whether it leaves the function for sure} of its raise statements; ""
         stands for those that cannot be told."""
-        nodes = [*own_nodes(self.body)]
-        tried = {one for block in nodes if isinstance(block, ast.Try) and block.handlers
+        tried = {one for block in self.nodes if isinstance(block, ast.Try) and block.handlers
                  for one in own_nodes(ast.Module(block.body, []))}
-        raises = [one for one in nodes if isinstance(one, ast.Raise)]
+        raises = [one for one in self.nodes if isinstance(one, ast.Raise)]
         return {_exception(one.exc): one not in tried
                 for one in sorted(raises, key=lambda one: one not in tried)}
 
@@ -258,7 +262,7 @@ def function_content(function: Function) -> dict:
     examples += [one for one in function.project.readme_examples
                  if function.node.name in WORD.findall(one["code"])]
     purpose = (said.description or "").strip() or (
-        f"A {function.kind} of `{module}`, without a docstring.")
+        f"A {function.kind} in `{module}`, without a docstring.")
     return storable({
         "signature": head_of(function.node, function.node.decorator_list),
         "purpose": re.sub(r"\n\s*\n", "\n\n", purpose)[:MAX_PURPOSE],
@@ -286,7 +290,7 @@ def _described(prose: str):
 
 def _algorithm(function: Function) -> list[str]:
     """Return which functions of the project a body calls, and what kinds of statements it has."""
-    kinds = {*map(type, own_nodes(function.body))}
+    kinds = {*map(type, function.nodes)}
     deeds = [deed for deed, of in DEEDS.items() if kinds & of]
     if function.id in function.project.callees.get(function.id, ()):
         deeds.append("calls itself")
@@ -296,12 +300,12 @@ def _algorithm(function: Function) -> list[str]:
 
 def _side_effects(function: Function) -> list[str]:
     """Return what a body changes of its parameters, and outside of itself."""
-    nodes = [*own_nodes(function.body)]
-    outer = {name for one in nodes if isinstance(one, ast.Global | ast.Nonlocal)
+    outer = {name for one in function.nodes if isinstance(one, ast.Global | ast.Nonlocal)
              for name in one.names}
     own = bound_names(function.body) - outer
-    places = [ast.unparse(one.value if isinstance(one, ast.Subscript) else one) for one in nodes
+    stored = [one for one in function.nodes
               if isinstance(getattr(one, "ctx", None), ast.Store | ast.Del)]
+    places = [ast.unparse(one.value if isinstance(one, ast.Subscript) else one) for one in stored]
     changed = [place for place in places if place.partition(".")[0] not in own
                and place.replace(".", "").isidentifier()]
     return [f"It changes {_listed(changed)}."] if changed else []

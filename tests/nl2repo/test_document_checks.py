@@ -60,35 +60,25 @@ def found() -> list[list[str]]:
 
 
 @pytest.mark.docker
-def test_of_thirty_planted_faults_28_are_found_and_of_thirty_good_documents_one_is_refused_at_most(
-        found):
+def test_of_thirty_planted_faults_29_are_found_and_no_good_document_is_refused(found):
     faulty = [i for i, one in enumerate(DOCUMENTS) if one["fault"]]
     good = [i for i, one in enumerate(DOCUMENTS) if not one["fault"]]
-    assert (len(faulty), len(good)) == (30, 30)
-    assert [i for i in good if found[i]][1:] == []
+    assert (len(faulty), [len(good), *(i for i in good if found[i])]) == (30, [30])
     missed = [i for i in faulty if not found[i]]
-    assert len(missed) <= 2, missed
     assert missed == [33]   # a default that is wrong in a sentence alone
 
 
 @pytest.mark.docker
-def test_each_kind_of_check_says_what_to_do(found):
-    for i, words in {
-            30: "`parameters` are stated as",
-            36: "`signature` has def load(text: str, place: str='', sep: str='=', strict: "
-                "bool=True) -> dict[int, float], not `def load(",
-            34: "`returns` has the annotation str | None, in the source it is str.",
-            38: "`raises` has `TypeError`, which neither the function nor what it calls raises; "
-                "show it by an example, or leave it out.",
-            42: "`raises` lacks `SniffError`, which the function raises itself.",
-            45: "`examples[2]` prints '{7}', not what it says.",
-            47: "`examples[2]` does not print the same each time.",
-            49: "It shares 26% of a body's runs of 8 words and signs",
-            54: "It quotes 40 characters in a row of the tests in tests/tides.py: ' load(\"7",
-            55: "It names the test `tests/test_header.py`.",
-            57: "The name `strip_quotes` does not exist.",
-            58: "The path `cronlark/parser.py` does not exist."}.items():
-        assert any(one.startswith(words) for one in found[i]), (i, found[i])
+@pytest.mark.parametrize(("i", "words"), [
+    (30, "`parameters` are stated as `line` with annotation null"),
+    (34, "`returns` has the annotation str | None, in the source it is str."),
+    (38, "`raises` has `TypeError`, which neither the function nor what it calls raises"),
+    (42, "`raises` lacks `SniffError`, which the function raises itself."),
+    (49, "It shares 26% of a body's runs of 8 words and signs"),
+    (54, "It quotes 40 characters in a row of the tests in tests/tides.py: ' load(\"7"),
+    (55, "It names the test `tests/test_header.py`.")])
+def test_a_finding_says_what_to_do(found, i, words):
+    assert any(one.startswith(words) for one in found[i]), found[i]
 
 
 @pytest.mark.docker

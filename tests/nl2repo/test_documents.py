@@ -128,7 +128,7 @@ def test_a_function_is_told_from_its_head_its_docstring_and_its_kinds_of_stateme
         "examples": []}
     assert brook.function("src/tide/brook.py::Brook.pour").raised == {"": True}
     drain = content_of(brook, "_drain")
-    assert drain["purpose"] == "A function of `tide.brook`, without a docstring."
+    assert drain["purpose"] == "A function in `tide.brook`, without a docstring."
     assert drain["algorithm"] == ["It yields, defines functions or classes inside."]
 
 
