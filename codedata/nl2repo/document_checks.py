@@ -12,30 +12,30 @@ import json
 import keyword
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from posixpath import basename
 from tempfile import TemporaryDirectory
 
 from codedata.bounded import read_bounded
 from codedata.code.leftovers import activation
 from codedata.code.source import run_tool
 from codedata.code.suite import PLUGINS
-from codedata.errors import Excluded, ItemFailed
+from codedata.errors import ItemFailed
 from codedata.nl2repo.documents import (
+    BOUND,
     FUNCTION,
     PROJECT,
+    WORD,
     Codebase,
+    Definition,
     Function,
-    blocks_of,
-    function_text,
-    parameters_of,
-    parsed,
-    project_text,
+    document_text,
+    head_of,
     unparsed,
 )
+from codedata.nl2repo.strip import python_tree
 from codedata.records import storable
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
@@ -49,10 +49,10 @@ FOLDER = f"{PLUGINS}examples"
 TOKEN = re.compile(r"\w+|[^\w\s`]")
 NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*(?:\(\))?")
 PATH = re.compile(r"[\w./-]+(?:/|\.(?:py|md|rst|toml|cfg|ini|txt|json))")
+PLACE = re.compile(r"[\w/-]+(?:\.py)?")
+OPTIONAL = ("side_effects", "algorithm", "examples")
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-WORD = re.compile(r"\w+")
-IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+\S+[ \t]+)?import[ \t]+(?:\([^)]{0,2000}\)|[^\n]*)",
-                    re.MULTILINE)
+IMPORT = re.compile(r"^(?:from|import) .*", re.MULTILINE)
 
 
 # forms, and what is said of a signature ----------------------------------------------------------
@@ -74,81 +74,46 @@ def form_findings(value, form, where: str = "content") -> list[str]:
 
 def signature_findings(function: Function, content: dict) -> Iterator[str]:
     """Yield where signature, parameters or annotation of the result are not those of the source."""
-    try:
-        tree = parsed(f"{content['signature'].strip().removesuffix(':')}: ...", "signature")
-        stated = next(one for one in tree.body if isinstance(one, type(function.node)))
-    except (Excluded, StopIteration):
-        yield "`signature` is not that of the source: it cannot be read."
-        return
-    if stated.name != function.node.name:
-        yield f"`signature` has the name {stated.name}, in the source it is {function.node.name}."
-    yield from _differences("signature", parameters_of(function.node), parameters_of(stated))
-    listed = [{**one, "name": one["name"].lstrip("*")} for one in content["parameters"]]
-    has_self = len(listed) > len(function.parameters)
-    there = parameters_of(function.node) if has_self else function.parameters
-    yield from _differences("parameters", there, listed)
-    result = unparsed(function.node.returns)
-    for where, other in (("signature", unparsed(stated.returns)),
-                         ("returns", content["returns"]["annotation"])):
-        if _same(result) != _same(other):
-            yield f"`{where}`: the result is annotated as {other}, in the source as {result}."
+    tree = python_tree(f"{content['signature'].strip().removesuffix(':')}: ...")
+    heads = [head_of(one) for one in tree.body if isinstance(one, Definition)]
+    there = head_of(function.node)
+    if heads != [there]:
+        yield f"`signature` has {', '.join(heads) or 'nothing that can be read'}, not `{there}`."
+    if (stated := _rows(content["parameters"])) != (there := _rows(function.parameters)):
+        yield f"`parameters` are stated as {stated}, in the source they are {there}."
+    stated, there = _same(content["returns"]["annotation"]), _same(unparsed(function.node.returns))
+    if stated != there:
+        yield f"`returns` has the annotation {stated}, in the source it is {there}."
 
 
-def _differences(where: str, there: list[dict], stated: list[dict]) -> Iterator[str]:
-    """Yield where parameters differ from those of the source."""
-    names, others = ([one["name"] for one in rows] for rows in (there, stated))
-    if others != names:
-        yield (f"`{where}` has the parameters {', '.join(others) or 'none'}, the source has "
-               f"{', '.join(names) or 'none'}.")
-        return
-    for one, other in zip(there, stated, strict=True):
-        for key in ("annotation", "default", "kind"):
-            if key in other and _same(one.get(key)) != _same(other[key]):
-                yield (f"`{where}`: the {key} of `{one['name']}` is {other[key]}, in the source "
-                       f"it is {one.get(key)}.")
+def _rows(parameters: Sequence[dict]) -> str:
+    """Return parameters in a sentence: name, annotation and default of each."""
+    return "; ".join(f"`{one['name'].lstrip('*')}` with annotation {_same(one['annotation'])}, "
+                     f"default {_same(one['default'])}" for one in parameters
+                     if one["name"] not in BOUND) or "none"
 
 
-def _same(text: str | None) -> str | None:
-    """Return an expression in one spelling, whether or not it is quoted as annotations may be."""
-    try:
-        value = parsed((text or "None").strip(), "").body[0].value
-    except (Excluded, AttributeError, IndexError):
-        return text
-    return text and ast.unparse(value)
+def _same(text: str | None) -> str:
+    """Return an expression in one spelling."""
+    return ast.unparse(python_tree(f"_ = {text or 'null'}")).removeprefix("_ = ") or text
 
 
 def raises_findings(function: Function, content: dict, outputs: Sequence[str]) -> list[str]:
     """Return which exceptions are missing, and which nothing raises: neither the function nor what
     it calls for sure nor an example, whose outputs are given. The docstring may name others."""
     stated = dict.fromkeys(one["exception"].rpartition(".")[2] for one in content["raises"])
-    needed = {one.exception for one in function.raises if one.leaves} - {""}
-    known = _raised_below(function) | {*WORD.findall(function.docstring)} | {
-        line.partition(":")[0].rpartition(".")[2]
-        for output in outputs for line in output.splitlines()}
+    lacking = {name for name, leaves in function.raised.items() if name and leaves} - {*stated}
     findings = [f"`raises` lacks `{name}`, which the function raises itself."
-                for name in sorted(needed - stated.keys())]
+                for name in sorted(lacking)]
+    known = {"AssertionError", *WORD.findall("\n".join([function.docstring, *outputs]))}
+    ids = [function.id]
+    for id in ids:   # it grows
+        if one := function.project.functions.get(id):   # a class is none
+            known |= {*one.raised}
+        ids += [one for one in function.project.callees.get(id, ()) if one not in ids]
     return findings if "" in known else findings + [
         f"`raises` has `{name}`, which neither the function nor what it calls raises; show it by "
         "an example, or leave it out." for name in stated if name not in known]
-
-
-def _raised_below(function: Function) -> set[str]:
-    """Return what a function and those that it calls raise; "" is among it where that cannot be
-    told of one of their statements."""
-    names: set[str] = set()
-    left, seen = [function.entity.id], set()
-    while left:
-        id = left.pop()
-        if id not in seen:
-            seen.add(id)
-            left += function.project.callees.get(id, [])
-            try:
-                one = function.project.function(id)
-            except Excluded:   # a class, perhaps
-                continue
-            names |= {raised.exception for raised in one.raises}
-            names |= {"AssertionError" for node in one.nodes if isinstance(node, ast.Assert)}
-    return names
 
 
 # examples ----------------------------------------------------------------------------------------
@@ -203,57 +168,50 @@ class HiddenParts:
     project: Codebase
     functions: frozenset[str]
     tests: frozenset[str]
+    paths: frozenset[str]   # of all of its files
 
     @cached_property
     def bodies(self) -> dict[str, str]:
         """Return the bodies without their docstrings, by id."""
         out = {}
         for id in sorted(self.functions):
-            try:
-                function = self.project.function(id)
-            except Excluded:   # it has no document
-                continue
-            first, last = function.entity.body
-            text = self.project.files[function.entity.path].text[first:last]
-            own = ast.get_source_segment(function.source, function.node.body[0])
-            out[id] = text.decode(errors="replace")
-            if function.docstring and own:
-                out[id] = out[id].replace(own, "", 1)
+            if function := self.project.functions.get(id):
+                lines = self.project.texts[function.path].split("\n")
+                first = function.body.body[0]
+                lines = lines[first.lineno - 1:function.node.end_lineno]
+                lines[0] = lines[0].encode()[first.col_offset:].decode()
+                out[id] = "\n".join(lines)
         return out
 
     @cached_property
     def visible(self) -> str:
         """Return what is left of the sources that are no tests, and README."""
-        texts = [self.project.readme]
-        for path, file in self.project.files.items():
-            text = "" if file.is_test else file.text.decode(errors="replace")
-            for id, body in self.bodies.items():
-                if id.startswith(f"{path}::"):
-                    text = text.replace(body, "\n", 1)
-            texts.append(text)
-        return squeezed("\n".join(texts))
+        texts = {path: text for path, text in self.project.texts.items()
+                 if path not in self.project.tests}
+        for id, body in self.bodies.items():
+            path = id.partition("::")[0]
+            texts[path] = texts[path].replace(body, "\n", 1)
+        return squeezed("\n".join([self.project.readme, *texts.values()]))
 
     @cached_property
     def _texts(self) -> dict[str, str]:
         bodies = {f"the body of `{id}`": squeezed(body) for id, body in self.bodies.items()}
-        tests = {path: file.text.decode(errors="replace")
-                 for path, file in self.project.files.items() if file.is_test}
-        return bodies | {f"the tests in {path}": squeezed(IMPORT.sub("", text))   # as all import
-                         for path, text in tests.items()}
+        return bodies | {   # documents import as tests do
+            f"the tests in {path}": squeezed(IMPORT.sub("", self.project.texts[path]))
+            for path in sorted(self.project.tests)}
 
     @cached_property
     def _test_names(self) -> set[str]:
         """Return the names of tests and of their files that a solver sees nowhere. A plain word is
         no name of a test alone."""
-        names = {part.partition("[")[0] for test in self.tests for part in test.split("::")}
-        names |= {path for path, file in self.project.files.items() if file.is_test}
-        names |= {basename(name) for name in names} - {"__init__.py", "conftest.py"}
-        return {name for name in names if not name.isalpha() and name not in self.visible}
+        names = {test.rpartition("::")[2].partition("[")[0] for test in self.tests}
+        return {name for name in names | self.project.tests
+                if not name.isalpha() and name not in self.visible}
 
     def findings(self, text: str) -> list[str]:
         """Return what of bodies and tests stands in a text."""
-        words = {*WORD.findall(text), *(one.strip("./-") for one in re.findall(r"[\w./-]+", text))}
-        out = [f"It names the test `{name}`." for name in sorted(self._test_names & words)]
+        named = self._test_names.intersection(PLACE.findall(text))
+        out = [f"It names the test `{name}`." for name in sorted(named)]
         text = squeezed(text)
         pieces = {text[i:i + RUN] for i in range(len(text) - RUN + 1)}
         for about, hidden in self._texts.items():
@@ -264,15 +222,38 @@ class HiddenParts:
                            "other words.")
         return out
 
-    def overlap(self, id: str, text: str) -> float:
-        """Return the share of a body's 8-grams of tokens that a text has; those that stand in what
-        is visible do not count."""
-        body = grams(self.bodies.get(id, "")) - self._visible_grams
-        return round(len(body & grams(text)) / len(body), 4) if body else 0.0
-
     @cached_property
     def _visible_grams(self) -> set[tuple[str, ...]]:
         return grams(self.visible)
+
+    def overlap(self, text: str, ids: Iterable[str]) -> float:
+        """Return the share of a body's 8-grams of tokens that a text has, of the body of which it
+        has most; those that stand in what is visible do not count."""
+        shown = grams(text)
+        bodies = [grams(self.bodies.get(id, "")) - self._visible_grams for id in ids]
+        return max((round(len(body & shown) / len(body), 4) for body in bodies if body),
+                   default=0.0)
+
+
+    @cached_property
+    def _words(self) -> set[str]:
+        """Return the words of the sources and README, and the names that Python has."""
+        texts = [self.project.readme, *self.project.texts.values()]
+        return {*dir(builtins), *keyword.kwlist, *sys.stdlib_module_names,
+                *WORD.findall("\n".join(texts))}
+
+    def unknown(self, text: str) -> list[str]:
+        """Return the paths and names in backquotes that exist neither as files nor in their texts.
+        """
+        out = []
+        for span in dict.fromkeys(SPAN.findall(text)):
+            place = span.removeprefix("./").rstrip("/")
+            if PATH.fullmatch(span):
+                if not any(path == place or path.startswith(f"{place}/") for path in self.paths):
+                    out.append(f"The path `{span}` does not exist.")
+            elif NAME.fullmatch(span) and not self._words.issuperset(WORD.findall(span)):
+                out.append(f"The name `{span}` does not exist.")
+        return out
 
 
 def squeezed(text: str) -> str:
@@ -286,25 +267,6 @@ def grams(text: str) -> set[tuple[str, ...]]:
     return {tuple(tokens[i:i + GRAM]) for i in range(len(tokens) - GRAM + 1)}
 
 
-def name_findings(text: str, paths: set[str], words: set[str]) -> list[str]:
-    """Return the paths and names in backquotes that exist neither as files (`paths`) nor in their
-    texts (`words`)."""
-    known = paths | {path[:i] for path in paths for i, char in enumerate(path) if char == "/"}
-    spans = dict.fromkeys(SPAN.findall("".join(blocks_of(text)[::2])))
-    out = [f"The path `{span}` does not exist." for span in spans if PATH.fullmatch(span)
-           and span.removeprefix("./").rstrip("/") not in known]
-    return out + [f"The name `{span}` does not exist." for span in spans if NAME.fullmatch(span)
-                  and not PATH.fullmatch(span) and not {*WORD.findall(span)} <= words]
-
-
-def known_words(project: Codebase) -> set[str]:
-    """Return the words of a project's sources and README, and the names that Python has."""
-    texts = [project.readme, *(file.text.decode(errors="replace")
-                               for file in project.files.values())]
-    return {*dir(builtins), *keyword.kwlist, *sys.stdlib_module_names,
-            *(word for text in texts for word in WORD.findall(text))}
-
-
 # a whole document --------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
@@ -312,8 +274,6 @@ class Checks:
     """Check a document: of a function, or of the project where none is given."""
 
     hidden: HiddenParts
-    paths: set[str]
-    words: set[str]
     max_overlap: float
     function: Function | None = None
 
@@ -325,18 +285,16 @@ class Checks:
     @property
     def subject(self) -> str:
         """Return the id of the function, "" for a project."""
-        return self.function.entity.id if self.function else ""
+        return self.function.id if self.function else ""
 
     def text(self, content: dict) -> str:
         """Return the Markdown of content."""
-        if self.function:
-            return function_text(self.subject, content)
-        return project_text(self.hidden.project.name, content)
+        return document_text(self.hidden.project.name, self.subject, content)
 
-    def overlap(self, text: str) -> float:
+    def overlap(self, content: dict) -> float:
         """Return the share of 8-grams of the body, of a project's body that has most of them."""
-        ids = [self.subject] if self.function else self.hidden.bodies
-        return max((self.hidden.overlap(id, text) for id in ids), default=0.0)
+        return self.hidden.overlap(self.text(content),
+                                   [self.subject] if self.function else self.hidden.bodies)
 
     def findings(self, content: dict, answers: Sequence[list]) -> list[str]:
         """Return what is wrong with content, a sentence each. `answers` are what its examples
@@ -347,24 +305,22 @@ class Checks:
             shown = [one["output"] for i, one in enumerate(content["examples"]) if i not in wrong]
             findings += signature_findings(self.function, content)
             findings += raises_findings(self.function, content, shown)
-        text = self.text(content)
-        if (share := self.overlap(text)) > self.max_overlap:
-            findings.append(f"It shares {share:.0%} of a body's runs of {GRAM} words and signs: "
-                            "tell it in words of your own.")
-        return [*findings, *self.hidden.findings(text),
-                *name_findings(text, self.paths, self.words)]
+        prose = self.text({**content, "signature": "", "examples": []})
+        return [*findings, *self.shown(content), *self.hidden.unknown(prose)]
+
+    def shown(self, content: dict) -> list[str]:
+        """Return what content shows of bodies and tests."""
+        share = self.overlap(content)
+        return self.hidden.findings(self.text(content)) + ([
+            f"It shares {share:.0%} of a body's runs of {GRAM} words and signs: tell it in words "
+            "of your own."] if share > self.max_overlap else [])
 
     def tidied(self, content: dict, answers: Sequence[list]) -> dict:
         """Return content of the template without examples that do not print what they say, and
-        without other optional parts that do not pass."""
+        without any optional part where it shows too much."""
         wrong = example_findings(content["examples"], answers)
-        good = [one for i, one in enumerate(content["examples"]) if i not in wrong]
-        content = {**content, "examples": good}
-        if self.hidden.findings(self.text(content)):
-            content = {key: [one for one in value if not self.hidden.findings(
-                one if isinstance(one, str) else "\n".join(filter(None, one.values())))]
-                if isinstance(value, list) and key not in ("parameters", "raises") else value
-                for key, value in content.items()}
-        while content.get("algorithm") and self.overlap(self.text(content)) > self.max_overlap:
-            content["algorithm"] = content["algorithm"][:-1]   # the literals first
+        content = {**content, "examples": [one for i, one in enumerate(content["examples"])
+                                           if i not in wrong]}
+        if self.shown(content):
+            content |= {key: [] for key in OPTIONAL if key in content}
         return content

@@ -6,7 +6,9 @@ run and no import does: a module whose import raises breaks the collection of te
 """
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -59,6 +61,9 @@ class Strippable:
         """Sort the functions of a file into those that can be stripped, and others."""
         tree = tree_of(file)
         fault = syntax_fault(file, tree) or ("" if is_text(file.text) else "is no text in UTF-8")
+        tree_of_python = python_tree(file.text.decode(errors="replace"))
+        lines = {node.lineno for node in ast.walk(tree_of_python)
+                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
         for one in functions:
             node = block_at(tree, one.body)
             around = [*_around(one, by_id)]
@@ -68,8 +73,12 @@ class Strippable:
                 rule = NESTED
             elif self._runs_at_import(one):
                 rule = "runs at import"
+            elif fault:
+                rule = f"its file {fault}"
+            elif one.line not in lines:   # as documents are written of Python's own trees
+                rule = "refused by the parser of this Python"
             else:
-                rule = f"its file {fault}" if fault else why_not(one, around, node)
+                rule = why_not(one, around, node)
             if rule:
                 self.left_out[rule].append(one.id)
             else:
@@ -112,6 +121,19 @@ class Strippable:
             text = text[:start] + new + text[end:]
         _check(file, text, {*ids})
         return text
+
+
+def python_tree(text: str) -> ast.Module:
+    """Return Python's own tree of a source, which is not run. It is empty where Python refuses the
+    source, or it is nested too deeply to be printed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")   # of odd escapes in somebody's strings
+            tree = ast.parse(text)
+            ast.unparse(tree)   # goes as deep as whatever is asked of it later
+            return tree
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module([], [])
 
 
 def _around(one: Entity, by_id: Mapping[str, Entity]) -> Iterator[Entity]:

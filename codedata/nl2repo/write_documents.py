@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from codedata.agent import Agent, Failed, Stop, ToolBashExecutor, search, view_file
@@ -26,18 +26,17 @@ from codedata.nl2repo.document_checks import (
     Checks,
     HiddenParts,
     form_findings,
-    known_words,
     run_examples,
 )
 from codedata.nl2repo.documents import (
     Codebase,
+    document_text,
     function_content,
-    function_text,
     project_content,
-    project_text,
     public_api,
 )
 from codedata.nl2repo.public_names import missing, names_by_patch
+from codedata.nl2repo.sources import folder_of
 from codedata.records import (
     Analysis,
     Coverage,
@@ -70,209 +69,166 @@ NO_HISTORY = "find . -name .git -prune -exec rm -rf {} +"
 # the items ---------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
-class StrippedFunction:
-    """Hold a function of a proven patch."""
+class Subject:
+    """Hold a function of a proven patch, or a repository with such patches. What other steps make
+    of it is null till it is there."""
 
     repo: str
     repo_name: str
     base_commit: str
-    function: str
-    source: str              # digest of its source
+    function: str                        # "": it is a repository
+    source: str | None                   # digest of its source
+    meta: Object | None                  # RepoMeta of a repository
+    patches: Object | None = None        # {id: {kind, functions, FAIL_TO_PASS}}
+    documents: Object | None = None      # {name: {subject, text, checks}}, the project's first
 
     @property
     def instance_id(self) -> str:
         """Return the name under which ledgers list it: the repository's."""
         return self.repo_name
 
-
-@dataclass(frozen=True)
-class ProvenRepo:
-    """Hold a repository with proven patches. What other steps make of it is null till it is there.
-    """
-
-    repo: str
-    repo_name: str
-    base_commit: str
-    function: str            # "": it is a project
-    source: str | None       # digest of its sources
-    meta: Object | None      # its RepoMeta
-    patches: dict[str, Object]           # {id: {kind, functions, FAIL_TO_PASS}}
-    documents: dict[str, Object] | None  # {name: {subject, text, checks}}, the project's first
-
     @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it: the repository's."""
-        return self.repo_name
+    def document(self) -> str:
+        """Return the name of its document."""
+        return document_name(self.repo_name, self.function)
 
 
 def document_name(repo_name: str, function: str) -> str:
-    """Return the name of a function's document."""
-    return f"{repo_name}.{digest(function)[:8]}"
+    """Return the name of a function's document, or of a project's."""
+    return f"{repo_name}.{digest(function)[:8] if function else PROJECT}"
 
 
-class ProvenFunctions(View):
-    """List the functions of proven patches by the names of their documents, each once."""
+class Subjects(View):
+    """List what is documented, of a `kind`: "function" lists functions of proven patches and
+    "project" the repositories of these patches, by the names of their documents; "whole" lists the
+    repositories by their own."""
 
-    cls, derived = StripPatch, True
+    cls = StripPatch
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, kind: str):
         super().__init__()
-        self._store = Store(root, StripPatch)
-        self.by_repo: dict[str, list[StripPatch]] = {}
-        self._index: dict[str, StrippedFunction] = {}
+        self._kind, self.derived = kind, kind != "whole"
+        self._stores = [Store(root, cls) for cls in (StripPatch, SourceCopy, RepoMeta, Document)]
+        # {repository: {id: {kind, functions, FAIL_TO_PASS}}} of the proven ones
+        self.patches: dict[str, Object] = {}
+        self._index: dict[str, Subject] = {}
 
-    def open(self) -> ProvenFunctions:
-        """Read the patches, and return self."""
-        self.broken = [*self._store.open().broken]
-        for name in self._store.names():
+    def open(self) -> Subjects:
+        """Read the patches, list what else is there, and return self."""
+        self.broken = [e for store in self._stores for e in store.open().broken]
+        for name in self._stores[0].names():
             try:
-                patch = self._store.read(name)
+                patch = self._stores[0].read(name)
             except BrokenRecord as e:
                 self.broken.append(e)
                 continue
             if patch.proof and patch.proof["proven"]:
-                self.by_repo.setdefault(patch.repo_name, []).append(patch)
-                self._index |= {document_name(patch.repo_name, function): StrippedFunction(
-                    patch.repo, patch.repo_name, patch.base_commit, function, source)
-                    for function, source in zip(patch.functions, patch.sources, strict=True)}
+                self._add(patch)
         return self
 
-    def names(self):
-        """Return the names of the documents."""
-        return self._index.keys()
-
-    def covers(self, name: str) -> bool:
-        """Return whether it is the document of such a function, or a project's."""
-        return name in self._index or name.endswith(f".{PROJECT}")
-
-    def read(self, name: str) -> StrippedFunction:
-        """Return a function."""
-        return self._index[name]
-
-
-class ProvenRepos(View):
-    """List the repositories that have proven patches, by the names of their documents: with the
-    `suffix` of _docs/, or without one."""
-
-    cls = StripPatch
-
-    def __init__(self, root: Path, suffix: str = ""):
-        super().__init__()
-        self._suffix, self.derived = suffix, bool(suffix)
-        self._functions = ProvenFunctions(root)
-        self._documents, self._meta, self._copies = (
-            Store(root, cls) for cls in (Document, RepoMeta, SourceCopy))
-
-    def open(self) -> ProvenRepos:
-        """Read the patches, list what else is there, and return self."""
-        stores = (self._functions, self._documents, self._meta, self._copies)
-        self.broken = [e for store in stores for e in store.open().broken]
-        return self
+    def _add(self, patch: StripPatch) -> None:
+        repo_name = patch.repo_name
+        self.patches.setdefault(repo_name, {})[patch.id] = {
+            "kind": patch.kind, "functions": patch.functions,
+            "FAIL_TO_PASS": patch.proof["FAIL_TO_PASS"]}
+        parts = zip(patch.functions, patch.sources, strict=True)
+        for function, source in parts if self._kind == "function" else [("", None)]:
+            one = Subject(patch.repo, repo_name, patch.base_commit, function, source, {})
+            self._index[one.document if self.derived else repo_name] = one
 
     def names(self):
         """Return the names of the items."""
-        return [f"{name}{self._suffix}" for name in self._functions.by_repo]
+        return self._index.keys()
 
     def covers(self, name: str) -> bool:
-        """Return whether it is of such a repository, or another kind of document."""
-        return name in self.names() or not name.endswith(self._suffix)
+        """Return whether it is one of them, or a document of the other kind."""
+        is_of_function = not name.endswith(f".{PROJECT}")
+        return name in self._index or (
+            self.derived and is_of_function != (self._kind == "function"))
 
-    def read(self, name: str) -> ProvenRepo:
-        """Return a repository."""
-        repo_name = name.removesuffix(self._suffix)
-        patches = self._functions.by_repo[repo_name]
-        copy, meta = known(self._copies, repo_name), known(self._meta, repo_name)
-        documents = {one: known(self._documents, one) for one in self._wanted(repo_name)}
-        return ProvenRepo(
-            patches[0].repo, repo_name, patches[0].base_commit, "", copy and digest(copy.files),
-            meta and asdict(meta),
-            {one.id: {"kind": one.kind, "functions": one.functions,
-                               "FAIL_TO_PASS": one.proof["FAIL_TO_PASS"]} for one in patches},
-            None if None in documents.values() else {
-                one: _shown(document) for one, document in documents.items()})
+    def read(self, name: str) -> Subject:
+        """Return a subject."""
+        one = self._index[name]
+        if one.function:
+            return one
+        copy, meta = (known(store, one.repo_name) for store in self._stores[1:3])
+        documents = {wanted: known(self._stores[3], wanted)
+                     for wanted in self._documents(one.repo_name)}
+        return replace(
+            one, source=copy and digest(copy.files), meta=meta and asdict(meta),
+            patches=self.patches[one.repo_name], documents=None if None in documents.values() else {
+                name: _shown(document) for name, document in documents.items()})
 
     def failed(self, stage: str, name: str):
-        """Return a failed last attempt of a stage to make one of the documents, or None."""
-        wanted = self._wanted(name.removesuffix(self._suffix))
-        return next(filter(None, (self._documents.failed(stage, one) for one in wanted)), None)
+        """Return a failed last attempt of a stage to make a document of a repository, or None."""
+        return next(filter(None, (self._stores[3].failed(stage, one)
+                                  for one in self._documents(name))), None)
 
-    def _wanted(self, repo_name: str) -> list[str]:
+    def _documents(self, repo_name: str) -> list[str]:
         """Return the names of the documents of a repository."""
-        ids = {id for one in self._functions.by_repo[repo_name] for id in one.functions}
-        return [f"{repo_name}.{PROJECT}", *(document_name(repo_name, id) for id in sorted(ids))]
+        ids = {id for one in self.patches[repo_name].values() for id in one["functions"]}
+        return [document_name(repo_name, id) for id in ["", *sorted(ids)]]
 
 
 def _shown(document: Document) -> Object:
     """Return what step doc reads of a document: its text as it follows from the content, unless a
     person wrote another one."""
-    text, content = document.text, document.content
+    text = document.text
     if digest(text) == document.checks.get("printed"):
-        text = (function_text(document.subject, content) if document.subject
-                else project_text(document.repo_name, content))
+        text = document_text(document.repo_name, document.subject, document.content)
     return {"subject": document.subject, "text": text, "checks": document.checks}
 
 
 # what is known of a repository -------------------------------------------------------------------
 
-@dataclass(frozen=True)
-class Known:
-    """Hold what the documents of a repository are made of, and checked with."""
+def known_of(root: Path, repo_name: str, patches: Object) -> tuple[HiddenParts, dict]:
+    """Return (what documents of a repository are made of, and may not show; the names that graded
+    tests of each patch touch). Raise ItemFailed where sources or what was measured are not there.
+    """
+    copy, analysis, coverage = (known(Store(root, one).open(), repo_name)
+                                for one in (SourceCopy, Analysis, Coverage))
+    folder = folder_of(root, repo_name)
+    if not (copy and analysis and coverage and folder.is_dir()):
+        raise ItemFailed("its sources, coverage/ or analysis/ are not there.", repo_name,
+                         "Run: python nl2repo.py --steps extract,coverage,relationship")
+    project = Codebase.of(repo_name, folder, analysis)
+    hidden = HiddenParts(
+        project, frozenset(id for patch in patches.values() for id in patch["functions"]),
+        frozenset(one["name"] for one in analysis.tests),
+        frozenset([*copy.files, *copy.faults, *copy.others]))
+    return hidden, names_by_patch({id: one["FAIL_TO_PASS"] for id, one in patches.items()},
+                                  project, coverage)
 
-    project: Codebase
-    hidden: HiddenParts
-    names: dict[str, list[str]]   # that the graded tests of each patch touch
-    paths: set[str]
-    words: set[str]
 
-    @classmethod
-    def of(cls, root: Path, repo_name: str, patches: list[StripPatch]) -> Known:
-        """Return what is known of a repository. Raise ItemFailed where its sources or what was
-        measured are not there."""
-        copy, analysis, coverage = (known(Store(root, one).open(), repo_name)
-                                    for one in (SourceCopy, Analysis, Coverage))
-        folder = root / SourceCopy.directory / repo_name
-        if not (copy and analysis and coverage and folder.is_dir()):
-            raise ItemFailed("its sources, coverage/ or analysis/ are not there.", repo_name,
-                             "Run: python nl2repo.py --steps extract,coverage,relationship")
-        project = Codebase.of(repo_name, folder, analysis)
-        stripped = frozenset(id for patch in patches for id in patch.functions)
-        hidden = HiddenParts(project, stripped, frozenset(one["name"] for one in analysis.tests))
-        return cls(project, hidden, names_by_patch(patches, project, coverage),
-                   {*copy.files, *copy.faults, *copy.others}, known_words(project))
-
-    @property
-    def needed(self) -> set[str]:
-        """Return all names that graded tests touch."""
-        return {name for names in self.names.values() for name in names}
+def _all(names: dict[str, list[str]]) -> set[str]:
+    """Return the names that the tests of any patch touch."""
+    return {name for some in names.values() for name in some}
 
 
 # the steps of documents --------------------------------------------------------------------------
 
 class Writer:
-    """Write the documents of functions and of projects."""
+    """Write the documents of functions and of projects; make() is the item function."""
 
     def __init__(self, settings: Settings, models: Models, host: SandboxFactory):
         self._settings, self._host = settings, host
         is_llm = settings.nl2repo.writer == "llm"
         self._client = models.client("agent") if is_llm else None
-        self._functions = ProvenFunctions(settings.root)
-        self._known: dict[str, Known] = {}   # of the newest repositories
+        self._known = lru_cache(MAX_KNOWN)(self._read)
         self._lock = threading.Lock()
 
     def functions_stage(self, environments: Environments) -> Stage:
         """Return the step that documents the functions of proven patches."""
-        return self._stage("doc_part2", self.make_function, environments, Reads(
-            self._functions, ("function", "source")))
+        return self._stage("doc_part2", "function", environments)
 
     def project_stage(self, environments: Environments) -> Stage:
         """Return the step that documents projects."""
-        self._functions.open()
-        return self._stage("doc_part1", self.make_project, environments, Reads(
-            ProvenRepos(self._settings.root, f".{PROJECT}"), ("source",), needs=("source", "meta")))
+        return self._stage("doc_part1", "project", environments)
 
-    def _stage(self, step: str, make: Callable, environments: Environments, reads: Reads) -> Stage:
+    def _stage(self, step: str, kind: str, environments: Environments) -> Stage:
         """Return a step. Raise Trouble for a sandbox in which no agent may work."""
         settings = self._settings
+        self._subjects = Subjects(settings.root, kind)
         identity, note = {"writer": settings.nl2repo.writer}, "no calls: no model is asked"
         if self._client:
             if self._host.name == "local":
@@ -282,64 +238,46 @@ class Writer:
             identity |= {"agent": self._client.spec.identity(), "prompts": prompts}
             note = f"at most {settings.nl2repo.max_iterations} calls for each document"
         return Stage(
-            f"nl2repo.{step}", make=make, identity=identity, cost_note=note, reads=reads,
+            f"nl2repo.{step}", make=self.make, identity=identity, cost_note=note,
+            reads=Reads(self._subjects, ("function", "source"), needs=("source", "meta")),
             joined=Reads(environments, fields=(), made_by="env_setup"),
             writes=Writes(Store(settings.root, Document), tuple(Document.__dataclass_fields__)),
             after="nl2repo.py --steps relationship")
 
-    def make_function(self, item: StrippedFunction, environment: Environment) -> Document:
-        """Return the document of a function. Raise Excluded where its source cannot be read,
-        ItemFailed where an agent's document does not pass the checks."""
-        have = self._of(item.repo_name)
-        function = have.project.function(item.function)
-        return self._document(item, environment, storable(function_content(function)), Checks(
-            have.hidden, have.paths, have.words, self._settings.nl2repo.max_overlap, function))
+    def _read(self, repo_name: str) -> tuple[HiddenParts, dict]:
+        return known_of(self._settings.root, repo_name, self._subjects.patches[repo_name])
 
-    def make_project(self, item: ProvenRepo, environment: Environment) -> Document:
-        """Return the document of a project. Raise ItemFailed where an agent's document does not
-        pass the checks."""
-        have = self._of(item.repo_name)
-        draft = storable(project_content(have.project, RepoMeta(**item.meta)))
-        document = self._document(item, environment, draft, Checks(
-            have.hidden, have.paths, have.words, self._settings.nl2repo.max_overlap))
-        content = {**document.content, "api": storable(public_api(have.project, have.needed))}
-        text = project_text(item.repo_name, content)
-        checks = {**document.checks, "printed": digest(text)}
-        return replace(document, content=content, text=text, checks=checks)
-
-    def _of(self, repo_name: str) -> Known:
-        with self._lock:
-            if repo_name not in self._known:
-                for oldest in [*self._known][:1 - MAX_KNOWN]:
-                    del self._known[oldest]
-                patches = self._functions.by_repo[repo_name]
-                self._known[repo_name] = Known.of(self._settings.root, repo_name, patches)
-            return self._known[repo_name]
-
-    def _document(self, item: StrippedFunction | ProvenRepo, environment: Environment,
-                  draft: Object, checks: Checks) -> Document:
-        """Return a document: the draft without what does not pass the checks, or an agent's."""
+    def make(self, item: Subject, environment: Environment) -> Document:
+        """Return the document of a function or project. Raise Excluded where its source cannot be
+        read, ItemFailed where an agent's document does not pass the checks."""
         started = time.monotonic()
-        trajectory, usage = "", {}
+        with self._lock:
+            hidden, names = self._known(item.repo_name)
+        project = hidden.project
+        function = project.function(item.function) if item.function else None
+        checks = Checks(hidden, self._settings.nl2repo.max_overlap, function)
+        trajectory, usage, findings = "", {}, []
         with labelled(self._host, item.repo_name, "nl2repo") as label:
             run = partial(self._answers, environment, label)
             if self._client:
                 trajectory = self._trajectory(item)
                 submission = HandIn(checks, run)
                 usage = self._ask(item, environment, label, submission, trajectory)
-                content, findings = submission.content, []
-                n_tried = len(content["examples"])
+                draft = content = submission.content
             else:
-                answers = run(draft["examples"])
-                content, n_tried = checks.tidied(draft, answers), len(answers)
+                draft = function_content(function) if function else project_content(
+                    project, RepoMeta(**item.meta))
+                content = checks.tidied(draft, run(draft["examples"]))
                 findings = checks.findings(
                     content, [[one["output"]] * 2 for one in content["examples"]])
+        if not function:
+            content = {**content, "api": public_api(project, _all(names))}
         text = checks.text(content)
         return Document(
-            item.repo, item.repo_name, item.base_commit, "function" if item.function else PROJECT,
+            item.repo, item.repo_name, item.base_commit, "function" if function else PROJECT,
             item.function, item.source, self._settings.nl2repo.writer, content, text,
-            {"findings": findings, "overlap": checks.overlap(text), "printed": digest(text),
-             "examples": {"tried": n_tried, "run": len(content["examples"])}},
+            {"findings": findings, "overlap": checks.overlap(content), "printed": digest(text),
+             "examples": {"tried": len(draft["examples"]), "run": len(content["examples"])}},
             trajectory, usage, round(time.monotonic() - started, 1))
 
     def _answers(self, environment: Environment, label: str, examples: list[Object]) -> list[list]:
@@ -349,7 +287,7 @@ class Writer:
         with open_environment(environment, self._host, f"{label}-examples") as sandbox:
             return run_examples(sandbox, examples, environment.test_script)
 
-    def _ask(self, item: StrippedFunction | ProvenRepo, environment: Environment, label: str,
+    def _ask(self, item: Subject, environment: Environment, label: str,
              submission: HandIn, trajectory: str) -> Object:
         """Return what an agent's document cost. Raise ItemFailed where it hands in none that passes
         the checks; its kept replies are dropped then, as it would fail again with them."""
@@ -375,12 +313,10 @@ class Writer:
                              f"{printable(found)}", item.function or item.repo_name)
         return result.usage
 
-    def _trajectory(self, item: StrippedFunction | ProvenRepo) -> str:
+    def _trajectory(self, item: Subject) -> str:
         """Return the path below the root for the next run of an agent; earlier ones stay."""
-        name = document_name(item.repo_name, item.function) if item.function else (
-            f"{item.repo_name}.{PROJECT}")
-        n_before = len([*(self._settings.root / TRAJECTORIES).glob(f"{glob.escape(name)}.*.json")])
-        return f"{TRAJECTORIES}/{name}.{n_before}.json"
+        folder, name = self._settings.root / TRAJECTORIES, item.document
+        return f"{TRAJECTORIES}/{name}.{len([*folder.glob(f'{glob.escape(name)}.*.json')])}.json"
 
 
 @dataclass
@@ -421,34 +357,32 @@ def document_stage(root: Path) -> Stage:
     """Return the step that puts the document of a repository together."""
     return Stage(
         "nl2repo.doc", make=partial(make_document, root), cost_note="no calls: no model is asked",
-        reads=Reads(ProvenRepos(root), ("patches", "documents"), made_by="nl2repo.doc_part2",
+        reads=Reads(Subjects(root, "whole"), ("patches", "documents"), made_by="nl2repo.doc_part2",
                     needs=("documents", "meta")),
         writes=Writes(Store(root, RepoDocument), tuple(RepoDocument.__dataclass_fields__),
                       optional=("licence",)),
         after="nl2repo.py --steps doc_part2,doc_part1", then="export.py --formats nl2repo")
 
 
-def make_document(root: Path, repo: ProvenRepo) -> RepoDocument:
+def make_document(root: Path, repo: Subject) -> RepoDocument:
     """Return the document of a repository, and print it beside its record."""
     sections = [{"name": name, "subject": one["subject"], "text": one["text"],
                  "title": one["subject"].rpartition("::")[2] or repo.repo_name}
                 for name, one in repo.documents.items()]
-    names = Known.of(root, repo.repo_name, ProvenFunctions(root).open().by_repo[repo.repo_name])
+    names = known_of(root, repo.repo_name, repo.patches)[1]
     index = {}
     for id, patch in repo.patches.items():
         text = "".join(one["text"] for one in sections
                        if one["subject"] in ("", *patch["functions"]))
-        touched = names.names[id]
-        index[id] = {"kind": patch["kind"], "functions": patch["functions"], "names": touched,
-                     "missing": missing(touched, text)}
+        index[id] = {"kind": patch["kind"], "functions": patch["functions"], "names": names[id],
+                     "missing": missing(names[id], text)}
     path = root / RepoDocument.directory / f"{repo.repo_name}.md"
     write_atomic(path, "\n".join(one["text"] for one in sections).encode())
-    missed = {name for one in index.values() for name in one["missing"]}
-    overlaps = [one["checks"].get("overlap", 0.0) for one in repo.documents.values()]
-    n_needed = max(1, len(names.needed))
+    missed = sorted({name for one in index.values() for name in one["missing"]})
     return RepoDocument(
         repo.repo, repo.repo_name, repo.base_commit, repo.meta["licence"], sections, index,
         {"functions": 1.0,   # it waits for all
-         "names": round(1 - len(missed) / n_needed, 4), "overlap": max(overlaps),
+         "names": round(1 - len(missed) / max(1, len(_all(names))), 4),
+         "overlap": max(one["checks"].get("overlap", 0.0) for one in repo.documents.values()),
          "findings": [f"No document has the name `{name}`, which a graded test touches."
-                      for name in sorted(missed)]})
+                      for name in missed]})

@@ -10,14 +10,10 @@ import pytest
 from conftest import write_json
 from heron_environment import an_environment, write_env
 
-from codedata import cli, config, run_loop
 from codedata.analysis.analyse import analysis_of
 from codedata.code.entities import read_sources
-from codedata.code.environments import Environments
-from codedata.nl2repo.write_documents import Writer, document_stage
-from codedata.records import Document, RepoDocument
+from codedata.records import Coverage
 from codedata.sandbox import docker_engine, open_sandbox
-from codedata.sandbox.factory import SandboxFactory
 from codedata.store import digest
 
 TIDEBOOK = Path(__file__).parent / "tidebook"
@@ -48,16 +44,13 @@ def a_coverage(analysis) -> dict:
     """Return a coverage in which each test ran all of its own lines."""
     tests = [one for one in analysis.entities if one["is_test"] and one["kind"] == "function"]
     files = sorted({one["path"] for one in tests})
-    return {
-        "repo": "tides/tide", "repo_name": "tide", "base_commit": "0" * 40, "contexts": "pytest",
-        "reason": "", "files": files, "functions": [], "function_sets": [], "test_seconds": [
-            0.1 for _ in tests], "line_sets": [[one["line"], one["end_line"]] for one in tests],
-        "measured": {"image": "", "test_script": "", "runs": 1, "seconds": [1.0], "versions": [],
-                     "without_contexts": 0}, "import_lines": {}, "runnable": {}, "otherwise": [],
-        "seconds": 1.0, "tests": [
-            {"name": one["id"], "status": ["passed"], "flaky": False, "functions": None,
-             "lines": {str(files.index(one["path"])): i}, "starts": []}
-            for i, one in enumerate(tests)]}
+    return asdict(Coverage(
+        "tides/tide", "tide", "0" * 40, "pytest", "",
+        {"image": "", "test_script": "", "runs": 1, "seconds": [1.0], "versions": [],
+         "without_contexts": 0}, files, [], [[one["line"], one["end_line"]] for one in tests], [],
+        [{"name": one["id"], "status": ["passed"], "flaky": False, "functions": None, "starts": [],
+          "lines": {str(files.index(one["path"])): i}} for i, one in enumerate(tests)],
+        [0.1] * len(tests), {}, {}, [], 1.0))
 
 
 def a_patch(function: str, tests: list[str], source: str = "0", **proof) -> dict:
@@ -92,24 +85,3 @@ def write_root(root: Path, stripped=STRIPPED) -> None:
     for function, tests in stripped.items():
         patch = a_patch(function, tests)
         write_json(root / f"nl2repo/_patches/{patch['id']}.json", patch)
-
-
-def document(argv=None) -> int:
-    """Run the three steps that document, as nl2repo.py does."""
-    parser = cli.parser("Write documents.\n\nreads x\nwrites y\n", "nl2repo", "sandbox")
-    cli.sandbox_flags(parser, pod_prefix="tide")
-    parser.add_argument("--writer", choices=["llm", "template"])
-    args = parser.parse_args(argv)
-    settings = cli.with_container_workers(config.load(args), args)
-
-    def writer(models) -> Writer:
-        return Writer(settings, models, SandboxFactory(settings, models.stop))
-
-    def environments() -> Environments:
-        return Environments(settings.root)
-
-    return run_loop.run_steps(
-        {"doc_part2": lambda models: writer(models).functions_stage(environments()),
-         "doc_part1": lambda models: writer(models).project_stage(environments()),
-         "doc": lambda models: document_stage(settings.root)},
-        settings, cli.options(args), (Document, RepoDocument))

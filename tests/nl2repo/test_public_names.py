@@ -1,11 +1,11 @@
 """Check which names of a project its graded tests are found to touch."""
 from __future__ import annotations
 
-from stripped_tide import a_coverage, a_patch, analysed
+from stripped_tide import a_coverage, analysed
 from test_documents import project_of
 
-from codedata.nl2repo.public_names import defined_names, missing, names_by_patch
-from codedata.records import Coverage, StripPatch, parse
+from codedata.nl2repo.public_names import missing, names_by_patch
+from codedata.records import Coverage, parse
 
 FILES = {
     "tide/__init__.py": "import json\nfrom .core import Table, _rows\n",
@@ -37,19 +37,14 @@ def test_two():
 
 def test_names_that_tests_touch_are_those_that_the_project_defines(tmp_path):
     project = project_of(tmp_path, FILES)
-    assert defined_names(project) == {"Table", "_rows", "LOW", "size", "rows", "_kept", "get",
-                                      "unused"}
     data = a_coverage(analysed(tmp_path))
     one, two = data["tests"]
     data["line_sets"] = [[9, 10], [18, 19], [2, 2]]
     data["files"] = ["tests/test_tide.py", "tests/helper.py"]
     one["lines"], two["lines"] = {"0": 0}, {"0": 1, "1": 2}
     two["name"] += "[a b]"
-    patches = [parse(StripPatch, a_patch(name, []), "") for name in ("one", "two", "three")]
-    for patch, test in zip(patches, (one["name"], two["name"].replace(" ", "%20"), "gone"),
-                           strict=True):
-        patch.proof["FAIL_TO_PASS"] = [test]
-    names = names_by_patch(patches, project, parse(Coverage, data, ""))
+    tests = {"one": [one["name"]], "two": [two["name"].replace(" ", "%20")], "three": ["gone"]}
+    names = names_by_patch(tests, project, parse(Coverage, data, ""))
     assert [*names.values()] == [["Table", "_rows", "size"],
                                  ["LOW", "Table", "_kept", "_rows", "get", "rows"], []]
 

@@ -59,6 +59,7 @@ LEFT_OUT = {
     "a docstring alone": "def f():\n    'Say.'\n",
     "...": "def f():\n    ...\n",
     "trivial": "def f(x):\n    'Say.'\n    return x.y\n",
+    "refused by the parser of this Python": "def f():\n    print 'x'\n    return g(1)\n",
     "its file has syntax errors, the first one in line 3": "def f():\n    return g(1)\nx = = 1\n",
 }
 
