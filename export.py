@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Make training sets: SFT, DPO, KTO and plain JSON lines of judged turns, tasks for Harbor, bugs
-for SWE-bench and SWE-smith.
+for SWE-bench and SWE-smith, stripped patches with their documents.
 
 reads   final/, refined/, defeat/       Sample, from report.py
         task/                           HarborTask, by hand
         bug/, bug/_verdicts/            Bug, from bug_inject.py, and which of them still count
+        nl2repo/, _patches/, _meta/     StripPatch, RepoDocument and RepoMeta, from nl2repo.py
         score/_duel.json                the outcome: a duel that was not accepted is not exported
         answer*/, score/                to see whether the buckets are up to date
         commit/, prompt/, _ledger.jsonl repository, licence, source, models, costs

@@ -39,7 +39,9 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validat
           ("validate --mode reference", "score_reference"),
           ("check_judges probe", "probe"), ("check_judges sanity", "sanity"),
           ("env_setup", "env"), ("analyze", "coverage"), ("analyze", "analysis"),
-          ("bug_inject agent --steps bug_issue", "bug"), ("bug_inject scale", "bug/_config")]
+          ("bug_inject agent --steps bug_issue", "bug"), ("bug_inject scale", "bug/_config"),
+          ("nl2repo --writer template --steps extract,meta,communities,screen,patches,proof,"
+           "doc_part2,doc_part1,doc", "nl2repo")]
 
 
 def main(argv=None) -> int:

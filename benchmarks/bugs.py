@@ -35,12 +35,13 @@ from codedata import cli
 from codedata.bugs.generate import Configs
 from codedata.bugs.operators import unique_edits
 from codedata.bugs.preprocess import Analyses
-from codedata.bugs.prove import normalised
-from codedata.bugs.screening import Screener
+from codedata.bugs.register import why_not_chosen
 from codedata.checks.proof import GOOD, Prover, judged, known_results
+from codedata.checks.screening import Screener
 from codedata.code.entities import Rules, read_sources
 from codedata.code.environments import Environments
 from codedata.code.junit import escaped_name
+from codedata.code.patches import normalised
 from codedata.config import load
 from codedata.records import Bug, Candidates, Verdicts
 from codedata.sandbox.factory import SandboxFactory
@@ -191,7 +192,8 @@ def screening(work: Path, name: str, args) -> dict:
     diffs = random.Random(name).sample(diffs, min(args.n, len(diffs)))
     in_flow, half = diffs[:N_FLOW], N_FLOW // 2
     flow = [smith_flow(environment, diff) for diff in in_flow[:half]]
-    with Screener(environment, coverage, config, host, "bench", most) as screener:
+    with Screener(environment, coverage, why_not_chosen(config, coverage, environment),
+                  config.timeout_s, host, "bench", most) as screener:
         warm_s, _ = timed(screener.screen, [])
         screened_s, shown = timed(screener.screen, diffs)
     flow += [smith_flow(environment, diff) for diff in in_flow[half:]]

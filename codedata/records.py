@@ -652,6 +652,184 @@ class Bug:
 
 
 @dataclass(frozen=True)
+class SourceCopy:
+    """Say what a copy of a repository's source holds: nl2repo/_sources/<repo_name>.json, beside the
+    folder of that name."""
+
+    directory = "nl2repo/_sources"
+    repo: str
+    repo_name: str           # the name of this file
+    base_commit: str
+    files: dict[str, str]    # {path: digest of its text} of the sources that can be read
+    faults: dict[str, str]   # {path: why it is not read, or only in part}
+    others: list[str]        # files in it that are no sources
+    seconds: Seconds
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it."""
+        return self.repo_name
+
+
+@dataclass(frozen=True)
+class RepoMeta:
+    """Describe a repository: nl2repo/_meta/<repo_name>.json."""
+
+    directory = "nl2repo/_meta"
+    repo: str
+    repo_name: str           # the name of this file
+    base_commit: str
+    licence: str | None      # SPDX; null where none is recognised
+    summary: str             # of its project file; "" where there is none
+    dependencies: list[str]  # as its project files declare them
+    imports: list[str]       # modules that it imports and neither has itself nor Python
+    files: list[Object]      # {path, language, lines, is_test}
+    lines: int               # of sources that are no tests
+    entities: dict[str, int] # {kind: how many of no test file}
+    stable_tests: list[str]  # that passed in every run
+    flaky_tests: list[str]
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it."""
+        return self.repo_name
+
+
+class StripCandidate(TypedDict):
+    """Name functions whose bodies are stripped together, in a Communities."""
+
+    kind: str                # function | community | module | package
+    functions: list[str]     # ids, as in analysis/
+
+
+class ScreenedStrip(TypedDict):
+    """Hold what screening shows of a candidate, in a Communities."""
+
+    id: str                  # <repo_name>.<kind>.<8 hex digits of the normalised diff>; "": no diff
+    kind: str
+    functions: list[str]
+    sources: list[str]       # digest of the source of each of them
+    diff: str                # strips the bodies; "" where they cannot be
+    verdict: str             # good, or in a word why it is no candidate
+    reason: str              # the same in words; "" where it is good
+    n_covering: int          # counted tests that run one of the functions
+    n_failing: int           # tests
+    how: str                 # swap | import | suite | full: in a fresh container
+    seconds: Seconds
+
+
+@dataclass(frozen=True)
+class Communities:
+    """Say which functions of a repository can be stripped, and which belong together:
+    nl2repo/_communities/<repo_name>.json."""
+
+    directory = "nl2repo/_communities"
+    repo: str
+    repo_name: str           # the name of this file
+    base_commit: str
+    eligible: list[str]      # ids of the functions that can be stripped
+    left_out: dict[str, list[str]]   # {rule: ids of functions that cannot}
+    communities: list[list[str]]     # eligible functions that the same tests reach
+    candidates: list[StripCandidate]
+    screened: list[ScreenedStrip] | None = None   # one a candidate, in their order
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it."""
+        return self.repo_name
+
+
+class StripProof(TypedDict):
+    """Hold what the runs of a StripPatch proved, and the task that comes of it."""
+
+    proven: bool
+    reason: str              # why it is not; "" where it is
+    patch: str               # writes the bodies again: the reverse of `diff`
+    test_patch: str          # brings the hidden tests back; "" where none are hidden
+    tests_visible: str       # why none are hidden; "" where they are
+    FAIL_TO_PASS: list[str]  # escaped as junit.escaped_name() does
+    PASS_TO_PASS: list[str]
+    image_name: str          # holds the stripped source
+    base_commit: str         # the only commit in the image
+    eval_script: str
+    created_at: str          # date of the commit in env/, ISO 8601, UTC
+    runs: list[Object]
+    log: str                 # the end of what a run without the bodies printed
+    verifier: Object         # {user, canary}: how a task's verifier runs the tests; {} of no proof
+    digest: str              # of what was proven
+    seconds: Seconds
+
+
+@dataclass(frozen=True)
+class StripPatch:
+    """Hold functions whose bodies are stripped, and the proof that tests notice:
+    nl2repo/_patches/<id>.json."""
+
+    directory = "nl2repo/_patches"
+    id: str                  # <repo_name>.<kind>.<8 hex digits of the normalised diff>
+    repo: str
+    repo_name: str
+    base_commit: str         # in env/
+    kind: str                # function | community | module | package
+    functions: list[str]     # ids, as in analysis/
+    sources: list[str]       # digest of the source of each of them
+    diff: str                # strips the bodies
+    screened: Object         # {verdict, reason, n_covering, n_failing, how, seconds}
+    proof: StripProof | None = None   # null: not proven yet, or rejected by screening
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it: the repository's."""
+        return self.repo_name
+
+
+@dataclass(frozen=True)
+class Document:
+    """Document a function or a whole project: nl2repo/_docs/<repo_name>.<8 hex of the id>.json, or
+    <repo_name>.project.json."""
+
+    directory = "nl2repo/_docs"
+    repo: str
+    repo_name: str
+    base_commit: str
+    kind: str                # function | project
+    subject: str             # id of the function; "" of a project
+    source: str              # digest of what it documents
+    writer: str              # template | llm
+    content: Object          # its fields, of which the text is printed
+    text: str                # Markdown
+    checks: Object           # what the checks measured
+    trajectory: str          # of the agent, below the root; "" where there is none
+    usage: Object            # calls, tokens and cost of the agent
+    seconds: Seconds
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it: the repository's."""
+        return self.repo_name
+
+
+@dataclass(frozen=True)
+class RepoDocument:
+    """Hold the document of a repository: nl2repo/<repo_name>.json, printed beside it as .md."""
+
+    directory = "nl2repo"
+    repo: str
+    repo_name: str           # the name of this file
+    base_commit: str
+    licence: str | None
+    sections: list[Object]   # {name: its Document, subject, title, text}: the project's first
+    index: dict[str, Object] # {id of a proven patch: {kind, functions, names: public ones that its
+                             # tests touch, missing: those that stand nowhere}}
+    checks: Object           # shares of documented functions and names; overlap, at most
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it."""
+        return self.repo_name
+
+
+@dataclass(frozen=True)
 class HarborTask:
     """Hold a task in a container, with tests that reward it: task/<instance_id>.json, by hand.
 
@@ -914,7 +1092,7 @@ _VERDICT = _has({
 _CHECKS |= {kind.__name__: _has({name: (" is missing", check_of(one.__forward_arg__))
                                  for name, one in kind.__annotations__.items()})
             for kind in (CaseResult, Measurement, CoveredTest, Otherwise, Candidate,
-                         BugVerdict)}
+                         BugVerdict, StripCandidate, ScreenedStrip, StripProof)}
 
 # folders of a root that hold records: "answer", "variants"
 DIRECTORIES = sorted({kind.directory.partition("/")[0] for kind in list(globals().values())

@@ -178,6 +178,19 @@ class IssueSettings(RoleSettings):
 
 
 @dataclass(frozen=True)
+class Nl2RepoSettings:
+    """[nl2repo]: the documents and stripped patches of nl2repo.py."""
+
+    writer: str = one_of("llm", "template")   # template: no model
+    max_functions: int = at_least(2, 40)      # of a community; a larger one is divided again
+    max_candidates: int = at_least(1, 400)    # of a repository, that are screened
+    max_proven_functions: int = at_least(0, 40)   # patches of one function that are proven
+    seed: int = at_least(0, 0)                # of communities, and of what is drawn
+    max_overlap: float = between(0, 1, 0.2)   # share of a body's 8-grams that a document may have
+    max_iterations: int = at_least(1, 40)     # replies of an agent
+
+
+@dataclass(frozen=True)
 class PromptSettings:
     """[prompt]: what prompt.py samples."""
 
@@ -343,6 +356,7 @@ class Settings:
     env: EnvSettings = EnvSettings()
     bug: BugSettings = BugSettings()
     issue: IssueSettings = IssueSettings()
+    nl2repo: Nl2RepoSettings = Nl2RepoSettings()
     sandbox: SandboxSettings = SandboxSettings()
     exclude: Exclude = Exclude()
     prices: dict[str, Price] = field(default_factory=dict)

@@ -17,10 +17,12 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import fields
 from functools import lru_cache, partial
 from operator import attrgetter, itemgetter
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -245,6 +247,15 @@ class View:
         """Return the digests of a record, which is read for it."""
         record = self.read(name)
         return FileState(record.instance_id, digests_of(record))
+
+
+def known(view: View | Store, name: str, commit: str = "") -> Any:
+    """Return a record of an open view; None where there is none that can be read, or it is not of
+    a commit that is given."""
+    with suppress(BrokenRecord):
+        record = view.read(name) if name in view else None
+        return None if record and commit not in ("", record.base_commit) else record
+    return None
 
 
 class Lists(Store):

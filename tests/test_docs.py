@@ -14,7 +14,7 @@ FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^ *```python.*?^ *```", re.MULTILINE | re.DOTALL)
 SCRIPT = re.compile(r"(?<![\w/.-])((?:\w+/)*\w+\.py)(?=[\s`])")
 TOOL = re.compile(r"(?<![\w/.])(tools/[\w-]+)")
-MAKE = re.compile(r"(?:^|[`&;]) ?make ([a-z_-]+(?: [a-z_-]+)*)", re.MULTILINE)
+MAKE = re.compile(r"(?:^|[`&;]) ?make ([a-z0-9_-]+(?: [a-z0-9_-]+)*)", re.MULTILINE)
 # prompts, and files of sample projects
 NOT_OURS = re.compile(r"codedata/|samples/(?:projects|repos)/")
 

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from codedata.analysis.measure import READ, lines_by_test
+from codedata.analysis.measure import READ
 from codedata.analysis.symbol_page import page
 from codedata.code.calls import LANGUAGE, Edge, call_graph, import_closure, static_scores
-from codedata.code.contexts import add_lines, mask_of, masks_of, sources_in
+from codedata.code.contexts import add_lines, lines_by_test, mask_of, masks_of, sources_in
 from codedata.code.entities import Entity, Sources, all_entities
 from codedata.code.environments import Environments, open_environment
 from codedata.code.test_results import Case, place_of

@@ -20,7 +20,7 @@ from codedata.code.contexts import (
     Trace,
     add_lines,
     install_coverage,
-    mask_of,
+    lines_by_test,
     masks_of,
     observe,
     ranges_of,
@@ -44,6 +44,7 @@ from codedata.store import Store, digest
 from codedata.texts import text_of
 
 READ = ("base_image", "base_commit", "image_name", "install_script", "test_case_result", "flaky")
+JUDGED_BY = (*READ, "test_script")   # what the results of a suite depend on
 RAW = "_raw"               # data files and reports, by repository and run
 MAX_OTHERWISE = 0.05       # share of the tests that may come out otherwise than in env/
 MISSING = "missing"        # the status of a test that no report of a run names
@@ -268,13 +269,6 @@ class Tally:
             {path: ranges_of(mask) for path, mask in sorted(self.import_lines.items())},
             {file.path: ranges_of(runnable(file)) for file in files}, otherwise,
             round(sum(self.seconds), 2))
-
-
-def lines_by_test(record: Coverage) -> list[Masks]:
-    """Return the lines that each test of a record executed."""
-    sets = [*map(mask_of, record.line_sets)]
-    return [{record.files[int(i)]: sets[k] for i, k in test["lines"].items()}
-            for test in record.tests]
 
 
 def _runs(n: int) -> dict[str, str]:

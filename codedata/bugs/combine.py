@@ -19,7 +19,6 @@ from pathlib import PurePosixPath
 
 from codedata.bugs.generate import BatchItem, candidate_of, generate_stage, open_source
 from codedata.bugs.instances import is_of_agent
-from codedata.bugs.register import known
 from codedata.code.contexts import sources_in
 from codedata.code.junit import restored_name
 from codedata.code.patches import Edit, edited, edits_of
@@ -29,7 +28,7 @@ from codedata.records import Bug, BugConfig, Candidate, Commit, Environment
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.store import Store, View, digest
+from codedata.store import Store, View, digest, known
 
 COMBINE, MIRROR = "combine", "mirror"
 STRATEGIES = (COMBINE, MIRROR)

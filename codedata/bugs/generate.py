@@ -20,14 +20,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codedata.analysis.analyse import is_counted
-from codedata.analysis.measure import lines_by_test
 from codedata.bugs.operators import TABLES, SpanEdit, operators, unique_edits
-from codedata.bugs.prove import normalised, symbols_at
-from codedata.bugs.register import known
-from codedata.code.contexts import Masks, add_lines, mask_of, masks_of, sources_in
+from codedata.bugs.prove import symbols_at
+from codedata.code.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
 from codedata.code.entities import SourceFile, entities_of, tree_of
 from codedata.code.environments import open_environment
-from codedata.code.patches import SpanDiffs, diff_of, hunks_of
+from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
 from codedata.code.source import Files, is_text
 from codedata.errors import BrokenRecord, Excluded, ItemFailed
 from codedata.records import (
@@ -43,7 +41,7 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest
+from codedata.store import Store, View, digest, known
 
 METHOD = "procedural"
 BATCH = 200                # candidates of a file

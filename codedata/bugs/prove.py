@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +17,9 @@ from codedata.bugs.instances import is_of_agent
 from codedata.checks.evidence import evidence_digest
 from codedata.checks.proof import Proof, Prover
 from codedata.code.entities import language_of
+from codedata.code.environments import labelled
 from codedata.code.junit import escaped_name
-from codedata.code.patches import diff_of, hunks_of
+from codedata.code.patches import diff_of, hunks_of, normalised
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import (
     Analysis,
@@ -33,8 +32,6 @@ from codedata.records import (
 )
 from codedata.run_loop import Stage
 from codedata.sandbox import open_sandbox
-from codedata.sandbox.docker import LOST
-from codedata.sandbox.docker_engine import reason
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
@@ -188,19 +185,6 @@ def check_repository(record: Candidates, store: Store, name: str) -> None:
                            str(store.path(name)), "Rename the file, or mend its repo_name.")
 
 
-@contextmanager
-def labelled(host: SandboxFactory, name: str) -> Iterator[str]:
-    """Yield a label for the work on an item; the images that have it go in the end. Raise
-    ItemFailed where the engine goes."""
-    label = f"bug-{name[:40]}-{secrets.token_hex(4)}"
-    try:
-        yield label
-    except LOST as e:
-        raise ItemFailed(f"the engine is gone: {reason(e)}", name) from e
-    finally:
-        host.forget(label)
-
-
 def proven(prover: Prover, environment: Environment, change: Change, analysis: Analysis | None,
            label: str) -> tuple[str, Object, Object | None]:
     """Return (why a change is no bug, or ""; its evidence; the fields of its Bug without these and
@@ -212,14 +196,6 @@ def proven(prover: Prover, environment: Environment, change: Change, analysis: A
     evidence |= effects(proof, analysis)
     instance = _instance(change, environment, proof, evidence)
     return "", evidence | {"digest": evidence_digest(instance)}, instance
-
-
-def normalised(diff: str) -> str:
-    """Return a digest of what a diff changes, without the numbers of lines, the names of functions
-    around it and blanks at the ends of lines."""
-    hunks = sorted(hunks_of(diff, ""), key=lambda hunk: (hunk.path, hunk.start))
-    return digest([[hunk.path, *([line.rstrip() for line in lines]
-                                 for lines in (hunk.old, hunk.added))] for hunk in hunks])
 
 
 def _instance(change: Change, environment: Environment, proof: Proof, evidence: Object) -> Object:

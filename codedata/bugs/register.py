@@ -5,23 +5,18 @@ coverage/, and how tests run in env/.
 """
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any
-
-from codedata.analysis.measure import READ
+from codedata.analysis.measure import JUDGED_BY
 from codedata.checks.proof import time_limit
 from codedata.code.entities import languages
-from codedata.errors import BrokenRecord
 from codedata.records import BugConfig, Coverage, Environment
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest
+from codedata.store import Store, View, digest, known
 from codedata.texts import toml_of
 
 PLUGIN, WHOLE_SUITE = "plugin", "none"
-JUDGED_BY = (*READ, "test_script")   # fields of an environment
 MEASURE = ("run python analyze.py --only {name}, then "
            "python bug_inject.py scale --steps register --force --only {name}")
 
@@ -64,13 +59,12 @@ def patterns() -> list[str]:
     return [*sorted(tests), *toml_of(__package__, "register.toml")["exclude"]]
 
 
-def known(view: View | Store, name: str, commit: str = "") -> Any:
-    """Return a record of an open view; None where there is none that can be read, or it is not of
-    a commit that is given."""
-    with suppress(BrokenRecord):
-        record = view.read(name) if name in view else None
-        return None if record and commit not in ("", record.base_commit) else record
-    return None
+def why_not_chosen(config: BugConfig, coverage: Coverage | None, environment: Environment) -> str:
+    """Return why the whole suite runs for each change, by the config or by what is known; ""
+    where tests are chosen."""
+    if config.selection == PLUGIN:
+        return why_whole_suite(coverage, environment)
+    return config.reason or "selection: none"
 
 
 def why_whole_suite(coverage: Coverage | None, environment: Environment) -> str:

@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from codedata.analysis.measure import JUDGED_BY
 from codedata.bugs.generate import Configs
 from codedata.bugs.instances import OfScale
-from codedata.bugs.prove import check_repository, grade_of, labelled, new_messages_of, normalised
-from codedata.bugs.register import JUDGED_BY, known
-from codedata.bugs.screening import Screened, Screener
+from codedata.bugs.prove import check_repository, grade_of, new_messages_of
+from codedata.bugs.register import why_not_chosen
 from codedata.checks.proof import GOOD, PASSED, Outcome, Prover, Quick, known_results
+from codedata.checks.screening import Screened, Screener
+from codedata.code.environments import labelled
+from codedata.code.patches import normalised
 from codedata.errors import Excluded, ItemFailed
 from codedata.records import BugVerdict, Candidate, Candidates, Environment, Verdicts
 from codedata.run_loop import Stage
@@ -26,7 +29,7 @@ from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest
+from codedata.store import Store, View, digest, known
 from codedata.texts import printable
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none
@@ -165,9 +168,10 @@ class Validator:
         if (config := known(self._configs, name)) is None:
             raise ItemFailed("has no config that can be read.", name,
                              f"Run: python bug_inject.py scale --steps register --only {name}")
+        coverage = known(self._coverages, name)
         self._screeners[worker] = Screener(
-            environment, known(self._coverages, name), config, self._host,
-            f"{label}-warm", self._share)
+            environment, coverage, why_not_chosen(config, coverage, environment),
+            config.timeout_s, self._host, f"{label}-warm", self._share)
         return self._screeners[worker]
 
     # audits --------------------------------------------------------------------------------------

@@ -6,13 +6,14 @@ from __future__ import annotations
 import time
 from functools import lru_cache
 
+from codedata.analysis.measure import JUDGED_BY
 from codedata.bugs.choose import STAGE, Chosen, ChosenBug
 from codedata.bugs.instances import OF_ISSUE, PROVEN_FIELDS
-from codedata.bugs.prove import Change, labelled, proven
-from codedata.bugs.register import JUDGED_BY
+from codedata.bugs.prove import Change, proven
 from codedata.bugs.validate import operator_of
 from codedata.bugs.yields_page import write_yields
 from codedata.checks.proof import Prover
+from codedata.code.environments import labelled
 from codedata.code.junit import restored_name
 from codedata.errors import Excluded, ItemFailed
 from codedata.records import Bug, Environment

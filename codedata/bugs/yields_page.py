@@ -15,7 +15,6 @@ from pathlib import Path
 
 from codedata.bugs.choose import STAGE, Chosen
 from codedata.bugs.instances import is_of_agent
-from codedata.bugs.register import known
 from codedata.bugs.validate import operator_of
 from codedata.code.entities import language_of
 from codedata.errors import BrokenRecord
@@ -25,7 +24,7 @@ from codedata.page.builder import build, shortened
 from codedata.progress import plural
 from codedata.records import Bug, Candidates, Object, Verdicts
 from codedata.settings import BugSettings
-from codedata.store import Store, digest
+from codedata.store import Store, digest, known
 from codedata.texts import text_of
 
 PAGE = "_report.html"

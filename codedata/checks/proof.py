@@ -115,8 +115,12 @@ class Prover:
     """Prove bugs, and keep what is known of each environment. The caller removes what was made
     under a label, by factory.forget()."""
 
-    def __init__(self, factory: SandboxFactory, hide_tests: bool, max_broken_share: float):
-        self._factory = factory
+    def __init__(self, factory: SandboxFactory, hide_tests: bool, max_broken_share: float,
+                 images: str = IMAGES, is_long: bool = False):
+        """Take the share of the passing tests that a bug may break, what the names of images begin
+        with, and whether what heals it is so long that any project has lines of it: then only long
+        runs of them, or a whole one, give it away."""
+        self._factory, self._images, self._is_long = factory, images, is_long
         self._hide_tests = hide_tests
         self._max_broken_share = max_broken_share
         self._known: dict[str, Clean] = {}
@@ -259,7 +263,10 @@ class Prover:
         script = eval_script(environment.test_script, test_patch, WORKDIR, clean.reads_output)
         proof = replace(proof, tests_visible=visible, test_patch="" if visible else test_patch,
                         eval_script=script, base_commit=image.base_commit)
-        traces = check_task_image(image.name, proof.patch, proof.test_patch, image.changed,
+        gold, hidden = proof.patch, proof.test_patch
+        if self._is_long:
+            gold, hidden = "", gold + hidden
+        traces = check_task_image(image.name, gold, hidden, image.changed,
                                   self._files_below(image))
         if traces and not self._factory.has_image(image.name):   # what cannot be read is a trace
             raise ItemFailed("its image is gone.", image.name)
@@ -268,7 +275,7 @@ class Prover:
         proof = self._grade(image, proof, clean, label)
         if proof.trouble:
             return proof
-        kept = self._factory.keep(image.name, image_name(IMAGES, instance_id))
+        kept = self._factory.keep(image.name, image_name(self._images, instance_id))
         return replace(proof, image=kept)
 
     def _tests_to_place(self, proof: Proof, clean: Clean) -> tuple[Files, str]:
@@ -370,7 +377,8 @@ def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) 
          outcome.truncated_at),
         ("gone", f"tests that passed do not run any more: {printable(named(gone))}", gone),
         ("survives", "no test fails that passed before", not n_broken),
-        ("too_broad", "every test fails that passed before", n_broken == len(passed)),
+        ("too_broad", "every test fails that passed before",
+         n_broken == len(passed) and max_broken_share < 1),
         ("too_broad", f"it breaks {n_broken} of {len(passed)} tests, more than "
          f"{max_broken_share:.0%}", n_broken > max_broken_share * len(passed))]
     return next(((word, why) for word, why, is_so in troubles if is_so), (GOOD, ""))

@@ -30,7 +30,7 @@ from codedata.code.source import TOOLS, run_tool
 from codedata.code.suite import PLUGINS, REPORTS, RESULTS, Run, placed_plugin, run_suite
 from codedata.errors import ItemFailed
 from codedata.progress import named
-from codedata.records import storable
+from codedata.records import Coverage, storable
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.texts import printable
@@ -91,14 +91,20 @@ def sources_in(sandbox: Sandbox) -> Sources:
     """Return the sources that git tracks in a sandbox's working directory; where it is no
     repository, all. Links that lead out are not looked at. Raise ItemFailed where they cannot be
     had."""
+    with TemporaryDirectory(prefix="codedata_source.") as folder:
+        copy_source(sandbox, Path(folder))
+        return read_sources(Path(folder))
+
+
+def copy_source(sandbox: Sandbox, to: Path) -> None:
+    """Copy the files of which sources_in() returns the sources to a folder. Raise ItemFailed where
+    they cannot be had."""
     copied = f"{TOOLS}-source"
     done = run_tool(sandbox, "copy_source.sh", sandbox.workdir, copied)
     if not done.ok:
-        raise ItemFailed(f"its source cannot be copied: {printable(done.output[-300:])}")
-    with TemporaryDirectory(prefix="codedata_source.") as folder:
-        sandbox.get(copied, Path(folder), SOURCES)
-        sandbox.run(f"rm -rf {copied}")
-        return read_sources(Path(folder))
+        raise ItemFailed(f"its source cannot be copied: {printable(done.output.strip()[-300:])}")
+    sandbox.get(copied, to, SOURCES)
+    sandbox.run(f"rm -rf {copied}")
 
 
 def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Iterable[SourceFile],
@@ -226,6 +232,13 @@ def ranges_of(mask: int) -> list[int]:
     """Return the ranges of a mask."""
     bits = bin(mask)[:1:-1]
     return [n for run in re.finditer("1+", bits) for n in (run.start(), run.end() - 1)]
+
+
+def lines_by_test(record: Coverage) -> list[Masks]:
+    """Return the lines that each test of a record executed."""
+    sets = [*map(mask_of, record.line_sets)]
+    return [{record.files[int(i)]: sets[k] for i, k in test["lines"].items()}
+            for test in record.tests]
 
 
 def add_lines(lines: Masks, more: Masks) -> None:

@@ -20,6 +20,8 @@ from codedata.errors import BrokenRecord, Excluded, ItemFailed, Trouble
 from codedata.ledger import Ledger
 from codedata.records import CaseResult, Environment, parse, safe_name
 from codedata.sandbox import Sandbox
+from codedata.sandbox.docker import LOST
+from codedata.sandbox.docker_engine import reason
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.registry import image_name
 from codedata.store import Store, View, digest
@@ -163,6 +165,19 @@ def image_of(environment: Environment, factory: SandboxFactory, label: str) -> K
     kept = factory.keep(image_id, name)
     factory.forget(label)
     return kept
+
+
+@contextmanager
+def labelled(host: SandboxFactory, name: str, what: str = "bug") -> Iterator[str]:
+    """Yield a label for the work on an item; the images that have it go in the end. Raise
+    ItemFailed where the engine goes."""
+    label = f"{what}-{name[:40]}-{secrets.token_hex(4)}"
+    try:
+        yield label
+    except LOST as e:
+        raise ItemFailed(f"the engine is gone: {reason(e)}", name) from e
+    finally:
+        host.forget(label)
 
 
 def image_name_of(repo_name: str, *made_of: str) -> str:

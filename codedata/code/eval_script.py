@@ -20,6 +20,8 @@ from codedata.texts import fill, printable, text_of
 MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # of SWE-bench's harness
 MARK = ">>>>> "            # begins others of its marks, too
 FOLDER = f"{TOOLS}-evaluation"   # holds a script while it runs, and what it prints
+TEST_SCRIPT = re.compile(r"""^cat >"\$own/tests\.sh" <<'(END_OF_TEST_SCRIPT_*)'\n(.*?)\n\1$""",
+                         re.MULTILINE | re.DOTALL)
 LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
 
 
@@ -41,7 +43,7 @@ def eval_script(test_script: str, test_patch: str = "", folder: str = ".",
         end += "_"
     placing = ""
     if test_patch:
-        placing = fill(text_of("codedata.code", "place_tests.sh"), folder=folder, patch=test_patch)
+        placing = placing_script(test_patch, folder)
     elif folder != ".":
         placing = f"cd {folder} || exit 1\n"
     more = ""
@@ -52,6 +54,21 @@ def eval_script(test_script: str, test_patch: str = "", folder: str = ".",
     return fill(text_of("codedata.code", "eval_script.sh"), results=RESULTS, end=end,
                 placing=placing, more=more, test_script=test_script.rstrip("\n"),
                 reader=text_of("codedata.code", "junit.py"))
+
+
+def placing_script(test_patch: str, folder: str) -> str:
+    """Return the bash lines that put the files which `test_patch` makes in their places in a
+    folder, whatever lies there."""
+    return fill(text_of("codedata.code", "place_tests.sh"), folder=folder, patch=test_patch)
+
+
+def script_of_tests(script: str) -> str:
+    """Return the test script that eval_script() was given. Raise ValueError where `script` is
+    another one."""
+    found = TEST_SCRIPT.search(script)
+    if not found:
+        raise ValueError("no evaluation script with a test script in it")
+    return f"{found[2]}\n"
 
 
 def printed_results(output: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from codedata.code.hidden_text import git_output
+from codedata.store import digest
 
 MAX_LINES = 20_000   # lines of a patch that are read
 CONTEXT = 3          # lines around a change
@@ -106,6 +107,14 @@ def _add(edits: list[Edit], sign: str, line: int, text: str) -> None:
     if not (edits and edits[-1].line + len(edits[-1].old) == line):
         edits.append(Edit(line, [], []))
     (edits[-1].old if sign == "-" else edits[-1].new).append(text)
+
+
+def normalised(diff: str) -> str:
+    """Return a digest of what a diff changes, without the numbers of lines, the names of functions
+    around it and blanks at the ends of lines."""
+    hunks = sorted(hunks_of(diff, ""), key=lambda hunk: (hunk.path, hunk.start))
+    return digest([[hunk.path, *([line.rstrip() for line in lines]
+                                 for lines in (hunk.old, hunk.added))] for hunk in hunks])
 
 
 def edited(text: str, edits: Iterable[Edit]) -> str:

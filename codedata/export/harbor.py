@@ -19,11 +19,12 @@ from codedata.records import HarborTask
 from codedata.texts import fill, text_of, tomllib
 
 CONFIG, DOCKERFILE, TEST_FILE = "task.toml", "environment/Dockerfile", "test_outputs.py"
+TEST_SCRIPT = "test.sh"
 COMPOSE = "environment/docker-compose.yaml"
 NO_NETWORK = "services:\n  main:\n    network_mode: none\n"
 SCHEMA = "1.4"
 INSTRUCTIONS = ("FROM", "RUN", "WORKDIR", "ENV", "USER", "LABEL")
-OURS = ("test.sh", "score.py", "weights.json", "Dockerfile", "docker-compose.yaml")
+OURS = (TEST_SCRIPT, "score.py", "weights.json", "Dockerfile", "docker-compose.yaml")
 # Of the verifier: an agent's working directory neither holds nor lies in any of it.
 OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",
                "/usr/sbin", "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib")
@@ -33,7 +34,16 @@ BARE_KEY = re.compile(r"[\w-]+", re.ASCII)
 OF_EXPORT = ("README.md", "manifest.json")   # beside the folders of tasks
 MAX_PATH_BYTES = 255
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor takes them
+ARCHIVE = "/var/tmp/codedata-work.tar"   # of an agent's work, where a task says how it is made
 Problem = tuple[str, str]   # (reason, detail)
+
+
+@dataclass(frozen=True)
+class GradedTask(HarborTask):
+    """Hold a task with a verifier of its own: `tests` has test.sh, which writes the reward, and all
+    that it needs. From the agent the verifier gets ARCHIVE alone."""
+
+    collect: str = ""        # bash that writes ARCHIVE when the agent is done
 
 
 @dataclass(frozen=True)
@@ -58,21 +68,25 @@ def task_problem(task: HarborTask) -> Problem | None:
             return "workdir", f"{task.workdir!r}: the verifier would take {path} from the agent"
     if problem := dockerfile_problem(task.dockerfile or _from(Image(task.docker_image))):
         return "dockerfile", problem
-    files = {*OURS, *task.tests}
+    is_graded = isinstance(task, GradedTask)
+    ours = () if is_graded else OURS
+    files = {*ours, *task.tests}
     for path in task.tests:
         place = PurePosixPath(path)
         is_odd = str(place) != path or {"..", "/"} & {*place.parts} or "\0" in path
-        is_taken = path in OURS or any(str(folder) in files for folder in place.parents)
+        is_taken = path in ours or any(str(folder) in files for folder in place.parents)
         if is_odd or is_taken or len(path.encode()) > MAX_PATH_BYTES:
             return "tests", f"{path[:80]!r} is taken, or no path below tests/"
-    if TEST_FILE not in task.tests:
-        return "tests", f"{TEST_FILE} is missing"
+    needed = TEST_SCRIPT if is_graded else TEST_FILE
+    if needed not in task.tests:
+        return "tests", f"{needed} is missing"
     tags = task.metadata.get("tags", [])
     texts = [task.metadata.get(key, "") for key in ("difficulty", "category")]
     if not isinstance(tags, list) or not all(isinstance(one, str) for one in (*tags, *texts)):
         return "metadata", "difficulty and category are texts, tags is a list of texts"
     weights = task.weights.values()
-    if not weights or min(weights) <= 0 or abs(sum(weights) - 1) > 1e-6:
+    is_sound = weights and min(weights) > 0 and abs(sum(weights) - 1) <= 1e-6
+    if not (is_graded or is_sound):
         return "weights", "they are not above 0 with a sum of 1"
     for text in (task.dockerfile, task.solution, *task.tests.values()):
         if secrets := find_secrets(text):   # masking would change what was proven
@@ -100,18 +114,27 @@ def dockerfile_problem(text: str) -> str:
 
 def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict[str, str]:
     """Return {path: text} of a task's folder. `network` is [export] harbor_network."""
-    test_s = max(1, int(TEST_SHARE * task.verifier_timeout_s))
-    score = text_of("codedata.export", "harbor_score.py")
+    tests = task.tests if isinstance(task, GradedTask) else {**_verifier(task), **task.tests}
     files = {
         CONFIG: to_toml(_config(task, image, network, split)),
         "instruction.md": _ended(task.instruction),
         DOCKERFILE: _ended(task.dockerfile or _from(image)),
         "solution/solve.sh": _ended(task.solution),
-        "tests/test.sh": fill(text_of("codedata.export", "harbor_test.sh"), test_s=str(test_s)),
-        "tests/score.py": score,
-        "tests/weights.json": json.dumps(task.weights, indent=2, sort_keys=True) + "\n",
-        **{f"tests/{path}": text for path, text in task.tests.items()}}
+        **{f"tests/{path}": text for path, text in tests.items()}}
     return files | {COMPOSE: NO_NETWORK} if network == "compose" else files
+
+
+def _verifier(task: HarborTask) -> dict[str, str]:
+    """Return the files that reward a task by the weights of its tests."""
+    return {TEST_SCRIPT: fill(text_of("codedata.export", "harbor_test.sh"),
+                              test_s=str(seconds_for_tests(task.verifier_timeout_s))),
+            "score.py": text_of("codedata.export", "harbor_score.py"),
+            "weights.json": json.dumps(task.weights, indent=2, sort_keys=True) + "\n"}
+
+
+def seconds_for_tests(verifier_timeout_s: float) -> int:
+    """Return the seconds of a verifier's time that are for the tests."""
+    return max(1, int(TEST_SHARE * verifier_timeout_s))
 
 
 def _from(image: Image) -> str:
@@ -130,14 +153,18 @@ def _config(task: HarborTask, image: Image, network: str, split: str) -> dict:
     """
     user = {"user": task.agent_user} if task.agent_user else {}
     mode = {"network_mode": network} if network != "compose" else {}
+    artifact, hooks = task.workdir, {}
+    if isinstance(task, GradedTask):
+        artifact, hooks = ARCHIVE, {"collect": [{"command": task.collect}]}
     return {
-        "schema_version": SCHEMA, "artifacts": [task.workdir],
+        "schema_version": SCHEMA, "artifacts": [artifact],
         "task": {"name": f"codedata/{task.instance_id}",
                  "keywords": task.metadata.get("tags", [])},
         "metadata": {**task.metadata, "repo": task.repo, "licence": task.licence, "split": split,
                      "image_id": image.id or None},
         "agent": {"timeout_sec": task.agent_timeout_s, **user},
-        "verifier": {"timeout_sec": task.verifier_timeout_s, "environment_mode": "separate"},
+        "verifier": {"timeout_sec": task.verifier_timeout_s, "environment_mode": "separate",
+                     **hooks},
         "environment": {"docker_image": image.ref, "workdir": task.workdir, "cpus": task.cpus,
                         "memory_mb": task.memory_mb, **mode}}
 

@@ -20,6 +20,7 @@ from codedata.export.card import Background, Contents, card
 from codedata.export.collect import ExportTurn, ExportTurns, LeftOutLog
 from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS, Format, Problem, row_problem
+from codedata.export.nl2repo import STRIP_FORMAT, harbor_problem, tasks_in
 from codedata.export.outcome import read_duel
 from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
@@ -31,7 +32,7 @@ from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
 from codedata.llm.embedded import NOISE
 from codedata.progress import named, plural, say
-from codedata.records import BUCKETS, HarborTask
+from codedata.records import BUCKETS, HarborTask, StripPatch
 from codedata.run_loop import check_root, run_whole
 from codedata.settings import Settings
 from codedata.store import check_directories, digest
@@ -43,10 +44,12 @@ NOT_OF_A_ROW = (*COMPARED, "formats", "rejected_too", "harbor_network")
 REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budget")
 
 
-# of tasks: {record class: the function that makes a task of such a record}
+# of tasks: {record class: root → the function that makes a task of such a record}
 ALL_FORMATS: dict[str, Format | TaskFormat] = {
-    **FORMATS, "harbor": TaskFormat("harbor", {HarborTask: lambda task: task}),
-    **INSTANCE_FORMATS}
+    **FORMATS, "harbor": TaskFormat(
+        "harbor", {HarborTask: lambda root: lambda task: task, StripPatch: tasks_in},
+        lambda root: harbor_problem),
+    **INSTANCE_FORMATS, STRIP_FORMAT.name: STRIP_FORMAT}
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,8 @@ def _part_of_turns(settings: Settings, options: RunOptions, forms: list[Format],
 
 def _part_of_tasks(settings: Settings, form: TaskFormat, left_out: LeftOutLog) -> Part:
     export = TaskExport(form, settings, left_out)
-    n_in = ", ".join(f"{directory}/ {n:,}" for directory, n in export.n_in.items())
+    filled = {directory: n for directory, n in export.n_in.items() if n} or export.n_in
+    n_in = ", ".join(f"{directory}/ {n:,}" for directory, n in filled.items())
     return Part([export], f"{n_in} → {STAGE}/   {plural(len(export.tasks), 'task')}",
                 export.masked, export.n_broken, lambda: ())
 

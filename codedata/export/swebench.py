@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from codedata.checks.evidence import matches_evidence
 from codedata.checks.secrets import find_secrets
@@ -23,17 +24,18 @@ from codedata.texts import text_of
 
 PROFILES = "swesmith_profiles.txt"
 TEXTS = f"{TEXT}[]"
-LISTS = ("FAIL_TO_PASS", "PASS_TO_PASS")
+LISTS = ("FAIL_TO_PASS", "PASS_TO_PASS", "functions")
 
 
-def _columns(names: str) -> dict[str, str]:
+def columns_of(names: str) -> dict[str, str]:
+    """Return {name: type of the column} of names with blanks between them."""
     return {name: TEXTS if name in LISTS else TEXT for name in names.split()}
 
 
-SWEBENCH = _columns("""instance_id repo base_commit patch test_patch problem_statement hints_text
+SWEBENCH = columns_of("""instance_id repo base_commit patch test_patch problem_statement hints_text
     created_at version FAIL_TO_PASS PASS_TO_PASS environment_setup_commit image eval_script
     log_parser eval_type language method symbol grade bug_patch source_commit image_name""")
-SWESMITH = _columns("""instance_id repo patch FAIL_TO_PASS PASS_TO_PASS image_name created_at
+SWESMITH = columns_of("""instance_id repo patch FAIL_TO_PASS PASS_TO_PASS image_name created_at
     problem_statement base_commit test_patch eval_script language method symbol grade
     source_commit""")
 
@@ -112,18 +114,18 @@ def _row(columns: dict[str, str], instance: Instance, image: str) -> dict:
 
 def write_swebench(export: TaskExport) -> None:
     """Write the rows of `swebench`."""
-    _write(export, SWEBENCH, swebench_row)
+    write_splits(export, SWEBENCH, swebench_row)
 
 
 def write_swesmith(export: TaskExport) -> None:
     """Write the rows of `swesmith`, and the module that tells SWE-smith how to read their logs."""
-    _write(export, SWESMITH, swesmith_row)
+    write_splits(export, SWESMITH, swesmith_row)
     (export.new / "profiles.py").write_text(text_of("codedata.export", PROFILES))
 
 
-def _write(export: TaskExport, columns: dict[str, str],
-           row_of: Callable[[Instance, str], dict]) -> None:
-    """Write each split as JSON Lines and as Parquet."""
+def write_splits(export: TaskExport, columns: dict[str, str],
+                 row_of: Callable[[Any, str], dict]) -> None:
+    """Write each split as JSON Lines and as Parquet, with the row of each task and its image."""
     for split in SPLITS:
         path = export.new / f"{split}.jsonl"
         rows = [row_of(task, export.image_of(task).ref) for task in export.tasks
@@ -133,5 +135,5 @@ def _write(export: TaskExport, columns: dict[str, str],
 
 
 INSTANCE_FORMATS = {
-    name: TaskFormat(name, {Bug: instance_of}, problem_in, write, f"{name}_card.md")
+    name: TaskFormat(name, {Bug: lambda root: instance_of}, problem_in, write, f"{name}_card.md")
     for name, write in (("swebench", write_swebench), ("swesmith", write_swesmith))}

@@ -61,7 +61,8 @@ class TaskFormat:
     """Define a folder of export/ with the tasks of some directories."""
 
     name: str
-    sources: dict[type, Callable[[Any], Task]]   # record class → makes a task of a record
+    # record class → root → the function that makes a task of a record
+    sources: dict[type, Callable[[Path], Callable[[Any], Task]]]
     # root → the function that says why a task is left out
     problem: Callable[[Path], Callable[[Any], Problem | None]] = lambda root: task_problem
     write: Callable[[TaskExport], None] = write_folders
@@ -92,7 +93,7 @@ class TaskExport:
         self._problem_of = form.problem(settings.root)
         self._images = folders.read_manifest(self.place).get(IMAGES, {})
         for cls, task_of in form.sources.items():
-            self._read(Store(settings.root, cls).open(), task_of)
+            self._read(Store(settings.root, cls).open(), task_of(settings.root))
         self.split_of = splits({task.repo for task in self.tasks}, settings.export.validation,
                                settings.export.seed)
         counts = Counter(self.split_of[task.repo] for task in self.tasks)

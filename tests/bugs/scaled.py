@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conftest import write_json
 
-from codedata.bugs.prove import normalised
+from codedata.code.patches import normalised
 from codedata.records import Candidates, Verdicts
 from codedata.store import digest
 

@@ -12,9 +12,10 @@ from heron_environment import an_environment, write_env
 from judged import read_json
 
 from codedata.bugs.generate import draw, program_of
-from codedata.bugs.prove import normalised, symbols_at
+from codedata.bugs.prove import symbols_at
 from codedata.bugs.register import patterns, why_whole_suite
 from codedata.code.entities import SourceFile, read_sources
+from codedata.code.patches import normalised
 from codedata.errors import ItemFailed
 from codedata.records import Analysis, BugConfig, Coverage, Environment, parse
 

@@ -22,10 +22,11 @@ from setups import CA_BUNDLE, made_here, wait_till_reaped
 
 from codedata.analysis.analyse import analysis_of
 from codedata.bugs.instances import Instances
-from codedata.bugs.prove import Batches, new_messages, normalised, symbols_at
+from codedata.bugs.prove import Batches, new_messages, symbols_at
 from codedata.checks.evidence import matches_evidence
 from codedata.code.entities import SourceFile, Sources
 from codedata.code.junit import escaped_name
+from codedata.code.patches import normalised
 from codedata.records import Bug, Verdicts
 from codedata.sandbox import docker_engine
 from codedata.store import Store

@@ -9,15 +9,14 @@ from screened_wren import (
     RUN,
     SCRIPT,
     WREN,
-    wren_config,
     wren_coverage,
     wren_diff,
     wren_environment,
 )
 from screened_wren import wren as wren  # a fixture
 
-from codedata.bugs.screening import Choice, Screened, Screener
-from codedata.checks.proof import judged, known_results
+from codedata.checks.proof import judged, known_results, time_limit
+from codedata.checks.screening import Choice, Screened, Screener
 from codedata.code.patches import edits_of
 
 DOUBLED = "    return 2 * n"
@@ -55,10 +54,10 @@ MUTANTS = {
 }
 
 
-def screener(factory, coverage=None, config=None, **fields) -> Screener:
+def screener(factory, coverage=None, why_whole="", limit_s=0.0, **fields) -> Screener:
     environment = wren_environment(**fields)
-    return Screener(environment, coverage or wren_coverage(),
-                    config or wren_config(environment), factory, RUN, 0.5)
+    return Screener(environment, coverage or wren_coverage(), why_whole,
+                    limit_s or time_limit(environment, 30.0), factory, RUN, 0.5)
 
 
 def named(names: list[str]) -> list[str]:
@@ -99,7 +98,7 @@ def test_nothing_is_left_of_a_batch(shown):
 @pytest.mark.docker
 def test_what_breaks_too_much_is_not_judged_to_the_end_and_names_what_failed(wren):
     environment = wren_environment()
-    with Screener(environment, wren_coverage(), wren_config(environment), wren, RUN, 0.05) as one:
+    with Screener(environment, wren_coverage(), "", 30.0, wren, RUN, 0.05) as one:
         found, = one.screen([wren_diff(DOUBLED, "    return 3")])
     assert (found.verdict, found.n_run, len(found.failing)) == ("too_broad", 1, 1)
     assert "breaks 1 of 11 tests" in found.trouble
@@ -112,18 +111,18 @@ def test_only_tests_that_may_notice_are_run(shown):
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize(("fields", "config", "why"), [
-    ({}, {"selection": "none", "reason": "a person says so"}, "a person says so"),
+@pytest.mark.parametrize(("fields", "given", "why"), [
+    ({}, "a person says so", "a person says so"),
     ({"test_script": f"{SCRIPT}\n".replace("pytest -q", "pytest -q tests/test_wren.py")
-      + SCRIPT.replace("r.xml", "s.xml").replace("pytest -q", "pytest -q tests/sub")}, {},
+      + SCRIPT.replace("r.xml", "s.xml").replace("pytest -q", "pytest -q tests/sub")}, "",
      "these tests are not collected in one process: tests/sub/test_wren.py::test_same_name"),
-    ({"test_script": SCRIPT.replace("-q", "-q -p no:codedata_screen")}, {},
+    ({"test_script": SCRIPT.replace("-q", "-q -p no:codedata_screen")}, "",
      "no pytest of its test script takes the driver"),
-    ({"test_script": f"export WRITES=1\n{SCRIPT}"}, {}, "its tests change its source: wren.py")])
+    ({"test_script": f"export WRITES=1\n{SCRIPT}"}, "", "its tests change its source: wren.py")])
 def test_where_no_driver_can_judge_the_whole_suite_runs_in_a_sandbox_that_is_put_back(
-        wren, fields, config, why):
+        wren, fields, given, why):
     names = ["swapped", "a new module", "a deleted tree", "unnoticed"]
-    with screener(wren, config=wren_config(wren_environment(), **config), **fields) as one:
+    with screener(wren, why_whole=given, **fields) as one:
         found = one.screen([wren_diff(*MUTANTS[name][:2]) for name in names])
         assert one.why_whole == why
     assert [(shown.how, verdict(shown)) for shown in found] == [

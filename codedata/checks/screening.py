@@ -1,6 +1,6 @@
 """Screen changes of a repository: which tests fail with each, in a sandbox that stays warm.
 
-    with Screener(environment, coverage, config, host, label, max_broken_share) as screener:
+    with Screener(environment, coverage, "", limit_s, host, label, max_broken_share) as screener:
         for shown in screener.screen(diffs):
             ...
 
@@ -22,11 +22,9 @@ from pathlib import Path, PurePosixPath
 from signal import SIGXCPU
 from tempfile import TemporaryDirectory
 
-from codedata.analysis.measure import lines_by_test
 from codedata.bounded import read_bounded
-from codedata.bugs.register import PLUGIN, why_whole_suite
 from codedata.checks.proof import FAILED, PASSED, Outcome, judged, known_results, outcome_of
-from codedata.code.contexts import mask_of, masks_of, sources_in
+from codedata.code.contexts import lines_by_test, mask_of, masks_of, sources_in
 from codedata.code.entities import SourceFile, entities_of, is_test_file, tree_of
 from codedata.code.environments import open_environment
 from codedata.code.patches import Edit, edited, edits_of
@@ -34,7 +32,7 @@ from codedata.code.source import Files, is_text, restore
 from codedata.code.suite import CRASHED, PLUGINS, place_plugin, run_script, run_suite
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.progress import named
-from codedata.records import BugConfig, Coverage, Environment, Seconds, parse
+from codedata.records import Coverage, Environment, Seconds, parse
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
@@ -180,13 +178,12 @@ class Unchanged:
 class Screener:
     """Judge changes of one environment. It keeps a sandbox open until close()."""
 
-    def __init__(self, environment: Environment, coverage: Coverage | None, config: BugConfig,
-                 host: SandboxFactory, label: str, max_broken_share: float):
+    def __init__(self, environment: Environment, coverage: Coverage | None, why_whole: str,
+                 limit_s: float, host: SandboxFactory, label: str, max_broken_share: float):
+        """Take what the tests ran, why the whole suite has to run instead, or "", and the seconds
+        of a run of it."""
         self.environment, self.known = environment, known_results(environment)
-        self.why_whole = config.reason or "selection: none"
-        if config.selection == PLUGIN:
-            self.why_whole = why_whole_suite(coverage, environment)
-        self._coverage, self._limit_s = coverage, config.timeout_s
+        self._coverage, self.why_whole, self._limit_s = coverage, why_whole, limit_s
         self._host, self._label, self._share = host, label, max_broken_share
         self._passed = sorted(name for name, status in self.known.items() if status == PASSED)
         self._max_failed = int(max_broken_share * len(self._passed))

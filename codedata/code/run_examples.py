@@ -1,0 +1,85 @@
+"""Run examples of documents in a sandbox, as an interactive session runs them: each twice, in a
+process of its own and with another order of sets.
+
+    python3 run_examples.py FOLDER SECONDS MAX_BYTES
+
+FOLDER/examples.json is a list of programs. FOLDER/answers.json gets a list of [what it printed the
+first time, and the second]; null stands for what took too long or printed too much. Of an exception
+the last line is printed. This file runs beside any Python 3.6 and imports nothing of its package.
+"""
+import ast
+import code
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+
+
+def main():
+    """Run all examples of a folder."""
+    folder, seconds, max_bytes = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+    with open(folder + "/examples.json", encoding="utf-8") as file:
+        examples = json.load(file)
+    answers = [[printed(program, seed, seconds, max_bytes) for seed in "01"]
+               for program in examples]
+    with open(folder + "/answers.json", "w", encoding="utf-8") as file:
+        json.dump(answers, file)
+
+
+def printed(program, seed, seconds, max_bytes):
+    """Return what an example prints, or None where that takes too long or is too much."""
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output:
+        given.write(program.encode("utf-8"))
+        given.seek(0)
+        process = subprocess.Popen(
+            ["env", "PYTHONHASHSEED=" + seed, "PYTHONIOENCODING=utf-8", sys.executable,
+             os.path.abspath(__file__)],
+            stdin=given, stdout=output, stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)   # what it has started goes, too
+            except OSError:
+                pass
+            process.wait()
+        output.seek(0)
+        text = output.read(max_bytes + 1)
+        return None if len(text) > max_bytes else text.decode("utf-8", "replace")
+
+
+class Session(code.InteractiveInterpreter):
+    """Run statements, and print the last line of what Python shows of an exception."""
+
+    def showtraceback(self):
+        """Print an exception of the statement that runs."""
+        print_last_line(sys.exc_info()[1])
+
+
+def run_one():
+    """Run the program on stdin, statement by statement."""
+    program = sys.stdin.buffer.read().decode("utf-8")
+    sys.path[0] = os.getcwd()
+    session = Session({"__name__": "__main__"})
+    try:
+        for statement in ast.parse(program).body:
+            session.runcode(compile(ast.Interactive([statement]), "<example>", "single"))
+    except SyntaxError as error:
+        print_last_line(error)
+
+
+def print_last_line(error):
+    """Print the last line that Python shows of an exception."""
+    print(traceback.format_exception_only(type(error), error)[-1].rstrip("\n"))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        main()
+    else:
+        run_one()

@@ -1,0 +1,1 @@
+"""Documents from which a repository can be rebuilt, and stripped patches that its tests prove."""

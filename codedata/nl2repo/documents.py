@@ -1,0 +1,434 @@
+"""Write the content of documents without a model, and print content as Markdown.
+
+What a function does is told from its signature, its docstring, its syntax tree and the call graph,
+never by a line of its body. Nothing of a project is run here. It is not guaranteed that these facts
+suffice to write the body again.
+"""
+from __future__ import annotations
+
+import ast
+import doctest
+import re
+from collections.abc import Iterable, Iterator
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from posixpath import basename, dirname
+
+from codedata.code.calls import LANGUAGE
+from codedata.code.entities import INSTALL, read_sources
+from codedata.errors import Excluded, Trouble
+from codedata.nl2repo.sources import text_in
+from codedata.nl2repo.strip import python_tree
+from codedata.records import Analysis, Object, RepoMeta, storable
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef
+INNER = Definition | ast.ClassDef
+NOTHING = ast.Module([], [])
+BOUND = ("self", "cls")    # parameters that no caller gives
+MAX_DOCSTRING = 20_000     # characters that are parsed
+MAX_PURPOSE = 3_000        # characters that are taken from a docstring
+MAX_EXAMPLES, MAX_EXAMPLE = 6, 2_000   # of a document, and characters of one
+WORD = re.compile(r"\w+")
+FENCE = re.compile(r"^[ \t]*(?:```|~~~).*", re.MULTILINE)
+DEEDS = {"loops": {ast.For, ast.AsyncFor, ast.While, ast.comprehension},
+         "yields": {ast.Yield, ast.YieldFrom}, "awaits": {ast.Await, ast.AsyncFor, ast.AsyncWith},
+         "defines functions or classes inside": {*INNER.__args__}}
+TEXT, MAYBE = "a text", "a text or null"
+EXAMPLES = [{"code": TEXT, "output": TEXT}]
+# what content holds, in the order of print; a list holds what its one entry says
+FUNCTION: dict = {
+    "signature": TEXT, "purpose": TEXT,
+    "parameters": [{"name": TEXT, "annotation": MAYBE, "default": MAYBE, "text": TEXT}],
+    "returns": {"annotation": MAYBE, "text": TEXT}, "raises": [{"exception": TEXT, "when": TEXT}],
+    "side_effects": [TEXT], "algorithm": [TEXT], "examples": EXAMPLES}
+PROJECT: dict = {
+    "summary": TEXT, "layout": [{"path": TEXT, "text": TEXT}],
+    "concepts": [{"name": TEXT, "path": TEXT, "text": TEXT}], "data_flow": [TEXT],
+    "dependencies": [TEXT], "conventions": [TEXT], "tests": [TEXT], "examples": EXAMPLES}
+PUBLIC = {"signature": TEXT, "text": TEXT}   # of a name, in the list that a program adds
+
+
+# sources -----------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Codebase:
+    """Hold the Python sources of a project, and which function calls which for sure."""
+
+    name: str
+    texts: dict[str, str]           # by path
+    tests: set[str]                 # paths of those that are tests
+    entities: dict[str, Object]     # by id, as analysis/ has them
+    callees: dict[str, list[str]]   # ids by id; a test may hand over functions of its own: none
+    readme: str
+
+    @classmethod
+    def of(cls, name: str, folder: Path, analysis: Analysis) -> Codebase:
+        """Return the project in a folder, with the resolved edges of its analysis."""
+        files = [file for file in read_sources(folder).files if file.language == LANGUAGE]
+        tests = {file.path for file in files if file.is_test}
+        entities = {one["id"]: one for one in analysis.entities}
+        callees: dict[str, list[str]] = {}
+        for edge in analysis.edges:
+            is_sure = edge["certainty"] == "resolved" and edge["kind"] != "ref"
+            if is_sure and edge["callee"].partition("::")[0] not in tests:
+                callees.setdefault(edge["caller"], []).append(edge["callee"])
+        readme = text_in(folder, "README.md") or text_in(folder, "README.rst")
+        texts = {file.path: file.text.decode(errors="replace") for file in files}
+        return cls(name, texts, tests, entities, callees, readme)
+
+    @cached_property
+    def modules(self) -> dict[str, ast.Module]:
+        """Return the trees of the files that are no tests, by path."""
+        return {path: python_tree(text) for path, text in self.texts.items()
+                if path not in self.tests}
+
+    @cached_property
+    def readme_examples(self) -> list[dict]:
+        """Return the sessions of README, each fenced block by itself."""
+        return _split(FENCE.sub("\n.\n", self.readme))[1]
+
+    @cached_property
+    def functions(self) -> dict[str, Function]:
+        """Return the functions of the modules, by id."""
+        nodes = {(path, one.lineno): one for path, tree in self.modules.items()
+                 for one in ast.walk(tree) if isinstance(one, Definition)}
+        return {id: Function(self, id, place[0], one["kind"], nodes[place])
+                for id, one in self.entities.items()
+                if (place := (one["path"], one["line"])) in nodes}
+
+    @cached_property
+    def names(self) -> dict[str, dict[str, dict]]:
+        """Return {path: {name: its entry in the list of public names}} of what modules define, or
+        import relatively; classes with their attributes."""
+        return {path: _names(tree, "") for path, tree in self.modules.items()}
+
+    def module_name(self, path: str) -> str:
+        """Return the name under which a file is imported."""
+        folder, name = dirname(path), basename(path).removesuffix(".py")
+        parts = [] if name == "__init__" else [name]
+        while folder and f"{folder}/__init__.py" in self.texts:
+            parts.insert(0, basename(folder))
+            folder = dirname(folder)
+        return ".".join(parts)
+
+    def function(self, id: str) -> Function:
+        """Return a function of the modules. Raise Excluded where there is none."""
+        if id not in self.functions:
+            raise Excluded("it is not in the sources, or Python's parser refuses them.", id)
+        return self.functions[id]
+
+
+def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes below one in their order, without what is in functions and classes there."""
+    left = [*ast.iter_child_nodes(node)][::-1]
+    while left:
+        one = left.pop()
+        yield one
+        if not isinstance(one, INNER):
+            left += [*ast.iter_child_nodes(one)][::-1]
+
+
+def _names(tree: ast.AST, prefix: str) -> dict[str, dict]:
+    """Return the names that a module or class binds, with what is in its classes."""
+    found = {f"{prefix}{name}": {"signature": f"{prefix}{name}", "text": ""}
+             for name in bound_names(tree, only_relative=True)}
+    for one in own_nodes(tree):
+        if isinstance(one, INNER):
+            name = f"{prefix}{one.name}"
+            head = head_of(one, name=name).removeprefix("def ")
+            found[name] = {"signature": head, "text": first_line(ast.get_docstring(one))}
+        if isinstance(one, ast.ClassDef):
+            found |= _names(one, f"{name}.")
+    return found
+
+
+def bound_names(tree: ast.AST, only_relative: bool = False) -> set[str]:
+    """Return the names that statements bind, imports too, or only relative ones; and of a class the
+    attributes that methods set on self."""
+    found = set()
+    for node in own_nodes(tree):
+        if isinstance(node, INNER):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom) and (
+                getattr(node, "level", 0) or not only_relative):
+            found |= {one.asname or one.name.partition(".")[0] for one in node.names}
+    for node in ast.walk(tree) if isinstance(tree, ast.ClassDef) else ():
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and (
+                getattr(node.value, "id", "") == "self"):
+            found.add(node.attr)
+    return found - {"*"}
+
+
+def first_line(text: str | None) -> str:
+    """Return the first paragraph of a text in one line."""
+    return " ".join((text or "").strip().split("\n\n")[0].split())
+
+
+# a function --------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Function:
+    """Hold a function of a project with its syntax tree."""
+
+    project: Codebase
+    id: str
+    path: str
+    kind: str                # function | method
+    node: Definition
+
+    @cached_property
+    def docstring(self) -> str:
+        """Return the docstring, without its indentation."""
+        return ast.get_docstring(self.node) or ""
+
+    @cached_property
+    def body(self) -> ast.Module:
+        """Return the statements below the docstring."""
+        return ast.Module(self.node.body[1 if self.docstring else 0:], [])
+
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Return the nodes of the body in their order, without those of inner functions."""
+        return [*own_nodes(self.body)]
+
+    @cached_property
+    def parameters(self) -> list[dict]:
+        """Return the parameters as content has them, without self or cls."""
+        args = self.node.args
+        plain = args.posonlyargs + args.args
+        defaults = [None] * (len(plain) - len(args.defaults)) + args.defaults
+        rows = [*zip(plain, defaults, strict=True), (args.vararg, None),
+                *zip(args.kwonlyargs, args.kw_defaults, strict=True), (args.kwarg, None)]
+        stars = {args.vararg: "*", args.kwarg: "**"}
+        return [{"name": f"{stars.get(one, '')}{one.arg}", "annotation": unparsed(one.annotation),
+                 "default": unparsed(default)}
+                for one, default in rows if one and one.arg not in BOUND]
+
+    @cached_property
+    def callees(self) -> list[str]:
+        """Return the names of what it calls for sure, in the order in which they appear."""
+        words = WORD.findall(ast.unparse(self.body))
+        names = {}
+        for id in self.project.callees.get(self.id, ()):
+            name = id.rpartition("::")[2].partition("@")[0]
+            last = name.removesuffix(".__init__").rpartition(".")[2]
+            names[name] = [*words, last].index(last)
+        return sorted(names, key=names.get)
+
+    @cached_property
+    def raised(self) -> dict[str, bool]:
+        """Return {exception: whether it leaves the function for sure} of its raise statements; ""
+        stands for those that cannot be told."""
+        tried = {one for block in self.nodes if isinstance(block, ast.Try) and block.handlers
+                 for one in own_nodes(ast.Module(block.body, []))}
+        raises = [one for one in self.nodes if isinstance(one, ast.Raise)]
+        return {_exception(one.exc): one not in tried
+                for one in sorted(raises, key=lambda one: one not in tried)}
+
+
+def _exception(node: ast.expr | None) -> str:
+    """Return the name of an exception's class; "" for what is none, such as a variable."""
+    node = getattr(node, "func", node)
+    name = getattr(node, "id", "") or getattr(node, "attr", "")
+    return name if name[:1].isupper() else ""
+
+
+def head_of(node: ast.AST, decorators: Iterable[ast.expr] = (), name: str = "") -> str:
+    """Return a signature in one spelling, perhaps with another name."""
+    bare = copy(node)
+    bare.name, bare.body, bare.decorator_list = name or node.name, [ast.Pass()], [*decorators]
+    return ast.unparse(bare).removesuffix(":\n    pass")
+
+
+def unparsed(node: ast.AST | None) -> str | None:
+    """Return the source of a node in one spelling."""
+    return None if node is None else ast.unparse(node)
+
+
+# its content -------------------------------------------------------------------------------------
+
+def function_content(function: Function) -> dict:
+    """Return the content of a function's document. Its examples are those that the docstring and
+    README have: whether they print what they say is not looked at."""
+    prose, examples = _split(function.docstring)
+    said = _described(prose)
+    texts = {one.arg_name.lstrip("*"): one.description for one in said.params}
+    when = {(one.type_name or "").rpartition(".")[2]: one.description for one in said.raises}
+    module = function.project.module_name(function.path)
+    examples += [one for one in function.project.readme_examples
+                 if function.node.name in WORD.findall(one["code"])]
+    purpose = (said.description or "").strip() or (
+        f"A {function.kind} in `{module}`, without a docstring.")
+    return storable({
+        "signature": head_of(function.node, function.node.decorator_list),
+        "purpose": re.sub(r"\n\s*\n", "\n\n", purpose)[:MAX_PURPOSE],
+        "parameters": [{**one, "text": first_line(texts.get(one["name"].lstrip("*")))}
+                       for one in function.parameters],
+        "returns": {"annotation": unparsed(function.node.returns),
+                    "text": first_line(said.returns and said.returns.description)},
+        "raises": [{"exception": one, "when": first_line(when.get(one))}
+                   for one, leaves in function.raised.items() if one and leaves],
+        "side_effects": _side_effects(function), "algorithm": _algorithm(function),
+        "examples": _self_contained(examples, function)})
+
+
+def _described(prose: str):
+    """Return what a docstring says, by docstring-parser. Raise Trouble where that is missing."""
+    try:
+        import docstring_parser
+    except ImportError as e:
+        raise Trouble("docstring-parser is not installed", todo=f"Install it: {INSTALL}") from e
+    try:
+        return docstring_parser.parse(prose[:MAX_DOCSTRING])
+    except docstring_parser.ParseError:
+        return docstring_parser.Docstring()
+
+
+def _algorithm(function: Function) -> list[str]:
+    """Return which functions of the project a body calls, and what kinds of statements it has."""
+    kinds = {*map(type, function.nodes)}
+    deeds = [deed for deed, of in DEEDS.items() if kinds & of]
+    if function.id in function.project.callees.get(function.id, ()):
+        deeds.append("calls itself")
+    said = [f"It calls, in this order: {_listed(function.callees)}."] if function.callees else []
+    return said + ([f"It {', '.join(deeds)}."] if deeds else [])
+
+
+def _side_effects(function: Function) -> list[str]:
+    """Return what a body changes of its parameters, and outside of itself."""
+    outer = {name for one in function.nodes if isinstance(one, ast.Global | ast.Nonlocal)
+             for name in one.names}
+    own = bound_names(function.body) - outer
+    stored = [one for one in function.nodes
+              if isinstance(getattr(one, "ctx", None), ast.Store | ast.Del)]
+    places = [ast.unparse(one.value if isinstance(one, ast.Subscript) else one) for one in stored]
+    changed = [place for place in places if place.partition(".")[0] not in own
+               and place.replace(".", "").isidentifier()]
+    return [f"It changes {_listed(changed)}."] if changed else []
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(_code, dict.fromkeys(names)))
+
+
+# examples ----------------------------------------------------------------------------------------
+
+def _split(text: str) -> tuple[str, list[dict]]:
+    """Return (the prose of a text, its doctest sessions as examples)."""
+    try:
+        parts = doctest.DocTestParser().parse(text.expandtabs())
+    except ValueError:   # what it takes for a session is none
+        return text, []
+    examples: list[dict] = [{"code": "", "output": ""}]
+    for part in parts:
+        if isinstance(part, doctest.Example):
+            examples[-1]["code"] += part.source
+            examples[-1]["output"] += (part.exc_msg or part.want).replace("<BLANKLINE>", "")
+        elif part.strip():
+            examples.append({"code": "", "output": ""})
+    return "\n".join(part for part in parts if isinstance(part, str)), [
+        {key: value.rstrip() for key, value in one.items()} for one in examples if one["output"]]
+
+
+def _self_contained(examples: list[dict], function: Function) -> list[dict]:
+    """Return examples with what they need before them: imports from the function's module, and
+    statements of earlier ones where those bind what they use."""
+    module = function.project.module_name(function.path)
+    bound = bound_names(function.project.modules[function.path])
+    out, before = [], ""
+    for example in examples:
+        code, tree = example["code"], python_tree(example["code"])
+        if bound_names(python_tree(before)) & {*WORD.findall(code)}:
+            code = f"{before}{code}"
+        before += "".join(f"{ast.unparse(one)}\n" for one in tree.body
+                          if not isinstance(one, ast.Expr))
+        if needed := sorted({*WORD.findall(code)} & bound - bound_names(python_tree(code))):
+            code = f"from {module} import {', '.join(needed)}\n{code}"
+        if len(code) + len(example["output"]) <= MAX_EXAMPLE:
+            out.append({**example, "code": code})
+    return out[:MAX_EXAMPLES]
+
+
+# a project ---------------------------------------------------------------------------------------
+
+def project_content(project: Codebase, meta: RepoMeta) -> dict:
+    """Return the content of a project's document, without its public names."""
+    flow = {(caller.partition("::")[0], id.partition("::")[0])
+            for caller, ids in project.callees.items() for id in ids}
+    folders = sorted({f"{dirname(path)}/" for path in project.tests})
+    return storable({
+        "summary": meta.summary or f"{project.name} is a project in Python.",
+        "layout": [{"path": path, "text": first_line(ast.get_docstring(tree))}
+                   for path, tree in project.modules.items()],
+        "concepts": [], "data_flow": [
+            f"`{one}` calls functions of `{other}`." for one, other in sorted(flow)
+            if one != other and one in project.modules],
+        "dependencies": [*map(_code, meta.dependencies)], "conventions": [],
+        "tests": [f"Tests lie in {_listed(folders)}."] if folders else [],
+        "examples": project.readme_examples[:MAX_EXAMPLES]})
+
+
+def public_api(project: Codebase, needed: set[str]) -> list[dict]:
+    """Return the names of each module with their signatures. Private ones are listed where they are
+    `needed`."""
+    found = {path: [row for name, row in sorted(rows.items()) if all(
+        part[:1] != "_" or part in needed or part[:2] == part[-2:] == "__"
+        for part in name.split("."))] for path, rows in project.names.items()}
+    return storable([{"module": project.module_name(path), "path": path, "names": names}
+                     for path, names in found.items() if names])
+
+
+# Markdown ----------------------------------------------------------------------------------------
+
+def document_text(project: str, subject: str, content: dict) -> str:
+    """Return the Markdown of a function's document, `subject` being its id, or of a project's, ""
+    then; `api` of that content are its public names."""
+    path, _, name = subject.partition("::")
+    parts = [f"## `{name}` in `{path}`" if subject else f"# {project}"]
+    parts += [_section(key, content[key], shape)
+              for key, shape in (FUNCTION if subject else PROJECT).items()]
+    for module in content.get("api", ()):
+        parts += [f"### `{module['module']}` in `{module['path']}`",
+                  _items(module["names"], PUBLIC)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _section(key: str, value, shape) -> str:
+    """Return a field of content, "" for an empty one."""
+    if key == "signature":
+        return value and _fenced(value, "python")
+    if shape == TEXT:
+        return value
+    if shape is EXAMPLES:
+        return "\n\n".join(f"**Example**\n\n{_fenced(one['code'], 'python')}\n\nprints\n\n"
+                           f"{_fenced(one['output'], 'text')}" for one in value)
+    rows, entry = (value, shape[0]) if isinstance(shape, list) else ([value], shape)
+    items = _items(rows, entry)
+    return f"**{key.replace('_', ' ').capitalize()}**\n\n{items}" if items else ""
+
+
+def _items(entries: Iterable, shape) -> str:
+    """Return a line for each entry: the first of its fields, others in brackets, the last one."""
+    lines = []
+    for entry in entries:
+        if isinstance(entry, dict):
+            first, *middle, last = shape
+            about = [f"{key} {_code(entry[key])}" for key in middle if entry[key] is not None]
+            head = _code(entry[first]) + (f" ({', '.join(about)})" if about else "")
+            entry = ": ".join(filter(None, [head, entry[last]]))
+        lines += [f"- {entry}".replace("\n", "\n  ")] if entry else []
+    return "\n".join(lines)
+
+
+def _fenced(text: str, language: str) -> str:
+    fence = max(re.findall("`{3,}", text), default="``", key=len) + "`"
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _code(text: str | None) -> str:
+    """Return a text as code in a line, "" for none."""
+    return f"`` {text} ``" if "`" in (text or "") else f"`{text}`" if text else ""

@@ -1,0 +1,47 @@
+"""Find which names of a project its graded tests touch: what they import, and the attributes in
+lines that they ran. Names that only a program makes at run time are not found."""
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from codedata.code.contexts import lines_by_test, mask_of, masks_of
+from codedata.code.junit import restored_name
+from codedata.nl2repo.documents import WORD, Codebase
+from codedata.nl2repo.strip import python_tree
+from codedata.records import Coverage
+
+OF_THE_LANGUAGE = re.compile(r"__\w+__")
+
+
+def names_by_patch(tests: Mapping[str, Iterable[str]], project: Codebase,
+                   coverage: Coverage) -> dict[str, list[str]]:
+    """Return {id of a patch: names that the tests touch which it makes fail}, sorted. A name counts
+    where a source that is no test defines it, a private one, too."""
+    defined = {name.rpartition(".")[2] for names in project.names.values() for name in names}
+    lines = {test["name"]: masks for test, masks in
+             zip(coverage.tests, lines_by_test(coverage), strict=True)}
+    outside = masks_of(coverage.import_lines)
+    touched = {path: [*_touched(project.texts[path])] for path in project.tests}
+    return {id: sorted(
+        name for name in defined & {
+            name for test in failing for path, mask in lines.get(restored_name(test), {}).items()
+            for line_mask, name in touched.get(path, ())
+            if line_mask & (mask | outside.get(path, 0))}
+        if not OF_THE_LANGUAGE.fullmatch(name)) for id, failing in tests.items()}
+
+
+def _touched(text: str) -> Iterator[tuple[int, str]]:
+    """Yield (mask of its lines, name) of what a source imports, and of its attributes."""
+    for one in ast.walk(python_tree(text)):
+        if isinstance(one, ast.ImportFrom):
+            yield from ((-1, alias.name) for alias in one.names)
+        elif isinstance(one, ast.Attribute):
+            yield mask_of([one.lineno, one.end_lineno]), one.attr
+
+
+def missing(names: Iterable[str], text: str) -> list[str]:
+    """Return the names that do not stand in a text as words."""
+    words = {*WORD.findall(text)}
+    return [name for name in names if name not in words]

@@ -1,0 +1,190 @@
+"""Screen what may be stripped, in a warm sandbox: the stage `screen` of the step `relationship`.
+Without the bodies tests have to fail, and all of them still have to be collected."""
+from __future__ import annotations
+
+import time
+from dataclasses import fields, replace
+from functools import lru_cache, reduce
+from operator import or_
+from pathlib import Path
+
+from codedata.analysis.measure import JUDGED_BY
+from codedata.checks.proof import GOOD, Prover, Quick, time_limit
+from codedata.checks.screening import Screened, Screener
+from codedata.code.environments import labelled
+from codedata.code.patches import diff_of, normalised
+from codedata.errors import BrokenRecord, ItemFailed
+from codedata.nl2repo.sources import sources_of
+from codedata.nl2repo.strip import Strippable
+from codedata.records import (
+    Communities,
+    Coverage,
+    Environment,
+    ScreenedStrip,
+    StripCandidate,
+    StripPatch,
+)
+from codedata.run_loop import Stage
+from codedata.sandbox import SandboxDied
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.states import Reads, Writes
+from codedata.store import Store, View, digest, known
+
+ALL = 1.0                  # share of the tests that a strip may fail
+SCREENED_FIELDS = tuple(f.name for f in fields(StripPatch) if f.name != "proof")
+SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds")
+AGAIN = "Run: python nl2repo.py --steps relationship --force --only {}"
+
+
+class StripScreener:
+    """Screen the candidates of repositories; make() is the item function."""
+
+    def __init__(self, settings: Settings, host: SandboxFactory):
+        self._root, self._host = settings.root, host
+        self._prover = Prover(host, hide_tests=True, max_broken_share=ALL)
+
+    def stage(self, environments: View) -> Stage:
+        """Return the stage. What tests ran is looked up in coverage/."""
+        self._coverages = Store(self._root, Coverage).open()
+        store = Store(self._root, Communities)
+        return Stage(
+            "nl2repo.screen", make=self.make,
+            reads=Reads(store, ("base_commit", "candidates"), made_by="nl2repo.relationship"),
+            joined=Reads(environments, JUDGED_BY, made_by="env_setup"),
+            writes=Writes(store, ("screened",)), cost_note="no calls: no model is asked",
+            after="nl2repo.py --steps relationship", then="nl2repo.py --steps relationship")
+
+    def make(self, found: Communities, environment: Environment) -> Communities:
+        """Return the candidates of a repository with what screening shows of each. Raise ItemFailed
+        where they are of another commit than the environment or its coverage."""
+        name = found.repo_name
+        coverage = known(self._coverages, name, environment.base_commit)
+        if found.base_commit != environment.base_commit or coverage is None:
+            raise ItemFailed("its communities or its coverage/ are those of another commit.", name,
+                             AGAIN.format(name))
+        strippable = Strippable(sources_of(self._root, name), coverage)
+        strips = [_strip(name, one, strippable) for one in found.candidates]
+        diffs = [one["diff"] for one in strips]
+        with labelled(self._host, name, "nl2repo") as label:
+            limit_s = time_limit(environment, self._host.run_timeout_s)
+            with Screener(environment, coverage, "", limit_s, self._host, label, ALL) as screener:
+                screened = screener.screen(diffs)
+            shown = [self._read(one, seen, environment, label)
+                     for one, seen in zip(strips, screened, strict=True)]
+        return replace(found, screened=shown)
+
+    def _read(self, strip: ScreenedStrip, seen: Screened | None, environment: Environment,
+              label: str) -> ScreenedStrip:
+        """Return a candidate with what screening shows; what it cannot judge, the whole suite in a
+        fresh container does."""
+        if not strip["diff"]:
+            return strip
+        if seen:
+            return {**strip, "verdict": seen.verdict, "reason": seen.trouble, "how": seen.how,
+                    "n_failing": len(seen.failing), "seconds": round(seen.seconds, 3)}
+        started = time.monotonic()
+        try:
+            quick = self._prover.quick(environment, strip["diff"], label)
+        except SandboxDied as e:
+            quick = Quick(f"the suite ends its sandbox: {e.what}", [], 0, "", "crash")
+        return {**strip, "verdict": quick.verdict, "reason": quick.trouble, "how": "full",
+                "n_failing": len(quick.broken), "seconds": round(time.monotonic() - started, 3)}
+
+
+def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) -> ScreenedStrip:
+    """Return a candidate with its diff, not screened yet; "refused" is one without."""
+    ids, kind = candidate["functions"], candidate["kind"]
+    strip: ScreenedStrip = {
+        "id": "", "kind": kind, "functions": ids, "sources": [], "diff": "", "verdict": "refused",
+        "reason": "", "n_covering": 0, "n_failing": 0, "how": "", "seconds": 0.0}
+    try:
+        before, after = strippable.stripped(ids)
+    except KeyError as e:
+        return {**strip, "reason": f"{e.args[0]} cannot be stripped"}
+    except ValueError as e:
+        return {**strip, "reason": str(e)}
+    diff = diff_of(before, after)
+    return {**strip, "id": id_of(repo_name, kind, diff), "diff": diff,
+            "sources": [digest(strippable.source(id).hex()) for id in ids],
+            "n_covering": reduce(or_, (strippable.tests[id] for id in ids)).bit_count()}
+
+
+def id_of(repo_name: str, kind: str, diff: str) -> str:
+    """Return the id of a patch."""
+    return f"{repo_name}.{kind}.{normalised(diff)[:8]}"
+
+
+# the patches -------------------------------------------------------------------------------------
+
+class ScreenedStrips(View):
+    """Hold a StripPatch for each candidate that was screened: those that screening rejects, and
+    those that are to be proven: all of several functions, and the first ones of one function."""
+
+    cls, place, derived = StripPatch, f"{Communities.directory}/", True
+
+    def __init__(self, root: Path, max_functions: int):
+        super().__init__()
+        self._communities, self._max_functions = Store(root, Communities), max_functions
+        self._record = lru_cache(2)(self._communities.read)   # patches of one follow each other
+        self._index: dict[str, tuple[str, int]] = {}   # id → repository, place in its record
+        self._others: set[str] = set()                 # ids of functions that are not proven
+        self._unread: set[str] = set()
+
+    def open(self) -> ScreenedStrips:
+        """Index what was screened, and return self."""
+        store = self._communities.open()
+        self.broken = [*store.broken]
+        for repo_name in store.names():
+            try:
+                self._add(repo_name, store.read(repo_name).screened or [])
+            except BrokenRecord as e:
+                self.broken.append(e)
+                self._unread.add(repo_name)
+        return self
+
+    def _add(self, repo_name: str, screened: list[ScreenedStrip]) -> None:
+        n_functions = 0
+        for i, one in enumerate(screened):
+            is_function = one["kind"] == "function" and one["verdict"] == GOOD
+            n_functions += is_function
+            if is_function and n_functions > self._max_functions:
+                self._others.add(one["id"])
+            elif one["id"]:
+                self._index[one["id"]] = repo_name, i
+
+    def names(self):
+        """Return the ids of the patches."""
+        return self._index.keys()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._index
+
+    def covers(self, name: str) -> bool:
+        """Return whether a candidate was screened, or its repository's record cannot be read."""
+        return (name in self._index or name in self._others
+                or any(name.startswith(f"{repo_name}.") for repo_name in self._unread))
+
+    def read(self, name: str) -> StripPatch:
+        """Return the patch of a candidate."""
+        repo_name, i = self._index[name]
+        found = self._record(repo_name)
+        one = found.screened[i]
+        return StripPatch(name, found.repo, repo_name, found.base_commit, one["kind"],
+                          one["functions"], one["sources"], one["diff"],
+                          {key: one[key] for key in SHOWN})
+
+    def failed(self, stage: str, name: str):
+        """Return the failed last attempt of a stage to make its repository's record, or None."""
+        return self._communities.failed(stage, self._index[name][0])
+
+
+def patches_stage(settings: Settings) -> Stage:
+    """Return the stage that writes a StripPatch of each candidate that was screened."""
+    return Stage(
+        "nl2repo.patches", make=lambda patch: patch,
+        reads=Reads(ScreenedStrips(settings.root, settings.nl2repo.max_proven_functions),
+                    SCREENED_FIELDS, made_by="nl2repo.screen"),
+        writes=Writes(Store(settings.root, StripPatch), SCREENED_FIELDS),
+        cost_note="no calls: no model is asked",
+        after="nl2repo.py --steps relationship", then="nl2repo.py --steps relationship")

@@ -1,0 +1,227 @@
+"""Copy a repository's source out of its image, and describe it: the steps `extract` and `meta` of
+nl2repo.py. Later steps read the copy, which is a cache: what is lost is fetched again."""
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from configparser import ConfigParser
+from configparser import Error as ConfigError
+from contextlib import suppress
+from email.parser import HeaderParser
+from pathlib import Path, PurePosixPath
+
+from codedata.analysis.analyse import is_counted
+from codedata.analysis.measure import JUDGED_BY
+from codedata.bounded import inside, read_bounded
+from codedata.code.contexts import LANGUAGE, copy_source
+from codedata.code.entities import (
+    SourceFile,
+    Sources,
+    all_entities,
+    query_of,
+    read_sources,
+    tree_of,
+)
+from codedata.code.environments import labelled, open_environment
+from codedata.errors import Excluded, ItemFailed
+from codedata.layouts import NEW, Folder
+from codedata.records import Coverage, Environment, RepoMeta, SourceCopy, storable
+from codedata.run_loop import Stage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.states import Reads, Writes
+from codedata.store import Store, View, digest
+from codedata.texts import toml_of, tomllib
+
+MAX_TEXT = 200_000         # bytes of a project file, a licence or a README
+REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)")
+WORD = re.compile(r"\w+")
+AGAIN = "Run: python nl2repo.py --steps extract --force --only {}"
+
+
+# the copy ----------------------------------------------------------------------------------------
+
+class Extractor:
+    """Copy the sources of environments; make() is the item function."""
+
+    def __init__(self, settings: Settings, host: SandboxFactory):
+        self._root, self._host = settings.root, host
+
+    def stage(self, environments: View) -> Stage:
+        """Return the step. A copy whose folder is gone counts as failed, and is made again."""
+        return Stage(
+            "nl2repo.extract", make=self.make,
+            reads=Reads(environments, JUDGED_BY[:4], made_by="env_setup"),
+            writes=Writes(Store(self._root, SourceCopy), tuple(SourceCopy.__dataclass_fields__),
+                          fault=self._fault),
+            finish=lambda: [f"      left out: {name}: {why}"
+                            for name, why in getattr(environments, "left_out", {}).items()],
+            cost_note="no calls: no model is asked",
+            after="env_setup.py", then="nl2repo.py --steps coverage")
+
+    def make(self, environment: Environment) -> SourceCopy:
+        """Return what a repository's copy holds. Raise Excluded where it has no Python."""
+        name, started = environment.repo_name, time.monotonic()
+        place = folder_of(self._root, name)
+        built = place.parent / NEW / name
+        shutil.rmtree(built, ignore_errors=True)
+        built.mkdir(parents=True)
+        with (labelled(self._host, name, "nl2repo") as label,
+              open_environment(environment, self._host, label) as sandbox):
+            copy_source(sandbox, built)
+        sources = read_sources(built)
+        if not any(file.language == LANGUAGE for file in sources.files):
+            raise Excluded("has no Python, the only language of which bodies are stripped.", name)
+        read = {file.path: digest(file.text.hex()) for file in sources.files}
+        others = sorted(path.relative_to(built).as_posix() for path in built.rglob("*")
+                        if path.is_file() and not path.is_symlink())
+        Folder.put(place, built)
+        return SourceCopy(environment.repo, name, environment.base_commit, read, sources.faults,
+                          [path for path in others if path not in read],
+                          round(time.monotonic() - started, 1))
+
+    def _fault(self, copy: SourceCopy) -> str:
+        return "" if folder_of(self._root, copy.repo_name).is_dir() else "its folder is gone"
+
+
+def folder_of(root: Path, repo_name: str) -> Path:
+    """Return the folder that holds the copy of a repository's source."""
+    return root / SourceCopy.directory / repo_name
+
+
+def sources_of(root: Path, repo_name: str) -> Sources:
+    """Return the sources in the copy of a repository. Raise ItemFailed where it is gone."""
+    folder = folder_of(root, repo_name)
+    if not folder.is_dir():
+        raise ItemFailed("the copy of its source is gone.", repo_name, AGAIN.format(repo_name))
+    return read_sources(folder)
+
+
+def text_in(folder: Path, path: str) -> str:
+    """Return the text of a file below a folder; "" of one that is not there, leads out, or is too
+    large."""
+    with suppress(OSError, RuntimeError):
+        return read_bounded(inside(folder, folder / path), MAX_TEXT).decode(errors="replace")
+    return ""
+
+
+# what it is --------------------------------------------------------------------------------------
+
+class Describer:
+    """Describe repositories; make() is the item function."""
+
+    def __init__(self, settings: Settings):
+        self._root = settings.root
+
+    def stage(self) -> Stage:
+        """Return the step."""
+        return Stage(
+            "nl2repo.meta", make=self.make,
+            reads=Reads(Store(self._root, SourceCopy), ("base_commit", "files"),
+                        made_by="nl2repo.extract"),
+            joined=Reads(Store(self._root, Coverage), ("tests",), made_by="analyze.coverage"),
+            writes=Writes(Store(self._root, RepoMeta), tuple(RepoMeta.__dataclass_fields__),
+                          optional=("licence",)),
+            cost_note="no calls: no model is asked",
+            after="nl2repo.py --steps coverage", then="nl2repo.py --steps relationship")
+
+    def make(self, copy: SourceCopy, coverage: Coverage) -> RepoMeta:
+        """Return what a repository is."""
+        name, folder = copy.repo_name, folder_of(self._root, copy.repo_name)
+        sources = sources_of(self._root, name)
+        project = project_of(folder)
+        files = [{"path": file.path, "language": file.language, "is_test": file.is_test,
+                  "lines": len(file.text.splitlines())} for file in sources.files]
+        return RepoMeta(
+            copy.repo, name, copy.base_commit, licence_of(folder, project), project["summary"],
+            project["dependencies"], foreign_imports(sources.files), files,
+            sum(file["lines"] for file in files if not file["is_test"]),
+            entities_by_kind(sources),
+            [test["name"] for test in coverage.tests if is_counted(test)],
+            [test["name"] for test in coverage.tests if test["flaky"]])
+
+
+def entities_by_kind(sources: Sources) -> dict[str, int]:
+    """Return how many entities of each kind the files have that are no tests."""
+    entities = all_entities(sources)[0]
+    return dict(sorted(Counter(one.kind for file in sources.files if not file.is_test
+                               for one in entities[file.path]).items()))
+
+
+def project_of(folder: Path) -> dict:
+    """Return {summary, dependencies, licence, classifiers} as the project files in a folder declare
+    them; what cannot be read counts as not there."""
+    toml, cfg = _pyproject(folder), _setup_cfg(folder)
+    info = HeaderParser().parsestr(text_in(folder, "PKG-INFO"), headersonly=True)
+    licence = toml.get("license") or info.get("License-Expression") or cfg.get("license") or ""
+    if isinstance(licence, dict):
+        licence = licence.get("text") or ""
+    required = _texts(toml.get("dependencies")) or [
+        *cfg.get("install_requires", "").splitlines(),
+        *(line.partition(";")[0] for line in info.get_all("Requires-Dist", [])
+          if "extra ==" not in line)]
+    names = {match[1].lower() for line in required if (match := REQUIREMENT.match(line))}
+    summary = toml.get("description") or info.get("Summary") or cfg.get("description") or ""
+    return {
+        "summary": storable(str(summary)), "dependencies": sorted(names), "licence": str(licence),
+        "classifiers": [*_texts(toml.get("classifiers")), *info.get_all("Classifier", []),
+                        *cfg.get("classifiers", "").splitlines()]}
+
+
+def _pyproject(folder: Path) -> dict:
+    """Return [project] of pyproject.toml."""
+    with suppress(ValueError, RecursionError):
+        project = tomllib.loads(text_in(folder, "pyproject.toml")).get("project")
+        return project if isinstance(project, dict) else {}
+    return {}
+
+
+def _setup_cfg(folder: Path) -> dict[str, str]:
+    """Return the keys of [metadata] and [options] of setup.cfg."""
+    config = ConfigParser(interpolation=None)
+    with suppress(ConfigError):
+        config.read_string(text_in(folder, "setup.cfg"))
+        return {key: value for section in ("metadata", "options") if config.has_section(section)
+                for key, value in config[section].items()}
+    return {}
+
+
+def _texts(value) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def licence_of(folder: Path, project: dict) -> str | None:
+    """Return the SPDX id of a project's licence: as its files declare it, by its classifiers, or by
+    the text of its licence; None where none of them says it."""
+    licences = toml_of(__package__, "licences.toml")
+    words = project["licence"].replace("(", " ").replace(")", " ").split()
+    if words and {*words} <= {*licences, "AND", "OR"}:
+        return project["licence"]
+    for line in project["classifiers"]:
+        for id, table in licences.items():
+            if line.strip().endswith(f":: {table.get('classifier', id)}"):
+                return id
+    names = sorted(path.name for path in folder.iterdir()
+                   if path.name.upper().startswith(("LICENSE", "LICENCE", "COPYING")))
+    text = " ".join(WORD.findall(" ".join(text_in(folder, name) for name in names))).lower()
+    return next((id for id, table in licences.items()
+                 if " ".join(WORD.findall(table["text"])).lower() in text), None)
+
+
+def foreign_imports(files: Iterable[SourceFile]) -> list[str]:
+    """Return the modules that a repository's Python imports, but for its tests, and neither has
+    itself nor Python has."""
+    from tree_sitter import QueryCursor
+    query = query_of(LANGUAGE, "python_imports.scm")
+    python = [file for file in files if file.language == LANGUAGE]
+    mine = {part.removesuffix(".py") for file in python for part in PurePosixPath(file.path).parts}
+    found = set()
+    for file in python:
+        if not file.is_test:
+            nodes = QueryCursor(query).captures(tree_of(file).root_node).get("module", [])
+            found.update(node.text.decode(errors="replace").partition(".")[0] for node in nodes)
+    return sorted(found - mine - sys.stdlib_module_names)

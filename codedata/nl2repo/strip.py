@@ -1,0 +1,254 @@
+"""Say which functions can be stripped, and strip them: a body becomes one line that raises, by the
+bytes of the file. Signature, decorators, docstring, line ends and the kind of function stay.
+
+A function that can be stripped is one of Python at the top level or of a class there, which tests
+run and no import does: a module whose import raises breaks the collection of tests.
+"""
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from codedata.analysis.analyse import tests_by_function
+from codedata.code.contexts import LANGUAGE, mask_of, masks_of
+from codedata.code.entities import (
+    Entity,
+    SourceFile,
+    Sources,
+    all_entities,
+    entities_of,
+    syntax_fault,
+    tree_of,
+)
+from codedata.code.source import Files, is_text
+from codedata.records import Coverage
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Tree
+
+NOT_MEASURED, NESTED = "no counted test runs it", "nested in a function"
+# statements that say no more than the signature does, where they are all of a body
+TRIVIAL = {"pass_statement", "raise_statement"}
+TRIVIAL_VALUES = {"identifier", "attribute", "none", "true", "false", "integer", "float", "string"}
+SCOPES = {"function_definition", "lambda", "class_definition"}
+REST_OF_LINE = re.compile(rb"[ \t;]*(#[^\r\n]*)?")
+COMMENT_LINE = re.compile(rb"(?:\r?\n[ \t]*)*\r?\n([ \t]*)#[^\r\n]*")
+
+
+class Strippable:
+    """Hold the functions of a repository that can be stripped, and why others cannot be."""
+
+    def __init__(self, sources: Sources, coverage: Coverage):
+        """Take the sources, and what their tests run."""
+        self.tests = tests_by_function(coverage)   # masks of the counted tests that run each
+        self.files = {file.path: file for file in sources.files if file.language == LANGUAGE}
+        self.left_out: dict[str, list[str]] = defaultdict(list)   # by rule
+        self._entities: dict[str, Entity] = {}   # by id
+        self._nodes: dict[str, Node] = {}        # of the bodies
+        self._import_lines = masks_of(coverage.import_lines)
+        everything = all_entities(sources)[0]
+        by_id = {one.id: one for several in everything.values() for one in several}
+        for path, file in self.files.items():
+            if not file.is_test:
+                self._take(file, [one for one in everything[path] if one.kind != "class"], by_id)
+
+    def _take(self, file: SourceFile, functions: list[Entity],
+              by_id: Mapping[str, Entity]) -> None:
+        """Sort the functions of a file into those that can be stripped, and others."""
+        tree = tree_of(file)
+        fault = syntax_fault(file, tree) or ("" if is_text(file.text) else "is no text in UTF-8")
+        tree_of_python = python_tree(file.text.decode(errors="replace"))
+        lines = {node.lineno for node in ast.walk(tree_of_python)
+                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        for one in functions:
+            node = block_at(tree, one.body)
+            around = [*_around(one, by_id)]
+            if not self.tests.get(one.id):
+                rule = NOT_MEASURED
+            elif any(outer.kind != "class" for outer in around):
+                rule = NESTED
+            elif self._runs_at_import(one):
+                rule = "runs at import"
+            elif fault:
+                rule = f"its file {fault}"
+            elif one.line not in lines:   # as documents are written of Python's own trees
+                rule = "refused by the parser of this Python"
+            else:
+                rule = why_not(one, around, node)
+            if rule:
+                self.left_out[rule].append(one.id)
+            else:
+                self._entities[one.id], self._nodes[one.id] = one, node
+
+    def _runs_at_import(self, one: Entity) -> bool:
+        """Return whether lines of a function below `def` ran outside of any test. What calls may
+        lead to from a module's own code says too much: half of the functions in some projects."""
+        ran = self._import_lines.get(one.path, 0) & mask_of(one.body_lines)
+        return bool(ran & ~(1 << one.line))   # all on one line: what ran there is `def`
+
+    @property
+    def ids(self) -> list[str]:
+        """Return the ids of the functions that can be stripped, in order of their files."""
+        return [*self._entities]
+
+    def entity(self, id: str) -> Entity:
+        """Return a function that can be stripped. Raise KeyError for another."""
+        return self._entities[id]
+
+    def source(self, id: str) -> bytes:
+        """Return the source of a function, decorators included."""
+        one = self._entities[id]
+        return self.files[one.path].text[one.start:one.end]
+
+    def stripped(self, ids: Collection[str]) -> tuple[Files, Files]:
+        """Return the files that hold functions as they are, and without the bodies. Raise KeyError
+        for a function that cannot be stripped, ValueError where more would change than bodies."""
+        by_path = defaultdict(list)
+        for id in ids:
+            by_path[self._entities[id].path].append(id)
+        before = {path: self.files[path].text for path in sorted(by_path)}
+        return before, {path: self._without(path, by_path[path]) for path in before}
+
+    def _without(self, path: str, ids: list[str]) -> bytes:
+        file, text = self.files[path], self.files[path].text
+        ordered = sorted(ids, key=lambda id: -self._entities[id].start)
+        for id in ordered:
+            start, end, new = cut_of(file.text, self._entities[id], self._nodes[id])
+            text = text[:start] + new + text[end:]
+        _check(file, text, {*ids})
+        return text
+
+
+def python_tree(text: str) -> ast.Module:
+    """Return Python's own tree of a source, which is not run. It is empty where Python refuses the
+    source, or it is nested too deeply to be printed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")   # of odd escapes in somebody's strings
+            tree = ast.parse(text)
+            ast.unparse(tree)   # goes as deep as whatever is asked of it later
+            return tree
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module([], [])
+
+
+def _around(one: Entity, by_id: Mapping[str, Entity]) -> Iterator[Entity]:
+    """Yield the classes and functions around a function, innermost first."""
+    while one.parent:
+        one = by_id[one.parent]
+        yield one
+
+
+# which bodies ------------------------------------------------------------------------------------
+
+def why_not(one: Entity, around: list[Entity], body: Node) -> str:
+    """Return why a function's body cannot be stripped, or nothing is lost with it; "" for others.
+    """
+    decorators = {text.partition("(")[0].rpartition(".")[2] for text in one.decorators}
+    if "overload" in decorators:
+        return "an overload"
+    if any(name.startswith("abstract") for name in decorators):
+        return "abstract"
+    if any(re.search(r"\bProtocol\b", outer.signature) for outer in around):
+        return "of a Protocol"
+    statements = statements_of(body)
+    if not statements:
+        return "a docstring alone"
+    if len(statements) > 1:
+        return ""
+    first = statements[0]
+    values = [child for child in first.named_children if child.type != "comment"]
+    if first.type == "expression_statement" and values[0].type == "ellipsis":
+        return "..."
+    is_plain = len(values) <= 1 and {child.type for child in values} <= TRIVIAL_VALUES
+    if first.type in TRIVIAL or (first.type == "return_statement" and is_plain):
+        return "trivial"
+    return ""
+
+
+def statements_of(body: Node) -> list[Node]:
+    """Return the statements of a body behind its docstring."""
+    statements = [child for child in body.named_children if child.type != "comment"]
+    return statements[1:] if statements and _is_docstring(statements[0]) else statements
+
+
+def _is_docstring(statement: Node) -> bool:
+    return (statement.type == "expression_statement"
+            and [child.type for child in statement.named_children] in (
+                ["string"], ["concatenated_string"]))
+
+
+# the cut -----------------------------------------------------------------------------------------
+
+def cut_of(text: bytes, one: Entity, body: Node) -> tuple[int, int, bytes]:
+    """Return (start, end, new text) of the bytes of a file that stripping a function replaces: all
+    behind its docstring, comments included."""
+    statements = statements_of(body)
+    first = statements[0]
+    line = text.rfind(b"\n", 0, first.start_byte) + 1
+    indent = text[line:first.start_byte]
+    raised = f'raise NotImplementedError("{one.name}")'.encode()
+    is_generator = any(map(_yields, body.children))
+    end = _end_of(text, body.end_byte, one)
+    if indent.strip():   # behind `def`, or its docstring, in the same line
+        return first.start_byte, end, raised + (b"; yield" if is_generator else b"")
+    line_end = b"\r\n" if text[:line].endswith(b"\r\n") else b"\n"
+    more = line_end + indent + b"yield" if is_generator else b""
+    return _start_of(text, body, line), end, indent + raised + more
+
+
+def _start_of(text: bytes, body: Node, line: int) -> int:
+    """Return where the lines between a docstring, or else the signature, and the first statement
+    begin; `line` is where the latter's line does."""
+    docs = [child for child in body.named_children if child.type != "comment"][:1]
+    colon = [child for child in body.parent.children if child.type == ":"][-1]
+    behind = docs[0] if _is_docstring(docs[0]) else colon
+    return min(line, text.find(b"\n", behind.end_byte) + 1)
+
+
+def _end_of(text: bytes, end: int, one: Entity) -> int:
+    """Return where a body ends with the comments behind it that are indented more than `def`."""
+    end = REST_OF_LINE.match(text, end).end()
+    depth = one.start - text.rfind(b"\n", 0, one.start) - 1
+    while (match := COMMENT_LINE.match(text, end)) and len(match[1]) > depth:
+        end = match.end()
+    return end
+
+
+def _yields(node: Node) -> bool:
+    """Return whether code yields, but for functions in it."""
+    return node.type == "yield" or (
+        node.type not in SCOPES and any(map(_yields, node.children)))
+
+
+def _check(file: SourceFile, text: bytes, ids: set[str]) -> None:
+    """Raise ValueError where a file without bodies has other definitions than it had, but for those
+    in the bodies."""
+    after = SourceFile(file.path, file.language, text, file.is_test)
+    tree = tree_of(after)
+    fault = syntax_fault(after, tree)
+    inside = {*ids}
+    kept = []
+    for one in entities_of(file, tree_of(file)):
+        if one.parent in inside:
+            inside.add(one.id)
+        else:
+            kept.append(_seen(one))
+    if fault or kept != [*map(_seen, entities_of(after, tree))]:
+        raise ValueError(f"without the bodies {file.path} {fault or 'has other definitions'}")
+
+
+def _seen(one: Entity) -> tuple:
+    return one.name, one.kind, one.signature, one.docstring, one.decorators
+
+
+def block_at(tree: Tree, body: tuple[int, int]) -> Node:
+    """Return the node of a body, given its bytes."""
+    node = tree.root_node.descendant_for_byte_range(*body)
+    while node.type != "block":
+        node = node.parent
+    return node

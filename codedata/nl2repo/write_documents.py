@@ -1,0 +1,388 @@
+"""Write documents: the steps doc_part2 (functions), doc_part1 (projects) and doc of nl2repo.py.
+
+The writer `template` puts together what a program can tell, `llm` has an agent write. Both are
+checked by program before they count; a document that a person edited is never made again.
+"""
+from __future__ import annotations
+
+import glob
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+from codedata.agent import Agent, Failed, Stop, ToolBashExecutor, search, view_file
+from codedata.code.environments import Environments, labelled, open_environment
+from codedata.code.leftovers import activation
+from codedata.code.source import LOOK_S
+from codedata.errors import BrokenRecord, ItemFailed, Trouble
+from codedata.layouts import write_atomic
+from codedata.llm import Models
+from codedata.llm.reply_log import current_reply_log
+from codedata.nl2repo.document_checks import (
+    Checks,
+    HiddenParts,
+    form_findings,
+    run_examples,
+)
+from codedata.nl2repo.documents import (
+    Codebase,
+    document_text,
+    function_content,
+    project_content,
+    public_api,
+)
+from codedata.nl2repo.public_names import missing, names_by_patch
+from codedata.nl2repo.sources import folder_of
+from codedata.records import (
+    Analysis,
+    Coverage,
+    Document,
+    Environment,
+    Object,
+    RepoDocument,
+    RepoMeta,
+    SourceCopy,
+    StripPatch,
+    storable,
+)
+from codedata.run_loop import Stage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.states import Reads, Writes
+from codedata.store import Store, View, digest, known
+from codedata.texts import printable, text_of
+
+PROJECT = "project"        # kind of a project's document, and the end of its name
+TRAJECTORIES = "nl2repo/_trajectories"
+PROMPTS = ("document_function.md", "document_project.md")
+MAX_HAND_INS = 2           # the second one after a round of repair
+MAX_KNOWN = 2              # repositories whose sources are kept: of workers at a border between two
+MAX_SHOWN = 30             # findings that an agent is told
+COMMAND_S = 120            # seconds that a command may take which asks for no more
+NO_HISTORY = "find . -name .git -prune -exec rm -rf {} +"
+
+
+# the items ---------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Subject:
+    """Hold a function of a proven patch, or a repository with such patches. What other steps make
+    of it is null till it is there."""
+
+    repo: str
+    repo_name: str
+    base_commit: str
+    function: str                        # "": it is a repository
+    source: str | None                   # digest of its source
+    meta: Object | None                  # RepoMeta of a repository
+    patches: Object | None = None        # {id: {kind, functions, FAIL_TO_PASS}}
+    documents: Object | None = None      # {name: {subject, text, checks}}, the project's first
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it: the repository's."""
+        return self.repo_name
+
+    @property
+    def document(self) -> str:
+        """Return the name of its document."""
+        return document_name(self.repo_name, self.function)
+
+
+def document_name(repo_name: str, function: str) -> str:
+    """Return the name of a function's document, or of a project's."""
+    return f"{repo_name}.{digest(function)[:8] if function else PROJECT}"
+
+
+class Subjects(View):
+    """List what is documented, of a `kind`: "function" lists functions of proven patches and
+    "project" the repositories of these patches, by the names of their documents; "whole" lists the
+    repositories by their own."""
+
+    cls = StripPatch
+
+    def __init__(self, root: Path, kind: str):
+        super().__init__()
+        self._kind, self.derived = kind, kind != "whole"
+        self._stores = [Store(root, cls) for cls in (StripPatch, SourceCopy, RepoMeta, Document)]
+        # {repository: {id: {kind, functions, FAIL_TO_PASS}}} of the proven ones
+        self.patches: dict[str, Object] = {}
+        self._index: dict[str, Subject] = {}
+
+    def open(self) -> Subjects:
+        """Read the patches, list what else is there, and return self."""
+        self.broken = [e for store in self._stores for e in store.open().broken]
+        for name in self._stores[0].names():
+            try:
+                patch = self._stores[0].read(name)
+            except BrokenRecord as e:
+                self.broken.append(e)
+                continue
+            if patch.proof and patch.proof["proven"]:
+                self._add(patch)
+        return self
+
+    def _add(self, patch: StripPatch) -> None:
+        repo_name = patch.repo_name
+        self.patches.setdefault(repo_name, {})[patch.id] = {
+            "kind": patch.kind, "functions": patch.functions,
+            "FAIL_TO_PASS": patch.proof["FAIL_TO_PASS"]}
+        parts = zip(patch.functions, patch.sources, strict=True)
+        for function, source in parts if self._kind == "function" else [("", None)]:
+            one = Subject(patch.repo, repo_name, patch.base_commit, function, source, {})
+            self._index[one.document if self.derived else repo_name] = one
+
+    def names(self):
+        """Return the names of the items."""
+        return self._index.keys()
+
+    def covers(self, name: str) -> bool:
+        """Return whether it is one of them, or a document of the other kind."""
+        is_of_function = not name.endswith(f".{PROJECT}")
+        return name in self._index or (
+            self.derived and is_of_function != (self._kind == "function"))
+
+    def read(self, name: str) -> Subject:
+        """Return a subject."""
+        one = self._index[name]
+        if one.function:
+            return one
+        copy, meta = (known(store, one.repo_name) for store in self._stores[1:3])
+        documents = {wanted: known(self._stores[3], wanted)
+                     for wanted in self._documents(one.repo_name)}
+        return replace(
+            one, source=copy and digest(copy.files), meta=meta and asdict(meta),
+            patches=self.patches[one.repo_name], documents=None if None in documents.values() else {
+                name: _shown(document) for name, document in documents.items()})
+
+    def failed(self, stage: str, name: str):
+        """Return a failed last attempt of a stage to make a document of a repository, or None."""
+        return next(filter(None, (self._stores[3].failed(stage, one)
+                                  for one in self._documents(name))), None)
+
+    def _documents(self, repo_name: str) -> list[str]:
+        """Return the names of the documents of a repository."""
+        ids = {id for one in self.patches[repo_name].values() for id in one["functions"]}
+        return [document_name(repo_name, id) for id in ["", *sorted(ids)]]
+
+
+def _shown(document: Document) -> Object:
+    """Return what step doc reads of a document: its text as it follows from the content, unless a
+    person wrote another one."""
+    text = document.text
+    if digest(text) == document.checks.get("printed"):
+        text = document_text(document.repo_name, document.subject, document.content)
+    return {"subject": document.subject, "text": text, "checks": document.checks}
+
+
+# what is known of a repository -------------------------------------------------------------------
+
+def known_of(root: Path, repo_name: str, patches: Object) -> tuple[HiddenParts, dict]:
+    """Return (what documents of a repository are made of, and may not show; the names that graded
+    tests of each patch touch). Raise ItemFailed where sources or what was measured are not there.
+    """
+    copy, analysis, coverage = (known(Store(root, one).open(), repo_name)
+                                for one in (SourceCopy, Analysis, Coverage))
+    folder = folder_of(root, repo_name)
+    if not (copy and analysis and coverage and folder.is_dir()):
+        raise ItemFailed("its sources, coverage/ or analysis/ are not there.", repo_name,
+                         "Run: python nl2repo.py --steps extract,coverage,relationship")
+    project = Codebase.of(repo_name, folder, analysis)
+    hidden = HiddenParts(
+        project, frozenset(id for patch in patches.values() for id in patch["functions"]),
+        frozenset(one["name"] for one in analysis.tests),
+        frozenset([*copy.files, *copy.faults, *copy.others]))
+    return hidden, names_by_patch({id: one["FAIL_TO_PASS"] for id, one in patches.items()},
+                                  project, coverage)
+
+
+def _all(names: dict[str, list[str]]) -> set[str]:
+    """Return the names that the tests of any patch touch."""
+    return {name for some in names.values() for name in some}
+
+
+# the steps of documents --------------------------------------------------------------------------
+
+class Writer:
+    """Write the documents of functions and of projects; make() is the item function."""
+
+    def __init__(self, settings: Settings, models: Models, host: SandboxFactory):
+        self._settings, self._host = settings, host
+        is_llm = settings.nl2repo.writer == "llm"
+        self._client = models.client("agent") if is_llm else None
+        self._known = lru_cache(MAX_KNOWN)(self._read)
+        self._lock = threading.Lock()
+
+    def functions_stage(self, environments: Environments) -> Stage:
+        """Return the step that documents the functions of proven patches."""
+        return self._stage("doc_part2", "function", environments)
+
+    def project_stage(self, environments: Environments) -> Stage:
+        """Return the step that documents projects."""
+        return self._stage("doc_part1", "project", environments)
+
+    def _stage(self, step: str, kind: str, environments: Environments) -> Stage:
+        """Return a step. Raise Trouble for a sandbox in which no agent may work."""
+        settings = self._settings
+        self._subjects = Subjects(settings.root, kind)
+        identity, note = {"writer": settings.nl2repo.writer}, "no calls: no model is asked"
+        if self._client:
+            if self._host.name == "local":
+                raise Trouble("isolates nothing, and an agent is at work in it.",
+                              "--sandbox local", "Choose another, or --writer template.")
+            prompts = digest([text_of("codedata.nl2repo", name) for name in PROMPTS])
+            identity |= {"agent": self._client.spec.identity(), "prompts": prompts}
+            note = f"at most {settings.nl2repo.max_iterations} calls for each document"
+        return Stage(
+            f"nl2repo.{step}", make=self.make, identity=identity, cost_note=note,
+            reads=Reads(self._subjects, ("function", "source"), needs=("source", "meta")),
+            joined=Reads(environments, fields=(), made_by="env_setup"),
+            writes=Writes(Store(settings.root, Document), tuple(Document.__dataclass_fields__)),
+            after="nl2repo.py --steps relationship")
+
+    def _read(self, repo_name: str) -> tuple[HiddenParts, dict]:
+        return known_of(self._settings.root, repo_name, self._subjects.patches[repo_name])
+
+    def make(self, item: Subject, environment: Environment) -> Document:
+        """Return the document of a function or project. Raise Excluded where its source cannot be
+        read, ItemFailed where an agent's document does not pass the checks."""
+        started = time.monotonic()
+        with self._lock:
+            hidden, names = self._known(item.repo_name)
+        project = hidden.project
+        function = project.function(item.function) if item.function else None
+        checks = Checks(hidden, self._settings.nl2repo.max_overlap, function)
+        trajectory, usage, findings = "", {}, []
+        with labelled(self._host, item.repo_name, "nl2repo") as label:
+            run = partial(self._answers, environment, label)
+            if self._client:
+                trajectory = self._trajectory(item)
+                submission = HandIn(checks, run)
+                usage = self._ask(item, environment, label, submission, trajectory)
+                draft = content = submission.content
+            else:
+                draft = function_content(function) if function else project_content(
+                    project, RepoMeta(**item.meta))
+                content = checks.tidied(draft, run(draft["examples"]))
+                findings = checks.findings(
+                    content, [[one["output"]] * 2 for one in content["examples"]])
+        if not function:
+            content = {**content, "api": public_api(project, _all(names))}
+        text = checks.text(content)
+        return Document(
+            item.repo, item.repo_name, item.base_commit, "function" if function else PROJECT,
+            item.function, item.source, self._settings.nl2repo.writer, content, text,
+            {"findings": findings, "overlap": checks.overlap(content), "printed": digest(text),
+             "examples": {"tried": len(draft["examples"]), "run": len(content["examples"])}},
+            trajectory, usage, round(time.monotonic() - started, 1))
+
+    def _answers(self, environment: Environment, label: str, examples: list[Object]) -> list[list]:
+        """Return what examples print, run in a fresh sandbox of their own."""
+        if not examples:
+            return []
+        with open_environment(environment, self._host, f"{label}-examples") as sandbox:
+            return run_examples(sandbox, examples, environment.test_script)
+
+    def _ask(self, item: Subject, environment: Environment, label: str,
+             submission: HandIn, trajectory: str) -> Object:
+        """Return what an agent's document cost. Raise ItemFailed where it hands in none that passes
+        the checks; its kept replies are dropped then, as it would fail again with them."""
+        settings = self._settings
+        bash = ToolBashExecutor(COMMAND_S, max_timeout_s=self._host.run_timeout_s)
+        prompt, what = PROMPTS[not item.function], item.function or "the whole project"
+        with open_environment(environment, self._host, label, is_stateful=True) as sandbox:
+            sandbox.run(NO_HISTORY, timeout_s=LOOK_S)
+            sandbox.run(f"{activation(environment.test_script)}true")
+            result = Agent(
+                text_of("codedata.nl2repo", prompt),
+                [bash, view_file, search, submission.submit], self._client, sandbox,
+                max_iterations=settings.nl2repo.max_iterations,
+                trajectory=settings.root / trajectory, max_seconds=settings.agent.max_seconds,
+                max_usd=settings.agent.max_usd,
+            ).run(f"Document {what} of {item.repo}, whose source is in {sandbox.workdir}.")
+        if submission.content is None:
+            log = current_reply_log()
+            if result.status != "error" or log.served:
+                log.discard()
+            found = " ".join(submission.findings) or result.error or "it ended without handing in"
+            raise ItemFailed(f"its agent's document does not count ({result.status}): "
+                             f"{printable(found)}", item.function or item.repo_name)
+        return result.usage
+
+    def _trajectory(self, item: Subject) -> str:
+        """Return the path below the root for the next run of an agent; earlier ones stay."""
+        folder, name = self._settings.root / TRAJECTORIES, item.document
+        return f"{TRAJECTORIES}/{name}.{len([*folder.glob(f'{glob.escape(name)}.*.json')])}.json"
+
+
+@dataclass
+class HandIn:
+    """Take the document of an agent; submit() is its tool."""
+
+    checks: Checks
+    run: Callable[[list[Object]], list[list]]   # the examples, in a fresh sandbox
+    n_checked: int = 0
+    findings: tuple[str, ...] = ()    # of the last one
+    content: Object | None = None     # once there are none
+
+    def submit(self, answer: str) -> str | Stop:
+        """Hand in the document. It is checked; what is found can be mended once.
+
+        answer: the document as one JSON object, with the fields that were asked for
+        """
+        try:
+            content = storable(json.loads(answer))
+        except (ValueError, RecursionError) as e:
+            return Failed(f"Not handed in: `answer` is no JSON: {e}")
+        if faults := form_findings(content, self.checks.form):
+            return Failed("Not handed in:\n" + "\n".join(faults[:MAX_SHOWN]))
+        self.n_checked += 1
+        content = {key: content[key] for key in self.checks.form}
+        self.findings = tuple(self.checks.findings(content, self.run(content["examples"])))
+        if not self.findings:
+            self.content = content
+        elif self.n_checked < MAX_HAND_INS:
+            return Failed("Not handed in. Mend all of this, it is the last time that you may:\n"
+                          + "\n".join(self.findings[:MAX_SHOWN]))
+        return Stop(answer, is_success=not self.findings)
+
+
+# the whole document ------------------------------------------------------------------------------
+
+def document_stage(root: Path) -> Stage:
+    """Return the step that puts the document of a repository together."""
+    return Stage(
+        "nl2repo.doc", make=partial(make_document, root), cost_note="no calls: no model is asked",
+        reads=Reads(Subjects(root, "whole"), ("patches", "documents"), made_by="nl2repo.doc_part2",
+                    needs=("documents", "meta")),
+        writes=Writes(Store(root, RepoDocument), tuple(RepoDocument.__dataclass_fields__),
+                      optional=("licence",)),
+        after="nl2repo.py --steps doc_part2,doc_part1", then="export.py --formats nl2repo")
+
+
+def make_document(root: Path, repo: Subject) -> RepoDocument:
+    """Return the document of a repository, and print it beside its record."""
+    sections = [{"name": name, "subject": one["subject"], "text": one["text"],
+                 "title": one["subject"].rpartition("::")[2] or repo.repo_name}
+                for name, one in repo.documents.items()]
+    names = known_of(root, repo.repo_name, repo.patches)[1]
+    index = {}
+    for id, patch in repo.patches.items():
+        text = "".join(one["text"] for one in sections
+                       if one["subject"] in ("", *patch["functions"]))
+        index[id] = {"kind": patch["kind"], "functions": patch["functions"], "names": names[id],
+                     "missing": missing(names[id], text)}
+    path = root / RepoDocument.directory / f"{repo.repo_name}.md"
+    write_atomic(path, "\n".join(one["text"] for one in sections).encode())
+    missed = sorted({name for one in index.values() for name in one["missing"]})
+    return RepoDocument(
+        repo.repo, repo.repo_name, repo.base_commit, repo.meta["licence"], sections, index,
+        {"functions": 1.0,   # it waits for all
+         "names": round(1 - len(missed) / max(1, len(_all(names))), 4),
+         "overlap": max(one["checks"].get("overlap", 0.0) for one in repo.documents.values()),
+         "findings": [f"No document has the name `{name}`, which a graded test touches."
+                      for name in missed]})

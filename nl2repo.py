@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Write documents from which a model can rebuild a repository, and strip the bodies they describe:
+patches that tests notice, proven by running them.
+
+Seven steps, one after the other; the last three without a model with --writer template.
+  extract        a copy of the source
+  coverage       what each test runs: analyze.py's step
+  meta           what the project is
+  relationship   analyze.py's analysis; which functions belong together; what can be stripped,
+                 screened and proven
+  doc_part2      a document for each function of a proven patch
+  doc_part1      a document for the project
+  doc            both together
+
+reads   env/<repo_name>.json               Environment, from env_setup.py; or the rows of --input
+writes  coverage/, analysis/               as analyze.py
+        nl2repo/_sources/<repo_name>/      a copy of the source, a cache
+        nl2repo/_meta/<repo_name>.json     RepoMeta
+        nl2repo/_communities/<repo_name>.json   Communities
+        nl2repo/_patches/<id>.json         StripPatch
+        nl2repo/_docs/<name>.json          Document; nl2repo/_trajectories/ (--writer llm)
+        nl2repo/<repo_name>.json, .md      RepoDocument
+        a _ledger.jsonl in each            a line an attempt
+
+  python nl2repo.py --root runs/mine --writer template
+  python nl2repo.py --input meta.jsonl --output ./output --steps extract,meta,relationship
+  python nl2repo.py --root runs/mine --only toolz --steps doc   # after an edit in _docs/
+"""
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from codedata import cli, config, records, run_loop
+from codedata.analysis.analyse import Analyser
+from codedata.analysis.measure import Measurer
+from codedata.code.environments import Environments
+from codedata.nl2repo.communities import Relater
+from codedata.nl2repo.prove_strips import StripProver
+from codedata.nl2repo.screen_strips import StripScreener, patches_stage
+from codedata.nl2repo.sources import Describer, Extractor
+from codedata.nl2repo.write_documents import Writer, document_stage
+from codedata.run_loop import Stage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+
+HOLDS = (records.SourceCopy, records.Coverage, records.RepoMeta, records.Analysis,
+         records.Communities, records.StripPatch, records.Document, records.RepoDocument)
+RELATIONSHIP = ("analysis", "communities", "screen", "patches", "proof")
+STEPS = ("extract", "coverage", "meta", *RELATIONSHIP, "doc_part2", "doc_part1", "doc")
+
+
+def main(argv=None) -> int:
+    parser = cli.parser(__doc__, "nl2repo", "sandbox")
+    flags = parser.add_argument_group("flags of nl2repo.py")
+    cli.steps_flag(flags, STEPS, {"relationship": RELATIONSHIP})
+    add = flags.add_argument
+    add("--writer", choices=["llm", "template"], help="template: no model (default: llm)")
+    add("--num-runs", type=cli.positive, default=10, metavar="N",
+        help="runs with coverage; those that a record lacks are added (default: 10)")
+    add("--parallel", action="store_true", help="how it always runs")
+    add("--unhealthy-too", action="store_true",
+        help="environments whose suite is not healthy, too")
+    cli.row_flags(parser, "environments instead of env/: {repo, image_name, test_case_result}")
+    cli.sandbox_flags(parser, pod_prefix="code-data-nl2repo")
+    args = parser.parse_args(argv)
+    settings = cli.with_container_workers(config.load(args), args)
+    options = cli.options(args)
+    if args.reap or not options.read_only:
+        left = SandboxFactory(settings, threading.Event()).reap()
+        if args.reap:
+            return 1 if left else 0
+    if args.input and not options.read_only:
+        settings.root.mkdir(parents=True, exist_ok=True)
+    return run_loop.run_steps(steps_of(args, settings), settings, options, HOLDS, args.steps)
+
+
+def steps_of(args, settings: Settings) -> dict:
+    """Return the functions that make the stages, by step."""
+    rows = Path(args.input) if args.input else None
+
+    def environments() -> Environments:
+        return Environments(settings.root, args.unhealthy_too, rows)
+
+    def host(models) -> SandboxFactory:
+        return SandboxFactory(settings, models.stop, args.keep_images)
+
+    return {
+        "extract": lambda models: Extractor(settings, host(models)).stage(environments()),
+        "coverage": lambda models: step_of(Measurer(settings, host(models), args.num_runs).stage(
+            environments()), "meta,relationship"),
+        "meta": lambda models: Describer(settings).stage(),
+        "analysis": lambda models: step_of(Analyser(settings, host(models)).stage(
+            environments(), is_static=False), "relationship"),
+        "communities": lambda models: Relater(settings).stage(),
+        "screen": lambda models: StripScreener(settings, host(models)).stage(environments()),
+        "patches": lambda models: patches_stage(settings),
+        "proof": lambda models: StripProver(settings, host(models)).stage(environments()),
+        "doc_part2": lambda models: Writer(settings, models, host(models)).functions_stage(
+            environments()),
+        "doc_part1": lambda models: Writer(settings, models, host(models)).project_stage(
+            environments()),
+        "doc": lambda models: document_stage(settings.root)}
+
+
+def step_of(stage: Stage, then: str) -> Stage:
+    """Return a stage of analyze.py as a step of this script, under the same key."""
+    return replace(stage, title=f"nl2repo.{stage.name.partition('.')[2]}",
+                   then=f"nl2repo.py --steps {then}")
+
+
+if __name__ == "__main__":
+    cli.main(main)

@@ -1,0 +1,196 @@
+"""Check that the verifier of a stripped patch rewards bodies alone, whatever an agent plants, in
+containers of an image that was proven, as Harbor starts them."""
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from textwrap import dedent
+
+import pytest
+from conftest import edit, write_toml
+from fake_judges import run_main
+from heron_environment import TEST_SCRIPT
+from proof_heron import HERON, RUN, environment_of, factory_of, heron  # noqa: F401  fixture
+from proven_strip import BODY, STRIP, write_strip
+
+import export
+from codedata.checks.proof import Prover
+from codedata.code.eval_script import eval_script
+from codedata.errors import Excluded
+from codedata.export.nl2repo import measured_verifier
+from codedata.records import StripPatch
+from codedata.store import Store
+from codedata.texts import tomllib
+
+pytestmark = pytest.mark.docker
+NAME = f"heron.function.{os.getpid():08x}"
+
+
+@pytest.fixture(scope="module")
+def task(heron, tmp_path_factory):  # noqa: F811
+    """Return the folder of a task that was proven; its image goes in the end."""
+    root = tmp_path_factory.mktemp("strip")
+    write_toml(root, more="[export]\nvalidation = 0.0\n")
+    proof = Prover(factory_of(), True, 1.0).prove(environment_of(), STRIP, NAME, RUN)
+    assert not proof.trouble and not proof.tests_visible
+    how = measured_verifier(factory_of(), write_strip(root, NAME, proof), RUN)
+    assert how == {"user": "nobody", "canary": "tests"}
+    write_strip(root, NAME, proof, verifier=how)
+    run_main(export.main, root, "--formats", "harbor")
+    yield root / "export/harbor" / NAME
+    subprocess.run(["docker", "image", "rm", "--force", proof.image.name], check=True)
+
+
+def docker(image: str, script: str, stdin: bytes = b"") -> subprocess.CompletedProcess:
+    return subprocess.run(["docker", "run", "--rm", "-i", "--network", "none", image, "bash", "-c",
+                           script], input=stdin, capture_output=True)
+
+
+def rewarded(folder, done: str) -> tuple[str, str]:
+    """Return (the reward after an agent has done something, "" where there is none; what the
+    verifier printed)."""
+    config = tomllib.loads((folder / "task.toml").read_text())
+    image = config["environment"]["docker_image"]
+    [archive], [hook] = config["artifacts"], config["verifier"]["collect"]
+    work = docker(image, f"({done}\n) >/dev/null 2>&1\n{hook['command']}\ncat {archive}")
+    bundle = io.BytesIO()
+    with tarfile.open(fileobj=bundle, mode="w") as tar:
+        tar.add(folder / "tests", "tests")
+        if work.stdout:   # else Harbor has nothing to put there
+            member = tarfile.TarInfo(archive[1:])
+            member.size = len(work.stdout)
+            tar.addfile(member, io.BytesIO(work.stdout))
+    graded = docker(image, "tar -x -C / && mkdir -p /logs/verifier && chmod 777 /logs/verifier\n"
+                    "bash /tests/test.sh >&2; sleep .1; cat /logs/verifier/reward.*",
+                    bundle.getvalue())
+    return graded.stdout.decode().strip(), graded.stderr.decode()
+
+
+def write(path: str, text: str) -> str:
+    """Return the script that writes a file."""
+    return f"mkdir -p $(dirname {path}); cat >{path} <<'END'\n{dedent(text)}\nEND\n"
+
+
+def body(line: str) -> str:
+    return HERON.replace(BODY, f"    {line}\n")
+
+
+def at_import(code: str) -> str:
+    """Return the script that puts code to the top of the stripped module."""
+    return write("code.py", code) + "cat code.py heron.py >both; mv both heron.py; rm code.py"
+
+
+FORGE = """
+    import pytest
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport():
+        report = yield
+        report.get_result().outcome = "passed"
+"""
+REWARD = """
+    import os
+    for place in ("/logs/verifier/reward.txt", "/logs/verifier/reward.json", "/tests/task.json"):
+        try:
+            os.makedirs("/logs/verifier", exist_ok=True)
+            open(place, "w").write("1")
+        except OSError:
+            pass
+"""
+DAEMON = """
+    import os, time
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            while True:
+                try:
+                    open("/logs/verifier/reward.txt", "w").write("1")
+                except OSError:
+                    time.sleep(.01)
+        os._exit(0)
+"""
+REWRITE = """
+    import os, re
+    try:
+        text = open("tests/test_words.py").read()
+        open("tests/new", "w").write(re.sub("assert .*", "pass", text))
+        os.replace("tests/new", "tests/test_words.py")
+    except OSError:
+        pass
+"""
+HELPED = write("beak.py", "def peck(said):\n" + BODY) + write(
+    "heron.py", "from beak import peck\n" + body("return peck(said)"))
+PACKAGE = write("peck/__init__.py", "from .json import peck") + write(
+    "peck/json.py", "def peck(said):\n" + BODY) + write("peck/__main__.py", "") + write(
+    "heron.py", "from peck import peck\n" + body("return peck(said)"))
+# what is patched in the process that reports
+PASSES = """
+    import _pytest.reports as reports
+    made = reports.TestReport.from_item_and_call.__func__
+    def forged(cls, item, call):
+        report = made(cls, item, call)
+        report.outcome = "passed"
+        return report
+    reports.TestReport.from_item_and_call = classmethod(forged)
+"""
+OTHER_TAR = "chmod +x /usr/local/bin/tar </dev/null >/usr/local/bin/tar; echo >>/usr/local/bin/tar "
+CASES = {
+    "nothing": ("true", "0.0"),
+    "a part": (write("heron.py", body("return []")), "0.5"),
+    "another broken": (write("heron.py", HERON.replace('"away"', '"back"')), "0.0"),
+    "a new module": (HELPED, "1.0"),
+    "a new module, committed": (f"{HELPED}git add -A; git -c user.name=a -c user.email=a@b.c "
+                                "commit -qm done", "1.0"),
+    "a new package, beside modules that hide installed ones": (
+        f"{PACKAGE}{write('pluggy.py', 'raise SystemExit')}{write('json/x.py', '')}", "1.0"),
+    "conftest": (write("conftest.py", FORGE) + write("tests/conftest.py", FORGE) + write(
+        "pytest.ini", "[pytest]\naddopts = --co\n"), "0.0"),
+    "sitecustomize": ("".join(write(f"{name}.py", REWARD) for name in (
+        "sitecustomize", "usercustomize", "pluggy", "json")), "0.0"),
+    "site-packages": ("site=$(python3 -c 'import pytest; print(pytest.__path__[0])')/..\n"
+                      f"{write('$site/forge.py', FORGE)}echo 'import forge' >$site/forge.pth\n"
+                      "sed -i 's/failed/passed/' $site/_pytest/reports.py", "0.0"),
+    "an early reward": (f"{write('reward.py', REWARD)}python3 reward.py\n{at_import(REWARD)}",
+                        "0.0"),
+    "a late reward": (at_import(DAEMON), "0.0"),
+    "tests rewritten": (at_import(REWRITE), "0.0"),
+    "a report beside": (at_import(
+        "open('/tmp/results/z.xml', 'w').write('<testsuite><testcase classname=\"tests.test_words\""
+        " name=\"test_none\"/></testsuite>')"), "0.0"),
+    "no pipe is waited for": (at_import('import os; os.mkfifo("/tmp/results/z.xml")'), ""),
+    "an exit": (at_import("import os; os._exit(0)"), ""),
+    "all reports forged": (at_import(PASSES), "0.0"),
+    "a link": ("mv heron.py away.py; ln -s away.py heron.py", "0.0"),
+    "a folder": ("rm heron.py; mkdir heron.py; cp /etc/passwd heron.py/__init__.py", "0.0"),
+    "a large file": ("head -c 5000000 /dev/zero >>heron.py", "0.0"),
+    "no end": (at_import("while True: pass"), "0.0"),
+    "no archive": (f"{OTHER_TAR}'true'", ""),
+    "an archive that is none": (f"{OTHER_TAR}'echo x >/var/tmp/codedata-work.tar'", "0.0"),
+}
+
+
+def test_bodies_are_rewarded_and_nothing_else(task, tmp_path):
+    quick = shutil.copytree(task, tmp_path / "task")   # what has no end ends soon
+    edit(quick / "tests/task.json", timeout_s=15)
+    cases = {"solution": ((task / "solution/solve.sh").read_text(), "1.0"), **CASES}
+    with ThreadPoolExecutor(4) as pool:
+        all_rewards = pool.map(lambda case: rewarded(quick, case[0]), cases.values())
+        rewards = dict(zip(cases, all_rewards, strict=True))
+    odd = {name: rewards[name] for name, (_, wanted) in cases.items() if rewards[name][0] != wanted}
+    assert odd == {}
+
+
+def test_who_runs_the_tests_is_measured_and_a_gold_patch_without_reward_is_named(task):
+    patch = Store(task.parents[2], StripPatch).open().read(NAME)
+
+    script = eval_script(f"[ $(id -u) = 0 ] || exit 1\n{TEST_SCRIPT} tests/test_[dw]*s.py\n")
+    proof = {**patch.proof, "eval_script": script}
+    as_root = replace(patch, proof=proof)
+    assert measured_verifier(factory_of(), as_root, RUN) == {"user": "root", "canary": ""}
+    other = replace(patch, proof={**proof, "FAIL_TO_PASS": ["test_away"]})
+    with pytest.raises(Excluded, match="does not reward the gold patch"):
+        measured_verifier(factory_of(), other, RUN)

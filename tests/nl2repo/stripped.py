@@ -1,0 +1,29 @@
+"""Provide sources whose functions all run in tests, and patches of them, as nl2repo.py has them."""
+from __future__ import annotations
+
+from codedata.code.entities import SourceFile, Sources, all_entities
+from codedata.records import Coverage
+
+
+def sources_with(text: bytes = b"", **files: bytes) -> Sources:
+    """Return sources of Python: m.py, and others by their names."""
+    texts = {"m.py": text, **{f"{name}.py": content for name, content in files.items()}}
+    return Sources([SourceFile(path, "python", content, path.startswith("test_"))
+                    for path, content in sorted(texts.items()) if content])
+
+
+def a_coverage(sources: Sources, untested: str = "", tests: dict[str, list[str]] | None = None,
+               import_lines: dict[str, list[int]] | None = None) -> Coverage:
+    """Return what tests run: {test: names of functions}; by default one test runs all functions but
+    `untested`."""
+    ids = [one.id for several in all_entities(sources)[0].values() for one in several
+           if one.kind != "class"]
+    tests = tests or {"all": [id.partition("::")[2] for id in ids]}
+    sets = [[i for i, id in enumerate(ids) if id.partition("::")[2] in names
+             and not id.endswith(untested or "\0")] for names in tests.values()]
+    rows = [{"name": f"test_m.py::test_{name}", "status": ["passed"], "flaky": False, "lines": {},
+             "functions": k, "starts": []} for k, name in enumerate(tests)]
+    measured = {"runs": 1, "seconds": [1.0], "versions": [], "without_contexts": 0, "image": "i",
+                "test_script": "s"}
+    return Coverage("birds/wren", "wren", "c" * 40, "pytest", "", measured, [], ids, [], sets, rows,
+                    [0.1] * len(rows), import_lines or {}, {}, [], 1.0)

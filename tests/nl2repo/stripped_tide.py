@@ -1,0 +1,87 @@
+"""Provide a root of nl2repo/ with proven patches of a small project, tidebook, and its image."""
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from conftest import write_json
+from heron_environment import an_environment, write_env
+
+from codedata.analysis.analyse import analysis_of
+from codedata.code.entities import read_sources
+from codedata.records import Coverage
+from codedata.sandbox import docker_engine, open_sandbox
+from codedata.store import digest
+
+TIDEBOOK = Path(__file__).parent / "tidebook"
+RUN, IMAGE = f"tests-tide-{os.getpid()}", f"codedata-tests/tide:{os.getpid()}"
+TIDE = "tidebook.py::"
+STRIPPED = {"phase": ["test_slack_water_is_within_the_tolerance"],
+            "Table.add": ["test_hours_are_kept_in_their_order_when_dumped",
+                          "test_a_gap_names_the_missing_hours"]}
+
+
+@pytest.fixture(scope="module")
+def tide_image():
+    with open_sandbox("docker", scripts=[], run_label=RUN) as box:
+        box.put(TIDEBOOK, "/testbed")
+        assert box.run("git init -q; git add -A; "
+                       "git -c user.name=a -c user.email=a@b.c commit -qm one").ok
+        box.commit(IMAGE, keep=False)
+    yield
+    docker_engine.remove_images(RUN)
+
+
+def analysed(folder: Path):
+    """Return the analysis of a folder's sources, and no test results."""
+    return analysis_of("tides/tide", "tide", "0" * 40, read_sources(folder), [])
+
+
+def a_coverage(analysis) -> dict:
+    """Return a coverage in which each test ran all of its own lines."""
+    tests = [one for one in analysis.entities if one["is_test"] and one["kind"] == "function"]
+    files = sorted({one["path"] for one in tests})
+    return asdict(Coverage(
+        "tides/tide", "tide", "0" * 40, "pytest", "",
+        {"image": "", "test_script": "", "runs": 1, "seconds": [1.0], "versions": [],
+         "without_contexts": 0}, files, [], [[one["line"], one["end_line"]] for one in tests], [],
+        [{"name": one["id"], "status": ["passed"], "flaky": False, "functions": None, "starts": [],
+          "lines": {str(files.index(one["path"])): i}} for i, one in enumerate(tests)],
+        [0.1] * len(tests), {}, {}, [], 1.0))
+
+
+def a_patch(function: str, tests: list[str], source: str = "0", **proof) -> dict:
+    """Return a proven patch that strips one function."""
+    id = f"tide.function.{digest(function)[:8]}"
+    return {
+        "id": id, "repo": "tides/tide", "repo_name": "tide", "base_commit": "0" * 40,
+        "kind": "function", "functions": [TIDE + function], "sources": [source], "diff": "",
+        "screened": {}, "proof": {
+            "proven": True, "reason": "", "patch": "", "test_patch": "", "tests_visible": "",
+            "FAIL_TO_PASS": [f"tests/tides.py::{test}" for test in tests],
+            "PASS_TO_PASS": [], "image_name": "", "base_commit": "", "eval_script": "",
+            "created_at": "", "runs": [], "log": "", "verifier": {},
+            "digest": "", "seconds": 1.0, **proof}}
+
+
+def write_root(root: Path, stripped=STRIPPED) -> None:
+    """Write what the steps of documents read."""
+    folder = root / "nl2repo/_sources/tide"
+    shutil.copytree(TIDEBOOK, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    analysis = analysed(folder)
+    who = {"repo": "tides/tide", "repo_name": "tide", "base_commit": "0" * 40}
+    files = {file.path: digest(file.text.decode()) for file in read_sources(folder).files}
+    write_env(root, an_environment("tide", image_name=IMAGE, repo="tides/tide"))
+    write_json(root / "analysis/tide.json", asdict(analysis))
+    write_json(root / "coverage/tide.json", a_coverage(analysis))
+    write_json(root / "nl2repo/_sources/tide.json", {
+        **who, "files": files, "faults": {}, "others": ["README.md"], "seconds": 1.0})
+    write_json(root / "nl2repo/_meta/tide.json", {
+        **who, "licence": "MIT", "summary": "", "dependencies": ["numpy>=1"], "imports": [],
+        "files": [], "lines": 1, "entities": {}, "stable_tests": [], "flaky_tests": []})
+    for function, tests in stripped.items():
+        patch = a_patch(function, tests)
+        write_json(root / f"nl2repo/_patches/{patch['id']}.json", patch)

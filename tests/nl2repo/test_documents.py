@@ -1,0 +1,191 @@
+"""Check what a template says of functions and projects, and that hostile sources do no harm."""
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+from stripped_tide import TIDEBOOK, analysed
+
+from codedata.errors import Excluded
+from codedata.nl2repo.documents import (
+    Codebase,
+    document_text,
+    function_content,
+    project_content,
+    public_api,
+)
+from codedata.records import RepoMeta
+
+BROOK = '''"""Brooks, and how they run."""
+from tide.errors import DryError as Dry
+
+DEPTHS = {}
+
+
+class Brook:
+    """A small river."""
+
+    kinds = ["clear", "muddy"]
+
+    def __init__(self, name):
+        self.name = name
+        self._secret = 1
+
+    @property
+    def depth(self):
+        """How deep it is.
+
+        >>> Brook("a").depth
+        Traceback (most recent call last):
+          ...
+        tide.errors.DryError: a
+
+        Names matter:
+
+        >>> brook = Brook("b")
+        >>> DEPTHS["b"] = 2   # doctest: +SKIP
+
+        >>> print(brook.name)   # doctest: +ELLIPSIS
+        b
+        <BLANKLINE>
+        """
+        try:
+            return DEPTHS[self.name]
+        except KeyError:
+            raise Dry(self.name) from None
+
+    async def flow(self, to, /, *others: "list[str]", seconds=1, **options) -> int:
+        """Let it run.
+
+        :param to: where it ends
+        :raises ValueError: if that is upstream
+        :returns: litres
+        """
+        if to.height > self.height:
+            raise ValueError("upstream")
+        for other in others:
+            other.level += await self.pour(other)
+            options["seen"] = other
+        while seconds:
+            try:
+                raise StopIteration
+            except StopIteration:
+                seconds -= 1
+        global LAST
+        LAST = to
+        return _drain(to) or 7
+
+    def pour(self, other):
+        error = other.check()
+        raise error
+
+
+def _drain(to):
+    def inner():
+        raise TypeError
+    yield inner
+    yield from DEPTHS
+'''
+README = "# Brook\n\n>>> 1 + 1\n2\n\n```python\n>>> 'fenced'\n'fenced'\n```\n\n~~~\n>>> 3\n3\n~~~\n"
+META = RepoMeta("a/brook", "brook", "0" * 40, None, "", ["numpy"], [], [], 0, {}, [], [])
+
+
+def project_of(folder, files: dict[str, str | bytes]) -> Codebase:
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return Codebase.of("brook", folder, analysed(folder))
+
+
+@pytest.fixture
+def brook(tmp_path) -> Codebase:
+    return project_of(tmp_path, {
+        "src/tide/__init__.py": "from .brook import Brook as River, _drain\n",
+        "src/tide/errors.py": "class DryError(LookupError):\n    pass\n",
+        "src/tide/brook.py": BROOK, "README.md": README,
+        "tests/test_brook.py": "import pytest\nfrom tide.brook import Brook\n\ndef test_it():\n"
+                               "    Brook('x').pour(1)\n"})
+
+
+def content_of(project: Codebase, name: str) -> dict:
+    return function_content(project.function(f"src/tide/brook.py::{name}"))
+
+
+def test_a_function_is_told_from_its_head_its_docstring_and_its_kinds_of_statements(brook):
+    content = content_of(brook, "Brook.flow")
+    assert [(*one.values(),) for one in content["parameters"]] == [
+        ("to", None, None, "where it ends"), ("*others", "'list[str]'", None, ""),
+        ("seconds", None, "1", ""), ("**options", None, None, "")]
+    del content["parameters"]
+    assert content == {
+        "signature": "async def flow(self, to, /, *others: 'list[str]', seconds=1, **options) -> "
+                     "int",
+        "purpose": "Let it run.", "returns": {"annotation": "int", "text": "litres"},
+        "raises": [{"exception": "ValueError", "when": "if that is upstream"}],
+        "side_effects": ["It changes `options`, `LAST`."],
+        "algorithm": ["It calls, in this order: `Brook.pour`, `_drain`.", "It loops, awaits."],
+        "examples": []}
+    assert brook.function("src/tide/brook.py::Brook.pour").raised == {"": True}
+    drain = content_of(brook, "_drain")
+    assert drain["purpose"] == "A function in `tide.brook`, without a docstring."
+    assert drain["algorithm"] == ["It yields, defines functions or classes inside."]
+
+
+def test_examples_of_docstrings_run_by_themselves_and_errors_show_their_last_line(brook):
+    content = content_of(brook, "Brook.depth")
+    assert content["signature"] == "@property\ndef depth(self)"
+    assert content["raises"] == [{"exception": "Dry", "when": ""}]
+    assert content["examples"] == [
+        {"code": "from tide.brook import Brook\nBrook(\"a\").depth",
+         "output": "tide.errors.DryError: a"},
+        {"code": "from tide.brook import Brook, DEPTHS\nbrook = Brook(\"b\")\nDEPTHS[\"b\"] = 2"
+                 "   # doctest: +SKIP\nprint(brook.name)   # doctest: +ELLIPSIS", "output": "b"}]
+    text = document_text("brook", "src/tide/brook.py::Brook.depth", content)
+    assert text.startswith("## `Brook.depth` in `src/tide/brook.py`\n\n```python\n@property\n")
+    assert "**Raises**\n\n- `Dry`\n\n**Algorithm**" in text and ">>>" not in text
+    assert "prints\n\n```text\ntide.errors.DryError: a\n```" in text
+
+
+def test_a_project_lists_its_public_names_and_private_ones_where_they_are_needed(brook):
+    content = project_content(brook, META)
+    assert [one["output"] for one in content["examples"]] == ["2", "'fenced'", "3"]
+    text = document_text("brook", "", {**content, "api": public_api(brook, {"_drain"})})
+    for line in ("- `src/tide/brook.py`: Brooks, and how they run.", "- Tests lie in `tests/`.",
+                 "- `class Brook`: A small river.", "- `Brook.kinds`", "- `Brook.name`",
+                 "- `class DryError(LookupError)`", "- `_drain(to)`", "- `DEPTHS`", "- `River`",
+                 "- `Brook.__init__(self, name)`", "- `Brook.pour(self, other)`",
+                 "### `tide` in `src/tide/__init__.py`", "- `numpy`"):
+        assert f"{line}\n" in text, line
+    assert "_secret" not in text and "test_it" not in text
+
+
+def test_hostile_sources_are_left_out_with_their_reason(tmp_path):
+    files = {
+        "deep.py": "def f():\n    return " + "(" * 5_000 + ")" * 5_000 + "\n",
+        "chain.py": "def f():\n    return a" + ".a" * 50_000 + "\n",
+        "old.py": "def f():\n    print 'x'\n", "nul.py": b"def f():\n    return '\0'\n",
+        "latin.py": b"def f():\n    return '\xe9'\n",
+        "crlf.py": b"class A:\r\n    def f(self):\r\n        '''Say.'''\r\n        return 1\r\n",
+        "fence.py": 'def f():\n    """Quote ``` here\n    `and` here."""\n    return 1\n',
+        "half.py": 'def f():\n    """Half \\ud800 a \\0 character."""\n    return 1\n',
+        "odd.py": 'def f():\n    """\n    >>> 1\n   2\n    """\n    return "\\d"\n'}
+    (tmp_path / "README.md").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "README.rst")
+    project = project_of(tmp_path, files)
+    assert project.readme == ""
+    assert {*project.functions} == {"latin.py::f", "crlf.py::A.f", "fence.py::f", "odd.py::f",
+                                    "half.py::f"}
+    with pytest.raises(Excluded, match="parser refuses"):
+        project.function("deep.py::f")
+    for id, function in project.functions.items():
+        content = function_content(function)
+        assert document_text("", id, content).encode() and content["examples"] == []
+    assert function_content(project.function("crlf.py::A.f"))["purpose"] == "Say."
+    many = replace(project, readme="```x\n" * 40_000 + ">>> 1\n1\n")   # takes no quadratic time
+    assert len(project_content(many, META)["examples"]) == 1
+
+
+def test_callees_come_in_the_order_of_their_calls():
+    project = Codebase.of("tidebook", TIDEBOOK, analysed(TIDEBOOK))
+    assert project.function("tidebook.py::load").callees == ["Table", "TideError", "Table.add"]

@@ -1,0 +1,105 @@
+"""Test the steps of nl2repo.py up to the proof, by the script, on a project in a container."""
+from __future__ import annotations
+
+import pytest
+from conftest import eventually, kill, run_script, start_script, write_json
+from heron_environment import write_env
+from judged import read_json
+from screened_wren import WREN, wren_coverage, wren_environment
+from screened_wren import wren as wren  # a fixture
+from setups import CA_BUNDLE, made_here
+
+TO_SCREEN = "extract,meta,communities,screen,patches"
+FLAGS = ["--writer", "template", "--workers", 2,
+         *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+CANDIDATES = {"wren.py::doubled": 2, "wren.py::Wren.name": 1, "wren.py::each": 1,
+              "wren.py::counted": 2}   # functions that can be stripped: how many tests fail then
+
+
+@pytest.fixture
+def root(wren, tmp_path):
+    write_env(tmp_path, vars(wren_environment()))
+    write_json(tmp_path / "coverage/wren.json", vars(wren_coverage(second=["following"])))
+    return tmp_path
+
+
+def steps(root, words: str, *flags):
+    return run_script("nl2repo.py", root, "--steps", words, *FLAGS, *flags, timeout_s=300)
+
+
+def patches(root) -> dict[tuple, dict]:
+    """Return the patches by kind and functions."""
+    found = [read_json(path) for path in sorted((root / "nl2repo/_patches").glob("*.json"))]
+    return {(one["kind"], *one["functions"]): one for one in found}
+
+
+@pytest.mark.docker
+def test_a_repository_becomes_patches_that_are_proven(root):
+    done = steps(root, f"{TO_SCREEN},proof")
+    assert done.returncode == 0, done.stderr
+    assert (root / "nl2repo/_sources/wren/wren.py").read_text() == WREN
+    found = read_json(root / "nl2repo/_communities/wren.json")
+    assert sorted(found["eligible"]) == sorted(CANDIDATES)
+    assert found["left_out"] == {
+        "no counted test runs it": ["wren.py::said", "wren.py::unused"],
+        "runs at import": ["wren.py::following"], "trivial": ["wren.py::Bird.name"]}
+    assert "left out: 1 function: runs at import" in done.stderr
+    for (kind, *functions), patch in patches(root).items():
+        proof = patch["proof"]
+        assert proof["proven"], proof["reason"]
+        n_broken = sum(CANDIDATES[id] for id in functions)
+        assert len(proof["FAIL_TO_PASS"]) == n_broken == patch["screened"]["n_failing"]
+        assert len(proof["FAIL_TO_PASS"]) + len(proof["PASS_TO_PASS"]) == 11
+        assert patch["id"].startswith(f"wren.{kind}.")
+        assert f'raise NotImplementedError("{functions[0].rpartition("::")[2]}")' in patch["diff"]
+        assert proof["image_name"].startswith("codedata-nl2repo/")
+    assert [kind for kind, *_ in patches(root)].count("function") == 4
+    again = steps(root, f"{TO_SCREEN},proof")
+    assert again.returncode == 0 and "wrote" not in again.stderr
+
+
+@pytest.mark.docker
+def test_edited_candidates_are_screened_again_and_others_not(root):
+    assert steps(root, TO_SCREEN).returncode == 0
+    path = root / "nl2repo/_communities/wren.json"
+    record = read_json(path)
+    record["candidates"] = [{"kind": "community",
+                             "functions": ["wren.py::counted", "wren.py::each"]},
+                            {"kind": "function", "functions": ["wren.py::following"]}]
+    write_json(path, record)
+    done = steps(root, TO_SCREEN)
+    assert done.returncode == 0 and "edited 1 (kept)" in done.stderr
+    shown = read_json(path)["screened"]
+    assert [one["verdict"] for one in shown] == ["good", "refused"]
+    assert shown[1]["reason"] == "wren.py::following cannot be stripped"
+    assert ("community", "wren.py::counted", "wren.py::each") in patches(root)
+    assert "orphan" in done.stderr and "wrote 1" in done.stderr
+
+
+@pytest.mark.docker
+def test_a_patch_that_screening_rejects_stays_with_its_reason_and_is_not_proven(root):
+    write_json(root / "coverage/wren.json", vars(wren_coverage(each=[], limit=["each"])))
+    done = steps(root, f"{TO_SCREEN},proof")
+    rejected = patches(root)["function", "wren.py::each"]
+    assert rejected["screened"]["verdict"] == "survives" and rejected["proof"] is None
+    assert done.returncode == 0 and "left out 1 by a rule" in done.stderr
+
+
+@pytest.mark.docker
+def test_a_killed_proof_leaves_whole_records_and_no_container(root):
+    assert steps(root, TO_SCREEN).returncode == 0
+    process = start_script("nl2repo.py", root, "--steps", "proof", *FLAGS)
+    eventually(lambda: any(one["proof"] for one in patches(root).values()), 120)
+    kill(process)
+    proven = {id: one for id, one in patches(root).items() if one["proof"]}
+    assert steps(root, "proof").returncode == 0
+    assert all(one["proof"]["proven"] for one in patches(root).values())
+    assert {id: patches(root)[id] for id in proven} == proven
+    assert not made_here("container", "--filter", f"label=codedata.pid={process.pid}")
+
+
+def test_what_a_step_lacks_it_waits_for_and_names_the_step(tmp_path):
+    write_env(tmp_path, vars(wren_environment()))
+    done = steps(tmp_path, "communities,screen,patches,proof")
+    assert done.returncode == 0
+    assert "nl2repo.py --steps extract" in done.stderr

@@ -1,0 +1,117 @@
+"""Check the steps that document: what they write, what makes it again, and what an agent may hand
+in."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import REPO, ledger_lines, run_script, write_json, write_toml
+from judged import read_json
+from scenario import Scenario
+from stripped_tide import TIDE, a_patch, tide_image, write_root  # noqa: F401  fixture
+
+from codedata.nl2repo.write_documents import document_name
+from codedata.records import Document, RepoDocument, parse
+
+PHASE, ADD = (document_name("tide", TIDE + name) for name in ("phase", "Table.add"))
+GOOD = json.loads((REPO / "tests/nl2repo/documents/27.json").read_text())["content"]
+BAD = json.loads((REPO / "tests/nl2repo/documents/31.json").read_text())["content"]
+
+
+def document(root, *flags):
+    return run_script("nl2repo.py", root, "--steps", "doc_part2,doc_part1,doc", "--writer", *flags)
+
+
+def read_docs(root) -> dict[str, Document]:
+    return {path.stem: parse(Document, read_json(path), "")
+            for path in sorted((root / "nl2repo/_docs").glob("*.json"))}
+
+
+@pytest.mark.docker
+def test_a_template_documents_all_that_is_stripped_and_only_what_changed_is_made_again(
+        tide_image, tmp_path):  # noqa: F811
+    write_root(tmp_path)
+    write_json(tmp_path / "nl2repo/_patches/tide.function.00000000.json", {
+        **a_patch("load", []), "id": "tide.function.00000000", "proof": None})
+    first = document(tmp_path, "template")
+    assert first.returncode == 0, first.stderr
+    docs = read_docs(tmp_path)
+    assert {name: one.checks["findings"] for name, one in docs.items()} == {
+        PHASE: [], ADD: [], "tide.project": []}
+    assert docs[ADD].content["parameters"][2] == {
+        "name": "replace", "annotation": "bool", "default": "False",
+        "text": "whether an earlier height may go"}
+    assert [one["exception"] for one in docs[ADD].content["raises"]] == ["ValueError", "KeyError"]
+    whole = parse(RepoDocument, read_json(tmp_path / "nl2repo/tide.json"), "")
+    assert [one["subject"] for one in whole.sections] == ["", f"{TIDE}Table.add", f"{TIDE}phase"]
+    names = {one["functions"][0]: one["names"] for one in whole.index.values()}
+    assert names[f"{TIDE}phase"] == ["GapError", "Table", "TideError", "dump", "load", "phase",
+                                     "span"]
+    assert whole.checks == {"functions": 1.0, "names": 1.0, "overlap": 0.0, "findings": []}
+    assert whole.licence == "MIT" and "numpy>=1" in whole.sections[0]["text"]
+    printed = (tmp_path / "nl2repo/tide.md").read_text()
+    assert printed.startswith("# tide\n") and "tides.py" not in printed
+    assert document(tmp_path, "template").stderr.count("nothing to do") == 3
+    write_json(tmp_path / "coverage/tide.json", {
+        **read_json(tmp_path / "coverage/tide.json"), "seconds": 9.0})   # one more run, say
+    edited = read_json(tmp_path / f"nl2repo/_docs/{PHASE}.json")
+    edited["content"]["purpose"] = "Name the movement of the sea."
+    write_json(tmp_path / f"nl2repo/_docs/{PHASE}.json", edited)
+    changed = a_patch("Table.add", ["test_a_gap_names_the_missing_hours"], "1")
+    write_json(tmp_path / f"nl2repo/_patches/{changed['id']}.json", changed)
+    assert document(tmp_path, "template").returncode == 0
+    done = [(line["stage"], line["item"]) for line in ledger_lines(
+        tmp_path / "nl2repo/_docs", state="done")]
+    assert done.count(("nl2repo.doc_part2", ADD)) == 2 and len(done) == 4
+    assert "Name the movement of the sea." in (tmp_path / "nl2repo/tide.md").read_text()
+
+
+@pytest.mark.docker
+def test_an_agent_may_mend_its_document_once_and_what_fails_leaves_no_record(
+        tide_image, tmp_path):  # noqa: F811
+    write_root(tmp_path)
+    write_toml(tmp_path)
+
+    def hands_in(*contents, after="") -> list[dict]:
+        answers = [one if isinstance(one, str) else json.dumps(one) for one in contents]
+        return [{"calls": [["submit", {"answer": one}]], "after": said}
+                for one, said in zip(answers, ["", *after], strict=True)]
+
+    phase = hands_in("{", {**GOOD, "raises": 3}, BAD, GOOD, after=[
+        "`answer` is no JSON", "`content.raises` is not a list",
+        "tolerance: float=0.5) -> str, not `def phase("])
+    wrong = {**GOOD, "examples": [{"code": "1 + 1", "output": "3"}]}
+    add = hands_in(wrong, wrong, after=["`examples[0]` prints '2', not what it says."])
+    look = {"calls": [["bash", {"command": "ls -a; ls /sys/class/net"}]], "after": ""}
+    project = {"summary": "Tides by the hour.", "layout": [{"path": "tidebook.py", "text": "all"}],
+               "concepts": [], "data_flow": ["`load` hands lines to `Table.add`."],
+               "dependencies": [], "conventions": [], "tests": ["pytest"], "examples": []}
+    gone = {**project, "conventions": ["See `tides/rules.py`."]}
+    scenes = {"scenes": [
+        {"when": "::phase", "native": [look, *phase]}, {"when": "Table.add", "native": add},
+        {"when": "the whole project", "native": hands_in(gone, project, after=[
+            "The path `tides/rules.py` does not exist."])}]}
+    scenes["scenes"][0]["native"][1]["after"] = "tidebook.py"
+    with Scenario(scenes) as model:
+        assert document(tmp_path, "llm", "--llm-base-url", model.base_url).returncode == 1
+    docs = read_docs(tmp_path)
+    assert docs.keys() == {PHASE, "tide.project"} and docs[PHASE].content == GOOD
+    assert "- `Table.add(self, hour: int," in docs["tide.project"].text
+    assert docs[PHASE].writer == "llm" and docs[PHASE].usage["calls"] == 5
+    seen = json.dumps(read_json(tmp_path / docs[PHASE].trajectory)["messages"])
+    assert ".git\\" not in seen and "eth0" not in seen
+    failed, = ledger_lines(tmp_path / "nl2repo/_docs", state="failed", item=ADD)
+    assert "`signature` has def phase(" in failed["error"]
+    assert not (tmp_path / "nl2repo/tide.json").exists()
+
+
+def test_steps_wait_for_what_is_missing_and_no_agent_works_where_nothing_is_isolated(tmp_path):
+    write_root(tmp_path)
+    (tmp_path / "nl2repo/_meta/tide.json").unlink()
+    (tmp_path / "analysis/tide.json").unlink()
+    done = document(tmp_path, "template")
+    assert done.returncode == 1 and "no meta yet" in done.stderr and "waiting 1" in done.stderr
+    assert "Run: python nl2repo.py --steps extract,coverage,relationship" in " ".join(
+        done.stderr.split())
+    local = document(tmp_path, "llm", "--sandbox", "local", "--llm-base-url", "http://127.0.0.1:9")
+    assert local.returncode == 2 and "isolates nothing" in local.stderr
