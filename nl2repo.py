@@ -38,7 +38,7 @@ from codedata.nl2repo.communities import Relater
 from codedata.nl2repo.prove_strips import StripProver
 from codedata.nl2repo.screen_strips import StripScreener, patches_stage
 from codedata.nl2repo.sources import Describer, Extractor
-from codedata.nl2repo.write_documents import Writer, document_stage
+from codedata.nl2repo.write_documents import Writer, check_model, document_stage
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -46,6 +46,7 @@ from codedata.settings import Settings
 HOLDS = (records.SourceCopy, records.Coverage, records.RepoMeta, records.Analysis,
          records.Communities, records.StripPatch, records.Document, records.RepoDocument)
 RELATIONSHIP = ("analysis", "communities", "screen", "patches", "proof")
+WRITTEN = {"doc_part2", "doc_part1"}   # by the writer
 STEPS = ("extract", "coverage", "meta", *RELATIONSHIP, "doc_part2", "doc_part1", "doc")
 
 
@@ -71,6 +72,8 @@ def main(argv=None) -> int:
             return 1 if left else 0
     if args.input and not options.read_only:
         settings.root.mkdir(parents=True, exist_ok=True)
+    if not options.read_only and settings.nl2repo.writer == "llm" and WRITTEN & {*args.steps}:
+        check_model(settings)
     return run_loop.run_steps(steps_of(args, settings), settings, options, HOLDS, args.steps)
 
 

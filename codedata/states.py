@@ -274,7 +274,10 @@ class States:
         if rule := ledger.excluded.get((made_by, instance_id)):
             return Item(name, instance_id, "excluded", f"{made_by} left it out: {rule.error}")
         failed = ledger.failed.get((made_by, instance_id))
-        why = f"{made_by} failed: {failed.error}" if failed else f"no {self.joined.place} yet"
+        script, _, step = made_by.partition(".")
+        why = f"no {self.joined.place} yet" + (f": {script}.py --steps {step}" if step else "")
+        if failed:
+            why = f"{made_by} failed: {failed.error}"
         return Item(name, instance_id, "waiting", why, lacks_field=True)
 
     # the three digests ---------------------------------------------------------------------------

@@ -234,7 +234,6 @@ class HiddenParts:
         return max((round(len(body & shown) / len(body), 4) for body in bodies if body),
                    default=0.0)
 
-
     @cached_property
     def _words(self) -> set[str]:
         """Return the words of the sources and README, and the names that Python has."""

@@ -351,6 +351,17 @@ class HandIn:
         return Stop(answer, is_success=not self.findings)
 
 
+def check_model(settings: Settings) -> None:
+    """Raise Trouble where no model can be asked, before the hours of the first steps."""
+    with Models(settings) as models:
+        models.client("agent")
+        try:
+            models.check()
+        except Trouble as e:
+            todo = f"{e.todo}\n  Or without a model: --writer template".strip()
+            raise Trouble(e.what, e.where, todo) from e
+
+
 # the whole document ------------------------------------------------------------------------------
 
 def document_stage(root: Path) -> Stage:

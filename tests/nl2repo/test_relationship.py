@@ -103,3 +103,12 @@ def test_what_a_step_lacks_it_waits_for_and_names_the_step(tmp_path):
     done = steps(tmp_path, "communities,screen,patches,proof")
     assert done.returncode == 0
     assert "nl2repo.py --steps extract" in done.stderr
+
+
+def test_without_a_model_only_documents_are_refused_and_before_any_step(tmp_path):
+    write_env(tmp_path, vars(wren_environment()))
+    done = run_script("nl2repo.py", tmp_path)
+    assert done.returncode == 2 and "Or without a model: --writer template" in done.stderr
+    assert not (tmp_path / "nl2repo").exists()
+    done = run_script("nl2repo.py", tmp_path, "--steps", "meta,relationship")
+    assert done.returncode == 0

@@ -1,0 +1,114 @@
+"""Test that what is wrong with a repository is named and bounded, and that the rest goes on."""
+from __future__ import annotations
+
+import os
+
+import pytest
+from conftest import run_script, write_json
+from heron_environment import an_environment, write_env
+from judged import read_json
+from setups import CA_BUNDLE
+from stripped import a_coverage, sources_with
+
+from codedata.code.entities import Sources, read_sources
+from codedata.nl2repo.communities import communities, draw, sets_of
+from codedata.nl2repo.strip import Strippable
+from codedata.sandbox import docker_engine, open_sandbox
+
+RUN = f"tests-warbler-{os.getpid()}"
+IMAGE = f"codedata-tests/warbler:{os.getpid()}"
+FLAGS = ["--writer", "template", "--workers", 1,
+         *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+FILES = {
+    "warbler.py": "from song import tune\n\n\ndef sing(n):\n    return [*map(tune, range(n))]\n"
+                  "\n\ndef rest(n):\n    return n * [None]\n",
+    "song.py": "import warbler\n\n\ndef tune(i):\n    return chr(97 + i)\n",
+    "broken.py": "def half(:\n    return 1\n",
+    "test_warbler.py": "import warbler\n\n\ndef test_sing():\n    assert warbler.sing(2) == "
+                       "['a', 'b']\n\n\ndef test_rest():\n    while True:\n        try:\n"
+                       "            assert warbler.rest(1) == [None]\n            return\n"
+                       "        except NotImplementedError:\n            pass\n"}
+SETUP = ("head -c 10000000 /dev/zero | tr '\\0' '#' >huge.py; ln -s /etc/passwd linked.py; "
+         "git init -q; git add -A; git -c user.name=a -c user.email=a@b.c commit -qm one")
+RUNS = {"sing": ["sing", "tune"], "rest": ["rest"]}
+
+
+@pytest.fixture(scope="module")
+def warbler():
+    """Make the image of a repository with cyclic imports, a file that does not parse, a huge one, a
+    link out, and a test that never ends when a body raises."""
+    with open_sandbox("docker", scripts=[], run_label=RUN) as box:
+        box.put({path: text.encode() for path, text in FILES.items()}, "/testbed")
+        assert box.run(SETUP).ok
+        box.commit(IMAGE, keep=False)
+    yield
+    docker_engine.remove_images(RUN)
+
+
+def environment(name: str = "warbler", **fields) -> dict:
+    cases = [{"name": f"test_warbler.py::test_{name}", "status": "passed"} for name in RUNS]
+    return an_environment(name, **{
+        "image_name": IMAGE, "base_commit": "", "install_script": "true\n",
+        "test_case_result": cases, "verified": {"healthy": True, "test_s": [0.5]}, **fields})
+
+
+def coverage(runs: dict = RUNS, **fields) -> dict:
+    sources = sources_with(warbler=FILES["warbler.py"].encode(), song=FILES["song.py"].encode())
+    found = vars(a_coverage(sources, tests=runs)) | {"repo_name": "warbler", "base_commit": ""}
+    for row in found["tests"]:
+        row["name"] = row["name"].replace("test_m.py", "test_warbler.py")
+    return {**found, **fields}
+
+
+def steps(root, words: str, *flags):
+    return run_script("nl2repo.py", root, "--steps", words, *FLAGS, *flags, timeout_s=300)
+
+
+@pytest.mark.docker
+def test_a_hostile_source_and_a_suite_that_hangs_are_named_and_the_rest_goes_on(warbler, tmp_path):
+    write_env(tmp_path, environment(), environment("gone", image_name="codedata-tests/gone:1",
+                                                   install_script="", base_image=""))
+    write_json(tmp_path / "coverage/warbler.json", coverage())
+    done = steps(tmp_path, "extract,communities,screen,patches")
+    assert done.returncode == 0
+    assert "cannot be opened: its image codedata-tests/gone:1" in steps(
+        tmp_path, "extract", "--status").stderr
+    copy = read_json(tmp_path / "nl2repo/_sources/warbler.json")
+    assert sorted(copy["files"]) == ["broken.py", "song.py", "test_warbler.py", "warbler.py"]
+    assert "huge.py" in copy["faults"] and not (tmp_path / "nl2repo/_sources/warbler/linked.py"
+                                                ).exists()
+    found = read_json(tmp_path / "nl2repo/_communities/warbler.json")
+    verdicts = {one["functions"][-1].rpartition("::")[2]: one["verdict"]
+                for one in found["screened"] if one["kind"] == "function"}
+    assert verdicts == {"sing": "good", "tune": "good", "rest": "timeout"}
+
+
+@pytest.mark.docker
+def test_without_python_or_a_test_that_reaches_it_a_repository_is_left_out_by_name(
+        warbler, tmp_path):
+    write_env(tmp_path, environment())
+    write_json(tmp_path / "coverage/warbler.json", coverage({"sing": [], "rest": []}))
+    assert steps(tmp_path, "extract,communities").returncode == 0
+    assert "has no function that can be stripped: no counted test runs it (4)" in steps(
+        tmp_path, "communities", "--status").stderr
+    write_json(tmp_path / "coverage/warbler.json", coverage(
+        contexts="none", reason="it has no Python"))
+    assert steps(tmp_path, "communities").returncode == 0
+    assert "which test runs what is not known: it has no Python" in steps(
+        tmp_path, "communities", "--status").stderr
+
+
+def test_thousands_of_functions_give_no_more_candidates_than_are_wanted():
+    text = "".join(f"def f{i}(x):\n    return [x] * {i}\n" for i in range(5000)).encode()
+    sources = sources_with(text)
+    tests = {str(k): [f"f{i}" for i in range(k * 10, k * 10 + 15)] for k in range(499)}
+    found = a_coverage(sources, tests=tests)
+    strippable = Strippable(sources, found)
+    groups = communities(sets_of(strippable, found), 40, seed=0)
+    assert len(strippable.ids) == 4995 and max(map(len, groups)) <= 40
+    assert len(draw(strippable, groups, 400, seed=0)) == 400
+
+
+def test_a_folder_with_nothing_to_read_has_no_functions(tmp_path):
+    sources = read_sources(tmp_path)
+    assert sources == Sources([]) and Strippable(sources, a_coverage(sources)).ids == []
