@@ -732,6 +732,7 @@ class Communities:
     communities: list[list[str]]     # eligible functions that the same tests reach
     candidates: list[StripCandidate]
     screened: list[ScreenedStrip] | None = None   # one a candidate, in their order
+    ungraded: list[str] | None = None   # tests that a stripped body makes skip, as xfail does
 
     @property
     def instance_id(self) -> str:

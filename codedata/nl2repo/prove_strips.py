@@ -17,7 +17,14 @@ from codedata.errors import Excluded, ItemFailed
 from codedata.export.nl2repo import measured_verifier
 from codedata.nl2repo.screen_strips import ALL, id_of
 from codedata.progress import named
-from codedata.records import Coverage, Environment, SourceCopy, StripPatch, StripProof
+from codedata.records import (
+    Communities,
+    Coverage,
+    Environment,
+    SourceCopy,
+    StripPatch,
+    StripProof,
+)
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -41,6 +48,7 @@ class StripProver:
         """Return the stage. What tests ran is looked up in coverage/."""
         self._coverages = Store(self._root, Coverage).open()
         self._copies = Store(self._root, SourceCopy).open()
+        self._communities = Store(self._root, Communities).open()
         store = Store(self._root, StripPatch)
         store.derived = True   # of a repository
         return Stage(
@@ -67,7 +75,10 @@ class StripProver:
             raise Excluded("its diff is not the one that its name is of: the file has to be called "
                            f"{id_of(name, patch.kind, patch.diff)}.json", patch.id)
         started = time.monotonic()
-        graded = replace(environment, flaky=[*environment.flaky, *_ungraded(environment, copy)])
+        found = known(self._communities, name, environment.base_commit)
+        skipped = (found and found.ungraded) or []
+        graded = replace(environment, flaky=[*environment.flaky, *skipped,
+                                             *_ungraded(environment, copy)])
         with labelled(self._host, name, "nl2repo") as label:
             proof = self._prover.prove(graded, patch.diff, patch.id, label)
             record = _record(proof, proof.trouble or _why_unrelated(proof, patch, coverage))

@@ -3,13 +3,22 @@ Without the bodies tests have to fail, and all of them still have to be collecte
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from functools import lru_cache, reduce
 from operator import or_
 from pathlib import Path
 
 from codedata.analysis.measure import JUDGED_BY
-from codedata.checks.proof import GOOD, Prover, Quick, time_limit
+from codedata.checks.proof import (
+    GOOD,
+    PASSED,
+    Prover,
+    Quick,
+    judged,
+    known_results,
+    time_limit,
+)
 from codedata.checks.screening import Screened, Screener
 from codedata.code.environments import labelled
 from codedata.code.patches import diff_of, normalised
@@ -52,7 +61,7 @@ class StripScreener:
             "nl2repo.screen", make=self.make,
             reads=Reads(store, ("base_commit", "candidates"), made_by="nl2repo.relationship"),
             joined=Reads(environments, JUDGED_BY, made_by="env_setup"),
-            writes=Writes(store, ("screened",)), cost_note="no calls: no model is asked",
+            writes=Writes(store, ("screened", "ungraded")), cost_note="no calls: no model is asked",
             after="nl2repo.py --steps relationship", then="nl2repo.py --steps relationship")
 
     def make(self, found: Communities, environment: Environment) -> Communities:
@@ -70,9 +79,11 @@ class StripScreener:
             limit_s = time_limit(environment, self._host.run_timeout_s)
             with Screener(environment, coverage, "", limit_s, self._host, label, ALL) as screener:
                 screened = screener.screen(diffs)
-            shown = [self._read(one, seen, environment, label)
+            ungraded = skipped_by(screened, screener.known)
+            graded = replace(environment, flaky=[*environment.flaky, *ungraded])
+            shown = [self._read(one, seen, graded, label)
                      for one, seen in zip(strips, screened, strict=True)]
-        return replace(found, screened=shown)
+        return replace(found, screened=shown, ungraded=ungraded)
 
     def _read(self, strip: ScreenedStrip, seen: Screened | None, environment: Environment,
               label: str) -> ScreenedStrip:
@@ -81,7 +92,8 @@ class StripScreener:
         if not strip["diff"]:
             return strip
         if seen:
-            return {**strip, "verdict": seen.verdict, "reason": seen.trouble, "how": seen.how,
+            verdict, trouble = judged(seen.outcome, known_results(environment), ALL)
+            return {**strip, "verdict": verdict, "reason": trouble, "how": seen.how,
                     "n_failing": len(seen.failing), "seconds": round(seen.seconds, 3)}
         started = time.monotonic()
         try:
@@ -90,6 +102,14 @@ class StripScreener:
             quick = Quick(f"the suite ends its sandbox: {e.what}", [], 0, "", "crash")
         return {**strip, "verdict": quick.verdict, "reason": quick.trouble, "how": "full",
                 "n_failing": len(quick.broken), "seconds": round(time.monotonic() - started, 3)}
+
+
+def skipped_by(screened: Iterable[Screened | None], known: Mapping[str, str]) -> list[str]:
+    """Return the tests that passed before and are skipped where a body raises: those that may fail
+    (xfail), and those that ask the code whether to run. They say nothing of a body."""
+    return sorted({name for seen in screened if seen
+                   for name, status in seen.outcome.statuses.items()
+                   if status == "skipped" and known.get(name) == PASSED})
 
 
 def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) -> ScreenedStrip:

@@ -27,10 +27,12 @@ FILES = {
     "test_warbler.py": "import warbler\n\n\ndef test_sing():\n    assert warbler.sing(2) == "
                        "['a', 'b']\n\n\ndef test_rest():\n    while True:\n        try:\n"
                        "            assert warbler.rest(1) == [None]\n            return\n"
-                       "        except NotImplementedError:\n            pass\n"}
+                       "        except NotImplementedError:\n            pass\n"
+                       "\n\n@getattr(__import__('pytest').mark, 'xfail')\ndef test_maybe():\n"
+                       "    assert warbler.sing(0) == []\n"}
 SETUP = ("head -c 10000000 /dev/zero | tr '\\0' '#' >huge.py; ln -s /etc/passwd linked.py; "
          "git init -q; git add -A; git -c user.name=a -c user.email=a@b.c commit -qm one")
-RUNS = {"sing": ["sing", "tune"], "rest": ["rest"]}
+RUNS = {"sing": ["sing", "tune"], "rest": ["rest"], "maybe": ["sing"]}
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +83,14 @@ def test_a_hostile_source_and_a_suite_that_hangs_are_named_and_the_rest_goes_on(
     verdicts = {one["functions"][-1].rpartition("::")[2]: one["verdict"]
                 for one in found["screened"] if one["kind"] == "function"}
     assert verdicts == {"sing": "good", "tune": "good", "rest": "timeout"}
+    assert found["ungraded"] == ["test_warbler.py::test_maybe"]
 
 
 @pytest.mark.docker
 def test_without_python_or_a_test_that_reaches_it_a_repository_is_left_out_by_name(
         warbler, tmp_path):
     write_env(tmp_path, environment())
-    write_json(tmp_path / "coverage/warbler.json", coverage({"sing": [], "rest": []}))
+    write_json(tmp_path / "coverage/warbler.json", coverage({name: [] for name in RUNS}))
     assert steps(tmp_path, "extract,communities").returncode == 0
     assert "has no function that can be stripped: no counted test runs it (4)" in steps(
         tmp_path, "communities", "--status").stderr
