@@ -6,7 +6,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 for folder in (BENCHMARKS, BENCHMARKS / "callgraph"):
-    sys.path.insert(0, str(folder))
+    sys.path.append(str(folder))
 from callgraph import Analysed, average_ranks, counts  # noqa: E402
 from releases import Project, stored, trace  # noqa: E402
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import REPO, turn_of, write_commits, write_prompts
 from fake_judges import duel, order_of, run_main, write_panel
 
-sys.path.insert(0, str(REPO / "benchmarks"))
+sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name of theirs
 from panel import JUDGES, ORDERS, as_turns, combined, stated, truths, verdicts
 
 import ch
