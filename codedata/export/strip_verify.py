@@ -46,24 +46,19 @@ PR_SET_NO_NEW_PRIVS = 38
 def delivered(archive: str, touched: list[str]) -> dict[str, bytes]:
     """Return {path: content} of what is taken of an agent's archive: regular files that the patch
     touches, and new modules. Of an archive that is too large, or none at all, nothing is."""
-    files: dict[str, bytes] = {}
-    n_bytes = 0
     if os.path.getsize(archive) > ARCHIVE_BYTES:
-        return files
+        return {}
     try:
         with tarfile.open(archive, "r:") as tar:
-            for member in tar:
-                path = posixpath.normpath(member.name)
-                if not member.isreg() or member.size > FILE_BYTES:
-                    continue
-                if path in touched or is_new_module(path):
-                    n_bytes += member.size   # of a sparse file the archive has less
-                    if n_bytes > ARCHIVE_BYTES:
-                        return {}
-                    files[path] = tar.extractfile(member).read()
+            found = {posixpath.normpath(member.name): member for member in tar
+                     if member.isreg() and member.size <= FILE_BYTES}
+            taken = {path: member for path, member in found.items()
+                     if path in touched or is_new_module(path)}
+            if sum(member.size for member in taken.values()) > ARCHIVE_BYTES:
+                return {}   # of a sparse file the archive has less
+            return {path: tar.extractfile(member).read() for path, member in taken.items()}
     except (tarfile.TarError, OSError, ValueError, EOFError):
         return {}
-    return files
 
 
 def is_new_module(path: str) -> bool:

@@ -67,18 +67,14 @@ class Strippable:
         for one in functions:
             node = block_at(tree, one.body)
             around = [*_around(one, by_id)]
-            if not self.tests.get(one.id):
-                rule = NOT_MEASURED
-            elif any(outer.kind != "class" for outer in around):
-                rule = NESTED
-            elif self._runs_at_import(one):
-                rule = "runs at import"
-            elif fault:
-                rule = f"its file {fault}"
-            elif one.line not in lines:   # as documents are written of Python's own trees
-                rule = "refused by the parser of this Python"
-            else:
-                rule = why_not(one, around, node)
+            rules = [
+                (NOT_MEASURED, not self.tests.get(one.id)),
+                (NESTED, any(outer.kind != "class" for outer in around)),
+                ("runs at import", self._runs_at_import(one)),
+                (f"its file {fault}", fault),
+                # documents are written of Python's own trees
+                ("refused by the parser of this Python", one.line not in lines)]
+            rule = next((rule for rule, holds in rules if holds), "") or why_not(one, around, node)
             if rule:
                 self.left_out[rule].append(one.id)
             else:
