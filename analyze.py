@@ -15,7 +15,6 @@ writes  coverage/<repo_name>.json    Coverage (step coverage)
   python analyze.py --steps coverage --num-runs 3   # three runs in all: which tests are flaky?
   python analyze.py --static                        # without running any test
 """
-import threading
 from functools import partial
 from pathlib import Path
 
@@ -45,10 +44,7 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.options(args)
-    if args.reap or not options.read_only:
-        left = SandboxFactory(settings, threading.Event()).reap()
-        if args.reap:
-            return 1 if left else 0
+    cli.reap(args, settings, options)
     steps = {name: partial(step, args, settings) for name, step in STEPS.items()}
     chosen = ("analysis",) if args.static else args.steps
     return run_loop.run_steps(steps, settings, options, [Coverage, Analysis], chosen)

@@ -29,14 +29,12 @@ writes  coverage/, analysis/           as analyze.py (agent)
   python bug_inject.py agent --steps all --input input.jsonl --output enriched.jsonl --output-root o
   python bug_inject.py scale --root runs/mine --only spanset
 """
-import threading
 from pathlib import Path
 
 from codedata import cli, config, run_loop
 from codedata.bugs.preprocess import Preprocessed
 from codedata.bugs.stages import STRATEGIES, Stages
 from codedata.records import Analysis, Bug, BugConfig, Candidates, Coverage, Verdicts
-from codedata.sandbox.factory import SandboxFactory
 
 HOLDS = {"agent": (Coverage, Analysis, Candidates, Verdicts, Bug),
          "scale": (BugConfig, Candidates, Verdicts, Bug)}
@@ -78,10 +76,7 @@ def main(argv=None) -> int:
     preprocessed = Preprocessed(settings, *(path and Path(path) for path in (
         args.input, args.output, args.report_root)))
     preprocessed.check()
-    if args.reap or not options.read_only:
-        left = SandboxFactory(settings, threading.Event()).reap()
-        if args.reap:
-            return 1 if left else 0
+    cli.reap(args, settings, options)
     if args.input and not options.read_only:
         settings.root.mkdir(parents=True, exist_ok=True)
     stages = Stages(settings, preprocessed, args.unhealthy_too, args.keep_images, args.num_runs,

@@ -26,7 +26,6 @@ writes  coverage/, analysis/               as analyze.py
   python nl2repo.py --input meta.jsonl --output ./output --steps extract,meta,relationship
   python nl2repo.py --root runs/mine --only toolz --steps doc   # after an edit in _docs/
 """
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,10 +65,7 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.options(args)
-    if args.reap or not options.read_only:
-        left = SandboxFactory(settings, threading.Event()).reap()
-        if args.reap:
-            return 1 if left else 0
+    cli.reap(args, settings, options)
     if args.input and not options.read_only:
         settings.root.mkdir(parents=True, exist_ok=True)
     if not options.read_only and settings.nl2repo.writer == "llm" and WRITTEN & {*args.steps}:

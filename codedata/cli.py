@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -219,6 +220,16 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str) -> None:
     add("--keep-images", action="store_true",
         help="keep those of failed attempts till the next start")
     add("--reap", action="store_true", help="remove what killed runs have left, and end")
+
+
+def reap(args: argparse.Namespace, settings: Settings, options: RunOptions) -> None:
+    """Remove what killed runs have left in sandboxes, unless this one only prints. End the script
+    if --reap was given."""
+    from codedata.sandbox.factory import SandboxFactory  # most scripts have no sandboxes
+    if args.reap or not options.read_only:
+        left = SandboxFactory(settings, threading.Event()).reap()
+        if args.reap:
+            sys.exit(1 if left else 0)
 
 
 def with_container_workers(settings: Settings, args: argparse.Namespace) -> Settings:
