@@ -3,23 +3,36 @@ in."""
 from __future__ import annotations
 
 import json
+import random
+import time
 
 import pytest
-from conftest import REPO, ledger_lines, run_script, write_json, write_toml
+from conftest import REPO, kill, ledger_lines, run_script, start_script, write_json, write_toml
 from judged import read_json
 from scenario import Scenario
+from setups import wait_till_reaped
 from stripped_tide import TIDE, a_patch, tide_image, write_root  # noqa: F401  fixture
 
 from codedata.nl2repo.write_documents import document_name
 from codedata.records import Document, RepoDocument, parse
 
 PHASE, ADD = (document_name("tide", TIDE + name) for name in ("phase", "Table.add"))
-GOOD = json.loads((REPO / "tests/nl2repo/documents/27.json").read_text())["content"]
-BAD = json.loads((REPO / "tests/nl2repo/documents/31.json").read_text())["content"]
+GOOD, BAD, GOOD_ADD = (read_json(REPO / f"tests/nl2repo/documents/{n}.json")["content"]
+                       for n in (27, 31, 25))
+LOOK = {"calls": [["bash", {"command": "ls -a; ls /sys/class/net"}]], "after": ""}
+PROJECT = {"summary": "Tides by the hour.", "layout": [{"path": "tidebook.py", "text": "all"}],
+           "concepts": [], "data_flow": ["`load` hands lines to `Table.add`."],
+           "dependencies": [], "conventions": [], "tests": ["pytest"], "examples": []}
 
 
-def document(root, *flags):
-    return run_script("nl2repo.py", root, "--steps", "doc_part2,doc_part1,doc", "--writer", *flags)
+def document(root, *flags, script=run_script):
+    return script("nl2repo.py", root, "--steps", "doc_part2,doc_part1,doc", "--writer", *flags)
+
+
+def hands_in(*contents, after=()) -> list[dict]:
+    answers = [one if isinstance(one, str) else json.dumps(one) for one in contents]
+    return [{"calls": [["submit", {"answer": one}]], "after": said}
+            for one, said in zip(answers, ["", *after], strict=True)]
 
 
 def read_docs(root) -> dict[str, Document]:
@@ -72,24 +85,15 @@ def test_an_agent_may_mend_its_document_once_and_what_fails_leaves_no_record(
     write_root(tmp_path)
     write_toml(tmp_path)
 
-    def hands_in(*contents, after="") -> list[dict]:
-        answers = [one if isinstance(one, str) else json.dumps(one) for one in contents]
-        return [{"calls": [["submit", {"answer": one}]], "after": said}
-                for one, said in zip(answers, ["", *after], strict=True)]
-
     phase = hands_in("{", {**GOOD, "raises": 3}, BAD, GOOD, after=[
         "`answer` is no JSON", "`content.raises` is not a list",
         "tolerance: float=0.5) -> str, not `def phase("])
     wrong = {**GOOD, "examples": [{"code": "1 + 1", "output": "3"}]}
     add = hands_in(wrong, wrong, after=["`examples[0]` prints '2', not what it says."])
-    look = {"calls": [["bash", {"command": "ls -a; ls /sys/class/net"}]], "after": ""}
-    project = {"summary": "Tides by the hour.", "layout": [{"path": "tidebook.py", "text": "all"}],
-               "concepts": [], "data_flow": ["`load` hands lines to `Table.add`."],
-               "dependencies": [], "conventions": [], "tests": ["pytest"], "examples": []}
-    gone = {**project, "conventions": ["See `tides/rules.py`."]}
+    gone = {**PROJECT, "conventions": ["See `tides/rules.py`."]}
     scenes = {"scenes": [
-        {"when": "::phase", "native": [look, *phase]}, {"when": "Table.add", "native": add},
-        {"when": "the whole project", "native": hands_in(gone, project, after=[
+        {"when": "::phase", "native": [LOOK, *phase]}, {"when": "Table.add", "native": add},
+        {"when": "the whole project", "native": hands_in(gone, PROJECT, after=[
             "The path `tides/rules.py` does not exist."])}]}
     scenes["scenes"][0]["native"][1]["after"] = "tidebook.py"
     with Scenario(scenes) as model:
@@ -103,6 +107,29 @@ def test_an_agent_may_mend_its_document_once_and_what_fails_leaves_no_record(
     failed, = ledger_lines(tmp_path / "nl2repo/_docs", state="failed", item=ADD)
     assert "`signature` has def phase(" in failed["error"]
     assert not (tmp_path / "nl2repo/tide.json").exists()
+
+
+@pytest.mark.docker
+def test_three_kills_of_agents_cost_no_more_than_what_was_in_flight(
+        tide_image, tmp_path):  # noqa: F811
+    write_root(tmp_path)
+    write_toml(tmp_path)
+    draw, pids = random.Random(19), []
+    scenes = {"scenes": [{"when": when, "native": [LOOK, *hands_in(content)]} for when, content in (
+        ("::phase", GOOD), ("Table.add", GOOD_ADD), ("the whole project", PROJECT))]}
+    with Scenario(scenes) as model:
+        flags = ("llm", "--llm-base-url", model.base_url, "--workers", 2)
+        for _ in range(3):
+            process = document(tmp_path, *flags, script=start_script)
+            pids.append(process.pid)
+            time.sleep(draw.uniform(2, 6))
+            kill(process)
+            read_docs(tmp_path)
+        done = document(tmp_path, *flags)
+        assert done.returncode == 0, done.stderr
+        assert read_docs(tmp_path).keys() == {PHASE, ADD, "tide.project"}
+        assert model.n_requests <= 3 * 2 + 2 * len(pids)   # two workers have one call each
+    wait_till_reaped("nl2repo.py", tmp_path, pids)
 
 
 def test_steps_wait_for_what_is_missing_and_no_agent_works_where_nothing_is_isolated(tmp_path):
