@@ -6,16 +6,14 @@ Seven steps, one after the other; the last three without a model with --writer t
   extract        a copy of the source
   coverage       what each test runs: analyze.py's step
   meta           what the project is
-  relationship   analyze.py's analysis; which functions belong together; what can be stripped,
-                 screened and proven
+  relationship   analyze.py's analysis; functions that belong together; strips, screened and proven
   doc_part2      a document for each function of a proven patch
   doc_part1      a document for the project
   doc            both together
 
 reads   env/<repo_name>.json               Environment, from env_setup.py; or the rows of --input
 writes  coverage/, analysis/               as analyze.py
-        nl2repo/_sources/<repo_name>/      a copy of the source, a cache
-        nl2repo/_meta/<repo_name>.json     RepoMeta
+        nl2repo/_sources/<repo_name>/      a copy of the source; _meta/<repo_name>.json   RepoMeta
         nl2repo/_communities/<repo_name>.json   Communities
         nl2repo/_patches/<id>.json         StripPatch
         nl2repo/_docs/<name>.json          Document; nl2repo/_trajectories/ (--writer llm)
@@ -45,8 +43,8 @@ from codedata.settings import Settings
 HOLDS = (records.SourceCopy, records.Coverage, records.RepoMeta, records.Analysis,
          records.Communities, records.StripPatch, records.Document, records.RepoDocument)
 RELATIONSHIP = ("analysis", "communities", "screen", "patches", "proof")
-WRITTEN = {"doc_part2", "doc_part1"}   # by the writer
-STEPS = ("extract", "coverage", "meta", *RELATIONSHIP, "doc_part2", "doc_part1", "doc")
+WRITTEN = ("doc_part2", "doc_part1")
+STEPS = ("extract", "coverage", "meta", *RELATIONSHIP, *WRITTEN, "doc")
 
 
 def main(argv=None) -> int:
@@ -68,7 +66,7 @@ def main(argv=None) -> int:
     cli.reap(args, settings, options)
     if args.input and not options.read_only:
         settings.root.mkdir(parents=True, exist_ok=True)
-    if not options.read_only and settings.nl2repo.writer == "llm" and WRITTEN & {*args.steps}:
+    if not options.read_only and settings.nl2repo.writer == "llm" and {*WRITTEN} & {*args.steps}:
         check_model(settings)
     return run_loop.run_steps(steps_of(args, settings), settings, options, HOLDS, args.steps)
 
@@ -83,6 +81,9 @@ def steps_of(args, settings: Settings) -> dict:
     def host(models) -> SandboxFactory:
         return SandboxFactory(settings, models.stop, args.keep_images)
 
+    def writer(models) -> Writer:
+        return Writer(settings, models, host(models))
+
     return {
         "extract": lambda models: Extractor(settings, host(models)).stage(environments()),
         "coverage": lambda models: step_of(Measurer(settings, host(models), args.num_runs).stage(
@@ -94,10 +95,8 @@ def steps_of(args, settings: Settings) -> dict:
         "screen": lambda models: StripScreener(settings, host(models)).stage(environments()),
         "patches": lambda models: patches_stage(settings),
         "proof": lambda models: StripProver(settings, host(models)).stage(environments()),
-        "doc_part2": lambda models: Writer(settings, models, host(models)).functions_stage(
-            environments()),
-        "doc_part1": lambda models: Writer(settings, models, host(models)).project_stage(
-            environments()),
+        "doc_part2": lambda models: writer(models).functions_stage(environments()),
+        "doc_part1": lambda models: writer(models).project_stage(environments()),
         "doc": lambda models: document_stage(settings.root)}
 
 

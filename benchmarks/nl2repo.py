@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
         choices=[one["name"] for one in projects()])
     add("--n", type=int, default=12, help="strips that the whole suite judges, too (%(default)s)")
     add("--functions", type=int, default=12, help="patches of one function to prove (%(default)s)")
+    add("--proofs", type=int, default=20, help="patches to prove, drawn by a seed (%(default)s)")
     return p
 
 
@@ -89,6 +90,7 @@ def measured(project: dict, args) -> dict:
     row = {"project": name, "nl2repo": project["nl2repo"], "seconds": round(seconds[0], 1),
            "same": ids(works[0]) == ids(works[1])}
     row |= screened(works[0]) | compared(works[0], name, args.n)
+    keep_some(works[0], name, args.proofs)
     run(nl2repo(works[0], "meta,proof,doc_part2,doc_part1,doc", "--workers", "2"), works[0], (0, 1))
     return row | proven(works[0]) | documented(works[0])
 
@@ -112,6 +114,13 @@ def ids(work: Path) -> list[tuple]:
     """Return what says which strips there are, and what screening says of each."""
     return sorted((one.id, one.diff, one.screened["verdict"], one.screened["n_failing"])
                   for one in records(work, StripPatch))
+
+
+def keep_some(work: Path, name: str, n: int) -> None:
+    """Remove all patches of a root but those that are to be proven."""
+    paths = sorted((work / StripPatch.directory).glob(f"{name}.*.json"))
+    for path in random.Random(name).sample(paths, max(0, len(paths) - n)):
+        path.unlink()
 
 
 # strips ------------------------------------------------------------------------------------------
