@@ -216,11 +216,29 @@ class HiddenParts:
         pieces = {text[i:i + RUN] for i in range(len(text) - RUN + 1)}
         for about, hidden in self._texts.items():
             quoted = (piece for i in range(len(hidden) - RUN + 1)
-                      if (piece := hidden[i:i + RUN]) in pieces and piece not in self.visible)
+                      if (piece := hidden[i:i + RUN]) in pieces
+                      and piece.strip() not in self.visible)
             if piece := next(quoted, ""):
                 out.append(f"It quotes {RUN} characters in a row of {about}: {piece!r}; say it in "
                            "other words.")
         return out
+
+    @cached_property
+    def _messages(self) -> list[str]:
+        """Return the long texts that stand in bodies, the longest first."""
+        nodes = (node for id in self.bodies for node in ast.walk(self.project.function(id).body))
+        texts = {squeezed(node.value) for node in nodes
+                 if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        return sorted((text for text in texts if len(text) >= RUN), key=len, reverse=True)
+
+    def without_messages(self, text: str, outputs: Iterable[str]) -> str:
+        """Return a text without long texts of bodies that examples print: who calls a function is
+        shown them."""
+        text, printed = squeezed(text), squeezed("\n".join(outputs))
+        for message in self._messages:
+            if message in printed:
+                text = text.replace(message, "")
+        return text
 
     @cached_property
     def _visible_grams(self) -> set[tuple[str, ...]]:
@@ -292,8 +310,13 @@ class Checks:
 
     def overlap(self, content: dict) -> float:
         """Return the share of 8-grams of the body, of a project's body that has most of them."""
-        return self.hidden.overlap(self.text(content),
+        return self.hidden.overlap(self._bare(content),
                                    [self.subject] if self.function else self.hidden.bodies)
+
+    def _bare(self, content: dict) -> str:
+        """Return its text without messages that it may show."""
+        return self.hidden.without_messages(
+            self.text(content), [one["output"] for one in content["examples"]])
 
     def findings(self, content: dict, answers: Sequence[list]) -> list[str]:
         """Return what is wrong with content, a sentence each. `answers` are what its examples
@@ -310,7 +333,7 @@ class Checks:
     def shown(self, content: dict) -> list[str]:
         """Return what content shows of bodies and tests."""
         share = self.overlap(content)
-        return self.hidden.findings(self.text(content)) + ([
+        return self.hidden.findings(self._bare(content)) + ([
             f"It shares {share:.0%} of a body's runs of {GRAM} words and signs: tell it in words "
             "of your own."] if share > self.max_overlap else [])
 

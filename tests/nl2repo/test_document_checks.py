@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -125,6 +126,17 @@ def test_what_a_solver_sees_anyway_is_no_leak_and_what_is_hidden_is():
     assert hidden.findings("from tidebook import GapError, Table, TideError, dump, load") == []
     filled = ["tidebook.py::Table.filled"]
     assert (hidden.overlap(seen, filled), hidden.overlap(source, filled)) == (0, 1)
+
+
+def test_a_message_that_an_example_prints_may_be_told_and_nothing_else_of_its_body():
+    hidden = hidden_of("tests/nl2repo/tidebook")
+    hidden = replace(hidden, functions=hidden.functions | {"tidebook.py::Table.span"})
+    body = hidden.bodies["tidebook.py::Table.span"]
+    told = "TideError: Brest: there are no heights, so no range either"
+    assert "quotes 40 characters" in hidden.findings(told)[0]
+    assert hidden.findings(hidden.without_messages(told, ["TideError: Brest: gone"])) != []
+    assert hidden.findings(hidden.without_messages(told, [told])) == []
+    assert hidden.findings(hidden.without_messages(body, [body])) != []
 
 
 def test_names_and_paths_in_backquotes_have_to_exist():

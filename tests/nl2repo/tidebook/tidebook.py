@@ -47,7 +47,7 @@ class Table:
     def span(self) -> float:
         """How far the water rises."""
         if not self.heights:
-            raise TideError(f"{self.place}: no heights")
+            raise TideError(f"{self.place}: there are no heights, so no range either")
         return round(max(self.heights.values()) - min(self.heights.values()), 2)
 
     def peaks(self, count: int = 2) -> list[int]:

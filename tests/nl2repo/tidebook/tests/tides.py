@@ -19,5 +19,5 @@ def test_lenient_loading_takes_the_last_height_of_an_hour():
 
 def test_slack_water_is_within_the_tolerance():
     assert phase(3.0, 3.04) == "slack"
-    with pytest.raises(TideError, match="no heights"):
+    with pytest.raises(TideError, match="are no heights"):
         assert Table("Cuxhaven").span
