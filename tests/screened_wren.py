@@ -78,7 +78,10 @@ expected = getattr(pytest.mark, "xfail")
 
 
 def test_doubled():
+    if "LEAVES" in os.environ:
+        wren.LIMIT = 0
     assert wren.doubled(2) == 4
+    wren.LIMIT = 3
 
 
 def test_port():

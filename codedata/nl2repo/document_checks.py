@@ -220,7 +220,7 @@ class HiddenParts:
                       and piece.strip() not in self.visible)
             if piece := next(quoted, ""):
                 out.append(f"It quotes {RUN} characters in a row of {about}: {piece!r}; say it in "
-                           "other words.")
+                           "other words, or let an example print it if it is a message.")
         return out
 
     @cached_property

@@ -1,5 +1,5 @@
 """Prove stripped patches as bugs are proven, in fresh containers: the stage `proof` of the step
-`relationship`. Only a test that runs one of the bodies may fail. Doctests are never graded: they
+`relationship`. Only a test that needs one of the bodies may fail. Doctests are never graded: they
 stand in the docstrings that a solver sees."""
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from codedata.analysis.measure import JUDGED_BY
 from codedata.checks.evidence import strip_digest
-from codedata.checks.proof import GOOD, Proof, Prover, known_results
+from codedata.checks.proof import GOOD, Proof, Prover, known_results, time_limit
+from codedata.checks.screening import Screener
 from codedata.code.entities import is_test_file
 from codedata.code.environments import labelled
 from codedata.code.junit import escaped_name
@@ -81,12 +82,37 @@ class StripProver:
                                              *_ungraded(environment, copy)])
         with labelled(self._host, name, "nl2repo") as label:
             proof = self._prover.prove(graded, patch.diff, patch.id, label)
-            record = _record(proof, proof.trouble or _why_unrelated(proof, patch, coverage))
+            record = _record(proof, proof.trouble or self._why_unrelated(
+                proof, patch, environment, coverage, label))
             if not record["reason"]:
                 record |= self._as_task(replace(patch, proof=record), label)
         record |= {"proven": not record["reason"], "digest": strip_digest(patch, record),
                    "seconds": round(time.monotonic() - started, 1)}
         return replace(patch, proof=record)
+
+    def _why_unrelated(self, proof: Proof, patch: StripPatch, environment: Environment,
+                       coverage: Coverage, label: str) -> str:
+        """Return which tests fail that run none of the functions, as far as it is known what they
+        run; "" where there are none. A fixture or a cache that tests share is run by one of them,
+        and the others need it, too: they fail where none but them run."""
+        wanted, free = {*patch.functions}, {}
+        for test in coverage.tests:
+            k = test["functions"]
+            ran = () if k is None else (coverage.functions[i] for i in coverage.function_sets[k])
+            if k is not None and not test["starts"] and wanted.isdisjoint(ran):
+                free[test["name"]] = test
+        odd = free.keys() & {*proof.fail_to_pass}
+        if not odd:
+            return ""
+        ids = [i for i, id in enumerate(coverage.functions) if id in wanted]
+        alone = replace(coverage, function_sets=[ids],
+                        tests=[{**free[name], "functions": 0} for name in sorted(odd)])
+        with Screener(environment, alone, "", time_limit(environment, self._host.run_timeout_s),
+                      self._host, label, ALL) as screener:
+            shown, = screener.screen([patch.diff])
+        if shown and not screener.why_whole:
+            odd -= {*shown.failing}
+        return f"tests fail that do not need it: {printable(named(sorted(odd)))}" if odd else ""
 
     def _as_task(self, patch: StripPatch, label: str) -> dict:
         """Return how a task's verifier runs the tests, or why it rewards no gold patch."""
@@ -101,19 +127,6 @@ def _ungraded(environment: Environment, copy: SourceCopy) -> list[str]:
     paths = {*copy.files, *copy.others}
     return [test for test in known_results(environment)
             if (path := place_of(test, paths)[0]) and not is_test_file(path)]
-
-
-def _why_unrelated(proof: Proof, patch: StripPatch, coverage: Coverage) -> str:
-    """Return which tests fail that run none of the functions, as far as it is known what they run;
-    "" where there are none."""
-    wanted, free = {*patch.functions}, set()
-    for test in coverage.tests:
-        k = test["functions"]
-        ran = () if k is None else (coverage.functions[i] for i in coverage.function_sets[k])
-        if k is not None and not test["starts"] and wanted.isdisjoint(ran):
-            free.add(test["name"])
-    odd = sorted(free.intersection(proof.fail_to_pass))
-    return f"tests fail that do not run it: {printable(named(odd))}" if odd else ""
 
 
 def _record(proof: Proof, reason: str) -> StripProof:

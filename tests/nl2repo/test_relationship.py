@@ -5,7 +5,7 @@ import pytest
 from conftest import eventually, kill, run_script, start_script, write_json
 from heron_environment import write_env
 from judged import read_json
-from screened_wren import WREN, wren_coverage, wren_environment
+from screened_wren import COUNTED, SCRIPT, WREN, wren_coverage, wren_environment
 from screened_wren import wren as wren  # a fixture
 from setups import CA_BUNDLE, made_here
 
@@ -56,6 +56,21 @@ def test_a_repository_becomes_patches_that_are_proven(root):
     assert [kind for kind, *_ in patches(root)].count("function") == 4
     again = steps(root, f"{TO_SCREEN},proof")
     assert again.returncode == 0 and "wrote" not in again.stderr
+
+
+@pytest.mark.docker
+def test_a_test_may_need_a_body_that_another_ran_for_it_but_not_suffer_from_another(root):
+    write_env(root, vars(wren_environment(test_script=f"export LEAVES=1\n{SCRIPT}")))
+    hidden = COUNTED.partition("::test_")[2]   # its lines are another test's, it seems
+    write_json(root / "coverage/wren.json", vars(wren_coverage(**{hidden: []})))
+    assert steps(root, TO_SCREEN).returncode == 0
+    reasons = {}
+    for name in ("counted", "doubled"):
+        patch = patches(root)["function", f"wren.py::{name}"]
+        assert steps(root, "proof", "--only", patch["id"]).returncode == 0
+        reasons[name] = patches(root)["function", f"wren.py::{name}"]["proof"]["reason"]
+    assert reasons == {"counted": "", "doubled": "tests fail that do not need it: "
+                                                 "tests/test_wren.py::test_limit"}
 
 
 @pytest.mark.docker
