@@ -40,6 +40,7 @@ BUG_RUNS = 3
 ROW_RUNS = 3              # without a patch, where no verification says which tests are flaky
 MIN_RUN_S = 60            # seconds for a run with a bug, beside
 USUAL_TIMES = 5           # times as many as the suite usually takes
+FAILURE_S = 0.1           # for each test: to tell of one that fails takes long
 KNOWN_IMAGES = 2          # whose files are kept at a time
 LOG_CHARS = 6_000         # of a run's output that are kept: its end
 
@@ -108,7 +109,8 @@ def time_limit(environment: Environment, limit_s: float) -> float:
     `limit_s`."""
     seconds = environment.verified.get("test_s") or []
     usual_s = max((s for s in seconds if isinstance(s, int | float)), default=0)
-    return min(limit_s, MIN_RUN_S + USUAL_TIMES * usual_s) if usual_s else limit_s
+    failures_s = FAILURE_S * len(environment.test_case_result)
+    return min(limit_s, MIN_RUN_S + USUAL_TIMES * usual_s + failures_s) if usual_s else limit_s
 
 
 class Prover:

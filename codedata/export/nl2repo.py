@@ -19,6 +19,7 @@ from pathlib import Path
 from codedata.checks.evidence import matches_proof
 from codedata.checks.secrets import find_secrets
 from codedata.code.eval_script import placing_script, script_of_tests
+from codedata.code.leftovers import activation
 from codedata.errors import BrokenRecord, Excluded
 from codedata.export.harbor import (
     ARCHIVE,
@@ -71,7 +72,9 @@ def instruction_of(patch: StripPatch, document: str) -> str:
         path, _, name = function.partition("::")
         names[path].append(f"`{name}`")
     lines = "\n".join(f"- `{path}`: {', '.join(names[path])}" for path in sorted(names))
-    return fill(text_of("codedata.export", "strip_task.md"), functions=lines, document=document)
+    python = activation(script_of_tests(patch.proof["eval_script"])) + "python3"
+    return fill(text_of("codedata.export", "strip_task.md"), functions=lines, python=python,
+                document=document)
 
 
 def _tasks_in(root: Path, instruct: Callable[[StripPatch, str], str]

@@ -314,9 +314,9 @@ class Checks:
                                    [self.subject] if self.function else self.hidden.bodies)
 
     def _bare(self, content: dict) -> str:
-        """Return its text without messages that it may show."""
-        return self.hidden.without_messages(
-            self.text(content), [one["output"] for one in content["examples"]])
+        """Return its text without what it may show: messages, and the signature."""
+        return self.hidden.without_messages(self.text({**content, "signature": ""}),
+                                            [one["output"] for one in content["examples"]])
 
     def findings(self, content: dict, answers: Sequence[list]) -> list[str]:
         """Return what is wrong with content, a sentence each. `answers` are what its examples
