@@ -13,8 +13,9 @@ from scenario import Scenario
 from setups import wait_till_reaped
 from stripped_tide import TIDE, a_patch, tide_image, write_root  # noqa: F401  fixture
 
+from codedata.checks.evidence import matches_proof
 from codedata.nl2repo.write_documents import document_name
-from codedata.records import Document, RepoDocument, parse
+from codedata.records import Document, RepoDocument, StripPatch, parse
 
 PHASE, ADD = (document_name("tide", TIDE + name) for name in ("phase", "Table.add"))
 GOOD, BAD, GOOD_ADD = (read_json(REPO / f"tests/nl2repo/documents/{n}.json")["content"]
@@ -142,3 +143,11 @@ def test_steps_wait_for_what_is_missing_and_no_agent_works_where_nothing_is_isol
         done.stderr.split())
     local = document(tmp_path, "llm", "--sandbox", "local", "--llm-base-url", "http://127.0.0.1:9")
     assert local.returncode == 2 and "isolates nothing" in local.stderr
+
+
+def test_the_sample_is_as_the_step_writes_it_and_its_patch_as_it_was_proven():
+    folder = REPO / "samples/nl2repo"
+    whole = parse(RepoDocument, read_json(folder / "humanize.json"), "")
+    assert "\n".join(one["text"] for one in whole.sections) == (folder / "humanize.md").read_text()
+    patch = parse(StripPatch, read_json(next((folder / "_patches").glob("*.json"))), "")
+    assert matches_proof(patch) and whole.index[patch.id]["functions"] == patch.functions
