@@ -2,13 +2,14 @@
 
 The reward is the sum of the weights of the tests that passed, from 0 to 1, and 0 whatever goes
 wrong. The verifier is a fresh container of the same image; what is in the working directory goes
-there. Code under test runs in that container, as the image's user: an agent's program that the
-tests import could write its own reward.
+there. The tests run there as the agent's user, who cannot write the reward; an agent's program that
+the tests import, and do not start, could forge what pytest finds.
 """
 from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,7 +25,8 @@ COMPOSE = "environment/docker-compose.yaml"
 NO_NETWORK = "services:\n  main:\n    network_mode: none\n"
 SCHEMA = "1.4"
 INSTRUCTIONS = ("FROM", "RUN", "WORKDIR", "ENV", "USER", "LABEL")
-OURS = (TEST_SCRIPT, "score.py", "weights.json", "Dockerfile", "docker-compose.yaml")
+OURS = (TEST_SCRIPT, "score.py", "processes.py", "weights.json", "Dockerfile",
+        "docker-compose.yaml")
 # Of the verifier: an agent's working directory neither holds nor lies in any of it.
 OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",
                "/usr/sbin", "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib")
@@ -127,8 +129,10 @@ def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict
 def _verifier(task: HarborTask) -> dict[str, str]:
     """Return the files that reward a task by the weights of its tests."""
     return {TEST_SCRIPT: fill(text_of("codedata.export", "harbor_test.sh"),
-                              test_s=str(seconds_for_tests(task.verifier_timeout_s))),
+                              test_s=str(seconds_for_tests(task.verifier_timeout_s)),
+                              user=shlex.quote(task.agent_user) if task.agent_user else ""),
             "score.py": text_of("codedata.export", "harbor_score.py"),
+            "processes.py": text_of("codedata.export", "processes.py"),
             "weights.json": json.dumps(task.weights, indent=2, sort_keys=True) + "\n"}
 
 
