@@ -49,6 +49,13 @@ class GradedTask(HarborTask):
 
 
 @dataclass(frozen=True)
+class ContextTask(HarborTask):
+    """Hold a task whose image is built where it runs, from its dockerfile and a folder."""
+
+    context: str = ""        # path of the folder, which need not be there
+
+
+@dataclass(frozen=True)
 class Image:
     """Name the final image of a task: by digest once it is pushed, by tag before."""
 
@@ -60,7 +67,9 @@ def task_problem(task: HarborTask) -> Problem | None:
     """Return why a task cannot be exported, or None."""
     if not TASK_NAME.fullmatch(task.instance_id) or task.instance_id in OF_EXPORT:
         return "name", f"{task.instance_id} is none that Harbor takes"
-    if not task.instruction.strip() or not task.solution.strip() or not task.docker_image:
+    has_context = isinstance(task, ContextTask)
+    has_image = task.docker_image or has_context
+    if not task.instruction.strip() or not task.solution.strip() or not has_image:
         return "empty", "instruction, solution and docker_image are needed"
     workdir = PurePosixPath(task.workdir)
     if workdir.root != "/" or ".." in workdir.parts:
@@ -68,7 +77,8 @@ def task_problem(task: HarborTask) -> Problem | None:
     for path in map(PurePosixPath, OF_VERIFIER):
         if path.is_relative_to(workdir) or workdir.is_relative_to(path):
             return "workdir", f"{task.workdir!r}: the verifier would take {path} from the agent"
-    if problem := dockerfile_problem(task.dockerfile or _from(Image(task.docker_image))):
+    dockerfile = task.dockerfile or _from(Image(task.docker_image))
+    if problem := "" if has_context else dockerfile_problem(dockerfile):
         return "dockerfile", problem
     is_graded = isinstance(task, GradedTask)
     ours = () if is_graded else OURS
@@ -116,7 +126,8 @@ def dockerfile_problem(text: str) -> str:
 
 def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict[str, str]:
     """Return {path: text} of a task's folder. `network` is [export] harbor_network."""
-    tests = task.tests if isinstance(task, GradedTask) else {**_verifier(task), **task.tests}
+    tests = task.tests if isinstance(task, GradedTask) else {**verifier_files(
+        task.weights, task.agent_user, task.verifier_timeout_s), **task.tests}
     files = {
         CONFIG: to_toml(_config(task, image, network, split)),
         "instruction.md": _ended(task.instruction),
@@ -126,14 +137,14 @@ def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict
     return files | {COMPOSE: NO_NETWORK} if network == "compose" else files
 
 
-def _verifier(task: HarborTask) -> dict[str, str]:
-    """Return the files that reward a task by the weights of its tests."""
+def verifier_files(weights: dict[str, float], user: str, timeout_s: float) -> dict[str, str]:
+    """Return the files that reward a task by the weights of its tests, which run as a user; "": as
+    that of the image."""
     return {TEST_SCRIPT: fill(text_of("codedata.export", "harbor_test.sh"),
-                              test_s=str(seconds_for_tests(task.verifier_timeout_s)),
-                              user=shlex.quote(task.agent_user) if task.agent_user else ""),
+                              test_s=str(seconds_for_tests(timeout_s)), user=shlex.quote(user)),
             "score.py": text_of("codedata.export", "harbor_score.py"),
             "processes.py": text_of("codedata.export", "processes.py"),
-            "weights.json": json.dumps(task.weights, indent=2, sort_keys=True) + "\n"}
+            "weights.json": json.dumps(weights, indent=2, sort_keys=True) + "\n"}
 
 
 def seconds_for_tests(verifier_timeout_s: float) -> int:
@@ -169,8 +180,8 @@ def _config(task: HarborTask, image: Image, network: str, split: str) -> dict:
         "agent": {"timeout_sec": task.agent_timeout_s, **user},
         "verifier": {"timeout_sec": task.verifier_timeout_s, "environment_mode": "separate",
                      **hooks},
-        "environment": {"docker_image": image.ref, "workdir": task.workdir, "cpus": task.cpus,
-                        "memory_mb": task.memory_mb, **mode}}
+        "environment": {"docker_image": image.ref or None, "workdir": task.workdir,
+                        "cpus": task.cpus, "memory_mb": task.memory_mb, **mode}}
 
 
 def write_task(folder: Path, files: dict[str, str]) -> None:

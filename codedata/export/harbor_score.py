@@ -1,4 +1,4 @@
-"""Run the tests of a task and print its reward: python3 -I score.py weights.json [user]
+"""Run the tests of a task and print its reward: python3 -I score.py weights.json [user [options]]
 
 It lies with processes.py and test_outputs.py in /tests of the verifier, and runs as root; with a
 user, the tests run as that one. What pytest finds comes back over a pipe that no program which a
@@ -30,9 +30,10 @@ class Recorder:
         self.phases: list[list[str]] = []
         self._raised: dict[tuple[str, str], str] = {}
 
-    def pytest_exception_interact(self, node, call):
-        """Note what a test has raised."""
-        self._raised[node.nodeid, call.when] = call.excinfo.typename
+    def pytest_runtest_makereport(self, item, call):
+        """Note what a test has raised; the report is others' to make."""
+        if call.excinfo:
+            self._raised[item.nodeid, call.when] = call.excinfo.typename
 
     def pytest_collectreport(self, report):
         """Note what cannot be collected."""
@@ -47,7 +48,7 @@ class Recorder:
                             self._raised.get((report.nodeid, report.when), "")])
 
 
-def run_pytest(pipe: int, user: pwd.struct_passwd | None) -> None:
+def run_pytest(pipe: int, user: pwd.struct_passwd | None, options: list[str]) -> None:
     """Run the tests as a user, and write what they find into a pipe."""
     from processes import become
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -62,12 +63,12 @@ def run_pytest(pipe: int, user: pwd.struct_passwd | None) -> None:
     os.chdir(TESTS)
     import pytest
     recorder = Recorder()
-    pytest.main([*PYTEST, os.path.join(TESTS, "test_outputs.py")], plugins=[recorder])
+    pytest.main([*PYTEST, *options, os.path.join(TESTS, "test_outputs.py")], plugins=[recorder])
     with open(pipe, "w", encoding="utf-8") as file:
         json.dump(recorder.phases, file)
 
 
-def phases(user: pwd.struct_passwd | None) -> list[list[str]]:
+def phases(user: pwd.struct_passwd | None, options: list[str]) -> list[list[str]]:
     """Return what pytest finds; nothing where it does not come to its end."""
     from processes import end_all_but, processes
     read, write = os.pipe()
@@ -77,7 +78,7 @@ def phases(user: pwd.struct_passwd | None) -> list[list[str]]:
         code = 1
         try:
             os.close(read)
-            run_pytest(write, user)
+            run_pytest(write, user, options)
             code = 0
         finally:
             os._exit(code)
@@ -110,7 +111,8 @@ def main() -> None:
     importlib.import_module("processes")
     with open(sys.argv[1], encoding="utf-8") as file:
         weights = json.load(file)
-    found = phases(pwd.getpwnam(sys.argv[2]) if sys.argv[2:] else None)
+    name = "".join(sys.argv[2:3])
+    found = phases(pwd.getpwnam(name) if name else None, sys.argv[3:])
     with open(RESULTS, "w", encoding="utf-8") as file:
         json.dump(found, file)
     print(reward(found, weights))
