@@ -56,10 +56,7 @@ def run_pytest(pipe: int, user: pwd.struct_passwd | None, options: list[str]) ->
     os.setsid()
     if user:
         become(user)
-        os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)   # no process of the user looks into it
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    os.environ.pop("PYTHONPATH", None)
     os.chdir(TESTS)
     import pytest
     recorder = Recorder()

@@ -6,7 +6,11 @@ OUT=/logs/verifier
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 mkdir -p $OUT; mode=$(stat -c %a $OUT); chmod 700 $OUT
 rm -rf $OUT/reward.json $OUT/reward.txt $OUT/reward.new $OUT/results.json; echo 0 > $OUT/reward.txt
-cd /tests && timeout -k 5 {test_s} /usr/bin/python3 -I /tests/score.py /tests/weights.json {user} > $OUT/reward.new &&
+user={user}
+[ -z "$user" ] || export HOME=$(getent passwd "$user" | cut -d: -f6) USER=$user LOGNAME=$user
+unset PYTHONPATH
+export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
+cd /tests && timeout -k 5 {test_s} /usr/bin/python3 -I /tests/score.py /tests/weights.json "$user" > $OUT/reward.new &&
     mv -f $OUT/reward.new $OUT/reward.txt
 rm -f $OUT/reward.new; chmod "$mode" $OUT
 exit 0
