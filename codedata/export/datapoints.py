@@ -27,7 +27,7 @@ from codedata.texts import fill, text_of
 TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run-tests.sh",
          "solution.sh", "solution.yaml", "tests", "manifest.toml"}
 VERIFIER_S, AGENT_S = 600.0, 1800.0
-APPROVED = "approved"
+APPROVED, IMAGES = "approved", "codedata-dp/"
 BENCH_DIFFICULTY = {"extremely_hard": "hard"}
 # tmux holds the sessions of agent and tests, asciinema records them
 FOR_BENCH = f"""RUN apt-get update && \\
@@ -62,7 +62,8 @@ def task_of(datapoint: Datapoint) -> DatapointTask:
                                                 in meta.lineage.items()}}
     return DatapointTask(
         datapoint.instance_id, str(meta.lineage.get("seed", datapoint.instance_id)),
-        datapoint.prompt, "", exported_dockerfile(datapoint), workdir_of(datapoint.dockerfile),
+        datapoint.prompt, f"{IMAGES}{bench_name(datapoint.instance_id)}:{datapoint.content[:12]}",
+        exported_dockerfile(datapoint), workdir_of(datapoint.dockerfile),
         datapoint.solution, {"test_outputs.py": datapoint.tests}, weights, metadata,
         agent_user=AGENT, agent_timeout_s=AGENT_S, verifier_timeout_s=VERIFIER_S,
         licence=meta.licence, context=f"{datapoint.folder}/{FILES}", problem=problem)
@@ -71,7 +72,8 @@ def task_of(datapoint: Datapoint) -> DatapointTask:
 def verifier_of(datapoint: Datapoint) -> dict[str, str]:
     """Return {path: text} of what lies in /tests of a verifier."""
     weights = {name: float(weight) for name, weight in weights_of(datapoint.weights).items()}
-    return {**verifier_files(weights, AGENT, VERIFIER_S), "test_outputs.py": datapoint.tests}
+    files = verifier_files(weights, AGENT, workdir_of(datapoint.dockerfile), VERIFIER_S)
+    return {**files, "test_outputs.py": datapoint.tests}
 
 
 # terminal-bench ----------------------------------------------------------------------------------
@@ -84,7 +86,7 @@ def bench_name(id: str) -> str:
 def bench_files(task: DatapointTask) -> dict[str, str]:
     """Return {path: text} of a task's folder for terminal-bench."""
     verifier = {f"tests/{path}": text for path, text in {
-        **verifier_files(task.weights, AGENT, VERIFIER_S), **task.tests}.items()
+        **verifier_files(task.weights, AGENT, task.workdir, VERIFIER_S), **task.tests}.items()
         if path != "test.sh"}
     difficulty = task.metadata["difficulty"]
     tags = [*task.metadata["tags"], *([difficulty] if difficulty in BENCH_DIFFICULTY else [])]

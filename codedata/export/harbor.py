@@ -50,7 +50,8 @@ class GradedTask(HarborTask):
 
 @dataclass(frozen=True)
 class ContextTask(HarborTask):
-    """Hold a task whose image is built where it runs, from its dockerfile and a folder."""
+    """Hold a task whose image is built from its dockerfile and a folder: where it runs, unless
+    tools/push-images has built it."""
 
     context: str = ""        # path of the folder, which need not be there
 
@@ -67,9 +68,7 @@ def task_problem(task: HarborTask) -> Problem | None:
     """Return why a task cannot be exported, or None."""
     if not TASK_NAME.fullmatch(task.instance_id) or task.instance_id in OF_EXPORT:
         return "name", f"{task.instance_id} is none that Harbor takes"
-    has_context = isinstance(task, ContextTask)
-    has_image = task.docker_image or has_context
-    if not task.instruction.strip() or not task.solution.strip() or not has_image:
+    if not task.instruction.strip() or not task.solution.strip() or not task.docker_image:
         return "empty", "instruction, solution and docker_image are needed"
     workdir = PurePosixPath(task.workdir)
     if workdir.root != "/" or ".." in workdir.parts:
@@ -78,7 +77,7 @@ def task_problem(task: HarborTask) -> Problem | None:
         if path.is_relative_to(workdir) or workdir.is_relative_to(path):
             return "workdir", f"{task.workdir!r}: the verifier would take {path} from the agent"
     dockerfile = task.dockerfile or _from(Image(task.docker_image))
-    if problem := "" if has_context else dockerfile_problem(dockerfile):
+    if not isinstance(task, ContextTask) and (problem := dockerfile_problem(dockerfile)):
         return "dockerfile", problem
     is_graded = isinstance(task, GradedTask)
     ours = () if is_graded else OURS
@@ -127,7 +126,7 @@ def dockerfile_problem(text: str) -> str:
 def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict[str, str]:
     """Return {path: text} of a task's folder. `network` is [export] harbor_network."""
     tests = task.tests if isinstance(task, GradedTask) else {**verifier_files(
-        task.weights, task.agent_user, task.verifier_timeout_s), **task.tests}
+        task.weights, task.agent_user, task.workdir, task.verifier_timeout_s), **task.tests}
     files = {
         CONFIG: to_toml(_config(task, image, network, split)),
         "instruction.md": _ended(task.instruction),
@@ -137,11 +136,13 @@ def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict
     return files | {COMPOSE: NO_NETWORK} if network == "compose" else files
 
 
-def verifier_files(weights: dict[str, float], user: str, timeout_s: float) -> dict[str, str]:
-    """Return the files that reward a task by the weights of its tests, which run as a user; "": as
-    that of the image."""
+def verifier_files(weights: dict[str, float], user: str, workdir: str,
+                   timeout_s: float) -> dict[str, str]:
+    """Return the files that reward a task by the weights of its tests, which run as a user, who is
+    given the work directory; "": as the image's user."""
     return {TEST_SCRIPT: fill(text_of("codedata.export", "harbor_test.sh"),
-                              test_s=str(seconds_for_tests(timeout_s)), user=shlex.quote(user)),
+                              test_s=str(seconds_for_tests(timeout_s)), user=shlex.quote(user),
+                              workdir=shlex.quote(workdir)),
             "score.py": text_of("codedata.export", "harbor_score.py"),
             "processes.py": text_of("codedata.export", "processes.py"),
             "weights.json": json.dumps(weights, indent=2, sort_keys=True) + "\n"}
@@ -168,6 +169,7 @@ def _config(task: HarborTask, image: Image, network: str, split: str) -> dict:
     """
     user = {"user": task.agent_user} if task.agent_user else {}
     mode = {"network_mode": network} if network != "compose" else {}
+    is_made = image.id or not isinstance(task, ContextTask)
     artifact, hooks = task.workdir, {}
     if isinstance(task, GradedTask):
         artifact, hooks = ARCHIVE, {"collect": [{"command": task.collect}]}
@@ -180,7 +182,7 @@ def _config(task: HarborTask, image: Image, network: str, split: str) -> dict:
         "agent": {"timeout_sec": task.agent_timeout_s, **user},
         "verifier": {"timeout_sec": task.verifier_timeout_s, "environment_mode": "separate",
                      **hooks},
-        "environment": {"docker_image": image.ref or None, "workdir": task.workdir,
+        "environment": {"docker_image": image.ref if is_made else None, "workdir": task.workdir,
                         "cpus": task.cpus, "memory_mb": task.memory_mb, **mode}}
 
 
@@ -197,7 +199,8 @@ def write_task(folder: Path, files: dict[str, str]) -> None:
 def read_image(folder: Path) -> Image:
     """Return the image that a task's folder names."""
     config = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    return Image(config["environment"]["docker_image"], config["metadata"].get("image_id", ""))
+    return Image(config["environment"].get("docker_image", ""),
+                 config["metadata"].get("image_id", ""))
 
 
 def set_image(folder: Path, image: Image) -> None:
