@@ -10,7 +10,6 @@ writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _l
   python build_dp.py validate samples/datapoints/* --json
   python build_dp.py validate --root runs/mine
 """
-import sys
 from pathlib import Path
 
 from codedata import cli, config, run_loop
@@ -47,7 +46,7 @@ def main(argv=None) -> int:
         settings, options, (DatapointChecks,))
     found = results_of(settings.root, contents)
     if args.json:
-        sys.stdout.buffer.write(to_json(found))
+        print(to_json(found).decode(), end="")
     return code or int(not all(one["ok"] for one in found))
 
 

@@ -300,8 +300,8 @@ class Validation:
 
     def hard_to_cheat(self) -> None:
         """Check that no known cheat is rewarded."""
-        if not self._grader:
-            raise NotChecked("there is no image")
+        if self._solved is None:
+            raise NotChecked("no solution passes")
         cheats = [(one["name"], one["bash"]) for one in CHEATS]
         worked = []
         for name, script in [*cheats, ("constant output", _constant(self.datapoint))]:
