@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 
@@ -70,12 +70,16 @@ class Contents(View):
 
     def read(self, name: str) -> Content:
         """Return a content."""
-        point = self._by_content[name]
-        base = base_of(point.dockerfile)
-        return Content(point.instance_id, point.folder, name, self._profile,
-                       docker_engine.image_id(base), validator())
+        return content_of(self._by_content[name], self._profile)
 
 
+def content_of(point: Datapoint, profile: str = "all") -> Content:
+    """Return what of a datapoint is checked, and by what."""
+    return Content(point.instance_id, point.folder, point.content, profile,
+                   docker_engine.image_id(base_of(point.dockerfile)), validator())
+
+
+@cache
 def validator() -> str:
     """Return a digest of all that decides what the checks find."""
     return digest([resources.files(package).joinpath(name).read_text(encoding="utf-8")
