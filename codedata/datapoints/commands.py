@@ -154,6 +154,13 @@ class Commands:
                 self._manager.create_task(REVIEW, {"datapoint": name, "content": point.content},
                                           key=f"{REVIEW}:{name}:{point.content}")
 
+    def instructions(self, role: Literal["idea", "builder", "review"]) -> Object:
+        """Show how the work of a role is done.
+
+        role: whose
+        """
+        return {"text": text_of("codedata.datapoints", f"roles/{role}/workflow_instructions.md")}
+
     # ideas ---------------------------------------------------------------------------------------
 
     def init_seed_tasks(self, path: str) -> Object:
