@@ -108,8 +108,6 @@ class TaskManager:
         """Return the id of a new task, or of the one that has the idempotency key already."""
         _check_types([type])
         _check_data(data)
-        if not isinstance(priority, int):
-            raise Refused("A priority is a whole number.")
         with self._transaction("key = ? AND key <> ''", key) as same:
             if same:
                 return same["id"]

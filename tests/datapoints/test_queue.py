@@ -98,8 +98,8 @@ def test_a_late_completion_is_refused_even_under_the_same_name(tm, tmp_path):
     with pytest.raises(Refused):
         tm.complete_task(id, "b", token=token)
     tm.complete_task(id, "a")
-    assert [event["event"] for event in tm.events(id)] == ["created", "claimed", "expired",
-                                                           "claimed", "completed"]
+    events = [event["event"] for event in tm.events(id)]
+    assert events == ["created", "claimed", "expired", "claimed", "completed"]
 
 
 def test_what_changes_a_task_renews_its_lease(tmp_path):
