@@ -61,6 +61,7 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/leak.py
 	$(BIN)/python benchmarks/duel_by_hand.py
 	$(BIN)/python benchmarks/sandbox.py
+	$(BIN)/python benchmarks/task_queue.py
 	$(BIN)/python -m pytest -q -m long
 
 lint: setup    ## ruff
