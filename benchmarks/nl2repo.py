@@ -134,7 +134,7 @@ def screened(work: Path) -> dict:
     functions = [one for one in found.screened if one["kind"] == "function"]
     communities = [one for one in found.screened if one["kind"] == "community"
                    and one["verdict"] == GOOD]
-    shares = [one["n_failing"] / one["n_covering"] for one in communities]
+    shares = [min(1.0, one["n_failing"] / one["n_covering"]) for one in communities]
     return {"covered": n_covered, "eligible": share(len(found.eligible), n_covered),
             "left_out": n_left_out, "screened": len(found.screened),
             "verdict": Counter(f"{one['kind']}: {one['verdict']}" for one in found.screened),
